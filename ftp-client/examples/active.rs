@@ -1,7 +1,8 @@
-//! A download in active mode, behind a NAT that sends some ports here: the server connects to one of
-//! them, at the address that the NAT has outside.
+//! Downloads a file in active mode from behind a NAT that forwards some ports to this host. The
+//! server connects to one of these ports at the NAT's external address.
 //!
-//! `cargo run -p ftp-client --example active -- ftp://ftp.example.org/a.bin a.bin 50000-50099 nat.example.org`
+//! `cargo run -p ftp-client --example active -- ftp://ftp.example.org/a.bin a.bin 50000-50099
+//! nat.example.org`
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
 
 use std::error::Error;
@@ -17,8 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     download(&url.parse()?, local, ports, address)
 }
 
-/// `ports` are such as `50000-50099` or `50000,50010-50019`; `address` is an IP address or a name,
-/// which is looked up for each transfer.
+/// `ports` is a list such as `50000-50099` or `50000,50010-50019`. `address` is an IP address or a
+/// name, which is looked up for each transfer.
 pub(crate) fn download(
     url: &FtpUrl,
     local: &str,

@@ -1,4 +1,4 @@
-//! A download that another thread stops after some time.
+//! Downloads a file and cancels the transfer from another thread after a timeout.
 //!
 //! `cargo run -p ftp-client --example cancel -- ftp://ftp.example.org/pub/large.bin 10`
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Whether it was done in time.
+/// Returns whether the download finished in time.
 pub(crate) fn download(url: &FtpUrl, limit: Duration) -> Result<bool, Box<dyn Error>> {
     let canceller = Canceller::new()?;
     let button = canceller.clone();
@@ -31,7 +31,8 @@ pub(crate) fn download(url: &FtpUrl, limit: Duration) -> Result<bool, Box<dyn Er
     let done = match io::copy(&mut file, &mut io::sink()).map_err(ftp_client::Error::recover) {
         Ok(_) => file.finish().map(|_| true)?,
         Err(Ok(ftp_client::Error::Cancelled)) => {
-            // Whatever waited has ended. The server can still be told, for a second at most.
+            // The cancel has ended every wait. `abort` can still notify the server, within a
+            // second.
             file.abort()?;
             false
         }

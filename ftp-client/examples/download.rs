@@ -1,4 +1,4 @@
-//! A file from a server into a file here, which has its name only when it is whole.
+//! Downloads a file. The local file appears under its name only when it is complete.
 //!
 //! `cargo run -p ftp-client --example download -- ftp://ftp.example.org/pub/a.bin a.bin`
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
@@ -15,7 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 pub(crate) fn download(url: &FtpUrl, local: &str) -> Result<(), Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
-    // The end of the data is no success yet: the server has to confirm it, and the length to fit.
+    // The end of the data is not success yet: the server must confirm the transfer, and the length
+    // must match.
     let done = client.download_to(url.path(), local, FileOptions::new(), &mut Watch::new())?;
     client.quit()?;
     println!("{} bytes", done.size);

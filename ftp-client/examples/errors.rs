@@ -1,4 +1,4 @@
-//! From an error to what is to be done: try again, ask somebody, or give up.
+//! Decides what to do after an error: try again, ask the user, or give up.
 //!
 //! `cargo run -p ftp-client --example errors -- ftp://me:secret@ftp.example.org/a.bin a.bin`
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Action {
     TryAgain,
-    /// Who uses the program can do something about this.
+    /// The user of the program can fix this.
     Ask(&'static str),
     GiveUp,
 }
@@ -36,7 +36,7 @@ pub(crate) enum Action {
 /// Each variant names who has to act.
 pub(crate) fn action(error: &Error) -> Action {
     match error {
-        // The server said no: to the user, or to the name of the file.
+        // The server refused the login or the file name.
         Error::Refused(Verb::User | Verb::Pass | Verb::Acct, reply)
             if reply.code().value() == 530 =>
         {
@@ -48,16 +48,17 @@ pub(crate) fn action(error: &Error) -> Action {
         Error::Refused(_, reply) if [452, 552].contains(&reply.code().value()) => {
             Action::Ask("the space at the server")
         }
-        // The caller gave what cannot be sent, or its own file failed.
+        // An argument cannot be sent, or a local file failed.
         Error::Argument(_) => Action::Ask("what was given: FTP cannot carry it"),
         Error::Local(_) => Action::Ask("the local file or disk"),
         // The control connection works, the data connection does not.
         Error::DataConnection(_) => Action::Ask("the firewall, or active and passive mode"),
-        // Going on would need a connection that is not protected as the URL demands.
+        // The connection cannot be protected as the URL demands.
         Error::Tls(_) => Action::Ask("the certificate of the server, or whether it knows TLS"),
-        // The network, a limit of time, 421, other 4yz replies.
+        // The network, a timeout, 421, and other 4xx replies.
         error if error.is_transient() => Action::TryAgain,
-        // The server is no FTP server, or a broken one; it lacks something; somebody cancelled.
+        // The peer is not an FTP server, or it is broken; it lacks a feature; or the user
+        // cancelled.
         _ => Action::GiveUp,
     }
 }

@@ -1,6 +1,7 @@
-//! A file from one server to another, without passing here.
+//! Copies a file directly from one server to another.
 //!
-//! `cargo run -p ftp-client --example fxp -- ftp://me:secret@one.example.org/a.bin ftp://me:secret@two.example.org/a.bin`
+//! `cargo run -p ftp-client --example fxp -- ftp://me:secret@one.example.org/a.bin
+//! ftp://me:secret@two.example.org/a.bin`
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
 
 use std::error::Error;
@@ -18,7 +19,7 @@ pub(crate) fn copy(source: &FtpUrl, target: &FtpUrl) -> Result<(), Box<dyn Error
     let mut from = Client::builder().open(source)?;
     let mut to = Client::builder().open(target)?;
     let options = Options { resume: Resume::Find, ..Options::default() };
-    // An error says which server refused what: both have to allow it.
+    // The error says which server refused what; both must allow the copy.
     let report = fxp::transfer(&mut from, source.path(), &mut to, target.path(), options)?;
     println!("done in {:?}, from byte {} on", report.duration, report.offset);
     from.quit()?;

@@ -1,6 +1,7 @@
-//! A file from one server to another by way of the memory of this program, with one call for each.
+//! Copies a file between two servers through memory, with one call for each server.
 //!
-//! `cargo run -p ftp-client --example get_put -- ftp://ftp.example.org/a.txt ftp://me:secret@two.example.org/a.txt`
+//! `cargo run -p ftp-client --example get_put -- ftp://ftp.example.org/a.txt
+//! ftp://me:secret@two.example.org/a.txt`
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
 
 use ftp_client::{Error, get, put};

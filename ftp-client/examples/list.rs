@@ -1,4 +1,4 @@
-//! All that is below a directory of a server.
+//! Lists everything below a directory of a server.
 //!
 //! `cargo run -p ftp-client --example list -- ftp://ftp.example.org/pub/`
 
@@ -17,7 +17,7 @@ pub(crate) fn list(url: &FtpUrl, out: &mut dyn Write) -> Result<(), Box<dyn Erro
     let mut client = Client::builder().open(url)?;
     let place = Place::of(url);
     for item in client.walk(place.path(), WalkOptions::default()) {
-        // Paths are the server's own: on a terminal, control bytes in them could do anything.
+        // Paths come from the server: unescaped control bytes could do anything to a terminal.
         match item? {
             Walked::Entry { path, entry, .. } if entry.kind == Some(EntryKind::Directory) => {
                 writeln!(out, "{}/", Escaped(&path))?;

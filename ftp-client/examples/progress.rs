@@ -1,4 +1,4 @@
-//! An upload that shows how far it is.
+//! Uploads a file and shows the progress.
 //!
 //! `cargo run -p ftp-client --example progress -- a.bin ftp://me:secret@ftp.example.org/a.bin`
 #![expect(clippy::print_stderr, reason = "it is for people to see")]

@@ -1,7 +1,8 @@
-//! A download through an HTTP proxy (CONNECT), by a connector: the proxy looks up the name, and takes the
-//! data connections as well.
+//! Downloads a file through an HTTP proxy (CONNECT). The proxy looks up the name and also carries
+//! the data connections.
 //!
-//! `cargo run -p ftp-client --example proxy -- proxy.example.org:3128 ftp://ftp.example.org/pub/a.bin a.bin`
+//! `cargo run -p ftp-client --example proxy -- proxy.example.org:3128
+//! ftp://ftp.example.org/pub/a.bin a.bin`
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
 
 use std::error::Error;
@@ -25,7 +26,7 @@ pub(crate) fn download(proxy: &str, url: &FtpUrl, local: &str) -> Result<(), Box
     Ok(())
 }
 
-/// `host:port` of a proxy.
+/// The `host:port` of an HTTP proxy.
 struct Proxy(String);
 
 impl Connector for Proxy {
@@ -37,7 +38,7 @@ impl Connector for Proxy {
             host => format!("{host}:{}", target.port),
         };
         write!(stream, "CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n")?;
-        // One byte at a time: what comes behind the empty line is the server's.
+        // One byte at a time: the bytes after the empty line come from the FTP server.
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];

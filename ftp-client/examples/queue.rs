@@ -1,5 +1,5 @@
-//! Several downloads over one connection, which is made anew when it breaks; each goes on where it was
-//! cut, also by an earlier run of this program.
+//! Downloads several files over one connection, reconnecting when it breaks. Each download resumes
+//! where it stopped, even in an earlier run of this program.
 //!
 //! `cargo run -p ftp-client --example queue -- ftp.example.org me secret a.bin b.bin`
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [server, user, password, names @ ..] = args.as_slice() else {
         return Err("queue SERVER USER PASSWORD NAME...".into());
     };
-    // All of it within an hour, whatever happens.
+    // One limit for everything, pauses and retries included.
     let builder = Client::builder().overall(Some(Duration::from_secs(3_600)));
     let queue = Retry::new(builder, server).login(user.as_str(), password.as_str()).tries(10);
     download(queue, names, ".".as_ref())

@@ -1,4 +1,4 @@
-//! A download that goes on where an earlier one stopped.
+//! Resumes a download where an earlier one stopped.
 //!
 //! `cargo run -p ftp-client --example resume -- ftp://ftp.example.org/pub/a.bin a.bin`
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
@@ -14,11 +14,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Gives how many bytes came.
+/// Returns the number of bytes that this run received.
 pub(crate) fn resume(url: &FtpUrl, local: &str) -> Result<u64, Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
-    // What is here is gone on with only if nothing says that it is of another file. What comes is
-    // kept in `LOCAL.part` until it is all.
+    // The bytes here are kept only if nothing says that they belong to another file. New bytes go
+    // to `LOCAL.part` until the file is complete.
     let options = FileOptions::new().resume(true);
     let done = client.download_to(url.path(), local, options, &mut Watch::new())?;
     client.quit()?;

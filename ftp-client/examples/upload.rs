@@ -1,4 +1,4 @@
-//! Whatever can be read, here standard input, to a file on a server.
+//! Uploads standard input, or any other reader, to a file on a server.
 //!
 //! `cargo run -p ftp-client --example upload -- ftp://me:secret@ftp.example.org/log.txt`
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
@@ -16,8 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 pub(crate) fn upload(url: &FtpUrl, mut input: &mut dyn Read) -> Result<(), Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
-    // If the input fails, the server is told, so that it does not take the part for the whole. If
-    // the server gives up, its reason is the error, and not only "broken pipe".
+    // If the input fails, the upload is aborted, so that the server does not take the part for the
+    // whole. If the server gives up, the error holds its reason and not only "broken pipe".
     let report = client.store(url.path())?.copy_from(&mut input)?;
     client.quit()?;
     println!("{} bytes in {:?}", report.bytes, report.duration);

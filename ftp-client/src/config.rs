@@ -1,4 +1,4 @@
-//! What a client is told before it connects: limits of time, and how data connections are made.
+//! Settings that a client has before it connects: timeouts, and how data connections are opened.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,8 +10,10 @@ use crate::net::canceller::Canceller;
 use crate::net::connector::SharedConnector;
 use crate::security::Tls;
 
-/// How long each phase may take. Each is a limit for the whole phase: a server that sends one
-/// byte at a time does not extend it, except [`stall`](Self::stall), which is about each byte.
+/// Timeouts of each phase.
+///
+/// Each limits the whole phase: a server that sends one byte at a time does not extend it. Only
+/// [`stall`](Self::stall) starts again with each byte.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,24 +24,25 @@ use crate::security::Tls;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timeouts {
-    /// Looking up the server's name. 10 s.
+    /// Looking up the server's name (default: 10 s).
     pub resolve: Duration,
-    /// Opening the control connection, all addresses of the name together. 10 s.
+    /// Opening the control connection, over all addresses of the name together (default: 10 s).
     pub connect: Duration,
-    /// From connecting to the end of the server's greeting. 60 s.
+    /// From connecting to the end of the server's greeting (default: 60 s).
     pub greeting: Duration,
-    /// The handshake of TLS, on the control connection and on each data connection. 10 s.
+    /// The TLS handshake, on the control connection and on each data connection (default: 10 s).
     pub handshake: Duration,
-    /// From sending a command to the end of its reply. 60 s.
+    /// From sending a command to the end of its reply (default: 60 s).
     pub reply: Duration,
-    /// Opening a data connection. 10 s.
+    /// Opening a data connection (default: 10 s).
     pub data_connect: Duration,
-    /// The longest time in which no byte of data moves. 60 s. Where the server has confirmed the
-    /// transfer already, so that only what is on its way can still come,
-    /// [`data_connect`](Self::data_connect) if that is shorter.
+    /// The longest time without a byte on the data connection (default: 60 s).
+    ///
+    /// Once the server has confirmed the transfer, only bytes on their way can still arrive, and
+    /// [`data_connect`](Self::data_connect) applies if it is shorter.
     pub stall: Duration,
-    /// From the end of the data to the reply that ends the transfer. A server may have to check
-    /// and to sync what it was sent. 300 s.
+    /// From the end of the data to the final reply (default: 300 s). A server may need to check and
+    /// sync the file.
     pub final_reply: Duration,
 }
 
@@ -58,23 +61,23 @@ impl Default for Timeouts {
     }
 }
 
-/// Who opens data connections (RFC 959 §3.2).
+/// Which side opens data connections (RFC 959 §3.2).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Mode {
-    /// The client, to a port of the server: `EPSV`, else `PASV`. Passes firewalls and NAT on the
-    /// client's side.
+    /// The client connects to a port of the server: `EPSV`, else `PASV`. Works through firewalls
+    /// and NAT on the client's side.
     #[default]
     Passive,
-    /// The server, to a port of the client: `EPRT`, else `PORT`.
+    /// The server connects to a port of the client: `EPRT`, else `PORT`.
     Active,
 }
 
-/// Whether the commands of RFC 2428 are used for data connections, or those of RFC 959.
+/// Choice between the data connection commands of RFC 2428 and those of RFC 959.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Extended {
-    /// Those of RFC 2428, and once the server does not know them, those of RFC 959 where the
-    /// connection is IPv4.
+    /// `EPSV` or `EPRT`, falling back to `PASV` or `PORT` over IPv4 if the server does not know
+    /// them.
     #[default]
     Auto,
     /// Only `EPSV` or `EPRT`.
@@ -83,11 +86,11 @@ pub enum Extended {
     Never,
 }
 
-/// Which addresses of a server are tried.
+/// Family of the server addresses to try.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Family {
-    /// All.
+    /// Any address.
     #[default]
     Any,
     /// IPv4 only.
@@ -96,7 +99,7 @@ pub enum Family {
     V6,
 }
 
-/// What the builder gathers and the client keeps.
+/// The settings that the builder gathers and the client keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
@@ -121,7 +124,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Refuses settings that contradict each other, and works out what follows from them.
+    /// Rejects contradictory settings, and derives the others.
     pub(crate) fn check(&mut self) -> Result<(), Error> {
         if self.epsv_all {
             if self.mode == Mode::Active {

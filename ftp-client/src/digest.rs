@@ -1,4 +1,4 @@
-//! Digests of files, and what they are computed with.
+//! Digests of files, and their algorithms.
 
 use std::fmt;
 
@@ -12,19 +12,20 @@ pub enum HashAlgorithm {
     Sha256,
     /// SHA-512, 64 bytes.
     Sha512,
-    /// SHA-1, 20 bytes. Finds accidents; two files with one digest can be made.
+    /// SHA-1, 20 bytes. Detects accidents only: different files with the same digest can be made.
     Sha1,
-    /// MD5, 16 bytes. As with SHA-1.
+    /// MD5, 16 bytes. Detects accidents only, like SHA-1.
     Md5,
-    /// CRC-32, 4 bytes, high order first. Finds accidents, and one in four thousand million not.
+    /// CRC-32, 4 bytes, most significant first. Detects accidents, except about one in four
+    /// billion.
     Crc32,
 }
 
 impl HashAlgorithm {
-    /// All, the most wanted first.
+    /// All algorithms, the preferred ones first.
     pub const ALL: &[Self] = &[Self::Sha256, Self::Sha512, Self::Sha1, Self::Md5, Self::Crc32];
 
-    /// Its name, such as `SHA-256`.
+    /// Returns its name, such as `SHA-256`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +37,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// How long its digests are, in bytes.
+    /// Returns the length of its digests in bytes.
     #[must_use]
     pub const fn length(self) -> usize {
         match self {
@@ -48,7 +49,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// The commands for it alone.
+    /// Returns the commands that compute only this algorithm.
     pub(crate) const fn verbs(self) -> &'static [Verb] {
         match self {
             Self::Sha256 => &[Verb::Xsha256],
@@ -59,7 +60,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// Whether a server means it by `name`; some leave the `-` out.
+    /// Returns whether `name` is a server's name for it; some leave out the `-`.
     pub(crate) fn is_named(self, name: &[u8]) -> bool {
         let plain = |name: &[u8]| -> Vec<u8> {
             let bare = name.iter().filter(|byte| **byte != b'-');
@@ -75,13 +76,13 @@ impl fmt::Display for HashAlgorithm {
     }
 }
 
-/// A digest of a whole file, as the server computed it. `Display` writes it in hexadecimal.
+/// A digest of a whole file that the server computed. `Display` writes it in hexadecimal.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Digest {
-    /// What it was computed with.
+    /// The algorithm.
     pub algorithm: HashAlgorithm,
-    /// The digest, as many bytes as [`HashAlgorithm::length`] says.
+    /// The digest, with [`HashAlgorithm::length`] bytes.
     pub bytes: Vec<u8>,
 }
 

@@ -1,9 +1,13 @@
-//! A blocking FTP client: the user-FTP process of RFC 959, whose transfers end with the truth.
+//! A blocking FTP client that never reports an incomplete transfer as a success.
 //!
-//! # One file
+//! It supports explicit and implicit TLS, passive and active mode, resumed and retried transfers,
+//! listings of all common servers, and server-to-server copies. It uses no async runtime: one
+//! thread per connection, a timeout for each phase, and a [`Canceller`] for other threads.
 //!
-//! With `ftp-client` among the dependencies, a file is one call away, to anything that can be
-//! written to; [`put`] is its counterpart.
+//! # Transferring one file
+//!
+//! [`get`] downloads a URL to any writer; [`put`] uploads from any reader. Add `ftp-client` to your
+//! dependencies, and:
 //!
 //! ```no_run
 //! let mut file = std::fs::File::create("a.bin")?;
@@ -12,9 +16,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # A session
+//! # Sessions
 //!
-//! For more than that, connect, log in, read, and ask whether that was all:
+//! For several commands, connect with [`Client::builder`] and log in:
 //!
 //! ```no_run
 //! use ftp_client::Client;
@@ -32,17 +36,17 @@
 //! # }
 //! ```
 //!
-//! The end of the data is not success: in stream mode a cut line and a full disk look just like
-//! it. [`Download::finish`] waits for the server's word, and is an error if that is 426, never
-//! comes, or does not fit the number of bytes. An [`Upload`] ends in the same way.
+//! Always call [`Download::finish`] or [`Upload::finish`]. The end of the data alone is not
+//! success: after a lost connection or a full disk on the server it looks the same. `finish` waits
+//! for the server's confirmation and checks the number of bytes.
 //!
-//! While a transfer runs it borrows the client, so that a second command does not compile. One
-//! that is dropped early does no I/O; the next call cleans up after it.
+//! A running transfer borrows the client, so a second command during a transfer does not compile.
+//! Dropping a transfer early does no I/O; the next call aborts it.
 //!
-//! # Whole files
+//! # Local files
 //!
-//! [`Client::download_to`] gives a local file its name when it is whole, and goes on where an
-//! earlier download was cut; [`Client::upload_from`] is its counterpart.
+//! [`Client::download_to`] gives a local file its name only when it is complete, and can resume an
+//! interrupted download. [`Client::upload_from`] is its counterpart.
 //!
 //! ```no_run
 //! use ftp_client::{FileOptions, RateLimit, Watch};
@@ -53,36 +57,15 @@
 //! let mut watch = Watch::new().rate_limit(Some(RateLimit::new(1_000_000)));
 //! let options = FileOptions::new().resume(true).preserve(true);
 //! let done = client.download_to("pub/a.bin", "a.bin", options, &mut watch)?;
-//! println!("{} bytes, {} of them from before", done.size, done.resumed);
+//! println!("{} bytes, {} of them resumed", done.size, done.resumed);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Resuming a download
+//! # Retries
 //!
-//! Where the bytes go elsewhere than to a file, [`Client::retrieve_rest`] begins after those that
-//! are here, if the server can do so and its file is long enough:
-//!
-//! ```no_run
-//! use std::fs::File;
-//! use std::io::{Seek, SeekFrom};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-//! # client.login("anonymous", "guest@")?;
-//! let mut out = File::options().write(true).create(true).truncate(false).open("a.bin")?;
-//! let mut rest = client.retrieve_rest("pub/a.bin", out.metadata()?.len(), None)?;
-//! // At the end of what is here, or at 0 if that is of no use.
-//! out.set_len(rest.offset())?;
-//! out.seek(SeekFrom::End(0))?;
-//! std::io::copy(&mut rest, &mut out)?;
-//! rest.finish()?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Where the line is cut often, [`Retry`] does all of it, as often as it takes: it connects and
-//! logs in again, and goes on, in both directions, with one file after the other.
+//! [`Retry`] transfers any number of files over one connection. After a transient error it waits,
+//! reconnects, logs in and resumes the file.
 //!
 //! ```no_run
 //! use ftp_client::{Client, FileOptions, Retry, Watch};
@@ -97,7 +80,30 @@
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 //!
-//! # A listing
+//! # Resuming a download
+//!
+//! If the bytes do not go to a file, [`Client::retrieve_rest`] resumes after the bytes that you
+//! have, provided that the server can restart and its file is long enough:
+//!
+//! ```no_run
+//! use std::fs::File;
+//! use std::io::{Seek, SeekFrom};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+//! # client.login("anonymous", "guest@")?;
+//! let mut out = File::options().write(true).create(true).truncate(false).open("a.bin")?;
+//! let mut rest = client.retrieve_rest("pub/a.bin", out.metadata()?.len(), None)?;
+//! // The offset is 0 if the existing bytes cannot be used.
+//! out.set_len(rest.offset())?;
+//! out.seek(SeekFrom::End(0))?;
+//! std::io::copy(&mut rest, &mut out)?;
+//! rest.finish()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Listings
 //!
 //! ```no_run
 //! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -113,20 +119,33 @@
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 //!
-//! [`Client::list`] asks for `MLSD`, which is exact, where the server has it, and else reads what
-//! people were meant to read (`LIST`). It is an iterator that holds one line, and whose last item
-//! is an error if the listing was cut; [`Entries::gather`] collects it. [`Client::walk`] goes
-//! through a whole tree.
+//! [`Client::list`] uses `MLSD`, which is exact, if the server has it. Otherwise it parses `LIST`,
+//! whose format differs between servers. It returns an iterator that holds one line at a time; if
+//! the listing was truncated, the last item is an error. [`Entries::gather`] collects a listing,
+//! and [`Client::walk`] lists a whole tree.
 //!
-//! # From server to server
+//! # TLS
 //!
-//! [`fxp::transfer`] has two servers copy a file between them. Both have to allow it.
+//! [`Tls`] holds the settings, and [`ClientBuilder::tls`] takes them. Certificates are checked
+//! against the system's CAs by default.
 //!
-//! # When it goes wrong
+//! ```no_run
+//! use ftp_client::{Client, Tls};
 //!
-//! [`Error`] tells who has to act, [`Error::is_transient`] whether a second try makes sense.
-//! Nothing waits for ever: [`Timeouts`] has a limit for each phase, and
-//! [`overall`](ClientBuilder::overall) one for all of them.
+//! let mut client = Client::builder().tls(Tls::explicit()).connect("ftp.example.org")?;
+//! client.login("me", "secret")?;
+//! # Ok::<(), ftp_client::Error>(())
+//! ```
+//!
+//! # Server-to-server copies
+//!
+//! [`fxp::transfer`] copies a file directly between two servers. Both must allow it.
+//!
+//! # Errors and timeouts
+//!
+//! [`Error`] tells who must act, and [`Error::is_transient`] whether a retry makes sense. No call
+//! blocks forever: [`Timeouts`] limits each phase, and [`overall`](ClientBuilder::overall) the
+//! whole session.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -140,23 +159,36 @@
 //! }
 //! ```
 //!
-//! The dialogue goes to the `log` facade, target `ftp_client::wire`, level debug: a record for
-//! each line, `> ` sent, `< ` received, `= ` explained. Passwords are not in it.
+//! # Logging
 //!
-//! # Programs to begin with
+//! The dialogue goes to the `log` crate with target `ftp_client::wire` and level debug, one record
+//! per line: `> ` for sent, `< ` for received, `= ` for explanations. Passwords are left out.
 //!
-//! The directory `examples` of this crate has small programs, which the tests run: `download`,
-//! `upload`, `resume`, `list` a tree, `active` mode behind a NAT, `fxp` from server to server,
-//! `cancel` from another thread, `errors` and what to do about them, `progress`, a `queue` that
-//! does not give up, a `proxy` by a [`Connector`], and `get_put`.
+//! # Examples
 //!
-//! # Trust
+//! The directory `examples` of this crate contains small programs that the tests run:
 //!
-//! A server decides neither where data connections go, to the host of the control connection and
-//! not to a port below 1024 unless the [`ClientBuilder`] says otherwise, nor what is sent next: CR,
-//! LF and NUL in an argument are refused before a byte is written. What it sends is bounded in
-//! length and in time. The names in its listings are its own: ask [`Entry::is_safe_name`] before
-//! one becomes part of a local path.
+//! - `download`, `upload`, `resume`, `get_put`: transfer files
+//! - `list`: list a tree
+//! - `active`: use active mode from behind a NAT
+//! - `fxp`: copy from server to server
+//! - `cancel`: cancel from another thread
+//! - `errors`: decide what to do after an error
+//! - `progress`: show the progress of an upload
+//! - `queue`: retry a queue of downloads
+//! - `proxy`: connect through an HTTP proxy with a [`Connector`]
+//!
+//! # Security
+//!
+//! The client does not trust the server:
+//!
+//! - Data connections go to the host of the control connection and to ports from 1024 on, unless
+//!   the [`ClientBuilder`] says otherwise.
+//! - Arguments with CR, LF or NUL are rejected before anything is sent, so a file name cannot
+//!   inject commands.
+//! - The length and duration of everything the server sends are limited.
+//! - Names in listings are the server's choice: check [`Entry::is_safe_name`] before you use one in
+//!   a local path.
 
 mod client;
 mod config;
@@ -206,7 +238,7 @@ pub use listing::{
 pub use net::canceller::Canceller;
 pub use net::connector::{Connector, Purpose, Target};
 pub use net::transport::Transport;
-/// The TLS library whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
+/// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use security::{CertificateFault, Tls, TlsError, TlsInfo, TlsVersion};
@@ -220,7 +252,7 @@ pub use ftp_proto::{
     RepresentationType, Role, Scheme, Severity, TimeVal, Verb, Zone,
 };
 
-/// What a program may hand to another thread.
+/// Types that a program may move to another thread.
 const fn is_send<T: Send>() {}
 const _: () = {
     is_send::<Client>();

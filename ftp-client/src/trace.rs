@@ -1,7 +1,7 @@
-//! The dialogue as log records: target `ftp_client::wire`, level debug, one record a line.
+//! The dialogue as log records: target `ftp_client::wire`, level debug, one record per line.
 //!
-//! `> ` is what was sent, `< ` what was received, `= ` what it means. Passwords and accounts are
-//! shown as `****`, and control characters escaped.
+//! `> ` marks sent lines, `< ` received lines, `= ` explanations. Passwords and accounts appear as
+//! `****`, and control characters are escaped.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use ftp_proto::{Escaped, Reply, Verb};
 
 const TARGET: &str = "ftp_client::wire";
 
-/// A command line, as it goes out.
+/// Logs a command line that is sent.
 pub(crate) fn sent(verb: Verb, line: &[u8]) {
     match verb {
         Verb::Pass | Verb::Acct => log::debug!(target: TARGET, "> {verb} ****"),
@@ -17,7 +17,7 @@ pub(crate) fn sent(verb: Verb, line: &[u8]) {
     }
 }
 
-/// A reply, as it came in.
+/// Logs a received reply.
 pub(crate) fn received(reply: &Reply) {
     if !log::log_enabled!(target: TARGET, log::Level::Debug) {
         return;
@@ -34,7 +34,7 @@ pub(crate) fn received(reply: &Reply) {
     }
 }
 
-/// What something means, for people.
+/// Logs an explanation.
 pub(crate) fn note(text: fmt::Arguments<'_>) {
     log::debug!(target: TARGET, "= {text}");
 }

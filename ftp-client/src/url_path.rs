@@ -1,4 +1,4 @@
-//! Where the object of a URL is on its server: the path as a whole, or part by part (RFC 1738
+//! The place of a URL's object on its server: the path as a whole, or part by part (RFC 1738
 //! §3.2.2).
 
 use ftp_proto::{FtpUrl, ReplyCode};
@@ -6,11 +6,11 @@ use ftp_proto::{FtpUrl, ReplyCode};
 use crate::client::Client;
 use crate::error::Error;
 
-/// Where the object of a URL is, and how commands name it.
+/// The place of a URL's object on the server, and the path for commands.
 ///
-/// RFC 1738 has a client enter each directory of a path. Nearly every server takes the whole path
-/// in one argument, which costs no reply, so that it is tried first; a server that says 550 to it
-/// may still know it part by part.
+/// By RFC 1738 a client enters each directory of the path. Nearly every server accepts the whole
+/// path in one argument, which saves commands, so try that first. A server that answers 550 may
+/// still accept the path part by part.
 ///
 /// ```no_run
 /// use ftp_client::{Client, Entered, FtpUrl, Place};
@@ -35,32 +35,35 @@ use crate::error::Error;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// What comes before the name where the whole path is given.
+    /// The prefix of the name in the whole path.
     before: Vec<u8>,
-    /// What `CWD` takes one by one.
+    /// The arguments for `CWD`, one by one.
     directories: Vec<Vec<u8>>,
     name: Vec<u8>,
-    /// What names the object now.
+    /// The current path of the object.
     path: Vec<u8>,
     entered: Entered,
 }
 
-/// Where [`Place::enter`] ended.
+/// The result of [`Place::enter`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Entered {
-    /// Where it began: the error was another, there is only one part, it was tried before, or the
-    /// server refused the first directory.
+    /// The current directory is unchanged: the error was another, there is only one part, the parts
+    /// were tried before, or the server refused the first directory.
     Nowhere,
-    /// On the way: from now on relative paths mean something else at this server.
+    /// A directory on the way was refused: from now on relative paths have another meaning on this
+    /// server.
     HalfWay,
-    /// In the directory of the object: the command can be tried again, with the new
+    /// The directory of the object was entered: try the command again with the new
     /// [`path`](Place::path).
     There,
 }
 
 impl Place {
-    /// The object of a URL. Of a directory, it is the directory itself, without the `/` after it;
-    /// the path is empty where that is the one in which the login ends.
+    /// Returns the place of a URL's object.
+    ///
+    /// For the URL of a directory it is the directory itself, without the final `/`; the path is
+    /// empty for the login directory.
     #[must_use]
     pub fn of(url: &FtpUrl) -> Self {
         let mut parts: Vec<_> = url.parts().collect();
@@ -73,7 +76,7 @@ impl Place {
         Self::new(before.to_vec(), &parts, name)
     }
 
-    /// The object `name` in the directory that a URL names.
+    /// Returns the place of the object `name` in the directory that a URL names.
     #[must_use]
     pub fn inside(url: &FtpUrl, name: impl AsRef<[u8]>) -> Self {
         let mut before = url.path().to_vec();
@@ -81,12 +84,12 @@ impl Place {
             before.push(b'/');
         }
         let mut parts: Vec<_> = url.parts().collect();
-        // Behind the last `/` the URL has an empty part: there the name goes.
+        // After the last `/` the URL has an empty part, which the name replaces.
         parts.pop_if(|last| last.is_empty());
         Self::new(before, &parts, name.as_ref())
     }
 
-    /// The object that commands name by `path` as it is: there is no other way to it.
+    /// Returns the place of the object at exactly `path`, without entering directories.
     #[must_use]
     pub fn at(path: impl AsRef<[u8]>) -> Self {
         Self::new(Vec::new(), &[], path.as_ref())
@@ -95,8 +98,8 @@ impl Place {
     fn new(before: Vec<u8>, parts: &[&[u8]], name: &[u8]) -> Self {
         let filled = parts.iter().filter(|part| !part.is_empty());
         let mut directories: Vec<_> = filled.map(|part| part.to_vec()).collect();
-        // Empty parts are none, but that a first one puts a `/` before the next, since the path as
-        // a whole is absolute.
+        // Empty parts are skipped, except that a first one puts a `/` before the next, since the
+        // whole path is absolute.
         if parts.first().is_some_and(|first| first.is_empty()) {
             match directories.first_mut() {
                 Some(first) => first.insert(0, b'/'),
@@ -107,13 +110,13 @@ impl Place {
         Self { before, directories, name: name.to_vec(), path, entered: Entered::Nowhere }
     }
 
-    /// What names the object in a command now.
+    /// Returns the path of the object for the next command.
     #[must_use]
     pub fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// Takes another name in the same directory, which stays entered if it is.
+    /// Replaces the name with another in the same directory, which stays entered if it is.
     pub fn set_name(&mut self, name: impl AsRef<[u8]>) {
         self.name = name.as_ref().to_vec();
         self.path = match self.entered {
@@ -122,12 +125,12 @@ impl Place {
         };
     }
 
-    /// Once only, and if `error` is the 550 of a server that may not know the path as a whole:
-    /// enters the directory of the object, part by part.
+    /// Enters the directory of the object part by part, once, if `error` is a 550 to the whole
+    /// path.
     ///
     /// # Errors
     ///
-    /// What ends the connection.
+    /// Returns only errors that end the connection.
     pub fn enter(&mut self, client: &mut Client, error: &Error) -> Result<Entered, Error> {
         let is_not_found = matches!(
             error,
@@ -142,13 +145,15 @@ impl Place {
         }
     }
 
-    /// Enters the directory of the object part by part, for a command that acts in the working
-    /// directory. Does nothing where there is none to enter, or if it was done before.
+    /// Enters the directory of the object part by part, for a command that acts in the current
+    /// directory.
+    ///
+    /// Does nothing if there is none to enter, or if it was done before.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] by a server that refuses one of them; then the working directory is
-    /// somewhere on the way.
+    /// Returns [`Error::Refused`] if the server refuses a directory; the current directory is then
+    /// one on the way.
     pub fn go(&mut self, client: &mut Client) -> Result<(), Error> {
         for directory in std::mem::take(&mut self.directories) {
             client.cwd(directory)?;

@@ -1,4 +1,4 @@
-//! What is known of one object, and changing it: `SIZE`, `MDTM`, `MLST` (RFC 3659), `MFMT`
+//! Attributes of one file or directory: `SIZE`, `MDTM`, `MLST` (RFC 3659), `MFMT`
 //! (draft-somers-ftp-mfxx), `SITE CHMOD`.
 
 use ftp_proto::{Command, Entry, Fact, Facts, OptsArgument, Permissions, Reply, ReplyCode};
@@ -8,12 +8,14 @@ use super::{Client, is_unknown};
 use crate::error::Error;
 
 impl Client {
-    /// The size of the file at `path` in bytes (`SIZE`), counted as type image sends it; `None`
-    /// if the server does not tell, which says nothing about whether the file is there.
+    /// Returns the size of the file at `path` in bytes, as type image counts them (`SIZE`).
+    ///
+    /// Returns `None` if the server does not tell the size, which does not mean that the file is
+    /// missing.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] for 4yz, for 530, and if type image is refused.
+    /// Returns [`Error::Refused`] for a 4xx or 530 reply, or if the server refuses type image.
     pub fn size(&mut self, path: impl AsRef<[u8]>) -> Result<Option<u64>, Error> {
         let command = Command::Size(self.pathname(path.as_ref())?);
         self.settle()?;
@@ -25,24 +27,28 @@ impl Client {
         }))
     }
 
-    /// When the file at `path` was modified (`MDTM`); `None` if the server does not tell.
+    /// Returns the modification time of the file at `path` (`MDTM`), or `None` if the server does
+    /// not tell it.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] for 4yz and 530.
+    /// Returns [`Error::Refused`] for a 4xx or 530 reply.
     pub fn modified(&mut self, path: impl AsRef<[u8]>) -> Result<Option<TimeVal>, Error> {
         let command = Command::Mdtm(self.pathname(path.as_ref())?);
         self.settle()?;
         Ok(self.ask(&command)?.and_then(|reply| TimeVal::parse(reply.text().trim_ascii()).ok()))
     }
 
-    /// What the server tells of the object at `path`, or of the working directory if it is empty
-    /// (`MLST`); `None` if it does not tell, which says nothing about whether the object is there.
-    /// The name is what the server sends, as a rule the whole path.
+    /// Returns the entry for the object at `path`, or for the current directory if `path` is empty
+    /// (`MLST`).
+    ///
+    /// The name in the entry is what the server sends, usually the whole path. Returns `None` if
+    /// the server does not tell, which does not mean that the object is missing.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] for 4yz and 530; [`Error::Argument`].
+    /// Returns [`Error::Refused`] for a 4xx or 530 reply, and [`Error::Argument`] if `path` cannot
+    /// be sent.
     pub fn stat(&mut self, path: impl AsRef<[u8]>) -> Result<Option<Entry>, Error> {
         let command = Command::Mlst(self.pathname_or_none(path.as_ref())?);
         self.settle()?;
@@ -50,26 +56,31 @@ impl Client {
         Ok(reply.and_then(|reply| facts_in(&reply)).map(|facts| Entry::from(&facts)))
     }
 
-    /// Whether the server proves that there is an object at `path`, by `MDTM` or `MLST`. `SIZE`
-    /// does not prove it: a server that keeps an interrupted upload under a hidden name tells the
-    /// size of what it keeps, so that the client can resume. `false` means that nothing proves it,
-    /// not that the object is missing.
+    /// Returns whether `MDTM` or `MLST` proves that an object exists at `path`.
+    ///
+    /// `SIZE` is not proof: a server that keeps an interrupted upload under a hidden name reports
+    /// its size, so that the client can resume. `false` means that nothing proves the object, not
+    /// that it is missing.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] for 4yz and 530; [`Error::Argument`].
+    /// Returns [`Error::Refused`] for a 4xx or 530 reply, and [`Error::Argument`] if `path` cannot
+    /// be sent.
     pub fn exists(&mut self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
         let path = path.as_ref();
         Ok(self.modified(path)?.is_some() || self.stat(path)?.is_some())
     }
 
-    /// Sets when the object at `path` was modified (`MFMT`, or `SITE UTIME` where the server lists
-    /// that and does not know the first). Gives the time that the server says it stored, which may
-    /// be coarser; `None` if it does not say.
+    /// Sets the modification time of the object at `path` (`MFMT`; `SITE UTIME` if the server lists
+    /// only that).
+    ///
+    /// Returns the time that the server says it stored, which may be coarser, or `None` if it does
+    /// not say.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`], with 500 or 502 by a server that can do neither; [`Error::Argument`].
+    /// Returns [`Error::Refused`], with 500 or 502 if the server knows neither command, and
+    /// [`Error::Argument`] if `path` cannot be sent.
     pub fn set_modified(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -80,8 +91,8 @@ impl Client {
         let reply = self.request(&command)?;
         if is_unknown(&reply) && self.features()?.has_with("SITE", "UTIME") {
             let seconds: String = time.to_string().chars().take(14).collect();
-            // Of access, modification and making, in UTC: the form that both servers which have
-            // it understand, Pure-FTPd and ProFTPD.
+            // Access, modification and creation time in UTC: the form that both servers with this
+            // command understand, Pure-FTPd and ProFTPD.
             let times = format!(" {seconds} {seconds} {seconds} UTC");
             let argument = [path.as_bytes(), times.as_bytes()].concat();
             let utime = SiteArgument::Other { word: b"UTIME".to_vec(), argument };
@@ -100,24 +111,27 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`]; [`Error::Argument`].
+    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if an
+    /// argument cannot be sent.
     pub fn chmod(&mut self, path: impl AsRef<[u8]>, mode: Permissions) -> Result<(), Error> {
         let path = self.pathname(path.as_ref())?;
         let chmod = SiteArgument::Chmod { mode: mode.mode(), path };
         self.order(&Command::Site(chmod)).map(drop)
     }
 
-    /// Chooses which facts the server sends in [`stat`](Self::stat) and in listings by `MLSD`
-    /// (`OPTS MLST`), and gives those that it says it will send. Without [`Fact::Type`] nothing
-    /// tells files from directories.
+    /// Chooses the facts that the server sends in [`stat`](Self::stat) and in `MLSD` listings
+    /// (`OPTS MLST`).
+    ///
+    /// Returns the facts that the server says it will send. Without [`Fact::Type`], files and
+    /// directories cannot be told apart.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] by a server without `MLST`.
+    /// Returns [`Error::Refused`] if the server lacks `MLST`.
     pub fn select_facts(&mut self, facts: &[Fact]) -> Result<Vec<Fact>, Error> {
         let list = facts.iter().map(|fact| format!("{};", fact.as_str())).collect::<String>();
         let reply = self.order(&Command::Opts(OptsArgument::Mlst(list.into_bytes())))?;
-        // FEAT marks the facts that are sent, and would now mark others.
+        // FEAT marks the facts that are sent, and these have just changed.
         self.features = None;
         let text = reply.text();
         let begin = text.iter().rposition(|&byte| byte == b' ').map_or(0, |at| at + 1);
@@ -125,7 +139,8 @@ impl Client {
         Ok(chosen.split(|&byte| byte == b';').filter_map(Fact::parse).collect())
     }
 
-    /// A 2yz reply. Any 5yz but 530 means that it is not known.
+    /// Returns the 2xx reply to a command; `None` for any 5xx except 530, which means that the
+    /// value is not known.
     fn ask(&mut self, command: &Command) -> Result<Option<Reply>, Error> {
         let reply = self.control.request(command)?;
         match reply.code().severity() {
@@ -136,8 +151,8 @@ impl Client {
     }
 }
 
-/// The entry in a reply to `MLST`: a line between the first and the last, after one SP
-/// (RFC 3659 §7.2). Servers also send it without the SP, after the code again, or alone.
+/// Returns the entry in a reply to `MLST`: a line between the first and the last, after one SP (RFC
+/// 3659 §7.2). Some servers send it without the SP, after a repeated code, or as the only line.
 fn facts_in(reply: &Reply) -> Option<Facts> {
     let count = reply.lines().count();
     let behind_first = usize::from(count > 1);

@@ -1,4 +1,4 @@
-//! `ClientBuilder`: the settings of a client, and the way to one that is connected.
+//! `ClientBuilder`: the settings of a client, and connecting with them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::net::connect::Server;
 use crate::net::connector::{Connector, SharedConnector};
 use crate::security::{Start, Tls};
 
-/// Settings of a client that is not yet connected; each has a default that suits most servers.
+/// Settings of a client that is not yet connected. The defaults suit most servers.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -33,177 +33,196 @@ pub struct ClientBuilder {
 }
 
 impl Client {
-    /// Settings for a new client.
+    /// Returns the settings for a new client.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 }
 
 impl ClientBuilder {
-    /// The limits of each phase.
+    /// Sets the timeout of each phase.
     pub const fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.config.timeouts = timeouts;
         self
     }
 
-    /// A limit for all that the client does from [`connect`](Self::connect) on; none by default.
-    /// Once it is reached, every call ends with [`Error::Timeout`].
+    /// Limits the total time from [`connect`](Self::connect) on (default: none).
+    ///
+    /// Once the limit is reached, every call returns [`Error::Timeout`].
     pub const fn overall(mut self, limit: Option<Duration>) -> Self {
         self.config.overall = limit;
         self
     }
 
-    /// After how long without a byte the kernel begins to ask whether the peer is still there,
-    /// on either connection, from a second to about nine hours; 60 s by default, `None` for never.
-    /// A peer that does not answer six
-    /// times, 10 s apart, is gone.
+    /// Sets the idle time after which the kernel probes whether the peer is still reachable
+    /// (default: 60 s).
+    ///
+    /// It applies to both connections, from 1 s to about nine hours; `None` turns the probes off. A
+    /// peer that misses six probes, 10 s apart, counts as gone.
     pub const fn keepalive(mut self, idle: Option<Duration>) -> Self {
         self.config.keepalive = idle;
         self
     }
 
-    /// The address of this host that all connections are made from, and where it listens in
-    /// active mode. Addresses of the server in the other family are not tried then.
+    /// Sets the local address that all connections use, and where active mode listens.
+    ///
+    /// Server addresses of the other family are then not tried.
     pub const fn bind(mut self, address: IpAddr) -> Self {
         self.config.bind = Some(address);
         self
     }
 
-    /// Which addresses of the server are tried; all by default.
+    /// Sets the family of the server addresses to try (default: any).
     pub const fn family(mut self, family: Family) -> Self {
         self.config.family = family;
         self
     }
 
-    /// Who makes the connections, if not this client itself. Excludes [`bind`](Self::bind),
-    /// [`family`](Self::family) and active mode; [`keepalive`](Self::keepalive) is the
-    /// connector's too.
+    /// Sets a connector that opens the connections in place of this client.
+    ///
+    /// It excludes [`bind`](Self::bind), [`family`](Self::family) and active mode.
+    /// [`keepalive`](Self::keepalive) is up to the connector, too.
     pub fn connector(mut self, connector: impl Connector + 'static) -> Self {
         self.config.connector = Some(SharedConnector(Arc::new(connector)));
         self
     }
 
-    /// What another thread stops this client by.
+    /// Sets a canceller, by which another thread can stop this client.
     pub fn canceller(mut self, canceller: Canceller) -> Self {
         self.config.canceller = Some(canceller);
         self
     }
 
-    /// Who opens data connections; the client by default.
+    /// Sets which side opens data connections (default: [`Mode::Passive`]).
     pub const fn mode(mut self, mode: Mode) -> Self {
         self.config.mode = mode;
         self
     }
 
-    /// `EPSV` or `PASV` in passive mode.
+    /// Chooses between `EPSV` and `PASV` in passive mode (default: [`Extended::Auto`]).
     pub const fn epsv(mut self, extended: Extended) -> Self {
         self.config.epsv = extended;
         self
     }
 
-    /// `EPRT` or `PORT` in active mode.
+    /// Chooses between `EPRT` and `PORT` in active mode (default: [`Extended::Auto`]).
     pub const fn eprt(mut self, extended: Extended) -> Self {
         self.config.eprt = extended;
         self
     }
 
-    /// Promises the server, before the first data connection, that none will be set up but by
-    /// `EPSV` (`EPSV ALL`, RFC 2428 §4). A NAT on the way then has nothing to translate. There is
-    /// no `PASV` after `EPSV` any more, and a server that refuses the promise ends the transfer
-    /// with [`Error::DataConnection`]. Off by default; not with [`Mode::Active`] and not with
-    /// [`Extended::Never`], which [`connect`](Self::connect) says.
+    /// Promises the server to use only `EPSV` for data connections (`EPSV ALL`, RFC 2428 §4;
+    /// default: off).
+    ///
+    /// A NAT on the path then has nothing to translate, and there is no fallback to `PASV`. If the
+    /// server refuses the promise, transfers fail with [`Error::DataConnection`].
+    /// [`connect`](Self::connect) rejects it together with [`Mode::Active`] or [`Extended::Never`].
     pub const fn epsv_all(mut self, on: bool) -> Self {
         self.config.epsv_all = on;
         self
     }
 
-    /// Sends `TYPE`, `EPSV` and `RETR`, or a listing verb, in one write, and saves the time that
-    /// two replies take. Uploads and what begins at an offset go the ordinary way. Any answer that
-    /// does not lead straight on ends this for the connection, and the transfer begins again in the
-    /// ordinary way. A server that loses commands which come together answers nothing: off by
-    /// default. Not with [`Mode::Active`] and not with [`Extended::Never`], which
-    /// [`connect`](Self::connect) says.
+    /// Sends `TYPE`, `EPSV` and `RETR` or a listing command in one write, which saves two round
+    /// trips (default: off).
+    ///
+    /// Uploads and transfers from an offset send one command at a time. After any unexpected reply
+    /// the connection returns to one command at a time, and the transfer is started again that way.
+    /// Leave it off for servers that lose commands sent together: they answer nothing.
+    /// [`connect`](Self::connect) rejects it together with [`Mode::Active`] or [`Extended::Never`].
     pub const fn pipeline(mut self, on: bool) -> Self {
         self.config.pipeline = on;
         self
     }
 
-    /// Which host a data connection goes to after `PASV`, where the server announces one; the
-    /// host of the control connection by default. `EPSV`, which is asked first, announces none.
-    /// With a [`connector`](Self::connector) there is no choice.
+    /// Sets which host data connections use after `PASV` (default: the host of the control
+    /// connection).
+    ///
+    /// `EPSV`, which is tried first, announces no host. With a [`connector`](Self::connector) the
+    /// rule has no effect.
     pub const fn passive_address(mut self, rule: AddressRule) -> Self {
         self.config.passive_address = rule;
         self
     }
 
-    /// Whether a server may have data connections go to ports below 1024, which are those of
-    /// other services; not by default.
+    /// Sets whether a server may announce data ports below 1024 (default: no).
+    ///
+    /// These ports belong to other services.
     pub const fn allow_low_ports(mut self, on: bool) -> Self {
         self.config.allow_low_ports = on;
         self
     }
 
-    /// Where to listen in active mode: ports that a firewall lets in, or a NAT sends here. Each
-    /// is tried, from a random one on; with all of them taken a transfer ends with
-    /// [`Error::DataConnection`]. By default the system chooses any port.
+    /// Sets the ports to listen on in active mode: those that a firewall admits or a NAT forwards
+    /// (default: any).
+    ///
+    /// The client tries each port, starting at a random one. If all are taken, the transfer fails
+    /// with [`Error::DataConnection`].
     pub fn active_ports(mut self, ports: PortRanges) -> Self {
         self.config.active_ports = Some(ports);
         self
     }
 
-    /// What to tell the server in active mode instead of the local address: the address of the
-    /// NAT in front of this host, or its name, which is looked up again for each transfer within
-    /// [`Timeouts::resolve`]. It must have an address of the family of the control connection,
-    /// and the server's own as the source: others are taken for strangers.
+    /// Sets the address that is announced to the server in active mode, in place of the local
+    /// address.
+    ///
+    /// It is the address of the NAT in front of this host, or its name. The name is looked up for
+    /// each transfer, within [`Timeouts::resolve`]. It must have an address of the control
+    /// connection's family. Only connections from the server's own address are accepted.
     pub fn active_address(mut self, address: impl Into<String>) -> Self {
         self.config.active_address = Some(address.into());
         self
     }
 
-    /// Whether the server is told by which name it was called (`HOST`, RFC 7151), for one that
-    /// serves several under one address; not by default. A server that does not know the command
-    /// is taken to serve one.
+    /// Sets whether the client sends the server's name (`HOST`, RFC 7151; default: no).
+    ///
+    /// Use it for a server that serves several names at one address. If the server does not know
+    /// the command, the client takes it to serve one host.
     pub const fn host_command(mut self, on: bool) -> Self {
         self.config.host_command = on;
         self
     }
 
-    /// Whether, and how, connections are protected by TLS; not, by default. A URL of the scheme
-    /// `ftpes` or `ftps` demands it, and then says when it begins.
+    /// Sets whether and how TLS protects the connections (default: no TLS).
+    ///
+    /// A URL with scheme `ftpes` or `ftps` demands TLS and says when it begins.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.config.tls = Some(tls);
         self
     }
 
-    /// The account that is given to a server that asks for one at login (332). Kept out of logs
-    /// and `Debug` like a password.
+    /// Sets the account for servers that ask for one at login (332).
+    ///
+    /// Like a password, it stays out of logs and `Debug`.
     pub fn account(mut self, account: impl Into<Vec<u8>>) -> Self {
         self.config.account = Some(Password(account.into()));
         self
     }
 
-    /// Connects to a server and waits for its greeting. It is named as `host` or `host:port`,
-    /// where the host is a name or an address, an IPv6 address before a port in brackets; the
-    /// port is 21 if none is given, and 990 with [`Tls::implicit`].
+    /// Connects to a server and waits for its greeting.
     ///
-    /// A name may have many addresses, of both families. They are tried in turn, each 250 ms
-    /// after the one before it or as soon as that has failed, and the first that answers is used
+    /// `server` is `host` or `host:port`. The host is a name or an address; an IPv6 address before
+    /// a port stands in brackets. The default port is 21, and 990 with [`Tls::implicit`].
+    ///
+    /// A name may have several addresses of both families. The client tries them in turn, each 250
+    /// ms after the previous one or as soon as that has failed, and uses the first that answers
     /// (RFC 8305).
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `server` is none; [`Error::Io`] if the name has no address, or none
-    /// of them can be reached: it says what each of them failed with; [`Error::Timeout`];
-    /// [`Error::Tls`] for TLS that is demanded and does not come about;
-    /// [`Error::ServiceClosing`] or [`Error::Greeting`] if the server greets with anything but
-    /// 220; [`Error::Protocol`] if what answers is no FTP server; [`Error::Cancelled`];
-    /// [`Error::Unsupported`] for settings that exclude each other,
-    /// before anything is sent.
+    /// - [`Error::Argument`] if `server` is not a valid host.
+    /// - [`Error::Unsupported`] for settings that exclude each other; nothing is sent.
+    /// - [`Error::Io`] if the name has no address or none can be reached, with the reason for each
+    ///   address.
+    /// - [`Error::Timeout`] if a phase takes too long.
+    /// - [`Error::Tls`] if TLS is demanded and fails.
+    /// - [`Error::ServiceClosing`] or [`Error::Greeting`] if the greeting is not 220.
+    /// - [`Error::Protocol`] if the peer is not an FTP server.
+    /// - [`Error::Cancelled`] after a cancel.
     pub fn connect(self, server: &str) -> Result<Client, Error> {
         self.connect_at(server, None)
     }
 
-    /// The same, at `port` if there is one, whatever `server` says of it.
+    /// Connects to a server at `port`, if that is given, whatever port `server` names.
     pub(crate) fn connect_at(mut self, server: &str, port: Option<u16>) -> Result<Client, Error> {
         self.config.check()?;
         let is_implicit = self.config.tls.as_ref().is_some_and(|tls| tls.start == Start::Implicit);

@@ -1,5 +1,5 @@
-//! Names that hold the byte 0xFF, which begins a Telnet command on the control connection: RFC 854
-//! has it sent twice, and some servers then read two.
+//! Names with the byte 0xFF, which begins a Telnet command on the control connection: RFC 854
+//! doubles it, and some servers then read two bytes.
 
 use ftp_proto::{Features, Reply};
 
@@ -8,9 +8,10 @@ use crate::error::Error;
 use crate::trace;
 
 impl Client {
-    /// Sets whether a 0xFF in commands is sent twice, as RFC 854 has it. Without this call the
-    /// client goes by the greeting and `FEAT`: it sends 0xFF once to vsftpd, Pure-FTPd and
-    /// pyftpdlib, which read each byte as itself, and twice to other servers.
+    /// Sets whether the client sends 0xFF in commands twice, as RFC 854 says.
+    ///
+    /// By default the client decides by the greeting and `FEAT`. It sends 0xFF once to vsftpd,
+    /// Pure-FTPd and pyftpdlib, which read each byte as itself, and twice to other servers.
     pub const fn double_telnet_byte(&mut self, doubles: bool) {
         self.knows_iac = true;
         self.control.take_bytes(!doubles);
@@ -30,7 +31,7 @@ impl Client {
     }
 }
 
-/// Whether a greeting names a server that reads each byte as itself.
+/// Returns whether a greeting names a server that reads each byte as itself.
 fn names_itself(welcome: &Reply) -> bool {
     let names: [&[u8]; 3] = [b"vsftpd", b"pure-ftpd", b"pyftpdlib"];
     welcome.lines().any(|line| {
@@ -39,7 +40,8 @@ fn names_itself(welcome: &Reply) -> bool {
     })
 }
 
-/// Whether the features are those of such a server: the greeting is the owner's to choose.
+/// Returns whether the features are those of such a server. The greeting alone is not enough, since
+/// its text is configurable.
 fn is_known(features: &Features) -> bool {
     let lists = |names: &[&str]| names.iter().all(|name| features.has(name));
     let is_pure = lists(&["ESTA", "ESTP"]);

@@ -1,5 +1,5 @@
-//! Digests of files that the server computes: `HASH` (draft-bryan-ftpext-hash-02), and the
-//! commands that were there before it, which no document defines: `XSHA256` and its like.
+//! Digests that the server computes: `HASH` (draft-bryan-ftpext-hash-02), and the older commands
+//! without a specification, `XSHA256` and its like.
 
 use ftp_proto::{
     Command, OptsArgument, ParseError, ParseErrorKind, Pathname, Reply, Severity, Verb,
@@ -11,12 +11,14 @@ use crate::error::{Error, Phase};
 use crate::transfer::Range;
 
 impl Client {
-    /// The algorithms that [`hash`](Self::hash) finds in what the server lists (`FEAT`), in the
-    /// order of [`HashAlgorithm::ALL`].
+    /// Returns the algorithms that [`hash`](Self::hash) can use with this server, by its `FEAT`
+    /// list.
+    ///
+    /// They are in the order of [`HashAlgorithm::ALL`].
     ///
     /// # Errors
     ///
-    /// Only those of the control connection.
+    /// Returns only errors of the control connection.
     pub fn hash_algorithms(&mut self) -> Result<Vec<HashAlgorithm>, Error> {
         let features = self.features()?;
         let is_listed = |algorithm: &HashAlgorithm| {
@@ -26,12 +28,12 @@ impl Client {
         Ok(HashAlgorithm::ALL.iter().copied().filter(is_listed).collect())
     }
 
-    /// Has the server compute the digest of the file at `path`, and compares it with one that was
-    /// computed here, as by a [`Checksum`](crate::Checksum).
+    /// Compares the server's digest of the file at `path` with a local one, such as that of a
+    /// [`Checksum`](crate::Checksum).
     ///
     /// # Errors
     ///
-    /// [`Error::Mismatch`] if they differ; those of [`hash`](Self::hash).
+    /// Returns [`Error::Mismatch`] if they differ, and the errors of [`hash`](Self::hash).
     pub fn compare_hash(&mut self, path: impl AsRef<[u8]>, here: &Digest) -> Result<(), Error> {
         let there = self.hash(path, Some(here.algorithm))?;
         match there.bytes == here.bytes {
@@ -40,17 +42,20 @@ impl Client {
         }
     }
 
-    /// A digest of the file at `path`, computed by the server, with `algorithm` or, if that is
-    /// `None`, the first of [`HashAlgorithm::ALL`] that the server has. What it has is what it
-    /// lists in `FEAT`: `HASH`, else `XSHA256`, `XSHA512`, `XSHA1`, `XMD5` or `XCRC`.
+    /// Returns the server's digest of the file at `path`.
     ///
-    /// The server may take [`Timeouts::final_reply`](crate::Timeouts::final_reply) for it.
+    /// If `algorithm` is `None`, the first of [`HashAlgorithm::ALL`] that the server lists in
+    /// `FEAT` is used. The client sends `HASH` if the server lists it, else `XSHA256`, `XSHA512`,
+    /// `XSHA1`, `XMD5` or `XCRC`. The reply may take as long as
+    /// [`Timeouts::final_reply`](crate::Timeouts::final_reply).
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if it lists none that is wanted; [`Error::Refused`];
-    /// [`Error::Protocol`] for a reply without the digest of a whole file, which leaves the
-    /// connection open; [`Error::Argument`].
+    /// - [`Error::Unsupported`] if the server lists no suitable algorithm.
+    /// - [`Error::Refused`] if the server refuses the command.
+    /// - [`Error::Protocol`] for a reply without the digest of a whole file; the connection stays
+    ///   open.
+    /// - [`Error::Argument`] if `path` cannot be sent.
     pub fn hash(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -81,7 +86,7 @@ impl Client {
                         let bytes = bytes.map_err(Error::Protocol)?;
                         return Ok(Digest { algorithm, bytes });
                     }
-                    // Listed, and not there after all.
+                    // FEAT lists the command, but the server does not know it.
                     _ if is_unknown(&reply) => refused = Some((command.verb(), reply)),
                     _ => return Err(Error::Refused(command.verb(), reply)),
                 }
@@ -93,7 +98,7 @@ impl Client {
         })
     }
 
-    /// Tells the server which algorithm `HASH` is to use, if it would use another.
+    /// Tells the server which algorithm `HASH` must use, if it would use another.
     fn choose_hash(&mut self, name: &[u8], chosen_at_first: bool) -> Result<(), Error> {
         let in_force = match &self.hash {
             Some(chosen) => chosen.as_bytes() == name,
@@ -110,7 +115,7 @@ impl Client {
     fn hash_reply(&mut self, command: &Command) -> Result<Reply, Error> {
         let line = command.encode()?;
         self.settle()?;
-        // It would be about a part of the file.
+        // Otherwise the digest would cover only a part of the file.
         self.put_range_in_force(Range::default())?;
         let limit = self.config.timeouts.final_reply.max(self.config.timeouts.reply);
         let deadline = self.control.deadline(limit, Phase::Reply);
@@ -119,7 +124,7 @@ impl Client {
     }
 }
 
-/// A path for `XCRC` and its like, which servers cut at an SP unless it stands in quotes.
+/// Returns a path for `XCRC` and its like. Servers cut it at an SP unless it is quoted.
 fn quoted(path: &Pathname) -> Vec<u8> {
     let path = path.as_bytes();
     if path.contains(&b' ') { [b"\"", path, b"\""].concat() } else { path.to_vec() }
@@ -148,8 +153,8 @@ fn read_hash(text: &[u8], algorithm: HashAlgorithm) -> Result<Vec<u8>, ParseErro
     digest(word, algorithm).ok_or_else(|| wrong(ParseErrorKind::BadNumber))
 }
 
-/// Reads the reply to `XCRC` and its like: the digest, with the pathname before or after it or
-/// without.
+/// Reads the reply to `XCRC` and its like: the digest, with or without the pathname before or after
+/// it.
 fn read_single(
     text: &[u8],
     path: &Pathname,
@@ -167,14 +172,14 @@ fn read_single(
         .filter_map(|word| digest(word, algorithm));
     let bytes = found.next().ok_or_else(|| wrong(ParseErrorKind::BadNumber))?;
     match found.next() {
-        // Which of them it is nobody can tell.
+        // Two words could be the digest.
         Some(_) => Err(wrong(ParseErrorKind::UnexpectedByte)),
         None => Ok(bytes),
     }
 }
 
-/// The bytes of a digest in hexadecimal. A CRC comes without its leading zeros from some servers,
-/// and with `0x` from others.
+/// Returns the bytes of a hexadecimal digest. Some servers send a CRC without its leading zeros,
+/// others with `0x`.
 fn digest(word: &[u8], algorithm: HashAlgorithm) -> Option<Vec<u8>> {
     let mut digits = word.to_vec();
     if algorithm == HashAlgorithm::Crc32 {

@@ -1,4 +1,4 @@
-//! Directories: where the session is, and making and removing them (RFC 959 §4.1.1 and §4.1.3).
+//! Directories: changing, making and removing them (RFC 959 §4.1.1 and §4.1.3).
 
 use ftp_proto::{Command, Pathname, Reply, Severity};
 
@@ -7,42 +7,46 @@ use crate::error::Error;
 use crate::trace;
 
 impl Client {
-    /// The working directory (`PWD`).
+    /// Returns the current directory (`PWD`).
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`]; [`Error::Protocol`] for a reply without a readable pathname.
+    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Protocol`] for a
+    /// reply without a readable pathname.
     pub fn pwd(&mut self) -> Result<Pathname, Error> {
         let reply = self.order_in_a_form(&Command::Pwd)?;
         Pathname::parse_quoted(reply.text()).map_err(|error| self.control.protocol_error(error))
     }
 
-    /// Changes the working directory (`CWD`).
+    /// Changes the current directory (`CWD`).
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`]; [`Error::Argument`].
+    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if
+    /// `path` cannot be sent.
     pub fn cwd(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let command = Command::Cwd(self.pathname(path.as_ref())?);
         self.moved = true;
         self.order_in_a_form(&command).map(drop)
     }
 
-    /// Changes to the parent of the working directory (`CDUP`).
+    /// Changes to the parent of the current directory (`CDUP`).
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`].
+    /// Returns [`Error::Refused`] if the server refuses the command.
     pub fn cdup(&mut self) -> Result<(), Error> {
         self.moved = true;
         self.order_in_a_form(&Command::Cdup).map(drop)
     }
 
-    /// Makes a directory (`MKD`). Gives its absolute pathname if the server tells it readably.
+    /// Makes a directory (`MKD`) and returns its absolute pathname, if the reply holds a readable
+    /// one.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`]; [`Error::Argument`].
+    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if
+    /// `path` cannot be sent.
     pub fn mkdir(&mut self, path: impl AsRef<[u8]>) -> Result<Option<Pathname>, Error> {
         let command = Command::Mkd(self.pathname(path.as_ref())?);
         let reply = self.order_in_a_form(&command)?;
@@ -53,15 +57,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`]; [`Error::Argument`].
+    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if an
+    /// argument cannot be sent.
     pub fn rmdir(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let command = Command::Rmd(self.pathname(path.as_ref())?);
         self.order_in_a_form(&command).map(drop)
     }
 
-    /// Sends a command of directories that must end with 2yz. A server that does not know the
-    /// plain verb is asked once whether it knows the X form of it, and what it knows is used from
-    /// then on.
+    /// Sends a directory command that must end with 2xx. If the server does not know the plain
+    /// verb, the X form is tried once, and the known form is used from then on.
     fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
         let verb = command.verb();
         let plain = command.encode()?;

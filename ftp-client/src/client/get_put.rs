@@ -1,4 +1,4 @@
-//! `get` and `put`: all that it takes to move one file, by its URL.
+//! `get` and `put`: transferring one file by its URL with one call.
 
 use std::io::{Read, Write};
 
@@ -11,13 +11,13 @@ use crate::security::Tls;
 use crate::transfer::Report;
 use crate::url_path::{Entered, Place};
 
-/// What names a file for [`get`] and [`put`]: a URL, or text that is one.
+/// A file argument of [`get`] and [`put`]: a URL, or text that is parsed as one.
 pub trait IntoUrl {
-    /// Reads it.
+    /// Parses the URL.
     ///
     /// # Errors
     ///
-    /// Those of [`FtpUrl::parse`].
+    /// Returns the errors of [`FtpUrl::parse`].
     fn into_url(self) -> Result<FtpUrl, ParseError>;
 }
 
@@ -45,7 +45,7 @@ impl IntoUrl for &String {
     }
 }
 
-/// Downloads the file that a URL names. All settings are the default ones; for others there is
+/// Downloads the file that a URL names, with default settings. For other settings use
 /// [`ClientBuilder::get`].
 ///
 /// ```no_run
@@ -57,13 +57,13 @@ impl IntoUrl for &String {
 ///
 /// # Errors
 ///
-/// Those of [`ClientBuilder::get`].
+/// Returns the errors of [`ClientBuilder::get`].
 pub fn get(url: impl IntoUrl, writer: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
     Client::builder().get(url, writer)
 }
 
-/// Uploads to the file that a URL names, in place of one that is there. All settings are the
-/// default ones; for others there is [`ClientBuilder::put`].
+/// Uploads to the file that a URL names, replacing an existing file, with default settings. For
+/// other settings use [`ClientBuilder::put`].
 ///
 /// ```no_run
 /// let log = b"all is well\n";
@@ -73,18 +73,20 @@ pub fn get(url: impl IntoUrl, writer: &mut (impl Write + ?Sized)) -> Result<Repo
 ///
 /// # Errors
 ///
-/// Those of [`ClientBuilder::put`].
+/// Returns the errors of [`ClientBuilder::put`].
 pub fn put(url: impl IntoUrl, reader: &mut (impl Read + ?Sized)) -> Result<Report, Error> {
     Client::builder().put(url, reader)
 }
 
 impl ClientBuilder {
-    /// Connects to the server of a URL, without logging in. The schemes `ftpes` and `ftps` demand
-    /// TLS, the latter from the first byte on, with the settings of [`tls`](Self::tls) otherwise.
+    /// Connects to the server of a URL without logging in.
+    ///
+    /// The schemes `ftpes` and `ftps` demand TLS, `ftps` from the first byte on. All other TLS
+    /// settings come from [`tls`](Self::tls).
     ///
     /// # Errors
     ///
-    /// Those of [`connect`](Self::connect).
+    /// Returns the errors of [`connect`](Self::connect).
     pub fn connect_to(mut self, url: &FtpUrl) -> Result<Client, Error> {
         self.config.tls = for_scheme(url.scheme(), self.config.tls.take());
         match url.host() {
@@ -93,12 +95,13 @@ impl ClientBuilder {
         }
     }
 
-    /// Connects to the server of a URL and logs in, as the user of the URL or as `anonymous`;
-    /// `;type=` says the type of the transfers. Where the path leads to says [`Place`].
+    /// Connects to the server of a URL and logs in as the user of the URL, or as `anonymous`.
+    ///
+    /// `;type=` sets the type of the transfers. Use [`Place`] to follow the path of the URL.
     ///
     /// # Errors
     ///
-    /// Those of [`connect_to`](Self::connect_to) and [`Client::login`].
+    /// Returns the errors of [`connect_to`](Self::connect_to) and [`Client::login`].
     pub fn open(self, url: &FtpUrl) -> Result<Client, Error> {
         let mut client = self.connect_to(url)?;
         let (user, password) = login(url);
@@ -107,19 +110,21 @@ impl ClientBuilder {
         Ok(client)
     }
 
-    /// Downloads the file that a URL names, on a connection of its own: user and password are
-    /// those of the URL, or the anonymous ones, and `;type=a` makes it a text. The path goes to the
-    /// server as a whole, and if it is not known so, as a [`Place`] is entered.
+    /// Downloads the file that a URL names, on its own connection.
     ///
-    /// Success is what [`Download::finish`](crate::Download::finish) says, and that the length is
-    /// that of `SIZE`, where the server tells one and did not say it before. `writer` is flushed.
+    /// The user and password come from the URL, or are the anonymous ones; `;type=a` makes it a
+    /// text transfer. The client sends the path as a whole. If the server does not know it, the
+    /// client enters its directories one by one, as [`Place`] does.
+    ///
+    /// The download succeeds if [`Download::finish`](crate::Download::finish) does, and if the
+    /// length equals the server's `SIZE`, where only that tells it. `writer` is flushed.
     ///
     /// # Errors
     ///
-    /// All of [`Error`]: [`Argument`](Error::Argument) for what is no URL of a file, with nothing
-    /// sent; [`Local`](Error::Local) for what `writer` fails with; those of
-    /// [`open`](Self::open) and [`Client::retrieve`]. What came
-    /// until then is written.
+    /// Returns any [`Error`]: [`Argument`](Error::Argument) if `url` is not the URL of a file, in
+    /// which case nothing is sent; [`Local`](Error::Local) if `writer` fails; and the errors of
+    /// [`open`](Self::open) and [`Client::retrieve`]. `writer` keeps the bytes received before the
+    /// error.
     pub fn get(
         self,
         url: impl IntoUrl,
@@ -151,14 +156,16 @@ impl ClientBuilder {
         Ok(report)
     }
 
-    /// Uploads to the file that a URL names, on a connection of its own, in place of one that is
-    /// there. The rest is as in [`get`](Self::get), but that the length is always compared, in
-    /// type image and where the server tells it.
+    /// Uploads to the file that a URL names, on its own connection, replacing an existing file.
+    ///
+    /// The URL is used as in [`get`](Self::get). In type image the length is always compared if the
+    /// server tells it.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), with those of [`Client::store`]. If `reader` fails, the upload is
-    /// aborted, and no short file taken for a whole one.
+    /// Returns the errors of [`get`](Self::get), except that [`Local`](Error::Local) means that
+    /// `reader` failed, and those of [`Client::store`]. If `reader` fails, the upload is aborted,
+    /// so that the server does not take the part for the whole.
     pub fn put(
         self,
         url: impl IntoUrl,
@@ -187,8 +194,8 @@ impl ClientBuilder {
     }
 }
 
-/// The settings with which the server of a URL is connected to: what its scheme demands is not for
-/// them to take back.
+/// Returns the TLS settings for the scheme of a URL. The settings cannot take back what the scheme
+/// demands.
 fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
     match scheme {
         Scheme::Ftp => settings,
@@ -196,7 +203,7 @@ fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
     }
 }
 
-/// Reads a URL, which has to name a file.
+/// Parses a URL, which must name a file.
 fn url_of_file(url: impl IntoUrl) -> Result<FtpUrl, Error> {
     let url = url.into_url()?;
     if url.is_directory() {
@@ -207,8 +214,8 @@ fn url_of_file(url: impl IntoUrl) -> Result<FtpUrl, Error> {
     Ok(url)
 }
 
-/// The user and the password of a URL. Who is nobody in particular gives a password that names no
-/// person, where RFC 1635 asks for an address.
+/// Returns the user and password of a URL. For anonymous logins the password identifies no person,
+/// although RFC 1635 asks for an address.
 fn login(url: &FtpUrl) -> (&[u8], &[u8]) {
     const NOBODY: &[u8] = b"anonymous@";
     let user = url.user().unwrap_or(b"anonymous");
@@ -220,7 +227,7 @@ fn is_image(url: &FtpUrl) -> bool {
     url.representation() != Some(RepresentationType::Ascii)
 }
 
-/// Says good-bye. What was done is done: a server that does not answer changes nothing.
+/// Ends the session. The transfer is complete, so errors are ignored.
 fn say_good_bye(client: Client) {
     let _ = client.quit();
 }

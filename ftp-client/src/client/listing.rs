@@ -10,27 +10,28 @@ use crate::trace;
 use crate::transfer::{self, Begun, Range, Transfer};
 
 impl Client {
-    /// What is in a directory, the working directory if it is empty: by `MLSD` where the server
-    /// lists `MLST`, else by `LIST`, and then maybe without names that begin with a dot.
+    /// Lists a directory, or the current one if `directory` is empty.
+    ///
+    /// The client uses `MLSD` if the server lists `MLST`, and otherwise `LIST`, which may hide
+    /// names that begin with a dot.
     ///
     /// # Errors
     ///
-    /// Those of [`retrieve`](Self::retrieve).
+    /// Returns the errors of [`retrieve`](Self::retrieve).
     pub fn list(&mut self, directory: impl AsRef<[u8]>) -> Result<Entries<'_>, Error> {
         self.list_with(directory, ListOptions::default())
     }
 
-    /// The same, listed as `options` say. Of a file, servers list by `LIST` and `NLST` the file
-    /// itself.
+    /// Lists a directory as `options` say.
     ///
-    /// Some servers list a directory that must not be read, but by its name, as if it lay in
-    /// itself and were all that does. One that seems to is therefore entered (`CWD`), listed from
-    /// within, and left again.
+    /// For a file, `LIST` and `NLST` usually list the file itself. Some servers list an unreadable
+    /// directory as if it contained only itself. If a listing looks like that, the client enters
+    /// the directory (`CWD`), lists it from within, and returns.
     ///
     /// # Errors
     ///
-    /// Those of [`retrieve`](Self::retrieve); [`Error::ListingCut`] where a listing of a few
-    /// entries is not proved whole, of which other listings tell after their last entry.
+    /// Returns the errors of [`retrieve`](Self::retrieve), and [`Error::ListingCut`] if a short
+    /// listing is not proved complete. For longer listings that error comes after the last entry.
     pub fn list_with(
         &mut self,
         directory: impl AsRef<[u8]>,
@@ -39,11 +40,11 @@ impl Client {
         self.list_what_is(directory.as_ref(), options, false)
     }
 
-    /// The same of what has to be a directory: a file that is listed as itself is an error.
+    /// Lists a directory as `options` say; a file that is listed as itself is an error.
     ///
     /// # Errors
     ///
-    /// Those of [`list_with`](Self::list_with).
+    /// Returns the errors of [`list_with`](Self::list_with).
     pub fn list_directory(
         &mut self,
         directory: impl AsRef<[u8]>,
@@ -58,7 +59,7 @@ impl Client {
         options: ListOptions,
         is_directory: bool,
     ) -> Result<Entries<'_>, Error> {
-        // Before anything is sent.
+        // An argument that cannot be sent must fail before anything is sent.
         self.with_flags(directory, options)?;
         let (form, begun) = match options.form {
             ListingForm::Auto => match self.begin_mlsd_if_listed(directory)? {
@@ -78,7 +79,7 @@ impl Client {
             return Ok(Entries::new(lines, sent));
         }
         if form == ListingForm::Nlst && options.all && !directory.is_empty() {
-            // Pure-FTPd lists the working directory where a flag comes before a path.
+            // Pure-FTPd lists the current directory if a flag precedes a path.
             match self.list_within(directory, options)? {
                 Within::Listed(within) => return Ok(Entries::resume(self, *within)),
                 Within::Refused(Some(error)) if is_directory => return Err(error),
@@ -100,8 +101,8 @@ impl Client {
         Ok(Entries::resume(self, beginning))
     }
 
-    /// Begins a listing by `LIST` or `NLST` with the flag that is asked for, or without it where
-    /// the server does not know it.
+    /// Begins `LIST` or `NLST` with the requested flag, or without it if the server does not know
+    /// the flag.
     fn begin_with_flags(
         &mut self,
         directory: &[u8],
@@ -117,7 +118,8 @@ impl Client {
                 Entries::new(lines, sent.clone()).begin()
             });
             match beginning {
-                // It may take the flag for a name, and say that it is not there, or list nothing.
+                // The server may take the flag for a name, and then report it missing or list
+                // nothing.
                 Err(error) if all && is_no(&error) => is_refused = true,
                 Ok(beginning) if all && beginning.is_empty() => {}
                 Ok(beginning) => {
@@ -130,7 +132,7 @@ impl Client {
         }
     }
 
-    /// Lists a directory from within it, and goes back.
+    /// Lists a directory from within it, and returns to where the client was.
     fn list_within(&mut self, directory: &[u8], options: ListOptions) -> Result<Within, Error> {
         let moved = self.moved;
         let here = match self.pwd() {
@@ -144,7 +146,7 @@ impl Client {
         let listed = self.list_what_is(b"", options, true);
         let listed = listed.and_then(|entries| entries.read_ahead(ListLimits::default()));
         if let Err(error) = self.cwd(here.as_bytes()) {
-            // From now on relative paths would mean something else.
+            // The way back failed: relative paths would mean something else from now on.
             self.control.close();
             return Err(error);
         }
@@ -152,20 +154,22 @@ impl Client {
         listed.map(|listed| Within::Listed(Box::new(listed)))
     }
 
-    /// The lines of such a listing as they come. [`Facts::parse`](crate::Facts::parse) reads those
-    /// of `MLSD` with facts that [`Entry`](crate::Entry) has no place for. Here a directory that
-    /// seems to lie in itself is not looked at again, and nothing is asked twice.
+    /// Returns the raw lines of a listing.
+    ///
+    /// Use [`Facts::parse`](crate::Facts::parse) to read `MLSD` lines with facts that
+    /// [`Entry`](crate::Entry) has no field for. A directory that seems to contain only itself is
+    /// not listed again, and no command is repeated.
     ///
     /// # Errors
     ///
-    /// Those of [`retrieve`](Self::retrieve).
+    /// Returns the errors of [`retrieve`](Self::retrieve).
     pub fn list_lines(
         &mut self,
         directory: impl AsRef<[u8]>,
         options: ListOptions,
     ) -> Result<Lines<'_>, Error> {
         let directory = directory.as_ref();
-        // Before anything is sent.
+        // An argument that cannot be sent must fail before anything is sent.
         self.with_flags(directory, options)?;
         let (form, begun) = match options.form {
             ListingForm::Auto => match self.begin_mlsd_if_listed(directory)? {
@@ -191,8 +195,8 @@ impl Client {
         transfer::begin(self, &command, Range::default(), None)
     }
 
-    /// Goes through a directory, the working directory if it is empty, and all that is below it,
-    /// one directory after the other.
+    /// Walks a directory tree, starting at `directory`, or at the current directory if that is
+    /// empty.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -212,9 +216,9 @@ impl Client {
         Walk::new(self, directory.as_ref(), options)
     }
 
-    /// Begins `MLSD` with a server that says it has it. One that then does not know it is not
-    /// asked again, and what is no directory is left to `LIST`, which lists files too
-    /// (RFC 3659 §7.2.1 has 501 for that).
+    /// Begins `MLSD` if the server lists it. If the server then does not know it, it is not used
+    /// again. A path that is not a directory is left to `LIST`, which lists files too (RFC 3659
+    /// §7.2.1 answers 501).
     fn begin_mlsd_if_listed(&mut self, directory: &[u8]) -> Result<Option<Begun>, Error> {
         if self.no_mlsd || !self.features()?.has("MLST") {
             return Ok(None);
@@ -235,7 +239,7 @@ impl Client {
         }
     }
 
-    /// The argument of `LIST` or `NLST`.
+    /// Returns the argument of `LIST` or `NLST`.
     fn with_flags(
         &mut self,
         directory: &[u8],
@@ -250,22 +254,21 @@ impl Client {
     }
 }
 
-/// What came of a listing from within a directory.
+/// The result of listing from within a directory.
 enum Within {
     Listed(Box<Beginning>),
-    /// The directory cannot be entered, or the server does not tell the way back.
+    /// The directory cannot be entered, or the server does not tell the current directory.
     Refused(Option<Error>),
 }
 
-/// Whether the server says for good that it does not list this.
+/// Returns whether the server permanently refuses the listing.
 fn is_no(error: &Error) -> bool {
     matches!(error, Error::Refused(Verb::List | Verb::Nlst, reply)
         if reply.code().severity() == Severity::Permanent
             && reply.code() != ReplyCode::NOT_LOGGED_IN)
 }
 
-/// How a directory is named to `LIST` and `NLST`, where servers take a `-` in front for options
-///.
+/// Returns the name of a directory for `LIST` and `NLST`. Servers take a leading `-` for options.
 fn sent_as(directory: &[u8]) -> Vec<u8> {
     match directory {
         [b'-', ..] => [b"./", directory].concat(),

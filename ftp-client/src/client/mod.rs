@@ -1,5 +1,5 @@
-//! `Client`: one method a service, each a few lines over the control connection. The services of
-//! files and directories are in modules of their own.
+//! `Client`: one method per service, each a few lines over the control connection. The services for
+//! files and directories have their own modules.
 
 mod attribute;
 pub(crate) mod builder;
@@ -33,11 +33,11 @@ use crate::transfer::{self, Range};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
-/// Paths are bytes, since servers give them in any encoding. Where one holds other than ASCII and
-/// is valid UTF-8, the server is asked once for `FEAT`, and told `OPTS UTF8 ON` if it lists that.
+/// Paths are bytes, since servers use any encoding. Before the first path that is non-ASCII UTF-8,
+/// the client asks for `FEAT`, and sends `OPTS UTF8 ON` if the server lists it.
 ///
-/// It may go from thread to thread, but is used by one at a time: whoever has several puts it
-/// behind a lock, which keeps each dialogue together.
+/// A client can move between threads, but only one thread can use it at a time. To share it, use a
+/// mutex, which keeps each dialogue together.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), ftp_client::Error> {
@@ -51,7 +51,7 @@ use crate::transfer::{self, Range};
 /// # }
 /// ```
 ///
-/// The same without the lock in the last of these lines is refused:
+/// Without the lock, the second thread does not compile:
 ///
 /// ```compile_fail,E0499
 /// # fn main() -> Result<(), ftp_client::Error> {
@@ -65,41 +65,41 @@ use crate::transfer::{self, Range};
 /// # }
 /// ```
 ///
-/// Every call may end with the errors of the control connection: [`Error::Closed`],
+/// Every method can return the errors of the control connection: [`Error::Closed`],
 /// [`Error::ServiceClosing`], [`Error::Timeout`], [`Error::Io`], [`Error::Protocol`],
-/// [`Error::Unexpected`] and [`Error::Desynchronised`]. The methods name only what comes on top of
-/// these, and of [`Error::Cancelled`]. Dropping a client closes its connections without a word;
-/// [`quit`](Self::quit) says good-bye.
+/// [`Error::Unexpected`] and [`Error::Desynchronised`]. The methods document only errors other than
+/// these and [`Error::Cancelled`]. Dropping a client closes its connections without `QUIT`; use
+/// [`quit`](Self::quit) to end the session properly.
 #[derive(Debug)]
 pub struct Client {
     pub(crate) control: ControlConnection,
     pub(crate) config: Config,
     pub(crate) modes: DataModes,
-    /// The data connection of a transfer that was dropped before its end.
+    /// The data connection of a transfer that was dropped early.
     pub(crate) abandoned: Option<Stream>,
-    /// The part of a file that is in force at the server, for the next transfer.
+    /// The part of a file that is in force at the server for the next transfer.
     pub(crate) range: Range,
     welcome: Reply,
     pub(crate) secured: Option<Secured>,
     tls_refusal: Option<Reply>,
-    /// The type of the transfers to come, and the type in force; `None` if that is not known.
+    /// The type for later transfers, and the type in force; `None` if that is not known.
     wanted: RepresentationType,
     pub(crate) in_force: Option<RepresentationType>,
     features: Option<Features>,
     utf8_asked: bool,
-    /// Whether it is known how the server reads 0xFF.
+    /// Whether the client knows how the server reads 0xFF.
     knows_iac: bool,
     /// The algorithm that `HASH` was told to use.
     hash: Option<String>,
-    /// Listed by the server, and refused as unknown.
+    /// `MLSD` is listed by the server, but refused as unknown.
     no_mlsd: bool,
-    /// `LIST -a` was refused where `LIST` was not.
+    /// `LIST -a` was refused, but `LIST` works.
     no_flags: bool,
     pub(crate) no_range: bool,
-    /// Verbs that the server did not know, and whether it knows the X form.
+    /// Verbs that the server did not know, and whether it knows the X form of each.
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,
-    /// The working directory was changed since the login.
+    /// The current directory has changed since the login.
     moved: bool,
 }
 
@@ -107,13 +107,13 @@ impl Client {
     pub(crate) fn connect(config: Config, server: Server) -> Result<Self, Error> {
         let host = config.host_command.then(|| server.host_name()).transpose();
         let host = host?.map(Command::Host);
-        // Before anything is sent: what is wrong with it is the caller's.
+        // Errors in the settings are reported before anything is sent.
         let context = config.tls.as_ref().map(|tls| tls::Context::new(tls, &server.host));
         let mut context = context.transpose().map_err(Error::Tls)?;
         let waiter = Waiter::new(config.overall, config.canceller.clone());
         let stream = connect::connect(&server, &config, &waiter)?;
         let addresses = match config.connector {
-            // What it connected to is its own matter: a proxy, or nothing with an address.
+            // A connector may use a proxy or a transport without addresses.
             Some(_) => None,
             None => Some(stream.addresses().map_err(Error::Io)?),
         };
@@ -167,10 +167,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with the server's reason: 530 for a wrong name or password, 332 if it
-    /// wants an account and none was given to the builder. [`Error::Argument`] for an empty name,
-    /// and for CR, LF or NUL in any of them. [`Error::Tls`] under TLS, if the server will not have
-    /// data connections as they are to be: it is not logged in to any more then.
+    /// - [`Error::Refused`] with the server's reason: 530 for a wrong name or password, 332 if it
+    ///   wants an account and the builder has none.
+    /// - [`Error::Argument`] for an empty name, or CR, LF or NUL in any argument.
+    /// - [`Error::Tls`] if the server refuses to protect data connections as requested.
     pub fn login(
         &mut self,
         user: impl AsRef<[u8]>,
@@ -183,36 +183,38 @@ impl Client {
         let account = self.config.account.as_ref();
         login::login(&mut self.control, user.as_ref(), password.as_ref(), account)?;
         self.protect()?;
-        // Servers may list more once they know who asks.
+        // Some servers list more features after the login.
         self.features = None;
         Ok(())
     }
 
-    /// Names an account (`ACCT`), as a server may want after the login for some commands: it
-    /// refuses them with 532. One that wants it at login is told by
+    /// Sends an account (`ACCT`), which some servers demand after the login with 532.
+    ///
+    /// For a server that asks at login, use
     /// [`ClientBuilder::account`](crate::ClientBuilder::account).
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`]; [`Error::Argument`] for CR, LF or NUL.
+    /// Returns [`Error::Refused`] if the server refuses the account, and [`Error::Argument`] for
+    /// CR, LF or NUL.
     pub fn account(&mut self, account: impl AsRef<[u8]>) -> Result<(), Error> {
         self.order(&Command::Acct(Password(account.as_ref().to_vec()))).map(drop)
     }
 
-    /// What was agreed on by TLS; `None` if the connection is in clear.
+    /// Returns the TLS parameters of the connection; `None` if it is unencrypted.
     #[must_use]
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.secured.as_ref().map(|secured| &secured.info)
     }
 
-    /// What the server said to `AUTH TLS`, if it refused that and
-    /// [`Tls::opportunistic`](crate::Tls::opportunistic) lets the client go on in clear.
+    /// Returns the server's refusal of `AUTH TLS`, if
+    /// [`Tls::opportunistic`](crate::Tls::opportunistic) let the client continue in plaintext.
     #[must_use]
     pub const fn tls_refusal(&self) -> Option<&Reply> {
         self.tls_refusal.as_ref()
     }
 
-    /// Tells the server under TLS what data connections are to be like.
+    /// Sends the protection level of data connections to a server under TLS.
     pub(crate) fn protect(&mut self) -> Result<(), Error> {
         match &mut self.secured {
             Some(secured) => secured.protect(&mut self.control),
@@ -220,62 +222,74 @@ impl Client {
         }
     }
 
-    /// The server's greeting. With [`Tls::explicit`](crate::Tls::explicit) it came in clear, so
-    /// that anybody may have written it.
+    /// Returns the server's greeting.
+    ///
+    /// With [`Tls::explicit`](crate::Tls::explicit) it arrived in plaintext, so an attacker may
+    /// have written it.
     #[must_use]
     pub const fn welcome(&self) -> &Reply {
         &self.welcome
     }
 
-    /// The address of this end of the control connection; `None` if a
-    /// [`Connector`](crate::Connector) made it. Behind a NAT the server sees another.
+    /// Returns the local address of the control connection; `None` if a
+    /// [`Connector`](crate::Connector) made it.
+    ///
+    /// Behind a NAT the server sees another address.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.control.addresses().map(|(local, _)| local)
     }
 
-    /// The server's address, the one of those of its name that answered; `None` if a
-    /// [`Connector`](crate::Connector) made the connection.
+    /// Returns the server's address; `None` if a [`Connector`](crate::Connector) made the
+    /// connection.
+    ///
+    /// If the name has several addresses, it is the one that answered.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.control.addresses().map(|(_, peer)| peer)
     }
 
-    /// Whether commands can be sent: the connection is open, nothing is owed on it, and the server
-    /// has not hung up or said anything unasked since the last command. A transfer that was
-    /// dropped before its end is aborted first. It costs no command, and a server may still hang up
-    /// at the next.
+    /// Returns whether the next command can be sent.
+    ///
+    /// That is so if the connection is open, no reply is outstanding, and the server has neither
+    /// closed the connection nor sent anything unasked. A transfer that was dropped early is
+    /// aborted first. The check sends no command; the server can still close the connection at the
+    /// next one.
     #[must_use]
     pub fn is_ready(&mut self) -> bool {
         self.settle().and_then(|()| self.control.check_clear()).is_ok()
     }
 
-    /// Whether the connection is open and no reply is owed on it, as far as is known here: nothing
-    /// is sent or read for it. After a transfer that failed it is so if the server took the abort.
+    /// Returns whether the connection is open and no reply is outstanding, without sending or
+    /// reading anything.
+    ///
+    /// After a failed transfer it is true if the server accepted the abort.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         self.control.is_open() && !self.control.is_outstanding()
     }
 
-    /// Whether the working directory may be another than that in which the login ended: `CWD` or
-    /// `CDUP` was sent, or a raw command that does the same.
+    /// Returns whether the current directory may differ from the login directory: `CWD`, `CDUP` or
+    /// a raw command that does the same was sent.
     #[must_use]
     pub const fn has_moved(&self) -> bool {
         self.moved
     }
 
-    /// Sets the type of the transfers that follow; [`Image`](RepresentationType::Image) at first.
-    /// `TYPE` is sent with the next transfer that needs it. Listings need none.
+    /// Sets the type of later transfers (default: [`Image`](RepresentationType::Image)).
+    ///
+    /// The client sends `TYPE` with the next transfer that needs it. Listings need none.
     pub const fn set_representation(&mut self, representation: RepresentationType) {
         self.wanted = representation;
     }
 
-    /// What the server says that it can do (`FEAT`), asked once. Empty if it does not tell: then
-    /// a command is simply to be tried.
+    /// Returns the features that the server lists (`FEAT`), asking only once.
+    ///
+    /// The list is empty if the server does not tell its features. Commands may work all the same.
     ///
     /// # Errors
     ///
-    /// Only those of the control connection.
+    /// Returns only errors of the control connection.
     pub fn features(&mut self) -> Result<Features, Error> {
         if let Some(features) = &self.features {
             return Ok(features.clone());
@@ -292,17 +306,19 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`]; [`Error::Argument`].
+    /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if an
+    /// argument cannot be sent.
     pub fn delete(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let command = Command::Dele(self.pathname(path.as_ref())?);
         self.order(&command).map(drop)
     }
 
-    /// Renames a file or directory (`RNFR`, `RNTO`). Most servers replace a file that is there.
+    /// Renames a file or directory (`RNFR`, `RNTO`). Most servers replace an existing file.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`], whose verb tells which name it was about; [`Error::Argument`].
+    /// Returns [`Error::Refused`], whose verb tells which of the two names was refused, and
+    /// [`Error::Argument`] if a path cannot be sent.
     pub fn rename(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Error> {
         let to = Pathname::new(to.as_ref())?;
         let from = Command::Rnfr(self.pathname(from.as_ref())?);
@@ -315,26 +331,27 @@ impl Client {
         self.order(&to).map(drop)
     }
 
-    /// Does nothing but find out whether the server is there (`NOOP`).
+    /// Checks that the server answers (`NOOP`).
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`].
+    /// Returns [`Error::Refused`] if the server refuses the command.
     pub fn noop(&mut self) -> Result<(), Error> {
         self.order(&Command::Noop).map(drop)
     }
 
-    /// The kind of system that the server says it is (`SYST`), such as `UNIX Type: L8`.
+    /// Returns the server's system type (`SYST`), such as `UNIX Type: L8`.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`].
+    /// Returns [`Error::Refused`] if the server refuses the command.
     pub fn system(&mut self) -> Result<Vec<u8>, Error> {
         Ok(self.order(&Command::Syst)?.text().to_vec())
     }
 
-    /// Sends a command as somebody typed it, and gives its last reply, whatever it says: all of
-    /// it, up to [`limits::REPLY_TOTAL`] bytes.
+    /// Sends a command as typed and returns its final reply, whatever its code.
+    ///
+    /// The reply is kept whole, up to [`limits::REPLY_TOTAL`] bytes.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -346,9 +363,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a verb that uses a data connection, or that changes the meaning of
-    /// what follows on either connection: `AUTH`, `CCC`, `MODE`, `STRU`, and under TLS `PROT` and
-    /// `REIN`. Nothing is sent then. [`Error::Protocol`] for a longer reply.
+    /// Returns [`Error::Argument`] for a verb that uses a data connection or changes how either
+    /// connection works: `AUTH`, `CCC`, `MODE`, `STRU`, and under TLS `PROT` and `REIN`. Nothing is
+    /// sent then. Returns [`Error::Protocol`] for a longer reply.
     pub fn quote(&mut self, command: &RawCommand) -> Result<Reply, Error> {
         let verb = command.verb();
         let refuse = |what| {
@@ -385,7 +402,7 @@ impl Client {
         self.control.keep_whole_replies(false);
         let reply = reply?;
         if reply.code().severity() == Severity::Intermediate {
-            // Whatever it was, it is not what the next transfer wants.
+            // The command may have changed the state that the next transfer relies on.
             match verb {
                 Verb::Rest => self.range = Range::from_highest(),
                 Verb::Rang => self.range = Range::Between(limits::RESTART_MARKER, 0),
@@ -398,13 +415,15 @@ impl Client {
         Ok(reply)
     }
 
-    /// Ends the session (`QUIT`), after aborting a transfer that was left before its end. A server
-    /// that does not answer `QUIT` is left after 2 s, and after a cancel within a second. One that
-    /// closes the connection without a 221 has ended the session as well.
+    /// Ends the session (`QUIT`), after aborting a transfer that was dropped early.
+    ///
+    /// The client waits at most 2 s for the reply, and 1 s after a cancel. A server that closes the
+    /// connection without a 221 has ended the session as well.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`], and those of the control connection but [`Error::Closed`].
+    /// Returns [`Error::Refused`] if the server refuses, and the errors of the control connection
+    /// except [`Error::Closed`].
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
         let answer = self.settle().and_then(|()| self.control.say_good_bye());
@@ -415,14 +434,14 @@ impl Client {
         }
     }
 
-    /// Ends a transfer that was dropped before its end.
+    /// Aborts a transfer that was dropped early.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
         self.control.check()?;
         let data = self.abandoned.take();
         match self.control.outstanding() {
             Some(verb) if verb.uses_data() => transfer::abort::resync(&mut self.control, data),
-            // It was cancelled while it waited for its reply, and what can be told to stop is not
-            // that.
+            // The transfer was cancelled while it waited for its reply, and `ABOR` cannot stop such
+            // a command.
             Some(_) => {
                 self.control.close();
                 Err(Error::Closed)
@@ -441,13 +460,14 @@ impl Client {
         self.control.order(command)
     }
 
-    /// Checks a path, and sees to it that the server reads it as UTF-8 where that matters.
+    /// Checks a path, and makes sure that the server reads it as UTF-8 if that matters.
     pub(crate) fn pathname(&mut self, path: &[u8]) -> Result<Pathname, Error> {
         let pathname = Pathname::new(path)?;
         self.learn_iac(path)?;
         if !path.is_ascii() && !self.utf8_asked && std::str::from_utf8(path).is_ok() {
             if self.features()?.has("UTF8") {
-                // Many servers do UTF-8 without it and refuse the option: no harm (RFC 2640).
+                // Many servers use UTF-8 without the option and refuse it, which is harmless (RFC
+                // 2640).
                 let reply = self.request(&Command::Opts(OptsArgument::Utf8))?;
                 if reply.code().severity() != Severity::Completion {
                     trace::note(format_args!("names are sent as UTF-8 all the same"));
@@ -458,7 +478,7 @@ impl Client {
         Ok(pathname)
     }
 
-    /// A path that is left out of the command if it is empty.
+    /// Returns the path, or `None` if it is empty and stays out of the command.
     fn pathname_or_none(&mut self, path: &[u8]) -> Result<Option<Pathname>, Error> {
         if path.is_empty() { Ok(None) } else { self.pathname(path).map(Some) }
     }
@@ -472,9 +492,9 @@ impl Client {
         Ok(())
     }
 
-    /// Sends `REST` or `RANG` if the next transfer is about a part of its file, and takes back what
-    /// was sent for one that did not follow. The same part is told again: a server may
-    /// forget it with the next command (RFC 3659 §5.3).
+    /// Sends `REST` or `RANG` if the next transfer covers a part of its file, and resets one that
+    /// was sent but not used. The same part is sent again, since a server may forget it with the
+    /// next command (RFC 3659 §5.3).
     pub(crate) fn put_range_in_force(&mut self, range: Range) -> Result<(), Error> {
         let whole = Range::default();
         if self.range == whole && range == whole {
@@ -502,7 +522,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a command that must end with 3yz.
+    /// Sends a command that must end with 3xx.
     fn prepare(&mut self, command: &Command) -> Result<(), Error> {
         let reply = self.control.request(command)?;
         match reply.code().severity() {
@@ -512,8 +532,8 @@ impl Client {
     }
 }
 
-/// Tells the server by which name it was called (`HOST`). One that does not know the command is
-/// taken to serve one host.
+/// Sends the name that the caller used for the server (`HOST`). If the server does not know the
+/// command, it serves one host.
 fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), Error> {
     let reply = control.request(command)?;
     if is_unknown(&reply) || reply.code().severity() == Severity::Completion {
@@ -522,7 +542,7 @@ fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), E
     Err(Error::Refused(Verb::Host, reply))
 }
 
-/// Whether a reply says that the server does not know the command.
+/// Returns whether a reply says that the server does not know the command.
 fn is_unknown(reply: &Reply) -> bool {
     [ReplyCode::UNKNOWN_COMMAND, ReplyCode::NOT_IMPLEMENTED].contains(&reply.code())
 }

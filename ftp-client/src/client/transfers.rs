@@ -1,4 +1,4 @@
-//! The transfers of files: `RETR`, `STOR`, `APPE`, `STOU`, whole, from an offset on, and in part.
+//! File transfers: `RETR`, `STOR`, `APPE`, `STOU`, of whole files, from an offset, and of parts.
 
 use ftp_proto::{Command, Pathname, RepresentationType, Severity};
 use ftp_proto::{TimeVal, Verb};
@@ -12,21 +12,21 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with the server's reason: 550 for a file that is not there or not to be
-    /// read, 425 if the data connection failed on its side. [`Error::DataConnection`] if it
-    /// failed on ours. [`Error::Argument`] for a path that is empty, too long, or has CR, LF or
-    /// NUL in it.
+    /// - [`Error::Refused`] with the server's reason: 550 for a missing or unreadable file, 425 if
+    ///   the server could not open the data connection.
+    /// - [`Error::DataConnection`] if the client could not open the data connection.
+    /// - [`Error::Argument`] for a path that is empty, too long, or contains CR, LF or NUL.
     pub fn retrieve(&mut self, path: impl AsRef<[u8]>) -> Result<Download<'_>, Error> {
         self.retrieve_from(path, 0)
     }
 
-    /// Begins to download the file at `path` from byte `offset` on (`REST`, `RETR`), counted in
-    /// the type of the transfer.
+    /// Begins to download the file at `path` from byte `offset` (`REST`, `RETR`), counted in the
+    /// type of the transfer.
     ///
     /// # Errors
     ///
-    /// Those of [`retrieve`](Self::retrieve), and [`Error::Refused`] by a server that cannot
-    /// restart.
+    /// Returns the errors of [`retrieve`](Self::retrieve), and [`Error::Refused`] if the server
+    /// cannot restart.
     pub fn retrieve_from(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -38,42 +38,44 @@ impl Client {
         Ok(self.download(begun, offset, length.map(|length| length.saturating_sub(offset))))
     }
 
-    /// Begins to upload a file to `path`, in place of one that is there (`STOR`).
+    /// Begins to upload a file to `path`, replacing an existing file (`STOR`).
     ///
     /// # Errors
     ///
-    /// Those of [`retrieve`](Self::retrieve), with 553 for a name that is not allowed and 452 or
-    /// 552 for want of space.
+    /// Returns the errors of [`retrieve`](Self::retrieve), with 553 for a name that is not allowed,
+    /// and 452 or 552 if space runs out.
     pub fn store(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
         self.store_from(path, 0)
     }
 
-    /// Begins to upload to the file at `path` from byte `offset` of it on (`REST`, `STOR`). What
-    /// is written is the rest of the file, not the whole. Beyond the end of the file there most
-    /// servers leave a hole; [`store_rest`](Self::store_rest) looks first.
+    /// Begins to upload to the file at `path` from byte `offset` (`REST`, `STOR`).
+    ///
+    /// Write only the rest of the file. If `offset` is beyond the end of the server's file, most
+    /// servers leave a hole; [`store_rest`](Self::store_rest) checks first.
     ///
     /// # Errors
     ///
-    /// Those of [`store`](Self::store), and [`Error::Refused`] by a server that cannot restart.
+    /// Returns the errors of [`store`](Self::store), and [`Error::Refused`] if the server cannot
+    /// restart.
     pub fn store_from(&mut self, path: impl AsRef<[u8]>, offset: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path.as_ref())?;
         let begun = self.begin(&Command::Stor(path.clone()), Range::from_offset(offset)?)?;
         Ok(self.upload(begun, offset, Some(path)))
     }
 
-    /// Begins to append to the file at `path`, or to make it (`APPE`).
+    /// Begins to append to the file at `path`, creating it if it is missing (`APPE`).
     ///
     /// # Errors
     ///
-    /// Those of [`store`](Self::store).
+    /// Returns the errors of [`store`](Self::store).
     pub fn append(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
         let command = Command::Appe(self.pathname(path.as_ref())?);
         let begun = self.begin(&command, Range::default())?;
         Ok(self.upload(begun, 0, None))
     }
 
-    /// Begins to add to the first `offset` bytes of the file at `path` (`APPE`), or to upload all
-    /// of it with a server that lets no file be continued: [`Upload::offset`] tells.
+    /// Begins to append to the first `offset` bytes of the file at `path` (`APPE`). If the server
+    /// cannot continue files, it uploads the whole file; [`Upload::offset`] tells which.
     pub(crate) fn append_rest(&mut self, path: &[u8], offset: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path)?;
         match self.begin(&Command::Appe(path.clone()), Range::default()) {
@@ -85,34 +87,36 @@ impl Client {
         }
     }
 
-    /// Begins to upload to a new file whose name the server chooses (`STOU`). Some servers take
-    /// `wish` as the beginning of the name, some refuse it; empty, it is not sent.
-    /// [`Upload::unique_name`] and [`Report::unique_name`](crate::Report::unique_name) tell the
-    /// name.
+    /// Begins to upload to a new file whose name the server chooses (`STOU`).
+    ///
+    /// Some servers use `wish` as the beginning of the name, some refuse it; if empty, it is not
+    /// sent. [`Upload::unique_name`] and [`Report::unique_name`](crate::Report::unique_name) return
+    /// the chosen name.
     ///
     /// # Errors
     ///
-    /// Those of [`store`](Self::store).
+    /// Returns the errors of [`store`](Self::store).
     pub fn store_unique(&mut self, wish: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
         let command = Command::Stou(self.pathname_or_none(wish.as_ref())?);
         let begun = self.begin(&command, Range::default())?;
         Ok(self.upload(begun, 0, None))
     }
 
-    /// Begins to download `length` bytes of the file at `path` from byte `offset` on, in type
-    /// image whatever is set. The end of the part is the end of what can be read.
+    /// Begins to download `length` bytes of the file at `path` from byte `offset`, always in type
+    /// image.
     ///
-    /// The server is told by `RANG` where it lists that (draft-bryan-ftp-range-08). Others are
-    /// asked for all from `offset` on (`REST`), and [`finish`](Download::finish) aborts the
-    /// transfer after the last byte of the part, unless the file ends there:
-    /// [`Report::ended`](crate::Report::ended) tells which it was.
+    /// Reading ends after the part. If the server lists `RANG` (draft-bryan-ftp-range-08), the
+    /// client uses it. Otherwise it asks for everything from `offset` (`REST`), and
+    /// [`finish`](Download::finish) aborts the transfer after the last byte of the part, unless the
+    /// file ends there. [`Report::ended`](crate::Report::ended) tells which.
     ///
     /// # Errors
     ///
-    /// Those of [`retrieve_from`](Self::retrieve_from); [`Error::Argument`] for a part without a
-    /// byte, or that ends beyond 2^63 - 1. A file that ends before the part does is
-    /// [`Error::Incomplete`] when the download is finished, and so is a server that took `RANG` and
-    /// sends more: where what came began is not known then. It is not told by `RANG` again.
+    /// - The errors of [`retrieve_from`](Self::retrieve_from).
+    /// - [`Error::Argument`] for an empty part, or one that ends beyond 2^63 - 1.
+    /// - [`Error::Incomplete`] when the download is finished, if the file ends before the part
+    ///   does, or if a server that accepted `RANG` sends more. It is then unknown where the data
+    ///   began, and `RANG` is not used with this server again.
     pub fn retrieve_range(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -128,7 +132,7 @@ impl Client {
                 Err(Error::Refused(Verb::Rang, reply))
                     if reply.code().severity() == Severity::Permanent =>
                 {
-                    // Listed, and not there after all.
+                    // FEAT lists the command, but the server does not know it.
                     self.no_range = true;
                     None
                 }
@@ -148,12 +152,15 @@ impl Client {
             .with_range(length, is_bounded))
     }
 
-    /// Begins to download what is missing of the file at `path`, of which the first `there` bytes
-    /// are here from an earlier download. It goes on after them only if nothing says that they
-    /// are of another file: `SIZE` is not smaller, and `MDTM`, if the server has it, not after
-    /// `unchanged_since`, the time that it gave then, or that of the last byte that came.
-    /// Otherwise it begins anew, as it does if the server cannot restart or the type is not
-    /// image: [`Download::offset`] tells where, and what is here beyond that is to be cut off.
+    /// Begins to resume a download of the file at `path`, whose first `there` bytes are already
+    /// here.
+    ///
+    /// It resumes only if nothing says that the file has changed: `SIZE` is not smaller than
+    /// `there`, and `MDTM` is not later than `unchanged_since`. Pass the modification time that the
+    /// server gave for the first download, or the time of its last byte.
+    ///
+    /// Otherwise, or if the server cannot restart or the type is not image, the download starts at
+    /// byte 0. [`Download::offset`] tells where it starts; truncate the local file there.
     ///
     /// ```no_run
     /// use std::fs::OpenOptions;
@@ -173,7 +180,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Those of [`retrieve`](Self::retrieve).
+    /// Returns the errors of [`retrieve`](Self::retrieve).
     pub fn retrieve_rest(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -195,18 +202,19 @@ impl Client {
         Ok(self.download(begun, offset, size.map(|size| size - offset)))
     }
 
-    /// Begins to upload what the server lacks of a file of `length` bytes, of which it may have
-    /// the beginning from an earlier upload to `path`. It goes on where the server's file ends
-    /// (`SIZE`, `REST`), and begins anew if that is longer or not told, if the server cannot
-    /// restart, or if the type is not image: [`Upload::offset`] tells where. That the server's
-    /// file is the beginning of this one is for the caller to know.
+    /// Begins to upload the missing rest of a file of `length` bytes to `path`.
     ///
-    /// Where it went on, [`Upload::finish`] asks for the size once more: some servers take `REST`
-    /// and then cut the file off at its beginning all the same.
+    /// It resumes where the server's file ends (`SIZE`, `REST`). It starts at byte 0 if that file
+    /// is longer or its size unknown, if the server cannot restart, or if the type is not image.
+    /// [`Upload::offset`] tells where it starts. The caller must know that the server's file is the
+    /// beginning of the local one.
+    ///
+    /// After a resumed upload, [`Upload::finish`] asks for the size again: some servers accept
+    /// `REST` and still truncate the file to zero first.
     ///
     /// # Errors
     ///
-    /// Those of [`store`](Self::store).
+    /// Returns the errors of [`store`](Self::store).
     pub fn store_rest(&mut self, path: impl AsRef<[u8]>, length: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path.as_ref())?;
         let is_image = self.wanted == RepresentationType::Image;
@@ -218,19 +226,20 @@ impl Client {
         Ok(Upload::new(Transfer::new(self, begun), wanted, offset, is_checked.then_some(path)))
     }
 
-    /// Whether the length of files is checked beyond what the server says of itself; not, by
-    /// default. With it, a download asks for the length before (`SIZE`, else `MLST` where the
-    /// server lists it) and fails as [`Error::Incomplete`] if another comes, and an upload by
-    /// [`store`](Self::store), [`store_from`](Self::store_from) and
-    /// [`store_rest`](Self::store_rest) asks afterwards. Only in type image; a length that the
-    /// server does not tell is no error.
+    /// Sets whether to compare the length of transferred files with the server's (default: no).
     ///
-    /// Each costs a command and a reply. [`Download::expect_length`] costs none.
+    /// A download asks for the length first (`SIZE`, else `MLST` if the server lists it), and fails
+    /// with [`Error::Incomplete`] if another number of bytes arrives. An upload by
+    /// [`store`](Self::store), [`store_from`](Self::store_from) or [`store_rest`](Self::store_rest)
+    /// asks afterwards. The check applies to type image only; a length that the server does not
+    /// tell is not an error.
+    ///
+    /// Each check costs one command. [`Download::expect_length`] costs none.
     pub const fn set_length_check(&mut self, on: bool) {
         self.length_check = on;
     }
 
-    /// The length of a file that is to be downloaded, if lengths are checked and it is told.
+    /// Returns the length of a file to download, if lengths are checked and the server tells it.
     fn length_to_check(&mut self, path: &Pathname) -> Result<Option<u64>, Error> {
         if !self.length_check || self.wanted != RepresentationType::Image {
             return Ok(None);
@@ -238,7 +247,7 @@ impl Client {
         self.length(path.as_bytes())
     }
 
-    /// The length of a file by `SIZE`, else by `MLST` where the server lists it.
+    /// Returns the length of a file by `SIZE`, else by `MLST` if the server lists it.
     pub(crate) fn length(&mut self, path: &[u8]) -> Result<Option<u64>, Error> {
         let size = self.size(path)?;
         if size.is_some() || !self.features()?.has("MLST") {
@@ -247,8 +256,8 @@ impl Client {
         Ok(self.stat(path)?.and_then(|entry| entry.size))
     }
 
-    /// The size that the server tells of a file whose transfer it has confirmed. Whatever goes
-    /// wrong with asking takes nothing from that.
+    /// Returns the server's size of a file after a confirmed transfer. Errors here cannot undo the
+    /// confirmation.
     pub(crate) fn size_afterwards(&mut self, path: &[u8]) -> Option<u64> {
         self.size(path).ok().flatten()
     }
@@ -266,7 +275,7 @@ impl Client {
         transfer::begin(self, command, range, Some(representation))
     }
 
-    /// Begins at `offset`, or at 0 with a server that cannot begin elsewhere.
+    /// Begins at `offset`, or at 0 if the server cannot restart.
     fn begin_from(&mut self, command: &Command, offset: u64) -> Result<(Begun, u64), Error> {
         match self.begin(command, Range::from_offset(offset)?) {
             Err(error) if offset > 0 && error.refuses_restart() => {
@@ -285,7 +294,7 @@ impl Client {
         download
     }
 
-    /// `path` is where the length can be asked for afterwards.
+    /// `path` is the file whose length can be checked afterwards.
     fn upload(&mut self, begun: Begun, offset: u64, path: Option<Pathname>) -> Upload<'_> {
         let wanted = self.wanted;
         let is_checked = self.length_check && wanted == RepresentationType::Image;

@@ -1,5 +1,5 @@
-//! What an abort says and hears, out of the order in which commands and replies go otherwise
-//! (RFC 959 §4.1.3). Who counts the replies is `transfer::abort`.
+//! Aborts, which break the usual order of commands and replies (RFC 959 §4.1.3). The replies are
+//! counted in `transfer::abort`.
 
 use ftp_proto::{Reply, Verb};
 
@@ -9,17 +9,17 @@ use crate::net::wait::Deadline;
 use crate::trace;
 
 impl ControlConnection {
-    /// Sends `ABOR` into a running transfer, so that its reply adds to what is outstanding:
-    /// Telnet's "interrupt process" and "synch" as urgent data, then the command (RFC 959 §4.1.3).
+    /// Sends `ABOR` during a transfer, whose reply is then outstanding too: Telnet's "interrupt
+    /// process" and "synch" as urgent data, then the command (RFC 959 §4.1.3).
     pub(crate) fn send_abort(&mut self, deadline: Deadline) -> Result<(), Error> {
         const IAC_IP_IAC_DM: [u8; 4] = [255, 244, 255, 242];
         trace::sent(Verb::Abor, b"ABOR");
         if self.is_secure() {
-            // Urgent data has no place in TLS, and whatever hears it needs none (RFC 4217 §4).
+            // TLS has no urgent data, and servers do not need it (RFC 4217 §4).
             return self.write(b"ABOR\r\n", deadline);
         }
         if self.addresses.is_none() {
-            // Not every kind of socket knows urgent data, or delivers it in its place.
+            // Not every kind of socket supports urgent data or delivers it in place.
             return self.write(b"\xff\xf4\xff\xf2ABOR\r\n", deadline);
         }
         let stream = self.stream.as_mut().ok_or(Error::Closed)?;
@@ -28,12 +28,12 @@ impl ControlConnection {
         self.write(b"ABOR\r\n", deadline)
     }
 
-    /// A reply that comes out of turn while aborting: to the transfer or to `ABOR`.
+    /// Returns a reply to the aborted transfer or to `ABOR`.
     pub(crate) fn any_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
         self.read_reply(deadline)
     }
 
-    /// The same, or `None` if there is none in time; the connection stays open then.
+    /// Returns such a reply, or `None` if there is none in time; the connection stays open then.
     pub(crate) fn any_reply_in(&mut self, patience: Deadline) -> Result<Option<Reply>, Error> {
         loop {
             if let Some(reply) = self.decode()? {
@@ -52,7 +52,7 @@ impl ControlConnection {
         }
     }
 
-    /// Sends `NOOP` after an abort, whose reply adds to what is outstanding.
+    /// Sends `NOOP` after an abort, whose reply is then outstanding too.
     pub(crate) fn send_noop(&mut self, deadline: Deadline) -> Result<(), Error> {
         if let Err(error) = deadline.remaining() {
             return Err(self.lost(error));
@@ -61,7 +61,7 @@ impl ControlConnection {
         self.write(b"NOOP\r\n", deadline)
     }
 
-    /// Says that the last reply to the outstanding command has come.
+    /// Records that the last reply to the outstanding command has arrived.
     pub(crate) fn settled(&mut self) {
         self.outstanding = None;
     }

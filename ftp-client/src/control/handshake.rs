@@ -8,7 +8,7 @@ use crate::net::wait::Deadline;
 use crate::tls::Session;
 
 impl ControlConnection {
-    /// Puts the connection under TLS. Whatever fails closes it.
+    /// Puts the connection under TLS. Any error closes it.
     pub(crate) fn secure(
         &mut self,
         session: Session,
@@ -30,12 +30,12 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Whether it is under TLS.
+    /// Returns whether the connection is under TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.session().is_some())
     }
 
-    /// Marks the end of the commands, where TLS does.
+    /// Marks the end of the commands with a TLS close_notify, if TLS is on.
     pub(crate) fn say_end(&mut self) {
         if let Some(stream) = &mut self.stream {
             stream.say_end();

@@ -1,4 +1,4 @@
-//! Login: `USER`, and `PASS` and `ACCT` where the server asks for them (RFC 959 §5.4).
+//! Login: `USER`, and `PASS` and `ACCT` if the server asks for them (RFC 959 §5.4).
 
 use ftp_proto::{Command, Password, Reply, ReplyCode, Severity};
 

@@ -25,38 +25,38 @@ use crate::net::wait::{Deadline, Waiter};
 use crate::security::TlsError;
 use crate::trace;
 
-/// How much is read at a time, in bytes: a few replies.
+/// The number of bytes to read at a time: a few replies.
 const BUFFER: usize = 1_024;
 
-/// How long a server may take to answer `QUIT`.
+/// The time that a server may take to answer `QUIT`.
 const GOOD_BYE: Duration = Duration::from_secs(2);
 
-/// A stream of commands and replies, and what is still owed on it.
+/// A stream of commands and replies, with the replies that are still outstanding.
 pub(crate) struct ControlConnection {
     /// `None` once it is closed.
     stream: Option<Stream>,
-    /// What is read goes through it.
+    /// Buffer for reads from the stream.
     buffer: Box<[u8]>,
     decoder: ReplyDecoder,
-    /// The command whose last reply has not come yet.
+    /// The command whose last reply has not arrived yet.
     outstanding: Option<(Verb, Exchange)>,
-    /// Commands that were sent after it, whose replies follow.
+    /// Commands sent after it, whose replies follow.
     behind: VecDeque<(Verb, Exchange)>,
-    /// The password or account in the last command, which no reply is to show.
+    /// The password or account in the last command, which must not appear in a reply.
     secret: Vec<u8>,
     server: Server,
     addresses: Option<(SocketAddr, SocketAddr)>,
     reply_limit: Duration,
     waiter: Waiter,
-    /// Whether the server reads 0xFF as itself, and not as the beginning of a Telnet command.
+    /// Whether the server reads 0xFF as itself, and not as the start of a Telnet command.
     takes_bytes: bool,
 }
 
-/// Interpret As Command (RFC 854), which commands are encoded with twice.
+/// Interpret As Command (RFC 854), which encoded commands contain twice.
 const IAC: u8 = 0xff;
 
 impl ControlConnection {
-    /// Takes over a connected socket on which nothing was read yet.
+    /// Takes over a connected socket from which nothing was read yet.
     pub(crate) fn new(
         stream: Stream,
         server: Server,
@@ -79,13 +79,12 @@ impl ControlConnection {
         }
     }
 
-    /// Says whether the server reads 0xFF as itself. By RFC 854 it is sent twice, which at first it
-    /// is.
+    /// Sets whether the server reads 0xFF as itself. At first it is sent twice, as RFC 854 says.
     pub(crate) const fn take_bytes(&mut self, takes_bytes: bool) {
         self.takes_bytes = takes_bytes;
     }
 
-    /// An encoded line as this server reads it.
+    /// Returns an encoded line in the form that this server reads.
     fn as_read<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
         match self.takes_bytes && line.contains(&IAC) {
             true => Cow::Owned(once(line)),
@@ -93,33 +92,34 @@ impl ControlConnection {
         }
     }
 
-    /// The server as the caller named it.
+    /// Returns the server as the caller named it.
     pub(crate) const fn server(&self) -> &Server {
         &self.server
     }
 
-    /// Our address and the server's; unknown if a connector made the connection.
+    /// Returns the local address and the server's; `None` if a connector made the connection.
     pub(crate) const fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         self.addresses
     }
 
-    /// What ends every wait of this client.
+    /// Returns the waiter that ends every wait of this client.
     pub(crate) const fn waiter(&self) -> &Waiter {
         &self.waiter
     }
 
-    /// Fails if all was cancelled.
+    /// Fails after a cancel.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.waiter.check()
     }
 
-    /// Fails if all was cancelled, or the deadline is over.
+    /// Fails after a cancel or after the deadline.
     pub(crate) fn go_on(&self, deadline: Deadline) -> Result<(), Error> {
         self.waiter.check()?;
         deadline.remaining().map(drop)
     }
 
-    /// The same among replies that may have no end: with the deadline the connection is over.
+    /// As `go_on`, while reading replies that may never end: at the deadline the connection is
+    /// closed.
     pub(crate) fn go_on_or_close(&mut self, deadline: Deadline) -> Result<(), Error> {
         let result = self.go_on(deadline);
         if matches!(result, Err(Error::Timeout(_))) {
@@ -128,58 +128,59 @@ impl ControlConnection {
         result
     }
 
-    /// Begins, or ends, to say good-bye, which a cancel leaves a little time.
+    /// Begins or ends the good-bye, which may take a little time even after a cancel.
     pub(crate) fn leave(&mut self, leaving: bool) {
         self.waiter.leave(leaving);
     }
 
-    /// A deadline that the overall limit of the client may cut short.
+    /// Returns a deadline, which the client's overall limit may shorten.
     pub(crate) fn deadline(&self, limit: Duration, phase: Phase) -> Deadline {
         self.waiter.deadline(limit, phase)
     }
 
-    /// The deadline for a command that is sent now.
+    /// Returns the deadline for a command that is sent now.
     pub(crate) fn reply_deadline(&self) -> Deadline {
         self.deadline(self.reply_limit, Phase::Reply)
     }
 
-    /// Whether it was not closed, as far as is known here.
+    /// Returns whether this side has not closed the connection.
     pub(crate) const fn is_open(&self) -> bool {
         self.stream.is_some()
     }
 
-    /// Whether a command waits for its last reply.
+    /// Returns whether a command waits for its last reply.
     pub(crate) const fn is_outstanding(&self) -> bool {
         self.outstanding.is_some()
     }
 
-    /// The command that waits for its last reply.
+    /// Returns the command that waits for its last reply.
     pub(crate) fn outstanding(&self) -> Option<Verb> {
         self.outstanding.as_ref().map(|(verb, _)| *verb)
     }
 
-    /// Keeps all that a reply may hold, where its text is the result, or little of it.
+    /// Sets whether to keep replies whole, for callers that want their text, or only a little of
+    /// them.
     pub(crate) fn keep_whole_replies(&mut self, whole: bool) {
         let limit = if whole { limits::REPLY_TOTAL } else { limits::REPLY_TEXT };
         self.decoder.set_text_limit(limit);
     }
 
-    /// Closes the connection: nothing that is said on it could be understood any more.
+    /// Closes the connection: later replies could not be understood.
     pub(crate) fn close(&mut self) {
         self.stream = None;
         self.outstanding = None;
-        // Whatever is left in it, later calls are to hear that it is closed.
+        // Later calls must report that the connection is closed, whatever is left in the decoder.
         self.decoder = ReplyDecoder::new();
         self.behind.clear();
     }
 
-    /// Closes the connection over a value in a reply that cannot be read.
+    /// Closes the connection because of an unreadable value in a reply.
     pub(crate) fn protocol_error(&mut self, error: ParseError) -> Error {
         self.close();
         Error::Protocol(error)
     }
 
-    /// Reads the server's greeting. A 120 says that another follows.
+    /// Reads the server's greeting. A 120 announces that another follows.
     pub(crate) fn greeting(&mut self, limit: Duration) -> Result<Reply, Error> {
         let deadline = self.deadline(limit, Phase::Greeting);
         loop {
@@ -195,20 +196,20 @@ impl ControlConnection {
         }
     }
 
-    /// Sends a command and gives its last reply, of any severity but 1yz.
+    /// Sends a command and returns its last reply, of any code but 1xx.
     pub(crate) fn request(&mut self, command: &Command) -> Result<Reply, Error> {
         let line = command.encode()?;
         self.request_line(command.verb(), &line)
     }
 
-    /// Sends a line and gives its last reply.
+    /// Sends a line and returns its last reply.
     pub(crate) fn request_line(&mut self, verb: Verb, line: &[u8]) -> Result<Reply, Error> {
         let deadline = self.reply_deadline();
         self.send(verb, line, deadline)?;
         self.final_reply(deadline)
     }
 
-    /// Sends a command that must end with 2yz.
+    /// Sends a command that must end with 2xx.
     pub(crate) fn order(&mut self, command: &Command) -> Result<Reply, Error> {
         let reply = self.request(command)?;
         match reply.code().severity() {
@@ -217,7 +218,7 @@ impl ControlConnection {
         }
     }
 
-    /// Sends `QUIT`, whose answer is worth a short wait and no more.
+    /// Sends `QUIT`, and waits only briefly for the reply.
     pub(crate) fn say_good_bye(&mut self) -> Result<(), Error> {
         let limit = self.reply_limit.min(GOOD_BYE);
         let deadline = self.deadline(limit, Phase::Reply);
@@ -229,7 +230,7 @@ impl ControlConnection {
         }
     }
 
-    /// Sends one command line, in one write, if nothing is owed on the connection.
+    /// Sends one command line in one write, if no reply is outstanding.
     pub(crate) fn send(
         &mut self,
         verb: Verb,
@@ -247,7 +248,7 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Sends several command lines in one write. Their replies come in the same order: each last
+    /// Sends several command lines in one write. Their replies arrive in the same order: each last
     /// reply makes the next command the outstanding one.
     pub(crate) fn send_together(
         &mut self,
@@ -297,7 +298,7 @@ impl ControlConnection {
                     rest = rest.get(count..).expect("a write takes no more than it is given");
                 }
                 Err(error) => {
-                    // The server may have said why before it hung up.
+                    // The server may have said why before it closed the connection.
                     let said = self.check_clear();
                     self.close();
                     return Err(said.err().unwrap_or_else(|| closed_or(error)));
@@ -307,8 +308,8 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Looks whether anything came that no command asked for. A 421 and the end of the
-    /// connection are no surprise there.
+    /// Checks that the server sent nothing unasked. A 421 and the end of the connection are
+    /// reported as such.
     pub(crate) fn check_clear(&mut self) -> Result<(), Error> {
         let mut ended = false;
         let mut surprise = self.decode()?.is_some();
@@ -327,8 +328,8 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Fails if more came after a last reply that may not have been it. What ends the connection
-    /// is left to the next command.
+    /// Fails if more arrived after a last reply that may have been the wrong one. The end of the
+    /// connection is left to the next command.
     pub(crate) fn expect_silence(&mut self) -> Result<(), Error> {
         match self.check_clear() {
             Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
@@ -336,23 +337,23 @@ impl ControlConnection {
         }
     }
 
-    /// The next reply to the outstanding command.
+    /// Returns the next reply to the outstanding command.
     pub(crate) fn next_reply(&mut self, deadline: Deadline) -> Result<(Progress, Reply), Error> {
         let reply = self.read_reply(deadline)?;
         self.take(reply)
     }
 
-    /// Whether nothing was read that is not taken yet.
+    /// Returns whether everything read so far has been decoded.
     pub(crate) fn is_clear(&self) -> bool {
         self.decoder.is_clear()
     }
 
-    /// The next reply to the outstanding command, if it was read already.
+    /// Returns the next reply to the outstanding command, if it was read already.
     pub(crate) fn buffered_reply(&mut self) -> Result<Option<(Progress, Reply)>, Error> {
         self.decode()?.map(|reply| self.take(reply)).transpose()
     }
 
-    /// The next reply to the outstanding command, if it is there already.
+    /// Returns the next reply to the outstanding command, if it has arrived already.
     pub(crate) fn poll_reply(&mut self) -> Result<Option<(Progress, Reply)>, Error> {
         let mut reply = self.decode()?;
         if reply.is_none()
@@ -367,7 +368,7 @@ impl ControlConnection {
         reply.map(|reply| self.take(reply)).transpose()
     }
 
-    /// The last reply to the outstanding command; those before it are passed over.
+    /// Returns the last reply to the outstanding command, passing over those before it.
     pub(crate) fn final_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
         loop {
             if let (Progress::Final, reply) = self.next_reply(deadline)? {
@@ -376,8 +377,8 @@ impl ControlConnection {
         }
     }
 
-    /// Waits until a reply, or part of one, can be read or `other` is ready, and says whether the
-    /// latter is.
+    /// Waits until a reply, or part of one, can be read or `other` is ready, and returns whether
+    /// `other` is.
     pub(crate) fn wait_with(
         &self,
         other: BorrowedFd<'_>,
@@ -443,7 +444,7 @@ impl ControlConnection {
             }
             match self.wait(deadline) {
                 Ok(()) => {}
-                // The reply is still owed, and can be taken when good-bye is said.
+                // The reply is still outstanding, and can be taken when the session ends.
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => return Err(self.lost(error)),
             }
@@ -454,7 +455,7 @@ impl ControlConnection {
         }
     }
 
-    /// A whole reply out of what was read so far. 421 ends it all, at any time.
+    /// Returns a whole reply from the bytes read so far. A 421 closes the connection at any time.
     fn decode(&mut self) -> Result<Option<Reply>, Error> {
         let mut reply = self.decoder.next().map_err(|error| self.protocol_error(error))?;
         if let Some(reply) = &mut reply {
@@ -468,13 +469,13 @@ impl ControlConnection {
         Ok(reply)
     }
 
-    /// Reads once what is there, if anything is; false at the end.
+    /// Reads once, if anything is available; false at the end.
     fn fill(&mut self) -> Result<Option<bool>, Error> {
         let stream = self.stream.as_mut().ok_or(Error::Closed)?;
         let read = stream.read(&mut self.buffer).map_err(|error| self.lost(error))?;
         let Some(count) = read else { return Ok(None) };
         let read = self.buffer.get(..count).expect("a read gives no more than it has room for");
-        // It takes all of it: the decoder was emptied before.
+        // The decoder takes all of it: it was emptied before.
         let taken = self.decoder.push(read);
         debug_assert_eq!(taken, count);
         Ok(Some(count > 0))
@@ -486,7 +487,7 @@ impl ControlConnection {
     }
 }
 
-/// Without what was read: much of it, and none of it is for a log.
+/// Leaves out the buffer, which is long and does not belong in a log.
 impl fmt::Debug for ControlConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, addresses, outstanding, .. } = self;
@@ -498,7 +499,7 @@ impl fmt::Debug for ControlConnection {
     }
 }
 
-/// Makes one 0xFF of each pair.
+/// Replaces each pair of 0xFF by one.
 fn once(line: &[u8]) -> Vec<u8> {
     let mut bytes = line.iter().copied().peekable();
     let mut out = Vec::new();
@@ -511,7 +512,7 @@ fn once(line: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What is secret in a command line, as a server would repeat it: there 0xFF is not doubled.
+/// Returns the secret in a command line, as a server would repeat it: with 0xFF not doubled.
 fn secret_in(verb: Verb, line: &[u8]) -> Vec<u8> {
     if !matches!(verb, Verb::Pass | Verb::Acct) {
         return Vec::new();
@@ -520,10 +521,11 @@ fn secret_in(verb: Verb, line: &[u8]) -> Vec<u8> {
     once(argument.unwrap_or_default().trim_ascii_end())
 }
 
-/// A reset is one more way for a server to hang up.
+/// Maps a reset to `Closed`: it is another way for a server to hang up.
 fn closed_or(error: Error) -> Error {
     match error {
-        // Few servers mark the end of this one, and each reply is whole in itself.
+        // Few servers send close_notify on the control connection, and each reply is complete by
+        // itself.
         Error::Tls(TlsError::TruncatedTls) => Error::Closed,
         Error::Io(error)
             if matches!(

@@ -1,5 +1,5 @@
-//! How a client comes under TLS: from the first byte on or by `AUTH TLS`, and how its data
-//! connections do, by `PBSZ` and `PROT` (RFC 4217 §4, §9, §12).
+//! TLS on the connections: from the first byte on or by `AUTH TLS`, and for data connections by
+//! `PBSZ` and `PROT` (RFC 4217 §4, §9, §12).
 
 use ftp_proto::{AuthMechanism, Command, ProtectionLevel, Reply, Severity};
 
@@ -15,11 +15,12 @@ use crate::trace;
 pub(crate) struct Secured {
     context: Context,
     pub(crate) info: TlsInfo,
-    /// What is wanted for data connections, and whether the server was told.
+    /// The level requested for data connections, and whether it was sent to the server.
     data: ProtectionLevel,
     is_agreed: bool,
     pub(crate) before_login: bool,
-    /// The server was told to begin the handshakes of data connections, for a copy to another.
+    /// The server was told to begin the handshakes of data connections, for a server-to-server
+    /// copy.
     pub(crate) server_begins: bool,
     pub(crate) demand: Demand,
 }
@@ -32,11 +33,11 @@ pub(crate) enum Demand {
     NotMade,
 }
 
-/// What came of asking for TLS.
+/// The result of asking for TLS.
 pub(crate) enum Asked {
-    /// It is on.
+    /// TLS is on.
     Secured(Box<Secured>),
-    /// The server does not know it, and the caller goes on without it.
+    /// The server does not know TLS, and the caller accepts plaintext.
     InClear(Reply),
 }
 
@@ -65,8 +66,8 @@ impl Secured {
         })
     }
 
-    /// Asks for TLS by `AUTH` (RFC 4217 §4). Nothing but 234 is consent: no login is assumed, and
-    /// none is tried without TLS unless the caller settled for that.
+    /// Asks for TLS by `AUTH` (RFC 4217 §4). Only 234 counts as consent: the client does not assume
+    /// that it is logged in, and does not log in without TLS unless the caller allowed that.
     pub(crate) fn ask(
         context: Context,
         settings: &Tls,
@@ -96,7 +97,8 @@ impl Secured {
         Ok(Asked::Secured(Box::new(secured)))
     }
 
-    /// Tells the server, once, what data connections are to be like. One that refuses it is left.
+    /// Sends the protection level of data connections once. If the server refuses it, the session
+    /// ends.
     pub(crate) fn protect(&mut self, control: &mut ControlConnection) -> Result<(), Error> {
         if self.is_agreed {
             return Ok(());
@@ -113,23 +115,24 @@ impl Secured {
         Ok(())
     }
 
-    /// A session for the next data connection, if those are protected.
+    /// Returns a TLS session for the next data connection, if data is protected.
     pub(crate) fn data(&self) -> Option<Result<Session, Error>> {
         let is_private = self.data == ProtectionLevel::Private;
         is_private.then(|| self.context.data().map_err(Error::Tls))
     }
 
-    /// Whether the next data connection would resume nothing, which the server refuses.
+    /// Returns whether the next data connection cannot resume a session, which the server would
+    /// refuse.
     pub(crate) fn lacks_session(&self) -> bool {
         self.is_data_private() && self.demand == Demand::Made && !self.context.has_session()
     }
 
-    /// Whether data connections are protected.
+    /// Returns whether data connections are protected.
     pub(crate) fn is_data_private(&self) -> bool {
         self.data == ProtectionLevel::Private
     }
 
-    /// Counts a data connection whose handshake is done.
+    /// Counts a data connection after its handshake.
     pub(crate) fn count(&mut self, session: &Session) {
         self.info.data_connections += 1;
         let is_resumed = session.is_resumed();

@@ -1,5 +1,5 @@
-//! Active mode: `EPRT` (RFC 2428 §2), else `PORT` (RFC 959 §4.1.2). We listen on the address that
-//! the control connection has here, and take a connection only from the server's.
+//! Active mode: `EPRT` (RFC 2428 §2), else `PORT` (RFC 959 §4.1.2). The client listens on the local
+//! address of the control connection, and accepts a connection only from the server's.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -19,10 +19,10 @@ use crate::net::connect;
 use crate::net::wait::Waiter;
 use crate::trace;
 
-/// One connection is wanted; a stranger's must not keep it out.
+/// Room for the server's connection and a few strangers, which must not keep it out.
 const BACKLOG: i32 = 4;
 
-/// Listens and tells the server where.
+/// Listens and announces the address to the server.
 pub(super) fn prepare(
     control: &mut ControlConnection,
     config: &Config,
@@ -80,7 +80,7 @@ pub(super) fn prepare(
     }
 }
 
-/// What was told to the server, for people.
+/// Traces the address that was announced to the server.
 fn explain(way: Verb, here: SocketAddr, told: SocketAddr) {
     let host = told.ip();
     let port = told.port();
@@ -99,9 +99,9 @@ fn explain(way: Verb, here: SocketAddr, told: SocketAddr) {
     }
 }
 
-/// Listens on the address of the control connection, which is where the server can reach us, at
-/// a port of `ports` or one that the kernel chooses. The address is given in its own family, as
-/// the server sees it.
+/// Listens on the local address of the control connection, which the server can reach, at one of
+/// `ports` or a port that the kernel chooses. Returns the address in the family that the server
+/// sees.
 fn listen(local: SocketAddr, ports: Option<&PortRanges>) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = match ports {
         None => listen_at(local, 0)?,
@@ -111,13 +111,13 @@ fn listen(local: SocketAddr, ports: Option<&PortRanges>) -> io::Result<(TcpListe
     Ok((listener, SocketAddr::new(local.ip().to_canonical(), port)))
 }
 
-/// The first of `ports`, from a random one on, that can be had.
+/// Listens on the first free one of `ports`, starting at a random one.
 fn listen_in(local: SocketAddr, ports: &PortRanges) -> io::Result<TcpListener> {
     let mut forbidden = 0;
     for port in ports.iter_from(random()?) {
         match listen_at(local, port) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {}
-            // Those below 1024 are not for everybody.
+            // Ports below 1024 need privileges.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => forbidden += 1,
             result => return result,
         }
@@ -141,8 +141,8 @@ fn listen_at(mut local: SocketAddr, port: u16) -> io::Result<TcpListener> {
     local.set_port(port);
     let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
     if port != 0 {
-        // The connection of an upload before this one may linger there. Where somebody listens,
-        // this does not get the port all the same.
+        // A connection of an earlier upload may linger at this port. The option does not take a
+        // port from a listener.
         socket.set_reuse_address(true)?;
     }
     socket.bind(&local.into())?;
@@ -151,15 +151,15 @@ fn listen_at(mut local: SocketAddr, port: u16) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A number that nobody can guess, so that nobody knows at which port to wait for us.
+/// Returns an unpredictable number, so that no one can wait for the client at the next port.
 fn random() -> io::Result<usize> {
     let mut bytes = [0; size_of::<usize>()];
     retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))?;
     Ok(usize::from_ne_bytes(bytes))
 }
 
-/// The address that `name` has now, of the family of `local`: with one of the other, the server
-/// could not be told from a stranger when it connects.
+/// Returns the current address of `name` in the family of `local`. With an address of the other
+/// family, the server's connection could not be told from a stranger's.
 fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Result<IpAddr, Error> {
     let failed = |kind, why: &str| {
         let text = format!("the address to announce, {name:?}: {why}");
@@ -213,8 +213,8 @@ mod tests {
         assert!(accept(&listener, Some(mapped)).unwrap().is_some());
     }
 
-    /// Ports in a row that nobody has, and listeners at them. They are below those that the
-    /// system gives away, and no other call gives them.
+    /// Returns a row of free ports and listeners at them, below the range from which the system
+    /// assigns ports, and different for each call.
     fn neighbours(count: u16) -> (PortRanges, Vec<TcpListener>) {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let base = 21_000 + u16::try_from(std::process::id() % 100).unwrap() * 80;
@@ -242,7 +242,7 @@ mod tests {
         for _ in 0..8 {
             let (listener, address) = listen(local, Some(&ports)).unwrap();
             assert_eq!(address, free);
-            // The connection ends here first, and lingers.
+            // The connection is closed on this side first, and lingers.
             let peer = TcpStream::connect(address).unwrap();
             drop(listener.accept());
             drop(peer);
@@ -260,7 +260,7 @@ mod tests {
         drop(taken);
         let first = listen(local, Some(&ports)).unwrap().1;
         let another = || listen(local, Some(&ports)).unwrap().1 != first;
-        // By chance all are the same once in 2^120 times.
+        // The chance that all are equal is 1 in 2^120.
         assert!((0..40).any(|_| another()));
     }
 

@@ -1,5 +1,5 @@
-//! Data connections: who asks whom to listen, and the wait for the connection while the control
-//! connection may say that none will come (RFC 959 §3.2, RFC 2428).
+//! Data connections: agreeing on one, and waiting for it while the control connection may refuse it
+//! (RFC 959 §3.2, RFC 2428).
 
 mod active;
 mod modes;
@@ -14,8 +14,8 @@ use crate::config::{Config, Mode};
 use crate::control::ControlConnection;
 use crate::error::{DataAttempt, Error};
 
-/// Agrees with the server on a data connection. Ways that fail are added to `attempts`;
-/// `epsv_failed` leaves `EPSV` out this time.
+/// Agrees with the server on a data connection. Failed attempts are added to `attempts`;
+/// `epsv_failed` skips `EPSV` this time.
 pub(crate) fn prepare(
     control: &mut ControlConnection,
     config: &Config,

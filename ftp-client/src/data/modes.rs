@@ -1,4 +1,4 @@
-//! Which of the four commands sets up a data connection, and what is known of the server's.
+//! The choice among the four commands that set up a data connection, by what the server supports.
 
 use ftp_proto::{NetworkProtocol, NetworkProtocols, Reply, ReplyCode, Verb};
 
@@ -7,21 +7,21 @@ use crate::control::ControlConnection;
 use crate::error::{DataAttempt, Error};
 use crate::trace;
 
-/// What is known of the server's commands for data connections.
+/// What is known about the server's commands for data connections.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DataModes {
-    /// `EPSV` does not work here: refused, unreadable, or its port could not be reached where
-    /// that of `PASV` could.
+    /// `EPSV` does not work here: it was refused or unreadable, or only the port of `PASV` could be
+    /// reached.
     pub(crate) no_epsv: bool,
     /// `EPRT` was refused.
     pub(crate) no_eprt: bool,
-    /// The server wants to hear which protocol `EPSV` is about.
+    /// The server wants a protocol argument with `EPSV`.
     pub(crate) epsv_protocol: Option<NetworkProtocol>,
-    /// The server took `EPSV ALL`.
+    /// The server accepted `EPSV ALL`.
     pub(crate) all_said: bool,
 }
 
-/// Of the command of RFC 2428 and that of RFC 959, the one to use now.
+/// Returns which of a pair to use now: the command of RFC 2428 or that of RFC 959.
 pub(super) fn choose(extended: Extended, known_not_to_work: bool, pair: (Verb, Verb)) -> Verb {
     match extended {
         Extended::Always => pair.0,
@@ -31,18 +31,18 @@ pub(super) fn choose(extended: Extended, known_not_to_work: bool, pair: (Verb, V
     }
 }
 
-/// Whether the command of RFC 959 may be used where that of RFC 2428 failed.
+/// Returns whether the command of RFC 959 may replace that of RFC 2428.
 pub(crate) fn may_fall_back(extended: Extended, control: &ControlConnection) -> bool {
     extended == Extended::Auto && is_ipv4(control)
 }
 
-/// Whether `PASV` and `PORT` can be used: they carry IPv4 addresses only. What a connector made of
-/// them is its own matter.
+/// Returns whether `PASV` and `PORT` can be used: they carry IPv4 addresses only. A connector
+/// decides for itself what to make of them.
 pub(super) fn is_ipv4(control: &ControlConnection) -> bool {
     control.addresses().is_none_or(|(_, peer)| peer.ip().to_canonical().is_ipv4())
 }
 
-/// Whether a reply says that the server does not know a command of RFC 2428.
+/// Returns whether a reply says that the server does not know a command of RFC 2428.
 pub(super) fn is_unknown(reply: &Reply) -> bool {
     [
         ReplyCode::UNKNOWN_COMMAND,
@@ -53,7 +53,7 @@ pub(super) fn is_unknown(reply: &Reply) -> bool {
     .contains(&reply.code())
 }
 
-/// The list in a 522 reply. `None` for another reply, and for one without a list.
+/// Returns the list in a 522 reply. `None` for another reply, and for one without a list.
 pub(super) fn usable_protocols(reply: &Reply) -> Option<NetworkProtocols> {
     let is_522 = reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED;
     let list = NetworkProtocols::find(reply.text()).filter(|_| is_522)?;
@@ -69,7 +69,8 @@ pub(super) fn usable_protocols(reply: &Reply) -> Option<NetworkProtocols> {
     Some(list)
 }
 
-/// Ends the search for a way: with the one refusal that is not about the way, or with all.
+/// Ends the search for a data connection: with the one refusal that is not about data connections,
+/// or with all attempts.
 pub(super) fn give_up(attempts: &mut Vec<DataAttempt>) -> Error {
     match attempts.pop() {
         Some(last) if last.error.is_not_logged_in() => last.error,

@@ -1,4 +1,4 @@
-//! A data connection that is being opened, by us or by the server, until it is there.
+//! A data connection that is being opened, by the client or the server.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -14,26 +14,26 @@ use crate::net::stream::Stream;
 use crate::net::wait::is_ready;
 use crate::trace;
 
-/// A data connection that was agreed on and is not there yet.
+/// A data connection that was agreed on and is not open yet.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) agreed: Agreed,
-    /// An error if it could not even be begun.
+    /// An error if opening could not even begin.
     pub(crate) opening: Result<Opening, Error>,
 }
 
-/// What was agreed on with the server.
+/// The agreement with the server.
 #[derive(Debug)]
 pub(crate) struct Agreed {
     pub(crate) way: Verb,
     pub(super) epsv: EpsvArgument,
-    /// Unknown if a connector opens it.
+    /// `None` if a connector opens it.
     pub(super) address: Option<SocketAddr>,
     pub(super) announced: Option<AnnouncedHost>,
 }
 
 impl Agreed {
-    /// What is told when nothing came of it.
+    /// Returns the attempt to report if the connection fails.
     pub(crate) fn failed(self, error: Error) -> DataAttempt {
         let Self { way, epsv, address, announced } = self;
         DataAttempt { way, epsv, address, announced, error }
@@ -43,16 +43,16 @@ impl Agreed {
 /// A data connection that is being opened.
 #[derive(Debug)]
 pub(crate) enum Opening {
-    /// By us: a connect that has not ended.
+    /// By the client: a connect in progress.
     Connecting(Socket),
-    /// By the caller's connector, which has done so.
+    /// By the caller's connector, which has finished.
     Connected(Stream),
-    /// By the server: a socket that listens.
+    /// By the server: a listening socket.
     Listening(TcpListener),
 }
 
 impl Opening {
-    /// What to wait for before [`advance`](Self::advance).
+    /// Returns what to wait for before [`advance`](Self::advance).
     pub(crate) fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
         match self {
             Self::Connecting(socket) => (socket.as_fd(), PollFlags::OUT),
@@ -61,35 +61,33 @@ impl Opening {
         }
     }
 
-    /// Whether there is something for [`advance`](Self::advance) now.
+    /// Returns whether [`advance`](Self::advance) would make progress now.
     pub(crate) fn is_ready(&self) -> Result<bool, Error> {
         let (fd, interest) = self.interest();
         is_ready(fd, interest)
     }
 
-    /// Whether the client opens it.
+    /// Returns whether the client opens it.
     pub(crate) const fn is_passive(&self) -> bool {
         matches!(self, Self::Connecting(_) | Self::Connected(_))
     }
 
-    /// Makes closing what we open look like a failure to the server, as
-    /// [`Stream::reset_when_closed`]. An upload that ends before the server's first reply, by a
-    /// signal or for its silence, has sent nothing, and the server must not take that for the whole
-    /// file; nor the part that it has when the process is killed.
+    /// Makes closing the socket look like a failure to the server, as [`Stream::reset_when_closed`]
+    /// does. An upload that ends before the server's first reply, or when the process is killed,
+    /// must not be taken for a whole file.
     pub(crate) fn reset_when_closed(&self) {
         match self {
             Self::Connecting(socket) => {
-                // Fails only on a socket that is beyond sending anything.
+                // Fails only on a socket that cannot send any more.
                 let _ = socket.set_linger(Some(Duration::ZERO));
             }
             Self::Connected(stream) => stream.reset_when_closed(),
-            // What is not accepted is reset when the listener is closed.
+            // Connections that were not accepted are reset when the listener closes.
             Self::Listening(_) => {}
         }
     }
 
-    /// Takes the connection once the wait says that there is something.
-    /// `server` is who may connect.
+    /// Takes the connection once the socket is ready. `server` is the only host that may connect.
     pub(crate) fn advance(self, server: Option<IpAddr>) -> io::Result<Advance> {
         match self {
             Self::Connecting(socket) => connected(socket).map(Advance::Open),
@@ -102,16 +100,16 @@ impl Opening {
     }
 }
 
-/// What became of an [`Opening`].
+/// The result of advancing an [`Opening`].
 #[derive(Debug)]
 pub(crate) enum Advance {
-    /// It is there.
+    /// The connection is open.
     Open(Stream),
-    /// It is to be waited for again.
+    /// The opening needs another wait.
     Still(Opening),
 }
 
-/// Takes a connection, if it is from the server.
+/// Accepts a connection, if it is from the server.
 pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Result<Option<Stream>> {
     let server = server.map(|server| server.to_canonical());
     match listener.accept() {
@@ -122,7 +120,7 @@ pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Resu
             trace::note(format_args!("closed a data connection from {from}: not the server"));
             Ok(None)
         }
-        // It was there and is gone again.
+        // The connection was closed before it was accepted.
         Err(error)
             if matches!(
                 error.kind(),
@@ -135,10 +133,11 @@ pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Resu
     }
 }
 
-/// Takes the socket once it can be written to: connected, or failed.
+/// Takes the socket once it is writable: connected or failed.
 fn connected(socket: Socket) -> io::Result<Stream> {
     match socket.take_error()? {
-        // Refused is another word: this was connected, and what came then is the transfer's.
+        // A refused connection has another error: this one was connected, and the reset concerns
+        // the transfer.
         Some(error) if error.kind() == ErrorKind::ConnectionReset => {
             return Ok(Stream::broken(socket.into(), error));
         }

@@ -1,5 +1,5 @@
 //! Passive mode: `EPSV` (RFC 2428 §3), else `PASV` (RFC 959 §4.1.2). The connection goes to the
-//! host of the control connection, or to the one that a 227 announces if the caller's rule is so.
+//! host of the control connection, or to the one in a 227 reply if the caller's rule allows it.
 
 use std::net::SocketAddr;
 
@@ -15,8 +15,8 @@ use crate::net::connect::{self, Server};
 use crate::net::connector::Purpose;
 use crate::trace;
 
-/// Ports below this belong to services of other kinds; a server that names one wants the client to
-/// talk to something else.
+/// Lower ports belong to other services; a server that names one wants the client to talk to
+/// something else.
 pub(crate) const FIRST_FREE_PORT: u16 = 1_024;
 
 /// Asks the server to listen and begins to connect.
@@ -58,7 +58,7 @@ pub(super) fn prepare(
         };
         let Refusal { error, is_unknown, wants_protocol, listens } = refusal;
         if listens {
-            // RFC 2428 §3: let it close that port before it is asked again.
+            // RFC 2428 §3: the server must close that port before it is asked again.
             control.request(&Command::Abor)?;
         }
         if way == Verb::Pasv
@@ -80,21 +80,21 @@ pub(super) fn prepare(
     }
 }
 
-/// What `EPSV` has to be sent with here.
+/// Returns the argument for `EPSV` on this connection.
 fn argument(known: &DataModes) -> EpsvArgument {
     known.epsv_protocol.map_or(EpsvArgument::Default, EpsvArgument::Protocol)
 }
 
-/// The command that would set up the next data connection, if that is `EPSV` and nothing has to
-/// be said before it.
+/// Returns the argument for `EPSV` if that command sets up the next data connection and nothing
+/// must precede it.
 pub(crate) fn ahead(config: &Config, known: &DataModes) -> Option<EpsvArgument> {
     let is_free = config.mode == Mode::Passive && (!config.epsv_all || known.all_said);
     let way = modes::choose(config.epsv, known.no_epsv, (Verb::Epsv, Verb::Pasv));
     (is_free && way == Verb::Epsv).then(|| argument(known))
 }
 
-/// Begins to connect to where the answer to an `EPSV` that was sent ahead leads; `None` if that is
-/// not simply somewhere to connect to.
+/// Begins to connect by the reply to a pipelined `EPSV`; `None` if the reply does not lead straight
+/// to an address.
 pub(crate) fn prepare_ahead(
     control: &ControlConnection,
     config: &Config,
@@ -108,7 +108,7 @@ pub(crate) fn prepare_ahead(
     opening.is_ok().then_some(Prepared { agreed, opening })
 }
 
-/// Promises to use nothing but `EPSV` from now on (RFC 2428 §4).
+/// Promises to use only `EPSV` from now on (RFC 2428 §4).
 fn promise(control: &mut ControlConnection, attempts: &mut Vec<DataAttempt>) -> Result<(), Error> {
     let epsv = EpsvArgument::All;
     let reply = control.request(&Command::Epsv(epsv))?;
@@ -120,25 +120,25 @@ fn promise(control: &mut ControlConnection, attempts: &mut Vec<DataAttempt>) -> 
     Err(modes::give_up(attempts))
 }
 
-/// What became of asking the server to listen.
+/// The result of asking the server to listen.
 enum Answer {
-    /// At this port.
+    /// The server listens at this port.
     Listens(Agreed, u16),
     Refuses(Refusal),
 }
 
-/// Why a way cannot be gone.
+/// Why an attempt failed.
 struct Refusal {
     error: Error,
-    /// The server does not know the command: the other one may do.
+    /// The server does not know the command: the other one may work.
     is_unknown: bool,
-    /// The same command may do with the protocol of the control connection after it, this one.
+    /// The same command may work with this protocol as its argument.
     wants_protocol: Option<NetworkProtocol>,
-    /// The server waits at a port all the same.
+    /// The server listens at a port all the same.
     listens: bool,
 }
 
-/// Reads the answer to `EPSV` or `PASV`. `peer` is unknown if a connector made the connection.
+/// Reads the reply to `EPSV` or `PASV`. `peer` is `None` if a connector made the connection.
 fn read(
     reply: &Reply,
     peer: Option<SocketAddr>,
@@ -173,14 +173,14 @@ fn read(
     }
 }
 
-/// The port, and the address with it, by a 227 or a 229, either of which may answer either command
-///; and what host a 227 announced, if it is another than `peer`.
+/// Returns the port and address in a 227 or 229, since either may answer either command, and the
+/// host that a 227 announces if it differs from `peer`.
 fn find(
     reply: &Reply,
     peer: Option<SocketAddr>,
     rule: AddressRule,
 ) -> Result<(u16, Option<SocketAddr>, Option<AnnouncedHost>), ParseError> {
-    // With the scope of a link-local address, which is ours and not the server's to say.
+    // Keeps the scope of a link-local address, which only this host knows.
     let at_peer = |port| {
         peer.map(|mut peer| {
             peer.set_port(port);

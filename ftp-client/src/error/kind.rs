@@ -1,4 +1,4 @@
-//! `ErrorKind`: what a program decides by, where [`Error`] says what happened.
+//! `ErrorKind`: a classification for decisions, where [`Error`] has the details.
 
 use std::fmt;
 
@@ -7,43 +7,42 @@ use ftp_proto::{EpsvArgument, ReplyCode, Severity, Verb};
 use super::{DataAttempt, Error};
 use crate::security::TlsError;
 
-/// What kind of failure an [`Error`] is. `Display` gives the word that `ftp-cli` has for it in
-/// `--json`, where each kind also has an exit code of its own.
+/// The kind of failure that an [`Error`] is. `Display` writes the word that `ftp-cli` uses in
+/// `--json`; there each kind also has its own exit code.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The caller gave what FTP cannot carry, or settings that contradict each other. Nothing was
-    /// sent.
+    /// An argument that FTP cannot carry, or contradictory settings. Nothing was sent.
     Usage,
     /// A local file or disk, or the caller's own reader or writer.
     Local,
-    /// A name without an address, an address that cannot be reached, a reset.
+    /// A name without an address, an unreachable address, or a reset.
     Network,
-    /// TLS is demanded or refused, its handshake or certificate failed, or data under it was cut.
+    /// TLS is demanded or refused, its handshake or certificate failed, or protected data was
+    /// truncated.
     Tls,
-    /// The user, the password or the account was refused.
+    /// The user, password or account was refused.
     Login,
-    /// A reply that is not FTP, or not allowed where it came.
+    /// A reply that is not FTP, or not allowed at that point.
     Protocol,
-    /// A 5yz reply to a command.
+    /// A 5xx reply to a command.
     Refused,
-    /// A 4yz reply to a command, 421 included and 425 not.
+    /// A 4xx reply to a command, including 421 but not 425.
     Temporary,
-    /// A phase, or the whole, took too long.
+    /// A phase or the whole session took too long.
     Timeout,
-    /// Fewer or more bytes than there should be, a listing that is not proved whole, or a file that
-    /// changed.
+    /// Too few or too many bytes, a listing that is not proved complete, or a file that changed.
     Integrity,
-    /// The control connection works and a data connection is impossible, 425 included.
+    /// The control connection works, but a data connection cannot be opened (also 425).
     Data,
-    /// The server, or this library, lacks what was asked for.
+    /// The server or this library lacks the requested feature.
     Unsupported,
-    /// A [`Canceller`](crate::Canceller) said so.
+    /// A [`Canceller`](crate::Canceller) was used.
     Cancelled,
 }
 
 impl ErrorKind {
-    /// One lower-case word.
+    /// Returns its name: one lower-case word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -71,7 +70,7 @@ impl fmt::Display for ErrorKind {
 }
 
 impl Error {
-    /// What kind of failure it is.
+    /// Returns the kind of failure.
     ///
     /// ```
     /// use ftp_client::{Error, ErrorKind, Phase};
@@ -109,7 +108,7 @@ impl Error {
 
 fn refused(verb: Verb, code: ReplyCode) -> ErrorKind {
     match verb {
-        // To what moves data it is about TLS, elsewhere about the network protocol.
+        // For a command with data it concerns TLS, for others the network protocol.
         _ if code == ReplyCode::PROTOCOL_NOT_SUPPORTED && verb.uses_data() => ErrorKind::Tls,
         Verb::User | Verb::Pass | Verb::Acct if code.severity() != Severity::Transient => {
             ErrorKind::Login
@@ -126,7 +125,7 @@ fn answered(code: ReplyCode) -> ErrorKind {
     }
 }
 
-/// Whether the server refused `EPSV ALL`, which the caller demands.
+/// Returns whether the server refused `EPSV ALL`, which the caller demands.
 fn is_promise(attempt: &DataAttempt) -> bool {
     attempt.epsv == EpsvArgument::All
 }

@@ -1,4 +1,4 @@
-//! The crate's only error, by blame: each variant names who has to act.
+//! The crate's only error type: each variant names who must act.
 
 mod kind;
 
@@ -14,37 +14,42 @@ use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 use crate::digest::Digest;
 use crate::security::TlsError;
 
-/// Why a client call failed. Each variant names who has to act.
+/// Why a client call failed. Each variant tells who must act.
 ///
-/// After [`ServiceClosing`](Self::ServiceClosing), most [`Unexpected`](Self::Unexpected),
-/// [`Protocol`](Self::Protocol), [`Desynchronised`](Self::Desynchronised) and a
-/// [`Timeout`](Self::Timeout) on the control connection, the connection is closed, and every
-/// later call says [`Closed`](Self::Closed). After the others it can be used on.
+/// The connection is closed after these errors, and every later call returns
+/// [`Closed`](Self::Closed):
+///
+/// - [`ServiceClosing`](Self::ServiceClosing), [`Protocol`](Self::Protocol) and
+///   [`Desynchronised`](Self::Desynchronised);
+/// - [`Unexpected`](Self::Unexpected), in most cases;
+/// - a [`Timeout`](Self::Timeout) on the control connection.
+///
+/// After the others the connection remains usable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The server said no to this command. The reply, kept whole, is 4yz (it may work later) or
-    /// 5yz (it will not), or the 332 of a server that wants an account at login.
+    /// The server refused this command. The reply is 4xx (it may work later), 5xx (it will not), or
+    /// 332 if the server wants an account at login.
     #[error("{0} refused: {1}")]
     Refused(Verb, Reply),
     /// 421: the server ends the session, now or at the next command.
     #[error("the server is closing the connection: {0}")]
     ServiceClosing(Reply),
-    /// The server greeted with something other than 220 and 421.
+    /// The greeting was neither 220 nor 421.
     #[error("the server does not offer its service: {0}")]
     Greeting(Reply),
-    /// A reply that RFC 959 §6 does not allow as an answer to this command, or one that confirms
-    /// an upload before its end, which alone leaves the connection open.
+    /// A reply that RFC 959 §6 does not allow for this command, or one that confirms an upload
+    /// before its end. Only the latter leaves the connection open.
     #[error("the server answered {0} with a reply that cannot answer it: {1}")]
     Unexpected(Verb, Reply),
-    /// What the server sent is not FTP, or lacks the value that it must carry.
+    /// The server sent something that is not FTP, or a reply without its required value.
     #[error("the server does not speak FTP as it should: {0}")]
     Protocol(#[source] ParseError),
-    /// The server had sent something that no command asked for. From then on nobody can tell
-    /// which reply belongs to which command.
+    /// The server sent something that no command asked for, so later replies could not be matched
+    /// to commands.
     #[error("the server sent a reply that no command asked for; the connection is given up")]
     Desynchronised,
-    /// The caller gave what FTP cannot carry, such as a line feed in a name. Nothing was sent.
+    /// An argument that FTP cannot carry, such as a line feed in a name. Nothing was sent.
     #[error("not sent: {0}")]
     Argument(#[source] ParseError),
     /// Nothing arrived, or nothing could be sent, in time.
@@ -56,54 +61,56 @@ pub enum Error {
     /// The control connection is closed: by the server, or by this client after an earlier error.
     #[error("the control connection is closed")]
     Closed,
-    /// No data connection could be made: each way that was tried, in order.
+    /// No data connection could be opened. Lists every attempt, in order.
     #[error("no data connection: {}", Attempts(.0))]
     DataConnection(Vec<DataAttempt>),
-    /// Fewer or more bytes came than were announced, although nothing else went wrong, or the
-    /// caller ended a download before its data did. Or an upload of which the server, asked for
-    /// the length, has fewer or more than were sent.
+    /// A transfer of the wrong length, without another error.
+    ///
+    /// A download received fewer or more bytes than announced, or the caller ended it before its
+    /// data did. After an upload the server reports fewer or more bytes than were sent.
     #[error("incomplete: {}", Missing(*.bytes, *.announced))]
     Incomplete {
-        /// How many bytes came, or how many the server has.
+        /// The bytes received, or the bytes that the server has.
         bytes: u64,
-        /// How many were to come: by what the server had said, by what the caller expected, or
-        /// because they were asked for. Of an upload, how many there should be.
+        /// The bytes expected: by the server's announcement, by the caller, or by the request. For
+        /// an upload, the length that the file must have.
         announced: Option<u64>,
     },
-    /// The server confirmed a listing that is not proved whole: something may be missing from it,
-    /// or in it that is not in the directory. Whoever removes what a listing lacks must not, by
-    /// this one.
+    /// The server confirmed a listing that is not proved complete.
+    ///
+    /// Entries may be missing, or may not belong to the directory. Do not delete files because this
+    /// listing lacks them.
     #[error("the listing is not proved whole: {0}")]
     ListingCut(ListingCut),
-    /// The file on the server is not known to be the one whose beginning is here already. To go on
-    /// with it could make one file of two.
+    /// The server's file may differ from the one whose beginning is here. Resuming could join parts
+    /// of two files.
     #[error("the file on the server is not known to be the one that was begun")]
     Changed,
-    /// The server computed another digest of its file than that of the local one.
+    /// The server's digest differs from that of the local file.
     #[error("{} differs: {here} here, {there} on the server", .here.algorithm)]
     Mismatch {
-        /// That of the local file.
+        /// The digest of the local file.
         here: Digest,
-        /// The server's.
+        /// The server's digest.
         there: Digest,
     },
     /// A connection is not protected as the caller demands.
     #[error("{0}")]
     Tls(#[source] TlsError),
-    /// The caller's own reader or writer failed, in a call that moves a whole file.
+    /// The caller's own reader or writer failed while a whole file was transferred.
     #[error("reading or writing here: {0}")]
     Local(#[source] io::Error),
-    /// A [`Canceller`](crate::Canceller) said so.
+    /// A [`Canceller`](crate::Canceller) stopped the call.
     #[error("cancelled")]
     Cancelled,
-    /// What was asked for cannot be done with this server or over this connection.
+    /// The request cannot be done with this server or over this connection.
     #[error("not supported: {0}")]
     Unsupported(&'static str),
 }
 
 impl Error {
-    /// Whether the same call may work later without a change by the user: network trouble, limits
-    /// of time, 421 and other 4yz replies.
+    /// Returns whether the same call may succeed later unchanged: after network trouble, timeouts,
+    /// 421 and other 4xx replies.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -116,7 +123,7 @@ impl Error {
             | Self::Closed
             | Self::Incomplete { .. }
             | Self::ListingCut(ListingCut::LineEnd) => true,
-            // A server does not come to like a promise or a command that it does not know.
+            // A server will not accept a promise or a command that it does not know.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
                     matches!(error, Self::Refused(_, reply)
@@ -139,11 +146,12 @@ impl Error {
         }
     }
 
-    /// Whether the server says that it cannot begin elsewhere than at byte 0, so that the whole has
-    /// to be moved. It may let `REST` pass, and refuse the command after it: ProFTPD says 451 to
-    /// `STOR` and `APPE` then, unless it is told to restart uploads.
+    /// Returns whether the server says that it cannot restart a transfer, so that the whole file
+    /// must be sent.
     ///
-    /// It is about a transfer that was to go on; of another, `STOR` may be refused for anything.
+    /// A server may accept `REST` and refuse the command after it: ProFTPD answers 451 to `STOR`
+    /// and `APPE` unless its configuration allows restarts. Ask only about a resumed transfer;
+    /// `STOR` alone may be refused for any reason.
     #[must_use]
     pub fn refuses_restart(&self) -> bool {
         const PROFTPD: &[u8] = b"Restart not permitted, try again";
@@ -159,7 +167,7 @@ impl Error {
         }
     }
 
-    /// The reply of the server that this error reports, if it is one.
+    /// Returns the server's reply that this error reports, if any.
     #[must_use]
     pub const fn reply(&self) -> Option<&Reply> {
         match self {
@@ -175,9 +183,11 @@ impl Error {
         }
     }
 
-    /// Takes back the error that [`Read`](io::Read) of a download or [`Write`](io::Write) of an
-    /// upload packed into an `io::Error`. This tells the two ends of a copy apart: what comes
-    /// back as `Err` is the caller's own, such as that of the local file.
+    /// Unpacks the error that [`Read`](io::Read) of a download or [`Write`](io::Write) of an upload
+    /// wrapped in an `io::Error`.
+    ///
+    /// This tells the two ends of a copy apart: an `Err` is the caller's own error, such as that of
+    /// the local file.
     ///
     /// ```
     /// use ftp_client::Error;
@@ -190,12 +200,12 @@ impl Error {
     ///
     /// # Errors
     ///
-    /// `error` itself, if it was not made by this crate.
+    /// Returns `error` itself if it did not come from this crate.
     pub fn recover(error: io::Error) -> Result<Self, io::Error> {
         error.downcast()
     }
 
-    /// The same error once more, for a `finish()` after a failed read or write.
+    /// Returns a copy of the error, for a `finish()` after a failed read or write.
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Refused(verb, reply) => Self::Refused(*verb, reply.clone()),
@@ -226,7 +236,7 @@ impl Error {
         }
     }
 
-    /// Whether the server refused because nobody is logged in.
+    /// Returns whether the server refused because the session is not logged in.
     pub(crate) fn is_not_logged_in(&self) -> bool {
         self.reply().is_some_and(|reply| reply.code() == ReplyCode::NOT_LOGGED_IN)
     }
@@ -239,15 +249,14 @@ fn io_again(error: &io::Error) -> io::Error {
     }
 }
 
-/// What the caller gave cannot be sent.
+/// Converts the error for an argument that cannot be sent.
 impl From<ParseError> for Error {
     fn from(error: ParseError) -> Self {
         Self::Argument(error)
     }
 }
 
-/// Takes out what a read or write of a transfer [packed](Error::recover); what is left is the
-/// caller's own.
+/// Unpacks an error that a transfer [wrapped](Error::recover); any other is the caller's own.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::recover(error).unwrap_or_else(Self::Local)
@@ -255,7 +264,7 @@ impl From<io::Error> for Error {
 }
 
 impl From<Error> for io::Error {
-    /// Packs the error with the kind that fits it best; [`Error::recover`] takes it out again.
+    /// Wraps the error with the kind that fits it best; [`Error::recover`] unpacks it.
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Timeout(_) => io::ErrorKind::TimedOut,
@@ -272,31 +281,30 @@ impl From<Error> for io::Error {
             Error::Unsupported(_) => io::ErrorKind::Unsupported,
             _ => io::ErrorKind::Other,
         };
-        // `Interrupted` would make `std::io::copy` try again for ever.
+        // `Interrupted` would make `std::io::copy` try again forever.
         let kind = if kind == io::ErrorKind::Interrupted { io::ErrorKind::Other } else { kind };
         Self::new(kind, error)
     }
 }
 
-/// One way to a data connection that was tried, and why it failed.
+/// One attempt to open a data connection, and why it failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DataAttempt {
     /// `EPSV`, `PASV`, `EPRT` or `PORT`.
     pub way: Verb,
-    /// What `EPSV` was sent with; [`EpsvArgument::Default`] for the others.
+    /// The argument of `EPSV`; [`EpsvArgument::Default`] for the other commands.
     pub epsv: EpsvArgument,
-    /// Where the data connection was to go, or where the server was to connect to, as far as that
-    /// was known.
+    /// The address that the client or the server had to connect to, if known.
     pub address: Option<SocketAddr>,
-    /// The host that the server announced, if it is not that of the control connection.
+    /// The host that the server announced, if it differs from that of the control connection.
     pub announced: Option<AnnouncedHost>,
     /// What went wrong.
     pub error: Error,
 }
 
 impl DataAttempt {
-    /// A way that failed before an address was agreed on.
+    /// Returns an attempt that failed before an address was agreed on.
     pub(crate) const fn early(way: Verb, error: Error) -> Self {
         Self { way, epsv: EpsvArgument::Default, address: None, announced: None, error }
     }
@@ -330,21 +338,21 @@ impl fmt::Display for DataAttempt {
     }
 }
 
-/// The host that a 227 reply announced where it is another than that of the control connection,
-/// and what was made of it. `Display` says why, and which [`AddressRule`] would choose the other.
+/// The host in a 227 reply, if it differs from that of the control connection, and how it was used.
+/// `Display` says why, and which [`AddressRule`] would choose the other host.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct AnnouncedHost {
-    /// As the server said.
+    /// The host that the server announced.
     pub announced: IpAddr,
-    /// That of the control connection.
+    /// The host of the control connection.
     pub peer: IpAddr,
-    /// Why the one or the other was chosen.
+    /// Why one or the other was chosen.
     pub reason: HostReason,
 }
 
 impl AnnouncedHost {
-    /// Whether the announced host was chosen.
+    /// Returns whether the announced host was chosen.
     #[must_use]
     pub const fn is_used(&self) -> bool {
         matches!(self.reason, HostReason::ReplyRule | HostReason::Plausible)
@@ -382,15 +390,16 @@ impl fmt::Display for Attempts<'_> {
     }
 }
 
-/// Why a listing that the server confirmed is not proved whole. `Display` says it for people.
+/// Why a confirmed listing is not proved complete. `Display` explains it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ListingCut {
     /// The text of the final reply says so, such as `226 Output truncated to 10000 matches`.
     Reply(Reply),
-    /// The last line has no line end, so that its name may go on. The line is not given.
+    /// The last line has no line ending, so its name may be truncated. That line is discarded.
     LineEnd,
-    /// The directory is listed as if it were all that is in itself, and cannot be entered to look.
+    /// The listing contains only the directory itself, and the directory cannot be entered to
+    /// check.
     OwnName,
 }
 
@@ -404,7 +413,7 @@ impl fmt::Display for ListingCut {
     }
 }
 
-/// Bytes that came, and bytes that were announced.
+/// The bytes received, and the bytes announced.
 struct Missing(u64, Option<u64>);
 
 impl fmt::Display for Missing {
@@ -421,33 +430,33 @@ impl fmt::Display for Missing {
     }
 }
 
-/// What was being waited for. `Display` completes "timed out ...".
+/// What timed out. `Display` completes "timed out …".
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// The addresses of the server's name.
+    /// Looking up the server's name.
     Resolve,
-    /// The control connection.
+    /// Opening the control connection.
     Connect,
-    /// The 220 reply after connecting.
+    /// Waiting for the 220 reply after connecting.
     Greeting,
-    /// The handshake of TLS, on either connection.
+    /// The TLS handshake, on either connection.
     Handshake,
-    /// The reply to a command.
+    /// Waiting for the reply to a command.
     Reply,
-    /// The data connection.
+    /// Opening a data connection.
     DataConnect,
-    /// One more byte on the data connection.
+    /// Waiting for another byte on the data connection.
     Stall,
-    /// The reply that ends a transfer.
+    /// Waiting for the reply that ends a transfer.
     FinalReply,
-    /// The limit for all that the client does, whatever it was doing.
+    /// The limit for the whole session, whatever the client was doing.
     Overall,
 }
 
 impl Phase {
-    /// One lower-case word, for programs: `resolve`, `connect`, `greeting`, `handshake`, `reply`,
-    /// `data-connect`, `stall`, `final-reply`, `overall`.
+    /// Returns its name, one lower-case word: `resolve`, `connect`, `greeting`, `handshake`,
+    /// `reply`, `data-connect`, `stall`, `final-reply`, `overall`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,16 +1,16 @@
-//! How long to wait before the next try.
+//! Pauses between tries.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-/// Pauses before further tries, each twice as long as the one before it, up to a longest one: by
-/// default 1 s, 2 s, 4 s and so on, up to 60 s.
+/// Pauses before further tries, each twice as long as the previous one, up to a maximum (default: 1
+/// s, 2 s, 4 s and so on, up to 60 s).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Backoff {
-    /// The pause before the second try.
+    /// The pause before the second try (default: 1 s).
     pub first: Duration,
-    /// What no pause is longer than.
+    /// The longest pause (default: 60 s).
     pub longest: Duration,
 }
 
@@ -21,19 +21,20 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The pause after this number of `tries`.
+    /// Returns the pause after `tries` tries.
     #[must_use]
     pub fn pause(self, tries: u32) -> Duration {
         let doublings = 2_u32.saturating_pow(tries.saturating_sub(1));
         self.first.saturating_mul(doublings).min(self.longest)
     }
 
-    /// The same with a random part of up to a half taken off, so that many clients that lost the
-    /// same server do not come back at once.
+    /// Returns the pause after `tries` tries, shortened by a random part of up to a half.
+    ///
+    /// Clients that lost the same server then do not all return at once.
     #[must_use]
     pub fn scattered(self, tries: u32) -> Duration {
         let pause = self.pause(tries);
-        // Nobody gains by guessing it, and the keys of the hash are random.
+        // This need not be unpredictable, and the hash keys are random.
         let [low, high, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
         let half = pause / 2;
         half + half / 65_536 * u32::from(u16::from_le_bytes([low, high]))

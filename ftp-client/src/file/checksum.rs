@@ -1,4 +1,4 @@
-//! Digests of local data, to be compared with those that a server computes.
+//! Digests of local data, for comparison with those that a server computes.
 
 use std::fmt;
 use std::fs::File;
@@ -11,13 +11,13 @@ use crate::client::Client;
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::Error;
 
-/// How much of a file is read at a time, in bytes.
+/// The number of bytes to read from a file at a time.
 const BLOCK: usize = 256 * 1_024;
 
-/// The polynomial of CRC-32 (ISO 3309), its bits in reverse.
+/// The polynomial of CRC-32 (ISO 3309), bit-reversed.
 const CRC_32: u32 = 0xedb8_8320;
 
-/// A digest of local data that is being computed, for [`Client::compare_hash`].
+/// A running digest of local data, for [`Client::compare_hash`].
 pub struct Checksum {
     algorithm: HashAlgorithm,
     hash: Hash,
@@ -31,7 +31,7 @@ enum Hash {
 }
 
 impl Checksum {
-    /// Of no bytes yet. `None` for an algorithm that is not computed here, which MD5 is.
+    /// Returns a digest of no bytes yet; `None` for MD5, which this library does not compute.
     #[must_use]
     pub fn new(algorithm: HashAlgorithm) -> Option<Self> {
         let hash = match algorithm {
@@ -44,16 +44,17 @@ impl Checksum {
         Some(Self { algorithm, hash })
     }
 
-    /// Of no bytes yet, by the first algorithm that the server lists and that is computed here.
+    /// Returns a digest of no bytes yet, for the first algorithm that both the server and this
+    /// library have.
     ///
     /// # Errors
     ///
-    /// Those of [`Client::hash_algorithms`].
+    /// Returns the errors of [`Client::hash_algorithms`].
     pub fn for_server(client: &mut Client) -> Result<Option<Self>, Error> {
         Ok(client.hash_algorithms()?.into_iter().find_map(Self::new))
     }
 
-    /// Takes further bytes.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.hash {
             Hash::Sha256(hash) => hash.update(bytes),
@@ -70,11 +71,12 @@ impl Checksum {
         }
     }
 
-    /// Takes the first `length` bytes of a file, whatever its position is, which stays.
+    /// Adds the first `length` bytes of a file. The file's position does not matter and does not
+    /// change.
     ///
     /// # Errors
     ///
-    /// The file's; [`io::ErrorKind::UnexpectedEof`] if it is shorter.
+    /// Returns the file's error, and [`io::ErrorKind::UnexpectedEof`] if it is shorter.
     pub fn update_from(&mut self, file: &File, length: u64) -> io::Result<()> {
         let mut block = vec![0; BLOCK];
         let mut at = 0;
@@ -88,7 +90,7 @@ impl Checksum {
         Ok(())
     }
 
-    /// The digest.
+    /// Returns the digest of all bytes.
     #[must_use]
     pub fn finish(self) -> Digest {
         let bytes = match self.hash {
@@ -113,7 +115,8 @@ mod tests {
 
     #[test]
     fn digests_are_those_of_the_documents() {
-        // FIPS 180-4 has the first three for "abc", ISO 3309 the check value of the last.
+        // The first three values are from FIPS 180-4 for "abc", the last is the check value of ISO
+        // 3309.
         for (algorithm, text, want) in [
             (HashAlgorithm::Sha256, "abc", "ba7816bf8f01cfea"),
             (HashAlgorithm::Sha512, "abc", "ddaf35a193617aba"),

@@ -1,4 +1,4 @@
-//! `Client::download_to`: a file from the server to a local file, whole or not there.
+//! `Client::download_to`: downloading to a local file, which appears only when it is complete.
 
 use std::fs::File;
 use std::io;
@@ -19,13 +19,14 @@ use crate::error::{Error, ErrorKind};
 use crate::transfer::Watch;
 
 impl Client {
-    /// Downloads the file at `path` to the local file at `target`, in type image. It gets its name
-    /// when it is whole: confirmed by the server, as long as the server says, and synced to the
-    /// disk. Until then a file that has the name stays as it is.
+    /// Downloads the file at `path` to the local file `target`, in type image.
     ///
-    /// With [`resume`](FileOptions::resume), what comes before a connection breaks is kept in
-    /// `NAME.part`, and a later download [goes on](LocalFile::resume) there. If the server cannot
-    /// begin there, or its file is another by then, the download starts at byte 0.
+    /// The local file gets its name only when it is complete: confirmed by the server, as long as
+    /// the server says, and synced to disk. Until then an existing file is unchanged.
+    ///
+    /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
+    /// later download [resumes](LocalFile::resume). If the server cannot restart, or its file has
+    /// changed, the download starts at byte 0.
     ///
     /// ```no_run
     /// use ftp_client::{FileOptions, Watch};
@@ -40,10 +41,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Those of [`retrieve`](Self::retrieve) and [`Download::finish`](crate::Download::finish);
-    /// [`Error::Local`] for what fails here; [`Error::Incomplete`] if the server's file has another
-    /// length than came, and [`Error::Changed`] if it changed while the download went on, after
-    /// both of which `NAME.part` is gone.
+    /// - The errors of [`retrieve`](Self::retrieve) and
+    ///   [`Download::finish`](crate::Download::finish).
+    /// - [`Error::Local`] if the local file fails.
+    /// - [`Error::Incomplete`] if the server's file has another length than arrived; `NAME.part` is
+    ///   removed.
+    /// - [`Error::Changed`] if the server's file changed during the download; `NAME.part` is
+    ///   removed.
     pub fn download_to(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -75,7 +79,7 @@ impl Client {
         }
     }
 
-    /// `None` if the server cannot begin where it is to.
+    /// Downloads the rest of the file; `None` if the server cannot restart.
     fn download_rest(
         &mut self,
         path: &[u8],
@@ -127,7 +131,7 @@ impl Client {
         Ok(Some(FileReport { tries: 1, resumed: offset, size, report, verified }))
     }
 
-    /// Gives a file that is whole its time, if that is wanted, and its name.
+    /// Sets the modification time of a complete file, if requested, and gives it its name.
     fn publish(&mut self, path: &[u8], file: LocalFile, options: FileOptions) -> Result<(), Error> {
         if options.preserve
             && let Some(time) = self.modified(path)?.and_then(local_time)
@@ -140,8 +144,8 @@ impl Client {
         }
     }
 
-    /// Makes sure that the server's file is as long as what is here, if it tells. `known` is what
-    /// it said of the file before, if the download went on with it.
+    /// Checks that the server's file is as long as the local one, if the server tells. `known` is
+    /// what the server said of the file before a resumed download.
     fn check_download(
         &mut self,
         path: &[u8],
@@ -182,7 +186,7 @@ impl Client {
     }
 }
 
-/// A time of the server's for a local file; `None` if it is before 1970.
+/// Returns the server's time as a local one; `None` if it is before 1970.
 fn local_time(time: TimeVal) -> Option<SystemTime> {
     let seconds = u64::try_from(time.unix_seconds()).ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, time.nanosecond()))

@@ -1,4 +1,4 @@
-//! A file that is made longer by one download at a time, or emptied when its first byte comes.
+//! A local file that one download at a time extends, or empties when its first byte arrives.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -13,18 +13,18 @@ use rustix::io::Errno;
 use super::origin::Origin;
 use super::partial::PartialFile;
 
-/// A file that is made longer, locked.
+/// A locked local file that a download extends.
 #[derive(Debug)]
 pub(super) struct Growing {
     pub(super) partial: PartialFile,
     pub(super) path: PathBuf,
-    /// Whether it was made for this, and goes again if nothing comes.
+    /// Whether the file was created for this download, and is removed if nothing arrives.
     is_new: bool,
 }
 
 impl Growing {
-    /// Opens the file at `path`, in which there are `length` bytes now and `offset` of them are to
-    /// stay. `origin` is what it is the beginning of, which is written down at the file.
+    /// Opens the file at `path`, which has `length` bytes, to keep the first `offset` of them.
+    /// `origin` is the server's file, recorded with the local one.
     pub(super) fn open(
         path: PathBuf,
         length: u64,
@@ -35,7 +35,7 @@ impl Growing {
         Ok(Self { partial: PartialFile::new(file, offset).of(origin), path, is_new })
     }
 
-    /// The file stays, even if it is empty.
+    /// Keeps the file even if it is empty.
     pub(super) const fn keep(&mut self) {
         self.is_new = false;
     }
@@ -49,16 +49,15 @@ impl Drop for Growing {
     }
 }
 
-/// Removes a file that has nothing in it.
+/// Removes an empty file.
 pub(super) fn remove_empty(file: &File, path: &Path) {
     if file.metadata().is_ok_and(|metadata| metadata.len() == 0) && is_at(file, path) {
         let _ = fs::remove_file(path);
     }
 }
 
-/// Opens a file for appending that nobody else appends to: two that go on with the same file would
-/// each take what the other wrote for its own. `length` is how long it was found to be; with the
-/// file comes whether it had to be made.
+/// Opens and locks a file for appending: two downloads that extend the same file would each keep
+/// the other's bytes. `length` is the expected length. Also returns whether the file was created.
 fn open_alone(path: &Path, length: u64) -> io::Result<(File, bool)> {
     let made = OpenOptions::new().read(true).append(true).create_new(true).open(path);
     let is_new = made.is_ok();
@@ -67,12 +66,12 @@ fn open_alone(path: &Path, length: u64) -> io::Result<(File, bool)> {
         _ => Err(error),
     });
     let file = opened.or_else(|error| match error.kind() {
-        // It is written to, if need be, without being read.
+        // The file may be writable but not readable.
         io::ErrorKind::PermissionDenied => OpenOptions::new().append(true).open(path),
         _ => Err(error),
     });
     let file = file.map_err(|error| named(path, &error))?;
-    // Where there are no locks, it is as it was found or it is not.
+    // On file systems without locks, the length still shows whether the file has changed.
     let is_locked = flock(&file, FlockOperation::NonBlockingLockExclusive)
         .is_err_and(|error| error == Errno::WOULDBLOCK);
     let is_same = file.metadata().is_ok_and(|metadata| metadata.len() == length);
@@ -82,7 +81,7 @@ fn open_alone(path: &Path, length: u64) -> io::Result<(File, bool)> {
     Ok((file, is_new))
 }
 
-/// Whether `path` leads to this file.
+/// Returns whether `path` leads to this file.
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
     let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
     let here = file.metadata().map(id);
@@ -90,7 +89,7 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     matches!((here, there), (Ok(here), Ok(there)) if here == there)
 }
 
-/// Says which file an error is about.
+/// Adds the file's name to an error.
 pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
     let path = Escaped(path.as_os_str().as_bytes());
     io::Error::new(error.kind(), format!("{path}: {error}"))

@@ -1,4 +1,4 @@
-//! A local file that a download is written to: it gets its name when it is whole.
+//! A local file that receives a download: it gets its name when it is complete.
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -16,15 +16,16 @@ use super::origin::Origin;
 use super::partial::{PartialFile, Salvage};
 use crate::error::Error;
 
-/// How many names are tried for a temporary file.
+/// The number of temporary names to try.
 const NAMES: usize = 16;
 
-/// A local file that a download is written to. It gets its name by [`commit`](Self::commit), when
-/// it is whole; until then a file that has the name stays as it is. Dropped before that, what came
-/// is removed or kept, by how it was made.
+/// A local file that receives a download.
 ///
-/// Where a file with the name is there, the new one takes over its permissions and, where that is
-/// allowed, its owner.
+/// [`commit`](Self::commit) gives the complete file its name; until then an existing file is
+/// unchanged. If it is dropped before, the received bytes are removed or kept, depending on the
+/// constructor.
+///
+/// A file that replaces another takes over its permissions and, if allowed, its owner.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -45,13 +46,13 @@ pub struct LocalFile(Kind);
 enum Kind {
     /// A temporary file that is renamed; dropping it removes it.
     Replacing(Temporary),
-    /// `NAME.part`, which is renamed; what is in it stays when it is dropped.
+    /// `NAME.part`, which is renamed; dropping it keeps its bytes.
     Part(Part),
-    /// A file that is written as it is, from its start or from where it ends.
+    /// A file that is written under its own name, from its start or its end.
     InPlace(Growing),
 }
 
-/// A file without its final name yet.
+/// A file without its final name.
 #[derive(Debug)]
 struct Temporary {
     file: File,
@@ -67,7 +68,7 @@ impl Temporary {
         for _ in 0..NAMES {
             let number = RandomState::new().build_hasher().finish();
             let path = directory.join(format!("{}{number:016x}", LocalFile::TEMPORARY));
-            // The umask takes its share.
+            // The umask restricts the mode.
             match OpenOptions::new().write(true).create_new(true).mode(0o666).open(&path) {
                 Ok(file) => {
                     let made = Self { file, path, target: target.to_owned(), is_named: false };
@@ -101,42 +102,47 @@ struct Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // There is nothing in it to go on with. Once it was renamed this is not its path any more.
+        // An empty file is of no use for resuming. After a rename this is no longer its path.
         remove_empty(self.growing.partial.file(), &self.growing.path);
     }
 }
 
-/// What became of a file that was to get its name.
+/// The result of giving a file its name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Committed {
-    /// It has it.
+    /// The file has its name.
     Done,
-    /// Another has the name, and was not to be replaced.
+    /// Another file has the name and must not be replaced.
     Exists,
 }
 
 impl LocalFile {
-    /// How the name of a file begins that is not whole yet and is not gone on with. One that a
-    /// program left when it was killed is nobody's: what copies a directory leaves it out.
+    /// The prefix of temporary names, which are never resumed.
+    ///
+    /// A program that was killed may leave such files behind; skip them when copying a directory.
     pub const TEMPORARY: &'static str = ".ftp-client-";
 
-    /// A file that replaces the one at `target`, or is new there. Dropped before it is committed,
-    /// it leaves nothing.
+    /// Creates a file that will replace the one at `target`, or be new there.
+    ///
+    /// If it is dropped before [`commit`](Self::commit), it leaves nothing.
     ///
     /// # Errors
     ///
-    /// Those of the system, if no file can be made beside `target`.
+    /// Returns the system's error if no file can be created next to `target`.
     pub fn replacing(target: &Path) -> io::Result<Self> {
         Temporary::make(target).map(Kind::Replacing).map(Self)
     }
 
-    /// `NAME.part` for the file at `target`, in which there are `length` bytes now and `offset` of
-    /// them are to stay. What comes is kept when it is dropped. `origin` is what it is the
-    /// beginning of, which is written down at the file.
+    /// Opens `NAME.part` for the file at `target`, which has `length` bytes, to keep the first
+    /// `offset` of them.
+    ///
+    /// Received bytes stay when it is dropped. `origin` describes the server's file and is recorded
+    /// with the local one.
     ///
     /// # Errors
     ///
-    /// Those of the system, if it cannot be made or opened, or if another program writes to it.
+    /// Returns the system's error if the file cannot be created or opened, or if another program is
+    /// writing to it.
     pub fn part(
         target: &Path,
         length: u64,
@@ -151,17 +157,20 @@ impl LocalFile {
         Ok(Self(Kind::Part(Part { growing, target: target.to_owned() })))
     }
 
-    /// The file at `path` itself, in which there are `length` bytes and `offset` of them are to
-    /// stay. What comes stays when it is dropped.
+    /// Opens the file at `path` itself, which has `length` bytes, to keep the first `offset` of
+    /// them.
+    ///
+    /// Received bytes stay when it is dropped.
     ///
     /// # Errors
     ///
-    /// Those of the system, if it cannot be opened, or if another program writes to it.
+    /// Returns the system's error if the file cannot be opened, or if another program is writing to
+    /// it.
     pub fn in_place(path: &Path, length: u64, offset: u64) -> io::Result<Self> {
         Growing::open(path.to_owned(), length, offset, None).map(Kind::InPlace).map(Self)
     }
 
-    /// Where its bytes are until it is committed.
+    /// Returns the path of the bytes until they are committed.
     #[must_use]
     pub fn path(&self) -> &Path {
         match &self.0 {
@@ -171,7 +180,7 @@ impl LocalFile {
         }
     }
 
-    /// The name that it gets.
+    /// Returns the final path.
     #[must_use]
     pub fn target(&self) -> &Path {
         match &self.0 {
@@ -181,17 +190,17 @@ impl LocalFile {
         }
     }
 
-    /// Whether what came stays when it is dropped, so that a later download can go on there.
+    /// Returns whether received bytes stay when it is dropped, so that a later download can resume.
     #[must_use]
     pub const fn is_kept(&self) -> bool {
         !matches!(self.0, Kind::Replacing(_))
     }
 
-    /// Sets when it was modified, to be called after the last byte.
+    /// Sets the modification time; call it after the last byte.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's error.
     pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
         let file = match &self.0 {
             Kind::Replacing(temporary) => &temporary.file,
@@ -207,28 +216,28 @@ impl LocalFile {
         }
     }
 
-    /// Takes away what came after the offset at which the download went on.
+    /// Removes the bytes that arrived after the offset at which the download resumed.
     pub fn restore(&self) {
         if let Some(partial) = self.partial() {
             partial.restore();
         }
     }
 
-    /// The same, if what came may be the beginning of the file once more: some servers take `REST`
-    /// and send all from the start.
+    /// Removes the bytes that arrived, if they may repeat the beginning of the file: some servers
+    /// accept `REST` and send the whole file.
     pub fn restore_repeated(&self) {
         if let Some(partial) = self.partial() {
             partial.restore_repeated();
         }
     }
 
-    /// Takes away what may not be the file's, after a download of the `rest` of it failed with
-    /// `error`, as [`PartialFile::salvage`] does.
+    /// Removes bytes that may be wrong after a download of `rest` bytes failed with `error`, as
+    /// [`PartialFile::salvage`] does.
     pub fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
         self.partial().map_or(Salvage::Kept, |partial| partial.salvage(error, rest))
     }
 
-    /// Takes away what came, since it is known to be wrong, and `NAME.part` as a whole.
+    /// Removes all received bytes, which are known to be wrong, and `NAME.part` itself.
     pub fn discard(self) {
         self.restore();
         if let Kind::Part(part) = &self.0
@@ -238,12 +247,13 @@ impl LocalFile {
         }
     }
 
-    /// Gives the file to the disk, and then its name: the download is whole. A file that has the
-    /// name is replaced if `replaces` says so.
+    /// Syncs the file to disk and then gives it its name.
+    ///
+    /// An existing file is replaced if `replaces` is true.
     ///
     /// # Errors
     ///
-    /// Those of the system; the old file is then still there.
+    /// Returns the system's error; an existing file is then unchanged.
     pub fn commit(mut self, replaces: bool) -> io::Result<Committed> {
         let done = match &mut self.0 {
             Kind::InPlace(growing) => {
@@ -285,20 +295,20 @@ impl Write for LocalFile {
         }
     }
 
-    /// Does nothing: [`commit`](Self::commit) gives the bytes to the disk.
+    /// Does nothing: [`commit`](Self::commit) syncs the bytes.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// The path of its bytes.
+/// Returns the path of its bytes.
 impl AsRef<Path> for LocalFile {
     fn as_ref(&self) -> &Path {
         self.path()
     }
 }
 
-/// `NAME.part`, which keeps what came of a file.
+/// Returns the path of `NAME.part`, which keeps the bytes of an interrupted download.
 #[must_use]
 pub fn part_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -306,7 +316,7 @@ pub fn part_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// The directory in which `path` is.
+/// Returns the directory that contains `path`.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -314,13 +324,13 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Gives a file its name, which another may have only if it is to be replaced.
+/// Gives a file its name, replacing an existing file only if requested.
 fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     if replaces {
         return fs::rename(from, to);
     }
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system has it. A second name for the file does the same.
+        // Not every file system supports this. A hard link has the same effect.
         Err(Errno::INVAL | Errno::NOSYS) => {
             fs::hard_link(from, to)?;
             fs::remove_file(from)
@@ -329,8 +339,8 @@ fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     }
 }
 
-/// Gives a file the owner, where that is allowed, and the permissions of the one that it is to
-/// replace; not the bits that would make a program of other content run as somebody else.
+/// Copies the permissions of the file to be replaced and, if allowed, its owner; but not the
+/// set-user-ID and set-group-ID bits, which would let other content run with those rights.
 fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
     let new = file.metadata()?;
     if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
@@ -401,7 +411,7 @@ mod tests {
         fs::write(&part, "abcdef").unwrap();
         drop(LocalFile::part(&path, 6, 0, None).unwrap());
         assert_eq!(fs::read(&part).unwrap(), b"abcdef");
-        // A file of no bytes is a file all the same.
+        // An empty file is a file all the same.
         LocalFile::part(&path, 6, 0, None).unwrap().commit(true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"");

@@ -1,5 +1,4 @@
-//! One local file and its transfer: whole or not there, gone on with where it was cut, and tried
-//! again where that makes sense.
+//! Transfers of one local file: complete or not there, resumed, and retried if that makes sense.
 
 pub(crate) mod backoff;
 #[cfg(unix)]
@@ -22,9 +21,10 @@ pub(crate) mod upload;
 
 use crate::transfer::Report;
 
-/// How [`Client::download_to`](crate::Client::download_to) and
-/// [`Client::upload_from`](crate::Client::upload_from) move a file. By default they move all of it,
-/// replace what has its name, and leave its time alone.
+/// Options of [`Client::download_to`](crate::Client::download_to) and
+/// [`Client::upload_from`](crate::Client::upload_from).
+///
+/// By default they transfer the whole file, replace an existing one, and do not set its time.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[must_use]
 pub struct FileOptions {
@@ -35,63 +35,65 @@ pub struct FileOptions {
 }
 
 impl FileOptions {
-    /// The default ones.
+    /// Returns the default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether the transfer goes on after what an earlier one moved.
+    /// Sets whether to resume an earlier transfer (default: no).
     pub const fn resume(mut self, on: bool) -> Self {
         self.resume = on;
         self
     }
 
-    /// Whether a download leaves a file alone that has the name by the time it is whole. It then
-    /// ends with [`Error::Local`](crate::Error::Local), `AlreadyExists`.
+    /// Sets whether a download keeps a file that has the name when the download is complete
+    /// (default: no).
+    ///
+    /// The download then fails with [`Error::Local`](crate::Error::Local) of kind `AlreadyExists`.
     pub const fn keep_existing(mut self, on: bool) -> Self {
         self.keep_existing = on;
         self
     }
 
-    /// Whether the server has to compute a digest of the file, which is compared with that of the
-    /// local one.
+    /// Sets whether the server must compute a digest of the file, for comparison with the local one
+    /// (default: no).
     pub const fn hash(mut self, on: bool) -> Self {
         self.hash = on;
         self
     }
 
-    /// Whether the file gets the modification time of the one that it was made of, as far as the
-    /// server tells or takes it.
+    /// Sets whether the new file gets the modification time of the original, if the server supports
+    /// it (default: no).
     pub const fn preserve(mut self, on: bool) -> Self {
         self.preserve = on;
         self
     }
 }
 
-/// How a file was found to be whole, beyond the server's word that the transfer is complete.
+/// How a file was verified, in addition to the server's confirmation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Verified {
-    /// The server tells nothing more.
+    /// Not at all: the server tells nothing more.
     No,
-    /// The server tells its size.
+    /// The server tells the same size.
     Size,
     /// The server computed the same digest.
     Hash,
 }
 
-/// A file that was moved.
+/// A completed file transfer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FileReport {
-    /// How many tries it took: 1 without a [`Retry`](crate::Retry).
+    /// The number of tries; 1 without a [`Retry`](crate::Retry).
     pub tries: u32,
-    /// How many of its bytes were there from before.
+    /// The number of bytes that an earlier transfer had moved.
     pub resumed: u64,
-    /// How many bytes it has.
+    /// The size of the file in bytes.
     pub size: u64,
     /// The transfer; `None` if nothing was missing.
     pub report: Option<Report>,
-    /// How it was found to be whole.
+    /// How the file was verified.
     pub verified: Verified,
 }

@@ -1,8 +1,7 @@
-//! What a `NAME.part` is the beginning of: the size and the time that the server gave for its file
-//! when the first byte came. They are written down at the `.part` itself, in an extended
-//! attribute, so that they are there after a kill as well, and go with the file. Where the file
-//! system has none, the time of the last byte that came has to do (RFC 3659 §5.3 leaves it to the
-//! client to know that it is the same file).
+//! The server's file to which a `NAME.part` belongs: its size and time when the first byte arrived.
+//! They are stored in an extended attribute of the `.part` file, so they survive a kill and move
+//! with the file. On file systems without such attributes, the time of the last received byte is
+//! used (RFC 3659 §5.3 leaves it to the client to know that it is the same file).
 
 use std::fs::File;
 use std::time::SystemTime;
@@ -16,37 +15,40 @@ use crate::error::Error;
 /// The name of the attribute.
 const ATTRIBUTE: &str = "user.ftp-cli.origin";
 
-/// A longer one is not ours.
+/// A longer value is not ours.
 const LONGEST: usize = 64;
 
-/// What a server says of a file. It counts as the same as long as both are.
+/// The size and time of a server's file. The file counts as unchanged while both are the same.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Origin {
-    /// What `SIZE` gives, in bytes.
+    /// The size in bytes (`SIZE`).
     pub size: Option<u64>,
-    /// What `MDTM` gives.
+    /// The modification time (`MDTM`).
     pub modified: Option<TimeVal>,
 }
 
 impl Origin {
-    /// What is known by other means, as from a listing.
+    /// Returns an origin known by other means, such as a listing.
     #[must_use]
     pub const fn new(size: Option<u64>, modified: Option<TimeVal>) -> Self {
         Self { size, modified }
     }
 
-    /// Asks a server (`SIZE`, `MDTM`).
+    /// Asks the server (`SIZE`, `MDTM`).
     ///
     /// # Errors
     ///
-    /// Those of the client; that it does not tell is none.
+    /// Returns the errors of [`Client::size`] and [`Client::modified`]. A server that tells neither
+    /// is not an error.
     pub fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
         Ok(Self { size: client.size(path)?, modified: client.modified(path)? })
     }
 
-    /// Whether the file is the same `now`: not if a size or time that is known both times differs,
-    /// and certainly if the times are the same; `None` if neither is known to compare.
+    /// Returns whether the file is unchanged `now`.
+    ///
+    /// It is not if a size or time known both times differs. It is if the times are the same.
+    /// Returns `None` if there is nothing to compare.
     #[must_use]
     pub fn is_still(self, now: Self) -> Option<bool> {
         let same_size = self.size.zip(now.size).map(|(then, now)| then == now);
@@ -57,10 +59,12 @@ impl Origin {
         }
     }
 
-    /// Whether a local file of `length` bytes, last written to at `written`, is the beginning of the
-    /// server's file of which this is said now. It is if the server's is long enough and
-    /// [still](Self::is_still) the one that is `known` from when the first byte came. If nothing is
-    /// known to compare, the server's must not have been modified after the last byte came.
+    /// Returns whether a local file of `length` bytes, last written at `written`, is the beginning
+    /// of this server's file.
+    ///
+    /// It is if the server's file is long enough and [unchanged](Self::is_still) since the first
+    /// byte arrived, when it was `known`. If there is nothing to compare, the server's file must
+    /// not have been modified after the last byte arrived.
     #[must_use]
     pub fn continues(self, known: Option<Self>, length: u64, written: Option<SystemTime>) -> bool {
         self.size.is_some_and(|size| length <= size)
@@ -69,24 +73,24 @@ impl Origin {
                 .unwrap_or_else(|| is_older(self.modified, written))
     }
 
-    /// What is written down at a file, if anything is.
+    /// Returns the origin stored with a file, if any.
     pub(crate) fn read_from(file: &File) -> Option<Self> {
         let mut value = [0; LONGEST];
         let length = fgetxattr(file, ATTRIBUTE, &mut value).ok()?;
         Self::parse(std::str::from_utf8(value.get(..length)?).ok()?)
     }
 
-    /// Writes it down, where that is possible.
+    /// Stores the origin with a file, if possible.
     pub(crate) fn write_to(self, file: &File) {
         let _ = fsetxattr(file, ATTRIBUTE, self.encode().as_bytes(), XattrFlags::empty());
     }
 
-    /// Takes it away again: the file is whole now.
+    /// Removes the stored origin: the file is complete now.
     pub(crate) fn remove_from(file: &File) {
         let _ = fremovexattr(file, ATTRIBUTE);
     }
 
-    /// Size and time, `-` for what is not known.
+    /// Writes size and time, with `-` for an unknown value.
     fn encode(self) -> String {
         let size = self.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
         let modified = self.modified.map_or_else(|| "-".to_owned(), |time| time.to_string());
@@ -103,8 +107,8 @@ impl Origin {
     }
 }
 
-/// Without a record of what a file is the beginning of: whether the server's was last modified
-/// before the last byte came here.
+/// Without a stored origin: returns whether the server's file was last modified before the last
+/// byte arrived here.
 fn is_older(there: Option<TimeVal>, here: Option<SystemTime>) -> bool {
     let Some(there) = there else { return true };
     let here = here.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -181,7 +185,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let known = origin(Some(100), Some(2024));
         known.write_to(&file);
-        // A file system without such attributes has none.
+        // A file system without extended attributes stores none.
         let kept = Origin::read_from(&file);
         assert!(kept.is_none() || kept == Some(known));
         Origin::remove_from(&file);

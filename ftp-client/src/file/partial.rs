@@ -1,4 +1,4 @@
-//! The beginning of a file that is here, and what a download adds to it.
+//! A partial local file and the bytes that a download adds to it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,71 +7,72 @@ use std::os::unix::fs::FileExt;
 use super::origin::Origin;
 use crate::error::Error;
 
-/// How much is compared at a time, in bytes.
+/// The number of bytes to compare at a time.
 const BLOCK: usize = 256 * 1_024;
 
-/// A file that a download makes longer, or replaces the content of once its first byte comes. What
-/// stands before the offset stays.
+/// A local file that a download extends, or overwrites once its first byte arrives. The bytes
+/// before the offset stay.
 #[derive(Debug)]
 pub struct PartialFile {
     file: File,
-    /// Where the first byte goes. What stands after it now stays until that comes.
+    /// Where the first byte goes; `None` once it has arrived. The bytes after it stay until then.
     start: Option<u64>,
-    /// The same, also once that byte came.
+    /// The same offset, also after the first byte has arrived.
     offset: u64,
-    /// What it is the beginning of, to be written down with the first byte.
+    /// The server's file, to be stored with the first byte.
     origin: Option<Origin>,
 }
 
-/// What is left of a partial file whose download failed.
+/// The state of a partial file after its download failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use]
 pub enum Salvage {
-    /// The beginning of the file, which a later download resumes.
+    /// It holds the beginning of the file, which a later download can resume.
     Kept,
-    /// The beginning that was there before. The server took `REST` and sent the file from byte 0:
-    /// that is where to download it from.
+    /// It holds the earlier beginning. The server accepted `REST` but sent the file from byte 0, so
+    /// download it from there.
     SentFromStart,
-    /// Bytes of which some are wrong: the server confirmed a file of another length.
+    /// Some of its bytes are wrong: the server confirmed a file of another length.
     Wrong,
 }
 
 impl PartialFile {
-    /// The first `offset` bytes of `file`, which the caller opened for appending. Bytes that were
-    /// sent twice are found if it is open for reading, too.
+    /// Returns the first `offset` bytes of `file`, which the caller opened for appending.
+    ///
+    /// Repeated bytes can be detected only if it is open for reading, too.
     #[must_use]
     pub const fn new(file: File, offset: u64) -> Self {
         Self { file, start: Some(offset), offset, origin: None }
     }
 
-    /// Has it written down at the file, with the first byte, what that is the beginning of.
+    /// Sets the server's file that is stored when the first byte arrives.
     pub(super) fn of(self, origin: Option<Origin>) -> Self {
         Self { origin, ..self }
     }
 
-    /// How many bytes were there before the download.
+    /// Returns the number of bytes that were there before the download.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Has the next byte become the first, before any was written.
+    /// Makes the next byte the first one. Call it before any byte is written.
     pub const fn start_over(&mut self) {
         self.start = Some(0);
         self.offset = 0;
     }
 
-    /// The file, whatever is in it.
+    /// Returns the file in its current state.
     #[must_use]
     pub const fn file(&self) -> &File {
         &self.file
     }
 
-    /// The file, with nothing after the place of the first byte.
+    /// Returns the file, truncated to the place of the first byte.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's error.
     pub fn begun(&mut self) -> io::Result<&mut File> {
         if let Some(start) = self.start {
             self.file.set_len(start)?;
@@ -83,25 +84,25 @@ impl PartialFile {
         Ok(&mut self.file)
     }
 
-    /// Takes away what came, and leaves what was there before.
+    /// Removes the received bytes and keeps the earlier ones.
     pub(super) fn restore(&self) {
         if self.start.is_none() && self.offset > 0 {
-            // What cannot be cut off now is cut off, or found to be too long, by the next try.
+            // If truncating fails, the next try truncates the file or finds it too long.
             let _ = self.file.set_len(self.offset);
         }
     }
 
-    /// The same, if what came may be the beginning of the file once more: some servers take `REST`
-    /// and send all from the start.
+    /// Removes the received bytes if they may repeat the beginning of the file: some servers accept
+    /// `REST` and send the whole file.
     pub(super) fn restore_repeated(&self) {
         if self.is_repeated().unwrap_or(true) {
             self.restore();
         }
     }
 
-    /// Takes away what may not be the file's, after a download of the `rest` of it failed with
-    /// `error`. `rest` is the number of bytes that were missing, if the server told the size
-    /// beforehand.
+    /// Removes bytes that may be wrong, after a download of `rest` bytes failed with `error`.
+    ///
+    /// `rest` is the number of missing bytes, if the server told the size beforehand.
     pub fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
         match (error, rest) {
             (Error::Incomplete { bytes, announced: Some(announced) }, Some(rest))
@@ -121,8 +122,8 @@ impl PartialFile {
         }
     }
 
-    /// Whether all that came is what the file begins with: then the server may have sent it from
-    /// its start, although it agreed to another offset.
+    /// Returns whether all received bytes equal the beginning of the file. The server may then have
+    /// sent it from byte 0 although it accepted another offset.
     fn is_repeated(&self) -> io::Result<bool> {
         if self.start.is_some() || self.offset == 0 {
             return Ok(false);
@@ -151,7 +152,7 @@ impl Write for PartialFile {
         self.begun()?.write(bytes)
     }
 
-    /// Does nothing: nothing is held back.
+    /// Does nothing: nothing is buffered.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -163,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// `hello`, and `came` after it.
+    /// Returns a file with `hello`, and `came` after it.
     fn partial(came: &[u8]) -> PartialFile {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"hello").unwrap();
@@ -185,7 +186,7 @@ mod tests {
         let incomplete = |bytes| Error::Incomplete { bytes, announced: Some(7) };
         for (came, error, salvage, left) in [
             (", wo", Error::Closed, Salvage::Kept, "hello, wo"),
-            // What came may be the beginning once more.
+            // The received bytes may repeat the beginning.
             ("he", Error::Closed, Salvage::Kept, "hello"),
             ("hello, w", incomplete(12), Salvage::SentFromStart, "hello"),
             (", wo", incomplete(4), Salvage::Wrong, "hello, wo"),
@@ -194,7 +195,7 @@ mod tests {
             assert_eq!(partial.salvage(&error, Some(7)), salvage, "{came}");
             assert_eq!(content(partial), left, "{came}");
         }
-        // What was announced by others than the caller is no proof of another length.
+        // An announcement by the server does not prove another length.
         let partial = partial(b", wo");
         assert_eq!(partial.salvage(&incomplete(4), None), Salvage::Kept);
         assert_eq!(content(partial), "hello, wo");

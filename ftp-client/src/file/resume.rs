@@ -1,4 +1,4 @@
-//! Where a download goes on: after the beginning of the same file, and of no other.
+//! Resuming a download: only after the beginning of the same file.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -11,49 +11,51 @@ use super::origin::Origin;
 use crate::client::Client;
 use crate::error::Error;
 
-/// How a download looks for what is here of its file.
+/// Options for finding the beginning of a file to resume.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ResumeOptions {
-    /// The file itself is made longer, and not `NAME.part`.
+    /// Extend the file itself, not `NAME.part`.
     pub in_place: bool,
-    /// It begins at byte 0 whatever is here: that may be wrong.
+    /// Start at byte 0 in any case, since the existing bytes may be wrong.
     pub from_start: bool,
 }
 
-/// A local file, and where a download into it begins.
+/// A local file, and the offset at which a download to it starts.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Resumed {
-    /// What the bytes are written to.
+    /// The file to write to.
     pub file: LocalFile,
-    /// The first byte that is missing.
+    /// The first missing byte.
     pub offset: u64,
-    /// What the server says of its file.
+    /// The server's file.
     pub origin: Origin,
-    /// Nothing is missing.
+    /// Whether nothing is missing.
     pub is_whole: bool,
-    /// A file that is here, and is not known to be the beginning of the server's.
+    /// A local file that may not be the beginning of the server's file.
     pub rejected: Option<PathBuf>,
 }
 
 impl Resumed {
-    /// A download of all.
+    /// Returns a download of the whole file.
     pub(super) fn at_0(file: LocalFile) -> Self {
         Self { file, offset: 0, origin: Origin::default(), is_whole: false, rejected: None }
     }
 }
 
 impl LocalFile {
-    /// Goes on with `NAME.part`, or else with a shorter file at `target`, if nothing says that it
-    /// is the beginning of another file than the one at `path` on the server. It is not longer than
-    /// that, and size and time are those that the server gave when the first byte came. Where they
-    /// were not written down, the server's file was not modified after the last byte came.
-    /// Otherwise the download starts at byte 0; what is here stays until its first byte comes.
+    /// Resumes `NAME.part`, or a shorter file at `target`, if it seems to be the beginning of the
+    /// server's file at `path`.
+    ///
+    /// It must not be longer than the server's file, whose size and time must be those at the first
+    /// byte. If these were not stored, the server's file must not have been modified after the last
+    /// byte arrived. Otherwise the download starts at byte 0; the local bytes stay until its first
+    /// byte arrives.
     ///
     /// # Errors
     ///
-    /// [`Error::Local`] if the file cannot be opened, is no regular file, or if another program
-    /// writes to it; those of [`Client::size`] and [`Client::modified`].
+    /// Returns [`Error::Local`] if the file cannot be opened, is not a regular file, or if another
+    /// program is writing to it, and the errors of [`Client::size`] and [`Client::modified`].
     pub fn resume(
         client: &mut Client,
         path: impl AsRef<[u8]>,
@@ -79,7 +81,7 @@ impl LocalFile {
                 origin.continues(known, length, found.modified)
             });
         let offset = if fits { length } else { 0 };
-        // The reason to begin from the start is known already.
+        // If the caller demands a start at byte 0, it already knows why.
         let is_rejected = !fits && !how.from_start && length > 0;
         let rejected = is_rejected.then(|| match &kept {
             Some(_) => part,
@@ -99,11 +101,11 @@ impl LocalFile {
 /// A regular file that may be the beginning of another.
 struct Beginning {
     length: u64,
-    /// When it was last written to.
+    /// The time of the last write.
     modified: Option<SystemTime>,
 }
 
-/// Looks for one at `path`, which may not be a link.
+/// Looks for a beginning at `path`, which must not be a symbolic link.
 fn beginning(path: &Path) -> Result<Option<Beginning>, Error> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => {

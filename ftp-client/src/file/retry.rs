@@ -1,4 +1,4 @@
-//! `Retry`: several transfers over one control connection, which is made again when it breaks.
+//! `Retry`: several transfers over one control connection, which is opened again when it breaks.
 
 #[cfg(unix)]
 use std::path::Path;
@@ -18,8 +18,9 @@ use crate::trace;
 #[cfg(unix)]
 use crate::transfer::Watch;
 
-/// Moves files one after the other, and does not give up when something goes wrong that may pass:
-/// it waits, connects and logs in again if it has to, and resumes where the file was cut.
+/// Transfers files one after the other, and retries after transient errors.
+///
+/// Before another try it waits, connects and logs in again if necessary, and resumes the file.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -35,14 +36,13 @@ use crate::transfer::Watch;
 /// # Ok::<(), ftp_client::Error>(())
 /// ```
 ///
-/// What may pass is what [`Error::is_transient`] says: trouble with the network, timeouts, 421 and
-/// 4yz. A 5yz reply is never followed by a second try, and neither is the 452 of a server that has
-/// no space, a failure of the caller's own reader or writer, or [`Error::Cancelled`]. Before each
-/// further try there is a pause, as [`Backoff::scattered`] says.
+/// [`Error::is_transient`] decides what is retried: network trouble, timeouts, 421 and 4xx. These
+/// are never retried: a 5xx reply, a 452 (out of space), errors of the caller's own reader or
+/// writer, and [`Error::Cancelled`]. [`Backoff::scattered`] sets the pauses.
 ///
-/// Of the builder, [`overall`](ClientBuilder::overall) is about everything from the first call on,
-/// pauses included; when no pause has room any more, the last error is returned. A
-/// [`Canceller`](crate::Canceller) ends pauses as well.
+/// The builder's [`overall`](ClientBuilder::overall) limits everything from the first call on,
+/// pauses included. If the next pause would exceed it, the last error is returned. A
+/// [`Canceller`](crate::Canceller) also ends pauses.
 #[derive(Debug)]
 #[must_use = "nothing happens before a transfer"]
 pub struct Retry {
@@ -59,8 +59,9 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// A queue for one server, named as in [`ClientBuilder::connect`]; nothing is sent yet. It
-    /// logs in as `anonymous`, unless [`login`](Self::login) says who.
+    /// Returns a queue for one server, named as in [`ClientBuilder::connect`]; nothing is sent yet.
+    ///
+    /// It logs in as `anonymous`, unless [`login`](Self::login) sets a user.
     pub fn new(builder: ClientBuilder, server: impl Into<String>) -> Self {
         Self {
             builder,
@@ -75,52 +76,54 @@ impl Retry {
         }
     }
 
-    /// Who logs in, each time it connects.
+    /// Sets the user and password for each connection.
     pub fn login(mut self, user: impl Into<Vec<u8>>, password: impl Into<Vec<u8>>) -> Self {
         self.user = user.into();
         self.password = Password(password.into());
         self
     }
 
-    /// The directory to be in after each login (`CWD`), from which relative paths count.
+    /// Sets the directory to enter after each login (`CWD`), to which relative paths refer.
     pub fn directory(mut self, path: impl Into<Vec<u8>>) -> Self {
         self.directory = Some(path.into());
         self
     }
 
-    /// How often a transfer is tried in all, however far each try came: 5 by default, 1 at least.
+    /// Sets how many times a transfer is tried in total (default: 5, at least 1).
     pub const fn tries(mut self, tries: u32) -> Self {
         self.tries = tries;
         self
     }
 
-    /// The pauses before further tries (default: [`Backoff::default`]).
+    /// Sets the pauses before further tries (default: [`Backoff::default`]).
     pub const fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// The client that the transfers use, connected and logged in, for what comes between them: a
-    /// listing, a new directory. What it is told to be in force may be gone at the next transfer,
-    /// together with the connection.
+    /// Returns the client of the transfers, connected and logged in, for other commands between
+    /// them.
+    ///
+    /// Settings that you make on it may be lost by the next transfer, together with the connection.
     ///
     /// # Errors
     ///
-    /// Those of [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`], the last one if
-    /// all tries failed.
+    /// Returns the errors of [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`]; the
+    /// last one if all tries failed.
     pub fn client(&mut self) -> Result<&mut Client, Error> {
         self.run(|_| Ok(()))?;
         self.client.as_mut().ok_or(Error::Closed)
     }
 
-    /// Downloads the file at `path` to the local file at `target`, as [`Client::download_to`] does
-    /// with [`resume`](FileOptions::resume): each try resumes `NAME.part` where the one before it,
-    /// or an earlier program, was cut.
+    /// Downloads the file at `path` to the local file `target`, as [`Client::download_to`] does
+    /// with [`resume`](FileOptions::resume).
+    ///
+    /// Each try resumes the `NAME.part` of the previous one, or of an earlier program.
     ///
     /// # Errors
     ///
-    /// The last one if all tries failed, else the first that no further try would fix: those of
-    /// [`client`](Self::client) and [`Client::download_to`].
+    /// Returns the last error if all tries failed, else the first that another try would not fix:
+    /// those of [`client`](Self::client) and [`Client::download_to`].
     #[cfg(unix)]
     pub fn download_to(
         &mut self,
@@ -141,16 +144,16 @@ impl Retry {
     /// Uploads the local file `source`, which must be a regular file, to `path`, as
     /// [`Client::upload_from`] does.
     ///
-    /// A further try resumes the server's file if the tries before it sent that: it is not longer
-    /// than what they sent, not as long as what was there before, and not older than `source`.
-    /// Otherwise it starts at byte 0, as it does if the server cannot restart, and after a try that
-    /// failed with [`Error::Incomplete`].
+    /// Another try resumes the server's file only if the earlier tries sent it: it is not longer
+    /// than the bytes that they sent, not as long as the file that they replace, and not older than
+    /// `source`. Otherwise the try starts at byte 0. So does a try after [`Error::Incomplete`], or
+    /// with a server that cannot restart.
     ///
     /// # Errors
     ///
-    /// The last one if all tries failed, else the first that no further try would fix: those of
-    /// [`client`](Self::client) and [`Client::upload_from`]. After a 452 or 552, other uploads fail
-    /// as well.
+    /// Returns the last error if all tries failed, else the first that another try would not fix:
+    /// those of [`client`](Self::client) and [`Client::upload_from`]. After a 452 or 552, other
+    /// uploads will fail as well.
     #[cfg(unix)]
     pub fn upload_from(
         &mut self,
@@ -166,12 +169,13 @@ impl Retry {
         })
     }
 
-    /// Calls `attempt` with the client, connected and logged in, until it succeeds. It may get a
-    /// new client each time, with none of the settings that it made of the last one.
+    /// Calls `attempt` with the client, connected and logged in, until it succeeds.
+    ///
+    /// Each call may get a new client without the settings that an earlier call made.
     ///
     /// ```no_run
     /// # let mut queue = ftp_client::Retry::new(ftp_client::Client::builder(), "ftp.example.org");
-    /// // Each try starts at byte 0: what has come into memory is not resumed.
+    /// // Each try starts at byte 0: bytes in memory are not resumed.
     /// let bytes = queue.run(|client| {
     ///     let mut bytes = Vec::new();
     ///     client.retrieve("pub/a.bin")?.copy_to(&mut bytes)?;
@@ -183,8 +187,8 @@ impl Retry {
     ///
     /// # Errors
     ///
-    /// The last one if all tries failed, else the first that no further try would fix: those of
-    /// `attempt`, [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`].
+    /// Returns the last error if all tries failed, else the first that another try would not fix:
+    /// those of `attempt`, [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`].
     pub fn run<T>(
         &mut self,
         mut attempt: impl FnMut(&mut Client) -> Result<T, Error>,
@@ -192,11 +196,11 @@ impl Retry {
         self.persist(|client, _| attempt(client))
     }
 
-    /// Says good-bye to the server, if it is connected.
+    /// Ends the session, if the client is connected.
     ///
     /// # Errors
     ///
-    /// Those of [`Client::quit`].
+    /// Returns the errors of [`Client::quit`].
     pub fn quit(self) -> Result<(), Error> {
         self.client.map_or(Ok(()), Client::quit)
     }
@@ -216,9 +220,9 @@ impl Retry {
         }
     }
 
-    /// Waits until it is time for the next try, or fails with the `error` of the last one.
+    /// Waits for the next try, or fails with the `error` of the last one.
     fn await_next(&mut self, tries: u32, error: Error) -> Result<(), Error> {
-        // One that still owes a reply takes longer to be cleared than to be made again.
+        // With a reply outstanding, reconnecting is faster than recovering the connection.
         self.client = self.client.take().filter(Client::is_settled);
         let is_full = error.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
         if !error.is_transient() || is_full || tries >= self.tries {
@@ -233,12 +237,12 @@ impl Retry {
         }
     }
 
-    /// The client, connected and logged in.
+    /// Returns the client, connected and logged in.
     fn ready(&mut self) -> Result<&mut Client, Error> {
         let config = &self.builder.config;
         let start = || Waiter::new(config.overall, config.canceller.clone());
         let waiter = self.waiter.get_or_insert_with(start);
-        // A server that hung up on an idle client has not failed: that is no try.
+        // A server that closed an idle connection has not failed: this does not count as a try.
         if let Some(client) = self.client.take_if(Client::is_ready) {
             return Ok(self.client.insert(client));
         }

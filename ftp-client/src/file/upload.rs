@@ -1,4 +1,4 @@
-//! `Client::upload_from`: a local file to the server, confirmed and as long as it is here.
+//! `Client::upload_from`: uploading a local file, confirmed and with a checked length.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Seek, SeekFrom};
@@ -13,31 +13,32 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::transfer::Watch;
 
-/// What a server has of a local file.
+/// The part of a local file that a server has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Uploaded {
-    /// Nothing, or it does not tell.
+    /// None, or the server does not tell.
     Nothing,
-    /// As many bytes as the file begins with.
+    /// As many bytes as the beginning of the local file.
     Beginning {
-        /// How many.
+        /// The number of bytes.
         length: u64,
-        /// Whether the server told a time of it, as it does of a file that has its name.
+        /// Whether the server told a modification time, as it does for a file that has its name.
         is_named: bool,
     },
-    /// The local file was modified after the server's, which is not its beginning then.
+    /// A file older than the local one, and therefore not its beginning.
     Older,
-    /// More bytes than the file has: their number.
+    /// More bytes than the local file has: their number.
     Longer(u64),
 }
 
 impl Uploaded {
-    /// Asks a server what it has at `path` of the local file that `here` is about (`SIZE`, `MDTM`).
+    /// Asks the server for its part of a local file, whose metadata is `here`, at `path` (`SIZE`,
+    /// `MDTM`).
     ///
     /// # Errors
     ///
-    /// Those of [`Client::size`] and [`Client::modified`].
+    /// Returns the errors of [`Client::size`] and [`Client::modified`].
     pub fn ask(
         client: &mut Client,
         path: impl AsRef<[u8]>,
@@ -60,12 +61,13 @@ impl Uploaded {
 }
 
 impl Client {
-    /// Uploads the local file `source` to `path`, in type image and in place of a file that is
-    /// there. It is done when the server has confirmed it and, if it tells, has as many bytes as
-    /// the local file, which did not change meanwhile.
+    /// Uploads the local file `source` to `path` in type image, replacing an existing file.
     ///
-    /// With [`resume`](FileOptions::resume), the upload goes on after the [beginning](Uploaded)
-    /// that the server has (`APPE`), and starts at byte 0 if the server cannot do so.
+    /// The upload succeeds if the server has confirmed it, the server's size (if known) equals that
+    /// of the local file, and the local file did not change meanwhile.
+    ///
+    /// With [`resume`](FileOptions::resume), the upload continues after the [beginning](Uploaded)
+    /// that the server has (`APPE`). It starts at byte 0 if the server cannot do so.
     ///
     /// ```no_run
     /// use ftp_client::{FileOptions, Watch};
@@ -78,10 +80,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Those of [`store`](Self::store) and [`Upload::finish`](crate::Upload::finish);
-    /// [`Error::Local`] for what fails here; [`Error::Changed`] if the local file changed while it
-    /// was sent, or if the server has more bytes than it; [`Error::Incomplete`] if the server has
-    /// another length in the end.
+    /// - The errors of [`store`](Self::store) and [`Upload::finish`](crate::Upload::finish).
+    /// - [`Error::Local`] if the local file fails.
+    /// - [`Error::Changed`] if the local file changed during the upload, or if the server already
+    ///   has more bytes than it.
+    /// - [`Error::Incomplete`] if the server reports another length afterwards.
     pub fn upload_from(
         &mut self,
         source: impl AsRef<Path>,
@@ -92,7 +95,7 @@ impl Client {
         FileUpload::new(source.as_ref(), path.as_ref(), options).attempt(self, watch)
     }
 
-    /// Makes sure that the server's file is as long as what was sent, if it tells.
+    /// Checks that the server's file is as long as the upload, if the server tells.
     fn check_upload(&mut self, path: &[u8], size: u64) -> Result<Verified, Error> {
         match self.size_afterwards(path) {
             Some(bytes) if bytes != size => Err(Error::Incomplete { bytes, announced: Some(size) }),
@@ -102,24 +105,24 @@ impl Client {
     }
 }
 
-/// An upload of a local file, which can be attempted more than once.
+/// An upload of a local file that can be tried several times.
 #[derive(Debug)]
 pub(super) struct FileUpload<'a> {
     source: &'a Path,
     path: &'a [u8],
     options: FileOptions,
-    /// Whether a further attempt may follow, which resumes what the others sent.
+    /// Whether another try may follow, which resumes the bytes of the others.
     is_repeated: bool,
-    /// How long the server's file was before the first byte of the attempts.
+    /// The length of the server's file before the first byte of any try.
     replaced: Option<u64>,
-    /// Up to which byte the attempts sent the file.
+    /// The end of the bytes that the tries sent.
     sent: u64,
 }
 
 /// Where an upload begins.
 struct UploadStart {
     offset: u64,
-    /// The server has all, under the name of the file.
+    /// The server has the whole file under its name.
     is_all: bool,
 }
 
@@ -128,12 +131,12 @@ impl<'a> FileUpload<'a> {
         Self { source, path, options, is_repeated: false, replaced: None, sent: 0 }
     }
 
-    /// The same, to be attempted until it succeeds.
+    /// Marks the upload as one that is tried until it succeeds.
     pub(super) const fn repeated(self) -> Self {
         Self { is_repeated: true, ..self }
     }
 
-    /// Uploads what the server is not known to have.
+    /// Uploads the bytes that the server does not have.
     pub(super) fn attempt(
         &mut self,
         client: &mut Client,
@@ -141,7 +144,7 @@ impl<'a> FileUpload<'a> {
     ) -> Result<FileReport, Error> {
         let done = self.send(client, watch);
         if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity) {
-            // What the server has may be wrong: the next attempt starts at byte 0.
+            // The server's bytes may be wrong: the next try starts at byte 0.
             self.options.resume = false;
             self.sent = 0;
         }
@@ -156,7 +159,7 @@ impl<'a> FileUpload<'a> {
         let before = file.metadata().map_err(here)?;
         let is_file = before.is_file();
         if self.is_repeated && !is_file {
-            // What was read of it does not come again.
+            // Bytes read from a pipe or device cannot be read again.
             return Err(here(io::Error::other("is not a regular file")));
         }
         let start = match is_file && (self.options.resume || self.is_repeated) {
@@ -168,7 +171,7 @@ impl<'a> FileUpload<'a> {
         if !start.is_all {
             let upload = match resumed {
                 0 => client.store(path)?,
-                // More servers take this than `REST` before `STOR`.
+                // More servers accept `APPE` than `REST` before `STOR`.
                 offset => client.append_rest(path, offset)?,
             };
             resumed = upload.offset();
@@ -203,10 +206,11 @@ impl<'a> FileUpload<'a> {
         Ok(FileReport { tries: 1, resumed, size, report, verified })
     }
 
-    /// How many bytes of a local file the server has, and whether these are all, under its name.
-    /// The caller says by [`FileOptions::resume`] that what is there is the beginning of the file.
-    /// Otherwise it is if the attempts sent it: it is not longer than that, and not as long as what
-    /// they were to replace, which stands until the upload is whole on many servers.
+    /// Returns the number of bytes of a local file that the server has, and whether these are the
+    /// whole file under its name. With [`FileOptions::resume`] the caller asserts that the server's
+    /// file is the beginning. Otherwise it must come from these tries: not longer than the bytes
+    /// they sent, and not as long as the file they replace, which many servers keep until the
+    /// upload is complete.
     fn find_uploaded(
         &mut self,
         client: &mut Client,
@@ -221,7 +225,7 @@ impl<'a> FileUpload<'a> {
         let beginning = match found {
             Uploaded::Longer(_) if self.options.resume => return Err(Error::Changed),
             Uploaded::Beginning { length, is_named } if self.options.resume || was_sent => {
-                // What has no name yet gets it by an upload of nothing more.
+                // An unnamed upload gets its name from an upload of zero more bytes.
                 let has_all = length == here.len();
                 let is_all = has_all && (is_named || client.exists(self.path)?);
                 UploadStart { offset: length, is_all }
@@ -235,7 +239,7 @@ impl<'a> FileUpload<'a> {
     }
 }
 
-/// Whether a file that was sent is as it was `before`, as far as its length and time tell.
+/// Returns whether a sent file has the same length and time as `before`.
 fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
     before.len() == now.len() && before.modified().ok() == now.modified().ok()
 }

@@ -1,4 +1,4 @@
-//! Why a copy failed: which server said what, in each direction that was tried.
+//! Errors of server-to-server copies: each server's reply, for each direction that was tried.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use ftp_proto::{Reply, ReplyCode, Verb};
 use super::Direction;
 use crate::transfer;
 
-/// One of the two servers.
+/// One of the two servers of a copy.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Side {
-    /// The one that has the file.
+    /// The server that has the file.
     Source,
-    /// The one that gets it.
+    /// The server that receives the file.
     Target,
 }
 
@@ -27,11 +27,11 @@ impl fmt::Display for Side {
 
 /// Why a copy failed.
 ///
-/// `Display` names what each server said, and what to do where servers refuse third hosts.
+/// `Display` gives each server's reply, and advice if a server refuses connections to third hosts.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Error {
-    /// What was tried, in order; the last ended it. At least one.
+    /// The attempts in order, at least one; the last one ended the copy.
     pub attempts: Vec<Attempt>,
 }
 
@@ -40,19 +40,20 @@ impl Error {
         Self { attempts: vec![attempt] }
     }
 
-    /// What ended the copy.
+    /// Returns the attempt that ended the copy.
     #[must_use]
     pub fn last(&self) -> Option<&Attempt> {
         self.attempts.last()
     }
 
-    /// Whether the same call may work later without a change by the user.
+    /// Returns whether the same call may succeed later unchanged.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.attempts.iter().any(|attempt| attempt.error.is_transient())
     }
 
-    /// Whether no data connection between the two came about, which is up to their settings.
+    /// Returns whether the servers could not open a data connection between them, which depends on
+    /// their settings.
     #[must_use]
     pub fn is_about_the_way(&self) -> bool {
         self.attempts.iter().all(Attempt::is_about_the_way)
@@ -108,18 +109,18 @@ impl fmt::Display for Error {
 pub struct Attempt {
     /// Which server listened: never [`Auto`](Direction::Auto).
     pub direction: Direction,
-    /// Whose fault ended it.
+    /// The server that failed.
     pub side: Side,
-    /// What that was.
+    /// The error of that server.
     pub error: crate::Error,
-    /// What went wrong with the other server on top of that, be it by itself or while its part of
-    /// the transfer was aborted.
+    /// A further error of the other server, either its own or one while its part of the transfer
+    /// was aborted.
     pub other: Option<crate::Error>,
-    /// The reply of the other server, if it took the transfer for complete all the same.
+    /// The other server's reply, if it confirmed the transfer all the same.
     pub confirmed: Option<Reply>,
-    /// Whether the two were to do a handshake of TLS with each other.
+    /// Whether the servers had to use TLS between them.
     pub is_protected: bool,
-    /// Whether `side` and the other server had begun to transfer (1yz).
+    /// Whether `side` and the other server had begun to transfer (1xx).
     pub(super) had_begun: (bool, bool),
 }
 
@@ -136,8 +137,7 @@ impl Attempt {
         }
     }
 
-    /// Whether it failed because no data connection came about, so that another direction may
-    /// help.
+    /// Returns whether no data connection could be opened, so that another direction may work.
     pub(super) fn is_about_the_way(&self) -> bool {
         match &self.error {
             crate::Error::Refused(_, reply) if reply.code() == ReplyCode::NOT_LOGGED_IN => false,
@@ -148,13 +148,14 @@ impl Attempt {
         }
     }
 
-    /// Whether a server may have left because it does not trust the other.
+    /// Returns whether a server may have failed because it does not trust the other's certificate.
     fn may_be_about_trust(&self) -> bool {
         let has_left = |error| matches!(error, &(crate::Error::Closed | crate::Error::Io(_)));
         self.is_protected && (has_left(&self.error) || self.other.as_ref().is_some_and(has_left))
     }
 
-    /// Whether a server may have refused because the data connection resumed no session of its own.
+    /// Returns whether a server may have refused because the data connection resumed none of its
+    /// sessions.
     fn may_be_about_sessions(&self) -> bool {
         let has_refused = |error: &crate::Error| {
             matches!(
@@ -167,7 +168,7 @@ impl Attempt {
             && (has_refused(&self.error) || self.other.as_ref().is_some_and(has_refused))
     }
 
-    /// Whether a server may have refused because the other is not the client.
+    /// Returns whether a server may have refused because the other server is not the client.
     fn may_be_about_third_hosts(&self) -> bool {
         match &self.error {
             crate::Error::Refused(Verb::Pasv | Verb::Epsv, _) => false,
@@ -199,7 +200,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// What failed at a server. A transfer that had begun was not refused.
+/// Describes the failure at a server. A transfer that had begun was not refused.
 fn say(
     f: &mut fmt::Formatter<'_>,
     side: Side,

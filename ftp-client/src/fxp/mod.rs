@@ -1,5 +1,5 @@
-//! Server to server (FXP, RFC 959 §5.2): two servers open a data connection between them, and the
-//! file never passes here.
+//! Server-to-server copies (FXP, RFC 959 §5.2): the data goes directly from one server to the
+//! other.
 //!
 //! ```no_run
 //! use ftp_client::{Client, fxp};
@@ -16,11 +16,11 @@
 //! # }
 //! ```
 //!
-//! Most servers refuse it unless they are told otherwise, since it lets their users send data to
-//! third hosts (RFC 2577 §3); [`Error`] says what has to be set where.
+//! Most servers refuse such copies by default, since they let users send data to third hosts (RFC
+//! 2577 §3). [`Error`] says which setting allows them.
 //!
-//! Under TLS one of the two has to begin the handshake between them, which few can (`SSCN`,
-//! `CPSV`). With others, data has to go unencrypted:
+//! Under TLS one of the servers must begin the handshake between them, which few servers can do
+//! (`SSCN`, `CPSV`). With other servers, send the data unencrypted:
 //! [`Tls::data_in_clear`](crate::Tls::data_in_clear).
 
 mod error;
@@ -53,35 +53,40 @@ pub enum Direction {
     SourceListens,
 }
 
-/// Where in the file a copy begins.
+/// The offset at which a copy begins.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Resume {
-    /// At its beginning. A file that the target has is replaced.
+    /// The beginning. An existing file on the target is replaced.
     #[default]
     No,
     /// At this byte of both files.
     From(u64),
-    /// Where the target's file ends, if both servers tell sizes, the source's is not smaller, and
-    /// the source was not modified after the target, as far as they tell. Else at the beginning.
-    /// With equal sizes nothing is copied if `MDTM` or `MLST` proves that the target has the file:
-    /// some servers tell the size of an upload that was cut and has no name yet.
+    /// The end of the target's file, or byte 0 if that file may not be the beginning.
+    ///
+    /// It resumes if both servers tell sizes, the source's is not smaller, and the source is not
+    /// newer than the target, as far as the servers tell. If the sizes are equal, nothing is
+    /// copied, provided that `MDTM` or `MLST` proves that the target has the file: some servers
+    /// report the size of an interrupted upload that has no name yet.
     Find,
 }
 
-/// How a file is copied.
+/// Options of a copy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Options {
-    /// Who connects to whom. [`Auto`](Direction::Auto).
+    /// Which server listens (default: [`Auto`](Direction::Auto)).
     pub direction: Direction,
-    /// Where it begins. [`No`](Resume::No).
+    /// Where the copy begins (default: [`No`](Resume::No)).
     pub resume: Resume,
-    /// Which host the connecting server is sent to: that of the listening server's control
-    /// connection, or the one in its 227 reply. With the latter a server decides where another
-    /// connects to. [`Peer`](AddressRule::Peer).
+    /// The host that the connecting server is sent to (default: [`Peer`](AddressRule::Peer)).
+    ///
+    /// It is either the host of the listening server's control connection or the one in its 227
+    /// reply. The latter lets one server decide where the other connects to.
     pub address: AddressRule,
-    /// Whether the sizes of both files are compared at the end, where both servers tell them.
-    /// True. Under TLS they are compared in any case, as a server may take for the end what is
-    /// none, and so they are where one says 226 and never 150, as it may have had no connection.
+    /// Whether to compare the sizes of both files at the end, if both servers tell them (default:
+    /// true).
+    ///
+    /// They are always compared under TLS, where a server may take a broken connection for the end,
+    /// and if a server says 226 without a 150, since it may have had no connection.
     pub compare_sizes: bool,
 }
 
@@ -100,13 +105,13 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// Where in the file it began, in bytes.
+    /// The offset in bytes at which the copy began.
     pub offset: u64,
     /// The size of both files in bytes, if it was compared.
     pub size: Option<u64>,
-    /// How it was done; `None` if the target had the whole file already.
+    /// The transfer; `None` if the target already had the whole file.
     pub moved: Option<Moved>,
-    /// From the first command to the last reply.
+    /// The time from the first command to the last reply.
     pub duration: Duration,
 }
 
@@ -116,37 +121,38 @@ pub struct Report {
 pub struct Moved {
     /// Which server listened: never [`Auto`](Direction::Auto).
     pub direction: Direction,
-    /// The source's last reply, 2yz.
+    /// The source's last reply, 2xx.
     pub source: Reply,
-    /// The target's last reply, 2yz.
+    /// The target's last reply, 2xx.
     pub target: Reply,
 }
 
-/// Copies the file at `source_path` of one server to `target_path` of another, byte for byte. The
-/// representation and the mode that the clients are set to do not matter; over IPv4 `PASV` and
-/// `PORT` are used, over IPv6, and where a client is set to [`Always`](crate::Extended::Always),
-/// `EPSV` and `EPRT`.
+/// Copies the file at `source_path` of one server to `target_path` of another, byte for byte.
 ///
-/// Limits of time are those of each client, for what each waits for. How long the data takes is
-/// only bounded by the servers, and by [`overall`](crate::ClientBuilder::overall): nothing of it is
-/// seen here, and servers are not asked about it meanwhile, which many do not stand.
+/// The type and mode set on the clients do not matter. Over IPv4 the servers get `PASV` and `PORT`;
+/// over IPv6, or if a client is set to [`Always`](crate::Extended::Always), `EPSV` and `EPRT`.
 ///
-/// The source is told first (`RETR`), and the target (`STOR`) only after the source's 150, so a
-/// missing or unreadable source leaves the target's file as it is. Where the source cannot send
-/// its 150 before the target acts, because it listens or because TLS is on, its refusal is waited
-/// for half a second, or four times as long as it took for the reply before, up to 5 s. A target
-/// that refuses the source's data connection may have emptied its file by then.
+/// Each client's own timeouts apply to its replies. The duration of the data transfer is limited
+/// only by the servers and by [`overall`](crate::ClientBuilder::overall): the clients cannot see
+/// the data, and do not poll the servers, since many cannot handle that.
+///
+/// The target gets `STOR` only after the source's 150, so a missing or unreadable source leaves the
+/// target's file unchanged. If the source cannot send its 150 before the target acts, because it
+/// listens or because TLS is on, the client waits for a refusal first: four times the duration of
+/// the previous reply, at least 0.5 s and at most 5 s. A target that then refuses the source's data
+/// connection may already have emptied its file.
 ///
 /// # Errors
 ///
-/// [`Error`], with the words of whichever server failed. What the other was doing is aborted, and
-/// both clients can be used on, except where that is in doubt: then the connection in question is
-/// closed. A cancel ends it at once; the next call on each client, or
-/// [`quit`](Client::quit), then aborts. [`Incomplete`](crate::Error::Incomplete) if both servers
-/// confirmed and the sizes differ. Where they do not tell sizes,
-/// [`Unchecked`](crate::TlsError::Unchecked) if the data went under TLS, and
-/// [`Unexpected`](crate::Error::Unexpected) if one said that the transfer is over and never that it
-/// began.
+/// Returns [`Error`] with the reply of the server that failed. The other server's transfer is
+/// aborted. Both clients remain usable; if a connection's state is unknown, it is closed. A cancel
+/// returns at once; the next call on each client, or [`quit`](Client::quit), then aborts. These
+/// errors come after both servers confirmed:
+///
+/// - [`Incomplete`](crate::Error::Incomplete) if the sizes differ.
+/// - [`Unchecked`](crate::TlsError::Unchecked) if the data went under TLS and a size is unknown.
+/// - [`Unexpected`](crate::Error::Unexpected) if a size is unknown and one server reported the end
+///   of the transfer without its beginning.
 pub fn transfer(
     source: &mut Client,
     source_path: impl AsRef<[u8]>,
@@ -208,7 +214,7 @@ pub fn transfer(
     Ok(Report { offset, size, moved: Some(moved), duration })
 }
 
-/// A copy from an offset on, by whichever way leads to it.
+/// A copy from an offset, tried in one or both directions.
 struct Plan<'a> {
     order: &'a [Direction],
     marker: RestartMarker,
@@ -218,7 +224,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// What was moved, and the size of both files, if both servers tell.
+    /// Returns the transfer, and the size of both files if both servers tell.
     fn run(
         &self,
         source: &mut RemoteFile<'_>,
@@ -248,9 +254,9 @@ impl Plan<'_> {
     }
 }
 
-/// Makes sure that both files are the same, as far as the servers tell: their size, if that is
-/// asked for or if the servers' words alone do not prove it. `sudden` is the server that said that
-/// the transfer is over and never that it began.
+/// Compares both files as far as the servers tell: their sizes, if requested or if the replies
+/// alone prove nothing. `sudden` is the server that reported the end of the transfer without its
+/// beginning.
 fn prove(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
@@ -280,20 +286,20 @@ fn prove(
     Err(Error::new(Attempt::new(moved.direction, side, error)))
 }
 
-/// A file, and the client whose server has it.
+/// A file, and the client of its server.
 struct RemoteFile<'a> {
     client: &'a mut Client,
     path: &'a [u8],
 }
 
-/// The line of a command, so that an argument that cannot be sent is found before anything is.
+/// Encodes a command, so that an invalid argument is found before anything is sent.
 fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, crate::Error> {
     let path = Pathname::new(path)?;
     Ok(command(path).encode()?)
 }
 
-/// Puts right what a copy needs of each server: nothing running, names as UTF-8, type
-/// image. Mode and structure are never changed.
+/// Prepares a server for a copy: nothing running, names in UTF-8, type image. Mode and structure
+/// never change.
 fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
     client.settle()?;
     client.protect()?;
@@ -302,9 +308,9 @@ fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
     Ok(path)
 }
 
-/// What [`Resume::Find`] found.
+/// The result of [`Resume::Find`].
 enum Found {
-    /// The target has all of it, of this size.
+    /// The target has the whole file, of this size.
     Whole(u64),
     Offset(u64),
 }
@@ -329,12 +335,11 @@ fn find_offset(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Resu
     if there == whole && (is_there || target.client.exists(target.path).map_err(of_target)?) {
         return Ok(Found::Whole(whole));
     }
-    // Nothing may be left to send. The target's confirmation is what counts.
+    // Nothing may be left to send. The target's confirmation decides.
     Ok(Found::Offset(there))
 }
 
-/// The size of both files, if both servers tell. What goes wrong with asking takes nothing from a
-/// copy that was confirmed.
+/// Returns the size of both files, if both servers tell. Errors here cannot undo a confirmed copy.
 fn compare(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
@@ -352,7 +357,7 @@ fn compare(
     }
 }
 
-/// The verb that a server gets.
+/// Returns the verb that a server gets.
 const fn verb_of(side: Side) -> Verb {
     match side {
         Side::Source => Verb::Retr,

@@ -1,5 +1,5 @@
-//! Two servers and one transfer: the commands in their order, both control connections watched at
-//! once, and what is left of the transfer at one stopped when the other fails.
+//! Two servers and one transfer: the order of commands, waiting on both control connections, and
+//! stopping one transfer when the other fails.
 
 use std::time::{Duration, Instant};
 
@@ -13,32 +13,32 @@ use crate::net::wait::Deadline;
 use crate::trace;
 use crate::transfer::{self, Range, abort};
 
-/// How long the source may take to refuse `RETR` before the target is told to store, where it can
-/// say 150 only after the target has acted: at least and at most, and in terms of how long
-/// its reply before took.
+/// How long the source may take to refuse `RETR` before the target gets `STOR`, if the source can
+/// reply 150 only after the target has acted: at least, at most, and as a multiple of the duration
+/// of its previous reply.
 const REFUSAL: Duration = Duration::from_millis(500);
 const LATE_REFUSAL: Duration = Duration::from_secs(5);
 const TIMES: u32 = 4;
 
-/// How long a server may take to notice by itself that a transfer that had begun is over at the
-/// other. It then needs no `ABOR`, and its reason may be the better one.
+/// How long a server may take to notice that the other side of a running transfer has ended. It
+/// then needs no `ABOR`, and its reason may be the better one.
 const NOTICE: Duration = Duration::from_millis(500);
 
-/// How many replies of one server are taken before the other, and the time, are looked at.
+/// The number of replies to take from one server before looking at the other and at the time.
 const AT_ONCE: usize = 16;
 
-/// One server, and what it owes for its part of the transfer.
+/// One server, and the replies that it owes for its part of the transfer.
 struct End<'a> {
     side: Side,
     client: &'a mut Client,
     verb: Verb,
-    /// Until when the next reply must be there.
+    /// The deadline of the next reply.
     deadline: Deadline,
-    /// A 1yz came.
+    /// A 1xx has arrived.
     has_begun: bool,
-    /// The other's last reply came.
+    /// The other server's last reply has arrived.
     is_last: bool,
-    /// The last reply, 2yz.
+    /// The last reply, 2xx.
     confirmed: Option<Reply>,
 }
 
@@ -49,7 +49,7 @@ impl<'a> End<'a> {
         Self { side, client, verb, deadline, has_begun: false, is_last: false, confirmed: None }
     }
 
-    /// Sends `REST`, if the transfer begins elsewhere than the server would let it.
+    /// Sends `REST`, if the transfer begins at another offset than the server would use.
     fn restart_at(&mut self, marker: RestartMarker) -> Result<(), Error> {
         self.client.put_range_in_force(Range::From(marker))
     }
@@ -63,12 +63,13 @@ impl<'a> End<'a> {
         Ok(())
     }
 
-    /// Whether its last reply has not come.
+    /// Returns whether its last reply is outstanding.
     const fn is_owing(&self) -> bool {
         self.client.control.is_outstanding()
     }
 
-    /// Takes the replies that are there. Whether there may be more: of 1yz there may be no end.
+    /// Takes the available replies. Returns whether there may be more: a server may send 1xx
+    /// without end.
     fn poll(&mut self) -> Result<bool, Error> {
         for _ in 0..AT_ONCE {
             if !self.take()? {
@@ -78,7 +79,7 @@ impl<'a> End<'a> {
         Ok(true)
     }
 
-    /// Takes a reply, if one is there.
+    /// Takes a reply, if one is available.
     fn take(&mut self) -> Result<bool, Error> {
         let control = &mut self.client.control;
         if !control.is_outstanding() {
@@ -87,7 +88,7 @@ impl<'a> End<'a> {
         let Some((progress, reply)) = control.poll_reply()? else { return Ok(false) };
         trace::note(format_args!("from the {}", self.side));
         if progress == Progress::Preliminary {
-            // From here on the servers alone know how the data fares.
+            // From here on only the servers see the data.
             if !self.has_begun && !self.is_last {
                 self.deadline = control.deadline(Duration::MAX, Phase::Overall);
             }
@@ -101,7 +102,7 @@ impl<'a> End<'a> {
         Ok(true)
     }
 
-    /// The other has ended: this one is to follow.
+    /// The other server has finished: this one must follow.
     fn follow(&mut self) {
         if !self.is_last {
             self.is_last = true;
@@ -110,7 +111,7 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Ends what it is doing. Gives what goes wrong with that, or what it had failed with itself.
+    /// Stops its transfer. Returns the error of stopping it, or its own earlier error.
     fn stop(&mut self, may_notice: bool) -> Option<Error> {
         let notice = if may_notice { NOTICE } else { Duration::ZERO };
         let notice = self.client.control.deadline(notice, Phase::FinalReply);
@@ -138,13 +139,13 @@ pub(super) struct Pair<'a> {
     source: End<'a>,
     target: End<'a>,
     direction: Direction,
-    /// Who begins the handshake of TLS between them, once that is agreed on.
+    /// Which server begins the TLS handshake between them, once that is agreed on.
     handshake: Handshake,
-    /// How long the source took for its part of the agreement.
+    /// How long the source took to agree.
     pace: Duration,
 }
 
-/// Whose error it is, and the error.
+/// The server that failed, and its error.
 pub(super) type Failure = (Side, Error);
 
 impl<'a> Pair<'a> {
@@ -158,8 +159,8 @@ impl<'a> Pair<'a> {
         Self { source, target, direction, handshake: Handshake::None, pace: Duration::ZERO }
     }
 
-    /// Copies. Nothing is owed on either control connection afterwards, or it is closed; unless it
-    /// was cancelled, which leaves it to the next call on each, or to `quit`, to abort.
+    /// Copies. Afterwards nothing is outstanding on either control connection, or it is closed.
+    /// After a cancel, the next call on each client, or `quit`, aborts.
     pub(super) fn run(
         &mut self,
         rule: AddressRule,
@@ -177,14 +178,14 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Who said that all is over and never that it began, so that a data connection may have been
-    /// none.
+    /// Returns the server that reported the end without the beginning, and so may have had no data
+    /// connection.
     pub(super) fn without_beginning(&self) -> Option<Side> {
         let ends = [&self.target, &self.source].into_iter();
         ends.filter(|end| !end.has_begun).map(|end| end.side).next()
     }
 
-    /// One listens, the other is told where.
+    /// Makes one server listen and sends its address to the other.
     fn agree(&mut self, rule: AddressRule) -> Result<(), Failure> {
         let (passive, active) = match self.direction {
             Direction::Auto | Direction::TargetListens => (&mut self.target, &mut self.source),
@@ -205,7 +206,8 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// `REST` to both where it is wanted, `RETR`, the source's first reply, `STOR`.
+    /// Sends `REST` to both if necessary, then `RETR`; waits for the source's first reply; sends
+    /// `STOR`.
     fn begin(
         &mut self,
         marker: RestartMarker,
@@ -214,7 +216,7 @@ impl<'a> Pair<'a> {
     ) -> Result<(), Failure> {
         let of_source = |error| (Side::Source, error);
         let of_target = |error| (Side::Target, error);
-        // While nothing has begun that a refusal of it would have to stop.
+        // A refusal now has nothing to stop.
         self.source.restart_at(marker).map_err(of_source)?;
         self.target.restart_at(marker).map_err(of_target)?;
         self.source.send(retrieve).map_err(of_source)?;
@@ -226,13 +228,13 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Waits until the source has begun, so that it can read the file, or has had the time to
-    /// refuse it: `STOR` cannot be taken back.
+    /// Waits until the source has begun, which proves that it can read the file, or has had time to
+    /// refuse: `STOR` cannot be undone.
     fn hear_source(&mut self) -> Result<(), Failure> {
         let Self { source, target, direction, handshake, pace } = self;
         let of_source = |error| (Side::Source, error);
-        // The target's port listens: the source's connection waits there, and its 150 needs nothing
-        // more, unless a handshake comes before it.
+        // If the target listens, the source can connect and reply 150 before `STOR`, unless a TLS
+        // handshake must come first.
         let listens = *direction == Direction::SourceListens;
         let is_free = !listens && *handshake == Handshake::None;
         let mut patience = source.deadline;
@@ -260,14 +262,14 @@ impl<'a> Pair<'a> {
                     return Err((if is_source { Side::Source } else { Side::Target }, error));
                 }
             }
-            // It was asked for nothing, but may leave.
+            // The target has no command to answer, but may close the connection.
             target.client.control.check_clear().map_err(|error| (Side::Target, error))?;
         }
         if listens
             && !source.has_begun
             && let Some(reply) = source.confirmed.take()
         {
-            // Nobody was told to take it.
+            // The target never got `STOR`.
             return Err(of_source(Error::Unexpected(Verb::Retr, reply)));
         }
         Ok(())
@@ -309,7 +311,7 @@ impl<'a> Pair<'a> {
                         }
                     }
                 }
-                // Cancelled, by whichever of the two.
+                // Either of the two was cancelled.
                 Err(error) => {
                     let is_other = one.client.control.check().is_ok();
                     return Err((if is_other { other.side } else { one.side }, error));
@@ -318,7 +320,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Stops the other where one failed, and finds out whose reason counts.
+    /// Stops the other server after one failed, and decides whose reason to report.
     fn give_up(&mut self, side: Side, error: Error) -> Box<Attempt> {
         let (this, other) = match side {
             Side::Source => (&mut self.source, &mut self.target),
@@ -339,7 +341,7 @@ impl<'a> Pair<'a> {
         attempt.other = other.stop(this.has_begun || is_released);
         attempt.had_begun.1 = other.has_begun;
         attempt.confirmed = other.confirmed.take();
-        // A broken data connection is what comes of a refusal: that one counts.
+        // A broken data connection is the consequence of a refusal: report the refusal.
         let distance = distance_of(&attempt.error);
         let is_result = distance > 0 || this.has_begun && !other.has_begun;
         let is_reason = |error: &mut Error| {
@@ -354,9 +356,9 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Has a target that refused `STOR` give up the port to which the source has connected: few servers
-/// hear `ABOR` while a connection takes nothing from them, and all notice that it is reset. Whether
-/// that was done.
+/// Makes a target that refused `STOR` close the port to which the source has connected. Few servers
+/// hear `ABOR` while nothing reads their data, and all notice a reset. Returns whether that was
+/// done.
 fn release(target: &mut Client) -> bool {
     if !target.control.is_open() || target.control.is_outstanding() {
         return false;
@@ -365,8 +367,8 @@ fn release(target: &mut Client) -> bool {
     way::ask(target, Handshake::None).is_ok()
 }
 
-/// How far an error is from what went wrong at first: that the data connection broke (426) says
-/// less than that it did not come about (425), and this less than anything else.
+/// Ranks an error by its distance from the cause: a broken data connection (426) says less than a
+/// missing one (425), and that says less than anything else.
 fn distance_of(error: &Error) -> u8 {
     match error {
         Error::Refused(_, reply) if reply.code() == ReplyCode::TRANSFER_ABORTED => 2,

@@ -1,5 +1,5 @@
-//! Copies between servers whose data connections are under TLS: both wait for a client to begin
-//! the handshake, as RFC 4217 §7 has them do, unless one of them can be told to begin it.
+//! Copies between servers under TLS. Both wait for a client to begin the handshake (RFC 4217 §7),
+//! unless one of them can be told to begin it.
 
 use ftp_proto::{Command, Severity, Verb};
 
@@ -8,19 +8,19 @@ use crate::control::secure::Secured;
 use crate::error::Error;
 use crate::trace;
 
-/// Who begins the handshake between the two servers.
+/// Which server begins the TLS handshake.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Handshake {
-    /// There is none: the data goes in clear.
+    /// Neither: the data is unencrypted.
     None,
-    /// The one that connects (`SSCN ON`).
+    /// The connecting server (`SSCN ON`).
     Active,
-    /// The one that listens, which is asked to by `CPSV` in place of `PASV`.
+    /// The listening server, which gets `CPSV` in place of `PASV`.
     Passive,
 }
 
-/// Has one of the two begin the handshake, where the data connections of both are protected
-///. The one that is to listen may do without, if it can be asked to listen by `CPSV`.
+/// Makes one of the two begin the handshake, if both protect their data connections. The listening
+/// server need not protect them yet if it can be asked by `CPSV`.
 pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handshake, Error> {
     match (is_private(passive), is_private(active)) {
         (false, false) => {
@@ -50,7 +50,7 @@ pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handsha
     ))
 }
 
-/// Whether a copy between the two goes under TLS.
+/// Returns whether a copy between the two uses TLS.
 pub(super) fn is_protected(one: &Client, other: &Client) -> bool {
     is_private(one) && is_private(other)
 }
@@ -61,7 +61,7 @@ fn is_private(client: &Client) -> bool {
 
 impl Client {
     /// Tells the server whether it begins the handshakes of its data connections (`SSCN`), if that
-    /// is not in force. False if it does not know how.
+    /// changes. Returns false if the server does not know the command.
     pub(crate) fn begin_handshakes(&mut self, on: bool) -> Result<bool, Error> {
         let in_force = self.secured.as_ref().is_some_and(|secured| secured.server_begins);
         if in_force == on {
@@ -72,7 +72,7 @@ impl Client {
         let is_done = reply.code().severity() == Severity::Completion;
         match &mut self.secured {
             Some(secured) if is_done => secured.server_begins = on,
-            // It would meet the next data connection as a client does.
+            // Otherwise it would act as TLS client on the next data connection.
             _ if !on => return Err(Error::Refused(Verb::Sscn, reply)),
             _ => trace::note(format_args!("SSCN does not work here")),
         }

@@ -1,4 +1,4 @@
-//! How the two servers find each other: one is asked to listen, the other is told where.
+//! How the two servers connect: one is asked to listen, the other gets its address.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +12,7 @@ use crate::data::FIRST_FREE_PORT;
 use crate::error::Error;
 use crate::trace;
 
-/// Asks a server to listen, and says where another has to connect to.
+/// Asks a server to listen, and returns the address for the other one.
 pub(super) fn listen(
     client: &mut Client,
     rule: AddressRule,
@@ -29,8 +29,7 @@ pub(super) fn listen(
     Ok(address)
 }
 
-/// Asks a server to listen, which ends its listening anywhere else. Gives its reply and its
-/// address.
+/// Asks a server to listen, which ends an earlier listening. Returns its reply and its address.
 pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, IpAddr), Error> {
     let Some(host) = host_of(client) else {
         return Err(Error::Unsupported("a listening server whose address is not known"));
@@ -48,13 +47,13 @@ pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, I
     Ok((client.control.order(&command)?, host))
 }
 
-/// The address of a server, as far as it is known: not where a connector found the way to a name.
+/// Returns the address of a server, if known; a connector may have found its own way to the name.
 fn host_of(client: &Client) -> Option<IpAddr> {
     let named = || client.control.server().host.parse().ok();
     client.peer_addr().map(|peer| peer.ip()).or_else(named).map(|host| host.to_canonical())
 }
 
-/// The address in a 227, chosen by `rule`, or that of the server with the port of a 229.
+/// Returns the address in a 227, chosen by `rule`, or that of the server with the port of a 229.
 fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, ParseError> {
     if reply.code() == ReplyCode::EXTENDED_PASSIVE {
         let port = ExtendedAddress::find_port(reply.text())?;
@@ -71,10 +70,10 @@ fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, Pa
     Ok(SocketAddr::new(chosen.host, port))
 }
 
-/// Tells a server where to connect to.
+/// Sends a server the address to connect to.
 pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), Error> {
     if client.config.epsv_all {
-        // RFC 2428 §4: after EPSV ALL the server has to refuse it.
+        // RFC 2428 §4: after EPSV ALL the server must refuse it.
         return Err(Error::Unsupported("to tell a server where to connect to, with EPSV ALL"));
     }
     let over_ipv6 = address.is_ipv6() || host_of(client).is_some_and(|host| host.is_ipv6());

@@ -1,9 +1,9 @@
-//! Whether a listing that ended is whole, as far as the reply that ended it tells.
+//! Whether a completed listing is whole, as far as its final reply tells.
 
 use ftp_proto::Reply;
 
-/// What servers put into the reply that ends a listing, 226 as for any other, where not all of it
-/// was sent; in small letters.
+/// Phrases, in lower case, by which servers report a truncated listing in the final reply, which is
+/// a 226 all the same.
 const CUT: [&[u8]; 28] = [
     // Pure-FTPd: "Output truncated to 10000 matches".
     b"truncated",
@@ -38,9 +38,9 @@ const CUT: [&[u8]; 28] = [
     b"with error",
 ];
 
-/// Whether the reply that ends the listing of a directory says that something is missing. Names do
-/// not count: what is quoted in it, and the path that was asked for. A name alone counts, as it may
-/// be one of the server's own words.
+/// Returns whether the final reply of a directory listing says that entries are missing. Quoted
+/// text and the requested path are names and do not count. A name without a path counts, since it
+/// may be one of the server's own words.
 pub(super) fn says_cut(reply: &Reply, directory: &[u8]) -> bool {
     reply.lines().any(|line| {
         let text = without_names(line, directory).to_ascii_lowercase();
@@ -48,10 +48,10 @@ pub(super) fn says_cut(reply: &Reply, directory: &[u8]) -> bool {
     })
 }
 
-/// A line without what stands in double quotes, and without the directory if that is a path.
+/// Returns a line without quoted text, and without the directory if that is a path.
 fn without_names(line: &[u8], directory: &[u8]) -> Vec<u8> {
     let quotes = line.iter().filter(|byte| **byte == b'"').count();
-    // A quote without its other half may be a part of a name: all of the line counts then.
+    // An unpaired quote may belong to a name: then the whole line counts.
     let parts = line.split(|byte| *byte == b'"').enumerate();
     let shown = parts.filter(|(at, _)| at % 2 == 0 || quotes % 2 == 1).map(|(_, part)| part);
     let mut text = shown.collect::<Vec<_>>().join(&b' ');
@@ -98,7 +98,7 @@ mod tests {
             ("226 Transfer complete. Speed limited to 100 KB/s", "", false),
             ("226 Too many entries, only the first 2000 were sent", "", true),
             ("226 Output truncated to 10000 matches", "d", true),
-            // Names say nothing.
+            // Names do not count.
             ("226 Successfully transferred \"/truncated\"", "truncated", false),
             ("226 Listed /backup/incomplete", "/backup/incomplete", false),
             ("226 Listed \"failed", "", true),

@@ -1,4 +1,4 @@
-//! Entries that are read from the lines of a listing.
+//! Entries parsed from the lines of a listing.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
@@ -10,29 +10,28 @@ use super::{Lines, ListingForm};
 use crate::client::Client;
 use crate::error::Error;
 
-/// What a line of a listing says.
+/// One item of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listed {
-    /// An object in the directory. The name is the server's word: one for which
-    /// [`is_safe_name`](Entry::is_safe_name) is false is no name of something in the directory,
+    /// An object in the directory. The server chose its name: if
+    /// [`is_safe_name`](Entry::is_safe_name) is false, it does not name an object in the directory
     /// and must not become part of a local path.
     Entry(Entry),
-    /// A line in no known form, as it came: a message for people, or an object that is not
-    /// understood. Whoever removes what a listing lacks should not, with one of these in it.
+    /// A line in no known form, as received: a message, or an object that cannot be parsed. Do not
+    /// delete files because a listing with such a line lacks them.
     Unparsed(Vec<u8>),
 }
 
-/// What is in a directory, read line by line.
+/// The entries of a directory, read line by line.
 ///
-/// The listed directory itself and the one above, which servers list too, are left out, and so
-/// are lines about the listing, such as `total 12`. Dates that lack the year are read by the
-/// clock of this system.
+/// The directory itself, its parent, and lines such as `total 12` are left out. Dates without a
+/// year are read by the clock of this system.
 ///
-/// The last item is an error if the listing is not proved whole, as for [`Lines`]. So a loop that
-/// takes all items without one has seen all that the server lists; whether that is also what
-/// begins with a dot, [`shows_hidden`](Self::shows_hidden) tells. Dropped before that, it does no
-/// I/O; the next call on the client aborts the transfer first. Unless a directory seems to lie in
-/// itself, no more than one line is held, however long the listing is.
+/// The last item is an error if the listing is not proved complete, as for [`Lines`]. A loop that
+/// ends without an error has seen all that the server lists; [`shows_hidden`](Self::shows_hidden)
+/// tells whether that includes names that begin with a dot. Dropping it early does no I/O; the next
+/// call on the client aborts the transfer first. Only one line is held in memory, unless a
+/// directory seems to contain only itself.
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -49,26 +48,26 @@ pub enum Listed {
 #[derive(Debug)]
 #[must_use = "a listing that is dropped is aborted"]
 pub struct Entries<'a> {
-    /// Read, and not yet given.
+    /// Entries that were read and not yet returned.
     ready: VecDeque<Listed>,
-    /// `None` if nothing is left to be read.
+    /// `None` if nothing is left to read.
     lines: Option<Lines<'a>>,
     reading: Reading,
 }
 
-/// How the lines of a listing are read.
+/// How the lines of a listing are parsed.
 #[derive(Debug)]
 struct Reading {
     form: ListingForm,
     parser: ListParser,
-    /// The argument of the command, empty if it had none.
+    /// The argument of the command; empty if it had none.
     directory: Vec<u8>,
     shows_hidden: bool,
 }
 
 impl Reading {
     fn new(form: ListingForm, directory: Vec<u8>) -> Self {
-        // It has no option for that, and no server is known that leaves them out.
+        // `MLSD` has no option for hidden names, and no known server leaves them out.
         let shows_hidden = form == ListingForm::Mlsd;
         Self { form, parser: ListParser::new(now()), directory, shows_hidden }
     }
@@ -81,7 +80,7 @@ impl Reading {
         };
         match parsed {
             ListLine::Entry(entry) => {
-                // What has `.` hides nothing, and where Windows is a dot means nothing.
+                // A listing with `.` hides nothing, and on Windows a dot has no meaning.
                 self.shows_hidden |= entry.role != Role::Member
                     || entry.name.first() == Some(&b'.')
                     || matches!(self.parser.form(), Some(ListForm::Dos | ListForm::Os2));
@@ -93,7 +92,7 @@ impl Reading {
     }
 }
 
-/// The beginning of a listing, and how to go on with it, apart from the client.
+/// The beginning of a listing and its rest, apart from the client.
 #[derive(Debug)]
 pub(crate) struct Beginning {
     ready: VecDeque<Listed>,
@@ -102,15 +101,15 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
-    /// Whether the listing ended without an entry or a line that is not understood. One of `.`
-    /// is an entry.
+    /// Returns whether the listing ended without an entry or an unknown line. A `.` counts as an
+    /// entry.
     pub(crate) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.rest.is_none()
     }
 
-    /// The only entry of a listing that ended with it, if it has the name of the directory.
+    /// Returns the only entry of a complete listing, if it has the name of the directory.
     ///
-    /// vsftpd lists so a directory that it must not read, and others what is none.
+    /// vsftpd lists an unreadable directory like this; others list a file like this.
     pub(crate) fn own_name(&self) -> Option<&Entry> {
         match self.ready.front() {
             Some(Listed::Entry(entry)) if self.ready.len() == 1 && self.rest.is_none() => {
@@ -130,7 +129,7 @@ impl Beginning {
             && (entry.name == name || entry.name == directory)
     }
 
-    /// Whether it cannot be one of [`own_name`](Self::own_name) any more, nor empty.
+    /// Returns whether the listing can no longer be empty or one of [`own_name`](Self::own_name).
     fn is_decided(&self) -> bool {
         match self.ready.front() {
             None => false,
@@ -146,7 +145,7 @@ impl<'a> Entries<'a> {
         Self { ready: VecDeque::new(), lines: Some(lines), reading }
     }
 
-    /// Reads as far as it takes to know how it begins.
+    /// Reads until the kind of listing is known.
     pub(crate) fn begin(self) -> Result<Beginning, Error> {
         let Self { ready, mut lines, reading } = self;
         let mut beginning = Beginning { ready, rest: None, reading };
@@ -159,13 +158,13 @@ impl<'a> Entries<'a> {
         Ok(beginning)
     }
 
-    /// Goes on with a listing.
+    /// Resumes a listing.
     pub(crate) fn resume(client: &'a mut Client, beginning: Beginning) -> Self {
         let Beginning { ready, rest, reading } = beginning;
         Self { ready, lines: rest.map(|rest| Lines::resume(client, rest)), reading }
     }
 
-    /// Reads all of it, with the directory itself and the one above.
+    /// Reads the whole listing, with the directory itself and its parent.
     pub(crate) fn read_ahead(mut self, limits: ListLimits) -> Result<Beginning, Error> {
         let mut ready = VecDeque::new();
         let mut held = 0_usize;
@@ -179,32 +178,35 @@ impl<'a> Entries<'a> {
         Ok(Beginning { ready, rest: None, reading: self.reading })
     }
 
-    /// How the directory is listed: never [`Auto`](ListingForm::Auto).
+    /// Returns the command that lists the directory: never [`Auto`](ListingForm::Auto).
     #[must_use]
     pub const fn form(&self) -> ListingForm {
         self.reading.form
     }
 
-    /// Whether names that begin with a dot are known to be listed, by what was read so far: it is
-    /// listed by `MLSD`, there is such a name in it, `.` among them, or its form is that of
-    /// Windows. Where not, the directory may hold more of them.
+    /// Returns whether names that begin with a dot are known to be listed, by the lines read so
+    /// far.
+    ///
+    /// That is so for `MLSD`, if a name with a dot (or `.` itself) was listed, or if the listing
+    /// has the Windows form. Otherwise the directory may contain more of them.
     #[must_use]
     pub const fn shows_hidden(&self) -> bool {
         self.reading.shows_hidden
     }
 
-    /// Reads the listing to its end and keeps it.
+    /// Reads the listing to its end and collects it.
     ///
     /// # Errors
     ///
-    /// Those of the items; [`Error::Protocol`], of kind `TooLong`, for a listing beyond `limits`.
+    /// Returns the error of an item, and [`Error::Protocol`] of kind `TooLong` for a listing beyond
+    /// `limits`.
     pub fn gather(mut self, limits: ListLimits) -> Result<Listing, Error> {
         let (listing, ended) = self.gather_with(limits, false);
         ended.map(|()| listing)
     }
 
-    /// The same, with the listed directory and the one above if `with_roles`; and what came of it
-    /// before an error.
+    /// Collects the listing, with the directory and its parent if `with_roles`, and returns the
+    /// part before an error as well.
     pub(super) fn gather_with(
         &mut self,
         limits: ListLimits,
@@ -270,30 +272,29 @@ impl Iterator for Entries<'_> {
     }
 }
 
-/// A whole listing, collected.
+/// A complete listing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Listing {
-    /// What is in the directory, in the order of the server.
+    /// The entries of the directory, in the server's order.
     pub entries: Vec<Entry>,
     /// Lines in no known form; see [`Listed::Unparsed`].
     pub unparsed: Vec<Vec<u8>>,
-    /// The listed directory itself, where the server lists it as `.` or by the fact `type=cdir`.
-    /// The last, if there are several.
+    /// The directory itself, if the server lists it as `.` or with the fact `type=cdir`; the last
+    /// one if there are several.
     pub itself: Option<Entry>,
-    /// How it was listed.
+    /// The command that listed it.
     pub form: ListingForm,
-    /// Whether names that begin with a dot are known to be among the entries, as far as there are
-    /// any: see [`Entries::shows_hidden`].
+    /// Whether names that begin with a dot are known to be included: see [`Entries::shows_hidden`].
     pub shows_hidden: bool,
 }
 
-/// How much of a listing is kept at most: a server may send one without an end.
+/// The largest listing to keep: a server may send one without end.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ListLimits {
-    /// Entries, and lines in no known form. 1,000,000.
+    /// The number of entries and unknown lines (default: 1,000,000).
     pub entries: usize,
-    /// Bytes of memory that they take. 256 MiB.
+    /// The bytes of memory that they take (default: 256 MiB).
     pub bytes: usize,
 }
 
@@ -308,7 +309,7 @@ pub(super) const fn too_long(limits: ListLimits) -> Error {
     Error::Protocol(ParseError::new("listing, by number of entries", limits.entries, kind))
 }
 
-/// How many bytes of memory it takes.
+/// Returns the bytes of memory that an item takes.
 fn weight(listed: &Listed) -> usize {
     let held = match listed {
         Listed::Unparsed(line) => line.len(),
@@ -317,14 +318,14 @@ fn weight(listed: &Listed) -> usize {
     size_of::<Entry>() + held
 }
 
-/// How many bytes of memory the fields of an entry take beside it.
+/// Returns the bytes of memory that the fields of an entry take in addition to it.
 pub(super) fn weight_of(entry: &Entry) -> usize {
     let fields = [&entry.owner, &entry.group, &entry.target, &entry.unique];
     let fields = fields.into_iter().flatten().map(Vec::len);
     entry.name.len() + fields.sum::<usize>()
 }
 
-/// The time by the clock of this system.
+/// Returns the time by the clock of this system.
 fn now() -> TimeVal {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or_default();

@@ -8,14 +8,12 @@ use crate::client::Client;
 use crate::error::{Error, ListingCut};
 use crate::transfer::{Begun, Transfer};
 
-/// The lines of a listing: bytes, without their line ends. Empty lines are left out, but for those
-/// of `LIST`.
+/// The lines of a listing: bytes without line endings. Empty lines are left out, except in `LIST`.
 ///
-/// The last item is an error if the listing is not proved whole: the server does not say so, says
-/// in the same reply that something is missing, or the last line has no end
-/// ([`Error::ListingCut`]). So a loop that takes all items without one has seen all that the server
-/// lists. Dropped before that, it does no I/O; the next call on the client aborts the transfer
-/// first.
+/// The last item is an error if the listing is not proved complete: the server does not confirm it,
+/// its final reply says that entries are missing, or the last line has no line ending
+/// ([`Error::ListingCut`]). A loop that ends without an error has seen all that the server lists.
+/// Dropping it early does no I/O; the next call on the client aborts the transfer first.
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -35,11 +33,11 @@ pub struct Lines<'a> {
     /// Bytes read so far.
     bytes: u64,
     form: ListingForm,
-    /// The directory as it was named to the server.
+    /// The directory as sent to the server.
     directory: Vec<u8>,
 }
 
-/// What is left of a listing, apart from the client.
+/// The rest of a listing, apart from the client.
 #[derive(Debug)]
 pub(super) struct Rest {
     begun: Begun,
@@ -55,7 +53,7 @@ impl<'a> Lines<'a> {
         Self { transfer: Some(transfer), reader, bytes: 0, form, directory }
     }
 
-    /// What is left of it, if anything is.
+    /// Returns the rest of the listing, if there is any.
     pub(super) fn suspend(self) -> Option<Rest> {
         let Self { transfer, reader, bytes, form, directory } = self;
         transfer.map(|transfer| {
@@ -64,13 +62,13 @@ impl<'a> Lines<'a> {
         })
     }
 
-    /// Goes on with it.
+    /// Resumes a listing.
     pub(super) fn resume(client: &'a mut Client, rest: Rest) -> Self {
         let Rest { begun, reader, bytes, form, directory } = rest;
         Self { transfer: Some(Transfer::new(client, begun)), reader, bytes, form, directory }
     }
 
-    /// How the directory is listed: never [`Auto`](ListingForm::Auto).
+    /// Returns the command that lists the directory: never [`Auto`](ListingForm::Auto).
     #[must_use]
     pub const fn form(&self) -> ListingForm {
         self.form
@@ -84,7 +82,7 @@ impl<'a> Lines<'a> {
                 let count = transfer.read(&mut piece)?;
                 self.bytes += count as u64;
                 if count > 0 {
-                    // It takes all of it: it was emptied before.
+                    // The reader takes all of it: it was emptied before.
                     let taken = self.reader.push(
                         piece.get(..count).expect("a read gives no more than it has room for"),
                     );
@@ -126,7 +124,7 @@ impl Iterator for Lines<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.step().transpose();
         if !matches!(item, Some(Ok(_))) {
-            // Behind an error there is nothing more to read; the client aborts what is left.
+            // Nothing follows an error; the client aborts the rest.
             self.transfer = None;
         }
         item

@@ -1,5 +1,5 @@
-//! What is in directories: lines as the server sent them, entries that are read from them, and
-//! whole trees (RFC 959 §4.1.3 `LIST`, `NLST`; RFC 3659 §7 `MLSD`).
+//! Listings: lines as received, entries parsed from them, and whole trees (RFC 959 §4.1.3 `LIST`,
+//! `NLST`; RFC 3659 §7 `MLSD`).
 
 mod cut;
 mod entries;
@@ -11,34 +11,35 @@ pub use entries::{Entries, ListLimits, Listed, Listing};
 pub use lines::Lines;
 pub use walk::{Skipped, Walk, WalkOptions, Walked};
 
-/// How a directory is listed.
+/// The command that lists a directory.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum ListingForm {
-    /// `MLSD` where the server lists `MLST` in `FEAT`, else `LIST`.
+    /// `MLSD` if the server lists `MLST` in `FEAT`, else `LIST`.
     #[default]
     Auto,
-    /// `MLSD`: exact, and missing in old servers (RFC 3659 §7).
+    /// `MLSD`: exact, but missing on old servers (RFC 3659 §7).
     Mlsd,
-    /// `LIST`: in every server, in a form made for people, which is guessed at.
+    /// `LIST`: available everywhere, in a form for human readers, which this library has to guess.
     List,
-    /// `NLST`: the names and nothing else. Some servers leave directories out, and some refuse an
-    /// empty directory with 550.
+    /// `NLST`: names only. Some servers leave out directories, and some answer 550 for an empty
+    /// directory.
     Nlst,
 }
 
-/// What is wanted of a listing.
+/// Options of a listing.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct ListOptions {
-    /// Asks for names with a dot in front too, by `-a` in `LIST` and `NLST`; without it servers may
-    /// leave them out. Where a server takes it for a name, and so refuses it or lists nothing, the
-    /// listing is made without. `MLSD` shows what it shows without.
+    /// Ask for names that begin with a dot, by `-a` in `LIST` and `NLST` (default: false).
+    ///
+    /// Servers may otherwise leave them out. If a server takes `-a` for a name, and refuses it or
+    /// lists nothing, the client lists again without it. `MLSD` is not affected.
     pub all: bool,
-    /// By which command.
+    /// The command to use (default: [`Auto`](ListingForm::Auto)).
     pub form: ListingForm,
 }
 
 impl ListOptions {
-    /// By this command, and otherwise as servers like it.
+    /// Returns options with this command and the defaults otherwise.
     #[must_use]
     pub const fn by(form: ListingForm) -> Self {
         Self { all: false, form }

@@ -1,5 +1,5 @@
-//! Whole trees, directory by directory. FTP has no command for that which servers share, so each
-//! directory is listed for itself, over the one control connection.
+//! Directory trees. FTP has no portable command for that, so each directory is listed by itself
+//! over the one control connection.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,16 +11,19 @@ use super::{ListLimits, ListOptions, Listing};
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
 
-/// How far a walk goes, and how it lists.
+/// Options of a walk.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct WalkOptions {
-    /// How each directory is listed: by default with names that begin with a dot. `NLST` tells no
-    /// directory from a file, so with it a walk stays in the first.
+    /// How each directory is listed (default: with names that begin with a dot).
+    ///
+    /// `NLST` does not tell directories from files, so with it a walk stays in the first directory.
     pub list: ListOptions,
-    /// How many directories deep it goes: with 1 only what is in the first is given. 128.
+    /// The number of directory levels; 1 returns only the entries of the first (default: 128).
     pub depth: usize,
-    /// How many items it gives, and how many bytes of memory it holds at a time, before it fails.
-    /// A directory is held whole while it is gone through, each of its entries with its path.
+    /// The number of items that a walk returns, and the bytes of memory that it holds at a time,
+    /// before it fails.
+    ///
+    /// A directory is held whole while its entries are returned, each with its path.
     pub limits: ListLimits,
 }
 
@@ -31,44 +34,45 @@ impl Default for WalkOptions {
     }
 }
 
-/// What a walk comes across.
+/// An item of a walk.
 #[derive(Debug)]
 pub enum Walked {
-    /// An object. If it is a directory, what is in it follows later.
+    /// An object. The entries of a directory follow later.
     Entry {
-        /// Its path: that of the directory the walk began in, as it was given, and names below
-        /// it, each of which [is safe](Entry::is_safe_name).
+        /// Its path: the path of the first directory, as given, and the names below it, each of
+        /// which [is safe](Entry::is_safe_name).
         path: Vec<u8>,
-        /// How many directories below the first it lies; 0 for what is in that.
+        /// The number of directories between it and the first; 0 for an entry of the first.
         depth: usize,
-        /// What the listing says of it.
+        /// Its entry in the listing.
         entry: Entry,
     },
-    /// Something that is left out.
+    /// Something that the walk leaves out.
     Skipped {
-        /// The path of the directory that it is in, or of the one that it is about.
+        /// The path of the directory that contains it, or of the directory that is left out.
         directory: Vec<u8>,
-        /// Why.
+        /// The reason.
         why: Skipped,
     },
 }
 
-/// Why a walk leaves something out. `Display` says it for people.
+/// Why a walk leaves something out. `Display` explains it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Skipped {
-    /// An entry whose name [is not safe](Entry::is_safe_name): it names nothing in its directory.
+    /// An entry whose name [is not safe](Entry::is_safe_name), and so names nothing in its
+    /// directory.
     UnsafeName(Entry),
     /// A line in no known form.
     Unparsed(Vec<u8>),
-    /// A directory that cannot be listed: the server refuses, or its path cannot be sent.
+    /// A directory that cannot be listed: the server refuses it, or its path cannot be sent.
     Unlisted(Error),
-    /// What else is in a directory of which the listing is not proved whole.
+    /// Other entries of a directory whose listing is not proved complete.
     Cut(ListingCut),
     /// A directory deeper than [`WalkOptions::depth`].
     TooDeep,
-    /// A directory that is one of those it lies in, by what the server tells it by (RFC 3659
-    /// §7.5.2): to go on would not end.
+    /// A directory that contains itself, by the server's unique identifiers (RFC 3659 §7.5.2): the
+    /// walk would never end.
     Loop,
 }
 
@@ -85,32 +89,31 @@ impl fmt::Display for Skipped {
     }
 }
 
-/// A walk through a tree: an iterator over all that is in a directory and below it.
+/// A walk through a directory tree: an iterator over everything below a directory.
 ///
-/// A directory's entries come one after the other, then those of the directories in it. Symbolic
-/// links are given and not followed; a server that shows a link to a directory as a directory is
-/// believed, up to the depth, or to the directory that the link lies in if the server tells
-/// objects apart. What is left out is given too, with the reason.
+/// The entries of a directory come first, then those of its subdirectories. Symbolic links are
+/// returned but not followed. If a server shows a link to a directory as a directory, the walk
+/// follows it up to the depth limit, or until it meets a directory that contains the link, if the
+/// server sends unique identifiers. Items that are left out are returned with the reason.
 ///
-/// The error that ends a walk is its last item: the first directory cannot be listed, the
-/// connection is lost, there is more than the limits allow, or, after all else, the listing of
-/// some directory is not proved whole ([`Error::ListingCut`]). A walk that is dropped leaves the
-/// client as it was.
+/// The last item may be an error: the first directory cannot be listed, the connection is lost, the
+/// limits are exceeded, or, after everything else, some listing is not proved complete
+/// ([`Error::ListingCut`]). Dropping a walk leaves the client usable.
 #[derive(Debug)]
 #[must_use = "nothing is listed before the first item is asked for"]
 pub struct Walk<'a> {
     client: &'a mut Client,
     options: WalkOptions,
-    /// Read and not yet given.
+    /// Items that were read and not yet returned.
     ready: VecDeque<Walked>,
-    /// From the first directory to the one that is gone through. Before the first it is one that
-    /// holds nothing but it.
+    /// The directories from the first to the current one. At the start it holds a virtual one,
+    /// whose only entry is the first.
     open: Vec<Open>,
-    /// How many items may still come.
+    /// The number of items that may still be returned.
     left: usize,
-    /// How many bytes of memory `ready` takes.
+    /// The bytes of memory that `ready` takes.
     held: usize,
-    /// Why the first listing that is not proved whole is not.
+    /// Why the first listing that is not proved complete is not.
     cut: Option<ListingCut>,
 }
 
@@ -118,9 +121,9 @@ pub struct Walk<'a> {
 #[derive(Debug)]
 struct Open {
     unique: Option<Vec<u8>>,
-    /// The directories in it that were not gone through.
+    /// Its subdirectories that were not entered yet.
     directories: std::vec::IntoIter<Below>,
-    /// How many bytes of memory they took at first.
+    /// The bytes of memory that they took at first.
     held: usize,
 }
 
@@ -132,14 +135,14 @@ struct Below {
 }
 
 impl Below {
-    /// How many bytes of memory it takes.
+    /// Returns the bytes of memory that it takes.
     fn weight(&self) -> usize {
         size_of::<Self>() + self.path.len() + self.unique.as_ref().map_or(0, Vec::len)
     }
 }
 
 impl Walked {
-    /// How many bytes of memory it takes.
+    /// Returns the bytes of memory that it takes.
     fn weight(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -210,7 +213,7 @@ impl<'a> Walk<'a> {
         let mut unique = itself.and_then(|entry| entry.unique.clone()).or(unique);
         let tells_apart = |entry: &Entry| entry.is_dir() && entry.unique.is_some();
         if is_first && unique.is_none() && entries.iter().any(tells_apart) {
-            // No line told it of the first directory, and no entry of another did.
+            // No listing named the first directory or its identifier.
             unique = self.client.stat(&path)?.and_then(|entry| entry.unique);
         }
         if self.is_open(unique.as_deref()) {
@@ -225,7 +228,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Gives the entries of a directory, and finds those that are to be gone through.
+    /// Queues the entries of a directory, and collects the subdirectories to enter.
     fn give_all(
         &mut self,
         path: &[u8],
@@ -245,7 +248,7 @@ impl<'a> Walk<'a> {
                 entry.is_dir().then(|| Below { path: path.clone(), unique: entry.unique.clone() });
             self.give(Walked::Entry { path, depth, entry })?;
             open.held += directory.as_ref().map_or(0, Below::weight);
-            // Paths are long where the tree is deep, however short the listing.
+            // In a deep tree paths are long even if listings are short.
             if elsewhere + open.held + self.held > self.options.limits.bytes {
                 return Err(too_long(self.options.limits));
             }
@@ -263,7 +266,7 @@ impl<'a> Walk<'a> {
         Ok(directories)
     }
 
-    /// Whether this is a directory that is being gone through.
+    /// Returns whether this directory is being walked.
     fn is_open(&self, unique: Option<&[u8]>) -> bool {
         unique.is_some() && self.open.iter().any(|open| open.unique.as_deref() == unique)
     }
@@ -293,7 +296,7 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// The path of what is in a directory.
+/// Returns the path of an entry of a directory.
 fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match directory {
         [] | [.., b'/'] => [directory, name].concat(),

@@ -1,4 +1,4 @@
-//! `Canceller`: how another thread stops a client.
+//! `Canceller`: stopping a client from another thread.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -8,14 +8,13 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::net::wakeup::Wakeup;
 
-/// Stops clients from another thread, or from a handler of signals that has a thread of its own.
+/// Stops clients from another thread, such as one that handles signals.
 ///
-/// It is given to [`ClientBuilder::canceller`](crate::ClientBuilder::canceller), to one client or
-/// to several. Once [`cancel`](Self::cancel) was called, whatever these clients wait for, a name,
-/// a connection, a reply, data, ends at once with [`Error::Cancelled`](crate::Error::Cancelled),
-/// and so does every later call. Only [`Download::abort`](crate::Download::abort),
-/// [`Upload::abort`](crate::Upload::abort) and [`Client::quit`](crate::Client::quit) may still
-/// talk to the server, for a second at most.
+/// Pass it to [`ClientBuilder::canceller`](crate::ClientBuilder::canceller) of one or more clients.
+/// After [`cancel`](Self::cancel), every wait of these clients ends at once with
+/// [`Error::Cancelled`](crate::Error::Cancelled), and so does every later call. Only
+/// [`Download::abort`](crate::Download::abort), [`Upload::abort`](crate::Upload::abort) and
+/// [`Client::quit`](crate::Client::quit) may still talk to the server, for a second at most.
 ///
 /// ```no_run
 /// use ftp_client::{Canceller, Client, Error};
@@ -23,7 +22,7 @@ use crate::net::wakeup::Wakeup;
 /// let canceller = Canceller::new()?;
 /// let button = canceller.clone();
 /// std::thread::spawn(move || {
-///     // Somebody presses it.
+///     // The user presses the button.
 ///     button.cancel();
 /// });
 /// let mut client = Client::builder().canceller(canceller).connect("ftp.example.org")?;
@@ -47,16 +46,16 @@ struct Inner {
 }
 
 impl Canceller {
-    /// One that has not cancelled anything. It holds two descriptors of this process.
+    /// Returns a canceller that has cancelled nothing. It holds two file descriptors.
     ///
     /// # Errors
     ///
-    /// Those of the system, which may have no descriptor left.
+    /// Returns the system's error, for example if no file descriptor is left.
     pub fn new() -> io::Result<Self> {
         Ok(Self(Arc::new(Inner { at: OnceLock::new(), wakeup: Wakeup::new()? })))
     }
 
-    /// Cancels, for good. May be called any number of times.
+    /// Cancels permanently. It may be called any number of times.
     pub fn cancel(&self) {
         let Self(inner) = self;
         if inner.at.set(Instant::now()).is_ok() {
@@ -64,7 +63,7 @@ impl Canceller {
         }
     }
 
-    /// Whether [`cancel`](Self::cancel) was called.
+    /// Returns whether [`cancel`](Self::cancel) was called.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled_at().is_some()
@@ -75,8 +74,8 @@ impl Canceller {
     }
 }
 
-/// Readable once it is cancelled, for those who wait for something else at the same time. Nothing
-/// is to be read from it.
+/// Becomes readable after the cancel, for callers that wait for other descriptors too. Do not read
+/// from it.
 impl AsFd for Canceller {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.wakeup.as_fd()

@@ -1,4 +1,4 @@
-//! From the name of a server to a connected socket, in a bounded time.
+//! From a server's name to a connected socket, in limited time.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -16,16 +16,16 @@ use crate::net::stream::Stream;
 use crate::net::wait::{Deadline, Waiter};
 use crate::trace;
 
-/// How long an address may take before the next one is tried beside it (RFC 8305 §5).
+/// The time before the next address is tried in parallel (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// The shortest stagger, where a short limit leaves less for each of many addresses.
+/// The shortest such time, if a short timeout must cover many addresses.
 const LEAST_STAGGER: Duration = Duration::from_millis(10);
 
-/// How many addresses of a name are tried. Each costs a socket until one has connected.
+/// The number of addresses of a name to try. Each needs a socket until one has connected.
 const MOST_ADDRESSES: usize = 32;
 
-/// The port of a server that is named without one (RFC 959 §8), and if TLS begins at once.
+/// The default port (RFC 959 §8), and the one for implicit TLS.
 const PORT: u16 = 21;
 const IMPLICIT_PORT: u16 = 990;
 
@@ -38,15 +38,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// What `HOST` says of it: a name of ASCII labels, or an address. The zone of a link-local one
-    /// means something on this host alone.
+    /// Returns the argument of `HOST`: a name of ASCII labels, or an address. The zone of a
+    /// link-local address has a meaning on this host only.
     pub(crate) fn host_name(&self) -> Result<HostName, ParseError> {
         let address = self.host.split_once('%').map_or(self.host.as_str(), |(address, _)| address);
         let address = address.parse().map(HostName::Address);
         address.or_else(|_| HostName::parse(self.host.as_bytes()))
     }
 
-    /// Reads `host`, `host:port`, `[v6]`, `[v6]:port`, or an IPv6 address as it is.
+    /// Parses `host`, `host:port`, `[v6]`, `[v6]:port`, or a bare IPv6 address.
     pub(crate) fn parse(text: &str, is_implicit: bool) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("server", at, kind);
         if let Some(at) = text.bytes().position(|byte| byte <= b' ' || byte == 0x7f) {
@@ -93,7 +93,7 @@ impl Server {
     }
 }
 
-/// The control connection to `server`, by the caller's connector if there is one.
+/// Opens the control connection to `server`, by the caller's connector if there is one.
 pub(crate) fn connect(server: &Server, config: &Config, waiter: &Waiter) -> Result<Stream, Error> {
     match &config.connector {
         Some(_) if config.bind.is_some() || config.family != Family::Any => {
@@ -116,7 +116,7 @@ pub(crate) fn connect(server: &Server, config: &Config, waiter: &Waiter) -> Resu
     }
 }
 
-/// A connection by the caller's connector.
+/// Opens a connection by the caller's connector.
 pub(crate) fn through(
     SharedConnector(connector): &SharedConnector,
     server: &Server,
@@ -134,7 +134,7 @@ pub(crate) fn through(
     Ok(stream)
 }
 
-/// Begins to connect to an address, without waiting, from a local one if that is given.
+/// Begins to connect to an address without waiting, from a local address if one is given.
 pub(crate) fn begin(address: SocketAddr, local: Option<IpAddr>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -152,8 +152,7 @@ fn is_in_progress(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
 }
 
-/// The addresses of a server that may be connected to, at least one, in the order in which they
-/// are to be tried.
+/// Returns the addresses of a server to try, at least one, in order.
 fn resolve(server: &Server, config: &Config, waiter: &Waiter) -> Result<Vec<SocketAddr>, Error> {
     let Server { host, port } = server;
     let failed = |error: io::Error| {
@@ -180,7 +179,7 @@ fn resolve(server: &Server, config: &Config, waiter: &Waiter) -> Result<Vec<Sock
     Ok(wanted)
 }
 
-/// What the system's resolver, which knows no limit of time, finds for a name.
+/// Returns the addresses that the system's resolver, which has no timeout, finds for a name.
 pub(crate) fn look_up(
     host: &str,
     port: u16,
@@ -192,8 +191,8 @@ pub(crate) fn look_up(
     waiter.run(waiter.deadline(config.timeouts.resolve, Phase::Resolve), look_up)
 }
 
-/// Puts addresses of both families in turn, beginning with that of the first, each otherwise in
-/// the order of the system (RFC 8305 §4).
+/// Alternates the addresses of both families, beginning with the family of the first and keeping
+/// the system's order otherwise (RFC 8305 §4).
 fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
     for address in addresses {
@@ -204,7 +203,7 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv4 = all.first().is_some_and(SocketAddr::is_ipv4);
     for at in 0..all.len().min(MOST_ADDRESSES) {
         let wants_ipv4 = first_is_ipv4 == (at % 2 == 0);
-        // Once a family has none left, the rest of the other follows.
+        // Once one family is used up, the rest of the other follows.
         let next = all.iter().skip(at).position(|address| address.is_ipv4() == wants_ipv4);
         if let Some(behind) = next {
             let address = all.remove(at + behind);
@@ -215,14 +214,14 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     all
 }
 
-/// How long to wait before the next address: all are to have their try within the limit.
+/// Returns the time before the next address is tried: every address gets a try within the limit.
 fn stagger(limit: Duration, addresses: usize) -> Duration {
     let share = limit / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
     share.clamp(LEAST_STAGGER, STAGGER)
 }
 
-/// Connects to whichever address answers first. The next one is tried when one has failed, or has
-/// not answered for a while; those before it may still win.
+/// Connects to the address that answers first. The next address is tried when one has failed or has
+/// not answered for a while; earlier ones may still win.
 fn race(
     addresses: Vec<SocketAddr>,
     local: Option<IpAddr>,
@@ -270,7 +269,7 @@ fn race(
     }
 }
 
-/// Connections to several addresses of one server, begun and not there yet.
+/// Connections in progress to several addresses of one server.
 #[derive(Default)]
 struct Race {
     open: Vec<(SocketAddr, Socket)>,
@@ -283,7 +282,7 @@ impl Race {
         self.failures.push((address, error));
     }
 
-    /// Waits until one of those that are open is connected, or has failed; which, in their order.
+    /// Waits until a connection in progress succeeds or fails. Returns which, in their order.
     fn wait(&self, waiter: &Waiter, deadline: Deadline) -> Result<Vec<bool>, Error> {
         let polled = self.open.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT));
         let mut fds = polled.collect();
@@ -291,7 +290,7 @@ impl Race {
         Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
     }
 
-    /// The first that is connected, of those that are ready.
+    /// Returns the first connected socket among those that are ready.
     fn winner(&mut self, ready: &[bool]) -> Option<Socket> {
         let mut ready = ready.iter();
         for (address, socket) in std::mem::take(&mut self.open) {
@@ -319,7 +318,7 @@ impl Race {
         }
     }
 
-    /// What to say when all have failed.
+    /// Returns the error after all have failed.
     fn lost(self, deadline: Deadline) -> Error {
         if self.failures.iter().all(|(_, error)| error.kind() == ErrorKind::TimedOut) {
             return match deadline.remaining() {
@@ -404,7 +403,7 @@ mod tests {
         assert_eq!(stagger(Duration::from_secs(1), 10), Duration::from_millis(100));
         assert_eq!(stagger(Duration::ZERO, 10), LEAST_STAGGER);
     }
-    /// An address that does not answer: its queue is full. It holds what keeps it so.
+    /// Returns an address that does not answer, since its queue is full, and what keeps it so.
     fn black_hole() -> (SocketAddr, TcpListener, Vec<Socket>) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

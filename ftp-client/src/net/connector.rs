@@ -1,4 +1,4 @@
-//! `Connector`: how a caller makes the connections itself.
+//! `Connector`: connections that the caller opens.
 
 use std::fmt;
 use std::io;
@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use super::transport::Transport;
 
-/// Makes the connections of a client: through a proxy, in another network namespace, to a peer
+/// Opens the connections of a client: through a proxy, in another network namespace, or to a peer
 /// in the same process.
 ///
-/// With one, [`ClientBuilder::connect`](crate::ClientBuilder::connect) resolves no name, and
-/// control and passive data connections alike are what this gives, asked for by the host as the
-/// caller named it: only the far side of a proxy knows which address that is. The addresses of
-/// the connections are unknown then, so active mode is
-/// [`Unsupported`](crate::Error::Unsupported).
+/// With a connector, the client resolves no names. It asks for the control connection and for each
+/// passive data connection by the host as the caller named it, since only the proxy knows the
+/// address. Active mode is [`Unsupported`](crate::Error::Unsupported), because the addresses of the
+/// connections are unknown.
 ///
 /// The connection is any [`Transport`], such as a `TcpStream` or one end of a `UnixStream::pair`;
-/// the client makes it non-blocking. Only TCP can tell a server that an upload was cut, by a reset;
-/// another peer has to look at the control connection.
+/// the client makes it non-blocking. Only TCP can signal an interrupted upload by a reset; over
+/// other transports the server must notice it on the control connection.
 ///
 /// ```
 /// use std::io;
@@ -27,7 +26,7 @@ use super::transport::Transport;
 ///
 /// use ftp_client::{Client, Connector, Target, Transport};
 ///
-/// /// Whatever is asked for is behind one address.
+/// /// Reaches every host through one address.
 /// struct Tunnel(std::net::SocketAddr);
 ///
 /// impl Connector for Tunnel {
@@ -37,7 +36,7 @@ use super::transport::Transport;
 ///         limit: Duration,
 ///     ) -> io::Result<Box<dyn Transport>> {
 ///         let stream = TcpStream::connect_timeout(&self.0, limit)?;
-///         // Here the tunnel would be told about target.host and target.port.
+///         // A real tunnel would now get target.host and target.port.
 ///         Ok(Box::new(stream))
 ///     }
 /// }
@@ -45,12 +44,14 @@ use super::transport::Transport;
 /// let builder = Client::builder().connector(Tunnel(([127, 0, 0, 1], 1_080).into()));
 /// ```
 pub trait Connector: Send + Sync {
-    /// Connects to `target`, which may take `limit`. Each call has a thread of its own, which is
-    /// left to itself when the limit is over or the client is cancelled.
+    /// Connects to `target` within `limit`.
+    ///
+    /// Each call runs in its own thread. If the limit passes or the client is cancelled, the client
+    /// no longer waits for that thread.
     ///
     /// # Errors
     ///
-    /// Whatever is in the way; the client reports it as [`Error::Io`](crate::Error::Io).
+    /// Returns any error; the client reports it as [`Error::Io`](crate::Error::Io).
     fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>>;
 }
 
@@ -60,15 +61,15 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
     }
 }
 
-/// What a [`Connector`] is to connect to.
+/// The destination of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Target<'a> {
     /// The server as the caller named it: a name, or an address without brackets.
     pub host: &'a str,
-    /// The port: the caller's, or the one that the server listens at for data.
+    /// The port: the caller's, or the server's port for data.
     pub port: u16,
-    /// What the connection is for.
+    /// The purpose of the connection.
     pub purpose: Purpose,
 }
 
@@ -78,7 +79,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Purpose {

@@ -1,4 +1,4 @@
-//! Sockets: from a name to a connection, and all waiting for it.
+//! Sockets: connecting, and all waiting.
 
 pub(crate) mod canceller;
 pub(crate) mod connect;

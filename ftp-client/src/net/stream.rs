@@ -1,4 +1,4 @@
-//! Connected sockets, none of which ever blocks: waiting is done elsewhere.
+//! Connected sockets, which never block: waiting is done in `wait`.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -12,20 +12,20 @@ use super::transport::Transport;
 use crate::error::Error;
 use crate::tls::Session;
 
-/// Between probes of a connection on which nothing moves, and how many go unanswered before it
-/// counts as broken.
+/// The interval between keepalive probes, and the number of unanswered ones after which a
+/// connection counts as broken.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 6;
 
-/// What Linux takes for the time before the first probe.
+/// The shortest idle time that Linux accepts.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
 const MOST_IDLE: Duration = Duration::from_secs(32_767);
 
-/// A connected socket, control or data, and what encrypts it, if anything does.
+/// A connected socket, control or data, and its TLS session, if any.
 #[derive(Debug)]
 pub(crate) struct Stream {
     socket: Box<dyn Transport>,
-    /// The failure that was taken from the socket before the first read or write.
+    /// An error that was taken from the socket before the first read or write.
     broken: Option<io::Error>,
     tls: Option<Box<Session>>,
 }
@@ -37,26 +37,25 @@ impl Stream {
         Self::of_any_kind(Box::new(socket))
     }
 
-    /// Takes over what a caller's connector gave, of which only is known that it is a stream.
+    /// Takes over a transport from the caller's connector.
     pub(crate) fn of_any_kind(socket: Box<dyn Transport>) -> io::Result<Self> {
         socket.set_nonblocking()?;
         Ok(Self { socket, broken: None, tls: None })
     }
 
-    /// Takes over a socket that was connected and has failed since. The kernel tells that once,
-    /// and a later read would look like the end of the data.
+    /// Takes over a socket that has failed after connecting. The kernel reports that error only
+    /// once, and a later read would look like the end of the data.
     pub(crate) fn broken(socket: TcpStream, error: io::Error) -> Self {
         Self { socket: Box::new(socket), broken: Some(error), tls: None }
     }
 
-    /// The TCP socket, if what is written goes through it as it is.
+    /// Returns the TCP socket, if bytes go through it unchanged.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn plain_tcp(&self) -> Option<&TcpStream> {
         self.socket.as_tcp().filter(|_| self.broken.is_none() && self.tls.is_none())
     }
 
-    /// Has the kernel look whether the peer is there when nothing moved for `idle`, cut to what it
-    /// can be told.
+    /// Enables keepalive probes after `idle`, clamped to the range that the kernel accepts.
     pub(crate) fn keep_alive(&self, idle: Option<Duration>) -> io::Result<()> {
         let Some((idle, tcp)) = idle.zip(self.socket.as_tcp()) else { return Ok(()) };
         let idle = idle.clamp(LEAST_IDLE, MOST_IDLE);
@@ -71,7 +70,7 @@ impl Stream {
         Ok((tcp.local_addr()?, tcp.peer_addr()?))
     }
 
-    /// Reads what there is; 0 is the end, `None` means that nothing is there yet.
+    /// Reads available bytes; 0 is the end, `None` means that nothing is available yet.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
         if let Some(error) = self.broken.take() {
             return Err(Error::Io(error));
@@ -83,7 +82,7 @@ impl Stream {
     }
 
     /// Writes as much as the kernel takes; `None` means that it has no room yet. Under TLS some of
-    /// what was taken may wait for [`flush`](Self::flush).
+    /// it may wait for [`flush`](Self::flush).
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>, Error> {
         if let Some(error) = self.broken.take() {
             return Err(Error::Io(error));
@@ -94,23 +93,23 @@ impl Stream {
         }
     }
 
-    /// Sends what TLS holds back; false if there is no room for all of it yet.
+    /// Sends buffered TLS data; false if some of it has no room yet.
     pub(crate) fn flush(&mut self) -> Result<bool, Error> {
         self.tls.as_mut().map_or(Ok(true), |tls| tls.flush(&mut *self.socket))
     }
 
-    /// Goes on under TLS: [`handshake`](Self::handshake) comes next.
+    /// Switches to TLS: [`handshake`](Self::handshake) comes next.
     pub(crate) fn encrypt(&mut self, session: Session) {
         self.tls = Some(Box::new(session));
     }
 
-    /// What encrypts it.
+    /// Returns the TLS session, if any.
     pub(crate) fn session(&self) -> Option<&Session> {
         self.tls.as_deref()
     }
 
-    /// Goes on with the handshake; what to wait for before the next step, or `None` when it is
-    /// done.
+    /// Continues the handshake. Returns what to wait for before the next step, or `None` when it is
+    /// complete.
     pub(crate) fn handshake(&mut self) -> Result<Option<PollFlags>, Error> {
         if let Some(error) = self.broken.take() {
             return Err(Error::Io(error));
@@ -118,36 +117,35 @@ impl Stream {
         let Some(tls) = &mut self.tls else { return Ok(None) };
         loop {
             let interest = tls.handshake(&mut *self.socket)?;
-            // What was taken from the descriptor already is not waited for there.
+            // Bytes already taken from the descriptor cannot be waited for there.
             if interest != Some(PollFlags::IN) || !self.socket.has_unread() {
                 return Ok(interest);
             }
         }
     }
 
-    /// Whether a read would not have to wait, whatever the kernel says: TLS decrypts more at a
-    /// time than is asked for.
+    /// Returns whether a read would not wait, whatever the kernel says: TLS decrypts more at a time
+    /// than is requested.
     pub(crate) fn has_unread(&self) -> bool {
         self.socket.has_unread() || self.tls.as_ref().is_some_and(|tls| tls.has_unread())
     }
 
-    /// Under TLS: whether there is data, or the end, which is left to be read.
+    /// Under TLS: returns whether data or the end is ready to be read.
     pub(crate) fn look(&mut self) -> Result<bool, Error> {
         self.tls.as_mut().map_or(Ok(false), |tls| tls.look(&mut *self.socket))
     }
 
-    /// Marks the end of what is sent as TLS does, where that is on. The mark may have to wait for
-    /// [`flush`](Self::flush).
+    /// Sends close_notify, if TLS is on. It may have to wait for [`flush`](Self::flush).
     pub(crate) fn mark_end(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.end();
         }
     }
 
-    /// Says good-bye as TLS does, if there is room for it.
+    /// Sends close_notify, if there is room for it.
     pub(crate) fn say_end(&mut self) {
         self.mark_end();
-        // Nobody waits for it, and a peer that has left needs none.
+        // Best effort: a peer that has left does not need it.
         let _ = self.flush();
     }
 
@@ -163,13 +161,13 @@ impl Stream {
         }
     }
 
-    /// Marks the end of what is sent, in good order.
+    /// Ends the outgoing data properly.
     pub(crate) fn end_writing(&mut self) -> io::Result<()> {
         self.socket.end_writing()
     }
 
-    /// Makes closing this socket look like a failure to the peer, not like the end of the data,
-    /// until [`end_writing`](Self::end_writing) says that it is one.
+    /// Makes closing this socket look like a failure to the peer and not like the end of the data,
+    /// until [`end_writing`](Self::end_writing) ends the data.
     pub(crate) fn reset_when_closed(&self) {
         self.socket.reset_when_dropped();
     }

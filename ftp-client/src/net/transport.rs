@@ -1,4 +1,4 @@
-//! `Transport`: what the client needs of a connection.
+//! `Transport`: the interface of a connection.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,9 +10,11 @@ use std::time::Duration;
 use rustix::fd::AsFd;
 use socket2::SockRef;
 
-/// A connection that a [`Connector`](crate::Connector) made: a stream of bytes and a descriptor to
-/// wait for. TCP and Unix sockets are ones; a tunnel with a protocol of its own, or TLS of the
-/// caller's, wraps another.
+/// A connection from a [`Connector`](crate::Connector): a byte stream with a file descriptor to
+/// wait on.
+///
+/// It is implemented for TCP and Unix sockets. Wrap one of these for a tunnel with its own
+/// protocol, or for the caller's own TLS.
 ///
 /// ```
 /// use std::io::{self, Read, Write};
@@ -21,7 +23,7 @@ use socket2::SockRef;
 ///
 /// use ftp_client::Transport;
 ///
-/// /// Counts what comes.
+/// /// Counts received bytes.
 /// #[derive(Debug)]
 /// struct Counted(TcpStream, u64);
 ///
@@ -60,34 +62,41 @@ use socket2::SockRef;
 /// }
 /// ```
 pub trait Transport: Read + Write + AsFd + fmt::Debug + Send + Sync {
-    /// From now on a read or write that would have to wait fails with
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock). The client then polls the descriptor.
+    /// Makes the connection non-blocking.
+    ///
+    /// From then on a read or write that would wait fails with
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock), and the client polls the descriptor.
     ///
     /// # Errors
     ///
-    /// Its own.
+    /// Returns the transport's own error.
     fn set_nonblocking(&self) -> io::Result<()>;
 
-    /// Marks the end of what is written, in good order. The other direction stays open.
+    /// Ends the outgoing data properly; the other direction stays open.
     ///
     /// # Errors
     ///
-    /// Its own.
+    /// Returns the transport's own error.
     fn end_writing(&mut self) -> io::Result<()>;
 
-    /// Whether a read would not have to wait although the descriptor is not readable: bytes were
-    /// taken from it before they were asked for. Not, by default.
+    /// Returns whether a read would not wait although the descriptor is not readable (default:
+    /// false).
+    ///
+    /// That is so if the transport has already taken bytes from the descriptor.
     fn has_unread(&self) -> bool {
         false
     }
 
-    /// Makes dropping it look like a failure to the peer, and not like the end of the data, until
-    /// [`end_writing`](Self::end_writing) says that it is one. Without that, as by default, a
-    /// server takes a part of an upload for the whole unless it looks at the control connection.
+    /// Makes dropping the connection look like a failure to the peer, until
+    /// [`end_writing`](Self::end_writing) ends the data (default: does nothing).
+    ///
+    /// Without it, a server takes an interrupted upload for a complete file, unless it looks at the
+    /// control connection.
     fn reset_when_dropped(&self) {}
 
-    /// The TCP socket that its bytes go through as they are, if they do. The client sends files and
-    /// urgent data by it. None, by default.
+    /// Returns the TCP socket, if bytes go through it unchanged (default: `None`).
+    ///
+    /// The client uses it to send files and urgent data.
     fn as_tcp(&self) -> Option<&TcpStream> {
         None
     }
@@ -104,7 +113,7 @@ impl Transport for TcpStream {
     }
 
     fn reset_when_dropped(&self) {
-        // Fails only on a socket that is beyond sending anything.
+        // Fails only on a socket that cannot send any more.
         let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
 

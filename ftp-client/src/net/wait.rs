@@ -1,5 +1,5 @@
-//! Waiting. The sockets of this crate never block: whoever finds nothing to read, or no room to
-//! write, comes here, the one place that does, with what to wait for and until when.
+//! Waiting. The sockets of this crate never block. If there is nothing to read or no room to write,
+//! the code waits here, the only place, for a descriptor and until a deadline.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,22 +14,23 @@ use crate::error::{Error, Phase};
 use crate::net::canceller::Canceller;
 use crate::net::wakeup::Wakeup;
 
-/// The longest that the kernel is told to wait at a time; the deadline is looked at in between.
+/// The longest single wait in the kernel; the deadline is checked in between.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
-/// What `Duration::MAX` and its like are cut to, so that instants can be reckoned with.
+/// The limit for very long durations such as `Duration::MAX`, so that they can be added to
+/// instants.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// How long saying good-bye may take once all was cancelled.
+/// The time for a good-bye after a cancel.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 
-/// How many threads of this process that look up names, or connect by a caller's connector, may
-/// have been given up on and run on. Those that are waited for are as many as their callers.
+/// The number of abandoned threads that may still look up names or run a caller's connector.
+/// Threads that are waited for are as many as their callers.
 const MOST_LEFT: usize = 64;
 
 static LEFT: AtomicUsize = AtomicUsize::new(0);
 
-/// A point in time, and what will have timed out then.
+/// A point in time, and the phase that has then timed out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Instant,
@@ -37,17 +38,17 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// `limit` from now.
+    /// Returns the deadline `limit` from now.
     pub(crate) fn after(limit: Duration, phase: Phase) -> Self {
         Self { at: Instant::now() + limit.min(FOREVER), phase }
     }
 
-    /// The earlier of the two.
+    /// Returns the earlier of the two.
     pub(crate) fn or(self, other: Option<Self>) -> Self {
         other.filter(|other| other.at < self.at).unwrap_or(self)
     }
 
-    /// What is left, more than zero.
+    /// Returns the time left, more than zero.
     pub(crate) fn remaining(self) -> Result<Duration, Error> {
         match self.at.saturating_duration_since(Instant::now()) {
             Duration::ZERO => Err(Error::Timeout(self.phase)),
@@ -56,38 +57,38 @@ impl Deadline {
     }
 }
 
-/// What ends every wait of a client: the limit for the whole, and the caller's canceller.
+/// The limits of every wait of a client: the overall limit and the caller's canceller.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
     overall: Option<Deadline>,
     canceller: Option<Canceller>,
-    /// Since when good-bye is being said. From then on to be cancelled leaves a little time.
+    /// The start of the good-bye, which may take a little time even after a cancel.
     leaving: Option<Instant>,
 }
 
 impl Waiter {
-    /// `overall` is counted from now.
+    /// Starts counting `overall`.
     pub(crate) fn new(overall: Option<Duration>, canceller: Option<Canceller>) -> Self {
         let overall = overall.map(|limit| Deadline::after(limit, Phase::Overall));
         Self { overall, canceller, leaving: None }
     }
 
-    /// A deadline that the limit for the whole may cut short.
+    /// Returns a deadline, which the overall limit may shorten.
     pub(crate) fn deadline(&self, limit: Duration, phase: Phase) -> Deadline {
         Deadline::after(limit, phase).or(self.overall)
     }
 
-    /// Begins, or ends, to say good-bye: that may go on although all was cancelled.
+    /// Begins or ends the good-bye, which a cancel does not stop at once.
     pub(crate) fn leave(&mut self, leaving: bool) {
         self.leaving = leaving.then(Instant::now);
     }
 
-    /// What cancels, if anything does.
+    /// Returns the canceller, if there is one.
     pub(crate) const fn canceller(&self) -> Option<&Canceller> {
         self.canceller.as_ref()
     }
 
-    /// Fails if all was cancelled.
+    /// Fails after a cancel.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.canceller {
             Some(canceller) if canceller.is_cancelled() && self.leaving.is_none() => {
@@ -97,7 +98,7 @@ impl Waiter {
         }
     }
 
-    /// Waits until one of `fds` is ready for what it is to be polled for; which, they tell.
+    /// Waits until one of `fds` is ready, and records the result in them.
     pub(crate) fn wait<'a>(
         &'a self,
         fds: &mut Vec<PollFd<'a>>,
@@ -139,14 +140,13 @@ impl Waiter {
         interest: PollFlags,
         deadline: Deadline,
     ) -> Result<(), Error> {
-        // With room for what cancels.
+        // Leaves room for the canceller.
         let mut fds = Vec::with_capacity(2);
         fds.push(PollFd::from_borrowed_fd(fd, interest));
         self.wait(&mut fds, deadline)
     }
 
-    /// Lets time go by, unless the limit for the whole would be reached in it: then it is false,
-    /// at once.
+    /// Sleeps; returns false at once if the overall limit would be reached meanwhile.
     pub(crate) fn pause(&self, length: Duration) -> Result<bool, Error> {
         self.check()?;
         let end = Deadline::after(length, Phase::Overall);
@@ -156,11 +156,11 @@ impl Waiter {
         self.sleep(length).map(|()| true)
     }
 
-    /// Lets time go by, up to the limit for the whole.
+    /// Sleeps, at most until the overall limit.
     pub(crate) fn sleep(&self, length: Duration) -> Result<(), Error> {
         let end = self.deadline(length, Phase::Overall);
         if self.canceller.is_none() {
-            // Some systems do not poll nothing.
+            // Some systems cannot poll an empty list.
             thread::sleep(end.remaining().unwrap_or_default());
             return Ok(());
         }
@@ -170,14 +170,13 @@ impl Waiter {
         }
     }
 
-    /// What is left of the limit for the whole, if there is one.
+    /// Returns the time left of the overall limit, if there is one.
     pub(crate) fn remaining(&self) -> Result<Option<Duration>, Error> {
         self.overall.map(Deadline::remaining).transpose()
     }
 
-    /// Does what blocks and knows no limit of time, in a thread that is left to itself when the
-    /// wait for it ends early. The inner error is that of `work`, or of the system that has no
-    /// thread for it.
+    /// Runs blocking work without a timeout in a thread, which is abandoned if the wait for it ends
+    /// early. The inner error is that of `work`, or of the system if it has no thread.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         deadline: Deadline,
@@ -194,7 +193,7 @@ impl Waiter {
         }))
     }
 
-    /// The same, whatever comes out of it: once for all kinds of results.
+    /// Runs the work for any type of result.
     fn run_aside(
         &self,
         deadline: Deadline,
@@ -215,15 +214,15 @@ fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a thread that [`Waiter::run`] starts shares with whoever waits for it.
+/// State shared by a thread of [`Waiter::run`] and its caller.
 struct Aside {
     wakeup: Wakeup,
-    /// One of the two has ended. The other is the last.
+    /// One of the two has finished; the other is the last.
     is_over: AtomicBool,
 }
 
 impl Aside {
-    /// Starts the thread, unless too many have been left to themselves.
+    /// Starts the thread, unless too many are abandoned.
     fn begin(work: Box<dyn FnOnce() + Send>) -> io::Result<Arc<Self>> {
         if LEFT.load(Ordering::Relaxed) >= MOST_LEFT {
             return Err(io::Error::other("too many look-ups and connectors that do not end"));
@@ -237,13 +236,13 @@ impl Aside {
         Ok(aside)
     }
 
-    /// The wait is over before the thread is, which counts from now on.
+    /// Ends the wait before the thread has finished, and counts the thread as abandoned.
     fn leave(&self) {
         LEFT.fetch_add(1, Ordering::Relaxed);
         self.end();
     }
 
-    /// Whoever ends second takes the thread out of the count.
+    /// Marks one side as finished; the second one removes the thread from the count.
     fn end(&self) {
         if self.is_over.swap(true, Ordering::AcqRel) {
             LEFT.fetch_sub(1, Ordering::Relaxed);
@@ -251,7 +250,7 @@ impl Aside {
     }
 }
 
-/// Rings when the thread ends, in whichever way.
+/// Wakes the caller when the thread ends, even by a panic.
 struct Helper(Arc<Aside>);
 
 impl Drop for Helper {
@@ -262,18 +261,18 @@ impl Drop for Helper {
     }
 }
 
-/// Whether `fd` is ready for `interest` now.
+/// Returns whether `fd` is ready for `interest` now.
 pub(crate) fn is_ready(fd: BorrowedFd<'_>, interest: PollFlags) -> Result<bool, Error> {
     poll_for(&mut [PollFd::from_borrowed_fd(fd, interest)], Duration::ZERO)
 }
 
-/// Waits once; whether one is ready.
+/// Waits once; returns whether a descriptor is ready.
 fn poll_for(fds: &mut [PollFd<'_>], limit: Duration) -> Result<bool, Error> {
     let limit = Timespec::try_from(limit.min(LONGEST_WAIT)).unwrap_or_default();
     match poll(fds, Some(&limit)) {
         Ok(ready) => Ok(ready > 0),
         Err(rustix::io::Errno::INTR) => {
-            // What it left in there is not about this wait.
+            // Results of an earlier wait must not count.
             fds.iter_mut().for_each(PollFd::clear_revents);
             Ok(false)
         }

@@ -1,4 +1,4 @@
-//! A descriptor that can be waited for with `poll`, and that another thread makes ready.
+//! A descriptor for `poll` that another thread makes ready.
 
 use std::io::{self, Write};
 
@@ -6,11 +6,11 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 #[cfg(unix)]
 type Ends = (io::PipeReader, io::PipeWriter);
-/// Where only sockets can be polled.
+/// For systems that poll sockets only.
 #[cfg(not(unix))]
 type Ends = (std::net::TcpStream, std::net::TcpStream);
 
-/// Becomes readable when it is woken, and stays so: nothing reads what came.
+/// Becomes readable when it is woken and stays so, since nothing reads from it.
 #[derive(Debug)]
 pub(crate) struct Wakeup(Ends);
 
@@ -21,7 +21,7 @@ impl Wakeup {
 
     pub(crate) fn wake(&self) {
         let Self((_, end)) = self;
-        // One byte has room, and the other end lives as long as this one.
+        // One byte always fits, and the other end lives as long as this one.
         let _ = (&*end).write(&[0]);
     }
 }

@@ -1,47 +1,46 @@
-//! What goes wrong with TLS.
+//! TLS errors.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use ftp_proto::{Reply, Verb};
 
-/// Why a connection is not protected as it should be. Nothing was sent on it in clear that should
-/// not have been.
+/// Why a connection is not protected as demanded. Nothing was sent unencrypted that should have
+/// been protected.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// This library was built without the feature `tls`.
     #[error("this program was built without TLS")]
     Absent,
-    /// A file of certificates or keys is of no use.
+    /// A certificate or key file cannot be used.
     #[error("{}: {reason}", path.display())]
     File {
-        /// Its name.
+        /// The path of the file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// The settings cannot be met, such as system roots where the system has none.
+    /// The settings cannot be met, for example because the system has no trusted CAs.
     #[error("{0}")]
     Settings(String),
-    /// The server did not take `AUTH TLS`. Nobody was logged in.
+    /// The server refused `AUTH TLS`. No login was sent.
     #[error("the server refuses TLS: {0}")]
     Refused(Reply),
-    /// The server did not take `PBSZ` or `PROT`, and data connections would not be as they were to
-    /// be. The connection is closed.
+    /// The server refused `PBSZ` or `PROT`, so data connections would not be protected as
+    /// requested. The connection is closed.
     #[error("the server refuses to protect data connections as asked: {0} refused: {1}")]
     DataProtectionRefused(Verb, Reply),
-    /// The server sent plaintext after its consent to TLS, which somebody on the way may
-    /// have put there. The connection is closed, and the bytes were not looked at.
+    /// The server sent plaintext after accepting TLS, which an attacker may have injected. The
+    /// connection is closed, and the bytes are discarded.
     #[error("clear text came behind the server's consent to TLS; somebody may have put it there")]
     InjectedPlaintext,
-    /// A data connection ended without the word that TLS has for its end (`close_notify`): what
-    /// came may have been cut, whatever the server says.
+    /// A data connection ended without TLS's end mark (`close_notify`): the data may be truncated,
+    /// whatever the server says.
     #[error("the data ended without the end that TLS marks: it may have been cut on the way")]
     TruncatedTls,
-    /// Both servers confirmed a file that went from one to the other under TLS
-    /// ([`fxp`](crate::fxp)), and do not tell its size. Some take it for whole when the connection
-    /// breaks, whatever TLS says of the end, so that it may be cut.
+    /// Both servers confirmed a copy under TLS ([`fxp`](crate::fxp)), but do not tell the size of
+    /// the file. Some servers take a broken connection for the end, so the file may be truncated.
     #[error(
         "both servers confirmed what went between them under TLS, but without sizes to compare it \
          may have been cut on the way"
@@ -52,12 +51,12 @@ pub enum TlsError {
     Certificate {
         /// What is wrong with it.
         fault: CertificateFault,
-        /// The same in detail, for people; may be empty.
+        /// A description of the fault; may be empty.
         detail: String,
-        /// What [`Tls::pin`](crate::Tls::pin) would accept it by, if its key can be found.
+        /// The pin by which [`Tls::pin`](crate::Tls::pin) would accept it, if its key can be read.
         pin: Option<String>,
     },
-    /// The two sides cannot agree, or one of them breaks the rules of TLS.
+    /// The two sides could not agree, or one of them broke the protocol.
     #[error("TLS failed: {0}")]
     Failed(String),
 }
@@ -66,23 +65,23 @@ pub enum TlsError {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum CertificateFault {
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// Its time has not come.
+    /// It is not valid yet.
     NotYetValid,
     /// It is for another name.
     WrongName,
-    /// Nobody who is trusted here has issued it.
+    /// Its issuer is not trusted.
     UnknownIssuer,
-    /// It is not for servers.
+    /// It is not a server certificate.
     WrongPurpose,
-    /// It is withdrawn.
+    /// It is revoked.
     Revoked,
-    /// Its key is none of those that were named.
+    /// Its key matches no pin.
     NotPinned,
-    /// It is another than that of the control connection.
+    /// It differs from the certificate of the control connection.
     NotOfControl,
-    /// Anything else, such as one that cannot be read.
+    /// Any other fault, such as an unreadable certificate.
     Other,
 }
 

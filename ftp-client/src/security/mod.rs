@@ -1,5 +1,5 @@
-//! TLS as callers see it (RFC 4217): what they ask for, what came of it, and what went wrong. The
-//! cryptography is in `tls/`.
+//! TLS as the caller sees it (RFC 4217): settings, results and errors. The cryptography is in
+//! `tls/`.
 
 mod error;
 mod pin;
@@ -17,12 +17,12 @@ use rustls::{ClientConfig, crypto::CryptoProvider};
 
 pub(crate) use pin::Pin;
 
-/// How a client protects its connections by TLS.
+/// TLS settings of a client.
 ///
-/// The certificate of the server has to be valid for the name that the caller gave, and to come
-/// from an authority that the system trusts, unless [`ca_file`](Self::ca_file) names others or
-/// [`pin`](Self::pin) names the key itself. Data connections are protected as well, must show the
-/// same certificate as the control connection, and resume its session where the server lets them.
+/// The server's certificate must be valid for the name that the caller gave, and be issued by a CA
+/// that the system trusts. [`ca_file`](Self::ca_file) sets other CAs; [`pin`](Self::pin) accepts a
+/// key instead. Data connections are protected too: they must show the same certificate as the
+/// control connection, and resume its session if the server allows it.
 ///
 /// ```no_run
 /// use ftp_client::{Client, Tls};
@@ -42,7 +42,7 @@ pub struct Tls {
     pub(crate) start: Start,
     pub(crate) roots: Roots,
     pub(crate) pins: Vec<Pin>,
-    /// The files of a certificate and of its key.
+    /// The paths of a certificate and its key.
     pub(crate) client: Option<(PathBuf, PathBuf)>,
     pub(crate) data: ProtectionLevel,
     pub(crate) before_login: bool,
@@ -55,7 +55,7 @@ pub struct Tls {
     pub(crate) config: Option<Given<ClientConfig>>,
 }
 
-/// What the caller made by rustls. The same only as itself.
+/// A value that the caller built with rustls. It is equal only to itself.
 #[cfg(feature = "tls")]
 #[derive(Debug)]
 pub(crate) struct Given<T>(pub(crate) Arc<T>);
@@ -82,38 +82,42 @@ impl<T> Eq for Given<T> {}
 pub(crate) enum Start {
     /// With the first byte, before the greeting.
     Implicit,
-    /// Behind `AUTH TLS`, which the server must take.
+    /// After `AUTH TLS`, which the server must accept.
     Explicit,
-    /// Behind `AUTH TLS`, if the server knows it.
+    /// After `AUTH TLS`, if the server knows it.
     Opportunistic,
 }
 
-/// Whose signature under a certificate counts.
+/// The CAs whose certificates are trusted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Roots {
-    /// That of the authorities which the system trusts.
+    /// The CAs that the system trusts.
     System,
-    /// That of the certificates in a PEM file.
+    /// The certificates in a PEM file.
     File(PathBuf),
-    /// That of these certificates, DER.
+    /// These certificates in DER.
     Certificates(Vec<Vec<u8>>),
 }
 
 impl Tls {
-    /// TLS that begins with `AUTH TLS`, on the ordinary port (`ftpes://`). A server that refuses it
-    /// is not logged in to.
+    /// Returns settings for TLS by `AUTH TLS` on the ordinary port (`ftpes://`).
+    ///
+    /// If the server refuses, the client does not log in.
     pub const fn explicit() -> Self {
         Self::starting(Start::Explicit)
     }
 
-    /// TLS from the first byte on, by convention on port 990 (`ftps://`).
+    /// Returns settings for TLS from the first byte on, usually on port 990 (`ftps://`).
     pub const fn implicit() -> Self {
         Self::starting(Start::Implicit)
     }
 
-    /// TLS if the server knows `AUTH TLS`, and clear text, passwords included, if it answers 500,
-    /// 502, 504 or 534 to it: [`Client::tls_refusal`](crate::Client::tls_refusal) tells before
-    /// anybody logs in. Whoever can change what goes over the network can make that answer.
+    /// Returns settings for TLS if the server knows `AUTH TLS`, and plaintext, passwords included,
+    /// if not.
+    ///
+    /// A server that answers 500, 502, 504 or 534 gets plaintext; check
+    /// [`Client::tls_refusal`](crate::Client::tls_refusal) before logging in. An attacker on the
+    /// network can forge that answer.
     pub const fn opportunistic() -> Self {
         Self::starting(Start::Opportunistic)
     }
@@ -136,28 +140,31 @@ impl Tls {
         }
     }
 
-    /// Where the cryptography comes from, instead of ring: a hardware module, or what a standard
-    /// demands. TLS 1.2 and 1.3 have to be among what it can do, unless one of them is ruled out.
+    /// Sets the cryptography, in place of ring: for example a hardware module, or a certified
+    /// library.
+    ///
+    /// It must support TLS 1.2 and 1.3, unless [`versions`](Self::versions) excludes one of them.
     #[cfg(feature = "tls")]
     pub fn crypto_provider(mut self, provider: impl Into<Arc<CryptoProvider>>) -> Self {
         self.provider = Some(Given(provider.into()));
         self
     }
 
-    /// TLS as a configuration of rustls says: its versions, cipher suites, client certificates, and
-    /// its verifier, which judges the server's certificate and name on every connection.
-    /// [`versions`](Self::versions), [`ca_file`](Self::ca_file), [`roots`](Self::roots),
+    /// Uses a rustls configuration: its versions, cipher suites and client certificates, and its
+    /// verifier, which checks the server's certificate and name on every connection.
+    ///
+    /// These settings then have no effect: [`versions`](Self::versions),
+    /// [`ca_file`](Self::ca_file), [`roots`](Self::roots),
     /// [`client_certificate`](Self::client_certificate), [`crypto_provider`](Self::crypto_provider)
-    /// and [`accept_invalid_certificates`](Self::accept_invalid_certificates) change nothing then.
+    /// and [`accept_invalid_certificates`](Self::accept_invalid_certificates).
     ///
-    /// A [pin](Self::pin) is demanded as well as what the verifier demands, and does not stand in
-    /// for it. Data connections must show the certificate of the control connection, as always.
-    /// Both are looked at after the handshake, before anything is sent or read, so that the server
-    /// gets no alert about them.
+    /// A [pin](Self::pin) is required in addition to the verifier's checks. As always, data
+    /// connections must show the certificate of the control connection. Both are checked after the
+    /// handshake, before anything is sent or read, so the server gets no alert about them.
     ///
-    /// Sessions are those of [`resume_sessions`](Self::resume_sessions), kept by each client for
-    /// itself, since what is resumed tells whose a data connection is. There is no early data, and
-    /// a configuration without ALPN gets `ftp`.
+    /// Sessions are kept per client, as [`resume_sessions`](Self::resume_sessions) says, since a
+    /// resumed session proves to whom a data connection belongs. There is no early data, and a
+    /// configuration without ALPN gets `ftp`.
     ///
     /// ```no_run
     /// use ftp_client::rustls::{ClientConfig, RootCertStore};
@@ -178,36 +185,38 @@ impl Tls {
         self
     }
 
-    /// The authorities that are trusted instead of the system's: a file of certificates in PEM,
-    /// read when the client connects.
+    /// Sets the trusted CAs, in place of the system's: a PEM file, read when the client connects.
     pub fn ca_file(mut self, path: impl AsRef<Path>) -> Self {
         self.roots = Roots::File(path.as_ref().to_owned());
         self
     }
 
-    /// The same, given as certificates in DER.
+    /// Sets the trusted CAs, in place of the system's: certificates in DER.
     pub fn roots(mut self, certificates: impl IntoIterator<Item = Vec<u8>>) -> Self {
         self.roots = Roots::Certificates(certificates.into_iter().collect());
         self
     }
 
-    /// Accepts the certificate whose public key has this digest, whoever issued it, for whatever
-    /// name and time, and no other: `sha256//` and the SHA-256 of the key's
-    /// `SubjectPublicKeyInfo` in base64, as curl writes it. Small hosts have certificates that
-    /// they signed themselves. Called again, it adds another that is as good. Authorities do not
-    /// count any more.
+    /// Accepts only the certificate whose public key has this digest, whatever its issuer, name and
+    /// validity.
+    ///
+    /// `pin` is `sha256//` and the SHA-256 of the key's `SubjectPublicKeyInfo` in base64, as curl
+    /// writes it. Use it for self-signed certificates. Further calls add alternatives. CAs no
+    /// longer count.
     ///
     /// # Errors
     ///
-    /// `UnknownWord` for another beginning, `UnexpectedByte` and `UnexpectedEnd` for what is not
-    /// the base64 of 32 bytes.
+    /// Returns `UnknownWord` for another prefix, and `UnexpectedByte` or `UnexpectedEnd` if the
+    /// rest is not the base64 of 32 bytes.
     pub fn pin(mut self, pin: &str) -> Result<Self, ParseError> {
         self.pins.push(Pin::parse(pin)?);
         Ok(self)
     }
 
-    /// The certificate and the private key that the server is shown if it asks: PEM files, read
-    /// when the client connects. The certificates of authorities in between may follow the first.
+    /// Sets the client certificate and private key to show if the server asks (mutual TLS).
+    ///
+    /// Both are PEM files, read when the client connects. Intermediate certificates may follow the
+    /// first.
     pub fn client_certificate(
         mut self,
         certificate: impl AsRef<Path>,
@@ -217,54 +226,61 @@ impl Tls {
         self
     }
 
-    /// Leaves files and listings in clear (`PROT C`): only commands, and passwords with them, are
-    /// protected. Needed for copies between servers that cannot protect them.
+    /// Leaves files and listings unencrypted (`PROT C`); only commands and passwords are protected.
+    ///
+    /// Copies between servers that cannot protect them need it.
     pub const fn data_in_clear(mut self) -> Self {
         self.data = ProtectionLevel::Clear;
         self
     }
 
-    /// Sends `PBSZ` and `PROT` before `USER`, not after the login (RFC 4217 §10.3), so that a
-    /// server that refuses them is not even told a name.
+    /// Sends `PBSZ` and `PROT` before `USER` instead of after the login (RFC 4217 §10.3; default:
+    /// off).
+    ///
+    /// A server that refuses them then does not even learn the user's name.
     pub const fn protect_before_login(mut self, on: bool) -> Self {
         self.before_login = on;
         self
     }
 
-    /// Accepts whatever certificate the server shows, so that whoever is on the way can be the
-    /// server. What the control connection showed, data connections must show as well.
+    /// Accepts any certificate (insecure; default: off).
+    ///
+    /// An attacker on the network can then impersonate the server. Data connections must still show
+    /// the certificate of the control connection.
     pub const fn accept_invalid_certificates(mut self, on: bool) -> Self {
         self.accepts_anything = on;
         self
     }
 
-    /// The oldest and the newest version to agree on: TLS 1.2 and TLS 1.3 by default.
+    /// Sets the oldest and newest version to negotiate (default: TLS 1.2 to TLS 1.3).
     pub const fn versions(mut self, oldest: TlsVersion, newest: TlsVersion) -> Self {
         self.versions = (oldest, newest);
         self
     }
 
-    /// Whether data connections resume the session of the control connection where the server lets
-    /// them; they do, by default. Without it a server that insists on that is found out.
+    /// Sets whether data connections resume the session of the control connection if the server
+    /// allows it (default: yes).
+    ///
+    /// Turn it off to find out whether a server requires it.
     pub const fn resume_sessions(mut self, on: bool) -> Self {
         self.resumes = on;
         self
     }
 
-    /// The same with TLS from the first byte on, or after an `AUTH TLS` that must be taken.
+    /// Returns the settings with TLS required, from the first byte on or by `AUTH TLS`.
     pub(crate) const fn required(mut self, is_implicit: bool) -> Self {
         self.start = if is_implicit { Start::Implicit } else { Start::Explicit };
         self
     }
 }
 
-/// A version of TLS. Older ones are not spoken here.
+/// A supported version of TLS.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum TlsVersion {
-    /// RFC 5246.
+    /// TLS 1.2 (RFC 5246).
     V1_2,
-    /// RFC 8446.
+    /// TLS 1.3 (RFC 8446).
     V1_3,
 }
 
@@ -277,23 +293,23 @@ impl fmt::Display for TlsVersion {
     }
 }
 
-/// What was agreed on with a server by TLS.
+/// The TLS parameters of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// The version of the control connection.
+    /// The version on the control connection.
     pub version: TlsVersion,
     /// The name of its cipher suite, such as `TLS13_AES_256_GCM_SHA384`.
     pub cipher: String,
-    /// Whether the server said by ALPN that it speaks FTP (RFC 7301). Most do not say.
+    /// Whether the server confirmed FTP by ALPN (RFC 7301). Most servers do not.
     pub alpn: bool,
-    /// The server's certificate, and those of authorities that it sent after it, DER.
+    /// The server's certificate and the CA certificates that it sent after it, in DER.
     pub certificates: Vec<Vec<u8>>,
-    /// What [`Tls::pin`] would accept exactly this server by; `None` for a certificate whose key
-    /// cannot be found.
+    /// The [`Tls::pin`] that accepts exactly this server; `None` if the certificate's key cannot be
+    /// read.
     pub pin: Option<String>,
-    /// How many data connections were put under TLS.
+    /// The number of data connections under TLS so far.
     pub data_connections: u64,
-    /// How many of them resumed a session, and so proved to belong to this one.
+    /// The number of them that resumed a session, which proves that they belong to this client.
     pub resumed: u64,
 }

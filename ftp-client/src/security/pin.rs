@@ -1,4 +1,4 @@
-//! The digest of a public key, written as curl and RFC 7469 §2.4 have it.
+//! The digest of a public key, in the notation of curl and RFC 7469 §2.4.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ impl Pin {
         Self(digest)
     }
 
-    /// Reads `sha256//` and the base64 of 32 bytes: 43 letters and a `=`.
+    /// Parses `sha256//` and the base64 of 32 bytes: 43 letters and a `=`.
     pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("pin", at, kind);
         let base64 = text.strip_prefix(PREFIX);
@@ -47,7 +47,7 @@ impl Pin {
             return Err(error(text.len(), ParseErrorKind::UnexpectedEnd));
         }
         if bits != 0 {
-            // Nothing that this is the text of would ever match.
+            // Surplus bits mean that no digest has this text.
             return Err(error(text.len() - 2, ParseErrorKind::UnexpectedByte));
         }
         Ok(Self(digest))
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn pins_are_read_and_written_tl_19a() {
-        // SHA-256 of nothing, by RFC 4648 tools.
+        // The SHA-256 of no bytes, encoded by RFC 4648 tools.
         let empty = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
         let digest = Pin::parse(empty).unwrap();
         assert_eq!(digest.0[..4], [0xe3, 0xb0, 0xc4, 0x42]);

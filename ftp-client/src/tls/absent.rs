@@ -1,5 +1,5 @@
-//! What stands in for `tls/mod.rs` where the feature `tls` is off: settings for TLS are refused
-//! before anything is sent, so that no value of these types ever comes to be.
+//! Replaces `tls/mod.rs` if the feature `tls` is off: TLS settings are rejected before anything is
+//! sent, so no value of these types ever exists.
 
 use rustix::event::PollFlags;
 

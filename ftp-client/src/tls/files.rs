@@ -1,4 +1,4 @@
-//! Certificates and keys: PEM files, and what the system trusts.
+//! Certificates and keys: PEM files, and the CAs that the system trusts.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::words;
 use crate::security::{Roots, TlsError};
 
-/// All certificates of a file, at least one.
+/// Reads all certificates of a file, at least one.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
@@ -22,7 +22,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// The private key of a file.
+/// Reads the private key in a file.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
         pem::Error::NoItemsFound => useless(path, &"there is no private key in it"),
@@ -30,7 +30,7 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// Those whose signature counts.
+/// Returns the trusted CAs.
 pub(super) fn roots(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
     let mut store = RootCertStore::empty();
     match roots {
@@ -55,7 +55,7 @@ pub(super) fn roots(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
     Ok(Arc::new(store))
 }
 
-/// Those that the system trusts, read once. What the system has and nobody can read is left out.
+/// Returns the CAs that the system trusts, read once. Unreadable ones are skipped.
 fn system() -> Result<Arc<RootCertStore>, TlsError> {
     static FOUND: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(found) = FOUND.get() {

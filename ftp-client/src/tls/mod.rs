@@ -1,6 +1,5 @@
-//! TLS by rustls: the one place, with the files below it, that knows of it. `tls/absent.rs` stands
-//! in for it where the feature `tls` is off. Nothing here waits: what would block is told to the
-//! caller, who waits where all waiting is done.
+//! TLS by rustls, which only this module and those below it use. `tls/absent.rs` replaces it if the
+//! feature `tls` is off. Nothing here waits: the caller learns what to wait for.
 
 mod files;
 mod tickets;
@@ -22,16 +21,15 @@ use crate::security::{Given, Tls, TlsError, TlsInfo, TlsVersion};
 use tickets::Tickets;
 use verify::Verifier;
 
-/// What is taken from the socket at a time: replies are short, files are not. In bytes.
+/// The number of bytes to take from the socket at a time: replies are short, files are not.
 const CONTROL_PIECE: usize = 4 * 1_024;
 const DATA_PIECE: usize = 64 * 1_024;
 
-/// How much that is sent may wait for the socket, in bytes before encryption. Files are written in
+/// The number of bytes, before encryption, that may wait for the socket. Files are written in
 /// pieces of this length.
 const HELD_BACK: usize = 256 * 1_024;
 
-/// What all connections of one client share: the settings, and the sessions that its server gave
-/// to it.
+/// State that all connections of a client share: the settings and the server's session tickets.
 #[derive(Debug)]
 pub(crate) struct Context {
     config: Arc<ClientConfig>,
@@ -41,7 +39,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Reads the files that the settings name, for a server that is known as `host`.
+    /// Reads the files that the settings name, for the server `host`.
     pub(crate) fn new(settings: &Tls, host: &str) -> Result<Self, TlsError> {
         let bare = host.split_once('%').map_or(host, |(address, _)| address);
         let name = ServerName::try_from(bare.to_owned());
@@ -63,17 +61,17 @@ impl Context {
         Ok(Self { config: Arc::new(config), name, verifier, tickets })
     }
 
-    /// Whether the next connection has a session to resume.
+    /// Returns whether the next connection can resume a session.
     pub(crate) fn has_session(&self) -> bool {
         self.tickets.has_any()
     }
 
-    /// A session for the control connection.
+    /// Returns a TLS session for the control connection.
     pub(crate) fn control(&self) -> Result<Session, TlsError> {
         self.session(CONTROL_PIECE)
     }
 
-    /// A session for a data connection.
+    /// Returns a TLS session for a data connection.
     pub(crate) fn data(&self) -> Result<Session, TlsError> {
         self.session(DATA_PIECE)
     }
@@ -92,8 +90,8 @@ impl Context {
         })
     }
 
-    /// What was agreed on for the control connection. Its certificate is from now on the only one
-    /// that counts.
+    /// Returns the parameters of the control connection. From now on only its certificate is
+    /// accepted.
     pub(crate) fn settle(&self, control: &Session) -> TlsInfo {
         let Session { connection, .. } = control;
         let chain = connection.peer_certificates().unwrap_or_default();
@@ -116,13 +114,13 @@ impl Context {
     }
 }
 
-/// How handshakes are made.
+/// The configuration of handshakes.
 struct Handshaking {
     config: ClientConfig,
     verifier: Arc<Verifier>,
 }
 
-/// The caller's own configuration, with a verifier for what it does not look at.
+/// Returns the caller's own configuration, and a verifier for the remaining checks.
 fn given(settings: &Tls, config: &Arc<ClientConfig>) -> Handshaking {
     let mut own = ClientConfig::clone(config);
     own.enable_early_data = false;
@@ -130,7 +128,7 @@ fn given(settings: &Tls, config: &Arc<ClientConfig>) -> Handshaking {
     Handshaking { config: own, verifier: Arc::new(verifier) }
 }
 
-/// A configuration by the settings, and its verifier.
+/// Returns a configuration made from the settings, and its verifier.
 fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
     let provider = match &settings.provider {
         Some(Given(provider)) => Arc::clone(provider),
@@ -169,16 +167,16 @@ fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
     Ok(Handshaking { config, verifier })
 }
 
-/// TLS on one connection, whose socket belongs to somebody else.
+/// TLS on one connection, whose socket is owned elsewhere.
 pub(crate) struct Session {
     connection: ClientConnection,
     verifier: Arc<Verifier>,
-    /// What came from the socket; `unread` of it was not given to `connection`.
+    /// Bytes from the socket, of which `unread` were not passed to `connection` yet.
     raw: Vec<u8>,
     unread: std::ops::Range<usize>,
-    /// How many bytes are decrypted and wait for a reader.
+    /// The number of decrypted bytes that wait for a reader.
     decrypted: usize,
-    /// The end of the stream is known, marked or not.
+    /// The end of the stream was reached, marked or not.
     is_over: bool,
 }
 
@@ -189,8 +187,8 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Goes on with the handshake; what to wait for before the next step, or `None` when it is
-    /// done.
+    /// Continues the handshake. Returns what to wait for before the next step, or `None` when it is
+    /// complete.
     pub(crate) fn handshake(
         &mut self,
         socket: &mut dyn Transport,
@@ -220,13 +218,13 @@ impl Session {
         Ok(None)
     }
 
-    /// Whether a read would not have to wait, whatever the socket says.
+    /// Returns whether a read would not wait, whatever the socket says.
     pub(crate) fn has_unread(&self) -> bool {
         self.decrypted > 0 || !self.unread.is_empty() || self.is_over
     }
 
-    /// Decrypts some of what is there and gives none of it. True once there is data, or the end.
-    /// However many records without data come, the caller looks at its deadline between them.
+    /// Decrypts some available bytes without returning them. Returns true once there is data or the
+    /// end. The caller checks its deadline in between, however many records without data arrive.
     pub(crate) fn look(&mut self, socket: &mut dyn Transport) -> Result<bool, Error> {
         if !self.has_unread() {
             self.take(socket)?;
@@ -234,13 +232,12 @@ impl Session {
         Ok(self.has_unread())
     }
 
-    /// Whether the end has come, and no data before it.
+    /// Returns whether the end was reached and no data is left before it.
     pub(crate) const fn is_over(&self) -> bool {
         self.is_over && self.decrypted == 0
     }
 
-    /// Reads what there is; 0 is the end, and one that is marked. `None` means that nothing is
-    /// there yet.
+    /// Reads available bytes; 0 is a marked end, `None` means that nothing is available yet.
     pub(crate) fn read(
         &mut self,
         socket: &mut dyn Transport,
@@ -260,7 +257,8 @@ impl Session {
                 Err(error) => return Err(Error::Io(error)),
             }
             if has_taken && self.unread.is_empty() {
-                // However many records without data come, the caller looks at its deadline.
+                // However many records without data arrive, the caller checks its deadline in
+                // between.
                 return Ok(None);
             }
             if self.take(socket)?.is_none() {
@@ -270,8 +268,8 @@ impl Session {
         }
     }
 
-    /// Decrypts what is here or else what the socket has, false at its end. `None` means that
-    /// nothing is there yet. What has to be answered is sent if there is room for it.
+    /// Decrypts buffered bytes, or else those of the socket; false at its end, `None` if nothing is
+    /// available yet. Required answers are sent if there is room for them.
     fn take(&mut self, socket: &mut dyn Transport) -> Result<Option<bool>, Error> {
         if self.unread.is_empty() {
             let count = loop {
@@ -285,7 +283,7 @@ impl Session {
             self.unread = 0..count;
             if count == 0 {
                 self.is_over = true;
-                // It has to see the end itself to tell it from silence.
+                // rustls must see the end itself to tell it from silence.
                 self.connection.read_tls(&mut io::empty()).map_err(Error::Io)?;
                 return Ok(Some(false));
             }
@@ -294,14 +292,14 @@ impl Session {
             let mut rest =
                 self.raw.get(self.unread.clone()).expect("it is a part of what was read");
             let taken = match self.connection.read_tls(&mut rest) {
-                // Behind the end that TLS marks nothing counts.
+                // Bytes after TLS's end mark do not count.
                 Ok(0) => self.unread.len(),
                 Ok(count) => count,
                 Err(error) => return Err(Error::Io(error)),
             };
             self.unread.start += taken;
             let state = self.connection.process_new_packets().map_err(|error| {
-                // The other side is told why, if it can be.
+                // Best effort: sends the alert that tells the peer the reason.
                 let _ = self.connection.write_tls(socket);
                 Error::Tls(self.verifier.explain(&error))
             })?;
@@ -317,8 +315,8 @@ impl Session {
         Ok(Some(true))
     }
 
-    /// Encrypts some of `bytes` and sends what the socket takes; `None` means that it has no room.
-    /// What is left is sent by the next write, or by [`flush`](Self::flush).
+    /// Encrypts some of `bytes` and sends as much as the socket takes; `None` means that it has no
+    /// room. The next write, or [`flush`](Self::flush), sends the rest.
     pub(crate) fn write(
         &mut self,
         socket: &mut dyn Transport,
@@ -332,7 +330,7 @@ impl Session {
         Ok(Some(count))
     }
 
-    /// Sends what waits for it; false if some of it has no room yet.
+    /// Sends waiting bytes; false if some of them have no room yet.
     pub(crate) fn flush(&mut self, socket: &mut dyn Transport) -> Result<bool, Error> {
         while self.connection.wants_write() {
             match self.connection.write_tls(socket) {
@@ -346,12 +344,12 @@ impl Session {
         Ok(true)
     }
 
-    /// Marks the end of what is sent; [`flush`](Self::flush) sends the mark.
+    /// Marks the end of the outgoing data; [`flush`](Self::flush) sends the mark.
     pub(crate) fn end(&mut self) {
         self.connection.send_close_notify();
     }
 
-    /// Whether this is a session of the control connection, gone on with.
+    /// Returns whether it resumed a session of the control connection.
     pub(crate) fn is_resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
@@ -364,7 +362,7 @@ impl Session {
     }
 }
 
-/// A failure that is not about a certificate.
+/// Returns the error for a failure that does not concern a certificate.
 fn failed(error: &rustls::Error) -> TlsError {
     TlsError::Failed(words::failure(error))
 }

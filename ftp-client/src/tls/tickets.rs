@@ -1,4 +1,4 @@
-//! What a server gave to go on with the session of a control connection on its data connections.
+//! Session tickets, by which data connections resume the session of the control connection.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,12 +7,12 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls_pki_types::ServerName;
 
-/// How many tickets are kept. Each is good for one data connection in TLS 1.3, and a server that
-/// demands resumption may give all that it ever will at login.
+/// The number of tickets to keep. In TLS 1.3 each is good for one data connection, and a server
+/// that requires resumption may send all its tickets at login.
 const MOST: usize = 128;
 
-/// The sessions of one control connection, which has one server: its name is not looked at. None
-/// is for any other control connection.
+/// The sessions of one control connection. It has one server, so the name does not matter, and they
+/// are never used for another control connection.
 #[derive(Debug, Default)]
 pub(super) struct Tickets(Mutex<Kept>);
 
@@ -63,7 +63,7 @@ impl ClientSessionStore for Tickets {
         kept.tls13.push_back(value);
     }
 
-    /// The newest, which has the longest to live.
+    /// Returns the newest ticket, which lives the longest.
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         self.kept().tls13.pop_back()
     }

@@ -1,5 +1,5 @@
-//! Whether the server is the one that was meant: by the chain of its certificate, by its key, or
-//! not asked; and on data connections, that it is the one of the control connection.
+//! Certificate checks: by chain, by key, or none; and on data connections, that the certificate is
+//! that of the control connection.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -15,14 +15,14 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::{files, words};
 use crate::security::{CertificateFault, Pin, Tls, TlsError};
 
-/// Looks at certificates, for all connections of one client.
+/// Verifies certificates for all connections of one client.
 #[derive(Debug)]
 pub(super) struct Verifier {
     rule: Rule,
     provider: Arc<CryptoProvider>,
-    /// That of the control connection, once it is there.
+    /// The certificate of the control connection, once known.
     demanded: OnceLock<CertificateDer<'static>>,
-    /// Why the last one was refused, which rustls has no words for.
+    /// Why the last one was refused, for reasons that rustls cannot express.
     refused: Mutex<Option<TlsError>>,
 }
 
@@ -31,7 +31,7 @@ enum Rule {
     Chain(Arc<WebPkiServerVerifier>),
     Keys(Vec<Pin>),
     Anything,
-    /// The caller's verifier looks at certificates; these pins, if there are any, count as well.
+    /// The caller's verifier checks certificates; these pins, if any, count as well.
     Beside(Vec<Pin>),
 }
 
@@ -51,13 +51,14 @@ impl Verifier {
         Ok(Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() })
     }
 
-    /// What is left to look at where the caller's own verifier looks at certificates.
+    /// Returns a verifier for the remaining checks, if the caller's own verifier checks
+    /// certificates.
     pub(super) fn beside_another(settings: &Tls, provider: Arc<CryptoProvider>) -> Self {
         let rule = Rule::Beside(settings.pins.clone());
         Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() }
     }
 
-    /// After a handshake: looks at what the caller's own verifier does not.
+    /// Makes the remaining checks after a handshake with the caller's own verifier.
     pub(super) fn look_again(&self, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
         let Rule::Beside(pins) = &self.rule else { return Ok(()) };
         let Some(shown) = chain.first() else {
@@ -93,12 +94,12 @@ impl Verifier {
         }
     }
 
-    /// Accepts this certificate alone from now on.
+    /// Accepts only this certificate from now on.
     pub(super) fn demand(&self, certificate: &CertificateDer<'_>) {
         self.demanded.get_or_init(|| certificate.clone().into_owned());
     }
 
-    /// The digest of its key, if it can be read.
+    /// Returns the digest of the certificate's key, if it can be read.
     pub(super) fn pin_of(&self, certificate: &CertificateDer<'_>) -> Option<Pin> {
         let key = ParsedCertificate::try_from(certificate).ok()?.subject_public_key_info();
         let sha256 = self.provider.cipher_suites.iter().find_map(|suite| match suite {
@@ -110,7 +111,7 @@ impl Verifier {
         sha256.hash(&key).as_ref().try_into().ok().map(Pin::new)
     }
 
-    /// What a failure means, with what is known of a certificate that was refused.
+    /// Converts an error, adding the details of a refused certificate.
     pub(super) fn explain(&self, error: &Error) -> TlsError {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
         match error {
@@ -130,7 +131,7 @@ impl Verifier {
     ) -> Result<(), (CertificateFault, String)> {
         self.check_demanded(end_entity)?;
         match &self.rule {
-            // Handshakes by the caller's own verifier do not come here.
+            // Handshakes with the caller's own verifier do not get here.
             Rule::Anything | Rule::Beside(_) => Ok(()),
             Rule::Keys(pins) => self.check_pinned(end_entity, pins),
             Rule::Chain(chain) => {
@@ -164,7 +165,7 @@ impl ServerCertVerifier for Verifier {
         })
     }
 
-    // Whichever certificate is accepted, the server has to have its key.
+    // The server must prove that it has the key of an accepted certificate.
 
     fn verify_tls12_signature(
         &self,
@@ -206,7 +207,7 @@ fn fault(error: &CertificateError) -> CertificateFault {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             CertificateFault::WrongName
         }
-        // Somebody of the same name, with another key.
+        // A CA of the same name with another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             CertificateFault::UnknownIssuer
         }
@@ -218,7 +219,7 @@ fn fault(error: &CertificateError) -> CertificateFault {
     }
 }
 
-/// What the server is told, in the words that TLS has.
+/// Returns the TLS alert for the server.
 const fn alert(fault: CertificateFault) -> CertificateError {
     match fault {
         CertificateFault::Expired => CertificateError::Expired,

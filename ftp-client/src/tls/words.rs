@@ -1,10 +1,10 @@
-//! What rustls and its parts say, for people: no names of Rust types, no seconds since 1970.
+//! Messages for errors of rustls and its parts, without names of Rust types or seconds since 1970.
 
 use ftp_proto::TimeVal;
 use rustls::CertificateError;
 use rustls_pki_types::{UnixTime, pem};
 
-/// What is wrong with a certificate, beside the kind of fault that it is.
+/// Describes a faulty certificate, in addition to the kind of fault.
 pub(super) fn certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::ExpiredContext { not_after, .. } => format!("on {}", date(*not_after)),
@@ -12,7 +12,7 @@ pub(super) fn certificate(error: &CertificateError) -> String {
             format!("it will be on {}", date(*not_before))
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            // As `DnsName("a.example.org")`.
+            // The text is `DnsName("a.example.org")`.
             let name = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
             let names: Vec<_> = presented.iter().map(name).collect();
             match names.as_slice() {
@@ -32,7 +32,7 @@ pub(super) fn certificate(error: &CertificateError) -> String {
     }
 }
 
-/// What failed, if it is not about a certificate.
+/// Describes a failure that does not concern a certificate.
 pub(super) fn failure(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate(error),
@@ -40,7 +40,7 @@ pub(super) fn failure(error: &rustls::Error) -> String {
     }
 }
 
-/// Why a file is not PEM.
+/// Describes why a file is not PEM.
 pub(super) fn pem(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { .. } => "a section has no end: it is cut".to_owned(),
@@ -50,7 +50,7 @@ pub(super) fn pem(error: &pem::Error) -> String {
     }
 }
 
-/// The day of a time, in UTC.
+/// Returns the date of a time, in UTC.
 fn date(time: UnixTime) -> String {
     let time = i64::try_from(time.as_secs()).ok().and_then(TimeVal::from_unix_seconds);
     let Some(time) = time.map(|time| time.to_string()) else { return "a day unknown".to_owned() };
@@ -58,8 +58,7 @@ fn date(time: UnixTime) -> String {
     format!("{}-{}-{}", part(0..4), part(4..6), part(6..8))
 }
 
-/// Text with the names of types as the words that they are made of: `HandshakeFailure` becomes
-/// `handshake failure`.
+/// Spells names of types as words: `HandshakeFailure` becomes `handshake failure`.
 fn spelt(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for part in text.split_inclusive(|char: char| !char.is_ascii_alphanumeric()) {
@@ -84,7 +83,7 @@ fn spelt(text: &str) -> String {
     out
 }
 
-/// Whether a word of a name ends between two letters.
+/// Returns whether a new word begins between two letters of a name.
 const fn is_hump(one: u8, two: u8) -> bool {
     (one.is_ascii_lowercase() || one.is_ascii_digit()) && two.is_ascii_uppercase()
 }

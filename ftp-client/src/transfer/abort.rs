@@ -1,4 +1,4 @@
-//! Stopping a transfer: `ABOR`, and counting replies until nothing is owed (RFC 959 §4.1.3).
+//! Aborting a transfer: `ABOR`, and counting replies until none is outstanding (RFC 959 §4.1.3).
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::trace;
 
-/// How long the replies to an abort may take together. Servers that do not look at the control
-/// connection during a transfer notice the closed data connection instead; one that does neither
-/// is not worth a longer wait, since closing the connection does as well.
+/// The time for all replies to an abort. A server that ignores the control connection during a
+/// transfer notices the closed data connection instead. If it notices neither, closing the
+/// connection is better than a longer wait.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the server may be silent before it is asked whether it has said all. Longer than a
-/// good-bye after a cancel takes, so that nothing more is asked then.
+/// How long the server may be silent before it is asked by `NOOP`. It is longer than a good-bye
+/// after a cancel, so that no `NOOP` is sent then.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// Stops the outstanding transfer and closes `data`. Afterwards nothing is owed on the control
-/// connection, or it is closed.
+/// Stops the outstanding transfer and closes `data`. Afterwards no reply is outstanding on the
+/// control connection, or it is closed.
 ///
-/// Servers answer with one last reply to the transfer and one to `ABOR`, 426 and 226, 226 and
-/// 225, or 226 twice, so two are awaited, whatever they say. Pure-FTPd answers neither the
-/// transfer nor `ABOR` if they cross. So a silent server is asked by `NOOP`: whatever it still had
-/// to say comes before the 200 to that, which answers neither of the two.
+/// Servers send one last reply to the transfer and one to `ABOR`: 426 and 226, 226 and 225, or 226
+/// twice. So two are awaited, whatever their codes. Pure-FTPd answers neither if the end of the
+/// transfer and `ABOR` cross. Therefore a silent server gets `NOOP`: all pending replies come
+/// before the 200 to that, which answers neither of the two.
 pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> Result<(), Error> {
     let deadline = control.reply_deadline().or(Some(control.deadline(LIMIT, Phase::Reply)));
-    // A transfer that is over already, as a short download soon is, needs no ABOR.
+    // A transfer that has already ended, as short downloads often have, needs no ABOR.
     while control.is_outstanding() && control.poll_reply()?.is_some() {
-        // There may be no end of 1yz.
+        // A server may send 1xx without end.
         control.go_on_or_close(deadline)?;
     }
     if !control.is_outstanding() {

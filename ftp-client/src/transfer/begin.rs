@@ -1,4 +1,4 @@
-//! How a transfer begins: TYPE, the data connection, REST, the verb, and the wait for the data
+//! Beginning a transfer: TYPE, the data connection, REST, the verb, and the wait for the data
 //! connection and the first reply.
 
 use std::time::Instant;
@@ -14,8 +14,8 @@ use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
 
-/// A transfer that has begun, apart from the client: so a caller can go on with it, or with
-/// another way if there is none.
+/// A transfer that has begun, apart from the client, so that the caller can resume it or try
+/// another command.
 #[derive(Debug)]
 pub(crate) struct Begun {
     pub(super) verb: Verb,
@@ -25,8 +25,8 @@ pub(crate) struct Begun {
     pub(super) started: Instant,
 }
 
-/// Sends what a transfer needs and its verb, and waits until it has begun. `range` is what of the
-/// file it is about; `representation` is what it needs to be in force, `None` for what is.
+/// Sends a transfer's commands, and waits until it has begun. `range` is the part of the file;
+/// `representation` is the type it needs, `None` for the current one.
 pub(crate) fn begin(
     client: &mut Client,
     command: &Command,
@@ -51,7 +51,7 @@ pub(crate) fn begin(
         sent,
         started,
         deadline,
-        // What has a name of the server's choice is not begun twice.
+        // STOU must not be sent twice: the server would choose a second name.
         may_refill: verb != Verb::Stou,
         epsv_failed: false,
         attempts: Vec::new(),
@@ -65,17 +65,17 @@ pub(crate) fn begin(
     }
 }
 
-/// A transfer that is to begin, in one way or another.
+/// A transfer that is about to begin.
 struct Setup<'a> {
     client: &'a mut Client,
     verb: Verb,
-    /// The command, encoded.
+    /// The encoded command.
     line: Vec<u8>,
     range: Range,
     representation: Option<RepresentationType>,
-    /// What comes of a verb that was sent with what goes before it, until that is looked at.
+    /// The data connection of a pipelined command whose reply was not examined yet.
     sent: Option<Prepared>,
-    /// When the verb was sent, and until when its reply has to come.
+    /// When the verb was sent, and the deadline of its reply.
     started: Instant,
     deadline: Deadline,
     may_refill: bool,
@@ -83,19 +83,19 @@ struct Setup<'a> {
     attempts: Vec<DataAttempt>,
 }
 
-/// What came of one attempt.
+/// The result of one attempt.
 enum Tried {
     Begun(Begun),
-    /// It was not the fault of the way to the data connection.
+    /// Try again: the data connection was not at fault.
     Again,
     NoData(Unreached),
 }
 
-/// A data connection that was agreed on and did not come about.
+/// A data connection that was agreed on but could not be opened.
 struct Unreached {
     agreed: Agreed,
     error: Error,
-    /// Whether the control connection is fit for another attempt.
+    /// Whether the control connection can be used for another attempt.
     is_usable: bool,
 }
 
@@ -137,7 +137,7 @@ impl Setup<'_> {
         }
     }
 
-    /// Agrees with the server on the type and on a data connection.
+    /// Agrees with the server on the type and a data connection.
     fn prepare(&mut self) -> Result<Prepared, Error> {
         if let Some(representation) = self.representation {
             self.client.put_in_force(representation)?;
@@ -156,11 +156,11 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// Puts the data connection under TLS, if it is to be.
+    /// Puts the data connection under TLS, if required.
     fn protect(&mut self, mut begun: Begun) -> Result<Tried, Error> {
         let Some(mut data) = begun.data.take() else { return Ok(Tried::Begun(begun)) };
         if self.client.config.connector.is_none() {
-            // One that failed meanwhile says so when it is used.
+            // A connection that has failed meanwhile reports it when it is used.
             let _ = data.keep_alive(self.client.config.keepalive);
         }
         let error = match shake_hands(self.client, self.verb, &mut data, &mut begun.ended) {
@@ -178,12 +178,12 @@ impl Setup<'_> {
         match tls_tickets::refill(self.client) {
             Ok(true) => Ok(Tried::Again),
             Err(Error::Cancelled) => Err(Error::Cancelled),
-            // The refusal says more.
+            // The server's refusal says more.
             Ok(false) | Err(_) => Err(error),
         }
     }
 
-    /// Goes from `EPSV` to `PASV` for the next attempt, or else ends with all that was tried.
+    /// Switches from `EPSV` to `PASV` for the next attempt, or fails with all attempts.
     fn fall_back(&mut self, unreached: Unreached) -> Result<(), Error> {
         let Unreached { agreed, error, is_usable } = unreached;
         let way = agreed.way;
@@ -198,7 +198,7 @@ impl Setup<'_> {
     }
 }
 
-/// Puts the data connection under TLS, if it is to be, and has an eye on a refusal.
+/// Puts the data connection under TLS, if required, and watches for a refusal.
 fn shake_hands(
     client: &mut Client,
     verb: Verb,

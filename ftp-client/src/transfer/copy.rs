@@ -1,4 +1,4 @@
-//! The two loops that move bytes between a transfer and the caller's file or stream.
+//! The two loops that copy between a transfer and the caller's file or stream.
 
 use std::fmt;
 use std::fs::File;
@@ -8,18 +8,19 @@ use std::time::Duration;
 use super::{Download, RateLimit, Report, Upload};
 use crate::error::Error;
 
-/// How much is moved at a time, in bytes.
+/// The number of bytes to copy at a time.
 const BLOCK: usize = 256 * 1_024;
 
-/// How much more than is expected is read, in bytes, before the transfer is aborted: a little is
-/// sooner read than stopped.
+/// The number of surplus bytes to read before the transfer is aborted: reading a few is faster than
+/// stopping.
 const OVER: u64 = 1 << 20;
 
-/// Gets each piece that moved.
+/// Called with each copied piece.
 type Meter<'a> = &'a mut dyn FnMut(&[u8]);
 
-/// What goes along with a copy: a limit of its rate, and a meter. A
-/// [`Canceller`](crate::Canceller) of the client ends the copy, pauses included.
+/// Options of a copy: a rate limit and a progress meter.
+///
+/// A [`Canceller`](crate::Canceller) of the client ends the copy, pauses included.
 ///
 /// ```no_run
 /// use ftp_client::{Client, RateLimit, Watch};
@@ -44,29 +45,32 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Neither a limit nor a meter.
+    /// Returns options without limit and meter.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How fast bytes may move; as fast as they can by default.
+    /// Sets the rate limit (default: none).
     #[must_use]
     pub fn rate_limit(mut self, limit: Option<RateLimit>) -> Self {
         self.rate = limit;
         self
     }
 
-    /// Gets each piece that moved. With a meter or a limit an upload of a file passes through this
-    /// process; without them the kernel sends it by itself where it can.
+    /// Sets a function that gets each copied piece.
+    ///
+    /// With a meter or a limit, an uploaded file passes through this process; without them the
+    /// kernel sends it directly if it can.
     #[must_use]
     pub fn meter(mut self, meter: &'a mut dyn FnMut(&[u8])) -> Self {
         self.meter = Some(meter);
         self
     }
 
-    /// How many bytes the last copy moved, whether it succeeded or failed: as
-    /// [`Download::transferred`] or [`Upload::transferred`] counts them.
+    /// Returns the bytes that the last copy moved, whether it succeeded or failed.
+    ///
+    /// They are counted as by [`Download::transferred`] or [`Upload::transferred`].
     #[must_use]
     pub const fn moved(&self) -> u64 {
         self.moved
@@ -80,7 +84,7 @@ impl<'a> Watch<'a> {
         vec![0; self.rate.as_ref().map_or(BLOCK, |rate| rate.piece(BLOCK))]
     }
 
-    /// Tells the meter of a piece, and says how long to wait before the next.
+    /// Reports a piece to the meter, and returns how long to wait before the next.
     fn pass(&mut self, piece: &[u8]) -> Option<Duration> {
         if let Some(meter) = &mut self.meter {
             meter(piece);
@@ -99,16 +103,16 @@ impl fmt::Debug for Watch<'_> {
     }
 }
 
-/// Where the bytes of an upload come from.
+/// The source of an upload.
 pub enum Source<'a> {
-    /// A local file, from its position to its end. The kernel sends it by itself where it can.
+    /// A local file, from its position to its end. The kernel sends it directly if it can.
     File(&'a File),
-    /// A stream, whose bytes come only once.
+    /// A stream, which can be read only once.
     Stream(&'a mut dyn Read),
 }
 
 impl Source<'_> {
-    /// How many bytes are to come, of a regular file.
+    /// Returns the remaining bytes of a regular file.
     fn left(&self) -> io::Result<Option<u64>> {
         let Self::File(file) = self else { return Ok(None) };
         let metadata = file.metadata()?;
@@ -150,29 +154,30 @@ impl<'a, R: Read> From<&'a mut R> for Source<'a> {
     }
 }
 
-/// On which side a copy broke.
+/// The side on which a copy failed.
 pub(super) enum Broken {
     Here(io::Error),
     There(io::Error),
 }
 
 impl Download<'_> {
-    /// Writes all that comes to `to`, flushes it, and finishes the download.
+    /// Writes all data to `to`, flushes it, and finishes the download.
     ///
     /// # Errors
     ///
-    /// Those of [`finish`](Self::finish); [`Error::Local`] for what `to` fails with, after which
-    /// the transfer is aborted. If more comes than is [expected](Self::expect_length),
-    /// [`Error::Incomplete`], and `to` does not get it.
+    /// - The errors of [`finish`](Self::finish).
+    /// - [`Error::Local`] if `to` fails; the transfer is aborted.
+    /// - [`Error::Incomplete`] if more data arrives than is [expected](Self::expect_length); `to`
+    ///   does not get the surplus.
     pub fn copy_to(self, to: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
         self.copy_to_watched(to, &mut Watch::new())
     }
 
-    /// The same, with a limit of the rate or a meter.
+    /// Copies like [`copy_to`](Self::copy_to), with a rate limit or a meter.
     ///
     /// # Errors
     ///
-    /// Those of [`copy_to`](Self::copy_to).
+    /// Returns the errors of [`copy_to`](Self::copy_to).
     pub fn copy_to_watched(
         mut self,
         to: &mut (impl Write + ?Sized),
@@ -189,7 +194,7 @@ impl Download<'_> {
     }
 }
 
-/// Takes a download to the end of its data, or until far too much came.
+/// Reads a download to the end of its data, or until far too much has arrived.
 fn receive(
     download: &mut Download<'_>,
     to: &mut (impl Write + ?Sized),
@@ -203,7 +208,7 @@ fn receive(
         };
         match download.excess() {
             0 => {}
-            // None of it is of use.
+            // Surplus bytes are discarded.
             1..=OVER => continue,
             _ => return Ok(()),
         }
@@ -216,9 +221,10 @@ fn receive(
 }
 
 impl Upload<'_> {
-    /// Sends a local file from its position to its end, or all that a stream has, and finishes the
-    /// upload. In a transfer of type image the kernel sends a file without a copy (`sendfile`, on
-    /// Linux) where the file system lets it and TLS has nothing to encrypt.
+    /// Sends a local file from its position to its end, or a whole stream, and finishes the upload.
+    ///
+    /// In type image without TLS, the kernel sends a file directly if the file system allows it
+    /// (`sendfile` on Linux).
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -231,18 +237,18 @@ impl Upload<'_> {
     ///
     /// # Errors
     ///
-    /// Those of [`finish`](Self::finish); [`Error::Local`] for what the source fails with, or if a
-    /// file becomes shorter meanwhile ([`UnexpectedEof`](ErrorKind::UnexpectedEof)). The transfer
-    /// is then aborted, so that the server does not take the part for the whole.
+    /// Returns the errors of [`finish`](Self::finish), and [`Error::Local`] if the source fails or
+    /// a file shrinks meanwhile ([`UnexpectedEof`](ErrorKind::UnexpectedEof)). The transfer is then
+    /// aborted, so that the server does not take the part for the whole.
     pub fn copy_from<'s>(self, from: impl Into<Source<'s>>) -> Result<Report, Error> {
         self.copy_from_watched(from, &mut Watch::new())
     }
 
-    /// The same, with a limit of the rate or a meter.
+    /// Copies like [`copy_from`](Self::copy_from), with a rate limit or a meter.
     ///
     /// # Errors
     ///
-    /// Those of [`copy_from`](Self::copy_from).
+    /// Returns the errors of [`copy_from`](Self::copy_from).
     pub fn copy_from_watched<'s>(
         mut self,
         from: impl Into<Source<'s>>,
@@ -258,7 +264,7 @@ impl Upload<'_> {
     }
 }
 
-/// Sends all that a source has.
+/// Sends the whole source.
 pub(super) fn send(
     upload: &mut Upload<'_>,
     mut source: Source<'_>,

@@ -1,4 +1,4 @@
-//! `Download`: data out of `RETR`.
+//! `Download`: the data of `RETR`.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use ftp_proto::{AsciiDecoder, RepresentationType, TransferLength};
 use super::{Report, Transfer};
 use crate::error::Error;
 
-/// How much is read from the data connection at a time when line ends are converted, in bytes.
+/// The number of bytes to read at a time while line endings are converted.
 const PIECE: usize = 16_384;
 
-/// A file that is being downloaded: read it to its end, then call [`finish`](Self::finish).
+/// A running download: read it to its end, then call [`finish`](Self::finish).
 ///
-/// It borrows the client, so that no other command can be sent meanwhile:
+/// It borrows the client, so no other command can be sent meanwhile:
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,7 +26,7 @@ const PIECE: usize = 16_384;
 /// # }
 /// ```
 ///
-/// The same with the last line two lines higher, a command while the transfer runs, is refused:
+/// A command during the transfer does not compile:
 ///
 /// ```compile_fail,E0499
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,36 +39,36 @@ const PIECE: usize = 16_384;
 /// # }
 /// ```
 ///
-/// Dropped before its end, it does no I/O. The next call on the client aborts the transfer first,
-/// which closes the connection if the server does not answer.
+/// Dropping it early does no I/O. The next call on the client aborts the transfer first, and closes
+/// the connection if the server does not answer.
 ///
-/// Errors of [`Read`] are [`Error`]s; [`Error::recover`] takes them out.
+/// [`Read`] returns wrapped [`Error`]s; [`Error::recover`] unpacks them.
 #[derive(Debug)]
 #[must_use = "the end of the data is not success: call finish()"]
 pub struct Download<'a> {
     transfer: Transfer<'a>,
-    /// Bytes given to the caller.
+    /// The number of bytes that the caller got.
     bytes: u64,
     /// The end of the data was seen.
     ended: bool,
     announced: Option<u64>,
-    /// How many bytes the caller, or another reply of the server, said that there would be.
+    /// The expected number of bytes, by the caller or another reply of the server.
     expected: Option<u64>,
-    /// How many bytes are wanted, if not all.
+    /// The number of bytes wanted, if not all.
     range: Option<u64>,
-    /// The server took the range, and is to end there by itself.
+    /// The server accepted the range, and must end there by itself.
     is_bounded: bool,
-    /// Where in the file the transfer began.
+    /// The offset at which the transfer began.
     offset: u64,
     text: Option<AsciiIn>,
 }
 
-/// Data with its line ends converted, and not yet given to the caller.
+/// Data with converted line endings that the caller did not get yet.
 #[derive(Debug, Default)]
 struct AsciiIn {
     decoder: AsciiDecoder,
     converted: Vec<u8>,
-    /// How much of `converted` was given.
+    /// The number of bytes of `converted` that the caller got.
     given: usize,
 }
 
@@ -95,64 +95,67 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Only the next `length` bytes are wanted. `is_bounded` says that the server promised to send
-    /// no others (`RANG`).
+    /// Limits the download to `length` bytes. `is_bounded` says that the server promised to send no
+    /// others (`RANG`).
     pub(crate) const fn with_range(mut self, length: u64, is_bounded: bool) -> Self {
         self.range = Some(length);
         self.is_bounded = is_bounded;
         self
     }
 
-    /// Says how many bytes are to come, as [`transferred`](Self::transferred) counts them:
-    /// [`finish`](Self::finish) fails if it were others. What the server said is checked all the
-    /// same.
+    /// Sets the expected number of bytes, as [`transferred`](Self::transferred) counts them.
+    ///
+    /// [`finish`](Self::finish) fails if another number arrived. The server's own announcement is
+    /// checked all the same.
     pub const fn expect_length(&mut self, length: u64) {
         self.expected = Some(length);
     }
 
-    /// Where in the file the download began, in bytes.
+    /// Returns the offset in the file at which the download began, in bytes.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How many bytes were read so far: in an ASCII transfer those that came out of the
-    /// conversion, with LF alone at the end of a line.
+    /// Returns the number of bytes read so far.
+    ///
+    /// In an ASCII transfer these are the converted bytes, with LF alone at the end of a line.
     #[must_use]
     pub const fn transferred(&self) -> u64 {
         self.bytes
     }
 
-    /// How many bytes the server said that it would send: the `(n bytes)` at the end of its 150
-    /// reply. `None` if it said nothing of the kind, and in an ASCII transfer, where the number
-    /// does not fit what comes. After [`retrieve_from`](crate::Client::retrieve_from) some servers
-    /// count from the offset and some the whole file.
+    /// Returns the number of bytes that the server announced: the `(n bytes)` in its 150 reply.
+    ///
+    /// Returns `None` if there is no such text, and in an ASCII transfer, where the number does not
+    /// match. After [`retrieve_from`](crate::Client::retrieve_from) some servers count from the
+    /// offset and some the whole file.
     #[must_use]
     pub const fn announced(&self) -> Option<u64> {
         self.announced
     }
 
-    /// Ends the download: waits for the server to say that all data was sent. Without its word
-    /// the end of the data can be anything, a full disk or a cut line included.
+    /// Ends the download: waits for the server to confirm that all data was sent.
     ///
-    /// If the end of the data was not read yet, as when the caller knew the length, it must come
-    /// now.
+    /// Without the confirmation, the end of the data may be a full disk or a broken connection. If
+    /// the caller has not read the end of the data yet, it must come now.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with the server's reason for ending early, 426 or 451;
-    /// [`Error::Incomplete`] if fewer or more bytes came than were announced or expected, or if
-    /// there is more data to read, which the client's next call then aborts; [`Error::Timeout`] if
-    /// the server says nothing. The error of a failed read is given again.
+    /// - [`Error::Refused`] with the server's reason for ending early, 426 or 451.
+    /// - [`Error::Incomplete`] if fewer or more bytes arrived than were announced or expected, or
+    ///   if there is more data to read. The next call on the client then aborts the transfer.
+    /// - [`Error::Timeout`] if the server does not answer.
+    /// - The error of a failed read, once more.
     pub fn finish(mut self) -> Result<Report, Error> {
         let Self { bytes, announced, expected, range, offset, .. } = self;
         if range == Some(bytes) && !self.ended {
-            // Whether the server ends here by itself, the next byte tells.
+            // The next byte shows whether the server ends here by itself.
             if self.transfer.read(&mut [0])? > 0 {
                 if !self.is_bounded {
                     return self.transfer.stop(bytes);
                 }
-                // It took the range and sends more: nobody knows where what came began.
+                // The server accepted the range and sends more: it is unknown where the data began.
                 self.transfer.client().no_range = true;
                 return Err(Error::Incomplete { bytes: bytes + 1, announced: range });
             }
@@ -166,11 +169,11 @@ impl<'a> Download<'a> {
         self.transfer.conclude(length)
     }
 
-    /// Ends a download that cannot go on, and gives the error that says why. `error` is what a read
-    /// of it failed with, or else the caller's own, such as that of a local file.
+    /// Ends a failed download and returns the error that explains it. `error` is that of a read, or
+    /// the caller's own, such as that of a local file.
     ///
-    /// What the server says of a transfer is worth more than a broken connection, so that its reply
-    /// is read first. The caller's own error has the transfer aborted, and becomes
+    /// After a failed read, the server's reply is read first, since it says more than a broken
+    /// connection. After the caller's own error the transfer is aborted, and the error becomes
     /// [`Error::Local`].
     ///
     /// ```no_run
@@ -194,28 +197,28 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Ends a download whose bytes cannot be kept.
+    /// Ends a download whose bytes cannot be stored.
     pub(super) fn leave(self, error: io::Error) -> Error {
-        // Where nobody waits for more, nobody waits for the server to have understood it.
+        // If the output was closed, do not wait for the server to react.
         if error.kind() != io::ErrorKind::BrokenPipe {
-            // What it fails with is not what the caller has to know.
+            // The caller needs to know only the first error.
             let _ = self.abort();
         }
         Error::Local(error)
     }
 
-    /// How many bytes came beyond those that were expected.
+    /// Returns the number of bytes beyond those expected.
     pub(super) fn excess(&self) -> u64 {
         self.expected.map_or(0, |expected| self.bytes.saturating_sub(expected))
     }
 
-    /// Ends a download of which too much came.
+    /// Ends a download that received too much.
     pub(super) fn stop_excess(self) -> Error {
         let incomplete = Error::Incomplete { bytes: self.bytes, announced: self.expected };
         self.abort().err().unwrap_or(incomplete)
     }
 
-    /// Lets time go by before the next read.
+    /// Sleeps before the next read.
     pub(super) fn pause(&mut self, length: Duration) {
         self.transfer.pause(length);
     }
@@ -224,7 +227,7 @@ impl<'a> Download<'a> {
     ///
     /// # Errors
     ///
-    /// Any of the control connection, which is then closed.
+    /// Returns errors of the control connection, which is then closed.
     pub fn abort(self) -> Result<(), Error> {
         self.transfer.abort()
     }
@@ -235,7 +238,7 @@ impl<'a> Download<'a> {
         }
         let mut buffer = buffer;
         if let Some(range) = self.range {
-            // Not a byte beyond: what is after the part is not the caller's.
+            // The bytes after the part do not belong to the caller.
             let left = usize::try_from(range - self.bytes).unwrap_or(usize::MAX);
             let length = buffer.len().min(left);
             buffer = buffer.get_mut(..length).expect("it is no longer");

@@ -13,17 +13,17 @@ use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 
-/// How long strangers that came first are closed where nobody else is waited for.
+/// How long connections of strangers are closed if nothing else is awaited.
 const STRANGERS: Duration = Duration::from_secs(1);
 
-/// How the wait for a transfer's beginning ended.
+/// The result of the wait for a transfer's beginning.
 pub(super) enum Met {
     Begun { data: Option<Stream>, first: Reply, ended: Option<Reply> },
     NoData(Error),
 }
 
 /// Waits for the data connection and for the first reply, in either order. A negative reply ends
-/// the wait, and so does a last one: then all is over already.
+/// the wait, and so does a final one: then the transfer is already over.
 pub(super) fn meet(
     client: &mut Client,
     verb: Verb,
@@ -33,7 +33,7 @@ pub(super) fn meet(
     let control = &mut client.control;
     let data_limit = client.config.timeouts.data_connect;
     let is_passive = opening.is_passive();
-    // A server that connects to us does so when it is ready, which its 1yz tells.
+    // A server that connects to the client does so when it is ready, which its 1xx shows.
     let data_deadline = match is_passive {
         true => control.deadline(data_limit, Phase::DataConnect),
         false => reply_deadline,
@@ -56,18 +56,18 @@ pub(super) fn meet(
     meeting.run()
 }
 
-/// The sockets, the limits and what has come so far; what to do next says `start`.
+/// The sockets, the limits and the results so far; `start` decides what is next.
 struct Meeting<'a> {
     control: &'a mut ControlConnection,
     verb: Verb,
-    /// Who may connect to us.
+    /// The host that may connect to the client.
     server: Option<IpAddr>,
     is_passive: bool,
     data_limit: Duration,
     data_deadline: Deadline,
     reply_deadline: Deadline,
     start: TransferStart,
-    /// `None` once the data connection is there.
+    /// `None` once the data connection is open.
     opening: Option<Opening>,
     data: Option<Stream>,
     /// Why there is no data connection.
@@ -142,13 +142,13 @@ impl Meeting<'_> {
         }
     }
 
-    /// Waits, and says whether it is the data connection that is ready.
+    /// Waits, and returns whether the data connection is ready.
     fn wait(&self, opening: &Opening, has_come: bool) -> Result<bool, Error> {
         if self.start.has_begun() && opening.is_ready()? {
             return Ok(true);
         }
         if has_come {
-            // More may have come with it, and of 1yz there may be no end.
+            // More replies may have arrived with it, and a server may send 1xx without end.
             return self.control.go_on(self.data_deadline).map(|()| false);
         }
         let (other, interest) = opening.interest();
@@ -159,7 +159,7 @@ impl Meeting<'_> {
         match opening.advance(self.server) {
             Ok(Advance::Still(opening)) => {
                 self.opening = Some(opening);
-                // However many strangers come.
+                // However many strangers connect.
                 let went_on = self.control.go_on(self.data_deadline);
                 went_on.or_else(|error| self.give_up(error))
             }
@@ -178,27 +178,27 @@ impl Meeting<'_> {
         }
     }
 
-    /// Looks for the data connection of a transfer that is over at the server.
+    /// Looks for the data connection of a transfer that the server has already ended.
     fn take_overtaken(&mut self, patience: Option<Deadline>) -> Result<(), Error> {
         let opening = self.opening.take().expect("it stays until the data connection is there");
         match overtaken(self.control, opening, self.server, patience) {
             Ok(Some(stream)) => self.open(stream),
             Ok(None) => self.start.data_missing(),
             Err(error @ Error::Cancelled) => return Err(error),
-            // What it sent, if anything, did not come here.
+            // Any data that the server sent did not arrive.
             Err(error) => self.lose(error),
         }
         Ok(())
     }
 
-    /// What comes of a wait that ended in vain.
+    /// Decides the result of a wait that failed.
     fn give_up(&mut self, error: Error) -> Result<(), Error> {
         match error {
             Error::Timeout(Phase::DataConnect) => {
                 self.lose(error);
                 Ok(())
             }
-            // The replies are still owed, and can be taken when good-bye is said.
+            // The replies are still outstanding, and can be taken when the session ends.
             Error::Cancelled => Err(error),
             error => {
                 self.control.close();
@@ -208,10 +208,10 @@ impl Meeting<'_> {
     }
 }
 
-/// The data connection of a transfer that is over at the server. It may be there after that of a
-/// stranger, or be on its way still: the two connections do not wait for each other. A server that
-/// began has to have had one, and so `patience` is given to it; one that did not may have needed
-/// none.
+/// Returns the data connection of a transfer that the server has already ended. It may be queued
+/// after a stranger's, or still be on its way, since the two connections are independent. A server
+/// that began must have had one, so it gets `patience`; one that did not begin may not have needed
+/// one.
 fn overtaken(
     control: &ControlConnection,
     mut opening: Opening,
@@ -233,7 +233,7 @@ fn overtaken(
             Err(_) if patience.is_none() => return Ok(None),
             Err(error) => return Err(Error::Io(error)),
         }
-        // However many strangers come.
+        // However many strangers connect.
         control.go_on(limit)?;
     }
 }

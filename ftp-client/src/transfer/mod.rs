@@ -1,4 +1,4 @@
-//! Transfers: what both directions share, and how each ends (RFC 959 §5.4 and §6).
+//! Transfers: code for both directions, and how each ends (RFC 959 §5.4 and §6).
 
 pub(crate) mod abort;
 mod begin;
@@ -40,51 +40,51 @@ use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use verdict::{CLOSING, error_of};
 
-/// How a transfer ended that was a success.
+/// How a successful transfer ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Ended {
-    /// The server confirmed all of it.
+    /// The server confirmed the whole transfer.
     Confirmed,
-    /// This client stopped it after the last byte of the part that it wanted
-    /// ([`Client::retrieve_range`]), where the server would have sent more.
+    /// The client stopped it after the last byte of the requested part
+    /// ([`Client::retrieve_range`]); the server would have sent more.
     Stopped,
 }
 
-/// A transfer that was a success.
+/// A successful transfer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// How many bytes the caller read or wrote: of local data, so with LF alone in an ASCII
+    /// The number of bytes that the caller read or wrote: local data, so with LF alone in an ASCII
     /// transfer.
     pub bytes: u64,
-    /// The reply that ended it, 2yz; of one that was stopped, the reply that it began with, 1yz.
+    /// The final reply, 2xx; for a stopped transfer its first reply, 1xx.
     pub reply: Reply,
-    /// From sending the verb to the end.
+    /// The time from sending the verb to the end.
     pub duration: Duration,
     /// How it ended.
     pub ended: Ended,
-    /// The name that the server chose for the file ([`Client::store_unique`]), if it told.
+    /// The name that the server chose for the file ([`Client::store_unique`]), if it told the name.
     pub unique_name: Option<Pathname>,
 }
 
-/// A transfer that has begun, the part that both directions share. Dropped before its end it does
-/// no I/O: what is left of it goes back to the client, whose next call aborts it.
+/// A running transfer, the part that both directions share. Dropping it early does no I/O: the rest
+/// goes back to the client, whose next call aborts it.
 #[derive(Debug)]
 pub(crate) struct Transfer<'a> {
     client: &'a mut Client,
     verb: Verb,
     /// `None` if the server ended the transfer without one, or once it is closed.
     data: Option<Stream>,
-    /// The first reply: 1yz, or the last one at once.
+    /// The first reply: 1xx, or the final one at once.
     first: Reply,
-    /// The last reply, if it came before its time.
+    /// The final reply, if it came early.
     ended: Option<Reply>,
     /// Something was read.
     moved: bool,
-    /// The last read left nothing, so that the next begins with waiting.
+    /// The last read left nothing, so the next begins with a wait.
     drained: bool,
-    /// Why it can go no further.
+    /// The error that ended it.
     failed: Option<Error>,
     started: Instant,
 }
@@ -105,7 +105,8 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// The same apart from the client, to go on later. No other command may come between.
+    /// Returns the transfer apart from the client, to resume it later. No other command may come
+    /// between.
     pub(crate) fn suspend(mut self) -> Begun {
         Begun {
             verb: self.verb,
@@ -116,28 +117,29 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// The client, once nothing is owed to it.
+    /// Returns the client, once no reply is outstanding.
     pub(crate) const fn client(&mut self) -> &mut Client {
         self.client
     }
 
-    /// The first reply: 1yz, or the last one if there was no other.
+    /// Returns the first reply: 1xx, or the final one if there was no other.
     pub(crate) const fn first_reply(&self) -> &Reply {
         &self.first
     }
 
-    /// Reads data; 0 is the end of the data, which is not yet success.
+    /// Reads data; 0 is the end of the data, which is not success yet.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.check()?;
         if self.data.is_none() && self.is_over_at_once() && !self.moved {
-            // Without a 1yz all was over before it began, here without a data connection:
-            // nothing was sent, which is not to say that there is nothing.
+            // Without a 1xx the transfer was over before it began, here without a data connection.
+            // No data was sent, but the file may contain some.
             return Err(self.fail(Error::Incomplete { bytes: 0, announced: None }));
         }
         let mut deadline = self.deadline();
         loop {
             let Some(data) = &mut self.data else { return Ok(0) };
-            // The last read took all there was. But data counts before a reply that is here.
+            // The last read took all available data. But data counts before a reply that has
+            // arrived.
             let control = &self.client.control;
             let waits = std::mem::take(&mut self.drained) && !data.has_unread();
             let read = match waits && control.is_clear() {
@@ -166,7 +168,7 @@ impl<'a> Transfer<'a> {
         let mut deadline = self.deadline();
         loop {
             let Some(data) = self.data.as_mut().filter(|_| self.ended.is_none()) else {
-                // There is nobody to take the data any more.
+                // The server no longer takes the data.
                 let reply = self.ended.as_ref().unwrap_or(&self.first).clone();
                 self.failed = Some(Error::Unexpected(self.verb, reply.clone()));
                 return Err(Error::Unexpected(self.verb, reply));
@@ -182,29 +184,29 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Lets time go by. What ends it early, the next read or write tells.
+    /// Sleeps. The next read or write reports why it ended early.
     pub(super) fn pause(&self, length: Duration) {
         let _ = self.client.control.waiter().sleep(length);
     }
 
-    /// How long data may stand still: not for long where the server has confirmed the transfer,
-    /// since what is on its way then is there soon.
+    /// Returns the stall deadline. It is short if the server has confirmed the transfer, since the
+    /// remaining data is already on its way.
     fn deadline(&self) -> Deadline {
         let Timeouts { stall, data_connect, .. } = self.client.config.timeouts;
         let limit = if self.ended.is_some() { data_connect.min(stall) } else { stall };
         self.client.control.deadline(limit, Phase::Stall)
     }
 
-    /// Waits until data may move. Meanwhile the control connection is heard: a server that gives
-    /// up says so there, and may leave the data connection as it is. If it confirms the transfer,
-    /// that is kept for its end.
+    /// Waits until data may move. Meanwhile the control connection is watched: a server that gives
+    /// up says so there, and may leave the data connection open. A confirmation is kept for the
+    /// end.
     fn wait(&mut self, interest: PollFlags, deadline: &mut Deadline) -> Result<(), Error> {
         let Some(data) = &self.data else { return Ok(()) };
         let control = &mut self.client.control;
         if !control.is_outstanding() {
             return control.waiter().wait_for(data.as_fd(), interest, *deadline);
         }
-        // One that came together with the reply before it is here already.
+        // A reply that arrived together with the previous one is in the buffer.
         let mut reply = control.buffered_reply()?;
         if reply.is_none() {
             if control.wait_with(data.as_fd(), interest, *deadline)? {
@@ -220,7 +222,7 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// Whether the server ended it with its first reply, a 2yz without a 1yz.
+    /// Returns whether the server ended it with its first reply, a 2xx without a 1xx.
     fn is_over_at_once(&self) -> bool {
         self.ended.as_ref() == Some(&self.first)
     }
@@ -229,15 +231,15 @@ impl<'a> Transfer<'a> {
         self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))
     }
 
-    /// Finds the reason of a failure on the data connection: what the server says about it counts
-    /// for more than what the socket says.
+    /// Finds the reason of a failure on the data connection: the server's reply counts for more
+    /// than the socket's error.
     fn fail(&mut self, error: Error) -> Error {
         let control = &mut self.client.control;
         let reply = match &error {
             _ if !control.is_outstanding() => None,
             Error::Cancelled => None,
             Error::Io(_) | Error::Tls(_) => {
-                // The last reply is read in any case, and the server knows by now.
+                // The final reply is read in any case, and the server must notice now.
                 self.data = None;
                 Some(control.final_reply(control.reply_deadline()))
             }
@@ -256,15 +258,15 @@ impl<'a> Transfer<'a> {
         reason
     }
 
-    /// Ends the transfer after its last byte: marks the end of what was written, and waits for
-    /// the reply that confirms it.
+    /// Ends the transfer after its last byte: marks the end of written data, and waits for the
+    /// confirmation.
     pub(crate) fn conclude(&mut self, length: TransferLength) -> Result<Report, Error> {
         self.check()?;
         let mut evidence = TransferEvidence::new(self.verb);
         evidence.has_begun = !self.is_over_at_once();
         evidence.length = length;
         let is_upload = self.verb.is_upload();
-        // A server knows what it was sent only once it has seen the end of it.
+        // A server knows the data only once it has seen its end.
         let has_sent = is_upload && length.moved > 0;
         if is_upload {
             self.flush(has_sent)?;
@@ -272,7 +274,7 @@ impl<'a> Transfer<'a> {
         let limit = self.client.config.timeouts.final_reply;
         let control = &mut self.client.control;
         let deadline = control.deadline(limit, Phase::FinalReply);
-        // Behind however many of 1yz.
+        // After any number of 1xx.
         while has_sent && let Some((progress, reply)) = control.poll_reply()? {
             if progress == Progress::Final {
                 accepted(self.verb, &reply)?;
@@ -282,7 +284,7 @@ impl<'a> Transfer<'a> {
         }
         let mut cut = None;
         if is_upload {
-            // Kept open until the reply: a server that sees a reset may drop what it was sent.
+            // Kept open until the reply: a server that sees a reset may discard the data.
             cut = self.end_sending(has_sent)?;
         } else if let Some(mut data) = self.data.take() {
             data.say_end();
@@ -299,7 +301,7 @@ impl<'a> Transfer<'a> {
         }
         self.data = None;
         if let Some(error) = cut {
-            // It says that all is well, but the end of the data cannot have reached it.
+            // The server confirms the transfer, but the end of the data cannot have reached it.
             return Err(error);
         }
         let verdict = evidence.with_reply(reply.code()).verdict();
@@ -315,15 +317,15 @@ impl<'a> Transfer<'a> {
     }
 
     /// Waits for a server that has confirmed an upload to close the data connection, which most
-    /// have done by then. One that closes it with data unread, and so before its end, resets it,
-    /// and that may come after the reply.
+    /// have done by then. A server that closes it with unread data, and so before its end, resets
+    /// it, and the reset may arrive after the reply.
     fn failure_behind_the_end(&mut self) -> Option<Error> {
-        // Under TLS that was waited for before the reply.
+        // Under TLS the close was awaited before the reply.
         let waits = !self.is_secure();
         let data = self.data.as_mut()?;
         let control = &self.client.control;
         let deadline = control.deadline(CLOSING, Phase::FinalReply);
-        // Whatever ends the wait, the server's word stands if nothing is there to read.
+        // If there is nothing to read, the server's confirmation stands.
         if waits {
             let _ = control.waiter().wait_for(data.as_fd(), PollFlags::IN, deadline);
         }
@@ -333,12 +335,12 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// The name that the first reply gives to the file.
+    /// Returns the file name in the first reply.
     pub(crate) fn unique_name(&self) -> Option<Pathname> {
         Some(&self.first).filter(|_| self.verb == Verb::Stou).and_then(unique::name)
     }
 
-    /// Ends a transfer of which no more is wanted, `bytes` having come.
+    /// Ends a transfer after the `bytes` that were wanted.
     pub(crate) fn stop(self, bytes: u64) -> Result<Report, Error> {
         let reply = self.first.clone();
         let duration = self.started.elapsed();

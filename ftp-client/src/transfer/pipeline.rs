@@ -1,4 +1,4 @@
-//! `TYPE`, `EPSV` and a verb in one write, so that only one answer is waited for.
+//! Pipelining: `TYPE`, `EPSV` and a verb in one write, to wait only once.
 
 use ftp_proto::{Command, Reply, RepresentationType, Severity, Verb};
 
@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::net::wait::Deadline;
 use crate::trace;
 
-/// Sends all together, and reads the answers up to the verb's, which is outstanding then. `None` if
-/// the ordinary way has to be gone; nothing is owed on the control connection then.
+/// Sends all commands together, and reads the replies up to the verb's, which is then outstanding.
+/// Returns `None`, with nothing outstanding, if the commands must be sent one at a time.
 pub(super) fn send(
     client: &mut Client,
     command: &Command,
@@ -18,7 +18,7 @@ pub(super) fn send(
     representation: Option<RepresentationType>,
     deadline: Deadline,
 ) -> Result<Option<Prepared>, Error> {
-    // Nothing that changes a file: where it went wrong it would be sent a second time.
+    // Only commands that change nothing: after a failure they are sent a second time.
     let is_download = matches!(command.verb(), Verb::Retr | Verb::List | Verb::Nlst | Verb::Mlsd);
     let is_whole = range == Range::default() && client.range == range;
     if !client.config.pipeline || !is_download || !is_whole {
@@ -30,7 +30,7 @@ pub(super) fn send(
     let commands = [set_type, Some(Command::Epsv(epsv)), Some(command.clone())];
     let commands: Vec<Command> = commands.into_iter().flatten().collect();
     client.control.send_together(&commands, deadline)?;
-    // An error leaves TYPE or EPSV outstanding, or the connection closed: nothing goes on then.
+    // After an error, TYPE or EPSV is outstanding or the connection is closed: stop here.
     let reply = answers(client, wanted, deadline)?;
     let Client { control, config, .. } = &mut *client;
     let ready = reply.and_then(|reply| data::prepare_ahead(control, config, epsv, &reply));
@@ -41,7 +41,7 @@ pub(super) fn send(
     Ok(ready)
 }
 
-/// The answer to `EPSV`, if that to `TYPE` was what it should be.
+/// Returns the reply to `EPSV`, if that to `TYPE` was as expected.
 fn answers(
     client: &mut Client,
     wanted: Option<RepresentationType>,
@@ -57,13 +57,13 @@ fn answers(
     Ok(is_set.then_some(reply))
 }
 
-/// From now on the ordinary way is gone.
+/// Sends one command at a time from now on.
 pub(super) fn turn_off(client: &mut Client) {
     trace::note(format_args!("not as it should be: one command at a time from now on"));
     client.config.pipeline = false;
 }
 
-/// Whether the answer to the verb may be due to what it was sent with.
+/// Returns whether the reply to the verb may be due to pipelining.
 pub(super) fn is_odd(error: &Error) -> bool {
     let Error::Refused(_, reply) = error else { return false };
     matches!(reply.code().value(), 425 | 500..=504)

@@ -1,38 +1,38 @@
-//! How fast bytes may move, in all transfers that share a limit together.
+//! Rate limits, shared by any number of transfers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many pieces a second is cut into: what moves at once must not be felt as a burst.
+/// The number of pieces per second: a piece must not be noticeable as a burst.
 const PIECES: u64 = 10;
 
-/// A limit of the bytes a second, shared by all transfers that have a clone of it.
+/// A limit in bytes per second, shared by all transfers that have a clone of it.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     rate: u64,
-    /// When all that was moved so far may have moved.
+    /// When all bytes so far are allowed to have moved.
     until: Arc<Mutex<Instant>>,
 }
 
 impl RateLimit {
-    /// At most `rate` bytes a second, and at least one.
+    /// Returns a limit of `rate` bytes per second, at least 1.
     #[must_use]
     pub fn new(rate: u64) -> Self {
         Self { rate: rate.max(1), until: Arc::new(Mutex::new(Instant::now())) }
     }
 
-    /// How many of `most` bytes may move at once: at least 1.
+    /// Returns how many of `most` bytes may move at once: at least 1.
     pub(super) fn piece(&self, most: usize) -> usize {
         usize::try_from((self.rate / PIECES).max(1)).unwrap_or(most).min(most)
     }
 
-    /// Counts bytes that moved, and says how long to wait before more may.
+    /// Counts moved bytes, and returns how long to wait before the next.
     pub(super) fn count(&self, bytes: usize) -> Duration {
         let time = bytes as u128 * 1_000_000_000 / u128::from(self.rate);
         let time = Duration::from_nanos(u64::try_from(time).unwrap_or(u64::MAX));
         let now = Instant::now();
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        // Time in which nothing moved is gone.
+        // Idle time is not credited.
         *until = (*until).max(now) + time;
         until.duration_since(now)
     }
@@ -53,7 +53,7 @@ mod tests {
                 threads.spawn(|| (0..5).for_each(|_| std::thread::sleep(limit.count(2_000))));
             }
         });
-        // Less would be faster than allowed; more is what a busy machine makes of it.
+        // Less would exceed the limit; more can happen on a busy machine.
         assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
     }
 }

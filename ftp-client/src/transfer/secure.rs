@@ -1,4 +1,4 @@
-//! TLS on data connections: the handshake at their beginning (RFC 4217 §7).
+//! TLS on data connections: the handshake at the beginning (RFC 4217 §7).
 
 use ftp_proto::{Progress, Reply, Verb};
 use rustix::fd::AsFd;
@@ -13,8 +13,8 @@ use crate::net::wait::Deadline;
 use crate::security::TlsError;
 
 /// Puts the data connection of a transfer under TLS, if that was agreed on. Meanwhile the server
-/// may refuse the transfer, or, as with an empty one, confirm it. What fails ends the transfer, and
-/// what the server says about it counts for more than what TLS says.
+/// may refuse the transfer or, if it is empty, confirm it. Any failure ends the transfer, and the
+/// server's reply counts for more than the TLS error.
 pub(super) fn secure(
     client: &mut Client,
     verb: Verb,
@@ -68,8 +68,8 @@ fn shake_hands(
     }
 }
 
-/// Ends a transfer whose data connection did not come under TLS, so that nothing is owed, and says
-/// why it did not.
+/// Ends a transfer whose TLS handshake failed, so that no reply is outstanding, and returns the
+/// reason.
 pub(super) fn give_up(
     control: &mut ControlConnection,
     verb: Verb,
@@ -80,7 +80,7 @@ pub(super) fn give_up(
         return error;
     }
     if matches!(error, Error::Timeout(_)) {
-        // Silence on the one is not broken by waiting on the other.
+        // If one connection is silent, waiting on the other does not help.
         let stopped = abort::resync(control, Some(data));
         return stopped
             .err()
@@ -99,7 +99,7 @@ pub(super) fn give_up(
     }
 }
 
-/// Whether this client ended the handshake, so that what the server says of it is no news.
+/// Returns whether this client ended the handshake, so that the server's reply adds nothing.
 fn is_ours(error: &Error) -> bool {
     matches!(error, Error::Tls(TlsError::Certificate { .. }))
 }

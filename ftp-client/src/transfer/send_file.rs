@@ -1,4 +1,4 @@
-//! Sending a local file by the kernel alone, where it can.
+//! Sending a local file by the kernel, if it can.
 
 use std::fs::File;
 use std::io;
@@ -9,21 +9,24 @@ use crate::error::Error;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::net::stream::Stream;
 
-/// How much the kernel is asked to send at a time, in bytes. It stops before, when the socket has
-/// no more room.
+/// The number of bytes that the kernel is asked to send at a time. It stops earlier if the socket
+/// has no more room.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const PIECE: usize = 16 * 1_024 * 1_024;
 
 impl Upload<'_> {
     /// Sends a local file from its position to its end, as [`copy_from`](Self::copy_from) does, and
-    /// gives the number of bytes. More can be written after it.
+    /// returns the number of bytes.
+    ///
+    /// More can be written after it.
     ///
     /// # Errors
     ///
-    /// As of [`Write`](io::Write): an [`Error`] that [`Error::recover`] takes out, or else the
-    /// file's own. A file that cannot be read to the end, or that becomes shorter meanwhile
-    /// ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof)), cannot be finished any more either: the
-    /// server is not to take the part for the whole, so [`fail`](Self::fail) is what is left.
+    /// Returns errors like those of [`Write`](io::Write): a wrapped [`Error`], which
+    /// [`Error::recover`] unpacks, or the file's own error. If the file cannot be read to its end,
+    /// or shrinks meanwhile ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof)), the upload cannot be
+    /// finished; call [`fail`](Self::fail), so that the server does not take the part for the
+    /// whole.
     pub fn send_file(&mut self, file: &File) -> io::Result<u64> {
         let before = self.bytes;
         match copy::send(self, Source::File(file), &mut Watch::new()) {
@@ -37,8 +40,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Has the kernel send a piece of a file, from its position on; 0 is its end. `None` if the
-    /// kernel cannot, or cannot go on: reading and writing then tell on which side that is.
+    /// Makes the kernel send a piece of a file from its position on; 0 is its end. `None` if the
+    /// kernel cannot do it; reading and writing then show which side failed.
     pub(super) fn send_piece(&mut self, file: &File) -> Result<Option<usize>, Error> {
         if self.text.is_some() {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! The mark at the end of the data under TLS, which tells it from a cut (RFC 4217 §12.6; RFC 8446
-//! §6.1).
+//! The end mark of the data under TLS, which distinguishes it from a broken connection (RFC 4217
+//! §12.6; RFC 8446 §6.1).
 
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
@@ -10,13 +10,13 @@ use crate::error::{Error, Phase};
 use crate::security::TlsError;
 
 impl Transfer<'_> {
-    /// Whether its data is under TLS.
+    /// Returns whether its data is under TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.data.as_ref().is_some_and(|data| data.session().is_some())
     }
 
-    /// Sends what TLS holds back of the data. A server that confirms what it `has_sent` to it
-    /// before all of that is on its way knows nothing of its end.
+    /// Sends buffered TLS data. A server that confirms the transfer before all of the data is on
+    /// its way has not seen its end.
     pub(super) fn flush(&mut self, has_sent: bool) -> Result<(), Error> {
         let mut deadline = self.deadline();
         loop {
@@ -34,9 +34,9 @@ impl Transfer<'_> {
         }
     }
 
-    /// Marks the end of the data. Under TLS the server's mark is waited for as well, though not for
-    /// long, and none is missed: before it come the tickets by which the next data
-    /// connection resumes the session. Inside is why the end cannot have reached the server.
+    /// Marks the end of the data. Under TLS it also waits briefly for the server's end mark, since
+    /// the tickets for the next data connection come before it; a missing mark is no error. The
+    /// result holds the reason why the end cannot have reached the server.
     pub(super) fn end_sending(&mut self, has_sent: bool) -> Result<Option<Error>, Error> {
         let is_secure = self.is_secure();
         if let Some(data) = self.data.as_mut().filter(|_| is_secure) {
@@ -52,7 +52,7 @@ impl Transfer<'_> {
         let control = &self.client.control;
         let deadline = control.deadline(CLOSING, Phase::FinalReply);
         loop {
-            // However much comes of what nobody asked for.
+            // However much unasked data arrives.
             if control.go_on(deadline).is_err() {
                 return None;
             }

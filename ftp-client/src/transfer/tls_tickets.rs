@@ -1,10 +1,10 @@
-//! Sessions to resume on data connections, where the server demands that and the client has run
-//! out of them.
+//! Session tickets for data connections, if the server requires resumption and the client has used
+//! up its tickets.
 //!
-//! A ticket of TLS 1.3 is good for one connection (RFC 8446 §C.4). ProFTPD gives two at login and
-//! one with each download, none with uploads, and refuses a data connection that resumes nothing:
-//! after two uploads there would be no third. But it gives tickets with the handshake of a listing
-//! before it refuses that.
+//! A TLS 1.3 ticket is good for one connection (RFC 8446 §C.4). ProFTPD sends two at login and one
+//! with each download, but none with uploads, and refuses a data connection without resumption: a
+//! third upload in a row would fail. But it sends tickets during the handshake of a listing before
+//! it refuses that.
 
 use std::time::{Duration, Instant};
 
@@ -23,27 +23,27 @@ use crate::net::stream::Stream;
 use crate::tls::Session;
 use crate::trace;
 
-/// How long a server may take to refuse a data connection that resumes nothing, in terms of the
-/// handshake before it, at least and at most.
+/// How long a server may take to refuse a data connection without resumption: a multiple of the
+/// duration of the handshake before it, and the lower and upper bounds.
 const TIMES: u32 = 3;
 const LEAST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_secs(1);
 
-/// Whether a reply may be what a server says to a data connection that resumes no session.
+/// Returns whether a reply may be a server's refusal of a data connection without resumption.
 pub(crate) fn is_demand(reply: &Reply) -> bool {
     matches!(reply.code().value(), 425 | 426 | 522 | 534)
 }
 
-/// Whether a transfer was refused, as far as one can tell, for want of a session. Nothing of its
-/// data has moved then.
+/// Returns whether a transfer was refused, as far as can be told, because of a missing session.
+/// None of its data has moved then.
 pub(super) fn may_help(client: &Client, error: &Error) -> bool {
     let is_made = |secured: &Secured| secured.demand == Demand::Made;
     client.secured.as_ref().is_some_and(is_made)
         && matches!(error, Error::Refused(_, reply) if is_demand(reply))
 }
 
-/// Looks whether a server that could be resumed until now refuses a data connection that began
-/// anew, until it has let one pass. `began` is when its handshake did.
+/// Checks whether a server whose sessions were resumed so far refuses a data connection with a full
+/// handshake, until it has accepted one. `began` is the start of the handshake.
 pub(super) fn look(
     client: &mut Client,
     verb: Verb,
@@ -76,11 +76,11 @@ pub(super) fn look(
                 if !is_over && data.look()? {
                     is_over = data.session().is_some_and(Session::is_over);
                     if !is_over {
-                        // It sends data.
+                        // The server sends data.
                         break;
                     }
-                    // An empty file, or the server has hung up: it says which, once it is
-                    // answered, and ProFTPD not before.
+                    // An empty file, or the server has hung up: its reply shows which, and ProFTPD
+                    // sends it only after close_notify.
                     data.say_end();
                     patience = control.deadline(limit, Phase::FinalReply);
                 }
@@ -100,8 +100,8 @@ pub(super) fn look(
     Ok(())
 }
 
-/// Gets new sessions if the server demands what is not there. Whether there is one now, or none is
-/// needed.
+/// Gets new sessions if the server requires them and none is left. Returns whether one is available
+/// now, or none is needed.
 pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
     let lacks = |client: &Client| client.secured.as_ref().is_some_and(Secured::lacks_session);
     if lacks(client) {
@@ -110,7 +110,7 @@ pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
     Ok(!lacks(client))
 }
 
-/// Begins a listing, which is all that it takes, and hears it out.
+/// Begins a listing, which suffices, and reads it to its end.
 fn list(client: &mut Client) -> Result<(), Error> {
     trace::note(format_args!("no session is left to resume: a listing brings new ones"));
     let Client { control, config, modes, .. } = &mut *client;
@@ -135,14 +135,14 @@ fn list(client: &mut Client) -> Result<(), Error> {
         }
         Ok(false) => abort::resync(control, Some(data)),
         Err(error) => match secure::give_up(control, Verb::Nlst, data, error) {
-            // That is what it was for.
+            // The refusal is expected.
             Error::Refused(..) | Error::Io(_) => Ok(()),
             error => Err(error),
         },
     }
 }
 
-/// Reads to the end, which the refusal is, and passes over what comes. False if it does not come.
+/// Reads and discards data until the end, which is the refusal. Returns false if it does not come.
 fn hear_out(client: &Client, data: &mut Stream) -> Result<bool, Error> {
     let control = &client.control;
     let deadline = control.deadline(CLOSING, Phase::FinalReply);
@@ -155,7 +155,7 @@ fn hear_out(client: &Client, data: &mut Stream) -> Result<bool, Error> {
                 Err(Error::Timeout(_)) => return Ok(false),
                 Err(error) => return Err(error),
             },
-            // In whichever way it ends.
+            // Any kind of end will do.
             Ok(Some(_)) | Err(Error::Tls(_) | Error::Io(_)) => return Ok(true),
             Err(error) => return Err(error),
         }

@@ -1,10 +1,10 @@
-//! The name that a server gave to a file of `STOU`.
+//! The file name that a server chose for `STOU`.
 
 use ftp_proto::{Pathname, Reply};
 
-/// Finds the name in a reply. RFC 1123 §4.1.2.9 defines `150 FILE: name`; servers also put words
-/// before that, or tell the name at the end, as those of BSD do: `226 Transfer complete (unique
-/// file name:name).`, or in quotes. It may be in any line.
+/// Finds the name in a reply. RFC 1123 §4.1.2.9 defines `150 FILE: name`. Some servers put words
+/// before it; BSD servers tell the name at the end, `226 Transfer complete (unique file
+/// name:name).`; others quote it. It may be in any line.
 pub(super) fn name(reply: &Reply) -> Option<Pathname> {
     reply.lines().find_map(name_in)
 }
@@ -22,7 +22,7 @@ fn name_in(text: &[u8]) -> Option<Pathname> {
     Pathname::new(name).ok()
 }
 
-/// What stands after the first `word` that nothing or an SP or bracket is in front of.
+/// Returns the text after the first `word` that follows the beginning, an SP or a bracket.
 fn behind<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     let mut windows = text.windows(word.len()).enumerate();
     let (at, _) = windows.find(|(at, window)| {
@@ -57,7 +57,7 @@ mod tests {
             let found = found.map(Pathname::into_bytes);
             assert_eq!(found.as_deref(), want.map(str::as_bytes), "{text}");
         }
-        // As Pure-FTPd has it.
+        // As sent by Pure-FTPd.
         let lines = ["FILE: pureftpd.1"];
         let code = ReplyCode::FILE_ACTION_OKAY;
         let reply = Reply::multi_line(code, "FILE: pureftpd.0", lines, "Accepted data connection");

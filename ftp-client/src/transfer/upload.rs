@@ -1,4 +1,4 @@
-//! `Upload`: data into `STOR` and `APPE`.
+//! `Upload`: the data of `STOR` and `APPE`.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use super::verdict::error_of;
 use super::{Report, Transfer};
 use crate::error::Error;
 
-/// How much is converted at a time, in bytes.
+/// The number of bytes to convert at a time.
 const PIECE: usize = 16_384;
 
-/// A file that is being uploaded: write it, then call [`finish`](Self::finish).
+/// A running upload: write the data, then call [`finish`](Self::finish).
 ///
-/// Each write goes to the socket at once; wrap it in a [`BufWriter`](std::io::BufWriter) if the
-/// pieces are small, and give a local file to [`copy_from`](Self::copy_from). It borrows the
-/// client, so that no other command can be sent meanwhile:
+/// Each write goes to the socket at once; for small pieces wrap it in a
+/// [`BufWriter`](std::io::BufWriter). For a local file use [`copy_from`](Self::copy_from). It
+/// borrows the client, so no other command can be sent meanwhile:
 ///
 /// ```no_run
 /// use std::io::Write;
@@ -31,7 +31,7 @@ const PIECE: usize = 16_384;
 /// # }
 /// ```
 ///
-/// The same with the last line two lines higher, a command while the transfer runs, is refused:
+/// A command during the transfer does not compile:
 ///
 /// ```compile_fail,E0499
 /// use std::io::Write;
@@ -46,8 +46,8 @@ const PIECE: usize = 16_384;
 /// # }
 /// ```
 ///
-/// An upload that nobody keeps and an end that nobody looks at are warnings of the compiler's, and
-/// errors where a program says so:
+/// The compiler warns about an unused upload or an unused result of `finish`. With
+/// `deny(unused_must_use)` these are errors:
 ///
 /// ```no_run
 /// #![deny(unused_must_use)]
@@ -87,25 +87,25 @@ const PIECE: usize = 16_384;
 /// # }
 /// ```
 ///
-/// Dropped before its end, it does no I/O, and the data connection will be reset, not ended, so
-/// that no server takes the part for the whole. The next call on the client aborts the transfer
-/// first, which closes the connection if the server does not answer.
+/// Dropping it early does no I/O. The next call on the client aborts the transfer first, and closes
+/// the connection if the server does not answer. The data connection is reset, not closed, so that
+/// the server does not take the part for the whole.
 ///
-/// Errors of [`Write`] are [`Error`]s; [`Error::recover`] takes them out.
+/// [`Write`] returns wrapped [`Error`]s; [`Error::recover`] unpacks them.
 #[derive(Debug)]
 #[must_use = "an upload that is not finished is aborted: call finish()"]
 pub struct Upload<'a> {
     pub(super) transfer: Transfer<'a>,
-    /// Bytes taken from the caller.
+    /// The number of bytes taken from the caller.
     pub(super) bytes: u64,
-    /// Where in the file the transfer began.
+    /// The offset at which the transfer began.
     offset: u64,
-    /// The file whose length is to be asked for afterwards.
+    /// The file whose length must be checked afterwards.
     check: Option<Pathname>,
     pub(super) text: Option<AsciiOut>,
 }
 
-/// The conversion of line ends, and its result, kept for its allocation.
+/// The conversion of line endings, and a buffer that is reused for its result.
 #[derive(Debug, Default)]
 pub(super) struct AsciiOut {
     encoder: AsciiEncoder,
@@ -126,38 +126,42 @@ impl<'a> Upload<'a> {
         Self { transfer, bytes: 0, offset, check, text }
     }
 
-    /// Where in the file the upload began, in bytes: what is written goes after that.
+    /// Returns the offset in the file at which the upload began, in bytes.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The name that the server chose for the file, if this is an upload by
-    /// [`Client::store_unique`](crate::Client::store_unique) and the server told it at the
-    /// beginning, as RFC 1123 §4.1.2.9 demands (`150 FILE: name`). Others tell it at the end, in
-    /// the [`Report`].
+    /// Returns the name that the server chose for an upload by
+    /// [`Client::store_unique`](crate::Client::store_unique).
+    ///
+    /// It is known here if the server sends it at the beginning, as RFC 1123 §4.1.2.9 requires
+    /// (`150 FILE: name`). Other servers send it at the end: see the [`Report`].
     #[must_use]
     pub fn unique_name(&self) -> Option<Pathname> {
         self.transfer.unique_name()
     }
 
-    /// How many bytes were written so far: in an ASCII transfer those that went into the
-    /// conversion, with LF alone at the end of a line.
+    /// Returns the number of bytes written so far.
+    ///
+    /// In an ASCII transfer these are the bytes before the conversion, with LF alone at the end of
+    /// a line.
     #[must_use]
     pub const fn transferred(&self) -> u64 {
         self.bytes
     }
 
-    /// Ends the upload: marks the end of the data, and waits for the server to say that it has
-    /// it.
+    /// Ends the upload: marks the end of the data, and waits for the server's confirmation.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with the server's reason, such as 426, 452 or 552;
-    /// [`Error::Unexpected`] or [`Error::Io`] if it confirmed what it cannot have seen the end of;
-    /// [`Error::Timeout`] if the server says nothing; [`Error::Incomplete`] if the length is
-    /// [checked](crate::Client::set_length_check) and the server's is another. The error of a
-    /// failed write is given again.
+    /// - [`Error::Refused`] with the server's reason, such as 426, 452 or 552.
+    /// - [`Error::Unexpected`] or [`Error::Io`] if the server confirmed data whose end it cannot
+    ///   have seen.
+    /// - [`Error::Timeout`] if the server does not answer.
+    /// - [`Error::Incomplete`] if the length is [checked](crate::Client::set_length_check) and the
+    ///   server's differs.
+    /// - The error of a failed write, once more.
     pub fn finish(mut self) -> Result<Report, Error> {
         let mut length = TransferLength::of(self.bytes);
         length.offset = self.offset;
@@ -170,12 +174,12 @@ impl<'a> Upload<'a> {
         Ok(report)
     }
 
-    /// Ends an upload that cannot go on, and gives the error that says why. `error` is what a write
-    /// to it failed with, or else the caller's own, such as that of a local file.
+    /// Ends a failed upload and returns the error that explains it. `error` is that of a write, or
+    /// the caller's own, such as that of a local file.
     ///
-    /// What the server says of a transfer is worth more than a broken connection, so that its reply
-    /// is read first. The caller's own error has the transfer aborted, so that no server takes the
-    /// part for the whole, and becomes [`Error::Local`].
+    /// After a failed write, the server's reply is read first, since it says more than a broken
+    /// connection. After the caller's own error the transfer is aborted, so that the server does
+    /// not take the part for the whole, and the error becomes [`Error::Local`].
     #[must_use]
     pub fn fail(self, error: io::Error) -> Error {
         match Error::recover(error) {
@@ -186,22 +190,23 @@ impl<'a> Upload<'a> {
 
     /// Ends an upload whose bytes cannot be read.
     pub(super) fn leave(self, error: io::Error) -> Error {
-        // What it fails with is not what the caller has to know.
+        // The caller needs to know only the first error.
         let _ = self.abort();
         Error::Local(error)
     }
 
-    /// Lets time go by before the next write.
+    /// Sleeps before the next write.
     pub(super) fn pause(&mut self, length: Duration) {
         self.transfer.pause(length);
     }
 
-    /// Stops the upload, and makes the client ready for its next command. What becomes of the
-    /// part that was sent is up to the server.
+    /// Stops the upload, and makes the client ready for its next command.
+    ///
+    /// The server decides whether to keep the part that was sent.
     ///
     /// # Errors
     ///
-    /// Any of the control connection, which is then closed.
+    /// Returns errors of the control connection, which is then closed.
     pub fn abort(self) -> Result<(), Error> {
         self.transfer.abort()
     }
@@ -230,7 +235,7 @@ impl Write for Upload<'_> {
         Ok(count)
     }
 
-    /// Does nothing: nothing is held back.
+    /// Does nothing: nothing is buffered.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What the client makes of a verdict on a transfer.
+//! Conversion of a verdict on a transfer into a result.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use ftp_proto::{Confirmation, Reply, Severity, TransferEvidence, TransferFault, 
 use crate::control::ControlConnection;
 use crate::error::Error;
 
-/// How long a server that has confirmed an upload may take to close the data connection. Some
-/// keep it open; then its word has to do.
+/// How long a server that has confirmed an upload may take to close the data connection. Some keep
+/// it open; then the confirmation suffices.
 pub(super) const CLOSING: Duration = Duration::from_secs(2);
 
-/// Refused, unless the reply is 2yz.
+/// Returns [`Error::Refused`] unless the reply is 2xx.
 pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
     match reply.code().severity() {
         Severity::Completion => Ok(()),
@@ -19,8 +19,8 @@ pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
     }
 }
 
-/// Judges the last reply to a transfer. The control connection is closed where the replies are out
-/// of step, and must be silent after a reply that may be a stray before the real one.
+/// Judges the final reply to a transfer. The control connection is closed if the replies are out of
+/// step, and must be silent after a reply that may be a stray one.
 pub(crate) fn confirm(
     control: &mut ControlConnection,
     evidence: TransferEvidence,
@@ -38,7 +38,7 @@ pub(crate) fn confirm(
     }
 }
 
-/// The error that a fault is, `reply` being the last one.
+/// Returns the error for a fault; `reply` is the final one.
 pub(super) fn error_of(fault: TransferFault, verb: Verb, reply: &Reply) -> Error {
     match fault {
         TransferFault::Refused => Error::Refused(verb, reply.clone()),
