@@ -17,6 +17,7 @@ pub mod names;
 pub mod network;
 pub mod peer;
 pub mod process;
+pub mod prose;
 pub mod random;
 pub mod raw;
 pub mod root;

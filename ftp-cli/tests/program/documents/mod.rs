@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use ftp_tests::peer::{Peer, skipped};
 use ftp_tests::process::{run, run_with};
+use ftp_tests::prose::faults;
 use ftp_tests::root::TempRoot;
 
 use self::blocks::blocks;
+use crate::ftp;
 
 /// Programs that are not what they are on a reader's machine, and why.
 const STAND_INS: [(&str, &str); 9] = [
@@ -133,6 +135,15 @@ fn readme_has_the_two_commands() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     for command in ["cargo run --release -- demo", "cargo test --workspace"] {
         assert!(readme.lines().any(|line| line.starts_with(command)), "README lacks {command}");
+    }
+}
+
+/// The man page has the help of every command in it.
+#[test]
+fn help_and_man_page_have_plain_words() {
+    for command in ["help", "man"] {
+        let text = String::from_utf8(run(&mut ftp(&[command])).succeeded()).unwrap();
+        assert_eq!(faults(&text), [""; 0], "{command}");
     }
 }
 

@@ -1,0 +1,109 @@
+//! Words that do not occur in what people read: each has a plainer one.
+//!
+//! `CONTRIBUTING.md` has the rules of style that they come from.
+
+/// A word or phrase, what to write instead, and what may follow it all the same.
+const WORDS: [(&str, &str, &[&str]); 27] = [
+    (
+        "behind",
+        "after, following, fallback",
+        &["a nat", "nat", "your own nat", "the same nat", "a firewall", "a router", "a proxy"],
+    ),
+    ("anew", "again, from the start", &[]),
+    ("in clear", "in plaintext, unencrypted", &[]),
+    ("vouch", "sign, trust", &[]),
+    ("vouches", "signs, trusts", &[]),
+    ("mend", "fix", &[]),
+    ("mends", "fixes", &[]),
+    ("mended", "fixed", &[]),
+    ("so many", "N", &[]),
+    ("so often", "N times", &[]),
+    ("so long", "TIME", &[]),
+    ("limit of time", "timeout", &[]),
+    ("limits of time", "timeouts", &[]),
+    ("of one's own", "custom, own", &[]),
+    ("of our own", "custom, own", &[]),
+    ("as it stands", "by default", &[]),
+    ("as it comes", "by default", &[]),
+    ("goes on with", "resumes", &[]),
+    ("is told of", "is notified of, is logged", &[]),
+    ("are told of", "are notified of, are logged", &[]),
+    ("can be had", "is available", &[]),
+    ("is no", "is not a", &["longer", "more"]),
+    ("what is no", "other", &[]),
+    ("nobody but", "only", &[]),
+    ("at its start", "at startup", &[]),
+    ("beneath", "below, inside", &[]),
+    ("thread a connection", "thread per connection", &[]),
+];
+
+/// What a rate counts, before `a second`: write `per second`.
+const COUNTED: [&str; 9] =
+    ["bytes", "kib", "mib", "gib", "lines", "times", "transfers", "handshakes", "requests"];
+
+/// The prose of a document, in lower case, each line with its number: no blocks of code, no words in
+/// backticks, no targets of links, no lists of tests.
+fn prose(document: &str) -> Vec<(usize, String)> {
+    let mut is_code = false;
+    let mut lines = Vec::new();
+    for (line, number) in document.lines().zip(1..) {
+        let is_list_of_tests = line.starts_with("  - ") && line.contains(".rs");
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code && !is_list_of_tests {
+            let plain: String = line.split('`').step_by(2).collect::<Vec<_>>().join(" code ");
+            let mut parts = plain.split("](");
+            let mut text = parts.next().unwrap_or_default().to_owned();
+            for part in parts {
+                // Where a link leads is not read.
+                text.push_str(part.split_once(')').map_or("", |(_, rest)| rest));
+            }
+            lines.push((number, text.to_lowercase()));
+        }
+    }
+    lines
+}
+
+/// The words of a document that have a plainer one, each with its line and with that one.
+#[must_use]
+pub fn faults(document: &str) -> Vec<String> {
+    let lines = prose(document);
+    // A phrase may go on in the next line.
+    let mut text = String::from(" ");
+    let mut starts = Vec::new();
+    for (number, line) in &lines {
+        starts.push((text.len(), *number));
+        for word in line.split_whitespace() {
+            text.push_str(word);
+            text.push(' ');
+        }
+    }
+    let line_at = |at: usize| {
+        starts.iter().take_while(|(start, _)| *start <= at).last().map_or(0, |(_, line)| *line)
+    };
+    let is_edge =
+        |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+    let mut faults = Vec::new();
+    for (phrase, instead, allowed) in WORDS {
+        for (at, _) in text.match_indices(phrase) {
+            let (before, after) = (&text[..at], &text[at + phrase.len()..]);
+            let is_word = is_edge(before.as_bytes().last()) && is_edge(after.as_bytes().first());
+            let is_allowed = allowed.iter().any(|next| {
+                after
+                    .trim_start()
+                    .strip_prefix(next)
+                    .is_some_and(|rest| is_edge(rest.as_bytes().first()))
+            });
+            let there_is_no = phrase == "is no" && before.trim_end().ends_with("there");
+            if is_word && !is_allowed && !there_is_no {
+                faults.push(format!("line {}: {phrase:?}: write {instead}", line_at(at)));
+            }
+        }
+    }
+    for counted in COUNTED {
+        for (at, _) in text.match_indices(&format!(" {counted} a second")) {
+            faults.push(format!("line {}: \"a second\": write per second", line_at(at)));
+        }
+    }
+    faults
+}
