@@ -101,7 +101,7 @@ impl Server {
         self.addresses(Greeting::Clear)
     }
 
-    /// All addresses of [`implicit_tls`](ServerBuilder::implicit_tls), in the order they were given.
+    /// All addresses of [`implicit_tls`](crate::ServerBuilder::implicit_tls), in the order they were given.
     pub fn implicit_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses(Greeting::Tls)
     }
