@@ -1,5 +1,5 @@
-//! Commands: what is served is in `rules.rs`, whether one is looked at in `gate.rs`, and the way to
-//! its handler here.
+//! Commands. `rules.rs` lists the served ones, `gate.rs` checks the state, and this module calls
+//! the handler.
 
 mod access;
 mod attribute;
@@ -10,6 +10,7 @@ mod gate;
 mod information;
 mod listing;
 mod parameter;
+mod refusal;
 mod rules;
 mod security;
 mod site;
@@ -26,20 +27,24 @@ use self::gate::gate;
 use self::parameter::only;
 use crate::session::{Outcome, PreparedTransfer, Session};
 
-/// From a verb and its argument to what is to be done: the gate, the parser, the handler.
+/// Passes a command through the gate, the parser and its handler.
 pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Outcome {
-    // A new one takes the place of the old, even if it is refused.
+    // A new REST or RNFR replaces the old one even if it is refused.
     if verb == Verb::Rest {
         session.restart = 0;
     }
     if verb == Verb::Rnfr {
         session.rename_from = None;
     }
+    let renamed = session.rename_from.clone().filter(|_| verb == Verb::Rnto);
     let outcome = match look_at(session, verb, argument) {
         Ok(outcome) => outcome,
         Err(reply) if reply.code() == ReplyCode::SERVICE_CLOSING => Outcome::Close(reply),
         Err(reply) => reply.into(),
     };
+    if let Outcome::Reply(reply) = &outcome {
+        refusal::tell(session, verb, argument, renamed.as_ref(), reply);
+    }
     session.forget_pending(verb, argument);
     outcome
 }
@@ -52,8 +57,8 @@ fn look_at(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Outcome
         return handle(session, &command).ok_or_else(not_implemented);
     }
     security::check_data(session)?;
-    // Whatever comes of it, what was prepared is used up: a stale listener must not serve the
-    // next transfer.
+    // Any outcome uses up the prepared connection: a stale listener must not serve the next
+    // transfer.
     let no_data =
         || Reply::new(ReplyCode::NO_DATA_CONNECTION, "Use PASV, EPSV, PORT or EPRT first");
     let channel = session.channel.take().ok_or_else(no_data)?;
@@ -79,8 +84,7 @@ fn parse_failure(session: &Session, verb: Verb, argument: &[u8], kind: ParseErro
     }
 }
 
-/// Lets the handler of a command that needs no data connection act; `None` if it has none: a
-/// test names the command.
+/// Handles a command without a data connection; `None` if it has no handler, which a test reports.
 fn handle(session: &mut Session, command: &Command) -> Option<Outcome> {
     match command {
         Command::User(name) => Some(access::user(session, name)),
@@ -90,8 +94,8 @@ fn handle(session: &mut Session, command: &Command) -> Option<Outcome> {
     }
 }
 
-/// All but a login, which every session has and many have nothing else: it is not to touch the
-/// stack that the largest of these needs.
+/// Handles everything but a login. It is a function apart so that idle sessions, which have only
+/// logged in, never touch the stack of the largest handler.
 #[inline(never)]
 fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
     Some(match command {
@@ -141,7 +145,7 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
     })
 }
 
-/// The same for a command that moves bytes, up to the data connection.
+/// Handles a command with a data connection, up to that connection.
 #[inline(never)]
 fn prepare(session: &mut Session, command: &Command) -> Option<Result<PreparedTransfer, Reply>> {
     Some(match command {
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn rows_and_handlers_are_of_the_same_commands() {
-        // One of these is an argument of each command.
+        // Each command accepts one of these as its argument.
         let samples = [
             "",
             "x",
@@ -209,7 +213,7 @@ mod tests {
         }
     }
 
-    /// What a line is answered with, and whether the session then ends.
+    /// Returns the code of the reply to a line, and whether the session ends.
     fn answer(session: &mut Session, line: &str) -> (u16, bool) {
         let (verb, argument) = Verb::split(line.as_bytes()).unwrap();
         match dispatch(session, verb, argument) {

@@ -1,5 +1,4 @@
-//! The log of what happens: one line for each login, refusal and transfer. `docs/log.md` says what
-//! stands in it.
+//! The event log: one line for each login, refusal and transfer. `docs/log.md` describes the lines.
 
 use std::fmt::Display;
 use std::sync::Mutex;
@@ -14,7 +13,7 @@ use super::writer::LogWriter;
 use crate::lock::unpoisoned;
 use crate::net::complaints::Complaints;
 
-/// How the lines of a log are written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogFormat {
     /// `2026-11-20T15:04:05.678Z login session=7 peer=192.0.2.9 port=50212 user="cam1"`.
@@ -24,31 +23,31 @@ pub enum LogFormat {
     Json,
 }
 
-/// Writes what happens, a line an event, in the form that `docs/log.md` describes.
+/// Writes one line for each event, in the form that `docs/log.md` describes.
 #[derive(Debug)]
 pub struct EventLog {
-    /// Otherwise text.
+    /// JSON if `true`, otherwise text.
     is_json: AtomicBool,
     writer: LogWriter,
-    /// Beginnings and ends of sessions have lines too.
+    /// Also writes lines for beginnings and ends of sessions.
     is_verbose: bool,
     refusals: Refusals,
 }
 
 impl EventLog {
-    /// Writes lines of this format to `writer`.
+    /// Returns a log that writes lines in this format to `writer`.
     #[must_use]
     pub fn new(format: LogFormat, writer: LogWriter) -> Self {
         let is_json = AtomicBool::new(format == LogFormat::Json);
         Self { is_json, writer, is_verbose: false, refusals: Refusals::default() }
     }
 
-    /// Writes lines of another format from now on.
+    /// Changes the format of further lines.
     pub fn set_format(&self, format: LogFormat) {
         self.is_json.store(format == LogFormat::Json, Ordering::Relaxed);
     }
 
-    /// The format of the lines that are written now.
+    /// Returns the current format.
     #[must_use]
     pub fn format(&self) -> LogFormat {
         match self.is_json.load(Ordering::Relaxed) {
@@ -57,13 +56,13 @@ impl EventLog {
         }
     }
 
-    /// The same with lines for the beginning and the end of each session, if that is wanted.
+    /// Sets whether the beginning and end of each session have lines (default: `false`).
     #[must_use]
     pub fn sessions(self, is_verbose: bool) -> Self {
         Self { is_verbose, ..self }
     }
 
-    /// Writes a line of words for people, between those of the events.
+    /// Writes a sentence for the operator between the lines of events.
     pub fn message(&self, level: Level, text: impl Display) {
         let time = Stamp::now();
         let text = text.to_string();
@@ -90,11 +89,18 @@ impl Observer for EventLog {
     }
 }
 
-/// Gives the lines to the `log` crate, under the target `ftp_server::events` and without a time:
-/// whoever prints them knows it.
+/// Passes the lines to the `log` crate, under the target `ftp_server::events` and without a time,
+/// which its logger adds.
 #[derive(Debug, Default)]
 pub(crate) struct LogCrate {
     refusals: Refusals,
+}
+
+impl LogCrate {
+    /// Returns whether the logger of the process takes events of [`Level::Info`].
+    pub(super) fn is_listening() -> bool {
+        log::log_enabled!(target: TARGET, Level::Info)
+    }
 }
 
 impl Observer for LogCrate {
@@ -123,13 +129,14 @@ fn level(event: &Event<'_>) -> Level {
     }
 }
 
-/// Connections that are refused may be very many: a line a second for each reason is enough. What may
-/// be very much in a session, that has counted.
+/// Limits refused connections, of which there may be very many, to one line per second for each
+/// reason. Events of a session were limited by the session.
 #[derive(Debug, Default)]
 struct Refusals(Mutex<Complaints>);
 
 impl Refusals {
-    /// How many of the kind had no line before this one; `None` if this one has none either.
+    /// Returns the number of suppressed events of this kind, or `None` if this one is suppressed
+    /// too.
     fn due(&self, event: &Event<'_>) -> Option<u64> {
         let EventKind::Refused(refusal) = event.kind else { return event.unsaid };
         let mut complaints = unpoisoned(self.0.lock());

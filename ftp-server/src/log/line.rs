@@ -1,4 +1,4 @@
-//! One line: a word for what happened, and fields in a fixed order; as text or as JSON.
+//! One log line: an event word and fields in a fixed order, as text or as JSON.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,27 +9,27 @@ use log::Level;
 use crate::limits;
 use crate::log::{Event, EventKind, SessionEnd, Transfer};
 
-/// A line without its time. As [`Display`](fmt::Display) it is the text form.
+/// A log line without its time. [`Display`](fmt::Display) gives the text form.
 pub(super) struct Line {
     event: &'static str,
     fields: Vec<(&'static str, Value)>,
 }
 
-/// What stands behind a name.
+/// The value of a field.
 enum Value {
     Number(u64),
-    /// With milliseconds.
+    /// Seconds with three decimals.
     Seconds(Duration),
-    /// One of a few words, or an address: there is nothing in it to be quoted.
+    /// A fixed word or an address, which never needs quotes.
     Word(String),
-    /// What a peer may have made up: it is escaped, and is put into quotes.
+    /// Text that a peer may have chosen: it is escaped and quoted.
     Quoted(String),
-    /// Words for people, of any length.
+    /// A sentence for the operator, of any length.
     Message(String),
 }
 
 impl Line {
-    /// What is to be said of an event; `unsaid` events like it were not.
+    /// Returns the line of an event; `unsaid` events like it had none before.
     pub(super) fn of(event: &Event<'_>, unsaid: u64) -> Self {
         let mut line = Self { event: word(&event.kind), fields: Vec::with_capacity(12) };
         if let Some(session) = event.session {
@@ -59,7 +59,7 @@ impl Line {
                 line.word("end", end.as_str());
                 if let SessionEnd::Failed(error) = end {
                     let text = error.to_string();
-                    // Without the number, which says no more.
+                    // The number repeats the text.
                     let words = text.split(" (os error ").next().unwrap_or_default();
                     line.bytes("error", words.as_bytes());
                 }
@@ -71,6 +71,13 @@ impl Line {
             EventKind::Renamed { from, to } => {
                 line.bytes("path", from.as_bytes());
                 line.bytes("to", to.as_bytes());
+            }
+            EventKind::CommandRefused { verb, path, to, reply } => {
+                line.word("verb", verb);
+                line.bytes("path", path.as_bytes());
+                to.into_iter().for_each(|to| line.bytes("to", to.as_bytes()));
+                line.number("reply", reply.code().value().into());
+                line.bytes("text", reply.text());
             }
             EventKind::Changed { path, modified, mode } => {
                 line.bytes("path", path.as_bytes());
@@ -88,7 +95,7 @@ impl Line {
         line
     }
 
-    /// Words for people.
+    /// Returns the line of a sentence for the operator.
     pub(super) fn message(level: Level, text: &str) -> Self {
         let level = level.as_str().to_ascii_lowercase();
         let fields = vec![("level", Value::Word(level)), ("text", Value::Message(printable(text)))];
@@ -133,7 +140,7 @@ impl Line {
         self.fields.push((name, Value::Quoted(Escaped(bytes).to_string())));
     }
 
-    /// The line as an object, with the time as its first member.
+    /// Returns the line as a JSON object, with the time as its first member.
     pub(super) fn json(&self, time: &Stamp) -> String {
         let mut json = format!("{{\"time\":\"{time}\",\"event\":\"{}\"", self.event);
         // Writing to a string does not fail, here and below.
@@ -143,7 +150,7 @@ impl Line {
                 Value::Number(number) => write!(json, "{number}"),
                 Value::Seconds(seconds) => write!(json, "{:.3}", seconds.as_secs_f64()),
                 Value::Word(word) => write!(json, "\"{word}\""),
-                // Nothing else of what JSON wants escaped is left in it.
+                // Quotes and backslashes are all that JSON still needs escaped.
                 Value::Quoted(text) => write!(json, "\"{}\"", cut(text, r#"\""#)),
                 Value::Message(text) => {
                     write!(json, "\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
@@ -164,7 +171,7 @@ impl fmt::Display for Line {
                 Value::Number(number) => write!(f, "{number}")?,
                 Value::Seconds(seconds) => write!(f, "{:.3}", seconds.as_secs_f64())?,
                 Value::Word(word) => f.write_str(word)?,
-                // Backslashes were doubled, so that this one is another.
+                // Backslashes are doubled already, so the one before a quote is unambiguous.
                 Value::Quoted(text) => write!(f, "\"{}\"", cut(text, r#"""#))?,
                 Value::Message(text) => f.write_str(text)?,
             }
@@ -173,13 +180,12 @@ impl fmt::Display for Line {
     }
 }
 
-/// Stands at the end of a name that was cut. A backslash of the name itself is never followed by a
-/// dot.
+/// Ends a shortened name. In a name itself no backslash is followed by a dot.
 const MARK: &str = r"\...";
 
-/// An escaped name for a place between quotes, with a backslash in front of each character of
-/// `special`, in at most [`limits::LOG_NAME`] bytes. What is too long ends with [`MARK`]: no escape
-/// is cut in two.
+/// Returns an escaped name for a place between quotes, with a backslash before each character of
+/// `special`, in at most [`limits::LOG_NAME`] bytes. A longer name ends with [`MARK`], and no
+/// escape is split.
 fn cut(escaped: &str, special: &str) -> String {
     let write = |text: &str| {
         let mut written = String::with_capacity(text.len());
@@ -193,7 +199,7 @@ fn cut(escaped: &str, special: &str) -> String {
     };
     let mark = write(MARK);
     let mut written = String::new();
-    // Where it can be cut so that the mark has room.
+    // The last place to cut that leaves room for the mark.
     let mut end = 0;
     let mut rest = escaped;
     while !rest.is_empty() {
@@ -210,8 +216,8 @@ fn cut(escaped: &str, special: &str) -> String {
     written
 }
 
-/// How many bytes the character has that an escaped text begins with, or its escape: `\\\\`, `\\x1b` or
-/// `\\u{202e}`.
+/// Returns the length of the first character of an escaped text, or of its escape: `\\\\`, `\\x1b`
+/// or `\\u{202e}`.
 fn length_of_escape(text: &str) -> usize {
     let length = match text.as_bytes() {
         [b'\\', b'x', ..] => 4,
@@ -222,7 +228,7 @@ fn length_of_escape(text: &str) -> usize {
     length.min(text.len())
 }
 
-/// The word for what happened.
+/// Returns the word of an event.
 const fn word(kind: &EventKind<'_>) -> &'static str {
     match kind {
         EventKind::Connected { .. } => "connected",
@@ -238,18 +244,18 @@ const fn word(kind: &EventKind<'_>) -> &'static str {
         EventKind::DirectoryMade { .. } => "mkdir",
         EventKind::DirectoryRemoved { .. } => "rmdir",
         EventKind::Renamed { .. } => "rename",
+        EventKind::CommandRefused { .. } => "command-refused",
         EventKind::Changed { .. } => "change",
     }
 }
 
-/// Words for people, on one line: whatever part of them a peer made up was escaped before, so that
-/// a backslash stays as it is.
+/// Returns a sentence on one line. Text of peers in it was escaped before, so backslashes stay.
 pub(super) fn printable(text: &str) -> String {
     let parts: Vec<_> = text.split('\\').map(|part| Escaped(part.as_bytes()).to_string()).collect();
     parts.join("\\")
 }
 
-/// A time as RFC 3339 writes it: UTC, with milliseconds.
+/// A time in the form of RFC 3339: UTC, with milliseconds.
 pub(super) struct Stamp(SystemTime);
 
 impl Stamp {
@@ -271,7 +277,7 @@ impl fmt::Display for Stamp {
     }
 }
 
-/// The date and time of day in UTC, and the milliseconds.
+/// Returns the date and time of day in UTC, and the milliseconds.
 pub(super) fn calendar(time: SystemTime) -> (TimeVal, u32) {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
@@ -283,7 +289,7 @@ pub(super) fn calendar(time: SystemTime) -> (TimeVal, u32) {
 mod tests {
     use std::net::SocketAddr;
 
-    use ftp_proto::{Network, ReplyCode, Verb};
+    use ftp_proto::{Network, Reply, ReplyCode, Verb};
 
     use super::*;
     use crate::log::{Direction, LoginRefusal, Refusal, TransferEnd};
@@ -328,6 +334,7 @@ mod tests {
         let tls = Some(TlsInfo { version: TlsVersion::V1_3, resumed: true });
         let protected = Transfer { end: TransferEnd::CloseNotify, tls, ..transfer };
         let unanswered = Transfer { end: TransferEnd::ControlLost, reply: None, ..transfer };
+        let refusal = Reply::new(ReplyCode::FILE_UNAVAILABLE, "Already exists");
         let error = std::io::Error::other("what\n\"is\" it");
         let duration = Duration::from_secs(3);
         for (user, kind, text, json) in [
@@ -411,6 +418,23 @@ mod tests {
                 EventKind::Renamed { from: path, to: &to },
                 r#"rename session=7 peer=192.0.2.9 port=50212 user="cam1" path="/a \"b\"" to="/c""#,
                 r#""event":"rename","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","path":"/a \"b\"","to":"/c"}"#,
+            ),
+            (
+                user,
+                EventKind::CommandRefused { verb: Verb::Mkd, path, to: None, reply: &refusal },
+                r#"command-refused session=7 peer=192.0.2.9 port=50212 user="cam1" verb=MKD path="/a \"b\"" reply=550 text="Already exists""#,
+                r#""event":"command-refused","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","verb":"MKD","path":"/a \"b\"","reply":550,"text":"Already exists"}"#,
+            ),
+            (
+                user,
+                EventKind::CommandRefused {
+                    verb: Verb::Rnto,
+                    path,
+                    to: Some(&to),
+                    reply: &refusal,
+                },
+                r#"command-refused session=7 peer=192.0.2.9 port=50212 user="cam1" verb=RNTO path="/a \"b\"" to="/c" reply=550 text="Already exists""#,
+                r#""event":"command-refused","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","verb":"RNTO","path":"/a \"b\"","to":"/c","reply":550,"text":"Already exists"}"#,
             ),
             (
                 user,

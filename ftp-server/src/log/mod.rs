@@ -1,4 +1,4 @@
-//! What happens in a server: the events, who is told of them, and the logs that are made of them.
+//! Events of a server, their observers, and the logs made of them.
 
 mod event_log;
 mod line;

@@ -1,4 +1,4 @@
-//! What happens in a server, told to whom it may concern.
+//! Events of a server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,14 +10,13 @@ use ftp_proto::{Network, Reply, ReplyCode, RepresentationType, Verb};
 use crate::storage::VirtualPath;
 use crate::tls::TlsInfo;
 
-/// Is told what happened, after the fact and in the order of each session.
+/// Receives events after they happened, in the order of each session.
 ///
-/// It is called on the thread of the session, which waits for it: who has much to do with an event
-/// copies what is wanted and does it elsewhere. That thread may be confined to the files of its
-/// user by then, so whatever is to be opened has to be open before. Of a connection that is
-/// refused the accepting thread tells, and all who want to connect wait for it.
+/// The session's thread calls it and waits. To do more than a little, copy the event and work in
+/// another thread. The session's thread may be confined to its user's files, so open all files
+/// beforehand. For refused connections the accepting thread calls it, and further clients wait.
 ///
-/// A panic ends the session that it was called for, as any other panic on its thread would, and
+/// A panic ends the session that the event is about, as any other panic on its thread does, and
 /// nothing else.
 ///
 /// ```
@@ -40,171 +39,183 @@ use crate::tls::TlsInfo;
 /// }
 /// ```
 pub trait Observer: Send + Sync {
-    /// Takes note of an event.
+    /// Receives an event.
     fn observe(&self, event: &Event<'_>);
 }
 
-/// For whoever keeps the observer, to ask it later.
+/// Forwards to the observer inside, so that the caller can keep a handle.
 impl<T: Observer + ?Sized> Observer for Arc<T> {
     fn observe(&self, event: &Event<'_>) {
         (**self).observe(event);
     }
 }
 
-/// Something that has happened, and to whom. No event holds a password.
+/// An event of a server. No event holds a password.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// The number of the session, from 1, which no other session of the server has; `None` for a
-    /// connection that was refused and for the end of a ban.
+    /// Number of the session, from 1, unique for this server; `None` for a refused connection and
+    /// for the end of a ban.
     pub session: Option<u64>,
-    /// Where the control connection comes from; an IPv4-mapped address is written as IPv4.
+    /// The client's end of the control connection; an IPv4-mapped address appears as IPv4.
     pub peer: SocketAddr,
-    /// The argument of `USER` of the login that was accepted, byte for byte; `None` without one.
+    /// The argument of `USER` of the accepted login, byte for byte; `None` without a login.
     pub user: Option<&'a [u8]>,
-    /// How the control connection is protected, if it is.
+    /// How TLS protects the control connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
-    /// What has happened.
+    /// Kind and details of the event.
     pub kind: EventKind<'a>,
-    /// How many events like it had no line in logs since the last one that had; `None` if this one
-    /// has none either.
+    /// Number of similar events without a log line since the last line; `None` if this event has no
+    /// line either.
     pub(crate) unsaid: Option<u64>,
 }
 
 impl<'a> Event<'a> {
-    /// An event outside of all sessions, which has its line in logs.
+    /// Returns an event outside of sessions, which has a log line.
     pub(crate) const fn of_peer(peer: SocketAddr, kind: EventKind<'a>) -> Self {
         Self { session: None, peer, user: None, tls: None, kind, unsaid: Some(0) }
     }
 }
 
-/// What has happened.
+/// Kind of an event, with its details.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum EventKind<'a> {
-    /// A session begins.
+    /// A session began.
     #[non_exhaustive]
     Connected {
-        /// The address that was connected to.
+        /// The server's address that the client connected to.
         local: SocketAddr,
     },
     /// A connection was closed with 421 before it became a session.
     Refused(Refusal),
     /// A login was accepted.
     LoggedIn,
-    /// A login was not accepted.
+    /// A login was refused.
     #[non_exhaustive]
     LoginRefused {
-        /// The argument of `USER`, byte for byte: whatever anybody likes to send.
+        /// The argument of `USER`, byte for byte; the client can send anything.
         user: &'a [u8],
-        /// Why.
+        /// Reason of the refusal.
         reason: LoginRefusal,
     },
-    /// Too many logins from a host failed, the last one in this session: for a while new connections
-    /// from there are refused, and nobody logs in over those that exist.
+    /// Too many logins from a host failed, the last one in this session. For a while the server
+    /// refuses new connections from there, and logins over existing ones.
     #[non_exhaustive]
     Banned {
-        /// The host, or the IPv6 network of 64 bits that counts as one.
+        /// The banned host: an IPv4 address, or a /64 of IPv6.
         network: Network,
-        /// How long it lasts.
+        /// Duration of the ban.
         duration: Duration,
     },
-    /// A ban is over, by its time or because another configuration forgets it. It is told of the
-    /// peer of whom its beginning was told, without a session. That the server ends is no end of
-    /// it which is told.
+    /// A ban ended by its time or by another configuration. The peer is the one of its beginning;
+    /// there is no session. A shutdown does not report the end of bans.
     #[non_exhaustive]
     BanEnded {
-        /// As it was when it began.
+        /// The banned host, as at the beginning.
         network: Network,
     },
     /// The user left by `REIN`, and the session goes on without one.
     LoggedOut,
-    /// The session is over. Not every user is logged out before.
+    /// The session ended. A user may still have been logged in.
     #[non_exhaustive]
     Ended {
-        /// How long it was connected.
+        /// Duration of the session.
         duration: Duration,
-        /// How it ended.
+        /// How the session ended.
         end: SessionEnd<'a>,
     },
-    /// A command that moves bytes is over, well or not.
+    /// A transfer ended, completely or not.
     Transferred(Transfer<'a>),
-    /// A file is gone: `DELE`.
+    /// A file was deleted: `DELE`.
     #[non_exhaustive]
     Deleted {
-        /// Where it was.
+        /// Path of the file.
         path: &'a VirtualPath,
     },
-    /// There is a new directory: `MKD`, or a file was to be made in it.
+    /// A directory was made, by `MKD` or as missing parent of an upload.
     #[non_exhaustive]
     DirectoryMade {
-        /// Where it is.
+        /// Path of the directory.
         path: &'a VirtualPath,
     },
-    /// A directory is gone: `RMD`.
+    /// A directory was removed: `RMD`.
     #[non_exhaustive]
     DirectoryRemoved {
-        /// Where it was.
+        /// Path of the directory.
         path: &'a VirtualPath,
     },
-    /// A file or directory has another name: `RNFR` and `RNTO`.
+    /// A file or directory was renamed: `RNFR` and `RNTO`.
     #[non_exhaustive]
     Renamed {
-        /// Where it was.
+        /// Old path.
         from: &'a VirtualPath,
-        /// Where it is now.
+        /// New path.
         to: &'a VirtualPath,
+    },
+    /// A logged-in user's command was refused: `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or `RNTO`.
+    /// A refused `STOR` or `RETR` is a [`Transfer`] that ends with [`TransferEnd::Refused`].
+    #[non_exhaustive]
+    CommandRefused {
+        /// The command.
+        verb: Verb,
+        /// The file or directory; for `RNTO` its current path.
+        path: &'a VirtualPath,
+        /// The new path that `RNTO` asked for; otherwise `None`.
+        to: Option<&'a VirtualPath>,
+        /// The reply, whose text names the reason as far as the user may know it.
+        reply: &'a Reply,
     },
     /// Attributes were set: `MFMT`, `MFF`, `SITE CHMOD`.
     #[non_exhaustive]
     Changed {
-        /// Of what.
+        /// Path of the file or directory.
         path: &'a VirtualPath,
-        /// When it was last modified, as it is stored now, in seconds since 1970; `None` if that
-        /// was not set.
+        /// Modification time as stored, in seconds since 1970; `None` if it was not set.
         modified: Option<i64>,
-        /// The permission bits, as they are stored now; `None` if they were not set.
+        /// Permission bits as stored; `None` if they were not set.
         mode: Option<u32>,
     },
 }
 
-/// A command that moves bytes, when it is over: `RETR`, `STOR`, `STOU`, `APPE`, `LIST`, `NLST`,
-/// `MLSD`; and what takes as long, `HASH` and a `STAT` that searches.
+/// A finished transfer: `RETR`, `STOR`, `STOU`, `APPE`, `LIST`, `NLST` or `MLSD`; also a `HASH` or
+/// a `STAT` of a path, which take as long.
 ///
-/// For a file that could not even be opened there is one as well, refused and without a byte; for
-/// a listing there is not.
+/// A file that could not be opened counts as a refused transfer of 0 bytes; a refused listing is
+/// not an event.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Transfer<'a> {
     /// The command.
     pub verb: Verb,
-    /// What was transferred or listed.
+    /// Path of the file or directory.
     pub path: &'a VirtualPath,
-    /// Which way.
+    /// Direction of the data.
     pub direction: Direction,
     /// The type in force (`TYPE`).
     pub representation: RepresentationType,
-    /// How many bytes moved over the data connection, or were read where there is none.
+    /// Bytes moved over the data connection, or bytes read if the command needs none.
     pub bytes: u64,
-    /// How long it took, from the command on.
+    /// Duration from the command on.
     pub duration: Duration,
-    /// How it ended.
+    /// How the transfer ended.
     pub end: TransferEnd,
-    /// The first reply behind the 150, or the only one; `None` if none was sent.
+    /// Code of the first reply after the 150, or of the only reply; `None` if none was sent.
     pub reply: Option<ReplyCode>,
-    /// How the data connection was protected, if it was.
+    /// TLS on the data connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
 }
 
 impl Transfer<'_> {
-    /// Whether a client can have thousands of them per second: no data connection is needed.
+    /// Returns whether a client can cause thousands of them per second, since they need no data
+    /// connection.
     pub(crate) const fn is_cheap(&self) -> bool {
         matches!(self.direction, Direction::Read)
             || matches!(self.end, TransferEnd::Refused | TransferEnd::NoData | TransferEnd::NoTls)
     }
 }
 
-/// Which way bytes went.
+/// Direction of a transfer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Direction {
@@ -212,71 +223,70 @@ pub enum Direction {
     Sent,
     /// From the client.
     Received,
-    /// Nowhere: they were read for a reply.
+    /// To neither: the server read the data for a reply.
     Read,
 }
 
-/// How a transfer ended. Each has a word that logs name it by.
+/// How a transfer ended. Logs use the word of each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TransferEnd {
-    /// `fin`: whole. What was received is published; what was sent was sent to its end.
+    /// `fin`: complete. A received file is published; a sent file was sent to its end.
     Fin,
-    /// `close-notify`: the same under TLS, where both sides say that it was all.
+    /// `close-notify`: complete under TLS, where the sender confirmed the end.
     CloseNotify,
-    /// `truncated`: an upload under TLS ended without the client's word that it was all. Somebody may
-    /// have cut it.
+    /// `truncated`: an upload under TLS ended without `close_notify`, so it may be truncated.
     Truncated,
     /// `reset`: the data connection broke.
     Reset,
-    /// `stall`: no byte moved for too long.
+    /// `stall`: no byte moved for the stall timeout.
     Stall,
-    /// `abor`: the client said `ABOR`.
+    /// `abor`: the client sent `ABOR`.
     Abor,
-    /// `control-lost`: the control connection ended, and whose it was with it.
+    /// `control-lost`: the control connection ended during the transfer.
     ControlLost,
-    /// `cut`: the server ended it, by its shutdown or [`Server::kick`](crate::Server::kick).
+    /// `cut`: the server ended it, by a shutdown or [`Server::kick`](crate::Server::kick).
     Cut,
     /// `no-data`: there was no data connection.
     NoData,
     /// `no-tls`: the data connection could not be protected.
     NoTls,
-    /// `refused`: there was no 150.
+    /// `refused`: the command was refused before a 150.
     Refused,
-    /// `storage`: the storage failed behind the 150, as with a disk that is full.
+    /// `storage`: the storage failed after the 150, such as a full disk.
     Storage,
 }
 
-/// Why a connection was closed before it became a session.
+/// Reason why a connection was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// `full`: there are as many sessions as may be, in all, without a login, or from this host.
+    /// `full`: no session is left, in all, without a login, or for this host.
     Full,
-    /// `resources`: the system had no descriptor or thread for it.
+    /// `resources`: the system has no descriptor or thread left.
     Resources,
     /// `banned`: too many logins failed from this host.
     Banned,
-    /// `denied`: this address may not connect.
+    /// `denied`: the address may not connect.
     Denied,
 }
 
-/// Why a login was not accepted.
+/// Reason why a login was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LoginRefusal {
-    /// `credentials`: no such user, or another password or account.
+    /// `credentials`: unknown user, wrong password or wrong account.
     Credentials,
     /// `no-home`: the user's directory cannot be opened.
     NoHome,
-    /// `unavailable`: the authenticator could not tell.
+    /// `unavailable`: the authenticator could not decide.
     Unavailable,
-    /// `too-many`: the user has as many sessions as one may have.
+    /// `too-many`: the user has the maximum of sessions.
     TooMany,
-    /// `certificate`: the client has shown no certificate of that user's
+    /// `certificate`: the client has shown no certificate of this user
     /// ([`Tls::cert_user`](crate::Tls::cert_user)).
     Certificate,
-    /// `protection`: the user has to log in under TLS, or without
+    /// `protection`: the user must log in under TLS, or in plaintext
     /// ([`Login::tls`](crate::Login::tls)).
     Protection,
     /// `banned`: too many logins failed from this host.
@@ -287,18 +297,18 @@ pub enum LoginRefusal {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum SessionEnd<'a> {
-    /// `closed`: by the client or the server, with a last reply if there was somebody to read it.
+    /// `closed`: by the client or the server, in order or after a timeout.
     Closed,
-    /// `failed`: the connection broke, or nobody read the replies.
+    /// `failed`: the connection broke, or the client did not read the replies.
     Failed(&'a io::Error),
-    /// `panicked`: by a defect. The thread ended where it was.
+    /// `panicked`: a defect ended its thread.
     Panicked,
 }
 
 impl TransferEnd {
-    /// Whether all of it was transferred: what was received is published as a whole file, what was
-    /// sent was sent to its end. Who acts on such transfers alone asks here, whichever words for
-    /// them there are.
+    /// Returns whether the transfer is complete: a received file is published, or a sent file was
+    /// sent to its end. Use it to act on complete transfers only; later versions may add further
+    /// ends.
     #[must_use]
     pub const fn is_whole(self) -> bool {
         match self {
@@ -316,7 +326,7 @@ impl TransferEnd {
         }
     }
 
-    /// The word for it.
+    /// Returns the word in logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -337,7 +347,7 @@ impl TransferEnd {
 }
 
 impl Refusal {
-    /// The word for it.
+    /// Returns the word in logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -348,7 +358,7 @@ impl Refusal {
         }
     }
 
-    /// What its client is told: 421 and why.
+    /// Returns the reply to the client: 421 with the reason.
     pub(crate) fn reply(self) -> Reply {
         let why = match self {
             Self::Full | Self::Resources => "Too many connections",
@@ -360,7 +370,7 @@ impl Refusal {
 }
 
 impl LoginRefusal {
-    /// The word for it.
+    /// Returns the word in logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -376,7 +386,7 @@ impl LoginRefusal {
 }
 
 impl SessionEnd<'_> {
-    /// The word for it.
+    /// Returns the word in logs.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Who is told what happens.
+//! The observers of one server.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::event_log::LogCrate;
 use super::observer::{Event, Observer};
 
-/// Who is told: the log first, then the others in the order in which they came.
+/// The observers: the `log` crate first, then the others in the order in which they were added.
 #[derive(Clone, Default)]
 pub(crate) struct Observers {
     log: Arc<LogCrate>,
@@ -25,7 +25,12 @@ impl Observers {
         }
     }
 
-    /// As [`tell`](Self::tell), from a thread that must not end by a panic.
+    /// Whether an event about a session reaches anything but a disabled log.
+    pub(crate) fn are_listening(&self) -> bool {
+        !self.others.is_empty() || LogCrate::is_listening()
+    }
+
+    /// Sends an event as [`tell`](Self::tell) does, from a thread that must survive a panic.
     pub(crate) fn tell_unharmed(&self, event: &Event<'_>) {
         let told = catch_unwind(AssertUnwindSafe(|| self.tell(event)));
         if told.is_err() {

@@ -1,4 +1,4 @@
-//! Lines on their way to a file, a pipe or a terminal that may not take them.
+//! Writing lines to a file, pipe or terminal without waiting for it.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
-/// Where a log goes. Whoever writes never waits: a thread of its own does, for a pipe that nobody
-/// reads, a disk that hangs or is full. Up to 256 KiB wait for it; what comes
-/// beyond that, and what cannot be written, is lost and counted. The `log` crate is told when that
-/// begins to fail, and when lines are written again, how many are missing.
+/// Target of a log. Writing never waits: a separate thread waits for a pipe without a reader, or
+/// for a slow disk. Up to 256 KiB wait; further lines, and lines that cannot be written, are lost
+/// and counted. The `log` crate gets a message when writing begins to fail and, once lines are
+/// written again, with the number of lost lines.
 ///
-/// A clone goes to the same place. When the last one is dropped, what waits is written, if that
-/// takes less than a second; a process that ends without that had better
-/// [`flush`](Self::flush).
+/// Clones write to the same target. Dropping the last one writes waiting lines for up to a second;
+/// call [`flush`](Self::flush) before a process ends in another way.
 #[derive(Clone)]
 pub struct LogWriter(Arc<Handle>);
 
@@ -30,25 +29,25 @@ struct Channel {
 
 #[derive(Default)]
 struct Pending {
-    /// Whole lines, with their line ends.
+    /// Complete lines, with their line endings.
     waiting: Vec<u8>,
-    /// What the thread is to write to from now on.
+    /// A new target for the thread.
     target: Option<Box<dyn Write + Send>>,
-    /// The thread is writing.
+    /// The thread is writing at the moment.
     is_busy: bool,
-    /// No more lines will come.
+    /// The last clone was dropped: no more lines come.
     is_over: bool,
-    /// In all, and how many of them were told of.
+    /// Lost lines in all, and those that a message has reported.
     lost: u64,
     told: u64,
 }
 
-/// What the thread writes to.
+/// The target as the thread sees it.
 struct Sink {
     writer: Box<dyn Write + Send>,
-    /// The last line that was written lacks its end.
+    /// The last line lacks its end.
     is_torn: bool,
-    /// The last line could not be written, and that was told.
+    /// The last write failed, and a message has reported it.
     is_failing: bool,
 }
 
@@ -58,18 +57,18 @@ impl Sink {
     }
 }
 
-/// How soon what could not be written without waiting is tried again.
+/// Interval between retries of a write that would block.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// How long the last clone waits for what it has written.
+/// How long the last clone waits for its lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl LogWriter {
-    /// Writes to `target` from now on; `name` is what messages call it.
+    /// Starts a log that writes to `target`; `name` is its name in messages.
     ///
     /// # Errors
     ///
-    /// The system's, if it refuses a thread.
+    /// Returns the system's error if it refuses a thread.
     pub fn start(name: impl Into<String>, target: impl Write + Send + 'static) -> io::Result<Self> {
         let state = Pending { target: Some(Box::new(target)), ..Pending::default() };
         let name = name.into();
@@ -80,26 +79,25 @@ impl LogWriter {
         Ok(Self(Arc::new(Handle(shared))))
     }
 
-    /// Writes to `target` from now on, as when the file before was renamed. Lines that wait go
-    /// there.
+    /// Writes further lines, and those that wait, to `target`, for example after a log rotation.
     pub fn replace(&self, target: impl Write + Send + 'static) {
         self.0.0.state().target = Some(Box::new(target));
         self.0.0.changed.notify_all();
     }
 
-    /// Writes a line, which has no line end yet.
+    /// Writes one line, given without line ending.
     pub fn line(&self, line: &str) {
         self.append(&[line.as_bytes(), b"\n"]);
     }
 
-    /// Waits until all lines are written, or lost, for at most `limit`. False if that was not
-    /// enough.
+    /// Waits until all lines are written or lost, for at most `limit`. Returns `false` after a
+    /// timeout.
     #[expect(clippy::must_use_candidate, reason = "few can do anything about it")]
     pub fn flush(&self, limit: Duration) -> bool {
         self.0.0.settle(limit)
     }
 
-    /// How many lines were lost so far.
+    /// Returns the number of lost lines.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.0.0.state().lost
@@ -117,14 +115,14 @@ impl LogWriter {
     }
 }
 
-/// One call is one or more whole lines.
+/// Each call writes one or more complete lines.
 impl Write for LogWriter {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         self.append(&[lines]);
         Ok(lines.len())
     }
 
-    /// Does nothing, and so does not wait: see [`LogWriter::flush`].
+    /// Does nothing, so it does not wait: see [`LogWriter::flush`].
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -169,7 +167,7 @@ impl Channel {
         }
     }
 
-    /// Writes lines, or loses what cannot be written of them.
+    /// Writes lines, and drops those that cannot be written.
     fn write(&self, target: &mut Sink, lines: &[u8]) {
         let Sink { writer, is_torn, is_failing } = target;
         let (mut end, mut rest): (&[u8], _) = (if *is_torn { b"\n" } else { b"" }, lines);
@@ -190,7 +188,7 @@ impl Channel {
             }
             return;
         }
-        // The message may come here too, and wants room.
+        // The message may go to this log too, and needs room.
         if state.waiting.len() > limits::LOG_WAITING / 2 {
             return;
         }
@@ -202,14 +200,14 @@ impl Channel {
         }
     }
 
-    /// Writes as much of `rest` as can be, and takes it off.
+    /// Writes as much of `rest` as possible, and removes that from it.
     fn pass(&self, target: &mut dyn Write, rest: &mut &[u8]) -> io::Result<()> {
         while !rest.is_empty() {
             match target.write(rest) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => *rest = rest.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Who shares a terminal or pipe with us may have made it so.
+                // Another process that shares the terminal or pipe may have made it non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && !self.state().is_over => {
                     thread::sleep(RETRY);
                 }
@@ -219,7 +217,7 @@ impl Channel {
         target.flush()
     }
 
-    /// Waits until nothing waits to be written. False if `limit` was not enough.
+    /// Waits until the queue is empty. Returns `false` if `limit` was not enough.
     fn settle(&self, limit: Duration) -> bool {
         let start = Instant::now();
         let mut state = self.state();
@@ -248,7 +246,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// What a disk took before it was full.
+    /// The content of a disk before it was full.
     #[derive(Clone, Default)]
     struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 
@@ -280,7 +278,7 @@ mod tests {
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        // The last clone writes what waits.
+        // Dropping the last clone writes the queue.
         drop(writer);
         let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
         for name in 0..4 {
@@ -323,7 +321,7 @@ mod tests {
         let (reader, pipe) = io::pipe().unwrap();
         rustix::fs::fcntl_setfl(&pipe, rustix::fs::OFlags::NONBLOCK).unwrap();
         let writer = LogWriter::start("a pipe", pipe).unwrap();
-        // More than the pipe holds, and no more than may wait.
+        // More than the pipe holds, but no more than may wait.
         let line = "x".repeat(99);
         let count = limits::LOG_WAITING / 100;
         (0..count).for_each(|_| writer.line(&line));

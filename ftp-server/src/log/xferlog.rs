@@ -1,5 +1,4 @@
-//! The log of transfers in the form of wu-ftpd, which most programs that count transfers read:
-//! xferlog(5).
+//! The transfer log of wu-ftpd, xferlog(5), which most programs that count transfers read.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
@@ -10,18 +9,19 @@ use super::line::calendar;
 use super::writer::LogWriter;
 use crate::log::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
 
-/// Writes a line in the form of xferlog(5) for each file that was sent or received, to its end or
+/// Writes a line in the format of xferlog(5) for each file that was sent or received, completely or
 /// not. Listings have none, nor have transfers that never had a data connection.
 ///
-/// Times are UTC. The remote host is its address; the path begins at the user's root. White space in
-/// names becomes `_`, as other servers have it; what a terminal would act on is escaped.
+/// Times are UTC. The remote host is an address, and paths begin at the user's root. White space in
+/// names becomes `_`, as with other servers; characters that a terminal would interpret are
+/// escaped.
 #[derive(Debug)]
 pub struct Xferlog {
     writer: LogWriter,
 }
 
 impl Xferlog {
-    /// Writes lines to `writer`.
+    /// Returns a log that writes to `writer`.
     #[must_use]
     pub const fn new(writer: LogWriter) -> Self {
         Self { writer }
@@ -46,7 +46,7 @@ fn line(event: &Event<'_>, transfer: &Transfer<'_>, now: SystemTime) -> Option<S
     }
     let user = event.user.unwrap_or_default();
     let is_anonymous = [&b"anonymous"[..], b"ftp"].iter().any(|who| who.eq_ignore_ascii_case(user));
-    // Half a second is a second, as it is for wu-ftpd.
+    // Shorter transfers take one second, as with wu-ftpd.
     let seconds = transfer.duration.as_secs().max(1);
     let kind = if transfer.representation == RepresentationType::Ascii { 'a' } else { 'b' };
     let direction = if transfer.direction == Direction::Received { 'i' } else { 'o' };
@@ -57,7 +57,8 @@ fn line(event: &Event<'_>, transfer: &Transfer<'_>, now: SystemTime) -> Option<S
     let path = Word(transfer.path.as_bytes());
     let user = Word(user);
     let mut line = date(now);
-    // Writing to a string does not fail. No special action, service `ftp`, no RFC 931, no such user.
+    // Writing to a string does not fail. No special action, service `ftp`, no RFC 931, no such
+    // user.
     let _ = write!(
         line,
         " {seconds} {host} {bytes} {path} {kind} _ {direction} {access} {user} ftp 0 * {status}"
@@ -65,7 +66,7 @@ fn line(event: &Event<'_>, transfer: &Transfer<'_>, now: SystemTime) -> Option<S
     Some(line)
 }
 
-/// A name as one word.
+/// A name as one word of a line.
 struct Word<'a>(&'a [u8]);
 
 impl fmt::Display for Word<'_> {
@@ -80,7 +81,7 @@ impl fmt::Display for Word<'_> {
     }
 }
 
-/// `Fri Nov 20 15:04:05 2026`, as ctime(3) has it, in UTC.
+/// Returns the date in the form of ctime(3), `Fri Nov 20 15:04:05 2026`, in UTC.
 fn date(now: SystemTime) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =

@@ -1,4 +1,4 @@
-//! A session: the state RFC 959 §4.1 speaks of, owned by one thread and so locked by nobody.
+//! The state of a session (RFC 959 §4.1). One thread owns it, so there are no locks.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,87 +24,87 @@ use crate::reply::{self, Purpose};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
 use crate::tls::{Acceptor, Secured, TlsInfo, TlsPolicy};
 
-/// What the server knows of one client.
+/// Everything the server knows about one client.
 pub(crate) struct Session {
-    /// What it began with, at the greeting or at the last `REIN`.
+    /// The context of the greeting or the last `REIN`.
     pub(crate) context: Arc<Context>,
-    /// The state that it begins with again.
+    /// The source of the next context.
     pub(crate) current: Arc<Current>,
-    /// Which of all sessions this is.
+    /// Number of the session.
     pub(crate) number: u64,
-    /// Both ends of the control connection; an IPv4-mapped address is written as IPv4.
+    /// Both ends of the control connection; IPv4-mapped addresses appear as IPv4.
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
-    /// What `HOST` chose.
+    /// The host that `HOST` chose.
     pub(crate) host: Option<HostName>,
     pub(crate) access: Access,
-    /// Since when there is nobody logged in.
+    /// Since when no user is logged in.
     pub(crate) nobody_since: Instant,
     pub(crate) login_failures: u32,
     /// `CLNT` was given.
     pub(crate) is_client_known: bool,
-    /// How often the log was told of what this client can repeat.
+    /// Limits log messages that this client can repeat.
     complaints: SessionComplaints,
     pub(crate) parameters: TransferParameters,
-    /// What `OPTS MLST` chose.
+    /// The facts that `OPTS MLST` chose.
     pub(crate) facts: FactSelection,
-    /// What `OPTS HASH` chose.
+    /// The algorithm that `OPTS HASH` chose.
     pub(crate) algorithm: Algorithm,
     /// The current directory.
     pub(crate) directory: VirtualPath,
-    /// What `PASV`, `EPSV`, `PORT` or `EPRT` prepared.
+    /// The data connection that `PASV`, `EPSV`, `PORT` or `EPRT` prepared.
     pub(crate) channel: Option<DataChannel>,
     /// `EPSV ALL` was given.
     pub(crate) epsv_all: bool,
-    /// What `RNFR` named.
+    /// The path that `RNFR` named.
     pub(crate) rename_from: Option<VirtualPath>,
-    /// What `REST` set, in bytes; 0 is nothing.
+    /// The offset that `REST` set, in bytes; 0: none.
     pub(crate) restart: u64,
-    /// Cut uploads whose length `SIZE` told, and which `APPE` resumes.
+    /// Partial uploads whose length `SIZE` has told, so that `APPE` resumes them.
     pub(crate) told: Vec<(VirtualPath, u64)>,
-    /// What data connections share with the control connection, if that is under TLS.
+    /// TLS state that data connections share with the control connection.
     pub(crate) secured: Option<Box<Secured>>,
-    /// It was from the start.
+    /// TLS was on from the start.
     pub(crate) is_implicit: bool,
     /// `PBSZ` was given.
     pub(crate) has_buffer_size: bool,
-    /// What `PROT` set.
+    /// The level that `PROT` set.
     pub(crate) protection: ProtectionLevel,
 }
 
-/// How far the login has come.
+/// Progress of the login.
 pub(crate) enum Access {
-    /// Nothing yet, or a `PASS` that was refused.
+    /// No `USER` yet, or a refused `PASS`.
     Greeted,
     /// `USER` was given.
     Named(Vec<u8>),
-    /// `PASS` was right, and `ACCT` is wanted.
+    /// `PASS` was right, and `ACCT` is missing.
     Unaccounted {
         /// The argument of `USER`.
         name: Vec<u8>,
-        /// The argument of `PASS`, with which the login is tried again.
+        /// The argument of `PASS`, to repeat the login with the account.
         password: Password,
     },
     /// Logged in.
     User(User),
 }
 
-/// Who is logged in.
+/// A logged-in user.
 pub(crate) struct User {
     pub(crate) name: Vec<u8>,
-    /// Whose the uploads are; `None` for an identity that many share.
+    /// Owner of partial uploads; `None` for a shared login.
     pub(crate) owner: Option<Vec<u8>>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) rights: Rights,
-    /// A directory that is there already was as good as made.
+    /// `MKD` of an existing directory succeeds.
     pub(crate) mkdir_existing_ok: bool,
-    /// Directories that are missing above a file are made with it.
+    /// Uploads make missing parent directories.
     pub(crate) mkdir_parents: bool,
-    /// Whether connections are to be protected, beyond what the server asks for.
+    /// TLS policy of the user, in addition to the server's.
     pub(crate) tls: TlsPolicy,
-    /// How fast bytes may move.
+    /// Rate limits.
     pub(crate) throttle: Throttle,
-    /// Counts this session, if their number is limited by user.
+    /// Counts this session, if the sessions of a user are limited.
     pub(crate) _counted: Option<UserSession>,
 }
 
@@ -138,9 +138,8 @@ impl Session {
         }
     }
 
-    /// Goes back to where a session begins, with the settings and users that there are now; only the
-    /// failed logins, and that the client has said its name, are not forgotten. The time to log in
-    /// does not begin again for those who never have.
+    /// Resets the session to its beginning, with the current settings and users. Failed logins and
+    /// the client's name stay. If no user was logged in, the login timeout does not start again.
     pub(crate) fn reinitialize(&mut self) {
         let new = Self::new(Arc::clone(&self.current), self.peer, self.local);
         let nobody_since = match self.user() {
@@ -153,7 +152,7 @@ impl Session {
         *self = Self { number, login_failures, is_client_known, complaints, nobody_since, ..new };
     }
 
-    /// Forgets all that was said in plaintext, where somebody else may have said it, but for the host and
+    /// Forgets everything sent in plaintext, which an attacker may have sent, except the host and
     /// the failed logins (RFC 4217 §4.2).
     pub(crate) fn forget_for_tls(&mut self) {
         let context = Arc::clone(&self.context);
@@ -162,16 +161,16 @@ impl Session {
         (self.context, self.host) = (context, host);
     }
 
-    /// Whether the client has to protect the control connection before it logs in.
+    /// Returns whether the client must start TLS before login.
     pub(crate) fn needs_tls(&self) -> bool {
         self.demands(Acceptor::control_policy) == TlsPolicy::Required
     }
 
-    /// Whether data connections are to be protected.
+    /// Returns the TLS policy of data connections.
     pub(crate) fn data_policy(&self) -> TlsPolicy {
         let own = self.user().map_or(TlsPolicy::Optional, |user| user.tls);
         match self.demands(Acceptor::data_policy) {
-            // What a user needs holds, whatever the server does for others.
+            // The user's requirement holds, whatever the server's policy is.
             _ if own == TlsPolicy::Required => own,
             TlsPolicy::Optional => own,
             policy => policy,
@@ -186,7 +185,7 @@ impl Session {
         }
     }
 
-    /// How the control connection is protected, if it is.
+    /// Returns the TLS of the control connection; `None` in plaintext.
     pub(crate) fn tls(&self) -> Option<TlsInfo> {
         self.secured.as_ref().and_then(|secured| secured.info())
     }
@@ -198,7 +197,7 @@ impl Session {
         }
     }
 
-    /// Tells of what happened in this session.
+    /// Sends an event about this session to the observers.
     pub(crate) fn tell(&self, kind: EventKind<'_>) {
         let user = self.user().map(|user| &*user.name);
         let session = Some(self.number);
@@ -208,7 +207,7 @@ impl Session {
         self.context.observers.tell(&Event { session, peer, user, tls, kind, unsaid });
     }
 
-    /// What [`Event::unsaid`] says of an event: refusals cost a client next to nothing, and must not
+    /// Returns [`Event::unsaid`] for an event: refusals cost a client next to nothing, and must not
     /// fill the disk with lines.
     fn unsaid(&self, kind: &EventKind<'_>) -> Option<u64> {
         const REFUSALS: &str = "refusals";
@@ -217,29 +216,30 @@ impl Session {
             EventKind::Transferred(transfer) if transfer.is_cheap() => {
                 complaints.due(REFUSALS, limits::REFUSAL_LINES)
             }
+            EventKind::CommandRefused { .. } => complaints.due(REFUSALS, limits::REFUSAL_LINES),
             EventKind::LoginRefused { .. } => complaints.due("logins", limits::REFUSAL_LINES),
-            // The last line of a session says how many were left out at its end.
+            // The last line of a session counts the refusals without a line.
             EventKind::Ended { .. } => Some(complaints.take_unsaid(REFUSALS)),
             _ => Some(0),
         }
     }
 
-    /// Warns of something that a client can bring about as often as it likes.
+    /// Logs a warning that the client can cause as often as it likes.
     pub(crate) fn warn(&self, kind: &'static str, detail: &dyn std::fmt::Display) {
         self.complaints.warn(kind, detail);
     }
 
-    /// When the session ends if nobody is logged in by then.
+    /// Returns when the session ends without a login.
     pub(crate) fn login_deadline(&self) -> Instant {
         deadline::after(self.nobody_since, self.context.config.timeouts.login)
     }
 
-    /// Where a pathname of the client's leads.
+    /// Resolves a pathname against the current directory.
     pub(crate) fn resolve(&self, path: &Pathname) -> VirtualPath {
         self.directory.resolve(path)
     }
 
-    /// As [`resolve`](Self::resolve); the current directory if there is none.
+    /// Resolves a pathname; `None` is the current directory.
     pub(crate) fn resolve_or_here(&self, path: Option<&Pathname>) -> VirtualPath {
         path.map_or_else(|| self.directory.clone(), |path| self.resolve(path))
     }
@@ -251,19 +251,19 @@ impl Session {
         }
     }
 
-    /// The storage of the user who is logged in, if that user has all of `rights`.
+    /// Returns the storage of the user, if the user has all of `rights`.
     pub(crate) fn storage(&self, rights: Rights) -> Option<&dyn Storage> {
         self.shared_storage(rights).map(|storage| &**storage)
     }
 
-    /// As [`storage`](Self::storage), for what outlives a look at the session.
+    /// Returns the storage as [`storage`](Self::storage) does, for longer use.
     pub(crate) fn shared_storage(&self, rights: Rights) -> Option<&Arc<dyn Storage>> {
         let user = self.user().filter(|user| user.rights.contains(rights))?;
         Some(&user.storage)
     }
 
-    /// Refuses a name that the configuration says nobody makes. To be asked before the storage,
-    /// by whatever makes something.
+    /// Refuses a name that the configuration denies. Every command that makes something checks it
+    /// before the storage.
     pub(crate) fn check_new_name(&self, path: &VirtualPath) -> Result<(), StorageError> {
         let denied = &self.context.config.deny_names;
         match path.name() {
@@ -272,7 +272,8 @@ impl Session {
         }
     }
 
-    /// The reply to a command that the storage refused, in the words that this user may hear.
+    /// Returns the reply to a command that the storage refused, without details that this user must
+    /// not learn.
     pub(crate) fn refusal(&self, error: &StorageError, purpose: Purpose) -> Reply {
         match self.user() {
             Some(user) if user.rights.is_drop_box() => reply::blind_failure(error, purpose),
@@ -280,12 +281,12 @@ impl Session {
         }
     }
 
-    /// Who alone is meant by the uploads of this session, if it is one.
+    /// Returns the owner of the session's partial uploads, if the login is not shared.
     pub(crate) fn owner(&self) -> Option<&[u8]> {
         self.user().and_then(|user| user.owner.as_deref())
     }
 
-    /// What its data connections have to know of it.
+    /// Returns the parameters of its data connections.
     pub(crate) fn data_peer(&self) -> DataPeer<'_> {
         let config = &self.context.config;
         let is_private = self.protection == ProtectionLevel::Private;
@@ -302,18 +303,18 @@ impl Session {
         }
     }
 
-    /// Whether there may be a data connection with `host`.
+    /// Returns whether a data connection with `host` is allowed.
     pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
         self.data_peer().may_have_data_with(host)
     }
 
-    /// Whether there may be data connections with any host but the client's own.
+    /// Returns whether data connections with other hosts than the client's own may be allowed.
     pub(crate) fn may_fxp(&self) -> bool {
         let has_right = self.user().is_some_and(|user| user.rights.contains(Rights::FXP));
         has_right && !self.context.config.fxp_networks.is_empty()
     }
 
-    /// What there is for the user, or for any user as long as nobody is logged in.
+    /// Returns the rights and capabilities of the user, or those of any user before login.
     pub(crate) fn offer(&self) -> Offer {
         match self.user() {
             Some(User { storage, rights, .. }) => {
@@ -323,7 +324,7 @@ impl Session {
         }
     }
 
-    /// The protocol of the control connection.
+    /// Returns the protocol of the control connection.
     pub(crate) fn protocol(&self) -> NetworkProtocol {
         NetworkProtocol::of(self.peer.ip())
     }
@@ -339,7 +340,7 @@ mod tests {
     use crate::net::admission::Admission;
     use crate::storage::LocalStorage;
 
-    /// A session of a user, between these addresses.
+    /// A session of a user between these addresses.
     fn session(peer: &str, rights: Rights, networks: &[&str]) -> Session {
         let networks = networks.iter().map(|text| Network::parse(text.as_bytes()).unwrap());
         let config =
@@ -369,7 +370,7 @@ mod tests {
         let fxp = Rights::FULL | Rights::FXP;
         let everything = ["0.0.0.0/0", "::/0"];
         for (peer, rights, networks, may, may_not) in [
-            // Neither the right nor the network is enough.
+            // Neither the right nor the network alone is enough.
             (
                 "192.0.2.9",
                 Rights::FULL,
@@ -379,7 +380,7 @@ mod tests {
             ),
             ("192.0.2.9", fxp, &[], &["192.0.2.9"], &["192.0.2.8"]),
             ("192.0.2.9", fxp, &["10.0.0.0/8"], &["192.0.2.9", "10.0.0.1"], &["11.0.0.1"]),
-            // What is never meant, whatever the networks say.
+            // Never allowed, whatever the networks are.
             (
                 "192.0.2.9",
                 fxp,

@@ -97,6 +97,16 @@ pub enum Recorded {
         /// Where it is now.
         to: VirtualPath,
     },
+    /// A command on a file or directory was refused.
+    #[non_exhaustive]
+    CommandRefused {
+        /// The command.
+        verb: Verb,
+        /// The file or directory; for `RNTO` its current path.
+        path: VirtualPath,
+        /// Code of the reply.
+        reply: ReplyCode,
+    },
     /// Times or permission bits were set.
     Changed(VirtualPath),
     /// The session is over.
@@ -251,6 +261,9 @@ impl Recorded {
             EventKind::DirectoryMade { path } => Self::DirectoryMade(path.clone()),
             EventKind::DirectoryRemoved { path } => Self::DirectoryRemoved(path.clone()),
             EventKind::Renamed { from, to } => Self::Renamed { from: from.clone(), to: to.clone() },
+            EventKind::CommandRefused { verb, path, reply, .. } => {
+                Self::CommandRefused { verb, path: path.clone(), reply: reply.code() }
+            }
             EventKind::Changed { path, .. } => Self::Changed(path.clone()),
             EventKind::Ended { .. } => Self::Ended,
             kind @ (EventKind::Banned { .. } | EventKind::BanEnded { .. }) => {
@@ -289,6 +302,9 @@ impl fmt::Display for Recorded {
             Self::DirectoryMade(path) => write!(f, "directory made {path}"),
             Self::DirectoryRemoved(path) => write!(f, "directory removed {path}"),
             Self::Renamed { from, to } => write!(f, "renamed {from} to {to}"),
+            Self::CommandRefused { verb, path, reply } => {
+                write!(f, "refused {verb} {path}: {reply}")
+            }
             Self::Changed(path) => write!(f, "changed {path}"),
             Self::Ended => f.write_str("session ended"),
             Self::Other(event) => f.write_str(event),

@@ -291,6 +291,63 @@ fn a_transfer_is_told_by_how_it_ended() {
 }
 
 #[test]
+fn refused_commands_have_a_line_with_the_reason() {
+    for (format, mark) in [(LogFormat::Text, " verb="), (LogFormat::Json, ",\"verb\":")] {
+        let log = Log::new();
+        let config = super::quick().with(|config| config.overwrite = false);
+        let with = |builder: ServerBuilder| builder.config(config).observer(log.in_format(format));
+        let fixture = Fixture::with(with);
+        fixture.write("a", "1");
+        fixture.write("b", "2");
+        let mut session = fixture.session();
+        session.expect("MKD d", 257);
+        session.expect("CWD d", 250);
+        for refused in ["CWD no \"dir\"", "MKD /d", "RMD /none", "DELE none", "RNFR none"] {
+            session.expect(refused, 550);
+        }
+        session.expect("CDUP", 250);
+        session.expect("RNFR a", 350);
+        session.expect("RNTO b", 553);
+        // Refused commands that name no file or directory have no line.
+        session.expect("MKD", 501);
+        session.expect("TYPE X", 501);
+        session.expect("SIZE none", 550);
+        let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
+        reader.expect("MKD x", 550);
+        reader.expect("RNTO x", 503);
+        let lines: Vec<_> = log
+            .lines()
+            .iter()
+            .filter(|line| line.contains("command-refused"))
+            .map(|line| line.split_once(mark).expect("a verb").1.to_owned())
+            .collect();
+        let want = match format {
+            LogFormat::Text => [
+                r#"CWD path="/d/no \"dir\"" reply=550 text="No such file or directory""#,
+                r#"MKD path="/d" reply=550 text="Already exists""#,
+                r#"RMD path="/none" reply=550 text="No such file or directory""#,
+                r#"DELE path="/d/none" reply=550 text="No such file or directory""#,
+                r#"RNFR path="/d/none" reply=550 text="No such file or directory""#,
+                r#"RNTO path="/a" to="/b" reply=553 text="Already exists""#,
+                r#"MKD path="/x" reply=550 text="Permission denied""#,
+                r#"RNTO path="/x" reply=503 text="Bad sequence of commands""#,
+            ],
+            _ => [
+                r#""CWD","path":"/d/no \"dir\"","reply":550,"text":"No such file or directory"}"#,
+                r#""MKD","path":"/d","reply":550,"text":"Already exists"}"#,
+                r#""RMD","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""DELE","path":"/d/none","reply":550,"text":"No such file or directory"}"#,
+                r#""RNFR","path":"/d/none","reply":550,"text":"No such file or directory"}"#,
+                r#""RNTO","path":"/a","to":"/b","reply":553,"text":"Already exists"}"#,
+                r#""MKD","path":"/x","reply":550,"text":"Permission denied"}"#,
+                r#""RNTO","path":"/x","reply":503,"text":"Bad sequence of commands"}"#,
+            ],
+        };
+        assert_eq!(lines, want);
+    }
+}
+
+#[test]
 fn connections_that_are_refused_have_a_line_a_second_ho_06() {
     let log = Log::new();
     let config = super::quick().with(|config| config.limits.sessions = 2);

@@ -1,0 +1,43 @@
+//! Refused commands on files and directories, for the log.
+
+use ftp_proto::{Pathname, Reply, Severity, Verb};
+
+use crate::log::EventKind;
+use crate::session::Session;
+use crate::storage::VirtualPath;
+
+/// Notifies observers if a user's `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or `RNTO` was refused.
+/// `renamed` is the name that `RNFR` gave to an `RNTO`.
+pub(super) fn tell(
+    session: &Session,
+    verb: Verb,
+    argument: &[u8],
+    renamed: Option<&VirtualPath>,
+    reply: &Reply,
+) {
+    let is_told = matches!(
+        verb,
+        Verb::Cwd | Verb::Cdup | Verb::Mkd | Verb::Rmd | Verb::Dele | Verb::Rnfr | Verb::Rnto
+    );
+    let severity = reply.code().severity();
+    if !is_told
+        || !matches!(severity, Severity::Transient | Severity::Permanent)
+        || session.user().is_none()
+        || !session.context.observers.are_listening()
+    {
+        return;
+    }
+    let named = match verb {
+        Verb::Cdup => session.directory.parent().unwrap_or_default(),
+        _ => match Pathname::new(argument) {
+            Ok(path) => session.resolve(&path),
+            // An argument that is not a path has nothing to name in the log.
+            Err(_) => return,
+        },
+    };
+    let kind = match renamed {
+        Some(from) => EventKind::CommandRefused { verb, path: from, to: Some(&named), reply },
+        None => EventKind::CommandRefused { verb, path: &named, to: None, reply },
+    };
+    session.tell(kind);
+}
