@@ -1,4 +1,4 @@
-//! The settings of a server.
+//! Settings of a server.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,8 +8,8 @@ use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 
 use crate::name_pattern::NamePattern;
 
-/// The settings of a server that do not concern its users. [`Default`] gives the values named at
-/// each field; fields are added in later versions.
+/// Settings of a server, apart from those of its users. Each field names its default, which
+/// [`Default`] sets. Later versions add fields.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,140 +25,145 @@ use crate::name_pattern::NamePattern;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// Text of the greeting, after `220 `. `Service ready`: it names neither product nor version.
+    /// Text of the greeting, after `220 `. It should name neither product nor version (default:
+    /// `Service ready`).
     pub banner: String,
-    /// How long the server waits for what.
+    /// Timeouts.
     pub timeouts: Timeouts,
-    /// How much of what there may be.
+    /// Limits of sessions and resources.
     pub limits: Limits,
-    /// What failed logins lead to.
+    /// Delays and bans after failed logins.
     pub logins: LoginPolicy,
-    /// The networks that may connect. Empty: all.
+    /// Networks that may connect (default: empty, all).
     pub allow: Vec<Network>,
-    /// The networks that may not, [`allow`](Self::allow) notwithstanding. Their clients get 421 in
-    /// place of the greeting, which costs no thread. Empty.
+    /// Networks that may not connect, even if [`allow`](Self::allow) lists them (default: empty).
+    /// Their clients get 421 instead of the greeting, without a thread.
     pub deny: Vec<Network>,
-    /// The virtual hosts that `HOST` may choose (RFC 7151). The authenticator is told which one was
-    /// chosen. Empty: any name is accepted.
+    /// Virtual hosts that `HOST` accepts (RFC 7151); the authenticator gets the chosen one
+    /// (default: empty, any name).
     pub hosts: Vec<HostName>,
-    /// Data connections to the server.
+    /// Passive data connections.
     pub passive: PassivePolicy,
-    /// Data connections from the server.
+    /// Active data connections.
     pub active: ActivePolicy,
-    /// Where data connections of users with the right [`FXP`](crate::Rights::FXP) may go to and
-    /// come from, apart from their own host. Empty.
+    /// Networks that data connections of users with the right [`FXP`](crate::Rights::FXP) may come
+    /// from and go to, apart from the client's own host (default: empty).
     pub fxp_networks: Vec<Network>,
-    /// Whether `STOR` and `RNTO` may replace a file, or a part of it after `REST`; `APPE` may add
-    /// to one in any case. `true`.
+    /// Whether `STOR` and `RNTO` may replace a file, or the part of it after `REST` (default:
+    /// `true`). `APPE` may append in any case.
     pub overwrite: bool,
-    /// Names that no command may make: `STOR`, `STOU` and `APPE` are refused, also for an existing
-    /// file of that name, and so are `MKD` and `RNTO`. Existing files can be read, renamed and
-    /// removed. The target of a symbolic link is not compared: FTP cannot make links. Empty.
+    /// Names that no command may make (default: empty). `STOR`, `STOU` and `APPE` fail even for an
+    /// existing file of such a name, and so do `MKD` and `RNTO`. Existing files can be read,
+    /// renamed and deleted. The target of a symbolic link is not compared, since FTP cannot make
+    /// links.
     pub deny_names: Vec<NamePattern>,
-    /// Whether `LIST` shows the owner and the group of each entry, by number, in place of `ftp`.
-    /// `false`.
+    /// Whether `LIST` shows the numeric owner and group of each entry instead of `ftp` (default:
+    /// `false`).
     pub show_ids: bool,
-    /// Whether a leading `-` of a password is dropped: an old custom to ask for short replies,
-    /// which those of this server are anyway. `false`: it is a part of the password.
+    /// Whether to drop a leading `-` of a password (default: `false`). Old clients asked for short
+    /// replies that way, and all replies of this server are short.
     pub dash_password: bool,
-    /// Whether a command line that ends in LF alone is refused with 500. `false`: scripts and
-    /// devices send such lines.
+    /// Whether to reject command lines that end in LF without CR, with 500 (default: `false`). Some
+    /// scripts and devices send such lines.
     pub strict_crlf: bool,
 }
 
-/// How long the server waits.
+/// Timeouts of sessions and transfers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// How long a session may be connected without being logged in; the server does not wait for
-    /// an authenticator that takes longer. 60 s.
+    /// How long a session may stay without a login (default: 60 s). The server does not wait longer
+    /// for the authenticator.
     pub login: Duration,
-    /// How long a session may go without a command. 5 min (RFC 1123 §4.1.3.2).
+    /// How long a session may stay without a command (default: 5 min, RFC 1123 §4.1.3.2).
     pub idle: Duration,
-    /// How long a data connection may take to open after the 150. 30 s.
+    /// How long a data connection may take to open after the 150 (default: 30 s).
     pub data_connect: Duration,
-    /// How long a TLS handshake may take in all, on the control connection and on each data
-    /// connection. 10 s.
+    /// How long a TLS handshake may take in all, on a control or data connection (default: 10 s).
     pub tls_handshake: Duration,
-    /// How long a transfer may go without one byte moved. 60 s.
+    /// How long a transfer may move no byte (default: 60 s).
     pub stall: Duration,
 }
 
-/// How many sessions there may be, and what they may use.
+/// Limits of sessions and resources.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The most sessions in all. 0: as many as the system's limits allow, found at startup.
+    /// Maximum sessions in all (default: 0, as many as the system's limits allow at startup).
     pub sessions: usize,
-    /// The most connections of one IPv4 address, or of one /64 of IPv6; loopback may have any
-    /// number. 0: any number.
+    /// Maximum connections from one IPv4 address or one /64 of IPv6 (default: 0, unlimited).
+    /// Loopback is exempt.
     pub per_address: usize,
-    /// The most sessions of one user. 0: any number.
+    /// Maximum sessions of one user (default: 0, unlimited).
     pub per_user: usize,
-    /// The memory of the large buffers of all transfers together, in bytes. When none is left, a
-    /// transfer uses its own small buffer of at most 64 KiB. 64 MiB.
+    /// Memory for the large buffers of all transfers, in bytes (default: 64 MiB). When none is
+    /// left, a transfer uses a small buffer of at most 64 KiB.
     pub buffers: u64,
-    /// The most bytes of files and listings that a session may move per second, in both directions
-    /// together. 0: any number.
+    /// Maximum bytes of files and listings per second in one session, both directions together
+    /// (default: 0, unlimited).
     pub rate_per_session: u64,
-    /// The most bytes that all sessions of one user may move per second. 0: any number.
+    /// Maximum bytes per second of all sessions of one user (default: 0, unlimited).
     pub rate_per_user: u64,
-    /// How many bytes stay free on a storage that tells its free space: an upload or `MKD` does
-    /// not begin below that, a running upload ends there with 452, `ALLO` refuses to go further,
-    /// and `AVBL` leaves these bytes out. Before that, kept parts of cut uploads are removed, the
-    /// oldest first. Each upload looks again after 8 MiB at most, so parallel uploads can exceed
-    /// the limit by that much each. A free inode counts as 4 KiB at most, on a file system with a
-    /// fixed number of inodes. A rename needs no space. 0.
+    /// Bytes to keep free on storages that know their free space (default: 0).
+    ///
+    /// Below this limit uploads and `MKD` fail, a running upload ends with 452, `ALLO` refuses
+    /// larger sizes, and `AVBL` subtracts the limit. Kept partial uploads are removed first, the
+    /// oldest first. Each upload checks again after 8 MiB at most, so parallel uploads can exceed
+    /// the limit by that much each. On file systems with a fixed number of inodes, a free inode
+    /// counts as at most 4 KiB. A rename needs no space.
     pub min_free: u64,
 }
 
-/// What failed logins lead to.
+/// Delays and bans after failed logins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LoginPolicy {
-    /// After how many failed logins the server closes a connection. 3.
+    /// Failed logins after which the server closes the connection (default: 3).
     pub failures: u32,
-    /// How long after its `PASS` the first failed login of a connection is answered; the second
-    /// takes twice as long, all further ones four times. Zero: at once. 1 s (RFC 2577 §5).
+    /// Delay of the reply to the first failed login of a connection, counted from its `PASS`
+    /// (default: 1 s, RFC 2577 §5). The second takes twice as long, all others four times. Zero: no
+    /// delay.
     pub delay: Duration,
-    /// How many logins from one IPv4 address, or one /64 of IPv6, may fail within
-    /// [`ban_window`](Self::ban_window); then new connections, and logins over existing ones, get
-    /// 421 for [`ban_for`](Self::ban_for). Users who are logged in stay so, and no user is locked
-    /// out. Loopback is exempt, since a proxy or tunnel lends its address to all of its clients;
-    /// set this to 0 if a proxy runs on another machine. At most
-    /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER); 0: any number. 20.
+    /// Failed logins from one IPv4 address or one /64 of IPv6 within
+    /// [`ban_window`](Self::ban_window) that lead to a ban (default: 20; 0: no bans).
+    ///
+    /// During a ban, new connections and logins over existing ones get 421 for
+    /// [`ban_for`](Self::ban_for). Users who are logged in stay, and no user is locked out.
+    /// Loopback is exempt, since a proxy or tunnel lends its address to all of its clients; set
+    /// this to 0 if a proxy runs on another machine. At most
+    /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER).
     pub ban_after: u32,
-    /// See [`ban_after`](Self::ban_after). 10 min.
+    /// Window in which failed logins count (default: 10 min); see [`ban_after`](Self::ban_after).
     pub ban_window: Duration,
-    /// See [`ban_after`](Self::ban_after). Zero: no host is banned. 10 min.
+    /// Duration of a ban (default: 10 min; zero: no bans); see [`ban_after`](Self::ban_after).
     pub ban_for: Duration,
 }
 
-/// Data connections that clients open (`PASV` and `EPSV`).
+/// Passive data connections: clients connect to the server (`PASV` and `EPSV`).
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PassivePolicy {
-    /// Whether `PASV` and `EPSV` are served. `true`.
+    /// Whether `PASV` and `EPSV` are served (default: `true`).
     pub enabled: bool,
-    /// The ports to listen on; one address holds at most half of them at a time. `None`: the
-    /// system chooses.
+    /// Ports to listen on (default: `None`, the system chooses). One address holds at most half of
+    /// them at a time.
     pub ports: Option<PortRanges>,
-    /// The address in a 227 in place of the one that the control connection came to, for a server
-    /// behind a NAT. It holds for every client that is not on this machine.
+    /// Address in PASV replies (227) instead of the one that the client connected to, for a server
+    /// behind a NAT. Clients on this machine do not get it.
     pub address: Option<PassiveAddress>,
-    /// The address in a 227 for clients of certain networks, in place of
-    /// [`address`](Self::address); the first match counts.
+    /// Addresses in PASV replies (227) for clients of certain networks, instead of
+    /// [`address`](Self::address). The first match counts.
     pub overrides: Vec<PassiveOverride>,
 }
 
-/// Data connections that the server opens (`PORT` and `EPRT`).
+/// Active data connections: the server connects to clients (`PORT` and `EPRT`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ActivePolicy {
-    /// Whether `PORT` and `EPRT` are served. `true` (RFC 1123 §4.1.2.13).
+    /// Whether `PORT` and `EPRT` are served (default: `true`, RFC 1123 §4.1.2.13).
     pub enabled: bool,
-    /// Whether connections come from the port below that of the control connection, 20 for 21
-    /// (RFC 959 §5.2), where that is available: ports below 1024 need a privilege. `false`.
+    /// Whether connections come from the port below that of the control connection, 20 for 21 (RFC
+    /// 959 §5.2), if it is available (default: `false`). Ports below 1024 need a privilege.
     pub source_port: bool,
 }
 
@@ -171,23 +176,23 @@ impl ServerConfig {
     }
 }
 
-/// Where clients reach this server: what 227 announces.
+/// Address of this server for clients, as PASV replies (227) announce it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum PassiveAddress {
-    /// This address.
+    /// This IPv4 address.
     Address(Ipv4Addr),
-    /// The IPv4 address of this host name, which is looked up at start and every five minutes
-    /// from then on, outside of any session. The last one that was found holds while it cannot be
-    /// looked up; before one was found, the address of the control connection does.
+    /// The IPv4 address of this host name, looked up at startup and every five minutes, outside of
+    /// sessions. If a lookup fails, the last address stays; before the first success the address of
+    /// the control connection is used.
     Name(String),
 }
 
-/// What 227 announces to clients of some networks.
+/// PASV address for clients of some networks.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct PassiveOverride {
-    /// Where those clients are.
+    /// Networks of those clients.
     pub clients: Vec<Network>,
-    /// What is announced to them.
+    /// Address for those clients.
     pub address: PassiveAddress,
 }
 
@@ -196,8 +201,8 @@ impl PassiveAddress {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for an IPv6 address, which 227 cannot carry; `UnexpectedByte` for what is no
-    /// host name, `BadNumber` for numbers that are no address.
+    /// Returns `Unsupported` for an IPv6 address, which a 227 cannot carry, `UnexpectedByte` for an
+    /// invalid host name, or `BadNumber` for an invalid address.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("passive address", at, kind);
         let text = std::str::from_utf8(input).unwrap_or_default();

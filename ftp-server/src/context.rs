@@ -1,4 +1,4 @@
-//! What all sessions of a server share.
+//! State that all sessions of a server share.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -21,12 +21,12 @@ use crate::site_commands::SiteCommands;
 use crate::testing::Script;
 use crate::tls::Acceptor;
 
-/// Configuration, authenticator and what counts across sessions. A session keeps the context that
-/// it began with, until it begins again by `REIN`.
+/// Configuration, authenticator and shared counts. A session keeps the context of its beginning
+/// until `REIN`.
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
-    /// What connections are protected by, if they can be.
+    /// The acceptor of TLS connections, if there is a certificate.
     pub(crate) tls: Option<Arc<Acceptor>>,
     pub(crate) observers: Observers,
     /// The `SITE` commands of the embedder.
@@ -36,19 +36,19 @@ pub(crate) struct Context {
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
-    /// Who is logged in, if users may have only so many sessions.
+    /// The logged-in users, counted if their sessions are limited.
     pub(crate) user_sessions: Arc<UserSessions>,
-    /// Who failed to log in too often.
+    /// Hosts with too many failed logins.
     pub(crate) bans: Arc<Bans>,
-    /// Looks after those who wait for the authenticator.
+    /// Ends sessions that wait too long for the authenticator.
     pub(crate) watchdog: Arc<Watchdog>,
     /// The large buffers of all transfers.
     pub(crate) buffers: Arc<Buffers>,
-    /// Which digests are being made.
+    /// Digests in progress.
     pub(crate) digests: Arc<Places>,
-    /// Which searches go on for where a transfer begins, and for names that match.
+    /// Searches in progress: for a restart offset, or for names that match.
     pub(crate) searches: Arc<Places>,
-    /// Starts threads for sessions that cannot go on in theirs.
+    /// Starts threads for sessions that must leave theirs.
     pub(crate) relay: Arc<Relay>,
     pub(crate) register: Arc<Register>,
 }
@@ -61,11 +61,11 @@ pub(crate) struct Hooks {
     pub(crate) script: Option<Arc<Script>>,
 }
 
-/// The context that sessions get when they begin.
+/// The context for new sessions.
 pub(crate) struct Current(Mutex<Arc<Context>>);
 
 impl Context {
-    /// For tests: only the log is told what happens.
+    /// Returns a context for tests, with the log as its only observer.
     #[cfg(test)]
     pub(crate) fn new(
         config: ServerConfig,
@@ -104,8 +104,8 @@ impl Context {
         })
     }
 
-    /// The same server with other settings, users and certificates. What sessions hold of it is
-    /// counted on.
+    /// Returns the same server with other settings, users and certificates. Counts of running
+    /// sessions carry over.
     pub(crate) fn with(
         &self,
         config: ServerConfig,
@@ -120,7 +120,7 @@ impl Context {
             (config.logins.ban_after, config.logins.ban_window, config.logins.ban_for)
         };
         Arc::new(Self {
-            // The last answer for a name is not forgotten.
+            // The last address found for a name stays.
             announcer: match announces_the_same {
                 true => Arc::clone(&self.announcer),
                 false => Announcer::new(&config),
@@ -153,19 +153,19 @@ impl Context {
         })
     }
 
-    /// Whether the server is being shut down: sessions end as soon as they may.
+    /// Returns whether the server is shutting down: sessions end as soon as they may.
     pub(crate) fn is_draining(&self) -> bool {
         self.register.is_draining()
     }
 
-    /// Whether the settings say that nobody at `peer` is served.
+    /// Returns whether the settings deny connections from `peer`.
     pub(crate) fn is_denied(&self, peer: IpAddr) -> bool {
         let ServerConfig { allow, deny, .. } = &self.config;
         let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(peer));
         is_in(deny) || !allow.is_empty() && !is_in(allow)
     }
 
-    /// Why nobody at `peer` is served, if nobody is.
+    /// Returns the reason to refuse connections from `peer`, if there is one.
     pub(crate) fn objection(&self, peer: IpAddr) -> Option<Refusal> {
         if self.is_denied(peer) {
             return Some(Refusal::Denied);

@@ -1,9 +1,8 @@
-//! Points in time by which something has to be done.
+//! Deadlines.
 
 use std::time::{Duration, Instant};
 
-/// When `limit` has passed since `start`. One that no clock can show is as good as none, which is
-/// what it is asked for.
+/// Returns `start` plus `limit`, capped at 30 years, which no clock overflows.
 pub(crate) fn after(start: Instant, limit: Duration) -> Instant {
     const YEARS: Duration = Duration::from_secs(30 * 365 * 86_400);
     start + limit.min(YEARS)

@@ -2,22 +2,22 @@
 
 use sha2::digest::DynDigest;
 
-/// A way to make a digest.
+/// A digest algorithm.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Algorithm {
-    /// The one that is used unless another is asked for.
+    /// The default.
     #[default]
     Sha256,
     Sha512,
-    /// Not for safety but because the draft demands it.
+    /// Not secure; the draft demands it.
     Sha1,
 }
 
 impl Algorithm {
-    /// All, in the order in which `FEAT` lists them.
+    /// All algorithms, in the order of `FEAT`.
     pub(crate) const ALL: [Self; 3] = [Self::Sha256, Self::Sha512, Self::Sha1];
 
-    /// The name that IANA has for it.
+    /// Returns the name that IANA has registered.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "SHA-256",
@@ -26,7 +26,7 @@ impl Algorithm {
         }
     }
 
-    /// A digest of nothing yet.
+    /// Begins a digest.
     pub(crate) fn begin(self) -> Box<dyn DynDigest + Send> {
         match self {
             Self::Sha256 => Box::<sha2::Sha256>::default(),
@@ -35,7 +35,7 @@ impl Algorithm {
         }
     }
 
-    /// The one of this name, in upper case.
+    /// Returns the algorithm of this name, in upper case.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }

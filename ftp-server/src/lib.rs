@@ -1,4 +1,4 @@
-//! A blocking FTP server with one thread a connection, for small hosts and for embedding.
+//! A blocking FTP server with one thread per connection, for small hosts and for embedding.
 //!
 //! ```
 //! use std::time::Duration;
@@ -15,16 +15,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a file is, and where, is a [`Storage`]'s matter; [`LocalStorage`] keeps files below one
-//! directory, [`MemoryStorage`] in memory, and [`FaultStorage`] lets a test see either fail. Who
-//! may log in, and to which storage, is an [`Authenticator`]'s; [`UserTable`] is one that knows its
-//! users from the start, by their passwords or by a [`PasswordHash`] of each.
+//! A [`Storage`] holds the files: [`LocalStorage`] below one directory, [`MemoryStorage`] in
+//! memory; [`FaultStorage`] makes either fail in a test. An [`Authenticator`] decides who may log
+//! in, and to which storage; [`UserTable`] is a fixed table of users with passwords, plain or as
+//! [`PasswordHash`].
 //!
-//! Whoever wants to know what happens is an [`Observer`]; [`EventLog`] and [`Xferlog`] write it
-//! down. What nobody asks for, the `log` crate is told.
+//! An [`Observer`] receives the events of a server; [`EventLog`] and [`Xferlog`] write them to
+//! logs. The server also sends them to the `log` crate.
 //!
-//! An upload is invisible until it is whole: 226 means that the file has its name and its
-//! content (see [`SyncPolicy`] for what the disk knows by then).
+//! An upload is invisible until it is complete: 226 means that the file has its name and its
+//! content (see [`SyncPolicy`] for what is on disk by then).
 //!
 //! The server runs on Linux.
 

@@ -1,5 +1,5 @@
-//! How entries look on the wire: `LIST` lines, the facts of `MLSD` and `MLST` (RFC 3659 §7), and
-//! what of an argument is flags. Bytes only: no sockets, no storage.
+//! Formats of entries on the wire: `LIST` lines, facts of `MLSD` and `MLST` (RFC 3659 §7), and
+//! flags in arguments. Bytes only: no sockets, no storage.
 
 use std::io::Write as _;
 
@@ -7,17 +7,17 @@ use ftp_proto::TimeVal;
 
 use crate::storage::{EntryKind, Metadata};
 
-/// How old something may be, in seconds, for `LIST` to show its time and not its year: 180 days.
+/// Age up to which `LIST` shows the time instead of the year, in seconds: 180 days.
 const RECENT: i64 = 180 * 86_400;
 
 /// Writes one `LIST` line with CR LF, in the nine fields of `ls -l` that every client reads: mode,
 /// links, owner, group, size, month, day, time or year, name.
 ///
-/// `now` is seconds since 1970-01-01T00:00:00Z. What was modified more than 180 days before it,
-/// or after it, has a year for the time of day; both are UTC. Owner and group are `ftp`, or with
-/// `show_ids` their numbers where the storage has them: to find their names could block, or read
-/// what the session may not see. A symbolic link is an `l` without its target. FIFOs, sockets and devices are all shown as `s`:
-/// nothing can be done with any of them.
+/// `now` is in seconds since 1970-01-01T00:00:00Z. For times more than 180 days before or after it
+/// the year replaces the time of day; both are UTC. Owner and group are `ftp`, or with `show_ids`
+/// their numbers if the storage has them: looking up names could block, or read files that the
+/// session may not see. A symbolic link is an `l` without its target. FIFOs, sockets and devices
+/// all show as `s`, since FTP cannot use any of them.
 ///
 /// ```text
 /// -rw-r--r--   1 ftp ftp       1234 Mar 05 14:03 name
@@ -61,7 +61,7 @@ pub(crate) fn list_line(
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Writes nine letters, the set-id and sticky bits in the place of an `x` as `ls` does.
+/// Writes nine letters, with the set-id and sticky bits in place of an `x`, as `ls` does.
 fn permissions(mode: u32, out: &mut Vec<u8>) {
     for (shift, special, letter) in [(6, 0o4000, b's'), (3, 0o2000, b's'), (0, 0o1000, b't')] {
         let bits = mode >> shift;
@@ -77,24 +77,24 @@ fn permissions(mode: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// A fact that `MLSD` and `MLST` can tell.
+/// A fact of `MLSD` and `MLST`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fact {
-    /// What kind of object.
+    /// Kind of object.
     Type,
-    /// Its size, if it is a file.
+    /// Size, for files only.
     Size,
-    /// When it was modified.
+    /// Modification time.
     Modify,
-    /// What this user may do with it.
+    /// Allowed commands of this user.
     Perm,
-    /// Which object it is, whatever its name.
+    /// Identity of the object, whatever its name.
     Unique,
-    /// Its permission bits.
+    /// Permission bits.
     UnixMode,
 }
 
-/// All facts in the order they are told, with their names.
+/// All facts with their names, in the order of the output.
 const FACTS: [(Fact, &str); 6] = [
     (Fact::Type, "type"),
     (Fact::Size, "size"),
@@ -104,7 +104,7 @@ const FACTS: [(Fact, &str); 6] = [
     (Fact::UnixMode, "UNIX.mode"),
 ];
 
-/// Which facts are told: all, until `OPTS MLST` chooses (RFC 3659 §7.9).
+/// The shown facts: all, until `OPTS MLST` chooses (RFC 3659 §7.9).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct FactSelection(u8);
 
@@ -116,7 +116,7 @@ impl Default for FactSelection {
 
 impl FactSelection {
     /// Reads the argument of `OPTS MLST`: names that each end with `;`, in any case. Unknown ones
-    /// are passed over; no name at all chooses no fact.
+    /// are ignored; an empty list chooses no fact.
     pub(crate) fn parse(list: &[u8]) -> Self {
         let names = list.split(|&byte| byte == b';');
         Self(names.fold(0, |bits, name| {
@@ -129,25 +129,24 @@ impl FactSelection {
         1 << fact as u8
     }
 
-    /// Whether a fact is told.
+    /// Returns whether a fact is shown.
     pub(crate) const fn has(self, fact: Fact) -> bool {
         self.0 & Self::bit(fact) != 0
     }
 
-    /// The name of every fact there is, in order, and whether it is told: what the answers to
-    /// `FEAT` and `OPTS MLST` are made of.
+    /// Returns the name of every fact in order, and whether it is shown, for the replies to `FEAT`
+    /// and `OPTS MLST`.
     pub(crate) fn names(self) -> impl Iterator<Item = (&'static str, bool)> {
         FACTS.iter().map(move |&(fact, name)| (name, self.has(fact)))
     }
 }
 
-/// Writes one entry of `MLSD` or `MLST` without line end: the chosen facts, one SP, the name as
-/// it is given. `MLST` puts another SP before it.
+/// Writes one entry of `MLSD` or `MLST` without line ending: the chosen facts, one SP, and `name`.
+/// `MLST` puts another SP before it.
 ///
-/// `perm` are the letters of RFC 3659 §7.5.5, which the user's rights decide. `size` is told of
-/// files only, and `modify` only in the years 1970 to 9999. A symbolic link, which is one that
-/// leads out of the root or nowhere, is of type `OS.unix=slink`; FIFOs, sockets and devices are
-/// `OS.unix=special`.
+/// `perm` has the letters of RFC 3659 §7.5.5 that the user's rights allow. `size` appears for files
+/// only, and `modify` only in the years 1970 to 9999. A symbolic link that leads out of the root or
+/// nowhere is of type `OS.unix=slink`; FIFOs, sockets and devices are `OS.unix=special`.
 pub(crate) fn mlsx_facts(
     name: &[u8],
     metadata: &Metadata,
@@ -176,7 +175,7 @@ pub(crate) fn mlsx_facts(
         let _ = write!(out, "perm={perm};");
     }
     if selection.has(Fact::Unique) {
-        // The letter keeps the two numbers apart.
+        // The letter separates the two numbers.
         let _ = write!(out, "unique={device:x}g{inode:x};");
     }
     if selection.has(Fact::UnixMode) {
@@ -186,15 +185,15 @@ pub(crate) fn mlsx_facts(
     out.extend_from_slice(name);
 }
 
-/// Whether a name cannot stand on a line of a listing, and is left out of it: it holds CR, LF or
-/// NUL (RFC 3659 §2.2).
+/// Returns whether a name holds CR, LF or NUL and is therefore left out of listings (RFC 3659
+/// §2.2).
 pub(crate) fn has_line_break(name: &[u8]) -> bool {
     name.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
 }
 
-/// The argument of `LIST`, `NLST` or `STAT` without the flags for `ls` that clients put before
-/// the path: `-` and 1 to 8 letters or digits 1, if nothing or SP and a path follows. They mean
-/// nothing here. An object of such a name is `./-x`.
+/// Returns the argument of `LIST`, `NLST` or `STAT` without the flags for `ls` that clients put
+/// before the path: `-` and 1 to 8 letters or digits 1, at the end or before SP and a path. They
+/// have no effect. An object of such a name is `./-x`.
 pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     let space = argument.iter().position(|&byte| byte == b' ').unwrap_or(argument.len());
     let Some((word, rest)) = argument.split_at_checked(space) else { return argument };
@@ -209,7 +208,7 @@ pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     }
 }
 
-/// As [`strip_flags`], as often as there are flags in front.
+/// Removes all leading flags, as [`strip_flags`] removes the first.
 pub(crate) fn strip_all_flags(mut argument: &[u8]) -> &[u8] {
     loop {
         let rest = strip_flags(argument);

@@ -1,9 +1,9 @@
-//! Locks that a panic does not spoil.
+//! Locks without poisoning.
 
 use std::sync::{LockResult, PoisonError};
 
-/// What a lock or a wait gives, after a panic of its former holder too: nothing that could panic is
-/// done between two states that fit together, so what it guards is as good as any.
+/// Returns the guard even if another holder has panicked. Nothing that can panic runs between two
+/// consistent states, so the data is intact.
 pub(crate) fn unpoisoned<Guard>(locked: LockResult<Guard>) -> Guard {
     locked.unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,12 @@
-//! Names that are not made: [`NamePattern`].
+//! Patterns of forbidden names: [`NamePattern`].
 
 use std::fmt;
 
 use ftp_proto::{ParseError, ParseErrorKind, Pattern};
 
-/// Which names of files and directories are meant: `*` is any bytes, `?` any one, `[a-z]` one of
-/// these, `[!a-z]` one of the others; all else is itself. ASCII letters count in either case,
-/// since those who read such names later, such as web servers, often do not care either.
+/// A pattern for names of files and directories: `*` matches any bytes, `?` any one, `[a-z]` one of
+/// these, `[!a-z]` one of the others; everything else matches itself. Upper and lower case of ASCII
+/// letters are equal, since later readers of the names, such as web servers, often ignore case.
 ///
 /// ```
 /// use ftp_server::NamePattern;
@@ -19,17 +19,17 @@ use ftp_proto::{ParseError, ParseErrorKind, Pattern};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NamePattern {
     text: Vec<u8>,
-    /// Of the text in lower case.
+    /// The text in lower case.
     pattern: Pattern,
 }
 
 impl NamePattern {
-    /// Reads a pattern for one name, without any directory.
+    /// Reads a pattern for one name, without a directory part.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for an empty one; `UnexpectedByte` for a `/`, `LineBreak` for CR, LF and
-    /// NUL, which no name holds.
+    /// Returns `UnexpectedEnd` for an empty pattern, `UnexpectedByte` for a `/`, or `LineBreak` for
+    /// CR, LF and NUL, which no name holds.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("pattern of names", at, kind);
         if input.is_empty() {
@@ -47,21 +47,21 @@ impl NamePattern {
         Ok(Self { text: input.to_vec(), pattern })
     }
 
-    /// Whether `name`, without any directory, is meant.
+    /// Returns whether the pattern matches `name`, which has no directory part.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
         self.pattern.matches(&name.to_ascii_lowercase())
     }
 }
 
-/// As it was read; bytes that are not UTF-8 are replaced.
+/// Writes the original text; bytes that are not UTF-8 are replaced.
 impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.text))
     }
 }
 
-/// Whether any of `patterns` means this name.
+/// Returns whether any of `patterns` matches `name`.
 pub(crate) fn is_denied(patterns: &[NamePattern], name: &[u8]) -> bool {
     if patterns.is_empty() {
         return false;

@@ -1,14 +1,13 @@
-//! How much is done at a time where somebody may have to be listened to in between.
+//! Step sizes of long work that a session interrupts to look at its client.
 
 use std::time::{Duration, Instant};
 
 use crate::limits;
 
-/// A step that takes less is too short to be worth the looking around behind it.
+/// A shorter step is not worth the look at the client after it.
 const QUICK: Duration = Duration::from_millis(100);
 
-/// A number of bytes for each step of a long work: twice as many while steps are quick, half as
-/// many when one was not.
+/// The step size in bytes: doubled while steps are quick, halved after a slow one.
 #[derive(Debug)]
 pub(crate) struct Pace {
     least: u64,
@@ -17,17 +16,17 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Begins with `least` bytes a step, and takes no more than `most`.
+    /// Starts with `least` bytes per step, and never exceeds `most`.
     pub(crate) const fn new(least: u64, most: u64) -> Self {
         Self { least, most, now: least }
     }
 
-    /// How many bytes the next step may take.
+    /// Returns the size of the next step in bytes.
     pub(crate) const fn size(&self) -> u64 {
         self.now
     }
 
-    /// Lets `work` be done on at most as many bytes as it is given.
+    /// Runs `work`, which handles at most the given number of bytes.
     pub(crate) fn step<T>(&mut self, work: impl FnOnce(u64) -> T) -> T {
         let start = Instant::now();
         let done = work(self.now);
@@ -43,8 +42,8 @@ impl Pace {
     }
 }
 
-/// Repeats `piece`, which takes a moment, until it says by true that all is done, or until
-/// [`limits::TICK`] has passed. True when all is done.
+/// Repeats the short step `piece` until it returns `true` or [`limits::TICK`] has passed. Returns
+/// whether all is done.
 pub(crate) fn for_a_tick<E>(mut piece: impl FnMut() -> Result<bool, E>) -> Result<bool, E> {
     let start = Instant::now();
     while !piece()? {

@@ -1,4 +1,4 @@
-//! Work that keeps a processor busy for a client: few of it at a time, and less for one host.
+//! Limit of processor-bound work for clients, in all and per host.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,11 +7,11 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::net::admission;
 
-/// The places of one kind of work in the whole server: for each that is taken the host it is for.
+/// The taken places of one kind of work in the whole server, each with its host.
 #[derive(Debug, Default)]
 pub(crate) struct Places(Mutex<Vec<IpAddr>>);
 
-/// One of [`limits::HEAVY`] places; dropping it gives it back.
+/// One of [`limits::HEAVY`] places; dropping it returns it.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
@@ -25,7 +25,7 @@ impl Places {
 }
 
 impl Place {
-    /// Takes one for `peer`; `None` if there is none left, or if the peer's host has
+    /// Takes a place for `peer`; `None` if none is left, or if the peer's host has
     /// [`limits::HEAVY_OF_HOST`] already.
     pub(crate) fn get(places: &Arc<Places>, peer: IpAddr) -> Option<Self> {
         let host = admission::network_of(peer);

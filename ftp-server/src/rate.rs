@@ -1,40 +1,40 @@
-//! How fast the bytes of transfers may move: so many a second for a session, and so many for all
-//! sessions of a user together.
+//! Rate limits of transfers, per session and per user.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::lock::unpoisoned;
 
-/// How much of a second's bytes may move at a time: the rest of it, others may.
+/// Divisor of a second's bytes that gives the most to move at a time, so that others get turns in
+/// between.
 const SHARE: u64 = 16;
 
-/// What may be caught up on after a pause, or when a thread woke late.
+/// Time that may be caught up after a pause or a late wakeup.
 const SLACK: Duration = Duration::from_millis(100);
 
-/// A rate that any number of sessions keep together. Bytes are reserved before they move, which
-/// puts them in a row: nobody takes the turn of another, however many there are.
+/// A rate that any number of sessions share. Bytes are reserved before they move, which puts them
+/// in order, so that every session gets its turn.
 #[derive(Debug)]
 pub(crate) struct Rate {
-    /// In bytes, above 0.
+    /// Bytes per second, above 0.
     per_second: u64,
-    /// When the bytes that are reserved so far will have moved.
+    /// When all reserved bytes will have moved.
     free_at: Mutex<Instant>,
 }
 
 impl Rate {
-    /// `None` for 0, which is no limit.
+    /// Returns a rate, or `None` for 0 (unlimited).
     pub(crate) fn new(bytes_per_second: u64) -> Option<Arc<Self>> {
         let rate = Self { per_second: bytes_per_second, free_at: Mutex::new(Instant::now()) };
         (bytes_per_second > 0).then(|| Arc::new(rate))
     }
 
-    /// How many bytes may move at a time.
+    /// Returns the bytes that may move at a time.
     fn share(&self) -> u64 {
         (self.per_second / SHARE).max(1)
     }
 
-    /// Reserves bytes, and says when they may move.
+    /// Reserves bytes, and returns when they may move.
     fn reserve(&self, bytes: u64, now: Instant) -> Instant {
         let mut free_at = self.free_at();
         let earliest = now.checked_sub(SLACK).unwrap_or(now);
@@ -43,7 +43,7 @@ impl Rate {
         at
     }
 
-    /// Gives back what was reserved and did not move.
+    /// Returns reserved bytes that did not move.
     fn give_back(&self, bytes: u64) {
         let mut free_at = self.free_at();
         *free_at = free_at.checked_sub(self.time_of(bytes)).unwrap_or(*free_at);
@@ -59,7 +59,7 @@ impl Rate {
     }
 }
 
-/// The rates that one session keeps; by default none.
+/// The rates of one session; none by default.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     rates: Vec<Arc<Rate>>,
@@ -70,7 +70,7 @@ impl Throttle {
         Self { rates: rates.into_iter().collect() }
     }
 
-    /// No rate at all.
+    /// Returns a throttle without limits.
     pub(crate) const fn none() -> Self {
         Self { rates: Vec::new() }
     }
@@ -79,8 +79,8 @@ impl Throttle {
         self.rates.is_empty()
     }
 
-    /// Reserves at most `most` bytes: how many, and when they may move. What does not move of them
-    /// is to be given back.
+    /// Reserves at most `most` bytes: returns the number, and when they may move. The caller gives
+    /// back those that do not move.
     pub(crate) fn reserve(&self, most: usize) -> (usize, Instant) {
         let share = self.rates.iter().map(|rate| rate.share()).min().unwrap_or(u64::MAX);
         let bytes = usize::try_from(share).unwrap_or(usize::MAX).min(most);
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(rate.reserve(250, start), later(750));
         rate.give_back(100);
         assert_eq!(rate.reserve(1, later(10)), later(900));
-        // What nobody used is gone, but for a moment's worth.
+        // Unused time is lost, except for a moment.
         let long = later(60_000);
         assert_eq!(rate.reserve(100, long), long - SLACK);
         assert_eq!(rate.reserve(1, long), long);

@@ -1,26 +1,26 @@
-//! The words of our replies, and the place where failures of storage become codes. Only MLSD
-//! has one of its own, the 501 that RFC 3659 §7.2.1 wants for what is no directory.
+//! Texts of replies, and the codes of storage errors. Only MLSD has a further code, the 501 that
+//! RFC 3659 §7.2.1 wants for a path that is not a directory.
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
 use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
 
-/// What a storage was asked for, as far as the reply depends on it.
+/// The purpose of a call of the storage, as far as the reply depends on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Purpose {
-    /// To look at, read or remove what is there.
+    /// Looking at, reading or removing an existing object.
     Existing,
-    /// To read a file for its digest: HASH.
+    /// Reading a file for its digest: HASH.
     Digest,
-    /// To make a file: STOR, STOU, APPE.
+    /// Making a file: STOR, STOU, APPE.
     MakeFile,
-    /// To make a directory: MKD.
+    /// Making a directory: MKD.
     MakeDirectory,
-    /// To give a new name: RNTO.
+    /// Giving a new name: RNTO.
     NewName,
 }
 
-/// The reply to a command that the storage refused.
+/// Returns the reply to a command that the storage refused.
 pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     let makes = !matches!(purpose, Purpose::Existing | Purpose::Digest);
     let code = match error.kind {
@@ -43,8 +43,8 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     Reply::new(code, sentence(error.kind))
 }
 
-/// As [`storage_failure`], for those who are to learn nothing of what is there: a name that is taken
-/// is 553, whatever has it, and anything else about what is there is that it is not permitted.
+/// Returns the reply for users of a drop box, who must not learn what exists: 553 for a taken name,
+/// whatever it is, and "permission denied" for all else about existing objects.
 pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
     match error.kind {
@@ -59,39 +59,39 @@ pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     }
 }
 
-/// The reply to a transfer that failed in the storage after 150.
+/// Returns the reply to a transfer that the storage failed after the 150.
 pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
     let code = match error.kind {
         Kind::NoSpace => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
-        // Somebody else took the name while the data came.
+        // Another session has taken the name meanwhile.
         Kind::Exists => ReplyCode::NAME_NOT_ALLOWED,
         _ => ReplyCode::LOCAL_ERROR,
     };
     Reply::new(code, sentence(error.kind))
 }
 
-/// The refusal of a user who lacks the right to do it.
+/// Returns the reply for a missing right.
 pub(crate) fn no_right() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Permission denied")
 }
 
-/// The refusal to tell a time that has no year of four digits.
+/// Returns the reply for a time without a four-digit year.
 pub(crate) fn no_time() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Time cannot be shown")
 }
 
-/// The refusal to read a file of that size, or for that long, only for its digest.
+/// Returns the reply for a file that is too large, or takes too long, to be digested.
 pub(crate) fn too_much_to_digest() -> Reply {
     Reply::new(ReplyCode::AGAINST_POLICY, "Too large to be digested here")
 }
 
-/// The refusal to read on for what is to be shown or sent.
+/// Returns the reply for a search that takes too long before the first byte.
 pub(crate) fn too_much_to_prepare() -> Reply {
     Reply::new(ReplyCode::LOCAL_ERROR, "Too much to read before the first byte")
 }
 
-/// A 257 reply: the pathname in quotes, then a word about it (RFC 959 Appendix II).
+/// Returns a 257: the pathname in quotes and a comment (RFC 959 Appendix II).
 pub(crate) fn pathname(path: &VirtualPath, comment: &str) -> Reply {
     match Pathname::new(path.as_bytes()) {
         Ok(path) => {
@@ -99,7 +99,7 @@ pub(crate) fn pathname(path: &VirtualPath, comment: &str) -> Reply {
             text.extend_from_slice(comment.as_bytes());
             Reply::new(ReplyCode::PATHNAME, text)
         }
-        // No such name came from a client; one on the disk cannot be sent exactly.
+        // Clients cannot send such a name, and one on the disk cannot be sent exactly.
         Err(_) => Reply::new(ReplyCode::FILE_UNAVAILABLE, "Path cannot be shown"),
     }
 }

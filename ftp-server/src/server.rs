@@ -1,4 +1,4 @@
-//! The life of a server: accepting, reconfigured, shut down.
+//! The running server: start, reconfiguration, shutdown.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
 use crate::tls::{Acceptor, Resumptions, Tls};
 
-/// How long sessions that were cut may take to say so before their connections are closed under
-/// them, and then to notice.
+/// How long sessions that were cut may take to reply before their connections are closed, and then
+/// to end.
 const CUT: Duration = Duration::from_secs(2);
 
-/// A running server. Dropping it is `shutdown(Duration::ZERO)`.
+/// A running server. Dropping it shuts it down without grace, as `shutdown(Duration::ZERO)`.
 #[derive(Debug)]
 pub struct Server {
     current: Arc<Current>,
     /// The address of the first listener.
     address: SocketAddr,
     listeners: Vec<Listening>,
-    /// Hands sessions over to fresh threads.
+    /// Hands sessions over to new threads.
     relay: Option<JoinHandle<()>>,
 }
 
@@ -39,37 +39,36 @@ struct Listening {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a shutdown found.
+/// Result of a shutdown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Sessions that ended by themselves: idle ones at once, others when their transfer was
-    /// done.
+    /// Sessions that ended by themselves: idle ones at once, others after their transfer.
     pub drained: usize,
-    /// Sessions that were cut because the deadline had come, and then ended.
+    /// Sessions that were cut at the deadline, and then ended.
     pub cut: usize,
-    /// Sessions that had not ended a few seconds after they were cut: their storage or
+    /// Sessions that had not ended a few seconds after they were cut, because a storage or
     /// authenticator does not return. Their threads end when it does.
     pub stuck: usize,
-    /// The data connections under TLS of all sessions that there were.
+    /// TLS data connections of all sessions of this server.
     pub resumptions: Resumptions,
 }
 
-/// Ends the grace of a shutdown early, from another thread than the one that waits in
+/// A handle that ends the grace of a shutdown early, from another thread than the one in
 /// [`Server::shutdown`]. It does not keep the server running.
 #[derive(Clone, Debug)]
 pub struct Cutter {
     register: Arc<Register>,
 }
 
-/// A socket to accept on.
+/// A listening socket with its greeting.
 pub(crate) struct Endpoint {
     pub(crate) socket: TcpListener,
     pub(crate) greeting: Greeting,
 }
 
 impl Server {
-    /// Accepts connections on all of `endpoints`, of which there is at least one.
+    /// Accepts connections on all `endpoints`; the builder ensures that there is one.
     pub(crate) fn start(context: &Arc<Context>, endpoints: Vec<Endpoint>) -> Result<Self, Error> {
         let first = endpoints.first().expect("the builder refuses to start without one");
         let address = first.socket.local_addr().map_err(Error::Address)?;
@@ -90,18 +89,19 @@ impl Server {
         Ok(server)
     }
 
-    /// The first address it listens on, with the port the system chose where 0 was asked for.
+    /// Returns the first address it listens on, with the port that the system chose for 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// All addresses it listens on and greets in plaintext, in the order they were given.
+    /// Returns all addresses with a plaintext greeting, in the order given.
     pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses(Greeting::Clear)
     }
 
-    /// All addresses of [`implicit_tls`](crate::ServerBuilder::implicit_tls), in the order they were given.
+    /// Returns all addresses of [`implicit_tls`](crate::ServerBuilder::implicit_tls), in the order
+    /// given.
     pub fn implicit_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses(Greeting::Tls)
     }
@@ -111,35 +111,37 @@ impl Server {
         those.map(|listening| listening.address)
     }
 
-    /// Who is connected now, and what each session does; the oldest first. It costs the sessions
-    /// next to nothing.
+    /// Returns the connected sessions and their activity, the oldest first. The call costs the
+    /// sessions next to nothing.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionInfo> {
         self.current.get().register.who()
     }
 
-    /// How many data connections were under TLS since the start, and how many of them resumed a
-    /// session of their control connection. The end of the server is logged with it.
+    /// Returns the number of TLS data connections since the start, and how many of them resumed a
+    /// TLS session of their control connection. The shutdown logs them too.
     #[must_use]
     pub fn resumptions(&self) -> Resumptions {
         self.current.get().register.resumed.get()
     }
 
-    /// Ends the session of this number as a shutdown does whose deadline has come: a transfer is cut
-    /// with 426, then there is a 421. False if there is no such session any more.
+    /// Ends the session with this number as a shutdown at its deadline does: a transfer is cut with
+    /// 426, then 421 follows. Returns `false` if there is no such session.
     ///
-    /// Returns at once. The session ends as soon as its storage or authenticator lets it.
+    /// Does not wait: the session ends as soon as its storage or authenticator lets it.
     #[expect(clippy::must_use_candidate, reason = "who is gone already is as good as ended")]
     pub fn kick(&self, number: u64) -> bool {
         self.current.get().register.kick(number)
     }
 
-    /// Gives new settings and users to the sessions that begin from now on, by a connection or by
-    /// `REIN`; those that run keep theirs. Which line ends a connection takes
-    /// ([`strict_crlf`](ServerConfig::strict_crlf)) stays as it was when it was made. Only [`sessions`](crate::Limits::sessions) stays as it was at the start, and
-    /// [`rate_per_user`](crate::Limits::rate_per_user) for a user until none of the user's sessions
-    /// is left. Where what is said of bans changes, those that there are end. A host name that is
-    /// to be announced is looked up first, for a few seconds at most.
+    /// Changes settings and users for sessions that begin from now on, by a connection or by
+    /// `REIN`; running sessions keep theirs.
+    ///
+    /// Exceptions: [`strict_crlf`](ServerConfig::strict_crlf) holds for a whole connection.
+    /// [`sessions`](crate::Limits::sessions) stays as at the start.
+    /// [`rate_per_user`](crate::Limits::rate_per_user) stays for a user until the user's last
+    /// session ends. If the settings of bans change, existing bans end. A host name to announce is
+    /// looked up first, for a few seconds at most.
     ///
     /// ```
     /// use ftp_server::{Rights, Server, UserTable};
@@ -154,7 +156,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error::Thread`] if there is none to look names up in; nothing has changed then.
+    /// Returns [`Error::Thread`] if the system refuses a thread for lookups; nothing has changed
+    /// then.
     pub fn reconfigure(
         &self,
         config: ServerConfig,
@@ -165,12 +168,12 @@ impl Server {
         self.change(&former, &former.with(config, Arc::new(authenticator), tls))
     }
 
-    /// The same and [`set_tls`](Self::set_tls) in one step: no connection gets settings of before
-    /// with a certificate of now, or the other way about.
+    /// Calls [`reconfigure`](Self::reconfigure) and [`set_tls`](Self::set_tls) in one step: no
+    /// connection gets old settings with a new certificate, or new settings with an old one.
     ///
     /// # Errors
     ///
-    /// Those of both; nothing has changed then.
+    /// Returns the errors of both; nothing has changed then.
     pub fn reconfigure_with_tls(
         &self,
         config: ServerConfig,
@@ -182,14 +185,13 @@ impl Server {
         self.change(&former, &former.with(config, Arc::new(authenticator), acceptor))
     }
 
-    /// Protects the connections that come from now on by this, or does not any more; those that are
-    /// there keep what they began with, for data connections too. To be called by one thread at a
-    /// time, as [`reconfigure`](Self::reconfigure). Without TLS, implicit listeners close what
-    /// connects to them.
+    /// Changes or removes TLS for new connections; existing connections keep theirs, and so do
+    /// their data connections. Call it from one thread at a time, as
+    /// [`reconfigure`](Self::reconfigure). Without TLS, implicit listeners close each connection.
     ///
     /// # Errors
     ///
-    /// [`Error::Tls`] if there are no threads for handshakes; nothing has changed then.
+    /// Returns [`Error::Tls`] if there are no threads for handshakes; nothing has changed then.
     pub fn set_tls(&self, tls: Option<Tls>) -> Result<(), Error> {
         let former = self.current.get();
         let acceptor = acceptor(tls, &former)?;
@@ -211,13 +213,13 @@ impl Server {
         Ok(())
     }
 
-    /// The settings of sessions that begin now.
+    /// Returns the settings for new sessions.
     #[must_use]
     pub fn config(&self) -> ServerConfig {
         self.current.get().config.clone()
     }
 
-    /// Says early that no passive data connection will come about.
+    /// Logs a warning early if no passive port is available.
     fn warn_of_ports(&self, context: &Context) {
         if context.config.passive.ports.is_some()
             && let Err(error) = context.passive_ports.listen(self.address, self.address.ip())
@@ -226,16 +228,17 @@ impl Server {
         }
     }
 
-    /// What can end the grace of [`shutdown`](Self::shutdown) while that waits.
+    /// Returns a handle that can end the grace of [`shutdown`](Self::shutdown).
     #[must_use]
     pub fn cutter(&self) -> Cutter {
         Cutter { register: Arc::clone(&self.current.get().register) }
     }
 
-    /// Stops. The listeners close first; idle sessions get 421 at once; transfers may finish
-    /// until `deadline` has passed or a [`Cutter`] says so, and are cut then with 426 and 421.
+    /// Stops the server. The listeners close first, and idle sessions get 421 at once. Transfers
+    /// may finish until `deadline` has passed or a [`Cutter`] acts; then they are cut with 426 and
+    /// 421.
     ///
-    /// Returns when all sessions have ended, at the latest some seconds after the deadline.
+    /// Returns when all sessions have ended, at most some seconds after the deadline.
     #[expect(clippy::must_use_candidate, reason = "few ask how it went")]
     pub fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
         self.stop(deadline)
@@ -254,7 +257,7 @@ impl Server {
                 log::error!("the accepting thread of {} had panicked", listening.address);
             }
         }
-        // Those that were accepted in between are sessions like any other.
+        // Connections accepted in between are sessions like any other.
         let before = before.max(register.wake_idle());
         let stall = self.current.get().config.timeouts.stall.min(limits::DRAIN_STALL);
         let (left, stalled) = register.drain(deadline.saturating_sub(start.elapsed()), stall);
@@ -302,9 +305,9 @@ impl Listening {
 }
 
 impl Cutter {
-    /// Has the shutdown that goes on, or the next one, cut at once what does not end by itself, as if
-    /// its deadline had come. Returns at once; the shutdown still takes its moment to let sessions
-    /// keep or discard what they have received, and say so.
+    /// Cuts all sessions of the running shutdown, or of the next one, as if its deadline had
+    /// passed. Returns at once; the shutdown still gives sessions a moment to reply, and to keep or
+    /// discard received data.
     ///
     /// ```
     /// use std::time::Duration;
@@ -326,7 +329,7 @@ impl Cutter {
     }
 }
 
-/// What protects connections by `tls`. The threads for handshakes stay.
+/// Returns an acceptor for `tls` that keeps the threads for handshakes.
 fn acceptor(tls: Option<Tls>, former: &Context) -> Result<Option<Arc<Acceptor>>, Error> {
     let acceptor = tls.map(|tls| Acceptor::new(tls, former.tls.as_deref())).transpose();
     Ok(acceptor.map_err(Error::Tls)?.map(Arc::new))

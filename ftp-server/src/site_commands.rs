@@ -1,4 +1,4 @@
-//! What an embedder adds to `SITE` (RFC 959 §4.1.3).
+//! The embedder's `SITE` commands (RFC 959 §4.1.3).
 
 use std::net::SocketAddr;
 
@@ -6,19 +6,19 @@ use ftp_proto::{Escaped, Reply};
 
 use crate::auth::Rights;
 
-/// A `SITE` command that the server does not know, by a user who is logged in.
+/// An unknown `SITE` command of a logged-in user.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct SiteRequest<'a> {
-    /// The word after `SITE`, byte for byte; letters of either case are the same by custom.
+    /// The word after `SITE`, byte for byte; by custom, case does not matter.
     pub word: &'a [u8],
-    /// What follows the word and a space, byte for byte; may be empty.
+    /// The text after the word and a space, byte for byte; may be empty.
     pub argument: &'a [u8],
     /// The argument of `USER`, byte for byte.
     pub user: &'a [u8],
-    /// What the user may do. The server has checked none of it for this command.
+    /// Rights of the user. The server has checked none of them for this command.
     pub rights: Rights,
-    /// Where the control connection comes from.
+    /// The client's end of the control connection.
     pub peer: SocketAddr,
 }
 
@@ -35,13 +35,12 @@ impl std::fmt::Debug for SiteRequest<'_> {
     }
 }
 
-/// Serves `SITE` commands of the embedder; a closure can.
+/// Handles `SITE` commands of the embedder; a closure can do so.
 ///
-/// It is called on the thread of the session, which waits for it and may be confined to the files
-/// of its user.
+/// The session's thread calls it and waits; the thread may be confined to its user's files.
 pub trait SiteCommands: Send + Sync {
-    /// Answers a command: with one final reply, that is 2yz, 4yz or 5yz. `None` for a word that it
-    /// does not know: the client gets 504.
+    /// Answers a command with one final reply: 2yz, 4yz or 5yz. `None` means an unknown word: the
+    /// client gets 504.
     fn serve(&self, request: &SiteRequest<'_>) -> Option<Reply>;
 }
 

@@ -1,4 +1,4 @@
-//! Who may log in, where to, and what for.
+//! Logins: users, rights and limits.
 
 mod password;
 mod rights;
@@ -22,7 +22,7 @@ use ftp_proto::HostName;
 use crate::storage::{Capabilities, Storage};
 use crate::tls::{TlsInfo, TlsPolicy};
 
-/// What is known when a login is to be decided.
+/// The data an [`Authenticator`] decides a login by.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct LoginAttempt<'a> {
@@ -34,11 +34,11 @@ pub struct LoginAttempt<'a> {
     pub account: Option<&'a [u8]>,
     /// The virtual host that `HOST` has chosen (RFC 7151).
     pub host: Option<&'a HostName>,
-    /// Where the control connection comes from.
+    /// The client's end of the control connection.
     pub peer: SocketAddr,
-    /// How the control connection is protected, if it is.
+    /// How TLS protects the control connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
-    /// When the session ends without a login: there is no use in taking longer.
+    /// When the session ends without a login; a later decision is useless.
     pub deadline: Instant,
 }
 
@@ -49,63 +49,64 @@ impl fmt::Debug for LoginAttempt<'_> {
     }
 }
 
-/// A login that was accepted: what the session works on, and what it may do there.
+/// An accepted login: the storage, and what the user may do there.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Login {
-    /// What is behind `/` for this user.
+    /// The files below the user's `/`.
     pub storage: Arc<dyn Storage>,
     /// What the user may do.
     pub rights: Rights,
-    /// Whether MKD of a directory that is there already is answered as if it had been made. Some
-    /// devices make the same directory before each upload, and stop at a refusal.
+    /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices make the
+    /// same directory before each upload and stop if that is refused.
     pub mkdir_existing_ok: bool,
-    /// Whether `STOR` makes the directories above a file that are missing, for users who may make
-    /// directories.
+    /// Whether `STOR` makes missing parent directories (default: `false`). The user needs the right
+    /// [`MKDIR`](Rights::MKDIR) too.
     pub mkdir_parents: bool,
-    /// Whether several people log in so, who are not to meet what others of them left unfinished.
-    /// Whoever has no rights but those of a [`DROP_BOX`](Rights::DROP_BOX) is taken for several.
+    /// Whether several people share this login; they do not see or resume each other's partial
+    /// uploads. The default is `true` for users who have only the rights of a
+    /// [`DROP_BOX`](Rights::DROP_BOX).
     pub is_shared: bool,
-    /// Whose login it is, where that is not the very argument of `USER`, as when a user has several
-    /// names or letters in any case: the sessions of a user are counted by it.
+    /// The name by which the user's sessions are counted, if it is not the argument of `USER`. Set
+    /// it if a user has several names, or may write the name in upper or lower case.
     pub name: Option<Vec<u8>>,
-    /// How many sessions the user may have, and how fast.
+    /// Limits of this user: sessions and rates.
     pub limits: UserLimits,
-    /// Whether the user's connections, for control and data, are protected by TLS, beyond what the
-    /// server asks for: `Required` refuses a login in clear with 534 once the password was right, and
-    /// data in clear with 521; `Off` a login and data under TLS, with 534.
+    /// TLS for the user's control and data connections, in addition to the server's policy. With
+    /// `Required`, a plaintext login with the right password fails with 534, and a plaintext
+    /// transfer with 521. With `Off`, a login or transfer under TLS fails with 534.
     pub tls: TlsPolicy,
 }
 
-/// What one user may have, where that is not what the settings of the server give to all.
+/// Limits of one user that replace those of the server.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UserLimits {
-    /// How many sessions at a time; 0 is any number. `None`:
-    /// [`per_user`](crate::Limits::per_user).
+    /// Maximum sessions at a time (0: unlimited). `None`: [`per_user`](crate::Limits::per_user).
     pub sessions: Option<usize>,
-    /// How many bytes a session moves in a second; 0 is any number. `None`:
+    /// Bytes per second of each session (0: unlimited). `None`:
     /// [`rate_per_session`](crate::Limits::rate_per_session).
     pub rate_per_session: Option<u64>,
-    /// The same for all sessions of the user together; what the first of them brings holds until
-    /// the last has ended. `None`: [`rate_per_user`](crate::Limits::rate_per_user).
+    /// Bytes per second of all sessions of the user together (0: unlimited). The first session's
+    /// value holds until the last session has ended. `None`:
+    /// [`rate_per_user`](crate::Limits::rate_per_user).
     pub rate_per_user: Option<u64>,
 }
 
 impl UserLimits {
-    /// Sets how many sessions the user may have at a time; 0 is any number.
+    /// Limits the sessions of the user (0: unlimited).
     #[must_use]
     pub const fn sessions(self, sessions: usize) -> Self {
         Self { sessions: Some(sessions), ..self }
     }
 
-    /// Sets how many bytes per second one session may move; 0 is any number.
+    /// Limits each session to N bytes per second (0: unlimited).
     #[must_use]
     pub const fn rate_per_session(self, bytes: u64) -> Self {
         Self { rate_per_session: Some(bytes), ..self }
     }
 
-    /// Sets how many bytes per second all sessions of the user may move; 0 is any number.
+    /// Limits all sessions of the user together to N bytes per second (0: unlimited).
     #[must_use]
     pub const fn rate_per_user(self, bytes: u64) -> Self {
         Self { rate_per_user: Some(bytes), ..self }
@@ -125,7 +126,7 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// A login with these rights to this storage, and nothing out of the ordinary.
+    /// Returns a login with these rights to this storage, and defaults otherwise.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, rights: Rights) -> Self {
         Self {
@@ -140,61 +141,61 @@ impl Login {
         }
     }
 
-    /// The same with another policy of its own about TLS.
+    /// Sets the TLS policy of the user.
     #[must_use]
     pub fn tls(self, tls: TlsPolicy) -> Self {
         Self { tls, ..self }
     }
 
-    /// The same with another answer to MKD of a directory that is there.
+    /// Sets whether `MKD` of an existing directory succeeds.
     #[must_use]
     pub fn mkdir_existing_ok(self, mkdir_existing_ok: bool) -> Self {
         Self { mkdir_existing_ok, ..self }
     }
 
-    /// The same where `STOR` makes missing directories, or does not.
+    /// Sets whether `STOR` makes missing parent directories.
     #[must_use]
     pub fn mkdir_parents(self, mkdir_parents: bool) -> Self {
         Self { mkdir_parents, ..self }
     }
 
-    /// The same for one person, or for several.
+    /// Sets whether several people share this login.
     #[must_use]
     pub fn shared(self, is_shared: bool) -> Self {
         Self { is_shared, ..self }
     }
 
-    /// The same login, of the user of this name whatever the argument of `USER` was.
+    /// Sets the name by which the user's sessions are counted.
     #[must_use]
     pub fn name(self, name: impl Into<Vec<u8>>) -> Self {
         Self { name: Some(name.into()), ..self }
     }
 
-    /// The same with limits of its own.
+    /// Sets the limits of the user.
     #[must_use]
     pub fn limits(self, limits: UserLimits) -> Self {
         Self { limits, ..self }
     }
 }
 
-/// What there is for a user at best: `FEAT` goes by it.
+/// The most that any user gets; `FEAT` is built from it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Offer {
-    /// What may be done.
+    /// Rights that some user has.
     pub rights: Rights,
-    /// What storages can do.
+    /// Features that some storage has.
     pub capabilities: Capabilities,
 }
 
 impl Offer {
-    /// These rights, on storages that can do this.
+    /// Returns an offer of these rights on storages with these capabilities.
     #[must_use]
     pub const fn new(rights: Rights, capabilities: Capabilities) -> Self {
         Self { rights, capabilities }
     }
 
-    /// Everything.
+    /// All rights and capabilities.
     pub const ALL: Self = Self { rights: Rights::FULL, capabilities: Capabilities::ALL };
 }
 
@@ -213,45 +214,47 @@ impl BitOr for Offer {
     }
 }
 
-/// Why a login was not accepted.
+/// Reason why a login was refused; it determines the reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// No such user, or another password: 530. Which of them is nobody's business.
+    /// Unknown user, or wrong password: 530. The client does not learn which.
     #[error("login incorrect")]
     Refused,
     /// The user's directory cannot be opened: 530, and an error in the log.
     #[error("home directory not available")]
     NoHome,
-    /// An account is wanted beside user and password: 332. Once `ACCT` has brought one, the
-    /// login is tried again with it, and this is then a refusal.
+    /// The user needs an account: 332. After `ACCT` the login is tried again with the account; the
+    /// same error is then a refusal.
     #[error("account needed")]
     NeedAccount,
-    /// It cannot be decided now: 451.
+    /// The decision is impossible at the moment: 451.
     #[error("user database not available")]
     Unavailable,
 }
 
-/// Decides who may log in. Called on the session's thread; it may block, but whoever is not let in
-/// by [`LoginAttempt::deadline`] gets 421 all the same, and the thread keeps its place among the
-/// sessions until this returns. A refusal is answered later the more of them a client has had, and
-/// the time is counted from its command: how long this takes tells nothing unless it takes longer.
+/// Decides who may log in.
+///
+/// The session's thread calls it, so it may block. A client without a decision by
+/// [`LoginAttempt::deadline`] gets 421, but the thread keeps its place among the sessions until the
+/// call returns. The server delays each refusal, longer for each further one of the same
+/// connection. The delay counts from the command, so the time of a call reveals nothing unless it
+/// exceeds the delay.
 pub trait Authenticator: Send + Sync {
     /// Accepts or refuses a login.
     ///
     /// # Errors
     ///
-    /// [`AuthError`] says which reply is sent.
+    /// Returns the [`AuthError`] whose reply the client gets.
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError>;
 
-    /// What any user may get here, which `FEAT` tells those who are not logged in yet. As it
-    /// stands, everything.
+    /// Returns the most that any user gets. `FEAT` shows it before login (default: everything).
     fn offer(&self) -> Offer {
         Offer::ALL
     }
 }
 
-/// For whoever keeps the authenticator, to ask it as well.
+/// Forwards to the authenticator inside, so that the caller can keep a handle.
 impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         (**self).login(attempt)
@@ -262,7 +265,7 @@ impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
     }
 }
 
-/// Whether `offered` is `password`, in a time that depends on the length of `offered` alone.
+/// Compares a password in a time that depends only on the length of `offered`.
 fn equal_in_constant_time(password: &[u8], offered: &[u8]) -> bool {
     let padded = password.iter().copied().chain(std::iter::repeat(0));
     let difference = offered

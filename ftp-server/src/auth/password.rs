@@ -1,5 +1,4 @@
-//! Passwords that are kept as hashes: argon2id (RFC 9106) in the PHC string format, and the
-//! SHA-crypt of Unix.
+//! Hashed passwords: argon2id (RFC 9106) as PHC string, and the SHA-crypt of Unix.
 
 use std::fmt;
 use std::io;
@@ -11,22 +10,22 @@ use super::equal_in_constant_time;
 use crate::limits;
 use crate::net::random;
 
-/// What a new hash costs: the choice of OWASP for small hosts.
+/// Cost of a new hash, as OWASP recommends for small hosts. In KiB.
 const MEMORY: u32 = 7 * 1024;
 const PASSES: u32 = 5;
 
-/// How many blocks a vector has room for at least. From 32 MiB on, glibc maps the memory of a
-/// vector and gives it back; what is smaller may stay with the thread that had it.
+/// Least capacity of a vector, in blocks. glibc maps vectors from 32 MiB on and returns their
+/// memory; it may keep smaller ones with the thread.
 const MAPPED: usize = 33 * 1024;
 
-/// A password as it is kept in a file: not itself, but what takes a while to be computed from it.
+/// A hashed password, as a file stores it:
 ///
-/// - `$argon2id$v=19$m=7168,t=5,p=1$SALT$HASH`, which [`new`](Self::new) makes;
-/// - `$6$SALT$HASH` and `$5$SALT$HASH`, also with `rounds=N$` in front of the salt, as `/etc/shadow`
-///   has them.
+/// - `$argon2id$v=19$m=7168,t=5,p=1$SALT$HASH`, the form of [`new`](Self::new);
+/// - `$6$SALT$HASH` and `$5$SALT$HASH`, optionally with `rounds=N$` before the salt, as in
+///   `/etc/shadow`.
 ///
-/// What one may cost is bounded by [`limits`](crate::limits), so that a line in a file cannot take
-/// all of a machine.
+/// [`limits`](crate::limits) bounds the cost of a hash, so that a line in a file cannot exhaust the
+/// machine.
 ///
 /// ```
 /// use ftp_server::PasswordHash;
@@ -47,39 +46,39 @@ pub struct PasswordHash {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Function {
-    /// `m` in KiB, `t`, `p`.
+    /// `m` in KiB, `t` and `p` of the PHC string.
     Argon2id { memory: u32, passes: u32, lanes: u32 },
-    /// `$5$` and `$6$`; the rounds where they are said.
+    /// `$5$` and `$6$`; `None` is the default number of rounds.
     ShaCrypt { is_512: bool, rounds: Option<u32> },
 }
 
-/// Why a text is no [`PasswordHash`]. It never holds the text, which may be a password.
+/// Reason why a text is not a [`PasswordHash`]. It never holds the text, which may be a password.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordHashError {
-    /// It does not begin as a hash does: it may well be the password itself.
+    /// The text does not begin like a hash: it may be the password itself.
     #[error("not the hash of a password; `ftp-cli passwd` makes one")]
     NotAHash,
-    /// A hash of another kind.
+    /// A hash of an unsupported kind.
     #[error(
         "a hash of this kind cannot be used; $argon2id$, $6$ and $5$ can, and `ftp-cli passwd` makes one"
     )]
     Unsupported,
-    /// A hash of a known kind, but not in its form.
+    /// A malformed hash of a known kind.
     #[error("not a whole hash, or one with a wrong character; `ftp-cli passwd` makes one")]
     Malformed,
-    /// More memory, passes or rounds than one login may cost.
+    /// The hash needs more memory, passes or rounds than one login may cost.
     #[error("a hash that costs more than a login may; `ftp-cli passwd` makes one")]
     TooCostly,
 }
 
 impl PasswordHash {
-    /// Hashes a password for to be kept: argon2id with 7 MiB and five passes, and a random salt.
+    /// Hashes a password with argon2id (7 MiB, five passes) and a random salt.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a password of more than [`limits::PASSWORD`] bytes; otherwise there is
-    /// no memory, or no random number to be had.
+    /// Returns `InvalidInput` if the password has more than [`limits::PASSWORD`] bytes, or another
+    /// error if the system has no memory or random numbers left.
     pub fn new(password: &[u8]) -> io::Result<Self> {
         if password.len() > limits::PASSWORD {
             let text = format!("a password has at most {} bytes", limits::PASSWORD);
@@ -91,19 +90,19 @@ impl PasswordHash {
         Ok(Self { function, salt, hash })
     }
 
-    /// Whether this is the password. It takes as long for any password, and the bytes of one that
-    /// is longer than [`limits::PASSWORD`] are not all looked at: it is none.
+    /// Returns whether `password` is the right one. The time is the same for every password. A
+    /// password of more than [`limits::PASSWORD`] bytes is wrong; its rest is not read.
     ///
     /// # Errors
     ///
-    /// There is not enough memory now.
+    /// Returns an error if there is not enough memory.
     pub fn verify(&self, password: &[u8]) -> io::Result<bool> {
         let hashed = password.get(..limits::PASSWORD).unwrap_or(password);
         let computed = self.function.compute(hashed, &self.salt, self.hash.len())?;
         Ok(equal_in_constant_time(&self.hash, &computed) & (hashed.len() == password.len()))
     }
 
-    /// How many bytes of memory it takes to [`verify`](Self::verify) a password.
+    /// Returns the memory that [`verify`](Self::verify) needs, in bytes.
     pub(super) fn memory(&self) -> u64 {
         match self.function {
             Function::Argon2id { memory, .. } => u64::from(memory) * 1024,
@@ -113,7 +112,7 @@ impl PasswordHash {
 }
 
 impl Function {
-    /// The hash of a password, of `length` bytes where the function leaves that open.
+    /// Computes the hash of a password; `length` is its size if the function allows several.
     fn compute(self, password: &[u8], salt: &[u8], length: usize) -> io::Result<Vec<u8>> {
         match self {
             Self::Argon2id { memory, passes, lanes } => {
@@ -142,7 +141,7 @@ impl Function {
     }
 }
 
-/// The bytes of a hash in the order in which SHA-crypt writes them.
+/// Returns the bytes of a hash in the order in which SHA-crypt writes them.
 fn permuted(hash: &[u8], order: &[u8]) -> Vec<u8> {
     order.iter().filter_map(|&at| hash.get(usize::from(at)).copied()).collect()
 }
@@ -189,7 +188,7 @@ fn argon2id(fields: &[&str]) -> Result<PasswordHash, PasswordHashError> {
     let salt = Base64Unpadded::decode_vec(salt).map_err(|_| Malformed)?;
     let hash = Base64Unpadded::decode_vec(hash).map_err(|_| Malformed)?;
     let is_whole = (8..=64).contains(&salt.len()) && (16..=64).contains(&hash.len());
-    // What is left to be refused are less than 8 KiB a lane, no passes and no lanes.
+    // `Params` rejects the rest: less than 8 KiB a lane, no passes, no lanes.
     if !is_whole || Params::new(memory, passes, lanes, Some(hash.len())).is_err() {
         return Err(Malformed);
     }
@@ -220,8 +219,7 @@ fn sha_crypt(is_512: bool, fields: &[&str]) -> Result<PasswordHash, PasswordHash
     Ok(PasswordHash { function, salt: salt.as_bytes().to_vec(), hash })
 }
 
-/// A number without a sign and without leading zeros; one that is too large for that costs too
-/// much.
+/// Reads a number without sign and leading zeros; a number that does not fit costs too much.
 fn number(text: &str) -> Result<u32, PasswordHashError> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit())
         && !text.is_empty()
@@ -252,7 +250,7 @@ impl fmt::Display for PasswordHash {
     }
 }
 
-/// What it costs, and not the hash, from which a weak password can be found.
+/// Shows the cost but not the hash, which would reveal a weak password.
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PasswordHash({:?})", self.function)

@@ -1,8 +1,8 @@
-//! What users may do.
+//! Rights of users.
 
 use std::ops::BitOr;
 
-/// What a user may do: a set of rights.
+/// A set of rights of a user.
 ///
 /// ```
 /// use ftp_server::Rights;
@@ -18,39 +18,41 @@ pub struct Rights(u16);
 impl Rights {
     /// No right at all.
     pub const NONE: Self = Self(0);
-    /// See names and facts: LIST, NLST, MLSD, MLST, SIZE, MDTM, STAT, and AVBL.
+    /// List names and facts: LIST, NLST, MLSD, MLST, SIZE, MDTM, STAT, AVBL.
     pub const LIST: Self = Self(1);
     /// Read files: RETR, HASH.
     pub const RETRIEVE: Self = Self(1 << 1);
-    /// Make files under names that nothing has: STOR, STOU. Part of [`WRITE`](Self::WRITE).
+    /// Make new files: STOR, STOU. Part of [`WRITE`](Self::WRITE).
     pub const CREATE: Self = Self(1 << 8);
-    /// Make and replace files, and say when they were modified: STOR, STOU, MFMT.
+    /// Make and replace files, and set their times: STOR, STOU, MFMT.
     pub const WRITE: Self = Self(1 << 2 | Self::CREATE.0);
-    /// Add to files that are there: APPE.
+    /// Append to existing files: APPE.
     pub const APPEND: Self = Self(1 << 3);
-    /// Remove files and directories: DELE, RMD.
+    /// Delete files and directories: DELE, RMD.
     pub const DELETE: Self = Self(1 << 4);
-    /// Rename: RNFR and RNTO.
+    /// Rename files and directories: RNFR, RNTO.
     pub const RENAME: Self = Self(1 << 5);
     /// Make directories: MKD.
     pub const MKDIR: Self = Self(1 << 6);
-    /// Look and read, change nothing.
+    /// List and read, change nothing.
     pub const READ: Self = Self(Self::LIST.0 | Self::RETRIEVE.0);
-    /// Set permission bits: SITE CHMOD, `UNIX.mode` of MFF.
+    /// Set permission bits: SITE CHMOD, and `UNIX.mode` of MFF.
     pub const CHMOD: Self = Self(1 << 7);
-    /// Have data connections to and from hosts other than the user's own, within the networks
-    /// that the server's settings name: FXP (RFC 959 §5.2, RFC 2577 §3).
+    /// Use data connections to other hosts in [`fxp_networks`](crate::ServerConfig::fxp_networks):
+    /// FXP (RFC 959 §5.2, RFC 2577 §3).
     pub const FXP: Self = Self(1 << 15);
-    /// All but [`FXP`](Self::FXP).
+    /// All rights except [`FXP`](Self::FXP).
     pub const FULL: Self = Self((1 << 9) - 1);
-    /// Make files and directories that are new, and learn nothing of what is there but that a name
-    /// is taken, by 553, and, by `CWD`, that it is a directory's; and, by `ALLO` and by what is
-    /// refused, how much more can be stored: for cameras, scanners, and whoever hands something in.
+    /// Create new files and directories only: for cameras, scanners and upload forms.
+    ///
+    /// Nothing can be listed or read, and existing names are refused with 553. The user can still
+    /// learn that a name exists (553), that it is a directory (`CWD`), and how much space is left
+    /// (`ALLO` and refusals).
     pub const DROP_BOX: Self = Self(Self::CREATE.0 | Self::MKDIR.0);
 
-    /// Reads rights as settings name them: `full`, `read`, which is to list and to read, or
-    /// `drop-box`; or a list with commas of `list`, `read`, `write`, `append`, `delete`, `rename`,
-    /// `mkdir`, `chmod` and `fxp`, where `read` is [`RETRIEVE`](Self::RETRIEVE) alone.
+    /// Reads rights as settings name them: `full`, `read` (list and read) or `drop-box`; or a list
+    /// with commas of `list`, `read`, `write`, `append`, `delete`, `rename`, `mkdir`, `chmod` and
+    /// `fxp`. In a list, `read` is [`RETRIEVE`](Self::RETRIEVE) alone.
     ///
     /// ```
     /// use ftp_server::Rights;
@@ -62,7 +64,7 @@ impl Rights {
     ///
     /// # Errors
     ///
-    /// [`UnknownRight`] with the first word that is none of these.
+    /// Returns [`UnknownRight`] with the first unknown word.
     pub fn parse(text: &str) -> Result<Self, UnknownRight> {
         match text.trim() {
             "full" => Ok(Self::FULL),
@@ -72,11 +74,11 @@ impl Rights {
         }
     }
 
-    /// As [`parse`](Self::parse) of a list, of which the words are apart already.
+    /// Reads the words of a list, as [`parse`](Self::parse) does after splitting.
     ///
     /// # Errors
     ///
-    /// As [`parse`](Self::parse).
+    /// Returns [`UnknownRight`] with the first unknown word.
     pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownRight> {
         words.into_iter().map(str::trim).try_fold(Self::NONE, |sum, word| {
             let known = WORDS.iter().find(|(known, _)| *known == word);
@@ -84,39 +86,40 @@ impl Rights {
         })
     }
 
-    /// The words of the single rights among these, as [`from_words`](Self::from_words) reads them.
+    /// Returns the words of the single rights in this set, as [`from_words`](Self::from_words)
+    /// reads them.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
         WORDS.iter().filter(move |(_, right)| self.contains(*right)).map(|(word, _)| *word)
     }
 
-    /// Whether these are for handing in and nothing else: nothing is to be learnt of what is there.
+    /// Returns whether the set allows creating and nothing else.
     pub(crate) fn is_drop_box(self) -> bool {
         let seeing = Self::READ.0 | (Self::WRITE.0 & !Self::CREATE.0);
         self.contains(Self::CREATE) && self.0 & seeing == 0
     }
 
-    /// Whether all of `rights` are among these.
+    /// Returns whether the set contains all of `rights`.
     #[must_use]
     pub const fn contains(self, rights: Self) -> bool {
         self.0 & rights.0 == rights.0
     }
 
-    /// Whether files can be sent to the server: new ones, or more of those that are there.
+    /// Returns whether the set allows uploads: new files, or appending.
     #[must_use]
     pub const fn let_upload(self) -> bool {
         self.contains(Self::CREATE) || self.contains(Self::APPEND)
     }
 }
 
-/// A word that names no right.
+/// A word that is not the name of a right.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("\"{0}\" is no right{hint}", hint = hint(.0))]
 pub struct UnknownRight(
-    /// It.
+    /// The unknown word.
     pub String,
 );
 
-/// What to write instead. A word for several rights is known, but not in a list.
+/// Returns what to write instead. A word for several rights is known, but not in a list.
 fn hint(word: &str) -> &'static str {
     match word {
         "full" | "drop-box" => " of a list; it stands alone",

@@ -1,5 +1,5 @@
-//! How many passwords are hashed at a time: each takes a processor and some MiB of memory for a
-//! moment, and anybody can ask for it.
+//! Slots for hashing passwords. Each hash takes a processor and some MiB of memory for a moment,
+//! and any client can ask for one.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -11,14 +11,16 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::net::admission;
 
-/// Those of this process, whatever number of servers it runs.
+/// The slots of this process, shared by all its servers.
 pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     Slots::new(processors.min(limits::HASHES), admission::memory_in_all().unwrap_or(0) / 16)
 });
 
-/// At most `most` at a time, with at most `memory` together. Hosts take turns, so that many logins of
-/// one host delay those of another by one at most; those of a host come in their order.
+/// At most `most` hashes at a time, with at most `memory` bytes together.
+///
+/// Hosts take turns: many logins of one host delay a login of another host by one hash at most.
+/// Logins of one host keep their order.
 #[derive(Debug)]
 pub(super) struct Slots {
     most: usize,
@@ -32,7 +34,7 @@ pub(super) struct Slots {
 struct SlotState {
     running: usize,
     memory: u64,
-    /// Who waits: the host whose turn it is first, and its oldest first.
+    /// Waiting logins by host, in the order of the hosts' turns; the oldest login of a host first.
     waiting: VecDeque<(IpAddr, VecDeque<u64>)>,
     next: u64,
 }
@@ -48,8 +50,10 @@ impl Slots {
         Self { most, memory, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Does `work` for `peer`, which takes `memory` bytes, when it is its turn; not at all if that has not
-    /// come by `deadline`. Work that takes more than all there is runs alone.
+    /// Runs `work` in a slot with `memory` bytes, in the turn of `peer`.
+    ///
+    /// Returns `None` without running it if no slot was free by `deadline`. Work that needs more
+    /// than the whole memory runs alone.
     pub(super) fn run<T>(
         &self,
         peer: IpAddr,
@@ -80,7 +84,7 @@ impl Slots {
         state.take_turn();
         state.running += 1;
         state.memory += memory;
-        // The next one may have room as well.
+        // The next login may have room as well.
         self.changed.notify_all();
         Some(Slot { slots: self, memory })
     }
@@ -107,7 +111,7 @@ impl SlotState {
         self.waiting.front().is_some_and(|(_, tickets)| tickets.front() == Some(&ticket))
     }
 
-    /// Takes out who is next; the next of that host comes after all other hosts.
+    /// Removes the next login from the queue, and moves its host to the end.
     fn take_turn(&mut self) {
         let Some((host, mut tickets)) = self.waiting.pop_front() else { return };
         tickets.pop_front();
@@ -142,7 +146,8 @@ mod tests {
 
     const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    /// How many of 24 ran at a time at most, each with this memory; those in front wait for `want`.
+    /// The most of 24 jobs that ran at a time, with this memory each; the first ones wait for
+    /// `want`.
     fn most_at_a_time(slots: &Slots, memory: u64, want: usize) -> usize {
         let now = AtomicUsize::new(0);
         let most = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! Users known from the start.
+//! A fixed table of users.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::BitOr;
@@ -8,20 +8,20 @@ use super::{
     AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, equal_in_constant_time,
 };
 
-/// Who logs in without a password.
+/// The user who logs in without a password.
 const ANONYMOUS: &[u8] = b"anonymous";
 
-/// Users known from the start: with plain passwords, for tests, fixtures and throw-away servers,
-/// or with hashes, as they are kept in files.
+/// A fixed table of users, with plain passwords (for tests and fixtures) or with hashes, as files
+/// store them.
 ///
-/// A name that is not in the table costs what some name in it does, and always the same one, so
-/// that time does not tell them apart. Hashes are computed a few at a time, and hosts take turns; a
-/// login whose turn has not come when the session ends is [`AuthError::Unavailable`].
+/// An unknown name takes as much time as some name in the table, always the same one, so that the
+/// time does not reveal it. A few hashes are computed at a time, and hosts take turns. A login that
+/// gets no turn before the session ends is [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
 pub struct UserTable {
     users: Vec<TableUser>,
     anonymous: Option<Login>,
-    /// Chooses who stands in for an unknown name.
+    /// Chooses the user to compare with for an unknown name.
     choice: RandomState,
 }
 
@@ -32,7 +32,7 @@ struct TableUser {
     login: Login,
 }
 
-/// What a password is compared with.
+/// The stored form of a password.
 #[derive(Clone)]
 enum Secret {
     Plain(Vec<u8>),
@@ -40,14 +40,14 @@ enum Secret {
 }
 
 impl UserTable {
-    /// A table nobody is in.
+    /// Returns a table without users.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same table with one user more; a name given twice has its last password. It is compared
-    /// in constant time and is not hashed, so that a login costs next to nothing.
+    /// Adds a user, or replaces the user of this name. The password is compared in constant time
+    /// and not hashed, so a login costs next to nothing.
     #[must_use]
     pub fn user(
         self,
@@ -58,7 +58,7 @@ impl UserTable {
         self.with(name.into(), Secret::Plain(password.into()), login)
     }
 
-    /// As [`user`](Self::user), with a password that only its hash is known of.
+    /// Adds a user by password hash instead of a plaintext password.
     #[must_use]
     pub fn user_with_hash(
         self,
@@ -75,8 +75,8 @@ impl UserTable {
         self
     }
 
-    /// The same table, open to `anonymous` and `ftp`, who are one user, with any password
-    /// (RFC 1635). The login is one of several people.
+    /// Adds the user `anonymous`, also called `ftp`, who logs in with any password (RFC 1635). The
+    /// login is marked as shared.
     #[must_use]
     pub fn anonymous(mut self, login: Login) -> Self {
         self.anonymous = Some(login.name(ANONYMOUS).shared(true));
@@ -85,7 +85,7 @@ impl UserTable {
 }
 
 impl UserTable {
-    /// With whose password one of an unknown user is compared.
+    /// Returns the user whose password is compared for the unknown user `name`.
     fn stand_in(&self, name: &[u8]) -> Option<&TableUser> {
         let count = u64::try_from(self.users.len()).ok()?;
         let chosen = self.choice.hash_one(name).checked_rem(count)?;
@@ -206,7 +206,7 @@ mod tests {
         ] {
             assert_eq!(try_login(&table, user, password), want, "{user} {password:?}");
         }
-        // Whoever stands in for an unknown name, its password is nobody's.
+        // The password of the user compared with never lets an unknown name in.
         let mut stand_ins = std::collections::BTreeSet::new();
         for number in 0..64 {
             let name = format!("unknown{number}");
@@ -230,7 +230,7 @@ mod tests {
         let login = Login::new(storage, Rights::FULL);
         let table = UserTable::new().user_with_hash("u", hash, login);
         let far = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        // All there is, so that nobody else gets a slot meanwhile.
+        // All memory, so that no other test gets a slot meanwhile.
         let refused = SLOTS.run([127, 0, 0, 1].into(), u64::MAX / 2, far, || {
             let deadline = std::time::Instant::now();
             ["u", "unknown"]

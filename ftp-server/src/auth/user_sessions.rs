@@ -1,4 +1,4 @@
-//! What the sessions of a user have in common: how many they may be, and how fast.
+//! Sessions of each user: their number and their common rate.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::lock::unpoisoned;
 use crate::rate::Rate;
 
-/// Counts the sessions of each user.
+/// The number of sessions of each user.
 #[derive(Debug, Default)]
 pub(crate) struct UserSessions {
     users: Mutex<HashMap<Vec<u8>, Common>>,
@@ -18,7 +18,7 @@ struct Common {
     rate: Option<Arc<Rate>>,
 }
 
-/// One session of a user; dropping it counts it no more.
+/// One counted session of a user; dropping it ends the count.
 #[derive(Debug)]
 pub(crate) struct UserSession {
     registry: Arc<UserSessions>,
@@ -27,9 +27,9 @@ pub(crate) struct UserSession {
 }
 
 impl UserSessions {
-    /// Counts one session more; `None` if the user has `limit` already, of which 0 is none. All of
-    /// them may move `bytes_per_second` together, of which 0 is no limit either. Names are compared
-    /// byte for byte: which of them are one user's, the authenticator knows.
+    /// Counts one more session, or returns `None` if the user has `limit` already (0: unlimited).
+    /// `bytes_per_second` (0: unlimited) is the rate of all sessions of the user together. Names
+    /// are compared byte for byte: the authenticator knows which names mean the same user.
     pub(crate) fn enter(
         self: &Arc<Self>,
         user: &[u8],
@@ -55,7 +55,7 @@ impl UserSessions {
 }
 
 impl UserSession {
-    /// How fast this session and the others of its user may be together.
+    /// Returns the rate that this session shares with the other sessions of its user.
     pub(crate) fn rate(&self) -> Option<Arc<Rate>> {
         self.rate.clone()
     }

@@ -1,5 +1,5 @@
-//! Access control commands (RFC 959 §4.1.1): USER, PASS, ACCT, REIN, QUIT; and what a client says
-//! of itself before: HOST (RFC 7151), LANG (RFC 2640), CLNT.
+//! Access control commands (RFC 959 §4.1.1): USER, PASS, ACCT, REIN, QUIT; and HOST (RFC 7151),
+//! LANG (RFC 2640) and CLNT.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
 use crate::tls::TlsPolicy;
 
-/// How many bytes of a client's name go to the log.
+/// Logged bytes of a client's name.
 const CLIENT_NAME: usize = 256;
 
 /// `USER <name>`: 331 for any name, known or not (RFC 2577 §7).
@@ -25,9 +25,9 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
     Reply::new(ReplyCode::NEED_PASSWORD, "Password required").into()
 }
 
-/// `PASS <password>`: 230 when the authenticator accepts, 332 when it asks for an account, 530 when
-/// it refuses, 451 when it cannot tell. Refusals are answered later each time; after too many of
-/// them the connection closes with 421.
+/// `PASS <password>`: 230 if the authenticator accepts, 332 if it asks for an account, 530 if it
+/// refuses, 451 if it cannot decide. Each further refusal is delayed longer; too many close the
+/// connection with 421.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     let password = match password.0.strip_prefix(b"-") {
         Some(behind) if session.context.config.dash_password => Password(behind.to_vec()),
@@ -39,8 +39,8 @@ pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     }
 }
 
-/// `ACCT <account>`: the rest of a login, when the authenticator has asked for it; otherwise 202
-/// to users, who need none.
+/// `ACCT <account>`: finishes a login if the authenticator asked for an account; otherwise 202 for
+/// users.
 pub(super) fn acct(session: &mut Session, account: &[u8]) -> Outcome {
     match std::mem::replace(&mut session.access, Access::Greeted) {
         Access::Unaccounted { name, password } => login(session, name, password, Some(account)),
@@ -74,7 +74,7 @@ fn login(
     let attempt =
         LoginAttempt { user: &name, password: &password.0, account, host, peer, tls, deadline };
     let answer = Arc::clone(&session.context).authenticator.login(&attempt);
-    // Others of the host may have failed while this one waited for its turn.
+    // Other sessions of the host may have failed while this login waited for its turn.
     if is_banned(session, Instant::now()) {
         return refuse_banned(session, &name);
     }
@@ -99,18 +99,18 @@ fn login(
     refuse(session, &name, error, reason, start)
 }
 
-/// Whether too many logins from the client's host have failed, in whichever sessions.
+/// Returns whether too many logins from the client's host failed, in any session.
 fn is_banned(session: &Session, now: Instant) -> bool {
     session.current.get().bans.hold(session.peer.ip(), now)
 }
 
-/// A connection that was there before the ban makes no more guesses.
+/// Closes a connection older than the ban, so that it makes no further guesses.
 fn refuse_banned(session: &Session, name: &[u8]) -> Outcome {
     session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::Banned });
     Outcome::Close(Refusal::Banned.reply())
 }
 
-/// Whether the client has shown a certificate of this user's, where it has to.
+/// Returns whether the client has shown a certificate of this user, if the policy requires one.
 fn has_certificate_of(session: &Session, user: &[u8]) -> bool {
     match (&session.secured, &session.context.tls) {
         (Some(secured), _) => secured.may_be(user),
@@ -131,10 +131,10 @@ fn refuse(
         AuthError::Unavailable => {
             return Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now").into();
         }
-        // It is not for a guess that this one fails.
+        // The failure is the server's, and not a guess.
         AuthError::NoHome => {}
         AuthError::NeedAccount | AuthError::Refused => {
-            // Whoever comes is asked by what is in force now.
+            // The current settings decide, even if the session began with older ones.
             let Context { bans, config, watchdog, .. } = &*session.current.get();
             if bans.note(session.peer.ip(), start) {
                 let network = admission::host_of(session.peer.ip());
@@ -151,7 +151,7 @@ fn refuse(
         2 => 2,
         _ => 4,
     });
-    // Counted from the command, so that it hides how long the authenticator took.
+    // The delay counts from the command, so it hides the time of the authenticator.
     let at = deadline::after(start, delay);
     let closes = session.login_failures >= policy.failures;
     let reply = match closes {
@@ -216,10 +216,10 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }
 
-/// `REIN`: 220, and all is as behind the greeting of a session that begins now; only failed logins
-/// are not forgotten. 421 where none may begin any more from this address.
+/// `REIN`: 220, and the session returns to its state after the greeting; failed logins stay
+/// counted. 421 if the address may not connect any more.
 ///
-/// Under TLS that ends with it (RFC 4217 §13), and so it is 534 where TLS has to be.
+/// Under TLS the protection ends too (RFC 4217 §13), so the reply is 534 if TLS is required.
 pub(super) fn rein(session: &mut Session) -> Outcome {
     let is_protected = session.secured.is_some();
     if is_protected && (session.is_implicit || session.needs_tls()) {
@@ -237,8 +237,8 @@ pub(super) fn rein(session: &mut Session) -> Outcome {
     if is_protected { Outcome::Unprotect(ready) } else { ready.into() }
 }
 
-/// `HOST <hostname>`: 220 when this server is that host (RFC 7151 §3.2), 504 otherwise. A login
-/// that had begun begins anew: it may go to another host now.
+/// `HOST <hostname>`: 220 if this server is that host (RFC 7151 §3.2), otherwise 504. A login in
+/// progress starts again, because it may go to another host now.
 pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
     (session.access, session.host) = (Access::Greeted, None);
     let hosts = &session.context.config.hosts;
@@ -246,7 +246,7 @@ pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
         HostName::Domain(_) => hosts.is_empty(),
         HostName::Address(address) => address.to_canonical() == session.local.ip(),
     };
-    // Whose certificate the client has seen (RFC 7151 §3.2.2).
+    // The host whose certificate the client has seen (RFC 7151 §3.2.2).
     let asked = session.secured.as_ref().and_then(|secured| secured.server_name());
     let is_other = asked.is_some_and(|asked| asked != *name);
     if is_other || !is_here && !hosts.contains(name) {
@@ -257,7 +257,7 @@ pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
     Reply::new(ReplyCode::SERVICE_READY, "Host accepted").into()
 }
 
-/// `LANG [<tag>]`: 200 for English in all its forms and for the default, which it is; 504 for
+/// `LANG [<tag>]`: 200 for English in any variant and for the default, which is English; 504 for
 /// other languages (RFC 2640 §4.2).
 pub(super) fn lang(tag: Option<&LanguageTag>) -> Outcome {
     if tag.is_none_or(|tag| tag.primary() == "en") {
@@ -267,8 +267,8 @@ pub(super) fn lang(tag: Option<&LanguageTag>) -> Outcome {
     }
 }
 
-/// `CLNT [<name>]`: 200; what the client calls itself goes to the log and changes nothing. Anybody
-/// may say it, and again: only the first of a session counts as news, or the log would fill.
+/// `CLNT [<name>]`: 200; the name goes to the log and changes nothing. Only the first one of a
+/// session is logged at info level, because a client can repeat it without end.
 pub(super) fn clnt(session: &mut Session, name: &[u8]) -> Outcome {
     let again = std::mem::replace(&mut session.is_client_known, true);
     let level = if again { log::Level::Debug } else { log::Level::Info };
@@ -277,8 +277,7 @@ pub(super) fn clnt(session: &mut Session, name: &[u8]) -> Outcome {
     Reply::new(ReplyCode::OKAY, "Noted").into()
 }
 
-/// `QUIT`: 221, and the end. A transfer that runs is waited for, since this is then looked at
-/// after it.
+/// `QUIT`: 221, and the end. The loop reads it only after a running transfer.
 pub(super) fn quit() -> Outcome {
     Outcome::Close(Reply::new(ReplyCode::CLOSING, "Goodbye"))
 }

@@ -1,4 +1,4 @@
-//! What is known of a file beside its content, changed: MFMT and MFF (draft-somers-ftp-mfxx-04).
+//! Attributes of files: MFMT and MFF (draft-somers-ftp-mfxx-04).
 
 use std::fmt::Write as _;
 
@@ -10,27 +10,26 @@ use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::Capabilities;
 
-/// What is to be changed.
+/// The attributes to change.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct AttributeChange {
-    /// When it was last modified, in seconds since 1970.
+    /// New modification time, in seconds since 1970.
     pub(super) modified: Option<i64>,
-    /// The permission bits.
+    /// New permission bits.
     pub(super) mode: Option<u32>,
 }
 
-/// The permission bits that can be set. Set-id bits have no use in a tree of files that are
-/// transferred.
+/// Permission bits that clients can set. Set-id bits have no use in a tree of transferred files.
 const MODE: u32 = 0o777;
 
-/// `MFMT <time> <path>`: 213 with the time as it is stored now.
+/// `MFMT <time> <path>`: 213 with the stored time.
 pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Outcome {
     let change = AttributeChange { modified: Some(time.unix_seconds()), mode: None };
     change.make(session, path).map_or_else(Outcome::Reply, |facts| told(facts, path))
 }
 
-/// `MFF <fact>=<value>;... <path>`: 213 with the values as they are stored now. 504 for a fact
-/// that cannot be changed, 501 for a value that is none. Of a fact given twice the first counts.
+/// `MFF <fact>=<value>;... <path>`: 213 with the stored values; 504 for a fact that cannot be
+/// changed, 501 for an invalid value. The first of two values of a fact counts.
 pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
     let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad value of a fact").into();
     let Ok(path) = Pathname::new(facts.name()) else { return wrong() };
@@ -66,7 +65,7 @@ fn told(facts: String, path: &Pathname) -> Outcome {
 }
 
 impl AttributeChange {
-    /// Makes the change; the facts as they are then.
+    /// Makes the change and returns the stored facts.
     pub(super) fn make(self, session: &Session, path: &Pathname) -> Result<String, Reply> {
         let path = session.resolve(path);
         let needs = |wanted, right| if wanted { right } else { Rights::NONE };
@@ -78,7 +77,7 @@ impl AttributeChange {
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
         }
         let failed = |error| reply::storage_failure(&error, Purpose::Existing);
-        // The mode first: it is refused where a time is not.
+        // The mode comes first: a storage may refuse it where it accepts a time.
         let bits = self.mode.map(|mode| storage.chmod(&path, mode)).transpose().map_err(failed)?;
         let time = self.modified.map(|modified| storage.set_times(&path, modified)).transpose();
         let now = time.as_ref().ok().copied().flatten();

@@ -1,5 +1,5 @@
-//! HASH (draft-bryan-ftpext-hash-02): a digest that is made piece by piece, so that the session can
-//! look up from it.
+//! HASH (draft-bryan-ftpext-hash-02). The digest is made in pieces, so that the session can look at
+//! its control connection in between.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session, Work, Working};
 use crate::storage::Source;
 
-/// How many bytes are read at a time.
+/// Bytes of one read.
 const PIECE: usize = 32 * 1024;
 
-/// `HASH <file>`: 213 with the digest of all of it by the algorithm that is chosen. It tells as much
-/// of a file as to read it, and so needs that right. 553 for a directory, 556 for a file that is
-/// too large, 450 when enough digests are being made already, in all or for the client's host.
+/// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm. A digest reveals
+/// as much as reading, so it needs the same right. 553 for a directory, 556 for a file that is too
+/// large, 450 if enough digests are in progress, in all or for the client's host.
 pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     let resolved = session.resolve(path);
     let Some(storage) = session.storage(Rights::RETRIEVE) else { return reply::no_right().into() };
@@ -40,14 +40,14 @@ pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     Working::new(resolved, Digesting::new(source, algorithm, path.clone(), place)).into()
 }
 
-/// A digest that is being made.
+/// A digest in progress.
 struct Digesting {
     source: Box<dyn Source>,
     algorithm: Algorithm,
     hasher: Box<dyn DynDigest + Send>,
-    /// The file as the client called it.
+    /// The name of the file as the client wrote it.
     pathname: Pathname,
-    /// How many bytes have been read.
+    /// Bytes read so far.
     done: u64,
     begun: Instant,
     limit: Duration,
@@ -75,9 +75,9 @@ impl Digesting {
         }
     }
 
-    /// Reads the next piece. True at the end of the file.
+    /// Reads the next piece; `true` at the end of the file.
     fn read(&mut self) -> Result<bool, Reply> {
-        // A file that grows as fast as it is read ends by this too.
+        // The limit also ends a file that grows as fast as it is read.
         if self.begun.elapsed() >= self.limit {
             return Err(reply::too_much_to_digest());
         }

@@ -9,13 +9,13 @@ use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::{StorageErrorKind, VirtualPath};
 
-/// `CWD <directory>`: 250, or 550 if it is not a directory that can be entered.
+/// `CWD <directory>`: 250, or 550 if it is not an accessible directory.
 pub(super) fn cwd(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     enter(session, path)
 }
 
-/// `CDUP`: 250 like CWD; the root is its own parent.
+/// `CDUP`: 250 as for CWD; the root is its own parent.
 pub(super) fn cdup(session: &mut Session) -> Outcome {
     let parent = session.directory.parent().unwrap_or_default();
     enter(session, parent)
@@ -32,13 +32,12 @@ fn enter(session: &mut Session, path: VirtualPath) -> Outcome {
     }
 }
 
-/// `PWD`: 257 with the current directory in quotes, whether or not it is still there.
+/// `PWD`: 257 with the current directory in quotes, even if it no longer exists.
 pub(super) fn pwd(session: &Session) -> Outcome {
     reply::pathname(&session.directory, " is the current directory").into()
 }
 
-/// `MKD <directory>`: 257 with its absolute pathname; for some users, too, if there is one of that
-/// name already.
+/// `MKD <directory>`: 257 with its absolute path, for some users even if the directory exists.
 pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage(Rights::MKDIR) else { return reply::no_right().into() };

@@ -10,9 +10,10 @@ use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath};
 
-/// `SIZE <file>`: 213 with how many bytes RETR would send under the type in force. In type ASCII
-/// they have to be counted, so that only small files have an answer. In type image it also tells
-/// a user how much is kept of an upload that was cut.
+/// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
+///
+/// Type ASCII needs a count, so only small files have an answer. In type image it also tells a user
+/// the length of a kept partial upload.
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told.retain(|(told, _)| *told != path);
@@ -43,8 +44,8 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// How much of an upload of this user that was cut is kept, where there is no file: after that many
-/// bytes `REST` with `STOR`, or `APPE`, resumes it.
+/// Returns the length of this user's kept partial upload if there is no file. `REST` with `STOR`,
+/// or `APPE`, resumes it there.
 fn kept_size(
     session: &Session,
     storage: &dyn Storage,
@@ -62,7 +63,7 @@ fn kept_size(
     }
 }
 
-/// `MDTM <file>`: 213 with when it was last modified.
+/// `MDTM <file>`: 213 with the modification time.
 pub(super) fn mdtm(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
@@ -84,15 +85,15 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, Storag
     }
 }
 
-/// `DELE <file>`: 250; a directory is 550. What is kept of an upload of this user goes as well:
-/// where there is no file, it is what `SIZE` tells of.
+/// `DELE <file>`: 250; 550 for a directory. It deletes a kept partial upload of this user too,
+/// which `SIZE` shows if there is no file.
 pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told.retain(|(told, _)| *told != path);
     let Some(storage) = session.storage(Rights::DELETE) else { return reply::no_right().into() };
     let removed = match (storage.remove(&path), session.owner()) {
         (Ok(()), Some(owner)) => {
-            // Without one there is nothing to forget.
+            // It fails if there is no partial upload, and then there is nothing to do.
             let _ = storage.forget_partial(&path, owner);
             Ok(())
         }
@@ -110,7 +111,7 @@ pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// `RNFR <from>`: 350 if there is something of that name.
+/// `RNFR <from>`: 350 if the file or directory exists.
 pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage(Rights::RENAME) else { return reply::no_right().into() };
@@ -126,7 +127,7 @@ pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// `RNTO <to>`: 250; replacing a file needs the right to delete one.
+/// `RNTO <to>`: 250; to replace a file the user needs the right to delete one.
 pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let to = session.resolve(path);
     let Some(from) = session.rename_from.take() else {
@@ -138,7 +139,7 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
     match renamed {
         Ok(()) => {
-            // Neither name means any more what was to be stored under it.
+            // A partial upload under either name would belong to another file now.
             if let Some(owner) = session.owner() {
                 for path in [&from, &to] {
                     let _ = storage.forget_partial(path, owner);

@@ -1,12 +1,12 @@
-//! The gate: whether a command is looked at.
+//! The gate: it decides by the state of the session whether a command is handled at all.
 
 use ftp_proto::{Reply, ReplyCode, Verb};
 
 use super::rules::{After, Data, LoginState, Rule};
 use crate::session::{Access, Session};
 
-/// Decides whether a command is looked at, by the state alone: those who are not logged in reach
-/// as little code as can be.
+/// Decides by the state alone whether a command is handled, so that clients without a login reach
+/// as little code as possible.
 pub(super) fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
     let refuse = |code, text| Err(Reply::new(code, text));
     let Some(rule) = Rule::of(verb).filter(|rule| rule.is_enabled(session)) else {

@@ -13,7 +13,7 @@ use crate::listing::FactSelection;
 use crate::session::{Outcome, Session};
 use crate::storage::Capabilities;
 
-/// `SYST`: 215. Clients choose by it how to read `LIST`.
+/// `SYST`: 215. Clients choose their parser of `LIST` by it.
 pub(super) fn syst() -> Outcome {
     Reply::new(ReplyCode::SYSTEM_NAME, "UNIX Type: L8").into()
 }
@@ -23,18 +23,18 @@ pub(super) fn noop() -> Outcome {
     Reply::new(ReplyCode::OKAY, "Nothing done").into()
 }
 
-/// `FEAT`: 211 with what this server does beyond RFC 959 for this user, one feature a line; as long
-/// as nobody is logged in, for any user.
+/// `FEAT`: 211 with the extensions to RFC 959 for this user, or for any user before login; one
+/// feature per line.
 pub(super) fn feat(session: &Session) -> Outcome {
     let offer = session.offer();
     let served = RULES.iter().filter(|rule| rule.is_enabled(session));
     let served = served.filter(|rule| rule.is_permitted(offer.rights));
-    // Not a command but the way paths work here (RFC 3659 §6).
+    // TVFS is not a command: it describes how paths work here (RFC 3659 §6).
     let mut features = vec!["TVFS".to_owned()];
     for rule in served {
         let Some(feature) = rule.feature else { continue };
         features.push(match rule.verb {
-            // Without a certificate they have nothing to do with.
+            // Without a certificate they do nothing.
             Verb::Pbsz | Verb::Prot if session.context.tls.is_none() => continue,
             Verb::Hash => format!("{feature} {}", algorithm_list(session)),
             Verb::Mlst => format!("{feature} {}", fact_list(session)),
@@ -50,7 +50,7 @@ pub(super) fn feat(session: &Session) -> Outcome {
     Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
 }
 
-/// The facts there are, those that are now chosen marked with `*` (RFC 3659 §7.8).
+/// Returns all facts, the chosen ones marked with `*` (RFC 3659 §7.8).
 fn fact_list(session: &Session) -> String {
     let mut list = String::new();
     for (name, chosen) in session.facts.names() {
@@ -59,8 +59,7 @@ fn fact_list(session: &Session) -> String {
     list
 }
 
-/// The algorithms there are, the one that is now chosen marked with `*`
-/// (draft-bryan-ftpext-hash-02 §3.1).
+/// Returns all algorithms, the chosen one marked with `*` (draft-bryan-ftpext-hash-02 §3.1).
 fn algorithm_list(session: &Session) -> String {
     let mut list = String::new();
     for algorithm in Algorithm::ALL {
@@ -74,7 +73,7 @@ const fn mark(chosen: bool) -> &'static str {
     if chosen { "*" } else { "" }
 }
 
-/// The facts that `MFF` can change.
+/// Returns the facts that `MFF` can change.
 fn changeable_facts(Offer { rights, capabilities }: Offer) -> String {
     let facts = [
         ("Modify;", Rights::WRITE, Capabilities::SET_TIMES),
@@ -86,9 +85,9 @@ fn changeable_facts(Offer { rights, capabilities }: Offer) -> String {
     facts.iter().filter(|fact| can(fact)).map(|(name, ..)| *name).collect()
 }
 
-/// `OPTS UTF8 ON`: 200, since names are octets here, and UTF-8 where people wrote them so.
-/// `OPTS MLST <facts>`: 200 with those of them that there are, which are shown from now on
-/// (RFC 3659 §7.9). `OPTS HASH [<name>]`: 200 with the algorithm that is now chosen.
+/// `OPTS UTF8 ON`: 200; names are bytes here, and UTF-8 if clients sent UTF-8. `OPTS MLST <facts>`:
+/// 200 with the facts shown from now on (RFC 3659 §7.9). `OPTS HASH [<name>]`: 200 with the chosen
+/// algorithm.
 pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
     match option {
         OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on").into(),
@@ -114,8 +113,8 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
     }
 }
 
-/// `HELP [<command>]`: 214 with the commands that the user may use, or as long as nobody is logged
-/// in that any user may; or with the form of one, 502 for one that is not served.
+/// `HELP [<command>]`: 214 with the commands of the user, or of any user before login; or with the
+/// form of one command, 502 if it is not served.
 pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
     if let Some(word) = verb {
         let rule = Verb::parse(word).ok().and_then(Rule::of);
@@ -134,7 +133,7 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
     Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "HELP <command> shows its form").into()
 }
 
-/// How a command is written, as far as this user can use it.
+/// Returns the form of a command, as far as this user can use it.
 fn form(session: &Session, rule: &Rule) -> String {
     match rule.verb {
         Verb::Site => format!("{} {}", rule.help, site::forms(session).join(" | ")),
@@ -143,12 +142,12 @@ fn form(session: &Session, rule: &Rule) -> String {
     }
 }
 
-/// Whether a command is served now.
+/// Returns whether a command is served at present.
 fn is_served(session: &Session, verb: Verb) -> bool {
     Rule::of(verb).is_some_and(|rule| rule.is_enabled(session))
 }
 
-/// `STAT`: 211 with the state of the session, and of the transfer if `moved` says that one runs.
+/// `STAT`: 211 with the state of the session; `moved` is the number of bytes of a running transfer.
 pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
     let user = session.user().map_or_else(String::new, |user| Escaped(&user.name).to_string());
     let parameters = session.parameters;

@@ -18,19 +18,20 @@ use crate::storage::{
     Entries, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
 
-/// What `LIST`, `NLST` or `STAT` was asked to show.
+/// The target of a `LIST`, `NLST` or `STAT`.
 struct ListingTarget {
     path: VirtualPath,
-    /// Whether the argument named one object that is not a directory.
+    /// The argument names one object that is not a directory.
     is_single: bool,
-    /// What makes an argument for RETR of each name: the directory part of the argument.
+    /// The directory part of the argument, which `NLST` puts before each name so that RETR takes
+    /// it.
     prefix: Vec<u8>,
     entries: Entries,
-    /// Which of them are meant, and at least one there has to be; all, if there is none.
+    /// The pattern that entries must match, at least one of them; `None` shows all.
     pattern: Option<Pattern>,
 }
 
-/// `LIST [<path>]`: a line for people about each entry, in the form of `ls -l`.
+/// `LIST [<path>]`: a line about each entry, in the form of `ls -l`.
 pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let now = now();
     let show_ids = session.context.config.show_ids;
@@ -40,7 +41,7 @@ pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     show(session, path, Box::new(line))
 }
 
-/// `NLST [<path>]`: the names, each so that RETR takes it (RFC 1123 §4.1.2.7).
+/// `NLST [<path>]`: the names, in a form that RETR takes (RFC 1123 §4.1.2.7).
 pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let line = |prefix: &[u8], entry: &Entry, out: &mut Vec<u8>| {
         out.extend_from_slice(prefix);
@@ -50,7 +51,7 @@ pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     show(session, path, Box::new(line))
 }
 
-/// Appends the line of an entry, whose name is to have this in front of it.
+/// Appends the line of an entry; the first argument goes before its name.
 type LineWriter = Box<dyn Fn(&[u8], &Entry, &mut Vec<u8>)>;
 
 fn show(
@@ -72,7 +73,7 @@ fn show(
     Ok(PreparedTransfer::send(path, outgoing))
 }
 
-/// `STAT <path>`: the lines of LIST in the reply: 212 about a directory, 213 about a file.
+/// `STAT <path>`: the lines of LIST in the reply: 212 for a directory, 213 for a file.
 pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
     let target = match target(session, storage, Some(path)) {
@@ -93,7 +94,7 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
     Working::new(path, listing).into()
 }
 
-/// What `STAT <path>` shows, as it is gathered: of many entries few may match a pattern.
+/// The lines of a `STAT <path>` in progress: in a large directory few entries may match a pattern.
 struct StatListing {
     target: ListingTarget,
     show_ids: bool,
@@ -102,12 +103,12 @@ struct StatListing {
     now: i64,
     lines: Vec<Vec<u8>>,
     bytes: u64,
-    /// There are more entries than are shown.
+    /// The directory has more entries than the reply shows.
     is_cut: bool,
 }
 
 impl StatListing {
-    /// Looks at the next entry. True behind the last one.
+    /// Looks at the next entry; `true` after the last one.
     fn look_at_one(&mut self) -> Result<bool, Reply> {
         if self.begun.elapsed() >= limits::PREPARE {
             return Err(reply::too_much_to_prepare());
@@ -158,8 +159,8 @@ impl Work for StatListing {
     }
 }
 
-/// Finds what the argument means: flags of `ls` are dropped. Behind the first word of them a name
-/// comes before further flags, such as those of `ls -l -a`, which some clients hand on as it is.
+/// Finds the target of an argument without flags of `ls`. After the first flags, a file of that
+/// name takes precedence over further flags such as `ls -l -a`, which some clients pass on.
 fn target(
     session: &Session,
     storage: &dyn Storage,
@@ -177,7 +178,8 @@ fn target(
     }
 }
 
-/// Finds what `text` names, the current directory if it is empty: a name comes before a pattern.
+/// Finds the object that `text` names, or the current directory if it is empty. A name takes
+/// precedence over a pattern.
 fn look_up(
     session: &Session,
     storage: &dyn Storage,
@@ -216,7 +218,8 @@ fn look_up(
     }
 }
 
-/// The entries of one directory that match the last component; `None` if it is no pattern.
+/// Returns the entries of one directory that match the last component; `None` if that is not a
+/// pattern.
 fn matching(
     session: &Session,
     storage: &dyn Storage,
@@ -237,21 +240,21 @@ fn matching(
     }))
 }
 
-/// Whether an entry is meant, and can stand on a line.
+/// Returns whether an entry matches and fits on a line.
 fn is_shown(entry: &Entry, pattern: Option<&Pattern>) -> bool {
     pattern.is_none_or(|pattern| pattern.matches(&entry.name))
         && !listing::has_line_break(&entry.name)
 }
 
-/// `MLSD [<directory>]`: a line of facts for programs about each entry (RFC 3659 §7). The directory
-/// and its parent have no line: RFC 3659 §7.2 leaves them out or in, and clients such as rclone take
-/// a line of `type=cdir` for a directory in it, whose name is a path. `MLST` tells their facts.
+/// `MLSD [<directory>]`: a line of facts about each entry (RFC 3659 §7). The directory itself and
+/// its parent have no line, as RFC 3659 §7.2 allows: clients such as rclone show a `type=cdir`
+/// entry as a subdirectory. `MLST` shows their facts.
 pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let storage = session.storage(Rights::LIST).ok_or_else(reply::no_right)?;
     let path = session.resolve_or_here(path);
     let listed = storage.stat(&path).and_then(|metadata| match metadata.kind {
         EntryKind::Directory => storage.list(&path),
-        // It may well be one, but not here.
+        // The link may lead to a directory, but to one outside of the root.
         EntryKind::Symlink => Err(StorageErrorKind::Denied.into()),
         _ => Err(StorageErrorKind::NotDirectory.into()),
     });
@@ -269,7 +272,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     Ok(PreparedTransfer::send(path, ListingOutgoing::new(entries, Box::new(line))))
 }
 
-/// `MLST [<path>]`: the facts of one object, in the reply, with its absolute path.
+/// `MLST [<path>]`: the facts of one object in the reply, with its absolute path.
 pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
@@ -284,8 +287,7 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
     }
 }
 
-/// What of an entry is shown: the chosen facts, `perm` among them by what the user may do
-/// (RFC 3659 §7.5.5).
+/// The facts that are shown of an entry; `perm` depends on the user's rights (RFC 3659 §7.5.5).
 struct ShownFacts {
     facts: FactSelection,
     rights: Rights,
@@ -303,7 +305,7 @@ impl ShownFacts {
         listing::mlsx_facts(name, metadata, &perm, self.facts, out);
     }
 
-    /// A letter for each command that would be let through. `name` may have a directory part.
+    /// Returns a letter for each allowed command. `name` may have a directory part.
     fn letters(&self, name: &[u8], kind: EntryKind, is_root: bool) -> String {
         let config = &self.context.config;
         let may = |right| self.rights.contains(right);
@@ -334,7 +336,7 @@ impl ShownFacts {
     }
 }
 
-/// Seconds since 1970; the form of dates in LIST depends on it.
+/// Returns the current time in seconds since 1970; the date format of LIST depends on it.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

@@ -1,5 +1,5 @@
-//! Transfer parameters (RFC 959 §4.1.2; RFC 2428): TYPE, STRU, MODE, and how the next data
-//! connection comes about: PASV, EPSV, PORT, EPRT.
+//! Transfer parameters (RFC 959 §4.1.2; RFC 2428): TYPE, STRU, MODE, and the next data connection:
+//! PASV, EPSV, PORT, EPRT.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use ftp_proto::{
 use crate::data::DataChannel;
 use crate::session::{Outcome, Session};
 
-/// Ports below this are somebody's service, not a client's data port (RFC 2577 §3).
+/// Lower ports are services, not data ports of clients (RFC 2577 §3).
 const FIRST_PORT: u16 = 1_024;
 
-/// `TYPE A | I | L 8`: 200; 504 for the other types of RFC 959, which have no meaning for files
-/// that are streams of bytes.
+/// `TYPE A | I | L 8`: 200; 504 for the other types of RFC 959, which mean nothing for files of
+/// plain bytes.
 pub(super) fn set_type(session: &mut Session, code: TypeCode) -> Outcome {
     let Some(representation) = code.representation() else { return unsupported().into() };
     session.parameters.representation = representation;
@@ -46,8 +46,8 @@ pub(super) fn unsupported() -> Reply {
     Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not implemented for that parameter")
 }
 
-/// `PASV`: listens, and 227 with the port and the address that clients like this one reach. An
-/// IPv6 client has no use for such a tuple: 522 (RFC 2428 §2).
+/// `PASV`: listens, and 227 with the port and an address that the client can reach; 522 for IPv6
+/// clients, whose address does not fit (RFC 2428 §2).
 pub(super) fn pasv(session: &mut Session) -> Outcome {
     let IpAddr::V4(local) = session.local.ip() else {
         return protocol_not_supported_with("use EPSV (2)");
@@ -62,8 +62,8 @@ pub(super) fn pasv(session: &mut Session) -> Outcome {
     }
 }
 
-/// `EPSV [1 | 2 | ALL]`: listens, and 229 with the port; `ALL` promises that nothing else will
-/// be asked for (RFC 2428 §3).
+/// `EPSV [1 | 2 | ALL]`: listens, and 229 with the port; after `ALL` only EPSV is allowed (RFC 2428
+/// §3).
 pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
     let own = session.protocol();
     match argument {
@@ -85,7 +85,7 @@ pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
     }
 }
 
-/// Listens where the control connection came to; replaces what was prepared before.
+/// Listens on the address of the control connection, and replaces an earlier preparation.
 fn listen(session: &mut Session) -> Result<u16, Reply> {
     session.channel = None;
     let ports = Arc::clone(&session.context.passive_ports);
@@ -102,9 +102,8 @@ fn listen(session: &mut Session) -> Result<u16, Reply> {
     }
 }
 
-/// `PORT h1,h2,h3,h4,p1,p2`: 200, or 504 if it does not name an unprivileged port of the client's
-/// own address: nobody else is connected to on a client's word (RFC 2577 §3), unless FXP is
-/// allowed.
+/// `PORT h1,h2,h3,h4,p1,p2`: 200, or 504 unless it names an unprivileged port of the client's own
+/// address (RFC 2577 §3) or of a host that FXP allows.
 pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     if session.protocol() == NetworkProtocol::Ipv6 {
         return protocol_not_supported_with("use EPRT (2)");
@@ -112,8 +111,8 @@ pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     connect_to(session, IpAddr::V4(host_port.host), host_port.port)
 }
 
-/// `EPRT |1 or 2|address|port|`: as PORT for both families (RFC 2428 §2). Of the other family than
-/// the client's own, what is not allowed is 522, and not recommended there.
+/// `EPRT |1 or 2|address|port|`: as PORT, for both families (RFC 2428 §2). A forbidden address of
+/// the other family is 522, and the reply does not suggest that family.
 pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
     let host = address.address.to_canonical();
     if NetworkProtocol::of(host) != session.protocol() && !session.may_have_data_with(host) {
@@ -123,7 +122,7 @@ pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
 }
 
 fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
-    // Of two servers neither would be the TLS client (RFC 4217 §7).
+    // Between two servers neither would be the TLS client (RFC 4217 §7).
     let is_lonely = session.protection == ProtectionLevel::Private && host != session.peer.ip();
     if port < FIRST_PORT || is_lonely || !session.may_have_data_with(host) {
         session.warn("data connection refused", &format_args!("to {host} port {port}"));
@@ -132,7 +131,7 @@ fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
     }
     let mut address = SocketAddr::new(host, port);
     if host == session.peer.ip() {
-        // With the scope that a link-local address needs.
+        // `peer` has the scope that a link-local address needs.
         address = session.peer;
         address.set_port(port);
     }
@@ -140,13 +139,13 @@ fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
     Reply::new(ReplyCode::OKAY, "Address accepted").into()
 }
 
-/// 522 with the protocols that can be used (RFC 2428 §2).
+/// Returns a 522 with the usable protocols (RFC 2428 §2).
 pub(super) fn protocol_not_supported(usable: NetworkProtocols) -> Reply {
     let text = format!("Network protocol not supported, use {usable}");
     Reply::new(ReplyCode::PROTOCOL_NOT_SUPPORTED, text)
 }
 
-/// One protocol and no other.
+/// Returns a set of one protocol.
 pub(super) fn only(protocol: NetworkProtocol) -> NetworkProtocols {
     NetworkProtocols {
         ipv4: protocol == NetworkProtocol::Ipv4,
@@ -155,8 +154,8 @@ pub(super) fn only(protocol: NetworkProtocol) -> NetworkProtocols {
 }
 
 impl Session {
-    /// Those that an active data connection of this session may use: the client's own, and those
-    /// of the networks of FXP for users with the right to it.
+    /// Returns the protocols of active data connections: the client's own, and those of the FXP
+    /// networks for users with that right.
     pub(super) fn active_protocols(&self) -> NetworkProtocols {
         let networks = &self.context.config.fxp_networks;
         let may_use = |protocol| {

@@ -1,5 +1,5 @@
-//! The table of what is served. All that the server knows of a verb beside its grammar, and what its
-//! handler does, is its row here.
+//! The table of served commands. A row holds everything the server knows about a verb except its
+//! grammar and its handler.
 
 use ftp_proto::Verb;
 
@@ -8,68 +8,68 @@ use crate::session::Session;
 use crate::storage::Capabilities;
 use crate::tls::TlsPolicy;
 
-/// What holds for one verb: when it is looked at, by the gate in `gate.rs`; what `HELP` and `FEAT`
-/// say of it; and what comes of it.
+/// The rule of one verb: when the gate passes it, what `HELP` and `FEAT` show of it, and its effect
+/// on the session.
 pub(crate) struct Rule {
     pub(super) verb: Verb,
-    /// Its form, as `HELP` has it.
+    /// Its form in `HELP`.
     pub(super) help: &'static str,
     pub(super) login: LoginState,
-    /// What must have been before.
+    /// The required state.
     pub(super) after: After,
     pub(super) data: Data,
     needs: Needs,
-    /// Any of these lets a user do it at some time; none is needed if there are none.
+    /// Rights of which the user needs one; none if empty.
     rights: &'static [Rights],
-    /// It is looked at in plaintext where TLS is required: nothing of it is a secret.
+    /// Allowed in plaintext even if TLS is required, because nothing of it is secret.
     pub(super) is_harmless: bool,
-    /// What of the commands before it is not forgotten after it.
+    /// State that the command does not clear.
     keeps: Keeps,
-    /// It asks the authenticator, which may not return.
+    /// The command calls the authenticator, which may not return.
     decides_login: bool,
-    /// The line of `FEAT` that says this is served, or its first word.
+    /// Its line in `FEAT`, or the first word of the line.
     pub(super) feature: Option<&'static str>,
 }
 
 /// Whether a command needs a login.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum LoginState {
-    /// Served before and after.
+    /// Before and after login.
     Any,
-    /// Served only to users: 530 before.
+    /// After login only: 530 before.
     Needed,
-    /// Served only before: 530 after.
+    /// Before login only: 530 after.
     Before,
 }
 
-/// What must, or must not, stand before a command: 503 otherwise.
+/// The state that a command requires: 503 otherwise.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum After {
-    /// Anything.
+    /// None.
     Any,
     /// `USER`.
     User,
-    /// A `PASS` that was right, whether or not it was enough.
+    /// A right `PASS`, whether or not an account is missing.
     Pass,
-    /// No login that was finished.
+    /// No finished login.
     NoLogin,
     /// `RNFR`.
     Rnfr,
     /// No `REST`.
     NoRest,
-    /// A control connection that is protected.
+    /// A protected control connection.
     Protection,
-    /// One that is not.
+    /// A plaintext control connection.
     NoProtection,
     /// `PBSZ`.
     Pbsz,
 }
 
-/// What a command has to do with the data connection.
+/// The relation of a command to the data connection.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Data {
     None,
-    /// Prepares one in a way that `EPSV ALL` rules out.
+    /// Prepares one in a way that `EPSV ALL` forbids.
     Prepares,
     /// Sends a listing over one.
     Lists,
@@ -79,28 +79,28 @@ pub(super) enum Data {
     Receives,
 }
 
-/// What the configuration or the storage must have for a command: 502 otherwise.
+/// Needs of a command in the configuration or the storage: 502 without.
 #[derive(Clone, Copy)]
 enum Needs {
     Nothing,
     /// Passive data connections.
     Passive,
-    /// Active ones.
+    /// Active data connections.
     Active,
-    /// TLS that clients may ask for.
+    /// TLS on request of the client.
     Tls,
-    /// Any of these.
+    /// Any of these capabilities.
     Storage(&'static [Capabilities]),
 }
 
-/// What the session remembers beyond a command, whether that succeeds or not: `RNFR` and `REST`
-/// hold only for what follows them.
+/// Session state that survives a command, successful or not: normally `RNFR` and `REST` hold only
+/// for the command that follows.
 #[derive(Clone, Copy, PartialEq)]
 enum Keeps {
     Nothing,
-    /// What `REST` has set.
+    /// The restart offset of `REST`.
     Restart,
-    /// What `RNFR` has named.
+    /// The name of `RNFR`.
     Rename,
     /// Both.
     All,
@@ -108,7 +108,7 @@ enum Keeps {
     AllIfBare,
 }
 
-/// A rule for users that needs nothing; what else holds is added to it.
+/// Returns a rule for logged-in users without further needs.
 const fn rule(verb: Verb, help: &'static str) -> Rule {
     Rule {
         verb,
@@ -125,13 +125,12 @@ const fn rule(verb: Verb, help: &'static str) -> Rule {
     }
 }
 
-/// The same for everybody, with a login or without.
+/// Returns a rule for all clients, before and after login.
 const fn rule_for_all(verb: Verb, help: &'static str) -> Rule {
     Rule { login: LoginState::Any, ..rule(verb, help) }
 }
 
-/// Every command that is served. A verb that is not here is known and answered 502. The order is
-/// that of `HELP`.
+/// Every served command, in the order of `HELP`. Other known verbs get 502.
 pub(super) const RULES: &[Rule] = &[
     Rule { login: LoginState::Before, ..rule(Verb::User, "USER <name>") },
     rule_for_all(Verb::Pass, "PASS <password>").after(After::User).decides_login(),
@@ -255,7 +254,7 @@ impl Rule {
         RULES.iter().find(|rule| rule.verb == verb)
     }
 
-    /// Whether the configuration leaves the command in, and the storage has what it needs.
+    /// Returns whether the configuration and the storage allow the command.
     pub(super) fn is_enabled(&self, session: &Session) -> bool {
         match self.needs {
             Needs::Nothing => true,
@@ -272,17 +271,17 @@ impl Rule {
         }
     }
 
-    /// Whether the command is ever let through with these rights.
+    /// Returns whether a user with these rights can ever use the command.
     pub(super) fn is_permitted(&self, rights: Rights) -> bool {
         self.rights.is_empty() || self.rights.iter().any(|right| rights.contains(*right))
     }
 
-    /// Whether the command moves bytes over a data connection.
+    /// Returns whether the command transfers bytes over a data connection.
     pub(super) fn needs_data(&self) -> bool {
         matches!(self.data, Data::Lists | Data::Sends | Data::Receives)
     }
 
-    /// Whether what `REST` has set holds after the command.
+    /// Returns whether the offset of `REST` survives the command.
     fn keeps_restart(&self, argument: &[u8]) -> bool {
         match self.keeps {
             Keeps::Restart | Keeps::All => true,
@@ -291,7 +290,7 @@ impl Rule {
         }
     }
 
-    /// Whether what `RNFR` has named holds after the command.
+    /// Returns whether the name of `RNFR` survives the command.
     fn keeps_rename(&self, argument: &[u8]) -> bool {
         match self.keeps {
             Keeps::Rename | Keeps::All => true,
@@ -301,12 +300,12 @@ impl Rule {
     }
 }
 
-/// Whether a command asks the authenticator, which may not return.
+/// Returns whether a command calls the authenticator, which may not return.
 pub(crate) fn decides_login(verb: Verb) -> bool {
     Rule::of(verb).is_some_and(|rule| rule.decides_login)
 }
 
-/// Which way a command moves a file, if it does.
+/// Returns the direction in which a command moves a file.
 pub(crate) fn file_direction(verb: Verb) -> Option<crate::log::Direction> {
     match Rule::of(verb)?.data {
         Data::Sends => Some(crate::log::Direction::Sent),
@@ -316,8 +315,8 @@ pub(crate) fn file_direction(verb: Verb) -> Option<crate::log::Direction> {
 }
 
 impl Session {
-    /// Forgets `RNFR` and `REST` after any other command than those that may stand between them
-    /// and what they are for.
+    /// Forgets `RNFR` and `REST`, unless this command may stand between them and the command they
+    /// are for.
     pub(super) fn forget_pending(&mut self, verb: Verb, argument: &[u8]) {
         let rule = Rule::of(verb);
         if !rule.is_some_and(|rule| rule.keeps_rename(argument)) {
@@ -328,8 +327,8 @@ impl Session {
         }
     }
 
-    /// An unknown verb is a command in between like any other; a line without any verb, such as
-    /// an empty one, is not.
+    /// Treats an unknown verb like any other command in between. A line without a verb, such as an
+    /// empty one, has no effect.
     pub(crate) fn forget_pending_of_unknown(&mut self, line: &[u8]) {
         if let Ok((verb, argument)) = Verb::split(line) {
             self.forget_pending(verb, argument);

@@ -6,8 +6,7 @@ use crate::log::EventKind;
 use crate::session::{Outcome, Session};
 use crate::tls::TlsPolicy;
 
-/// `AUTH TLS`: 234, then the handshake; 504 for other mechanisms. Whoever was logged in is not any
-/// more (RFC 4217 §4.2).
+/// `AUTH TLS`: 234, then the handshake; 504 for other mechanisms. It ends a login (RFC 4217 §4.2).
 pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome {
     let with_data = match mechanism {
         AuthMechanism::Tls => false,
@@ -29,14 +28,14 @@ pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome 
     Outcome::Protect { reply, with_data }
 }
 
-/// `PBSZ <size>`: 200 with the size of TLS, which needs none.
+/// `PBSZ <size>`: 200 with the size for TLS, which is 0.
 pub(super) fn pbsz(session: &mut Session) -> Outcome {
     session.has_buffer_size = true;
     Reply::new(ReplyCode::OKAY, "PBSZ=0").into()
 }
 
-/// `PROT <prot-code>`: 200 for `P` and `C`, 534 where the other one is asked for, 536 for what TLS
-/// has no equivalent of.
+/// `PROT <prot-code>`: 200 for `P` and `C`, 534 if the policy requires the other one, 536 for
+/// levels without an equivalent in TLS.
 pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
     let deny = |text| Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
     match (level, session.data_policy()) {
@@ -52,8 +51,8 @@ pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
     Reply::new(ReplyCode::OKAY, format!("Protection is {}", level.as_str())).into()
 }
 
-/// `CCC`: never done. 533 in clear, since there is no protection to take away (RFC 2228 §3); 534
-/// under TLS, which is not given up.
+/// `CCC`: always refused. 533 in plaintext, where there is nothing to clear (RFC 2228 §3); 534
+/// under TLS, which stays on.
 pub(super) fn ccc(session: &Session) -> Outcome {
     match session.secured {
         None => {
@@ -67,8 +66,7 @@ pub(super) fn ccc(session: &Session) -> Outcome {
     }
 }
 
-/// Whether data may move with the protection that is set: 521 otherwise, before anything is looked at
-/// (RFC 4217 §10.2).
+/// Checks the protection level before a transfer: 521 if the policy forbids it (RFC 4217 §10.2).
 pub(super) fn check_data(session: &Session) -> Result<(), Reply> {
     let is_protected = session.protection == ProtectionLevel::Private;
     match session.data_policy() {

@@ -1,4 +1,4 @@
-//! SITE (RFC 959 §4.1.3): what only this server has.
+//! SITE (RFC 959 §4.1.3): commands of this server only.
 
 use ftp_proto::{Pathname, Reply, ReplyCode, Severity, SiteArgument};
 
@@ -8,10 +8,10 @@ use crate::session::{Access, Outcome, Session};
 use crate::site_commands::SiteRequest;
 use crate::storage::Capabilities;
 
-/// A word of `SITE`, as the help has it.
+/// A word of `SITE` for the help.
 struct SiteWord {
     form: &'static str,
-    /// Whether it is there and ever let through.
+    /// Whether a user with this offer can use it.
     is_offered: fn(Offer) -> bool,
 }
 
@@ -25,15 +25,15 @@ fn may_chmod(Offer { rights, capabilities }: Offer) -> bool {
     rights.contains(Rights::CHMOD) && capabilities.contains(Capabilities::CHMOD)
 }
 
-/// The forms of the words that there are for the user; as long as nobody is logged in, for any user.
+/// Returns the forms of the words for this user, or for any user before login.
 pub(super) fn forms(session: &Session) -> Vec<&'static str> {
     let offer = session.offer();
     let offered = SITE_WORDS.iter().filter(|word| (word.is_offered)(offer));
     offered.map(|word| word.form).collect()
 }
 
-/// `SITE HELP`: 214 with what the user may do. `SITE CHMOD <mode> <path>`: 200. 504 for any other
-/// word.
+/// `SITE HELP`: 214 with the user's commands. `SITE CHMOD <mode> <path>`: 200. 504 for unknown
+/// words.
 pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
     match argument {
         SiteArgument::Help(_) => help(session).into(),
@@ -43,8 +43,8 @@ pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
     }
 }
 
-/// What the embedder answers; 504 for a word that it does not know. After a reply of 1yz or 3yz the
-/// client would wait for another one that never comes: 451.
+/// Returns the embedder's answer, or 504 for an unknown word. A 1yz or 3yz would make the client
+/// wait for a further reply that never comes, so it becomes 451.
 fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Outcome {
     let Some(commands) = &session.context.site else { return no_such_word() };
     let Access::User(user) = &session.access else { return no_such_word() };
@@ -70,7 +70,7 @@ fn help(session: &Session) -> Reply {
     Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "End")
 }
 
-/// Whether the storage knows permission bits. Who may set them is asked later.
+/// Returns whether the storage knows permission bits. The right to set them is checked later.
 fn can_chmod(session: &Session) -> bool {
     session.offer().capabilities.contains(Capabilities::CHMOD)
 }

@@ -1,4 +1,4 @@
-//! Room for what is to be stored: ALLO (RFC 959 §4.1.3), AVBL, and what is kept free.
+//! Disk space for uploads: ALLO (RFC 959 §4.1.3), AVBL, and the space to keep free.
 
 use std::io;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::storage::{
     RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
 };
 
-/// How many bytes an upload may store before it looks again how much is left. To look takes three
-/// system calls.
+/// Bytes an upload may store before the free space is checked again. A check takes three system
+/// calls.
 const STEP: u64 = 8 * 1024 * 1024;
 
-/// `ALLO <size> [R <size>]`: 200; 552 if the user is known to have less left of a quota than that,
-/// 452 if there is known to be less room. Nothing is set aside and no length is promised.
+/// `ALLO <size> [R <size>]`: 200; 552 if the user's quota is known to leave less, 452 if the disk
+/// is. No space is reserved.
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
-    // Nothing fits always, even where less is left than is kept free.
+    // An empty file always fits, even if less is free than should stay free.
     if size > 0
         && let Some(storage) = session.storage(Rights::NONE)
     {
@@ -28,7 +28,7 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
         {
             return reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile).into();
         }
-        // The current directory may be gone.
+        // The current directory may no longer exist.
         let root = VirtualPath::root();
         let free = storage.space(&session.directory).or_else(|_| storage.space(&root));
         if room(session, &free).is_some_and(|room| room < size) {
@@ -38,8 +38,8 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     Reply::new(ReplyCode::OKAY, "Nothing has to be set aside").into()
 }
 
-/// `AVBL [<directory>]`: 213 with how many bytes can be stored there, the smaller of what a quota
-/// leaves and the room there is.
+/// `AVBL [<directory>]`: 213 with the bytes that can be stored there: the smaller of quota and free
+/// space.
 pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
@@ -53,27 +53,27 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     }
 }
 
-/// What an upload may fill.
+/// Space that an upload may fill.
 pub(super) struct SpareRoom {
-    /// The directory that tells how much there is.
+    /// The directory whose file system counts.
     directory: VirtualPath,
-    /// How much is known to be left beyond what is kept free.
+    /// Bytes known to be left above the space to keep free.
     left: u64,
 }
 
-/// How much there is in a directory for an upload, what is kept of cut ones having been given up if
-/// that is needed. None where nothing is kept free, or nobody tells
-/// how much there is: then only the upload itself can be refused.
+/// Checks the space in a directory for an upload, and removes kept partial uploads if that is
+/// necessary. Returns `None` if no space is to be kept free or the storage does not know its free
+/// space; then only the upload itself can fail.
 ///
 /// # Errors
 ///
-/// The refusal, 452, if less is left than is kept free.
+/// Returns a 452 if less is left than should stay free.
 pub(super) fn check(
     session: &Session,
     storage: &dyn Storage,
     directory: VirtualPath,
 ) -> Result<Option<SpareRoom>, Reply> {
-    // Where nothing is kept, nothing has to be known.
+    // Without a limit no check is necessary.
     let min_free = session.context.config.limits.min_free;
     if min_free == 0 {
         return Ok(None);
@@ -85,7 +85,7 @@ pub(super) fn check(
     }
 }
 
-/// The same upload, which ends by `NoSpace` where `room` does.
+/// Wraps an upload so that it fails with `NoSpace` at the end of `room`.
 pub(super) fn within(
     session: &Session,
     storage: Arc<dyn Storage>,
@@ -102,18 +102,18 @@ struct Within {
     storage: Arc<dyn Storage>,
     directory: VirtualPath,
     min_free: u64,
-    /// How much may be stored before somebody has to look again.
+    /// Bytes that may be stored before the next check.
     left: u64,
 }
 
 impl Within {
-    /// Looks again.
+    /// Checks the free space again.
     fn look(&mut self) -> Result<(), StorageError> {
         let wanted = self.min_free.saturating_add(1);
         self.left = match self.storage.make_room(&self.directory, wanted, RoomFor::More) {
             Ok(free) if free <= self.min_free => return Err(Kind::NoSpace.into()),
             Ok(free) => STEP.min(free - self.min_free),
-            // It was removed, or moved away. What cannot be known refuses nothing.
+            // The directory was removed or moved. An unknown free space refuses nothing.
             Err(_) => STEP,
         };
         Ok(())
@@ -140,7 +140,7 @@ impl Upload for Within {
     fn prepare(&mut self) -> Result<bool, StorageError> {
         let is_done = self.upload.prepare()?;
         if !is_done {
-            // It does not say what it has stored, nor whether it took any room.
+            // The upload does not report how much it has stored, so the space is checked each time.
             self.look()?;
         }
         Ok(is_done)
@@ -155,7 +155,7 @@ impl Upload for Within {
     }
 }
 
-/// How much of what is free may be used, if that is known.
+/// Returns the usable part of the free space, if it is known.
 fn room(session: &Session, free: &Result<u64, StorageError>) -> Option<u64> {
     let free = free.as_ref().ok()?;
     Some(free.saturating_sub(session.context.config.limits.min_free))
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
     use crate::storage::MemoryStorage;
 
-    /// An upload that copies something first, in so many steps.
+    /// An upload that first copies something in N steps.
     struct Copying(u32);
 
     impl io::Write for Copying {
@@ -203,7 +203,7 @@ mod tests {
         for (min_free, steps, want) in [
             (free - 1, 2, Ok(false)),
             (free, 2, Err(Kind::NoSpace)),
-            // All is copied: what comes then is looked at as it comes.
+            // Everything is copied: further bytes are checked as they come.
             (free, 1, Ok(true)),
         ] {
             let upload = Box::new(Copying(steps));

@@ -12,13 +12,13 @@ use crate::reply::{self, Purpose};
 use crate::session::{Outcome, PreparedTransfer, Session};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
 
-/// `REST <offset>`: 350. Counts the bytes of the type in force when the transfer comes.
+/// `REST <offset>`: 350. The offset counts bytes in the type of the transfer that follows.
 pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Outcome {
     session.restart = marker.offset();
     Reply::new(ReplyCode::PENDING, format!("Restarting at {marker}")).into()
 }
 
-/// `RETR <file>`: sends it, from the restart offset on; 554 if that lies beyond the end.
+/// `RETR <file>`: sends the file from the restart offset on; 554 if that is after the end.
 pub(super) fn retr(session: &Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve(path);
     let storage = session.storage(Rights::RETRIEVE).ok_or_else(reply::no_right)?;
@@ -45,25 +45,25 @@ fn open(
     })
 }
 
-/// `STOR <file>`: receives it; with a restart offset, behind that many old bytes. For some users
-/// the directories above it are made as well, if they are missing.
+/// `STOR <file>`: receives the file; a restart offset keeps the bytes before it. For some users it
+/// makes missing parent directories.
 pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
-    // It is resumed by REST, or begins again.
+    // Without REST the upload starts again.
     let told = take_told(session, path).filter(|_| session.restart > 0);
     let may_replace = session.context.config.overwrite && session.storage(Rights::WRITE).is_some();
     let mode = if may_replace { WriteMode::Replace } else { WriteMode::Create };
     receive(session, path, Rights::CREATE, mode, told)
 }
 
-/// `APPE <file>`: receives what is added to it; with a restart offset it is `STOR` with one. Where
-/// there is no file it makes one, unless `SIZE` told how much is kept of one that was cut: what
-/// follows that many bytes comes now.
+/// `APPE <file>`: appends to the file; with a restart offset it is `STOR` with that offset. If the
+/// file is missing it is created, or, if `SIZE` has told the client the length of a kept partial
+/// upload, that one is resumed.
 pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     let told = take_told(session, path);
     receive(session, path, Rights::APPEND, WriteMode::Append, told)
 }
 
-/// What `SIZE` told of a cut upload, which holds for one command that stores.
+/// Returns the length that `SIZE` told of a partial upload; it holds for one upload command.
 fn take_told(session: &mut Session, path: &Pathname) -> Option<u64> {
     let path = session.resolve(path);
     let at = session.told.iter().position(|(told, _)| *told == path)?;
@@ -104,7 +104,7 @@ fn receive(
             None => storage.write(&path, mode),
         }
     };
-    // A part that is resumed must not be given up to make room for itself.
+    // The partial upload to resume must not be removed to make room for itself.
     let resumed = matches!(mode, WriteMode::From(_)).then(begin);
     let room = space::check(session, storage, room)?;
     let begun = match resumed.unwrap_or_else(begin) {
@@ -118,15 +118,15 @@ fn receive(
     Ok(PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new)))
 }
 
-/// Refuses a name by what has it, where the user or the configuration says so.
+/// Refuses a name if the user or the configuration may not touch its present owner.
 fn check_name(
     session: &Session,
     storage: &dyn Storage,
     path: &VirtualPath,
     mode: WriteMode,
 ) -> Result<(), Reply> {
-    // To keep only the first bytes of a file is to replace it. And who may not look must not hear
-    // whether what has the name is a link that leads out.
+    // Keeping only the first bytes of a file is replacing it. And users of a drop box must not
+    // learn whether a taken name is a link that leads out.
     let must_be_new = match mode {
         WriteMode::Create => session.user().is_some_and(|user| user.rights.is_drop_box()),
         WriteMode::From(_) => !session.context.config.overwrite,
@@ -136,7 +136,7 @@ fn check_name(
         let error = StorageError::from(StorageErrorKind::Exists);
         return Err(reply::storage_failure(&error, Purpose::MakeFile));
     }
-    // To add to a file is not to make one.
+    // Appending does not include the right to create a file.
     let must_exist = mode == WriteMode::Append && session.storage(Rights::CREATE).is_none();
     let is_missing = |error: StorageError| error.kind == StorageErrorKind::NotFound;
     if must_exist && storage.stat(path).is_err_and(is_missing) {
@@ -145,7 +145,7 @@ fn check_name(
     Ok(())
 }
 
-/// How to write what resumes a cut upload, if `SIZE` has told how much of that is `told`.
+/// Returns the write mode that resumes a partial upload of which `SIZE` has told the length `told`.
 fn resumed_mode(
     storage: &dyn Storage,
     path: &VirtualPath,
@@ -154,8 +154,8 @@ fn resumed_mode(
 ) -> Result<WriteMode, Reply> {
     match (mode, told) {
         (WriteMode::Append | WriteMode::From(_), Some(_)) if storage.stat(path).is_ok() => {
-            // Somebody has stored it meanwhile: what the client sends would follow another file than
-            // the one it knows.
+            // Another session has stored a file meanwhile: the client's bytes would follow other
+            // content than the client knows.
             let error = StorageError::from(StorageErrorKind::Busy);
             Err(reply::storage_failure(&error, Purpose::MakeFile))
         }
@@ -164,8 +164,8 @@ fn resumed_mode(
     }
 }
 
-/// The directory itself or the nearest above it that exists: where a directory is made on the way,
-/// its room is that of the one it is made in.
+/// Returns the directory or its nearest existing parent, whose free space counts for the
+/// directories made in it.
 fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualPath {
     let mut nearest = directory.clone();
     while let Some(parent) = nearest.parent()
@@ -176,16 +176,16 @@ fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualP
     nearest
 }
 
-/// Whether directories that are missing above a file are made with it.
+/// Returns whether missing parent directories are made.
 fn makes_parents(session: &Session, mode: WriteMode) -> bool {
-    // What is to be continued is there, or its directory is of no use.
+    // A partial upload to resume needs an existing directory.
     !matches!(mode, WriteMode::From(_))
         && session
             .user()
             .is_some_and(|user| user.mkdir_parents && user.rights.contains(Rights::MKDIR))
 }
 
-/// Makes a directory and those above it that are missing.
+/// Makes a directory and its missing parents.
 fn make_all(
     session: &Session,
     storage: &dyn Storage,
@@ -194,7 +194,7 @@ fn make_all(
     let make = |directory: &VirtualPath| match session.check_new_name(directory) {
         Err(denied) if storage.check_directory(directory).is_err() => Err(denied),
         _ => match storage.mkdir(directory) {
-            // Somebody else made it, or it was there.
+            // Another session made it, or it existed.
             Err(error) if error.kind == StorageErrorKind::Exists => Ok(()),
             Err(error) => Err(error),
             Ok(()) => {
@@ -216,8 +216,8 @@ fn make_all(
     missing.iter().rev().try_for_each(make)
 }
 
-/// `ABOR` when no transfer runs: 226 if a data connection was prepared and is not any more, 225
-/// if there was nothing to abort. While one runs, the loop of the session acts on it.
+/// `ABOR` without a transfer: 226 if it closes a prepared data connection, otherwise 225. During a
+/// transfer the session's loop handles it.
 pub(super) fn abor(session: &mut Session) -> Outcome {
     match session.channel.take() {
         Some(_) => Reply::new(ReplyCode::TRANSFER_COMPLETE, "Data connection closed").into(),

@@ -11,17 +11,17 @@ use crate::reply::{self, Purpose};
 use crate::session::{PreparedTransfer, Session};
 use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
 
-/// How names begin for clients that do not say.
+/// Prefix of names if the client gives none.
 const PREFIX: &[u8] = b"stou";
 
-/// How many names are tried. One is enough, unless somebody can guess them.
+/// Number of names to try. One suffices unless another program guesses them.
 const ATTEMPTS: u32 = 8;
 
-/// `STOU [<prefix>]`: stores a file in the current directory under a name that nothing had, which
-/// the 150 reply tells in the form that RFC 1123 §4.1.2.9 wants: `150 FILE: name`.
+/// `STOU [<prefix>]`: stores a file in the current directory under a new name. The 150 reply
+/// announces it as RFC 1123 §4.1.2.9 requires: `150 FILE: name`.
 ///
-/// The name is random behind the prefix, so that sessions do not run after the same next number,
-/// and is given only if it is still free when the file is whole.
+/// The part after the prefix is random, so that sessions do not compete for the next number. The
+/// file gets the name only if it is still free when the upload is complete.
 pub(super) fn stou(
     session: &Session,
     prefix: Option<&Pathname>,
@@ -48,7 +48,7 @@ pub(super) fn stou(
     Ok(transfer.announce(announcement))
 }
 
-/// Begins an upload under a name that is not taken.
+/// Begins an upload under a free name.
 fn with_new_name(
     directory: &VirtualPath,
     prefix: &[u8],
@@ -62,6 +62,6 @@ fn with_new_name(
             begun => return begun.map(|upload| (path, upload)),
         }
     }
-    // Others were faster each time; the next one may be.
+    // Other programs took each name first; the next try may succeed.
     Err(StorageErrorKind::Busy.into())
 }

@@ -11,8 +11,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::wait::{Monitor, OpenError, fd, wait};
 use crate::net::socket;
 
-/// Connects from `local`, the address the control connection came to, to `address`: from the port
-/// below that of `local` if `from_port_below` says so and it can be had, else from any.
+/// Connects from `local`, the address that the client connected to, to `address`. The source port
+/// is the one below that of `local` if `from_port_below` is set and the port is available,
+/// otherwise any.
 pub(super) fn connect(
     local: SocketAddr,
     address: SocketAddr,
@@ -23,7 +24,8 @@ pub(super) fn connect(
     let below = local.port().checked_sub(1).filter(|port| from_port_below && *port > 0);
     let begun = match below.map(|port| begin(local, port, address)) {
         Some(Ok(socket)) => Ok(socket),
-        // It takes a privilege, and the pair of ports may still be in use by a former connection.
+        // A low port takes a privilege, and the pair of ports may still be in use by an earlier
+        // connection.
         Some(Err(_)) | None => begin(local, 0, address),
     };
     let socket = begun.map_err(OpenError::Failed)?;
@@ -39,7 +41,7 @@ fn begin(mut local: SocketAddr, port: u16, address: SocketAddr) -> io::Result<So
     socket.set_nonblocking(true)?;
     socket::set_keepalive(&socket)?;
     if local.is_ipv4() != address.is_ipv4() {
-        // To a third host of the other family, from whatever address leads there.
+        // A third host of the other family: the system chooses the source address.
         local.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -1,4 +1,4 @@
-//! Which address 227 announces, and how the addresses of host names are kept up to date.
+//! The address in PASV replies (227), and the lookup of host names for it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
@@ -12,21 +12,21 @@ use crate::config::{PassiveAddress, ServerConfig};
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
-/// Knows what to announce to whom.
+/// Chooses the address for each client.
 #[derive(Debug)]
 pub(crate) struct Announcer {
     overrides: Vec<(Vec<Network>, Announced)>,
     general: Option<Announced>,
-    /// Whether it was said that clients from outside are told an address of the inside.
+    /// The log was warned that external clients get an internal address.
     warned: AtomicBool,
-    /// Ends the thread that looks names up, by being dropped.
+    /// Ends the lookup thread when it is dropped.
     lookups: OnceLock<Sender<()>>,
 }
 
 #[derive(Debug)]
 enum Announced {
     Address(Ipv4Addr),
-    /// A host name and the last address that was found for it.
+    /// A host name and the last address found for it.
     Name(String, Mutex<Option<Ipv4Addr>>),
 }
 
@@ -45,13 +45,13 @@ impl Announcer {
         })
     }
 
-    /// What to announce to a client at `peer` whose control connection came to `local`.
+    /// Returns the address to announce to a client at `peer` that connected to `local`.
     pub(crate) fn address_for(&self, peer: IpAddr, local: Ipv4Addr) -> Ipv4Addr {
         let fits = |networks: &[Network]| networks.iter().any(|network| network.contains(peer));
         let special = self.overrides.iter().find(|(networks, _)| fits(networks));
         let announced = match special {
             Some((_, announced)) => Some(announced),
-            // Who is on this machine does not come through any NAT before it.
+            // Clients on this machine do not come through a NAT.
             None => self.general.as_ref().filter(|_| !peer.to_canonical().is_loopback()),
         };
         if let Some(address) = announced.and_then(Announced::address) {
@@ -72,7 +72,7 @@ impl Announcer {
         self.overrides.iter().map(|(_, announced)| announced).chain(&self.general)
     }
 
-    /// Looks all names up. False while there is one that no address was ever found for.
+    /// Looks up all names. Returns `false` while some name was never found.
     fn look_up(&self, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>>) -> bool {
         let mut found = true;
         for announced in self.all() {
@@ -82,8 +82,8 @@ impl Announcer {
         found
     }
 
-    /// Looks names up from now on, if there are any, in a thread of its own that ends with this.
-    /// Returns after the first time, or when that takes too long.
+    /// Starts a thread that looks up the names, if there are any; it ends with this value. Returns
+    /// after the first lookup, or when that takes too long.
     pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
         let has_names = self.all().any(|announced| matches!(announced, Announced::Name(..)));
         if !has_names || self.lookups.get().is_some() {
@@ -96,7 +96,7 @@ impl Announcer {
             while let Some(announcer) = announcer.upgrade() {
                 let found = announcer.look_up(addresses_of);
                 drop(announcer);
-                // It fails when nobody waits any more.
+                // It fails if the start no longer waits.
                 let _ = looked_up.send(());
                 let pause = if found { limits::LOOKUP } else { limits::LOOKUP_AGAIN };
                 if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
@@ -104,9 +104,9 @@ impl Announcer {
                 }
             }
         })?;
-        // It fails where another thread was first: one is enough.
+        // It fails if another thread has started already, and one is enough.
         let _ = self.lookups.set(stop);
-        // Without an answer the sessions begin with the local address.
+        // Without an answer the first sessions use the local address.
         let _ = first.recv_timeout(limits::FIRST_LOOKUP);
         Ok(())
     }
@@ -134,7 +134,7 @@ impl Announced {
         let Some(first) = usable.next() else {
             return log::warn!("passive address {name} has no IPv4 address");
         };
-        // Of several, in an order that changes, the same one for as long as it is there.
+        // A name may have several addresses in changing order: the same one stays while it exists.
         if !found.is_some_and(|known| known == first || usable.any(|other| other == known)) {
             log::info!("passive address {name} is {first}");
             *found = Some(first);

@@ -1,28 +1,28 @@
-//! The buffers of transfers: a small one of each transfer's own, and large ones of which there are
-//! only so many.
+//! Buffers of transfers: a small one for each transfer, and a bounded number of large ones.
 
 use std::sync::{Mutex, MutexGuard};
 
 use crate::lock::unpoisoned;
 
-/// What a transfer begins with, and makes do with where no large buffer is left, in bytes. A small
-/// file should not cost a large buffer.
+/// Size of the first buffer of a transfer, in bytes; it stays if no large one is left. A small file
+/// should not cost a large buffer.
 pub(super) const SMALL: usize = 16 * 1024;
 
-/// What a transfer that fills a small buffer goes on with: a large file should not cost many calls.
+/// Size of the buffer after a transfer has filled a small one, in bytes. A large file should not
+/// cost many calls.
 pub(super) const LARGE: usize = 256 * 1024;
 
-/// How much of a buffer is left for what goes beyond what was wanted, as a line of a listing does.
+/// Spare capacity for the rest of a line that exceeds the wanted size.
 const MARGIN: usize = 4 * 1024;
 
-/// How many large buffers are kept for the next transfers: a fresh one costs a page fault for each
-/// 4 KiB of it.
+/// Number of large buffers to keep for the next transfers: a new one costs a page fault for each 4
+/// KiB.
 const IDLE: usize = 8;
 
-/// The large buffers of a server.
+/// The large buffers of one server.
 #[derive(Debug)]
 pub(crate) struct Buffers {
-    /// How many there may be.
+    /// The most that may exist.
     most: usize,
     state: Mutex<BufferState>,
 }
@@ -37,24 +37,24 @@ struct BufferState {
 pub(super) struct Buffer<'a> {
     pool: &'a Buffers,
     bytes: Vec<u8>,
-    /// How large it is.
+    /// Its size in bytes.
     size: usize,
     is_large: bool,
 }
 
 impl Buffers {
-    /// As many as fit into so many bytes.
+    /// Allows as many large buffers as fit into `bytes`.
     pub(crate) fn new(bytes: u64) -> Self {
         let most = usize::try_from(bytes / LARGE as u64).unwrap_or(usize::MAX);
         Self { most, state: Mutex::default() }
     }
 
-    /// A small buffer.
+    /// Returns a small buffer.
     pub(super) fn small(&self) -> Buffer<'_> {
         self.of_size(SMALL)
     }
 
-    /// A small buffer of so many bytes, where what comes has to fit as a whole.
+    /// Returns a small buffer of `size` bytes, for data that must fit as a whole.
     pub(super) fn of_size(&self, size: usize) -> Buffer<'_> {
         Buffer { pool: self, bytes: vec![0; size], size, is_large: false }
     }
@@ -68,7 +68,7 @@ impl Buffers {
             state.lent += 1;
             return Some(idle);
         }
-        // A system without memory is one on which transfers are slow, and nothing worse.
+        // Without memory the transfer gets no large buffer and is slow, nothing worse.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(LARGE).ok()?;
         state.lent += 1;
@@ -91,23 +91,23 @@ impl Buffers {
 }
 
 impl Buffer<'_> {
-    /// All of it, to be read into.
+    /// Returns the whole buffer, to read into.
     pub(super) fn space(&mut self) -> &mut [u8] {
         self.bytes.resize(self.size, 0);
         &mut self.bytes
     }
 
-    /// The bytes in it, to be added to by about [`room`](Self::room).
+    /// Returns the bytes in the buffer, to append about [`room`](Self::room) bytes.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// How many bytes should be in it at most.
+    /// Returns the most bytes that should be in the buffer.
     pub(super) const fn room(&self) -> usize {
         self.size - MARGIN
     }
 
-    /// Exchanges a small buffer, and what is in it, for a large one, if there is one.
+    /// Replaces a small buffer by a large one with the same content, if one is left.
     pub(super) fn grow(&mut self) {
         if !self.is_large
             && let Some(bytes) = self.pool.lend()
@@ -143,7 +143,7 @@ mod tests {
                 sizes.filter(|size| *size == LARGE).count()
             };
             assert_eq!(large(&mut buffers), most);
-            // What was given back another can have.
+            // Another transfer can have the returned buffer.
             if most > 0 {
                 buffers.remove(0);
                 buffers[3].grow();

@@ -1,4 +1,4 @@
-//! The data connection: how it comes about, and what moves over it.
+//! Data connections: opening them, and moving bytes over them.
 
 mod active;
 mod announce;

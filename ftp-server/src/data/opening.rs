@@ -1,4 +1,4 @@
-//! How the data connection of a transfer comes about.
+//! Opening the data connection of a transfer.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use super::{active, passive};
 use crate::deadline;
 use crate::tls::{Connection, Resumptions, SessionReuse};
 
-/// How the next data connection comes about.
+/// The prepared way to open the next data connection.
 pub(crate) enum DataChannel {
     /// The client connects here (`PASV`, `EPSV`).
     Passive(PassiveListener),
@@ -20,8 +20,8 @@ pub(crate) enum DataChannel {
 }
 
 impl DataChannel {
-    /// Makes the data connection of a session, in non-blocking mode. Connections of strangers
-    /// are turned away (RFC 2577 §3).
+    /// Opens the data connection of a session, in non-blocking mode. Connections of other hosts are
+    /// closed (RFC 2577 §3).
     pub(crate) fn open(
         self,
         peer: &DataPeer<'_>,
@@ -37,8 +37,8 @@ impl DataChannel {
     }
 }
 
-/// Has TLS on a data connection, as its session wants it (RFC 4217 §7: this side is the TLS server,
-/// the peer that has connected).
+/// Starts TLS on a data connection if the session asks for it. This side is the TLS server, and the
+/// peer must be the client that is logged in (RFC 4217 §7).
 pub(crate) fn protect(
     stream: &TcpStream,
     peer: &DataPeer<'_>,

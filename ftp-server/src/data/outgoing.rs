@@ -1,4 +1,4 @@
-//! What is sent over a data connection: a file, or the lines of a listing.
+//! Data to send: a file, or the lines of a listing.
 
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
@@ -9,44 +9,42 @@ use ftp_proto::AsciiEncoder;
 use crate::pace::for_a_tick;
 use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind};
 
-/// How many bytes of a file are converted at a time, into twice as many at most.
+/// Bytes of a file that are converted at a time, into twice as many at most.
 const CONVERT: usize = 16 * 1024;
 
-/// How long lines are gathered before what there is goes out: of many entries few may have one.
+/// How long to gather lines before sending them: in a large directory few entries may match.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// Bytes for the client, made as they are needed.
+/// Bytes for the client, made on demand.
 pub(crate) trait Outgoing {
-    /// Does a part of what has to be done before there is anything to send, for a moment; true
-    /// when all of it is done.
+    /// Does a part of the work before the first byte, for a moment; `true` when all of it is done.
     fn prepare(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }
 
-    /// Appends more to `out`, about `room` bytes, or less when it takes long. False when that
-    /// was all.
+    /// Appends about `room` bytes to `out`, or fewer if they take long. Returns `false` at the end.
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError>;
 
-    /// The file the kernel may send from directly, in place of [`fill`](Self::fill).
+    /// Returns the file from which the kernel may send directly, instead of [`fill`](Self::fill).
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Says, after `sent` bytes and the end, whether that was all there should be.
+    /// Checks at the end that `sent` bytes are all there should be.
     fn check_end(&self, _sent: u64) -> Result<(), StorageError> {
         Ok(())
     }
 }
 
-/// A file as it is, `TYPE I`.
+/// An unchanged file, `TYPE I`.
 pub(crate) struct ImageOutgoing {
     source: Box<dyn Source>,
-    /// The bytes that are left by the size the file had when it was opened.
+    /// Bytes left, by the size of the file when it was opened.
     expected: u64,
 }
 
 impl ImageOutgoing {
-    /// The file from `offset` bytes on; `BadRestart` if it has fewer.
+    /// Returns the file from `offset` on; `BadRestart` if it is shorter.
     pub(crate) fn new(mut source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
         let expected = source.size().checked_sub(offset).ok_or(StorageErrorKind::BadRestart)?;
         if offset > 0 {
@@ -55,7 +53,7 @@ impl ImageOutgoing {
         Ok(Self { source, expected })
     }
 
-    /// How many bytes will be sent if the file stays as it is.
+    /// Returns the number of bytes to send if the file does not change.
     pub(crate) const fn expected(&self) -> u64 {
         self.expected
     }
@@ -71,7 +69,7 @@ impl Outgoing for ImageOutgoing {
     }
 
     fn check_end(&self, sent: u64) -> Result<(), StorageError> {
-        // A file that has become shorter must not look whole.
+        // A file that has shrunk must not look complete.
         if sent < self.expected { Err(StorageErrorKind::Io.into()) } else { Ok(()) }
     }
 }
@@ -83,19 +81,19 @@ pub(crate) struct AsciiOutgoing {
     read: u64,
     encoder: AsciiEncoder,
     raw: Vec<u8>,
-    /// How many converted bytes have yet to be passed over.
+    /// Converted bytes still to be skipped.
     skip: u64,
-    /// Converted bytes that were made while the beginning was passed over.
+    /// Converted bytes that are left over from skipping.
     ready: Vec<u8>,
 }
 
 impl AsciiOutgoing {
-    /// The file without its first `offset` converted bytes; `BadRestart` if it cannot have as
-    /// many. The file is read up to there by [`prepare`](Outgoing::prepare), since nothing else
-    /// tells where that is (RFC 3659 §5.3).
+    /// Returns the file without its first `offset` converted bytes; `BadRestart` if it cannot have
+    /// that many. [`prepare`](Outgoing::prepare) reads up to there, since only reading tells where
+    /// that is (RFC 3659 §5.3).
     pub(crate) fn new(source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
         let size = source.size();
-        // No line end takes more than two bytes: this much needs not be read to be known.
+        // A line ending has two bytes at most, so this needs no reading.
         if offset > size.saturating_mul(2) {
             return Err(StorageErrorKind::BadRestart.into());
         }
@@ -105,8 +103,8 @@ impl AsciiOutgoing {
         Ok(Self { source, size, read: 0, encoder, raw, skip: offset, ready })
     }
 
-    /// How many bytes the whole file has when it is converted. `None` if it has more than `most`
-    /// before that, also if it grows while it is read.
+    /// Returns the size of the converted file, or `None` if it exceeds `most`, even by growing
+    /// while it is read.
     pub(crate) fn count(source: Box<dyn Source>, most: u64) -> Result<Option<u64>, StorageError> {
         let mut outgoing = Self::new(source, 0)?;
         let mut count = 0;
@@ -165,7 +163,7 @@ impl Outgoing for AsciiOutgoing {
     }
 }
 
-/// Reads once, up to `room` bytes, retrying what a signal interrupted.
+/// Reads once, up to `room` bytes, and retries after signals.
 fn read_some(
     source: &mut dyn Source,
     room: usize,
@@ -188,23 +186,23 @@ fn read_some(
 /// Appends the line of an entry, if it has one.
 pub(crate) type WriteLine = Box<dyn Fn(&Entry, &mut Vec<u8>)>;
 
-/// The lines of a listing: some at once, then one for each entry that has one.
+/// The lines of a listing: first some fixed ones, then one for each entry that has a line.
 pub(crate) struct ListingOutgoing {
     head: Vec<u8>,
     entries: Entries,
     line: WriteLine,
-    /// Without one line there is no listing.
+    /// A listing without lines is an error.
     needs_line: bool,
 }
 
 impl ListingOutgoing {
-    /// What `line` appends for each of `entries`.
+    /// Returns a listing with the lines that `line` appends for `entries`.
     pub(crate) fn new(entries: Entries, line: WriteLine) -> Self {
         Self { head: Vec::new(), entries, line, needs_line: false }
     }
 
-    /// The same, but `NotFound` where it would be empty. [`prepare`](Outgoing::prepare) looks for
-    /// the first line, which decides between 150 and 550 and may be far down the directory.
+    /// Makes an empty listing fail with `NotFound`. [`prepare`](Outgoing::prepare) looks for the
+    /// first line, which decides between 150 and 550 and may be far down the directory.
     pub(crate) fn not_empty(self) -> Self {
         Self { needs_line: true, ..self }
     }
@@ -240,7 +238,7 @@ impl Outgoing for ListingOutgoing {
 mod tests {
     use super::*;
 
-    /// A file of line ends that may be read no more than once.
+    /// A file of line ends that may be read only once.
     struct Lines {
         size: u64,
         reads: u32,
@@ -279,7 +277,7 @@ mod tests {
         assert!(AsciiOutgoing::new(Box::new(unread), 1 << 42).is_err());
     }
 
-    /// A file that ends nowhere near.
+    /// A file without an end in reach.
     struct Endless;
 
     impl std::io::Read for Endless {

@@ -13,15 +13,15 @@ use super::ports::PassiveListener;
 use super::wait::{Monitor, OpenError, fd, wait};
 use crate::limits;
 
-/// Takes the first connection of somebody with whom the session may have one, and closes the
-/// port. Others are turned away, until they are too many (RFC 2577 §3).
+/// Accepts the first connection from an allowed host, and closes the port. Connections of other
+/// hosts are closed, up to a limit (RFC 2577 §3).
 pub(super) fn accept(
     passive: PassiveListener,
     peer: &DataPeer<'_>,
     deadline: Instant,
     monitor: &mut dyn Monitor,
 ) -> Result<TcpStream, OpenError> {
-    // The port is closed by the end of this call, and given back then, whatever comes of it.
+    // The port closes and is returned at the end of this call, with every outcome.
     let port = passive.open()?;
     let mut strangers = 0;
     loop {
@@ -31,8 +31,8 @@ pub(super) fn accept(
                 return prepare(stream).map_err(OpenError::Failed);
             }
             Ok((stream, stranger)) => {
-                // By a reset: an orderly end would be an empty file to a server that stores
-                // what it gets from here.
+                // By a reset: an orderly end would look like an empty file to a server on the other
+                // side.
                 let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                 peer.complaints
                     .warn("data connection turned away", &format_args!("from {stranger}"));

@@ -1,4 +1,4 @@
-//! The session that a data connection is for, as far as it matters to one.
+//! The part of a session that matters to its data connection.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,32 +8,33 @@ use ftp_proto::{AddressClass, Network};
 use crate::net::complaints::SessionComplaints;
 use crate::tls::{Resumed, Secured};
 
-/// What decides about the data connection of a session.
+/// Parameters of the data connection of a session.
 pub(crate) struct DataPeer<'a> {
-    /// The client's end of the control connection.
+    /// The client's address and port of the control connection.
     pub(crate) peer: SocketAddr,
-    /// This end of it.
+    /// The server's address and port of the control connection.
     pub(crate) local: SocketAddr,
-    /// The networks of other servers that data may come from and go to; none without the right to
-    /// that.
+    /// Networks of other servers that data may come from and go to; empty without the right
+    /// [`FXP`](crate::Rights::FXP).
     pub(crate) fxp_networks: &'a [Network],
-    /// How long it may take to connect.
+    /// Timeout of the connection.
     pub(crate) connect: Duration,
-    /// How long a TLS handshake may take.
+    /// Timeout of the TLS handshake.
     pub(crate) handshake: Duration,
     /// Whether the server connects from the port below that of the control connection.
     pub(crate) from_port_below: bool,
-    /// What the data connection is protected by, if it is to be.
+    /// TLS of the control connection, if data connections must be protected.
     pub(crate) secured: Option<&'a Secured>,
-    /// Counts the data connections under TLS of the server.
+    /// Counts data connections under TLS in the whole server.
     pub(crate) resumed: &'a Resumed,
     pub(crate) complaints: &'a SessionComplaints,
 }
 
 impl DataPeer<'_> {
-    /// Whether there may be a data connection with `host`: with the client's own, and for users
-    /// with the right to it with those in the networks of FXP, but never with an address that
-    /// means something else from here than from there (RFC 2577 §3).
+    /// Returns whether a data connection with `host` is allowed.
+    ///
+    /// The client's own host is allowed, and for users with that right a host in the FXP networks.
+    /// Addresses that mean different hosts here and there never are (RFC 2577 §3).
     pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
         let host = host.to_canonical();
         let peer = self.peer.ip();

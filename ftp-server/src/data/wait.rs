@@ -1,4 +1,4 @@
-//! How data connections wait: always with an eye on something else.
+//! Waiting for data connections while another connection is watched.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,33 +9,33 @@ use rustix::io::Errno;
 
 use crate::limits;
 
-/// What a transfer has to look at besides its data.
+/// Watches something else during a transfer.
 pub(crate) trait Monitor {
-    /// What becomes readable when there is something to look at; `None` if it has to be looked
-    /// at from time to time instead.
+    /// Returns the descriptor that becomes readable when there is something to look at; `None` if
+    /// it must be looked at regularly instead.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Looks, without waiting. `moved` is how many bytes the transfer has moved so far.
+    /// Looks without waiting. `moved` is the number of bytes moved so far.
     fn look(&mut self, moved: u64) -> Option<Interruption>;
 }
 
-/// Why a transfer has to end before its data does.
+/// Reason to end a transfer before its data ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Interruption {
     /// The user asked for it.
     Abort,
-    /// The control connection ended, or the server does.
+    /// The control connection ended, or the server shuts down.
     ControlLost,
 }
 
-/// Why there is no data connection.
+/// Reason why there is no data connection.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// It was not wanted any more.
+    /// The transfer was aborted.
     Interrupted(Interruption),
-    /// It did not come about: 425.
+    /// The connection could not be opened: 425.
     Failed(io::Error),
-    /// It could not be protected: 522.
+    /// The connection could not be protected: 522.
     Unprotected(io::Error),
 }
 
@@ -46,7 +46,7 @@ impl From<io::Error> for OpenError {
 }
 
 /// Waits until `descriptor` is ready for `flags`, `deadline` passes (`TimedOut`), or `monitor`
-/// finds that it is over.
+/// reports an interruption.
 pub(super) fn wait(
     descriptor: BorrowedFd<'_>,
     flags: PollFlags,
@@ -80,7 +80,7 @@ pub(super) fn wait(
     }
 }
 
-/// Waits until `until`, or until `monitor` finds that it is over.
+/// Waits until `until`, or until `monitor` reports an interruption.
 pub(crate) fn pause(
     until: Instant,
     moved: u64,
@@ -102,18 +102,18 @@ pub(crate) fn pause(
         };
         match polled {
             Ok(_) | Err(Errno::INTR) => {}
-            // Without the means to wait, there is no use in asking again.
+            // If poll(2) itself fails, repeating it is useless.
             Err(_) => return Ok(()),
         }
     }
 }
 
-/// A duration as poll(2) takes it; `None`, for ever, for one that does not fit.
+/// Converts a duration for poll(2); `None`, without end, if it does not fit.
 fn timespec(duration: Duration) -> Option<Timespec> {
     Timespec::try_from(duration).ok()
 }
 
-/// The descriptor of a socket, for [`wait`].
+/// Returns the descriptor of a socket, for [`wait`].
 pub(super) fn fd(socket: &impl AsFd) -> BorrowedFd<'_> {
     socket.as_fd()
 }

@@ -1,4 +1,4 @@
-//! How many connections there may be: in all, from one host, and without a login.
+//! Limits of connections: in all, per host, and without a login.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -16,11 +16,11 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
-/// How many connections of one host may be without a login wherever that leaves half of such places
-/// for others: a client that transfers several files at a time logs in as often at once.
+/// Connections that one host may have without a login, if that leaves half of the places to others.
+/// A client that transfers several files in parallel logs in that often at once.
 const AT_ONCE: usize = 4;
 
-/// Counts connections against their caps.
+/// Counts connections against their limits.
 #[derive(Debug)]
 pub(crate) struct Admission {
     total: usize,
@@ -30,31 +30,31 @@ pub(crate) struct Admission {
 
 #[derive(Debug, Default)]
 struct Occupancy {
-    /// Who has a place, the oldest first.
+    /// Connections with a place, the oldest first.
     places: BTreeMap<u64, Occupant>,
     next: u64,
-    /// How many of them are not logged in.
+    /// Connections without a login.
     pending: usize,
-    /// Connections that have given their place back and are not closed yet.
+    /// Connections that have returned their place but are not closed yet.
     leaving: usize,
-    /// How many each host has, as far as they are counted.
+    /// Counted connections of each host.
     hosts: HashMap<IpAddr, usize>,
-    /// How many of each network are not logged in, by address and length.
+    /// Connections without a login in each network, by address and prefix length.
     networks: HashMap<(IpAddr, u32), usize>,
 }
 
 #[derive(Debug)]
 struct Occupant {
-    /// Where it is from; `None` for loopback, which may be everybody by a proxy or a tunnel.
+    /// The client's address; `None` for loopback, where a proxy or tunnel may stand for any client.
     peer: Option<IpAddr>,
-    /// Its host, if that may have only so many.
+    /// Its host, if the connections of a host are limited.
     host: Option<IpAddr>,
     is_pending: bool,
-    /// The connection, once it can be closed.
+    /// The connection, once other clients may close it.
     line: Option<Arc<SessionHandle>>,
 }
 
-/// The right to be connected; dropping it gives the place back.
+/// A place for one connection; dropping it returns the place.
 #[derive(Debug)]
 pub(crate) struct Permit {
     admission: Arc<Admission>,
@@ -62,31 +62,31 @@ pub(crate) struct Permit {
 }
 
 impl Admission {
-    /// At most `total` connections, and `per_host` from one host; 0 means any number from one.
+    /// Allows `total` connections, and `per_host` from one host (0: unlimited).
     pub(crate) fn new(total: usize, per_host: usize) -> Arc<Self> {
         Arc::new(Self { total, per_host: per_host.into(), held: Mutex::default() })
     }
 
-    /// From now on at most `per_host` connections from one host.
+    /// Changes the limit for one host.
     pub(crate) fn set_per_host(&self, per_host: usize) {
         self.per_host.store(per_host, Ordering::Relaxed);
     }
 
-    /// How many connections may be without a login: half of all, so that clients without a password
-    /// cannot keep out those that have one.
+    /// Returns the maximum of connections without a login: half of all, so that clients without a
+    /// password cannot keep out the others.
     const fn pending(&self) -> usize {
         self.total.div_ceil(2)
     }
 
-    /// How many of them one host may have: an eighth. Where that is less than a client needs that
-    /// opens a few connections at a time, as many as that, but no more than half.
+    /// Returns the share of one host in them: an eighth, or [`AT_ONCE`] if that is more, but at
+    /// most half.
     fn pending_of_host(&self) -> usize {
         (self.pending() / 8).max(AT_ONCE.min(self.pending() / 2)).max(1)
     }
 
-    /// A place for one more connection, if there is one. Where all are taken, one that is not logged
-    /// in gives way: the oldest of the host that has most of those. Among equals it is one of the
-    /// /56, and then of the /48, with most.
+    /// Takes a place for a connection. If all are taken, a connection without a login is closed:
+    /// the oldest one of the host that has most of them. Between equal hosts the /56, then the /48,
+    /// with most of them decides.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         let per_host = self.per_host.load(Ordering::Relaxed);
         let peer = Some(peer.to_canonical()).filter(|peer| !peer.is_loopback());
@@ -124,15 +124,15 @@ impl Admission {
 }
 
 impl Permit {
-    /// Says which connection has the place: it can be closed from now on to make room for others, as
-    /// long as it is not logged in.
+    /// Sets the connection of this place: without a login it can be closed from now on to make
+    /// room.
     pub(crate) fn is_for(&self, line: &Arc<SessionHandle>) {
         if let Some(place) = self.admission.held().places.get_mut(&self.number) {
             place.line = Some(Arc::clone(line));
         }
     }
 
-    /// Says whether the connection is logged in.
+    /// Sets whether the connection is logged in.
     pub(crate) fn set_logged_in(&self, is_logged_in: bool) {
         let mut held = self.admission.held();
         let is_other =
@@ -142,9 +142,9 @@ impl Permit {
         }
     }
 
-    /// Gives the place back now, for a connection that has only to be closed: its peer may come
-    /// again as soon as it sees the end. When too many do so at once, the place is held until
-    /// this is dropped, since each still has a thread.
+    /// Returns the place now, for a connection that only has to be closed: its client may reconnect
+    /// as soon as it sees the end. If too many do so at once, the place stays taken until the drop,
+    /// since each still has a thread.
     pub(crate) fn leave(&self) {
         let mut held = self.admission.held();
         if held.leaving < limits::LEAVING && held.give_back(self.number).is_some() {
@@ -194,7 +194,8 @@ impl Occupancy {
         self.networks.get(&(masked(peer, bits), bits)).copied().unwrap_or_default()
     }
 
-    /// Whose connection is closed to make room. None while too many are being closed already.
+    /// Returns the connection to close to make room; `None` while too many are being closed
+    /// already.
     fn who_gives_way(&self) -> Option<u64> {
         if self.leaving >= limits::LEAVING {
             return None;
@@ -211,14 +212,14 @@ impl Occupancy {
 }
 
 impl Occupant {
-    /// The networks that count it.
+    /// Returns the networks that count this address.
     fn networks(&self) -> impl Iterator<Item = (IpAddr, u32)> + use<> {
         let peer = self.peer;
         peer.into_iter().flat_map(|peer| NETWORKS.map(|bits| (masked(peer, bits), bits)))
     }
 }
 
-/// Takes one away from a count, and the count away with its last one.
+/// Decrements a count, and removes it at 0.
 pub(crate) fn count_down<Key: Eq + Hash>(counts: &mut HashMap<Key, usize>, key: Key) {
     if let Entry::Occupied(mut count) = counts.entry(key) {
         *count.get_mut() -= 1;
@@ -228,11 +229,10 @@ pub(crate) fn count_down<Key: Eq + Hash>(counts: &mut HashMap<Key, usize>, key: 
     }
 }
 
-/// The networks of IPv6 that one host may have many addresses in: what a host is given itself, what a
-/// home is, and what a site is.
+/// IPv6 prefixes in which one client may have many addresses: those of a host, a home and a site.
 const NETWORKS: [u32; 3] = [64, 56, 48];
 
-/// The network of that length which an IPv6 address is in. IPv4 addresses are on their own.
+/// Returns the network with this prefix around an IPv6 address. An IPv4 address stands for itself.
 fn masked(peer: IpAddr, bits: u32) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
@@ -243,22 +243,22 @@ fn masked(peer: IpAddr, bits: u32) -> IpAddr {
     }
 }
 
-/// What counts as one host: an IPv4 address, or the /64 that one IPv6 user has.
+/// Returns the address that stands for a host: an IPv4 address, or the /64 that one IPv6 user has.
 pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
     masked(peer, 64)
 }
 
-/// All addresses that count as one host with `peer`.
+/// Returns all addresses that count as one host with `peer`.
 pub(crate) fn host_of(peer: IpAddr) -> Network {
-    // An IPv4 address has 32 bits at most.
+    // An IPv4 address has only 32 bits.
     Network::around(peer, 64)
 }
 
-/// How many sessions this system can carry, and which of its limits says so.
+/// Returns the number of sessions this system can carry, and the name of the limit behind it.
 ///
-/// Each session is a thread, its mappings, its control connection, and at times a listener, a
-/// data connection and a file. A mapping that fails while a thread starts would abort the whole
-/// process, so the cap must keep clear of that wall.
+/// Each session needs a thread, its mappings, a control connection, and at times a listener, a data
+/// connection and a file. A mapping that fails while a thread starts would abort the whole process,
+/// so the limit stays clear of that.
 pub(crate) fn system_cap() -> (usize, &'static str) {
     let limits = [
         (descriptors(), "RLIMIT_NOFILE"),
@@ -273,7 +273,7 @@ pub(crate) fn system_cap() -> (usize, &'static str) {
     (usize::try_from(cap).unwrap_or(usize::MAX).max(1), name)
 }
 
-/// Four descriptors a session, of all that the hard limit allows: the soft one is raised to it.
+/// Four descriptors per session, out of the hard limit: the soft one is raised to it.
 fn descriptors() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -282,7 +282,7 @@ fn descriptors() -> Option<u64> {
     current.map(|descriptors| descriptors.saturating_sub(64) / 4)
 }
 
-/// Four mappings a thread.
+/// Four mappings per thread.
 fn mappings() -> Option<u64> {
     let count = number_in("/proc/sys/vm/max_map_count")?;
     let maps = std::fs::read("/proc/self/maps").ok()?;
@@ -304,13 +304,13 @@ fn number_in_cgroup(file: &str) -> Option<u64> {
     number_in(Path::new("/sys/fs/cgroup").join(group).join(file))
 }
 
-/// 20 KiB a session.
+/// 20 KiB per session.
 fn memory() -> Option<u64> {
     memory_info("MemAvailable:").map(|bytes| bytes / 1024 / 20)
 }
 
-/// How much memory this process could have at most, in bytes: what the machine has, or less where
-/// its group may have less.
+/// Returns the most memory that this process could have, in bytes: that of the machine, or less if
+/// its control group has a limit.
 pub(crate) fn memory_in_all() -> Option<u64> {
     let machine = memory_info("MemTotal:");
     let group = number_in_cgroup("memory.max");
@@ -339,7 +339,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A connection of a host: its place, and what its client sees of it.
+    /// A connection of a host: its place, and its client's side.
     struct Connected {
         permit: Permit,
         client: TcpStream,
@@ -401,7 +401,7 @@ mod tests {
                 of_host.min(total.div_ceil(2) - of_host),
                 "of {total}"
             );
-            // Once they are logged in, they have other places.
+            // After login they have other places.
             one.iter().for_each(|permit| permit.set_logged_in(true));
             assert_eq!(from("192.0.2.1").len(), of_host.min(total - of_host), "of {total}");
         }
@@ -415,7 +415,8 @@ mod tests {
         let mut many: Vec<_> =
             (0..3).map(|_| connect(&admission, "2001:db8::1").unwrap()).collect();
         many.extend((0..3).map(|_| connect(&admission, "192.0.2.3").unwrap()));
-        // Eight are taken, and two hosts have three of them: one is older, then it has only two.
+        // Eight are taken, three of them by each of two hosts: the older one gives way, then it has
+        // only two.
         let mut newcomers = Vec::new();
         for want in [0, 3, 1, 4] {
             newcomers.push(connect(&admission, &format!("198.51.100.{want}")).unwrap());
@@ -461,7 +462,7 @@ mod tests {
         newcomer.permit.set_logged_in(true);
         assert!(connect(&admission, "198.51.100.2").is_none());
         assert!(!newcomer.is_closed() && !local.is_closed());
-        // What happens to the one that was closed counts no more.
+        // The state of the closed connection no longer counts.
         other.permit.set_logged_in(true);
         other.permit.leave();
         assert_eq!(counts(&admission)[..3], [8, 1, 1]);

@@ -1,5 +1,5 @@
-//! Which hosts have failed to log in so often that they are not listened to for a while
-//! (RFC 2577 §5). Users are never locked out: whoever fails does so for the own host alone.
+//! Bans of hosts with too many failed logins (RFC 2577 §5). No user is locked out: a failed login
+//! counts only against its own host.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -23,11 +23,11 @@ pub(crate) struct Bans {
 
 #[derive(Debug, Default)]
 struct Record {
-    /// When a login failed, within the window; the oldest first.
+    /// Times of failed logins within the window, the oldest first.
     failures: VecDeque<Instant>,
-    /// When the last one did.
+    /// Time of the last failed login.
     last: Option<Instant>,
-    /// When the host is listened to again.
+    /// End of the ban.
     banned_until: Option<Instant>,
 }
 
@@ -40,9 +40,9 @@ impl Bans {
         Self { after, window, lasting, hosts: Mutex::default() }
     }
 
-    /// Notes a failed login. True if the host is banned by it.
+    /// Counts a failed login. Returns `true` if it leads to a ban.
     ///
-    /// Loopback is not counted: behind it may be everybody, by a proxy or a tunnel.
+    /// Loopback is not counted: a proxy or tunnel may stand for any client.
     pub(crate) fn note(&self, peer: IpAddr, now: Instant) -> bool {
         if self.after == 0 || peer.to_canonical().is_loopback() {
             return false;
@@ -65,13 +65,13 @@ impl Bans {
         if record.failures.len() < self.after {
             return false;
         }
-        // What comes behind the ban is counted anew.
+        // The count starts again after the ban.
         record.failures = VecDeque::new();
         record.banned_until = Some(deadline::after(now, self.lasting));
         true
     }
 
-    /// Whether the host of `peer` is banned.
+    /// Returns whether the host of `peer` is banned.
     pub(crate) fn hold(&self, peer: IpAddr, now: Instant) -> bool {
         if self.after == 0 {
             return false;
@@ -81,8 +81,8 @@ impl Bans {
             && hosts.get(&network_of(peer)).is_some_and(|record| record.is_banned(now))
     }
 
-    /// Forgets what is past; if that is nothing, the host that is not banned and has not failed for
-    /// longest. A ban is never forgotten: when all are banned, a further host cannot be.
+    /// Removes expired records; without any, the unbanned host whose last failure is oldest. Bans
+    /// stay: if all hosts are banned, no further one can be.
     fn make_room(&self, hosts: &mut HashMap<IpAddr, Record>, now: Instant) {
         hosts.retain(|_, record| {
             let is_past = |at| now.saturating_duration_since(at) >= self.window;
@@ -137,7 +137,7 @@ mod tests {
         let host = address("192.0.2.1");
         let other = address("192.0.2.2");
         for (minute, begins) in [(0, false), (1, false), (10, false), (10, true), (11, false)] {
-            // At ten, the first one is too long ago.
+            // At ten minutes, the first failure has expired.
             assert_eq!(bans.note(host, at(minute)), begins, "{minute}");
         }
         for (peer, minute, want) in [
@@ -148,7 +148,7 @@ mod tests {
         ] {
             assert_eq!(bans.hold(peer, at(minute)), want, "{peer} {minute}");
         }
-        // It is counted anew then.
+        // The count has started again.
         assert_eq!([15, 15, 15].map(|minute| bans.note(host, at(minute))), [false, false, true]);
         assert!(bans.hold(host, at(19)));
         assert!(!bans.hold(host, at(20)));
@@ -197,20 +197,20 @@ mod tests {
         let most = u32::try_from(limits::BAN_HOSTS).unwrap();
         assert!(!bans.note(host(0), start) && bans.note(host(0), start));
         let later = |number: u32| start + Duration::from_millis(number.into());
-        // Each that finds it full costs a look at all of it.
+        // Each host that finds the table full costs a scan of it.
         let hosts = most + most / 8;
         for number in 1..hosts {
             assert!(!bans.note(host(number), later(number)));
         }
         assert_eq!(bans.hosts().len(), limits::BAN_HOSTS);
         assert!(bans.hold(host(0), start + MINUTE));
-        // The last ones are those that are known.
+        // The last hosts are those in the table.
         assert!(!bans.note(host(1), start + MINUTE));
         assert!(bans.note(host(hosts - 1), start + MINUTE));
-        // What is past makes room at once.
+        // Expired records make room at once.
         assert!(!bans.note(host(9 * most), start + 30 * MINUTE));
         assert_eq!(bans.hosts().len(), 1);
-        // With all of them banned, nobody else is noted.
+        // If all are banned, no further host is counted.
         for number in 0..most {
             let now = start + 30 * MINUTE;
             let _ = (bans.note(host(number), now), bans.note(host(number), now));

@@ -1,26 +1,26 @@
-//! How often the log says the same: it must not fill the disk when something fails a thousand times
-//! a second.
+//! Rate limit of log messages, so that a failure that repeats a thousand times per second does not
+//! fill the disk.
 
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A few lines per second of each kind, and a count of those that were left out.
+/// Limits each kind of message to a few lines per second, and counts the suppressed ones.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints(Vec<Kind>);
 
 #[derive(Debug)]
 struct Kind {
     name: &'static str,
-    /// When the second began that is counted in.
+    /// Beginning of the second that is counted.
     since: Instant,
     said: u32,
     unsaid: u64,
 }
 
 impl Complaints {
-    /// Warns of `detail`, at most once per second for each kind.
+    /// Logs a warning with `detail`, at most once per second for each kind.
     pub(crate) fn log(&mut self, kind: &'static str, detail: &dyn Display) {
         match self.due(kind, 1, Instant::now()) {
             Some(0) => log::warn!("{kind}: {detail}"),
@@ -29,8 +29,8 @@ impl Complaints {
         }
     }
 
-    /// How many were left unsaid before one that is said now; `None` if it is not, because `most`
-    /// of its kind were within a second.
+    /// Returns the number of suppressed messages before this one, or `None` if this one is
+    /// suppressed too, because its kind had `most` within a second.
     pub(crate) fn due(&mut self, kind: &'static str, most: u32, now: Instant) -> Option<u64> {
         let Some(known) = self.0.iter_mut().find(|known| known.name == kind) else {
             self.0.push(Kind { name: kind, since: now, said: 1, unsaid: 0 });
@@ -47,14 +47,14 @@ impl Complaints {
         Some(std::mem::take(&mut known.unsaid))
     }
 
-    /// How many of a kind were left unsaid, and are not from now on.
+    /// Returns the number of suppressed messages of a kind, and resets it.
     pub(crate) fn take_unsaid(&mut self, kind: &'static str) -> u64 {
         let known = self.0.iter_mut().find(|known| known.name == kind);
         known.map_or(0, |known| std::mem::take(&mut known.unsaid))
     }
 }
 
-/// The complaints about one client, who can bring them about as often as it likes.
+/// Limits messages about one client, which can cause them as often as it likes.
 #[derive(Debug)]
 pub(crate) struct SessionComplaints {
     peer: SocketAddr,
@@ -66,17 +66,17 @@ impl SessionComplaints {
         Self { peer, said: RefCell::default() }
     }
 
-    /// As [`Complaints::due`], now.
+    /// Calls [`Complaints::due`] with the current time.
     pub(crate) fn due(&self, kind: &'static str, most: u32) -> Option<u64> {
         self.said.borrow_mut().due(kind, most, Instant::now())
     }
 
-    /// As [`Complaints::take_unsaid`].
+    /// Calls [`Complaints::take_unsaid`].
     pub(crate) fn take_unsaid(&self, kind: &'static str) -> u64 {
         self.said.borrow_mut().take_unsaid(kind)
     }
 
-    /// Warns of `detail`, at most once per second for each kind.
+    /// Logs a warning with `detail`, at most once per second for each kind.
     pub(crate) fn warn(&self, kind: &'static str, detail: &dyn Display) {
         match self.due(kind, 1) {
             Some(0) => log::warn!("{}: {kind}: {detail}", self.peer),

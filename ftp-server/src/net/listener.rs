@@ -1,4 +1,4 @@
-//! The accept loop: no error ends it, only the server's own shutdown does.
+//! The accept loop. No error ends it; only a shutdown of the server does.
 
 use std::fs::File;
 use std::io;
@@ -16,10 +16,10 @@ use crate::log::{Event, EventKind, Refusal};
 use crate::service::{self, Greeting};
 use crate::{limits, threads};
 
-/// How long the loop rests when the system is out of something.
+/// Pause of the loop when the system lacks a resource.
 const REST: Duration = Duration::from_millis(50);
 
-/// Starts accepting in a thread of its own, which ends when the listening socket is shut down.
+/// Starts a thread that accepts connections until the listening socket is shut down.
 pub(crate) fn start(
     listener: Arc<TcpListener>,
     greeting: Greeting,
@@ -47,10 +47,11 @@ fn accept_all(listener: &TcpListener, greeting: Greeting, current: &Arc<Current>
             Trouble::Passing => {}
             Trouble::Descriptors => {
                 complaints.log("out of descriptors", &error);
-                // With the spare given up, one client can be told, rather than left to wait.
+                // The spare descriptor lets one client get a 421 instead of waiting.
                 if spare.take().is_some() {
                     if let Ok((stream, peer)) = listener.accept() {
-                        // The kernel says so before anybody comes: by now there may be enough.
+                        // accept(2) reports the lack before a client comes: by now there may be
+                        // enough.
                         spare = open_spare();
                         match spare {
                             Some(_) => receive(stream, peer, greeting, current, &mut complaints),
@@ -75,14 +76,14 @@ fn accept_all(listener: &TcpListener, greeting: Greeting, current: &Arc<Current>
     }
 }
 
-/// What a failed accept(2) says about the next one.
+/// Meaning of a failed accept(2) for the next one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Trouble {
-    /// Nothing: it was about one connection that has gone.
+    /// None: it concerned one connection, which is gone.
     Passing,
-    /// This process, or the system, has no descriptor left.
+    /// The process or the system has no descriptor left.
     Descriptors,
-    /// It may fail as well, and for a while. What to call it in the log.
+    /// The next ones may fail too for a while. The text names it in the log.
     Lasting(&'static str),
 }
 
@@ -92,19 +93,19 @@ impl Trouble {
             Some(Errno::INTR | Errno::CONNABORTED | Errno::AGAIN) => Self::Passing,
             Some(Errno::MFILE | Errno::NFILE) => Self::Descriptors,
             Some(Errno::NOBUFS | Errno::NOMEM) => Self::Lasting("out of memory"),
-            // What is left is a network that comes and goes, a firewall's EPERM, or nothing
-            // that accept(2) documents; the next connection may well be good.
+            // The rest is a network that comes and goes, EPERM of a firewall, or undocumented; the
+            // next connection may well succeed.
             _ => Self::Lasting("cannot accept"),
         }
     }
 }
 
-/// A descriptor in reserve for the day when there is none left.
+/// Opens a descriptor in reserve.
 fn open_spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Gives a connection its thread, or a 421.
+/// Starts the thread of a connection, or refuses it with 421.
 fn receive(
     stream: TcpStream,
     peer: SocketAddr,
@@ -130,8 +131,8 @@ fn receive(
     }
 }
 
-/// Refuses a connection, and tells of it. Where TLS comes first there is nobody yet who would
-/// understand a reply.
+/// Refuses a connection and reports it. Before a TLS handshake there is no reply, since the client
+/// would not understand it.
 fn turn_away(
     stream: &TcpStream,
     peer: SocketAddr,

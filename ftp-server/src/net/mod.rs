@@ -1,4 +1,4 @@
-//! Connections before they are sessions: who may connect, how often, and how sockets are set up.
+//! Connections before they are sessions: limits, bans and socket options.
 
 pub(crate) mod admission;
 pub(crate) mod ban;

@@ -1,4 +1,4 @@
-//! How sockets are set up, and how one is closed with a last word.
+//! Setting up sockets, and closing one with a last reply.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use ftp_proto::Reply;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-/// How many connections wait in the kernel to be accepted.
+/// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1_024;
 
-/// Makes the listening socket. What is set on it here, accepted sockets inherit, so that a
-/// session costs no call for it.
+/// Opens a listening socket. Accepted sockets inherit its options, so that a session needs no calls
+/// for them.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // `[::]` takes IPv4 clients as well, as their mapped addresses.
+        // `[::]` accepts IPv4 clients too, with mapped addresses.
         socket.set_only_v6(false)?;
     }
     socket.set_tcp_nodelay(true)?;
@@ -27,7 +27,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Gives a listening socket of the embedder what [`bind`] gives its own.
+/// Sets the options of [`bind`] on a listening socket of the embedder.
 pub(crate) fn adopt(listener: &TcpListener) -> io::Result<()> {
     listener.set_nonblocking(false)?;
     let socket = SockRef::from(listener);
@@ -36,7 +36,7 @@ pub(crate) fn adopt(listener: &TcpListener) -> io::Result<()> {
     set_keepalive(&socket)
 }
 
-/// Keepalive after 60 s, each 10 s, six times; no unacknowledged byte for more than 120 s.
+/// Sets keepalive after 60 s, every 10 s, six times, and at most 120 s for an unacknowledged byte.
 pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
@@ -46,8 +46,8 @@ pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(Duration::from_secs(120)))
 }
 
-/// An IPv4-mapped address as the IPv4 address it is; any other as it is, with the scope that a
-/// link-local one needs.
+/// Returns an IPv4-mapped address as IPv4; any other unchanged, with the scope that a link-local
+/// one needs.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
@@ -57,14 +57,14 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// Sends a last reply on a connection that is then dropped.
 pub(crate) fn refuse(mut stream: &TcpStream, reply: &Reply) {
-    // A new socket has room for one line; a peer that is gone already needs no answer. Only the
-    // sending side is closed here, and the rest by dropping it.
+    // A new socket has room for one line, and a peer that is gone needs no reply. Only the sending
+    // side is closed here; the drop closes the rest.
     let _ = stream.set_nonblocking(true);
     let _ = stream.write(&reply.encode());
     let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
 }
 
-/// Insists that a socket has what [`set_keepalive`] sets.
+/// Asserts that a socket has the options of [`set_keepalive`].
 #[cfg(test)]
 pub(crate) fn expect_keepalive(socket: &impl std::os::fd::AsFd) {
     let socket = SockRef::from(socket);

@@ -1,6 +1,5 @@
-//! Ends connections whose login is not decided in time, because the authenticator does not return.
-//! The session's thread cannot, since it waits for it. And tells when a ban is over, for which
-//! nobody else waits.
+//! Ends connections whose login takes too long because the authenticator does not return; their own
+//! thread waits for it and cannot. The same thread reports the end of bans.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,7 +13,7 @@ use crate::log::{Event, EventKind, Observers};
 use crate::net::admission::host_of;
 use crate::{limits, threads};
 
-/// Who waits for an authenticator, and a thread that looks after them. Dropped, the thread ends.
+/// The waiting logins, and the thread that watches them. Dropping it ends the thread.
 #[derive(Debug, Default)]
 pub(crate) struct Watchdog {
     shared: Arc<Overseer>,
@@ -29,15 +28,15 @@ struct Overseer {
 #[derive(Debug, Default)]
 struct Watched {
     watched: HashMap<u64, (Instant, Arc<SessionHandle>)>,
-    /// Until when bans last, and who brought them about: one of each host that is banned.
+    /// End of each ban, and the peer that caused it: one per banned host.
     bans: Vec<(Instant, SocketAddr)>,
     next: u64,
-    /// When the thread looks again; `None` if only when it is told to.
+    /// When the thread wakes up next; `None`: only when notified.
     wakes_at: Option<Instant>,
     is_over: bool,
 }
 
-/// One session that is watched; dropping it, it is no more.
+/// The watch over one session; dropping it ends the watch.
 #[derive(Debug)]
 pub(crate) struct LoginWatch {
     shared: Arc<Overseer>,
@@ -45,20 +44,20 @@ pub(crate) struct LoginWatch {
 }
 
 impl Watchdog {
-    /// Starts the thread, which tells of bans that are over.
+    /// Starts the thread, which reports the end of bans to `observers`.
     pub(crate) fn start(&self, observers: Observers) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let watch = move || shared.run(&observers);
         threads::start(Some("ftp-watch"), limits::SESSION_STACK, watch).map(drop)
     }
 
-    /// Ends the connection of `line` at `deadline`, unless the watch is over before.
+    /// Ends the connection of `line` at `deadline`, unless the watch is dropped before.
     pub(crate) fn watch(&self, line: &Arc<SessionHandle>, deadline: Instant) -> LoginWatch {
         let mut state = self.shared.state();
         let number = state.next;
         state.next += 1;
         state.watched.insert(number, (deadline, Arc::clone(line)));
-        // Mostly it will look earlier, for somebody who is long gone.
+        // Mostly the thread wakes up earlier, for a login that has ended long ago.
         if state.wakes_at.is_none_or(|at| deadline < at) {
             self.shared.changed.notify_all();
         }
@@ -67,7 +66,7 @@ impl Watchdog {
 }
 
 impl Watchdog {
-    /// Has it told when a ban is over that `peer` has brought about.
+    /// Schedules the report of the end of a ban that `peer` has caused.
     pub(crate) fn ban(&self, peer: SocketAddr, until: Instant) {
         let mut state = self.shared.state();
         state.bans.push((until, peer));
@@ -76,7 +75,7 @@ impl Watchdog {
         }
     }
 
-    /// Has it told that all bans are over.
+    /// Reports the end of all bans.
     pub(crate) fn end_bans(&self) {
         let now = Instant::now();
         self.shared.state().bans.iter_mut().for_each(|(until, _)| *until = now);
@@ -85,7 +84,7 @@ impl Watchdog {
 }
 
 impl LoginWatch {
-    /// Ends the watch. False if the connection was ended by it.
+    /// Ends the watch. Returns `false` if it has ended the connection.
     pub(crate) fn ends_in_time(self) -> bool {
         self.shared.state().watched.remove(&self.number).is_some()
     }
@@ -118,7 +117,7 @@ impl Overseer {
             });
             let over: Vec<_> = state.bans.extract_if(.., |(until, _)| *until <= now).collect();
             if !over.is_empty() {
-                // No login waits for what observers do.
+                // Logins must not wait for observers.
                 drop(state);
                 for (_, peer) in over {
                     let kind = EventKind::BanEnded { network: host_of(peer.ip()) };
@@ -129,7 +128,7 @@ impl Overseer {
             }
             let deadlines = state.watched.values().map(|(deadline, _)| *deadline);
             let first = deadlines.chain(state.bans.iter().map(|(until, _)| *until)).min();
-            // To look once in vain costs less than to be told of each login.
+            // A useless wakeup costs less than a notification of each login.
             let wakes_at = first.or(state.wakes_at.filter(|at| *at > now));
             state.wakes_at = wakes_at;
             state = match wakes_at {

@@ -1,5 +1,5 @@
-//! What serves a session: its loop, its control connection and its transfers; and what others know
-//! and do of sessions that run.
+//! Sessions at work: their loop, control connection and transfers, and the register by which other
+//! threads see and end them.
 
 mod control;
 pub(crate) mod login_watchdog;

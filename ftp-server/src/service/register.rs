@@ -1,4 +1,4 @@
-//! The register of sessions: by it they are woken, cut and shown.
+//! The register of sessions, by which other threads wake, cut and list them.
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,23 +13,23 @@ use crate::lock::unpoisoned;
 use crate::net::socket;
 use crate::tls::Resumed;
 
-/// The sessions of a server, whichever context they have. Nothing of one is in here but what is
-/// needed to end it.
+/// The sessions of a server, in any context. It holds only the parts of a session that are needed
+/// to end it.
 #[derive(Debug, Default)]
 pub(crate) struct Register {
     draining: AtomicBool,
-    /// How many there were so far: the first is number 1.
+    /// Number of sessions so far: the first is number 1.
     entered: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<SessionHandle>>>,
-    /// Wakes the threads that wait for sessions.
+    /// Wakes threads that wait for sessions to end.
     gone: Condvar,
-    /// No session is given time to end by itself.
+    /// Sessions get no more time to end by themselves.
     hurried: AtomicBool,
-    /// The data connections under TLS of all sessions so far.
+    /// TLS data connections of all sessions so far.
     pub(crate) resumed: Resumed,
 }
 
-/// A session's place in the register; dropping it takes the session out.
+/// The entry of a session; dropping it removes the session.
 pub(crate) struct Registration {
     register: Arc<Register>,
     pub(crate) number: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Registration {
 }
 
 impl Register {
-    /// Whether the server is being shut down.
+    /// Returns whether the server is shutting down.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
@@ -49,14 +49,14 @@ impl Register {
         Registration { register: Arc::clone(self), number, line }
     }
 
-    /// Says that the server ends; returns how many sessions there are.
+    /// Starts the shutdown; returns the number of sessions.
     pub(crate) fn start_draining(&self) -> usize {
         self.draining.store(true, Ordering::SeqCst);
         self.sessions().len()
     }
 
-    /// Wakes the sessions that wait for a command, to end; those that move data do so when they
-    /// are done. Returns how many there are.
+    /// Wakes sessions that wait for a command, so that they end; those with a transfer end after
+    /// it. Returns the number of sessions.
     pub(crate) fn wake_idle(&self) -> usize {
         let sessions = self.sessions();
         for line in sessions.values().filter(|line| !line.is_busy()) {
@@ -65,7 +65,7 @@ impl Register {
         sessions.len()
     }
 
-    /// What each session shows of itself, the oldest first.
+    /// Returns the published state of each session, the oldest first.
     pub(crate) fn who(&self) -> Vec<SessionInfo> {
         let lines: Vec<_> =
             self.sessions().iter().map(|(number, line)| (*number, Arc::clone(line))).collect();
@@ -74,7 +74,8 @@ impl Register {
         who
     }
 
-    /// Ends one session as [`cut`](Self::cut) does all. False if there is none of this number.
+    /// Ends one session, as [`cut`](Self::cut) ends all. Returns `false` if there is none with this
+    /// number.
     pub(crate) fn kick(&self, number: u64) -> bool {
         let sessions = self.sessions();
         let line = sessions.get(&number);
@@ -82,7 +83,7 @@ impl Register {
         line.is_some()
     }
 
-    /// Ends what still goes on: a transfer sees its control connection end.
+    /// Ends all sessions: a transfer sees its control connection end.
     pub(crate) fn cut(&self) -> usize {
         let sessions = self.sessions();
         for line in sessions.values() {
@@ -94,12 +95,12 @@ impl Register {
     /// Closes connections whose sessions cannot even write their last reply.
     pub(crate) fn break_off(&self) {
         for line in self.sessions().values() {
-            // It fails where the peer is gone already, which is what is wanted.
+            // It fails if the peer is gone already, as intended.
             let _ = line.stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Says that no session is given time any more to end by itself.
+    /// Ends the time that sessions get to end by themselves.
     pub(crate) fn hurry(&self) {
         // A waiting thread has looked before, or looks after this.
         let _sessions = self.sessions();
@@ -107,9 +108,9 @@ impl Register {
         self.gone.notify_all();
     }
 
-    /// As [`wait`](Self::wait), and no longer than until [`hurry`](Self::hurry). Cuts each transfer
-    /// in which no byte moves for `stall`: waiting for it only delays the end. Returns how many
-    /// sessions are left, and how many were cut.
+    /// Waits as [`wait`](Self::wait), but only until [`hurry`](Self::hurry). Cuts each transfer
+    /// without movement for `stall`, since waiting would only delay the end. Returns the number of
+    /// sessions left, and of sessions cut.
     pub(crate) fn drain(&self, limit: Duration, stall: Duration) -> (usize, usize) {
         let start = Instant::now();
         let mut seen = HashMap::new();
@@ -129,7 +130,7 @@ impl Register {
         (sessions.len(), cut.iter().filter(|number| !sessions.contains_key(number)).count())
     }
 
-    /// Waits until no session is left, or for `limit`; returns how many are left.
+    /// Waits until no session is left, up to `limit`; returns the number of sessions left.
     pub(crate) fn wait(&self, limit: Duration) -> usize {
         let woken = self.gone.wait_timeout_while(self.sessions(), limit, |left| !left.is_empty());
         unpoisoned(woken).0.len()

@@ -1,4 +1,4 @@
-//! Fresh threads for sessions that cannot go on in theirs.
+//! New threads for sessions that must leave theirs.
 
 use std::io;
 use std::sync::Mutex;
@@ -8,25 +8,25 @@ use std::thread::JoinHandle;
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
-/// A session that is handed from its thread to another.
+/// A session that moves from its thread to another.
 pub(crate) trait Handover: Send {
-    /// Starts a thread in which the session goes on.
+    /// Starts a thread that continues the session.
     fn go_on(self: Box<Self>);
 
-    /// Ends the session, since the server ends.
+    /// Ends the session, because the server shuts down.
     fn give_up(self: Box<Self>);
 }
 
-/// Takes sessions over from their threads. A thread that was confined to a user's files stays so
-/// for good, as does every thread it starts: what comes after that user runs in a thread started
-/// from here, by one that never was.
+/// Moves sessions to new threads. A thread confined to a user's files stays confined for good, and
+/// so do the threads it starts. So a session whose user has left continues in a thread started from
+/// here, by one that was never confined.
 #[derive(Default)]
 pub(crate) struct Relay {
     queue: Mutex<Option<Sender<Box<dyn Handover>>>>,
 }
 
 impl Relay {
-    /// Starts the thread, which ends upon [`stop`](Self::stop) or with the relay.
+    /// Starts the thread, which ends after [`stop`](Self::stop) or with the relay.
     pub(crate) fn start(&self) -> io::Result<JoinHandle<()>> {
         let (queue, sessions) = mpsc::channel();
         let work =
@@ -36,12 +36,12 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Takes no more sessions.
+    /// Stops taking sessions.
     pub(crate) fn stop(&self) {
         unpoisoned(self.queue.lock()).take();
     }
 
-    /// Lets a session go on in another thread, or has it give up when no more are taken.
+    /// Moves a session to another thread, or ends it after [`stop`](Self::stop).
     pub(crate) fn pass(&self, session: Box<dyn Handover>) {
         let queue = unpoisoned(self.queue.lock());
         let unsent = match &*queue {

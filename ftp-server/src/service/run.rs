@@ -1,4 +1,4 @@
-//! The loop of a session, which acts on what handlers decide.
+//! The loop of a session, which carries out the decisions of handlers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use crate::storage::StorageError;
 use crate::testing::ProtocolFault;
 use crate::{limits, threads};
 
-/// What comes first on a connection.
+/// The beginning of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Greeting {
     /// The 220, in plaintext.
@@ -33,7 +33,7 @@ pub(crate) enum Greeting {
     Tls,
 }
 
-/// Serves one client from the greeting to the end, in this thread as long as it is the right one.
+/// Serves one client from the greeting to the end, in this thread as long as possible.
 pub(crate) fn run(
     registration: Registration,
     peer: SocketAddr,
@@ -56,7 +56,7 @@ pub(crate) fn run(
     });
 }
 
-/// What is needed to tell that a session is over when the session is gone.
+/// The data needed to report the end of a session after the session is dropped.
 struct EndNotice {
     current: Arc<Current>,
     number: u64,
@@ -72,36 +72,36 @@ impl EndNotice {
     }
 }
 
-/// Whether the session goes on.
+/// How a session continues.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
     Continue,
-    /// It goes on in another thread: this one has been given to a user who has left.
+    /// In another thread: this one is confined to a user who has left.
     Elsewhere,
     End,
 }
 
-/// A session with all it needs to be served, by whatever thread.
+/// A session with everything needed to serve it, in any thread.
 pub(crate) struct Runner {
     pub(super) control: Control,
     pub(super) session: Session,
     /// Its place among the connections.
     permit: Permit,
     registration: Registration,
-    /// How many lines came, and how many of the last ones were no commands.
+    /// Number of lines, and of invalid lines in a row at the end.
     lines: u64,
     bad_lines: u32,
-    /// A storage was entered: the thread may be confined to it.
+    /// A storage was entered, so the thread may be confined to it.
     is_inside: bool,
-    /// When it began.
+    /// Beginning of the session.
     start: Instant,
     /// What goes wrong with the transfer of this command, in a test.
     pub(super) fault: Option<ProtocolFault>,
 }
 
 impl Runner {
-    /// In memory of its own: an idle session keeps each page of its stack that was ever touched,
-    /// and what is moved about there is there several times.
+    /// Allocates the runner in a function apart: an idle session keeps every page of its stack that
+    /// was ever touched, and moving the runner would touch several copies.
     #[inline(never)]
     fn boxed(registration: Registration, session: Session, permit: Permit) -> Box<Self> {
         Box::new(Self::new(registration, session, permit))
@@ -124,20 +124,20 @@ impl Runner {
         }
     }
 
-    /// The control connection as the register of sessions knows it.
+    /// Returns the control connection as the register knows it.
     pub(super) fn line(&self) -> &Arc<SessionHandle> {
         &self.registration.line
     }
 
-    /// A TLS handshake before all else, and data is protected without a word.
+    /// Starts with a TLS handshake; data is protected without a `PROT`.
     fn protect_from_the_start(&mut self) -> io::Result<()> {
         self.session.is_implicit = true;
         self.control.set_end(Some(self.session.login_deadline()));
         self.protect(true)
     }
 
-    /// Begins TLS on the control connection. There is no reply to a handshake that fails: nobody
-    /// would understand it.
+    /// Starts TLS on the control connection. A failed handshake gets no reply, since the client
+    /// would not understand it.
     fn protect(&mut self, with_data: bool) -> io::Result<()> {
         let gone = || io::Error::from(io::ErrorKind::Unsupported);
         let acceptor = self.session.context.tls.as_ref().ok_or_else(gone)?;
@@ -153,7 +153,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Answers an `AUTH`, unless anything stands behind it. Nothing of that is done.
+    /// Answers an `AUTH`, unless input follows it: then nothing is done.
     fn begin_protection(&mut self, reply: &Reply, with_data: bool) -> io::Result<Next> {
         if self.control.has_input() {
             self.close("Nothing may follow AUTH before its handshake")?;
@@ -161,7 +161,7 @@ impl Runner {
         }
         self.control.send(reply)?;
         self.protect(with_data)?;
-        // The thread belongs to who was logged in before.
+        // The thread is confined to the user who was logged in.
         Ok(if self.is_inside { Next::Elsewhere } else { Next::Continue })
     }
 
@@ -179,7 +179,7 @@ impl Runner {
         }
     }
 
-    /// Lets the session do something with a panic kept to it, and told of.
+    /// Runs `act`, and reports a panic in it as the end of the session.
     fn contained(self: Box<Self>, act: impl FnOnce(Box<Self>)) {
         let ending = self.ending();
         if catch_unwind(AssertUnwindSafe(|| act(self))).is_err() {
@@ -187,7 +187,7 @@ impl Runner {
         }
     }
 
-    /// Serves the client in this thread, to the end or until it has to be another one.
+    /// Serves the client in this thread, until the end or until another thread must continue.
     fn serve_here(mut self: Box<Self>) {
         let served = self.serve();
         if !matches!(served, Ok(Next::Elsewhere)) {
@@ -202,20 +202,20 @@ impl Runner {
         let Self { mut control, session, permit, registration, start, .. } = *self;
         let end = served.as_ref().map_or_else(SessionEnd::Failed, |()| SessionEnd::Closed);
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
-        // Who sees the end of the session finds its port, its user's count and its place free.
+        // A client that sees the end must find its port, its user's count and its place free.
         drop(session);
         permit.leave();
         if served.is_ok() {
             control.hang_up();
         }
-        // As long as the register knows the session, it can be woken and cut.
+        // As long as the register knows the session, other threads can wake and cut it.
         drop(registration);
     }
 
-    /// Serves the client until it ends, or until the session has to go on in another thread.
+    /// Serves the client until the end, or until another thread must continue.
     fn serve(&mut self) -> io::Result<Next> {
         loop {
-            // What waited for a transfer is looked at still, in the order of checks.
+            // Lines that waited for a transfer are still handled during a shutdown.
             let is_draining = self.session.context.is_draining();
             if self.line().is_cut() || is_draining && !self.control.has_waiting() {
                 self.close("Service closing")?;
@@ -248,15 +248,15 @@ impl Runner {
         }
     }
 
-    /// Whether it is the server that ends the session.
+    /// Returns whether the server ends the session.
     pub(super) fn is_closing(&self) -> bool {
         self.session.context.is_draining() || self.line().is_cut()
     }
 
-    /// The next event, waited for until `limit` has passed since `start`. A port that was prepared
-    /// for a transfer is not held as long as the session may be idle.
+    /// Returns the next event, within `limit` since `start`. A port prepared for a transfer closes
+    /// earlier than an idle session.
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
-        // What came in time is looked at in time, however long a digest before it took.
+        // Input that came in time is handled, even after a long digest.
         if !self.control.has_waiting()
             && let Some(DataChannel::Passive(listener)) = &self.session.channel
         {
@@ -272,7 +272,7 @@ impl Runner {
         self.control.next(start, limit)
     }
 
-    /// Says 421, after which the connection closes.
+    /// Sends a 421; the connection closes after it.
     pub(super) fn close(&mut self, why: &str) -> io::Result<()> {
         if self.line().has_given_way() {
             return Ok(());
@@ -336,8 +336,8 @@ impl Runner {
         }
     }
 
-    /// Decides what a command leads to, and takes note of who is logged in then. `None` if that
-    /// ends the session.
+    /// Decides the outcome of a command, and records who is logged in after it. `None` ends the
+    /// session.
     fn decide(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Option<Outcome>> {
         let had_user = self.session.user().is_some();
         // Behind a login the time for one is over, and there is nothing to decide any more.
@@ -354,7 +354,7 @@ impl Runner {
         if had_user != user.is_some() {
             self.line().shown.set_user(user.map(|user| &*user.name));
         }
-        // Before the client knows it: the next one may come at once.
+        // This precedes the reply: the next command may come at once.
         self.permit.set_logged_in(user.is_some());
         if let Err(error) = entered {
             log::error!("{}: cannot confine the session: {error}", self.session.peer);
@@ -364,7 +364,7 @@ impl Runner {
         Ok(Some(outcome))
     }
 
-    /// Does what was decided.
+    /// Carries out the outcome of a command.
     fn act(
         &mut self,
         verb: Verb,
@@ -423,7 +423,7 @@ impl Runner {
         Ok(next)
     }
 
-    /// Gives the thread to the storage of a user who has just logged in, once.
+    /// Enters the storage of a user who has just logged in, once.
     fn enter(&mut self) -> Result<(), StorageError> {
         match self.session.user() {
             Some(user) if !self.is_inside => user.storage.enter()?,
@@ -455,13 +455,14 @@ impl Handover for Runner {
 }
 
 impl Session {
-    /// The user for a log line.
+    /// Returns the user for a log line.
     pub(super) fn shown_user(&self) -> String {
         self.user().map_or_else(|| "-".to_owned(), |user| Escaped(&user.name).to_string())
     }
 }
 
-/// A browser, or something that made one send this, has no business here (CVE-2021-3618).
+/// Returns whether a line is from an HTTP client, such as a browser that was tricked into sending
+/// it (CVE-2021-3618).
 fn is_http(line: &[u8]) -> bool {
     const METHODS: [&[u8]; 9] = [
         b"GET ",

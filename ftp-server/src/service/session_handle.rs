@@ -1,4 +1,4 @@
-//! A session as others know it: its control connection, whether it may be woken, and its end.
+//! The part of a session that other threads may use: its control connection and its flags.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,21 +10,21 @@ use rustix::net::SendFlags;
 use super::session_list::Shown;
 use crate::log::Refusal;
 
-/// A session as the register knows it: its control connection, and whether it may be woken.
+/// A session in the register: its control connection and its flags.
 #[derive(Debug)]
 pub(crate) struct SessionHandle {
     pub(crate) stream: TcpStream,
-    /// Data moves: the session is left alone until its grace is over.
+    /// A transfer runs: the session is left alone until the grace of a shutdown ends.
     busy: AtomicBool,
-    /// Its transfer depends on the client: data is to come, to go, or to be connected for.
+    /// The transfer depends on the client: data is to come or go, or a connection is awaited.
     moving: AtomicBool,
-    /// The grace is over, or it is not wanted any more: whatever goes on, ends.
+    /// The session must end, whatever it is doing.
     cut: AtomicBool,
-    /// It was closed for others that want its place.
+    /// It was closed to make room for another connection.
     gave_way: AtomicBool,
-    /// It is under TLS: only the session can write what its client understands.
+    /// It is under TLS, so only the session can write a reply that its client understands.
     protected: AtomicBool,
-    /// What others may see of it.
+    /// Its state as other threads may see it.
     pub(crate) shown: Shown,
 }
 
@@ -34,34 +34,33 @@ impl SessionHandle {
         Self { stream, busy, moving, cut, gave_way, protected, shown: Shown::new(peer) }
     }
 
-    /// Says that data moves from now on, or no longer does.
+    /// Sets whether a transfer runs.
     pub(crate) fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::SeqCst);
         self.moving.store(false, Ordering::SeqCst);
     }
 
-    /// Whether data moves.
+    /// Returns whether a transfer runs.
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst)
     }
 
-    /// Says that the transfer depends on the client from now on, or no longer does: what the storage
-    /// takes its time for is not the client's.
+    /// Sets whether the transfer depends on the client; while the storage works, it does not.
     pub(crate) fn set_moving(&self, moving: bool) {
         self.moving.store(moving, Ordering::SeqCst);
     }
 
-    /// Says that TLS begins, or has ended.
+    /// Sets whether TLS is on.
     pub(crate) fn set_protected(&self, protected: bool) {
         self.protected.store(protected, Ordering::SeqCst);
     }
 
-    /// Whether only the session may write.
+    /// Returns whether only the session may write.
     pub(crate) fn is_protected(&self) -> bool {
         self.protected.load(Ordering::SeqCst)
     }
 
-    /// Whether the session has to end now, whatever it does.
+    /// Returns whether the session must end now, whatever it is doing.
     pub(crate) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::SeqCst)
     }
@@ -71,8 +70,8 @@ impl SessionHandle {
         self.wake();
     }
 
-    /// Whether no byte of a transfer that depends on the client has moved for `stall`, by what was
-    /// `seen` of it before.
+    /// Returns whether a transfer that depends on the client has moved no byte for `stall`; `seen`
+    /// is its state at the last call.
     pub(super) fn stands_still(&self, seen: &mut Option<(u64, Instant)>, stall: Duration) -> bool {
         let now = self.moving.load(Ordering::SeqCst).then(|| self.shown.moved());
         *seen = now.map(|moved| match *seen {
@@ -82,12 +81,12 @@ impl SessionHandle {
         seen.is_some_and(|(_, since)| since.elapsed() >= stall)
     }
 
-    /// Whether its last reply was sent already, and nothing more can be.
+    /// Returns whether its last reply is sent already.
     pub(crate) fn has_given_way(&self) -> bool {
         self.gave_way.load(Ordering::SeqCst)
     }
 
-    /// Ends the session now, for others that want its place; it is told as far as it understands and
+    /// Ends the session now to make room for another connection, with a last reply if the client
     /// reads it.
     pub(crate) fn give_way(&self) {
         self.gave_way.store(true, Ordering::SeqCst);
@@ -95,14 +94,14 @@ impl SessionHandle {
         self.break_off(&Refusal::Full.reply());
     }
 
-    /// Ends a blocked read of the control connection; writing still works, for the last 421.
+    /// Ends a blocked read of the control connection; writing the last 421 still works.
     pub(super) fn wake(&self) {
-        // It fails where the peer is gone already, and then the read has ended too.
+        // It fails if the peer is gone already, and then the read has ended too.
         let _ = self.stream.shutdown(Shutdown::Read);
     }
 
-    /// Says 421 and ends the connection in place of the session's thread, which is stuck. When that
-    /// goes on, it can neither read nor write.
+    /// Sends a 421 and ends the connection for the session's thread, which is stuck. When the
+    /// thread continues, it can neither read nor write.
     pub(crate) fn time_out(&self) {
         let peer = self.stream.peer_addr().map_or_else(|_| "-".to_owned(), |peer| peer.to_string());
         log::error!("{peer}: the login was not decided in time, and its connection is closed");
@@ -113,7 +112,7 @@ impl SessionHandle {
     pub(crate) fn break_off(&self, reply: &Reply) {
         if !self.is_protected() {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            // A peer that is gone, or that has left so much unread, needs no answer.
+            // A peer that is gone, or has left so much unread, needs no reply.
             let _ = rustix::net::send(&self.stream, &reply.encode(), flags);
         }
         let _ = self.stream.shutdown(Shutdown::Both);

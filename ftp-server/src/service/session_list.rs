@@ -1,4 +1,4 @@
-//! Who is connected, as others may see it.
+//! The published state of sessions.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -11,46 +11,45 @@ use crate::lock::unpoisoned;
 use crate::storage::VirtualPath;
 use crate::tls::TlsVersion;
 
-/// A session, as it was when [`Server::sessions`](crate::Server::sessions) looked.
+/// A session at the time of [`Server::sessions`](crate::Server::sessions).
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// Its number, from 1: what events and log lines call it, and what
-    /// [`Server::kick`](crate::Server::kick) takes.
+    /// Number of the session, from 1, as in events and log lines;
+    /// [`Server::kick`](crate::Server::kick) takes it.
     pub number: u64,
-    /// Where the control connection comes from; an IPv4-mapped address is written as IPv4.
+    /// The client's end of the control connection; an IPv4-mapped address appears as IPv4.
     pub peer: SocketAddr,
-    /// The argument of `USER`, byte for byte, of who is logged in.
+    /// The argument of `USER` of the logged-in user, byte for byte; `None` without a login.
     pub user: Option<Vec<u8>>,
-    /// Since when it is connected.
+    /// Time of the connection.
     pub since: SystemTime,
-    /// The version of TLS that protects the control connection; `None` in clear.
+    /// TLS version of the control connection; `None` in plaintext.
     pub tls: Option<TlsVersion>,
-    /// What it does.
+    /// Activity at the moment.
     pub activity: Activity,
 }
 
-/// What a session does.
+/// Activity of a session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Activity {
-    /// It waits for a command, or carries out one that is short.
+    /// Waiting for a command, or carrying out a short one.
     Idle,
-    /// It carries out a command that moves bytes, or takes as long.
+    /// Carrying out a transfer, or another command that takes as long.
     #[non_exhaustive]
     Transfer {
         /// The command.
         verb: Verb,
-        /// What is transferred, listed or read.
+        /// Path of the file or directory.
         path: VirtualPath,
-        /// How many bytes had moved a moment ago: at most a MiB or a quarter of a second behind.
+        /// Bytes moved, at most 1 MiB or a quarter of a second old.
         bytes: u64,
     },
 }
 
-/// What a session shows of itself. It writes this at a login, when TLS begins
-/// or ends, and at the ends of a transfer; all it
-/// costs meanwhile is a number.
+/// The published state of a session. The session writes it at a login, when TLS begins or ends, and
+/// at the beginning and end of a transfer; in between it updates only one number.
 #[derive(Debug)]
 pub(crate) struct Shown {
     peer: SocketAddr,
@@ -77,12 +76,12 @@ impl Shown {
         *unpoisoned(self.user.lock()) = user.map(<[u8]>::to_vec);
     }
 
-    /// Says that TLS protects it from now on, or does not any more.
+    /// Sets the TLS version; `None` in plaintext.
     pub(crate) fn set_tls(&self, version: Option<TlsVersion>) {
         *unpoisoned(self.tls.lock()) = version;
     }
 
-    /// Says what begins, or that it is over.
+    /// Sets the running transfer; `None` at its end.
     pub(crate) fn set_transfer(&self, transfer: Option<(Verb, VirtualPath)>) {
         self.set_moved(0);
         *unpoisoned(self.transfer.lock()) = transfer;

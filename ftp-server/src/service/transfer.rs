@@ -1,5 +1,5 @@
-//! What takes long, as its session carries it out: a transfer from its command to the final reply,
-//! and work without a data connection.
+//! Long commands: a transfer from its command to the final reply, and work without a data
+//! connection.
 
 use std::io;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::storage::VirtualPath;
 use crate::testing::ProtocolFault;
 use crate::tls::TlsInfo;
 
-/// What takes long, for those who are told of it.
+/// A long command, for events.
 struct Subject {
     verb: Verb,
     path: VirtualPath,
@@ -26,7 +26,7 @@ struct Subject {
     start: Instant,
 }
 
-/// How it went.
+/// How a long command went.
 struct Course<'a> {
     bytes: u64,
     end: TransferEnd,
@@ -34,7 +34,7 @@ struct Course<'a> {
     tls: Option<TlsInfo>,
 }
 
-/// What follows from how it went.
+/// The consequences of the end of a long command.
 struct Conclusion {
     end: TransferEnd,
     replies: Vec<Reply>,
@@ -42,20 +42,20 @@ struct Conclusion {
 }
 
 impl Conclusion {
-    /// One reply, after which the session goes on.
+    /// Returns a conclusion with one reply, after which the session continues.
     fn reply(end: TransferEnd, reply: Reply) -> Self {
         Self { end, replies: vec![reply], next: Next::Continue }
     }
 
-    /// The data connection broke, or was given up.
+    /// Returns the conclusion for a data connection that broke or was given up.
     fn aborted(end: TransferEnd, why: &str) -> Self {
         Self::reply(end, Reply::new(ReplyCode::TRANSFER_ABORTED, why))
     }
 }
 
 impl Runner {
-    /// 150, the data connection, the data, and the final reply when the data connection is
-    /// closed.
+    /// Carries out a transfer: 150, data connection, data, and the final reply once the data
+    /// connection is closed.
     pub(super) fn transfer(
         &mut self,
         verb: Verb,
@@ -94,8 +94,8 @@ impl Runner {
         self.finish(&subject, bytes, tls, conclusion, failed)
     }
 
-    /// What takes long: until it is done the control connection is looked at, for `ABOR` and for
-    /// its end.
+    /// Carries out long work, and looks at the control connection in between, for `ABOR` and its
+    /// end.
     pub(super) fn work(&mut self, verb: Verb, working: Working) -> io::Result<Next> {
         let Working { path, mut work } = working;
         let start = Instant::now();
@@ -118,7 +118,7 @@ impl Runner {
             }
         };
         let done = work.done();
-        // It is over for those who wait for their turn before the client can know.
+        // Its place must be free before the client gets the reply.
         drop(work);
         drop(place);
         let failed = watch.failed;
@@ -128,7 +128,7 @@ impl Runner {
             }
             Ok(reply) => Conclusion::reply(TransferEnd::Refused, reply),
             Err(why) => {
-                // ABOR drops what is prepared where no transfer runs.
+                // ABOR without a transfer drops the prepared connection.
                 self.session.channel = None;
                 self.conclude(&TransferResult::Pumped(PumpEnd::Interrupted(why)))
             }
@@ -137,8 +137,8 @@ impl Runner {
         self.finish(&subject, done, None, conclusion, failed)
     }
 
-    /// Tells of what took long, and sends its last replies; none where one could not be written
-    /// before.
+    /// Reports a long command and sends its last replies; none if an earlier one could not be
+    /// written.
     fn finish(
         &mut self,
         subject: &Subject,
@@ -165,7 +165,7 @@ impl Runner {
         Ok(next)
     }
 
-    /// What is said in the end.
+    /// Returns the conclusion of a result.
     fn conclude(&self, result: &TransferResult) -> Conclusion {
         match result {
             TransferResult::Pumped(end) => self.conclude_pumped(end),
@@ -191,7 +191,7 @@ impl Runner {
         }
     }
 
-    /// The same once bytes could move.
+    /// Returns the conclusion of a transfer whose data connection was open.
     fn conclude_pumped(&self, end: &PumpEnd) -> Conclusion {
         match end {
             PumpEnd::Complete => {
@@ -247,7 +247,7 @@ impl Session {
         }));
     }
 
-    /// Tells of a file that was not even opened, if that is what this command was to do for a user.
+    /// Reports a refused transfer of a file if this command was one, and a user is logged in.
     pub(super) fn tell_of_refusal(
         &self,
         verb: Verb,
@@ -262,7 +262,7 @@ impl Session {
         let path = match Pathname::new(argument) {
             Ok(path) => self.resolve(&path),
             Err(_) if argument.is_empty() => self.directory.clone(),
-            // Of what is not a path there is nothing to say.
+            // An argument that is not a path has nothing to name in the log.
             Err(_) => return,
         };
         let subject = Subject { verb, path, direction, start };

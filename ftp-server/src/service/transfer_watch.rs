@@ -1,5 +1,5 @@
-//! A transfer that runs: what precedes the 150, the data connection and the data, with an eye on
-//! the control connection all the time.
+//! A running transfer: preparation, data connection and data, while the control connection is
+//! watched.
 
 use std::io;
 use std::net::TcpStream;
@@ -20,17 +20,17 @@ use crate::storage::{StorageError, StreamEnd, Upload};
 use crate::tls::{Connection, TlsInfo};
 use crate::{command, limits};
 
-/// What became of a transfer.
+/// Result of a transfer.
 pub(super) enum TransferResult {
     /// The storage refused it before the 150.
     Refused(StorageError, Purpose),
-    /// To find where it begins took too long.
+    /// The search for its beginning took too long.
     TooLong,
-    /// There was no data connection.
+    /// The data connection could not be opened.
     NoData(io::Error),
-    /// There was none that is protected.
+    /// The data connection could not be protected.
     NoTls(io::Error),
-    /// Bytes moved, or might have.
+    /// The data connection was open, whether or not bytes moved.
     Pumped(PumpEnd),
 }
 
@@ -50,20 +50,20 @@ impl From<OpenError> for TransferResult {
     }
 }
 
-/// Watches the control connection while a transfer goes on, and answers `STAT`.
+/// Watches the control connection during a transfer, and answers `STAT`.
 pub(super) struct TransferWatch<'a> {
     control: &'a mut Control,
     session: &'a Session,
-    /// The 150 was sent, so a transfer runs. Before it, and without one, an answer to `STAT` would
-    /// be taken for that to the command.
+    /// The 150 was sent, so a transfer runs. Before it, an answer to `STAT` would look like the
+    /// reply to the command.
     running: bool,
-    /// How many bytes have moved, once it is over.
+    /// Bytes moved, after the transfer.
     pub(super) moved: u64,
-    /// How the data connection is protected, if it is.
+    /// TLS of the data connection, if any.
     pub(super) tls: Option<TlsInfo>,
-    /// The sender has said under TLS that it was all.
+    /// The sender has confirmed the end of its data under TLS.
     pub(super) is_told: bool,
-    /// Why an answer could not be written.
+    /// Error of writing an answer.
     pub(super) failed: Option<io::Error>,
 }
 
@@ -72,8 +72,8 @@ impl<'a> TransferWatch<'a> {
         Self { control, session, running: false, moved: 0, tls: None, is_told: false, failed: None }
     }
 
-    /// Does all of a transfer but to say how it ended. When this returns, the data connection and
-    /// the file are closed.
+    /// Carries out a transfer without its final reply. The data connection and the file are closed
+    /// when it returns.
     pub(super) fn carry_out(
         &mut self,
         transfer: PreparedTransfer,
@@ -108,7 +108,7 @@ impl<'a> TransferWatch<'a> {
         TransferResult::Pumped(end)
     }
 
-    /// Makes the data connection, with its protection.
+    /// Opens the data connection, with TLS if required.
     fn open(
         &mut self,
         channel: DataChannel,
@@ -158,9 +158,9 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Lets the storage do what takes its time before an upload can be published, and looks
-    /// whether it is still wanted then: a client that was killed ends its data too, and its
-    /// control connection perhaps a moment later. `took` is how long the data came.
+    /// Lets the storage finish an upload, and checks that the client still wants it: a killed
+    /// client ends its data too, and its control connection perhaps a moment later. `took` is the
+    /// duration of the data.
     fn finish(&mut self, upload: &mut dyn Upload, end: PumpEnd, took: Duration) -> PumpEnd {
         if !matches!(end, PumpEnd::Complete) {
             return end;
@@ -183,8 +183,8 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// What takes its time before the 150, since it decides whether there is one: to find a
-    /// converted byte in a file, to copy the beginning of one, to find a name for a pattern.
+    /// Does the slow work that decides whether there is a 150: finding a converted byte in a file,
+    /// copying the beginning of a file, finding a name for a pattern.
     fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
         let start = Instant::now();
         let mut place = None;
@@ -215,9 +215,9 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// A place among the searches that take long, which is waited for: without one, every session
-    /// of a host could keep a processor busy. `None` if there was none until [`limits::PREPARE`]
-    /// had passed since `start`.
+    /// Waits for a place among the long searches, so that the sessions of one host cannot keep all
+    /// processors busy. Returns `None` if there was none until [`limits::PREPARE`] had passed since
+    /// `start`.
     pub(super) fn place(&mut self, start: Instant) -> Result<Option<Place>, Interruption> {
         let searches = &self.session.context.searches;
         let peer = self.session.peer.ip();
@@ -232,7 +232,7 @@ impl<'a> TransferWatch<'a> {
 }
 
 impl Payload {
-    /// Gives up before the first byte.
+    /// Aborts before the first byte.
     fn abort(self, result: &TransferResult) {
         if let Self::Receive(upload, _) = self {
             upload.abort(match result {
@@ -244,7 +244,7 @@ impl Payload {
     }
 }
 
-/// How fast the data of a session may move, by what buffers, and what counts as its end.
+/// Returns the limits of a session's data: stall timeout, rate, buffers, and how it must end.
 fn limits_of(session: &Session) -> PumpLimits<'_> {
     static WITHOUT: Throttle = Throttle::none();
     PumpLimits {

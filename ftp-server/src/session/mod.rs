@@ -1,4 +1,4 @@
-//! A session: the state RFC 959 §4.1 speaks of, and what its commands lead to.
+//! A session: its state (RFC 959 §4.1), and the outcomes of its commands.
 
 mod outcome;
 mod state;

@@ -1,4 +1,4 @@
-//! What a command leads to.
+//! Outcomes of commands.
 
 use std::time::Instant;
 
@@ -7,61 +7,61 @@ use ftp_proto::{AsciiDecoder, Reply};
 use crate::data::{DataChannel, Outgoing};
 use crate::storage::{Upload, VirtualPath};
 
-/// What a handler decided; the loop in `run` carries it out.
+/// The decision of a handler; the loop in `run` carries it out.
 pub(crate) enum Outcome {
-    /// Send this, and go on.
+    /// Send the reply and continue.
     Reply(Reply),
-    /// Send this, and end the session.
+    /// Send the reply and end the session.
     Close(Reply),
-    /// Send this, but not before that time: who guesses passwords has to wait. Then end the session,
-    /// if that is said.
+    /// Send the reply no earlier than `at`, to slow down guesses of passwords; then end the session
+    /// if `closes`.
     Late { reply: Reply, at: Instant, closes: bool },
-    /// Send this, and begin TLS; with data protected too, if that is said.
+    /// Send the reply and start TLS, for data connections too if `with_data`.
     Protect { reply: Reply, with_data: bool },
-    /// Send this, end TLS, and go on in clear.
+    /// Send the reply, end TLS, and continue in plaintext.
     Unprotect(Reply),
     /// Send 150, move data, send the final reply.
     Transfer(PreparedTransfer, DataChannel),
-    /// Work, and send what comes of it.
+    /// Work, and send the reply it makes.
     Work(Working),
 }
 
-/// What takes long, and has a reply and no data connection.
+/// Long work that ends in a reply and needs no data connection.
 pub(crate) struct Working {
-    /// What is looked at, for the log.
+    /// The path it works on, for the log.
     pub(crate) path: VirtualPath,
     pub(crate) work: Box<dyn Work>,
 }
 
-/// A reply that takes long to make. The session looks after its client in between.
+/// A reply that takes long to make. The session looks at its client between steps.
 pub(crate) trait Work {
-    /// Works on it for a fraction of a second. The reply, once there is one.
+    /// Works for a fraction of a second; returns the reply once it is complete.
     fn step(&mut self) -> Option<Reply>;
 
-    /// How many bytes have been read or gathered so far, for the log.
+    /// Returns the bytes read or gathered so far, for the log.
     fn done(&self) -> u64;
 
-    /// Whether it has its place among the few that may keep a processor busy; otherwise it gets one
-    /// when it takes long.
+    /// Returns whether it has a place for processor-bound work from the start; otherwise the
+    /// session takes one if it takes long.
     fn is_placed(&self) -> bool {
         false
     }
 }
 
-/// A transfer that may begin: the object is open, only the data connection is missing.
+/// A transfer ready to begin: the object is open, and only the data connection is missing.
 pub(crate) struct PreparedTransfer {
-    /// What is transferred, for the log.
+    /// The transferred path, for the log.
     pub(crate) path: VirtualPath,
     /// The text of the 150 reply.
     pub(crate) announcement: Vec<u8>,
     pub(crate) payload: Payload,
 }
 
-/// What is moved.
+/// The data of a transfer.
 pub(crate) enum Payload {
-    /// To the client.
+    /// Data for the client.
     Send(Box<dyn Outgoing>),
-    /// From the client; with a decoder in type ASCII.
+    /// Data from the client, with a decoder in type ASCII.
     Receive(Box<dyn Upload>, Option<AsciiDecoder>),
 }
 
@@ -78,7 +78,7 @@ impl PreparedTransfer {
         Self::new(path, Payload::Receive(upload, ascii))
     }
 
-    /// The same transfer with another text of its 150 reply.
+    /// Sets the text of the 150 reply.
     pub(crate) fn announce(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.announcement = text.into();
         self

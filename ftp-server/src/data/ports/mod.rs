@@ -1,4 +1,5 @@
-//! The ports of passive data connections: which there are, who holds them, and what listens there.
+//! Ports of passive data connections: which exist, which sessions hold them, and the sockets that
+//! listen on them.
 
 #[cfg(test)]
 mod tests;
@@ -22,15 +23,15 @@ use crate::lock::unpoisoned;
 use crate::net::admission::{self, count_down};
 use crate::net::{random, socket};
 
-/// How many ports that the system might choose are tried before it is asked to.
+/// Number of ports of the system's range to try before asking the system for one.
 const TRIES: usize = 8;
 
-/// All ports that may be listened on. Shared by all sessions: no two of them have one at a time.
+/// All ports for passive data connections. No two sessions have the same port at a time.
 #[derive(Debug)]
 pub(crate) struct PassivePorts {
-    /// `None`: those that the system chooses from.
+    /// `None`: the range of the system.
     ranges: Option<PortRanges>,
-    /// Which those are, as far as it is known.
+    /// The range of the system, if it is known.
     system: Option<RangeInclusive<u16>>,
     held: Mutex<HeldPorts>,
     given_back: Condvar,
@@ -39,33 +40,33 @@ pub(crate) struct PassivePorts {
 #[derive(Debug, Default)]
 struct HeldPorts {
     ports: HashSet<u16>,
-    /// How many each network of one client holds.
+    /// Number of ports that each client network holds.
     networks: HashMap<IpAddr, usize>,
-    /// Those that are listened on, the oldest first.
+    /// Ports with a listener, the oldest first.
     opened: BTreeMap<u64, OpenedPort>,
-    /// How many of them there were so far.
+    /// Number of ports opened so far.
     count: u64,
-    /// How many were given back so far that had been in use.
+    /// Number of ports returned so far.
     returned: u64,
 }
 
-/// A port that a session has, until it gives it back or has to give way.
+/// A port that a session holds until it returns it or must give it up.
 #[derive(Debug)]
 struct OpenedPort {
     network: IpAddr,
     port: u16,
     since: Instant,
-    /// What listens there; `None` once a transfer waits for its connection.
+    /// Its listener; `None` once a transfer waits for its connection.
     listener: Option<TcpListener>,
 }
 
-/// One port, or the search for one; dropping it gives the port back.
+/// One port, or the search for one; dropping it returns the port.
 #[derive(Debug)]
 struct Lease {
     ports: Arc<PassivePorts>,
     network: IpAddr,
     port: Option<u16>,
-    /// Its number among the ports that are listened on: others may wait for it.
+    /// Its number among the open ports, which other sessions may wait for.
     number: Option<u64>,
 }
 
@@ -78,13 +79,14 @@ impl PassivePorts {
         Arc::new(Self { ranges, system, held: Mutex::default(), given_back: Condvar::new() })
     }
 
-    /// Listens for `client` on the host of `local`. The port that is tried first is one that
-    /// nobody can guess (RFC 2577 §8), and all are tried before there is none.
+    /// Listens for `client` on the host of `local`. The first port to try is unpredictable (RFC
+    /// 2577 §8), and all ports are tried.
     ///
-    /// Ports are mostly held for the moment that a client takes to connect: where it was other
-    /// sessions that had them, one is waited for, though not for long. Clients that transfer many
-    /// files at once do not come again after a 425. A port that no transfer has asked for in longer than
-    /// that gives way: the oldest of the host that holds most, where that is more than `client` has.
+    /// A session holds a port mostly for the moment that its client takes to connect. If all ports
+    /// are held by other sessions, this waits briefly for one, because clients that transfer many
+    /// files at once do not retry after a 425. A port that no transfer asked for within that time
+    /// is closed: the oldest one of the host that holds most ports, if that host holds more than
+    /// `client`.
     pub(crate) fn listen(
         self: &Arc<Self>,
         local: SocketAddr,
@@ -121,9 +123,9 @@ impl PassivePorts {
         }
     }
 
-    /// Listens on a port that the system might choose. It is asked to where several of them are
-    /// taken, and not before: it looks for one that no connection had for a minute, which takes
-    /// milliseconds behind some thousand transfers.
+    /// Listens on a port of the system's range. Only if several of them are taken, the system is
+    /// asked for one: it looks for a port that no connection had for a minute, which takes
+    /// milliseconds after some thousand transfers.
     fn listen_anywhere(&self, local: SocketAddr) -> io::Result<PassiveListener> {
         let ports = self.system.as_ref().map(|ports| (*ports.start(), ports.len() as u64));
         for (first, count) in ports.iter().cycle().take(TRIES) {
@@ -155,7 +157,7 @@ impl PassivePorts {
             match PassiveListener::bind(local, port) {
                 Ok(listener) => return Ok(listener.leased(lease)),
                 Err(error) => match Errno::from_io_error(&error) {
-                    // Somebody else's, or not for the likes of us: others may do.
+                    // The port is in use or forbidden: others may be free.
                     Some(errno @ (Errno::ADDRINUSE | Errno::ACCESS | Errno::PERM)) => last = errno,
                     _ => return Err(error),
                 },
@@ -164,8 +166,7 @@ impl PassivePorts {
         Err(last.into())
     }
 
-    /// A share for `client`, who may hold half of `count` ports and one in any case: the other
-    /// half is left for all others.
+    /// Takes a share of `count` ports for `client`, who may hold half of them and at least one.
     fn lease(self: &Arc<Self>, client: IpAddr, count: usize) -> io::Result<Lease> {
         let network = admission::network_of(client);
         let mut held = self.held();
@@ -183,7 +184,8 @@ impl PassivePorts {
     }
 }
 
-/// The ports that the system chooses from for all programs, unless some of them are kept back.
+/// Returns the range of ports that the system chooses from for all programs, unless some of them
+/// are reserved.
 fn of_the_system() -> Option<RangeInclusive<u16>> {
     let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
     if !read("ip_local_reserved_ports")?.trim().is_empty() {
@@ -196,8 +198,8 @@ fn of_the_system() -> Option<RangeInclusive<u16>> {
 }
 
 impl HeldPorts {
-    /// Closes the oldest of the ports that were not used for long, of the host that holds most.
-    /// False if there is none, or if the host of `network` holds as many itself.
+    /// Closes the oldest port that was unused for long, of the host that holds most. Returns
+    /// `false` if there is none, or if the host of `network` holds as many itself.
     fn make_way(&mut self, network: IpAddr, count: usize) -> bool {
         let of = |network| self.networks.get(network).copied().unwrap_or_default();
         let own = of(&network);
@@ -212,7 +214,7 @@ impl HeldPorts {
         most.is_some_and(|(_, Reverse(number))| self.give_back(number))
     }
 
-    /// Closes a port that is listened on, and gives it back; false if it was before.
+    /// Closes a port and returns it; `false` if it was returned before.
     fn give_back(&mut self, number: u64) -> bool {
         let Some(OpenedPort { network, port, listener, .. }) = self.opened.remove(&number) else {
             return false;
@@ -224,8 +226,8 @@ impl HeldPorts {
     }
 }
 
-/// How many of `count` ports one host may hold: half, and one in any case. The other half is left for
-/// all others.
+/// Returns how many of `count` ports one host may hold: half, and at least one. The other half
+/// stays for all other hosts.
 fn share_of(count: usize) -> usize {
     (count / 2).max(1)
 }
@@ -240,14 +242,15 @@ pub(crate) struct PassiveListener {
 
 #[derive(Debug)]
 enum PassiveSocket {
-    /// On a port of the system's choice.
+    /// A port that the system has chosen.
     Own(TcpListener),
-    /// On one of a list, where it may have to give way until a transfer needs it. What is leased is
-    /// given back after the closing of the port.
+    /// A port of a list. It may be closed for another host until a transfer needs it. The port is
+    /// returned after its listener is closed.
     Leased(Lease),
 }
 
-/// A port that gives way no more. It closes before it is given back: fields are dropped in order.
+/// A port that can no longer be closed for another host. Fields drop in order, so it closes before
+/// it is returned.
 #[derive(Debug)]
 pub(super) struct OpenPort {
     pub(super) listener: TcpListener,
@@ -255,8 +258,8 @@ pub(super) struct OpenPort {
 }
 
 impl PassiveListener {
-    /// Listens on the host of `address`, which is where the control connection came to, and on
-    /// `port`; 0 is one of the system's choice.
+    /// Listens on the host of `address`, the address the client connected to, and on `port`; 0 lets
+    /// the system choose.
     pub(super) fn bind(mut address: SocketAddr, port: u16) -> io::Result<Self> {
         address.set_port(port);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -270,7 +273,7 @@ impl PassiveListener {
         Ok(Self { socket: PassiveSocket::Own(listener), port, since: Instant::now() })
     }
 
-    /// The same with the port held in a list of them.
+    /// Listens on the leased port.
     fn leased(self, mut lease: Lease) -> Self {
         if let PassiveSocket::Own(listener) = self.socket {
             lease.open(self.port, listener);
@@ -278,7 +281,7 @@ impl PassiveListener {
         Self { socket: PassiveSocket::Leased(lease), ..self }
     }
 
-    /// What listens, for a transfer: the port gives way no more.
+    /// Returns the listener for a transfer: the port can no longer be closed for another host.
     pub(super) fn open(self) -> io::Result<OpenPort> {
         match self.socket {
             PassiveSocket::Own(listener) => Ok(OpenPort { listener, _lease: None }),
@@ -289,17 +292,17 @@ impl PassiveListener {
         }
     }
 
-    /// The port it listens on.
+    /// Returns the port.
     pub(crate) const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Since when it listens.
+    /// Returns when it began to listen.
     pub(crate) const fn since(&self) -> Instant {
         self.since
     }
 
-    /// The same as if it had listened since `since`.
+    /// Returns the listener as if it had listened since `since`.
     #[cfg(test)]
     pub(crate) fn backdated(self, since: Instant) -> Self {
         Self { since, ..self }
@@ -307,7 +310,7 @@ impl PassiveListener {
 }
 
 impl Lease {
-    /// Takes `port` in place of the one it has; false if another has it.
+    /// Exchanges the held port for `port`; `false` if another session has that.
     fn take(&mut self, port: u16) -> bool {
         let mut held = self.ports.held();
         if !held.ports.insert(port) {
@@ -319,7 +322,7 @@ impl Lease {
         true
     }
 
-    /// Has the port listened on: it is held until it is given back, or has to give way.
+    /// Opens the port: it stays held until it is returned or must be given up.
     fn open(&mut self, port: u16, listener: TcpListener) {
         let mut held = self.ports.held();
         let number = held.count;
@@ -330,7 +333,8 @@ impl Lease {
         self.number = Some(number);
     }
 
-    /// What listens on the port, which has not to give way from now on; `None` if it had to before.
+    /// Returns the listener of the port, which stays open from now on; `None` if it was given up
+    /// before.
     fn listener(&self) -> Option<TcpListener> {
         self.ports.held().opened.get_mut(&self.number?)?.listener.take()
     }

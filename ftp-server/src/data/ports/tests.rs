@@ -1,4 +1,4 @@
-//! Which ports are given, and to whom.
+//! Which ports clients get.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -12,8 +12,8 @@ fn local() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// Ports in a row that nobody has, with listeners on them until they are dropped. No two calls
-/// find the same ones, since tests run beside each other.
+/// Returns free consecutive ports, with listeners on them until they are dropped. No two calls find
+/// the same ones, since tests run in parallel.
 fn free(count: u16) -> (PortRanges, Vec<TcpListener>) {
     static FOUND: AtomicU16 = AtomicU16::new(20_000);
     loop {
@@ -57,7 +57,7 @@ fn without_a_range_ports_are_those_of_the_system_dc_03_hd_08() {
     assert_eq!(chosen.len(), listeners.len());
     let Some(system) = &ports.system else { return println!("skipped: not known which") };
     assert!(chosen.iter().all(|port| system.contains(port)), "{system:?}: {chosen:?}");
-    // Where there is one port and it is taken, the system finds another.
+    // If the only port is taken, the system finds another.
     let taken = listeners[0].port();
     let few = Arc::new(PassivePorts {
         ranges: None,
@@ -94,7 +94,7 @@ fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
     let listen = |last| ports.listen(local(), client(last)).unwrap();
     let opened = || ports.held().opened.keys().copied().collect::<Vec<_>>();
     let (first, [second, used]) = ([listen(1), listen(1)], [listen(2), listen(2)]);
-    // All are held; those that are not used give way, the oldest first.
+    // All are held; unused ones give way, the oldest first.
     assert!(ports.listen(local(), client(3)).is_err(), "their clients may be about to connect");
     let pass_time = || {
         for opened in ports.held().opened.values_mut() {
@@ -108,7 +108,7 @@ fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
     assert_eq!(opened(), [1, 3, 4, 5]);
     pass_time();
     assert!(second.open().is_err());
-    // One that is used does not, nor does one of a host that holds no more than the client.
+    // A port in use does not give way, nor does one of a host that holds no more than the client.
     let used = used.open().unwrap();
     assert!(ports.listen(local(), client(4)).is_err());
     let [fifth, sixth, seventh] = [5, 6, 7].map(listen);

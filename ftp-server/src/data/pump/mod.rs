@@ -1,5 +1,5 @@
-//! The pump: bytes between a data connection and a file, in the session's own thread, with an
-//! eye on the control connection.
+//! The pump moves bytes between a data connection and a file, in the session's own thread, and
+//! looks at the control connection in between.
 
 mod protected;
 
@@ -21,48 +21,48 @@ use crate::rate::Throttle;
 use crate::storage::{StorageError, Upload};
 use crate::tls::Connection;
 
-/// How much the kernel is asked to send from a file at once, at first and at most: a slow disk
-/// must not keep it for long.
+/// Bytes that the kernel sends from a file in one call, at first and at most: a slow disk must not
+/// keep it for long.
 const SENDFILE: u64 = 1024 * 1024;
 const SENDFILE_MAX: u64 = 64 * 1024 * 1024;
 
-/// After how many bytes the control connection is looked at, if nothing had to be waited for.
+/// Bytes after which the control connection is looked at, if nothing had to be waited for.
 const LOOK: u64 = 1024 * 1024;
 
-/// How early bytes may move that have a turn: to wait for each few of them would cost more calls
-/// than they do.
+/// How early bytes with a reserved turn may move: waiting for each few of them would cost more
+/// calls than moving them.
 const AHEAD: Duration = Duration::from_millis(5);
 
-/// Why the bytes stopped.
+/// Reason why the bytes stopped.
 #[derive(Debug)]
 pub(crate) enum PumpEnd {
-    /// That was all.
+    /// The data is complete.
     Complete,
-    /// It was not wanted any more.
+    /// The transfer was aborted.
     Interrupted(Interruption),
     /// The data connection broke.
     Broken(io::Error),
-    /// The connection ended without a word that this was all, which there has to be under TLS.
+    /// The connection ended without the `close_notify` that TLS requires.
     Truncated,
-    /// Not one byte moved for as long as is allowed.
+    /// No byte moved for the stall timeout.
     Stalled,
     /// The storage failed.
     Storage(StorageError),
 }
 
-/// How slow a transfer may be, how fast, and by which means.
+/// Time limit, rate and buffers of a transfer.
 #[derive(Clone, Copy)]
 pub(crate) struct PumpLimits<'a> {
-    /// How long it may go without one byte moved, though it is its turn.
+    /// Stall timeout: the longest time without a byte moved, waits for the rate limit excluded.
     pub(crate) stall: Duration,
     pub(crate) throttle: &'a Throttle,
-    /// Where its large buffer comes from, if there is one left.
+    /// The pool of its large buffer.
     pub(crate) buffers: &'a Buffers,
-    /// Whether what is received under TLS may end without a word.
+    /// Whether a TLS upload may end without `close_notify`.
     pub(crate) may_be_cut: bool,
 }
 
-/// Keeps count of a transfer, and of when to look where.
+/// State of a running transfer: its count, and when to look at the control connection.
 struct Pump<'a> {
     data: &'a TcpStream,
     monitor: &'a mut dyn Monitor,
@@ -71,7 +71,7 @@ struct Pump<'a> {
     throttle: &'a Throttle,
     may_be_cut: bool,
     moved: u64,
-    /// The value of `moved` when the control connection was last looked at, and when that was.
+    /// The value of `moved` at the last look at the control connection, and the time of that look.
     looked: u64,
     looked_at: Instant,
     last: Instant,
@@ -98,8 +98,8 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Lets `work` move at most `most` bytes, or fewer where there is a rate to be kept, when it is
-    /// their turn. `work` is told how many, and says how many it did move.
+    /// Lets `work` move at most `most` bytes, or fewer under a rate limit, when their turn has
+    /// come. `work` gets the number of bytes and returns how many it moved.
     fn step<E>(
         &mut self,
         most: usize,
@@ -112,7 +112,7 @@ impl<'a> Pump<'a> {
         Ok(done)
     }
 
-    /// How many bytes of `most` have their turn, which is waited for.
+    /// Waits for the turn of some of `most` bytes, and returns their number.
     fn reserve(&mut self, most: usize) -> Result<usize, PumpEnd> {
         if self.throttle.is_off() {
             return Ok(most);
@@ -123,7 +123,7 @@ impl<'a> Pump<'a> {
                 self.throttle.give_back(reserved);
                 return Err(PumpEnd::Interrupted(interruption));
             }
-            // That was no stall, and the control connection was looked at.
+            // The wait was not a stall, and it included looks at the control connection.
             self.last = Instant::now();
             (self.looked, self.looked_at) = (self.moved, self.last);
         }
@@ -136,8 +136,8 @@ impl<'a> Pump<'a> {
         self.look_now_and_then(self.last)
     }
 
-    /// Looks at the control connection when much was done since it was last looked at, or when
-    /// the little that was done took long.
+    /// Looks at the control connection if much was moved since the last look, or if moving little
+    /// took long.
     fn look_now_and_then(&mut self, now: Instant) -> Result<(), PumpEnd> {
         if self.moved - self.looked < LOOK && now.duration_since(self.looked_at) < limits::TICK {
             return Ok(());
@@ -165,8 +165,8 @@ impl<'a> Pump<'a> {
         )
     }
 
-    /// Waits where `error` says that there is nothing to do now, passes over what a signal
-    /// interrupted, and gives back any other.
+    /// Waits if `error` means that the socket is not ready, ignores interruptions by signals, and
+    /// returns any other error.
     fn wait_or_break(&mut self, error: io::Error, flags: PollFlags) -> Result<(), PumpEnd> {
         match error.kind() {
             ErrorKind::WouldBlock => self.wait(flags),
@@ -183,7 +183,7 @@ impl<'a> Pump<'a> {
         self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)
     }
 
-    /// Lets the kernel send. False if it cannot for this file, and then nothing was sent.
+    /// Lets the kernel send. Returns `false` if it cannot for this file; then nothing was sent.
     fn send_from_file(&mut self, outgoing: &dyn Outgoing) -> Result<bool, PumpEnd> {
         let Some(file) = outgoing.descriptor() else { return Ok(false) };
         let mut pace = Pace::new(SENDFILE, SENDFILE_MAX);
@@ -203,7 +203,7 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Takes what comes next of `outgoing` in place of what is in `buffer`; false if it is the last.
+    /// Replaces the content of `buffer` by the next part of `outgoing`; `false` if it is the last.
     fn fill(
         &mut self,
         buffer: &mut Buffer<'_>,
@@ -213,7 +213,7 @@ impl<'a> Pump<'a> {
         let bytes = buffer.bytes();
         bytes.clear();
         let more = outgoing.fill(room, bytes).map_err(PumpEnd::Storage)?;
-        // The time that took is none the client let pass.
+        // The server's own work does not count as a stall of the client.
         self.last = Instant::now();
         if bytes.is_empty() {
             self.look_now_and_then(Instant::now())?;
@@ -266,18 +266,19 @@ impl<'a> Pump<'a> {
             let is_full = count == space.len();
             target.take(space.get(..count).unwrap_or_default())?;
             self.moved(count)?;
-            // What is converted has a second buffer, so that both are small.
+            // A conversion has a second buffer, so both stay small.
             if is_full && !target.converts() {
                 buffer.grow();
             }
         }
         target.finish()?;
-        // The client may be gone altogether: then this end of data is no end of file.
+        // The client may have lost both connections: then the end of the data is not the end of the
+        // file.
         self.look()
     }
 }
 
-/// Where received bytes go to, in the form in which they are stored.
+/// Target of received bytes, in the form to store.
 struct UploadTarget<'a> {
     upload: &'a mut dyn Upload,
     ascii: Option<AsciiDecoder>,
@@ -301,7 +302,7 @@ impl UploadTarget<'_> {
         stored.map_err(|error| PumpEnd::Storage(error.into()))
     }
 
-    /// Stores what the end of the data decides on.
+    /// Stores bytes whose form depends on the end of the data.
     fn finish(&mut self) -> Result<(), PumpEnd> {
         let Some(mut decoder) = self.ascii.take() else { return Ok(()) };
         self.converted.clear();
@@ -311,8 +312,8 @@ impl UploadTarget<'_> {
     }
 }
 
-/// Sends all of `outgoing` and closes the sending side, under TLS if there is `protection`. Returns
-/// how many bytes moved, and why they stopped.
+/// Sends all of `outgoing` and closes the sending side, under TLS with `protection`. Returns the
+/// number of bytes moved, and why they stopped.
 pub(crate) fn send(
     data: &TcpStream,
     protection: Option<&mut Connection>,
@@ -332,7 +333,8 @@ pub(crate) fn send(
     (pump.moved, ended)
 }
 
-/// Receives until the client closes its side, or says under TLS that it does. The upload is neither committed nor aborted here.
+/// Receives until the client closes its side, under TLS by a `close_notify`. The upload is neither
+/// committed nor aborted here.
 pub(crate) fn receive(
     data: &TcpStream,
     protection: Option<&mut Connection>,
@@ -351,8 +353,8 @@ pub(crate) fn receive(
     (pump.moved, ended)
 }
 
-/// Reads what a client sent on a connection it should only read from: to close a socket with
-/// unread bytes resets it, and the reset can overtake the data still under way.
+/// Reads unexpected bytes from a client that should only receive: closing a socket with unread
+/// bytes resets it, and the reset can overtake data under way.
 fn discard_input(mut data: &TcpStream) {
     let mut bytes = [0; 1_024];
     for _ in 0..64 {
@@ -374,7 +376,7 @@ mod tests {
     use crate::rate::Rate;
     use crate::storage::{StorageErrorKind, StreamEnd};
 
-    /// Counts how often it is asked, and has nothing to say.
+    /// Counts its calls, and reports nothing.
     struct Counting(u64);
 
     impl Monitor for Counting {
@@ -388,7 +390,7 @@ mod tests {
         }
     }
 
-    /// So many bytes, as many at a time as are wanted.
+    /// Supplies N bytes, in the sizes asked for.
     struct Bytes(usize);
 
     impl Outgoing for Bytes {
@@ -409,7 +411,7 @@ mod tests {
         let throttle = Throttle::new(Rate::new(32_000));
         let begun = Instant::now();
         let mut monitor = Counting(0);
-        // Its turn comes each sixteenth of a second: a stall is shorter, and is none.
+        // A turn comes every sixteenth of a second, although the stall timeout is shorter.
         let pool = Buffers::new(0);
         let limits = PumpLimits {
             stall: Duration::from_millis(20),
@@ -421,11 +423,11 @@ mod tests {
         assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
         assert_eq!((moved, reader.join().unwrap()), (32_000, 32_000));
         assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
-        // A look before and behind each wait, a few times over.
+        // One look before and one after each wait, a few times over.
         assert!(monitor.0 < 200, "{} looks", monitor.0);
     }
 
-    /// A file of bytes counted up, which knows how much it was given, or asked for, at once.
+    /// A counting file that records the largest size it was given or asked for at once.
     #[derive(Default)]
     struct Counted {
         bytes: usize,
@@ -499,7 +501,7 @@ mod tests {
                 }
             });
             assert_eq!(target.bytes, LENGTH);
-            // One of them may end early, and leave its large buffer to the other.
+            // One of them may end early and leave its large buffer to the other.
             let had_large = [source.most, target.most].iter().any(|most| *most > SMALL);
             assert_eq!(had_large, large > 0, "{} {}", source.most, target.most);
         }

@@ -1,5 +1,5 @@
-//! The pump under TLS (RFC 4217 §12.6 and §12.7): records in place of bytes, and an end that nobody
-//! else can make.
+//! The pump under TLS (RFC 4217 §12.6 and §12.7): it moves records, and only the peer can end the
+//! data.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -14,15 +14,16 @@ use crate::tls::{Connection, RECORD, size_of_records};
 impl Pump<'_> {
     /// Sends all of `outgoing`, a `close_notify`, and closes the sending side.
     ///
-    /// The last bytes leave together with the end. A client that knows the size closes as soon as it
-    /// has them, and to write to it after that would reset the connection: a loss, by its looks. So
-    /// the connection can be lost before the end only while bytes are missing. Of no bytes none can.
+    /// The last bytes leave together with the `close_notify`. A client that knows the size closes
+    /// the connection as soon as it has all bytes, and a later write would reset it, which looks
+    /// like a loss. So a connection lost before the end counts as broken only while bytes are
+    /// missing, and never for an empty file.
     pub(super) fn send_protected(
         &mut self,
         connection: &mut Connection,
         outgoing: &mut dyn Outgoing,
     ) -> Result<(), PumpEnd> {
-        // Where it fails, all is sent as well.
+        // If corking fails, everything is sent all the same.
         let _ = rustix::net::sockopt::set_tcp_cork(self.data, true);
         let mut buffer = self.buffers.small();
         let mut records = self.buffers.small();
@@ -67,14 +68,14 @@ impl Pump<'_> {
     }
 
     /// Receives until the client's `close_notify`, and answers it at once: some clients wait for
-    /// that, and some do not wait for anything behind it.
+    /// the answer, and some never read it.
     pub(super) fn receive_protected(
         &mut self,
         connection: &mut Connection,
         target: &mut UploadTarget<'_>,
     ) -> Result<(), PumpEnd> {
         let mut buffer = self.buffers.of_size(RECORD);
-        // What came right behind the handshake.
+        // Data that came together with the end of the handshake.
         let mut kept = connection.take_kept();
         kept.truncate(RECORD);
         let mut end = kept.len();
@@ -120,16 +121,17 @@ impl Pump<'_> {
         }
         let mut record = [0; size_of_records(0)];
         if let Ok(length) = connection.close(&mut record) {
-            // Whoever is gone, or does not read, does not want it.
+            // A client that is gone or does not read does not need the answer.
             let _ = (&mut &*self.data).write(record.get(..length).unwrap_or_default());
             let _ = self.data.shutdown(Shutdown::Write);
         }
         target.finish()?;
-        // The client may be gone altogether: then this end of data is no end of file.
+        // The client may have lost both connections: then the end of the data is not the end of the
+        // file.
         self.look()
     }
 
-    /// Reads what there is into `space`, and waits for it if it has to.
+    /// Reads available bytes into `space`, and waits for the first ones if necessary.
     fn read(&mut self, space: &mut [u8]) -> Result<usize, PumpEnd> {
         loop {
             let mut data = self.data;

@@ -19,41 +19,41 @@ use crate::limits;
 use crate::service::session_handle::SessionHandle;
 use crate::tls::Connection;
 
-/// How many reads one look at the control connection takes. A peer that sends without end must
-/// not keep its transfer from going on, nor from being given up.
+/// Reads of one look at the control connection. A peer that sends without end must not keep its
+/// transfer from continuing or from being aborted.
 const READS_A_LOOK: u32 = 16;
 
-/// What the control connection brought.
+/// Input of the control connection.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// A line, or what was there in place of one.
+    /// A line, or an event in place of a line.
     Event(LineEvent<'static>),
     /// The peer closed it, or it broke.
     Ended,
-    /// Nothing whole came in time.
+    /// No complete line came in time.
     TimedOut,
 }
 
-/// What a look at the control connection during a transfer found.
+/// Result of a look at the control connection during a transfer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Notice {
-    /// `ABOR`: end the transfer.
+    /// `ABOR`: abort the transfer.
     Abort,
-    /// `STAT` without argument: say how far it is.
+    /// `STAT` without argument: report the progress.
     Status,
     /// The peer is gone.
     Ended,
 }
 
-/// What is left of one look at the control connection: it ends though more keeps coming.
+/// The remaining reads of one look at the control connection.
 pub(super) struct Look {
     reads: u32,
-    /// Whether `STAT` is answered at once.
+    /// Whether to answer `STAT` at once.
     status: bool,
 }
 
 impl Look {
-    /// `STAT` is answered at once if `status`, and waits its turn otherwise.
+    /// Answers `STAT` at once if `status`, otherwise in its turn.
     pub(super) const fn new(status: bool) -> Self {
         Self { reads: READS_A_LOOK, status }
     }
@@ -63,22 +63,22 @@ impl Look {
 pub(super) struct Control {
     line: Arc<SessionHandle>,
     decoder: LineDecoder,
-    /// What protects it, if anything does, in memory of its own: most sessions have none.
+    /// Its TLS, in a separate allocation: most sessions have none.
     protection: Option<Box<Connection>>,
-    /// What was decrypted and is not decoded yet.
+    /// Decrypted bytes that are not decoded yet.
     plain: Vec<u8>,
     /// Lines that came during a transfer and wait for its end.
     waiting: VecDeque<LineEvent<'static>>,
     waiting_bytes: usize,
     /// No more bytes will come.
     ended: bool,
-    /// More lines than [`limits::WAITING_LINES`] came during a transfer.
+    /// More than [`limits::WAITING_LINES`] lines came during a transfer.
     flooded: bool,
-    /// The receive timeout now set on the socket; setting it costs a call.
+    /// The receive timeout of the socket; changing it costs a call.
     timeout: Option<Duration>,
     /// How long the peer may leave a reply unread.
     patience: Duration,
-    /// When the session ends, whatever the peer leaves unread.
+    /// End of the session, even while replies are unread.
     end: Option<Instant>,
 }
 
@@ -100,8 +100,8 @@ impl Control {
         }
     }
 
-    /// The next event, waited for until `limit` has passed since `start`. A peer that sends half
-    /// a line now and then does not extend it, nor do lines that are here already.
+    /// Returns the next event, within `limit` since `start`. Parts of a line do not extend the
+    /// limit, nor do lines that have arrived already.
     pub(super) fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
         if start.elapsed() >= limit {
             return Arrival::TimedOut;
@@ -124,7 +124,7 @@ impl Control {
             else {
                 return Arrival::TimedOut;
             };
-            // Mostly the whole limit is left, and the socket is set to that already.
+            // Mostly the whole limit is left, and the socket has that timeout already.
             let fresh = rest > limit.mul_f32(0.99) && !self.decoder.is_mid_line();
             let wait = if fresh { limit } else { rest };
             if let Err(error) = self.fill(wait) {
@@ -161,8 +161,8 @@ impl Control {
         debug_assert_eq!(taken, bytes.len());
     }
 
-    /// Gives the decoder more of what was decrypted: one record may have more than it takes at once.
-    /// False if there is no more. What is here is not to be seen by poll(2).
+    /// Passes more decrypted bytes to the decoder, since one record may exceed its room. Returns
+    /// `false` if there are none. poll(2) does not see these bytes.
     fn decode_more(&mut self) -> bool {
         if self.plain.is_empty() {
             return false;
@@ -176,8 +176,8 @@ impl Control {
         taken > 0
     }
 
-    /// Waits until `until`, and keeps what comes meanwhile for later. False if the peer has closed
-    /// its side before, or the session has to end.
+    /// Waits until `until`, and keeps incoming lines for later. Returns `false` if the peer closes
+    /// its side or the session must end before.
     pub(super) fn pause(&mut self, until: Instant) -> bool {
         loop {
             let has_room = loop {
@@ -206,7 +206,7 @@ impl Control {
                     let mut one = [PollFd::new(&self.line.stream, flags)];
                     poll(&mut one, Timespec::try_from(rest).ok().as_ref())
                 }
-                // It would be ready all the time.
+                // Input that may not be read would make it ready all the time.
                 true => poll(&mut [], Timespec::try_from(rest.min(limits::TICK)).ok().as_ref()),
             };
             match polled {
@@ -226,28 +226,28 @@ impl Control {
         }
     }
 
-    /// Says when the session has to be over, if it has to.
+    /// Sets the time at which the session must end.
     pub(super) fn set_end(&mut self, end: Option<Instant>) {
         self.end = end;
     }
 
-    /// Says that the transfer depends on the client from now on, or no longer does.
+    /// Sets whether the transfer depends on the client.
     pub(super) fn set_moving(&self, moving: bool) {
         self.line.set_moving(moving);
     }
 
-    /// Shows how many bytes a transfer has moved so far.
+    /// Publishes the bytes that a transfer has moved so far.
     pub(super) fn show_moved(&self, bytes: u64) {
         self.line.shown.set_moved(bytes);
     }
 
-    /// Writes a reply, in one piece. Fails when the peer does not read it for
-    /// [`limits::REPLY_WRITE`], or until the session has to be over.
+    /// Writes a reply in one piece. Fails if the peer does not read it within
+    /// [`limits::REPLY_WRITE`] or until the session must end.
     pub(super) fn send(&mut self, reply: &Reply) -> io::Result<()> {
         self.send_bytes(&reply.encode())
     }
 
-    /// Writes bytes as they are: a Telnet answer, or several replies at once.
+    /// Writes bytes unchanged: a Telnet answer, or several replies at once.
     pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.protection {
             Some(_) => self.encrypt(bytes),
@@ -267,7 +267,7 @@ impl Control {
                 Err(Errno::AGAIN) => {
                     let now = Instant::now();
                     let latest = now + self.patience;
-                    // A byte that is taken now and then does not extend it.
+                    // A byte accepted now and then does not extend it.
                     let deadline = *deadline
                         .get_or_insert_with(|| self.end.map_or(latest, |end| end.min(latest)));
                     let left = deadline.saturating_duration_since(now);
@@ -286,9 +286,9 @@ impl Control {
         Ok(())
     }
 
-    /// Ends the connection behind the last reply. To close a socket with unread bytes resets it,
-    /// and the reset can overtake that reply: what the peer still sends is read first, for a
-    /// moment and up to a bound.
+    /// Closes the connection after the last reply. Closing a socket with unread bytes resets it,
+    /// and the reset can overtake the reply. So the rest of the input is read first, for a moment
+    /// and up to a limit.
     pub(super) fn hang_up(&mut self) {
         if self.close_protection().is_err() {
             return;
@@ -304,7 +304,7 @@ impl Control {
             match rustix::net::recv(stream, &mut bytes, RecvFlags::DONTWAIT) {
                 Ok((count, _)) if count > 0 && count <= left => left -= count,
                 Err(Errno::INTR) => {}
-                // Nothing was under way: what may still come, nobody waits for an answer to.
+                // No input was under way, and the client does not expect replies to later input.
                 Err(Errno::AGAIN) if left == limits::LAST_INPUT => return,
                 Err(Errno::AGAIN) => {
                     let mut one = [PollFd::new(stream, PollFlags::IN)];
@@ -318,35 +318,35 @@ impl Control {
         }
     }
 
-    /// Whether the client has said that it will not listen for what comes: `QUIT` waits. A
-    /// connection that ends behind it is no accident. A `QUIT` that is not read yet, since as much
-    /// waits as may, does not count: it can stand behind any number of bytes.
+    /// Returns whether the client is waiting to quit, so that the end of the connection after that
+    /// is not an accident. A `QUIT` that is still unread because the queue is full does not count:
+    /// any number of bytes can precede it.
     pub(super) fn is_quitting(&self) -> bool {
         self.waiting.iter().any(|event| verb_of(event).is_some_and(|(verb, _)| verb == Verb::Quit))
     }
 
-    /// Whether lines that came during a transfer are still to be looked at.
+    /// Returns whether lines of a transfer's time are left to be handled.
     pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Whether more lines came during a transfer than may wait.
+    /// Returns whether more lines came during a transfer than may wait.
     pub(super) fn is_flooded(&self) -> bool {
         self.flooded
     }
 
-    /// What to poll for input during a transfer; `None` when as much waits as may, or no more
-    /// will come.
+    /// Returns the descriptor to poll for input during a transfer; `None` if the queue is full or
+    /// the input has ended.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.has_room().then(|| self.line.stream.as_fd())
     }
 
-    /// Waits until there is something to look at during a transfer, at most for so long. False if
-    /// nothing more is to be looked at.
+    /// Waits up to `limit` for input during a transfer. Returns `false` if there is nothing more to
+    /// wait for.
     pub(super) fn wait(&self, limit: Duration) -> bool {
         let Some(descriptor) = self.descriptor() else { return false };
         let mut one = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
-        // Whatever it says, looking tells.
+        // The following look finds the result.
         let _ = poll(&mut one, Timespec::try_from(limit).ok().as_ref());
         true
     }
@@ -355,19 +355,19 @@ impl Control {
         !self.ended && !self.is_full()
     }
 
-    /// Whether as much waits as may.
+    /// Returns whether the queue is full.
     const fn is_full(&self) -> bool {
         self.flooded || self.waiting_bytes >= READ_AHEAD
     }
 
-    /// Whether the peer has closed its side, behind whatever is not read yet.
+    /// Returns whether the peer has closed its side, even if bytes before that are unread.
     fn is_hung_up(&self) -> bool {
         let mut one = [PollFd::new(&self.line.stream, PollFlags::RDHUP)];
         poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 
-    /// Reads what is there without waiting, keeps lines for later, and says what cannot wait. To
-    /// be called again, with the same `look`, until there is nothing.
+    /// Reads available input without waiting, keeps lines for later, and returns what cannot wait.
+    /// Call it again with the same `look` until it returns `None`.
     pub(super) fn look(&mut self, look: &mut Look) -> Option<Notice> {
         loop {
             while let Some(event) = self.decoder.next().map(LineEvent::into_owned) {
@@ -388,7 +388,7 @@ impl Control {
                 return Some(Notice::Ended);
             }
             if !self.has_room() {
-                // What is left unread must not hide that nobody is there any more.
+                // Unread bytes must not hide that the peer is gone.
                 if self.ended || !self.is_hung_up() {
                     return None;
                 }

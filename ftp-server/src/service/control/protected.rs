@@ -1,5 +1,4 @@
-//! The control connection under TLS (RFC 4217 §4 and §12): how that begins and ends, and what it
-//! makes of bytes in between.
+//! The control connection under TLS (RFC 4217 §4 and §12): beginning, end, and records in between.
 
 use std::io;
 use std::sync::Arc;
@@ -16,8 +15,8 @@ use crate::service::session_handle::SessionHandle;
 use crate::tls::{Connection, Handshake, size_of_records};
 
 impl Control {
-    /// Whether anything has come that nobody has looked at: behind an `AUTH`, somebody other than
-    /// the client may have put it there (CVE-2011-0411).
+    /// Returns whether unread input exists: after an `AUTH`, an attacker may have injected it
+    /// (CVE-2011-0411).
     pub(in crate::service) fn has_input(&self) -> bool {
         let mut byte = [0];
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
@@ -27,7 +26,7 @@ impl Control {
             || rustix::net::recv(&self.line.stream, &mut byte, flags).is_ok_and(|(n, _)| n > 0)
     }
 
-    /// Protects the connection from here on, within `limit`.
+    /// Starts TLS on the connection, within `limit`.
     pub(in crate::service) fn protect(
         &mut self,
         handshake: Handshake,
@@ -40,13 +39,13 @@ impl Control {
         let wait = &mut |flags| wait_until(&line, flags, deadline);
         let connection = handshake.carry_out(&line.stream, deadline, wait)?;
         self.protection = Some(Box::new(connection));
-        // What came right behind the handshake.
+        // Data that came together with the end of the handshake.
         self.decrypt(&mut []);
         self.protection.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Ends the protection, and goes on in clear once the client has done so as well, within `limit`.
-    /// Of what it says before that, no more is kept than may wait.
+    /// Ends TLS, and continues in plaintext once the client has ended it too, within `limit`. Of
+    /// the client's input before that, no more is kept than may wait.
     pub(in crate::service) fn unprotect(&mut self, limit: Duration) -> io::Result<()> {
         let deadline = deadline::after(Instant::now(), limit);
         self.close_protection()?;
@@ -64,7 +63,7 @@ impl Control {
             if Instant::now() >= deadline {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            // Nobody takes it out again while this goes on.
+            // The queue is not read while this loop runs.
             if self.plain.len() > READ_AHEAD {
                 let why = "more and more is said under TLS that was to end";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -78,26 +77,25 @@ impl Control {
         Ok(())
     }
 
-    /// Says that nothing more will be sent under TLS, if it is on.
+    /// Sends a `close_notify` if TLS is on.
     pub(super) fn close_protection(&mut self) -> io::Result<()> {
         let Some(connection) = &mut self.protection else { return Ok(()) };
         let mut record = [0; size_of_records(0)];
         let count = connection.close(&mut record)?;
         let record = record.get(..count).unwrap_or_default();
-        // One that does not fit into the socket is one that nobody reads.
+        // If it does not fit into the socket, the client does not read it.
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         rustix::net::send(&self.line.stream, record, flags)?;
         Ok(())
     }
 
-    /// Decrypts what has come. A record that is none ends the connection, as does the peer's word
-    /// that this was all.
+    /// Decrypts input. An invalid record ends the connection, as does a `close_notify`.
     pub(super) fn decrypt(&mut self, bytes: &mut [u8]) {
         let Self { protection, decoder, plain, ended, line, .. } = self;
         let Some(connection) = protection else { return };
         let mut answer = Vec::new();
         let received = connection.receive(bytes, &mut answer, &mut |bytes| {
-            // One record may have more than the decoder takes at once.
+            // One record may exceed the room of the decoder.
             let taken = if plain.is_empty() { decoder.push(bytes) } else { 0 };
             plain.extend_from_slice(bytes.get(taken..).unwrap_or_default());
         });
@@ -114,8 +112,8 @@ impl Control {
     /// Writes bytes under TLS.
     pub(super) fn encrypt(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(connection) = &mut self.protection else { return self.write(bytes) };
-        // What an idle session has freed the C library keeps for its thread, of each size apart: most
-        // replies are to be made without.
+        // The C library keeps freed memory of an idle session for its thread, per size: most
+        // replies should need none.
         let (mut short, mut long);
         let records = if bytes.len() <= SHORT {
             short = [0; size_of_records(SHORT)];
@@ -129,10 +127,10 @@ impl Control {
     }
 }
 
-/// The longest reply that is encrypted on the stack, in bytes.
+/// Longest reply that is encrypted on the stack, in bytes.
 const SHORT: usize = 512;
 
-/// Waits until the socket is ready, at most until `deadline`; what is cut is not waited for.
+/// Waits until the socket is ready, at most until `deadline`; a session that is cut does not wait.
 fn wait_until(line: &SessionHandle, flags: PollFlags, deadline: Instant) -> io::Result<()> {
     loop {
         let rest = deadline.saturating_duration_since(Instant::now());
