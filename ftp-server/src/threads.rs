@@ -1,10 +1,10 @@
-//! How every thread of the server is started.
+//! Starting the threads of the server.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread with a stack of `stack` bytes. Without a name, it has the name of the thread that
-/// starts it.
+/// Starts a thread with a stack of `stack` bytes. Without a name it inherits that of its parent
+/// thread.
 pub(crate) fn start(
     name: Option<&str>,
     stack: usize,

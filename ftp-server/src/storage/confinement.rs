@@ -1,4 +1,4 @@
-//! The second wall around a user's files: threads that can open nothing else (Landlock).
+//! Confinement of threads to a user's files by Landlock, in addition to path lookup below the root.
 
 use std::fmt;
 use std::io;
@@ -11,30 +11,29 @@ use landlock::{
 
 use super::{StorageError, StorageErrorKind};
 
-/// What a storage on a disk does about walls that the system cannot build.
+/// What a local storage does if the system lacks confinement.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ConfinementPolicy {
-    /// Threads of sessions are not confined. Paths are kept beneath the root all the same.
+    /// Do not confine threads of sessions. Paths still stay below the root.
     Off,
-    /// What the system has is used.
+    /// Use what the system has.
     #[default]
     BestEffort,
-    /// A system without `openat2` (Linux 5.6) or without Landlock (Linux 5.19) is refused.
+    /// Refuse to start on a system without `openat2` (Linux 5.6) or Landlock (Linux 5.19).
     Require,
 }
 
-/// What keeps a session beneath its root.
+/// The mechanisms that keep a session below its root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Walls {
-    /// The kernel resolves every path beneath the root (`openat2`). Without it paths are walked
-    /// one component at a time, and every symbolic link is refused.
+    /// The kernel resolves every path below the root (`openat2`). Without it, paths are walked one
+    /// component at a time, and every symbolic link is refused.
     pub openat2: bool,
-    /// The session's thread can open nothing outside, whatever the code does: the version of
-    /// Landlock whose rights are checked, which is 2, 3 or 5. The second (before Linux 6.2) does
-    /// not keep a thread from cutting files short by `truncate`, which nothing here calls. `None`
-    /// without Landlock.
+    /// Version of Landlock whose rights are checked: 2, 3 or 5; `None` without Landlock. The
+    /// session's thread can open nothing outside of the root, even through a defect. Version 2
+    /// (before Linux 6.2) does not prevent `truncate`, which the server never calls.
     pub landlock: Option<u8>,
 }
 
@@ -52,13 +51,15 @@ impl fmt::Display for Walls {
     }
 }
 
-/// Confines threads to a directory: one that has entered can neither open, make, remove nor rename
-/// anything outside, by whatever path, nor run a program. What is open already stays open, and
-/// sockets are not touched. There is no way back for a thread, and none for threads it starts.
+/// Confines threads to a directory.
 ///
-/// For a [`Storage`](super::Storage) on a disk, which enters in
-/// [`Storage::enter`](super::Storage::enter). [`LocalStorage`](super::LocalStorage) does so by
-/// itself.
+/// A confined thread can neither open, make, remove nor rename anything outside, by any path, nor
+/// run a program. Open files stay open, and sockets are unaffected. The confinement of a thread,
+/// and of threads it starts, lasts for good.
+///
+/// For a [`Storage`](super::Storage) on a disk that calls [`enter`](Self::enter) in
+/// [`Storage::enter`](super::Storage::enter). [`LocalStorage`](super::LocalStorage) does so
+/// already.
 ///
 /// ```
 /// use std::fs::{self, File};
@@ -87,17 +88,16 @@ pub struct Confinement {
 }
 
 impl Confinement {
-    /// Prepares to confine threads to what is beneath `directory`, an open one; `O_PATH` is
-    /// enough.
+    /// Prepares to confine threads to an open directory; `O_PATH` is enough.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the kernel has no Landlock, has it switched off, or has the first
-    /// version of it, which forbids to rename from one directory to another. `Io` when it refuses
-    /// otherwise, as for want of a descriptor.
+    /// Returns `Unsupported` if the kernel lacks Landlock, has it switched off, or has its first
+    /// version, which forbids renames between directories. Returns `Io` for other refusals, such as
+    /// a lack of descriptors.
     pub fn beneath(directory: impl AsFd) -> Result<Self, StorageError> {
-        // Rights that the kernel at hand does not know it does not check either; those of the
-        // second version are needed.
+        // The kernel ignores rights that it does not know; those of the second version are
+        // required.
         let ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(ABI::V2))
@@ -106,7 +106,7 @@ impl Confinement {
                 let source = Some(io::Error::other(text));
                 StorageError { kind: StorageErrorKind::Unsupported, source }
             })?;
-        // Of the fourth version nothing is about files.
+        // The fourth version added nothing about files.
         let later = [(ABI::V5, 5), (ABI::V3, 3)].into_iter().find(|(abi, _)| {
             let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
             ruleset.handle_access(AccessFs::from_all(*abi)).is_ok()
@@ -121,17 +121,17 @@ impl Confinement {
         Ok(Self { ruleset, abi })
     }
 
-    /// The version of Landlock whose rights are checked: see [`Walls::landlock`].
+    /// Returns the version of Landlock whose rights are checked: see [`Walls::landlock`].
     pub(crate) const fn abi(&self) -> u8 {
         self.abi
     }
 
-    /// Confines the calling thread, for good. It costs four system calls.
+    /// Confines the calling thread for good. It costs four system calls.
     ///
     /// # Errors
     ///
-    /// `Io` when the kernel refuses, as for a thread that is confined 16 times already; `Denied`
-    /// when it did not confine.
+    /// Returns `Io` if the kernel refuses, as for a thread confined 16 times already, or `Denied`
+    /// if it did not confine the thread.
     pub fn enter(&self) -> Result<(), StorageError> {
         let ruleset = self.ruleset.try_clone()?;
         let status = ruleset.restrict_self().map_err(io::Error::other)?;
@@ -142,7 +142,7 @@ impl Confinement {
     }
 }
 
-/// What is done to a user's files: none is run, and no node or link is made.
+/// The rights that sessions need: they run no program, and make no node or link.
 const ALLOWED: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
 });
@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// In a thread that has entered `directory`.
+    /// Runs `work` in a thread that has entered `directory`.
     fn inside<T: Send>(directory: &std::path::Path, work: impl FnOnce() -> T + Send) -> T {
         let confinement = Confinement::beneath(File::open(directory).unwrap()).unwrap();
         std::thread::scope(|scope| {

@@ -1,32 +1,32 @@
-//! Failures of a storage, in the terms of FTP's replies.
+//! Errors of a storage, in terms of FTP's replies.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// Why a storage did not do what it was asked.
+/// Error of a storage.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind}")]
 #[non_exhaustive]
 pub struct StorageError {
-    /// What is wrong.
+    /// Kind of the error, which determines the reply.
     pub kind: StorageErrorKind,
-    /// What the system said, if it was the system.
+    /// The system's error, if there is one.
     #[source]
     pub source: Option<io::Error>,
 }
 
-/// What is wrong, in the terms of FTP's replies.
+/// Kind of a storage error, in terms of FTP's replies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageErrorKind {
-    /// There is nothing of that name.
+    /// The name does not exist.
     #[error("no such file or directory")]
     NotFound,
-    /// The system forbids it, or it leads out of the root.
+    /// The system forbids it, or the path leads out of the root.
     #[error("permission denied")]
     Denied,
-    /// There is something of that name already.
+    /// The name exists already.
     #[error("already exists")]
     Exists,
     /// A directory where a file is needed.
@@ -41,7 +41,7 @@ pub enum StorageErrorKind {
     /// Neither a file nor a directory.
     #[error("not a regular file")]
     NotFile,
-    /// A name that the storage does not make.
+    /// The storage does not allow this name.
     #[error("file name not allowed")]
     NameNotAllowed,
     /// A restart offset beyond the end.
@@ -50,28 +50,28 @@ pub enum StorageErrorKind {
     /// The storage is full.
     #[error("no space left")]
     NoSpace,
-    /// The user's share of the storage is full, or the file would be too large.
+    /// The user's quota is exceeded, or the file would be too large.
     #[error("quota exceeded")]
     OverQuota,
     /// In use; may work later.
     #[error("busy")]
     Busy,
-    /// This storage does not do such things.
+    /// The storage does not support it.
     #[error("not supported by the storage")]
     Unsupported,
-    /// Anything else.
+    /// Another error.
     #[error("local error")]
     Io,
 }
 
 impl StorageError {
-    /// An error that no system call caused.
+    /// Returns an error without a system error.
     #[must_use]
     pub const fn new(kind: StorageErrorKind) -> Self {
         Self { kind, source: None }
     }
 
-    /// An error that the system, or the store below, explains.
+    /// Returns an error caused by the system, or by a store below.
     #[must_use]
     pub const fn caused_by(kind: StorageErrorKind, source: io::Error) -> Self {
         Self { kind, source: Some(source) }
@@ -85,15 +85,15 @@ impl From<StorageErrorKind> for StorageError {
 }
 
 impl From<StorageError> for io::Error {
-    /// What the system said, or else the kind, which comes back by [`StorageError::from`].
+    /// Returns the system's error, or else the kind, which [`StorageError::from`] recovers.
     fn from(error: StorageError) -> Self {
         error.source.unwrap_or_else(|| Self::other(error.kind))
     }
 }
 
 impl From<io::Error> for StorageError {
-    /// Reads what a call of the system said, or a [`StorageErrorKind`] in [`io::Error::other`],
-    /// by which an [`Upload`](super::Upload) or [`Source`](super::Source) can say one.
+    /// Converts a system error, or a [`StorageErrorKind`] in [`io::Error::other`], which an
+    /// [`Upload`](super::Upload) or [`Source`](super::Source) can return.
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Io;
         let own = error.get_ref().and_then(|inner| inner.downcast_ref::<StorageErrorKind>());
@@ -110,11 +110,11 @@ impl From<io::Error> for StorageError {
             Io::NotADirectory => StorageErrorKind::NotDirectory,
             Io::DirectoryNotEmpty => StorageErrorKind::NotEmpty,
             Io::InvalidFilename => StorageErrorKind::NameNotAllowed,
-            // Too many names in one directory, or of one file, is want of room as well.
+            // Too many names in a directory, or of a file, are a lack of space too.
             Io::StorageFull | Io::TooManyLinks => StorageErrorKind::NoSpace,
             Io::QuotaExceeded | Io::FileTooLarge => StorageErrorKind::OverQuota,
             Io::ResourceBusy | Io::ExecutableFileBusy | Io::WouldBlock => StorageErrorKind::Busy,
-            // What the library has no stable word for.
+            // Errors without a stable name in the standard library.
             _ => match Errno::from_io_error(&error) {
                 Some(Errno::LOOP) => StorageErrorKind::Denied,
                 Some(Errno::NXIO | Errno::NODEV) => StorageErrorKind::NotFile,

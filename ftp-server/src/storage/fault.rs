@@ -1,4 +1,4 @@
-//! A storage that fails when a test wants it to.
+//! A storage that fails on demand, for tests.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,7 +11,7 @@ use super::{
     StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
-/// A method of a storage, or of what a storage has given out.
+/// A method of a storage, or of an object that a storage returned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StorageCall {
@@ -27,7 +27,8 @@ pub enum StorageCall {
     NextEntry,
     /// [`Storage::read`].
     Read,
-    /// Reading from a [`Source`]. One with such a fault lends no descriptor, so that it is read.
+    /// Reading from a [`Source`]. With such a fault the source has no descriptor, so that it is
+    /// read.
     SourceRead,
     /// [`Source::seek_to`].
     SourceSeek,
@@ -43,7 +44,7 @@ pub enum StorageCall {
     UploadWrite,
     /// Flushing an [`Upload`].
     UploadFlush,
-    /// [`Upload::commit`]. A fault stands before it: what is wrapped is dropped then.
+    /// [`Upload::commit`]. A fault precedes it: the wrapped upload is dropped then.
     UploadCommit,
     /// [`Upload::abort`].
     UploadAbort,
@@ -65,30 +66,31 @@ pub enum StorageCall {
     Quota,
 }
 
-/// How many kinds of calls there are.
+/// Number of kinds of calls.
 const CALLS: usize = StorageCall::Quota as usize + 1;
 
-/// What happens to a call.
+/// The fault of a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It fails so, and nothing is done. `UploadAbort`, which cannot fail, is left out.
+    /// Fails with this kind without doing anything; no effect on `UploadAbort`, which cannot fail.
     Fail(StorageErrorKind),
-    /// It fails with EINTR, and nothing is done: `SourceRead`, `UploadWrite` and `UploadFlush`
-    /// are then tried again. Any other call fails by `Io`.
+    /// Fails with EINTR without doing anything: sessions retry `SourceRead`, `UploadWrite` and
+    /// `UploadFlush`. Other calls fail with `Io`.
     Interrupt,
-    /// It takes so much longer.
+    /// Delays the call.
     Delay(Duration),
-    /// It moves so many bytes at most: `SourceRead` and `UploadWrite`. Nothing to any other.
+    /// Moves at most N bytes: `SourceRead` and `UploadWrite`. No effect on others.
     Short(usize),
-    /// It panics.
+    /// Panics.
     Panic,
 }
 
-/// A storage around another, with faults at chosen calls; without any it does what the other does.
+/// A storage that wraps another and adds faults at chosen calls; without faults it behaves like the
+/// other.
 ///
-/// Calls of each kind are counted from 1 for all sessions together; clones share the count. Several
-/// faults of one call are gone through in the order in which they were given, until one fails.
+/// Calls of each kind are counted from 1, for all sessions together; clones share the count.
+/// Several faults of one call act in the order in which they were added, until one fails.
 ///
 /// ```
 /// use std::io::Write;
@@ -127,32 +129,32 @@ struct Plan {
 #[derive(Clone, Copy, Debug)]
 struct Rule {
     call: StorageCall,
-    /// The first call it is for, and after how many again; 0 is never.
+    /// The first call it affects, and the interval of the following ones; 0: none.
     first: u64,
     step: u64,
     fault: Fault,
 }
 
 impl FaultStorage {
-    /// What `storage` is, without a fault yet.
+    /// Wraps `storage`, without faults.
     #[must_use]
     pub fn new(storage: impl Storage + 'static) -> Self {
         Self { inner: Arc::new(storage), plan: Plan::default() }
     }
 
-    /// The same with a fault at the `nth` such call, the first being 1.
+    /// Adds a fault at the `nth` such call, counted from 1.
     #[must_use]
     pub fn at(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
         self.with(Rule { call, first: nth, step: 0, fault })
     }
 
-    /// The same with a fault at the `nth` such call and all behind it.
+    /// Adds a fault at the `nth` such call and all later ones.
     #[must_use]
     pub fn from(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
         self.with(Rule { call, first: nth, step: 1, fault })
     }
 
-    /// The same with a fault at each `nth` such call: with 2, at the second, the fourth and so on.
+    /// Adds a fault at every `nth` such call: with 2, at the second, the fourth and so on.
     #[must_use]
     pub fn every(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
         self.with(Rule { call, first: nth, step: nth, fault })
@@ -163,13 +165,13 @@ impl FaultStorage {
         self
     }
 
-    /// How many such calls there were, of this and of all its clones.
+    /// Returns the number of such calls, to this storage and all its clones.
     #[must_use]
     pub fn count(&self, call: StorageCall) -> u64 {
         self.plan.count(call).map_or(0, |count| count.load(Ordering::SeqCst))
     }
 
-    /// Counts a call that moves no bytes, and lets its faults happen.
+    /// Counts a call that moves no bytes, and applies its faults.
     fn call(&self, call: StorageCall) -> Result<(), StorageError> {
         self.plan.call(call, 0)?;
         Ok(())
@@ -185,7 +187,7 @@ impl Plan {
         self.counts.get(call as usize)
     }
 
-    /// Counts a call and lets its faults happen. Returns how many of `wanted` bytes may move.
+    /// Counts a call and applies its faults. Returns how many of `wanted` bytes may move.
     #[expect(clippy::panic, reason = "it is what this fault is")]
     fn call(&self, call: StorageCall, wanted: usize) -> io::Result<usize> {
         let number = self.count(call).map_or(0, |count| count.fetch_add(1, Ordering::SeqCst) + 1);
@@ -324,7 +326,7 @@ impl Storage for FaultStorage {
     }
 }
 
-/// What a storage has given out, with the faults of its calls.
+/// An object of the wrapped storage, with the faults of its calls.
 struct Faulty<T> {
     inner: T,
     plan: Plan,
@@ -391,7 +393,7 @@ impl Upload for Faulty<Box<dyn Upload>> {
     }
 
     fn abort(self: Box<Self>, end: StreamEnd) {
-        // There is nobody to be told.
+        // An abort cannot report an error.
         let _ = self.plan.call(StorageCall::UploadAbort, 0);
         self.inner.abort(end);
     }

@@ -1,24 +1,24 @@
-//! What a storage says of its objects.
+//! Metadata of objects in a storage.
 
 /// One entry of a directory.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Its name, without any directory part.
+    /// Its name, without a directory part.
     pub name: Vec<u8>,
-    /// What it is.
+    /// Its metadata.
     pub metadata: Metadata,
 }
 
 impl Entry {
-    /// An entry of this name, which has no directory part.
+    /// Returns an entry with this name, which has no directory part.
     #[must_use]
     pub fn new(name: impl Into<Vec<u8>>, metadata: Metadata) -> Self {
         Self { name: name.into(), metadata }
     }
 }
 
-/// What a storage knows of an object.
+/// Metadata of an object.
 ///
 /// ```
 /// use ftp_server::Metadata;
@@ -29,23 +29,23 @@ impl Entry {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// What kind of object.
+    /// Kind of object.
     pub kind: EntryKind,
-    /// Size in bytes; of a directory, whatever the storage calls its size.
+    /// Size in bytes; for a directory any number.
     pub size: u64,
-    /// When its content last changed: seconds since 1970-01-01T00:00:00Z.
+    /// Modification time of the content, in seconds since 1970-01-01T00:00:00Z.
     pub modified: i64,
-    /// The permission bits of its mode, `0o7777`.
+    /// Permission bits, up to `0o7777`.
     pub mode: u32,
-    /// How many names it has.
+    /// Number of its names.
     pub links: u64,
-    /// The numbers of its owner and its group, where the storage has such.
+    /// User and group id, if the storage has them.
     pub ids: Option<(u32, u32)>,
-    /// The device and inode, or any pair of numbers equal exactly for the same object.
+    /// Device and inode, or any pair of numbers that is equal exactly for the same object.
     pub identity: (u64, u64),
 }
 
-/// What an object is.
+/// Kind of an object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum EntryKind {
@@ -60,8 +60,8 @@ pub enum EntryKind {
 }
 
 impl Metadata {
-    /// An object of this kind: empty, modified at 1970-01-01T00:00:00Z, with one name, no owner
-    /// that is known, the identity (0, 0), and the mode `0o755` for a directory or `0o644`.
+    /// Returns metadata of an empty object of this kind: modified at 1970-01-01T00:00:00Z, one
+    /// name, unknown owner, identity (0, 0), mode `0o755` for a directory and `0o644` otherwise.
     #[must_use]
     pub const fn new(kind: EntryKind) -> Self {
         let mode = match kind {
@@ -71,13 +71,13 @@ impl Metadata {
         Self { kind, size: 0, modified: 0, mode, links: 1, ids: None, identity: (0, 0) }
     }
 
-    /// A file of `size` bytes.
+    /// Returns metadata of a file of `size` bytes.
     #[must_use]
     pub const fn file(size: u64) -> Self {
         Self::new(EntryKind::File).size(size)
     }
 
-    /// A directory.
+    /// Returns metadata of a directory.
     #[must_use]
     pub const fn directory() -> Self {
         Self::new(EntryKind::Directory)
@@ -90,35 +90,35 @@ impl Metadata {
         self
     }
 
-    /// Sets when the content last changed, in seconds since 1970-01-01T00:00:00Z.
+    /// Sets the modification time, in seconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn modified(mut self, modified: i64) -> Self {
         self.modified = modified;
         self
     }
 
-    /// Sets the permission bits, `0o7777` at most.
+    /// Sets the permission bits, up to `0o7777`.
     #[must_use]
     pub const fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Sets how many names the object has.
+    /// Sets the number of names.
     #[must_use]
     pub const fn links(mut self, links: u64) -> Self {
         self.links = links;
         self
     }
 
-    /// Sets the numbers of the owner and the group.
+    /// Sets the user and group id.
     #[must_use]
     pub const fn owner(mut self, user: u32, group: u32) -> Self {
         self.ids = Some((user, group));
         self
     }
 
-    /// Sets the pair of numbers that only the same object has.
+    /// Sets the identity, which only the same object has.
     #[must_use]
     pub const fn identity(mut self, device: u64, inode: u64) -> Self {
         self.identity = (device, inode);

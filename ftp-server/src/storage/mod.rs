@@ -1,5 +1,5 @@
-//! Where files are: the [`Storage`] a session works on; [`LocalStorage`], which keeps them below
-//! one directory of this machine; [`MemoryStorage`]; and [`FaultStorage`], which lets one fail.
+//! Storages: the [`Storage`] of a session; [`LocalStorage`] for files below one directory of this
+//! machine; [`MemoryStorage`]; and [`FaultStorage`], which fails on demand.
 
 mod confinement;
 mod error;
@@ -22,70 +22,81 @@ use std::io;
 use std::ops::BitOr;
 use std::os::fd::BorrowedFd;
 
-/// What a session reads from and writes to. One is chosen at login and shared by every session
-/// that logs in so; all calls block.
+/// The files a session reads and writes. The authenticator chooses one at login, and sessions may
+/// share it. All calls block.
 ///
-/// Rights are checked before a method is called: a storage answers only for what it can do. What
-/// it cannot do at all it leaves to the methods as they stand, which are `Unsupported`: the
-/// client is then told 502. A storage that lists, reads and writes is a whole one.
+/// The server checks rights before it calls a method: a storage answers only for its own abilities.
+/// The default of an optional method returns `Unsupported`, and the client gets 502. A storage that
+/// lists, reads and writes is complete.
 ///
 /// # Objects in place of files
 ///
-/// A store of objects, with keys in place of paths and no directories, as behind the interface of
-/// Amazon's S3, fits like this:
+/// A store of objects with keys instead of paths and without directories, such as Amazon S3, fits
+/// like this:
 ///
-/// | here | there |
+/// | method | store |
 /// | --- | --- |
-/// | `stat` | the object of that key, by HEAD; else, if a listing by prefix `key/` has anything, a directory, with a time of its own choice |
-/// | `list` | a listing by prefix `key/` and delimiter `/`, page by page as the iterator is asked; common prefixes are directories |
-/// | `read` | GET with a range, begun at the first read; `seek_to` chooses where, `size` is from HEAD; no descriptor |
-/// | `write`: `Create`, `Replace` | a multipart upload, each part sent when so many bytes came; begins with HEAD, for `Create`, and for the key being a directory |
-/// | `write`: `From(n)` | the same, its first part copied by the store from the first n bytes (`prepare`) |
-/// | `write`: `Append` | as `From(size)`, since objects do not grow; `Unsupported` where a copy of all of it is not wanted: 502 |
+/// | `stat` | the object with that key, by HEAD; otherwise a directory with any time, if a listing
+/// by prefix `key/` is not empty |
+/// | `list` | a listing by prefix `key/` and delimiter `/`, page by page on demand; common prefixes
+/// are directories |
+/// | `read` | GET with a range, begun at the first read; `seek_to` sets the start, `size` is from
+/// HEAD; no descriptor |
+/// | `write`: `Create`, `Replace` | a multipart upload, each part sent when enough bytes came;
+/// begins with HEAD, for `Create` and to detect a directory |
+/// | `write`: `From(n)` | the same, with a first part that the store copies from the first n bytes
+/// (`prepare`) |
+/// | `write`: `Append` | as `From(size)`, since objects do not grow; or `Unsupported` (502) to
+/// avoid a full copy |
 /// | `flush` | sends the last part |
-/// | `commit` | completes the multipart upload: the object is there, whole, from then on; with `If-None-Match: *` for `Create`, whose failure is `Exists` |
+/// | `commit` | completes the multipart upload, which makes the whole object visible; with
+/// `If-None-Match: *` for `Create`, whose failure is `Exists` |
 /// | `abort`, drop | aborts the multipart upload |
-/// | `write_as`, `partial_size`, `forget_partial` | for `StreamEnd::Cut` keeps the upload, by user and key, and one less than the sum of its parts; a rule of the bucket's own removes it after a day |
-/// | `remove` | HEAD, for `NotFound`, and DELETE |
-/// | `mkdir`, `rmdir` | an empty object `key/`; `rmdir` is `NotEmpty` where the prefix has anything else |
-/// | `rename` | `Unsupported`: it would be a copy and a removal, neither at once nor in one step; 502 to RNTO |
-/// | `set_times`, `chmod`, `space` | nothing of the kind: not among its capabilities, so that `FEAT` does not list them |
+/// | `write_as`, `partial_size`, `forget_partial` | keeps the multipart upload for
+/// `StreamEnd::Cut`, by user and key; the size is the sum of its parts less one; a rule of the
+/// bucket removes it after a day |
+/// | `remove` | HEAD, for `NotFound`, then DELETE |
+/// | `mkdir`, `rmdir` | an empty object `key/`; `rmdir` is `NotEmpty` if the prefix has anything
+/// else |
+/// | `rename` | `Unsupported` (502 to RNTO): a copy and a removal would be neither fast nor atomic
+/// |
+/// | `set_times`, `chmod`, `space` | not supported, so they are not among its capabilities and
+/// `FEAT` does not list them |
 ///
-/// What takes long is best done in the methods that may be called again and again (`prepare`, reads
-/// and writes of a part): in between, a session listens to its client.
+/// Do slow work in the methods that a session calls repeatedly (`prepare`, reads and writes): it
+/// looks at its client in between.
 pub trait Storage: Send + Sync {
-    /// What this storage can do beyond the methods that every one has. The commands that need
-    /// more are not served without it, and `FEAT` does not list them.
+    /// Returns the abilities beyond the required methods. Commands that need others are not served,
+    /// and `FEAT` does not list them.
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
     }
 
-    /// Called once after a login to this storage, on the thread of the session, before anything is
-    /// asked of it there: here a storage may confine the thread to what belongs to it, which cannot
-    /// be undone. The thread serves nobody else afterwards; a session whose user leaves by `REIN`
-    /// goes on in another. As it stands, nothing happens.
+    /// Prepares the session's thread, once after a login and before all other calls. A storage can
+    /// confine the thread here for good. The thread serves no other user afterwards: after `REIN`
+    /// the session continues in another one. The default does nothing.
     ///
     /// # Errors
     ///
-    /// Any: the session ends with 421.
+    /// Any error ends the session with 421.
     fn enter(&self) -> Result<(), StorageError> {
         Ok(())
     }
 
-    /// What is at `path`. A symbolic link that leads to something beneath the root is that
-    /// thing; another is [`EntryKind::Symlink`].
+    /// Returns the metadata of the object at `path`. A symbolic link to an object below the root is
+    /// followed; another one is [`EntryKind::Symlink`].
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Denied`, `Io`.
+    /// Returns `NotFound`, `Denied` or `Io`.
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError>;
 
-    /// Whether the directory at `path` can be the current one. As it stands, any directory that
-    /// there is can be.
+    /// Checks that the directory at `path` can be the current directory. By default any existing
+    /// directory can.
     ///
     /// # Errors
     ///
-    /// `NotFound`, `NotDirectory`, `Denied`, `Io`.
+    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`.
     fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
         match self.stat(path)?.kind {
             EntryKind::Directory => Ok(()),
@@ -93,41 +104,43 @@ pub trait Storage: Send + Sync {
         }
     }
 
-    /// The entries of the directory at `path`, in no order, without `.` and `..` and without
-    /// what the storage keeps to itself, such as unfinished uploads. Entries that vanish
-    /// meanwhile are passed over. Holds no more than a bounded number of them at a time.
+    /// Returns the entries of the directory at `path`, in any order, without `.` and `..` and
+    /// without hidden files of the storage, such as unfinished uploads. Entries that vanish
+    /// meanwhile are skipped. The iterator holds a bounded number of them.
     ///
     /// # Errors
     ///
-    /// `NotFound`, `NotDirectory`, `Denied`, `Io`; an item that is an error ends the listing.
+    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`; an item that is an error ends the
+    /// listing.
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError>;
 
     /// Opens the regular file at `path`. Never blocks on a FIFO or device.
     ///
     /// # Errors
     ///
-    /// `NotFound`, `IsDirectory`, `NotFile`, `Denied`, `Io`.
+    /// Returns `NotFound`, `IsDirectory`, `NotFile`, `Denied` or `Io`.
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError>;
 
-    /// Begins an upload to `path`. Nothing of it shows under that name before
-    /// [`Upload::commit`] returns, except where [`WriteMode::Append`] says otherwise.
+    /// Begins an upload to `path`. The file appears only when [`Upload::commit`] returns, unless
+    /// [`WriteMode::Append`] says otherwise.
     ///
     /// # Errors
     ///
-    /// `NameNotAllowed`, `IsDirectory`, `Exists` (with [`WriteMode::Create`]), `NotFile`,
-    /// `NotFound` for a missing parent, `BadRestart`, `Denied`, `NoSpace`, `OverQuota`, `Io`.
+    /// Returns `NameNotAllowed`, `IsDirectory`, `Exists` (with [`WriteMode::Create`]), `NotFile`,
+    /// `NotFound` for a missing parent, `BadRestart`, `Denied`, `NoSpace`, `OverQuota` or `Io`.
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError>;
 
-    /// As [`write`](Self::write), for a user of this name, who alone logs in by it. Of a new file
-    /// whose upload is cut a storage may keep what came: [`WriteMode::From`] of the same user then
-    /// resumes it as if it were the file, which it becomes, and shows as, with [`Upload::commit`].
-    /// Any other mode begins a new file, and gives up what was kept.
+    /// Begins an upload as [`write`](Self::write) does, for a user who does not share this name. A
+    /// storage may keep an interrupted upload of a new file. [`WriteMode::From`] of the same user
+    /// then resumes it like an existing file, and [`Upload::commit`] publishes it. Any other mode
+    /// begins a new file, and discards the kept part.
     ///
-    /// As it stands, nothing is kept.
+    /// By default nothing is kept.
     ///
     /// # Errors
     ///
-    /// Those of [`write`](Self::write); `Busy` while another session goes on with it.
+    /// Returns the errors of [`write`](Self::write), or `Busy` while another session resumes the
+    /// upload.
     fn write_as(
         &self,
         path: &VirtualPath,
@@ -137,29 +150,29 @@ pub trait Storage: Send + Sync {
         self.write(path, mode)
     }
 
-    /// How many bytes `user` is told are kept of an upload to `path`, where there is no file:
-    /// after them [`write_as`](Self::write_as) can resume it. It must be less than what came, and
-    /// more than 0. A client that sent all of it and never heard so would otherwise find the length
-    /// of its own file, and take it for stored.
+    /// Returns how many bytes of `user`'s partial upload to `path` are kept if there is no file;
+    /// [`write_as`](Self::write_as) can resume after them. The number must be above 0 and less than
+    /// was received: otherwise a client that sent everything but never got the reply would find the
+    /// length of its own file, and take it for stored.
     ///
-    /// As it stands, nothing is.
+    /// By default nothing is kept.
     ///
     /// # Errors
     ///
-    /// `NotFound` if nothing is kept, or where nothing can be.
+    /// Returns `NotFound` if nothing is kept, or never can be.
     fn partial_size(&self, _path: &VirtualPath, _user: &[u8]) -> Result<u64, StorageError> {
         Err(StorageErrorKind::NotFound.into())
     }
 
-    /// Forgets what is kept of an upload of `user` to `path`, as when the user removes the file of
-    /// that name, or gives the name to another.
+    /// Discards `user`'s partial upload to `path`, because the user removes the file or gives its
+    /// name to another.
     ///
-    /// As it stands, nothing is kept.
+    /// By default nothing is kept.
     ///
     /// # Errors
     ///
-    /// `NotFound` if nothing is kept, or where nothing can be; `Busy` while a session goes on with
-    /// it; `Io`.
+    /// Returns `NotFound` if nothing is kept, or never can be; `Busy` while a session resumes it;
+    /// or `Io`.
     fn forget_partial(&self, _path: &VirtualPath, _user: &[u8]) -> Result<(), StorageError> {
         Err(StorageErrorKind::NotFound.into())
     }
@@ -168,7 +181,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `IsDirectory`, `Denied`, `Busy`, `Io`.
+    /// Returns `NotFound`, `IsDirectory`, `Denied`, `Busy` or `Io`.
     fn remove(&self, _path: &VirtualPath) -> Result<(), StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
@@ -177,7 +190,8 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `NotDirectory`, `NotEmpty`, `Denied` (the root among others), `Busy`, `Io`.
+    /// Returns `NotFound`, `NotDirectory`, `NotEmpty`, `Denied` (also for the root), `Busy` or
+    /// `Io`.
     fn rmdir(&self, _path: &VirtualPath) -> Result<(), StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
@@ -186,19 +200,19 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `Exists`, `NotFound` for a missing parent, `NameNotAllowed`, `Denied`, `NoSpace`,
-    /// `OverQuota`, `Io`.
+    /// Returns `Exists`, `NotFound` for a missing parent, `NameNotAllowed`, `Denied`, `NoSpace`,
+    /// `OverQuota` or `Io`.
     fn mkdir(&self, _path: &VirtualPath) -> Result<(), StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Gives the object at `from` the name `to`, in one step. A file there is replaced if
-    /// `replace` says so.
+    /// Renames the object at `from` to `to` in one step. An existing file is replaced if `replace`
+    /// is set.
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Exists`, `NameNotAllowed`, `IsDirectory`, `NotDirectory`, `NotEmpty`,
-    /// `Denied`, `Io`.
+    /// Returns `NotFound`, `Exists`, `NameNotAllowed`, `IsDirectory`, `NotDirectory`, `NotEmpty`,
+    /// `Denied` or `Io`.
     fn rename(
         &self,
         _from: &VirtualPath,
@@ -208,48 +222,48 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Says when the file or directory at `path` was last modified, in seconds since
-    /// 1970-01-01T00:00:00Z. A storage that cannot keep this time exactly keeps the one next to
-    /// it. What the changed object is then, is returned: a path may by then lead elsewhere, or
-    /// nowhere. With [`Capabilities::SET_TIMES`].
+    /// Sets the modification time of the file or directory at `path`, in seconds since
+    /// 1970-01-01T00:00:00Z. A storage with a coarser clock stores the nearest time. Returns the
+    /// new metadata of the changed object, because the path may lead elsewhere by then. Needs
+    /// [`Capabilities::SET_TIMES`].
     ///
     /// # Errors
     ///
-    /// `NotFound`, `NotFile`, `Denied`, `Io`.
+    /// Returns `NotFound`, `NotFile`, `Denied` or `Io`.
     fn set_times(&self, _path: &VirtualPath, _modified: i64) -> Result<Metadata, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Sets the permission bits of the file or directory at `path`, 0 to `0o777`. Returns, as
-    /// [`set_times`](Self::set_times), what the changed object is then. With
+    /// Sets the permission bits of the file or directory at `path`, 0 to `0o777`. Returns the new
+    /// metadata of the changed object, as [`set_times`](Self::set_times). Needs
     /// [`Capabilities::CHMOD`].
     ///
     /// # Errors
     ///
-    /// `NotFound`, `NotFile`, `Denied` (the root among others: without the right to search it,
-    /// nobody could undo it), `Io`.
+    /// Returns `NotFound`, `NotFile`, `Denied` (also for the root: without the right to search it,
+    /// no client could undo that) or `Io`.
     fn chmod(&self, _path: &VirtualPath, _mode: u32) -> Result<Metadata, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// How many bytes there still is room for in the directory at `path`, whoever stores them.
-    /// With [`Capabilities::SPACE`].
+    /// Returns the free bytes for any user in the directory at `path`. Needs
+    /// [`Capabilities::SPACE`].
     ///
     /// # Errors
     ///
-    /// `NotFound`, `NotDirectory`, `Denied`, `Io`; `Unsupported` for a place that does not tell.
+    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`, or `Unsupported` if the place does not
+    /// know its free space.
     fn space(&self, _path: &VirtualPath) -> Result<u64, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Gives up what is kept of cut uploads, the oldest first, until `wanted` bytes are free in the
-    /// directory at `path`. Returns how many are free then, less if objects that can still be made
-    /// there are fewer than fit in `wanted`. By default nothing is kept, and this is
-    /// [`space`](Self::space).
+    /// Discards partial uploads, the oldest first, until `wanted` bytes are free in the directory
+    /// at `path`. Returns the free bytes, or fewer if not enough further objects for `wanted` bytes
+    /// can be made there. By default nothing is kept, and this is [`space`](Self::space).
     ///
     /// # Errors
     ///
-    /// Those of [`space`](Self::space).
+    /// Returns the errors of [`space`](Self::space).
     fn make_room(
         &self,
         path: &VirtualPath,
@@ -259,19 +273,19 @@ pub trait Storage: Send + Sync {
         self.space(path)
     }
 
-    /// How many bytes are left of what this user may have here in all, however much room there is;
-    /// `None` without a limit, as it stands. What would be more the storage refuses by
-    /// `OverQuota`; this is for those who ask ahead, by `ALLO` and `AVBL`.
+    /// Returns the bytes left of this user's quota, regardless of free space; `None` without a
+    /// quota (default). The storage itself refuses more with `OverQuota`; this method is for `ALLO`
+    /// and `AVBL`.
     ///
     /// # Errors
     ///
-    /// `Io`.
+    /// Returns `Io`.
     fn quota(&self) -> Result<Option<u64>, StorageError> {
         Ok(None)
     }
 }
 
-/// What a storage can do beyond listing, reading and writing: a set.
+/// A set of abilities beyond listing, reading and writing.
 ///
 /// ```
 /// use ftp_server::Capabilities;
@@ -285,20 +299,20 @@ pub trait Storage: Send + Sync {
 pub struct Capabilities(u8);
 
 impl Capabilities {
-    /// Nothing more.
+    /// No further ability.
     pub const NONE: Self = Self(0);
-    /// [`Storage::set_times`] works: `MFMT`, and `Modify` of `MFF`.
+    /// [`Storage::set_times`]: `MFMT`, and `Modify` of `MFF`.
     pub const SET_TIMES: Self = Self(1);
-    /// [`Storage::chmod`] works: `SITE CHMOD`, and `UNIX.mode` of `MFF`.
+    /// [`Storage::chmod`]: `SITE CHMOD`, and `UNIX.mode` of `MFF`.
     pub const CHMOD: Self = Self(1 << 1);
-    /// [`Storage::space`] works: `AVBL`, and the look ahead of `ALLO`.
+    /// [`Storage::space`]: `AVBL`, and the check of `ALLO`.
     pub const SPACE: Self = Self(1 << 2);
-    /// To read a file only for its digest is no waste: `HASH`.
+    /// Reading a file only for its digest is acceptable: `HASH`.
     pub const DIGEST: Self = Self(1 << 3);
-    /// All of them.
+    /// All abilities.
     pub const ALL: Self = Self((1 << 4) - 1);
 
-    /// Whether all of `capabilities` are among these.
+    /// Returns whether the set contains all of `capabilities`.
     #[must_use]
     pub const fn contains(self, capabilities: Self) -> bool {
         self.0 & capabilities.0 == capabilities.0
@@ -313,87 +327,86 @@ impl BitOr for Capabilities {
     }
 }
 
-/// The entries of a directory, one by one.
+/// Iterator over the entries of a directory.
 pub type Entries = Box<dyn Iterator<Item = Result<Entry, StorageError>>>;
 
-/// A file that is being read, from its beginning or from where [`seek_to`](Source::seek_to) went.
+/// A file that is being read, from its beginning or from the offset of
+/// [`seek_to`](Source::seek_to).
 pub trait Source: io::Read {
-    /// The size in bytes when the file was opened.
+    /// Returns the size at opening, in bytes.
     fn size(&self) -> u64;
 
-    /// Goes on at `offset` bytes from the beginning, at most [`size`](Source::size).
+    /// Continues reading at `offset` bytes from the beginning, at most [`size`](Source::size).
     ///
     /// # Errors
     ///
-    /// `Io` where the storage cannot.
+    /// Returns `Io` if the storage cannot.
     fn seek_to(&mut self, offset: u64) -> Result<(), StorageError>;
 
-    /// The descriptor behind it, if the kernel may send from it directly, beginning at its file
-    /// offset.
+    /// Returns a descriptor from which the kernel may send directly, beginning at its file offset.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
 
-/// An upload that is not there yet. Dropping it is [`abort`](Upload::abort) with
-/// [`StreamEnd::Cut`].
+/// An upload in progress. Dropping it calls [`abort`](Upload::abort) with [`StreamEnd::Cut`].
 ///
-/// Behind the last byte a session calls [`flush`](io::Write::flush), which puts the bytes on the
-/// disk as far as the storage promises it, and takes its time. Then it looks once more whether its
-/// client is still there, and only then calls [`commit`](Upload::commit).
+/// After the last byte a session calls [`flush`](io::Write::flush), which may take long: it syncs
+/// the bytes to disk as far as the storage promises. Then the session checks that its client still
+/// exists, and only then calls [`commit`](Upload::commit).
 ///
-/// What goes wrong in [`io::Write`] is read by [`StorageError::from`].
+/// [`StorageError::from`] reads the errors of [`io::Write`].
 pub trait Upload: io::Write {
-    /// Does a part of what has to be done before the first byte is written, such as to copy what
-    /// stays of an old content, or to find out whether there is room: as much as takes a fraction of a second. A session calls it until
-    /// it says that all is done, by `true`, and looks after its client in between; where nobody
-    /// has called it, the first write or [`commit`](Self::commit) does it all.
+    /// Does a part of the work before the first byte, for a fraction of a second, such as copying
+    /// old content or checking the free space. Returns `true` when all is done. A session calls it
+    /// repeatedly, and looks at its client in between. If it is not called, the first write or
+    /// [`commit`](Self::commit) does all the work.
     ///
-    /// As it stands, there is nothing to do.
+    /// By default there is nothing to do.
     ///
     /// # Errors
     ///
-    /// `BadRestart`, `NoSpace`, `OverQuota`, `Busy`, `Io`, and those of [`Storage::write`] where all
-    /// of it begins only here; the upload is of no more use then.
+    /// Returns `BadRestart`, `NoSpace`, `OverQuota`, `Busy` or `Io`, or an error of
+    /// [`Storage::write`] if the upload begins only here; it is useless then.
     fn prepare(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }
 
-    /// All bytes came: makes them the content of the file, on disk as far as the storage
-    /// promises it, and only then visible.
+    /// Publishes the received bytes as the content of the file, on disk as far as the storage
+    /// promises, and visible only after that.
     ///
     /// # Errors
     ///
-    /// Any; what was there before is then still there.
+    /// Any error; the old file, if any, still exists then.
     fn commit(self: Box<Self>) -> Result<(), StorageError>;
 
-    /// Not all bytes came, and this is why. What was there before stays.
+    /// Ends an incomplete upload; `end` is the reason. The old file, if any, stays.
     fn abort(self: Box<Self>, end: StreamEnd);
 }
 
-/// What room is needed for.
+/// Purpose of free space.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RoomFor {
-    /// An object that is to be made.
+    /// A new object.
     New,
-    /// More bytes of one that is there.
+    /// More bytes for an existing object.
     More,
 }
 
-/// How a stream of bytes to the server ended, if not well.
+/// How the data of an incomplete upload ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StreamEnd {
-    /// The user asked for it with `ABOR`.
+    /// The user sent `ABOR`.
     Abort,
-    /// The connection broke, stalled, or the session ended.
+    /// The connection broke or stalled, or the session ended.
     Cut,
     /// The storage itself failed.
     Failed,
 }
 
-/// What an upload does to a file that is there already.
+/// Effect of an upload on an existing file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum WriteMode {
@@ -401,10 +414,10 @@ pub enum WriteMode {
     Create,
     /// The new content replaces the old.
     Replace,
-    /// The old content stays and the new is added behind it, in place; cut back to its old
-    /// length if the upload fails. A file that is not there is made.
+    /// Append to the old content in place; return to the old length if the upload fails. A missing
+    /// file is created.
     Append,
-    /// The first so many bytes of the old content stay, the new follow, the rest is gone.
-    /// `BadRestart` if there are fewer.
+    /// Keep the first N bytes of the old content, append the new bytes, and drop the rest.
+    /// `BadRestart` if the file is shorter.
     From(u64),
 }

@@ -1,4 +1,4 @@
-//! Pathnames resolved: absolute, below the user's root, without `.` and `..` (RFC 3659 §6).
+//! Resolved pathnames: absolute, below the user's root, without `.` and `..` (RFC 3659 §6).
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use ftp_proto::{Escaped, Pathname};
 
 use crate::limits;
 
-/// A place in the user's tree: the components from the root to it, none of them empty, `.` or
-/// `..`, and none holding `/`, NUL, CR or LF. The root has none.
+/// A path in the user's tree: its components below the root, none of them empty, `.` or `..`, and
+/// none with `/`, NUL, CR or LF. The root has none.
 ///
-/// `..` is taken away on the text, before any system call, and stops at the root; `//`, `/./`
-/// and a `/` at the end mean nothing (RFC 3659 §6.2.1).
+/// `..` is resolved in the text, before any system call, and stops at the root. `//`, `/./` and a
+/// trailing `/` have no effect (RFC 3659 §6.2.1).
 ///
 /// ```
 /// use ftp_proto::Pathname;
@@ -34,13 +34,13 @@ impl Default for VirtualPath {
 }
 
 impl VirtualPath {
-    /// The root of the user's tree.
+    /// Returns the root of the user's tree.
     #[must_use]
     pub fn root() -> Self {
         Self { absolute: b"/".to_vec() }
     }
 
-    /// Where `path` leads from here: from the root if it begins with `/`.
+    /// Resolves `path` from here, or from the root if it begins with `/`.
     #[must_use]
     pub fn resolve(&self, path: &Pathname) -> Self {
         self.follow(path.as_bytes())
@@ -58,7 +58,8 @@ impl VirtualPath {
         resolved
     }
 
-    /// The entry called `name` of this directory. `name` is one component, as a listing gives it.
+    /// Returns the path of the entry `name` in this directory. `name` is one component, as in a
+    /// listing.
     #[must_use]
     pub fn join(&self, name: &[u8]) -> Self {
         let mut joined = self.clone();
@@ -73,13 +74,13 @@ impl VirtualPath {
         self.absolute.extend_from_slice(name);
     }
 
-    /// Whether this is the root.
+    /// Returns whether this is the root.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.absolute == b"/"
     }
 
-    /// The directory this is in; `None` for the root.
+    /// Returns the parent directory; `None` for the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         let slash = self.absolute.iter().rposition(|&byte| byte == b'/')?;
@@ -87,26 +88,26 @@ impl VirtualPath {
         (!self.is_root()).then(|| Self { absolute: parent.to_vec() })
     }
 
-    /// The last component; `None` for the root.
+    /// Returns the last component; `None` for the root.
     #[must_use]
     pub fn name(&self) -> Option<&[u8]> {
         self.absolute.rsplit(|&byte| byte == b'/').next().filter(|name| !name.is_empty())
     }
 
-    /// The path from the root without its first `/`; empty for the root.
+    /// Returns the path without its first `/`; empty for the root.
     #[must_use]
     pub fn relative(&self) -> &[u8] {
         self.absolute.get(1..).unwrap_or_default()
     }
 
-    /// The absolute path, `/` or `/a/b`.
+    /// Returns the absolute path, `/` or `/a/b`.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.absolute
     }
 
-    /// Whether the path is longer or deeper than [`limits`] allow. No storage is asked about
-    /// such a path.
+    /// Returns whether the path is longer or deeper than [`limits`] allow. Storages never get such
+    /// a path.
     #[must_use]
     pub fn is_too_long(&self) -> bool {
         let depth = self.absolute.iter().filter(|&&byte| byte == b'/').count();

@@ -1,4 +1,4 @@
-//! A storage that several own.
+//! A storage behind an `Arc`.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::{
     WriteMode,
 };
 
-/// For an embedder that keeps the storage of a server, to ask it later.
+/// Forwards to the storage inside, so that the caller can keep a handle.
 impl<T: Storage + ?Sized> Storage for Arc<T> {
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()

@@ -1,4 +1,4 @@
-//! An upload that continues a file in place.
+//! An upload that appends to a file in place.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -17,26 +17,26 @@ use super::target::Target;
 use super::usage::{self, Charge, Usage};
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
-/// A file that grows at its end, and is cut back to its old length unless the upload is committed.
+/// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
-/// Cutting back would take away what a second upload has added meanwhile, so there is only one
-/// at a time: the file is locked, by `flock`, where the file system can.
+/// Truncating would remove data that a second upload has added, so only one may run at a time: it
+/// locks the file with `flock`, if the file system supports that.
 #[derive(Debug)]
 pub(super) struct Appending {
-    /// Where it was found.
+    /// The directory in which it was found.
     directory: Directory,
     name: Vec<u8>,
     output: Output,
     /// Device and inode.
     identity: (u64, u64),
-    /// The length before.
+    /// The old length.
     length: u64,
-    /// Whether it has the length that it is to have.
+    /// Whether it has its final length.
     is_done: bool,
 }
 
 impl Appending {
-    /// Opens the file at `target`, whose length must be `expected` if that is given.
+    /// Opens the file at `target`; its length must be `expected`, if given.
     pub(super) fn begin(
         target: Target,
         expected: Option<u64>,
@@ -58,7 +58,7 @@ impl Appending {
             return Err(StorageErrorKind::Busy.into());
         }
         let length = match root::metadata_of(&file).map(|metadata| metadata.size) {
-            // Somebody was faster.
+            // Another session was faster.
             Ok(length) if expected.is_some_and(|expected| expected != length) => {
                 Err(StorageErrorKind::Busy.into())
             }
@@ -72,7 +72,7 @@ impl Appending {
         Ok(Self { directory, name, output, identity, length, is_done: false })
     }
 
-    /// Whether the file still has the name by which the client knows it.
+    /// Returns whether the file still has the name that the client used.
     fn has_its_name(&self) -> bool {
         let found = self.directory.metadata(&self.name);
         found.is_ok_and(|found| found.identity == self.identity)
@@ -96,13 +96,13 @@ impl Upload for Appending {
         names.and_then(|names| names.sync()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
-        // Removed, renamed, or replaced by another upload: a client that reads that name will never
-        // find what was added here.
+        // Removed, renamed, or replaced by another upload: a client that reads that name would not
+        // find the added data.
         if !self.has_its_name() {
             return Err(StorageErrorKind::NotFound.into());
         }
         if self.length == 0 && self.output.position() > 0 {
-            // It costs what it holds from now on.
+            // From now on it costs its content instead of the minimum.
             change.freed(usage::COST_OF_OBJECT);
         }
         self.output.charge().keep();
@@ -125,25 +125,25 @@ impl Drop for Appending {
 }
 
 impl Appending {
-    /// Gives the file its former length again. No other command removes or replaces it meanwhile,
-    /// so that one that does takes the length that counts for its size.
+    /// Restores the old length. No other command removes or replaces the file meanwhile, so that
+    /// its size counts correctly.
     fn cut_back(&mut self, usage: &Usage) {
         let _change = usage.change();
         let now = root::metadata_of(&self.output);
-        // Never makes it longer, if somebody has cut it further meanwhile.
+        // This never extends the file, even if another program has shortened it.
         let cut = match now {
             Ok(now) if now.size <= self.length => Ok(()),
             Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)),
             Err(errno) => Err(errno),
         };
         if let Err(errno) = cut {
-            // A disk that cannot even be given space back is beyond help from here: one that is
-            // read-only, or btrfs above its quota.
+            // A disk that cannot release space, such as a read-only one or btrfs above its quota,
+            // cannot be repaired here.
             log::warn!("what was added to a file could not be cut off again: {errno}");
         }
         if !self.has_its_name() || cut.is_err() {
-            // The command that removed it saw a length that was not to last; or it does last. What is
-            // removed keeps a hidden name on file systems of the network or in user space.
+            // A command that removed the file has counted a temporary length, or the length stays.
+            // Network file systems and FUSE keep a hidden name for a removed file.
             self.output.charge().lost();
         }
     }

@@ -1,4 +1,4 @@
-//! How an upload begins: by what is there already, what is kept of a cut one, and what is left.
+//! The beginning of an upload: it depends on existing files, kept partial uploads and the quota.
 
 use std::os::fd::AsFd;
 
@@ -11,7 +11,7 @@ use super::waiting::{self, Waiting};
 use super::{hidden, name, quota};
 use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
 
-/// Begins an upload, of `user` alone if there is one, once it is known what is left for it.
+/// Begins an upload once the remaining quota is known; `user` is the owner of partial uploads.
 pub(super) fn begin(
     files: &Files,
     path: &VirtualPath,
@@ -29,7 +29,7 @@ pub(super) fn begin(
     }
 }
 
-/// An upload that begins once it is known what is left. What the path leads to is looked up then.
+/// Begins the upload as soon as the remaining quota is known, and looks up the path only then.
 fn begin_later(files: &Files, path: &VirtualPath, mode: WriteMode, user: Option<&[u8]>) -> Waiting {
     let files = files.clone();
     let path = path.clone();
@@ -59,8 +59,8 @@ fn begin_at(
             }
         }
         (_, Some(user)) => {
-            // What was kept is older than this, and nothing resumes it any more. It would only
-            // take room from what comes now.
+            // The partial upload is older than this one, and nothing resumes it any more. It would
+            // only take space.
             let kept = name::kept(user, &target.name);
             let _ = hidden::remove(files.root.usage(), target.directory.as_fd(), &kept);
         }

@@ -1,4 +1,4 @@
-//! What `MFMT` and `SITE CHMOD` change.
+//! Objects whose attributes `MFMT` and `SITE CHMOD` change.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -9,12 +9,12 @@ use super::name;
 use super::root::{self, Root};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath};
 
-/// A file or directory whose attributes are to be changed. It is looked up and not opened, which
-/// needs no right to read it; no call changes it by such a descriptor, but the link that `/proc`
-/// has for one leads to what it holds, whatever has its name by then.
+/// A file or directory whose attributes are to change. It is opened with `O_PATH`, which needs no
+/// right to read it. No call changes it by such a descriptor, but its link in `/proc` leads to the
+/// same object even if another one has its name by now.
 pub(super) struct Changeable {
     pub(super) link: String,
-    /// What it was when it was found.
+    /// Its metadata when it was found.
     pub(super) metadata: Metadata,
     descriptor: OwnedFd,
 }
@@ -31,7 +31,7 @@ impl Changeable {
         Ok(Self { link, metadata, descriptor })
     }
 
-    /// What it is now, whatever its path leads to.
+    /// Returns its present metadata, whatever its path leads to by now.
     pub(super) fn metadata_now(&self) -> Result<Metadata, StorageError> {
         root::metadata_of(&self.descriptor).map_err(system)
     }

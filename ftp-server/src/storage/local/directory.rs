@@ -1,4 +1,4 @@
-//! A directory beneath the root that is held open while something in it is changed.
+//! A directory below the root, held open while names in it change.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::root::{self, Root};
 use crate::limits;
 use crate::storage::Metadata;
 
-/// The root or a directory beneath it. Names are made and removed in it by this descriptor, so
-/// that what is swapped on the way to it does not matter.
+/// The root or a directory below it. Names in it change through its descriptor, so a swap on the
+/// path to it has no effect.
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
     root: Arc<Root>,
-    /// None for the root itself.
+    /// `None` for the root itself.
     below: Option<Arc<OwnedFd>>,
-    /// How it was opened, relative to the root.
+    /// Its path at opening, relative to the root.
     path: Arc<[u8]>,
 }
 
@@ -34,7 +34,7 @@ impl Directory {
         Ok(Self { root: Arc::clone(root), below, path: path.into() })
     }
 
-    /// How it was opened, relative to the root and empty for the root itself.
+    /// Returns its path at opening, relative to the root; empty for the root itself.
     pub(super) fn path(&self) -> &[u8] {
         &self.path
     }
@@ -43,17 +43,17 @@ impl Directory {
         &self.root
     }
 
-    /// Whether both were opened by the same path.
+    /// Returns whether both were opened by the same path.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.path == other.path
     }
 
-    /// What has this name, a symbolic link being itself.
+    /// Returns the metadata of a name; a symbolic link is not followed.
     pub(super) fn metadata(&self, name: &[u8]) -> Result<Metadata> {
         root::metadata_at(self, name, AtFlags::empty())
     }
 
-    /// What puts on the disk which names it has, if the policy says so; to be asked for before they
+    /// Returns what syncs the names in it to disk, if the policy requires that; call it before they
     /// change. `file` is an open file in it, if there is one.
     pub(super) fn names(&self, sync: SyncPolicy, file: Option<BorrowedFd<'_>>) -> Result<Names> {
         if sync != SyncPolicy::FileAndDirectory {
@@ -70,8 +70,8 @@ impl Directory {
         }
     }
 
-    /// Renames, but EEXIST if the new name is taken. Atomic, except on file systems that cannot
-    /// (`RENAME_NOREPLACE` is missing on some in user space): there it looks first.
+    /// Renames, or fails with EEXIST if the new name is taken. It is atomic, except on file systems
+    /// without `RENAME_NOREPLACE`, such as some FUSE ones: there it looks first.
     pub(super) fn rename_new(&self, from: &[u8], to_directory: &Self, to: &[u8]) -> Result<()> {
         let flags = RenameFlags::NOREPLACE;
         match retry_on_intr(|| renameat_with(self, from, to_directory, to, flags)) {
@@ -86,10 +86,10 @@ impl Directory {
         }
     }
 
-    /// Fails with ENOENT if somebody on this machine has moved the directory out of the root
-    /// since it was opened.
+    /// Fails with ENOENT if another program has moved the directory out of the root since it was
+    /// opened.
     ///
-    /// Looks upwards: mostly the root is still as far up as it was, which one call shows.
+    /// Walks upwards: mostly the root is as far up as before, which one call shows.
     pub(super) fn check_beneath(&self) -> Result<()> {
         let above = |levels: usize| {
             let path = "../".repeat(levels);
@@ -105,7 +105,7 @@ impl Directory {
                 return Ok(());
             }
             if identity == below {
-                // The top of everything.
+                // The top of all file systems.
                 break;
             }
             below = identity;
@@ -114,21 +114,21 @@ impl Directory {
     }
 }
 
-/// How many directories a path leads down, if no link is followed.
+/// Returns how many directories a path descends, if it has no links.
 fn depth(path: &[u8]) -> usize {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count()
 }
 
-/// What puts on the disk which names a directory has.
+/// How the names of a directory reach the disk.
 #[derive(Debug)]
 pub(super) enum Names {
-    /// Nothing does: the system writes them when it likes.
+    /// Not at all: the system writes them when it likes.
     Left,
-    /// A sync of the directory.
+    /// By a sync of the directory.
     Directory(OwnedFd),
-    /// A sync of the file system of this file: the directory cannot be opened.
+    /// By a sync of the file system of this file, because the directory cannot be opened.
     FileSystem(OwnedFd),
-    /// A sync of all file systems: nothing can be opened.
+    /// By a sync of all file systems, because nothing can be opened.
     Everything,
 }
 
@@ -137,7 +137,7 @@ impl Names {
         match self {
             Self::Left => Ok(()),
             Self::Directory(directory) => match retry_on_intr(|| fsync(directory)) {
-                // There is no such thing on this file system.
+                // This file system has no such sync.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
                 synced => synced,
             },

@@ -1,4 +1,4 @@
-//! The entries of a directory, a buffer full at a time.
+//! The entries of a directory, read one buffer at a time.
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -12,25 +12,25 @@ use super::name;
 use super::root::{self, Root};
 use crate::storage::{Entry, EntryKind, Metadata, StorageError, VirtualPath};
 
-/// How many bytes of entries are asked for in one call: some hundred of them.
+/// Bytes of entries per call: some hundred entries.
 const BUFFER: usize = 32 * 1024;
 
-/// Reads an open directory. What is in it is looked at, never opened, so that nothing blocks.
+/// Reads an open directory. Its entries are never opened, so nothing blocks.
 #[derive(Debug)]
 pub(super) struct DirectoryEntries {
     root: Arc<Root>,
     path: VirtualPath,
     directory: OwnedFd,
     buffer: Vec<u8>,
-    /// The names of the last buffer, each with a NUL behind it.
+    /// The names of the last buffer, each followed by a NUL.
     names: Vec<u8>,
-    /// Where in `names` the next one begins.
+    /// Index in `names` of the next name.
     next: usize,
     ended: bool,
 }
 
 impl DirectoryEntries {
-    /// The entries of `directory`, which is at `path`.
+    /// Returns the entries of `directory`, whose path is `path`.
     pub(super) fn new(root: &Arc<Root>, path: &VirtualPath, directory: OwnedFd) -> Self {
         Self {
             root: Arc::clone(root),
@@ -43,7 +43,7 @@ impl DirectoryEntries {
         }
     }
 
-    /// Reads the next buffer full, which may hold nothing to show.
+    /// Reads the next buffer, possibly without any entry to show.
     fn fill(&mut self) -> Result<()> {
         self.names.clear();
         self.next = 0;
@@ -70,20 +70,21 @@ impl DirectoryEntries {
         }
     }
 
-    /// Ends the listing by an error.
+    /// Ends the listing with an error.
     fn end(&mut self, errno: Errno) -> StorageError {
         self.ended = true;
         self.names.clear();
         system(errno)
     }
 
-    /// What a name is; `None` if it is gone, or the file system it is the root of, or if that is
-    /// another user's, who alone may look at it (FUSE).
+    /// Returns the metadata of a name; `None` if it no longer exists, or is a mount that only
+    /// another user may look at (FUSE).
     fn metadata(&self, name: &CStr) -> Result<Option<Metadata>> {
-        // What a network file system remembers is good enough here.
+        // Cached attributes of a network file system are good enough here.
         match root::metadata_at(&self.directory, name, AtFlags::STATX_DONT_SYNC) {
             Ok(link) if link.kind == EntryKind::Symlink => {
-                // It may lead up and down again, which only the root can follow.
+                // The link may lead up and down again, which only a lookup from the root can
+                // follow.
                 match self.root.stat(self.path.join(name.to_bytes()).relative()) {
                     Err(Errno::NOENT) => Ok(None),
                     target => Ok(Some(target.unwrap_or(link))),

@@ -1,4 +1,4 @@
-//! Cut uploads that make way: for newer ones of their user, and for others where a disk is full.
+//! Eviction of partial uploads: for newer ones of their user, and for other files on a full disk.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use super::policy::Bounds;
 use super::root::Root;
 use super::shelf::Part;
 
-/// Makes way for `new`, which its user is to have besides what is kept for that user already: the
-/// oldest parts go first. False if there is no way, since the others are just being resumed.
+/// Makes room for the part `new` among the kept parts of its user, and removes the oldest first.
+/// Returns `false` if that is impossible, because the others are being resumed.
 pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     let size = new.file.size;
     let mut parts = root.usage().shelf().by_age(Some(new.owner()));
@@ -30,8 +30,8 @@ pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     true
 }
 
-/// Removes parts of any user, the oldest first, until it is enough, or there are no more. Returns how
-/// many are gone.
+/// Removes parts of any user, the oldest first, until `is_enough` or none is left. Returns the
+/// number of removed parts.
 pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     let mut gone = 0;
     for part in root.usage().shelf().by_age(None) {
@@ -46,8 +46,8 @@ pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     gone
 }
 
-/// Removes it. False if a session resumes it just now, or if the system fails. What others have
-/// removed or moved is gone from here as well.
+/// Removes a part. Returns `false` if a session is resuming it, or if the system fails. A part that
+/// another program has removed or moved is forgotten.
 fn remove(part: &Part, root: &Arc<Root>) -> bool {
     let is_gone = match Directory::open(root, &part.directory) {
         Ok(directory) => hidden::remove(root.usage(), directory.as_fd(), &part.name),
@@ -55,7 +55,7 @@ fn remove(part: &Part, root: &Arc<Root>) -> bool {
     };
     let is_gone = is_gone.unwrap_or(false);
     if is_gone {
-        // By then it may have another number: some file systems give them as they like.
+        // The inode number may differ now: some file systems assign it freely.
         root.usage().shelf().take(part.file.identity);
     }
     is_gone

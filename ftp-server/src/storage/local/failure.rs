@@ -1,20 +1,21 @@
-//! What a failed system call means for the one who asked.
+//! Meaning of failed system calls for the client.
 
 use rustix::io::Errno;
 
 use crate::storage::{EntryKind, StorageError, StorageErrorKind};
 
-/// What a system call said, in general.
+/// Converts an error of any system call.
 pub(super) fn system(errno: Errno) -> StorageError {
     std::io::Error::from(errno).into()
 }
 
-/// What a system call said, but of this kind.
+/// Converts an error into this kind.
 pub(super) fn as_kind(kind: StorageErrorKind, errno: Errno) -> StorageError {
     StorageError { kind, source: Some(errno.into()) }
 }
 
-/// What looking up a path said: a name too long, or below a file, is not there.
+/// Converts an error of looking up a path: a name that is too long, or below a file, does not
+/// exist.
 pub(super) fn lookup(errno: Errno) -> StorageError {
     match errno {
         Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => {
@@ -24,7 +25,7 @@ pub(super) fn lookup(errno: Errno) -> StorageError {
     }
 }
 
-/// What a call on a name that should exist said, its directory being open.
+/// Converts an error of a call on an existing name in an open directory.
 pub(super) fn existing(errno: Errno) -> StorageError {
     match errno {
         Errno::NAMETOOLONG | Errno::INVAL => as_kind(StorageErrorKind::NotFound, errno),
@@ -32,8 +33,8 @@ pub(super) fn existing(errno: Errno) -> StorageError {
     }
 }
 
-/// What a call that makes a name said: file systems with rules of their own (FAT, case folding)
-/// refuse names by EINVAL and EILSEQ.
+/// Converts an error of making a name: file systems with special rules (FAT, case folding) refuse
+/// names with EINVAL and EILSEQ.
 pub(super) fn creation(errno: Errno) -> StorageError {
     match errno {
         Errno::INVAL | Errno::ILSEQ => as_kind(StorageErrorKind::NameNotAllowed, errno),
@@ -41,7 +42,7 @@ pub(super) fn creation(errno: Errno) -> StorageError {
     }
 }
 
-/// What rename said: EINVAL is a directory that would be moved below itself.
+/// Converts an error of rename: EINVAL means that a directory would move below itself.
 pub(super) fn rename_error(errno: Errno) -> StorageError {
     match errno {
         Errno::INVAL => as_kind(StorageErrorKind::Denied, errno),
@@ -50,7 +51,7 @@ pub(super) fn rename_error(errno: Errno) -> StorageError {
     }
 }
 
-/// Refuses what cannot be read or written.
+/// Refuses objects that cannot be read or written.
 pub(super) fn needs_file(kind: EntryKind) -> Result<(), StorageError> {
     match kind {
         EntryKind::File => Ok(()),

@@ -1,4 +1,4 @@
-//! The files below one root, under one policy: what a storage works on.
+//! The files below one root, under one configuration.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::root::Root;
 use super::usage::COST_OF_OBJECT;
 use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
 
-/// The root of a storage, and what is set about the files below it.
+/// The root of a storage, and the configuration of the files below it.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     pub(super) root: Arc<Root>,
@@ -23,17 +23,17 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Opens the directory at `path`, which must be one that may be searched.
+    /// Opens the directory at `path`; it must be searchable.
     pub(super) fn open_directory(
         &self,
         path: &VirtualPath,
         flags: OFlags,
     ) -> Result<OwnedFd, StorageError> {
-        // To look up anything in it needs the right to search it, and `.` is always there.
+        // Looking up a name needs the right to search the directory, and `.` always exists.
         let inside = [path.relative(), b"/."].concat();
         let inside = inside.strip_prefix(b"/").unwrap_or(&inside);
         match self.root.open_beneath(inside, flags | OFlags::DIRECTORY) {
-            // A file itself, or a name below a file?
+            // The path names a file, or a name below a file.
             Err(Errno::NOTDIR) if self.root.stat(path.relative()).is_ok() => {
                 Err(system(Errno::NOTDIR))
             }
@@ -41,7 +41,8 @@ impl Files {
         }
     }
 
-    /// The directory that holds `path`, and the name in it. The caller has refused the root.
+    /// Returns the directory that holds `path`, and the name in it. The caller has refused the
+    /// root.
     pub(super) fn parent<'a>(
         &self,
         path: &'a VirtualPath,
@@ -52,8 +53,8 @@ impl Files {
         Ok((directory, name))
     }
 
-    /// How many more objects the file system of a directory can hold, if these are fewer than fit in
-    /// `wanted` bytes, and than a quarter of all: some are made for few large files.
+    /// Returns how many more objects the file system can hold, if that is less than fit in `wanted`
+    /// bytes and than a quarter of all: some file systems are made for few large files.
     pub(super) fn lack_of_inodes(
         &self,
         path: &VirtualPath,
@@ -65,7 +66,7 @@ impl Files {
         Ok(Some(system.f_favail).filter(|&free| free < enough))
     }
 
-    /// Whether it is known, within `longest`, how much may be stored yet.
+    /// Returns whether the remaining quota becomes known within `longest`.
     pub(super) fn knows_what_is_left(&self, longest: Duration) -> Result<bool, StorageError> {
         let Some(limit) = self.config.limit() else { return Ok(true) };
         let left = quota::left_within(&self.root, limit, longest)?;

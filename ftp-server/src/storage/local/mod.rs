@@ -1,11 +1,10 @@
 //! Files below one directory of this machine.
 //!
-//! The root is held as a descriptor, and every name is looked up beneath it by `openat2` with
-//! `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`: symbolic links that stay in the tree are
-//! followed, one that leads out of it, or is absolute, is refused by the kernel, whatever is
-//! swapped for whatever meanwhile. The thread of a session is confined to the root besides. A new
-//! content is written to a file without a name, or with a hidden one, and takes the name of the old
-//! in one step.
+//! The root is held as a descriptor. `openat2` looks up every name below it, with `RESOLVE_BENEATH`
+//! and `RESOLVE_NO_MAGICLINKS`: the kernel follows symbolic links that stay in the tree, and
+//! refuses links that are absolute or lead out, even if other programs swap names meanwhile.
+//! Landlock confines the thread of a session to the root in addition. New content goes to a file
+//! without a name, or with a hidden one, and takes the name of the old file in one step.
 
 mod append;
 mod begin;
@@ -60,25 +59,25 @@ use super::{
 
 /// Files below one directory of this machine.
 ///
-/// - A symbolic link is followed while it stays beneath the root. An absolute one counts as
-///   leading out, even if it names something in the tree.
-/// - Uploads go to a temporary file in the directory of their target and get its name in one
-///   step. Where the target is a symbolic link, they replace what it leads to, or make it, in
-///   the directory where that is. The new file has the permission bits of the one it replaces,
-///   without the set-id bits, or `0o666` less the [umask](LocalConfig::umask); owner, group and
-///   attributes are those of any new file. A file that may not be written is not replaced either.
-/// - Of a new file whose upload was cut what came is kept by its [`PartialPolicy`], hidden beside
-///   where it would have been. One session at a time goes on with it; a second gets `Busy`.
-/// - [`WriteMode::Append`], and [`WriteMode::From`] the very end, write in place. One at a time:
-///   a second gets `Busy`. A process that is killed meanwhile leaves what came, and so does a disk
-///   that became read-only meanwhile, or a file system that shortens no file while a quota of its
-///   own is full (btrfs).
-/// - Names that begin with `.ftp-upload-` belong to unfinished uploads. They are not listed,
-///   never found and not made. What of them nobody needs any more a thread removes, once
-///   [`start_sweeper`](Self::start_sweeper) has started it, as a server does for its root.
-/// - Only regular files are read or written. FIFOs, sockets and devices are shown.
-/// - The thread of a session is confined to the root by Landlock, where the kernel has it (see
-///   [`ConfinementPolicy`]): even a mistake in what is said above would not lead out.
+/// - A symbolic link is followed while it stays below the root. An absolute one counts as leading
+///   out, even if it names something in the tree.
+/// - Uploads go to a temporary file in the directory of their target and get its name in one step.
+///   If the target is a symbolic link, they replace or make the file it leads to, in that file's
+///   directory. The new file has the permission bits of the replaced one, without set-id bits, or
+///   `0o666` less the [umask](LocalConfig::umask); owner, group and attributes are those of any new
+///   file. A file that may not be written is not replaced either.
+/// - A partial upload of a new file is kept as its [`PartialPolicy`] says, hidden in the directory
+///   of the file. One session at a time can resume it; a second one gets `Busy`.
+/// - [`WriteMode::Append`], and [`WriteMode::From`] the very end, write in place, one upload at a
+///   time: a second one gets `Busy`. Received bytes stay in the file if the process is killed, if
+///   the disk becomes read-only, or if the file system cannot shorten a file while its own quota is
+///   full (btrfs).
+/// - Names that begin with `.ftp-upload-` belong to unfinished uploads. Clients cannot list, find
+///   or make them. A thread removes abandoned ones after [`start_sweeper`](Self::start_sweeper),
+///   which a server calls for its root.
+/// - Only regular files can be read or written. FIFOs, sockets and devices appear in listings.
+/// - Landlock confines the thread of a session to the root if the kernel has it (see
+///   [`ConfinementPolicy`]), so that even a defect in the other rules does not lead out.
 ///
 /// ```
 /// use std::io::Read;
@@ -106,33 +105,34 @@ pub struct LocalStorage {
     confinement: Option<Arc<Confinement>>,
 }
 
-/// The count of the bytes beneath a root, by [`LocalStorage::tally`]. While one of these is kept so
-/// is the count, for the next storage that is opened of the same directory: it takes some hundred
-/// bytes of memory, and no descriptor as a storage does. What others do meanwhile it does not see.
-/// It holds the root by its device and inode: whoever finds that another directory has the path by
-/// now had better drop it, since a directory that is removed leaves its inode to one that is made.
+/// The quota count of a root, from [`LocalStorage::tally`].
+///
+/// While a tally exists, the count is kept for the next storage opened on the same directory. It
+/// takes some hundred bytes of memory and, unlike a storage, no descriptor. It does not see changes
+/// of other processes. It identifies the root by device and inode: drop it if another directory has
+/// the path by now, since a new directory can reuse the inode of a removed one.
 #[derive(Clone, Debug)]
 pub struct Tally {
     _usage: Arc<Usage>,
 }
 
 impl LocalStorage {
-    /// Takes the directory `root` as the root of the tree. It is opened once: what is renamed or
-    /// mounted over its path later does not matter.
+    /// Opens the directory `root` as the root of the tree. It is opened once, so later renames of
+    /// it or mounts over it have no effect.
     ///
     /// # Errors
     ///
-    /// `NotFound`, `NotDirectory`, `Denied`, `Io`.
+    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StorageError> {
         let root = Root::open(root.as_ref()).map_err(system)?;
-        // For later: what reads it then may be confined.
+        // The value is read now because a confined thread could not read it later.
         policy::mask_of_process();
         let confinement = confinement_if_any(&root)?.map(Arc::new);
         let files = Files { root: Arc::new(root), config: LocalConfig::default() };
         Ok(Self { files, confinement })
     }
 
-    /// The same tree with these settings.
+    /// Returns the same tree with these settings.
     ///
     /// ```
     /// use ftp_server::{
@@ -155,7 +155,7 @@ impl LocalStorage {
     ///
     /// # Errors
     ///
-    /// `Unsupported` with [`ConfinementPolicy::Require`] if the system lacks what that needs.
+    /// Returns `Unsupported` with [`ConfinementPolicy::Require`] if the system lacks a mechanism.
     pub fn configured(self, config: LocalConfig) -> Result<Self, StorageError> {
         let confinement = match config.confine {
             ConfinementPolicy::Off => None,
@@ -173,28 +173,28 @@ impl LocalStorage {
         Ok(Self { files, confinement: confinement.map(Arc::new) })
     }
 
-    /// The settings.
+    /// Returns the settings.
     #[must_use]
     pub const fn config(&self) -> LocalConfig {
         self.files.config
     }
 
-    /// Starts a thread that walks the tree now and removes what uploads have left that no process
-    /// resumes: the files of a server that was killed, and the parts of cut uploads that were kept
-    /// for a day. It walks again when the next kept part is a day old, at most once an hour, and
-    /// ends when the last clone of this storage is dropped. A second call does nothing.
+    /// Starts a thread that removes abandoned files of uploads: those of a server that was killed,
+    /// and partial uploads older than a day. It walks the tree now, and again when the next partial
+    /// upload is a day old, at most once an hour. It ends when the last clone of this storage is
+    /// dropped. A second call does nothing.
     ///
-    /// The walk reads every directory of the tree, follows no symbolic link, and takes memory and
-    /// descriptors only by how deep the tree is. It tells running uploads, of other servers too,
-    /// by the locks (`flock`) on their files; on a file system without locks it leaves a file alone
-    /// for a day.
+    /// A walk reads every directory of the tree, follows no symbolic link, and takes memory and
+    /// descriptors in proportion to the depth of the tree. It recognises running uploads, also of
+    /// other servers, by the locks (`flock`) on their files; on a file system without locks it
+    /// leaves each file alone for a day.
     ///
     /// # Errors
     ///
-    /// The thread could not be started.
+    /// Returns an error if the thread cannot be started.
     pub fn start_sweeper(&self) -> std::io::Result<()> {
         if self.files.root.sweeper().get().is_none() {
-            // Of two at the same time the second ends at once, its sender being dropped.
+            // Of two parallel calls the second thread ends at once, because its sender is dropped.
             let _ = self.files.root.sweeper().set(sweep::start(&self.files.root)?);
         }
         Ok(())
@@ -206,15 +206,15 @@ impl LocalStorage {
         Tally { _usage: Arc::clone(self.files.root.usage()) }
     }
 
-    /// Walks the tree once and removes what uploads have left that nobody goes on with, as
-    /// [`start_sweeper`](Self::start_sweeper) does again and again in a thread. For those who have
-    /// many trees and one thread for them. It is to be one that is not confined elsewhere.
+    /// Walks the tree once and removes abandoned files of uploads, as
+    /// [`start_sweeper`](Self::start_sweeper) does repeatedly. Use it to serve many trees from one
+    /// thread, which must not be confined elsewhere.
     pub fn tidy_up(&self) {
         let root = Arc::clone(&self.files.root);
         sweep::once(&root);
     }
 
-    /// What keeps sessions beneath the root.
+    /// Returns the mechanisms that keep sessions below the root.
     #[must_use]
     pub fn walls(&self) -> Walls {
         let landlock = self.confinement.as_ref().map(|confinement| confinement.abi());
@@ -282,8 +282,8 @@ impl Storage for LocalStorage {
             WhenCut::Keep(kept) => hidden::kept(&target.directory, &kept),
             WhenCut::Discard | WhenCut::Publish => None,
         };
-        // A client that sent all of it and never heard so must find that a byte is missing: if it is
-        // told its own length, it takes the file for stored.
+        // A client that sent everything but never got the reply must find a byte missing: otherwise
+        // it takes the file for stored.
         let told = found.map(|found| found.size.saturating_sub(1)).filter(|&told| told > 0);
         told.ok_or_else(|| StorageErrorKind::NotFound.into())
     }
@@ -342,18 +342,18 @@ impl Storage for LocalStorage {
     fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
         let object = Changeable::find(&self.files.root, path)?;
         self.files.config.check_links(&object.metadata)?;
-        // By whatever name: a link can lead to the root.
+        // The name does not matter: a link can lead to the root.
         if object.metadata.identity == self.files.root.identity() {
             return Err(StorageErrorKind::Denied.into());
         }
-        // What is in a directory that the server cannot read would not count.
+        // Objects in a directory that the server cannot read would not count.
         if self.files.config.limit().is_some()
             && object.metadata.kind == EntryKind::Directory
             && mode & 0o500 != 0o500
         {
             return Err(StorageErrorKind::Denied.into());
         }
-        // What a directory hands on to what is made in it is not for users to change.
+        // Clients must not change the bits that a directory passes on to new objects.
         let kept = match object.metadata.kind {
             EntryKind::Directory => object.metadata.mode & 0o7000,
             _ => 0,
@@ -367,7 +367,7 @@ impl Storage for LocalStorage {
         name::check_existing(path)?;
         let directory = self.files.open_directory(path, OFlags::PATH)?;
         let system = retry_on_intr(|| fstatvfs(&directory)).map_err(system)?;
-        // Some that are kept elsewhere say nothing, which is not that they are full.
+        // Some remote file systems report nothing, which does not mean that they are full.
         if system.f_blocks == 0 {
             return Err(StorageErrorKind::Unsupported.into());
         }
@@ -382,7 +382,7 @@ impl Storage for LocalStorage {
     ) -> Result<u64, StorageError> {
         let free = || {
             let bytes = self.space(path)?;
-            // Where there is a fixed number of inodes, each new object takes one.
+            // With a fixed number of inodes, each new object takes one.
             let inodes = match purpose {
                 RoomFor::New => self.files.lack_of_inodes(path, wanted)?,
                 RoomFor::More => None,
@@ -404,7 +404,7 @@ impl Storage for LocalStorage {
     }
 }
 
-/// What confines threads to the root, where the system has that.
+/// Returns the confinement to the root, if the system has it.
 fn confinement_if_any(root: &Root) -> Result<Option<Confinement>, StorageError> {
     match Confinement::beneath(root) {
         Err(StorageError { kind: StorageErrorKind::Unsupported, .. }) => Ok(None),

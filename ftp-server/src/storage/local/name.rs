@@ -1,4 +1,4 @@
-//! Which names are looked up, which are made, and how temporary files are called.
+//! Names: which ones clients can find or make, and those of temporary files.
 
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -6,21 +6,21 @@ use sha2::{Digest, Sha256};
 use crate::net::random;
 use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
 
-/// How the names of unfinished uploads begin. The user never meets such a name.
+/// Prefix of the names of unfinished uploads. Clients never see such a name.
 pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
 
-/// How the names go on of those that are kept for their users, in place of 16 digits.
+/// Rest of the prefix for partial uploads kept for their users, instead of 16 digits.
 const KEPT: &[u8] = b"kept-";
 
-/// The longest name, in bytes (`NAME_MAX` of Linux).
+/// Maximum length of a name in bytes (`NAME_MAX` of Linux).
 const LONGEST: usize = 255;
 
-/// Whether a name belongs to an unfinished upload.
+/// Returns whether a name belongs to an unfinished upload.
 pub(super) fn is_temporary(name: &[u8]) -> bool {
     name.starts_with(TEMPORARY_PREFIX)
 }
 
-/// Refuses, as not there, a path that names nothing a user may see.
+/// Refuses a path to a hidden name, as if it did not exist.
 pub(super) fn check_existing(path: &VirtualPath) -> Result<(), StorageError> {
     if path.is_too_long() || components(path).any(is_reserved) {
         return Err(StorageErrorKind::NotFound.into());
@@ -28,7 +28,7 @@ pub(super) fn check_existing(path: &VirtualPath) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Refuses a path whose name is not to be made.
+/// Refuses a path whose name clients may not make.
 pub(super) fn check_new(path: &VirtualPath) -> Result<(), StorageError> {
     let is_bad = |name: &[u8]| name.len() > LONGEST || name.iter().any(|b| b"\r\n".contains(b));
     if path.is_too_long() || components(path).any(is_reserved) || path.name().is_some_and(is_bad) {
@@ -41,23 +41,24 @@ fn components(path: &VirtualPath) -> impl Iterator<Item = &[u8]> {
     path.relative().split(|&byte| byte == b'/').filter(|_| !path.is_root())
 }
 
-/// Whether a component is one that [`VirtualPath::resolve`] never gives, or a temporary name.
+/// Returns whether a component is one that [`VirtualPath::resolve`] never returns, or a temporary
+/// name.
 fn is_reserved(name: &[u8]) -> bool {
     matches!(name, b"" | b"." | b"..") || name.contains(&0) || is_temporary(name)
 }
 
-/// A name for a temporary file, random so that nobody can have made it before.
+/// Returns a random name for a temporary file, which other programs cannot have made before.
 pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
     let mut name = TEMPORARY_PREFIX.to_vec();
     name.extend_from_slice(format!("{:016x}", random::number()?).as_bytes());
     Ok(name)
 }
 
-/// Which of all users a kept upload belongs to: the first digits of its hidden name.
+/// The owner of a partial upload: the first digits of its hidden name.
 pub(super) type Owner = [u8; 12];
 
-/// The name under which a cut upload to the file `name` is kept for `user`: the same for the same
-/// two, and telling neither. All of one user begin alike.
+/// Returns the hidden name of `user`'s partial upload of the file `name`: always the same, and
+/// revealing neither. All names of one user have the same beginning.
 pub(super) fn kept(user: &[u8], name: &[u8]) -> Vec<u8> {
     let mut digest = Sha256::new();
     digest.update(user.len().to_be_bytes());
@@ -72,22 +73,22 @@ pub(super) fn kept(user: &[u8], name: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Whose a kept upload is, by its hidden name.
+/// Returns the owner of a partial upload by its hidden name.
 pub(super) fn owner(kept: &[u8]) -> Owner {
     let digits = kept.strip_prefix(TEMPORARY_PREFIX).and_then(|rest| rest.strip_prefix(KEPT));
     digits.and_then(|digits| digits.first_chunk()).copied().unwrap_or_default()
 }
 
-/// What a hidden name stands for.
+/// Meaning of a hidden name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Hidden {
-    /// An upload that goes on.
+    /// A running upload.
     Running,
-    /// One that was cut, kept for its user.
+    /// A partial upload, kept for its user.
     Kept,
 }
 
-/// What a name stands for, if it is one that [`temporary`] or [`kept`] has made.
+/// Returns the meaning of a name from [`temporary`] or [`kept`]; `None` for other names.
 pub(super) fn hidden(name: &[u8]) -> Option<Hidden> {
     let rest = name.strip_prefix(TEMPORARY_PREFIX)?;
     let (what, digits, length) = match rest.strip_prefix(KEPT) {

@@ -1,5 +1,5 @@
-//! Names that are made, given to something else, and removed: `MKD`, `RNFR` and `RNTO`, `DELE` and
-//! `RMD`. By the policy they are on the disk before the client hears of it.
+//! Commands that change names: `MKD`, `RNFR` and `RNTO`, `DELE` and `RMD`. If the policy requires
+//! it, the change is on disk before the client gets the reply.
 
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
@@ -35,13 +35,13 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     let remove = || {
         let change = files.root.usage().change();
         match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
-            // Some file systems say so of a directory that is not empty.
+            // Some file systems report a non-empty directory like this.
             Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
             removed => removed.inspect(|()| change.freed(usage::COST_OF_OBJECT)),
         }
     };
     match remove() {
-        // To its user a directory is empty that has nothing but what is hidden.
+        // For clients a directory with nothing but hidden files is empty.
         Err(Errno::NOTEMPTY) if sweep::empty(&directory, name) => remove(),
         removed => removed,
     }
@@ -72,7 +72,7 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = retry_on_intr(|| openat(&directory, name, flags, Mode::empty()));
         let made = made.map_err(existing)?;
-        // What the directory hands on it keeps.
+        // The bits that the directory passes on stay.
         let handed_on = root::metadata_of(&made).map_err(system)?.mode & 0o7000;
         let bits = bits | Mode::from_raw_mode(handed_on);
         replacement::set_mode(&made, bits).map_err(system)?;
@@ -100,14 +100,14 @@ pub(super) fn rename(
             let old = from_directory.metadata(from_name).map_err(existing)?;
             let taken = to_directory.metadata(to_name).map_err(existing)?;
             let is_same_object = old.identity == taken.identity;
-            // The same name, or the same in other letters where case is folded. Otherwise both are
-            // names of one file, which rename(2) leaves alone.
+            // The same name, or the same in another case on a file system that ignores case.
+            // Otherwise both are names of one file, and rename(2) would leave both.
             let is_one_name = is_same_object
                 && (old.kind == EntryKind::Directory || old.links == 1 || from == to);
             if !is_one_name && !replace {
                 return Err(StorageErrorKind::Exists.into());
             }
-            // rename(2) would let a directory take the place of an empty one.
+            // rename(2) would let a directory replace an empty one.
             if !is_same_object && taken.kind == EntryKind::Directory {
                 return Err(StorageErrorKind::IsDirectory.into());
             }
@@ -119,7 +119,7 @@ pub(super) fn rename(
                 .map_err(rename_error)?;
             change.freed(replaced);
         }
-        // Which of the two names is too long?
+        // The error does not say which name is too long.
         Err(errno @ Errno::NAMETOOLONG) => {
             from_directory.metadata(from_name).map_err(existing)?;
             return Err(rename_error(errno));
@@ -128,7 +128,7 @@ pub(super) fn rename(
     }
     usage.shelf().moved(from.relative(), to.relative());
     drop(change);
-    // The new name first: there is no moment at which neither is on the disk.
+    // The new name comes first, so that one of them is on disk at any moment.
     to_names.sync().map_err(system)?;
     if !to_directory.is_same(&from_directory) {
         from_names.sync().map_err(system)?;
@@ -136,7 +136,7 @@ pub(super) fn rename(
     Ok(())
 }
 
-/// Refuses a rename that no tree allows.
+/// Refuses a rename that is impossible in any tree.
 fn check_paths(from: &VirtualPath, to: &VirtualPath) -> Result<(), StorageError> {
     if from.is_root() {
         return Err(StorageErrorKind::Denied.into());

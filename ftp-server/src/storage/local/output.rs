@@ -13,8 +13,8 @@ use super::policy::SyncPolicy;
 use super::usage::Charge;
 use crate::storage::StorageError;
 
-/// How many bytes are gathered before the system is told to start writing them, so that not all
-/// of a long file is left for the last sync. Shorter files do not profit.
+/// Bytes after which the system is told to start writing, so that the last sync of a long file has
+/// less to do. Shorter files do not benefit.
 const WRITE_BACK: NonZeroU64 = NonZeroU64::new(32 * 1024 * 1024).expect("not zero");
 
 /// An open file, written from `position` on.
@@ -23,15 +23,15 @@ pub(super) struct Output {
     file: OwnedFd,
     sync: SyncPolicy,
     position: u64,
-    /// Up to where writing to the disk has been started.
+    /// Position up to which writing to disk has started.
     started: u64,
-    /// Whether all of it is on the disk.
+    /// Whether everything is on disk.
     is_synced: bool,
     charge: Charge,
 }
 
 impl Output {
-    /// A file that is written at `position`, its offset already being there.
+    /// Returns a file to be written at `position`, which is its offset already.
     pub(super) const fn new(
         file: OwnedFd,
         position: u64,
@@ -48,7 +48,7 @@ impl Output {
         Ok(usize::try_from(written).unwrap_or(usize::MAX))
     }
 
-    /// Lets `add` add at most `most` bytes, and counts those that it says it has.
+    /// Lets `add` write at most `most` bytes, and counts those that it reports.
     pub(super) fn spend(
         &mut self,
         most: u64,
@@ -62,17 +62,17 @@ impl Output {
         added.map_err(system)
     }
 
-    /// What it costs its user.
+    /// Returns its share of the user's quota.
     pub(super) const fn charge(&mut self) -> &mut Charge {
         &mut self.charge
     }
 
-    /// How long the file is by now.
+    /// Returns its present length.
     pub(super) const fn position(&self) -> u64 {
         self.position
     }
 
-    /// Leaves no more than the first `length` bytes of what is written.
+    /// Truncates the written data to its first `length` bytes.
     pub(super) fn cut_to(&mut self, length: u64) -> Result<()> {
         let gone = self.position.saturating_sub(length);
         if gone > 0 {
@@ -90,15 +90,15 @@ impl Output {
         while self.sync != SyncPolicy::None
             && self.position.saturating_sub(self.started) >= WRITE_BACK.get()
         {
-            // Not wanting the pages any more starts their way to the disk. If it does not, the
-            // sync at the end has more to do.
+            // The advice starts writing the pages to disk. If it fails, the sync at the end has
+            // more to do.
             let _ = fadvise(&self.file, self.started, Some(WRITE_BACK), Advice::DontNeed);
             self.started = self.started.saturating_add(WRITE_BACK.get());
         }
     }
 
-    /// Puts the content on the disk, if the policy says so. A failure is final: what the system
-    /// could not write it may have forgotten.
+    /// Syncs the content to disk if the policy says so. A failure is final: the system may have
+    /// dropped what it could not write.
     pub(super) fn sync(&mut self) -> Result<()> {
         if self.sync != SyncPolicy::None && !self.is_synced {
             phase::next(Phase::Sync);
@@ -108,7 +108,7 @@ impl Output {
         Ok(())
     }
 
-    /// What of it is to be on the disk.
+    /// Returns its sync policy.
     pub(super) const fn policy(&self) -> SyncPolicy {
         self.sync
     }

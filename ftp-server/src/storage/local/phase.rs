@@ -1,21 +1,21 @@
-//! The steps of an upload, as a test sees them that kills its server in one.
+//! Steps of an upload, for a test that kills its server in each.
 
-/// What comes next.
+/// The next step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
-    /// A write of what came.
+    /// A write of received data.
     Data,
-    /// The sync of it.
+    /// The sync of the data.
     Sync,
     /// The name: a link to the new file, or the rename of one that has a hidden name.
     Name,
-    /// The rename of a file that got a hidden name just now.
+    /// The rename of a file that just got a hidden name.
     Rename,
-    /// The sync of the directory, if it is wanted, and the reply.
+    /// The sync of the directory, if the policy requires it, and the reply.
     Published,
 }
 
-/// Says what comes next, to nobody but a test.
+/// Reports the next step, in tests only.
 #[cfg(not(test))]
 pub(super) const fn next(_phase: Phase) {}
 
@@ -26,6 +26,6 @@ pub(super) fn next(phase: Phase) {
     }
 }
 
-/// Who is told, in a process that has nothing else to do.
+/// Receives the steps, in a process that does nothing else.
 #[cfg(test)]
 pub(super) static LISTENER: std::sync::OnceLock<fn(Phase)> = std::sync::OnceLock::new();

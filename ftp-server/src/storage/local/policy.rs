@@ -1,4 +1,4 @@
-//! The settings of a [`LocalStorage`](super::LocalStorage).
+//! Settings of a [`LocalStorage`](super::LocalStorage).
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -9,47 +9,47 @@ use super::failure::needs_file;
 use crate::limits;
 use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageError, StorageErrorKind};
 
-/// How long what came of a cut upload is kept for its user.
+/// How long a partial upload is kept for its user.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What of an upload is on the disk, and not only in memory, when it is reported as done.
+/// Data that is on disk, and not only in memory, when the server confirms an upload.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SyncPolicy {
-    /// Nothing: the system writes when it likes. A power cut may leave an empty or short file
-    /// under the new name.
+    /// Nothing: the system writes when it likes. A power failure may leave an empty or truncated
+    /// file under the new name.
     None,
-    /// The content, before it gets its name: after a power cut the name leads to the whole old
-    /// content or to the whole new one, or a new file is missing.
+    /// The content, before it gets its name. After a power failure the name leads to the whole old
+    /// or the whole new content, or a new file is missing.
     File,
-    /// The content and then the name: after a power cut the name leads to the new content. What is
-    /// renamed, removed or made is on the disk too when it is reported as done. If the disk fails
-    /// at the name, the command is reported as failed although it took effect.
+    /// The content and then the name. After a power failure the name leads to the new content.
+    /// Renames, removals and new directories are on disk too when they are confirmed. If the disk
+    /// fails at the name, the command fails although it took effect.
     #[default]
     FileAndDirectory,
 }
 
-/// What becomes of a new file of which only the beginning came, since the connection was lost.
+/// Handling of interrupted uploads of new files.
 ///
-/// Where a file stood before, it stays, and the cut upload goes. So does one that the user gave
-/// up by `ABOR`, one that the storage could not store, and one of an identity that many share.
+/// If the file existed before, the old one stays and the partial upload is discarded. So is an
+/// upload that the user aborted with `ABOR`, that the storage could not store, or that belongs to a
+/// shared login.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PartialPolicy {
-    /// It stays for a day, hidden from everybody. `SIZE` tells the same user one byte less than
-    /// came, so that a client that sent all of it still has something to send. The user resumes it
-    /// by `REST` and `STOR`, or by `APPE` after that `SIZE`. It gets its name when it is whole.
+    /// Keep it hidden for a day. The same user can resume it by `REST` and `STOR`, or by `APPE`
+    /// after `SIZE`; it gets its name when it is complete. `SIZE` reports one byte less than was
+    /// received, so that a client that has sent everything still has something to send.
     #[default]
     Resume,
-    /// It goes.
+    /// Discard it.
     Discard,
-    /// It gets its name as it is, as other servers do: whoever reads it cannot tell that it is
-    /// not whole.
+    /// Publish it under its name, as other servers do: readers cannot tell that it is incomplete.
     Publish,
 }
 
-/// The settings of a [`LocalStorage`](crate::LocalStorage). [`Default`] gives the values named at
-/// each field; fields are added in later versions.
+/// Settings of a [`LocalStorage`](crate::LocalStorage). Each field names its default, which
+/// [`Default`] sets. Later versions add fields.
 ///
 /// ```
 /// use ftp_server::{LocalConfig, SyncPolicy};
@@ -60,52 +60,49 @@ pub enum PartialPolicy {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LocalConfig {
-    /// What is on disk when an upload, a rename, a removal or a new directory is reported as done.
-    /// [`SyncPolicy::FileAndDirectory`].
+    /// Data that is on disk when an upload, a rename, a removal or a new directory is confirmed
+    /// (default: [`SyncPolicy::FileAndDirectory`]).
     pub sync: SyncPolicy,
-    /// How far the kernel has to keep sessions below the root.
-    /// [`ConfinementPolicy::BestEffort`].
+    /// Confinement of sessions by the kernel (default: [`ConfinementPolicy::BestEffort`]).
     pub confine: ConfinementPolicy,
-    /// Whether a file with more than one name is `Denied` to be read, added to, kept in part, or
-    /// given another time or other permission bits. For a tree in which others on this machine
-    /// make names for files that are not theirs. Such a name can still be listed, removed, renamed
-    /// and replaced: that does nothing to the file's other names. `false`.
+    /// Whether to refuse with `Denied` reading, appending to, partly replacing, or changing
+    /// attributes of a file with more than one name (default: `false`). Use it for a tree in which
+    /// other local users make hard links to files that are not theirs. Such a name can still be
+    /// listed, removed, renamed and replaced, which does not affect the file's other names.
     pub deny_hardlinks: bool,
-    /// What becomes of a new file whose upload was cut. [`PartialPolicy::Resume`].
+    /// Handling of interrupted uploads of new files (default: [`PartialPolicy::Resume`]).
     pub partial: PartialPolicy,
-    /// How many cut uploads of one user are kept, the youngest; 0: any number. 100.
+    /// Maximum partial uploads to keep of one user, the newest ones (default: 100; 0: unlimited).
     pub partial_files: usize,
-    /// How many bytes of all cut uploads of one user are kept, the youngest; of a larger upload
-    /// the beginning is kept. 0: any number. 10 GiB.
+    /// Maximum bytes to keep of all partial uploads of one user, the newest ones; of a larger
+    /// upload the beginning is kept (default: 10 GiB; 0: unlimited).
     pub partial_bytes: u64,
-    /// The permission bits that new objects do not get, of the `0o666` of a file and the `0o777`
-    /// of a directory. The umask of the process does not count, but a default ACL of a directory
-    /// does, instead of either. `0o022`.
+    /// Umask of new files and directories, which are `0o666` and `0o777` without it (default:
+    /// `0o022`). The umask of the process has no effect. A default ACL of the directory replaces
+    /// both.
     pub umask: u32,
-    /// How many bytes there may be in all below the root; 0: any number. More is `OverQuota`: 552.
-    /// 0.
+    /// Maximum bytes of all files below the root (default: 0, unlimited). More fails with
+    /// `OverQuota`: 552.
     ///
-    /// Each regular file counts with its length, once for each of its names, and so do kept parts
-    /// of cut uploads and the bytes that running uploads have written. An empty file and a
-    /// directory count as 4 KiB. A file that is replaced counts until the new one has its name:
-    /// until then both exist, and the old one stays if the new one does not arrive. Symbolic links
-    /// and other objects are free.
+    /// A regular file counts by its length, once for each of its names. Partial uploads and the
+    /// bytes of running uploads count too. An empty file and a directory count as 4 KiB. A file
+    /// that is replaced counts until the new one has its name: until then both exist, and the old
+    /// one stays if the new one does not arrive. Symbolic links and other objects are free.
     ///
-    /// All storages of one root in a process share the count, with limits of their own or none. The
-    /// count begins with a walk through the tree when a limit is first asked for; a million files
-    /// take some seconds. An upload is [prepared](crate::Upload::prepare) meanwhile, for 20 seconds
-    /// at most, and is `Busy` then, as [`quota`](crate::Storage::quota) is after 5 seconds, while
-    /// the walk continues; nothing else waits. Objects that are made, removed or moved meanwhile
-    /// may count twice until the next walk, and are never missed.
+    /// All storages of one root in a process share the count, whatever their limits. It begins with
+    /// a walk through the tree when a limit is first checked; a million files take some seconds.
+    /// Meanwhile an upload is [prepared](crate::Upload::prepare) for up to 20 seconds and fails
+    /// with `Busy` after that. [`quota`](crate::Storage::quota) fails so after 5 seconds. The walk
+    /// continues, and nothing else waits. Objects that are made, removed or moved meanwhile may
+    /// count twice until the next walk, but are never missed.
     ///
-    /// From then on the count follows what is done through these storages; a rename stays below
-    /// its root, so it brings nothing in. Other processes, and storages of a directory above or
-    /// below, are not seen. So the count is made again, while no upload runs, when an upload begins
-    /// with a count a day old, or would be refused by one ten minutes old, which waits; and after
-    /// the last storage of the root and the last [`Tally`](crate::Tally) of it are dropped. A count
-    /// never falls for a directory that cannot be read: until it can, a new count is at least the
-    /// old one. So [`chmod`](crate::Storage::chmod) is `Denied` if it would keep the server from
-    /// reading a directory.
+    /// From then on the count follows the changes made through these storages. Other processes, and
+    /// storages of a directory above or below, are not seen. So the tree is counted again while no
+    /// upload runs: when an upload begins and the count is a day old, or would be refused by a
+    /// count ten minutes old (the upload waits then); and after the last storage and the last
+    /// [`Tally`](crate::Tally) of the root are dropped. While a directory cannot be read, a new
+    /// count is at least the old one. So [`chmod`](crate::Storage::chmod) is `Denied` if the server
+    /// could not read the directory any more.
     pub quota: u64,
 }
 
@@ -124,7 +121,7 @@ impl Default for LocalConfig {
     }
 }
 
-/// How many cut uploads of one user are kept, and how many bytes of them; 0 for any number.
+/// Limits of a user's kept partial uploads, in files and bytes; 0: unlimited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) files: usize,
@@ -132,7 +129,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Whether this number of files with this number of bytes may be kept.
+    /// Returns whether this number of files with this number of bytes may be kept.
     pub(super) const fn allow(self, files: usize, bytes: u64) -> bool {
         (self.files == 0 || files <= self.files) && (self.bytes == 0 || bytes <= self.bytes)
     }
@@ -146,12 +143,12 @@ impl LocalConfig {
         self
     }
 
-    /// How much is kept of the cut uploads of each user.
+    /// Returns the limits of a user's kept partial uploads.
     pub(super) const fn bounds(self) -> Bounds {
         Bounds { files: self.partial_files, bytes: self.partial_bytes }
     }
 
-    /// The permission bits that are taken from new objects.
+    /// Returns the umask of new objects.
     pub(super) const fn mask(self) -> Umask {
         Umask::new(self.umask)
     }
@@ -160,13 +157,13 @@ impl LocalConfig {
         if self.quota == 0 { None } else { Some(self.quota) }
     }
 
-    /// Refuses an object whose content is not to be sent, nor added to.
+    /// Refuses an object whose content may not be sent or extended.
     pub(super) fn check_readable(self, object: &Metadata) -> Result<(), StorageError> {
         needs_file(object.kind)?;
         self.check_links(object)
     }
 
-    /// Refuses a file that may be somebody else's as well.
+    /// Refuses a file that may belong to another user too.
     pub(super) fn check_links(self, object: &Metadata) -> Result<(), StorageError> {
         match self.deny_hardlinks && object.kind == EntryKind::File && object.links > 1 {
             true => Err(StorageErrorKind::Denied.into()),
@@ -175,7 +172,7 @@ impl LocalConfig {
     }
 }
 
-/// The permission bits that what is new does not get.
+/// The umask of new objects.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Umask(u32);
 
@@ -184,21 +181,21 @@ impl Umask {
         Self(bits & 0o777)
     }
 
-    /// The bits of a new file that would have `all`.
+    /// Returns the bits of a new object that has `all` without the umask.
     pub(super) const fn apply(self, all: u32) -> Mode {
         Mode::from_raw_mode(all & !self.0)
     }
 
-    /// Whether the bits have to be set again behind the call that makes the file, since the
-    /// process's own mask takes more away. Elsewhere they are left as the system made them: a
-    /// directory may have a default ACL, which stands in place of a mask.
+    /// Returns whether the bits must be set after the file is made, because the process's umask
+    /// removes more. Otherwise they stay as the system made them: a directory may have a default
+    /// ACL, which replaces a umask.
     pub(super) fn is_looser_than_process(self) -> bool {
         mask_of_process().is_none_or(|bits| bits & !self.0 != 0)
     }
 }
 
-/// The mask that this process had when this was asked first, which only `/proc` tells without
-/// changing it: a thread that is confined to a root cannot look there any more.
+/// Returns the umask of the process at the first call. Only `/proc` shows it without changing it,
+/// and a thread confined to a root can no longer read that.
 pub(super) fn mask_of_process() -> Option<u32> {
     static MASK: OnceLock<Option<u32>> = OnceLock::new();
     *MASK.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! What users with a limit have left of it, which is counted first where nobody knows.
+//! The remaining quota of users, after a count if necessary.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,24 +9,23 @@ use super::usage::{Charge, Counting};
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::{limits, threads};
 
-/// How long a question waits for a count without which there is no answer. The client hears nothing
-/// meanwhile, and is not heard.
+/// How long a question waits for a necessary count. The session ignores its client meanwhile.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// How many bytes of `limit` are left, counting first if nobody has, or long ago.
+/// Returns how many bytes of `limit` are left, after a count if there is none or only an old one.
 ///
 /// # Errors
 ///
-/// `Busy` if counting takes too long to wait for. It goes on.
+/// Returns `Busy` if the count takes too long; it continues.
 pub(super) fn left(root: &Arc<Root>, limit: u64) -> Result<u64, StorageError> {
     left_within(root, limit, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
 }
 
-/// The same, waiting no longer than `longest`. `None` if that was not enough.
+/// Returns how many bytes are left, or `None` if the count takes longer than `longest`.
 ///
 /// # Errors
 ///
-/// There is no thread to count in.
+/// Returns an error if there is no thread for the count.
 pub(super) fn left_within(
     root: &Arc<Root>,
     limit: u64,
@@ -39,11 +38,11 @@ pub(super) fn left_within(
     })
 }
 
-/// Begins an upload of somebody with this limit.
+/// Begins an upload under this limit.
 ///
 /// # Errors
 ///
-/// `OverQuota` if nothing is left of it.
+/// Returns `OverQuota` if nothing is left.
 pub(super) fn begin(root: &Arc<Root>, limit: Option<u64>) -> Result<Charge, StorageError> {
     if let Some(limit) = limit
         && left(root, limit)? == 0
@@ -53,12 +52,11 @@ pub(super) fn begin(root: &Arc<Root>, limit: Option<u64>) -> Result<Charge, Stor
     Ok(root.usage().charge(limit))
 }
 
-/// The same where nothing has to be left: the upload goes on with a part that counts already, and
-/// what it does not keep of that makes room.
+/// Begins an upload that resumes a part; nothing needs to be left, because the part counts already.
 ///
 /// # Errors
 ///
-/// `Busy` if counting takes too long to wait for.
+/// Returns `Busy` if the count takes too long.
 pub(super) fn go_on(root: &Arc<Root>, limit: Option<u64>) -> Result<Charge, StorageError> {
     if let Some(limit) = limit {
         left(root, limit)?;

@@ -1,4 +1,4 @@
-//! An upload that takes its name when it is whole.
+//! An upload that gets its name when it is complete.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -23,47 +23,47 @@ use super::{eviction, hidden, name, root};
 use crate::pace::Pace;
 use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
 
-/// How often another random name is tried when one is taken.
+/// Number of random names to try.
 const ATTEMPTS: u32 = 16;
 
-/// How many bytes are copied at a time, at first and at most: file systems that share blocks
-/// copy any number at once.
+/// Bytes to copy at a time, at first and at most: file systems that share blocks copy any number at
+/// once.
 const COPY: u64 = 1024 * 1024;
 const COPY_MAX: u64 = 1024 * 1024 * 1024;
 
-/// A buffer for file systems that cannot copy by themselves, in bytes.
+/// Size of the copy buffer for file systems that cannot copy by themselves, in bytes.
 const COPY_BUFFER: usize = 32 * 1024;
 
-/// A new file in the directory of its target, or what is left of an earlier upload and gets its
-/// rest now. Dropped, it is gone, unless it is kept for its user.
+/// A new file in the directory of its target, or a resumed partial upload. Dropping it removes it,
+/// unless it is kept for its user.
 #[derive(Debug)]
 pub(super) struct Replacement {
     directory: Directory,
     name: Vec<u8>,
     output: Output,
-    /// What of the old content has yet to be copied.
+    /// The part of the old content still to be copied.
     copying: Option<Copying>,
-    /// Its hidden name, while it has one; it is locked then.
+    /// Its hidden name, if it has one; the file is locked then.
     hidden: Option<Vec<u8>>,
-    /// Whether its own name is known to be taken, by the file that it replaces.
+    /// Whether its final name is known to be taken by the file to replace.
     taken: bool,
-    /// What to say if the name is taken and must not be.
+    /// The error if the name is taken and must not be.
     refusal: Option<StorageErrorKind>,
-    /// What is done if it is cut.
+    /// Handling of an interruption.
     when_cut: WhenCut,
-    /// How much is kept of its user's cut uploads.
+    /// Limits of the user's kept partial uploads.
     bounds: Bounds,
-    /// What it resumes, by device and inode.
+    /// The resumed part, by device and inode.
     resumed: Option<(u64, u64)>,
-    /// How it ended, as long as it has not got its name.
+    /// How the data ended, if it is not committed.
     end: StreamEnd,
 }
 
-/// What becomes of a cut upload.
+/// Handling of an interrupted upload.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum WhenCut {
     Discard,
-    /// It is kept under this hidden name.
+    /// Keep it under this hidden name.
     Keep(Vec<u8>),
     Publish,
 }
@@ -78,8 +78,8 @@ struct Copying {
 }
 
 impl Replacement {
-    /// Makes the temporary file. With [`WriteMode::From`] it is to begin with a part of the old
-    /// one, which [`prepare`](Upload::prepare) copies.
+    /// Makes the temporary file. With [`WriteMode::From`], [`prepare`](Upload::prepare) copies a
+    /// part of the old file to it.
     pub(super) fn begin(
         target: Target,
         mode: WriteMode,
@@ -122,8 +122,8 @@ impl Replacement {
         Ok(new)
     }
 
-    /// Resumes what was kept of an earlier upload of `user` to `target`, where there is no file,
-    /// after its first `length` bytes. `None` if nothing was kept.
+    /// Resumes `user`'s partial upload to `target`, where there is no file, after its first
+    /// `length` bytes. `None` if nothing was kept.
     pub(super) fn resume(
         target: &Target,
         length: u64,
@@ -142,7 +142,7 @@ impl Replacement {
         let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &kept) {
             Ok(opened) => opened,
             Err(Errno::WOULDBLOCK) => return Err(system(Errno::WOULDBLOCK)),
-            // Gone by now, or on a file system without locks, where nothing is kept.
+            // It has been removed, or is on a file system without locks, where nothing is kept.
             Err(_) => return Ok(None),
         };
         let cut = match length <= metadata.size {
@@ -159,7 +159,7 @@ impl Replacement {
             copying: None,
             hidden: Some(kept.clone()),
             taken: false,
-            // There was no file. If there is one now, it is not to be lost.
+            // The file was missing. If it exists now, it must not be lost.
             refusal: Some(StorageErrorKind::Exists),
             when_cut: WhenCut::Keep(kept),
             bounds: config.bounds(),
@@ -168,7 +168,7 @@ impl Replacement {
         }))
     }
 
-    /// Opens the file that has the name now.
+    /// Opens the file that has the name at present.
     fn open_old(&self, config: LocalConfig) -> Result<OwnedFd, StorageError> {
         let flags =
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -178,14 +178,14 @@ impl Replacement {
         Ok(old)
     }
 
-    /// Copies all that has yet to be copied.
+    /// Copies everything that is still to be copied.
     fn finish_copying(&mut self) -> Result<(), StorageError> {
         while !self.prepare()? {}
         Ok(())
     }
 
-    /// Gives the file its name, in one step. Until then what it replaces is there as well, and
-    /// counts: it would have to stay if this one were not finished.
+    /// Gives the file its name in one step. Until then the file to replace exists and counts: it
+    /// would stay if this one did not arrive.
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
@@ -197,7 +197,7 @@ impl Replacement {
         Ok(())
     }
 
-    /// What it resumed is not kept any more.
+    /// Removes the resumed part from the shelf.
     fn leave_shelf(&self) {
         if let Some(identity) = self.resumed {
             self.directory.root().usage().shelf().take(identity);
@@ -216,8 +216,8 @@ impl Replacement {
         let hidden = match &self.hidden {
             Some(hidden) => hidden.clone(),
             None => {
-                // A link cannot replace; only a rename can. The lock comes first: a name without
-                // one is a name that nobody has.
+                // A link cannot replace a file, so a hidden name and a rename are needed. The lock
+                // comes first: the sweeper removes unlocked hidden files.
                 let _ = hidden::lock(&self.output);
                 let link = |name: &[u8]| link(&self.output, &self.directory, name);
                 let ((), hidden) = with_temporary_name(link)?;
@@ -235,7 +235,7 @@ impl Replacement {
         Ok(())
     }
 
-    /// What [`publish`](Self::publish) said, in words.
+    /// Converts an error of [`publish`](Self::publish).
     fn refuse(&self, errno: Errno) -> StorageError {
         match (errno, self.refusal) {
             (Errno::EXIST, Some(kind)) => as_kind(kind, errno),
@@ -243,11 +243,11 @@ impl Replacement {
         }
     }
 
-    /// Keeps, or publishes, what came of a cut upload to a new name. An error, or that nothing is
-    /// to be kept, means that it goes.
+    /// Keeps or publishes an interrupted upload of a new file. After an error or `false`, it is
+    /// discarded.
     fn keep(&mut self) -> Result<bool, Errno> {
         if matches!(self.when_cut, WhenCut::Keep(_)) && self.bounds.bytes > 0 {
-            // Of what is larger than all that may be kept, the beginning is still worth something.
+            // The beginning of a file that exceeds the limit is still useful.
             self.output.cut_to(self.bounds.bytes)?;
         }
         let kept = match &self.when_cut {
@@ -256,11 +256,11 @@ impl Replacement {
                 return Ok(false);
             }
             WhenCut::Publish => None,
-            // The user is told one byte less than came: then nothing would be left of it.
+            // The user is told one byte less than was received: then nothing would be left.
             WhenCut::Keep(_) if self.output.position() == 1 => return Ok(false),
             WhenCut::Keep(kept) => Some(kept.clone()),
         };
-        // The user will be told how much there is, and send only the rest.
+        // The user will be told this length, and sends only the rest.
         self.output.sync()?;
         let Some(kept) = kept else {
             self.refusal = Some(StorageErrorKind::Exists);
@@ -269,7 +269,7 @@ impl Replacement {
         self.directory.check_beneath()?;
         if self.hidden.as_ref() != Some(&kept) {
             hidden::lock(&self.output)?;
-            // What is newer counts, unless somebody goes on with the older just now.
+            // The newer part counts, unless a session is resuming the older one.
             if !hidden::remove(self.directory.root().usage(), self.directory.as_fd(), &kept)? {
                 return Ok(false);
             }
@@ -294,10 +294,10 @@ impl Replacement {
         Ok(true)
     }
 
-    /// Removes what was kept of an earlier upload, which this one makes useless.
+    /// Removes a kept partial upload that this one makes useless.
     fn forget_kept(&self) {
         if let WhenCut::Keep(kept) = &self.when_cut {
-            // If it stays, it is there for a day.
+            // If it stays, it is removed after a day.
             let _ = hidden::remove(self.directory.root().usage(), self.directory.as_fd(), kept);
         }
     }
@@ -325,7 +325,7 @@ impl Upload for Replacement {
             output.spend(most, |new| copy(&*old, new, *at, most))
         });
         match copied? {
-            // It has become shorter.
+            // The file has become shorter.
             0 if left > 0 => return Err(StorageErrorKind::BadRestart.into()),
             copied => *at += copied,
         }
@@ -367,7 +367,7 @@ impl Drop for Replacement {
             StreamEnd::Failed => {}
         }
         if let Some(hidden) = &self.hidden {
-            // Only ever this name, which nobody else has. If it stays, it stays hidden.
+            // The hidden name is unique. If the removal fails, the file stays hidden.
             let _ = retry_on_intr(|| unlinkat(&self.directory, &**hidden, AtFlags::empty()));
             self.leave_shelf();
             hidden::unlock(&self.output);
@@ -376,7 +376,7 @@ impl Drop for Replacement {
 }
 
 impl WhenCut {
-    /// Only of what was new something can be of use, and only to one who alone is `user`.
+    /// Keeps only uploads of new files, and only for an unshared `user`.
     pub(super) fn of(target: &Target, config: LocalConfig, user: Option<&[u8]>) -> Self {
         match (user, target.existing, config.partial) {
             (None, ..) | (_, Some(_), _) | (.., PartialPolicy::Discard) => Self::Discard,
@@ -386,17 +386,17 @@ impl WhenCut {
     }
 }
 
-/// What to say if a file has taken the name meanwhile; `None` if it may be replaced.
+/// Returns the error if a file has taken the name meanwhile; `None` if it may be replaced.
 const fn refusal(mode: WriteMode) -> Option<StorageErrorKind> {
     match mode {
         WriteMode::Create => Some(StorageErrorKind::Exists),
-        // There was nothing to append to. If there is now, it is not to be lost.
+        // There was no file to append to. If there is one now, it must not be lost.
         WriteMode::Append => Some(StorageErrorKind::Busy),
         WriteMode::Replace | WriteMode::From(_) => None,
     }
 }
 
-/// Refuses to replace a file that may not be written, though its directory may.
+/// Refuses to replace a file that may not be written, even if its directory may be.
 fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError> {
     match retry_on_intr(|| accessat(directory, name, Access::WRITE_OK, AtFlags::empty())) {
         Err(errno) if errno != Errno::NOENT => Err(existing(errno)),
@@ -404,7 +404,8 @@ fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError
     }
 }
 
-/// Makes an empty file, without a name where the file system can, else with a temporary one.
+/// Makes an empty file, without a name if the file system supports that, otherwise with a temporary
+/// one.
 fn make(directory: &Directory, umask: Umask) -> Result<(OwnedFd, Option<Vec<u8>>), Errno> {
     let mode = umask.apply(0o666);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
@@ -423,13 +424,13 @@ fn make(directory: &Directory, umask: Umask) -> Result<(OwnedFd, Option<Vec<u8>>
     with_temporary_name(make).map(|(file, name)| (file, Some(name)))
 }
 
-/// Takes a hidden file that was just made. EEXIST if another thread or process found it without a
-/// lock and tidies it away: then another name is needed.
+/// Locks a hidden file that was just made. EEXIST if a sweeper found it unlocked and is removing
+/// it: then another name is needed.
 pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Result<(), Errno> {
     match (hidden::lock(file), directory.metadata(name)) {
         (_, Err(Errno::NOENT)) => Err(Errno::EXIST),
         (Err(Errno::WOULDBLOCK), _) => {
-            // The process that has the lock may only have looked, and leave it.
+            // The process with the lock may only have looked, and leave the file.
             let _ = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
             Err(Errno::EXIST)
         }
@@ -437,9 +438,8 @@ pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Resul
     }
 }
 
-/// Gives an open file or directory these permission bits, if it has others. File systems that know
-/// no bits, or one owner for all, refuse that even to a server that made the file; it is used with
-/// the bits that it has then.
+/// Sets the permission bits of an open file or directory, if they differ. File systems without
+/// permission bits, or with one owner for all files, may refuse; the object then keeps its bits.
 pub(super) fn set_mode(object: impl AsFd, bits: Mode) -> Result<(), Errno> {
     let now = root::metadata_of(&object)?.mode;
     if now == bits.as_raw_mode() {
@@ -451,7 +451,7 @@ pub(super) fn set_mode(object: impl AsFd, bits: Mode) -> Result<(), Errno> {
     }
 }
 
-/// Does something with a temporary name that nobody has; EEXIST tells that somebody has it.
+/// Calls `act` with an unused temporary name; EEXIST means that the name is used.
 fn with_temporary_name<T>(act: impl Fn(&[u8]) -> Result<T, Errno>) -> Result<(T, Vec<u8>), Errno> {
     for _ in 0..ATTEMPTS {
         let name = name::temporary()?;
@@ -463,10 +463,10 @@ fn with_temporary_name<T>(act: impl Fn(&[u8]) -> Result<T, Errno>) -> Result<(T,
     Err(Errno::EXIST)
 }
 
-/// Gives a file without a name this one, if nothing has it.
+/// Gives a nameless file this name, if nothing has it.
 ///
-/// By its descriptor where the kernel lets whoever opened a file do so (Linux 6.10, and always
-/// root); else by the link that `/proc` has for it.
+/// The call uses the descriptor if the kernel allows that (Linux 6.10, and always for root),
+/// otherwise its link in `/proc`.
 fn link(file: impl AsFd, directory: &Directory, name: &[u8]) -> Result<(), Errno> {
     let file = file.as_fd();
     match retry_on_intr(|| linkat(file, "", directory, name, AtFlags::EMPTY_PATH)) {
@@ -478,8 +478,8 @@ fn link(file: impl AsFd, directory: &Directory, name: &[u8]) -> Result<(), Errno
     }
 }
 
-/// Copies at most `length` bytes at `at` of one file to the offset of the other. Returns how
-/// many; none if the first ends there.
+/// Copies at most `length` bytes from `at` in one file to the offset of the other. Returns the
+/// number; 0 at the end of the first.
 fn copy(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
     let step = usize::try_from(length).unwrap_or(usize::MAX);
     let mut offset = at;
@@ -487,12 +487,12 @@ fn copy(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Err
         Ok(0) => copy_by_hand(from, to, at, length),
         Ok(_) => Ok(offset - at),
         Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => Err(errno),
-        // Not between these files, or not on this kernel.
+        // Impossible between these files, or on this kernel.
         Err(_) => copy_by_hand(from, to, at, length),
     }
 }
 
-/// As [`copy`], with a buffer and so no more than that holds.
+/// Copies as [`copy`] does, through a buffer, and at most what that holds.
 fn copy_by_hand(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
     let mut buffer = vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(COPY_BUFFER)];
     let got = retry_on_intr(|| pread(&from, &mut *buffer, at))?;

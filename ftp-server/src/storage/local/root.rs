@@ -1,4 +1,4 @@
-//! The root, and how anything beneath it is opened.
+//! The root, and how objects below it are opened.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -14,25 +14,25 @@ use rustix::io::{Errno, Result, retry_on_intr};
 use super::usage::Usage;
 use crate::storage::{EntryKind, Metadata};
 
-/// How often a lookup is tried again that the kernel gave up because something was renamed
-/// meanwhile. Each try is a few microseconds.
+/// Retries of a lookup that the kernel gave up because of a rename meanwhile. Each takes a few
+/// microseconds.
 const ATTEMPTS: u32 = 64;
 
-/// The directory that is `/` to the user.
+/// The directory that clients see as `/`.
 #[derive(Debug)]
 pub(super) struct Root {
     descriptor: OwnedFd,
     /// Device and inode.
     identity: (u64, u64),
-    /// Whether `openat2` is there.
+    /// Whether the kernel has `openat2`.
     kernel_confined: bool,
-    /// Whether `/proc` shows what this process has open.
+    /// Whether `/proc` shows the open files of this process.
     proc: bool,
-    /// Whether a file without a name can get one later.
+    /// Whether a nameless file can get a name later.
     unnamed_files: bool,
-    /// Tells whoever tidies up that there is something more to be removed one day.
+    /// Notifies the sweeper that there is something more to remove one day.
     sweeper: OnceLock<Sender<()>>,
-    /// How many bytes are beneath it, in whatever way it is opened.
+    /// The bytes below it, shared by all storages of this directory.
     usage: Arc<Usage>,
 }
 
@@ -59,7 +59,7 @@ impl Root {
         Ok(root)
     }
 
-    /// The same without `openat2` or unnamed files, as on old kernels and file systems.
+    /// Returns the root without `openat2` or nameless files, as on old kernels and file systems.
     #[cfg(test)]
     pub(super) fn deprived(mut self, kernel_confined: bool, unnamed_files: bool) -> Self {
         self.kernel_confined = kernel_confined;
@@ -87,23 +87,23 @@ impl Root {
         &self.usage
     }
 
-    /// Whoever is to hear of [`has_kept`](Self::has_kept).
+    /// Returns the receiver of [`has_kept`](Self::has_kept).
     pub(super) const fn sweeper(&self) -> &OnceLock<Sender<()>> {
         &self.sweeper
     }
 
-    /// A cut upload was kept beneath this root.
+    /// Notifies the sweeper that a partial upload was kept.
     pub(super) fn has_kept(&self) {
         if let Some(sweeper) = self.sweeper.get() {
-            // It ends only with the root.
+            // It fails only when the root ends.
             let _ = sweeper.send(());
         }
     }
 
-    /// Opens what is at `path`, relative to the root and empty for the root itself. Never makes
-    /// a file. The descriptor is closed on exec.
+    /// Opens the object at `path`, relative to the root; empty for the root itself. Never makes a
+    /// file. The descriptor is closed on exec.
     ///
-    /// EXDEV and ELOOP mean that it leads out of the root, or round and round.
+    /// EXDEV and ELOOP mean that the path leads out of the root, or in circles.
     pub(super) fn open_beneath(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         let flags = flags | OFlags::CLOEXEC;
@@ -121,8 +121,8 @@ impl Root {
         Err(Errno::AGAIN)
     }
 
-    /// Opens one component after the other and refuses every symbolic link, the last one too
-    /// unless the flags ask for a link itself.
+    /// Opens one component after the other and refuses every symbolic link, the last one too unless
+    /// the flags ask for a link itself.
     fn walk(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
         let (parents, last) = split(path);
         let mut directory = None;
@@ -142,8 +142,8 @@ impl Root {
         Ok(opened)
     }
 
-    /// What is at `path`: what a symbolic link leads to, or the link itself if it leads nowhere,
-    /// out of the root, or where the system forbids to look.
+    /// Returns the metadata of the object at `path`. A symbolic link is followed, unless it leads
+    /// nowhere, out of the root, or where the system forbids to look.
     pub(super) fn stat(&self, path: &[u8]) -> Result<Metadata> {
         let error = match self.open_beneath(path, OFlags::PATH) {
             Ok(object) => return metadata_of(&object).map(|found| self.usage.settled(found)),
@@ -160,14 +160,14 @@ impl AsFd for Root {
     }
 }
 
-/// Opens one name in a directory. ELOOP if it is a symbolic link.
+/// Opens one name in a directory; ELOOP for a symbolic link.
 fn open_component(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
     if name == b".." {
         return Err(Errno::XDEV);
     }
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match retry_on_intr(|| openat(at, name, flags, Mode::empty())) {
-        // A link is not a directory, and this is what is said of it first.
+        // For a link the kernel reports first that it is not a directory.
         Err(Errno::NOTDIR) => match metadata_at(at, name, AtFlags::empty()) {
             Ok(Metadata { kind: EntryKind::Symlink, .. }) => Err(Errno::LOOP),
             _ => Err(Errno::NOTDIR),
@@ -176,20 +176,20 @@ fn open_component(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<Owne
     }
 }
 
-/// A relative path as the directory, empty for where it starts, and the name behind the last `/`.
+/// Splits a relative path into the directory, empty at the top, and the name after the last `/`.
 pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let slash = path.iter().rposition(|&byte| byte == b'/');
     let parts = slash.and_then(|at| Some((path.get(..at)?, path.get(at + 1..)?)));
     parts.unwrap_or((b"", path))
 }
 
-/// What an open descriptor leads to.
+/// Returns the metadata of an open object.
 pub(super) fn metadata_of(object: impl AsFd) -> Result<Metadata> {
     let object = object.as_fd();
     retry_on_intr(|| statx(object, "", AtFlags::EMPTY_PATH, FIELDS)).map(metadata)
 }
 
-/// What has a name in a directory, a symbolic link being itself.
+/// Returns the metadata of a name in a directory; a symbolic link is not followed.
 pub(super) fn metadata_at(
     directory: impl AsFd,
     name: impl rustix::path::Arg + Copy,

@@ -1,9 +1,9 @@
-//! What is kept of cut uploads below a root: whose it is, where, and how old.
+//! The shelf: all kept partial uploads below a root, with owner, place and age.
 //!
-//! What an earlier process left comes here by the first walk of the sweeper, the rest when it is
-//! kept. A part is known by its device and inode. One that others have moved or removed is not found
-//! any more, and forgotten where it should make way. One whose day is over counts, and makes way, as
-//! long as nobody has swept it away.
+//! The first walk of the sweeper adds the parts that an earlier process left; others are added when
+//! they are kept. A part is identified by device and inode. A part that other programs have moved
+//! or removed is forgotten when it should be evicted. A part older than a day counts until the
+//! sweeper has removed it.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -11,14 +11,14 @@ use super::name::{self, Owner};
 use crate::lock::unpoisoned;
 use crate::storage::Metadata;
 
-/// All that is kept below one root.
+/// All kept parts below one root.
 #[derive(Debug, Default)]
 pub(super) struct Shelf(Mutex<Vec<Part>>);
 
-/// What came of one cut upload.
+/// A kept partial upload.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
-    /// The directory it is in, relative to the root.
+    /// Its directory, relative to the root.
     pub(super) directory: Vec<u8>,
     /// Its hidden name.
     pub(super) name: Vec<u8>,
@@ -40,7 +40,7 @@ impl Shelf {
         unpoisoned(self.0.lock())
     }
 
-    /// Adds a part, or says of one that is there how long it is now.
+    /// Adds a part, or updates its length.
     pub(super) fn put(&self, part: Part) {
         let mut parts = self.parts();
         let identity = part.file.identity;
@@ -48,12 +48,12 @@ impl Shelf {
         parts.push(part);
     }
 
-    /// A part is removed, or has become a file.
+    /// Forgets a part that was removed or has become a file.
     pub(super) fn take(&self, identity: (u64, u64)) {
         self.parts().retain(|part| part.file.identity != identity);
     }
 
-    /// A directory has another path now, and what is in it.
+    /// Updates the paths in a directory that was moved.
     pub(super) fn moved(&self, from: &[u8], to: &[u8]) {
         for part in self.parts().iter_mut() {
             if let Some(rest) = part.directory.strip_prefix(from)
@@ -64,7 +64,7 @@ impl Shelf {
         }
     }
 
-    /// The parts of one user, or of all, the oldest first.
+    /// Returns the parts of one user, or of all, the oldest first.
     pub(super) fn by_age(&self, owner: Option<Owner>) -> Vec<Part> {
         let mut parts = self.parts().clone();
         parts.retain(|part| owner.is_none_or(|owner| owner == part.owner()));

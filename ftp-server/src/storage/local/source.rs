@@ -9,18 +9,18 @@ use rustix::io::{read, retry_on_intr};
 use super::failure::system;
 use crate::storage::{Source, StorageError, StorageErrorKind};
 
-/// An open file and the size it had then.
+/// An open file and its size at opening.
 #[derive(Debug)]
 pub(super) struct LocalSource {
     file: OwnedFd,
     size: u64,
-    /// What is left of it to read, if it is not read to its end: what an upload is just adding may go
+    /// Bytes left to read, if an upload is appending to the file: its new bytes may be removed
     /// again.
     left: Option<u64>,
 }
 
 impl LocalSource {
-    /// `former` is how long it was, if an upload is adding to it.
+    /// Returns a source; `former` is the length before a running append.
     pub(super) fn new(file: OwnedFd, size: u64, former: Option<u64>) -> Self {
         Self { file, size: former.unwrap_or(size), left: former }
     }
@@ -54,7 +54,7 @@ impl Source for LocalSource {
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        // The kernel would send all of it.
+        // The kernel would send the appended bytes too.
         self.left.is_none().then(|| self.file.as_fd())
     }
 }

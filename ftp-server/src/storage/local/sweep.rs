@@ -1,5 +1,5 @@
-//! Tidies away what unfinished uploads have left in a tree: what a server was writing when it was
-//! killed, and what was kept for users who have not come back.
+//! The sweeper: it removes what unfinished uploads have left in a tree, by a server that was killed
+//! or for users who have not come back.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,18 +22,18 @@ use super::usage::{self, Seen};
 use crate::storage::{EntryKind, Metadata};
 use crate::{limits, threads};
 
-/// How many bytes of entries are asked for in one call.
+/// Bytes of entries per call.
 const BUFFER: usize = 8 * 1024;
 
-/// How many directories of the way down are held open. Deeper down, those above are opened again
-/// when they are needed.
+/// Number of parent directories held open. In a deeper tree, those above are opened again when they
+/// are needed.
 const OPEN: usize = 64;
 
-/// How soon a tree is walked again at the earliest: a million files are some seconds of reading.
+/// Least time between two walks of a tree: a million files take some seconds to read.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
-/// Walks the tree below `root` now, and again whenever something that is kept has become too old,
-/// in a thread that ends with the root. Where nothing is kept, the disk is left alone.
+/// Walks the tree below `root` now, and again whenever a kept file has become too old, in a thread
+/// that ends with the root. If nothing is kept, the disk is left alone.
 pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     let (kept, news) = mpsc::channel();
     let weak = Arc::downgrade(root);
@@ -49,12 +49,13 @@ pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     Ok(kept)
 }
 
-/// Walks the tree below `root` now. Returns how many files were removed.
+/// Walks the tree below `root` once. Returns the number of removed files.
 pub(super) fn once(root: &Arc<Root>) -> u64 {
     Walk::through(root).removed
 }
 
-/// Waits until the next walk is due; for ever, if nothing is kept. False when the root is gone.
+/// Waits until the next walk is due, without end if nothing is kept. Returns `false` when the root
+/// is gone.
 pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
     let mut due = due;
     loop {
@@ -63,7 +64,7 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
             None => news.recv().map_err(RecvTimeoutError::from),
         };
         match wait {
-            // What was kept just now is due later than what was kept before.
+            // A newly kept file is due later than earlier ones.
             Ok(()) => due = due.or(Some(KEPT)),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
@@ -71,9 +72,9 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
     }
 }
 
-/// Walks the tree below `root` now. Returns what its files and directories cost, each file counted
-/// by each of its names, and those that are kept for users among them. `None` if nobody else has the
-/// root any more: then not all of it was met.
+/// Walks the tree below `root` once. Returns the cost of its files and directories, each file
+/// counted by each of its names and including kept files. `None` if this walk alone still holds the
+/// root: then it has not seen everything.
 pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
     let mut walk = Walk::new(root, Some(0));
     walk.all();
@@ -85,20 +86,20 @@ pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
     seen.filter(|_| !walk.is_over)
 }
 
-/// One walk through a tree, however deep: the path that a client can name has an end, but what it
-/// moves about has none.
+/// One walk through a tree of any depth: clients can name only short paths, but they can move
+/// directories into each other.
 pub(super) struct Walk<'a> {
     root: &'a Arc<Root>,
-    /// What was met costs, if it is only to be counted.
+    /// The cost so far, if the walk only counts.
     bytes: Option<u64>,
-    /// Whether all of it could be read.
+    /// Whether everything could be read.
     is_whole: bool,
     removed: u64,
-    /// When the next of what is kept is too old, in seconds from now.
+    /// When the next kept file is too old, in seconds from now.
     due: Option<i64>,
-    /// It ended before its time, since nobody but this walk has the root any more.
+    /// The walk ended early, because it alone still holds the root.
     is_over: bool,
-    /// The directories from the top to where it is.
+    /// The directories from the top to the present one.
     way: Vec<Level>,
 }
 
@@ -108,15 +109,15 @@ struct Level {
     directory: Option<OwnedFd>,
     identity: (u64, u64),
     name: Vec<u8>,
-    /// Directories in it that are still to be walked through.
+    /// Its subdirectories that are still to be walked.
     below: Vec<Vec<u8>>,
-    /// Where to read on.
+    /// Position of the next read.
     position: u64,
     is_read: bool,
 }
 
 impl<'a> Walk<'a> {
-    /// Walks through all of it. Returns when something more is to be removed.
+    /// Walks the whole tree. Returns when there is something more to remove.
     pub(super) fn of(root: &'a Arc<Root>) -> Option<Duration> {
         let seconds = Self::through(root).due.map(|due| u64::try_from(due).unwrap_or_default());
         seconds.map(Duration::from_secs)
@@ -138,7 +139,7 @@ impl<'a> Walk<'a> {
         walk
     }
 
-    /// What cannot be read is passed over: nothing here is worth an error.
+    /// Errors are skipped: none of them matters here.
     fn all(&mut self) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
         match self.root.open_beneath(b"", flags) {
@@ -148,7 +149,7 @@ impl<'a> Walk<'a> {
         let mut buffer = Vec::with_capacity(BUFFER);
         while let Some(level) = self.way.last_mut() {
             if self.is_over || Arc::strong_count(self.root) <= 1 {
-                // Only this walk still has the root.
+                // Only this walk still holds the root.
                 self.is_over = true;
                 return;
             }
@@ -178,7 +179,7 @@ impl<'a> Walk<'a> {
                 self.add(usage::COST_OF_OBJECT);
                 self.enter(below, identity, name);
             }
-            // Removed or replaced meanwhile, or the top of another file system without files.
+            // It was removed or replaced meanwhile, or is a mount of a file system without files.
             Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
             Err(_) => {
                 self.add(usage::COST_OF_OBJECT);
@@ -187,7 +188,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Continues with the directory above, which has to be opened again if it was too far.
+    /// Continues with the parent directory, which must be opened again if it was too far up.
     fn up(&mut self) {
         let left = self.way.pop().and_then(|level| level.directory);
         let Some(above) = self.way.last_mut() else { return };
@@ -252,7 +253,7 @@ impl<'a> Walk<'a> {
                         Err(_) => self.is_whole = false,
                     }
                 }
-                // Some file systems do not say here what is what.
+                // Some file systems do not report types here.
                 FileType::Directory | FileType::Unknown => below.push(name.to_vec()),
                 _ => {}
             }
@@ -268,14 +269,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Counts, if it is a walk that counts.
+    /// Adds to the cost, if this walk counts.
     fn add(&mut self, cost: u64) {
         if let Some(bytes) = &mut self.bytes {
             *bytes = bytes.saturating_add(cost);
         }
     }
 
-    /// The directory where it is, relative to the root.
+    /// Returns the present directory, relative to the root.
     fn path(&self) -> Vec<u8> {
         let names: Vec<&[u8]> = self.way.iter().skip(1).map(|level| &*level.name).collect();
         names.join(&b'/')
@@ -284,14 +285,14 @@ impl<'a> Walk<'a> {
     fn file(&mut self, directory: &OwnedFd, name: &[u8], found: &Metadata) {
         let hidden = name::hidden(name);
         if self.bytes.is_some() {
-            // What an upload writes that goes on is counted by whoever writes it.
+            // The session counts the data of its running upload itself.
             if hidden != Some(Hidden::Running) {
                 self.add(usage::cost_of_file(found.size));
             }
             return;
         }
         let Some(what) = hidden else { return };
-        // Nothing of the kind is made here: it is somebody else's, and stays.
+        // The server makes no second names, so this file belongs to another program and stays.
         if found.links > 1 {
             return;
         }
@@ -303,7 +304,7 @@ impl<'a> Walk<'a> {
         }
         let removed = match hidden::remove(self.root.usage(), directory.as_fd(), name) {
             Ok(removed) => removed,
-            // Without locks nobody can say that it is theirs, but a day is long.
+            // Without locks its owner is unknown, but a day is long enough.
             Err(_) if is_old(found) => {
                 retry_on_intr(|| unlinkat(directory, name, AtFlags::empty())).is_ok()
             }
@@ -313,15 +314,15 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Removes what is hidden in a directory, if there is nothing else in it and nobody writes to it.
-/// False if something is left.
+/// Removes hidden files from a directory, if it has no other ones and no process writes to them.
+/// Returns `false` if something is left.
 pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(directory) = retry_on_intr(|| openat(parent, name, flags, Mode::empty())) else {
         return false;
     };
     let usage = parent.root().usage();
-    // Nothing goes if it is seen that something would stay.
+    // Nothing is removed if anything would stay.
     let all = |wanted: &dyn Fn(&[u8]) -> bool| {
         let mut buffer = Vec::with_capacity(BUFFER);
         let is_read_from_the_start = seek(&directory, SeekFrom::Start(0)).is_ok();
@@ -339,18 +340,18 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
         && all(&|name| hidden::remove(usage, directory.as_fd(), name).unwrap_or(false))
 }
 
-/// An open directory, and its device and inode.
+/// An open directory with its device and inode.
 type OpenedDirectory = (OwnedFd, (u64, u64));
 
-/// How a directory is opened.
+/// Flags for opening a directory.
 const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// Opens a directory in another that is on `device`, and says what it is. `None` for the top of a
-/// file system that has no files, such as `/proc`.
+/// Opens a directory on `device` in another one, and returns its identity. `None` for the root of a
+/// file system without files, such as `/proc`.
 fn open(directory: impl AsFd, name: &[u8], device: u64) -> Result<Option<OpenedDirectory>, Errno> {
     let below = retry_on_intr(|| openat(&directory, name, FLAGS, Mode::empty()))?;
     let found = root::metadata_of(&below)?.identity;

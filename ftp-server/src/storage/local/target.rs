@@ -1,4 +1,4 @@
-//! Where an upload goes.
+//! The target of an upload.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use super::name;
 use super::root::{self, Root};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath, WriteMode};
 
-/// How many symbolic links are followed one after the other, as many as the kernel does.
+/// Maximum symbolic links to follow, the same as the kernel's.
 const LINKS: u32 = 40;
 
-/// The place of a file that is to be written: not a symbolic link, but where it leads.
+/// The place of a file to be written, after following symbolic links.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) directory: Directory,
     pub(super) name: Vec<u8>,
-    /// What has this name already.
+    /// The object that has this name already.
     pub(super) existing: Option<Metadata>,
 }
 
 impl Target {
-    /// Follows `path`. With [`WriteMode::Create`] anything that has the name is in the way, a
-    /// symbolic link too, wherever it leads.
+    /// Follows `path`. With [`WriteMode::Create`] any object of that name is in the way, even a
+    /// symbolic link that leads nowhere.
     pub(super) fn find(
         root: &Arc<Root>,
         path: &VirtualPath,
@@ -35,7 +35,7 @@ impl Target {
         for _ in 0..=LINKS {
             let (parent, name) = root::split(&path);
             if matches!(name, b"." | b"..") {
-                // Only a link says so, and it means a directory.
+                // Only a link gets this error, and it means a directory.
                 root.open_beneath(&path, OFlags::PATH).map_err(lookup)?;
                 return Err(StorageErrorKind::IsDirectory.into());
             }

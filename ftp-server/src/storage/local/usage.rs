@@ -1,12 +1,12 @@
-//! What the files and directories below a root cost, for users who may have only a part of it.
+//! The cost of files and directories below a root, for quotas.
 //!
-//! All that this process has open of a root shares one count. It is made by a walk when somebody
-//! with a limit first needs it, and kept by what is done from then on. What running uploads have
-//! written beside is counted from the start, so that many of them together stay below the limit.
+//! All storages of a root in this process share one count. A walk makes it when a user with a quota
+//! first needs it, and each change updates it. The bytes of running uploads count separately from
+//! the start, so that many uploads together stay below the limit.
 //!
-//! Nobody waits for a walk but who cannot go on without it, and that not for long: others add, move
-//! and remove files meanwhile. What the walk may have missed of that is counted besides, and what
-//! it may have met in vain is not taken away: the count may be too high then, never too low.
+//! Only calls that need the count wait for a walk, and not for long; other sessions add, move and
+//! remove files meanwhile. Changes that the walk may have missed are added, and those it may have
+//! seen twice are not subtracted: the count may be too high then, but never too low.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
@@ -15,84 +15,84 @@ use super::shelf::Shelf;
 use crate::lock::unpoisoned;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
-/// How old a count may be, for whoever still has room by it.
+/// Maximum age of a count by which an upload is accepted.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How old a count may be by which an upload is refused.
+/// Maximum age of a count by which an upload is refused.
 const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
 
-/// What a directory costs, and a file without content: about what it takes on a disk.
+/// Cost of a directory or an empty file, in bytes: about the space it takes on a disk.
 pub(super) const COST_OF_OBJECT: u64 = 4 * 1024;
 
-/// What a regular file of this length costs.
+/// Returns the cost of a regular file of this length, in bytes.
 pub(super) const fn cost_of_file(size: u64) -> u64 {
     if size == 0 { COST_OF_OBJECT } else { size }
 }
 
-/// How many walks are tried while directories are moved about.
+/// Number of walks to try while directories are being moved.
 const WALKS: u32 = 3;
 
-/// All that is in use, by device and inode of the root.
+/// The counts in use, by device and inode of the root.
 static USAGES: Mutex<Vec<(Identity, Weak<Usage>)>> = Mutex::new(Vec::new());
 
-/// Device and inode of a root.
+/// Device and inode.
 type Identity = (u64, u64);
 
-/// What is below a root.
+/// The objects below a root.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
-    /// Held while files come and go: by many at a time where there is no count, else by one, for
-    /// whom the size of what goes is then sure. A walk has it at its beginning and at its end, so
-    /// that whatever happens does so before it, during it or after it. Comes before `state`.
+    /// Held while names change: shared by many sessions without a count, otherwise exclusive, so
+    /// that the size of a removed file is certain. A walk holds it at its beginning and end, so
+    /// that every change happens before, during or after it. Locked before `state`.
     names: RwLock<()>,
     state: Mutex<UsageState>,
-    /// A thread that counted has ended.
+    /// Signals the end of a count.
     counted: Condvar,
-    /// What is kept of cut uploads.
+    /// The kept partial uploads.
     shelf: Shelf,
-    /// The files that are just being added to, each with its length without that.
+    /// Files with a running append, each with its old length.
     growing: Mutex<Vec<(Identity, u64)>>,
 }
 
 #[derive(Debug, Default)]
 struct UsageState {
     count: Option<Count>,
-    /// How many counts there were.
+    /// Number of counts so far.
     counts: u64,
-    /// A thread counts, or is about to.
+    /// A thread is counting, or about to.
     is_counting: bool,
-    /// What happened since its walk began, while one goes on.
+    /// The changes since the running walk began.
     meanwhile: Option<Meanwhile>,
-    /// What running uploads have written.
+    /// Bytes of running uploads.
     running: u64,
-    /// How many uploads run.
+    /// Number of running uploads.
     uploads: usize,
 }
 
-/// What a walk has seen.
+/// Result of a walk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// What it costs.
+    /// Its cost in bytes.
     pub(super) bytes: u64,
-    /// Whether that was all: nothing could not be read.
+    /// Whether everything could be read.
     pub(super) is_whole: bool,
 }
 
 #[derive(Debug)]
 struct Count {
-    /// What all that has a name costs, what is kept for users included.
+    /// Cost of all objects with a name, including kept partial uploads.
     bytes: u64,
     made: Instant,
-    /// It may be too high.
+    /// The cost may be too high.
     is_doubtful: bool,
 }
 
-/// What a walk may have missed.
+/// Changes that a running walk may have missed.
 #[derive(Debug, Default)]
 struct Meanwhile {
-    /// The bytes of files that came, or were moved.
+    /// Bytes of new or moved files.
     bytes: u64,
-    /// A directory was moved, with nobody knows what.
+    /// A directory with unknown content was moved.
     is_unknown: bool,
 }
 
@@ -112,8 +112,8 @@ impl UsageState {
         self.may_be_missed(bytes);
     }
 
-    /// The count may be too high: it is made anew when nobody writes. Until then it does, or who is
-    /// just writing could go beyond the limit.
+    /// Marks the count as possibly too high: it is made again when no upload runs. Until then it
+    /// stays, or running uploads could exceed the limit.
     fn doubt(&mut self) {
         if let Some(count) = &mut self.count {
             count.is_doubtful = true;
@@ -134,7 +134,7 @@ impl UsageState {
 }
 
 impl Usage {
-    /// The one of this root.
+    /// Returns the count of this root.
     pub(super) fn of(identity: Identity) -> Arc<Self> {
         let mut usages = unpoisoned(USAGES.lock());
         let known = usages.iter().find(|(known, _)| *known == identity);
@@ -151,13 +151,13 @@ impl Usage {
         unpoisoned(self.state.lock())
     }
 
-    /// How many bytes of `limit` are left, `None` if that is not known within `longest`: without a
-    /// count, or with an old one, `start_count` is to start a thread that makes one. Where an old
-    /// count leaves some, it does until there is a new one.
+    /// Returns how many bytes of `limit` are left, or `None` if that is not known within `longest`.
+    /// Without a count, or with an old one, `start_count` starts a thread that counts. If an old
+    /// count leaves some bytes, it holds until there is a new one.
     ///
     /// # Errors
     ///
-    /// There is no thread to count in.
+    /// Returns an error if there is no thread for the count.
     pub(super) fn left_within(
         self: &Arc<Self>,
         limit: u64,
@@ -176,7 +176,7 @@ impl Usage {
                 state.is_counting = true;
                 drop(state);
                 start_count(Counting(Arc::clone(self)))?;
-                // It may have counted by now.
+                // The thread may have finished by now.
                 state = self.state();
             }
             let left = state.left(limit);
@@ -193,8 +193,8 @@ impl Usage {
         }
     }
 
-    /// Takes what a walk through the tree gives; walks again if that cannot have met all there is.
-    /// What it could not see may still be there, so that the count does not fall then.
+    /// Takes the result of a walk, and walks again if it cannot have seen everything. Objects that
+    /// it could not read may still exist, so the count does not fall then.
     pub(super) fn walk(&self, mut count: impl FnMut() -> Option<Seen>) {
         for _ in 0..WALKS {
             let alone = self.alone();
@@ -209,7 +209,7 @@ impl Usage {
                 let former = state.count.as_ref().map_or(0, |count| count.bytes);
                 let least = if seen.is_whole { 0 } else { former };
                 let bytes = seen.bytes.saturating_add(meanwhile.bytes).max(least);
-                // It may have met what uploads write in place that began before this.
+                // The walk may have seen the data of uploads that write in place since before.
                 state.counts += 1;
                 let made = Instant::now();
                 let is_doubtful = false;
@@ -223,22 +223,22 @@ impl Usage {
         unpoisoned(self.names.write())
     }
 
-    /// Waits until nobody counts.
+    /// Waits until no thread counts.
     #[cfg(test)]
     pub(super) fn settle(&self) {
         let waited = self.counted.wait_while(self.state(), |state| state.is_counting);
         drop(unpoisoned(waited));
     }
 
-    /// Lets it seem that somebody counts, or has ended to.
+    /// Pretends that a thread counts, or has finished.
     #[cfg(test)]
     pub(super) fn seem_to_count(&self, counts: bool) {
         self.state().is_counting = counts;
         self.counted.notify_all();
     }
 
-    /// Lets it seem that a walk goes on, or not, and says what it may have missed so far: how many
-    /// bytes, and whether nobody knows how many.
+    /// Pretends that a walk runs or has ended, and returns what it may have missed so far: the
+    /// bytes, and whether their number is unknown.
     #[cfg(test)]
     pub(super) fn seem_to_walk(&self, walks: bool) -> (u64, bool) {
         let new = walks.then(Meanwhile::default);
@@ -246,13 +246,13 @@ impl Usage {
         (former.bytes, former.is_unknown)
     }
 
-    /// Lets the next who needs it count anew.
+    /// Makes the next check count again.
     #[cfg(test)]
     pub(super) fn forget(&self) {
         self.state().count = None;
     }
 
-    /// What is kept of cut uploads.
+    /// Returns the kept partial uploads.
     pub(super) const fn shelf(&self) -> &Shelf {
         &self.shelf
     }
@@ -261,17 +261,18 @@ impl Usage {
         unpoisoned(self.growing.lock())
     }
 
-    /// A file is being added to from now on, which may yet be cut back to this length.
+    /// Records an append to a file that may still return to this length.
     pub(super) fn grows(&self, file: Identity, length: u64) {
         self.growing().push((file, length));
     }
 
-    /// A file has the length it is to have.
+    /// Records that a file has its final length.
     pub(super) fn has_grown(&self, file: Identity) {
         self.growing().retain(|(growing, _)| *growing != file);
     }
 
-    /// What users are told of a file: what is just being added to it may go again.
+    /// Returns metadata as clients see it: without the bytes of a running append, which may be
+    /// removed again.
     pub(super) fn settled(&self, mut found: Metadata) -> Metadata {
         if found.kind == EntryKind::File {
             found.size = self.former(&found).unwrap_or(found.size);
@@ -279,14 +280,14 @@ impl Usage {
         found
     }
 
-    /// How long a file was that is just being added to.
+    /// Returns the old length of a file with a running append.
     pub(super) fn former(&self, found: &Metadata) -> Option<u64> {
         let growing = self.growing();
         let known = growing.iter().find(|(file, _)| *file == found.identity);
         known.map(|(_, length)| found.size.min(*length))
     }
 
-    /// To be held while something gets a name, or loses one.
+    /// Returns a guard to hold while names change.
     pub(super) fn change(&self) -> Change<'_> {
         let shared = unpoisoned(self.names.read());
         if self.state().count.is_none() {
@@ -297,7 +298,7 @@ impl Usage {
         Change { usage: self, alone: Some(alone), _shared: None }
     }
 
-    /// Counts an upload of somebody with this limit.
+    /// Counts an upload under this limit.
     pub(super) fn charge(self: &Arc<Self>, limit: Option<u64>) -> Charge {
         let mut state = self.state();
         state.uploads += 1;
@@ -308,24 +309,24 @@ impl Usage {
 }
 
 impl Count {
-    /// Whether it is to be made anew, so much being left by it.
+    /// Returns whether the count must be repeated, with this many bytes left by it.
     fn is_too_old(&self, left: u64, uploads: usize) -> bool {
         self.is_doubtful && uploads == 0 || is_too_old(self.made.elapsed(), left, uploads)
     }
 }
 
-/// Whether a count of this age, by which so much is left, is to be made anew.
+/// Returns whether a count of this age, with this many bytes left by it, must be repeated.
 const fn is_too_old(age: Duration, left: u64, uploads: usize) -> bool {
     let limit = if left == 0 { OLD_FOR_REFUSAL } else { OLD };
-    // What running uploads write to in place would be counted twice.
+    // Uploads that write in place would be counted twice.
     uploads == 0 && age.as_secs() >= limit.as_secs()
 }
 
-/// A thread counts, or is about to; with this dropped it has ended.
+/// A running or planned count; dropping it ends the count.
 pub(super) struct Counting(Arc<Usage>);
 
 impl Counting {
-    /// As [`Usage::walk`].
+    /// Walks as [`Usage::walk`].
     pub(super) fn walk(&self, count: impl FnMut() -> Option<Seen>) {
         self.0.walk(count);
     }
@@ -342,7 +343,7 @@ impl Drop for Counting {
     }
 }
 
-/// Files get or lose names, and no walk begins or ends meanwhile.
+/// A guard while names change: no walk begins or ends meanwhile.
 pub(super) struct Change<'a> {
     usage: &'a Usage,
     alone: Option<RwLockWriteGuard<'a, ()>>,
@@ -350,7 +351,7 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// What goes with a file's name, if that matters to anybody.
+    /// Returns the cost that disappears with a name, if there is a count.
     pub(super) fn size_of(&self, look: impl FnOnce() -> Option<Metadata>) -> u64 {
         let found = self.alone.as_ref().and_then(|_| look());
         found
@@ -358,7 +359,7 @@ impl Change<'_> {
             .map_or(0, |found| cost_of_file(found.size))
     }
 
-    /// What has this name is about to get another one.
+    /// Records that an object is about to be renamed.
     pub(super) fn moves(&self, look: impl FnOnce() -> Option<Metadata>) {
         if self.usage.state().meanwhile.is_none() {
             return;
@@ -378,36 +379,36 @@ impl Change<'_> {
         }
     }
 
-    /// So many bytes are gone.
+    /// Subtracts bytes that are gone.
     pub(super) fn freed(&self, bytes: u64) {
         self.usage.state().subtract(bytes);
     }
 }
 
-/// What an upload has written, given back with this unless it is [kept](Self::keep).
+/// The bytes of an upload; dropping it gives them back unless they are [kept](Self::keep).
 #[derive(Debug)]
 pub(super) struct Charge {
     usage: Arc<Usage>,
     limit: Option<u64>,
     bytes: u64,
-    /// Whether a walk meets what is written.
+    /// Whether a walk sees the written data.
     in_place: bool,
-    /// How many counts there were when it began.
+    /// Number of counts at its beginning.
     counts: u64,
 }
 
 impl Charge {
-    /// The same for a file that has a name while it is written.
+    /// Marks the file as one that has a name while it is written.
     pub(super) fn in_place(mut self) -> Self {
         self.in_place = true;
         self
     }
 
-    /// Sets `bytes` aside that are to be written.
+    /// Reserves `bytes` before they are written.
     ///
     /// # Errors
     ///
-    /// `OverQuota`, and nothing is set aside.
+    /// Returns `OverQuota` without reserving anything.
     pub(super) fn grow(&mut self, bytes: u64) -> Result<(), StorageError> {
         let mut state = self.usage.state();
         let total = state.total().saturating_add(bytes);
@@ -419,7 +420,7 @@ impl Charge {
         Ok(())
     }
 
-    /// Gives back what was not written after all.
+    /// Gives back bytes that were not written.
     pub(super) fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         if bytes == 0 {
@@ -430,7 +431,7 @@ impl Charge {
         state.running = state.running.saturating_sub(bytes);
     }
 
-    /// Takes over the first `kept` bytes of a file of `size`, the rest being gone.
+    /// Takes over the first `kept` bytes of a file of `size` bytes, the rest of which is gone.
     pub(super) fn take_over(&mut self, size: u64, kept: u64) {
         let mut state = self.usage.state();
         state.subtract(cost_of_file(size));
@@ -438,7 +439,7 @@ impl Charge {
         self.bytes = self.bytes.saturating_add(kept);
     }
 
-    /// What was written is a file now, or a part of one.
+    /// Records that the written data is a file now, or a part of one.
     pub(super) fn keep(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         let mut state = self.usage.state();
@@ -446,8 +447,8 @@ impl Charge {
         state.add(bytes);
     }
 
-    /// What was written is there still, or whoever removed the file has taken it for a part of it,
-    /// which nobody can say.
+    /// Records that the written data may still exist, because it is unknown whether a removal has
+    /// counted it.
     pub(super) fn lost(&mut self) {
         self.keep();
         self.usage.state().doubt();

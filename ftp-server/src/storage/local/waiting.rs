@@ -1,23 +1,23 @@
-//! An upload of somebody with a limit, before it is known what is left of it.
+//! An upload under a quota, before the remaining bytes are known.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
-/// How long an upload waits for a count without which nobody knows whether it may begin.
+/// How long an upload waits for a necessary count.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long one step of it waits, in which nobody looks after the client.
+/// Duration of one step of the wait, during which the session ignores its client.
 pub(super) const STEP: Duration = Duration::from_millis(100);
 
-/// The upload, if it could begin by now.
+/// The upload, once it could begin.
 type Begun = Result<Option<Box<dyn Upload>>, StorageError>;
 
-/// An upload that begins once the bytes beneath the root are counted. Until then nothing of it is
-/// anywhere.
+/// An upload that begins once the bytes below the root are counted. Until then nothing of it
+/// exists.
 pub(super) struct Waiting {
-    /// Waits for [`STEP`] at most, and begins if that was enough.
+    /// Waits for [`STEP`] at most, and begins the upload if that was enough.
     begin: Box<dyn Fn() -> Begun + Send>,
     since: Instant,
     begun: Option<Box<dyn Upload>>,
@@ -36,7 +36,7 @@ impl Waiting {
         Ok(())
     }
 
-    /// The upload, waited for.
+    /// Waits for the upload and returns it.
     fn begun(&mut self) -> Result<&mut Box<dyn Upload>, StorageError> {
         while self.begun.is_none() {
             self.wait()?;

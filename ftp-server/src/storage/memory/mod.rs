@@ -1,4 +1,4 @@
-//! Files in memory: for tests, and for what is not worth a disk.
+//! Files in memory, for tests and short-lived data.
 
 mod room;
 #[cfg(test)]
@@ -18,26 +18,26 @@ use super::{
     StorageErrorKind as Kind, Upload, VirtualPath, WriteMode,
 };
 
-/// How many bytes there are in all, unless it is said.
+/// Default limit in bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
-/// What an object costs beside its name and its content, in bytes: about what the tree needs.
+/// Cost of an object besides its name and content, in bytes: about what the tree needs.
 const OBJECT: u64 = 256;
 
-/// The longest name, in bytes, as on a disk.
+/// Maximum length of a name in bytes, as on a disk.
 const LONGEST: usize = 255;
 
-/// A tree of files in memory, gone with its last clone; clones share it.
+/// A tree of files in memory, shared by its clones and gone with the last one.
 ///
-/// It does all that a [`Storage`] can: times and permission bits are kept (the bits bind nobody),
-/// [`space`](Storage::space) tells what is left, and what came of a cut upload its user may go on
-/// with for a day. There are no links. An upload shows when it is committed, an append too; whoever
-/// reads a file reads it as it was when it was opened.
+/// It supports all of [`Storage`]: it keeps times and permission bits (the bits have no effect),
+/// [`space`](Storage::space) returns the free bytes, and a user can resume a partial upload for a
+/// day. There are no links. An upload becomes visible when it is committed, also an append; readers
+/// see a file as it was when they opened it.
 ///
-/// All of it together has a limit, 64 MiB unless [`limited`](Self::limited) says another:
-/// contents, also of uploads that go on and of files that are gone but still being read, and 256
-/// bytes and the name of each object. What would be more is `NoSpace`. A content that grows takes
-/// up to twice its size from the system.
+/// The whole tree has a limit: 64 MiB, or that of [`limited`](Self::limited). It includes all
+/// contents, also of running uploads and of deleted files that are being read, and the name and 256
+/// bytes of each object. More fails with `NoSpace`. A growing content may take twice its size from
+/// the system.
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,7 +67,7 @@ impl Default for MemoryStorage {
 }
 
 impl MemoryStorage {
-    /// An empty tree of at most 64 MiB.
+    /// Returns an empty tree of at most 64 MiB.
     #[must_use]
     pub fn new() -> Self {
         let root = Object {
@@ -82,18 +82,18 @@ impl MemoryStorage {
         Self { tree: Arc::new(Mutex::new(tree)), room: Arc::new(room) }
     }
 
-    /// An empty tree of at most `bytes`.
+    /// Returns an empty tree of at most `bytes`.
     #[must_use]
     pub fn limited(bytes: u64) -> Self {
         let room = Room { limit: bytes, used: AtomicU64::new(0) };
         Self { room: Arc::new(room), ..Self::new() }
     }
 
-    /// Makes or replaces a file, and makes the directories above it.
+    /// Makes or replaces a file, and makes missing parent directories.
     ///
     /// # Errors
     ///
-    /// `NameNotAllowed`, `IsDirectory`, `NotDirectory`, `NoSpace`.
+    /// Returns `NameNotAllowed`, `IsDirectory`, `NotDirectory` or `NoSpace`.
     pub fn put(
         &self,
         path: impl Into<VirtualPath>,
@@ -120,7 +120,7 @@ impl MemoryStorage {
         upload.commit()
     }
 
-    /// The content of a file; `None` if there is no such file.
+    /// Returns the content of a file; `None` if the file does not exist.
     #[must_use]
     pub fn get(&self, path: impl Into<VirtualPath>) -> Option<Vec<u8>> {
         match &self.tree().object(&path.into()).ok()?.node {
@@ -148,7 +148,7 @@ impl MemoryStorage {
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
-        // What panics while it is held does so before it has changed anything.
+        // A panic while the lock is held comes before any change.
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -181,7 +181,7 @@ impl MemoryStorage {
         if let Some(key) = &key
             && (old.is_some() || restart == 0)
         {
-            // What was kept is no part of what the user stores now.
+            // The kept part does not belong to what the user stores now.
             tree.kept.remove(key);
         }
         let keep_as = key.filter(|_| old.is_none());
@@ -247,7 +247,7 @@ impl Storage for MemoryStorage {
         let mut tree = self.tree();
         let key = (user.to_vec(), path.as_bytes().to_vec());
         let size = if tree.object(path).is_ok() { None } else { tree.kept_size(&key) };
-        // Never all that a client may have sent.
+        // Never the full length that a client may have sent.
         size.and_then(|size| size.checked_sub(1))
             .filter(|&told| told > 0)
             .ok_or_else(|| Kind::NotFound.into())
@@ -372,7 +372,7 @@ impl Storage for MemoryStorage {
 }
 
 impl MemoryStorage {
-    /// Makes an object where none is.
+    /// Makes an object if nothing has its name.
     fn make(
         &self,
         tree: &mut Tree,
@@ -389,7 +389,7 @@ impl MemoryStorage {
     }
 }
 
-/// The entries of a directory, each looked up when it is asked for.
+/// The entries of a directory, each looked up on demand.
 struct Listing {
     storage: MemoryStorage,
     path: VirtualPath,
@@ -408,7 +408,7 @@ impl Iterator for Listing {
     }
 }
 
-/// Refuses a path whose name is not to be made.
+/// Refuses a path whose name clients may not make.
 fn check_new(path: &VirtualPath) -> Result<(), StorageError> {
     let is_bad = |name: &[u8]| {
         let has_bad_byte = name.iter().any(|byte| b"\0\r\n".contains(byte));

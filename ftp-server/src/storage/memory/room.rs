@@ -1,18 +1,18 @@
-//! Contents, and how much of them there may be.
+//! Contents of files, and the limit of their size.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::storage::{StorageError, StorageErrorKind};
 
-/// How much there may be, and how much there is.
+/// The limit and the bytes in use.
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) limit: u64,
     pub(super) used: AtomicU64,
 }
 
-/// A part of the room, given back when this is dropped.
+/// A part of the room, returned on drop.
 #[derive(Debug)]
 pub(super) struct Charge {
     pub(super) room: Arc<Room>,

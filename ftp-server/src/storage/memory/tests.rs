@@ -1,9 +1,9 @@
-//! The same calls on a disk and in memory have the same results.
+//! Equal calls of a local and a memory storage have equal results.
 
 use super::*;
 use crate::storage::{LocalStorage, StorageErrorKind, StreamEnd, SyncPolicy};
 
-/// Numbers that look random and are the same each time.
+/// Pseudorandom numbers, the same in each run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -25,7 +25,7 @@ fn path(text: &str) -> VirtualPath {
 
 const PATHS: [&str; 10] = ["/", "a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "e", "a/b"];
 
-/// What a call came to, without what no two storages have in common.
+/// Returns the result of a call, without what differs between any two storages.
 fn outcome<T>(
     result: Result<T, StorageError>,
     shown: impl FnOnce(T) -> String,
@@ -40,7 +40,7 @@ fn facts(metadata: &Metadata) -> String {
     }
 }
 
-/// Does one thing, and tells what came of it.
+/// Makes one random call and returns its result.
 fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageErrorKind> {
     let (one, other) = (path(numbers.one_of(&PATHS)), path(numbers.one_of(&PATHS)));
     let nothing = |()| String::new();
@@ -105,7 +105,7 @@ fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageEr
         13 => outcome(storage.forget_partial(&one, b"ann"), nothing),
         _ => {
             let replace = numbers.one_of(&[true, false]);
-            // The kernel names the reason that it meets first.
+            // The kernel reports the reason that it finds first.
             outcome(storage.rename(&one, &other, replace), nothing).map_err(|_| Kind::Unsupported)
         }
     }
@@ -146,7 +146,7 @@ fn what_was_kept_goes_and_moves_with_its_directory_fs_15_cm_87() {
         storage.rmdir(&path("x/e")).unwrap();
         storage.mkdir(&path("x/e")).unwrap();
         assert_eq!(["x/e/f", "dd/f"].map(size), [None, Some(3)]);
-        // Nobody else's, and only once.
+        // Only the user's own part, and only once.
         assert_eq!(storage.forget_partial(&path("dd/f"), b"bob").unwrap_err().kind, Kind::NotFound);
         storage.forget_partial(&path("dd/f"), b"ann").unwrap();
         assert_eq!(size("dd/f"), None);
@@ -201,7 +201,7 @@ fn all_of_it_has_a_limit_hf_01() {
         assert_eq!(left(), before);
         assert_eq!(storage.get(path("f")).unwrap(), [b'o'; 4_000]);
     }
-    // What is still read is still there, whatever has its name.
+    // A file stays readable for its readers, whatever has its name.
     let reader = storage.read(&path("f")).unwrap();
     storage.put(path("f"), "new").unwrap();
     assert_eq!(left(), before - 3);

@@ -1,4 +1,4 @@
-//! What has a name in memory.
+//! Named objects in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::room::{Charge, Content};
 use crate::limits;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind, VirtualPath};
 
-/// How long what came of a cut upload is kept for its user.
+/// How long a partial upload is kept for its user.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A user's name and a path.
+/// Name of a user and a path.
 pub(super) type UserPath = (Vec<u8>, Vec<u8>);
 
 pub(super) type Directory = BTreeMap<Vec<u8>, Object>;
@@ -21,7 +21,7 @@ pub(super) struct Tree {
     pub(super) root: Object,
     /// The number of the next object.
     pub(super) next: u64,
-    /// What came of cut uploads, by user and path, and when it came.
+    /// Partial uploads by user and path, with the time of their interruption.
     pub(super) kept: BTreeMap<UserPath, (Content, Instant)>,
 }
 
@@ -83,7 +83,7 @@ impl Tree {
         }
     }
 
-    /// The directory that holds `path`, which is changed, and the name in it.
+    /// Returns the directory that holds `path`, for changes, and the name in it.
     fn parent<'a>(
         &mut self,
         path: &'a VirtualPath,
@@ -108,7 +108,7 @@ impl Tree {
         Ok(())
     }
 
-    /// What is kept of uploads to a directory goes where that goes, or altogether.
+    /// Moves or removes the partial uploads to a directory together with it.
     pub(super) fn move_kept(&mut self, from: &VirtualPath, to: Option<&VirtualPath>) {
         let below = [from.as_bytes(), b"/"].concat();
         let is_below = |key: &&UserPath| key.1.starts_with(&below);
@@ -123,7 +123,7 @@ impl Tree {
         }
     }
 
-    /// Drops the oldest of what is kept, for one user if one is given. False if nothing is.
+    /// Drops the oldest partial upload, of one user if given. Returns `false` if there is none.
     pub(super) fn drop_oldest(&mut self, user: Option<&[u8]>) -> bool {
         let of_user = |key: &UserPath| user.is_none_or(|user| user == key.0);
         let kept = self.kept.iter().filter(|(key, _)| of_user(key));
@@ -131,7 +131,7 @@ impl Tree {
         oldest.is_some_and(|key| self.kept.remove(&key).is_some())
     }
 
-    /// Keeps what came of an upload; the oldest of its user goes if there are too many.
+    /// Keeps a partial upload; the oldest one of its user is dropped if there are too many.
     pub(super) fn keep(&mut self, key: UserPath, content: Content) {
         let user = key.0.clone();
         self.kept.insert(key, (content, Instant::now()));
@@ -140,7 +140,7 @@ impl Tree {
         }
     }
 
-    /// How many bytes are kept for a user under a path. What is too old goes.
+    /// Returns the length of a user's partial upload to a path. Drops one that is too old.
     pub(super) fn kept_size(&mut self, key: &UserPath) -> Option<u64> {
         self.kept.retain(|_, (_, since)| since.elapsed() < KEPT);
         self.kept.get(key).map(|(content, _)| content.bytes.len() as u64)
@@ -162,7 +162,7 @@ fn components(path: &VirtualPath) -> impl Iterator<Item = &[u8]> {
     path.relative().split(|&byte| byte == b'/').filter(|name| !name.is_empty())
 }
 
-/// Seconds since 1970-01-01T00:00:00Z.
+/// Returns the current time in seconds since 1970-01-01T00:00:00Z.
 pub(super) fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)

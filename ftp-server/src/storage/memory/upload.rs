@@ -10,7 +10,7 @@ use crate::storage::{
     Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
-/// A file as it was when it was opened.
+/// A file as it was at opening.
 pub(super) struct MemorySource {
     pub(super) content: Arc<Content>,
     pub(super) position: usize,
@@ -39,16 +39,16 @@ impl Source for MemorySource {
     }
 }
 
-/// What came of a file yet.
+/// A file that is being received.
 pub(super) struct MemoryUpload {
     pub(super) storage: MemoryStorage,
     pub(super) path: VirtualPath,
     pub(super) mode: WriteMode,
-    /// Whether there was a file when it began.
+    /// Whether the file existed at the beginning.
     pub(super) stood: bool,
-    /// Where it is kept if it is cut.
+    /// The key to keep it under if it is interrupted.
     pub(super) keep_as: Option<UserPath>,
-    /// What came; taken when it ends.
+    /// The received content; taken at the end.
     pub(super) content: Option<Content>,
 }
 
@@ -80,7 +80,7 @@ impl Upload for MemoryUpload {
             Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
             Ok(_) if self.mode == WriteMode::Create => return Err(Kind::Exists.into()),
             Ok(_) if appends && !self.stood => return Err(Kind::Busy.into()),
-            // What was gone on with was that of a new file.
+            // The resumed part was that of a new file.
             Ok(_) if matches!(self.mode, WriteMode::From(1..)) && !self.stood => {
                 return Err(Kind::Exists.into());
             }
@@ -93,7 +93,7 @@ impl Upload for MemoryUpload {
                 *modified = now();
             }
         }
-        // Whatever an earlier try has left, the file is whole now.
+        // The file is complete now, whatever an earlier try has left.
         if let Some(key) = &self.keep_as {
             tree.kept.remove(key);
         }
@@ -112,7 +112,7 @@ impl Upload for MemoryUpload {
 
 impl Drop for MemoryUpload {
     fn drop(&mut self) {
-        // Of a single byte the user would be told nothing.
+        // The user would be told 0 bytes for a single one.
         let content = self.content.take().filter(|content| content.bytes.len() > 1);
         if let (Some(content), Some(key)) = (content, self.keep_as.take()) {
             let mut tree = self.storage.tree();
@@ -123,7 +123,7 @@ impl Drop for MemoryUpload {
     }
 }
 
-/// Adds to a file; a copy of it if somebody reads it.
+/// Appends to a file; to a copy if the file is being read.
 fn add(storage: &MemoryStorage, old: &mut Arc<Content>, more: Content) -> Result<(), StorageError> {
     if Arc::get_mut(old).is_none() {
         let mut copy = Content { bytes: Vec::new(), charge: storage.charge(0)? };
