@@ -1,4 +1,4 @@
-//! What a server is made of, until it listens.
+//! The builder of a server.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -19,7 +19,7 @@ use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, Storage};
 use crate::testing::{Faults, Recorder, Script};
 use crate::tls::{Acceptor, Tls};
 
-/// Says what a server serves, to whom, and where it listens.
+/// Configures a server before it listens.
 #[must_use = "a builder does nothing before bind"]
 #[derive(Default)]
 pub struct ServerBuilder {
@@ -27,7 +27,7 @@ pub struct ServerBuilder {
     parts: Box<Parts>,
 }
 
-/// What a server is made of.
+/// The parts of a server.
 #[derive(Default)]
 struct Parts {
     config: ServerConfig,
@@ -40,9 +40,9 @@ struct Parts {
     once_bound: Option<OnceBound>,
     hooks: Hooks,
     tls: Option<Tls>,
-    /// Where TLS comes before the greeting.
+    /// Addresses with TLS before the greeting.
     implicit: Vec<SocketAddr>,
-    /// Sockets of the embedder, which listen already.
+    /// Listening sockets of the embedder.
     given: Vec<Endpoint>,
 }
 
@@ -52,18 +52,18 @@ struct User {
     rights: Rights,
 }
 
-/// What is to be done between binding and serving.
+/// An action between binding and serving.
 type OnceBound = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 impl Server {
-    /// A server with default settings, no users and nothing to serve yet.
+    /// Returns a builder with default settings and without users, files or addresses.
     pub fn builder() -> ServerBuilder {
         ServerBuilder::default()
     }
 }
 
 impl ServerBuilder {
-    /// Replaces the settings.
+    /// Sets the settings.
     pub fn config(mut self, config: ServerConfig) -> Self {
         self.parts.config = config;
         self
@@ -75,19 +75,19 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets how the files below [`root`](Self::root) are kept.
+    /// Sets how files below [`root`](Self::root) are stored.
     pub fn local_config(mut self, config: LocalConfig) -> Self {
         self.parts.local = config;
         self
     }
 
-    /// Serves this storage.
+    /// Serves this storage instead of a directory.
     pub fn storage(mut self, storage: impl Storage + 'static) -> Self {
         self.parts.storage = Some(Arc::new(storage));
         self
     }
 
-    /// Lets a user in, with a plain password.
+    /// Adds a user with a plain password.
     pub fn user(
         mut self,
         name: impl Into<Vec<u8>>,
@@ -98,55 +98,55 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets `anonymous` and `ftp` in with any password (RFC 1635).
+    /// Adds the users `anonymous` and `ftp`, who log in with any password (RFC 1635).
     pub fn anonymous(mut self, rights: Rights) -> Self {
         self.parts.anonymous = Some(rights);
         self
     }
 
-    /// Leaves it to this authenticator who may log in and what each works on; users, root and
-    /// storage named here are then not looked at.
+    /// Sets the authenticator, which decides who may log in and with which storage. It replaces
+    /// users, root and storage of this builder.
     pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
         self.parts.authenticator = Some(Arc::new(authenticator));
         self
     }
 
-    /// Does `act` when all addresses are bound, and before the root directory is opened and the
-    /// first thread starts: the moment to give up the privileges that ports below 1024 need.
+    /// Runs `act` after all addresses are bound, and before the root directory is opened and the
+    /// first thread starts. Drop privileges here that ports below 1024 need.
     pub fn once_bound(mut self, act: impl FnOnce() -> io::Result<()> + Send + 'static) -> Self {
         self.parts.once_bound = Some(Box::new(act));
         self
     }
 
-    /// Protects connections by TLS, as it says. Without it `AUTH` is not served.
+    /// Enables TLS. Without it `AUTH` is not served.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.parts.tls = Some(tls);
         self
     }
 
-    /// Listens on this address as well, with TLS from the first byte on: clients are greeted inside,
-    /// and their data is protected without their asking. By custom that is port 990.
+    /// Listens on this address too, with implicit TLS (by custom on port 990): TLS starts with the
+    /// first byte, and data connections are protected without `PROT`.
     pub fn implicit_tls(mut self, address: SocketAddr) -> Self {
         self.parts.implicit.push(address);
         self
     }
 
-    /// Accepts connections on this socket, which is bound and listens already: one that a service
-    /// manager passed, or that the embedder has set up. There may be several, beside the addresses
-    /// of [`bind`](Self::bind) or alone with [`start`](Self::start).
+    /// Accepts connections on this socket, which must be bound and listening, such as one from a
+    /// service manager. Several are possible, in addition to the addresses of [`bind`](Self::bind),
+    /// or alone with [`start`](Self::start).
     pub fn listener(mut self, socket: TcpListener) -> Self {
         self.parts.given.push(Endpoint { socket, greeting: Greeting::Clear });
         self
     }
 
-    /// As [`listener`](Self::listener), with TLS from the first byte as at an address of
-    /// [`implicit_tls`](Self::implicit_tls).
+    /// Accepts connections on this socket, as [`listener`](Self::listener), with implicit TLS as at
+    /// an address of [`implicit_tls`](Self::implicit_tls).
     pub fn implicit_tls_listener(mut self, socket: TcpListener) -> Self {
         self.parts.given.push(Endpoint { socket, greeting: Greeting::Tls });
         self
     }
 
-    /// Serves the `SITE` commands that the server does not know itself.
+    /// Sets the handler of `SITE` commands that the server does not know.
     ///
     /// ```
     /// use ftp_server::{MemoryStorage, Reply, ReplyCode, Rights, Server, SiteRequest};
@@ -166,20 +166,19 @@ impl ServerBuilder {
         self
     }
 
-    /// Tells this observer what happens. There may be several; each event goes to all of them in the
-    /// order in which they were given.
+    /// Adds an observer. Each event goes to all observers, in the order in which they were added.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.parts.hooks.observers.add(Arc::new(observer));
         self
     }
 
-    /// Keeps commands and events in this recorder, for a test.
+    /// Records commands and events in this recorder, for a test.
     pub fn recorder(mut self, recorder: &Recorder) -> Self {
         self.script().recorders.push(recorder.clone());
         self.observer(recorder.clone())
     }
 
-    /// Lets chosen commands go wrong, for a test. It replaces the faults that were given before.
+    /// Adds faults at chosen commands, for a test. They replace earlier ones.
     pub fn faults(mut self, faults: Faults) -> Self {
         self.script().faults = faults;
         self
@@ -190,12 +189,12 @@ impl ServerBuilder {
         Arc::get_mut(script).expect("no server has it before the builder is done")
     }
 
-    /// Listens on `addresses`, the first of them that can be had as [`TcpListener::bind`] does,
-    /// and starts accepting: once this returns, clients can connect.
+    /// Listens on the first available one of `addresses`, as [`TcpListener::bind`] does, and starts
+    /// the server. When this returns, clients can connect.
     ///
     /// # Errors
     ///
-    /// [`Error`] says what could not be had; nothing listens then.
+    /// Returns an [`Error`] if something is missing or unavailable; nothing listens then.
     pub fn bind(self, addresses: impl ToSocketAddrs) -> Result<Server, Error> {
         let addresses: Vec<_> = addresses.to_socket_addrs().map_err(Error::Address)?.collect();
         let mut result = Err(Error::Address(io::ErrorKind::InvalidInput.into()));
@@ -208,8 +207,8 @@ impl ServerBuilder {
         self.parts.start(vec![result?])
     }
 
-    /// Starts accepting on the sockets of [`listener`](Self::listener) and
-    /// [`implicit_tls`](Self::implicit_tls) alone.
+    /// Starts the server on the sockets of [`listener`](Self::listener) and the addresses of
+    /// [`implicit_tls`](Self::implicit_tls) only.
     ///
     /// ```
     /// use std::net::TcpListener;
@@ -227,17 +226,17 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error`] says what was missing; nothing listens then.
+    /// Returns an [`Error`] if something is missing or unavailable; nothing listens then.
     pub fn start(self) -> Result<Server, Error> {
         self.parts.start(Vec::new())
     }
 
-    /// Listens on every one of `addresses`, of which there may be none where there is one of
+    /// Listens on all `addresses` and starts the server. They may be empty if there is one of
     /// [`implicit_tls`](Self::implicit_tls) or [`listener`](Self::listener).
     ///
     /// # Errors
     ///
-    /// [`Error`] says what could not be had; nothing listens then.
+    /// Returns an [`Error`] if something is missing or unavailable; nothing listens then.
     pub fn bind_all(self, addresses: &[SocketAddr]) -> Result<Server, Error> {
         let listeners: Result<Vec<_>, _> =
             addresses.iter().map(|address| listen(*address)).collect();
@@ -255,7 +254,7 @@ impl Parts {
             act().map_err(Error::OnceBound)?;
         }
         let admission = admission(&self.config);
-        // Threads for handshakes are no session's, and so never confined.
+        // The threads for handshakes belong to no session, so they are never confined.
         let tls = self.tls.take().map(|tls| Acceptor::new(tls, None)).transpose();
         let tls = tls.map_err(Error::Tls)?.map(Arc::new);
         let authenticator = match self.authenticator.take() {
@@ -267,7 +266,7 @@ impl Parts {
         Server::start(&context, endpoints)
     }
 
-    /// All sockets to accept on, listening.
+    /// Returns all listening sockets.
     fn endpoints(&mut self, plaintext: Vec<TcpListener>) -> Result<Vec<Endpoint>, Error> {
         let is_tls = |given: &Endpoint| given.greeting == Greeting::Tls;
         let has_implicit = !self.implicit.is_empty() || self.given.iter().any(is_tls);
@@ -287,7 +286,7 @@ impl Parts {
         Ok(endpoints)
     }
 
-    /// The users that were named, on the storage or the root.
+    /// Returns the users of the builder, with the storage or the root.
     fn users(&mut self) -> Result<Arc<dyn Authenticator>, Error> {
         let storage = match (self.storage.take(), self.root.take()) {
             (Some(storage), _) => storage,
@@ -317,7 +316,7 @@ impl Parts {
         let level = if is_lacking { log::Level::Warn } else { log::Level::Info };
         log::log!(level, "sessions are kept beneath {shown} by {walls}");
         let all_rights = self.users.iter().map(|user| user.rights).chain(self.anonymous);
-        // Where no user may upload, uploads leave nothing to sweep.
+        // If no user may upload, there is nothing to sweep.
         if all_rights.into_iter().any(Rights::let_upload) {
             local.start_sweeper().map_err(Error::Thread)?;
         }
@@ -325,7 +324,7 @@ impl Parts {
     }
 }
 
-/// Counts sessions up to the limit of the settings, or of the system if that is lower.
+/// Returns the limits of sessions: the lower one of the settings and the system.
 fn admission(config: &ServerConfig) -> Arc<Admission> {
     let (system_cap, system_reason) = admission::system_cap();
     let wanted = config.limits.sessions;

@@ -1,4 +1,4 @@
-//! What a test has scripted for a session, see [`testing`](crate::testing).
+//! Faults in a session that a test has scripted, see [`testing`](crate::testing).
 
 use std::io;
 use std::time::Instant;
@@ -12,8 +12,8 @@ use crate::session::{Payload, PreparedTransfer};
 use crate::testing::{CutOutgoing, CutUpload, ProtocolFault};
 
 impl Runner {
-    /// Lets a command go wrong as the script says. `Some` if that is all there is to it; what
-    /// concerns a transfer is kept for [`transfer`](Self::transfer).
+    /// Applies the scripted fault of a command. `Some` if that replaces the command; a fault of a
+    /// transfer is kept for [`transfer`](Self::transfer).
     pub(super) fn follow_script(&mut self, verb: Verb) -> io::Result<Option<Next>> {
         self.fault = None;
         let Some(script) = &self.session.context.script else { return Ok(None) };
@@ -37,8 +37,7 @@ impl Runner {
     }
 }
 
-/// The end of a transfer whose data was shortened: its data connection broke, as far as its client
-/// can tell.
+/// Returns the result of a transfer whose data was cut: to its client the data connection broke.
 pub(super) fn cut(result: TransferResult) -> TransferResult {
     match result {
         TransferResult::Pumped(PumpEnd::Complete | PumpEnd::Storage(_)) => {
@@ -50,7 +49,7 @@ pub(super) fn cut(result: TransferResult) -> TransferResult {
 }
 
 impl ProtocolFault {
-    /// The same transfer with data that ends early, if that is what goes wrong.
+    /// Cuts the data of a transfer if that is its fault.
     pub(super) fn shorten(self, mut transfer: PreparedTransfer) -> PreparedTransfer {
         let (Self::Abort { after: left } | Self::Silence { after: left }) = self else {
             return transfer;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::data::Outgoing;
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
-/// The first bytes of what a client is sent. It lends no descriptor, so that they are counted.
+/// The first bytes of outgoing data. It has no descriptor, so that the bytes are counted.
 pub(crate) struct CutOutgoing {
     pub(crate) inner: Box<dyn Outgoing>,
     pub(crate) left: u64,
@@ -54,14 +54,14 @@ impl Upload for CutUpload {
         self.inner.prepare()
     }
 
-    /// The data ended before the cut. Even so the upload is not published.
+    /// The data ended before the cut. The upload is not published even so.
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
         self.inner.abort(StreamEnd::Cut);
         Err(StorageErrorKind::Io.into())
     }
 
     fn abort(self: Box<Self>, end: StreamEnd) {
-        // It was the cut that failed, not the storage.
+        // The cut failed, not the storage.
         self.inner.abort(if end == StreamEnd::Failed { StreamEnd::Cut } else { end });
     }
 }

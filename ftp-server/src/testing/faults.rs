@@ -1,4 +1,4 @@
-//! Faults of the protocol at chosen commands.
+//! Protocol faults at chosen commands.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,32 +7,33 @@ use ftp_proto::Verb;
 
 use crate::lock::unpoisoned;
 
-/// What goes wrong with a command.
+/// A fault of a command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ProtocolFault {
-    /// The server answers 421 in place of carrying the command out, and closes the connection.
+    /// Answer 421 instead of carrying the command out, and close the connection.
     Close,
-    /// The server closes the data connection after this many bytes, or at the end of the data if
-    /// that comes first, and answers 426. An upload is not published.
+    /// Close the data connection after N bytes, or at the end of shorter data, and answer 426. An
+    /// upload is not published.
     Abort {
         /// Bytes over the data connection.
         after: u64,
     },
-    /// As [`Abort`](Self::Abort), but without a final reply: the session waits for the next command.
+    /// The same as [`Abort`](Self::Abort) without a final reply: the session waits for the next
+    /// command.
     Silence {
         /// Bytes over the data connection.
         after: u64,
     },
-    /// The server waits this long before it carries the command out.
+    /// Wait before carrying the command out.
     Delay(Duration),
 }
 
-/// Which commands of a server go wrong, and how. Commands of each verb are counted from 1, over all
+/// Faults by verb and number of a command. Commands of each verb are counted from 1, over all
 /// sessions of all servers that share these faults.
 ///
-/// `Abort` and `Silence` apply to commands that open a data connection, and change nothing for
-/// others. Where several faults are for the same command, the first applies.
+/// `Abort` and `Silence` affect only commands with a data connection. If several faults match a
+/// command, the first applies.
 ///
 /// ```
 /// use ftp_server::testing::{ProtocolFault, Faults};
@@ -69,20 +70,20 @@ struct Count {
 }
 
 impl Faults {
-    /// No faults.
+    /// Returns an empty set of faults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets the command of this verb and number go wrong. The first has the number 1.
+    /// Adds a fault at the `nth` command with this verb, counted from 1.
     #[must_use]
     pub fn on(mut self, verb: Verb, nth: u64, fault: ProtocolFault) -> Self {
         self.rules.push(Rule { verb, nth, fault });
         self
     }
 
-    /// Counts a command, and returns what goes wrong with it.
+    /// Counts a command, and returns its fault.
     pub(crate) fn next(&self, verb: Verb) -> Option<ProtocolFault> {
         if !self.rules.iter().any(|rule| rule.verb == verb) {
             return None;

@@ -1,16 +1,16 @@
 //! Fixtures for tests of programs that speak to an FTP server.
 //!
-//! - [`Recorder`] keeps the commands and events of a server, and waits for one.
+//! - [`Recorder`] records the commands and events of a server, and waits for one.
 //! - [`Faults`] breaks chosen commands: 421, 426 after some bytes, no reply, a delay.
-//! - [`MemoryStorage`](crate::MemoryStorage) arranges files and looks at what came
+//! - [`MemoryStorage`](crate::MemoryStorage) provides files and shows received ones
 //!   ([`put`](crate::MemoryStorage::put), [`get`](crate::MemoryStorage::get),
-//!   [`files`](crate::MemoryStorage::files)), and [`FaultStorage`](crate::FaultStorage) lets them
+//!   [`files`](crate::MemoryStorage::files)), and [`FaultStorage`](crate::FaultStorage) makes them
 //!   fail.
-//! - `Tls::self_signed`, with the feature `self-signed`, is a certificate in one call, and
-//!   [`Tls::pin`](crate::Tls::pin) is what a client accepts it by.
+//! - `Tls::self_signed`, with the feature `self-signed`, makes a certificate in one call; clients
+//!   pin it with [`Tls::pin`](crate::Tls::pin).
 //!
-//! A server without them does not become slower or larger: each command asks once whether there is
-//! a script. The example `client_test` of ftp-client uses all of them.
+//! Without them a server is neither slower nor larger: each command only checks whether there is a
+//! script. The example `client_test` of ftp-client uses all of them.
 //!
 //! ```
 //! use std::io::{BufRead, BufReader, Write};
@@ -47,7 +47,7 @@ pub use recorder::{NotRecorded, Record, Recorded, Recorder};
 
 pub(crate) use cut::{CutOutgoing, CutUpload};
 
-/// What the builder was given of this module.
+/// The script that the builder was given.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     pub(crate) recorders: Vec<Recorder>,
@@ -55,7 +55,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Records a command line that a session has received.
+    /// Records a command line of a session.
     pub(crate) fn hear(&self, session: u64, line: &[u8]) {
         for recorder in &self.recorders {
             recorder.hear(session, line);

@@ -1,4 +1,4 @@
-//! What a server was asked and what it did, for a test to wait for.
+//! Commands and events of a server, recorded for a test.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,11 +10,11 @@ use crate::lock::unpoisoned;
 use crate::log::{Event, EventKind, LoginRefusal, Observer, Refusal, TransferEnd};
 use crate::storage::VirtualPath;
 
-/// Keeps the commands and events of a server. Clones share what they keep.
+/// Records the commands and events of a server. Clones share the records.
 ///
-/// It is given to a server by [`ServerBuilder::recorder`](crate::ServerBuilder::recorder). A command
-/// is recorded when the server has received it, an event when it has happened. What was recorded
-/// stays until [`clear`](Self::clear), so that a test may act first and wait afterwards.
+/// [`ServerBuilder::recorder`](crate::ServerBuilder::recorder) attaches it to a server. It records
+/// a command when the server receives it, and an event after it happened. Records stay until
+/// [`clear`](Self::clear), so that a test may act first and wait afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     kept: Arc<Kept>,
@@ -26,22 +26,22 @@ struct Kept {
     arrived: Condvar,
 }
 
-/// A command or an event.
+/// A recorded command or event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Record {
-    /// The number of the session, from 1; `None` for a connection that was refused.
+    /// Number of the session, from 1; `None` for a refused connection.
     pub session: Option<u64>,
-    /// What was received or has happened.
+    /// The command or event.
     pub what: Recorded,
 }
 
-/// What was received or has happened.
+/// A command or event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Recorded {
     /// A command line. During a transfer only `ABOR` is recorded at once; the server reads other
-    /// commands when the transfer is over.
+    /// commands after the transfer.
     #[non_exhaustive]
     Command {
         /// Its verb.
@@ -49,9 +49,9 @@ pub enum Recorded {
         /// Its argument, byte for byte; `***` for `PASS` and `ACCT`.
         argument: Vec<u8>,
     },
-    /// A session begins.
+    /// A session began.
     Connected,
-    /// A connection was closed before it became a session.
+    /// A connection was refused.
     Refused(Refusal),
     /// A login was accepted.
     #[non_exhaustive]
@@ -59,28 +59,28 @@ pub enum Recorded {
         /// The argument of `USER`.
         user: Vec<u8>,
     },
-    /// A login was not accepted.
+    /// A login was refused.
     #[non_exhaustive]
     LoginRefused {
         /// The argument of `USER`.
         user: Vec<u8>,
-        /// Why.
+        /// Reason of the refusal.
         reason: LoginRefusal,
     },
     /// The user left by `REIN`.
     LoggedOut,
-    /// A command that moves bytes is over, well or not.
+    /// A transfer ended, completely or not.
     #[non_exhaustive]
     Transferred {
         /// The command.
         verb: Verb,
-        /// What was transferred or listed.
+        /// Path of the file or directory.
         path: VirtualPath,
-        /// How many bytes moved.
+        /// Bytes moved.
         bytes: u64,
-        /// How it ended.
+        /// How the transfer ended.
         end: TransferEnd,
-        /// The reply, or the first after the 150; `None` if none was sent.
+        /// Code of the first reply after the 150, or of the only reply; `None` if none was sent.
         reply: Option<ReplyCode>,
     },
     /// A file was deleted.
@@ -89,12 +89,12 @@ pub enum Recorded {
     DirectoryMade(VirtualPath),
     /// A directory was removed.
     DirectoryRemoved(VirtualPath),
-    /// A file or directory has another name.
+    /// A file or directory was renamed.
     #[non_exhaustive]
     Renamed {
-        /// Where it was.
+        /// Old path.
         from: VirtualPath,
-        /// Where it is now.
+        /// New path.
         to: VirtualPath,
     },
     /// A command on a file or directory was refused.
@@ -109,14 +109,14 @@ pub enum Recorded {
     },
     /// Times or permission bits were set.
     Changed(VirtualPath),
-    /// The session is over.
+    /// The session ended.
     Ended,
-    /// Another event: its [`EventKind`] as Debug shows it.
+    /// Another event: the Debug form of its [`EventKind`].
     Other(String),
 }
 
-/// Nothing that matches was recorded in time. It shows what was recorded instead, also by Debug,
-/// which is what `unwrap` prints.
+/// Error of a wait: no record matched in time. Display and Debug show the records, so that `unwrap`
+/// prints them.
 #[derive(Clone, Eq, PartialEq)]
 pub struct NotRecorded {
     waited: Duration,
@@ -124,19 +124,19 @@ pub struct NotRecorded {
 }
 
 impl Recorder {
-    /// A recorder that has nothing yet.
+    /// Returns an empty recorder.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Everything that was recorded, in the order in which it came.
+    /// Returns all records in their order.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
         unpoisoned(self.kept.records.lock()).clone()
     }
 
-    /// The command lines that were recorded, as `RETR a.txt`.
+    /// Returns the recorded command lines, such as `RETR a.txt`.
     #[must_use]
     pub fn commands(&self) -> Vec<String> {
         let records = unpoisoned(self.kept.records.lock());
@@ -144,12 +144,12 @@ impl Recorder {
         records.iter().filter(is_command).map(|record| record.what.to_string()).collect()
     }
 
-    /// Forgets everything that was recorded.
+    /// Removes all records.
     pub fn clear(&self) {
         unpoisoned(self.kept.records.lock()).clear();
     }
 
-    /// Returns the first record that matches, and waits for it until `timeout` has passed.
+    /// Waits for the first record that matches, and returns it.
     ///
     /// ```
     /// use std::net::TcpStream;
@@ -176,7 +176,7 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// [`NotRecorded`] if none matches by then.
+    /// Returns [`NotRecorded`] if no record matches within `timeout`.
     pub fn wait_for(
         &self,
         timeout: Duration,
@@ -186,7 +186,7 @@ impl Recorder {
         let mut records = unpoisoned(self.kept.records.lock());
         let mut looked_at = 0;
         loop {
-            // Another thread may have cleared them.
+            // Another thread may have removed the records.
             looked_at = looked_at.min(records.len());
             if let Some(found) = records.iter().skip(looked_at).find(|record| matches(record)) {
                 return Ok(found.clone());
@@ -206,7 +206,7 @@ impl Recorder {
         self.kept.arrived.notify_all();
     }
 
-    /// Records a command line; a line that is not a command is left out.
+    /// Records a command line; an invalid line is ignored.
     pub(crate) fn hear(&self, session: u64, line: &[u8]) {
         let Ok((verb, argument)) = Verb::split(line) else { return };
         let is_secret = matches!(verb, Verb::Pass | Verb::Acct);
@@ -222,13 +222,14 @@ impl Observer for Recorder {
 }
 
 impl Record {
-    /// Whether this is a command of this verb.
+    /// Returns whether this is a command with this verb.
     #[must_use]
     pub fn is_command(&self, verb: Verb) -> bool {
         matches!(self.what, Recorded::Command { verb: recorded, .. } if recorded == verb)
     }
 
-    /// Whether this is the end of a transfer by this command of the file at `path`, such as `/a/b`.
+    /// Returns whether this is the end of a transfer by this command of the file at `path`, such as
+    /// `/a/b`.
     #[must_use]
     pub fn is_transfer(&self, verb: Verb, path: &str) -> bool {
         match &self.what {

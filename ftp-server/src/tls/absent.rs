@@ -1,4 +1,4 @@
-//! What stands in for TLS without the feature `tls`: the same names, of which there is never a value.
+//! Replacement of TLS without the feature `tls`: the same names, without any value.
 
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -22,25 +22,25 @@ pub(crate) const fn size_of_records(plain: usize) -> usize {
 #[derive(Clone, Copy, Debug)]
 enum Never {}
 
-/// There is none: the library was built without the feature `tls`.
+/// TLS settings, which do not exist without the feature `tls`.
 #[derive(Clone, Debug)]
 pub struct Tls(Never);
 
 impl Tls {
-    /// Refuses.
+    /// Always fails.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Absent`], always.
+    /// Returns [`TlsError::Absent`].
     pub fn from_files(_certificate: &Path, _key: &Path) -> Result<Self, TlsError> {
         Err(TlsError::Absent)
     }
 
-    /// Refuses.
+    /// Always fails.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Absent`], always.
+    /// Returns [`TlsError::Absent`].
     pub fn from_pem(_certificate: &[u8], _key: &[u8]) -> Result<Self, TlsError> {
         Err(TlsError::Absent)
     }

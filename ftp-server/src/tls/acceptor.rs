@@ -1,5 +1,5 @@
-//! How connections come under TLS: what a server needs for that, and what a control connection
-//! shares with its data connections.
+//! Starting TLS on connections, and the TLS state that a control connection shares with its data
+//! connections.
 
 use std::io;
 use std::net::IpAddr;
@@ -23,16 +23,16 @@ use super::resumption::Resumption;
 use super::settings::{Identity, Tls};
 use crate::deadline;
 
-/// What a server needs to protect connections.
+/// Starts TLS on connections of a server.
 pub(crate) struct Acceptor {
     settings: Tls,
-    /// What all connections have in common.
+    /// The part of the configuration that all connections share.
     config: ServerConfig,
     pool: Arc<Pool>,
 }
 
 impl Acceptor {
-    /// Takes the threads for handshakes over from a former one, if there is one.
+    /// Returns an acceptor, which takes over the threads for handshakes of a former one.
     pub(crate) fn new(settings: Tls, former: Option<&Self>) -> io::Result<Self> {
         let pool = match former {
             Some(former) => Arc::clone(&former.pool),
@@ -43,7 +43,7 @@ impl Acceptor {
             Identity::Given(config) => (**config).clone(),
         };
         if config.alpn_protocols.is_empty() {
-            // A client that was led here by another protocol gets no further (CVE-2021-3618).
+            // ALPN stops clients that were redirected here from another protocol (CVE-2021-3618).
             config.alpn_protocols = vec![b"ftp".to_vec()];
         }
         config.max_early_data_size = 0;
@@ -52,12 +52,12 @@ impl Acceptor {
         Ok(Self { settings, config, pool })
     }
 
-    /// Whether control connections are protected.
+    /// Returns the policy of control connections.
     pub(crate) fn control_policy(&self) -> TlsPolicy {
         self.settings.0.control
     }
 
-    /// Whether data connections are.
+    /// Returns the policy of data connections.
     pub(crate) fn data_policy(&self) -> TlsPolicy {
         self.settings.0.data
     }
@@ -74,18 +74,19 @@ impl Acceptor {
         self.settings.0.auth_ssl_alias
     }
 
-    /// Whether a login needs a certificate of the user's.
+    /// Returns whether a login needs a certificate of the user.
     pub(crate) fn wants_user_certificates(&self) -> bool {
         self.settings.0.cert_user
     }
 
-    /// Whether a client there may do without TLS, whatever is required.
+    /// Returns whether a client is exempt from required TLS.
     pub(crate) fn is_exempt(&self, peer: IpAddr) -> bool {
         self.settings.0.exempt.iter().any(|network| network.contains(peer))
     }
 
-    /// Begins to protect a control connection, within `limit`. What that takes is made by the threads for handshakes:
-    /// what is freed on the way the C library keeps for the thread that did.
+    /// Prepares TLS on a control connection, within `limit`. The threads for handshakes do the
+    /// work, because the C library keeps memory that is freed on the way for the thread that freed
+    /// it.
     pub(crate) fn protect_control(
         self: &Arc<Self>,
         limit: Duration,
@@ -116,7 +117,7 @@ impl Acceptor {
     }
 }
 
-/// The configuration that the settings describe.
+/// Returns the configuration for these settings.
 fn config_of(settings: &Tls, pair: Arc<CertifiedKey>) -> io::Result<ServerConfig> {
     let versions: &[_] = match settings.0.min_version {
         TlsVersion::V1_2 => &[&TLS13, &TLS12],
@@ -132,47 +133,48 @@ fn config_of(settings: &Tls, pair: Arc<CertifiedKey>) -> io::Result<ServerConfig
     Ok(config.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair))))
 }
 
-/// What the data connections of a protected control connection share with it.
+/// TLS state of a control connection that its data connections share.
 pub(crate) struct Secured {
     pub(crate) acceptor: Arc<Acceptor>,
-    /// What can be resumed, if anything can.
+    /// The tickets and sessions that can be resumed, if any.
     resumption: Option<Arc<Resumption>>,
     named: Arc<Named>,
-    /// The certificate of the client, if it showed one.
+    /// The certificate of the client, if it has shown one.
     user: Option<Vec<u8>>,
     info: Option<TlsInfo>,
 }
 
 impl Secured {
-    /// Takes note of how the control connection came about.
+    /// Records the result of the handshake of the control connection.
     pub(crate) fn established(&mut self, connection: &Connection) {
         self.info = connection.info();
         self.user = connection.client_certificate();
     }
 
-    /// How the control connection is protected.
+    /// Returns how TLS protects the control connection.
     pub(crate) fn info(&self) -> Option<TlsInfo> {
         self.info
     }
 
-    /// The name that the client asked for, if it is one.
+    /// Returns the valid host name that the client asked for.
     pub(crate) fn server_name(&self) -> Option<HostName> {
         self.named.asked.get().and_then(|name| HostName::parse(name.as_bytes()).ok())
     }
 
-    /// Whether the client may log in as `user`, by its certificate.
+    /// Returns whether the client's certificate allows a login as `user`.
     pub(crate) fn may_be(&self, user: &[u8]) -> bool {
         let is_named = |der: &[u8]| Certificate::parse(der).is_ok_and(|shown| shown.names(user));
         !self.acceptor.settings.0.cert_user || self.user.as_deref().is_some_and(is_named)
     }
 
-    /// Begins to protect a data connection. An upload brings no tickets: nobody may read them after
-    /// it, and to close with them unread would reset the connection under the data.
+    /// Prepares TLS on a data connection. An upload sends no tickets: the client may not read them
+    /// after it, and closing a connection with unread tickets would reset it while data is under
+    /// way.
     pub(crate) fn protect_data(&self, is_upload: bool) -> io::Result<Handshake> {
         self.begin(if is_upload || self.resumption.is_none() { 0 } else { 2 })
     }
 
-    /// Begins a handshake that ends with this number of tickets of TLS 1.3.
+    /// Prepares a handshake that sends this number of TLS 1.3 tickets.
     fn begin(&self, tickets: usize) -> io::Result<Handshake> {
         let mut config = self.acceptor.config.clone();
         config.cert_resolver = Arc::clone(&self.named) as Arc<dyn ResolvesServerCert>;
@@ -185,7 +187,7 @@ impl Secured {
     }
 }
 
-/// Shows the server's certificate, and keeps the name that was asked for.
+/// Presents the server's certificate, and keeps the requested name.
 #[derive(Debug)]
 struct Named {
     shown: Arc<dyn ResolvesServerCert>,

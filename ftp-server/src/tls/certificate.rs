@@ -1,5 +1,5 @@
-//! What is known of a certificate before it is used: how long it is valid, and whose it is
-//! (RFC 5280 §4.1). rustls verifies everything else.
+//! Checks of a certificate before it is used: its validity and its names (RFC 5280 §4.1). rustls
+//! verifies everything else.
 
 use ftp_proto::TimeVal;
 use x509_cert::TbsCertificate;
@@ -16,7 +16,7 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate in DER, with nothing after it.
+    /// Reads a certificate in DER, without trailing bytes.
     pub(super) fn parse(der: &[u8]) -> der::Result<Self> {
         let certificate = x509_cert::Certificate::from_der(der)?;
         let fields = certificate.tbs_certificate().clone();
@@ -25,8 +25,8 @@ impl Certificate {
         Ok(Self { not_before, not_after, fields })
     }
 
-    /// Whether it may be a certificate of the user of this name: its common name, or one of its mail
-    /// addresses, is the name, byte for byte.
+    /// Returns whether the certificate is for this user: its common name, or one of its mail
+    /// addresses, equals the name byte for byte.
     pub(super) fn names(&self, user: &[u8]) -> bool {
         self.has_common_name(user) || self.has_mail(user)
     }
@@ -34,13 +34,14 @@ impl Certificate {
     fn has_common_name(&self, user: &[u8]) -> bool {
         let common_names = self.fields.subject().iter().filter(|part| part.oid == COMMON_NAME);
         common_names.map(|name| &name.value).any(|name| {
-            // The other kinds of strings are not written byte by byte.
+            // Strings of other kinds have another encoding.
             let kinds = [Tag::Utf8String, Tag::PrintableString, Tag::Ia5String, Tag::TeletexString];
             kinds.contains(&name.tag()) && name.value() == user
         })
     }
 
-    /// A certificate whose alternative names cannot be read, or are there twice, has no mail address.
+    /// Returns whether a mail address matches. Alternative names that are invalid or given twice
+    /// have none.
     fn has_mail(&self, user: &[u8]) -> bool {
         let Ok(Some((_, names))) = self.fields.get_extension::<SubjectAltName>() else {
             return false;
@@ -80,7 +81,7 @@ mod tests {
     #[test]
     fn a_user_is_named_by_common_name_or_mail_address_byte_for_byte() {
         let mail = |mail: &str| SanType::Rfc822Name(mail.try_into().unwrap());
-        // A Microsoft certificate has a name of its own beside the mail address.
+        // A Microsoft certificate has another kind of name beside the mail address.
         let other = SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], "u@x".into()));
         let mails = issue(|params| {
             let dns = SanType::DnsName("host.example.org".try_into().unwrap());
@@ -117,7 +118,7 @@ mod tests {
         };
         for (content, want) in [
             (&b"\x30\x03\x81\x01u"[..], true),
-            // The end is missing, there is more after it, the list is none, the byte is not ASCII.
+            // The end is missing, more bytes follow, the list is not one, the byte is not ASCII.
             (b"\x30\x04\x81\x01u", false),
             (b"\x30\x03\x81\x01u\x05\x00", false),
             (b"\x81\x01u", false),

@@ -1,5 +1,5 @@
-//! One connection under TLS, without its socket: bytes of records in, bytes of plain text out, and
-//! the other way about. It keeps no buffers, so that an idle one costs as little as can be.
+//! A TLS connection without its socket: it converts bytes of records to plain text and back. It
+//! keeps no buffers, so that an idle one uses as little memory as possible.
 
 use std::io;
 use std::sync::Arc;
@@ -11,43 +11,43 @@ use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::policy::{TlsInfo, TlsVersion};
 
-/// How many TLS records without plain text a peer may send in a minute: updates of keys above all,
-/// which cost it less than the server.
+/// Maximum TLS records without plain text that a peer may send per minute: mostly key updates,
+/// which cost the peer less than the server.
 const SILENT_RECORDS: u32 = 32;
 
-/// The longest record there may be, with its header (RFC 5246 §6.2.3).
+/// Maximum length of a record with its header (RFC 5246 §6.2.3).
 pub(crate) const RECORD: usize = 5 + FRAGMENT + 2_048;
 
-/// How many bytes of records a message of a handshake may have, as one of a client with a long chain
-/// of certificates.
+/// Maximum bytes of records for a message of a handshake, such as a long certificate chain of a
+/// client.
 const MESSAGE: usize = 4 * RECORD;
 
-/// How large a buffer is made that is freed soon, in bytes: small ones the C library keeps for the
-/// thread that has freed them, and each session has a thread.
+/// Least size of a buffer that is freed soon, in bytes: the C library keeps smaller ones for the
+/// thread that freed them, and each session has a thread.
 pub(super) const UNKEPT: usize = 2_048;
 
-/// How much plain text one record carries at most.
+/// Maximum plain text of one record.
 const FRAGMENT: usize = 16 * 1_024;
 
-/// How many bytes more than its plain text a record has at most, of those that are sent.
+/// Maximum overhead of a sent record over its plain text, in bytes.
 const OVERHEAD: usize = 64;
 
-/// How many bytes the records of `plain` bytes have at most, with an update of the keys in front.
+/// Returns the maximum bytes of records for `plain` bytes, including a key update before them.
 pub(crate) const fn size_of_records(plain: usize) -> usize {
     plain + (plain / FRAGMENT + 3) * OVERHEAD
 }
 
-/// A connection, and the bytes of it that came and are not looked at yet.
+/// A connection, with received bytes that are not processed yet.
 pub(crate) struct Connection {
     inner: Box<UnbufferedServerConnection>,
-    /// What came and is not a whole record yet.
+    /// Received bytes of an incomplete record.
     incoming: Vec<u8>,
-    /// How many bytes, of those that come next, rustls has seen already: fragments of a message that
-    /// is not whole yet. It counts on seeing them again.
+    /// Number of the next bytes that rustls has seen already: fragments of an incomplete message.
+    /// It expects to see them again.
     seen: usize,
-    /// The peer has said that this was all.
+    /// The peer has sent a `close_notify`.
     is_closed: bool,
-    /// How many records without plain text came since when.
+    /// Number of records without plain text since a time.
     silent: (u32, Instant),
 }
 
@@ -63,12 +63,12 @@ impl Connection {
         self.inner.is_handshaking()
     }
 
-    /// Whether a step can be taken with what came: to compute less of one is of no use.
+    /// Returns whether a whole record has been received: less is of no use for a step.
     pub(super) fn has_record(&self) -> bool {
         record(self.incoming.get(self.seen..).unwrap_or_default()).is_some()
     }
 
-    /// Takes what came and keeps it.
+    /// Keeps received bytes.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
         if self.incoming.is_empty() && !bytes.is_empty() {
             self.incoming.reserve(UNKEPT);
@@ -76,7 +76,7 @@ impl Connection {
         self.incoming.extend_from_slice(bytes);
     }
 
-    /// Goes on with the handshake by what was kept; what is to be sent goes behind `answer`.
+    /// Continues the handshake with the kept bytes, and appends the output to `answer`.
     pub(super) fn shake(&mut self, answer: &mut Vec<u8>) -> io::Result<()> {
         let mut incoming = std::mem::take(&mut self.incoming);
         let used = self.look_at(&mut incoming, answer, &mut |_| Ok(()), true);
@@ -86,7 +86,7 @@ impl Connection {
         used.map(drop)
     }
 
-    /// How it came about; `None` before it has.
+    /// Returns version and resumption; `None` before the handshake ends.
     pub(crate) fn info(&self) -> Option<TlsInfo> {
         let version = match self.inner.protocol_version()? {
             ProtocolVersion::TLSv1_3 => TlsVersion::V1_3,
@@ -96,24 +96,24 @@ impl Connection {
         Some(TlsInfo { version, resumed })
     }
 
-    /// The certificate of the peer in DER, if it showed one.
+    /// Returns the certificate of the peer in DER, if it has shown one.
     pub(super) fn client_certificate(&self) -> Option<Vec<u8>> {
         self.inner.peer_certificates()?.first().map(|leaf| leaf.to_vec())
     }
 
-    /// Whether the peer has said that this was all.
+    /// Returns whether the peer has sent a `close_notify`.
     pub(crate) const fn is_closed(&self) -> bool {
         self.is_closed
     }
 
-    /// Hands over what was kept: bytes that came and were not decrypted, as those right behind a
-    /// handshake or behind the peer's `close_notify`.
+    /// Returns the kept bytes: those received but not decrypted, for example after a handshake or
+    /// after the peer's `close_notify`.
     pub(crate) fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.incoming)
     }
 
-    /// Decrypts what came, and keeps what is no whole record yet. The plain text goes to `sink`, what
-    /// is to be sent behind `answer`.
+    /// Decrypts received bytes, and keeps an incomplete record. The plain text goes to `sink`;
+    /// output is appended to `answer`.
     pub(crate) fn receive(
         &mut self,
         bytes: &mut [u8],
@@ -124,7 +124,7 @@ impl Connection {
             sink(bytes);
             Ok(())
         };
-        // Mostly records come whole, and nothing is to be kept of them.
+        // Mostly records arrive whole, and nothing needs to be kept.
         let mut kept = std::mem::take(&mut self.incoming);
         let came = if kept.is_empty() {
             bytes
@@ -137,9 +137,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Decrypts the whole records that `bytes` begins with, where they are. Their plain text goes to
-    /// `sink`, what is to be sent behind `answer`. Returns how many bytes they have: those behind
-    /// belong in front of what comes next.
+    /// Decrypts the whole records at the beginning of `bytes` in place. The plain text goes to
+    /// `sink`; output is appended to `answer`. Returns the length of these records: later bytes
+    /// belong to the next input.
     pub(crate) fn decrypt(
         &mut self,
         bytes: &mut [u8],
@@ -203,8 +203,8 @@ impl Connection {
         Ok(used)
     }
 
-    /// Counts a record that brought no plain text: an update of the keys, or nothing at all. Such
-    /// ones cost the peer next to nothing.
+    /// Counts a record without plain text: a key update, or an empty one. Such records cost the
+    /// peer next to nothing.
     fn note_silence(&mut self, now: Instant) -> io::Result<()> {
         let (count, since) = &mut self.silent;
         if now.duration_since(*since) >= Duration::from_secs(60) {
@@ -218,8 +218,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Puts the alert that says what was wrong behind `answer`. `records` are those with the fault:
-    /// rustls looks at the messages in them again.
+    /// Appends the alert that describes an error to `answer`. `records` are those with the error:
+    /// rustls reads their messages again.
     fn complain(&mut self, records: Option<&mut [u8]>, answer: &mut Vec<u8>) {
         let records = records.unwrap_or_default();
         let mut used = 0;
@@ -239,13 +239,13 @@ impl Connection {
         }
     }
 
-    /// Encrypts `plain` into `records`, which is as large as [`size_of_records`] says. Returns
-    /// how many bytes there are.
+    /// Encrypts `plain` into `records`, whose length is that of [`size_of_records`]. Returns the
+    /// number of bytes.
     pub(crate) fn encrypt(&mut self, plain: &[u8], records: &mut [u8]) -> io::Result<usize> {
         self.write(records, |traffic, room| traffic.encrypt(plain, room).map_err(io::Error::other))
     }
 
-    /// Says that this was all: encrypts a `close_notify` into `records`.
+    /// Encrypts a `close_notify` into `records`.
     pub(crate) fn close(&mut self, records: &mut [u8]) -> io::Result<usize> {
         self.write(records, |traffic, room| {
             traffic.queue_close_notify(room).map_err(io::Error::other)
@@ -300,8 +300,8 @@ fn encode<Data>(
     }
 }
 
-/// How many bytes the record has that `bytes` begins with; `None` if it is not whole. What is none
-/// is all there is: it is for rustls to say so.
+/// Returns the length of the record at the beginning of `bytes`; `None` if it is incomplete.
+/// Invalid bytes count as one record, so that rustls reports the error.
 fn record(bytes: &[u8]) -> Option<usize> {
     let (&[kind, major, _, high, low], _) = bytes.split_first_chunk()?;
     let length = 5 + usize::from(u16::from_be_bytes([high, low]));

@@ -1,4 +1,4 @@
-//! A handshake: the session's thread reads and writes, others compute (`pool.rs`).
+//! A handshake: the session's thread reads and writes, threads of the pool compute (`pool.rs`).
 
 use std::io;
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use rustls::server::ServerConfig;
 use super::connection::{Connection, UNKEPT};
 use super::pool::Pool;
 
-/// A connection that is being agreed upon.
+/// A handshake in progress.
 pub(crate) struct Handshake {
     connection: Connection,
     pool: Arc<Pool>,
@@ -24,11 +24,10 @@ impl Handshake {
         Ok(Self { connection: Connection::new(config)?, pool })
     }
 
-    /// Carries it out over `stream`, until `deadline` at most. `wait` waits until the socket is ready
-    /// for what it is told, and fails when there is no use in waiting any longer. `E` is what it
-    /// fails with.
+    /// Carries out the handshake over `stream`, until `deadline` at most. `wait` waits until the
+    /// socket is ready, and fails with `E` if waiting is useless.
     ///
-    /// What is wrong with the handshake the peer is told by an alert, as far as there is room for it.
+    /// A failed handshake sends an alert if the socket has room for it.
     pub(crate) fn carry_out<E: From<io::Error>>(
         self,
         stream: &TcpStream,

@@ -1,4 +1,4 @@
-//! Certificates and keys from PEM files, looked at before they are used.
+//! Certificates and keys from PEM files, checked before they are used.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -18,10 +18,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::certificate::Certificate;
 use super::policy::TlsError;
 
-/// Much longer than any chain of certificates, in bytes.
+/// Maximum length of a PEM file, far above that of any certificate chain, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// What a file holds, and what to call it.
+/// Content of a file, and its name for errors.
 pub(super) struct Pem {
     name: String,
     bytes: Vec<u8>,
@@ -40,7 +40,7 @@ impl Pem {
         Self { name: name.to_owned(), bytes: bytes.to_vec() }
     }
 
-    /// All certificates in it, in their order: at least one.
+    /// Returns all certificates in their order, at least one.
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let file = self.name.clone();
         if self.bytes.trim_ascii().is_empty() {
@@ -56,7 +56,7 @@ impl Pem {
         if self.bytes.trim_ascii().is_empty() {
             return Err(TlsError::Empty { file });
         }
-        // As PKCS #8 says it, and as OpenSSL did before.
+        // The marks of PKCS #8, and of older OpenSSL files.
         let holds = |mark: &[u8]| self.bytes.windows(mark.len()).any(|window| window == mark);
         let encrypted = holds(b"BEGIN ENCRYPTED PRIVATE KEY") || holds(b"Proc-Type: 4,ENCRYPTED");
         PrivateKeyDer::from_pem_slice(&self.bytes).map_err(|error| match error {
@@ -80,20 +80,20 @@ impl Pem {
     }
 }
 
-/// The whole of a file. One without an end is cut, and is no PEM then; for whoever may write to a pipe
-/// one day nobody waits.
+/// Returns the content of a file. One without end is truncated, and then invalid. An open pipe
+/// without a writer is not waited for.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(path)?;
-    // A pipe that somebody writes to already is read to its end.
+    // A pipe that has a writer is read to its end.
     fcntl_setfl(&file, OFlags::empty())?;
     let mut bytes = Vec::new();
     file.take(LONGEST).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The pair of a certificate, with those that lead to its issuer behind it, and its key: they belong
-/// together, and the certificate is valid now.
+/// Returns a certificate with its chain and its key. They belong together, and the certificate is
+/// valid at present.
 pub(super) fn pair(
     certificate: &Pem,
     key: &Pem,
@@ -128,7 +128,7 @@ pub(super) fn pair(
     }
 }
 
-/// The certificates of those who issue certificates.
+/// Returns the trusted CAs in a file.
 pub(super) fn roots(pem: &Pem) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in pem.certificates()? {

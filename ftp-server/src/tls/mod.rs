@@ -1,8 +1,8 @@
-//! TLS (RFC 4217), by rustls: what is set about it, and what a control connection needs of it.
+//! TLS (RFC 4217), by rustls: its settings, and its use on control and data connections.
 //!
-//! What is random or slow of a handshake is done by few threads beside those of sessions
-//! (`pool.rs`); a session waits for its socket itself, so that a client that stalls keeps nobody
-//! but its own session. Without the feature `tls`, `absent.rs` has the same names and no values.
+//! A few threads (`pool.rs`) compute the slow parts of a handshake. Sessions wait for their sockets
+//! themselves, so that a stalling client delays only its own session. Without the feature `tls`,
+//! `absent.rs` has the same names without values.
 
 mod policy;
 

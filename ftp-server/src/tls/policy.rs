@@ -1,46 +1,44 @@
-//! The words of TLS that hold with and without the feature `tls`: what is asked for, and what may be
-//! wrong with it.
+//! Types of TLS that exist with and without the feature `tls`: policies and errors.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Whether connections are protected by TLS.
+/// Use of TLS on connections.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum TlsPolicy {
-    /// They are not, though there is a certificate. On the control connection `AUTH` is not served,
-    /// for data `PROT P` is refused; an implicit listener protects its control connections in any
-    /// case.
+    /// Do not use TLS, even with a certificate: `AUTH` is not served, and `PROT P` is refused. An
+    /// implicit listener protects its control connections in any case.
     Off,
-    /// The client chooses.
+    /// Let the client choose.
     #[default]
     Optional,
-    /// They are. On the control connection a login in clear is 534 (RFC 4217 §10.1), for data a
-    /// transfer in clear is 521 (RFC 4217 §10.2).
+    /// Require TLS. A plaintext login fails with 534, a plaintext transfer with 521 (RFC 4217 §10.1
+    /// and §10.2).
     Required,
 }
 
-/// What is asked of the TLS sessions of data connections: that each resumes one of its own control
-/// connection proves that the same client has both (RFC 4217 §10.2).
+/// Use of TLS session resumption on data connections. A data connection that resumes a session of
+/// its control connection is proven to come from the same client (RFC 4217 §10.2).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SessionReuse {
-    /// None is ever resumed: no tickets.
+    /// Never resume: send no tickets.
     Off,
-    /// Clients may resume or not; events tell which, and
-    /// [`Server::resumptions`](crate::Server::resumptions) how many.
+    /// Let clients resume. Events show whether they did, and
+    /// [`Server::resumptions`](crate::Server::resumptions) counts them.
     #[default]
     Observe,
-    /// The same, with tickets enough for many connections at a time, and a warning for each that
-    /// does not resume.
+    /// As `Observe`, but send tickets for many connections at a time, and log a warning for each
+    /// one that does not resume.
     Prefer,
-    /// A data connection that does not resume is refused with 522. Tickets enough for 64 uploads in a
-    /// row, and two more with each download or listing. They are good as long as their control
-    /// connection, seven days at most (RFC 8446 §4.6.1).
+    /// Refuse data connections that do not resume, with 522. The tickets suffice for 64 uploads in
+    /// a row, and each download or listing brings two more. They are valid until the control
+    /// connection ends, seven days at most (RFC 8446 §4.6.1).
     Require,
 }
 
-/// A version of TLS. Older ones are not spoken (RFC 8996).
+/// A version of TLS. Older ones are not supported (RFC 8996).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum TlsVersion {
@@ -50,18 +48,18 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Whether clients have to show a certificate of their own.
+/// Policy of client certificates.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ClientCertificates {
-    /// They may; one that is not valid ends the handshake.
+    /// Accept clients without a certificate; an invalid one ends the handshake.
     Optional,
-    /// They have to: without a valid one there is no handshake.
+    /// Require a valid certificate; without one the handshake fails.
     Required,
 }
 
 impl TlsVersion {
-    /// How it is called in log lines: `1.2` or `1.3`.
+    /// Returns the name in log lines: `1.2` or `1.3`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -71,62 +69,62 @@ impl TlsVersion {
     }
 }
 
-/// Why there is no TLS by these certificates. Each names the file it is about, or says `the
-/// certificate` or `the key` for what did not come from one.
+/// Reason why certificates cannot be used. Each error names the file, or `the certificate` or `the
+/// key` for data from elsewhere.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {file}")]
     Unreadable {
         /// The file.
         file: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("{file} is empty")]
     Empty {
         /// The file.
         file: String,
     },
-    /// No certificate is in it, in the form of PEM.
+    /// The file has no PEM certificate.
     #[error("no certificate in {file}")]
     NoCertificate {
         /// The file.
         file: String,
     },
-    /// No private key is in it, in the form of PEM, or only one behind a pass phrase.
+    /// The file has no PEM private key, or only an encrypted one.
     #[error("no private key in {file}{}", if *.encrypted { " but an encrypted one" } else { "" })]
     NoKey {
         /// The file.
         file: String,
-        /// There is one, behind a pass phrase. None is asked for.
+        /// Whether there is a key encrypted with a pass phrase, which is not supported.
         encrypted: bool,
     },
-    /// What is in it is broken, or of a kind that is not supported.
+    /// The content is broken or of an unsupported kind.
     #[error("cannot use {file}: {reason}")]
     Unusable {
         /// The file.
         file: String,
-        /// What is wrong with it.
+        /// Description of the error.
         reason: String,
     },
-    /// The key is another one's.
+    /// The key does not belong to the certificate.
     #[error("the key in {key} does not belong to the certificate in {certificate}")]
     WrongKey {
-        /// Where the certificate is from.
+        /// File of the certificate.
         certificate: String,
-        /// Where the key is from.
+        /// File of the key.
         key: String,
     },
-    /// The certificate was valid once.
+    /// The certificate has expired.
     #[error("the certificate in {file} expired at {end}")]
     Expired {
         /// The file.
         file: String,
-        /// When: `YYYYMMDDHHMMSSZ`.
+        /// End of its validity: `YYYYMMDDHHMMSSZ`.
         end: String,
     },
     /// The certificate is not valid yet, or the clock is wrong.
@@ -134,7 +132,7 @@ pub enum TlsError {
     NotYetValid {
         /// The file.
         file: String,
-        /// When: `YYYYMMDDHHMMSSZ`.
+        /// Beginning of its validity: `YYYYMMDDHHMMSSZ`.
         start: String,
     },
     /// The library was built without the feature `tls`.
@@ -142,20 +140,19 @@ pub enum TlsError {
     Absent,
 }
 
-/// How many data connections were protected so far, as [`Server::resumptions`] has it.
+/// Number of data connections under TLS, from [`Server::resumptions`].
 ///
 /// [`Server::resumptions`]: crate::Server::resumptions
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Resumptions {
-    /// Those that resumed a session of their control connection.
+    /// Connections that resumed a session of their control connection.
     pub resumed: u64,
-    /// Those that did not: they had a full handshake, and with [`SessionReuse::Require`] were refused
-    /// behind it.
+    /// Connections with a full handshake; [`SessionReuse::Require`] refused them.
     pub missed: u64,
 }
 
-/// Counts them while it goes on.
+/// Counts data connections under TLS.
 #[derive(Debug, Default)]
 pub(crate) struct Resumed {
     resumed: AtomicU64,
@@ -163,7 +160,7 @@ pub(crate) struct Resumed {
 }
 
 impl Resumed {
-    /// Counts one data connection, and returns how many there are with it.
+    /// Counts one data connection, and returns the counts including it.
     pub(crate) fn count(&self, is_resumed: bool) -> Resumptions {
         let count = if is_resumed { &self.resumed } else { &self.missed };
         count.fetch_add(1, Ordering::Relaxed);
@@ -177,7 +174,7 @@ impl Resumed {
     }
 }
 
-/// How a TLS connection came about.
+/// TLS of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsInfo {

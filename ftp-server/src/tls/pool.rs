@@ -1,8 +1,8 @@
-//! The threads that handshakes are computed in.
+//! The threads that compute handshakes.
 //!
-//! A handshake takes far more stack than anything else a session does, and what a thread has touched
-//! of its stack it keeps: sessions that are idle afterwards would all keep it. And whoever begins
-//! many handshakes at a time gets the processors one after the other.
+//! A handshake needs far more stack than any other part of a session. A thread keeps the pages of
+//! its stack that it has touched, so all idle sessions would keep those of their handshakes. In
+//! addition, a client that starts many handshakes at once gets the processors one after the other.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,12 +14,11 @@ use std::time::Instant;
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
-/// The stack of a thread that handshakes are computed in, in bytes: more than four times that of a
-/// session, since the C library hands the stacks of threads that ended on to those that fit, with
-/// all the pages that were touched.
+/// Stack of a pool thread, in bytes. It is more than four times that of a session: the C library
+/// reuses stacks of ended threads for new ones that fit, with all touched pages.
 const STACK: usize = 5 * limits::SESSION_STACK;
 
-/// How many threads compute handshakes at most; no more than processors.
+/// Maximum number of pool threads; no more than there are processors.
 const THREADS: usize = 8;
 
 /// A few threads, which end when this is dropped.
@@ -29,16 +28,16 @@ pub(super) struct Pool {
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// Where what comes of some work is put.
+/// The place for the result of some work.
 struct Desk<T> {
     result: Mutex<Result<Option<T>, Gone>>,
     changed: Condvar,
 }
 
-/// Nothing will come any more.
+/// The work ended without a result.
 struct Gone;
 
-/// Says so when the work ends without a result, by a panic above all.
+/// Reports work that ends without a result, by a panic above all.
 struct Worker<T>(Arc<Desk<T>>);
 
 impl<T> Desk<T> {
@@ -69,10 +68,9 @@ impl Pool {
         Ok(Self { queue })
     }
 
-    /// Has `work` done, and waits for what comes of it: `TimedOut` at `deadline`.
+    /// Runs `work` in a pool thread, and waits for its result: `TimedOut` at `deadline`.
     ///
-    /// A channel would do as well, but for its memory: the C library keeps of it, for each session's
-    /// thread, what was freed there.
+    /// A channel would keep memory: the C library keeps freed memory for each session's thread.
     pub(super) fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
@@ -104,7 +102,7 @@ fn serve(queue: &Mutex<Receiver<Task>>) {
     loop {
         let next = unpoisoned(queue.lock()).recv();
         let Ok(work) = next else { return };
-        // A panic is the matter of one handshake, whose session sees that nobody answers.
+        // A panic concerns one handshake, whose session sees that the result is missing.
         let _ = catch_unwind(AssertUnwindSafe(work));
     }
 }

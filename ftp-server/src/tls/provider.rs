@@ -1,10 +1,10 @@
-//! The cryptography that TLS is made of.
+//! The cryptographic provider of TLS.
 
 use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, ring};
 
-/// That of *ring*, whatever default the process has.
+/// Returns the provider *ring*, whatever the default of the process is.
 pub(super) fn ring() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))

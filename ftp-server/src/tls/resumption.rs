@@ -1,4 +1,4 @@
-//! What the data connections of a control connection can resume of it, and nobody else of it.
+//! TLS sessions of a control connection that only its own data connections can resume.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,20 +11,20 @@ use rustls::server::{ProducesTickets, StoresServerSessions};
 use super::provider::ring;
 use crate::lock::unpoisoned;
 
-/// How many sessions of TLS 1.2 a control connection remembers for clients that take no tickets.
+/// TLS 1.2 sessions that a control connection remembers for clients without tickets.
 const REMEMBERED: usize = 4;
 
-/// How many seconds a client may use a ticket: as long as it can be (RFC 8446 §4.6.1). A session that
-/// only uploads gets no others than those of its control connection.
+/// Lifetime of a ticket in seconds: the maximum (RFC 8446 §4.6.1). A session with uploads only gets
+/// no other tickets than those of its control connection.
 const LIFETIME: u32 = 7 * 24 * 60 * 60;
 
 const KEY_LEN: usize = 32;
 
-/// Seals the tickets of one control connection by a key of its own, which ends with it: what others
-/// were given means nothing here (RFC 4217 §15.2.6), and what it gave itself is good while it lasts.
+/// Seals the tickets of one control connection with its own key, which ends with it. Tickets of
+/// other connections are useless here (RFC 4217 §15.2.6), and its own stay valid while it lasts.
 pub(super) struct Resumption {
     key: [u8; KEY_LEN],
-    /// The sessions of TLS 1.2 of clients that take no tickets, the oldest first.
+    /// TLS 1.2 sessions of clients without tickets, the oldest first.
     remembered: Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>,
 }
 
@@ -35,7 +35,7 @@ impl Resumption {
         Ok(Self { key, remembered: Mutex::default() })
     }
 
-    /// Made when it is needed: it is larger than the key that it is made of, and sessions are many.
+    /// Makes the cipher on demand: it is larger than its key, and there are many sessions.
     fn seal(&self) -> Option<LessSafeKey> {
         UnboundKey::new(&CHACHA20_POLY1305, &self.key).ok().map(LessSafeKey::new)
     }
@@ -60,7 +60,7 @@ impl ProducesTickets for Resumption {
         LIFETIME
     }
 
-    /// The nonce, then what it seals.
+    /// Returns the nonce and the sealed text.
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         ring().secure_random.fill(&mut nonce).ok()?;

@@ -9,10 +9,9 @@ use super::policy::TlsError;
 use super::settings::Tls;
 
 impl Tls {
-    /// TLS by a new key and a self-signed certificate for these host names and IP addresses, which
-    /// is valid until the end of 9999. Clients accept it by its [`pin`](Self::pin). The next call
-    /// makes another key: a server that clients know keeps its files and uses
-    /// [`from_files`](Self::from_files).
+    /// Makes a new key and a self-signed certificate for these host names and IP addresses, valid
+    /// until the end of 9999. Clients accept it by its [`pin`](Self::pin). Each call makes another
+    /// key: for a permanent server keep the files and use [`from_files`](Self::from_files).
     ///
     /// Needs the feature `self-signed`.
     ///
@@ -32,8 +31,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// [`TlsError::Unusable`] if a name has bytes that are not ASCII, or the system has no random
-    /// numbers.
+    /// Returns [`TlsError::Unusable`] if a name is not ASCII, or the system has no random numbers.
     pub fn self_signed<N: Into<String>>(
         names: impl IntoIterator<Item = N>,
     ) -> Result<Self, TlsError> {
@@ -43,7 +41,7 @@ impl Tls {
     }
 }
 
-/// Key and certificate.
+/// Returns key and certificate.
 fn pem(names: Vec<String>) -> Result<String, rcgen::Error> {
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, "ftp-server");

@@ -1,4 +1,4 @@
-//! What is set about TLS.
+//! TLS settings.
 
 use std::fmt;
 use std::path::Path;
@@ -19,7 +19,7 @@ use super::load::{self, Pem};
 use super::policy::{ClientCertificates, SessionReuse, TlsError, TlsPolicy, TlsVersion};
 use super::provider::ring;
 
-/// A certificate with its key, and what is asked of the connections that it protects.
+/// A certificate with its key, and the TLS settings of a server.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -52,41 +52,47 @@ pub(super) struct Settings {
     pub(super) auth_ssl_alias: bool,
 }
 
-/// Who the server shows itself as.
+/// The server's identity.
 #[derive(Clone)]
 pub(super) enum Identity {
-    /// By this certificate, with all else as the settings say.
+    /// This certificate, with the other settings.
     Pair(Arc<CertifiedKey>),
-    /// As the embedder's configuration says.
+    /// The embedder's configuration.
     Given(Arc<ServerConfig>),
 }
 
 impl Tls {
-    /// A pair of PEM files: the certificate, followed by those that lead to its issuer, and its
-    /// private key (PKCS #8, PKCS #1 or SEC 1, without a pass phrase). Both may be the same file.
+    /// Reads a certificate chain and its private key from PEM files, which may be the same file.
+    /// The chain begins with the server's certificate; the key is PKCS #8, PKCS #1 or SEC 1,
+    /// without a pass phrase.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] names the file and what is wrong: it cannot be read, is empty, or has no such
-    /// thing in it; the key is another one's; the certificate has expired or is not valid yet.
+    /// Returns a [`TlsError`] that names the file and the reason: it is unreadable or empty, or
+    /// lacks a certificate or key; the key belongs to another certificate; the certificate has
+    /// expired or is not valid yet.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         Self::new(&Pem::read(certificate)?, &Pem::read(key)?, ring())
     }
 
-    /// As [`from_files`](Self::from_files), with what would be in the files.
+    /// Reads a certificate chain and its private key from PEM texts, as
+    /// [`from_files`](Self::from_files) from files.
     ///
     /// # Errors
     ///
-    /// As there; the certificate and the key are called so.
+    /// Returns the errors of [`from_files`](Self::from_files), with `the certificate` and `the key`
+    /// as names.
     pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         Self::from_pem_with_provider(certificate, key, ring())
     }
 
-    /// As [`from_pem`](Self::from_pem), with other cryptography than that of *ring*.
+    /// Reads PEM texts as [`from_pem`](Self::from_pem), and uses another cryptographic provider
+    /// than *ring*.
     ///
     /// # Errors
     ///
-    /// As there; `Unusable` for a key that the provider cannot use.
+    /// Returns the errors of [`from_pem`](Self::from_pem), or `Unusable` for a key that the
+    /// provider cannot use.
     pub fn from_pem_with_provider(
         certificate: &[u8],
         key: &[u8],
@@ -96,11 +102,13 @@ impl Tls {
         Self::new(&certificate, &Pem::given(key, "the key"), provider)
     }
 
-    /// TLS as a configuration of rustls says: its certificates, versions, cipher suites and
-    /// verifier of client certificates. [`min_version`](Self::min_version) and
-    /// [`client_ca_file`](Self::client_ca_file) change nothing then. Sessions and tickets are
-    /// those of [`session_reuse`](Self::session_reuse), since what is resumed tells whose a data
-    /// connection is; there is no early data; and a configuration without ALPN gets `ftp`.
+    /// Uses a configuration of rustls: its certificates, versions, cipher suites and verifier of
+    /// client certificates.
+    ///
+    /// [`min_version`](Self::min_version) and [`client_ca_file`](Self::client_ca_file) have no
+    /// effect then. Sessions and tickets follow [`session_reuse`](Self::session_reuse), since
+    /// resumption identifies the client of a data connection. There is no early data, and a
+    /// configuration without ALPN gets `ftp`.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         let provider = Arc::clone(config.crypto_provider());
@@ -128,47 +136,47 @@ impl Tls {
         }))
     }
 
-    /// Whether control connections are protected. [`TlsPolicy::Optional`].
+    /// Sets the policy of control connections (default: [`TlsPolicy::Optional`]).
     #[must_use]
     pub fn control(mut self, policy: TlsPolicy) -> Self {
         self.settings().control = policy;
         self
     }
 
-    /// Whether data connections are. [`TlsPolicy::Optional`].
+    /// Sets the policy of data connections (default: [`TlsPolicy::Optional`]).
     #[must_use]
     pub fn data(mut self, policy: TlsPolicy) -> Self {
         self.settings().data = policy;
         self
     }
 
-    /// What is asked of the sessions of data connections. [`SessionReuse::Observe`].
+    /// Sets the use of session resumption (default: [`SessionReuse::Observe`]).
     #[must_use]
     pub fn session_reuse(mut self, reuse: SessionReuse) -> Self {
         self.settings().reuse = reuse;
         self
     }
 
-    /// Whether an upload whose TLS ends without a `close_notify` is taken as whole, as old clients
-    /// need it. Then one that somebody cut cannot be told from one that is whole. `false`.
+    /// Accepts TLS uploads that end without `close_notify`, as old clients need (default: `false`).
+    /// A truncated upload then looks complete.
     #[must_use]
     pub fn allow_missing_close_notify(mut self, allow: bool) -> Self {
         self.settings().allow_missing_close_notify = allow;
         self
     }
 
-    /// The oldest version that is spoken. [`TlsVersion::V1_2`].
+    /// Sets the oldest TLS version to accept (default: [`TlsVersion::V1_2`]).
     #[must_use]
     pub fn min_version(mut self, version: TlsVersion) -> Self {
         self.settings().min_version = version;
         self
     }
 
-    /// Asks clients for certificates that lead to one of those in this PEM file.
+    /// Asks clients for certificates issued by one of the CAs in this PEM file.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] names the file and what is wrong with it.
+    /// Returns a [`TlsError`] that names the file and the reason.
     pub fn client_ca_file(
         mut self,
         path: &Path,
@@ -187,31 +195,31 @@ impl Tls {
         Ok(self)
     }
 
-    /// Whether a login needs a client certificate whose common name or mail address is the argument of
-    /// `USER`; others get 530. `false`.
+    /// Sets whether a login needs a client certificate whose common name or mail address is the
+    /// argument of `USER` (default: `false`). Other logins get 530.
     #[must_use]
     pub fn cert_user(mut self, needed: bool) -> Self {
         self.settings().cert_user = needed;
         self
     }
 
-    /// Networks whose clients may do without TLS though it is required. None.
+    /// Sets networks whose clients are exempt from required TLS (default: none).
     #[must_use]
     pub fn exempt(mut self, networks: Vec<Network>) -> Self {
         self.settings().exempt = networks;
         self
     }
 
-    /// Whether `AUTH SSL` and `AUTH TLS-P` of drafts before RFC 4217 are served: as `AUTH TLS`, and
-    /// data is protected from the start. `false`: 504.
+    /// Sets whether to serve `AUTH SSL` and `AUTH TLS-P` of drafts before RFC 4217 (default:
+    /// `false`, 504). They act as `AUTH TLS`, and data is protected from the start.
     #[must_use]
     pub fn auth_ssl_alias(mut self, served: bool) -> Self {
         self.settings().auth_ssl_alias = served;
         self
     }
 
-    /// What clients can pin in place of an issuer: `sha256//` and the digest of the public key in
-    /// base64, as curl has it. `None` for [`from_config`](Self::from_config).
+    /// Returns the pin for clients: `sha256//` and the SHA-256 digest of the public key in base64,
+    /// as in curl. `None` for [`from_config`](Self::from_config).
     #[must_use]
     pub fn pin(&self) -> Option<String> {
         let leaf = ParsedCertificate::try_from(self.leaf()?).ok()?;
@@ -219,14 +227,15 @@ impl Tls {
         Some(format!("sha256//{}", Base64::encode_string(&digest)))
     }
 
-    /// Until when the certificate is valid, in UTC. `None` for [`from_config`](Self::from_config).
+    /// Returns the end of the certificate's validity, in UTC. `None` for
+    /// [`from_config`](Self::from_config).
     #[must_use]
     pub fn not_after(&self) -> Option<TimeVal> {
         Some(Certificate::parse(self.certificate()?).ok()?.not_after)
     }
 
-    /// Whether clients that go to this host name or address take the certificate for its own
-    /// (RFC 6125): by its alternative names, of which `*.example.org` is for one label.
+    /// Returns whether the certificate is for this host name or address (RFC 6125), by its
+    /// alternative names; `*.example.org` stands for one label.
     #[must_use]
     pub fn is_for(&self, host: &str) -> bool {
         let leaf = self.leaf().and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
@@ -234,7 +243,7 @@ impl Tls {
         leaf.is_some_and(|leaf| name.is_ok_and(|name| verify_server_name(&leaf, &name).is_ok()))
     }
 
-    /// The certificate itself, without those above it, in DER. `None` for
+    /// Returns the server's certificate in DER, without its chain. `None` for
     /// [`from_config`](Self::from_config).
     #[must_use]
     pub fn certificate(&self) -> Option<&[u8]> {
