@@ -105,8 +105,9 @@ pub use restart::RestartMarker;
 pub use security::{AuthMechanism, ProtectionLevel};
 pub use time_val::TimeVal;
 pub use transfer::{
-    Confirmation, DataEnd, StartStep, TransferEvidence, TransferFault, TransferLength,
-    TransferStart,
+    AbortStep, Confirmation, DataEnd, DataRules, Extended, FileRange, Mode, PassiveAddress,
+    RangeSetup, ServerState, SetupEvent, SetupFault, SetupStep, StartStep, TransferAbort,
+    TransferEvidence, TransferFault, TransferLength, TransferSetup, TransferStart,
 };
 pub use url::{FtpUrl, Scheme};
 pub use verb::{OtherVerb, Verb};

@@ -11,6 +11,9 @@ use crate::{limits, number};
 pub struct RestartMarker(u64);
 
 impl RestartMarker {
+    /// The highest marker.
+    pub(crate) const HIGHEST: Self = Self(limits::RESTART_MARKER);
+
     /// A marker at `offset` bytes; `None` beyond 2^63 - 1.
     #[must_use]
     pub const fn new(offset: u64) -> Option<Self> {

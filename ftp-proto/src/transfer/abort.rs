@@ -1,0 +1,126 @@
+//! The replies to `ABOR` (RFC 959 §4.1.3).
+
+use crate::reply::{Reply, ReplyCode, Severity};
+
+/// The replies that are outstanding after `ABOR` was sent into a running transfer.
+///
+/// Servers send one last reply to the transfer and one to `ABOR`: 426 and 226, 226 and 225, or 226
+/// twice. So two are awaited, whatever their codes. Pure-FTPd answers neither if the end of the
+/// transfer and `ABOR` cross. Therefore a silent server gets `NOOP`: all pending replies come
+/// before the 200 to that, which answers neither of the two.
+///
+/// ```
+/// use ftp_proto::{AbortStep, Reply, ReplyCode, TransferAbort};
+///
+/// let mut abort = TransferAbort::new();
+/// abort.reply(&Reply::new(ReplyCode::TRANSFER_ABORTED, "Transfer aborted."));
+/// assert_eq!(abort.step(), AbortStep::AwaitReply);
+/// abort.reply(&Reply::new(ReplyCode::TRANSFER_COMPLETE, "Abort successful."));
+/// assert_eq!(abort.step(), AbortStep::Done);
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct TransferAbort {
+    step: AbortStep,
+    owed: u8,
+}
+
+/// What a client does after it sent `ABOR`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum AbortStep {
+    /// Waits for a reply. If none comes in time, sends `NOOP` and calls
+    /// [`asked`](TransferAbort::asked).
+    AwaitReply,
+    /// Waits for the reply to `NOOP`.
+    AwaitNoop,
+    /// Sends the next command: no reply is outstanding.
+    Done,
+    /// Closes the connection, as the server does after a 421.
+    Close,
+}
+
+impl Default for TransferAbort {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TransferAbort {
+    /// Begins to count, after `ABOR` was sent into a running transfer.
+    pub const fn new() -> Self {
+        Self { step: AbortStep::AwaitReply, owed: 2 }
+    }
+
+    /// Counts a reply.
+    pub fn reply(&mut self, reply: &Reply) {
+        let code = reply.code();
+        match self.step {
+            _ if code == ReplyCode::SERVICE_CLOSING => self.step = AbortStep::Close,
+            AbortStep::AwaitReply if code.severity() != Severity::Preliminary => {
+                self.owed -= 1;
+                if self.owed == 0 {
+                    self.step = AbortStep::Done;
+                }
+            }
+            AbortStep::AwaitNoop if code == ReplyCode::OKAY => self.step = AbortStep::Done,
+            _ => {}
+        }
+    }
+
+    /// Records that `NOOP` was sent, since no reply came.
+    pub const fn asked(&mut self) {
+        self.step = AbortStep::AwaitNoop;
+    }
+
+    /// Returns what to do next.
+    #[must_use]
+    pub const fn step(&self) -> AbortStep {
+        self.step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use AbortStep::{AwaitNoop, AwaitReply, Close, Done};
+
+    /// The step after each of these replies; 0 is silence.
+    fn play(codes: &[u16]) -> Vec<AbortStep> {
+        let mut abort = TransferAbort::new();
+        let hear = |code: &u16| {
+            match ReplyCode::new(*code) {
+                Some(code) => abort.reply(&Reply::new(code, "text")),
+                None => abort.asked(),
+            }
+            abort.step()
+        };
+        codes.iter().map(hear).collect()
+    }
+
+    #[test]
+    fn two_replies_are_owed_whatever_they_say() {
+        for codes in [[426, 226], [226, 226], [226, 225], [425, 225], [550, 500], [426, 502]] {
+            assert_eq!(play(&codes), [AwaitReply, Done], "{codes:?}");
+        }
+        assert_eq!(play(&[150, 426, 150, 226]), [AwaitReply, AwaitReply, AwaitReply, Done]);
+    }
+
+    #[test]
+    fn a_silent_server_is_asked() {
+        // Of one that said 226 or 225 alone it is not known which of the two that answers.
+        assert_eq!(play(&[226, 0, 200]), [AwaitReply, AwaitNoop, Done]);
+        assert_eq!(play(&[225, 0, 200]), [AwaitReply, AwaitNoop, Done]);
+        assert_eq!(play(&[0, 200]), [AwaitNoop, Done]);
+        // What it still had to say comes first.
+        let late = [AwaitNoop, AwaitNoop, AwaitNoop, Done];
+        assert_eq!(play(&[0, 426, 226, 200]), late);
+    }
+
+    #[test]
+    fn a_421_ends_it_wherever_it_comes() {
+        for codes in [&[421][..], &[426, 421], &[0, 421]] {
+            assert_eq!(play(codes).last(), Some(&Close), "{codes:?}");
+        }
+    }
+}

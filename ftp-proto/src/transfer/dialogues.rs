@@ -1,0 +1,323 @@
+//! Whole dialogues before a transfer, played without a socket.
+
+use super::{DataRules, Extended, FileRange, Mode, ServerState, SetupStep, TransferSetup};
+use crate::command::Command;
+use crate::parameters::RepresentationType;
+use crate::pathname::Pathname;
+use crate::reply::{Reply, ReplyDecoder};
+
+const AT_227: &str = "< 227 at (192,0,2,1,195,84)";
+const AT_229: &str = "< 229 at (|||50004|)";
+const CONNECT: &str = "connect 192.0.2.1:50004";
+
+fn passive() -> DataRules {
+    DataRules { peer: Some("192.0.2.1:21".parse().unwrap()), ..DataRules::default() }
+}
+
+fn passive_ipv6() -> DataRules {
+    DataRules { peer: Some("[2001:db8::1]:21".parse().unwrap()), ..DataRules::default() }
+}
+
+fn active() -> DataRules {
+    DataRules { mode: Mode::Active, ..passive() }
+}
+
+fn pipelined() -> DataRules {
+    DataRules { pipeline: true, ..passive() }
+}
+
+/// A download of a whole file in whichever type is in force.
+fn download(rules: DataRules) -> TransferSetup {
+    let command = Command::Retr(Pathname::new("a").unwrap());
+    TransferSetup::new(command, rules).with_range(FileRange::default())
+}
+
+/// The same in type image.
+fn image(rules: DataRules) -> TransferSetup {
+    download(rules).with_representation(RepresentationType::Image)
+}
+
+fn line(command: &Command) -> String {
+    String::from_utf8(command.encode().unwrap()).unwrap().trim_end().to_owned()
+}
+
+fn reply(line: &str) -> Reply {
+    let mut decoder = ReplyDecoder::new();
+    let line = format!("{line}\r\n");
+    assert_eq!(decoder.push(line.as_bytes()), line.len());
+    decoder.next().unwrap().unwrap()
+}
+
+/// Plays a dialogue as far as its script goes. `> ` is the client's line and `< ` the reply to it;
+/// the other lines say what else the client does and what becomes of that.
+fn play(setup: &mut TransferSetup, server: &mut ServerState, script: &[&str]) {
+    let mut lines = script.iter().copied().peekable();
+    while lines.peek().is_some() {
+        let step = setup.step(server);
+        let told = match &step {
+            SetupStep::Send(command) | SetupStep::Transfer(command) => {
+                format!("> {}", line(command))
+            }
+            SetupStep::SendTogether(commands) => {
+                let together: Vec<_> = commands.iter().map(line).collect();
+                format!("> {}", together.join(", "))
+            }
+            SetupStep::Await(command) => format!("await {}", command.verb()),
+            SetupStep::Listen(way) => format!("listen for {way}"),
+            SetupStep::Connect(place) => format!("connect {}", place.address.unwrap()),
+            SetupStep::Start => "start".to_owned(),
+            SetupStep::Abort => "abort".to_owned(),
+            SetupStep::NoWay(way) => format!("no way {way}"),
+        };
+        assert_eq!(lines.next(), Some(told.as_str()), "in {script:?}");
+        match step {
+            SetupStep::Send(_) | SetupStep::Await(_) => {
+                let answer = lines.next().and_then(|line| line.strip_prefix("< ")).unwrap();
+                if let Err(fault) = setup.reply(&reply(answer), server) {
+                    assert_eq!(lines.next(), Some(fault.to_string().as_str()), "in {script:?}");
+                }
+            }
+            SetupStep::SendTogether(_) => setup.sent_together(server),
+            SetupStep::Listen(_) => setup.listening(lines.next().unwrap().parse().unwrap()),
+            SetupStep::Connect(_) => match lines.next_if_eq(&"it fails") {
+                Some(_) => assert!(setup.data_failed(server), "in {script:?}"),
+                None => setup.connecting(),
+            },
+            SetupStep::Transfer(_) => setup.sent(server),
+            SetupStep::Abort => setup.again(),
+            SetupStep::Start => match lines.next() {
+                Some("begun") => setup.begun(server),
+                Some("no data") => assert!(setup.data_failed(server), "in {script:?}"),
+                Some("no data at all") => assert!(!setup.data_failed(server), "in {script:?}"),
+                Some(refusal) => {
+                    let code = refusal.strip_prefix("< ").unwrap();
+                    assert!(setup.refused(&reply(code)), "in {script:?}");
+                }
+                None => {}
+            },
+            SetupStep::NoWay(_) => {}
+        }
+    }
+}
+
+/// Plays a dialogue with a server of which nothing is known, and gives what is known afterwards.
+fn play_first(mut setup: TransferSetup, script: &[&str]) -> ServerState {
+    let mut server = ServerState::default();
+    play(&mut setup, &mut server, script);
+    server
+}
+
+const REFUSED: &str = "the server refused the command";
+
+#[test]
+fn a_type_and_a_passive_port_are_asked_for_once() {
+    let first = ["> TYPE I", "< 200 ok", "> EPSV", AT_229, CONNECT, "> RETR a", "start", "begun"];
+    let mut server = play_first(image(passive()), &first);
+    assert_eq!(server.representation, Some(RepresentationType::Image));
+    let second = ["> EPSV", AT_229, CONNECT, "> RETR a", "start"];
+    play(&mut image(passive()), &mut server, &second);
+    // A listing is in whichever type is in force.
+    let list = TransferSetup::new(Command::List(None), passive());
+    play_first(list, &["> EPSV", AT_229, CONNECT, "> LIST", "start"]);
+}
+
+#[test]
+fn epsv_is_refused_and_pasv_is_not() {
+    for refusal in ["< 500 what?", "< 501 what?", "< 502 no", "< 522 no", "< 229 somewhere"] {
+        let script = ["> EPSV", refusal, "> PASV", AT_227, CONNECT, "> RETR a", "start"];
+        let mut server = play_first(download(passive()), &script);
+        assert!(server.no_epsv);
+        let next = ["> PASV", AT_227, CONNECT, "> RETR a", "start"];
+        play(&mut download(passive()), &mut server, &next);
+    }
+    // PASV is the last that can be tried.
+    let both = ["> EPSV", "< 500 what?", "> PASV", "< 502 no", REFUSED];
+    play_first(download(passive()), &both);
+}
+
+#[test]
+fn a_refusal_that_is_not_about_epsv_ends_it() {
+    for refusal in ["< 421 bye", "< 425 no", "< 450 no", "< 503 no", "< 530 who?"] {
+        play_first(download(passive()), &["> EPSV", refusal, REFUSED]);
+    }
+}
+
+#[test]
+fn rules_leave_one_way() {
+    let always = DataRules { epsv: Extended::Always, ..passive() };
+    play_first(download(always), &["> EPSV", "< 500 what?", REFUSED]);
+    let never = DataRules { epsv: Extended::Never, ..passive() };
+    play_first(download(never), &["> PASV", AT_227, CONNECT, "> RETR a"]);
+    play_first(download(passive_ipv6()), &["> EPSV", "< 500 what?", REFUSED]);
+    let never = DataRules { epsv: Extended::Never, ..passive_ipv6() };
+    play_first(download(never), &["no way PASV"]);
+    let never = DataRules { eprt: Extended::Never, mode: Mode::Active, ..passive_ipv6() };
+    play_first(download(never), &["listen for PORT", "[2001:db8::9]:50004", "no way PORT"]);
+}
+
+#[test]
+fn a_server_names_the_protocol_that_epsv_needs() {
+    let by_522 = ["> EPSV", "< 522 use (1,2)", "> EPSV 1", AT_229, CONNECT];
+    let mut server = play_first(download(passive()), &by_522);
+    play(&mut download(passive()), &mut server, &["> EPSV 1", AT_229, CONNECT]);
+    let again = ["> EPSV 1", "< 522 use (1)", "> PASV", AT_227, CONNECT];
+    play(&mut download(passive()), &mut server, &again);
+    // It listens for the wrong one, and closes that port first.
+    let by_229 =
+        ["> EPSV", "< 229 at (|2||50004|)", "> ABOR", "< 225 ok", "> EPSV 1", AT_229, CONNECT];
+    play_first(download(passive()), &by_229);
+    // The list has not the protocol of the control connection.
+    play_first(download(passive_ipv6()), &["> EPSV", "< 522 use (1)", REFUSED]);
+}
+
+#[test]
+fn epsv_all_is_said_once() {
+    let rules = DataRules { epsv_all: true, epsv: Extended::Always, ..passive() };
+    let mut server =
+        play_first(download(rules), &["> EPSV ALL", "< 200 ok", "> EPSV", AT_229, CONNECT]);
+    play(&mut download(rules), &mut server, &["> EPSV", AT_229, CONNECT]);
+    for refusal in ["< 421 bye", "< 500 what?", "< 522 no"] {
+        play_first(download(rules), &["> EPSV ALL", refusal, REFUSED]);
+    }
+}
+
+#[test]
+fn a_port_that_cannot_be_reached_leads_from_epsv_to_pasv() {
+    let pasv = ["> PASV", AT_227, CONNECT, "> RETR a", "start"];
+    let script = [&["> EPSV", AT_229, CONNECT, "it fails"][..], &pasv, &["begun"]].concat();
+    assert!(play_first(download(passive()), &script).no_epsv);
+    // It is known to be the fault of EPSV once PASV works.
+    let unreached = [&["> EPSV", AT_229, CONNECT, "> RETR a", "start", "no data"][..], &pasv];
+    assert!(!play_first(download(passive()), &unreached.concat()).no_epsv);
+    let script = [&unreached.concat()[..], &["no data at all"]].concat();
+    assert!(!play_first(download(passive()), &script).no_epsv);
+}
+
+#[test]
+fn eprt_is_refused_and_port_is_not() {
+    let here = "192.0.2.9:50004";
+    let eprt = "> EPRT |1|192.0.2.9|50004|";
+    let port = "> PORT 192,0,2,9,195,84";
+    play_first(
+        download(active()),
+        &["listen for EPRT", here, eprt, "< 200 ok", "> RETR a", "start"],
+    );
+    for refusal in ["< 500 what?", "< 501 what?", "< 502 no", "< 522 use (2)"] {
+        let script = ["listen for EPRT", here, eprt, refusal, port, "< 200 ok", "> RETR a"];
+        let mut server = play_first(download(active()), &script);
+        assert!(server.no_eprt);
+        play(
+            &mut download(active()),
+            &mut server,
+            &["listen for PORT", here, port, "< 500 no", REFUSED],
+        );
+    }
+    for refusal in ["< 421 bye", "< 425 no", "< 503 no", "< 530 who?"] {
+        play_first(download(active()), &["listen for EPRT", here, eprt, refusal, REFUSED]);
+    }
+}
+
+#[test]
+fn a_type_that_is_refused_ends_it() {
+    for refusal in ["< 421 bye", "< 425 no", "< 500 what?", "< 504 no", "< 350 what?"] {
+        let server = play_first(image(passive()), &["> TYPE I", refusal, REFUSED]);
+        assert_eq!(server, ServerState::default());
+    }
+}
+
+#[test]
+fn a_part_is_asked_for_after_the_data_connection() {
+    let part = || download(passive()).with_range(FileRange::from_offset(5).unwrap());
+    let begin = ["> EPSV", AT_229, CONNECT, "> REST 5"];
+    let mut server = play_first(part(), &[&begin[..], &["< 350 ok", "> RETR a", "start"]].concat());
+    // The transfer has used it up.
+    assert_eq!(server.range, FileRange::default());
+    play(&mut download(passive()), &mut server, &["> EPSV", AT_229, CONNECT, "> RETR a"]);
+    for refusal in ["< 421 bye", "< 425 no", "< 502 no", "< 554 no", "< 200 what?"] {
+        let server = play_first(part(), &[&begin[..], &[refusal, REFUSED]].concat());
+        assert_eq!(server.range, FileRange::default());
+    }
+    // It is told again to a server that forgot it with the data connection.
+    let lost = [&begin[..], &["< 350 ok", "> RETR a", "start", "no data"]].concat();
+    let again = ["> PASV", AT_227, CONNECT, "> REST 5", "< 350 ok", "> RETR a", "start"];
+    play_first(part(), &[&lost[..], &again].concat());
+}
+
+#[test]
+fn a_part_that_no_transfer_followed_is_taken_back() {
+    let begin = ["> EPSV", AT_229, CONNECT];
+    let mut server = ServerState {
+        range: FileRange::from_offset(5).unwrap(),
+        ..play_first(download(passive()), &begin)
+    };
+    let script = ["> EPSV", AT_229, CONNECT, "> REST 0", "< 350 ok", "> RETR a"];
+    play(&mut download(passive()), &mut server, &script);
+    // Listings and their like leave it.
+    server.range = FileRange::from_offset(5).unwrap();
+    let mut list = TransferSetup::new(Command::Nlst(None), passive());
+    play(&mut list, &mut server, &["> EPSV", AT_229, CONNECT, "> NLST", "start"]);
+}
+
+#[test]
+fn commands_go_together_where_nothing_is_changed() {
+    let together = ["> TYPE I, EPSV, RETR a", "await TYPE", "< 200 ok"];
+    let script = [&together[..], &["await EPSV", AT_229, CONNECT, "start", "begun"]].concat();
+    let mut server = play_first(image(pipelined()), &script);
+    let script = ["> EPSV, RETR a", "await EPSV", AT_229, CONNECT, "start"];
+    play(&mut image(pipelined()), &mut server, &script);
+    let store = Command::Stor(Pathname::new("a").unwrap());
+    let mut store = TransferSetup::new(store, pipelined()).with_range(FileRange::default());
+    play(&mut store, &mut server, &["> EPSV", AT_229, CONNECT, "> STOR a", "start"]);
+    let mut part = download(pipelined()).with_range(FileRange::from_offset(5).unwrap());
+    play(&mut part, &mut server, &["> EPSV", AT_229, CONNECT, "> REST 5", "< 350 ok"]);
+    server.range = FileRange::default();
+    server.no_epsv = true;
+    play(&mut image(pipelined()), &mut server, &["> PASV", AT_227, CONNECT, "> RETR a"]);
+}
+
+#[test]
+fn a_refusal_in_the_middle_stops_what_was_sent_ahead() {
+    let together = ["> TYPE I, EPSV, RETR a", "await TYPE"];
+    let one_by_one = ["> EPSV", AT_229, CONNECT, "> RETR a", "start"];
+    for refusal in ["< 425 no", "< 502 no", "< 522 use (1)", "< 229 somewhere", "< 229 a (|2||9|)"]
+    {
+        let refused = [&together[..], &["< 200 ok", "await EPSV", refusal, "abort"]].concat();
+        play_first(image(pipelined()), &[&refused[..], &one_by_one].concat());
+    }
+    let refused = [&together[..], &["< 500 what?", "await EPSV", AT_229, "abort"]].concat();
+    let again = ["> TYPE I", "< 200 ok"];
+    play_first(image(pipelined()), &[&refused[..], &again, &one_by_one].concat());
+    // Where it cannot even begin to connect.
+    let found = [&together[..], &["< 200 ok", "await EPSV", AT_229, CONNECT]].concat();
+    play_first(image(pipelined()), &[&found[..], &["it fails", "abort"], &one_by_one].concat());
+    // The command itself was refused, for what it was sent together with or not.
+    for code in [425, 500, 501, 502, 503, 504] {
+        let refusal = format!("< {code} no");
+        let refused = [&found[..], &["start", refusal.as_str()]].concat();
+        play_first(image(pipelined()), &[&refused[..], &one_by_one].concat());
+    }
+    for code in ["421 bye", "450 no", "550 no"] {
+        let mut setup = image(pipelined());
+        play(&mut setup, &mut ServerState::default(), &[&found[..], &["start"]].concat());
+        assert!(!setup.refused(&reply(code)), "{code}");
+    }
+}
+
+#[test]
+fn a_421_ends_what_was_sent_ahead() {
+    let together = ["> TYPE I, EPSV, RETR a", "await TYPE"];
+    play_first(image(pipelined()), &[&together[..], &["< 421 bye", REFUSED]].concat());
+    let second = ["< 200 ok", "await EPSV", "< 421 bye", REFUSED];
+    play_first(image(pipelined()), &[&together[..], &second].concat());
+}
+
+#[test]
+fn a_reply_that_nothing_waits_for_is_out_of_step() {
+    let mut server = ServerState::default();
+    let mut setup = download(active());
+    let error = setup.reply(&reply("200 ok"), &mut server).unwrap_err();
+    assert_eq!(error.to_string(), "a reply that no command waits for");
+    // A 1yz is passed over.
+    let script = ["> EPSV", "< 150 soon", "> EPSV", AT_229, CONNECT];
+    play(&mut download(passive()), &mut server, &script);
+}

@@ -1,0 +1,157 @@
+//! The client's rules for data connections, and what it remembers about the server.
+
+use std::net::SocketAddr;
+
+use super::range::FileRange;
+use crate::address::{AddressRule, EpsvArgument, NetworkProtocol};
+use crate::limits;
+use crate::parameters::RepresentationType;
+use crate::restart::RestartMarker;
+use crate::verb::Verb;
+
+/// Which side opens data connections (RFC 959 §3.2).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Mode {
+    /// The client connects to a port of the server: `EPSV`, else `PASV`. Works through firewalls
+    /// and NAT on the client's side.
+    #[default]
+    Passive,
+    /// The server connects to a port of the client: `EPRT`, else `PORT`.
+    Active,
+}
+
+/// Choice between the data connection commands of RFC 2428 and those of RFC 959.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Extended {
+    /// `EPSV` or `EPRT`, falling back to `PASV` or `PORT` over IPv4 if the server does not know
+    /// them.
+    #[default]
+    Auto,
+    /// Only `EPSV` or `EPRT`.
+    Always,
+    /// Only `PASV` or `PORT`.
+    Never,
+}
+
+/// The client's rules for data connections.
+///
+/// ```
+/// use ftp_proto::{DataRules, Extended, Mode};
+///
+/// let mut rules = DataRules::default();
+/// rules.mode = Mode::Active;
+/// rules.eprt = Extended::Never;
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct DataRules {
+    /// Which side opens them (default: passive).
+    pub mode: Mode,
+    /// Whether `EPSV` or `PASV` is sent.
+    pub epsv: Extended,
+    /// Whether `EPRT` or `PORT` is sent.
+    pub eprt: Extended,
+    /// Whether `EPSV ALL` goes before the first `EPSV` (RFC 2428 §4).
+    pub epsv_all: bool,
+    /// Which host is taken from a 227 reply.
+    pub passive_address: AddressRule,
+    /// Whether `TYPE`, `EPSV` and the command of a download or listing are sent in one write. If a
+    /// reply is not as expected, they are sent again one by one.
+    pub pipeline: bool,
+    /// The server's address on the control connection. `None` stands for an unknown IPv4 address:
+    /// then only the ports in replies are used.
+    pub peer: Option<SocketAddr>,
+}
+
+impl DataRules {
+    /// Returns whether `PASV` and `PORT` can be used: they carry IPv4 addresses only.
+    pub(super) fn is_ipv4(&self) -> bool {
+        self.peer.is_none_or(|peer| peer.ip().to_canonical().is_ipv4())
+    }
+
+    /// Returns whether the command of RFC 959 may replace that of RFC 2428.
+    pub(super) fn may_fall_back(&self) -> bool {
+        let extended = match self.mode {
+            Mode::Passive => self.epsv,
+            Mode::Active => self.eprt,
+        };
+        extended == Extended::Auto && self.is_ipv4()
+    }
+
+    /// Returns which of the four commands sets up a data connection now.
+    pub(super) fn way(&self, server: &ServerState) -> Verb {
+        match self.mode {
+            Mode::Passive => choose(self.epsv, server.no_epsv, Verb::Epsv, Verb::Pasv),
+            Mode::Active => choose(self.eprt, server.no_eprt, Verb::Eprt, Verb::Port),
+        }
+    }
+}
+
+/// Returns which command to use now: that of RFC 2428 or that of RFC 959.
+fn choose(extended: Extended, is_known_to_fail: bool, of_2428: Verb, of_959: Verb) -> Verb {
+    match extended {
+        Extended::Always => of_2428,
+        Extended::Never => of_959,
+        Extended::Auto if is_known_to_fail => of_959,
+        Extended::Auto => of_2428,
+    }
+}
+
+/// What a client remembers from one transfer to the next: the state of the session at the server,
+/// and what is known about the server's commands.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ServerState {
+    /// The type in force; `None` if that is not known.
+    pub representation: Option<RepresentationType>,
+    /// The part of a file that is in force for the next transfer.
+    pub range: FileRange,
+    /// `EPSV` does not work here: it was refused or unreadable, or only the port of `PASV` could be
+    /// reached.
+    pub no_epsv: bool,
+    /// `EPRT` was refused.
+    pub no_eprt: bool,
+    /// The server wants this protocol as the argument of `EPSV`.
+    pub epsv_protocol: Option<NetworkProtocol>,
+    /// The server accepted `EPSV ALL`.
+    pub epsv_all: bool,
+}
+
+impl ServerState {
+    /// Records that the server accepted a `REST` or `RANG` that was not part of a dialogue here.
+    /// The next transfer then says which part it covers. Other verbs change nothing.
+    pub const fn forget_range(&mut self, by: Verb) {
+        self.range = match by {
+            Verb::Rest => FileRange::From(RestartMarker::HIGHEST),
+            Verb::Rang => FileRange::Between { first: limits::RESTART_MARKER, last: 0 },
+            _ => self.range,
+        };
+    }
+
+    /// Returns the argument for `EPSV`.
+    pub(super) fn epsv_argument(&self) -> EpsvArgument {
+        self.epsv_protocol.map_or(EpsvArgument::Default, EpsvArgument::Protocol)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_is_chosen_cl_20() {
+        for (extended, failed, want) in [
+            (Extended::Auto, false, Verb::Epsv),
+            (Extended::Auto, true, Verb::Pasv),
+            (Extended::Always, true, Verb::Epsv),
+            (Extended::Never, false, Verb::Pasv),
+        ] {
+            assert_eq!(
+                choose(extended, failed, Verb::Epsv, Verb::Pasv),
+                want,
+                "{extended:?} {failed}"
+            );
+        }
+    }
+}

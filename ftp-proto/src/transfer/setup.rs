@@ -1,0 +1,412 @@
+//! The dialogue before a transfer: `TYPE`, the command for the data connection, `REST`, and the
+//! command of the transfer itself (RFC 959 §5.3, RFC 2428, RFC 3659 §5).
+
+use std::net::SocketAddr;
+
+use super::passive::PassiveAddress;
+use super::range::{FileRange, RangeSetup};
+use super::refusal::{Refusal, is_unknown, read};
+use super::rules::{DataRules, Mode, ServerState};
+use super::steps::{SetupEvent, SetupFault, SetupStep};
+use crate::address::{EpsvArgument, ExtendedAddress, HostPort};
+use crate::command::Command;
+use crate::parameters::RepresentationType;
+use crate::reply::{Reply, ReplyCode, Severity};
+use crate::verb::Verb;
+
+/// The dialogue before a transfer.
+///
+/// Ask it for the next [`step`](Self::step), do that, and tell it the result. The dialogue ends
+/// with [`SetupStep::Start`]; [`TransferStart`](crate::TransferStart) takes over there. What it
+/// learns about the server goes into your [`ServerState`], which you keep for the next transfer.
+///
+/// ```
+/// use ftp_proto::{Command, DataRules, FileRange, Pathname, RepresentationType, ServerState};
+/// use ftp_proto::{Reply, ReplyCode, SetupStep, TransferSetup};
+///
+/// let mut rules = DataRules::default();
+/// rules.peer = Some("192.0.2.1:21".parse()?);
+/// let mut server = ServerState::default();
+/// let mut setup = TransferSetup::new(Command::Retr(Pathname::new("a.txt")?), rules)
+///     .with_representation(RepresentationType::Image)
+///     .with_range(FileRange::from_offset(512)?);
+///
+/// let mut sent = Vec::new();
+/// // The server does not know EPSV.
+/// let replies = [(200, "ok"), (500, "what?"), (227, "at (192,0,2,1,195,84)"), (350, "ok")];
+/// let mut replies = replies.into_iter();
+/// loop {
+///     match setup.step(&server) {
+///         SetupStep::Send(command) => {
+///             sent.push(String::from_utf8(command.encode()?)?);
+///             let (code, text) = replies.next().expect("a reply to each");
+///             let reply = Reply::new(ReplyCode::new(code).expect("a code"), text);
+///             setup.reply(&reply, &mut server)?;
+///         }
+///         SetupStep::Connect(place) => {
+///             assert_eq!(place.address, Some("192.0.2.1:50004".parse()?));
+///             setup.connecting();
+///         }
+///         SetupStep::Transfer(command) => {
+///             sent.push(String::from_utf8(command.encode()?)?);
+///             setup.sent(&mut server);
+///         }
+///         _ => break,
+///     }
+/// }
+/// assert_eq!(sent, ["TYPE I\r\n", "EPSV\r\n", "PASV\r\n", "REST 512\r\n", "RETR a.txt\r\n"]);
+/// assert_eq!(setup.step(&server), SetupStep::Start);
+/// // The next transfer begins with PASV.
+/// assert!(server.no_epsv);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TransferSetup {
+    command: Command,
+    rules: DataRules,
+    representation: Option<RepresentationType>,
+    range: Option<FileRange>,
+    stage: Stage,
+    /// The address at which the client listens.
+    listening: Option<SocketAddr>,
+    /// The port of `EPSV` cannot be reached: use `PASV` this time.
+    epsv_failed: bool,
+    may_go_ahead: bool,
+    /// The transfer's command was sent together with those before it.
+    is_ahead: bool,
+}
+
+/// How far the dialogue has come.
+#[derive(Clone, Debug)]
+enum Stage {
+    /// `TYPE` and the command for the data connection are sent.
+    Agreeing,
+    /// The server listens for the wrong protocol, and must close that port (RFC 2428 §3).
+    ClosingPort,
+    /// All commands were sent together. `command` is answered next, then `next`.
+    Ahead { command: Command, next: Option<Command>, is_refused: bool },
+    /// A command that was sent together with the transfer's was refused.
+    Stopping,
+    /// The server listens.
+    Found(PassiveAddress),
+    /// The data connection is being opened.
+    Opening(RangeSetup),
+    /// The transfer's command was sent.
+    Sent,
+}
+
+impl TransferSetup {
+    /// Begins the dialogue for `command`, one that uses a data connection.
+    pub const fn new(command: Command, rules: DataRules) -> Self {
+        let may_go_ahead = rules.pipeline;
+        Self {
+            command,
+            rules,
+            representation: None,
+            range: None,
+            stage: Stage::Agreeing,
+            listening: None,
+            epsv_failed: false,
+            may_go_ahead,
+            is_ahead: false,
+        }
+    }
+
+    /// Sets the type of the transfer (default: the one in force).
+    pub const fn with_representation(mut self, representation: RepresentationType) -> Self {
+        self.representation = Some(representation);
+        self
+    }
+
+    /// Sets the part of the file (default: nothing is sent, and the one in force stays in force).
+    pub const fn with_range(mut self, range: FileRange) -> Self {
+        self.range = Some(range);
+        self
+    }
+
+    /// Returns the verb of the transfer.
+    #[must_use]
+    pub const fn verb(&self) -> Verb {
+        self.command.verb()
+    }
+
+    /// Returns what to do next.
+    #[must_use]
+    pub fn step(&self, server: &ServerState) -> SetupStep {
+        match &self.stage {
+            Stage::Agreeing => {
+                if let Some(commands) = self.together(server) {
+                    return SetupStep::SendTogether(commands);
+                }
+                self.type_command(server).map_or_else(|| self.agree(server), SetupStep::Send)
+            }
+            Stage::ClosingPort => SetupStep::Send(Command::Abor),
+            Stage::Ahead { command, .. } => SetupStep::Await(command.clone()),
+            Stage::Stopping => SetupStep::Abort,
+            Stage::Found(place) => SetupStep::Connect(*place),
+            Stage::Opening(range) => match range.command(server) {
+                Some(command) if self.range.is_some() => SetupStep::Send(command),
+                _ => SetupStep::Transfer(self.command.clone()),
+            },
+            Stage::Sent => SetupStep::Start,
+        }
+    }
+
+    /// Reads the last reply to the command that [`step`](Self::step) returned. A 1xx is ignored.
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`SetupFault`] if nothing is left to try.
+    pub fn reply(
+        &mut self,
+        reply: &Reply,
+        server: &mut ServerState,
+    ) -> Result<SetupEvent, SetupFault> {
+        let severity = reply.code().severity();
+        let is_done = severity == Severity::Completion;
+        match self.step(server) {
+            _ if severity == Severity::Preliminary => Ok(SetupEvent::Continued),
+            _ if reply.code() == ReplyCode::SERVICE_CLOSING => Err(SetupFault::Refused),
+            SetupStep::Await(_) => Ok(self.reply_ahead(reply, server)),
+            SetupStep::Send(command) => match &command {
+                Command::Abor => {
+                    self.stage = Stage::Agreeing;
+                    Ok(SetupEvent::Continued)
+                }
+                Command::Type(_) if is_done => {
+                    server.representation = self.representation;
+                    Ok(SetupEvent::Continued)
+                }
+                Command::Epsv(EpsvArgument::All) if is_done => {
+                    server.epsv_all = true;
+                    Ok(SetupEvent::Continued)
+                }
+                Command::Type(_) | Command::Epsv(EpsvArgument::All) => Err(SetupFault::Refused),
+                Command::Epsv(_) | Command::Pasv => self.reply_passive(&command, reply, server),
+                Command::Eprt(_) | Command::Port(_) if is_done => {
+                    self.open();
+                    Ok(SetupEvent::Continued)
+                }
+                Command::Eprt(_) if is_unknown(reply) => {
+                    self.fall_back(SetupFault::Refused, server)
+                }
+                Command::Eprt(_) | Command::Port(_) => Err(SetupFault::Refused),
+                _ => self.reply_range(reply, server),
+            },
+            _ => Err(SetupFault::OutOfStep),
+        }
+    }
+
+    /// Records that the client listens. The server is told `address`.
+    pub const fn listening(&mut self, address: SocketAddr) {
+        self.listening = Some(address);
+    }
+
+    /// Records that the client has begun to connect to the server.
+    pub fn connecting(&mut self) {
+        self.open();
+    }
+
+    /// Records that the commands of [`SetupStep::SendTogether`] were sent.
+    pub fn sent_together(&mut self, server: &ServerState) {
+        let epsv = Command::Epsv(server.epsv_argument());
+        let (command, next) = match self.type_command(server) {
+            Some(set_type) => (set_type, Some(epsv)),
+            None => (epsv, None),
+        };
+        self.stage = Stage::Ahead { command, next, is_refused: false };
+        self.may_go_ahead = false;
+        self.is_ahead = true;
+    }
+
+    /// Records that the command of the transfer was sent.
+    pub fn sent(&mut self, server: &mut ServerState) {
+        self.stage = Stage::Sent;
+        if self.range.is_some() {
+            server.range = FileRange::default();
+        }
+    }
+
+    /// Returns whether the command of the transfer was sent together with those before it.
+    #[must_use]
+    pub const fn is_ahead(&self) -> bool {
+        self.is_ahead
+    }
+
+    /// Returns whether another attempt is left after the data connection could not be opened: with
+    /// `PASV` after `EPSV`, or one command at a time. The dialogue then begins again.
+    ///
+    /// After [`SetupStep::Start`], abort the transfer first.
+    pub fn data_failed(&mut self, server: &ServerState) -> bool {
+        if self.is_ahead && matches!(self.stage, Stage::Found(_)) {
+            self.stage = Stage::Stopping;
+            return true;
+        }
+        let may_fall_back = self.way(server) == Verb::Epsv && self.rules.may_fall_back();
+        if may_fall_back {
+            self.epsv_failed = true;
+            self.again();
+        }
+        may_fall_back
+    }
+
+    /// Returns whether the server may have refused the transfer because its command was sent
+    /// together with others. The dialogue then begins again, one command at a time.
+    pub fn refused(&mut self, reply: &Reply) -> bool {
+        let is_odd = self.is_ahead && matches!(reply.code().value(), 425 | 500..=504);
+        if is_odd {
+            self.again();
+        }
+        is_odd
+    }
+
+    /// Records that the transfer has begun. If only the port of `PASV` could be reached, later
+    /// transfers skip `EPSV`.
+    pub const fn begun(&self, server: &mut ServerState) {
+        server.no_epsv |= self.epsv_failed;
+    }
+
+    /// Begins again, one command at a time. No reply may be outstanding.
+    pub fn again(&mut self) {
+        self.stage = Stage::Agreeing;
+        self.listening = None;
+        self.may_go_ahead = false;
+        self.is_ahead = false;
+    }
+
+    /// Returns `TYPE` if another type is in force.
+    fn type_command(&self, server: &ServerState) -> Option<Command> {
+        let wanted = self.representation.filter(|wanted| server.representation != Some(*wanted));
+        wanted.map(|wanted| Command::Type(wanted.into()))
+    }
+
+    /// Returns which of the four commands sets up the data connection.
+    fn way(&self, server: &ServerState) -> Verb {
+        let no_epsv = server.no_epsv || self.epsv_failed;
+        self.rules.way(&ServerState { no_epsv, ..*server })
+    }
+
+    /// Returns the next step to a data connection.
+    fn agree(&self, server: &ServerState) -> SetupStep {
+        match (self.way(server), self.listening) {
+            _ if self.must_promise(server) => SetupStep::Send(Command::Epsv(EpsvArgument::All)),
+            (Verb::Epsv, _) => SetupStep::Send(Command::Epsv(server.epsv_argument())),
+            (Verb::Pasv, _) if self.rules.is_ipv4() => SetupStep::Send(Command::Pasv),
+            (way @ (Verb::Eprt | Verb::Port), None) => SetupStep::Listen(way),
+            (Verb::Port, Some(SocketAddr::V4(address))) => {
+                SetupStep::Send(Command::Port(HostPort::from(address)))
+            }
+            (Verb::Eprt, Some(address)) => {
+                SetupStep::Send(Command::Eprt(ExtendedAddress::from(address)))
+            }
+            (way, _) => SetupStep::NoWay(way),
+        }
+    }
+
+    /// Returns whether `EPSV ALL` must be sent first.
+    fn must_promise(&self, server: &ServerState) -> bool {
+        self.rules.mode == Mode::Passive && self.rules.epsv_all && !server.epsv_all
+    }
+
+    /// Returns the commands that can be sent in one write. They change nothing on the server, since
+    /// after a failure they are sent a second time.
+    fn together(&self, server: &ServerState) -> Option<Vec<Command>> {
+        let whole = FileRange::default();
+        let is_whole = self.range == Some(whole) && server.range == whole;
+        let is_download =
+            matches!(self.command.verb(), Verb::Retr | Verb::List | Verb::Nlst | Verb::Mlsd);
+        let is_epsv = self.way(server) == Verb::Epsv && !self.must_promise(server);
+        (self.may_go_ahead && is_whole && is_download && is_epsv).then(|| {
+            let epsv = Command::Epsv(server.epsv_argument());
+            self.type_command(server).into_iter().chain([epsv, self.command.clone()]).collect()
+        })
+    }
+
+    /// Reads the reply to `TYPE` or `EPSV` that was sent together with the transfer's command.
+    fn reply_ahead(&mut self, reply: &Reply, server: &mut ServerState) -> SetupEvent {
+        let Stage::Ahead { command, next, is_refused } = &mut self.stage else {
+            return SetupEvent::Continued;
+        };
+        if let Some(epsv) = next.take() {
+            *command = epsv;
+            *is_refused = reply.code().severity() != Severity::Completion;
+            server.representation = self.representation.filter(|_| !*is_refused);
+            return SetupEvent::Continued;
+        }
+        let is_usable = !*is_refused;
+        match read(&self.rules, command, reply) {
+            Ok(place) if is_usable => {
+                self.stage = Stage::Found(place);
+                SetupEvent::Found(place)
+            }
+            _ => {
+                self.stage = Stage::Stopping;
+                SetupEvent::Continued
+            }
+        }
+    }
+
+    /// Reads the reply to `EPSV` or `PASV`.
+    fn reply_passive(
+        &mut self,
+        command: &Command,
+        reply: &Reply,
+        server: &mut ServerState,
+    ) -> Result<SetupEvent, SetupFault> {
+        let refusal = match read(&self.rules, command, reply) {
+            Ok(place) => {
+                self.stage = Stage::Found(place);
+                return Ok(SetupEvent::Found(place));
+            }
+            Err(refusal) => refusal,
+        };
+        let Refusal { fault, is_unknown, wants_protocol } = refusal;
+        if fault == SetupFault::OtherProtocol {
+            self.stage = Stage::ClosingPort;
+        }
+        if let Some(protocol) = wants_protocol {
+            server.epsv_protocol = Some(protocol);
+            return Ok(SetupEvent::NamesProtocol(protocol, fault));
+        }
+        match command {
+            Command::Epsv(_) if is_unknown => self.fall_back(fault, server),
+            _ => Err(fault),
+        }
+    }
+
+    /// Reads the reply to `REST` or `RANG`.
+    fn reply_range(
+        &mut self,
+        reply: &Reply,
+        server: &mut ServerState,
+    ) -> Result<SetupEvent, SetupFault> {
+        let Stage::Opening(range) = &mut self.stage else { return Err(SetupFault::OutOfStep) };
+        range.reply(reply, server).map_err(|_| SetupFault::Refused)?;
+        Ok(SetupEvent::Continued)
+    }
+
+    /// Replaces a command of RFC 2428 by that of RFC 959, if the rules allow it.
+    fn fall_back(
+        &self,
+        fault: SetupFault,
+        server: &mut ServerState,
+    ) -> Result<SetupEvent, SetupFault> {
+        if !self.rules.may_fall_back() {
+            return Err(fault);
+        }
+        match self.rules.mode {
+            Mode::Passive => server.no_epsv = true,
+            Mode::Active => server.no_eprt = true,
+        }
+        Ok(SetupEvent::FallsBack(self.way(server), fault))
+    }
+
+    /// Continues while the data connection is being opened: with the part, and the command.
+    fn open(&mut self) {
+        self.stage = match self.is_ahead {
+            true => Stage::Sent,
+            false => Stage::Opening(RangeSetup::new(self.range.unwrap_or_default())),
+        };
+    }
+}

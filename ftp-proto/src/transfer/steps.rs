@@ -1,0 +1,70 @@
+//! The steps of the dialogue before a transfer, and the meaning of replies in it.
+
+use super::passive::PassiveAddress;
+use crate::address::NetworkProtocol;
+use crate::command::Command;
+use crate::error::ParseError;
+use crate::verb::Verb;
+
+/// The client's next step in the dialogue before a transfer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SetupStep {
+    /// Sends this command, and passes its last reply to [`reply`](crate::TransferSetup::reply).
+    Send(Command),
+    /// Sends these commands in one write, and calls
+    /// [`sent_together`](crate::TransferSetup::sent_together).
+    SendTogether(Vec<Command>),
+    /// Waits for the last reply to this command, which was sent together with others, and passes
+    /// it to [`reply`](crate::TransferSetup::reply).
+    Await(Command),
+    /// Listens for the server, and calls [`listening`](crate::TransferSetup::listening). This
+    /// command, `EPRT` or `PORT`, announces the address.
+    Listen(Verb),
+    /// Begins to connect to the server, and calls [`connecting`](crate::TransferSetup::connecting),
+    /// or [`data_failed`](crate::TransferSetup::data_failed) if it cannot.
+    Connect(PassiveAddress),
+    /// Sends the command of the transfer, and calls [`sent`](crate::TransferSetup::sent).
+    Transfer(Command),
+    /// Waits for the replies to the command and for the data connection: see
+    /// [`TransferStart`](crate::TransferStart).
+    Start,
+    /// Aborts the transfer, and calls [`again`](crate::TransferSetup::again): its command was sent
+    /// together with one that was refused. See [`TransferAbort`](crate::TransferAbort).
+    Abort,
+    /// Gives up: the rules leave only this command, `PASV` or `PORT`, which carries IPv4 addresses
+    /// only.
+    NoWay(Verb),
+}
+
+/// The meaning of a reply in the dialogue before a transfer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SetupEvent {
+    /// The dialogue continues.
+    Continued,
+    /// The server listens at this address.
+    Found(PassiveAddress),
+    /// `EPSV` failed. From now on it is sent with this protocol.
+    NamesProtocol(NetworkProtocol, SetupFault),
+    /// A command of RFC 2428 failed. From now on this one of RFC 959 is sent.
+    FallsBack(Verb, SetupFault),
+}
+
+/// Why a reply in the dialogue before a transfer is a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupFault {
+    /// The server refused the command.
+    #[error("the server refused the command")]
+    Refused,
+    /// A 2xx to `EPSV` or `PASV` names no port.
+    #[error(transparent)]
+    Unreadable(ParseError),
+    /// A 229 names another protocol than the control connection's.
+    #[error("a 229 for another protocol than the control connection's")]
+    OtherProtocol,
+    /// No command waits for a reply now.
+    #[error("a reply that no command waits for")]
+    OutOfStep,
+}
