@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ftp_proto::{AddressRule, Password, PortRanges};
+use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges};
 
 use crate::error::Error;
 use crate::net::canceller::Canceller;
@@ -61,31 +61,6 @@ impl Default for Timeouts {
     }
 }
 
-/// Which side opens data connections (RFC 959 §3.2).
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Mode {
-    /// The client connects to a port of the server: `EPSV`, else `PASV`. Works through firewalls
-    /// and NAT on the client's side.
-    #[default]
-    Passive,
-    /// The server connects to a port of the client: `EPRT`, else `PORT`.
-    Active,
-}
-
-/// Choice between the data connection commands of RFC 2428 and those of RFC 959.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Extended {
-    /// `EPSV` or `EPRT`, falling back to `PASV` or `PORT` over IPv4 if the server does not know
-    /// them.
-    #[default]
-    Auto,
-    /// Only `EPSV` or `EPRT`.
-    Always,
-    /// Only `PASV` or `PORT`.
-    Never,
-}
-
 /// Family of the server addresses to try.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -109,16 +84,12 @@ pub(crate) struct Config {
     pub(crate) family: Family,
     pub(crate) connector: Option<SharedConnector>,
     pub(crate) canceller: Option<Canceller>,
-    pub(crate) mode: Mode,
-    pub(crate) epsv: Extended,
-    pub(crate) eprt: Extended,
+    /// The peer is set once the control connection is open.
+    pub(crate) rules: DataRules,
     pub(crate) account: Option<Password>,
-    pub(crate) epsv_all: bool,
-    pub(crate) passive_address: AddressRule,
     pub(crate) allow_low_ports: bool,
     pub(crate) active_ports: Option<PortRanges>,
     pub(crate) active_address: Option<String>,
-    pub(crate) pipeline: bool,
     pub(crate) host_command: bool,
     pub(crate) tls: Option<Tls>,
 }
@@ -126,19 +97,21 @@ pub(crate) struct Config {
 impl Config {
     /// Rejects contradictory settings, and derives the others.
     pub(crate) fn check(&mut self) -> Result<(), Error> {
-        if self.epsv_all {
-            if self.mode == Mode::Active {
+        if self.rules.epsv_all {
+            if self.rules.mode == Mode::Active {
                 return Err(Error::Unsupported("EPSV ALL rules active mode out"));
             }
-            if self.epsv == Extended::Never {
+            if self.rules.epsv == Extended::Never {
                 return Err(Error::Unsupported("EPSV ALL without EPSV"));
             }
-            self.epsv = Extended::Always;
+            self.rules.epsv = Extended::Always;
         }
-        if self.pipeline && (self.mode == Mode::Active || self.epsv == Extended::Never) {
+        if self.rules.pipeline
+            && (self.rules.mode == Mode::Active || self.rules.epsv == Extended::Never)
+        {
             return Err(Error::Unsupported("to send ahead what has no EPSV in it"));
         }
-        if self.connector.is_some() && self.passive_address != AddressRule::Peer {
+        if self.connector.is_some() && self.rules.passive_address != AddressRule::Peer {
             return Err(Error::Unsupported(
                 "a rule for announced hosts together with a connector, which knows the host",
             ));
@@ -157,18 +130,13 @@ impl Default for Config {
             family: Family::default(),
             connector: None,
             canceller: None,
-            mode: Mode::default(),
-            epsv: Extended::default(),
-            eprt: Extended::default(),
             account: None,
-            epsv_all: false,
             host_command: false,
             tls: None,
-            passive_address: AddressRule::default(),
+            rules: DataRules::default(),
             allow_low_ports: false,
             active_ports: None,
             active_address: None,
-            pipeline: false,
         }
     }
 }

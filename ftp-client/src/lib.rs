@@ -213,7 +213,7 @@ mod url_path;
 pub use client::Client;
 pub use client::builder::ClientBuilder;
 pub use client::get_put::{IntoUrl, get, put};
-pub use config::{Extended, Family, Mode, Timeouts};
+pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
 pub use error::{AnnouncedHost, DataAttempt, Error, ErrorKind, ListingCut, Phase};
 pub use file::backoff::Backoff;
@@ -246,10 +246,10 @@ pub use transfer::{Download, Ended, RateLimit, Report, Source, Upload, Watch};
 pub use url_path::{Entered, Place};
 
 pub use ftp_proto::{
-    AddressClass, AddressRule, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Fact, FactType,
-    Facts, Features, FtpUrl, HostReason, Modified, NetworkProtocol, OtherVerb, ParseError,
-    ParseErrorKind, Pathname, Permissions, PortRanges, Precision, RawCommand, Reply, ReplyCode,
-    RepresentationType, Role, Scheme, Severity, TimeVal, Verb, Zone,
+    AddressClass, AddressRule, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Extended, Fact,
+    FactType, Facts, Features, FtpUrl, HostReason, Mode, Modified, NetworkProtocol, OtherVerb,
+    ParseError, ParseErrorKind, Pathname, Permissions, PortRanges, Precision, RawCommand, Reply,
+    ReplyCode, RepresentationType, Role, Scheme, Severity, TimeVal, Verb, Zone,
 };
 
 /// Types that a program may move to another thread.

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ftp_proto::{AddressRule, Password, PortRanges};
+use ftp_proto::{AddressRule, Extended, Mode, Password, PortRanges};
 
 use super::Client;
-use crate::config::{Config, Extended, Family, Mode, Timeouts};
+use crate::config::{Config, Family, Timeouts};
 use crate::error::Error;
 use crate::net::canceller::Canceller;
 use crate::net::connect::Server;
@@ -95,19 +95,19 @@ impl ClientBuilder {
 
     /// Sets which side opens data connections (default: [`Mode::Passive`]).
     pub const fn mode(mut self, mode: Mode) -> Self {
-        self.config.mode = mode;
+        self.config.rules.mode = mode;
         self
     }
 
     /// Chooses between `EPSV` and `PASV` in passive mode (default: [`Extended::Auto`]).
     pub const fn epsv(mut self, extended: Extended) -> Self {
-        self.config.epsv = extended;
+        self.config.rules.epsv = extended;
         self
     }
 
     /// Chooses between `EPRT` and `PORT` in active mode (default: [`Extended::Auto`]).
     pub const fn eprt(mut self, extended: Extended) -> Self {
-        self.config.eprt = extended;
+        self.config.rules.eprt = extended;
         self
     }
 
@@ -118,7 +118,7 @@ impl ClientBuilder {
     /// server refuses the promise, transfers fail with [`Error::DataConnection`].
     /// [`connect`](Self::connect) rejects it together with [`Mode::Active`] or [`Extended::Never`].
     pub const fn epsv_all(mut self, on: bool) -> Self {
-        self.config.epsv_all = on;
+        self.config.rules.epsv_all = on;
         self
     }
 
@@ -130,7 +130,7 @@ impl ClientBuilder {
     /// Leave it off for servers that lose commands sent together: they answer nothing.
     /// [`connect`](Self::connect) rejects it together with [`Mode::Active`] or [`Extended::Never`].
     pub const fn pipeline(mut self, on: bool) -> Self {
-        self.config.pipeline = on;
+        self.config.rules.pipeline = on;
         self
     }
 
@@ -140,7 +140,7 @@ impl ClientBuilder {
     /// `EPSV`, which is tried first, announces no host. With a [`connector`](Self::connector) the
     /// rule has no effect.
     pub const fn passive_address(mut self, rule: AddressRule) -> Self {
-        self.config.passive_address = rule;
+        self.config.rules.passive_address = rule;
         self
     }
 
@@ -240,7 +240,7 @@ mod tests {
     fn epsv_all_takes_no_other_way_cl_34() {
         let check = |builder: ClientBuilder| {
             let mut config = builder.epsv_all(true).config;
-            config.check().map(|()| config.epsv)
+            config.check().map(|()| config.rules.epsv)
         };
         let builder = ClientBuilder::default;
         for extended in [Extended::Auto, Extended::Always] {

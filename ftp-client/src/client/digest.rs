@@ -2,13 +2,12 @@
 //! without a specification, `XSHA256` and its like.
 
 use ftp_proto::{
-    Command, OptsArgument, ParseError, ParseErrorKind, Pathname, Reply, Severity, Verb,
+    Command, FileRange, OptsArgument, ParseError, ParseErrorKind, Pathname, Reply, Severity, Verb,
 };
 
 use super::{Client, is_unknown};
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::{Error, Phase};
-use crate::transfer::Range;
 
 impl Client {
     /// Returns the algorithms that [`hash`](Self::hash) can use with this server, by its `FEAT`
@@ -116,7 +115,7 @@ impl Client {
         let line = command.encode()?;
         self.settle()?;
         // Otherwise the digest would cover only a part of the file.
-        self.put_range_in_force(Range::default())?;
+        self.put_range_in_force(FileRange::default())?;
         let limit = self.config.timeouts.final_reply.max(self.config.timeouts.reply);
         let deadline = self.control.deadline(limit, Phase::Reply);
         self.control.send(command.verb(), &line, deadline)?;

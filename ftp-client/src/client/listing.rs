@@ -1,13 +1,13 @@
 //! Listings: `MLSD`, `LIST`, `NLST`, and whole trees.
 
-use ftp_proto::{Command, EntryKind, Pathname, ReplyCode, Severity, Verb};
+use ftp_proto::{Command, EntryKind, FileRange, Pathname, ReplyCode, Severity, Verb};
 
 use super::{Client, is_unknown};
 use crate::error::{Error, ListingCut};
 use crate::listing::WalkOptions;
 use crate::listing::{Beginning, Entries, Lines, ListLimits, ListOptions, ListingForm, Walk};
 use crate::trace;
-use crate::transfer::{self, Begun, Range, Transfer};
+use crate::transfer::{self, Begun, Transfer};
 
 impl Client {
     /// Lists a directory, or the current one if `directory` is empty.
@@ -192,7 +192,7 @@ impl Client {
             ListingForm::Mlsd => Command::Mlsd(self.pathname_or_none(directory)?),
             _ => Command::List(self.with_flags(directory, options)?),
         };
-        transfer::begin(self, &command, Range::default(), None)
+        transfer::begin(self, &command, FileRange::default(), None)
     }
 
     /// Walks a directory tree, starting at `directory`, or at the current directory if that is
@@ -224,7 +224,7 @@ impl Client {
             return Ok(None);
         }
         let command = Command::Mlsd(self.pathname_or_none(directory)?);
-        match transfer::begin(self, &command, Range::default(), None) {
+        match transfer::begin(self, &command, FileRange::default(), None) {
             Ok(begun) => Ok(Some(begun)),
             Err(Error::Refused(_, reply))
                 if is_unknown(&reply)

@@ -12,15 +12,14 @@ mod transfers;
 
 use std::net::SocketAddr;
 
-use ftp_proto::{Command, Features, OptsArgument, ParseError, ParseErrorKind, Password};
-use ftp_proto::{Pathname, RawCommand, Reply, ReplyCode, RepresentationType};
-use ftp_proto::{Severity, Verb, limits};
+use ftp_proto::{Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Password};
+use ftp_proto::{Pathname, RangeSetup, RawCommand, Reply, ReplyCode, RepresentationType};
+use ftp_proto::{ServerState, Severity, Verb};
 
 use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login;
 use crate::control::secure::{Asked, Secured};
-use crate::data::DataModes;
 use crate::error::{Error, Phase};
 use crate::net::connect;
 use crate::net::connect::Server;
@@ -29,7 +28,7 @@ use crate::net::wait::Waiter;
 use crate::security::{Start, TlsInfo};
 use crate::tls;
 use crate::trace;
-use crate::transfer::{self, Range};
+use crate::transfer;
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
@@ -74,17 +73,15 @@ use crate::transfer::{self, Range};
 pub struct Client {
     pub(crate) control: ControlConnection,
     pub(crate) config: Config,
-    pub(crate) modes: DataModes,
+    /// The state of the session at the server, and what is known about its commands.
+    pub(crate) state: ServerState,
     /// The data connection of a transfer that was dropped early.
     pub(crate) abandoned: Option<Stream>,
-    /// The part of a file that is in force at the server for the next transfer.
-    pub(crate) range: Range,
     welcome: Reply,
     pub(crate) secured: Option<Secured>,
     tls_refusal: Option<Reply>,
-    /// The type for later transfers, and the type in force; `None` if that is not known.
+    /// The type for later transfers.
     wanted: RepresentationType,
-    pub(crate) in_force: Option<RepresentationType>,
     features: Option<Features>,
     utf8_asked: bool,
     /// Whether the client knows how the server reads 0xFF.
@@ -104,7 +101,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn connect(config: Config, server: Server) -> Result<Self, Error> {
+    pub(crate) fn connect(mut config: Config, server: Server) -> Result<Self, Error> {
         let host = config.host_command.then(|| server.host_name()).transpose();
         let host = host?.map(Command::Host);
         // Errors in the settings are reported before anything is sent.
@@ -117,6 +114,7 @@ impl Client {
             Some(_) => None,
             None => Some(stream.addresses().map_err(Error::Io)?),
         };
+        config.rules.peer = addresses.map(|(_, peer)| peer);
         let reply_limit = config.timeouts.reply;
         let mut control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
         let limit = config.timeouts.handshake;
@@ -142,14 +140,12 @@ impl Client {
         Ok(Self {
             control,
             config,
-            modes: DataModes::default(),
+            state: ServerState::default(),
             abandoned: None,
-            range: Range::default(),
             welcome,
             secured,
             tls_refusal,
             wanted: RepresentationType::Image,
-            in_force: None,
             features: None,
             utf8_asked: false,
             knows_iac: false,
@@ -389,10 +385,10 @@ impl Client {
         self.learn_iac(&line)?;
         match verb {
             Verb::Cwd | Verb::Cdup | Verb::Smnt => self.moved = true,
-            Verb::Type => self.in_force = None,
+            Verb::Type => self.state.representation = None,
             Verb::Rein => {
-                (self.in_force, self.features, self.utf8_asked) = (None, None, false);
-                self.modes.all_said = false;
+                (self.state.representation, self.features, self.utf8_asked) = (None, None, false);
+                self.state.epsv_all = false;
                 self.hash = None;
             }
             _ => {}
@@ -403,11 +399,7 @@ impl Client {
         let reply = reply?;
         if reply.code().severity() == Severity::Intermediate {
             // The command may have changed the state that the next transfer relies on.
-            match verb {
-                Verb::Rest => self.range = Range::from_highest(),
-                Verb::Rang => self.range = Range::Between(limits::RESTART_MARKER, 0),
-                _ => {}
-            }
+            self.state.forget_range(verb);
         }
         if verb == Verb::Opts {
             (self.features, self.hash) = (None, None);
@@ -485,50 +477,23 @@ impl Client {
 
     /// Sends `TYPE` if another type is in force.
     pub(crate) fn put_in_force(&mut self, wanted: RepresentationType) -> Result<(), Error> {
-        if self.in_force != Some(wanted) {
+        if self.state.representation != Some(wanted) {
             self.control.order(&Command::Type(wanted.into()))?;
-            self.in_force = Some(wanted);
+            self.state.representation = Some(wanted);
         }
         Ok(())
     }
 
     /// Sends `REST` or `RANG` if the next transfer covers a part of its file, and resets one that
-    /// was sent but not used. The same part is sent again, since a server may forget it with the
-    /// next command (RFC 3659 §5.3).
-    pub(crate) fn put_range_in_force(&mut self, range: Range) -> Result<(), Error> {
-        let whole = Range::default();
-        if self.range == whole && range == whole {
-            return Ok(());
+    /// was sent but not used.
+    pub(crate) fn put_range_in_force(&mut self, range: FileRange) -> Result<(), Error> {
+        let mut setup = RangeSetup::new(range);
+        while let Some(command) = setup.command(&self.state) {
+            let reply = self.control.request(&command)?;
+            let taken = setup.reply(&reply, &mut self.state);
+            taken.map_err(|_| Error::Refused(command.verb(), reply))?;
         }
-        match (self.range, range) {
-            (Range::Between(..), Range::From(_)) => {
-                self.prepare(&Command::Known(Verb::Rang, b"1 0".to_vec()))?;
-                self.range = whole;
-            }
-            (Range::From(_), Range::Between(..)) if self.range != whole => {
-                self.put_range_in_force(whole)?;
-            }
-            _ => {}
-        }
-        match range {
-            _ if range == whole && self.range == whole => {}
-            Range::From(marker) => self.prepare(&Command::Rest(marker))?,
-            Range::Between(first, last) => {
-                let argument = format!("{first} {last}").into_bytes();
-                self.prepare(&Command::Known(Verb::Rang, argument))?;
-            }
-        }
-        self.range = range;
         Ok(())
-    }
-
-    /// Sends a command that must end with 3xx.
-    fn prepare(&mut self, command: &Command) -> Result<(), Error> {
-        let reply = self.control.request(command)?;
-        match reply.code().severity() {
-            Severity::Intermediate => Ok(()),
-            _ => Err(Error::Refused(command.verb(), reply)),
-        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! File transfers: `RETR`, `STOR`, `APPE`, `STOU`, of whole files, from an offset, and of parts.
 
-use ftp_proto::{Command, Pathname, RepresentationType, Severity};
+use ftp_proto::{Command, FileRange, Pathname, RepresentationType, Severity};
 use ftp_proto::{TimeVal, Verb};
 
 use super::Client;
 use crate::error::Error;
-use crate::transfer::{self, Begun, Download, Range, Transfer, Upload};
+use crate::transfer::{self, Begun, Download, Transfer, Upload};
 
 impl Client {
     /// Begins to download the file at `path` (`RETR`).
@@ -34,7 +34,7 @@ impl Client {
     ) -> Result<Download<'_>, Error> {
         let path = self.pathname(path.as_ref())?;
         let length = self.length_to_check(&path)?;
-        let begun = self.begin(&Command::Retr(path), Range::from_offset(offset)?)?;
+        let begun = self.begin(&Command::Retr(path), FileRange::from_offset(offset)?)?;
         Ok(self.download(begun, offset, length.map(|length| length.saturating_sub(offset))))
     }
 
@@ -59,7 +59,7 @@ impl Client {
     /// restart.
     pub fn store_from(&mut self, path: impl AsRef<[u8]>, offset: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path.as_ref())?;
-        let begun = self.begin(&Command::Stor(path.clone()), Range::from_offset(offset)?)?;
+        let begun = self.begin(&Command::Stor(path.clone()), FileRange::from_offset(offset)?)?;
         Ok(self.upload(begun, offset, Some(path)))
     }
 
@@ -70,7 +70,7 @@ impl Client {
     /// Returns the errors of [`store`](Self::store).
     pub fn append(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
         let command = Command::Appe(self.pathname(path.as_ref())?);
-        let begun = self.begin(&command, Range::default())?;
+        let begun = self.begin(&command, FileRange::default())?;
         Ok(self.upload(begun, 0, None))
     }
 
@@ -78,9 +78,9 @@ impl Client {
     /// cannot continue files, it uploads the whole file; [`Upload::offset`] tells which.
     pub(crate) fn append_rest(&mut self, path: &[u8], offset: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path)?;
-        match self.begin(&Command::Appe(path.clone()), Range::default()) {
+        match self.begin(&Command::Appe(path.clone()), FileRange::default()) {
             Err(error) if error.refuses_restart() => {
-                let begun = self.begin(&Command::Stor(path.clone()), Range::default())?;
+                let begun = self.begin(&Command::Stor(path.clone()), FileRange::default())?;
                 Ok(self.upload(begun, 0, Some(path)))
             }
             begun => Ok(self.upload(begun?, offset, Some(path))),
@@ -98,7 +98,7 @@ impl Client {
     /// Returns the errors of [`store`](Self::store).
     pub fn store_unique(&mut self, wish: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
         let command = Command::Stou(self.pathname_or_none(wish.as_ref())?);
-        let begun = self.begin(&command, Range::default())?;
+        let begun = self.begin(&command, FileRange::default())?;
         Ok(self.upload(begun, 0, None))
     }
 
@@ -124,7 +124,7 @@ impl Client {
         length: u64,
     ) -> Result<Download<'_>, Error> {
         let path = self.pathname(path.as_ref())?;
-        let range = Range::between(offset, length)?;
+        let range = FileRange::between(offset, length)?;
         let command = Command::Retr(path);
         let mut begun = None;
         if self.features()?.has_with("RANG", "STREAM") && !self.no_range {
@@ -143,7 +143,7 @@ impl Client {
         let begun = match begun {
             Some(begun) => begun,
             None => {
-                let rest = Range::from_offset(offset)?;
+                let rest = FileRange::from_offset(offset)?;
                 self.begin_as(&command, rest, RepresentationType::Image)?
             }
         };
@@ -262,14 +262,14 @@ impl Client {
         self.size(path).ok().flatten()
     }
 
-    fn begin(&mut self, command: &Command, range: Range) -> Result<Begun, Error> {
+    fn begin(&mut self, command: &Command, range: FileRange) -> Result<Begun, Error> {
         self.begin_as(command, range, self.wanted)
     }
 
     fn begin_as(
         &mut self,
         command: &Command,
-        range: Range,
+        range: FileRange,
         representation: RepresentationType,
     ) -> Result<Begun, Error> {
         transfer::begin(self, command, range, Some(representation))
@@ -277,9 +277,9 @@ impl Client {
 
     /// Begins at `offset`, or at 0 if the server cannot restart.
     fn begin_from(&mut self, command: &Command, offset: u64) -> Result<(Begun, u64), Error> {
-        match self.begin(command, Range::from_offset(offset)?) {
+        match self.begin(command, FileRange::from_offset(offset)?) {
             Err(error) if offset > 0 && error.refuses_restart() => {
-                Ok((self.begin(command, Range::default())?, 0))
+                Ok((self.begin(command, FileRange::default())?, 0))
             }
             begun => Ok((begun?, offset)),
         }

@@ -4,17 +4,14 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use ftp_proto::{AddressClass, Command, EpsvArgument, ExtendedAddress, HostPort, PortRanges};
-use ftp_proto::{Severity, Verb};
+use ftp_proto::{AddressClass, PortRanges, Verb};
 use rustix::io::retry_on_intr;
 use rustix::rand::{GetRandomFlags, getrandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::modes::{self, DataModes};
-use super::opening::{Agreed, Opening, Prepared};
 use crate::config::Config;
 use crate::control::ControlConnection;
-use crate::error::{DataAttempt, Error, Phase};
+use crate::error::{Error, Phase};
 use crate::net::connect;
 use crate::net::wait::Waiter;
 use crate::trace;
@@ -22,66 +19,30 @@ use crate::trace;
 /// Room for the server's connection and a few strangers, which must not keep it out.
 const BACKLOG: i32 = 4;
 
-/// Listens and announces the address to the server.
-pub(super) fn prepare(
-    control: &mut ControlConnection,
-    config: &Config,
-    known: &mut DataModes,
-    attempts: &mut Vec<DataAttempt>,
-) -> Result<Prepared, Error> {
+/// A socket that listens for the data connection.
+pub(crate) struct Listening {
+    pub(crate) listener: TcpListener,
+    here: SocketAddr,
+    /// The address that is announced to the server.
+    pub(crate) told: SocketAddr,
+}
+
+/// Listens for the data connection.
+pub(crate) fn begin(control: &ControlConnection, config: &Config) -> Result<Listening, Error> {
     let Some((local, _)) = control.addresses() else {
         return Err(Error::Unsupported("active mode over connections that a connector makes"));
     };
-    let mut way = modes::choose(config.eprt, known.no_eprt, (Verb::Eprt, Verb::Port));
-    let here = listen(local, config.active_ports.as_ref()).map_err(Error::Io);
-    let there = here.and_then(|(listener, here)| {
-        let told = match &config.active_address {
-            Some(name) => announced(name, here.ip(), config, control.waiter())?,
-            None => here.ip(),
-        };
-        Ok((listener, here, SocketAddr::new(told, here.port())))
-    });
-    let (listener, here, told) = match there {
-        Ok(there) => there,
-        Err(error @ Error::Io(_)) => {
-            attempts.push(DataAttempt::early(way, error));
-            return Err(modes::give_up(attempts));
-        }
-        Err(error) => return Err(error),
+    let (listener, here) = listen(local, config.active_ports.as_ref()).map_err(Error::Io)?;
+    let told = match &config.active_address {
+        Some(name) => announced(name, here.ip(), config, control.waiter())?,
+        None => here.ip(),
     };
-    loop {
-        let command = match (way, told) {
-            (Verb::Port, SocketAddr::V4(told)) => Command::Port(HostPort::from(told)),
-            (Verb::Port, SocketAddr::V6(_)) => {
-                let error = Error::Unsupported("PORT carries IPv4 addresses only");
-                attempts.push(DataAttempt::early(way, error));
-                return Err(modes::give_up(attempts));
-            }
-            _ => Command::Eprt(ExtendedAddress::from(told)),
-        };
-        let reply = control.request(&command)?;
-        explain(way, here, told);
-        let agreed =
-            Agreed { way, epsv: EpsvArgument::Default, address: Some(told), announced: None };
-        if reply.code().severity() == Severity::Completion {
-            return Ok(Prepared { agreed, opening: Ok(Opening::Listening(listener)) });
-        }
-        modes::usable_protocols(&reply);
-        let falls_back = way == Verb::Eprt
-            && modes::is_unknown(&reply)
-            && modes::may_fall_back(config.eprt, control);
-        attempts.push(agreed.failed(Error::Refused(way, reply)));
-        if !falls_back {
-            return Err(modes::give_up(attempts));
-        }
-        trace::note(format_args!("EPRT does not work here: PORT from now on"));
-        known.no_eprt = true;
-        way = Verb::Port;
-    }
+    Ok(Listening { listener, here, told: SocketAddr::new(told, here.port()) })
 }
 
 /// Traces the address that was announced to the server.
-fn explain(way: Verb, here: SocketAddr, told: SocketAddr) {
+pub(crate) fn explain(way: Verb, listening: &Listening) {
+    let Listening { here, told, .. } = *listening;
     let host = told.ip();
     let port = told.port();
     let [high, low] = port.to_be_bytes();

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use ftp_proto::{EpsvArgument, Verb};
+use ftp_proto::{Command, EpsvArgument, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd};
 use socket2::Socket;
@@ -25,14 +25,23 @@ pub(crate) struct Prepared {
 /// The agreement with the server.
 #[derive(Debug)]
 pub(crate) struct Agreed {
-    pub(crate) way: Verb,
-    pub(super) epsv: EpsvArgument,
+    way: Verb,
+    epsv: EpsvArgument,
     /// `None` if a connector opens it.
-    pub(super) address: Option<SocketAddr>,
-    pub(super) announced: Option<AnnouncedHost>,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) announced: Option<AnnouncedHost>,
 }
 
 impl Agreed {
+    /// Returns what is agreed on by `command`, one of the four that set up data connections.
+    pub(crate) fn by(command: &Command) -> Self {
+        let epsv = match command {
+            Command::Epsv(epsv) => *epsv,
+            _ => EpsvArgument::Default,
+        };
+        Self { way: command.verb(), epsv, address: None, announced: None }
+    }
+
     /// Returns the attempt to report if the connection fails.
     pub(crate) fn failed(self, error: Error) -> DataAttempt {
         let Self { way, epsv, address, announced } = self;

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{AddressRule, Progress, Reply, ReplyCode, RestartMarker, TransferEvidence, Verb};
+use ftp_proto::{
+    AddressRule, FileRange, Progress, Reply, ReplyCode, RestartMarker, TransferEvidence, Verb,
+};
 
 use super::protection::Handshake;
 use super::{Attempt, Direction, Moved, Side, protection, verb_of, way};
@@ -11,7 +13,7 @@ use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::net::wait::Deadline;
 use crate::trace;
-use crate::transfer::{self, Range, abort};
+use crate::transfer::{self, abort};
 
 /// How long the source may take to refuse `RETR` before the target gets `STOR`, if the source can
 /// reply 150 only after the target has acted: at least, at most, and as a multiple of the duration
@@ -51,7 +53,7 @@ impl<'a> End<'a> {
 
     /// Sends `REST`, if the transfer begins at another offset than the server would use.
     fn restart_at(&mut self, marker: RestartMarker) -> Result<(), Error> {
-        self.client.put_range_in_force(Range::From(marker))
+        self.client.put_range_in_force(FileRange::From(marker))
     }
 
     fn send(&mut self, line: &[u8]) -> Result<(), Error> {
@@ -59,7 +61,7 @@ impl<'a> End<'a> {
         let control = &mut self.client.control;
         self.deadline = control.reply_deadline();
         control.send(self.verb, line, self.deadline)?;
-        self.client.range = Range::default();
+        self.client.state.range = FileRange::default();
         Ok(())
     }
 

@@ -2,13 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ftp_proto::{AddressRule, Command, EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol};
-use ftp_proto::{ParseError, Reply, ReplyCode, Verb};
+use ftp_proto::{AddressRule, Command, EpsvArgument, Extended, ExtendedAddress, HostPort};
+use ftp_proto::{NetworkProtocol, ParseError, Reply, ReplyCode, Verb};
 
 use super::protection::Handshake;
 use crate::client::Client;
-use crate::config::Extended;
-use crate::data::FIRST_FREE_PORT;
+use crate::data::passive::FIRST_FREE_PORT;
 use crate::error::Error;
 use crate::trace;
 
@@ -35,14 +34,14 @@ pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, I
         return Err(Error::Unsupported("a listening server whose address is not known"));
     };
     let extended = Command::Epsv(EpsvArgument::Protocol(NetworkProtocol::of(host)));
-    let command = match client.config.epsv {
+    let command = match client.config.rules.epsv {
         _ if handshake == Handshake::Passive => Command::Known(Verb::Cpsv, Vec::new()),
         Extended::Always => extended,
         Extended::Auto if host.is_ipv6() => extended,
         Extended::Never if host.is_ipv6() => {
             return Err(Error::Unsupported("PASV carries IPv4 addresses only"));
         }
-        Extended::Auto | Extended::Never => Command::Pasv,
+        _ => Command::Pasv,
     };
     Ok((client.control.order(&command)?, host))
 }
@@ -72,12 +71,12 @@ fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, Pa
 
 /// Sends a server the address to connect to.
 pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), Error> {
-    if client.config.epsv_all {
+    if client.config.rules.epsv_all {
         // RFC 2428 §4: after EPSV ALL the server must refuse it.
         return Err(Error::Unsupported("to tell a server where to connect to, with EPSV ALL"));
     }
     let over_ipv6 = address.is_ipv6() || host_of(client).is_some_and(|host| host.is_ipv6());
-    let command = match (client.config.eprt, address) {
+    let command = match (client.config.rules.eprt, address) {
         (Extended::Never, SocketAddr::V6(_)) => {
             return Err(Error::Unsupported("PORT carries IPv4 addresses only"));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ftp_proto::{ReplyCode, Severity};
+use ftp_proto::{AbortStep, TransferAbort};
 
 use crate::control::ControlConnection;
 use crate::error::{Error, Phase};
@@ -19,12 +19,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Stops the outstanding transfer and closes `data`. Afterwards no reply is outstanding on the
-/// control connection, or it is closed.
-///
-/// Servers send one last reply to the transfer and one to `ABOR`: 426 and 226, 226 and 225, or 226
-/// twice. So two are awaited, whatever their codes. Pure-FTPd answers neither if the end of the
-/// transfer and `ABOR` cross. Therefore a silent server gets `NOOP`: all pending replies come
-/// before the 200 to that, which answers neither of the two.
+/// control connection, or it is closed. [`TransferAbort`] counts the replies.
 pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> Result<(), Error> {
     let deadline = control.reply_deadline().or(Some(control.deadline(LIMIT, Phase::Reply)));
     // A transfer that has already ended, as short downloads often have, needs no ABOR.
@@ -38,16 +33,21 @@ pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> R
     trace::note(format_args!("the transfer was left before its end: aborting it"));
     control.send_abort(deadline)?;
     drop(data);
-    let mut owed = 2;
-    while owed > 0 {
-        let patience = control.deadline(PATIENCE, Phase::Reply).or(Some(deadline));
-        let Some(reply) = control.any_reply_in(patience)? else {
-            control.send_noop(deadline)?;
-            while control.any_reply(deadline)?.code() != ReplyCode::OKAY {}
-            break;
-        };
-        if reply.code().severity() != Severity::Preliminary {
-            owed -= 1;
+    let mut abort = TransferAbort::new();
+    loop {
+        match abort.step() {
+            AbortStep::AwaitReply => {
+                let patience = control.deadline(PATIENCE, Phase::Reply).or(Some(deadline));
+                match control.any_reply_in(patience)? {
+                    Some(reply) => abort.reply(&reply),
+                    None => {
+                        control.send_noop(deadline)?;
+                        abort.asked();
+                    }
+                }
+            }
+            AbortStep::AwaitNoop => abort.reply(&control.any_reply(deadline)?),
+            _ => break,
         }
     }
     control.settled();

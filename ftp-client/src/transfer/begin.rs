@@ -1,14 +1,15 @@
-//! Beginning a transfer: TYPE, the data connection, REST, the verb, and the wait for the data
-//! connection and the first reply.
+//! Beginning a transfer: the dialogue up to the verb, and the wait for the data connection and the
+//! first reply.
 
 use std::time::Instant;
 
-use ftp_proto::{Command, Reply, RepresentationType, Verb};
+use ftp_proto::{Command, FileRange, Reply, RepresentationType, TransferSetup, Verb};
 
 use super::meet::{Met, meet};
-use super::{Range, abort, pipeline, secure, tls_tickets};
+use super::setup::{one_by_one, prepare};
+use super::{abort, secure, tls_tickets};
 use crate::client::Client;
-use crate::data::{self, Agreed, Prepared};
+use crate::data::{Agreed, Prepared};
 use crate::error::{DataAttempt, Error};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
@@ -30,7 +31,7 @@ pub(crate) struct Begun {
 pub(crate) fn begin(
     client: &mut Client,
     command: &Command,
-    range: Range,
+    range: FileRange,
     representation: Option<RepresentationType>,
 ) -> Result<Begun, Error> {
     let line = command.encode()?;
@@ -40,26 +41,26 @@ pub(crate) fn begin(
     let started = Instant::now();
     let deadline = client.control.reply_deadline();
     tls_tickets::refill(client)?;
-    let sent = pipeline::send(client, command, range, representation, deadline)?;
+    let mut dialogue = TransferSetup::new(command.clone(), client.config.rules).with_range(range);
+    if let Some(representation) = representation {
+        dialogue = dialogue.with_representation(representation);
+    }
     let verb = command.verb();
     let mut setup = Setup {
         client,
+        dialogue,
         verb,
         line,
-        range,
-        representation,
-        sent,
         started,
         deadline,
         // STOU must not be sent twice: the server would choose a second name.
         may_refill: verb != Verb::Stou,
-        epsv_failed: false,
         attempts: Vec::new(),
     };
     loop {
         match setup.attempt()? {
             Tried::Begun(begun) => return Ok(begun),
-            Tried::Again => {}
+            Tried::Again => setup.dialogue.again(),
             Tried::NoData(attempt) => setup.fall_back(attempt)?,
         }
     }
@@ -68,18 +69,15 @@ pub(crate) fn begin(
 /// A transfer that is about to begin.
 struct Setup<'a> {
     client: &'a mut Client,
+    /// The commands up to the verb.
+    dialogue: TransferSetup,
     verb: Verb,
     /// The encoded command.
     line: Vec<u8>,
-    range: Range,
-    representation: Option<RepresentationType>,
-    /// The data connection of a pipelined command whose reply was not examined yet.
-    sent: Option<Prepared>,
     /// When the verb was sent, and the deadline of its reply.
     started: Instant,
     deadline: Deadline,
     may_refill: bool,
-    epsv_failed: bool,
     attempts: Vec<DataAttempt>,
 }
 
@@ -101,33 +99,29 @@ struct Unreached {
 
 impl Setup<'_> {
     fn attempt(&mut self) -> Result<Tried, Error> {
-        let sent = self.sent.take();
-        let is_sent = sent.is_some();
-        let Prepared { agreed, opening } = match sent {
-            Some(prepared) => prepared,
-            None => self.prepare()?,
-        };
+        let Self { client, dialogue, attempts, deadline, .. } = self;
+        let Prepared { agreed, opening } = prepare(client, dialogue, attempts, *deadline)?;
         let opening = match opening {
             Ok(opening) => opening,
             Err(error) => {
                 return Ok(Tried::NoData(Unreached { agreed, error, is_usable: true }));
             }
         };
-        if self.verb.is_upload() {
-            opening.reset_when_closed();
-        }
-        if !is_sent {
+        if !self.dialogue.is_ahead() {
             self.send()?;
         }
         let met = meet(self.client, self.verb, opening, self.deadline);
-        if is_sent && met.as_ref().is_err_and(pipeline::is_odd) {
-            pipeline::turn_off(self.client);
+        if let Err(Error::Refused(_, reply)) = &met
+            && self.dialogue.refused(reply)
+        {
+            one_by_one(self.client);
             return Ok(Tried::Again);
         }
         match met? {
             Met::Begun { data, first, ended } => {
-                self.client.modes.no_epsv |= self.epsv_failed;
-                let (verb, started) = (self.verb, self.started);
+                self.dialogue.begun(&mut self.client.state);
+                let verb = self.verb;
+                let started = self.started;
                 self.protect(Begun { verb, data, first, ended, started })
             }
             Met::NoData(error) => {
@@ -137,22 +131,12 @@ impl Setup<'_> {
         }
     }
 
-    /// Agrees with the server on the type and a data connection.
-    fn prepare(&mut self) -> Result<Prepared, Error> {
-        if let Some(representation) = self.representation {
-            self.client.put_in_force(representation)?;
-        }
-        let Client { control, config, modes, .. } = &mut *self.client;
-        data::prepare(control, config, modes, self.epsv_failed, &mut self.attempts)
-    }
-
     /// Sends the verb.
     fn send(&mut self) -> Result<(), Error> {
-        self.client.put_range_in_force(self.range)?;
         self.started = Instant::now();
         self.deadline = self.client.control.reply_deadline();
         self.client.control.send(self.verb, &self.line, self.deadline)?;
-        self.client.range = Range::default();
+        self.dialogue.sent(&mut self.client.state);
         Ok(())
     }
 
@@ -186,14 +170,11 @@ impl Setup<'_> {
     /// Switches from `EPSV` to `PASV` for the next attempt, or fails with all attempts.
     fn fall_back(&mut self, unreached: Unreached) -> Result<(), Error> {
         let Unreached { agreed, error, is_usable } = unreached;
-        let way = agreed.way;
         self.attempts.push(agreed.failed(error));
-        let may_fall_back = data::may_fall_back(self.client.config.epsv, &self.client.control);
-        if way != Verb::Epsv || !may_fall_back || !is_usable {
+        if !is_usable || !self.dialogue.data_failed(&self.client.state) {
             return Err(Error::DataConnection(std::mem::take(&mut self.attempts)));
         }
         trace::note(format_args!("the port of EPSV cannot be reached: trying PASV"));
-        self.epsv_failed = true;
         Ok(())
     }
 }

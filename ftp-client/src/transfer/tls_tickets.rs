@@ -8,16 +8,16 @@
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Command, Progress, Reply, Verb};
+use ftp_proto::{Command, Progress, Reply, TransferSetup, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
 use super::meet::{Met, meet};
+use super::setup::prepare;
 use super::verdict::{CLOSING, accepted};
 use super::{abort, secure};
 use crate::client::Client;
 use crate::control::secure::{Demand, Secured};
-use crate::data::{self, Prepared};
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::tls::Session;
@@ -113,12 +113,14 @@ pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
 /// Begins a listing, which suffices, and reads it to its end.
 fn list(client: &mut Client) -> Result<(), Error> {
     trace::note(format_args!("no session is left to resume: a listing brings new ones"));
-    let Client { control, config, modes, .. } = &mut *client;
-    let Prepared { opening, .. } = data::prepare(control, config, modes, false, &mut Vec::new())?;
-    let Ok(opening) = opening else { return Ok(()) };
-    let deadline = control.reply_deadline();
-    let line = Command::Nlst(None).encode()?;
-    control.send(Verb::Nlst, &line, deadline)?;
+    let command = Command::Nlst(None);
+    let line = command.encode()?;
+    let mut dialogue = TransferSetup::new(command, client.config.rules);
+    let deadline = client.control.reply_deadline();
+    let prepared = prepare(client, &mut dialogue, &mut Vec::new(), deadline)?;
+    let Ok(opening) = prepared.opening else { return Ok(()) };
+    let deadline = client.control.reply_deadline();
+    client.control.send(Verb::Nlst, &line, deadline)?;
     let (mut data, mut ended) = match meet(client, Verb::Nlst, opening, deadline) {
         Ok(Met::Begun { data: Some(data), ended, .. }) => (data, ended),
         Ok(_) => return abort::resync(&mut client.control, None),
