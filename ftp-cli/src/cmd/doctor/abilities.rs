@@ -1,4 +1,4 @@
-//! What the server can do beyond moving bytes: listings that programs can read, names, resuming,
+//! Checks what the server can do beyond moving bytes: machine-readable listings, names, resuming,
 //! sizes, times, digests.
 
 use ftp_client::{Client, Error, ListOptions, Listed, ListingForm, Phase};
@@ -10,57 +10,56 @@ use super::finding::{Check, Finding};
 use super::packets::LEAST;
 use crate::remote::path;
 
-/// So many entries of a listing show what form they have.
+/// Number of listing entries that are enough to recognise the format.
 const ENOUGH: usize = 1_000;
 
-/// In so many directories a large file is looked for.
+/// Number of directories that are searched for a large file.
 const DIRECTORIES: usize = 3;
 
-/// What a listing came to.
+/// Outcome of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Listing {
-    /// It came.
+    /// The server sent it.
     Came(Came),
     /// The server refused it.
     Refused(Reply),
-    /// It began and did not end, for this reason.
+    /// The listing started and never ended, for this reason.
     Stuck(Diagnosis, String),
-    /// It could not be had, for this reason.
+    /// The listing failed, for this reason.
     Failed(String),
 }
 
-/// What a listing has in it.
+/// Content of a listing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Came {
     pub(super) entries: usize,
-    /// The first line that was no entry.
+    /// First line that cannot be parsed as an entry.
     pub(super) unreadable: Option<String>,
-    /// The name of a file that takes more than one packet.
+    /// Name of a file that needs more than one packet.
     large: Option<Vec<u8>>,
-    /// The first directories in it.
+    /// First directories in the listing.
     directories: Vec<Vec<u8>>,
 }
 
-/// What was seen of a server's abilities.
+/// Observations about a server's abilities.
 #[derive(Debug)]
 pub(super) struct AbilitiesSeen {
     pub(super) features: Features,
     /// `None` if the server does not list it.
     pub(super) mlsd: Option<Listing>,
     pub(super) list: Listing,
-    /// The answer to `REST 0`, and to `SIZE` of what is no file; `None` if there was none.
+    /// Replies to `REST 0`, and to `SIZE` of a directory; `None` without a reply.
     pub(super) rest: Option<Reply>,
     pub(super) size: Option<Reply>,
-    /// The answer to `OPTS UTF8 ON`, if the server lists UTF8.
+    /// Reply to `OPTS UTF8 ON`, if the server lists UTF8.
     pub(super) utf8: Option<Reply>,
 }
 
-/// Looks at what a server can do, over a connection that is logged in, and at its listings of
-/// `directory`.
+/// Examines a server's abilities and its listings of `directory`, over a logged-in connection.
 ///
 /// # Errors
 ///
-/// Those of the control connection in the first of the questions.
+/// Returns the error of the control connection if one of the first questions fails.
 pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSeen, Error> {
     let features = client.features()?;
     let mut say = |command: &str| say(client, command);
@@ -114,8 +113,8 @@ fn entries(client: &mut Client, directory: &[u8], form: ListingForm) -> Result<C
     Ok(came)
 }
 
-/// The path of a file that takes more than one packet, in the directory that was listed or in one
-/// of the first in it.
+/// Returns the path of a file that needs more than one packet, from the listed directory or its
+/// first subdirectories.
 pub(super) fn large(
     client: &mut Client,
     directory: &[u8],
@@ -139,7 +138,7 @@ pub(super) fn large(
     })
 }
 
-/// Judges them.
+/// Returns the findings about them.
 pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
     let AbilitiesSeen { features, mlsd, list, rest, size, utf8 } = seen;
     let listed = |check, word: &str, without: &str| match features.parameters(word) {
@@ -154,20 +153,20 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
             Some(Listing::Refused(reply)) => Finding::warn(
                 Check::Mlsd,
                 Diagnosis::MlsdBroken,
-                format_args!("MLST is listed, and MLSD is refused: {reply}"),
+                format_args!("MLST is listed, but MLSD is refused: {reply}"),
             ),
             Some(listing) => came(Check::Mlsd, listing, Diagnosis::MlsdBroken),
             None => Finding::ok(
                 Check::Mlsd,
                 format_args!(
-                    "MLSD is not listed: LIST is read instead, which guesses at sizes and times"
+                    "MLSD is not listed: LIST is used instead, with guessed sizes and times"
                 ),
             ),
         },
         came(Check::List, list, Diagnosis::ListingUnreadable),
         match utf8 {
             Some(reply) => Finding::ok(Check::Utf8, format_args!("OPTS UTF8 ON: {reply}")),
-            None => listed(Check::Utf8, "UTF8", "names beyond ASCII go as the bytes that they are"),
+            None => listed(Check::Utf8, "UTF8", "non-ASCII names are sent as raw bytes"),
         },
         match rest {
             Some(reply) if reply.code().severity() == Severity::Intermediate => {
@@ -176,21 +175,21 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
             Some(reply) => {
                 Finding::warn(Check::Rest, Diagnosis::NoRestart, format_args!("REST 0: {reply}"))
             }
-            None => Finding::skip(Check::Rest, format_args!("REST was not answered")),
+            None => Finding::skip(Check::Rest, format_args!("REST got no reply")),
         },
         match size {
             Some(reply) if matches!(reply.code().value(), 500 | 502) => Finding::ok(
                 Check::Size,
-                format_args!("SIZE is not known ({reply}): sizes are not checked"),
+                format_args!("SIZE is not supported ({reply}): sizes are not verified"),
             ),
-            Some(_) => Finding::ok(Check::Size, format_args!("SIZE is known")),
-            None => Finding::skip(Check::Size, format_args!("SIZE was not answered")),
+            Some(_) => Finding::ok(Check::Size, format_args!("SIZE is supported")),
+            None => Finding::skip(Check::Size, format_args!("SIZE got no reply")),
         },
-        listed(Check::Mfmt, "MFMT", "times of files cannot be set (put -p)"),
+        listed(Check::Mfmt, "MFMT", "modification times cannot be set (put -p)"),
         match hashes(features) {
             hashes if hashes.is_empty() => Finding::ok(
                 Check::Hash,
-                format_args!("no digests are listed: --verify hash cannot be had"),
+                format_args!("no digests are listed: --verify hash is not available"),
             ),
             hashes => Finding::ok(Check::Hash, format_args!("digests: {}", hashes.join(", "))),
         },
@@ -200,20 +199,20 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
 fn came(check: Check, listing: &Listing, diagnosis: Diagnosis) -> Finding {
     match listing {
         Listing::Came(Came { unreadable: Some(line), .. }) => {
-            Finding::warn(check, diagnosis, format_args!("a line is no entry: {line}"))
+            Finding::warn(check, diagnosis, format_args!("cannot parse a line of the listing: {line}"))
         }
         Listing::Came(Came { entries, .. }) => {
-            Finding::ok(check, format_args!("{entries} entries were read"))
+            Finding::ok(check, format_args!("{entries} entries read"))
         }
         Listing::Refused(reply) => {
-            Finding::skip(check, format_args!("listings are refused: {reply}"))
+            Finding::skip(check, format_args!("the listing was refused: {reply}"))
         }
         Listing::Stuck(diagnosis, why) => Finding::fail(check, *diagnosis, format_args!("{why}")),
-        Listing::Failed(why) => Finding::skip(check, format_args!("no listing came: {why}")),
+        Listing::Failed(why) => Finding::skip(check, format_args!("the listing failed: {why}")),
     }
 }
 
-/// The digests that are listed, escaped.
+/// Returns the listed digests, escaped.
 fn hashes(features: &Features) -> Vec<String> {
     let of_hash = features.choices("HASH").map(|(name, _)| Escaped(name).to_string());
     let words = ["XSHA512", "XSHA256", "XSHA1", "XMD5", "XCRC"];

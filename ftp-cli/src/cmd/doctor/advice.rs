@@ -1,26 +1,24 @@
-//! The command line that is best for a server, by what was found.
+//! Builds the best command line for a server from the findings.
 
 use super::way::Way;
 use crate::options::Options;
 
-/// What the advice is made of.
+/// Parts of the advised command line.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Advice {
-    /// The URL, without a password.
+    /// URL without a password.
     pub(super) url: String,
-    /// The way to data connections; `None` if there is none.
+    /// Method of data connections; `None` if none works.
     pub(super) way: Option<Way>,
-    /// The family whose addresses alone are good: `-4` or `-6`.
+    /// Only address family that works: `-4` or `-6`.
     pub(super) family: Option<&'static str>,
-    /// The scheme that is better than the URL's.
+    /// Scheme that is better than the URL's.
     pub(super) scheme: Option<&'static str>,
-    /// Options that were given and without which it would be another server or another way, each
-    /// with its value.
+    /// Options of the command line that the advice must keep, each with its value.
     pub(super) kept: Vec<String>,
 }
 
-/// What is kept of the options: how TLS is checked, who logs in, and from where. None holds a
-/// secret.
+/// Options that are kept: TLS checks, user, and local address. None holds a secret.
 const KEPT: [&str; 12] = [
     "ca-file",
     "pin",
@@ -36,10 +34,10 @@ const KEPT: [&str; 12] = [
     "bind",
 ];
 
-/// The same, where the way is one of active mode.
+/// Options that are kept in active mode, too.
 const OF_ACTIVE_MODE: [&str; 2] = ["active-address", "active-ports"];
 
-/// The options that the command line has to have, too.
+/// Returns the options that the advised command line must keep.
 pub(super) fn kept(options: &Options, way: Way) -> Vec<String> {
     let mut kept = Vec::new();
     let active = OF_ACTIVE_MODE.iter().filter(|_| way.is_active());
@@ -59,7 +57,7 @@ pub(super) fn kept(options: &Options, way: Way) -> Vec<String> {
 }
 
 impl Advice {
-    /// A whole command line, which a shell reads as it is meant.
+    /// Returns the whole command line, quoted for a shell.
     pub(super) fn command(&self) -> String {
         let mut words = vec!["ftp-cli".to_owned(), "ls".to_owned(), "-l".to_owned()];
         let mut add = |option: &[&str]| words.extend(option.iter().map(|word| quoted(word)));
@@ -80,7 +78,7 @@ impl Advice {
     }
 }
 
-/// A word as a shell has to be given it.
+/// Returns a word quoted for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@%+=,[]".contains(char);
     if !word.is_empty() && word.chars().all(|char| is_plain(char) && !"[]".contains(char)) {

@@ -1,8 +1,8 @@
-//! The time here.
+//! The local clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The time here, in seconds of Unix: what times of files and certificates are compared with.
+/// Returns the local time in Unix seconds, to compare file times and certificates with.
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))

@@ -1,22 +1,22 @@
-//! What can be wrong, as data: what it means, and what to do about it on which side.
+//! Lists all diagnoses as data: the meaning of each, the cure, and the side that can apply it.
 
 use std::fmt;
 
 use crate::exit::Exit;
 
-/// Who can do something about it.
+/// Side that can apply the cure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Party {
-    /// Whoever runs this client.
+    /// The user of this client.
     Here,
-    /// Whoever runs a firewall or NAT between the two.
+    /// The operator of a firewall or NAT between client and server.
     Between,
-    /// Whoever runs the server.
+    /// The operator of the server.
     Server,
 }
 
 impl Party {
-    /// One lower-case word, for programs.
+    /// Returns one lower-case word for programs.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Here => "client",
@@ -30,39 +30,39 @@ impl fmt::Display for Party {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Here => "here",
-            Self::Between => "in the network between",
+            Self::Between => "in the network",
             Self::Server => "at the server",
         })
     }
 }
 
-/// One row of the table: all that is said about a diagnosis.
+/// One row of the table: everything that is reported about a diagnosis.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Explanation {
-    /// Lower-case words joined by `-`, for programs. A contract.
+    /// Lower-case words joined by `-`, for programs. Part of the stable interface.
     pub(super) name: &'static str,
-    /// How the program ends where it stops what was asked for.
+    /// Exit code if the problem stops the examined use.
     pub(super) exit: Exit,
-    /// What it means, a sentence.
+    /// Meaning, in full sentences.
     pub(super) means: &'static str,
     pub(super) side: Party,
-    /// What to do on that side, a sentence.
+    /// Cure on that side: an imperative without a final full stop.
     pub(super) cure: &'static str,
 }
 
-/// Makes the enum and the table together, so that neither has what the other lacks.
+/// Defines the enum and the table together, so that neither lacks an entry.
 macro_rules! diagnoses {
     ($($variant:ident $name:literal $exit:ident, $means:literal, $side:ident: $cure:literal;)*) => {
-        /// What can be wrong.
+        /// A problem that doctor can find.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         pub(super) enum Diagnosis { $($variant),* }
 
         impl Diagnosis {
-            /// All, in the order of the checks that find them.
+            /// All diagnoses, in the order of the checks that find them.
             #[cfg(test)]
             pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// All that is to be said about it.
+            /// Returns the row of the table.
             pub(super) const fn row(self) -> Explanation {
                 match self {
                     $(Self::$variant => Explanation {
@@ -80,215 +80,215 @@ macro_rules! diagnoses {
 
 diagnoses! {
     NameUnknown "name-unknown" Network,
-        "No address is known for this name, so no client that uses this resolver finds the server.",
-        Here: "look for a slip in the name; if it is right, ask the resolver by another program, such as getent hosts";
+        "The resolver knows no address for this name, so clients on this computer cannot find the server.",
+        Here: "check the spelling of the name; if it is right, ask the resolver directly: getent hosts NAME";
     NameUnanswered "name-unanswered" Timeout,
-        "The resolver of this computer did not answer in time, which says nothing about the server.",
+        "The resolver of this computer did not answer in time. This says nothing about the server.",
         Here: "repair the resolver (/etc/resolv.conf), or use the server's address instead of its name";
     NoAddressOfFamily "no-address-of-family" Network,
-        "The server has addresses, but none of the kind that was asked for.",
-        Here: "leave out -4, -6 or --bind";
+        "The server has addresses, but none of the requested family.",
+        Here: "remove -4, -6 or --bind";
     PortClosed "port-closed" Network,
-        "The computer is there and no program listens at this port.",
-        Server: "start the FTP server, or tell the port that it has; a firewall that rejects looks the same";
+        "The computer answers, but no program listens on this port. A firewall that rejects connections looks the same.",
+        Server: "start the FTP server, or use the port that it listens on";
     HostSilent "host-silent" Timeout,
-        "Nobody answered at all: the computer is off, the address is wrong, or a firewall drops what comes.",
-        Between: "let TCP to this port pass to the server, and see that the computer is on";
+        "No answer: the computer is off, the address is wrong, or a firewall drops the packets.",
+        Between: "check that the computer is on, and let TCP to this port pass to the server";
     HostUnreachable "host-unreachable" Network,
-        "The network says that there is no way to this address.",
-        Between: "repair the route, from here or at the router that the message is from";
+        "The network reports that there is no route to this address.",
+        Between: "repair the route, on this computer or on the router that sent the message";
     AddressDead "address-dead" Network,
-        "Some of the addresses of this name cannot be used; clients that try such a one first are slow, or fail.",
-        Server: "let the server listen on every address that its name has, or take the dead ones out of the DNS";
+        "Some addresses of this name do not work. Clients that try such an address first are slow, or fail.",
+        Server: "make the server listen on every address of its name, or remove the dead addresses from DNS";
     SshOnPort "ssh-on-port" Protocol,
-        "SSH talks at this port, not FTP; SFTP is a part of SSH and has only the letters in common with FTP.",
-        Here: "use an SFTP program (sftp, scp) for this port, or tell the port of the FTP server";
+        "An SSH server listens on this port, not an FTP server. SFTP is a part of SSH, and unrelated to FTP.",
+        Here: "use an SFTP program (sftp, scp) for this port, or use the port of the FTP server";
     HttpOnPort "http-on-port" Protocol,
-        "A web server talks at this port, not an FTP server.",
-        Here: "use a web client (curl, wget) with http:// or https://, or tell the port of the FTP server";
+        "A web server listens on this port, not an FTP server.",
+        Here: "use a web client (curl, wget) with http:// or https://, or use the port of the FTP server";
     TlsOnPlainPort "tls-on-plain-port" Tls,
-        "The server waits for TLS at once at this port (implicit TLS), where the URL means one that begins unencrypted.",
+        "The server expects TLS from the first byte on this port (implicit TLS), but the URL starts unencrypted.",
         Here: "use ftps:// with this port";
     PlainOnTlsPort "plain-on-tls-port" Tls,
-        "The server begins unencrypted at this port, where ftps:// means one that begins with TLS.",
-        Here: "use ftpes://, which has the server switch to TLS before anything secret is sent";
+        "The server starts unencrypted on this port, but ftps:// starts with TLS.",
+        Here: "use ftpes://, which switches to TLS before anything secret is sent";
     OtherProtocol "other-protocol" Protocol,
-        "What talks at this port is no FTP server.",
-        Here: "look which program has the port, and tell the port of the FTP server";
+        "The program that listens on this port is not an FTP server.",
+        Here: "find out which program listens on the port, and use the port of the FTP server";
     GreetingNever "greeting-never" Timeout,
-        "The connection stands and the server never says a word: it hangs, is out of processes, waits for a name server that does not answer, or a proxy in front of it has lost it.",
-        Server: "look at the server's log and load, and switch its look-ups of client names off (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H)";
+        "The server accepts the connection and never greets. It hangs, has no free process, waits for a name server, or a proxy lost the connection.",
+        Server: "check the server's log and load, and switch off its lookups of client names (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H)";
     GreetingLate "greeting-late" Timeout,
-        "The server takes long to greet, which most often is a look-up of the client's name that nobody answers; clients with little patience give up.",
-        Server: "switch look-ups of client names off (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H), or repair its resolver";
+        "The server greets late, most often because it looks up the client's name and gets no answer. Impatient clients give up.",
+        Server: "switch off lookups of client names (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H), or repair the server's resolver";
     ClosedUnspoken "closed-unspoken" Network,
-        "The server takes the connection and closes it without a word, as one does that bans this address or refuses it by a list.",
-        Server: "look for this client's address in lists of bans (fail2ban, hosts.deny) and in the server's log";
+        "The server accepts the connection and closes it without a greeting. It may ban this address, or not allow it.",
+        Server: "look for this client's address in the ban and deny lists (fail2ban, hosts.deny) and in the server's log";
     GreetingRefused "greeting-refused" Temporary,
-        "The server is there and does not want this session now, as it says itself.",
-        Server: "wait, or raise its limit on sessions, in all and for each address";
+        "The server runs, but refuses this session now.",
+        Server: "wait, or raise the limits on sessions: in total and per address";
     TlsNotOffered "tls-not-offered" Tls,
-        "The URL demands TLS and the server does not do it.",
-        Server: "switch TLS on with a certificate; until then only ftp:// works, which protects nothing";
+        "The URL requires TLS, but the server does not offer it.",
+        Server: "install a certificate and switch TLS on; until then only ftp:// works, without any protection";
     TlsHandshake "tls-handshake" Tls,
-        "The server says that it does TLS, and the two find no way to do it together: it is too old, or not set up to the end.",
-        Server: "look at its TLS log; see that the certificate and key can be read, and that TLS 1.2 or 1.3 is on";
+        "The server offers TLS, but the handshake fails: the server is too old, or its TLS is not fully configured.",
+        Server: "check its TLS log, check that it can read its certificate and key, and enable TLS 1.2 or 1.3";
     CertificateExpired "certificate-expired" Tls,
-        "The certificate's time is over, so clients that check refuse it.",
-        Server: "renew the certificate and have the server read it again; if it was renewed, the server still has the old one";
+        "The certificate has expired, so clients that verify it refuse the connection.",
+        Server: "renew the certificate and reload the server; if it is renewed already, reload the server";
     CertificateNotYetValid "certificate-not-yet-valid" Tls,
-        "The certificate's time has not begun: it is new, or one of the two clocks is wrong.",
+        "The certificate is not valid yet: it is new, or one of the two clocks is wrong.",
         Server: "set the clocks of both computers, or issue the certificate again";
     CertificateSelfSigned "certificate-self-signed" Tls,
         "The certificate is self-signed, so the server's identity cannot be verified.",
-        Here: "compare the pin with the server's operator out of band and use it with --pin; or have the server get a certificate that a trusted CA signed";
+        Here: "verify the pin with the server's operator out of band, then use it with --pin; or install a certificate that a trusted CA signed";
     CertificateUnknownIssuer "certificate-unknown-issuer" Tls,
-        "The certificate is from an authority that this computer does not know, or the server leaves out the certificates in between.",
-        Server: "have it send the whole chain (fullchain.pem); if a private CA signed it, name that CA with --ca-file";
+        "This computer does not trust the CA that issued the certificate, or the server does not send the whole certificate chain.",
+        Server: "send the whole chain (fullchain.pem); if a private CA signed it, clients need --ca-file";
     CertificateWrongName "certificate-wrong-name" Tls,
-        "The certificate is for other names than the one that was asked for.",
-        Here: "use a name that the certificate has; or have the server get a certificate with this one";
+        "The certificate is valid for other names, not for the one in the URL.",
+        Here: "use a name that the certificate contains, or install a certificate for this name";
     CertificateNotPinned "certificate-not-pinned" Tls,
-        "The server shows another key than the one that was pinned: it has a new one, or somebody is in between.",
-        Server: "compare the new pin with the server's operator by another way before it is used";
+        "The server's key does not match --pin: the server has a new key, or the connection is intercepted.",
+        Server: "verify the new pin with the server's operator out of band before you use it";
     CertificateEndsSoon "certificate-ends-soon" Tls,
-        "The certificate ends within two weeks, and then clients that check refuse it.",
-        Server: "renew it, and have the server read it again";
+        "The certificate expires within two weeks. Clients that verify it will then refuse the connection.",
+        Server: "renew the certificate, then reload the server";
     CertificateUnusable "certificate-unusable" Tls,
-        "The certificate is not one that a server can show.",
-        Server: "issue a new one for a server (key usage serverAuth, an RSA key of 2048 bits or an ECDSA key)";
+        "The certificate is not a valid server certificate.",
+        Server: "issue a new server certificate (key usage serverAuth, an RSA key of 2048 bits or an ECDSA key)";
     TlsBroken "tls-broken" Tls,
-        "The server lists AUTH TLS among its features and refuses it.",
-        Server: "look at its TLS log, give it a certificate and a key that it can read, and switch TLS on";
+        "The server lists AUTH TLS among its features, but refuses the command.",
+        Server: "check its TLS log, give it a certificate and a key that it can read, and switch TLS on";
     TlsStalls "tls-stalls" Timeout,
-        "The server agrees to TLS, and then the handshake stops. Its messages are large: packets of full size are lost on the way (MTU), or the server hangs.",
-        Between: "let ICMP \"fragmentation needed\" pass or limit the MSS of TCP connections at the router; if the path is good, look at the server's TLS log";
+        "The server agrees to TLS, and then the handshake stops. Its messages are large: full-size packets are lost on the path (MTU), or the server hangs.",
+        Between: "let ICMP \"fragmentation needed\" pass, or limit the MSS of TCP connections on the router; if the path is good, check the server's TLS log";
     ProtectionRefused "protection-refused" Tls,
-        "Commands are protected, files and listings would go unencrypted: the server refuses PROT P.",
-        Server: "let it protect data connections (PBSZ 0, PROT P); --tls-data clear does without";
+        "The server encrypts commands, but refuses to encrypt files and listings (PROT P).",
+        Server: "allow protected data connections (PBSZ 0, PROT P), or accept unencrypted data with --tls-data clear";
     ReuseDemanded "reuse-demanded" Tls,
-        "The server takes a protected data connection only if it continues the TLS session of the control connection; clients that cannot (many libraries) fail with 522 or 425.",
-        Server: "for such clients switch the demand off (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired, serve: tls.session_reuse); this client meets it";
+        "The server requires data connections to resume the TLS session of the control connection. Clients that cannot (many libraries) fail with 522 or 425.",
+        Server: "for such clients, do not require session reuse (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired, serve: tls.session_reuse); this client supports it";
     DataTls "data-tls" Tls,
-        "The data connection stands, and TLS on it fails, where TLS on the control connection works.",
-        Server: "look at its TLS log; a server that demands reuse of sessions must also take resumed ones (vsftpd before 3.0.5 cannot with TLS 1.3)";
+        "TLS works on the control connection, but fails on data connections.",
+        Server: "check its TLS log; a server that requires session reuse must also accept resumed sessions (vsftpd before 3.0.5 cannot with TLS 1.3)";
     NoCloseNotify "no-close-notify" Tls,
-        "The server ends protected data without saying that it is the end, so a file that somebody cuts short looks whole.",
-        Server: "update the server; this client takes no file that may have been cut";
+        "The server ends encrypted data without close_notify, so clients cannot tell a truncated file from a whole one.",
+        Server: "update the server; this client rejects files that may be truncated";
     ClearPassword "clear-password" Tls,
-        "The password goes over public networks unencrypted, and so do files: anyone on the network path reads both.",
-        Here: "use ftpes:// if the check tls says that the server offers it, else ask its operator for TLS";
+        "The password and all files cross public networks unencrypted: anyone on the network path can read them.",
+        Here: "use ftpes:// if the check tls finds TLS; if not, ask the server's operator for TLS";
     LoginRefused "login-refused" Login,
-        "The server does not take this user with this password.",
-        Here: "check the name, the password and where it was taken from; some servers refuse a right password for a user without a valid shell or home, which their log says";
+        "The server rejects this user name or password.",
+        Here: "check the name, the password and its source; some servers reject a correct password if the user lacks a valid shell or home, and log this";
     LoginNeedsTls "login-needs-tls" Tls,
-        "The server takes logins under TLS only.",
+        "The server accepts logins only under TLS.",
         Here: "use ftpes:// instead of ftp://";
     LoginTlsMissing "login-tls-missing" Tls,
-        "The server takes logins under TLS only, and refuses TLS as well, so nobody can log in.",
-        Server: "switch TLS on with a certificate, or allow logins without it";
+        "The server accepts logins only under TLS, but refuses TLS too, so nobody can log in.",
+        Server: "install a certificate and switch TLS on, or allow logins without TLS";
     LoginFailed "login-failed" Temporary,
-        "The login failed for a reason that may pass, as the server says itself.",
-        Server: "wait and try again; look at its log if it stays so";
+        "The login failed for a temporary reason, according to the server's reply.",
+        Server: "wait and try again; if it keeps failing, check the server's log";
     LoginAgain "login-again" Temporary,
-        "The server let this user in before and does not now: it bounds the sessions or logins of one address, or bans who comes often.",
-        Server: "wait some minutes and examine again; raise its limits for one address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or look for this client's address in lists of bans";
+        "The server accepted this user before, and refuses now. It limits sessions or logins per address, or bans frequent clients.",
+        Server: "wait some minutes and run doctor again; raise the limits per address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or look for this client's address in the ban lists";
     ClockSkew "clock-skew" Integrity,
-        "The clocks of the two computers differ, so that times of files mislead whatever compares them (mirror, --continue, make).",
-        Server: "set its clock (NTP), and see that MDTM and MLSD tell UTC (vsftpd: use_localtime=NO)";
+        "The clocks of the two computers differ, so programs that compare modification times (mirror, --continue, make) are misled.",
+        Server: "set the server's clock (NTP), and make MDTM and MLSD report UTC (vsftpd: use_localtime=NO)";
     EpsvUnsupported "epsv-unsupported" Data,
-        "The server does not know EPSV (RFC 2428, of 1998); PASV does the same for IPv4, and nothing does it for IPv6.",
-        Server: "update it, or switch EPSV on; --epsv never saves the question here";
+        "The server does not support EPSV (RFC 2428, 1998). PASV replaces it for IPv4; nothing replaces it for IPv6.",
+        Server: "update the server or switch EPSV on; clients can skip the attempt with --epsv never";
     EpsvBlocked "epsv-blocked" Data,
-        "EPSV does not get through where PASV does: a firewall or NAT in between opens ports by reading the dialogue, and knows only the older command.",
-        Between: "update its FTP helper, or open the passive ports for good; here --epsv never is the way around";
+        "PASV works, but EPSV does not: a firewall or NAT opens ports by reading the commands, and knows only the older one.",
+        Between: "update its FTP helper, or open the passive ports permanently; clients can use --epsv never";
     PasvBlocked "pasv-blocked" Data,
-        "PASV does not get through where EPSV does: whatever is in between opens ports by reading the dialogue and misreads the older command.",
-        Between: "open the passive ports for good; here the default, EPSV first, is the way around";
+        "EPSV works, but PASV does not: a firewall or NAT opens ports by reading the commands, and misreads the older one.",
+        Between: "open the passive ports permanently; clients can use the default, EPSV first";
     PasvPrivateAddress "pasv-private-address" Data,
-        "Behind PASV the server announces an address of its inner network; clients that believe it reach nothing, or somebody else's computer. This one takes the control connection's address instead.",
-        Server: "have it announce its public address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
+        "The PASV reply announces a private address. Clients that connect to it reach nothing, or another computer; this client uses the address of the control connection.",
+        Server: "make the server announce its public address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
     PasvOtherAddress "pasv-other-address" Data,
-        "Behind PASV the server announces another host than the one that was called; clients that believe it go there. This one stays with the control connection's.",
-        Server: "if it is not meant so, have it announce the address that clients call (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
+        "The PASV reply announces another host than the control connection's. Clients that trust the reply connect to that host; this client does not.",
+        Server: "if this is not intended, make the server announce its own address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
     PassiveBlocked "passive-blocked" Data,
-        "The server listens for data connections and nobody answers at these ports: a firewall drops them, or the NAT in front of the server does not forward them.",
-        Server: "give it a range of passive ports and open and forward that range as port 21 is (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
+        "Connections to the server's passive ports get no answer: a firewall drops them, or the NAT of the server does not forward them.",
+        Server: "set a range of passive ports, and open and forward it like port 21 (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
     PassiveClosed "passive-closed" Data,
-        "The server says that it listens, and connections to these ports are rejected at once: by a firewall, or by another computer to which a NAT forwards them.",
-        Server: "open and forward the range of passive ports to the computer that port 21 goes to (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
+        "Connections to the server's passive ports are rejected: by a firewall, or by another computer to which a NAT forwards them.",
+        Server: "open and forward the range of passive ports to the same computer as port 21 (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
     PassiveOff "passive-off" Data,
-        "The server refuses to listen for data connections, so clients behind a NAT or firewall cannot use it.",
-        Server: "switch passive mode on (vsftpd: pasv_enable=YES); --active works where the server can reach this computer";
+        "The server refuses passive mode, so clients behind a NAT or firewall cannot transfer data.",
+        Server: "switch passive mode on (vsftpd: pasv_enable=YES); --active works if the server can reach this computer";
     PassivePartly "passive-ports-partly" Data,
-        "Some of the server's passive ports can be reached and others cannot, so transfers fail by chance: a firewall or NAT opens or forwards only a part of the range.",
-        Server: "open and forward the whole range, or narrow the server's range to the ports that are open (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
+        "Some passive ports of the server work and others do not, so transfers fail at random. A firewall or NAT opens or forwards only a part of the range.",
+        Server: "open and forward the whole range, or narrow the server's range to the open ports (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
     FewPorts "few-ports" Data,
-        "The server has very few passive ports, one for each transfer that runs or ended a minute ago; clients in parallel get 425.",
-        Server: "widen its range of passive ports to a hundred or more";
+        "The server has very few passive ports, and each transfer occupies one until a minute after its end. Parallel transfers fail with 425.",
+        Server: "widen the range of passive ports to a hundred or more";
     ActiveBehindNat "active-behind-nat" Data,
-        "Active mode cannot work from here: this computer has an inner address that the server cannot reach.",
-        Here: "stay with passive mode, the default; or forward ports of the NAT to this computer and use --active-address and --active-ports";
+        "Active mode cannot work from here: this computer has a private address that the server cannot reach.",
+        Here: "use passive mode, the default; or forward ports of the NAT to this computer and use --active-address and --active-ports";
     ActiveBlocked "active-blocked" Data,
-        "Active mode does not work: the server's connection does not arrive here, because a firewall on the way or on this computer drops it.",
-        Here: "stay with passive mode, the default; or let connections from the server's port 20 in, or the ports of --active-ports";
+        "Active mode does not work: a firewall on the network path or on this computer drops the server's connection.",
+        Here: "use passive mode, the default; or allow connections from the server's port 20, or to the ports of --active-ports";
     MiddleboxRewrites "middlebox-rewrites" Data,
-        "This computer has an inner address and active mode works all the same: a NAT in between reads the FTP dialogue and rewrites PORT and EPRT. It cannot under TLS, and such helpers break dialogues that they misread.",
-        Between: "stay with passive mode, the default; if transfers break, switch the FTP helper (ALG, nf_nat_ftp) of the router off";
+        "Active mode works from a private address, so a NAT reads the FTP commands and rewrites PORT and EPRT. This cannot work under TLS, and may break sessions.",
+        Between: "use passive mode, the default; if transfers break, switch off the FTP helper of the router (ALG, nf_nat_ftp)";
     ActiveOff "active-off" Data,
         "The server refuses to connect to clients (active mode).",
-        Here: "stay with passive mode, the default";
+        Here: "use passive mode, the default";
     ReplyNever "reply-never" Timeout,
-        "The server lets this user in and then leaves commands without an answer: it hangs, or a proxy or firewall in between loses them.",
-        Server: "look at its log and processes for this time; if the commands are not in its log, look for the proxy or firewall in between";
+        "The server accepts the login, then stops answering commands: it hangs, or a proxy or firewall loses them.",
+        Server: "check its log and processes for this time; if the log lacks the commands, look for a proxy or firewall on the path";
     FinalReplyNever "final-reply-never" Timeout,
-        "The server begins a listing and never confirms its end, so every transfer ends in a timeout, whatever the way of the data connection. The server hangs at the end of a transfer, or a proxy or firewall loses its reply.",
-        Server: "look at its log and processes for this time; if it sent the reply (226), look for the proxy or firewall in between that loses it";
+        "The server starts a listing and never confirms its end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
+        Server: "check its log and processes for this time; if it sent the reply (226), look for a proxy or firewall that loses it";
     BigPacketsLost "big-packets-lost" Network,
-        "Small things pass, large ones stall: MTU. The path takes only packets that are smaller than the full size, as tunnels, VPN and PPPoE do, and the ICMP messages that say so are dropped.",
-        Between: "let ICMP \"fragmentation needed\" (IPv6: \"packet too big\") pass, or limit the MSS of TCP connections at the router (nft: tcp option maxseg size set rt mtu); to prove it, set the MTU of this computer's interface to 1280 and try again";
+        "Small transfers pass, large ones stall: an MTU problem. The path (tunnel, VPN, PPPoE) carries only smaller packets, and the ICMP messages that report this are dropped.",
+        Between: "let ICMP \"fragmentation needed\" (IPv6: \"packet too big\") pass, or limit the MSS of TCP connections on the router (nft: tcp option maxseg size set rt mtu); to prove it, set the MTU of this computer's interface to 1280 and try again";
     FewConnections "few-connections" Temporary,
-        "The server takes few connections at a time from one address, so programs that open several (-j, graphical clients) are refused.",
-        Server: "raise its limit for one address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or use one connection at a time (no -j)";
+        "The server accepts few connections at a time from one address, so parallel clients (-j, graphical clients) are refused.",
+        Server: "raise the limit per address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or use one connection at a time (no -j)";
     PathMissing "path-missing" Refused,
-        "The login works, and the path of the URL names nothing that this user can use.",
-        Here: "look for a slip in the path (upper and lower case count); the best command line below lists the directory after the login";
+        "The login works, but the path of the URL does not exist for this user.",
+        Here: "check the spelling of the path, upper and lower case included; the best command line below lists the login directory";
     MlsdBroken "mlsd-broken" Protocol,
-        "The server lists MLSD among what it can do and does not do it.",
-        Server: "update it; here --listing list is the way around";
+        "The server lists MLSD among its features, but refuses the command.",
+        Server: "update the server; clients can use --listing list";
     ListingUnreadable "listing-unreadable" Protocol,
-        "Lines of the server's listing have a form that is not known, so programs cannot tell names, sizes and times.",
-        Server: "have it list as ls -l does, or switch MLSD on";
+        "The server's listing has lines in an unknown format, so programs cannot read names, sizes and times.",
+        Server: "make it list in the format of ls -l, or switch MLSD on";
     NoRestart "no-restart" Unsupported,
-        "Transfers that were cut cannot be resumed: the server refuses REST.",
-        Server: "switch restarting on, or update it";
+        "The server refuses REST, so interrupted transfers cannot be resumed.",
+        Server: "allow REST, or update the server";
     UploadRefused "upload-refused" Refused,
         "The server does not let this user store files in that directory.",
-        Server: "give the user the right to write there, and the directory to the user that the server runs as; or name another --upload-dir";
+        Server: "allow this user to write there, and let the account of the server process write to the directory; or use another --upload-dir";
     UploadDirMissing "upload-dir-missing" Refused,
-        "There is no such directory for this user, so nothing can be stored in it.",
-        Here: "look for a slip in --upload-dir, or create the directory with ftp-cli mkdir";
+        "This user has no such directory, so nothing can be stored in it.",
+        Here: "check the spelling of --upload-dir, or create the directory with ftp-cli mkdir";
     UploadFailed "upload-failed" Temporary,
-        "An upload could not be ended, for want of space or for a reason that may pass.",
-        Server: "see that there is room on its disk and in the user's quota";
+        "An upload could not be completed: the server lacks space, or has a temporary problem.",
+        Server: "check the free space of its disk and the user's quota";
     UploadChanged "upload-changed" Integrity,
-        "What was stored is not what comes back: something on the way or in the server changes the bytes, as the translation of line ends does.",
-        Server: "see that TYPE I is honoured, and that no proxy or helper in between changes data";
+        "The file that comes back differs from the one that was stored. The server or a device on the path changes bytes, for example line endings.",
+        Server: "check that the server honours TYPE I, and that no proxy or helper changes data";
     AppendRefused "append-refused" Refused,
-        "The server does not append to files, as logs and some resuming clients need it.",
-        Server: "give the user the right to append, if that is wanted";
+        "The server does not append to files, as log uploads and some resuming clients need it.",
+        Server: "allow this user to append, if that is wanted";
     ResumeRefused "resume-refused" Refused,
-        "An upload that was cut cannot be resumed here.",
+        "The server does not resume interrupted uploads.",
         Server: "allow REST before STOR (ProFTPD: AllowStoreRestart on), if that is wanted";
     RenameRefused "rename-refused" Refused,
-        "The server does not let this user rename, so that uploads cannot appear under their name when they are whole.",
-        Server: "give the user the right to rename, if that is wanted";
+        "The server does not let this user rename files, so uploads cannot appear under their final name only when complete.",
+        Server: "allow this user to rename, if that is wanted";
     DeleteRefused "delete-refused" Refused,
-        "The server does not let this user delete, so the files of this examination are still there.",
-        Server: "delete them there; give the user the right to delete, if that is wanted";
+        "The server does not let this user delete files, so the test files are still there.",
+        Server: "delete the test files on the server; allow this user to delete, if that is wanted";
     ConnectionLost "connection-lost" Network,
-        "The control connection broke in the middle of the examination.",
-        Server: "look at its log for this time; if nothing is there, something in between cut it";
+        "The control connection broke during the examination.",
+        Server: "check its log for this time; if the log shows nothing, a device on the path cut the connection";
 }
 
 #[cfg(test)]

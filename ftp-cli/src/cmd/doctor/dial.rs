@@ -1,4 +1,4 @@
-//! How the server that is examined is reached, and how long anything is waited for.
+//! Connects to the examined server, within the time limits of the examination.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
@@ -17,37 +17,37 @@ use crate::connect::dialler::Dialler;
 use crate::console::messages::Messages;
 use crate::exit::{Exit, Failure};
 
-/// How long the whole examination may take (default without `--timeout`).
+/// Time for the whole examination without `--timeout`.
 pub(super) const WHOLE: Duration = Duration::from_secs(30);
 
-/// What a wait takes at most is a share of the time that is left, so that one wait after the other
-/// never takes all of it; but no wait is shorter than this, which a good network may need.
+/// Share of the remaining time that one wait may take, so that a series of waits never uses it up;
+/// and the shortest wait, which a good network may need.
 const SHARE: u32 = 4;
 const SHORTEST: Duration = Duration::from_millis(2_500);
 
-/// How to reach the server that is examined.
+/// Parameters for connecting to the examined server.
 pub(super) struct Dial<'a> {
     pub(super) dialler: Dialler,
-    /// The same, which no signal cancels: for cleaning up after one.
+    /// Dialler that signals do not cancel: for cleaning up after a signal.
     pub(super) calm: Dialler,
     pub(super) messages: Messages,
     pub(super) url: &'a FtpUrl,
-    /// How connections are protected, if they are.
+    /// TLS settings of connections, if the options ask for TLS.
     pub(super) tls: Option<Tls>,
-    /// Whether clear text will do where TLS is refused.
+    /// Whether plaintext is acceptable if the server refuses TLS.
     pub(super) is_tried: bool,
     /// Whether TLS begins with the first byte.
     pub(super) is_implicit: bool,
-    /// How they could be, and the URL for that, if the URL says nothing of TLS.
+    /// TLS settings to probe with, if the URL does not ask for TLS.
     pub(super) offered: Option<Tls>,
     pub(super) secure_url: Option<&'a FtpUrl>,
-    /// Whether data under TLS ended without the end that TLS has.
+    /// Whether data under TLS ended without close_notify.
     pub(super) truncated: AtomicBool,
     pub(super) credentials: &'a Credentials,
     pub(super) timeouts: Timeouts,
-    /// How long the server took to greet.
+    /// Time that the server took to greet.
     pub(super) greeted: Duration,
-    /// The mode of data connections that the options ask for.
+    /// Mode of data connections that the options ask for.
     pub(super) wanted: Mode,
     pub(super) family: Family,
     pub(super) bind: Option<IpAddr>,
@@ -57,7 +57,7 @@ pub(super) struct Dial<'a> {
 }
 
 impl Dial<'_> {
-    /// What is left of the time for the whole counts from now.
+    /// Counts the remaining time for the whole examination from now.
     fn builder(&self) -> ClientBuilder {
         self.complete(self.dialler.builder()).timeouts(self.timeouts())
     }
@@ -72,7 +72,8 @@ impl Dial<'_> {
 
     /// # Errors
     ///
-    /// `Timeout` once the time for the whole is over: what fails then tells nothing of the server.
+    /// Returns `Timeout` once the time for the whole examination is over: later failures say
+    /// nothing about the server.
     pub(super) fn in_time(&self) -> Result<(), Failure> {
         match self.left() {
             Duration::ZERO => Err(Error::Timeout(Phase::Overall).into()),
@@ -84,12 +85,12 @@ impl Dial<'_> {
         self.dialler.left().unwrap_or(WHOLE)
     }
 
-    /// What anything is waited for at most.
+    /// Returns the longest time that one step may wait.
     pub(super) fn patience(&self) -> Duration {
         (self.left() / SHARE).max(SHORTEST)
     }
 
-    /// The limits of time: those of the options, and none longer than [`patience`](Self::patience).
+    /// Returns the timeouts of the options, none longer than [`patience`](Self::patience).
     pub(super) fn timeouts(&self) -> Timeouts {
         let most = self.patience();
         let Timeouts {
@@ -105,7 +106,7 @@ impl Dial<'_> {
         Timeouts {
             resolve: resolve.min(most),
             connect: connect.min(most),
-            // A server that looks for names first does so each time.
+            // A server that looks up names does so for each connection.
             greeting: greeting.min(most.max(self.greeted * 2)),
             handshake: handshake.min(most),
             reply: reply.min(most),
@@ -115,56 +116,56 @@ impl Dial<'_> {
         }
     }
 
-    /// The same for the first look, which may wait longer for a greeting.
+    /// Returns the timeouts for the first look, which may wait longer for a greeting.
     pub(super) fn timeouts_of_look(&self) -> Timeouts {
         let greeting = self.timeouts.greeting.min((self.left() / 2).max(SHORTEST));
         Timeouts { greeting, ..self.timeouts() }
     }
 
-    /// Connects, without logging in.
+    /// Connects without logging in.
     ///
     /// # Errors
     ///
-    /// What the client says.
+    /// Returns the client's error.
     pub(super) fn connect(&self) -> Result<Inside<'_, Client>, Error> {
         self.enter(|| self.builder().connect_to(self.url))
     }
 
-    /// The same by TLS, whatever the URL says.
+    /// Connects by TLS, whatever the URL says, without logging in.
     ///
     /// # Errors
     ///
-    /// What the client says.
+    /// Returns the client's error.
     pub(super) fn connect_by(&self, tls: &Tls) -> Result<Inside<'_, Client>, Error> {
         let url = self.secure_url.filter(|_| self.tls.is_none()).unwrap_or(self.url);
         self.enter(|| self.builder().tls(tls.clone()).connect_to(url))
     }
 
-    /// The same without TLS; nobody logs in.
+    /// Connects without TLS and without logging in.
     ///
     /// # Errors
     ///
-    /// What the client says.
+    /// Returns the client's error.
     pub(super) fn connect_plainly(&self) -> Result<Inside<'_, Client>, Error> {
         let server = server(self.url);
         let builder = || self.dialler.builder().timeouts(self.timeouts());
         self.enter(|| builder().connect(&server))
     }
 
-    /// Connects and logs in, which has worked before, for one way to data connections.
+    /// Connects and logs in again, with one method of data connections.
     ///
     /// # Errors
     ///
-    /// What the client says.
+    /// Returns the client's error.
     pub(super) fn client(&self, way: Way) -> Result<Inside<'_, Client>, Error> {
         self.client_by(way, |builder| builder)
     }
 
-    /// The same with other settings.
+    /// Connects and logs in again, with changed settings.
     ///
     /// # Errors
     ///
-    /// What the client says.
+    /// Returns the client's error.
     pub(super) fn client_by(
         &self,
         way: Way,
@@ -190,12 +191,12 @@ impl Dial<'_> {
         client.login(&self.credentials.user, self.credentials.password.as_bytes())
     }
 
-    /// A client that is logged in with the settings of the options, for `limit` in all, whatever was
-    /// cancelled and however many connections there are.
+    /// Returns a logged-in client with the settings of the options, limited to `limit` in total.
+    /// Signals and the number of connections do not affect it.
     ///
     /// # Errors
     ///
-    /// What the client says.
+    /// Returns the client's error.
     pub(super) fn undisturbed(&self, limit: Duration) -> Result<Client, Error> {
         let builder = self.complete(self.calm.builder()).overall(Some(limit));
         let mut client = builder.connect_to(self.url)?;
@@ -203,7 +204,7 @@ impl Dial<'_> {
         Ok(client)
     }
 
-    /// Where to connect to after a 227 or 229 reply.
+    /// Returns the address to connect to after a 227 or 229 reply.
     pub(super) fn data_address(
         &self,
         host: Option<IpAddr>,
@@ -224,7 +225,7 @@ impl Dial<'_> {
     }
 }
 
-/// The host and port of a URL, as an address is written.
+/// Returns the host and port of a URL in address notation.
 pub(super) fn server(url: &FtpUrl) -> String {
     match url.host() {
         host if host.contains(':') => format!("[{host}]:{}", url.port()),
@@ -232,11 +233,11 @@ pub(super) fn server(url: &FtpUrl) -> String {
     }
 }
 
-/// What is wrong, and the words, of a login that failed and worked before.
+/// Returns the diagnosis and the message for a failed login that worked before.
 ///
 /// # Errors
 ///
-/// The failure itself, where it tells nothing of the server.
+/// Returns the failure itself if it says nothing about the server.
 pub(super) fn refused_again(error: &Error) -> Result<(Diagnosis, String), Failure> {
     let failure = Failure::login(error);
     match failure.exit {
@@ -249,7 +250,7 @@ pub(super) fn refused_again(error: &Error) -> Result<(Diagnosis, String), Failur
     }
 }
 
-/// Sends a command as it is; `None` if nothing came back.
+/// Sends a command unchanged; returns `None` without a reply.
 pub(super) fn say(client: &mut Client, command: &str) -> Option<Reply> {
     client.quote(&RawCommand::new(command).ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! What is looked at, and what a look gave: one line for people, one event for programs.
+//! Defines the checks and their findings: one line for users, one event for programs.
 
 use std::fmt::Arguments;
 
@@ -8,7 +8,7 @@ use super::diagnosis::Diagnosis;
 use super::dial::refused_again;
 use crate::exit::Failure;
 
-/// What is looked at.
+/// A property that doctor examines.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Check {
     Resolve,
@@ -48,7 +48,7 @@ pub(super) enum Check {
 }
 
 impl Check {
-    /// One lower-case word, for programs.
+    /// Returns one lower-case word for programs.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Resolve => "resolve",
@@ -89,20 +89,20 @@ impl Check {
     }
 }
 
-/// How it is.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Grade {
-    /// Nothing is known of it: it could not be looked at.
+    /// Unknown: it could not be examined.
     Skip,
     Ok,
-    /// Something is wrong that does not stop this client here.
+    /// A problem that does not stop this client here.
     Warn,
-    /// What was asked for cannot be had.
+    /// A problem that stops the examined use.
     Fail,
 }
 
 impl Grade {
-    /// One lower-case word, for programs.
+    /// Returns one lower-case word for programs.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Skip => "skip",
@@ -113,40 +113,40 @@ impl Grade {
     }
 }
 
-/// What a look at one thing gave.
+/// Result of one check.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Finding {
     pub(super) check: Check,
     pub(super) grade: Grade,
-    /// What was seen, in a sentence. Words of a server in it are escaped already.
+    /// Observation in a sentence; text of the server is escaped already.
     pub(super) seen: String,
-    /// What is wrong, if anything is.
+    /// The problem, if there is one.
     pub(super) diagnosis: Option<Diagnosis>,
 }
 
 impl Finding {
-    /// Nothing is wrong with it.
+    /// Returns a finding without a problem.
     pub(super) fn ok(check: Check, seen: Arguments<'_>) -> Self {
         Self { check, grade: Grade::Ok, seen: seen.to_string(), diagnosis: None }
     }
 
-    /// It could not be looked at, and why.
+    /// Returns a finding for a check that could not be done, with the reason.
     pub(super) fn skip(check: Check, seen: Arguments<'_>) -> Self {
         Self { check, grade: Grade::Skip, seen: seen.to_string(), diagnosis: None }
     }
 
-    /// Something is wrong, in a way that this client copes with.
+    /// Returns a finding for a problem that this client copes with.
     pub(super) fn warn(check: Check, diagnosis: Diagnosis, seen: Arguments<'_>) -> Self {
         Self { check, grade: Grade::Warn, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }
 
-    /// What was asked for cannot be had.
+    /// A problem that stops the examined use.
     pub(super) fn fail(check: Check, diagnosis: Diagnosis, seen: Arguments<'_>) -> Self {
         Self { check, grade: Grade::Fail, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }
 }
 
-/// The connection broke, or was never made, where it worked before.
+/// Returns the finding for a connection that broke, or could not be opened again.
 pub(super) fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
     match error {
         Error::Cancelled | Error::Timeout(Phase::Overall) => Err(error.into()),
@@ -154,11 +154,11 @@ pub(super) fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
     }
 }
 
-/// A login failed that worked before.
+/// Returns the finding for a failed login that worked before.
 ///
 /// # Errors
 ///
-/// The failure itself, where it tells nothing of the server.
+/// Returns the failure itself if it says nothing about the server.
 pub(super) fn not_again(check: Check, error: &Error) -> Result<Finding, Failure> {
     let (diagnosis, why) = refused_again(error)?;
     Ok(Finding::fail(check, diagnosis, format_args!("{why}")))

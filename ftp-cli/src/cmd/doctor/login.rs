@@ -1,4 +1,4 @@
-//! What the login and the words before it mean.
+//! Judges the login and the commands before it.
 
 use ftp_client::{Error, TlsError};
 use ftp_proto::{Escaped, Features, Reply, Severity};
@@ -6,35 +6,35 @@ use ftp_proto::{Escaped, Features, Reply, Severity};
 use super::diagnosis::Diagnosis;
 use super::finding::{Check, Finding};
 
-/// What the server says that it can do.
+/// Returns the finding about the server's features.
 pub(super) fn features(features: &Features) -> Finding {
     let words: Vec<_> = features.iter().map(|(word, _)| Escaped(word).to_string()).collect();
     match words.as_slice() {
         [] => Finding::ok(
             Check::Features,
-            format_args!("FEAT tells nothing: commands are simply tried"),
+            format_args!("FEAT lists no features: commands are tried without it"),
         ),
         words => Finding::ok(Check::Features, format_args!("{}", words.join(" "))),
     }
 }
 
-/// What kind of system it says it is.
+/// Returns the finding about the server's system type.
 pub(super) fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
     match answer {
         Ok(text) => Finding::ok(Check::System, format_args!("{}", Escaped(text))),
-        Err(error) => Finding::ok(Check::System, format_args!("not told: {error}")),
+        Err(error) => Finding::ok(Check::System, format_args!("SYST failed: {error}")),
     }
 }
 
-/// What is known of TLS at a server that was asked without it.
+/// Whether a server that was not asked for TLS offers it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Offer {
     Refused,
-    /// It is offered, or nobody knows.
+    /// TLS is offered, or it is unknown.
     Unknown,
 }
 
-/// A login that came to nothing. `offer` is `None` if it was protected by TLS.
+/// Returns the finding for a failed login. `offer` is `None` if TLS protected it.
 pub(super) fn refused(user: Escaped<'_>, error: &Error, offer: Option<Offer>) -> Finding {
     let diagnosis = match (error, offer) {
         (Error::Refused(_, reply), Some(Offer::Refused)) if wants_tls(reply) => {
@@ -51,7 +51,7 @@ pub(super) fn refused(user: Escaped<'_>, error: &Error, offer: Option<Offer>) ->
     }
 }
 
-/// What a login without a word of TLS failed for.
+/// Returns the diagnosis of a failed login whose reply does not mention TLS.
 fn of(error: &Error) -> Diagnosis {
     match error {
         Error::Refused(_, reply) if reply.code().severity() == Severity::Transient => {
@@ -64,8 +64,8 @@ fn of(error: &Error) -> Diagnosis {
     }
 }
 
-/// Whether a refusal is for want of TLS. Only 534 means that by its code (RFC 4217 §5), so servers
-/// say it in words.
+/// Returns whether a login was refused because it lacks TLS. Only code 534 means that (RFC 4217
+/// §5); most servers say it in the text of their reply.
 fn wants_tls(reply: &Reply) -> bool {
     let text = reply.to_string().to_ascii_lowercase();
     let words = ["tls", "ssl", "encrypt", "secure", "clear text", "cleartext"];

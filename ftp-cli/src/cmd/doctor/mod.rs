@@ -1,14 +1,14 @@
-//! `doctor URL`: examines every way to a server, and says what each finding means and what to do
-//! about it on which side. It talks to the named server alone, and sends nothing in clear that the
-//! URL wants protected.
+//! `doctor URL`: examines all ways to use a server, and reports what each finding means and what to
+//! do about it on which side. Connects only to the named server, and sends nothing unencrypted that
+//! the URL wants protected.
 //!
-//! Each question has a file or a folder (`addresses`, `login`, `tls`, `data_connections`, `packets`,
-//! `abilities`, `upload`). Looking fills in what was seen as data; `judge` works out what it means from
-//! that data alone; and `diagnosis` is the one table of what is said about it.
+//! Each question has a file or a folder (`addresses`, `login`, `tls`, `data_connections`,
+//! `packets`, `abilities`, `upload`). Examining records observations as data; `judge` derives the
+//! findings from that data alone; `diagnosis` is the table of all texts about them.
 //!
-//! Checks that do not need each other run side by side, as far as the server takes several
-//! connections (`places`). One deadline is for all of it, and no wait takes more than a share of what
-//! is left (`dial`).
+//! Independent checks run in parallel, as far as the server accepts several connections (`places`).
+//! One deadline covers everything, and no wait takes more than a share of the remaining time
+//! (`dial`).
 
 mod abilities;
 mod addresses;
@@ -61,7 +61,7 @@ use packets::Passage;
 use places::{Inside, Places};
 use report::Report;
 
-/// So many addresses of a name are looked at.
+/// Number of addresses of a name that are examined.
 const MOST_ADDRESSES: usize = 8;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -74,13 +74,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let protection = TlsOptions::from_options(options)?;
     let word = options.value("tls").and_then(OsStr::to_str);
     let tls = protection.of(&url)?;
-    // Without TLS in the URL, what the server offers is looked at all the same.
+    // If the URL does not ask for TLS, the server's offer is examined all the same.
     let secure_url = secured(&url);
     let offered = secure_url.as_ref().and_then(|url| protection.of(url).ok().flatten());
     let credentials = Finder::new(options, &stdio.messages).find(&url)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
-    // A password may have been asked for until here.
+    // Starts here, since the user may have been asked for a password.
     let dialler = dialler.within(dial::WHOLE);
     let mut dial = Dial {
         calm: dialler.clone(),
@@ -107,7 +107,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut advice = Advice { url: url.to_string(), ..Advice::default() };
     let examined = examine(&mut dial, &mut report, &mut advice);
     let unfinished = match examined {
-        // What was found by then is worth telling.
+        // The findings so far are worth reporting.
         Err(failure) if failure.phase == Some(Phase::Overall) => Some(failure),
         examined => examined.map_err(|failure| failure.about(&url)).map(|()| None)?,
     };
@@ -124,18 +124,18 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// Whether a URL says nothing of TLS.
+/// Returns whether a URL does not ask for TLS.
 fn url_is_plain(url: &FtpUrl) -> bool {
     url.scheme() == Scheme::Ftp
 }
 
-/// The URL of the same server under TLS; `None` if it is one already.
+/// Returns the URL of the same server under TLS; `None` if it asks for TLS already.
 fn secured(url: &FtpUrl) -> Option<FtpUrl> {
     let secured = format!("ftpes://{}/", dial::server(url));
     url_is_plain(url).then(|| FtpUrl::parse(secured.as_bytes()).ok()).flatten()
 }
 
-/// All checks in order; what is found goes to `report`. Ends early where nothing more can be found.
+/// Runs all checks in order and reports their findings. Ends early if nothing more can be found.
 ///
 /// # Errors
 ///
@@ -167,7 +167,7 @@ fn examine(
     let Some(entered) = entered(dial, report, advice)? else { return Ok(()) };
     let is_protected = entered.client.it.tls().is_some();
     if is_protected && url_is_plain(dial.url) {
-        // What was asked for by --tls.
+        // Requested by --tls.
         advice.scheme = Some(if dial.is_implicit { "ftps" } else { "ftpes" });
     }
     let best = moved(dial, entered, report, advice)?;
@@ -178,7 +178,7 @@ fn examine(
     dial.in_time()
 }
 
-/// The first look at each address, all at a time.
+/// Takes the first look at all addresses in parallel.
 fn answers(
     dial: &Dial<'_>,
     addresses: Vec<SocketAddr>,
@@ -194,7 +194,7 @@ fn answers(
     })
 }
 
-/// Tries each way to data connections, and what else needs none of them, side by side.
+/// Tries each method of data connections in parallel, and the checks that need no data.
 fn moved(
     dial: &Dial<'_>,
     entered: Entered<'_>,
@@ -202,7 +202,7 @@ fn moved(
     advice: &mut Advice,
 ) -> Result<Option<Best>, Failure> {
     let Entered { mut client, local, peer, features } = entered;
-    // What the dialogue alone tells goes first: it is soon over.
+    // Checks that use only the control connection run first: they are fast.
     let seen_as = data_connections::seen_as(&mut client.it, local, peer);
     let no_such_family = data_connections::no_such_family(&mut client.it, local);
     let (learned, outcomes, passage, tls) = scope(|scope| {
@@ -242,14 +242,14 @@ fn moved(
         Some(asked) => Finding::warn(
             Check::Parallel,
             Diagnosis::FewConnections,
-            format_args!("of {asked} connections at a time the server let {peak} in"),
+            format_args!("the server accepted {peak} of {asked} connections at a time"),
         ),
         None => Finding::ok(Check::Parallel, format_args!("{peak} connections at a time work")),
     })?;
     Ok(best)
 }
 
-/// Looks at what there is beyond moving bytes, by the best way, side by side.
+/// Examines everything beyond moving bytes in parallel, with the best method.
 fn used(
     dial: &Dial<'_>,
     way: Way,
@@ -273,10 +273,10 @@ fn used(
         findings
     });
     let upload = upload.unwrap_or_else(|| {
-        let seen = format_args!("uploads and the clock are looked at with --upload-dir DIR only");
+        let seen = format_args!("uploads and the clock are examined only with --upload-dir DIR");
         Ok(vec![Finding::skip(Check::Put, seen)])
     });
-    // What one of them found is told, whatever became of the others.
+    // Findings of one check are reported whatever happens to the others.
     let mut failed = None;
     for findings in [reuse, listed, upload] {
         match findings {
@@ -287,7 +287,7 @@ fn used(
     failed.map_or(Ok(()), Err)
 }
 
-/// What is at the path of the URL, what listings are like there, and whether something large comes.
+/// Examines the path of the URL, the listings there, and a large transfer.
 fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<PathKind>, Vec<Finding>), Failure> {
     let mut inside = match dial.client(way) {
         Ok(inside) => inside,
@@ -316,7 +316,7 @@ fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<PathKind>, Vec<Finding>),
     let passage = match large {
         Some(path) => packets::down(client, &path)?,
         None => Passage::Unknown(format!(
-            "no file of {} bytes or more is there to read: name one in the URL, or use --upload-dir",
+            "no file of at least {} bytes to read: name one in the URL, or use --upload-dir",
             packets::LEAST
         )),
     };
@@ -329,7 +329,7 @@ fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<PathKind>, Vec<Finding>),
     Ok((Some(object), findings))
 }
 
-/// The URL without its path.
+/// Returns the URL without its path.
 fn top(url: &FtpUrl) -> String {
     let whole = url.to_string();
     let host = whole.find("://").map_or(0, |at| at + 3);
@@ -337,7 +337,7 @@ fn top(url: &FtpUrl) -> String {
     end.and_then(|end| whole.get(..=host + end)).unwrap_or(&whole).to_owned()
 }
 
-/// The addresses of the server, those of the wanted family.
+/// Returns the addresses of the server, of the wanted family.
 fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<SocketAddr>>, Failure> {
     let host = dial.url.host();
     let port = dial.url.port();
@@ -357,7 +357,7 @@ fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<Socke
     Ok(addresses)
 }
 
-/// A client that is logged in, with its own address and the server's.
+/// A logged-in client, with the local address and the server's.
 struct Entered<'a> {
     client: Inside<'a, Client>,
     local: SocketAddr,
@@ -375,7 +375,7 @@ fn entered<'a>(
         Err(error) => {
             dial.in_time()?;
             report.add(match &error {
-                // It took one a moment ago.
+                // The server accepted a connection a moment ago.
                 Error::ServiceClosing(_) | Error::Greeting(_) => not_again(Check::Connect, &error)?,
                 error => lost(Check::Connect, error)?,
             })?;
@@ -385,7 +385,7 @@ fn entered<'a>(
     let client = &mut inside.it;
     let addresses = client.local_addr().zip(client.peer_addr());
     let Some((local, peer)) = addresses else { return Ok(None) };
-    // Some tell only who is logged in.
+    // Some servers list features only after the login.
     let mut features = client.features().unwrap_or_default();
     let tells = features.iter().next().is_some();
     if tells {
@@ -398,14 +398,14 @@ fn entered<'a>(
         report.add(Finding::warn(
             Check::Login,
             Diagnosis::ClearPassword,
-            format_args!("the password of {} goes to {} in clear", dial.user(), peer.ip()),
+            format_args!("the password of {} is sent to {} unencrypted", dial.user(), peer.ip()),
         ))?;
     }
     match dial.login(client) {
         Ok(()) => {
             report.add(Finding::ok(Check::Login, format_args!("logged in as {}", dial.user())))?;
             if !in_clear {
-                let seen = format_args!("the server took PBSZ and PROT");
+                let seen = format_args!("the server accepted PBSZ and PROT");
                 report.add(Finding::ok(Check::Protection, seen))?;
             }
         }
@@ -426,7 +426,7 @@ fn entered<'a>(
     Ok(Some(Entered { client: inside, local, peer, features }))
 }
 
-/// Whether TLS is there where the URL says nothing of it; that is told.
+/// Examines whether TLS is offered if the URL does not ask for it, and reports it.
 fn offered(
     dial: &Dial<'_>,
     report: &mut Report<'_>,
@@ -447,16 +447,16 @@ fn offered(
     })
 }
 
-/// What TLS on data connections is like, by the way that works.
+/// Examines TLS on data connections, with the method that works.
 fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
     let reuse = match data_connections::without_resuming(dial, way)? {
         Ok(None) => {
-            Finding::ok(Check::Reuse, format_args!("data connections need not continue a session"))
+            Finding::ok(Check::Reuse, format_args!("data connections need not resume a TLS session"))
         }
         Ok(Some(why)) => Finding::warn(
             Check::Reuse,
             Diagnosis::ReuseDemanded,
-            format_args!("a data connection that continues no session fails: {why}"),
+            format_args!("a data connection that does not resume a TLS session fails: {why}"),
         ),
         Err(error) if data_connections::is_unreached(&error) => {
             Finding::skip(Check::Reuse, format_args!("{error}"))
@@ -464,7 +464,7 @@ fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
         Err(error) => return Ok(vec![not_again(Check::Reuse, &error)?]),
     };
     let end = match dial.truncated.load(Ordering::Relaxed) {
-        false => Finding::ok(Check::CloseNotify, format_args!("the end of data is marked")),
+        false => Finding::ok(Check::CloseNotify, format_args!("data ends with close_notify")),
         true => Finding::fail(
             Check::CloseNotify,
             Diagnosis::NoCloseNotify,

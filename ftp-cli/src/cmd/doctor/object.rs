@@ -1,4 +1,4 @@
-//! What the path of the URL names.
+//! Examines the path of the URL.
 
 use ftp_client::{Client, Error, ListingForm, Place};
 use ftp_proto::{EntryKind, Escaped, FtpUrl};
@@ -7,27 +7,27 @@ use super::diagnosis::Diagnosis;
 use super::finding::{Check, Finding};
 use crate::remote::object;
 
-/// What is there.
+/// Kind of object that a path names.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum PathKind {
-    /// The directory in which the login ends.
+    /// The login directory.
     Login,
     Directory,
     File,
-    /// Nothing, or a directory that this user cannot enter; the server's words.
+    /// Missing, or a directory that this user cannot enter; holds the server's reply.
     Missing(String),
 }
 
-/// The path as commands name it.
+/// Returns the path as commands send it.
 pub(super) fn path(url: &FtpUrl) -> Vec<u8> {
     Place::of(url).path().to_vec()
 }
 
-/// Looks what `path` names.
+/// Finds out what `path` names.
 ///
 /// # Errors
 ///
-/// 4yz and 530, and those of the connection.
+/// Returns 4xx and 530 replies, and errors of the connection.
 pub(super) fn look(client: &mut Client, path: &[u8]) -> Result<PathKind, Error> {
     if path.is_empty() {
         return Ok(PathKind::Login);
@@ -44,12 +44,12 @@ pub(super) fn look(client: &mut Client, path: &[u8]) -> Result<PathKind, Error> 
     })
 }
 
-/// Judges it.
+/// Returns the finding about the path.
 pub(super) fn judge(path: &[u8], object: &PathKind) -> Finding {
     let check = Check::Path;
     let path = Escaped(path);
     match object {
-        PathKind::Login => Finding::ok(check, format_args!("the directory after the login")),
+        PathKind::Login => Finding::ok(check, format_args!("the login directory")),
         PathKind::Directory => Finding::ok(check, format_args!("{path} is a directory")),
         PathKind::File => Finding::ok(check, format_args!("{path} is a file")),
         PathKind::Missing(why) => {

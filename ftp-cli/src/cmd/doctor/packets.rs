@@ -1,6 +1,6 @@
-//! Whether packets of full size pass: small things do, or there would be no login. Where a tunnel
-//! takes smaller packets and the message that says so is dropped, large things stall (RFC 2923
-//! §2.1). Something large is asked for each way.
+//! Tests whether full-size packets pass: small ones do, or the login would fail. If a tunnel
+//! carries smaller packets and the ICMP message about it is dropped, large transfers stall (RFC
+//! 2923 §2.1). Sends something large in each direction.
 
 use std::io::Read;
 
@@ -13,21 +13,21 @@ use super::finding::{Check, Finding};
 use super::way::Way;
 use crate::exit::Failure;
 
-/// Lengths of a command in bytes: one that fits into one packet of any network, and one that takes
-/// more than one of Ethernet's. Servers take, or refuse, lines of up to 2,048.
+/// Lengths of the test commands in bytes: one fits into a single packet of any network, one needs
+/// more than one packet of Ethernet. Servers accept, or refuse, lines of up to 2,048 bytes.
 const SHORT: usize = 900;
 const LONG: usize = 1_900;
 
-/// What is read of a file, and the smallest file that is worth it, in bytes.
+/// Number of bytes read of a file, and size of the smallest file worth reading.
 const MOST: u64 = 64 << 10;
 pub(super) const LEAST: u64 = 4 << 10;
 
-/// How something large fared.
+/// Outcome of a large transfer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Passage {
-    /// It passed, in these words.
+    /// It passed; holds the observation.
     Passed(String),
-    /// It stalled where something small passes, in these words.
+    /// It stalled although small ones pass; holds the observation.
     Stalled(String),
     /// It could not be tried, for this reason.
     Unknown(String),
@@ -42,7 +42,7 @@ pub(super) fn up(dial: &Dial<'_>) -> Result<Passage, Failure> {
     let mut inside = match dial.client(Way::Epsv) {
         Ok(inside) => inside,
         Err(error @ Error::Cancelled) => return Err(error.into()),
-        // Whoever comes to be let in says what that means.
+        // The next login reports what this error means.
         Err(error) => return Ok(Passage::Unknown(error.to_string())),
     };
     let passage = long_command(&mut inside.it);
@@ -56,11 +56,11 @@ pub(super) fn up(dial: &Dial<'_>) -> Result<Passage, Failure> {
     }
 }
 
-/// Says nothing at length. Whatever is answered, it arrived.
+/// Sends a long NOOP. Any reply proves that it arrived.
 ///
 /// # Errors
 ///
-/// Those of the control connection, but that the long command is not answered.
+/// Returns errors of the control connection, except for a missing reply to the long command.
 pub(super) fn long_command(client: &mut Client) -> Result<Passage, Error> {
     let mut say = |length: usize| {
         let command = RawCommand::new(format!("NOOP {}", "x".repeat(length - 5)));
@@ -70,13 +70,13 @@ pub(super) fn long_command(client: &mut Client) -> Result<Passage, Error> {
     match say(LONG) {
         Ok(()) => Ok(Passage::Passed(format!("a command of {LONG} bytes is answered"))),
         Err(Error::Timeout(Phase::Reply)) => Ok(Passage::Stalled(format!(
-            "a command of {SHORT} bytes is answered, and one of {LONG} bytes is not"
+            "a command of {SHORT} bytes is answered, but one of {LONG} bytes is not"
         ))),
         Err(error) => Err(error),
     }
 }
 
-/// Reads the beginning of a file.
+/// Reads the first bytes of a file.
 ///
 /// # Errors
 ///
@@ -90,16 +90,16 @@ pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Passage, Error> {
     let count = bytes.len();
     let path = Escaped(path);
     match read {
-        Ok(_) => Ok(Passage::Passed(format!("{count} bytes of {path} came"))),
+        Ok(_) => Ok(Passage::Passed(format!("received {count} bytes of {path}"))),
         Err(Error::Timeout(Phase::Stall)) => {
-            Ok(Passage::Stalled(format!("of {path} {count} bytes came, and then nothing more")))
+            Ok(Passage::Stalled(format!("received {count} bytes of {path}, then nothing")))
         }
         Err(error @ Error::Cancelled) => Err(error),
         Err(error) => Ok(Passage::Unknown(format!("{path}: {error}"))),
     }
 }
 
-/// Judges one direction.
+/// Returns the finding about one direction.
 pub(super) fn judge(passage: &Passage) -> Finding {
     match passage {
         Passage::Passed(seen) => Finding::ok(Check::Packets, format_args!("{seen}")),

@@ -1,5 +1,5 @@
-//! How many connections the server takes at a time from here: checks run side by side as far as it
-//! does, and wait for each other where it does not.
+//! Limits the connections to as many as the server accepts at a time: checks run in parallel up to
+//! that number, and wait for each other beyond it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use ftp_client::{Client, Error, Phase, Verb};
 
 use crate::lock::lock;
 
-/// A server may count a connection for a moment after its end: how often one that is alone tries
-/// again, and after how long.
+/// A server may count a connection for a moment after its end: number of retries of the only
+/// connection, and the pause between them.
 const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Counts the connections of this examination.
+/// Counter of the connections of this examination.
 #[derive(Debug)]
 pub(super) struct Places {
     state: Mutex<PlacesState>,
@@ -22,20 +22,20 @@ pub(super) struct Places {
 
 #[derive(Debug)]
 struct PlacesState {
-    /// Connections that are open, or being made.
+    /// Connections that are open or being opened.
     open: usize,
-    /// How many the server takes, as far as is known.
+    /// Largest number that the server accepts, as far as is known.
     most: usize,
-    /// Those that are let in, and the most that were at a time.
+    /// Accepted connections now, and their highest number at a time.
     inside: usize,
     peak: usize,
-    /// How many were open when the server first refused one; 0 if it refused none.
+    /// Number of open connections when the server first refused one; 0 if it refused none.
     refused_at: usize,
-    /// Whether it let nobody in although nobody was there: no further try is repeated.
+    /// Whether it refused even a single connection: further attempts are not repeated.
     is_shut: bool,
 }
 
-/// Something for which a place is held.
+/// A value that occupies a place.
 #[derive(Debug)]
 pub(super) struct Inside<'a, T> {
     /// Dropped before the server can let the next one in.
@@ -46,7 +46,7 @@ pub(super) struct Inside<'a, T> {
 }
 
 impl Inside<'_, Client> {
-    /// Says good-bye, and frees the place.
+    /// Sends QUIT and frees the place.
     pub(super) fn quit(self) {
         let Self { counted, it, _place } = self;
         drop(counted);
@@ -64,7 +64,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// One of those that are let in.
+/// One accepted connection.
 #[derive(Debug)]
 struct Counted<'a>(&'a Places);
 
@@ -87,12 +87,12 @@ impl Places {
         Self { state: Mutex::new(state), freed: Condvar::new() }
     }
 
-    /// Connects by `connect` as soon as there is a place. If the server lets nobody else in, it waits
-    /// until one of the others has ended.
+    /// Connects by `connect` as soon as a place is free. If the server refuses, waits until another
+    /// connection has ended.
     ///
     /// # Errors
     ///
-    /// The last one of `connect`. After `end` nothing waits any more.
+    /// Returns the last error of `connect`. Nothing waits after `end`.
     pub(super) fn enter<T>(
         &self,
         end: Option<Instant>,
@@ -127,13 +127,13 @@ impl Places {
                 return Err(error);
             }
             drop(state);
-            // The place is held meanwhile: whoever waits for it would fare no better.
+            // Keeps the place during the pause: another connection would be refused too.
             std::thread::sleep(PAUSE);
         }
     }
 
-    /// The most connections that were let in at a time, and how many there were when the server
-    /// first refused one, if it did so for that.
+    /// Returns the highest number of accepted connections, and the number of open ones when the
+    /// server first refused one for that reason.
     pub(super) fn seen(&self) -> (usize, Option<usize>) {
         let PlacesState { peak, refused_at, is_shut, .. } = *self.state();
         (peak, Some(refused_at).filter(|at| *at > 0 && !is_shut))
@@ -158,12 +158,12 @@ impl Places {
     }
 }
 
-/// Whether a server may say this that has no place for one more. With others there, whatever it
-/// does may mean that.
+/// Returns whether the error may mean that the server is full. If other connections are open, any
+/// refusal may mean that.
 fn may_be_full(error: &Error, are_others: bool) -> bool {
     match error {
         Error::ServiceClosing(_) | Error::Greeting(_) | Error::Closed | Error::Io(_) => true,
-        // The same user logged in before.
+        // The same user has logged in before.
         Error::Refused(verb, _) => matches!(verb, Verb::User | Verb::Pass | Verb::Acct),
         Error::Timeout(phase) => are_others && matches!(phase, Phase::Connect | Phase::Greeting),
         _ => false,

@@ -1,4 +1,4 @@
-//! The report: findings as they are made, for people or, with `--json`, for programs.
+//! Prints findings as they are made, for users or, with `--json`, for programs.
 
 use std::fmt::Write;
 
@@ -10,16 +10,16 @@ use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::report::json::Object;
 
-/// Where the words of a finding begin, and how long a line may be, in characters.
+/// Column of a finding's text, and the longest line in characters.
 const COLUMN: usize = 20;
 const WIDTH: usize = 100;
 
-/// Tells findings, and keeps what is wrong.
+/// Printer of findings, which collects the problems.
 pub(super) struct Report<'a> {
     stdio: &'a mut Stdio,
     quiet: bool,
     explained: Vec<Diagnosis>,
-    /// What stops what was asked for, in order.
+    /// Problems that stop the examined use, in order.
     failed: Vec<Finding>,
     warnings: usize,
 }
@@ -29,11 +29,11 @@ impl<'a> Report<'a> {
         Self { stdio, quiet, explained: Vec::new(), failed: Vec::new(), warnings: 0 }
     }
 
-    /// Tells one finding.
+    /// Prints one finding.
     ///
     /// # Errors
     ///
-    /// `Local`: standard output.
+    /// Returns `Local` if standard output fails.
     pub(super) fn add(&mut self, mut finding: Finding) -> Result<(), Failure> {
         finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
         if self.stdio.events.is_on() {
@@ -51,11 +51,11 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    /// The same for several.
+    /// Prints several findings.
     ///
     /// # Errors
     ///
-    /// As of [`add`](Self::add).
+    /// Returns the same errors as [`add`](Self::add).
     pub(super) fn all(
         &mut self,
         findings: impl IntoIterator<Item = Finding>,
@@ -63,16 +63,17 @@ impl<'a> Report<'a> {
         findings.into_iter().try_for_each(|finding| self.add(finding))
     }
 
-    /// Whether something was found that what follows cannot do without.
+    /// Returns whether a problem was found that stops further checks.
     pub(super) fn has_failed(&self) -> bool {
         !self.failed.is_empty()
     }
 
-    /// The last line: the best command line, if there is one.
+    /// Prints the last line: the best command line, if there is one.
     ///
     /// # Errors
     ///
-    /// The first finding that stops what was asked for, as a failure; `Local`.
+    /// Returns the first problem that stops the examined use, as a failure; `Local` if standard
+    /// output fails.
     pub(super) fn end(self, command: Option<&str>) -> Result<(), Failure> {
         if let Some(command) = command {
             if self.stdio.events.is_on() {
@@ -108,7 +109,7 @@ fn event(finding: &Finding) -> Object {
         .text_if("cure", row.map(|row| row.cure))
 }
 
-/// A finding for people; what it means and what to do only where that was not said yet.
+/// Returns a finding as text; with `explain`, adds its meaning and cure.
 fn text(finding: &Finding, explain: bool) -> String {
     let head = format!("{:<6}{:<14}", finding.grade.name(), finding.check.name());
     let mut text = String::new();
@@ -122,7 +123,7 @@ fn text(finding: &Finding, explain: bool) -> String {
     text
 }
 
-/// Puts words into lines, after `head` in the first and as far in in the others.
+/// Wraps words into lines, after `head` in the first and indented to its width in the others.
 fn wrapped(text: &mut String, head: &str, words: &str) {
     let mut line = format!("{head:<COLUMN$}");
     let mut is_first = true;
@@ -156,7 +157,7 @@ mod tests {
         let whole = text(&found, true);
         assert!(whole.starts_with("warn  pasv          227 announces 10.0.0.5\n"), "{whole}");
         assert!(
-            whole.contains("means: Behind PASV") && whole.contains("do, at the server: have it")
+            whole.contains("means: The PASV reply") && whole.contains("do, at the server: make")
         );
         assert!(whole.lines().all(|line| line.chars().count() <= WIDTH), "{whole}");
         assert_eq!(text(&found, false).lines().count(), 1);

@@ -1,10 +1,10 @@
-//! Checks in threads of their own, which the examination waits for.
+//! Runs checks in threads that the examination waits for.
 
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::exit::Failure;
 
-/// Begins work that others need not wait for.
+/// Starts work in a new thread.
 pub(super) fn start<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
@@ -13,7 +13,7 @@ pub(super) fn start<'scope, T: Send + 'scope>(
     started.map_err(|error| Failure::local("cannot start a thread", &error))
 }
 
-/// What came of it.
+/// Returns the result of the work.
 pub(super) fn joined<T>(work: ScopedJoinHandle<'_, T>) -> T {
     work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -1,8 +1,8 @@
-//! The ways to data connections.
+//! Methods of data connections.
 
 use ftp_client::{ClientBuilder, Extended, Mode};
 
-/// A way to data connections.
+/// A method of data connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Way {
     Epsv,
@@ -14,7 +14,7 @@ pub(super) enum Way {
 impl Way {
     pub(super) const ALL: [Self; 4] = [Self::Epsv, Self::Pasv, Self::Eprt, Self::Port];
 
-    /// A client that knows only this way.
+    /// Returns a builder whose client uses only this method.
     pub(super) fn alone(self, builder: ClientBuilder) -> ClientBuilder {
         match self {
             Self::Epsv => builder.mode(Mode::Passive).epsv(Extended::Always),
@@ -24,7 +24,7 @@ impl Way {
         }
     }
 
-    /// The command that asks for it.
+    /// Returns the command of the method.
     pub(super) const fn command(self) -> &'static str {
         match self {
             Self::Epsv => "EPSV",

@@ -100,7 +100,7 @@ fn private_address_behind_nat() -> Row {
     );
     let _ours = Ours::at(&server, "10.0.0.5:2121", ServerConfig::default());
     let found = client.at(|| examined(&["ftp://198.51.100.1:2121/"]));
-    let seen = ("pasv", "227 announces 10.0.0.5, which is private, and the server is 198.51.100.1");
+    let seen = ("pasv", "227 announces 10.0.0.5, which is private, but the server is 198.51.100.1");
     let wrong = &["pasv-private-address"];
     Row { network: "server behind NAT", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
 }
@@ -166,7 +166,7 @@ fn a_middlebox_that_swallows_epsv() -> Row {
     );
     let ours = Ours::at(&server, SERVER, ServerConfig::default());
     let found = client.at(|| examined(&[&ours.url()]));
-    let (seen, wrong) = (("epsv", "EPSV is never answered"), &["epsv-blocked"]);
+    let (seen, wrong) = (("epsv", "EPSV gets no reply"), &["epsv-blocked"]);
     let best = Some("ls -l --epsv never ftp://");
     Row { network: "EPSV swallowed", wrong, exit: 0, found, seen, best }
 }
@@ -299,7 +299,7 @@ fn one_connection() -> Row {
     let config = ServerConfig::default().with(|config| config.limits.per_address = 1);
     let ours = Ours::at(&server, SERVER, config);
     let found = client.at(|| examined(&["--upload-dir", "in", &ours.url()]));
-    let (seen, wrong) = (("parallel", "the server let 1 in"), &["few-connections"]);
+    let (seen, wrong) = (("parallel", "the server accepted 1 of"), &["few-connections"]);
     Row { network: "one connection", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
 }
 
@@ -316,7 +316,7 @@ fn password_in_clear() -> Row {
     let ours = Ours::at(&server, SERVER, ServerConfig::default());
     let url = format!("ftp://me:secret@{}/", ours.address());
     let found = client.at(|| examined(&[&url]));
-    let (seen, wrong) = (("login", "the password of me goes to 198.51.100.9"), &["clear-password"]);
+    let (seen, wrong) = (("login", "the password of me is sent to 198.51.100.9"), &["clear-password"]);
     Row { network: "password in clear", wrong, exit: 0, found, seen, best: Some("ftp://me@198") }
 }
 
@@ -369,15 +369,15 @@ const ROWS: &[Network] = &[
     },
     || Some(half_of_the_ports()),
     || {
-        let seen = ("packets", "a command of 900 bytes is answered, and one of 1900 bytes is not");
+        let seen = ("packets", "a command of 900 bytes is answered, but one of 1900 bytes is not");
         Some(large_packets("large packets lost to the server", (true, false), &[], seen))
     },
     || {
-        let seen = ("packets", "of large 0 bytes came, and then nothing more");
+        let seen = ("packets", "received 0 bytes of large, then nothing");
         Some(large_packets("large packets lost to the client", (false, true), &[], seen))
     },
     || {
-        let seen = ("put", "and a small file is stored at once");
+        let seen = ("put", "but a small file is stored");
         let upload = &["--upload-dir", "in"];
         Some(large_packets("large packets lost, uploads", (true, true), upload, seen))
     },
@@ -393,19 +393,19 @@ const ROWS: &[Network] = &[
     || Some(no_way_there()),
     || {
         let talk = Talk::First(b"SSH-2.0-OpenSSH_9.2p1\r\n");
-        Some(talker("SSH", talk, &["ssh-on-port"], (7, ("protocol", "talks SSH"))))
+        Some(talker("SSH", talk, &["ssh-on-port"], (7, ("protocol", "speaks SSH"))))
     },
     || {
         let talk = Talk::Answer(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        Some(talker("HTTP", talk, &["http-on-port"], (7, ("protocol", "talks HTTP"))))
+        Some(talker("HTTP", talk, &["http-on-port"], (7, ("protocol", "speaks HTTP"))))
     },
     || {
         let (talk, wrong) = (Talk::Tls(talkers::ALERT), &["tls-on-plain-port"]);
-        Some(talker("TLS at once", talk, wrong, (5, ("protocol", "waits for TLS"))))
+        Some(talker("TLS at once", talk, wrong, (5, ("protocol", "expects TLS first"))))
     },
     || {
         let wrong = &["greeting-never"];
-        Some(talker("no greeting", Talk::Nothing, wrong, (10, ("greeting", "said nothing"))))
+        Some(talker("no greeting", Talk::Nothing, wrong, (10, ("greeting", "sent nothing"))))
     },
 ];
 

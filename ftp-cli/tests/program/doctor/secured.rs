@@ -267,7 +267,7 @@ fn under_tls_all_is_looked_at_and_nothing_goes_in_clear() {
     let said = String::from_utf8(found.ran.stdout.clone()).unwrap();
     assert!(!said.contains("\"result\":\"skip\""), "{said}");
     assert!(found.seen("tls").contains("TLS 1.2 and TLS 1.3"), "{said}");
-    assert!(found.seen("certificate").contains("it ends on "), "{said}");
+    assert!(found.seen("certificate").contains("it expires on "), "{said}");
     for check in ["protection", "reuse", "close-notify"] {
         found.seen(check);
     }

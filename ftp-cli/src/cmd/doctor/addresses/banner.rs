@@ -1,24 +1,24 @@
-//! What talks at a port, by the first bytes that it sends.
+//! Recognises the protocol of a port by the first bytes that the server sends.
 
 use ftp_proto::{Reply, ReplyDecoder};
 
-/// Who says these bytes.
+/// Protocol that starts with these bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Talker {
-    /// An FTP server, with the whole of its first reply.
+    /// FTP server, with its whole first reply.
     Ftp(Reply),
-    /// It begins as an FTP server does, and the reply has no end yet.
+    /// Starts like an FTP server, but the reply is incomplete.
     Unfinished,
     Ssh,
     Http,
-    /// A record of TLS: an alert or a handshake.
+    /// TLS record: an alert or a handshake.
     Tls,
-    /// A mail server, by its name.
+    /// Mail server, with its protocol name.
     Mail(&'static str),
     Unknown,
 }
 
-/// Tells who says `bytes`, the first that came.
+/// Recognises the protocol by `bytes`, the first that were received.
 pub(crate) fn recognise(bytes: &[u8]) -> Talker {
     let starts = |prefix: &[u8]| bytes.starts_with(prefix);
     if starts(b"SSH-") {
@@ -52,12 +52,12 @@ pub(crate) fn recognise(bytes: &[u8]) -> Talker {
         }
         rest = rest.get(taken..).unwrap_or_default();
     }
-    // Up to a line end the decoder cannot know.
+    // The decoder decides only at a line end.
     let is_digit_or_end = |at: usize| bytes.get(at).is_none_or(u8::is_ascii_digit);
     if (0..3).all(is_digit_or_end) { Talker::Unfinished } else { Talker::Unknown }
 }
 
-/// Mail servers greet with 220, too, and say which protocol they speak (RFC 5321 §4.2).
+/// Returns whether a 220 greeting is of a mail server: they name their protocol (RFC 5321 §4.2).
 fn is_smtp(reply: &Reply) -> bool {
     let first = reply.lines().next().unwrap_or_default().to_ascii_uppercase();
     let mut words = first.split(u8::is_ascii_whitespace);

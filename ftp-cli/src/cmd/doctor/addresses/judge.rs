@@ -1,4 +1,4 @@
-//! What the first look at a server's addresses means.
+//! Judges the first look at a server's addresses.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind};
@@ -12,13 +12,13 @@ use super::super::finding::{Check, Finding, Grade};
 use super::Answer;
 use super::banner::Talker;
 
-/// A greeting that takes longer is late.
+/// Longest time of a greeting that is not late.
 const LATE: Duration = Duration::from_secs(4);
 
-/// How much of what an unknown server says is shown, in bytes.
+/// Number of bytes shown of an unknown server's first words.
 const SHOWN: usize = 60;
 
-/// What a look for the name's addresses gave, and the first `most` of those that are wanted.
+/// Returns the finding about the name lookup, and the first `most` addresses of the wanted family.
 pub(crate) fn resolved(
     host: &str,
     found: Option<io::Result<Vec<SocketAddr>>>,
@@ -47,7 +47,7 @@ pub(crate) fn resolved(
     }
     wanted.truncate(most);
     let finding = match count {
-        1 => Finding::ok(Check::Resolve, format_args!("{host} is at {shown}")),
+        1 => Finding::ok(Check::Resolve, format_args!("{host} has the address {shown}")),
         count => {
             let seen = format_args!("{host} has {count} addresses: {shown}");
             Finding::ok(Check::Resolve, seen)
@@ -56,7 +56,7 @@ pub(crate) fn resolved(
     (finding, Some(wanted))
 }
 
-/// The option for the family whose addresses are good, if all of the other are not.
+/// Returns the option for the one address family that works, if no address of the other does.
 pub(crate) fn good_family(answers: &[(SocketAddr, Answer)]) -> Option<&'static str> {
     let good = |is_ipv4: bool| {
         let mut of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
@@ -73,7 +73,7 @@ pub(crate) fn good_family(answers: &[(SocketAddr, Answer)]) -> Option<&'static s
     }
 }
 
-/// How long the slowest of those that greet took for it.
+/// Returns the time of the slowest greeting.
 pub(crate) fn slowest(answers: &[(SocketAddr, Answer)]) -> Duration {
     let times = answers.iter().filter_map(|(_, answer)| match answer {
         Answer::Talks { after, .. } => Some(*after),
@@ -82,8 +82,7 @@ pub(crate) fn slowest(answers: &[(SocketAddr, Answer)]) -> Duration {
     times.max().unwrap_or_default()
 }
 
-/// Judges the addresses of a server. Where at least one of them is good, the bad ones are only a
-/// warning.
+/// Judges the addresses of a server. If at least one of them works, the others are only warnings.
 pub(crate) fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec<Finding> {
     let judged: Vec<Vec<Finding>> =
         answers.iter().map(|(address, answer)| one(*address, answer, implicit)).collect();
@@ -102,7 +101,7 @@ pub(crate) fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec
 }
 
 fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
-    let connected = || Finding::ok(Check::Connect, format_args!("{address} can be connected to"));
+    let connected = || Finding::ok(Check::Connect, format_args!("{address} accepts connections"));
     match answer {
         Answer::Failed(kind, why) => {
             let diagnosis = match kind {
@@ -121,7 +120,7 @@ fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
             Finding::fail(
                 Check::Greeting,
                 Diagnosis::ClosedUnspoken,
-                format_args!("{address} closed the connection without a word"),
+                format_args!("{address} closed the connection without a greeting"),
             ),
         ],
         Answer::Silent(time) => vec![
@@ -129,12 +128,12 @@ fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
             Finding::fail(
                 Check::Greeting,
                 Diagnosis::GreetingNever,
-                format_args!("{address} said nothing in {:.0} s", time.as_secs_f64()),
+                format_args!("{address} sent nothing for {:.0} s", time.as_secs_f64()),
             ),
         ],
         Answer::Talks { talker: Talker::Ftp(reply), after, .. } if !implicit => vec![
             connected(),
-            Finding::ok(Check::Protocol, format_args!("{address} talks FTP")),
+            Finding::ok(Check::Protocol, format_args!("{address} speaks FTP")),
             greeting(address, reply, *after),
         ],
         Answer::Talks { talker, first, asked, .. } => {
@@ -143,7 +142,7 @@ fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
     }
 }
 
-/// What a server is that talks anything but FTP, or FTP where TLS is expected at once.
+/// Judges a server that speaks another protocol than FTP, or FTP where TLS is expected first.
 fn protocol(
     address: SocketAddr,
     talker: &Talker,
@@ -153,25 +152,25 @@ fn protocol(
 ) -> Finding {
     let fail = |diagnosis, seen: Arguments<'_>| Finding::fail(Check::Protocol, diagnosis, seen);
     let said = Escaped(first.get(..SHOWN).unwrap_or(first).trim_ascii_end());
-    let other = |diagnosis, what| fail(diagnosis, format_args!("{address} talks {what}: {said}"));
+    let other = |diagnosis, what| fail(diagnosis, format_args!("{address} speaks {what}: {said}"));
     match talker {
         Talker::Ftp(reply) => {
-            fail(Diagnosis::PlainOnTlsPort, format_args!("{address} greets in clear: {reply}"))
+            fail(Diagnosis::PlainOnTlsPort, format_args!("{address} greets unencrypted: {reply}"))
         }
         Talker::Tls if implicit => {
-            Finding::ok(Check::Protocol, format_args!("{address} talks TLS at once"))
+            Finding::ok(Check::Protocol, format_args!("{address} starts with TLS"))
         }
-        Talker::Tls => fail(Diagnosis::TlsOnPlainPort, format_args!("{address} waits for TLS")),
+        Talker::Tls => fail(Diagnosis::TlsOnPlainPort, format_args!("{address} expects TLS first")),
         Talker::Ssh => other(Diagnosis::SshOnPort, "SSH"),
         Talker::Http => other(Diagnosis::HttpOnPort, "HTTP"),
         Talker::Mail(name) => other(Diagnosis::OtherProtocol, name),
-        // It began as FTP does, and never ended.
+        // It started like FTP and never ended.
         Talker::Unfinished if !asked => Finding::fail(
             Check::Greeting,
             Diagnosis::GreetingNever,
-            format_args!("{address} began a greeting and did not end it: {said}"),
+            format_args!("{address} sent an incomplete greeting: {said}"),
         ),
-        Talker::Unfinished | Talker::Unknown => other(Diagnosis::OtherProtocol, "something else"),
+        Talker::Unfinished | Talker::Unknown => other(Diagnosis::OtherProtocol, "another protocol"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! A first look at each address of the server, before anything of FTP is said: does it connect, and
-//! who talks there.
+//! Takes a first look at each address of the server, before any FTP command: does it accept
+//! connections, and which protocol does it speak?
 
 pub(crate) mod banner;
 pub(crate) mod judge;
@@ -15,37 +15,37 @@ use socket2::{Domain, Socket, Type};
 
 use self::banner::{Talker, recognise};
 
-/// How long a server may be silent before it is asked. Those of FTP greet within this, unless they
-/// look for the client's name first.
+/// Time for a greeting before a question is sent. FTP servers greet within this time, unless they
+/// look up the client's name first.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// What a server that does not greet is asked: an FTP server that is late answers it after its
-/// greeting, a web server calls it a bad request.
+/// Question to a server that does not greet: a late FTP server answers it after its greeting, a web
+/// server calls it a bad request.
 const QUESTION: &[u8] = b"FEAT\r\n\r\n";
 
-/// How long a server that was looked at may take to say good-bye.
+/// Time that a server gets to answer QUIT.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// The most that is read of what a server says first.
+/// Largest number of bytes that are read of a server's first words.
 const MOST_SAID: usize = 64 << 10;
 
-/// What came of a first look at one address.
+/// Outcome of the first look at one address.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Answer {
-    /// No connection, for this reason.
+    /// The connection failed, for this reason.
     Failed(ErrorKind, String),
-    /// No connection, nor a word why not, in time.
+    /// The connection neither succeeded nor failed in time.
     Unanswered,
-    /// It talks, this long after connecting, or only when it was asked.
+    /// The server sent something, this long after connecting; `asked`: only after a question.
     Talks { talker: Talker, first: Vec<u8>, after: Duration, asked: bool },
-    /// It closed the connection without a word.
+    /// The server closed the connection without a greeting.
     Closed,
-    /// It said nothing, for this long, whatever it was asked.
+    /// The server sent nothing for this time, not even after a question.
     Silent(Duration),
 }
 
-/// The addresses of a name, in the system's order. The inner error is the system's; `None` if it
-/// took too long.
+/// Returns the addresses of a name, in the system's order. The inner error is the system's; `None`
+/// if the lookup took too long.
 pub(super) fn resolve(
     host: &str,
     port: u16,
@@ -56,7 +56,7 @@ pub(super) fn resolve(
     }
     let host = host.to_owned();
     let (sender, receiver) = mpsc::sync_channel(1);
-    // The system's resolver knows no limit of time. The thread ends when it does.
+    // The system's resolver has no timeout. The thread ends when the lookup does.
     let thread = thread::Builder::new().name("resolver".to_owned()).spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs();
         let mut addresses = Vec::new();
@@ -76,8 +76,7 @@ pub(super) fn resolve(
     }
 }
 
-/// Connects to an address and listens to who talks there. `implicit` is whether TLS is expected at
-/// once.
+/// Connects to an address and recognises its protocol. `implicit` is whether TLS is expected first.
 pub(super) fn look(
     address: SocketAddr,
     bind: Option<IpAddr>,
@@ -100,7 +99,7 @@ pub(super) fn look(
     }
     let quiet = start + QUIET.min(timeouts.greeting / 4);
     match listen(&stream, Vec::new(), quiet) {
-        // Slow is not silent: the rest of it may come.
+        // A slow server is not silent: the rest of its greeting may come.
         Heard::Words(first) if recognise(&first) == Talker::Unfinished => {
             return match listen(&stream, first, end) {
                 Heard::Words(first) => talks(first, start, false),
@@ -114,11 +113,11 @@ pub(super) fn look(
             }
             return answer;
         }
-        // A server of TLS that closes would have waited.
+        // A TLS server would have waited instead of closing.
         Heard::End => return Answer::Closed,
         Heard::Nothing => {}
     }
-    // By a connection of its own: what it does to the dialogue of this one nobody knows.
+    // Over a separate connection: a TLS record may confuse the FTP session on this one.
     let hello = connect(address, bind, timeouts.connect).map(|other| {
         ask(&other, &client_hello(), Instant::now() + QUIET.min(timeouts.greeting / 4))
     });
@@ -129,7 +128,7 @@ pub(super) fn look(
     }
     match ask(&stream, QUESTION, end) {
         Heard::Words(first) => {
-            // What is FTP greets first and answers then: only the question was too early.
+            // An FTP server greets first and answers then: only the question was too early.
             let asked = !matches!(recognise(&first), Talker::Ftp(_));
             talks(first, start, asked)
         }
@@ -155,8 +154,7 @@ pub(super) fn connect(
     Ok(socket.into())
 }
 
-/// Ends a session of FTP that was only looked at, and waits until the server has ended it: some count
-/// it until then.
+/// Ends an FTP session and waits until the server has closed it: some servers count it until then.
 fn quit(mut stream: &TcpStream) {
     let until = Instant::now() + PARTING;
     if stream.write_all(b"QUIT\r\n").is_err() {
@@ -174,10 +172,10 @@ fn quit(mut stream: &TcpStream) {
     }
 }
 
-/// What was heard until a point in time.
+/// Bytes received until a deadline.
 enum Heard {
     Words(Vec<u8>),
-    /// The end of the connection, and not a word before.
+    /// The connection ended without a byte.
     End,
     Nothing,
 }
@@ -189,8 +187,7 @@ fn ask(mut stream: &TcpStream, question: &[u8], until: Instant) -> Heard {
     }
 }
 
-/// Reads, after what was heard already, until it is clear who talks, or for what is left of the
-/// time.
+/// Reads, after the bytes in `heard`, until the protocol is recognised or the time is over.
 fn listen(mut stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> Heard {
     let mut buffer = [0; 4_096];
     let finished = |heard: Vec<u8>, otherwise| match heard.is_empty() {
@@ -218,8 +215,8 @@ fn listen(mut stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> Heard {
     }
 }
 
-/// A first record of TLS that every server answers, be it by an alert (RFC 5246 §7.4.1.2): only
-/// whether it does is looked at, nothing is agreed on.
+/// Returns a first TLS record that every TLS server answers, if only by an alert (RFC 5246
+/// §7.4.1.2). Only the presence of an answer counts.
 fn client_hello() -> Vec<u8> {
     let extensions: &[u8] = &[
         0x00, 0x0a, 0x00, 0x06, 0x00, 0x04, 0x00, 0x1d, 0x00, 0x17, // groups

@@ -1,4 +1,4 @@
-//! What the ways that were tried mean, taken together.
+//! Judges the outcomes of all methods of data connections together.
 
 use std::fmt::Arguments;
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +14,11 @@ use super::super::way::Way;
 use super::ports;
 use super::seen::{WayOutcome, WaysSeen};
 
-/// The way that is best here.
+/// Best method of data connections here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Best(pub(crate) Way);
 
-/// Judges all ways; `None` if there is none at all.
+/// Judges all methods; returns `None` as the best if none works.
 pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
     let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
@@ -29,13 +29,13 @@ pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
     findings.push(active(tried(Check::Eprt, Mode::Active, "EPRT", eprt, port)));
     findings.push(active(tried(Check::Port, Mode::Active, "PORT", port, eprt)));
     findings.push(families(seen.no_such_family.as_ref()));
-    // A port that was not reached by chance says nothing against its command.
+    // An unreached port says nothing against its command if only some ports fail.
     let is_partly = seen.ports.is_partly();
     let mut works = Way::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
         let by_chance = is_partly && !way.is_active();
         is_good(outcome) || (by_chance && matches!(outcome, WayOutcome::Unreachable { .. }))
     });
-    // With --active those of active mode come first, and also where the other fails by chance.
+    // Methods of active mode come first with --active, and if passive ports fail at random.
     let wanted = seen.wanted == Mode::Active || is_partly;
     let best = works.clone().find(|(way, _)| way.is_active() == wanted).or_else(|| works.next());
     (findings, best.map(|(way, _)| Best(way)))
@@ -45,13 +45,13 @@ const fn is_good(outcome: &WayOutcome) -> bool {
     matches!(outcome, WayOutcome::Works)
 }
 
-/// One way that was tried, next to the other of its mode.
+/// One method that was tried, next to the other one of its mode.
 #[derive(Clone, Copy)]
 struct Tried<'a> {
     seen: &'a WaysSeen,
     check: Check,
     mode: Mode,
-    /// Its command.
+    /// Command of the method.
     name: &'static str,
     this: &'a WayOutcome,
     other: &'a WayOutcome,
@@ -62,8 +62,8 @@ impl Tried<'_> {
         is_good(self.other)
     }
 
-    /// Something is wrong with a mode: it stops clients that want that mode, unless the mode works by its
-    /// other command.
+    /// Returns the finding that a mode has a problem: a failure if the user wants that mode and its
+    /// other command does not work either, else a warning.
     fn wrong(self, diagnosis: Diagnosis, words: Arguments<'_>) -> Finding {
         let stops = self.seen.wanted == self.mode && !self.other_works();
         let grade = if stops { Grade::Fail } else { Grade::Warn };
@@ -78,14 +78,14 @@ fn passive(tried: Tried<'_>) -> Finding {
     let other_works = tried.other_works();
     let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
     let blocked = match (other_works, is_epsv) {
-        // It is by chance which of the ports it was.
+        // Which of the ports was named is random.
         _ if seen.ports.is_partly() => Diagnosis::PassivePartly,
         (true, true) => Diagnosis::EpsvBlocked,
         (true, false) => Diagnosis::PasvBlocked,
         (false, _) => Diagnosis::PassiveBlocked,
     };
     match this {
-        WayOutcome::Works => Finding::ok(check, format_args!("a listing came by {name}")),
+        WayOutcome::Works => Finding::ok(check, format_args!("received a listing with {name}")),
         WayOutcome::Unreachable { closed, at } => {
             let what = if *closed { "is rejected" } else { "is not answered" };
             let diagnosis = if *closed && blocked == Diagnosis::PassiveBlocked {
@@ -95,14 +95,14 @@ fn passive(tried: Tried<'_>) -> Finding {
             };
             wrong(
                 diagnosis,
-                format_args!("{name} is answered, and a connection to {} {what}", place(*at)),
+                format_args!("{name} is answered, but a connection to {} {what}", place(*at)),
             )
         }
-        // Nothing that lets one command through and not the other.
+        // A firewall that blocks only one of the commands would not explain this.
         WayOutcome::Unanswered if matches!(other, WayOutcome::Unanswered) => {
-            wrong(Diagnosis::ReplyNever, format_args!("{name} is never answered"))
+            wrong(Diagnosis::ReplyNever, format_args!("{name} gets no reply"))
         }
-        WayOutcome::Unanswered => wrong(blocked, format_args!("{name} is never answered")),
+        WayOutcome::Unanswered => wrong(blocked, format_args!("{name} gets no reply")),
         WayOutcome::GaveUp(reply) => {
             wrong(blocked, format_args!("{name}: the server gave up: {reply}"))
         }
@@ -121,14 +121,15 @@ fn passive(tried: Tried<'_>) -> Finding {
     }
 }
 
-/// What is said where data does not come.
-const STALLED: &str = "the data connection stands, and the listing stalls on it";
+/// Message if no data arrives.
+const STALLED: &str = "the data connection opens, but the listing stalls";
 
 fn place(at: Option<SocketAddr>) -> String {
     at.map_or_else(|| "the port".to_owned(), |at| at.to_string())
 }
 
-/// What host the server announces in reply to PASV, if that is another than the one that was called.
+/// Returns a finding if the PASV reply announces another host than the one of the control
+/// connection.
 fn announced(seen: &WaysSeen) -> Option<Finding> {
     let peer = seen.peer.ip().to_canonical();
     let other = seen.ports.hosts.iter().find(|host| host.to_canonical() != peer)?;
@@ -141,11 +142,11 @@ fn announced(seen: &WaysSeen) -> Option<Finding> {
     Some(Finding::warn(
         Check::Pasv,
         diagnosis,
-        format_args!("227 announces {other}, which is {class}, and the server is {peer}"),
+        format_args!("227 announces {other}, which is {class}, but the server is {peer}"),
     ))
 }
 
-/// The server refused a command of passive mode.
+/// Judges a refused command of passive mode.
 fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
     let Tried { check, name, other, .. } = tried;
     let is_epsv = check == Check::Epsv;
@@ -156,7 +157,7 @@ fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
             tried.wrong(Diagnosis::PassiveOff, words)
         }
         WayOutcome::NotTried(_) if is_epsv => tried.wrong(Diagnosis::EpsvUnsupported, words),
-        // If PASV does not do either, that has a cause of its own.
+        // If PASV fails too, that has another cause.
         _ if is_epsv => Finding::warn(check, Diagnosis::EpsvUnsupported, words),
         _ if tried.other_works() => Finding::ok(check, format_args!("{words}; EPSV works")),
         _ => Finding::skip(check, words),
@@ -176,7 +177,7 @@ fn active(tried: Tried<'_>) -> Finding {
             Finding::warn(
                 check,
                 diagnosis,
-                format_args!("{name} with {local} works, and {outside}"),
+                format_args!("{name} with {local} works, although {outside}"),
             )
         }
         (WayOutcome::Works, None) => {
@@ -192,9 +193,9 @@ fn active(tried: Tried<'_>) -> Finding {
         (WayOutcome::Unfinished(why), _) => {
             wrong(Diagnosis::FinalReplyNever, format_args!("{name}: {why}"))
         }
-        // Where commands are not answered in passive mode either, that tells nothing of active mode.
+        // If the server ignores commands of passive mode too, this says nothing about active mode.
         (WayOutcome::Unreachable { .. }, _) if leaves_unanswered(seen) => {
-            Finding::skip(check, format_args!("{name}: the server leaves commands unanswered"))
+            Finding::skip(check, format_args!("{name}: the server does not answer commands"))
         }
         (WayOutcome::NotTried(why), _) => {
             Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
@@ -209,14 +210,14 @@ fn active(tried: Tried<'_>) -> Finding {
             let words = format!("{name} is refused: {reply}");
             match seen.wanted {
                 Mode::Active => wrong(Diagnosis::ActiveOff, format_args!("{words}")),
-                Mode::Passive => Finding::ok(check, format_args!("{words}; nothing needs it")),
+                Mode::Passive => Finding::ok(check, format_args!("{words}; not needed")),
             }
         }
         (outcome, outside) => {
             let how = match outcome {
                 WayOutcome::GaveUp(reply) => format!("the server gave up: {reply}"),
                 WayOutcome::Broken(why) => why.clone(),
-                _ => "the server's connection did not come".to_owned(),
+                _ => "no connection from the server".to_owned(),
             };
             let outside = outside.map_or_else(String::new, |outside| format!("; {outside}"));
             wrong(diagnosis, format_args!("{name} with {local}: {how}{outside}"))
@@ -224,7 +225,7 @@ fn active(tried: Tried<'_>) -> Finding {
     }
 }
 
-/// Whether the server leaves commands unanswered that need no way to data connections.
+/// Returns whether the server ignores commands that need no data connection.
 fn leaves_unanswered(seen: &WaysSeen) -> bool {
     let [epsv, pasv, ..] = &seen.outcomes;
     let is_unfinished = |outcome| matches!(outcome, &WayOutcome::Unfinished(_));
@@ -233,7 +234,7 @@ fn leaves_unanswered(seen: &WaysSeen) -> bool {
         || matches!((epsv, pasv), (WayOutcome::Unanswered, WayOutcome::Unanswered))
 }
 
-/// Why a NAT must be between, if one must.
+/// Returns the evidence for a NAT between client and server, if there is any.
 fn outside(seen: &WaysSeen) -> Option<String> {
     let local = seen.local.ip().to_canonical();
     let peer = seen.peer.ip().to_canonical();
@@ -248,16 +249,17 @@ fn outside(seen: &WaysSeen) -> Option<String> {
     }
 }
 
-/// IPv6 has inner addresses, too, but no NAT that would let one reach a public one.
+/// Returns whether an address is IPv4: IPv6 has private addresses too, but no NAT that lets one
+/// reach a public address.
 const fn is_ipv4(address: IpAddr) -> bool {
     address.is_ipv4()
 }
 
-/// What the server says to a protocol that does not exist (RFC 2428 §2).
+/// Judges the reply to a protocol that does not exist (RFC 2428 §2).
 fn families(reply: Option<&Reply>) -> Finding {
     let check = Check::Families;
     let Some(reply) = reply else {
-        return Finding::skip(check, format_args!("an unknown protocol was not answered"));
+        return Finding::skip(check, format_args!("an unknown protocol got no reply"));
     };
     let list = NetworkProtocols::find(reply.text())
         .filter(|_| reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED);
@@ -266,13 +268,13 @@ fn families(reply: Option<&Reply>) -> Finding {
         Some((true, false)) => Finding::ok(check, format_args!("522 lists IPv4")),
         Some((false, true)) => Finding::ok(check, format_args!("522 lists IPv6")),
         _ => {
-            let seen = "an unknown protocol is answered without a list of those it has";
+            let seen = "the reply to an unknown protocol lists no supported ones";
             Finding::ok(check, format_args!("{seen}: {reply}"))
         }
     }
 }
 
-/// Whether a reply says no for good.
+/// Returns whether a reply is a permanent refusal.
 fn is_permanent(reply: &Reply) -> bool {
     reply.code().severity() == Severity::Permanent
 }
@@ -507,8 +509,8 @@ mod tests {
             (522, "not that one, use (1,2)", "IPv4 and IPv6"),
             (522, "use (1)", "lists IPv4"),
             (522, "use (2)", "lists IPv6"),
-            (522, "no", "without a list"),
-            (501, "use (1,2)", "without a list"),
+            (522, "no", "lists no supported ones"),
+            (501, "use (1,2)", "lists no supported ones"),
         ] {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
             assert!(families(Some(&reply)).seen.contains(want), "{text}");

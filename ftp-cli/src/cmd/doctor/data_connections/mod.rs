@@ -1,5 +1,5 @@
-//! The ways to data connections, each tried by itself over a connection of its own, so that what
-//! one leaves behind is no fault of the next.
+//! Tries each method of data connections over a separate connection, so that one cannot disturb the
+//! next.
 
 mod judge;
 pub(crate) mod ports;
@@ -23,20 +23,20 @@ use super::dial::{Dial, refused_again, say};
 use super::way::Way;
 use crate::exit::Failure;
 
-/// So many lines of a listing show that data flows.
+/// Number of listing lines that prove that data flows.
 const ENOUGH: usize = 1_000;
 
-/// Where the server says that it sees us, if that is not where we are.
+/// Returns the client address that the server reports, if it differs from the local one.
 pub(super) fn seen_as(client: &mut Client, local: SocketAddr, peer: SocketAddr) -> Option<IpAddr> {
     address_of_ours(&say(client, "STAT")?, local.ip(), peer.ip())
 }
 
-/// The answer to a protocol that does not exist.
+/// Returns the reply to a protocol that does not exist.
 pub(super) fn no_such_family(client: &mut Client, local: SocketAddr) -> Option<Reply> {
     say(client, &format!("EPRT |9|{}|9|", local.ip().to_canonical()))
 }
 
-/// The address that a server names after "connected": where it sees us.
+/// Returns the client address that a server names after "connected" in its STAT reply.
 fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> {
     let mut lines = stat.lines().map(|line| String::from_utf8_lossy(line).into_owned());
     let line = lines.find(|line| line.to_ascii_lowercase().contains("connected"))?;
@@ -51,9 +51,8 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
         .then_some(found)
 }
 
-/// Whether a listing comes over a connection of this way that resumes no session of TLS; why not,
-/// if it does not. The inner error is that of a login which failed, or of a data connection that did
-/// not even begin.
+/// Tries a listing over a data connection that resumes no TLS session, and returns why it fails if
+/// it does. The inner error is a failed login, or a data connection that was never opened.
 ///
 /// # Errors
 ///
@@ -79,14 +78,14 @@ pub(super) fn without_resuming(
     }
 }
 
-/// Whether it failed for want of a connection, which is no matter of TLS.
+/// Returns whether the failure is a missing data connection, which has nothing to do with TLS.
 pub(super) fn is_unreached(error: &Error) -> bool {
     let is_late = |error: &Error| matches!(error, Error::Timeout(Phase::DataConnect));
     matches!(error, Error::DataConnection(attempts)
         if attempts.iter().any(|attempt| is_late(&attempt.error)))
 }
 
-/// Tries one way.
+/// Tries one method.
 ///
 /// # Errors
 ///
@@ -94,7 +93,7 @@ pub(super) fn is_unreached(error: &Error) -> bool {
 pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<WayOutcome, Failure> {
     if matches!(way, Way::Pasv | Way::Port) && peer.ip().to_canonical().is_ipv6() {
         return Ok(WayOutcome::NotTried(
-            "it carries IPv4 addresses only, and this is IPv6".to_owned(),
+            "it supports only IPv4 addresses, but this is IPv6".to_owned(),
         ));
     }
     let mut inside = match dial.client(way) {
@@ -108,8 +107,7 @@ pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Way
         }
     };
     let client = &mut inside.it;
-    // Asked apart from the listing, so that a command that is never answered is known from a listing
-    // that is not.
+    // Sent apart from the listing, to tell an unanswered command from an unanswered listing.
     if !way.is_active() {
         let command = RawCommand::new(way.command()).map_err(Error::Argument);
         match command.and_then(|command| client.quote(&command)) {
@@ -127,7 +125,7 @@ pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Way
             }
             Ok(WayOutcome::Works)
         }
-        // It came, and whether it is whole nobody knows.
+        // The listing arrived, but may be truncated.
         Err(Error::Tls(TlsError::TruncatedTls)) => {
             dial.truncated.store(true, Ordering::Relaxed);
             Ok(WayOutcome::Works)
@@ -135,7 +133,7 @@ pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Way
         Err(Error::ListingCut(_)) => Ok(WayOutcome::Works),
         Err(error @ Error::Cancelled) => Err(error.into()),
         Err(error) => Ok(match outcome(way, error) {
-            // Who may not list may transfer all the same.
+            // A user who may not list files may still transfer them.
             WayOutcome::NotTried(why) if !way.is_active() => {
                 connects(dial, client, way, peer).unwrap_or(WayOutcome::NotTried(why))
             }
@@ -144,7 +142,7 @@ pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Way
     }
 }
 
-/// Whether a listing came to its end; false if that is far off.
+/// Returns whether a listing ended; false if more lines than needed came.
 fn listing(client: &mut Client) -> Result<bool, Error> {
     let lines = client.list_lines("", ListOptions::by(ListingForm::List))?;
     for (count, line) in lines.enumerate() {
@@ -156,7 +154,7 @@ fn listing(client: &mut Client) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Connects to the port that the server names, and leaves it.
+/// Connects to the port that the server names, and closes the connection.
 fn connects(
     dial: &Dial<'_>,
     client: &mut Client,
@@ -194,7 +192,7 @@ fn outcome(way: Way, error: Error) -> WayOutcome {
     };
     match error {
         Error::Refused(verb, reply) if is_way(verb) => WayOutcome::Refused(reply),
-        // 522 to a listing is about TLS (RFC 4217 §10.2).
+        // 522 in reply to a listing means TLS (RFC 4217 §10.2).
         Error::Refused(_, reply) if reply.code().value() == 522 => {
             WayOutcome::Insecure(reply.to_string())
         }
@@ -205,16 +203,16 @@ fn outcome(way: Way, error: Error) -> WayOutcome {
         Error::Refused(_, reply) if matches!(reply.code().value(), 425 | 426) => {
             WayOutcome::GaveUp(reply)
         }
-        Error::Refused(_, reply) => WayOutcome::NotTried(format!("listings are refused: {reply}")),
+        Error::Refused(_, reply) => WayOutcome::NotTried(format!("the listing was refused: {reply}")),
         error @ Error::Timeout(Phase::Overall) => WayOutcome::NotTried(error.to_string()),
         Error::Timeout(Phase::DataConnect) => WayOutcome::Unreachable { closed: false, at },
         Error::Timeout(Phase::Stall) => WayOutcome::Stalled,
         Error::Timeout(Phase::FinalReply) => {
-            WayOutcome::Unfinished("a listing came, and its final reply never did")
+            WayOutcome::Unfinished("the listing arrived, but its final reply did not")
         }
-        // The server does not answer before its connection to us stands.
+        // The server answers only once its connection to the client is open.
         Error::Timeout(_) if way.is_active() => WayOutcome::Unreachable { closed: false, at },
-        Error::Timeout(_) => WayOutcome::Unfinished("LIST is never answered"),
+        Error::Timeout(_) => WayOutcome::Unfinished("LIST gets no reply"),
         Error::Io(error) => unreachable(&error, at),
         Error::Unsupported(why) => WayOutcome::NotTried(why.to_owned()),
         error => WayOutcome::Broken(error.to_string()),

@@ -1,5 +1,5 @@
-//! The ports that the server names for passive mode: how wide their range is, and whether all of it
-//! can be reached. They are connected to as they are named, since a server that names another one
+//! Examines the passive ports that the server names: how wide their range is, and whether all of
+//! them can be reached. Each port is connected to at once, since a server that names another one
 //! closes the last.
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,39 +14,38 @@ use super::super::diagnosis::Diagnosis;
 use super::super::dial::{Dial, say};
 use super::super::finding::{Check, Finding, Grade};
 
-/// How often the server is asked for a port.
+/// Number of times that the server is asked for a port.
 const TRIES: usize = 8;
 
-/// What a port is waited for: long enough for a second try of the kernel's, which comes after a
-/// second.
+/// Longest wait for a port: enough for the kernel's second try, which comes after 1 s.
 const PATIENCE: Duration = Duration::from_millis(1_300);
 
 /// One port that the server named.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Port {
     pub(crate) number: u16,
-    /// Whether a connection to it stood.
+    /// Whether a connection to it succeeded.
     pub(crate) is_reached: bool,
 }
 
-/// What was learned of the ports.
+/// Observations about the passive ports.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ports {
-    /// The hosts of the 227 replies.
+    /// Hosts of the 227 replies.
     pub(crate) hosts: Vec<IpAddr>,
     pub(crate) ports: Vec<Port>,
 }
 
 impl Ports {
-    /// Whether some of the ports can be reached and others cannot.
+    /// Returns whether only some of the ports can be reached.
     pub(crate) fn is_partly(&self) -> bool {
         let of = |is: bool| self.ports.iter().any(|port| port.is_reached == is);
         of(true) && of(false)
     }
 }
 
-/// Asks for ports and connects to each. What breaks the connection ends the questions: trying the
-/// ways tells why.
+/// Asks for ports and connects to each. Stops if the connection breaks: trying the methods finds
+/// the reason.
 pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     let mut learned = Ports::default();
     let command = if peer.ip().to_canonical().is_ipv4() { "PASV" } else { "EPSV" };
@@ -69,7 +68,7 @@ pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Por
         let limit = PATIENCE.min(dial.timeouts().data_connect);
         let is_reached = addresses::connect(at, dial.bind, limit).is_ok();
         if dial.in_time().is_err() {
-            // Nobody knows whether it would have been.
+            // It is unknown whether the port would have been reached.
             break;
         }
         learned.ports.push(Port { number, is_reached });
@@ -77,13 +76,13 @@ pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Por
     learned
 }
 
-/// Two ports that are no further apart are those of a range that somebody set.
+/// Largest distance of two ports that belong to a configured range.
 const NARROW: u16 = 16;
 
-/// The ports that Linux chooses from, where nobody set a range.
+/// Ports that Linux chooses from by default.
 const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
 
-/// Judges the range of ports that showed.
+/// Judges the range of ports that were named.
 pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let check = Check::Ports;
     let mut numbers: Vec<u16> = learned.ports.iter().map(|port| port.number).collect();
@@ -93,8 +92,8 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let low = *numbers.first()?;
     let high = *numbers.last()?;
     let words = match numbers.len() {
-        1 => format!("{tries} tries gave one port, {low}"),
-        count => format!("{tries} tries gave {count} different ports from {low} to {high}"),
+        1 => format!("{tries} tries: only port {low}"),
+        count => format!("{tries} tries: {count} different ports from {low} to {high}"),
     };
     if learned.is_partly() {
         let seen = format_args!(
@@ -106,7 +105,7 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
         let grade = if wanted == Mode::Passive { Grade::Fail } else { Grade::Warn };
         return Some(Finding { check, grade, seen: seen.to_string(), diagnosis });
     }
-    // A kernel that chooses by itself gives the same port again, too, but out of thousands.
+    // A kernel that chooses freely may repeat a port, too, but out of thousands.
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;
@@ -152,7 +151,7 @@ mod tests {
             assert_eq!(name(&of(&ports)), want.then_some("few-ports"), "{ports:?}");
         }
         let one = judge(&of(&[(1_033, true); 8]), Mode::Passive).unwrap();
-        assert_eq!(one.seen, "8 tries gave one port, 1033");
+        assert_eq!(one.seen, "8 tries: only port 1033");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What was seen of the ways to data connections.
+//! Observations about the methods of data connections.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,45 +8,45 @@ use ftp_proto::Reply;
 use super::super::diagnosis::Diagnosis;
 use super::ports::Ports;
 
-/// What came of trying one way.
+/// Outcome of trying one method.
 #[derive(Clone, Debug)]
 pub(crate) enum WayOutcome {
-    /// Data came.
+    /// Data arrived.
     Works,
     /// The server refused the command.
     Refused(Reply),
-    /// The command was never answered.
+    /// The command got no reply.
     Unanswered,
-    /// No connection: rejected if `closed`, else nobody answered.
+    /// The connection failed: rejected if `closed`, else no answer.
     Unreachable { closed: bool, at: Option<SocketAddr> },
-    /// The connection stands, and what should come over it does not.
+    /// The connection opened, but no data arrives.
     Stalled,
-    /// The transfer has no end, or no beginning: which reply is missing, in words.
+    /// The transfer did not start or did not end: names the missing reply.
     Unfinished(&'static str),
     /// The server gave up on the connection (425, 426).
     GaveUp(Reply),
-    /// The connection stands, and TLS on it failed.
+    /// The connection opened, but TLS on it failed.
     Insecure(String),
     /// It cannot be tried, for this reason.
     NotTried(String),
-    /// It broke the dialogue.
+    /// It broke the control connection.
     Broken(String),
-    /// The login failed that worked before: what is wrong, and the words.
+    /// The login failed although it worked before: the diagnosis and the message.
     NotAgain(Diagnosis, String),
 }
 
-/// All that was seen of the ways to a server.
+/// All observations about the methods of a server.
 #[derive(Debug)]
 pub(crate) struct WaysSeen {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
-    /// From where the server says that we come, if it does and that is not where we are.
+    /// Client address that the server reports, if it differs from the local one.
     pub(crate) seen_as: Option<IpAddr>,
     pub(crate) ports: Ports,
-    /// The answer to a protocol that does not exist.
+    /// Reply to a protocol that does not exist.
     pub(crate) no_such_family: Option<Reply>,
     /// In the order of [`Way::ALL`].
     pub(crate) outcomes: [WayOutcome; 4],
-    /// The one that the options ask for.
+    /// Mode that the options ask for.
     pub(crate) wanted: Mode,
 }

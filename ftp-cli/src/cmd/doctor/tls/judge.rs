@@ -1,4 +1,4 @@
-//! What was seen of TLS means.
+//! Judges the observations about TLS.
 
 use ftp_client::{CertificateFault, TlsInfo};
 use ftp_proto::Features;
@@ -8,11 +8,11 @@ use super::super::finding::{Check, Finding};
 use super::certificate::Certificate;
 use super::seen::{TlsOutcome, TlsSeen};
 
-/// A certificate that ends within so many days wants to be renewed.
+/// Days before expiry from which renewal is advised.
 const SOON: i64 = 14;
 
-/// Judges it. What is wrong stops a user who `demands` TLS; without that a refusal is no fault, unless
-/// the server lists TLS among its `features`.
+/// Judges the observations. Problems are failures if the user `demands` TLS; otherwise a refusal is
+/// only reported as a problem if the server lists TLS among its `features`.
 pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<Finding> {
     let wrong = if demands { Finding::fail } else { Finding::warn };
     let mut findings = Vec::new();
@@ -20,7 +20,7 @@ pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) 
         let versions: Vec<String> = seen.versions.iter().map(ToString::to_string).collect();
         findings.push(Finding::ok(
             Check::Tls,
-            format_args!("{version} with {cipher}; offered are {}", versions.join(" and ")),
+            format_args!("{version} with {cipher}; offered: {}", versions.join(" and ")),
         ));
     }
     findings.push(match &seen.outcome {
@@ -34,7 +34,7 @@ pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) 
             wrong(
                 Check::Tls,
                 Diagnosis::TlsBroken,
-                format_args!("FEAT lists AUTH, and AUTH TLS is refused: {reply}"),
+                format_args!("FEAT lists AUTH, but AUTH TLS is refused: {reply}"),
             )
         }
         TlsOutcome::Refused(reply) => {
@@ -45,7 +45,7 @@ pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) 
             wrong(Check::Tls, Diagnosis::TlsHandshake, format_args!("{why}"))
         }
         TlsOutcome::PacketsLost(why) => {
-            wrong(Check::Tls, Diagnosis::BigPacketsLost, format_args!("TLS stalls, and {why}"))
+            wrong(Check::Tls, Diagnosis::BigPacketsLost, format_args!("TLS stalls; {why}"))
         }
         TlsOutcome::Stalled(why) => wrong(Check::Tls, Diagnosis::TlsStalls, format_args!("{why}")),
         TlsOutcome::NotAgain(why) => {
@@ -55,7 +55,7 @@ pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) 
             let diagnosis = diagnosis(*fault, shown(seen));
             let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
             let seen = match diagnosis {
-                // More than that nobody needs to know of its issuer.
+                // The name of the issuer adds nothing.
                 Diagnosis::CertificateSelfSigned => "it is self-signed".to_owned(),
                 _ => format!("{fault}: {}", ftp_proto::Escaped(detail.as_bytes())),
             };
@@ -75,7 +75,7 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
         (CertificateFault::NotYetValid, _) => Diagnosis::CertificateNotYetValid,
         (CertificateFault::WrongName, _) => Diagnosis::CertificateWrongName,
         (CertificateFault::NotPinned, _) => Diagnosis::CertificateNotPinned,
-        // One that says it is an authority is refused for that, not for want of another.
+        // A certificate of a CA is rejected as such, not for an unknown issuer.
         (
             CertificateFault::UnknownIssuer | CertificateFault::Other,
             Some(Certificate { is_self_signed: true, .. }),
@@ -85,7 +85,7 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
     }
 }
 
-/// One that was accepted.
+/// Returns the finding about an accepted certificate.
 fn certificate(seen: &TlsSeen) -> Finding {
     let check = Check::Certificate;
     let Some(Certificate { not_after, .. }) = shown(seen) else {
@@ -95,9 +95,9 @@ fn certificate(seen: &TlsSeen) -> Finding {
     let year = not_after.year();
     let month = not_after.month();
     let day = not_after.day();
-    let words = format!("accepted; it ends on {year:04}-{month:02}-{day:02}");
+    let words = format!("accepted; it expires on {year:04}-{month:02}-{day:02}");
     match days {
-        days if days < 0 => Finding::ok(check, format_args!("{words}, which is over")),
+        days if days < 0 => Finding::ok(check, format_args!("{words}: expired")),
         days if days < SOON => {
             let diagnosis = Diagnosis::CertificateEndsSoon;
             Finding::warn(check, diagnosis, format_args!("{words}, in {days} days"))

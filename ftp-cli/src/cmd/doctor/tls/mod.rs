@@ -1,5 +1,5 @@
-//! TLS on the control connection, before anybody logs in: whether it is offered, in which versions,
-//! and whether the certificate is that of the server that was meant.
+//! Examines TLS on the control connection before the login: whether it is offered, in which
+//! versions, and whether the certificate belongs to the intended server.
 
 pub(crate) mod certificate;
 mod judge;
@@ -20,11 +20,12 @@ use super::places::Inside;
 use super::side_by_side::{joined, start};
 use crate::exit::Failure;
 
-/// Connects by TLS, as often as it takes to see all of it; nobody logs in.
+/// Connects by TLS until everything is seen, without logging in.
 ///
 /// # Errors
 ///
-/// `Unsupported` where this program has no TLS, `Usage` for files of the options, `Interrupted`.
+/// Returns `Unsupported` if this build has no TLS, `Usage` for wrong files in the options,
+/// `Interrupted`.
 pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
     let (outcome, info) = match dial.connect_by(tls) {
         Ok(inside) => (TlsOutcome::Secured, quit(inside)),
@@ -42,7 +43,7 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
         Err(error @ Error::Timeout(Phase::Reply)) if dial.tls.is_none() => {
             (TlsOutcome::Unable(error.to_string()), None)
         }
-        // Who does not ask for TLS can do without what it takes here.
+        // A user who does not ask for TLS does not need the missing files.
         Err(Error::Tls(error @ (TlsError::Absent | TlsError::Settings(_))))
             if dial.tls.is_none() =>
         {
@@ -51,7 +52,7 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
         Err(
             error @ Error::Tls(TlsError::Absent | TlsError::File { .. } | TlsError::Settings(_)),
         ) => return Err(error.into()),
-        // It took one a moment ago.
+        // The server accepted a connection a moment ago.
         Err(error @ (Error::ServiceClosing(_) | Error::Greeting(_))) if dial.tls.is_some() => {
             (TlsOutcome::NotAgain(error.to_string()), None)
         }
@@ -76,7 +77,7 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
     Ok(TlsSeen { outcome, info, versions, now: now() })
 }
 
-/// A handshake that stood still. Whether large things stall shows without TLS, too.
+/// Judges a handshake that stalled: tests whether large packets stall without TLS, too.
 fn stalled(dial: &Dial<'_>, error: &Error) -> Result<TlsOutcome, Failure> {
     if dial.is_implicit {
         return Ok(TlsOutcome::Stalled(error.to_string()));
@@ -88,7 +89,7 @@ fn stalled(dial: &Dial<'_>, error: &Error) -> Result<TlsOutcome, Failure> {
     }
 }
 
-/// What was agreed on; and good-bye.
+/// Returns the negotiated parameters and sends QUIT.
 fn quit(inside: Inside<'_, Client>) -> Option<TlsInfo> {
     let info = inside.it.tls().cloned();
     inside.quit();

@@ -1,35 +1,35 @@
-//! What was seen of TLS.
+//! Observations about TLS.
 
 use ftp_client::{CertificateFault, TlsInfo, TlsVersion};
 use ftp_proto::Reply;
 
-/// What came of connecting as the options want it.
+/// Outcome of connecting with the options.
 #[derive(Clone, Debug)]
 pub(crate) enum TlsOutcome {
     Secured,
     /// `AUTH TLS` was refused.
     Refused(Reply),
-    /// The certificate was. The last is the pin by which it could be accepted.
+    /// The certificate was rejected. The last field is the pin that would accept it.
     Certificate(CertificateFault, String, Option<String>),
-    /// The two did not agree.
+    /// The handshake failed.
     Failed(String),
-    /// The handshake stood still, and so does anything large without TLS.
+    /// The handshake stalled, and so does anything large without TLS.
     PacketsLost(String),
-    /// The handshake stood still.
+    /// The handshake stalled.
     Stalled(String),
-    /// The server did not let it connect, and had done so before.
+    /// The server refused the connection although it accepted one before.
     NotAgain(String),
-    /// This program cannot do it, for this reason.
+    /// This build cannot do it, for this reason.
     Unable(String),
 }
 
-/// What was seen.
+/// All observations.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsSeen {
     pub(crate) outcome: TlsOutcome,
-    /// What was agreed on, whatever certificate was shown.
+    /// Negotiated parameters, whatever the certificate.
     pub(crate) info: Option<TlsInfo>,
     pub(crate) versions: Vec<TlsVersion>,
-    /// The time here, in seconds of Unix.
+    /// Local time in Unix seconds.
     pub(crate) now: i64,
 }

@@ -1,4 +1,4 @@
-//! What the steps of an upload mean.
+//! Judges the steps of a test upload.
 
 use std::fmt::Arguments;
 
@@ -8,7 +8,7 @@ use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding};
 use super::seen::{Step, UploadSeen};
 
-/// A clock that is off by less does no harm.
+/// Largest difference of the clocks in seconds that does no harm.
 const TOLERATED: i64 = 60;
 
 /// Judges all steps.
@@ -16,7 +16,7 @@ pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
     let mut findings = vec![put(seen)];
     for (check, step, what, diagnosis) in [
         (Check::Append, &seen.append, "1 KiB was appended", Diagnosis::AppendRefused),
-        (Check::Resume, &seen.resume, "a half was completed to a whole", Diagnosis::ResumeRefused),
+        (Check::Resume, &seen.resume, "half a file was resumed and completed", Diagnosis::ResumeRefused),
         (Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
     ] {
         findings.push(further(check, step, what, diagnosis));
@@ -26,7 +26,7 @@ pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
     findings
 }
 
-/// Judges the first file that was stored, and whether it came back.
+/// Judges the first stored file, and whether it came back.
 fn put(seen: &UploadSeen) -> Finding {
     let directory = &seen.directory;
     match (&seen.put, &seen.back) {
@@ -36,11 +36,11 @@ fn put(seen: &UploadSeen) -> Finding {
         (Step::Done, Step::Stalled(why)) => Finding::fail(
             Check::Put,
             Diagnosis::BigPacketsLost,
-            format_args!("64 KiB were stored in {directory}, and reading them: {why}"),
+            format_args!("64 KiB were stored in {directory}, but reading them back failed: {why}"),
         ),
         (Step::Done, Step::Done) => Finding::ok(
             Check::Put,
-            format_args!("64 KiB were stored in {directory}, and are whole"),
+            format_args!("64 KiB were stored in {directory} and read back unchanged"),
         ),
         (Step::Done, _) => {
             Finding::ok(Check::Put, format_args!("64 KiB were stored in {directory}"))
@@ -55,7 +55,7 @@ fn put(seen: &UploadSeen) -> Finding {
         }
         (Step::Stalled(why), _) => {
             let (diagnosis, small) = match seen.small {
-                Step::Done => (Diagnosis::BigPacketsLost, ", and a small file is stored at once"),
+                Step::Done => (Diagnosis::BigPacketsLost, ", but a small file is stored"),
                 Step::Stalled(_) => (Diagnosis::FinalReplyNever, ", as for a small file"),
                 _ => (Diagnosis::UploadFailed, ""),
             };
@@ -73,7 +73,7 @@ fn put(seen: &UploadSeen) -> Finding {
     }
 }
 
-/// Judges a step that needs a file to be there; `what` is what was done.
+/// Judges a step that needs an existing file; `what` is the observation of a success.
 fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Finding {
     match step {
         Step::Done => Finding::ok(check, format_args!("{what}")),
@@ -82,19 +82,19 @@ fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Findi
         Step::Failed(why) | Step::Stalled(why) => {
             Finding::warn(check, diagnosis, format_args!("{why}"))
         }
-        // A file that is not what it should be is worse than none.
+        // A corrupted file is worse than a missing one.
         Step::Changed(how) => Finding::fail(check, Diagnosis::UploadChanged, format_args!("{how}")),
-        Step::NotTried => Finding::skip(check, format_args!("nothing is there to try it with")),
+        Step::NotTried => Finding::skip(check, format_args!("no file to try it with")),
     }
 }
 
-/// Judges what became of the files.
+/// Judges the removal of the files.
 fn delete(seen: &UploadSeen) -> Finding {
     match (&seen.delete, seen.left.as_slice()) {
         (Step::NotTried, []) => {
-            Finding::skip(Check::Delete, format_args!("nothing is there to delete"))
+            Finding::skip(Check::Delete, format_args!("no file to delete"))
         }
-        (_, []) => Finding::ok(Check::Delete, format_args!("what was stored is deleted")),
+        (_, []) => Finding::ok(Check::Delete, format_args!("the test files were deleted")),
         (step, left) => {
             let why = match step {
                 Step::Refused(reply) => reply.to_string(),
@@ -112,15 +112,15 @@ fn delete(seen: &UploadSeen) -> Finding {
     }
 }
 
-/// Whether it may work at another time, or with more room.
+/// Returns whether a refusal is temporary, or due to lack of space.
 fn is_for_now(reply: &Reply) -> bool {
     reply.code().severity() == Severity::Transient || reply.code() == ReplyCode::OVER_QUOTA
 }
 
-/// By how much the server's clock is ahead, and how exactly that is known.
+/// Judges the difference of the clocks and its uncertainty.
 fn clock(skew: Option<(i64, i64)>) -> Finding {
     let Some((skew, exact)) = skew else {
-        let seen = format_args!("the server does not tell the time of a file (MDTM)");
+        let seen = format_args!("the server does not report modification times (MDTM)");
         return Finding::skip(Check::Clock, seen);
     };
     let judge = |words: Arguments<'_>| match skew.abs() {
@@ -132,7 +132,7 @@ fn clock(skew: Option<(i64, i64)>) -> Finding {
         skew if skew > 0 => {
             judge(format_args!("the server's clock is {skew} s ahead of this computer's"))
         }
-        skew => judge(format_args!("the server's clock is {} s behind this computer's", -skew)),
+        skew => judge(format_args!("the server's clock is {} s slower than this computer's", -skew)),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Storing, appending, resuming, renaming and deleting, tried with two small files that are gone
-//! afterwards.
+//! Tries storing, appending, resuming, renaming and deleting with two small files, which are
+//! removed afterwards.
 
 mod judge;
 mod seen;
@@ -18,22 +18,22 @@ use super::way::Way;
 use crate::exit::Failure;
 use crate::remote::object;
 
-/// How much is stored, and appended, in bytes.
+/// Number of bytes that are stored, and appended.
 const LENGTH: usize = 64 << 10;
 const MORE: usize = 1 << 10;
 
-/// How much fits into one packet of any network.
+/// Number of bytes that fit into one packet of any network.
 const SMALL: usize = 256;
 
-/// How long cleaning up may take over a new connection: a signal leaves half a second.
+/// Time for cleaning up over a new connection: a signal leaves half a second.
 const CLEANING: Duration = Duration::from_millis(450);
 
-/// Tries all of it in a directory, and judges it. What it stores it removes, whatever happens.
+/// Tries all steps in a directory and judges them. Always removes the files that it stored.
 ///
 /// # Errors
 ///
-/// `Interrupted`, and `Timeout` if the time for the whole is over. Nothing is left then, as far as
-/// can be done, and what is left is named in a message.
+/// Returns `Interrupted`, and `Timeout` if the time for the whole examination is over. The files
+/// are removed first as far as possible; a message names the rest.
 pub(super) fn examine(
     dial: &Dial<'_>,
     way: Way,
@@ -60,7 +60,7 @@ pub(super) fn examine(
             Err(error) if object::is_no(&error));
     }
     let mut client = Some(inside);
-    // Whether something small fares better tells why something large did not.
+    // Whether a small file passes shows why the large one stalled.
     let is_stalled = matches!(seen.put, Step::Stalled(_)) && tried.is_ok();
     if is_stalled && dial.in_time().is_ok() {
         drop(client.take());
@@ -89,20 +89,20 @@ pub(super) fn examine(
         _ => dial.in_time(),
     };
     if is_over.is_err() && !seen.left.is_empty() {
-        dial.messages.say(format_args!("still at the server: {}", seen.left.join(", ")));
+        dial.messages.say(format_args!("still on the server: {}", seen.left.join(", ")));
     }
     is_over.map(|()| judge::judge(&seen))
 }
 
-/// The steps, and the files that they may have left.
+/// Runner of the steps, with the files that they may have left.
 struct Trial<'a> {
     client: &'a mut Client,
-    /// Newest last, each with whether it is known to be there.
+    /// Stored files, newest last, each with whether its existence is certain.
     there: Vec<(Vec<u8>, bool)>,
 }
 
 impl Trial<'_> {
-    /// All steps, each as far as those before it allow.
+    /// Runs all steps, each if the steps before it allow it.
     fn all(&mut self, seen: &mut UploadSeen, path: &dyn Fn(&str) -> Vec<u8>) -> Result<(), Error> {
         let one = path(".1");
         let two = path(".2");
@@ -138,7 +138,7 @@ impl Trial<'_> {
                 .iter_mut()
                 .filter(|(name, _)| *name == one)
                 .for_each(|(name, _)| name.clone_from(&new)),
-            // It may have its new name all the same.
+            // The file may have its new name all the same.
             Step::Failed(_) => self.there.push((new, false)),
             _ => {}
         }
@@ -160,7 +160,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// Reads a file back. Who may not read it cannot compare.
+    /// Reads a file back and compares it. If reading is refused, nothing is compared.
     fn compare(&mut self, path: &[u8], want: &[u8]) -> Result<Step, Error> {
         let mut back = Vec::new();
         let read = self.client.retrieve(path).and_then(|mut file| {
@@ -174,7 +174,7 @@ impl Trial<'_> {
                 let came = back.len();
                 let at = at.unwrap_or(back.len().min(want.len()));
                 Step::Changed(format!(
-                    "of {} bytes {came} came back, other ones from byte {at} on",
+                    "{came} of {} bytes came back; they differ from byte {at} on",
                     want.len()
                 ))
             }
@@ -196,7 +196,7 @@ fn ours(error: io::Error) -> Error {
     Error::recover(error).unwrap_or_else(Error::Io)
 }
 
-/// What a call came to; an error only if all was cancelled.
+/// Returns the outcome of a call; an error only after a cancellation.
 fn step(result: Result<(), Error>) -> Result<Step, Error> {
     match result {
         Ok(()) => Ok(Step::Done),
@@ -210,8 +210,8 @@ fn step(result: Result<(), Error>) -> Result<Step, Error> {
     }
 }
 
-/// Removes the files, over a new connection if the old one is of no use any more. Gives what came of
-/// it, and what is still there.
+/// Removes the files, over a new connection if the old one is unusable. Returns the outcome and the
+/// remaining files.
 fn clean(
     dial: &Dial<'_>,
     mut client: Option<&mut Client>,
@@ -237,7 +237,7 @@ fn clean(
         match deleted {
             Ok(()) if matches!(worst, Step::NotTried) => worst = Step::Done,
             Ok(()) => {}
-            // What was perhaps never there.
+            // The file may never have existed.
             Err(Error::Refused(_, reply)) if !is_there && reply.code().value() == 550 => {}
             Err(error) => {
                 left.push(ftp_proto::Escaped(&name).to_string());
@@ -251,8 +251,7 @@ fn clean(
     (worst, left)
 }
 
-/// Bytes with everything in them that something on the way could take for a line end, the end of a
-/// file or a command of Telnet.
+/// Returns bytes that a proxy could take for a line ending, an end of file or a Telnet command.
 fn bytes(length: usize) -> Vec<u8> {
     let odd: [&[u8]; 6] = [b"\r\n", b"\n", b"\r", b"\x1a", b"\xff\xf4", b"\0"];
     let mut bytes = Vec::new();
@@ -267,7 +266,8 @@ fn bytes(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// By how much a time is outside those between which it was taken, and how exactly that is known.
+/// Returns the distance of a time from the interval in which it was taken, and its uncertainty, in
+/// seconds.
 fn skew(time: i64, before: i64, after: i64) -> (i64, i64) {
     let exact = after - before + 1;
     match time {

@@ -1,47 +1,47 @@
-//! What was seen of uploads.
+//! Observations about uploads.
 
 use ftp_proto::Reply;
 
-/// What became of one step.
+/// Outcome of one step.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Done,
     /// The server refused it.
     Refused(Reply),
-    /// It was done, and what is there now is not what should be.
+    /// It was done, but the content is wrong.
     Changed(String),
-    /// Data stood still, or the end of it was never confirmed.
+    /// The transfer stalled, or its end was never confirmed.
     Stalled(String),
-    /// There was no data connection, which says nothing of files.
+    /// No data connection, which says nothing about files.
     NoData(String),
     Failed(String),
-    /// Not tried, since one before it failed.
+    /// Not tried, because an earlier step failed.
     NotTried,
 }
 
-/// What was seen.
+/// All observations.
 #[derive(Debug)]
 pub(crate) struct UploadSeen {
     pub(crate) directory: String,
-    /// Whether there is no such directory, as far as the server tells.
+    /// Whether the directory is missing, as far as the server reports it.
     pub(crate) is_missing: bool,
-    /// A small file, tried only where a large one stalled.
+    /// Storing a small file, tried only if a large one stalled.
     pub(crate) small: Step,
     pub(crate) put: Step,
-    /// Whether what was stored came back; `NotTried` and `Refused` are no fault of the upload.
+    /// Reading the file back; `NotTried` and `Refused` do not count against the upload.
     pub(crate) back: Step,
     pub(crate) append: Step,
     pub(crate) resume: Step,
     pub(crate) rename: Step,
     pub(crate) delete: Step,
-    /// By how many seconds the server's clock is ahead, and how exactly that is known.
+    /// Seconds by which the server's clock is ahead, and the uncertainty.
     pub(crate) clock: Option<(i64, i64)>,
-    /// What is still there.
+    /// Files that remain.
     pub(crate) left: Vec<String>,
 }
 
 impl UploadSeen {
-    /// Before anything was tried.
+    /// Returns the observations before the first step.
     pub(crate) fn nothing(directory: String) -> Self {
         Self {
             directory,
