@@ -1,4 +1,4 @@
-//! `chmod MODE URL...`: permission bits, in octal or in letters.
+//! `chmod MODE URL...`: sets permission bits, in octal or symbolic notation.
 
 use ftp_client::{Client, Error, ListingForm};
 use ftp_proto::Permissions;
@@ -21,62 +21,63 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// What it is that the mode was set, or could not be.
+/// Returns the outcome for a mode that was set, or the failure that it could not be.
 fn became(is_set: bool) -> Result<Outcome, Failure> {
     match is_set {
         true => Ok(Outcome::Done("set")),
         false => {
-            let message = "the server does not tell the mode that MODE would change; \
-                 an octal one needs no other";
+            let message = "the server does not report the current mode; use an octal MODE";
             Err(Failure::item(Exit::Unsupported, message))
         }
     }
 }
 
-/// What is to become of the permission bits.
+/// Change of the permission bits.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Mode {
-    /// They are these.
+    /// Set these bits.
     Bits(u16),
-    /// They change one after the other.
+    /// Apply these changes in order.
     Changes(Vec<Change>),
 }
 
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Change {
-    /// The bits of those it is about: of `u`, `g`, `o`.
+    /// Affected bits: of `u`, `g`, `o`.
     who: u16,
     /// `+`, `-` or `=`.
     how: u8,
-    /// Of `rwxXst`.
+    /// Letters of `rwxXst`.
     letters: Vec<u8>,
 }
 
 impl Mode {
-    /// Reads what somebody wrote.
+    /// Parses a mode of the user.
     ///
     /// # Errors
     ///
-    /// `Usage`: it is none.
+    /// Returns `Usage` if it is invalid.
     pub(super) fn read(text: &[u8]) -> Result<Self, Failure> {
         let text = String::from_utf8_lossy(text);
         Self::parse(&text).ok_or_else(|| {
-            let known = "644, 0755, u+w, go-rwx, a=r,u+x are";
-            Failure::item(Exit::Usage, format!("\"{text}\" is not a mode; {known}"))
+            let known = "expected 644, 0755, u+w, go-rwx, a=r,u+x";
+            Failure::item(Exit::Usage, format!("invalid mode \"{text}\": {known}"))
         })
     }
 
-    /// Sets the mode of what is at `path`.
+    /// Sets the mode of the object at `path`.
     ///
     /// # Errors
     ///
-    /// The server's refusal; `Unsupported` if the mode there is has to be known, and is not told.
+    /// Returns the server's refusal; `Unsupported` if the current mode is needed but the server
+    /// does not report it.
     pub(super) fn put(&self, client: &mut Client, path: &[u8]) -> Result<Outcome, Failure> {
         became(self.set(client, path)?)
     }
 
-    /// Reads three or four octal digits, or what POSIX writes in letters: `u+w,go=`. Who is not
-    /// named is all, whatever masks the server has. `None` for anything else.
+    /// Parses three or four octal digits, or the symbolic notation of POSIX: `u+w,go=`. Without u,
+    /// g or o, the change applies to all, regardless of the server's umask. Returns `None` for
+    /// anything else.
     fn parse(text: &str) -> Option<Self> {
         if let Some(bits) = Permissions::parse(text.as_bytes()) {
             return Some(Self::Bits(bits.mode()));
@@ -84,18 +85,19 @@ impl Mode {
         text.split(',').map(Change::parse).collect::<Option<_>>().map(Self::Changes)
     }
 
-    /// Sets the mode of what is at `path`; not if it has to be known, and is not told.
+    /// Sets the mode of the object at `path`; returns false if the current mode is needed but not
+    /// reported.
     fn set(&self, client: &mut Client, path: &[u8]) -> Result<bool, Error> {
         let bits = match self {
             Self::Bits(bits) => *bits,
             Self::Changes(changes) => {
                 let mut entry = object::look(client, path, ListingForm::Auto)?;
                 if entry.as_ref().is_some_and(|entry| entry.permissions.is_none()) {
-                    // MLST of many servers tells no mode, and their LIST does.
+                    // MLST of many servers reports no mode, but their LIST does.
                     entry = object::look(client, path, ListingForm::List)?;
                 }
                 let Some(before) = entry.as_ref().and_then(|entry| entry.permissions) else {
-                    // What is not there is refused with the server's reason.
+                    // A missing object is refused with the server's reason.
                     if entry.is_none() {
                         object::can_enter(client, path)?;
                     }
@@ -137,7 +139,7 @@ impl Change {
                 b'r' => 0o444,
                 b'w' => 0o222,
                 b'x' => 0o111,
-                // Where somebody may already, or it is a directory.
+                // `X` applies if someone has execute permission already, or to directories.
                 b'X' if is_directory || bits & 0o111 != 0 => 0o111,
                 b's' => 0o6000,
                 b't' => 0o1000,
@@ -147,7 +149,7 @@ impl Change {
         match self.how {
             b'+' => bits | letters & self.who,
             b'-' => bits & !(letters & self.who),
-            // The special bits stay, unless they are named.
+            // The special bits stay unless they are named.
             _ => bits & !(self.who & 0o777) | letters & self.who,
         }
     }

@@ -1,5 +1,5 @@
-//! `demo`: a server and a client on this computer, their dialogue, and proof that what went in
-//! comes out.
+//! `demo`: runs a server and a client on this computer, shows their dialogue, and checks that files
+//! arrive unchanged.
 
 use std::fmt::{Display, Write as _};
 use std::fs;
@@ -25,16 +25,16 @@ use crate::lock::lock;
 use crate::options::Options;
 use crate::report::events::Events;
 
-/// The file that everybody has.
+/// A file that is in every build.
 const LICENCE: &[u8] = include_bytes!("../../../LICENSE-MIT");
 
-/// Lines whose ends differ between systems.
+/// Text whose line endings differ between systems.
 const TEXT: &[u8] = b"one line\nand another\n\nand the last\n";
 
-/// How long the generated file is.
+/// Size of the generated file in bytes.
 const LENGTH: u64 = 64 * 1_024 * 1_024;
 
-/// How much is compared at once.
+/// Number of bytes compared at once.
 const BLOCK: usize = 256 * 1_024;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -62,38 +62,38 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let ending = Arc::clone(&demo.ending);
     let checks = demo.run();
-    // A signal takes the directory away, at which the rest fails: how it ends is the signal's say.
+    // A signal removes the directory, so the rest fails: the signal decides the exit status.
     let _unless_a_signal_ends_it = lock(&ending);
     let checks = checks?;
     output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
 
-/// How long all that one client does may take.
+/// Time limit for everything that one client does.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// How long a signal waits for the temporary directory to be removable.
+/// Time that a signal waits until the temporary directory can be removed.
 const CLEANING: Duration = Duration::from_millis(500);
 
 struct Demo<'a> {
     output: &'a mut dyn Write,
     messages: Messages,
-    /// Whether this run is the process, and cleans up at a signal.
+    /// Whether this run owns the process and cleans up after a signal.
     watches: bool,
     /// Held by the signal that ends the process.
     ending: Arc<Mutex<()>>,
     dialogue: Lines,
     quiet: bool,
     checks: u32,
-    /// The directory of the first server.
+    /// Directory of the first server.
     root: PathBuf,
 }
 
-/// A failure of this program or this computer.
+/// Returns a failure of this program or this computer.
 fn internal(what: &str, error: &dyn Display) -> Failure {
     Failure::new(Exit::Internal, format!("{what}: {error}"))
 }
 
-/// A client with a limit for all that it does.
+/// Returns the builder of a client with an overall timeout.
 fn builder() -> ClientBuilder {
     Client::builder().overall(Some(LONGEST))
 }
@@ -109,7 +109,7 @@ fn connect(
     Ok(client)
 }
 
-/// Starts a server without TLS, which other servers may copy to and from.
+/// Starts a server without TLS, which allows copies to and from other servers.
 fn serve(host: &str, directory: &Path, password: &[u8]) -> Result<Server, Failure> {
     let fxp_networks = Network::parse(b"127.0.0.0/8").into_iter().collect();
     let config = ServerConfig::default().with(|config| config.fxp_networks = fxp_networks);
@@ -120,7 +120,7 @@ fn serve(host: &str, directory: &Path, password: &[u8]) -> Result<Server, Failur
 }
 
 impl Demo<'_> {
-    /// Shows all of it. Gives how many checks passed.
+    /// Runs everything. Returns the number of checks that passed.
     fn run(&mut self) -> Result<u32, Failure> {
         let start = Instant::now();
         let root = tempfile::Builder::new().prefix("ftp-cli-demo-").tempdir();
@@ -130,7 +130,7 @@ impl Demo<'_> {
         if self.watches {
             self.clean_up_at_a_signal(root.path())?;
         }
-        // Nobody else can know it, so nobody else on this computer can log in meanwhile.
+        // No other user of this computer can know the random path, so none can log in meanwhile.
         let password = root.path().as_os_str().as_encoded_bytes().to_vec();
         let server = serve("127.0.0.1", root.path(), &password)?;
         let address = server.local_addr();
@@ -142,23 +142,23 @@ impl Demo<'_> {
         self.encrypted(root.path(), &password)?;
         self.between_servers(address, root.path(), &password, &generated)?;
         let report = server.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, &"every session ended by itself")?;
+        self.check(report.cut + report.stuck == 0, &"every session ended cleanly")?;
         let place = root.path().to_owned();
         root.close().map_err(|error| Failure::local("temporary directory", &error))?;
-        self.check(!place.exists(), &"nothing is left behind")?;
+        self.check(!place.exists(), &"the temporary directory is removed")?;
         let seconds = start.elapsed().as_secs_f64();
         self.step(&format_args!("done in {seconds:.1} s"))?;
         Ok(self.checks)
     }
 
-    /// Lets a signal remove the directory before it ends the process.
+    /// Makes a signal remove the directory before it ends the process.
     fn clean_up_at_a_signal(&self, directory: &Path) -> Result<(), Failure> {
         let directory = directory.to_owned();
         let messages = self.messages.clone();
         let ending = Arc::clone(&self.ending);
         signals::on_signals(false, move |signal| {
             let _until_the_end = lock(&ending);
-            // The server may be making a file in it just now, and again.
+            // The server may be creating a file in it right now, so this is repeated.
             let start = Instant::now();
             while fs::remove_dir_all(&directory).is_err()
                 && directory.exists()
@@ -170,21 +170,19 @@ impl Demo<'_> {
         })
     }
 
-    /// A small file and text, by PASV.
+    /// Transfers a small file and text with PASV.
     fn simple(&mut self, address: SocketAddr, password: &[u8]) -> Result<(), Failure> {
-        self.step(&"first by PASV (RFC 959), whose reply spells out address and port")?;
+        self.step(&"passive mode with PASV (RFC 959): the reply contains address and port")?;
         let mut client = connect(address, password, builder().epsv(Extended::Never))?;
         self.licence(&mut client)?;
-        self.step(
-            &"as text (TYPE A): on the wire each line ends in CR LF, in files as is usual here",
-        )?;
+        self.step(&"text mode (TYPE A): lines end in CR LF on the wire, and in LF in local files")?;
         self.text(&mut client)?;
         Ok(client.quit()?)
     }
 
-    /// The small file, by PORT and EPRT.
+    /// Transfers the small file with PORT and EPRT.
     fn active(&mut self, address: SocketAddr, password: &[u8]) -> Result<(), Failure> {
-        self.step(&"in active mode, where the server connects to the client: PORT, then EPRT")?;
+        self.step(&"active mode: the server connects to the client, with PORT, then EPRT")?;
         for eprt in [Extended::Never, Extended::Always] {
             let mut client = connect(address, password, builder().mode(Mode::Active).eprt(eprt))?;
             self.licence(&mut client)?;
@@ -193,20 +191,22 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// A large file by EPSV, also from its middle on.
+    /// Transfers a large file with EPSV, and resumes one from its middle.
     fn large(
         &mut self,
         address: SocketAddr,
         password: &[u8],
         generated: &Generated,
     ) -> Result<(), Failure> {
-        self.step(&"then by EPSV (RFC 2428), whose reply is a port alone, and with a bigger file")?;
+        self.step(
+            &"passive mode with EPSV (RFC 2428): the reply contains only a port; a larger file",
+        )?;
         let mut client = connect(address, password, builder())?;
         self.put(&mut client, "64 MiB.bin", &mut generated.from(0), LENGTH)?;
         self.list(&mut client)?;
         self.get(&mut client, "64 MiB.bin", &mut generated.from(0), 0, LENGTH)?;
         let half = LENGTH / 2;
-        self.step(&"resumed in the middle (REST), as after a connection that broke")?;
+        self.step(&"resuming in the middle with REST, as after a lost connection")?;
         self.get(&mut client, "64 MiB.bin", &mut generated.from(half), half, LENGTH - half)?;
         self.put(&mut client, "half.bin", &mut generated.from(0), half)?;
         self.resume(&mut client, "half.bin", &mut generated.from(half), half)?;
@@ -214,7 +214,8 @@ impl Demo<'_> {
         Ok(client.quit()?)
     }
 
-    /// The large file from that server to a second one, forward and in reverse.
+    /// Copies the large file from that server to a second one, in both directions of data
+    /// connections.
     fn between_servers(
         &mut self,
         address: SocketAddr,
@@ -226,12 +227,14 @@ impl Demo<'_> {
         fs::create_dir(&place).map_err(|error| Failure::local("temporary directory", &error))?;
         let other = serve("127.0.0.2", &place, password)?;
         let address_of_other = other.local_addr();
-        self.step(&format_args!("last from that server to another on {address_of_other} (FXP)"))?;
+        self.step(&format_args!(
+            "copying from that server to another on {address_of_other} (FXP)"
+        ))?;
         let mut source = connect(address, password, builder())?;
         let mut target = connect(address_of_other, password, builder())?;
         for (direction, name, what) in [
             (fxp::Direction::TargetListens, "copied.bin", "the target listens"),
-            (fxp::Direction::SourceListens, "reverse.bin", "in reverse: the source listens"),
+            (fxp::Direction::SourceListens, "reverse.bin", "the source listens"),
         ] {
             self.step(&what)?;
             self.copy(&mut source, &mut target, direction, name)?;
@@ -240,14 +243,14 @@ impl Demo<'_> {
         source.quit()?;
         target.quit()?;
         let report = other.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, &"every session there ended by itself")
+        self.check(report.cut + report.stuck == 0, &"every session ended cleanly")
     }
 
-    /// The same over TLS, with a certificate that is made for it, and known by its pin.
+    /// Repeats transfers over TLS, with a new certificate verified by its pin.
     fn encrypted(&mut self, root: &Path, password: &[u8]) -> Result<(), Failure> {
         let internal = |error: &dyn Display| Failure::new(Exit::Internal, format!("TLS: {error}"));
         let Ok(pem) = super::serve::self_signed(vec!["127.0.0.1".to_owned()]) else {
-            return self.step(&"TLS is not built into this version: not shown");
+            return self.step(&"TLS: skipped, this build has no TLS");
         };
         let tls = ftp_server::Tls::from_pem(pem.as_bytes(), pem.as_bytes());
         let tls = tls.map_err(|error| internal(&error))?;
@@ -260,25 +263,25 @@ impl Demo<'_> {
         let server = server.map_err(|error| internal(&error))?;
         let address = server.local_addr();
         self.step(&format_args!(
-            "under TLS, by AUTH TLS (RFC 4217), to a server on {address} that insists"
+            "TLS with AUTH TLS (RFC 4217), to a server on {address} that requires it"
         ))?;
         let builder = Client::builder().overall(Some(LONGEST)).tls(trust);
         let mut client = builder.connect(&address.to_string())?;
         client.login("demo", password)?;
         let version = client.tls().map(|info| info.version.to_string());
         let under = version.as_deref().unwrap_or("nothing");
-        let what = format_args!("the control connection is under {under}");
+        let what = format_args!("the control connection uses {under}");
         self.check(version.is_some(), &what)?;
         self.licence(&mut client)?;
         client.quit()?;
         let mut clear = Client::builder().overall(Some(LONGEST)).connect(&address.to_string())?;
         let refused = clear.login("demo", password).is_err();
-        self.check(refused, &"who comes without TLS is sent away before the password")?;
+        self.check(refused, &"a login without TLS is refused before the password")?;
         let report = server.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, &"every session there ended by itself")
+        self.check(report.cut + report.stuck == 0, &"every session ended cleanly")
     }
 
-    /// The file that everybody has, there and back.
+    /// Uploads and downloads a small file.
     fn licence(&mut self, client: &mut Client) -> Result<(), Failure> {
         let length = LICENCE.len() as u64;
         self.put(client, "LICENSE-MIT", &mut &*LICENCE, length)?;
@@ -299,7 +302,7 @@ impl Demo<'_> {
         self.check(report.bytes == length, &format_args!("put {name}: {moved}"))
     }
 
-    /// Gets the `length` bytes of a file from `offset` on and compares each with `content`.
+    /// Downloads `length` bytes of a file from `offset`, and compares them with `content`.
     fn get(
         &mut self,
         client: &mut Client,
@@ -315,7 +318,7 @@ impl Demo<'_> {
         let mut same = true;
         loop {
             let length = match download.read(&mut came) {
-                // An error, too: finish() says what it was.
+                // Also after an error: finish() returns it.
                 Ok(0) | Err(_) => break,
                 Ok(length) => length,
             };
@@ -326,9 +329,9 @@ impl Demo<'_> {
         }
         let report = download.finish()?;
         let moved = display::transferred(report.bytes, report.duration);
-        let from = if offset > 0 { format!(" from byte {offset} on") } else { String::new() };
+        let from = if offset > 0 { format!(" from byte {offset}") } else { String::new() };
         let whole = report.bytes == length;
-        let what = format_args!("get {name}{from}: {moved}, the same byte for byte");
+        let what = format_args!("get {name}{from}: {moved}, identical byte for byte");
         self.check(same && whole, &what)
     }
 
@@ -343,12 +346,11 @@ impl Demo<'_> {
         let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
         let report = report.map_err(|error| Failure::from(&error))?;
         let moved = display::transferred(LENGTH, report.duration);
-        let what =
-            format_args!("copy 64 MiB.bin to {name}: {moved}, none of it through the client");
+        let what = format_args!("copy 64 MiB.bin to {name}: {moved}, not through the client");
         self.check(report.size == Some(LENGTH), &what)
     }
 
-    /// Appends by REST and STOR to a file of `offset` bytes, until it has all of `LENGTH`.
+    /// Appends with REST and STOR to a file of `offset` bytes until it has `LENGTH` bytes.
     fn resume(
         &mut self,
         client: &mut Client,
@@ -362,18 +364,18 @@ impl Demo<'_> {
         let moved = display::transferred(report.bytes, report.duration);
         let size = client.size(name)?;
         let is_whole = report.bytes == LENGTH - offset && size == Some(LENGTH);
-        let what = format_args!("put {name} from byte {offset} on: {moved}, {LENGTH} bytes in all");
+        let what = format_args!("put {name} from byte {offset}: {moved}, {LENGTH} bytes in total");
         self.check(is_whole, &what)
     }
 
-    /// A text there and back as text, and back as it lies there.
+    /// Transfers a text as text, and downloads it unchanged, too.
     fn text(&mut self, client: &mut Client) -> Result<(), Failure> {
         let lines = TEXT.iter().filter(|byte| **byte == b'\n').count();
         let as_read = |client: &mut Client, representation| {
             client.set_representation(representation);
             let mut download = client.retrieve("text")?;
             let mut content = Vec::new();
-            // An error, too: finish() says what it was.
+            // Also after an error: finish() returns it.
             let _ = download.read_to_end(&mut content);
             download.finish()?;
             Ok::<_, Failure>(content)
@@ -384,12 +386,12 @@ impl Demo<'_> {
         upload.finish()?;
         let stored = fs::read(self.root.join("text"));
         let stored = stored.map_err(|error| Failure::local("temporary directory", &error))?;
-        let what = format_args!("put text: {lines} lines, stored as they were here");
+        let what = format_args!("put text: {lines} lines, stored unchanged");
         self.check(stored == TEXT, &what)?;
         let content = as_read(client, RepresentationType::Ascii)?;
-        self.check(content == TEXT, &"get text: the same lines")?;
+        self.check(content == TEXT, &"get text: identical lines")?;
         let content = as_read(client, RepresentationType::Image)?;
-        self.check(content == TEXT, &"get text, byte for byte: the same bytes")
+        self.check(content == TEXT, &"get text in binary mode: identical bytes")
     }
 
     fn list(&mut self, client: &mut Client) -> Result<(), Failure> {
@@ -409,7 +411,7 @@ impl Demo<'_> {
         self.check(found == want, &format_args!("list: {}", found.join(", ")))
     }
 
-    /// One line of what is done; the dialogue so far stands above it.
+    /// Prints one line about a step, below the dialogue so far.
     fn step(&mut self, text: &dyn Display) -> Result<(), Failure> {
         let lines = self.dialogue.take();
         if self.quiet {
@@ -434,8 +436,7 @@ impl Demo<'_> {
     }
 }
 
-/// A directory that is removed if nothing is in it: that takes no descriptor, where removing all
-/// of one does.
+/// A directory that is removed if it is empty: that needs no descriptor, unlike removing a tree.
 struct Empty(PathBuf);
 
 impl Drop for Empty {
@@ -444,7 +445,7 @@ impl Drop for Empty {
     }
 }
 
-/// What an upload failed with.
+/// Returns the failure of an upload.
 fn copying(error: io::Error) -> Failure {
     match ftp_client::Error::recover(error) {
         Ok(error) => error.into(),
@@ -452,8 +453,8 @@ fn copying(error: io::Error) -> Failure {
     }
 }
 
-/// Bytes that look like noise and are the same each time, from any place on. They repeat after a
-/// prime number of bytes, so that no shift by a block goes unseen.
+/// Reproducible pseudo-random bytes from any offset. They repeat after a prime number of bytes, so
+/// that a shift by a block does not go unnoticed.
 struct Generated {
     period: Arc<[u8]>,
     at: usize,
@@ -488,7 +489,7 @@ impl Read for Generated {
     }
 }
 
-/// The dialogue since it was last looked at.
+/// Dialogue since it was last printed.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 

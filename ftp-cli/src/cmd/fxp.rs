@@ -1,4 +1,4 @@
-//! `fxp SRC-URL DST-URL`: a file from server to server, without passing here.
+//! `fxp SRC-URL DST-URL`: copies a file from server to server, not through this computer.
 
 use std::ffi::OsStr;
 
@@ -26,7 +26,7 @@ use crate::report::json::Object;
 use crate::transfer::options::TransferOptions;
 use crate::transfer::target::name_of;
 
-/// Options that are about trees alone.
+/// Options that apply only to trees.
 const ONLY_OF_TREES: [&str; 9] = [
     "jobs",
     "create-dirs",
@@ -39,7 +39,7 @@ const ONLY_OF_TREES: [&str; 9] = [
     "max-delete",
 ];
 
-/// What is to be copied where.
+/// Source and target of a copy.
 struct FxpOptions {
     source: FtpUrl,
     target: FtpUrl,
@@ -54,7 +54,7 @@ impl FxpOptions {
     ///
     /// # Errors
     ///
-    /// `Usage`: what is no URL, a value that is none, an option that has no effect.
+    /// Returns `Usage` for an invalid URL or value, or an option without effect.
     fn from_options(options: &Options) -> Result<Self, Failure> {
         let [source, target] = options.operands.as_slice() else {
             return Err(Failure::usage("fxp needs two URLs: ftp-cli fxp SRC-URL DST-URL"));
@@ -63,15 +63,15 @@ impl FxpOptions {
         let target = urls::parse(target)?;
         let recursive = options.has("recursive");
         if source.is_directory() && !recursive {
-            let message = format!("{source} names a directory; fxp copies one with -r");
+            let message = format!("{source} names a directory; use fxp -r to copy it");
             return Err(Failure::usage(message));
         }
         if let (Some(long), false) = (options.last_of(&ONLY_OF_TREES), recursive) {
-            return Err(Failure::usage(format!("--{long} is about trees: it needs -r")));
+            return Err(Failure::usage(format!("--{long} applies only to trees: it needs -r")));
         }
         for url in [&source, &target] {
             if url.representation() == Some(RepresentationType::Ascii) {
-                let message = format!("{url}: fxp copies byte for byte, not as ;type=a says");
+                let message = format!("{url}: fxp does not support ;type=a");
                 return Err(Failure::usage(message));
             }
         }
@@ -89,7 +89,7 @@ impl FxpOptions {
         Ok(Self { source, target, recursive, choice, transfer })
     }
 
-    /// The name under which the file goes into a directory: the one that it has at the source.
+    /// Returns the name of the file in a target directory: the one at the source.
     fn name_below(&self) -> Result<Option<&OsStr>, Failure> {
         match self.target.is_directory() {
             true => name_of(self.source.path()).map(Some),
@@ -111,7 +111,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let dialler = dialler.stopped_by(&cleanup);
     let messages = stdio.messages.clone();
     let [of_source, of_target] = Finder::new(options, &messages).find_both([source, target])?;
-    // The same server twice is two connections: each is busy with its part.
+    // The same server twice needs two connections: each does its part.
     let mut from = Sessions::with(options, dialler.clone(), messages.clone());
     from.log_in_as(source, of_source);
     let mut at = Sessions::with(options, dialler, messages.clone());
@@ -129,7 +129,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         stdio.events.tell(|| about(Object::event("start")));
         let copied = try_once(&wanted, name, clients, from_start);
         if copied.as_ref().is_err_and(Failure::is_end_of_connection) {
-            // Which of the two ended is not always known.
+            // It is not always known which of the two ended.
             from.drop_client(source);
             at.drop_client(target);
         }
@@ -152,7 +152,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// One try; `from_start`: from byte 0, whatever the target has.
+/// Copies in one attempt. With `from_start`, starts at byte 0 regardless of the target.
 fn try_once(
     wanted: &FxpOptions,
     name: Option<&OsStr>,
@@ -167,7 +167,7 @@ fn try_once(
         .map_err(|error| Failure::from(&error).about(format_args!("{source} to {target}")))
 }
 
-/// How many bytes were moved, as far as that is known.
+/// Returns the number of copied bytes, if it is known.
 fn moved(report: &fxp::Report) -> Option<u64> {
     match (&report.moved, report.size) {
         (None, _) => Some(0),
@@ -175,7 +175,7 @@ fn moved(report: &fxp::Report) -> Option<u64> {
     }
 }
 
-/// The event of what was copied.
+/// Emits the event of the copy.
 fn tell(report: &fxp::Report, events: &Events, about: &dyn Fn(Object) -> Object) {
     let bytes = moved(report);
     let verified = if report.size.is_some() { "size" } else { "none" };
@@ -190,13 +190,13 @@ fn tell(report: &fxp::Report, events: &Events, about: &dyn Fn(Object) -> Object)
 
 fn in_words(report: &fxp::Report) -> String {
     match (&report.moved, moved(report)) {
-        (None, _) => "it is there already".to_owned(),
+        (None, _) => "exists already".to_owned(),
         (Some(_), Some(bytes)) => display::transferred(bytes, report.duration),
         (Some(_), None) => format!("in {:.2} s", report.duration.as_secs_f64()),
     }
 }
 
-/// Copies. A server that refuses the whole path may know it part by part (RFC 1738 §3.2.2).
+/// Copies the file. If a server refuses the whole path, enters it part by part (RFC 1738 §3.2.2).
 fn copy(
     mut clients: [&mut Client; 2],
     [mut source, mut target]: [Place; 2],
@@ -208,7 +208,7 @@ fn copy(
         let Err(error) = &copied else { return copied };
         let Some(last) = error.last() else { return copied };
         let is_refusal = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
-        // The reason says more than a connection that stopping the other ended.
+        // The reason says more than the connection that was closed after the other failed.
         if !is_refusal || !from.is_ready() || !at.is_ready() {
             return copied;
         }

@@ -1,4 +1,5 @@
-//! `get URL [LOCAL]`: a download that is whole, or did not happen; `get -P DIR URL...`: several.
+//! `get URL [LOCAL]`: downloads a file completely or not at all; `get -P DIR URL...` downloads
+//! several.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -35,7 +36,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let when = When::from_options(options)?;
     let is_output = items.iter().any(|item| matches!(item.target, Target::Output));
     let when = match when {
-        // It would stand in the middle of the data.
+        // Progress would appear in the middle of the data.
         When::Auto if is_output && stdio.output_is_terminal => When::Never,
         when => when,
     };
@@ -78,7 +79,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
 }
 
-/// A file to be downloaded.
+/// A file to download.
 struct GetItem {
     url: FtpUrl,
     target: Target,
@@ -91,7 +92,9 @@ fn items(options: &Options, settings: &TransferOptions) -> Result<Vec<GetItem>, 
     let file = |operand: &OsString| {
         let url = urls::parse(operand)?;
         if url.is_directory() {
-            return Err(Failure::usage(format!("{url} names a directory; ftp-cli ls lists it")));
+            return Err(Failure::usage(format!(
+                "{url} names a directory; use ftp-cli ls to list it"
+            )));
         }
         let representation = settings.representation(&url)?;
         Ok((url, representation))
@@ -107,7 +110,7 @@ fn items(options: &Options, settings: &TransferOptions) -> Result<Vec<GetItem>, 
             let name = name_of(url.path())?;
             if !taken.insert(name.to_owned()) {
                 let name = shown(name.as_bytes());
-                let message = format!("two sources would both be written to {name}");
+                let message = format!("{name}: target of two sources");
                 return Err(Failure::usage(message));
             }
         }
@@ -121,16 +124,19 @@ fn items(options: &Options, settings: &TransferOptions) -> Result<Vec<GetItem>, 
         [url] => (url, None),
         [_, second] if FtpUrl::parse(second.as_bytes()).is_ok() => {
             return Err(Failure::usage(
-                "a second URL needs a directory for the files: ftp-cli get -P DIR URL...; a local \
-                 name with a colon is written ./NAME",
+                "several URLs need a directory: use ftp-cli get -P DIR URL..., or ./NAME for a local name with a colon",
             ));
         }
         [url, local] => (url, Some(local.as_os_str())),
         [] => return Err(Failure::usage("get needs a URL: ftp-cli get URL [LOCAL]")),
-        _ => return Err(Failure::usage("get takes one URL and one LOCAL; several with -P DIR")),
+        _ => {
+            return Err(Failure::usage(
+                "get takes one URL and one LOCAL; use -P DIR for several URLs",
+            ));
+        }
     };
     if settings.jobs > 1 {
-        return Err(Failure::usage("--jobs is about several files: ftp-cli get -P DIR URL..."));
+        return Err(Failure::usage("--jobs needs several files: ftp-cli get -P DIR URL..."));
     }
     let (url, representation) = file(operand)?;
     let target = Target::find(local, url.path(), creates)?;
@@ -142,23 +148,23 @@ struct Getter<'a, 'b> {
     sessions: Sessions<'a>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
-    /// Servers with which it makes no sense to go on.
+    /// Servers that are not tried any more.
     given_up: &'a Mutex<HashSet<Server>>,
     doors: &'a Doors<(Server, Option<Vec<u8>>)>,
-    /// Files whose sizes are asked for before the first is moved.
+    /// Files whose sizes are requested before the first transfer.
     ahead: &'a Mutex<Vec<FtpUrl>>,
-    /// What the last file failed with, if it did.
+    /// Failure of the last file, if it failed.
     last: Option<Failure>,
 }
 
-/// The host and port of a server.
+/// Host and port of a server.
 type Server = (String, u16);
 
 fn server(item: &GetItem) -> Server {
     (item.url.host().to_ascii_lowercase(), item.url.port())
 }
 
-/// The fields of events that say which file it is.
+/// Adds the fields that identify the file to an event.
 fn about(item: &GetItem) -> impl Fn(Object) -> Object {
     |object| object.text("source", &item.url.to_string()).name("target", item.target.name())
 }
@@ -180,7 +186,7 @@ impl<'a> Getter<'a, '_> {
         let Self { sessions, context, ahead, .. } = self;
         context.settings.retrying.persist(&context.witness(), about, |from_start| {
             ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
-            // Once more: a question that was not answered costs that connection, and no file.
+            // Retried, since an unanswered question costs that connection, but no file.
             let client = sessions.client(&item.url)?;
             let mut remote = RemoteFile::of(&item.url, item.representation);
             let done =
@@ -193,11 +199,11 @@ impl<'a> Getter<'a, '_> {
     }
 }
 
-/// So many sizes are asked for ahead, each of which takes a command and its reply.
+/// Number of sizes that are requested ahead; each takes a command and its reply.
 const MOST_AHEAD: usize = 100;
 
-/// The files whose sizes can be asked for over one connection and add up to the total; none if it
-/// would not be that of all, or they are many.
+/// Returns the files whose sizes can be requested over one connection for the total; none if others
+/// would be missing in it, or if they are too many.
 fn of_one_server(items: &[GetItem], settings: &TransferOptions) -> Vec<FtpUrl> {
     let is_skipped = |item: &&GetItem| settings.no_clobber && download::exists(&item.target);
     let items: Vec<&GetItem> = items.iter().filter(|item| !is_skipped(item)).collect();
@@ -212,7 +218,8 @@ fn of_one_server(items: &[GetItem], settings: &TransferOptions) -> Vec<FtpUrl> {
     }
 }
 
-/// Asks how long the files are, for whoever watches; not again if the server does not tell.
+/// Requests the sizes of the files for the progress display; stops if the server does not report
+/// them.
 fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
     let files = std::mem::take(ahead);
     if files.is_empty() {
@@ -228,7 +235,7 @@ fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
 impl Worker for Getter<'_, '_> {
     fn connect(&mut self, number: usize) -> Result<(), NoConnection> {
         let item = self.item(number);
-        // Alone it is connected within the tries of --retry, and for some nothing is sent at all.
+        // A single job connects within the attempts of --retry, and some items need no connection.
         let is_alone = self.context.settings.jobs == 1 || self.sessions.is_open(&item.url);
         if is_alone || self.is_given_up(item) || self.is_skipped(item) {
             return Ok(());
@@ -237,7 +244,7 @@ impl Worker for Getter<'_, '_> {
         let sessions = &mut self.sessions;
         let login = (server(item), item.url.user().map(<[u8]>::to_vec));
         match doors.enter(login, || sessions.client(&item.url).map(drop)) {
-            // The tries are in what comes next.
+            // The next step does the retries.
             Err(NoConnection::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
             connected => connected,
         }
@@ -265,7 +272,7 @@ impl Worker for Getter<'_, '_> {
             lock(self.given_up).insert(server(item));
         }
         self.last = Some(failure.clone());
-        // Only this one has failed with other servers, unless nothing goes on any more.
+        // Other servers are still usable, unless the whole run is over.
         let is_over = failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall);
         lock(self.tally).failed(Failure { fatal: is_over, ..failure }, about(item))
     }

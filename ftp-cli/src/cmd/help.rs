@@ -9,7 +9,7 @@ use crate::exit;
 use crate::exit::Failure;
 use crate::options::{self, Command, Entry, Group, Options, Row};
 
-/// The forms of operands and options.
+/// Formats of operands and options.
 pub(super) const URLS: &str = "\
 URL is ftp://[user[:password]@]host[:port]/path[;type=a|i|d], or ftpes:// for
 explicit TLS, or ftps:// for implicit TLS. The path is relative to the login
@@ -18,10 +18,10 @@ directory (/%2F begins an absolute path) and percent-encoded. A URL can also be
 
 If an option is given twice, the last one wins. -- ends the options.";
 
-/// The column at which the help of an option begins.
+/// Column at which the help of an option begins.
 const COLUMN: usize = 32;
 
-/// The columns of a line.
+/// Width of a line.
 const WIDTH: usize = 80;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// `Local`: standard output.
+/// Returns `Local` if standard output fails.
 pub(crate) fn print(command: Option<Command>, stdio: &mut Stdio) -> Result<(), Failure> {
     let text = match command {
         Some(Command::Help) | None => program(),

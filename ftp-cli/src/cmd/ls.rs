@@ -1,5 +1,5 @@
-//! `ls URL`: the names in a directory, or with `-l` more about each; with `-R` of the directories in
-//! it too, with `-g` only those that fit a pattern.
+//! `ls URL`: lists the names in a directory, or with `-l` their details; with `-R` recursively,
+//! with `-g` only names that match a pattern.
 
 use ftp_client::{
     Client, Entered, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions, Walked,
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         if listed.as_ref().is_err_and(Failure::is_end_of_connection) {
             sessions.drop_client(&url);
         }
-        // What was printed would be printed again.
+        // A retry would print lines again.
         let is_silent = lister.shown == 0;
         let listed = listed.map_err(|failure| failure.about(&url));
         listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     done
 }
 
-/// The words of `--listing`.
+/// Values of `--listing`.
 pub(super) const FORMS: [(&str, ListingForm); 4] = [
     ("auto", ListingForm::Auto),
     ("mlsd", ListingForm::Mlsd),
@@ -71,7 +71,7 @@ pub(super) const FORMS: [(&str, ListingForm); 4] = [
     ("nlst", ListingForm::Nlst),
 ];
 
-/// What is wanted of a listing.
+/// Options of a listing.
 #[derive(Clone, Copy)]
 pub(super) struct How {
     pub(super) list: ListOptions,
@@ -84,13 +84,13 @@ impl How {
     ///
     /// # Errors
     ///
-    /// `Usage`: what cannot be.
+    /// Returns `Usage` for contradicting options.
     pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
         let form = options.parsed("listing", |text| values::word(text, &FORMS))?;
         let form = form.unwrap_or_default();
         let recursive = options.has("recursive");
         if recursive && form == ListingForm::Nlst {
-            let message = "--listing nlst tells no directory from a file, which -R has to";
+            let message = "--listing nlst cannot be combined with -R: it does not mark directories";
             return Err(Failure::usage(message));
         }
         let list = ListOptions { all: options.has("all"), form };
@@ -98,11 +98,11 @@ impl How {
     }
 }
 
-/// What names have to fit: the last part of a URL.
+/// Returns the pattern for names: the last part of a URL.
 fn pattern(url: &FtpUrl) -> Result<Pattern, Failure> {
     match url.path().rsplit(|byte| *byte == b'/').next() {
         None | Some(b"") => {
-            let message = format!("{url} ends without the pattern that --glob is about");
+            let message = format!("{url}: --glob needs a pattern at the end");
             Err(Failure::usage(message))
         }
         Some(name) => Ok(Pattern::of(name)),
@@ -116,18 +116,19 @@ pub(super) struct Lister {
     pub(super) lines: ResultLines,
     pub(super) messages: Messages,
     pub(super) events: Events,
-    /// How much was printed, or left out: lines.
+    /// Number of lines that were printed, or left out.
     pub(super) shown: u64,
-    /// Why something was left out; the rest was listed.
+    /// Reason why entries were left out.
     pub(super) left_out: Option<Failure>,
 }
 
 impl Lister {
-    /// Lists what is at `place`: the directory, or the one that the pattern is for.
+    /// Lists the directory at `place`, or the one of the pattern.
     ///
     /// # Errors
     ///
-    /// What ended it early. What was left out is told by [`finish`](Self::finish).
+    /// Returns the failure that ended it early. [`finish`](Self::finish) reports entries that were
+    /// left out.
     pub(super) fn list(&mut self, client: &mut Client, mut place: Place) -> Result<(), Failure> {
         loop {
             let path = place.path().to_vec();
@@ -147,11 +148,11 @@ impl Lister {
         }
     }
 
-    /// What it came to.
+    /// Reports the result.
     ///
     /// # Errors
     ///
-    /// What ended it early, what was left out, or standard output.
+    /// Returns the failure that ended it early, left out entries, or failed on standard output.
     pub(super) fn finish(
         &mut self,
         listed: Result<(), Failure>,
@@ -167,14 +168,15 @@ impl Lister {
         Ok(())
     }
 
-    /// `Err` if the listing could not begin, `Ok(Err)` if it could not end.
+    /// Lists in one attempt. Returns `Err` if the listing could not begin, `Ok(Err)` if it could
+    /// not end.
     fn attempt(
         &mut self,
         client: &mut Client,
         directory: &[u8],
     ) -> Result<Result<(), Failure>, Error> {
         let mut list = self.how.list;
-        // Names alone every server tells exactly.
+        // Every server reports plain names exactly.
         let is_plain = !self.how.long && !self.events.is_on();
         if list.form == ListingForm::Auto && is_plain && !client.features()?.has("MLST") {
             list.form = ListingForm::Nlst;
@@ -187,7 +189,7 @@ impl Lister {
             let printed = match listed {
                 Ok(Listed::Entry(entry)) if form == ListingForm::Nlst => self.name(&entry),
                 Ok(Listed::Entry(entry)) => self.entry(&entry.name, &entry),
-                // Made for people: they may understand it.
+                // The line is meant for users, who may understand it.
                 Ok(Listed::Unparsed(line))
                     if form == ListingForm::List
                         && self.pattern.is_none()
@@ -207,13 +209,13 @@ impl Lister {
             }
         }
         if is_empty && form != ListingForm::Mlsd && !directory.is_empty() {
-            // Some servers, vsftpd among them, list what is not there as if it were empty.
+            // Some servers, such as vsftpd, list a missing directory as empty.
             object::can_enter(client, directory)?;
         }
         Ok(Ok(()))
     }
 
-    /// The same for a tree. Names are paths below the directory.
+    /// Lists a tree. Names are paths below the directory.
     fn walk(
         &mut self,
         client: &mut Client,
@@ -231,7 +233,7 @@ impl Lister {
             let printed = match walked {
                 Walked::Entry { path, entry, .. } => {
                     let below = path.strip_prefix(directory).unwrap_or(&path);
-                    // Of an absolute one the `/` in front is the directory itself.
+                    // In an absolute path, the leading `/` is the directory itself.
                     let below = match directory {
                         [] => below,
                         _ => below.strip_prefix(b"/").unwrap_or(below),
@@ -254,8 +256,7 @@ impl Lister {
         Ok(Ok(()))
     }
 
-    /// What `NLST` gives: some servers put a directory in front that is not the one they were
-    /// asked for.
+    /// Prints a name of `NLST`: some servers prefix a directory that was not requested.
     fn name(&mut self, entry: &Entry) -> Result<(), Failure> {
         let name = entry.name.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty());
         match name.unwrap_or(&entry.name).to_vec().as_slice() {
@@ -293,7 +294,7 @@ impl Lister {
         self.left_out.get_or_insert_with(|| match self.how.recursive {
             true => Failure::item(Exit::Partial, "not all of the tree was listed"),
             false => {
-                let message = "the listing holds lines that are no entries";
+                let message = "the listing has lines that cannot be parsed";
                 Failure::item(Exit::Protocol, message)
             }
         });

@@ -1,4 +1,5 @@
-//! `man`: the man page in roff (man(7)), made from the tables of commands, options and exit codes.
+//! `man`: prints the man page in roff (man(7)), generated from the tables of commands, options and
+//! exit codes.
 
 use std::fmt::Write;
 
@@ -26,7 +27,7 @@ const FILES: &[(&str, &str)] = &[
     ("server.toml", "Settings and users of serve --config; ftp-cli help serve lists each key."),
 ];
 
-/// The schema of `--json`.
+/// Schema of `--json`.
 const JSON: &str = include_str!("../../../docs/json.md");
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -101,7 +102,8 @@ fn page() -> String {
     text
 }
 
-/// The text of `docs/json.md`, without the kinds of failures, which are listed as exit status.
+/// Writes the text of `docs/json.md`, without the kinds of failures, which are listed as exit
+/// status.
 fn schema(text: &mut String) {
     for block in JSON.split("\n\n") {
         let mut rows = block.lines().filter(|line| line.starts_with('|'));
@@ -109,7 +111,7 @@ fn schema(text: &mut String) {
             _ if block.starts_with('#') => {}
             Some(head) if head.contains("| kind |") => {}
             Some(_) => {
-                // The second row is a rule.
+                // The second row is a separator.
                 for row in rows.skip(1) {
                     let row = row.replace('`', "");
                     let mut cells = row.trim_matches('|').split('|').map(str::trim);
@@ -123,7 +125,7 @@ fn schema(text: &mut String) {
     }
 }
 
-/// A command, with the options that can only follow it.
+/// Writes a command, with the options that can only follow it.
 fn about(text: &mut String, command: Command) {
     let Entry { name, usage, summary, about, .. } = command.entry();
     let _ = writeln!(text, ".SS {name}");
@@ -159,7 +161,7 @@ fn section(text: &mut String, title: &str) {
     let _ = writeln!(text, ".SH {title}");
 }
 
-/// A term and its meaning.
+/// Writes a term and its meaning.
 fn item(text: &mut String, term: &str, meaning: &str) {
     let _ = write!(text, ".TP\n\\fB{}\\fR\n{}", escaped(term), lines(meaning));
 }
@@ -170,7 +172,7 @@ fn paragraphs(text: &mut String, plain: &str) {
     }
 }
 
-/// Lines of text, none of which is a request of roff.
+/// Returns lines of text, none of which is a roff request.
 fn lines(plain: &str) -> String {
     let line = |line: &str| {
         let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };

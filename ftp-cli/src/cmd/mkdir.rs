@@ -1,4 +1,4 @@
-//! `mkdir [-p] URL...`: makes directories.
+//! `mkdir [-p] URL...`: creates directories.
 
 use ftp_client::{Client, Error};
 
@@ -19,11 +19,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// Makes a directory; with `parents` those that it lies in, too, and none that is there.
+/// Creates a directory; with `parents`, missing parent directories too, and accepts an existing
+/// one.
 ///
 /// # Errors
 ///
-/// The server's refusal: with `parents` of the first that is not there and cannot be made.
+/// Returns the server's refusal; with `parents`, of the first missing directory that cannot be
+/// created.
 pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Outcome, Error> {
     let made = Outcome::Done("made");
     let refusal = match client.mkdir(path) {
@@ -31,7 +33,7 @@ pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Ou
         Err(error) if parents && object::is_no(&error) => error,
         Err(error) => return Err(error),
     };
-    // Which of the two it was, that it is there or that a parent is not, the reply does not say.
+    // The reply does not show whether the directory exists or a parent is missing.
     if object::is_directory(client, path)? {
         return Ok(Outcome::Skipped("is there already"));
     }
@@ -50,7 +52,7 @@ pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Ou
     }
     match client.mkdir(path) {
         Ok(_) => Ok(made),
-        // Somebody else made it meanwhile, or the server does not show its directories.
+        // Another client created it meanwhile, or the server hides its directories.
         Err(_) if object::is_directory(client, path)? => Ok(made),
         Err(error) if object::is_no(&error) => Err(first.unwrap_or(refusal)),
         Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! The commands, one file each, and which function does each.
+//! The commands, one file each, and their dispatch.
 
 pub(crate) mod batch;
 pub(crate) mod chmod;
@@ -25,12 +25,11 @@ use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::{Command, Options};
 
-/// Does what `command` stands for. The match is exhaustive: a command that nothing does is a
-/// compile error.
+/// Runs `command`. The match is exhaustive: a command without a function does not compile.
 ///
 /// # Errors
 ///
-/// The failure that the program ends with.
+/// Returns the failure that ends the program.
 pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     match command {
         Command::Get => get::run(options, stdio),

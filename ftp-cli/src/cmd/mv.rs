@@ -1,4 +1,4 @@
-//! `mv URL NEWPATH`: renames an object, within its server.
+//! `mv URL NEWPATH`: renames an object on its server.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -20,14 +20,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     for_each_url::is_named(&url)?;
     let to = new_path(&url, to)?;
     for_each_url(options, stdio, std::slice::from_ref(from), "objects moved", |client, url, _| {
-        // The new path counts from where the login ends, so that no directory is entered.
+        // The new path is relative to the login directory, so no directory is entered.
         client.rename(path::without_slash(url.path()), &to)?;
         Ok(Outcome::Done("moved"))
     })
 }
 
-/// The path that the object gets: as it is written, from the directory of the login; with a `/` at
-/// its end, in that directory under its old name. A URL of the same server does as well.
+/// Returns the new path: relative to the login directory; with a `/` at its end, inside that
+/// directory under the old name. A URL of the same server is accepted, too.
 fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
     let bytes = operand.as_bytes();
     let path = if bytes.windows(3).take(6).any(|window| window == b"://") {
@@ -35,7 +35,8 @@ fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
         let server = |url: &FtpUrl| (url.host().to_ascii_lowercase(), url.port());
         let is_other_user = target.user().is_some() && target.user() != url.user();
         if server(&target) != server(url) || is_other_user {
-            let message = format!("{target} is not where {url} is; ftp-cli fxp copies it there");
+            let message =
+                format!("{target} is on another server than {url}; use ftp-cli fxp to copy");
             return Err(Failure::usage(message));
         }
         target.path().to_vec()
@@ -43,7 +44,7 @@ fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
         bytes.to_vec()
     };
     match path.as_slice() {
-        [] => Err(Failure::usage("mv: the new path is empty")),
+        [] => Err(Failure::usage("mv: NEWPATH is empty")),
         [.., b'/'] => Ok(path::join(&path, path::split(url.path()).1)),
         _ => Ok(path),
     }

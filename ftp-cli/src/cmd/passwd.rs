@@ -1,4 +1,4 @@
-//! `passwd`: the hash of a password, as the file of `serve --config` has it.
+//! `passwd`: prints the hash of a password for the file of `serve --config`.
 
 use std::io::{self, ErrorKind, IsTerminal};
 
@@ -15,7 +15,7 @@ use crate::report::events::Events;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if !options.operands.is_empty() {
-        let why = "passwd takes no operand: it asks for the password, or reads it";
+        let why = "passwd takes no operand: it asks for the password, or reads standard input";
         return Err(Failure::usage(why));
     }
     let password = match options.value("password-file") {
@@ -43,7 +43,7 @@ fn ask_twice(mut ask: impl FnMut(&str) -> Result<Secret, Failure>) -> Result<Sec
     let second = ask("Again: ")?;
     match first.as_bytes() == second.as_bytes() {
         true => Ok(first),
-        false => Err(Failure::usage("these are two passwords; nothing is made of them")),
+        false => Err(Failure::usage("the passwords do not match")),
     }
 }
 

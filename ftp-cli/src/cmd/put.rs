@@ -1,4 +1,4 @@
-//! `put LOCAL... URL`: uploads that the server confirmed, or that failed.
+//! `put LOCAL... URL`: uploads files, and fails unless the server confirms them.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
     };
     if locals.iter().any(|local| urls::is_url(local.as_bytes())) {
-        return Err(Failure::usage("put takes files and one URL, which stands last"));
+        return Err(Failure::usage("put takes files and one URL at the end"));
     }
     let url = urls::parse(url)?;
     let paths = remote_paths(locals, &url)?;
@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
     }
     let when = When::from_options(options)?;
-    // A single file that cannot be read is found before anything is sent.
+    // An unreadable single file fails before anything is sent.
     let mut items: Vec<PutItem<'_>> =
         locals.iter().zip(paths).map(|(local, path)| PutItem { local, path, file: None }).collect();
     if let [item] = items.as_mut_slice()
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let board = Board::new(when, stdio, items.len(), total(&items));
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
-    // Of several none is standard input.
+    // None of several files is standard input.
     let escapes = stdio.output_is_terminal;
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
     let doors = Doors::new();
@@ -84,12 +84,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
 }
 
-/// A file to be uploaded.
+/// A file to upload.
 struct PutItem<'a> {
     local: &'a OsStr,
-    /// Where it goes.
+    /// Target path.
     path: Vec<u8>,
-    /// What was opened already.
+    /// File, if it is open already.
     file: Option<File>,
 }
 
@@ -105,7 +105,7 @@ impl PutItem<'_> {
         }
     }
 
-    /// The fields of events that say which file it is.
+    /// Adds the fields that identify the file to an event.
     fn about(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
         let source = self.local.as_bytes().to_vec();
         let target = match url.is_directory() {
@@ -116,7 +116,7 @@ impl PutItem<'_> {
     }
 }
 
-/// How many bytes all files have together, if all are regular.
+/// Returns the total size of all files, if all are regular.
 fn total(items: &[PutItem<'_>]) -> Option<u64> {
     let length = |item: &PutItem<'_>| {
         let metadata = std::fs::metadata(item.local).ok().filter(std::fs::Metadata::is_file);
@@ -125,7 +125,7 @@ fn total(items: &[PutItem<'_>]) -> Option<u64> {
     items.iter().map(length).sum()
 }
 
-/// Where on the server each file goes.
+/// Returns the remote path of each file.
 fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8>>, Failure> {
     if !url.is_directory() {
         if locals.len() > 1 {
@@ -139,11 +139,11 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     }
     let path = |local: &OsStr| {
         if local == "-" {
-            return Err(Failure::usage("standard input has no name: the URL must give one"));
+            return Err(Failure::usage("standard input has no name: add a name to the URL"));
         }
         let Some(name) = Path::new(local).file_name() else {
             let local = shown_path(Path::new(local));
-            return Err(Failure::usage(format!("\"{local}\" names no file")));
+            return Err(Failure::usage(format!("\"{local}\" does not name a file")));
         };
         Ok([directory.as_slice(), name.as_bytes()].concat())
     };
@@ -151,17 +151,17 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     let mut taken = HashSet::new();
     if let Some(path) = paths.iter().find(|path| !taken.insert(path.as_slice())) {
         let path = shown(path);
-        return Err(Failure::usage(format!("two sources would both be written to {path}")));
+        return Err(Failure::usage(format!("{path}: target of two sources")));
     }
     Ok(paths)
 }
 
-/// What follows the last `/`.
+/// Returns the part after the last `/`.
 fn last(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
-/// Opens a local file. Another try with the next one is always possible.
+/// Opens a local file. Other files can still be tried after a failure.
 pub(super) fn open(name: &OsStr) -> Result<File, Failure> {
     let file = File::open(name).and_then(|file| match file.metadata()?.is_dir() {
         true => Err(ErrorKind::IsADirectory.into()),
@@ -175,16 +175,16 @@ struct Putter<'a, 'b> {
     sessions: Sessions<'a>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
-    /// All files go to one server.
+    /// Limits connections to the one server.
     doors: &'a Doors<()>,
     input: &'a Mutex<Interruptible<'b>>,
     url: &'a FtpUrl,
     representation: RepresentationType,
-    /// Where the files go, over the connection that this has.
+    /// Target directory on the current connection.
     place: Option<Place>,
     /// Whether standard output is a terminal.
     escapes: bool,
-    /// What the last file failed with, if it did.
+    /// Failure of the last file, if it failed.
     last: Option<Failure>,
 }
 
@@ -232,7 +232,7 @@ impl<'a> Putter<'a, '_> {
             let mut remote = RemoteFile { place: place_now, name: *url, representation };
             let done =
                 upload(context, client, &mut remote, &mut source, Attempt { from_start, about });
-            // All are for the same directory.
+            // All files go to the same directory.
             *place = Some(remote.place);
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(url);
@@ -248,13 +248,13 @@ pub(super) fn is_regular(file: &File) -> bool {
 
 impl Worker for Putter<'_, '_> {
     fn connect(&mut self, _: usize) -> Result<(), NoConnection> {
-        // Alone it is connected within the tries of --retry.
+        // A single job connects within the attempts of --retry.
         if self.context.settings.jobs == 1 || self.sessions.is_open(self.url) {
             return Ok(());
         }
         self.place = None;
         match self.doors.enter((), || self.sessions.client_as_it_is(self.url).map(drop)) {
-            // The tries are in what comes next.
+            // The next step does the retries.
             Err(NoConnection::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
             connected => connected,
         }

@@ -1,4 +1,4 @@
-//! `quote URL COMMAND...`: commands as somebody typed them, and all that the server replies.
+//! `quote URL COMMAND...`: sends raw commands and prints all replies.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -57,24 +57,24 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     tally.finish()
 }
 
-/// Reads a command.
+/// Parses a command.
 ///
 /// # Errors
 ///
-/// `Usage` if it could be none, or end before its end.
+/// Returns `Usage` for an invalid command, or one with a line ending.
 pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
     RawCommand::new(line).map_err(|error| {
-        // Not all of it, which may hold a password.
+        // Without its argument, which may hold a password.
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
         let verb = verb.get(..verb.len().min(16)).unwrap_or_default();
         if urls::may_hold_password(line) {
-            return Failure::item(Exit::Usage, format!("quote: not a command: {error}"));
+            return Failure::item(Exit::Usage, format!("quote: invalid command: {error}"));
         }
         Failure::item(Exit::Usage, format!("quote {}: {error}", Escaped(verb)))
     })
 }
 
-/// Goes to the directory that a URL names.
+/// Enters the directory of a URL.
 fn enter(client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
     match url.path() {
         b"" => Ok(()),
@@ -86,8 +86,8 @@ fn enter(client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// The reply, if it is 4yz or 5yz; `Usage` for a command that moves data or changes how the
-/// connections are read; those of the connection.
+/// Returns the reply if it is 4xx or 5xx; `Usage` for a command that transfers data or changes the
+/// state of the connection; errors of the connection.
 pub(super) fn quote(
     client: &mut Client,
     command: &RawCommand,
@@ -121,7 +121,7 @@ pub(super) fn quote(
     }
 }
 
-/// Prints all lines of a reply, as they came but for their ends; programs are told them as text.
+/// Prints all lines of a reply unchanged, except for their line endings; events have them as text.
 fn print(reply: &Reply, lines: &mut ResultLines, events: &Events) -> Result<(), Failure> {
     if events.is_on() {
         return Ok(());

@@ -1,20 +1,19 @@
 //! `rm [-r] [-f] URL...`: removes files, and trees.
 //!
-//! FTP has no command for a tree, and servers differ in what they show of symbolic links: some list
-//! one to a directory as a directory. Nothing that a link leads to is ever meant, so each "directory" has
-//! to pass these before anything in it is touched:
+//! FTP has no command to remove a tree, and servers differ in how they list symbolic links: some
+//! list a link to a directory as a directory. The target of a link must never be touched, so each
+//! "directory" must pass these checks before anything in it is removed:
 //!
-//! - no listing shows it as a link, `LIST` being asked too where `MLSD` was read;
-//! - `DELE` is refused: where that is the system's unlink, it removes a link and no directory;
-//! - `RMD` is refused, and not because it is no directory;
-//! - that is because it is not empty, in the server's words, or there may be as many directories as
-//!   are listed beside it, by the count of links of the one that they lie in (a directory has two,
-//!   and one more for each directory in it; some servers always say 1 or 2, and so do some file
-//!   systems).
+//! - no listing shows it as a link; after `MLSD`, `LIST` is asked too;
+//! - `DELE` is refused: if it is the system's unlink, it removes a link but not a directory;
+//! - `RMD` is refused, and not because it is not a directory;
+//! - the reason is that it is not empty, according to the server's reply, or the link count of the
+//!   parent allows as many directories as are listed (a directory has two links, and one more per
+//!   subdirectory; some servers and file systems always report 1 or 2).
 //!
-//! A server that gives neither reasons nor counts proves nothing, and what it shows stays: aioftp
-//! does where a link lies in the directory of the login, or in any on Btrfs. There the user's word
-//! counts: what is named with a `/` at its end is a directory.
+//! A server that gives neither reasons nor counts proves nothing, and its directories stay: for
+//! example aioftp, if a link is in the login directory, or anywhere on Btrfs. There the user
+//! decides: a name with a `/` at its end is a directory.
 
 use std::collections::HashMap;
 
@@ -30,7 +29,7 @@ use crate::remote::path::{self, join};
 use crate::report::for_each_url::{self, Outcome, Reporter, for_each_url};
 use crate::report::json::Object;
 
-/// How deep a tree may be, and how many objects it may have: a server can invent them.
+/// Largest depth and number of objects of a tree: a server can invent them.
 const DEPTH: usize = 128;
 const OBJECTS: usize = 10_000_000;
 
@@ -47,14 +46,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// What is asked for.
+/// Options of a removal.
 #[derive(Clone, Copy)]
 pub(super) struct How {
-    /// A directory, with all that is in it.
+    /// Remove directories with their content.
     pub(super) recursive: bool,
-    /// What is not there is no failure.
+    /// Ignore missing objects.
     pub(super) force: bool,
-    /// By its name (`x/`) the user says that it is a directory, and not a link to one.
+    /// The user's name for it (`x/`) says that it is a directory, not a link.
     pub(super) as_directory: bool,
 }
 
@@ -62,7 +61,7 @@ pub(super) struct How {
 ///
 /// # Errors
 ///
-/// The server's refusal; `Partial` if of a tree some was removed and some was not.
+/// Returns the server's refusal; `Partial` if only a part of a tree was removed.
 pub(super) fn remove(
     client: &mut Client,
     url: &FtpUrl,
@@ -92,7 +91,7 @@ pub(super) fn remove(
         match place.enter(client, &error)? {
             Entered::There => {}
             _ if how.force && object::look(client, &path, ListingForm::Auto)?.is_none() => {
-                // A directory that is shown nowhere is there if it can be entered.
+                // An unlisted directory exists if it can be entered.
                 return match object::can_enter(client, &path) {
                     Ok(()) => Err(error.into()),
                     Err(refused) if is_no(&refused) => Ok(Outcome::Skipped("is not there")),
@@ -104,7 +103,7 @@ pub(super) fn remove(
     }
 }
 
-/// What the server says to be a directory and not a link.
+/// Returns the directory at `path`, unless the server says that it is a link.
 fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     let (directory, name) = path::split(path);
     let found = object::look(client, path, ListingForm::Auto)?;
@@ -117,7 +116,7 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     let count = beside.entries.iter().filter(|entry| entry.is_dir()).count();
     let itself = match (beside.itself, path::split(directory)) {
         (Some(itself), _) => Some(itself),
-        // Of the first directory, and of the login's, nothing else is told.
+        // The top and the login directory have no known parent.
         (None, (_, b"")) => None,
         (None, (above, name)) => {
             by_list(client, above)?.and_then(|above| named(above.entries, name))
@@ -140,17 +139,17 @@ struct Tree<'a> {
     url: &'a FtpUrl,
     told: &'a Reporter,
     removed: usize,
-    /// How many objects may still be looked at.
+    /// Number of objects that may still be listed.
     left: usize,
     failures: usize,
     last: Option<Failure>,
 }
 
 impl Tree<'_> {
-    /// Removes a directory and what is in it. Whether it is gone; the error is one that ends it all.
+    /// Removes a directory and its content. Returns whether it is gone; an error ends the run.
     fn directory(&mut self, path: &[u8], seen: Seen) -> Result<bool, Failure> {
         let Seen { depth, links, proof } = seen;
-        // What is empty needs no listing.
+        // An empty directory needs no listing.
         let refused = match self.client.rmdir(path) {
             Ok(()) => return Ok(self.gone(path)),
             Err(error) if is_refusal(&error) => error,
@@ -164,7 +163,7 @@ impl Tree<'_> {
             Proof::None => return self.keep(path, UNTOLD),
         }
         if depth >= DEPTH {
-            return self.keep(path, "the tree is too deep; nothing in it was removed");
+            return self.keep(path, "the tree is too deep; its content was kept");
         }
         let mut form = ListingForm::Auto;
         loop {
@@ -173,12 +172,12 @@ impl Tree<'_> {
                 Err(error) => return self.failed(path, error.into()),
             };
             if !self.contents(path, &listing, depth, links)? {
-                // Why is said already.
+                // The reason is reported already.
                 return Ok(false);
             }
             match self.client.rmdir(path) {
                 Ok(()) => return Ok(self.gone(path)),
-                // MLSD leaves out what LIST shows: ProFTPD's links that lead nowhere.
+                // MLSD omits entries that LIST shows: ProFTPD's dangling links.
                 Err(error) if is_refusal(&error) && listing.form != ListingForm::List => {
                     form = ListingForm::List;
                 }
@@ -187,7 +186,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Removes what is in a directory. Whether all that is listed is gone.
+    /// Removes the content of a directory. Returns whether all listed entries are gone.
     fn contents(
         &mut self,
         path: &[u8],
@@ -210,7 +209,7 @@ impl Tree<'_> {
             })?;
             let path = join(path, &entry.name);
             all_gone &= if !entry.is_safe_name() {
-                self.keep(&path, "not a name in a directory; it was not removed")?
+                self.keep(&path, "not a valid name; kept")?
             } else if is_link(entry) || !matches!(entry.kind, None | Some(EntryKind::Directory)) {
                 self.entry(&path, None)?
             } else {
@@ -221,7 +220,7 @@ impl Tree<'_> {
         Ok(all_gone)
     }
 
-    /// Removes what a listing shows, maybe as a directory.
+    /// Removes a listed entry, which may be a directory.
     fn entry(&mut self, path: &[u8], directory: Option<Seen>) -> Result<bool, Failure> {
         let error = match self.client.delete(path) {
             Ok(()) => return Ok(self.gone(path)),
@@ -235,7 +234,7 @@ impl Tree<'_> {
         }
     }
 
-    /// What `LIST` says, by name, where a listing shows directories by other means.
+    /// Returns the entries of `LIST` by name, if the other listing shows directories.
     fn links(
         &mut self,
         path: &[u8],
@@ -260,12 +259,12 @@ impl Tree<'_> {
         object.text("source", &self.url.to_string()).name("name", path)
     }
 
-    /// Something stays, for a reason of ours.
+    /// Reports an object that this client keeps.
     fn keep(&mut self, path: &[u8], why: &str) -> Result<bool, Failure> {
         self.failed(path, Failure::item(Exit::Unsupported, why))
     }
 
-    /// Something stays.
+    /// Reports an object that could not be removed.
     fn failed(&mut self, path: &[u8], failure: Failure) -> Result<bool, Failure> {
         if failure.fatal {
             return Err(failure);
@@ -283,29 +282,30 @@ impl Tree<'_> {
         let Some(last) = self.last else { return Ok(Outcome::Reported) };
         let removed = self.removed;
         let failures = self.failures;
-        let message = format!("{removed} objects removed, {failures} not");
+        let message = format!("{removed} objects removed, {failures} failed");
         let exit = if removed > 0 { Exit::Partial } else { last.exit };
         Err(Failure { exit, message, ..last })
     }
 }
 
-/// What listings say of a directory.
+/// Facts about a directory from listings.
 #[derive(Clone, Copy)]
 struct Seen {
-    /// How many directories it lies in, below the first.
+    /// Depth below the first directory.
     depth: usize,
-    /// Its count of links, if that is told.
+    /// Link count, if reported.
     links: Option<u64>,
     proof: Proof,
 }
 
-/// Why something is not entered.
+/// Reasons why a directory is not entered.
 const SHOWN_AS_DIRECTORY: &str =
-    "the server shows links as directories; nothing behind it was removed";
-const UNTOLD: &str = "the server does not tell whether it is a directory or a link to one; nothing \
-    behind it was removed; a / at the end of its name says that it is a directory";
+    "it may be a symbolic link: the server lists links as directories; its content was kept";
+const UNTOLD: &str = "it may be a symbolic link: its content was kept; add a / to the name if it is a \
+                      directory";
 
-/// Whether the server refuses, for good or for now: some say 4yz to what a directory is refused.
+/// Returns whether the server refuses, permanently or temporarily: some reply 4xx where others
+/// reply 5xx.
 fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::Refused(Verb::Dele | Verb::Rmd, reply) if reply.code().value() != 530)
 }

@@ -1,4 +1,4 @@
-//! `stat URL...`: what a server tells of objects.
+//! `stat URL...`: prints the facts that a server reports about objects.
 
 use ftp_client::{Client, Error, ListingForm};
 use ftp_proto::{Entry, EntryKind};
@@ -40,8 +40,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// What is at `path`. The server has the last word on what it shows nowhere: a directory that can
-/// be entered is one.
+/// Returns the object at `path`. For an unlisted one the server decides: a directory that can be
+/// entered exists.
 pub(super) fn stat(client: &mut Client, path: &[u8], form: ListingForm) -> Result<Entry, Error> {
     if let Some(entry) = object::look(client, path, form)? {
         return Ok(entry);

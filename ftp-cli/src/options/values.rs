@@ -16,19 +16,20 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// A sentence that says what is wrong.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
+    let wrong = || format!("invalid time \"{text}\": expected 30, 250 ms, 5 min");
     let (number, unit) = split(text);
     let millis = match unit {
         "ms" => 1,
         "" | "s" | "sec" | "second" | "seconds" => 1_000,
         "m" | "min" | "minute" | "minutes" => 60_000,
         "h" | "hour" | "hours" => 3_600_000,
-        _ => return Err(format!("invalid time \"{text}\": expected 30, 250 ms, 5 min")),
+        _ => return Err(wrong()),
     };
-    let number = billionths(number).ok_or_else(|| format!("\"{text}\" has no number"))?;
+    let number = billionths(number).ok_or_else(wrong)?;
     // A billionth of a second is a nanosecond.
     match u64::try_from(number.saturating_mul(millis) / 1_000).map(Duration::from_nanos) {
         Ok(time) if time <= LONGEST => Ok(time),
-        _ => Err(format!("\"{text}\" is more than a year")),
+        _ => Err(format!("invalid time \"{text}\": expected at most 365 days")),
     }
 }
 
@@ -83,6 +84,7 @@ pub(crate) fn show(time: Duration) -> String {
 /// A sentence that says what is wrong.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
+    let wrong = || format!("invalid size \"{text}\": expected 4096, 64 MiB, 1 GiB");
     let split = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let shift = match unit.trim() {
@@ -91,10 +93,10 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         "MiB" => 20,
         "GiB" => 30,
         "TiB" => 40,
-        _ => return Err(format!("\"{text}\" is not a size; 4096, 64 MiB, 1 GiB are")),
+        _ => return Err(wrong()),
     };
-    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" has no number"))?;
-    number.checked_mul(1 << shift).ok_or_else(|| format!("\"{text}\" is too large"))
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("invalid size \"{text}\": too large"))
 }
 
 /// Reads a number of bytes a second: `500K`, `2M`, `1.5 MiB/s`, `4096`. A letter alone is a power of
@@ -119,7 +121,7 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
     match u64::try_from(number.saturating_mul(unit) / 1_000_000_000).ok() {
         Some(0) => Err("the rate must be greater than 0".to_owned()),
         Some(bytes) => Ok(bytes),
-        None => Err(format!("\"{text}\" is too large")),
+        None => Err(format!("invalid rate \"{text}\": too large")),
     }
 }
 
@@ -144,10 +146,10 @@ pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
         let ends = item.split_once('-').map(|(first, last)| (first.trim(), last.trim()));
         match ends.map(|(first, last)| (first.parse::<u16>(), last.parse::<u16>())) {
             Some((Ok(first), Ok(last))) if first > last => {
-                format!("\"{}\" is empty (start > end)", item.trim())
+                format!("invalid port range \"{}\": first port above the last", item.trim())
             }
-            _ if error.kind == ParseErrorKind::TooLong => "too many ranges".to_owned(),
-            _ => format!("\"{}\" is no port and no range; 50000-50099,51000 are", item.trim()),
+            _ if error.kind == ParseErrorKind::TooLong => "too many port ranges".to_owned(),
+            _ => format!("invalid port range \"{}\": expected 50000-50099,51000", item.trim()),
         }
     };
     PortRanges::parse(text.as_bytes()).map_err(wrong)
@@ -161,7 +163,7 @@ pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
 pub(crate) fn host(text: &str) -> Result<String, String> {
     // What resolvers take for a name is more than the standards say.
     if text.is_empty() || text.contains(|char: char| char.is_whitespace() || char.is_control()) {
-        return Err(format!("{text:?} is neither an address nor the name of a host"));
+        return Err(format!("invalid host {text:?}: expected an address or a host name"));
     }
     Ok(text.to_owned())
 }
@@ -176,7 +178,7 @@ pub(crate) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
         return Ok(*value);
     }
     let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    Err(format!("\"{text}\" is not one of {}", known.join(", ")))
+    Err(format!("invalid value \"{text}\": expected {}", known.join(", ")))
 }
 
 /// The one of `known` that differs least from `given`, if it is near enough to be meant.
@@ -219,9 +221,9 @@ mod tests {
     fn ports_and_hosts_are_read() {
         for (text, want) in [
             ("21, 300-400", Ok("21,300-400")),
-            ("400-300", Err("\"400-300\" is empty (start > end)")),
-            ("21,x", Err("\"x\" is no port and no range")),
-            ("", Err("\"\" is no port and no range")),
+            ("400-300", Err("\"400-300\": first port above the last")),
+            ("21,x", Err("invalid port range \"x\"")),
+            ("", Err("invalid port range \"\"")),
         ] {
             let read = ports(text).map(|ports| ports.to_string());
             match want {
@@ -245,7 +247,7 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         let digits = "9".repeat(1_000);
-        assert!(duration(&digits).unwrap_err().contains("more than a year"));
+        assert!(duration(&digits).unwrap_err().contains("at most 365 days"));
         assert!(rate(&digits).unwrap_err().contains("too large"));
         assert_eq!(duration("8760 h"), Ok(LONGEST));
         assert!(waiting_time("0").is_err());
@@ -276,11 +278,11 @@ mod tests {
             ("1025", Ok("1025")),
             ("3 B", Ok("3")),
             ("2 TiB", Ok("2 TiB")),
-            ("64 MB", Err("is not a size")),
-            ("MiB", Err("has no number")),
-            ("-1", Err("is not a size")),
-            ("99999999 TiB", Err("is too large")),
-            ("99999999999999999999", Err("has no number")),
+            ("64 MB", Err("invalid size")),
+            ("MiB", Err("invalid size")),
+            ("-1", Err("invalid size")),
+            ("99999999 TiB", Err("too large")),
+            ("99999999999999999999", Err("invalid size")),
         ] {
             let read = size(text).map(|bytes| show_size(&bytes));
             match want {
@@ -309,7 +311,7 @@ mod tests {
             (".", Err("invalid rate")),
             ("1.2.3", Err("invalid rate")),
             ("5 parsecs", Err("invalid rate")),
-            ("99999999999G", Err("is too large")),
+            ("99999999999G", Err("too large")),
         ] {
             match (rate(text), want) {
                 (Ok(rate), Ok(want)) => assert_eq!(rate, want, "{text}"),

@@ -199,9 +199,9 @@ fn failed_with_replies(ran: &Ran, code: i32) {
 fn a_file_with_a_wrong_line_does_nothing() {
     let here = TempRoot::new();
     for (text, words) in [
-        ("put a\n\nbogus x\n", "script:3: there is no command bogus"),
-        ("put a\nget\n", "script:2: the form is: get REMOTE [LOCAL]"),
-        ("put 'a", "script:1: a ' is not closed"),
+        ("put a\n\nbogus x\n", "script:3: unknown command bogus"),
+        ("put a\nget\n", "script:2: expected get REMOTE [LOCAL]"),
+        ("put 'a", "script:1: missing closing '"),
     ] {
         here.write("script", text.as_bytes());
         let peer = Peer::start(&[]);
@@ -335,7 +335,7 @@ fn options_of_transfers_hold_for_its_lines() {
     assert_eq!(here.read("b"), b"old");
     let verify = ["--verify", "size", &server.url("")];
     let ran = run_with(&mut batch(&here, &verify), b"ascii\nput a\n", LIMIT);
-    failed(&ran, 12, "ascii changes bytes");
+    failed(&ran, 12, "ascii cannot be combined");
     let ran =
         run_with(&mut batch(&here, &["--create-dirs", &server.url("")]), b"put a x/y/z\n", LIMIT);
     ran.exited(0);

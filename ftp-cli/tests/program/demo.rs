@@ -24,20 +24,20 @@ fn demo_shows_the_dialogue_and_cleans_up() {
         "ok   get LICENSE-MIT: ",
         "ok   put text: 4 lines",
         "ok   list: 64 MiB.bin (67108864), LICENSE-MIT (",
-        "ok   get 64 MiB.bin from byte 33554432 on: ",
-        "ok   put half.bin from byte 33554432 on: ",
+        "ok   get 64 MiB.bin from byte 33554432 : ",
+        "ok   put half.bin from byte 33554432 : ",
         "ok   copy 64 MiB.bin to copied.bin: ",
         "ok   copy 64 MiB.bin to reverse.bin: ",
-        "ok   nothing is left behind",
+        "ok   the temporary directory is removed",
     ] {
         assert!(text.contains(want), "no {want} in {text}");
     }
     assert_eq!(text.matches("> REST 33554432\n").count(), 2, "{text}");
     // Which of both depends on how this was built.
-    let is_shown = text.contains("ok   the control connection is under TLS")
+    let is_shown = text.contains("ok   the control connection uses TLS")
         && text.contains("> AUTH TLS\n")
-        && text.contains("ok   who comes without TLS is sent away before the password");
-    assert!(is_shown || text.contains("\nTLS is not built into this version"), "{text}");
+        && text.contains("ok   a login without TLS is refused before the password");
+    assert!(is_shown || text.contains("\nTLS: skipped"), "{text}");
     assert!(text.ends_with(" checks passed\n"), "{text}");
     assert!(text.lines().count() < 350, "{text}");
     assert!(temporary.names().is_empty());

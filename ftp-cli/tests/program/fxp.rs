@@ -74,7 +74,7 @@ fn a_file_is_copied_in_either_direction_fx_08() {
         fxp(&options, &one.url("file"), &other.url("copy")).exited(0);
         assert!(other.root.read("copy") == content);
         let ran = fxp(&options, &one.url("file"), &other.url("copy"));
-        assert!(String::from_utf8_lossy(&ran.stderr).contains("there already"), "{ran:?}");
+        assert!(String::from_utf8_lossy(&ran.stderr).contains("exists already"), "{ran:?}");
     }
 }
 

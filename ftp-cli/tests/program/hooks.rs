@@ -166,7 +166,7 @@ fn the_end_of_the_server_waits_for_it_and_then_kills_it() {
         assert_eq!(status.code(), Some(0));
         let noted = fs::read_to_string(notes.join("done")).unwrap();
         if kills {
-            said(&served, "killed: the server ends");
+            said(&served, "killed: the server is stopping");
             wait_until("its end", || !is_alive(noted.trim()));
         }
     }

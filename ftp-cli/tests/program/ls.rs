@@ -160,8 +160,12 @@ fn a_tree_is_listed_and_patterns_choose() {
     assert_eq!(sorted(&["ls", "-g"], &format!("{root}d/x*")), [""; 0]);
     failed(&run(&mut ftp(&["ls", "-g", &format!("{root}missing/*")])), 8, "550");
     failed(&run(&mut ftp(&["ls", "-R", &format!("{root}missing")])), 8, "550");
-    failed(&run(&mut ftp(&["ls", "-g", &root])), 2, "without the pattern");
-    failed(&run(&mut ftp(&["ls", "-R", "--listing", "nlst", &root])), 2, "tells no directory");
+    failed(&run(&mut ftp(&["ls", "-g", &root])), 2, "needs a pattern");
+    failed(
+        &run(&mut ftp(&["ls", "-R", "--listing", "nlst", &root])),
+        2,
+        "cannot be combined with -R",
+    );
 }
 
 #[test]

@@ -205,11 +205,11 @@ fn what_is_wrong_with_the_command_line_is_said_before_anything_is_done() {
     for (arguments, words) in [
         (&["ftp://h/a", "ftp://h/b"][..], "fxp -r"),
         (&["h:a", "ftp://h/b"], "fxp -r"),
-        (&["a", "b"], "needs a URL on one side"),
-        (&["./a:b", "c"], "needs a URL on one side"),
+        (&["a", "b"], "mirror needs one URL"),
+        (&["./a:b", "c"], "mirror needs one URL"),
         (&["ftp://h/a"], "mirror SRC DST"),
         (&["ftp://h/a", "b", "c"], "mirror SRC DST"),
-        (&["ftp://h/a;type=a", "b"], "byte for byte"),
+        (&["ftp://h/a;type=a", "b"], "do not support ;type=a"),
         (&["--max-delete", "3", "ftp://h/a", "b"], "--delete"),
         (&["--delete", "--max-delete", "many", "ftp://h/a", "b"], "whole number"),
         (&["--jobs", "0", "ftp://h/a", "b"], "1 to 64"),
@@ -232,7 +232,7 @@ fn more_than_may_go_goes_nowhere() {
     let target = here.join("mine");
     let url = server.url("tree");
     let ran = mirror(&["--delete", "--max-delete", "3"], &url, shown(&target));
-    failed(&ran, 15, "4 objects would be deleted, and --max-delete is 3; nothing was done");
+    failed(&ran, 15, "4 objects would be deleted, but --max-delete is 3; nothing was done");
     assert_eq!(here.tree().len(), 5);
     mirror(&["--delete", "--max-delete", "4"], &url, shown(&target)).exited(0);
     assert_eq!(here.tree().len(), 2);
@@ -316,7 +316,7 @@ fn an_interrupted_mirror_goes_on_where_it_was() {
     fs::create_dir(server.root.join("tree")).unwrap();
     fs::create_dir(server.root.join("tree/07")).unwrap();
     let ran = mirror(&[], shown(&source), &url);
-    failed(&ran, 12, "07: something else has its name");
+    failed(&ran, 12, "07: the target has another object of this name");
     failed(&ran, 12, "19 of 20 objects mirrored, 1 failed, 0 not tried");
     fs::remove_dir(server.root.join("tree/07")).unwrap();
     let ran = mirror(&["--trace"], shown(&source), &url);
@@ -380,11 +380,11 @@ fn what_cannot_go_to_a_server_is_said_and_the_rest_goes() {
     let fifo = here.join("mine/fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let ran = mirror(&[], shown(&here.join("mine")), &server.url("tree"));
-    failed(&ran, 12, "has a line end in its name, which FTP cannot carry");
-    failed(&ran, 12, ".ftp-cli-left: left out, it is a temporary file");
-    failed(&ran, 12, "link: left out, it is a symbolic link");
-    failed(&ran, 12, "directory: left out, it is a symbolic link");
-    failed(&ran, 12, "fifo: left out, it is neither file nor directory");
+    failed(&ran, 12, "has a line ending in its name, which FTP does not allow");
+    failed(&ran, 12, ".ftp-cli-left: skipped: a temporary file");
+    failed(&ran, 12, "link: skipped: a symbolic link");
+    failed(&ran, 12, "directory: skipped: a symbolic link");
+    failed(&ran, 12, "fifo: skipped: neither a file nor a directory");
     assert_eq!(
         server.root.tree(),
         [(PathBuf::from("tree"), None), ("tree/a".into(), Some(b"1".to_vec()))]

@@ -77,7 +77,7 @@ fn a_tree_is_removed_and_nothing_behind_a_link() {
         assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
         if name == "busybox" {
             // It gives no reasons, and of the directory of the login no count.
-            failed(&ran, 14, "a / at the end of its name says that it is a directory");
+            failed(&ran, 14, "add a / to the name if it is a directory");
             assert!(site.root.join("t/a").exists(), "{name}: {ran:?}");
             ran = run(&mut ftp(&["rm", "-r", &format!("{}/", site.url("t"))]));
             assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
@@ -257,7 +257,7 @@ fn what_no_server_proves_to_be_a_directory_needs_the_word_of_the_user() {
         assert_eq!(seen.contains("DELE t/victim"), enters, "{what}: {seen}");
         assert_eq!(ran.code(), Some(if enters { 0 } else { 14 }), "{what}: {ran:?} {seen}");
         if !enters {
-            failed(&ran, 14, "nothing behind it was removed");
+            failed(&ran, 14, "its content was kept");
         }
         // A queue does the same.
         let peer = start();
@@ -290,7 +290,7 @@ fn rm_says_what_it_could_not_do_li_06() {
     assert!(json.contains(r#""exit":0,"done":2,"failed":0,"skipped":1,"not_tried":0"#), "{json}");
     for whole in ["", "%2F", "%2E%2E"] {
         let url = format!("{}{whole}", url(""));
-        failed(&run(&mut ftp(&["rm", "-rf", &url])), 2, "no name at its end");
+        failed(&run(&mut ftp(&["rm", "-rf", &url])), 2, "that ends in a name");
     }
 }
 
@@ -369,10 +369,14 @@ fn chmod_in_letters_needs_the_mode_there_is() {
     run(&mut ftp(&["chmod", "go-r", &server.url("file")])).succeeded();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
     failed(&run(&mut ftp(&["chmod", "u+x", &server.url("missing")])), 8, "550");
-    failed(&run(&mut ftp(&["chmod", "u+q", &server.url("file")])), 2, "is not a mode");
+    failed(&run(&mut ftp(&["chmod", "u+q", &server.url("file")])), 2, "invalid mode");
     // A server that tells size and time only.
     let peer = Peer::start(&[("SIZE", Act::Say("213 5"))]);
-    failed(&run(&mut ftp(&["chmod", "u+x", &peer.url("file")])), 14, "does not tell the mode");
+    failed(
+        &run(&mut ftp(&["chmod", "u+x", &peer.url("file")])),
+        14,
+        "does not report the current mode",
+    );
     let peer = Peer::start(&[]);
     failed(&run(&mut ftp(&["chmod", "644", &peer.url("file")])), 8, "502 what?");
 }

@@ -95,7 +95,7 @@ fn only_root_can_become_somebody_else_hp_25() {
         command
     };
     let ran = run(&mut as_nobody("security.run_as=daemon"));
-    failed(&ran, 2, "cannot run as daemon");
+    failed(&ran, 2, "cannot switch to user \"daemon\"");
     // Who is it already has nothing to give up.
     let served = Served::of(&mut as_nobody("security.run_as=nobody"));
     RawSession::login(served.address, "anonymous", "me").expect_in_step();
@@ -121,18 +121,18 @@ fn a_check_looks_at_directories_as_who_will_serve_them() {
     };
     mode(root.path(), 0o755);
     for (outer_mode, inner_mode, more, want) in [
-        (0o755, 0o755, &[][..], "directories that can be used as rights say: 1"),
-        (0o755, 0o700, &[], "cannot be read; give nobody the permission"),
+        (0o755, 0o755, &[][..], "directories that match the rights of their users: 1"),
+        (0o755, 0o700, &[], "user \"nobody\" cannot read it"),
         // What is above counts as well.
-        (0o700, 0o755, &[], "cannot be read; give nobody the permission"),
-        (0o755, 0o755, &["--write"], "cannot be written to; give nobody the permission"),
-        (0o755, 0o777, &["--write"], "directories that can be used as rights say: 1"),
+        (0o700, 0o755, &[], "user \"nobody\" cannot read it"),
+        (0o755, 0o755, &["--write"], "user \"nobody\" cannot write here"),
+        (0o755, 0o777, &["--write"], "directories that match the rights of their users: 1"),
     ] {
         mode(root.path(), outer_mode);
         mode(&inner, inner_mode);
         let said = check(more);
         assert!(said.contains(want), "{outer_mode:o} {inner_mode:o} {more:?}: {said}");
-        assert_eq!(said.contains("fail  DIR: "), !want.contains("can be used"), "{said}");
+        assert_eq!(said.contains("fail  DIR: "), !want.contains("directories"), "{said}");
     }
 }
 
@@ -171,8 +171,8 @@ fn a_check_looks_at_ports_as_who_will_serve_them() {
     ran.exited(4);
     let said = String::from_utf8(ran.stdout).unwrap();
     assert!(said.contains("\nok    127.0.0.1:"), "root listens: {said}");
-    assert!(said.contains("\nfail  passive.ports: none of 1 can be had"), "{said}");
-    let source = format!("\nwarn  active.source_port: nobody may not use port {low}");
+    assert!(said.contains("\nfail  passive.ports: none of 1 is available"), "{said}");
+    let source = format!("\nwarn  active.source_port: user \"nobody\" cannot use port {low}");
     assert!(said.contains(&source), "{said}");
 }
 
@@ -202,7 +202,7 @@ fn what_sighup_can_read_no_more_without_root_is_said_before() {
     };
     for (mode, is_lost) in [(0o600, true), (0o644, false)] {
         std::fs::set_permissions(&pair.key, std::fs::Permissions::from_mode(mode)).unwrap();
-        let words = format!("tls.key: {} cannot be read as nobody", pair.key.display());
+        let words = format!("tls.key: user \"nobody\" cannot read {}", pair.key.display());
         let (check, served) = said();
         assert_eq!(check.contains(&format!("\nwarn  {words}")), is_lost, "{check}");
         assert_eq!(served.contains(&format!("warning: {words}")), is_lost, "{served}");
@@ -273,21 +273,21 @@ fn a_log_of_transfers_is_opened_again_by_whom_it_was_made_for() {
     assert_eq!((owner(), log.metadata().unwrap().mode() & 0o777), (NOBODY, 0o640));
     // Without a rename it is the same one.
     let said = said_after_hangup(&served);
-    assert!(said.contains("log.transfers was opened again"), "{said}");
+    assert!(said.contains("log.transfers reopened"), "{said}");
     upload(&served, &log, 1);
     // Nobody has made a new one.
     std::fs::rename(&log, &older).unwrap();
     let said = said_after_hangup(&served);
-    let what_to_do = "Permission denied; transfers go to the file before. Whoever \
-                      renames it is to make a new one that nobody (security.run_as) may write, or \
-                      let that one write its directory";
+    let what_to_do = "Permission denied; transfers are logged to the old file. After \
+                      renaming, create a file that user \"nobody\" (security.run_as) can write, or \
+                      make the directory writable";
     assert!(said.contains(&format!("{}: {what_to_do}", log.display())), "{said}");
     upload(&served, &older, 2);
     // As logrotate makes it.
     std::fs::write(&log, "").unwrap();
     chown(&log, Some(NOBODY), None).unwrap();
     let said = said_after_hangup(&served);
-    assert!(said.contains("log.transfers was opened again"), "{said}");
+    assert!(said.contains("log.transfers reopened"), "{said}");
     upload(&served, &log, 1);
     drop(served);
     // What was there is not given away.

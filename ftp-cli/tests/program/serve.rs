@@ -153,7 +153,7 @@ fn a_drop_box_takes_what_is_new_and_tells_nothing() {
     }
     assert_eq!(root.read("there"), b"not yours");
     let refused = run(&mut ftp(&["serve", "--drop-box", "--write", "/"]));
-    failed(&refused, 2, "--drop-box lets users hand files in and nothing else, --write lets");
+    failed(&refused, 2, "--drop-box and --write exclude each other");
 }
 
 #[test]
@@ -289,7 +289,10 @@ fn a_second_signal_cuts_and_what_came_can_be_gone_on_with_fs_15_st_13_hf_15() {
         assert_eq!(status.code(), Some(0), "{signal}");
         assert!(cut.elapsed() < Duration::from_secs(10), "{:?}", cut.elapsed());
         let lines: Vec<_> = served.log.iter().collect();
-        assert!(lines.iter().any(|line| line.ends_with("sessions ended: 1, cut: 3")), "{lines:?}");
+        assert!(
+            lines.iter().any(|line| line.ends_with("sessions ended: 1, aborted: 3")),
+            "{lines:?}"
+        );
         assert_eq!(lines.iter().filter(|line| line.contains(" end=cut reply=426")).count(), 3);
         assert_eq!(root.read("old"), b"old");
         assert!(!root.join("new").exists(), "half a file under its name");
@@ -349,9 +352,9 @@ fn a_transfer_that_stands_still_does_not_hold_up_the_end_st_13() {
     assert_eq!(status.code(), Some(0));
     assert_eq!(root.read("new").len(), sent);
     let lines: Vec<_> = served.log.iter().collect();
-    let waits = "stopping: waiting up to 10 min for 2 transfers; a second signal ends them now";
+    let waits = "stopping: waiting up to 10 min for 2 transfers; a second signal aborts them";
     assert!(lines.iter().any(|line| line.ends_with(waits)), "{lines:?}");
-    assert!(lines.iter().any(|line| line.ends_with("sessions ended: 1, cut: 1")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.ends_with("sessions ended: 1, aborted: 1")), "{lines:?}");
 }
 
 /// How long a process has worked so far, in ticks for itself and in the kernel.

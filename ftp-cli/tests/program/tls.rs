@@ -114,7 +114,7 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
         (&["--tls-key", "good.key"], "tls.key: needs tls.certificate"),
         (
             &["--tls-cert", "good.crt", "--tls-key", "good.key", "--tls-self-signed"],
-            "tls.self_signed: is in place of tls.certificate",
+            "tls.self_signed: cannot be combined with tls.certificate",
         ),
         (&["--listen-tls", "0"], "listen.implicit_tls: needs tls.certificate"),
     ] {
@@ -137,19 +137,20 @@ fn what_is_odd_about_a_pair_is_said_by_check() {
     let at = home.join("server.crt");
     let line = |kind: &str, rest: &str| format!("{kind:<5} {}{rest}", at.display());
     let (pin, said) = check(Kind::Good, &[]);
-    let good = line("ok", &format!(" can be shown; clients may --pin {pin}"));
+    let good = line("ok", &format!(" is valid; clients can use --pin {pin}"));
     assert!(said.lines().any(|line| line == good), "{said}");
-    let key = format!("warn  {}: its mode lets all users", home.join("server.key").display());
+    let key = format!("warn  {}: all users", home.join("server.key").display());
     assert!(said.lines().any(|line| line.starts_with(&key)), "{said}");
     assert!(!said.contains("expires") && !said.contains("does not name"), "{said}");
     let (_, said) = check(Kind::EndsSoon, &[]);
     // Whether it is a second before or behind five days.
-    let soon = [4, 5].map(|days| format!(" expires in {days} days; renew it, and send SIGHUP"));
+    let soon = [4, 5].map(|days| format!(" expires in {days} days; renew it, then send SIGHUP"));
     assert!(soon.iter().any(|soon| said.contains(&line("warn", soon))), "{said}");
     // Not for what the host is called.
     let names = ["--set", "hosts.names=ftp.example.invalid,ftp.example.org"];
     let (_, said) = check(Kind::Good, &names);
-    let why = ": clients that go there and look at names refuse it; have one issued that does";
+    let why = ": clients that connect to this name and verify it will refuse the \
+               certificate; install a certificate that does";
     assert!(
         said.contains(&line("warn", &format!(" does not name ftp.example.org{why}"))),
         "{said}"
@@ -174,7 +175,7 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
         String::from_utf8(ran.succeeded()).unwrap()
     };
     let said = check();
-    let will = format!("make a certificate and keep it in {}", file.display());
+    let will = format!("create a certificate and keep it in {}", file.display());
     assert!(said.contains(&will) && !file.exists(), "{said}");
 
     let arguments = ["--tls-self-signed", "--set", "hosts.names=nas.example.invalid"];
@@ -193,7 +194,7 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
     assert_eq!(shown(served.address, &TlsClient::trusting_anybody()), certificate);
     assert_eq!(fs::read(&file).unwrap(), content);
     assert!(
-        check().contains(&format!("{} can be shown; clients may --pin {first}", file.display()))
+        check().contains(&format!("{} is valid; clients can use --pin {first}", file.display()))
     );
     // What is no pair is not made anew: somebody may have pinned it.
     fs::write(&file, b"garbage").unwrap();
@@ -205,7 +206,7 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
     failed(
         &run(nowhere.env_remove("HOME").arg(root.path())),
         2,
-        "no place to keep the certificate",
+        "no directory for the certificate",
     );
     let mut elsewhere = serve(&home, &["--tls-self-signed"]);
     elsewhere.env("STATE_DIRECTORY", home.join("of systemd")).arg(root.path());
@@ -269,14 +270,14 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
             home.write("server.crt", &certificate);
             home.write("server.key", &key);
             served.signal("HUP");
-            let said = said_until(&served, "nothing has changed");
+            let said = said_until(&served, "configuration unchanged");
             let last = said.last().unwrap();
             assert!(last.contains(words), "{words}: {said:?}");
             is_shown(&served, &second);
         }
         fs::remove_file(&files.key).unwrap();
         served.signal("HUP");
-        let said = said_until(&served, "nothing has changed");
+        let said = said_until(&served, "configuration unchanged");
         assert!(said.last().unwrap().contains("server.key: No such file"), "{said:?}");
         is_shown(&served, &second);
         session.expect_in_step();
@@ -294,7 +295,7 @@ fn a_port_of_its_own_begins_with_tls_tl_03() {
     let mut said = Vec::new();
     let address: SocketAddr = loop {
         let line = lines.next().expect("serve says more").unwrap();
-        if let Some((_, at)) = line.split_once("listening with TLS from the start on ") {
+        if let Some((_, at)) = line.split_once("listening with implicit TLS on ") {
             break at.parse().unwrap();
         }
         said.push(line);

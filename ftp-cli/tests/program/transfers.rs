@@ -92,8 +92,8 @@ fn operands_that_would_lose_a_file_are_refused() {
     for (arguments, words) in [
         (vec!["get", &url("a"), &url("b")], "-P DIR URL..."),
         (vec!["get", &url("a"), "host:b"], "./NAME"),
-        (vec!["get", "-P", &dir, &url("a"), &url("d/a")], "two sources would both be written to a"),
-        (vec!["get", "-P", &dir, &url("d/..")], "names no file"),
+        (vec!["get", "-P", &dir, &url("a"), &url("d/a")], "a: target of two sources"),
+        (vec!["get", "-P", &dir, &url("d/..")], "does not name a file"),
         (vec!["get", "-P", &dir], "needs URLs"),
         (vec!["get", "-j", "2", &url("a"), &dir], "-P DIR URL..."),
         (vec!["get", "-j", "0", "-P", &dir, &url("a")], "from 1 to 64"),

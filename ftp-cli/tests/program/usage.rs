@@ -55,7 +55,7 @@ fn what_is_wrong_is_said_and_nothing_is_done() {
         (&["fxp", "ftp://127.0.0.1/x"], 2, "two URLs"),
         (&["fxp", "ftp://127.0.0.1/x/", "ftp://127.0.0.1/"], 2, "names a directory"),
         (&["fxp", "ftp://127.0.0.1/x/..", "ftp://127.0.0.1/"], 2, "names no file"),
-        (&["fxp", "ftp://127.0.0.1/x;type=a", "ftp://127.0.0.1/y"], 2, "byte for byte"),
+        (&["fxp", "ftp://127.0.0.1/x;type=a", "ftp://127.0.0.1/y"], 2, "does not support ;type=a"),
         (&["fxp", "ftp://127.0.0.1/x", "/tmp/y"], 2, "not an FTP URL"),
         (
             &["fxp", "--passive-address", "x", "ftp://h/x", "ftp://h/y"],

@@ -1,11 +1,11 @@
-//! What the lines of a batch came to.
+//! Counts the outcomes of the lines of a batch.
 
 use std::ops::ControlFlow;
 
 use crate::exit::{Exit, Failure};
 use crate::report::for_each_url::Reporter;
 
-/// What the lines came to.
+/// Outcomes of the lines.
 #[derive(Default)]
 pub(super) struct Count {
     done: usize,
@@ -16,22 +16,23 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// Of no line yet. `stops`: the first failure is the end.
+    /// Returns an empty count. With `stops`, the first failure ends the batch.
     pub(super) fn new(stops: bool) -> Self {
         Self { stops, ..Self::default() }
     }
 
-    /// So many lines are left, with which it makes no sense to go on.
+    /// Records the number of lines that are not tried any more.
     pub(super) const fn leave(&mut self, lines: usize) {
         self.left = lines;
     }
 
-    /// The failure that broke it off, for whoever parts with the server.
+    /// Returns the failure that ended the batch, if it was fatal.
     pub(super) fn fatal(&self) -> Option<&Failure> {
         self.last.as_ref().filter(|last| last.fatal)
     }
 
-    /// One more line. What it failed with is said at once. `Break` if no other is to follow.
+    /// Counts one line and reports its failure at once. Returns `Break` if no other line is to
+    /// follow.
     pub(super) fn add(
         &mut self,
         told: &Reporter,
@@ -52,11 +53,11 @@ impl Count {
         }
     }
 
-    /// Says what it came to.
+    /// Reports the result.
     ///
     /// # Errors
     ///
-    /// If any line failed: `Partial`, or the last failure's code if none was done.
+    /// Returns `Partial` if some lines failed, or the last failure's code if none was done.
     pub(super) fn finish(self, told: &Reporter, is_quiet: bool) -> Result<(), Failure> {
         let Self { done, failed, left, last, .. } = self;
         told.events.not_tried(left);
@@ -76,7 +77,7 @@ impl Count {
     }
 }
 
-/// Says what something in a line failed with, and gives that back as said.
+/// Reports a failure in a line, and returns it marked as reported.
 pub(super) fn tell(told: &Reporter, number: usize, failure: Failure) -> Failure {
     let mut failure = failure.about(format_args!("line {number}"));
     if !failure.told {

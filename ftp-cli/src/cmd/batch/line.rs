@@ -1,9 +1,9 @@
-//! The lines of a batch: words as a shell has them, and the commands that they make.
+//! Parses the lines of a batch: words as in a shell, and the commands that they make.
 
 use crate::exit::{Exit, Failure};
 use crate::options::values;
 
-/// What a line asks for. Names are bytes.
+/// Command of a line. Names are bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Order {
     Get { remote: Vec<u8>, local: Option<Vec<u8>> },
@@ -21,7 +21,7 @@ pub(super) enum Order {
     Quote(Vec<u8>),
 }
 
-/// The commands, as people are told of them.
+/// Usage of each command.
 pub(super) const USAGES: [(&str, &str); 13] = [
     ("get", "get REMOTE [LOCAL]"),
     ("put", "put LOCAL [REMOTE]"),
@@ -38,12 +38,12 @@ pub(super) const USAGES: [(&str, &str); 13] = [
     ("quote", "quote COMMAND..."),
 ];
 
-/// Splits a line into words, as a shell does: between blanks, with `'...'`, `"..."` and `\` for
-/// what holds blanks, and `#` in front of a word for the rest of the line. Nothing is expanded.
+/// Splits a line into words like a shell: at blanks, with `'...'`, `"..."` and `\` for words with
+/// blanks, and `#` before a word for a comment. Expands nothing.
 ///
 /// # Errors
 ///
-/// `Usage`: a quote that is not closed, a `\` at the end.
+/// Returns `Usage` for an unclosed quote or a trailing `\`.
 pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
     let wrong = |what: &str| Err(Failure::item(Exit::Usage, what));
     let mut words = Vec::new();
@@ -59,7 +59,7 @@ pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
                     match rest.next() {
                         Some(b'\'') => break,
                         Some(byte) => word.push(*byte),
-                        None => return wrong("a ' is not closed"),
+                        None => return wrong("missing closing '"),
                     }
                 }
             }
@@ -71,16 +71,16 @@ pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
                         Some(b'\\') => match rest.next() {
                             Some(byte @ (b'"' | b'\\' | b'$' | b'`')) => word.push(*byte),
                             Some(byte) => word.extend([b'\\', *byte]),
-                            None => return wrong("a \" is not closed"),
+                            None => return wrong("missing closing \""),
                         },
                         Some(byte) => word.push(*byte),
-                        None => return wrong("a \" is not closed"),
+                        None => return wrong("missing closing \""),
                     }
                 }
             }
             b'\\' => match rest.next() {
                 Some(byte) => word.get_or_insert_default().push(*byte),
-                None => return wrong("nothing follows the \\ at the end"),
+                None => return wrong("missing character after \\"),
             },
             byte => word.get_or_insert_default().push(*byte),
         }
@@ -90,7 +90,7 @@ pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
 }
 
 impl Order {
-    /// Whether it may have to enter a directory, to find out whether there is one.
+    /// Returns whether the command may have to enter a directory to find out whether it exists.
     pub(super) const fn may_enter(&self) -> bool {
         matches!(
             self,
@@ -102,7 +102,7 @@ impl Order {
         )
     }
 
-    /// Whether it is about something in the directory that the session is in. A raw command may be.
+    /// Returns whether the command depends on the current directory. A raw command may.
     pub(super) fn is_relative(&self) -> bool {
         let is_relative = |path: &Vec<u8>| !path.starts_with(b"/");
         match self {
@@ -120,30 +120,30 @@ impl Order {
         }
     }
 
-    /// Reads a line. `None` if it is empty or a comment.
+    /// Parses a line. Returns `None` if it is empty or a comment.
     ///
     /// # Errors
     ///
-    /// `Usage`, with what the command takes.
+    /// Returns `Usage` with the command's operands.
     pub(super) fn parse(line: &[u8]) -> Result<Option<Self>, Failure> {
         let mut words = words(line)?.into_iter();
         let Some(name) = words.next() else { return Ok(None) };
         let name = String::from_utf8_lossy(&name).into_owned();
         let Some((_, usage)) = USAGES.iter().find(|(known, _)| *known == name) else {
             if crate::options::urls::may_hold_password(name.as_bytes()) {
-                let message = "no such command (not shown: it may hold a password)";
+                let message = "unknown command (not shown: it may hold a password)";
                 return Err(Failure::item(Exit::Usage, message));
             }
             let name = crate::display::shown(name.as_bytes());
             let hint = match values::nearest(&name, USAGES.iter().map(|(known, _)| *known)) {
                 Some(near) => format!("did you mean {near}?"),
-                None => "ftp-cli help batch lists them".to_owned(),
+                None => "ftp-cli help batch lists the commands".to_owned(),
             };
-            return Err(Failure::item(Exit::Usage, format!("there is no command {name}; {hint}")));
+            return Err(Failure::item(Exit::Usage, format!("unknown command {name}; {hint}")));
         };
         let mut words = Words { flags: Vec::new(), words: words.collect() };
         if name != "quote" && words.words.iter().any(|word| crate::options::urls::is_url(word)) {
-            let message = "a line of a batch takes paths on its server, and no URL";
+            let message = "expected a path on the server, not a URL";
             return Err(Failure::item(Exit::Usage, message));
         }
         let order = match name.as_str() {
@@ -154,11 +154,11 @@ impl Order {
         }
         .then(|| words.order(&name))
         .flatten();
-        order.map(Some).ok_or_else(|| Failure::item(Exit::Usage, format!("the form is: {usage}")))
+        order.map(Some).ok_or_else(|| Failure::item(Exit::Usage, format!("expected {usage}")))
     }
 }
 
-/// Where a raw command leads the session, if it does.
+/// Returns the directory that a raw command changes to, if it does.
 pub(super) fn leads_to(command: &[u8]) -> Option<&[u8]> {
     let verb = command.split(|byte| *byte == b' ').next().unwrap_or_default();
     let argument = command.get(verb.len() + 1..).unwrap_or_default();
@@ -169,15 +169,15 @@ pub(super) fn leads_to(command: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What follows the name of a command.
+/// Words after the name of a command.
 struct Words {
     flags: Vec<u8>,
     words: Vec<Vec<u8>>,
 }
 
 impl Words {
-    /// Takes flags off the front; not if there are others than `known`. `--` ends them. A command
-    /// without flags has names that may begin with `-`.
+    /// Removes flags from the front; returns false for flags not in `known`. `--` ends them. A
+    /// command without flags accepts names that begin with `-`.
     fn takes(&mut self, known: &[u8]) -> bool {
         if known.is_empty() {
             return true;
@@ -256,10 +256,10 @@ mod tests {
             (r"'a\b'", Ok(&[r"a\b"])),
             ("''", Ok(&[""])),
             ("*.txt $HOME ~", Ok(&["*.txt", "$HOME", "~"])),
-            ("'a", Err("a ' is not closed")),
-            ("\"a", Err("a \" is not closed")),
-            ("\"a\\", Err("a \" is not closed")),
-            ("a \\", Err("nothing follows")),
+            ("'a", Err("missing closing '")),
+            ("\"a", Err("missing closing \"")),
+            ("\"a\\", Err("missing closing \"")),
+            ("a \\", Err("missing character after")),
         ] {
             match (words(line.as_bytes()), want) {
                 (Ok(words), Ok(want)) => {

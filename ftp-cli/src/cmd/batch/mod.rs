@@ -1,4 +1,4 @@
-//! `batch URL [FILE|-]`: a queue of commands over one control connection, one a line.
+//! `batch URL [FILE|-]`: runs commands, one per line, over one control connection.
 
 mod count;
 mod line;
@@ -28,10 +28,10 @@ use crate::transfer::context::Context;
 use crate::transfer::options::TransferOptions;
 use crate::transfer::upload::Interruptible;
 
-/// A longer line is no command.
+/// Largest length of a line in bytes.
 const LINE: u64 = 64 * 1_024;
 
-/// A file is read, and understood, before its first command is sent; this is how long it may be.
+/// Largest size of a file in bytes: it is parsed as a whole before its first command is sent.
 const FILE: u64 = 64 << 20;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     count.finish(&queue.told, options.is_quiet())
 }
 
-/// Does the lines of a file.
+/// Runs the lines of a file.
 fn do_script(queue: &mut Queue<'_>, count: &mut Count, script: Vec<(usize, Order)>) {
     let mut orders = script.into_iter();
     for (number, order) in orders.by_ref() {
@@ -96,7 +96,7 @@ fn do_script(queue: &mut Queue<'_>, count: &mut Count, script: Vec<(usize, Order
     count.leave(orders.len());
 }
 
-/// Does the lines of standard input as they come.
+/// Runs the lines of standard input as they arrive.
 fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
     for number in 1_usize.. {
         let done = match next(&mut input) {
@@ -121,7 +121,8 @@ fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
 ///
 /// # Errors
 ///
-/// `Usage` with the line for what is no command, before anything is done; `Local`.
+/// Returns `Usage` with the line number of an invalid command, before anything is done; `Local` if
+/// the file cannot be read.
 fn read(script: &OsStr) -> Result<Vec<(usize, Order)>, Failure> {
     let name = shown_path(Path::new(script));
     let mut text = Vec::new();
@@ -140,7 +141,7 @@ fn read(script: &OsStr) -> Result<Vec<(usize, Order)>, Failure> {
     Ok(orders)
 }
 
-/// The next line of standard input, without its end.
+/// Returns the next line of standard input, without its line ending.
 fn next(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
     let mut line = Vec::new();
     let read = input.take(LINE).read_until(b'\n', &mut line);
@@ -149,7 +150,7 @@ fn next(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
         return Ok(None);
     }
     if line.pop_if(|last| *last == b'\n').is_none() && line.len() as u64 == LINE {
-        return Err(Failure::usage("the line is too long: nothing behind it is read"));
+        return Err(Failure::usage("line too long: stopped reading here"));
     }
     Ok(Some(line))
 }

@@ -1,4 +1,4 @@
-//! The lines of a batch, done one after the other over one connection.
+//! Runs the lines of a batch one after the other over one connection.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -23,7 +23,7 @@ use crate::transfer::options::Verify;
 use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{Source, upload};
 
-/// The connection, and what lines changed for those after them.
+/// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
     pub(super) sessions: Sessions<'a>,
     pub(super) context: Context<'a>,
@@ -32,25 +32,24 @@ pub(super) struct Queue<'a> {
     pub(super) terminal: bool,
     pub(super) url: &'a FtpUrl,
     pub(super) representation: RepresentationType,
-    /// The directories that `cd` entered, for a connection that has to be made again.
+    /// Directories that `cd` entered, to repeat on a new connection.
     pub(super) entered: Vec<Vec<u8>>,
-    /// The server has no space left for uploads.
+    /// Whether the server has run out of space for uploads.
     pub(super) is_full: bool,
-    /// The line of a `cd` that failed: names after it are meant in another directory than the
-    /// session is in.
+    /// Line of a failed `cd`: relative names after it would mean another directory.
     pub(super) failed_cd: Option<usize>,
-    /// Whether the server tells where the session is, once that was asked.
+    /// Whether the server reports the current directory, once asked.
     pub(super) returns: Option<bool>,
 }
 
-/// What a line does to each of its paths.
+/// Action of a line on each of its paths.
 type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8]) -> Result<Outcome, Failure> + 'a;
 
 impl<'a> Queue<'a> {
-    /// Does what a line says. A failure ends the queue only if no connection can be had.
+    /// Runs a line. A failure ends the batch only if the connection cannot be restored.
     pub(super) fn act(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
         if let Some(line) = self.failed_cd.filter(|_| order.is_relative()) {
-            let message = format!("not tried: line {line} did not lead to where this is meant");
+            let message = format!("not tried: cd failed in line {line}");
             return Err(Failure::item(Exit::Refused, message));
         }
         if let Err(failure) = self.client() {
@@ -61,7 +60,7 @@ impl<'a> Queue<'a> {
         }
         let done = self.order(number, order);
         if order.may_enter() && self.returns == Some(false) {
-            // It may be anywhere now, and the next line is about where it was.
+            // The session may be in any directory now, but the next line needs the known one.
             self.sessions.drop_client(self.url);
         }
         let Err(failure) = &done else { return done };
@@ -70,7 +69,7 @@ impl<'a> Queue<'a> {
                 [ReplyCode::NO_SPACE, ReplyCode::OVER_QUOTA].map(|code| Some(code.value()));
             match is_full.contains(&failure.code) && matches!(order, Order::Put { .. }) {
                 true => self.is_full = true,
-                // The next line gets a new one.
+                // The next line opens a new connection.
                 false => self.sessions.drop_client(self.url),
             }
         }
@@ -80,12 +79,12 @@ impl<'a> Queue<'a> {
         })
     }
 
-    /// As [`connected`].
+    /// Returns the client, as [`connected`] does.
     fn client(&mut self) -> Result<&mut Client, Failure> {
         connected(&mut self.sessions, self.url, &self.entered)
     }
 
-    /// A line that is no command may have been meant as a `cd`.
+    /// Handles an invalid line, which may have been meant as a `cd`.
     pub(super) fn misread(&mut self, number: usize, line: &[u8]) {
         if line.trim_ascii_start().starts_with(b"cd") {
             self.failed_cd = Some(number);
@@ -128,7 +127,7 @@ impl<'a> Queue<'a> {
             }
             Order::Cd(path) => self.cd(number, path),
             Order::Ascii if self.counts_bytes() => {
-                let message = "ascii changes bytes, which --continue and --verify count";
+                let message = "ascii cannot be combined with --continue or --verify; use binary";
                 Err(Failure::item(Exit::Usage, message))
             }
             Order::Ascii => {
@@ -202,7 +201,7 @@ impl<'a> Queue<'a> {
         done
     }
 
-    /// The session is in another directory, and so will be one that takes its place.
+    /// Records a new current directory, also for a later connection.
     fn went_to(&mut self, path: &[u8]) {
         self.failed_cd = None;
         if path.starts_with(b"/") {
@@ -216,7 +215,7 @@ impl<'a> Queue<'a> {
         settings.resume || matches!(settings.verify, Verify::Size | Verify::Hash)
     }
 
-    /// Does the same to each path. The last failure is the line's; those before are said here.
+    /// Runs an action on each path. Returns the last failure; reports earlier ones here.
     fn each(
         &mut self,
         number: usize,
@@ -323,7 +322,7 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// The client, in the directory of the URL and where `entered` leads from there.
+/// Returns the client in the directory of the URL and of `entered`.
 fn connected<'c>(
     sessions: &'c mut Sessions<'_>,
     url: &FtpUrl,
@@ -341,7 +340,7 @@ fn connected<'c>(
     Ok(client)
 }
 
-/// Parts with a connection that is of no more use, so that another try makes a new one.
+/// Drops an unusable connection, so that the next attempt opens a new one.
 fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T, Failure>) {
     let is_broken = |failure: &Failure| failure.fatal && !failure.is_signal();
     if done.as_ref().is_err_and(|failure| is_broken(failure) && failure.code.is_none()) {
@@ -349,11 +348,11 @@ fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T, Fa
     }
 }
 
-/// Insists that a path names something that can be removed.
+/// Checks that a path names an object that can be removed.
 fn is_named(path: &[u8]) -> Result<(), Failure> {
     match path::split(path).1 {
         b"" | b"." | b".." => {
-            Err(Failure::item(Exit::Usage, "this has no name at its end; nothing is done to it"))
+            Err(Failure::item(Exit::Usage, "expected a path that ends in a name"))
         }
         _ => Ok(()),
     }

@@ -5,8 +5,7 @@ use std::fmt::Write;
 use super::words::{of_operand, spellings};
 use crate::options::{self, Command, Completes, Row, Value};
 
-/// What goes before the parts that are made of the tables. In bash `=` and `:` are words of their
-/// own while it completes.
+/// Text before the generated parts. In bash, `=` and `:` are separate words during completion.
 const BEGIN: &str = r#"# Completion of ftp-cli in bash: source it, or put it into
 # ~/.local/share/bash-completion/completions/ftp-cli
 _ftp_cli() {
@@ -65,7 +64,7 @@ pub(super) fn script() -> String {
     text
 }
 
-/// One command, or `''` in front of it.
+/// Writes the case of one command, or of `''` before the command.
 fn case(text: &mut String, name: &str, rows: &[&Row], operands: &[Completes]) {
     let spelt: Vec<String> = rows.iter().flat_map(|row| spellings(row)).collect();
     let _ = writeln!(text, "        {name})\n            options='{}'", spelt.join(" "));
@@ -80,7 +79,7 @@ fn case(text: &mut String, name: &str, rows: &[&Row], operands: &[Completes]) {
         text.push_str("            case $prev in\n");
         for row in taking {
             let spelt: Vec<String> = match row.value {
-                // Only after `=`, which the long form alone can have.
+                // Completed only after `=`, which only the long form can have.
                 Value::WithEqualSign(_) => continue,
                 _ => spellings(row).collect(),
             };
@@ -96,7 +95,7 @@ fn case(text: &mut String, name: &str, rows: &[&Row], operands: &[Completes]) {
     text.push_str("            ;;\n");
 }
 
-/// The assignment that has so much offered.
+/// Returns the assignment that offers these completions.
 fn set(completes: Completes) -> String {
     match completes {
         Completes::Nothing => String::new(),

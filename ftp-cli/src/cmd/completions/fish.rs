@@ -1,11 +1,11 @@
-//! Completion in fish, by one `complete` for each option of each command.
+//! Generates completion for fish, with one `complete` for each option of each command.
 
 use std::fmt::Write;
 
 use super::words::{of_operand, quoted, spellings};
 use crate::options::{self, Command, Completes, Row};
 
-/// Says which command the line has, and fails where it has none yet.
+/// Function that prints the command of the line, and fails without one.
 const BEGIN: &str = r#"# Completion of ftp-cli in fish: put it into ~/.config/fish/completions/ftp-cli.fish
 function __ftp_cli_command
     set -l words (commandline -opc)
@@ -31,7 +31,7 @@ end
 complete -c ftp-cli -f
 "#;
 
-/// Where there is no command yet.
+/// Condition for a line without a command.
 const NONE: &str = "not __ftp_cli_command >/dev/null";
 
 pub(super) fn script() -> String {
@@ -71,7 +71,7 @@ fn option(text: &mut String, condition: &str, row: &Row) {
     }
     let _ = write!(text, " -l {}", row.long);
     if row.value.is_needed() {
-        // No file's name, unless that is what is wanted.
+        // Complete file names only if the option takes one.
         text.push_str(match row.value.completes() {
             Completes::File => " -r",
             _ => " -x",

@@ -1,5 +1,5 @@
-//! `completions SHELL`: what completes the command line in bash, zsh and fish, made from the
-//! tables of commands and options.
+//! `completions SHELL`: prints a completion script for bash, zsh or fish, generated from the tables
+//! of commands and options.
 
 mod bash;
 mod fish;

@@ -1,14 +1,14 @@
-//! How options and operands are written in the scripts of all shells.
+//! Writes options and operands for the scripts of all shells.
 
 use crate::options::{Completes, Operand, Row};
 
-/// `-u` and `--user`.
+/// Returns `-u` and `--user`.
 pub(super) fn spellings(row: &Row) -> impl Iterator<Item = String> {
     let short = row.short.map(|short| format!("-{short}"));
     short.into_iter().chain([format!("--{}", row.long)])
 }
 
-/// What completes an operand.
+/// Returns the completion of an operand.
 pub(super) const fn of_operand(operand: Operand) -> Completes {
     match operand {
         Operand::File => Completes::File,
@@ -19,7 +19,7 @@ pub(super) const fn of_operand(operand: Operand) -> Completes {
     }
 }
 
-/// Text between single quotes of a shell in which `'` within is written `escape`.
+/// Returns text in single quotes for a shell in which `'` within quotes is written `escape`.
 pub(super) fn quoted(text: &str, escape: &str) -> String {
     format!("'{}'", text.replace('\'', escape))
 }

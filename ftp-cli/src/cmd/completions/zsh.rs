@@ -1,11 +1,11 @@
-//! Completion in zsh, by its `_arguments`.
+//! Generates completion for zsh, with its `_arguments`.
 
 use std::fmt::Write;
 
 use super::words::{of_operand, quoted, spellings};
 use crate::options::{self, Command, Completes, Operand, Row, Value};
 
-/// Before the options that may stand in front of a command.
+/// Text before the options that can precede a command.
 const BEGIN: &str = r#"#compdef ftp-cli
 # Completion of ftp-cli in zsh: put it into a directory of $fpath as _ftp-cli.
 _ftp-cli() {
@@ -45,7 +45,7 @@ pub(super) fn script() -> String {
         let operands = command.entry().operands;
         let mut specs = Vec::new();
         for (at, operand) in operands.iter().enumerate() {
-            // What comes after the last is like it.
+            // The last operand can be repeated.
             let place =
                 if at + 1 == operands.len() { "*".to_owned() } else { (at + 1).to_string() };
             specs.push(quoted(&format!("{place}:{}", spec(*operand)), "'\\''"));
@@ -61,7 +61,7 @@ pub(super) fn script() -> String {
             format!("        {}\n", quoted(&both, "'\\''"))
         })
         .collect();
-    // Defined before the function that is called at the end of the script.
+    // It must be defined before the function that is called at the end of the script.
     let at = text.find("_ftp-cli() {").unwrap_or_default();
     let list = format!(
         "_ftp-cli_commands() {{\n    local -a commands=(\n{commands}    )\n    \
@@ -71,7 +71,7 @@ pub(super) fn script() -> String {
     text
 }
 
-/// An option, which may be given again.
+/// Writes an option, which can be repeated.
 fn option(text: &mut String, indent: &str, row: &Row) {
     let help = escaped(row.help);
     for spelling in spellings(row) {
@@ -89,7 +89,7 @@ fn option(text: &mut String, indent: &str, row: &Row) {
     }
 }
 
-/// What an operand is called, and what completes it.
+/// Returns the name of an operand, and its completion.
 fn spec(operand: Operand) -> String {
     let name = match operand {
         Operand::File => "file",
@@ -111,7 +111,7 @@ fn action(completes: Completes) -> String {
     }
 }
 
-/// Text in which nothing ends a part of what `_arguments` reads.
+/// Returns text escaped for the separators of `_arguments`.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for char in text.chars() {

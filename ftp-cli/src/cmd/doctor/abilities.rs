@@ -198,9 +198,11 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
 
 fn came(check: Check, listing: &Listing, diagnosis: Diagnosis) -> Finding {
     match listing {
-        Listing::Came(Came { unreadable: Some(line), .. }) => {
-            Finding::warn(check, diagnosis, format_args!("cannot parse a line of the listing: {line}"))
-        }
+        Listing::Came(Came { unreadable: Some(line), .. }) => Finding::warn(
+            check,
+            diagnosis,
+            format_args!("cannot parse a line of the listing: {line}"),
+        ),
         Listing::Came(Came { entries, .. }) => {
             Finding::ok(check, format_args!("{entries} entries read"))
         }

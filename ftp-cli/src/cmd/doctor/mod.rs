@@ -450,9 +450,10 @@ fn offered(
 /// Examines TLS on data connections, with the method that works.
 fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
     let reuse = match data_connections::without_resuming(dial, way)? {
-        Ok(None) => {
-            Finding::ok(Check::Reuse, format_args!("data connections need not resume a TLS session"))
-        }
+        Ok(None) => Finding::ok(
+            Check::Reuse,
+            format_args!("data connections need not resume a TLS session"),
+        ),
         Ok(Some(why)) => Finding::warn(
             Check::Reuse,
             Diagnosis::ReuseDemanded,

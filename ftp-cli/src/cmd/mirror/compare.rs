@@ -1,41 +1,40 @@
-//! Whether a file is the same on both sides, by what is known of it without reading it.
+//! Compares files of both sides without reading their contents.
 
 use std::fmt;
 
 use super::entry::TreeEntry;
 
-/// What makes two files the same, beside their size.
+/// Condition for two files to be the same, besides their size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Rule {
-    /// Nothing: `--size-only`.
+    /// No further condition: `--size-only`.
     SizeOnly,
-    /// The same time of modification, to the second: where the target takes the time that it is
-    /// given.
+    /// The same modification time, to the second: for targets that keep the times they are given.
     SameTime,
-    /// That the target was written after the source was last changed: where the target's times are
-    /// those of its own clock, because its server has no way to set them.
+    /// The target was written after the last change of the source: for targets whose server cannot
+    /// set times and uses its own clock.
     ///
-    /// Changed means more than modified: a file that was renamed to here is as old as ever and yet
-    /// not the one that was copied. In the same second it may have been changed again.
+    /// A change includes more than a modification: a renamed file keeps its modification time, but
+    /// may not be the file that was copied. Equal seconds count as changed.
     NotBefore,
 }
 
-/// What a comparison came to.
+/// Result of a comparison.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
     Same,
     Differs(Difference),
-    /// The times that listings gave are too coarse to tell.
+    /// The times of the listings are too coarse to decide.
     Unclear,
 }
 
-/// Why a file is copied.
+/// Reason to copy a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Difference {
     New,
     Size,
     Time,
-    /// Nobody can tell, so it is.
+    /// It is unknown whether they differ, so the file is copied.
     Doubt,
 }
 
@@ -50,7 +49,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares a file with the one of the same name at the target. What cannot be told is never
+/// Compares a file with the one of the same name at the target. Unknown never counts as
 /// [`Same`](Verdict::Same).
 pub(super) fn compare(source: &TreeEntry, target: &TreeEntry, rule: Rule) -> Verdict {
     let (Some(here), Some(there)) = (source.size, target.size) else {

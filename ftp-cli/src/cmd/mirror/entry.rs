@@ -1,15 +1,15 @@
-//! What both sides of a mirror are compared by: objects of a directory, wherever it is.
+//! Describes objects of a directory, local or remote, for the comparison of both sides.
 
 use ftp_client::{Entry, EntryKind, LocalFile, Modified, Precision, Zone};
 use rustix::fs::{FileType, Stat};
 
-/// The longest that a clock anywhere is ahead of UTC, and behind it, in seconds.
+/// Largest differences of a local time to UTC, ahead and behind, in seconds.
 const AHEAD: i64 = 14 * 3_600;
 const BEHIND: i64 = 12 * 3_600;
-/// By how many seconds time zones differ.
+/// Difference between time zones in seconds.
 const ZONES: i64 = 15 * 60;
 
-/// What an object is.
+/// Kind of an object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ObjectKind {
     File,
@@ -17,28 +17,28 @@ pub(super) enum ObjectKind {
     Link,
     /// A FIFO, a device, a socket.
     Special,
-    /// The listing does not say.
+    /// Missing in the listing.
     Unknown,
 }
 
 /// An object in a directory.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct TreeEntry {
-    /// As its side calls it: not trusted.
+    /// Name as reported by its side: untrusted.
     pub(super) name: Vec<u8>,
     pub(super) kind: ObjectKind,
-    /// In bytes.
+    /// Size in bytes.
     pub(super) size: Option<u64>,
-    /// When its content was last modified.
+    /// Modification time.
     pub(super) stamp: Option<Stamp>,
-    /// When it was last changed in any way, such as by a rename, where that is known: seconds since
+    /// Time of the last change of any kind, such as a rename, if known: seconds since
     /// 1970-01-01T00:00:00Z.
     pub(super) changed: Option<i64>,
-    /// What its server tells it by.
+    /// Unique identifier at its server.
     pub(super) unique: Option<Vec<u8>>,
 }
 
-/// A time, as exactly as it is known: it lies between both, seconds since 1970-01-01T00:00:00Z.
+/// Range that contains a time, in seconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Stamp {
     pub(super) earliest: i64,
@@ -46,18 +46,18 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// One that is known to the second.
+    /// Returns a time that is known to the second.
     pub(super) const fn at(seconds: i64) -> Self {
         Self { earliest: seconds, latest: seconds }
     }
 
-    /// The time, if it is known to the second.
+    /// Returns the time if it is known to the second.
     pub(super) fn exact(self) -> Option<i64> {
         (self.earliest == self.latest).then_some(self.earliest)
     }
 }
 
-/// By how many seconds the clock of a side is ahead of the one here, within these bounds.
+/// Range of the seconds by which a side's clock is ahead of the local one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Clock {
     pub(super) least: i64,
@@ -65,13 +65,13 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// The one here.
+    /// The local clock.
     pub(super) const OURS: Self = Self { least: 0, most: 0 };
-    /// One that is right, and may tell the time of any zone.
+    /// A correct clock in an unknown time zone.
     pub(super) const UNKNOWN: Self = Self { least: -BEHIND, most: AHEAD };
 
-    /// By a file that was written between two times here, and has a third there. A clock that may
-    /// be right, in this zone or another, is: what differs by less than a second does not show.
+    /// Returns the clock of a side that gave the time `there` to a file written between two local
+    /// times. Differences below one second count as a correct clock, in this time zone or another.
     pub(super) const fn by(before: i64, there: i64, after: i64) -> Self {
         let zone = (there - before).div_euclid(ZONES) * ZONES;
         if there - zone <= after {
@@ -82,22 +82,22 @@ impl Clock {
 }
 
 impl Stamp {
-    /// A time of `clock` by the one here.
+    /// Converts a time of `clock` to local time.
     pub(super) const fn by(self, clock: Clock) -> Self {
         Self { earliest: self.earliest - clock.most, latest: self.latest - clock.least }
     }
 }
 
 impl TreeEntry {
-    /// The same with its time by the clock here, if the side's clock is `clock`.
+    /// Returns the entry with its time converted from `clock` to local time.
     pub(super) fn by(&self, clock: Clock) -> Self {
         Self { stamp: self.stamp.map(|stamp| stamp.by(clock)), ..self.clone() }
     }
 }
 
 impl From<Modified> for Stamp {
-    /// `LIST` gives minutes or days in the time zone of whoever knows where, so that only bounds of
-    /// the time are known.
+    /// `LIST` reports minutes or days in an unknown time zone, so only bounds of the time are
+    /// known.
     fn from(modified: Modified) -> Self {
         let start = modified.time.unix_seconds();
         let end = start
@@ -128,13 +128,13 @@ impl From<Entry> for TreeEntry {
     }
 }
 
-/// Puts objects of one directory in the order of their names; those of one name stay in theirs.
+/// Sorts objects of one directory by name, keeping the order of equal names.
 pub(super) fn sort(items: &mut [TreeEntry]) {
     items.sort_by(|one, other| one.name.cmp(&other.name));
 }
 
 impl TreeEntry {
-    /// A local object.
+    /// Returns the entry of a local object.
     pub(super) fn local(name: &[u8], stat: &Stat) -> Self {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => ObjectKind::File,
@@ -152,25 +152,25 @@ impl TreeEntry {
         }
     }
 
-    /// How many bytes of memory it takes.
+    /// Returns its memory usage in bytes.
     pub(super) fn weight(&self) -> usize {
         size_of::<Self>() + self.name.len() + self.unique.as_ref().map_or(0, Vec::len)
     }
 }
 
-/// Why a name cannot be the same on both sides.
+/// Checks that a name can exist on both sides.
 ///
 /// # Errors
 ///
-/// A few words for people.
+/// Returns a few words for the user.
 pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
     let names_nothing = matches!(name, b"" | b"." | b"..");
     if names_nothing || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
-        // It would lead elsewhere (CVE-2026-27699, CVE-2018-10916).
-        return Err("is not the name of anything in this directory");
+        // It would escape the tree (CVE-2026-27699, CVE-2018-10916).
+        return Err("is not a valid name");
     }
     if name.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-        return Err("has a line end in its name, which FTP cannot carry");
+        return Err("has a line ending in its name, which FTP does not allow");
     }
     if name.len() > 255 {
         return Err("has a name of more than 255 bytes");
@@ -178,15 +178,15 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// How the names of temporary files of `mirror` begin.
+/// Prefix of temporary files of `mirror`.
 pub(super) const TEMPORARY: &[u8] = b".ftp-cli-";
 
-/// Whether a name is that of a temporary file of this program, from `mirror` or from a download.
+/// Returns whether a name is a temporary file of this program, from `mirror` or from a download.
 pub(super) fn is_unfinished(name: &[u8]) -> bool {
     name.starts_with(TEMPORARY) || name.starts_with(LocalFile::TEMPORARY.as_bytes())
 }
 
-/// Whether a name is one that a [`Draft`] gets which is not kept to go on with.
+/// Returns whether a name is of a [`Draft`] that is not kept for resuming.
 pub(super) fn is_temporary(name: &[u8]) -> bool {
     let inner = name.strip_prefix(TEMPORARY).and_then(|name| name.strip_suffix(b".tmp"));
     let mut parts = inner.unwrap_or_default().split(|byte| *byte == b'-');

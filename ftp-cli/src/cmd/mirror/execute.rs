@@ -1,4 +1,4 @@
-//! Doing what a plan says: directories, then copies by several jobs at once, removals last.
+//! Executes a plan: directories first, then copies in parallel jobs, removals last.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,27 +17,27 @@ use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
 
-/// What people and programs are told that one side calls the object at a path from the top.
+/// Returns the name for messages and events of the object at a path from the top.
 pub(super) type Naming<'a> = dyn Fn(&[u8]) -> Vec<u8> + Sync + 'a;
 
-/// Who is told of what is done, and how.
+/// Receivers of messages, events and progress.
 pub(super) struct Telling<'a> {
     pub(super) messages: &'a Messages,
     pub(super) events: &'a Events,
-    /// Whether people want a line for each object.
+    /// Whether to print a line for each object.
     pub(super) each: bool,
     pub(super) source: &'a Naming<'a>,
     pub(super) target: &'a Naming<'a>,
-    /// Where progress is shown.
+    /// Progress display.
     pub(super) board: &'a Board,
     pub(super) rate_limit: Option<&'a RateLimit>,
     pub(super) retrying: Retrying,
-    /// Who is told of what is tried again.
+    /// Receiver of retries.
     pub(super) witness: &'a Witness<'a>,
 }
 
 impl Telling<'_> {
-    /// Fields that say which object it is.
+    /// Adds the fields that identify an object.
     fn named(&self, event: Object, path: &[u8]) -> Object {
         event.name("source", &(self.source)(path)).name("target", &(self.target)(path))
     }
@@ -54,7 +54,7 @@ impl Telling<'_> {
     }
 }
 
-/// What was done.
+/// Totals of a mirror.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Totals {
     pub(super) copied: usize,
@@ -63,21 +63,20 @@ pub(super) struct Totals {
     pub(super) removed: usize,
 }
 
-/// How a directory fares.
+/// State of a directory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DirectoryState {
     Fine,
-    /// Something in it failed: nothing in it is removed.
+    /// An object in it failed: nothing in it is removed.
     Failed,
-    /// It is not there: nothing in it can be done.
+    /// It is missing: nothing in it can be done.
     Missing,
 }
 
-/// Does all of `plan`, with as many jobs at a time as there are. Gives what was done, and what it
-/// came to.
+/// Executes `plan` with all jobs. Returns the totals and the result.
 ///
-/// Nothing is removed from a directory in which anything went wrong, nor from any once a failure
-/// has ended the whole.
+/// Nothing is removed from a directory in which anything failed, nor anywhere after a fatal
+/// failure.
 pub(super) fn act(
     plan: &Plan,
     jobs: &mut [Copier<'_>],
@@ -106,15 +105,15 @@ pub(super) fn act(
     (run.done, run.tally.finish())
 }
 
-/// What has come of a plan so far.
+/// Progress of a plan.
 struct Run<'a> {
     plan: &'a Plan,
     telling: &'a Telling<'a>,
     tally: Tally<'a>,
     done: Totals,
-    /// Of the directories of the plan.
+    /// States of the plan's directories.
     states: Vec<DirectoryState>,
-    /// To try others would be no use.
+    /// Whether further attempts are useless.
     is_over: bool,
 }
 
@@ -157,7 +156,7 @@ impl<'a> Run<'a> {
     }
 
     fn remove_all(&mut self, copier: &mut Copier<'_>) {
-        // What is gone with all that was thought to be in it.
+        // Object that is gone with everything that was expected in it.
         let mut gone: Option<&[u8]> = None;
         for removal in &self.plan.removals {
             if self.is_over {
@@ -178,13 +177,13 @@ impl<'a> Run<'a> {
                 Ok(true) => {
                     match is_counted {
                         true => self.tally.done(),
-                        // It was a link, or empty by now: it is counted when its turn comes.
+                        // It was a link, or is empty by now: it is counted later.
                         false => gone = Some(&removal.path),
                     }
                     self.done.removed += 1;
                     self.telling.done(&removal.path, "removed", 0);
                 }
-                // What lies above it cannot go either.
+                // Its parent directories cannot be removed either.
                 Err(failure) => {
                     self.fail(removal.place, &removal.path, failure, DirectoryState::Failed);
                 }
@@ -193,7 +192,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether `path` is `directory`, or lies below it.
+/// Returns whether `path` is `directory`, or is below it.
 fn is_below(path: &[u8], directory: &[u8]) -> bool {
     directory.is_empty()
         || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
@@ -205,8 +204,8 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     let next = AtomicUsize::new(0);
     let is_over = AtomicBool::new(run.is_over);
     let run = Mutex::new(run);
-    // The first has its connection. A server that refuses a further one, in whatever way, gets
-    // fewer: before anything is taken on that others could do.
+    // The first job is connected already. If a server refuses more connections, fewer jobs are
+    // used, before work is assigned to them.
     let work = &|copier: &mut Copier<'_>, is_first: bool| {
         while !is_over.load(Ordering::Relaxed) && (is_first || copier.connect().is_ok()) {
             let Some(copy) = plan.copies.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
@@ -249,7 +248,7 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     run.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does one thing to the object at `path`, again if it failed with what may pass and that is wanted.
+/// Runs one action on the object at `path`, with retries of transient failures if requested.
 fn insist<T>(
     copier: &mut Copier<'_>,
     telling: &Telling<'_>,
@@ -260,7 +259,7 @@ fn insist<T>(
     telling.retrying.persist(telling.witness, &about, |_| {
         act(copier).inspect_err(|failure| {
             if failure.fatal {
-                // Whatever is left of the connection is of no use to the next try.
+                // The old connection is useless for the next attempt.
                 copier.disconnect();
             }
         })

@@ -1,4 +1,4 @@
-//! Which objects of a tree are meant: `--include GLOB` and `--exclude GLOB`.
+//! Selects objects of a tree: `--include GLOB` and `--exclude GLOB`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,12 +8,13 @@ use ftp_proto::Pattern;
 use crate::exit::Failure;
 use crate::options::Options;
 
-/// The patterns in the order in which they were given; the last that matches an object decides.
+/// Patterns in the order of the command line; the last one that matches decides.
 ///
-/// A pattern without `/` is about names at any depth, one with `/` about whole paths from the top of
-/// the tree, of which `*` and `?` match no `/`. One that ends in `/` matches directories only. A
-/// directory that is left out is not entered. What no pattern matches is taken, unless the first
-/// pattern is an `--include`: then files that none matches are left out, and directories entered.
+/// A pattern without `/` matches names at any depth; one with `/` matches whole paths from the top
+/// of the tree, where `*` and `?` do not match `/`. A pattern that ends in `/` matches only
+/// directories. Excluded directories are not entered. Objects that match no pattern are included,
+/// unless the first pattern is an `--include`: then only directories are entered, and other files
+/// are left out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filter {
     globs: Vec<Glob>,
@@ -23,7 +24,7 @@ pub(super) struct Filter {
 struct Glob {
     includes: bool,
     only_directories: bool,
-    /// One for each part of a path; of a name there is only one.
+    /// One for each part of a path; a name has only one.
     segments: Vec<Pattern>,
     is_path: bool,
 }
@@ -33,14 +34,14 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// Usage: a pattern that can match nothing.
+    /// Returns `Usage` for a pattern that cannot match anything.
     pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
         let given = options.in_order(&["include", "exclude"]);
         let globs = given.map(|(long, text)| Glob::read(long, text)).collect::<Result<_, _>>()?;
         Ok(Self { globs })
     }
 
-    /// Whether the object at `path`, which is from the top of the tree, is meant.
+    /// Returns whether the object at `path`, relative to the top of the tree, is selected.
     pub(super) fn takes(&self, path: &[u8], is_directory: bool) -> bool {
         let last = self.globs.iter().rev().find(|glob| glob.matches(path, is_directory));
         match (last, self.globs.first()) {

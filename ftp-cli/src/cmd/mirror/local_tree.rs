@@ -1,6 +1,6 @@
-//! The local side: a tree below a descriptor. Whatever a name leads through is opened part by
-//! part and never through a symbolic link, so that nobody who changes the tree meanwhile, and no
-//! server, leads a mirror out of it (CVE-2014-4877).
+//! The local side: a tree below a descriptor. Paths are opened part by part and never through a
+//! symbolic link, so that neither a local user who changes the tree nor a server can lead a mirror
+//! out of it (CVE-2014-4877).
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
@@ -20,13 +20,13 @@ use rustix::io::Errno;
 
 use super::entry::{ObjectKind, TEMPORARY, TreeEntry};
 
-/// How many temporary files this process has made, which makes their names.
+/// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
-/// A time that FAT does not keep.
+/// A time that FAT cannot store.
 pub(super) const ODD_TIME: i64 = 1_000_000_001;
 
-/// How a directory is opened.
+/// Flags for opening a directory.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
@@ -35,26 +35,27 @@ const DIRECTORY: OFlags =
 pub(super) struct Directory(OwnedFd);
 
 impl Directory {
-    /// The directory that the user named, through symbolic links if need be.
+    /// Opens the directory that the user named, through symbolic links if necessary.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's errors.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?))
     }
 
-    /// A directory in this one, no link to one.
+    /// Opens a directory in this one, not through a link.
     fn enter(&self, name: &[u8]) -> io::Result<Self> {
         let flags = DIRECTORY.union(OFlags::NOFOLLOW);
         Ok(Self(rustix::fs::openat(&self.0, os(name)?, flags, Mode::empty())?))
     }
 
-    /// The directory at `path` below this one: names with `/` between them, or nothing for itself.
+    /// Opens the directory at `path` below this one: names separated by `/`, or an empty path for
+    /// itself.
     ///
     /// # Errors
     ///
-    /// Those of the system; of a part that is a symbolic link, that it is no directory.
+    /// Returns the system's errors; for a part that is a symbolic link, that it is not a directory.
     pub(super) fn below(&self, path: &[u8]) -> io::Result<Self> {
         let mut directory = Self(self.0.try_clone()?);
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
@@ -63,11 +64,11 @@ impl Directory {
         Ok(directory)
     }
 
-    /// What is in it.
+    /// Returns its entries.
     ///
     /// # Errors
     ///
-    /// Those of the system: a directory that cannot be read to its end is none that was read.
+    /// Returns the system's errors: a directory that cannot be read completely is an error.
     /// `QuotaExceeded` if it has more than `limit` objects.
     pub(super) fn items(&self, limit: usize) -> io::Result<Vec<TreeEntry>> {
         let mut items = Vec::new();
@@ -82,7 +83,7 @@ impl Directory {
             }
             match self.stat(name) {
                 Ok(stat) => items.push(TreeEntry::local(name.to_bytes(), &stat)),
-                // It went meanwhile.
+                // It was removed meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -94,7 +95,7 @@ impl Directory {
         Ok(rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// What has a name in it, if anything has.
+    /// Returns the object with this name, if there is one.
     fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(&self.0, os(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -103,11 +104,11 @@ impl Directory {
         }
     }
 
-    /// Makes a directory in it. One that is there already will do.
+    /// Creates a directory in it. Accepts an existing one.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's errors.
     pub(super) fn make(&self, name: &[u8]) -> io::Result<()> {
         match rustix::fs::mkdirat(&self.0, os(name)?, Mode::from_raw_mode(0o777)) {
             Err(Errno::EXIST) => self.enter(name).map(drop),
@@ -119,38 +120,38 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// Those of the system, and for anything but a regular file.
+    /// Returns the system's errors, and an error for anything but a regular file.
     pub(super) fn read(&self, name: &[u8]) -> io::Result<File> {
-        // Not waiting for whoever writes to a FIFO.
+        // Does not wait for the writer of a FIFO.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = File::from(rustix::fs::openat(&self.0, os(name)?, flags, Mode::empty())?);
         match file.metadata()?.is_file() {
             true => Ok(file),
-            false => Err(io::Error::other("is not a regular file any more")),
+            false => Err(io::Error::other("is no longer a regular file")),
         }
     }
 
-    /// Removes an object: a directory only if it is empty, of a link the link.
+    /// Removes an object: a directory only if it is empty; of a link, the link itself.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's errors.
     pub(super) fn remove(&self, name: &[u8], is_directory: bool) -> io::Result<()> {
         let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         Ok(rustix::fs::unlinkat(&self.0, os(name)?, flags)?)
     }
 
-    /// Removes a temporary file that a run left which was killed: nobody holds its lock. Whether
-    /// it did.
+    /// Removes a temporary file of a killed run, if no process holds its lock. Returns whether it
+    /// did.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's errors.
     pub(super) fn clear(&self, name: &[u8]) -> io::Result<bool> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = match rustix::fs::openat(&self.0, os(name)?, flags, Mode::empty()) {
             Ok(file) => File::from(file),
-            // It got its name meanwhile.
+            // It got its final name meanwhile.
             Err(Errno::NOENT) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
@@ -162,45 +163,45 @@ impl Directory {
         self.remove(name, false).map(|()| true)
     }
 
-    /// Whether its file system keeps only every second time, as FAT does: shown by a file that is
-    /// made in it and removed.
+    /// Returns whether the file system stores only even seconds, like FAT: tests it with a
+    /// temporary file.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's errors.
     pub(super) fn is_coarse(&self) -> io::Result<bool> {
         let draft = Draft::new(self)?;
         set_times(draft.partial.file(), ODD_TIME)?;
         Ok(draft.partial.file().metadata()?.mtime() != ODD_TIME)
     }
 
-    /// Gives everything that was written to this file system to the disk.
+    /// Syncs everything written to this file system to the disk.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's errors.
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.0)?)
     }
 }
 
-/// A file without its final name. Dropped, it is gone, or kept to go on with.
+/// A file without its final name. When dropped, it is removed, or kept for resuming.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
     directory: &'a Directory,
     partial: PartialFile,
     name: Vec<u8>,
     is_done: bool,
-    /// The time of the file that this is the beginning of, if that is to be kept.
+    /// Time of the remote file that it is a part of, if it is kept.
     keeps: Option<i64>,
 }
 
 impl<'a> Draft<'a> {
-    /// An empty one in a directory.
+    /// Creates an empty draft in a directory.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's errors.
     pub(super) fn new(directory: &'a Directory) -> io::Result<Self> {
         loop {
             let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -209,35 +210,35 @@ impl<'a> Draft<'a> {
             name.extend_from_slice(format!("{process:x}-{number:x}.tmp").as_bytes());
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            // The umask takes its share.
+            // The umask applies.
             let mode = Mode::from_raw_mode(0o666);
             match rustix::fs::openat(&directory.0, os(&name)?, flags, mode) {
                 Ok(file) => {
                     let file = File::from(file);
-                    // Says that somebody still writes to it. Where there are no locks it is only
-                    // never taken for one that was left.
+                    // The lock shows that a process still writes to it. Without locks it is just
+                    // never taken for a leftover.
                     let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
                     let partial = PartialFile::new(file, 0);
                     return Ok(Self { directory, partial, name, is_done: false, keeps: None });
                 }
-                // Left by a process that had this number.
+                // Left by an earlier process with this id.
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// What an earlier run kept of a file called `name`, or an empty one. It is resumed by the rule
-    /// of `get --continue`: only if it is the beginning of the file of which the server says `now`.
-    /// What it said then is not written down in an extended attribute: the kept file has the time
-    /// of the server's, as all files of a mirror do, on every file system.
+    /// Opens the partial file of `name` from an earlier run, or creates an empty one. It is resumed
+    /// by the rule of `get --continue`: only if it is the beginning of the file that the server
+    /// describes in `now`. The earlier description is not stored in an extended attribute: the
+    /// partial file has the remote file's time, like all files of a mirror, on every file system.
     ///
-    /// Without a time there is an empty one. Nobody looks at the many files of a mirror, so that a
-    /// length alone is too little.
+    /// Without a time it starts empty: a size alone proves too little for the many files of a
+    /// mirror.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's errors.
     pub(super) fn part(directory: &'a Directory, name: &[u8], now: Origin) -> io::Result<Self> {
         let part = [TEMPORARY, b"part-", name].concat();
         let keeps = now.modified.map(|time| time.unix_seconds());
@@ -250,7 +251,7 @@ impl<'a> Draft<'a> {
         let file = File::from(file);
         let metadata = file.metadata()?;
         let is_ours = metadata.is_file() && metadata.nlink() == 1;
-        // Two that go on with one would each take what the other wrote for its own.
+        // Two processes that resume one file would each take the other's data for its own.
         if !is_ours || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Self::new(directory);
         }
@@ -265,35 +266,36 @@ impl<'a> Draft<'a> {
         Ok(draft)
     }
 
-    /// How much an earlier run kept.
+    /// Returns the number of bytes that an earlier run kept.
     pub(super) const fn offset(&self) -> u64 {
         self.partial.offset()
     }
 
-    /// Takes away what is in it.
+    /// Truncates it to zero bytes.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Returns the system's errors.
     pub(super) fn empty(&mut self) -> io::Result<()> {
         self.partial.start_over();
         self.partial.begun().map(drop)
     }
 
-    /// Takes away what may not be the file's, after a download of the `rest` of it failed.
+    /// Truncates bytes that may not belong to the file, after a download of its `rest` failed.
     pub(super) fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
         self.partial.salvage(error, rest)
     }
 
-    /// Gives it its name, and `modified` for its time, seconds since 1970-01-01T00:00:00Z. With
-    /// `replaces` it takes the place and the permissions of a regular file that has the name.
+    /// Renames it to its final name, with `modified` as its time, in seconds since
+    /// 1970-01-01T00:00:00Z. With `replaces`, it replaces a regular file of that name and keeps its
+    /// permissions.
     ///
     /// # Errors
     ///
-    /// Those of the system. `AlreadyExists` if the name is that of anything but a regular file,
-    /// since names that a server gave never replace what the user made otherwise; and without
-    /// `replaces` if anything has it: a file that nobody looked at, or one whose name differs in
-    /// case where that makes no difference.
+    /// Returns the system's errors; `AlreadyExists` if the name belongs to anything but a regular
+    /// file, since a server's names never replace other objects of the user; and without
+    /// `replaces`, if it belongs to anything: a file that was not seen, or one whose name differs
+    /// in case on a case-insensitive file system.
     pub(super) fn commit(
         mut self,
         name: &[u8],
@@ -314,13 +316,13 @@ impl<'a> Draft<'a> {
             }
         };
         match renamed {
-            // Not every file system can do that in one step.
+            // Not every file system can do that atomically.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 if let Some(old) = self.directory.found(name)? {
                     if !replaces || TreeEntry::local(name, &old).kind != ObjectKind::File {
                         return Err(ErrorKind::AlreadyExists.into());
                     }
-                    // Not the bits that would make a program of other content run as somebody else.
+                    // Without the bits that would run a changed program as another user.
                     rustix::fs::fchmod(
                         self.partial.file(),
                         Mode::from_raw_mode(old.st_mode & 0o777),
@@ -365,12 +367,12 @@ fn set_times(file: impl AsFd, seconds: i64) -> io::Result<()> {
     Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
 }
 
-/// A name as the system takes it.
+/// Returns a name for system calls.
 ///
 /// # Errors
 ///
-/// `InvalidInput` for one that would lead elsewhere. They are refused long before; this is the
-/// place where one would do harm.
+/// Returns `InvalidInput` for a name that would escape the directory. Such names are rejected
+/// earlier; this is the last line of defence.
 fn os(name: &[u8]) -> io::Result<&OsStr> {
     if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
         return Err(ErrorKind::InvalidInput.into());

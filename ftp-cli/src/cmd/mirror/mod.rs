@@ -1,8 +1,8 @@
-//! `mirror [--delete] SRC DST`: a tree from a server to here or from here to a server, of which only
-//! what differs is copied; and the trees of `fxp -r`, from server to server.
+//! `mirror [--delete] SRC DST`: copies the differences of a tree from a server to this computer or
+//! back; also trees of `fxp -r`, from server to server.
 //!
-//! Both trees are looked at first, with one listing for each directory, which makes a [`Plan`]; then
-//! it is done. What a run that was cut has copied is the same on both sides for the next.
+//! Both trees are listed first, one listing per directory, to make a [`Plan`], which is then
+//! executed. Files that an interrupted run has copied count as equal in the next.
 
 mod compare;
 mod copy;
@@ -52,18 +52,15 @@ use trees::{LocalTree, RemoteTree, Side, is_refused};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {
-        return Err(Failure::usage(
-            "mirror needs a tree and where it goes: ftp-cli mirror SRC DST",
-        ));
+        return Err(Failure::usage("mirror needs a source and a target: ftp-cli mirror SRC DST"));
     };
     match (is_remote(source), is_remote(target)) {
         (true, true) => {
-            let message =
-                "mirror has one side here; ftp-cli fxp -r copies a tree from server to server";
+            let message = "mirror needs one local directory; use ftp-cli fxp -r to copy from server to server";
             Err(Failure::usage(message))
         }
         (false, false) => {
-            let message = "mirror needs a URL on one side; a local name with a colon is ./a:b";
+            let message = "mirror needs one URL; write ./a:b for a local name with a colon";
             Err(Failure::usage(message))
         }
         (true, false) => {
@@ -81,7 +78,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
 }
 
-/// `fxp -r`: a tree from server to server.
+/// Runs `fxp -r`: copies a tree from server to server.
 pub(super) fn across(
     options: &Options,
     stdio: &mut Stdio,
@@ -93,7 +90,7 @@ pub(super) fn across(
     told(done, [source.as_bytes(), target.as_bytes()], stdio)
 }
 
-/// Tells programs which trees a failure is about that ended all.
+/// Emits the event of a fatal failure, with its trees.
 fn told(
     done: Result<(), Failure>,
     [source, target]: [&[u8]; 2],
@@ -109,7 +106,7 @@ fn told(
     })
 }
 
-/// Whether an operand names something on a server: it has a scheme, or a colon before any `/`.
+/// Returns whether an operand is remote: it has a scheme, or a colon before any `/`.
 fn is_remote(operand: &OsString) -> bool {
     let bytes = operand.as_bytes();
     let colon = bytes.iter().position(|byte| *byte == b':');
@@ -117,7 +114,7 @@ fn is_remote(operand: &OsString) -> bool {
     colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash))
 }
 
-/// A mirror that is about to be made.
+/// A mirror run.
 struct Mirror<'a> {
     options: &'a Options,
     wanted: MirrorOptions,
@@ -131,7 +128,7 @@ impl<'a> Mirror<'a> {
     fn new(options: &'a Options, stdio: &Stdio, urls: &[&FtpUrl]) -> Result<Self, Failure> {
         for url in urls {
             if url.representation() == Some(ftp_client::RepresentationType::Ascii) {
-                let message = format!("{url}: trees are copied byte for byte, not as ;type=a says");
+                let message = format!("{url}: trees do not support ;type=a");
                 return Err(Failure::usage(message));
             }
         }
@@ -192,8 +189,8 @@ impl<'a> Mirror<'a> {
         if plan.copies.is_empty() {
             return done;
         }
-        // A file that has its name while its content is only in memory would not survive a power
-        // cut: once for all is what thousands of small files can afford.
+        // A file whose content is only in memory would not survive a power failure: one sync for
+        // all is what thousands of small files can afford.
         let synced = ground.sync().map_err(|error| Failure::local(shown_path(here), &error));
         done.and(synced)
     }
@@ -242,7 +239,7 @@ impl<'a> Mirror<'a> {
         let [of_source, of_target] = finder.find_both([from, to])?;
         let mut sources = Sessions::new(self.options, stdio, &self.cleanup)?;
         sources.log_in_as(from, of_source);
-        // The same server twice is two connections: each is busy with its part of a copy.
+        // The same server twice needs two connections: each does its part of a copy.
         let mut targets = Sessions::new(self.options, stdio, &self.cleanup)?;
         targets.log_in_as(to, of_target);
         let top_from = top_of(from);
@@ -254,7 +251,7 @@ impl<'a> Mirror<'a> {
             let client = sources.client(from)?;
             let mut source = RemoteTree::new(client, &top_from, self.wanted.list);
             look_at(&mut source)?;
-            // Where a copy between servers is resumed does not depend on times.
+            // Resuming a copy between servers does not depend on times.
             let wish = Wish { resumes: false, ..self.wish_for_server(seen.takes_times) };
             let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
             Ok((plan, seen))
@@ -298,7 +295,7 @@ impl<'a> Mirror<'a> {
         Wish { choice, rule, deletes, objects: plan::OBJECTS, resumes, is_dry }
     }
 
-    /// Looks at both trees, and again if that failed with what may pass and it is wanted.
+    /// Lists both trees, with retries of transient failures if requested.
     fn insist<T>(
         &self,
         stdio: &Stdio,
@@ -318,7 +315,7 @@ impl<'a> Mirror<'a> {
         Witness { messages, events, canceller, quiet: self.options.is_quiet() }
     }
 
-    /// Makes the top of the target, and those above it if that is wanted.
+    /// Creates the top of the target, and its parents if requested.
     fn make_top(
         &self,
         mut plan: Plan,
@@ -334,7 +331,7 @@ impl<'a> Mirror<'a> {
         let client = sessions.client(url)?;
         if self.wanted.transfer.create_directories {
             for at in (1..top.len()).filter(|at| top.get(*at) == Some(&b'/')) {
-                // Those that are there refuse; what is missing at the end, the last one tells.
+                // Existing ones refuse; the last one reports what is missing.
                 match client.mkdir(top.get(..at).unwrap_or_default()) {
                     Ok(_) | Err(ftp_client::Error::Refused(..)) => {}
                     Err(error) => return Err(Failure::from(error).about(url)),
@@ -343,7 +340,7 @@ impl<'a> Mirror<'a> {
         }
         match client.mkdir(&top) {
             Ok(_) => Ok(plan),
-            // It may be there, and only not be shown as anything.
+            // It may exist, and just be listed as another kind.
             Err(ftp_client::Error::Refused(..)) if !is_sure => Ok(plan),
             Err(error) => Err(Failure::from(error).about(url)),
         }
@@ -358,7 +355,7 @@ impl<'a> Mirror<'a> {
         made.map_err(|error| Failure::local(shown_path(here), &error))
     }
 
-    /// The connections of each job: no more jobs than there is work.
+    /// Returns the connections of each job: no more jobs than work.
     fn sessions(
         &self,
         first: Sessions<'a>,
@@ -369,16 +366,16 @@ impl<'a> Mirror<'a> {
         std::iter::once(first).chain(more)
     }
 
-    /// Whether there is nothing to be done: with `--dry-run` it is said what would be.
+    /// Returns whether nothing is to be done: with `--dry-run`, prints the plan.
     ///
     /// # Errors
     ///
-    /// `Limit` if more would be removed than is allowed: nothing is done then.
+    /// Returns `Limit` if more objects would be removed than allowed: nothing is done then.
     fn is_decided(&self, plan: &Plan, stdio: &mut Stdio) -> Result<bool, Failure> {
         let count = plan.removed().count();
         if let Some(most) = self.wanted.max_delete.filter(|most| count > *most) {
             let message = format!(
-                "{count} objects would be deleted, and --max-delete is {most}; nothing was done"
+                "{count} objects would be deleted, but --max-delete is {most}; nothing was done"
             );
             return Err(Failure::new(Exit::Limit, message));
         }
@@ -404,7 +401,7 @@ impl<'a> Mirror<'a> {
         }
     }
 
-    /// Prints what would be done: a line for each object, in order.
+    /// Prints the plan: one line per object, in order.
     fn tell(&self, plan: &Plan, stdio: &mut Stdio) -> Result<(), Failure> {
         let made = plan.directories.iter().filter(|place| place.is_new);
         let made = made.map(|place| ("make", place.path.clone(), None));
@@ -436,13 +433,13 @@ impl<'a> Mirror<'a> {
         output::print(&mut stdio.output, &text)
     }
 
-    /// Where the progress of all copies is shown.
+    /// Returns the progress display of all copies.
     fn board(&self, plan: &Plan, stdio: &Stdio) -> Board {
-        // One more than there are: what all come to is what counts, however few.
+        // At least two, so that the total is shown, however few there are.
         Board::new(self.when, stdio, plan.copies.len().max(2), Some(plan.bytes))
     }
 
-    /// Does what is planned.
+    /// Executes the plan.
     fn act(
         &self,
         plan: &Plan,
@@ -475,8 +472,7 @@ impl<'a> Mirror<'a> {
         stdio.messages.say_if(
             self.is_talkative,
             format_args!(
-                "{copied} files copied, {moved}; {made} directories made, {removed} objects deleted, \
-                 {} files the same",
+                "{copied} files copied, {moved}; {made} directories created, {removed} objects deleted, {} files unchanged",
                 plan.same,
             ),
         );
@@ -484,7 +480,7 @@ impl<'a> Mirror<'a> {
     }
 }
 
-/// Lists the top of the source, which has to be a directory.
+/// Lists the top of the source, which must be a directory.
 fn look_at(source: &mut RemoteTree<'_>) -> Result<(), Failure> {
     match source.list(&[], plan::OBJECTS) {
         Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
@@ -499,17 +495,17 @@ fn look_at(source: &mut RemoteTree<'_>) -> Result<(), Failure> {
     Err(Failure::new(Exit::Refused, message))
 }
 
-/// What is seen of a target on a server before its tree is looked at.
+/// Observations about a remote target before its tree is listed.
 struct TargetSeen {
-    /// Whether its top is to be made.
+    /// Whether its top must be created.
     is_new: bool,
-    /// Whether that is sure.
+    /// Whether that is certain.
     is_sure: bool,
-    /// Whether the server says that it takes the times that it is given.
+    /// Whether the server claims to set modification times.
     takes_times: bool,
 }
 
-/// Looks for the top of a target.
+/// Examines the top of a target.
 fn look_for(target: &mut RemoteTree<'_>) -> Result<TargetSeen, Failure> {
     let features = target.client.features()?;
     let takes_times = features.has("MFMT") || features.has_with("SITE", "UTIME");
@@ -528,7 +524,7 @@ fn look_for(target: &mut RemoteTree<'_>) -> Result<TargetSeen, Failure> {
     }
 }
 
-/// Removes what runs left that were killed. What cannot be removed is in nobody's way.
+/// Removes leftovers of killed runs. Failures do no harm.
 fn clear(ground: &Directory, temporary: &[Vec<u8>]) {
     for path in temporary {
         let (above, name) = path::split(path);
@@ -536,12 +532,12 @@ fn clear(ground: &Directory, temporary: &[Vec<u8>]) {
     }
 }
 
-/// What commands call the directory of a URL: the path without the `/` at its end.
+/// Returns the path of a URL's directory for commands: without a `/` at its end.
 fn top_of(url: &FtpUrl) -> Vec<u8> {
     Place::of(url).path().to_vec()
 }
 
-/// What people and programs are told that something on a server is called.
+/// Returns the name of a remote object for messages and events.
 fn named(url: &FtpUrl, path: &[u8]) -> Vec<u8> {
     match path {
         b"" => url.to_string().into_bytes(),
@@ -549,7 +545,7 @@ fn named(url: &FtpUrl, path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The same of something here.
+/// Returns the name of a local object for messages and events.
 fn below(here: &Path, path: &[u8]) -> Vec<u8> {
     join(here.as_os_str().as_bytes(), path)
 }

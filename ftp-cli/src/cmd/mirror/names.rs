@@ -1,5 +1,4 @@
-//! What a server makes of names that are not UTF-8, learned by making a directory that is removed
-//! at once.
+//! Learns how a server stores names that are not UTF-8, with a directory that is removed at once.
 
 use ftp_client::{Client, Entry, Error, ListLimits, ListOptions};
 use ftp_proto::FtpUrl;
@@ -11,39 +10,39 @@ use crate::connect::sessions::Sessions;
 use crate::exit::Failure;
 use crate::remote::path::join;
 
-/// What a server makes of names that are not UTF-8.
+/// How a server stores names that are not UTF-8.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Names {
     /// It keeps each byte, as far as is known.
     Kept {
-        /// Whether it reads a 0xFF that is sent twice as one, where that was seen.
+        /// Whether it reads a doubled 0xFF as one, if that was seen.
         doubles: Option<bool>,
     },
-    /// It stores another name.
+    /// It changes the name.
     Changed,
 }
 
 impl Names {
-    /// Of a server that was not asked.
+    /// For a server that was not tested.
     pub(super) const UNKNOWN: Self = Self::Kept { doubles: None };
 }
 
-/// The ends of the names of directories that show what a server makes of such names: a Telnet byte,
-/// and one that no UTF-8 has alone, in which they differ.
+/// Suffixes of the test directories: a Telnet byte, and a byte that is invalid alone in UTF-8, in
+/// which they differ.
 const ODD: [&[u8]; 2] = [b"\xff-\xe9", b"\xff-\xe8"];
 
-/// Whether a path is UTF-8, so that every server keeps it that keeps any name.
+/// Returns whether a path is UTF-8, which every server keeps.
 pub(super) fn is_text(path: &[u8]) -> bool {
     std::str::from_utf8(path).is_ok()
 }
 
-/// Finds out what a server makes of names that are not UTF-8, if `plan` has one: some store U+FFFD
-/// for each such byte, where two files would become one, and 226 would tell nothing of it; some
-/// close the connection. `top` is a directory that is there.
+/// Finds out how a server stores names that are not UTF-8, if `plan` has one: some store U+FFFD for
+/// each such byte, so that two files become one without an error; some close the connection. `top`
+/// is an existing directory.
 ///
 /// # Errors
 ///
-/// What there is no connection for.
+/// Returns failures of the connection.
 pub(super) fn learn_names(
     sessions: &mut Sessions<'_>,
     url: &FtpUrl,
@@ -69,12 +68,12 @@ pub(super) fn learn_names(
     }
 }
 
-/// Makes a directory with such a name, and looks for it.
+/// Creates a directory with such a name, and looks for it.
 fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     let start = format!("{:x}-", std::process::id());
     let start = [TEMPORARY, start.as_bytes()].concat();
     let [name, other] = ODD.map(|odd| [&start, odd].concat());
-    // Where even that is refused, each of the names is refused, or not.
+    // If even that is refused, each of the names is refused, or not.
     client.mkdir(join(top, &name))?;
     let listed = client
         .list_with(top, ListOptions { all: true, ..ListOptions::default() })
@@ -90,11 +89,11 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     } else if holds(&doubled) {
         Names::Kept { doubles: Some(false) }
     } else if stores_another(client, top, &start, &listed)? {
-        // In the form in which it was made, whatever that means.
+        // With the name with which it was created.
         remove(client, &join(top, &name))?;
         return Ok(Names::Changed);
     } else {
-        // It shows what it has in another way, or not at all: are two names two directories?
+        // The listing shows another form, or nothing: do two names give two directories?
         match client.mkdir(join(top, &other)) {
             Err(Error::Refused(..)) => Names::Changed,
             made => {
@@ -108,7 +107,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     Ok(names)
 }
 
-/// Whether one of the names that are listed and begin so is a directory's: it is removed.
+/// Returns whether a listed name with this prefix is a directory, and removes it.
 fn stores_another(
     client: &mut Client,
     top: &[u8],
@@ -123,7 +122,7 @@ fn stores_another(
     Ok(false)
 }
 
-/// Removes a directory that was made to learn from it, or says that it stays.
+/// Removes a test directory, or reports that it remains.
 fn remove_probe(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     if !remove(client, path)? {
         stays(path);
@@ -131,7 +130,7 @@ fn remove_probe(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes a directory. Whether the server did.
+/// Removes a directory. Returns whether the server did.
 fn remove(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
     match client.rmdir(path) {
         Ok(()) => Ok(true),

@@ -1,4 +1,4 @@
-//! The options of trees, typed.
+//! Typed options of trees.
 
 use ftp_client::{ListOptions, ListingForm};
 
@@ -7,7 +7,7 @@ use crate::exit::Failure;
 use crate::options::{Options, values};
 use crate::transfer::options::TransferOptions;
 
-/// What `mirror` and `fxp -r` take.
+/// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
     pub(super) filter: Filter,
     pub(super) list: ListOptions,
@@ -15,27 +15,28 @@ pub(super) struct MirrorOptions {
     pub(super) deletes: bool,
     pub(super) max_delete: Option<usize>,
     pub(super) is_dry: bool,
-    /// Those that are about each file: of what only `get` and `put` take nothing is set.
+    /// Options for each file; options that only `get` and `put` accept are not set.
     pub(super) transfer: TransferOptions,
 }
 
 impl MirrorOptions {
-    /// Reads them.
+    /// Reads the options.
     ///
     /// # Errors
     ///
-    /// `Usage`: a value that is none, or an option that has no effect.
+    /// Returns `Usage` for an invalid value, or an option without effect.
     pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
         let forms =
             [("auto", ListingForm::Auto), ("mlsd", ListingForm::Mlsd), ("list", ListingForm::List)];
         let form = options.parsed("listing", |text| values::word(text, &forms))?;
         let number = |text: &str| {
-            text.parse::<usize>().map_err(|_| format!("\"{text}\" is not a whole number"))
+            text.parse::<usize>()
+                .map_err(|_| format!("invalid number \"{text}\": expected a whole number"))
         };
         let max_delete = options.parsed("max-delete", number)?;
         let deletes = options.has("delete");
         if max_delete.is_some() && !deletes {
-            return Err(Failure::usage("--max-delete limits --delete, which is not given"));
+            return Err(Failure::usage("--max-delete needs --delete"));
         }
         Ok(Self {
             filter: Filter::from_options(options)?,

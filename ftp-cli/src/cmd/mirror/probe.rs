@@ -1,5 +1,4 @@
-//! What is learned of the clock and the file system of a target, by a file that is made there and
-//! removed at once.
+//! Measures the clock and the file system of a target, with a file that is removed at once.
 
 use std::io::Write;
 use std::time::SystemTime;
@@ -12,9 +11,9 @@ use crate::display::shown;
 use crate::exit::Failure;
 use crate::remote::path::join;
 
-/// Writes a file into `directory` and asks when it was modified, gives it the time `set` before if
-/// that is wanted, and removes it. Gives the time here before and after, and what was told; `None`
-/// if the server refuses any of it.
+/// Writes a file into `directory`, optionally sets its time to `set`, asks for its modification
+/// time, and removes it. Returns the local time before and after, and the reported time; `None` if
+/// the server refuses any step.
 fn time_of_file(
     client: &mut Client,
     directory: &[u8],
@@ -24,7 +23,7 @@ fn time_of_file(
         Error::Refused(..) | Error::Unsupported(_) => Ok(None),
         error => Err(Failure::from(error)),
     };
-    // One name for all runs: where nothing may be deleted, one file is left, and not one for each.
+    // One name for all runs: if nothing may be deleted, only one file is left.
     let path = join(directory, &[TEMPORARY, b"clock.tmp"].concat());
     let before = now();
     let stored = client.store(&path).and_then(|mut upload| {
@@ -51,35 +50,35 @@ fn time_of_file(
     }
 }
 
-/// The time here, in seconds since 1970-01-01T00:00:00Z.
+/// Returns the local time in seconds since 1970-01-01T00:00:00Z.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }
 
-/// The server's clock: some tell the time of their zone as if it were UTC. `None` if it lets no file
-/// be written into `directory`, or tells no times.
+/// Returns the server's clock: some servers report local time as UTC. `None` if it accepts no file
+/// in `directory`, or reports no times.
 ///
 /// # Errors
 ///
-/// What ends the connection.
+/// Returns errors that end the connection.
 pub(super) fn clock(client: &mut Client, directory: &[u8]) -> Result<Option<Clock>, Failure> {
     let told = time_of_file(client, directory, None)?;
     Ok(told.map(|(before, there, after)| Clock::by(before, there, after)))
 }
 
-/// Whether the server's file system keeps only every second time.
+/// Returns whether the server's file system stores only even seconds.
 ///
 /// # Errors
 ///
-/// What ends the connection.
+/// Returns errors that end the connection.
 pub(super) fn is_coarse(client: &mut Client, directory: &[u8]) -> Result<bool, Failure> {
     let told = time_of_file(client, directory, Some(ODD_TIME))?;
     Ok(told.is_some_and(|(_, there, _)| (there - ODD_TIME).abs() == 1))
 }
 
-/// Tells users of what a server lets be made and not be removed.
+/// Warns about a test object that the server does not remove.
 pub(super) fn stays(path: &[u8]) {
     let path = shown(path);
-    log::warn!(target: "ftp_client", "{path}: a test, which the server refuses to remove: it stays");
+    log::warn!(target: "ftp_client", "{path}: the server refuses to remove this test object");
 }

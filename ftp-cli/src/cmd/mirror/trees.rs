@@ -1,4 +1,4 @@
-//! The two sides of a mirror, as far as a plan has to look at them.
+//! Lists the two sides of a mirror for a plan.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -13,21 +13,21 @@ use crate::exit::{Exit, Failure};
 use crate::remote::links::{Proof, by_list};
 use crate::remote::path::{join, split};
 
-/// How often a directory is looked at in which more directories are listed than were counted.
+/// Number of times that a directory is listed if it shows more subdirectories than its link count.
 const LOOKS: usize = 3;
 
-/// What is in a directory.
+/// Content of a directory.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) items: Vec<TreeEntry>,
-    /// Why something that is not there may not be taken for gone.
+    /// Reason why a missing object may exist all the same.
     pub(super) doubt: Option<String>,
-    /// Whether it may hold more names that begin with a dot.
+    /// Whether it may contain unlisted names that begin with a dot.
     pub(super) hides: bool,
 }
 
 impl Contents {
-    /// Whether this may be the listing of a file at `path` rather than of a directory.
+    /// Returns whether this may be the listing of a file at `path` instead of a directory.
     pub(super) fn may_be_of_file(&self, path: &[u8]) -> bool {
         let is_it = |item: &TreeEntry| {
             item.kind == ObjectKind::File && split(&item.name).1 == split(path).1
@@ -36,76 +36,75 @@ impl Contents {
     }
 }
 
-/// What is known of the directories that a listing shows.
+/// Links among the directories of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Links {
-    /// These are links.
+    /// Names of links.
     pub(super) names: HashSet<Vec<u8>>,
     /// Whether the others are directories.
     pub(super) proof: Proof,
 }
 
 impl Links {
-    /// Of a listing that tells links from what they lead to.
+    /// Returns the links of a listing that marks links itself.
     pub(super) fn told() -> Self {
         Self { names: HashSet::new(), proof: Proof::Directory }
     }
 }
 
-/// A tree that is looked at. Paths are from its top, which is the empty one.
+/// A tree to list. Paths are relative to its top, which is the empty path.
 pub(super) trait Side {
-    /// What is in a directory, `limit` objects at most.
+    /// Returns the content of a directory, at most `limit` objects.
     ///
     /// # Errors
     ///
-    /// If it cannot be read to its end. One that is not fatal is about this directory alone.
+    /// Returns a failure if it cannot be read completely. A failure that is not fatal concerns only
+    /// this directory.
     fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure>;
 
-    /// When a file was modified, to the second, if the listing did not say it exactly and anything
-    /// else does: seconds since 1970-01-01T00:00:00Z.
+    /// Returns the modification time of a file in seconds since 1970-01-01T00:00:00Z, if the
+    /// listing lacks it and another source is exact.
     ///
     /// # Errors
     ///
-    /// What ends the connection.
+    /// Returns errors that end the connection.
     fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure>;
 
-    /// Whether a directory in which nothing was found is there and empty.
+    /// Returns whether a directory without entries exists and is empty.
     ///
     /// # Errors
     ///
-    /// What ends the connection.
+    /// Returns errors that end the connection.
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure>;
 
-    /// Which of the directories that were listed in one are none: a server may have told links from
-    /// what they lead to, or not.
+    /// Returns which listed directories are links: a server may list links as their targets.
     ///
     /// # Errors
     ///
-    /// If it cannot be listed.
+    /// Returns a failure if it cannot be listed.
     fn links(&mut self, path: &[u8]) -> Result<Links, Failure>;
 
-    /// Whether its objects are files of this system.
+    /// Returns whether its objects are local files.
     fn is_local(&self) -> bool;
 
-    /// What its clock says, by a file that is written into a directory and removed; `None` if that
-    /// cannot be done there.
+    /// Measures its clock with a test file in a directory; `None` if that is impossible there.
     ///
     /// # Errors
     ///
-    /// What ends the connection.
+    /// Returns errors that end the connection.
     fn clock(&mut self, _path: &[u8]) -> Result<Option<Clock>, Failure> {
         Ok(Some(Clock::OURS))
     }
 
-    /// Whether it keeps only every second time in a directory, as FAT does, by such a file.
+    /// Returns whether a directory stores only even seconds, like FAT, measured with a test file.
     ///
     /// # Errors
     ///
-    /// What ends the connection.
+    /// Returns errors that end the connection.
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure>;
 }
 
-/// A local tree; `None` if there is none.
+/// A local tree; `None` if it is missing.
 pub(super) struct LocalTree<'a>(pub(super) Option<&'a Directory>);
 
 impl Side for LocalTree<'_> {
@@ -134,12 +133,12 @@ impl Side for LocalTree<'_> {
 
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let directory = self.0.and_then(|top| top.below(path).ok());
-        // Where nothing can be written, nothing is copied.
+        // If nothing can be written, nothing is copied.
         Ok(directory.is_some_and(|directory| directory.is_coarse().unwrap_or(false)))
     }
 }
 
-/// A failure that is about one local object.
+/// Returns the failure of one local object.
 pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
     let what = if path.is_empty() { ".".to_owned() } else { shown(path) };
     // A full disk is full for the next file, too.
@@ -155,12 +154,12 @@ pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
 /// A tree on a server.
 pub(super) struct RemoteTree<'a> {
     pub(super) client: &'a mut Client,
-    /// What its top is called there: nothing for the directory in which the login ended.
+    /// Path of its top; empty for the login directory.
     pub(super) top: &'a [u8],
     pub(super) options: ListOptions,
-    /// What is in the top, where that was listed already.
+    /// Content of the top, if it was listed already.
     pub(super) first: Option<Contents>,
-    /// How many links directories have, by what commands call them, as far as that was listed.
+    /// Link counts of directories by path, as far as listed.
     counts: HashMap<Vec<u8>, Option<u64>>,
 }
 
@@ -173,11 +172,11 @@ impl<'a> RemoteTree<'a> {
         join(self.top, path)
     }
 
-    /// Whether the top is a file: of a directory, servers tell no size.
+    /// Returns whether the top is a file: servers report no size of a directory.
     ///
     /// # Errors
     ///
-    /// What ends the connection.
+    /// Returns errors that end the connection.
     pub(super) fn is_file(&mut self) -> Result<bool, Failure> {
         let refused = |error| match error {
             Error::Refused(..) | Error::Argument(_) => Ok(false),
@@ -190,7 +189,7 @@ impl<'a> RemoteTree<'a> {
         }
     }
 
-    /// Every listing has a bound, in number and in memory.
+    /// Collects a listing within limits of number and memory.
     fn gather(
         &mut self,
         path: &[u8],
@@ -203,13 +202,13 @@ impl<'a> RemoteTree<'a> {
         listing.and_then(|entries| entries.gather(limits)).map_err(|error| about(&path, error))
     }
 
-    /// How many links a directory has, by the listing of the one that it lies in.
+    /// Returns the link count of a directory, from the listing of its parent.
     fn count_of(&mut self, path: &[u8]) -> Result<Option<u64>, Failure> {
         let (above, name) = split(path);
         if let Some(count) = self.counts.get(path) {
             return Ok(*count);
         }
-        // Of the first directory, and of the login's, nothing is told.
+        // The top and the login directory have no known parent.
         if name.is_empty() {
             return Ok(None);
         }
@@ -232,15 +231,15 @@ impl Side for RemoteTree<'_> {
         }
         let listing = self.gather(path, self.options, limit)?;
         let doubt = if let Some(line) = listing.unparsed.first() {
-            Some(format!("of its listing this is not understood: {}", shown(line)))
+            Some(format!("cannot parse a line of its listing: {}", shown(line)))
         } else if listing.form != ListingForm::Mlsd && self.named(path).iter().any(is_special) {
-            // What is listed then may be what a pattern matches, and not the directory.
-            Some("servers take some characters in its path for a pattern".to_owned())
+            // The listing may show matches of a pattern instead of the directory.
+            Some("its path has characters that servers may take for a pattern".to_owned())
         } else {
             None
         };
         let hides = !listing.shows_hidden;
-        // The same name twice would be two files in one place.
+        // A duplicate name would be two files in one place.
         let mut items: Vec<TreeEntry> = listing.entries.into_iter().map(TreeEntry::from).collect();
         entry::sort(&mut items);
         items.dedup_by(|other, one| other.name == one.name);
@@ -256,8 +255,8 @@ impl Side for RemoteTree<'_> {
         }
     }
 
-    /// Some servers list nothing, and say that all went well, where there is no such directory or
-    /// it must not be read. Most then lack `.` and `..`, too.
+    /// Some servers list nothing, without an error, if the directory is missing or unreadable. Most
+    /// then omit `.` and `..`, too.
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let path = self.named(path);
         let refused = |error| match error {
@@ -288,7 +287,7 @@ impl Side for RemoteTree<'_> {
         Ok(found)
     }
 
-    /// Some servers that list links as what they lead to in `MLSD` show them in `LIST`.
+    /// Some servers that list links as their targets in `MLSD` show them in `LIST`.
     fn links(&mut self, path: &[u8]) -> Result<Links, Failure> {
         let path = self.named(path);
         let mut looks = 1;
@@ -301,7 +300,7 @@ impl Side for RemoteTree<'_> {
             let count = listed.itself.as_ref().map_or(known, |itself| itself.links);
             let proof = Proof::by_count(directories().count(), count);
             if proof == Proof::TooMany && looks < LOOKS {
-                // A directory that was made since it was counted is no link.
+                // A directory that was created after the count is not a link.
                 looks += 1;
                 self.counts.remove(&path);
                 if listed.itself.is_some() || self.count_of(&path)? != known {
@@ -332,19 +331,20 @@ impl Side for RemoteTree<'_> {
     }
 }
 
-/// What a listing failed with: a refusal, and one that is not whole, is about that directory alone.
+/// Returns the failure of a listing: a refusal or an incomplete listing concerns only that
+/// directory.
 fn about(path: &[u8], error: Error) -> Failure {
     let alone = matches!(error, Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_));
     let fatal = !alone;
     Failure { fatal, ..Failure::from(error).about(shown(path)) }
 }
 
-/// What servers that list by `ls`, or as if, take for a part of a pattern.
+/// Returns whether servers that list with `ls` take the byte for a part of a pattern.
 const fn is_special(byte: &u8) -> bool {
     matches!(byte, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'\\')
 }
 
-/// Whether a server said no to a command, rather than anything else going wrong.
+/// Returns whether a failure is the server's refusal of a command.
 pub(super) fn is_refused(failure: &Failure) -> bool {
     matches!(failure.exit, Exit::Refused | Exit::Temporary | Exit::Data) && !failure.fatal
 }

@@ -1,4 +1,5 @@
-//! What the server shows clients: a pair of PEM files, or one of our own that is made once and kept.
+//! Loads the server's certificate: a pair of PEM files, or a self-signed one that is created once
+//! and kept.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -17,27 +18,27 @@ use super::tls;
 use crate::display::{in_full, shown_path};
 use crate::exit::{Exit, Failure};
 
-/// The file of our own certificate and its key, in the state directory.
+/// File of the self-signed certificate and its key, in the state directory.
 const OWN: &str = "self-signed.pem";
 
-/// How long before its end a certificate is warned of, in seconds.
+/// Seconds before expiry from which a warning is given.
 const SOON: i64 = 14 * 86_400;
 
-/// What was loaded last.
+/// Loaded certificates.
 #[derive(Default)]
 pub(super) struct Certificates {
-    /// Our own, read once: who gave root up could not read it again.
+    /// Self-signed certificate, read once: after dropping privileges the file may be unreadable.
     own: Option<Vec<u8>>,
 }
 
 impl Certificates {
-    /// What `settings` say of TLS, with the certificate as it is on disk now. Our own is made if
-    /// there is none yet. `None` without any.
+    /// Returns the TLS configuration of `settings`, with the certificate as it is on disk now;
+    /// `None` without one. Creates the self-signed certificate if it is missing.
     ///
     /// # Errors
     ///
-    /// `Usage` names the file and what is wrong with it; `Local` if ours can neither be read nor
-    /// made.
+    /// Returns `Usage`, naming the file and the problem; `Local` if the self-signed certificate can
+    /// neither be read nor created.
     pub(super) fn load(&mut self, settings: &Settings) -> Result<Option<Tls>, Failure> {
         let protection = &settings.tls;
         let loaded = match (&protection.certificate, &protection.key) {
@@ -82,20 +83,21 @@ fn unusable(error: TlsError) -> Failure {
     Failure::usage(format!("TLS: {}", in_full(&error)))
 }
 
-/// Our own certificate is not what we made. It is not made again unasked: clients may know its key.
+/// Returns the failure for a damaged self-signed certificate. It is not created again unasked:
+/// clients may have pinned its key.
 fn damaged(error: &TlsError) -> Failure {
     let path = match state_directory() {
         Ok(directory) => shown_path(&directory.join(OWN)),
         Err(failure) => return failure,
     };
-    let what_to_do = "remove it to have a new one made, with another key";
+    let what_to_do = "delete it to create a new one with another key";
     Failure::usage(format!("TLS: {path} is damaged: {}; {what_to_do}", in_full(error)))
 }
 
-/// Where the server keeps what it makes for itself.
+/// Returns the directory where the server keeps files that it creates for itself.
 fn state_directory() -> Result<PathBuf, Failure> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    // systemd's may be several, of which the first is ours.
+    // systemd may name several; the first is used.
     let by_systemd = variable("STATE_DIRECTORY")
         .and_then(|all| std::env::split_paths(&all).next().filter(|path| path.is_absolute()));
     let by_user =
@@ -104,12 +106,12 @@ fn state_directory() -> Result<PathBuf, Failure> {
     let below = || by_user().or_else(by_home).map(|path| path.join("ftp-cli"));
     by_systemd.or_else(below).ok_or_else(|| {
         Failure::usage(
-            "--tls-self-signed: no place to keep the certificate: set STATE_DIRECTORY or HOME",
+            "--tls-self-signed: no directory for the certificate: set STATE_DIRECTORY or HOME",
         )
     })
 }
 
-/// Our own certificate and key; made, if there is none.
+/// Returns the self-signed certificate and its key; creates them if they are missing.
 fn own(settings: &Settings) -> Result<Vec<u8>, Failure> {
     let directory = state_directory()?;
     let path = directory.join(OWN);
@@ -122,13 +124,13 @@ fn own(settings: &Settings) -> Result<Vec<u8>, Failure> {
         .map_err(|why| Failure::new(Exit::Unsupported, format!("--tls-self-signed: {why}")))?;
     let keep = || {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        // Readable by its owner alone, and under its name only when it is whole and on disk.
+        // Readable only by its owner, and under its final name only when complete and synced.
         let mut file = tempfile::NamedTempFile::new_in(&directory)?;
         file.write_all(pem.as_bytes())?;
         file.as_file().sync_all()?;
         match file.persist_noclobber(&path) {
             Ok(_) => fs::File::open(&directory)?.sync_all(),
-            // Another start was faster.
+            // Another process created the file first.
             Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error.error),
         }
@@ -136,7 +138,7 @@ fn own(settings: &Settings) -> Result<Vec<u8>, Failure> {
     keep().and_then(|()| fs::read(&path)).map_err(|error| failed(&error))
 }
 
-/// What this host may be called by clients: names and addresses that are known from here.
+/// Returns the names and addresses of this host that are known locally.
 fn names(settings: &Settings) -> Vec<String> {
     let mut names = vec!["localhost".to_owned()];
     names
@@ -154,12 +156,13 @@ fn names(settings: &Settings) -> Vec<String> {
     known
 }
 
-/// What a certificate can be for: an address, or a host name that is more than a number.
+/// Returns whether a certificate can name this: an address, or a host name that is not only a
+/// number.
 fn is_name(name: &str) -> bool {
     name.parse::<IpAddr>().is_ok() || HostName::parse(name.as_bytes()).is_ok()
 }
 
-/// What the settings call this host.
+/// Returns the names of this host in the settings.
 fn wanted(settings: &Settings) -> Vec<String> {
     let host = |host: &HostName| match host {
         HostName::Domain(name) => name.clone(),
@@ -176,7 +179,7 @@ fn wanted(settings: &Settings) -> Vec<String> {
     names
 }
 
-/// What `--check` has to say of it.
+/// Adds the findings of `--check` about the certificate.
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     let mut file = settings.tls.certificate.clone();
     if settings.tls.self_signed {
@@ -189,20 +192,20 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     }
     let Some(file) = file else { return };
     let shown = shown_path(&file);
-    // To look makes nothing.
+    // A check creates nothing.
     if settings.tls.self_signed && !file.exists() {
-        let what = "tls.self_signed: the first start will make a certificate";
+        let what = "tls.self_signed: the first start will create a certificate";
         return findings.ok(format_args!("{what} and keep it in {shown}"));
     }
     match Certificates::default().load(settings) {
         Ok(Some(tls)) => {
             findings.ok(format_args!(
-                "{shown} can be shown; clients may --pin {}",
+                "{shown} is valid; clients can use --pin {}",
                 tls.pin().unwrap_or_default()
             ));
             if let Some(left) = seconds_left(&tls).filter(|left| *left < SOON) {
                 let days = left / 86_400;
-                let what_to_do = "renew it, and send SIGHUP";
+                let what_to_do = "renew it, then send SIGHUP";
                 findings.warn(format_args!("{shown} expires in {days} days; {what_to_do}"));
             }
             misfits(&tls, &shown, settings, findings);
@@ -212,18 +215,18 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
             let exit = failure.exit;
             let why = failure.message;
             findings
-                .fail(exit, format_args!("{why}; the server does not start before that is right"));
+                .fail(exit, format_args!("{why}; the server will not start until this is fixed"));
         }
     }
 }
 
-/// How long it can still be shown; less than nothing, if it is over.
+/// Returns the seconds until the certificate expires; negative after expiry.
 fn seconds_left(tls: &Tls) -> Option<i64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
     Some(tls.not_after()?.unix_seconds() - i64::try_from(now).ok()?)
 }
 
-/// Whether it is for what the settings call this host.
+/// Adds a finding if the certificate does not match the host's names in the settings.
 fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings) {
     let counts = |name: &String| name.parse::<IpAddr>().map_or(true, |host| !host.is_loopback());
     let mut misfits = wanted(settings);
@@ -232,10 +235,10 @@ fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings)
         return;
     }
     let what_to_do = match settings.tls.self_signed {
-        true => "remove the file to have a new one made, with another key",
-        false => "have one issued that does",
+        true => "delete the file to create a new one with another key",
+        false => "install a certificate that does",
     };
-    let why = "clients that go there and look at names refuse it";
+    let why = "clients that connect to this name and verify it will refuse the certificate";
     let misfits = misfits.join(", ");
     findings.warn(format_args!("{shown} does not name {misfits}: {why}; {what_to_do}"));
 }

@@ -1,7 +1,7 @@
-//! `--check`: what is in force and where it is from, then what will not work and what to do.
+//! `--check`: prints the effective settings with their origin, then the problems and their cures.
 //!
-//! It goes the way of `serve`: what root is needed for comes first, then root is given up, and the rest
-//! is looked at as who will do it. The first that fails gives the exit code.
+//! Follows the steps of `serve`: steps that need root come first, then privileges are dropped, and
+//! the rest is checked as the final user. The first failure gives the exit code.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -27,17 +27,17 @@ use crate::display::{self, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
-/// Where explanations begin after a value.
+/// Column of the comments after values.
 const COLUMN: usize = 48;
 
-/// How many ports that cannot be had are named.
+/// Number of unavailable ports that are named.
 const NAMED: usize = 5;
 
-/// Prints all of it: the settings as TOML, with where each is from as its comment, and the findings.
+/// Prints the settings as TOML, each with its origin as a comment, and the findings.
 ///
 /// # Errors
 ///
-/// Some of the findings say `fail`.
+/// Returns a failure if a finding says `fail`.
 pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut findings = Findings::below(effective(plan));
     let settings = &plan.settings;
@@ -63,12 +63,12 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     output::print(&mut stdio.output, display::plain(&findings.text).as_bytes())?;
     match findings.failed {
         None => Ok(()),
-        Some((1, exit)) => Err(Failure::new(exit, "--check: 1 line says fail")),
-        Some((count, exit)) => Err(Failure::new(exit, format!("--check: {count} lines say fail"))),
+        Some((1, exit)) => Err(Failure::new(exit, "--check: 1 problem found")),
+        Some((count, exit)) => Err(Failure::new(exit, format!("--check: {count} problems found"))),
     }
 }
 
-/// The settings, and who may do what by them.
+/// Returns the settings, and the rights of each user.
 fn effective(plan: &ServePlan) -> String {
     let mut text = String::new();
     let settings = &plan.settings;
@@ -91,37 +91,36 @@ fn effective(plan: &ServePlan) -> String {
     text
 }
 
-/// Whether each address can be listened on.
+/// Checks each address to listen on.
 fn addresses(settings: &Settings, findings: &mut Findings) {
     for address in settings.all_listen() {
         match TcpListener::bind(address) {
-            Ok(_) => findings.ok(format_args!("{address} can be listened on")),
+            Ok(_) => findings.ok(format_args!("{address}: can listen")),
             Err(error) => {
                 let why = reason(&error);
-                findings
-                    .fail(Exit::Network, format_args!("{address} cannot be listened on: {why}"));
+                findings.fail(Exit::Network, format_args!("{address}: cannot listen: {why}"));
             }
         }
     }
 }
 
-/// Why a port cannot be had, and what to do.
+/// Returns why an address cannot be listened on, and what to do.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => {
-            "a program does so already; stop it, or take another port".to_owned()
+            "another program uses this port; stop it, or use another port".to_owned()
         }
         ErrorKind::PermissionDenied => {
-            "ports below 1024 need a privilege; start as root, or take another port".to_owned()
+            "ports below 1024 need a privilege; start as root, or use another port".to_owned()
         }
         ErrorKind::AddrNotAvailable => {
-            "it is no address of this computer; take one that is, or [::] for all".to_owned()
+            "not an address of this computer; use one that is, or [::] for all".to_owned()
         }
         _ => error.to_string(),
     }
 }
 
-/// Whose directory it is, where, and what they may do there.
+/// Owner of a directory, its path, and the rights there.
 type Home<'a> = (String, &'a Path, Rights);
 
 fn all_homes(plan: &ServePlan) -> Vec<Home<'_>> {
@@ -138,10 +137,11 @@ fn all_homes(plan: &ServePlan) -> Vec<Home<'_>> {
     all
 }
 
-/// Whether the directories of users are there for what each may do.
+/// Checks that each user's directory permits what the user may do.
 fn directories(plan: &ServePlan, findings: &mut Findings) {
     let run_as = plan.settings.run_as.as_ref();
-    let who = run_as.map_or_else(|| "the user of the server".to_owned(), ToString::to_string);
+    let who =
+        run_as.map_or_else(|| "the server's user".to_owned(), |user| format!("user \"{user}\""));
     let mut good = 0;
     for (whose, root, rights) in all_homes(plan) {
         match lack(root, rights, &who) {
@@ -153,58 +153,57 @@ fn directories(plan: &ServePlan, findings: &mut Findings) {
         }
     }
     if good > 0 {
-        findings.ok(format_args!("directories that can be used as rights say: {good}"));
+        findings.ok(format_args!("directories that match the rights of their users: {good}"));
     }
 }
 
-/// What cannot be done in a directory by `who` the server runs as, though the user has the right to
-/// it.
+/// Returns what the process cannot do in a directory although the user has the right to it; `who`
+/// is the user of the process.
 fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
     match root.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Some("is no directory; logins are refused until it is one".to_owned()),
+        Ok(_) => return Some("not a directory; logins fail until it is one".to_owned()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Some(format!("cannot be read; give {who} the permission, there and above"));
+            return Some(format!("{who} cannot read it: fix the owner or mode, there and above"));
         }
         Err(error) => {
-            return Some(format!("{error}; logins are refused until it is there"));
+            return Some(format!("{error}; logins fail until it exists"));
         }
     }
     let may = |access_to| access(root, access_to | Access::EXEC_OK).is_ok();
     let has = |one: &Rights| rights.contains(*one);
     let reads = [Rights::LIST, Rights::RETRIEVE].iter().any(has);
     if reads && !may(Access::READ_OK) {
-        return Some(format!("cannot be read; give {who} the permission, there and above"));
+        return Some(format!("{who} cannot read it: fix the owner or mode, there and above"));
     }
     let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
     if changes && !may(Access::WRITE_OK) {
         return Some(format!(
-            "cannot be written to; give {who} the permission, or take the right away"
+            "{who} cannot write here: fix the owner or mode, or remove the right"
         ));
     }
     None
 }
 
-/// What users are promised and will not get.
+/// Checks for settings of users that have no effect.
 fn users(plan: &ServePlan, findings: &mut Findings) {
     let users = plan.users_of_file();
     for (name, user) in users.iter().filter(|(_, user)| !user.rights.contains(Rights::MKDIR)) {
         let name = shown(name);
         if user.mkdir_parents {
-            let why = "mkdir_parents makes nothing without the right mkdir; add it to the rights";
+            let why = "mkdir_parents has no effect without the right mkdir; add it to the rights";
             findings.warn(format_args!("user {name}: {why}"));
         }
         if user.mkdir_existing_ok {
             let why =
-                "mkdir_existing_ok means MKD, which needs the right mkdir; add it to the rights";
+                "mkdir_existing_ok has no effect without the right mkdir; add it to the rights";
             findings.warn(format_args!("user {name}: {why}"));
         }
     }
     let is_anonymous =
         |name: &str| ["anonymous", "ftp"].iter().any(|other| other.eq_ignore_ascii_case(name));
     for (name, _) in users.iter().filter(|(name, _)| plan.lets_anyone_in() && is_anonymous(name)) {
-        let why = "anyone gets in by this name in other letters, without a password, to what is \
-                   anonymous; rename the user";
+        let why = "this name with other capitals is an anonymous login without a password; rename the user";
         findings.warn(format_args!("user {}: {why}", shown(name)));
     }
     if plan.settings.local.partial == PartialPolicy::Resume {
@@ -212,10 +211,10 @@ fn users(plan: &ServePlan, findings: &mut Findings) {
     }
 }
 
-/// Users of one directory who upload there: none of them can go on with what another left.
+/// Checks for users who share a directory: none of them can resume another's upload.
 fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
     let mut roots: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
-    // A drop box keeps nothing of a cut upload.
+    // A drop box keeps no interrupted uploads.
     for (name, user) in users.iter().filter(|(_, user)| user.rights.contains(Rights::WRITE)) {
         let root = user.root.canonicalize().unwrap_or_else(|_| user.root.clone());
         roots.entry(root).or_default().push(shown(name));
@@ -223,12 +222,12 @@ fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
     for (root, names) in roots.iter().filter(|(_, names)| names.len() > 1) {
         let names = first_of(names);
         let root = shown_path(root);
-        let why = "what a cut upload left, only the user whose it was can go on with";
-        findings.warn(format_args!("users {names}: all have {root}; {why} (transfer.partial)"));
+        let why = "only the user who started an interrupted upload can resume it";
+        findings.warn(format_args!("users {names} share {root}: {why} (transfer.partial)"));
     }
 }
 
-/// As many of them as are named.
+/// Returns the first few of a list.
 fn first_of(all: &[String]) -> String {
     match all.get(..NAMED) {
         Some(first) if all.len() > NAMED => format!("{}, ...", first.join(", ")),
@@ -236,12 +235,12 @@ fn first_of(all: &[String]) -> String {
     }
 }
 
-/// Whether everybody on this computer can read what should be secret.
+/// Checks whether all local users can read a secret file.
 fn readable(plan: &ServePlan, options: &Options, findings: &mut Findings) {
     let config = options.value("config").filter(|_| !plan.settings.users.is_empty());
     let key = plan.settings.tls.key.as_deref().map(Path::as_os_str);
     for (path, what) in [
-        (config, "the hashes of passwords"),
+        (config, "the password hashes"),
         (options.value("password-file"), "a password"),
         (key, "the private key"),
     ] {
@@ -249,51 +248,50 @@ fn readable(plan: &ServePlan, options: &Options, findings: &mut Findings) {
         let is_open = |metadata: Metadata| metadata.is_file() && metadata.mode() & 0o004 != 0;
         if path.metadata().is_ok_and(is_open) {
             let path = shown_path(path);
-            let what_to_do = "take that away by chmod o-r";
+            let what_to_do = "use chmod o-r";
             findings.warn(format_args!(
-                "{path}: its mode lets all users of this computer read {what}; {what_to_do}"
+                "{path}: all users of this computer can read {what}; {what_to_do}"
             ));
         }
     }
 }
 
-/// A rate of 0 may be meant to stop everything.
+/// Checks for rates of 0, which may be meant to stop everything.
 fn rates(settings: &Settings, findings: &mut Findings) {
     for (key, rate) in [
         ("transfer.rate_per_session", settings.rate_per_session),
         ("transfer.rate_per_user", settings.rate_per_user),
     ] {
         if rate == Some(0) {
-            findings.warn(format_args!("{key}: 0 is no limit; to say so, leave it empty"));
+            findings.warn(format_args!("{key}: 0 means unlimited; leave it empty instead"));
         }
     }
 }
 
-/// Whether more sessions may be than can have a data connection.
+/// Checks that the passive ports suffice for the allowed sessions.
 fn too_few_ports(settings: &Settings, findings: &mut Findings) {
     let Some(ports) = &settings.server.passive.ports else { return };
     let ports = ports.count();
     let sessions = settings.server.limits.sessions;
     let words = match sessions {
-        0 if ports < FEW_PORTS => "as many sessions as the system allows".to_owned(),
+        0 if ports < FEW_PORTS => "unlimited sessions".to_owned(),
         _ if ports < sessions => format!("{sessions} sessions (limits.sessions)"),
         _ => return,
     };
-    let what_to_do = "who finds none gets 425; widen the range";
-    findings.warn(format_args!(
-        "passive.ports: {ports} for {words}, one for each transfer; {what_to_do}"
-    ));
+    let what_to_do = "without a free port, transfers fail with 425; widen the range";
+    findings
+        .warn(format_args!("passive.ports: {ports} for {words}, one per transfer: {what_to_do}"));
 }
 
-/// Fewer passive ports than this are few for a server whose sessions nobody has limited: one
-/// client opens ten connections and more, and gets half of the ports at most.
+/// Number of passive ports that suffice if sessions are unlimited: one client opens ten connections
+/// and more, and gets half of the ports at most.
 const FEW_PORTS: usize = 20;
 
-/// Whether the log of transfers can be added to.
+/// Checks that the transfer log can be written.
 fn transfers(settings: &Settings, findings: &mut Findings) {
     let Some(path) = settings.log_transfers.as_deref() else { return };
     let looked = match access(path, Access::WRITE_OK) {
-        // It is made then.
+        // It is created in this case.
         Err(Errno::NOENT) => {
             access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK)
         }
@@ -301,18 +299,16 @@ fn transfers(settings: &Settings, findings: &mut Findings) {
     };
     let shown = shown_path(path);
     match looked {
-        Ok(()) => findings.ok(format_args!("log.transfers: {shown} can be written")),
+        Ok(()) => findings.ok(format_args!("log.transfers: {shown} is writable")),
         Err(error) => {
-            let what_to_do =
-                "give the user who starts the server the permission, or name another file";
-            let words =
-                format_args!("log.transfers: {shown} cannot be written: {error}; {what_to_do}");
+            let what_to_do = "fix the owner or mode, or use another file";
+            let words = format_args!("log.transfers: cannot write {shown}: {error}; {what_to_do}");
             findings.fail(Exit::Local, words);
         }
     }
 }
 
-/// Whether a user's directory holds the log of transfers.
+/// Checks that no user's directory contains the transfer log.
 fn log_in_reach(plan: &ServePlan, findings: &mut Findings) {
     let Some(path) = plan.settings.log_transfers.as_deref() else { return };
     let in_full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -321,7 +317,7 @@ fn log_in_reach(plan: &ServePlan, findings: &mut Findings) {
         (Err(_), Some(parent), Some(name)) => in_full(parent).join(name),
         (Err(_), ..) => path.to_owned(),
     };
-    // A link to it can be changed where the link is.
+    // A symbolic link to it can be changed in its own directory.
     let places = [log, path.parent().map_or_else(PathBuf::new, in_full)];
     let holds = |root: &Path| {
         let root = in_full(root);
@@ -333,32 +329,33 @@ fn log_in_reach(plan: &ServePlan, findings: &mut Findings) {
     let more = if roots.iter().any(|(_, other, _)| other != root) { " and others" } else { "" };
     let log = shown_path(path);
     let root = shown_path(root);
-    let what_to_do = "whose users could read or change it; name a file elsewhere";
+    let what_to_do = "whose users could read or change it; use a file elsewhere";
     findings.warn(format_args!("log.transfers: {log} is in {root}{more}, {what_to_do}"));
 }
 
-/// Whether the program for stored files can be started.
+/// Checks that the upload hook can be started.
 fn hook(settings: &Settings, findings: &mut Findings) {
     let Some(program) = settings.stored_hook.first().map(Path::new) else { return };
     let shown = shown_path(program);
     match access(program, Access::EXEC_OK) {
         Ok(()) if program.is_file() => {
-            findings.ok(format_args!("hooks.stored: {shown} can be started"));
+            findings.ok(format_args!("hooks.stored: {shown} is executable"));
         }
         Ok(()) => {
-            findings
-                .fail(Exit::Local, format_args!("hooks.stored: {shown} is no program; name one"));
+            findings.fail(
+                Exit::Local,
+                format_args!("hooks.stored: {shown} is not a program; use an executable file"),
+            );
         }
         Err(error) => {
-            let what_to_do = "name another program, or give the user of the server the permission";
-            let words =
-                format_args!("hooks.stored: {shown} cannot be started: {error}; {what_to_do}");
+            let what_to_do = "fix its owner or mode, or use another program";
+            let words = format_args!("hooks.stored: cannot start {shown}: {error}; {what_to_do}");
             findings.fail(Exit::Local, words);
         }
     }
 }
 
-/// How many of the passive ports can be had; without a range, which ports the kernel gives.
+/// Checks how many passive ports are available; without a range, names the kernel's.
 fn ports(settings: &Settings, findings: &mut Findings) {
     let Some(ranges) = settings.server.passive.ports.as_ref() else {
         return any_port(settings, findings);
@@ -374,18 +371,19 @@ fn ports(settings: &Settings, findings: &mut Findings) {
     let free = ranges.count() - taken.len();
     let named = first_of(&taken);
     match (free, taken.is_empty()) {
-        (_, true) => findings.ok(format_args!("passive.ports: {all} of {all} can be had")),
+        (_, true) => findings.ok(format_args!("passive.ports: {all} of {all} are available")),
         (0, false) => findings.fail(
             Exit::Network,
-            format_args!("passive.ports: none of {all} can be had, not {named}: take others"),
+            format_args!("passive.ports: none of {all} is available: {named}; use others"),
         ),
         (_, false) => {
-            findings.warn(format_args!("passive.ports: {free} of {all} can be had, not {named}"));
+            findings
+                .warn(format_args!("passive.ports: {free} of {all} are available, except {named}"));
         }
     }
 }
 
-/// What a firewall or NAT has to let in where no range of passive ports is set.
+/// Reports the ports that a firewall or NAT must let in if no range is set.
 fn any_port(settings: &Settings, findings: &mut Findings) {
     if settings.all_listen().iter().all(|at| at.ip().to_canonical().is_loopback()) {
         return;
@@ -394,11 +392,11 @@ fn any_port(settings: &Settings, findings: &mut Findings) {
     let Some((low, high)) = range.trim().split_once(char::is_whitespace) else { return };
     let low = low.trim();
     let high = high.trim();
-    let why = "a firewall or NAT in front has to let all of these in; with a range, that alone";
-    findings.ok(format_args!("passive.ports: any of the kernel's, {low} to {high}: {why}"));
+    let why = "a firewall or NAT must let all of these in, or only a range if you set one";
+    findings.ok(format_args!("passive.ports: the kernel's, {low} to {high}: {why}"));
 }
 
-/// Whether clients from outside can reach what PASV announces.
+/// Checks that outside clients can reach the address that PASV announces.
 fn announced(settings: &Settings, findings: &mut Findings) {
     match &settings.server.passive.address {
         Some(PassiveAddress::Address(address)) => reach(*address, "passive.address", findings),
@@ -406,13 +404,12 @@ fn announced(settings: &Settings, findings: &mut Findings) {
             Ok(Some(address)) => reach(address, &format!("passive.address {name}"), findings),
             Ok(None) => findings.fail(
                 Exit::Network,
-                format_args!("passive.address: {name} has no IPv4 address; take a name that has"),
+                format_args!("passive.address: {name} has no IPv4 address; use a name that has one"),
             ),
             Err(error) => findings.fail(
                 Exit::Network,
                 format_args!(
-                    "passive.address: {name} cannot be looked up ({error}); check the name and the \
-                     resolver"
+                    "passive.address: cannot resolve {name}: {error}; check the name and the resolver"
                 ),
             ),
         },
@@ -421,18 +418,18 @@ fn announced(settings: &Settings, findings: &mut Findings) {
             match hosts.filter(|host| !host.is_loopback()).find_map(local) {
                 Some(address) => reach(address, "PASV", findings),
                 None => findings
-                    .ok(format_args!("PASV is for clients of this computer, or there is no IPv4")),
+                    .ok(format_args!("PASV serves only clients of this computer, or IPv4 is missing")),
             }
         }
     }
 }
 
-/// Whether clients from outside can reach an address, which is `whose`.
+/// Checks that outside clients can reach an address, which is `whose`.
 fn reach(address: Ipv4Addr, whose: &str, findings: &mut Findings) {
     if AddressClass::of(address.into()) == AddressClass::Public {
         return findings.ok(format_args!("{whose} announces {address}, which is public"));
     }
-    let what_to_do = "set passive.address to the public address of the NAT, or to its name";
+    let what_to_do = "set passive.address to the public address or name of the NAT";
     findings.warn(format_args!(
         "{whose} announces {address}, which no client on the internet can reach; {what_to_do}"
     ));
@@ -446,7 +443,7 @@ fn look_up(name: &str) -> io::Result<Option<Ipv4Addr>> {
     }))
 }
 
-/// The address that a client from outside comes to, if the server listens on `host`.
+/// Returns the address that outside clients connect to, if the server listens on `host`.
 fn local(host: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V4(host) = host else {
         return host.is_unspecified().then(outgoing).flatten();
@@ -483,8 +480,8 @@ mod tests {
         let found = found(|findings| addresses(&settings(&[&both]), findings));
         let kinds: Vec<_> = found.iter().map(|(kind, _)| &**kind).collect();
         assert_eq!(kinds, ["fail", "ok", "fail"], "{found:?}");
-        assert!(found[0].1.contains("a program does so already"), "{found:?}");
-        assert!(found[2].1.contains("no address of this computer"), "{found:?}");
+        assert!(found[0].1.contains("another program uses this port"), "{found:?}");
+        assert!(found[2].1.contains("not an address of this computer"), "{found:?}");
     }
 
     #[test]
@@ -496,13 +493,13 @@ mod tests {
         };
         let (kind, words) = at(&format!("passive.ports={port}"));
         assert_eq!(kind, "fail");
-        assert!(words.contains(&format!("none of 1 can be had, not {port}")), "{words}");
+        assert!(words.contains(&format!("none of 1 is available: {port}")), "{words}");
         drop(taken);
         let (kind, words) = at(&format!("passive.ports={port}"));
-        assert_eq!((&*kind, &*words), ("ok", "passive.ports: 1 of 1 can be had"));
+        assert_eq!((&*kind, &*words), ("ok", "passive.ports: 1 of 1 are available"));
         assert_eq!(at("listen.addresses=127.0.0.1:21").0, "");
         let (kind, words) = at("listen.addresses=192.168.0.9:21");
-        assert!(kind == "ok" && words.contains("has to let all of these in"), "{kind} {words}");
+        assert!(kind == "ok" && words.contains("must let all of these in"), "{kind} {words}");
     }
 
     #[test]
@@ -548,15 +545,15 @@ mod tests {
         let lack = |path: &Path, rights| lack(path, rights, "it");
         assert_eq!(lack(root.path(), Rights::FULL), None);
         let missing = lack(&root.path().join("x"), Rights::READ).unwrap();
-        assert!(missing.contains("until it is there"), "{missing}");
+        assert!(missing.contains("until it exists"), "{missing}");
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(lack(file.path(), Rights::READ).unwrap().contains("no directory"));
+        assert!(lack(file.path(), Rights::READ).unwrap().contains("not a directory"));
         // To root it may make no difference.
         fs::set_permissions(root.path(), Permissions::from_mode(0o500)).unwrap();
         let is_writable = fs::write(root.path().join("x"), "").is_ok();
         let lack_of = |rights| lack(root.path(), rights);
         assert_eq!(lack_of(Rights::WRITE).is_none(), is_writable);
-        assert!(is_writable || lack_of(Rights::MKDIR).unwrap().contains("cannot be written to"));
+        assert!(is_writable || lack_of(Rights::MKDIR).unwrap().contains("cannot write here"));
         assert_eq!(lack_of(Rights::READ), None);
     }
 }

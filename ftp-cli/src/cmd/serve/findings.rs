@@ -1,18 +1,18 @@
-//! What `--check` found.
+//! Collects the findings of `--check`.
 
 use std::fmt::{Arguments, Write};
 
 use crate::exit::Exit;
 
-/// What looking at one thing after the other gave: lines of `ok`, `warn` or `fail`, and a sentence.
+/// Findings: lines of `ok`, `warn` or `fail`, each with a sentence.
 pub(super) struct Findings {
     pub(super) text: String,
-    /// How many fail, and the exit code of the first.
+    /// Number of failures, and the exit code of the first.
     pub(super) failed: Option<(u32, Exit)>,
 }
 
 impl Findings {
-    /// Nothing yet, below lines of `text`.
+    /// Returns an empty list below the lines of `text`.
     pub(super) fn below(text: String) -> Self {
         Self { text, failed: None }
     }
@@ -25,7 +25,7 @@ impl Findings {
         self.push("warn", words);
     }
 
-    /// `exit` is that of `serve` where this keeps it from starting.
+    /// Adds a failure; `exit` is the exit code of `serve` for it.
     pub(super) fn fail(&mut self, exit: Exit, words: Arguments<'_>) {
         self.push("fail", words);
         let (count, first) = self.failed.unwrap_or((0, exit));

@@ -1,7 +1,7 @@
-//! The program of `hooks.stored`, which is started for each file that was stored whole.
+//! Runs the program of `hooks.stored` after each completed upload.
 //!
-//! A session's thread is confined to the files of its user, and so would be whatever it starts. It
-//! only says what has happened; threads that were there before any session start the program.
+//! A session's thread is confined to its user's files, and a program that it starts would be too.
+//! So the session only queues the event; threads that existed before any session start the program.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -28,20 +28,20 @@ use crate::console::threads;
 use crate::lock::lock;
 use crate::options::values;
 
-/// How many programs run at a time.
+/// Number of programs that run at once.
 const AT_ONCE: usize = 4;
 
-/// How many files can wait for theirs. When as many wait, a user who has fewer files in the queue
-/// than another takes a place of that other's.
+/// Number of files in the queue. If the queue is full, a user with fewer files in it replaces a
+/// file of the user with most.
 const WAITING: usize = 1_000;
 
-/// How often it is looked whether a program has ended: soon at first, then less often.
+/// Pauses between checks whether a program has ended: short at first, then longer.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
-/// How long the end waits for programs that were killed.
+/// Time that the shutdown waits for killed programs.
 const KILLED: Duration = Duration::from_secs(2);
 
-/// What is started, and for how long at most.
+/// Program to start, and its timeout.
 #[derive(Debug, Eq, PartialEq)]
 struct Hook {
     program: String,
@@ -49,38 +49,37 @@ struct Hook {
     limit: Duration,
 }
 
-/// A file that was stored.
+/// A stored file.
 #[derive(Debug)]
 struct Stored {
     hook: Arc<Hook>,
     user: Vec<u8>,
     peer: IpAddr,
-    /// As the user sees it, and on the disk.
+    /// Path as the user sees it, and on the disk.
     path: Vec<u8>,
     local: Option<PathBuf>,
     bytes: u64,
 }
 
-/// Starts programs, if any are to be started.
+/// Runner of the upload hook, if one is set.
 #[derive(Default)]
 pub(super) struct Hooks {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-/// The files that wait for their program: users take turns, so that one who stores many small
-/// files does not hold up the others.
+/// Queue of files: users take turns, so that one with many small files does not delay the others.
 #[derive(Default)]
 struct Queue {
-    /// One for each user with a file here, in the order of their turns; none is empty.
+    /// One queue per user with a file here, in the order of their turns; none is empty.
     users: VecDeque<VecDeque<Stored>>,
-    /// How many files wait in all.
+    /// Number of files in all queues.
     length: usize,
 }
 
 impl Queue {
-    /// Takes a file in. Gives back the file that has no place: the latest of the user with most,
-    /// who can be the same one.
+    /// Adds a file. Returns the file that has no place: the newest of the user with most files, who
+    /// may be the same user.
     fn push(&mut self, stored: Stored) -> Option<Stored> {
         let is_of_user =
             |queue: &VecDeque<Stored>| queue.front().is_some_and(|first| first.user == stored.user);
@@ -100,7 +99,7 @@ impl Queue {
         refused
     }
 
-    /// The next file, of the user whose turn it is.
+    /// Returns the next file, of the user whose turn it is.
     fn pop(&mut self) -> Option<Stored> {
         let mut queue = self.users.pop_front()?;
         let stored = queue.pop_front();
@@ -118,18 +117,18 @@ struct State {
     waiting: Queue,
     running: usize,
     threads: usize,
-    /// Nobody waits for those that run any more.
+    /// The shutdown no longer waits for running programs.
     is_cut: bool,
-    /// None is started any more, and those that run are killed.
+    /// No program is started any more, and running ones are killed.
     is_over: bool,
 }
 
 impl Hooks {
-    /// Has the threads ready that what the settings say may need.
+    /// Starts the threads that these settings need.
     ///
     /// # Errors
     ///
-    /// The system's, if it refuses one.
+    /// Returns the system's error if it refuses a thread.
     pub(super) fn prepare(self: &Arc<Self>, settings: &Settings) -> io::Result<()> {
         while !settings.stored_hook.is_empty() && self.state().threads < AT_ONCE {
             let hooks = Arc::clone(self);
@@ -139,7 +138,7 @@ impl Hooks {
         Ok(())
     }
 
-    /// From now on does what the settings say, for which it is prepared.
+    /// Applies settings that [`prepare`](Self::prepare) has accepted.
     pub(super) fn set(&self, settings: &Settings) {
         let hook = settings.stored_hook.split_first().map(|(program, arguments)| {
             let program = program.clone();
@@ -149,14 +148,14 @@ impl Hooks {
         self.state().hook = hook;
     }
 
-    /// Has [`finish`](Self::finish) wait no longer.
+    /// Makes [`finish`](Self::finish) stop waiting.
     pub(super) fn cut(&self) {
         self.state().is_cut = true;
         self.changed.notify_all();
     }
 
-    /// Waits for the programs of what was stored, for at most `limit`; then those that run are
-    /// killed, and the others are not started.
+    /// Waits for the queued programs for at most `limit`, then kills the running ones and drops the
+    /// others.
     pub(super) fn finish(&self, limit: Duration) {
         let is_busy =
             |state: &mut State| !state.is_cut && (state.running > 0 || state.waiting.length > 0);
@@ -165,7 +164,7 @@ impl Hooks {
         state.is_over = true;
         let left = std::mem::take(&mut state.waiting).length;
         if left > 0 {
-            log::error!(target: LOG, "hooks.stored: not started for {left} files: the server ends");
+            log::error!(target: LOG, "hooks.stored: not started for {left} files: the server is stopping");
         }
         self.changed.notify_all();
         let is_busy = |state: &mut State| state.running > 0;
@@ -191,7 +190,7 @@ impl Hooks {
         }
     }
 
-    /// Queues a file, and logs which file has no place.
+    /// Queues a file, and logs the file that is dropped.
     fn push(&self, stored: Stored) {
         let mut state = self.state();
         let refused = match state.is_over {
@@ -201,7 +200,7 @@ impl Hooks {
         drop(state);
         self.changed.notify_all();
         if let Some(refused) = refused {
-            refused.complain("not started: too many files wait for theirs");
+            refused.complain("not started: the queue is full");
         }
     }
 
@@ -232,12 +231,12 @@ impl Observer for Hooks {
 }
 
 impl Stored {
-    /// Runs the program to its end, or kills it and what it has started: when its time is over, or
-    /// once `is_over`.
+    /// Runs the program to its end, or kills it with its process group: after its timeout, or once
+    /// `is_over`.
     ///
     /// # Errors
     ///
-    /// Words: it could not be started, did not end well, or had to be killed.
+    /// Returns a message if it could not be started, failed, or was killed.
     fn run(&self, is_over: impl Fn() -> bool) -> Result<(), String> {
         let mut command = Command::new(&self.hook.program);
         command.args(&self.hook.arguments).process_group(0).current_dir("/");
@@ -261,12 +260,12 @@ impl Stored {
             let left = self.hook.limit.saturating_sub(start.elapsed());
             let is_late = left.is_zero();
             if is_late || is_over() {
-                // It is not waited for yet, so that its number is still its own.
+                // The process is not reaped yet, so its process id is still valid.
                 let _ = kill_process_group(group, Signal::KILL);
                 let _ = child.wait();
                 return Err(match is_late {
                     true => format!("killed after {}", values::show(self.hook.limit)),
-                    false => "killed: the server ends".to_owned(),
+                    false => "killed: the server is stopping".to_owned(),
                 });
             }
             thread::sleep(pause.min(left));
@@ -305,7 +304,7 @@ mod tests {
             (&["/nonexistent"], long, false, Err("No such file or directory (os error 2)")),
             (&["/dev/null"], long, false, Err("Permission denied (os error 13)")),
             (&["/bin/sleep", "60"], Duration::from_millis(50), false, Err("killed after 50 ms")),
-            (&["/bin/sleep", "60"], long, true, Err("killed: the server ends")),
+            (&["/bin/sleep", "60"], long, true, Err("killed: the server is stopping")),
         ] {
             let ran = stored(arguments, limit).run(|| is_over);
             assert_eq!(ran, want.map_err(str::to_owned), "{arguments:?}");

@@ -1,4 +1,4 @@
-//! Where `serve` logs.
+//! The log of `serve`.
 
 use std::fmt::Display;
 use std::io;
@@ -12,15 +12,15 @@ use crate::console::trace;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
-/// Where the server logs, as far as it is known here what there is to say.
+/// Log target of the server, for messages of the command line.
 pub(super) const LOG: &str = "ftp_server";
 
-/// A failure for want of a thread.
+/// Returns the failure for a thread that cannot be started.
 pub(super) fn no_thread(what: &str, error: &io::Error) -> Failure {
-    Failure::new(Exit::Internal, format!("no thread for {what}: {error}"))
+    Failure::new(Exit::Internal, format!("cannot start a thread for {what}: {error}"))
 }
 
-/// The log of events, and what the program says of the server itself.
+/// The log of events, and of messages about the server itself.
 pub(super) struct ServerLog {
     pub(super) events: Arc<EventLog>,
     messages: Messages,
@@ -28,11 +28,11 @@ pub(super) struct ServerLog {
 }
 
 impl ServerLog {
-    /// Starts to log on standard error.
+    /// Starts logging on standard error.
     ///
     /// # Errors
     ///
-    /// `Internal` for want of a thread.
+    /// Returns `Internal` if a thread cannot be started.
     pub(super) fn start(
         format: LogFormat,
         options: &Options,
@@ -45,7 +45,7 @@ impl ServerLog {
         Ok(Self { events, messages: messages.clone(), is_quiet: options.is_quiet() })
     }
 
-    /// Says something about the server, in the form of the log.
+    /// Logs a message about the server, in the format of the log.
     pub(super) fn say(&self, level: Level, text: &dyn Display) {
         match self.events.format() {
             _ if self.is_quiet => {}

@@ -1,5 +1,5 @@
-//! `serve [DIR]`: the server. With no option it serves the current directory, read-only, to
-//! anyone on this computer; with `--config` what a file says, which SIGHUP has read again.
+//! `serve [DIR]`: runs the server. Without options it serves the current directory, read-only, to
+//! anyone on this computer; with `--config` it follows a file, which SIGHUP reloads.
 
 mod certificate;
 mod check;
@@ -40,7 +40,7 @@ use crate::exit::Failure;
 use crate::options::Options;
 use crate::report::events::Events;
 
-/// What a signal asks for.
+/// Request of a signal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Event {
     Stop,
@@ -58,15 +58,15 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     let log = ServerLog::start(plan.settings.log_format, options, &stdio.messages)?;
     if privileges::is_root() && plan.settings.run_as.is_none() {
-        let text = "warning: running as root; --set security.run_as=USER gives that up";
+        let text = "warning: running as root; use --set security.run_as=USER to drop privileges";
         log.say(Level::Warn, &text);
     }
     let hooks = Arc::new(Hooks::default());
     let cutter = Arc::new(OnceLock::new());
-    // Before anybody is told that there is a server to stop.
+    // Before the first log line announces a server that can be stopped.
     let events = heed_signals(hears_hangup(&plan, options), &stdio.messages, &cutter, &hooks)?;
     let mut running = Running::start(plan, options, &log, hooks)?;
-    // There is one, and this is the only place that sets it.
+    // There is only one, and it is set only here.
     let _ = cutter.set(running.cutter());
     running.announce(&log);
     while next(&events) == Event::Reload {
@@ -76,16 +76,16 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether there is a file to read, or a certificate or a log to open again. Without any, SIGHUP
-/// means that the terminal is gone.
+/// Returns whether SIGHUP can reload a file, certificate or log. If not, SIGHUP means that the
+/// terminal is gone.
 fn hears_hangup(plan: &ServePlan, options: &Options) -> bool {
     options.has("config")
         || plan.settings.tls.certificate.is_some()
         || plan.settings.log_transfers.is_some()
 }
 
-/// Hears signals in a thread: the first asks to stop, the second ends transfers by what `cutter`
-/// holds by then, the third waits for nothing.
+/// Handles signals in a thread: the first requests a stop, the second aborts transfers with the
+/// `cutter`, the third exits at once.
 fn heed_signals(
     hears_hangup: bool,
     messages: &Messages,
@@ -99,14 +99,14 @@ fn heed_signals(
     let mut count = 0_u32;
     signals::on_signals(hears_hangup, move |signal| {
         if hears_hangup && signal == SIGHUP {
-            // A server that waits for its sessions to end reads nothing again.
+            // A server that is stopping reloads nothing.
             let _ = sender.send(Event::Reload);
             return;
         }
         count = count.saturating_add(1);
         match (count, cutter.get()) {
             (1, _) if sender.send(Event::Stop).is_ok() => {}
-            // Each session says what became of its transfer, and keeps what it may.
+            // Each session logs the end of its transfer, and keeps the partial file if it may.
             (2, Some(cutter)) => {
                 cutter.cut();
                 hooks.cut();
@@ -117,9 +117,9 @@ fn heed_signals(
     Ok(events)
 }
 
-/// What is asked for next: to read the file again, however often that was said, or to stop.
+/// Returns the next request; several reloads in a row count as one.
 fn next(events: &Receiver<Event>) -> Event {
-    // An error would mean that the thread of the signals is gone: stop as at a signal.
+    // An error means that the signal thread is gone: stop as for a signal.
     let Ok(first) = events.recv() else { return Event::Stop };
     let is_stop = |event| event == Event::Stop;
     if is_stop(first) || events.try_iter().any(is_stop) { Event::Stop } else { Event::Reload }

@@ -1,8 +1,9 @@
-//! From which address this host goes out.
+//! Finds the outgoing address of this host.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-/// The address from which packets go out. None is sent: the target is one for examples (RFC 5737).
+/// Returns the source address of outgoing packets. Sends none: the target is a documentation
+/// address (RFC 5737).
 pub(super) fn outgoing() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;

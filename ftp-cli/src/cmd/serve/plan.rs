@@ -1,4 +1,5 @@
-//! What is to be served, where and to whom: options over a file over defaults.
+//! Combines options, the configuration file and defaults into a plan: what is served, where, and to
+//! whom.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -19,7 +20,7 @@ use crate::display::shown_path;
 use crate::exit::Failure;
 use crate::options::Options;
 
-/// The options that set a setting.
+/// Options that set a setting.
 const OPTIONS: &[(&str, &str)] = &[
     ("listen", "listen.addresses"),
     ("listen-tls", "listen.implicit_tls"),
@@ -33,22 +34,22 @@ const OPTIONS: &[(&str, &str)] = &[
 /// Settings, users and the directory of the command line.
 pub(super) struct ServePlan {
     pub(super) settings: Settings,
-    /// The same in each plan of a server.
+    /// Unchanged by reloads.
     pub(super) quick: Option<Rc<Quick>>,
 }
 
-/// The directory of the command line, and who may log in to it.
+/// Directory of the command line, and its users.
 pub(super) struct Quick {
     pub(super) root: PathBuf,
     pub(super) users: Vec<NameAndPassword>,
     pub(super) rights: Rights,
-    /// What anyone may do.
+    /// Rights of anonymous users.
     pub(super) anonymous: Option<Rights>,
 }
 
 type NameAndPassword = (Vec<u8>, Arc<Secret>);
 
-/// Why there is no plan: a failure, and in front of it a line for all that is wrong with the file.
+/// Reason why there is no plan: a failure, preceded by one line per error of the file.
 #[derive(Debug)]
 pub(super) struct PlanError {
     pub(super) lines: Vec<String>,
@@ -62,14 +63,14 @@ impl From<Failure> for PlanError {
 }
 
 impl ServePlan {
-    /// What the options say, and the file that they name.
+    /// Returns the plan of the options and the file that they name.
     pub(super) fn new(options: &Options, environment: Option<OsString>) -> Result<Self, PlanError> {
         let settings = settings(options, Reading::First)?;
         let quick = Quick::new(options, &settings, environment)?;
         Ok(Self { settings, quick: quick.map(Rc::new) })
     }
 
-    /// The same with the file as it is now.
+    /// Returns the plan with the file as it is now.
     pub(super) fn again(&self, options: &Options) -> Result<Self, PlanError> {
         let settings = settings(options, Reading::Again)?;
         if self.quick.is_none() && !names_users(&settings) {
@@ -78,14 +79,14 @@ impl ServePlan {
         Ok(Self { settings, quick: self.quick.clone() })
     }
 
-    /// What anyone may do where, by the file.
+    /// Returns the anonymous root and rights of the file.
     pub(super) fn anonymous(&self) -> Option<(&PathBuf, Rights)> {
         let anonymous = &self.settings.anonymous;
         let is_elsewhere = self.quick.as_ref().is_some_and(|quick| quick.anonymous.is_some());
         (anonymous.enabled && !is_elsewhere).then_some((&anonymous.root, anonymous.rights))
     }
 
-    /// The users of the file, but for those whose names options give to others.
+    /// Returns the users of the file, except for those that options redefine.
     pub(super) fn users_of_file(&self) -> Vec<(&String, &User)> {
         self.settings.users.iter().filter(|(name, _)| !self.is_overridden(name)).collect()
     }
@@ -95,28 +96,23 @@ impl ServePlan {
         users.any(|(other, _)| other == name.as_bytes())
     }
 
-    /// What the file says of who may log in, and options say otherwise.
+    /// Returns a warning for each login of the file that an option overrides.
     pub(super) fn overridden(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, user) in self.settings.users.iter().filter(|(name, _)| self.is_overridden(name))
         {
             let name = shown(name);
             let origin = user.origins.of("root");
-            lines.push(format!(
-                "--user {name} stands in for users.{name} ({origin}), of which nothing counts"
-            ));
+            lines.push(format!("--user {name} overrides users.{name} ({origin})"));
         }
         if self.settings.anonymous.enabled && self.anonymous().is_none() {
             let origin = self.settings.origins.of("anonymous.enabled");
-            lines.push(format!(
-                "--anonymous stands in for [anonymous] ({origin}), of which nothing counts"
-            ));
+            lines.push(format!("--anonymous overrides [anonymous] ({origin})"));
         }
         lines
     }
 
-    /// What whom the process has become cannot do, of what root could: to be asked once root is given
-    /// up.
+    /// Returns warnings about actions that only root could do. Call it after dropping privileges.
     pub(super) fn lost(&self, options: &Options) -> Vec<String> {
         let Some(run_as) = &self.settings.run_as else { return Vec::new() };
         let tls = &self.settings.tls;
@@ -134,8 +130,8 @@ impl ServePlan {
             if is_denied(path) {
                 let path = shown_path(path);
                 lines.push(format!(
-                    "{what}: {path} cannot be read as {run_as}, so SIGHUP changes nothing; make it \
-                     readable for a group of {run_as} (chgrp, chmod g+r), or restart in place of SIGHUP"
+                    "{what}: user \"{run_as}\" cannot read {path}, so SIGHUP cannot reload it; \
+                     make it readable for a group of this user (chgrp, chmod g+r), or restart instead"
                 ));
             }
         }
@@ -149,8 +145,8 @@ impl ServePlan {
             lines.extend(all.into_iter().find(is_denied).map(|at| {
                 let port = at.port();
                 format!(
-                    "active.source_port: {run_as} may not use port {port}, so active data comes from \
-                     any port; let net.ipv4.ip_unprivileged_port_start be {port} or less"
+                    "active.source_port: user \"{run_as}\" cannot use port {port}, so active data comes from \
+                     any port; set net.ipv4.ip_unprivileged_port_start to {port} or less"
                 )
             }));
         }
@@ -181,7 +177,8 @@ impl ServePlan {
         }
     }
 
-    /// Who names networks for FXP means the users that are named too, never just anyone.
+    /// Returns the rights of users of the command line: with networks for FXP they include FXP,
+    /// which anonymous users never get.
     fn rights_of_users(&self, quick: &Quick) -> Rights {
         match self.settings.server.fxp_networks.is_empty() {
             true => quick.rights,
@@ -189,20 +186,21 @@ impl ServePlan {
         }
     }
 
-    /// `/srv/files: user "a" may read and write; anyone (anonymous) may read`, and the like.
+    /// Describes the users, such as `/srv/files: user "a" may read and write; anyone (anonymous)
+    /// may read`.
     pub(super) fn in_words(&self) -> Vec<String> {
         let may = |rights: Rights| match rights {
             Rights::FULL => "read and write".to_owned(),
             Rights::READ => "read".to_owned(),
-            Rights::DROP_BOX => "hand files in".to_owned(),
+            Rights::DROP_BOX => "add files only".to_owned(),
             rights => rights.words().collect::<Vec<_>>().join(", "),
         };
         let anyone = |rights| format!("anyone (anonymous) may {}", may(rights));
         let mut lines = Vec::new();
         match self.users_of_file().len() {
             0 => {}
-            1 => lines.push("a user of the file may log in".to_owned()),
-            count => lines.push(format!("{count} users of the file may log in")),
+            1 => lines.push("1 user of the configuration file may log in".to_owned()),
+            count => lines.push(format!("{count} users of the configuration file may log in")),
         }
         let by_file = self.anonymous().into_iter();
         lines.extend(
@@ -220,7 +218,7 @@ impl ServePlan {
     }
 }
 
-/// Defaults, what the file says, what options say.
+/// Returns the settings: defaults, overridden by the file, overridden by options.
 fn settings(options: &Options, reading: Reading) -> Result<Settings, PlanError> {
     let mut settings = Settings::default();
     let file = options.value("config").map(|path| File::open(path, reading)).transpose()?;
@@ -238,14 +236,14 @@ fn settings(options: &Options, reading: Reading) -> Result<Settings, PlanError> 
         let value = match *option {
             "tls-self-signed" => "true".to_owned(),
             "tls-cert" | "tls-key" => absolute(options, option)?,
-            // Listening can be done more than once.
+            // These options can be repeated.
             "listen" | "listen-tls" => values.join(","),
-            // Of the others the last counts, as of every option.
+            // The last one of the others wins, as of every option.
             _ => values.pop().unwrap_or_default(),
         };
         by_option(&mut settings, option, key, &value)?;
     }
-    // Who names a port for TLS alone does not mean another one without.
+    // An option for TLS alone does not mean an additional plaintext port.
     let nowhere_else = settings.origins.of("listen.addresses") == "default";
     if options.has("listen-tls") && nowhere_else {
         by_option(&mut settings, "listen-tls", "listen.addresses", "")?;
@@ -260,22 +258,22 @@ fn settings(options: &Options, reading: Reading) -> Result<Settings, PlanError> 
     }
 }
 
-/// The value of an option that is a setting. One that is not UTF-8 would be another.
+/// Returns the value of an option that is a setting. Fails unless it is UTF-8.
 fn text(option: &str, value: &OsStr) -> Result<String, Failure> {
     value.to_str().map(str::to_owned).ok_or_else(|| {
         let value = shown_path(value.as_ref());
-        Failure::usage(format!("--{option}: {value} is not UTF-8, as settings are"))
+        Failure::usage(format!("--{option}: invalid value {value}: expected UTF-8"))
     })
 }
 
-/// The path that an option names from where the server was started.
+/// Returns the path of an option, relative to the current directory, as an absolute one.
 fn absolute(options: &Options, option: &str) -> Result<String, Failure> {
     let path = options.value(option).unwrap_or_default();
     let absolute = std::path::absolute(path);
     let absolute = absolute.map_err(|error| Failure::usage(format!("--{option}: {error}")))?;
     absolute.into_os_string().into_string().map_err(|path| {
         let path = shown_path(path.as_ref());
-        Failure::usage(format!("--{option}: {path} is not UTF-8, as settings are"))
+        Failure::usage(format!("--{option}: invalid path {path}: expected UTF-8"))
     })
 }
 
@@ -291,13 +289,13 @@ fn names_users(settings: &Settings) -> bool {
 
 fn nobody() -> Failure {
     Failure::usage(
-        "nobody may log in: the file needs a [users.NAME] or anonymous.enabled = true, \
-         or the command line a --user or a DIR",
+        "no user can log in: add [users.NAME] or anonymous.enabled = true to the file, or use --user \
+         or DIR",
     )
 }
 
 impl Quick {
-    /// What the command line has to say of users. Without a file of users, anyone may read.
+    /// Reads users and directory of the command line. Without users in a file, anyone may read.
     fn new(
         options: &Options,
         settings: &Settings,
@@ -305,16 +303,14 @@ impl Quick {
     ) -> Result<Option<Self>, Failure> {
         if options.has("drop-box") && options.has("write") {
             return Err(Failure::usage(
-                "--drop-box lets users hand files in and nothing else, --write lets them do all: \
-                 one of the two; a file of --config gives each user rights of their own",
+                "--drop-box and --write exclude each other; use --config for different rights of each user",
             ));
         }
         let has_users = options.has("user") || options.has("anonymous");
         if !has_users && names_users(settings) {
             let is_idle = !options.operands.is_empty()
                 || ["write", "drop-box"].iter().any(|option| options.has(option));
-            let of_nobody = "DIR, --write and --drop-box are for --user and --anonymous; there \
-                             are users without them";
+            let of_nobody = "DIR, --write and --drop-box need --user or --anonymous";
             return if is_idle { Err(Failure::usage(of_nobody)) } else { Ok(None) };
         }
         let root = match options.operands.as_slice() {
@@ -333,9 +329,9 @@ impl Quick {
         let users = users(options, environment)?;
         let anonymous = match (users.is_empty(), options.has("anonymous")) {
             (true, _) => Some(rights),
-            // A box that anyone can look into is none.
+            // A drop box must not be readable for anyone.
             (false, true) if rights == Rights::DROP_BOX => Some(rights),
-            // Who has users wants them to write, not anyone.
+            // If there are users, only they may write.
             (false, true) => Some(Rights::READ),
             (false, false) => None,
         };
@@ -348,8 +344,8 @@ impl Quick {
     }
 }
 
-/// Reads each `--user NAME[:PASSWORD]`; one without a password gets that of `--password-file`,
-/// or else `environment`.
+/// Reads each `--user NAME[:PASSWORD]`; one without a password gets that of `--password-file`, or
+/// of `environment`.
 fn users(
     options: &Options,
     environment: Option<OsString>,
@@ -372,21 +368,20 @@ fn users(
             return Err(Failure::usage("--user needs a name: --user NAME[:PASSWORD]"));
         }
         if users.iter().any(|(other, ..)| other == name) {
-            return Err(Failure::usage(format!("--user {shown} is there twice")));
+            return Err(Failure::usage(format!("--user {shown}: given twice")));
         }
         let password = match parts.next().map(Secret::new) {
             Some(password) => {
                 let option = format!("--user {shown}");
                 if password.as_bytes().is_empty() {
-                    return Err(Failure::usage(format!("{option}: no password behind the colon")));
+                    return Err(Failure::usage(format!("{option}: missing password after the colon")));
                 }
                 password.is_sendable(&option)?;
                 password
             }
             None => elsewhere.take().ok_or_else(|| {
                 Failure::usage(format!(
-                    "no password for user {shown}: put it into {VARIABLE}, or name \
-                     --password-file; each gives one to one user"
+                    "no password for user {shown}: set {VARIABLE} or use --password-file, one user each"
                 ))
             })?,
         };
@@ -425,12 +420,12 @@ mod tests {
                 None,
                 "/: user \"a\" may read and write; anyone (anonymous) may read",
             ),
-            ("serve --drop-box /", None, "/: anyone (anonymous) may hand files in"),
-            ("serve --drop-box -u a:p /", None, "/: user \"a\" may hand files in"),
+            ("serve --drop-box /", None, "/: anyone (anonymous) may add files only"),
+            ("serve --drop-box -u a:p /", None, "/: user \"a\" may add files only"),
             (
                 "serve --drop-box --anonymous -u a:p /",
                 None,
-                "/: user \"a\" may hand files in; anyone (anonymous) may hand files in",
+                "/: user \"a\" may add files only; anyone (anonymous) may add files only",
             ),
             (
                 "serve --set anonymous.enabled=true --set anonymous.root=/srv",
@@ -510,22 +505,22 @@ mod tests {
             ("serve /nonexistent/x", Exit::Local, "/nonexistent/x"),
             ("serve /dev/null", Exit::Local, "/dev/null"),
             ("serve a b", Exit::Usage, "one DIR"),
-            ("serve --config /dev/null", Exit::Usage, "nobody may log in"),
-            ("serve --config /dev/zero", Exit::Usage, "/dev/zero: more than 4 MiB"),
+            ("serve --config /dev/null", Exit::Usage, "no user can log in"),
+            ("serve --config /dev/zero", Exit::Usage, "/dev/zero: too large"),
             ("serve --config /", Exit::Local, "/: Is a directory"),
             ("serve --config /nonexistent/x", Exit::Local, "/nonexistent/x"),
             ("serve --set anonymous.enabled=true", Exit::Usage, "settings: 1 error"),
             (
                 "serve --set anonymous.enabled=true --set anonymous.root=/ /",
                 Exit::Usage,
-                "DIR, --write and --drop-box are for --user",
+                "DIR, --write and --drop-box need --user",
             ),
-            ("serve --drop-box --write /", Exit::Usage, "one of the two"),
-            ("serve --drop-box --write --anonymous -u a:p /", Exit::Usage, "one of the two"),
+            ("serve --drop-box --write /", Exit::Usage, "exclude each other"),
+            ("serve --drop-box --write --anonymous -u a:p /", Exit::Usage, "exclude each other"),
             (
                 "serve --set anonymous.enabled=true --set anonymous.root=/ --drop-box",
                 Exit::Usage,
-                "DIR, --write and --drop-box are for --user",
+                "DIR, --write and --drop-box need --user",
             ),
         ] {
             let Err(failure) = plan(line, None) else { panic!("{line}") };

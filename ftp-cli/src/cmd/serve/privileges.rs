@@ -1,4 +1,4 @@
-//! Giving up root: the process goes on as another user, for good.
+//! Drops root privileges for good: the process switches to another user.
 
 use std::ffi::CString;
 use std::fmt;
@@ -10,30 +10,30 @@ use nix::unistd::{
     Gid, Group, Uid, User, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid,
 };
 
-/// A user of this system, and the group of what the process makes as that user.
+/// A user of this system, and the group of files that the process creates as that user.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct RunAs {
-    /// As it was written.
+    /// The text that was parsed.
     text: String,
     user: Uid,
-    /// What the system calls the user, whose further groups it knows by that.
+    /// The system's name of the user, which has the supplementary groups.
     name: Option<CString>,
     group: Gid,
 }
 
 impl RunAs {
     /// Reads `USER` or `USER:GROUP`, each a name or a number. Without a group it is the user's
-    /// own.
+    /// primary one.
     ///
     /// # Errors
     ///
-    /// A sentence: there is no such user or group, or it is root.
+    /// Returns a message if the user or group is unknown, or is root.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
-        let unknown = || format!("there is no user \"{user}\"");
+        let unknown = || format!("unknown user \"{user}\"");
         let (id, known) = match user.parse() {
             Ok(id) => (Uid::from_raw(id), User::from_uid(Uid::from_raw(id)).ok().flatten()),
             Err(_) => {
@@ -47,23 +47,23 @@ impl RunAs {
                 Ok(id) => Gid::from_raw(id),
                 Err(_) => {
                     let known = Group::from_name(group).ok().flatten();
-                    known.ok_or_else(|| format!("there is no group \"{group}\""))?.gid
+                    known.ok_or_else(|| format!("unknown group \"{group}\""))?.gid
                 }
             },
         };
         if id.is_root() || group.as_raw() == 0 {
-            return Err(format!("\"{text}\" is root, which is to be given up"));
+            return Err(format!("must not be root, but is \"{text}\""));
         }
         let name = known.and_then(|known| CString::new(known.name).ok());
         Ok(Self { text: text.to_owned(), user: id, name, group })
     }
 
-    /// Makes every thread of this process run as this user, with this group and those further ones that
-    /// the system lists the user in. There is no way back.
+    /// Switches every thread of this process to this user, this group, and the user's supplementary
+    /// groups, for good.
     ///
     /// # Errors
     ///
-    /// What the system said: only root can become somebody else.
+    /// Returns the system's error: only root can switch users.
     pub(crate) fn give_up_root(&self) -> io::Result<()> {
         let Self { user, group, ref name, .. } = *self;
         let is_it_already = getresuid()
@@ -76,7 +76,7 @@ impl RunAs {
         }
         let failed = |errno: nix::Error| {
             let error = io::Error::from(errno);
-            io::Error::new(error.kind(), format!("cannot run as {self}: {error}"))
+            io::Error::new(error.kind(), format!("cannot switch to user \"{self}\": {error}"))
         };
         match name {
             Some(name) => initgroups(name, group),
@@ -86,19 +86,19 @@ impl RunAs {
         setresgid(group, group, group).map_err(failed)?;
         setresuid(user, user, user).map_err(failed)?;
         if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
-            return Err(io::Error::other("root could be had again"));
+            return Err(io::Error::other("the system still allows switching back to root"));
         }
         Ok(())
     }
 }
 
 impl RunAs {
-    /// Makes a file this user's and group's, if the process may still do so. It is to be one that
-    /// the process has made itself: what others have put there is not given away.
+    /// Changes the owner of a file to this user and group, if the process may still do so. Only for
+    /// files that the process created itself: files of others are not given away.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Returns the system's error.
     pub(crate) fn give(&self, file: &File) -> io::Result<()> {
         match is_root() {
             true => fchown(file, Some(self.user.as_raw()), Some(self.group.as_raw())),
@@ -113,7 +113,7 @@ impl fmt::Display for RunAs {
     }
 }
 
-/// Whether this process may do anything.
+/// Returns whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     Uid::effective().is_root()
 }

@@ -1,4 +1,4 @@
-//! A configuration that was read again: given to new sessions, or refused as a whole.
+//! Applies a reloaded configuration to new sessions, or rejects it as a whole.
 
 use std::sync::Arc;
 
@@ -13,34 +13,34 @@ use super::transfer_log::Transfers;
 use super::users::Kept;
 use crate::display::in_full;
 
-/// What a reload changes.
+/// State that a reload changes.
 pub(super) struct Reload<'a> {
     pub(super) server: &'a Server,
     pub(super) certificates: &'a mut Certificates,
-    /// The certificate in force.
+    /// Current certificate.
     pub(super) tls: &'a mut Option<Tls>,
     pub(super) transfers: &'a Transfers,
     pub(super) hooks: &'a Arc<Hooks>,
-    /// The plan that the server was started with.
+    /// Plan that the server was started with.
     pub(super) started: &'a ServePlan,
-    /// The one in force.
+    /// Current plan.
     pub(super) former: &'a ServePlan,
 }
 
 impl Reload<'_> {
-    /// Gives `plan` to new sessions, and says what differs from before. `None` if it could not, so
-    /// that nothing has changed; otherwise what keeps those sessions in their directories.
+    /// Applies `plan` to new sessions and logs the changes. Returns `None` if it failed, so that
+    /// nothing has changed; otherwise the confinement of those sessions.
     pub(super) fn to(self, plan: &ServePlan) -> Option<Option<Kept>> {
         for key in plan.settings.changes(&self.started.settings) {
             if FIXED.contains(&key) {
-                log::warn!(target: LOG, "{key} differs; it stays as it is until the next start");
+                log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
             }
         }
         let former = self.former;
         let (kept, new_certificate) = match self.change(plan) {
             Ok(changed) => changed,
             Err(error) => {
-                log::error!(target: LOG, "{error}; nothing has changed");
+                log::error!(target: LOG, "{error}; configuration unchanged");
                 return None;
             }
         };
@@ -53,12 +53,12 @@ impl Reload<'_> {
             changes.push("the certificate");
         }
         let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
-        log::info!(target: LOG, "configuration read again; changed: {changes}");
+        log::info!(target: LOG, "configuration reloaded; changed: {changes}");
         Some(kept)
     }
 
-    /// Looks at all that may fail, then changes it. Gives what keeps sessions in their directories,
-    /// and whether another certificate is shown.
+    /// Checks everything that may fail, then applies it. Returns the confinement of sessions, and
+    /// whether the certificate has changed.
     fn change(self, plan: &ServePlan) -> Result<(Option<Kept>, bool), String> {
         let loaded = self.certificates.load(&plan.settings).map_err(|failure| failure.message)?;
         let homes = plan.homes();

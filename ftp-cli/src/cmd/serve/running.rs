@@ -1,4 +1,4 @@
-//! A server that runs, and what it needs until it ends.
+//! Runs a server and holds everything that it needs until it stops.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,25 +22,25 @@ use crate::options::values;
 pub(super) struct Running<'a> {
     options: &'a Options,
     server: Server,
-    /// The plan of the start, and the one in force.
+    /// Plan of the start, and the current one.
     started: Rc<ServePlan>,
     plan: Rc<ServePlan>,
     certificates: Certificates,
-    /// The certificate in force.
+    /// Current certificate.
     tls: Option<Tls>,
     transfers: Arc<Transfers>,
     hooks: Arc<Hooks>,
-    /// What keeps sessions in their directories.
+    /// Confinement of sessions to their directories.
     kept: Option<Kept>,
     sweeper: Option<Sweeper>,
 }
 
 impl<'a> Running<'a> {
-    /// Starts what the plan says.
+    /// Starts the server of the plan.
     ///
     /// # Errors
     ///
-    /// What keeps it from starting, with its exit code.
+    /// Returns the failure that prevents the start, with its exit code.
     pub(super) fn start(
         plan: ServePlan,
         options: &'a Options,
@@ -76,17 +76,17 @@ impl<'a> Running<'a> {
         })
     }
 
-    /// What ends all transfers at once.
+    /// Returns a handle that aborts all transfers at once.
     pub(super) fn cutter(&self) -> Cutter {
         self.server.cutter()
     }
 
-    /// Says where the server listens, to whom, and what is odd about that.
+    /// Logs the addresses, the users, and warnings about them.
     pub(super) fn announce(&self, log: &ServerLog) {
         listening(&self.server).iter().for_each(|line| log.say(Level::Info, line));
         if let Some(tls) = self.tls.as_ref().filter(|_| self.plan.settings.tls.self_signed) {
             let pin = tls.pin().unwrap_or_default();
-            log.say(Level::Info, &format_args!("clients know this server by --pin {pin}"));
+            log.say(Level::Info, &format_args!("clients can verify this server with --pin {pin}"));
         }
         self.kept.iter().for_each(Kept::tell);
         for line in self.plan.overridden().into_iter().chain(self.plan.lost(self.options)) {
@@ -95,14 +95,14 @@ impl<'a> Running<'a> {
         self.plan.in_words().iter().for_each(|line| log.say(Level::Info, line));
     }
 
-    /// Opens again and reads again what SIGHUP is about.
+    /// Reopens the logs and reloads the configuration and certificate, after SIGHUP.
     pub(super) fn reload(&mut self, log: &ServerLog) {
-        // Whatever the file says now: who renames a log waits for it.
+        // Happens whatever the file says: a log rotation waits for it.
         let is_open = self.transfers.open_again();
         let has_file = self.options.has("config");
         if !has_file && self.started.settings.tls.certificate.is_none() {
             if is_open {
-                log::info!(target: LOG, "log.transfers was opened again");
+                log::info!(target: LOG, "log.transfers reopened");
             }
             return;
         }
@@ -110,7 +110,7 @@ impl<'a> Running<'a> {
             Ok(plan) => plan,
             Err(PlanError { lines, failure }) => {
                 lines.iter().for_each(|line| log::error!(target: LOG, "{line}"));
-                log::error!(target: LOG, "{}; nothing has changed", failure.message);
+                log::error!(target: LOG, "{}; configuration unchanged", failure.message);
                 return;
             }
         };
@@ -133,7 +133,7 @@ impl<'a> Running<'a> {
         self.plan = Rc::new(plan);
     }
 
-    /// Waits for transfers as long as the plan says, and ends.
+    /// Waits for transfers as long as the plan allows, then stops.
     pub(super) fn shut_down(self, log: &ServerLog) {
         drop(self.sweeper);
         let grace = self.plan.settings.shutdown_grace;
@@ -142,7 +142,7 @@ impl<'a> Running<'a> {
             log.say(Level::Info, &waits);
         }
         let report = self.server.shutdown(grace);
-        // What was stored while transfers could finish has its program, too.
+        // Files stored in the grace period have their hooks run, too.
         self.hooks.finish(grace.saturating_sub(start.elapsed()));
         self.transfers.flush();
         let drained = report.drained;
@@ -151,23 +151,28 @@ impl<'a> Running<'a> {
         let missed = report.resumptions.missed;
         let tls = match resumed + missed {
             0 => String::new(),
-            _ => format!("; data connections under TLS that resumed: {resumed}, did not: {missed}"),
+            _ => format!(
+                "; TLS data connections that resumed the session: {resumed}, that did not: {missed}"
+            ),
         };
-        log.say(Level::Info, &format_args!("stopped; sessions ended: {drained}, cut: {cut}{tls}"));
+        log.say(
+            Level::Info,
+            &format_args!("stopped; sessions ended: {drained}, aborted: {cut}{tls}"),
+        );
     }
 }
 
-/// Where the server listens, a line for each way to greet.
+/// Returns the addresses of the server, one line per kind of TLS.
 fn listening(server: &Server) -> Vec<String> {
     let line = |how: &str, all: Vec<String>| {
         (!all.is_empty()).then(|| format!("listening {how} {}", all.join(", ")))
     };
     let clear = line("on", server.local_addrs().map(|at| at.to_string()).collect());
     let implicit = server.implicit_addrs().map(|at| at.to_string()).collect();
-    clear.into_iter().chain(line("with TLS from the start on", implicit)).collect()
+    clear.into_iter().chain(line("with implicit TLS on", implicit)).collect()
 }
 
-/// What the end of the server waits for, if for anything.
+/// Returns a message about running transfers, if the shutdown waits for any.
 fn waits_for(server: &Server, grace: Duration) -> Option<String> {
     let is_busy = |session: &SessionInfo| session.activity != Activity::Idle;
     let transfers = match server.sessions().iter().filter(|session| is_busy(session)).count() {
@@ -176,5 +181,5 @@ fn waits_for(server: &Server, grace: Duration) -> Option<String> {
         count => format!("{count} transfers"),
     };
     let grace = values::show(grace);
-    Some(format!("stopping: waiting up to {grace} for {transfers}; a second signal ends them now"))
+    Some(format!("stopping: waiting up to {grace} for {transfers}; a second signal aborts them"))
 }

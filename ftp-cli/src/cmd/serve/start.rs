@@ -1,4 +1,4 @@
-//! From a plan to a server that listens.
+//! Starts a server from a plan.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,7 @@ use super::users::{Kept, Sweeper};
 use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 
-/// The server, and what keeps its sessions in their directories.
+/// Returns the server, and the confinement of its sessions.
 pub(super) fn start(
     plan: &ServePlan,
     tls: Option<Tls>,
@@ -30,7 +30,7 @@ pub(super) fn start(
     let builder = builder.config(plan.settings.server()).authenticator(Arc::clone(&homes));
     let looked = Arc::new(OnceLock::new());
     let found = Arc::clone(&looked);
-    // The user that serves the directories has to be able to open them.
+    // The final user must be able to open the directories.
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
         match found.get_or_init(|| homes.look()) {
@@ -40,7 +40,7 @@ pub(super) fn start(
     });
     let bound = builder.bind_all(&addresses);
     let server = bound.map_err(|error| {
-        // An address that cannot be had is a matter of the network.
+        // An unavailable address is a network failure.
         let exit = match error {
             ftp_server::Error::Bind { .. } | ftp_server::Error::Address(_) => Exit::Network,
             ftp_server::Error::OnceBound(_) => Exit::Usage,
@@ -55,14 +55,13 @@ pub(super) fn start(
     Ok((server, kept))
 }
 
-/// Tidies the directories of a plan up. Without a thread for it that waits for the next start. What
-/// looks after the same ones goes on: to walk through all of them again at each signal is much work
-/// for nothing.
+/// Cleans up the directories of a plan. If a thread cannot be started, the next start does it. A
+/// sweeper of the same directories keeps running: a new walk at each signal would be useless work.
 pub(super) fn sweep(plan: &ServePlan, former: Option<Sweeper>) -> Option<Sweeper> {
     let homes = plan.homes();
     if let Some(former) = former.filter(|former| former.is_for(&homes)) {
         return Some(former);
     }
-    let failed = |error| log::warn!(target: LOG, "no thread to tidy up in: {error}");
+    let failed = |error| log::warn!(target: LOG, "cannot start a thread to remove old partial files: {error}");
     Sweeper::start(&homes).map_err(failed).ok()
 }

@@ -1,17 +1,17 @@
-//! A certificate of our own, by rcgen: signed by its own key, for hosts that nobody issues one to.
+//! Creates self-signed certificates with rcgen, for hosts without a certificate from a CA.
 
 use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
-/// Makes a key and a certificate for these names and addresses: PEM, the key in front.
+/// Creates a key and a certificate for these names and addresses, as PEM with the key first.
 ///
-/// It is never over: who trusts it, trusts its key and nobody's word for it, and a device whose clock
-/// stands at 1970 has to be let in as well (RFC 5280 §4.1.2.5 has this date for it).
+/// The certificate never expires: clients trust its key, not a CA, and a device whose clock starts
+/// in 1970 must be able to connect (RFC 5280 §4.1.2.5 defines this date).
 ///
 /// # Errors
 ///
-/// A sentence, if the system has no random numbers.
+/// Returns a message if the system has no random numbers.
 pub(crate) fn self_signed(names: Vec<String>) -> Result<String, String> {
     let make = || {
         let mut params = CertificateParams::new(names)?;

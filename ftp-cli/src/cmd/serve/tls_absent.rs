@@ -1,10 +1,10 @@
-//! What stands in for making certificates without the feature `tls`.
+//! Replaces the creation of certificates without the feature `tls`.
 
-/// Refuses.
+/// Fails.
 ///
 /// # Errors
 ///
-/// Always.
+/// Always returns a message.
 pub(crate) fn self_signed(_names: Vec<String>) -> Result<String, String> {
     Err("built without TLS".to_owned())
 }

@@ -1,5 +1,5 @@
-//! The log of transfers: a file in the form of xferlog that may be renamed while the server runs,
-//! and may be another one by a configuration that is read again.
+//! Writes the transfer log: a file in xferlog format that may be renamed while the server runs, or
+//! replaced by a reloaded configuration.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -17,17 +17,17 @@ use crate::display::shown_path;
 use crate::exit::Failure;
 use crate::lock::lock;
 
-/// How long the end waits for the log to be written.
+/// Time that the shutdown waits for the log to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// The log of transfers, if there is one.
+/// The transfer log, if there is one.
 pub(super) struct Transfers {
     log: Mutex<Option<Log>>,
-    /// Who will have to open it again.
+    /// User who must be able to reopen it.
     owner: Option<RunAs>,
 }
 
-/// A file that lines are added to.
+/// A file that lines are appended to.
 pub(super) struct Log {
     path: PathBuf,
     writer: LogWriter,
@@ -44,8 +44,8 @@ impl Log {
     }
 }
 
-/// Opens a log to add to it. A pipe that nobody reads is not waited for. A file that is made here
-/// becomes the owner's; one that was there stays whose it is.
+/// Opens a log for appending. Does not wait for the reader of a pipe. A new file gets the owner; an
+/// existing one keeps its own.
 fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let mut options = File::options();
@@ -55,7 +55,7 @@ fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
         opened => return opened,
     }
     match options.create_new(true).open(path) {
-        // Somebody was faster, or a link leads to where nothing is.
+        // Another process created it, or a symbolic link points to a missing file.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             options.create_new(false).create(true).open(path)
         }
@@ -68,17 +68,17 @@ fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
 }
 
 impl Transfers {
-    /// None so far. `owner` is whom the process will run as once it has given up root.
+    /// Returns an empty log. `owner` is the user of the process after dropping privileges.
     pub(super) fn new(owner: Option<RunAs>) -> Self {
         Self { log: Mutex::default(), owner }
     }
 
-    /// Opens the file that is the log from now on, if it is not already; [`set`](Self::set) makes it
-    /// so. Whoever the process runs as by now may not be allowed to open it.
+    /// Opens the new log file, unless it is open already; [`set`](Self::set) starts using it. The
+    /// process may lack the permission by now.
     ///
     /// # Errors
     ///
-    /// `Local` if the file cannot be opened, `Internal` for want of a thread.
+    /// Returns `Local` if the file cannot be opened, `Internal` if a thread cannot be started.
     pub(super) fn prepare(&self, path: Option<&Path>) -> Result<Option<Option<Log>>, Failure> {
         let is_same = self.log().as_ref().map(|log| &*log.path) == path;
         if is_same {
@@ -87,33 +87,32 @@ impl Transfers {
         path.map(|path| Log::start(path, self.owner.as_ref())).transpose().map(Some)
     }
 
-    /// Goes on with what was opened.
+    /// Switches to the opened file.
     pub(super) fn set(&self, prepared: Option<Option<Log>>) {
         if let Some(log) = prepared {
-            // The one before writes its last lines, for which no session waits.
+            // The previous log writes its last lines; no session waits for them.
             let former = std::mem::replace(&mut *self.log(), log);
             drop(former);
         }
     }
 
-    /// Goes on in the file that has the name now: the one before may have been renamed. False if it
-    /// could not be opened, so that lines go to the one before, of which is told with what to do.
+    /// Reopens the file by its name, as the old one may have been renamed. Returns false and logs
+    /// the cure if that fails; lines go to the old file then.
     pub(super) fn open_again(&self) -> bool {
-        // No session waits while the file is opened.
+        // No session waits while the file is being opened.
         let current = self.log().as_ref().map(|log| (log.path.clone(), log.writer.clone()));
         let Some((path, writer)) = current else { return false };
         match open(&path, self.owner.as_ref()) {
             Ok(file) => writer.replace(file),
             Err(error) => {
                 let shown = shown_path(&path);
-                let user =
-                    self.owner.as_ref().map_or("the user of the server".to_owned(), |user| {
-                        format!("{user} (security.run_as)")
-                    });
+                let user = self.owner.as_ref().map_or("the server's user".to_owned(), |user| {
+                    format!("user \"{user}\" (security.run_as)")
+                });
                 log::error!(
                     target: LOG,
-                    "{shown}: {error}; transfers go to the file before. Whoever renames it is to \
-                     make a new one that {user} may write, or let that one write its directory"
+                    "{shown}: {error}; transfers are logged to the old file. After renaming, \
+                 create a file that {user} can write, or make the directory writable"
                 );
                 return false;
             }
@@ -121,7 +120,7 @@ impl Transfers {
         true
     }
 
-    /// Waits a moment for the last lines.
+    /// Waits briefly for the last lines.
     pub(super) fn flush(&self) {
         let writer = self.log().as_ref().map(|log| log.writer.clone());
         if let Some(writer) = writer {

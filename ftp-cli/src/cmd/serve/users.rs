@@ -1,4 +1,4 @@
-//! Users and their directories.
+//! Logs users in to their directories.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,51 +27,51 @@ use crate::display::{in_full, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 
-/// Who may log in, each to a directory that is looked for at the login: one that was made again, or
-/// mounted meanwhile, is the one that its path leads to.
+/// Users and their directories, which are opened at login: a directory that was recreated or
+/// mounted meanwhile is found by its path.
 pub(super) struct Homes {
     table: UserTable,
     config: LocalConfig,
     users: HashMap<Vec<u8>, Arc<Home>>,
     anonymous: Option<Arc<Home>>,
-    /// Where some of them may store files.
+    /// Directories in which some of them may store files.
     written: BTreeSet<PathBuf>,
-    /// Those of a path differ by their quotas.
+    /// Several homes of one path differ by their quotas.
     by_path: BTreeMap<PathBuf, Vec<Arc<Home>>>,
     /// Some of them, open from the start: each takes descriptors.
     kept: Mutex<Vec<Arc<dyn Storage>>>,
 }
 
 thread_local! {
-    /// The directory of the user who logged in on this thread last: a session has one thread from
-    /// the login to the end of the user's stay, and events are told of there.
+    /// Directory of the user who logged in last on this thread: a session has one thread from login
+    /// to logout, and its events are observed there.
     static HOME: RefCell<Option<Arc<Home>>> = const { RefCell::new(None) };
 }
 
-/// Where on the disk a file is, of the user whose session's thread this is. What is in the way may
-/// have been renamed meanwhile.
+/// Returns the path on disk of a file of this thread's session. A parent directory may have been
+/// renamed meanwhile.
 pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
     let relative = OsStr::from_bytes(path.relative());
     HOME.with_borrow(|home| home.as_ref().map(|home| home.path.join(relative)))
 }
 
-/// How many directories are kept open while nobody is logged in to them.
+/// Number of directories kept open without a session.
 const KEPT: usize = 64;
 
 /// A directory that users log in to.
 struct Home {
     path: PathBuf,
-    /// How many bytes may be there; 0 for any number.
+    /// Largest number of bytes in it; 0 for unlimited.
     quota: u64,
     config: LocalConfig,
-    /// The directory as it was last found.
+    /// Directory as it was last opened.
     found: Mutex<Option<Found>>,
     remembered: Remembered,
-    /// What can be done there, once that is known.
+    /// Capabilities of the directory, once known.
     capabilities: OnceLock<Capabilities>,
 }
 
-/// A directory that was found.
+/// An opened directory.
 struct Found {
     identity: Identity,
     /// While a session has it open.
@@ -86,18 +86,18 @@ struct Open {
     walls: Walls,
 }
 
-/// What is in use in a directory, for a quota, and what is kept there of cut uploads. All homes of
-/// one path share it, or each stay of a user would begin with a walk.
+/// Used space of a directory for quotas, and its interrupted uploads. All homes of one path share
+/// it, or each login would start with a walk.
 type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
 
 impl Homes {
-    /// Nobody; the directories are used as `config` says.
+    /// Returns an empty list of users; `config` applies to all directories.
     pub(super) fn new(config: LocalConfig) -> Self {
         let (table, users, written, by_path, kept) = Default::default();
         Self { table, config, users, anonymous: None, written, by_path, kept }
     }
 
-    /// Lets a user of the file in.
+    /// Adds a user of the file.
     pub(super) fn user(mut self, name: &str, user: &User) -> Self {
         let Some(hash) = user.password.clone() else { return self };
         let home = self.home(&user.root, user.quota, user.rights);
@@ -112,7 +112,7 @@ impl Homes {
         self
     }
 
-    /// Lets a user in whose password is known.
+    /// Adds a user with a plaintext password.
     pub(super) fn plain(
         mut self,
         name: &[u8],
@@ -126,7 +126,7 @@ impl Homes {
         self
     }
 
-    /// Lets anyone in.
+    /// Adds anonymous logins.
     pub(super) fn anonymous(
         mut self,
         root: &Path,
@@ -162,12 +162,12 @@ impl Homes {
         home
     }
 
-    /// Looks at all directories, says which are not there, and gives back what keeps sessions in
-    /// the others.
+    /// Opens all directories, logs the missing ones, and returns the confinement of sessions in the
+    /// others.
     ///
     /// # Errors
     ///
-    /// `Local` if none of them can be used, or if sessions cannot be confined as they have to be.
+    /// Returns `Local` if none of them is usable, or if sessions cannot be confined as required.
     pub(super) fn look(&self) -> Result<Option<Kept>, Failure> {
         let mut walls = None;
         let mut failure = None;
@@ -199,11 +199,11 @@ impl Homes {
             && !(walls.openat2 && walls.landlock.is_some());
         let level = if is_lacking { Level::Warn } else { Level::Info };
         let shown = if self.homes().count() == 1 { shown } else { "their roots".to_owned() };
-        Ok(Some(Kept { level, text: format!("sessions are kept beneath {shown} by {walls}") }))
+        Ok(Some(Kept { level, text: format!("sessions are confined to {shown} by {walls}") }))
     }
 }
 
-/// What keeps sessions in their directories, in words.
+/// Confinement of sessions to their directories, as a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Kept {
     level: Level,
@@ -216,15 +216,15 @@ impl Kept {
     }
 }
 
-/// Removes from the directories that files can be stored in, now and each day, what uploads have left
-/// that nobody goes on with.
+/// Cleaner that removes abandoned partial uploads from writable directories, at startup and each
+/// day.
 pub(super) struct Sweeper {
     paths: Arc<BTreeSet<PathBuf>>,
     _stop: Sender<()>,
 }
 
 impl Sweeper {
-    /// Starts the thread, which ends when this is dropped and the walk that is under way is done.
+    /// Starts the thread, which ends when this is dropped and the current walk is done.
     pub(super) fn start(homes: &Homes) -> io::Result<Self> {
         let paths = Arc::new(homes.written.clone());
         let (stop, stopped) = mpsc::channel();
@@ -245,13 +245,13 @@ impl Sweeper {
         Ok(Self { paths, _stop: stop })
     }
 
-    /// Whether these directories are the ones it looks after.
+    /// Returns whether it cleans these directories.
     pub(super) fn is_for(&self, homes: &Homes) -> bool {
         *self.paths == homes.written
     }
 }
 
-/// How long what came of a cut upload is kept, at least.
+/// Shortest time that an interrupted upload is kept.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Authenticator for Homes {
@@ -275,7 +275,7 @@ impl Authenticator for Homes {
 }
 
 impl Home {
-    /// A login, of which all is known but what will be there then.
+    /// Returns a login whose directory is opened later.
     fn login(self: &Arc<Self>, rights: Rights) -> Login {
         Login::new(Arc::new(Unopened(Arc::clone(self))), rights)
     }
@@ -283,7 +283,7 @@ impl Home {
     fn open(&self) -> Result<Open, StorageError> {
         let identity = user_storage::identity(&self.path)?;
         let mut found = lock(&self.found);
-        // What is known of another directory is not to be taken for what is here.
+        // Data about another directory must not be used for this one.
         drop(found.take_if(|found| found.identity != identity));
         if let Some(open) = found.as_ref().and_then(Found::open) {
             return Ok(open);
@@ -305,7 +305,7 @@ impl Found {
     }
 }
 
-/// What stands in for a directory until somebody logs in to it, with what that can do.
+/// Placeholder of a directory until a user logs in to it, with its capabilities.
 struct Unopened(Arc<Home>);
 
 impl Storage for Unopened {

@@ -58,44 +58,41 @@ stored = [\"/nonexistent/hook\", \"x\"]
         ["--check", "--user", "u", "--password-file", "password", "--listen", "127.0.0.1:0"];
     let check = || run(configured.command(&options).arg(elsewhere.path()));
     let want = [
-        "warn  server.toml: its mode lets all users of this computer read the hashes of \
-         passwords; take that away by chmod o-r"
+        "warn  server.toml: all users of this computer can read the password hashes; use chmod o-r"
             .to_owned(),
-        "warn  password: its mode lets all users of this computer read a password; take that \
-         away by chmod o-r"
+        "warn  password: all users of this computer can read a password; use chmod o-r"
             .to_owned(),
-        "fail  user gone: /nonexistent/gone: No such file or directory; logins are \
-         refused until it is there"
+        "fail  user gone: /nonexistent/gone: No such file or directory; logins fail until it exists"
             .to_owned(),
         format!(
-            "fail  anonymous: {root}/a file: is no directory; logins are refused until it is one"
+            "fail  anonymous: {root}/a file: not a directory; logins fail until it is one"
         ),
-        "warn  user \"a b\": mkdir_parents makes nothing without the right mkdir; add it to the \
-         rights"
-            .to_owned(),
-        "warn  user \"a b\": mkdir_existing_ok means MKD, which needs the right mkdir; add it to \
+        "warn  user \"a b\": mkdir_parents has no effect without the right mkdir; add it to \
          the rights"
             .to_owned(),
-        "warn  user ftp: anyone gets in by this name in other letters, without a password, to \
-         what is anonymous; rename the user"
+        "warn  user \"a b\": mkdir_existing_ok has no effect without the right mkdir; add it to \
+         the rights"
+            .to_owned(),
+        "warn  user ftp: this name with other capitals is an anonymous login without a password; \
+         rename the user"
             .to_owned(),
         format!(
-            "warn  users \"a b\", ftp: all have {root}; what a cut upload left, only the user \
-             whose it was can go on with (transfer.partial)"
+            "warn  users \"a b\", ftp share {root}: only the user who started an interrupted \
+             upload can resume it (transfer.partial)"
         ),
-        "warn  transfer.rate_per_session: 0 is no limit; to say so, leave it empty".to_owned(),
-        "warn  transfer.rate_per_user: 0 is no limit; to say so, leave it empty".to_owned(),
-        "fail  hooks.stored: /nonexistent/hook cannot be started: No such file or directory; \
-         name another program, or give the user of the server the permission"
+        "warn  transfer.rate_per_session: 0 means unlimited; leave it empty instead".to_owned(),
+        "warn  transfer.rate_per_user: 0 means unlimited; leave it empty instead".to_owned(),
+        "fail  hooks.stored: cannot start /nonexistent/hook: No such file or directory; \
+         fix its owner or mode, or use another program"
             .to_owned(),
-        "warn  passive.ports: 4 for 5 sessions (limits.sessions), one for each transfer; who \
-         finds none gets 425; widen the range"
+        "warn  passive.ports: 4 for 5 sessions (limits.sessions), one per transfer: without a \
+         free port, transfers fail with 425; widen the range"
             .to_owned(),
     ];
     let ran = check();
     // As serve would for the first of them.
     ran.exited(3);
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("--check: 3 lines say fail"), "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("--check: 3 problems found"), "{ran:?}");
     assert_eq!(found(ran), want);
 
     // Each goes away with what it is about.
@@ -141,7 +138,11 @@ mkdir_parents = true
     }
     configured.root.write("pub/a", b"public");
     let served = configured.serve();
-    assert!(served.said().contains("3 users of the file may log in\n"), "{}", served.said());
+    assert!(
+        served.said().contains("3 users of the configuration file may log in\n"),
+        "{}",
+        served.said()
+    );
     let mut anyone = RawSession::login(served.address, "anonymous", "x");
     assert_eq!(anyone.download("RETR a"), b"public");
     let mut reader = RawSession::login(served.address, "reader", "p");
@@ -210,7 +211,7 @@ fn users_have_the_quota_of_the_file_cm_54_hp_23() {
     // A new file of settings holds for new sessions, and they count together with the old.
     configured.write(&text("quota = \"8 KiB\""));
     served.signal("HUP");
-    said_until(&served, "configuration read again");
+    said_until(&served, "configuration reloaded");
     let mut again = login("one");
     assert_eq!((left(&mut again), left(&mut one)), ("213 3192".into(), "213 0".into()));
     again.upload("STOR again", &[b'x'; 192]);
@@ -252,11 +253,7 @@ fn users_of_options_and_of_the_file_go_together() {
     let configured = Configured::new("[users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
     configured.root.write("here", b"x");
     let root = configured.root.path().to_str().unwrap();
-    failed(
-        &configured.check(&[root]),
-        2,
-        "DIR, --write and --drop-box are for --user and --anonymous",
-    );
+    failed(&configured.check(&[root]), 2, "DIR, --write and --drop-box need --user or --anonymous");
     failed(&configured.check(&["--write"]), 2, "DIR, --write and");
     failed(&configured.check(&["--drop-box"]), 2, "DIR, --write and");
     let elsewhere = TempRoot::new();
@@ -286,8 +283,8 @@ root = \"ROOT\"
     let root = configured.root.path().to_str().unwrap();
     let options = ["--listen", "0", "--user", "a:q", "--anonymous", root];
     let warnings = [
-        "--user a stands in for users.a (server.toml:7), of which nothing counts",
-        "--anonymous stands in for [anonymous] (server.toml:3), of which nothing counts",
+        "--user a overrides users.a (server.toml:7)",
+        "--anonymous overrides [anonymous] (server.toml:3)",
     ];
     let said = String::from_utf8(configured.check(&options).succeeded()).unwrap();
     for warning in warnings {
@@ -299,7 +296,11 @@ root = \"ROOT\"
     for warning in warnings {
         assert!(served.said().contains(&format!("warning: {warning}\n")), "{}", served.said());
     }
-    assert!(served.said().contains(" a user of the file may log in\n"), "{}", served.said());
+    assert!(
+        served.said().contains(" 1 user of the configuration file may log in\n"),
+        "{}",
+        served.said()
+    );
     let mut a = RawSession::login(served.address, "a", "q");
     assert_eq!(a.download("RETR here"), b"x");
     a.expect("DELE here", 550);
@@ -311,6 +312,6 @@ root = \"ROOT\"
     // Another name, by another file.
     configured.write(&text.replace("users.b", "users.c"));
     served.signal("HUP");
-    let said = said_until(&served, "configuration read again");
+    let said = said_until(&served, "configuration reloaded");
     assert!(said.iter().any(|line| line.ends_with(warnings[0])), "{said:?}");
 }

@@ -316,7 +316,8 @@ fn password_in_clear() -> Row {
     let ours = Ours::at(&server, SERVER, ServerConfig::default());
     let url = format!("ftp://me:secret@{}/", ours.address());
     let found = client.at(|| examined(&[&url]));
-    let (seen, wrong) = (("login", "the password of me is sent to 198.51.100.9"), &["clear-password"]);
+    let (seen, wrong) =
+        (("login", "the password of me is sent to 198.51.100.9"), &["clear-password"]);
     Row { network: "password in clear", wrong, exit: 0, found, seen, best: Some("ftp://me@198") }
 }
 

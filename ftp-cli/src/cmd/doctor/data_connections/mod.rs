@@ -203,7 +203,9 @@ fn outcome(way: Way, error: Error) -> WayOutcome {
         Error::Refused(_, reply) if matches!(reply.code().value(), 425 | 426) => {
             WayOutcome::GaveUp(reply)
         }
-        Error::Refused(_, reply) => WayOutcome::NotTried(format!("the listing was refused: {reply}")),
+        Error::Refused(_, reply) => {
+            WayOutcome::NotTried(format!("the listing was refused: {reply}"))
+        }
         error @ Error::Timeout(Phase::Overall) => WayOutcome::NotTried(error.to_string()),
         Error::Timeout(Phase::DataConnect) => WayOutcome::Unreachable { closed: false, at },
         Error::Timeout(Phase::Stall) => WayOutcome::Stalled,

@@ -16,7 +16,12 @@ pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
     let mut findings = vec![put(seen)];
     for (check, step, what, diagnosis) in [
         (Check::Append, &seen.append, "1 KiB was appended", Diagnosis::AppendRefused),
-        (Check::Resume, &seen.resume, "half a file was resumed and completed", Diagnosis::ResumeRefused),
+        (
+            Check::Resume,
+            &seen.resume,
+            "half a file was resumed and completed",
+            Diagnosis::ResumeRefused,
+        ),
         (Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
     ] {
         findings.push(further(check, step, what, diagnosis));
@@ -91,9 +96,7 @@ fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Findi
 /// Judges the removal of the files.
 fn delete(seen: &UploadSeen) -> Finding {
     match (&seen.delete, seen.left.as_slice()) {
-        (Step::NotTried, []) => {
-            Finding::skip(Check::Delete, format_args!("no file to delete"))
-        }
+        (Step::NotTried, []) => Finding::skip(Check::Delete, format_args!("no file to delete")),
         (_, []) => Finding::ok(Check::Delete, format_args!("the test files were deleted")),
         (step, left) => {
             let why = match step {
@@ -129,10 +132,8 @@ fn clock(skew: Option<(i64, i64)>) -> Finding {
     };
     match skew {
         0 => judge(format_args!("the clocks agree within {exact} s")),
-        skew if skew > 0 => {
-            judge(format_args!("the server's clock is {skew} s ahead of this computer's"))
-        }
-        skew => judge(format_args!("the server's clock is {} s slower than this computer's", -skew)),
+        skew if skew > 0 => judge(format_args!("the server's clock is {skew} s fast")),
+        skew => judge(format_args!("the server's clock is {} s slow", -skew)),
     }
 }
 

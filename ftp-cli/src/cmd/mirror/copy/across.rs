@@ -1,4 +1,4 @@
-//! From server to server.
+//! Copies from server to server.
 
 use ftp_client::fxp;
 
@@ -34,7 +34,7 @@ impl Across<'_> {
             time => time,
         };
         let at = self.to.client()?;
-        // Of what differs otherwise, the target's may be as large and yet another file.
+        // Otherwise the target may be of equal size and yet another file.
         let resume = match copy.why {
             Difference::Size => self.options.resume,
             _ => fxp::Resume::No,
@@ -43,7 +43,7 @@ impl Across<'_> {
         let report = fxp::transfer(from, &source, at, &target, options)
             .map_err(|error| Failure::from(&error).about(shown(&below)))?;
         if let Some(moved) = report.moved {
-            // What worked for one works for the next.
+            // The direction that worked for one file works for the next.
             self.options.direction = moved.direction;
         }
         let bytes = report.size.or(copy.size).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! From a server to here.
+//! Copies from a server to this computer.
 
 use std::io;
 
@@ -33,7 +33,7 @@ impl Down<'_> {
         let there = join(self.from.top, &below);
         let directory = self.to.directory(path)?;
         let client = self.from.client()?;
-        // Before the data: what is written there meanwhile is newer than this, and comes next time.
+        // Asked before the transfer: later changes are newer than this, and are copied next time.
         let modified = match copy.stamp.and_then(Stamp::exact) {
             Some(seconds) => Some(seconds),
             None => modified(client, &there)?,
@@ -62,16 +62,16 @@ impl Down<'_> {
     }
 }
 
-/// What came of a file.
+/// Result of a download.
 struct Received {
     bytes: u64,
-    /// How many bytes there are, with those that were here.
+    /// Size of the file, including the bytes that were kept.
     size: u64,
-    /// Whether the server told that number.
+    /// Whether the server reported that size.
     is_announced: bool,
 }
 
-/// Downloads what a draft lacks of a file, which has `size` bytes by its listing.
+/// Downloads the rest of a draft's file, which has `size` bytes according to its listing.
 fn receive_rest(
     client: &mut Client,
     path: &[u8],
@@ -109,8 +109,8 @@ fn receive_rest(
     }
 }
 
-/// Asks how long a file is that was not as long as its listing said: it may have grown since, or
-/// what came is not all of it.
+/// Asks for the size of a file that differed from its listing: it may have grown, or the transfer
+/// may be incomplete.
 fn check_length(
     client: &mut Client,
     path: &[u8],
@@ -121,7 +121,7 @@ fn check_length(
         Ok(Some(size)) if size == bytes => Ok(()),
         Ok(size) => {
             let size = size.or(listed).unwrap_or_default();
-            let message = format!("{}: {bytes} bytes came, the server says {size}", shown(path));
+            let message = format!("{}: received {bytes} bytes of {size}", shown(path));
             Err(Failure::item(Exit::Integrity, message))
         }
         Err(error) => Err(about(path, &error)),

@@ -1,4 +1,4 @@
-//! The side of a mirror that is on a server.
+//! The remote side of a mirror.
 
 use ftp_client::{Client, Error, FtpUrl, TimeVal};
 
@@ -17,14 +17,14 @@ pub(crate) struct Far<'a> {
     pub(crate) sessions: Sessions<'a>,
     pub(crate) url: &'a FtpUrl,
     pub(crate) top: &'a [u8],
-    /// Whether its server takes the times that it is given.
+    /// Whether the server can set modification times.
     pub(crate) takes_times: bool,
-    /// What it makes of names that are not UTF-8.
+    /// How the server stores names that are not UTF-8.
     pub(crate) names: Names,
 }
 
 impl Far<'_> {
-    /// The connection to it.
+    /// Returns the connection to the server.
     pub(super) fn client(&mut self) -> Result<&mut Client, Failure> {
         let client = self.sessions.client(self.url)?;
         if let Names::Kept { doubles: Some(doubles) } = self.names {
@@ -41,12 +41,12 @@ impl Far<'_> {
         self.sessions.drop_client(self.url);
     }
 
-    /// Refuses a name that the server would change.
+    /// Rejects a name that the server would change.
     pub(super) fn check(&self, path: &[u8]) -> Result<(), Failure> {
         if self.names != Names::Changed || is_text(path) {
             return Ok(());
         }
-        let why = "the server does not keep names that are not UTF-8";
+        let why = "the server changes names that are not UTF-8";
         Err(Failure::item(Exit::Refused, format!("{}: {why}", shown(path))))
     }
 
@@ -68,10 +68,10 @@ impl Far<'_> {
         gone.map(|()| true).map_err(|error| about(&path, &error))
     }
 
-    /// Makes sure that what is shown as a directory is no link to one. Where `DELE` is the system's
-    /// unlink it removes a link and no directory; `RMD` removes one that is empty, and says of a
-    /// link, on many servers, that it is no directory. Where listings do not prove a directory, the
-    /// server has to say that it is not empty. Whether it is gone.
+    /// Ensures that a listed directory is not a link to one; returns whether it is gone. If `DELE`
+    /// is the system's unlink, it removes a link but not a directory. `RMD` removes an empty
+    /// directory, and many servers reply to it that a link is not a directory. If listings prove
+    /// nothing, the server must say that the directory is not empty.
     fn look_before(&mut self, path: &[u8], proof: Proof) -> Result<bool, Failure> {
         let client = self.client()?;
         match client.delete(path) {
@@ -83,10 +83,7 @@ impl Far<'_> {
                 if says(&error, NO_DIRECTORY)
                     || !(proof == Proof::Directory || says(&error, NOT_EMPTY))
                 {
-                    let message = format!(
-                        "{}: shown as a directory, and maybe a link: left alone",
-                        shown(path)
-                    );
+                    let message = format!("{}: kept: it may be a symbolic link", shown(path));
                     return Err(Failure::item(Exit::Refused, message));
                 }
                 Ok(false)
@@ -95,32 +92,34 @@ impl Far<'_> {
         }
     }
 
-    /// Gives a file the time of the one that it was made of.
+    /// Sets the modification time of a copy.
     pub(super) fn set_time(&mut self, path: &[u8], seconds: Option<i64>) -> Result<(), Failure> {
         let time = seconds.and_then(TimeVal::from_unix_seconds).filter(|_| self.takes_times);
         let Some(time) = time else { return Ok(()) };
         let set = self.client()?.set_modified(path, time);
         set.map(drop).map_err(|error| {
             let failure = about(path, &error);
-            let message = format!("{}; it was copied, but keeps another time", failure.message);
+            let message =
+                format!("{}; copied, but with another modification time", failure.message);
             Failure { message, ..failure }
         })
     }
 }
 
-/// What a command about `path` failed with.
+/// Returns the failure of a command about `path`.
 pub(super) fn about(path: &[u8], error: &Error) -> Failure {
     Failure::from(error).about(shown(path))
 }
 
-/// Makes sure that the server's file has all of its bytes, by the rule of `get` and `put`: a 226 is
-/// the server's word alone.
+/// Verifies that the server's file has all its bytes, by the rule of `get` and `put`: a 226 alone
+/// is no proof.
 pub(super) fn prove(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
     let proved = verify::check_size(client, path, bytes, Verify::BestEffort);
     proved.map(drop).map_err(|failure| failure.about(shown(path)))
 }
 
-/// When a file on a server was modified, in seconds since 1970-01-01T00:00:00Z, if it tells.
+/// Returns the modification time of a remote file in seconds since 1970-01-01T00:00:00Z, if the
+/// server reports it.
 pub(super) fn modified(client: &mut Client, path: &[u8]) -> Result<Option<i64>, Failure> {
     match client.modified(path) {
         Ok(time) => Ok(time.map(|time| time.unix_seconds())),

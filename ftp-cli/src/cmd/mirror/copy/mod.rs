@@ -1,4 +1,4 @@
-//! What copies objects from one side to the other, one after the other: each job has a [`Copier`].
+//! Copies objects from one side to the other; each job has a [`Copier`].
 
 mod across;
 mod down;
@@ -17,7 +17,7 @@ pub(super) use watch::Watch;
 use super::plan::{PlannedCopy, Removal};
 use crate::exit::Failure;
 
-/// Does what a plan says. Paths are from the top, which is the empty one.
+/// Executor of a plan. Paths are relative to the top, which is the empty path.
 pub(super) enum Copier<'a> {
     Down(Down<'a>),
     Up(Up<'a>),
@@ -25,11 +25,11 @@ pub(super) enum Copier<'a> {
 }
 
 impl Copier<'_> {
-    /// Makes a directory at the target.
+    /// Creates a directory at the target.
     ///
     /// # Errors
     ///
-    /// What went wrong; fatal if others are not to be tried.
+    /// Returns the failure; it is fatal if others are not to be tried.
     pub(super) fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
         match self {
             Self::Down(Down { to, .. }) => to.make(path),
@@ -37,12 +37,12 @@ impl Copier<'_> {
         }
     }
 
-    /// Copies a file into the directory at `path`, telling `watch` of each piece of it. Gives how
-    /// many bytes it had.
+    /// Copies a file into the directory at `path`, reporting each piece to `watch`. Returns its
+    /// size in bytes.
     ///
     /// # Errors
     ///
-    /// As of [`make`](Self::make).
+    /// Returns the same failures as [`make`](Self::make).
     pub(super) fn copy(
         &mut self,
         path: &[u8],
@@ -56,11 +56,12 @@ impl Copier<'_> {
         }
     }
 
-    /// Removes an object from the target, or looks at what is to be removed. Whether it is gone.
+    /// Removes an object from the target, or checks one before its removal. Returns whether it is
+    /// gone.
     ///
     /// # Errors
     ///
-    /// As of [`make`](Self::make).
+    /// Returns the same failures as [`make`](Self::make).
     pub(super) fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
         match self {
             Self::Down(Down { to, .. }) => to.remove(removal),
@@ -68,11 +69,11 @@ impl Copier<'_> {
         }
     }
 
-    /// Connects, where that is not done yet.
+    /// Connects, unless it is connected already.
     ///
     /// # Errors
     ///
-    /// Why it cannot.
+    /// Returns the failure to connect.
     pub(super) fn connect(&mut self) -> Result<(), Failure> {
         match self {
             Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => far.connect(),
@@ -80,7 +81,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Forgets connections that may have failed.
+    /// Drops connections that may have failed.
     pub(super) fn disconnect(&mut self) {
         match self {
             Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => far.disconnect(),
@@ -91,7 +92,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Says good-bye.
+    /// Sends QUIT.
     pub(super) fn quit(self, failure: Option<&Failure>) {
         match self {
             Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => {

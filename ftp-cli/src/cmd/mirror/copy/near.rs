@@ -1,4 +1,4 @@
-//! The side of a mirror that is here.
+//! The local side of a mirror.
 
 use std::io::{self, ErrorKind};
 
@@ -10,10 +10,10 @@ use super::super::trees::failed;
 use crate::exit::Failure;
 use crate::remote::path::split;
 
-/// A tree here.
+/// A local tree.
 pub(crate) struct Near<'a> {
     top: &'a Directory,
-    /// The directory that was used last, by its path: it stays open while files in it are copied.
+    /// Directory that was used last, with its path: it stays open while files in it are copied.
     held: Option<(Vec<u8>, Directory)>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Near<'a> {
     }
 
     pub(super) fn remove(&self, removal: &Removal) -> Result<bool, Failure> {
-        // Nothing is opened through a link here.
+        // Local directories are never opened through a link.
         if matches!(removal.what, Removed::Below { .. }) {
             return Ok(false);
         }
@@ -47,15 +47,15 @@ impl<'a> Near<'a> {
         let directory = self.top.below(path);
         let gone = directory.and_then(|directory| directory.remove(name, is_directory));
         match gone {
-            // What was kept of a file is the file by now.
+            // The partial file has become the file by now.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
             gone => gone.map(|()| true).map_err(|error| failed(&removal.path, &error)),
         }
     }
 }
 
-/// What a copy failed with, where `here` says what is wrong with the local file. After that the
-/// client may be of no more use.
+/// Returns the failure of a copy; `here` is the error of the local file. The client may be unusable
+/// after it.
 pub(super) fn broken(
     client: &mut Client,
     error: Error,

@@ -1,4 +1,4 @@
-//! From here to a server.
+//! Copies from this computer to a server.
 
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use crate::transfer::upload::is_unchanged;
 pub(crate) struct Up<'a> {
     pub(crate) from: Near<'a>,
     pub(crate) to: Far<'a>,
-    /// Whether each piece is looked at, for progress or for a rate: then files go by way of a buffer.
+    /// Whether progress or a rate limit must see each piece: files go through a buffer then.
     pub(crate) is_watched: bool,
     /// `--continue`.
     pub(crate) resumes: bool,
@@ -55,8 +55,8 @@ impl Up<'_> {
             sent.map_err(|error| broken(client, error, here_failed).about(shown(&there)))?;
         let after = file.metadata().map_err(|error| here(&error))?;
         if offset + bytes != before.len() || !is_unchanged(&before, &after) {
-            // Without its time it is another file, and is sent again next time.
-            let message = format!("{}: changed while it was sent", shown(&below));
+            // Without its time it counts as another file, and is sent again next time.
+            let message = format!("{}: changed during the upload", shown(&below));
             return Err(Failure::item(Exit::Integrity, message));
         }
         let client = self.to.client()?;

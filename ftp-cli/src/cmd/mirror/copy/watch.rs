@@ -1,4 +1,4 @@
-//! What goes along with a file that moves.
+//! Limits and shows the progress of a transfer.
 
 use std::fs::File;
 
@@ -7,14 +7,14 @@ use ftp_client::{Download, Error, RateLimit, Upload};
 use super::super::local_tree::Draft;
 use crate::console::progress::Meter;
 
-/// A limit of the rate of a file, and who shows how far it is.
+/// Rate limit of a file, and its progress display.
 pub(crate) struct Watch<'a> {
     pub(crate) meter: Meter<'a>,
     pub(crate) rate_limit: Option<&'a RateLimit>,
 }
 
 impl Watch<'_> {
-    /// Takes a download to its end, which is only the server's word for it.
+    /// Receives a download to its end, as reported by the server.
     pub(super) fn receive(
         &mut self,
         download: Download<'_>,

@@ -1,6 +1,5 @@
-//! What a mirror has to do, found by looking at both trees before anything is done: so that
-//! `--dry-run` says exactly that, `--max-delete` is kept before anything goes, and progress knows
-//! the total.
+//! Plans a mirror by listing both trees before anything is done, so that `--dry-run` is exact,
+//! `--max-delete` is checked before any removal, and the total is known to the progress display.
 
 mod removals;
 mod same;
@@ -19,115 +18,115 @@ use crate::exit::{Exit, Failure};
 use crate::remote::links::Proof;
 use crate::remote::path::{join, split};
 
-/// How deep a tree may be: a server can list one that has no end.
+/// Largest depth of a tree: a server can list an endless one.
 const DEPTH: usize = 128;
 
-/// How many objects both trees may have, for the same reason, unless less is wished.
+/// Largest number of objects of both trees, for the same reason, unless a lower one is requested.
 pub(super) const OBJECTS: usize = 1_000_000;
 
-/// How many bytes of memory the directories take that are being looked at.
+/// Memory in bytes for the directories that are being compared.
 const HELD: usize = 256 << 20;
 
-/// What is wanted.
+/// Options of a plan.
 pub(super) struct Wish<'a> {
     pub(super) choice: &'a Filter,
     pub(super) rule: Rule,
     /// `--delete`.
     pub(super) deletes: bool,
-    /// How many objects both trees may have.
+    /// Largest number of objects of both trees.
     pub(super) objects: usize,
-    /// `--continue`, where that goes by times.
+    /// `--continue`, if it is decided by times.
     pub(super) resumes: bool,
-    /// Whether nothing may be written, not even to learn something.
+    /// Whether nothing may be written, not even a test file.
     pub(super) is_dry: bool,
 }
 
-/// What is to be done, in order: directories, copies, removals.
+/// Steps of a mirror, in order: directories, copies, removals.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// All directories of the source that are mirrored, each after the one it lies in. The first
-    /// is the top.
+    /// All directories of the source that are mirrored, parents first. The first is the top.
     pub(super) directories: Vec<PlannedDirectory>,
     pub(super) copies: Vec<PlannedCopy>,
-    /// Each directory first as what lies [`Below`](Removed::Below), then what is in it, then itself.
+    /// For each directory: first the check [`Below`](Removed::Below), then its entries, then the
+    /// directory itself.
     pub(super) removals: Vec<Removal>,
-    /// Temporary files at the target, of which some may be of runs that were killed.
+    /// Temporary files at the target; some may be of killed runs.
     pub(super) temporary: Vec<Vec<u8>>,
-    /// What cannot be done.
+    /// Steps that cannot be done.
     pub(super) failures: Vec<Failure>,
-    /// What is left out on purpose, in words.
+    /// Objects that are left out on purpose, as messages.
     pub(super) left_out: Vec<String>,
-    /// How many files are the same on both sides.
+    /// Number of files that are equal on both sides.
     pub(super) same: usize,
-    /// How many bytes all copies have, as far as sizes are known.
+    /// Total size of all copies in bytes, as far as sizes are known.
     pub(super) bytes: u64,
 }
 
 /// A directory on both sides.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct PlannedDirectory {
-    /// From the top, which is the empty path.
+    /// Path from the top, which is the empty path.
     pub(super) path: Vec<u8>,
     /// Whether the target lacks it.
     pub(super) is_new: bool,
-    /// Whether something in it cannot be done: then nothing in it is removed.
+    /// Whether something in it cannot be done; nothing in it is removed then.
     pub(super) has_failed: bool,
 }
 
-/// A file to be copied.
+/// A file to copy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct PlannedCopy {
-    /// In which of the plan's directories.
+    /// Index of its directory in the plan.
     pub(super) place: usize,
     pub(super) name: Vec<u8>,
     pub(super) size: Option<u64>,
     pub(super) stamp: Option<Stamp>,
     pub(super) why: Difference,
-    /// Whether the target's file may be the beginning of it: it is shorter, and was written after
-    /// the source was last changed.
+    /// Whether the target's file may be a partial copy: it is shorter, and was written after the
+    /// last change of the source.
     pub(super) may_continue: bool,
 }
 
 impl PlannedCopy {
-    /// Whether the target has a file of its name.
+    /// Returns whether the target has a file of its name.
     pub(super) fn replaces(&self) -> bool {
         self.why != Difference::New
     }
 }
 
-/// An object to be removed from the target.
+/// An object to remove from the target.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Removal {
-    /// Because this directory of the plan lacks it at the source. If anything goes wrong there, it
-    /// stays.
+    /// Index of the directory whose source lacks it. If anything fails there, it stays.
     pub(super) place: usize,
-    /// From the top.
+    /// Path from the top.
     pub(super) path: Vec<u8>,
     pub(super) what: Removed,
 }
 
-/// What is removed, or comes before that.
+/// Object to remove, or a check before that.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Removed {
     /// A file or a link.
     Entry,
-    /// A directory, which is empty then.
+    /// A directory, which is empty by then.
     Directory,
-    /// Nothing yet: what is in this directory comes next, and it is made sure first that it is one.
-    /// Servers show links to directories as directories, and nothing that a link leads to is ever meant.
+    /// Nothing yet: entries of this directory come next, and it is first verified to be a
+    /// directory. Servers list links to directories as directories, and the target of a link must
+    /// never be touched.
     Below {
-        /// Whether it is one, as far as listings tell.
+        /// Whether it is a directory, according to listings.
         proof: Proof,
     },
 }
 
 impl Plan {
-    /// Looks at both trees.
+    /// Lists both trees.
     ///
     /// # Errors
     ///
-    /// What leaves nothing to go on with: a connection that is lost, a source that cannot be read,
-    /// more objects than are held.
+    /// Returns failures that end the run: a lost connection, an unreadable source, too many
+    /// objects.
     pub(super) fn make(
         source: &mut dyn Side,
         target: &mut dyn Side,
@@ -151,12 +150,12 @@ impl Plan {
         Ok(planner.plan)
     }
 
-    /// How many objects go.
+    /// Returns the objects to remove.
     pub(super) fn removed(&self) -> impl Iterator<Item = &Removal> {
         self.removals.iter().filter(|removal| !matches!(removal.what, Removed::Below { .. }))
     }
 
-    /// The path of a copy, from the top.
+    /// Returns the path of a copy, from the top.
     pub(super) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
         let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
         join(place, &copy.name)
@@ -168,44 +167,44 @@ struct Planner<'a> {
     target: &'a mut dyn Side,
     wish: &'a Wish<'a>,
     plan: Plan,
-    /// How many objects were seen.
+    /// Number of objects seen.
     seen: usize,
     held: usize,
-    /// What the server tells the directories by that are being looked at.
+    /// Unique identifiers of the directories from the top to the current one.
     above: Vec<Vec<u8>>,
-    /// What the target told of links.
+    /// Links of the target, by directory.
     links: HashMap<Vec<u8>, Rc<Links>>,
-    /// The target's clock, once it is known, and the directories that did not tell.
+    /// Clock of the target, once known, and the directories in which it could not be measured.
     clock: Option<Clock>,
     refused: Vec<Vec<u8>>,
-    /// Whether a directory of the target keeps only every second time.
+    /// Whether a directory of the target stores only even seconds.
     coarse: Option<(Vec<u8>, bool)>,
 }
 
-/// A directory of the source, in one that is looked at.
+/// A directory of the source, in the current one.
 struct Subdirectory {
     name: Vec<u8>,
     /// Whether the target lacks it.
     is_new: bool,
-    /// What the server tells it by.
+    /// Unique identifier at the server.
     unique: Option<Vec<u8>>,
 }
 
 impl Planner<'_> {
-    /// Plans a directory, and all below it.
+    /// Plans a directory and everything below it.
     fn enter(&mut self, path: &[u8], is_new: bool) -> Result<(), Failure> {
         let contents = match self.read_source(path) {
             Ok(contents) => contents,
             Err(failure) if failure.fatal || path.is_empty() => return Err(failure),
             Err(failure) => {
-                // Nothing is known of it, so nothing in it is touched.
+                // Its content is unknown, so nothing in it is touched.
                 self.plan.failures.push(failure);
                 return Ok(());
             }
         };
         if path.is_empty() && contents.items.is_empty() && !self.source.is_empty(path)? {
-            // To have mirrored what is not there would be no success.
-            let message = "is listed as empty, and nothing shows that it is there";
+            // Mirroring a missing source must not be a success.
+            let message = "is listed as empty and may not exist";
             return Err(Failure::new(Exit::Refused, message));
         }
         let there = match is_new {
@@ -237,8 +236,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Plans what is in one directory on either side, but for the directories in it, which are given
-    /// back.
+    /// Plans the entries of one directory of both sides. Returns its subdirectories.
     fn plan_items(
         &mut self,
         path: &[u8],
@@ -254,7 +252,7 @@ impl Planner<'_> {
         let mut subdirectories = Vec::new();
         for item in contents.items {
             if let Err(why) = check_name(&item.name) {
-                // Whatever it means, it may mean something that is here.
+                // The odd name may mean an object of the other side.
                 doubt.get_or_insert_with(|| format!("\"{}\" {why}", shown(&item.name)));
                 self.fail(place, &join(path, &item.name), Exit::Protocol, why);
                 continue;
@@ -272,7 +270,7 @@ impl Planner<'_> {
         Ok(subdirectories)
     }
 
-    /// Plans one object of the source; a directory is given back.
+    /// Plans one object of the source; returns it if it is a directory.
     fn plan_item(
         &mut self,
         path: &[u8],
@@ -302,18 +300,18 @@ impl Planner<'_> {
             }
             (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
                 let exit = self.side_of_target();
-                self.fail(place, &its_path, exit, "something else has its name");
+                self.fail(place, &its_path, exit, "the target has another object of this name");
             }
             (ObjectKind::Link, _) => self.leave_out(&its_path, "a symbolic link"),
-            (ObjectKind::Special, _) => self.leave_out(&its_path, "neither file nor directory"),
+            (ObjectKind::Special, _) => self.leave_out(&its_path, "neither a file nor a directory"),
             (ObjectKind::Unknown, _) => {
-                self.fail(place, &its_path, Exit::Protocol, "the listing does not say what it is");
+                self.fail(place, &its_path, Exit::Protocol, "the listing does not show its type");
             }
         }
         Ok(None)
     }
 
-    /// Plans a directory in another one, unless the tree has no end.
+    /// Plans a subdirectory, unless the tree is endless.
     fn enter_below(
         &mut self,
         path: &[u8],
@@ -341,13 +339,13 @@ impl Planner<'_> {
         self.count(contents)
     }
 
-    /// What is in a directory of the target; `None` if too little is known of it to do anything.
+    /// Returns the content of a target directory; `None` if too little is known to do anything.
     fn read_target(&mut self, path: &[u8]) -> Result<Option<Contents>, Failure> {
         let contents = self.target.list(path, self.wish.objects - self.seen);
         match contents {
             Ok(contents) => self.count(contents).map(Some),
             Err(failure) if failure.fatal => Err(failure),
-            // It is not refused, and what it lists is not all: what has a name there is not known.
+            // The listing is incomplete: the names there are not all known.
             Err(failure) if failure.exit == Exit::Integrity => match path.is_empty() {
                 true => Err(failure),
                 false => {
@@ -355,10 +353,10 @@ impl Planner<'_> {
                     Ok(None)
                 }
             },
-            // All is copied again, if that is allowed; nothing is removed.
+            // Everything is copied again, if that is allowed; nothing is removed.
             Err(failure) => {
                 let doubt = Some(failure.message.clone());
-                self.plan.left_out.push(format!("{}: all of it is copied", failure.message));
+                self.plan.left_out.push(format!("{}: all files are copied", failure.message));
                 Ok(Some(Contents { items: Vec::new(), doubt, hides: true }))
             }
         }
@@ -379,22 +377,22 @@ impl Planner<'_> {
         self.plan.copies.push(PlannedCopy { place, name, size, stamp, why, may_continue: false });
     }
 
-    /// Why what is in a directory of both sides may be reached through a link of the target, where nothing
-    /// is ever removed.
+    /// Returns why a directory of the target may be reached through a link, where nothing is ever
+    /// removed.
     fn doubt_on_the_way(&mut self, path: &[u8]) -> Result<Option<String>, Failure> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         let ends: Vec<usize> = ends.chain((!path.is_empty()).then_some(path.len())).collect();
         for end in ends {
             let (above, name) = split(path.get(..end).unwrap_or_default());
             let may_be_link = match self.links(above) {
-                // That the source has a directory of the name is the user's word for one.
+                // The source has a directory of the name, so the user trusts it.
                 Ok(links) => links.names.contains(name) || links.proof.or_named() == Proof::TooMany,
                 Err(failure) if failure.fatal => return Err(failure),
                 Err(failure) => return Ok(Some(failure.message)),
             };
             if may_be_link {
                 let above = name_of(path.get(..end).unwrap_or_default());
-                return Ok(Some(format!("{above} is shown as a directory, and may be a link")));
+                return Ok(Some(format!("{above} may be a symbolic link")));
             }
         }
         Ok(None)
@@ -416,7 +414,7 @@ impl Planner<'_> {
     }
 
     fn leave_out(&mut self, path: &[u8], what: &str) {
-        self.plan.left_out.push(format!("{}: left out, it is {what}", shown(path)));
+        self.plan.left_out.push(format!("{}: skipped: {what}", shown(path)));
     }
 }
 
@@ -425,8 +423,7 @@ fn name_of(path: &[u8]) -> String {
 }
 
 fn too_many() -> Failure {
-    let message =
-        "more objects than are held in memory; its directories can be mirrored one by one";
+    let message = "too many objects for memory; mirror its directories one by one";
     Failure::new(Exit::Protocol, message)
 }
 

@@ -1,4 +1,4 @@
-//! What of the target is removed: `--delete`.
+//! Plans removals from the target: `--delete`.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::remote::links::Proof;
 use crate::remote::path::join;
 
 impl Planner<'_> {
-    /// Leaves what a source may have and not list.
+    /// Keeps objects that a source may have but not list.
     pub(super) fn keep_hidden(&mut self, path: &[u8], extra: &mut Vec<TreeEntry>) {
         let choice = self.wish.choice;
         let is_hidden = |item: &mut TreeEntry| {
@@ -21,14 +21,14 @@ impl Planner<'_> {
         };
         for item in extra.extract_if(.., is_hidden) {
             let message = format!(
-                "{}: not deleted: nothing shows that SRC lists names that begin with a dot",
+                "{}: not deleted: SRC may hide names that begin with a dot",
                 shown(&join(path, &item.name))
             );
             self.plan.failures.push(Failure::item(Exit::Integrity, message));
         }
     }
 
-    /// Takes down what a directory of the target has and the source has not.
+    /// Plans the removal of objects that only the target has.
     pub(super) fn remove_extra(
         &mut self,
         path: &[u8],
@@ -46,7 +46,7 @@ impl Planner<'_> {
         }
         let doubt = match doubt {
             None if source_is_empty && !self.source.is_empty(path)? => {
-                Some("it is listed as empty, and nothing shows that it is there".to_owned())
+                Some("the source is listed as empty and may not exist".to_owned())
             }
             doubt => doubt,
         };
@@ -55,14 +55,14 @@ impl Planner<'_> {
             doubt => doubt,
         };
         if let Some(doubt) = doubt {
-            let message = format!("{}: nothing is deleted there: {doubt}", name_of(path));
+            let message = format!("{}: nothing deleted there: {doubt}", name_of(path));
             self.fail_with(place, Failure::item(Exit::Protocol, message));
             return Ok(());
         }
         self.remove_all(path, place, extra, 1).map(drop)
     }
 
-    /// Whether all of them go.
+    /// Plans the removal of all of them. Returns whether all can be removed.
     fn remove_all(
         &mut self,
         path: &[u8],
@@ -90,7 +90,8 @@ impl Planner<'_> {
         Ok(all_go)
     }
 
-    /// Plans to remove one object in the directory at `path`. Whether it goes.
+    /// Plans the removal of one object in the directory at `path`. Returns whether it can be
+    /// removed.
     fn remove_item(
         &mut self,
         path: &[u8],
@@ -120,7 +121,7 @@ impl Planner<'_> {
             }
             ObjectKind::Directory => Removed::Directory,
             ObjectKind::Unknown => {
-                let why = "the listing does not say what it is";
+                let why = "the listing does not show its type";
                 self.fail(place, &its_path, self.side_of_target(), why);
                 return Ok(false);
             }
@@ -130,7 +131,7 @@ impl Planner<'_> {
         Ok(true)
     }
 
-    /// Plans to remove all that is in a directory. Whether all of it goes.
+    /// Plans the removal of everything in a directory. Returns whether all of it can be removed.
     fn remove_below(
         &mut self,
         place: usize,
@@ -155,7 +156,7 @@ impl Planner<'_> {
         self.remove_all(path, place, below.items, depth + 1)
     }
 
-    /// What the target tells of links in a directory, which is asked once.
+    /// Returns the links in a directory of the target, listing it only once.
     pub(super) fn links(&mut self, path: &[u8]) -> Result<Rc<Links>, Failure> {
         if let Some(links) = self.links.get(path) {
             return Ok(Rc::clone(links));
@@ -166,10 +167,10 @@ impl Planner<'_> {
     }
 }
 
-/// Whether something of this name can be removed.
+/// Checks that an object of this name can be removed.
 fn check_target_name(name: &[u8], is_local: bool) -> Result<(), &'static str> {
     match check_name(name) {
-        // What FTP cannot carry can lie here all the same.
+        // Local names can contain characters that FTP does not allow.
         Err(_) if is_local && !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') => {
             Ok(())
         }

@@ -1,5 +1,4 @@
-//! Whether a file is the same on both sides, where the times of both tell that, and the clocks by
-//! which they do.
+//! Compares files of both sides by their times, and measures the clocks for it.
 
 use super::super::compare::{Difference, Rule, Verdict, compare};
 use super::{Planner, name_of};
@@ -8,7 +7,7 @@ use crate::cmd::mirror::trees::Side;
 use crate::exit::Failure;
 use crate::remote::path::split;
 
-/// In how many directories the target's clock cannot be measured before that is given up.
+/// Number of directories in which measuring the target's clock is tried.
 const REFUSALS: usize = 4;
 
 impl Planner<'_> {
@@ -31,7 +30,7 @@ impl Planner<'_> {
         };
         let mut verdict = judge(&item, &other);
         if verdict == Verdict::Unclear {
-            // One question for a file that may be the same costs less than the file.
+            // One question about a file that may be the same is cheaper than the file.
             ask(&mut *self.source, path, &mut item)?;
             ask(&mut *self.target, path, &mut other)?;
             verdict = judge(&item, &other);
@@ -58,21 +57,20 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The source's clock, which is not measured: nothing is written there.
+    /// Returns the source's clock, which is not measured: nothing is written there.
     fn clock_of_source(&self) -> Clock {
         if self.source.is_local() { Clock::OURS } else { Clock::UNKNOWN }
     }
 
-    /// The target's clock, which is measured where times of its own count: a server that tells the
-    /// time of another zone would hide changes for hours.
+    /// Returns the target's clock, measured if the target uses its own times: a server that reports
+    /// another time zone would hide changes for hours.
     fn clock(&mut self, path: &[u8]) -> Result<Clock, Failure> {
         if let Some(clock) = self.clock {
             return Ok(clock);
         }
         let (directory, _) = split(path);
         if self.wish.is_dry {
-            let note = "the server's clock is not measured in a dry run: if it differs from the one \
-                        here, other files are copied";
+            let note = "--dry-run does not measure the server's clock; if the clocks differ, the list of copies may be wrong";
             self.plan.left_out.push(note.to_owned());
             return Ok(*self.clock.insert(Clock::OURS));
         }
@@ -85,8 +83,7 @@ impl Planner<'_> {
         }
         if self.refused.is_empty() {
             self.plan.left_out.push(format!(
-                "{}: the server's clock cannot be measured there: files that changed up to 14 \
-                 hours before they were copied are copied again",
+                "{}: cannot measure the server's clock: files that changed up to 14 hours before their copy are copied again",
                 name_of(directory)
             ));
         }
@@ -94,7 +91,7 @@ impl Planner<'_> {
         Ok(Clock::UNKNOWN)
     }
 
-    /// Whether the target keeps only every second time where `path` lies.
+    /// Returns whether the target stores only even seconds at `path`.
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let (directory, _) = split(path);
         if let Some((_, is_coarse)) = self.coarse.as_ref().filter(|(at, _)| at == directory) {
@@ -106,19 +103,19 @@ impl Planner<'_> {
     }
 }
 
-/// Whether a file of the target may be what an earlier run copied of one, by its size.
+/// Returns whether a file of the target may be a partial copy, by its size.
 fn is_shorter(source: &TreeEntry, target: &TreeEntry) -> bool {
     target.size > Some(0) && target.size < source.size
 }
 
-/// Whether a file of the target was written after the source was last changed.
+/// Returns whether a file of the target was written after the last change of the source.
 fn is_newer(source: &TreeEntry, target: &TreeEntry) -> bool {
     source.stamp.zip(target.stamp).is_some_and(|(of_source, of_target)| {
         of_target.earliest > of_source.latest.max(source.changed.unwrap_or(i64::MIN))
     })
 }
 
-/// Whether the target's time is what FAT makes of the source's: the even second beside it.
+/// Returns whether the target's time is the source's as FAT rounds it: the even second next to it.
 fn is_rounded(source: &TreeEntry, target: &TreeEntry) -> bool {
     let exact = |item: &TreeEntry| item.stamp.and_then(Stamp::exact);
     exact(source).zip(exact(target)).is_some_and(|(of_source, of_target)| {
@@ -126,23 +123,20 @@ fn is_rounded(source: &TreeEntry, target: &TreeEntry) -> bool {
     })
 }
 
-/// What users are told of a clock that differs by a minute or more.
+/// Returns a message for a clock that differs by a minute or more.
 fn difference(clock: Clock) -> Option<String> {
     let between = i64::midpoint(clock.least, clock.most);
     let seconds = between.abs();
-    let way = if between > 0 { "ahead of" } else { "behind" };
+    let way = if between > 0 { "fast" } else { "slow" };
     (seconds >= 60).then(|| {
         let hours = seconds / 3_600;
         let minutes = seconds / 60 % 60;
         let seconds = seconds % 60;
-        format!(
-            "the server's clock is {hours}:{minutes:02}:{seconds:02} {way} the one here: its times \
-             are compared by that"
-        )
+        format!("the server's clock is {hours}:{minutes:02}:{seconds:02} {way}; times are adjusted")
     })
 }
 
-/// Asks when a file was modified, unless that is known to the second.
+/// Asks for the modification time of a file, unless it is known to the second.
 fn ask(side: &mut dyn Side, path: &[u8], item: &mut TreeEntry) -> Result<(), Failure> {
     if item.stamp.and_then(Stamp::exact).is_none()
         && let Some(time) = side.modified(path)?

@@ -1,5 +1,4 @@
-//! A configuration file: TOML to [`Settings`], and everything that is wrong with it, each with
-//! line and column.
+//! Reads a configuration file: TOML to [`Settings`], and all its errors, each with line and column.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,24 +14,24 @@ use super::table::Settings;
 use crate::exit::{Exit, Failure};
 use crate::options::values;
 
-/// The largest file that is read, in bytes. A longer one is something else.
+/// Size of the largest file that is read, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
-/// How many lines about one file are said at most.
+/// Largest number of errors that are reported for one file.
 const MOST: usize = 100;
 
-/// Whether a file is read for the first time.
+/// Whether the file is read for the first time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reading {
     First,
-    /// A pipe has nothing to give any more, and might be waited for without an end.
+    /// On reload: a pipe would be empty, and might block forever.
     Again,
 }
 
-/// A file, as far as it is text.
+/// A configuration file as text.
 #[derive(Debug)]
 pub(crate) struct File {
-    /// What it is called in messages and origins.
+    /// Name in messages and origins.
     pub(crate) name: String,
     text: String,
 }
@@ -42,12 +41,12 @@ impl File {
     ///
     /// # Errors
     ///
-    /// `Local` if it cannot be read, `Usage` if it is too large or no UTF-8.
+    /// Returns `Local` if it cannot be read, `Usage` if it is too large or not UTF-8.
     pub(crate) fn open(path: &OsStr, reading: Reading) -> Result<Self, Failure> {
         let name = Escaped(path.as_bytes()).to_string();
         let failed = |error| Failure::local(&name, &error);
         if reading == Reading::Again && !fs::metadata(path).map_err(failed)?.is_file() {
-            let why = "no regular file, and so cannot be read again";
+            let why = "not a regular file, so it cannot be reloaded";
             return Err(Failure::new(Exit::Local, format!("{name}: {why}")));
         }
         let mut bytes = Vec::new();
@@ -55,7 +54,9 @@ impl File {
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > LARGEST {
             let most = values::show_size(&LARGEST);
-            return Err(Failure::usage(format!("{name}: more than {most}: no configuration")));
+            return Err(Failure::usage(format!(
+                "{name}: too large: a configuration has at most {most}"
+            )));
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Self { name, text }),
@@ -65,17 +66,18 @@ impl File {
                 let good = bytes.get(..valid).and_then(|good| str::from_utf8(good).ok());
                 let (line, column) = Lines::of(good.unwrap_or_default()).position(valid);
                 let byte = bytes.get(valid).copied().unwrap_or_default();
-                let wrong = format!("{name}:{line}:{column}: not UTF-8: byte 0x{byte:02x}");
+                let wrong =
+                    format!("{name}:{line}:{column}: invalid byte 0x{byte:02x}: expected UTF-8");
                 Err(Failure::usage(wrong))
             }
         }
     }
 
-    /// Puts what it says into `settings`.
+    /// Applies the file to `settings`.
     ///
     /// # Errors
     ///
-    /// A line `FILE:LINE:COLUMN: KEY: REASON` for everything that is wrong, from top to bottom.
+    /// Returns a line `FILE:LINE:COLUMN: KEY: REASON` per error, from top to bottom.
     pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), Vec<String>> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let is_whole = errors.is_empty();
@@ -84,8 +86,8 @@ impl File {
         for (name, value) in root.get_ref() {
             reader.section(settings, name, value);
         }
-        // What stands on a line that is no TOML is not what was meant; nor is what follows a
-        // bracket that was left open.
+        // The meaning of a line with a syntax error is unknown, and so is everything after an
+        // unclosed bracket.
         let mut is_broken = vec![false; reader.lines.count() + 2];
         for error in &errors {
             let line = reader.lines.line(reader.start_of(error));
@@ -115,7 +117,7 @@ impl File {
             shown.push(format!("{}:{line}:{column}: {wrong}", self.name));
         }
         if let Some(more @ 1..) = first.count.checked_sub(MOST) {
-            shown.push(format!("{}: and {more} more", self.name));
+            shown.push(format!("{}: {more} more errors", self.name));
         }
         Err(shown)
     }
@@ -125,17 +127,17 @@ impl File {
     }
 }
 
-/// The first problems of a file, as many as are said, and how many there are.
+/// The first problems of a file, and their total number.
 #[derive(Default)]
 struct First {
-    /// By where they are.
+    /// Sorted by position.
     problems: Vec<(usize, String)>,
     count: usize,
 }
 
 impl First {
-    /// Counts one at the byte `at`. False if it follows enough others, so that nobody will read
-    /// its words.
+    /// Counts a problem at the byte `at`. Returns false if enough earlier ones are known, so that
+    /// its message is not needed.
     fn counts(&mut self, at: usize) -> bool {
         self.count += 1;
         self.problems.len() < MOST || self.problems.last().is_some_and(|(last, _)| at <= *last)
@@ -209,8 +211,8 @@ mod tests {
     fn many_errors_cost_little_each() {
         let lines = apply(&"a = 1\n".repeat(100_000)).unwrap_err();
         assert_eq!(lines.len(), MOST + 1);
-        assert_eq!(lines.last().unwrap(), "f: and 99900 more");
-        assert_eq!(lines[1], "f:2:1: a: is there twice");
+        assert_eq!(lines.last().unwrap(), "f: 99900 more errors");
+        assert_eq!(lines[1], "f:2:1: a: defined twice");
         assert!(apply(&"[a]\nb = {}\n".repeat(20_000)).is_err());
         assert!(apply(&"x = [\n".repeat(50_000)).is_err());
         assert!(apply(&format!("x = {}", "[".repeat(500_000))).is_err());

@@ -1,11 +1,11 @@
-//! How the value of a setting is read from its text, and shown as text.
+//! Reads the value of a setting from text, and shows it as text.
 
 use super::kind::Kind;
 
-/// The way in which a value of the type `T` is written.
+/// Text form of values of the type `T`.
 pub(crate) struct Form<T: 'static> {
     pub(crate) kind: Kind,
-    /// Makes a value of its text, or says what is wrong with the text.
+    /// Parses a value, or returns what is wrong with the text.
     pub(crate) read: fn(&str) -> Result<T, String>,
     pub(crate) show: fn(&T) -> String,
 }
@@ -33,7 +33,7 @@ pub(crate) fn optional<T: ToString>(value: &Option<T>) -> String {
     or_quotes(value.as_ref().map_or_else(String::new, ToString::to_string))
 }
 
-/// The text, or a pair of quotes in place of an empty one.
+/// Returns the text, or a pair of quotes if it is empty.
 pub(crate) fn or_quotes(shown: String) -> String {
     if shown.is_empty() { "\"\"".to_owned() } else { shown }
 }

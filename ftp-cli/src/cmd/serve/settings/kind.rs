@@ -1,12 +1,11 @@
-//! What a file has to say for a value.
+//! Kinds of values in a configuration file.
 
 use super::toml_text::{list_of, quoted};
 
-/// How a program and its arguments are written.
+/// Example of a program with its arguments.
 pub(super) const ARGUMENTS: &str = "[\"/path/program\", \"argument\"]";
 
-/// What a file has to say for a value. Behind `--set` all of them are plain text, and items have
-/// commas between them.
+/// Kind of a value in a file. In `--set` all of them are plain text, with commas between items.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     /// `true`, `false`.
@@ -25,14 +24,14 @@ pub(crate) enum Kind {
     List,
     /// `"text"` or `["text", "text"]`.
     Words,
-    /// `["/path/program", "argument"]`, after `--set`, too: an argument may have commas.
+    /// `["/path/program", "argument"]`, in `--set` too: an argument may contain commas.
     Arguments,
     /// `[{ clients = ["network"], address = "address" }]`.
     Overrides,
 }
 
 impl Kind {
-    /// What is to be written after `--set`, where that is not plain to see.
+    /// Returns the format in `--set`, if it is not obvious.
     pub(crate) const fn hint(self) -> &'static str {
         match self {
             Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
@@ -41,23 +40,23 @@ impl Kind {
         }
     }
 
-    /// What a value has to be.
+    /// Describes the expected value.
     pub(super) const fn wanted(self) -> &'static str {
         match self {
-            Self::Switch => "true or false, without quotes,",
-            Self::Number => "a whole number, without quotes,",
-            Self::NumberOrNone => "a whole number, without quotes, or \"\"",
-            Self::Time => "a time, as \"30 s\" or \"5 min\",",
-            Self::Size => "a size, as \"64 MiB\",",
-            Self::Text => "a text in quotes",
-            Self::List => "a list, as [\"...\", \"...\"],",
-            Self::Words => "a word in quotes or a list of them",
-            Self::Arguments => "a list, as [\"/path/program\", \"argument\"],",
+            Self::Switch => "true or false without quotes",
+            Self::Number => "a whole number without quotes",
+            Self::NumberOrNone => "a whole number without quotes, or \"\"",
+            Self::Time => "a time such as \"30 s\" or \"5 min\"",
+            Self::Size => "a size such as \"64 MiB\"",
+            Self::Text => "a string in quotes",
+            Self::List => "a list such as [\"...\", \"...\"]",
+            Self::Words => "a string in quotes or a list of strings",
+            Self::Arguments => "a list such as [\"/path/program\", \"argument\"]",
             Self::Overrides => "[{ clients = [\"10.0.0.0/8\"], address = \"10.0.0.5\" }]",
         }
     }
 
-    /// The value that `text` is after `--set`, as a file has it.
+    /// Returns the value of `text` in `--set` as a file has it.
     pub(super) fn literal(self, text: &str) -> String {
         match self {
             Self::Switch | Self::Number | Self::Arguments => text.to_owned(),

@@ -1,6 +1,6 @@
-//! Lines and columns of a text.
+//! Finds lines and columns in a text.
 
-/// Where lines begin, to find an offset in bytes among them.
+/// Start offsets of lines, to find the line of a byte offset.
 pub(crate) struct Lines<'a> {
     pub(super) text: &'a str,
     starts: Vec<usize>,
@@ -12,7 +12,7 @@ impl<'a> Lines<'a> {
         Self { text, starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect() }
     }
 
-    /// The line of a byte, counted from 1.
+    /// Returns the line of a byte, counted from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         self.starts.partition_point(|start| *start <= at)
     }
@@ -21,12 +21,12 @@ impl<'a> Lines<'a> {
         self.starts.len()
     }
 
-    /// Where a line begins.
+    /// Returns the offset of a line.
     pub(super) fn start(&self, line: usize) -> usize {
         self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default()
     }
 
-    /// Line and column, in characters, each counted from 1.
+    /// Returns line and column, in characters, each counted from 1.
     pub(super) fn position(&self, at: usize) -> (usize, usize) {
         (self.line(at), self.column(at))
     }

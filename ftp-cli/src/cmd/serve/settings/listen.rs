@@ -1,12 +1,12 @@
-//! Addresses to listen on.
+//! Parses the addresses to listen on.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-/// Where the server listens unless it is told: this computer only.
+/// Default port, on this computer only.
 const PORT: u16 = 2_121;
 
-/// An address to listen on, and how it was written.
+/// An address to listen on, with its text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Listen {
     text: String,
@@ -27,13 +27,13 @@ impl fmt::Display for Listen {
 }
 
 impl Listen {
-    /// `2121` on this computer only, `:2121` on all addresses, or `HOST:2121`.
+    /// Reads `2121` (this computer only), `:2121` (all addresses) or `HOST:2121`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let wrong = |why: &str| format!("\"{text}\" {why}");
+        let wrong = |why: &str| format!("invalid address \"{text}\": {why}");
         let port = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => digits.parse::<u16>().map_err(|_| wrong("has no port, which is at most 65535")),
-            false => Err(wrong("is not PORT, :PORT or HOST:PORT")),
+            true => digits.parse::<u16>().map_err(|_| wrong("expected a port up to 65535")),
+            false => Err(wrong("expected PORT, :PORT or HOST:PORT")),
         };
         let address = match text.rsplit_once(':') {
             None => (Ipv4Addr::LOCALHOST, port(text)?).into(),
@@ -41,22 +41,22 @@ impl Listen {
             Some((_, digits)) => {
                 port(digits)?;
                 let found = text.to_socket_addrs();
-                let found = found.map_err(|error| wrong(&format!("has no address: {error}")))?;
-                found.into_iter().next().ok_or_else(|| wrong("has no address"))?
+                let found = found.map_err(|error| wrong(&format!("cannot resolve it: {error}")))?;
+                found.into_iter().next().ok_or_else(|| wrong("cannot resolve it"))?
             }
         };
         Ok(Self { text: text.to_owned(), address })
     }
 }
 
-/// Addresses with commas between them, none of them twice.
+/// Reads addresses separated by commas, without duplicates.
 pub(super) fn addresses(text: &str) -> Result<Vec<Listen>, String> {
     let mut all: Vec<Listen> = Vec::new();
     for item in text.split(',').filter(|item| !item.trim().is_empty()) {
         let item = Listen::parse(item)?;
         let is_same = |other: &&Listen| other.address == item.address && item.address.port() != 0;
         if let Some(same) = all.iter().find(is_same) {
-            return Err(format!("\"{item}\" is the same as \"{same}\""));
+            return Err(format!("duplicate address \"{item}\": same as \"{same}\""));
         }
         all.push(item);
     }
@@ -68,14 +68,14 @@ pub(super) fn shown(addresses: &[Listen]) -> String {
     if texts.is_empty() { "\"\"".to_owned() } else { texts.join(", ") }
 }
 
-/// What can be listened on. `[::]` means all addresses, which on a system without IPv6 are those
-/// of IPv4; where it is there, it has those of `0.0.0.0` already.
+/// Returns the addresses that the system supports. `[::]` means all addresses: without IPv6 those
+/// of IPv4; with it, `0.0.0.0` is included already.
 pub(crate) fn available(listen: &[Listen], has_ipv6: impl Fn() -> bool) -> Vec<SocketAddr> {
     let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let is_all = |address: &SocketAddr| address.ip() == all.ip();
     let mut addresses: Vec<SocketAddr> = listen.iter().map(|listen| listen.address).collect();
     if addresses.iter().any(is_all) && !has_ipv6() {
-        log::warn!(target: "ftp_server", "no IPv6 here: listening on 0.0.0.0 instead of [::]");
+        log::warn!(target: "ftp_server", "IPv6 is not available: listening on 0.0.0.0 instead of [::]");
         for address in addresses.iter_mut().filter(|address| is_all(address)) {
             address.set_ip(Ipv4Addr::UNSPECIFIED.into());
         }
@@ -95,7 +95,7 @@ pub(crate) fn available(listen: &[Listen], has_ipv6: impl Fn() -> bool) -> Vec<S
     available
 }
 
-/// Whether this system has IPv6.
+/// Returns whether this system has IPv6.
 pub(crate) fn has_ipv6() -> bool {
     std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
@@ -132,8 +132,8 @@ mod tests {
         assert_eq!(shown(&addresses("2121, :21").unwrap()), "2121, :21");
         assert_eq!(addresses("0,0").unwrap().len(), 2, "two ports of the system's choice");
         for (text, want) in [
-            ("2121,127.0.0.1:2121", "\"127.0.0.1:2121\" is the same as \"2121\""),
-            ("2121,x", "\"x\" is not PORT"),
+            ("2121,127.0.0.1:2121", "duplicate address \"127.0.0.1:2121\": same as \"2121\""),
+            ("2121,x", "\"x\": expected PORT"),
         ] {
             let wrong = addresses(text).unwrap_err();
             assert!(wrong.contains(want), "{text}: {wrong}");

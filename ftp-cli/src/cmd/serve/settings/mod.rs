@@ -1,6 +1,5 @@
-//! The settings of `serve`, as data: each row of [`TABLE`] can be set in a file and by
-//! `--set KEY=VALUE`, with these keys, is in `help serve`, in what `--check` prints and in
-//! `dist/server.toml`; nothing else is.
+//! The settings of `serve` as data: each row of [`TABLE`] can be set in a file and by `--set
+//! KEY=VALUE`, and appears in `help serve`, `--check` and `dist/server.toml`.
 
 mod file;
 mod form;

@@ -1,8 +1,8 @@
-//! Where values are from.
+//! Records the origins of values.
 
 use super::lines::Lines;
 
-/// Where values are from that are not the default.
+/// Origins of values that are not defaults.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins(Vec<Origin>);
 
@@ -11,23 +11,24 @@ struct Origin {
     key: &'static str,
     /// `server.toml:14`, `--set` or the name of another option.
     source: String,
-    /// Which byte of the file the value begins with.
+    /// Byte offset of the value in the file.
     at: Option<usize>,
 }
 
 impl Origins {
-    /// `at`: which byte of the file the value begins with.
+    /// Records an origin; `at` is the byte offset of the value in the file.
     pub(super) fn note(&mut self, key: &'static str, source: String, at: Option<usize>) {
         self.0.retain(|other| other.key != key);
         self.0.push(Origin { key, source, at });
     }
 
-    /// `server.toml:14`, `--set`, the name of another option, or `default`.
+    /// Returns `server.toml:14`, `--set`, the name of another option, or `default`.
     pub(crate) fn of(&self, key: &str) -> &str {
         self.get(key).map_or("default", |origin| &origin.source)
     }
 
-    /// The same with the column in the file, `server.toml:14:7`. `lines` are those of the file.
+    /// Returns the origin with its column in the file, `server.toml:14:7`. `lines` are those of the
+    /// file.
     pub(super) fn place(&self, key: &str, lines: Option<&Lines<'_>>) -> String {
         let source = self.of(key);
         match (lines, self.get(key).and_then(|origin| origin.at)) {

@@ -1,24 +1,24 @@
-//! The keys of `[tls]`, and what of them contradicts the rest.
+//! The keys of `[tls]`, and contradictions among them.
 
 use std::path::PathBuf;
 
 use ftp_proto::Network;
 use ftp_server::{ClientCertificates, SessionReuse, TlsPolicy, TlsVersion};
 
-/// How connections are protected, and by what.
+/// TLS settings of connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Protection {
     /// PEM files.
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
-    /// In place of them a pair that is made once and kept.
+    /// Use a self-signed certificate that is created once and kept, instead of the files.
     pub(crate) self_signed: bool,
     pub(crate) control: TlsPolicy,
     pub(crate) data: TlsPolicy,
     pub(crate) session_reuse: SessionReuse,
     pub(crate) allow_missing_close_notify: bool,
     pub(crate) min_version: TlsVersion,
-    /// Whose certificates of clients are asked for.
+    /// File of CAs whose client certificates are requested.
     pub(crate) client_ca: Option<PathBuf>,
     pub(crate) client_certificates: ClientCertificates,
     pub(crate) cert_user: bool,
@@ -47,13 +47,13 @@ impl Default for Protection {
 }
 
 impl Protection {
-    /// Whether there is, or will be, a certificate.
+    /// Returns whether there is, or will be, a certificate.
     pub(crate) const fn is_on(&self) -> bool {
         self.certificate.is_some() || self.self_signed
     }
 
-    /// What contradicts itself: the key that is at fault, and what it needs. `is_implicit`: whether
-    /// some address has TLS from the start.
+    /// Returns contradictions: the wrong key, and what it needs. `is_implicit` is whether some
+    /// address has implicit TLS.
     pub(super) fn contradictions(&self, is_implicit: bool) -> Vec<(&'static str, String)> {
         let mut wrong = Vec::new();
         let mut needs = |key, is_set: bool, is_there: bool, what: &str| {
@@ -78,19 +78,16 @@ impl Protection {
         let must_show = self.client_certificates == ClientCertificates::Required;
         needs("tls.client_certificates", must_show, ca, "tls.client_ca");
         needs("tls.cert_user", self.cert_user, ca, "tls.client_ca");
-        // Data is protected only under a control connection that is.
+        // Data can only be protected if the control connection is.
         let data = self.data == required && self.is_on();
         needs("tls.data", data, self.can_protect(is_implicit), CONTROL);
         if by_files && self.self_signed {
-            wrong.push((
-                "tls.self_signed",
-                "is in place of tls.certificate, not with it".to_owned(),
-            ));
+            wrong.push(("tls.self_signed", "cannot be combined with tls.certificate".to_owned()));
         }
         wrong
     }
 
-    /// What a user who has to be protected cannot be protected without.
+    /// Returns what is missing for users who require TLS.
     pub(super) fn lacks_for_users(&self, is_implicit: bool) -> Option<&'static str> {
         match (self.is_on(), self.can_protect(is_implicit), self.data) {
             (false, ..) => Some(CERTIFICATE),
@@ -105,10 +102,10 @@ impl Protection {
     }
 }
 
-/// What there has to be for any TLS.
+/// Settings that any TLS needs.
 const CERTIFICATE: &str = "tls.certificate and tls.key, or tls.self_signed";
 
-/// What there has to be for TLS on a control connection.
+/// Settings that TLS on a control connection needs.
 const CONTROL: &str = "tls.control other than off, or listen.implicit_tls";
 
 #[cfg(test)]
@@ -128,7 +125,7 @@ mod tests {
             (&["tls.key=/k"], "tls.key: needs tls.certificate"),
             (&["tls.client_certificates=required"], "client_certificates: needs tls.client_ca"),
             (&["tls.cert_user=true"], "tls.cert_user: needs tls.client_ca"),
-            (&[pair[0], pair[1], "tls.self_signed=true"], "tls.self_signed: is in place of"),
+            (&[pair[0], pair[1], "tls.self_signed=true"], "tls.self_signed: cannot be combined"),
             (
                 &["tls.self_signed=true", "tls.control=off", "tls.data=required"],
                 "tls.data: needs tls.control",

@@ -1,4 +1,4 @@
-//! The values of a file: their types, and the keys that they are for.
+//! Reads the values of a file: checks their types and finds their keys.
 
 use std::fmt::Arguments;
 use std::ops::Range;
@@ -14,17 +14,17 @@ use super::toml_text::{list_of, shown};
 use super::user::{USER, User, is_name};
 use crate::options::values;
 
-/// The table of the users.
+/// Table of the users.
 const USERS: &str = "users";
 
-/// Puts the values of a file into settings.
+/// Reader that applies the values of a file to settings.
 pub(super) struct Reader<'a> {
-    /// What the file is called.
+    /// Name of the file.
     pub(super) name: &'a str,
     pub(super) lines: Lines<'a>,
-    /// Whether what is not there was not written either.
+    /// Whether the file was read completely, so that a missing key is really missing.
     pub(super) is_whole: bool,
-    /// At which byte, and what is wrong there.
+    /// Byte offset and message of each problem.
     pub(super) problems: Vec<(usize, String)>,
 }
 
@@ -41,18 +41,18 @@ impl Reader<'_> {
         self.wrong(at, key, format_args!("unknown key{hint}"));
     }
 
-    /// Where it found something.
+    /// Returns the byte offset of a parser error.
     pub(super) fn start_of(&self, error: &toml::de::Error) -> usize {
         error.span().map_or(self.lines.text.len(), |span| span.start)
     }
 
-    /// What the parser found.
+    /// Returns the message for a parser error.
     pub(super) fn syntax(&self, error: &toml::de::Error) -> String {
         let start = self.start_of(error);
         match (error.message(), error.span()) {
-            ("duplicate key", Some(span)) => format!("{}: is there twice", self.key_at(span)),
+            ("duplicate key", Some(span)) => format!("{}: defined twice", self.key_at(span)),
             (message, _) => {
-                // What is expected in place of a value without quotes is not the whole truth.
+                // The expectation for an unquoted value is incomplete.
                 let message = message.strip_suffix(", expected literal string").unwrap_or(message);
                 let key = self.key_before(start).map_or(String::new(), |key| key + ": ");
                 format!("{key}{message}")
@@ -60,7 +60,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The key whose value the byte `at` is in, if both are on one line.
+    /// Returns the key whose value contains the byte `at`, if both are on one line.
     fn key_before(&self, at: usize) -> Option<String> {
         let start = self.lines.start(self.lines.line(at));
         let (key, _) = self.lines.text.get(start..at)?.split_once('=')?;
@@ -70,8 +70,7 @@ impl Reader<'_> {
         is_key.then(|| self.key_at(begin..begin + key.trim().len()))
     }
 
-    /// The key that is written at `span`, with the table that it stands in, if that is plain to
-    /// see.
+    /// Returns the key at `span` with its table, if the table is obvious.
     fn key_at(&self, span: Range<usize>) -> String {
         let text = self.lines.text;
         let start = self.lines.start(self.lines.line(span.start));
@@ -90,7 +89,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A table at the top, or a key that should stand in one.
+    /// Reads a top-level table, or a key that belongs into one.
     pub(super) fn section(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
         let text: &str = name.get_ref();
         let sections = || TABLE.iter().filter_map(|row| Some(row.key.split_once('.')?.0));
@@ -123,7 +122,7 @@ impl Reader<'_> {
             other if text == USERS || sections().any(|section| section == text) => {
                 let wanted = if text == USERS { "[users.NAME]" } else { &format!("[{text}]") };
                 let is = named(other);
-                self.wrong(at, &key, format_args!("is {is}; a table is wanted: {wanted}"));
+                self.wrong(at, &key, format_args!("expected a table {wanted}, found {is}"));
             }
             _ => self.unknown(at, &key, suggestion(text)),
         }
@@ -134,10 +133,10 @@ impl Reader<'_> {
         let key = format!("{USERS}.{}", shown(text));
         let DeValue::Table(table) = value.get_ref() else {
             let is = named(value.get_ref());
-            return self.wrong(at, &key, format_args!("is {is}; a table is wanted: [{key}]"));
+            return self.wrong(at, &key, format_args!("expected a table [{key}], found {is}"));
         };
         if !is_name(text) {
-            return self.wrong(at, &key, format_args!("is no name that a client can send"));
+            return self.wrong(at, &key, format_args!("invalid user name: clients cannot send it"));
         }
         let mut user = User::default();
         for (name, value) in table {
@@ -157,17 +156,17 @@ impl Reader<'_> {
         }
         let is_whole = self.is_whole;
         for lack in user.lacks().filter(|lack| is_whole && table.get(*lack).is_none()) {
-            self.wrong(at, &key, format_args!("has no {lack}"));
+            self.wrong(at, &key, format_args!("{lack} is missing"));
         }
         *settings.users.with(text) = user;
     }
 
-    /// Where a key is: `FILE:LINE`.
+    /// Returns the position of a key: `FILE:LINE`.
     fn line_of(&self, name: &Key<'_>) -> String {
         format!("{}:{}", self.name, self.lines.line(name.span().start))
     }
 
-    /// Reads a value, and sets the field of `values` to it. Returns whether the value is good.
+    /// Reads a value into its field of `values`. Returns whether the value is valid.
     fn set<T>(&mut self, row: &Setting<T>, values: &mut T, key: &str, value: &Value<'_>) -> bool {
         let rule = Rule { key, kind: row.kind, check: row.check };
         let Some(text) = self.read(&rule, value) else { return false };
@@ -178,7 +177,7 @@ impl Reader<'_> {
         set.is_ok()
     }
 
-    /// The value as it is written for `--set`, if it is of the right type.
+    /// Returns the value in the format of `--set`, if it has the right type.
     fn read(&mut self, rule: &Rule<'_>, value: &Value<'_>) -> Option<String> {
         match (rule.kind, value.get_ref()) {
             (Kind::Switch, DeValue::Boolean(yes)) => Some(yes.to_string()),
@@ -215,8 +214,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Texts with commas between them. `whole` makes of one item a value that can be tried by
-    /// itself.
+    /// Joins a list with commas. `whole` makes a complete value of one item, so that each item can
+    /// be checked by itself.
     fn list(
         &mut self,
         rule: &Rule<'_>,
@@ -227,7 +226,7 @@ impl Reader<'_> {
         Some(items?.join(","))
     }
 
-    /// One text of a list.
+    /// Reads one string of a list.
     fn item<'v>(
         &mut self,
         rule: &Rule<'_>,
@@ -240,7 +239,7 @@ impl Reader<'_> {
             _ => char == ',',
         };
         let wrong = if text.trim().is_empty() || text.contains(ends_item) {
-            format!("\"{text}\" is not one item")
+            format!("invalid item \"{text}\": expected one item per string")
         } else {
             match (rule.check)(&whole(text)) {
                 Ok(()) => return Some(text),
@@ -259,11 +258,11 @@ impl Reader<'_> {
         text
     }
 
-    /// Says that the value is of another type.
+    /// Reports that the value has the wrong type.
     fn mistyped(&mut self, key: &str, value: &Value<'_>, wanted: Kind) {
         let is = named(value.get_ref());
         let wanted = wanted.wanted();
-        self.wrong(value.span().start, key, format_args!("is {is}; {wanted} is wanted"));
+        self.wrong(value.span().start, key, format_args!("expected {wanted}, found {is}"));
     }
 
     /// `{ clients = ["10.0.0.0/8"], address = "10.0.0.5" }`.
@@ -272,7 +271,7 @@ impl Reader<'_> {
         let wanted = Kind::Overrides.wanted();
         let Some(table) = item.get_ref().as_table() else {
             let is = named(item.get_ref());
-            self.wrong(item.span().start, key, format_args!("has {is} in it; {wanted} is wanted"));
+            self.wrong(item.span().start, key, format_args!("expected {wanted}, found {is} in it"));
             return None;
         };
         let before = self.problems.len();
@@ -285,7 +284,7 @@ impl Reader<'_> {
                 }
                 ("clients", other) => {
                     let (is, wanted) = (named(other), Kind::List.wanted());
-                    let wrong = format_args!("clients is {is}; {wanted} is wanted");
+                    let wrong = format_args!("invalid clients: expected {wanted}, found {is}");
                     self.wrong(value.span().start, key, wrong);
                 }
                 ("address", _) => {
@@ -301,7 +300,7 @@ impl Reader<'_> {
             (Some(clients), Some(address)) => Some(format!("{clients}={address}")),
             _ => {
                 if self.problems.len() == before {
-                    let wrong = format_args!("lacks a part; {wanted} is wanted");
+                    let wrong = format_args!("clients or address is missing: expected {wanted}");
                     self.wrong(item.span().start, key, wrong);
                 }
                 None
@@ -310,27 +309,28 @@ impl Reader<'_> {
     }
 }
 
-/// What a value has to be.
+/// Requirements of a value.
 struct Rule<'a> {
     key: &'a str,
     kind: Kind,
-    /// Says what is wrong with its text.
+    /// Returns what is wrong with its text.
     check: fn(&str) -> Result<(), String>,
 }
 
-/// All of the items, if none is missing. It asks for every one, so that each wrong item is named.
+/// Returns all items if none is missing. Evaluates every item, so that each invalid one is
+/// reported.
 fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     let items: Vec<Option<T>> = items.collect();
     items.into_iter().collect()
 }
 
-/// What a value is, with its article.
+/// Returns the type of a value with its article.
 const fn named(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a text",
+        DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a number",
         DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",

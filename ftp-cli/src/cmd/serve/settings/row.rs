@@ -1,31 +1,30 @@
-//! One key: to the reader of files, to `--set`, to `--check`, to `help` and to `dist/server.toml`
-//! alike.
+//! Defines one key for the file reader, `--set`, `--check`, `help` and `dist/server.toml` alike.
 
 use super::kind::Kind;
 use super::toml_text::unquoted;
 
-/// One key of a `T`: what it is about, and how the field is read and shown that has its value.
+/// One key of a `T`: its help, and how the field is read and shown.
 pub(crate) struct Setting<T: 'static> {
     pub(crate) key: &'static str,
     pub(crate) help: &'static str,
     pub(crate) kind: Kind,
-    /// Says what is wrong with a text, if anything is.
+    /// Returns what is wrong with a text, if anything is.
     pub(super) check: fn(&str) -> Result<(), String>,
-    /// Sets the field to the value of a text, or says what is wrong with it.
+    /// Sets the field to the value of a text, or returns what is wrong with it.
     pub(super) set: fn(&mut T, &str) -> Result<(), String>,
-    /// The value as `help` shows it.
+    /// Returns the value as `help` shows it.
     pub(crate) show: fn(&T) -> String,
 }
 
 impl<T> Setting<T> {
-    /// The value as a file has it.
+    /// Returns the value as a file has it.
     pub(crate) fn literal(&self, values: &T) -> String {
         self.kind.literal(unquoted(&(self.show)(values)))
     }
 }
 
-/// A row: the type that has the field, the key, the [`Form`](super::form::Form) of its value, the
-/// field, and help.
+/// Defines a row: the type with the field, the key, the [`Form`](super::form::Form) of its value,
+/// the field, and the help.
 macro_rules! row {
     ($of:ty, $key:literal, $form:expr, $($field:ident).+, $help:literal) => {
         Setting {

@@ -1,4 +1,4 @@
-//! `dist/server.toml`, which names every key with its default.
+//! Generates `dist/server.toml`, which lists every key with its default.
 
 use std::fmt::Write;
 
@@ -26,11 +26,11 @@ const USERS: &str = "
 #[users.cam1]
 ";
 
-/// Values for the keys of a user that have no default.
+/// Example values for keys of a user without a default.
 const EXAMPLES: &[(&str, &str)] =
     &[("password", "\"$6$saltsalt$HASH\""), ("root", "\"/srv/cams/cam1\"")];
 
-/// The file, made from the tables.
+/// Returns the file, generated from the tables.
 pub(super) fn sample() -> String {
     let mut text = HEAD.to_owned();
     let (settings, user) = (Settings::default(), User::default());
@@ -57,7 +57,7 @@ pub(super) fn sample() -> String {
     text
 }
 
-/// The form of a value, where neither the default nor the help shows it.
+/// Returns the format of a value, if neither the default nor the help shows it.
 fn form(kind: Kind) -> String {
     match kind {
         Kind::Overrides => format!(":\n# {}", kind.wanted()),

@@ -1,4 +1,4 @@
-//! The keys of `serve`, what they set, and what contradicts what.
+//! The keys of `serve`, the settings behind them, and contradictions among them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,39 +21,39 @@ use super::user::{USER, Users, is_name};
 use crate::cmd::serve::privileges::RunAs;
 use crate::options::values;
 
-/// What a server is started with, apart from the users and the directory that options name.
+/// Settings of a server, except for users and directory of the options.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: Vec<Listen>,
-    /// Where TLS comes before the greeting.
+    /// Addresses with implicit TLS.
     pub(crate) implicit: Vec<Listen>,
     pub(crate) tls: Protection,
     pub(crate) server: ServerConfig,
-    /// How files are kept in each root directory.
+    /// Storage of files in each root directory.
     pub(crate) local: LocalConfig,
-    /// The highest rate of a session, in bytes per second; `Some(0)`: explicitly unlimited.
+    /// Rate limit of a session in bytes per second; `Some(0)`: explicitly unlimited.
     pub(crate) rate_per_session: Option<u64>,
-    /// The same for all sessions of a user.
+    /// Rate limit of all sessions of a user.
     pub(crate) rate_per_user: Option<u64>,
     pub(crate) anonymous: Anonymous,
-    /// The users of the file.
+    /// Users of the file.
     pub(crate) users: Users,
-    /// How long transfers may go on once the server is to stop.
+    /// Time for transfers to finish after a stop is requested.
     pub(crate) shutdown_grace: Duration,
-    /// Whom the process goes on as once it listens.
+    /// User that the process switches to after binding the ports.
     pub(crate) run_as: Option<RunAs>,
     pub(crate) log_format: LogFormat,
-    /// Where transfers are logged in the form of xferlog(5).
+    /// File of the transfer log in xferlog(5) format.
     pub(crate) log_transfers: Option<PathBuf>,
-    /// What is started for each file that was stored, with its arguments; empty for nothing.
+    /// Program to run after each completed upload, with its arguments; empty for none.
     pub(crate) stored_hook: Vec<String>,
-    /// How long it may take.
+    /// Timeout of that program.
     pub(crate) hook_timeout: Duration,
-    /// Where all of that is from.
+    /// Origins of all values.
     pub(crate) origins: Origins,
 }
 
-/// What anyone may do.
+/// Settings of anonymous logins.
 #[derive(Clone, Debug)]
 pub(crate) struct Anonymous {
     pub(crate) enabled: bool,
@@ -171,7 +171,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "anonymous.rate_per_user",        RATE,         anonymous.limits.rate_per_user,    "Bytes per second of all anonymous sessions (empty: as [transfer]; 0: unlimited)."),
 ];
 
-/// What a running server keeps as it is, whatever is read again.
+/// Keys that a reload does not change.
 pub(crate) const FIXED: &[&str] =
     &["listen.addresses", "listen.implicit_tls", "limits.sessions", "security.run_as"];
 
@@ -180,10 +180,10 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// A sentence: the form, the key with what may be meant, or the value is wrong.
+    /// Returns a message if the format, the key or the value is wrong.
     pub(crate) fn set(&mut self, assignment: &str) -> Result<(), String> {
         let Some((key, value)) = assignment.split_once('=') else {
-            return Err(format!("\"{assignment}\" is not KEY=VALUE"));
+            return Err(format!("invalid setting \"{assignment}\": expected KEY=VALUE"));
         };
         let (key, value) = (key.trim(), unquoted(value.trim()));
         if let Some((name, key)) = key.strip_prefix("users.").and_then(|key| key.rsplit_once('.')) {
@@ -202,10 +202,13 @@ impl Settings {
     fn set_user(&mut self, name: &str, key: &str, value: &str) -> Result<(), String> {
         let Some(row) = USER.iter().find(|row| row.key == key) else {
             let keys: Vec<&str> = USER.iter().map(|row| row.key).collect();
-            return Err(format!("unknown setting users.NAME.{key}; there are {}", keys.join(", ")));
+            return Err(format!("unknown setting users.NAME.{key}: expected {}", keys.join(", ")));
         };
         if !is_name(name) {
-            return Err(format!("users.NAME: {} is no name that a client can send", shown(name)));
+            return Err(format!(
+                "users.NAME: invalid user name {}: clients cannot send it",
+                shown(name)
+            ));
         }
         let user = self.users.with(name);
         (row.set)(user, value).map_err(|wrong| format!("users.{}.{key}: {wrong}", shown(name)))?;
@@ -217,7 +220,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// A sentence that says what is wrong with the value.
+    /// Returns what is wrong with the value.
     pub(crate) fn set_by_option(
         &mut self,
         key: &str,
@@ -226,7 +229,7 @@ impl Settings {
     ) -> Result<(), String> {
         match TABLE.iter().find(|row| row.key == key) {
             Some(row) => self.set_row(row, value, origin),
-            None => Err(format!("there is no setting {key}")),
+            None => Err(format!("unknown setting {key}")),
         }
     }
 
@@ -236,12 +239,12 @@ impl Settings {
         Ok(())
     }
 
-    /// All that is listened on, in plaintext and with TLS from the start.
+    /// Returns all addresses to listen on, in plaintext and with implicit TLS.
     pub(crate) fn all_listen(&self) -> Vec<SocketAddr> {
         available(&[&self.listen[..], &self.implicit].concat(), has_ipv6)
     }
 
-    /// What the server is told.
+    /// Returns the server's configuration.
     pub(crate) fn server(&self) -> ServerConfig {
         let rate_per_session = self.rate_per_session.unwrap_or(0);
         let rate_per_user = self.rate_per_user.unwrap_or(0);
@@ -251,8 +254,8 @@ impl Settings {
         })
     }
 
-    /// What contradicts itself, following where it was said. `lines` are those of the file that
-    /// was read.
+    /// Returns all contradictions, each after its origin. `lines` are those of the file that was
+    /// read.
     pub(crate) fn contradictions(&self, lines: Option<&Lines<'_>>) -> Vec<String> {
         let mut wrong = Vec::new();
         let place = |key: &str| self.origins.place(key, lines);
@@ -262,14 +265,14 @@ impl Settings {
         }
         if self.listen.is_empty() && self.implicit.is_empty() {
             let place = place("listen.addresses");
-            wrong.push(format!("{place}: listen.addresses: no address to listen on"));
+            wrong.push(format!("{place}: listen.addresses: expected at least one address"));
         }
         let is_in_clear = |one: &&Listen| {
             one.address.port() != 0 && self.listen.iter().any(|other| other.address == one.address)
         };
         if let Some(both) = self.implicit.iter().find(is_in_clear) {
             let place = place("listen.implicit_tls");
-            let why = "is in listen.addresses, too; a port greets in one way";
+            let why = "is in listen.addresses, too; use another port";
             wrong.push(format!("{place}: listen.implicit_tls: \"{both}\" {why}"));
         }
         for (key, why) in self.tls.contradictions(!self.implicit.is_empty()) {
@@ -284,15 +287,15 @@ impl Settings {
             }
         }
         for (name, user) in self.users.iter() {
-            // Only a user of --set may be so.
+            // Only users of --set can be incomplete.
             for lack in user.lacks() {
-                wrong.push(format!("--set: users.{}: has no {lack}", shown(name)));
+                wrong.push(format!("--set: users.{}: {lack} is missing", shown(name)));
             }
         }
         wrong
     }
 
-    /// The keys of the values that differ from those of another; `users` for any of those.
+    /// Returns the keys whose values differ; `users` for any of the users.
     pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
         let differs = |row: &&Setting<Self>| (row.show)(self) != (row.show)(other);
         let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();
@@ -303,7 +306,7 @@ impl Settings {
     }
 }
 
-/// The key that may be meant: one that is written nearly so, or that ends in this word.
+/// Returns the key that may be meant: a similar one, or one that ends in this word.
 pub(super) fn suggestion(key: &str) -> Option<&'static str> {
     let keys = || TABLE.iter().map(|row| row.key);
     let last = key.rsplit('.').next().unwrap_or_default();

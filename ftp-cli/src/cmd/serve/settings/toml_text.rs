@@ -1,8 +1,8 @@
-//! How values and keys are written in TOML.
+//! Writes values and keys in TOML.
 
 use std::fmt::Write;
 
-/// A string of TOML.
+/// Returns a TOML string.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for char in text.chars() {
@@ -18,18 +18,18 @@ pub(super) fn quoted(text: &str) -> String {
     quoted
 }
 
-/// A value without the quotes around it, with which values that may be empty are shown.
+/// Returns a value without the quotes around it.
 pub(super) fn unquoted(text: &str) -> &str {
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
-/// A list of TOML.
+/// Returns a TOML list.
 pub(super) fn list_of<'a>(items: impl Iterator<Item = &'a str>) -> String {
     let items: Vec<String> = items.map(quoted).collect();
     format!("[{}]", items.join(", "))
 }
 
-/// A key as it is written: in quotes where it needs them.
+/// Returns a key, in quotes if it needs them.
 pub(crate) fn shown(key: &str) -> String {
     let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
     match !key.is_empty() && key.chars().all(is_bare) {

@@ -1,4 +1,4 @@
-//! The keys of a user: those of `[users.NAME]`.
+//! The keys of a user in `[users.NAME]`.
 
 use std::path::PathBuf;
 
@@ -14,14 +14,14 @@ pub(crate) struct User {
     pub(crate) password: Option<PasswordHash>,
     pub(crate) root: PathBuf,
     pub(crate) rights: Rights,
-    /// How many bytes may be below the root; 0 for any number.
+    /// Largest number of bytes below the root; 0 for unlimited.
     pub(crate) quota: u64,
     pub(crate) mkdir_parents: bool,
     pub(crate) mkdir_existing_ok: bool,
     pub(crate) limits: UserLimits,
-    /// Beyond what `[tls]` asks for.
+    /// TLS policy beyond `[tls]`.
     pub(crate) tls: TlsPolicy,
-    /// Where all of that is from.
+    /// Origins of all values.
     pub(crate) origins: Origins,
 }
 
@@ -41,7 +41,7 @@ impl Default for User {
     }
 }
 
-/// The users of a file, in the order of their names.
+/// Users of a file, sorted by name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Users(Vec<(String, User)>);
 
@@ -54,7 +54,7 @@ impl Users {
         self.0.is_empty()
     }
 
-    /// The user of this name; one that has nothing but defaults, if there was none.
+    /// Returns the user of this name; a new one with defaults if it is missing.
     pub(super) fn with(&mut self, name: &str) -> &mut User {
         let place = self.0.partition_point(|(other, _)| other.as_str() < name);
         if self.0.get(place).is_none_or(|(other, _)| other != name) {
@@ -64,7 +64,7 @@ impl Users {
         user
     }
 
-    /// Whether all users and their values are those of the others, wherever they are from.
+    /// Returns whether all users and their values are equal, whatever their origins.
     pub(super) fn is_same(&self, others: &Self) -> bool {
         let is_same = |((name, user), (other_name, other)): (&(String, User), &(String, User))| {
             name == other_name && user.is_same(other)
@@ -88,23 +88,23 @@ pub(crate) const USER: &[Setting<User>] = &[
 ];
 
 impl User {
-    /// Which of those that have no default were not given.
+    /// Returns the required keys that were not given.
     pub(super) fn lacks(&self) -> impl Iterator<Item = &'static str> {
         let is_lacking = |key: &&str| self.origins.of(key) == "default";
         NEEDED.iter().copied().filter(is_lacking)
     }
 
-    /// Whether all values are those of another, wherever they are from.
+    /// Returns whether all values are equal, whatever their origins.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let is_same = |row: &Setting<Self>| (row.show)(self) == (row.show)(other);
         self.password == other.password && USER.iter().all(is_same)
     }
 }
 
-/// The keys that have no default.
+/// Keys without a default.
 pub(super) const NEEDED: &[&str] = &["password", "root"];
 
-/// Whether a client can send this as the argument of USER.
+/// Returns whether a client can send this as the argument of USER.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }

@@ -1,4 +1,4 @@
-//! Values of several items.
+//! Forms of values with several items.
 
 use ftp_proto::{HostName, Network};
 use ftp_server::{NamePattern, PassiveOverride};
@@ -22,7 +22,7 @@ pub(crate) const NETWORKS: Form<Vec<Network>> =
 pub(crate) const PATTERNS: Form<Vec<NamePattern>> =
     Form::new(Kind::List, patterns, |patterns| or_quotes(joined(patterns, ",")));
 
-/// A program and its arguments, `["/path/program", "argument"]` as in TOML. Empty or `[]`: none.
+/// Program and arguments, `["/path/program", "argument"]` as in TOML. Empty or `[]`: none.
 pub(crate) const ARGUMENTS: Form<Vec<String>> =
     Form::new(Kind::Arguments, arguments, |items| list_of(items.iter().map(String::as_str)));
 
@@ -41,13 +41,13 @@ fn joined<T: ToString>(items: &[T], between: &str) -> String {
 
 fn hosts(text: &str) -> Result<Vec<HostName>, String> {
     each_of(text, |name| {
-        HostName::parse(name.as_bytes()).map_err(|_| format!("\"{name}\" is not a name of a host"))
+        HostName::parse(name.as_bytes()).map_err(|_| format!("invalid host name \"{name}\""))
     })
 }
 
 fn networks(text: &str) -> Result<Vec<Network>, String> {
     each_of(text, |item| {
-        let wrong = |_| format!("\"{item}\" is not a network; 10.0.0.0/8 and 192.0.2.1 are");
+        let wrong = |_| format!("invalid network \"{item}\": expected 10.0.0.0/8, 192.0.2.1");
         Network::parse(item.as_bytes()).map_err(wrong)
     })
 }
@@ -58,7 +58,7 @@ fn show_networks(networks: &[Network]) -> String {
 
 fn patterns(text: &str) -> Result<Vec<NamePattern>, String> {
     each_of(text, |item| {
-        let wrong = |error| format!("\"{item}\": {error}; such are *.exe and .ht*");
+        let wrong = |_| format!("invalid pattern \"{item}\": expected *.exe, .ht*");
         NamePattern::parse(item.as_bytes()).map_err(wrong)
     })
 }
@@ -67,19 +67,20 @@ fn arguments(text: &str) -> Result<Vec<String>, String> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let items = strings(text).ok_or_else(|| format!("\"{text}\" is not {}", kind::ARGUMENTS))?;
+    let items = strings(text)
+        .ok_or_else(|| format!("invalid command \"{text}\": expected {}", kind::ARGUMENTS))?;
     match items.first() {
         Some(program) if !program.starts_with('/') => {
-            Err(format!("\"{program}\" does not begin with /"))
+            Err(format!("invalid program \"{program}\": expected an absolute path"))
         }
         _ if items.iter().any(|item| item.contains('\0')) => {
-            Err("an argument has no NUL".to_owned())
+            Err("invalid argument: NUL is not allowed".to_owned())
         }
         _ => Ok(items),
     }
 }
 
-/// The strings of a TOML array, if the text is one and no more.
+/// Returns the strings of a TOML array if the text is a single array.
 fn strings(text: &str) -> Option<Vec<String>> {
     let line = format!("items = {text}");
     let table = DeTable::parse(&line).ok()?;
@@ -94,7 +95,7 @@ fn overrides(text: &str) -> Result<Vec<PassiveOverride>, String> {
     let mut overrides = Vec::new();
     for item in text.split(';').filter(|item| !item.trim().is_empty()) {
         let Some((clients, address)) = item.split_once('=') else {
-            return Err(format!("\"{item}\" is not NETWORKS=ADDRESS"));
+            return Err(format!("invalid override \"{item}\": expected NETWORKS=ADDRESS"));
         };
         overrides.push(PassiveOverride {
             clients: networks(clients)?,

@@ -1,4 +1,4 @@
-//! The forms that values have, by what they look like.
+//! Forms of values, grouped by their syntax.
 
 mod lists;
 mod numbers;

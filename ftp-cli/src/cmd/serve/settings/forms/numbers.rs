@@ -1,4 +1,4 @@
-//! Numbers, times, sizes and rates.
+//! Forms of numbers, times, sizes and rates.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
 use crate::cmd::serve::settings::kind::Kind;
 use crate::options::values::{duration, show, show_size, size, waiting_time};
 
-/// How many failed logins of a host the server can count.
+/// Largest number of failed logins of a host that the server can count.
 const MOST_FAILURES: u32 = 1_000;
 
 pub(crate) const COUNT: Form<usize> = Form::new(Kind::Number, count, usize::to_string);
@@ -16,7 +16,7 @@ pub(crate) const OWN_COUNT: Form<Option<usize>> =
     Form::new(Kind::NumberOrNone, |text| unless_empty(text, count), optional);
 
 fn count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| format!("\"{text}\" is not a number"))
+    text.parse().map_err(|_| format!("invalid number \"{text}\": expected 0 to {}", usize::MAX))
 }
 
 /// A number of failures, 0 included.
@@ -24,7 +24,7 @@ pub(crate) const NUMBER: Form<u32> = Form::new(
     Kind::Number,
     |text| match text.parse() {
         Ok(number) if number <= MOST_FAILURES => Ok(number),
-        _ => Err(format!("\"{text}\" is not a number from 0 to {MOST_FAILURES}")),
+        _ => Err(format!("invalid number \"{text}\": expected 0 to {MOST_FAILURES}")),
     },
     u32::to_string,
 );
@@ -32,19 +32,19 @@ pub(crate) const NUMBER: Form<u32> = Form::new(
 pub(crate) const ATTEMPTS: Form<u32> = Form::new(
     Kind::Number,
     |text| match text.parse() {
-        Ok(0) | Err(_) => Err(format!("\"{text}\" is not a number above 0")),
+        Ok(0) | Err(_) => Err(format!("invalid number \"{text}\": expected 1 to {}", u32::MAX)),
         Ok(number) => Ok(number),
     },
     u32::to_string,
 );
 
-/// Three octal digits at most, as everywhere.
+/// Up to three octal digits.
 pub(crate) const UMASK: Form<u32> = Form::new(
     Kind::Text,
     |text| {
         let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
         let bits = u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= 0o777);
-        bits.ok_or_else(|| format!("\"{text}\" is not a mask from 000 to 777, in octal digits"))
+        bits.ok_or_else(|| format!("invalid umask \"{text}\": expected 000 to 777"))
     },
     |umask| format!("{umask:03o}"),
 );
@@ -55,13 +55,17 @@ pub(crate) const TIME: Form<Duration> = Form::new(Kind::Time, duration, |time| s
 pub(crate) const WAITING_TIME: Form<Duration> =
     Form::new(Kind::Time, waiting_time, |time| show(*time));
 
-/// RFC 1123 §4.1.3.2 wants at least five minutes. A session that may be idle for more than a day
-/// was forgotten by its user.
+/// RFC 1123 §4.1.3.2 recommends at least five minutes. A session that is idle for more than a day
+/// is abandoned.
 pub(crate) const IDLE_TIME: Form<Duration> = Form::new(
     Kind::Time,
     |text| match waiting_time(text)? {
-        time if time < Duration::from_secs(10) => Err("less than 10 s".to_owned()),
-        time if time > Duration::from_secs(86_400) => Err("more than 24 h".to_owned()),
+        time if time < Duration::from_secs(10) => {
+            Err(format!("invalid time \"{text}\": expected at least 10 s"))
+        }
+        time if time > Duration::from_secs(86_400) => {
+            Err(format!("invalid time \"{text}\": expected at most 24 h"))
+        }
         time => Ok(time),
     },
     |time| show(*time),

@@ -1,4 +1,4 @@
-//! Values that are a text: paths, addresses, names, rights, the hash of a password.
+//! Forms of texts: paths, addresses, names, rights, password hashes.
 
 use std::path::{Path, PathBuf};
 
@@ -14,13 +14,13 @@ use crate::options::values;
 pub(crate) const LINE: Form<String> = Form::new(
     Kind::Text,
     |text| match text.chars().any(char::is_control) {
-        true => Err("a greeting is one line without control characters".to_owned()),
+        true => Err("invalid greeting: expected one line without control characters".to_owned()),
         false => Ok(text.to_owned()),
     },
     |text| format!("\"{text}\""),
 );
 
-/// The path of a file. Empty: none.
+/// Path of a file. Empty: none.
 pub(crate) const FILE: Form<Option<PathBuf>> = Form::new(
     Kind::Text,
     |text| unless_empty(text, absolute),
@@ -30,19 +30,19 @@ pub(crate) const FILE: Form<Option<PathBuf>> = Form::new(
 /// Empty: none.
 pub(crate) const DIRECTORY: Form<PathBuf> = Form::new(Kind::Text, absolute, |path| show_path(path));
 
-/// A directory that cannot be left out.
+/// Directory that must be given.
 pub(crate) const HOME: Form<PathBuf> = Form::new(
     Kind::Text,
-    |text| if text.is_empty() { Err("no directory".to_owned()) } else { absolute(text) },
+    |text| if text.is_empty() { Err("expected a directory".to_owned()) } else { absolute(text) },
     |path| show_path(path),
 );
 
-/// A path that does not depend on where the server was started, or nothing.
+/// Reads an absolute path, or nothing.
 fn absolute(text: &str) -> Result<PathBuf, String> {
     match text.is_empty() || text.starts_with('/') {
-        true if text.contains('\0') => Err("a path has no NUL".to_owned()),
+        true if text.contains('\0') => Err("invalid path: NUL is not allowed".to_owned()),
         true => Ok(text.into()),
-        false => Err(format!("\"{text}\" does not begin with /")),
+        false => Err(format!("invalid path \"{text}\": expected an absolute path")),
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) const ADDRESS: Form<Option<PassiveAddress>> =
     Form::new(Kind::Text, |text| unless_empty(text, passive_address), optional);
 
 pub(super) fn passive_address(text: &str) -> Result<PassiveAddress, String> {
-    let wrong = |_| format!("\"{text}\" is neither an IPv4 address nor a host name");
+    let wrong = |_| format!("invalid address \"{text}\": expected an IPv4 address or a host name");
     PassiveAddress::parse(text.as_bytes()).map_err(wrong)
 }
 
@@ -67,14 +67,14 @@ pub(super) fn passive_address(text: &str) -> Result<PassiveAddress, String> {
 pub(crate) const RUN_AS: Form<Option<RunAs>> =
     Form::new(Kind::Text, |text| unless_empty(text, RunAs::parse), optional);
 
-/// The hash of a password. No message shows the text: it may be the password itself.
+/// Password hash. No message shows the text: it may be the password itself.
 pub(crate) const PASSWORD: Form<Option<PasswordHash>> = Form::new(
     Kind::Text,
     |text| text.parse().map(Some).map_err(|error: PasswordHashError| error.to_string()),
     |hash| if hash.is_some() { "\"****\"".to_owned() } else { "\"\"".to_owned() },
 );
 
-/// One word for several rights, or a list of rights, in brackets or not.
+/// One word for several rights, or a list of rights, with or without brackets.
 pub(crate) const RIGHTS: Form<Rights> = Form::new(
     Kind::Words,
     |text| {

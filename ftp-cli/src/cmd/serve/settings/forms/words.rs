@@ -1,4 +1,4 @@
-//! Values that are one of a few words.
+//! Forms of values that are one of a few words.
 
 use ftp_server::{
     ClientCertificates, ConfinementPolicy, LogFormat, PartialPolicy, SessionReuse, SyncPolicy,
@@ -9,7 +9,7 @@ use crate::cmd::serve::settings::form::Form;
 use crate::cmd::serve::settings::kind::Kind;
 use crate::options::values::word;
 
-/// A type whose values have a word each.
+/// A type with one word per value.
 trait Words: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
