@@ -1,4 +1,4 @@
-//! How names, sizes, times and errors are written for people.
+//! Formats names, sizes, times and errors for users.
 
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
@@ -9,27 +9,32 @@ use ftp_proto::{Escaped, TimeVal};
 
 use crate::options::urls::{is_url, split_at_colon};
 
-/// Words for people, without the number that the system has for an error: its name is there too.
+/// Returns text without the numbers of system errors and byte positions, which say nothing to users.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
-    const MARK: &str = " (os error ";
     let mut text = Cow::Borrowed(text);
+    remove_numbers(&mut text, " (os error ", ")");
+    remove_numbers(&mut text, " at byte ", "");
+    text
+}
+
+/// Removes each number between `mark` and `end`, with both.
+fn remove_numbers(text: &mut Cow<'_, str>, mark: &str, end: &str) {
     let mut from = 0;
-    while let Some(at) = text.get(from..).and_then(|rest| rest.find(MARK)) {
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find(mark)) {
         let start = from + at;
-        let number = from + at + MARK.len();
+        let number = from + at + mark.len();
         let rest = text.get(number..).unwrap_or_default();
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        if digits > 0 && rest.get(digits..).is_some_and(|rest| rest.starts_with(')')) {
-            text.to_mut().replace_range(start..number + digits + 1, "");
+        if digits > 0 && rest.get(digits..).is_some_and(|rest| rest.starts_with(end)) {
+            text.to_mut().replace_range(start..number + digits + end.len(), "");
             from = start;
         } else {
             from = number;
         }
     }
-    text
 }
 
-/// A number of bytes with three digits or so: `17 B`, `1.5 KiB`, `64.0 MiB`.
+/// Formats a number of bytes with about three digits: `17 B`, `1.5 KiB`, `64.0 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut tenths = u128::from(bytes) * 10;
@@ -48,16 +53,16 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 
-/// `64.0 MiB in 1.25 s (51.2 MiB/s)`.
+/// Formats a transfer: `64.0 MiB in 1.25 s (51.2 MiB/s)`.
 pub(crate) fn transferred(bytes: u64, time: Duration) -> String {
     let micros = time.as_micros().max(1);
     let rate = u64::try_from(u128::from(bytes) * 1_000_000 / micros).unwrap_or(u64::MAX);
     format!("{} in {:.2} s ({}/s)", size(bytes), time.as_secs_f64(), size(rate))
 }
 
-/// The current time in UTC, with milliseconds (RFC 3339 §5.6): `2024-02-29T13:45:59.120Z`.
+/// Returns the current time in UTC, with milliseconds (RFC 3339 §5.6): `2024-02-29T13:45:59.120Z`.
 pub(crate) fn timestamp() -> String {
-    // A clock that is set to before the year 0 or after 9999 has no other form.
+    // A clock before the year 0 or after 9999 has no other format.
     let unknown = TimeVal::new(0, 1, 1, 0, 0, 0).expect("the first day of year 0 exists");
     let now = TimeVal::try_from(SystemTime::now()).unwrap_or(unknown);
     let date = format!("{:04}-{:02}-{:02}", now.year(), now.month(), now.day());
@@ -65,7 +70,7 @@ pub(crate) fn timestamp() -> String {
     format!("{date}T{clock}.{:03}Z", now.nanosecond() / 1_000_000)
 }
 
-/// A path as people are shown it; of a URL that was given in place of one, without its password.
+/// Returns a path for messages; of a URL given in its place, without the password.
 pub(crate) fn shown(path: &[u8]) -> String {
     let login = |path| {
         let (scheme, rest) = split_at_colon(path).filter(|_| is_url(path))?;
@@ -78,12 +83,12 @@ pub(crate) fn shown(path: &[u8]) -> String {
     }
 }
 
-/// A path as people are shown it.
+/// Returns a path for messages.
 pub(crate) fn shown_path(path: &Path) -> String {
     shown(path.as_os_str().as_bytes())
 }
 
-/// An error with its causes.
+/// Returns an error with its causes.
 pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
@@ -107,6 +112,7 @@ mod tests {
                 "a (os error ), b (os error x) (os error 1",
                 "a (os error ), b (os error x) (os error 1",
             ),
+            ("x: unexpected byte at byte 12; y", "x: unexpected byte; y"),
             ("nothing", "nothing"),
         ] {
             assert_eq!(plain(text), want);

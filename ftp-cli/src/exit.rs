@@ -1,4 +1,4 @@
-//! Exit codes: one cause, one code, frozen. Scripts depend on this table.
+//! Defines the exit codes: one cause, one code, frozen. Scripts depend on this table.
 
 use std::error::Error as _;
 use std::io;
@@ -7,50 +7,50 @@ use std::process::ExitCode;
 use ftp_client::{CertificateFault, DataAttempt, Error, ErrorKind, Phase, TlsError, fxp};
 use ftp_proto::{FtpUrl, ReplyCode};
 
-/// How a run ended. The numbers are a contract.
+/// Exit code of a run. The numbers are a stable interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Exit {
-    /// All done.
+    /// Everything was done.
     Success = 0,
-    /// Anything that has no code of its own.
+    /// Anything without a separate code.
     Internal = 1,
-    /// An option, a URL, a setting; a name that FTP cannot carry.
+    /// Invalid option, URL or setting; a name that FTP does not allow.
     Usage = 2,
     /// A local file or disk.
     Local = 3,
-    /// Name resolution, connect, reset.
+    /// Name lookup, connection, reset.
     Network = 4,
-    /// TLS is demanded or refused, its handshake or certificate failed, or data under it was cut.
+    /// TLS is required or refused, its handshake or certificate failed, or its data was truncated.
     Tls = 5,
-    /// The login was refused, or there is no password for it.
+    /// Login refused, or no password.
     Login = 6,
     /// A reply that is not FTP, or not allowed here.
     Protocol = 7,
-    /// 5yz to a command.
+    /// 5xx reply to a command.
     Refused = 8,
-    /// 4yz to a command, 421 included, 425 not.
+    /// 4xx reply to a command, including 421, but not 425.
     Temporary = 9,
-    /// A phase, or the whole, took too long.
+    /// A step, or the whole run, took too long.
     Timeout = 10,
-    /// Fewer or more bytes than announced, or a listing that is not proved whole.
+    /// Fewer or more bytes than announced, or an incomplete listing.
     Integrity = 11,
-    /// Of several items some failed.
+    /// Some of several items failed.
     Partial = 12,
-    /// The control connection is fine and a data connection impossible, 425 included.
+    /// The control connection works, but a data connection is impossible; includes 425.
     Data = 13,
-    /// The server, or this version, lacks what was asked for.
+    /// The server or this build does not support the request.
     Unsupported = 14,
-    /// More would be done than an option allows, so that nothing was.
+    /// An option's limit would be exceeded, so nothing was done.
     Limit = 15,
     /// SIGINT.
     Interrupted = 130,
-    /// SIGPIPE: nobody reads standard output any more. The signal itself ends the process.
+    /// SIGPIPE: standard output has no reader any more. The signal itself ends the process.
     BrokenPipe = 141,
     /// SIGTERM.
     Terminated = 143,
 }
 
-/// The table as `help` prints it.
+/// Table of `help`.
 pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Success, "success"),
     (Exit::Internal, "internal error: please report it"),
@@ -77,8 +77,8 @@ impl Exit {
         self as u8
     }
 
-    /// The word for it in `--json`, as much a contract as the number; `ok` for success, which is
-    /// no kind of failure.
+    /// Returns the word for it in `--json`, as stable as the number; `ok` for success, which is not
+    /// a kind of failure.
     pub(crate) const fn kind(self) -> &'static str {
         match self {
             Self::Success => "ok",
@@ -119,7 +119,7 @@ impl From<ErrorKind> for Exit {
             ErrorKind::Integrity => Self::Integrity,
             ErrorKind::Data => Self::Data,
             ErrorKind::Unsupported => Self::Unsupported,
-            // By a signal; which it was says who caught it.
+            // By a signal; the signal thread knows which.
             ErrorKind::Cancelled => Self::Interrupted,
             _ => Self::Internal,
         }
@@ -132,37 +132,37 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed: its exit code, and a sentence for people.
+/// Failure of a command: its exit code, and a message.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
     /// Whether further files over the same control connection would fail, too.
     pub(crate) fatal: bool,
-    /// The code of the server's reply, if that was what failed.
+    /// Code of the server's reply, if a reply was the cause.
     pub(crate) code: Option<u16>,
-    /// What took too long, of a timeout.
+    /// Phase of a timeout.
     pub(crate) phase: Option<Phase>,
     pub(crate) recovery: Recovery,
     /// Whether an event of `--json` has reported it already: it sums up several failures.
     pub(crate) told: bool,
-    /// Whether the message names the server that it is about.
+    /// Whether the message names its server.
     pub(crate) names_server: bool,
 }
 
-/// What `--retry` can do about a failure.
+/// Possible reaction of `--retry` to a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Recovery {
-    /// It fails again however often it is tried.
+    /// Retries are useless.
     Impossible,
-    /// It may pass by itself.
+    /// The failure may be transient.
     TryAgain,
-    /// The local bytes may be wrong, so that one more try starts from byte 0.
+    /// The local bytes may be wrong, so one more attempt starts at byte 0.
     StartOver,
 }
 
 impl Failure {
-    /// A failure after which nothing more is done over the same control connection.
+    /// Returns a failure after which nothing more is done over the same control connection.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
@@ -179,32 +179,32 @@ impl Failure {
         }
     }
 
-    /// A failure of one file or line, which says nothing about the next.
+    /// Returns a failure of one file or line, which does not affect the next.
     pub(crate) fn item(exit: Exit, message: impl Into<String>) -> Self {
         Self { fatal: false, ..Self::new(exit, message) }
     }
 
-    /// The same, which `--retry` does not try again.
+    /// Marks the failure as not to be retried.
     pub(crate) fn never_retried(self) -> Self {
         Self { recovery: Recovery::Impossible, ..self }
     }
 
-    /// Whether the control connection is of no more use. A signal leaves it in order.
+    /// Returns whether the control connection is unusable. A signal leaves it usable.
     pub(crate) fn is_end_of_connection(&self) -> bool {
         self.fatal && self.exit != Exit::Interrupted
     }
 
-    /// Says what it was about, in front.
+    /// Prefixes the message with its object.
     pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
-    /// Says which URL it was about, in front, and so which server.
+    /// Prefixes the message with its URL, and so its server.
     pub(crate) fn about_url(self, url: &FtpUrl) -> Self {
         Self { names_server: true, ..self.about(url) }
     }
 
-    /// As [`about`](Self::about), unless it names a server already.
+    /// Prefixes the message with its object, unless it names a server already.
     pub(crate) fn about_unless_named(self, what: impl std::fmt::Display) -> Self {
         if self.names_server { self } else { self.about(what) }
     }
@@ -213,13 +213,13 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// A local file: `what` went wrong, and why.
+    /// Returns the failure of a local file: the object `what`, and the reason.
     pub(crate) fn local(what: impl std::fmt::Display, error: &io::Error) -> Self {
         Self::new(Exit::Local, format!("{what}: {error}"))
     }
 
-    /// Standard output cannot be written to. Where its reader has gone this ends all, without a
-    /// word, as it ends other programs.
+    /// Returns the failure of standard output. If its reader is gone, the run ends silently, like
+    /// other programs.
     pub(crate) fn output(error: &io::Error) -> Self {
         let failure = Self::local("standard output", error);
         match error.kind() {
@@ -228,12 +228,12 @@ impl Failure {
         }
     }
 
-    /// Whether a signal ends the run, so that nothing else counts.
+    /// Returns whether a signal ends the run, so that nothing else counts.
     pub(crate) fn is_signal(&self) -> bool {
         matches!(self.exit, Exit::Interrupted | Exit::BrokenPipe | Exit::Terminated)
     }
 
-    /// What a login failed with: every refusal here is about the login.
+    /// Returns the failure of a login: every refusal here concerns the login.
     pub(crate) fn login(error: &Error) -> Self {
         let mut failure = Self::from(error);
         let Error::Refused(_, reply) = error else { return failure };
@@ -241,7 +241,9 @@ impl Failure {
             534 => {
                 failure.exit = Exit::Tls;
                 failure.recovery = Recovery::Impossible;
-                failure.message.push_str("; the server wants TLS: ftpes://, or --tls explicit");
+                failure
+                    .message
+                    .push_str("; the server requires TLS: use ftpes:// or --tls explicit");
             }
             530 | 331 | 332 => failure.exit = Exit::Login,
             _ => {}
@@ -265,7 +267,7 @@ impl From<&Error> for Failure {
             _ => None,
         };
         let fatal = match error {
-            // What is full stays full for the next file.
+            // A full disk stays full for the next file.
             Error::Refused(_, reply) => {
                 matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
             }
@@ -275,9 +277,9 @@ impl From<&Error> for Failure {
         let may_pass = match exit {
             Exit::Network => true,
             Exit::Data => error.is_transient(),
-            // What is full stays full.
+            // A full disk stays full.
             Exit::Temporary => code != Some(ReplyCode::NO_SPACE.value()),
-            // The limit for the whole leaves no time for more.
+            // The overall timeout leaves no time for more.
             Exit::Timeout => phase != Some(Phase::Overall),
             _ => false,
         };
@@ -286,7 +288,7 @@ impl From<&Error> for Failure {
     }
 }
 
-/// What a copy between two servers failed with, in both servers' words.
+/// Converts the failure of a copy between servers, with the replies of both.
 impl From<&fxp::Error> for Failure {
     fn from(error: &fxp::Error) -> Self {
         let last = match error.last() {
@@ -301,7 +303,7 @@ impl From<&fxp::Error> for Failure {
     }
 }
 
-/// The error and its causes, with what the user can do about it.
+/// Returns the error with its causes and a hint for the user.
 fn message_of(error: &Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
@@ -318,28 +320,30 @@ fn message_of(error: &Error) -> String {
         message.push_str("; the control connection works: ");
         message.push_str(match error {
             Error::DataConnection(attempts) if attempts.iter().any(has_another_host) => {
-                "--passive-address has the rules"
+                "see --passive-address"
             }
-            _ => "--active, --passive or --epsv never may find a way",
+            _ => "try --active, --passive or --epsv never",
         });
-        message.push_str(", and ftp-cli doctor looks for the cause");
+        message.push_str(", or use ftp-cli doctor to find the cause");
     }
     message
 }
 
-/// What an option can do about it.
+/// Returns a hint with an option that helps.
 const fn advice(error: &Error) -> &'static str {
     match error {
         Error::Tls(TlsError::Certificate { fault: CertificateFault::NotOfControl, .. }) => "",
         Error::Tls(TlsError::Certificate { pin: Some(_), .. }) => {
-            "; --pin accepts exactly the key that you name, once you know that it is the server's"
+            "; use --pin sha256//… to accept this key"
         }
-        Error::Tls(TlsError::DataProtectionRefused(..)) => "; --tls-data has the other choice",
+        Error::Tls(TlsError::DataProtectionRefused(..)) => {
+            "; use --tls-data clear to continue without data encryption"
+        }
         _ => "",
     }
 }
 
-/// Whether another host could be tried.
+/// Returns whether another host could be tried.
 const fn has_another_host(attempt: &DataAttempt) -> bool {
     attempt.announced.is_some()
 }

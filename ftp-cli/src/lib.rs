@@ -1,8 +1,9 @@
-//! The command line over the FTP toolkit: `get`, `put`, `ls`, `fxp`, `serve` and what `help` lists.
+//! Command line of the FTP toolkit: `get`, `put`, `ls`, `fxp`, `serve` and the other commands of
+//! `help`.
 //!
-//! This is the only crate that reads arguments and the environment, prints, or sets an exit
-//! code. Data goes to standard output, words for people to standard error. [`run`] is the whole
-//! program with its standard streams passed in, so that tests can call it:
+//! This is the only crate that reads arguments and the environment, prints, or sets an exit code.
+//! Data goes to standard output, messages to standard error. [`run`] is the whole program with its
+//! standard streams as arguments, so that tests can call it:
 //!
 //! ```
 //! use ftp_cli::Stdio;
@@ -32,8 +33,8 @@ use exit::{Exit, Failure};
 use options::{Command, Options};
 use report::events::Events;
 
-/// Does what `arguments` say, the name of the program not among them. What goes wrong is said on
-/// standard error; the exit code is one of the table that `help` prints.
+/// Runs the program with `arguments`, which do not include the program name. Prints errors on
+/// standard error; returns an exit code of the table that `help` prints.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let hidden = Hidden::among(&arguments);
@@ -59,7 +60,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         }
     };
     let exit = match stdio.events.close(exit) {
-        // All was done, but who asked was not told.
+        // Everything was done, but the events could not be written.
         Err(failure) if exit == Exit::Success => {
             if failure.exit != Exit::BrokenPipe {
                 stdio.messages.say(&failure.message);
@@ -86,6 +87,6 @@ fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> R
     }
     match command {
         Some(command) => cmd::run(command, options, stdio),
-        None => Err(Failure::usage("no command; ftp-cli --help lists them")),
+        None => Err(Failure::usage("missing command; ftp-cli --help lists the commands")),
     }
 }

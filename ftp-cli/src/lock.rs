@@ -1,4 +1,4 @@
-//! Taking a lock.
+//! Locks mutexes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! How to reach a server: a client that is connected and logged in as the options say.
+//! Connects and logs in a client as the options say.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -16,44 +16,45 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;
 
-/// How to reach a server, read from the options before anything is done.
+/// Connection options, read before anything is done.
 #[derive(Clone)]
 pub(crate) struct Dialler {
     builder: ClientBuilder,
     protection: TlsOptions,
-    /// The end of the time for the whole, whatever number of connections that takes.
+    /// Deadline for the whole run, whatever number of connections it takes.
     end: Option<Instant>,
 }
 
 impl Dialler {
-    /// Reads the groups data connection, TLS and time of the options.
+    /// Reads the option groups data connection, TLS and time.
     ///
     /// # Errors
     ///
-    /// `Usage`: a value that is none.
+    /// Returns `Usage` for an invalid value.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
-        // An option that could have no effect was meant otherwise.
+        // An option without effect is probably a mistake.
         let mode = mode(options);
         if let Some(long) = options.last_of(&["epsv", "epsv-all", "pipeline", "passive-address"])
             && mode == Mode::Active
         {
-            let message = format!("--{long} is about passive mode, not --active");
+            let message = format!("--{long} needs passive mode; remove --active");
             return Err(Failure::usage(message));
         }
         if let Some(long) = options.last_of(&["eprt", "active-ports", "active-address"])
             && mode == Mode::Passive
         {
-            let message = format!("--{long} is about active mode: it needs --active");
+            let message = format!("--{long} needs --active");
             return Err(Failure::usage(message));
         }
         Self::in_both_modes(options)
     }
 
-    /// The same for who tries passive and active mode, whichever the options ask for.
+    /// Reads the same options for a command that tries passive and active mode, whichever the
+    /// options ask for.
     ///
     /// # Errors
     ///
-    /// `Usage`: a value that is none.
+    /// Returns `Usage` for an invalid value.
     pub(crate) fn in_both_modes(options: &Options) -> Result<Self, Failure> {
         let limit = |long| options.parsed(long, values::waiting_time);
         let timeouts = timeouts(options)?;
@@ -71,7 +72,7 @@ impl Dialler {
         if let Some(long) = options.last_of(&["epsv-all", "pipeline"])
             && epsv == Some(Extended::Never)
         {
-            let message = format!("--{long} and --epsv never contradict each other");
+            let message = format!("--{long} needs EPSV; remove --epsv never");
             return Err(Failure::usage(message));
         }
         let mut builder = Client::builder().timeouts(timeouts).mode(mode(options));
@@ -87,7 +88,7 @@ impl Dialler {
                 _ => true,
             };
             if !of_family {
-                return Err(Failure::usage(format!("--bind: {address} is of the other family")));
+                return Err(Failure::usage(format!("--bind: {address} contradicts -4 or -6")));
             }
             builder = builder.bind(address);
         }
@@ -101,20 +102,21 @@ impl Dialler {
         Ok(Self { builder, protection: TlsOptions::from_options(options)?, end })
     }
 
-    /// The same for what is reached together: an option about TLS need not be about all of it.
+    /// Returns the dialler for servers that are used together: a TLS option need not apply to all
+    /// of them.
     ///
     /// # Errors
     ///
-    /// `Usage` if it is about nothing, and for URLs that contradict the options.
+    /// Returns `Usage` if an option applies to none, or if URLs contradict the options.
     pub(crate) fn for_all(self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
         Ok(Self { protection: self.protection.for_all(urls)?, ..self })
     }
 
-    /// The same as settings of the client library, for the server of `url`.
+    /// Returns the settings of the client library for the server of `url`.
     ///
     /// # Errors
     ///
-    /// `Usage` if the URL contradicts an option.
+    /// Returns `Usage` if the URL contradicts an option.
     fn builder_for(&self, url: &FtpUrl) -> Result<ClientBuilder, Failure> {
         let tls = self.protection.alone(url)?;
         let builder = self.builder();
@@ -124,23 +126,23 @@ impl Dialler {
         })
     }
 
-    /// The same without TLS.
+    /// Returns the settings without TLS.
     pub(crate) fn builder(&self) -> ClientBuilder {
         self.builder.clone().overall(self.left())
     }
 
-    /// The same, with `limit` for the whole unless the options have one.
+    /// Sets the overall time limit, unless the options have one.
     pub(crate) fn within(mut self, limit: Duration) -> Self {
         self.end.get_or_insert_with(|| Instant::now() + limit);
         self
     }
 
-    /// What is left of the time for the whole, if that has a limit.
+    /// Returns the remaining time of the run, if it is limited.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(Instant::now()))
     }
 
-    /// Lets a signal cancel the client.
+    /// Makes signals cancel the client.
     pub(crate) fn stopped_by(mut self, cleanup: &Cleanup) -> Self {
         if let Some(canceller) = cleanup.canceller() {
             self.builder = self.builder.canceller(canceller.clone());
@@ -148,11 +150,11 @@ impl Dialler {
         self
     }
 
-    /// Connects to the server of `url` and logs in as whoever that is.
+    /// Connects to the server of `url` and logs in with the credentials.
     ///
     /// # Errors
     ///
-    /// What the client says.
+    /// Returns the client's error.
     pub(crate) fn connect_as(
         &self,
         credentials: &Credentials,
@@ -162,8 +164,8 @@ impl Dialler {
     ) -> Result<Client, Failure> {
         if credentials.from_url && messages.is_terminal() && !options.is_quiet() {
             messages.say(format_args!(
-                "warning: other users of this computer can see a password in a URL; \
-                 {VARIABLE} and --password-file keep it from them"
+                "warning: other users of this computer can see the password in the URL; use {VARIABLE} \
+                 or --password-file"
             ));
         }
         let named = |failure: Failure| failure.about_url(url);
@@ -189,7 +191,7 @@ impl Dialler {
             && !options.is_quiet()
         {
             messages.say(format_args!(
-                "warning: the password goes to {address} in clear text; ftpes:// would protect it"
+                "warning: the password is sent to {address} unencrypted; use ftpes:// to protect it"
             ));
         }
         let login = client.login(&credentials.user, credentials.password.as_bytes());
@@ -198,11 +200,11 @@ impl Dialler {
     }
 }
 
-/// The limits of time.
+/// Reads the timeouts.
 ///
 /// # Errors
 ///
-/// `Usage`: a value that is none.
+/// Returns `Usage` for an invalid value.
 pub(crate) fn timeouts(options: &Options) -> Result<Timeouts, Failure> {
     let default = Timeouts::default();
     let limit = |long| options.parsed(long, values::waiting_time);
@@ -220,7 +222,7 @@ pub(crate) fn timeouts(options: &Options) -> Result<Timeouts, Failure> {
     })
 }
 
-/// Who listens for data connections.
+/// Reads the mode of data connections.
 pub(crate) fn mode(options: &Options) -> Mode {
     match options.last_of(&["active", "passive"]) {
         Some("active") => Mode::Active,
@@ -228,7 +230,7 @@ pub(crate) fn mode(options: &Options) -> Mode {
     }
 }
 
-/// Which addresses of the server are wanted.
+/// Reads the wanted address family.
 pub(crate) fn family(options: &Options) -> Family {
     match options.last_of(&["ipv4", "ipv6"]) {
         Some("ipv4") => Family::V4,
@@ -237,39 +239,40 @@ pub(crate) fn family(options: &Options) -> Family {
     }
 }
 
-/// The address of this host that connections are made from.
+/// Reads the local address for connections.
 ///
 /// # Errors
 ///
-/// `Usage`: a value that is none.
+/// Returns `Usage` for an invalid value.
 pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
     options.parsed("bind", |text| {
-        text.parse().map_err(|_| format!("\"{text}\" is not an IP address of this host"))
+        text.parse()
+            .map_err(|_| format!("invalid address \"{text}\": expected an IP address of this host"))
     })
 }
 
-/// Says good-bye after what was done. After a failure the closing of the connection is enough,
-/// unless a signal made it: then a transfer may be left, and is aborted first.
+/// Sends QUIT after the work. After a failure, closing the connection is enough, except for a
+/// signal: a running transfer is aborted first.
 pub(crate) fn quit(client: Client, failure: Option<&Failure>) {
     if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
-        // What was done is done: a server that does not say good-bye changes nothing.
+        // The work is done: a missing reply to QUIT changes nothing.
         let _ = client.quit();
     }
 }
 
-/// Which host of a 227 reply is taken, by the options.
+/// Reads the rule for the host of 227 replies.
 ///
 /// # Errors
 ///
-/// `Usage`: a value that is none.
+/// Returns `Usage` for an invalid value.
 pub(crate) fn address_rule(options: &Options) -> Result<Option<AddressRule>, Failure> {
     let rules =
         [("peer", AddressRule::Peer), ("smart", AddressRule::Smart), ("reply", AddressRule::Reply)];
     options.parsed("passive-address", |text| values::word(text, &rules))
 }
 
-/// Whether the way to an address can lead through other people's networks. A provider's shared
-/// network is one of them.
+/// Returns whether the path to an address can cross public networks. A provider's shared network
+/// counts as one.
 fn is_public(address: IpAddr) -> bool {
     matches!(AddressClass::of(address), AddressClass::Public | AddressClass::Shared)
 }

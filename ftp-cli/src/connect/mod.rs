@@ -1,5 +1,4 @@
-//! A client that is connected and logged in, as the options say: how a server is reached, who logs
-//! in, and what is tried again.
+//! Connects and logs in as the options say: servers, logins, and retries.
 
 pub(crate) mod credentials;
 pub(crate) mod dialler;

@@ -1,4 +1,4 @@
-//! Asking for a password on the terminal, where nothing of the answer is shown.
+//! Asks for a password on the terminal without showing the answer.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,11 +18,11 @@ use crate::exit::{Exit, Failure};
 pub(crate) struct Terminal(File);
 
 impl Terminal {
-    /// Finds it, whatever standard input is.
+    /// Opens the terminal, whatever standard input is.
     ///
     /// # Errors
     ///
-    /// The system's: there is none.
+    /// Returns the system's error if there is none.
     pub(crate) fn find() -> io::Result<Self> {
         let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap_or_default();
         let mut opening = File::options();
@@ -35,8 +35,8 @@ impl Terminal {
     ///
     /// # Errors
     ///
-    /// `Login` where nothing is typed, `Local` if the terminal fails, `Interrupted` if a signal is
-    /// about to end the process.
+    /// Returns `Login` if nothing is typed, `Local` if the terminal fails, `Interrupted` if a
+    /// signal is ending the process.
     pub(crate) fn ask(&self, prompt: &str) -> Result<Secret, Failure> {
         let failed = |error: io::Error| Failure::local("terminal", &error);
         watch().map_err(failed)?;
@@ -46,7 +46,7 @@ impl Terminal {
         let mut line = Vec::new();
         let read = self.read(&rung, &mut line);
         drop(hidden);
-        // The one that was typed is not to be seen either.
+        // The typed line ending was not shown either.
         (&self.0).write_all(b"\n").map_err(failed)?;
         match read {
             Ok(()) if line.is_empty() => {
@@ -60,7 +60,7 @@ impl Terminal {
         }
     }
 
-    /// Reads to the end of a line or of the input, which Ctrl-D makes; `Interrupted` at the bell.
+    /// Reads to the end of the line or of the input (Ctrl-D); returns `Interrupted` at the bell.
     fn read(&self, rung: &UnixStream, line: &mut Vec<u8>) -> io::Result<()> {
         loop {
             let mut watched =
@@ -83,7 +83,8 @@ impl Terminal {
             let piece = piece.get(..length).unwrap_or_default();
             let end = piece.iter().position(|byte| *byte == b'\n');
             line.extend_from_slice(piece.get(..end.unwrap_or(length)).unwrap_or_default());
-            // A terminal gives a line at a time, and a program that plays one may never end it.
+            // A terminal returns one line at a time, but a program may simulate one that never
+            // ends.
             if length == 0 || end.is_some() || line.len() > 8_192 {
                 return Ok(());
             }

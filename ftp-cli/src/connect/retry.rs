@@ -1,4 +1,4 @@
-//! `--retry`: what failed by something that may pass is tried again, after a pause.
+//! `--retry`: repeats transient failures after a pause.
 
 use std::time::{Duration, Instant};
 
@@ -14,16 +14,16 @@ use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
-/// How often, and how soon.
+/// Number and pauses of retries.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Retrying {
-    /// Tries beyond the first.
+    /// Attempts beyond the first.
     more: u32,
-    /// The pause before each; `None` if they grow.
+    /// Pause before each; `None` for growing pauses.
     delay: Option<Duration>,
 }
 
-/// Whom a retry is announced to, and what ends its pause.
+/// Receiver of retry messages, and the signal that ends a pause.
 pub(crate) struct Witness<'a> {
     pub(crate) messages: &'a Messages,
     pub(crate) events: &'a Events,
@@ -32,7 +32,7 @@ pub(crate) struct Witness<'a> {
 }
 
 impl<'a> Witness<'a> {
-    /// Who is told by the options, and the signals that `cleanup` waits for.
+    /// Returns the receiver of the options, with the signals of `cleanup`.
     pub(crate) fn new(options: &Options, stdio: &'a Stdio, cleanup: &'a Cleanup) -> Self {
         let messages = &stdio.messages;
         let events = &stdio.events;
@@ -45,25 +45,26 @@ impl Retrying {
     ///
     /// # Errors
     ///
-    /// `Usage`: a value that is none.
+    /// Returns `Usage` for an invalid value.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
-        let number =
-            |text: &str| text.parse().map_err(|_| format!("\"{text}\" is not a number of tries"));
+        let number = |text: &str| {
+            text.parse().map_err(|_| format!("invalid number \"{text}\": expected a whole number"))
+        };
         let more = options.parsed("retry", number)?.unwrap_or(0);
         let delay = options.parsed("retry-delay", values::duration)?;
         if delay.is_some() && more == 0 {
-            return Err(Failure::usage("--retry-delay has no effect without --retry"));
+            return Err(Failure::usage("--retry-delay needs --retry"));
         }
         Ok(Self { more, delay })
     }
 
-    /// Calls `attempt` until it succeeds, or fails with what does not pass, or the tries are used
-    /// up. It is told whether to begin from the start: after an integrity failure, which is tried once
-    /// more, what is here may be wrong. `about` are the fields of events that say what it is about.
+    /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. `attempt`
+    /// receives whether to start from byte 0: after an integrity failure, which is retried once,
+    /// the local bytes may be wrong. `about` adds the fields that identify the item to events.
     ///
     /// # Errors
     ///
-    /// The last failure.
+    /// Returns the last failure.
     pub(crate) fn persist<T>(
         self,
         witness: &Witness<'_>,
@@ -79,7 +80,7 @@ impl Retrying {
         }
     }
 
-    /// The pause before the `number`th further try.
+    /// Returns the pause before the retry `number`.
     fn pause(self, number: u32) -> Duration {
         self.delay.unwrap_or_else(|| Backoff::default().pause(number))
     }
@@ -95,26 +96,26 @@ fn pause_until(end: Instant, canceller: Option<&Canceller>) {
         let limit = Timespec::try_from(left).ok();
         let mut watched: Vec<_> =
             canceller.iter().map(|canceller| PollFd::new(*canceller, PollFlags::IN)).collect();
-        // An interrupted wait goes on.
+        // An interrupted wait is repeated.
         let _ = poll(&mut watched, limit.as_ref());
     }
 }
 
-/// The tries of one thing that is to be done.
+/// Attempts of one item.
 struct Tries {
     wanted: Retrying,
-    /// How many were made beyond the first.
+    /// Attempts made beyond the first.
     made: u32,
-    /// Whether the next one begins from the start.
+    /// Whether the next one starts from byte 0.
     from_start: bool,
 }
 
 impl Tries {
-    /// Announces the next try and waits until it is time for it.
+    /// Announces the next attempt and waits for it.
     ///
     /// # Errors
     ///
-    /// The failure, if there is none.
+    /// Returns the failure if no attempt is left.
     fn await_next(
         &mut self,
         failure: Failure,
@@ -125,7 +126,7 @@ impl Tries {
         let helps = match failure.recovery {
             Recovery::Impossible => false,
             Recovery::TryAgain => true,
-            // Once more, not for ever.
+            // Only once.
             Recovery::StartOver => !self.from_start,
         };
         if self.made >= self.wanted.more || is_cancelled || !helps {

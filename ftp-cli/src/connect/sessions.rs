@@ -1,5 +1,5 @@
-//! The connections of one command: one control connection for each server, user and password,
-//! since all settings of TLS are those of the command.
+//! Holds the connections of one command: one control connection per server, user and password,
+//! since all TLS settings are those of the command.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,19 +15,19 @@ use crate::exit::Failure;
 use crate::lock::lock;
 use crate::options::Options;
 
-/// Connects and logs in where that is not done yet.
+/// Open sessions; connects and logs in on demand.
 pub(crate) struct Sessions<'a> {
     options: &'a Options,
     dialler: Arc<Dialler>,
     messages: Messages,
     open: Vec<(ServerKey, Client)>,
-    /// Looks for each login once, since it may have to be asked for.
+    /// Looks up each login once, since the user may be asked.
     finder: Arc<Mutex<Finder<'a>>>,
-    /// Who logs in where, as far as the command knows.
+    /// Known logins by server.
     known: Arc<Vec<(ServerKey, Credentials)>>,
 }
 
-/// What two URLs must have in common to share a connection.
+/// Properties that URLs must share to use one connection.
 #[derive(Clone)]
 struct ServerKey {
     scheme: Scheme,
@@ -48,7 +48,7 @@ impl ServerKey {
         }
     }
 
-    /// Whether a URL is about it.
+    /// Returns whether a URL has this key.
     fn is_of(&self, url: &FtpUrl) -> bool {
         self.scheme == url.scheme()
             && self.host.eq_ignore_ascii_case(url.host())
@@ -59,12 +59,11 @@ impl ServerKey {
 }
 
 impl<'a> Sessions<'a> {
-    /// Reads how to connect from the options; nothing is sent yet. A signal cancels what is
-    /// connected here.
+    /// Reads the connection options; sends nothing yet. A signal cancels connections made here.
     ///
     /// # Errors
     ///
-    /// `Usage`: a value of an option that is none.
+    /// Returns `Usage` for an invalid value of an option.
     pub(crate) fn new(
         options: &'a Options,
         stdio: &Stdio,
@@ -74,7 +73,7 @@ impl<'a> Sessions<'a> {
         Ok(Self::with(options, dialler, stdio.messages.clone()))
     }
 
-    /// The same, with what has been read from the options before.
+    /// Returns sessions with a dialler that was read before.
     pub(crate) fn with(options: &'a Options, dialler: Dialler, messages: Messages) -> Self {
         let dialler = Arc::new(dialler);
         let finder = Arc::new(Mutex::new(Finder::new(options, &messages)));
@@ -82,7 +81,7 @@ impl<'a> Sessions<'a> {
         Self { options, dialler, messages, open: Vec::new(), finder, known }
     }
 
-    /// Further connections to the same servers, for another thread. Who logs in is not asked for
+    /// Returns further sessions for the same servers, for another thread. Logins are not looked up
     /// again.
     pub(crate) fn another(&self) -> Self {
         let dialler = Arc::clone(&self.dialler);
@@ -92,19 +91,19 @@ impl<'a> Sessions<'a> {
         Self { options: self.options, dialler, messages, open: Vec::new(), finder, known }
     }
 
-    /// Says who logs in at the server of `url`, also over the connections of
-    /// [`another`](Self::another) that is made later: nobody is looked for then.
+    /// Sets the login for the server of `url`, also for later [`another`](Self::another) sessions:
+    /// nothing is looked up then.
     pub(crate) fn log_in_as(&mut self, url: &FtpUrl, credentials: Credentials) {
         Arc::make_mut(&mut self.known).push((ServerKey::of(url), credentials));
     }
 
-    /// A client that is connected to the server of `url`, logged in, and in the directory in which
-    /// the login ended, from which the paths of URLs count. One that is there already is used
-    /// again, unless the server has gone meanwhile or the directory was changed.
+    /// Returns a logged-in client for the server of `url`, in the login directory, from which URL
+    /// paths count. Reuses an open one, unless the server has closed it or the directory has
+    /// changed.
     ///
     /// # Errors
     ///
-    /// What the client says; `Login` if there is no password, before anything is sent.
+    /// Returns the client's error; `Login` without a password, before anything is sent.
     pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client, Failure> {
         let has_moved = |(open, client): &mut (ServerKey, Client)| {
             open.is_of(url) && client.is_ready() && client.has_moved()
@@ -116,12 +115,11 @@ impl<'a> Sessions<'a> {
         self.client_as_it_is(url).map(|(client, _)| client)
     }
 
-    /// The same, in whatever directory it is. Tells whether the connection is a new one, in which
-    /// no directory was entered.
+    /// Returns the client in its current directory, and whether its connection is new.
     ///
     /// # Errors
     ///
-    /// As [`client`](Self::client).
+    /// Returns the same errors as [`client`](Self::client).
     pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool), Failure> {
         let is_dead =
             |(open, client): &mut (ServerKey, Client)| open.is_of(url) && !client.is_ready();
@@ -135,7 +133,7 @@ impl<'a> Sessions<'a> {
                 let known = self.known.iter().find(|(known, _)| known.is_of(url));
                 let credentials = match known {
                     Some((_, credentials)) => credentials.clone(),
-                    // Kept locked while somebody is asked: other threads want the same answer.
+                    // Kept locked during a prompt: other threads want the same answer.
                     None => lock(&self.finder).find(url)?,
                 };
                 let options = self.options;
@@ -149,18 +147,18 @@ impl<'a> Sessions<'a> {
         Ok((client, found.is_none()))
     }
 
-    /// Whether there is a connection to the server of `url` already.
+    /// Returns whether there is a connection to the server of `url`.
     pub(crate) fn is_open(&self, url: &FtpUrl) -> bool {
         self.open.iter().any(|(open, _)| open.is_of(url))
     }
 
-    /// Closes the connection to the server of `url` without a word: it failed. Behind a signal it
-    /// stays, for what [`quit`](Self::quit) has to say.
+    /// Closes the failed connection to the server of `url` without QUIT. After a signal it stays
+    /// open, so that [`quit`](Self::quit) can abort the transfer.
     pub(crate) fn drop_client(&mut self, url: &FtpUrl) {
         self.open.retain(|(open, _)| !open.is_of(url));
     }
 
-    /// Says good-bye to all servers after the work, as [`dialler::quit`].
+    /// Sends QUIT to all servers after the work, as [`dialler::quit`].
     pub(crate) fn quit(self, failure: Option<&Failure>) {
         for (_, client) in self.open {
             dialler::quit(client, failure);

@@ -1,4 +1,4 @@
-//! The options about TLS: what they ask of which server.
+//! Applies the TLS options to servers.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
 
-/// Options that say how TLS is done, and so need it to be done.
+/// Options that need TLS.
 const HOW: &[&str] = &["ca-file", "client-cert", "client-key", "insecure", "pin", "tls-data"];
 
-/// What `--tls` says of servers whose URL does not.
+/// Meaning of `--tls` for servers whose URL does not ask for TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum TlsStart {
     Off,
@@ -30,7 +30,7 @@ const STARTS: &[(&str, TlsStart)] = &[
     ("implicit", TlsStart::Implicit),
 ];
 
-/// How the options want connections protected, read before anything is done.
+/// TLS options, read before anything is done.
 #[derive(Clone)]
 pub(crate) struct TlsOptions {
     start: Option<TlsStart>,
@@ -39,23 +39,23 @@ pub(crate) struct TlsOptions {
     client: Option<(PathBuf, PathBuf)>,
     insecure: bool,
     clear_data: bool,
-    /// One that would have no effect without TLS.
+    /// An option that has no effect without TLS.
     how: Option<&'static str>,
 }
 
 impl TlsOptions {
-    /// Reads the group TLS of the options.
+    /// Reads the option group TLS.
     ///
     /// # Errors
     ///
-    /// `Usage`: a value that is none, or options that contradict each other.
+    /// Returns `Usage` for an invalid value, or for contradicting options.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         let start = options.parsed("tls", |text| values::word(text, STARTS))?;
         let data = [("private", false), ("clear", true)];
         let clear_data = options.parsed("tls-data", |text| values::word(text, &data))?;
         let path = |long| options.value(long).map(PathBuf::from);
         let client = match (path("client-cert"), path("client-key")) {
-            // Both may be in one file.
+            // Both can be in one file.
             (Some(certificate), key) => {
                 let key = key.unwrap_or_else(|| certificate.clone());
                 Some((certificate, key))
@@ -67,11 +67,9 @@ impl TlsOptions {
         };
         let mut pins = Vec::new();
         for pin in options.all("pin").map(OsStr::to_string_lossy) {
-            if let Err(error) = Tls::explicit().pin(&pin) {
-                let kind = error.kind;
-                let at = error.at;
-                let form = "sha256// and the base64 of 32 bytes are expected";
-                return Err(Failure::usage(format!("--pin: {kind} at byte {at}; {form}")));
+            if Tls::explicit().pin(&pin).is_err() {
+                let form = "expected sha256// and 44 characters of base64";
+                return Err(Failure::usage(format!("--pin: invalid pin \"{pin}\": {form}")));
             }
             pins.push(pin.into_owned());
         }
@@ -87,27 +85,27 @@ impl TlsOptions {
         if found.insecure && (found.ca_file.is_some() || !found.pins.is_empty()) {
             let which = if found.pins.is_empty() { "ca-file" } else { "pin" };
             return Err(Failure::usage(format!(
-                "--insecure accepts every certificate, and --{which} only some"
+                "--insecure and --{which} contradict each other; remove one of them"
             )));
         }
         if found.ca_file.is_some() && !found.pins.is_empty() {
             return Err(Failure::usage(
-                "--pin accepts the key itself, so --ca-file would have no effect; remove one of them",
+                "--pin and --ca-file contradict each other; remove one of them",
             ));
         }
         match (found.how, found.start) {
             (Some(how), Some(TlsStart::Off)) => {
-                Err(Failure::usage(format!("--{how} applies to TLS only, not to --tls off")))
+                Err(Failure::usage(format!("--{how} needs TLS; remove --tls off")))
             }
             _ => Ok(found),
         }
     }
 
-    /// What is wanted for the server of `url`.
+    /// Returns the TLS settings for the server of `url`.
     ///
     /// # Errors
     ///
-    /// `Usage` if the URL demands something else than the options.
+    /// Returns `Usage` if the URL contradicts the options.
     pub(crate) fn of(&self, url: &FtpUrl) -> Result<Option<Tls>, Failure> {
         let contradicts = |scheme: &str, word| {
             Err(Failure::usage(format!("{scheme}:// and --tls {word} contradict each other")))
@@ -138,71 +136,67 @@ impl TlsOptions {
         Ok(Some(if self.clear_data { tls.data_in_clear() } else { tls }))
     }
 
-    /// Insists that something of what is reached together is under TLS, if an option is about
-    /// that.
+    /// Checks that an option about TLS applies to at least one of the servers.
     ///
     /// # Errors
     ///
-    /// `Usage` naming the option, and for URLs that contradict the options.
+    /// Returns `Usage` naming the option, also for URLs that contradict the options.
     fn check(&self, urls: &[&FtpUrl]) -> Result<(), Failure> {
         let mut is_of_use = false;
         for url in urls {
             is_of_use |= self.of(url)?.is_some();
         }
         match self.how {
-            Some(how) if !is_of_use => Err(Failure::usage(format!(
-                "--{how} applies to TLS only: use ftpes://, ftps:// or --tls"
-            ))),
+            Some(how) if !is_of_use => {
+                Err(Failure::usage(format!("--{how} needs TLS: use ftpes://, ftps:// or --tls")))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The same, and asks no more.
+    /// Performs the check for these URLs, once for all.
     ///
     /// # Errors
     ///
-    /// Those of the same.
+    /// Returns the errors of the check.
     pub(crate) fn for_all(mut self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
         self.check(urls)?;
         self.how = None;
         Ok(self)
     }
 
-    /// What is wanted for the server of `url`, reached by itself.
+    /// Returns the TLS settings for the server of `url`, used alone.
     ///
     /// # Errors
     ///
-    /// Those of both [`of`](Self::of) and [`for_all`](Self::for_all).
+    /// Returns the errors of [`of`](Self::of) and [`for_all`](Self::for_all).
     pub(crate) fn alone(&self, url: &FtpUrl) -> Result<Option<Tls>, Failure> {
         self.check(&[url])?;
         self.of(url)
     }
 }
 
-/// Says what became of TLS, where people have to know before anybody logs in.
+/// Warns about missing or unverified TLS before the login.
 pub(crate) fn tell(client: &Client, options: &Options, messages: &Messages) {
     if let Some(reply) = client.tls_refusal()
         && !options.is_quiet()
     {
         messages
-            .say(format_args!("warning: the server refuses TLS ({reply}): going on in clear text"));
+            .say(format_args!("warning: the server refuses TLS ({reply}): continuing unencrypted"));
     }
     if options.has("insecure") && client.tls().is_some() && !options.is_quiet() {
         messages.say(format_args!(
-            "warning: --insecure: anybody between here and the server could be the server"
+            "warning: --insecure: anyone on the network path can impersonate the server"
         ));
     }
 }
 
-/// What helps where `--tls try` does not go on in clear text, because the server did not say that
-/// it has no TLS: one that wants a login first says so to every command.
+/// Returns a hint if `--tls try` does not fall back to plaintext, because the server did not say
+/// that it lacks TLS: a server that requires a login first gives the same reply to every command.
 pub(crate) fn advice(error: &Error, options: &Options) -> &'static str {
     let tries = options.value("tls").is_some_and(|start| start == "try");
     match error {
-        Error::Tls(TlsError::Refused(_)) if tries => {
-            "; that is not to say that it has no TLS, so --tls try ends here: --tls off goes on \
-             in clear text"
-        }
+        Error::Tls(TlsError::Refused(_)) if tries => "; use --tls off to continue unencrypted",
         _ => "",
     }
 }

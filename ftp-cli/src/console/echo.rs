@@ -1,7 +1,7 @@
-//! Hiding what is typed on the terminal.
+//! Hides input on the terminal.
 //!
-//! Whatever ends or stops the process meanwhile, what is typed is shown again afterwards: all
-//! signals that can be caught and do either are, and a process that is continued asks again.
+//! Whatever ends or stops the process, the echo is restored: all catchable signals that do either
+//! are handled, and a continued process asks again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -22,36 +22,36 @@ use super::threads;
 
 use crate::lock::lock;
 
-/// What does to the process what it does by default, but with the terminal as it was. What asks it
-/// to end is for `signals.rs`, which tidies up and calls [`restore`]; SIGTTIN and SIGTTOU come to
-/// a process in the background, where the terminal is another's already.
+/// Signals that keep their default effect, but with the terminal restored first. Signals that ask
+/// the process to end are handled in `signals.rs`, which cleans up and calls [`restore`]; SIGTTIN
+/// and SIGTTOU reach a process in the background, where the terminal belongs to another.
 const DEFAULTS: [i32; 9] =
     [SIGABRT, SIGALRM, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];
 
-/// The terminal that hides what is typed, if one does: there is one at most.
+/// The terminal that hides input, if one does: there is at most one.
 static HIDING: Mutex<Option<Hiding>> = Mutex::new(None);
 
 struct Hiding {
     terminal: File,
-    /// As it was.
+    /// Original settings.
     shown: Termios,
-    /// As it is.
+    /// Current settings.
     hidden: Termios,
     prompt: String,
-    /// Tells whoever reads that the process is about to end.
+    /// Notifies the reader that the process is about to end.
     bell: UnixStream,
 }
 
-/// While it lives, what is typed is not shown.
+/// Guard that hides input while it lives.
 pub(crate) struct EchoOff;
 
 impl EchoOff {
-    /// Hides it from now on, after `prompt` was written. A byte comes to the other end of `bell`
-    /// when the process is about to end.
+    /// Hides input after writing `prompt`. The other end of `bell` receives a byte when the process
+    /// is about to end.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Returns the system's error.
     pub(crate) fn begin(terminal: &File, prompt: String, bell: UnixStream) -> io::Result<Self> {
         let shown = tcgetattr(terminal)?;
         let mut hidden = shown.clone();
@@ -60,7 +60,7 @@ impl EchoOff {
         let terminal = terminal.try_clone()?;
         let hiding = Hiding { terminal, shown, hidden, prompt, bell };
         let mut slot = lock(&HIDING);
-        // From here on a signal restores what follows.
+        // From here on a signal restores the following change.
         hiding.hide()?;
         *slot = Some(hiding);
         Ok(Self)
@@ -74,24 +74,23 @@ impl Drop for EchoOff {
 }
 
 impl Hiding {
-    /// Hides what is typed, throws away what was typed before that, and asks.
+    /// Hides input, discards earlier input, and prompts.
     fn hide(&self) -> io::Result<()> {
         tcsetattr(&self.terminal, OptionalActions::Flush, &self.hidden)?;
         (&self.terminal).write_all(self.prompt.as_bytes())
     }
 
     fn show(&self) {
-        // The kernel takes up what is typed a moment later, and would show what it had not taken up
-        // by now. To be asked whether there is input has it do so at once, while nothing is shown.
+        // The kernel processes input a moment later, and would echo what it has not processed by
+        // now. Polling makes it do so at once, while the echo is off.
         let mut typed = [PollFd::new(&self.terminal, PollFlags::IN)];
         let _ = poll(&mut typed, Some(&Timespec::default()));
-        // A password that a signal interrupts is not input of another program.
+        // An interrupted password must not become input of another program.
         let _ = tcsetattr(self.terminal.as_fd(), OptionalActions::Flush, &self.shown);
     }
 }
 
-/// Shows again what is typed, if it was hidden, and lets whoever waits for it go on. Whoever ends the
-/// process calls it.
+/// Restores the echo, and wakes the reader. Called before the process ends.
 pub(crate) fn restore() {
     if let Some(hiding) = lock(&HIDING).take() {
         hiding.show();
@@ -99,12 +98,12 @@ pub(crate) fn restore() {
     }
 }
 
-/// Catches signals in a thread that lives as long as the process: a signal that was caught once
-/// would else be ignored afterwards.
+/// Handles signals in a thread that lives as long as the process: otherwise a once handled signal
+/// would be ignored afterwards.
 ///
 /// # Errors
 ///
-/// The system's.
+/// Returns the system's error.
 pub(crate) fn watch() -> io::Result<()> {
     static WATCHED: OnceLock<()> = OnceLock::new();
     if WATCHED.get().is_some() {
@@ -123,7 +122,7 @@ pub(crate) fn watch() -> io::Result<()> {
 }
 
 fn heed(signal: i32) {
-    // Held while the process is stopped: nobody takes what is typed for hidden meanwhile.
+    // Held while the process is stopped: no thread must take the input for hidden meanwhile.
     let mut slot = lock(&HIDING);
     if let Some(hiding) = slot.as_ref() {
         hiding.show();

@@ -1,5 +1,5 @@
-//! Who ends the process when a signal came: the thread that heard it, once the main thread has let
-//! go of what it has.
+//! Decides which thread ends the process after a signal: the signal thread, once the main thread
+//! has released its resources.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -10,38 +10,38 @@ use super::echo;
 
 use crate::lock::lock;
 
-/// How long a server may take to hear that it is over. Together with the last word it is less than
-/// a second.
+/// Time that a server gets to learn about the end. Together with the last message it is less than a
+/// second.
 const GOOD_BYE: Duration = Duration::from_millis(500);
 
-/// How far the process is with ending by a signal.
+/// Stage of ending by a signal.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Stage {
     #[default]
     Running,
-    /// The main thread is to let go of what it has.
+    /// The main thread must release its resources.
     Signalled,
-    /// It has: nothing more comes from it.
+    /// The main thread has released them and does nothing more.
     LetGo,
 }
 
-/// Where the thread that hears signals and the main thread agree on who ends the process.
+/// Agreement between the signal thread and the main thread about who ends the process.
 #[derive(Clone, Default)]
 pub(crate) struct Ending(Arc<(Mutex<Stage>, Condvar)>);
 
 impl Ending {
-    /// Cancels, and waits until the main thread has let go of what it has, or a moment.
+    /// Cancels, and waits briefly until the main thread has released its resources.
     pub(super) fn begin(&self, canceller: &Canceller) {
         let (stage, changed) = &*self.0;
         let mut stage = lock(stage);
         *stage = Stage::Signalled;
-        // Not before: the main thread may be through with it at once.
+        // Not earlier: the main thread may finish at once.
         canceller.cancel();
         echo::restore();
         let _ = changed.wait_timeout_while(stage, GOOD_BYE, |stage| *stage != Stage::LetGo);
     }
 
-    /// Called by the main thread at its end: if a signal came, how the process ends is not its say.
+    /// Called by the main thread at its end: after a signal, the signal thread ends the process.
     pub(crate) fn heed(&self) {
         let (stage, changed) = &*self.0;
         let mut stage = lock(stage);

@@ -1,8 +1,8 @@
-//! Arguments that no message shows, since they may hold a password: what has an `@` after a colon,
-//! and is not a URL without a password.
+//! Hides arguments that may contain a password from all messages: those with an `@` after a colon,
+//! except URLs without a password.
 //!
-//! Messages quote values that they refuse and files that are missing, wherever these come from. So
-//! the arguments are looked for in what is said, and not each place of the code has to think of it.
+//! Messages quote invalid values and missing files from anywhere. So all messages are searched for
+//! the arguments, instead of each place in the code.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -12,15 +12,15 @@ use std::sync::Arc;
 use crate::options::urls::{is_url, may_hold_password};
 use ftp_proto::{Escaped, FtpUrl};
 
-/// What stands in their place.
+/// Replacement text.
 const INSTEAD: &str = "(an argument that may hold a password)";
 
-/// The arguments, in each form in which a message may hold them. The default hides nothing.
+/// Hidden arguments, in each form in which a message may quote them. The default hides nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Hidden(Arc<[String]>);
 
 impl Hidden {
-    /// Those among the arguments of a run.
+    /// Returns the arguments of a run that must be hidden.
     pub(crate) fn among(arguments: &[OsString]) -> Self {
         let mut forms = Vec::new();
         for argument in arguments {
@@ -35,7 +35,7 @@ impl Hidden {
         Self(forms.into())
     }
 
-    /// The text without them.
+    /// Returns the text without them.
     pub(crate) fn leave_out<'t>(&self, text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
         let mut text = text.into();
         for form in self.0.iter() {
@@ -47,7 +47,7 @@ impl Hidden {
     }
 }
 
-/// The value in an argument that may be an option: what follows `--NAME=` or `-N`.
+/// Returns the value of an argument that may be an option: the part after `--NAME=` or `-N`.
 fn value(argument: &[u8]) -> &[u8] {
     let value = match argument {
         [b'-', b'-', rest @ ..] => {

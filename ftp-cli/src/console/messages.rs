@@ -1,4 +1,4 @@
-//! Standard error: messages, one line each, which the progress and the trace give way to.
+//! Writes messages to standard error, one line each, above progress and trace.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -19,16 +19,16 @@ use crate::display;
 use crate::exit::Failure;
 use crate::lock::lock;
 
-/// Standard error: messages, progress and the trace share it.
+/// Standard error, shared by messages, progress and trace.
 #[derive(Clone)]
 pub(crate) struct Messages {
     writer: Arc<Mutex<Box<dyn Write + Send>>>,
     is_terminal: bool,
-    /// Writes what is said, if nobody may wait for that.
+    /// Queue for messages that must not block.
     queue: Arc<OnceLock<LogWriter>>,
-    /// What is drawn at the foot of the terminal, and gives way to what is said.
+    /// Progress bar that gives way to messages.
     bar: Arc<Mutex<Option<ProgressBar>>>,
-    /// What is never said.
+    /// Arguments that are never shown.
     hidden: Arc<OnceLock<Hidden>>,
     /// The file of `--log-file`.
     log: Arc<OnceLock<Mutex<Log>>>,
@@ -37,11 +37,11 @@ pub(crate) struct Messages {
 /// A file of messages with timestamps.
 struct Log {
     file: File,
-    /// A line could not be written, and standard error said so.
+    /// Whether a write error was reported already.
     has_failed: bool,
 }
 
-/// How long the end of the program waits for what was said to be written.
+/// Time that the program waits at its end for queued messages.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Messages {
@@ -54,16 +54,16 @@ impl Messages {
         Self { writer: Arc::new(Mutex::new(writer)), is_terminal, queue, bar, hidden, log }
     }
 
-    /// From now on these arguments are left out of what is said.
+    /// Hides these arguments in all later messages.
     pub(crate) fn hide(&self, hidden: &Hidden) {
         let _ = self.hidden.set(hidden.clone());
     }
 
-    /// From now on messages are also appended to the file `path`, with timestamps.
+    /// Appends all later messages to the file `path` too, with timestamps.
     ///
     /// # Errors
     ///
-    /// `Local` if the file cannot be opened or created.
+    /// Returns `Local` if the file cannot be opened or created.
     pub(crate) fn log_to(&self, path: &OsStr) -> Result<(), Failure> {
         let opened = File::options().append(true).create(true).open(path);
         let file = opened.map_err(|error| Failure::local(Escaped(path.as_bytes()), &error))?;
@@ -71,16 +71,16 @@ impl Messages {
         Ok(())
     }
 
-    /// From now on this bar, if any, is wiped away before something is said, and drawn again.
+    /// Clears this bar, if any, before each later message, and redraws it.
     pub(crate) fn share_with(&self, bar: Option<ProgressBar>) {
         *lock(&self.bar) = bar;
     }
 
-    /// From now on whoever says something goes on at once, even if nobody reads it.
+    /// Makes later messages non-blocking, even without a reader.
     ///
     /// # Errors
     ///
-    /// The system's, if it refuses a thread.
+    /// Returns the system's error if it refuses a thread.
     pub(crate) fn queued(&self) -> io::Result<LogWriter> {
         let queue = LogWriter::start("the log", io::sink())?;
         let mut writer = lock(&self.writer);
@@ -89,7 +89,7 @@ impl Messages {
         Ok(queue)
     }
 
-    /// Waits a moment for what was said to be written.
+    /// Waits briefly until queued messages are written.
     pub(crate) fn settle(&self) {
         if let Some(queue) = self.queue.get() {
             queue.flush(LAST_WORDS);
@@ -100,13 +100,13 @@ impl Messages {
         self.is_terminal
     }
 
-    /// One message, on one line, after the name of the program. Control characters are escaped
-    /// whatever part of it came from a server.
+    /// Writes one message on one line, after the program name. Escapes control characters from any
+    /// source.
     pub(crate) fn say(&self, message: impl fmt::Display) {
         self.say_if(true, message);
     }
 
-    /// As [`say`](Self::say); if `is_shown` is false, only the log file gets the message.
+    /// Writes a message like [`say`](Self::say); if `is_shown` is false, only to the log file.
     pub(crate) fn say_if(&self, is_shown: bool, message: impl fmt::Display) {
         let message = message.to_string();
         if is_shown {
@@ -122,7 +122,7 @@ impl Messages {
         let message = self.plain(message);
         let time = display::timestamp();
         let line = format!("{time} ftp-cli[{}]: {}\n", process::id(), Printable(&message));
-        // One call for each line: other processes may append to the same file.
+        // One call per line: other processes may append to the same file.
         let written = log.file.write_all(line.as_bytes());
         if let Err(error) = written
             && !std::mem::replace(&mut log.has_failed, true)
@@ -131,13 +131,13 @@ impl Messages {
         }
     }
 
-    /// One line, as it is but for control characters.
+    /// Writes one line with control characters escaped.
     pub(crate) fn line(&self, line: impl fmt::Display) {
         let line = line.to_string();
         self.write(format!("{}\n", Printable(&self.plain(&line))).as_bytes());
     }
 
-    /// Words for people, without what is hidden and without numbers of errors.
+    /// Returns text without hidden arguments and system error numbers.
     pub(crate) fn plain<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let text = display::plain(text);
         match self.hidden.get() {
@@ -146,7 +146,7 @@ impl Messages {
         }
     }
 
-    /// Bytes as they are. That standard error cannot be written to is nothing to fail over.
+    /// Writes raw bytes. Errors of standard error are ignored.
     pub(crate) fn write(&self, bytes: &[u8]) {
         let bar = lock(&self.bar).clone();
         match bar {
@@ -161,13 +161,13 @@ impl Messages {
     }
 }
 
-/// Text with whatever acts on a terminal escaped, and backslashes as they are: what came from a
-/// peer was put through [`Escaped`] where the message was made, and is not escaped again.
+/// Text with terminal control characters escaped, and backslashes unchanged: text of a peer went
+/// through [`Escaped`] already, and is not escaped again.
 pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Most of what is said, and all that is escaped already.
+        // Most messages, and everything that is escaped already.
         if self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return f.write_str(self.0);
         }

@@ -1,4 +1,4 @@
-//! Standard output: data and results, from several threads.
+//! Writes data and results to standard output from several threads.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,7 +8,7 @@ use ftp_proto::Escaped;
 use crate::exit::Failure;
 use crate::lock::lock;
 
-/// Standard output, shared by threads: each write is whole.
+/// Standard output, shared by threads; writes are not interleaved.
 #[derive(Clone)]
 pub(crate) struct Output(Arc<Mutex<Box<dyn Write + Send>>>);
 
@@ -36,8 +36,8 @@ impl Write for Output {
     }
 }
 
-/// Lines of results on standard output: exact bytes, but that on a terminal what acts on it is
-/// escaped, unless `--raw-names` is given.
+/// Result lines on standard output: exact bytes, except that control characters are escaped on a
+/// terminal, unless `--raw-names` is given.
 pub(crate) struct ResultLines {
     output: BufWriter<Output>,
     escapes: bool,
@@ -52,7 +52,7 @@ impl ResultLines {
     ///
     /// # Errors
     ///
-    /// `Local`: standard output is closed or full.
+    /// Returns `Local` if standard output is closed or full.
     pub(crate) fn print(&mut self, line: &[u8]) -> Result<(), Failure> {
         let written = match self.escapes {
             true => writeln!(self.output, "{}", Escaped(line)),
@@ -61,11 +61,11 @@ impl ResultLines {
         written.map_err(|error| Failure::output(&error))
     }
 
-    /// Has all that was written be seen.
+    /// Flushes the output.
     ///
     /// # Errors
     ///
-    /// As [`print`](Self::print).
+    /// Returns the same errors as [`print`](Self::print).
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         self.output.flush().map_err(|error| Failure::output(&error))
     }
@@ -75,7 +75,7 @@ impl ResultLines {
 ///
 /// # Errors
 ///
-/// `Local`: standard output is closed or full.
+/// Returns `Local` if standard output is closed or full.
 pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
     let written = output.write_all(bytes).and_then(|()| output.flush());
     written.map_err(|error| Failure::output(&error))
@@ -85,7 +85,7 @@ pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure>
 pub(crate) mod tests {
     use super::*;
 
-    /// Keeps what is written, for all that have a copy.
+    /// Buffer that keeps all written bytes, shared by its clones.
     #[derive(Clone, Default)]
     pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
 

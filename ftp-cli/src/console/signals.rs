@@ -1,6 +1,6 @@
-//! SIGINT, SIGTERM and SIGHUP: a command aborts its transfer, ends within a second and leaves no
-//! temporary file. A SIGHUP that is ignored, as `nohup` has it, stays so. A file that would exceed the limit of `ulimit -f` is an
-//! error of the write (EFBIG), as on a full disk, and no end of the process.
+//! Handles SIGINT, SIGTERM and SIGHUP: a command aborts its transfer, ends within a second and
+//! leaves no temporary file. An ignored SIGHUP (`nohup`) stays ignored. A file that exceeds `ulimit
+//! -f` is a write error (EFBIG), like a full disk, and does not end the process.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,11 +21,10 @@ use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::report::events::Events;
 
-/// How long the last word may take: nobody may be reading standard error.
+/// Time for the last message: standard error may have no reader.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
-/// Knows the temporary files that are to be removed when a signal ends the process, and what stops
-/// its transfers then.
+/// Temporary files to remove when a signal ends the process, and the canceller of its transfers.
 #[derive(Clone, Default)]
 pub(crate) struct Cleanup {
     temporary: Arc<Mutex<Vec<PathBuf>>>,
@@ -33,13 +32,13 @@ pub(crate) struct Cleanup {
 }
 
 impl Cleanup {
-    /// Watches for signals in a thread of its own, if this run is the process. At the first all
-    /// transfers are cancelled; once they are aborted, or could not be in time, the file is
-    /// removed and the process ends.
+    /// Watches for signals in a separate thread, if this run owns the process. The first signal
+    /// cancels all transfers; once they are aborted, or time is over, the files are removed and the
+    /// process ends.
     ///
     /// # Errors
     ///
-    /// `Internal` if the system refuses the handlers or the thread.
+    /// Returns `Internal` if the system refuses the handlers or the thread.
     pub(crate) fn watch(stdio: &Stdio) -> Result<Self, Failure> {
         let mut this = Self::default();
         if stdio.is_process {
@@ -51,7 +50,7 @@ impl Cleanup {
             let ending = stdio.ending.clone();
             on_signals(false, move |signal| {
                 ending.begin(&canceller);
-                // Kept locked: whoever wants to make a file now waits for the end.
+                // Kept locked: creating another file waits for the end.
                 let temporary = lock(&cleanup.temporary);
                 for path in temporary.iter() {
                     let _ = std::fs::remove_file(path);
@@ -62,16 +61,17 @@ impl Cleanup {
         Ok(this)
     }
 
-    /// What a signal cancels.
+    /// Returns the canceller that signals trigger.
     pub(crate) const fn canceller(&self) -> Option<&Canceller> {
         self.canceller.as_ref()
     }
 
-    /// Runs `make`, which makes a file and gives its path; from its birth on a signal removes it.
+    /// Runs `make`, which creates a file and returns its path; a signal removes the file from then
+    /// on.
     ///
     /// # Errors
     ///
-    /// Those of `make`.
+    /// Returns the errors of `make`.
     pub(crate) fn guard<T: AsRef<Path>>(
         &self,
         make: impl FnOnce() -> io::Result<T>,
@@ -82,19 +82,19 @@ impl Cleanup {
         Ok(made)
     }
 
-    /// The file has its name now, or is gone.
+    /// Stops guarding a file that has its final name, or is gone.
     pub(crate) fn release(&self, path: &Path) {
         let mut temporary = lock(&self.temporary);
         temporary.retain(|made| made != path);
     }
 }
 
-/// Calls `act` in a thread of its own with each signal that asks the process to end. A SIGHUP that
-/// means something else, by `hears_hangup`, comes even where it was ignored.
+/// Calls `act` in a separate thread with each signal that asks the process to end. A SIGHUP with
+/// another meaning (`hears_hangup`) is handled even if it was ignored.
 ///
 /// # Errors
 ///
-/// `Internal` if the system refuses the handlers or the thread.
+/// Returns `Internal` if the system refuses the handlers or the thread.
 pub(crate) fn on_signals(
     hears_hangup: bool,
     act: impl FnMut(i32) + Send + 'static,
@@ -118,13 +118,13 @@ fn refused(error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("signals: {error}"))
 }
 
-/// Ends the process as SIGPIPE ends other programs. Here it is ignored, so that a connection that
-/// breaks is an error.
+/// Ends the process as SIGPIPE ends other programs. It is ignored here, so that a broken connection
+/// is an error.
 pub(crate) fn end_by_broken_pipe() {
     let _ = emulate_default_handler(SIGPIPE);
 }
 
-/// Ends the process: 130 for SIGINT, 143 for SIGTERM, and as by the signal itself for SIGHUP.
+/// Ends the process: with 130 for SIGINT, 143 for SIGTERM, and by the signal itself for SIGHUP.
 #[expect(clippy::exit, reason = "the main thread may be blocked, or has let go of everything")]
 pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
     echo::restore();
@@ -136,13 +136,13 @@ pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
             Exit::Terminated
         }
     };
-    // A pipe that is full stops whoever writes to it, and the main thread may be there already.
+    // A full pipe blocks its writers, and the main thread may be one already.
     let messages = messages.clone();
     let events = events.clone();
     let (said, has_said) = mpsc::sync_channel(1);
     let last_word = std::thread::Builder::new().spawn(move || {
         if messages.is_terminal() {
-            // Over what is left of the progress.
+            // Overwrites the rest of the progress line.
             messages.write(b"\r\x1b[K");
         }
         let word = if exit == Exit::Interrupted { "interrupted" } else { "terminated" };

@@ -1,4 +1,4 @@
-//! The standard streams of a run, so that a test can hold the other ends.
+//! Standard streams of a run, which tests can replace.
 
 use std::fmt;
 use std::fs::File;
@@ -12,33 +12,33 @@ use super::output::{Output, ResultLines};
 use crate::options::Options;
 use crate::report::events::Events;
 
-/// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
+/// Streams of a run: data on `input` and `output`, messages on `messages`.
 pub struct Stdio {
     pub(crate) input: Box<dyn Read + Send>,
     pub(crate) output: Box<dyn Write>,
-    /// The same, for whatever is written from several threads.
+    /// Standard output for several threads.
     pub(crate) shared_output: Output,
-    /// What `--json` is told.
+    /// Events of `--json`.
     pub(crate) events: Events,
     pub(crate) output_is_terminal: bool,
     pub(crate) messages: Messages,
-    /// Whether this run is the process: it may then answer signals.
+    /// Whether this run owns the process and handles signals.
     pub(crate) is_process: bool,
-    /// Who ends the process.
+    /// Decides which thread ends the process.
     pub(crate) ending: Ending,
 }
 
 impl Stdio {
-    /// The streams of this process.
+    /// Returns the streams of this process.
     #[must_use]
     pub fn process() -> Self {
-        // Not io::stdout(): that looks for line feeds in each block of a file it is given.
+        // Not io::stdout(), which scans each block of a file for line feeds.
         let output = match io::stdout().as_fd().try_clone_to_owned() {
             _ if closed::is_output_closed() => Output::new(Closed),
             Ok(descriptor) => Output::new(File::from(descriptor)),
             Err(_) => Output::new(io::stdout()),
         };
-        // Nor io::stdin(): that takes a descriptor that cannot be read for the end of the data.
+        // Not io::stdin(), which takes an unreadable descriptor for the end of the data.
         let input: Box<dyn Read + Send> = match io::stdin().as_fd().try_clone_to_owned() {
             _ if closed::is_input_closed() => Box::new(Closed),
             Ok(descriptor) => Box::new(File::from(descriptor)),
@@ -56,8 +56,8 @@ impl Stdio {
         }
     }
 
-    /// Streams that are not those of this process, none of them a terminal. Signals stay with
-    /// the caller, except for `serve`, which ends by one.
+    /// Returns streams that are not those of this process, none of them a terminal. Signals stay
+    /// with the caller, except for `serve`, which ends by one.
     pub fn captured(
         input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,
@@ -78,7 +78,7 @@ impl Stdio {
 }
 
 impl Stdio {
-    /// Lines of results on standard output, as the options want them on a terminal.
+    /// Returns the writer of result lines, escaped for a terminal as the options say.
     pub(crate) fn lines(&self, options: &Options) -> ResultLines {
         let escapes = self.output_is_terminal && !options.has("raw-names");
         ResultLines::new(self.shared_output.clone(), escapes)

@@ -1,13 +1,13 @@
-//! How threads are started.
+//! Starts threads.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread of this name.
+/// Starts a thread with this name.
 ///
 /// # Errors
 ///
-/// The system's, if it refuses one.
+/// Returns the system's error if it refuses one.
 pub(crate) fn start(
     name: &str,
     work: impl FnOnce() + Send + 'static,

@@ -1,4 +1,4 @@
-//! The log of the libraries: the dialogue with the server for `--trace`, the rest for people.
+//! Logs the libraries: the FTP dialogue for `--trace`, the rest as messages.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,17 +18,17 @@ use crate::exit::Failure;
 use crate::lock::lock;
 use crate::options::Options;
 
-/// The target under which the client logs each line it sends and receives. Passwords are `****`
-/// there already.
+/// Log target of the client for each line that it sends and receives. Passwords are `****` there
+/// already.
 const WIRE: &str = "ftp_client::wire";
 
-/// Where a server logs its start and end, which `serve` says itself.
+/// Log target of a server for its start and end, which `serve` reports itself.
 const LIFE: &str = "ftp_server::server";
 
-/// Where it logs what happens, of which `serve` keeps a log of its own.
+/// Log target of a server for its events, which `serve` logs itself.
 const EVENTS: &str = "ftp_server::events";
 
-/// Where the dialogue goes.
+/// Destination of the dialogue.
 pub(crate) enum Dialogue {
     Nowhere,
     /// Standard error, with the rest of the log.
@@ -36,12 +36,11 @@ pub(crate) enum Dialogue {
     Writer(Box<dyn Write + Send>),
 }
 
-/// Starts to log as `--trace`, `--verbose` and `--quiet` say. `usual` is the level of what is
-/// said without them.
+/// Starts logging as `--trace`, `--verbose` and `--quiet` say. `usual` is the level without them.
 ///
 /// # Errors
 ///
-/// `Local` if the file of the trace cannot be written.
+/// Returns `Local` if the trace file cannot be written.
 pub(crate) fn start(
     options: &Options,
     messages: &Messages,
@@ -56,7 +55,7 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// Starts to log what a server says besides its events, among these.
+/// Logs a server's other messages among its events.
 pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
     let level = level(options, LevelFilter::Info);
     let log = Arc::clone(log);
@@ -74,7 +73,7 @@ pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
         .try_init();
 }
 
-/// How much is said.
+/// Returns the log level.
 fn level(options: &Options, usual: LevelFilter) -> LevelFilter {
     match (options.is_quiet(), options.is_verbose()) {
         (true, _) => LevelFilter::Error,
@@ -83,7 +82,7 @@ fn level(options: &Options, usual: LevelFilter) -> LevelFilter {
     }
 }
 
-/// How much of a server's start and end.
+/// Returns the log level for a server's start and end.
 fn of_life(level: LevelFilter) -> LevelFilter {
     if level == LevelFilter::Info { LevelFilter::Warn } else { level }
 }
@@ -93,8 +92,8 @@ fn create(file: &OsStr) -> Result<File, Failure> {
     created.map_err(|error| Failure::local(Escaped(file.as_bytes()), &error))
 }
 
-/// Makes this the log of the process, unless it has one: a program that calls [`run`](crate::run)
-/// more than once, or logs itself, keeps its first.
+/// Installs this as the log of the process, unless it has one: a program that calls
+/// [`run`](crate::run) more than once, or logs itself, keeps its first.
 pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilter) {
     let wire = match dialogue {
         Dialogue::Nowhere => LevelFilter::Off,
@@ -129,7 +128,7 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
         .try_init();
 }
 
-/// The time of day, UTC: `15:04:05.678`.
+/// Returns the time of day in UTC: `15:04:05.678`.
 fn now() -> String {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = time.as_secs();

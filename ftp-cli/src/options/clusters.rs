@@ -1,11 +1,11 @@
-//! Takes clusters of short options apart, `-vq` to `-v -q`. getopts does not tell in which order
-//! they come in one argument, and of several that exclude each other the last counts.
+//! Splits clusters of short options, `-vq` into `-v -q`. getopts does not report their order within
+//! one argument, but the last of several exclusive options wins.
 
 use getopts::ParsingStyle;
 
 use super::{Row, Value};
 
-/// The arguments with one short option in each; a value stays with its option.
+/// Returns the arguments with one short option each; a value stays with its option.
 pub(super) fn spread(texts: &[String], rows: &[&Row], style: ParsingStyle) -> Vec<String> {
     let stops_at_operand = matches!(style, ParsingStyle::StopAtFirstFree);
     let mut spread = Vec::with_capacity(texts.len());
@@ -33,8 +33,8 @@ pub(super) fn spread(texts: &[String], rows: &[&Row], style: ParsingStyle) -> Ve
     spread
 }
 
-/// Takes `vq` to `-v`, `-q`, and returns whether the next argument is the value of the last. The
-/// rest of an option that takes a value is its value; getopts refuses the rest of an unknown one.
+/// Splits `vq` into `-v`, `-q`, and returns whether the next argument is the value of the last. The
+/// rest after an option with a value is its value; getopts rejects the rest after an unknown one.
 fn take_apart(cluster: &str, rows: &[&Row], spread: &mut Vec<String>) -> bool {
     let mut rest = cluster.chars();
     loop {

@@ -1,4 +1,4 @@
-//! From the name that was typed to a command.
+//! Finds a command by its name.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,11 +10,11 @@ use super::{urls, values};
 use crate::exit::Failure;
 
 impl Command {
-    /// The command called `name`.
+    /// Returns the command called `name`.
     ///
     /// # Errors
     ///
-    /// Usage, with the command that may be meant.
+    /// Returns `Usage` with the command that may be meant.
     pub(crate) fn find(name: &OsStr) -> Result<Self, Failure> {
         let bytes = name.as_bytes();
         let name = name.to_string_lossy();
@@ -27,13 +27,13 @@ impl Command {
         let near = || values::nearest(&name, Self::ALL.iter().map(|command| command.name()));
         let hint = match own_name(&name).or_else(near) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => "ftp-cli help lists them".to_owned(),
+            None => "ftp-cli help lists the commands".to_owned(),
         };
-        Err(Failure::usage(format!("there is no command \"{name}\"; {hint}")))
+        Err(Failure::usage(format!("unknown command \"{name}\"; {hint}")))
     }
 }
 
-/// What a command of other clients is called here.
+/// Returns the name of another client's command here.
 fn own_name(name: &str) -> Option<&'static str> {
     Some(match name {
         "cat" | "download" | "reget" | "mget" | "wget" => "get",
@@ -47,15 +47,17 @@ fn own_name(name: &str) -> Option<&'static str> {
     })
 }
 
-/// What is said where a URL stands in the place of the command. A password in it is not shown.
+/// Returns the failure for a URL in place of a command. Does not show a password in it.
 fn lacking(argument: &[u8]) -> Option<Failure> {
     let lists = "ftp-cli help lists the commands";
     if urls::is_url(argument) {
         return Some(Failure::usage(match FtpUrl::parse(argument) {
-            Ok(url) => format!("no command before the URL; to download it: ftp-cli get {url}"),
-            Err(_) => format!("no command before the URL; {lists}"),
+            Ok(url) => {
+                format!("missing command before the URL; to download it, use ftp-cli get {url}")
+            }
+            Err(_) => format!("missing command before the URL; {lists}"),
         }));
     }
-    let message = format!("no such command (not shown: it may hold a password); {lists}");
+    let message = format!("unknown command (not shown: it may hold a password); {lists}");
     urls::may_hold_password(argument).then(|| Failure::usage(message))
 }

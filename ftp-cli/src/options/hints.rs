@@ -26,13 +26,13 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
     })
 }
 
-/// An option as it is typed.
+/// Returns an option as it is typed.
 fn dashed(name: &str) -> String {
     let dashes = if name.chars().count() == 1 { "-" } else { "--" };
     format!("{dashes}{name}")
 }
 
-/// What to do about an unknown option.
+/// Returns a hint for an unknown option.
 fn hint(name: &str, command: Option<Command>) -> String {
     let takers = takers(name);
     if is_password(name) && takers.is_empty() {
@@ -61,8 +61,8 @@ fn nearest(name: &str, is_known: impl Fn(&Row) -> bool) -> Option<&'static str> 
     values::nearest(name, TABLE.iter().filter(|row| is_known(row)).map(|row| row.long))
 }
 
-/// The commands that take an option of this name, long or short: `get, put`. A short one may mean
-/// different things: `mkdir (--parents), get (--preserve)`.
+/// Returns the commands that accept an option of this name, long or short: `get, put`. A short name
+/// may mean different options: `mkdir (--parents), get (--preserve)`.
 fn takers(name: &str) -> String {
     let rows = || TABLE.iter().filter(|row| row.is_called(name));
     let is_ambiguous = rows().any(|row| rows().any(|other| other.long != row.long));
@@ -76,7 +76,7 @@ fn takers(name: &str) -> String {
     Command::ALL.iter().filter_map(of).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether it looks like an option that would take a password.
+/// Returns whether the name looks like an option for a password.
 fn is_password(name: &str) -> bool {
     name.starts_with("pas") && !name.starts_with("passi")
 }

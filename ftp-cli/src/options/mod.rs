@@ -1,8 +1,8 @@
-//! Options and operands, over getopts: global options, a command, its options and operands.
+//! Parses options and operands with getopts: global options, a command, its options and operands.
 //!
-//! One [`TABLE`] feeds getopts, `--help`, the man page and completions. Of an option that is given
-//! twice the last counts; `--` ends options. Names of files need not be UTF-8: getopts refuses all
-//! arguments if one is not, so that it gets a stand-in for each of those.
+//! One [`TABLE`] feeds getopts, `--help`, the man page and completions. The last one of repeated
+//! options wins; `--` ends options. File names need not be UTF-8: getopts rejects all arguments if
+//! one is not, so it gets a placeholder for each of those.
 
 mod clusters;
 mod command;
@@ -27,25 +27,25 @@ use crate::exit::Failure;
 use hints::explain;
 use stand_ins::StandIns;
 
-/// Options as they were given, in order, and operands.
+/// Given options in order, and operands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     given: Vec<GivenOption>,
     pub(crate) operands: Vec<OsString>,
 }
 
-/// An option as it was given.
+/// An option as given.
 #[derive(Clone, Debug)]
 struct GivenOption {
     long: &'static str,
     value: Option<OsString>,
 }
 
-/// Reads all arguments. `None` for the command if there is none.
+/// Parses all arguments. Returns `None` for a missing command.
 ///
 /// # Errors
 ///
-/// Usage: an option that is unknown, that the command does not take, or that lacks its value.
+/// Returns `Usage` for an option that is unknown, not accepted by the command, or lacks its value.
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
@@ -60,7 +60,7 @@ pub(crate) fn parse(
     let rows: Vec<&Row> = command.rows().collect();
     let is_taken = |given: &&GivenOption| rows.iter().any(|row| row.long == given.long);
     if let Some(GivenOption { long, .. }) = before.given.iter().find(|given| !is_taken(given)) {
-        return Err(Failure::usage(format!("{} takes no --{long}", command.name())));
+        return Err(Failure::usage(format!("{} does not accept --{long}", command.name())));
     }
     let after = read(rest, &rows, ParsingStyle::FloatingFrees, &arguments)
         .map_err(|fail| explain(&fail, Some(command)))?;
@@ -69,15 +69,15 @@ pub(crate) fn parse(
     Ok((Some(command), Options { given, operands }))
 }
 
-/// What getopts made of the arguments before or after the command.
+/// Result of getopts for the arguments before or after the command.
 struct Stage {
     /// In the order of the arguments.
     given: Vec<GivenOption>,
-    /// The arguments that are not options.
+    /// Arguments that are not options.
     free: Vec<String>,
 }
 
-/// Reads the options `rows` among `texts`.
+/// Parses the options `rows` in `texts`.
 fn read(
     texts: &[String],
     rows: &[&'static Row],
@@ -89,7 +89,7 @@ fn read(
         ParsingStyle::StopAtFirstFree => texts.first().is_some_and(is_option),
         ParsingStyle::FloatingFrees => texts.iter().any(is_option),
     };
-    // Only then is it worth to register all options with getopts.
+    // Registering all options with getopts is worthwhile only then.
     if !has_options {
         return Ok(Stage { given: Vec::new(), free: texts.to_vec() });
     }
@@ -121,49 +121,49 @@ fn read(
 }
 
 impl Options {
-    /// Whether a flag was given.
+    /// Returns whether a flag was given.
     pub(crate) fn has(&self, long: &str) -> bool {
         self.given.iter().any(|given| given.long == long)
     }
 
-    /// Which of several that exclude each other was given last.
+    /// Returns which of several exclusive options was given last.
     pub(crate) fn last_of(&self, longs: &[&str]) -> Option<&'static str> {
         let last = self.given.iter().rev().find(|given| longs.contains(&given.long));
         last.map(|given| given.long)
     }
 
-    /// Whether only errors are to be said.
+    /// Returns whether to print only errors.
     pub(crate) fn is_quiet(&self) -> bool {
         self.last_of(&["quiet", "verbose"]) == Some("quiet")
     }
 
-    /// Whether more is to be said than usual.
+    /// Returns whether to print more than usual.
     pub(crate) fn is_verbose(&self) -> bool {
         self.last_of(&["quiet", "verbose"]) == Some("verbose")
     }
 
-    /// Each value of an option, in order.
+    /// Returns the values of an option, in order.
     pub(crate) fn all(&self, long: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
         let given = self.given.iter().filter(move |given| given.long == long);
         given.filter_map(|given| given.value.as_deref())
     }
 
-    /// Each value of several options, with the option, in the order in which they were given.
+    /// Returns the values of several options with their option, in the order of the command line.
     pub(crate) fn in_order(&self, longs: &[&str]) -> impl Iterator<Item = (&'static str, &OsStr)> {
         let given = self.given.iter().filter(move |given| longs.contains(&given.long));
         given.filter_map(|given| Some((given.long, given.value.as_deref()?)))
     }
 
-    /// The value that counts: the last.
+    /// Returns the last value of an option.
     pub(crate) fn value(&self, long: &str) -> Option<&OsStr> {
         self.all(long).next_back()
     }
 
-    /// The value read by `parse`, which says in a sentence what is wrong with it.
+    /// Returns the value parsed by `parse`, which returns a message if it is invalid.
     ///
     /// # Errors
     ///
-    /// Usage: that sentence behind the name of the option.
+    /// Returns `Usage` with that message after the name of the option.
     pub(crate) fn parsed<T>(
         &self,
         long: &str,
@@ -171,12 +171,12 @@ impl Options {
     ) -> Result<Option<T>, Failure> {
         let Some(value) = self.value(long) else { return Ok(None) };
         let Some(text) = value.to_str() else {
-            return Err(Failure::usage(format!("--{long}: the value is not UTF-8")));
+            return Err(Failure::usage(format!("--{long}: invalid value: expected UTF-8")));
         };
         parse(text).map(Some).map_err(|wrong| Failure::usage(format!("--{long}: {wrong}")))
     }
 
-    /// Whether `--trace` was given, and its last file if that has one.
+    /// Returns whether `--trace` was given, and its last file if it has one.
     pub(crate) fn trace(&self) -> Option<Option<&OsStr>> {
         let last = self.given.iter().rev().find(|given| given.long == "trace");
         last.map(|given| given.value.as_deref())
@@ -285,9 +285,9 @@ mod tests {
             ("-c get", "place it after the command: get, put, "),
             ("get --passiv", "did you mean --passive?"),
             ("--write serve", "place it after the command: serve"),
-            ("--active serve", "serve takes no --active"),
+            ("--active serve", "serve does not accept --active"),
             ("serve --active", "only get, put, ls"),
-            ("--pipeline put", "put takes no --pipeline"),
+            ("--pipeline put", "put does not accept --pipeline"),
             ("get -z", "unknown option -z; ftp-cli help get lists"),
             ("--zzzzzzzz", "ftp-cli --help lists"),
             ("get --user", "--user needs a value: NAME"),
@@ -296,7 +296,7 @@ mod tests {
             ("get --password=x", "use --password-file FILE"),
             ("get --pasword x", "use --password-file FILE"),
             ("gte x", "did you mean \"get\"?"),
-            ("frobnicate", "ftp-cli help lists them"),
+            ("frobnicate", "ftp-cli help lists the commands"),
             ("get -r x", "use: ftp-cli mirror SRC DST"),
             ("get --interface x", "did you mean --bind?"),
             ("mirror --parallel=3", "did you mean --jobs?"),

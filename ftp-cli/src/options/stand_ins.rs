@@ -1,23 +1,24 @@
-//! Arguments that are not UTF-8: getopts refuses all if there is one, so it gets stand-ins.
+//! Replaces arguments that are not UTF-8 by placeholders: getopts rejects all arguments if there is
+//! one.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::exit::Failure;
 
-/// Arguments as text. NUL is in no argument of a process, so a stand-in begins with it; its
-/// number follows.
+/// Arguments as text. No argument can contain NUL, so a placeholder starts with it; its number
+/// follows.
 pub(super) struct StandIns {
     pub(super) texts: Vec<String>,
     originals: Vec<OsString>,
 }
 
 impl StandIns {
-    /// Puts a stand-in where one is needed.
+    /// Inserts placeholders where needed.
     ///
     /// # Errors
     ///
-    /// Usage: an option's name is not UTF-8.
+    /// Returns `Usage` if an option's name is not UTF-8.
     pub(super) fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
         let mut this = Self { texts: Vec::new(), originals: Vec::new() };
         let mut only_operands = false;
@@ -37,7 +38,7 @@ impl StandIns {
         let (prefix, original) = if only_operands || !bytes.starts_with(b"-") {
             (String::new(), argument)
         } else {
-            // `--name=value`: the value may be anything.
+            // `--name=value`: the value can be anything.
             let at = bytes.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1);
             let (name, value) = bytes.split_at_checked(at).unwrap_or((b"", bytes));
             match std::str::from_utf8(name) {
@@ -47,7 +48,7 @@ impl StandIns {
                 _ => {
                     let shown = argument.to_string_lossy();
                     return Err(Failure::usage(format!(
-                        "\"{shown}\" is no option; for a file of that name put -- before it"
+                        "unknown option \"{shown}\"; use -- before a file of this name"
                     )));
                 }
             }
@@ -56,7 +57,7 @@ impl StandIns {
         Ok(format!("{prefix}\0{}", self.originals.len() - 1))
     }
 
-    /// The argument, or part of one, that `text` stands for.
+    /// Returns the argument, or part of one, that `text` represents.
     pub(super) fn restore(&self, text: &str) -> OsString {
         let number = text.strip_prefix('\0').and_then(|number| number.parse::<usize>().ok());
         let original = number.and_then(|number| self.originals.get(number));

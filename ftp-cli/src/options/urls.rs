@@ -1,31 +1,29 @@
-//! Operands that name something on a server.
+//! Parses operands that name a remote object.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use ftp_proto::{Escaped, FtpUrl};
+use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
 
 use crate::exit::Failure;
 
-/// Reads an operand that names something on a server.
+/// Parses an operand that names a remote object.
 ///
 /// # Errors
 ///
-/// `Usage` if it is no URL.
+/// Returns `Usage` if it is not a URL.
 pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
     let bytes = operand.as_bytes();
     if !is_url(bytes) && (may_hold_password(bytes) || lacks_slash(bytes)) {
         return Err(Failure::usage(
             "not an FTP URL (not shown: it may hold a password); write ftp://USER@HOST/PATH, with \
-             %40 for an @ in PATH, and name --password-file",
+             %40 for an @ in PATH, and use --password-file",
         ));
     }
     FtpUrl::parse(bytes).map_err(|error| {
         // Not the operand itself, which may hold a password.
         let form = "ftp://[user@]host[:port]/path or [user@]host:path";
-        let kind = error.kind;
-        let at = error.at;
-        if operand.as_bytes().get(at) == Some(&b'#') {
+        if operand.as_bytes().get(error.at) == Some(&b'#') {
             return Failure::usage("not an FTP URL: # begins a fragment; write %23 in a name");
         }
         if !bytes.contains(&b':')
@@ -33,18 +31,33 @@ pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
             && FtpUrl::parse(&with_scheme(bytes)).is_ok()
         {
             let operand = Escaped(bytes);
-            let message = format!("\"{operand}\" has no scheme; did you mean ftp://{operand}?");
+            let message = format!("\"{operand}\": missing scheme; did you mean ftp://{operand}?");
             return Failure::usage(message);
         }
-        Failure::usage(format!("not an FTP URL: {kind} at byte {at}; expected {form}"))
+        let reason = reason(bytes, error);
+        Failure::usage(format!("not an FTP URL: {reason}; expected {form}"))
     })
+}
+
+/// Returns what is wrong with a URL.
+fn reason(bytes: &[u8], error: ParseError) -> &'static str {
+    match (error.kind, bytes.get(error.at)) {
+        (ParseErrorKind::UnknownWord, _) if error.at == 0 => "unsupported scheme",
+        (ParseErrorKind::UnknownWord, _) => "unknown ;type",
+        (ParseErrorKind::LineBreak, _) => "CR, LF and NUL are not allowed",
+        (_, Some(b'%')) => "expected two hexadecimal digits after %",
+        (ParseErrorKind::BadNumber, _) => "invalid port",
+        (ParseErrorKind::UnexpectedEnd, Some(b'[')) => "missing ]",
+        (ParseErrorKind::UnexpectedEnd, _) => "missing host or path",
+        _ => "invalid host",
+    }
 }
 
 fn with_scheme(operand: &[u8]) -> Vec<u8> {
     [b"ftp://", operand].concat()
 }
 
-/// The schemes of FTP URLs.
+/// Schemes of FTP URLs.
 const SCHEMES: [&[u8]; 3] = [b"ftp", b"ftps", b"ftpes"];
 
 /// Splits an argument at its first colon.
@@ -53,25 +66,25 @@ pub(crate) fn split_at_colon(argument: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((argument.get(..colon)?, argument.get(colon + 1..)?))
 }
 
-/// Whether what stands before the first colon of an argument is the name of a scheme of FTP.
+/// Returns whether `head` is an FTP scheme.
 fn has_scheme(head: &[u8]) -> bool {
     SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(head))
 }
 
-/// Whether an argument was meant as an FTP URL, with a scheme.
+/// Returns whether an argument starts like an FTP URL.
 pub(crate) fn is_url(argument: &[u8]) -> bool {
     split_at_colon(argument).is_some_and(|(head, rest)| has_scheme(head) && rest.starts_with(b"//"))
 }
 
-/// Whether it was meant as one, with a slash too few.
+/// Returns whether an argument is an FTP URL with a missing slash.
 fn lacks_slash(argument: &[u8]) -> bool {
     split_at_colon(argument).is_some_and(|(head, rest)| {
         has_scheme(head) && rest.starts_with(b"/") && !rest.starts_with(b"//")
     })
 }
 
-/// Whether an argument may hold a password, as `user:password@host` does, so that no message may
-/// show it.
+/// Returns whether an argument may contain a password, as in `user:password@host`, so that no
+/// message must show it.
 pub(crate) fn may_hold_password(argument: &[u8]) -> bool {
     split_at_colon(argument).is_some_and(|(_, rest)| rest.contains(&b'@'))
 }

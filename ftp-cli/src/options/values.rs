@@ -1,19 +1,19 @@
-//! What options and settings take: times, words, numbers; and which known word is meant.
+//! Parses values of options and settings: times, words, numbers; and finds similar words.
 
 use std::iter;
 use std::time::Duration;
 
 use ftp_proto::{ParseError, ParseErrorKind, PortRanges};
 
-/// The longest time anything may be set to: so long that no sum of two overflows a clock.
+/// Longest time of any setting: the sum of two must not overflow a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// Reads a time: a number, seconds unless a unit follows: `30`, `1.5`, `250 ms`, `30s`,
-/// `5 min`, `2 h`.
+/// Parses a time: a number of seconds, or with a unit: `30`, `1.5`, `250 ms`, `30s`, `5 min`, `2
+/// h`.
 ///
 /// # Errors
 ///
-/// A sentence that says what is wrong.
+/// Returns what is wrong.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let wrong = || format!("invalid time \"{text}\": expected 30, 250 ms, 5 min");
@@ -33,31 +33,31 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A number with digits after the point, and the unit that follows.
+/// Splits a decimal number from its unit.
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number, unit.trim())
 }
 
-/// Reads a decimal number exactly: `30` or `1.5`, in billionths, with what is finer cut off.
+/// Parses a decimal number in billionths: `30` or `1.5`; finer digits are dropped.
 fn billionths(number: &str) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
         return None;
     }
     let digits = whole.bytes().chain(fraction.bytes().chain(iter::repeat(b'0')).take(9));
-    // Of what is too large the most that there is: it is too large for each that asks.
+    // Saturates: the maximum is too large for every caller.
     Some(digits.fold(0, |sum: u128, digit| {
         sum.saturating_mul(10).saturating_add(u128::from(digit.wrapping_sub(b'0')))
     }))
 }
 
-/// As [`duration`], and more than no time.
+/// Parses a time greater than 0, like [`duration`].
 ///
 /// # Errors
 ///
-/// As [`duration`], and for 0.
+/// Returns what is wrong, also for 0.
 pub(crate) fn waiting_time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("the time must be greater than 0".to_owned()),
@@ -65,7 +65,7 @@ pub(crate) fn waiting_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Shows a time in the largest unit that it is a whole number of.
+/// Formats a time in the largest unit of which it is a multiple.
 pub(crate) fn show(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds, time.subsec_millis()) {
@@ -77,11 +77,11 @@ pub(crate) fn show(time: Duration) -> String {
     }
 }
 
-/// Reads a number of bytes: `4096`, `64 MiB`, `1GiB`.
+/// Parses a number of bytes: `4096`, `64 MiB`, `1GiB`.
 ///
 /// # Errors
 ///
-/// A sentence that says what is wrong.
+/// Returns what is wrong.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let wrong = || format!("invalid size \"{text}\": expected 4096, 64 MiB, 1 GiB");
@@ -99,12 +99,12 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("invalid size \"{text}\": too large"))
 }
 
-/// Reads a number of bytes a second: `500K`, `2M`, `1.5 MiB/s`, `4096`. A letter alone is a power of
-/// 1024, as with curl and wget.
+/// Parses a rate in bytes per second: `500K`, `2M`, `1.5 MiB/s`, `4096`. A letter alone is a power
+/// of 1024, as in curl and wget.
 ///
 /// # Errors
 ///
-/// A sentence that says what is wrong.
+/// Returns what is wrong.
 pub(crate) fn rate(text: &str) -> Result<u64, String> {
     let wrong = || format!("invalid rate \"{text}\": expected 4096, 500K, 2 MiB/s");
     let bare = text.trim();
@@ -125,7 +125,7 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Shows a number of bytes in the largest unit that it is a whole number of.
+/// Formats a number of bytes in the largest unit of which it is a multiple.
 pub(crate) fn show_size(bytes: &u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let whole = |(shift, _): &&(u32, &str)| *bytes > 0 && bytes.is_multiple_of(1 << shift);
@@ -135,11 +135,11 @@ pub(crate) fn show_size(bytes: &u64) -> String {
     }
 }
 
-/// Reads a list of ports and ranges: `50000-50099,51000`.
+/// Parses a list of ports and ranges: `50000-50099,51000`.
 ///
 /// # Errors
 ///
-/// A sentence that says what is wrong.
+/// Returns what is wrong.
 pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
     let wrong = |error: ParseError| {
         let item = text.get(error.at..).unwrap_or_default().split(',').next().unwrap_or_default();
@@ -155,24 +155,24 @@ pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
     PortRanges::parse(text.as_bytes()).map_err(wrong)
 }
 
-/// Reads an address, or the name of a host.
+/// Parses an address or a host name.
 ///
 /// # Errors
 ///
-/// A sentence that says what is wrong.
+/// Returns what is wrong.
 pub(crate) fn host(text: &str) -> Result<String, String> {
-    // What resolvers take for a name is more than the standards say.
+    // Resolvers accept more names than the standards allow.
     if text.is_empty() || text.contains(|char: char| char.is_whitespace() || char.is_control()) {
         return Err(format!("invalid host {text:?}: expected an address or a host name"));
     }
     Ok(text.to_owned())
 }
 
-/// One of a few words.
+/// Parses one of a few words.
 ///
 /// # Errors
 ///
-/// A sentence that names them all.
+/// Returns a message with all of them.
 pub(crate) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
@@ -181,7 +181,7 @@ pub(crate) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
     Err(format!("invalid value \"{text}\": expected {}", known.join(", ")))
 }
 
-/// The one of `known` that differs least from `given`, if it is near enough to be meant.
+/// Returns the word of `known` that is most similar to `given`, if it is similar enough.
 pub(crate) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = given.chars().count() / 3 + 1;
     known

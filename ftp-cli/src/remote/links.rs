@@ -1,41 +1,40 @@
-//! Whether what a server shows as a directory may be a link to one.
+//! Decides whether a listed directory may be a symbolic link to one.
 //!
-//! Some servers follow links in all that they list, so that what is removed "in a directory" would
-//! be removed through a link. `LIST` shows links where `MLSD` does not; and where both follow them,
-//! the count of links of a directory tells how many directories can lie in it: a directory has two,
-//! and one more for each directory in it.
+//! Some servers follow links in all listings, so that removing objects "in a directory" would
+//! remove them through a link. `LIST` shows links where `MLSD` does not; if both follow them, the
+//! link count of a directory limits its subdirectories: a directory has two links, and one more per
+//! subdirectory.
 
 use ftp_client::{Client, Error, ListLimits, ListOptions, Listing, ListingForm};
 
 use super::object::is_no;
 
-/// What servers say, in small letters, of what is no directory, and of one that is not empty: the
-/// words of their systems.
+/// Words of servers, in lower case, for an object that is not a directory, and for a directory that
+/// is not empty: those of their systems.
 pub(crate) const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
 pub(crate) const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
 
-/// Whether a refusal holds one of these.
+/// Returns whether a refusal contains one of these words.
 pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
     let Some(reply) = error.reply() else { return false };
     let text = reply.text().to_ascii_lowercase();
     words.iter().any(|words| text.windows(words.len()).any(|window| window == *words))
 }
 
-/// What is known, before the server says why it does not remove it, of whether a "directory" is
-/// one.
+/// Evidence that a listed directory is one, before the server refuses to remove it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Proof {
-    /// All that are listed with it can be directories, or the user says that it is one.
+    /// All listed ones can be directories, or the user says that it is one.
     Directory,
-    /// More are listed than there can be.
+    /// More directories are listed than can exist.
     TooMany,
-    /// Nothing.
+    /// No evidence.
     None,
 }
 
 impl Proof {
-    /// By how many directories are listed in one, and its count of links. One link is what file
-    /// systems say that do not count.
+    /// Judges by the number of listed subdirectories and the link count. A count of one means that
+    /// the file system does not count.
     pub(crate) fn by_count(directories: usize, links: Option<u64>) -> Self {
         match links.and_then(|links| links.checked_sub(2)) {
             Some(most) if directories as u64 <= most => Self::Directory,
@@ -44,7 +43,7 @@ impl Proof {
         }
     }
 
-    /// With the user's word that it is a directory, against which a count still stands.
+    /// Adds the user's claim that it is a directory, which a count can still contradict.
     pub(crate) const fn or_named(self) -> Self {
         match self {
             Self::TooMany => Self::TooMany,
@@ -53,11 +52,11 @@ impl Proof {
     }
 }
 
-/// What `LIST` shows of a directory, if it shows it.
+/// Returns the `LIST` listing of a directory, if the server sends one.
 ///
 /// # Errors
 ///
-/// Those of the connection, 4yz, and a listing that is not proved whole.
+/// Returns errors of the connection, 4xx replies, and an incomplete listing.
 pub(crate) fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Listing>, Error> {
     match list(client, directory, ListingForm::List)? {
         Err(error @ Error::ListingCut(_)) => Err(error),
@@ -65,12 +64,12 @@ pub(crate) fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Li
     }
 }
 
-/// A whole listing, hidden names too where the server lists them. The inner error is a refusal, or
-/// that the listing is not proved whole.
+/// Returns a complete listing, including hidden names if the server lists them. The inner error is
+/// a refusal, or an incomplete listing.
 ///
 /// # Errors
 ///
-/// Those of the connection, and 4yz.
+/// Returns errors of the connection, and 4xx replies.
 pub(crate) fn list(
     client: &mut Client,
     directory: &[u8],

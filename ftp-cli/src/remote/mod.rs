@@ -1,4 +1,4 @@
-//! Objects on a server: what they are, which of them are links, and how they are shown.
+//! Finds out what remote objects are, which of them are links, and formats them.
 
 pub(crate) mod links;
 pub(crate) mod object;

@@ -1,17 +1,16 @@
-//! What one object on a server is, from a server that may not say it at once.
+//! Finds out what one remote object is, from servers that may not report it directly.
 
 use super::path::split;
 use ftp_client::{Client, Error, ListOptions, Listed, ListingForm};
 use ftp_proto::{Entry, EntryKind, Modified, Precision, Severity, Verb, Zone};
 
-/// Looks for the object at `path`: by `MLST`, else in the listing of the directory that it lies in,
-/// with the size and time that `SIZE` and `MDTM` tell exactly. `form` is how to list; a form other
-/// than `Auto` asks no `MLST`. `None` if there is no trace of it, which a server may also say of
-/// what it does not show.
+/// Looks up the object at `path`: by `MLST`, else in the listing of its directory, with exact size
+/// and time from `SIZE` and `MDTM`. `form` is the kind of listing; a form other than `Auto` skips
+/// `MLST`. Returns `None` for a missing object, or one that the server hides.
 ///
 /// # Errors
 ///
-/// 4yz and 530, and those of the connection.
+/// Returns 4xx and 530 replies, and errors of the connection.
 pub(crate) fn look(
     client: &mut Client,
     path: &[u8],
@@ -49,7 +48,7 @@ pub(crate) fn look(
     Ok(found)
 }
 
-/// What the listing of a directory says of a name in it.
+/// Returns a name's entry in the listing of a directory.
 fn in_listing(
     client: &mut Client,
     directory: &[u8],
@@ -68,9 +67,9 @@ fn in_listing(
                 found = Some(entry);
             }
             Ok(_) => {}
-            // It is there, whatever else is.
+            // It exists, even if the rest is missing.
             Err(Error::ListingCut(_)) if found.is_some() => return Ok(found),
-            // Some refuse an empty directory, or one that is not there, at the end.
+            // Some refuse an empty or missing directory at the end.
             Err(error) if is_no(&error) => return Ok(None),
             Err(error) => return Err(error),
         }
@@ -78,7 +77,7 @@ fn in_listing(
     Ok(found)
 }
 
-/// Whether the server says for good that it has no answer.
+/// Returns whether the server refuses an answer permanently.
 pub(crate) fn is_no(error: &Error) -> bool {
     matches!(error, Error::Refused(verb, reply)
         if reply.code().severity() == Severity::Permanent
@@ -86,12 +85,12 @@ pub(crate) fn is_no(error: &Error) -> bool {
             && reply.code().value() != 530)
 }
 
-/// Finds out whether there is a directory at `path` by entering it, and goes back to where the
-/// session was, if the server tells where that is (`PWD`).
+/// Tests whether `path` is a directory by entering it, then returns to the previous directory if
+/// the server reports it (`PWD`).
 ///
 /// # Errors
 ///
-/// The server's refusal to enter it.
+/// Returns the server's refusal to enter it.
 pub(crate) fn can_enter(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     let here = match client.pwd() {
         Err(Error::Refused(..)) => None,
@@ -101,15 +100,15 @@ pub(crate) fn can_enter(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     here.map_or(Ok(()), |here| client.cwd(here.as_bytes()))
 }
 
-/// Whether `path` is a directory, as far as the server tells.
+/// Returns whether `path` is a directory, according to the server.
 ///
 /// # Errors
 ///
-/// As [`look`].
+/// Returns the same errors as [`look`].
 pub(crate) fn is_directory(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
     let found = look(client, path, ListingForm::Auto)?;
     if found.as_ref().is_some_and(Entry::is_link) {
-        // To a directory or not: whoever can enter it knows.
+        // The link may lead to a directory or not: entering it shows that.
         return match can_enter(client, path) {
             Err(error) if is_no(&error) => Ok(false),
             entered => entered.map(|()| true),

@@ -1,7 +1,7 @@
-//! Paths on a server: names with `/` between them.
+//! Handles remote paths: names separated by `/`.
 
-/// The directory that `path` lies in, and its name there, which is empty for the first directory
-/// and for the one of the login.
+/// Splits `path` into its parent directory and its name, which is empty for the root and the login
+/// directory.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
     let path = path.get(..end).unwrap_or_default();
@@ -15,13 +15,13 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A path without the `/` at its end, which some servers take for another name.
+/// Returns a path without the trailing `/`, which some servers take for another name.
 pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
     path.get(..end.min(path.len())).unwrap_or_default()
 }
 
-/// The path of `name` in a directory; of the directory itself where `name` is empty.
+/// Returns the path of `name` in a directory; of the directory itself if `name` is empty.
 pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match (directory, name) {
         (directory, []) => directory.to_vec(),

@@ -1,11 +1,11 @@
-//! What is known of an object, as programs (`--json`) and people (`stat`, `ls -l`) are told it.
-//! The fields are those of docs/json.md, in its order, and absent where nothing is known.
+//! Formats the facts about an object for events (`--json`) and users (`stat`, `ls -l`). The fields
+//! are those of docs/json.md, in its order, and absent if unknown.
 
 use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 
 use crate::report::json::Object;
 
-/// The event `entry` of `--json`, under this name.
+/// Returns the event `entry` of `--json` with this name.
 pub(crate) fn event(name: &[u8], entry: &Entry) -> Object {
     let mut object = Object::event("entry").name("name", name);
     for (key, value) in fields(entry) {
@@ -18,7 +18,7 @@ pub(crate) fn event(name: &[u8], entry: &Entry) -> Object {
     object
 }
 
-/// The same as `key: value`, a line each, in bytes as they came.
+/// Returns the facts as lines `key: value`, in raw bytes.
 pub(crate) fn lines(name: &[u8], entry: &Entry) -> Vec<Vec<u8>> {
     let line = |key: &str, value: &[u8]| [key.as_bytes(), b": ", value].concat();
     let mut lines = vec![line("name", name)];
@@ -33,11 +33,11 @@ pub(crate) fn lines(name: &[u8], entry: &Entry) -> Vec<Vec<u8>> {
 enum Value<'a> {
     Number(u64),
     Text(String),
-    /// Bytes of the server's.
+    /// Bytes from the server.
     Name(&'a [u8]),
 }
 
-/// All that is known but the name.
+/// Returns all known facts except for the name.
 fn fields(entry: &Entry) -> impl Iterator<Item = (&'static str, Value<'_>)> {
     let kind = entry.kind.map(|kind| match kind {
         EntryKind::File => "file",
@@ -49,7 +49,7 @@ fn fields(entry: &Entry) -> impl Iterator<Item = (&'static str, Value<'_>)> {
         Some(Modified { time, precision, zone: Zone::Utc }) if precision > Precision::Day => {
             (Some(rfc_3339(time)), None)
         }
-        // Which moment that is only the server knows.
+        // The time zone is known only to the server.
         Some(modified) => (None, Some(as_told(modified))),
         None => (None, None),
     };
@@ -68,7 +68,7 @@ fn fields(entry: &Entry) -> impl Iterator<Item = (&'static str, Value<'_>)> {
     .filter_map(|(key, value)| Some((key, value?)))
 }
 
-/// `2024-02-29T13:45:59Z`, with a fraction if there is one (RFC 3339 §5.6).
+/// Formats `2024-02-29T13:45:59Z`, with a fraction if there is one (RFC 3339 §5.6).
 fn rfc_3339(time: TimeVal) -> String {
     let fraction = match time.nanosecond() {
         0 => String::new(),
@@ -79,7 +79,7 @@ fn rfc_3339(time: TimeVal) -> String {
     format!("{date}T{clock}:{:02}{fraction}Z", time.second())
 }
 
-/// As much as the server told, by its own clock: `2024-02-29`, `2024-02-29T13:45`.
+/// Formats a server's local time with its precision: `2024-02-29`, `2024-02-29T13:45`.
 fn as_told(Modified { time, precision, .. }: Modified) -> String {
     let date = date(time);
     let clock = format!("{:02}:{:02}", time.hour(), time.minute());
@@ -98,9 +98,9 @@ fn date(time: TimeVal) -> String {
     format!("{:04}-{:02}-{:02}", time.year(), time.month(), time.day())
 }
 
-/// What `ls -l` puts before the name: `-rw-r--r--         1024  2024-02-29 13:45  `. The time is UTC
-/// where the server says so, by `MLSD`, and else as it tells it; what it does not tell is `?`, or
-/// `-` where there is nothing to tell.
+/// Returns the columns of `ls -l` before the name: `-rw-r--r--         1024  2024-02-29 13:45  `.
+/// The time is UTC if the server reports UTC (`MLSD`), else its local time; unknown facts are `?`,
+/// or `-` if there is none.
 pub(crate) fn columns(entry: &Entry) -> String {
     let kind = match entry.kind {
         Some(EntryKind::File) => '-',

@@ -1,6 +1,6 @@
-//! `--json`: what a run does, told to programs as it happens, one object a line. The lines go to
-//! standard output, or to standard error while the data of a file goes there; `docs/json.md` is
-//! the schema. Without the option nothing is written, and only the counts are kept.
+//! `--json`: writes the events of a run as they happen, one object per line, to standard output, or
+//! to standard error while file data goes there; `docs/json.md` is the schema. Without the option
+//! it only counts.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -15,28 +15,28 @@ use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::options::Options;
 
-/// Tells what happens, from any thread.
+/// Writer of events, usable from any thread.
 #[derive(Clone)]
 pub(crate) struct Events(Arc<Mutex<Stream>>);
 
 struct Stream {
     output: Option<EventLines>,
-    /// What no error shows.
+    /// Arguments that errors must not show.
     hidden: Hidden,
-    /// The first line that could not be written.
+    /// Error of the first line that could not be written.
     failed: Option<io::Error>,
     started: Instant,
     counts: Counts,
     closed: bool,
 }
 
-/// Where the lines go.
+/// Destination of the lines.
 enum EventLines {
     Output(Output),
     Messages(Messages),
 }
 
-/// What the items of a run came to.
+/// Counts of a run's items.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Counts {
     done: u64,
@@ -53,7 +53,7 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Events to standard output, if `--json` says so.
+    /// Returns a writer to standard output, if `--json` is given.
     pub(crate) fn from_options(options: &Options, output: &Output, hidden: Hidden) -> Self {
         Self::to(options.has("json").then(|| EventLines::Output(output.clone())), hidden)
     }
@@ -66,12 +66,12 @@ impl Events {
         Self(Arc::new(Mutex::new(stream)))
     }
 
-    /// Whether anybody is told.
+    /// Returns whether events are written.
     pub(crate) fn is_on(&self) -> bool {
         self.with(|stream| stream.output.is_some())
     }
 
-    /// From now on lines go to standard error: standard output is for data.
+    /// Redirects lines to standard error: standard output is for data.
     pub(crate) fn leave_output(&self, messages: &Messages) {
         self.with(|stream| {
             if stream.output.is_some() {
@@ -85,7 +85,7 @@ impl Events {
         self.with(|stream| stream.write(object));
     }
 
-    /// One item was done; `bytes` of it were moved.
+    /// Reports a completed item of which `bytes` were transferred.
     pub(crate) fn done(&self, object: impl FnOnce() -> Object, bytes: u64) {
         self.with(|stream| {
             stream.counts.done += 1;
@@ -94,7 +94,7 @@ impl Events {
         });
     }
 
-    /// One item was not done, as it was to be: it is `done` with `"skipped":true`.
+    /// Reports a skipped item: a `done` event with `"skipped":true`.
     pub(crate) fn skipped(&self, object: impl FnOnce() -> Object) {
         self.with(|stream| {
             stream.counts.skipped += 1;
@@ -102,8 +102,8 @@ impl Events {
         });
     }
 
-    /// One item failed; `about` are fields that say which. Of one that a signal cut short nothing
-    /// is told: which signal it was, whoever caught it tells by [`cancelled`](Self::cancelled).
+    /// Reports a failed item; `about` adds the fields that identify it. Items that a signal
+    /// interrupted are not reported: [`cancelled`](Self::cancelled) reports the signal.
     pub(crate) fn failed(&self, failure: &Failure, about: impl FnOnce(Object) -> Object) {
         if failure.exit == Exit::Interrupted {
             return;
@@ -115,27 +115,27 @@ impl Events {
         });
     }
 
-    /// A signal ends the run: its error, and the summary.
+    /// Reports the signal that ends the run, and the summary.
     pub(crate) fn cancelled(&self, failure: &Failure) {
         self.with(|stream| {
             stream.counts.failed += 1;
             let hidden = stream.hidden.clone();
             stream.write(|| Object::event("error").failure(failure).without(&hidden));
         });
-        // There is nobody left to be told that it could not be written.
+        // There is no receiver left for a write error.
         let _ = self.close(failure.exit);
     }
 
-    /// So many items were not tried.
+    /// Counts items that were not tried.
     pub(crate) fn not_tried(&self, count: usize) {
         self.with(|stream| stream.counts.not_tried += count as u64);
     }
 
-    /// Writes the summary, with which the lines end, once.
+    /// Writes the summary, the last line, once.
     ///
     /// # Errors
     ///
-    /// `Local` if a line could not be written.
+    /// Returns `Local` if a line could not be written.
     pub(crate) fn close(&self, exit: Exit) -> Result<(), Failure> {
         self.with(|stream| {
             if stream.closed {
@@ -156,9 +156,9 @@ impl Events {
 }
 
 impl Stream {
-    /// Writes the line of `object`, which is not even made if nobody is told.
+    /// Writes the line of `object`, which is only created if events are written.
     fn write(&mut self, object: impl FnOnce() -> Object) {
-        // Behind the summary there is nothing: a signal may have ended the run already.
+        // Nothing follows the summary: a signal may have ended the run already.
         if !self.closed {
             self.write_last(object);
         }
@@ -179,7 +179,7 @@ impl Stream {
     }
 }
 
-/// The line of an event, which ends with the current time.
+/// Returns the line of an event, which ends with the current time.
 fn line(object: Object) -> String {
     object.text("time", &display::timestamp()).into_line()
 }

@@ -1,4 +1,4 @@
-//! What the commands share that do one thing to each of several objects on servers.
+//! Shared code of commands that do one action on each of several remote objects.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -22,23 +22,23 @@ use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::urls;
 
-/// Who is told what is done.
+/// Receiver of results.
 pub(crate) struct Reporter {
     pub(crate) messages: Messages,
     pub(crate) events: Events,
-    /// Whether people want to know of what went well.
+    /// Whether to print successes.
     pub(crate) is_talkative: bool,
 }
 
 impl Reporter {
-    /// By the options.
+    /// Returns the reporter of the options.
     pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
         let messages = stdio.messages.clone();
         let events = stdio.events.clone();
         Self { messages, events, is_talkative: is_talkative(options, stdio) }
     }
 
-    /// Says what became of an object; `event` is the one that tells programs that it is done.
+    /// Reports the outcome of an object; `event` is its `done` event.
     pub(crate) fn became(
         &self,
         became: Outcome,
@@ -58,30 +58,29 @@ impl Reporter {
         }
     }
 
-    /// Says that something was done to the object that a command is about.
+    /// Reports that an object was handled.
     pub(crate) fn done(&self, what: &str, object: impl Display) {
         self.messages.say_if(self.is_talkative, format_args!("{object}: {what}"));
     }
 }
 
-/// What became of an object.
+/// Outcome of an object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// What was to be done was, and people are told in these words.
+    /// Done; the text is for the message.
     Done(&'static str),
-    /// It was that way already.
+    /// It was in this state already.
     Skipped(&'static str),
-    /// It was done, and told already.
+    /// Done, and reported already.
     Reported,
 }
 
-/// Does `act` to the object of each URL, in order, over one control connection for each server, and
-/// again as `--retry` says.
-/// `what` completes "2 of 3": `objects removed`.
+/// Runs `act` on the object of each URL, in order, over one control connection per server, with
+/// retries as in `--retry`. `what` completes "2 of 3": `objects removed`.
 ///
 /// # Errors
 ///
-/// `Usage` for what is no URL, before anything is sent; then as [`Tally::finish`].
+/// Returns `Usage` for an invalid URL, before anything is sent; then the same as [`Tally::finish`].
 pub(crate) fn for_each_url(
     options: &Options,
     stdio: &mut Stdio,
@@ -122,12 +121,12 @@ pub(crate) fn for_each_url(
     tally.finish()
 }
 
-/// Does `act` with the path of a URL, and once more part by part where the server does not know it
-/// as a whole.
+/// Runs `act` with the path of a URL, and again part by part if the server does not accept it as a
+/// whole.
 ///
 /// # Errors
 ///
-/// Those of `act`, and of the way there.
+/// Returns errors of `act`, and of entering the directories.
 pub(crate) fn at<T>(
     client: &mut Client,
     url: &FtpUrl,
@@ -143,27 +142,27 @@ pub(crate) fn at<T>(
     }
 }
 
-/// Insists that a URL names something that can be made, moved or removed: not the directory of the
-/// login, the first one, `.` or `..`.
+/// Checks that a URL names an object that can be created, moved or removed: not the login
+/// directory, the root, `.` or `..`.
 ///
 /// # Errors
 ///
-/// `Usage`.
+/// Returns `Usage` otherwise.
 pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
     let (_, name) = crate::remote::path::split(url.path());
     match name {
         b"" | b"." | b".." => {
-            Err(Failure::usage(format!("{url} has no name at its end; nothing is done to it")))
+            Err(Failure::usage(format!("{url}: expected a URL that ends in a name")))
         }
         _ => Ok(()),
     }
 }
 
-/// As [`is_named`], of all operands, before anything is sent.
+/// Checks all operands like [`is_named`], before anything is sent.
 ///
 /// # Errors
 ///
-/// `Usage`.
+/// Returns `Usage` otherwise.
 pub(crate) fn are_named(urls: &[OsString]) -> Result<(), Failure> {
     urls.iter().try_for_each(|url| is_named(&urls::parse(url)?))
 }

@@ -1,5 +1,5 @@
-//! `--jobs`: several items at a time, each over a separate connection. A server that refuses a
-//! further connection, in whatever way, gets fewer, and the items go to those that it took.
+//! `--jobs`: handles several items in parallel, each over a separate connection. If a server
+//! refuses more connections, its items use the connections that it accepted.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,28 +9,28 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::exit::{Failure, Recovery};
 use crate::lock::lock;
 
-/// Why a worker has no connection for an item.
+/// Reason why a worker has no connection for an item.
 #[derive(Debug)]
 pub(crate) enum NoConnection {
-    /// The server has let another worker in: it takes no more connections than it has.
+    /// The server accepted another worker: it allows no more connections.
     OneFewer(Failure),
-    /// The server has let nobody in: the item fails with this.
+    /// The server accepted no connection: the item fails with this.
     Failed(Failure),
 }
 
-/// The servers that several workers connect to. Servers refuse the connection that exceeds a limit
-/// in many ways (421, 530 to the greeting or to `PASS`, a reset), so that only one thing tells a
-/// limit from a fault: whether the server has let another connection in. The first connection to a
-/// server is therefore made alone, while the others wait.
+/// Servers of several workers. Servers refuse a connection beyond their limit in many ways (421,
+/// 530 to the greeting or to `PASS`, a reset), so the only sign of a limit is that the server
+/// accepts another connection. The first connection to a server is therefore made alone, while the
+/// others wait.
 pub(crate) struct Doors<K> {
     doors: Mutex<HashMap<K, Arc<Mutex<Door>>>>,
 }
 
-/// What is known of a server.
+/// State of a server.
 enum Door {
     Untried,
     Open,
-    /// Another try would not help.
+    /// Further attempts are useless.
     Shut(Failure),
 }
 
@@ -43,7 +43,7 @@ impl<K: Eq + Hash> Doors<K> {
     ///
     /// # Errors
     ///
-    /// What `connect` failed with, and what that means for the item.
+    /// Returns the failure of `connect`, and its meaning for the item.
     pub(crate) fn enter(
         &self,
         server: K,
@@ -59,7 +59,7 @@ impl<K: Eq + Hash> Doors<K> {
                 drop(first);
                 return connect().map_err(NoConnection::OneFewer);
             }
-            // The worker that was refused has an item that says so.
+            // The worker that was refused has an item that reports it.
             Door::Shut(failure) => return Err(NoConnection::OneFewer(failure.clone())),
         }
         match connect() {
@@ -77,48 +77,47 @@ impl<K: Eq + Hash> Doors<K> {
     }
 }
 
-/// Whoever works, with connections of their own. What is to be done they know by its number.
+/// A worker with separate connections. Items are identified by number.
 pub(crate) trait Worker {
-    /// Makes sure that there is a connection for an item.
+    /// Ensures a connection for an item.
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// Returns the reason if there is none.
     fn connect(&mut self, item: usize) -> Result<(), NoConnection>;
 
-    /// Does an item.
+    /// Handles an item.
     ///
     /// # Errors
     ///
-    /// Why it is not done.
+    /// Returns the reason if it fails.
     fn act(&mut self, item: usize) -> Result<(), Failure>;
 
-    /// Tells that an item failed. `Break` if to go on with others would be no use.
+    /// Reports a failed item. Returns `Break` if further items are useless.
     fn failed(&mut self, item: usize, failure: Failure) -> ControlFlow<()>;
 
-    /// Parts with the servers.
+    /// Disconnects from the servers.
     fn end(self);
 }
 
-/// What is left, and how many work on it.
+/// Remaining items and the number of workers.
 struct Queue {
     state: Mutex<WorkState>,
-    /// An item came back, or no more can, or it is over.
+    /// Notified when an item came back, no more can, or the work is over.
     settled: Condvar,
 }
 
 struct WorkState {
-    /// The next one is the last.
+    /// The last element is next.
     items: Vec<usize>,
     workers: usize,
-    /// How many items wait for a connection, and may come back.
+    /// Number of items that wait for a connection, and may come back.
     undecided: usize,
-    /// To go on would be no use: what comes back now is not tried any more.
+    /// Whether the work is over: items that come back are not tried any more.
     is_over: bool,
 }
 
-/// Works through so many `items`, numbered from 0, with as many workers, made by `hire`, as there is
-/// work for, up to `jobs`.
+/// Handles `items` items, numbered from 0, with up to `jobs` workers made by `hire`.
 pub(crate) fn run<W: Worker>(jobs: usize, items: usize, hire: impl Fn() -> W + Sync) {
     let workers = jobs.clamp(1, items.max(1));
     let items = (0..items).rev().collect();
@@ -131,7 +130,7 @@ pub(crate) fn run<W: Worker>(jobs: usize, items: usize, hire: impl Fn() -> W + S
             let hire = &hire;
             let thread = std::thread::Builder::new().name(name);
             if thread.spawn_scoped(threads, move || work(queue, hire())).is_err() {
-                // A thread more is nothing that anything depends on.
+                // An additional thread is optional.
                 queue.lock().workers -= 1;
             }
         }
@@ -169,7 +168,7 @@ fn work(queue: &Queue, mut worker: impl Worker) {
 }
 
 impl Queue {
-    /// The next item. `None` sends the worker home: nothing is left, nor can come back.
+    /// Returns the next item. `None` ends the worker: nothing is left or can come back.
     fn next(&self) -> Option<Taken<'_>> {
         let mut state = self.lock();
         loop {
@@ -185,7 +184,7 @@ impl Queue {
         }
     }
 
-    /// Nothing more is begun, not even what comes back later.
+    /// Stops starting items, including those that come back later.
     fn end(&self) {
         let mut state = self.lock();
         state.items.clear();
@@ -198,16 +197,15 @@ impl Queue {
     }
 }
 
-/// An item for which there is no connection yet. Until this is dropped, whoever has nothing to do
-/// waits for it to come back.
+/// An item without a connection yet. Until this is dropped, idle workers wait for it to come back.
 struct Taken<'a> {
     queue: &'a Queue,
     item: usize,
 }
 
 impl Taken<'_> {
-    /// Leaves the item to the others, if there are any, or to nobody once it is over: then the
-    /// worker is to go home.
+    /// Returns the item to the others if there are any, and ends the worker; returns false if the
+    /// work is over or no other worker is left.
     fn give_back(self) -> bool {
         let mut state = self.queue.lock();
         if state.is_over {

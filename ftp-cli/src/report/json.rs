@@ -1,4 +1,4 @@
-//! JSON (RFC 8259), as far as it is written here: flat objects, one a line.
+//! Writes JSON (RFC 8259): flat objects, one per line.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use crate::console::hidden::Hidden;
 use crate::display;
 use crate::exit::Failure;
 
-/// One line of `--json`, built field by field. What the fields mean is in `docs/json.md`.
+/// One line of `--json`, built field by field. `docs/json.md` explains the fields.
 #[derive(Clone, Debug)]
 pub(crate) struct Object(String);
 
 impl Object {
-    /// An event: `"v":1` comes first, so that a reader can tell at once whether it knows the rest.
+    /// Starts an event: `"v":1` comes first, so that a reader can check the version.
     pub(crate) fn event(name: &str) -> Self {
         Self("{\"v\":1".to_owned()).text("event", name)
     }
 
-    /// Why something failed: `kind`, `exit`, `message`, and what is known of `code` and `phase`.
+    /// Adds a failure: `kind`, `exit`, `message`, and `code` and `phase` if known.
     pub(crate) fn failure(self, failure: &Failure) -> Self {
         self.text("kind", failure.exit.kind())
             .number("exit", failure.exit.code().into())
@@ -28,19 +28,19 @@ impl Object {
             .text_if("phase", failure.phase.map(ftp_client::Phase::as_str))
     }
 
-    /// The same with nothing in its fields that is hidden.
+    /// Removes hidden arguments from all fields.
     pub(crate) fn without(self, hidden: &Hidden) -> Self {
         Self(hidden.leave_out(self.0).into_owned())
     }
 
-    /// A field of text.
+    /// Adds a text field.
     pub(crate) fn text(mut self, key: &str, value: &str) -> Self {
         self.key(key);
         self.string(value);
         self
     }
 
-    /// A field of text, left out where there is none.
+    /// Adds a text field if there is a value.
     pub(crate) fn text_if(self, key: &str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.text(key, value),
@@ -48,8 +48,8 @@ impl Object {
         }
     }
 
-    /// A name as bytes. One that is not UTF-8 has U+FFFD for what is not, and comes exactly, in
-    /// base64, as the field `key` followed by `_b64`.
+    /// Adds a name in bytes. Invalid UTF-8 becomes U+FFFD, and the exact bytes follow in base64 as
+    /// the field `key` with `_b64`.
     pub(crate) fn name(self, key: &str, value: &[u8]) -> Self {
         match std::str::from_utf8(value) {
             Ok(text) => self.text(key, text),
@@ -59,14 +59,14 @@ impl Object {
         }
     }
 
-    /// A whole number.
+    /// Adds a whole number.
     pub(crate) fn number(mut self, key: &str, value: u64) -> Self {
         self.key(key);
         let _ = write!(self.0, "{value}");
         self
     }
 
-    /// A whole number, left out where there is none.
+    /// Adds a whole number if there is a value.
     pub(crate) fn number_if(self, key: &str, value: Option<u64>) -> Self {
         match value {
             Some(value) => self.number(key, value),
@@ -74,14 +74,14 @@ impl Object {
         }
     }
 
-    /// A time in seconds, with three digits after the point.
+    /// Adds a time in seconds, with three decimals.
     pub(crate) fn seconds(mut self, key: &str, value: Duration) -> Self {
         self.key(key);
         let _ = write!(self.0, "{}.{:03}", value.as_secs(), value.subsec_millis());
         self
     }
 
-    /// `true`, left out where it is not.
+    /// Adds `true`.
     pub(crate) fn flag(mut self, key: &str, value: bool) -> Self {
         if value {
             self.key(key);
@@ -90,7 +90,7 @@ impl Object {
         self
     }
 
-    /// The line, with its end.
+    /// Returns the line with its line feed.
     pub(crate) fn into_line(mut self) -> String {
         self.0.push_str("}\n");
         self.0
@@ -108,8 +108,7 @@ impl Object {
             match char {
                 '"' => self.0.push_str("\\\""),
                 '\\' => self.0.push_str("\\\\"),
-                // DEL, C1 and what turns the direction of text are allowed as they are, but lines
-                // get shown on terminals.
+                // DEL, C1 and direction marks are valid, but lines may be shown on terminals.
                 '\0'..='\x1f'
                 | '\x7f'..='\u{9f}'
                 | '\u{200e}'

@@ -1,5 +1,5 @@
-//! What became of the items of a command: events for programs, counts, and the items themselves,
-//! one after the other or several at a time.
+//! Reports the items of a command: events for programs, counts, and the items themselves,
+//! sequentially or in parallel.
 
 pub(crate) mod events;
 pub(crate) mod for_each_url;

@@ -1,5 +1,4 @@
-//! Several items of one command: what was done, what failed, what was not tried, and which exit
-//! code that comes to.
+//! Counts the items of a command that were done, failed or not tried, and derives the exit code.
 
 use std::ops::ControlFlow;
 
@@ -8,14 +7,13 @@ use super::json::Object;
 use crate::console::messages::Messages;
 use crate::exit::{Exit, Failure};
 
-/// Counts the items of a command. What each fails with is said when it does; at the end the code
-/// is the item's own if there was only one, `Partial` if others were done, and else the last
-/// one's.
+/// Counter of a command's items. Reports each failure at once; at the end the exit code is the
+/// item's own if there was only one, `Partial` if others were done, and else the last failure's.
 pub(crate) struct Tally<'a> {
     all: usize,
     done: usize,
     failed: usize,
-    /// What the items are and what was done to them: `files sent`.
+    /// Description of items and action: `files sent`.
     what: &'static str,
     last: Option<Failure>,
     messages: &'a Messages,
@@ -23,7 +21,7 @@ pub(crate) struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    /// Of `all` items nothing is done yet. `what` completes "2 of 3 ...": `files sent`.
+    /// Returns a counter for `all` items. `what` completes "2 of 3 ...": `files sent`.
     pub(crate) const fn new(
         all: usize,
         what: &'static str,
@@ -33,13 +31,13 @@ impl<'a> Tally<'a> {
         Self { all, done: 0, failed: 0, what, last: None, messages, events }
     }
 
-    /// One more item was done, or skipped as it was to be.
+    /// Counts an item that was done, or skipped on purpose.
     pub(crate) const fn done(&mut self) {
         self.done += 1;
     }
 
-    /// One more failed; `about` are the fields of its `error` event that say which. `Break` if to
-    /// try others would be no use.
+    /// Counts a failed item; `about` adds the fields of its `error` event. Returns `Break` if
+    /// further items are useless.
     pub(crate) fn failed(
         &mut self,
         mut failure: Failure,
@@ -49,7 +47,7 @@ impl<'a> Tally<'a> {
         failure.told = true;
         self.failed += 1;
         let fatal = failure.fatal;
-        // What ends it is a part of the last sentence.
+        // The final failure is part of the last message.
         if self.all > 1 && !fatal {
             self.messages.say(&failure.message);
         }
@@ -57,16 +55,16 @@ impl<'a> Tally<'a> {
         if fatal { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// The failure that broke it off, for whoever parts with the server.
+    /// Returns the failure that ended the work early, if any.
     pub(crate) fn fatal(&self) -> Option<&Failure> {
         self.last.as_ref().filter(|last| last.fatal)
     }
 
-    /// What it came to.
+    /// Returns the result.
     ///
     /// # Errors
     ///
-    /// If anything failed: the failure itself if there was only one item, else one that counts.
+    /// Returns the failure itself if there was only one item, else one with the counts.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         let Self { all, done, failed, what, last, .. } = self;
         let left = all.saturating_sub(done + failed);
@@ -77,7 +75,7 @@ impl<'a> Tally<'a> {
         }
         let counts = format!("{done} of {all} {what}, {failed} failed, {left} not tried");
         let message = if last.fatal { format!("{}; {counts}", last.message) } else { counts };
-        // A signal ends all of it, whatever was done.
+        // A signal ends everything, whatever was done.
         let exit = match last.exit {
             exit if last.is_signal() => exit,
             _ if done > 0 => Exit::Partial,

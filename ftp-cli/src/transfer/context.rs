@@ -1,5 +1,4 @@
-//! What the transfers of a command have in common: where they show what they do, and what they come
-//! to.
+//! Shared state of a command's transfers: progress and results.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -20,16 +19,16 @@ use crate::options::Options;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
-/// One try of a transfer.
+/// One attempt of a transfer.
 #[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a> {
-    /// Whether it begins at byte 0, whatever an earlier try left.
+    /// Whether it starts at byte 0, whatever an earlier attempt left.
     pub(crate) from_start: bool,
-    /// Adds the fields of its events that say what it is about.
+    /// Adds the fields that identify it to its events.
     pub(crate) about: &'a dyn Fn(Object) -> Object,
 }
 
-/// What the transfers of a command share, in all its threads.
+/// Shared state of a command's transfers, in all its threads.
 pub(crate) struct Context<'a> {
     pub(crate) settings: &'a TransferOptions,
     pub(crate) cleanup: &'a Cleanup,
@@ -37,14 +36,14 @@ pub(crate) struct Context<'a> {
     pub(crate) messages: Messages,
     pub(crate) events: Events,
     pub(crate) output: Output,
-    /// Whether only errors are said.
+    /// Whether to print only errors.
     pub(crate) quiet: bool,
-    /// Whether success is worth a word.
+    /// Whether to print successes.
     talkative: bool,
 }
 
 impl<'a> Context<'a> {
-    /// `board` shows how far each of them is.
+    /// Returns the context; `board` shows the progress.
     pub(crate) fn new(
         options: &Options,
         stdio: &Stdio,
@@ -64,19 +63,19 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Whom a retry is announced to.
+    /// Returns the receiver of retries.
     pub(crate) fn witness(&self) -> Witness<'_> {
         let canceller = self.cleanup.canceller();
         Witness { messages: &self.messages, events: &self.events, canceller, quiet: self.quiet }
     }
 
-    /// Says something that is not an error, and yet not what was expected.
+    /// Prints a note that is not an error.
     pub(crate) fn note(&self, message: impl Display) {
         self.messages.say_if(!self.quiet, message);
     }
 
-    /// Tells people and programs of one file that was moved from `source` to `target`, as people
-    /// are shown them; `about` are the fields of its events.
+    /// Reports one file transferred from `source` to `target`; `about` adds the fields of its
+    /// events.
     pub(crate) fn report(
         &self,
         done: &Done,
@@ -104,31 +103,31 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A file on a server.
+/// A remote file.
 pub(crate) struct RemoteFile<'a> {
     pub(crate) place: Place,
-    /// What it is called in messages: a URL, or a path.
+    /// Name for messages: a URL, or a path.
     pub(crate) name: &'a dyn Display,
     pub(crate) representation: RepresentationType,
 }
 
 impl<'a> RemoteFile<'a> {
-    /// The file of a URL.
+    /// Returns the file of a URL.
     pub(crate) fn of(url: &'a FtpUrl, representation: RepresentationType) -> Self {
         Self { place: Place::of(url), name: url, representation }
     }
 }
 
-/// What became of one file.
+/// Result of one transfer.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// Bytes that were moved.
+    /// Transferred bytes.
     pub(crate) bytes: u64,
     pub(crate) time: Duration,
     pub(crate) verified: Verified,
-    /// Why it was left alone, if it was.
+    /// Reason if it was skipped.
     pub(crate) skipped: Option<&'static str>,
-    /// The name that the server chose (`--unique`), if it told.
+    /// Name that the server chose (`--unique`), if reported.
     pub(crate) unique: Option<Vec<u8>>,
 }
 

@@ -1,4 +1,4 @@
-//! One file from a server to a local target: whole, or not there.
+//! Downloads one file to a local target, completely or not at all.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -19,12 +19,12 @@ use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::report::json::Object;
 
-/// Downloads a file. What is here is replaced where the attempt begins from the start.
+/// Downloads a file. Replaces local bytes if the attempt starts from byte 0.
 ///
 /// # Errors
 ///
-/// What failed, named. The target is then as it was, but for what `--continue` keeps, `--in-place`,
-/// and streams.
+/// Returns the failure. The target is then unchanged, except with `--continue`, `--in-place`, and
+/// streams.
 pub(crate) fn download(
     context: &Context<'_>,
     client: &mut Client,
@@ -40,7 +40,7 @@ pub(crate) fn download(
     job.run(target).map_err(|failure| failure.about(job.remote.name))
 }
 
-/// Whether there is something that `--no-clobber` leaves alone.
+/// Returns whether there is an object that `--no-clobber` keeps.
 pub(crate) fn exists(target: &Target) -> bool {
     matches!(target, Target::File(path) if fs::symlink_metadata(path).is_ok())
 }
@@ -50,25 +50,25 @@ struct Downloading<'a, 'r> {
     client: &'a mut Client,
     remote: &'a mut RemoteFile<'r>,
     attempt: Attempt<'a>,
-    /// Whether bytes were given to a stream, which cannot be taken back.
+    /// Whether bytes were written to a stream, which cannot be undone.
     begun: bool,
-    /// Whether the server refused to begin elsewhere than at byte 0.
+    /// Whether the server refused an offset other than 0.
     no_restart: bool,
 }
 
-/// Where a download begins, and what is known of the file then.
+/// Start of a download, and facts about the file then.
 struct Beginning {
     offset: u64,
     origin: Option<Origin>,
-    /// Nothing is missing.
+    /// Whether nothing is missing.
     is_whole: bool,
 }
 
-/// What a transfer moved.
+/// Result of a transfer.
 struct Moved {
     bytes: u64,
     time: Duration,
-    /// Whether the server had said how much there would be.
+    /// Whether the server had announced the size.
     is_known: bool,
 }
 
@@ -80,7 +80,7 @@ impl Downloading<'_, '_> {
             Verify::Hash => Some(verify::checksum(self.client)?),
             _ => None,
         };
-        // What an option demands is found to be impossible before anything is moved.
+        // Fails before the transfer if an option is impossible.
         let time = if settings.preserve { Some(self.time()?) } else { None };
         let (mut sink, start) = match target {
             Target::File(path) if settings.resume => self.resume(path)?,
@@ -99,8 +99,7 @@ impl Downloading<'_, '_> {
             true => Moved { bytes: 0, time: Duration::ZERO, is_known: false },
             false => match self.transfer(&mut sink, &start, &mut checksum) {
                 Err(_) if std::mem::take(&mut self.no_restart) => {
-                    self.context
-                        .note("the server cannot continue a file: downloading from the start");
+                    self.context.note("the server cannot resume: downloading from the start");
                     if let Some(file) = sink.file() {
                         file.restore();
                     }
@@ -131,7 +130,7 @@ impl Downloading<'_, '_> {
         })
     }
 
-    /// When the file was modified, for `--preserve`.
+    /// Returns the modification time of the file, for `--preserve`.
     fn time(&mut self) -> Result<TimeVal, Failure> {
         let path = self.remote.place.path();
         if let Some(time) = self.client.modified(path)? {
@@ -140,13 +139,13 @@ impl Downloading<'_, '_> {
         let entry = self.client.stat(path)?;
         let time = entry.and_then(|entry| entry.modified).map(|modified| modified.time);
         time.ok_or_else(|| {
-            let message = "--preserve: the server does not tell when the file was modified";
+            let message = "--preserve: the server does not report modification times";
             Failure::item(Exit::Unsupported, message)
         })
     }
 
-    /// Begins the transfer, by parts of the path if the server does not know it as a whole, and
-    /// goes through it to its end.
+    /// Starts the transfer, part by part of the path if the server rejects it as a whole, and runs
+    /// it to its end.
     fn transfer(
         &mut self,
         sink: &mut Sink,
@@ -171,7 +170,7 @@ impl Downloading<'_, '_> {
                         Ok(moved) => moved.bytes,
                         Err((_, bytes)) => *bytes,
                     };
-                    // It took REST, and sent the file from its start.
+                    // The server accepted REST, but sent the file from its start.
                     self.no_restart = size.is_some_and(|size| start.offset + bytes > size);
                     return match moved {
                         Ok(moved) if !self.no_restart => {
@@ -201,7 +200,7 @@ impl Downloading<'_, '_> {
         }
     }
 
-    /// Whether what is here is the whole file, as far as that can be told and is asked for.
+    /// Verifies that the local file is complete, as far as possible and requested.
     fn check(
         &mut self,
         start: &Beginning,
@@ -239,21 +238,21 @@ impl Downloading<'_, '_> {
         Ok(verified)
     }
 
-    /// Behind a download that went on: the beginning and the rest are of one file only if that did
-    /// not change meanwhile.
+    /// Verifies a resumed download: the beginning and the rest belong together only if the file has
+    /// not changed meanwhile.
     fn check_unchanged(&mut self, path: &[u8], origin: Option<Origin>) -> Result<(), Failure> {
         let Some(then) = origin.and_then(|origin| origin.modified) else { return Ok(()) };
         match self.client.modified(path) {
             Ok(Some(now)) if now != then => {
-                let message = "the file on the server changed while it was continued";
+                let message = "the file on the server changed during the download";
                 Err(Failure::item(Exit::Integrity, message))
             }
             _ => Ok(()),
         }
     }
 
-    /// `--continue`: goes on where `NAME.part`, or else a shorter file, ends, if nothing says that
-    /// it is the beginning of another file; otherwise it starts again from byte 0.
+    /// `--continue`: resumes after `NAME.part`, or a shorter file, if nothing shows that it belongs
+    /// to another file; otherwise starts from byte 0.
     fn resume(&mut self, path: &Path) -> Result<(Sink, Beginning), Failure> {
         let how = ResumeOptions {
             in_place: self.context.settings.in_place,
@@ -269,7 +268,7 @@ impl Downloading<'_, '_> {
         if let Some(rejected) = rejected {
             let name = shown_path(&rejected);
             self.context.note(format_args!(
-                "{name} is not known to be the beginning of the file: downloading from the start"
+                "{name} may belong to another file: downloading from the start"
             ));
         }
         Ok((Sink::File(file), Beginning { offset, origin: Some(origin), is_whole }))
@@ -282,7 +281,7 @@ impl Beginning {
     }
 }
 
-/// The transfer of the bytes.
+/// Transfer of the bytes.
 struct DownloadPump<'a> {
     context: &'a Context<'a>,
     path: &'a [u8],
@@ -292,8 +291,8 @@ struct DownloadPump<'a> {
 }
 
 impl DownloadPump<'_> {
-    /// Moves all from byte `offset` on; `size` is that of the whole file, if it is known. A failure
-    /// comes with the number of bytes that came before.
+    /// Transfers everything from byte `offset`; `size` is that of the whole file, if known. A
+    /// failure comes with the number of bytes before it.
     fn run(
         &mut self,
         mut download: Download<'_>,
@@ -301,7 +300,7 @@ impl DownloadPump<'_> {
         size: Option<u64>,
     ) -> Result<Moved, (Failure, u64)> {
         let announced = download.announced();
-        // From an offset on, some servers announce the rest and some the whole.
+        // With an offset, some servers announce the rest and some the whole.
         let total = size.or(announced.filter(|_| offset == 0));
         let rest = size.map(|size| size.saturating_sub(offset));
         if let Some(rest) = rest {
@@ -322,7 +321,7 @@ impl DownloadPump<'_> {
         let is_known = announced.is_some();
         match copied {
             Ok(report) => Ok(Moved { bytes, time: report.duration, is_known }),
-            // Confirmed, and yet not as long as the file: that is looked at when all is checked.
+            // Confirmed, but of another size than the file: the final check decides.
             Err(Error::Incomplete { announced, .. }) if rest.is_some() && announced == rest => {
                 Ok(Moved { bytes, time: began.elapsed(), is_known })
             }
@@ -332,28 +331,30 @@ impl DownloadPump<'_> {
     }
 }
 
-/// The server told the size only afterwards.
+/// The server reported the size only afterwards.
 fn grown(mut failure: Failure) -> Failure {
-    failure.message.push_str("; for a file that grows, --verify none accepts what came");
+    failure.message.push_str("; use --verify none for a growing file");
     failure
 }
 
-/// Says what became of the bytes that came.
+/// Adds a hint about the received bytes to the failure.
 fn cut(mut failure: Failure, sink: &Sink, bytes: u64) -> Failure {
     let rest = match sink {
-        Sink::File(file) if file.path() == file.target() => "; -c goes on there".to_owned(),
+        Sink::File(file) if file.path() == file.target() => "; use -c to resume".to_owned(),
         Sink::File(file) => {
             let part = shown_path(file.path());
-            format!("; {part} keeps what came, -c goes on there")
+            format!("; partial file kept in {part}; use -c to resume")
         }
-        Sink::Temporary(_) if bytes > 0 => "; nothing was kept, -c would resume".to_owned(),
+        Sink::Temporary(_) if bytes > 0 => {
+            "; partial file removed; use -c to keep it and resume".to_owned()
+        }
         _ => String::new(),
     };
     failure.message.push_str(&rest);
     failure
 }
 
-/// A time of the server's for a local file; `None` if it is before 1970.
+/// Converts a server's time for a local file; `None` before 1970.
 fn local_time(time: TimeVal) -> Option<SystemTime> {
     let seconds = u64::try_from(time.unix_seconds()).ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, time.nanosecond()))

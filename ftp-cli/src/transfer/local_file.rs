@@ -1,4 +1,4 @@
-//! What the bytes of a download are written to, and how they become a file at the end.
+//! Receives the bytes of a download and turns them into a file at the end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,13 +13,13 @@ use crate::console::signals::Cleanup;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// Something that takes the bytes of a download and makes them a file at the end.
+/// Destination of a download's bytes, which becomes a file at the end.
 pub(crate) enum Sink {
     Output(Output),
     Direct(File, PathBuf),
-    /// What came is removed when it is dropped, and by a signal.
+    /// Removed when dropped, and by a signal.
     Temporary(Temporary),
-    /// What came stays when it is dropped.
+    /// Kept when dropped.
     File(LocalFile),
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Temporary {
     _listed: Listed,
 }
 
-/// What a signal removes until this is dropped.
+/// Guard of a file that a signal removes.
 struct Listed {
     path: PathBuf,
     cleanup: Cleanup,
@@ -43,11 +43,11 @@ impl Drop for Listed {
 }
 
 impl Sink {
-    /// What a download that starts at 0 is written to.
+    /// Opens the destination of a download that starts at byte 0.
     ///
     /// # Errors
     ///
-    /// `Local` if the file cannot be made or opened.
+    /// Returns `Local` if the file cannot be created or opened.
     pub(crate) fn open(
         target: Target,
         output: &Output,
@@ -64,7 +64,7 @@ impl Sink {
                 let made = cleanup.guard(|| LocalFile::replacing(&path));
                 let file = made.map_err(|error| {
                     let parent = shown_path(parent(&path));
-                    Failure::local(format_args!("cannot make a file in {parent}"), &error)
+                    Failure::local(format_args!("{parent}: cannot create a file"), &error)
                 })?;
                 let listed = Listed { path: file.path().to_owned(), cleanup: cleanup.clone() };
                 Ok(Self::Temporary(Temporary { file, _listed: listed }))
@@ -72,16 +72,17 @@ impl Sink {
         }
     }
 
-    /// The file at `path` itself, which is emptied when the first byte comes.
+    /// Opens the file at `path` itself, which is truncated when the first byte arrives.
     ///
     /// # Errors
     ///
-    /// `Local` if it cannot be opened, is no regular file, or if somebody else writes to it.
+    /// Returns `Local` if it cannot be opened, not a regular file, or if another process writes
+    /// to it.
     pub(crate) fn in_place(path: &Path) -> Result<Self, Failure> {
         let failed = |error: &io::Error| Failure::local(shown_path(path), error);
         let length = match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_file() => metadata.len(),
-            Ok(_) => return Err(failed(&io::Error::other("is not a regular file"))),
+            Ok(_) => return Err(failed(&io::Error::other("not a regular file"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(failed(&error)),
         };
@@ -89,7 +90,7 @@ impl Sink {
         file.map(Self::File).map_err(|error| Failure::new(Exit::Local, error.to_string()))
     }
 
-    /// What a write to it failed with.
+    /// Returns the failure of a write.
     pub(crate) fn failed(&self, error: &io::Error) -> Failure {
         match self {
             Self::Output(_) => Failure::output(error),
@@ -97,7 +98,7 @@ impl Sink {
         }
     }
 
-    /// What the bytes are written to, for messages.
+    /// Returns the destination for messages.
     fn shown(&self) -> String {
         match self {
             Self::Output(_) => "standard output".to_owned(),
@@ -106,12 +107,12 @@ impl Sink {
         }
     }
 
-    /// Whether bytes that were written are gone: nobody can take them back.
+    /// Returns whether written bytes cannot be undone.
     pub(crate) const fn is_stream(&self) -> bool {
         matches!(self, Self::Output(_) | Self::Direct(..))
     }
 
-    /// The file, if it is one of ours.
+    /// Returns the local file, if it is one.
     pub(crate) const fn file(&self) -> Option<&LocalFile> {
         match self {
             Self::Output(_) | Self::Direct(..) => None,
@@ -119,29 +120,29 @@ impl Sink {
         }
     }
 
-    /// Sets when it was modified, to be called after the last byte.
+    /// Sets the modification time. Call it after the last byte.
     ///
     /// # Errors
     ///
-    /// `Local`.
+    /// Returns `Local` if that fails.
     pub(crate) fn set_modified(&self, time: SystemTime) -> Result<(), Failure> {
         let set = self.file().map_or(Ok(()), |file| file.set_modified(time));
         set.map_err(|error| self.failed(&error))
     }
 
-    /// Takes away what came, since it is known to be wrong.
+    /// Removes the received bytes, which are known to be wrong.
     pub(crate) fn discard(self) {
         if let Self::File(file) = self {
             file.discard();
         }
     }
 
-    /// Gives the file to the disk, and then its name: the download is whole. What has the name
-    /// already is replaced if `replaces` says so.
+    /// Syncs the file and renames it to its final name: the download is complete. Replaces an
+    /// existing file if `replaces` is set.
     ///
     /// # Errors
     ///
-    /// `Local`; the old file is then still there.
+    /// Returns `Local`; the old file is unchanged then.
     pub(crate) fn commit(self, replaces: bool) -> Result<Committed, Failure> {
         let shown = self.shown();
         let done = match self {
@@ -151,7 +152,7 @@ impl Sink {
                     Err(error) => Err(Failure::output(&error)),
                 };
             }
-            // What cannot be synced needs no sync: FIFOs and devices say EINVAL.
+            // FIFOs and devices need no sync and report EINVAL.
             Self::Direct(file, _) => match file.sync_all() {
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Committed::Done),
                 synced => synced.map(|()| Committed::Done),

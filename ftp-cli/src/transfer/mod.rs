@@ -1,5 +1,4 @@
-//! The move of one file between a server and here: `download.rs` and `upload.rs` do it, the others
-//! are what both need.
+//! Transfers one file: `download.rs` and `upload.rs` do it, the others are shared.
 
 pub(crate) mod context;
 pub(crate) mod download;

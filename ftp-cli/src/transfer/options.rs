@@ -1,5 +1,5 @@
-//! The options of transfers, typed. `get`, `put` and `batch` take all of them, `mirror` and `fxp`
-//! some; each is read here and nowhere else.
+//! Typed options of transfers. `get`, `put` and `batch` accept all of them, `mirror` and `fxp`
+//! some; each is read only here.
 
 use ftp_client::RateLimit;
 use ftp_proto::{FtpUrl, RepresentationType};
@@ -8,23 +8,23 @@ use crate::connect::retry::Retrying;
 use crate::exit::Failure;
 use crate::options::{Options, values};
 
-/// As many connections as `--jobs` may have.
+/// Largest number of connections for `--jobs`.
 const JOBS: usize = 64;
 
-/// What `--verify` asks for.
+/// Verification of `--verify`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verify {
-    /// Nothing was said: the size, if the server tells it.
+    /// Default: the size, if the server reports it.
     BestEffort,
     None,
     Size,
     Hash,
 }
 
-/// The options of the group transfer.
+/// Options of the group transfer.
 #[derive(Clone)]
 pub(crate) struct TransferOptions {
-    /// `--ascii` or `--binary`, which count for more than the URL.
+    /// `--ascii` or `--binary`, which override the URL.
     representation: Option<RepresentationType>,
     pub(crate) resume: bool,
     pub(crate) append: bool,
@@ -40,11 +40,11 @@ pub(crate) struct TransferOptions {
 }
 
 impl TransferOptions {
-    /// Reads them.
+    /// Reads the options.
     ///
     /// # Errors
     ///
-    /// `Usage`: a value that is none, or two options that contradict each other.
+    /// Returns `Usage` for an invalid value, or two contradicting options.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         let representation = match options.last_of(&["ascii", "binary"]) {
             Some("ascii") => Some(RepresentationType::Ascii),
@@ -55,7 +55,7 @@ impl TransferOptions {
         let verify = options.parsed("verify", |text| values::word(text, &words))?;
         let jobs = |text: &str| match text.parse() {
             Ok(jobs @ 1..=JOBS) => Ok(jobs),
-            _ => Err(format!("\"{text}\" is not a number from 1 to {JOBS}")),
+            _ => Err(format!("invalid number \"{text}\": expected 1 to {JOBS}")),
         };
         let exclusive = [("append", "continue"), ("unique", "continue"), ("unique", "append")];
         for (one, other) in exclusive.into_iter().chain([("no-clobber", "append")]) {
@@ -65,7 +65,7 @@ impl TransferOptions {
             }
         }
         if options.has("append") && verify == Some(Verify::Hash) {
-            let message = "--verify hash is about whole files, --append about their ends";
+            let message = "--verify hash and --append exclude each other";
             return Err(Failure::usage(message));
         }
         Ok(Self {
@@ -84,11 +84,11 @@ impl TransferOptions {
         })
     }
 
-    /// The type in which the file of a URL is moved: by option, else by `;type=`, else image.
+    /// Returns the transfer type for a URL: the option, else `;type=`, else image.
     ///
     /// # Errors
     ///
-    /// `Usage` if another option counts bytes, which ASCII changes.
+    /// Returns `Usage` if another option counts bytes, which ASCII changes.
     pub(crate) fn representation(&self, url: &FtpUrl) -> Result<RepresentationType, Failure> {
         let representation =
             self.representation.or(url.representation()).unwrap_or(RepresentationType::Image);

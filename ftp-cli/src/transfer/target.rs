@@ -1,6 +1,6 @@
-//! Where `get` puts a file. What the user named is obeyed: a symbolic link is followed and what
-//! it leads to replaced, a FIFO or device is written to; and whatever has the name now stays
-//! until the new file is whole.
+//! Finds the local target of `get`. Follows the user's path: a symbolic link is followed and its
+//! target replaced, a FIFO or device is written to; an existing file stays until the new one is
+//! complete.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,35 +12,37 @@ use std::path::{Path, PathBuf};
 use crate::display::{shown, shown_path};
 use crate::exit::Failure;
 
-/// As many symbolic links as Linux follows.
+/// Number of symbolic links that Linux follows.
 const LINKS: usize = 40;
 
-/// What LOCAL stands for.
+/// Meaning of LOCAL.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     /// `-`.
     Output,
-    /// What is there and is neither file nor directory: FIFO, device.
+    /// Existing object that is neither file nor directory: FIFO, device.
     Direct(PathBuf),
-    /// A file, there or not.
+    /// An existing or new file.
     File(PathBuf),
 }
 
-/// The name a file gets here: the last part of its path.
+/// Returns the local name of a file: the last part of its path.
 ///
 /// # Errors
 ///
-/// `Usage` if that is no name for a file.
+/// Returns `Usage` if that is not a valid file name.
 pub(crate) fn name_of(remote: &[u8]) -> Result<&OsStr, Failure> {
     let name = remote.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     if matches!(name, b"" | b"." | b"..") {
         let name = shown(name);
-        return Err(Failure::usage(format!("\"{name}\" at the end of the URL names no file")));
+        return Err(Failure::usage(format!(
+            "\"{name}\" at the end of the URL does not name a file"
+        )));
     }
     Ok(OsStr::from_bytes(name))
 }
 
-/// As people are shown it.
+/// Formats the target for messages.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -51,13 +53,13 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// Finds out where a file goes that is called `remote` there and LOCAL here. A directory
-    /// takes it under its own name, and so does the current one without LOCAL. Directories that
-    /// are not there are made if `creates` says so.
+    /// Finds the target for a file named `remote` on the server and LOCAL here. An existing
+    /// directory receives it under its own name, and so does the current one without LOCAL. Creates
+    /// missing directories if `creates` is set.
     ///
     /// # Errors
     ///
-    /// `Local` if no file can be there, `Usage` if there is no name for it.
+    /// Returns `Local` if no file can be there, `Usage` if there is no name for it.
     pub(crate) fn find(
         local: Option<&OsStr>,
         remote: &[u8],
@@ -74,17 +76,17 @@ impl Target {
         }
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Self::file(&path.join(name_of(remote)?)),
-            _ if local.is_empty() => Err(Failure::usage("the name of the local file is empty")),
+            _ if local.is_empty() => Err(Failure::usage("LOCAL is empty")),
             _ => Self::file(path),
         }
     }
 
-    /// Finds out where a file goes that is called `remote` there and goes into the directory
-    /// `directory`, which is made if it is not there and `creates` says so.
+    /// Finds the target for a file named `remote` on the server in the directory `directory`, which
+    /// is created if it is missing and `creates` is set.
     ///
     /// # Errors
     ///
-    /// `Local` if no file can be there, `Usage` if there is no name for it.
+    /// Returns `Local` if no file can be there, `Usage` if there is no name for it.
     pub(crate) fn within(directory: &OsStr, remote: &[u8], creates: bool) -> Result<Self, Failure> {
         let directory = Path::new(directory);
         if creates {
@@ -93,7 +95,7 @@ impl Target {
         Self::file(&directory.join(name_of(remote)?))
     }
 
-    /// What it is, for messages and events.
+    /// Returns the name for messages and events.
     pub(crate) fn name(&self) -> &[u8] {
         match self {
             Self::Output => b"-",
@@ -107,7 +109,7 @@ impl Target {
         for _ in 0..LINKS {
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_symlink() => {
-                    // Links in /proc/self/fd lead to things without a name.
+                    // Links in /proc/self/fd lead to objects without a name.
                     match fs::metadata(&path) {
                         Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
                             return Ok(Self::Direct(path));
@@ -143,7 +145,7 @@ fn make_directories(path: &Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(|error| Failure::local(shown_path(path), &error))
 }
 
-/// The directory in which `path` is.
+/// Returns the parent directory of `path`.
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,

@@ -1,4 +1,4 @@
-//! One file from here to a server: confirmed, or failed.
+//! Uploads one file; fails unless the server confirms it.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -17,11 +17,11 @@ use crate::console::signals::Cleanup;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 
-/// Where the bytes of an upload come from.
+/// Source of an upload.
 pub(crate) enum Source<'a> {
-    /// A local file, which the client can send at once.
+    /// A local file, which the client can send efficiently.
     File(&'a File),
-    /// A stream, whose bytes come only once.
+    /// A stream, which can be read only once.
     Stream(Once<'a>),
 }
 
@@ -30,13 +30,13 @@ impl<'a> Source<'a> {
         Self::Stream(Once { stream, has_begun: false })
     }
 
-    /// Whether what was read of it is not there for another try.
+    /// Returns whether bytes were consumed that another attempt would need.
     const fn is_spent(&self) -> bool {
         matches!(self, Self::Stream(Once { has_begun: true, .. }))
     }
 }
 
-/// A stream that knows whether anything was read of it.
+/// A stream that records whether bytes were read.
 pub(crate) struct Once<'a> {
     stream: &'a mut dyn Read,
     has_begun: bool,
@@ -50,7 +50,7 @@ impl Read for Once<'_> {
     }
 }
 
-/// Standard input, with a read that a signal ends: whoever writes to the pipe may never do so.
+/// Standard input whose reads end at a signal, even if the writer of the pipe never writes.
 pub(crate) struct Interruptible<'a> {
     pub(crate) input: &'a mut (dyn Read + Send),
     pub(crate) cleanup: &'a Cleanup,
@@ -71,11 +71,11 @@ impl Read for Interruptible<'_> {
     }
 }
 
-/// Uploads a file. What the server has is replaced where the attempt begins from the start.
+/// Uploads a file. Replaces the server's bytes if the attempt starts from byte 0.
 ///
 /// # Errors
 ///
-/// What failed; a failure of the local file is `Local`.
+/// Returns the failure; `Local` for the local file.
 pub(crate) fn upload(
     context: &Context<'_>,
     client: &mut Client,
@@ -93,27 +93,27 @@ struct Uploading<'a, 'r> {
     remote: &'a mut RemoteFile<'r>,
     attempt: Attempt<'a>,
     made_directories: bool,
-    /// Whether the server refused to go on with a file at all.
+    /// Whether the server refused to resume at all.
     no_restart: bool,
 }
 
-/// How the server is told to take the file.
+/// Command for the upload.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum UploadMode {
     Store,
-    /// Without a byte, from the end of what the server has: so that it gives the file its name.
+    /// Zero bytes at the end of the server's file, so that the server gives it its final name.
     Rest,
     Append,
     Unique,
 }
 
-/// How an upload begins.
+/// Start of an upload.
 struct Start {
     way: UploadMode,
     offset: u64,
-    /// How long the server's file is, as far as that matters for its size in the end.
+    /// Size of the server's file, if it matters for the final size.
     before: u64,
-    /// All of it is there, under its name.
+    /// Whether the server has the complete file under its name.
     is_there: bool,
 }
 
@@ -151,8 +151,7 @@ impl Uploading<'_, '_> {
         } else {
             let report = match self.send(source, start.way, start.offset, length, streamed) {
                 Err(_) if std::mem::take(&mut self.no_restart) => {
-                    self.context
-                        .note("the server cannot continue a file: sending it from the start");
+                    self.context.note("the server cannot resume: uploading from the start");
                     self.attempt.from_start = true;
                     return self.run(source);
                 }
@@ -164,14 +163,14 @@ impl Uploading<'_, '_> {
         if let (Source::File(file), Some(then)) = (&source, &regular) {
             let sent = start.offset + done.bytes;
             if let Some(checksum) = &mut checksum {
-                // Not while it is sent, which the kernel does alone.
+                // Not during the transfer, which the kernel does alone.
                 checksum.update_from(file, sent).map_err(|error| local(&error))?;
             }
             self.check_unchanged(file, then, sent)?;
         }
         let size = start.before + done.bytes;
         if start.way == UploadMode::Rest && !start.is_there {
-            // Some servers take REST, and cut the file off all the same; some begin a new one.
+            // Some servers accept REST, but truncate the file; some start a new one.
             let path = self.remote.place.path();
             verify::check_size(self.client, path, size, Verify::BestEffort)?;
         }
@@ -179,7 +178,7 @@ impl Uploading<'_, '_> {
         finished.map_err(|failure| if settings.append { failure.never_retried() } else { failure })
     }
 
-    /// Where to begin with a file, `regular` if it is one, and how.
+    /// Returns the offset and command for a file; `regular` is its metadata if it is regular.
     fn start(&mut self, regular: Option<&Metadata>) -> Result<Start, Failure> {
         let settings = self.context.settings;
         let (offset, is_named) = match (settings.resume, regular) {
@@ -190,18 +189,18 @@ impl Uploading<'_, '_> {
             (true, Some(here)) => self.offset(here)?,
             _ => (0, false),
         };
-        // A server that keeps an interrupted upload tells its size: only a file that has its name
-        // is there, and any other needs the final reply.
+        // A server that keeps an interrupted upload hidden reports its size: only a file with a
+        // name exists, and any other needs the final reply.
         let has_all = offset > 0 && regular.map(Metadata::len) == Some(offset);
         let is_there = has_all && (is_named || self.client.exists(self.remote.place.path())?);
         let way = match () {
             () if settings.unique => UploadMode::Unique,
             () if has_all => UploadMode::Rest,
-            // As curl does: APPE where servers refuse REST before STOR.
+            // Like curl: APPE for servers that refuse REST before STOR.
             () if settings.append || offset > 0 => UploadMode::Append,
             () => UploadMode::Store,
         };
-        // Of a file that is added to, the size says something only next to the one before.
+        // With --append, the final size means something only next to the one before.
         let before = match way {
             UploadMode::Append if settings.append && settings.verify == Verify::Size => {
                 self.client.size(self.remote.place.path())?.unwrap_or(0)
@@ -211,7 +210,7 @@ impl Uploading<'_, '_> {
         Ok(Start { way, offset, before, is_there })
     }
 
-    /// Whether a file is as it was when it began to be sent, up to byte `sent`.
+    /// Verifies that a local file has not changed since its upload started, up to byte `sent`.
     fn check_unchanged(&self, file: &File, then: &Metadata, sent: u64) -> Result<(), Failure> {
         let settings = self.context.settings;
         if settings.verify == Verify::None {
@@ -222,25 +221,26 @@ impl Uploading<'_, '_> {
         if (!is_image || then.len() == sent) && is_unchanged(then, &now) {
             return Ok(());
         }
-        let message = "changed while it was sent; --verify none accepts that";
+        let message = "changed during the upload; use --verify none to accept that";
         let failure = Failure::item(Exit::Integrity, message);
         Err(if settings.append { failure.never_retried() } else { failure })
     }
 
-    /// Where to go on: after what the server has, unless that is known not to be the beginning of
-    /// this file. And whether the server told a time of it, as it does of what has its name.
+    /// Returns the offset to resume at: the end of the server's file, unless that belongs to
+    /// another file. And whether the server reported its time, as it does for files with a name.
     fn offset(&mut self, here: &Metadata) -> Result<(u64, bool), Failure> {
         match Uploaded::ask(self.client, self.remote.place.path(), here)? {
             Uploaded::Beginning { length, is_named } => Ok((length, is_named)),
             Uploaded::Longer(there) => {
                 let length = here.len();
-                let message = format!("the server's file is longer: {there} bytes, not {length}");
+                let message =
+                    format!("the server's file is longer: {there} bytes instead of {length}");
                 Err(Failure::item(Exit::Integrity, message).never_retried())
             }
             Uploaded::Older => {
                 let name = self.remote.name;
                 self.context.note(format_args!(
-                    "the local file is newer than what {name} has of it: sending it from the start"
+                    "the local file is newer than {name}: uploading from the start"
                 ));
                 Ok((0, false))
             }
@@ -248,27 +248,27 @@ impl Uploading<'_, '_> {
         }
     }
 
-    /// Whether the server has a file of that name already, for `--no-clobber`.
+    /// Returns whether the server has a file of that name, for `--no-clobber`.
     fn is_there(&mut self) -> Result<bool, Failure> {
         let path = self.remote.place.path();
         if self.client.exists(path)? {
             return Ok(true);
         }
-        // What the server does not tell is not known to be absent.
+        // A fact that the server does not report does not prove absence.
         let features = self.client.features()?;
         if features.has("MDTM") || features.has("MLST") {
             return Ok(false);
         }
-        // A size alone may be that of an interrupted upload.
+        // A size alone may belong to an interrupted upload.
         if self.client.size(path)?.is_none() && features.has("SIZE") {
             return Ok(false);
         }
-        let message = "--no-clobber: the server does not tell whether the file is there";
+        let message = "--no-clobber: the server does not report whether the file exists";
         Err(Failure::item(Exit::Unsupported, message))
     }
 
-    /// Begins the upload, by parts of the path if the server does not know it as a whole, and goes
-    /// through it to its end.
+    /// Starts the upload, part by part of the path if the server rejects it as a whole, and runs it
+    /// to its end.
     fn send(
         &mut self,
         source: &mut Source<'_>,
@@ -279,7 +279,7 @@ impl Uploading<'_, '_> {
     ) -> Result<Report, Failure> {
         let mut wish = true;
         if way == UploadMode::Unique {
-            // The server makes the name in the working directory.
+            // The server creates the name in the working directory.
             self.remote.place.go(self.client)?;
         }
         loop {
@@ -287,7 +287,7 @@ impl Uploading<'_, '_> {
             if way == UploadMode::Unique
                 && let Some(slash) = path.iter().rposition(|byte| *byte == b'/')
             {
-                // Of a path that is one part (%2F) the directory is in front.
+                // In a path of one part (%2F) the directory comes first.
                 let name = path.split_off(slash + 1);
                 self.client.cwd(path.get(..slash.max(1)).unwrap_or_default())?;
                 self.remote.place = Place::at(&name);
@@ -308,7 +308,7 @@ impl Uploading<'_, '_> {
                     matches!(error, Error::Refused(Verb::Stou, reply)
                         if reply.code().severity() == Severity::Permanent)
                 };
-                // Some want no wish.
+                // Some servers reject a requested name.
                 if !(std::mem::take(&mut wish) && !path.is_empty() && is_permanent(&error)) {
                     return Err(error.into());
                 }
@@ -317,7 +317,7 @@ impl Uploading<'_, '_> {
             if way == UploadMode::Rest
                 && matches!(error, Error::Refused(Verb::Rest | Verb::Stor, _))
             {
-                // To add nothing does no harm to a file that is there.
+                // Appending nothing does not harm an existing file.
                 way = UploadMode::Append;
                 continue;
             }
@@ -336,7 +336,7 @@ impl Uploading<'_, '_> {
         }
     }
 
-    /// What an upload that had begun failed with.
+    /// Returns the failure of a started upload.
     fn broken(&mut self, error: Error, source: &Source<'_>) -> Failure {
         let failure = match error {
             Error::Local(error) => Failure { fatal: !self.client.is_settled(), ..local(&error) },
@@ -346,8 +346,8 @@ impl Uploading<'_, '_> {
         if self.context.settings.append { added(failure) } else { failure }
     }
 
-    /// Once, where the server refuses the name and `--create-dirs` is set: makes each directory on
-    /// the way. Those that are there are refused, which says nothing.
+    /// Creates the parent directories once, if the server refuses the name and `--create-dirs` is
+    /// set. Existing ones are refused, which is ignored.
     fn makes_directories(&mut self, error: &Error) -> Result<bool, Failure> {
         let is_about_the_name = matches!(error, Error::Refused(_, reply)
             if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
@@ -367,8 +367,8 @@ impl Uploading<'_, '_> {
         Ok(made)
     }
 
-    /// What is to be done and checked after the last byte. `size` is how long the server's file
-    /// has to be.
+    /// Finishes and verifies the upload after the last byte. `size` is the expected size on the
+    /// server.
     fn finish(
         &mut self,
         mut done: Done,
@@ -381,13 +381,13 @@ impl Uploading<'_, '_> {
             (false, _) => self.remote.place.path().to_vec(),
             (true, Some(name)) => name.clone(),
             (true, None) if matches!(settings.verify, Verify::Size | Verify::Hash) => {
-                let message = "--verify: the server does not tell the name that it chose";
+                let message = "--verify: the server does not report the name that it chose";
                 return Err(Failure::item(Exit::Unsupported, message));
             }
             (true, None) => return Ok(done),
         };
         let is_image = self.remote.representation == RepresentationType::Image;
-        // What was there before is not known.
+        // The earlier size is unknown.
         if is_image && (!settings.append || settings.verify == Verify::Size) {
             done.verified = verify::check_size(self.client, &path, size, settings.verify)?;
         }
@@ -402,15 +402,15 @@ impl Uploading<'_, '_> {
         Ok(done)
     }
 
-    /// Makes sure that the server kept a name that is not UTF-8: some store U+FFFD for its bytes,
-    /// and then say of that file how long the one is that was sent.
+    /// Verifies that the server kept a name that is not UTF-8: some store U+FFFD for its bytes, and
+    /// then report the size of that file under the name that was sent.
     fn check_name(&mut self, path: &[u8]) -> Result<(), Failure> {
         let is_asked = self.context.settings.verify != Verify::None;
         if !is_asked || std::str::from_utf8(path).is_ok() || !self.client.features()?.has("MLST") {
             return Ok(());
         }
         let Ok(Some(entry)) = self.client.stat(path) else { return Ok(()) };
-        // Not every server sends a 0xFF twice, so that a pair of them may have become one.
+        // Not every server doubles 0xFF, so a pair may have become one.
         let last = |path: &[u8]| {
             let mut name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path).to_vec();
             name.dedup_by(|byte, before| (*byte, *before) == (0xff, 0xff));
@@ -420,25 +420,25 @@ impl Uploading<'_, '_> {
             return Ok(());
         }
         let message = format!(
-            "the server does not keep names that are not UTF-8: it stored {}",
+            "the server changes names that are not UTF-8: it stored {}",
             shown(&entry.name)
         );
         Err(Failure::item(Exit::Integrity, message).never_retried())
     }
 
-    /// `--preserve`: has the server store the time of the local file.
+    /// `--preserve`: makes the server store the time of the local file.
     fn preserve(&mut self, path: &[u8], modified: Option<SystemTime>) -> Result<(), Failure> {
         let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         let seconds = since.and_then(|since| i64::try_from(since.as_secs()).ok());
         let Some(time) = seconds.and_then(TimeVal::from_unix_seconds) else {
-            let message = "--preserve: the local file has no time that FTP can carry";
+            let message = "--preserve: the local file's time cannot be sent by FTP";
             return Err(Failure::item(Exit::Local, message));
         };
         match self.client.set_modified(path, time) {
             Ok(_) => Ok(()),
             Err(Error::Refused(verb, reply)) if reply.code().severity() == Severity::Permanent => {
                 let message = format!(
-                    "--preserve: the file is there, and its time is not: {verb} refused: {reply}"
+                    "--preserve: uploaded, but the time could not be set: {verb} refused: {reply}"
                 );
                 let mut failure = Failure::item(Exit::Unsupported, message);
                 failure.code = Some(reply.code().value());
@@ -449,10 +449,10 @@ impl Uploading<'_, '_> {
     }
 }
 
-/// What was added to a file with `--append` may be there, all or in part, whatever failed: another
-/// try would add it again.
+/// Adds a hint about `--append`: bytes may have been appended, all or in part, so a retry would
+/// append them again.
 fn added(mut failure: Failure) -> Failure {
-    failure.message.push_str("; how much was added to the file is not known");
+    failure.message.push_str("; the number of appended bytes is unknown");
     failure.never_retried()
 }
 
@@ -474,7 +474,7 @@ fn begin<'a>(
 struct UploadPump<'a> {
     context: &'a Context<'a>,
     meter: Meter<'a>,
-    /// Of a source that cannot be read twice.
+    /// For a source that cannot be read twice.
     checksum: Option<&'a mut Checksum>,
 }
 
@@ -499,7 +499,7 @@ impl UploadPump<'_> {
     }
 }
 
-/// Whether a file that was sent is as it was `before`, as far as its length and time tell.
+/// Returns whether a file is unchanged since `before`, by size and time.
 pub(crate) fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
     let version = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
     version(before) == version(now)

@@ -1,4 +1,4 @@
-//! Whether a file is whole: the sizes and digests of both sides compared.
+//! Verifies that a file is complete by comparing sizes and digests of both sides.
 
 use ftp_client::{Checksum, Client, Digest, Error};
 
@@ -6,7 +6,7 @@ use super::options::Verify;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 
-/// How a transfer was found to be whole, beyond the server's word.
+/// Verification of a transfer, beyond the server's confirmation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verified {
     None,
@@ -24,15 +24,15 @@ impl Verified {
     }
 }
 
-/// The digest for `--verify hash`, by the first algorithm that the server lists and that is computed
-/// here.
+/// Returns the digest for `--verify hash`, by the first algorithm that the server lists and this
+/// program supports.
 ///
 /// # Errors
 ///
-/// `Unsupported` if there is none.
+/// Returns `Unsupported` if there is none.
 pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
     Checksum::for_server(client)?.ok_or_else(|| {
-        let message = "--verify hash: the server computes no digest that is known here";
+        let message = "--verify hash: the server offers no supported digest";
         Failure::item(Exit::Unsupported, message)
     })
 }
@@ -41,7 +41,7 @@ pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
 ///
 /// # Errors
 ///
-/// `Integrity` if they differ; what the client says if there is none.
+/// Returns `Integrity` if they differ; the client's error if there is none.
 pub(crate) fn compare_digest(
     client: &mut Client,
     path: &[u8],
@@ -57,12 +57,12 @@ pub(crate) fn compare_digest(
     })
 }
 
-/// Compares the size of the file at `path` with `bytes`, as `verify` asks for.
+/// Compares the size of the file at `path` with `bytes`, as `verify` requests.
 ///
 /// # Errors
 ///
-/// `Integrity` if it is another; where the size was asked for, `Unsupported` if the server does not
-/// tell, and what the client says.
+/// Returns `Integrity` if it differs; with a requested size check, `Unsupported` if the server does
+/// not report it, and the client's error.
 pub(crate) fn check_size(
     client: &mut Client,
     path: &[u8],
@@ -74,7 +74,7 @@ pub(crate) fn check_size(
     }
     let size = match (verify, client.size(path)) {
         (_, Ok(Some(size))) => Some(size),
-        // The transfer itself was confirmed: whatever goes wrong now takes nothing from that.
+        // The transfer itself was confirmed: later failures do not change that.
         (Verify::BestEffort | Verify::Hash | Verify::None, _) => None,
         (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
         (Verify::Size, Err(error)) => return Err(error.into()),
@@ -84,7 +84,7 @@ pub(crate) fn check_size(
         Some(_) => Ok(Verified::Size),
         None if verify == Verify::Size => {
             let path = shown(path);
-            let message = format!("--verify size: the server does not tell the size of {path}");
+            let message = format!("--verify size: the server does not report the size of {path}");
             Err(Failure::item(Exit::Unsupported, message))
         }
         None => Ok(Verified::None),

@@ -94,7 +94,7 @@ fn what_fails_is_said_and_the_next_line_follows_li_06() {
     for words in [
         "line 1: missing: RETR refused: 550",
         "line 2: nowhere: ",
-        "line 4: there is no command frobnicate",
+        "line 4: unknown command frobnicate",
         "line 5: a ' is not closed",
         "line 6: SITE refused: 50",
         "line 7: ",
@@ -133,7 +133,7 @@ fn behind_a_cd_that_fails_no_name_is_taken_for_another() {
         );
         let ran = run_with(&mut batch(&here, &[&server.url("")]), script.as_bytes(), LIMIT);
         failed(&ran, 12, "6 lines done, 10 failed");
-        let words = "line 2: not tried: line 1 did not lead to where this is meant";
+        let words = "line 2: not tried: cd failed in line 1";
         assert!(said(&ran).contains(words), "{ran:?}");
         for name in ["keep", "there"] {
             assert_eq!(server.root.read(name), b"old", "{wrong} {name}: {ran:?}");

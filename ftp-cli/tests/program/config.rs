@@ -313,9 +313,9 @@ fn no_client_could_send_what_passwd_refuses() {
         (&b""[..], "standard input: the first line is empty"),
         (b"\n", "standard input: the first line is empty"),
         (b"\r\n", "standard input: the first line is empty"),
-        (b"a\0b\n", "standard input: a NUL is in the password, which no client can send"),
-        (b"a\rb\n", "standard input: a CR is in the password, which no client can send"),
-        (b"a\r\r\n", "standard input: a CR is in the password, which no client can send"),
+        (b"a\0b\n", "standard input: invalid password: NUL cannot be sent"),
+        (b"a\rb\n", "standard input: invalid password: CR cannot be sent"),
+        (b"a\r\r\n", "standard input: invalid password: CR cannot be sent"),
     ] {
         failed(&run_with(&mut ftp(&["passwd"]), typed, LIMIT), 2, words);
         let file = here.write("password", typed);
@@ -323,7 +323,7 @@ fn no_client_could_send_what_passwd_refuses() {
         failed(&ran, 2, &words.replace("standard input", file.to_str().unwrap()));
     }
     // Of a file the first line counts, as everywhere; what is piped is meant as a whole.
-    let two = "standard input: a LF is in the password, which no client can send";
+    let two = "standard input: invalid password: LF cannot be sent";
     failed(&run_with(&mut ftp(&["passwd"]), b"a\nb\n", LIMIT), 2, two);
     failed(&run_with(&mut ftp(&["passwd"]), b"a\n\n", LIMIT), 2, two);
     for user in ["u:a\rb", "u:"] {
@@ -331,7 +331,7 @@ fn no_client_could_send_what_passwd_refuses() {
         failed(&run(&mut ftp(&["serve", "--user", user, "--check", "/"])), 2, words);
     }
     let mut of_environment = ftp(&["serve", "--user", "u", "--check", "/"]);
-    let words = "FTP_PASSWORD: a LF is in the password, which no client can send";
+    let words = "FTP_PASSWORD: invalid password: LF cannot be sent";
     failed(&run(of_environment.env("FTP_PASSWORD", "two\nlines")), 2, words);
 }
 

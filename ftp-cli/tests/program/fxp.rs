@@ -97,7 +97,7 @@ fn a_password_goes_to_its_own_server() {
     one.root.write("file", b"content");
     let url = |server: &OurServer| format!("ftp://user@{}/file", server.address);
     let ran = run(ftp(&["fxp", &url(&one), &url(&other)]).env("FTP_PASSWORD", "pass word"));
-    failed(&ran, 6, "a line for each user");
+    failed(&ran, 6, "one line per user");
     let here = TempRoot::new();
     let file = here.write("passwords", b"pass word\npass word\n");
     fxp(&["--password-file", file.to_str().unwrap()], &url(&one), &url(&other)).exited(0);

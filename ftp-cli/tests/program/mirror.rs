@@ -504,7 +504,7 @@ fn a_file_that_is_cut_is_not_there_and_nothing_else_is_lost_hl_04() {
         "type=file;size=4;modify=20200101000000; b\r\n",
     );
     for (retr, words) in [
-        (Act::Send("150 data", b"fo".to_vec(), "226 done"), "2 bytes came, the server says 4"),
+        (Act::Send("150 data", b"fo".to_vec(), "226 done"), "received 2 bytes of 4"),
         (Act::Send("150 data (4 bytes)", b"fo".to_vec(), "226 done"), "2 of 4"),
         (Act::Send("150 data", b"four".to_vec(), "426 cut"), "426 cut"),
         (Act::Say("550 no"), "550 no"),

@@ -146,7 +146,7 @@ fn a_netrc_for_all_to_read_is_an_error_only_where_it_counts_li_02_hl_02() {
         if options.contains(&"/dev/null") {
             // No regular file: it could be one that never ends.
             let ran = run(ftp(&["get", "ftp://127.0.0.1:1/x", "-"]).args(options));
-            failed(&ran, 3, "/dev/null: is not a regular file");
+            failed(&ran, 3, "/dev/null: not a regular file");
             continue;
         }
         let peer = Peer::start(&data);
@@ -317,7 +317,7 @@ fn a_password_in_a_url_is_warned_of_once_on_a_terminal_li_01() {
         let mut terminal = Terminal::start(ftp(options).args([&url, "-"]));
         let (status, shown) = terminal.end();
         assert!(status.success(), "{shown}");
-        assert_eq!(shown.matches("a password in a URL").count(), count, "{shown}");
+        assert_eq!(shown.matches("the password in the URL").count(), count, "{shown}");
         assert!(!shown.contains("geheim"), "{shown}");
     }
     let peer = Peer::start(&data);

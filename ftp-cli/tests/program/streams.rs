@@ -57,13 +57,13 @@ fn closed_standard_streams_are_errors_and_not_silence() {
     for words in writers(&server, &here) {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let ran = run(&mut redirected(&words, ">&-"));
-        failed(&ran, 3, "standard output: it is closed");
+        failed(&ran, 3, "standard output: closed");
         let ran = run(&mut redirected(&words, "<&- >&-"));
-        failed(&ran, 3, "standard output: it is closed");
+        failed(&ran, 3, "standard output: closed");
     }
     let there = server.url("there");
     for words in [&["put", "-", &there][..], &["batch", &server.url("")], &["passwd"]] {
-        failed(&run(&mut redirected(words, "<&-")), 3, "standard input: it is closed");
+        failed(&run(&mut redirected(words, "<&-")), 3, "standard input: closed");
     }
     server.assert_only(&[b"file"]);
     // What needs neither does without.

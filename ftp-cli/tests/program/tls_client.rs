@@ -154,7 +154,7 @@ fn a_password_in_clear_to_a_public_address_is_warned_of_once_li_13() {
         assert_eq!(shown.matches(&warning).count(), times, "{url} {options:?}: {shown}");
         // Nobody reads it there.
         let got = run(ftp(&["get", url, "-"]).args(options));
-        assert!(!String::from_utf8_lossy(&got.stderr).contains("clear text"), "{got:?}");
+        assert!(!String::from_utf8_lossy(&got.stderr).contains("unencrypted"), "{got:?}");
         assert_eq!(got.succeeded(), b"1");
     }
 }

@@ -105,7 +105,7 @@ fn operands_that_would_lose_a_file_are_refused() {
         (vec!["put", "--append", "-c", "x", &url("a")], "exclude each other"),
         (vec!["put", "--unique", "-c", "x", &url("a")], "exclude each other"),
         (vec!["put", "-p", "-", &url("a")], "not standard input"),
-        (vec!["put", "--append", "--verify", "hash", "x", &url("a")], "whole files"),
+        (vec!["put", "--append", "--verify", "hash", "x", &url("a")], "exclude each other"),
     ] {
         failed(&run(&mut ftp(&arguments)), 2, words);
     }
@@ -239,7 +239,7 @@ fn hashes_are_compared_and_none_is_no_success() {
     // Nothing is moved where it cannot be checked.
     let peer = Peer::start(&[]);
     let ran = run(&mut ftp(&["get", "--verify", "hash", &peer.url("x"), &new]));
-    failed(&ran, 14, "no digest that is known here");
+    failed(&ran, 14, "offers no supported digest");
     assert_eq!(count(&peer, "RETR"), 0);
 }
 
@@ -262,11 +262,11 @@ fn times_are_kept_both_ways_or_it_is_no_success() {
 
     let peer = Peer::start(&[("RETR", sent(b'x'))]);
     let ran = run(&mut ftp(&["get", "-p", &peer.url("x"), &text(&new)]));
-    failed(&ran, 14, "does not tell when");
+    failed(&ran, 14, "does not report modification times");
     assert_eq!(count(&peer, "RETR"), 0);
     let peer = Peer::start(&[("STOR", Act::Take("150 go", "226 done"))]);
     let ran = run(&mut ftp(&["put", "-p", &text(&file), &peer.url("x")]));
-    failed(&ran, 14, "the file is there, and its time is not");
+    failed(&ran, 14, "uploaded, but the time could not be set");
 }
 
 #[test]
@@ -342,14 +342,14 @@ fn a_unique_name_is_the_servers_and_is_printed() {
         let name = printed.strip_suffix(b"\n").unwrap();
         assert_eq!(server.root.read([b"d/", name].concat()), b"content");
     }
-    // One that wants no wish, and does not tell the name.
+    // One that wants no wish, and does not report the name.
     let acts = [("STOU x", Act::Say("501 no")), ("STOU", Act::Take("150 go", "226 done"))];
     let peer = Peer::start(&acts);
     assert!(run(&mut ftp(&["put", "--unique", &file, &peer.url("x")])).succeeded().is_empty());
     assert!(peer.seen().contains("STOU x, EPSV, STOU, "), "{}", peer.seen());
     let ran =
         run(ftp(&["put", "--unique", "--verify", "size", &file]).arg(Peer::start(&acts).url("x")));
-    failed(&ran, 14, "does not tell the name");
+    failed(&ran, 14, "does not report the name");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What `--password-file`, `--password-fd` and `--password-command` name: lines, each a password.
+//! Reads the source of `--password-file`, `--password-fd` or `--password-command`: lines with one
+//! password each.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -15,32 +16,32 @@ use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
-/// The options, of which the last that was given counts.
+/// Options of password sources; the last one given wins.
 const OPTIONS: [&str; 3] = ["password-file", "password-fd", "password-command"];
 
-/// A program that prints more prints no password.
+/// Largest output of a password command in bytes.
 const LONGEST_OUTPUT: u64 = 1 << 20;
 
-/// Where lines come from, and what that is called.
+/// Source of lines, with its name.
 pub(super) struct PasswordSource {
     input: Box<dyn Read + Send>,
     name: String,
-    /// Why others may know what is read, if they may.
+    /// Warning that others can read the password, if they can.
     pub(super) warning: Option<String>,
 }
 
-/// Which option names a source, if one does.
+/// Returns the option that names a source, if one does.
 pub(super) fn option(options: &Options) -> Option<&'static str> {
     options.last_of(&OPTIONS)
 }
 
 impl PasswordSource {
-    /// Opens what the options name; a command is run to its end.
+    /// Opens the source of the options; runs a command to its end.
     ///
     /// # Errors
     ///
-    /// `Local` for what cannot be read, `Usage` for a number that is no descriptor's, `Login` for
-    /// a command that fails.
+    /// Returns `Local` for an unreadable source, `Usage` for an invalid descriptor number, `Login`
+    /// for a command that fails.
     pub(super) fn open(options: &Options) -> Result<Option<Self>, Failure> {
         let Some(option) = option(options) else { return Ok(None) };
         let Some(value) = options.value(option) else { return Ok(None) };
@@ -56,11 +57,11 @@ impl PasswordSource {
                 let number = options.parsed(option, number)?.unwrap_or_default();
                 let name = format!("--password-fd {number}");
                 let file = inherited(number).map_err(|error| Failure::local(&name, &error))?;
-                // Not buffered: what follows the line is somebody else's.
+                // Unbuffered: the rest after the line belongs to other readers.
                 (Box::new(file), name)
             }
             _ => {
-                // Its words may be secret themselves.
+                // The command itself may be secret.
                 let name = "--password-command".to_owned();
                 (Box::new(Cursor::new(printed(value, &name)?)), name)
             }
@@ -68,17 +69,17 @@ impl PasswordSource {
         Ok(Some(Self { input, name, warning }))
     }
 
-    /// The next line.
+    /// Returns the next line.
     ///
     /// # Errors
     ///
-    /// `Local` if it cannot be read, `Usage` if it is empty or too long.
+    /// Returns `Local` if it cannot be read, `Usage` if it is empty or too long.
     pub(super) fn line(&mut self) -> Result<Secret, Failure> {
         read_line(&mut self.input, &self.name)
     }
 }
 
-/// Why others may know what is in a file, if they may.
+/// Returns a warning if others can read a file.
 fn open_to_others(file: &File) -> Option<String> {
     let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
     unfit(&metadata, geteuid().as_raw())
@@ -86,13 +87,13 @@ fn open_to_others(file: &File) -> Option<String> {
 
 fn number(text: &str) -> Result<i32, String> {
     let number = text.parse().ok().filter(|number| *number >= 0);
-    number.ok_or_else(|| format!("\"{text}\" is not the number of a descriptor"))
+    number.ok_or_else(|| format!("invalid descriptor \"{text}\": expected a number"))
 }
 
-/// A copy of a descriptor that this process was started with.
+/// Returns a copy of a descriptor that this process inherited.
 ///
-/// One that it has opened itself is closed at `exec`, which tells them apart: nobody is to read
-/// what is not meant, or to wait for it for ever.
+/// Descriptors opened by this process are close-on-exec, which tells them apart: they must not be
+/// read by mistake, or waited for forever.
 fn inherited(number: i32) -> io::Result<File> {
     const CLOSED_AT_EXEC: u32 = 0o2_000_000;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
@@ -106,11 +107,11 @@ fn inherited(number: i32) -> io::Result<File> {
     let copy: io::Result<OwnedFd> = pidfd_open(getpid(), PidfdFlags::empty())
         .and_then(|this| pidfd_getfd(this, number, PidfdGetfdFlags::empty()))
         .map_err(io::Error::from);
-    // Sandboxes that know no system calls of 2020 have this, which is another opening of it.
+    // Sandboxes without pidfd-era system calls support this, which opens it again.
     copy.map(File::from).or_else(|_| File::open(format!("/proc/self/fd/{number}")))
 }
 
-/// What a command prints, which the shell runs as it is. It has no input: that may be the data.
+/// Returns the output of a shell command. It has no input: that may be the data.
 fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
     let failed = |error: &io::Error| Failure::local(name, error);
     let mut shell = Command::new("/bin/sh");
@@ -120,18 +121,18 @@ fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
     let output = child.stdout.take().map(|output| output.take(LONGEST_OUTPUT + 1));
     let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut text));
     if read.is_err() || text.len() as u64 > LONGEST_OUTPUT {
-        // Nobody listens to it any more, and it might never notice.
+        // The command has no reader any more, and might never notice.
         let _ = child.kill();
     }
     let ended = child.wait().map_err(|error| failed(&error))?;
     read.map_err(|error| failed(&error))?;
     if text.len() as u64 > LONGEST_OUTPUT {
-        return Err(Failure::usage(format!("{name}: it prints more than a password")));
+        return Err(Failure::usage(format!("{name}: too much output for a password")));
     }
     match ended.success() {
         true => Ok(text),
         false => {
-            let message = format!("no password: the command of {name} failed ({ended})");
+            let message = format!("{name}: the command failed: {ended}");
             Err(Failure::new(Exit::Login, message))
         }
     }

@@ -1,7 +1,7 @@
-//! Who logs in, and where the password comes from. No option takes a password itself.
+//! Finds the user and the password for a login. No option takes a password itself.
 //!
-//! The nearest source counts: what an option names, the URL, the environment, netrc, and last whoever
-//! sits at the terminal.
+//! The first source wins: an option, the URL, the environment, netrc, and last a prompt on the
+//! terminal.
 
 mod given;
 mod secret;
@@ -22,7 +22,7 @@ use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
-/// The environment variable that may hold the password.
+/// Environment variable with the password.
 pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
 
 /// A user and the password.
@@ -30,37 +30,36 @@ pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
 pub(crate) struct Credentials {
     pub(crate) user: Vec<u8>,
     pub(crate) password: Secret,
-    /// What a server is told that wants to know an account, too.
+    /// Account for servers that ask for one.
     pub(crate) account: Option<Secret>,
-    /// Whether the password stood in the URL, where others may read it.
+    /// Whether the password is from the URL, where other local users can read it.
     pub(crate) from_url: bool,
-    /// Whether it is somebody's, and not what anyone gives as anonymous.
+    /// Whether it is a real password, not an anonymous one.
     pub(crate) is_personal: bool,
 }
 
-/// Who is asked for a password: a user at a host.
+/// A user at a host and port.
 type Account = (String, u16, Option<Vec<u8>>);
 
 /// Finds users (`--user`, the URL, netrc, else anonymous) and their passwords.
 ///
-/// A password of the URL is that of the URL's user; what an option or the environment holds is for
-/// named users, and each of its lines for one: no password goes to two accounts, unless each has a
-/// line or an entry of its own. Who was found once is not asked for again, however many
-/// connections there are.
+/// A password in the URL belongs to the URL's user. An option or the environment holds one password
+/// per named user: none goes to two accounts, unless each has its own line or entry. Each login is
+/// looked up once, however many connections there are.
 pub(crate) struct Finder<'a> {
     options: &'a Options,
-    /// Whether somebody may be asked, and who is told what is odd.
+    /// Receiver of warnings; decides whether a prompt is possible.
     messages: Messages,
-    /// The value of [`VARIABLE`], until somebody got it.
+    /// Value of [`VARIABLE`], until an account used it.
     environment: Option<OsString>,
     home: Option<OsString>,
-    /// Opened for the first who needs it.
+    /// Opened when the first account needs it.
     given: Option<PasswordSource>,
     found: Vec<(Account, Credentials)>,
 }
 
 impl<'a> Finder<'a> {
-    /// By the options, and the environment of this process.
+    /// Returns a finder for the options and the environment of this process.
     pub(crate) fn new(options: &'a Options, messages: &Messages) -> Self {
         let environment = std::env::var_os(VARIABLE);
         let home = std::env::var_os("HOME");
@@ -68,33 +67,34 @@ impl<'a> Finder<'a> {
         Self { options, messages, environment, home, given: None, found: Vec::new() }
     }
 
-    /// Finds who logs in at the server of `url`.
+    /// Finds the login for the server of `url`.
     ///
     /// # Errors
     ///
-    /// `Login` if there is a user and no password, `Local` or `Usage` for where it should come from.
+    /// Returns `Login` if there is a user without a password, `Local` or `Usage` for a broken
+    /// source.
     pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials, Failure> {
         let named = self.options.value("user").map(OsStr::as_bytes);
         if named.is_some_and(|user| user.contains(&b':')) {
             return Err(Failure::usage(
-                "--user takes a name alone (not shown: it holds a colon); name --password-file, or \
-                 write ftp://NAME@HOST/PATH, with %3A for a colon in NAME",
+                "--user: expected a name without a colon (not shown: it may hold a password); use \
+                 --password-file, or %3A for a colon in ftp://NAME@HOST/PATH",
             ));
         }
         let user = named.or(url.user());
         if let (None, Some(option)) = (user, given::option(self.options)) {
-            let message = format!("--{option} needs a user: --user, or one in the URL");
+            let message = format!("--{option} needs a user: use --user, or ftp://USER@HOST/PATH");
             return Err(Failure::usage(message));
         }
         self.find_as(user, url, true)
     }
 
-    /// Finds who logs in at two servers. Who has a password in the URL, or is nobody, takes no line
-    /// of what an option names.
+    /// Finds the logins for two servers. A user with a password in the URL, or an anonymous one,
+    /// uses no line of an option's source.
     ///
     /// # Errors
     ///
-    /// As [`find`](Self::find).
+    /// Returns the same errors as [`find`](Self::find).
     pub(crate) fn find_both(&mut self, urls: [&FtpUrl; 2]) -> Result<[Credentials; 2], Failure> {
         let lacks = |url: &FtpUrl| {
             url.password().is_none() && url.user().is_some_and(|user| !is_anonymous(user))
@@ -102,7 +102,7 @@ impl<'a> Finder<'a> {
         if let Some(option) = given::option(self.options)
             && !urls.into_iter().any(lacks)
         {
-            let message = format!("--{option}: no URL has a user without a password");
+            let message = format!("--{option}: not needed: no URL has a user without a password");
             return Err(Failure::usage(message));
         }
         let mut find = |url: &FtpUrl| self.find_as(url.user(), url, lacks(url));
@@ -132,7 +132,7 @@ impl<'a> Finder<'a> {
         Ok(found)
     }
 
-    /// Goes through the sources in order.
+    /// Tries the sources in order.
     fn look_for(
         &mut self,
         user: Option<&[u8]>,
@@ -160,9 +160,9 @@ impl<'a> Finder<'a> {
         let user = user.or(login.as_deref()).unwrap_or(ANONYMOUS);
         let password = match password {
             Some(password) => password,
-            // RFC 1635 asks for an address; this one names no person.
+            // RFC 1635 asks for an email address; this one names no person.
             None if is_anonymous(user) => Secret::new(*b"anonymous@"),
-            // Whom netrc names without a password is named.
+            // A user that netrc names without a password counts as named.
             None => match self.of_environment() {
                 Some(password) => password,
                 None => self.ask(user, url)?,
@@ -171,7 +171,7 @@ impl<'a> Finder<'a> {
         Ok(Credentials { account, ..Credentials::of(user, password) })
     }
 
-    /// The next line of what an option names, if one does.
+    /// Returns the next line of an option's source, if there is one.
     fn line(&mut self) -> Result<Option<Secret>, Failure> {
         if self.given.is_none() {
             self.given = PasswordSource::open(self.options)?;
@@ -182,14 +182,14 @@ impl<'a> Finder<'a> {
         self.given.as_mut().map(PasswordSource::line).transpose()
     }
 
-    /// What the environment holds, which one account gets.
+    /// Returns the password of the environment, for one account only.
     fn of_environment(&mut self) -> Option<Secret> {
         let password = self.environment.take().filter(|password| !password.is_empty())?;
         Some(Secret::new(password.into_vec()))
     }
 
-    /// What netrc says, of a file that an option names or of the one at home. Of the latter it is an
-    /// error only that a password of it cannot be trusted: people have it for other programs.
+    /// Returns the entry of netrc: of the option's file, or of ~/.netrc. For the latter the only
+    /// error is a password that cannot be trusted: the file is there for other programs.
     fn of_netrc(
         &self,
         host: &str,
@@ -210,7 +210,7 @@ impl<'a> Finder<'a> {
             Err(error) => {
                 let is_usual = [ErrorKind::NotFound, ErrorKind::NotADirectory];
                 if !is_usual.contains(&error.kind()) {
-                    self.note(format_args!("{} is not read: {error}", shown_path(&path)));
+                    self.note(format_args!("{}: cannot read: {error}", shown_path(&path)));
                 }
                 return Ok(None);
             }
@@ -223,7 +223,7 @@ impl<'a> Finder<'a> {
             }
             (None, Some(broken)) => {
                 let netrc::Broken { line, why } = broken;
-                self.note(format_args!("{name}:{line}: {why}; nothing behind it is read"));
+                self.note(format_args!("{name}:{line}: {why}; the rest of the file is ignored"));
             }
             _ => {}
         }
@@ -231,7 +231,7 @@ impl<'a> Finder<'a> {
             |entry: &netrc::NetrcEntry| entry.password.is_some() || entry.account.is_some();
         match unfit.filter(|_| found.as_ref().is_some_and(has_secret)) {
             Some(why) => {
-                let message = format!("{name}: the password for {host} is not taken: {why}");
+                let message = format!("{name}: password for {host} ignored: {why}");
                 Err(Failure::new(Exit::Local, message))
             }
             None => Ok(found),
@@ -244,15 +244,15 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Asks on the terminal, if there is somebody who reads the messages.
+    /// Asks on the terminal, if it shows the messages.
     fn ask(&self, user: &[u8], url: &FtpUrl) -> Result<Secret, Failure> {
         let name = Escaped(user);
         let host = url.host();
         let terminal = self.messages.is_terminal().then(Terminal::find);
         let Some(Ok(terminal)) = terminal else {
             let hint = match given::option(self.options).is_some() || !self.found.is_empty() {
-                true => "name a --password-file with a line for each user".to_owned(),
-                false => format!("put it into {VARIABLE} or .netrc, or name --password-file"),
+                true => "use --password-file with one line per user".to_owned(),
+                false => format!("set {VARIABLE}, or use .netrc or --password-file"),
             };
             let message = format!("no password for user {name} at {host}: {hint}");
             return Err(Failure::new(Exit::Login, message));
@@ -268,10 +268,10 @@ impl Credentials {
     }
 }
 
-/// Who logs in where nobody is named (RFC 1635).
+/// User for anonymous logins (RFC 1635).
 const ANONYMOUS: &[u8] = b"anonymous";
 
-/// Whether a user is nobody in particular.
+/// Returns whether a user is anonymous.
 fn is_anonymous(user: &[u8]) -> bool {
     user.eq_ignore_ascii_case(ANONYMOUS) || user.eq_ignore_ascii_case(b"ftp")
 }

@@ -1,4 +1,4 @@
-//! A password, and how one is read from a line.
+//! A password, and functions that read one from a line.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::display::shown;
 use crate::exit::Failure;
 
-/// A longer first line is no password, and the file is the wrong one.
+/// Longest line in bytes; a longer one means the wrong file.
 const LONGEST: usize = 4_096;
 
 /// A password. It has no `Debug`, so that no log can show it.
@@ -24,11 +24,11 @@ impl Secret {
         &self.0
     }
 
-    /// Insists that it can be on a command line, which ends at its end. It is called `name`.
+    /// Checks that it can be sent in an FTP command line. `name` is its source.
     ///
     /// # Errors
     ///
-    /// `Usage` with the name of the first byte that cannot.
+    /// Returns `Usage` with the name of the first invalid byte.
     pub(crate) fn is_sendable(&self, name: &str) -> Result<(), Failure> {
         let what = self.0.iter().find_map(|byte| match byte {
             0 => Some("NUL"),
@@ -40,22 +40,22 @@ impl Secret {
     }
 }
 
-/// The first line of a file, without its line end.
+/// Returns the first line of a file, without its line ending.
 ///
 /// # Errors
 ///
-/// `Local` if the file cannot be read, `Usage` if its first line is empty or too long.
+/// Returns `Local` if the file cannot be read, `Usage` if its first line is empty or too long.
 pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
     let shown = shown(path.as_bytes());
     let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
     read_line(&mut BufReader::new(file), &shown)
 }
 
-/// The next line of what is called `name`, without its line end. Nothing after it is read.
+/// Returns the next line of the source `name`, without its line ending. Reads nothing after it.
 ///
 /// # Errors
 ///
-/// As [`read_file`].
+/// Returns the same errors as [`read_file`].
 #[expect(clippy::unbuffered_bytes, reason = "a buffer would take what is behind the line")]
 pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Failure> {
     let mut line = Vec::new();
@@ -76,11 +76,11 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Fail
     secret.is_sendable(name).map(|()| secret)
 }
 
-/// The only line of what is called `name`, read to its end.
+/// Returns the only line of the source `name`, read to its end.
 ///
 /// # Errors
 ///
-/// As [`read_file`], and `Usage` if something follows the line.
+/// Returns the same errors as [`read_file`], and `Usage` if the line is followed by another.
 pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret, Failure> {
     let line = read_line(input, name)?;
     let mut behind = [0];
@@ -92,5 +92,5 @@ pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret,
 }
 
 fn unsendable(name: &str, what: &str) -> Failure {
-    Failure::usage(format!("{name}: a {what} is in the password, which no client can send"))
+    Failure::usage(format!("{name}: invalid password: {what} cannot be sent"))
 }

@@ -1,4 +1,5 @@
-//! The file itself: found, opened without waiting for anybody, bounded, and not for others to read.
+//! Finds and opens the netrc file: without blocking, limited in size, and checked for access by
+//! others.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -12,26 +13,26 @@ use rustix::process::geteuid;
 use super::Netrc;
 use crate::display::shown_path;
 
-/// Nobody knows so many hosts.
+/// Largest file in bytes.
 const LARGEST: u64 = 1 << 20;
 
 /// A file that was read.
 pub(crate) struct Loaded {
     pub(crate) netrc: Netrc,
-    /// As people are shown it.
+    /// Name for messages.
     pub(crate) name: String,
-    /// Why no password of it may be used, if none may.
+    /// Reason why its passwords must not be used, if there is one.
     pub(crate) unfit: Option<String>,
 }
 
-/// Reads a file. Links lead where they lead: what counts is who owns and may read the file there.
+/// Reads a file. Follows symbolic links: the owner and mode of the target count.
 ///
 /// # Errors
 ///
-/// The system's; `InvalidInput` if it is no regular file, which might never end, and
-/// `FileTooLarge` above a MiB.
+/// Returns the system's errors; `InvalidInput` if it is not a regular file, which might never end,
+/// and `FileTooLarge` above 1 MiB.
 pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
-    // A FIFO is not waited for.
+    // Does not wait for a FIFO.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(open(path, flags, Mode::empty())?);
     let metadata = file.metadata()?;
@@ -49,21 +50,20 @@ pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
     Ok(Loaded { netrc, name, unfit })
 }
 
-/// Why `user` should trust no password of a file: it may be known to others, or be theirs.
+/// Returns why `user` should not trust passwords of a file: others may know or own them.
 pub(crate) fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
     let owner = metadata.uid();
     let mode = metadata.mode() & 0o7777;
     if owner != user && owner != 0 {
-        return Some(format!("it belongs to another user (uid {owner})"));
+        return Some(format!("owned by another user (uid {owner})"));
     }
-    (mode & 0o077 != 0)
-        .then(|| format!("others have access to it (mode {mode:04o}); chmod 600 ends that"))
+    (mode & 0o077 != 0).then(|| format!("accessible to others (mode {mode:04o}); use chmod 600"))
 }
 
-/// The file of whoever has `home`, if that is a directory that can be named.
+/// Returns the file in the directory `home`, if that is an absolute path.
 pub(crate) fn in_home(home: &OsStr) -> Option<PathBuf> {
     let home = Path::new(home);
-    // Relative, it would be a file of whoever owns the current directory.
+    // A relative path would be a file of the current directory's owner.
     home.is_absolute().then(|| home.join(".netrc"))
 }
 

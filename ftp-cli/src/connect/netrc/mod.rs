@@ -1,10 +1,10 @@
-//! `.netrc`: users and passwords by host, as ftp(1) has had them since 4.2BSD.
+//! Parses `.netrc`: users and passwords by host, as in ftp(1) since 4.2BSD.
 //!
-//! Nobody owns the format. What is read here: the words `machine HOST`, `default`, `login NAME`,
-//! `password WORD`, `account WORD`, anywhere on a line; words in double quotes, in which a backslash
-//! takes the next byte as it is (and `\n`, `\r`, `\t` as elsewhere); `macdef NAME` and all lines up to an
-//! empty one, which are left out; a comment from a `#` where none of these words' values is due to
-//! the end of the line. Other words are left out one by one.
+//! The format has no standard. This parser reads the keywords `machine HOST`, `default`, `login
+//! NAME`, `password WORD`, `account WORD`, anywhere on a line; words in double quotes, where a
+//! backslash escapes the next byte (and `
+//! `, `\r`, `\t`); `macdef NAME` and all lines up to an empty one, which are skipped; comments from
+//! a `#` in place of a keyword to the end of the line. Other words are skipped.
 
 mod file;
 
@@ -12,10 +12,10 @@ pub(crate) use file::{Loaded, in_home, load, unfit};
 
 use super::credentials::Secret;
 
-/// A longer word is no password, and the file another's.
+/// Longest word in bytes; a longer one means the wrong file.
 const WORD: usize = 4_096;
 
-/// What a file says of a host, or of all others.
+/// Entry for a host, or for all others.
 pub(crate) struct NetrcEntry {
     /// `None` for `default`.
     machine: Option<Vec<u8>>,
@@ -27,20 +27,20 @@ pub(crate) struct NetrcEntry {
 /// All entries, in order.
 pub(crate) struct Netrc {
     entries: Vec<NetrcEntry>,
-    /// Where reading ended early, and why.
+    /// Position and reason if parsing ended early.
     pub(crate) broken: Option<Broken>,
 }
 
-/// What made the rest of a file unreadable.
+/// Error that ends parsing.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Broken {
-    /// Counted from 1.
+    /// Line number, from 1.
     pub(crate) line: usize,
     pub(crate) why: &'static str,
 }
 
 impl Netrc {
-    /// Reads a whole file. What is broken ends it; what came before counts.
+    /// Parses a whole file. An error ends it; earlier entries count.
     pub(crate) fn parse(text: &[u8]) -> Self {
         let mut words = Words { rest: text, line: 1 };
         let mut this = Self { entries: Vec::new(), broken: None };
@@ -77,7 +77,7 @@ impl Netrc {
                 }
                 b"login" | b"password" | b"account" => {
                     let value = words.value()?;
-                    // In front of all hosts it is nobody's.
+                    // Before the first host it belongs to no entry.
                     let Some(entry) = self.entries.last_mut() else { continue };
                     match word.as_slice() {
                         b"login" => entry.login = Some(value),
@@ -91,12 +91,11 @@ impl Netrc {
         Ok(())
     }
 
-    /// What the file says of `user` at `host`, or of whoever logs in there if it is `None`.
+    /// Returns the entry of `user` at `host`, or of any user if it is `None`.
     ///
-    /// A host fits if it is the same but for case: no part of it, no dot more. An entry of another
-    /// user's never fits, and one without a login fits each user that is named. The first that fits
-    /// and has a password counts, else the first that fits; `default` counts where no machine's
-    /// does, wherever it stands.
+    /// A host matches if it is equal except for case, without partial matches. An entry of another
+    /// user never matches, and one without a login matches each named user. The first match with a
+    /// password wins, else the first match; `default` counts if no machine matches, wherever it is.
     pub(crate) fn find(self, host: &str, user: Option<&[u8]>) -> Option<NetrcEntry> {
         let is_of_user = |entry: &NetrcEntry| match (&entry.login, user) {
             (Some(login), Some(user)) => login == user,
@@ -118,7 +117,7 @@ impl Netrc {
     }
 }
 
-/// The words of a file.
+/// Words of a file.
 struct Words<'a> {
     rest: &'a [u8],
     line: usize,
@@ -138,7 +137,7 @@ impl Words<'_> {
         }
     }
 
-    /// The next word where a keyword is due; comments are none.
+    /// Returns the next keyword, skipping comments.
     fn keyword(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
         loop {
             self.skip_blanks();
@@ -150,11 +149,11 @@ impl Words<'_> {
         }
     }
 
-    /// The word after a keyword.
+    /// Returns the value of a keyword.
     fn value(&mut self) -> Result<Vec<u8>, &'static str> {
         self.skip_blanks();
         match self.rest {
-            [] => Err("the file ends where a word is due"),
+            [] => Err("missing value at the end of the file"),
             _ => self.word(),
         }
     }
@@ -171,7 +170,7 @@ impl Words<'_> {
                     self.take();
                     return Ok(word);
                 }
-                None | Some(b'\n') if is_quoted => return Err("a quote has no end on its line"),
+                None | Some(b'\n') if is_quoted => return Err("missing closing quote"),
                 None => return Ok(word),
                 Some(byte) if !is_quoted && byte.is_ascii_whitespace() => return Ok(word),
                 Some(_) => self.take().unwrap_or_default(),
@@ -182,17 +181,17 @@ impl Words<'_> {
                     Some(b'r') => b'\r',
                     Some(b't') => b'\t',
                     Some(byte) => byte,
-                    None => return Err("a quote has no end on its line"),
+                    None => return Err("missing closing quote"),
                 },
                 (byte, _) => byte,
             });
             if word.len() > WORD {
-                return Err("a word is too long");
+                return Err("word too long");
             }
         }
     }
 
-    /// Goes past the next empty line.
+    /// Skips to the next empty line.
     fn skip_macro(&mut self) {
         let mut is_first = true;
         loop {
@@ -205,7 +204,7 @@ impl Words<'_> {
                     Some(_) => is_empty = false,
                 }
             }
-            // What is left of the line with the name is no line of the macro.
+            // The rest of the line with the name is not a line of the macro.
             if is_empty && !is_first {
                 return;
             }

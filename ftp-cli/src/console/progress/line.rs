@@ -1,12 +1,12 @@
-//! The line that shows progress, cut to what there is room for: a line that is folded cannot be
-//! wiped away as one.
+//! Builds the progress line, shortened to the width of the terminal: a wrapped line cannot be
+//! cleared as one.
 
 use indicatif::{HumanBytes, HumanDuration, ProgressState};
 
-/// What is left out stands there as this.
+/// Mark for omitted text.
 const ELLIPSIS: char = '\u{2026}';
 
-/// What stands in a line, the name by itself: that is shortened first.
+/// Parts of a line; the name is separate, since it is shortened first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
     pub(super) head: String,
@@ -15,14 +15,14 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The same followed by `figures`.
+    /// Appends `figures` to the line.
     pub(super) fn with(mut self, figures: &str) -> Self {
         self.tail.push_str(figures);
         self
     }
 
-    /// The line in fewer than `columns`: the name is shortened, of which a letter stays, and then
-    /// the end of the line.
+    /// Returns the line in fewer than `columns`: shortens the name to at least one letter, then the
+    /// end of the line.
     pub(super) fn fitting(self, columns: usize) -> String {
         let Self { head, name, tail } = self;
         let room = columns.saturating_sub(1);
@@ -32,7 +32,7 @@ impl Line {
     }
 }
 
-/// How much came or went, of how much, how fast, and how long that takes or took.
+/// Returns transferred bytes, total, rate, and remaining or elapsed time.
 pub(super) fn figures(progress: &ProgressState) -> String {
     #[expect(
         clippy::cast_possible_truncation,
@@ -49,8 +49,8 @@ pub(super) fn figures(progress: &ProgressState) -> String {
     }
 }
 
-/// How many columns a text takes at most. Letters of East Asia take two, and some others are
-/// counted like them.
+/// Returns the largest possible width of a text in columns. East Asian letters take two, and some
+/// others are counted like them.
 fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
@@ -59,7 +59,7 @@ const fn columns(char: char) -> usize {
     if (char as u32) < 0x1100 || char == ELLIPSIS { 1 } else { 2 }
 }
 
-/// As much of the beginning as there is room for, with a mark if that is not all.
+/// Returns as much of the beginning as fits, with a mark if text is omitted.
 fn shortened(text: &str, room: usize) -> String {
     if width(text) <= room {
         return text.to_owned();

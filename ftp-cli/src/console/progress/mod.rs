@@ -1,4 +1,4 @@
-//! Progress on standard error: bytes, total, rate, time left.
+//! Shows progress on standard error: bytes, total, rate, time left.
 
 mod line;
 mod screen;
@@ -21,14 +21,15 @@ use crate::options::Options;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
-/// How long until it is drawn again: on a terminal, and elsewhere, where each is a line.
+/// Interval between updates: on a terminal, and elsewhere, where each is a line.
 const TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
-/// What indicatif allows. It lets the first twenty through at once, so the time is kept here.
+/// Maximum rate for indicatif. It does not limit the first twenty updates, so the interval is
+/// enforced here.
 const HERTZ: u8 = 20;
 
-/// When progress is shown.
+/// Condition for showing progress.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum When {
     Auto,
@@ -37,11 +38,11 @@ pub(crate) enum When {
 }
 
 impl When {
-    /// Reads `--progress`. It is off with `--quiet`, and while a trace shares the terminal.
+    /// Reads `--progress`. Progress is off with `--quiet`, and while a trace uses the terminal.
     ///
     /// # Errors
     ///
-    /// Usage: another word.
+    /// Returns `Usage` for another word.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         let words = [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
         let when = options.parsed("progress", |text| crate::options::values::word(text, &words))?;
@@ -53,13 +54,13 @@ impl When {
     }
 }
 
-/// Where the progress of all transfers of a command is shown, and told to `--json`. What is shown
-/// is wiped away when it is dropped.
+/// Progress display of all transfers of a command, also as events for `--json`. Clears the display
+/// when dropped.
 pub(crate) struct Board {
     when: When,
     messages: Messages,
     events: Events,
-    /// How many files there are.
+    /// Number of files.
     files: usize,
     state: Arc<Mutex<BoardState>>,
 }
@@ -70,16 +71,16 @@ struct BoardState {
     drawn: Option<Instant>,
     /// Bytes of all files so far.
     bytes: u64,
-    /// How many they have together, if that is known.
+    /// Total size of all files, if known.
     total: Option<u64>,
-    /// Files begun so far.
+    /// Number of files started so far.
     begun: usize,
-    /// What is moved now, as it is shown.
+    /// Current transfer as shown.
     line: Line,
 }
 
 impl Board {
-    /// For `files` files that have `total` bytes together.
+    /// Returns the display for `files` files of `total` bytes.
     pub(crate) fn new(when: When, stdio: &Stdio, files: usize, total: Option<u64>) -> Self {
         let messages = stdio.messages.clone();
         let events = stdio.events.clone();
@@ -87,14 +88,13 @@ impl Board {
         Self { when, messages, events, files, state }
     }
 
-    /// Whether somebody at a terminal sees how far several files are, and nobody knows how many
-    /// bytes they have together.
+    /// Returns whether a terminal shows several files whose total size is unknown.
     pub(crate) fn lacks_total(&self) -> bool {
         let is_drawn = self.when != When::Never && self.messages.is_terminal();
         is_drawn && self.files > 1 && self.state().total.is_none()
     }
 
-    /// So many bytes the files have together.
+    /// Sets the total size of all files.
     pub(crate) fn set_total(&self, total: u64) {
         let bar = {
             let mut state = self.state();
@@ -106,7 +106,7 @@ impl Board {
         }
     }
 
-    /// Whether nobody is shown or told anything.
+    /// Returns whether progress is neither shown nor emitted.
     pub(crate) fn is_hidden(&self) -> bool {
         let is_shown = match self.when {
             When::Never => false,
@@ -116,8 +116,8 @@ impl Board {
         !is_shown && !self.events.is_on()
     }
 
-    /// A file begins to come or go: `done` of its `total` bytes are there already. `about` are the
-    /// fields of its events.
+    /// Starts a file: `done` of its `total` bytes are transferred already. `about` adds the fields
+    /// of its events.
     pub(crate) fn begin<'a>(
         &'a self,
         path: &[u8],
@@ -136,12 +136,12 @@ impl Board {
         let name = if is_shown { shown(path) } else { String::new() };
         let meter = Meter { board: self, name, about, done, total, told: Instant::now(), is_shown };
         if is_shown {
-            // Made while nothing is locked: what is drawn asks for the state.
+            // Created without the lock: drawing asks for the state.
             let is_first = self.state().bar.is_none();
             let bar = is_first.then(|| self.bar(total));
             let mut state = self.state();
             state.begun += 1;
-            // Of a single file it may be a second try.
+            // A single file may be in its second attempt.
             state.bytes = if self.files == 1 { done } else { state.bytes + done };
             state.line = meter.line(state.begun);
             if let Some(bar) = bar {
@@ -152,7 +152,7 @@ impl Board {
         meter
     }
 
-    /// A bar that is not drawn yet. `total` is that of the file that begins.
+    /// Returns a bar that is not drawn yet. `total` is the size of the file that starts.
     fn bar(&self, total: Option<u64>) -> (ProgressBar, Duration) {
         let (target, every) = if self.messages.is_terminal() {
             let screen = Box::new(Screen::default());
@@ -164,7 +164,7 @@ impl Board {
         let total = if self.files == 1 { total } else { self.state().total };
         let bar = ProgressBar::with_draw_target(total, target);
         if let Ok(style) = ProgressStyle::with_template("{line}") {
-            // Asked for while the bar is drawn, which is done with the state unlocked.
+            // Called while the bar is drawn, which happens without the lock.
             let state = Arc::clone(&self.state);
             let is_terminal = self.messages.is_terminal();
             let draw = move |progress: &ProgressState, out: &mut dyn Write| {
@@ -206,15 +206,15 @@ impl Drop for Board {
     }
 }
 
-/// The progress of one transfer.
+/// Progress of one transfer.
 pub(crate) struct Meter<'a> {
     board: &'a Board,
-    /// What is moved, if it is shown.
+    /// Name of the transfer, if it is shown.
     name: String,
     about: &'a dyn Fn(Object) -> Object,
     done: u64,
     total: Option<u64>,
-    /// When `--json` was told last.
+    /// Time of the last event.
     told: Instant,
     is_shown: bool,
 }
@@ -229,7 +229,7 @@ impl Drop for Meter<'_> {
 }
 
 impl Meter<'_> {
-    /// So many bytes more.
+    /// Adds transferred bytes.
     pub(crate) fn add(&mut self, bytes: u64) {
         self.done += bytes;
         if self.told.elapsed() >= ELSEWHERE && self.board.events.is_on() {
@@ -257,7 +257,8 @@ impl Meter<'_> {
         bar.set_position(position);
     }
 
-    /// What stands in front: the name, and of several files the number and the bytes of this one.
+    /// Returns the beginning of the line: the name, and for several files the number and bytes of
+    /// this one.
     fn line(&self, begun: usize) -> Line {
         let name = self.name.clone();
         let files = self.board.files;
@@ -271,12 +272,12 @@ impl Meter<'_> {
     }
 }
 
-/// Whether a word about success is wanted: by people at a terminal, and with `--verbose`.
+/// Returns whether to print messages about success: on a terminal, and with `--verbose`.
 pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
     options.is_verbose() || (stdio.messages.is_terminal() && !options.is_quiet())
 }
 
-/// Draws into what is no terminal: each state on a line of its own.
+/// Draws to a file or pipe: each state on a separate line.
 struct PlainLines(Messages);
 
 impl fmt::Debug for PlainLines {

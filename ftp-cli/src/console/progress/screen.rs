@@ -1,5 +1,5 @@
-//! The terminal that progress is drawn on. indicatif's own fills each line with spaces to the end
-//! of the window: when that becomes narrower, they are folded into lines that nobody wipes.
+//! Draws progress on the terminal. indicatif's own terminal pads each line with spaces to the
+//! window's width: in a narrower window they wrap into lines that are never cleared.
 
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -9,10 +9,10 @@ use rustix::termios::tcgetwinsize;
 
 use crate::lock::lock;
 
-/// Standard error, with its window as it is just then.
+/// Standard error, with the current size of its window.
 #[derive(Debug, Default)]
 pub(super) struct Screen {
-    /// What was drawn and is not written yet.
+    /// Drawn text that is not written yet.
     drawn: Mutex<String>,
 }
 
@@ -63,7 +63,7 @@ impl TermLike for Screen {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        // What is nothing but spaces fills a line up.
+        // Pure spaces are padding.
         if text.bytes().any(|byte| byte != b' ') {
             self.draw(text);
         }

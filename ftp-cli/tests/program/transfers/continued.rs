@@ -24,7 +24,7 @@ fn why_a_part_is_given_up_is_said_once() {
     ]);
     let ran = run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("new"))]));
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(said.contains("the server cannot continue a file"), "{said} {}", peer.seen());
+    assert!(said.contains("the server cannot resume"), "{said} {}", peer.seen());
     assert_eq!(said.matches("downloading from the start").count(), 1, "{said}");
     ran.exited(0);
     assert_eq!(here.read("new"), ten(b'x'));
@@ -50,7 +50,7 @@ fn what_may_have_been_appended_is_not_appended_again() {
         ran.exited(code);
         assert_eq!(count(&peer, "APPE"), tries, "{verify} {code}: {}", peer.seen());
         if code == 9 {
-            failed(&ran, 9, "how much was added to the file is not known");
+            failed(&ran, 9, "the number of appended bytes is unknown");
         }
     }
 }
@@ -100,7 +100,7 @@ fn a_file_that_changes_while_it_is_continued_is_no_success() {
         ("RETR", Act::Send(PLAIN, vec![b'b'; 6], "226 done")),
     ];
     let ran = run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &text(&here.join("new"))]));
-    failed(&ran, 11, "changed while it was continued");
+    failed(&ran, 11, "changed during the download");
     assert!(here.names().is_empty(), "a mixture is of no use: {:?}", here.names());
 }
 
@@ -156,7 +156,7 @@ fn a_file_that_grew_meanwhile_is_told_how_to_be_had() {
     let new = text(&here.join("new"));
     let acts = [("RETR", Act::Send(PLAIN, ten(b'x'), "226 done")), ("SIZE", Act::Say("213 12"))];
     let url = Peer::start(&acts).url("x");
-    failed(&run(&mut ftp(&["get", &url, &new])), 11, "--verify none accepts what came");
+    failed(&run(&mut ftp(&["get", &url, &new])), 11, "use --verify none");
     assert!(here.names().is_empty());
     let url = Peer::start(&acts).url("x");
     run(&mut ftp(&["get", "--verify", "none", &url, &new])).succeeded();
@@ -203,7 +203,7 @@ fn cuts_anywhere_leave_no_file_under_its_name_hl_04() {
         assert_ne!(ran.code(), Some(0), "{ran:?}");
         assert!(here.names().is_empty(), "{length}: {:?}", here.names());
         let said = String::from_utf8_lossy(&ran.stderr);
-        assert_eq!(said.contains("-c would resume"), length > 0, "{said}");
+        assert_eq!(said.contains("use -c to keep it"), length > 0, "{said}");
     }
 }
 
