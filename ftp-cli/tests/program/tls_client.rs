@@ -150,7 +150,7 @@ fn a_password_in_clear_to_a_public_address_is_warned_of_once_li_13() {
         let mut get = ftp(&["get", url, "-"]);
         let (status, shown) = Terminal::start(get.args(options)).end();
         assert!(status.success(), "{shown}");
-        let warning = format!("the password goes to {host} in clear text; ftpes:// would");
+        let warning = format!("the password is sent to {host} unencrypted; use ftpes://");
         assert_eq!(shown.matches(&warning).count(), times, "{url} {options:?}: {shown}");
         // Nobody reads it there.
         let got = run(ftp(&["get", url, "-"]).args(options));

@@ -3,7 +3,7 @@
 use ftp_client::{Entry, EntryKind, LocalFile, Modified, Precision, Zone};
 use rustix::fs::{FileType, Stat};
 
-/// Largest differences of a local time to UTC, ahead and behind, in seconds.
+/// Largest differences between local time and UTC, east and west of it, in seconds.
 const AHEAD: i64 = 14 * 3_600;
 const BEHIND: i64 = 12 * 3_600;
 /// Difference between time zones in seconds.

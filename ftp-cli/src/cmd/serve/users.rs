@@ -364,7 +364,7 @@ mod tests {
         assert!(sweeper.is_for(&homes(&[(first, 7), (first, 0)])));
         assert!(!sweeper.is_for(&homes(&[(first, 0), (second, 0)])));
         assert!(!sweeper.is_for(&homes(&[(second, 0)])));
-        // Where nobody stores anything, disks are left to sleep.
+        // Disks can sleep if no user stores anything.
         let none = Homes::new(LocalConfig::default());
         let read = none.anonymous(second.path(), Rights::READ, 0, UserLimits::default());
         assert!(Sweeper::start(&read).unwrap().paths.is_empty());

@@ -56,7 +56,7 @@ pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
 /// # Errors
 ///
 /// Returns the same errors as [`read_file`].
-#[expect(clippy::unbuffered_bytes, reason = "a buffer would take what is behind the line")]
+#[expect(clippy::unbuffered_bytes, reason = "a buffer would consume bytes after the line")]
 pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Failure> {
     let mut line = Vec::new();
     for byte in input.bytes() {

@@ -313,10 +313,10 @@ mod tests {
         let long = format!("machine h login u password p\nmachine {}", "x".repeat(5_000));
         for (text, line, why) in [
             (long.as_str(), 2, "too long"),
-            ("machine h login u password p\n\nmachine \"g", 3, "no end"),
-            ("machine h login u password p machine \"g\nx\"", 1, "no end"),
-            ("machine h login u password p machine \"g\\", 1, "no end"),
-            ("machine h login u password p\nmachine", 2, "ends"),
+            ("machine h login u password p\n\nmachine \"g", 3, "closing quote"),
+            ("machine h login u password p machine \"g\nx\"", 1, "closing quote"),
+            ("machine h login u password p machine \"g\\", 1, "closing quote"),
+            ("machine h login u password p\nmachine", 2, "missing value"),
         ] {
             let broken = Netrc::parse(text.as_bytes()).broken.unwrap();
             assert!(broken.line == line && broken.why.contains(why), "{text:.60?}: {broken:?}");

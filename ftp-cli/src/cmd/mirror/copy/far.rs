@@ -112,7 +112,7 @@ pub(super) fn about(path: &[u8], error: &Error) -> Failure {
 }
 
 /// Verifies that the server's file has all its bytes, by the rule of `get` and `put`: a 226 alone
-/// is no proof.
+/// does not prove it.
 pub(super) fn prove(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
     let proved = verify::check_size(client, path, bytes, Verify::BestEffort);
     proved.map(drop).map_err(|failure| failure.about(shown(path)))

@@ -1,4 +1,4 @@
-//! The keys of `serve`, the settings behind them, and contradictions among them.
+//! The keys of `serve`, their settings, and contradictions among them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
