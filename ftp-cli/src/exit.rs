@@ -145,7 +145,7 @@ pub(crate) struct Failure {
     pub(crate) phase: Option<Phase>,
     pub(crate) recovery: Recovery,
     /// Whether an event of `--json` has reported it already: it sums up several failures.
-    pub(crate) told: bool,
+    pub(crate) reported: bool,
     /// Whether the message names its server.
     pub(crate) names_server: bool,
 }
@@ -174,7 +174,7 @@ impl Failure {
                 Exit::Integrity => Recovery::StartOver,
                 _ => Recovery::Impossible,
             },
-            told: false,
+            reported: false,
             names_server: false,
         }
     }
@@ -195,18 +195,18 @@ impl Failure {
     }
 
     /// Prefixes the message with its object.
-    pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
+    pub(crate) fn context(self, what: impl std::fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
     /// Prefixes the message with its URL, and so its server.
-    pub(crate) fn about_url(self, url: &FtpUrl) -> Self {
-        Self { names_server: true, ..self.about(url) }
+    pub(crate) fn context_url(self, url: &FtpUrl) -> Self {
+        Self { names_server: true, ..self.context(url) }
     }
 
     /// Prefixes the message with its object, unless it names a server already.
-    pub(crate) fn about_unless_named(self, what: impl std::fmt::Display) -> Self {
-        if self.names_server { self } else { self.about(what) }
+    pub(crate) fn context_unless_named(self, what: impl std::fmt::Display) -> Self {
+        if self.names_server { self } else { self.context(what) }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {

@@ -53,7 +53,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
             if failure.exit != Exit::BrokenPipe {
                 stdio.messages.say(&failure.message);
             }
-            if !failure.told {
+            if !failure.reported {
                 stdio.events.failed(failure, |error| error);
             }
             failure.exit

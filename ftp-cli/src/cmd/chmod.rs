@@ -17,12 +17,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let mode = Mode::read(mode.as_bytes())?;
     for_each_url(options, stdio, urls, "modes set", |client, url, _| {
-        became(for_each_url::at(client, url, |client, path| mode.set(client, path))?)
+        outcome(for_each_url::at(client, url, |client, path| mode.set(client, path))?)
     })
 }
 
 /// Returns the outcome for a mode that was set, or the failure that it could not be.
-fn became(is_set: bool) -> Result<Outcome, Failure> {
+fn outcome(is_set: bool) -> Result<Outcome, Failure> {
     match is_set {
         true => Ok(Outcome::Done("set")),
         false => {
@@ -72,7 +72,7 @@ impl Mode {
     /// Returns the server's refusal; `Unsupported` if the current mode is needed but the server
     /// does not report it.
     pub(super) fn put(&self, client: &mut Client, path: &[u8]) -> Result<Outcome, Failure> {
-        became(self.set(client, path)?)
+        outcome(self.set(client, path)?)
     }
 
     /// Parses three or four octal digits, or the symbolic notation of POSIX: `u+w,go=`. Without u,

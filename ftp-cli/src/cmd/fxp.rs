@@ -121,12 +121,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         Some(name) => target.below(name.as_encoded_bytes()).to_string(),
         None => target.to_string(),
     };
-    let about =
+    let fields =
         |object: Object| object.text("source", &source.to_string()).text("target", &copy_at);
     let witness = Witness::new(options, stdio, &cleanup);
-    let copied = wanted.transfer.retrying.persist(&witness, &about, |from_start| {
+    let copied = wanted.transfer.retrying.run(&witness, &fields, |from_start| {
         let clients = [from.client(source)?, at.client(target)?];
-        stdio.events.tell(|| about(Object::event("start")));
+        stdio.events.emit(|| fields(Object::event("start")));
         let copied = try_once(&wanted, name, clients, from_start);
         if copied.as_ref().is_err_and(Failure::is_end_of_connection) {
             // It is not always known which of the two ended.
@@ -137,17 +137,17 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     });
     match &copied {
         Ok(report) => {
-            tell(report, &stdio.events, &about);
+            emit(report, &stdio.events, &fields);
             let is_shown = is_talkative(options, stdio);
             messages.say_if(is_shown, format_args!("{source} -> {target}: {}", in_words(report)));
         }
-        Err(failure) => stdio.events.failed(failure, about),
+        Err(failure) => stdio.events.failed(failure, fields),
     }
     let failed = copied.as_ref().err();
     from.quit(failed);
     at.quit(failed);
     copied.map(drop).map_err(|mut failure| {
-        failure.told = true;
+        failure.reported = true;
         failure
     })
 }
@@ -164,7 +164,7 @@ fn try_once(
     let places = [Place::of(source), place.unwrap_or_else(|| Place::of(target))];
     let choice = if from_start { fxp::Options { resume: Resume::No, ..*choice } } else { *choice };
     copy(clients, places, choice)
-        .map_err(|error| Failure::from(&error).about(format_args!("{source} to {target}")))
+        .map_err(|error| Failure::from(&error).context(format_args!("{source} to {target}")))
 }
 
 /// Returns the number of copied bytes, if it is known.
@@ -176,11 +176,11 @@ fn moved(report: &fxp::Report) -> Option<u64> {
 }
 
 /// Emits the event of the copy.
-fn tell(report: &fxp::Report, events: &Events, about: &dyn Fn(Object) -> Object) {
+fn emit(report: &fxp::Report, events: &Events, fields: &dyn Fn(Object) -> Object) {
     let bytes = moved(report);
     let verified = if report.size.is_some() { "size" } else { "none" };
     let done = || {
-        about(Object::event("done"))
+        fields(Object::event("done"))
             .number_if("bytes", bytes)
             .seconds("seconds", report.duration)
             .text("verified", verified)

@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let board = Board::new(when, stdio, count, None);
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(count, "files fetched", &stdio.messages, &stdio.events));
-    let given_up = Mutex::default();
+    let abandoned = Mutex::default();
     let ahead = Mutex::new(match context.board.lacks_total() {
         true => of_one_server(&items, &settings),
         false => Vec::new(),
@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         sessions: sessions.another(),
         context: &context,
         tally: &tally,
-        given_up: &given_up,
+        abandoned: &abandoned,
         doors: &doors,
         ahead: &ahead,
         last: None,
@@ -149,7 +149,7 @@ struct Getter<'a, 'b> {
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
     /// Servers that are not tried any more.
-    given_up: &'a Mutex<HashSet<Server>>,
+    abandoned: &'a Mutex<HashSet<Server>>,
     doors: &'a Doors<(Server, Option<Vec<u8>>)>,
     /// Files whose sizes are requested before the first transfer.
     ahead: &'a Mutex<Vec<FtpUrl>>,
@@ -165,7 +165,7 @@ fn server(item: &GetItem) -> Server {
 }
 
 /// Adds the fields that identify the file to an event.
-fn about(item: &GetItem) -> impl Fn(Object) -> Object {
+fn fields(item: &GetItem) -> impl Fn(Object) -> Object {
     |object| object.text("source", &item.url.to_string()).name("target", item.target.name())
 }
 
@@ -174,23 +174,32 @@ impl<'a> Getter<'a, '_> {
         self.items.get(number).expect("only items that there are get done")
     }
 
-    fn is_given_up(&self, item: &GetItem) -> bool {
-        lock(self.given_up).contains(&server(item))
+    fn is_abandoned(&self, item: &GetItem) -> bool {
+        lock(self.abandoned).contains(&server(item))
     }
 
     fn is_skipped(&self, item: &GetItem) -> bool {
         self.context.settings.no_clobber && download::exists(&item.target)
     }
 
-    fn fetch(&mut self, item: &GetItem, about: &dyn Fn(Object) -> Object) -> Result<Done, Failure> {
+    fn fetch(
+        &mut self,
+        item: &GetItem,
+        fields: &dyn Fn(Object) -> Object,
+    ) -> Result<Done, Failure> {
         let Self { sessions, context, ahead, .. } = self;
-        context.settings.retrying.persist(&context.witness(), about, |from_start| {
+        context.settings.retrying.run(&context.witness(), fields, |from_start| {
             ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
             // Retried, since an unanswered question costs that connection, but no file.
             let client = sessions.client(&item.url)?;
             let mut remote = RemoteFile::of(&item.url, item.representation);
-            let done =
-                download(context, client, &mut remote, &item.target, Attempt { from_start, about });
+            let done = download(
+                context,
+                client,
+                &mut remote,
+                &item.target,
+                Attempt { from_start, fields },
+            );
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(&item.url);
             }
@@ -237,7 +246,7 @@ impl Worker for Getter<'_, '_> {
         let item = self.item(number);
         // A single job connects within the attempts of --retry, and some items need no connection.
         let is_alone = self.context.settings.jobs == 1 || self.sessions.is_open(&item.url);
-        if is_alone || self.is_given_up(item) || self.is_skipped(item) {
+        if is_alone || self.is_abandoned(item) || self.is_skipped(item) {
             return Ok(());
         }
         let doors = self.doors;
@@ -252,16 +261,16 @@ impl Worker for Getter<'_, '_> {
 
     fn act(&mut self, number: usize) -> Result<(), Failure> {
         let item = self.item(number);
-        if self.is_given_up(item) {
+        if self.is_abandoned(item) {
             return Ok(());
         }
-        let about = about(item);
+        let fields = fields(item);
         let done = match self.is_skipped(item) {
             true => Done::skipped("exists"),
-            false => self.fetch(item, &about)?,
+            false => self.fetch(item, &fields)?,
         };
         self.last = None;
-        self.context.report(&done, &Escaped(item.url.path()), &item.target, &about);
+        self.context.report(&done, &Escaped(item.url.path()), &item.target, &fields);
         lock(self.tally).done();
         Ok(())
     }
@@ -269,12 +278,12 @@ impl Worker for Getter<'_, '_> {
     fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {
         let item = self.item(number);
         if failure.is_end_of_connection() {
-            lock(self.given_up).insert(server(item));
+            lock(self.abandoned).insert(server(item));
         }
         self.last = Some(failure.clone());
         // Other servers are still usable, unless the whole run is over.
         let is_over = failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall);
-        lock(self.tally).failed(Failure { fatal: is_over, ..failure }, about(item))
+        lock(self.tally).failed(Failure { fatal: is_over, ..failure }, fields(item))
     }
 
     fn end(self) {

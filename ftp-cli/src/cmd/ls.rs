@@ -47,15 +47,15 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         shown: 0,
         left_out: None,
     };
-    let about = |object: Object| object.text("source", &url.to_string());
-    let listed = retrying.persist(&Witness::new(options, stdio, &cleanup), &about, |_| {
+    let fields = |object: Object| object.text("source", &url.to_string());
+    let listed = retrying.run(&Witness::new(options, stdio, &cleanup), &fields, |_| {
         let listed = lister.list(sessions.client(&url)?, Place::of(&url));
         if listed.as_ref().is_err_and(Failure::is_end_of_connection) {
             sessions.drop_client(&url);
         }
         // A retry would print lines again.
         let is_silent = lister.shown == 0;
-        let listed = listed.map_err(|failure| failure.about(&url));
+        let listed = listed.map_err(|failure| failure.context(&url));
         listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
     });
     let done = lister.finish(listed, &url);
@@ -273,7 +273,7 @@ impl Lister {
         }
         self.shown += 1;
         if self.events.is_on() {
-            self.events.tell(|| show_entry::event(name, entry));
+            self.events.emit(|| show_entry::event(name, entry));
             return Ok(());
         }
         if !self.how.long {

@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if let [item] = items.as_mut_slice()
         && !is_input
     {
-        item.file = Some(open(item.local).map_err(|failure| failure.about(item.shown()))?);
+        item.file = Some(open(item.local).map_err(|failure| failure.context(item.shown()))?);
     }
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
@@ -106,7 +106,7 @@ impl PutItem<'_> {
     }
 
     /// Adds the fields that identify the file to an event.
-    fn about(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
+    fn fields(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
         let source = self.local.as_bytes().to_vec();
         let target = match url.is_directory() {
             true => url.below(last(&self.path)).to_string(),
@@ -196,7 +196,7 @@ impl<'a> Putter<'a, '_> {
     fn send(
         &mut self,
         item: &PutItem<'_>,
-        about: &dyn Fn(Object) -> Object,
+        fields: &dyn Fn(Object) -> Object,
     ) -> Result<Done, Failure> {
         let opened;
         let file = match &item.file {
@@ -212,7 +212,7 @@ impl<'a> Putter<'a, '_> {
         let is_regular = file.is_some_and(is_regular);
         let mut stream = file;
         let mut nothing = io::empty();
-        context.settings.retrying.persist(&context.witness(), about, |from_start| {
+        context.settings.retrying.run(&context.witness(), fields, |from_start| {
             let (client, is_new) = sessions.client_as_it_is(url)?;
             let entered = place.take().filter(|_| !is_new);
             let mut place_now = entered.unwrap_or_else(|| match url.is_directory() {
@@ -231,7 +231,7 @@ impl<'a> Putter<'a, '_> {
             let representation = *representation;
             let mut remote = RemoteFile { place: place_now, name: *url, representation };
             let done =
-                upload(context, client, &mut remote, &mut source, Attempt { from_start, about });
+                upload(context, client, &mut remote, &mut source, Attempt { from_start, fields });
             // All files go to the same directory.
             *place = Some(remote.place);
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
@@ -262,10 +262,10 @@ impl Worker for Putter<'_, '_> {
 
     fn act(&mut self, number: usize) -> Result<(), Failure> {
         let item = self.item(number);
-        let about = item.about(self.url);
-        let done = self.send(item, &about)?;
+        let fields = item.fields(self.url);
+        let done = self.send(item, &fields)?;
         self.last = None;
-        self.context.report(&done, &item.shown(), &Escaped(&item.path), &about);
+        self.context.report(&done, &item.shown(), &Escaped(&item.path), &fields);
         lock(self.tally).done();
         if let Some(name) = &done.unique
             && !self.context.events.is_on()
@@ -282,11 +282,11 @@ impl Worker for Putter<'_, '_> {
     fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {
         let item = self.item(number);
         let failure = match failure.exit {
-            Exit::Local => failure.about(item.shown()),
-            _ => failure.about_unless_named(format_args!("{} to {}", item.shown(), self.url)),
+            Exit::Local => failure.context(item.shown()),
+            _ => failure.context_unless_named(format_args!("{} to {}", item.shown(), self.url)),
         };
         self.last = Some(failure.clone());
-        lock(self.tally).failed(failure, item.about(self.url))
+        lock(self.tally).failed(failure, item.fields(self.url))
     }
 
     fn end(self) {

@@ -44,8 +44,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 match quote(client, command, &mut lines, &events) {
                     Ok(()) => tally.done(),
                     Err(failure) => {
-                        let about = |error: Object| error.text("source", command.verb().as_str());
-                        if tally.failed(failure.about(&url), about).is_break() {
+                        let fields = |error: Object| error.text("source", command.verb().as_str());
+                        if tally.failed(failure.context(&url), fields).is_break() {
                             break;
                         }
                     }
@@ -78,7 +78,7 @@ pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
 fn enter(client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
     match url.path() {
         b"" => Ok(()),
-        path => client.cwd(path).map_err(|error| Failure::from(error).about(url)),
+        path => client.cwd(path).map_err(|error| Failure::from(error).context(url)),
     }
 }
 

@@ -40,9 +40,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     for_each_url::are_named(&options.operands)?;
     let recursive = options.has("recursive");
     let force = options.has("force");
-    for_each_url(options, stdio, &options.operands, "objects removed", |client, url, told| {
+    for_each_url(options, stdio, &options.operands, "objects removed", |client, url, reporter| {
         let how = How { recursive, force, as_directory: url.is_directory() };
-        remove(client, url, Place::of(url), how, told)
+        remove(client, url, Place::of(url), how, reporter)
     })
 }
 
@@ -67,7 +67,7 @@ pub(super) fn remove(
     url: &FtpUrl,
     mut place: Place,
     how: How,
-    told: &Reporter,
+    reporter: &Reporter,
 ) -> Result<Outcome, Failure> {
     loop {
         let path = path::without_slash(place.path()).to_vec();
@@ -83,7 +83,7 @@ pub(super) fn remove(
             let left = OBJECTS;
             let failures = 0;
             let last = None;
-            let mut tree = Tree { client, url, told, removed, left, failures, last };
+            let mut tree = Tree { client, url, reporter, removed, left, failures, last };
             let proof = if how.as_directory { seen.proof.or_named() } else { seen.proof };
             tree.directory(&path, Seen { proof, ..seen })?;
             return tree.finish();
@@ -137,7 +137,7 @@ fn named(entries: Vec<Entry>, name: &[u8]) -> Option<Entry> {
 struct Tree<'a> {
     client: &'a mut Client,
     url: &'a FtpUrl,
-    told: &'a Reporter,
+    reporter: &'a Reporter,
     removed: usize,
     /// Number of objects that may still be listed.
     left: usize,
@@ -250,12 +250,12 @@ impl Tree<'_> {
 
     fn gone(&mut self, path: &[u8]) -> bool {
         self.removed += 1;
-        self.told.done("removed", Escaped(path));
-        self.told.events.done(|| self.about(Object::event("done"), path), 0);
+        self.reporter.done("removed", Escaped(path));
+        self.reporter.events.done(|| self.fields(Object::event("done"), path), 0);
         true
     }
 
-    fn about(&self, object: Object, path: &[u8]) -> Object {
+    fn fields(&self, object: Object, path: &[u8]) -> Object {
         object.text("source", &self.url.to_string()).name("name", path)
     }
 
@@ -269,10 +269,10 @@ impl Tree<'_> {
         if failure.fatal {
             return Err(failure);
         }
-        let mut failure = failure.about(Escaped(path));
-        self.told.events.failed(&failure, |error| self.about(error, path));
-        failure.told = true;
-        self.told.messages.say(&failure.message);
+        let mut failure = failure.context(Escaped(path));
+        self.reporter.events.failed(&failure, |error| self.fields(error, path));
+        failure.reported = true;
+        self.reporter.messages.say(&failure.message);
         self.failures += 1;
         self.last = Some(failure);
         Ok(false)

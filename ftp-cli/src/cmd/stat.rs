@@ -19,14 +19,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
     let mut lines = stdio.lines(options);
     let mut is_first = true;
-    for_each_url(options, stdio, &options.operands, "objects found", |client, url, told| {
+    for_each_url(options, stdio, &options.operands, "objects found", |client, url, reporter| {
         let entry = for_each_url::at(client, url, |client, path| stat(client, path, form))?;
         let name = match url.path() {
             b"" => b".",
             path => path,
         };
-        if told.events.is_on() {
-            told.events.tell(|| show_entry::event(name, &entry));
+        if reporter.events.is_on() {
+            reporter.events.emit(|| show_entry::event(name, &entry));
             return Ok(Outcome::Done("found"));
         }
         if !std::mem::take(&mut is_first) {

@@ -168,7 +168,7 @@ impl Dialler {
                  or --password-file"
             ));
         }
-        let named = |failure: Failure| failure.about_url(url);
+        let named = |failure: Failure| failure.context_url(url);
         if self.left() == Some(Duration::ZERO) {
             return Err(named(Error::Timeout(Phase::Overall).into()));
         }
@@ -182,7 +182,7 @@ impl Dialler {
             failure.message.push_str(advice);
             failure
         })?;
-        tls_options::tell(&client, options, messages);
+        tls_options::warn(&client, options, messages);
         if credentials.is_personal
             && client.tls().is_none()
             && let Some(address) = client.peer_addr().map(|peer| peer.ip())

@@ -60,21 +60,21 @@ impl Retrying {
 
     /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. `attempt`
     /// receives whether to start from byte 0: after an integrity failure, which is retried once,
-    /// the local bytes may be wrong. `about` adds the fields that identify the item to events.
+    /// the local bytes may be wrong. `fields` adds the fields that identify the item to events.
     ///
     /// # Errors
     ///
     /// Returns the last failure.
-    pub(crate) fn persist<T>(
+    pub(crate) fn run<T>(
         self,
         witness: &Witness<'_>,
-        about: &dyn Fn(Object) -> Object,
+        fields: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut tries = Tries { wanted: self, made: 0, from_start: false };
         loop {
             match attempt(tries.from_start) {
-                Err(failure) => tries.await_next(failure, witness, about)?,
+                Err(failure) => tries.await_next(failure, witness, fields)?,
                 done => return done,
             }
         }
@@ -120,7 +120,7 @@ impl Tries {
         &mut self,
         failure: Failure,
         witness: &Witness<'_>,
-        about: &dyn Fn(Object) -> Object,
+        fields: &dyn Fn(Object) -> Object,
     ) -> Result<(), Failure> {
         let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
         let helps = match failure.recovery {
@@ -142,8 +142,8 @@ impl Tries {
             let message = &failure.message;
             witness.messages.say(format_args!("{message}; try {next} of {all} in {time}"));
         }
-        witness.events.tell(|| {
-            let event = about(Object::event("retry").number("attempt", next.into()));
+        witness.events.emit(|| {
+            let event = fields(Object::event("retry").number("attempt", next.into()));
             event.seconds("delay", pause).failure(&failure)
         });
         pause_until(Instant::now() + pause, witness.canceller);
@@ -164,7 +164,7 @@ mod tests {
         let retrying = Retrying { more, delay: Some(Duration::ZERO) };
         let mut from_starts = Vec::new();
         let mut left = failures.iter();
-        let done = retrying.persist(&witness, &|object| object, |from_start| {
+        let done = retrying.run(&witness, &|object| object, |from_start| {
             from_starts.push(from_start);
             match left.next() {
                 Some((exit, recovery)) => {

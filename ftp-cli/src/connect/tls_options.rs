@@ -177,7 +177,7 @@ impl TlsOptions {
 }
 
 /// Warns about missing or unverified TLS before the login.
-pub(crate) fn tell(client: &Client, options: &Options, messages: &Messages) {
+pub(crate) fn warn(client: &Client, options: &Options, messages: &Messages) {
     if let Some(reply) = client.tls_refusal()
         && !options.is_quiet()
     {

@@ -81,7 +81,7 @@ impl Events {
     }
 
     /// Writes a line that counts for nothing: `start`, `progress`, `retry`, `entry`, `check`.
-    pub(crate) fn tell(&self, object: impl FnOnce() -> Object) {
+    pub(crate) fn emit(&self, object: impl FnOnce() -> Object) {
         self.with(|stream| stream.write(object));
     }
 
@@ -102,16 +102,16 @@ impl Events {
         });
     }
 
-    /// Reports a failed item; `about` adds the fields that identify it. Items that a signal
+    /// Reports a failed item; `fields` adds the fields that identify it. Items that a signal
     /// interrupted are not reported: [`cancelled`](Self::cancelled) reports the signal.
-    pub(crate) fn failed(&self, failure: &Failure, about: impl FnOnce(Object) -> Object) {
+    pub(crate) fn failed(&self, failure: &Failure, fields: impl FnOnce(Object) -> Object) {
         if failure.exit == Exit::Interrupted {
             return;
         }
         self.with(|stream| {
             stream.counts.failed += 1;
             let hidden = stream.hidden.clone();
-            stream.write(|| about(Object::event("error").failure(failure)).without(&hidden));
+            stream.write(|| fields(Object::event("error").failure(failure)).without(&hidden));
         });
     }
 
@@ -214,7 +214,7 @@ mod tests {
         events.not_tried(2);
         events.close(Exit::Partial).unwrap();
         events.close(Exit::Success).unwrap();
-        events.tell(|| Object::event("progress"));
+        events.emit(|| Object::event("progress"));
         let text = String::from_utf8(kept.bytes()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
@@ -232,10 +232,10 @@ mod tests {
     fn a_line_that_cannot_be_written_is_a_failure_and_nobody_is_told_without_the_option() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let events = Events::to(Some(EventLines::Output(Output::new(full))), Hidden::default());
-        events.tell(|| Object::event("progress"));
+        events.emit(|| Object::event("progress"));
         assert_eq!(events.close(Exit::Success).unwrap_err().exit, Exit::Local);
         let silent = Events::default();
-        silent.tell(|| panic!("made for nobody"));
+        silent.emit(|| panic!("made for nobody"));
         assert!(!silent.is_on());
         silent.close(Exit::Success).unwrap();
     }

@@ -39,13 +39,13 @@ impl Reporter {
     }
 
     /// Reports the outcome of an object; `event` is its `done` event.
-    pub(crate) fn became(
+    pub(crate) fn report(
         &self,
-        became: Outcome,
+        outcome: Outcome,
         object: impl Display,
         event: impl FnOnce() -> Object,
     ) {
-        match became {
+        match outcome {
             Outcome::Reported => {}
             Outcome::Done(words) => {
                 self.done(words, object);
@@ -93,25 +93,25 @@ pub(crate) fn for_each_url(
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    let told = Reporter::new(options, stdio);
+    let reporter = Reporter::new(options, stdio);
     let witness = Witness::new(options, stdio, &cleanup);
-    let mut tally = Tally::new(urls.len(), what, &told.messages, &told.events);
+    let mut tally = Tally::new(urls.len(), what, &reporter.messages, &reporter.events);
     for url in &urls {
-        let about = |object: Object| object.text("source", &url.to_string());
-        let became = retrying.persist(&witness, &about, |_| {
-            let became = act(sessions.client(url)?, url, &told);
-            if became.as_ref().is_err_and(Failure::is_end_of_connection) {
+        let fields = |object: Object| object.text("source", &url.to_string());
+        let outcome = retrying.run(&witness, &fields, |_| {
+            let outcome = act(sessions.client(url)?, url, &reporter);
+            if outcome.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(url);
             }
-            became.map_err(|failure| failure.about(url))
+            outcome.map_err(|failure| failure.context(url))
         });
-        let flow = match became {
-            Ok(became) => {
+        let flow = match outcome {
+            Ok(outcome) => {
                 tally.done();
-                told.became(became, url, || about(Object::event("done")));
+                reporter.report(outcome, url, || fields(Object::event("done")));
                 ControlFlow::Continue(())
             }
-            Err(failure) => tally.failed(failure, about),
+            Err(failure) => tally.failed(failure, fields),
         };
         if flow.is_break() {
             break;

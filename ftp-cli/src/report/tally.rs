@@ -36,15 +36,15 @@ impl<'a> Tally<'a> {
         self.done += 1;
     }
 
-    /// Counts a failed item; `about` adds the fields of its `error` event. Returns `Break` if
+    /// Counts a failed item; `fields` adds the fields of its `error` event. Returns `Break` if
     /// further items are useless.
     pub(crate) fn failed(
         &mut self,
         mut failure: Failure,
-        about: impl FnOnce(Object) -> Object,
+        fields: impl FnOnce(Object) -> Object,
     ) -> ControlFlow<()> {
-        self.events.failed(&failure, about);
-        failure.told = true;
+        self.events.failed(&failure, fields);
+        failure.reported = true;
         self.failed += 1;
         let fatal = failure.fatal;
         // The final failure is part of the last message.
@@ -109,7 +109,7 @@ mod tests {
             }
             let failure = tally.finish().unwrap_err();
             assert_eq!(failure.exit, want);
-            assert!(failure.told && failure.message.starts_with(words), "{}", failure.message);
+            assert!(failure.reported && failure.message.starts_with(words), "{}", failure.message);
         }
         let mut tally = Tally::new(2, "files sent", &messages, &events);
         tally.done();

@@ -25,7 +25,7 @@ pub(crate) struct Attempt<'a> {
     /// Whether it starts at byte 0, whatever an earlier attempt left.
     pub(crate) from_start: bool,
     /// Adds the fields that identify it to its events.
-    pub(crate) about: &'a dyn Fn(Object) -> Object,
+    pub(crate) fields: &'a dyn Fn(Object) -> Object,
 }
 
 /// Shared state of a command's transfers, in all its threads.
@@ -74,22 +74,22 @@ impl<'a> Context<'a> {
         self.messages.say_if(!self.quiet, message);
     }
 
-    /// Reports one file transferred from `source` to `target`; `about` adds the fields of its
+    /// Reports one file transferred from `source` to `target`; `fields` adds the fields of its
     /// events.
     pub(crate) fn report(
         &self,
         done: &Done,
         source: &dyn Display,
         target: &dyn Display,
-        about: &dyn Fn(Object) -> Object,
+        fields: &dyn Fn(Object) -> Object,
     ) {
         if let Some(why) = done.skipped {
             self.note(format_args!("{target}: {why}, skipped"));
-            self.events.skipped(|| about(Object::event("done")));
+            self.events.skipped(|| fields(Object::event("done")));
             return;
         }
         let object = || {
-            let object = about(Object::event("done"));
+            let object = fields(Object::event("done"));
             let object = object.number("bytes", done.bytes).seconds("seconds", done.time);
             let object = match &done.unique {
                 Some(name) => object.name("name", name),

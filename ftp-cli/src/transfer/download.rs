@@ -37,7 +37,7 @@ pub(crate) fn download(
         return Ok(Done::skipped("exists"));
     }
     let mut job = Downloading { context, client, remote, attempt, begun: false, no_restart: false };
-    job.run(target).map_err(|failure| failure.about(job.remote.name))
+    job.run(target).map_err(|failure| failure.context(job.remote.name))
 }
 
 /// Returns whether there is an object that `--no-clobber` keeps.
@@ -160,7 +160,7 @@ impl Downloading<'_, '_> {
                     let mut pump = DownloadPump {
                         context: self.context,
                         path: &path,
-                        about: self.attempt.about,
+                        fields: self.attempt.fields,
                         sink,
                         checksum,
                     };
@@ -285,7 +285,7 @@ impl Beginning {
 struct DownloadPump<'a> {
     context: &'a Context<'a>,
     path: &'a [u8],
-    about: &'a dyn Fn(Object) -> Object,
+    fields: &'a dyn Fn(Object) -> Object,
     sink: &'a mut Sink,
     checksum: &'a mut Option<Checksum>,
 }
@@ -307,7 +307,7 @@ impl DownloadPump<'_> {
             download.expect_length(rest);
         }
         let Context { board, settings, .. } = self.context;
-        let mut progress = board.begin(self.path, offset, total, self.about);
+        let mut progress = board.begin(self.path, offset, total, self.fields);
         let mut meter = |piece: &[u8]| {
             if let Some(checksum) = &mut self.checksum {
                 checksum.update(piece);

@@ -295,7 +295,7 @@ impl Uploading<'_, '_> {
             }
             let wished = if wish { &path[..] } else { b"" };
             let sent = begin(self.client, way, offset, wished).map(|upload| {
-                let meter = self.context.board.begin(&path, offset, length, self.attempt.about);
+                let meter = self.context.board.begin(&path, offset, length, self.attempt.fields);
                 let checksum = checksum.as_deref_mut();
                 UploadPump { context: self.context, meter, checksum }.run(upload, source)
             });

@@ -35,7 +35,7 @@ impl Count {
     /// follow.
     pub(super) fn add(
         &mut self,
-        told: &Reporter,
+        reporter: &Reporter,
         number: usize,
         done: Result<(), Failure>,
     ) -> ControlFlow<()> {
@@ -44,7 +44,7 @@ impl Count {
             return ControlFlow::Continue(());
         };
         self.failed += 1;
-        let failure = tell(told, number, failure);
+        let failure = report_failure(reporter, number, failure);
         let ends = self.stops || failure.fatal;
         self.last = Some(failure);
         match ends {
@@ -58,13 +58,13 @@ impl Count {
     /// # Errors
     ///
     /// Returns `Partial` if some lines failed, or the last failure's code if none was done.
-    pub(super) fn finish(self, told: &Reporter, is_quiet: bool) -> Result<(), Failure> {
+    pub(super) fn finish(self, reporter: &Reporter, is_quiet: bool) -> Result<(), Failure> {
         let Self { done, failed, left, last, .. } = self;
-        told.events.not_tried(left);
+        reporter.events.not_tried(left);
         let counts = format!("{done} lines done, {failed} failed, {left} not tried");
         let Some(last) = last else {
             if !is_quiet {
-                told.messages.say(counts);
+                reporter.messages.say(counts);
             }
             return Ok(());
         };
@@ -78,14 +78,14 @@ impl Count {
 }
 
 /// Reports a failure in a line, and returns it marked as reported.
-pub(super) fn tell(told: &Reporter, number: usize, failure: Failure) -> Failure {
-    let mut failure = failure.about(format_args!("line {number}"));
-    if !failure.told {
-        told.events.failed(&failure, |error| error.number("line", number as u64));
+pub(super) fn report_failure(reporter: &Reporter, number: usize, failure: Failure) -> Failure {
+    let mut failure = failure.context(format_args!("line {number}"));
+    if !failure.reported {
+        reporter.events.failed(&failure, |error| error.number("line", number as u64));
     }
     if failure.exit != Exit::BrokenPipe {
-        told.messages.say(&failure.message);
+        reporter.messages.say(&failure.message);
     }
-    failure.told = true;
+    failure.reported = true;
     failure
 }

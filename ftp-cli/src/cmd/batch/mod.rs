@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut queue = Queue {
         sessions: Sessions::new(options, stdio, &cleanup)?,
         context: Context::new(options, stdio, &settings, &cleanup, board),
-        told: Reporter::new(options, stdio),
+        reporter: Reporter::new(options, stdio),
         lines: stdio.lines(options),
         terminal: stdio.output_is_terminal && !options.has("raw-names"),
         url: &url,
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
     }
     queue.sessions.quit(count.fatal());
-    count.finish(&queue.told, options.is_quiet())
+    count.finish(&queue.reporter, options.is_quiet())
 }
 
 /// Runs the lines of a file.
@@ -89,7 +89,7 @@ fn do_script(queue: &mut Queue<'_>, count: &mut Count, script: Vec<(usize, Order
     let mut orders = script.into_iter();
     for (number, order) in orders.by_ref() {
         let done = queue.act(number, &order);
-        if count.add(&queue.told, number, done).is_break() {
+        if count.add(&queue.reporter, number, done).is_break() {
             break;
         }
     }
@@ -111,7 +111,7 @@ fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
             },
             Err(failure) => Err(failure),
         };
-        if count.add(&queue.told, number, done).is_break() {
+        if count.add(&queue.reporter, number, done).is_break() {
             break;
         }
     }
@@ -134,8 +134,8 @@ fn read(script: &OsStr) -> Result<Vec<(usize, Order)>, Failure> {
     .map_err(|error| Failure::local(&name, &error))?;
     let mut orders = Vec::new();
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-        let order =
-            Order::parse(line).map_err(|failure| failure.about(format_args!("{name}:{number}")))?;
+        let order = Order::parse(line)
+            .map_err(|failure| failure.context(format_args!("{name}:{number}")))?;
         orders.extend(order.map(|order| (number, order)));
     }
     Ok(orders)

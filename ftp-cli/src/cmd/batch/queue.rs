@@ -7,7 +7,7 @@ use ftp_client::{Client, ListOptions, Place};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 
 use super::super::{chmod, ls, mkdir, put, quote, rm, stat};
-use super::count::tell;
+use super::count::report_failure;
 use super::line::{self, Order};
 use crate::connect::sessions::Sessions;
 use crate::console::output::ResultLines;
@@ -27,7 +27,7 @@ use crate::transfer::upload::{Source, upload};
 pub(super) struct Queue<'a> {
     pub(super) sessions: Sessions<'a>,
     pub(super) context: Context<'a>,
-    pub(super) told: Reporter,
+    pub(super) reporter: Reporter,
     pub(super) lines: ResultLines,
     pub(super) terminal: bool,
     pub(super) url: &'a FtpUrl,
@@ -106,7 +106,7 @@ impl<'a> Queue<'a> {
                     let as_directory = path.ends_with(b"/");
                     let how = rm::How { recursive: *recursive, force: *force, as_directory };
                     let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
-                    rm::remove(client, queue.url, Place::at(path), how, &queue.told)
+                    rm::remove(client, queue.url, Place::at(path), how, &queue.reporter)
                 })
             }
             Order::Mkdir { parents, paths } => self.each(number, paths, &mut |queue, path| {
@@ -147,20 +147,20 @@ impl<'a> Queue<'a> {
             how,
             pattern: None,
             lines: ResultLines::new(self.context.output.clone(), self.terminal),
-            messages: self.told.messages.clone(),
-            events: self.told.events.clone(),
+            messages: self.reporter.messages.clone(),
+            events: self.reporter.events.clone(),
             shown: 0,
             left_out: None,
         };
         let listed = lister.list(self.client()?, Place::at(path));
-        let listed = listed.map_err(|failure| failure.about(shown(path)));
+        let listed = listed.map_err(|failure| failure.context(shown(path)));
         lister.finish(listed, &shown(path))
     }
 
     fn stat(&mut self, path: &[u8]) -> Result<Outcome, Failure> {
         let entry = stat::stat(self.client()?, path, ListOptions::default().form)?;
-        if self.told.events.is_on() {
-            self.told.events.tell(|| show_entry::event(path, &entry));
+        if self.reporter.events.is_on() {
+            self.reporter.events.emit(|| show_entry::event(path, &entry));
             return Ok(Outcome::Done("found"));
         }
         for line in show_entry::lines(path, &entry) {
@@ -182,7 +182,7 @@ impl<'a> Queue<'a> {
     fn cd(&mut self, number: usize, path: &[u8]) -> Result<(), Failure> {
         if let Err(error) = self.client()?.cwd(path) {
             self.failed_cd = Some(number);
-            return Err(Failure::from(error).about(shown(path)));
+            return Err(Failure::from(error).context(shown(path)));
         }
         self.went_to(path);
         Ok(())
@@ -192,7 +192,7 @@ impl<'a> Queue<'a> {
         let leads_to = line::leads_to(command);
         let command = quote::command(command)?;
         let client = connected(&mut self.sessions, self.url, &self.entered)?;
-        let done = quote::quote(client, &command, &mut self.lines, &self.told.events);
+        let done = quote::quote(client, &command, &mut self.lines, &self.reporter.events);
         match (leads_to, &done) {
             (Some(path), Ok(())) => self.went_to(path),
             (Some(_), Err(_)) => self.failed_cd = Some(number),
@@ -227,11 +227,11 @@ impl<'a> Queue<'a> {
             let name = shown(path);
             let event = || Object::event("done").name("name", path).number("line", number as u64);
             match act(self, path) {
-                Ok(became) => self.told.became(became, name, event),
+                Ok(outcome) => self.reporter.report(outcome, name, event),
                 Err(failure) => {
                     let fatal = failure.fatal;
-                    if let Err(before) = std::mem::replace(&mut last, Err(failure.about(name))) {
-                        tell(&self.told, number, before);
+                    if let Err(before) = std::mem::replace(&mut last, Err(failure.context(name))) {
+                        report_failure(&self.reporter, number, before);
                     }
                     if fatal {
                         break;
@@ -254,11 +254,11 @@ impl<'a> Queue<'a> {
         }
         let name = shown(path);
         let here = target.name().to_vec();
-        let about = |object: Object| {
+        let fields = |object: Object| {
             object.name("source", path).name("target", &here).number("line", number as u64)
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
-        let done = settings.retrying.persist(&context.witness(), &about, |from_start| {
+        let done = settings.retrying.run(&context.witness(), &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
             let mut remote = RemoteFile { place, name: &name, representation: *representation };
@@ -267,12 +267,12 @@ impl<'a> Queue<'a> {
                 client,
                 &mut remote,
                 &target,
-                Attempt { from_start, about: &about },
+                Attempt { from_start, fields: &fields },
             );
             drop_broken(sessions, url, &done);
             done
         })?;
-        self.context.report(&done, &name, &Escaped(&here), &about);
+        self.context.report(&done, &name, &Escaped(&here), &fields);
         Ok(())
     }
 
@@ -282,7 +282,7 @@ impl<'a> Queue<'a> {
             return Err(Failure::item(Exit::Temporary, message));
         }
         let here = shown(local);
-        let named = |failure: Failure| failure.about(&here);
+        let named = |failure: Failure| failure.context(&here);
         let name = name_of(local)?.as_bytes();
         let path = match path {
             None => name.to_vec(),
@@ -293,12 +293,12 @@ impl<'a> Queue<'a> {
         let file = opened.map_err(|failure| Failure { fatal: false, ..named(failure) })?;
         let is_regular = put::is_regular(&file);
         let name = shown(&path);
-        let about = |object: Object| {
+        let fields = |object: Object| {
             object.name("source", local).name("target", &path).number("line", number as u64)
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
         let mut stream = &file;
-        let done = context.settings.retrying.persist(&context.witness(), &about, |from_start| {
+        let done = context.settings.retrying.run(&context.witness(), &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let mut source = match is_regular {
                 true => Source::File(&file),
@@ -311,13 +311,13 @@ impl<'a> Queue<'a> {
                 client,
                 &mut remote,
                 &mut source,
-                Attempt { from_start, about: &about },
+                Attempt { from_start, fields: &fields },
             );
             drop_broken(sessions, url, &done);
             done
         });
         let done = done.map_err(named)?;
-        self.context.report(&done, &here, &name, &about);
+        self.context.report(&done, &here, &name, &fields);
         Ok(())
     }
 }
@@ -333,7 +333,7 @@ fn connected<'c>(
         let first = Some(url.path()).filter(|path| !path.is_empty());
         for directory in first.into_iter().chain(entered.iter().map(Vec::as_slice)) {
             client.cwd(directory).map_err(|error| {
-                Failure::from(error).about(format_args!("{url}: {}", Escaped(directory)))
+                Failure::from(error).context(format_args!("{url}: {}", Escaped(directory)))
             })?;
         }
     }

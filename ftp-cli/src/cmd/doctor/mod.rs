@@ -109,18 +109,18 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let unfinished = match examined {
         // The findings so far are worth reporting.
         Err(failure) if failure.phase == Some(Phase::Overall) => Some(failure),
-        examined => examined.map_err(|failure| failure.about(&url)).map(|()| None)?,
+        examined => examined.map_err(|failure| failure.context(&url)).map(|()| None)?,
     };
     let command = advice.way.map(|way| {
         advice.kept = advice::kept(options, way);
         advice.command()
     });
-    report.end(command.as_deref()).map_err(|failure| failure.about(&url))?;
+    report.end(command.as_deref()).map_err(|failure| failure.context(&url))?;
     unfinished.map_or(Ok(()), |mut failure| {
         failure.message.push_str(
             ", before everything was examined; allow more with --timeout TIME (default: 30 s)",
         );
-        Err(failure.about(&url))
+        Err(failure.context(&url))
     })
 }
 

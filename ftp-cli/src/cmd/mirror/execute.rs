@@ -21,7 +21,7 @@ use crate::report::tally::Tally;
 pub(super) type Naming<'a> = dyn Fn(&[u8]) -> Vec<u8> + Sync + 'a;
 
 /// Receivers of messages, events and progress.
-pub(super) struct Telling<'a> {
+pub(super) struct MirrorReporter<'a> {
     pub(super) messages: &'a Messages,
     pub(super) events: &'a Events,
     /// Whether to print a line for each object.
@@ -36,7 +36,7 @@ pub(super) struct Telling<'a> {
     pub(super) witness: &'a Witness<'a>,
 }
 
-impl Telling<'_> {
+impl MirrorReporter<'_> {
     /// Adds the fields that identify an object.
     fn named(&self, event: Object, path: &[u8]) -> Object {
         event.name("source", &(self.source)(path)).name("target", &(self.target)(path))
@@ -80,17 +80,17 @@ enum DirectoryState {
 pub(super) fn act(
     plan: &Plan,
     jobs: &mut [Copier<'_>],
-    telling: &Telling<'_>,
+    reporter: &MirrorReporter<'_>,
 ) -> (Totals, Result<(), Failure>) {
     let new = plan.directories.iter().filter(|place| place.is_new).count();
     let all = plan.same + new + plan.copies.len() + plan.removed().count() + plan.failures.len();
-    let tally = Tally::new(all, "objects mirrored", telling.messages, telling.events);
+    let tally = Tally::new(all, "objects mirrored", reporter.messages, reporter.events);
     let states = plan.directories.iter().map(|place| match place.has_failed {
         true => DirectoryState::Failed,
         false => DirectoryState::Fine,
     });
     let states = states.collect();
-    let mut run = Run { plan, telling, tally, done: Totals::default(), states, is_over: false };
+    let mut run = Run { plan, reporter, tally, done: Totals::default(), states, is_over: false };
     (0..plan.same).for_each(|_| run.tally.done());
     for failure in &plan.failures {
         let _ = run.tally.failed(failure.clone(), |error| error);
@@ -108,7 +108,7 @@ pub(super) fn act(
 /// Progress of a plan.
 struct Run<'a> {
     plan: &'a Plan,
-    telling: &'a Telling<'a>,
+    reporter: &'a MirrorReporter<'a>,
     tally: Tally<'a>,
     done: Totals,
     /// States of the plan's directories.
@@ -123,8 +123,8 @@ impl<'a> Run<'a> {
     }
 
     fn fail(&mut self, place: usize, path: &[u8], failure: Failure, state: DirectoryState) {
-        let telling = self.telling;
-        let ended = self.tally.failed(failure, |error| telling.named(error, path));
+        let reporter = self.reporter;
+        let ended = self.tally.failed(failure, |error| reporter.named(error, path));
         self.is_over |= ended.is_break();
         if let Some(known) = self.states.get_mut(place) {
             *known = state;
@@ -140,11 +140,11 @@ impl<'a> Run<'a> {
                     *state = DirectoryState::Missing;
                 }
             } else if place.is_new && !self.is_over {
-                match insist(copier, self.telling, path, |copier| copier.make(path)) {
+                match with_retries(copier, self.reporter, path, |copier| copier.make(path)) {
                     Ok(()) => {
                         self.tally.done();
                         self.done.made += 1;
-                        self.telling.done(path, "made", 0);
+                        self.reporter.done(path, "made", 0);
                     }
                     Err(failure) => {
                         self.fail(at, path, failure, DirectoryState::Missing);
@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             let path = &removal.path;
-            match insist(copier, self.telling, path, |copier| copier.remove(removal)) {
+            match with_retries(copier, self.reporter, path, |copier| copier.remove(removal)) {
                 Ok(false) => {}
                 Ok(true) => {
                     match is_counted {
@@ -181,7 +181,7 @@ impl<'a> Run<'a> {
                         false => gone = Some(&removal.path),
                     }
                     self.done.removed += 1;
-                    self.telling.done(&removal.path, "removed", 0);
+                    self.reporter.done(&removal.path, "removed", 0);
                 }
                 // Its parent directories cannot be removed either.
                 Err(failure) => {
@@ -200,7 +200,7 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
 
 fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     let plan = run.plan;
-    let telling = run.telling;
+    let reporter = run.reporter;
     let next = AtomicUsize::new(0);
     let is_over = AtomicBool::new(run.is_over);
     let run = Mutex::new(run);
@@ -215,10 +215,10 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
                 continue;
             }
             let path = plan.path_of(copy);
-            let copied = insist(copier, telling, &path, |copier| {
-                let about = |event: Object| telling.named(event, &path);
-                let meter = telling.board.begin(&path, 0, copy.size, &about);
-                let mut watch = Watch { meter, rate_limit: telling.rate_limit };
+            let copied = with_retries(copier, reporter, &path, |copier| {
+                let fields = |event: Object| reporter.named(event, &path);
+                let meter = reporter.board.begin(&path, 0, copy.size, &fields);
+                let mut watch = Watch { meter, rate_limit: reporter.rate_limit };
                 copier.copy(&place.path, copy, &mut watch)
             });
             let mut run = lock(&run);
@@ -227,7 +227,7 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
                     run.tally.done();
                     run.done.copied += 1;
                     run.done.bytes += bytes;
-                    telling.done(&path, "copied", bytes);
+                    reporter.done(&path, "copied", bytes);
                 }
                 Err(failure) => run.fail(copy.place, &path, failure, DirectoryState::Failed),
             }
@@ -249,14 +249,14 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
 }
 
 /// Runs one action on the object at `path`, with retries of transient failures if requested.
-fn insist<T>(
+fn with_retries<T>(
     copier: &mut Copier<'_>,
-    telling: &Telling<'_>,
+    reporter: &MirrorReporter<'_>,
     path: &[u8],
     mut act: impl FnMut(&mut Copier<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let about = |event: Object| telling.named(event, path);
-    telling.retrying.persist(telling.witness, &about, |_| {
+    let fields = |event: Object| reporter.named(event, path);
+    reporter.retrying.run(reporter.witness, &fields, |_| {
         act(copier).inspect_err(|failure| {
             if failure.fatal {
                 // The old connection is useless for the next attempt.

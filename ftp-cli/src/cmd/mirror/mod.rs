@@ -44,7 +44,7 @@ use crate::report::events::Events;
 use crate::report::json::Object;
 use compare::Rule;
 use copy::{Across, Copier, Down, Far, Near, Up};
-use execute::{Naming, Telling, Totals, act};
+use execute::{MirrorReporter, Naming, Totals, act};
 use local_tree::Directory;
 use options::MirrorOptions;
 use plan::{Plan, Wish};
@@ -67,13 +67,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             let url = urls::parse(source)?;
             let here = Path::new(target);
             let done = Mirror::new(options, stdio, &[&url])?.down(&url, here, stdio);
-            told(done, [url.to_string().as_bytes(), target.as_bytes()], stdio)
+            report_failure(done, [url.to_string().as_bytes(), target.as_bytes()], stdio)
         }
         (false, true) => {
             let here = Path::new(source);
             let url = urls::parse(target)?;
             let done = Mirror::new(options, stdio, &[&url])?.up(here, &url, stdio);
-            told(done, [source.as_bytes(), url.to_string().as_bytes()], stdio)
+            report_failure(done, [source.as_bytes(), url.to_string().as_bytes()], stdio)
         }
     }
 }
@@ -87,20 +87,20 @@ pub(super) fn across(
 ) -> Result<(), Failure> {
     let done = Mirror::new(options, stdio, &urls)?.across(urls, choice, stdio);
     let [source, target] = urls.map(ToString::to_string);
-    told(done, [source.as_bytes(), target.as_bytes()], stdio)
+    report_failure(done, [source.as_bytes(), target.as_bytes()], stdio)
 }
 
 /// Emits the event of a fatal failure, with its trees.
-fn told(
+fn report_failure(
     done: Result<(), Failure>,
     [source, target]: [&[u8]; 2],
     stdio: &Stdio,
 ) -> Result<(), Failure> {
     done.map_err(|mut failure| {
-        if !failure.told {
-            let about = |error: Object| error.name("source", source).name("target", target);
-            stdio.events.failed(&failure, about);
-            failure.told = true;
+        if !failure.reported {
+            let fields = |error: Object| error.name("source", source).name("target", target);
+            stdio.events.failed(&failure, fields);
+            failure.reported = true;
         }
         failure
     })
@@ -154,7 +154,7 @@ impl<'a> Mirror<'a> {
         let top = top_of(url);
         let rule = if self.wanted.size_only { Rule::SizeOnly } else { Rule::SameTime };
         let wish = self.wish(rule, false);
-        let mut plan = self.insist(stdio, url, || {
+        let mut plan = self.with_retries(stdio, url, || {
             let client = sessions.client(url)?;
             let mut source = RemoteTree::new(client, &top, self.wanted.list);
             look_at(&mut source)?;
@@ -200,7 +200,7 @@ impl<'a> Mirror<'a> {
             Directory::open(here).map_err(|error| Failure::local(shown_path(here), &error))?;
         let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
         let top = top_of(url);
-        let (plan, seen) = self.insist(stdio, url, || {
+        let (plan, seen) = self.with_retries(stdio, url, || {
             let client = sessions.client(url)?;
             let mut target = RemoteTree::new(client, &top, self.wanted.list);
             let seen = look_for(&mut target)?;
@@ -244,7 +244,7 @@ impl<'a> Mirror<'a> {
         targets.log_in_as(to, of_target);
         let top_from = top_of(from);
         let top_to = top_of(to);
-        let (plan, seen) = self.insist(stdio, from, || {
+        let (plan, seen) = self.with_retries(stdio, from, || {
             let client = targets.client(to)?;
             let mut target = RemoteTree::new(client, &top_to, self.wanted.list);
             let seen = look_for(&mut target)?;
@@ -296,16 +296,15 @@ impl<'a> Mirror<'a> {
     }
 
     /// Lists both trees, with retries of transient failures if requested.
-    fn insist<T>(
+    fn with_retries<T>(
         &self,
         stdio: &Stdio,
         url: &FtpUrl,
         mut look: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let about = |event: Object| event.text("source", &url.to_string());
-        let looked =
-            self.wanted.transfer.retrying.persist(&self.witness(stdio), &about, |_| look());
-        looked.map_err(|failure| failure.about_unless_named(url))
+        let fields = |event: Object| event.text("source", &url.to_string());
+        let looked = self.wanted.transfer.retrying.run(&self.witness(stdio), &fields, |_| look());
+        looked.map_err(|failure| failure.context_unless_named(url))
     }
 
     fn witness<'w>(&'w self, stdio: &'w Stdio) -> Witness<'w> {
@@ -334,7 +333,7 @@ impl<'a> Mirror<'a> {
                 // Existing ones refuse; the last one reports what is missing.
                 match client.mkdir(top.get(..at).unwrap_or_default()) {
                     Ok(_) | Err(ftp_client::Error::Refused(..)) => {}
-                    Err(error) => return Err(Failure::from(error).about(url)),
+                    Err(error) => return Err(Failure::from(error).context(url)),
                 }
             }
         }
@@ -342,7 +341,7 @@ impl<'a> Mirror<'a> {
             Ok(_) => Ok(plan),
             // It may exist, and just be listed as another kind.
             Err(ftp_client::Error::Refused(..)) if !is_sure => Ok(plan),
-            Err(error) => Err(Failure::from(error).about(url)),
+            Err(error) => Err(Failure::from(error).context(url)),
         }
     }
 
@@ -387,7 +386,7 @@ impl<'a> Mirror<'a> {
         if !self.wanted.is_dry {
             return Ok(false);
         }
-        self.tell(plan, stdio)?;
+        self.print(plan, stdio)?;
         for failure in &plan.failures {
             stdio.messages.say(&failure.message);
             self.events.failed(failure, |error| error);
@@ -396,13 +395,13 @@ impl<'a> Mirror<'a> {
             None => Ok(true),
             Some(last) => {
                 let message = format!("{} objects could not be mirrored", plan.failures.len());
-                Err(Failure { exit: Exit::Partial, message, told: true, ..last.clone() })
+                Err(Failure { exit: Exit::Partial, message, reported: true, ..last.clone() })
             }
         }
     }
 
     /// Prints the plan: one line per object, in order.
-    fn tell(&self, plan: &Plan, stdio: &mut Stdio) -> Result<(), Failure> {
+    fn print(&self, plan: &Plan, stdio: &mut Stdio) -> Result<(), Failure> {
         let made = plan.directories.iter().filter(|place| place.is_new);
         let made = made.map(|place| ("make", place.path.clone(), None));
         let copies = plan.copies.iter().map(|copy| ("copy", plan.path_of(copy), Some(copy)));
@@ -412,7 +411,7 @@ impl<'a> Mirror<'a> {
             if self.events.is_on() {
                 let size = copy.and_then(|copy| copy.size);
                 let why = copy.map(|copy| copy.why.to_string());
-                self.events.tell(|| {
+                self.events.emit(|| {
                     let entry = Object::event("entry").name("name", &path).text("action", what);
                     entry.text_if("why", why.as_deref()).number_if("size", size)
                 });
@@ -451,7 +450,7 @@ impl<'a> Mirror<'a> {
         let started = Instant::now();
         let board = self.board(plan, stdio);
         let witness = self.witness(stdio);
-        let telling = Telling {
+        let reporter = MirrorReporter {
             messages: &stdio.messages,
             events: &self.events,
             each: self.options.is_verbose(),
@@ -462,7 +461,7 @@ impl<'a> Mirror<'a> {
             retrying: self.wanted.transfer.retrying,
             witness: &witness,
         };
-        let (done, result) = act(plan, &mut copiers, &telling);
+        let (done, result) = act(plan, &mut copiers, &reporter);
         drop(board);
         for copier in copiers {
             copier.quit(result.as_ref().err().filter(|failure| failure.fatal));

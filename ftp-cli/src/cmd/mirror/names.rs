@@ -5,7 +5,7 @@ use ftp_proto::FtpUrl;
 
 use super::entry::TEMPORARY;
 use super::plan::Plan;
-use super::probe::stays;
+use super::probe::warn_remains;
 use crate::connect::sessions::Sessions;
 use crate::exit::Failure;
 use crate::remote::path::join;
@@ -125,7 +125,7 @@ fn stores_another(
 /// Removes a test directory, or reports that it remains.
 fn remove_probe(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     if !remove(client, path)? {
-        stays(path);
+        warn_remains(path);
     }
     Ok(())
 }

@@ -38,14 +38,14 @@ fn time_of_file(
         Some(time) => client.set_modified(&path, time).map(drop),
         None => Ok(()),
     };
-    let told = set.and_then(|()| client.modified(&path));
+    let times = set.and_then(|()| client.modified(&path));
     match client.delete(&path) {
         Ok(()) => {}
-        Err(Error::Refused(..)) => stays(&path),
+        Err(Error::Refused(..)) => warn_remains(&path),
         Err(error) => return Err(error.into()),
     }
-    match told {
-        Ok(told) => Ok(told.map(|there| (before, there.unix_seconds(), after))),
+    match times {
+        Ok(times) => Ok(times.map(|there| (before, there.unix_seconds(), after))),
         Err(error) => refused(error),
     }
 }
@@ -63,8 +63,8 @@ fn now() -> i64 {
 ///
 /// Returns errors that end the connection.
 pub(super) fn clock(client: &mut Client, directory: &[u8]) -> Result<Option<Clock>, Failure> {
-    let told = time_of_file(client, directory, None)?;
-    Ok(told.map(|(before, there, after)| Clock::by(before, there, after)))
+    let times = time_of_file(client, directory, None)?;
+    Ok(times.map(|(before, there, after)| Clock::by(before, there, after)))
 }
 
 /// Returns whether the server's file system stores only even seconds.
@@ -73,12 +73,12 @@ pub(super) fn clock(client: &mut Client, directory: &[u8]) -> Result<Option<Cloc
 ///
 /// Returns errors that end the connection.
 pub(super) fn is_coarse(client: &mut Client, directory: &[u8]) -> Result<bool, Failure> {
-    let told = time_of_file(client, directory, Some(ODD_TIME))?;
-    Ok(told.is_some_and(|(_, there, _)| (there - ODD_TIME).abs() == 1))
+    let times = time_of_file(client, directory, Some(ODD_TIME))?;
+    Ok(times.is_some_and(|(_, there, _)| (there - ODD_TIME).abs() == 1))
 }
 
 /// Warns about a test object that the server does not remove.
-pub(super) fn stays(path: &[u8]) {
+pub(super) fn warn_remains(path: &[u8]) {
     let path = shown(path);
     log::warn!(target: "ftp_client", "{path}: the server refuses to remove this test object");
 }

@@ -47,7 +47,7 @@ pub(super) struct Links {
 
 impl Links {
     /// Returns the links of a listing that marks links itself.
-    pub(super) fn told() -> Self {
+    pub(super) fn marked() -> Self {
         Self { names: HashSet::new(), proof: Proof::Directory }
     }
 }
@@ -124,7 +124,7 @@ impl Side for LocalTree<'_> {
     }
 
     fn links(&mut self, _path: &[u8]) -> Result<Links, Failure> {
-        Ok(Links::told())
+        Ok(Links::marked())
     }
 
     fn is_local(&self) -> bool {
@@ -336,7 +336,7 @@ impl Side for RemoteTree<'_> {
 fn about(path: &[u8], error: Error) -> Failure {
     let alone = matches!(error, Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_));
     let fatal = !alone;
-    Failure { fatal, ..Failure::from(error).about(shown(path)) }
+    Failure { fatal, ..Failure::from(error).context(shown(path)) }
 }
 
 /// Returns whether servers that list with `ls` take the byte for a part of a pattern.

@@ -88,7 +88,7 @@ impl<'a> Running<'a> {
             let pin = tls.pin().unwrap_or_default();
             log.say(Level::Info, &format_args!("clients can verify this server with --pin {pin}"));
         }
-        self.kept.iter().for_each(Kept::tell);
+        self.kept.iter().for_each(Kept::log);
         for line in self.plan.overridden().into_iter().chain(self.plan.lost(self.options)) {
             log.say(Level::Warn, &format_args!("warning: {line}"));
         }
@@ -126,7 +126,7 @@ impl<'a> Running<'a> {
         let Some(kept) = reload.to(&plan) else { return };
         log.events.set_format(plan.settings.log_format);
         if kept != self.kept {
-            kept.iter().for_each(Kept::tell);
+            kept.iter().for_each(Kept::log);
         }
         self.kept = kept;
         self.sweeper = sweep(&plan, self.sweeper.take());

@@ -211,7 +211,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn tell(&self) {
+    pub(super) fn log(&self) {
         log::log!(target: LOG, self.level, "{}", self.text);
     }
 }

@@ -116,17 +116,17 @@ impl Board {
         !is_shown && !self.events.is_on()
     }
 
-    /// Starts a file: `done` of its `total` bytes are transferred already. `about` adds the fields
+    /// Starts a file: `done` of its `total` bytes are transferred already. `fields` adds the fields
     /// of its events.
     pub(crate) fn begin<'a>(
         &'a self,
         path: &[u8],
         done: u64,
         total: Option<u64>,
-        about: &'a dyn Fn(Object) -> Object,
+        fields: &'a dyn Fn(Object) -> Object,
     ) -> Meter<'a> {
-        self.events.tell(|| {
-            let start = about(Object::event("start")).number_if("size", total);
+        self.events.emit(|| {
+            let start = fields(Object::event("start")).number_if("size", total);
             start.number_if("offset", Some(done).filter(|done| *done > 0))
         });
         let is_shown = match (self.when, self.messages.is_terminal()) {
@@ -134,7 +134,8 @@ impl Board {
             (_, true) | (When::Always, _) => true,
         };
         let name = if is_shown { shown(path) } else { String::new() };
-        let meter = Meter { board: self, name, about, done, total, told: Instant::now(), is_shown };
+        let meter =
+            Meter { board: self, name, fields, done, total, reported: Instant::now(), is_shown };
         if is_shown {
             // Created without the lock: drawing asks for the state.
             let is_first = self.state().bar.is_none();
@@ -211,11 +212,11 @@ pub(crate) struct Meter<'a> {
     board: &'a Board,
     /// Name of the transfer, if it is shown.
     name: String,
-    about: &'a dyn Fn(Object) -> Object,
+    fields: &'a dyn Fn(Object) -> Object,
     done: u64,
     total: Option<u64>,
     /// Time of the last event.
-    told: Instant,
+    reported: Instant,
     is_shown: bool,
 }
 
@@ -232,10 +233,10 @@ impl Meter<'_> {
     /// Adds transferred bytes.
     pub(crate) fn add(&mut self, bytes: u64) {
         self.done += bytes;
-        if self.told.elapsed() >= ELSEWHERE && self.board.events.is_on() {
-            self.told = Instant::now();
-            self.board.events.tell(|| {
-                let event = (self.about)(Object::event("progress")).number("bytes", self.done);
+        if self.reported.elapsed() >= ELSEWHERE && self.board.events.is_on() {
+            self.reported = Instant::now();
+            self.board.events.emit(|| {
+                let event = (self.fields)(Object::event("progress")).number("bytes", self.done);
                 event.number_if("size", self.total)
             });
         }

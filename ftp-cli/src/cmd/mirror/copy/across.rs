@@ -41,7 +41,7 @@ impl Across<'_> {
         };
         let options = fxp::Options { resume, ..self.options };
         let report = fxp::transfer(from, &source, at, &target, options)
-            .map_err(|error| Failure::from(&error).about(shown(&below)))?;
+            .map_err(|error| Failure::from(&error).context(shown(&below)))?;
         if let Some(moved) = report.moved {
             // The direction that worked for one file works for the next.
             self.options.direction = moved.direction;

@@ -48,7 +48,7 @@ impl Down<'_> {
         let received = receive_rest(client, &there, &mut draft, copy.size, watch);
         let here_failed = |error: &io::Error| failed(b"the local file", error);
         let Received { bytes, size: all, is_announced } =
-            received.map_err(|error| broken(client, error, here_failed).about(shown(&there)))?;
+            received.map_err(|error| broken(client, error, here_failed).context(shown(&there)))?;
         match copy.size {
             _ if is_announced => {}
             Some(size) if size != all => check_length(client, &there, all, copy.size)?,

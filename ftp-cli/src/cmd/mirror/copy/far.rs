@@ -108,14 +108,14 @@ impl Far<'_> {
 
 /// Returns the failure of a command about `path`.
 pub(super) fn about(path: &[u8], error: &Error) -> Failure {
-    Failure::from(error).about(shown(path))
+    Failure::from(error).context(shown(path))
 }
 
 /// Verifies that the server's file has all its bytes, by the rule of `get` and `put`: a 226 alone
 /// does not prove it.
 pub(super) fn prove(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
     let proved = verify::check_size(client, path, bytes, Verify::BestEffort);
-    proved.map(drop).map_err(|failure| failure.about(shown(path)))
+    proved.map(drop).map_err(|failure| failure.context(shown(path)))
 }
 
 /// Returns the modification time of a remote file in seconds since 1970-01-01T00:00:00Z, if the

@@ -52,7 +52,7 @@ impl Up<'_> {
         };
         let here_failed = |error: &io::Error| Failure::item(Exit::Local, error.to_string());
         let bytes =
-            sent.map_err(|error| broken(client, error, here_failed).about(shown(&there)))?;
+            sent.map_err(|error| broken(client, error, here_failed).context(shown(&there)))?;
         let after = file.metadata().map_err(|error| here(&error))?;
         if offset + bytes != before.len() || !is_unchanged(&before, &after) {
             // Without its time it counts as another file, and is sent again next time.

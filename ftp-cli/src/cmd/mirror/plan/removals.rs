@@ -73,7 +73,7 @@ impl Planner<'_> {
         entry::sort(&mut items);
         let links = match items.iter().any(|item| item.kind == ObjectKind::Directory) {
             true => self.links(path),
-            false => Ok(Rc::new(Links::told())),
+            false => Ok(Rc::new(Links::marked())),
         };
         let links = match links {
             Ok(links) => links,

@@ -99,7 +99,7 @@ impl Side for Tree {
 
     fn links(&mut self, path: &[u8]) -> Result<Links, Failure> {
         if self.is_local {
-            return Ok(Links::told());
+            return Ok(Links::marked());
         }
         let listed = self.list(path, 0)?.items.into_iter().map(|item| item.name);
         let is_link = |name: &[u8]| self.links.iter().any(|link| link.as_bytes() == name);
@@ -134,7 +134,7 @@ fn make(source: &mut Tree, target: &mut Tree, choice: &Filter) -> Plan {
 }
 
 /// What a plan says, in words: what is made, copied, removed, and how much cannot be done.
-fn told(plan: &Plan) -> String {
+fn summary(plan: &Plan) -> String {
     let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
     let made = plan.directories.iter().filter(|place| place.is_new);
     let made = made.map(|place| format!("+{}/", text(&place.path)));
@@ -177,7 +177,7 @@ fn a_plan_is_what_differs() {
         let mut target = tree(target, true);
         let plan = make(&mut source, &mut target, &Filter::default());
         let shown = format!("{:?} {:?}", source.paths, target.paths);
-        assert_eq!(told(&plan), want, "{shown}");
+        assert_eq!(summary(&plan), want, "{shown}");
     }
 }
 
@@ -186,25 +186,25 @@ fn nothing_is_removed_on_a_listing_that_is_in_doubt() {
     let all = || tree(&["a=1@5", "d/", "d/b=1@5"], true);
     let mut source = tree(&["a=1@5", "d/"], false);
     source.doubt = Some(("d", "a line that is not understood"));
-    assert_eq!(told(&make(&mut source, &mut all(), &Filter::default())), "!1");
+    assert_eq!(summary(&make(&mut source, &mut all(), &Filter::default())), "!1");
     let mut source = tree(&["a=1@5", "d/"], false);
     source.refused = Some("d");
-    assert_eq!(told(&make(&mut source, &mut all(), &Filter::default())), "!1");
+    assert_eq!(summary(&make(&mut source, &mut all(), &Filter::default())), "!1");
     // An empty one may be that of a directory that is not there.
     let mut source = tree(&["a=1@5", "d/"], false);
     source.is_empty = false;
-    assert_eq!(told(&make(&mut source, &mut all(), &Filter::default())), "!1");
+    assert_eq!(summary(&make(&mut source, &mut all(), &Filter::default())), "!1");
     let mut source = tree(&["a=1@5", "d/"], false);
-    assert_eq!(told(&make(&mut source, &mut all(), &Filter::default())), "-d/b");
+    assert_eq!(summary(&make(&mut source, &mut all(), &Filter::default())), "-d/b");
     // What the target's listing leaves in doubt stays, too, and all above it.
     let mut source = tree(&["a=1@5"], true);
     let mut target = all();
     (target.is_local, target.doubt) = (false, Some(("d", "what is this")));
-    assert_eq!(told(&make(&mut source, &mut target, &Filter::default())), "!1");
+    assert_eq!(summary(&make(&mut source, &mut target, &Filter::default())), "!1");
     let mut source = tree(&["a=1@5"], true);
     let mut target = all();
     (target.is_local, target.refused) = (false, Some("d"));
-    assert_eq!(told(&make(&mut source, &mut target, &Filter::default())), "!1");
+    assert_eq!(summary(&make(&mut source, &mut target, &Filter::default())), "!1");
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_link_that_is_listed_as_a_directory_is_not_gone_through_hc_08() {
     let mut target = tree(&["l/", "l/precious=1@1", "b=1@1"], false);
     target.links.push("l");
     let plan = make(&mut tree(&[], true), &mut target, &Filter::default());
-    assert_eq!(told(&plan), "-b -l");
+    assert_eq!(summary(&plan), "-b -l");
     assert!(plan.removals.iter().all(|removal| removal.what == Removed::Entry));
 }
 
@@ -231,7 +231,7 @@ fn nothing_goes_behind_what_may_be_a_link_of_the_same_name_hc_08() {
         let mut target = tree(&all, false);
         (target.links, target.proof) = (links.to_vec(), proof);
         let plan = make(&mut source, &mut target, &Filter::default());
-        assert_eq!(told(&plan), want, "{links:?} {proof:?}");
+        assert_eq!(summary(&plan), want, "{links:?} {proof:?}");
     }
 }
 
@@ -240,7 +240,7 @@ fn one_question_for_a_file_that_may_be_the_same() {
     let mut source = tree(&["a=1@x", "b=2@x", "c=1@x"], false);
     let mut target = tree(&["a=1@5", "b=1@5"], true);
     let plan = make(&mut source, &mut target, &Filter::default());
-    assert_eq!(told(&plan), "a b c");
+    assert_eq!(summary(&plan), "a b c");
     assert_eq!(source.asked, ["a"]);
     assert_eq!(plan.copies[0].why, Difference::Doubt);
 }
@@ -278,7 +278,7 @@ impl Side for Endless {
     }
 
     fn links(&mut self, _path: &[u8]) -> Result<Links, Failure> {
-        Ok(Links::told())
+        Ok(Links::marked())
     }
 
     fn is_local(&self) -> bool {
@@ -317,7 +317,7 @@ fn what_the_source_may_have_and_not_list_stays() {
     ] {
         let mut source = Tree { hides, ..tree(&["a=1@5"], !is_local) };
         let plan = make(&mut source, &mut tree(&THERE, is_local), &Filter::default());
-        assert_eq!(told(&plan), want, "{hides} {is_local}");
+        assert_eq!(summary(&plan), want, "{hides} {is_local}");
         assert!(plan.failures.iter().all(|failure| failure.exit == Exit::Integrity));
     }
 }
@@ -328,7 +328,7 @@ fn a_target_whose_listing_is_cut_is_left_alone() {
     let paths = ["d/", "d/a=1@5"];
     let mut source = tree(&paths, true);
     let mut target = Tree { cut: Some("d"), ..tree(&["d/", "d/b=1@5"], false) };
-    assert_eq!(told(&make(&mut source, &mut target, &choice)), "!1");
+    assert_eq!(summary(&make(&mut source, &mut target, &choice)), "!1");
     let mut target = Tree { cut: Some(""), ..tree(&["x=1@5"], false) };
     let rule = Rule::SameTime;
     let wish =
@@ -351,7 +351,7 @@ fn by_clock(
     let wish =
         Wish { choice: &choice, rule, deletes: false, objects, resumes: true, is_dry: false };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
-    let text = told(&plan);
+    let text = summary(&plan);
     (plan, text)
 }
 
@@ -389,11 +389,11 @@ fn a_source_whose_clock_nothing_tells_hides_no_change() {
     let is_dry = false;
     let wish = Wish { choice: &choice, rule, deletes, objects, resumes, is_dry };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
-    assert_eq!(told(&plan), "a");
+    assert_eq!(summary(&plan), "a");
     // Half a day later it is known.
     let mut target = tree(&["a=5@46000"], false);
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
-    assert_eq!((told(&plan).as_str(), plan.same), ("", 1));
+    assert_eq!((summary(&plan).as_str(), plan.same), ("", 1));
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn what_fat_makes_of_a_time_is_that_time() {
         let mut target = tree(&target, true);
         target.is_coarse = is_coarse;
         let plan = make(&mut source, &mut target, &Filter::default());
-        assert_eq!(told(&plan), want);
+        assert_eq!(summary(&plan), want);
         let asked = target.asked.iter().filter(|asked| asked.starts_with("coarse")).count();
         assert_eq!(asked, 1, "once for a directory");
     }
