@@ -93,14 +93,14 @@ impl TransferOptions {
         let representation =
             self.representation.or(url.representation()).unwrap_or(RepresentationType::Image);
         let counts = match self.verify {
-            _ if self.resume => Some("--continue counts"),
-            Verify::Size => Some("--verify size counts"),
-            Verify::Hash => Some("--verify hash is about"),
+            _ if self.resume => Some("--continue"),
+            Verify::Size => Some("--verify size"),
+            Verify::Hash => Some("--verify hash"),
             _ => None,
         };
         match counts {
             Some(what) if representation != RepresentationType::Image => {
-                Err(Failure::usage(format!("{what} bytes, which --ascii changes")))
+                Err(Failure::usage(format!("{what} cannot be combined with --ascii or ;type=a")))
             }
             _ => Ok(representation),
         }

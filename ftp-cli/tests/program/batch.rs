@@ -95,7 +95,7 @@ fn what_fails_is_said_and_the_next_line_follows_li_06() {
         "line 1: missing: RETR refused: 550",
         "line 2: nowhere: ",
         "line 4: unknown command frobnicate",
-        "line 5: a ' is not closed",
+        "line 5: missing closing '",
         "line 6: SITE refused: 50",
         "line 7: ",
         "line 8: x: DELE refused: 550",

@@ -138,7 +138,7 @@ fn continue_keeps_what_came_and_goes_on_there() {
     let cut = Act::Send("150 data (100 bytes)", content[..40].to_vec(), "426 cut");
     let peer = Peer::start(&[("RETR", cut)]);
     let ran = run(&mut ftp(&["get", "-c", &peer.url("x"), &local]));
-    failed(&ran, 9, "file.part keeps what came");
+    failed(&ran, 9, "file.part; use -c to resume");
     assert_eq!(here.names(), [b"file.part"]);
 
     // The rest, then; by now there is also an old file, which stays until the end.

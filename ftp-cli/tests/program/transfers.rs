@@ -96,7 +96,7 @@ fn operands_that_would_lose_a_file_are_refused() {
         (vec!["get", "-P", &dir, &url("d/..")], "does not name a file"),
         (vec!["get", "-P", &dir], "needs URLs"),
         (vec!["get", "-j", "2", &url("a"), &dir], "-P DIR URL..."),
-        (vec!["get", "-j", "0", "-P", &dir, &url("a")], "from 1 to 64"),
+        (vec!["get", "-j", "0", "-P", &dir, &url("a")], "expected 1 to 64"),
         (vec!["get", "-c", &url("a"), "-"], "regular local file"),
         (vec!["get", "-p", &url("a"), "-"], "regular local file"),
         (vec!["get", "--retry-delay", "1", &url("a"), "-"], "--retry"),

@@ -68,7 +68,7 @@ fn a_setting_that_is_not_utf_8_is_refused_and_names_no_other_file() {
     for option in ["--set", "--passive-address"] {
         let mut ftp = ftp(&["serve", "--check", option]);
         ftp.arg(OsStr::from_bytes(b"log.transfers=/tmp/\xff")).current_dir(here.path());
-        failed(&run(&mut ftp), 2, "is not UTF-8");
+        failed(&run(&mut ftp), 2, "expected UTF-8");
     }
 }
 

@@ -117,9 +117,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     });
     report.end(command.as_deref()).map_err(|failure| failure.context(&url))?;
     unfinished.map_or(Ok(()), |mut failure| {
-        failure.message.push_str(
-            ", before everything was examined; allow more with --timeout TIME (default: 30 s)",
-        );
+        failure
+            .message
+            .push_str("; not everything was examined: use --timeout TIME for more (default: 30 s)");
         Err(failure.context(&url))
     })
 }

@@ -29,7 +29,7 @@ pub(crate) struct Loaded {
 ///
 /// # Errors
 ///
-/// Returns the system's errors; `InvalidInput` if it is not a regular file, which might never end,
+/// Returns the system's errors; `InvalidInput` if it not a regular file, which might never end,
 /// and `FileTooLarge` above 1 MiB.
 pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
     // Does not wait for a FIFO.
@@ -37,7 +37,7 @@ pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
     let file = File::from(open(path, flags, Mode::empty())?);
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "is not a regular file"));
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
     let mut text = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut text)?;
