@@ -43,7 +43,7 @@ pub enum Error {
     },
     /// The action after binding the addresses
     /// ([`ServerBuilder::once_bound`](crate::ServerBuilder::once_bound)) failed.
-    #[error("bound, but not ready to serve")]
+    #[error("cannot prepare to serve")]
     OnceBound(#[source] io::Error),
     /// There are users, but no root directory or storage for them.
     #[error("no root directory or storage for the users")]

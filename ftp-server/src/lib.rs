@@ -79,14 +79,14 @@ pub use config::{
 };
 pub use error::Error;
 pub use name_pattern::NamePattern;
-pub use server::{Cutter, Server, ShutdownReport};
+pub use server::{Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};
 pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
-    Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
-    LocalConfig, LocalStorage, MemoryStorage, Metadata, PartialPolicy, RoomFor, Source, Storage,
-    StorageCall, StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Upload, VirtualPath,
-    Walls, WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, Entries, Entry, EntryKind,
+    Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, PartialPolicy,
+    RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind, StreamEnd, SyncPolicy,
+    Tally, Upload, VirtualPath, WriteMode,
 };
 pub use tls::{
     ClientCertificates, Resumptions, SessionReuse, Tls, TlsError, TlsInfo, TlsPolicy, TlsVersion,

@@ -83,7 +83,7 @@ pub(crate) fn no_time() -> Reply {
 
 /// Returns the reply for a file that is too large, or takes too long, to be digested.
 pub(crate) fn too_much_to_digest() -> Reply {
-    Reply::new(ReplyCode::AGAINST_POLICY, "Too large to be digested here")
+    Reply::new(ReplyCode::AGAINST_POLICY, "Too large for HASH")
 }
 
 /// Returns the reply for a search that takes too long before the first byte.

@@ -57,7 +57,7 @@ pub struct ShutdownReport {
 /// A handle that ends the grace of a shutdown early, from another thread than the one in
 /// [`Server::shutdown`]. It does not keep the server running.
 #[derive(Clone, Debug)]
-pub struct Cutter {
+pub struct ShutdownHandle {
     register: Arc<Register>,
 }
 
@@ -224,19 +224,19 @@ impl Server {
         if context.config.passive.ports.is_some()
             && let Err(error) = context.passive_ports.listen(self.address, self.address.ip())
         {
-            log::warn!("none of the passive ports can be had: {error}");
+            log::warn!("no passive port is available: {error}");
         }
     }
 
     /// Returns a handle that can end the grace of [`shutdown`](Self::shutdown).
     #[must_use]
-    pub fn cutter(&self) -> Cutter {
-        Cutter { register: Arc::clone(&self.current.get().register) }
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        ShutdownHandle { register: Arc::clone(&self.current.get().register) }
     }
 
     /// Stops the server. The listeners close first, and idle sessions get 421 at once. Transfers
-    /// may finish until `deadline` has passed or a [`Cutter`] acts; then they are cut with 426 and
-    /// 421.
+    /// may finish until `deadline` has passed or a [`ShutdownHandle`] acts; then they are cut with
+    /// 426 and 421.
     ///
     /// Returns when all sessions have ended, at most some seconds after the deadline.
     #[expect(clippy::must_use_candidate, reason = "few ask how it went")]
@@ -254,7 +254,7 @@ impl Server {
             if let Some(thread) = listening.thread.take()
                 && thread.join().is_err()
             {
-                log::error!("the accepting thread of {} had panicked", listening.address);
+                log::error!("the accepting thread of {} panicked", listening.address);
             }
         }
         // Connections accepted in between are sessions like any other.
@@ -274,7 +274,7 @@ impl Server {
         if let Some(relay) = self.relay.take()
             && relay.join().is_err()
         {
-            log::error!("the thread that hands sessions over had panicked");
+            log::error!("the thread that moves sessions panicked");
         }
         let resumptions = register.resumed.get();
         let cut = left + stalled - stuck;
@@ -304,7 +304,7 @@ impl Listening {
     }
 }
 
-impl Cutter {
+impl ShutdownHandle {
     /// Cuts all sessions of the running shutdown, or of the next one, as if its deadline had
     /// passed. Returns at once; the shutdown still gives sessions a moment to reply, and to keep or
     /// discard received data.
@@ -318,13 +318,13 @@ impl Cutter {
     ///     .user("u", "p", Rights::FULL)
     ///     .storage(MemoryStorage::new())
     ///     .bind("127.0.0.1:0")?;
-    /// let cutter = server.cutter();
+    /// let handle = server.shutdown_handle();
     /// let stopping = std::thread::spawn(move || server.shutdown(Duration::from_secs(600)));
-    /// cutter.cut();
+    /// handle.cut_short();
     /// stopping.join().expect("no panic");
     /// # Ok::<(), ftp_server::Error>(())
     /// ```
-    pub fn cut(&self) {
+    pub fn cut_short(&self) {
         self.register.hurry();
     }
 }

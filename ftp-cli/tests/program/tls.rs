@@ -79,7 +79,7 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
         (&cut, key, &cut, "it is cut"),
         (&pipe, key, &pipe, "is empty"),
         (certificate, &pipe, &pipe, "is empty"),
-        (certificate, &locked, &locked, "but an encrypted one"),
+        (certificate, &locked, &locked, "only an encrypted one"),
         (key, key, key, "no certificate in"),
         (certificate, certificate, certificate, "no private key in"),
         (&broken, key, &broken, "cannot use"),

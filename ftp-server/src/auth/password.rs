@@ -57,18 +57,18 @@ enum Function {
 #[non_exhaustive]
 pub enum PasswordHashError {
     /// The text does not begin like a hash: it may be the password itself.
-    #[error("not the hash of a password; `ftp-cli passwd` makes one")]
+    #[error("not a password hash; make one with `ftp-cli passwd`")]
     NotAHash,
     /// A hash of an unsupported kind.
     #[error(
-        "a hash of this kind cannot be used; $argon2id$, $6$ and $5$ can, and `ftp-cli passwd` makes one"
+        "unsupported password hash: expected $argon2id$, $6$ or $5$; make one with `ftp-cli passwd`"
     )]
     Unsupported,
     /// A malformed hash of a known kind.
-    #[error("not a whole hash, or one with a wrong character; `ftp-cli passwd` makes one")]
+    #[error("truncated or malformed password hash; make one with `ftp-cli passwd`")]
     Malformed,
     /// The hash needs more memory, passes or rounds than one login may cost.
-    #[error("a hash that costs more than a login may; `ftp-cli passwd` makes one")]
+    #[error("password hash with too high a cost; make one with `ftp-cli passwd`")]
     TooCostly,
 }
 

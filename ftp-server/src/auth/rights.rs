@@ -113,7 +113,7 @@ impl Rights {
 
 /// A word that is not the name of a right.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("\"{0}\" is no right{hint}", hint = hint(.0))]
+#[error("unknown right \"{0}\"{hint}", hint = hint(.0))]
 pub struct UnknownRight(
     /// The unknown word.
     pub String,
@@ -122,10 +122,10 @@ pub struct UnknownRight(
 /// Returns what to write instead. A word for several rights is known, but not in a list.
 fn hint(word: &str) -> &'static str {
     match word {
-        "full" | "drop-box" => " of a list; it stands alone",
+        "full" | "drop-box" => ": it stands alone and not in a list",
         _ => {
-            "; full, read and drop-box are, and lists of list, read, write, append, delete, \
-             rename, mkdir, chmod and fxp"
+            ": expected full, read, drop-box, or a list of list, read, write, append, delete, \
+             rename, mkdir, chmod, fxp"
         }
     }
 }
@@ -185,9 +185,12 @@ mod tests {
     #[test]
     fn words_for_several_rights_are_said_to_stand_alone() {
         for (text, want) in [
-            ("full,fxp", "\"full\" is no right of a list; it stands alone"),
-            ("list,drop-box", "\"drop-box\" is no right of a list; it stands alone"),
-            ("fly", "\"fly\" is no right; full, read and drop-box are, and lists of list, read, "),
+            ("full,fxp", "unknown right \"full\": it stands alone"),
+            ("list,drop-box", "unknown right \"drop-box\": it stands alone"),
+            (
+                "fly",
+                "unknown right \"fly\": expected full, read, drop-box, or a list of list, read, ",
+            ),
         ] {
             let error = Rights::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(want), "{error}");

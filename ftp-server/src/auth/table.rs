@@ -109,7 +109,9 @@ impl Secret {
                 Err(AuthError::Unavailable)
             }
             None => {
-                log::warn!("too many logins at a time: one was not looked at before its end");
+                log::warn!(
+                    "too many logins at a time: one timed out before its password was checked"
+                );
                 Err(AuthError::Unavailable)
             }
         }

@@ -223,7 +223,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
 pub(super) fn rein(session: &mut Session) -> Outcome {
     let is_protected = session.secured.is_some();
     if is_protected && (session.is_implicit || session.needs_tls()) {
-        let text = "TLS may not end here, connect anew";
+        let text = "TLS is required: open a new connection";
         return Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
     }
     if session.user().is_some() {

@@ -25,13 +25,13 @@ const MODE: u32 = 0o777;
 /// `MFMT <time> <path>`: 213 with the stored time.
 pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Outcome {
     let change = AttributeChange { modified: Some(time.unix_seconds()), mode: None };
-    change.make(session, path).map_or_else(Outcome::Reply, |facts| told(facts, path))
+    change.make(session, path).map_or_else(Outcome::Reply, |facts| stored_facts(facts, path))
 }
 
 /// `MFF <fact>=<value>;... <path>`: 213 with the stored values; 504 for a fact that cannot be
 /// changed, 501 for an invalid value. The first of two values of a fact counts.
 pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
-    let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad value of a fact").into();
+    let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad fact value").into();
     let Ok(path) = Pathname::new(facts.name()) else { return wrong() };
     let capabilities = session.offer().capabilities;
     let mut change = AttributeChange::default();
@@ -51,13 +51,13 @@ pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
         }
     }
     if !is_known {
-        let text = "No such fact to be changed";
+        let text = "This fact cannot be changed";
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
     }
-    change.make(session, &path).map_or_else(Outcome::Reply, |facts| told(facts, &path))
+    change.make(session, &path).map_or_else(Outcome::Reply, |facts| stored_facts(facts, &path))
 }
 
-fn told(facts: String, path: &Pathname) -> Outcome {
+fn stored_facts(facts: String, path: &Pathname) -> Outcome {
     let mut text = facts.into_bytes();
     text.push(b' ');
     text.extend_from_slice(path.as_bytes());

@@ -16,7 +16,7 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 /// the length of a kept partial upload.
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
-    session.told.retain(|(told, _)| *told != path);
+    session.told_partials.retain(|(told, _)| *told != path);
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
     let mut kept = None;
     let size = match session.parameters.representation {
@@ -33,7 +33,7 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
             source.and_then(|source| AsciiOutgoing::count(source, limits::ASCII_SIZE))
         }
     };
-    session.told.extend(kept.map(|size| (path, size)));
+    session.told_partials.extend(kept.map(|size| (path, size)));
     match size {
         Ok(Some(size)) => Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into(),
         Ok(None) => {
@@ -55,7 +55,7 @@ fn kept_size(
     match session.owner() {
         Some(owner)
             if error.kind == StorageErrorKind::NotFound
-                && session.told.len() < limits::PARTIALS_TOLD =>
+                && session.told_partials.len() < limits::PARTIALS_TOLD =>
         {
             storage.partial_size(path, owner).or(Err(error))
         }
@@ -89,7 +89,7 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, Storag
 /// which `SIZE` shows if there is no file.
 pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
-    session.told.retain(|(told, _)| *told != path);
+    session.told_partials.retain(|(told, _)| *told != path);
     let Some(storage) = session.storage(Rights::DELETE) else { return reply::no_right().into() };
     let removed = match (storage.remove(&path), session.owner()) {
         (Ok(()), Some(owner)) => {
@@ -133,7 +133,7 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let Some(from) = session.rename_from.take() else {
         return Reply::new(ReplyCode::BAD_SEQUENCE, "RNFR comes first").into();
     };
-    session.told.retain(|(told, _)| ![&from, &to].contains(&told));
+    session.told_partials.retain(|(told, _)| ![&from, &to].contains(&told));
     let Some(storage) = session.storage(Rights::RENAME) else { return reply::no_right().into() };
     let replace = session.context.config.overwrite && session.storage(Rights::DELETE).is_some();
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));

@@ -15,12 +15,12 @@ pub(super) fn tell(
     renamed: Option<&VirtualPath>,
     reply: &Reply,
 ) {
-    let is_told = matches!(
+    let is_reported = matches!(
         verb,
         Verb::Cwd | Verb::Cdup | Verb::Mkd | Verb::Rmd | Verb::Dele | Verb::Rnfr | Verb::Rnto
     );
     let severity = reply.code().severity();
-    if !is_told
+    if !is_reported
         || !matches!(severity, Severity::Transient | Severity::Permanent)
         || session.user().is_none()
         || !session.context.observers.are_listening()

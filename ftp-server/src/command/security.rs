@@ -16,7 +16,7 @@ pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome 
             true
         }
         _ => {
-            let text = "Only AUTH TLS is understood";
+            let text = "Only AUTH TLS is supported";
             return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
         }
     };
@@ -40,7 +40,7 @@ pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
     let deny = |text| Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
     match (level, session.data_policy()) {
         (ProtectionLevel::Private, TlsPolicy::Off) => return deny("Data is not protected here"),
-        (ProtectionLevel::Clear, TlsPolicy::Required) => return deny("Data has to be protected"),
+        (ProtectionLevel::Clear, TlsPolicy::Required) => return deny("Data must be protected"),
         (ProtectionLevel::Private | ProtectionLevel::Clear, _) => {}
         (ProtectionLevel::Safe | ProtectionLevel::Confidential, _) => {
             let text = "TLS protects with PROT P";

@@ -35,7 +35,7 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
             return no_space().into();
         }
     }
-    Reply::new(ReplyCode::OKAY, "Nothing has to be set aside").into()
+    Reply::new(ReplyCode::OKAY, "No reservation is needed").into()
 }
 
 /// `AVBL [<directory>]`: 213 with the bytes that can be stored there: the smaller of quota and free

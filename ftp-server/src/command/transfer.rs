@@ -66,8 +66,8 @@ pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTra
 /// Returns the length that `SIZE` told of a partial upload; it holds for one upload command.
 fn take_told(session: &mut Session, path: &Pathname) -> Option<u64> {
     let path = session.resolve(path);
-    let at = session.told.iter().position(|(told, _)| *told == path)?;
-    Some(session.told.swap_remove(at).1)
+    let at = session.told_partials.iter().position(|(told, _)| *told == path)?;
+    Some(session.told_partials.swap_remove(at).1)
 }
 
 fn receive(

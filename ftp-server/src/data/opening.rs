@@ -64,11 +64,11 @@ pub(crate) fn protect(
         SessionReuse::Off | SessionReuse::Observe => {}
         SessionReuse::Prefer => {
             let Resumptions { resumed, missed } = counts;
-            let so_far = format!("{missed} have so far, {resumed} have not");
-            peer.complaints.warn("a data connection has a TLS session of its own", &so_far);
+            let so_far = format!("{missed} did not so far, {resumed} did");
+            peer.complaints.warn("a data connection did not resume its TLS session", &so_far);
         }
         SessionReuse::Require => {
-            let why = "the TLS session is none of the control connection";
+            let why = "the data connection did not resume a TLS session of its control connection";
             return Err(OpenError::Unprotected(io::Error::other(why)));
         }
     }

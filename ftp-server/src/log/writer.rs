@@ -196,7 +196,7 @@ impl Channel {
         state.told = state.lost;
         drop(state);
         if lost > 0 {
-            log::warn!("{lost} lines of {} were lost: it did not take them", self.name);
+            log::warn!("{lost} lines of {} were lost: writing was slow or failed", self.name);
         }
     }
 

@@ -225,7 +225,7 @@ impl Runner {
             let (start, limit, end) = match self.session.access {
                 Access::User(_) => (Instant::now(), config.timeouts.idle, None),
                 _ => {
-                    let since = self.session.nobody_since;
+                    let since = self.session.logged_out_since;
                     (since, config.timeouts.login, Some(self.session.login_deadline()))
                 }
             };
@@ -316,7 +316,7 @@ impl Runner {
         };
         self.bad_lines += 1;
         if self.session.user().is_none() && self.bad_lines >= limits::BAD_LINES {
-            self.close("Too many lines that are no commands")?;
+            self.close("Too many unknown commands")?;
             return Ok(Next::End);
         }
         self.control.send(&refusal)?;

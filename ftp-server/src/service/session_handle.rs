@@ -104,7 +104,7 @@ impl SessionHandle {
     /// thread continues, it can neither read nor write.
     pub(crate) fn time_out(&self) {
         let peer = self.stream.peer_addr().map_or_else(|_| "-".to_owned(), |peer| peer.to_string());
-        log::error!("{peer}: the login was not decided in time, and its connection is closed");
+        log::error!("{peer}: the authenticator took too long: connection closed");
         self.break_off(&Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout"));
     }
 

@@ -78,14 +78,14 @@ impl Runner {
         let result = watch.carry_out(transfer, channel);
         let bytes = watch.moved;
         let tls = watch.tls;
-        let is_told = watch.is_told;
+        let is_end_confirmed = watch.is_end_confirmed;
         let failed = watch.failed;
         let result = match fault {
             Some(_) => script::cut(result),
             None => result,
         };
         let mut conclusion = self.conclude(&result);
-        if conclusion.end == TransferEnd::Fin && is_told {
+        if conclusion.end == TransferEnd::Fin && is_end_confirmed {
             conclusion.end = TransferEnd::CloseNotify;
         }
         if matches!(fault, Some(ProtocolFault::Silence { .. })) {

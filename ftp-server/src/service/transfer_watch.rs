@@ -62,14 +62,22 @@ pub(super) struct TransferWatch<'a> {
     /// TLS of the data connection, if any.
     pub(super) tls: Option<TlsInfo>,
     /// The sender has confirmed the end of its data under TLS.
-    pub(super) is_told: bool,
+    pub(super) is_end_confirmed: bool,
     /// Error of writing an answer.
     pub(super) failed: Option<io::Error>,
 }
 
 impl<'a> TransferWatch<'a> {
     pub(super) fn new(control: &'a mut Control, session: &'a Session) -> Self {
-        Self { control, session, running: false, moved: 0, tls: None, is_told: false, failed: None }
+        Self {
+            control,
+            session,
+            running: false,
+            moved: 0,
+            tls: None,
+            is_end_confirmed: false,
+            failed: None,
+        }
     }
 
     /// Carries out a transfer without its final reply. The data connection and the file are closed
@@ -126,7 +134,7 @@ impl<'a> TransferWatch<'a> {
         mut protection: Option<Connection>,
         mut outgoing: Box<dyn Outgoing>,
     ) -> PumpEnd {
-        self.is_told = protection.is_some();
+        self.is_end_confirmed = protection.is_some();
         let limits = limits_of(self.session);
         let (moved, end) = data::send(stream, protection.as_mut(), &mut *outgoing, limits, self);
         self.moved = moved;
@@ -146,7 +154,7 @@ impl<'a> TransferWatch<'a> {
         let (moved, end) = data::receive(stream, connection, &mut *upload, ascii, limits, self);
         self.moved = moved;
         self.control.set_moving(false);
-        self.is_told = protection.as_ref().is_some_and(Connection::is_closed);
+        self.is_end_confirmed = protection.as_ref().is_some_and(Connection::is_closed);
         match self.finish(&mut *upload, end, start.elapsed()) {
             PumpEnd::Complete => {
                 upload.commit().map_or_else(PumpEnd::Storage, |()| PumpEnd::Complete)

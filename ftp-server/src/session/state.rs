@@ -39,7 +39,7 @@ pub(crate) struct Session {
     pub(crate) host: Option<HostName>,
     pub(crate) access: Access,
     /// Since when no user is logged in.
-    pub(crate) nobody_since: Instant,
+    pub(crate) logged_out_since: Instant,
     pub(crate) login_failures: u32,
     /// `CLNT` was given.
     pub(crate) is_client_known: bool,
@@ -61,7 +61,7 @@ pub(crate) struct Session {
     /// The offset that `REST` set, in bytes; 0: none.
     pub(crate) restart: u64,
     /// Partial uploads whose length `SIZE` has told, so that `APPE` resumes them.
-    pub(crate) told: Vec<(VirtualPath, u64)>,
+    pub(crate) told_partials: Vec<(VirtualPath, u64)>,
     /// TLS state that data connections share with the control connection.
     pub(crate) secured: Option<Box<Secured>>,
     /// TLS was on from the start.
@@ -118,7 +118,7 @@ impl Session {
             local: socket::canonical(local),
             host: None,
             access: Access::Greeted,
-            nobody_since: Instant::now(),
+            logged_out_since: Instant::now(),
             login_failures: 0,
             is_client_known: false,
             complaints: SessionComplaints::new(socket::canonical(peer)),
@@ -130,7 +130,7 @@ impl Session {
             epsv_all: false,
             rename_from: None,
             restart: 0,
-            told: Vec::new(),
+            told_partials: Vec::new(),
             secured: None,
             is_implicit: false,
             has_buffer_size: false,
@@ -142,14 +142,15 @@ impl Session {
     /// the client's name stay. If no user was logged in, the login timeout does not start again.
     pub(crate) fn reinitialize(&mut self) {
         let new = Self::new(Arc::clone(&self.current), self.peer, self.local);
-        let nobody_since = match self.user() {
-            Some(_) => new.nobody_since,
-            None => self.nobody_since,
+        let logged_out_since = match self.user() {
+            Some(_) => new.logged_out_since,
+            None => self.logged_out_since,
         };
         let Self { number, login_failures, is_client_known, .. } = *self;
-        let nobody = SessionComplaints::new(self.peer);
-        let complaints = std::mem::replace(&mut self.complaints, nobody);
-        *self = Self { number, login_failures, is_client_known, complaints, nobody_since, ..new };
+        let empty = SessionComplaints::new(self.peer);
+        let complaints = std::mem::replace(&mut self.complaints, empty);
+        *self =
+            Self { number, login_failures, is_client_known, complaints, logged_out_since, ..new };
     }
 
     /// Forgets everything sent in plaintext, which an attacker may have sent, except the host and
@@ -231,7 +232,7 @@ impl Session {
 
     /// Returns when the session ends without a login.
     pub(crate) fn login_deadline(&self) -> Instant {
-        deadline::after(self.nobody_since, self.context.config.timeouts.login)
+        deadline::after(self.logged_out_since, self.context.config.timeouts.login)
     }
 
     /// Resolves a pathname against the current directory.

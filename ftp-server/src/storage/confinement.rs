@@ -27,7 +27,7 @@ pub enum ConfinementPolicy {
 /// The mechanisms that keep a session below its root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Walls {
+pub struct ConfinementStatus {
     /// The kernel resolves every path below the root (`openat2`). Without it, paths are walked one
     /// component at a time, and every symbolic link is refused.
     pub openat2: bool,
@@ -37,11 +37,11 @@ pub struct Walls {
     pub landlock: Option<u8>,
 }
 
-impl fmt::Display for Walls {
+impl fmt::Display for ConfinementStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.openat2 {
             true => "openat2",
-            false => "a walk that follows no symbolic link, for want of openat2,",
+            false => "path lookup without symbolic links (no openat2)",
         })?;
         match self.landlock {
             Some(2) => f.write_str(" and Landlock (ABI 2, which does not check truncate)"),
@@ -102,7 +102,7 @@ impl Confinement {
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(ABI::V2))
             .map_err(|_| {
-                let text = "this system has no Landlock, too old a one, or it is switched off";
+                let text = "this system has no Landlock, or it is too old or disabled";
                 let source = Some(io::Error::other(text));
                 StorageError { kind: StorageErrorKind::Unsupported, source }
             })?;
@@ -121,7 +121,8 @@ impl Confinement {
         Ok(Self { ruleset, abi })
     }
 
-    /// Returns the version of Landlock whose rights are checked: see [`Walls::landlock`].
+    /// Returns the version of Landlock whose rights are checked, see
+    /// [`ConfinementStatus::landlock`].
     pub(crate) const fn abi(&self) -> u8 {
         self.abi
     }
@@ -216,9 +217,9 @@ mod tests {
             (true, Some(5), "openat2 and Landlock (ABI 5)"),
             (true, Some(2), "openat2 and Landlock (ABI 2, which does not check truncate)"),
             (true, None, "openat2 without Landlock"),
-            (false, Some(3), "no symbolic link, for want of openat2, and Landlock (ABI 3)"),
+            (false, Some(3), "without symbolic links (no openat2) and Landlock (ABI 3)"),
         ] {
-            let shown = Walls { openat2, landlock }.to_string();
+            let shown = ConfinementStatus { openat2, landlock }.to_string();
             assert!(shown.ends_with(want), "{shown}");
         }
     }

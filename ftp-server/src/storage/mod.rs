@@ -10,7 +10,7 @@ mod metadata;
 mod path;
 mod shared;
 
-pub use confinement::{Confinement, ConfinementPolicy, Walls};
+pub use confinement::{Confinement, ConfinementPolicy, ConfinementStatus};
 pub use error::{StorageError, StorageErrorKind};
 pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};

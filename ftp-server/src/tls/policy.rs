@@ -96,7 +96,7 @@ pub enum TlsError {
         file: String,
     },
     /// The file has no PEM private key, or only an encrypted one.
-    #[error("no private key in {file}{}", if *.encrypted { " but an encrypted one" } else { "" })]
+    #[error("no private key in {file}{}", if *.encrypted { ", only an encrypted one" } else { "" })]
     NoKey {
         /// The file.
         file: String,

@@ -22,7 +22,7 @@ mod users;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, OnceLock};
 
-use ftp_server::Cutter;
+use ftp_server::ShutdownHandle;
 use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
@@ -62,12 +62,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         log.say(Level::Warn, &text);
     }
     let hooks = Arc::new(Hooks::default());
-    let cutter = Arc::new(OnceLock::new());
+    let shutdown = Arc::new(OnceLock::new());
     // Before the first log line announces a server that can be stopped.
-    let events = heed_signals(hears_hangup(&plan, options), &stdio.messages, &cutter, &hooks)?;
+    let events = heed_signals(hears_hangup(&plan, options), &stdio.messages, &shutdown, &hooks)?;
     let mut running = Running::start(plan, options, &log, hooks)?;
     // There is only one, and it is set only here.
-    let _ = cutter.set(running.cutter());
+    let _ = shutdown.set(running.shutdown_handle());
     running.announce(&log);
     while next(&events) == Event::Reload {
         running.reload(&log);
@@ -85,16 +85,16 @@ fn hears_hangup(plan: &ServePlan, options: &Options) -> bool {
 }
 
 /// Handles signals in a thread: the first requests a stop, the second aborts transfers with the
-/// `cutter`, the third exits at once.
+/// `shutdown`, the third exits at once.
 fn heed_signals(
     hears_hangup: bool,
     messages: &Messages,
-    cutter: &Arc<OnceLock<Cutter>>,
+    shutdown: &Arc<OnceLock<ShutdownHandle>>,
     hooks: &Arc<Hooks>,
 ) -> Result<Receiver<Event>, Failure> {
     let (sender, events) = mpsc::channel();
     let messages = messages.clone();
-    let cutter = Arc::clone(cutter);
+    let shutdown = Arc::clone(shutdown);
     let hooks = Arc::clone(hooks);
     let mut count = 0_u32;
     signals::on_signals(hears_hangup, move |signal| {
@@ -104,11 +104,11 @@ fn heed_signals(
             return;
         }
         count = count.saturating_add(1);
-        match (count, cutter.get()) {
+        match (count, shutdown.get()) {
             (1, _) if sender.send(Event::Stop).is_ok() => {}
             // Each session logs the end of its transfer, and keeps the partial file if it may.
-            (2, Some(cutter)) => {
-                cutter.cut();
+            (2, Some(shutdown)) => {
+                shutdown.cut_short();
                 hooks.cut();
             }
             _ => signals::end(signal, &messages, &Events::default()),

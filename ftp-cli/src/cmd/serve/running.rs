@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_server::{Activity, Cutter, Server, SessionInfo, Tls};
+use ftp_server::{Activity, Server, SessionInfo, ShutdownHandle, Tls};
 use log::Level;
 
 use super::certificate::Certificates;
@@ -77,8 +77,8 @@ impl<'a> Running<'a> {
     }
 
     /// Returns a handle that aborts all transfers at once.
-    pub(super) fn cutter(&self) -> Cutter {
-        self.server.cutter()
+    pub(super) fn shutdown_handle(&self) -> ShutdownHandle {
+        self.server.shutdown_handle()
     }
 
     /// Logs the addresses, the users, and warnings about them.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ftp_server::{LocalConfig, LocalStorage, Storage, StorageError, Tally, Walls};
+use ftp_server::{ConfinementStatus, LocalConfig, LocalStorage, Storage, StorageError, Tally};
 
 /// Device and inode, and when it was made, if the file system knows: what is made again may get the
 /// inode of what was removed.
@@ -17,7 +17,7 @@ pub(super) type Identity = (u64, u64, Option<SystemTime>);
 pub(super) struct UserStorage {
     pub(super) storage: Arc<dyn Storage>,
     /// What keeps sessions inside.
-    pub(super) walls: Walls,
+    pub(super) walls: ConfinementStatus,
     /// What is in use, for a quota, while nobody has the storage open.
     pub(super) tally: Tally,
 }
@@ -30,7 +30,11 @@ pub(super) fn identity(root: &Path) -> Result<Identity, StorageError> {
 
 pub(super) fn open(root: &Path, config: LocalConfig) -> Result<UserStorage, StorageError> {
     let local = LocalStorage::open(root)?.configured(config)?;
-    Ok(UserStorage { walls: local.walls(), tally: local.tally(), storage: Arc::new(local) })
+    Ok(UserStorage {
+        walls: local.confinement_status(),
+        tally: local.tally(),
+        storage: Arc::new(local),
+    })
 }
 
 /// Removes what uploads have left that nobody resumes. A root that cannot be opened is left out:

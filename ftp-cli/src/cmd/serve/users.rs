@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use ftp_proto::Escaped;
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, ConfinementPolicy, Entries, LocalConfig, Login,
-    LoginAttempt, Metadata, Offer, Rights, Source, Storage, StorageError, StorageErrorKind, Tally,
-    Upload, UserLimits, UserTable, VirtualPath, Walls, WriteMode,
+    AuthError, Authenticator, Capabilities, ConfinementPolicy, ConfinementStatus, Entries,
+    LocalConfig, Login, LoginAttempt, Metadata, Offer, Rights, Source, Storage, StorageError,
+    StorageErrorKind, Tally, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
 };
 use log::Level;
 
@@ -76,14 +76,14 @@ struct Found {
     identity: Identity,
     /// While a session has it open.
     storage: Weak<dyn Storage>,
-    walls: Walls,
+    walls: ConfinementStatus,
 }
 
 /// A directory that is open.
 struct Open {
     storage: Arc<dyn Storage>,
     /// What keeps sessions in it.
-    walls: Walls,
+    walls: ConfinementStatus,
 }
 
 /// Used space of a directory for quotas, and its interrupted uploads. All homes of one path share

@@ -139,7 +139,7 @@ impl Appending {
         if let Err(errno) = cut {
             // A disk that cannot release space, such as a read-only one or btrfs above its quota,
             // cannot be repaired here.
-            log::warn!("what was added to a file could not be cut off again: {errno}");
+            log::warn!("cannot roll back an interrupted append: {errno}");
         }
         if !self.has_its_name() || cut.is_err() {
             // A command that removed the file has counted a temporary length, or the length stays.

@@ -41,7 +41,7 @@ pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
         gone += usize::from(remove(&part, root));
     }
     if gone > 0 {
-        log::info!("{gone} cut uploads given up for want of room");
+        log::info!("{gone} partial uploads removed to free space");
     }
     gone
 }

@@ -53,8 +53,8 @@ use self::source::LocalSource;
 use self::target::Target;
 use self::usage::{COST_OF_OBJECT as OBJECT, Usage};
 use super::{
-    Capabilities, Confinement, ConfinementPolicy, Entries, EntryKind, Metadata, RoomFor, Source,
-    Storage, StorageError, StorageErrorKind, Upload, VirtualPath, Walls, WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata,
+    RoomFor, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode,
 };
 
 /// Files below one directory of this machine.
@@ -216,9 +216,9 @@ impl LocalStorage {
 
     /// Returns the mechanisms that keep sessions below the root.
     #[must_use]
-    pub fn walls(&self) -> Walls {
+    pub fn confinement_status(&self) -> ConfinementStatus {
         let landlock = self.confinement.as_ref().map(|confinement| confinement.abi());
-        Walls { openat2: self.files.root.is_kernel_confined(), landlock }
+        ConfinementStatus { openat2: self.files.root.is_kernel_confined(), landlock }
     }
 }
 

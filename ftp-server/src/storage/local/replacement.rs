@@ -361,7 +361,7 @@ impl Drop for Replacement {
             StreamEnd::Cut => match self.keep() {
                 Ok(true) => return,
                 Ok(false) => {}
-                Err(errno) => log::warn!("a cut upload could not be kept: {errno}"),
+                Err(errno) => log::warn!("cannot keep a partial upload: {errno}"),
             },
             StreamEnd::Abort => self.forget_kept(),
             StreamEnd::Failed => {}

@@ -44,7 +44,7 @@ fn what_is_wrong_with_a_pair_names_the_file_ht_23() {
         (&no_der, &good.key, "cannot use *no-der: it is no X.509 certificate"),
         (&good.certificate, &prose, "no private key in *prose"),
         (&good.certificate, &good.certificate, "no private key in *good.crt"),
-        (&good.certificate, &locked, "no private key in *locked but an encrypted one"),
+        (&good.certificate, &locked, "no private key in *locked, only an encrypted one"),
         (&good.certificate, &bad_key, "cannot use *bad-key: "),
         (
             &good.certificate,

@@ -143,7 +143,7 @@ fn set_refuses() {
         ("timeouts.idle=25 h", "at most 24 h"),
         ("passive.ports=5000-4000", "\"5000-4000\": first port above the last"),
         ("users.a.pasword=x", "expected password, root, rights"),
-        ("users.a.password=geheim", "users.a.password: not the hash"),
+        ("users.a.password=geheim", "users.a.password: not a password hash"),
         ("users.a b.root=srv", "users.\"a b\".root: invalid path \"srv\""),
         ("users..root=/srv", "invalid user name"),
         ("passive.ports=5000, 70000", "invalid port range \"70000\""),
@@ -177,7 +177,7 @@ fn set_refuses() {
         ("transfer.umask=+22", "expected 000 to 777"),
         ("server.banner=a\r\n221 b", "one line"),
         ("anonymous.root=srv", "expected an absolute path"),
-        ("anonymous.rights=", "\"\" is no right"),
+        ("anonymous.rights=", "unknown right \"\""),
         ("anonymous.per_user=any", "invalid number"),
         ("hooks.stored=/bin/a b", "expected [\"/path/program\", \"argument\"]"),
         ("hooks.stored=[5]", "expected [\"/path/program\", \"argument\"]"),
@@ -186,8 +186,8 @@ fn set_refuses() {
         ("hooks.stored=[\"/a\", \"\\u0000\"]", "NUL is not allowed"),
         ("hooks.timeout=0", "greater than 0"),
         ("anonymous.rate_per_user=1 MiB/h", "invalid rate"),
-        ("anonymous.rights=read, fly", "\"fly\" is no right"),
-        ("anonymous.rights=[full]", "\"full\" is no right"),
+        ("anonymous.rights=read, fly", "unknown right \"fly\""),
+        ("anonymous.rights=[full]", "unknown right \"full\""),
     ] {
         let wrong = Settings::default().set(assignment).unwrap_err();
         assert!(wrong.contains(want), "{assignment}: {wrong}");

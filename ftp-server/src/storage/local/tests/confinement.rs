@@ -150,7 +150,7 @@ fn links_that_stay_in_the_tree_are_followed() {
     }
     // Without the kernel's help none is.
     let storage = tree.deprived(false, true);
-    assert!(!storage.walls().openat2);
+    assert!(!storage.confinement_status().openat2);
     for name in ["to-file", "to-directory/f", "d/e/up"] {
         assert_eq!(kind(storage.read(&path(name))), Some(Denied), "{name}");
         let written = storage.write(&path(name), WriteMode::Replace);

@@ -393,7 +393,7 @@ fn a_directory_that_may_not_be_searched_is_not_entered_nor_listed_cm_80_cm_112()
         for name in ["/", "open"] {
             storage.check_directory(&path(name)).unwrap();
         }
-        let followed = if storage.walls().openat2 { None } else { Some(Denied) };
+        let followed = if storage.confinement_status().openat2 { None } else { Some(Denied) };
         assert_eq!(kind(storage.check_directory(&path("link"))), followed);
         assert_eq!(kind(storage.check_directory(&path("f"))), Some(NotDirectory));
         assert_eq!(kind(storage.check_directory(&path("f").join(b"g"))), Some(NotFound));
