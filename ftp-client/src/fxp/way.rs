@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ftp_proto::{AddressRule, Command, EpsvArgument, Extended, ExtendedAddress, HostPort};
-use ftp_proto::{NetworkProtocol, ParseError, Reply, ReplyCode, Verb};
+use ftp_proto::{NetworkProtocol, ParseError, PassiveAddress, Reply, Verb};
 
 use super::protection::Handshake;
 use crate::client::Client;
@@ -54,13 +54,12 @@ fn host_of(client: &Client) -> Option<IpAddr> {
 
 /// Returns the address in a 227, chosen by `rule`, or that of the server with the port of a 229.
 fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, ParseError> {
-    if reply.code() == ReplyCode::EXTENDED_PASSIVE {
-        let port = ExtendedAddress::find_port(reply.text())?;
+    let place = PassiveAddress::find(reply, Some(SocketAddr::new(peer, 0)), rule)?;
+    let port = place.port;
+    let Some((announced, chosen)) = place.announced.zip(place.chosen) else {
         trace::note(format_args!("229: port {port} of {peer}"));
         return Ok(SocketAddr::new(peer, port));
-    }
-    let HostPort { host: announced, port } = HostPort::find(reply.text())?;
-    let chosen = rule.choose(announced.into(), peer);
+    };
     let [high, low] = port.to_be_bytes();
     trace::note(format_args!(
         "227: {announced} port {port} = {high}*256+{low}; the other server is sent to {}: {}",
@@ -91,6 +90,8 @@ pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), E
 
 #[cfg(test)]
 mod tests {
+    use ftp_proto::ReplyCode;
+
     use super::*;
 
     #[test]
