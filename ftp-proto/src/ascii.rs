@@ -1,17 +1,17 @@
-//! Line ends of representation type ASCII: CR LF on the wire, LF in files (RFC 959 §3.1.1.1).
+//! Line endings of type ASCII: CR LF on the wire, LF in files (RFC 959 §3.1.1.1).
 //!
-//! Both converters are fed pieces of any size and give the same bytes for every way of cutting
-//! the input. Bytes that need no change are copied in runs.
+//! Both converters accept pieces of any size; the result does not depend on how the input is split.
+//! Bytes that need no change are copied in runs.
 
-/// LF to CR LF, for data that is sent. A LF behind a CR is left alone, so that a file that has
-/// CR LF already is not given CR CR LF.
+/// Converts LF to CR LF in data to be sent. A LF after a CR is unchanged, so existing CR LF does
+/// not become CR CR LF.
 #[derive(Clone, Debug, Default)]
 pub struct AsciiEncoder {
     after_cr: bool,
 }
 
 impl AsciiEncoder {
-    /// An encoder at the start of a file.
+    /// Returns an encoder at the start of a file.
     #[must_use]
     pub const fn new() -> Self {
         Self { after_cr: false }
@@ -20,7 +20,7 @@ impl AsciiEncoder {
     /// Appends `input`, converted, to `out`; at most twice the length of `input`.
     pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) {
         let Some(last) = input.last() else { return };
-        // Room for lines of some length, so that `out` rarely grows in between.
+        // Room for some line endings, so that `out` rarely grows.
         out.reserve(input.len() + input.len() / 32);
         let mut rest = input;
         for at in memchr::memchr_iter(b'\n', input) {
@@ -38,22 +38,22 @@ impl AsciiEncoder {
     }
 }
 
-/// CR LF to LF, for data that was received. A CR that no LF follows, and a LF that no CR
-/// precedes, stay.
+/// Converts CR LF to LF in received data. A CR without LF, and a LF without CR, are unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct AsciiDecoder {
     held_cr: bool,
 }
 
 impl AsciiDecoder {
-    /// A decoder at the start of a file.
+    /// Returns a decoder at the start of a file.
     #[must_use]
     pub const fn new() -> Self {
         Self { held_cr: false }
     }
 
     /// Appends `input`, converted, to `out`; at most one byte more than the length of `input`.
-    /// A CR at the end is held back until it is known what follows.
+    ///
+    /// A final CR is held back until the next byte is known.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) {
         let (Some(first), Some(last)) = (input.first(), input.last()) else { return };
         if self.held_cr && *first != b'\n' {
@@ -74,7 +74,7 @@ impl AsciiDecoder {
         out.extend_from_slice(rest);
     }
 
-    /// Appends the CR that was held back, at the end of the data.
+    /// Appends a CR that was held back, at the end of the data.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.held_cr) {
             out.push(b'\r');

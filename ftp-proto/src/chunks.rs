@@ -1,9 +1,10 @@
-//! The shared check of every decoder: the same values whole, byte by byte, and cut at each point.
+//! A check for every decoder: the same result for the whole input, byte by byte, and split at each
+//! point.
 
 use std::fmt::Debug;
 
-/// Runs `decode` on `input` cut in every way that can matter and expects `want` each time.
-/// `decode` takes the pieces in order and returns all that came out.
+/// Runs `decode` on `input` split in every relevant way, and expects `want` each time. `decode`
+/// takes the pieces in order and returns the whole result.
 pub(crate) fn any_chunking<T: Debug + PartialEq>(
     input: &[u8],
     decode: impl Fn(&[&[u8]]) -> T,

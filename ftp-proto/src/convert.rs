@@ -1,4 +1,4 @@
-//! `FromStr` and `TryFrom<&[u8]>` of every value that is read from bytes.
+//! `FromStr` and `TryFrom<&[u8]>` for all values that are parsed from bytes.
 
 use std::str::FromStr;
 
@@ -16,7 +16,7 @@ use crate::time_val::TimeVal;
 use crate::url::FtpUrl;
 use crate::verb::Verb;
 
-/// Both traits, from the function that reads bytes.
+/// Implements both traits by the function that parses bytes.
 macro_rules! read_by {
     ($($type:ident::$parse:ident,)*) => {$(
         impl FromStr for $type {

@@ -5,11 +5,11 @@ use crate::number;
 use crate::split::split_once;
 use crate::time_val::TimeVal;
 
-/// What the fact `type` says an entry is (RFC 3659 §7.5.1).
+/// The value of the fact `type` (RFC 3659 §7.5.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum FactType {
-    /// `file`: something `RETR` works on.
+    /// `file`: an object that `RETR` can read.
     File,
     /// `dir`: a directory.
     Directory,
@@ -17,12 +17,12 @@ pub enum FactType {
     CurrentDirectory,
     /// `pdir`: its parent.
     ParentDirectory,
-    /// `OS.name=type` or a word that is not in the RFC.
+    /// `OS.name=type`, or a word that the RFC does not define.
     Other,
 }
 
 impl FactType {
-    /// Reads the value of the fact, in any case.
+    /// Parses the value of the fact, in any case.
     pub(crate) fn read(value: &[u8]) -> Self {
         let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
         if is("file") {
@@ -39,22 +39,22 @@ impl FactType {
     }
 }
 
-/// The facts with a meaning of their own: those of RFC 3659 §7.5, and those of Unix that servers
-/// share without a standard. For asking a server to send these and no others (`OPTS MLST`).
+/// Known facts: those of RFC 3659 §7.5, and the Unix facts that servers share without a standard.
+/// For choosing the facts that a server sends (`OPTS MLST`).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Fact {
-    /// What it is: a file, a directory, the listed directory itself.
+    /// Its type: a file, a directory, the listed directory itself.
     Type,
     /// Its size in bytes.
     Size,
-    /// When it was last modified.
+    /// Its modification time.
     Modify,
-    /// When it was made.
+    /// Its creation time.
     Create,
-    /// What tells it from every other object of the server.
+    /// An identifier that differs from those of all other objects on the server.
     Unique,
-    /// What the user may do with it.
+    /// The user's rights on it.
     Perm,
     /// The language of its name.
     Lang,
@@ -64,14 +64,14 @@ pub enum Fact {
     CharSet,
     /// Its permission bits, in octal.
     UnixMode,
-    /// Who owns it.
+    /// Its owner.
     UnixOwner,
     /// Its group.
     UnixGroup,
 }
 
 impl Fact {
-    /// All, in the order of the RFC.
+    /// All facts, in the order of the RFC.
     pub const ALL: &[Self] = &[
         Self::Type,
         Self::Size,
@@ -87,7 +87,7 @@ impl Fact {
         Self::UnixGroup,
     ];
 
-    /// Its name as it is sent, to be compared in any case.
+    /// Returns its name on the wire; compare it in any case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -106,7 +106,7 @@ impl Fact {
         }
     }
 
-    /// The fact with this name, in any case; `None` for one that has no meaning here.
+    /// Returns the fact with this name, in any case; `None` for an unknown one.
     #[must_use]
     pub fn parse(name: &[u8]) -> Option<Self> {
         let is = |fact: &&Self| fact.as_str().as_bytes().eq_ignore_ascii_case(name);
@@ -114,7 +114,7 @@ impl Fact {
     }
 }
 
-/// One entry: facts, and the pathname they are about.
+/// One entry: facts and a pathname.
 ///
 /// ```
 /// use ftp_proto::Facts;
@@ -127,14 +127,14 @@ impl Fact {
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Facts {
-    /// The facts, each with its `;`, an SP, the name.
+    /// The facts, each with its `;`, then SP and the name.
     line: Vec<u8>,
-    /// Where that SP stands.
+    /// The position of that SP.
     space: usize,
 }
 
 impl Facts {
-    /// An entry called `name` of which nothing is known yet.
+    /// Returns an entry called `name` without facts.
     #[must_use]
     pub fn new(name: impl Into<Vec<u8>>) -> Self {
         let mut line = name.into();
@@ -142,8 +142,9 @@ impl Facts {
         Self { line, space: 0 }
     }
 
-    /// The same entry with one fact more, the last. Neither may hold `;`, SP or TAB, nor the fact
-    /// `=`, since they end where these stand.
+    /// Returns the entry with one more fact at the end.
+    ///
+    /// Neither argument may contain `;`, SP or TAB, nor `fact` a `=`, since these are separators.
     #[must_use]
     pub fn with(mut self, fact: &str, value: impl AsRef<[u8]>) -> Self {
         let name = self.line.split_off(self.space);
@@ -155,22 +156,21 @@ impl Facts {
         self
     }
 
-    /// Reads one line, without its line end: facts that each end with `;`, one SP, the pathname,
-    /// which may begin or end with further SP. A line that begins with SP has no facts.
+    /// Parses one line without its line ending: facts that each end with `;`, one SP, and the
+    /// pathname, which may begin or end with SP.
     ///
-    /// Names of facts compare without regard to case, a fact given twice has its first value, and
-    /// one without `=` is passed over, as unknown facts must be (RFC 3659 §7.5).
+    /// A line that begins with SP has no facts. Names of facts compare in any case; the first of
+    /// two equal facts counts; a fact without `=` is ignored, like unknown facts (RFC 3659 §7.5).
     ///
-    /// Two things that the RFC forbids are read, since servers send them: an SP inside the value
-    /// of an owner, a group or a fact that is not known here (ProFTPD with groups called
-    /// `domain users`), as long as `;` and SP follow the facts; and a last fact without its
-    /// `;`.
+    /// Two violations of the RFC are accepted, since servers send them: SP inside the value of an
+    /// owner, a group or an unknown fact (ProFTPD with groups called `domain users`), if the facts
+    /// end with `;` and SP; and a last fact without its `;`.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` without the SP, or with nothing behind it; `UnexpectedByte` where
-    /// something other than facts stands before it: a message for people, or a TAB, with which a
-    /// server separates that would lose the first part of a name with SP in it.
+    /// Returns `UnexpectedEnd` if the SP or the name is missing, and `UnexpectedByte` if the text
+    /// before the SP is not facts. That may be a message, or a line with a TAB as separator, which
+    /// would lose the beginning of a name with SP.
     pub fn parse(line: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("MLSx entry", at, kind);
         let end = || error(line.len(), ParseErrorKind::UnexpectedEnd);
@@ -188,7 +188,7 @@ impl Facts {
         if name.len() == 1 {
             return Err(end());
         }
-        // Of facts that are not closed the last must be one.
+        // If the facts are not closed by `;`, the last one must be a fact.
         let last = facts.rsplit(|&byte| byte == b';').next().filter(|_| !closed);
         let has_facts = facts.is_empty() || last.unwrap_or(facts).contains(&b'=');
         if line.get(first) == Some(&b'\t') || !has_facts {
@@ -202,28 +202,29 @@ impl Facts {
         Ok(facts)
     }
 
-    /// Appends the line without its line end, facts in the order they came or were added. Nothing
-    /// is checked: a name that holds CR or LF has to be left out of a listing (RFC 3659 §2.2).
+    /// Appends the line without its line ending, facts in their original order.
+    ///
+    /// Nothing is checked: leave names with CR or LF out of a listing (RFC 3659 §2.2).
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.line);
     }
 
-    /// All before the SP, and the SP with the name after it.
+    /// Returns the text before the SP, and the SP with the name.
     fn halves(&self) -> (&[u8], &[u8]) {
         self.line.split_at(self.space)
     }
 
-    /// Each fact as it stands in front of its `;`.
+    /// Returns each fact without its `;`.
     fn each(&self) -> impl Iterator<Item = &[u8]> {
         self.halves().0.split(|&byte| byte == b';').filter(|fact| !fact.is_empty())
     }
 
-    /// All facts in order, those without `=` left out: names as they came, values byte for byte.
+    /// Returns all facts with `=` in order: names as received, values byte for byte.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.each().filter_map(|fact| split_once(fact, b'='))
     }
 
-    /// The value of a fact, its name in any case.
+    /// Returns the value of a fact, its name in any case.
     #[must_use]
     pub fn get(&self, fact: &str) -> Option<&[u8]> {
         let wanted = fact.as_bytes();
@@ -234,33 +235,33 @@ impl Facts {
         })
     }
 
-    /// The pathname, byte for byte. From a hostile server it may hold `/` or be `..`.
+    /// Returns the pathname, byte for byte. A hostile server may send `..` or a name with `/`.
     #[must_use]
     pub fn name(&self) -> &[u8] {
         let (_, name) = self.halves();
         name.strip_prefix(b" ").unwrap_or(name)
     }
 
-    /// The fact `type`.
+    /// Returns the fact `type`.
     #[must_use]
     pub fn kind(&self) -> Option<FactType> {
         self.get("type").map(FactType::read)
     }
 
-    /// The fact `size` in bytes; `None` where it is missing or not a number below 2^64.
+    /// Returns the fact `size` in bytes; `None` if it is missing or not a number below 2^64.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         number::decimal(self.get("size")?)
     }
 
-    /// The fact `modify`: when the object was last modified.
+    /// Returns the fact `modify`, the modification time.
     #[must_use]
     pub fn modify(&self) -> Option<TimeVal> {
         TimeVal::parse(self.get("modify")?).ok()
     }
 }
 
-/// Whether each of these is a fact, and SP stand only in values that can have some.
+/// Returns whether all parts are facts, with SP only in values that may contain it.
 fn may_hold_blanks(facts: &[u8]) -> bool {
     facts.split(|&byte| byte == b';').all(|fact| {
         let Some((name, value)) = split_once(fact, b'=') else { return false };

@@ -3,7 +3,7 @@
 use crate::reply::Reply;
 use crate::split::split_or_all;
 
-/// What a server says it can do: feature words with their parameters.
+/// The features that a server lists: words with parameters.
 ///
 /// ```
 /// use ftp_proto::{Features, Reply, ReplyCode};
@@ -20,8 +20,9 @@ use crate::split::split_or_all;
 pub struct Features(Vec<Vec<u8>>);
 
 impl Features {
-    /// Reads the lines between the first and the last of a 211 reply. Servers that leave out the
-    /// leading SP, or write `211-` before each line, are understood.
+    /// Reads the lines between the first and the last of a 211 reply.
+    ///
+    /// Lines without the leading SP, or with `211-`, are accepted too.
     #[must_use]
     pub fn read(reply: &Reply) -> Self {
         let count = reply.lines().count();
@@ -34,29 +35,31 @@ impl Features {
         Self(features.filter(|line| !line.is_empty()).collect())
     }
 
-    /// Whether a feature is listed, its word in any case.
+    /// Returns whether a feature is listed, its word in any case.
     #[must_use]
     pub fn has(&self, feature: &str) -> bool {
         self.parameters(feature).is_some()
     }
 
-    /// What stands behind a feature's word and the SP, empty if nothing does; `None` if the
-    /// feature is not listed. The first line counts where several have the word.
+    /// Returns the parameters of a feature, empty if it has none; `None` if it is not listed. The
+    /// first of several lines counts.
     #[must_use]
     pub fn parameters(&self, feature: &str) -> Option<&[u8]> {
         self.all_parameters(feature).next()
     }
 
-    /// The parameters of each line with a feature's word, in order: some servers give `AUTH TLS`
-    /// and `AUTH SSL` a line each (RFC 4217 §6).
+    /// Returns the parameters of each line with a feature's word, in order: some servers list `AUTH
+    /// TLS` and `AUTH SSL` on separate lines (RFC 4217 §6).
     pub fn all_parameters(&self, feature: &str) -> impl Iterator<Item = &[u8]> {
         let has_word = |(word, _): &(&[u8], _)| word.eq_ignore_ascii_case(feature.as_bytes());
         self.iter().filter(has_word).map(|(_, parameters)| parameters)
     }
 
-    /// The items of a feature that is a choice, in order, and whether each is the server's choice
-    /// now, marked `*`: the facts behind `MLST` (RFC 3659 §7.8), the algorithms behind `HASH`
-    /// (draft-bryan-ftpext-hash-02 §3.1). None if the feature is not listed.
+    /// Returns the items of a feature in order, and whether each is currently selected (marked
+    /// `*`).
+    ///
+    /// Such features are `MLST` with its facts (RFC 3659 §7.8) and `HASH` with its algorithms
+    /// (draft-bryan-ftpext-hash-02 §3.1). Returns nothing if the feature is not listed.
     ///
     /// ```
     /// # use ftp_proto::{Features, Reply, ReplyCode};
@@ -75,8 +78,8 @@ impl Features {
         })
     }
 
-    /// Whether one of the words behind a feature's own is `word`, both in any case: `REST` with
-    /// `STREAM` (RFC 3659 §5.4), `SITE` with `UTIME`.
+    /// Returns whether a feature has the parameter `word`, both in any case: `REST` with `STREAM`
+    /// (RFC 3659 §5.4), `SITE` with `UTIME`.
     #[must_use]
     pub fn has_with(&self, feature: &str, word: &str) -> bool {
         let is_there = |parameters: &[u8]| {
@@ -86,7 +89,8 @@ impl Features {
         self.all_parameters(feature).any(is_there)
     }
 
-    /// All features in order: the word as it came, and its parameters, empty if it has none.
+    /// Returns all features in order: the word as received, and its parameters, empty if it has
+    /// none.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.iter().map(|line| split_or_all(line, b' '))
     }

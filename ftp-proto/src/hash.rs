@@ -7,7 +7,7 @@ use crate::number;
 use crate::pathname::Pathname;
 use crate::split::split_once;
 
-/// A digest as a 213 reply carries it: `SHA-256 0-49 169cd2… name`.
+/// A digest in a 213 reply: `SHA-256 0-49 169cd2… name`.
 ///
 /// ```
 /// use ftp_proto::FileDigest;
@@ -22,9 +22,9 @@ use crate::split::split_once;
 pub struct FileDigest {
     /// The algorithm by its IANA name, in upper case, such as `SHA-256`.
     pub algorithm: String,
-    /// The first byte that was digested, counted from 0.
+    /// The first byte of the digested range, counted from 0.
     pub first: u64,
-    /// The last byte that was digested; 0 too for an empty file.
+    /// The last byte of the digested range; 0 for an empty file.
     pub last: u64,
     /// The digest, one byte or more.
     pub digest: Vec<u8>,
@@ -33,12 +33,12 @@ pub struct FileDigest {
 }
 
 impl FileDigest {
-    /// Reads the text of a 213 reply.
+    /// Parses the text of a 213 reply.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` where a field is missing, `UnexpectedByte` for an algorithm of other
-    /// characters than the draft's, `BadNumber` for a range or digest that is none.
+    /// Returns `UnexpectedEnd` if a field is missing, `UnexpectedByte` for an algorithm with
+    /// characters that the draft does not allow, and `BadNumber` for an invalid range or digest.
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("HASH reply", at, kind);
         let end = error(text.len(), ParseErrorKind::UnexpectedEnd);
@@ -66,7 +66,7 @@ impl FileDigest {
         })
     }
 
-    /// The text of a 213 reply, the digest in lower case.
+    /// Returns the text of a 213 reply, the digest in lower case.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut text = format!("{self} ").into_bytes();
@@ -75,7 +75,7 @@ impl FileDigest {
     }
 }
 
-/// All but the pathname, which is bytes and not text.
+/// Writes everything except the pathname, which is bytes and not text.
 impl fmt::Display for FileDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}-{} ", self.algorithm, self.first, self.last)?;
@@ -83,12 +83,12 @@ impl fmt::Display for FileDigest {
     }
 }
 
-/// Whether the draft allows a byte in the name of an algorithm.
+/// Returns whether the draft allows a byte in the name of an algorithm.
 pub(crate) const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/' | b'.' | b',')
 }
 
-/// Pairs of hexadecimal digits to bytes.
+/// Converts pairs of hexadecimal digits to bytes.
 fn bytes(digits: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, rest) = digits.as_chunks::<2>();

@@ -1,10 +1,10 @@
-//! Tags of languages, the argument of `LANG` (RFC 2640 §4.2).
+//! Language tags, the argument of `LANG` (RFC 2640 §4.2).
 
 use std::fmt;
 
 use crate::error::{ParseError, ParseErrorKind};
 
-/// A language by its tag, such as `en-US`, in lower case.
+/// A language tag in lower case, such as `en-us`.
 ///
 /// ```
 /// use ftp_proto::LanguageTag;
@@ -16,14 +16,15 @@ use crate::error::{ParseError, ParseErrorKind};
 pub struct LanguageTag(String);
 
 impl LanguageTag {
-    /// Reads a tag: parts of 1 to 8 letters with hyphens between them, in any case; all parts
-    /// but the first may have digits (RFC 5646, which has replaced what RFC 2640 refers to). At
-    /// most [`limits::LANGUAGE_TAG`](crate::limits::LANGUAGE_TAG) bytes.
+    /// Parses a tag: parts of 1 to 8 letters, in any case, separated by hyphens.
+    ///
+    /// All parts but the first may contain digits (RFC 5646, the successor of the RFC that RFC 2640
+    /// refers to). The maximum is [`limits::LANGUAGE_TAG`](crate::limits::LANGUAGE_TAG) bytes.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for an empty part, `UnexpectedByte` for another character, `TooLong` for
-    /// a part over 8 bytes or a tag over the limit.
+    /// Returns `UnexpectedEnd` for an empty part, `UnexpectedByte` for another character, and
+    /// `TooLong` for a part over 8 bytes or a tag over the limit.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("lang-tag", at, kind);
         let mut at = 0;
@@ -47,13 +48,13 @@ impl LanguageTag {
         Ok(Self(String::from_utf8_lossy(input).to_ascii_lowercase()))
     }
 
-    /// The whole tag.
+    /// Returns the whole tag.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first part: the language itself.
+    /// Returns the first part: the language itself.
     #[must_use]
     pub fn primary(&self) -> &str {
         self.0.split_once('-').map_or(&self.0, |(primary, _)| primary)

@@ -1,14 +1,25 @@
-//! The File Transfer Protocol as values: commands, replies, pathnames, host-ports, and the
-//! decoders that make them out of bytes.
+//! The File Transfer Protocol without I/O: typed commands, replies, pathnames and listings, with
+//! their encoders and decoders.
 //!
-//! Nothing here opens a socket, reads a clock or writes a log: bytes go in, values come out, and
-//! the other way round. A client and a server are built on the same types, so what one encodes
-//! the other parses. Input is never trusted: every decoder is bounded by [`limits`], and no
-//! input makes anything here panic.
+//! Use it to write an FTP client, server, proxy or test tool. The crate opens no sockets, reads no
+//! clock and writes no log: you pass bytes in and get values out, and the other way round. Clients
+//! and servers share the same types, so each parses what the other encodes.
 //!
-//! The types carry the names of RFC 959, so that the RFC is the manual.
+//! Input is not trusted: every decoder has a limit in [`limits`], and no input causes a panic.
+//! Names follow RFC 959, so the RFC serves as the manual.
 //!
-//! # One exchange, both ends
+//! # What is in it
+//!
+//! - [`Command`], [`Verb`] and [`LineDecoder`]: command lines and their typed arguments
+//! - [`Reply`], [`ReplyCode`] and [`ReplyDecoder`]: replies of one or more lines
+//! - [`Exchange`]: which replies may answer a command, and which is the last
+//! - [`HostPort`], [`ExtendedAddress`] and [`AddressRule`]: data connections
+//! - [`ListParser`], [`ListReader`] and [`Facts`]: listings by `LIST`, `NLST` and `MLSD`
+//! - [`TransferStart`] and [`TransferEvidence`]: how a transfer begins, and whether it succeeded
+//! - [`FtpUrl`]: URLs, and the short form `user@host:path`
+//! - [`Escaped`]: text from a peer, safe to print
+//!
+//! # Example: one exchange, both sides
 //!
 //! ```
 //! use ftp_proto::{Command, HostPort, LineDecoder, LineEvent, Reply, ReplyCode, ReplyDecoder};
@@ -17,13 +28,13 @@
 //! let line = Command::Pasv.encode()?;
 //! assert_eq!(line, b"PASV\r\n");
 //!
-//! // ... the server reads the line, whatever the pieces it arrives in ...
+//! // ... the server reads the line, in pieces of any size ...
 //! let mut lines = LineDecoder::new();
 //! let mut commands = Vec::new();
 //! for piece in [&line[..3], &line[3..]] {
 //!     let mut rest = piece;
 //!     while !rest.is_empty() {
-//!         // It takes what it has room for: what is left is pushed again.
+//!         // It takes what it has room for; push the rest again.
 //!         let taken = lines.push(rest);
 //!         rest = &rest[taken..];
 //!         while let Some(event) = lines.next() {
@@ -34,7 +45,7 @@
 //! }
 //! assert_eq!(commands, [Command::Pasv]);
 //!
-//! // ... and answers with the host-port where it listens: 195 * 256 + 84 is 50004.
+//! // ... and replies with the host-port at which it listens: 195 * 256 + 84 is 50004.
 //! let tuple = HostPort { host: [192, 0, 2, 1].into(), port: 50_004 };
 //! let text = format!("Entering Passive Mode ({tuple}).");
 //! let reply = Reply::new(ReplyCode::PASSIVE, text).encode();
@@ -43,7 +54,7 @@
 //! // The client reads the reply and finds the tuple in its text.
 //! let mut replies = ReplyDecoder::new();
 //! let taken = replies.push(&reply);
-//! assert_eq!(taken, reply.len(), "there is room for a reply that is short");
+//! assert_eq!(taken, reply.len(), "there is room for a short reply");
 //! let reply = replies.next()?.expect("a whole reply was pushed");
 //! assert_eq!(HostPort::find(reply.text())?, tuple);
 //! # Ok::<(), ftp_proto::ParseError>(())

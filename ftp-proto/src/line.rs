@@ -1,5 +1,5 @@
-//! Command lines out of bytes: line ends, the Telnet commands between them, and every bound
-//! (RFC 959 §5.3; RFC 1123 §4.1.2.10 and §4.1.2.12; RFC 854; RFC 2640 §3.1).
+//! Command lines from bytes: line endings, Telnet commands and limits (RFC 959 §5.3; RFC 1123
+//! §4.1.2.10 and §4.1.2.12; RFC 854; RFC 2640 §3.1).
 
 use std::borrow::Cow;
 
@@ -17,26 +17,26 @@ const WILL: u8 = 251;
 const SB: u8 = 250;
 const SE: u8 = 240;
 
-/// What a [`LineDecoder`] found next.
+/// The next event of a [`LineDecoder`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LineEvent<'a> {
-    /// A whole line without its line end, Telnet commands taken out. It holds no CR, LF or NUL.
-    /// Borrowed where it stands in what was pushed, unless something had to be taken out.
+    /// A complete line without its line ending and Telnet commands. It contains no CR, LF or NUL.
+    /// It is borrowed from the pushed bytes unless something had to be removed.
     Line(Cow<'a, [u8]>),
-    /// A whole line that cannot be a command; nothing of it may be used.
+    /// A complete line that is not a valid command; discard it.
     Malformed(ParseError),
-    /// The line being read is longer than [`limits::COMMAND_LINE`]. Comes once for a line, as
-    /// soon as it is known; the rest of the line is discarded.
+    /// The current line is longer than [`limits::COMMAND_LINE`]. Reported once per line, as soon as
+    /// it is known; the rest of the line is discarded.
     TooLong,
-    /// [`limits::UNTERMINATED`] bytes came without a line end. Nothing comes after this.
+    /// [`limits::UNTERMINATED`] bytes arrived without a line ending. No event follows.
     Unterminated,
-    /// A Telnet answer that is to be sent as it is.
+    /// A Telnet answer to send unchanged.
     Answer([u8; 3]),
 }
 
 impl LineEvent<'_> {
-    /// The same event without a tie to its decoder, to be kept while more is pushed.
+    /// Returns the event without the borrow, to keep it while more is pushed.
     #[must_use]
     pub fn into_owned(self) -> LineEvent<'static> {
         match self {
@@ -49,7 +49,7 @@ impl LineEvent<'_> {
     }
 }
 
-/// Where the decoder stands with Telnet.
+/// The decoder's position in a Telnet command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Telnet {
     Data,
@@ -61,23 +61,23 @@ enum Telnet {
     Subnegotiation(bool),
 }
 
-/// What the last byte of the line was, as far as the line end depends on it.
+/// The last byte of the line, as far as the line ending depends on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Last {
     Other,
     Cr,
-    /// CR NUL: a CR that is part of the line, whatever follows.
+    /// CR NUL: a CR that belongs to the line, whatever follows.
     CrNul,
 }
 
-/// Turns the bytes of the control connection into command lines.
+/// Splits the bytes of the control connection into command lines.
 ///
-/// A line ends at CR LF or, unless [`strict`](Self::strict), at a bare LF. Feed it what was read
-/// with [`push`](Self::push), then take events with [`next`](Self::next) until there is none, and
-/// push the rest of what was read.
+/// A line ends at CR LF or, unless [`strict`](Self::strict), at a bare LF. Pass received bytes to
+/// [`push`](Self::push), call [`next`](Self::next) until it returns `None`, and push the rest.
 ///
 /// Set `SO_OOBINLINE` on the socket. Clients send `ABOR` after a Telnet Synch, whose last byte is
-/// urgent data: without the option it is missing from what is read, and the line is not `ABOR`.
+/// urgent data. Without the option that byte is missing from the input, and the line is not
+/// recognised as `ABOR`.
 ///
 /// ```
 /// use ftp_proto::{LineDecoder, LineEvent};
@@ -89,7 +89,7 @@ enum Last {
 ///         let taken = decoder.push(rest);
 ///         rest = &rest[taken..];
 ///         while let Some(event) = decoder.next() {
-///             let LineEvent::Line(line) = event else { panic!("a line is too long, or none") };
+///             let LineEvent::Line(line) = event else { panic!("only short lines were pushed") };
 ///             lines.push(line.into_owned());
 ///         }
 ///     }
@@ -101,7 +101,7 @@ pub struct LineDecoder {
     strict: bool,
     input: ReadAhead,
     line: Vec<u8>,
-    /// Bytes since the last line end, those that were discarded included.
+    /// Bytes since the last line ending, including discarded ones.
     length: usize,
     malformed: Option<ParseError>,
     telnet: Telnet,
@@ -116,7 +116,7 @@ impl Default for LineDecoder {
 }
 
 impl LineDecoder {
-    /// A decoder at the start of a session that takes a bare LF for a line end.
+    /// Returns a decoder at the start of a session that accepts a bare LF as line ending.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -131,7 +131,8 @@ impl LineDecoder {
         }
     }
 
-    /// A decoder for which only CR LF ends a line, and a bare LF makes it malformed.
+    /// Returns a decoder that accepts only CR LF as line ending; a bare LF makes the line
+    /// malformed.
     #[must_use]
     pub const fn strict() -> Self {
         let mut decoder = Self::new();
@@ -139,34 +140,34 @@ impl LineDecoder {
         decoder
     }
 
-    /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
-    /// it took. Push the rest again after [`next`](Self::next) has returned `None`.
+    /// Takes at most [`room`](Self::room) received bytes, and returns how many it took.
+    ///
+    /// Push the rest again after [`next`](Self::next) has returned `None`.
     #[must_use = "it may take fewer bytes than it was given"]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
     }
 
-    /// How many bytes [`push`](Self::push) would take now: what is missing to
-    /// [`limits::READ_AHEAD`].
+    /// Returns how many bytes [`push`](Self::push) would take now, up to [`limits::READ_AHEAD`].
     #[must_use]
     pub fn room(&self) -> usize {
         self.input.room()
     }
 
-    /// Whether a line has been begun and not ended, or bytes wait to be looked at.
+    /// Returns whether a line is incomplete, or bytes wait to be processed.
     #[must_use]
     pub fn is_mid_line(&self) -> bool {
         let looked_at = self.length > 0 || self.last != Last::Other || self.telnet != Telnet::Data;
         looked_at || !self.input.is_empty()
     }
 
-    /// Forgets all that was pushed and not yet given out as a line.
+    /// Discards all bytes that were pushed and not yet returned as a line.
     pub fn discard(&mut self) {
         let answers_left = self.answers_left;
         *self = Self { strict: self.strict, answers_left, ..Self::new() };
     }
 
-    /// The next event, or `None` until more bytes are pushed.
+    /// Returns the next event, or `None` until more bytes are pushed.
     #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
     pub fn next(&mut self) -> Option<LineEvent<'_>> {
         if self.length == 0
@@ -180,7 +181,7 @@ impl LineDecoder {
         self.look_closely()
     }
 
-    /// The next event, found in runs of plain bytes and one by one where they have a meaning.
+    /// Returns the next event, processing plain bytes in runs and special ones one by one.
     fn look_closely(&mut self) -> Option<LineEvent<'static>> {
         loop {
             if self.length >= limits::UNTERMINATED {
@@ -198,8 +199,8 @@ impl LineDecoder {
         }
     }
 
-    /// How long the next line is and how long its line end, if all of it is there and nothing in
-    /// it has a meaning of its own: most lines are like that.
+    /// Returns the length of the next line and of its line ending, if the line is complete and has
+    /// no special bytes, as most lines do.
     fn plain_line(&self) -> Option<(usize, usize)> {
         let waiting = self.input.waiting();
         let length = plain_run(waiting);
@@ -211,7 +212,7 @@ impl LineDecoder {
         (length <= limits::COMMAND_LINE).then_some((length, ending))
     }
 
-    /// Moves bytes that have no meaning but themselves, up to where the line gets too long.
+    /// Takes bytes without a special meaning, up to the limit of the line.
     fn take_plain_run(&mut self) {
         if self.telnet != Telnet::Data || self.last == Last::Cr {
             return;
@@ -229,7 +230,7 @@ impl LineDecoder {
         }
     }
 
-    /// Looks at one byte, the next of those that wait.
+    /// Processes the next waiting byte.
     fn take_byte(&mut self, byte: u8) -> Option<LineEvent<'static>> {
         match self.telnet {
             Telnet::Data if byte == IAC => {
@@ -248,8 +249,8 @@ impl LineDecoder {
                     _ => Telnet::Data,
                 };
                 if byte < SE {
-                    // Not a Telnet command at all: a client that does not double the 0xFF of a
-                    // name. The byte itself is looked at again.
+                    // Not a Telnet command: the client does not double the 0xFF of a name. The byte
+                    // is processed again as data.
                     return self.take_data(IAC);
                 }
                 self.input.take(1);
@@ -273,13 +274,13 @@ impl LineDecoder {
                     (false, IAC) => Telnet::Subnegotiation(true),
                     _ => Telnet::Subnegotiation(false),
                 };
-                // Nobody agreed to an option, so these count like any other bytes.
+                // No option was negotiated, so these count like any other bytes.
                 self.count()
             }
         }
     }
 
-    /// Looks at one byte that is left when Telnet commands are taken out.
+    /// Processes one byte outside Telnet commands.
     fn take_data(&mut self, byte: u8) -> Option<LineEvent<'static>> {
         let last = std::mem::replace(&mut self.last, Last::Other);
         match (last, byte) {
@@ -310,7 +311,7 @@ impl LineDecoder {
         self.count()
     }
 
-    /// The line holds a CR, LF or NUL: 501 (RFC 2640 §3.1).
+    /// Marks the line as malformed: it contains CR, LF or NUL and gets a 501 (RFC 2640 §3.1).
     fn refuse(&mut self) {
         self.refuse_with(ParseErrorKind::LineBreak);
     }
@@ -342,8 +343,8 @@ impl LineDecoder {
     }
 }
 
-/// How many bytes stand before the first that may mean something other than itself: LF, CR, NUL
-/// and IAC are looked at one by one, and with them every other byte below CR.
+/// Returns the number of bytes before the first that may be special: LF, CR, NUL, IAC and every
+/// other byte below CR.
 fn plain_run(bytes: &[u8]) -> usize {
     let is_special = |&byte: &u8| byte <= b'\r' || byte == IAC;
     bytes.iter().position(is_special).unwrap_or(bytes.len())

@@ -1,7 +1,7 @@
 //! Decimal digits to numbers, with no sign, no space and no overflow.
 
-/// Reads one or more ASCII digits that fill all of `digits`; `None` for anything else or for a
-/// value over `u64::MAX`.
+/// Parses one or more ASCII digits that fill all of `digits`; `None` for anything else or a value
+/// over `u64::MAX`.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -10,8 +10,8 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0_u64, |value, next| value.checked_mul(10)?.checked_add(digit(next)?))
 }
 
-/// Reads one to seven octal digits that fill all of `digits`, as many as the mode of a file may
-/// have with its type; `None` for anything else.
+/// Parses one to seven octal digits that fill all of `digits`, enough for a file mode with its
+/// type; `None` for anything else.
 pub(crate) fn octal(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() || digits.len() > 7 {
         return None;
@@ -21,7 +21,7 @@ pub(crate) fn octal(digits: &[u8]) -> Option<u32> {
     })
 }
 
-/// One to three digits of value 0 to 255, as in a host-port.
+/// Parses one to three digits of value 0 to 255, as in a host-port.
 pub(crate) fn octet(digits: &[u8]) -> Option<u8> {
     if digits.len() > 3 { None } else { decimal(digits)?.try_into().ok() }
 }

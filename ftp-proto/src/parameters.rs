@@ -12,7 +12,7 @@ pub enum FormCode {
     /// `N`: non-print, the default.
     #[default]
     NonPrint,
-    /// `T`: Telnet format effectors. They change nothing on a stream of bytes.
+    /// `T`: Telnet format effectors. They change nothing in a byte stream.
     Telnet,
     /// `C`: carriage control (ASA).
     CarriageControl,
@@ -28,7 +28,7 @@ impl FormCode {
         }
     }
 
-    /// What follows `A` or `E`; nothing for the default.
+    /// Returns the text after `A` or `E`; empty for the default.
     const fn suffix(self) -> &'static str {
         match self {
             Self::NonPrint => "",
@@ -56,20 +56,20 @@ pub enum TypeCode {
     Ascii(FormCode),
     /// `E`: text in EBCDIC.
     Ebcdic(FormCode),
-    /// `I`: image, bytes as they are.
+    /// `I`: image, unchanged bytes.
     Image,
     /// `L` with the size of a logical byte in bits, 1 to 255.
     Local(u8),
 }
 
 impl TypeCode {
-    /// Reads a type-code, in any case. `I N` and an `L` without SP before its number are read
+    /// Parses a type-code in any case. `I N`, and an `L` without SP before its number, are accepted
     /// too, since clients send them.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for nothing, `Unsupported` for a byte size that is not 1 to 255 and for an
-    /// EBCDIC format that RFC 959 does not know, `UnknownWord` for the rest.
+    /// Returns `UnexpectedEnd` for empty input, `Unsupported` for a byte size outside 1 to 255 or
+    /// an EBCDIC format that RFC 959 does not define, and `UnknownWord` for anything else.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |kind| ParseError::new("type-code", 0, kind);
         let unknown = error(ParseErrorKind::UnknownWord);
@@ -91,9 +91,10 @@ impl TypeCode {
         }
     }
 
-    /// How this toolkit transfers files of this type: `A` and `A T` as text, `I` and `L 8` as
-    /// bytes, which mean the same on systems with bytes of 8 bits (RFC 1123 §4.1.2.1). `None` for
-    /// every other type, which it does not transfer.
+    /// Returns how this project transfers files of this type: `A` and `A T` as text, `I` and `L 8`
+    /// as bytes; `None` for all other types.
+    ///
+    /// `I` and `L 8` mean the same on systems with 8-bit bytes (RFC 1123 §4.1.2.1).
     #[must_use]
     pub const fn representation(self) -> Option<RepresentationType> {
         match self {
@@ -114,7 +115,7 @@ impl From<RepresentationType> for TypeCode {
 }
 
 impl fmt::Display for TypeCode {
-    /// The type-code as it is sent.
+    /// Writes the type-code as sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ascii(form) => write!(f, "A{}", form.suffix()),
@@ -128,15 +129,15 @@ impl fmt::Display for TypeCode {
 /// The two ways in which files are transferred in practice. [`TypeCode`] has every type of RFC 959.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum RepresentationType {
-    /// Text with CR LF line ends on the wire, `TYPE A`. The type a session starts with.
+    /// Text with CR LF on the wire, `TYPE A`. The type at the start of a session.
     #[default]
     Ascii,
-    /// Bytes as they are, `TYPE I`.
+    /// Unchanged bytes, `TYPE I`.
     Image,
 }
 
 impl RepresentationType {
-    /// The type-code as it is sent: `A` or `I`.
+    /// Returns the type-code as sent: `A` or `I`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -169,11 +170,11 @@ pub enum Structure {
 }
 
 impl Structure {
-    /// Reads a structure-code, in either case.
+    /// Parses a structure-code in either case.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for nothing, `UnknownWord` for what is not a structure-code.
+    /// Returns `UnexpectedEnd` for empty input, and `UnknownWord` for an unknown code.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |kind| Err(ParseError::new("structure-code", 0, kind));
         match input {
@@ -185,7 +186,7 @@ impl Structure {
         }
     }
 
-    /// The structure-code as it is sent.
+    /// Returns the structure-code as sent.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -212,11 +213,11 @@ pub enum TransferMode {
 }
 
 impl TransferMode {
-    /// Reads a mode-code, in either case.
+    /// Parses a mode-code in either case.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for nothing, `UnknownWord` for what is not a mode-code.
+    /// Returns `UnexpectedEnd` for empty input, and `UnknownWord` for an unknown code.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |kind| Err(ParseError::new("mode-code", 0, kind));
         match input {
@@ -229,7 +230,7 @@ impl TransferMode {
         }
     }
 
-    /// The mode-code as it is sent.
+    /// Returns the mode-code as sent.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -241,16 +242,16 @@ impl TransferMode {
     }
 }
 
-/// The parameters in force in a session. `Default` gives those of RFC 959 §5.1: ASCII non-print,
-/// file structure, stream mode.
+/// The parameters of a session. `Default` gives those of RFC 959 §5.1: ASCII non-print, file
+/// structure, stream mode.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TransferParameters {
-    /// What `TYPE` set.
+    /// The type, set by `TYPE`.
     pub representation: RepresentationType,
-    /// What `STRU` set.
+    /// The structure, set by `STRU`.
     pub structure: Structure,
-    /// What `MODE` set.
+    /// The mode, set by `MODE`.
     pub mode: TransferMode,
 }
 

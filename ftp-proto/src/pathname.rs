@@ -5,11 +5,10 @@ use std::fmt;
 
 use crate::error::{ParseError, ParseErrorKind};
 
-/// A pathname as the wire carries it: at least one byte, any byte but NUL, CR and LF.
+/// A pathname on the wire: one or more bytes except NUL, CR and LF.
 ///
-/// Nothing is normalised, folded or checked for UTF-8: two names are the same exactly if their
-/// bytes are. `Display` is for people: bytes that are not UTF-8, and control characters, are
-/// shown escaped.
+/// Nothing is normalised, case-folded or checked for UTF-8: two names are equal if their bytes are.
+/// `Display` escapes control characters and bytes that are not UTF-8.
 ///
 /// ```
 /// use ftp_proto::Pathname;
@@ -23,11 +22,11 @@ use crate::error::{ParseError, ParseErrorKind};
 pub struct Pathname(Box<[u8]>);
 
 impl Pathname {
-    /// Takes `bytes` as a pathname.
+    /// Checks `bytes` as a pathname.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` if there is no byte, `LineBreak` at the first CR, LF or NUL.
+    /// Returns `UnexpectedEnd` for empty input, and `LineBreak` at the first CR, LF or NUL.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, ParseError> {
         let bytes = bytes.as_ref();
         if bytes.is_empty() {
@@ -39,20 +38,20 @@ impl Pathname {
         }
     }
 
-    /// The bytes, exactly.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The bytes, given away.
+    /// Converts it into its bytes.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0.into_vec()
     }
 
-    /// Reads the pathname out of the text of a 257 reply: what stands between the first `"` and
-    /// the next that is not doubled, doubled ones undone (RFC 959 Appendix II).
+    /// Parses the pathname in the text of a 257 reply: the text in double quotes, with `""` for a
+    /// quote (RFC 959 Appendix II).
     ///
     /// ```
     /// use ftp_proto::Pathname;
@@ -64,9 +63,8 @@ impl Pathname {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` without a first quote, without a last one, or with nothing between them;
-    /// `UnexpectedByte` for a control byte, which no server has reason to send and which would
-    /// reach a terminal or a later command.
+    /// Returns `UnexpectedEnd` if a quote is missing or nothing is between them, and
+    /// `UnexpectedByte` for a control byte, which could reach a terminal or a later command.
     pub fn parse_quoted(text: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("quoted pathname", at, kind);
         let end = || error(text.len(), ParseErrorKind::UnexpectedEnd);
@@ -90,7 +88,7 @@ impl Pathname {
         Ok(Self(path.into()))
     }
 
-    /// The pathname in quotes, each `"` in it doubled, as a 257 reply carries it.
+    /// Returns the pathname in quotes for a 257 reply, each `"` in it doubled.
     #[must_use]
     pub fn quoted(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.as_bytes().len() + 2);
@@ -106,7 +104,7 @@ impl Pathname {
     }
 }
 
-/// Whether a byte would end or break a command line.
+/// Returns whether a byte would end or break a command line.
 pub(crate) const fn is_line_break(byte: u8) -> bool {
     matches!(byte, 0 | b'\r' | b'\n')
 }
@@ -137,10 +135,10 @@ impl fmt::Debug for Pathname {
     }
 }
 
-/// Shows bytes from a peer to people: on one line, in valid text, without anything that moves a
-/// cursor. Control characters, bidirectional overrides and bytes that are not UTF-8 become
-/// `\xNN` or `\u{NNNN}`, and a backslash `\\`, so that nothing that was sent can look like an
-/// escape made here.
+/// Displays bytes from a peer safely: as one line of valid text without terminal control.
+///
+/// Control characters, bidirectional overrides and bytes that are not UTF-8 become `\xNN` or
+/// `\u{NNNN}`, and a backslash becomes `\\`, so received text cannot imitate an escape.
 ///
 /// ```
 /// use ftp_proto::Escaped;
@@ -179,7 +177,7 @@ fn escape(char: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// Whether a character could act on a terminal, or looks like an escape.
+/// Returns whether a character could act on a terminal, or looks like an escape.
 const fn is_escaped(char: char) -> bool {
     matches!(char,
         '\\'

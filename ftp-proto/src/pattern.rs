@@ -1,16 +1,15 @@
-//! Patterns of names, `*`, `?` and `[..]`, as the argument of `LIST` and `NLST` may hold one. No
-//! RFC defines them: they are those of a shell, without what would cost more than its length.
+//! Name patterns, `*`, `?` and `[..]`, in the argument of `LIST` and `NLST`. No RFC defines them:
+//! they are shell patterns without those that take more than polynomial time or match several
+//! directories.
 
 /// A pattern for names in one directory, on bytes.
 ///
-/// - `*` is any bytes, none too; `?` is any one byte.
-/// - `[abc]`, `[a-z]` is any one of these bytes, `[!abc]` or `[^abc]` any other. A `]` that comes
-///   first is itself. A `[` that is never closed is itself.
-/// - Everything else is itself: `\`, `{a,b}`, `~`, and `**` too, which elsewhere means any
-///   depth and has no place here.
+/// - `*` matches any number of bytes, including none; `?` matches one byte.
+/// - `[abc]` and `[a-z]` match one of these bytes, `[!abc]` or `[^abc]` any other. A `]` in first
+///   place and an unclosed `[` match themselves.
+/// - Everything else matches itself, including `\`, `{a,b}` and `~`. `**` is the same as `*`.
 ///
-/// Unlike a shell's, `*` and `?` match the dot that a name begins with: names with dots are
-/// listed anyway.
+/// Unlike in a shell, `*` and `?` match a leading dot: names with dots are listed anyway.
 ///
 /// ```
 /// use ftp_proto::Pattern;
@@ -30,7 +29,7 @@ enum Token {
 }
 
 impl Pattern {
-    /// Reads the last component of a path; `None` if it is only a name.
+    /// Parses the last component of a path; `None` if it is only a name.
     #[must_use]
     pub fn parse(component: &[u8]) -> Option<Self> {
         let pattern = Self::of(component);
@@ -38,30 +37,30 @@ impl Pattern {
         is_pattern.then_some(pattern)
     }
 
-    /// Reads a pattern; a name is one that matches only itself.
+    /// Parses a pattern; a plain name matches only itself.
     #[must_use]
     pub fn of(component: &[u8]) -> Self {
         let mut tokens = Vec::with_capacity(component.len());
         let mut rest = component;
-        // Once a set is not closed no later one is: looking again each time would be quadratic.
+        // After one unclosed set no later one is closed: searching each time would be quadratic.
         let mut sets_close = true;
-        while let Some((&byte, behind)) = rest.split_first() {
-            rest = behind;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
             match byte {
                 b'*' => {
-                    let more = behind.iter().take_while(|&&byte| byte == b'*').count();
+                    let more = after.iter().take_while(|&&byte| byte == b'*').count();
                     if more == 0 {
                         tokens.push(Token::Many);
                     } else {
                         tokens.extend(std::iter::repeat_n(Token::Byte(b'*'), more + 1));
-                        (_, rest) = behind.split_at(more);
+                        (_, rest) = after.split_at(more);
                     }
                 }
                 b'?' => tokens.push(Token::One),
-                b'[' if sets_close => match Set::parse(behind) {
-                    Some((set, behind)) => {
+                b'[' if sets_close => match Set::parse(after) {
+                    Some((set, after)) => {
                         tokens.push(Token::Set(set));
-                        rest = behind;
+                        rest = after;
                     }
                     None => {
                         tokens.push(Token::Byte(b'['));
@@ -74,32 +73,32 @@ impl Pattern {
         Self(tokens)
     }
 
-    /// Whether the pattern matches all of `name`.
+    /// Returns whether the pattern matches all of `name`.
     ///
-    /// When something behind a `*` fails, only the last `*` has to take one byte more: whatever
-    /// an earlier one could do instead, it can do too. So this takes at most as many steps as
-    /// the lengths of name and pattern multiplied, whatever the pattern.
+    /// After a mismatch only the last `*` needs to take one more byte, since it can do whatever an
+    /// earlier one could. The number of steps is at most the length of the name times that of the
+    /// pattern.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
         let mut tokens = self.0.as_slice();
         let mut rest = name;
-        // Behind the last `*`, and what it has not taken yet.
+        // The tokens after the last `*`, and the bytes that it has not taken yet.
         let mut retry: Option<(&[Token], &[u8])> = None;
         loop {
             match (tokens.split_first(), rest.split_first()) {
-                (Some((Token::Many, behind)), _) => {
-                    retry = Some((behind, rest));
-                    tokens = behind;
+                (Some((Token::Many, after)), _) => {
+                    retry = Some((after, rest));
+                    tokens = after;
                 }
-                (Some((token, behind)), Some((&byte, others))) if token.matches(byte) => {
-                    tokens = behind;
+                (Some((token, after)), Some((&byte, others))) if token.matches(byte) => {
+                    tokens = after;
                     rest = others;
                 }
                 (None, None) => return true,
                 _ => {
-                    let Some((behind, [_taken, others @ ..])) = retry else { return false };
-                    retry = Some((behind, others));
-                    tokens = behind;
+                    let Some((after, [_taken, others @ ..])) = retry else { return false };
+                    retry = Some((after, others));
+                    tokens = after;
                     rest = others;
                 }
             }
@@ -117,7 +116,7 @@ impl Token {
     }
 }
 
-/// Some of the 256 bytes.
+/// A set of byte values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Set {
     low: u128,
@@ -125,14 +124,14 @@ struct Set {
 }
 
 impl Set {
-    /// Reads what is behind a `[`; gives what is behind its `]`, if there is one.
+    /// Parses the text after a `[`; returns the rest after its `]`, if there is one.
     fn parse(input: &[u8]) -> Option<(Self, &[u8])> {
         let negated = matches!(input, [b'!' | b'^', ..]);
         let members = input.get(usize::from(negated)..)?;
         // The first member may be a `]`.
         let end = members.iter().skip(1).position(|&byte| byte == b']')? + 1;
         let (mut members, from_bracket) = members.split_at(end);
-        let behind = from_bracket.strip_prefix(b"]")?;
+        let after = from_bracket.strip_prefix(b"]")?;
         let mut set = Self { low: 0, high: 0 };
         loop {
             members = match members {
@@ -150,7 +149,7 @@ impl Set {
         if negated {
             set = Self { low: !set.low, high: !set.high };
         }
-        Some((set, behind))
+        Some((set, after))
     }
 
     const fn add(&mut self, byte: u8) {
@@ -256,17 +255,17 @@ mod tests {
         assert!(begun.elapsed().as_secs() < 5, "this is not linear");
     }
 
-    /// Against the plainest matcher there is, over all short patterns and names.
+    /// Compares with the simplest possible matcher, over all short patterns and names.
     #[test]
     fn agrees_with_a_matcher_that_tries_everything() {
         fn plain(pattern: &[u8], name: &[u8]) -> bool {
             match (pattern.split_first(), name.split_first()) {
                 (None, None) => true,
-                (Some((b'*', behind)), _) => {
-                    (0..=name.len()).any(|taken| plain(behind, &name[taken..]))
+                (Some((b'*', after)), _) => {
+                    (0..=name.len()).any(|taken| plain(after, &name[taken..]))
                 }
-                (Some((&token, behind)), Some((&byte, rest))) => {
-                    (token == b'?' || token == byte) && plain(behind, rest)
+                (Some((&token, after)), Some((&byte, rest))) => {
+                    (token == b'?' || token == byte) && plain(after, rest)
                 }
                 _ => false,
             }

@@ -1,16 +1,15 @@
-//! Bytes that were pushed and not yet looked at: the bounded front of every decoder.
+//! Bytes that were pushed and not yet processed: the bounded input of every decoder.
 
 use crate::limits;
 
-/// What a decoder keeps when it has nothing to do, at most, in bytes. An idle session holds next
-/// to none.
+/// The memory that an idle decoder keeps, in bytes.
 const KEPT: usize = 1_024;
 
-/// At most [`limits::READ_AHEAD`] bytes, taken at the end and looked at from the beginning.
+/// At most [`limits::READ_AHEAD`] bytes, appended at the end and processed from the beginning.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ReadAhead {
     bytes: Vec<u8>,
-    /// Those before were looked at.
+    /// Bytes before it are processed.
     start: usize,
 }
 
@@ -32,29 +31,29 @@ impl ReadAhead {
         taken.len()
     }
 
-    /// How many more bytes it would take now.
+    /// Returns how many more bytes it would take now.
     pub(crate) const fn room(&self) -> usize {
         limits::READ_AHEAD.saturating_sub(self.bytes.len() - self.start)
     }
 
-    /// Whether all was looked at.
+    /// Returns whether everything is processed.
     pub(crate) const fn is_empty(&self) -> bool {
         self.start == self.bytes.len()
     }
 
-    /// What was not looked at yet.
+    /// Returns the unprocessed bytes.
     pub(crate) fn waiting(&self) -> &[u8] {
         self.bytes.get(self.start..).expect("`start` is never beyond the end")
     }
 
-    /// Passes over the first `count` bytes of [`waiting`](Self::waiting) and gives them.
+    /// Returns and consumes the first `count` bytes of [`waiting`](Self::waiting).
     pub(crate) fn take(&mut self, count: usize) -> &[u8] {
         let end = (self.start + count).min(self.bytes.len());
         let start = std::mem::replace(&mut self.start, end);
         self.bytes.get(start..end).expect("`start` is never beyond the end")
     }
 
-    /// Forgets all, and gives memory back.
+    /// Discards everything and frees memory.
     pub(crate) fn release(&mut self) {
         self.start = 0;
         self.bytes.clear();

@@ -5,8 +5,9 @@ use std::fmt;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::{limits, number};
 
-/// Where the next transfer starts: an offset in bytes from the beginning of the file, counted in
-/// the representation type of that transfer. 0 to 2^63 - 1.
+/// The start of the next transfer: a byte offset in the file, 0 to 2^63 - 1.
+///
+/// It is counted in the representation type of that transfer.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RestartMarker(u64);
 
@@ -20,12 +21,12 @@ impl RestartMarker {
         if offset <= limits::RESTART_MARKER { Some(Self(offset)) } else { None }
     }
 
-    /// Reads the argument of `REST`: 1 to 19 digits.
+    /// Parses the argument of `REST`: 1 to 19 digits.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for nothing, `BadNumber` for anything but digits, for more than 19 of
-    /// them and for a value over 2^63 - 1.
+    /// Returns `UnexpectedEnd` for empty input, and `BadNumber` for other characters, more than 19
+    /// digits or a value over 2^63 - 1.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |kind| ParseError::new("restart marker", 0, kind);
         if input.is_empty() {
@@ -36,7 +37,7 @@ impl RestartMarker {
         offset.ok_or(error(ParseErrorKind::BadNumber))
     }
 
-    /// The offset in bytes.
+    /// Returns the offset in bytes.
     #[must_use]
     pub const fn offset(self) -> u64 {
         self.0

@@ -1,4 +1,4 @@
-//! The words of the security extensions (RFC 2228 §3, RFC 4217).
+//! The vocabulary of the security extensions (RFC 2228 §3, RFC 4217).
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::number;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum AuthMechanism {
-    /// `TLS`, or `TLS-C`: TLS on the control connection, data in clear until `PROT P`.
+    /// `TLS`, or `TLS-C`: TLS on the control connection; data is unencrypted until `PROT P`.
     Tls,
     /// `SSL`, or `TLS-P`, of drafts before RFC 4217: TLS on both connections at once.
     TlsWithData,
@@ -18,12 +18,12 @@ pub enum AuthMechanism {
 }
 
 impl AuthMechanism {
-    /// Reads a mechanism name, in any case: 1 to 20 printable ASCII characters (RFC 2228 §8.2).
+    /// Parses a mechanism name in any case: 1 to 20 printable ASCII characters (RFC 2228 §8.2).
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for nothing, `UnexpectedByte` for a character that is not printable ASCII,
-    /// `TooLong` beyond 20.
+    /// Returns `UnexpectedEnd` for empty input, `UnexpectedByte` for a character that is not
+    /// printable ASCII, and `TooLong` beyond 20.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("mechanism-name", at, kind);
         if input.is_empty() {
@@ -68,12 +68,12 @@ pub enum ProtectionLevel {
 }
 
 impl ProtectionLevel {
-    /// Reads a prot-code, in either case.
+    /// Parses a prot-code in either case.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for nothing, `Unsupported` for another letter (a server answers 504),
-    /// `UnknownWord` for the rest.
+    /// Returns `UnexpectedEnd` for empty input, `Unsupported` for another letter (a server answers
+    /// 504), and `UnknownWord` for anything else.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |kind| Err(ParseError::new("prot-code", 0, kind));
         match input {
@@ -87,7 +87,7 @@ impl ProtectionLevel {
         }
     }
 
-    /// The prot-code as it is sent.
+    /// Returns the prot-code as sent.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -99,7 +99,7 @@ impl ProtectionLevel {
     }
 }
 
-/// Reads the argument of `PBSZ`: decimal, 0 to 2^32 - 1 (RFC 2228 §3; RFC 4217 §9 asks for 0).
+/// Parses the argument of `PBSZ`: decimal, 0 to 2^32 - 1 (RFC 2228 §3; RFC 4217 §9 asks for 0).
 pub(crate) fn parse_buffer_size(input: &[u8]) -> Result<u32, ParseError> {
     let error = |kind| ParseError::new("protection buffer size", 0, kind);
     if input.is_empty() {

@@ -1,12 +1,13 @@
-//! Cutting bytes in two, which slices of the standard library have only for text.
+//! Splitting bytes in two, which the standard library offers only for text.
 
-/// What stands before and after the first `separator`; `None` if there is none.
+/// Returns the bytes before and after the first `separator`; `None` if there is none.
 pub(crate) fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let mut halves = bytes.splitn(2, |&byte| byte == separator);
     Some((halves.next()?, halves.next()?))
 }
 
-/// The same, with all of `bytes` before and nothing after where there is no `separator`.
+/// Returns the bytes before and after the first `separator`, or all of `bytes` and nothing if there
+/// is none.
 pub(crate) fn split_or_all(bytes: &[u8], separator: u8) -> (&[u8], &[u8]) {
     split_once(bytes, separator).unwrap_or((bytes, &[]))
 }

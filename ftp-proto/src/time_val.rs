@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{ParseError, ParseErrorKind};
 
-/// A point in time as FTP writes it, in UTC, to the nanosecond. Years 0 to 9999.
+/// A point in time in UTC, to the nanosecond, in the years 0 to 9999.
 ///
 /// ```
 /// use ftp_proto::TimeVal;
@@ -27,8 +27,8 @@ pub struct TimeVal {
 }
 
 impl TimeVal {
-    /// The time with these fields, to the second; `None` if it is not in the calendar. A leap
-    /// second, `60`, is allowed.
+    /// Returns the time with these fields, to the second; `None` if it is not in the calendar. A
+    /// leap second, `60`, is allowed.
     #[must_use]
     pub const fn new(
         year: u16,
@@ -46,14 +46,15 @@ impl TimeVal {
         }
     }
 
-    /// Reads a time value that fills all of `input`. A leap second, `60`, is read; digits of the
-    /// fraction beyond the ninth are dropped.
+    /// Parses a time value that fills all of `input`.
+    ///
+    /// A leap second, `60`, is accepted; digits of the fraction after the ninth are dropped.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` with fewer than 14 digits or no digit behind the point, `UnexpectedByte`
-    /// for anything but digits and one point, `BadNumber` for a date or time that is not in the
-    /// calendar.
+    /// Returns `UnexpectedEnd` for fewer than 14 digits or no digit after the point,
+    /// `UnexpectedByte` for anything but digits and one point, and `BadNumber` for a date or time
+    /// that is not in the calendar.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("time-val", at, kind));
         let not_a_digit = |bytes: &[u8]| bytes.iter().position(|byte| !byte.is_ascii_digit());
@@ -103,7 +104,7 @@ impl TimeVal {
         error(at, ParseErrorKind::BadNumber)
     }
 
-    /// The time `seconds` after 1970-01-01T00:00:00Z (before it, if negative); `None` outside
+    /// Returns the time `seconds` after (if negative, before) 1970-01-01T00:00:00Z; `None` outside
     /// the years 0 to 9999.
     #[must_use]
     pub fn from_unix_seconds(seconds: i64) -> Option<Self> {
@@ -130,7 +131,8 @@ impl TimeVal {
         })
     }
 
-    /// Whole seconds since 1970-01-01T00:00:00Z. A leap second counts as the second after it.
+    /// Returns whole seconds since 1970-01-01T00:00:00Z. A leap second counts as the second after
+    /// it.
     #[must_use]
     pub fn unix_seconds(&self) -> i64 {
         let month = i64::from(self.month);
@@ -145,43 +147,43 @@ impl TimeVal {
         days * 86_400 + time + i64::from(self.second)
     }
 
-    /// The year, 0 to 9999.
+    /// Returns the year, 0 to 9999.
     #[must_use]
     pub const fn year(&self) -> u16 {
         self.year
     }
 
-    /// The month, 1 to 12.
+    /// Returns the month, 1 to 12.
     #[must_use]
     pub const fn month(&self) -> u8 {
         self.month
     }
 
-    /// The day of the month, 1 to 31.
+    /// Returns the day of the month, 1 to 31.
     #[must_use]
     pub const fn day(&self) -> u8 {
         self.day
     }
 
-    /// The hour, 0 to 23.
+    /// Returns the hour, 0 to 23.
     #[must_use]
     pub const fn hour(&self) -> u8 {
         self.hour
     }
 
-    /// The minute, 0 to 59.
+    /// Returns the minute, 0 to 59.
     #[must_use]
     pub const fn minute(&self) -> u8 {
         self.minute
     }
 
-    /// The second, 0 to 60.
+    /// Returns the second, 0 to 60.
     #[must_use]
     pub const fn second(&self) -> u8 {
         self.second
     }
 
-    /// The fraction of the second in nanoseconds, 0 to 999,999,999.
+    /// Returns the fraction of the second in nanoseconds, 0 to 999,999,999.
     #[must_use]
     pub const fn nanosecond(&self) -> u32 {
         self.nanosecond
@@ -191,10 +193,10 @@ impl TimeVal {
 impl TryFrom<SystemTime> for TimeVal {
     type Error = ParseError;
 
-    /// `BadNumber` outside the years 0 to 9999.
+    /// Returns `BadNumber` outside the years 0 to 9999.
     fn try_from(time: SystemTime) -> Result<Self, ParseError> {
         let wrong = ParseError::new("time-val", 0, ParseErrorKind::BadNumber);
-        // Before 1970 the fraction counts forward from the second before.
+        // Before 1970 the fraction counts forward from the previous second.
         let (seconds, nanosecond) = match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => (i64::try_from(after.as_secs()), after.subsec_nanos()),
             Err(error) => {
@@ -215,7 +217,7 @@ impl TryFrom<SystemTime> for TimeVal {
 impl TryFrom<TimeVal> for SystemTime {
     type Error = ParseError;
 
-    /// `BadNumber` for a time that the clock of the system does not reach.
+    /// Returns `BadNumber` for a time that the system's clock cannot represent.
     fn try_from(time: TimeVal) -> Result<Self, ParseError> {
         let seconds = time.unix_seconds();
         let whole = Duration::from_secs(seconds.unsigned_abs());

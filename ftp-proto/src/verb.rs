@@ -1,4 +1,4 @@
-//! The verb of a command line: RFC 959 §5.3 calls it the command code.
+//! The verb of a command line, which RFC 959 §5.3 calls the command code.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::error::{ParseError, ParseErrorKind};
 use crate::limits;
 use crate::split::split_or_all;
 
-/// A verb that is well formed but that no document this crate follows defines.
+/// A well-formed verb that this crate does not know.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct OtherVerb {
     bytes: [u8; limits::VERB],
@@ -14,7 +14,7 @@ pub struct OtherVerb {
 }
 
 impl OtherVerb {
-    /// The verb in upper case: 1 to 12 ASCII letters and digits.
+    /// Returns the verb in upper case: 1 to 12 ASCII letters and digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.word()
@@ -26,26 +26,26 @@ impl OtherVerb {
     }
 }
 
-/// Makes the enum, its table of words and nothing else.
+/// Defines the enum and its table of words.
 macro_rules! verbs {
     ($($(#[$doc:meta])* $variant:ident $word:literal,)*) => {
-        /// The first word of a command line, read without regard to case (RFC 959 §5.3).
+        /// The first word of a command line, parsed in any case (RFC 959 §5.3).
         ///
-        /// The X forms of RFC 775 are the verbs they stand for (RFC 1123 §4.1.3.1): `XCWD` reads
-        /// as [`Verb::Cwd`].
+        /// The X forms of RFC 775 are aliases (RFC 1123 §4.1.3.1): `XCWD` is parsed as
+        /// [`Verb::Cwd`].
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         #[non_exhaustive]
         pub enum Verb {
             $($(#[$doc])* $variant,)*
-            /// Any other word of the right form.
+            /// Any other well-formed word.
             Other(OtherVerb),
         }
 
         impl Verb {
-            /// Every verb that has a name here, in the order of `RFC 959` and its extensions.
+            /// Every known verb, in the order of RFC 959 and its extensions.
             pub const KNOWN: &[Self] = &[$(Self::$variant,)*];
 
-            /// The verb as it is sent, in upper case.
+            /// Returns the verb as sent, in upper case.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -54,7 +54,7 @@ macro_rules! verbs {
                 }
             }
 
-            /// The verb that `word`, in upper case, names.
+            /// Returns the known verb for `word`, which is in upper case.
             fn known(word: &str) -> Option<Self> {
                 Some(match word {
                     $($word => Self::$variant,)*
@@ -71,13 +71,13 @@ macro_rules! verbs {
 }
 
 verbs! {
-    /// RFC 959 §4.1.1: who logs in.
+    /// RFC 959 §4.1.1: the user name.
     User "USER",
     /// RFC 959 §4.1.1: the password.
     Pass "PASS",
     /// RFC 959 §4.1.1: the account.
     Acct "ACCT",
-    /// RFC 959 §4.1.1: change working directory.
+    /// RFC 959 §4.1.1: change the current directory.
     Cwd "CWD",
     /// RFC 959 §4.1.1: change to the parent directory.
     Cdup "CDUP",
@@ -85,11 +85,11 @@ verbs! {
     Smnt "SMNT",
     /// RFC 959 §4.1.1: end of session.
     Quit "QUIT",
-    /// RFC 959 §4.1.1: start again as after the greeting.
+    /// RFC 959 §4.1.1: restart the session after the greeting.
     Rein "REIN",
-    /// RFC 959 §4.1.2: where the server shall connect to.
+    /// RFC 959 §4.1.2: the address to which the server must connect.
     Port "PORT",
-    /// RFC 959 §4.1.2: the server shall listen.
+    /// RFC 959 §4.1.2: make the server listen.
     Pasv "PASV",
     /// RFC 959 §4.1.2: representation type.
     Type "TYPE",
@@ -101,13 +101,13 @@ verbs! {
     Retr "RETR",
     /// RFC 959 §4.1.3: store a file.
     Stor "STOR",
-    /// RFC 959 §4.1.3: store under a name of the server's choice.
+    /// RFC 959 §4.1.3: store under a name that the server chooses.
     Stou "STOU",
     /// RFC 959 §4.1.3: append to a file.
     Appe "APPE",
     /// RFC 959 §4.1.3: reserve space.
     Allo "ALLO",
-    /// RFC 959 §4.1.3 and RFC 3659 §5: where the next transfer starts.
+    /// RFC 959 §4.1.3 and RFC 3659 §5: the start of the next transfer.
     Rest "REST",
     /// RFC 959 §4.1.3: rename from.
     Rnfr "RNFR",
@@ -121,13 +121,13 @@ verbs! {
     Rmd "RMD",
     /// RFC 959 §4.1.3: make a directory.
     Mkd "MKD",
-    /// RFC 959 §4.1.3: print the working directory.
+    /// RFC 959 §4.1.3: print the current directory.
     Pwd "PWD",
-    /// RFC 959 §4.1.3: list for people.
+    /// RFC 959 §4.1.3: listing for human readers.
     List "LIST",
     /// RFC 959 §4.1.3: list of names.
     Nlst "NLST",
-    /// RFC 959 §4.1.3: what only this site has.
+    /// RFC 959 §4.1.3: site-specific commands.
     Site "SITE",
     /// RFC 959 §4.1.3: the operating system.
     Syst "SYST",
@@ -135,7 +135,7 @@ verbs! {
     Stat "STAT",
     /// RFC 959 §4.1.3: help.
     Help "HELP",
-    /// RFC 959 §4.1.3: nothing.
+    /// RFC 959 §4.1.3: no operation.
     Noop "NOOP",
     /// RFC 2228 §3: start a security mechanism.
     Auth "AUTH",
@@ -153,13 +153,13 @@ verbs! {
     Conf "CONF",
     /// RFC 2228 §3: privacy protected command.
     Enc "ENC",
-    /// RFC 2389 §3: what the server can do.
+    /// RFC 2389 §3: list the server's features.
     Feat "FEAT",
     /// RFC 2389 §4: options of a command.
     Opts "OPTS",
-    /// RFC 2428 §2: where the server shall connect to, any address family.
+    /// RFC 2428 §2: the address to which the server must connect, any address family.
     Eprt "EPRT",
-    /// RFC 2428 §3: the server shall listen, any address family.
+    /// RFC 2428 §3: make the server listen, any address family.
     Epsv "EPSV",
     /// RFC 1639: the long address form of 1994.
     Lprt "LPRT",
@@ -218,12 +218,12 @@ verbs! {
 }
 
 impl Verb {
-    /// Reads a verb that fills all of `word`.
+    /// Parses a verb that fills all of `word`.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for no byte at all, `UnexpectedByte` where something other than an ASCII
-    /// letter or digit stands or the first is a digit, `TooLong` beyond 12 bytes.
+    /// Returns `UnexpectedEnd` for empty input, `UnexpectedByte` for a character other than ASCII
+    /// letters and digits or a leading digit, and `TooLong` beyond 12 bytes.
     pub fn parse(word: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("verb", at, kind));
         let Some(first) = word.first() else {
@@ -245,9 +245,10 @@ impl Verb {
         Ok(Self::known(verb.as_str()).unwrap_or(Self::Other(verb)))
     }
 
-    /// Splits a line, as [`LineDecoder`](crate::LineDecoder) gives it, into its verb and its
-    /// argument. Exactly one SP lies between them; every further one belongs to the argument,
-    /// which is empty where the line has none (RFC 2640 §3.1).
+    /// Splits a line from a [`LineDecoder`](crate::LineDecoder) into its verb and its argument.
+    ///
+    /// Exactly one SP separates them; further SP belong to the argument, which may be empty (RFC
+    /// 2640 §3.1).
     ///
     /// ```
     /// use ftp_proto::Verb;
@@ -259,7 +260,7 @@ impl Verb {
     ///
     /// # Errors
     ///
-    /// Those of [`Verb::parse`] for what stands before the first SP.
+    /// Returns the errors of [`Verb::parse`] for the text before the first SP.
     pub fn split(line: &[u8]) -> Result<(Self, &[u8]), ParseError> {
         let (word, argument) = split_or_all(line, b' ');
         Ok((Self::parse(word)?, argument))
@@ -267,14 +268,14 @@ impl Verb {
 }
 
 impl Verb {
-    /// Whether the command sends data to the server: `STOR`, `STOU` and `APPE`.
+    /// Returns whether the command sends data to the server: `STOR`, `STOU` and `APPE`.
     #[must_use]
     pub const fn is_upload(self) -> bool {
         matches!(self, Self::Appe | Self::Stor | Self::Stou)
     }
 
-    /// Whether the command always uses a data connection: an upload, `RETR`, or a listing other
-    /// than `STAT`.
+    /// Returns whether the command always uses a data connection: an upload, `RETR`, or a listing
+    /// other than `STAT`.
     #[must_use]
     pub const fn uses_data(self) -> bool {
         self.is_upload() || matches!(self, Self::List | Self::Mlsd | Self::Nlst | Self::Retr)

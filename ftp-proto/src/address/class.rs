@@ -3,30 +3,30 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// From where an address can be reached.
+/// The range from which an address can be reached.
 ///
-/// An IPv4-mapped IPv6 address is in the class of the IPv4 address that it is.
+/// An IPv4-mapped IPv6 address has the class of its IPv4 address.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum AddressClass {
-    /// From anywhere: an address of no other class.
+    /// Reachable from anywhere: an address of no other class.
     Public,
-    /// From within one site: 10/8, 172.16/12, 192.168/16 (RFC 1918), fc00::/7 (RFC 4193).
+    /// Reachable within one site: 10/8, 172.16/12, 192.168/16 (RFC 1918), fc00::/7 (RFC 4193).
     Private,
-    /// From within one provider's network: 100.64/10, behind a carrier's NAT (RFC 6598).
+    /// Reachable within one provider's network: 100.64/10, behind a carrier's NAT (RFC 6598).
     Shared,
-    /// From the same machine: 127/8, ::1.
+    /// Reachable from the same machine: 127/8, ::1.
     Loopback,
-    /// From the same link: 169.254/16, fe80::/10 (RFC 3927, RFC 4291).
+    /// Reachable on the same link: 169.254/16, fe80::/10 (RFC 3927, RFC 4291).
     LinkLocal,
-    /// No host at all: 0/8, ::.
+    /// Not a host: 0/8, ::.
     Unspecified,
     /// Many hosts: 224/4, ff00::/8, and the IPv4 broadcast address.
     Multicast,
 }
 
 impl AddressClass {
-    /// The class of an address.
+    /// Returns the class of an address.
     ///
     /// ```
     /// use ftp_proto::AddressClass;

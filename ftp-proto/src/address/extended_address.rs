@@ -27,14 +27,15 @@ pub struct ExtendedAddress {
 }
 
 impl ExtendedAddress {
-    /// Reads the argument of `EPRT`.
+    /// Parses the argument of `EPRT`.
     ///
     /// # Errors
     ///
-    /// `UnsupportedProtocol` for a net-prt that is a number but neither 1 nor 2; `UnexpectedEnd`
-    /// where the last delimiter or a field is missing; `UnexpectedByte` for a delimiter outside
-    /// 33 to 126 or bytes behind the last one; `BadNumber` for an address that is not of its
-    /// family or has a scope, and for a port that is not 0 to 65535.
+    /// - `UnsupportedProtocol` for a net-prt that is a number other than 1 and 2.
+    /// - `UnexpectedEnd` if the last delimiter or a field is missing.
+    /// - `UnexpectedByte` for a delimiter outside 33 to 126, or bytes after the last one.
+    /// - `BadNumber` for an address that is not of its family or has a scope, or a port outside 0
+    ///   to 65535.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("net-addr", at, kind);
         let end = error(input.len(), ParseErrorKind::UnexpectedEnd);
@@ -65,12 +66,12 @@ impl ExtendedAddress {
         Ok(Self { address, port })
     }
 
-    /// Finds the port in the text of a 229 reply, `... (|||50004|)`: after the first `(` where it
-    /// can be read, any delimiter, two fields that are empty by RFC 2428 §3, the port, the
-    /// delimiter. Text in other brackets may stand before it, as in `Mode (EPSV) (|||50004|)`.
+    /// Finds the port in the text of a 229 reply, such as `... (|||50004|)`.
     ///
-    /// Fields that a server fills nevertheless are passed over: the data connection goes to the
-    /// host of the control connection, whatever a reply says.
+    /// It is in the first valid tuple after a `(`: any delimiter, two fields that are empty by RFC
+    /// 2428 §3, the port, the delimiter. Other text in brackets may come first, as in `Mode (EPSV)
+    /// (|||50004|)`. The first two fields are ignored even if a server fills them: the data
+    /// connection goes to the host of the control connection.
     ///
     /// ```
     /// use ftp_proto::ExtendedAddress;
@@ -82,14 +83,14 @@ impl ExtendedAddress {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` where the bracket or a field is missing, `UnexpectedByte` for a delimiter
-    /// outside 33 to 126, `BadNumber` for a port that is not 1 to 65535.
+    /// Returns `UnexpectedEnd` if the bracket or a field is missing, `UnexpectedByte` for a
+    /// delimiter outside 33 to 126, and `BadNumber` for a port outside 1 to 65535.
     pub fn find_port(text: &[u8]) -> Result<u16, ParseError> {
         Self::find(text).map(|(_, port)| port)
     }
 
-    /// The first tuple in the text of a 229 reply that can be read: where it begins, after its
-    /// bracket, and the port in it; or what is wrong with the first.
+    /// Returns the start (after its bracket) and the port of the first valid tuple in a 229 reply,
+    /// or the error of the first tuple.
     fn find(text: &[u8]) -> Result<(usize, u16), ParseError> {
         let end = ParseError::new("229 reply", text.len(), ParseErrorKind::UnexpectedEnd);
         let mut wrong = None;
@@ -113,7 +114,7 @@ impl ExtendedAddress {
         let _protocol = field()?;
         let _address = field()?;
         let port = field()?;
-        // The port is closed by a delimiter too.
+        // A delimiter must end the port, too.
         let _after = field()?;
         match number::decimal(port).and_then(|port| u16::try_from(port).ok()) {
             Some(port) if port != 0 => Ok(port),
@@ -121,8 +122,9 @@ impl ExtendedAddress {
         }
     }
 
-    /// The network protocol that the text of a 229 reply names, where RFC 2428 §3 has an empty
-    /// field: the one that the server listens with, if it is not that of the control connection.
+    /// Returns the network protocol in the text of a 229 reply, if the server fills that field.
+    ///
+    /// RFC 2428 §3 leaves it empty. Otherwise it is the protocol with which the server listens.
     ///
     /// ```
     /// use ftp_proto::{ExtendedAddress, NetworkProtocol};
@@ -140,7 +142,7 @@ impl ExtendedAddress {
 }
 
 impl From<SocketAddr> for ExtendedAddress {
-    /// Takes address and port; flow label and scope of an IPv6 address have no place in FTP.
+    /// Converts address and port; FTP cannot carry the flow label and scope of an IPv6 address.
     fn from(address: SocketAddr) -> Self {
         Self { address: address.ip(), port: address.port() }
     }
@@ -243,7 +245,7 @@ mod tests {
         }
         let named = ExtendedAddress::find_protocol(b"Mode (EPSV) (|2||50004|)");
         assert_eq!(named, Some(NetworkProtocol::Ipv6));
-        // What is wrong with the first is said where none can be read.
+        // If no tuple is valid, the error is that of the first.
         let error = ExtendedAddress::find_port(b"Mode (EPSV) (|||0|)").unwrap_err();
         assert_eq!(error.kind, UnexpectedEnd);
     }

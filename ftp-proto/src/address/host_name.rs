@@ -25,14 +25,15 @@ pub enum HostName {
 }
 
 impl HostName {
-    /// Reads a host name that fills all of `input`.
+    /// Parses a host name that fills all of `input`.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for nothing, an empty label or a bracket that is not closed;
-    /// `UnexpectedByte` for anything but letters, digits and hyphens inside a label, a port, or
-    /// an IPv6 address without brackets; `BadNumber` for an address in brackets that is none;
-    /// `TooLong` for a label over 63 or a name over 253 bytes (RFC 1035 §2.3.4).
+    /// - `UnexpectedEnd` for empty input, an empty label or an unclosed bracket.
+    /// - `UnexpectedByte` for a character other than letters, digits and hyphens in a label, a
+    ///   port, or an IPv6 address without brackets.
+    /// - `BadNumber` for an invalid address in brackets.
+    /// - `TooLong` for a label over 63 or a name over 253 bytes (RFC 1035 §2.3.4).
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("hostname", at, kind);
         if let Some(rest) = input.strip_prefix(b"[") {

@@ -6,8 +6,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::number;
 
-/// An IPv4 address and TCP port, written `h1,h2,h3,h4,p1,p2`: six decimal octets, high order
-/// first, the port being `p1 * 256 + p2` (RFC 959 §4.1.2 and §5.3.2).
+/// An IPv4 address and TCP port, written `h1,h2,h3,h4,p1,p2` (RFC 959 §4.1.2 and §5.3.2).
+///
+/// The six fields are decimal octets, high order first; the port is `p1 * 256 + p2`.
 ///
 /// ```
 /// use ftp_proto::HostPort;
@@ -26,12 +27,13 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// Reads one tuple that fills all of `input`, with no spaces and no brackets.
+    /// Parses one tuple that fills all of `input`, without spaces and brackets.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` with fewer than six fields, `UnexpectedByte` with more, `BadNumber` for a
-    /// field that is not 1 to 3 digits of value 0 to 255. `at` is where that field starts.
+    /// Returns `UnexpectedEnd` for fewer than six fields, `UnexpectedByte` for more, and
+    /// `BadNumber` for a field that is not 1 to 3 digits of value 0 to 255. `at` is the start of
+    /// that field.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("host-port", at, kind);
         let mut fields = input.split(|&byte| byte == b',');
@@ -48,9 +50,11 @@ impl HostPort {
         Ok(Self::from_octets(octets))
     }
 
-    /// Finds the tuple in the text of a 227 reply: the first place where six numbers with commas
-    /// between them stand, with or without brackets, since servers differ in all that surrounds
-    /// them (RFC 1123 §4.1.2.6). Only if there is none, SP may stand after the commas.
+    /// Finds the tuple in the text of a 227 reply.
+    ///
+    /// It is the first run of six numbers with commas between them, with or without brackets, since
+    /// servers differ in the surrounding text (RFC 1123 §4.1.2.6). If there is none, SP is allowed
+    /// after the commas.
     ///
     /// ```
     /// use ftp_proto::HostPort;
@@ -62,7 +66,7 @@ impl HostPort {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` where there are no six numbers in a row, `BadNumber` where one of them is
+    /// Returns `UnexpectedEnd` if there are no six numbers in a row, and `BadNumber` if one is
     /// above 255 or the port is 0.
     pub fn find(text: &[u8]) -> Result<Self, ParseError> {
         match Self::find_with(text, false) {
@@ -91,7 +95,7 @@ impl HostPort {
             };
             let length = from_digit.iter().take_while(belongs).count();
             let (run, after) = from_digit.split_at(length);
-            // One comma more may stand after the numbers.
+            // One more comma may follow the numbers.
             let run = run.trim_ascii_end();
             let run = run.strip_suffix(b",").unwrap_or(run);
             let mut fields = run.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);

@@ -1,4 +1,4 @@
-//! Hosts, ports and networks, as commands and replies write them and as users choose them.
+//! Hosts, ports and networks in commands, replies and settings.
 
 mod class;
 mod extended_address;

@@ -1,5 +1,5 @@
-//! Networks of addresses, for lists of who is meant: `10.0.0.0/8`, `2001:db8::/32` (RFC 4632
-//! §3.1, RFC 4291 §2.3).
+//! Networks of addresses for allow lists: `10.0.0.0/8`, `2001:db8::/32` (RFC 4632 §3.1, RFC 4291
+//! §2.3).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,17 +23,19 @@ use crate::split::split_once;
 pub struct Network {
     /// The first address.
     first: IpAddr,
-    /// How many bits all have in common.
+    /// The number of bits that all addresses share.
     prefix: u8,
 }
 
 impl Network {
-    /// Reads an address, or an address, `/` and a length in bits. Bits of the address behind that
-    /// length do not matter. A network of IPv4-mapped IPv6 addresses is one of IPv4.
+    /// Parses an address, or an address, `/` and a length in bits.
+    ///
+    /// Bits of the address after that length are ignored. A network of IPv4-mapped IPv6 addresses
+    /// becomes an IPv4 network.
     ///
     /// # Errors
     ///
-    /// `BadNumber`, at the address or the length, for what is none.
+    /// Returns `BadNumber` at the invalid address or length.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at| ParseError::new("network", at, ParseErrorKind::BadNumber);
         let (text, digits) = match split_once(input, b'/') {
@@ -58,9 +60,10 @@ impl Network {
         Ok(Self { first: first(address, prefix), prefix })
     }
 
-    /// The network that `address` and all others with the same first `prefix` bits are in, of which
-    /// there are no more than the address has. An IPv4-mapped IPv6 address is the IPv4 address that
-    /// it is.
+    /// Returns the network of all addresses with the same first `prefix` bits as `address`.
+    ///
+    /// A longer `prefix` than the address is cut to its length. An IPv4-mapped IPv6 address counts
+    /// as its IPv4 address.
     ///
     /// ```
     /// use ftp_proto::Network;
@@ -75,14 +78,14 @@ impl Network {
         Self { first: first(address, prefix), prefix }
     }
 
-    /// The protocol of its addresses; of IPv4-mapped IPv6 addresses that is IPv4.
+    /// Returns the protocol of its addresses; for IPv4-mapped IPv6 addresses it is IPv4.
     #[must_use]
     pub fn protocol(self) -> NetworkProtocol {
         NetworkProtocol::of(self.first)
     }
 
-    /// Whether an address is one of these. An IPv4-mapped IPv6 address is the IPv4 address that
-    /// it is.
+    /// Returns whether the network contains an address. An IPv4-mapped IPv6 address counts as its
+    /// IPv4 address.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -97,7 +100,7 @@ const fn width(address: IpAddr) -> u8 {
     }
 }
 
-/// The address with all bits behind the first `prefix` taken away.
+/// Clears all bits of an address after the first `prefix`.
 fn first(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {

@@ -7,8 +7,7 @@ use crate::error::{ParseError, ParseErrorKind};
 use crate::limits;
 use crate::number;
 
-/// Ports to choose from: numbers and ranges, each with both ends, in ascending order and without
-/// overlap, whatever the order they were written in.
+/// A set of ports, written as numbers and inclusive ranges in any order.
 ///
 /// ```
 /// use ftp_proto::PortRanges;
@@ -16,7 +15,7 @@ use crate::number;
 /// let ports = PortRanges::parse(b"300-302, 21")?;
 /// assert_eq!(ports.count(), 4);
 /// assert_eq!(ports.iter().collect::<Vec<_>>(), [21, 300, 301, 302]);
-/// // All of them, from the third on: a random start makes the next port hard to guess.
+/// // All ports, starting at the third: a random start makes the next port hard to guess.
 /// assert_eq!(ports.iter_from(2).collect::<Vec<_>>(), [301, 302, 21, 300]);
 /// # Ok::<(), ftp_proto::ParseError>(())
 /// ```
@@ -24,14 +23,13 @@ use crate::number;
 pub struct PortRanges(Vec<RangeInclusive<u16>>);
 
 impl PortRanges {
-    /// Reads a list: ports from 1 to 65535 and ranges `first-last`, with commas between them and
-    /// SP around any of them.
+    /// Parses a list of ports from 1 to 65535 and ranges `first-last`, separated by commas; SP is
+    /// ignored.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for an empty item, `BadNumber` for what is no port or range or for a range
-    /// that ends before it begins, `TooLong` for more than [`limits::PORT_RANGES`] items. `at` is
-    /// where the item starts.
+    /// Returns `UnexpectedEnd` for an empty item, `BadNumber` for an invalid port or range, and
+    /// `TooLong` for more than [`limits::PORT_RANGES`] items. `at` is the start of the item.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("port ranges", at, kind);
         let mut ranges = Vec::new();
@@ -56,27 +54,28 @@ impl PortRanges {
         Ok(Self(ranges))
     }
 
-    /// How many ports there are, 1 to 65535.
+    /// Returns the number of ports, 1 to 65535.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.iter().map(ExactSizeIterator::len).sum()
     }
 
-    /// Whether a port is one of them.
+    /// Returns whether a port is in the set.
     #[must_use]
     pub fn contains(&self, port: u16) -> bool {
         self.0.iter().any(|range| range.contains(&port))
     }
 
-    /// All of them, ascending.
+    /// Returns all ports in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u16> + Clone {
         self.0.iter().cloned().flatten()
     }
 
-    /// All of them once, beginning with the one at `start` and going round; `start` counts from
-    /// 0 and is taken modulo [`count`](Self::count).
+    /// Returns each port once, starting with the one at index `start` and wrapping around.
+    ///
+    /// `start` counts from 0 and is taken modulo [`count`](Self::count).
     pub fn iter_from(&self, start: usize) -> impl Iterator<Item = u16> {
-        // There is at least one port.
+        // There is at least one port, so this cannot divide by zero.
         let start = start % self.count();
         self.iter().skip(start).chain(self.iter().take(start))
     }
@@ -86,8 +85,7 @@ fn port(digits: &[u8]) -> Option<u16> {
     number::decimal(digits)?.try_into().ok().filter(|port| *port != 0)
 }
 
-/// Adds a range to those that are there, which stay sorted; those that it overlaps or touches
-/// become one with it.
+/// Adds a range to sorted ranges, merging those that it overlaps or touches.
 fn add(ranges: &mut Vec<RangeInclusive<u16>>, range: RangeInclusive<u16>) {
     let (mut first, mut last) = range.into_inner();
     ranges.retain(|other| {

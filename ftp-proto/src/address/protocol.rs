@@ -1,5 +1,5 @@
-//! Network protocols by number: one of them, the list of a 522 reply, and the argument of `EPSV`
-//! (RFC 2428 §2 and §3).
+//! Network protocols by number, the list of a 522 reply, and the argument of `EPSV` (RFC 2428 §2
+//! and §3).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,8 +17,8 @@ pub enum NetworkProtocol {
 }
 
 impl NetworkProtocol {
-    /// The protocol of an address; an IPv4-mapped IPv6 address is IPv4, since that is what its
-    /// packets are.
+    /// Returns the protocol of an address; an IPv4-mapped IPv6 address is IPv4, since its packets
+    /// are.
     #[must_use]
     pub const fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -27,7 +27,7 @@ impl NetworkProtocol {
         }
     }
 
-    /// The address family number, 1 or 2.
+    /// Returns the address family number, 1 or 2.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
@@ -36,7 +36,7 @@ impl NetworkProtocol {
         }
     }
 
-    /// Reads the number that stands at byte `at` of the input.
+    /// Parses the number at byte `at` of the input.
     pub(super) fn read(digits: &[u8], at: usize) -> Result<Self, ParseError> {
         match number::decimal(digits) {
             Some(1) => Ok(Self::Ipv4),
@@ -49,7 +49,7 @@ impl NetworkProtocol {
     }
 }
 
-/// The network protocols that a 522 reply says can be used (RFC 2428 §2).
+/// The network protocols that a 522 reply lists as supported (RFC 2428 §2).
 ///
 /// ```
 /// use ftp_proto::{NetworkProtocol, NetworkProtocols};
@@ -68,9 +68,11 @@ pub struct NetworkProtocols {
 }
 
 impl NetworkProtocols {
-    /// Finds the list in the text of a 522 reply: the first brackets that hold numbers with
-    /// commas between them, and SP around any. Numbers that are neither 1 nor 2, of any length,
-    /// are passed over. `None` if there is no such list, which says nothing about any protocol.
+    /// Finds the list in the text of a 522 reply: the first brackets with numbers separated by
+    /// commas; SP is ignored.
+    ///
+    /// Numbers other than 1 and 2 are skipped. Returns `None` if there is no such list, which says
+    /// nothing about any protocol.
     #[must_use]
     pub fn find(text: &[u8]) -> Option<Self> {
         let lists = text.split(|&byte| byte == b'(').skip(1);
@@ -95,7 +97,7 @@ impl NetworkProtocols {
         Some(found)
     }
 
-    /// Whether a protocol is in the list.
+    /// Returns whether a protocol is in the list.
     #[must_use]
     pub const fn contains(self, protocol: NetworkProtocol) -> bool {
         match protocol {
@@ -106,7 +108,7 @@ impl NetworkProtocols {
 }
 
 impl fmt::Display for NetworkProtocols {
-    /// The list as a 522 reply has it, brackets included.
+    /// Writes the list as in a 522 reply, with brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.ipv4, self.ipv6) {
             (true, true) => "(1,2)",
@@ -124,16 +126,17 @@ pub enum EpsvArgument {
     Default,
     /// Listen with this protocol.
     Protocol(NetworkProtocol),
-    /// `ALL`: from now on the client uses no other command to set up data connections.
+    /// `ALL`: the client promises to use no other command for data connections.
     All,
 }
 
 impl EpsvArgument {
-    /// Reads the argument of `EPSV`; nothing is [`EpsvArgument::Default`].
+    /// Parses the argument of `EPSV`; empty input is [`EpsvArgument::Default`].
     ///
     /// # Errors
     ///
-    /// `UnsupportedProtocol` for a number other than 1 and 2, `UnknownWord` for other text.
+    /// Returns `UnsupportedProtocol` for a number other than 1 and 2, and `UnknownWord` for other
+    /// text.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         if input.is_empty() {
             Ok(Self::Default)

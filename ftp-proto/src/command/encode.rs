@@ -1,5 +1,5 @@
-//! `Command` to a line: the one place where command lines are made, and so the one place that
-//! has to refuse CR, LF and NUL (RFC 2640 §3.1).
+//! `Command` to a line: the only place that makes command lines, and so the place that must refuse
+//! CR, LF and NUL (RFC 2640 §3.1).
 
 use std::fmt::Display;
 
@@ -11,29 +11,31 @@ use crate::limits;
 use crate::line::IAC;
 use crate::pathname::{Pathname, is_line_break};
 
-/// Room for the line of most commands, in bytes.
+/// The usual capacity of a line, in bytes.
 const USUAL_LINE: usize = 64;
 
 impl Command {
-    /// The line that is sent, CR LF included, 0xFF doubled (RFC 854).
+    /// Encodes the line, with CR LF and with 0xFF doubled (RFC 854).
     ///
     /// # Errors
     ///
-    /// `LineBreak` for CR, LF or NUL in the argument, `TooLong` for a line over
-    /// [`limits::COMMAND_LINE`]. An argument that [`Command::parse`] would refuse gets its error,
-    /// such as `UnexpectedEnd` for a name that must not be empty; one that it would read as
-    /// something else, such as a `;` inside a fact, `UnexpectedByte`.
+    /// - `LineBreak` for CR, LF or NUL in the argument.
+    /// - `TooLong` for a line over [`limits::COMMAND_LINE`].
+    /// - The error of [`Command::parse`] for an argument that it would refuse, such as
+    ///   `UnexpectedEnd` for an empty name.
+    /// - `UnexpectedByte` for an argument that it would read differently, such as a `;` inside a
+    ///   fact.
     pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
         let line = self.line();
         check(&line)?;
-        // What would be read as another command is not sent as this one.
+        // A line that would be read as another command is not sent as this one.
         match Self::parse_line(&line)? {
             same if same == *self => finish(line),
             _ => Err(ParseError::new("argument", 0, ParseErrorKind::UnexpectedByte)),
         }
     }
 
-    /// Verb and argument as they are, whatever is in them.
+    /// Writes verb and argument unchecked.
     fn line(&self) -> Vec<u8> {
         let mut line = Vec::with_capacity(USUAL_LINE);
         line.extend_from_slice(self.verb().as_str().as_bytes());
@@ -115,12 +117,15 @@ impl Command {
         line
     }
 
-    /// The same line with the X form of the verb that RFC 775 had before RFC 959: `XMKD`, `XRMD`,
-    /// `XPWD`, `XCUP` and `XCWD`, which old servers know alone (RFC 1123 §4.1.3.1).
+    /// Encodes the line with the X form of the verb, from RFC 775: `XMKD`, `XRMD`, `XPWD`, `XCUP`
+    /// or `XCWD`.
+    ///
+    /// Some old servers know only these (RFC 1123 §4.1.3.1).
     ///
     /// # Errors
     ///
-    /// Those of [`encode`](Self::encode), and `Unsupported` for a verb without an X form.
+    /// Returns the errors of [`encode`](Self::encode), and `Unsupported` for a verb without an X
+    /// form.
     pub fn encode_x_form(&self) -> Result<Vec<u8>, ParseError> {
         let mut line = self.encode()?;
         let x_form: &[u8] = match self {
@@ -137,17 +142,17 @@ impl Command {
 }
 
 impl RawCommand {
-    /// The line that is sent, CR LF included, 0xFF doubled (RFC 854).
+    /// Encodes the line, with CR LF and with 0xFF doubled (RFC 854).
     ///
     /// # Errors
     ///
-    /// `TooLong` for a line over [`limits::COMMAND_LINE`].
+    /// Returns `TooLong` for a line over [`limits::COMMAND_LINE`].
     pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
         finish(self.line.clone())
     }
 }
 
-/// Refuses what would end the line early.
+/// Rejects bytes that would end the line early.
 pub(super) fn check(line: &[u8]) -> Result<(), ParseError> {
     match line.iter().position(|&byte| is_line_break(byte)) {
         Some(at) => Err(ParseError::new("command line", at, ParseErrorKind::LineBreak)),
@@ -195,19 +200,19 @@ fn put(line: &mut Vec<u8>, word: &[u8]) {
     line.extend_from_slice(word);
 }
 
-/// The same, unless it is empty: then there is none.
+/// Appends SP and a word of the argument, unless it is empty.
 fn put_some(line: &mut Vec<u8>, word: &[u8]) {
     if !word.is_empty() {
         put(line, word);
     }
 }
 
-/// A word of the argument as it is shown, behind a SP.
+/// Appends SP and a word of the argument, formatted.
 fn show(line: &mut Vec<u8>, word: &dyn Display) {
     put(line, word.to_string().as_bytes());
 }
 
-/// Ends a line in which [`check`] found nothing.
+/// Ends a line that passed [`check`].
 fn finish(mut line: Vec<u8>) -> Result<Vec<u8>, ParseError> {
     if line.len() > limits::COMMAND_LINE {
         let at = limits::COMMAND_LINE;

@@ -1,5 +1,5 @@
-//! Commands with typed arguments (RFC 959 §4.1 and its extensions), in both directions: what a
-//! server parses and what a client encodes.
+//! Commands with typed arguments (RFC 959 §4.1 and its extensions), which servers parse and clients
+//! encode.
 
 mod encode;
 mod parse;
@@ -17,7 +17,7 @@ use crate::security::{AuthMechanism, ProtectionLevel};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
 
-/// A password or an account. Its `Debug` shows none of it.
+/// A password or an account, hidden in `Debug`.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Password(pub Vec<u8>);
 
@@ -31,42 +31,42 @@ impl fmt::Debug for Password {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OptsArgument {
-    /// `UTF8 ON`, which is the only way it can be: names are octets here and UTF-8 where people
-    /// wrote them so. Also sent as `UTF8`, `UTF-8` and `UTF8 NLST`.
+    /// `UTF8 ON`. UTF-8 is always on, since names are bytes here. Also accepted as `UTF8`, `UTF-8`
+    /// and `UTF8 NLST`.
     Utf8,
-    /// `MLST` and the facts that are wanted, each closed by `;` (RFC 3659 §7.9); the list as it
-    /// came, which may be empty.
+    /// `MLST` and the wanted facts, each followed by `;` (RFC 3659 §7.9); the list as received,
+    /// which may be empty.
     Mlst(Vec<u8>),
-    /// `HASH` with an algorithm to use from now on, in upper case, or without one to ask which
-    /// it is (draft-bryan-ftpext-hash-02 §3.2).
+    /// `HASH` with an algorithm for later commands, in upper case, or without one to ask for the
+    /// current one (draft-bryan-ftpext-hash-02 §3.2).
     Hash(Option<String>),
-    /// Any other option, as it came.
+    /// Any other option, as received.
     Other(Vec<u8>),
 }
 
-/// The argument of `SITE` (RFC 959 §4.1.3): what this toolkit knows of it.
+/// The argument of `SITE` (RFC 959 §4.1.3), as far as this crate knows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SiteArgument {
-    /// `HELP`, and what stands behind it.
+    /// `HELP` and its argument.
     Help(Vec<u8>),
     /// `CHMOD mode path`.
     Chmod {
-        /// The permission bits, three or four octal digits on the wire, 0 to 0o7777.
+        /// The permission bits, 0 to 0o7777; three or four octal digits on the wire.
         mode: u16,
-        /// What they are for.
+        /// The file or directory.
         path: Pathname,
     },
-    /// Any other word, and what follows it and one SP, both as they came.
+    /// Any other word, and the text after it and one SP, both as received.
     Other {
-        /// The word, in the case in which it came.
+        /// The word, in its original case.
         word: Vec<u8>,
-        /// What it is about; empty if nothing follows.
+        /// Its argument; empty if there is none.
         argument: Vec<u8>,
     },
 }
 
-/// One command: a verb, and its argument read once and typed from then on.
+/// One command: a verb and its typed argument.
 ///
 /// ```
 /// use ftp_proto::{Command, HostPort};
@@ -87,7 +87,7 @@ pub enum Command {
     User(Vec<u8>),
     /// `PASS password`, any number of bytes.
     Pass(Password),
-    /// `ACCT account`, kept as secret as a password.
+    /// `ACCT account`, as secret as a password.
     Acct(Password),
     /// `CWD path` and `XCWD`.
     Cwd(Pathname),
@@ -117,11 +117,11 @@ pub enum Command {
     Stor(Pathname),
     /// `APPE path`.
     Appe(Pathname),
-    /// `STOU [path]`, where the path is a wish.
+    /// `STOU [path]`, where the path is only a suggestion.
     Stou(Option<Pathname>),
     /// `ALLO size [R record]`, both in bytes.
     Allo {
-        /// How many bytes will be stored.
+        /// The number of bytes to be stored.
         size: u64,
         /// The longest record or page.
         record: Option<u64>,
@@ -156,7 +156,7 @@ pub enum Command {
     Mdtm(Pathname),
     /// `MFMT time path`.
     Mfmt(TimeVal, Pathname),
-    /// `MFF fact=value; path`: at least one fact, about the path that is its name.
+    /// `MFF fact=value; path`: at least one fact; the path is the name of the facts.
     Mff(Facts),
     /// `HASH path`.
     Hash(Pathname),
@@ -168,7 +168,7 @@ pub enum Command {
     Stat(Option<Pathname>),
     /// `SYST`.
     Syst,
-    /// `HELP [verb]`, as it came.
+    /// `HELP [verb]`, as received.
     Help(Option<Vec<u8>>),
     /// `FEAT`.
     Feat,
@@ -190,13 +190,13 @@ pub enum Command {
     Ccc,
     /// `NOOP`.
     Noop,
-    /// A verb that is known by name and has no variant of its own, with its argument as it came:
-    /// servers here refuse these, and nobody here needs them typed, such as `LPRT` and `XCRC`.
+    /// A known verb without its own variant, such as `LPRT` and `XCRC`, with its argument as
+    /// received. The server of this project refuses these commands.
     Known(Verb, Vec<u8>),
 }
 
 impl Command {
-    /// The verb this command is sent with.
+    /// Returns the verb of the command.
     #[must_use]
     pub const fn verb(&self) -> Verb {
         match self {
@@ -255,18 +255,18 @@ impl Command {
         }
     }
 
-    /// Reads a whole line, as [`LineDecoder`](crate::LineDecoder) gives it.
+    /// Parses a whole line from a [`LineDecoder`](crate::LineDecoder).
     ///
     /// # Errors
     ///
-    /// Those of [`Verb::split`] and of [`Command::parse`].
+    /// Returns the errors of [`Verb::split`] and [`Command::parse`].
     pub fn parse_line(line: &[u8]) -> Result<Self, ParseError> {
         let (verb, argument) = Verb::split(line)?;
         Self::parse(verb, argument)
     }
 }
 
-/// A line that is sent as somebody typed it: the one untyped command, for `quote`.
+/// A command line as the user typed it, without a typed argument.
 ///
 /// ```
 /// use ftp_proto::RawCommand;
@@ -283,11 +283,11 @@ pub struct RawCommand {
 }
 
 impl RawCommand {
-    /// Takes a line without its line end.
+    /// Checks a line without its line ending.
     ///
     /// # Errors
     ///
-    /// Those of [`Verb::split`]; `LineBreak` for CR, LF or NUL anywhere.
+    /// Returns the errors of [`Verb::split`], and `LineBreak` for CR, LF or NUL anywhere.
     pub fn new(line: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
         let line = line.into();
         encode::check(&line)?;
@@ -295,7 +295,7 @@ impl RawCommand {
         Ok(Self { verb, line })
     }
 
-    /// The verb of the line.
+    /// Returns the verb of the line.
     #[must_use]
     pub const fn verb(&self) -> Verb {
         self.verb

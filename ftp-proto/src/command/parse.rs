@@ -16,17 +16,17 @@ use crate::verb::Verb;
 use crate::{hash, limits, number};
 
 impl Command {
-    /// Reads the argument of `verb`. An empty argument is no argument.
+    /// Parses the argument of `verb`; an empty argument counts as missing.
     ///
-    /// SP around the argument is ignored for verbs that take numbers and keywords, and belongs
-    /// to names and passwords. What `NOOP` and `QUIT` are given is ignored.
+    /// SP around numbers and keywords is ignored; in names and passwords it is significant.
+    /// Arguments of `NOOP` and `QUIT` are ignored.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a value that is defined but not implemented (a server answers 504),
-    /// `UnsupportedProtocol` for an address family (522), `UnknownWord` at 0 of `verb` for
-    /// [`Verb::Other`] (500); every other kind is an argument that is not what the verb takes
-    /// (501).
+    /// - `Unsupported` for a value that is defined but not implemented (a server answers 504).
+    /// - `UnsupportedProtocol` for an unknown address family (522).
+    /// - `UnknownWord` at 0 of `verb` for [`Verb::Other`] (500).
+    /// - Any other kind for an invalid argument (501).
     pub fn parse(verb: Verb, argument: &[u8]) -> Result<Self, ParseError> {
         let trimmed = || trim_spaces(argument);
         Ok(match verb {
@@ -124,7 +124,7 @@ fn user_name(argument: &[u8]) -> Result<Vec<u8>, ParseError> {
     some("user name", argument)
 }
 
-/// One byte or more, none of them a line break.
+/// Parses one byte or more, without line breaks.
 fn some(what: &'static str, argument: &[u8]) -> Result<Vec<u8>, ParseError> {
     if argument.is_empty() {
         return Err(ParseError::new(what, 0, ParseErrorKind::UnexpectedEnd));
@@ -150,7 +150,7 @@ fn optional(argument: &[u8]) -> Result<Option<Pathname>, ParseError> {
     if argument.is_empty() { Ok(None) } else { Pathname::try_from(argument).map(Some) }
 }
 
-/// `n` or `n R m` (RFC 959 §5.3.2).
+/// Parses `n` or `n R m` (RFC 959 §5.3.2).
 fn allo(argument: &[u8]) -> Result<Command, ParseError> {
     let error = |at, kind| ParseError::new("ALLO argument", at, kind);
     let end = error(argument.len(), ParseErrorKind::UnexpectedEnd);
@@ -172,14 +172,14 @@ fn allo(argument: &[u8]) -> Result<Command, ParseError> {
     Ok(Command::Allo { size, record })
 }
 
-/// A time, one SP, a pathname (draft-somers-ftp-mfxx-04 §3).
+/// Parses a time, one SP and a pathname (draft-somers-ftp-mfxx-04 §3).
 fn mfmt(argument: &[u8]) -> Result<Command, ParseError> {
     let end = ParseError::new("MFMT argument", argument.len(), ParseErrorKind::UnexpectedEnd);
     let (time, path) = split_once(argument, b' ').ok_or(end)?;
     Ok(Command::Mfmt(TimeVal::parse(time)?, Pathname::try_from(path)?))
 }
 
-/// One fact or more, each with its `=` and its `;`, one SP, a pathname
+/// Parses one or more facts, each with `=` and `;`, then one SP and a pathname
 /// (draft-somers-ftp-mfxx-04 §5).
 fn mff(argument: &[u8]) -> Result<Command, ParseError> {
     super::encode::check(argument)?;
@@ -192,8 +192,8 @@ fn mff(argument: &[u8]) -> Result<Command, ParseError> {
     Ok(Command::Mff(Facts::parse(argument)?))
 }
 
-/// A word that only this site has, and its argument. Spaces before the word are passed over: people
-/// type them, and a word is never empty.
+/// Parses a site-specific word and its argument. Spaces before the word are skipped, since users
+/// type them and a word is never empty.
 fn site(argument: &[u8]) -> Result<SiteArgument, ParseError> {
     let argument = some("SITE argument", argument.trim_ascii_start())?;
     let (word, rest) = split_or_all(&argument, b' ');
@@ -213,14 +213,14 @@ fn site(argument: &[u8]) -> Result<SiteArgument, ParseError> {
 
 fn opts(argument: &[u8]) -> Result<OptsArgument, ParseError> {
     let option = some("option", argument)?;
-    if let Some(list) = behind(b"MLST", &option) {
-        // No fact has a space in its name: the examples of RFC 3659 §7.9.1 refuse it.
+    if let Some(list) = text_after(b"MLST", &option) {
+        // Names of facts contain no space: the examples of RFC 3659 §7.9.1 refuse it.
         if let Some(at) = list.iter().position(|byte| !byte.is_ascii_graphic()) {
             return Err(ParseError::new("list of facts", at, ParseErrorKind::UnexpectedByte));
         }
         return Ok(OptsArgument::Mlst(list.to_vec()));
     }
-    if let Some(name) = behind(b"HASH", &option) {
+    if let Some(name) = text_after(b"HASH", &option) {
         if let Some(at) = name.iter().position(|&byte| !hash::is_name_byte(byte)) {
             return Err(ParseError::new("hashname", at, ParseErrorKind::UnexpectedByte));
         }
@@ -233,9 +233,9 @@ fn opts(argument: &[u8]) -> Result<OptsArgument, ParseError> {
     })
 }
 
-/// What stands behind `word` and SP, in any case; empty if nothing does, `None` if another word
-/// begins the option.
-fn behind<'a>(word: &[u8], option: &'a [u8]) -> Option<&'a [u8]> {
+/// Returns the text after `word` (in any case) and SP, which may be empty; `None` if the option
+/// begins with another word.
+fn text_after<'a>(word: &[u8], option: &'a [u8]) -> Option<&'a [u8]> {
     let (head, rest) = option.split_at_checked(word.len())?;
     let matches = head.eq_ignore_ascii_case(word) && matches!(rest.first(), None | Some(b' '));
     matches.then(|| trim_spaces(rest))

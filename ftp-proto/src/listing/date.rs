@@ -1,34 +1,34 @@
-//! The dates that servers print in listings. None of it is a standard; each form here was sent
-//! by some server, and `tests/listings` has a line of it.
+//! Dates in listings. There is no standard; each form here was sent by some server, and
+//! `tests/listings` has an example.
 
 use super::entry::{Modified, Precision, Zone};
 use super::month::{DAY_MARKS, MONTH_MARKS, YEAR_MARKS, is_mark, month};
 use super::words::{Word, Words, short, split_digits};
 use crate::time_val::TimeVal;
 
-/// A date and where it ends.
+/// A date and its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Date {
-    /// `None` for one that has the form of a date but is not in the calendar, or that can be
-    /// read in two ways: the object is there all the same.
+    /// `None` if the date has a known form but is not in the calendar or is ambiguous: the object
+    /// exists all the same.
     pub(super) modified: Option<Modified>,
-    /// The offset behind its last byte in the line.
+    /// The offset after its last byte in the line.
     pub(super) end: usize,
-    /// How its last column is filled.
+    /// The padding of its last column.
     pub(super) column: Column,
-    /// The year, of a date that ends with a mere number for it.
+    /// The year, if the date ends with a plain number for it.
     pub(super) year: Option<u16>,
 }
 
-/// How the last column of a date is filled up, which decides where the name begins.
+/// The padding of the last column of a date, which decides where the name begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Column {
-    /// As wide as what stands in it: one SP, then the name.
+    /// No padding: one SP, then the name.
     Exact,
-    /// A year behind a single SP. `ls` sets it flush right, as wide as `hh:mm`; some servers
-    /// set it flush left and follow it with one SP more.
+    /// A year after a single SP. `ls` aligns it right, as wide as `hh:mm`; some servers align it
+    /// left and add one SP.
     LooseYear,
-    /// A date with no time where others have one (`ls --time-style=iso` fills up with one SP).
+    /// A date without a time where others have one (`ls --time-style=iso` adds one SP).
     NoTime,
 }
 
@@ -43,25 +43,25 @@ pub(super) struct Clock {
 /// A year, month and day in digits, in the order that their numbers allow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ymd {
-    /// `None` means that it is not said.
+    /// `None` if it is missing.
     pub(super) year: Option<u16>,
     pub(super) month: u16,
     pub(super) day: u16,
 }
 
-/// What is behind a month and a day.
+/// The text after a month and a day.
 enum Rest {
     Clock(Clock),
     Year(u16),
 }
 
-/// Reads a date that begins with the next of `words`.
+/// Parses a date that begins with the next of `words`.
 pub(super) fn read(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
     let first = words.next()?;
     let (digits, suffix) = split_digits(first.bytes);
     match (digits.len(), suffix) {
         (0, _) => {
-            // The day first: it tells at a glance what the names of months take a search for.
+            // The day first: it is cheaper to check than the name of a month.
             let day = words.next()?;
             let number = day_of_month(day.bytes)?;
             let month = month(first.bytes)?;
@@ -113,15 +113,15 @@ pub(super) fn read(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
 }
 
 impl Date {
-    /// The date `ymd` at `clock`, whose last word is `last`.
+    /// Returns the date `ymd` at `clock`, whose last word is `last`.
     fn at(ymd: Ymd, clock: Option<Clock>, reference: TimeVal, last: Word<'_>) -> Self {
         let modified = modified(ymd, clock, reference);
         Self { modified, end: last.end(), column: Column::Exact, year: None }
     }
 }
 
-/// What follows a month and a day, in either order: a time, a year, or for a day with a comma
-/// (`Oct 08, 2002 09:47`) both. `last` is the later word of the two.
+/// Parses the text after a month and a day, in either order: a time, a year, or both for a day with
+/// a comma (`Oct 08, 2002 09:47`). `last` is the later word of the two.
 fn month_and_day(
     month: u16,
     day: u16,
@@ -156,7 +156,7 @@ fn month_and_day(
     }
 }
 
-/// A date in one word, `2005-06-07`, `09-26` or `01-jun-99`, and what follows it.
+/// Parses a date in one word, `2005-06-07`, `09-26` or `01-jun-99`, and the text after it.
 fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date> {
     let mark = *first.bytes.iter().find(|byte| matches!(byte, b'-' | b'/' | b'.'))?;
     if first.bytes.len() > 11 {
@@ -207,7 +207,7 @@ fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date>
             let (word, clock) = time.map_or((first, None), |(word, clock)| (word, Some(clock)));
             Some(Date::at(ymd, clock, reference, word))
         }
-        // `24-04-2003 17:12`: the order of day and month must follow from the numbers.
+        // `24-04-2003 17:12`: the numbers must allow only one order of day and month.
         (1 | 2, Some(c), None) => {
             let a = short(a, 2)?;
             let b = short(b, 2)?;
@@ -225,9 +225,9 @@ fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date>
     }
 }
 
-/// The time these fields mean. Without a year it is the latest that lies not more than one day
-/// ahead of `reference`: servers leave the year out for the last months, and their clock
-/// may be in another zone.
+/// Returns the time of these fields. Without a year it is the latest that is at most one day after
+/// `reference`: servers leave out the year for recent months, and their clock may be in another
+/// zone.
 pub(super) fn modified(ymd: Ymd, clock: Option<Clock>, reference: TimeVal) -> Option<Modified> {
     let month = u8::try_from(ymd.month).ok()?;
     let day = u8::try_from(ymd.day).ok()?;
@@ -251,10 +251,10 @@ pub(super) fn modified(ymd: Ymd, clock: Option<Clock>, reference: TimeVal) -> Op
     time.map(|time| Modified { time, precision, zone: Zone::Unknown })
 }
 
-/// `h:mm`, `hh:mm`, `hh:m`, each with `:ss` or not; digits of a fraction are passed over. Numbers
-/// out of range stay in, so that the date has its form but no time.
+/// Parses `h:mm`, `hh:mm` or `hh:m`, with or without `:ss`; fractions are skipped. Numbers out of
+/// range are accepted here, so that the date has its form but no time.
 pub(super) fn clock(word: &[u8]) -> Option<Clock> {
-    // Digits and colons first: this is asked of each word of a line.
+    // Check for digits and colons first: this runs for each word of a line.
     let (hour, rest) = split_digits(word);
     let (minute, rest) = split_digits(rest.strip_prefix(b":")?);
     let small = |digits| short(digits, 2).and_then(|value| u8::try_from(value).ok());
@@ -288,7 +288,7 @@ fn four_digits(digits: &[u8]) -> Option<u16> {
     if digits.len() == 4 { short(digits, 4) } else { None }
 }
 
-/// A year of two, three or four digits. Two mean 1970 to 2069. Three come from servers that
+/// Parses a year of two, three or four digits. Two mean 1970 to 2069. Three come from servers that
 /// print years since 1900.
 pub(super) fn year(digits: &[u8]) -> Option<u16> {
     let value = short(digits, 4)?;
@@ -300,14 +300,14 @@ pub(super) fn year(digits: &[u8]) -> Option<u16> {
     }
 }
 
-/// A day of the month: one or two digits, a `,` or `.` behind them or not.
+/// Parses a day of the month: one or two digits, optionally followed by `,` or `.`.
 fn day_of_month(word: &[u8]) -> Option<u16> {
     let (digits, suffix) = split_digits(word);
     matches!(suffix, b"" | b"," | b".").then_some(())?;
     short(digits, 2)
 }
 
-/// `+hhmm` or `-hhmm` as seconds ahead of UTC.
+/// Parses `+hhmm` or `-hhmm` into seconds ahead of UTC.
 fn offset(word: &[u8]) -> Option<i64> {
     let (sign, digits) = word.split_first()?;
     let digits = if digits.len() == 4 { i64::from(short(digits, 4)?) } else { return None };

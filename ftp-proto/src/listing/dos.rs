@@ -1,24 +1,24 @@
-//! Listings of servers on Windows, and their relatives of OS/2.
+//! Listings of servers on Windows and OS/2.
 
 use super::date::{Clock, Ymd, clock, modified, year};
 use super::entry::{Entry, EntryKind};
 use super::words::{Word, Words, short};
 use crate::time_val::TimeVal;
 
-/// Whether numbers of a date go day, month, year or month, day, year.
+/// The order of the numbers in a date: day, month, year or month, day, year.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Order {
     DayFirst,
     MonthFirst,
 }
 
-/// How wide the gap between `<DIR>` and the name is; further SP belong to the name.
+/// The width of the gap between `<DIR>` and the name; further SP belong to the name.
 const DIRECTORY_GAP: usize = 10;
 
-/// Reads one line: a date, a time, then `<DIR>` or a size, then the name.
+/// Parses one line: a date, a time, then `<DIR>` or a size, then the name.
 ///
-/// `order` is what earlier lines told about dates such as `03-04-21`; a line that can mean only
-/// one thing sets it.
+/// `order` is the order of dates such as `03-04-21` that earlier lines proved; an unambiguous line
+/// sets it.
 pub(super) fn parse(line: &[u8], reference: TimeVal, order: &mut Option<Order>) -> Option<Entry> {
     let mut words = Words::new(line);
     let first = words.next()?;
@@ -71,7 +71,7 @@ fn split_target(name: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Reads one line of IBM's server for OS/2: size, attributes and `DIR`, date, time, name.
+/// Parses one line of IBM's server for OS/2: size, attributes and `DIR`, date, time, name.
 pub(super) fn parse_os2(line: &[u8], reference: TimeVal) -> Option<Entry> {
     let mut words = Words::new(line);
     let size = words.next().filter(Word::is_digits)?;
@@ -88,7 +88,7 @@ pub(super) fn parse_os2(line: &[u8], reference: TimeVal) -> Option<Entry> {
     let numbers = Numbers::read(word.bytes).filter(|numbers| numbers.mark == b'-')?;
     let time = words.next()?;
     let clock = clock(time.bytes)?;
-    // Two SP stand between the time and the name.
+    // Two SP separate the time and the name.
     let name = without_blanks(line.get(time.end()..)?.strip_prefix(b" ")?, 1);
     if entry.kind == Some(EntryKind::File) {
         entry.set_size(size.bytes);
@@ -103,13 +103,13 @@ fn named(entry: Entry, name: &[u8]) -> Entry {
     Entry { name, role, ..entry }
 }
 
-/// Up to `most` leading SP taken away, but not the last byte.
+/// Removes up to `most` leading SP, but not the last byte.
 fn without_blanks(name: &[u8], most: usize) -> &[u8] {
     let blanks = name.iter().take_while(|&&byte| byte == b' ').count();
     name.get(blanks.min(most).min(name.len().saturating_sub(1))..).unwrap_or(name)
 }
 
-/// The digits of a size, with `,` or `.` between groups of three taken out.
+/// Returns the digits of a size without the `,` or `.` between groups of three.
 pub(super) fn without_groups(size: &[u8]) -> Option<Vec<u8>> {
     let mut groups = size.split(|byte| matches!(byte, b',' | b'.'));
     let first = groups.next()?;
@@ -123,7 +123,7 @@ pub(super) fn without_groups(size: &[u8]) -> Option<Vec<u8>> {
     (!first.is_empty() && digits.iter().all(u8::is_ascii_digit)).then_some(digits)
 }
 
-/// Three numbers with the same mark between them.
+/// Three numbers with the same separator.
 struct Numbers<'a> {
     parts: [&'a [u8]; 3],
     mark: u8,
@@ -144,7 +144,7 @@ impl<'a> Numbers<'a> {
         (digits && length && forms).then_some(Self { parts, mark })
     }
 
-    /// The order, if the numbers allow only one.
+    /// Returns the order, if the numbers allow only one.
     fn order(&self) -> Option<Order> {
         let [a, b, _] = self.parts.map(|part| short(part, 2));
         match (a?, b?) {
@@ -170,15 +170,15 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// A time of 24 hours, or of twice 12 hours.
+/// A time on a 24-hour or 12-hour clock.
 struct Time {
     clock: Clock,
     half: bool,
 }
 
 impl Time {
-    /// `17:03`, `05:03PM`, `05:03 PM`, `5:03p`. An hour that does not go with its half of the day
-    /// becomes 24, which no time has.
+    /// Parses `17:03`, `05:03PM`, `05:03 PM` or `5:03p`. An hour that does not match AM or PM
+    /// becomes 24, which is not a valid hour.
     fn read(words: &mut Words<'_>) -> Option<Self> {
         let word = words.next()?;
         let digits = word.bytes.iter().take_while(|byte| !byte.is_ascii_alphabetic()).count();
@@ -204,7 +204,7 @@ impl Time {
     }
 }
 
-/// Whether this is PM; `None` if it is not AM either.
+/// Returns whether this is PM; `None` if it is neither AM nor PM.
 fn afternoon(word: &[u8]) -> Option<bool> {
     let is = |letters: &[u8]| word.eq_ignore_ascii_case(letters);
     if is(b"PM") || is(b"P") { Some(true) } else { (is(b"AM") || is(b"A")).then_some(false) }

@@ -1,4 +1,4 @@
-//! What a line of a listing says about one object.
+//! Attributes of one listed object.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,83 +7,85 @@ use crate::fact::{FactType, Facts};
 use crate::number;
 use crate::time_val::TimeVal;
 
-/// One object of a listing. What the server did not say, or said in a way that cannot be read
-/// for certain, is `None`; nothing is guessed from the name.
+/// One object of a listing.
 ///
-/// All of it is the server's word. A name may hold any byte but LF, and a hostile server sends
-/// `../../etc/passwd`: ask [`is_safe_name`](Self::is_safe_name) before one becomes part of a path.
+/// A field is `None` if the server does not give it or it cannot be read with certainty; nothing is
+/// guessed from the name.
+///
+/// All of it comes from the server. A name may contain any byte but LF, and a hostile server sends
+/// `../../etc/passwd`: check [`is_safe_name`](Self::is_safe_name) before you use one in a path.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// The name, byte for byte, as later commands take it. Leading, inner and trailing SP are
-    /// part of it; no case is folded and no character set assumed.
+    /// The name, byte for byte, as commands take it. Leading, inner and trailing SP belong to it;
+    /// case and character set are unchanged.
     pub name: Vec<u8>,
-    /// What the object is.
+    /// The type of the object.
     pub kind: Option<EntryKind>,
-    /// What it is to the directory that was listed.
+    /// Its relation to the listed directory.
     pub role: Role,
-    /// Its size in bytes, 0 to 2^64 - 1. For a directory, whatever the server puts there.
+    /// Its size in bytes, 0 to 2^64 - 1. For a directory the value depends on the server.
     pub size: Option<u64>,
-    /// The server gave a size over 2^64 - 1; `size` is `None` then.
+    /// Whether the server gave a size over 2^64 - 1; `size` is `None` then.
     pub size_overflows: bool,
-    /// When it was last modified.
+    /// Its modification time.
     pub modified: Option<Modified>,
     /// Its permission bits.
     pub permissions: Option<Permissions>,
-    /// How many hard links it has.
+    /// Its number of hard links.
     pub links: Option<u64>,
     /// Its owner: a name, or a number in decimal.
     pub owner: Option<Vec<u8>>,
     /// Its group: a name, or a number in decimal.
     pub group: Option<Vec<u8>>,
-    /// Where a symbolic link points, as the link says it.
+    /// The target of a symbolic link, as stored in the link.
     pub target: Option<Vec<u8>>,
-    /// What the server tells the object by: where two entries of one server have the same, they
+    /// The server's identifier of the object: two entries of one server with the same identifier
     /// are one object under two names (RFC 3659 §7.5.2).
     pub unique: Option<Vec<u8>>,
 }
 
-/// What an object is.
+/// The type of an object.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum EntryKind {
-    /// A file with content.
+    /// A file.
     File,
     /// A directory.
     Directory,
-    /// A symbolic link, or a junction of Windows.
+    /// A symbolic link, or a Windows junction.
     Link,
-    /// A device, FIFO, socket, door, or whatever else has a name.
+    /// A device, FIFO, socket, door or another kind of object.
     Other,
 }
 
-/// What an entry is to the directory that was listed.
+/// The relation of an entry to the listed directory.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Role {
-    /// It lies in it.
+    /// It is in the directory.
     #[default]
     Member,
-    /// It is the listed directory: the name `.`, or the fact `type=cdir`, whose name may be a
-    /// whole path (RFC 3659 §7.5.1.2).
+    /// It is the directory itself: the name `.`, or the fact `type=cdir`, whose name may be a whole
+    /// path (RFC 3659 §7.5.1.2).
     Itself,
-    /// It is the directory above: the name `..`, or the fact `type=pdir`.
+    /// It is the parent directory: the name `..`, or the fact `type=pdir`.
     Parent,
 }
 
-/// A time of last modification and how far it can be trusted.
+/// A modification time and its reliability.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Modified {
     /// The time. Fields finer than the precision are 0.
     pub time: TimeVal,
     /// The finest field that the server gave.
     pub precision: Precision,
-    /// Whose clock it is.
+    /// Its time zone.
     pub zone: Zone,
 }
 
-/// The finest field of a time that a server gave.
+/// The precision of a time.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Precision {
-    /// To the day, as `ls -l` shows what is over half a year old.
+    /// To the day, as `ls -l` shows times more than half a year ago.
     Day,
     /// To the minute.
     Minute,
@@ -91,16 +93,16 @@ pub enum Precision {
     Second,
 }
 
-/// Which zone a time is told in.
+/// The time zone of a time.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Zone {
-    /// UTC, because the form demands it or the line names its offset.
+    /// UTC, because the format demands it or the line gives its offset.
     Utc,
-    /// Not said. Nearly always the server's own zone, which only MDTM or the user can tell.
+    /// Unknown: nearly always the server's own zone. Use MDTM to get the time in UTC.
     Unknown,
 }
 
-/// The twelve permission bits of Unix. `Display` writes them as `ls` does, such as `rwxr-sr-t`.
+/// The twelve permission bits of Unix. `Display` writes them like `ls`, such as `rwxr-sr-t`.
 ///
 /// ```
 /// use ftp_proto::Permissions;
@@ -111,21 +113,23 @@ pub enum Zone {
 pub struct Permissions(u16);
 
 impl Permissions {
-    /// The lower twelve bits of `mode`: set-user-ID, set-group-ID, sticky, then three times
-    /// read, write, execute. Higher bits, such as a file type, are dropped.
+    /// Returns the lower twelve bits of `mode`: set-user-ID, set-group-ID, sticky, then three times
+    /// read, write, execute.
+    ///
+    /// Higher bits, such as the file type, are dropped.
     #[must_use]
     pub const fn new(mode: u16) -> Self {
         Self(mode & 0o7777)
     }
 
-    /// The bits, 0 to `0o7777`.
+    /// Returns the bits, 0 to `0o7777`.
     #[must_use]
     pub const fn mode(self) -> u16 {
         self.0
     }
 
-    /// Reads the nine letters of `ls`, or `None` at the first that has no business in its place.
-    /// `L` for mandatory locking (Solaris) is set-group-ID without execute.
+    /// Parses the nine letters of `ls`; `None` if one is invalid at its position. `L` for mandatory
+    /// locking (Solaris) is set-group-ID without execute.
     pub(super) fn read(letters: &[u8; 9]) -> Option<Self> {
         let mut mode = 0;
         for (at, &letter) in letters.iter().enumerate() {
@@ -145,14 +149,14 @@ impl Permissions {
         Some(Self(mode))
     }
 
-    /// Reads three or four octal digits, as `SITE CHMOD` and the fact `UNIX.mode` of `MFF` give
-    /// them; `None` for anything else.
+    /// Parses three or four octal digits, as in `SITE CHMOD` and the fact `UNIX.mode` of `MFF`.
     #[must_use]
     pub fn parse(digits: &[u8]) -> Option<Self> {
         if matches!(digits.len(), 3 | 4) { Self::read_octal(digits) } else { None }
     }
 
-    /// Reads octal digits, as in the fact `UNIX.mode` of a listing: servers send the type too.
+    /// Parses octal digits, as in the fact `UNIX.mode` of a listing, where servers include the
+    /// type.
     pub(super) fn read_octal(digits: &[u8]) -> Option<Self> {
         u16::try_from(number::octal(digits)? & 0o7777).ok().map(Self)
     }
@@ -177,7 +181,7 @@ impl fmt::Display for Permissions {
 }
 
 impl Entry {
-    /// An entry of which only the name is known. `.` and `..` get their [`Role`].
+    /// Returns an entry with only a name. `.` and `..` get their [`Role`].
     #[must_use]
     pub fn new(name: impl Into<Vec<u8>>) -> Self {
         let name = name.into();
@@ -189,50 +193,50 @@ impl Entry {
         Self { name, role, ..Self::default() }
     }
 
-    /// Whether the server says that it is a directory. A link to one is a link.
+    /// Returns whether the server says that it is a directory. A link to a directory is a link.
     #[must_use]
     pub fn is_dir(&self) -> bool {
         self.kind == Some(EntryKind::Directory)
     }
 
-    /// Whether the server says that it is a file with content.
+    /// Returns whether the server says that it is a file.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.kind == Some(EntryKind::File)
     }
 
-    /// Whether the server says that it is a symbolic link.
+    /// Returns whether the server says that it is a symbolic link.
     #[must_use]
     pub fn is_link(&self) -> bool {
         self.kind == Some(EntryKind::Link)
     }
 
-    /// The name as text, for people: what is no UTF-8 becomes U+FFFD. Commands take
-    /// [`name`](Self::name), and a terminal [`Escaped`](crate::Escaped).
+    /// Returns the name as text, with U+FFFD for bytes that are not UTF-8.
+    ///
+    /// In commands use [`name`](Self::name), on a terminal [`Escaped`](crate::Escaped).
     #[must_use]
     pub fn name_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.name)
     }
 
-    /// Whether the name names something in the listed directory and nowhere else: it is not
-    /// empty, `.` or `..`, and holds neither `/` nor NUL. No other name may become part of a
-    /// local path (CVE-2026-27699 is a client that did not look).
+    /// Returns whether the name refers to an object in the listed directory and nowhere else.
     ///
-    /// On a system where `\` or `:` separate names this is not enough; see
-    /// [`is_portable_name`](Self::is_portable_name).
+    /// A safe name is not empty, `.` or `..`, and contains neither `/` nor NUL. Use no other name
+    /// in a local path (CVE-2026-27699 is a client that did not check). On systems where `\` or `:`
+    /// separates names use [`is_portable_name`](Self::is_portable_name).
     #[must_use]
     pub fn is_safe_name(&self) -> bool {
         !matches!(self.name.as_slice(), b"" | b"." | b"..")
             && !self.name.iter().any(|byte| matches!(byte, b'/' | 0))
     }
 
-    /// Whether the name is safe and holds no `\` either, which Windows takes for `/`.
+    /// Returns whether the name is safe and also contains no `\`, a separator on Windows.
     #[must_use]
     pub fn is_portable_name(&self) -> bool {
         self.is_safe_name() && !self.name.contains(&b'\\')
     }
 
-    /// Takes digits for the size: a number that does not fit sets the flag.
+    /// Sets the size from digits; a number that does not fit sets the flag.
     pub(super) fn set_size(&mut self, digits: &[u8]) {
         self.size = number::decimal(digits);
         let digits_only = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
@@ -240,9 +244,9 @@ impl Entry {
     }
 }
 
-/// The facts that say what an entry has: `type`, `size`, `modify`, `unique` of RFC 3659 §7.5, and
-/// `UNIX.mode`, `UNIX.owner`, `UNIX.group` with their variants, which servers share without a
-/// standard. A fact that cannot be read counts as not given.
+/// Uses the facts `type`, `size`, `modify` and `unique` of RFC 3659 §7.5, and `UNIX.mode`,
+/// `UNIX.owner` and `UNIX.group` with their variants, which servers share without a standard. An
+/// unreadable fact counts as missing.
 impl From<&Facts> for Entry {
     fn from(facts: &Facts) -> Self {
         let mut entry = Self::new(facts.name());
@@ -259,7 +263,7 @@ impl From<&Facts> for Entry {
         let mut known = [
             ("type", &mut kind),
             ("size", &mut size),
-            // A directory's, which ProFTPD and BSD servers send instead of `size`.
+            // The size of a directory, which ProFTPD and BSD servers send instead of `size`.
             ("sizd", &mut directory_size),
             ("modify", &mut modify),
             ("unique", &mut unique),
@@ -274,7 +278,7 @@ impl From<&Facts> for Entry {
         for (name, value) in facts.iter() {
             let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
             if let Some((_, slot)) = known.iter_mut().find(|(word, _)| is(word)) {
-                // A fact given twice has its first value.
+                // The first of two equal facts counts.
                 slot.get_or_insert(value);
             }
         }
@@ -301,7 +305,7 @@ impl From<&Facts> for Entry {
 }
 
 impl Entry {
-    /// Takes over what the fact `type` says (RFC 3659 §7.5.1).
+    /// Sets the type from the fact `type` (RFC 3659 §7.5.1).
     fn set_kind(&mut self, fact: &[u8]) {
         match FactType::read(fact) {
             FactType::File => self.kind = Some(EntryKind::File),
@@ -326,8 +330,8 @@ impl Entry {
     }
 }
 
-/// The target in `OS.unix=slink:target` (RFC 3659 §7.5.1.5 leaves the words to the system;
-/// `symlink` is sent too), empty if there is none, `None` if this is no link.
+/// Returns the target in `OS.unix=slink:target`, empty if there is none; `None` if this is not a
+/// link. RFC 3659 §7.5.1.5 leaves the words to the system; `symlink` is sent too.
 fn link_target(kind: &[u8]) -> Option<&[u8]> {
     let without = |text: &'_ [u8], prefix: &[u8]| {
         let head = text.get(..prefix.len())?;

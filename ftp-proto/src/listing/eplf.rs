@@ -5,8 +5,8 @@ use super::entry::{Entry, EntryKind, Modified, Permissions, Precision, Zone};
 use crate::number;
 use crate::time_val::TimeVal;
 
-/// Reads one line: `+`, facts that each end with `,`, TAB, the name. Facts that are not known are
-/// passed over, and of one given twice the first counts.
+/// Parses one line: `+`, facts that each end with `,`, TAB, the name. Unknown facts are skipped,
+/// and the first of two equal facts counts.
 pub(super) fn parse(line: &[u8]) -> Option<Entry> {
     let line = line.strip_prefix(b"+")?;
     let tab = line.iter().position(|&byte| byte == b'\t')?;
@@ -34,7 +34,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Entry> {
             _ => {}
         }
     }
-    // RETR may work, CWD may work; where both may, the server does not know what it is.
+    // RETR may work, or CWD may work; if both may, the server does not know the type.
     entry.kind = match (retrieve, enter) {
         (true, false) => Some(EntryKind::File),
         (false, true) => Some(EntryKind::Directory),

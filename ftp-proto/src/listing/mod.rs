@@ -1,13 +1,12 @@
-//! Directory listings: the replies to `LIST`, `NLST` and `MLSD` on the data connection.
+//! Directory listings: the data sent for `LIST`, `NLST` and `MLSD`.
 //!
-//! RFC 959 §4.1.3 says of `LIST` only that people can read it. What servers send is the output of
-//! their system's own command or an imitation of it, so everything about it is a guess, made from
-//! lines that real servers sent (`tests/listings`). `NLST` is one name a line, `MLSD` is defined
-//! (RFC 3659 §7).
+//! RFC 959 §4.1.3 defines no format for `LIST`. Servers send the output of their system's command
+//! or an imitation, so parsing it is guesswork, based on lines of real servers (`tests/listings`).
+//! `NLST` is one name per line, and `MLSD` is defined (RFC 3659 §7).
 //!
-//! Each line is read for itself, in time linear in its length, and every line has a result. What
-//! is in no known form is given back as it came: a client that shows it helps more than one that
-//! fails, and one that guesses may delete the wrong file.
+//! Each line is parsed by itself, in time linear in its length, and every line has a result. Lines
+//! in no known form are returned unchanged: showing them helps more than failing, and a wrong guess
+//! may delete the wrong file.
 
 mod date;
 mod dos;
@@ -24,24 +23,24 @@ pub use reader::{ListEvent, ListReader};
 use crate::fact::Facts;
 use crate::time_val::TimeVal;
 
-/// What one line of a listing is.
+/// The result for one line of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ListLine {
     /// An object.
     Entry(Entry),
-    /// A line about the listing, not about an object in it: empty, `total 12`, `.:`.
+    /// A line about the listing and not about an object: empty, `total 12`, `.:`.
     Skipped,
-    /// A line in no known form, as it came. Often it is a message for people, such as
-    /// `ftpd: .: Permission denied`.
+    /// A line in no known form, unchanged. Often it is a message such as `ftpd: .: Permission
+    /// denied`.
     Unparsed(Vec<u8>),
 }
 
-/// The forms of lines that [`ListParser`] knows.
+/// The line formats that [`ListParser`] knows.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ListForm {
-    /// `ls -l` in its many variants, NetWare's among them.
+    /// `ls -l` in its many variants, including NetWare's.
     Unix,
     /// `MM-DD-YY hh:mmAM <DIR> name` and its variants.
     Dos,
@@ -54,7 +53,7 @@ pub enum ListForm {
 }
 
 impl ListLine {
-    /// Reads one line of a `LIST` reply without knowing the others; see [`ListParser`].
+    /// Parses one line of a `LIST` listing without the context of the others; see [`ListParser`].
     ///
     /// ```
     /// use ftp_proto::{EntryKind, ListLine, TimeVal};
@@ -71,10 +70,10 @@ impl ListLine {
         ListParser::new(reference).parse(line)
     }
 
-    /// Reads one line of an `MLSD` reply (RFC 3659 §7.2): facts, one SP, the name. A line that
+    /// Parses one line of an `MLSD` listing (RFC 3659 §7.2): facts, one SP, the name. A line that
     /// begins with SP has no facts.
     ///
-    /// `Unparsed` is what [`Facts::parse`] refuses.
+    /// Returns `Unparsed` if [`Facts::parse`] fails.
     #[must_use]
     pub fn parse_facts(line: &[u8]) -> Self {
         match Facts::parse(line) {
@@ -84,13 +83,12 @@ impl ListLine {
         }
     }
 
-    /// Reads one line of an `NLST` reply: all of it is the name, of which nothing else is known.
+    /// Parses one line of an `NLST` listing, which is only a name.
     ///
-    /// For `NLST dir` many servers send `dir/name` and as many send `name`; give the argument of
-    /// the command as `directory`, or nothing if it had none, and it is taken away where it is
-    /// there, with the `/` behind it. `./` in front is taken away too. A name that still holds
-    /// `/` stays as it is and [is not safe](Entry::is_safe_name). An empty line is skipped; a
-    /// message for people cannot be told from a name.
+    /// For `NLST dir` some servers send `dir/name` and others `name`. Pass the argument of the
+    /// command as `directory` (empty if it had none); this prefix and its `/` are removed, and so
+    /// is a leading `./`. A name that still contains `/` is unchanged and [not
+    /// safe](Entry::is_safe_name). Empty lines are skipped. Messages cannot be told from names.
     ///
     /// ```
     /// use ftp_proto::ListLine;
@@ -114,16 +112,16 @@ impl ListLine {
     }
 }
 
-/// Reads the lines of one `LIST` reply, in order.
+/// Parses the lines of one `LIST` listing, in order.
 ///
-/// Each line is read for itself, so a listing may mix forms. From earlier lines only this is
-/// remembered, and it never changes whether a line is an entry:
+/// Each line is parsed by itself, so a listing may mix formats. Only the following is remembered
+/// from earlier lines, and it never decides whether a line is an entry:
 ///
-/// - whether dates such as `03-04-21` go month or day first, once a line had a number over 12;
-///   before that, `-` means month first, as IIS sends it, and `/` is left unknown unless AM or PM
-///   follows;
-/// - whether a year set flush left is followed by an SP that fills its column, as on servers for
-///   VMS, or by the name.
+/// - whether dates such as `03-04-21` begin with the month or the day, once a line had a number
+///   over 12. Before that, `-` means month first, as IIS sends it, and `/` is unknown unless AM or
+///   PM follows;
+/// - whether a left-aligned year is followed by a padding SP, as on servers for VMS, or by the
+///   name.
 ///
 /// ```
 /// use ftp_proto::{ListLine, ListParser, TimeVal};
@@ -148,24 +146,25 @@ pub struct ListParser {
 }
 
 impl ListParser {
-    /// A parser for one listing that was made at `reference`, as near as the caller knows. Dates
-    /// without a year mean the latest time that is not more than a day ahead of it.
+    /// Returns a parser for a listing made at about the time `reference`.
+    ///
+    /// Dates without a year mean the latest time that is at most one day after it.
     #[must_use]
     pub const fn new(reference: TimeVal) -> Self {
         let habits = unix::Habits::new();
         Self { reference, form: None, order: None, habits }
     }
 
-    /// The form of the last entry.
+    /// Returns the format of the last entry.
     #[must_use]
     pub const fn form(&self) -> Option<ListForm> {
         self.form
     }
 
-    /// Reads the next line, without its line end. Every sequence of bytes has a result.
+    /// Parses the next line without its line ending. Every sequence of bytes has a result.
     ///
-    /// In front of a `ls -l` or DOS line, SP and TAB do not matter. What has no name behind its
-    /// date is `Unparsed`.
+    /// SP and TAB before an `ls -l` or DOS line are ignored. A line without a name after its date
+    /// is `Unparsed`.
     pub fn parse(&mut self, line: &[u8]) -> ListLine {
         if is_header(line) {
             return ListLine::Skipped;
@@ -200,7 +199,7 @@ impl ListParser {
     }
 }
 
-/// Whether this is `fact=value;` at least once.
+/// Returns whether this is one or more `fact=value;`.
 fn is_facts(head: &[u8]) -> bool {
     head.ends_with(b";") && head.contains(&b'=')
 }
@@ -209,9 +208,9 @@ fn is_blank(line: &[u8]) -> bool {
     line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
 }
 
-/// Lines about the listing: nothing but blanks, the sum that `ls` writes first, in the
-/// languages seen, what VMS writes last, and `.:`, the heading of `ls -R`. The headings of other
-/// directories are not skipped: what follows one of them is not in the listed directory.
+/// Returns whether the line is about the listing: blanks only, the total that `ls` writes first (in
+/// known languages), the last line of VMS, or `.:`, the heading of `ls -R`. Headings of other
+/// directories are not skipped: the lines after them are not in the listed directory.
 fn is_header(line: &[u8]) -> bool {
     let mut rest = words::Words::new(line);
     let Some(first) = rest.next() else { return true };
@@ -230,7 +229,8 @@ fn is_header(line: &[u8]) -> bool {
     is_sum(second.bytes) && rest.peek().is_none()
 }
 
-/// A number, which may have a sign, separators and a unit: `-1`, `1,234`, `1.5K`, `12KiB`.
+/// Returns whether this is a number, optionally with a sign, separators and a unit: `-1`, `1,234`,
+/// `1.5K`, `12KiB`.
 fn is_sum(word: &[u8]) -> bool {
     let number = word.strip_prefix(b"-").unwrap_or(word);
     let is_unit = |byte: &u8| !matches!(byte, b'0'..=b'9' | b'.' | b',');
@@ -241,7 +241,7 @@ fn is_sum(word: &[u8]) -> bool {
         && unit.iter().all(u8::is_ascii_alphabetic)
 }
 
-/// `total` in the languages of the servers seen.
+/// `total` in the languages of known servers.
 const TOTALS: [&str; 11] = [
     "total",
     "totale",

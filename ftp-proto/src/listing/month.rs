@@ -1,6 +1,6 @@
-//! The names of months, and the signs that East Asian locales put behind the numbers of a date.
+//! Names of months, and the characters that East Asian locales put after the numbers of a date.
 
-/// The sign for year, month and day behind its number, in Chinese and Japanese (UTF-8, GBK,
+/// The characters for year, month and day after the number, in Chinese and Japanese (UTF-8, GBK,
 /// EUC-JP, Shift-JIS) and Korean (UTF-8, EUC-KR).
 pub(super) const YEAR_MARKS: [&[u8]; 6] =
     [b"\xe5\xb9\xb4", b"\xc4\xea", b"\xc7\xaf", b"\x94N", b"\xeb\x85\x84", b"\xb3\xe2"];
@@ -13,9 +13,9 @@ pub(super) fn is_mark(suffix: &[u8], marks: &[&[u8]]) -> bool {
     marks.contains(&suffix)
 }
 
-/// The number of a month by its name, in English or in a language that servers were seen to
-/// send, in any case of ASCII letters, a `.` or `,` after it or not. 0 if the name is that of
-/// different months in different languages, so that the date has its form but no time.
+/// Returns the number of a month by its name, in English or another language of known servers, in
+/// any ASCII case, optionally followed by `.` or `,`. Returns 0 if the name means different months
+/// in different languages, so that the date has its form but no time.
 pub(super) fn month(word: &[u8]) -> Option<u16> {
     let name = word.strip_suffix(b",").unwrap_or(word);
     let name = name.strip_suffix(b".").unwrap_or(name);
@@ -51,8 +51,7 @@ pub(super) fn month(word: &[u8]) -> Option<u16> {
     u16::try_from(at?).ok().map(|at| at + 1)
 }
 
-/// What the names below begin with, as far as it is ASCII: a glance that spares most words the
-/// search.
+/// The ASCII first letters of the names below: a quick check that avoids the search for most words.
 const INITIALS: &[u8] = b"acdefgjklmnopsw";
 
 /// July and November in Polish, June and October in Croatian.

@@ -1,24 +1,24 @@
-//! Lines out of the bytes of a data connection.
+//! Lines from the bytes of a data connection.
 
 use crate::limits;
 use crate::read_ahead::ReadAhead;
 use crate::split::split_once;
 
-/// What a [`ListReader`] found next.
+/// The next event of a [`ListReader`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ListEvent {
-    /// A line without its line end. It holds no LF; it may be empty.
+    /// A line without its line ending. It contains no LF and may be empty.
     Line(Vec<u8>),
-    /// The line being read is longer than [`limits::LISTING_LINE`]. Comes once for a line, as soon
-    /// as it is known; the rest of the line is discarded.
+    /// The current line is longer than [`limits::LISTING_LINE`]. Reported once per line, as soon as
+    /// it is known; the rest of the line is discarded.
     TooLong,
 }
 
-/// Cuts the bytes of a listing into lines, however they arrive.
+/// Splits the bytes of a listing into lines.
 ///
-/// A line ends at LF or CR LF: LIST and NLST are sent in ASCII, but many servers forget the CR
-/// (RFC 959 §3.1.1.1 demands it). A CR elsewhere is part of the line. Holds at most
-/// [`limits::READ_AHEAD`] bytes not looked at and one line of [`limits::LISTING_LINE`] bytes.
+/// A line ends at LF or CR LF: RFC 959 §3.1.1.1 demands CR LF, but many servers omit the CR. A CR
+/// elsewhere belongs to the line. The reader holds at most [`limits::READ_AHEAD`] unread bytes and
+/// one line of [`limits::LISTING_LINE`] bytes.
 ///
 /// ```
 /// use ftp_proto::{ListEvent, ListReader};
@@ -41,32 +41,32 @@ pub enum ListEvent {
 pub struct ListReader {
     input: ReadAhead,
     line: Vec<u8>,
-    /// The line was reported as too long; nothing of it is kept.
+    /// The line was reported as too long and is discarded.
     too_long: bool,
 }
 
 impl ListReader {
-    /// A reader at the start of a listing.
+    /// Returns a reader at the start of a listing.
     #[must_use]
     pub const fn new() -> Self {
         Self { input: ReadAhead::new(), line: Vec::new(), too_long: false }
     }
 
-    /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
-    /// it took. Push the rest again after [`next`](Self::next) has returned `None`.
+    /// Takes at most [`room`](Self::room) received bytes, and returns how many it took.
+    ///
+    /// Push the rest again after [`next`](Self::next) has returned `None`.
     #[must_use = "it may take fewer bytes than it was given"]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
     }
 
-    /// How many bytes [`push`](Self::push) would take now: what is missing to
-    /// [`limits::READ_AHEAD`].
+    /// Returns how many bytes [`push`](Self::push) would take now, up to [`limits::READ_AHEAD`].
     #[must_use]
     pub fn room(&self) -> usize {
         self.input.room()
     }
 
-    /// The next event, or `None` until more bytes are pushed.
+    /// Returns the next event, or `None` until more bytes are pushed.
     #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
     pub fn next(&mut self) -> Option<ListEvent> {
         loop {
@@ -78,8 +78,8 @@ impl ListReader {
                 Some((piece, _)) => (piece, true),
                 None => (waiting, false),
             };
-            // A CR at the limit may belong to the line end, so one byte more is held until the
-            // next tells.
+            // A CR at the limit may belong to the line ending, so one more byte is held until the
+            // next one is known.
             let length = self.line.len() + piece.len();
             let last = piece.last().or(self.line.last());
             let content = length - usize::from(last == Some(&b'\r'));
@@ -99,8 +99,9 @@ impl ListReader {
         }
     }
 
-    /// The last line, if the data ended in the middle of one; call it when
-    /// [`next`](Self::next) gives nothing and no byte will come any more.
+    /// Returns the last line if it has no line ending.
+    ///
+    /// Call it at the end of the data, after [`next`](Self::next) has returned `None`.
     pub fn finish(&mut self) -> Option<ListEvent> {
         let line = !self.line.is_empty() && !self.too_long;
         self.too_long = false;

@@ -1,4 +1,4 @@
-//! Listings in the manner of `ls -l`, which most servers send, on whatever system they run.
+//! Listings in the format of `ls -l`, which most servers send on any system.
 
 use super::date::{self, Column, Date};
 use super::dos::without_groups;
@@ -6,15 +6,14 @@ use super::entry::{Entry, EntryKind, Permissions};
 use super::words::{Word, Words, split_digits};
 use crate::time_val::TimeVal;
 
-/// How wide the columns of the group and the size are at least, where the one fills up to the
-/// other.
+/// The minimum widths of the group and size columns, if no SP separates them.
 const GROUP_COLUMN: usize = 8;
 const SIZE_COLUMN: usize = 6;
 
-/// What earlier lines told about where names begin; see [`Column::LooseYear`].
+/// What earlier lines showed about where names begin; see [`Column::LooseYear`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Habits {
-    /// A name was seen right behind a year set flush left, so that further SP are the name's.
+    /// A name came directly after a left-aligned year, so further SP belong to names.
     years_are_exact: bool,
 }
 
@@ -24,11 +23,11 @@ impl Habits {
     }
 }
 
-/// Reads one line: maybe inode and blocks, the mode, maybe links, owner, group and size, a date,
-/// one SP, the name.
+/// Parses one line: optional inode and blocks, the mode, optional links, owner, group and size, a
+/// date, one SP, the name.
 ///
-/// Owner and group may hold SP and some of the columns may be missing, so the line is read from
-/// the date: it is the first that follows something that can be a size.
+/// Owner and group may contain SP and columns may be missing, so the line is parsed from the date:
+/// the first one after a possible size.
 pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Option<Entry> {
     let mut words = Words::new(line);
     let mut first = words.next()?;
@@ -83,7 +82,7 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Opt
         }
         Column::LooseYear if habits.years_are_exact => rest,
         Column::LooseYear | Column::NoTime => match rest.strip_prefix(b" ") {
-            // Nothing but one SP is a name, and not the lack of one.
+            // A single SP is a name, not a missing one.
             None | Some(b"") => rest,
             Some(name) => name,
         },
@@ -97,8 +96,8 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Opt
     Some(Entry { name, role, target: target.map(<[u8]>::to_vec), ..entry })
 }
 
-/// Reads a mode such as `drwxr-xr-x`, and returns its length: digits of the links may be glued to
-/// it. A `+`, `.` or `@` tells of access control lists and their like.
+/// Parses a mode such as `drwxr-xr-x` and returns its length: the digits of the links may follow
+/// directly. A `+`, `.` or `@` marks access control lists and similar.
 fn read_mode(word: &[u8], entry: &mut Entry) -> Option<usize> {
     let (&kind, rest) = word.split_first()?;
     entry.kind = Some(match kind {
@@ -109,7 +108,7 @@ fn read_mode(word: &[u8], entry: &mut Entry) -> Option<usize> {
         _ => return None,
     });
     let Some((letters, rest)) = rest.split_first_chunk::<9>() else {
-        // Six letters, of a system that knows owner and others only; eight, by mistake.
+        // Six letters on a system with only owner and others; eight by mistake.
         let is_letter = |letter: &u8| b"-rwxsStT".contains(letter);
         return (rest.len() >= 6 && rest.iter().all(is_letter)).then_some(word.len());
     };
@@ -121,7 +120,7 @@ fn read_mode(word: &[u8], entry: &mut Entry) -> Option<usize> {
     glued.iter().all(u8::is_ascii_digit).then_some(word.len() - glued.len())
 }
 
-/// Reads the mode of NetWare: `d` or `-`, then eight rights in brackets.
+/// Parses the mode of NetWare: `d` or `-`, then eight rights in brackets.
 fn read_netware(kind: &[u8], rights: &[u8], entry: &mut Entry) -> Option<()> {
     entry.kind = Some(match kind {
         b"-" => EntryKind::File,
@@ -133,9 +132,9 @@ fn read_netware(kind: &[u8], rights: &[u8], entry: &mut Entry) -> Option<()> {
     (rights.len() == 8 && rights.iter().all(is_right)).then_some(())
 }
 
-/// Reads the size, which `word` must be if there is one, and returns where it begins, `start` if
-/// there is nothing between the mode and the date. `None` if `word` cannot be a size, and so what
-/// follows it is no date.
+/// Parses the size, which must be `word` if there is one, and returns its start, or `start` if
+/// nothing is between the mode and the date. `None` if `word` cannot be a size, so that the text
+/// after it is not a date.
 fn read_size(
     line: &[u8],
     start: usize,
@@ -157,7 +156,7 @@ fn read_size(
             entry.set_size(digits);
             Some(word.start)
         }
-        // `109,767`, the same without SP
+        // `109,767`: a device without the SP.
         ([_, ..], [b',', minor @ ..]) if entry.kind == Some(EntryKind::Other) => {
             minor.iter().all(u8::is_ascii_digit).then_some(word.start)
         }
@@ -170,19 +169,19 @@ fn read_size(
                 entry.set_size(digits);
                 return Some(word.start);
             }
-            // `33.5k`, `33,5k`: rounded, so it is no size.
+            // `33.5k`, `33,5k`: rounded, so it is not a size.
             let point = rest.strip_prefix(b".").or_else(|| rest.strip_prefix(b","));
             let fraction = point.map_or(rest, |rest| split_digits(rest).1);
             let (unit, more) = fraction.split_first()?;
             let is_unit = b"kKMGTPE".contains(unit) && matches!(more, b"" | b"B" | b"iB");
             is_unit.then_some(word.start)
         }
-        // A size of 32 bits that went below zero.
+        // A 32-bit size that overflowed to a negative number.
         ([], [b'-', rest @ ..]) => {
             (!rest.is_empty() && rest.iter().all(u8::is_ascii_digit)).then_some(word.start)
         }
-        // `ftpadmin125435904`: the group and the size are as wide as their columns. Otherwise there
-        // is no size, and those digits are the group's.
+        // `ftpadmin125435904`: the group and the size fill their columns. Otherwise there is no
+        // size, and the digits belong to the group.
         ([], rest) => {
             let digits = rest.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
             let (group, digits) = rest.split_at_checked(rest.len() - digits)?;
@@ -197,9 +196,8 @@ fn read_size(
     }
 }
 
-/// Whether what reads as a date may well be an owner called like a month, with numbers around it
-/// (`1 jan 2000`, `jan 20 4096`): if there are no columns before it but the one that would be its
-/// size, and another date follows at once.
+/// Returns whether an apparent date may be an owner named like a month between numbers (`1 jan
+/// 2000`, `jan 20 4096`): only its apparent size comes before it, and another date follows at once.
 fn is_owner(
     line: &[u8],
     start: usize,
@@ -211,28 +209,28 @@ fn is_owner(
     if before.is_some_and(|before| Words::new(line).from(start).peek() != Some(before)) {
         return false;
     }
-    let behind = Words::new(line).from(date.end);
-    let mut behind_number = behind;
-    let number = behind_number.next().filter(Word::is_digits);
+    let after = Words::new(line).from(date.end);
+    let mut after_number = after;
+    let number = after_number.next().filter(Word::is_digits);
     let follows = |words| date::read(words, reference).is_some();
-    // One without a time may well begin a name.
+    // A date without a time may be the beginning of a name.
     let follows_whole =
         |words| date::read(words, reference).is_some_and(|date| date.column != Column::NoTime);
     let is_year = (1970..=reference.year() + 1).contains(&year);
-    // What looks like the year is the size, where it is no year or a whole date follows it.
-    (number.is_some() && follows(behind_number) && (before.is_none() || !is_year))
-        || if is_year { follows_whole(behind) } else { follows(behind) }
+    // The apparent year is the size if it is not a year, or if a whole date follows it.
+    (number.is_some() && follows(after_number) && (before.is_none() || !is_year))
+        || if is_year { follows_whole(after) } else { follows(after) }
 }
 
-/// Reads links, owner and group out of what stands between the mode and the size.
+/// Parses links, owner and group from the text between the mode and the size.
 fn read_columns(columns: &[u8], entry: &mut Entry) {
     let mut columns = columns.trim_ascii();
     let size = entry.size.unwrap_or(0);
     let words = Words::new(columns);
     if let Some(links) = words.peek().filter(Word::is_digits) {
         let owner = columns.split_at(links.end()).1.trim_ascii();
-        // NetPresenz for the Mac: both forks of the file, which sum up to its size. A file of
-        // one byte that belongs to root looks the same, so one link is taken for a link.
+        // NetPresenz for the Mac sends the sizes of both forks, which add up to the file's size. A
+        // one-byte file of root looks the same, so one link counts as a link.
         let forks = crate::number::decimal(links.bytes).zip(crate::number::decimal(owner));
         let are_forks = forks.is_some_and(|(a, b)| a != 1 && a.checked_add(b) == Some(size));
         if are_forks && entry.kind == Some(EntryKind::File) {
@@ -241,7 +239,7 @@ fn read_columns(columns: &[u8], entry: &mut Entry) {
         entry.links = crate::number::decimal(links.bytes);
         columns = owner;
     }
-    // The same server shows a directory as `folder` and the number of things in it.
+    // The same server shows a directory as `folder` and the number of its entries.
     if columns == b"folder" && entry.links.is_none() {
         entry.size = None;
         return;
@@ -251,8 +249,8 @@ fn read_columns(columns: &[u8], entry: &mut Entry) {
     entry.group = some(group);
 }
 
-/// Splits owner and group: at the first gap wider than one SP, or else at the first SP, as groups
-/// with SP in them (`Domain Users`) are more common than such owners.
+/// Splits owner and group at the first gap wider than one SP, or else at the first SP, since groups
+/// with SP (`Domain Users`) are more common than such owners.
 fn split_owner(columns: &[u8]) -> (&[u8], &[u8]) {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let gap = columns.windows(2).position(|pair| pair.iter().all(is_blank));
@@ -261,8 +259,8 @@ fn split_owner(columns: &[u8]) -> (&[u8], &[u8]) {
     (owner, group.trim_ascii_start())
 }
 
-/// Splits `name -> target` of a link. Where the name or the target holds ` -> ` too, the size
-/// tells: it is the length of the target. Otherwise the first counts.
+/// Splits `name -> target` of a link. If the name or target also contains ` -> `, the size decides:
+/// it is the length of the target. Otherwise the first one counts.
 fn split_target(name: &[u8], size: Option<u64>) -> (&[u8], Option<&[u8]>) {
     const ARROW: &[u8] = b" -> ";
     let at = |at: usize| Some((name.get(..at)?, name.get(at..)?.strip_prefix(ARROW)?));
@@ -331,7 +329,7 @@ mod tests {
         assert_eq!(name("-r--r--r--  1 a b 90 Mar  1 2003  .welcome"), b".welcome");
         assert_eq!(name("-r--r--r--  1 a b 90 Mar  1 2003   x"), b" x");
         assert_eq!(name("-r--r--r--  1 a b 90 Mar  1 2003  "), b" ");
-        // Once a name is seen where it is not, further SP belong to names.
+        // After a name without the padding SP, further SP belong to names.
         assert_eq!(name("-r--r--r--  1 a b 90 Nov 5 2018 x"), b"x");
         assert_eq!(name("-r--r--r--  1 a b 90 Nov 5 2018  x"), b" x");
         assert_eq!(name("-r--r--r--  1 a b 90 Mar  1  2003  x"), b" x");

@@ -1,6 +1,6 @@
-//! The words of a line and where they stand.
+//! The words of a line and their positions.
 
-/// The words of a line: runs of anything but SP and TAB.
+/// The words of a line: runs of bytes other than SP and TAB.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words<'a> {
     line: &'a [u8],
@@ -16,7 +16,7 @@ pub(super) struct Word<'a> {
 }
 
 impl Word<'_> {
-    /// The offset behind its last byte.
+    /// Returns the offset after its last byte.
     pub(super) fn end(&self) -> usize {
         self.start + self.bytes.len()
     }
@@ -31,12 +31,12 @@ impl<'a> Words<'a> {
         Self { line, at: 0 }
     }
 
-    /// The words of the same line from offset `at` on.
+    /// Returns the words of the same line from offset `at` on.
     pub(super) const fn from(self, at: usize) -> Self {
         Self { at, ..self }
     }
 
-    /// The next word, without taking it.
+    /// Returns the next word without taking it.
     pub(super) fn peek(mut self) -> Option<Word<'a>> {
         self.next()
     }
@@ -56,13 +56,13 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// Leading ASCII digits, and what is behind them.
+/// Returns the leading ASCII digits and the rest.
 pub(super) fn split_digits(bytes: &[u8]) -> (&[u8], &[u8]) {
     let length = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     bytes.split_at(length)
 }
 
-/// A number of at most `most` digits that fill all of `digits`.
+/// Parses a number of at most `most` digits that fill all of `digits`.
 pub(super) fn short(digits: &[u8], most: usize) -> Option<u16> {
     if digits.len() > most { None } else { crate::number::decimal(digits)?.try_into().ok() }
 }

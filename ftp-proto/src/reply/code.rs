@@ -1,48 +1,48 @@
-//! Reply codes: three digits that say what, how sure and about what (RFC 959 §4.2).
+//! Reply codes: three digits (RFC 959 §4.2).
 
 use std::fmt;
 
-/// A reply code. Codes that no RFC names are kept, since the first digit is enough to act on
-/// (RFC 1123 §4.1.2.11).
+/// A reply code, 100 to 599. Codes that no RFC defines are kept, since clients act on the first
+/// digit (RFC 1123 §4.1.2.11).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ReplyCode(u16);
 
-/// The first digit of a reply code: did it work (RFC 959 §4.2.1).
+/// The meaning of the first digit of a reply code (RFC 959 §4.2.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Severity {
-    /// 1yz, positive preliminary: it has begun, another reply follows.
+    /// 1xx, positive preliminary: it has begun, another reply follows.
     Preliminary,
-    /// 2yz, positive completion: it is done.
+    /// 2xx, positive completion: it succeeded.
     Completion,
-    /// 3yz, positive intermediate: another command is awaited.
+    /// 3xx, positive intermediate: another command must follow.
     Intermediate,
-    /// 4yz, transient negative: it did not work, and may later.
+    /// 4xx, transient negative: it failed, and may succeed later.
     Transient,
-    /// 5yz, permanent negative: it did not work, and will not.
+    /// 5xx, permanent negative: it failed, and will fail again.
     Permanent,
 }
 
 impl ReplyCode {
-    /// A code of three digits, the first of them 1 to 5; `None` for any other number.
+    /// Returns a code of three digits, the first of them 1 to 5; `None` for any other number.
     #[must_use]
     pub const fn new(code: u16) -> Option<Self> {
         if matches!(code, 100..=599) { Some(Self(code)) } else { None }
     }
 
-    /// Reads the three digits that `line` begins with.
+    /// Parses the three digits at the beginning of `line`.
     #[must_use]
     pub fn parse(line: &[u8]) -> Option<Self> {
         let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
         Self::new(digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
     }
 
-    /// The number, 100 to 599.
+    /// Returns the number, 100 to 599.
     #[must_use]
     pub const fn value(self) -> u16 {
         self.0
     }
 
-    /// What the first digit says.
+    /// Returns the meaning of the first digit.
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self.0 / 100 {
@@ -83,7 +83,7 @@ codes! {
     SYSTEM_NAME 215,
     /// 220: service ready.
     SERVICE_READY 220,
-    /// 221: service closing the control connection, as asked.
+    /// 221: service closing the control connection after QUIT.
     CLOSING 221,
     /// 225: data connection open, no transfer in progress: nothing to abort.
     NOTHING_TO_ABORT 225,
@@ -131,8 +131,8 @@ codes! {
     PARAMETER_NOT_IMPLEMENTED 504,
     /// 521: data cannot be transferred with this protection of the data connection (RFC 4217 §10.2).
     DATA_PROTECTION_NEEDED 521,
-    /// 522: network protocol not supported (RFC 2428 §2); behind a 150, the data connection could not
-    /// be protected (RFC 4217 §10.2).
+    /// 522: network protocol not supported (RFC 2428 §2); after a 150, the data connection could
+    /// not be protected (RFC 4217 §10.2).
     PROTOCOL_NOT_SUPPORTED 522,
     /// 530: not logged in.
     NOT_LOGGED_IN 530,
@@ -152,8 +152,8 @@ codes! {
     BAD_RESTART 554,
     /// 555: type or structure mismatch (RFC 1123 §4.1.3.4).
     TYPE_MISMATCH 555,
-    /// 556: not done for reasons of policy, such as a digest of a very large file
-    /// (draft-bryan-ftpext-hash-02 §3.5).
+    /// 556: refused by policy, such as a digest of a very large file (draft-bryan-ftpext-hash-02
+    /// §3.5).
     AGAINST_POLICY 556,
 }
 

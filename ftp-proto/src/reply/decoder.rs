@@ -1,4 +1,4 @@
-//! Replies out of bytes (RFC 959 §4.2), with the bounds that keep a hostile server out of memory.
+//! Replies from bytes (RFC 959 §4.2), with limits against a hostile server.
 
 use super::{Reply, ReplyCode};
 use crate::error::{ParseError, ParseErrorKind};
@@ -7,12 +7,12 @@ use crate::line::IAC;
 use crate::read_ahead::ReadAhead;
 use crate::split::split_once;
 
-/// Turns the bytes of the control connection into replies.
+/// Parses the bytes of the control connection into replies.
 ///
-/// Lines end at CR LF or bare LF. `NNN-` begins a reply of several lines, which ends at the line
-/// that begins with the same `NNN` and SP, or is `NNN` alone; all between is text. Feed it what
-/// was read with [`push`](Self::push), then take replies with [`next`](Self::next), until all that
-/// was read is pushed.
+/// Lines end at CR LF or bare LF. `NNN-` begins a reply of several lines. It ends at a line that
+/// begins with the same `NNN` and SP, or is `NNN` alone; everything between is text. Pass received
+/// bytes to [`push`](Self::push) and take replies with [`next`](Self::next), until all bytes are
+/// pushed.
 ///
 /// ```
 /// use ftp_proto::ReplyDecoder;
@@ -34,14 +34,14 @@ use crate::split::split_once;
 pub struct ReplyDecoder {
     input: ReadAhead,
     line: Vec<u8>,
-    /// The reply being read and its code: set between `NNN-` and `NNN SP`.
+    /// The code of the current reply, set between `NNN-` and `NNN SP`.
     code: Option<ReplyCode>,
-    /// Lines of it with LF between them, and whether there is room for more.
+    /// Its lines separated by LF, and whether there is room for more.
     text: Vec<u8>,
     full: bool,
-    /// How much text is kept of a reply, in bytes.
+    /// The text to keep of a reply, in bytes.
     text_limit: usize,
-    /// Bytes of the reply in all.
+    /// The bytes of the reply so far.
     total: usize,
     failed: Option<ParseError>,
 }
@@ -53,7 +53,7 @@ impl Default for ReplyDecoder {
 }
 
 impl ReplyDecoder {
-    /// A decoder at the start of a session.
+    /// Returns a decoder at the start of a session.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -68,42 +68,45 @@ impl ReplyDecoder {
         }
     }
 
-    /// Sets how much text is kept of each reply that begins from now on, in bytes. A longer reply
-    /// [is cut](Reply::is_cut): it keeps its last line, and its first lines as far as they fit.
-    /// [`limits::REPLY_TEXT`] at first; [`limits::REPLY_TOTAL`] keeps all that a reply may have.
+    /// Sets the text to keep of each later reply, in bytes (default: [`limits::REPLY_TEXT`]).
+    ///
+    /// A longer reply [is cut](Reply::is_cut): it keeps its last line, and as many of its first
+    /// lines as fit. With [`limits::REPLY_TOTAL`] nothing is cut.
     pub const fn set_text_limit(&mut self, bytes: usize) {
         self.text_limit = bytes;
     }
 
-    /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
-    /// it took. Push the rest again after [`next`](Self::next) has returned `None`.
+    /// Takes at most [`room`](Self::room) received bytes, and returns how many it took.
+    ///
+    /// Push the rest again after [`next`](Self::next) has returned `None`.
     #[must_use = "it may take fewer bytes than it was given"]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
     }
 
-    /// How many bytes [`push`](Self::push) would take now: what is missing to
-    /// [`limits::READ_AHEAD`].
+    /// Returns how many bytes [`push`](Self::push) would take now, up to [`limits::READ_AHEAD`].
     #[must_use]
     pub fn room(&self) -> usize {
         self.input.room()
     }
 
-    /// Whether every byte that was pushed has come out in a reply. If not, or after an error, a
-    /// new command must not be sent: its reply could not be told from what is left over.
+    /// Returns whether all pushed bytes were returned in replies.
+    ///
+    /// If not, or after an error, do not send a command: its reply could not be told from the
+    /// remaining bytes.
     #[must_use]
     pub fn is_clear(&self) -> bool {
         let idle = self.line.is_empty() && self.code.is_none() && self.failed.is_none();
         idle && self.input.is_empty()
     }
 
-    /// The next reply, or `None` until more bytes are pushed.
+    /// Returns the next reply, or `None` until more bytes are pushed.
     ///
     /// # Errors
     ///
-    /// `UnexpectedByte` where a reply does not begin with a code and SP, `-` or the line end;
-    /// `TooLong` for a line over [`limits::REPLY_LINE`] or a reply over
-    /// [`limits::REPLY_TOTAL`]. What follows cannot be understood any more: the error stays.
+    /// Returns `UnexpectedByte` if a reply does not begin with a code and SP, `-` or the line
+    /// ending, and `TooLong` for a line over [`limits::REPLY_LINE`] or a reply over
+    /// [`limits::REPLY_TOTAL`]. The rest cannot be parsed: every later call returns the same error.
     #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
     pub fn next(&mut self) -> Result<Option<Reply>, ParseError> {
         if let Some(error) = self.failed {
@@ -145,7 +148,7 @@ impl ReplyDecoder {
             }
             let mut line = undouble_iac(std::mem::take(&mut self.line));
             let reply = self.take_line(&line)?;
-            // The next line goes where this one was.
+            // The buffer is reused for the next line.
             line.clear();
             self.line = line;
             if reply.is_some() {
@@ -171,7 +174,7 @@ impl ReplyDecoder {
                 Some(_) => Err(error(3, ParseErrorKind::UnexpectedByte)),
             },
             (Some(open), Some(code)) if open == code && matches!(separator, Some(b' ') | None) => {
-                // Always kept: this is where the value of a 227 or 257 stands.
+                // Always kept: it holds the value of a 227 or 257.
                 self.text.push(b'\n');
                 self.text.extend_from_slice(text);
                 self.code = None;
@@ -199,8 +202,8 @@ const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
     ParseError::new("reply", at, kind)
 }
 
-/// Makes one byte of each `IAC IAC`. A single one is left: servers that do not double it send
-/// names, never Telnet commands.
+/// Replaces each `IAC IAC` by one byte. A single one is unchanged: servers that do not double it
+/// send names, never Telnet commands.
 fn undouble_iac(line: Vec<u8>) -> Vec<u8> {
     if !line.contains(&IAC) {
         return line;
@@ -222,7 +225,7 @@ mod tests {
     use crate::chunks::any_chunking;
     use ParseErrorKind::{TooLong, UnexpectedByte};
 
-    /// All replies as code and joined lines, and the error that ended them.
+    /// Returns all replies as code and joined lines, and the error that ended them.
     fn decode(pieces: &[&[u8]]) -> (Vec<(u16, Vec<u8>)>, Option<ParseError>) {
         let mut decoder = ReplyDecoder::new();
         let mut replies = Vec::new();

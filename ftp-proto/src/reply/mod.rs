@@ -1,4 +1,4 @@
-//! Replies: a code and lines of text, and how both are written (RFC 959 §4.2).
+//! Replies: a code and lines of text, and their encoding (RFC 959 §4.2).
 
 mod code;
 mod decoder;
@@ -11,10 +11,10 @@ use std::fmt;
 use crate::line::IAC;
 use crate::pathname::{Escaped, is_line_break};
 
-/// A reply: its code and its lines, the first line without the code, the last without it too.
+/// A reply: its code, and its lines without the code.
 ///
-/// Text is bytes: names in it may be in any encoding. `Display` shows it on one line for people,
-/// with control characters escaped.
+/// Text is bytes, since names in it may be in any encoding. `Display` writes it on one line with
+/// control characters escaped.
 ///
 /// ```
 /// use ftp_proto::{Reply, ReplyCode};
@@ -26,24 +26,26 @@ use crate::pathname::{Escaped, is_line_break};
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Reply {
     code: ReplyCode,
-    /// The lines with LF between them, which no line holds: one buffer, whose bound bounds it all.
+    /// The lines separated by LF: one buffer, so that one limit applies to all.
     text: Vec<u8>,
-    /// Lines are missing.
+    /// Whether lines are missing.
     is_cut: bool,
 }
 
 impl Reply {
-    /// A reply of one line. CR, LF and NUL in `text` become `?`: a name must not be able to
-    /// write a reply of its own.
+    /// Returns a reply of one line.
+    ///
+    /// CR, LF and NUL in `text` become `?`, so that a name cannot forge a reply.
     #[must_use]
     pub fn new(code: ReplyCode, text: impl Into<Vec<u8>>) -> Self {
         Self { code, text: clean(text.into()), is_cut: false }
     }
 
-    /// A reply of several lines: what stands behind the code in the first, lines between, and
-    /// what stands behind the code in the last. A line between that begins with a digit is given
-    /// a leading SP, so that it cannot be read as the last (RFC 959 §4.2). CR, LF and NUL become
-    /// `?`.
+    /// Returns a reply of several lines: the text of the first line, the lines between, and the
+    /// text of the last line.
+    ///
+    /// A line between that begins with a digit gets a leading SP, so that it cannot be taken for
+    /// the last (RFC 959 §4.2). CR, LF and NUL become `?`.
     #[must_use]
     pub fn multi_line<T: Into<Vec<u8>>>(
         code: ReplyCode,
@@ -60,14 +62,16 @@ impl Reply {
         Self { code, text, is_cut: false }
     }
 
-    /// What a decoder read.
+    /// Returns a decoded reply.
     const fn received(code: ReplyCode, text: Vec<u8>, is_cut: bool) -> Self {
         Self { code, text, is_cut }
     }
 
-    /// Replaces each occurrence of `secret` in the text by `****`: servers repeat what they refuse,
-    /// and replies are shown. One of fewer than four bytes is replaced only where it is a word, so
-    /// that nobody learns it from the words in which it is missing.
+    /// Replaces each occurrence of `secret` in the text by `****`: servers repeat the text they
+    /// refuse, and replies are shown to users.
+    ///
+    /// A secret of fewer than four bytes is replaced only as a whole word. Otherwise the words with
+    /// `****` in them would reveal it.
     pub fn conceal(&mut self, secret: &[u8]) {
         const WHOLE: usize = 4;
         let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
@@ -77,45 +81,45 @@ impl Reply {
         let text = std::mem::take(&mut self.text);
         let mut rest = text.as_slice();
         let mut last = None;
-        while let Some((byte, behind)) = rest.split_first() {
+        while let Some((byte, after)) = rest.split_first() {
             match rest.strip_prefix(secret) {
-                Some(behind)
-                    if secret.len() >= WHOLE || !is_word(last) && !is_word(behind.first()) =>
+                Some(after)
+                    if secret.len() >= WHOLE || !is_word(last) && !is_word(after.first()) =>
                 {
                     self.text.extend_from_slice(b"****");
-                    rest = behind;
+                    rest = after;
                     last = None;
                 }
                 _ => {
                     self.text.push(*byte);
-                    rest = behind;
+                    rest = after;
                     last = Some(byte);
                 }
             }
         }
     }
 
-    /// The code.
+    /// Returns the code.
     #[must_use]
     pub const fn code(&self) -> ReplyCode {
         self.code
     }
 
-    /// The lines: without code and separator for the first and last, as they came for those
-    /// between. There is at least one.
+    /// Returns the lines, at least one: without code and separator for the first and last, as
+    /// received for those between.
     #[must_use]
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.text.split(|&byte| byte == b'\n')
     }
 
-    /// Whether lines are missing before the last one, because a decoder had no room for them:
-    /// see [`ReplyDecoder::set_text_limit`].
+    /// Returns whether lines before the last one are missing because a decoder had no room for
+    /// them: see [`ReplyDecoder::set_text_limit`].
     #[must_use]
     pub const fn is_cut(&self) -> bool {
         self.is_cut
     }
 
-    /// The text of the last line, which is where 227, 229 and 257 carry their value.
+    /// Returns the text of the last line, which carries the value of 227, 229 and 257.
     #[must_use]
     pub fn text(&self) -> &[u8] {
         match self.text.iter().rposition(|&byte| byte == b'\n') {
@@ -124,8 +128,8 @@ impl Reply {
         }
     }
 
-    /// The reply as it is sent: CR LF behind each line, 0xFF doubled (RFC 854). A CR or NUL that
-    /// a peer's reply held becomes `?` here too.
+    /// Encodes the reply: CR LF after each line, 0xFF doubled (RFC 854). A CR or NUL in a received
+    /// reply becomes `?`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.text.len() + 16);

@@ -1,39 +1,39 @@
-//! How long a transfer was, and how long it had to be.
+//! The length of a transfer, and the length that it must have.
 
 use super::verdict::TransferFault;
 use crate::number;
 use crate::reply::Reply;
 
-/// The length of a transfer, and all that is known of how long it had to be; in bytes as they are
-/// on the data connection of an image transfer.
+/// The length of a transfer and all known expectations, in bytes on the data connection of an image
+/// transfer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TransferLength {
-    /// How many bytes were moved.
+    /// The number of transferred bytes.
     pub moved: u64,
-    /// Where in the file the transfer began.
+    /// The offset in the file at which the transfer began.
     pub offset: u64,
-    /// What the 150 reply said of a download; see [`Reply::announced_length`].
+    /// The length in the 150 reply of a download; see [`Reply::announced_length`].
     pub announced: Option<u64>,
-    /// How many bytes the transfer had to move, by `SIZE` or by the range that was asked for.
+    /// The number of bytes to transfer, by `SIZE` or by the requested range.
     pub wanted: Option<u64>,
-    /// How long `SIZE` says after an upload that the file is.
+    /// The length of the file by `SIZE` after an upload.
     pub stored: Option<u64>,
 }
 
 impl TransferLength {
-    /// A transfer of `moved` bytes from the beginning of the file, of which nothing else is known.
+    /// Returns a transfer of `moved` bytes from the beginning of the file, without expectations.
     #[must_use]
     pub const fn of(moved: u64) -> Self {
         Self { moved, offset: 0, announced: None, wanted: None, stored: None }
     }
 
-    /// Compares what was moved with what had to be. From an offset on, a 150 reply may announce
-    /// what follows it or the whole file: servers differ.
+    /// Compares the transferred bytes with the expectations. For a transfer from an offset, servers
+    /// announce either the rest or the whole file in the 150 reply; both are accepted.
     ///
     /// # Errors
     ///
-    /// [`TransferFault::Incomplete`].
+    /// Returns [`TransferFault::Incomplete`].
     pub fn check(&self) -> Result<(), TransferFault> {
         let Self { moved, offset, announced, wanted, stored } = *self;
         let end = offset.saturating_add(moved);
@@ -51,8 +51,8 @@ impl TransferLength {
 }
 
 impl Reply {
-    /// The length of the file that a 150 reply announces: the `(n bytes)` at its end. `None` if
-    /// the text ends in anything else.
+    /// Returns the file length that a 150 reply announces: the `(n bytes)` at its end, if it is
+    /// there.
     ///
     /// ```
     /// use ftp_proto::{Reply, ReplyCode};

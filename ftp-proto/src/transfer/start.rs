@@ -1,12 +1,12 @@
-//! How a transfer begins: its first replies and its data connection, in whichever order they come
-//! (RFC 959 §5.4).
+//! The beginning of a transfer: its first replies and its data connection, in either order (RFC 959
+//! §5.4).
 
 use super::verdict::{TransferEvidence, TransferFault};
 use crate::reply::{Reply, Severity};
 use crate::verb::Verb;
 
-/// The beginning of a transfer: fed with the replies to its command and with what becomes of its
-/// data connection, it says what the client does next.
+/// The beginning of a transfer: takes the replies and the state of the data connection, and returns
+/// the client's next step.
 ///
 /// ```
 /// use ftp_proto::{Reply, ReplyCode, StartStep, TransferFault, TransferStart, Verb};
@@ -28,7 +28,7 @@ pub struct TransferStart {
     data: DataStart,
 }
 
-/// What has become of the data connection.
+/// The state of the data connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DataStart {
     Pending,
@@ -37,39 +37,38 @@ enum DataStart {
     Failed,
 }
 
-/// What a client does next, between the command of a transfer and its first byte.
+/// The client's next step between the command of a transfer and its first byte.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum StartStep {
-    /// Waits for a reply or the data connection, whichever comes first.
+    /// Wait for a reply or the data connection, whichever comes first.
     AwaitReplyOrData,
-    /// Waits for a reply: the data connection is open.
+    /// Wait for a reply: the data connection is open.
     AwaitReply,
-    /// Waits for the data connection: the server has ended the transfer, and as it began it, it had
-    /// one, which is still on its way.
+    /// Wait for the data connection: the server has begun and ended the transfer, so the connection
+    /// is still on its way.
     AwaitData,
-    /// Takes the data connection if it is open by now: the server has ended the transfer without
-    /// beginning it, and may have needed none.
+    /// Take the data connection if it is open by now: the server has ended the transfer without
+    /// beginning it, and may not have needed one.
     TakeData,
-    /// Moves data, or finds its end.
+    /// Move data, or find its end.
     MoveData,
-    /// Stops the transfer (`ABOR`): without a data connection it cannot go on. Another way to one
-    /// may work.
+    /// Stop the transfer (`ABOR`): it has no data connection. Another way to open one may work.
     Stop,
 }
 
 impl TransferStart {
-    /// The command was sent, and a data connection was agreed on before.
+    /// Returns the state after the command was sent and a data connection agreed on.
     pub const fn new(verb: Verb) -> Self {
         Self { verb, first: None, last: None, data: DataStart::Pending }
     }
 
-    /// A reply to the command came.
+    /// Takes a reply to the command.
     ///
     /// # Errors
     ///
-    /// `Refused` for a 4yz or 5yz. `OutOfStep` for a last reply that answers some other command:
-    /// without a 1yz before it, any other than 226 and 250.
+    /// Returns `Refused` for a 4xx or 5xx, and `OutOfStep` for a last reply to some other command:
+    /// without a 1xx before it, any other than 226 and 250.
     pub fn reply(&mut self, reply: &Reply) -> Result<(), TransferFault> {
         match reply.code().severity() {
             Severity::Preliminary => {
@@ -86,22 +85,22 @@ impl TransferStart {
         Ok(())
     }
 
-    /// The data connection is open.
+    /// Records that the data connection is open.
     pub const fn data_opened(&mut self) {
         self.data = DataStart::Open;
     }
 
-    /// There is no data connection, and nothing went wrong with it.
+    /// Records that there is no data connection, without an error.
     pub const fn data_missing(&mut self) {
         self.data = DataStart::Missing;
     }
 
-    /// The data connection cannot be opened, or not in time.
+    /// Records that the data connection cannot be opened, or not in time.
     pub const fn data_failed(&mut self) {
         self.data = DataStart::Failed;
     }
 
-    /// What to do next.
+    /// Returns the next step.
     #[must_use]
     pub const fn step(&self) -> StartStep {
         match (self.data, self.has_begun(), self.last.is_some()) {
@@ -114,13 +113,14 @@ impl TransferStart {
         }
     }
 
-    /// Whether a 1yz came.
+    /// Returns whether a 1xx arrived.
     #[must_use]
     pub const fn has_begun(&self) -> bool {
         self.first.is_some()
     }
 
-    /// The first reply, and the last one if it has come; both are the same if there was no 1yz.
+    /// Returns the first reply, and the last one if it has arrived; both are the same if there was
+    /// no 1xx.
     #[must_use]
     pub fn into_replies(self) -> Option<(Reply, Option<Reply>)> {
         let Self { first, last, .. } = self;
@@ -134,7 +134,7 @@ mod tests {
     use crate::reply::ReplyCode;
     use StartStep::{AwaitData, AwaitReply, AwaitReplyOrData, MoveData, Stop, TakeData};
 
-    /// What happens, in the order of a dialogue.
+    /// An event of a dialogue.
     #[derive(Clone, Copy, Debug)]
     enum Event {
         Reply(u16),
@@ -148,7 +148,7 @@ mod tests {
         Reply::new(ReplyCode::new(code).unwrap(), "text")
     }
 
-    /// Plays a dialogue: the steps after each event, or what ends it.
+    /// Returns the steps after each event of a dialogue, or the fault that ends it.
     fn play(verb: Verb, events: &[Event]) -> Result<Vec<StartStep>, TransferFault> {
         let mut start = TransferStart::new(verb);
         assert_eq!(start.step(), AwaitReplyOrData);
@@ -172,19 +172,19 @@ mod tests {
             (&[On(150), Opened][..], &[AwaitReplyOrData, MoveData][..]),
             (&[Opened, On(150)], &[AwaitReply, MoveData]),
             (&[Opened, On(125)], &[AwaitReply, MoveData]),
-            // However many of 1yz.
+            // Any number of 1xx.
             (
                 &[On(150), On(150), Opened, On(150)],
                 &[AwaitReplyOrData, AwaitReplyOrData, MoveData, MoveData],
             ),
-            // The server is done before the data connection is known to be there.
+            // The server has finished before the data connection is known to be open.
             (&[On(150), On(226), Opened], &[AwaitReplyOrData, AwaitData, MoveData]),
             (&[On(150), On(226), Failed], &[AwaitReplyOrData, AwaitData, Stop]),
             // A 150 never comes.
             (&[Opened, On(226)], &[AwaitReply, MoveData]),
             (&[On(226), Missing], &[TakeData, MoveData]),
             (&[On(250), Opened], &[TakeData, MoveData]),
-            // No data connection comes about: in time, or at all.
+            // The data connection fails, or takes too long.
             (&[Failed], &[Stop]),
             (&[On(150), Failed], &[AwaitReplyOrData, Stop]),
         ] {
@@ -215,7 +215,7 @@ mod tests {
                 assert_eq!(played, Err(TransferFault::OutOfStep), "{events:?}");
             }
         }
-        // After a 1yz the verdict on the whole transfer says what it is worth.
+        // After a 1xx the verdict on the whole transfer decides.
         assert_eq!(play(Verb::Retr, &[On(150), On(200)]), Ok(vec![AwaitReplyOrData, AwaitData]));
     }
 

@@ -1,5 +1,4 @@
-//! Where a file is: `ftp://user@host:port/a/b;type=i` (RFC 1738 §3.2) and the short form
-//! `user@host:path`.
+//! FTP URLs: `ftp://user@host:port/a/b;type=i` (RFC 1738 §3.2) and the short form `user@host:path`.
 
 #[cfg(test)]
 mod tests;
@@ -13,19 +12,19 @@ use crate::parameters::RepresentationType;
 use crate::pathname::is_line_break;
 use crate::split::{split_once, split_or_all};
 
-/// How the control connection is protected, from the scheme of the URL.
+/// The scheme of a URL, which sets the protection of the control connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Scheme {
-    /// `ftp`: clear text; port 21.
+    /// `ftp`: plaintext; port 21.
     Ftp,
-    /// `ftpes`: clear text until `AUTH TLS`, which must succeed; port 21.
+    /// `ftpes`: plaintext until `AUTH TLS`, which must succeed; port 21.
     Ftpes,
     /// `ftps`: TLS from the first byte; port 990.
     Ftps,
 }
 
 impl Scheme {
-    /// The port used where the URL names none.
+    /// Returns the port for a URL without one.
     #[must_use]
     pub const fn default_port(self) -> u16 {
         match self {
@@ -35,8 +34,10 @@ impl Scheme {
     }
 }
 
-/// A URL of an FTP object, percent-decoded. `Display` writes a URL in ASCII that reads back as the
-/// same but for the password, which neither it nor `Debug` shows.
+/// A parsed, percent-decoded FTP URL.
+///
+/// `Display` writes it in ASCII, and the result parses to the same URL. Neither `Display` nor
+/// `Debug` shows the password.
 ///
 /// ```
 /// use ftp_proto::FtpUrl;
@@ -62,34 +63,34 @@ pub struct FtpUrl {
     host: String,
     port: Option<u16>,
     path: Vec<u8>,
-    /// What stands between the `/` of `path`; one at least.
+    /// The parts of `path` between `/`; at least one.
     parts: Vec<Vec<u8>>,
     representation: Option<RepresentationType>,
     lists: bool,
 }
 
 impl FtpUrl {
-    /// Reads a URL or the short form.
+    /// Parses a URL or the short form.
     ///
-    /// The path of a URL is split at `/` before it is percent-decoded; it is relative to the
-    /// directory the login ends in, and absolute if it begins with `%2F`. `;type=` takes `a`,
-    /// `i` or `d` in either case. An empty port is none (RFC 3986 §3.2.3), and a `#` has to be
-    /// written `%23`, as it begins a fragment (§3.5), which no file has. In brackets stands an IPv6
-    /// address, to which `%25` and a zone may be added (RFC 6874 §2) or, as people write it, a bare
-    /// `%` and the zone.
+    /// The path is split at `/` before it is percent-decoded. It is relative to the login
+    /// directory, and absolute if it begins with `%2F`. `;type=` takes `a`, `i` or `d` in either
+    /// case. An empty port counts as missing (RFC 3986 §3.2.3). Write `#` as `%23`, since it begins
+    /// a fragment (§3.5), which files do not have. Brackets contain an IPv6 address, optionally
+    /// with `%25` and a zone (RFC 6874 §2); a plain `%` before the zone is accepted too.
     ///
     /// # Errors
     ///
-    /// `UnknownWord` for another scheme or type; `UnexpectedEnd` without a host or zone or with
-    /// half an escape; `BadNumber` for a port that is not 1 to 65535 or an escape that is not
-    /// hexadecimal; `LineBreak` for CR, LF or NUL in any part, escaped or not; `UnexpectedByte`
-    /// for a `#` in a URL, for a host of other characters than names and addresses have, and for
-    /// brackets around anything but an IPv6 address.
+    /// - `UnknownWord` for another scheme or type.
+    /// - `UnexpectedEnd` for a missing host or zone, or half an escape.
+    /// - `BadNumber` for a port outside 1 to 65535, or an escape that is not hexadecimal.
+    /// - `LineBreak` for CR, LF or NUL in any part, escaped or not.
+    /// - `UnexpectedByte` for a `#` in a URL, an invalid character in a host, or brackets around
+    ///   anything but an IPv6 address.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         if let Some(at) = input.iter().position(|&byte| is_line_break(byte)) {
             return Err(error(at, ParseErrorKind::LineBreak));
         }
-        // Behind anything else it is part of a short form's path.
+        // After any other character it is part of a short form's path.
         let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
         let end = input.iter().position(|byte| !in_scheme(byte)).unwrap_or(input.len());
         match input.split_at_checked(end) {
@@ -111,7 +112,7 @@ impl FtpUrl {
             return Err(error(start + at, ParseErrorKind::UnexpectedByte));
         }
         let (authority, path) = split_or_all(rest, b'/');
-        // The last `@`: whatever stands before it cannot be a host.
+        // The last `@`: the text before it cannot be a host.
         let (login, place) = match authority.iter().rposition(|&byte| byte == b'@') {
             Some(at) => (authority.get(..at), authority.split_at(at + 1).1),
             None => (None, authority),
@@ -149,10 +150,11 @@ impl FtpUrl {
         Ok(url)
     }
 
-    /// `[user@]host[:port]:path`; the path is all behind the colon, byte for byte.
+    /// Parses `[user@]host[:port]:path`; the path is everything after the colon, byte for byte.
     fn parse_short(input: &[u8]) -> Result<Self, ParseError> {
         let end = error(input.len(), ParseErrorKind::UnexpectedEnd);
-        // As with scp, the first colon ends the host, and what holds a `/` before it is a file.
+        // As with scp, the first colon ends the host, and a name with `/` before it is a local
+        // file.
         let stop = input.iter().position(|byte| matches!(byte, b':' | b'[' | b'/')).ok_or(end)?;
         let (head, _) = input.split_at(stop);
         let at_sign = head.iter().rposition(|&byte| byte == b'@');
@@ -171,7 +173,7 @@ impl FtpUrl {
             _ => (host_length, rest),
         };
         let (place, _) = host.split_at(place_length);
-        // Only a URL is escaped; here a `%` is a `%`, and the user, zone and path are as they are.
+        // Only URLs are escaped: here a `%` is a `%` in user, zone and path.
         let mut url = Self::at_place(Scheme::Ftp, place, host_at, false)?;
         let user = at_sign.map(|at| head.split_at(at).0).filter(|user| !user.is_empty());
         url.user = user.map(<[u8]>::to_vec);
@@ -179,8 +181,8 @@ impl FtpUrl {
         Ok(url)
     }
 
-    /// All but login and path, from `host[:port]`; `at` is where that stands in the input, and
-    /// `is_escaped` says whether a `%` in it begins an escape.
+    /// Parses everything but login and path from `host[:port]`. `at` is its position in the input,
+    /// and `is_escaped` says whether `%` begins an escape.
     fn at_place(
         scheme: Scheme,
         input: &[u8],
@@ -235,51 +237,51 @@ impl FtpUrl {
         self.parts.push(part);
     }
 
-    /// How the control connection is protected.
+    /// Returns the scheme.
     #[must_use]
     pub const fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The user's name; without one, log in as `anonymous` (RFC 1635).
+    /// Returns the user's name; without one, log in as `anonymous` (RFC 1635).
     #[must_use]
     pub fn user(&self) -> Option<&[u8]> {
         self.user.as_deref()
     }
 
-    /// The password, where the URL has one.
+    /// Returns the password, if the URL has one.
     #[must_use]
     pub fn password(&self) -> Option<&[u8]> {
         self.password.as_deref()
     }
 
-    /// The host: a name, an IPv4 address, or an IPv6 address without its brackets, with `%` and
-    /// the zone behind it if it has one (RFC 4007 §11).
+    /// Returns the host: a name, an IPv4 address, or an IPv6 address without brackets, with `%` and
+    /// the zone if it has one (RFC 4007 §11).
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port that the URL names, if it does.
+    /// Returns the port in the URL, if there is one.
     #[must_use]
     pub const fn named_port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The port: the URL's, else that of its scheme.
+    /// Returns the port of the URL, or the default of its scheme.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(self.scheme.default_port())
     }
 
-    /// The path, without the `/` that separates it from the host; may be empty.
+    /// Returns the path, without the `/` after the host; may be empty.
     #[must_use]
     pub fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// The URL of what `path` names below the directory that this one names. Parts of `path` stand
-    /// between `/`; nothing in it is escaped.
+    /// Returns the URL of `path` inside the directory that this URL names. `path` is separated by
+    /// `/` and not escaped.
     ///
     /// ```
     /// let directory: ftp_proto::FtpUrl = "ftp://host.example/pub/".parse()?;
@@ -293,7 +295,7 @@ impl FtpUrl {
         url.path.clear();
         url.representation = None;
         url.lists = false;
-        // What follows the last `/` continues that part: it is empty, or ends in a `%2F`.
+        // The text after the last `/` continues that part: it is empty, or ends in a `%2F`.
         let last = parts.pop_if(|last| last.is_empty() || last.ends_with(b"/"));
         parts.into_iter().for_each(|part| url.push_part(part));
         let path = [last.as_deref().unwrap_or_default(), path].concat();
@@ -301,20 +303,22 @@ impl FtpUrl {
         url
     }
 
-    /// The parts of the path: each was decoded on its own, so a part of a URL may hold a `/` that
-    /// was written `%2F`. Joined by `/` they are the [`path`](Self::path); an empty path is one
-    /// empty part. All but the last are what `CWD` takes one by one (RFC 1738 §3.2.2).
+    /// Returns the parts of the path, each decoded by itself, so a part may contain a `/` that was
+    /// written `%2F`.
+    ///
+    /// Joined by `/` they are the [`path`](Self::path); an empty path has one empty part. All but
+    /// the last are arguments for `CWD` (RFC 1738 §3.2.2).
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().map(Vec::as_slice)
     }
 
-    /// Whether the path stands for a directory: it is empty, ends in `/`, or `;type=d` says so.
+    /// Returns whether the path names a directory: it is empty, ends in `/`, or has `;type=d`.
     #[must_use]
     pub fn is_directory(&self) -> bool {
         self.lists || matches!(self.path.last(), None | Some(b'/'))
     }
 
-    /// What `;type=a` or `;type=i` asks for.
+    /// Returns the type requested by `;type=a` or `;type=i`.
     #[must_use]
     pub const fn representation(&self) -> Option<RepresentationType> {
         self.representation
@@ -352,7 +356,7 @@ impl fmt::Display for FtpUrl {
     }
 }
 
-/// Bytes as they stand in a part of a URL: what could mean anything there is escaped.
+/// Writes bytes as a part of a URL, escaping special characters.
 struct Percent<'a>(&'a [u8]);
 
 impl fmt::Display for Percent<'_> {
@@ -375,7 +379,7 @@ const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
     ParseError::new("URL", at, kind)
 }
 
-/// What stands in brackets: an IPv6 address, and `%` and a zone if there is one.
+/// Parses the text in brackets: an IPv6 address, optionally with `%` and a zone.
 fn ipv6_host(input: &[u8], at: usize, is_escaped: bool) -> Result<String, ParseError> {
     let (address, zone) = match split_once(input, b'%') {
         Some((address, zone)) => (address, Some(zone)),
@@ -393,8 +397,8 @@ fn ipv6_host(input: &[u8], at: usize, is_escaped: bool) -> Result<String, ParseE
     Ok(host)
 }
 
-/// The zone of a URL, where `%25` is the escape for the `%` before it. As the first `%` is read
-/// already, that leaves a `25`, which with nothing behind it is a zone itself.
+/// Parses the zone of a URL, where `%25` stands for the `%` before it. The first `%` is already
+/// consumed, so a `25` is left, which is the zone itself if nothing follows.
 fn zone_of_url(input: &[u8], at: usize) -> Result<Vec<u8>, ParseError> {
     match input.strip_prefix(b"25") {
         Some(zone) if !zone.is_empty() => percent_decode(zone, at + 2),
@@ -402,7 +406,7 @@ fn zone_of_url(input: &[u8], at: usize) -> Result<Vec<u8>, ParseError> {
     }
 }
 
-/// The name of a host or zone, or an IPv4 address, which has no other characters.
+/// Parses the name of a host or zone, or an IPv4 address, which uses the same characters.
 fn name(input: &[u8], at: usize) -> Result<String, ParseError> {
     if input.is_empty() {
         return Err(error(at, ParseErrorKind::UnexpectedEnd));
@@ -414,7 +418,7 @@ fn name(input: &[u8], at: usize) -> Result<String, ParseError> {
     name.ok_or(error(at, ParseErrorKind::UnexpectedByte))
 }
 
-/// Undoes `%XX`; `at` is where `input` stands in the whole.
+/// Decodes `%XX`; `at` is the position of `input` in the whole.
 fn percent_decode(input: &[u8], at: usize) -> Result<Vec<u8>, ParseError> {
     let mut out = Vec::with_capacity(input.len());
     let mut rest = input;

@@ -1,7 +1,7 @@
 use super::*;
 use ParseErrorKind::{BadNumber, LineBreak, UnexpectedByte, UnexpectedEnd, UnknownWord};
 
-/// user, password, host, port, path of a URL that must parse.
+/// Returns user, password, host, port and path of a valid URL.
 fn parts(text: &str) -> (Option<String>, Option<String>, String, u16, String) {
     let url = FtpUrl::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
