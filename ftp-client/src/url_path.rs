@@ -53,7 +53,7 @@ pub enum Entered {
     Nowhere,
     /// A directory on the way was refused: from now on relative paths have another meaning on this
     /// server.
-    HalfWay,
+    Partway,
     /// The directory of the object was entered: try the command again with the new
     /// [`path`](Place::path).
     There,
@@ -157,9 +157,9 @@ impl Place {
     pub fn go(&mut self, client: &mut Client) -> Result<(), Error> {
         for directory in std::mem::take(&mut self.directories) {
             client.cwd(directory)?;
-            self.entered = Entered::HalfWay;
+            self.entered = Entered::Partway;
         }
-        if self.entered == Entered::HalfWay {
+        if self.entered == Entered::Partway {
             self.entered = Entered::There;
             self.path.clone_from(&self.name);
         }

@@ -1,31 +1,31 @@
-//! Which replies may answer a command, and which is the last: the sequences of RFC 959 §5.4 and
+//! The replies that may answer a command, and which is the last: the sequences of RFC 959 §5.4 and
 //! the state diagrams of §6, as one table.
 
 use crate::reply::{ReplyCode, Severity};
 use crate::verb::Verb;
 
-/// What a reply means for the command it answers.
+/// The meaning of a reply for its command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Progress {
-    /// 1yz: it has begun; another reply follows.
+    /// 1xx: it has begun; another reply follows.
     Preliminary,
-    /// The last reply of this command: 2yz, 3yz, 4yz or 5yz.
+    /// The last reply of this command: 2xx, 3xx, 4xx or 5xx.
     Final,
 }
 
-/// A reply that RFC 959 §6 does not allow at this point. From here on nobody can tell which
-/// reply belongs to which command.
+/// A reply that RFC 959 §6 does not allow at this point. Later replies can no longer be matched to
+/// commands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{code} cannot answer {verb}")]
+#[error("unexpected reply {code} to {verb}")]
 #[non_exhaustive]
 pub struct UnexpectedReply {
-    /// The command that was being answered.
+    /// The command that was answered.
     pub verb: Verb,
-    /// The code that came.
+    /// The code of the reply.
     pub code: ReplyCode,
 }
 
-/// One command and its replies: a state machine of two states, the same for both ends.
+/// One command and its replies: a state machine with two states, for clients and servers.
 ///
 /// ```
 /// use ftp_proto::{Exchange, Progress, ReplyCode, Verb};
@@ -43,7 +43,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// The exchange that begins when `verb` is sent.
+    /// Returns the exchange that begins when `verb` is sent.
     #[must_use]
     pub const fn new(verb: Verb) -> Self {
         Self { verb, ended: false }
@@ -53,14 +53,14 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// [`UnexpectedReply`] for a 1yz or 3yz where the diagrams of §6 have none, and for any
-    /// reply behind the last.
+    /// Returns [`UnexpectedReply`] for a 1xx or 3xx that the diagrams of §6 do not allow, and for
+    /// any reply after the last.
     pub fn reply(&mut self, code: ReplyCode) -> Result<Progress, UnexpectedReply> {
         let unexpected = Err(UnexpectedReply { verb: self.verb, code });
         if self.ended {
             return unexpected;
         }
-        // What nobody here knows may be answered in any way; nothing is decided on it.
+        // Unknown commands may be answered in any way; nothing depends on it.
         let allowed = codes_of(self.verb).is_none_or(|codes| match code.severity() {
             Severity::Preliminary | Severity::Completion | Severity::Intermediate => {
                 codes.iter().any(|listed| listed / 100 == code.value() / 100)
@@ -77,22 +77,20 @@ impl Exchange {
         Ok(Progress::Final)
     }
 
-    /// Whether the last reply has come.
+    /// Returns whether the last reply has arrived.
     #[must_use]
     pub const fn is_ended(&self) -> bool {
         self.ended
     }
 }
 
-/// What may answer any command: the end of the service, the line or its argument is wrong, the
-/// command is not there, comes at the wrong time, or before the login or the protection it needs
-/// (RFC 959 §5.4; RFC 2228 §5.1).
+/// Codes that may answer any command: the service ends, a syntax error, an unknown command, a bad
+/// sequence, or a missing login or protection (RFC 959 §5.4; RFC 2228 §5.1).
 const ANY: &[u16] = &[421, 500, 501, 502, 503, 504, 530, 533, 534, 535];
 
-/// RFC 959 §5.4 and its extensions: verbs, and the codes that may answer them beside those of
-/// [`ANY`], in ascending order. Where a later RFC adds a code, or servers use one that the table
-/// of §5.4 has for a neighbour, it stands here too; each such group says so. What nobody here
-/// knows is in no table.
+/// Returns the codes that may answer a verb in addition to [`ANY`], in ascending order, from RFC
+/// 959 §5.4 and its extensions. Codes of later RFCs, and codes that servers borrow from a neighbour
+/// in the table of §5.4, are included; a comment on the group says so. Unknown verbs have no codes.
 const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
     use Verb::{
         Abor, Acct, Adat, Allo, Appe, Auth, Avbl, Ccc, Cdup, Clnt, Comb, Conf, Cpsv, Csid, Cwd,
@@ -102,7 +100,7 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Stat, Stor, Stou, Stru, Syst, Type, User, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512,
     };
     Some(match verb {
-        // Login; 232, 235, 334, 335 and 336 are RFC 2228's.
+        // Login; 232, 235, 334, 335 and 336 are from RFC 2228.
         User => &[230, 232, 331, 332, 336, 431],
         Pass => &[202, 230, 332, 451],
         Acct => &[202, 230, 451],
@@ -128,10 +126,11 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Lang | Clnt | Csid => &[200],
         Pbsz | Ccc => &[200, 536, 550],
         Prot => &[200, 431, 536, 550],
-        // Protected commands get protected replies, 6yz, which nobody here reads (RFC 2228 §3).
+        // Protected commands get protected replies, 6xx, which are not supported here (RFC 2228
+        // §3).
         Mic | Conf | Enc => &[537],
-        // Transfers; 522 for a data connection that could not be protected is RFC 4217's, 554 and
-        // 555 are RFC 1123's.
+        // Transfers; 522 for an unprotected data connection is from RFC 4217, 554 and 555 are from
+        // RFC 1123.
         Retr => &[110, 125, 150, 226, 250, 425, 426, 450, 451, 521, 522, 550, 551, 554, 555],
         Stor | Stou | Appe => &[
             110, 125, 150, 226, 250, 425, 426, 450, 451, 452, 521, 522, 532, 550, 551, 552, 553,
@@ -162,8 +161,9 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
     })
 }
 
-/// Whether the table of RFC 959 §5.4, or an extension of it, lists `code` among the replies to
-/// `verb`. A client goes by the first digit and asks [`Exchange`]; this is for judging a server.
+/// Returns whether RFC 959 §5.4 or an extension lists `code` as a reply to `verb`.
+///
+/// Use it to check a server. Clients use [`Exchange`], which looks at the first digit only.
 ///
 /// ```
 /// use ftp_proto::{ReplyCode, Verb, is_listed};

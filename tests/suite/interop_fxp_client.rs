@@ -237,12 +237,12 @@ fn refusals_are_named_and_what_to_do_fx_08() {
     };
     let words = [
         "target: STOR refused: 425 Security",
-        "; where the source listens: target: PORT refused: 500",
+        "; with the source listening: target: PORT refused: 500",
     ];
     fails(&open, &vsftpd, Direction::Auto, &words);
     let words = [
         "source: PORT refused: 500",
-        "; where the source listens: source: RETR refused: 425 Security",
+        "; with the source listening: source: RETR refused: 425 Security",
     ];
     fails(&vsftpd, &open, Direction::Auto, &words);
     // These let whoever is quick take the port of PASV.

@@ -252,7 +252,7 @@ fn ports_that_are_forbidden_count_as_taken_cl_33() {
             ("21,300-400,50001", "1 in use, 102 forbidden by the system"),
         ] {
             let said = meeting.fails(active(ports)).to_string();
-            let want = format!("no data connection: no free port to listen at in {ports}: {why}");
+            let want = format!("no data connection: no free port in {ports}: {why}");
             assert_eq!(said, want);
         }
     };

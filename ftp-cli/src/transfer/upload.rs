@@ -331,7 +331,7 @@ impl Uploading<'_, '_> {
             match self.remote.place.enter(self.client, &error)? {
                 Entered::There => {}
                 Entered::Nowhere => return Err(error.into()),
-                Entered::HalfWay => return Err(Failure { fatal: true, ..Failure::from(error) }),
+                Entered::Partway => return Err(Failure { fatal: true, ..Failure::from(error) }),
             }
         }
     }

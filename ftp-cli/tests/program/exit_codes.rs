@@ -45,7 +45,7 @@ fn each_cause_on_the_wire_has_its_code_and_kind_li_06() {
         row((5, "tls"), vec![("RETR", say("522 data by TLS"))], &[], "522 data by TLS"),
         row((6, "login"), vec![("PASS", say("530 wrong"))], &[], "530 wrong"),
         row((6, "login"), vec![("PASS", say("332 account?"))], &[], "332"),
-        row((7, "protocol"), vec![("RETR", say("hello"))], &[], "does not speak FTP"),
+        row((7, "protocol"), vec![("RETR", say("hello"))], &[], "protocol error"),
         row((7, "protocol"), vec![("RETR", say("331 what"))], &[], "331 what"),
         row((8, "refused"), vec![("RETR", say("550 no such file"))], &[], "550 no such file"),
         row((9, "temporary"), vec![("RETR", say("450 busy"))], &[], "450 busy"),

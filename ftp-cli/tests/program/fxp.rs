@@ -85,7 +85,7 @@ fn both_refusals_are_told_and_what_to_do_fx_08() {
     other.root.write("copy", b"old");
     let ran = fxp(&[], &one.url("file"), &other.url("copy"));
     failed(&ran, 13, "target: PASV refused: 5");
-    failed(&ran, 13, "; where the source listens: target: PORT refused: 5");
+    failed(&ran, 13, "; with the source listening: target: PORT refused: 5");
     failed(&ran, 13, "fxp.networks");
     failed(&ran, 13, "AllowForeignAddress");
     assert_eq!(other.root.read("copy"), b"old");
@@ -126,14 +126,14 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
         (sent("226 done"), "213 5", 0, ""),
         (sent("226 done"), "550 unknown", 0, ""),
         (sent("226 done"), "213 6", 11, "5 of 6"),
-        (sent("426 cut"), "", 9, "source: RETR broken off: 426 cut"),
-        (sent("551 disk"), "", 8, "source: RETR broken off: 551 disk"),
+        (sent("426 cut"), "", 9, "source: RETR aborted: 426 cut"),
+        (sent("551 disk"), "", 8, "source: RETR aborted: 551 disk"),
         (sent("421 bye"), "", 9, "421 bye"),
         (sent("331 what"), "", 7, "331 what"),
         (hangs, "", 10, "timed out"),
         (Act::Say("550 none"), "", 8, "source: RETR refused: 550 none"),
         (Act::Say("425 no way"), "", 13, "source: PORT refused: 502"),
-        (Act::Say("425 no way"), "", 13, "; where the source listens: source: RETR refused: 425"),
+        (Act::Say("425 no way"), "", 13, "; with the source listening: source: RETR refused: 425"),
     ] {
         // It announces a host that is not it, and is connected to all the same.
         let peer = Peer::start(&[("RETR", retr), ("SIZE", Act::Say(size))]);
@@ -141,7 +141,7 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
     }
     for (stor, code, words) in [
         (Act::Take("150 go", "226 there"), 0, ""),
-        (Act::Take("150 go", "452 disk full"), 9, "target: STOR broken off: 452 disk full"),
+        (Act::Take("150 go", "452 disk full"), 9, "target: STOR aborted: 452 disk full"),
         (Act::Say("553 bad name"), 8, "target: STOR refused: 553 bad name"),
         (Act::Say("425 no way"), 13, "target: STOR refused: 425 no way"),
     ] {

@@ -243,7 +243,7 @@ fn data_connections_are_set_up_as_told_cl_25_cl_27_cl_33_cl_34() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let ran = run(&mut ftp(&["get", "--active", "--active-ports", &port, &url, "-"]));
-    failed(&ran, 13, &format!("no free port to listen at in {port}: all of them are in use"));
+    failed(&ran, 13, &format!("no free port in {port}: all of them are in use"));
 
     // A third host, at which nobody listens.
     let announced = Act::Say("227 ok (127,0,0,2,7,1)");

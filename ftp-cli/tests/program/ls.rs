@@ -182,7 +182,7 @@ fn a_tree_of_which_not_all_can_be_listed_is_partial_li_06() {
     assert_eq!(ran.stdout, b"d\ne\ne/f\n", "{ran:?}");
     let said = String::from_utf8_lossy(&ran.stderr);
     for words in
-        ["x/d: not listed", "550 not yours", "not understood: nonsense", "not a name: ../g"]
+        ["x/d: not listed", "550 not yours", "not understood: nonsense", "unsafe name: ../g"]
     {
         assert!(said.contains(words), "{words}: {said}");
     }

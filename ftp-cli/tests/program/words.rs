@@ -81,11 +81,11 @@ fn certificates_are_refused_in_words() {
     let ca = authority.write(&root, "ca.pem").into_os_string().into_string().unwrap();
     for (kind, words) in [
         (Kind::SelfSignedAuthority, "a CA certificate used as a server certificate"),
-        (Kind::SelfSigned, "its issuer is not trusted here"),
+        (Kind::SelfSigned, "its issuer is not trusted"),
         (Kind::Expired, "it has expired (on 202"),
-        (Kind::NotYetValid, "it is not valid yet (it will be on 2100-"),
+        (Kind::NotYetValid, "it is not valid yet (valid from 2100-"),
         (Kind::OtherName, "it is for another name (elsewhere.example.invalid, not 127.0.0.1)"),
-        (Kind::OtherUsage, "it is not for servers"),
+        (Kind::OtherUsage, "it is not a server certificate"),
     ] {
         let pair = authority.issue(kind);
         let (certificate, key) = (pair.certificate_pem(), pair.key_pem());

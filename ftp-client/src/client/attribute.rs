@@ -155,9 +155,8 @@ impl Client {
 /// 3659 §7.2). Some servers send it without the SP, after a repeated code, or as the only line.
 fn facts_in(reply: &Reply) -> Option<Facts> {
     let count = reply.lines().count();
-    let behind_first = usize::from(count > 1);
-    let between =
-        reply.lines().skip(behind_first).take((count - behind_first).min(count.max(3) - 2));
+    let after_first = usize::from(count > 1);
+    let between = reply.lines().skip(after_first).take((count - after_first).min(count.max(3) - 2));
     let again = format!("{}-", reply.code());
     between.into_iter().find_map(|line| {
         let line = line.strip_prefix(again.as_bytes()).unwrap_or(line);

@@ -93,7 +93,7 @@ impl Client {
         }
         Err(match refused {
             Some((verb, reply)) => Error::Refused(verb, reply),
-            None => Error::Unsupported("the server lists no digest that is wanted"),
+            None => Error::Unsupported("the server lists no suitable digest"),
         })
     }
 
@@ -130,7 +130,7 @@ fn quoted(path: &Pathname) -> Vec<u8> {
 }
 
 fn wrong(kind: ParseErrorKind) -> ParseError {
-    ParseError::new("reply with a digest", 0, kind)
+    ParseError::new("digest reply", 0, kind)
 }
 
 /// Reads the reply to `HASH`: algorithm, range, digest, pathname. Some servers leave the pathname

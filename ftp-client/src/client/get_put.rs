@@ -208,7 +208,7 @@ fn url_of_file(url: impl IntoUrl) -> Result<FtpUrl, Error> {
     let url = url.into_url()?;
     if url.is_directory() {
         let at = url.path().len();
-        let error = ParseError::new("path of a file", at, ParseErrorKind::UnexpectedEnd);
+        let error = ParseError::new("file path", at, ParseErrorKind::UnexpectedEnd);
         return Err(Error::Argument(error));
     }
     Ok(url)

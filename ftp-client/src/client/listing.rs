@@ -232,7 +232,7 @@ impl Client {
                         .contains(&reply.code()) =>
             {
                 self.no_mlsd = is_unknown(&reply);
-                trace::note(format_args!("MLSD does not do here: LIST does"));
+                trace::note(format_args!("MLSD does not work for this path: using LIST"));
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -134,7 +134,7 @@ impl Client {
         if let Some((settings, context)) = config.tls.as_ref().zip(context) {
             match Secured::ask(context, settings, &mut control, deadline)? {
                 Asked::Secured(now) => secured = Some(*now),
-                Asked::InClear(reply) => tls_refusal = Some(reply),
+                Asked::Plaintext(reply) => tls_refusal = Some(reply),
             }
         }
         Ok(Self {
@@ -462,7 +462,7 @@ impl Client {
                 // 2640).
                 let reply = self.request(&Command::Opts(OptsArgument::Utf8))?;
                 if reply.code().severity() != Severity::Completion {
-                    trace::note(format_args!("names are sent as UTF-8 all the same"));
+                    trace::note(format_args!("names are sent as UTF-8 anyway"));
                 }
             }
             self.utf8_asked = true;

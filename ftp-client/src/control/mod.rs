@@ -41,7 +41,7 @@ pub(crate) struct ControlConnection {
     /// The command whose last reply has not arrived yet.
     outstanding: Option<(Verb, Exchange)>,
     /// Commands sent after it, whose replies follow.
-    behind: VecDeque<(Verb, Exchange)>,
+    following: VecDeque<(Verb, Exchange)>,
     /// The password or account in the last command, which must not appear in a reply.
     secret: Vec<u8>,
     server: Server,
@@ -69,7 +69,7 @@ impl ControlConnection {
             buffer: vec![0; BUFFER].into(),
             decoder: ReplyDecoder::new(),
             outstanding: None,
-            behind: VecDeque::new(),
+            following: VecDeque::new(),
             secret: Vec::new(),
             server,
             addresses,
@@ -171,7 +171,7 @@ impl ControlConnection {
         self.outstanding = None;
         // Later calls must report that the connection is closed, whatever is left in the decoder.
         self.decoder = ReplyDecoder::new();
-        self.behind.clear();
+        self.following.clear();
     }
 
     /// Closes the connection because of an unreadable value in a reply.
@@ -270,8 +270,8 @@ impl ControlConnection {
             bytes.extend_from_slice(&line);
         }
         self.write(&bytes, deadline)?;
-        self.behind = lines.iter().map(|(verb, _)| (*verb, Exchange::new(*verb))).collect();
-        self.outstanding = self.behind.pop_front();
+        self.following = lines.iter().map(|(verb, _)| (*verb, Exchange::new(*verb))).collect();
+        self.outstanding = self.following.pop_front();
         Ok(())
     }
 
@@ -426,7 +426,7 @@ impl ControlConnection {
         match exchange.reply(reply.code()) {
             Ok(progress) => {
                 if progress == Progress::Final {
-                    self.outstanding = self.behind.pop_front();
+                    self.outstanding = self.following.pop_front();
                 }
                 Ok((progress, reply))
             }

@@ -38,7 +38,7 @@ pub(crate) enum Asked {
     /// TLS is on.
     Secured(Box<Secured>),
     /// The server does not know TLS, and the caller accepts plaintext.
-    InClear(Reply),
+    Plaintext(Reply),
 }
 
 impl Secured {
@@ -78,8 +78,8 @@ impl Secured {
         if reply.code().value() != 234 {
             let is_unknown = matches!(reply.code().value(), 500 | 502 | 504 | 534);
             if is_unknown && settings.start == Start::Opportunistic {
-                trace::note(format_args!("no TLS here: going on in clear, passwords included"));
-                return Ok(Asked::InClear(reply));
+                trace::note(format_args!("no TLS: continuing in plaintext, passwords included"));
+                return Ok(Asked::Plaintext(reply));
             }
             control.close();
             return Err(Error::Tls(TlsError::Refused(reply)));

@@ -30,7 +30,7 @@ pub(crate) struct Listening {
 /// Listens for the data connection.
 pub(crate) fn begin(control: &ControlConnection, config: &Config) -> Result<Listening, Error> {
     let Some((local, _)) = control.addresses() else {
-        return Err(Error::Unsupported("active mode over connections that a connector makes"));
+        return Err(Error::Unsupported("active mode with a connector"));
     };
     let (listener, here) = listen(local, config.active_ports.as_ref()).map_err(Error::Io)?;
     let told = match &config.active_address {
@@ -55,7 +55,7 @@ pub(crate) fn explain(way: Verb, listening: &Listening) {
     } else {
         let inside = here.ip();
         trace::note(format_args!(
-            "{way}: {host} port {port}{sum} is told; this host listens at {inside}"
+            "{way}: {host} port {port}{sum} is announced; this host listens at {inside}"
         ));
     }
 }
@@ -95,7 +95,7 @@ fn listen_in(local: SocketAddr, ports: &PortRanges) -> io::Result<TcpListener> {
             (ErrorKind::AddrInUse, why)
         }
     };
-    Err(io::Error::new(kind, format!("no free port to listen at in {ports}: {why}")))
+    Err(io::Error::new(kind, format!("no free port in {ports}: {why}")))
 }
 
 fn listen_at(mut local: SocketAddr, port: u16) -> io::Result<TcpListener> {
@@ -197,7 +197,7 @@ mod tests {
         let (ports, mut taken) = neighbours(4);
         let error = listen(local, Some(&ports)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
-        let want = format!("no free port to listen at in {ports}: all of them are in use");
+        let want = format!("no free port in {ports}: all of them are in use");
         assert_eq!(error.to_string(), want);
         let free = taken.pop().unwrap().local_addr().unwrap();
         for _ in 0..8 {

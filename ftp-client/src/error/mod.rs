@@ -36,18 +36,18 @@ pub enum Error {
     #[error("the server is closing the connection: {0}")]
     ServiceClosing(Reply),
     /// The greeting was neither 220 nor 421.
-    #[error("the server does not offer its service: {0}")]
+    #[error("unexpected greeting: {0}")]
     Greeting(Reply),
     /// A reply that RFC 959 §6 does not allow for this command, or one that confirms an upload
     /// before its end. Only the latter leaves the connection open.
-    #[error("the server answered {0} with a reply that cannot answer it: {1}")]
+    #[error("unexpected reply to {0}: {1}")]
     Unexpected(Verb, Reply),
     /// The server sent something that is not FTP, or a reply without its required value.
-    #[error("the server does not speak FTP as it should: {0}")]
+    #[error("protocol error: {0}")]
     Protocol(#[source] ParseError),
     /// The server sent something that no command asked for, so later replies could not be matched
     /// to commands.
-    #[error("the server sent a reply that no command asked for; the connection is given up")]
+    #[error("the server sent an unexpected reply; connection closed")]
     Desynchronised,
     /// An argument that FTP cannot carry, such as a line feed in a name. Nothing was sent.
     #[error("not sent: {0}")]
@@ -80,14 +80,14 @@ pub enum Error {
     ///
     /// Entries may be missing, or may not belong to the directory. Do not delete files because this
     /// listing lacks them.
-    #[error("the listing is not proved whole: {0}")]
+    #[error("the listing may be incomplete: {0}")]
     ListingCut(ListingCut),
     /// The server's file may differ from the one whose beginning is here. Resuming could join parts
     /// of two files.
-    #[error("the file on the server is not known to be the one that was begun")]
+    #[error("the file on the server may have changed")]
     Changed,
     /// The server's digest differs from that of the local file.
-    #[error("{} differs: {here} here, {there} on the server", .here.algorithm)]
+    #[error("{} mismatch: {here} here, {there} on the server", .here.algorithm)]
     Mismatch {
         /// The digest of the local file.
         here: Digest,
@@ -98,7 +98,7 @@ pub enum Error {
     #[error("{0}")]
     Tls(#[source] TlsError),
     /// The caller's own reader or writer failed while a whole file was transferred.
-    #[error("reading or writing here: {0}")]
+    #[error("local error: {0}")]
     Local(#[source] io::Error),
     /// A [`Canceller`](crate::Canceller) stopped the call.
     #[error("cancelled")]
@@ -407,7 +407,7 @@ impl fmt::Display for ListingCut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply(reply) => write!(f, "the server says {reply}"),
-            Self::LineEnd => f.write_str("its last line has no end"),
+            Self::LineEnd => f.write_str("its last line has no line ending"),
             Self::OwnName => f.write_str("its only entry has the name of the directory itself"),
         }
     }
@@ -420,12 +420,12 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self(bytes, Some(announced)) if bytes < announced => {
-                write!(f, "{bytes} of {announced} bytes came")
+                write!(f, "{bytes} of {announced} bytes transferred")
             }
             Self(bytes, Some(announced)) if bytes > announced => {
-                write!(f, "{bytes} bytes came, where {announced} were announced")
+                write!(f, "{bytes} bytes transferred, {announced} expected")
             }
-            Self(bytes, _) => write!(f, "ended after {bytes} bytes, with more to come"),
+            Self(bytes, _) => write!(f, "ended after {bytes} bytes, before the end of the data"),
         }
     }
 }
@@ -479,12 +479,12 @@ impl fmt::Display for Phase {
             Self::Resolve => "looking up the name of the server",
             Self::Connect => "connecting to the server",
             Self::Greeting => "waiting for the server's greeting",
-            Self::Handshake => "agreeing on TLS with the server",
+            Self::Handshake => "during the TLS handshake",
             Self::Reply => "waiting for a reply",
             Self::DataConnect => "opening the data connection",
             Self::Stall => "moving data: the transfer stalled",
             Self::FinalReply => "waiting for the server to confirm the transfer",
-            Self::Overall => "because the limit for the whole connection is reached",
+            Self::Overall => "because the overall time limit was reached",
         })
     }
 }

@@ -71,29 +71,30 @@ impl fmt::Display for Error {
         for (index, attempt) in self.attempts.iter().enumerate() {
             match attempt.direction {
                 _ if index == 0 => {}
-                Direction::SourceListens => f.write_str("; where the source listens: ")?,
-                _ => f.write_str("; where the target listens: ")?,
+                Direction::SourceListens => f.write_str("; with the source listening: ")?,
+                _ => f.write_str("; with the target listening: ")?,
             }
             write!(f, "{attempt}")?;
         }
         if self.attempts.iter().any(Attempt::may_be_about_third_hosts) {
             f.write_str(
-                "; servers connect to third hosts only where that is allowed: port_promiscuous \
-                 and pasv_promiscuous of vsftpd, AllowForeignAddress of ProFTPD, -W of Pure-FTPd, \
-                 fxp.networks and the right fxp of ftp-cli serve",
+                "; to allow third hosts, set port_promiscuous and pasv_promiscuous of vsftpd, \
+                 AllowForeignAddress of ProFTPD, -W of Pure-FTPd, or fxp.networks and the right \
+                 fxp of ftp-cli serve",
             )?;
         }
         if self.attempts.iter().any(Attempt::may_be_about_trust) {
             f.write_str(
-                "; a server that leaves at the handshake with the other may not trust the other's \
-                 certificate: TLSVerifyClient, TLSVerifyServer and TLSCACertificateFile of ProFTPD",
+                "; a server that hangs up during the TLS handshake may not trust the other's \
+                 certificate: see TLSVerifyClient, TLSVerifyServer and TLSCACertificateFile of \
+                 ProFTPD",
             )?;
         }
         if self.attempts.iter().any(Attempt::may_be_about_sessions) {
             f.write_str(
-                "; a server that demands that protected data connections resume the session of the \
-                 control connection cannot copy to another server: require_ssl_reuse=NO of vsftpd, \
-                 TLSOptions NoSessionReuseRequired of ProFTPD, tls.session_reuse of ftp-cli serve",
+                "; a server that requires TLS session resumption cannot copy to another server: \
+                 set require_ssl_reuse=NO of vsftpd, TLSOptions NoSessionReuseRequired of \
+                 ProFTPD, or tls.session_reuse of ftp-cli serve",
             )?;
         }
         match self.attempts.as_slice() {
@@ -192,9 +193,9 @@ impl fmt::Display for Attempt {
         }
         match (&self.confirmed, other) {
             (Some(_), Side::Target) => {
-                f.write_str("; the target takes what came for the whole file")
+                f.write_str("; the target keeps the partial file as complete")
             }
-            (Some(_), Side::Source) => f.write_str("; the source sent all of it"),
+            (Some(_), Side::Source) => f.write_str("; the source sent the whole file"),
             (None, _) => Ok(()),
         }
     }
@@ -209,7 +210,7 @@ fn say(
 ) -> fmt::Result {
     match error {
         crate::Error::Refused(verb, reply) if had_begun => {
-            write!(f, "{side}: {verb} broken off: {reply}")
+            write!(f, "{side}: {verb} aborted: {reply}")
         }
         error => write!(f, "{side}: {error}"),
     }

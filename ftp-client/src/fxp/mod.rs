@@ -185,7 +185,7 @@ pub fn transfer(
     marker(given)?;
     let retrieve = line(source_path.as_ref(), Command::Retr).map_err(of_source)?;
     let store = line(target_path.as_ref(), Command::Stor).map_err(of_target)?;
-    trace::note(format_args!("to the source, and then to the target:"));
+    trace::note(format_args!("to the source, then to the target:"));
     let from = prepare(source, source_path.as_ref()).map_err(of_source)?;
     let to = prepare(target, target_path.as_ref()).map_err(of_target)?;
 
@@ -328,7 +328,7 @@ fn find_offset(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Resu
         let written = target.client.modified(target.path).map_err(of_target)?;
         is_there = written.is_some();
         if written.is_some_and(|written| written.unix_seconds() < modified.unix_seconds()) {
-            trace::note(format_args!("the source was modified since: starting from the beginning"));
+            trace::note(format_args!("the source has changed: starting at byte 0"));
             return Ok(Found::Offset(0));
         }
     }

@@ -196,12 +196,12 @@ impl<'a> Pair<'a> {
         let handshake = protection::agree(passive.client, active.client);
         let handshake = handshake.map_err(|error| (active.side, error))?;
         self.handshake = handshake;
-        trace::note(format_args!("the {} is to listen:", passive.side));
+        trace::note(format_args!("the {} must listen:", passive.side));
         let asked = Instant::now();
         let address =
             way::listen(passive.client, rule, handshake).map_err(|error| (passive.side, error))?;
         let listened = asked.elapsed();
-        trace::note(format_args!("the {} is to connect to {address}:", active.side));
+        trace::note(format_args!("the {} must connect to {address}:", active.side));
         let asked = Instant::now();
         way::announce(active.client, address).map_err(|error| (active.side, error))?;
         self.pace = if active.side == Side::Source { asked.elapsed() } else { listened };
@@ -365,7 +365,7 @@ fn release(target: &mut Client) -> bool {
     if !target.control.is_open() || target.control.is_outstanding() {
         return false;
     }
-    trace::note(format_args!("the target is to leave the port that the source has connected to:"));
+    trace::note(format_args!("the target must close the port to which the source has connected:"));
     way::ask(target, Handshake::None).is_ok()
 }
 

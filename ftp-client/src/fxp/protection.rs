@@ -32,8 +32,8 @@ pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handsha
         (true, true) => {}
         _ => {
             return Err(Error::Unsupported(
-                "a copy between a server whose data connections TLS protects and one where it \
-                 does not; set both to leave data in clear (PROT C)",
+                "a copy between a server with protected data connections and one without; \
+                 use unencrypted data (PROT C) on both",
             ));
         }
     }
@@ -45,8 +45,8 @@ pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handsha
         return Ok(Handshake::Passive);
     }
     Err(Error::Unsupported(
-        "a protected copy between servers neither of which begins the handshake of TLS (SSCN at \
-         the one that connects, CPSV at the one that listens); leave data in clear (PROT C)",
+        "a protected copy between servers without SSCN (at the connecting one) and CPSV (at the \
+         listening one); use unencrypted data (PROT C)",
     ))
 }
 
@@ -74,7 +74,7 @@ impl Client {
             Some(secured) if is_done => secured.server_begins = on,
             // Otherwise it would act as TLS client on the next data connection.
             _ if !on => return Err(Error::Refused(Verb::Sscn, reply)),
-            _ => trace::note(format_args!("SSCN does not work here")),
+            _ => trace::note(format_args!("SSCN does not work")),
         }
         Ok(is_done)
     }

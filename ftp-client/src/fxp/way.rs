@@ -31,7 +31,7 @@ pub(super) fn listen(
 /// Asks a server to listen, which ends an earlier listening. Returns its reply and its address.
 pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, IpAddr), Error> {
     let Some(host) = host_of(client) else {
-        return Err(Error::Unsupported("a listening server whose address is not known"));
+        return Err(Error::Unsupported("a copy with a server whose address is unknown"));
     };
     let extended = Command::Epsv(EpsvArgument::Protocol(NetworkProtocol::of(host)));
     let command = match client.config.rules.epsv {
@@ -72,7 +72,7 @@ fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, Pa
 pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), Error> {
     if client.config.rules.epsv_all {
         // RFC 2428 §4: after EPSV ALL the server must refuse it.
-        return Err(Error::Unsupported("to tell a server where to connect to, with EPSV ALL"));
+        return Err(Error::Unsupported("a copy after EPSV ALL"));
     }
     let over_ipv6 = address.is_ipv6() || host_of(client).is_some_and(|host| host.is_ipv6());
     let command = match (client.config.rules.eprt, address) {

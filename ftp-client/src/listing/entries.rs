@@ -306,7 +306,7 @@ impl Default for ListLimits {
 
 pub(super) const fn too_long(limits: ListLimits) -> Error {
     let kind = ParseErrorKind::TooLong;
-    Error::Protocol(ParseError::new("listing, by number of entries", limits.entries, kind))
+    Error::Protocol(ParseError::new("listing", limits.entries, kind))
 }
 
 /// Returns the bytes of memory that an item takes.

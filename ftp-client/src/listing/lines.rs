@@ -115,7 +115,7 @@ impl<'a> Lines<'a> {
 
 const fn too_long() -> Error {
     let kind = ParseErrorKind::TooLong;
-    Error::Protocol(ParseError::new("line of a listing", limits::LISTING_LINE, kind))
+    Error::Protocol(ParseError::new("listing line", limits::LISTING_LINE, kind))
 }
 
 impl Iterator for Lines<'_> {

@@ -79,12 +79,12 @@ pub enum Skipped {
 impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnsafeName(entry) => write!(f, "not a name: {}", Escaped(&entry.name)),
+            Self::UnsafeName(entry) => write!(f, "unsafe name: {}", Escaped(&entry.name)),
             Self::Unparsed(line) => write!(f, "not understood: {}", Escaped(line)),
             Self::Unlisted(error) => write!(f, "not listed: {error}"),
-            Self::Cut(why) => write!(f, "not proved to be all: {why}"),
+            Self::Cut(why) => write!(f, "may be incomplete: {why}"),
             Self::TooDeep => f.write_str("too deep"),
-            Self::Loop => f.write_str("lies in itself"),
+            Self::Loop => f.write_str("contains itself"),
         }
     }
 }

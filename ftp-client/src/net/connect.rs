@@ -96,11 +96,9 @@ impl Server {
 /// Opens the control connection to `server`, by the caller's connector if there is one.
 pub(crate) fn connect(server: &Server, config: &Config, waiter: &Waiter) -> Result<Stream, Error> {
     match &config.connector {
-        Some(_) if config.bind.is_some() || config.family != Family::Any => {
-            Err(Error::Unsupported(
-                "a local address or a family together with a connector, which does the dialling",
-            ))
-        }
+        Some(_) if config.bind.is_some() || config.family != Family::Any => Err(
+            Error::Unsupported("a local address or an address family together with a connector"),
+        ),
         Some(connector) => {
             let deadline = waiter.deadline(config.timeouts.connect, Phase::Connect);
             through(connector, server, Purpose::Control, waiter, deadline)
@@ -156,7 +154,7 @@ fn is_in_progress(error: &io::Error) -> bool {
 fn resolve(server: &Server, config: &Config, waiter: &Waiter) -> Result<Vec<SocketAddr>, Error> {
     let Server { host, port } = server;
     let failed = |error: io::Error| {
-        Error::Io(io::Error::new(error.kind(), format!("cannot find {host:?}: {error}")))
+        Error::Io(io::Error::new(error.kind(), format!("cannot resolve {host:?}: {error}")))
     };
     let all = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, *port)],
@@ -171,7 +169,7 @@ fn resolve(server: &Server, config: &Config, waiter: &Waiter) -> Result<Vec<Sock
                 Family::V6 => address.is_ipv6(),
             }
     };
-    let why = if all.is_empty() { "it has no address" } else { "it has no address of the family" };
+    let why = if all.is_empty() { "no address" } else { "no address of this family" };
     let wanted = interleave(all.into_iter().filter(is_wanted));
     if wanted.is_empty() {
         return Err(failed(io::Error::new(ErrorKind::NotFound, why)));
@@ -205,8 +203,8 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
         let wants_ipv4 = first_is_ipv4 == (at % 2 == 0);
         // Once one family is used up, the rest of the other follows.
         let next = all.iter().skip(at).position(|address| address.is_ipv4() == wants_ipv4);
-        if let Some(behind) = next {
-            let address = all.remove(at + behind);
+        if let Some(ahead) = next {
+            let address = all.remove(at + ahead);
             all.insert(at, address);
         }
     }
@@ -314,7 +312,7 @@ impl Race {
             self.fail(address, ErrorKind::TimedOut.into());
         }
         for address in untried {
-            self.fail(address, io::Error::new(ErrorKind::TimedOut, "no time was left for it"));
+            self.fail(address, io::Error::new(ErrorKind::TimedOut, "not tried in time"));
         }
     }
 

@@ -189,7 +189,9 @@ impl Waiter {
             *lock(&slot) = Some(done);
         });
         Ok(self.run_aside(deadline, work)?.and_then(|()| {
-            lock(&result).take().unwrap_or_else(|| Err(io::Error::other("it panicked")))
+            lock(&result)
+                .take()
+                .unwrap_or_else(|| Err(io::Error::other("the lookup or connector panicked")))
         }))
     }
 
@@ -225,7 +227,7 @@ impl Aside {
     /// Starts the thread, unless too many are abandoned.
     fn begin(work: Box<dyn FnOnce() + Send>) -> io::Result<Arc<Self>> {
         if LEFT.load(Ordering::Relaxed) >= MOST_LEFT {
-            return Err(io::Error::other("too many look-ups and connectors that do not end"));
+            return Err(io::Error::other("too many name lookups or connectors are still running"));
         }
         let aside = Arc::new(Self { wakeup: Wakeup::new()?, is_over: AtomicBool::new(false) });
         let helper = Helper(Arc::clone(&aside));
@@ -342,7 +344,7 @@ mod tests {
         let late = Deadline::after(Duration::from_secs(60), Phase::Resolve);
         assert_eq!(waiter.run(late, || Ok(7)).unwrap().unwrap(), 7);
         let error = waiter.run(late, || -> io::Result<()> { panic!("on purpose") });
-        assert_eq!(error.unwrap().unwrap_err().to_string(), "it panicked");
+        assert_eq!(error.unwrap().unwrap_err().to_string(), "the lookup or connector panicked");
 
         let (hold, held) = mpsc::channel::<()>();
         let hang = move || Ok(held.recv().is_err());

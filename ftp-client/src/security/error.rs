@@ -29,25 +29,25 @@ pub enum TlsError {
     Refused(Reply),
     /// The server refused `PBSZ` or `PROT`, so data connections would not be protected as
     /// requested. The connection is closed.
-    #[error("the server refuses to protect data connections as asked: {0} refused: {1}")]
+    #[error("the server refuses to protect data connections as requested: {0} refused: {1}")]
     DataProtectionRefused(Verb, Reply),
     /// The server sent plaintext after accepting TLS, which an attacker may have injected. The
     /// connection is closed, and the bytes are discarded.
-    #[error("clear text came behind the server's consent to TLS; somebody may have put it there")]
+    #[error("the server sent plaintext after accepting TLS: possibly injected by an attacker")]
     InjectedPlaintext,
     /// A data connection ended without TLS's end mark (`close_notify`): the data may be truncated,
     /// whatever the server says.
-    #[error("the data ended without the end that TLS marks: it may have been cut on the way")]
+    #[error("the data ended without close_notify: it may be truncated")]
     TruncatedTls,
     /// Both servers confirmed a copy under TLS ([`fxp`](crate::fxp)), but do not tell the size of
     /// the file. Some servers take a broken connection for the end, so the file may be truncated.
     #[error(
-        "both servers confirmed what went between them under TLS, but without sizes to compare it \
-         may have been cut on the way"
+        "both servers confirmed a copy under TLS, but not its size: \
+         the file may be truncated"
     )]
     Unchecked,
     /// The server's certificate was refused.
-    #[error("the server's certificate is refused: {fault}{}{}", Detail(.detail), Digest(.pin))]
+    #[error("the server's certificate is rejected: {fault}{}{}", Detail(.detail), Digest(.pin))]
     Certificate {
         /// What is wrong with it.
         fault: CertificateFault,
@@ -91,12 +91,12 @@ impl fmt::Display for CertificateFault {
             Self::Expired => "it has expired",
             Self::NotYetValid => "it is not valid yet",
             Self::WrongName => "it is for another name",
-            Self::UnknownIssuer => "its issuer is not trusted here",
-            Self::WrongPurpose => "it is not for servers",
+            Self::UnknownIssuer => "its issuer is not trusted",
+            Self::WrongPurpose => "it is not a server certificate",
             Self::Revoked => "it is revoked",
             Self::NotPinned => "its key is not the pinned one",
-            Self::NotOfControl => "it is another than that of the control connection",
-            Self::Other => "it is of no use",
+            Self::NotOfControl => "it differs from that of the control connection",
+            Self::Other => "it cannot be used",
         })
     }
 }
@@ -117,7 +117,7 @@ struct Digest<'a>(&'a Option<String>);
 impl fmt::Display for Digest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(pin) => write!(f, "; the digest of its key, by which it can be pinned, is {pin}"),
+            Some(pin) => write!(f, "; the pin of its key is {pin}"),
             None => Ok(()),
         }
     }

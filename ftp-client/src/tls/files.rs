@@ -50,7 +50,7 @@ pub(super) fn roots(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
         }
     }
     if store.is_empty() {
-        return Err(TlsError::Settings("no certificate of an authority was given".to_owned()));
+        return Err(TlsError::Settings("no CA certificate was given".to_owned()));
     }
     Ok(Arc::new(store))
 }
@@ -67,7 +67,7 @@ fn system() -> Result<Arc<RootCertStore>, TlsError> {
     if store.is_empty() {
         let why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
         let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
-        let what = format!("the system has no certificates of authorities that could be used{why}");
+        let what = format!("no usable CA certificates on this system{why}");
         return Err(TlsError::Settings(what));
     }
     Ok(Arc::clone(FOUND.get_or_init(|| Arc::new(store))))

@@ -44,7 +44,7 @@ impl Context {
         let bare = host.split_once('%').map_or(host, |(address, _)| address);
         let name = ServerName::try_from(bare.to_owned());
         let name = name.map_err(|_| {
-            TlsError::Settings(format!("{host:?} is no name that a certificate could be for"))
+            TlsError::Settings(format!("{host:?} is not a valid name for a certificate"))
         })?;
         let Handshaking { mut config, verifier } = match &settings.config {
             Some(Given(config)) => given(settings, config),
@@ -140,7 +140,7 @@ fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
         (TlsVersion::V1_3, TlsVersion::V1_3) => &[&TLS13],
         (TlsVersion::V1_2, TlsVersion::V1_3) => &[&TLS12, &TLS13],
         (TlsVersion::V1_3, TlsVersion::V1_2) => {
-            let what = "no version of TLS is left to agree on";
+            let what = "no TLS version is allowed";
             return Err(TlsError::Settings(what.to_owned()));
         }
     };
@@ -200,8 +200,7 @@ impl Session {
             match self.take(socket)? {
                 Some(true) => {}
                 Some(false) => {
-                    let what =
-                        "the server closed the connection in the middle of the TLS handshake";
+                    let what = "the server closed the connection during the TLS handshake";
                     return Err(Error::Tls(TlsError::Failed(what.to_owned())));
                 }
                 None => return Ok(Some(PollFlags::IN)),

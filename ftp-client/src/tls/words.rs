@@ -9,14 +9,14 @@ pub(super) fn certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::ExpiredContext { not_after, .. } => format!("on {}", date(*not_after)),
         CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("it will be on {}", date(*not_before))
+            format!("valid from {}", date(*not_before))
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             // The text is `DnsName("a.example.org")`.
             let name = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
             let names: Vec<_> = presented.iter().map(name).collect();
             match names.as_slice() {
-                [] => format!("it has no name, not {}", expected.to_str()),
+                [] => format!("it has no name, expected {}", expected.to_str()),
                 names => format!("{}, not {}", names.join(", "), expected.to_str()),
             }
         }
@@ -43,8 +43,10 @@ pub(super) fn failure(error: &rustls::Error) -> String {
 /// Describes why a file is not PEM.
 pub(super) fn pem(error: &pem::Error) -> String {
     match error {
-        pem::Error::MissingSectionEnd { .. } => "a section has no end: it is cut".to_owned(),
-        pem::Error::IllegalSectionStart { .. } => "a section does not begin as in PEM".to_owned(),
+        pem::Error::MissingSectionEnd { .. } => {
+            "a section has no end: the file is truncated".to_owned()
+        }
+        pem::Error::IllegalSectionStart { .. } => "a section has no PEM header".to_owned(),
         pem::Error::Base64Decode(_) => "a section is not base64".to_owned(),
         error => spelt(&error.to_string()),
     }
@@ -53,7 +55,7 @@ pub(super) fn pem(error: &pem::Error) -> String {
 /// Returns the date of a time, in UTC.
 fn date(time: UnixTime) -> String {
     let time = i64::try_from(time.as_secs()).ok().and_then(TimeVal::from_unix_seconds);
-    let Some(time) = time.map(|time| time.to_string()) else { return "a day unknown".to_owned() };
+    let Some(time) = time.map(|time| time.to_string()) else { return "an unknown date".to_owned() };
     let part = |range: std::ops::Range<usize>| time.get(range).expect("a time-val has 14 digits");
     format!("{}-{}-{}", part(0..4), part(4..6), part(6..8))
 }
@@ -117,7 +119,7 @@ mod tests {
         };
         assert_eq!(certificate(&expired), "on 2020-01-01");
         let early = CertificateError::NotValidYetContext { time: at(0), not_before: at(86_400) };
-        assert_eq!(certificate(&early), "it will be on 1970-01-02");
+        assert_eq!(certificate(&early), "valid from 1970-01-02");
         let name = CertificateError::NotValidForNameContext {
             expected: "a.example".try_into().unwrap(),
             presented: vec!["DnsName(\"b.example\")".to_owned(), "DnsName(\"c\")".to_owned()],

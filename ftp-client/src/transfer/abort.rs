@@ -30,7 +30,7 @@ pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> R
     if !control.is_outstanding() {
         return Ok(());
     }
-    trace::note(format_args!("the transfer was left before its end: aborting it"));
+    trace::note(format_args!("aborting the unfinished transfer"));
     control.send_abort(deadline)?;
     drop(data);
     let mut abort = TransferAbort::new();

@@ -300,7 +300,7 @@ pub(super) fn send(
     }
     let sent = upload.transferred() - before;
     if sent < expected {
-        let what = format!("the file became shorter while it was sent: {sent} of {expected} bytes");
+        let what = format!("the file shrank during the upload: {sent} of {expected} bytes sent");
         return Err(Broken::Here(io::Error::new(ErrorKind::UnexpectedEof, what)));
     }
     Ok(())

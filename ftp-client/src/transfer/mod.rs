@@ -295,7 +295,7 @@ impl<'a> Transfer<'a> {
         };
         confirm(control, evidence, &reply)?;
         if has_sent && cut.is_none() {
-            cut = self.failure_behind_the_end();
+            cut = self.failure_after_the_end();
         }
         self.data = None;
         if let Some(error) = cut {
@@ -317,7 +317,7 @@ impl<'a> Transfer<'a> {
     /// Waits for a server that has confirmed an upload to close the data connection, which most
     /// have done by then. A server that closes it with unread data, and so before its end, resets
     /// it, and the reset may arrive after the reply.
-    fn failure_behind_the_end(&mut self) -> Option<Error> {
+    fn failure_after_the_end(&mut self) -> Option<Error> {
         // Under TLS the close was awaited before the reply.
         let waits = !self.is_secure();
         let data = self.data.as_mut()?;

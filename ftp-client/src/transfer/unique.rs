@@ -10,10 +10,10 @@ pub(super) fn name(reply: &Reply) -> Option<Pathname> {
 }
 
 fn name_in(text: &[u8]) -> Option<Pathname> {
-    let name = if let Some(rest) = behind(text, b"unique file name:") {
+    let name = if let Some(rest) = text_after(text, b"unique file name:") {
         let end = rest.iter().rposition(|&byte| byte == b')').unwrap_or(rest.len());
         rest.get(..end).expect("it was found in there")
-    } else if let Some(rest) = behind(text, b"FILE:") {
+    } else if let Some(rest) = text_after(text, b"FILE:") {
         rest
     } else {
         return Pathname::parse_quoted(text).ok();
@@ -23,7 +23,7 @@ fn name_in(text: &[u8]) -> Option<Pathname> {
 }
 
 /// Returns the text after the first `word` that follows the beginning, an SP or a bracket.
-fn behind<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
+fn text_after<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     let mut windows = text.windows(word.len()).enumerate();
     let (at, _) = windows.find(|(at, window)| {
         let before = at.checked_sub(1).and_then(|before| text.get(before));

@@ -26,12 +26,9 @@ fn greetings_cl_03_hc_29() {
 
     for (greeting, want) in [
         ("421 too many", "the server is closing the connection: 421 too many"),
-        ("530 not you", "the server does not offer its service: 530 not you"),
-        ("230 come in", "the server does not offer its service: 230 come in"),
-        (
-            "SSH-2.0-x",
-            "the server does not speak FTP as it should: reply: unexpected byte at byte 0",
-        ),
+        ("530 not you", "unexpected greeting: 530 not you"),
+        ("230 come in", "unexpected greeting: 230 come in"),
+        ("SSH-2.0-x", "protocol error: invalid reply: unexpected character"),
     ] {
         let server = Server::start(move |mut peer| {
             peer.reply(greeting);

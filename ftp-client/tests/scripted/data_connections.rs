@@ -432,7 +432,7 @@ fn without_a_port_or_an_address_nothing_is_told_cl_33() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let ports = PortRanges::parse(port.to_string().as_bytes()).unwrap();
-    let full = format!("no free port to listen at in {port}: all of them are in use");
+    let full = format!("no free port in {port}: all of them are in use");
     for (builder, want) in [
         (active_builder().active_ports(ports), full.as_str()),
         (

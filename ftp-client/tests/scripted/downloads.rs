@@ -156,7 +156,7 @@ fn fewer_bytes_than_announced_are_incomplete_hc_19() {
     });
     let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
     assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(10) }));
-    assert_eq!(error.to_string(), "incomplete: 5 of 10 bytes came");
+    assert_eq!(error.to_string(), "incomplete: 5 of 10 bytes transferred");
     client.noop().unwrap();
     server.end();
 }
@@ -180,7 +180,7 @@ fn other_than_announced_is_no_success_hc_16() {
     });
     let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
     assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(3) }));
-    assert_eq!(error.to_string(), "incomplete: 5 bytes came, where 3 were announced");
+    assert_eq!(error.to_string(), "incomplete: 5 bytes transferred, 3 expected");
     for _ in 0..2 {
         let error = read_all(client.retrieve_from("a", 95).unwrap()).unwrap_err();
         assert!(matches!(error, Error::Incomplete { bytes: 3, .. }), "{error}");
@@ -386,7 +386,7 @@ fn a_known_length_may_be_read_without_the_end() {
     file.read_exact(&mut [0; 4]).unwrap();
     let error = file.finish().unwrap_err();
     assert!(matches!(error, Error::Incomplete { bytes: 4, announced: None }), "{error}");
-    assert_eq!(error.to_string(), "incomplete: ended after 4 bytes, with more to come");
+    assert_eq!(error.to_string(), "incomplete: ended after 4 bytes, before the end of the data");
     client.noop().unwrap();
     server.end();
 }

@@ -238,7 +238,7 @@ fn a_digest_that_differs_leaves_no_file() {
     assert_eq!((done.size, done.verified), (9, Verified::Hash));
     fs::remove_file(&path).unwrap();
     let error = client.download_to("a", &path, options, &mut Watch::new()).unwrap_err();
-    assert_eq!(error.to_string(), "CRC32 differs: cbf43926 here, 00000000 on the server");
+    assert_eq!(error.to_string(), "CRC32 mismatch: cbf43926 here, 00000000 on the server");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     server.end();
 }

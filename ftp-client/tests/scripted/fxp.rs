@@ -302,7 +302,7 @@ fn what_refuses_one_direction_is_tried_in_the_other_fx_08() {
 fn both_refusals_are_named_fx_08() {
     let port = "t> PASV\n t< 227 (127,0,0,1,200,1)\n s> PORT 127,0,0,1,200,1\n s< 500 no third\n";
     let words = [
-        "source: PORT refused: 500 no third; where the source listens: source: PASV refused: 502 no",
+        "source: PORT refused: 500 no third; with the source listening: source: PASV refused: 502 no",
         "port_promiscuous",
         "AllowForeignAddress",
         "-W",
@@ -312,7 +312,7 @@ fn both_refusals_are_named_fx_08() {
     fails(&script, Options::default(), Side::Source, &words, [Usable, Usable]);
 
     let words =
-        ["target: PASV refused: 502 none; where the source listens: target: PORT refused: 501 no"];
+        ["target: PASV refused: 502 none; with the source listening: target: PORT refused: 501 no"];
     let other = "s> PASV\n s< 227 (1,2,3,4,200,2)\n t> PORT 127,0,0,1,200,2\n t< 501 no\n";
     let script = [TYPES, "t> PASV\n t< 502 none\n", other].concat();
     let limits = patient();
@@ -327,8 +327,7 @@ fn both_refusals_are_named_fx_08() {
 
     // That a connection broke says less than why there was none.
     let script = [TYPES, TARGET_LISTENS, BEGUN, "s< 426 broken pipe\n t< 425 not from there"];
-    let words =
-        ["target: STOR broken off: 425 not from there; source: RETR broken off: 426 broken"];
+    let words = ["target: STOR aborted: 425 not from there; source: RETR aborted: 426 broken"];
     fails(&script.concat(), only(Direction::TargetListens), Side::Target, &words, [Usable, Usable]);
 }
 
@@ -337,7 +336,7 @@ fn sizes_that_differ_are_no_success() {
     let moved = [TYPES, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
     for (sizes, want) in [
         ("s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 4\n", Some("4 of 5 bytes")),
-        ("s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 6\n", Some("6 bytes came")),
+        ("s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 6\n", Some("6 bytes transferred")),
         ("s> SIZE a\n s< 213 5\n t> SIZE b\n t< 550 no\n", None),
         ("s> SIZE a\n s< 450 busy\n", None),
         ("s> SIZE a\n s< 502 what\n", None),

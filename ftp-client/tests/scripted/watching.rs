@@ -58,7 +58,7 @@ const GIVES_UP: &[(Act, &str)] = &[
             peer.reply("SSH-2.0-x");
             None
         },
-        "the server does not speak FTP as it should: reply: unexpected byte at byte 0",
+        "protocol error: invalid reply: unexpected character",
     ),
 ];
 

@@ -1,33 +1,34 @@
-//! Which host to connect to when a server behind a NAT announces its own idea of its address
-//! (curl's CVE-2020-8284 and its like).
+//! Choosing the host of a data connection if the server announces another one, as behind a NAT
+//! (curl's CVE-2020-8284 and similar).
 
 use std::fmt;
 use std::net::IpAddr;
 
 use super::class::AddressClass;
 
-/// Which host a client takes from a 227 reply.
+/// How a client uses the host in a 227 reply.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum AddressRule {
-    /// The host of the control connection, always. The announced one is what an attacker, or a
-    /// NAT, would have chosen (CVE-2020-8284).
+    /// Always use the host of the control connection. An attacker may have chosen the announced one
+    /// (CVE-2020-8284).
     #[default]
     Peer,
-    /// The announced host, unless it cannot be meant for this client: one that is not public
-    /// while the host of the control connection is, one of this machine or link while that is
-    /// not, and one that is no host. Else a server could send a client to its own services, or
-    /// to those of its cloud at 169.254.169.254.
+    /// Use the announced host unless it cannot be meant for this client.
+    ///
+    /// That is so if it is not public but the host of the control connection is, if it is loopback
+    /// or link-local but the other is not, or if it is not a host. Otherwise a server could direct
+    /// a client to the client's own services, or to cloud metadata at 169.254.169.254.
     Smart,
-    /// The announced host, whatever it is: the one rule that reaches third hosts.
+    /// Always use the announced host: the only rule that reaches third hosts.
     Reply,
 }
 
-/// Which host was chosen, and why: for the connection, and for those who ask why.
+/// The chosen host, and the reason.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct ChosenHost {
-    /// Where to connect to.
+    /// The host to connect to.
     pub host: IpAddr,
     /// The reason.
     pub reason: HostReason,
@@ -39,18 +40,18 @@ pub struct ChosenHost {
 pub enum HostReason {
     /// The reply and the control connection name the same host.
     Same,
-    /// The rule is to take the host of the control connection.
+    /// The rule demands the host of the control connection.
     PeerRule,
-    /// The rule is to take the announced host.
+    /// The rule demands the announced host.
     ReplyRule,
-    /// The announced host can be meant: there is nothing against it.
+    /// Nothing speaks against the announced host.
     Plausible,
-    /// The announced host is of this class, and the host of the control connection is public; or
-    /// it is no host.
-    NotForUs(AddressClass),
+    /// The announced host is of this class although the host of the control connection is public,
+    /// or it is not a host.
+    Unreachable(AddressClass),
     /// The announced host is of this class, loopback or link-local, and the host of the control
     /// connection is not.
-    NotThere(AddressClass),
+    LocalOnly(AddressClass),
 }
 
 impl AddressRule {
@@ -59,12 +60,12 @@ impl AddressRule {
     /// ```
     /// use ftp_proto::{AddressClass, AddressRule, HostReason};
     ///
-    /// // A server behind a NAT announces the address that it has inside.
+    /// // A server behind a NAT announces its internal address.
     /// let inside = [10, 0, 0, 5].into();
     /// let outside = [203, 0, 113, 7].into();
     /// let chosen = AddressRule::Smart.choose(inside, outside);
     /// assert_eq!(chosen.host, outside);
-    /// assert_eq!(chosen.reason, HostReason::NotForUs(AddressClass::Private));
+    /// assert_eq!(chosen.reason, HostReason::Unreachable(AddressClass::Private));
     /// assert_eq!(chosen.reason.to_string(), "private, but the server is public");
     /// ```
     #[must_use]
@@ -76,16 +77,16 @@ impl AddressRule {
             (Self::Peer, _) => (peer, HostReason::PeerRule),
             (Self::Reply, _) => (announced, HostReason::ReplyRule),
             (Self::Smart, class @ (AddressClass::Unspecified | AddressClass::Multicast)) => {
-                (peer, HostReason::NotForUs(class))
+                (peer, HostReason::Unreachable(class))
             }
             (Self::Smart, AddressClass::Public) => (announced, HostReason::Plausible),
             (Self::Smart, class) if AddressClass::of(peer) == AddressClass::Public => {
-                (peer, HostReason::NotForUs(class))
+                (peer, HostReason::Unreachable(class))
             }
             (Self::Smart, class @ (AddressClass::Loopback | AddressClass::LinkLocal))
                 if AddressClass::of(peer) != class =>
             {
-                (peer, HostReason::NotThere(class))
+                (peer, HostReason::LocalOnly(class))
             }
             (Self::Smart, _) => (announced, HostReason::Plausible),
         };
@@ -99,12 +100,12 @@ impl fmt::Display for HostReason {
             Self::Same => f.write_str("the host of the control connection"),
             Self::PeerRule => f.write_str("the host of the control connection is always used"),
             Self::ReplyRule => f.write_str("the announced host is always used"),
-            Self::Plausible => f.write_str("the announced host can be meant"),
-            Self::NotForUs(class @ (AddressClass::Unspecified | AddressClass::Multicast)) => {
-                write!(f, "{class}, which is no host")
+            Self::Plausible => f.write_str("the announced host is plausible"),
+            Self::Unreachable(class @ (AddressClass::Unspecified | AddressClass::Multicast)) => {
+                write!(f, "{class}, which is not a host")
             }
-            Self::NotForUs(class) => write!(f, "{class}, but the server is public"),
-            Self::NotThere(class) => write!(f, "{class}, but the server is not"),
+            Self::Unreachable(class) => write!(f, "{class}, but the server is public"),
+            Self::LocalOnly(class) => write!(f, "{class}, but the server is not"),
         }
     }
 }
@@ -121,33 +122,33 @@ mod tests {
     #[test]
     fn rules_choose_cl_25_cl_26_cl_27_hc_01() {
         use AddressRule::{Peer, Reply, Smart};
-        use HostReason::{NotForUs, NotThere, PeerRule, Plausible, ReplyRule, Same};
+        use HostReason::{LocalOnly, PeerRule, Plausible, ReplyRule, Same, Unreachable};
         for (rule, announced, peer, host, reason) in [
             (Peer, "10.0.0.5", "203.0.113.7", "203.0.113.7", PeerRule),
             (Peer, "198.51.100.1", "203.0.113.7", "203.0.113.7", PeerRule),
             (Peer, "203.0.113.7", "::ffff:203.0.113.7", "203.0.113.7", Same),
             (Reply, "198.51.100.1", "203.0.113.7", "198.51.100.1", ReplyRule),
             (Reply, "0.0.0.0", "203.0.113.7", "0.0.0.0", ReplyRule),
-            (Smart, "10.0.0.5", "203.0.113.7", "203.0.113.7", NotForUs(Private)),
-            (Smart, "100.64.1.1", "203.0.113.7", "203.0.113.7", NotForUs(Shared)),
-            (Smart, "127.0.0.1", "203.0.113.7", "203.0.113.7", NotForUs(Loopback)),
-            (Smart, "169.254.169.254", "203.0.113.7", "203.0.113.7", NotForUs(LinkLocal)),
-            (Smart, "0.0.0.0", "10.0.0.1", "10.0.0.1", NotForUs(Unspecified)),
-            (Smart, "224.0.0.1", "10.0.0.1", "10.0.0.1", NotForUs(Multicast)),
+            (Smart, "10.0.0.5", "203.0.113.7", "203.0.113.7", Unreachable(Private)),
+            (Smart, "100.64.1.1", "203.0.113.7", "203.0.113.7", Unreachable(Shared)),
+            (Smart, "127.0.0.1", "203.0.113.7", "203.0.113.7", Unreachable(Loopback)),
+            (Smart, "169.254.169.254", "203.0.113.7", "203.0.113.7", Unreachable(LinkLocal)),
+            (Smart, "0.0.0.0", "10.0.0.1", "10.0.0.1", Unreachable(Unspecified)),
+            (Smart, "224.0.0.1", "10.0.0.1", "10.0.0.1", Unreachable(Multicast)),
             (Smart, "198.51.100.1", "203.0.113.7", "198.51.100.1", Plausible),
             (Smart, "198.51.100.1", "10.0.0.1", "198.51.100.1", Plausible),
             (Smart, "10.0.0.5", "10.0.0.1", "10.0.0.5", Plausible),
             (Smart, "10.0.0.5", "100.64.0.1", "10.0.0.5", Plausible),
-            (Smart, "127.0.0.1", "10.0.0.1", "10.0.0.1", NotThere(Loopback)),
-            (Smart, "127.0.0.53", "100.64.0.1", "100.64.0.1", NotThere(Loopback)),
-            (Smart, "127.0.0.1", "169.254.0.9", "169.254.0.9", NotThere(Loopback)),
-            (Smart, "::1", "fd00::1", "fd00::1", NotThere(Loopback)),
-            (Smart, "::ffff:127.0.0.1", "192.168.1.1", "192.168.1.1", NotThere(Loopback)),
+            (Smart, "127.0.0.1", "10.0.0.1", "10.0.0.1", LocalOnly(Loopback)),
+            (Smart, "127.0.0.53", "100.64.0.1", "100.64.0.1", LocalOnly(Loopback)),
+            (Smart, "127.0.0.1", "169.254.0.9", "169.254.0.9", LocalOnly(Loopback)),
+            (Smart, "::1", "fd00::1", "fd00::1", LocalOnly(Loopback)),
+            (Smart, "::ffff:127.0.0.1", "192.168.1.1", "192.168.1.1", LocalOnly(Loopback)),
             (Smart, "127.0.0.2", "127.0.0.1", "127.0.0.2", Plausible),
             (Smart, "127.0.0.1", "::1", "127.0.0.1", Plausible),
-            (Smart, "169.254.169.254", "10.0.0.1", "10.0.0.1", NotThere(LinkLocal)),
-            (Smart, "169.254.169.254", "127.0.0.1", "127.0.0.1", NotThere(LinkLocal)),
-            (Smart, "fe80::1", "fd00::1", "fd00::1", NotThere(LinkLocal)),
+            (Smart, "169.254.169.254", "10.0.0.1", "10.0.0.1", LocalOnly(LinkLocal)),
+            (Smart, "169.254.169.254", "127.0.0.1", "127.0.0.1", LocalOnly(LinkLocal)),
+            (Smart, "fe80::1", "fd00::1", "fd00::1", LocalOnly(LinkLocal)),
             (Smart, "169.254.1.2", "169.254.0.9", "169.254.1.2", Plausible),
             (Smart, "169.254.1.2", "fe80::9", "169.254.1.2", Plausible),
             (Smart, "10.0.0.5", "127.0.0.1", "10.0.0.5", Plausible),
@@ -166,11 +167,11 @@ mod tests {
             (HostReason::Same, "the host of the control connection"),
             (HostReason::PeerRule, "the host of the control connection is always used"),
             (HostReason::ReplyRule, "the announced host is always used"),
-            (HostReason::Plausible, "the announced host can be meant"),
-            (HostReason::NotForUs(Shared), "shared, but the server is public"),
-            (HostReason::NotForUs(Multicast), "multicast, which is no host"),
-            (HostReason::NotThere(Loopback), "loopback, but the server is not"),
-            (HostReason::NotThere(LinkLocal), "link-local, but the server is not"),
+            (HostReason::Plausible, "the announced host is plausible"),
+            (HostReason::Unreachable(Shared), "shared, but the server is public"),
+            (HostReason::Unreachable(Multicast), "multicast, which is not a host"),
+            (HostReason::LocalOnly(Loopback), "loopback, but the server is not"),
+            (HostReason::LocalOnly(LinkLocal), "link-local, but the server is not"),
         ] {
             assert_eq!(reason.to_string(), want);
         }

@@ -1,5 +1,5 @@
-//! Which replies, which end of the data and which length make a transfer a success (RFC 959 §5.4
-//! and §6, as servers keep to them).
+//! Whether a transfer succeeded, by its replies, the end of its data and its length (RFC 959 §5.4
+//! and §6, and the practice of servers).
 
 use super::length::TransferLength;
 use crate::reply::{ReplyCode, Severity};
@@ -13,15 +13,15 @@ pub enum DataEnd {
     Missing,
     /// It has not ended yet.
     Open,
-    /// By its close, and under TLS by the peer's `close_notify` before that.
+    /// It was closed, and under TLS `close_notify` came before that.
     Clean,
-    /// By a reset, or by another error of the connection.
+    /// It was reset, or failed otherwise.
     Reset,
-    /// Under TLS, without `close_notify`: it may have been cut (RFC 4217 §12.6).
+    /// Under TLS, without `close_notify`: it may be truncated (RFC 4217 §12.6).
     TruncatedTls,
 }
 
-/// All that a client saw of one transfer.
+/// A client's observations of one transfer.
 ///
 /// ```
 /// use ftp_proto::{Confirmation, DataEnd, ReplyCode, TransferEvidence, TransferFault, Verb};
@@ -45,79 +45,80 @@ pub enum DataEnd {
 pub struct TransferEvidence {
     /// The command that began it.
     pub verb: Verb,
-    /// A 1yz reply came.
+    /// Whether a 1xx reply arrived.
     pub has_begun: bool,
-    /// How the data ended: at first it is open.
+    /// How the data connection ended; open at first.
     pub data: DataEnd,
-    /// How much was moved, and how much had to be.
+    /// The transferred length and its expectations.
     pub length: TransferLength,
-    /// The last reply, once it has come.
+    /// The last reply, once it has arrived.
     pub reply: Option<ReplyCode>,
 }
 
-/// What a 2yz reply is worth.
+/// The reliability of a 2xx reply.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Confirmation {
     /// 226 or 250: the transfer is over.
     Certain,
-    /// Another 2yz: the end in some servers' words, or a stray reply before the real one. Before
-    /// the next command it should be seen that no other follows.
+    /// Another 2xx: some servers' confirmation, or a stray reply before the real one. Check that no
+    /// other reply follows before the next command.
     Doubtful,
 }
 
-/// Why a transfer was no success.
+/// Why a transfer failed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferFault {
-    /// The server refused or ended it by a 4yz or 5yz. That counts for more than anything that
-    /// was seen on the data connection.
+    /// The server refused or ended it with a 4xx or 5xx. That counts for more than anything on the
+    /// data connection.
     #[error("the server refused or ended the transfer")]
     Refused,
-    /// The data connection ended otherwise than cleanly, whatever the reply says.
+    /// The data connection did not end cleanly, whatever the reply says.
     #[error("the data connection broke")]
     Broken,
-    /// The last reply answers some other command: the replies are out of step, and the control
-    /// connection is of no further use.
+    /// The last reply belongs to some other command: the replies are out of step, and the control
+    /// connection cannot be used any more.
     #[error("the reply answers another command")]
     OutOfStep,
-    /// The server confirmed an upload before it can have seen the end of its data.
+    /// The server confirmed an upload before it can have seen the end of the data.
     #[error("the transfer was confirmed before its end")]
     Early,
-    /// Other bytes were moved than had to be.
-    #[error("{bytes} bytes are not the whole")]
+    /// The number of bytes is wrong.
+    #[error("incomplete: {bytes} bytes")]
     Incomplete {
-        /// How many there are.
+        /// The actual number of bytes.
         bytes: u64,
-        /// How many there had to be, if that is known.
+        /// The expected number of bytes, if known.
         announced: Option<u64>,
     },
-    /// Nothing confirms it.
+    /// No reply confirms the transfer.
     #[error("no reply confirms the transfer")]
     NoReply,
 }
 
 impl TransferEvidence {
-    /// What is known when the command was sent.
+    /// Returns the state after the command was sent.
     #[must_use]
     pub const fn new(verb: Verb) -> Self {
         let length = TransferLength::of(0);
         Self { verb, has_begun: false, data: DataEnd::Open, length, reply: None }
     }
 
-    /// The same once this is the last reply.
+    /// Returns the state with this last reply.
     #[must_use]
     pub const fn with_reply(mut self, reply: ReplyCode) -> Self {
         self.reply = Some(reply);
         self
     }
 
-    /// Judges the last reply for itself, whatever became of the data, except that an upload of any
-    /// bytes is not confirmed before its end.
+    /// Judges the last reply by itself, whatever happened to the data; but an upload with data
+    /// cannot be confirmed before its end.
     ///
     /// # Errors
     ///
-    /// `NoReply`, `Refused`, `Early`, and `OutOfStep` for a reply that no transfer ends with: an
-    /// answer to some other command, or without a 1yz before it any other than 226 and 250.
+    /// Returns `NoReply`, `Refused` or `Early`, and `OutOfStep` for a reply that cannot end a
+    /// transfer: a reply to some other command, or without a 1xx before it any other than 226 and
+    /// 250.
     pub fn confirmation(&self) -> Result<Confirmation, TransferFault> {
         let reply = self.reply.ok_or(TransferFault::NoReply)?;
         if reply.severity() != Severity::Completion {
@@ -134,12 +135,12 @@ impl TransferEvidence {
         }
     }
 
-    /// Whether the transfer was a success.
+    /// Returns whether the transfer succeeded.
     ///
     /// # Errors
     ///
-    /// The fault that counts for most: a refusal, then the data connection, then what is wrong
-    /// with a reply of 2yz, then the length.
+    /// Returns the most important fault, in this order: a refusal, the data connection, a wrong 2xx
+    /// reply, the length.
     pub fn verdict(&self) -> Result<Confirmation, TransferFault> {
         let confirmation = self.confirmation();
         if confirmation == Err(TransferFault::Refused) {
@@ -151,11 +152,11 @@ impl TransferEvidence {
         let confirmation = confirmation?;
         let TransferLength { moved: bytes, wanted, announced, .. } = self.length;
         match self.data {
-            // There is more to come.
+            // More data follows.
             DataEnd::Open if !self.verb.is_upload() => {
                 Err(TransferFault::Incomplete { bytes, announced: wanted.or(announced) })
             }
-            // Nothing was sent, which is not to say that there is nothing.
+            // No data was sent, but the file may contain some.
             DataEnd::Missing if !self.verb.is_upload() => {
                 Err(TransferFault::Incomplete { bytes, announced: None })
             }
@@ -164,7 +165,7 @@ impl TransferEvidence {
     }
 }
 
-/// Whether a 2yz is a greeting, a status, a login, an address or a directory.
+/// Returns whether a 2xx is a greeting, a status, a login, an address or a directory.
 const fn answers_another_command(reply: ReplyCode) -> bool {
     matches!(reply.value(), 210..=219 | 220 | 221 | 227..=229 | 230..=239 | 257)
 }
@@ -199,7 +200,7 @@ mod tests {
             (Verb::Retr, true, Reset, 5, None, Err(Broken)),
             (Verb::Retr, true, TruncatedTls, 5, Some(226), Err(Broken)),
             (Verb::Retr, true, Open, 5, Some(226), Err(SOME)),
-            // All was over before it began.
+            // The transfer was over before it began.
             (Verb::Retr, false, Clean, 5, Some(226), Ok(Certain)),
             (Verb::Mlsd, false, Missing, 0, Some(226), Err(NONE)),
             (Verb::Retr, false, Open, 0, Some(200), Err(OutOfStep)),

@@ -163,8 +163,7 @@ fn ftp_srv() {
             lack(Missing, "MKD of what is not there works"),
             // The Telnet signal before ABOR is a command of its own to it: a reply more than FTP
             // has. If that reply comes late, the next command takes it for its own.
-            lack(Abort, "the server sent a reply that no command asked for")
-                .or("the server does not speak FTP as it should"),
+            lack(Abort, "the server sent an unexpected reply").or("protocol error"),
             // It takes flags off all arguments.
             lack(Name(b"-a -l"), "refused: 550 Cannot read properties of null"),
             lack(Name(LATIN_1), r#"the root: ["caf\\xef\\xbf\\xbd in latin-1"]"#),

@@ -23,7 +23,7 @@ fn a_refusal_stops_the_other_fx_07() {
         (
             format!("{before} t< 553 bad name\n {RELEASED} s< 426 reset"),
             Side::Target,
-            "target: STOR refused: 553 bad name; source: RETR broken off: 426 reset",
+            "target: STOR refused: 553 bad name; source: RETR aborted: 426 reset",
         ),
         (
             format!("{before} t< 553 bad name\n {RELEASED} s^\n s< 426 cut\n s< 226 ok"),
@@ -33,7 +33,7 @@ fn a_refusal_stops_the_other_fx_07() {
         (
             format!("{before} s< 226 sent\n t< 553 bad name"),
             Side::Target,
-            "target: STOR refused: 553 bad name; the source sent all of it",
+            "target: STOR refused: 553 bad name; the source sent the whole file",
         ),
         (
             format!("{before} t< 452 full\n t> PASV\n t< 500 what\n s^\n s< 226 done\n s< 225 ok"),
@@ -44,44 +44,44 @@ fn a_refusal_stops_the_other_fx_07() {
         (
             format!("{begun} t< 452 disk full\n s^\n s< 426 cut\n s< 226 ok"),
             Side::Target,
-            "target: STOR broken off: 452 disk full",
+            "target: STOR aborted: 452 disk full",
         ),
         (
             format!("{begun} s< 451 disk error\n t^\n t< 426 cut\n t< 226 ok"),
             Side::Source,
-            "source: RETR broken off: 451 disk error",
+            "source: RETR aborted: 451 disk error",
         ),
         // Both at once: the one who knows why is the one who counts.
         (
             format!("{begun} s< 426 broken pipe\n t< 552 quota"),
             Side::Target,
-            "target: STOR broken off: 552 quota; source: RETR broken off: 426 broken pipe",
+            "target: STOR aborted: 552 quota; source: RETR aborted: 426 broken pipe",
         ),
         (
             format!("{begun} s< 426 cut\n t< 426 cut too"),
             Side::Source,
-            "source: RETR broken off: 426 cut; target: STOR broken off: 426 cut too",
+            "source: RETR aborted: 426 cut; target: STOR aborted: 426 cut too",
         ),
         (
             format!("{before} s< 451 reset\n t< 553 no"),
             Side::Target,
-            "target: STOR refused: 553 no; source: RETR broken off: 451 reset",
+            "target: STOR refused: 553 no; source: RETR aborted: 451 reset",
         ),
         // It ends a wait for the other, which needs no ABOR.
         (
             format!("{begun} s< 226 sent\n t< 426 cut"),
             Side::Target,
-            "target: STOR broken off: 426 cut; the source sent all of it",
+            "target: STOR aborted: 426 cut; the source sent the whole file",
         ),
         (
             format!("{begun} t< 226 there\n s< 426 cut"),
             Side::Source,
-            "426 cut; the target takes what came for the whole file",
+            "426 cut; the target keeps the partial file as complete",
         ),
         (
             format!("{begun} s< 451 disk\n t< 226 there"),
             Side::Source,
-            "451 disk; the target takes what came for the whole file",
+            "451 disk; the target keeps the partial file as complete",
         ),
     ] {
         fails(&script, options, side, &[words], both);
@@ -101,13 +101,18 @@ fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
         ("s< 331 what\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "331", [Closed, Usable]),
         ("s< 227 (1,2,3,4,5,6)\n t< 226 there", Side::Source, "227", [Closed, Usable]),
         ("t< 230 in\n s< 226 sent", Side::Target, "230", [Usable, Closed]),
-        ("s< hello\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "FTP", [Closed, Usable]),
+        (
+            "s< hello\n t^\n t< 426 cut\n t< 226 ok",
+            Side::Source,
+            "protocol error",
+            [Closed, Usable],
+        ),
     ] {
         fails(&format!("{begun} {end}"), Options::default(), side, &[words], then);
     }
     // Before anything has begun.
     for (end, side, words, then) in [
-        ("t> PASV\n t< 227 nowhere", Side::Target, "FTP", [Usable, Closed]),
+        ("t> PASV\n t< 227 nowhere", Side::Target, "protocol error", [Usable, Closed]),
         ("t> PASV\n t< 421 bye", Side::Target, "421 bye", [Usable, Closed]),
         ("t> PASV\n t< 530 who?", Side::Target, "530 who?", [Usable, Usable]),
         ("t> PASV\n t!", Side::Target, "closed", [Usable, Closed]),
@@ -217,7 +222,7 @@ fn an_abort_that_is_not_answered_closes_the_connection_cl_11_cl_15() {
             &format!("{begun} s< 451 disk\n t^\n {answers}"),
             Options::default(),
             limits,
-            (Side::Source, &["source: RETR broken off: 451 disk; target: timed out"]),
+            (Side::Source, &["source: RETR aborted: 451 disk; target: timed out"]),
             [Usable, Closed],
         );
         assert!(matches!(error.last().unwrap().other, Some(Error::Timeout(Phase::Reply))));

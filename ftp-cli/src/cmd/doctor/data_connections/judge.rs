@@ -136,7 +136,7 @@ fn announced(seen: &WaysSeen) -> Option<Finding> {
     let class = AddressClass::of(*other);
     let reason = AddressRule::Smart.choose(*other, peer).reason;
     let diagnosis = match reason {
-        HostReason::NotForUs(_) | HostReason::NotThere(_) => Diagnosis::PasvPrivateAddress,
+        HostReason::Unreachable(_) | HostReason::LocalOnly(_) => Diagnosis::PasvPrivateAddress,
         _ => Diagnosis::PasvOtherAddress,
     };
     Some(Finding::warn(
