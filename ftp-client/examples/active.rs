@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p ftp-client --example active -- ftp://ftp.example.org/a.bin a.bin 50000-50099
 //! nat.example.org`
-#![expect(clippy::print_stdout, reason = "it is for people to see")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;
 use std::fs::File;

@@ -1,6 +1,5 @@
-//! The test of a program that delivers reports by FTP. It has a server of its own, in this process:
-//! with a self-signed certificate, with files in memory, and with a fault that the program has to
-//! survive.
+//! Tests a program that uploads reports by FTP. The server runs in the same process, with a
+//! self-signed certificate, files in memory, and a fault that the program must survive.
 //!
 //! `cargo run -p ftp-client --example client_test`
 
@@ -11,8 +10,7 @@ use ftp_client::{Client, Error as FtpError, Tls};
 use ftp_server::testing::{Faults, ProtocolFault, Recorder};
 use ftp_server::{MemoryStorage, Rights, Server, Verb};
 
-/// The program that is tested: it stores a report under TLS, and tries a second time where that
-/// may help.
+/// The program under test: uploads a report under TLS, and retries once after a transient error.
 fn deliver(server: &str, pin: &str, name: &str, report: &[u8]) -> Result<(), FtpError> {
     let store = || {
         let tls = Tls::explicit().pin(pin)?;
@@ -27,7 +25,7 @@ fn deliver(server: &str, pin: &str, name: &str, report: &[u8]) -> Result<(), Ftp
     }
 }
 
-/// The test.
+/// Runs the test.
 pub(crate) fn a_report_arrives_whole_though_the_first_upload_is_cut() -> Result<(), Box<dyn Error>>
 {
     let files = MemoryStorage::new();

@@ -1,7 +1,7 @@
 //! Downloads a file. The local file appears under its name only when it is complete.
 //!
 //! `cargo run -p ftp-client --example download -- ftp://ftp.example.org/pub/a.bin a.bin`
-#![expect(clippy::print_stdout, reason = "it is for people to see")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;
 

@@ -1,7 +1,7 @@
 //! Decides what to do after an error: try again, ask the user, or give up.
 //!
 //! `cargo run -p ftp-client --example errors -- ftp://me:secret@ftp.example.org/a.bin a.bin`
-#![expect(clippy::print_stdout, reason = "it is for people to see")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::fs::File;
 use std::thread;
@@ -43,18 +43,20 @@ pub(crate) fn action(error: &Error) -> Action {
             Action::Ask("the user and the password")
         }
         Error::Refused(_, reply) if [550, 553].contains(&reply.code().value()) => {
-            Action::Ask("the path: it is not there, or not for this user")
+            Action::Ask("the path: missing, or no permission")
         }
         Error::Refused(_, reply) if [452, 552].contains(&reply.code().value()) => {
-            Action::Ask("the space at the server")
+            Action::Ask("the space on the server")
         }
         // An argument cannot be sent, or a local file failed.
-        Error::Argument(_) => Action::Ask("what was given: FTP cannot carry it"),
+        Error::Argument(_) => Action::Ask("an argument that FTP cannot carry"),
         Error::Local(_) => Action::Ask("the local file or disk"),
         // The control connection works, the data connection does not.
-        Error::DataConnection(_) => Action::Ask("the firewall, or active and passive mode"),
+        Error::DataConnection(_) => {
+            Action::Ask("the firewall, or the choice of active or passive mode")
+        }
         // The connection cannot be protected as the URL demands.
-        Error::Tls(_) => Action::Ask("the certificate of the server, or whether it knows TLS"),
+        Error::Tls(_) => Action::Ask("the server's certificate, or whether it supports TLS"),
         // The network, a timeout, 421, and other 4xx replies.
         error if error.is_transient() => Action::TryAgain,
         // The peer is not an FTP server, or it is broken; it lacks a feature; or the user

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p ftp-client --example fxp -- ftp://me:secret@one.example.org/a.bin
 //! ftp://me:secret@two.example.org/a.bin`
-#![expect(clippy::print_stdout, reason = "it is for people to see")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;
 

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p ftp-client --example get_put -- ftp://ftp.example.org/a.txt
 //! ftp://me:secret@two.example.org/a.txt`
-#![expect(clippy::print_stdout, reason = "it is for people to see")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use ftp_client::{Error, get, put};
 

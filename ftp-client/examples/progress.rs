@@ -1,7 +1,7 @@
 //! Uploads a file and shows the progress.
 //!
 //! `cargo run -p ftp-client --example progress -- a.bin ftp://me:secret@ftp.example.org/a.bin`
-#![expect(clippy::print_stderr, reason = "it is for people to see")]
+#![expect(clippy::print_stderr, reason = "an example prints its result")]
 
 use std::error::Error;
 use std::fs;

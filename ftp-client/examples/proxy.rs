@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p ftp-client --example proxy -- proxy.example.org:3128
 //! ftp://ftp.example.org/pub/a.bin a.bin`
-#![expect(clippy::print_stdout, reason = "it is for people to see")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;
 use std::fs::File;

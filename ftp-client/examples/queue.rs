@@ -2,7 +2,7 @@
 //! where it stopped, even in an earlier run of this program.
 //!
 //! `cargo run -p ftp-client --example queue -- ftp.example.org me secret a.bin b.bin`
-#![expect(clippy::print_stdout, reason = "it is for people to see")]
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;
 use std::path::Path;

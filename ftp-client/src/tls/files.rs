@@ -17,7 +17,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match all {
         Ok(all) if !all.is_empty() => Ok(all),
-        Ok(_) => Err(useless(path, &"there is no certificate in it")),
+        Ok(_) => Err(useless(path, &"the file contains no certificate")),
         Err(error) => Err(useless(path, &words::pem(&error))),
     }
 }
@@ -25,7 +25,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// Reads the private key in a file.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
-        pem::Error::NoItemsFound => useless(path, &"there is no private key in it"),
+        pem::Error::NoItemsFound => useless(path, &"the file contains no private key"),
         error => useless(path, &words::pem(&error)),
     })
 }

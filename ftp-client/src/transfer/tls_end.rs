@@ -35,7 +35,7 @@ impl Transfer<'_> {
     }
 
     /// Marks the end of the data. Under TLS it also waits briefly for the server's end mark, since
-    /// the tickets for the next data connection come before it; a missing mark is no error. The
+    /// the tickets for the next data connection come before it; a missing mark is not an error. The
     /// result holds the reason why the end cannot have reached the server.
     pub(super) fn end_sending(&mut self, has_sent: bool) -> Result<Option<Error>, Error> {
         let is_secure = self.is_secure();

@@ -249,7 +249,7 @@ fn a_client_certificate_is_shown_to_who_asks_tl_25() {
     for (certificate, key, words) in [
         (&ca, &files.key, "not the key for"),
         (&files.key, &files.key, "no certificate in it"),
-        (&files.certificate, &files.certificate, "no private key in it"),
+        (&files.certificate, &files.certificate, "no private key"),
     ] {
         let error = connect(Tls::explicit().client_certificate(certificate, key)).unwrap_err();
         assert!(matches!(error, Error::Tls(TlsError::File { .. })), "{error:?}");
