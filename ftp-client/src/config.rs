@@ -99,7 +99,7 @@ impl Config {
     pub(crate) fn check(&mut self) -> Result<(), Error> {
         if self.rules.epsv_all {
             if self.rules.mode == Mode::Active {
-                return Err(Error::Unsupported("EPSV ALL rules active mode out"));
+                return Err(Error::Unsupported("EPSV ALL in active mode"));
             }
             if self.rules.epsv == Extended::Never {
                 return Err(Error::Unsupported("EPSV ALL without EPSV"));
@@ -109,12 +109,10 @@ impl Config {
         if self.rules.pipeline
             && (self.rules.mode == Mode::Active || self.rules.epsv == Extended::Never)
         {
-            return Err(Error::Unsupported("to send ahead what has no EPSV in it"));
+            return Err(Error::Unsupported("pipelining without EPSV"));
         }
         if self.connector.is_some() && self.rules.passive_address != AddressRule::Peer {
-            return Err(Error::Unsupported(
-                "a rule for announced hosts together with a connector, which knows the host",
-            ));
+            return Err(Error::Unsupported("an address rule together with a connector"));
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ pub(super) fn prepare(
 
 /// Sends one command at a time from now on.
 pub(super) fn one_by_one(client: &mut Client) {
-    trace::note(format_args!("not as it should be: one command at a time from now on"));
+    trace::note(format_args!("pipelining does not work: one command at a time from now on"));
     client.config.rules.pipeline = false;
 }
 
@@ -132,7 +132,7 @@ impl Preparation<'_> {
         match self.dialogue.reply(&reply, &mut self.client.state) {
             Ok(SetupEvent::NamesProtocol(protocol, fault)) => {
                 self.attempts.push(agreed.failed(error_of(fault, verb, reply)));
-                trace::note(format_args!("EPSV {} from now on", protocol.number()));
+                trace::note(format_args!("using EPSV {} from now on", protocol.number()));
             }
             Ok(SetupEvent::FallsBack(other, fault)) => {
                 self.attempts.push(agreed.failed(error_of(fault, verb, reply)));
@@ -198,7 +198,7 @@ fn explain_522(reply: &Reply) {
     }
     let Some(list) = NetworkProtocols::find(reply.text()) else { return };
     trace::note(format_args!(
-        "522: the server says that it can use {}",
+        "522: the server supports {}",
         match (list.ipv4, list.ipv6) {
             (true, true) => "IPv4 and IPv6",
             (true, false) => "IPv4",

@@ -112,7 +112,7 @@ pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
 
 /// Begins a listing, which suffices, and reads it to its end.
 fn list(client: &mut Client) -> Result<(), Error> {
-    trace::note(format_args!("no session is left to resume: a listing brings new ones"));
+    trace::note(format_args!("no TLS session left to resume: getting new ones by a listing"));
     let command = Command::Nlst(None);
     let line = command.encode()?;
     let mut dialogue = TransferSetup::new(command, client.config.rules);

@@ -109,7 +109,7 @@ mod tests {
                 AddressRule::Smart,
                 "10.0.0.5",
                 "203.0.113.7:50004",
-                HostReason::NotForUs(AddressClass::Private),
+                HostReason::Unreachable(AddressClass::Private),
             ),
             (AddressRule::Smart, "198.51.100.1", "198.51.100.1:50004", HostReason::Plausible),
             (AddressRule::Reply, "127.0.0.1", "127.0.0.1:50004", HostReason::ReplyRule),
