@@ -107,3 +107,51 @@ pub fn faults(document: &str) -> Vec<String> {
     }
     faults
 }
+
+/// What readers of a source see, each as a document with the lines of the source: its comments, and
+/// its string literals. Tests at its end are left out.
+pub fn comments_and_literals(source: &str) -> [String; 2] {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut comments = String::new();
+    let mut literals = String::new();
+    let mut rest = code.chars().peekable();
+    while let Some(char) = rest.next() {
+        match (char, rest.peek()) {
+            ('\n', _) => {
+                comments.push('\n');
+                literals.push('\n');
+            }
+            ('/', Some('/')) => {
+                let line: String =
+                    std::iter::from_fn(|| rest.next_if(|char| *char != '\n')).collect();
+                comments.push_str(line.trim_start_matches(['/', '!']));
+            }
+            // `'"'` and `'\''` begin no literal of text.
+            ('\'', Some('"' | '\\')) => {
+                let is_escape = rest.next() == Some('\\');
+                rest.by_ref().take(usize::from(is_escape) + 1).for_each(drop);
+            }
+            ('"', _) => literal(&mut rest, &mut comments, &mut literals),
+            _ => {}
+        }
+    }
+    [comments, literals]
+}
+
+/// Reads a literal to its end. One that goes on behind a `\` is one sentence.
+fn literal(
+    rest: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    comments: &mut String,
+    literals: &mut String,
+) {
+    literals.push(' ');
+    while let Some(char) = rest.next().filter(|char| *char != '"') {
+        let char = if char == '\\' { rest.next().unwrap_or(' ') } else { char };
+        literals.push(char);
+        if char == '\n' {
+            comments.push('\n');
+        }
+    }
+    // Two literals are no sentence.
+    literals.push_str(". ");
+}

@@ -1,12 +1,13 @@
 //! What people read has plain words, and its links lead somewhere.
 //!
-//! What is searched stands in [`covered`]. Help and man page are searched where the program is run,
-//! in `ftp-cli/tests/program/documents`; messages, doc comments and the changelog are not yet.
+//! The documents are those of [`covered`]; comments and messages are searched in the sources of all
+//! crates. Help and man page are searched where the program runs, in
+//! `ftp-cli/tests/program/documents`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ftp_tests::prose::faults;
+use ftp_tests::prose::{comments_and_literals, faults};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -15,7 +16,9 @@ fn root() -> PathBuf {
 /// The documents that are searched.
 fn covered() -> Vec<PathBuf> {
     let mut paths =
-        ["README.md", "SECURITY.md", "dist/server.toml"].map(|it| root().join(it)).to_vec();
+        ["README.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md", "dist/server.toml"]
+            .map(|it| root().join(it))
+            .to_vec();
     for entry in fs::read_dir(root().join("docs")).unwrap() {
         let path = entry.unwrap().path();
         paths.extend(Some(path).filter(|path| path.extension().is_some_and(|it| it == "md")));
@@ -33,6 +36,53 @@ fn documents_have_plain_words() {
         found.extend(faults(&text).into_iter().map(|fault| format!("{name}: {fault}")));
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+/// The sources of the crates, without the files that are tests alone.
+fn sources() -> Vec<PathBuf> {
+    let crates = ["ftp-proto", "ftp-client", "ftp-server", "ftp-cli"];
+    let mut folders: Vec<PathBuf> = crates
+        .iter()
+        .flat_map(|name| ["src", "examples"].map(|it| root().join(name).join(it)))
+        .collect();
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            let name = path.file_name().unwrap().to_string_lossy();
+            match name.as_ref() {
+                "tests" | "tests.rs" => {}
+                _ if path.is_dir() => folders.push(path),
+                name if name.ends_with(".rs") => sources.push(path),
+                _ => {}
+            }
+        }
+    }
+    sources.sort();
+    sources
+}
+
+#[test]
+fn comments_and_messages_have_plain_words() {
+    let mut found = Vec::new();
+    let sources = sources();
+    assert!(sources.len() > 300, "only {} sources", sources.len());
+    for path in sources {
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        let text = fs::read_to_string(&path).unwrap();
+        let faults = comments_and_literals(&text).into_iter().flat_map(|text| faults(&text));
+        found.extend(faults.map(|fault| format!("{name}: {fault}")));
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn sources_are_taken_apart() {
+    let source =
+        "/// One.\nlet a = '\"'; // Two.\nlet b = \"three \\\n  four\\\"\";\n#[cfg(test)] \"five\"";
+    let [comments, literals] = comments_and_literals(source);
+    assert_eq!(comments, " One.\n Two.\n\n\n");
+    assert_eq!(literals, "\n\n three \n  four\". \n");
 }
 
 #[test]
