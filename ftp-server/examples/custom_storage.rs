@@ -1,5 +1,5 @@
-//! A storage that is no disk: what clients upload goes to the program that embeds the server, whole,
-//! and is nowhere else. Cameras and scanners can deliver to it.
+//! A custom storage without a disk: uploads go to the program that embeds the server, complete,
+//! and are stored nowhere else. Cameras and scanners can deliver to it.
 //!
 //! `cargo run -p ftp-server --example custom_storage`
 

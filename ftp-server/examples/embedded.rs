@@ -1,4 +1,4 @@
-//! A server inside a program: two users, settings of one's own, a log, and an orderly end.
+//! A server inside a program: two users, custom settings, a log, and an orderly end.
 //!
 //! `FTP_ROOT=DIR cargo run -p ftp-server --example embedded` serves DIR on port 2121 of this computer
 //! until a line or the end comes on standard input. Without it a new directory is served for a moment.

@@ -254,7 +254,7 @@ pub(crate) fn host_of(peer: IpAddr) -> Network {
     Network::around(peer, 64)
 }
 
-/// Returns the number of sessions this system can carry, and the name of the limit behind it.
+/// Returns the number of sessions this system can carry, and the name of the limit that sets it.
 ///
 /// Each session needs a thread, its mappings, a control connection, and at times a listener, a data
 /// connection and a file. A mapping that fails while a thread starts would abort the whole process,

@@ -340,7 +340,7 @@ impl Runner {
     /// session.
     fn decide(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Option<Outcome>> {
         let had_user = self.session.user().is_some();
-        // Behind a login the time for one is over, and there is nothing to decide any more.
+        // After a login its time limit no longer applies.
         let deciding = (!had_user && command::decides_login(verb)).then(|| {
             let deadline = self.session.login_deadline();
             self.session.context.watchdog.watch(self.line(), deadline)

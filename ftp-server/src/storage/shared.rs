@@ -1,4 +1,4 @@
-//! A storage behind an `Arc`.
+//! A storage in an `Arc`.
 
 use std::sync::Arc;
 

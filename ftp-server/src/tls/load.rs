@@ -103,7 +103,7 @@ pub(super) fn pair(
     let secret = key.key()?;
     let leaf = chain.first().expect("there is one, or it would have been an error");
     let leaf = Certificate::parse(leaf).map_err(|error| {
-        unusable(&certificate.name, &format_args!("it is no X.509 certificate: {error}"))
+        unusable(&certificate.name, &format_args!("not an X.509 certificate: {error}"))
     })?;
     let now = TimeVal::try_from(SystemTime::now())
         .map_err(|_| unusable(&certificate.name, &"the clock of this machine is wrong"))?;

@@ -41,7 +41,7 @@ fn what_is_wrong_with_a_pair_names_the_file_ht_23() {
         (&prose, &good.key, "no certificate in *prose"),
         (&good.key, &good.key, "no certificate in *good.key"),
         (&torn, &good.key, "cannot use *torn: "),
-        (&no_der, &good.key, "cannot use *no-der: it is no X.509 certificate"),
+        (&no_der, &good.key, "cannot use *no-der: not an X.509 certificate"),
         (&good.certificate, &prose, "no private key in *prose"),
         (&good.certificate, &good.certificate, "no private key in *good.crt"),
         (&good.certificate, &locked, "no private key in *locked, only an encrypted one"),
