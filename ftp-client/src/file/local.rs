@@ -119,7 +119,7 @@ pub enum Committed {
 impl LocalFile {
     /// The prefix of temporary names, which are never resumed.
     ///
-    /// A program that was killed may leave such files behind; skip them when copying a directory.
+    /// A program that was killed may leave such files; skip them when copying a directory.
     pub const TEMPORARY: &'static str = ".ftp-client-";
 
     /// Creates a file that will replace the one at `target`, or be new there.

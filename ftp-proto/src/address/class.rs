@@ -13,7 +13,7 @@ pub enum AddressClass {
     Public,
     /// Reachable within one site: 10/8, 172.16/12, 192.168/16 (RFC 1918), fc00::/7 (RFC 4193).
     Private,
-    /// Reachable within one provider's network: 100.64/10, behind a carrier's NAT (RFC 6598).
+    /// Reachable within one provider's network: 100.64/10, for carrier-grade NAT (RFC 6598).
     Shared,
     /// Reachable from the same machine: 127/8, ::1.
     Loopback,
