@@ -55,7 +55,7 @@ fn a_file_is_copied_in_either_direction_fx_08() {
         assert!(said.contains("> RETR") && said.contains("> STOR"), "{said}");
         // The source is told first, whichever listens.
         assert!(said.find("> RETR") < said.find("> STOR"), "{said}");
-        let connects = said.contains("the source is to connect to 127.0.0.12:");
+        let connects = said.contains("the source must connect to 127.0.0.12:");
         // What was agreed on before the target refused to listen counts for nothing.
         assert_eq!(connects, target_listens, "{said}");
         assert!(other.root.read("copy") == content, "{said}");

@@ -114,7 +114,7 @@ fn a_missing_ca_file_is_not_a_mistake_in_the_command_line_li_06() {
     let url = server.url("a").replacen("ftp", "ftpes", 1);
     let text = here.write("text", b"no certificate").to_str().unwrap().to_owned();
     for (file, words) in
-        [("/nonexistent/ca.pem", "No such file or directory"), (&text, "no certificate in it")]
+        [("/nonexistent/ca.pem", "No such file or directory"), (&text, "no certificate")]
     {
         let ran = run(&mut ftp(&["get", "--ca-file", file, &url, "-"]));
         failed(&ran, 3, words);

@@ -347,7 +347,7 @@ impl Client {
 
     /// Sends a command as typed and returns its final reply, whatever its code.
     ///
-    /// The reply is kept whole, up to [`limits::REPLY_TOTAL`] bytes.
+    /// The reply is kept whole, up to [`REPLY_TOTAL`](ftp_proto::limits::REPLY_TOTAL) bytes.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;

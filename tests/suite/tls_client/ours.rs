@@ -248,7 +248,7 @@ fn a_client_certificate_is_shown_to_who_asks_tl_25() {
     // Before anything is sent.
     for (certificate, key, words) in [
         (&ca, &files.key, "not the key for"),
-        (&files.key, &files.key, "no certificate in it"),
+        (&files.key, &files.key, "no certificate"),
         (&files.certificate, &files.certificate, "no private key"),
     ] {
         let error = connect(Tls::explicit().client_certificate(certificate, key)).unwrap_err();
