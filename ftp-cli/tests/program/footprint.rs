@@ -1,8 +1,8 @@
 //! What the server costs while nothing happens, in a process of its own.
 //!
 //! `cargo test --release -p ftp-cli --test program footprint -- --nocapture --test-threads=1` prints
-//! the figures of `docs/figures.md`. A debug build is allowed twice as much for a session; how large its
-//! code is does not count.
+//! the figures of `docs/figures.md`. A debug build is allowed twice as much for a session; the size of
+//! its code does not count.
 
 #[cfg(feature = "tls")]
 mod tls;
@@ -15,10 +15,10 @@ use ftp_tests::root::TempRoot;
 use crate::figures::{allow_descriptors, mapped, memory, threads};
 use crate::serve::Served;
 
-/// In KiB, of a release build. The server's is its share (PSS): pages of the C library that other
-/// processes have mapped as well count in part. Most of it is code, and all of that is its own only
-/// while no other server runs: with one test at a time. Of a debug build that is several times as much, how much depends on what the system has in its cache and maps ahead, and on how
-/// many of the same program run just now; so what it has of its own is looked at besides.
+/// In KiB, of a release build. The server's figure is its share (PSS): pages that other processes
+/// have mapped as well count in part. Most of it is code, which is its own only while no other server
+/// runs, so with one test at a time. Of a debug build it is several times as much, and depends on what
+/// the system has in its cache and maps ahead; its own data is measured besides.
 const IDLE_SERVER: u64 = 4 * 1_024;
 const IDLE_SERVER_OWN: u64 = 1_024;
 const IDLE_SESSION: u64 = 22;
