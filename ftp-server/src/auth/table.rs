@@ -1,7 +1,10 @@
 //! A fixed table of users.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::BitOr;
+
+use ftp_proto::Escaped;
 
 use super::slots::SLOTS;
 use super::{
@@ -37,6 +40,18 @@ struct TableUser {
 enum Secret {
     Plain(Vec<u8>),
     Hash(PasswordHash),
+}
+
+/// Shows the names of the users, without passwords and hashes.
+impl fmt::Debug for UserTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> =
+            self.users.iter().map(|user| Escaped(&user.name).to_string()).collect();
+        f.debug_struct("UserTable")
+            .field("users", &names)
+            .field("anonymous", &self.anonymous.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl UserTable {
@@ -165,6 +180,13 @@ mod tests {
 
     fn try_login(table: &UserTable, user: &str, password: &str) -> Option<Rights> {
         table.login(&attempt(user, password)).ok().map(|login| login.rights)
+    }
+
+    #[test]
+    fn debug_shows_names_and_no_passwords() {
+        let directory = std::env::temp_dir();
+        let shown = format!("{:?}", table(&directory));
+        assert!(shown.contains("\"b\"") && !shown.contains("old"), "{shown}");
     }
 
     #[test]

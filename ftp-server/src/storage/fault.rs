@@ -1,5 +1,6 @@
 //! A storage that fails on demand, for tests.
 
+use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -133,6 +134,12 @@ struct Rule {
     first: u64,
     step: u64,
     fault: Fault,
+}
+
+impl fmt::Debug for FaultStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultStorage").field("plan", &self.plan).finish_non_exhaustive()
+    }
 }
 
 impl FaultStorage {
