@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 /// Where that clock is read, and why: to show a time of a file, of a message or of a login to people,
 /// to find the year that a date in a listing lacks, to tell how old a file is that a server before this
 /// one may have left, whether a directory is the one that it was, and whether a certificate is valid.
-const READERS: [&str; 21] = [
+const READERS: [&str; 23] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
     "ftp-cli/src/cmd/serve/certificate.rs",
-    "ftp-cli/src/cmd/serve/users.rs",
+    "ftp-cli/src/cmd/serve/user_storage.rs",
     "ftp-cli/src/console/trace.rs",
+    "ftp-cli/src/display.rs",
     "ftp-cli/src/transfer/download.rs",
     "ftp-cli/src/transfer/local_file.rs",
     "ftp-cli/src/transfer/upload.rs",
     "ftp-client/src/file/download.rs",
     "ftp-client/src/file/local.rs",
+    "ftp-client/src/file/origin.rs",
     "ftp-client/src/file/resume.rs",
     "ftp-client/src/file/upload.rs",
     "ftp-client/src/listing/entries.rs",
