@@ -2,6 +2,7 @@
 //! the tree.
 
 mod dangers;
+mod interrupted;
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -17,7 +18,6 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
 use crate::json::told;
-use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
 pub(crate) fn mirror(options: &[&str], source: &str, target: &str) -> Ran {
@@ -304,43 +304,6 @@ fn globs_choose_and_what_they_leave_out_is_not_deleted() {
     assert_eq!(paths, want.map(PathBuf::from));
 }
 
-#[test]
-fn an_interrupted_mirror_goes_on_where_it_was() {
-    let server = OurServer::start();
-    let here = TempRoot::new();
-    for number in 0..20 {
-        age(&here.write(format!("tree/{number:02}"), &[b'x'; 1_000]), 5);
-    }
-    // A file that cannot be read stands for whatever ends it.
-    let (source, url) = (here.join("tree"), server.url("tree"));
-    fs::create_dir(server.root.join("tree")).unwrap();
-    fs::create_dir(server.root.join("tree/07")).unwrap();
-    let ran = mirror(&[], shown(&source), &url);
-    failed(&ran, 12, "07: the target has another object of this name");
-    failed(&ran, 12, "19 of 20 objects mirrored, 1 failed, 0 not tried");
-    fs::remove_dir(server.root.join("tree/07")).unwrap();
-    let ran = mirror(&["--trace"], shown(&source), &url);
-    ran.exited(0);
-    assert_eq!(sent(&ran, "STOR"), 1);
-    assert_eq!(tree(&source), tree(&server.root.join("tree")));
-}
-
-#[test]
-fn what_a_killed_run_left_goes_with_the_next() {
-    let server = OurServer::start();
-    server.root.write("tree/sub/f", b"whole");
-    let here = TempRoot::new();
-    let kept = here.write("mine/sub/.ftp-cli-part-f", b"to go on with");
-    let left = [".ftp-cli-1f-0.tmp", "sub/.ftp-cli-1f-1.tmp"];
-    let left = left.map(|name| here.write(format!("mine/{name}"), b"half"));
-    mirror(&["--dry-run"], &server.url("tree"), shown(&here.join("mine"))).exited(0);
-    assert!(left.iter().all(|path| path.exists()));
-    mirror(&[], &server.url("tree"), shown(&here.join("mine"))).exited(0);
-    assert!(!left.iter().any(|path| path.exists()));
-    assert!(kept.exists());
-    assert_eq!(here.read("mine/sub/f"), b"whole");
-}
-
 /// What a server tells of links to directories.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Tells {
@@ -468,67 +431,6 @@ fn events_say_what_is_done_with_each_object() {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_if_that_is_wanted() {
-    let listing = b"type=file;size=4;modify=20200101000000; f\r\n".to_vec();
-    for (options, code) in [(&[][..], 9), (&["--retry", "1", "--retry-delay", "0"], 0)] {
-        let peer = Peer::start(&[
-            ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
-            ("MLSD", Act::Send("150 list", listing.clone(), "226 done")),
-            ("RETR", Act::Say("450 busy")),
-            ("RETR", Act::Send("150 data", b"four".to_vec(), "226 done")),
-        ]);
-        let here = TempRoot::new();
-        let target = here.join("mine");
-        mirror(options, &peer.url("t"), shown(&target)).exited(code);
-        assert_eq!(target.join("f").exists(), code == 0);
-        // Neither is anything left that is not whole.
-        assert_eq!(fs::read_dir(target).unwrap().count(), usize::from(code == 0));
-    }
-    // A listing, too, by which nothing has been done yet.
-    let peer = Peer::start(&[
-        ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
-        ("MLSD", Act::Say("450 busy")),
-        ("MLSD", Act::Send("150 list", listing, "226 done")),
-        ("RETR", Act::Send("150 data", b"four".to_vec(), "226 done")),
-    ]);
-    let here = TempRoot::new();
-    let options = ["--retry", "1", "--retry-delay", "0"];
-    mirror(&options, &peer.url("t"), shown(&here.join("mine"))).exited(0);
-    assert_eq!(here.read("mine/f"), b"four");
-}
-
-#[test]
-fn a_file_that_is_cut_is_not_there_and_nothing_else_is_lost_hl_04() {
-    let listing = concat!(
-        "type=file;size=4;modify=20200101000000; a\r\n",
-        "type=file;size=4;modify=20200101000000; b\r\n",
-    );
-    for (retr, words) in [
-        (Act::Send("150 data", b"fo".to_vec(), "226 done"), "received 2 bytes of 4"),
-        (Act::Send("150 data (4 bytes)", b"fo".to_vec(), "226 done"), "2 of 4"),
-        (Act::Send("150 data", b"four".to_vec(), "426 cut"), "426 cut"),
-        (Act::Say("550 no"), "550 no"),
-    ] {
-        let peer = Peer::start(&[
-            ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
-            ("MLSD", Act::Send("150 list", listing.into(), "226 done")),
-            ("RETR t/a", retr),
-            ("RETR t/b", Act::Send("150 data", b"four".to_vec(), "226 done")),
-        ]);
-        let here = TempRoot::new();
-        here.write("mine/a", b"the old one");
-        here.write("mine/kept", b"mine");
-        let ran = mirror(&["--delete"], &peer.url("t"), shown(&here.join("mine")));
-        let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(said.contains(words) && ran.code() != Some(0), "{ran:?}");
-        assert_eq!(here.read("mine/a"), b"the old one");
-        assert_eq!(here.read("mine/kept"), b"mine");
-        let names: Vec<_> = fs::read_dir(here.join("mine")).unwrap().collect();
-        assert!(names.len() <= 3, "{names:?}");
-    }
-}
-
-#[test]
 fn progress_and_pace_take_nothing_from_what_comes() {
     let server = OurServer::start();
     fill(&server.root, "tree");
@@ -538,62 +440,6 @@ fn progress_and_pace_take_nothing_from_what_comes() {
     assert_eq!(tree(&server.root.join("tree")), tree(&here.join("a")));
     mirror(&options, shown(&here.join("a")), &server.url("b")).exited(0);
     assert_eq!(tree(&server.root.join("b")), tree(&here.join("a")));
-}
-
-#[test]
-fn a_file_that_was_cut_goes_on_in_its_middle() {
-    let listing = b"type=file;size=8;modify=20200101000000; f\r\n".to_vec();
-    let feat = ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end"));
-    let list = ("MLSD", Act::Send("150 list", listing.clone(), "226 done"));
-    let here = TempRoot::new();
-    let target = here.join("mine");
-    let cut = ("RETR", Act::Send("150 data", b"firs".to_vec(), "426 cut"));
-    let peer = Peer::start(&[feat.clone(), list.clone(), cut]);
-    failed(&mirror(&["-c"], &peer.url("t"), shown(&target)), 9, "426 cut");
-    assert!(!target.join("f").exists());
-    // How much came before it was cut is up to which of both connections was heard first.
-    let part = here.write("mine/.ftp-cli-part-f", b"firs");
-    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
-    fs::File::options().write(true).open(part).unwrap().set_modified(modified).unwrap();
-    let rest = ("RETR", Act::Send("150 data", b"-rst".to_vec(), "226 done"));
-    let peer = Peer::start(&[feat.clone(), list, ("SIZE", Act::Say("213 8")), rest]);
-    mirror(&["-c", "--delete"], &peer.url("t"), shown(&target)).exited(0);
-    assert!(peer.seen().contains("REST 4, RETR t/f"), "{}", peer.seen());
-    assert_eq!(fs::read(target.join("f")).unwrap(), b"firs-rst");
-    assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
-
-    // A server that takes REST and sends all: nothing is mixed, and all comes again.
-    for (whole, codes) in [("226 done", 0), ("426 cut", 9)] {
-        fs::remove_file(target.join("f")).ok();
-        let part = here.write("mine/.ftp-cli-part-f", b"firs");
-        fs::File::options().write(true).open(&part).unwrap().set_modified(modified).unwrap();
-        let list = ("MLSD", Act::Send("150 list", listing.clone(), "226 done"));
-        let all = |last| ("RETR", Act::Send("150 data", b"firs-rst".to_vec(), last));
-        let script = [feat.clone(), list, ("SIZE", Act::Say("213 8")), all("226 done"), all(whole)];
-        let peer = Peer::start(&script);
-        mirror(&["-c"], &peer.url("t"), shown(&target)).exited(codes);
-        assert_eq!(peer.seen().matches("RETR").count(), 2, "{}", peer.seen());
-        match codes {
-            0 => assert_eq!(fs::read(target.join("f")).unwrap(), b"firs-rst"),
-            _ => assert!(!target.join("f").exists()),
-        }
-    }
-
-    // Upwards, of a file that is shorter there and newer than the one here.
-    let server = OurServer::start();
-    age(&here.write("up/g", b"first-rest"), 5);
-    next_second(false);
-    server.root.write("up/g", b"first");
-    let ran = mirror(&["-c", "--trace"], shown(&here.join("up")), &server.url("up"));
-    ran.exited(0);
-    assert_eq!((sent(&ran, "REST 5"), sent(&ran, "STOR")), (1, 1), "{ran:?}");
-    assert_eq!(server.root.read("up/g"), b"first-rest");
-    // One that is older is begun anew.
-    age(&server.root.write("up/g", b"other"), 9);
-    let ran = mirror(&["-c", "--trace"], shown(&here.join("up")), &server.url("up"));
-    ran.exited(0);
-    assert_eq!((sent(&ran, "REST"), sent(&ran, "STOR")), (0, 1), "{ran:?}");
-    assert_eq!(server.root.read("up/g"), b"first-rest");
 }
 
 #[test]

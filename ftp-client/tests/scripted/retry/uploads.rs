@@ -1,0 +1,188 @@
+//! Uploads that are tried again: what the server has is looked at before more is sent.
+
+use std::io::{Cursor, Read};
+
+use ftp_client::Error;
+
+use super::{Local, Script, Server, on, opened};
+use crate::peer::{Peer, was_reset};
+
+/// What a try asks for before an upload: the file there is newer than the one here.
+fn about_upload(peer: &mut Peer, size: &str) {
+    peer.answer("SIZE a", size);
+    if ["213 3", "213 5", "213 7"].contains(&size) {
+        peer.answer("MDTM a", "213 20990101000000");
+    }
+}
+
+fn read_all(mut data: std::net::TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    data.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// `TYPE I` and an upload, of which the connection breaks when all was sent.
+fn cut_upload(size: &'static str) -> Script {
+    on(move |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        about_upload(&mut peer, size);
+        let data = opened(&mut peer, "STOR a");
+        assert_eq!(read_all(data), b"hello, world");
+        peer.close();
+    })
+}
+
+#[test]
+fn a_cut_upload_goes_on_where_the_file_of_the_server_ends() {
+    // There was nothing, or something of another length.
+    for before in ["550 no such file", "213 400", "213 3"] {
+        let server = Server::start(vec![
+            cut_upload(before),
+            on(|mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                about_upload(&mut peer, "213 5");
+                let data = opened(&mut peer, "APPE a");
+                assert_eq!(read_all(data), b", world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", "213 12");
+                peer.answer("QUIT", "221 bye");
+            }),
+        ]);
+        let mut queue = server.queue();
+        let done = Local::holding("hello, world").upload(&mut queue).unwrap();
+        assert_eq!((done.tries, done.resumed, done.size), (2, 5, 12));
+        assert_eq!(done.report.unwrap().bytes, 7);
+        queue.quit().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn an_upload_of_which_only_the_last_reply_was_lost_earns_another() {
+    let server = Server::start(vec![
+        cut_upload("550 no such file"),
+        on(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            // The length of what is kept under no name.
+            peer.answer("SIZE a", "213 12");
+            peer.answer("MDTM a", "550 no such file");
+            peer.answer("MDTM a", "550 no such file");
+            peer.answer("MLST a", "550 no such file");
+            let data = opened(&mut peer, "APPE a");
+            assert_eq!(read_all(data), b"");
+            peer.reply("226 done");
+            peer.answer("SIZE a", "213 12");
+        }),
+    ]);
+    let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
+    assert_eq!((done.tries, done.resumed, done.size), (2, 12, 12));
+    assert!(done.report.is_some());
+    server.end();
+}
+
+#[test]
+fn an_upload_does_not_go_on_with_what_it_has_not_sent() {
+    for (before, then) in [
+        // The file that stood there still does.
+        ("213 5", "213 5"),
+        // More than was sent, by whomever.
+        ("550 no such file", "213 13"),
+        ("213 3", "213 400"),
+        // Nothing, or no word.
+        ("550 no such file", "550 no such file"),
+        ("500 what", "500 what"),
+    ] {
+        let server = Server::start(vec![
+            cut_upload(before),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                about_upload(&mut peer, then);
+                let data = opened(&mut peer, "STOR a");
+                assert_eq!(read_all(data), b"hello, world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", if then == "500 what" { then } else { "213 12" });
+            }),
+        ]);
+        let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
+        assert_eq!((done.tries, done.resumed, done.size), (2, 0, 12));
+        server.end();
+    }
+}
+
+#[test]
+fn an_upload_begins_anew_where_it_cannot_go_on() {
+    for refusal in ["451 a: Append/Restart not permitted, try again", "554 no"] {
+        let server = Server::start(vec![
+            cut_upload("550 no such file"),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                about_upload(&mut peer, "213 5");
+                peer.epsv();
+                peer.answer("APPE a", refusal);
+                let data = opened(&mut peer, "STOR a");
+                assert_eq!(read_all(data), b"hello, world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", "213 12");
+            }),
+        ]);
+        let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
+        assert_eq!((done.tries, done.resumed), (2, 0), "{refusal}");
+        server.end();
+    }
+}
+
+#[test]
+fn an_upload_with_a_hole_or_a_doubled_part_is_made_anew() {
+    // It takes the rest for the whole, or appends it to more than it said.
+    for length in ["213 7", "213 19"] {
+        let server = Server::start(vec![
+            cut_upload("550 no such file"),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                about_upload(&mut peer, "213 5");
+                let data = opened(&mut peer, "APPE a");
+                assert_eq!(read_all(data), b", world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", length);
+                about_upload(&mut peer, length);
+                // This one does not begin: what is there is no better for it.
+                peer.answer("EPSV", "425 not now");
+                about_upload(&mut peer, length);
+                let data = opened(&mut peer, "STOR a");
+                assert_eq!(read_all(data), b"hello, world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", "213 12");
+            }),
+        ]);
+        let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
+        assert_eq!((done.tries, done.resumed, done.size), (4, 0, 12));
+        server.end();
+    }
+}
+
+#[test]
+fn a_source_that_fails_leaves_no_short_file_li_09() {
+    struct Broken(Cursor<&'static [u8]>);
+    impl Read for Broken {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(std::io::Error::other("the disk is gone")),
+                count => Ok(count),
+            }
+        }
+    }
+    let server = Server::start(vec![on(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        let data = opened(&mut peer, "STOR a");
+        peer.expect_abort();
+        assert!(was_reset(&data));
+        peer.send("426 cut\r\n226 aborted\r\n");
+        peer.answer("QUIT", "221 bye");
+    })]);
+    let mut queue = server.queue();
+    let mut source = Broken(Cursor::new(b"hello"));
+    let failed = queue.run(|client| client.store("a")?.copy_from(&mut source));
+    assert!(matches!(failed, Err(Error::Local(_))), "{failed:?}");
+    queue.quit().unwrap();
+    server.end();
+}
