@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ftp_client::{
     Checksum, Client, Committed, Download, Entered, Error, LocalFile, Origin, ResumeOptions,
-    Resumed, Watch,
+    Resumed, Salvage, Watch,
 };
 use ftp_proto::{RepresentationType, TimeVal};
 
@@ -72,6 +72,15 @@ struct Moved {
     is_known: bool,
 }
 
+/// A transfer that failed.
+struct Broken {
+    failure: Failure,
+    /// Received bytes.
+    bytes: u64,
+    /// Whether the server accepted `REST` and sent the file from byte 0.
+    is_repeated: bool,
+}
+
 impl Downloading<'_, '_> {
     fn run(&mut self, target: &Target) -> Result<Done, Failure> {
         let settings = self.context.settings;
@@ -100,9 +109,6 @@ impl Downloading<'_, '_> {
             false => match self.transfer(&mut sink, &start, &mut checksum) {
                 Err(_) if std::mem::take(&mut self.no_restart) => {
                     self.context.note("the server cannot resume: downloading from the start");
-                    if let Some(file) = sink.file() {
-                        file.restore();
-                    }
                     drop(sink);
                     self.attempt.from_start = true;
                     return self.run(target);
@@ -166,28 +172,16 @@ impl Downloading<'_, '_> {
                     };
                     let moved = pump.run(download, start.offset, size);
                     let is_stream = sink.is_stream();
-                    let bytes = match &moved {
-                        Ok(moved) => moved.bytes,
-                        Err((_, bytes)) => *bytes,
-                    };
-                    // The server accepted REST, but sent the file from its start.
-                    self.no_restart = size.is_some_and(|size| start.offset + bytes > size);
                     return match moved {
-                        Ok(moved) if !self.no_restart => {
+                        Ok(moved) => {
                             self.begun = is_stream && moved.bytes > 0;
                             Ok(moved)
                         }
-                        Ok(_) => Err(verify::wrong_size(start.offset + bytes, size.unwrap_or(0))),
-                        Err((failure, bytes)) => {
-                            if let Some(file) = sink.file() {
-                                file.restore_repeated();
-                            }
+                        Err(Broken { failure, bytes, is_repeated }) => {
+                            self.no_restart = is_repeated;
                             let failure = cut(failure, sink, bytes);
-                            Err(if is_stream && bytes > 0 {
-                                failure.never_retried()
-                            } else {
-                                failure
-                            })
+                            let is_final = is_stream && bytes > 0;
+                            Err(if is_final { failure.never_retried() } else { failure })
                         }
                     };
                 }
@@ -291,14 +285,13 @@ struct DownloadPump<'a> {
 }
 
 impl DownloadPump<'_> {
-    /// Transfers everything from byte `offset`; `size` is that of the whole file, if known. A
-    /// failure comes with the number of bytes before it.
+    /// Transfers everything from byte `offset`; `size` is that of the whole file, if known.
     fn run(
         &mut self,
         mut download: Download<'_>,
         offset: u64,
         size: Option<u64>,
-    ) -> Result<Moved, (Failure, u64)> {
+    ) -> Result<Moved, Broken> {
         let announced = download.announced();
         // With an offset, some servers announce the rest and some the whole.
         let total = size.or(announced.filter(|_| offset == 0));
@@ -319,15 +312,20 @@ impl DownloadPump<'_> {
         let copied = download.copy_to_watched(self.sink, &mut watch);
         let bytes = watch.moved();
         let is_known = announced.is_some();
-        match copied {
-            Ok(report) => Ok(Moved { bytes, time: report.duration, is_known }),
-            // Confirmed, but of another size than the file: the final check decides.
-            Err(Error::Incomplete { announced, .. }) if rest.is_some() && announced == rest => {
-                Ok(Moved { bytes, time: began.elapsed(), is_known })
-            }
-            Err(Error::Local(error)) => Err((self.sink.failed(&error), bytes)),
-            Err(error) => Err((error.into(), bytes)),
+        let error = match copied {
+            Ok(report) => return Ok(Moved { bytes, time: report.duration, is_known }),
+            Err(error) => error,
+        };
+        let salvage = self.sink.file().map_or(Salvage::Kept, |file| file.salvage(&error, rest));
+        if salvage == Salvage::Wrong {
+            // Confirmed, but of another size than the file: the final check rejects it.
+            return Ok(Moved { bytes, time: began.elapsed(), is_known });
         }
+        let failure = match error {
+            Error::Local(error) => self.sink.failed(&error),
+            error => error.into(),
+        };
+        Err(Broken { failure, bytes, is_repeated: salvage == Salvage::SentFromStart })
     }
 }
 

@@ -217,17 +217,9 @@ impl LocalFile {
     }
 
     /// Removes the bytes that arrived after the offset at which the download resumed.
-    pub fn restore(&self) {
+    fn restore(&self) {
         if let Some(partial) = self.partial() {
             partial.restore();
-        }
-    }
-
-    /// Removes the bytes that arrived, if they may repeat the beginning of the file: some servers
-    /// accept `REST` and send the whole file.
-    pub fn restore_repeated(&self) {
-        if let Some(partial) = self.partial() {
-            partial.restore_repeated();
         }
     }
 

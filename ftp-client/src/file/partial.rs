@@ -94,7 +94,7 @@ impl PartialFile {
 
     /// Removes the received bytes if they may repeat the beginning of the file: some servers accept
     /// `REST` and send the whole file.
-    pub(super) fn restore_repeated(&self) {
+    fn restore_repeated(&self) {
         if self.is_repeated().unwrap_or(true) {
             self.restore();
         }
