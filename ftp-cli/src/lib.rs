@@ -69,7 +69,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         }
         _ => exit,
     };
-    stdio.messages.log(&format!("exit status {}", exit.code()));
+    stdio.messages.log(format_args!("exit status {}", exit.code()));
     stdio.messages.settle();
     if exit == Exit::BrokenPipe && stdio.is_process {
         console::signals::end_by_broken_pipe();

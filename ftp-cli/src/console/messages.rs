@@ -108,18 +108,18 @@ impl Messages {
 
     /// Writes a message like [`say`](Self::say); if `is_shown` is false, only to the log file.
     pub(crate) fn say_if(&self, is_shown: bool, message: impl fmt::Display) {
-        let message = message.to_string();
         if is_shown {
             self.line(format_args!("ftp-cli: {message}"));
         }
-        self.log(&message);
+        self.log(message);
     }
 
     /// Appends a message to the log file, if there is one.
-    pub(crate) fn log(&self, message: &str) {
+    pub(crate) fn log(&self, message: impl fmt::Display) {
         let Some(log) = self.log.get() else { return };
         let mut log = lock(log);
-        let message = self.plain(message);
+        let message = message.to_string();
+        let message = self.plain(&message);
         let time = display::timestamp();
         let line = format!("{time} ftp-cli[{}]: {}\n", process::id(), Printable(&message));
         // One call per line: other processes may append to the same file.

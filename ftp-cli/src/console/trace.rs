@@ -120,7 +120,7 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
                 }
                 _ if record.target() == WIRE => out.write_all(line.as_bytes()),
                 _ => {
-                    logged.log(&record.args().to_string());
+                    logged.log(record.args());
                     out.write_all(line.as_bytes())
                 }
             }

@@ -50,19 +50,17 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
     let arguments = StandIns::new(arguments)?;
-    let global: Vec<&Row> = global_rows().collect();
-    let before = read(&arguments.texts, &global, ParsingStyle::StopAtFirstFree, &arguments)
+    let before = read(&arguments.texts, global_rows(), ParsingStyle::StopAtFirstFree, &arguments)
         .map_err(|fail| explain(&fail, None))?;
     let Some((name, rest)) = before.free.split_first() else {
         return Ok((None, Options { given: before.given, operands: Vec::new() }));
     };
     let command = Command::find(&arguments.restore(name))?;
-    let rows: Vec<&Row> = command.rows().collect();
-    let is_taken = |given: &&GivenOption| rows.iter().any(|row| row.long == given.long);
+    let is_taken = |given: &&GivenOption| command.rows().any(|row| row.long == given.long);
     if let Some(GivenOption { long, .. }) = before.given.iter().find(|given| !is_taken(given)) {
         return Err(Failure::usage(format!("{} does not accept --{long}", command.name())));
     }
-    let after = read(rest, &rows, ParsingStyle::FloatingFrees, &arguments)
+    let after = read(rest, command.rows(), ParsingStyle::FloatingFrees, &arguments)
         .map_err(|fail| explain(&fail, Some(command)))?;
     let operands = after.free.iter().map(|text| arguments.restore(text)).collect();
     let given = [before.given, after.given].concat();
@@ -80,7 +78,7 @@ struct Stage {
 /// Parses the options `rows` in `texts`.
 fn read(
     texts: &[String],
-    rows: &[&'static Row],
+    rows: impl Iterator<Item = &'static Row>,
     style: ParsingStyle,
     stand_ins: &StandIns,
 ) -> Result<Stage, Fail> {
@@ -93,9 +91,10 @@ fn read(
     if !has_options {
         return Ok(Stage { given: Vec::new(), free: texts.to_vec() });
     }
+    let rows: Vec<&Row> = rows.collect();
     let mut parser = getopts::Options::new();
     parser.parsing_style(style);
-    for row in rows {
+    for row in &rows {
         let argument = match row.value {
             Value::No => HasArg::No,
             Value::Needed(_) | Value::OneOf(..) => HasArg::Yes,
@@ -105,7 +104,7 @@ fn read(
         // The text of `help` comes from the table, not from getopts.
         parser.opt(&short, row.long, "", "", argument, Occur::Multi);
     }
-    let matches = parser.parse(clusters::spread(texts, rows, style))?;
+    let matches = parser.parse(clusters::spread(texts, &rows, style))?;
     let mut placed = Vec::new();
     for row in rows {
         for place in matches.opt_positions(row.long) {
