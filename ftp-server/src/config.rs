@@ -163,7 +163,8 @@ pub struct ActivePolicy {
     /// Whether `PORT` and `EPRT` are served (default: `true`, RFC 1123 §4.1.2.13).
     pub enabled: bool,
     /// Whether connections come from the port below that of the control connection, 20 for 21 (RFC
-    /// 959 §5.2), if it is available (default: `false`). Ports below 1024 need a privilege.
+    /// 959 §5.2), if it is available (default: `false`). Ports below 1024 need root or
+    /// `CAP_NET_BIND_SERVICE`.
     pub source_port: bool,
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Dial<'a> {
     /// TLS settings to probe with, if the URL does not ask for TLS.
     pub(super) offered: Option<Tls>,
     pub(super) secure_url: Option<&'a FtpUrl>,
+    /// Whether a listing arrived, perhaps truncated.
+    pub(super) listed: AtomicBool,
     /// Whether data under TLS ended without close_notify.
     pub(super) truncated: AtomicBool,
     pub(super) credentials: &'a Credentials,

@@ -92,6 +92,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         tls: tls.clone(),
         is_tried: word == Some("try"),
         is_implicit: url.scheme() == Scheme::Ftps || word == Some("implicit"),
+        listed: AtomicBool::new(false),
         truncated: AtomicBool::new(false),
         credentials: &credentials,
         timeouts,
@@ -449,6 +450,11 @@ fn offered(
 
 /// Examines TLS on data connections, with the method that works.
 fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
+    // TLS on data connections begins with a transfer, and only listings change nothing there.
+    if !dial.listed.load(Ordering::Relaxed) {
+        let skip = |check| Finding::skip(check, format_args!("this user may not list files"));
+        return Ok(vec![skip(Check::Reuse), skip(Check::CloseNotify)]);
+    }
     let reuse = match data_connections::without_resuming(dial, way)? {
         Ok(None) => Finding::ok(
             Check::Reuse,

@@ -111,7 +111,7 @@ fn reason(error: &io::Error) -> String {
             "another program uses this port; stop it, or use another port".to_owned()
         }
         ErrorKind::PermissionDenied => {
-            "ports below 1024 need a privilege; start as root, or use another port".to_owned()
+            "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE, which a systemd unit can give; check as root, or use another port".to_owned()
         }
         ErrorKind::AddrNotAvailable => {
             "not an address of this computer; use one that is, or [::] for all".to_owned()

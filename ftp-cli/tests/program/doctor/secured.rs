@@ -31,6 +31,7 @@ impl Shown {
         let tls = Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
         let builder = Server::builder().root(root.path()).tls(change(tls));
         let builder = builder.user(USER, "anonymous@", Rights::FULL);
+        let builder = builder.user("scanner", "anonymous@", Rights::CREATE);
         Self { server: builder.bind("127.0.0.1:0").unwrap(), _root: root }
     }
 
@@ -283,6 +284,19 @@ fn under_tls_all_is_looked_at_and_nothing_goes_in_clear() {
     });
     let found = examined(&["--ca-file", &file, &format!("ftpes://me:secret@{unknown}/")]);
     assert!(!found.ran.stdout.is_empty() && found.ran.code() == Some(5), "{:?}", found.ran);
+}
+
+#[test]
+fn a_user_who_may_not_list_files_tells_nothing_of_tls_on_data_connections() {
+    let root = TempRoot::new();
+    let (authority, file) = authority(&root);
+    let good = Shown::with(&authority.issue(Kind::Good), |tls| tls);
+    let url = format!("ftpes://scanner:anonymous%40@{}/", good.server.local_addr());
+    let found = examined(&["--ca-file", &file, &url]);
+    is("a drop box", &found, (&[], 0, Some("ftpes://")));
+    for check in ["reuse", "close-notify"] {
+        assert_eq!(found.seen(check), "this user may not list files");
+    }
 }
 
 #[test]

@@ -120,6 +120,7 @@ pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Way
     }
     match listing(client) {
         Ok(is_whole) => {
+            dial.listed.store(true, Ordering::Relaxed);
             if is_whole {
                 inside.quit();
             }
@@ -127,10 +128,14 @@ pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Way
         }
         // The listing arrived, but may be truncated.
         Err(Error::Tls(TlsError::TruncatedTls)) => {
+            dial.listed.store(true, Ordering::Relaxed);
             dial.truncated.store(true, Ordering::Relaxed);
             Ok(WayOutcome::Works)
         }
-        Err(Error::ListingCut(_)) => Ok(WayOutcome::Works),
+        Err(Error::ListingCut(_)) => {
+            dial.listed.store(true, Ordering::Relaxed);
+            Ok(WayOutcome::Works)
+        }
         Err(error @ Error::Cancelled) => Err(error.into()),
         Err(error) => Ok(match outcome(way, error) {
             // A user who may not list files may still transfer them.
