@@ -137,6 +137,15 @@ impl Peer {
         assert_eq!(got.escape_ascii().to_string(), want.escape_ascii().to_string());
     }
 
+    /// Answers ABOR if that comes next: a client that wants no more of a transfer sends it unless it
+    /// has seen the final reply, which is a matter of time.
+    pub(crate) fn allow_abort(&mut self) {
+        if self.control.fill_buf().expect("a line in time").first() == Some(&0xFF) {
+            self.expect(b"\xFF\xF4\xFF\xF2ABOR");
+            self.reply("226 nothing to abort");
+        }
+    }
+
     pub(crate) fn answer(&mut self, command: &str, reply: &str) {
         self.expect(command);
         self.reply(reply);

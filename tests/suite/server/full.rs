@@ -41,6 +41,7 @@ fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
         let Some(mount) = Mount::over(&fixture, "size=1m,nr_inodes=16") else { return };
         let (old, more) = (vec![b'o'; 400_000], vec![b'n'; 900_000]);
         std::fs::write(mount.0.join("old"), &old).expect("a file");
+        let left = free(&mount);
         let mut session = fixture.session();
         session.expect("TYPE I", 200);
         session.expect("CWD full", 250);
@@ -65,6 +66,7 @@ fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
             assert!(std::fs::read(mount.0.join("old")).expect("it") == old, "{command}");
             assert_eq!(super::names_in(&mount.0), ["old"], "{command}");
         }
+        is_free(&mount, left);
         // What fits goes on to be stored.
         session.upload("STOR small", b"fits");
         // Names take room as well.

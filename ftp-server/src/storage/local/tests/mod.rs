@@ -64,6 +64,16 @@ impl Tree {
         fs::write(self.root.join(name), content).unwrap();
     }
 
+    /// Like `put`, where removed files may take room for a moment yet: a process that another test
+    /// starts inherits what is open here, and keeps it until it has become another program.
+    fn put_when_it_fits(&self, name: &str, content: &[u8]) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while let Err(error) = fs::write(self.root.join(name), content) {
+            assert!(std::time::Instant::now() < deadline, "{error}");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
     fn get(&self, name: &str) -> Vec<u8> {
         fs::read(self.root.join(name)).unwrap()
     }

@@ -449,7 +449,7 @@ fn a_full_disk_costs_nothing_that_was_there_cm_86_cm_106_hf_01() {
     let chunk = [b'n'; 10_000];
     for storage in tree.storages() {
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(200_000)] {
-            tree.put("f", &old);
+            tree.put_when_it_fits("f", &old);
             let mut upload = storage.write(&path("f"), mode).unwrap();
             let error = (0..200).find_map(|_| upload.write_all(&chunk).err()).unwrap();
             assert_eq!(StorageError::from(error).kind, NoSpace, "{mode:?}");
@@ -458,7 +458,7 @@ fn a_full_disk_costs_nothing_that_was_there_cm_86_cm_106_hf_01() {
             assert_eq!(tree.names(""), ["f"], "{mode:?}");
         }
         // The copy of what is to be kept does not fit either.
-        tree.put("f", vec![b'o'; 700_000]);
+        tree.put_when_it_fits("f", &[b'o'; 700_000]);
         let mut upload = storage.write(&path("f"), WriteMode::From(699_999)).unwrap();
         let refused = std::iter::repeat_with(|| upload.prepare()).find_map(Result::err).unwrap();
         assert_eq!(refused.kind, NoSpace);
