@@ -381,6 +381,7 @@ fn a_sink_that_fails_is_the_callers_own() {
         peer.answer("TYPE I", "200 ok");
         opened(&mut peer, "RETR a").write_all(b"hello, world").unwrap();
         peer.reply("226 done");
+        peer.allow_abort();
         peer.answer("QUIT", "221 bye");
     })]);
     let mut queue = server.queue();

@@ -176,7 +176,7 @@ fn one_host_that_says_nothing_keeps_nobody_else_from_logging_in_st_12_ho_09() {
 #[test]
 fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
     let count = scale::count(100, 1_000);
-    let grace = Duration::from_secs(scale::count(6, 20) as u64);
+    let grace = Duration::from_secs(scale::count(15, 20) as u64);
     let root = tempfile::tempdir().expect("a directory");
     let large = std::fs::File::create(root.path().join("large")).expect("a file");
     large.set_len(1 << 28).expect("a large file");
