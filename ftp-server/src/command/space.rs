@@ -12,9 +12,11 @@ use crate::storage::{
     RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
 };
 
-/// Bytes an upload may store before the free space is checked again. A check takes three system
-/// calls.
+/// Bytes an upload may store before the free space is checked again: at least so many, more where
+/// there is much space, and so few that the uploads of many users together notice in time.
 const STEP: u64 = 8 * 1024 * 1024;
+const STEP_MAX: u64 = 256 * 1024 * 1024;
+const SHARE: u64 = 256;
 
 /// `ALLO <size> [R <size>]`: 200; 552 if the user's quota is known to leave less, 452 if the disk
 /// is. No space is reserved.
@@ -94,7 +96,7 @@ pub(super) fn within(
 ) -> Box<dyn Upload> {
     let Some(SpareRoom { directory, left }) = room else { return upload };
     let min_free = session.context.config.limits.min_free;
-    Box::new(Within { upload, storage, directory, min_free, left: left.min(STEP) })
+    Box::new(Within { upload, storage, directory, min_free, left: step_of(left) })
 }
 
 struct Within {
@@ -112,7 +114,7 @@ impl Within {
         let wanted = self.min_free.saturating_add(1);
         self.left = match self.storage.make_room(&self.directory, wanted, RoomFor::More) {
             Ok(free) if free <= self.min_free => return Err(Kind::NoSpace.into()),
-            Ok(free) => STEP.min(free - self.min_free),
+            Ok(free) => step_of(free - self.min_free),
             // The directory was removed or moved. An unknown free space refuses nothing.
             Err(_) => STEP,
         };
@@ -153,6 +155,11 @@ impl Upload for Within {
     fn abort(self: Box<Self>, end: StreamEnd) {
         self.upload.abort(end);
     }
+}
+
+/// Returns how many of `left` bytes may be stored before the next check.
+fn step_of(left: u64) -> u64 {
+    (left / SHARE).clamp(STEP, STEP_MAX).min(left)
 }
 
 /// Returns the usable part of the free space, if it is known.

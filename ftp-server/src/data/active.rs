@@ -9,7 +9,6 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::wait::{Monitor, OpenError, fd, wait};
-use crate::net::socket;
 
 /// Connects from `local`, the address that the client connected to, to `address`. The source port
 /// is the one below that of `local` if `from_port_below` is set and the port is available,
@@ -37,9 +36,8 @@ pub(super) fn connect(
 }
 
 fn begin(mut local: SocketAddr, port: u16, address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    socket::set_keepalive(&socket)?;
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     if local.is_ipv4() != address.is_ipv4() {
         // A third host of the other family: the system chooses the source address.
         local.set_ip(match address {
@@ -55,20 +53,5 @@ fn begin(mut local: SocketAddr, port: u16, address: SocketAddr) -> io::Result<So
     match socket.connect(&address.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),
         _ => Ok(socket),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
-    #[test]
-    fn data_connections_notice_a_dead_peer_st_14() {
-        let client = TcpListener::bind("127.0.0.1:0").unwrap();
-        let local = ([127, 0, 0, 1], 21).into();
-        let socket = begin(local, 0, client.local_addr().unwrap()).unwrap();
-        socket::expect_keepalive(&socket);
     }
 }

@@ -10,7 +10,7 @@ pub(super) const SMALL: usize = 16 * 1024;
 
 /// Size of the buffer after a transfer has filled a small one, in bytes. A large file should not
 /// cost many calls.
-pub(super) const LARGE: usize = 256 * 1024;
+pub(super) const LARGE: usize = 512 * 1024;
 
 /// Spare capacity for the rest of a line that exceeds the wanted size.
 const MARGIN: usize = 4 * 1024;

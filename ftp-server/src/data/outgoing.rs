@@ -25,8 +25,8 @@ pub(crate) trait Outgoing {
     /// Appends about `room` bytes to `out`, or fewer if they take long. Returns `false` at the end.
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError>;
 
-    /// Returns the file from which the kernel may send directly, instead of [`fill`](Self::fill).
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+    /// Returns what the kernel may send directly, instead of [`fill`](Self::fill).
+    fn file_range(&self) -> Option<FileRange<'_>> {
         None
     }
 
@@ -34,6 +34,13 @@ pub(crate) trait Outgoing {
     fn check_end(&self, _sent: u64) -> Result<(), StorageError> {
         Ok(())
     }
+}
+
+/// A part of a file, from its offset on.
+pub(crate) struct FileRange<'a> {
+    pub(crate) file: BorrowedFd<'a>,
+    /// Its length in bytes, by the size of the file when it was opened.
+    pub(crate) length: u64,
 }
 
 /// An unchanged file, `TYPE I`.
@@ -64,8 +71,9 @@ impl Outgoing for ImageOutgoing {
         read_some(&mut *self.source, room, out).map(|count| count > 0)
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.source.descriptor()
+    fn file_range(&self) -> Option<FileRange<'_>> {
+        let file = self.source.descriptor()?;
+        Some(FileRange { file, length: self.expected })
     }
 
     fn check_end(&self, sent: u64) -> Result<(), StorageError> {

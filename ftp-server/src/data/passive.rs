@@ -2,10 +2,12 @@
 //! RFC 2428 §3).
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::SockRef;
 
 use super::peer::DataPeer;
@@ -25,11 +27,8 @@ pub(super) fn accept(
     let port = passive.open()?;
     let mut strangers = 0;
     loop {
-        wait(fd(&port.listener), PollFlags::IN, deadline, 0, monitor)?;
-        match port.listener.accept() {
-            Ok((stream, from)) if peer.may_have_data_with(from.ip()) => {
-                return prepare(stream).map_err(OpenError::Failed);
-            }
+        match accept_one(&port.listener) {
+            Ok((stream, from)) if peer.may_have_data_with(from.ip()) => return Ok(stream),
             Ok((stream, stranger)) => {
                 // By a reset: an orderly end would look like an empty file to a server on the other
                 // side.
@@ -42,38 +41,20 @@ pub(super) fn accept(
                     return Err(OpenError::Failed(error));
                 }
             }
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock
-                | io::ErrorKind::Interrupted
-                | io::ErrorKind::ConnectionAborted => {}
-                _ => return Err(OpenError::Failed(error)),
-            },
+            // Mostly the client has connected before it sent the command.
+            Err(Errno::AGAIN) => {
+                wait(fd(&port.listener), PollFlags::IN, deadline, 0, monitor)?;
+            }
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(error) => return Err(OpenError::Failed(error.into())),
         }
     }
 }
 
-/// Prepares a connected data socket: the pump never blocks on it.
-pub(super) fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
-    stream.set_nonblocking(true)?;
-    Ok(stream)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::socket;
-
-    #[test]
-    fn data_connections_notice_a_dead_peer_st_14() {
-        let passive = PassiveListener::bind(([127, 0, 0, 1], 0).into(), 0).unwrap();
-        let listener = passive.open().unwrap().listener;
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let accepted = loop {
-            match listener.accept() {
-                Ok((stream, _)) => break stream,
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
-            }
-        };
-        socket::expect_keepalive(&accepted);
-    }
+/// Accepts a connection, in non-blocking mode.
+fn accept_one(listener: &TcpListener) -> Result<(TcpStream, SocketAddr), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (stream, from) = acceptfrom_with(listener, flags)?;
+    let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(Errno::CONNABORTED)?;
+    Ok((stream.into(), from))
 }

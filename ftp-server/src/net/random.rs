@@ -1,13 +1,41 @@
 //! Unpredictable numbers from the system's cryptographic source.
 
+use std::sync::Mutex;
+
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::lock::unpoisoned;
+
+/// Random numbers to get at once, since each data connection needs one. Linux returns up to 256
+/// bytes as a whole.
+const BLOCK: usize = 32;
+
+/// Random numbers that nobody has had yet.
+static READY: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
 /// Returns a random number.
 pub(crate) fn number() -> Result<u64, Errno> {
-    let mut bytes = [0; 8];
-    if retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))? < bytes.len() {
-        return Err(Errno::IO);
+    let mut ready = unpoisoned(READY.lock());
+    if ready.is_empty() {
+        let mut bytes = [0; BLOCK * size_of::<u64>()];
+        if retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))? < bytes.len() {
+            return Err(Errno::IO);
+        }
+        ready.extend(bytes.as_chunks().0.iter().copied().map(u64::from_ne_bytes));
     }
-    Ok(u64::from_ne_bytes(bytes))
+    ready.pop().ok_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_number_comes_twice() {
+        let numbers: HashSet<u64> = (0..3 * BLOCK).map(|_| number().unwrap()).collect();
+        assert_eq!(numbers.len(), 3 * BLOCK);
+    }
 }

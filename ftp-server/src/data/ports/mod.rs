@@ -21,7 +21,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::limits;
 use crate::lock::unpoisoned;
 use crate::net::admission::{self, count_down};
-use crate::net::{random, socket};
+use crate::net::random;
 
 /// Number of ports of the system's range to try before asking the system for one.
 const TRIES: usize = 8;
@@ -262,14 +262,16 @@ impl PassiveListener {
     /// the system choose.
     pub(super) fn bind(mut address: SocketAddr, port: u16) -> io::Result<Self> {
         address.set_port(port);
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let kind = Type::STREAM.nonblocking();
+        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket::set_keepalive(&socket)?;
         socket.bind(&address.into())?;
         socket.listen(4)?;
         let listener = TcpListener::from(socket);
-        let port = listener.local_addr()?.port();
+        let port = match port {
+            0 => listener.local_addr()?.port(),
+            chosen => chosen,
+        };
         Ok(Self { socket: PassiveSocket::Own(listener), port, since: Instant::now() })
     }
 

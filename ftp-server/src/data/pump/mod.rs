@@ -3,31 +3,38 @@
 
 mod protected;
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use ftp_proto::AsciiDecoder;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use socket2::SockRef;
 
 use super::buffers::{Buffer, Buffers};
-use super::outgoing::Outgoing;
+use super::outgoing::{FileRange, Outgoing};
 use super::wait::{Interruption, Monitor, OpenError, fd, pause, wait};
 use crate::deadline;
 use crate::limits;
+use crate::net::socket;
 use crate::pace::Pace;
 use crate::rate::Throttle;
 use crate::storage::{StorageError, Upload};
 use crate::tls::Connection;
 
-/// Bytes that the kernel sends from a file in one call, at first and at most: a slow disk must not
-/// keep it for long.
-const SENDFILE: u64 = 1024 * 1024;
+/// Bytes that the kernel may send from a file in the first call, which does not wait: what fits into
+/// the send buffer of the socket.
+const SENDFILE_FIRST: usize = 4 * 1024 * 1024;
+
+/// Bytes that the kernel sends from a file in each further call, at first and at most: neither a
+/// slow disk nor a slow client may keep it for long.
+const SENDFILE: u64 = 256 * 1024;
 const SENDFILE_MAX: u64 = 64 * 1024 * 1024;
 
 /// Bytes after which the control connection is looked at, if nothing had to be waited for.
-const LOOK: u64 = 1024 * 1024;
+const LOOK: u64 = 4 * 1024 * 1024;
 
 /// How early bytes with a reserved turn may move: waiting for each few of them would cost more
 /// calls than moving them.
@@ -70,6 +77,10 @@ struct Pump<'a> {
     stall: Duration,
     throttle: &'a Throttle,
     may_be_cut: bool,
+    /// Whether calls on the data connection wait for a [`limits::TICK`].
+    is_blocking: bool,
+    /// Whether the system notices a dead peer.
+    is_kept_alive: bool,
     moved: u64,
     /// The value of `moved` at the last look at the control connection, and the time of that look.
     looked: u64,
@@ -91,6 +102,8 @@ impl<'a> Pump<'a> {
             stall,
             throttle,
             may_be_cut,
+            is_blocking: false,
+            is_kept_alive: false,
             moved: 0,
             looked: 0,
             looked_at: now,
@@ -153,9 +166,44 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// Lets calls on the data connection wait for a [`limits::TICK`], since each moves more bytes
+    /// then. A small file does not need that.
+    fn let_calls_wait(&mut self) -> Result<(), PumpEnd> {
+        if self.is_blocking {
+            return Ok(());
+        }
+        self.is_blocking = true;
+        let tick = Some(limits::TICK);
+        let is_set = self.data.set_nonblocking(false);
+        let is_set = is_set.and_then(|()| self.data.set_write_timeout(tick));
+        is_set.and_then(|()| self.data.set_read_timeout(tick)).map_err(PumpEnd::Broken)?;
+        self.keep_alive()
+    }
+
+    /// Lets the system notice a dead peer. That takes several calls, which a short transfer does
+    /// not need.
+    fn keep_alive(&mut self) -> Result<(), PumpEnd> {
+        if self.is_kept_alive {
+            return Ok(());
+        }
+        self.is_kept_alive = true;
+        socket::set_keepalive(&SockRef::from(self.data)).map_err(PumpEnd::Broken)
+    }
+
     fn wait(&mut self, flags: PollFlags) -> Result<(), PumpEnd> {
+        let stalled = deadline::after(self.last, self.stall);
+        if !self.is_kept_alive {
+            let soon = stalled.min(deadline::after(Instant::now(), limits::TICK));
+            match self.wait_until(flags, soon) {
+                Err(PumpEnd::Stalled) if soon < stalled => self.keep_alive()?,
+                ended => return ended,
+            }
+        }
+        self.wait_until(flags, stalled)
+    }
+
+    fn wait_until(&mut self, flags: PollFlags, deadline: Instant) -> Result<(), PumpEnd> {
         (self.looked, self.looked_at) = (self.moved, Instant::now());
-        let deadline = deadline::after(self.last, self.stall);
         wait(fd(self.data), flags, deadline, self.moved, self.monitor).map_err(
             |error| match error {
                 OpenError::Interrupted(interruption) => PumpEnd::Interrupted(interruption),
@@ -180,20 +228,38 @@ impl<'a> Pump<'a> {
             self.send_from_buffer(outgoing)?;
         }
         outgoing.check_end(self.moved).map_err(PumpEnd::Storage)?;
-        self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)
+        // Closing the socket ends the data as well, and saves a call.
+        if discard_input(self.data)? {
+            self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)?;
+            discard_input(self.data)?;
+        }
+        Ok(())
     }
 
     /// Lets the kernel send. Returns `false` if it cannot for this file; then nothing was sent.
     fn send_from_file(&mut self, outgoing: &dyn Outgoing) -> Result<bool, PumpEnd> {
-        let Some(file) = outgoing.descriptor() else { return Ok(false) };
+        let Some(FileRange { file, length }) = outgoing.file_range() else { return Ok(false) };
         let mut pace = Pace::new(SENDFILE, SENDFILE_MAX);
         loop {
+            let size = usize::try_from(pace.size()).unwrap_or(usize::MAX);
+            let most = if self.is_blocking { size } else { SENDFILE_FIRST };
             let data = self.data;
-            let most = usize::try_from(pace.size()).unwrap_or(usize::MAX);
-            let send = |most| pace.step(|_| rustix::fs::sendfile(data, file, None, most));
+            let mut asked = 0;
+            let send = |most| {
+                asked = most;
+                pace.step(|_| rustix::fs::sendfile(data, file, None, most))
+            };
             match self.step(most, send)? {
                 Ok(0) => return Ok(true),
-                Ok(count) => self.moved(count)?,
+                Ok(count) => {
+                    self.moved(count)?;
+                    if self.moved < length {
+                        self.let_calls_wait()?;
+                    } else if count < asked {
+                        // There was no more, not even what was added meanwhile.
+                        return Ok(true);
+                    }
+                }
                 Err(Errno::INVAL | Errno::NOSYS) if self.moved == 0 => return Ok(false),
                 Err(error @ (Errno::IO | Errno::OVERFLOW)) => {
                     return Err(PumpEnd::Storage(io::Error::from(error).into()));
@@ -251,15 +317,20 @@ impl<'a> Pump<'a> {
     fn receive(&mut self, target: &mut UploadTarget<'_>) -> Result<(), PumpEnd> {
         let mut buffer = self.buffers.small();
         loop {
-            let mut data = self.data;
+            let data = self.data;
+            // Once calls wait, they do so until the buffer is full.
+            let flags = if self.is_blocking { RecvFlags::WAITALL } else { RecvFlags::empty() };
             let space = buffer.space();
             let most = space.len();
-            let into = |most| data.read(space.get_mut(..most).unwrap_or_default());
+            let into = |most| {
+                let space = space.get_mut(..most).unwrap_or_default();
+                rustix::net::recv(data, space, flags).map(|(count, _)| count)
+            };
             let count = match self.step(most, into)? {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) => {
-                    self.wait_or_break(error, PollFlags::IN)?;
+                    self.wait_or_break(error.into(), PollFlags::IN)?;
                     continue;
                 }
             };
@@ -269,12 +340,10 @@ impl<'a> Pump<'a> {
             // A conversion has a second buffer, so both stay small.
             if is_full && !target.converts() {
                 buffer.grow();
+                self.let_calls_wait()?;
             }
         }
-        target.finish()?;
-        // The client may have lost both connections: then the end of the data is not the end of the
-        // file.
-        self.look()
+        target.finish()
     }
 }
 
@@ -312,8 +381,8 @@ impl UploadTarget<'_> {
     }
 }
 
-/// Sends all of `outgoing` and closes the sending side, under TLS with `protection`. Returns the
-/// number of bytes moved, and why they stopped.
+/// Sends all of `outgoing`, under TLS with `protection`. Returns the number of bytes moved, and why
+/// they stopped. Without TLS, closing the connection ends the data.
 pub(crate) fn send(
     data: &TcpStream,
     protection: Option<&mut Connection>,
@@ -327,9 +396,6 @@ pub(crate) fn send(
         Some(connection) => pump.send_protected(connection, outgoing),
     };
     let ended = sent.map_or_else(|ended| ended, |()| PumpEnd::Complete);
-    if matches!(ended, PumpEnd::Complete) {
-        discard_input(data);
-    }
     (pump.moved, ended)
 }
 
@@ -354,19 +420,26 @@ pub(crate) fn receive(
 }
 
 /// Reads unexpected bytes from a client that should only receive: closing a socket with unread
-/// bytes resets it, and the reset can overtake data under way.
-fn discard_input(mut data: &TcpStream) {
+/// bytes resets it, and the reset can overtake data under way. Returns whether there were any.
+///
+/// # Errors
+///
+/// Returns `Broken` if the connection is lost.
+fn discard_input(data: &TcpStream) -> Result<bool, PumpEnd> {
     let mut bytes = [0; 1_024];
-    for _ in 0..64 {
-        match data.read(&mut bytes) {
-            Ok(count) if count > 0 => {}
-            _ => return,
+    for round in 0..64 {
+        match rustix::net::recv(data, &mut bytes, RecvFlags::DONTWAIT) {
+            Ok((0, _)) | Err(Errno::AGAIN) => return Ok(round > 0),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(PumpEnd::Broken(error.into())),
         }
     }
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::TcpListener;
     use std::os::fd::BorrowedFd;
     use std::thread;
@@ -406,7 +479,8 @@ mod tests {
     fn a_slow_transfer_waits_and_does_not_spin() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let stream = super::super::passive::prepare(listener.accept().unwrap().0).unwrap();
+        let stream = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
         let reader = thread::spawn(move || client.read_to_end(&mut Vec::new()).unwrap());
         let throttle = Throttle::new(Rate::new(32_000));
         let begun = Instant::now();
@@ -420,11 +494,32 @@ mod tests {
             may_be_cut: false,
         };
         let (moved, ended) = send(&stream, None, &mut Bytes(32_000), limits, &mut monitor);
+        drop(stream);
         assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
         assert_eq!((moved, reader.join().unwrap()), (32_000, 32_000));
         assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
         // One look before and one after each wait, a few times over.
         assert!(monitor.0 < 200, "{} looks", monitor.0);
+    }
+
+    #[test]
+    fn slow_data_connections_notice_a_dead_peer_st_14() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        let without = Throttle::default();
+        let pool = Buffers::new(0);
+        let limits = PumpLimits {
+            stall: limits::TICK * 2,
+            throttle: &without,
+            buffers: &pool,
+            may_be_cut: false,
+        };
+        let ended = receive(&stream, None, &mut Counted::default(), None, limits, &mut Counting(0));
+        assert!(matches!(ended.1, PumpEnd::Stalled), "{ended:?}");
+        socket::expect_keepalive(&stream);
+        drop(client);
     }
 
     /// A counting file that records the largest size it was given or asked for at once.
@@ -492,8 +587,9 @@ mod tests {
                 for stream in [&to, &from] {
                     stream.set_nonblocking(true).unwrap();
                 }
+                let source = &mut source;
                 let sending =
-                    scope.spawn(|| send(&to, None, &mut source, limits, &mut Counting(0)));
+                    scope.spawn(move || send(&to, None, source, limits, &mut Counting(0)));
                 let received = receive(&from, None, &mut target, None, limits, &mut Counting(0));
                 for (moved, ended) in [sending.join().unwrap(), received] {
                     assert_eq!(moved, LENGTH as u64);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 
-use super::{Pump, PumpEnd, UploadTarget};
+use super::{Pump, PumpEnd, UploadTarget, discard_input};
 use crate::data::Outgoing;
 use crate::tls::{Connection, RECORD, size_of_records};
 
@@ -64,7 +64,10 @@ impl Pump<'_> {
         let mut record = [0; size_of_records(0)];
         let length = connection.close(&mut record).map_err(PumpEnd::Broken)?;
         self.write(record.get(..length).unwrap_or_default())?;
-        self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)
+        self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)?;
+        // The client has everything, whatever becomes of the connection now.
+        let _ = discard_input(self.data);
+        Ok(())
     }
 
     /// Receives until the client's `close_notify`, and answers it at once: some clients wait for
@@ -125,10 +128,7 @@ impl Pump<'_> {
             let _ = (&mut &*self.data).write(record.get(..length).unwrap_or_default());
             let _ = self.data.shutdown(Shutdown::Write);
         }
-        target.finish()?;
-        // The client may have lost both connections: then the end of the data is not the end of the
-        // file.
-        self.look()
+        target.finish()
     }
 
     /// Reads available bytes into `space`, and waits for the first ones if necessary.

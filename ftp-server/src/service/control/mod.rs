@@ -106,6 +106,7 @@ impl Control {
         if start.elapsed() >= limit {
             return Arrival::TimedOut;
         }
+        let mut has_waited = false;
         if let Some(event) = self.waiting.pop_front() {
             self.waiting_bytes -= cost_of(&event);
             return Arrival::Event(event);
@@ -127,7 +128,11 @@ impl Control {
             // Mostly the whole limit is left, and the socket has that timeout already.
             let fresh = rest > limit.mul_f32(0.99) && !self.decoder.is_mid_line();
             let wait = if fresh { limit } else { rest };
-            if let Err(error) = self.fill(wait) {
+            // A shorter timeout will do at first: mostly a command comes before it is over.
+            let will_do = !has_waited && self.timeout.is_some_and(|timeout| timeout <= wait);
+            has_waited = true;
+            let is_set = if will_do { Ok(()) } else { self.set_timeout(wait) };
+            if let Err(error) = is_set.and_then(|()| self.fill()) {
                 match error.kind() {
                     io::ErrorKind::WouldBlock
                     | io::ErrorKind::TimedOut
@@ -138,11 +143,16 @@ impl Control {
         }
     }
 
-    fn fill(&mut self, wait: Duration) -> io::Result<()> {
-        if self.timeout != Some(wait) {
-            self.line.stream.set_read_timeout(Some(wait))?;
-            self.timeout = Some(wait);
+    /// Sets the receive timeout of the socket, if it has another one.
+    fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        if self.timeout != Some(timeout) {
+            self.line.stream.set_read_timeout(Some(timeout))?;
+            self.timeout = Some(timeout);
         }
+        Ok(())
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
         let mut bytes = [0; 1_024];
         let count = (&self.line.stream).read(&mut bytes)?;
         self.take(bytes.get_mut(..count).unwrap_or_default());

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{OFlags, fstatvfs};
+use rustix::fs::{OFlags, StatVfs, fstatvfs};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Directory;
@@ -53,17 +53,23 @@ impl Files {
         Ok((directory, name))
     }
 
-    /// Returns how many more objects the file system can hold, if that is less than fit in `wanted`
-    /// bytes and than a quarter of all: some file systems are made for few large files.
-    pub(super) fn lack_of_inodes(
-        &self,
-        path: &VirtualPath,
-        wanted: u64,
-    ) -> Result<Option<u64>, StorageError> {
-        let directory = self.open_directory(path, OFlags::PATH)?;
-        let system = retry_on_intr(|| fstatvfs(&directory)).map_err(system)?;
-        let enough = wanted.div_ceil(COST_OF_OBJECT).min(system.f_files / 4);
-        Ok(Some(system.f_favail).filter(|&free| free < enough))
+    /// Returns the state of the file system of a directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` if the file system reports nothing, as some remote ones do. That does
+    /// not mean that it is full.
+    pub(super) fn file_system(&self, path: &VirtualPath) -> Result<StatVfs, StorageError> {
+        let found = if path.is_root() {
+            retry_on_intr(|| fstatvfs(&*self.root))
+        } else {
+            let directory = self.open_directory(path, OFlags::PATH)?;
+            retry_on_intr(|| fstatvfs(&directory))
+        };
+        match found.map_err(system)? {
+            StatVfs { f_blocks: 0, .. } => Err(StorageErrorKind::Unsupported.into()),
+            found => Ok(found),
+        }
     }
 
     /// Returns whether the remaining quota becomes known within `longest`.
@@ -72,4 +78,16 @@ impl Files {
         let left = quota::left_within(&self.root, limit, longest)?;
         Ok(left.is_some())
     }
+}
+
+/// Returns the bytes that users may still store.
+pub(super) const fn free_bytes(found: &StatVfs) -> u64 {
+    found.f_bavail.saturating_mul(found.f_frsize)
+}
+
+/// Returns how many more objects the file system can hold, if that is less than fit in `wanted`
+/// bytes and than a quarter of all: some file systems are made for few large files.
+pub(super) fn lack_of_inodes(found: &StatVfs, wanted: u64) -> Option<u64> {
+    let enough = wanted.div_ceil(COST_OF_OBJECT).min(found.f_files / 4);
+    Some(found.f_favail).filter(|&free| free < enough)
 }

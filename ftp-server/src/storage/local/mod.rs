@@ -39,14 +39,14 @@ use std::sync::Arc;
 pub use self::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, fstatvfs, utimensat,
+    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, utimensat,
 };
 use rustix::io::retry_on_intr;
 
 use self::changeable::Changeable;
 use self::entries::DirectoryEntries;
 use self::failure::{lookup, system};
-use self::files::Files;
+use self::files::{Files, free_bytes, lack_of_inodes};
 use self::replacement::WhenCut;
 use self::root::Root;
 use self::source::LocalSource;
@@ -365,13 +365,7 @@ impl Storage for LocalStorage {
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
         name::check_existing(path)?;
-        let directory = self.files.open_directory(path, OFlags::PATH)?;
-        let system = retry_on_intr(|| fstatvfs(&directory)).map_err(system)?;
-        // Some remote file systems report nothing, which does not mean that they are full.
-        if system.f_blocks == 0 {
-            return Err(StorageErrorKind::Unsupported.into());
-        }
-        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+        Ok(free_bytes(&self.files.file_system(path)?))
     }
 
     fn make_room(
@@ -380,11 +374,13 @@ impl Storage for LocalStorage {
         wanted: u64,
         purpose: RoomFor,
     ) -> Result<u64, StorageError> {
+        name::check_existing(path)?;
         let free = || {
-            let bytes = self.space(path)?;
+            let found = self.files.file_system(path)?;
+            let bytes = free_bytes(&found);
             // With a fixed number of inodes, each new object takes one.
             let inodes = match purpose {
-                RoomFor::New => self.files.lack_of_inodes(path, wanted)?,
+                RoomFor::New => lack_of_inodes(&found, wanted),
                 RoomFor::More => None,
             };
             Ok(inodes.map_or(bytes, |inodes| inodes.saturating_mul(OBJECT).min(bytes)))
