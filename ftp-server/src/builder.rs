@@ -186,7 +186,7 @@ impl ServerBuilder {
 
     fn script(&mut self) -> &mut Script {
         let script = self.parts.hooks.script.get_or_insert_default();
-        Arc::get_mut(script).expect("no server has it before the builder is done")
+        Arc::get_mut(script).expect("the server gets it only when the builder is done")
     }
 
     /// Listens on the first available one of `addresses`, as [`TcpListener::bind`] does, and starts

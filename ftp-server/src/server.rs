@@ -129,7 +129,7 @@ impl Server {
     /// 426, then 421 follows. Returns `false` if there is no such session.
     ///
     /// Does not wait: the session ends as soon as its storage or authenticator lets it.
-    #[expect(clippy::must_use_candidate, reason = "who is gone already is as good as ended")]
+    #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended, too")]
     pub fn kick(&self, number: u64) -> bool {
         self.current.get().register.kick(number)
     }
@@ -239,7 +239,7 @@ impl Server {
     /// 426 and 421.
     ///
     /// Returns when all sessions have ended, at most some seconds after the deadline.
-    #[expect(clippy::must_use_candidate, reason = "few ask how it went")]
+    #[expect(clippy::must_use_candidate, reason = "most callers do not need the result")]
     pub fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
         self.stop(deadline)
     }

@@ -171,7 +171,7 @@ fn fields(item: &GetItem) -> impl Fn(Object) -> Object {
 
 impl<'a> Getter<'a, '_> {
     fn item(&self, number: usize) -> &'a GetItem {
-        self.items.get(number).expect("only items that there are get done")
+        self.items.get(number).expect("the number is that of an item")
     }
 
     fn is_abandoned(&self, item: &GetItem) -> bool {

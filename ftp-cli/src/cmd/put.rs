@@ -190,7 +190,7 @@ struct Putter<'a, 'b> {
 
 impl<'a> Putter<'a, '_> {
     fn item(&self, number: usize) -> &'a PutItem<'a> {
-        self.items.get(number).expect("only items that there are get done")
+        self.items.get(number).expect("the number is that of an item")
     }
 
     fn send(

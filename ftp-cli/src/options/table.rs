@@ -280,7 +280,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Robust,   "",  "retry",            Needed("N"),                   STUBBORN, "retry transient failures up to N times, never a 5xx reply (default: 0)"),
     row(Robust,   "",  "retry-delay",      Needed("TIME"),                STUBBORN, "wait TIME before the first retry, then twice as long, up to 60 (default: 1)"),
     row(Output,   "q", "quiet",            No,                            QUIET,    "print errors only"),
-    row(Output,   "v", "verbose",          No,                            VERBOSE,  "print more of what is done"),
+    row(Output,   "v", "verbose",          No,                            VERBOSE,  "print more messages"),
     row(Output,   "",  "progress",         OneOf("WHEN", "auto|always|never"), CARRIERS, "show progress: auto (on a terminal), always or never (default: auto)"),
     row(Output,   "",  "json",             No,                            DIALOGUE, "write events as JSON lines to standard output"),
     row(Output,   "",  "log-file",          Needed("FILE"),                DIALOGUE, "append messages and results with timestamps to FILE"),

@@ -417,7 +417,7 @@ fn quote_prints_every_reply_and_shows_no_password_li_11_li_12() {
 
     for (command, words) in [
         ("RETR x", "uses a data connection"),
-        ("AUTH TLS", "changes how the connections are read"),
+        ("AUTH TLS", "changes the protection, mode or structure"),
         ("NOOP\r\nDELE x", "NOOP"),
         ("", "quote"),
     ] {

@@ -373,7 +373,7 @@ impl Client {
                 return refuse("a raw command that uses a data connection");
             }
             Verb::Auth | Verb::Adat | Verb::Ccc | Verb::Mode | Verb::Stru => {
-                return refuse("a raw command that changes how the connections are read");
+                return refuse("a raw command that changes the protection, mode or structure");
             }
             Verb::Prot | Verb::Rein if self.secured.is_some() => {
                 return refuse("a raw command that changes what TLS protects");

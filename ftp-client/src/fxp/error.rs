@@ -193,7 +193,7 @@ impl fmt::Display for Attempt {
         }
         match (&self.confirmed, other) {
             (Some(_), Side::Target) => {
-                f.write_str("; the target keeps the partial file as complete")
+                f.write_str("; the target confirmed the partial file as complete")
             }
             (Some(_), Side::Source) => f.write_str("; the source sent the whole file"),
             (None, _) => Ok(()),

@@ -241,7 +241,7 @@ impl<'a> Download<'a> {
             // The bytes after the part do not belong to the caller.
             let left = usize::try_from(range - self.bytes).unwrap_or(usize::MAX);
             let length = buffer.len().min(left);
-            buffer = buffer.get_mut(..length).expect("it is no longer");
+            buffer = buffer.get_mut(..length).expect("the length is at most that of the buffer");
             if buffer.is_empty() {
                 return Ok(0);
             }
@@ -253,7 +253,7 @@ impl<'a> Download<'a> {
             return Ok(count);
         };
         loop {
-            let ready = text.converted.get(text.given..).expect("no more is given than there is");
+            let ready = text.converted.get(text.given..).expect("`given` is within the text");
             let count = ready.len().min(buffer.len());
             if let (Some(to), Some(from)) = (buffer.get_mut(..count), ready.get(..count))
                 && count > 0

@@ -203,7 +203,7 @@ fn explain_522(reply: &Reply) {
             (true, true) => "IPv4 and IPv6",
             (true, false) => "IPv4",
             (false, true) => "IPv6",
-            (false, false) => "nothing that is known here",
+            (false, false) => "no protocol that this client knows",
         }
     ));
 }

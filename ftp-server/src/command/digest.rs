@@ -33,7 +33,7 @@ pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
         return reply::too_much_to_digest().into();
     }
     let Some(place) = Place::get(&session.context.digests, session.peer.ip()) else {
-        let text = "Other digests are being made, try again";
+        let text = "Too many digests in progress, try again";
         return Reply::new(ReplyCode::FILE_BUSY, text).into();
     };
     let algorithm = session.algorithm;

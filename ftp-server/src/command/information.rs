@@ -161,12 +161,12 @@ pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
             parameters.mode.as_str()
         ),
         match session.tls() {
-            None => " Control connection is clear text".to_owned(),
+            None => " Control connection is in plaintext".to_owned(),
             Some(info) => format!(" Control connection is under TLS {}", info.version.as_str()),
         },
         match session.protection {
             ProtectionLevel::Private => " Data connections are under TLS".to_owned(),
-            _ => " Data connections are clear text".to_owned(),
+            _ => " Data connections are in plaintext".to_owned(),
         },
     ];
     lines.push(match (moved, &session.channel) {

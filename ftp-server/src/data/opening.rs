@@ -64,7 +64,7 @@ pub(crate) fn protect(
         SessionReuse::Off | SessionReuse::Observe => {}
         SessionReuse::Prefer => {
             let Resumptions { resumed, missed } = counts;
-            let so_far = format!("{missed} did not so far, {resumed} did");
+            let so_far = format!("{resumed} resumed so far, {missed} did not");
             peer.complaints.warn("a data connection did not resume its TLS session", &so_far);
         }
         SessionReuse::Require => {

@@ -92,7 +92,7 @@ impl LogWriter {
 
     /// Waits until all lines are written or lost, for at most `limit`. Returns `false` after a
     /// timeout.
-    #[expect(clippy::must_use_candidate, reason = "few can do anything about it")]
+    #[expect(clippy::must_use_candidate, reason = "most callers cannot act on it")]
     pub fn flush(&self, limit: Duration) -> bool {
         self.0.0.settle(limit)
     }

@@ -524,7 +524,7 @@ fn cm_131_status_tells_of_the_session_and_no_secret() {
     session.expect("TYPE I", 200);
     session.expect("PASV", 227);
     let status = session.expect("STAT", 211).text();
-    for word in ["127.0.0.1", "somebody", "TYPE I", "MODE S", "STRU F", "Passive", "clear text"] {
+    for word in ["127.0.0.1", "somebody", "TYPE I", "MODE S", "STRU F", "Passive", "plaintext"] {
         assert!(status.contains(word), "{word}: {status}");
     }
     let root = fixture.root.path().display().to_string();

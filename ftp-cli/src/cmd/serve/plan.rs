@@ -381,7 +381,8 @@ fn users(
             }
             None => elsewhere.take().ok_or_else(|| {
                 Failure::usage(format!(
-                    "no password for user {shown}: set {VARIABLE} or use --password-file, one user each"
+                    "no password for user {shown}: set {VARIABLE} or use --password-file; each holds the \
+                     password of one user"
                 ))
             })?,
         };

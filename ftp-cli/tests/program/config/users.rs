@@ -73,8 +73,8 @@ stored = [\"/nonexistent/hook\", \"x\"]
         "warn  user \"a b\": mkdir_existing_ok has no effect without the right mkdir; add it to \
          the rights"
             .to_owned(),
-        "warn  user ftp: this name with other capitals is an anonymous login without a password; \
-         rename the user"
+        "warn  user ftp: this name in another letter case is an anonymous login without a \
+         password; rename the user"
             .to_owned(),
         format!(
             "warn  users \"a b\", ftp share {root}: only the user who started an interrupted \

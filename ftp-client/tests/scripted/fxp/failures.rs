@@ -76,12 +76,12 @@ fn a_refusal_stops_the_other_fx_07() {
         (
             format!("{begun} t< 226 there\n s< 426 cut"),
             Side::Source,
-            "426 cut; the target keeps the partial file as complete",
+            "426 cut; the target confirmed the partial file as complete",
         ),
         (
             format!("{begun} s< 451 disk\n t< 226 there"),
             Side::Source,
-            "451 disk; the target keeps the partial file as complete",
+            "451 disk; the target confirmed the partial file as complete",
         ),
     ] {
         fails(&script, options, side, &[words], both);

@@ -65,7 +65,7 @@ impl Control {
             }
             // The queue is not read while this loop runs.
             if self.plain.len() > READ_AHEAD {
-                let why = "more and more is said under TLS that was to end";
+                let why = "too much input under TLS before the client ended it";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             }
         }

@@ -17,8 +17,9 @@ const HEAD: &str = "\
 # unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or are numbers of bytes. Paths are absolute.
 #
 # Command-line options, --set KEY=VALUE included, override this file. ftp-cli serve --check prints
-# each value with its origin, and what will not work. SIGHUP reloads the file, as the user that the
-# server runs as by then. A valid file applies to new sessions; a file with errors changes nothing.
+# each value with its origin, and what will not work. SIGHUP reloads the file; the user that the
+# server runs as must be able to read it. A valid file applies to new sessions; a file with errors
+# changes nothing.
 ";
 
 const USERS: &str = "

@@ -19,7 +19,7 @@ pub(crate) struct User {
     pub(crate) mkdir_parents: bool,
     pub(crate) mkdir_existing_ok: bool,
     pub(crate) limits: UserLimits,
-    /// TLS policy beyond `[tls]`.
+    /// TLS policy in addition to `[tls]`.
     pub(crate) tls: TlsPolicy,
     /// Origins of all values.
     pub(crate) origins: Origins,
@@ -79,7 +79,7 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "root",                           HOME,         root,                              "Directory that the user sees as /."),
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
     row!(User, "quota",                          SIZE,         quota,                             "Bytes below the root (0: unlimited)."),
-    row!(User, "tls",                            TLS,          tls,                               "TLS for this user, beyond [tls]: off, optional or required."),
+    row!(User, "tls",                            TLS,          tls,                               "TLS for this user, in addition to [tls]: off, optional or required."),
     row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR create missing parent directories."),
     row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "Answer MKD of an existing directory with success."),
     row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Sessions at a time (empty: limits.per_user; 0: unlimited)."),
