@@ -70,7 +70,7 @@ pub(crate) fn timestamp() -> String {
     format!("{date}T{clock}.{:03}Z", now.nanosecond() / 1_000_000)
 }
 
-/// Returns a path for messages; of a URL given in its place, without the password.
+/// Returns a path for messages; if a URL was given instead, without its password.
 pub(crate) fn shown(path: &[u8]) -> String {
     let login = |path| {
         let (scheme, rest) = split_at_colon(path).filter(|_| is_url(path))?;

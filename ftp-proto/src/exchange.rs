@@ -1,5 +1,5 @@
-//! The replies that may answer a command, and which is the last: the sequences of RFC 959 §5.4 and
-//! the state diagrams of §6, as one table.
+//! The replies that may answer a command, and which of them is final: the sequences of RFC 959 §5.4
+//! and the state diagrams of §6, as one table.
 
 use crate::reply::{ReplyCode, Severity};
 use crate::verb::Verb;
@@ -9,7 +9,7 @@ use crate::verb::Verb;
 pub enum Progress {
     /// 1xx: it has begun; another reply follows.
     Preliminary,
-    /// The last reply of this command: 2xx, 3xx, 4xx or 5xx.
+    /// The final reply of this command: 2xx, 3xx, 4xx or 5xx.
     Final,
 }
 
@@ -54,7 +54,7 @@ impl Exchange {
     /// # Errors
     ///
     /// Returns [`UnexpectedReply`] for a 1xx or 3xx that the diagrams of §6 do not allow, and for
-    /// any reply after the last.
+    /// any reply after the final one.
     pub fn reply(&mut self, code: ReplyCode) -> Result<Progress, UnexpectedReply> {
         let unexpected = Err(UnexpectedReply { verb: self.verb, code });
         if self.ended {
@@ -77,7 +77,7 @@ impl Exchange {
         Ok(Progress::Final)
     }
 
-    /// Returns whether the last reply has arrived.
+    /// Returns whether the final reply has arrived.
     #[must_use]
     pub const fn is_ended(&self) -> bool {
         self.ended

@@ -12,7 +12,7 @@
 //!
 //! - [`Command`], [`Verb`] and [`LineDecoder`]: command lines and their typed arguments
 //! - [`Reply`], [`ReplyCode`] and [`ReplyDecoder`]: replies of one or more lines
-//! - [`Exchange`]: which replies may answer a command, and which is the last
+//! - [`Exchange`]: which replies may answer a command, and which of them is final
 //! - [`HostPort`], [`ExtendedAddress`] and [`AddressRule`]: data connections
 //! - [`ListParser`], [`ListReader`] and [`Facts`]: listings by `LIST`, `NLST` and `MLSD`
 //! - [`TransferStart`] and [`TransferEvidence`]: how a transfer begins, and whether it succeeded

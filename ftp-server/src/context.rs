@@ -31,7 +31,7 @@ pub(crate) struct Context {
     pub(crate) observers: Observers,
     /// The `SITE` commands of the embedder.
     pub(crate) site: Option<Arc<dyn SiteCommands>>,
-    /// What a test has recorded or lets go wrong.
+    /// The script of a test: its recorders and its faults.
     pub(crate) script: Option<Arc<Script>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,

@@ -1,4 +1,4 @@
-//! Options of other programs, and how to do the same here.
+//! Options of other programs, and their equivalents here.
 
 use super::{Command, Group};
 

@@ -76,7 +76,7 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if it cannot be opened, not a regular file, or if another process writes
+    /// Returns `Local` if it cannot be opened, is not a regular file, or if another process writes
     /// to it.
     pub(crate) fn in_place(path: &Path) -> Result<Self, Failure> {
         let failed = |error: &io::Error| Failure::local(shown_path(path), error);

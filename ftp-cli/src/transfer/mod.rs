@@ -1,4 +1,4 @@
-//! Transfers one file: `download.rs` and `upload.rs` do it, the others are shared.
+//! Transfers one file: `download.rs` and `upload.rs` do the work, and share the other files.
 
 pub(crate) mod context;
 pub(crate) mod download;

@@ -10,7 +10,7 @@ use crate::error::Error;
 impl Client {
     /// Returns the size of the file at `path` in bytes, as type image counts them (`SIZE`).
     ///
-    /// Returns `None` if the server does not tell the size, which does not mean that the file is
+    /// Returns `None` if the server does not report the size, which does not mean that the file is
     /// missing.
     ///
     /// # Errors
@@ -28,7 +28,7 @@ impl Client {
     }
 
     /// Returns the modification time of the file at `path` (`MDTM`), or `None` if the server does
-    /// not tell it.
+    /// not report it.
     ///
     /// # Errors
     ///
@@ -42,8 +42,8 @@ impl Client {
     /// Returns the entry for the object at `path`, or for the current directory if `path` is empty
     /// (`MLST`).
     ///
-    /// The name in the entry is what the server sends, usually the whole path. Returns `None` if
-    /// the server does not tell, which does not mean that the object is missing.
+    /// The name in the entry is as the server sends it, usually the whole path. Returns `None` if
+    /// the server reports nothing about the object, which does not mean that it is missing.
     ///
     /// # Errors
     ///

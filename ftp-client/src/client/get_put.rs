@@ -116,8 +116,8 @@ impl ClientBuilder {
     /// text transfer. The client sends the path as a whole. If the server does not know it, the
     /// client enters its directories one by one, as [`Place`] does.
     ///
-    /// The download succeeds if [`Download::finish`](crate::Download::finish) does, and if the
-    /// length equals the server's `SIZE`, where only that tells it. `writer` is flushed.
+    /// The download succeeds if [`Download::finish`](crate::Download::finish) does. If only `SIZE`
+    /// reports the length, it must also equal the number of bytes. `writer` is flushed.
     ///
     /// # Errors
     ///
@@ -159,13 +159,13 @@ impl ClientBuilder {
     /// Uploads to the file that a URL names, on its own connection, replacing an existing file.
     ///
     /// The URL is used as in [`get`](Self::get). In type image the length is always compared if the
-    /// server tells it.
+    /// server reports it.
     ///
     /// # Errors
     ///
     /// Returns the errors of [`get`](Self::get), except that [`Local`](Error::Local) means that
     /// `reader` failed, and those of [`Client::store`]. If `reader` fails, the upload is aborted,
-    /// so that the server does not take the part for the whole.
+    /// so that the server does not take the partial file for a complete one.
     pub fn put(
         self,
         url: impl IntoUrl,

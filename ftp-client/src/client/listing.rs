@@ -257,7 +257,7 @@ impl Client {
 /// The result of listing from within a directory.
 enum Within {
     Listed(Box<Beginning>),
-    /// The directory cannot be entered, or the server does not tell the current directory.
+    /// The directory cannot be entered, or the server does not report the current directory.
     Refused(Option<Error>),
 }
 

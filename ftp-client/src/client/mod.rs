@@ -281,7 +281,7 @@ impl Client {
 
     /// Returns the features that the server lists (`FEAT`), asking only once.
     ///
-    /// The list is empty if the server does not tell its features. Commands may work all the same.
+    /// The list is empty if the server does not list its features. Commands may work all the same.
     ///
     /// # Errors
     ///

@@ -231,15 +231,15 @@ impl Client {
     /// A download asks for the length first (`SIZE`, else `MLST` if the server lists it), and fails
     /// with [`Error::Incomplete`] if another number of bytes arrives. An upload by
     /// [`store`](Self::store), [`store_from`](Self::store_from) or [`store_rest`](Self::store_rest)
-    /// asks afterwards. The check applies to type image only; a length that the server does not
-    /// tell is not an error.
+    /// asks afterwards. The check applies to type image only; it is not an error if the server does
+    /// not report the length.
     ///
     /// Each check costs one command. [`Download::expect_length`] costs none.
     pub const fn set_length_check(&mut self, on: bool) {
         self.length_check = on;
     }
 
-    /// Returns the length of a file to download, if lengths are checked and the server tells it.
+    /// Returns the length of a file to download, if lengths are checked and the server reports it.
     fn length_to_check(&mut self, path: &Pathname) -> Result<Option<u64>, Error> {
         if !self.length_check || self.wanted != RepresentationType::Image {
             return Ok(None);

@@ -61,7 +61,7 @@ impl ControlConnection {
         self.write(b"NOOP\r\n", deadline)
     }
 
-    /// Records that the last reply to the outstanding command has arrived.
+    /// Records that the final reply to the outstanding command has arrived.
     pub(crate) fn settled(&mut self) {
         self.outstanding = None;
     }

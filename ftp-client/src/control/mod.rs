@@ -38,7 +38,7 @@ pub(crate) struct ControlConnection {
     /// Buffer for reads from the stream.
     buffer: Box<[u8]>,
     decoder: ReplyDecoder,
-    /// The command whose last reply has not arrived yet.
+    /// The command whose final reply has not arrived yet.
     outstanding: Option<(Verb, Exchange)>,
     /// Commands sent after it, whose replies follow.
     following: VecDeque<(Verb, Exchange)>,
@@ -148,12 +148,12 @@ impl ControlConnection {
         self.stream.is_some()
     }
 
-    /// Returns whether a command waits for its last reply.
+    /// Returns whether a command waits for its final reply.
     pub(crate) const fn is_outstanding(&self) -> bool {
         self.outstanding.is_some()
     }
 
-    /// Returns the command that waits for its last reply.
+    /// Returns the command that waits for its final reply.
     pub(crate) fn outstanding(&self) -> Option<Verb> {
         self.outstanding.as_ref().map(|(verb, _)| *verb)
     }
@@ -196,13 +196,13 @@ impl ControlConnection {
         }
     }
 
-    /// Sends a command and returns its last reply, of any code but 1xx.
+    /// Sends a command and returns its final reply, of any code but 1xx.
     pub(crate) fn request(&mut self, command: &Command) -> Result<Reply, Error> {
         let line = command.encode()?;
         self.request_line(command.verb(), &line)
     }
 
-    /// Sends a line and returns its last reply.
+    /// Sends a line and returns its final reply.
     pub(crate) fn request_line(&mut self, verb: Verb, line: &[u8]) -> Result<Reply, Error> {
         let deadline = self.reply_deadline();
         self.send(verb, line, deadline)?;
@@ -238,7 +238,7 @@ impl ControlConnection {
         deadline: Deadline,
     ) -> Result<(), Error> {
         self.check()?;
-        debug_assert!(self.outstanding.is_none(), "the caller reads every last reply");
+        debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
         self.check_clear()?;
         self.secret = secret_in(verb, line);
         let line = self.as_read(line);
@@ -256,7 +256,7 @@ impl ControlConnection {
         deadline: Deadline,
     ) -> Result<(), Error> {
         self.check()?;
-        debug_assert!(self.outstanding.is_none(), "the caller reads every last reply");
+        debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
         let mut lines = Vec::new();
         for command in commands {
             lines.push((command.verb(), command.encode()?));
@@ -328,7 +328,7 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Fails if more arrived after a last reply that may have been the wrong one. The end of the
+    /// Fails if more arrived after a final reply that may have been the wrong one. The end of the
     /// connection is left to the next command.
     pub(crate) fn expect_silence(&mut self) -> Result<(), Error> {
         match self.check_clear() {
@@ -368,7 +368,7 @@ impl ControlConnection {
         reply.map(|reply| self.take(reply)).transpose()
     }
 
-    /// Returns the last reply to the outstanding command, passing over those before it.
+    /// Returns the final reply to the outstanding command, passing over those before it.
     pub(crate) fn final_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
         loop {
             if let (Progress::Final, reply) = self.next_reply(deadline)? {

@@ -16,7 +16,7 @@ use crate::net::connect;
 use crate::net::wait::Waiter;
 use crate::trace;
 
-/// Room for the server's connection and a few strangers, which must not keep it out.
+/// Room for the server's connection and a few from other hosts, which must not keep it out.
 const BACKLOG: i32 = 4;
 
 /// A socket that listens for the data connection.
@@ -120,7 +120,7 @@ fn random() -> io::Result<usize> {
 }
 
 /// Returns the current address of `name` in the family of `local`. With an address of the other
-/// family, the server's connection could not be told from a stranger's.
+/// family, the server's connection could not be distinguished from those of other hosts.
 fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Result<IpAddr, Error> {
     let failed = |kind, why: &str| {
         let text = format!("the address to announce, {name:?}: {why}");

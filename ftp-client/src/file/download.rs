@@ -144,8 +144,8 @@ impl Client {
         }
     }
 
-    /// Checks that the server's file is as long as the local one, if the server tells. `known` is
-    /// what the server said of the file before a resumed download.
+    /// Checks that the server's file is as long as the local one, if the server reports its size.
+    /// `known` is the server's description of the file before a resumed download.
     fn check_download(
         &mut self,
         path: &[u8],

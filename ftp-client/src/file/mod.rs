@@ -74,9 +74,9 @@ impl FileOptions {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Verified {
-    /// Not at all: the server tells nothing more.
+    /// Not verified: the server provides nothing to compare.
     No,
-    /// The server tells the same size.
+    /// The server reports the same size.
     Size,
     /// The server computed the same digest.
     Hash,

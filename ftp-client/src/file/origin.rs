@@ -39,8 +39,8 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Client::size`] and [`Client::modified`]. A server that tells neither
-    /// is not an error.
+    /// Returns the errors of [`Client::size`] and [`Client::modified`]. A server that reports
+    /// neither is not an error.
     pub fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
         Ok(Self { size: client.size(path)?, modified: client.modified(path)? })
     }

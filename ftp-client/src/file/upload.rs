@@ -17,13 +17,14 @@ use crate::transfer::Watch;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Uploaded {
-    /// None, or the server does not tell.
+    /// Nothing, or the server does not report it.
     Nothing,
     /// As many bytes as the beginning of the local file.
     Beginning {
         /// The number of bytes.
         length: u64,
-        /// Whether the server told a modification time, as it does for a file that has its name.
+        /// Whether the server reported a modification time, as servers do for a file that has its
+        /// name.
         is_named: bool,
     },
     /// A file older than the local one, and therefore not its beginning.
@@ -95,7 +96,7 @@ impl Client {
         FileUpload::new(source.as_ref(), path.as_ref(), options).attempt(self, watch)
     }
 
-    /// Checks that the server's file is as long as the upload, if the server tells.
+    /// Checks that the server's file is as long as the upload, if the server reports its size.
     fn check_upload(&mut self, path: &[u8], size: u64) -> Result<Verified, Error> {
         match self.size_afterwards(path) {
             Some(bytes) if bytes != size => Err(Error::Incomplete { bytes, announced: Some(size) }),

@@ -42,14 +42,15 @@ use pair::{Failure, Pair};
 /// Which server listens for the data connection.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Direction {
-    /// The target listens; if no data connection comes about that way, the source does.
+    /// The target listens; if the servers cannot open a data connection that way, the source
+    /// listens.
     #[default]
     Auto,
     /// The target listens and the source connects to it (RFC 959 §5.2, figure 3). The source's
-    /// first reply shows whether it can read the file before the target opens its own.
+    /// first reply shows whether it can read the file before the target opens its own file.
     TargetListens,
     /// The source listens and the target connects to it. The source can then reply only after the
-    /// target has been told to store, so only a prompt refusal leaves the target's file untouched.
+    /// target got `STOR`, so only a prompt refusal leaves the target's file unchanged.
     SourceListens,
 }
 
@@ -63,9 +64,9 @@ pub enum Resume {
     From(u64),
     /// The end of the target's file, or byte 0 if that file may not be the beginning.
     ///
-    /// It resumes if both servers tell sizes, the source's is not smaller, and the source is not
-    /// newer than the target, as far as the servers tell. If the sizes are equal, nothing is
-    /// copied, provided that `MDTM` or `MLST` proves that the target has the file: some servers
+    /// It resumes if both servers report sizes, the source's is not smaller, and the source is not
+    /// newer than the target, as far as the servers report times. If the sizes are equal, nothing
+    /// is copied, provided that `MDTM` or `MLST` proves that the target has the file: some servers
     /// report the size of an interrupted upload that has no name yet.
     Find,
 }
@@ -80,13 +81,14 @@ pub struct Options {
     /// The host that the connecting server is sent to (default: [`Peer`](AddressRule::Peer)).
     ///
     /// It is either the host of the listening server's control connection or the one in its 227
-    /// reply. The latter lets one server decide where the other connects to.
+    /// reply. With the host of the reply, one server decides where the other connects to.
     pub address: AddressRule,
-    /// Whether to compare the sizes of both files at the end, if both servers tell them (default:
+    /// Whether to compare the sizes of both files at the end, if both servers report them (default:
     /// true).
     ///
-    /// They are always compared under TLS, where a server may take a broken connection for the end,
-    /// and if a server says 226 without a 150, since it may have had no connection.
+    /// They are always compared under TLS, because a server may take a broken connection for the
+    /// end. They are also always compared if a server sends 226 without a 150, because it may have
+    /// had no data connection.
     pub compare_sizes: bool,
 }
 
@@ -121,9 +123,9 @@ pub struct Report {
 pub struct Moved {
     /// Which server listened: never [`Auto`](Direction::Auto).
     pub direction: Direction,
-    /// The source's last reply, 2xx.
+    /// The source's final reply, 2xx.
     pub source: Reply,
-    /// The target's last reply, 2xx.
+    /// The target's final reply, 2xx.
     pub target: Reply,
 }
 
@@ -224,7 +226,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Returns the transfer, and the size of both files if both servers tell.
+    /// Returns the transfer, and the size of both files if both servers report it.
     fn run(
         &self,
         source: &mut RemoteFile<'_>,
@@ -254,9 +256,9 @@ impl Plan<'_> {
     }
 }
 
-/// Compares both files as far as the servers tell: their sizes, if requested or if the replies
-/// alone prove nothing. `sudden` is the server that reported the end of the transfer without its
-/// beginning.
+/// Compares the sizes of both files as far as the servers report them, if requested or if the
+/// replies alone prove nothing. `sudden` is the server that reported the end of the transfer
+/// without its beginning.
 fn prove(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
@@ -339,7 +341,8 @@ fn find_offset(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Resu
     Ok(Found::Offset(there))
 }
 
-/// Returns the size of both files, if both servers tell. Errors here cannot undo a confirmed copy.
+/// Returns the size of both files, if both servers report it. Errors here cannot undo a confirmed
+/// copy.
 fn compare(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,

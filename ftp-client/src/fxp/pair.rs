@@ -15,15 +15,15 @@ use crate::net::wait::Deadline;
 use crate::trace;
 use crate::transfer::{self, abort};
 
-/// How long the source may take to refuse `RETR` before the target gets `STOR`, if the source can
-/// reply 150 only after the target has acted: at least, at most, and as a multiple of the duration
-/// of its previous reply.
+/// The time that the source gets to refuse `RETR` before the target gets `STOR`, if the source can
+/// send 150 only after the target has acted: the minimum, the maximum, and the multiple of the
+/// duration of its previous reply.
 const REFUSAL: Duration = Duration::from_millis(500);
 const LATE_REFUSAL: Duration = Duration::from_secs(5);
 const TIMES: u32 = 4;
 
 /// How long a server may take to notice that the other side of a running transfer has ended. It
-/// then needs no `ABOR`, and its reason may be the better one.
+/// then needs no `ABOR`, and its reply may explain more.
 const NOTICE: Duration = Duration::from_millis(500);
 
 /// The number of replies to take from one server before looking at the other and at the time.
@@ -38,9 +38,9 @@ struct End<'a> {
     deadline: Deadline,
     /// A 1xx has arrived.
     has_begun: bool,
-    /// The other server's last reply has arrived.
+    /// The other server's final reply has arrived.
     is_last: bool,
-    /// The last reply, 2xx.
+    /// The final reply, 2xx.
     confirmed: Option<Reply>,
 }
 
@@ -65,7 +65,7 @@ impl<'a> End<'a> {
         Ok(())
     }
 
-    /// Returns whether its last reply is outstanding.
+    /// Returns whether its final reply is outstanding.
     const fn is_owing(&self) -> bool {
         self.client.control.is_outstanding()
     }
@@ -277,7 +277,7 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Waits for the last replies of both.
+    /// Waits for the final replies of both.
     fn watch(&mut self) -> Result<(Reply, Reply), Failure> {
         let Self { source, target, .. } = self;
         loop {
@@ -359,8 +359,7 @@ impl<'a> Pair<'a> {
 }
 
 /// Makes a target that refused `STOR` close the port to which the source has connected. Few servers
-/// hear `ABOR` while nothing reads their data, and all notice a reset. Returns whether that was
-/// done.
+/// read `ABOR` while their data is not read, but all notice a reset. Returns whether that was done.
 fn release(target: &mut Client) -> bool {
     if !target.control.is_open() || target.control.is_outstanding() {
         return false;

@@ -92,7 +92,7 @@ impl Reading {
     }
 }
 
-/// The beginning of a listing and its rest, apart from the client.
+/// The beginning of a listing and its rest, without the borrow of the client.
 #[derive(Debug)]
 pub(crate) struct Beginning {
     ready: VecDeque<Listed>,

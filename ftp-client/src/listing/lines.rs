@@ -37,7 +37,7 @@ pub struct Lines<'a> {
     directory: Vec<u8>,
 }
 
-/// The rest of a listing, apart from the client.
+/// The rest of a listing, without the borrow of the client.
 #[derive(Debug)]
 pub(super) struct Rest {
     begun: Begun,

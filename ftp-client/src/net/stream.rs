@@ -43,8 +43,8 @@ impl Stream {
         Ok(Self { socket, broken: None, tls: None })
     }
 
-    /// Takes over a socket that has failed after connecting. The kernel reports that error only
-    /// once, and a later read would look like the end of the data.
+    /// Takes over a connected socket that has since failed with `error`. The kernel reports the
+    /// error only once, and a later read would look like the end of the data.
     pub(crate) fn broken(socket: TcpStream, error: io::Error) -> Self {
         Self { socket: Box::new(socket), broken: Some(error), tls: None }
     }

@@ -39,7 +39,7 @@ pub enum TlsError {
     /// whatever the server says.
     #[error("the data ended without close_notify: it may be truncated")]
     TruncatedTls,
-    /// Both servers confirmed a copy under TLS ([`fxp`](crate::fxp)), but do not tell the size of
+    /// Both servers confirmed a copy under TLS ([`fxp`](crate::fxp)), but do not report the size of
     /// the file. Some servers take a broken connection for the end, so the file may be truncated.
     #[error(
         "both servers confirmed a copy under TLS, but not its size: \

@@ -15,8 +15,8 @@ use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
 
-/// A transfer that has begun, apart from the client, so that the caller can resume it or try
-/// another command.
+/// A transfer that has begun, without the borrow of the client, so that the caller can resume it or
+/// try another command.
 #[derive(Debug)]
 pub(crate) struct Begun {
     pub(super) verb: Verb,

@@ -239,7 +239,7 @@ impl Upload<'_> {
     ///
     /// Returns the errors of [`finish`](Self::finish), and [`Error::Local`] if the source fails or
     /// a file shrinks meanwhile ([`UnexpectedEof`](ErrorKind::UnexpectedEof)). The transfer is then
-    /// aborted, so that the server does not take the part for the whole.
+    /// aborted, so that the server does not take the partial file for a complete one.
     pub fn copy_from<'s>(self, from: impl Into<Source<'s>>) -> Result<Report, Error> {
         self.copy_from_watched(from, &mut Watch::new())
     }

@@ -13,7 +13,7 @@ use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 
-/// How long connections of strangers are closed if nothing else is awaited.
+/// How long connections from other hosts are closed if nothing else is awaited.
 const STRANGERS: Duration = Duration::from_secs(1);
 
 /// The result of the wait for a transfer's beginning.
@@ -33,7 +33,8 @@ pub(super) fn meet(
     let control = &mut client.control;
     let data_limit = client.config.timeouts.data_connect;
     let is_passive = opening.is_passive();
-    // A server that connects to the client does so when it is ready, which its 1xx shows.
+    // In active mode the server connects when it is ready, which its 1xx shows, so only the timeout of
+    // the reply applies.
     let data_deadline = match is_passive {
         true => control.deadline(data_limit, Phase::DataConnect),
         false => reply_deadline,
@@ -159,7 +160,7 @@ impl Meeting<'_> {
         match opening.advance(self.server) {
             Ok(Advance::Still(opening)) => {
                 self.opening = Some(opening);
-                // However many strangers connect.
+                // Checks the limits however many other hosts connect.
                 let went_on = self.control.go_on(self.data_deadline);
                 went_on.or_else(|error| self.give_up(error))
             }
@@ -185,7 +186,7 @@ impl Meeting<'_> {
             Ok(Some(stream)) => self.open(stream),
             Ok(None) => self.start.data_missing(),
             Err(error @ Error::Cancelled) => return Err(error),
-            // Any data that the server sent did not arrive.
+            // The client lost any data that the server sent.
             Err(error) => self.lose(error),
         }
         Ok(())
@@ -208,10 +209,10 @@ impl Meeting<'_> {
     }
 }
 
-/// Returns the data connection of a transfer that the server has already ended. It may be queued
-/// after a stranger's, or still be on its way, since the two connections are independent. A server
-/// that began must have had one, so it gets `patience`; one that did not begin may not have needed
-/// one.
+/// Returns the data connection of a transfer that the server has already ended. The connection may
+/// be queued after one from another host, or still be on its way, since control and data connection
+/// are independent. A server that began must have had one, so it gets `patience`; one that did not
+/// begin may not have needed one.
 fn overtaken(
     control: &ControlConnection,
     mut opening: Opening,
@@ -233,7 +234,7 @@ fn overtaken(
             Err(_) if patience.is_none() => return Ok(None),
             Err(error) => return Err(Error::Io(error)),
         }
-        // However many strangers connect.
+        // Checks the limits however many other hosts connect.
         control.go_on(limit)?;
     }
 }

@@ -103,8 +103,8 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Returns the transfer apart from the client, to resume it later. No other command may come
-    /// between.
+    /// Returns the transfer without the borrow of the client, to resume it later. The client must
+    /// not send another command in between.
     pub(crate) fn suspend(mut self) -> Begun {
         Begun {
             verb: self.verb,
@@ -129,7 +129,7 @@ impl<'a> Transfer<'a> {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.check()?;
         if self.data.is_none() && self.is_over_at_once() && !self.moved {
-            // Without a 1xx the transfer was over before it began, here without a data connection.
+            // Without a 1xx the transfer had ended before it began; here it had no data connection.
             // No data was sent, but the file may contain some.
             return Err(self.fail(Error::Incomplete { bytes: 0, announced: None }));
         }
@@ -204,7 +204,7 @@ impl<'a> Transfer<'a> {
         if !control.is_outstanding() {
             return control.waiter().wait_for(data.as_fd(), interest, *deadline);
         }
-        // A reply that arrived together with the previous one is in the buffer.
+        // A reply that arrived together with the previous one is in the buffer already.
         let mut reply = control.buffered_reply()?;
         if reply.is_none() {
             if control.wait_with(data.as_fd(), interest, *deadline)? {
@@ -237,7 +237,8 @@ impl<'a> Transfer<'a> {
             _ if !control.is_outstanding() => None,
             Error::Cancelled => None,
             Error::Io(_) | Error::Tls(_) => {
-                // The final reply is read in any case, and the server must notice now.
+                // The final reply is read in any case; closing the data connection now makes the
+                // server send it.
                 self.data = None;
                 Some(control.final_reply(control.reply_deadline()))
             }
@@ -264,7 +265,7 @@ impl<'a> Transfer<'a> {
         evidence.has_begun = !self.is_over_at_once();
         evidence.length = length;
         let is_upload = self.verb.is_upload();
-        // A server knows the data only once it has seen its end.
+        // A server has all data only once it has seen its end.
         let has_sent = is_upload && length.moved > 0;
         if is_upload {
             self.flush(has_sent)?;
@@ -272,7 +273,7 @@ impl<'a> Transfer<'a> {
         let limit = self.client.config.timeouts.final_reply;
         let control = &mut self.client.control;
         let deadline = control.deadline(limit, Phase::FinalReply);
-        // After any number of 1xx.
+        // After any number of 1xx replies.
         while has_sent && let Some((progress, reply)) = control.poll_reply()? {
             if progress == Progress::Final {
                 accepted(self.verb, &reply)?;
@@ -282,7 +283,7 @@ impl<'a> Transfer<'a> {
         }
         let mut cut = None;
         if is_upload {
-            // Kept open until the reply: a server that sees a reset may discard the data.
+            // Kept open until the reply, because a server that sees a reset may discard the data.
             cut = self.end_sending(has_sent)?;
         } else if let Some(mut data) = self.data.take() {
             data.say_end();
@@ -318,12 +319,12 @@ impl<'a> Transfer<'a> {
     /// have done by then. A server that closes it with unread data, and so before its end, resets
     /// it, and the reset may arrive after the reply.
     fn failure_after_the_end(&mut self) -> Option<Error> {
-        // Under TLS the close was awaited before the reply.
+        // Under TLS the client has waited for the close before the reply.
         let waits = !self.is_secure();
         let data = self.data.as_mut()?;
         let control = &self.client.control;
         let deadline = control.deadline(CLOSING, Phase::FinalReply);
-        // If there is nothing to read, the server's confirmation stands.
+        // If there is nothing to read, the server's confirmation counts.
         if waits {
             let _ = control.waiter().wait_for(data.as_fd(), PollFlags::IN, deadline);
         }

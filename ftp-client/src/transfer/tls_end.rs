@@ -52,7 +52,7 @@ impl Transfer<'_> {
         let control = &self.client.control;
         let deadline = control.deadline(CLOSING, Phase::FinalReply);
         loop {
-            // However much unasked data arrives.
+            // Checks the limits however much unexpected data arrives.
             if control.go_on(deadline).is_err() {
                 return None;
             }

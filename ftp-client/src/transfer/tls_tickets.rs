@@ -76,7 +76,7 @@ pub(super) fn look(
                 if !is_over && data.look()? {
                     is_over = data.session().is_some_and(Session::is_over);
                     if !is_over {
-                        // The server sends data.
+                        // The server has begun to send data.
                         break;
                     }
                     // An empty file, or the server has hung up: its reply shows which, and ProFTPD
@@ -137,7 +137,7 @@ fn list(client: &mut Client) -> Result<(), Error> {
         }
         Ok(false) => abort::resync(control, Some(data)),
         Err(error) => match secure::give_up(control, Verb::Nlst, data, error) {
-            // The refusal is expected.
+            // The server is expected to refuse.
             Error::Refused(..) | Error::Io(_) => Ok(()),
             error => Err(error),
         },
@@ -157,7 +157,7 @@ fn hear_out(client: &Client, data: &mut Stream) -> Result<bool, Error> {
                 Err(Error::Timeout(_)) => return Ok(false),
                 Err(error) => return Err(error),
             },
-            // Any kind of end will do.
+            // The kind of end does not matter.
             Ok(Some(_)) | Err(Error::Tls(_) | Error::Io(_)) => return Ok(true),
             Err(error) => return Err(error),
         }

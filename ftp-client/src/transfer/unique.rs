@@ -3,7 +3,7 @@
 use ftp_proto::{Pathname, Reply};
 
 /// Finds the name in a reply. RFC 1123 §4.1.2.9 defines `150 FILE: name`. Some servers put words
-/// before it; BSD servers tell the name at the end, `226 Transfer complete (unique file
+/// before it; BSD servers put the name at the end, `226 Transfer complete (unique file
 /// name:name).`; others quote it. It may be in any line.
 pub(super) fn name(reply: &Reply) -> Option<Pathname> {
     reply.lines().find_map(name_in)

@@ -89,7 +89,7 @@ const PIECE: usize = 16_384;
 ///
 /// Dropping it early does no I/O. The next call on the client aborts the transfer first, and closes
 /// the connection if the server does not answer. The data connection is reset, not closed, so that
-/// the server does not take the part for the whole.
+/// the server does not take the partial file for a complete one.
 ///
 /// [`Write`] returns wrapped [`Error`]s; [`Error::recover`] unpacks them.
 #[derive(Debug)]
@@ -179,7 +179,7 @@ impl<'a> Upload<'a> {
     ///
     /// After a failed write, the server's reply is read first, since it says more than a broken
     /// connection. After the caller's own error the transfer is aborted, so that the server does
-    /// not take the part for the whole, and the error becomes [`Error::Local`].
+    /// not take the partial file for a complete one, and the error becomes [`Error::Local`].
     #[must_use]
     pub fn fail(self, error: io::Error) -> Error {
         match Error::recover(error) {

@@ -197,7 +197,8 @@ fn read_size(
 }
 
 /// Returns whether an apparent date may be an owner named like a month between numbers (`1 jan
-/// 2000`, `jan 20 4096`): only its apparent size comes before it, and another date follows at once.
+/// 2000`, `jan 20 4096`). That is so if only its apparent size comes before it, and another date
+/// follows directly.
 fn is_owner(
     line: &[u8],
     start: usize,

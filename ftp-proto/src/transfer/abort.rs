@@ -2,12 +2,12 @@
 
 use crate::reply::{Reply, ReplyCode, Severity};
 
-/// The replies that are outstanding after `ABOR` was sent into a running transfer.
+/// The outstanding replies after `ABOR` was sent during a transfer.
 ///
-/// Servers send one last reply to the transfer and one to `ABOR`: 426 and 226, 226 and 225, or 226
-/// twice. So two are awaited, whatever their codes. Pure-FTPd answers neither if the end of the
-/// transfer and `ABOR` cross. Therefore a silent server gets `NOOP`: all pending replies come
-/// before the 200 to that, which answers neither of the two.
+/// A server sends one final reply to the transfer and one to `ABOR`: 426 and 226, 226 and 225, or
+/// 226 twice. The client therefore waits for two replies, whatever their codes. If the transfer
+/// ends while `ABOR` is on its way, Pure-FTPd answers neither. A silent server therefore gets
+/// `NOOP`: its pending replies come before the 200 to `NOOP`.
 ///
 /// ```
 /// use ftp_proto::{AbortStep, Reply, ReplyCode, TransferAbort};
@@ -47,7 +47,7 @@ impl Default for TransferAbort {
 }
 
 impl TransferAbort {
-    /// Begins to count, after `ABOR` was sent into a running transfer.
+    /// Begins to count, after `ABOR` was sent during a transfer.
     pub const fn new() -> Self {
         Self { step: AbortStep::AwaitReply, owed: 2 }
     }
@@ -108,11 +108,11 @@ mod tests {
 
     #[test]
     fn a_silent_server_is_asked() {
-        // Of one that said 226 or 225 alone it is not known which of the two that answers.
+        // After a 226 or 225 alone, the client cannot know which of the two commands it answers.
         assert_eq!(play(&[226, 0, 200]), [AwaitReply, AwaitNoop, Done]);
         assert_eq!(play(&[225, 0, 200]), [AwaitReply, AwaitNoop, Done]);
         assert_eq!(play(&[0, 200]), [AwaitNoop, Done]);
-        // What it still had to say comes first.
+        // The pending replies come before the 200.
         let late = [AwaitNoop, AwaitNoop, AwaitNoop, Done];
         assert_eq!(play(&[0, 426, 226, 200]), late);
     }

@@ -26,13 +26,13 @@ fn pipelined() -> DataRules {
     DataRules { pipeline: true, ..passive() }
 }
 
-/// A download of a whole file in whichever type is in force.
+/// A download of a whole file in the current type.
 fn download(rules: DataRules) -> TransferSetup {
     let command = Command::Retr(Pathname::new("a").unwrap());
     TransferSetup::new(command, rules).with_range(FileRange::default())
 }
 
-/// The same in type image.
+/// A download of a whole file in type image.
 fn image(rules: DataRules) -> TransferSetup {
     download(rules).with_representation(RepresentationType::Image)
 }
@@ -48,8 +48,8 @@ fn reply(line: &str) -> Reply {
     decoder.next().unwrap().unwrap()
 }
 
-/// Plays a dialogue as far as its script goes. `> ` is the client's line and `< ` the reply to it;
-/// the other lines say what else the client does and what becomes of that.
+/// Plays a dialogue up to the end of its script. `> ` marks the client's line and `< ` the reply;
+/// other lines are the client's further steps and their results.
 fn play(setup: &mut TransferSetup, server: &mut ServerState, script: &[&str]) {
     let mut lines = script.iter().copied().peekable();
     while lines.peek().is_some() {
@@ -100,7 +100,7 @@ fn play(setup: &mut TransferSetup, server: &mut ServerState, script: &[&str]) {
     }
 }
 
-/// Plays a dialogue with a server of which nothing is known, and gives what is known afterwards.
+/// Plays a dialogue with an unknown server, and returns the state of that server afterwards.
 fn play_first(mut setup: TransferSetup, script: &[&str]) -> ServerState {
     let mut server = ServerState::default();
     play(&mut setup, &mut server, script);
@@ -116,7 +116,7 @@ fn a_type_and_a_passive_port_are_asked_for_once() {
     assert_eq!(server.representation, Some(RepresentationType::Image));
     let second = ["> EPSV", AT_229, CONNECT, "> RETR a", "start"];
     play(&mut image(passive()), &mut server, &second);
-    // A listing is in whichever type is in force.
+    // A listing uses the current type.
     let list = TransferSetup::new(Command::List(None), passive());
     play_first(list, &["> EPSV", AT_229, CONNECT, "> LIST", "start"]);
 }
@@ -130,7 +130,7 @@ fn epsv_is_refused_and_pasv_is_not() {
         let next = ["> PASV", AT_227, CONNECT, "> RETR a", "start"];
         play(&mut download(passive()), &mut server, &next);
     }
-    // PASV is the last that can be tried.
+    // After PASV nothing is left to try.
     let both = ["> EPSV", "< 500 what?", "> PASV", "< 502 no", REFUSED];
     play_first(download(passive()), &both);
 }
@@ -162,11 +162,11 @@ fn a_server_names_the_protocol_that_epsv_needs() {
     play(&mut download(passive()), &mut server, &["> EPSV 1", AT_229, CONNECT]);
     let again = ["> EPSV 1", "< 522 use (1)", "> PASV", AT_227, CONNECT];
     play(&mut download(passive()), &mut server, &again);
-    // It listens for the wrong one, and closes that port first.
+    // The server listens for the wrong protocol, and must close that port first.
     let by_229 =
         ["> EPSV", "< 229 at (|2||50004|)", "> ABOR", "< 225 ok", "> EPSV 1", AT_229, CONNECT];
     play_first(download(passive()), &by_229);
-    // The list has not the protocol of the control connection.
+    // The list lacks the protocol of the control connection.
     play_first(download(passive_ipv6()), &["> EPSV", "< 522 use (1)", REFUSED]);
 }
 
@@ -186,7 +186,7 @@ fn a_port_that_cannot_be_reached_leads_from_epsv_to_pasv() {
     let pasv = ["> PASV", AT_227, CONNECT, "> RETR a", "start"];
     let script = [&["> EPSV", AT_229, CONNECT, "it fails"][..], &pasv, &["begun"]].concat();
     assert!(play_first(download(passive()), &script).no_epsv);
-    // It is known to be the fault of EPSV once PASV works.
+    // Only a successful PASV shows that EPSV was at fault.
     let unreached = [&["> EPSV", AT_229, CONNECT, "> RETR a", "start", "no data"][..], &pasv];
     assert!(!play_first(download(passive()), &unreached.concat()).no_epsv);
     let script = [&unreached.concat()[..], &["no data at all"]].concat();
@@ -230,14 +230,14 @@ fn a_part_is_asked_for_after_the_data_connection() {
     let part = || download(passive()).with_range(FileRange::from_offset(5).unwrap());
     let begin = ["> EPSV", AT_229, CONNECT, "> REST 5"];
     let mut server = play_first(part(), &[&begin[..], &["< 350 ok", "> RETR a", "start"]].concat());
-    // The transfer has used it up.
+    // The transfer has used up the REST.
     assert_eq!(server.range, FileRange::default());
     play(&mut download(passive()), &mut server, &["> EPSV", AT_229, CONNECT, "> RETR a"]);
     for refusal in ["< 421 bye", "< 425 no", "< 502 no", "< 554 no", "< 200 what?"] {
         let server = play_first(part(), &[&begin[..], &[refusal, REFUSED]].concat());
         assert_eq!(server.range, FileRange::default());
     }
-    // It is told again to a server that forgot it with the data connection.
+    // REST is sent again, because the server may have forgotten it with the data connection.
     let lost = [&begin[..], &["< 350 ok", "> RETR a", "start", "no data"]].concat();
     let again = ["> PASV", AT_227, CONNECT, "> REST 5", "< 350 ok", "> RETR a", "start"];
     play_first(part(), &[&lost[..], &again].concat());
@@ -252,7 +252,7 @@ fn a_part_that_no_transfer_followed_is_taken_back() {
     };
     let script = ["> EPSV", AT_229, CONNECT, "> REST 0", "< 350 ok", "> RETR a"];
     play(&mut download(passive()), &mut server, &script);
-    // Listings and their like leave it.
+    // Listings and other commands without a range do not reset it.
     server.range = FileRange::from_offset(5).unwrap();
     let mut list = TransferSetup::new(Command::Nlst(None), passive());
     play(&mut list, &mut server, &["> EPSV", AT_229, CONNECT, "> NLST", "start"]);
@@ -287,10 +287,10 @@ fn a_refusal_in_the_middle_stops_what_was_sent_ahead() {
     let refused = [&together[..], &["< 500 what?", "await EPSV", AT_229, "abort"]].concat();
     let again = ["> TYPE I", "< 200 ok"];
     play_first(image(pipelined()), &[&refused[..], &again, &one_by_one].concat());
-    // Where it cannot even begin to connect.
+    // The client cannot even begin to connect.
     let found = [&together[..], &["< 200 ok", "await EPSV", AT_229, CONNECT]].concat();
     play_first(image(pipelined()), &[&found[..], &["it fails", "abort"], &one_by_one].concat());
-    // The command itself was refused, for what it was sent together with or not.
+    // The server refused the command itself, perhaps because it was sent together with others.
     for code in [425, 500, 501, 502, 503, 504] {
         let refusal = format!("< {code} no");
         let refused = [&found[..], &["start", refusal.as_str()]].concat();
@@ -317,7 +317,7 @@ fn a_reply_that_nothing_waits_for_is_out_of_step() {
     let mut setup = download(active());
     let error = setup.reply(&reply("200 ok"), &mut server).unwrap_err();
     assert_eq!(error.to_string(), "a reply that no command waits for");
-    // A 1yz is passed over.
+    // A 1yz is ignored.
     let script = ["> EPSV", "< 150 soon", "> EPSV", AT_229, CONNECT];
     play(&mut download(passive()), &mut server, &script);
 }

@@ -1,6 +1,6 @@
 //! The client's side of a transfer, without its sockets: the commands before it, its beginning, the
-//! verdict on it, and its abort. What the client saw goes in; the next step, or a verdict, comes
-//! out.
+//! verdict on it, and its abort. Each type takes the client's observations and returns the next
+//! step or a verdict.
 
 mod abort;
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl RangeSetup {
         })
     }
 
-    /// Reads the last reply to that command.
+    /// Reads the final reply to that command.
     ///
     /// # Errors
     ///

@@ -54,7 +54,7 @@ pub struct DataRules {
     pub eprt: Extended,
     /// Whether `EPSV ALL` goes before the first `EPSV` (RFC 2428 §4).
     pub epsv_all: bool,
-    /// Which host is taken from a 227 reply.
+    /// How the host in a 227 reply is used.
     pub passive_address: AddressRule,
     /// Whether `TYPE`, `EPSV` and the command of a download or listing are sent in one write. If a
     /// reply is not as expected, they are sent again one by one.
@@ -88,7 +88,7 @@ impl DataRules {
     }
 }
 
-/// Returns which command to use now: that of RFC 2428 or that of RFC 959.
+/// Returns the command to use: that of RFC 2428 or that of RFC 959.
 fn choose(extended: Extended, is_known_to_fail: bool, of_2428: Verb, of_959: Verb) -> Verb {
     match extended {
         Extended::Always => of_2428,

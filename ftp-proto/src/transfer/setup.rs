@@ -16,9 +16,9 @@ use crate::verb::Verb;
 
 /// The dialogue before a transfer.
 ///
-/// Ask it for the next [`step`](Self::step), do that, and tell it the result. The dialogue ends
-/// with [`SetupStep::Start`]; [`TransferStart`](crate::TransferStart) takes over there. What it
-/// learns about the server goes into your [`ServerState`], which you keep for the next transfer.
+/// Ask it for the next [`step`](Self::step), carry it out, and report the result. The dialogue ends
+/// with [`SetupStep::Start`]; [`TransferStart`](crate::TransferStart) takes over there. Its
+/// knowledge about the server goes into your [`ServerState`], which you keep for the next transfer.
 ///
 /// ```
 /// use ftp_proto::{Command, DataRules, FileRange, Pathname, RepresentationType, ServerState};
@@ -70,7 +70,7 @@ pub struct TransferSetup {
     stage: Stage,
     /// The address at which the client listens.
     listening: Option<SocketAddr>,
-    /// The port of `EPSV` cannot be reached: use `PASV` this time.
+    /// The port of `EPSV` is unreachable: use `PASV` this time.
     epsv_failed: bool,
     may_go_ahead: bool,
     /// The transfer's command was sent together with those before it.
@@ -153,7 +153,7 @@ impl TransferSetup {
         }
     }
 
-    /// Reads the last reply to the command that [`step`](Self::step) returned. A 1xx is ignored.
+    /// Reads the final reply to the command that [`step`](Self::step) returned. A 1xx is ignored.
     ///
     /// # Errors
     ///

@@ -67,8 +67,8 @@ impl TransferStart {
     ///
     /// # Errors
     ///
-    /// Returns `Refused` for a 4xx or 5xx, and `OutOfStep` for a last reply to some other command:
-    /// without a 1xx before it, any other than 226 and 250.
+    /// Returns `Refused` for a 4xx or 5xx. Returns `OutOfStep` for a 2xx that answers another
+    /// command: without a 1xx before it, any 2xx except 226 and 250.
     pub fn reply(&mut self, reply: &Reply) -> Result<(), TransferFault> {
         match reply.code().severity() {
             Severity::Preliminary => {
@@ -119,7 +119,7 @@ impl TransferStart {
         self.first.is_some()
     }
 
-    /// Returns the first reply, and the last one if it has arrived; both are the same if there was
+    /// Returns the first reply, and the final one if it has arrived; both are the same if there was
     /// no 1xx.
     #[must_use]
     pub fn into_replies(self) -> Option<(Reply, Option<Reply>)> {

@@ -10,12 +10,12 @@ use crate::verb::Verb;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SetupStep {
-    /// Sends this command, and passes its last reply to [`reply`](crate::TransferSetup::reply).
+    /// Sends this command, and passes its final reply to [`reply`](crate::TransferSetup::reply).
     Send(Command),
     /// Sends these commands in one write, and calls
     /// [`sent_together`](crate::TransferSetup::sent_together).
     SendTogether(Vec<Command>),
-    /// Waits for the last reply to this command, which was sent together with others, and passes
+    /// Waits for the final reply to this command, which was sent together with others, and passes
     /// it to [`reply`](crate::TransferSetup::reply).
     Await(Command),
     /// Listens for the server, and calls [`listening`](crate::TransferSetup::listening). This

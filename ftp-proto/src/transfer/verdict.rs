@@ -51,7 +51,7 @@ pub struct TransferEvidence {
     pub data: DataEnd,
     /// The transferred length and its expectations.
     pub length: TransferLength,
-    /// The last reply, once it has arrived.
+    /// The final reply, once it has arrived.
     pub reply: Option<ReplyCode>,
 }
 
@@ -76,7 +76,7 @@ pub enum TransferFault {
     /// The data connection did not end cleanly, whatever the reply says.
     #[error("the data connection broke")]
     Broken,
-    /// The last reply belongs to some other command: the replies are out of step, and the control
+    /// The final reply belongs to some other command: the replies are out of step, and the control
     /// connection cannot be used any more.
     #[error("the reply answers another command")]
     OutOfStep,
@@ -104,20 +104,20 @@ impl TransferEvidence {
         Self { verb, has_begun: false, data: DataEnd::Open, length, reply: None }
     }
 
-    /// Returns the state with this last reply.
+    /// Returns the state with this final reply.
     #[must_use]
     pub const fn with_reply(mut self, reply: ReplyCode) -> Self {
         self.reply = Some(reply);
         self
     }
 
-    /// Judges the last reply by itself, whatever happened to the data; but an upload with data
-    /// cannot be confirmed before its end.
+    /// Judges the final reply alone, whatever happened to the data. Only for an upload with data,
+    /// the reply must not come before the end of the data.
     ///
     /// # Errors
     ///
-    /// Returns `NoReply`, `Refused` or `Early`, and `OutOfStep` for a reply that cannot end a
-    /// transfer: a reply to some other command, or without a 1xx before it any other than 226 and
+    /// Returns `NoReply`, `Refused` or `Early`. Returns `OutOfStep` for a reply that cannot end a
+    /// transfer: a reply to another command, or, without a 1xx before it, any reply except 226 and
     /// 250.
     pub fn confirmation(&self) -> Result<Confirmation, TransferFault> {
         let reply = self.reply.ok_or(TransferFault::NoReply)?;

@@ -94,7 +94,7 @@ fn handle(session: &mut Session, command: &Command) -> Option<Outcome> {
     }
 }
 
-/// Handles everything but a login. It is a function apart so that idle sessions, which have only
+/// Handles everything but a login. It is a separate function so that idle sessions, which have only
 /// logged in, never touch the stack of the largest handler.
 #[inline(never)]
 fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {

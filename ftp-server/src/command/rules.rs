@@ -49,7 +49,7 @@ pub(super) enum After {
     Any,
     /// `USER`.
     User,
-    /// A right `PASS`, whether or not an account is missing.
+    /// A correct `PASS`, whether or not an account is missing.
     Pass,
     /// No finished login.
     NoLogin,

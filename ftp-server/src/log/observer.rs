@@ -115,7 +115,7 @@ pub enum EventKind<'a> {
         /// The banned host, as at the beginning.
         network: Network,
     },
-    /// The user left by `REIN`, and the session goes on without one.
+    /// The user logged out by `REIN`, and the session continues without a user.
     LoggedOut,
     /// The session ended. A user may still have been logged in.
     #[non_exhaustive]

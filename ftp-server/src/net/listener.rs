@@ -76,14 +76,14 @@ fn accept_all(listener: &TcpListener, greeting: Greeting, current: &Arc<Current>
     }
 }
 
-/// Meaning of a failed accept(2) for the next one.
+/// The effect of a failed accept(2) on the next ones.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Trouble {
-    /// None: it concerned one connection, which is gone.
+    /// No effect: the error concerned one connection, which is gone.
     Passing,
     /// The process or the system has no descriptor left.
     Descriptors,
-    /// The next ones may fail too for a while. The text names it in the log.
+    /// The next ones may fail too for a while. The text names the error in the log.
     Lasting(&'static str),
 }
 

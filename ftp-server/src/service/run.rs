@@ -95,13 +95,13 @@ pub(crate) struct Runner {
     is_inside: bool,
     /// Beginning of the session.
     start: Instant,
-    /// What goes wrong with the transfer of this command, in a test.
+    /// The scripted fault of this command's transfer, in a test.
     pub(super) fault: Option<ProtocolFault>,
 }
 
 impl Runner {
-    /// Allocates the runner in a function apart: an idle session keeps every page of its stack that
-    /// was ever touched, and moving the runner would touch several copies.
+    /// Allocates the runner in a separate function: an idle session keeps every page of its stack
+    /// that was ever touched, and moving the runner would touch several copies.
     #[inline(never)]
     fn boxed(registration: Registration, session: Session, permit: Permit) -> Box<Self> {
         Box::new(Self::new(registration, session, permit))

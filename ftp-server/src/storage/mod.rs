@@ -133,7 +133,7 @@ pub trait Storage: Send + Sync {
     /// Begins an upload as [`write`](Self::write) does, for a user who does not share this name. A
     /// storage may keep an interrupted upload of a new file. [`WriteMode::From`] of the same user
     /// then resumes it like an existing file, and [`Upload::commit`] publishes it. Any other mode
-    /// begins a new file, and discards the kept part.
+    /// begins a new file, and discards the partial upload.
     ///
     /// By default nothing is kept.
     ///
@@ -152,8 +152,8 @@ pub trait Storage: Send + Sync {
 
     /// Returns how many bytes of `user`'s partial upload to `path` are kept if there is no file;
     /// [`write_as`](Self::write_as) can resume after them. The number must be above 0 and less than
-    /// was received: otherwise a client that sent everything but never got the reply would find the
-    /// length of its own file, and take it for stored.
+    /// was received. Otherwise a client that sent everything but never got the reply would find the
+    /// length of its own file, and assume that it was stored.
     ///
     /// By default nothing is kept.
     ///
@@ -164,8 +164,8 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::NotFound.into())
     }
 
-    /// Discards `user`'s partial upload to `path`, because the user removes the file or gives its
-    /// name to another.
+    /// Discards `user`'s partial upload to `path`, because the user removes the file or renames
+    /// another one to it.
     ///
     /// By default nothing is kept.
     ///

@@ -67,7 +67,7 @@ pub enum Recorded {
         /// Reason of the refusal.
         reason: LoginRefusal,
     },
-    /// The user left by `REIN`.
+    /// The user logged out by `REIN`.
     LoggedOut,
     /// A transfer ended, completely or not.
     #[non_exhaustive]

@@ -1,5 +1,5 @@
-//! Which storage a user works on, by the `root` of the settings: today a local directory. Another
-//! kind of storage is another branch of these functions, and nothing else of `serve` has to know.
+//! Opens the storage of a user, as `root` in the settings names it: today a local directory. For
+//! another kind of storage, only these functions need another branch.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,20 +9,20 @@ use std::time::SystemTime;
 
 use ftp_server::{ConfinementStatus, LocalConfig, LocalStorage, Storage, StorageError, Tally};
 
-/// Device and inode, and when it was made, if the file system knows: what is made again may get the
-/// inode of what was removed.
+/// Device and inode, and the creation time if the file system records it: a new directory can get
+/// the inode of a removed one.
 pub(super) type Identity = (u64, u64, Option<SystemTime>);
 
 /// An open storage.
 pub(super) struct UserStorage {
     pub(super) storage: Arc<dyn Storage>,
-    /// What keeps sessions inside.
+    /// The mechanisms that confine sessions to the root.
     pub(super) walls: ConfinementStatus,
-    /// What is in use, for a quota, while nobody has the storage open.
+    /// The used bytes for a quota, kept while no session has the storage open.
     pub(super) tally: Tally,
 }
 
-/// Which object the root is at the moment: another directory may have got its path.
+/// Returns the identity of the present root: another directory may have its path by now.
 pub(super) fn identity(root: &Path) -> Result<Identity, StorageError> {
     let metadata = fs::metadata(root)?;
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
@@ -37,8 +37,8 @@ pub(super) fn open(root: &Path, config: LocalConfig) -> Result<UserStorage, Stor
     })
 }
 
-/// Removes what uploads have left that nobody resumes. A root that cannot be opened is left out:
-/// the start or the login tells of it.
+/// Removes abandoned files of uploads. A root that cannot be opened is skipped: the start or the
+/// login reports it.
 pub(super) fn tidy_up(root: &Path) {
     if let Ok(local) = LocalStorage::open(root) {
         local.tidy_up();

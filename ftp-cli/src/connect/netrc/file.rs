@@ -29,7 +29,7 @@ pub(crate) struct Loaded {
 ///
 /// # Errors
 ///
-/// Returns the system's errors; `InvalidInput` if it not a regular file, which might never end,
+/// Returns the system's errors; `InvalidInput` if it is not a regular file, which might never end,
 /// and `FileTooLarge` above 1 MiB.
 pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
     // Does not wait for a FIFO.

@@ -1,4 +1,4 @@
-//! Which ports clients get.
+//! The ports that clients get.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 

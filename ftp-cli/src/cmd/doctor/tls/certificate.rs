@@ -1,9 +1,9 @@
-//! The dates and the issuer of a certificate (RFC 5280 §4.1): who signed it, and until when it is
-//! valid. Whether it is to be trusted is not decided here.
+//! Reads the dates and the issuer of a certificate (RFC 5280 §4.1). Whether to trust it is decided
+//! elsewhere.
 
 use ftp_proto::TimeVal;
 
-/// What doctor looks at in a certificate.
+/// The facts about a certificate that doctor judges.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Certificate {
     /// Whether it names itself as its issuer.
@@ -13,7 +13,7 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate in DER; `None` for what is not one.
+    /// Reads a certificate in DER; `None` if it is not valid DER.
     #[cfg(feature = "tls")]
     pub(super) fn read(der: &[u8]) -> Option<Self> {
         use x509_cert::der::Decode;
@@ -26,7 +26,7 @@ impl Certificate {
         })
     }
 
-    /// Without TLS no server shows a certificate.
+    /// Returns `None`: without TLS no server shows a certificate.
     #[cfg(not(feature = "tls"))]
     pub(super) const fn read(_der: &[u8]) -> Option<Self> {
         None
@@ -46,7 +46,7 @@ mod tests {
 
     use super::*;
 
-    /// A certificate with these dates, and one that it signs.
+    /// Returns a certificate with these dates, and one that it signs.
     fn pair(years: [i32; 2]) -> [Vec<u8>; 2] {
         let params = |name: &str| {
             let mut params = CertificateParams::default();

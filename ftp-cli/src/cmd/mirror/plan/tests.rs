@@ -1,10 +1,10 @@
-//! Two trees as text, and what a mirror of them would do.
+//! Two trees as text, and the plan for a mirror of them.
 
 use super::*;
 use crate::cmd::mirror::filter::Filter;
 
-/// A tree as text: `d/` is a directory, `f=5@100` a file of a size and a time, `l>` a link,
-/// `?x` something of which nothing is said.
+/// A tree as text: `d/` is a directory, `f=5@100` a file of size 5 and time 100, `l>` a link, `?x`
+/// an object of unknown type.
 struct Tree {
     paths: Vec<&'static str>,
     doubt: Option<(&'static str, &'static str)>,
@@ -15,7 +15,7 @@ struct Tree {
     links: Vec<&'static str>,
     proof: Proof,
     hides: bool,
-    /// Whose listing is not proved whole.
+    /// The directory whose listing is not proved complete.
     cut: Option<&'static str>,
     clock: Option<Clock>,
     is_coarse: bool,
@@ -133,7 +133,8 @@ fn make(source: &mut Tree, target: &mut Tree, choice: &Filter) -> Plan {
     Plan::make(source, target, false, &wish).unwrap()
 }
 
-/// What a plan says, in words: what is made, copied, removed, and how much cannot be done.
+/// Returns a plan in words: the objects to create, copy and remove, and the number of impossible
+/// steps.
 fn summary(plan: &Plan) -> String {
     let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
     let made = plan.directories.iter().filter(|place| place.is_new);
@@ -245,7 +246,7 @@ fn one_question_for_a_file_that_may_be_the_same() {
     assert_eq!(plan.copies[0].why, Difference::Doubt);
 }
 
-/// A server that lists a directory in itself, without end.
+/// A server that lists a directory inside itself, without end.
 struct Endless {
     width: usize,
     unique: Option<&'static [u8]>,

@@ -1,4 +1,4 @@
-//! Nothing leads out of the root.
+//! No path leads out of the root.
 
 use std::sync::atomic::AtomicBool;
 
@@ -7,7 +7,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use super::StorageErrorKind::{Denied, Exists, IsDirectory, NameNotAllowed, NotFile, NotFound};
 use super::*;
 
-/// Each way to a name below `way`, which leads out, and what is refused there.
+/// Each way to a name below `way`, which leads out of the root, and the error it gets.
 fn nothing_passes(storage: &LocalStorage, way: &str) {
     let secret = path(way).join(b"secret");
     let new = path(way).join(b"new");
@@ -78,7 +78,7 @@ fn a_link_to_a_file_outside_is_neither_read_nor_changed_hp_02_cm_140() {
         let kinds = list(&storage, "/").into_iter().map(|(_name, metadata)| metadata.kind);
         assert_eq!(kinds.collect::<Vec<_>>(), [EntryKind::Symlink; 4]);
     }
-    // The link itself may go: it is a name in the tree.
+    // The link itself can be removed: it is a name in the tree.
     let storage = tree.storage();
     storage.rename(&path("absolute"), &path("moved"), false).unwrap();
     storage.remove(&path("moved")).unwrap();
@@ -148,7 +148,7 @@ fn links_that_stay_in_the_tree_are_followed() {
     for (name, metadata) in list(&storage, "to-directory/e") {
         assert_eq!((name.as_slice(), metadata), (&b"up"[..], file));
     }
-    // Without the kernel's help none is.
+    // Without the kernel's help all symbolic links are refused.
     let storage = tree.deprived(false, true);
     assert!(!storage.confinement_status().openat2);
     for name in ["to-file", "to-directory/f", "d/e/up"] {

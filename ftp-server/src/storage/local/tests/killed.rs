@@ -1,5 +1,5 @@
-//! A server that is killed while it is given files, again and again: another process, which is
-//! this program, serving; by SIGKILL, at each step of an upload.
+//! A server that is killed during uploads, repeatedly. The server is another process of this
+//! program; SIGKILL hits it at each step of an upload.
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,32 +11,32 @@ use super::*;
 use crate::auth::Rights;
 use crate::server::Server;
 
-/// What tells the other process what to do.
+/// The variables that tell the other process what to do.
 const ROOT: &str = "FTP_TEST_KILLED_ROOT";
 const PHASE: &str = "FTP_TEST_KILLED_PHASE";
 
 const PHASES: [Phase; 5] = [Phase::Data, Phase::Sync, Phase::Name, Phase::Published, Phase::Rename];
 
-/// Those of a new file: only what replaces one has a moment between two names.
+/// The phases of a new file: only a replacement has a moment between two names.
 const PHASES_OF_NEW: usize = 4;
 
-/// How long the server stands where it is to be killed.
+/// How long the server pauses in the phase in which it is to be killed.
 const STAND: Duration = Duration::from_millis(500);
 
-/// The longest that anything may take.
+/// The longest duration of any step.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Large enough that its sync takes a moment, and not so large that it is begun before.
+/// Large enough that the sync takes a moment, and small enough that it does not start early.
 const LENGTH: usize = 4 << 20;
 
-/// Where this process is to be killed.
+/// The phase in which this process is to be killed.
 fn wanted() -> Option<Phase> {
     let name = std::env::var(PHASE).ok()?;
     PHASES.into_iter().find(|phase| format!("{phase:?}") == name)
 }
 
-/// Says on standard output that the phase has come in which this process is to be killed, and
-/// stands still there; but a sync goes on, to be killed in.
+/// Reports on standard output that this process has reached its phase, and pauses. A sync does not
+/// pause: the process is killed during it.
 fn stand(phase: Phase) {
     static WRITES: AtomicU32 = AtomicU32::new(0);
     let Some(wanted) = wanted() else { return };
@@ -66,11 +66,11 @@ fn serves_until_it_is_killed() {
     let builder = Server::builder().local_config(config).root(root).user("u", "p", Rights::FULL);
     let server = builder.bind("127.0.0.1:0").unwrap();
     say(&server.local_addr().to_string());
-    // Whoever started it is gone when this ends.
+    // Standard input ends with the parent process, and this process with it.
     let _ = std::io::stdin().read(&mut [0]);
 }
 
-/// The other process.
+/// The server in the other process.
 struct Served {
     child: Child,
     said: BufReader<ChildStdout>,
@@ -90,20 +90,20 @@ impl Served {
         Self { child, said, address }
     }
 
-    /// SIGKILL, and its end.
+    /// Kills the process by SIGKILL, and waits for its end.
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 }
 
-/// The next word it says; `None` when it is over.
+/// Returns the next word of its output; `None` at the end.
 fn word(said: &mut BufReader<ChildStdout>) -> Option<String> {
     let mut lines = said.lines().map_while(Result::ok);
     lines.find_map(|line| line.strip_prefix("said ").map(str::to_owned))
 }
 
-/// A client as plain as can be.
+/// A minimal client.
 struct Client {
     control: BufReader<TcpStream>,
 }
@@ -131,7 +131,7 @@ impl Client {
         Ok(line)
     }
 
-    /// Where the data of an upload goes.
+    /// Starts an upload, and returns its data connection.
     fn begin(&mut self, command: &str) -> TcpStream {
         let reply = self.ask("EPSV");
         let port: u16 = reply.split('|').nth(3).unwrap().parse().unwrap();
@@ -141,7 +141,7 @@ impl Client {
         data
     }
 
-    /// What `STAT` says.
+    /// Returns the reply to `STAT`.
     fn status(&mut self) -> String {
         let mut status = self.ask("STAT");
         while !status.contains("\n211 ") {
@@ -150,20 +150,20 @@ impl Client {
         status
     }
 
-    /// What `SIZE` says.
+    /// Returns the value that `SIZE` reports.
     fn size(&mut self, name: &str) -> Option<usize> {
         self.ask(&format!("SIZE {name}")).strip_prefix("213 ")?.trim_end().parse().ok()
     }
 }
 
-/// A content that is like no other.
+/// Returns content that differs from that of every other number.
 fn content(number: usize) -> Vec<u8> {
     let first = u8::try_from(number % 251).unwrap();
     let piece: Vec<u8> = (0..239).map(|at: u8| first.wrapping_add(at)).collect();
     piece.repeat(LENGTH / piece.len())
 }
 
-/// Kills so many servers, and counts in which phase each was.
+/// Kills `runs` servers, and counts the kills in each phase.
 fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()]) {
     let tree = Tree::new();
     let phases = if replaces { PHASES.len() } else { PHASES_OF_NEW };
@@ -183,7 +183,7 @@ fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()])
         let sender = std::thread::spawn(move || drop(data.write_all(&sent)));
         let said = word(&mut served.said);
         assert_eq!(said.as_deref(), Some(&*format!("{phase:?}")), "run {run}");
-        // In the middle of what comes, or a little later.
+        // In the middle of the phase, or a little later.
         std::thread::sleep(Duration::from_millis(run as u64 / 5 % 8));
         served.kill();
         sender.join().unwrap();
@@ -200,7 +200,7 @@ fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()])
         }
         assert!(!is_reported, "run {run}: it was killed before");
         killed[run % phases] += 1;
-        // The next one tidies up.
+        // The next server removes temporary files.
         let hidden = || tree.names("").into_iter().any(|name| name.starts_with(".ftp-upload-"));
         assert_eq!(hidden(), phase == Phase::Rename, "run {run}");
         let next = Served::start(&tree.root, Phase::Published);
@@ -225,7 +225,7 @@ fn what_was_kept_outlives_the_server_fs_14_fs_15() {
     while !client.status().contains("100000 bytes so far") {
         std::thread::sleep(Duration::from_millis(1));
     }
-    // The end of the data alone would be that of the file.
+    // An orderly end of the data alone would complete the file.
     drop(client);
     let end = Instant::now() + LIMIT;
     while tree.names("").is_empty() {
@@ -233,13 +233,13 @@ fn what_was_kept_outlives_the_server_fs_14_fs_15() {
         std::thread::sleep(Duration::from_millis(1));
     }
     served.kill();
-    // Killed again, while it goes on.
+    // Kill the server again during the resumed upload.
     let mut served = Served::start(&tree.root, Phase::Data);
     let mut client = Client::login(served.address);
     assert_eq!(client.size("f"), Some(99_999));
     let mut data = client.begin("APPE f");
     let rest = whole[99_999..200_000].to_vec();
-    // What is in the way of the server's end is lost with it.
+    // The data that is still under way when the server ends is lost.
     let sender = std::thread::spawn(move || drop(data.write_all(&rest)));
     assert_eq!(word(&mut served.said).as_deref(), Some("Data"));
     served.kill();

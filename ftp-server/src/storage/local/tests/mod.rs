@@ -1,4 +1,4 @@
-//! The disk as a user meets it: by [`Storage`], and looked at from behind by `std::fs`.
+//! The disk as users see it through [`Storage`], checked directly through `std::fs`.
 
 mod confinement;
 mod killed;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
-/// A directory of its own for one test, gone with it: `root` is served, `outside` is not.
+/// A temporary directory for one test: `root` is served, `outside` is not.
 struct Tree {
     top: PathBuf,
     root: PathBuf,
@@ -23,7 +23,7 @@ struct Tree {
 }
 
 impl LocalStorage {
-    /// The same with other settings; the confinement stays.
+    /// Returns the storage with other settings; the confinement stays.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut LocalConfig)) -> Self {
         change(&mut self.files.config);
         self
@@ -47,14 +47,14 @@ impl Tree {
         LocalStorage::open(&self.root).unwrap().with(|config| config.sync = SyncPolicy::None)
     }
 
-    /// As on a system that lacks `openat2`, files without names, or both.
+    /// Opens it as on a system that lacks `openat2`, files without names, or both.
     fn deprived(&self, kernel_confined: bool, unnamed_files: bool) -> LocalStorage {
         let root = Root::open(&self.root).unwrap().deprived(kernel_confined, unnamed_files);
         let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
         LocalStorage { files: Files { root: Arc::new(root), config }, confinement: None }
     }
 
-    /// One of each kind of system.
+    /// Opens it once as on each kind of system.
     fn storages(&self) -> [LocalStorage; 4] {
         let [first, second] = [self.deprived(false, true), self.deprived(true, false)];
         [self.storage(), first, second, self.deprived(false, false)]
@@ -87,7 +87,7 @@ impl Tree {
         rustix::fs::mkfifoat(CWD, self.root.join(name), mode).unwrap();
     }
 
-    /// All names in the root or a directory below it, hidden ones too, in order.
+    /// Returns all names in the root or a directory below it, including hidden ones, in order.
     fn names(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.root.join(directory)).unwrap();
         let mut names: Vec<_> =
@@ -108,7 +108,7 @@ fn path(text: impl AsRef<[u8]>) -> VirtualPath {
     if text == b"/" { VirtualPath::root() } else { VirtualPath::root().join(text) }
 }
 
-/// What was refused.
+/// Returns the kind of an error, if there is one.
 fn kind<T>(result: Result<T, StorageError>) -> Option<StorageErrorKind> {
     result.err().map(|error| error.kind)
 }
@@ -132,7 +132,7 @@ fn list(storage: &LocalStorage, name: &str) -> Vec<(Vec<u8>, Metadata)> {
     entries
 }
 
-/// Whether the one who runs the tests may do anything, so that refusals by mode bits do not show.
+/// Returns whether the tests run as root, to whom mode bits do not apply.
 fn is_privileged() -> bool {
     rustix::process::geteuid().is_root()
 }

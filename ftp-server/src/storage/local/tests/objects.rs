@@ -1,4 +1,4 @@
-//! What is there, and what becomes of it without an upload.
+//! Existing objects, and the commands on them other than uploads.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -371,7 +371,7 @@ fn rename_to_itself_changes_nothing_hp_19() {
                 storage.rename(&path(name), &path(name), replace).unwrap();
             }
         }
-        // Two names of one file stay two, as rename(2) has it.
+        // Two names of one file stay two, as in rename(2).
         assert_eq!(kind(storage.rename(&path("f"), &path("g"), false)), Some(Exists));
         storage.rename(&path("f"), &path("g"), true).unwrap();
         assert_eq!(tree.names(""), ["d", "f", "g", "link"]);
@@ -461,7 +461,7 @@ fn chmod_sets_permission_bits_alone_cm_140() {
         let set_gid = fs::Permissions::from_mode(0o2755);
         fs::set_permissions(tree.root.join("d"), set_gid.clone()).unwrap();
         fs::set_permissions(tree.root.join("f"), set_gid).unwrap();
-        // Without the right to read it, too.
+        // A file without the right to read it, too.
         for bits in [0o000, 0o640] {
             assert_eq!(storage.chmod(&path("f"), bits).unwrap().mode, bits);
             assert_eq!(mode("f"), bits);
@@ -490,7 +490,7 @@ fn space_is_what_the_file_system_has_left_cm_54_cm_128() {
             let system = rustix::fs::statvfs(&tree.root).unwrap();
             system.f_bavail * system.f_frsize
         };
-        // Others write to the same file system meanwhile.
+        // Other programs write to the same file system meanwhile.
         let before = free();
         let told = storage.space(&path("d")).unwrap();
         let after = free();
@@ -509,7 +509,7 @@ fn a_file_system_without_a_size_is_not_full_cm_54() {
     assert_eq!(kind(LocalStorage::open("/proc").unwrap().space(&path("/"))), Some(Unsupported));
 }
 
-/// A storage that can do what it must and nothing more.
+/// A storage with only the required methods.
 struct Least(LocalStorage);
 
 impl Storage for Least {

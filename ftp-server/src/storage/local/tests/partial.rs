@@ -1,4 +1,5 @@
-//! Uploads that were cut: what is kept of them, for whom and how long; and what is tidied away.
+//! Interrupted uploads: how much is kept, for which user and how long; and the removal of abandoned
+//! files.
 
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
@@ -9,7 +10,7 @@ use crate::storage::StreamEnd;
 
 const USER: &[u8] = b"ann";
 
-/// An upload of the user that is cut after `content`.
+/// Interrupts an upload of the user after `content`.
 fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
     end(storage, name, mode, content, StreamEnd::Cut);
 }
@@ -26,13 +27,13 @@ fn finish(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
     upload.commit().unwrap();
 }
 
-/// How many bytes are kept.
+/// Returns the number of kept bytes.
 fn kept(storage: &LocalStorage, name: &str) -> Option<u64> {
-    // The user is told one byte less.
+    // The storage reports one byte less to the user.
     storage.partial_size(&path(name), USER).ok().map(|told| told + 1)
 }
 
-/// Makes what is kept under `name` so many hours old.
+/// Makes the partial upload of `name` this many hours old.
 fn age(tree: &Tree, name: &str, hours: u64) {
     let hidden = tree.root.join(std::str::from_utf8(&name::kept(USER, name.as_bytes())).unwrap());
     set_age(&hidden, hours);
@@ -58,7 +59,7 @@ fn a_cut_upload_is_kept_for_its_user_and_gone_on_with_fs_15_fs_16_hf_17() {
                 ("f", WriteMode::Create, "new"),
             ] {
                 cut(&storage, name, begun, b"0123456789");
-                // Nobody meets it, and the user only by its length.
+                // It is invisible to all users, except that its own user sees its length.
                 assert_eq!(kind(storage.stat(&path(name))), Some(NotFound));
                 assert_eq!(kind(storage.read(&path(name))), Some(NotFound));
                 assert!(list(&storage, "/").iter().all(|(name, _)| name == b"d"));
@@ -85,12 +86,12 @@ fn what_is_kept_grows_with_every_try_fs_15() {
         assert_eq!(kept(&storage, "f"), Some(7));
         cut(&storage, "f", WriteMode::From(3), b"abc");
         assert_eq!(kept(&storage, "f"), Some(6));
-        // Nothing came: what is there stays.
+        // No byte arrived: the kept bytes stay.
         cut(&storage, "f", WriteMode::From(6), b"");
         assert_eq!(kept(&storage, "f"), Some(6));
         let beyond = storage.write_as(&path("f"), WriteMode::From(7), USER);
         assert_eq!(kind(beyond), Some(BadRestart));
-        // What is newer counts.
+        // The newer upload replaces the kept one.
         cut(&storage, "f", WriteMode::Replace, b"xy");
         assert_eq!(kept(&storage, "f"), Some(2));
         finish(&storage, "f", WriteMode::From(2), b"z");
@@ -111,7 +112,7 @@ fn aborted_and_failed_uploads_are_not_kept_fs_15_hf_17() {
             end(&storage, "f", WriteMode::From(4), b"4", ended);
             assert!(tree.names("").is_empty(), "{ended:?}");
         }
-        // Who gives up a second try wants nothing of the first either.
+        // A user who aborts a second attempt discards the first one, too.
         cut(&storage, "f", WriteMode::Replace, b"0123");
         end(&storage, "f", WriteMode::Replace, b"", StreamEnd::Abort);
         assert!(tree.names("").is_empty());
@@ -130,7 +131,7 @@ fn where_a_file_stood_it_stays_and_nothing_is_kept_fs_15() {
                 assert_eq!((tree.get("f"), tree.names("")), (b"old".to_vec(), vec!["f".into()]));
             }
             fs::remove_file(tree.root.join("f")).unwrap();
-            // Or where one has come meanwhile.
+            // The same holds if a file appears during the upload.
             let mut upload = storage.write_as(&path("f"), WriteMode::Replace, USER).unwrap();
             upload.write_all(b"part").unwrap();
             tree.put("f", "other");
@@ -154,7 +155,7 @@ fn what_was_kept_goes_when_its_user_writes_to_a_file_that_came_since_fs_15() {
             fs::write(tree.root.join("f"), "other").unwrap();
             finish(&storage, "f", mode, b"new");
             assert_eq!((tree.get("f"), tree.names("")), (want.into(), vec!["f".to_owned()]));
-            // A new file of that name begins with what is stored in it.
+            // A new file of that name begins with its own content.
             storage.remove(&path("f")).unwrap();
             assert_eq!(kept(&storage, "f"), None, "{mode:?}");
             finish(&storage, "f", WriteMode::Append, b"next");
@@ -178,7 +179,7 @@ fn other_policies_discard_or_publish_fs_15() {
         storage.remove(&path("f")).unwrap();
         end(&publishing, "f", WriteMode::Replace, b"part", StreamEnd::Abort);
         cut(&publishing, "f", WriteMode::Replace, b"");
-        // Nobody in particular.
+        // The same without a user.
         for storage in [&storage, &publishing] {
             let mut upload = storage.write(&path("f"), WriteMode::Replace).unwrap();
             upload.write_all(b"part").unwrap();
@@ -196,13 +197,14 @@ fn one_session_at_a_time_goes_on_fs_15_fs_18() {
         let first = storage.write_as(&path("f"), WriteMode::From(4), USER).unwrap();
         let second = storage.write_as(&path("f"), WriteMode::From(2), USER);
         assert_eq!(kind(second), Some(Busy));
-        // A third begins anew and is done first; it takes nothing from the one that goes on.
+        // A third upload starts from the beginning and completes first; it does not affect the
+        // resumed one.
         finish(&storage, "f", WriteMode::Replace, b"whole");
         assert_eq!(tree.get("f"), b"whole");
         assert_eq!(kind(first.commit()), Some(Exists));
         assert_eq!((tree.get("f"), tree.names("")), (b"whole".to_vec(), vec!["f".into()]));
         storage.remove(&path("f")).unwrap();
-        // What is cut beside one that goes on is not worth more than it.
+        // An upload that is interrupted during the resumed one does not replace it.
         cut(&storage, "f", WriteMode::Replace, b"0123");
         let mut first = storage.write_as(&path("f"), WriteMode::From(4), USER).unwrap();
         cut(&storage, "f", WriteMode::Replace, b"xy");
@@ -283,7 +285,7 @@ fn what_a_killed_server_left_is_swept_at_start_fs_14() {
         tree.put(&format!("{directory}/{other}"), "other");
         tree.put(&format!("{directory}/file"), "file");
     }
-    // What is just being written, by this or by another server, is locked.
+    // A file that this or another server is writing is locked.
     let mut running =
         tree.deprived(true, false).write(&path("a/b/new"), WriteMode::Create).unwrap();
     running.write_all(b"con").unwrap();
@@ -314,7 +316,7 @@ fn what_is_not_of_an_upload_is_not_swept_and_not_counted_fs_14() {
     tree.link(tree.outside.join("victim"), ".ftp-upload-0000000000000002");
     fs::write(tree.root.join(".ftp-upload-0000000000000003"), "left").unwrap();
     let root = Arc::new(Root::open(&tree.root).unwrap());
-    // It goes on only while somebody else holds the root.
+    // A walk continues only while another owner holds the root.
     let _held = Arc::clone(&root);
     assert_eq!([sweep::once(&root), sweep::once(&root)], [1, 0]);
     assert_eq!(tree.names(""), [".ftp-upload-0000000000000001", ".ftp-upload-0000000000000002"]);
@@ -334,7 +336,7 @@ fn what_is_kept_is_swept_when_its_day_is_over_fs_14() {
         let name = name.trim_start_matches("d/").as_bytes();
         set_age(&directory.join(std::str::from_utf8(&name::kept(USER, name)).unwrap()), hours);
     }
-    // The next walk is due when the oldest of them is a day old.
+    // The next walk is due when the oldest partial upload is a day old.
     let due = sweep::Walk::of(&root).unwrap().as_secs();
     assert!((4 * 3_600 - 60..=4 * 3_600).contains(&due), "{due}");
     assert_eq!((tree.names("").len(), tree.names("d").len()), (3, 1));
@@ -342,7 +344,7 @@ fn what_is_kept_is_swept_when_its_day_is_over_fs_14() {
     kept.send(()).unwrap();
     let (done, waited) = mpsc::channel();
     let waiting = std::thread::spawn(move || done.send(sweep::wait(&news, None)));
-    // Whatever is kept, there is at least an hour until then.
+    // The next walk starts after an hour at the earliest, even if another upload is kept.
     assert!(waited.recv_timeout(Duration::from_millis(50)).is_err());
     drop(kept);
     assert!(!waited.recv_timeout(Duration::from_secs(20)).unwrap());
@@ -359,11 +361,11 @@ fn a_directory_with_nothing_but_hidden_files_can_be_removed_fs_14_cm_87() {
         }
         tree.put("d/.ftp-upload-0123456789abcdef", "stale");
         tree.put("d/file", "");
-        // What is to be seen is not to be removed, and then nothing is.
+        // A visible file prevents the removal, and then nothing is removed.
         assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
         assert_eq!(tree.names("d").len(), 4);
         storage.remove(&path("d/file")).unwrap();
-        // Nor is what somebody goes on with.
+        // A partial upload that a session resumes prevents it, too.
         let running = storage.write_as(&path("d/a"), WriteMode::From(4), USER).unwrap();
         assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
         drop(running);
@@ -383,7 +385,7 @@ fn what_is_kept_is_forgotten_unless_somebody_goes_on_with_it_fs_15() {
         assert_eq!(forget(USER), Some(Busy));
         drop(upload);
         assert_eq!(kept(&storage, "f"), Some(4));
-        // Where nothing is kept nothing is known of it.
+        // A storage that keeps nothing knows no partial upload.
         let other = storage.clone().with(|config| config.partial = PartialPolicy::Discard);
         assert_eq!(kind(other.forget_partial(&path("f"), USER)), Some(NotFound));
         assert_eq!(kept(&storage, "f"), Some(4));
@@ -432,13 +434,13 @@ fn the_sweeper_ends_with_its_storage_fs_14() {
     let root = Arc::downgrade(&storage.files.root);
     let (kept, news) = mpsc::channel();
     drop(storage);
-    // It may be in its walk yet, for a moment.
+    // The sweeper may still be in its first walk.
     let end = std::time::Instant::now() + Duration::from_secs(20);
     while root.strong_count() > 0 {
         assert!(std::time::Instant::now() < end);
         std::thread::yield_now();
     }
-    // Where nothing is kept, it waits for ever, or until it is over.
+    // If nothing is kept, it waits until the root is dropped.
     kept.send(()).unwrap();
     drop(kept);
     assert!(!sweep::wait(&news, None));

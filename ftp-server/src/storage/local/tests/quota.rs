@@ -1,4 +1,4 @@
-//! The limit of all bytes beneath a root.
+//! The limit of all bytes below a root.
 
 use std::io::Write as _;
 use std::sync::atomic::AtomicU64;
@@ -16,7 +16,7 @@ fn kind<T>(result: Result<T, StorageError>) -> Option<StorageErrorKind> {
     result.err().map(|error| error.kind)
 }
 
-/// Stores `length` bytes; nothing if they are refused at any point.
+/// Stores `length` bytes; leaves no file if they are refused at any point.
 fn store(
     storage: &LocalStorage,
     name: &str,
@@ -40,7 +40,7 @@ fn store(
     }
 }
 
-/// Cuts an upload of `length` bytes.
+/// Interrupts an upload of `length` bytes.
 fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, length: usize) {
     let mut upload = storage.write_as(&path(name), mode, b"ann").unwrap();
     upload.write_all(&vec![b'c'; length]).unwrap();
@@ -48,7 +48,7 @@ fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, length: usize) {
 }
 
 impl Tree {
-    /// What everything below the root costs, looked at from outside.
+    /// Returns the cost of everything below the root, computed from outside.
     fn bytes(&self) -> u64 {
         fn below(directory: &Path) -> u64 {
             let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
@@ -63,9 +63,9 @@ impl Tree {
         below(&self.root)
     }
 
-    /// Asserts that the count is what there is.
+    /// Asserts that the count equals the actual cost.
     fn check(&self, storage: &LocalStorage, limit: u64, what: &str) {
-        // If that is in doubt, it is made anew behind our back.
+        // If the count is uncertain, it is repeated in the background.
         storage.quota().unwrap();
         storage.files.root.usage().settle();
         let left = storage.quota().unwrap().unwrap();
@@ -80,7 +80,7 @@ fn a_cut_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
         let storage = storage.with(|config| config.quota = 1_000);
         cut(&storage, "f", WriteMode::Replace, 1_000);
         assert_eq!(storage.quota().unwrap(), Some(0));
-        // The last byte again, which is what its user is told to send.
+        // The user sends the last byte again, because `SIZE` reported one byte less.
         store(&storage, "f", WriteMode::From(999), 1).unwrap();
         assert_eq!(storage.stat(&path("f")).unwrap().size, 1_000);
         tree.check(&storage, 1_000, "resumed");
@@ -125,7 +125,7 @@ fn whatever_is_done_the_count_is_what_there_is_hp_23() {
         check("a directory moved");
         storage.remove(&path("d/e/c")).unwrap();
         check("removed");
-        // What came of a cut upload counts until it goes on, is forgotten or given up.
+        // The bytes of an interrupted upload count until it is resumed, discarded or aborted.
         cut(&storage, "f", WriteMode::Replace, 900);
         assert_eq!(storage.partial_size(&path("f"), b"ann").unwrap(), 899);
         check("kept");
@@ -182,7 +182,7 @@ fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
             assert!(tree.get("old") == [b'o'; 4_000], "{mode:?}");
             assert_eq!(tree.names(""), ["old"], "{mode:?}");
         }
-        // The old one counts until the new one is there, and not any more from then on.
+        // The old file counts until the new one has its name, and no longer.
         store(&storage, "old", WriteMode::Replace, 6_000).unwrap();
         assert_eq!(storage.quota().unwrap(), Some(4_000));
         store(&storage, "last", WriteMode::Create, 4_000).unwrap();
@@ -190,7 +190,7 @@ fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
             let name = if mode == WriteMode::Create { "new" } else { "old" };
             assert_eq!(kind(store(&storage, name, mode, 0)), over, "{mode:?}");
         }
-        // Who has no limit is not bound by that of others, but counts.
+        // A storage without a limit ignores the limit of others, but its bytes count.
         let without = storage.clone().with(|config| config.quota = 0);
         store(&without, "more", WriteMode::Create, 50).unwrap();
         assert_eq!((storage.quota().unwrap(), without.quota().unwrap()), (Some(0), None));
@@ -205,7 +205,7 @@ fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
 fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
     const LIMIT: u64 = 100_000;
     let tree = Tree::new();
-    // Two logins, as before and behind a change of the configuration.
+    // Two logins, before and after a change of the configuration.
     let storages = [
         tree.storage().with(|config| config.quota = LIMIT),
         tree.storage().with(|config| config.quota = LIMIT),
@@ -239,7 +239,8 @@ fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
         assert!(largest <= LIMIT, "{largest}");
     });
     assert!(refused.load(Ordering::SeqCst) > 0 && stored.load(Ordering::SeqCst) > 0);
-    // What came while it was counted anew may count twice until the next walk, and is never missed.
+    // Bytes that arrived during a new count may count twice until the next walk, but are never
+    // missed.
     storages[0].files.root.usage().settle();
     let left = storages[0].quota().unwrap().unwrap();
     assert!(LIMIT - left >= tree.bytes(), "{left} left");
@@ -252,10 +253,10 @@ fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
 fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
     const LIMIT: u64 = 1_000_000;
     const MOVED: usize = 1_000;
-    // Those that stay, and 20 directories.
+    // The cost of the files that stay, and of 20 directories.
     const REST: u64 = 1_000 + 20 * 4_096;
     let tree = Tree::new();
-    // So many that a walk takes a while.
+    // Enough files that a walk takes a while.
     for number in 0..20 {
         fs::create_dir(tree.root.join(format!("d{number}"))).unwrap();
         (0..50).for_each(|file| tree.put(&format!("d{number}/{file}"), b"x"));
@@ -318,7 +319,7 @@ fn a_walk_is_told_what_it_may_have_missed_hp_23() {
         assert_eq!(during(&|| store(&free, "b", WriteMode::Append, 30).unwrap()), (30, false));
         assert_eq!(during(&|| cut(&free, "c", WriteMode::Replace, 50)), (50, false));
         assert_eq!(during(&|| store(&free, "c", WriteMode::From(50), 20).unwrap()), (70, false));
-        // What goes may have been met: it is not taken away.
+        // The walk may have counted a removed file, so its cost is not subtracted.
         let remove = |name: &str| storage.remove(&path(name)).unwrap();
         assert_eq!(during(&|| ["e/a", "b", "c"].into_iter().for_each(remove)), (0, false));
     }
@@ -345,7 +346,7 @@ fn a_directory_that_moves_has_the_walk_begin_anew_hp_23() {
         Some(Seen { bytes: walks, is_whole: true })
     });
     assert_eq!((walks, storage.quota().unwrap()), (2, Some(LIMIT - 2)));
-    // It ends even if that does not.
+    // The walk ends even if the moves continue.
     let mut walks = 0;
     usage.walk(|| {
         walks += 1;
@@ -353,7 +354,7 @@ fn a_directory_that_moves_has_the_walk_begin_anew_hp_23() {
         Some(Seen { bytes: 1_000, is_whole: true })
     });
     assert_eq!((walks, storage.quota().unwrap()), (3, Some(LIMIT - 2)));
-    // One that did not meet all is worth nothing.
+    // The result of an incomplete walk is ignored.
     usage.walk(|| None);
     assert_eq!(storage.quota().unwrap(), Some(LIMIT - 2));
 }
@@ -365,12 +366,12 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     tree.put("a", [b'a'; 100]);
     let storage = tree.storage().with(|config| config.quota = LIMIT);
     let usage = storage.files.root.usage();
-    // Met by the walk while somebody adds to it, so that the count is in doubt.
+    // An append runs during the walk, so the count is uncertain.
     let upload = storage.write(&path("a"), WriteMode::Append).unwrap();
     usage.forget();
     tree.check(&storage, LIMIT, "before");
     drop(upload);
-    // One that never ends.
+    // A count that never ends.
     usage.seem_to_count(true);
     assert_eq!(storage.quota().unwrap(), Some(LIMIT - 100));
     store(&storage, "b", WriteMode::Create, 100).unwrap();
@@ -380,7 +381,7 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     store(&storage.clone().with(|config| config.quota = 0), "b", WriteMode::Create, 100).unwrap();
     storage.rename(&path("b"), &path("c"), true).unwrap();
     storage.remove(&path("c")).unwrap();
-    // And who cannot waits for its end.
+    // A call that needs the count waits for its end.
     thread::scope(|scope| {
         let waits = scope.spawn(|| storage.quota());
         thread::sleep(std::time::Duration::from_millis(50));
@@ -401,20 +402,20 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
         usage.forget();
         usage.seem_to_count(true);
         let mut upload = storage.write_as(&path(name), mode, b"ann").unwrap();
-        // Its session can look after the client in between.
+        // The session can look at its client in between.
         assert!(!upload.prepare().unwrap(), "{name}");
         assert!(!upload.prepare().unwrap(), "{name}");
         upload
     };
-    // What can be told without a count is.
+    // Errors that do not depend on the count are reported at once.
     usage.seem_to_count(true);
     let missing = storage.write(&path("no/where"), WriteMode::Create);
     assert_eq!(kind(missing), Some(StorageErrorKind::NotFound));
-    // Given up: nothing was begun.
+    // After an abort nothing was begun.
     begin("new", WriteMode::Create).abort(StreamEnd::Abort);
     drop(begin("old", WriteMode::Append));
     assert_eq!(tree.names(""), ["old"]);
-    // It is what it would have been.
+    // The upload then works as without the wait.
     for (name, mode, length) in [
         ("new", WriteMode::Create, 100),
         ("old", WriteMode::Append, 100),
@@ -429,7 +430,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
         tree.check(&storage, LIMIT, &format!("{mode:?}"));
     }
     assert_eq!(tree.get("old").len(), 300);
-    // One that nobody prepares waits in its first write, or at its end.
+    // Without `prepare`, the upload waits in its first write, or at its end.
     let mut upload = begin("new", WriteMode::Append);
     usage.seem_to_count(false);
     upload.write_all(b"more").unwrap();
@@ -438,7 +439,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
     usage.seem_to_count(false);
     upload.commit().unwrap();
     assert_eq!((tree.get("new").len(), tree.get("empty").len()), (104, 0));
-    // Or it is refused: nothing is left, or the name was taken meanwhile.
+    // Or it is refused, because no quota is left or the name was taken meanwhile.
     let mut upload = begin("taken", WriteMode::Create);
     tree.put("taken", [b't'; 10]);
     usage.seem_to_count(false);
@@ -453,7 +454,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
 }
 
 impl Tree {
-    /// As [`bytes`](Self::bytes), while names come and go.
+    /// As [`bytes`](Self::bytes), while files are created and removed.
     fn bytes_of_what_is_there(&self) -> u64 {
         let entries = fs::read_dir(&self.root).unwrap().filter_map(Result::ok);
         entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
@@ -467,12 +468,13 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     tree.put("a", [b'a'; 1_000]);
     let free = tree.storage();
     let limited = tree.storage().with(|config| config.quota = LIMIT);
-    // Counted while somebody without a limit adds to a file in place.
+    // The count runs while a storage without a limit appends to a file in place.
     for end in [None, Some(StreamEnd::Cut)] {
         let mut upload = free.write(&path("a"), WriteMode::Append).unwrap();
         upload.write_all(&[b'a'; 300]).unwrap();
         limited.files.root.usage().forget();
-        // The walk met them, and whoever writes them counts them too: rather too many.
+        // The walk counts the appended bytes, and so does the writer: the count is too high rather
+        // than too low.
         assert!(limited.quota().unwrap().unwrap() <= LIMIT - tree.bytes());
         match end {
             None => upload.commit().unwrap(),
@@ -480,7 +482,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
         }
         tree.check(&limited, LIMIT, "added to");
     }
-    // Removed while something is added to it.
+    // The file is removed during an append.
     for adds in [true, false] {
         tree.put("b", [b'b'; 1_000]);
         limited.files.root.usage().forget();
@@ -493,7 +495,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
             true => assert!(upload.commit().is_err()),
             false => drop(upload),
         }
-        // Who was writing all the time is bound by what there is.
+        // An upload that ran all the time may use only the bytes that are really left.
         let beyond = LIMIT - tree.bytes() + 1;
         let beyond = vec![b'o'; usize::try_from(beyond).unwrap()];
         let refused = other.write_all(&beyond).map_err(StorageError::from);
@@ -501,10 +503,10 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
         drop(other);
         tree.check(&limited, LIMIT, "removed meanwhile");
     }
-    // What others do is seen once nobody has the root any more.
+    // Changes by other programs are counted once no storage holds the root any more.
     tree.put("c", [b'c'; 2_000]);
     assert_eq!(limited.quota().unwrap().unwrap(), LIMIT - tree.bytes() + 2_000);
-    // Nor has the thread that counted.
+    // The counting thread must have dropped it, too.
     let usage = limited.files.root.usage();
     let root = &limited.files.root;
     while Arc::strong_count(usage) > 2 || Arc::strong_count(root) > 1 {
@@ -555,7 +557,7 @@ fn files_with_several_names_are_left_alone_if_that_is_wanted_hp_08() {
         }
         assert_eq!(tree.get("f"), b"secret");
     }
-    // Nothing is read of what is replaced.
+    // A replaced file is not read.
     store(&tree.storage().with(|config| config.deny_hardlinks = true), "f", WriteMode::Replace, 3)
         .unwrap();
     assert_eq!(fs::read(tree.outside.join("secret")).unwrap(), b"secret");

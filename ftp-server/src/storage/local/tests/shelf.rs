@@ -1,4 +1,4 @@
-//! How much is kept of cut uploads, and that a hidden file belongs to one process only.
+//! The limits of kept partial uploads, and the locks on hidden files.
 
 use std::os::fd::OwnedFd;
 
@@ -9,13 +9,13 @@ use super::super::shelf::Part;
 use super::*;
 use crate::storage::RoomFor;
 
-/// Cuts an upload of so many bytes.
+/// Interrupts an upload of `length` bytes.
 fn cut(storage: &LocalStorage, user: &str, name: &str, length: usize) {
     let mut upload = storage.write_as(&path(name), WriteMode::Replace, user.as_bytes()).unwrap();
     upload.write_all(&vec![b'c'; length]).unwrap();
 }
 
-/// Which of these names something is kept under.
+/// Returns the names that have a partial upload.
 fn kept<'a>(storage: &LocalStorage, user: &str, names: &[&'a str]) -> Vec<&'a str> {
     let is_kept = |name: &str| storage.partial_size(&path(name), user.as_bytes()).is_ok();
     names.iter().copied().filter(|name| is_kept(name)).collect()
@@ -38,7 +38,7 @@ fn the_oldest_cut_uploads_of_a_user_make_way_fs_15() {
             cut(&storage, "bob", "a", 100);
             NAMES.iter().for_each(|name| cut(&storage, "ann", name, 100));
             assert_eq!(kept(&storage, "ann", &NAMES), want, "{files} {bytes}");
-            // Those of other users are not touched.
+            // Partial uploads of other users stay.
             assert_eq!(kept(&storage, "bob", &NAMES), ["a"]);
             for (user, name) in NAMES.map(|name| ("ann", name)).into_iter().chain([("bob", "a")]) {
                 let _ = storage.forget_partial(&path(name), user.as_bytes());
@@ -60,7 +60,7 @@ fn a_cut_upload_that_is_too_large_keeps_its_beginning_fs_15() {
         cut(&storage, "ann", "f", 400);
         assert_eq!((told("small"), told("f")), (None, Some(249)));
         assert_eq!(storage.quota().unwrap(), Some(10_000 - 250));
-        // What was kept does not go when more of it came.
+        // A partial upload stays even if more of it arrives than fits.
         for length in [1, 2, 300] {
             let mut resumed = storage.write_as(&path("f"), WriteMode::From(249), b"ann").unwrap();
             resumed.write_all(&vec![b'r'; length]).unwrap();
@@ -82,11 +82,11 @@ fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
     let storage =
         tree.storage().with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
     ["d/a", "d/b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
-    // They move with their directory, and still make way.
+    // They move with their directory, and are still evicted.
     storage.rename(&path("d"), &path("e"), false).unwrap();
     cut(&storage, "ann", "c", 10);
     assert_eq!(kept(&storage, "ann", &["e/a", "e/b", "c"]), ["e/b", "c"]);
-    // Another process finds what is there when it has looked.
+    // Another process knows the existing partial uploads after its first walk.
     let hidden = tree.names("e");
     fs::rename(tree.root.join("e"), tree.root.join("f")).unwrap();
     drop(storage);
@@ -95,7 +95,7 @@ fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
     storage.tidy_up();
     cut(&storage, "ann", "g", 10);
     assert_eq!(kept(&storage, "ann", &["f/b", "c", "g"]).len(), 2);
-    // One that was resumed to its end is not kept, one that was moved away is not found.
+    // A completed one is no longer kept, and a moved one is not found.
     let left = kept(&storage, "ann", &["f/b", "c"]);
     let mut resumed = storage.write_as(&path(left[0]), WriteMode::From(9), b"ann").unwrap();
     resumed.write_all(b"!").unwrap();
@@ -116,7 +116,7 @@ fn what_nobody_resumes_any_more_makes_way_until_it_is_swept_fs_15() {
         let then = std::time::SystemTime::now() - policy::KEPT - policy::KEPT / 2;
         let old = fs::OpenOptions::new().append(true).open(shown("a")).unwrap();
         old.set_modified(then).unwrap();
-        // As a walk finds it that comes before its day is over, and not again for a day.
+        // As a walk finds it that runs before it is a day old, and not again for a day.
         let directory = Directory::open(&storage.files.root, b"").unwrap();
         let found = directory.metadata(&hidden("a")).unwrap();
         storage.files.root.usage().shelf().put(Part::new(b"", &hidden("a"), found));
@@ -157,10 +157,10 @@ fn one_that_is_resumed_does_not_make_way_fs_15() {
         cut(&storage, "ann", "c", 10);
         assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a", "c"]);
         resumed.write_all(b"!!").unwrap();
-        // Nor by itself, when it is cut again.
+        // Another interruption does not evict it.
         drop(resumed);
         assert_eq!(storage.partial_size(&path("a"), b"ann").unwrap(), 10);
-        // And not for want of room.
+        // A lack of space does not evict it.
         let resumed = storage.write_as(&path("a"), WriteMode::From(9), b"ann").unwrap();
         let free = storage.make_room(&path("/"), u64::MAX, RoomFor::More).unwrap();
         assert!(free < u64::MAX);
@@ -181,13 +181,13 @@ fn a_file_that_was_tidied_away_as_it_was_made_gets_another_name_fs_12_fs_14() {
         let file = OwnedFd::from(file.try_clone().unwrap());
         replacement::claim(&directory, &name, &file)
     };
-    // Whoever tidies up has locked it, and is about to remove it.
+    // Another sweeper has locked it, and is about to remove it.
     let file = fs::File::create_new(&shown).unwrap();
     let other = fs::File::open(&shown).unwrap();
     other.try_lock().unwrap();
     assert_eq!(claim(&file), Err(Errno::EXIST));
     assert!(!shown.exists());
-    // It was faster, and is gone.
+    // The other sweeper was faster: the file is gone.
     drop(other);
     assert_eq!(claim(&file), Err(Errno::EXIST));
     let file = fs::File::create_new(&shown).unwrap();

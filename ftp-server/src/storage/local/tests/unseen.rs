@@ -1,4 +1,4 @@
-//! Counts where not all can be seen, or where it changes while it is looked at.
+//! Counts of trees that cannot be read completely, or that change during the count.
 
 use std::sync::mpsc;
 use std::thread;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// What the count says is in use; a walk that is under way is waited for.
+/// Returns the counted bytes, after any running walk has ended.
 fn counted(storage: &LocalStorage, limit: u64) -> u64 {
     storage.quota().unwrap();
     storage.files.root.usage().settle();
@@ -32,11 +32,11 @@ fn a_tree_deeper_than_any_path_still_counts_hp_23() {
     upload.write_all(&[b'f'; 500_000]).unwrap();
     upload.commit().unwrap();
     let before = counted(&storage, LIMIT);
-    // No command names the file any more, and it is there.
+    // No command can name the file any more, but it still exists.
     storage.rename(&path("l"), &upper.join(b"l"), false).unwrap();
     storage.files.root.usage().forget();
     assert_eq!(counted(&storage, LIMIT), before);
-    // What is left over down there is swept as well.
+    // Files of unfinished uploads are removed down there, too.
     let mut below = tree.root.clone();
     for name in std::iter::repeat_n("u", 120).chain(std::iter::repeat_n("l", 120)) {
         below.push(name);
@@ -70,7 +70,7 @@ fn a_cut_append_is_taken_back_while_nobody_removes_the_file_hp_23_fs_16() {
             drop(upload);
         });
         is_ready.recv().unwrap();
-        // Whoever removes or replaces a file has this from the look at its length to the end.
+        // Removals and replacements hold this guard from reading the length to the end.
         let change = storage.files.root.usage().change();
         go.send(()).unwrap();
         for _ in 0..50 {
@@ -93,7 +93,7 @@ fn a_removed_file_that_keeps_a_hidden_name_while_it_is_open_counts_hp_23_fs_16()
     assert_eq!(counted(&storage, LIMIT), 5_500);
     let mut cut = storage.write(&path("f"), WriteMode::Append).unwrap();
     cut.write_all(&[b'a'; 1_000]).unwrap();
-    // As NFS and FUSE have it, which take it away when it is closed.
+    // NFS and FUSE keep such a hidden name until the file is closed.
     fs::hard_link(tree.root.join("f"), tree.root.join(".nfs0001")).unwrap();
     storage.remove(&path("f")).unwrap();
     drop(cut);
@@ -146,7 +146,7 @@ fn directories_and_empty_files_cost_hp_23_cm_86() {
         storage.mkdir(&path("d/e")).unwrap();
         upload(&storage, "empty", WriteMode::Create, b"");
         assert_eq!(counted(&storage, LIMIT), 3 * 4_096);
-        // What has content costs that.
+        // A file with content costs its length.
         upload(&storage, "empty", WriteMode::Append, b"no more");
         assert_eq!(counted(&storage, LIMIT), 2 * 4_096 + 7);
         upload(&storage, "empty", WriteMode::Replace, b"");

@@ -1,4 +1,4 @@
-//! Uploads: whole or not at all.
+//! Uploads: completely or not at all.
 
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -110,7 +110,7 @@ fn create_never_replaces_cm_105_cm_109() {
         tree.put("f", "old");
         assert_eq!(kind(storage.write(&path("f"), WriteMode::Create)), Some(Exists));
         fs::remove_file(tree.root.join("f")).unwrap();
-        // Nor what came in the meantime.
+        // A file that appeared during the upload is not replaced either.
         let mut upload = storage.write(&path("f"), WriteMode::Create).unwrap();
         upload.write_all(b"late").unwrap();
         tree.put("f", "early");
@@ -207,7 +207,7 @@ fn an_append_to_a_file_that_is_gone_is_not_reported_as_done() {
         assert_eq!(kind(upload.commit()), Some(NotFound));
     }
     assert_eq!(tree.get("f"), b"other");
-    // Under another name nobody looks for what was added.
+    // The client would not look for the appended bytes under another name.
     let renamed = begin("f");
     storage.rename(&path("f"), &path("h"), false).unwrap();
     tree.put("f", "rotated");
@@ -420,7 +420,7 @@ fn a_long_upload_is_written_back_on_the_way() {
     assert_eq!(file.read(&mut got).unwrap(), 0);
 }
 
-/// A small file system of its own, where that may be made.
+/// A small separate file system, if the tests may mount one.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -457,7 +457,7 @@ fn a_full_disk_costs_nothing_that_was_there_cm_86_cm_106_hf_01() {
             assert_eq!(tree.get("f"), old, "{mode:?}");
             assert_eq!(tree.names(""), ["f"], "{mode:?}");
         }
-        // The copy of what is to be kept does not fit either.
+        // The copy of the old content does not fit either.
         tree.put_when_it_fits("f", &[b'o'; 700_000]);
         let mut upload = storage.write(&path("f"), WriteMode::From(699_999)).unwrap();
         let refused = std::iter::repeat_with(|| upload.prepare()).find_map(Result::err).unwrap();
