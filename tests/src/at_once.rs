@@ -1,15 +1,15 @@
-//! Cases that mostly wait, several at a time.
+//! Runs cases that mostly wait, several at a time.
 
 use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::thread::{self, Builder};
 
-/// Does `work` with each of `items`, `most` of them at a time, and gives what came of them in the
-/// order of the items. A thread that panics ends the test as if there were no threads, once the others
-/// have ended.
+/// Calls `work` with each of `items`, `most` of them at a time, and returns the results in the
+/// order of the items. If a thread panics, the test ends as without threads, once the others have
+/// ended.
 ///
-/// For cases that wait: for a time-out, for somebody else's program, for a server that is slow on
-/// purpose. What computes is no sooner done by it.
+/// Use it for cases that wait: for a timeout, for another program, or for a server that is slow on
+/// purpose. Cases that compute do not become faster.
 #[track_caller]
 pub fn at_once<T: Send, R: Send>(
     most: usize,
@@ -27,7 +27,7 @@ pub fn at_once<T: Send, R: Send>(
         }
         done
     };
-    // Who has to say that a program is missing says it by the name of the test.
+    // A report of a missing program contains the name of the test, which is that of the thread.
     let name = thread::current().name().unwrap_or("a test").to_owned();
     let mut done = thread::scope(|scope| {
         let start = |_| Builder::new().name(name.clone()).spawn_scoped(scope, works);

@@ -1,8 +1,8 @@
-//! Byte comparison that says where two files part instead of showing both.
+//! Byte comparison that reports the first difference instead of showing both sides.
 
 use std::io::Read;
 
-/// Insists that `got` and `want` are the same bytes.
+/// Asserts that `got` and `want` are the same bytes.
 #[track_caller]
 pub fn assert_same(what: &str, got: &[u8], want: &[u8]) {
     if got == want {
@@ -18,7 +18,8 @@ pub fn assert_same(what: &str, got: &[u8], want: &[u8]) {
     );
 }
 
-/// Insists that two streams give the same bytes, holding little of either. Returns how many.
+/// Asserts that two streams return the same bytes, without holding them in memory. Returns their
+/// number.
 #[track_caller]
 pub fn assert_same_stream(what: &str, got: impl Read, want: impl Read) -> u64 {
     const PIECE: usize = 256 * 1024;
@@ -37,7 +38,7 @@ pub fn assert_same_stream(what: &str, got: impl Read, want: impl Read) -> u64 {
     }
 }
 
-/// The bytes next to `at`, so that they can be read.
+/// Returns the bytes around `at`, in readable form.
 fn around(bytes: &[u8], at: usize) -> String {
     let near = bytes.get(at.saturating_sub(8)..(at + 16).min(bytes.len())).unwrap_or_default();
     format!("\"{}\"", near.escape_ascii())

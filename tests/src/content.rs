@@ -1,23 +1,23 @@
-//! What files hold: bytes that follow from a size and a seed alone, so that neither 1 GiB nor its
+//! Contents of files: bytes that depend only on a size and a seed, so that neither 1 GiB nor its
 //! reference copy is ever held in memory.
 
 use std::io::{self, Read};
 
 use crate::random::nth;
 
-/// The sizes every transfer is tried with: nothing, one byte, and one byte more than 1 MiB.
+/// The sizes with which every transfer is tested: 0 bytes, 1 byte, and 1 MiB + 1 byte.
 pub const SIZES: [usize; 3] = [0, 1, (1 << 20) + 1];
 
-/// The size of the large files, when [`large`] says that they are wanted.
+/// The size of the large files, if [`large`] returns true.
 pub const LARGE: u64 = 1 << 30;
 
-/// Whether the 1 GiB files are wanted: `FTP_LARGE=1`. Tests of them return at once without it.
+/// Returns whether to test 1 GiB files: `FTP_LARGE=1`. Without it their tests return at once.
 #[must_use]
 pub fn large() -> bool {
     std::env::var_os("FTP_LARGE").is_some_and(|value| value == "1")
 }
 
-/// `size` bytes of every value.
+/// Returns `size` bytes of every value.
 #[must_use]
 pub fn binary(size: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; size];
@@ -26,8 +26,9 @@ pub fn binary(size: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// `size` bytes of lines that end in LF, the last one perhaps not: all sorts of bytes but CR, so that
-/// NVT ASCII carries them there and back unchanged. No line is longer than 200 bytes.
+/// Returns `size` bytes of lines that end in LF, except perhaps the last one. They contain all
+/// bytes but CR, so that NVT ASCII carries them in both directions unchanged. No line is longer
+/// than 200 bytes.
 #[must_use]
 pub fn text(size: usize, seed: u64) -> Vec<u8> {
     let mut column = 0;
@@ -43,7 +44,7 @@ pub fn text(size: usize, seed: u64) -> Vec<u8> {
     binary(size, seed).into_iter().map(fold).collect()
 }
 
-/// As NVT ASCII carries `text` over the data connection: CR LF for each LF.
+/// Returns `text` as NVT ASCII carries it over the data connection: CR LF for each LF.
 #[must_use]
 pub fn on_the_wire(text: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(text.len() + text.len() / 16);
@@ -65,13 +66,13 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// `size` bytes.
+    /// Returns a reader of `size` bytes.
     #[must_use]
     pub fn new(size: u64, seed: u64) -> Self {
         Self { seed, at: 0, size }
     }
 
-    /// The same bytes without their first `offset`.
+    /// Skips the first `offset` bytes.
     #[must_use]
     pub fn from(mut self, offset: u64) -> Self {
         self.at = offset.min(self.size);

@@ -1,8 +1,8 @@
-//! The test harness of the toolkit: what the suite needs to let client, server, command line and
-//! programs that others wrote meet over loopback.
+//! The test harness of the toolkit: everything that the suite needs to connect client, server,
+//! command line and other programs over loopback.
 //!
-//! Nothing here is for users. A helper that cannot go on panics, and its message is the test's
-//! failure: it says what was expected, what came, and what was said on the wire until then.
+//! Nothing here is for users. A helper that cannot continue panics. Its message is the test's
+//! failure: the expected value, the actual value, and the dialogue so far.
 #![expect(
     clippy::missing_panics_doc,
     reason = "a harness fails a test by panicking; each module says what it insists on"
@@ -27,7 +27,7 @@ pub mod terminal;
 #[cfg(feature = "tls")]
 pub mod tls;
 
-/// The programs in the README, which have to compile and, where they need no server, to run.
+/// The programs in the README, which must compile and, if they need no server, run.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

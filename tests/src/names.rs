@@ -1,7 +1,7 @@
-//! File names that break what is careless with them. Each is a legal name on Linux and in FTP: any
-//! bytes but NUL, CR, LF and `/`.
+//! File names that careless programs mishandle. Each is a legal name on Linux and in FTP: any bytes
+//! but NUL, CR, LF and `/`.
 
-/// A plain name first, then one for each thing that breaks.
+/// A plain name first, then one for each kind of problem.
 pub const NAMES: &[&[u8]] = &[
     b"plain.txt",
     b"two  inner spaces",
@@ -43,7 +43,7 @@ pub const NAMES: &[&[u8]] = &[
     b"escape \x1b[31m bell \x07",
 ];
 
-/// As an RFC 1738 path segment: all but letters, digits, `-`, `_` and `.` as `%XX`.
+/// Returns a name as an RFC 1738 path segment: all but letters, digits, `-`, `_` and `.` as `%XX`.
 #[must_use]
 pub fn percent(name: &[u8]) -> String {
     let one = |&byte: &u8| match byte {
@@ -55,7 +55,8 @@ pub fn percent(name: &[u8]) -> String {
     name.iter().map(one).collect()
 }
 
-/// As the NVT carries it: each 0xFF doubled. For clients that send what they are given.
+/// Returns a name as the NVT carries it, with each 0xFF doubled, for clients that send arguments
+/// unchanged.
 #[must_use]
 pub fn doubled(name: &[u8]) -> Vec<u8> {
     let one = |&byte: &u8| if byte == 0xFF { vec![byte; 2] } else { vec![byte] };

@@ -1,5 +1,5 @@
-//! A network of a test's own, in which any address can be one of this machine's, and further hosts
-//! beside it.
+//! A separate network for one test, in which this machine can have any address, and further hosts
+//! on it.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,13 +16,13 @@ use crate::process::{Running, run};
 use crate::raw::DEADLINE;
 use crate::scale;
 
-/// Set where a test already runs in its own network.
+/// Set if a test already runs in its own network.
 const INSIDE: &str = "FTP_OWN_NETWORK";
 
-/// True in a network where `addresses`, each with the length of its network, are those of this
-/// machine beside loopback; the test then does its work. False when this call has run the test
-/// called `test` once more in such a network, and it passed there; or when none can be made here,
-/// which is said, and fails where the environment has `FTP_REQUIRE_PEERS=1`.
+/// Returns true in a network where this machine has `addresses`, each with the length of its
+/// network, in addition to loopback; the test then does its work. Returns false if this call has
+/// run the test `test` again in such a network, and it passed there. Also returns false if no such
+/// network can be made, which is reported, and fails if the environment has `FTP_REQUIRE_PEERS=1`.
 #[track_caller]
 #[must_use]
 pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
@@ -34,7 +34,7 @@ pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
     let ip = ip.command().get_program().to_string_lossy().into_owned();
     let mut script = format!("{ip} link set lo up");
     for address in addresses {
-        // Else it could not be used before the link was asked whether somebody has it.
+        // Otherwise the address could not be used until the kernel has checked for duplicates.
         let nodad = if address.contains(':') { " nodad" } else { "" };
         script.push_str(&format!(" && {ip} address add {address} dev lo{nodad}"));
     }
@@ -43,7 +43,7 @@ pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
         command.args(how).args(["--", "sh", "-c", &format!("{script}{rest}")]);
         command
     };
-    // As root of the machine, or as root of a world of its own.
+    // As root of the machine, or as root of a new user namespace.
     let ways = [&["-n"][..], &["-r", "-n"]];
     let Some(how) = ways.into_iter().find(|how| run(&mut own_network(how, "")).code() == Some(0))
     else {
@@ -67,24 +67,23 @@ pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
     false
 }
 
-/// A host with interfaces, addresses and ports of its own, for a test that is
-/// [`in_own_network`].
+/// A host with its own interfaces, addresses and ports, for a test that is [`in_own_network`].
 #[derive(Debug)]
 pub struct Host {
     network: File,
-    /// Keeps the network for those that name it by its process.
+    /// Keeps the network for the programs that refer to it by its process.
     process: Option<Running>,
 }
 
 impl Host {
-    /// The host that the test is on.
+    /// Returns the host on which the test runs.
     #[must_use]
     pub fn here() -> Self {
         let network = File::open("/proc/self/ns/net").expect("this process has a network");
         Self { network, process: None }
     }
 
-    /// A new one, that knows only itself. Name `unshare` first: [`in_own_network`] does.
+    /// Returns a new host without links. Require `unshare` first: [`in_own_network`] does.
     #[track_caller]
     #[must_use]
     pub fn start() -> Self {
@@ -101,8 +100,8 @@ impl Host {
         host
     }
 
-    /// Does `work` on this host, in a thread. Threads and programs that are started by it are on
-    /// this host too.
+    /// Runs `work` on this host, in a thread. Threads and programs that it starts are on this host
+    /// too.
     #[track_caller]
     pub fn at<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let there = || {
@@ -116,7 +115,7 @@ impl Host {
         })
     }
 
-    /// Runs a script of `sh` on this host, which must end well.
+    /// Runs a script of `sh` on this host, which must succeed.
     #[track_caller]
     pub fn set_up(&self, script: &str) {
         let path = std::env::var("PATH").unwrap_or_default();
@@ -125,14 +124,14 @@ impl Host {
         self.at(|| run(&mut command).succeeded());
     }
 
-    /// Joins two hosts by a wire that has `name` and `addresses` at either end.
+    /// Connects two hosts by a link with `name` and `addresses` at each end.
     #[track_caller]
     pub fn link(&self, addresses: &[&str], name: &str, other: &Self, others: &[&str]) {
         let process =
             other.process.as_ref().expect("the other one is not the test's own").child.id();
         self.set_up(&format!("ip link add {name} type veth peer name {name} netns {process}"));
         for (host, addresses) in [(self, addresses), (other, others)] {
-            // Addresses of the link's own would be there a second later.
+            // The kernel would add link-local addresses a second later.
             host.set_up(&format!("ip link set {name} addrgenmode none; ip link set {name} up"));
             for address in addresses {
                 let nodad = if address.contains(':') { "nodad" } else { "" };
@@ -145,7 +144,7 @@ impl Host {
     }
 }
 
-/// Waits until an address is in use: the kernel makes the routes of IPv6 a moment later.
+/// Waits until an address is usable: the kernel adds IPv6 routes a moment later.
 fn wait_for(address: &str) {
     let host = address.split('/').next().unwrap_or_default();
     let host: IpAddr = host.parse().expect("an address and its length");

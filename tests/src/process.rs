@@ -1,4 +1,4 @@
-//! Other programs: each in its own process group, each with a deadline, none left behind.
+//! Other programs: each in its own process group and with a deadline; no process is left behind.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -13,30 +13,30 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-/// How long a client process may take, unless a test says otherwise.
+/// The longest run of a client process, unless a test sets another limit.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// How a program ended and what it said.
+/// The end of a program and its output.
 #[derive(Clone)]
 pub struct Ran {
     /// The command line.
     pub command: String,
-    /// How it ended; `None` if it had to be killed at the deadline.
+    /// The exit status; `None` if it was killed at the deadline.
     pub status: Option<ExitStatus>,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: Vec<u8>,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub stderr: Vec<u8>,
 }
 
 impl Ran {
-    /// The exit code, if it ended by itself.
+    /// Returns the exit code, if it ended by itself.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
         self.status.and_then(|status| status.code())
     }
 
-    /// Insists on exit code 0, and returns what it wrote to standard output.
+    /// Asserts exit code 0, and returns the standard output.
     #[track_caller]
     #[expect(clippy::must_use_candidate, reason = "that it insists is use enough")]
     pub fn succeeded(self) -> Vec<u8> {
@@ -44,7 +44,7 @@ impl Ran {
         self.stdout
     }
 
-    /// Insists on an exit code.
+    /// Asserts an exit code.
     #[track_caller]
     pub fn exited(&self, code: i32) {
         assert!(self.code() == Some(code), "wanted exit code {code}: {self:?}");
@@ -66,7 +66,7 @@ impl fmt::Debug for Ran {
     }
 }
 
-/// Runs a program with nothing on standard input, within [`LIMIT`].
+/// Runs a program with empty standard input, within [`LIMIT`].
 #[track_caller]
 pub fn run(command: &mut Command) -> Ran {
     run_with(command, &[], LIMIT)
@@ -81,7 +81,7 @@ pub fn run_with(command: &mut Command, input: &[u8], limit: Duration) -> Ran {
     let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let writer = running.child.stdin.take().map(|mut stdin| {
         let input = input.to_vec();
-        // A program that does not want all of its input is judged by how it ends.
+        // A program that does not read all of its input is judged by its exit status.
         thread::spawn(move || stdin.write_all(&input).is_ok())
     });
     let stdout = running.child.stdout.take().map(collect);
@@ -99,10 +99,10 @@ pub fn run_with(command: &mut Command, input: &[u8], limit: Duration) -> Ran {
     ran
 }
 
-/// A program that is killed, with all it has started, when this is dropped.
+/// A program that is killed on drop, together with all programs that it has started.
 #[derive(Debug)]
 pub struct Running {
-    /// Its handle, for the pipes.
+    /// Returns its handle, for the pipes.
     pub child: Child,
     line: String,
     group: Pid,
@@ -110,8 +110,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a program. Its standard streams are as `command` has them: a pipe wants a reader, or
-    /// the program blocks when it is full.
+    /// Starts a program. Its standard streams are those of `command`: read its pipes, or the
+    /// program blocks when they are full.
     #[track_caller]
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
@@ -134,20 +134,20 @@ impl Running {
         Some(self.child.wait().unwrap_or_else(|error| panic!("{}: {error}", self.line)))
     }
 
-    /// Whether it ended, after at most `limit`.
+    /// Returns whether it ended, after at most `limit`.
     fn ended_within(&self, limit: Duration) -> bool {
         let limit = Timespec::try_from(limit).expect("a wait of hours at most");
         let mut watched = [PollFd::new(&self.process, PollFlags::IN)];
-        // An interrupted wait is one that found nothing.
+        // An interrupted wait has found nothing.
         poll(&mut watched, Some(&limit)).is_ok_and(|count| count > 0)
     }
 
-    /// Tries `ready` again and again until it gives something, or says why it never will: the
-    /// program ended first, or the deadline passed.
+    /// Calls `ready` repeatedly until it returns a value. Fails if the program ends first or the
+    /// deadline passes.
     ///
     /// # Errors
     ///
-    /// A sentence that says which.
+    /// Returns a sentence with the reason.
     pub fn wait_until<T>(
         &mut self,
         limit: Duration,
@@ -170,13 +170,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The group is gone already when all of it ended by itself, and the child then reaped.
+        // The group is gone already if all of its processes ended by themselves, and the child was
+        // reaped.
         let _gone = kill_process_group(self.group, Signal::KILL);
         let _reaped = self.child.wait();
     }
 }
 
-/// Reads a pipe to its end beside the test.
+/// Reads a pipe to its end in another thread.
 fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();

@@ -1,8 +1,8 @@
-//! Words that do not occur in what people read: each has a plainer one.
+//! Words to avoid in text that people read: each has a plainer one.
 //!
-//! `CONTRIBUTING.md` has the rules of style that they come from.
+//! They follow from the rules of style in `CONTRIBUTING.md`.
 
-/// A word or phrase, what to write instead, and what may follow it all the same.
+/// A word or phrase, its replacement, and the words that may follow it all the same.
 const WORDS: [(&str, &str, &[&str]); 27] = [
     (
         "behind",
@@ -37,12 +37,12 @@ const WORDS: [(&str, &str, &[&str]); 27] = [
     ("thread a connection", "thread per connection", &[]),
 ];
 
-/// What a rate counts, before `a second`: write `per second`.
+/// Nouns in rates, before `a second`: write `per second`.
 const COUNTED: [&str; 9] =
     ["bytes", "kib", "mib", "gib", "lines", "times", "transfers", "handshakes", "requests"];
 
-/// The prose of a document, in lower case, each line with its number: no blocks of code, no words in
-/// backticks, no targets of links, no lists of tests.
+/// Returns the prose of a document in lower case, each line with its number, without blocks of
+/// code, words in backticks, targets of links, and lists of tests.
 fn prose(document: &str) -> Vec<(usize, String)> {
     let mut is_code = false;
     let mut lines = Vec::new();
@@ -55,7 +55,7 @@ fn prose(document: &str) -> Vec<(usize, String)> {
             let mut parts = plain.split("](");
             let mut text = parts.next().unwrap_or_default().to_owned();
             for part in parts {
-                // Where a link leads is not read.
+                // The target of a link is skipped.
                 text.push_str(part.split_once(')').map_or("", |(_, rest)| rest));
             }
             lines.push((number, text.to_lowercase()));
@@ -64,11 +64,11 @@ fn prose(document: &str) -> Vec<(usize, String)> {
     lines
 }
 
-/// The words of a document that have a plainer one, each with its line and with that one.
+/// Returns the words of a document that have a plainer one, each with its line and the replacement.
 #[must_use]
 pub fn faults(document: &str) -> Vec<String> {
     let lines = prose(document);
-    // A phrase may go on in the next line.
+    // A phrase can continue on the next line.
     let mut text = String::from(" ");
     let mut starts = Vec::new();
     for (number, line) in &lines {
@@ -108,8 +108,8 @@ pub fn faults(document: &str) -> Vec<String> {
     faults
 }
 
-/// What readers of a source see, each as a document with the lines of the source: its comments, and
-/// its string literals. Tests at its end are left out.
+/// Returns the text that readers of a source see, as two documents with the line numbers of the
+/// source: its comments, and its string literals. Tests at its end are left out.
 pub fn comments_and_literals(source: &str) -> [String; 2] {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let mut comments = String::new();
@@ -126,7 +126,7 @@ pub fn comments_and_literals(source: &str) -> [String; 2] {
                     std::iter::from_fn(|| rest.next_if(|char| *char != '\n')).collect();
                 comments.push_str(line.trim_start_matches(['/', '!']));
             }
-            // `'"'` and `'\''` begin no literal of text.
+            // `'"'` and `'\''` do not begin a string literal.
             ('\'', Some('"' | '\\')) => {
                 let is_escape = rest.next() == Some('\\');
                 rest.by_ref().take(usize::from(is_escape) + 1).for_each(drop);
@@ -138,7 +138,8 @@ pub fn comments_and_literals(source: &str) -> [String; 2] {
     [comments, literals]
 }
 
-/// Reads a literal to its end. One that goes on behind a `\` is one sentence.
+/// Reads a literal to its end. A literal that continues after a `\` at the end of a line is one
+/// sentence.
 fn literal(
     rest: &mut std::iter::Peekable<std::str::Chars<'_>>,
     comments: &mut String,
@@ -152,6 +153,6 @@ fn literal(
             comments.push('\n');
         }
     }
-    // Two literals are no sentence.
+    // Two literals are separate sentences.
     literals.push_str(". ");
 }

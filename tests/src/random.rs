@@ -1,11 +1,12 @@
-//! Random numbers that can be had again: SplitMix64 from a seed.
+//! Reproducible random numbers: SplitMix64 from a seed.
 
 use std::fmt;
 
-/// The golden ratio's share of 2^64, SplitMix64's step.
+/// The step of SplitMix64: the golden ratio as a fraction of 2^64.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// SplitMix64's output function: the number at `state`, whatever was asked before.
+/// The output function of SplitMix64: returns the number for `state`, regardless of earlier
+/// numbers.
 #[must_use]
 pub fn mix(state: u64) -> u64 {
     let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -13,21 +14,20 @@ pub fn mix(state: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The number at `index` of the sequence that `seed` begins.
+/// Returns the number at `index` of the sequence that starts with `seed`.
 #[must_use]
 pub fn nth(seed: u64, index: u64) -> u64 {
     mix(seed.wrapping_add(STEP.wrapping_mul(index.wrapping_add(1))))
 }
 
-/// A generator that tells its seed when the test that owns it fails.
+/// A generator that prints its seed when its test fails.
 pub struct Random {
     seed: u64,
     index: u64,
 }
 
 impl Random {
-    /// Begins at `seed`, or at the environment's `FTP_SEED` where that is set, to run a failure
-    /// again.
+    /// Starts with `seed`, or with `FTP_SEED` of the environment if it is set, to repeat a failure.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let seed = match std::env::var("FTP_SEED") {
@@ -37,26 +37,27 @@ impl Random {
         Self { seed, index: 0 }
     }
 
-    /// Where the sequence began.
+    /// Returns the seed of the sequence.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The next number, any of 2^64.
+    /// Returns the next number, any of 2^64.
     pub fn number(&mut self) -> u64 {
         let number = nth(self.seed, self.index);
         self.index += 1;
         number
     }
 
-    /// The next number below `end`, which is not 0. Not quite even, which no test needs.
+    /// Returns the next number below `end`, which is not 0. It is not exactly uniform, which no
+    /// test needs.
     pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("a usize fits");
         usize::try_from(self.number() % end).expect("it is below a usize")
     }
 
-    /// One of `choices`, which are not empty.
+    /// Returns one of `choices`, which must not be empty.
     pub fn choose<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         let at = self.below(choices.len());
         choices.get(at).expect("it is below their number")

@@ -1,4 +1,4 @@
-//! Temporary directories, spoken to by file names of any bytes.
+//! Temporary directories whose files can have any bytes in their names.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// A directory that is removed, with all in it, when this is dropped.
+/// A directory that is removed with its content on drop.
 #[derive(Debug)]
 pub struct TempRoot {
     directory: TempDir,
@@ -22,8 +22,8 @@ impl TempRoot {
         Self::below(&std::env::temp_dir())
     }
 
-    /// As [`new`](Self::new), in memory where the system has a place there: for more files than a
-    /// disk makes in a short time.
+    /// Makes a directory as [`new`](Self::new) does, in memory if the system allows that: for more
+    /// files than a disk creates in a short time.
     #[track_caller]
     #[must_use]
     pub fn in_memory() -> Self {
@@ -40,25 +40,26 @@ impl TempRoot {
         Self { directory }
     }
 
-    /// Where it is.
+    /// Returns its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Where `name` is in it, which may hold `/`.
+    /// Returns the path of `name` in it, which can contain `/`.
     #[must_use]
     pub fn join(&self, name: impl AsRef<[u8]>) -> PathBuf {
         self.path().join(OsStr::from_bytes(name.as_ref()))
     }
 
-    /// Gives it, and what [`write`](Self::write) makes in it, to a user and a group. Only root may.
+    /// Gives it, and the files that [`write`](Self::write) makes in it, to a user and a group.
+    /// Requires root.
     #[track_caller]
     pub fn give_to(&self, id: u32) {
         chown(self.path(), Some(id), Some(id)).expect("root may give a directory away");
     }
 
-    /// Writes a file, and the directories above it. A file belongs to whom the root belongs to.
+    /// Writes a file and its missing parent directories. The file gets the owner of the root.
     #[track_caller]
     pub fn write(&self, name: impl AsRef<[u8]>, content: &[u8]) -> PathBuf {
         let path = self.join(name);
@@ -89,7 +90,7 @@ impl TempRoot {
         File::open(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
     }
 
-    /// Makes a directory, and those above it.
+    /// Makes a directory and its missing parents.
     #[track_caller]
     pub fn mkdir(&self, name: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
@@ -97,7 +98,7 @@ impl TempRoot {
         path
     }
 
-    /// The names in it, in the order of their bytes.
+    /// Returns the names in it, in the order of their bytes.
     #[track_caller]
     #[must_use]
     pub fn names(&self) -> Vec<Vec<u8>> {
@@ -110,7 +111,8 @@ impl TempRoot {
         names
     }
 
-    /// Every file below it with its content, and every directory with none: path from here, sorted.
+    /// Returns every file below it with its content, and every empty directory: relative paths,
+    /// sorted.
     #[track_caller]
     #[must_use]
     pub fn tree(&self) -> Vec<(PathBuf, Option<Vec<u8>>)> {

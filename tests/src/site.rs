@@ -1,5 +1,5 @@
-//! A server that runs, whoever wrote it: where it is, who may log in, and the directory it serves;
-//! and the place of one that does not.
+//! A running server of any kind: its address, its user, and the directory it serves; and an address
+//! without a server.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,15 +13,14 @@ use crate::names::percent;
 use crate::raw::RawSession;
 use crate::root::TempRoot;
 
-/// An address that refuses connections for as long as this is held: the port is taken, and nobody
-/// listens there.
+/// An address that refuses connections while this exists: the port is bound, but not listening.
 #[derive(Debug)]
 pub struct ClosedPort {
     socket: Socket,
 }
 
 impl ClosedPort {
-    /// Takes a port.
+    /// Binds a port.
     #[track_caller]
     #[must_use]
     pub fn new() -> Self {
@@ -31,7 +30,7 @@ impl ClosedPort {
         Self { socket }
     }
 
-    /// Where nobody listens.
+    /// Returns the address without a listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         let address = self.socket.local_addr().expect("a bound socket has an address");
@@ -45,35 +44,35 @@ impl Default for ClosedPort {
     }
 }
 
-/// What a client needs to know.
+/// The facts about a server that a client needs.
 #[derive(Debug)]
 pub struct Site {
     /// The directory that is served.
     pub root: TempRoot,
-    /// Where the server listens.
+    /// The server's address.
     pub address: SocketAddr,
-    /// Who may log in, with every right.
+    /// The user, who has every right.
     pub user: &'static str,
-    /// With this password.
+    /// The password of that user.
     pub password: &'static str,
 }
 
 impl Site {
-    /// The URL of a name in the root, login included. The name is one segment.
+    /// Returns the URL of a name in the root, including the login. The name is one segment.
     #[must_use]
     pub fn url(&self, name: impl AsRef<[u8]>) -> String {
         let (user, password) = (percent(self.user.as_bytes()), percent(self.password.as_bytes()));
         format!("ftp://{user}:{password}@{}/{}", self.address, percent(name.as_ref()))
     }
 
-    /// A session by hand, logged in.
+    /// Opens a raw session, and logs in.
     #[track_caller]
     #[must_use]
     pub fn session(&self) -> RawSession {
         RawSession::login(self.address, self.user, self.password)
     }
 
-    /// Insists that the root holds nothing but `names`, hidden and temporary files included.
+    /// Asserts that the root contains only `names`, including hidden and temporary files.
     #[track_caller]
     pub fn assert_only(&self, names: &[&[u8]]) {
         let mut want: Vec<_> = names.iter().map(|name| name.to_vec()).collect();
@@ -84,7 +83,7 @@ impl Site {
         assert_eq!(show(&self.root.names()), show(&want), "what the root holds");
     }
 
-    /// Takes away all that the root holds.
+    /// Removes everything in the root.
     #[track_caller]
     pub fn clear(&self) {
         for name in self.root.names() {
@@ -96,39 +95,39 @@ impl Site {
     }
 }
 
-/// Our server, embedded in the test, over a temporary directory. It stops when this is dropped.
+/// An embedded server of this project over a temporary directory. It stops on drop.
 #[derive(Debug)]
 pub struct OurServer {
-    // Dropped in this order: the server ends before its directory goes.
+    // Dropped in this order: the server ends before its directory is removed.
     /// The server.
     pub server: Server,
     site: Site,
 }
 
 impl OurServer {
-    /// With default settings, but that no wrong password is waited for.
+    /// Starts a server with default settings, but without a delay after a wrong password.
     #[track_caller]
     #[must_use]
     pub fn start() -> Self {
         Self::with(ServerConfig::default().with(|config| config.logins.delay = Duration::ZERO))
     }
 
-    /// With these settings.
+    /// Starts a server with these settings.
     #[track_caller]
     #[must_use]
     pub fn with(config: ServerConfig) -> Self {
         Self::built(Server::builder().config(config))
     }
 
-    /// With a builder that is given root, user and address yet.
+    /// Starts a server with a builder that gets root, user and address here.
     #[track_caller]
     #[must_use]
     pub fn built(builder: ServerBuilder) -> Self {
         Self::at(Ipv4Addr::LOCALHOST, builder, Rights::FULL)
     }
 
-    /// On a loopback address, for a user with these rights, with a builder that is given root,
-    /// user and address yet.
+    /// Starts a server on a loopback address, for a user with these rights, with a builder that
+    /// gets root, user and address here.
     #[track_caller]
     #[must_use]
     pub fn at(host: impl Into<std::net::IpAddr>, builder: ServerBuilder, rights: Rights) -> Self {

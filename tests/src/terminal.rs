@@ -1,4 +1,4 @@
-//! A terminal with a program on it: what it shows, what is typed, and whether that is shown too.
+//! A terminal with a program on it: its output, its input, and whether the input is echoed.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -15,20 +15,19 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::process::LIMIT;
 
-/// A program with a terminal of its own, which is the controlling one of its session. It is killed
-/// when this is dropped.
+/// A program with its own terminal, the controlling one of its session. It is killed on drop.
 #[derive(Debug)]
 pub struct Terminal {
     /// The program.
     pub child: Child,
     process: OwnedFd,
     master: File,
-    /// All that was shown and not yet expected.
+    /// The output that was not expected yet.
     seen: Vec<u8>,
 }
 
 impl Terminal {
-    /// Starts a program whose standard streams are the terminal.
+    /// Starts a program with the terminal as its standard streams.
     #[track_caller]
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
@@ -37,8 +36,8 @@ impl Terminal {
         })
     }
 
-    /// Starts a program with the terminal as its standard input; `others` says where the other
-    /// streams go, with a way to have further handles of the terminal.
+    /// Starts a program with the terminal as its standard input. `others` sets the other streams;
+    /// it can open further handles of the terminal.
     #[track_caller]
     #[must_use]
     pub fn start_with(
@@ -57,10 +56,10 @@ impl Terminal {
             Ok(handle) => Stdio::from(handle),
             Err(error) => panic!("{what}: {error}"),
         };
-        // setsid makes it the controlling terminal, which nothing in std does.
+        // setsid makes it the controlling terminal, which std cannot do.
         let mut session = Command::new("setsid");
-        // As on any terminal, no signal is ignored: not even those that are where these tests run in
-        // the background or under `nohup`.
+        // As on any terminal, no signal is ignored, even if these tests run in the background or
+        // under `nohup`.
         session.args(["--ctty", "/usr/bin/env", "--default-signal"]);
         session.arg(command.get_program()).args(command.get_args());
         session.env_clear().env("TERM", "xterm");
@@ -77,7 +76,7 @@ impl Terminal {
         Self { child, process, master: File::from(master), seen: Vec::new() }
     }
 
-    /// Waits until `words` are shown, and takes all up to their end off what was shown.
+    /// Waits until `words` are shown, and removes all output up to their end.
     #[track_caller]
     pub fn expect(&mut self, words: &str) {
         let end = Instant::now() + LIMIT;
@@ -92,7 +91,7 @@ impl Terminal {
         }
     }
 
-    /// What is shown within so much time, and was not expected before it.
+    /// Returns the output within a duration that was not expected before.
     #[must_use]
     pub fn shown_within(&mut self, time: Duration) -> String {
         let end = Instant::now() + time;
@@ -100,7 +99,7 @@ impl Terminal {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 
-    /// Reads what is shown next; not if nothing ever will be.
+    /// Reads the next output; returns false if there is no more.
     fn read(&mut self, end: Instant) -> bool {
         let left = end.saturating_duration_since(Instant::now());
         let limit = Timespec::try_from(left).expect("a minute at most");
@@ -118,7 +117,7 @@ impl Terminal {
         }
     }
 
-    /// Types something; `\x03` is Ctrl-C.
+    /// Types text; `\x03` is Ctrl-C.
     #[track_caller]
     pub fn type_in(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).expect("a terminal takes what is typed");
@@ -131,7 +130,7 @@ impl Terminal {
         tcsetwinsize(&self.master, size).expect("a size");
     }
 
-    /// Whether what is typed is shown.
+    /// Returns whether typed text is echoed.
     #[track_caller]
     #[must_use]
     pub fn echoes(&self) -> bool {
@@ -163,8 +162,8 @@ impl Terminal {
         }
     }
 
-    /// Waits for the end of the program, and gives how it ended and what was shown until then and
-    /// not expected.
+    /// Waits for the end of the program, and returns its exit status and the output that was not
+    /// expected yet.
     #[track_caller]
     pub fn end(&mut self) -> (ExitStatus, String) {
         let end = Instant::now() + LIMIT;
@@ -195,14 +194,14 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It is gone already when it ended by itself.
+        // The group is gone already if the program ended by itself.
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
     }
 }
 
-/// What each thread of a program waits for, and which signals it has pending: for the words of a test
-/// that failed.
+/// Returns what each thread of a program waits for, and its pending signals, for the message of a
+/// failed test.
 fn threads_of(child: &Child) -> String {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Where data connections go, and how hosts, ports and languages are named.
+//! Addresses of data connections, and names of hosts, ports and languages.
 
 use std::net::SocketAddrV4;
 
@@ -9,7 +9,7 @@ use ftp_proto::{
 
 use super::{assert_shown, plain_number};
 
-/// The argument of `PORT`, and the text of a 227.
+/// Checks the argument of `PORT`, and the text of a 227.
 pub fn host_port(data: &[u8]) {
     if let Ok(tuple) = HostPort::parse(data) {
         let text = tuple.to_string();
@@ -31,18 +31,18 @@ pub fn host_port(data: &[u8]) {
     }
 }
 
-/// The first run of digits and commas that has six numbers.
+/// Returns the numbers of the first run of digits and commas that has six.
 fn plain_run(text: &[u8]) -> Option<Vec<&str>> {
     let runs = text.split(|&byte| !byte.is_ascii_digit() && byte != b',');
     let runs = runs.filter_map(|run| std::str::from_utf8(run).ok());
-    // Between the numbers one comma; one more after the last is what some servers write.
+    // One comma separates the numbers; some servers write one more after the last.
     let inner = runs.map(|run| run.trim_start_matches(','));
     let inner = inner.map(|run| run.strip_suffix(',').unwrap_or(run));
     let mut tuples = inner.map(|run| run.split(',').collect::<Vec<_>>());
     tuples.find(|numbers| !numbers.contains(&"") && numbers.len() >= 6)
 }
 
-/// All but the SP that stand after a comma.
+/// Removes each SP after a comma.
 fn without_blanks(text: &[u8]) -> Vec<u8> {
     let mut kept = Vec::new();
     for &byte in text {
@@ -53,14 +53,14 @@ fn without_blanks(text: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// The first six; `None` if one of them is too large.
+/// Returns the first six; `None` if one of them is too large.
 fn plain_octets(numbers: &[&str]) -> Option<[u8; 6]> {
     let octet = |text: &&str| text.parse().ok().filter(|_: &u8| text.len() <= 3);
     let octets: Option<Vec<u8>> = numbers.iter().take(6).map(octet).collect();
     octets?.try_into().ok()
 }
 
-/// The argument of `EPRT` and of `EPSV`, and the text of a 229.
+/// Checks the arguments of `EPRT` and `EPSV`, and the text of a 229.
 pub fn extended_address(data: &[u8]) {
     if let Ok(address) = ExtendedAddress::parse(data) {
         let text = address.to_string();
@@ -85,7 +85,7 @@ pub fn extended_address(data: &[u8]) {
     }
 }
 
-/// The third field after the first bracket that has such a one.
+/// Returns the third field after the first bracket that has one.
 fn plain_port(text: &[u8]) -> Option<u16> {
     let brackets = (1..=text.len()).filter(|at| text.get(at - 1) == Some(&b'('));
     brackets.filter_map(|at| plain_port_of(text.split_at(at).1)).next()
@@ -106,7 +106,7 @@ fn plain_port_of(text: &[u8]) -> Option<u16> {
     plain_number(port)?.try_into().ok().filter(|port| *port != 0)
 }
 
-/// The text of a 522.
+/// Checks the text of a 522.
 pub fn network_protocols(data: &[u8]) {
     let found = NetworkProtocols::find(data);
     let has = |number| plain_list(data).map(|list| list.contains(&Some(number)));
@@ -118,8 +118,8 @@ pub fn network_protocols(data: &[u8]) {
     }
 }
 
-/// The numbers between the first brackets with nothing else between them; `None` for one that is
-/// beyond 2^64.
+/// Returns the numbers in the first brackets that contain nothing else; `None` for a number beyond
+/// 2^64.
 fn plain_list(text: &[u8]) -> Option<Vec<Option<u64>>> {
     let opening = (0..text.len()).filter(|at| text.get(*at) == Some(&b'('));
     let mut lists = opening.filter_map(|open| {
@@ -132,7 +132,7 @@ fn plain_list(text: &[u8]) -> Option<Vec<Option<u64>>> {
     lists.next()
 }
 
-/// A list of ports and ranges.
+/// Checks a list of ports and ranges.
 pub fn port_ranges(data: &[u8]) {
     let parsed = PortRanges::parse(data);
     let plain = plain_ports(data);
@@ -167,7 +167,7 @@ fn plain_ports(text: &[u8]) -> Option<Vec<u16>> {
         if first == 0 || first > last {
             return None;
         }
-        // Never more than there are, however often a range is repeated.
+        // The count never exceeds the number of ports, however often a range is repeated.
         ports.extend(first..=last);
         ports.sort_unstable();
         ports.dedup();
@@ -175,7 +175,7 @@ fn plain_ports(text: &[u8]) -> Option<Vec<u16>> {
     Some(ports).filter(|_| items.len() <= limits::PORT_RANGES)
 }
 
-/// The argument of `HOST`.
+/// Checks the argument of `HOST`.
 pub fn host_name(data: &[u8]) {
     let Ok(host) = HostName::parse(data) else { return };
     let text = host.to_string();
@@ -191,7 +191,7 @@ pub fn host_name(data: &[u8]) {
     }
 }
 
-/// The argument of `LANG`.
+/// Checks the argument of `LANG`.
 pub fn language_tag(data: &[u8]) {
     let Ok(tag) = LanguageTag::parse(data) else { return };
     assert_eq!(LanguageTag::parse(tag.as_str().as_bytes()).as_ref(), Ok(&tag));

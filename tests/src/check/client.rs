@@ -1,4 +1,4 @@
-//! A whole session of our client, as a server's bytes drive it.
+//! A whole session of the client, with bytes from a server.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,19 +15,19 @@ use socket2::SockRef;
 
 use super::assert_shown;
 
-/// Where the scripted server is. A port that it makes up leads nowhere here.
+/// The address of the scripted server. Other ports that it names have no listener.
 const HOST: &str = "127.77.0.1";
 
-/// How long each phase of the client may take; a server that is out of script closes at once.
+/// Timeout of each phase of the client; the server closes at once when its script ends.
 const PHASE: Duration = Duration::from_millis(20);
 
-/// How long the server waits for a command before it goes on in its script.
+/// How long the server waits for a command before it continues with its script.
 const PATIENCE: Duration = Duration::from_micros(400);
 
-/// How long a session may take.
+/// The longest duration of a session.
 const END: Duration = Duration::from_secs(10);
 
-/// The data connections of all sessions of this process: what is sent on the next.
+/// The data connections of all sessions of this process, and the content for the next one.
 struct DataServer {
     address: SocketAddr,
     content: Arc<Mutex<Vec<u8>>>,
@@ -50,7 +50,7 @@ fn data_server() -> &'static DataServer {
     })
 }
 
-/// Sends all, then takes all.
+/// Sends all data, then reads all.
 fn exchange_data(mut stream: TcpStream, content: &[u8]) {
     let _timeouts = stream.set_read_timeout(Some(PHASE));
     let sent = stream.write_all(content).and(stream.shutdown(Shutdown::Write));
@@ -58,16 +58,17 @@ fn exchange_data(mut stream: TcpStream, content: &[u8]) {
     while sent.is_ok() && matches!(stream.read(&mut buffer), Ok(1..)) {}
 }
 
-/// What a server says, in parts with a NUL between them: what data connections carry, the greeting,
-/// what is answered to the first command, to the second, and so on. In the control connection `@P`
-/// stands for the port of the data connections and `@T` for their host-port.
+/// Checks the client against a server's bytes, in parts separated by NUL: the content of data
+/// connections, the greeting, the reply to the first command, to the second, and so on. On the
+/// control connection `@P` stands for the port of the data connections and `@T` for their
+/// host-port.
 ///
-/// The client neither panics nor hangs, says nothing that is no command, shows nothing that acts on
-/// a terminal, and calls a download whole only if it is.
+/// The client must not panic or hang, must send only commands, must not print terminal control
+/// characters, and must report a download as complete only if it is.
 ///
 /// # Panics
 ///
-/// And where no loopback connection can be made.
+/// Panics if one of these rules is broken, or if no loopback connection can be made.
 pub fn client_dialogue(data: &[u8]) {
     let begin = Instant::now();
     let data_server = data_server();
@@ -83,7 +84,7 @@ pub fn client_dialogue(data: &[u8]) {
     };
     let script: Vec<Vec<u8>> = parts.map(part).collect();
     let control = TcpListener::bind((HOST, 0)).expect("a port of loopback");
-    // ABOR comes with an urgent byte, which else would be taken out of the stream.
+    // ABOR comes with an urgent byte, which would otherwise be removed from the stream.
     SockRef::from(&control).set_out_of_band_inline(true).expect("SO_OOBINLINE on a TCP socket");
     let port = control.local_addr().expect("a bound socket has an address").port();
     let server = thread::spawn(move || serve(&control, &script));
@@ -104,7 +105,7 @@ fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Says each part of the script when a command has come, and returns the commands.
+/// Sends each part of the script after a command, and returns the received commands.
 fn serve(listener: &TcpListener, script: &[Vec<u8>]) -> Vec<u8> {
     let mut said = Vec::new();
     let Ok((stream, _)) = listener.accept() else { return said };
@@ -129,7 +130,7 @@ fn serve(listener: &TcpListener, script: &[Vec<u8>]) -> Vec<u8> {
     said
 }
 
-/// Waits for [`PATIENCE`]; a timeout of the socket would be rounded up to many times that.
+/// Waits for [`PATIENCE`]; a socket timeout would be rounded up to many times that.
 fn is_readable(stream: &TcpStream) -> bool {
     let patience = Timespec::try_from(PATIENCE).expect("a short time");
     let ready = poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&patience));
@@ -140,7 +141,7 @@ fn is_timeout(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// Whatever the server said, the client said commands.
+/// Asserts that the client sent only commands.
 fn assert_commands(said: &[u8]) {
     let mut decoder = LineDecoder::strict();
     let _ = decoder.push(said);
@@ -152,11 +153,10 @@ fn assert_commands(said: &[u8]) {
     }
 }
 
-/// Something a client does, given what data connections carry.
+/// One action of a client; its second argument is the content of data connections.
 type Step = fn(&mut Client, &[u8]) -> Result<(), Error>;
 
-/// Some of the things that a client can do, one after the other; the length of the data says with
-/// which it begins.
+/// Performs some actions of a client one after the other; the length of the data chooses the first.
 fn drive(port: u16, first: usize, content: &[u8]) {
     let timeouts = Timeouts {
         resolve: PHASE,
@@ -234,7 +234,7 @@ fn drive(port: u16, first: usize, content: &[u8]) {
     told(client.login("user", "word"));
     let turn = first % steps.len();
     steps.rotate_left(turn);
-    // All of them would take several times as long, and find hardly more.
+    // All of them would take several times as long, and find little more.
     for step in steps.into_iter().take(4) {
         told(step(&mut client, content));
     }

@@ -9,10 +9,10 @@ use super::{any_chunking, assert_shown, breaks_lines};
 
 const IAC: u8 = 255;
 
-/// Bytes that a client sends: [`LineDecoder`], lenient and strict, then [`Command`] on each line.
+/// Checks bytes from a client: [`LineDecoder`], lenient and strict, then [`Command`] on each line.
 ///
-/// So that the limits can be reached by short input, one that begins with 0xF1 or 0xF2 is taken to
-/// stand behind as many bytes as [`limits::COMMAND_LINE`] or [`limits::UNTERMINATED`] leave over.
+/// So that short input can reach the limits, input that begins with 0xF1 or 0xF2 is preceded by
+/// filler up to [`limits::COMMAND_LINE`] or [`limits::UNTERMINATED`].
 pub fn command_line(data: &[u8]) {
     let filler = |limit: usize, rest: &[u8]| vec![b'x'; limit.saturating_sub(rest.len() / 2)];
     match data.split_first() {
@@ -22,7 +22,7 @@ pub fn command_line(data: &[u8]) {
     }
 }
 
-/// The pieces, and one in front of them.
+/// Returns the pieces with one more before them.
 fn behind<'a>(first: &'a [u8], pieces: &[&'a [u8]]) -> Vec<&'a [u8]> {
     [&[first], pieces].concat()
 }
@@ -72,7 +72,7 @@ fn line_events(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<LineEvent<'sta
     events
 }
 
-/// A line, `None` for one that is malformed; nothing else can come out of short data.
+/// Returns a line, or `None` for a malformed one; short data causes no other event.
 fn text_of(event: &LineEvent<'_>) -> Option<Vec<u8>> {
     match event {
         LineEvent::Line(line) => Some(line.to_vec()),
@@ -81,7 +81,8 @@ fn text_of(event: &LineEvent<'_>) -> Option<Vec<u8>> {
     }
 }
 
-/// The lines of `data`, which is short and holds no Telnet, `None` for each that is malformed.
+/// Returns the lines of `data`, which is short and contains no Telnet commands; `None` for each
+/// malformed one.
 fn plain_lines(data: &[u8], strict: bool) -> Vec<Option<Vec<u8>>> {
     let (mut lines, mut line) = (Vec::new(), Vec::new());
     for &byte in data {
@@ -98,7 +99,7 @@ fn plain_lines(data: &[u8], strict: bool) -> Vec<Option<Vec<u8>>> {
     lines
 }
 
-/// Whether it is worth the time to cut what we have written ourselves into pieces.
+/// Returns whether our own output is short enough to test it in pieces, too.
 fn is_short(sent: &[u8]) -> bool {
     sent.len() < 1_000
 }
@@ -117,12 +118,12 @@ fn whole_line(line: &[u8]) {
     parsed(Command::parse_line(line), line.len());
 }
 
-/// Bytes behind any verb of [`Verb::KNOWN`], which the first byte chooses.
+/// Checks the argument of any verb of [`Verb::KNOWN`], which the first byte chooses.
 pub fn argument(data: &[u8]) {
     argument_of(Verb::KNOWN, data);
 }
 
-/// Bytes behind a verb that takes a name: the first byte chooses which.
+/// Checks the argument of a verb that takes a name: the first byte chooses the verb.
 pub fn argument_of_names(data: &[u8]) {
     use Verb::{
         Acct, Appe, Avbl, Clnt, Cwd, Dele, Hash, List, Mdtm, Mkd, Mlsd, Mlst, Nlst, Pass, Retr,
@@ -135,7 +136,8 @@ pub fn argument_of_names(data: &[u8]) {
     argument_of(VERBS, data);
 }
 
-/// Bytes behind a verb that takes one of some words, or nothing: the first byte chooses which.
+/// Checks the argument of a verb that takes a fixed word or nothing: the first byte chooses the
+/// verb.
 pub fn argument_of_words(data: &[u8]) {
     use Verb::{
         Abor, Auth, Cdup, Epsv, Feat, Help, Host, Lang, Mode, Noop, Opts, Prot, Quit, Site, Stru,
@@ -148,7 +150,8 @@ pub fn argument_of_words(data: &[u8]) {
     argument_of(VERBS, data);
 }
 
-/// Bytes behind a verb that takes numbers, alone or before a name: the first byte chooses which.
+/// Checks the argument of a verb that takes numbers, alone or before a name: the first byte chooses
+/// the verb.
 pub fn argument_of_numbers(data: &[u8]) {
     use Verb::{Allo, Eprt, Mff, Mfmt, Pbsz, Port, Rest};
     argument_of(&[Port, Eprt, Rest, Allo, Pbsz, Mfmt, Mff], data);
@@ -161,8 +164,8 @@ fn argument_of(verbs: &[Verb], data: &[u8]) {
     assert!(parsed.is_none_or(|command| command.verb() == verb), "{verb} reads as another");
 }
 
-/// What holds for a command, however it was read out of `length` bytes: it can be sent, and reads
-/// back as the same.
+/// Checks a command that was parsed from `length` bytes: it can be encoded, and the result parses
+/// to the same command.
 fn parsed(result: Result<Command, ParseError>, length: usize) -> Option<Command> {
     let command = match result {
         Ok(command) => command,
@@ -177,7 +180,7 @@ fn parsed(result: Result<Command, ParseError>, length: usize) -> Option<Command>
             let line = sent_line(&sent);
             assert_eq!(Command::parse_line(&line).as_ref(), Ok(&command), "sent as {line:?}");
         }
-        // What was left out, such as the `;` behind the last fact, is written.
+        // Encoding adds omitted parts, such as the `;` after the last fact.
         Err(error) => {
             assert_eq!(error.kind, ParseErrorKind::TooLong, "{command:?}");
             assert!(length + 8 > limits::COMMAND_LINE, "{command:?}");
@@ -186,7 +189,7 @@ fn parsed(result: Result<Command, ParseError>, length: usize) -> Option<Command>
     Some(command)
 }
 
-/// The one line that a server reads out of what a client sends.
+/// Returns the only line that a server reads from a client's output.
 fn sent_line(sent: &[u8]) -> Vec<u8> {
     let body = sent.strip_suffix(b"\r\n").expect("CR LF ends what is sent");
     assert!(!body.iter().copied().any(breaks_lines), "{:?}", sent.escape_ascii().to_string());
@@ -198,11 +201,10 @@ fn sent_line(sent: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Bytes that a server sends: [`ReplyDecoder`], and [`Exchange`] on the codes that come out.
+/// Checks bytes from a server: [`ReplyDecoder`], and [`Exchange`] on the decoded codes.
 ///
-/// One that begins with 0xF1 or 0xF2 is taken to stand behind text that comes close to
-/// [`limits::REPLY_LINE`] or [`limits::REPLY_TEXT`], one that begins with 0xF3 behind more text than
-/// may be kept.
+/// Input that begins with 0xF1 or 0xF2 is preceded by text almost up to [`limits::REPLY_LINE`] or
+/// [`limits::REPLY_TEXT`]; input that begins with 0xF3 is preceded by more text than is kept.
 pub fn reply(data: &[u8]) {
     let (filler, data) = match data.split_first() {
         Some((0xF1, rest)) => (vec![b'2'; limits::REPLY_LINE - rest.len() / 2], rest),
@@ -222,13 +224,13 @@ pub fn reply(data: &[u8]) {
     replies.iter().for_each(received);
 }
 
-/// The beginning of a reply with about so many bytes of text.
+/// Returns the beginning of a reply with about `length` bytes of text.
 fn lines_of_text(length: usize) -> Vec<u8> {
     let line = [[b'x'; 1_021].as_slice(), b"\r\n"].concat();
     [b"211-\r\n".as_slice(), &line.repeat(length / 1_022)].concat()
 }
 
-/// Replies, and the error that ended them.
+/// Returns the replies, and the error that ended them.
 fn decode_replies(pieces: &[&[u8]]) -> (Vec<Reply>, Option<ParseError>) {
     let (mut decoder, mut replies) = (ReplyDecoder::new(), Vec::new());
     for piece in pieces {
@@ -259,14 +261,15 @@ fn decode_replies(pieces: &[&[u8]]) -> (Vec<Reply>, Option<ParseError>) {
     (replies, None)
 }
 
-/// A reply taken apart: its code, and its lines as [`Reply::lines`] has them.
+/// Parts of a reply: its code, and its lines as in [`Reply::lines`].
 type CodeAndLines = (u16, Vec<Vec<u8>>);
 
 fn code_and_lines(reply: &Reply) -> CodeAndLines {
     (reply.code().value(), reply.lines().map(<[u8]>::to_vec).collect())
 }
 
-/// The replies in `data`, which is shorter than any limit, and whether something else ends them.
+/// Returns the replies in `data`, which is shorter than any limit, and whether invalid input ends
+/// them.
 fn plain_replies(data: &[u8]) -> (Vec<CodeAndLines>, bool) {
     let (mut replies, mut open) = (Vec::new(), None::<CodeAndLines>);
     let end = data.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
@@ -320,7 +323,7 @@ fn exchange(verb: Verb, replies: &[Reply]) {
         let ended = exchange.is_ended();
         match exchange.reply(reply.code()) {
             Ok(progress) => {
-                assert!(!ended, "nothing answers {verb} behind its last reply");
+                assert!(!ended, "nothing answers {verb} after its final reply");
                 assert_eq!(progress == Progress::Final, exchange.is_ended());
             }
             Err(_) => assert_eq!(exchange.is_ended(), ended, "what is refused changes nothing"),
@@ -328,7 +331,7 @@ fn exchange(verb: Verb, replies: &[Reply]) {
     }
 }
 
-/// What holds for a reply that was read: its size, and that it can be sent on.
+/// Checks a decoded reply: its size, and that it can be encoded.
 fn received(reply: &Reply) {
     let kept: usize = reply.lines().map(|line| line.len() + 1).sum();
     assert!(kept <= limits::REPLY_TEXT + limits::REPLY_LINE + 1, "{kept} bytes are kept");
@@ -344,7 +347,7 @@ fn received(reply: &Reply) {
         let body = line.strip_suffix(b"\r").expect("each line ends in CR LF");
         assert!(!body.iter().copied().any(breaks_lines));
     }
-    // What is left of a reply that was cut is a whole one, once it is sent on.
+    // A cut reply is encoded as a complete one.
     let is_same = !reply.is_cut() && !reply.lines().flatten().copied().any(breaks_lines);
     if is_same && lines.iter().all(|line| line.len() <= limits::REPLY_LINE) {
         let read = decode_replies;
@@ -353,7 +356,7 @@ fn received(reply: &Reply) {
     }
 }
 
-/// The lines of a 211 reply to `FEAT`.
+/// Checks the lines of a 211 reply to `FEAT`.
 pub fn features(data: &[u8]) {
     let sent = [b"211-Features:\r\n".as_slice(), data, b"\r\n211 End\r\n"].concat();
     let (replies, _) = any_chunking(&sent, decode_replies);

@@ -1,10 +1,10 @@
-//! What data connections carry.
+//! Content of data connections.
 
 use ftp_proto::{AsciiDecoder, AsciiEncoder};
 
 use super::any_chunking;
 
-/// A file in representation type ASCII, in either direction.
+/// Checks a file in representation type ASCII, in either direction.
 pub fn ascii(data: &[u8]) {
     let sent = any_chunking(data, encode);
     assert_eq!(sent, plain_encode(data));
@@ -49,7 +49,7 @@ fn plain_encode(data: &[u8]) -> Vec<u8> {
 
 fn plain_decode(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    // A CR that came in front of a LF goes; one that was left over from an earlier pair stays.
+    // A CR directly before a LF is removed, even if an earlier CR precedes it.
     for (index, &byte) in data.iter().enumerate() {
         if byte != b'\r' || data.get(index + 1) != Some(&b'\n') {
             out.push(byte);

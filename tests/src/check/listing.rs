@@ -1,4 +1,4 @@
-//! What `LIST`, `NLST` and `MLSD` bring.
+//! Data of `LIST`, `NLST` and `MLSD`.
 
 use ftp_proto::{
     Entry, EntryKind, Escaped, Facts, ListEvent, ListForm, ListLine, ListParser, ListReader,
@@ -7,10 +7,9 @@ use ftp_proto::{
 
 use super::{any_chunking, assert_shown, plain_number};
 
-/// A reply to `LIST`: [`ListReader`], then [`ListParser`] on its lines.
+/// Checks the data of `LIST`: [`ListReader`], then [`ListParser`] on its lines.
 ///
-/// One that begins with 0xF1 is taken to stand behind text that comes close to
-/// [`limits::LISTING_LINE`].
+/// Input that begins with 0xF1 is preceded by text almost up to [`limits::LISTING_LINE`].
 pub fn listing(data: &[u8]) {
     let (filler, data) = match data.split_first() {
         Some((0xF1, rest)) => (vec![b'x'; limits::LISTING_LINE - rest.len() / 2], rest),
@@ -20,7 +19,7 @@ pub fn listing(data: &[u8]) {
     let events = any_chunking(data, read_behind);
     let all = [filler.as_slice(), data].concat();
     let mut plain: Vec<&[u8]> = all.split(|&byte| byte == b'\n').collect();
-    // Behind the last line end there is a line only if something is on it.
+    // After the last line ending there is a line only if it is not empty.
     plain.pop_if(|last| last.is_empty());
     let plain = plain.into_iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let plain = plain.map(|line| match line.len() {
@@ -44,7 +43,7 @@ pub fn listing(data: &[u8]) {
     }
 }
 
-/// A line of a reply to `LIST` that is in the form EPLF, without its `+`.
+/// Checks a line of `LIST` in the form EPLF, without its `+`.
 pub fn listing_eplf(data: &[u8]) {
     let line = [b"+".as_slice(), data].concat();
     let parsed = ListLine::parse(&line, reference());
@@ -52,7 +51,8 @@ pub fn listing_eplf(data: &[u8]) {
     eplf(&line, &parsed);
 }
 
-/// The argument of `NLST`, a NUL and a line of the reply; the line is one of `MLSD` too.
+/// Checks the argument of `NLST`, a NUL and a line of its data; the line is also parsed as one of
+/// `MLSD`.
 pub fn listing_names(data: &[u8]) {
     let nul = data.iter().position(|&byte| byte == 0).unwrap_or(0);
     let (directory, line) = data.split_at(nul);
@@ -119,7 +119,7 @@ fn check_line(line: &[u8], parsed: &ListLine) {
     }
 }
 
-/// What holds for an entry, whatever line it was made of.
+/// Checks an entry, whatever its line was.
 fn check_entry(line: &[u8], entry: &Entry) {
     assert!(is_part(line, &entry.name), "{entry:?} is not in its line");
     for field in [&entry.owner, &entry.group, &entry.target].into_iter().flatten() {
@@ -153,7 +153,7 @@ fn is_part(line: &[u8], part: &[u8]) -> bool {
     part.is_empty() || line.windows(part.len()).any(|window| window == part)
 }
 
-/// EPLF is so simple that all of it can be read again.
+/// EPLF is so simple that it can be parsed here completely.
 fn eplf(line: &[u8], parsed: &ListLine) {
     let Some(tab) = line.iter().position(|&byte| byte == b'\t') else {
         assert!(!matches!(parsed, ListLine::Entry(_)), "{parsed:?} without a TAB");

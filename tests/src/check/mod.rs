@@ -1,8 +1,8 @@
-//! What has to hold for any bytes at all: one function for each kind of input, which takes what a
-//! peer could send and panics where an invariant is broken.
+//! Invariants for any bytes: one function for each kind of input, which takes the bytes of a peer
+//! and panics if an invariant is broken.
 //!
-//! The property tests call these with generated input, the fuzz targets with what libFuzzer makes
-//! up. Where it is cheap, the answer of the toolkit is compared with that of a few plain lines
+//! The property tests call these functions with generated input, the fuzz targets with that of
+//! libFuzzer. Where possible, the result of the toolkit is compared with that of a few plain lines
 //! here, which are slow, hold everything in memory and share no code with it.
 
 mod addresses;
@@ -34,8 +34,8 @@ pub use self::values::{facts, file_digest, time_val};
 
 use crate::random::mix;
 
-/// What `decode` makes of `input`, which has to be the same for the whole, for each byte alone and
-/// for pieces whose lengths follow from the bytes.
+/// Returns the result of `decode` for `input`, which must be the same for the whole, for each byte
+/// alone, and for pieces whose lengths depend on the bytes.
 fn any_chunking<T: Debug + PartialEq>(input: &[u8], decode: impl Fn(&[&[u8]]) -> T) -> T {
     let whole = decode(&[input]);
     let bytes: Vec<&[u8]> = input.chunks(1).collect();
@@ -57,18 +57,18 @@ fn lengths(pieces: &[&[u8]]) -> Vec<usize> {
     pieces.iter().map(|piece| piece.len()).collect()
 }
 
-/// The number that fills all of `digits`; `None` for anything but digits and beyond 2^64 - 1.
+/// Returns the number that fills all of `digits`; `None` for other characters or beyond 2^64 - 1.
 fn plain_number(digits: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(digits).ok()?;
     digits.chars().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// Whether a byte would end a line of the control connection, or a string of C.
+/// Returns whether a byte would end a line of the control connection, or a C string.
 fn breaks_lines(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n' | 0)
 }
 
-/// Insists that `text` is safe to show: one line, nothing that moves a cursor or turns text round.
+/// Asserts that `text` is safe to print: one line, without cursor movement or reversed text.
 #[track_caller]
 fn assert_shown(text: &str) {
     let acts = |char: char| {

@@ -1,11 +1,11 @@
-//! Pathnames: quoted in a 257, resolved by a server, shown to people.
+//! Pathnames: quoted in a 257, resolved by a server, printed for users.
 
 use ftp_proto::{Escaped, Pathname};
 use ftp_server::VirtualPath;
 
 use super::{assert_shown, breaks_lines};
 
-/// The text of a 257, and any name in quotes.
+/// Checks the text of a 257, and any name in quotes.
 pub fn quoted_pathname(data: &[u8]) {
     if let Ok(path) = Pathname::parse_quoted(data) {
         let bytes = path.as_bytes();
@@ -26,14 +26,14 @@ pub fn quoted_pathname(data: &[u8]) {
     assert_eq!(Pathname::parse_quoted(&reply).ok(), wanted);
 }
 
-/// Bytes from a peer that are shown to people.
+/// Checks the printed form of bytes from a peer.
 pub fn escaped(data: &[u8]) {
     let shown = Escaped(data).to_string();
     assert_shown(&shown);
     assert_eq!(unescaped(&shown).as_deref(), Some(data), "{shown}");
 }
 
-/// What was shown as `text`: nothing that is sent can look like an escape that was not made.
+/// Reverses the escapes of `text`: no received byte can imitate an escape.
 fn unescaped(text: &str) -> Option<Vec<u8>> {
     let (mut bytes, mut rest) = (Vec::new(), text);
     while let Some(at) = rest.find('\\') {
@@ -58,7 +58,7 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The current directory and a pathname, with a NUL between them, as a server resolves them.
+/// Checks how a server resolves a pathname; input is the current directory, NUL, and the pathname.
 pub fn virtual_path(data: &[u8]) {
     let mut names = data.splitn(2, |&byte| byte == 0);
     let mut name = || Pathname::new(names.next().unwrap_or_default());
@@ -73,7 +73,7 @@ pub fn virtual_path(data: &[u8]) {
     resolved(&end);
 }
 
-/// Component by component, from `directory`.
+/// Resolves component by component, from `directory`.
 fn plain_path(directory: &[u8], path: &Pathname) -> Vec<u8> {
     let whole = match path.as_bytes() {
         [b'/', ..] => path.as_bytes().to_vec(),
@@ -90,7 +90,7 @@ fn plain_path(directory: &[u8], path: &Pathname) -> Vec<u8> {
     [b"/".as_slice(), &components.join(&b'/')].concat()
 }
 
-/// What holds for a place in the tree: it is beneath the root, and every directory above it too.
+/// Checks that a path is below the root, and so is every directory above it.
 fn resolved(path: &VirtualPath) {
     assert_shown(&format!("{path} {path:?}"));
     assert_eq!(path.as_bytes(), [b"/".as_slice(), path.relative()].concat());

@@ -1,4 +1,4 @@
-//! A whole session of our server, as a client's bytes drive it.
+//! A whole session of the server, with bytes from a client.
 
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
@@ -15,18 +15,18 @@ use ftp_server::{LocalConfig, Server, ServerConfig, SyncPolicy};
 use super::assert_shown;
 use crate::site::OurServer;
 
-/// How long a session may go on once its peer has said all.
+/// The longest duration of a session after the client has sent everything.
 const END: Duration = Duration::from_secs(15);
 
-/// How long replies are waited for that are due.
+/// How long to wait for a missing reply.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// One server for all sessions of this process: what one leaves behind meets the next.
+/// One server for all sessions of this process, so that leftovers of one session affect the next.
 fn server() -> &'static Mutex<OurServer> {
     static SERVER: OnceLock<Mutex<OurServer>> = OnceLock::new();
     SERVER.get_or_init(|| {
         let config = ServerConfig::default().with(|config| {
-            // Nothing may reach a port that is not ours.
+            // The server must not connect to ports of other programs.
             config.active.enabled = false;
             config.timeouts.data_connect = Duration::from_millis(40);
             config.timeouts.stall = Duration::from_millis(80);
@@ -39,15 +39,16 @@ fn server() -> &'static Mutex<OurServer> {
     })
 }
 
-/// All that a client sends, at once and without a look at what is answered, behind a login unless
-/// the first byte is 0xF0; data connections are made to the ports that the server names.
+/// Checks the server against a client's bytes, sent at once without reading replies, and after a
+/// login unless the first byte is 0xF0. Data connections are made to the ports that the server
+/// names.
 ///
-/// The server sends whole replies and nothing else, as many as there were commands, ends the session
-/// once it has read all, and takes the next one.
+/// The server must send only whole replies, one for each command, end the session once it has read
+/// everything, and accept the next one.
 ///
 /// # Panics
 ///
-/// And where no loopback connection can be made.
+/// Panics if one of these rules is broken, or if no loopback connection can be made.
 pub fn server_dialogue(data: &[u8]) {
     let server = server().lock().unwrap_or_else(PoisonError::into_inner);
     furnish(&server);
@@ -74,11 +75,11 @@ pub fn server_dialogue(data: &[u8]) {
     }
 }
 
-/// What every session finds.
+/// Prepares the files that every session finds.
 fn furnish(server: &OurServer) {
     let wanted: [&[u8]; 2] = [b"a", b"d"];
     for name in [&b""[..], b"a", b"d"] {
-        // It fails for what is gone. What SITE CHMOD has closed is opened.
+        // Fails for removed objects. Undoes SITE CHMOD.
         let _ = fs::set_permissions(server.root.join(name), Permissions::from_mode(0o755));
     }
     let names = server.root.names();
@@ -98,7 +99,7 @@ fn finals(replies: &[Reply]) -> usize {
     replies.iter().filter(is_final).count()
 }
 
-/// How many lines a server has to answer.
+/// Returns the number of lines that a server must answer.
 fn lines_of(said: &[u8]) -> usize {
     let (mut decoder, mut rest, mut count) = (LineDecoder::new(), said, 0);
     while !rest.is_empty() {
@@ -112,7 +113,7 @@ fn lines_of(said: &[u8]) -> usize {
     count
 }
 
-/// Takes out what answers Telnet, which a reply decoder knows nothing of.
+/// Removes Telnet answers, which a reply decoder does not accept.
 #[derive(Default)]
 enum Telnet {
     #[default]
@@ -122,7 +123,7 @@ enum Telnet {
 }
 
 impl Telnet {
-    /// What `byte` adds to the text.
+    /// Returns the text that `byte` adds.
     fn take(&mut self, byte: u8) -> Vec<u8> {
         let (next, text) = match (&*self, byte) {
             (Self::Data, 255) => (Self::Command, vec![]),
@@ -136,7 +137,7 @@ impl Telnet {
     }
 }
 
-/// One control connection and the data connections that belong to it.
+/// One control connection and its data connections.
 struct Session {
     stream: TcpStream,
     telnet: Telnet,
@@ -154,14 +155,14 @@ impl Session {
         Self { stream, telnet, decoder, replies, data, end: Instant::now() + END }
     }
 
-    /// Sends all of it; a server that closes early need not take it.
+    /// Sends all bytes; a server that closes early need not read them.
     fn say(&mut self, bytes: &[u8]) {
         self.stream.set_write_timeout(Some(END)).expect("a timeout that is not zero");
         let _early = self.stream.write_all(bytes);
     }
 
-    /// Reads replies to their end; says whether it came in order. Once there are as many as are
-    /// due, or none comes any more, this side ends.
+    /// Reads replies to the end of the connection, and returns whether it ended properly. Once all
+    /// due replies have arrived, or no more arrive, this side ends.
     fn listen(&mut self, due: usize) -> bool {
         let (mut buffer, mut said_all) = ([0; 4_096], false);
         loop {
@@ -177,7 +178,7 @@ impl Session {
                 Ok(0) => return true,
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
-                // Fuzzers have a clock that interrupts.
+                // The timer of a fuzzer interrupts reads.
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => {
                     said_all = true;
@@ -208,7 +209,7 @@ impl Session {
         }
     }
 
-    /// Makes the data connection that a reply asks for, with a line of data to store.
+    /// Opens the data connection that a reply announces, and sends a line of data to store.
     fn meet(&mut self, reply: &Reply) {
         let host = self.stream.peer_addr().map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.ip());
         let port = match reply.code() {
@@ -218,7 +219,7 @@ impl Session {
             }
             _ => return,
         };
-        // The listener is gone again if the next command was read in the meantime.
+        // The listener is closed already if the server has read the next command.
         let Ok(mut stream) = TcpStream::connect((host, port)) else { return };
         let _unwanted = stream.write_all(b"stored\r\n").and(stream.shutdown(Shutdown::Write));
         self.data.push(stream);

@@ -1,11 +1,11 @@
-//! URLs that people and scripts give.
+//! URLs from users and scripts.
 
 use ftp_proto::{FtpUrl, RepresentationType, Scheme};
 
 use super::{assert_shown, breaks_lines};
 use crate::names::percent;
 
-/// A URL or its short form.
+/// Checks a URL or its short form.
 pub fn url(data: &[u8]) {
     let url = match FtpUrl::parse(data) {
         Ok(url) => url,
@@ -26,7 +26,7 @@ pub fn url(data: &[u8]) {
     reads_back(&url);
 }
 
-/// As `Display` has it, it is in ASCII and says the same, but for the password.
+/// Checks that `Display` writes ASCII that parses to the same URL, except for the password.
 fn leads_back(url: &FtpUrl) {
     let shown = url.to_string();
     assert!(shown.bytes().all(|byte| byte.is_ascii_graphic()), "{shown}");
@@ -47,7 +47,7 @@ fn scheme(url: &FtpUrl) -> &'static str {
     }
 }
 
-/// Written with every part percent-encoded, it says the same.
+/// Checks that the URL with every part percent-encoded parses to the same URL.
 fn reads_back(url: &FtpUrl) {
     let mut text = scheme(url).as_bytes().to_vec();
     let mut put = |part: &[u8]| text.extend_from_slice(part);

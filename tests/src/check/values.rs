@@ -1,13 +1,14 @@
-//! What replies carry: times, facts, digests.
+//! Values in replies: times, facts, digests.
 
 use ftp_proto::{Fact, Facts, FileDigest, TimeVal};
 
 use super::{breaks_lines, plain_number};
 
-/// The reply to `MDTM`, the fact `modify`, the argument of `MFMT`; and any number of seconds.
+/// Checks the value of `MDTM` replies, of the fact `modify` and of `MFMT`; and any number of
+/// seconds.
 pub fn time_val(data: &[u8]) {
     if let Some(seconds) = data.first_chunk().map(|bytes| i64::from_le_bytes(*bytes)) {
-        // As it is, and close enough to now to be in the calendar.
+        // The number itself, and one close enough to now to be in the calendar.
         for seconds in [seconds, seconds >> 26] {
             if let Some(time) = TimeVal::from_unix_seconds(seconds) {
                 assert_eq!(time.unix_seconds(), seconds, "{time}");
@@ -34,7 +35,7 @@ pub fn time_val(data: &[u8]) {
     }
 }
 
-/// Whether this is in the grammar and in the calendar.
+/// Returns whether the text matches the grammar and is in the calendar.
 fn is_time(text: &[u8]) -> bool {
     let (digits, fraction) = text.split_at_checked(14).unwrap_or((text, &[]));
     let number = |at: usize, length| {
@@ -60,17 +61,17 @@ fn is_time(text: &[u8]) -> bool {
     (1..=last).contains(&day) && hour < 24 && minute < 60 && second <= 60 && is_fraction
 }
 
-/// An entry of `MLSD`.
+/// Checks an entry of `MLSD`.
 pub fn facts(data: &[u8]) {
     let first = data.iter().position(|byte| matches!(byte, b' ' | b'\t'));
-    // Facts that hold an SP end at `;` and SP.
+    // Facts that contain an SP end with `;` and SP.
     let is_closed = |at: usize| at == 0 || data.get(at - 1) == Some(&b';');
     let after = || data.windows(2).position(|pair| pair == b"; ").map(|at| at + 1);
     let after = || after().filter(|&at| may_hold_blanks(data.split_at(at - 1).0));
     let space = first.filter(|&at| data.get(at) == Some(&b' '));
     let space = space.map(|at| if is_closed(at) { at } else { after().unwrap_or(at) });
     let space = space.filter(|&at| at + 1 < data.len());
-    // Of several facts the last may lack its `;`, but not its `=`.
+    // The last of several facts may lack its `;`, but not its `=`.
     let space = space.filter(|&at| {
         let facts = data.split_at(at).0;
         let unclosed = facts.iter().rposition(|&byte| byte == b';').map_or(0, |at| at + 1);
@@ -89,7 +90,7 @@ pub fn facts(data: &[u8]) {
         want.push((fact, value.get(1..).unwrap_or_default()));
     }
     assert!(facts.iter().eq(want.iter().copied()), "{facts:?}");
-    // A fact given twice has its first value.
+    // The first of two equal facts counts.
     let value = |wanted: &str| {
         let found = want.iter().find(|(fact, _)| fact.eq_ignore_ascii_case(wanted.as_bytes()));
         found.map(|(_, value)| *value)
@@ -106,7 +107,7 @@ pub fn facts(data: &[u8]) {
     assert_eq!(Facts::parse(&line), Ok(facts));
 }
 
-/// Whether all are facts, with SP in no value but those of owners, groups and unknown facts.
+/// Returns whether all are facts, with SP only in values of owners, groups and unknown facts.
 fn may_hold_blanks(facts: &[u8]) -> bool {
     facts.split(|&byte| byte == b';').all(|fact| {
         let Some(equals) = fact.iter().position(|&byte| byte == b'=') else { return false };
@@ -119,7 +120,7 @@ fn may_hold_blanks(facts: &[u8]) -> bool {
     })
 }
 
-/// The text of a 213 reply to `HASH`.
+/// Checks the text of a 213 reply to `HASH`.
 pub fn file_digest(data: &[u8]) {
     let Ok(digest) = FileDigest::parse(data) else { return };
     let text = digest.encode();

@@ -1,40 +1,40 @@
-//! A server that does what no server should, as tables tell it, and what has to come of that.
+//! A server that breaks the rules as tables say, and the required outcome of each behaviour.
 //!
-//! The tables are the files `hostile/*.txt` of this package. A line of one reads:
+//! The tables are the files `hostile/*.txt` of this package. Their lines are:
 //!
 //! | line | meaning |
 //! | --- | --- |
 //! | `== name HC-nn ...` | begins a behaviour, with the ids that it proves |
-//! | `~ value` | one of several values; each makes a behaviour of its own, with it for `{value}` |
-//! | `> VERB ...: step \| step` | what the server does when such a command comes; `greeting` is before any, `download`, `upload`, `listing` and `transfer` are their verbs, `any` is all the others. Several lines for one verb are used in turn, the last for good |
-//! | `* call ...: outcome or outcome; usable` | what such a call of the caller has to give, and whether the client can be used afterwards (`usable`, `closed`, `either`); `; memory N KiB` bounds by how much it may grow |
-//! | `active`, `old` | the client is in active mode; it is told to use neither EPSV nor EPRT |
-//! | `short phase ...` | these limits are short; that of an outcome `timeout phase` always is |
-//! | `#` | a remark |
+//! | `~ value` | one of several values; each makes a separate behaviour, in which it replaces `{value}` |
+//! | `> VERB ...: step \| step` | the server's steps for these commands; `greeting` comes before any, `download`, `upload`, `listing` and `transfer` are their verbs, `any` is all others. Several lines for one verb are used in turn, the last one repeatedly |
+//! | `* call ...: outcome or outcome; usable` | the required outcome of these calls, and whether the client can be used afterwards (`usable`, `closed`, `either`); `; memory N KiB` limits the growth of its memory |
+//! | `active`, `old` | the client uses active mode; the client uses neither EPSV nor EPRT |
+//! | `short phase ...` | the timeouts of these phases are short; that of an outcome `timeout phase` always is |
+//! | `#` | a comment |
 //!
-//! And a step:
+//! The steps are:
 //!
 //! | step | meaning |
 //! | --- | --- |
 //! | `< text` | sends a line with CR LF |
-//! | `raw text` | sends bytes as they are |
-//! | `drip N text` | sends bytes one by one, N milliseconds before each |
-//! | `flood text`, `flood NM text` | sends bytes over and over, until the client hangs up, or N MiB |
-//! | `data all`, `half`, `none`, `N` | moves so much of the content, in the direction of the transfer |
+//! | `raw text` | sends bytes unchanged |
+//! | `drip N text` | sends bytes one by one, waiting N milliseconds before each |
+//! | `flood text`, `flood NM text` | sends bytes repeatedly, until the client disconnects, or N MiB |
+//! | `data all`, `half`, `none`, `N` | moves this amount of the content, in the direction of the transfer |
 //! | `[ text`, `[flood text` | as `raw` and `flood`, on the data connection |
 //! | `open`, `fin`, `rst` | opens, ends, resets the data connection |
-//! | `stranger` | another host connects to the active client, and has to be turned away |
+//! | `stranger` | another host connects to the active client, which must close the connection |
 //! | `hangup`, `reset` | ends, resets the control connection |
-//! | `pause N` | N milliseconds |
-//! | `deaf` | no more reading or writing, until the client hangs up |
-//! | `abort` | what is due on `ABOR` |
+//! | `pause N` | waits N milliseconds |
+//! | `deaf` | stops reading and writing until the client disconnects |
+//! | `abort` | acts on `ABOR` as a sound server |
 //!
-//! In texts, `\r`, `\n`, `\t`, `\\` and `\xHH` are escapes, `{what*N}` is `what` N times, `{port}`
-//! or `{p1},{p2}` a port at which the server listens for data, `{closed}` or `{c1},{c2}` one at
-//! which nobody does, `{elsewhere}` or `{e1},{e2}` one of another host (127.0.0.2), at which nobody
-//! may call.
+//! In texts, `\r`, `\n`, `\t`, `\\` and `\xHH` are escapes, and `{what*N}` is `what` N times.
+//! `{port}` or `{p1},{p2}` is a port at which the server listens for data, `{closed}` or
+//! `{c1},{c2}` a port without a listener, and `{elsewhere}` or `{e1},{e2}` a port of another host
+//! (127.0.0.2), to which no client may connect.
 //!
-//! What is not in the table is done as a sound server does it.
+//! Everything else is done as by a sound server.
 
 mod play;
 mod script;
@@ -44,17 +44,17 @@ use std::sync::OnceLock;
 pub use self::play::{Cut, How, Moved, Played, Server};
 pub use self::script::{Behaviour, Want, behaviours};
 
-/// The length of the file that is moved, in bytes: more than the sockets of a transfer hold.
+/// The length of the transferred file, in bytes: more than the sockets of a transfer hold.
 pub const LENGTH: usize = 10_000_000;
 
-/// The file that is moved: no two places in it look alike.
+/// Returns the transferred file, which differs at every place.
 #[must_use]
 pub fn content() -> &'static [u8] {
     static CONTENT: OnceLock<Vec<u8>> = OnceLock::new();
     CONTENT.get_or_init(|| crate::content::binary(LENGTH, 7))
 }
 
-/// The listing that is sent for `LIST`, `NLST` and `MLSD`, and how many lines it has.
+/// Returns the listing for `LIST`, `NLST` and `MLSD`, and its number of lines.
 #[must_use]
 pub fn listing(verb: &str) -> (Vec<u8>, usize) {
     const LINES: usize = 50;

@@ -1,4 +1,4 @@
-//! The server that plays a behaviour: a thread with one session after another.
+//! A server that plays a behaviour: one thread that serves one session after another.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,58 +13,58 @@ use socket2::{SockRef, Socket};
 use super::script::{Amount, Part, Port, Rule, Step, Text, sound};
 use super::{Behaviour, content, listing};
 
-/// Longer than any wait of a client that keeps its limits.
+/// Longer than any timeout of a correct client.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What no client may take without an end of it, in bytes.
+/// The bytes that no client may accept of endless input.
 const ENDLESS: u64 = 1 << 30;
 
-/// How much is written or read at a time, in bytes.
+/// The bytes written or read at a time.
 const PIECE: usize = 65_536;
 
-/// Where the control connection is cut, whatever the table says.
+/// The place where the control connection is cut, whatever the table says.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
-    /// Behind how many bytes that the server has sent.
+    /// The number of bytes that the server has sent by then.
     pub at: usize,
-    /// How.
+    /// The kind of cut.
     pub how: How,
 }
 
-/// How the server ends what it says.
+/// How the server ends its output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum How {
-    /// It closes its connections in good order.
+    /// It closes its connections properly.
     End,
     /// It resets the control connection.
     Reset,
-    /// It says nothing more.
+    /// It sends nothing more.
     Silence,
 }
 
-/// What became of it, as the server saw it.
+/// The result of a session, as the server saw it.
 #[derive(Debug, Default)]
 pub struct Played {
-    /// Behind how many bytes each line ended that the server sent.
+    /// The end of each line that the server sent, in bytes from the beginning.
     pub line_ends: Vec<usize>,
-    /// What was moved for each command that moves data.
+    /// The data moved for each command that moves data.
     pub moved: Vec<Moved>,
-    /// What no client may do, and this one did.
+    /// Actions of this client that no client may do.
     pub violations: Vec<String>,
 }
 
-/// What was moved over one data connection.
+/// The data moved over one data connection.
 #[derive(Clone, Debug, Default)]
 pub struct Moved {
-    /// How many bytes the server sent.
+    /// The number of bytes that the server sent.
     pub sent: u64,
-    /// How many line feeds were in them, if it was a listing.
+    /// The number of line feeds in them, for a listing.
     pub lines: usize,
-    /// How many bytes it took.
+    /// The number of bytes that the server received.
     pub taken: u64,
-    /// Whether it took what the content is at that place, and nothing else.
+    /// Whether the received bytes are exactly the content at that place.
     pub is_content: bool,
-    /// Whether it saw the end of what it took.
+    /// Whether it saw the end of the received data.
     pub ended: bool,
 }
 
@@ -77,7 +77,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server that behaves so, on a free port of 127.0.0.1.
+    /// Starts a server with this behaviour, on a free port of 127.0.0.1.
     #[must_use]
     pub fn start(behaviour: &Behaviour, cut: Option<Cut>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -100,17 +100,17 @@ impl Server {
         Self { address, over, thread }
     }
 
-    /// Where it listens.
+    /// Returns its address.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits until the last client has gone, and tells what became of it.
+    /// Waits until the last client has disconnected, and returns the result of its session.
     ///
     /// # Panics
     ///
-    /// If the table asked for something that cannot be done.
+    /// Panics if the table requires an impossible step.
     #[must_use]
     pub fn end(self) -> Played {
         self.over.store(true, Ordering::SeqCst);
@@ -124,24 +124,24 @@ struct Over;
 
 struct Session<'a> {
     control: TcpStream,
-    /// What was read and is not a line yet.
+    /// Received bytes that are not a line yet.
     input: Vec<u8>,
     rules: &'a [Rule],
     sound: &'a [Rule],
-    /// How often each verb came.
+    /// The number of times that each verb arrived.
     counts: Vec<(String, usize)>,
     cut: Option<Cut>,
     played: &'a mut Played,
-    /// How many bytes were sent on the control connection.
+    /// The number of bytes sent on the control connection.
     written: usize,
     verb: String,
-    /// Whether the last command that moves data has its last reply.
+    /// Whether the last command that moves data has its final reply.
     concluded: bool,
     restart: usize,
     passive: Option<TcpListener>,
     active: Option<SocketAddr>,
     data: Option<TcpStream>,
-    /// A port that is taken and does not answer.
+    /// A port that is bound and does not answer.
     closed: Option<Socket>,
     elsewhere: Option<TcpListener>,
 }
@@ -200,7 +200,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The next command line, without Telnet commands.
+    /// Returns the next command line, without Telnet commands.
     fn line(&mut self) -> Result<String, Over> {
         loop {
             if let Some(end) = self.input.iter().position(|&byte| byte == b'\n') {
@@ -241,7 +241,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// What to do when `verb` comes: the table goes before what is sound.
+    /// Returns the steps for `verb`: the table overrides the sound server.
     fn steps(&mut self, verb: &str) -> &'a [Step] {
         let nth = match self.counts.iter_mut().find(|(counted, _)| counted == verb) {
             Some((_, count)) => {
@@ -259,7 +259,7 @@ impl<'a> Session<'a> {
         };
         let ways = [of(self.rules, verb), of(self.rules, "any"), of(self.sound, verb)];
         let ways = ways.into_iter().enumerate().find(|(from, ways)| {
-            // "any" is what the client may say, neither a greeting nor the probe behind it all.
+            // "any" stands for the client's commands, not for the greeting or the final probe.
             !ways.is_empty() && (*from != 1 || !matches!(verb, "greeting" | "SYST"))
         });
         let ways = ways.map_or_else(|| of(self.sound, "any"), |(_, ways)| ways);
@@ -356,7 +356,7 @@ impl<'a> Session<'a> {
         matches!(self.verb.as_str(), "RETR" | "STOR" | "APPE" | "STOU" | "LIST" | "NLST" | "MLSD")
     }
 
-    /// Sends on the control connection, as far as it is not to be cut.
+    /// Sends on the control connection, up to the cut.
     fn send(&mut self, bytes: &[u8]) -> Result<(), Over> {
         let left = self.cut.map_or(usize::MAX, |cut| cut.at.saturating_sub(self.written));
         let now = bytes.get(..left).unwrap_or(bytes);
@@ -380,7 +380,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits until the client hangs up.
+    /// Waits until the client disconnects.
     fn drain(&mut self) -> Result<(), Over> {
         let _ = io::copy(&mut self.control, &mut io::sink());
         Err(Over)
@@ -398,8 +398,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Opens the data connection, if it is not. A client that says something else first, or hangs
-    /// up, gets none.
+    /// Opens the data connection, unless it is open. It stays closed if the client first sends
+    /// another command or disconnects.
     fn open(&mut self) -> Result<(), Over> {
         if self.data.is_some() {
             return Ok(());
@@ -441,7 +441,7 @@ impl<'a> Session<'a> {
             Amount::Bytes(bytes) => (usize::try_from(bytes).expect("64 bits"), false),
         };
         if is_listing || self.verb == "RETR" {
-            // More than there is, where a table wants that, is the content once more.
+            // If a table demands more than the content, the content is repeated.
             let mut rest = count;
             while rest > 0 {
                 let piece = source.get(..rest).unwrap_or(source);
@@ -476,7 +476,7 @@ impl<'a> Session<'a> {
     fn send_data(&mut self, bytes: &[u8]) -> Result<(), Over> {
         self.open()?;
         let Some(data) = &mut self.data else { return Ok(()) };
-        // A client that wants no more of it is right or wrong in what it tells its caller.
+        // A client may stop reading; the test judges what it then reports to its caller.
         if data.write_all(bytes).is_ok()
             && let Some(moved) = self.played.moved.last_mut()
         {
@@ -488,7 +488,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The bytes of a text, with a listener behind each port that it tells.
+    /// Returns the bytes of a text, and opens a listener for each port in it.
     fn fill(&mut self, text: &Text) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut data = None;
@@ -503,7 +503,7 @@ impl<'a> Session<'a> {
             let number = match port {
                 Port::Data => *data.get_or_insert_with(|| {
                     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-                    // A client must not be able to leave half of a file here.
+                    // A client must not be able to leave half of a file in the receive buffer.
                     let size = SockRef::from(&listener).set_recv_buffer_size(PIECE);
                     size.expect("a TCP socket");
                     let port = listener.local_addr().expect("a bound address").port();
@@ -515,7 +515,7 @@ impl<'a> Session<'a> {
                     let (closed, elsewhere) = (&mut self.closed, &mut self.elsewhere);
                     let listener = elsewhere.get_or_insert_with(|| {
                         loop {
-                            // Of the server's own host it must be closed.
+                            // The same port of the server's own host must be closed.
                             let port = port_of(closed.insert(closed_port()));
                             if let Ok(listener) = TcpListener::bind(("127.0.0.2", port)) {
                                 return listener;
@@ -535,7 +535,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A port that is taken, and at which nobody listens.
+/// Returns a port that is bound, but not listening.
 fn closed_port() -> Socket {
     let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -548,7 +548,7 @@ fn port_of(socket: &Socket) -> u16 {
     address.as_socket().expect("an address of IPv4").port()
 }
 
-/// Where a client listens, by `PORT` or `EPRT`.
+/// Returns the address at which a client listens, from the argument of `PORT` or `EPRT`.
 fn active_address(argument: &str) -> SocketAddr {
     let port = if argument.starts_with('|') {
         argument.split('|').nth(3).and_then(|port| port.parse().ok())
@@ -562,7 +562,7 @@ fn active_address(argument: &str) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port.expect("a port in PORT or EPRT")))
 }
 
-/// Whether a connection from another host is closed soon.
+/// Returns whether the client closes a connection from another host soon.
 fn is_turned_away(address: SocketAddr) -> bool {
     let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let stranger = SocketAddr::from(([127, 0, 0, 2], 0));
@@ -577,7 +577,7 @@ fn is_turned_away(address: SocketAddr) -> bool {
     }
 }
 
-/// Writes `bytes` over and over; true if all of `limit` went out, false if [`ENDLESS`] did.
+/// Writes `bytes` repeatedly. Returns true if all of `limit` was sent, false if [`ENDLESS`] was.
 fn flood(to: &mut TcpStream, bytes: &[u8], limit: Option<u64>) -> io::Result<bool> {
     let end = Instant::now() + LIMIT;
     let whole = limit.unwrap_or(ENDLESS) / bytes.len().max(1) as u64;

@@ -1,39 +1,39 @@
-//! The text of the tables: behaviours of a server, and what has to come of each.
+//! The text of the tables: behaviours of a server, and the required outcome of each.
 
 use std::fs;
 use std::path::Path;
 
-/// One behaviour of a server, and what each call on a client has to give.
+/// One behaviour of a server, and the required outcome of each client call.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
-    /// The table and its own name in it; `/1`, `/2` and so on where it has several values.
+    /// The table and its name in the table; `/1`, `/2` and so on if it has several values.
     pub name: String,
     /// The lines of `docs/hostile.md` that it proves.
     pub ids: Vec<String>,
-    /// Whether the server is to connect for data, so that the client uses active mode.
+    /// Whether the server connects for data, so that the client uses active mode.
     pub active: bool,
-    /// Whether the client is told to leave out `EPSV` and `EPRT`.
+    /// Whether the client is set to use neither `EPSV` nor `EPRT`.
     pub old: bool,
-    /// Phases whose limits are short although none is to be the outcome.
+    /// Phases with short timeouts although no timeout is expected.
     pub short: Vec<String>,
-    /// What has to come of it, by the name of the call.
+    /// The required outcomes, by the name of the call.
     pub wants: Vec<Want>,
     pub(super) rules: Vec<Rule>,
 }
 
 impl Behaviour {
-    /// That of a server that is as it should be.
+    /// Returns the behaviour of a sound server.
     ///
     /// # Panics
     ///
-    /// Never: the text of it is part of this module.
+    /// Never panics: its text is part of this module.
     #[must_use]
     pub fn sound() -> Self {
         read("sound", "== is_sound").pop().expect("one behaviour")
     }
 
-    /// Whether it is different from a sound server for one that sends these verbs; `greeting` is
-    /// the greeting. What the rule for `any` says counts for every verb that has no other.
+    /// Returns whether it differs from a sound server for a client that sends these verbs;
+    /// `greeting` is the greeting. The rule for `any` counts for every verb without another rule.
     #[must_use]
     pub fn concerns(&self, verbs: &[&str]) -> bool {
         let concerns = |verb: &String| verb == "any" || verbs.contains(&verb.as_str());
@@ -41,36 +41,36 @@ impl Behaviour {
     }
 }
 
-/// What a call has to give.
+/// The required outcome of a call.
 #[derive(Clone, Debug)]
 pub struct Want {
-    /// The name of the call, as `get`.
+    /// The name of the call, such as `get`.
     pub call: String,
-    /// The outcomes that will do, as `refused 550`.
+    /// The acceptable outcomes, such as `refused 550`.
     pub outcomes: Vec<String>,
-    /// Whether the client can be used afterwards; `None` where either will do.
+    /// Whether the client can be used afterwards; `None` if both are acceptable.
     pub usable: Option<bool>,
-    /// How much the memory of a client may grow, in bytes, where that is looked at.
+    /// How much the memory of a client may grow, in bytes, if that is checked.
     pub memory: Option<u64>,
 }
 
-/// What the server does when one of these commands comes.
+/// The server's steps for one of these commands.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) verbs: Vec<String>,
     pub(super) steps: Vec<Step>,
 }
 
-/// One thing that the server does.
+/// One step of the server.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Sends this on the control connection.
     Send(Text),
-    /// Sends this byte by byte, waiting so many milliseconds before each.
+    /// Sends this byte by byte, waiting this number of milliseconds before each.
     Drip(u64, Text),
-    /// Sends this over and over, until the client hangs up or so many bytes are gone.
+    /// Sends this repeatedly, until the client disconnects or this number of bytes is sent.
     Flood(Option<u64>, Text),
-    /// Moves so much of the content, in the direction of the transfer.
+    /// Moves this amount of the content, in the direction of the transfer.
     Data(Amount),
     /// Sends this on the data connection.
     Bytes(Text),
@@ -78,55 +78,56 @@ pub(super) enum Step {
     FloodData(Option<u64>, Text),
     /// Opens the data connection.
     Open,
-    /// Ends the data in good order.
+    /// Ends the data properly.
     Fin,
     /// Resets the data connection.
     Rst,
-    /// A stranger connects to the active client, and has to be turned away.
+    /// Another host connects to the active client, which must close the connection.
     Stranger,
-    /// Ends the control connection in good order.
+    /// Ends the control connection properly.
     Hangup,
     /// Resets the control connection.
     Reset,
-    /// Waits so many milliseconds.
+    /// Waits this number of milliseconds.
     Pause(u64),
-    /// Neither reads nor writes any more, until the client hangs up.
+    /// Stops reading and writing until the client disconnects.
     Deaf,
-    /// What a sound server does on `ABOR`.
+    /// Acts on `ABOR` as a sound server.
     Abort,
 }
 
-/// How much of the content is moved.
+/// The amount of content to move.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Amount {
-    /// From the restart marker on: this share of it, in percent.
+    /// This share of the content after the restart marker, in percent.
     Percent(u64),
-    /// So many bytes.
+    /// This number of bytes.
     Bytes(u64),
 }
 
-/// Bytes with places for ports in them.
+/// Bytes with placeholders for ports.
 #[derive(Clone, Debug)]
 pub(super) struct Text(pub(super) Vec<Part>);
 
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     Bytes(Vec<u8>),
-    /// A port that is filled in as the step is taken: which one, and which of its two octets.
+    /// A port that is inserted when the step is taken: its kind, and the index of its octet, if
+    /// only one is meant.
     Port(Port, Option<usize>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Port {
-    /// Where the server waits for the data connection.
+    /// The port at which the server waits for the data connection.
     Data,
-    /// Where nobody listens.
+    /// A port without a listener.
     Closed,
-    /// Where another host listens, to which no connection may come.
+    /// A port of another host, to which no client may connect.
     Elsewhere,
 }
 
-/// What a server does that is as it should be. The tables tell what is different.
+/// The behaviour of a sound server, which the tables modify.
 const SOUND: &str = "\
 == sound
 > greeting: < 220 ready
@@ -151,12 +152,12 @@ const SOUND: &str = "\
 > any: < 502 what?
 ";
 
-/// The rules of a server that is as it should be.
+/// Returns the rules of a sound server.
 pub(super) fn sound() -> Vec<Rule> {
     read("sound", SOUND).into_iter().flat_map(|behaviour| behaviour.rules).collect()
 }
 
-/// All behaviours of the tables in the directory `hostile` of this package.
+/// Returns all behaviours of the tables in the directory `hostile` of this package.
 #[must_use]
 pub fn behaviours() -> Vec<Behaviour> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile");
@@ -171,7 +172,7 @@ pub fn behaviours() -> Vec<Behaviour> {
     tables.collect()
 }
 
-/// Reads a table. See the module for what its lines mean.
+/// Reads a table. The module explains its lines.
 pub(super) fn read(table: &str, text: &str) -> Vec<Behaviour> {
     let mut behaviours = Vec::new();
     for block in text.split("\n== ").map(|block| block.strip_prefix("== ").unwrap_or(block)) {
@@ -231,7 +232,7 @@ fn behaviour(table: &str, block: &str, value: &str, index: Option<usize>) -> Beh
     behaviour
 }
 
-/// The verbs that a word stands for.
+/// Returns the verbs for which a word stands.
 fn class(word: &str) -> Vec<&str> {
     match word {
         "download" => vec!["RETR"],
@@ -262,7 +263,7 @@ fn want(call: &str, text: &str) -> Want {
 fn step(text: &str) -> Step {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("no number: {text}"));
-    // `flood N text`, or `flood text` for ever.
+    // `flood N text`, or an endless `flood text`.
     let limited = |rest: &str| match rest.split_once(' ') {
         Some((count, text)) if count.ends_with('M') => {
             (Some(number(count.trim_end_matches('M')) << 20), text_of(text))
@@ -304,7 +305,7 @@ fn step(text: &str) -> Step {
     }
 }
 
-/// Reads the escapes `\r`, `\n`, `\t`, `\\`, `\xHH`, `{what*times}`, and places for ports.
+/// Reads the escapes `\r`, `\n`, `\t`, `\\`, `\xHH`, `{what*times}`, and placeholders for ports.
 fn text_of(text: &str) -> Text {
     let mut parts = vec![Part::Bytes(Vec::new())];
     let push = |parts: &mut Vec<Part>, more: &[u8]| match parts.last_mut() {
@@ -355,7 +356,7 @@ const PORTS: [(&str, Port, Option<usize>); 9] = [
     ("{e2}", Port::Elsewhere, Some(1)),
 ];
 
-/// `{what*times}` at the start, and what is behind it.
+/// Returns the parts of a `{what*times}` at the start, and the text after it.
 fn repeated(text: &str) -> Option<(&str, usize, &str)> {
     let (inside, behind) = text.strip_prefix('{')?.split_once('}')?;
     let (what, times) = inside.rsplit_once('*')?;

@@ -1,6 +1,5 @@
-//! Programs that others wrote. They are no part of the toolkit, so a machine may lack them: the
-//! tests that need one then say so on standard error and pass, or fail where the environment has
-//! `FTP_REQUIRE_PEERS=1`.
+//! Other programs, which a machine may lack. Tests that need a missing one report that on standard
+//! error and pass, or fail if the environment has `FTP_REQUIRE_PEERS=1`.
 
 mod more_servers;
 mod server;
@@ -12,18 +11,18 @@ use std::process::Command;
 pub use self::server::RealServer;
 use crate::process::{LIMIT, run_with};
 
-/// Where daemons are that a user's `PATH` may leave out.
+/// Directories of daemons that a user's `PATH` may lack.
 const MORE_PLACES: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// A program that is installed.
+/// An installed program.
 #[derive(Clone, Debug)]
 pub struct Peer {
     path: PathBuf,
 }
 
 impl Peer {
-    /// Looks for `program` in `PATH` and where daemons are. `None`, having said so, if it is not
-    /// installed.
+    /// Looks for `program` in `PATH` and in the directories of daemons. Reports a missing one, and
+    /// returns `None`.
     #[track_caller]
     #[must_use]
     pub fn find(program: &str) -> Option<Self> {
@@ -31,7 +30,7 @@ impl Peer {
         found(program, path)
     }
 
-    /// Looks for a Python 3 that has `module`. `None`, having said so, if there is none.
+    /// Looks for a Python 3 with `module`. Reports a missing one, and returns `None`.
     #[track_caller]
     #[must_use]
     pub fn python(module: &str) -> Option<Self> {
@@ -39,8 +38,8 @@ impl Peer {
         Self::that_runs(&format!("Python's {module}"), "python3", &check)
     }
 
-    /// Looks for an interpreter called `program` that reads `check` from standard input and ends
-    /// well: it has the library `what`. `None`, having said so, if there is none.
+    /// Looks for an interpreter called `program` that runs `check` from standard input
+    /// successfully, and so has the library `what`. Reports a missing one, and returns `None`.
     #[track_caller]
     #[must_use]
     pub fn that_runs(what: &str, program: &str, check: &str) -> Option<Self> {
@@ -53,15 +52,15 @@ impl Peer {
         found(what, candidates.find(runs))
     }
 
-    /// A command line to add to, with an environment that is the same everywhere: no user's
-    /// configuration, no proxy, UTF-8.
+    /// Returns a command line to extend, with the same environment everywhere: without a user's
+    /// configuration or a proxy, and with UTF-8.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.env_clear().env("LC_ALL", "C.UTF-8").env("PYTHONUTF8", "1");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", "/nonexistent").env("PYTHONDONTWRITEBYTECODE", "1");
-        // Where Node finds a package is all that it takes of the environment.
+        // Node's search path for packages is the only variable taken from the environment.
         command.envs(std::env::var_os("NODE_PATH").map(|path| ("NODE_PATH", path)));
         command
     }
@@ -73,7 +72,7 @@ fn places() -> impl Iterator<Item = PathBuf> {
     path.into_iter().chain(MORE_PLACES.map(PathBuf::from))
 }
 
-/// Makes a peer of `path`, or says that `program` is missing, as loudly as is wanted.
+/// Returns the program at `path`, or reports that `program` is missing.
 #[track_caller]
 fn found(program: &str, path: Option<PathBuf>) -> Option<Peer> {
     if path.is_none() {
@@ -82,7 +81,7 @@ fn found(program: &str, path: Option<PathBuf>) -> Option<Peer> {
     path.map(|path| Peer { path })
 }
 
-/// Says why a test is not made here, or fails it where the environment has `FTP_REQUIRE_PEERS=1`.
+/// Reports why a test is skipped, or fails it if the environment has `FTP_REQUIRE_PEERS=1`.
 #[track_caller]
 pub fn skipped(why: &str) {
     let thread = std::thread::current();
@@ -92,13 +91,13 @@ pub fn skipped(why: &str) {
     say(test, why);
 }
 
-/// Says why a test cannot be made here, which nothing that could be installed would change.
+/// Reports why a test cannot run here, for a reason that installing a program would not change.
 pub fn impossible(why: &str) {
     let thread = std::thread::current();
     say(thread.name().unwrap_or("a test"), why);
 }
 
 fn say(test: &str, why: &str) {
-    // Written to the stream itself, which the test runner does not capture.
+    // Written directly to the stream, which the test runner does not capture.
     writeln!(std::io::stderr(), "skipped: {test}: {why}").expect("standard error can be written");
 }

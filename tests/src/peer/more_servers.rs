@@ -1,5 +1,5 @@
-//! Servers that are libraries, each with a script around it, and those that are started anew for
-//! each connection, by BusyBox's `tcpsvd`.
+//! Servers that are libraries, each with a script around it, and servers that BusyBox's `tcpsvd`
+//! starts for each connection.
 
 use std::fs::{Permissions, set_permissions};
 use std::net::{IpAddr, SocketAddr};
@@ -11,14 +11,14 @@ use super::{Peer, skipped};
 use crate::process::run;
 use crate::root::TempRoot;
 
-/// BusyBox with the two applets, under the name that `.ci/run` gives it: Debian's has neither.
+/// BusyBox with the two applets, under the name that `.ci/run` uses: Debian's BusyBox has neither.
 const BUSYBOX: &str = "busybox-ftpd";
 
-/// What is in `/etc/passwd` besides the user: PAM and the resolver look for these.
+/// The lines of `/etc/passwd` besides the user: PAM and the resolver look for these.
 const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
 
 impl RealServer {
-    /// Python's Twisted with one user, whose root is the root.
+    /// Starts Python's Twisted with one user, who sees the root as `/`.
     #[track_caller]
     #[must_use]
     pub fn twisted_at(host: impl Into<IpAddr>) -> Option<Self> {
@@ -26,7 +26,7 @@ impl RealServer {
         Some(Self::script(host, &python, include_str!("twisted_serve.py")))
     }
 
-    /// vsftpd that takes one connection at a time from each host.
+    /// Starts vsftpd with a limit of one connection per host.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_of_one(host: impl Into<IpAddr>) -> Option<Self> {
@@ -34,14 +34,14 @@ impl RealServer {
         Self::vsftpd_with(host, change, |_, _| {}, greets)
     }
 
-    /// ProFTPD that lets one client at a time in from each host.
+    /// Starts ProFTPD with a limit of one client per host.
     #[track_caller]
     #[must_use]
     pub fn proftpd_of_one(host: impl Into<IpAddr>) -> Option<Self> {
         Self::proftpd_with(host, |_| "MaxClientsPerHost 1\n".to_owned(), greets)
     }
 
-    /// Python's aioftp with one user, whose root is the root.
+    /// Starts Python's aioftp with one user, who sees the root as `/`.
     #[track_caller]
     #[must_use]
     pub fn aioftp_at(host: impl Into<IpAddr>) -> Option<Self> {
@@ -49,7 +49,7 @@ impl RealServer {
         Some(Self::script(host, &python, include_str!("aioftp_serve.py")))
     }
 
-    /// Node's ftp-srv with one user, whose root is the root.
+    /// Starts Node's ftp-srv with one user, who sees the root as `/`.
     #[track_caller]
     #[must_use]
     pub fn ftp_srv_at(host: impl Into<IpAddr>) -> Option<Self> {
@@ -57,8 +57,8 @@ impl RealServer {
         Some(Self::script(host, &node, include_str!("ftp_srv_serve.js")))
     }
 
-    /// BusyBox's `ftpd`, which asks nobody for a password. Its root is the root if it starts as
-    /// root, which the tests have to.
+    /// Starts BusyBox's `ftpd`, which asks for no password. The root is its `/` if it starts as
+    /// root, which the tests require.
     #[track_caller]
     #[must_use]
     pub fn busybox_at(host: impl Into<IpAddr>) -> Option<Self> {
@@ -75,9 +75,9 @@ impl RealServer {
         Some(Self::listening(host, TempRoot::new(), TempRoot::new(), LOGIN, command))
     }
 
-    /// GNU inetutils' `ftpd` with one user, whose first directory is the root. Users are those of
-    /// the machine, so that it gets an `/etc/passwd` of its own, which takes root. Its names are as
-    /// vsftpd's.
+    /// Starts GNU inetutils' `ftpd` with one user, whose login directory is the root. Its users are
+    /// those of the machine, so it gets its own `/etc/passwd`, which requires root. Its paths are
+    /// as with vsftpd.
     #[track_caller]
     #[must_use]
     pub fn inetutils_at(host: impl Into<IpAddr>) -> Option<Self> {
@@ -109,9 +109,9 @@ impl RealServer {
     }
 }
 
-/// The start of a command line of BusyBox: what follows gets each connection to `address` as
-/// standard input and output.
+/// Returns the start of a BusyBox command line: the command after it gets each connection to
+/// `address` as standard input and output.
 fn serve_each(command: &mut Command, address: SocketAddr) {
-    // Without a look for names, which `-h` would mean.
+    // Without lookups of host names, which `-h` would enable.
     command.arg("tcpsvd").args([address.ip().to_string(), address.port().to_string()]);
 }

@@ -1,4 +1,4 @@
-//! Servers that others wrote, each on a free loopback port with a configuration of its own.
+//! Other servers, each on a free loopback port with its own configuration.
 
 use std::fs::{File, Permissions, set_permissions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -16,45 +16,45 @@ use crate::raw::RawSession;
 use crate::root::TempRoot;
 use crate::site::Site;
 
-/// Who may log in where the server has users.
+/// The user name, if the server has users.
 pub(super) const LOGIN: (&str, &str) = ("user", "pass word");
 
 /// The password of [`LOGIN`] by SHA-512 `crypt`.
 const HASH: &str = "$6$saltsalt$cc1KsgmlKYtCcnNH8.sv7Fe8mca8fAso5fHlNrb1VZa5WYQ.L3ChTcx06ID.LoaXZAf9CZNraK43XCp7LxKHl1";
 
-/// The user and group of nobody.
+/// The user and group ids of the user nobody.
 const NOBODY: u32 = 65_534;
 
-/// How long a server may take until it greets.
+/// How long a server may take until it sends its greeting.
 const START: Duration = Duration::from_secs(20);
 
-/// A running server over a temporary directory that its user may do everything in.
+/// A running server over a temporary directory in which its user has all permissions.
 #[derive(Debug)]
 pub struct RealServer {
-    // Dropped in this order: the process ends before its directories go.
+    // Dropped in this order: the process ends before its directories are removed.
     _running: Running,
     site: Site,
     _etc: TempRoot,
 }
 
 impl RealServer {
-    /// Very Secure FTP Daemon, serving anonymous, whose first directory is the root. It runs as who
-    /// runs the tests, with no system user and no privilege: its names are therefore absolute from
-    /// the machine's root, and only relative ones mean the served directory.
+    /// Starts Very Secure FTP Daemon for anonymous users, whose login directory is the root. It
+    /// runs as the user of the tests, without a system user and privileges. Its absolute paths
+    /// therefore start at the machine's root, and only relative ones lead to the served directory.
     #[track_caller]
     #[must_use]
     pub fn vsftpd() -> Option<Self> {
         Self::vsftpd_at(Ipv4Addr::LOCALHOST)
     }
 
-    /// The same on another loopback address.
+    /// Starts it on another loopback address.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_at(host: impl Into<IpAddr>) -> Option<Self> {
         Self::vsftpd_without(host, &[])
     }
 
-    /// The same with these settings, which are `YES` else, set to `NO`.
+    /// Starts it with these settings, by default `YES`, set to `NO`.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_without(host: impl Into<IpAddr>, settings: &[&str]) -> Option<Self> {
@@ -68,8 +68,8 @@ impl RealServer {
         Self::vsftpd_with(host, without, |_, _| {}, greets)
     }
 
-    /// The same as it is configured by default in what is listed, so without names that begin with
-    /// a dot, and never as root, who may read every directory.
+    /// Starts it with its default settings of listings, so that names that begin with a dot are
+    /// hidden. It never runs as root, who may read every directory.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_unprivileged() -> Option<Self> {
@@ -78,7 +78,7 @@ impl RealServer {
         };
         let own = |command: &mut Command, etc: &TempRoot| {
             if geteuid().is_root() {
-                // Its configuration has to be its own.
+                // vsftpd requires that its user owns its configuration.
                 etc.give_to(NOBODY);
                 let config = etc.join("vsftpd.conf");
                 chown(config, Some(NOBODY), Some(NOBODY)).expect("an own file");
@@ -92,7 +92,7 @@ impl RealServer {
         Some(server)
     }
 
-    /// The same with these lines more in its configuration, and this time zone.
+    /// Starts it with these additional lines in its configuration, and this time zone.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_also(lines: &str, zone: &str) -> Option<Self> {
@@ -103,7 +103,7 @@ impl RealServer {
         Self::vsftpd_with(Ipv4Addr::LOCALHOST, change, environment, greets)
     }
 
-    /// The same with another configuration, which `change` makes, and another environment.
+    /// Starts it with a configuration that `change` modifies, and another environment.
     #[track_caller]
     pub(crate) fn vsftpd_with(
         host: impl Into<IpAddr>,
@@ -125,15 +125,15 @@ impl RealServer {
         Some(Self::ready(host, TempRoot::new(), TempRoot::new(), login, command, greets))
     }
 
-    /// ProFTPD on a loopback address, with one user, whose first directory is the root. It runs as
-    /// root, which the tests have to, and its names are as vsftpd's.
+    /// Starts ProFTPD on a loopback address, with one user, whose login directory is the root. It
+    /// runs as root, which the tests require, and its paths are as with vsftpd.
     #[track_caller]
     #[must_use]
     pub fn proftpd_at(host: impl Into<IpAddr>) -> Option<Self> {
         Self::proftpd_fxp(host, true)
     }
 
-    /// The same, which connects to third hosts, or does not.
+    /// Starts it with or without connections to third hosts.
     #[track_caller]
     #[must_use]
     pub fn proftpd_fxp(host: impl Into<IpAddr>, allowed: bool) -> Option<Self> {
@@ -141,14 +141,14 @@ impl RealServer {
         Self::proftpd_with(host, |_| foreign.to_owned(), greets)
     }
 
-    /// The same with these lines more in its configuration.
+    /// Starts it with these additional lines in its configuration.
     #[track_caller]
     #[must_use]
     pub fn proftpd_also(lines: &str) -> Option<Self> {
         Self::proftpd_with(Ipv4Addr::LOCALHOST, |_| lines.to_owned(), greets)
     }
 
-    /// The same with lines that know where its files are.
+    /// Starts it with additional lines that depend on the place of its files.
     #[track_caller]
     pub(crate) fn proftpd_with(
         host: impl Into<IpAddr>,
@@ -173,15 +173,15 @@ impl RealServer {
         Some(Self::ready(host, TempRoot::new(), TempRoot::new(), LOGIN, command, greets))
     }
 
-    /// Pure-FTPd on a loopback address, with one user, whose root is the root and is owned by
-    /// `nobody`. It starts as root, which the tests have to run as.
+    /// Starts Pure-FTPd on a loopback address, with one user, who sees the root as `/`; the user
+    /// nobody owns it. It starts as root, as the tests must.
     #[track_caller]
     #[must_use]
     pub fn pure_ftpd_at(host: impl Into<IpAddr>) -> Option<Self> {
         Self::pure_ftpd_fxp(host, true)
     }
 
-    /// The same, which connects to third hosts, or does not.
+    /// Starts it with or without connections to third hosts.
     #[track_caller]
     #[must_use]
     pub fn pure_ftpd_fxp(host: impl Into<IpAddr>, allowed: bool) -> Option<Self> {
@@ -190,7 +190,7 @@ impl RealServer {
         })
     }
 
-    /// The same with these arguments more.
+    /// Starts it with these additional arguments.
     #[track_caller]
     #[must_use]
     pub fn pure_ftpd_also(arguments: &[&str]) -> Option<Self> {
@@ -199,7 +199,7 @@ impl RealServer {
         })
     }
 
-    /// The same with arguments that know where its files are.
+    /// Starts it with additional arguments that depend on the place of its files.
     #[track_caller]
     pub(crate) fn pure_ftpd_with(
         host: impl Into<IpAddr>,
@@ -229,7 +229,8 @@ impl RealServer {
         Some(Self::listening(host, root, etc, LOGIN, command))
     }
 
-    /// Starts what `command` makes for a free port of `host`, and waits until it greets.
+    /// Starts the command that `command` makes for a free port of `host`, and waits for the
+    /// greeting.
     #[track_caller]
     pub(super) fn listening(
         host: impl Into<IpAddr>,
@@ -241,7 +242,8 @@ impl RealServer {
         Self::ready(host, root, etc, login, command, greets)
     }
 
-    /// Starts what `command` makes for a free port of `host`, and waits until it `greets`.
+    /// Starts the command that `command` makes for a free port of `host`, and waits until `greets`
+    /// is true.
     #[track_caller]
     pub(crate) fn ready(
         host: impl Into<IpAddr>,
@@ -253,7 +255,8 @@ impl RealServer {
     ) -> Self {
         let host = host.into();
         let mut why = String::new();
-        // A port that was free may be taken before the server has it: it then ends at once.
+        // Another program may take a free port before the server binds it; the server then ends at
+        // once.
         for _ in 0..5 {
             let address = free_address(host);
             let mut running = start(&mut command(address, &root, &etc), &etc);
@@ -268,14 +271,15 @@ impl RealServer {
         panic!("the server does not start: {why}");
     }
 
-    /// Python's pyftpdlib with one user, whose root is the root. It is told to take names as bytes.
+    /// Starts Python's pyftpdlib with one user, who sees the root as `/`. It handles names as
+    /// bytes.
     #[track_caller]
     #[must_use]
     pub fn pyftpdlib() -> Option<Self> {
         Self::pyftpdlib_at(Ipv4Addr::LOCALHOST)
     }
 
-    /// The same on another loopback address.
+    /// Starts it on another loopback address.
     #[track_caller]
     #[must_use]
     pub fn pyftpdlib_at(host: impl Into<IpAddr>) -> Option<Self> {
@@ -283,7 +287,7 @@ impl RealServer {
         Some(Self::script(host, &python, include_str!("pyftpdlib_serve.py")))
     }
 
-    /// The same with its default settings: names are UTF-8, and other bytes become U+FFFD.
+    /// Starts it with its default settings: names are UTF-8, and other bytes become U+FFFD.
     #[track_caller]
     #[must_use]
     pub fn pyftpdlib_by_default() -> Option<Self> {
@@ -295,13 +299,13 @@ impl RealServer {
         Some(Self::script_with(Ipv4Addr::LOCALHOST, &python, script, more, greets))
     }
 
-    /// A script that is given HOST PORT ROOT and serves this directory to [`LOGIN`].
+    /// Starts a script with the arguments HOST PORT ROOT that serves this directory to [`LOGIN`].
     #[track_caller]
     pub(super) fn script(host: impl Into<IpAddr>, interpreter: &Peer, script: &str) -> Self {
         Self::script_with(host, interpreter, script, |_, _| {}, greets)
     }
 
-    /// The same with more arguments.
+    /// Starts it with additional arguments.
     #[track_caller]
     pub(crate) fn script_with(
         host: impl Into<IpAddr>,
@@ -329,12 +333,12 @@ impl Deref for RealServer {
     }
 }
 
-/// Whether a server greets at `address` yet.
+/// Returns whether a server sends a greeting at `address` yet.
 pub(super) fn greets(address: SocketAddr) -> bool {
     RawSession::greeting(address).is_some_and(|reply| reply.code == 220)
 }
 
-/// Starts a server that writes what it has to say to a file: nobody reads a pipe all the time.
+/// Starts a server that writes its output to a file, since no thread reads a pipe all the time.
 #[track_caller]
 fn start(command: &mut Command, etc: &TempRoot) -> Running {
     let log = File::create(etc.join("log")).expect("a file in an own directory");
@@ -346,7 +350,7 @@ fn said(etc: &TempRoot) -> String {
     String::from_utf8_lossy(&etc.read("log")).into_owned()
 }
 
-/// Whether `server`, which has to start as root, can.
+/// Returns whether `server`, which must start as root, can do so.
 #[track_caller]
 pub(super) fn is_root(server: &str) -> bool {
     let is_root = geteuid().is_root();
@@ -356,7 +360,7 @@ pub(super) fn is_root(server: &str) -> bool {
     is_root
 }
 
-/// A port that is free now.
+/// Returns a port that is free now.
 fn free_address(host: IpAddr) -> SocketAddr {
     let listener = TcpListener::bind((host, 0)).expect("a free port");
     listener.local_addr().expect("a bound socket has an address")
@@ -381,8 +385,8 @@ fn vsftpd_config(address: SocketAddr, root: &TempRoot) -> String {
     )
 }
 
-/// What of the line of [`LOGIN`] is the same in `/etc/passwd` and in Pure-FTPd's file: up to the
-/// home.
+/// The fields in the line of [`LOGIN`], up to the home, that are the same in `/etc/passwd` and in
+/// Pure-FTPd's file.
 pub(super) fn user_entry(id: u32, root: &TempRoot) -> String {
     let (user, root) = (LOGIN.0, root.path().display());
     format!("{user}:{HASH}:{id}:{id}::{root}")

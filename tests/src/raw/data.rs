@@ -1,4 +1,4 @@
-//! The data connection by hand, made from either end.
+//! Raw data connections, opened by either side.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,13 +15,14 @@ pub struct RawListener {
 }
 
 impl RawListener {
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listener.local_addr().expect("a bound socket has an address")
     }
 
-    /// The line that announces it: `PORT` (RFC 959 §4.1.2), IPv4 only, or `EPRT` (RFC 2428 §2).
+    /// Returns the line that announces it: `PORT` (RFC 959 §4.1.2), IPv4 only, or `EPRT` (RFC 2428
+    /// §2).
     #[track_caller]
     #[must_use]
     pub fn announcement(&self, verb: &str) -> String {
@@ -72,31 +73,31 @@ impl RawData {
         Self { stream: connect_from(source, address) }
     }
 
-    /// Connects to a passive port from one of this machine's addresses, and insists that the server
-    /// turns it away by RST.
+    /// Connects to a passive port from one of this machine's addresses, and asserts that the server
+    /// resets the connection.
     #[track_caller]
     pub fn turned_away(source: IpAddr, address: SocketAddr) {
         match try_connect_from(source, address) {
             Ok(stream) => Self { stream }.expect_reset(),
-            // It can come before this side has seen that it is connected.
+            // The reset can arrive before this side knows that it is connected.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Err(error) => panic!("no connection from {source} to {address}: {error}"),
         }
     }
 
-    /// Takes a connection that is there already.
+    /// Takes over an open connection.
     #[must_use]
     pub fn over(stream: TcpStream) -> Self {
         Self { stream }
     }
 
-    /// The socket itself.
+    /// Returns the socket.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// The socket itself, for good.
+    /// Converts it into its socket.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {
         self.stream
@@ -117,7 +118,7 @@ impl RawData {
         }
     }
 
-    /// Insists that the server breaks the connection off, by RST, before it sends a byte.
+    /// Asserts that the server resets the connection before it sends a byte.
     #[track_caller]
     pub fn expect_reset(mut self) {
         let mut byte = [0];
@@ -153,9 +154,9 @@ impl RawData {
         }
     }
 
-    /// Ends the data in order: FIN.
+    /// Ends the data properly, by FIN.
     pub fn close(self) {
-        // The server may have reset it already, which the reply then says.
+        // The server may have reset it already; its reply then says so.
         let _gone = self.stream.shutdown(Shutdown::Write);
     }
 
@@ -181,7 +182,8 @@ fn try_connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream
     Ok(socket.into())
 }
 
-/// `accept` with an end: the listener is read under a receive timeout, which Linux applies to it too.
+/// Accepts with a timeout: the listener gets a receive timeout, which Linux applies to `accept`
+/// too.
 fn accept_before(listener: &TcpListener, end: Instant) -> io::Result<TcpStream> {
     loop {
         let left = end.saturating_duration_since(Instant::now());

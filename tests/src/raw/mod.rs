@@ -1,8 +1,8 @@
-//! An FTP session by hand: raw TCP connections, bytes sent as they are, replies read by this
-//! module's own few lines (RFC 959 §4.2). It shares no code with the toolkit, so that a test which
-//! uses it judges the server from outside.
+//! FTP sessions over raw TCP connections: bytes are sent unchanged, and a few lines here read the
+//! replies (RFC 959 §4.2). The module shares no code with the toolkit, so a test that uses it
+//! judges the server from outside.
 //!
-//! Every read ends at a deadline. What goes wrong panics with the whole dialogue so far.
+//! Every read ends at a deadline. A failure panics with the whole dialogue so far.
 
 mod data;
 mod reply;
@@ -17,28 +17,29 @@ pub use self::data::{RawData, RawListener};
 pub use self::reply::{NoReply, RawReply};
 pub use self::session::RawSession;
 
-/// How long a [`RawSession`] waits for one reply, and a [`RawData`] for all of its data, unless told
-/// otherwise.
+/// How long a [`RawSession`] waits for one reply, and a [`RawData`] for all of its data, by
+/// default.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What lies between a session and its connection, such as TLS. It has a descriptor of its own.
+/// The layer between a session and its connection, such as TLS. It has its own descriptor.
 pub trait Layer: Debug + Send {
-    /// One read that gives up at `end`, however the bytes drip. 0 is the end.
+    /// Reads once, until `end` at most, even if bytes arrive one by one. 0 is the end of the
+    /// stream.
     ///
     /// # Errors
     ///
-    /// `TimedOut` or `WouldBlock` at `end`; else as the layer has it.
+    /// Returns `TimedOut` or `WouldBlock` at `end`, or the error of the layer.
     fn read_before(&mut self, buffer: &mut [u8], end: Instant) -> io::Result<usize>;
 
     /// Sends all of `bytes`, and waits at most `limit` for each piece to be taken.
     ///
     /// # Errors
     ///
-    /// As writing to the socket.
+    /// Returns the errors of writing to the socket.
     fn write_whole(&mut self, bytes: &[u8], limit: Duration) -> io::Result<()>;
 }
 
-/// One read that gives up at `end`, however the bytes drip.
+/// Reads once, until a deadline at most, even if bytes arrive one by one.
 fn read_before(stream: &mut TcpStream, buffer: &mut [u8], end: Instant) -> io::Result<usize> {
     loop {
         let left = end.saturating_duration_since(Instant::now());

@@ -1,4 +1,4 @@
-//! Reading replies without the toolkit's decoder.
+//! Parses replies without the toolkit's decoder.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,21 +10,21 @@ pub(super) const IAC: u8 = 0xFF;
 pub struct RawReply {
     /// The three digits of the last line.
     pub code: u16,
-    /// Each line without its CR LF, codes included, `IAC IAC` read as one 0xFF.
+    /// Each line without its CR LF, with its code, and with `IAC IAC` read as one 0xFF.
     pub lines: Vec<Vec<u8>>,
-    /// The reply as it came, CR LF and doubled 0xFF included, Telnet commands left out.
+    /// The reply as received, with CR LF and doubled 0xFF, but without Telnet commands.
     pub bytes: Vec<u8>,
 }
 
 impl RawReply {
-    /// All lines, with `\n` between them, bytes that are not UTF-8 replaced: for looking at.
+    /// Returns all lines, separated by `\n`, with bytes that are not UTF-8 replaced, for messages.
     #[must_use]
     pub fn text(&self) -> String {
         let lines: Vec<_> = self.lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
         lines.join("\n")
     }
 
-    /// The first line without its code and the byte behind it.
+    /// Returns the first line without its code and the byte after it.
     #[must_use]
     pub fn first(&self) -> &[u8] {
         self.lines.first().and_then(|line| line.get(4..)).unwrap_or_default()
@@ -37,20 +37,20 @@ impl fmt::Debug for RawReply {
     }
 }
 
-/// Why no reply could be read.
+/// Why a reply could not be read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NoReply {
-    /// The peer closed the connection, orderly or by reset, between two replies.
+    /// The peer closed the connection properly or reset it, between two replies.
     Closed,
-    /// The peer closed the connection inside a reply; what had come of it.
+    /// The peer closed the connection inside a reply; the part received.
     Cut(Vec<u8>),
-    /// The deadline passed; what had come of the reply.
+    /// The deadline passed; the part of the reply received.
     Late(Vec<u8>),
-    /// A line that RFC 959 §4.2 does not allow there, bare LF included.
+    /// A line that RFC 959 §4.2 does not allow there, including bare LF.
     Malformed(Vec<u8>),
 }
 
-/// `p1 * 256 + p2`, and the host before it, from the first six numbers with commas between them.
+/// Returns `p1 * 256 + p2` and the host before it, from the first six numbers separated by commas.
 pub(super) fn address_in_227(text: &[u8]) -> Option<SocketAddr> {
     let text = std::str::from_utf8(text).ok()?;
     let start = text.find(|c: char| c.is_ascii_digit())?;
@@ -63,13 +63,13 @@ pub(super) fn address_in_227(text: &[u8]) -> Option<SocketAddr> {
     Some((Ipv4Addr::new(h1, h2, h3, h4), port).into())
 }
 
-/// The port between `(|||` and `|)`.
+/// Returns the port between `(|||` and `|)`.
 pub(super) fn port_in_229(text: &[u8]) -> Option<u16> {
     let text = std::str::from_utf8(text).ok()?;
     text.split_once("(|||")?.1.split_once("|)")?.0.parse().ok()
 }
 
-/// The three digits a reply line begins with, if they are some that RFC 959 allows.
+/// Returns the three digits at the beginning of a reply line, if RFC 959 allows them.
 pub(super) fn code_of(line: &[u8]) -> Option<u16> {
     match line {
         [a @ b'1'..=b'5', b @ b'0'..=b'5', c @ b'0'..=b'9', ..] => {
@@ -80,7 +80,7 @@ pub(super) fn code_of(line: &[u8]) -> Option<u16> {
     }
 }
 
-/// `IAC IAC` to one 0xFF; other Telnet commands are out already.
+/// Replaces each `IAC IAC` by one 0xFF; other Telnet commands were removed before.
 pub(super) fn undouble(line: &[u8]) -> Vec<u8> {
     let mut bytes = line.iter().copied();
     let mut out = Vec::with_capacity(line.len());

@@ -1,4 +1,4 @@
-//! The control connection by hand.
+//! Raw control connections.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -12,9 +12,9 @@ use super::{DEADLINE, Layer, is_timeout, read_before};
 #[derive(Debug)]
 pub struct RawSession {
     stream: TcpStream,
-    /// What is read and sent through, once there is something.
+    /// The layer for reading and sending, if there is one.
     layer: Option<Box<dyn Layer>>,
-    /// Bytes that came and are not yet part of a returned reply, Telnet commands not yet removed.
+    /// Received bytes that are not part of a returned reply yet, including Telnet commands.
     unread: Vec<u8>,
     /// The line that is being read.
     line: Vec<u8>,
@@ -40,7 +40,7 @@ impl RawSession {
         Self::over(super::data::connect_from(source, address))
     }
 
-    /// Takes a connection that is there already.
+    /// Takes over an open connection.
     #[track_caller]
     #[must_use]
     pub fn over(stream: TcpStream) -> Self {
@@ -58,7 +58,7 @@ impl RawSession {
         session
     }
 
-    /// Connects, reads one reply and closes: what a server that may not run yet greets with.
+    /// Connects, reads one reply and closes: the greeting of a server that may not run yet.
     #[must_use]
     pub fn greeting(address: SocketAddr) -> Option<RawReply> {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).ok()?;
@@ -90,18 +90,18 @@ impl RawSession {
         self.expect(format!("PASS {password}"), 230);
     }
 
-    /// Sets how long each reply may take from the moment it is asked for.
+    /// Sets the timeout of each reply, from the start of its wait.
     pub fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = deadline;
     }
 
-    /// The control connection itself, for socket options, half closes and counting.
+    /// Returns the control connection, for socket options, half closes and counting.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Reads and sends through `layer` from now on. What came before it must have been read.
+    /// Reads and sends through `layer` from now on. All earlier input must have been read.
     #[track_caller]
     pub fn put_on(&mut self, layer: Box<dyn Layer>) {
         if !self.unread.is_empty() {
@@ -110,20 +110,21 @@ impl RawSession {
         self.layer = Some(layer);
     }
 
-    /// What was said so far, a line each, `C:` and `S:`.
+    /// Returns the dialogue so far, one line each, with `C:` and `S:`.
     #[must_use]
     pub fn dialogue(&self) -> String {
         let lines = self.dialogue.iter();
         lines.map(|(who, bytes)| format!("{who}: {}\n", bytes.escape_ascii())).collect()
     }
 
-    /// The Telnet commands that came between and in replies: `IAC verb option`, or `IAC verb`.
+    /// Returns the Telnet commands received between and inside replies: `IAC verb option`, or `IAC
+    /// verb`.
     #[must_use]
     pub fn telnet(&self) -> &[Vec<u8>] {
         &self.telnet
     }
 
-    /// Sends `bytes` as they are, in one write.
+    /// Sends `bytes` unchanged, in one write.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         if let Err(error) = self.try_send(bytes) {
@@ -131,11 +132,12 @@ impl RawSession {
         }
     }
 
-    /// Sends `bytes` as they are, for a server that may have closed already.
+    /// Sends `bytes` unchanged to a server that may have closed already.
     ///
     /// # Errors
     ///
-    /// As `write_all`: the peer reset the connection, or took nothing until the deadline.
+    /// Returns the errors of `write_all`: the peer reset the connection, or took no byte until the
+    /// deadline.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let bytes = bytes.as_ref();
         self.dialogue.push(('C', bytes.get(..512).unwrap_or(bytes).to_vec()));
@@ -171,14 +173,14 @@ impl RawSession {
         self.reply()
     }
 
-    /// Sends `line` and CR LF and insists on `code`.
+    /// Sends `line` and CR LF, and asserts `code`.
     #[track_caller]
     pub fn expect(&mut self, line: impl AsRef<[u8]>, code: u16) -> RawReply {
         self.line(line);
         self.expect_reply(code)
     }
 
-    /// Reads one reply and insists on `code`.
+    /// Reads one reply, and asserts `code`.
     #[track_caller]
     pub fn expect_reply(&mut self, code: u16) -> RawReply {
         let reply = self.reply();
@@ -197,13 +199,13 @@ impl RawSession {
         }
     }
 
-    /// Reads one reply, or says why there is none.
+    /// Reads one reply, or returns why there is none.
     ///
     /// # Errors
     ///
-    /// `Closed` when the connection ended where a reply could begin, `Cut` inside one, `Late` when
-    /// the deadline passed, `Malformed` for what is no reply line. After any of these the session
-    /// is of no further use, but for a `Late` with nothing in it.
+    /// Returns `Closed` if the connection ended where a reply could begin, `Cut` inside a reply,
+    /// `Late` if the deadline passed, and `Malformed` for a line that is not a reply. The session
+    /// is then useless, except after a `Late` without any bytes.
     pub fn try_reply(&mut self) -> Result<RawReply, NoReply> {
         let end = Instant::now() + self.deadline;
         let mut reply = RawReply { code: 0, lines: Vec::new(), bytes: Vec::new() };
@@ -243,7 +245,8 @@ impl RawSession {
         }
     }
 
-    /// Insists that the server closes the connection before the deadline, with nothing more to say.
+    /// Asserts that the server closes the connection before the deadline, without sending anything
+    /// more.
     #[track_caller]
     pub fn expect_closed(&mut self) {
         match self.try_reply() {
@@ -258,27 +261,27 @@ impl RawSession {
         reset.expect("a socket takes this option");
     }
 
-    /// Insists that every reply has been read: sends NOOP, and its 200 must be what comes next.
+    /// Asserts that every reply has been read: sends NOOP, whose 200 must come next.
     #[track_caller]
     pub fn expect_in_step(&mut self) {
         self.expect("NOOP", 200);
     }
 
-    /// Asks by PASV and connects to the port in the 227, `p1 * 256 + p2`, on the host in it.
+    /// Sends PASV, and connects to the port in the 227, `p1 * 256 + p2`, on the host in it.
     #[track_caller]
     pub fn passive(&mut self) -> RawData {
         let reply = self.expect("PASV", 227);
         self.connect_to(&reply)
     }
 
-    /// Asks by EPSV and connects to the port in the 229, on the control connection's host.
+    /// Sends EPSV, and connects to the port in the 229, on the control connection's host.
     #[track_caller]
     pub fn extended_passive(&mut self) -> RawData {
         let reply = self.expect("EPSV", 229);
         self.connect_to(&reply)
     }
 
-    /// Connects to where a 227 or a 229 says that the server listens.
+    /// Connects to the address in a 227 or 229.
     #[track_caller]
     #[must_use]
     pub fn connect_to(&self, reply: &RawReply) -> RawData {
@@ -301,7 +304,7 @@ impl RawSession {
         RawListener { listener: TcpListener::bind((own.ip(), 0)).expect("a free port") }
     }
 
-    /// Listens and announces it by PORT.
+    /// Listens, and announces the address by PORT.
     #[track_caller]
     pub fn active(&mut self) -> RawListener {
         let listener = self.listen();
@@ -309,8 +312,8 @@ impl RawSession {
         listener
     }
 
-    /// Announces by PORT a port that refuses connections: it is taken, so that nobody else can
-    /// listen there meanwhile, and nobody listens.
+    /// Announces by PORT a port that refuses connections: the port is bound, so that no other
+    /// program can listen on it meanwhile, but not listening.
     #[track_caller]
     pub fn active_in_vain(&mut self) -> RawListener {
         let own = self.stream.local_addr().expect("a connected socket has an address");
@@ -355,7 +358,7 @@ impl RawSession {
         panic!("{what}; the dialogue without its first {skipped} lines:\n{}", shown.join("\n"));
     }
 
-    /// One line with its line end, Telnet commands moved out of it.
+    /// One line with its line ending, and the Telnet commands removed from it.
     fn reply_line(&mut self, end: Instant) -> Result<Vec<u8>, NoReply> {
         loop {
             let (taken, done) = self.take_until_line_feed();
@@ -371,8 +374,8 @@ impl RawSession {
         }
     }
 
-    /// Moves unread bytes to the line and Telnet commands beside it, up to a LF or to a Telnet
-    /// command that is not all there. How many were moved, and whether the line ended.
+    /// Moves unread bytes to the line, and Telnet commands to their list, up to a LF or an
+    /// incomplete Telnet command. Returns how many bytes were moved, and whether the line ended.
     fn take_until_line_feed(&mut self) -> (usize, bool) {
         let mut at = 0;
         loop {
@@ -423,7 +426,7 @@ impl RawSession {
 mod tests {
     use super::*;
 
-    /// A session with a peer that has sent `bytes` and closed.
+    /// Returns a session with a peer that has sent `bytes` and closed.
     fn hearing(bytes: &[u8]) -> RawSession {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let session = RawSession::connect(listener.local_addr().unwrap());

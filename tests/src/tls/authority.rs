@@ -1,4 +1,5 @@
-//! An authority, and the certificates that it issues: sound ones, and each kind of unsound one.
+//! A certificate authority, and the certificates that it issues: valid ones, and each kind of
+//! invalid one.
 
 use std::fmt;
 use std::fs::{Permissions, set_permissions};
@@ -15,38 +16,38 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::root::TempRoot;
 
-/// Whom a sound certificate is for: every loopback address that tests use, and a name.
+/// The names in a valid certificate: every loopback address that tests use, and a host name.
 const NAMES: [&str; 6] =
     ["localhost", "ftp.example.invalid", "127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"];
 
-/// How long a certificate of [`Kind::EndsSoon`] holds yet.
+/// How long a certificate of [`Kind::EndsSoon`] is still valid.
 const SOON: Duration = Duration::from_secs(5 * 24 * 60 * 60);
 
-/// What kind of certificate is wanted. One of an authority that nobody knows is a
-/// [`Good`](Self::Good) one of another [`Authority`].
+/// The kind of a certificate. For an unknown issuer, use a [`Good`](Self::Good) one of another
+/// [`Authority`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
-    /// For `localhost`, `ftp.example.invalid` and the loopback addresses; in force for ages.
+    /// For `localhost`, `ftp.example.invalid` and the loopback addresses; valid for a long time.
     Good,
-    /// As good, but over since 2021.
+    /// As `Good`, but expired since 2021.
     Expired,
-    /// As good, but not in force before 2100.
+    /// As `Good`, but not valid before 2100.
     NotYetValid,
-    /// As good, but for five days more only.
+    /// As `Good`, but valid for five more days only.
     EndsSoon,
-    /// For `elsewhere.example.invalid` alone.
+    /// Only for `elsewhere.example.invalid`.
     OtherName,
-    /// For who shows it as a client, not as a server.
+    /// For use by a client, not by a server.
     OtherUsage,
-    /// A client's, with this common name.
+    /// A client certificate with this common name.
     Client(&'static str),
-    /// A good server's that nobody signed but itself.
+    /// A self-signed certificate, otherwise as `Good`.
     SelfSigned,
-    /// The same that says it is an authority, as many small hosts make theirs.
+    /// A self-signed certificate that also claims to be a CA, as on many small hosts.
     SelfSignedAuthority,
 }
 
-/// Who issues certificates, with a key of its own.
+/// An issuer of certificates, with its own key.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -74,13 +75,13 @@ impl Authority {
         Pair { certificate: certificate.expect("a key that can sign").der().to_vec(), key }
     }
 
-    /// Its own certificate, DER.
+    /// Returns its own certificate in DER.
     #[must_use]
     pub fn certificate(&self) -> CertificateDer<'static> {
         self.issuer.der().clone()
     }
 
-    /// Writes its own certificate to a PEM file, such as clients take for `--ca-file`.
+    /// Writes its own certificate to a PEM file, such as for `--ca-file`.
     #[track_caller]
     #[must_use]
     pub fn write(&self, root: &TempRoot, name: &str) -> PathBuf {
@@ -107,43 +108,43 @@ pub struct Pair {
     key: KeyPair,
 }
 
-/// Where a [`Pair`] was written.
+/// The files of a [`Pair`].
 #[derive(Clone, Debug)]
 pub struct PairFiles {
     /// The certificate.
     pub certificate: PathBuf,
-    /// The key, readable by its owner alone.
+    /// The key, readable by its owner only.
     pub key: PathBuf,
-    /// Both in one file, as Pure-FTPd wants it, readable by its owner alone.
+    /// Both in one file, as Pure-FTPd requires, readable by its owner only.
     pub both: PathBuf,
 }
 
 impl Pair {
-    /// The certificate, DER.
+    /// Returns the certificate in DER.
     #[must_use]
     pub fn certificate(&self) -> CertificateDer<'static> {
         self.certificate.clone().into()
     }
 
-    /// The key, PKCS #8 in DER.
+    /// Returns the key, PKCS #8 in DER.
     #[must_use]
     pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }
 
-    /// The certificate, PEM.
+    /// Returns the certificate in PEM.
     #[must_use]
     pub fn certificate_pem(&self) -> String {
         pem("CERTIFICATE", &self.certificate)
     }
 
-    /// The key, PEM.
+    /// Returns the key in PEM.
     #[must_use]
     pub fn key_pem(&self) -> String {
         self.key.serialize_pem()
     }
 
-    /// What curl calls the pinned public key: `sha256//` and the digest of the
+    /// Returns what curl calls the pinned public key: `sha256//` and the digest of the
     /// SubjectPublicKeyInfo in Base64.
     #[must_use]
     pub fn pin(&self) -> String {
@@ -209,7 +210,7 @@ fn params(kind: Kind) -> CertificateParams {
     params
 }
 
-/// RFC 7468: Base64 in lines of 64 between two labels.
+/// Returns PEM (RFC 7468): Base64 in lines of 64 between two labels.
 fn pem(label: &str, der: &[u8]) -> String {
     let text = base64(der);
     let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
@@ -217,7 +218,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// RFC 4648 §4, with padding.
+/// Returns Base64 (RFC 4648 §4), with padding.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();

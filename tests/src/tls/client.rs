@@ -1,4 +1,4 @@
-//! The client's end of TLS.
+//! The client side of TLS.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,9 +19,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use super::stream::TlsStream;
 use super::{Authority, Pair, Version, offered, provider};
 
-/// A TLS client. Its connections, and those of its clones, have one store of [`Sessions`]: each
-/// resumes what another was given. As it is made, it offers both versions, ALPN `ftp`, and the
-/// name `localhost`, shows no certificate, and resumes what it can.
+/// A TLS client. Its connections, and those of its clones, share one store of [`Sessions`], so each
+/// can resume the sessions of the others. By default it offers both versions, ALPN `ftp`, and the
+/// name `localhost`, shows no certificate, and resumes sessions.
 #[derive(Clone, Debug)]
 pub struct TlsClient {
     roots: Option<Arc<RootCertStore>>,
@@ -30,12 +30,12 @@ pub struct TlsClient {
     name: String,
     own: Option<(CertificateDer<'static>, Arc<PrivateKeyDer<'static>>)>,
     sessions: Sessions,
-    /// Made at first use. rustls resumes a session only with the very settings that it began with.
+    /// Made at first use. rustls resumes a session only with the same settings object.
     config: OnceLock<Arc<ClientConfig>>,
 }
 
 impl TlsClient {
-    /// One that trusts this authority.
+    /// Returns a client that trusts this authority.
     #[must_use]
     pub fn trusting(authority: &Authority) -> Self {
         let mut roots = RootCertStore::empty();
@@ -43,7 +43,7 @@ impl TlsClient {
         Self { roots: Some(Arc::new(roots)), ..Self::trusting_anybody() }
     }
 
-    /// One that takes every certificate.
+    /// Returns a client that accepts every certificate.
     #[must_use]
     pub fn trusting_anybody() -> Self {
         Self {
@@ -63,32 +63,32 @@ impl TlsClient {
         Self { version: Some(version), ..self.anew() }
     }
 
-    /// Offers these protocols by ALPN; none of them: no ALPN.
+    /// Offers these protocols by ALPN; without any, no ALPN.
     #[must_use]
     pub fn alpn(self, protocols: &[&str]) -> Self {
         let alpn = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Self { alpn, ..self.anew() }
     }
 
-    /// Asks for this name or address, and insists on it.
+    /// Requests this name or address, and requires a certificate for it.
     #[must_use]
     pub fn name(self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self.anew() }
     }
 
-    /// Shows this certificate when it is asked for one.
+    /// Shows this certificate if the server asks for one.
     #[must_use]
     pub fn certificate(self, pair: &Pair) -> Self {
         Self { own: Some((pair.certificate(), Arc::new(pair.key()))), ..self.anew() }
     }
 
-    /// Its sessions, which can be counted and forgotten.
+    /// Returns its sessions, to count or forget them.
     #[must_use]
     pub const fn sessions(&self) -> &Sessions {
         &self.sessions
     }
 
-    /// The first bytes that it would say: a ClientHello, to be sent in whatever pieces.
+    /// Returns its ClientHello, to send in pieces of any size.
     #[track_caller]
     #[must_use]
     pub fn hello(&self) -> Vec<u8> {
@@ -98,12 +98,12 @@ impl TlsClient {
         hello
     }
 
-    /// Does the handshake.
+    /// Carries out the handshake.
     ///
     /// # Errors
     ///
-    /// `InvalidData` around a [`rustls::Error`] for what the server did wrong or refused; else as
-    /// reading and writing.
+    /// Returns `InvalidData` around a [`rustls::Error`] if the server broke the protocol or
+    /// refused; otherwise the errors of reading and writing.
     #[track_caller]
     pub fn connect(&self, tcp: TcpStream) -> io::Result<TlsStream> {
         TlsStream::handshake(tcp, self.connection().into())
@@ -144,7 +144,7 @@ impl TlsClient {
     }
 }
 
-/// What can be resumed, of one server. A clone is the same store.
+/// The sessions of one server that can be resumed. Clones share the store.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions(Arc<Mutex<Kept>>);
 
@@ -158,27 +158,27 @@ struct Kept {
 }
 
 impl Sessions {
-    /// How many tickets of TLS 1.3 there are, or whether there is a session of TLS 1.2.
+    /// Returns the number of TLS 1.3 tickets, or 1 for a session of TLS 1.2.
     #[must_use]
     pub fn count(&self) -> usize {
         let kept = self.kept();
         kept.tickets.len() + usize::from(kept.session.is_some())
     }
 
-    /// How many tickets of TLS 1.3 have come until now.
+    /// Returns the number of TLS 1.3 tickets received so far.
     #[must_use]
     pub fn seen(&self) -> usize {
         self.kept().seen
     }
 
-    /// Forgets all: the next handshake is a full one.
+    /// Forgets all sessions: the next handshake is a full one.
     pub fn forget(&self) {
         let mut kept = self.kept();
         kept.tickets.clear();
         kept.session = None;
     }
 
-    /// Forgets all, and keeps none from now on.
+    /// Forgets all sessions, and keeps none from now on.
     pub fn keep_none(&self) {
         self.forget();
         self.kept().off = true;
@@ -224,7 +224,7 @@ impl ClientSessionStore for Sessions {
     }
 }
 
-/// Looks at no certificate, and at signatures only.
+/// Ignores certificates, and checks signatures only.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -1,16 +1,17 @@
-//! TLS by hand, on either side: certificates of every kind, sessions that can be cut, left without
-//! a goodbye or fed with foreign bytes, and the configuration of servers that others wrote.
+//! TLS without the toolkit, on either side: certificates of every kind, connections that can be
+//! cut, left without `close_notify` or fed with foreign bytes, and the configuration of other
+//! servers.
 //!
-//! | to get | take |
+//! | purpose | item |
 //! | --- | --- |
-//! | a certificate and its key, sound or with one fault | [`Authority::issue`], [`Pair`] |
-//! | an FTP session under TLS, as a client that shares no code with ours | [`RawSession::start_tls`](crate::raw::RawSession::start_tls) and what is beside it |
-//! | one TLS connection, as a client or as a server | [`TlsClient::connect`], [`TlsServer::accept`]: both give a [`TlsStream`] |
-//! | records to send one by one, so that a connection ends at the edge of any | [`TlsStream::records`], [`TlsStream::inject`] |
-//! | a server of somebody else with TLS | [`RealServer::vsftpd_tls`](crate::peer::RealServer::vsftpd_tls) and its kind, told by [`Secured`] |
+//! | a certificate and its key, valid or with one fault | [`Authority::issue`], [`Pair`] |
+//! | an FTP session under TLS, with a client that shares no code with the toolkit | [`RawSession::start_tls`](crate::raw::RawSession::start_tls) and similar methods |
+//! | one TLS connection, as a client or as a server | [`TlsClient::connect`], [`TlsServer::accept`]: both return a [`TlsStream`] |
+//! | records to send one by one, so that a connection can end after any of them | [`TlsStream::records`], [`TlsStream::inject`] |
+//! | another server with TLS | [`RealServer::vsftpd_tls`](crate::peer::RealServer::vsftpd_tls) and similar methods, with settings by [`Secured`] |
 //!
-//! It is rustls beneath, as in the toolkit, but none of the toolkit's code. What others' programs
-//! say of the toolkit is for tests with curl, lftp, Python and `openssl`.
+//! It uses rustls like the toolkit, but none of the toolkit's code. Tests with curl, lftp, Python
+//! and `openssl` show how other programs judge the toolkit.
 
 mod authority;
 mod client;
@@ -42,10 +43,10 @@ pub enum Version {
 }
 
 impl Version {
-    /// Both, the older first.
+    /// Both versions, the older first.
     pub const ALL: [Self; 2] = [Self::V1_2, Self::V1_3];
 
-    /// As OpenSSL's configuration and ProFTPD's write it: `TLSv1.3`.
+    /// Returns its name in the configuration of OpenSSL and ProFTPD, such as `TLSv1.3`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -63,7 +64,7 @@ impl Version {
     }
 }
 
-/// What rustls is to offer: this version only, or both.
+/// Returns the versions that rustls offers: only this one, or both.
 fn offered(version: Option<Version>) -> &'static [&'static SupportedProtocolVersion] {
     static V1_2: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
     static V1_3: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];

@@ -1,4 +1,4 @@
-//! Servers that others wrote, under TLS.
+//! Other servers, under TLS.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -9,27 +9,28 @@ use crate::peer::{Peer, RealServer};
 use crate::raw::{DEADLINE, RawSession};
 use crate::root::TempRoot;
 
-/// How a server does TLS.
+/// The TLS settings of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Secured<'a> {
-    /// What it shows.
+    /// Its certificate.
     pub pair: &'a Pair,
-    /// The one version that it offers, or both.
+    /// The only version that it offers, or both.
     pub version: Option<Version>,
-    /// Whether it begins with the handshake; else it waits for `AUTH TLS`, and does without.
+    /// Whether it begins with the handshake; otherwise it waits for `AUTH TLS`, and accepts
+    /// plaintext.
     pub implicit: bool,
-    /// Whether a data connection has to resume a session of its control connection.
+    /// Whether a data connection must resume a session of its control connection.
     pub reuse: bool,
 }
 
 impl<'a> Secured<'a> {
-    /// Explicit TLS of both versions, with no wish for reuse.
+    /// Returns settings for explicit TLS of both versions, without required resumption.
     #[must_use]
     pub const fn by(pair: &'a Pair) -> Self {
         Self { pair, version: None, implicit: false, reuse: false }
     }
 
-    /// OpenSSL's own configuration for this version, as a file; `None` for both.
+    /// Returns the path of an OpenSSL configuration for this version; `None` for both.
     #[track_caller]
     fn openssl(&self, etc: &TempRoot) -> Option<PathBuf> {
         let name = self.version?.name();
@@ -40,13 +41,13 @@ impl<'a> Secured<'a> {
         Some(etc.write("openssl.cnf", text.as_bytes()))
     }
 
-    /// Limits `command` to the version, by OpenSSL's own configuration.
+    /// Limits `command` to the version, by an OpenSSL configuration.
     #[track_caller]
     fn limit(&self, command: &mut Command, etc: &TempRoot) {
         command.envs(self.openssl(etc).map(|path| ("OPENSSL_CONF", path)));
     }
 
-    /// Whether it greets at `address` yet.
+    /// Returns whether it sends a greeting at `address` yet.
     fn greets(&self, address: SocketAddr) -> bool {
         let greeting = || {
             let tcp = TcpStream::connect_timeout(&address, DEADLINE).ok()?;
@@ -62,7 +63,8 @@ impl<'a> Secured<'a> {
 }
 
 impl RealServer {
-    /// [`vsftpd`](Self::vsftpd) with TLS: `require_ssl_reuse` and `implicit_ssl` are as asked.
+    /// Starts [`vsftpd`](Self::vsftpd) with TLS, with `require_ssl_reuse` and `implicit_ssl` as
+    /// requested.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_tls(host: impl Into<IpAddr>, secured: Secured<'_>) -> Option<Self> {
@@ -83,9 +85,9 @@ impl RealServer {
         Self::vsftpd_with(host, more, limit, |address| secured.greets(address))
     }
 
-    /// [`proftpd_at`](Self::proftpd_at) with `mod_tls`, whose module lies where its package has it,
-    /// seen from the program. It wants reuse unless `NoSessionReuseRequired`, and takes
-    /// `UseImplicitSSL`.
+    /// Starts [`proftpd_at`](Self::proftpd_at) with `mod_tls`, which it finds where its package
+    /// installs it, relative to the program. It requires resumption unless `NoSessionReuseRequired`
+    /// is set, and accepts `UseImplicitSSL`.
     #[track_caller]
     #[must_use]
     pub fn proftpd_tls(host: impl Into<IpAddr>, secured: Secured<'_>) -> Option<Self> {
@@ -119,8 +121,8 @@ impl RealServer {
         Self::proftpd_with(host, more, |address| secured.greets(address))
     }
 
-    /// [`pure_ftpd_at`](Self::pure_ftpd_at) with TLS. It has no implicit TLS and no wish for reuse:
-    /// who asks for either fails the test.
+    /// Starts [`pure_ftpd_at`](Self::pure_ftpd_at) with TLS. It has neither implicit TLS nor
+    /// required resumption: a test that asks for either fails.
     #[track_caller]
     #[must_use]
     pub fn pure_ftpd_tls(host: impl Into<IpAddr>, secured: Secured<'_>) -> Option<Self> {
@@ -134,8 +136,8 @@ impl RealServer {
         Self::pure_ftpd_with(host, more)
     }
 
-    /// [`pyftpdlib_at`](Self::pyftpdlib_at) with TLS, by its `TLS_FTPHandler`, which takes Python's
-    /// OpenSSL. It has no wish for reuse: who asks for it fails the test.
+    /// Starts [`pyftpdlib_at`](Self::pyftpdlib_at) with TLS, by its `TLS_FTPHandler`, which uses
+    /// Python's OpenSSL. It cannot require resumption: a test that asks for it fails.
     #[track_caller]
     #[must_use]
     pub fn pyftpdlib_tls(host: impl Into<IpAddr>, secured: Secured<'_>) -> Option<Self> {

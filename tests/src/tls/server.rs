@@ -1,4 +1,4 @@
-//! The server's end of TLS.
+//! The server side of TLS.
 
 use std::io;
 use std::net::TcpStream;
@@ -11,12 +11,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::stream::TlsStream;
 use super::{Authority, Pair, Version, offered, provider};
 
-/// How many sessions a server remembers.
+/// The number of sessions that a server remembers.
 const SESSIONS: usize = 1024;
 
-/// A TLS server. Its connections, and those of its clones, have one store of sessions, so that what
-/// one of them began another resumes. As it is made, it offers both versions, takes any client's
-/// ALPN without choosing, asks for no certificate, and gives two tickets.
+/// A TLS server. Its connections, and those of its clones, share one store of sessions, so each can
+/// resume the sessions of the others. By default it offers both versions, accepts any ALPN of a
+/// client without choosing, asks for no certificate, and sends two tickets.
 #[derive(Clone, Debug)]
 pub struct TlsServer {
     certificate: CertificateDer<'static>,
@@ -30,7 +30,7 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
-    /// One that shows this certificate.
+    /// Returns a server that shows this certificate.
     #[must_use]
     pub fn showing(pair: &Pair) -> Self {
         Self {
@@ -51,37 +51,37 @@ impl TlsServer {
         Self { version: Some(version), ..self.anew() }
     }
 
-    /// Chooses among these protocols by ALPN, and refuses a client that offers only others.
+    /// Chooses one of these protocols by ALPN, and refuses a client that offers only others.
     #[must_use]
     pub fn alpn(self, protocols: &[&str]) -> Self {
         let alpn = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Self { alpn, ..self.anew() }
     }
 
-    /// Gives so many tickets of TLS 1.3 behind each handshake.
+    /// Sends this number of TLS 1.3 tickets after each handshake.
     #[must_use]
     pub fn tickets(self, tickets: usize) -> Self {
         Self { tickets, ..self.anew() }
     }
 
-    /// Resumes nothing.
+    /// Resumes no session.
     #[must_use]
     pub fn forgetful(self) -> Self {
         Self { resumes: false, ..self.anew() }
     }
 
-    /// Asks for a client's certificate of this authority, and may do without or not.
+    /// Asks for a client certificate of this authority, and optionally requires it.
     #[must_use]
     pub fn clients_of(self, authority: &Authority, required: bool) -> Self {
         Self { clients: Some((authority.certificate(), required)), ..self.anew() }
     }
 
-    /// Does the handshake.
+    /// Carries out the handshake.
     ///
     /// # Errors
     ///
-    /// `InvalidData` around a [`rustls::Error`] for what the client did wrong or refused; else as
-    /// reading and writing.
+    /// Returns `InvalidData` around a [`rustls::Error`] if the client broke the protocol or
+    /// refused; otherwise the errors of reading and writing.
     #[track_caller]
     pub fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream> {
         let config = Arc::clone(self.config.get_or_init(|| Arc::new(self.config())));

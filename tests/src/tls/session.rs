@@ -1,4 +1,4 @@
-//! An FTP session by hand under TLS (RFC 4217).
+//! Raw FTP sessions under TLS (RFC 4217).
 
 use std::net::SocketAddr;
 
@@ -7,8 +7,8 @@ use super::stream::{End, Handshake, TlsStream};
 use crate::raw::{RawData, RawSession};
 
 impl RawSession {
-    /// `AUTH TLS`, 234, and the handshake. From then on what is sent and read is under TLS; the
-    /// [`stream`](Self::stream) stays the TCP connection, for what goes past TLS.
+    /// Sends `AUTH TLS`, reads 234, and carries out the handshake. From then on the session is
+    /// under TLS; the [`stream`](Self::stream) stays the TCP connection, for bytes outside of TLS.
     #[track_caller]
     pub fn start_tls(&mut self, client: &TlsClient) -> Handshake {
         self.expect("AUTH TLS", 234);
@@ -25,8 +25,8 @@ impl RawSession {
         session
     }
 
-    /// Connects, goes on under TLS, logs in, and protects the data: `AUTH TLS`, USER 331, PASS 230,
-    /// `PBSZ 0`, `PROT P`.
+    /// Connects, starts TLS, logs in, and protects the data: `AUTH TLS`, USER 331, PASS 230, `PBSZ
+    /// 0`, `PROT P`.
     #[track_caller]
     #[must_use]
     pub fn secure(address: SocketAddr, client: &TlsClient, user: &str, password: &str) -> Self {
@@ -38,14 +38,14 @@ impl RawSession {
         session
     }
 
-    /// `PBSZ 0` and `PROT P`: data connections are under TLS from then on.
+    /// Sends `PBSZ 0` and `PROT P`: later data connections are under TLS.
     #[track_caller]
     pub fn protect(&mut self) {
         self.expect("PBSZ 0", 200);
         self.expect("PROT P", 200);
     }
 
-    /// PASV, then `command`, its 150, and the handshake on the data connection.
+    /// Sends PASV and `command`, reads 150, and carries out the handshake on the data connection.
     #[track_caller]
     pub fn tls_data(&mut self, client: &TlsClient, command: impl AsRef<[u8]>) -> TlsStream {
         let data = self.passive();
@@ -53,20 +53,21 @@ impl RawSession {
         data.tls(client)
     }
 
-    /// PASV, then `command` (such as `RETR name`), 150, the data under TLS to its close_notify, 226.
+    /// Sends PASV and `command` (such as `RETR name`); reads 150, the data under TLS to its
+    /// close_notify, and 226.
     #[track_caller]
     pub fn tls_download(&mut self, client: &TlsClient, command: impl AsRef<[u8]>) -> Vec<u8> {
         let mut data = self.tls_data(client, command);
         let (bytes, end) = data.read_to_its_end();
         assert_eq!(end, End::CloseNotify, "how the server ended {} bytes", bytes.len());
-        // Ours may find nobody.
+        // The server may not read this close_notify.
         let _gone = data.finish();
         self.expect_reply(226);
         bytes
     }
 
-    /// PASV, then `command` (such as `STOR name`), 150, all of `bytes` under TLS, close_notify, the
-    /// server's end, 226.
+    /// Sends PASV and `command` (such as `STOR name`); reads 150, sends all of `bytes` under TLS
+    /// and close_notify, and reads the server's end and 226.
     #[track_caller]
     pub fn tls_upload(&mut self, client: &TlsClient, command: impl AsRef<[u8]>, bytes: &[u8]) {
         let mut data = self.tls_data(client, command);
@@ -89,7 +90,7 @@ impl RawSession {
 }
 
 impl RawData {
-    /// Does the handshake, as a client.
+    /// Carries out the handshake as a client.
     #[track_caller]
     #[must_use]
     pub fn tls(self, client: &TlsClient) -> TlsStream {

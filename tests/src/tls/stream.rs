@@ -1,4 +1,4 @@
-//! One TLS connection, whichever end of it: what it says, how it ends, and what no sound one does.
+//! One side of a TLS connection: its data, its end, and actions that no correct peer takes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,21 +9,21 @@ use rustls::{Connection, HandshakeKind};
 use super::Version;
 use crate::raw::{DEADLINE, Layer};
 
-/// The bytes in front of each record: its type, a version, and its length (RFC 8446 §5.1).
+/// The length of a record's header: its type, a version, and its length (RFC 8446 §5.1).
 const HEADER: usize = 5;
 
-/// How the peer ended what it said.
+/// How the peer ended its data.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
-    /// By close_notify: what came is whole.
+    /// By close_notify: the data is complete.
     CloseNotify,
-    /// By FIN alone.
+    /// By FIN only.
     Fin,
     /// By RST.
     Reset,
 }
 
-/// What a handshake came to.
+/// The result of a handshake.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Handshake {
     /// The version.
@@ -32,17 +32,17 @@ pub struct Handshake {
     pub resumed: bool,
     /// The protocol that ALPN chose.
     pub alpn: Option<Vec<u8>>,
-    /// The peer's own certificate, DER, where it has shown one, now or in the session resumed.
+    /// The peer's own certificate in DER, if it has shown one, now or in the resumed session.
     pub certificate: Option<Vec<u8>>,
-    /// The server name (SNI) that a client asked for, on the server's side.
+    /// The server name (SNI) that a client requested, on the server's side.
     pub server_name: Option<String>,
 }
 
-/// A TLS connection whose handshake is done. It does not say goodbye when it is dropped.
+/// A TLS connection after its handshake. It sends no `close_notify` when it is dropped.
 ///
-/// rustls asserts, in debug builds, that it never sends a second fatal alert, and takes its own
-/// close_notify for one: what is no TLS and comes behind [`close_notify`](Self::close_notify) of
-/// this side panics there.
+/// rustls asserts, in debug builds, that it never sends a second fatal alert, and counts its own
+/// `close_notify` as one. Bytes that are not TLS and arrive after
+/// [`close_notify`](Self::close_notify) of this side therefore cause a panic there.
 #[derive(Debug)]
 pub struct TlsStream {
     tcp: TcpStream,
@@ -51,12 +51,12 @@ pub struct TlsStream {
 }
 
 impl TlsStream {
-    /// Does the handshake over a connection.
+    /// Carries out the handshake over a connection.
     ///
     /// # Errors
     ///
-    /// `InvalidData` around a [`rustls::Error`] for what the peer did wrong or refused, of which it
-    /// is told by an alert; else as reading and writing.
+    /// Returns `InvalidData` around a [`rustls::Error`] if the peer broke the protocol or refused,
+    /// after sending it an alert; otherwise the errors of reading and writing.
     pub(super) fn handshake(tcp: TcpStream, tls: Connection) -> io::Result<Self> {
         let mut stream = Self { tcp, tls, deadline: DEADLINE };
         stream.tcp.set_nodelay(true)?;
@@ -71,7 +71,7 @@ impl TlsStream {
         Ok(stream)
     }
 
-    /// What the handshake came to.
+    /// Returns the result of the handshake.
     #[track_caller]
     #[must_use]
     pub fn shaken(&self) -> Handshake {
@@ -89,13 +89,13 @@ impl TlsStream {
         }
     }
 
-    /// The socket itself, for its addresses, options and what goes past TLS.
+    /// Returns the socket, for its addresses and options, and for bytes outside of TLS.
     #[must_use]
     pub const fn tcp(&self) -> &TcpStream {
         &self.tcp
     }
 
-    /// Reads to the end, and says what kind of end it was.
+    /// Reads to the end, and returns the kind of end.
     #[track_caller]
     pub fn read_to_its_end(&mut self) -> (Vec<u8>, End) {
         let (mut bytes, mut buffer) = (Vec::new(), vec![0; 65_536]);
@@ -113,31 +113,31 @@ impl TlsStream {
         }
     }
 
-    /// Sends close_notify, and nothing else: the connection stays open, and can be read.
+    /// Sends close_notify, and nothing else: the connection stays open for reading.
     ///
     /// # Errors
     ///
-    /// As writing to the socket.
+    /// Returns the errors of writing to the socket.
     pub fn close_notify(&mut self) -> io::Result<()> {
         self.tls.send_close_notify();
         self.flush()
     }
 
-    /// Ends what this side says in good order: close_notify, then FIN. It can still be read.
+    /// Ends the data of this side properly: close_notify, then FIN. Reading is still possible.
     ///
     /// # Errors
     ///
-    /// As writing to the socket.
+    /// Returns the errors of writing to the socket.
     pub fn finish(&mut self) -> io::Result<()> {
         self.close_notify()?;
         self.tcp.shutdown(Shutdown::Write)
     }
 
-    /// Ends what this side says by FIN, without close_notify. It can still be read.
+    /// Ends the data of this side by FIN, without close_notify. Reading is still possible.
     ///
     /// # Errors
     ///
-    /// As `shutdown`.
+    /// Returns the errors of `shutdown`.
     pub fn cut(&mut self) -> io::Result<()> {
         self.tcp.shutdown(Shutdown::Write)
     }
@@ -149,18 +149,18 @@ impl TlsStream {
             .expect("SO_LINGER on a TCP socket");
     }
 
-    /// Sends bytes past TLS, as they are: clear text, garbage, or [`records`](Self::records).
+    /// Sends bytes outside of TLS, unchanged: plaintext, garbage, or [`records`](Self::records).
     ///
     /// # Errors
     ///
-    /// As writing to the socket.
+    /// Returns the errors of writing to the socket.
     pub fn inject(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.tcp.set_write_timeout(Some(self.deadline))?;
         self.tcp.write_all(bytes)
     }
 
-    /// Makes the records of `plain`, each of which holds up to 16 KiB, and sends none of them. They
-    /// have to be sent in this order, and what is written otherwise comes behind all of them.
+    /// Makes the records of `plain`, each with up to 16 KiB, without sending them. Send them in
+    /// this order; bytes written by other calls come after all of them.
     #[track_caller]
     pub fn records(&mut self, plain: &[u8]) -> Vec<Vec<u8>> {
         self.tls.set_buffer_limit(None);
@@ -168,25 +168,25 @@ impl TlsStream {
         self.sealed()
     }
 
-    /// Makes the record of close_notify, and does not send it.
+    /// Makes the record of close_notify, without sending it.
     #[track_caller]
     pub fn close_notify_record(&mut self) -> Vec<u8> {
         self.tls.send_close_notify();
         self.sealed().concat()
     }
 
-    /// Asks for new keys (RFC 8446 §4.6.3). TLS 1.3 only.
+    /// Requests new keys (RFC 8446 §4.6.3). TLS 1.3 only.
     ///
     /// # Errors
     ///
-    /// As writing to the socket.
+    /// Returns the errors of writing to the socket.
     #[track_caller]
     pub fn update_keys(&mut self) -> io::Result<()> {
         self.tls.refresh_traffic_keys().expect("TLS 1.3");
         self.flush()
     }
 
-    /// What waits to be written, cut into records.
+    /// Returns the output that waits to be written, split into records.
     #[track_caller]
     fn sealed(&mut self) -> Vec<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -204,7 +204,8 @@ impl TlsStream {
         records
     }
 
-    /// Reads from the socket once, and lets TLS have it. False at the end of the connection.
+    /// Reads from the socket once, and passes the bytes to TLS. Returns false at the end of the
+    /// connection.
     fn take_in(&mut self, end: Instant) -> io::Result<bool> {
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -217,7 +218,7 @@ impl TlsStream {
                 Err(error) => return Err(error),
                 Ok(count) => {
                     if let Err(error) = self.tls.process_new_packets() {
-                        // The alert may find nobody; the error is the news.
+                        // The peer may be gone, so the alert may fail; the error is what counts.
                         let _unheard = self.flush();
                         return Err(io::Error::new(ErrorKind::InvalidData, error));
                     }
@@ -236,7 +237,7 @@ impl Layer for TlsStream {
                 other => return other,
             }
             self.take_in(end)?;
-            // TLS answers some of what it reads. Who has gone does not want it.
+            // TLS answers some of its input. The peer may be gone and not read the answer.
             let _unheard = self.flush();
         }
     }
@@ -248,14 +249,14 @@ impl Layer for TlsStream {
     }
 }
 
-/// Reads what the peer said. 0 is its close_notify; an end without is `UnexpectedEof`.
+/// Reads the peer's data. 0 is its close_notify; an end without it is `UnexpectedEof`.
 impl Read for TlsStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_before(buffer, Instant::now() + self.deadline)
     }
 }
 
-/// Writes and sends.
+/// Writes data, and sends it.
 impl Write for TlsStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.tls.writer().write(bytes)?;

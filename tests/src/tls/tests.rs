@@ -1,4 +1,4 @@
-//! The bench against itself, and against the servers that others wrote.
+//! Tests of these tools against each other, and against other servers.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use super::{Authority, End, Kind, Secured, TlsClient, TlsServer, TlsStream, Vers
 use crate::peer::RealServer;
 use crate::raw::RawSession;
 
-/// Both ends of a connection, after whatever handshake they have.
+/// Both ends of a connection after a handshake, successful or not.
 fn meet(
     client: &TlsClient,
     server: &TlsServer,
@@ -120,7 +120,7 @@ fn sessions_are_resumed_until_they_are_forgotten() {
         let resumed = || {
             let (mut near, mut far) = met(&client, &server);
             far.finish().unwrap();
-            // Tickets are read with what follows them.
+            // The client reads tickets together with the data after them.
             assert_eq!(near.read_to_its_end().1, End::CloseNotify);
             (near.shaken().resumed, far.shaken().resumed)
         };
@@ -147,7 +147,7 @@ fn clients_are_known_by_their_certificates() {
     assert!(meet(&TlsClient::trusting(&authority), &server).1.is_err());
 }
 
-/// What a server of somebody else can.
+/// The abilities of another server.
 struct Other {
     start: fn(Secured<'_>) -> Option<RealServer>,
     implicit: bool,
@@ -198,7 +198,7 @@ impl Other {
     }
 }
 
-/// A file up and down, by a client that would take any version.
+/// Uploads and downloads a file, with a client that accepts both versions.
 #[track_caller]
 fn transfers(server: &RealServer, authority: &Authority, secured: Secured<'_>) {
     let client = TlsClient::trusting(authority);
@@ -234,7 +234,7 @@ fn transfers(server: &RealServer, authority: &Authority, secured: Secured<'_>) {
         session.line("RETR file");
         let mut reply = session.reply();
         if reply.code == 150 {
-            // Whether the handshake is refused or what follows it, no byte may come.
+            // Whether the handshake or the first read fails, no byte may arrive.
             if let Ok(mut tls) = client.connect(data.into_stream()) {
                 assert_eq!(tls.read_to_its_end().0, b"", "{secured:?}");
             }
