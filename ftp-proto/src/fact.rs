@@ -162,9 +162,9 @@ impl Facts {
     /// A line that begins with SP has no facts. Names of facts compare in any case; the first of
     /// two equal facts counts; a fact without `=` is ignored, like unknown facts (RFC 3659 §7.5).
     ///
-    /// Two violations of the RFC are accepted, since servers send them: SP inside the value of an
-    /// owner, a group or an unknown fact (ProFTPD with groups called `domain users`), if the facts
-    /// end with `;` and SP; and a last fact without its `;`.
+    /// Two violations of the RFC are accepted, since servers send them: a last fact without its
+    /// `;`, and SP inside the value of an owner, a group or an unknown fact, if the facts end with
+    /// `;` and SP. ProFTPD sends such values for groups called `domain users`.
     ///
     /// # Errors
     ///

@@ -52,9 +52,9 @@ impl TimeVal {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` for fewer than 14 digits or no digit after the point,
-    /// `UnexpectedByte` for anything but digits and one point, and `BadNumber` for a date or time
-    /// that is not in the calendar.
+    /// Returns `UnexpectedEnd` for fewer than 14 digits or no digit after the point. Returns
+    /// `UnexpectedByte` for anything but digits and one point, and `BadNumber` for a time that is
+    /// not in the calendar.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("time-val", at, kind));
         let not_a_digit = |bytes: &[u8]| bytes.iter().position(|byte| !byte.is_ascii_digit());

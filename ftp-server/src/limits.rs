@@ -99,8 +99,8 @@ pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
 /// and waiting for the place counts.
 pub(crate) const PREPARE: Duration = Duration::from_secs(60);
 
-/// Bytes of a log that may wait to be written: some seconds of a busy server. More would only
-/// arrive later.
+/// Bytes of a log that may wait to be written: some seconds of a busy server. A larger queue would
+/// only delay the lines.
 pub(crate) const LOG_WAITING: usize = 256 * 1_024;
 
 /// Lines per second in the log of a session for refused commands and transfers without a data

@@ -43,8 +43,8 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     Reply::new(code, sentence(error.kind))
 }
 
-/// Returns the reply for users of a drop box, who must not learn what exists: 553 for a taken name,
-/// whatever it is, and "permission denied" for all else about existing objects.
+/// Returns the reply for users of a drop box, who must not learn which objects exist. It is 553 for
+/// a name of any existing object, and "permission denied" for all other errors of existing objects.
 pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
     match error.kind {

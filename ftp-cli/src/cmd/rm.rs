@@ -7,13 +7,13 @@
 //! - no listing shows it as a link; after `MLSD`, `LIST` is asked too;
 //! - `DELE` is refused: if it is the system's unlink, it removes a link but not a directory;
 //! - `RMD` is refused, and not because it is not a directory;
-//! - the reason is that it is not empty, according to the server's reply, or the link count of the
-//!   parent allows as many directories as are listed (a directory has two links, and one more per
-//!   subdirectory; some servers and file systems always report 1 or 2).
+//! - the server's reply says that it is not empty, or the link count of the parent allows all
+//!   listed directories. (A directory has two links, and one more per subdirectory; some servers
+//!   and file systems always report 1 or 2.)
 //!
-//! A server that gives neither reasons nor counts proves nothing, and its directories stay: for
-//! example aioftp, if a link is in the login directory, or anywhere on Btrfs. There the user
-//! decides: a name with a `/` at its end is a directory.
+//! A server that reports neither reasons nor counts proves nothing, and its directories stay.
+//! Examples are aioftp with a link in the login directory, and any directory on Btrfs. There the
+//! user decides: a name with a `/` at its end is a directory.
 
 use std::collections::HashMap;
 

@@ -191,8 +191,9 @@ pub(crate) fn warn(client: &Client, options: &Options, messages: &Messages) {
     }
 }
 
-/// Returns a hint if `--tls try` does not fall back to plaintext, because the server did not say
-/// that it lacks TLS: a server that requires a login first gives the same reply to every command.
+/// Returns a hint if `--tls try` does not fall back to plaintext because the reply does not prove
+/// that the server lacks TLS: a server that requires a login first gives the same reply to every
+/// command.
 pub(crate) fn advice(error: &Error, options: &Options) -> &'static str {
     let tries = options.value("tls").is_some_and(|start| start == "try");
     match error {

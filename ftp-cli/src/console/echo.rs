@@ -23,8 +23,8 @@ use super::threads;
 use crate::lock::lock;
 
 /// Signals that keep their default effect, but with the terminal restored first. Signals that ask
-/// the process to end are handled in `signals.rs`, which cleans up and calls [`restore`]; SIGTTIN
-/// and SIGTTOU reach a process in the background, where the terminal belongs to another.
+/// the process to end are handled in `signals.rs`, which cleans up and calls [`restore`]. SIGTTIN
+/// and SIGTTOU reach only a background process, which does not own the terminal.
 const DEFAULTS: [i32; 9] =
     [SIGABRT, SIGALRM, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];
 

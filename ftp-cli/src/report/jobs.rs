@@ -18,10 +18,10 @@ pub(crate) enum NoConnection {
     Failed(Failure),
 }
 
-/// Servers of several workers. Servers refuse a connection beyond their limit in many ways (421,
-/// 530 to the greeting or to `PASS`, a reset), so the only sign of a limit is that the server
-/// accepts another connection. The first connection to a server is therefore made alone, while the
-/// others wait.
+/// Servers of several workers. Servers refuse a connection beyond their limit in many ways: 421,
+/// 530 to the greeting or to `PASS`, or a reset. The only certain sign of a limit is that the
+/// server accepts another connection. The first connection to a server is therefore made alone,
+/// while the others wait.
 pub(crate) struct Doors<K> {
     doors: Mutex<HashMap<K, Arc<Mutex<Door>>>>,
 }

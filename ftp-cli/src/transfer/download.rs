@@ -233,7 +233,7 @@ impl Downloading<'_, '_> {
     }
 
     /// Verifies a resumed download: the beginning and the rest belong together only if the file has
-    /// not changed meanwhile.
+    /// not changed in between.
     fn check_unchanged(&mut self, path: &[u8], origin: Option<Origin>) -> Result<(), Failure> {
         let Some(then) = origin.and_then(|origin| origin.modified) else { return Ok(()) };
         match self.client.modified(path) {

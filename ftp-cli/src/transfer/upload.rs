@@ -402,8 +402,8 @@ impl Uploading<'_, '_> {
         Ok(done)
     }
 
-    /// Verifies that the server kept a name that is not UTF-8: some store U+FFFD for its bytes, and
-    /// then report the size of that file under the name that was sent.
+    /// Verifies that the server kept a name that is not UTF-8. Some servers store U+FFFD for its
+    /// bytes, and then report the size of that file for the original name.
     fn check_name(&mut self, path: &[u8]) -> Result<(), Failure> {
         let is_asked = self.context.settings.verify != Verify::None;
         if !is_asked || std::str::from_utf8(path).is_ok() || !self.client.features()?.has("MLST") {

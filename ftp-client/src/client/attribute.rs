@@ -123,7 +123,7 @@ impl Client {
     /// (`OPTS MLST`).
     ///
     /// Returns the facts that the server says it will send. Without [`Fact::Type`], files and
-    /// directories cannot be told apart.
+    /// directories cannot be distinguished.
     ///
     /// # Errors
     ///

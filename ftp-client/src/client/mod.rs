@@ -86,7 +86,7 @@ pub struct Client {
     utf8_asked: bool,
     /// Whether the client knows how the server reads 0xFF.
     knows_iac: bool,
-    /// The algorithm that `HASH` was told to use.
+    /// The algorithm set by `OPTS HASH`.
     hash: Option<String>,
     /// `MLSD` is listed by the server, but refused as unknown.
     no_mlsd: bool,
@@ -281,7 +281,7 @@ impl Client {
 
     /// Returns the features that the server lists (`FEAT`), asking only once.
     ///
-    /// The list is empty if the server does not list its features. Commands may work all the same.
+    /// The list is empty if the server does not list its features. Its commands may work even so.
     ///
     /// # Errors
     ///
@@ -410,7 +410,7 @@ impl Client {
     /// Ends the session (`QUIT`), after aborting a transfer that was dropped early.
     ///
     /// The client waits at most 2 s for the reply, and 1 s after a cancel. A server that closes the
-    /// connection without a 221 has ended the session as well.
+    /// connection without a 221 has ended the session, too.
     ///
     /// # Errors
     ///

@@ -339,7 +339,7 @@ impl fmt::Display for DataAttempt {
 }
 
 /// The host in a 227 reply, if it differs from that of the control connection, and how it was used.
-/// `Display` says why, and which [`AddressRule`] would choose the other host.
+/// `Display` gives the reason, and the [`AddressRule`] that would choose the other host.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct AnnouncedHost {
@@ -371,9 +371,9 @@ impl fmt::Display for AnnouncedHost {
                 write!(f, "{}; the address rules `peer` and `smart` would use {peer}", smart.reason)
             }
             (false, true) => {
-                write!(f, "{reason}; the address rules `smart` and `reply` would use the other")
+                write!(f, "{reason}; the address rules `smart` and `reply` would use {announced}")
             }
-            (false, false) => write!(f, "{reason}; the address rule `reply` would use the other"),
+            (false, false) => write!(f, "{reason}; the address rule `reply` would use {announced}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The server's file to which a `NAME.part` belongs: its size and time when the first byte arrived.
 //! They are stored in an extended attribute of the `.part` file, so they survive a kill and move
 //! with the file. On file systems without such attributes, the time of the last received byte is
-//! used (RFC 3659 §5.3 leaves it to the client to know that it is the same file).
+//! used: RFC 3659 §5.3 leaves it to the client to recognise the file.
 
 use std::fs::File;
 use std::time::SystemTime;

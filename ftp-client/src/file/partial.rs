@@ -102,7 +102,7 @@ impl PartialFile {
 
     /// Removes bytes that may be wrong, after a download of `rest` bytes failed with `error`.
     ///
-    /// `rest` is the number of missing bytes, if the server told the size beforehand.
+    /// `rest` is the number of missing bytes, if the server reported the size before the transfer.
     pub fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
         match (error, rest) {
             (Error::Incomplete { bytes, announced: Some(announced) }, Some(rest))

@@ -144,16 +144,16 @@ impl Retry {
     /// Uploads the local file `source`, which must be a regular file, to `path`, as
     /// [`Client::upload_from`] does.
     ///
-    /// Another try resumes the server's file only if the earlier tries sent it: it is not longer
-    /// than the bytes that they sent, not as long as the file that they replace, and not older than
-    /// `source`. Otherwise the try starts at byte 0. So does a try after [`Error::Incomplete`], or
-    /// with a server that cannot restart.
+    /// Another try resumes the server's file only if the earlier tries sent it. That is so if it is
+    /// not longer than the bytes that they sent, not as long as the file to be replaced, and not
+    /// older than `source`. Otherwise the try starts at byte 0. So does a try after
+    /// [`Error::Incomplete`], or with a server that cannot restart.
     ///
     /// # Errors
     ///
     /// Returns the last error if all tries failed, else the first that another try would not fix:
     /// those of [`client`](Self::client) and [`Client::upload_from`]. After a 452 or 552, other
-    /// uploads will fail as well.
+    /// uploads will fail, too.
     #[cfg(unix)]
     pub fn upload_from(
         &mut self,

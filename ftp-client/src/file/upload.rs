@@ -65,7 +65,7 @@ impl Client {
     /// Uploads the local file `source` to `path` in type image, replacing an existing file.
     ///
     /// The upload succeeds if the server has confirmed it, the server's size (if known) equals that
-    /// of the local file, and the local file did not change meanwhile.
+    /// of the local file, and the local file did not change during the upload.
     ///
     /// With [`resume`](FileOptions::resume), the upload continues after the [beginning](Uploaded)
     /// that the server has (`APPE`). It starts at byte 0 if the server cannot do so.
@@ -209,9 +209,9 @@ impl<'a> FileUpload<'a> {
 
     /// Returns the number of bytes of a local file that the server has, and whether these are the
     /// whole file under its name. With [`FileOptions::resume`] the caller asserts that the server's
-    /// file is the beginning. Otherwise it must come from these tries: not longer than the bytes
-    /// they sent, and not as long as the file they replace, which many servers keep until the
-    /// upload is complete.
+    /// file is the beginning. Otherwise it must come from these tries: it must not be longer than
+    /// the bytes they sent. It must also not be as long as the file to be replaced, since many
+    /// servers keep that file until the upload is complete.
     fn find_uploaded(
         &mut self,
         client: &mut Client,

@@ -117,7 +117,7 @@ pub struct Attempt {
     /// A further error of the other server, either its own or one while its part of the transfer
     /// was aborted.
     pub other: Option<crate::Error>,
-    /// The other server's reply, if it confirmed the transfer all the same.
+    /// The other server's reply, if it nevertheless confirmed the transfer.
     pub confirmed: Option<Reply>,
     /// Whether the servers had to use TLS between them.
     pub is_protected: bool,

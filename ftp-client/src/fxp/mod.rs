@@ -65,9 +65,9 @@ pub enum Resume {
     /// The end of the target's file, or byte 0 if that file may not be the beginning.
     ///
     /// It resumes if both servers report sizes, the source's is not smaller, and the source is not
-    /// newer than the target, as far as the servers report times. If the sizes are equal, nothing
-    /// is copied, provided that `MDTM` or `MLST` proves that the target has the file: some servers
-    /// report the size of an interrupted upload that has no name yet.
+    /// newer than the target, as far as the servers report times. If the sizes are equal and `MDTM`
+    /// or `MLST` proves that the target has the file, nothing is copied. Without that proof, the
+    /// size may be that of an interrupted upload that has no name yet.
     Find,
 }
 
@@ -135,14 +135,14 @@ pub struct Moved {
 /// over IPv6, or if a client is set to [`Always`](crate::Extended::Always), `EPSV` and `EPRT`.
 ///
 /// Each client's own timeouts apply to its replies. The duration of the data transfer is limited
-/// only by the servers and by [`overall`](crate::ClientBuilder::overall): the clients cannot see
-/// the data, and do not poll the servers, since many cannot handle that.
+/// only by the servers and by [`overall`](crate::ClientBuilder::overall). The clients cannot see
+/// the data, and do not poll the servers, since many servers cannot handle that.
 ///
 /// The target gets `STOR` only after the source's 150, so a missing or unreadable source leaves the
-/// target's file unchanged. If the source cannot send its 150 before the target acts, because it
-/// listens or because TLS is on, the client waits for a refusal first: four times the duration of
-/// the previous reply, at least 0.5 s and at most 5 s. A target that then refuses the source's data
-/// connection may already have emptied its file.
+/// target's file unchanged. If the source listens, or under TLS, it cannot send its 150 before the
+/// target acts. The client then waits for a refusal first: four times the duration of the previous
+/// reply, at least 0.5 s and at most 5 s. A target that then refuses the source's data connection
+/// may already have emptied its file.
 ///
 /// # Errors
 ///

@@ -16,8 +16,8 @@ use crate::trace;
 use crate::transfer::{self, abort};
 
 /// The time that the source gets to refuse `RETR` before the target gets `STOR`, if the source can
-/// send 150 only after the target has acted: the minimum, the maximum, and the multiple of the
-/// duration of its previous reply.
+/// send 150 only after the target has acted. It is a multiple of the duration of the source's
+/// previous reply, with a minimum and a maximum.
 const REFUSAL: Duration = Duration::from_millis(500);
 const LATE_REFUSAL: Duration = Duration::from_secs(5);
 const TIMES: u32 = 4;

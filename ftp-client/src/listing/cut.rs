@@ -2,8 +2,7 @@
 
 use ftp_proto::Reply;
 
-/// Phrases, in lower case, by which servers report a truncated listing in the final reply, which is
-/// a 226 all the same.
+/// Phrases, in lower case, by which servers report a truncated listing in a final 226.
 const CUT: [&[u8]; 28] = [
     // Pure-FTPd: "Output truncated to 10000 matches".
     b"truncated",

@@ -205,8 +205,8 @@ impl<'a> Entries<'a> {
         ended.map(|()| listing)
     }
 
-    /// Collects the listing, with the directory and its parent if `with_roles`, and returns the
-    /// part before an error as well.
+    /// Collects the listing, with the directory and its parent if `with_roles`. After an error,
+    /// also returns the part before it.
     pub(super) fn gather_with(
         &mut self,
         limits: ListLimits,

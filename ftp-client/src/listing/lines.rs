@@ -10,9 +10,9 @@ use crate::transfer::{Begun, Transfer};
 
 /// The lines of a listing: bytes without line endings. Empty lines are left out, except in `LIST`.
 ///
-/// The last item is an error if the listing is not proved complete: the server does not confirm it,
-/// its final reply says that entries are missing, or the last line has no line ending
-/// ([`Error::ListingCut`]). A loop that ends without an error has seen all that the server lists.
+/// The last item is an error if the listing is not proved complete ([`Error::ListingCut`]). That is
+/// so if the server does not confirm it, its final reply says that entries are missing, or the last
+/// line has no line ending. A loop that ends without an error has seen all that the server lists.
 /// Dropping it early does no I/O; the next call on the client aborts the transfer first.
 ///
 /// ```no_run

@@ -93,12 +93,12 @@ impl fmt::Display for Skipped {
 ///
 /// The entries of a directory come first, then those of its subdirectories. Symbolic links are
 /// returned but not followed. If a server shows a link to a directory as a directory, the walk
-/// follows it up to the depth limit, or until it meets a directory that contains the link, if the
-/// server sends unique identifiers. Items that are left out are returned with the reason.
+/// follows it up to the depth limit. With a server that sends unique identifiers, it stops at a
+/// directory that contains the link. Items that are left out are returned with the reason.
 ///
-/// The last item may be an error: the first directory cannot be listed, the connection is lost, the
-/// limits are exceeded, or, after everything else, some listing is not proved complete
-/// ([`Error::ListingCut`]). Dropping a walk leaves the client usable.
+/// The last item may be an error: the first directory cannot be listed, the connection is lost, or
+/// the limits are exceeded. After all other items, [`Error::ListingCut`] means that some listing is
+/// not proved complete. Dropping a walk leaves the client usable.
 #[derive(Debug)]
 #[must_use = "nothing is listed before the first item is asked for"]
 pub struct Walk<'a> {

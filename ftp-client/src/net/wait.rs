@@ -146,7 +146,7 @@ impl Waiter {
         self.wait(&mut fds, deadline)
     }
 
-    /// Sleeps; returns false at once if the overall limit would be reached meanwhile.
+    /// Sleeps; returns false at once if the overall limit would end before the sleep.
     pub(crate) fn pause(&self, length: Duration) -> Result<bool, Error> {
         self.check()?;
         let end = Deadline::after(length, Phase::Overall);

@@ -35,8 +35,8 @@ pub enum TlsError {
     /// connection is closed, and the bytes are discarded.
     #[error("the server sent plaintext after accepting TLS: possibly injected by an attacker")]
     InjectedPlaintext,
-    /// A data connection ended without TLS's end mark (`close_notify`): the data may be truncated,
-    /// whatever the server says.
+    /// A data connection ended without TLS's `close_notify`: the data may be truncated, whatever
+    /// the server says.
     #[error("the data ended without close_notify: it may be truncated")]
     TruncatedTls,
     /// Both servers confirmed a copy under TLS ([`fxp`](crate::fxp)), but do not report the size of

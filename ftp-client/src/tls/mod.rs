@@ -291,7 +291,7 @@ impl Session {
             let mut rest =
                 self.raw.get(self.unread.clone()).expect("it is a part of what was read");
             let taken = match self.connection.read_tls(&mut rest) {
-                // Bytes after TLS's end mark do not count.
+                // Bytes after `close_notify` do not count.
                 Ok(0) => self.unread.len(),
                 Ok(count) => count,
                 Err(error) => return Err(Error::Io(error)),

@@ -31,7 +31,7 @@ enum Rule {
     Chain(Arc<WebPkiServerVerifier>),
     Keys(Vec<Pin>),
     Anything,
-    /// The caller's verifier checks certificates; these pins, if any, count as well.
+    /// The caller's verifier checks certificates, and these pins, if any, are required in addition.
     Beside(Vec<Pin>),
 }
 

@@ -11,8 +11,8 @@ use crate::error::Error;
 /// The number of bytes to copy at a time.
 const BLOCK: usize = 256 * 1_024;
 
-/// The number of surplus bytes to read before the transfer is aborted: reading a few is faster than
-/// stopping.
+/// The number of unexpected bytes to read before the transfer is aborted: reading a few is faster
+/// than an abort.
 const OVER: u64 = 1 << 20;
 
 /// Called with each copied piece.
@@ -168,7 +168,7 @@ impl Download<'_> {
     /// - The errors of [`finish`](Self::finish).
     /// - [`Error::Local`] if `to` fails; the transfer is aborted.
     /// - [`Error::Incomplete`] if more data arrives than is [expected](Self::expect_length); `to`
-    ///   does not get the surplus.
+    ///   does not get the bytes beyond that.
     pub fn copy_to(self, to: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
         self.copy_to_watched(to, &mut Watch::new())
     }
@@ -238,8 +238,8 @@ impl Upload<'_> {
     /// # Errors
     ///
     /// Returns the errors of [`finish`](Self::finish), and [`Error::Local`] if the source fails or
-    /// a file shrinks meanwhile ([`UnexpectedEof`](ErrorKind::UnexpectedEof)). The transfer is then
-    /// aborted, so that the server does not take the partial file for a complete one.
+    /// a file shrinks during the upload ([`UnexpectedEof`](ErrorKind::UnexpectedEof)). The transfer
+    /// is then aborted, so that the server does not take the partial file for a complete one.
     pub fn copy_from<'s>(self, from: impl Into<Source<'s>>) -> Result<Report, Error> {
         self.copy_from_watched(from, &mut Watch::new())
     }

@@ -13,7 +13,7 @@ const PIECE: usize = 16_384;
 
 /// A running download: read it to its end, then call [`finish`](Self::finish).
 ///
-/// It borrows the client, so no other command can be sent meanwhile:
+/// It borrows the client, so no other command can be sent during the transfer:
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -106,7 +106,7 @@ impl<'a> Download<'a> {
     /// Sets the expected number of bytes, as [`transferred`](Self::transferred) counts them.
     ///
     /// [`finish`](Self::finish) fails if another number arrived. The server's own announcement is
-    /// checked all the same.
+    /// checked in any case.
     pub const fn expect_length(&mut self, length: u64) {
         self.expected = Some(length);
     }

@@ -62,7 +62,8 @@ pub struct Report {
     pub duration: Duration,
     /// How it ended.
     pub ended: Ended,
-    /// The name that the server chose for the file ([`Client::store_unique`]), if it told the name.
+    /// The name that the server chose for the file ([`Client::store_unique`]), if it reported the
+    /// name.
     pub unique_name: Option<Pathname>,
 }
 
@@ -195,9 +196,9 @@ impl<'a> Transfer<'a> {
         self.client.control.deadline(limit, Phase::Stall)
     }
 
-    /// Waits until data may move. Meanwhile the control connection is watched: a server that gives
-    /// up says so there, and may leave the data connection open. A confirmation is kept for the
-    /// end.
+    /// Waits until data may move. During the wait the control connection is watched: a server that
+    /// gives up sends a reply there, and may leave the data connection open. A confirmation is kept
+    /// for the end.
     fn wait(&mut self, interest: PollFlags, deadline: &mut Deadline) -> Result<(), Error> {
         let Some(data) = &self.data else { return Ok(()) };
         let control = &mut self.client.control;

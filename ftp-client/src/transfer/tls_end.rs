@@ -1,5 +1,5 @@
-//! The end mark of the data under TLS, which distinguishes it from a broken connection (RFC 4217
-//! §12.6; RFC 8446 §6.1).
+//! The `close_notify` that ends data under TLS and distinguishes the end from a broken connection
+//! (RFC 4217 §12.6; RFC 8446 §6.1).
 
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
@@ -34,9 +34,9 @@ impl Transfer<'_> {
         }
     }
 
-    /// Marks the end of the data. Under TLS it also waits briefly for the server's end mark, since
-    /// the tickets for the next data connection come before it; a missing mark is not an error. The
-    /// result holds the reason why the end cannot have reached the server.
+    /// Marks the end of the data. Under TLS it also waits briefly for the server's `close_notify`,
+    /// since the tickets for the next data connection come before it. A missing one is not an
+    /// error. The result holds the reason why the end cannot have reached the server.
     pub(super) fn end_sending(&mut self, has_sent: bool) -> Result<Option<Error>, Error> {
         let is_secure = self.is_secure();
         if let Some(data) = self.data.as_mut().filter(|_| is_secure) {

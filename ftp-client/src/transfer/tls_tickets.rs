@@ -34,8 +34,8 @@ pub(crate) fn is_demand(reply: &Reply) -> bool {
     matches!(reply.code().value(), 425 | 426 | 522 | 534)
 }
 
-/// Returns whether a transfer was refused, as far as can be told, because of a missing session.
-/// None of its data has moved then.
+/// Returns whether a transfer was probably refused because of a missing session. None of its data
+/// has moved then.
 pub(super) fn may_help(client: &Client, error: &Error) -> bool {
     let is_made = |secured: &Secured| secured.demand == Demand::Made;
     client.secured.as_ref().is_some_and(is_made)

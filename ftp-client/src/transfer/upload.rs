@@ -16,7 +16,7 @@ const PIECE: usize = 16_384;
 ///
 /// Each write goes to the socket at once; for small pieces wrap it in a
 /// [`BufWriter`](std::io::BufWriter). For a local file use [`copy_from`](Self::copy_from). It
-/// borrows the client, so no other command can be sent meanwhile:
+/// borrows the client, so no other command can be sent during the transfer:
 ///
 /// ```no_run
 /// use std::io::Write;

@@ -388,7 +388,7 @@ fn what_was_made_of_the_announced_host_is_told_cl_25_cl_26_cl_27() {
             "127,0,0,2",
             HostReason::PeerRule,
             "127.0.0.1",
-            "the address rules `smart` and `reply` would use the other",
+            "the address rules `smart` and `reply` would use 127.0.0.2",
         ),
         (
             AddressRule::Reply,

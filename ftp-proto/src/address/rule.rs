@@ -16,9 +16,10 @@ pub enum AddressRule {
     Peer,
     /// Use the announced host unless it cannot be meant for this client.
     ///
-    /// That is so if it is not public but the host of the control connection is, if it is loopback
-    /// or link-local but the other is not, or if it is not a host. Otherwise a server could direct
-    /// a client to the client's own services, or to cloud metadata at 169.254.169.254.
+    /// The announced host is rejected if it is not a host, if it is loopback or link-local but the
+    /// host of the control connection is not, or if only the host of the control connection is
+    /// public. Otherwise a server could direct a client to the client's own services, or to cloud
+    /// metadata at 169.254.169.254.
     Smart,
     /// Always use the announced host: the only rule that reaches third hosts.
     Reply,

@@ -9,8 +9,8 @@ use crate::time_val::TimeVal;
 /// A date and its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Date {
-    /// `None` if the date has a known form but is not in the calendar or is ambiguous: the object
-    /// exists all the same.
+    /// `None` if the date has a known form but is not in the calendar or is ambiguous: the line is
+    /// still an entry.
     pub(super) modified: Option<Modified>,
     /// The offset after its last byte in the line.
     pub(super) end: usize,
@@ -225,9 +225,9 @@ fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date>
     }
 }
 
-/// Returns the time of these fields. Without a year it is the latest that is at most one day after
-/// `reference`: servers leave out the year for recent months, and their clock may be in another
-/// zone.
+/// Returns the time of these fields. Without a year it is the latest such time that is at most one
+/// day after `reference`. Servers leave out the year for recent months, and their clock may be in
+/// another zone.
 pub(super) fn modified(ymd: Ymd, clock: Option<Clock>, reference: TimeVal) -> Option<Modified> {
     let month = u8::try_from(ymd.month).ok()?;
     let day = u8::try_from(ymd.day).ok()?;

@@ -92,8 +92,8 @@ impl ReplyDecoder {
 
     /// Returns whether all pushed bytes were returned in replies.
     ///
-    /// If not, or after an error, do not send a command: its reply could not be told from the
-    /// remaining bytes.
+    /// If not, or after an error, do not send a command: its reply could not be distinguished from
+    /// the remaining bytes.
     #[must_use]
     pub fn is_clear(&self) -> bool {
         let idle = self.line.is_empty() && self.code.is_none() && self.failed.is_none();

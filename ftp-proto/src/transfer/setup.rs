@@ -198,7 +198,7 @@ impl TransferSetup {
         }
     }
 
-    /// Records that the client listens. The server is told `address`.
+    /// Records that the client listens, and that `EPRT` or `PORT` must announce `address`.
     pub const fn listening(&mut self, address: SocketAddr) {
         self.listening = Some(address);
     }

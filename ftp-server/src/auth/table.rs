@@ -17,9 +17,9 @@ const ANONYMOUS: &[u8] = b"anonymous";
 /// A fixed table of users, with plain passwords (for tests and fixtures) or with hashes, as files
 /// store them.
 ///
-/// An unknown name takes as much time as some name in the table, always the same one, so that the
-/// time does not reveal it. A few hashes are computed at a time, and hosts take turns. A login that
-/// gets no turn before the session ends is [`AuthError::Unavailable`].
+/// The login of an unknown name takes as much time as that of a known one, always the same, so that
+/// the time reveals nothing. A few hashes are computed at a time, and hosts take turns. A login
+/// that gets no turn before the session ends is [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
 pub struct UserTable {
     users: Vec<TableUser>,

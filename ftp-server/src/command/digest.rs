@@ -21,7 +21,7 @@ const PIECE: usize = 32 * 1024;
 
 /// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm. A digest reveals
 /// as much as reading, so it needs the same right. 553 for a directory, 556 for a file that is too
-/// large, 450 if enough digests are in progress, in all or for the client's host.
+/// large. 450 if too many digests are in progress, in total or for the client's host.
 pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     let resolved = session.resolve(path);
     let Some(storage) = session.storage(Rights::RETRIEVE) else { return reply::no_right().into() };

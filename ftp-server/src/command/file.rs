@@ -12,8 +12,8 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
 ///
-/// Type ASCII needs a count, so only small files have an answer. In type image it also tells a user
-/// the length of a kept partial upload.
+/// Type ASCII needs a count, so only small files have an answer. In type image it also reports the
+/// length of a kept partial upload to its user.
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told_partials.retain(|(told, _)| *told != path);

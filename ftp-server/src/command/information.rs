@@ -13,7 +13,7 @@ use crate::listing::FactSelection;
 use crate::session::{Outcome, Session};
 use crate::storage::Capabilities;
 
-/// `SYST`: 215. Clients choose their parser of `LIST` by it.
+/// `SYST`: 215. Clients choose their parser of `LIST` by this reply.
 pub(super) fn syst() -> Outcome {
     Reply::new(ReplyCode::SYSTEM_NAME, "UNIX Type: L8").into()
 }

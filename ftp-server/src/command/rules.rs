@@ -19,7 +19,7 @@ pub(crate) struct Rule {
     pub(super) after: After,
     pub(super) data: Data,
     needs: Needs,
-    /// Rights of which the user needs one; none if empty.
+    /// Rights, one of which the user needs; empty: no right is needed.
     rights: &'static [Rights],
     /// Allowed in plaintext even if TLS is required, because nothing of it is secret.
     pub(super) is_harmless: bool,

@@ -64,8 +64,8 @@ pub(super) struct SpareRoom {
 }
 
 /// Checks the space in a directory for an upload, and removes kept partial uploads if that is
-/// necessary. Returns `None` if no space is to be kept free or the storage does not know its free
-/// space; then only the upload itself can fail.
+/// necessary. Returns `None` if no space must be kept free, or if the storage does not know its
+/// free space; then only the upload itself can fail.
 ///
 /// # Errors
 ///

@@ -55,15 +55,16 @@ pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTra
     receive(session, path, Rights::CREATE, mode, told)
 }
 
-/// `APPE <file>`: appends to the file; with a restart offset it is `STOR` with that offset. If the
-/// file is missing it is created, or, if `SIZE` has told the client the length of a kept partial
-/// upload, that one is resumed.
+/// `APPE <file>`: appends to the file; with a restart offset it is `STOR` with that offset. A
+/// missing file is created. If `SIZE` has reported the length of a kept partial upload to the
+/// client, `APPE` resumes that upload instead.
 pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     let told = take_told(session, path);
     receive(session, path, Rights::APPEND, WriteMode::Append, told)
 }
 
-/// Returns the length that `SIZE` told of a partial upload; it holds for one upload command.
+/// Returns the length of a partial upload that `SIZE` has reported; it holds for one upload
+/// command.
 fn take_told(session: &mut Session, path: &Pathname) -> Option<u64> {
     let path = session.resolve(path);
     let at = session.told_partials.iter().position(|(told, _)| *told == path)?;
@@ -145,7 +146,8 @@ fn check_name(
     Ok(())
 }
 
-/// Returns the write mode that resumes a partial upload of which `SIZE` has told the length `told`.
+/// Returns the write mode that resumes a partial upload for which `SIZE` has reported the length
+/// `told`.
 fn resumed_mode(
     storage: &dyn Storage,
     path: &VirtualPath,

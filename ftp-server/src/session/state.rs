@@ -60,7 +60,7 @@ pub(crate) struct Session {
     pub(crate) rename_from: Option<VirtualPath>,
     /// The offset that `REST` set, in bytes; 0: none.
     pub(crate) restart: u64,
-    /// Partial uploads whose length `SIZE` has told, so that `APPE` resumes them.
+    /// Partial uploads whose length `SIZE` has reported, so that `APPE` resumes them.
     pub(crate) told_partials: Vec<(VirtualPath, u64)>,
     /// TLS state that data connections share with the control connection.
     pub(crate) secured: Option<Box<Secured>>,

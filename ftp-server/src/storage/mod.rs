@@ -105,8 +105,8 @@ pub trait Storage: Send + Sync {
     }
 
     /// Returns the entries of the directory at `path`, in any order, without `.` and `..` and
-    /// without hidden files of the storage, such as unfinished uploads. Entries that vanish
-    /// meanwhile are skipped. The iterator holds a bounded number of them.
+    /// without hidden files of the storage, such as unfinished uploads. Entries that vanish during
+    /// the listing are skipped. The iterator holds a bounded number of them.
     ///
     /// # Errors
     ///

@@ -115,7 +115,7 @@ impl VirtualPath {
     }
 }
 
-/// From the root: `/a/b`, and `a/b` as well.
+/// From the root: `/a/b`, and also `a/b`.
 impl From<&str> for VirtualPath {
     fn from(path: &str) -> Self {
         Self::root().follow(path.as_bytes())

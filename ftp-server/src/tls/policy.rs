@@ -100,7 +100,7 @@ pub enum TlsError {
     NoKey {
         /// The file.
         file: String,
-        /// Whether there is a key encrypted with a pass phrase, which is not supported.
+        /// Whether there is a key encrypted with a passphrase, which is not supported.
         encrypted: bool,
     },
     /// The content is broken or of an unsupported kind.

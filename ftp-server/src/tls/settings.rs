@@ -64,13 +64,13 @@ pub(super) enum Identity {
 impl Tls {
     /// Reads a certificate chain and its private key from PEM files, which may be the same file.
     /// The chain begins with the server's certificate; the key is PKCS #8, PKCS #1 or SEC 1,
-    /// without a pass phrase.
+    /// without a passphrase.
     ///
     /// # Errors
     ///
-    /// Returns a [`TlsError`] that names the file and the reason: it is unreadable or empty, or
-    /// lacks a certificate or key; the key belongs to another certificate; the certificate has
-    /// expired or is not valid yet.
+    /// Returns a [`TlsError`] that names the file and the reason. The file is unreadable or empty,
+    /// or lacks a certificate or key. Or the key belongs to another certificate, or the certificate
+    /// has expired or is not valid yet.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         Self::new(&Pem::read(certificate)?, &Pem::read(key)?, ring())
     }

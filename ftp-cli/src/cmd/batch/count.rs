@@ -31,7 +31,7 @@ impl Count {
         self.last.as_ref().filter(|last| last.fatal)
     }
 
-    /// Counts one line and reports its failure at once. Returns `Break` if no other line is to
+    /// Counts one line and reports its failure at once. Returns `Break` if no other line may
     /// follow.
     pub(super) fn add(
         &mut self,

@@ -168,10 +168,10 @@ diagnoses! {
         Server: "allow protected data connections (PBSZ 0, PROT P), or accept unencrypted data with --tls-data clear";
     ReuseDemanded "reuse-demanded" Tls,
         "The server requires data connections to resume the TLS session of the control connection. Clients that cannot (many libraries) fail with 522 or 425.",
-        Server: "for such clients, do not require session reuse (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired, serve: tls.session_reuse); this client supports it";
+        Server: "for such clients, do not require session resumption (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired, serve: tls.session_reuse); this client supports it";
     DataTls "data-tls" Tls,
         "TLS works on the control connection, but fails on data connections.",
-        Server: "check its TLS log; a server that requires session reuse must also accept resumed sessions (vsftpd before 3.0.5 cannot with TLS 1.3)";
+        Server: "check its TLS log; a server that requires session resumption must also accept resumed sessions (vsftpd before 3.0.5 cannot with TLS 1.3)";
     NoCloseNotify "no-close-notify" Tls,
         "The server ends encrypted data without close_notify, so clients cannot tell a truncated file from a whole one.",
         Server: "update the server; this client rejects files that may be truncated";
@@ -264,7 +264,7 @@ diagnoses! {
         Server: "allow REST, or update the server";
     UploadRefused "upload-refused" Refused,
         "The server does not let this user store files in that directory.",
-        Server: "allow this user to write there, and let the account of the server process write to the directory; or use another --upload-dir";
+        Server: "allow this user to write there, and let the user of the server process write to the directory; or use another --upload-dir";
     UploadDirMissing "upload-dir-missing" Refused,
         "This user has no such directory, so nothing can be stored in it.",
         Here: "check the spelling of --upload-dir, or create the directory with ftp-cli mkdir";

@@ -2,7 +2,7 @@
 //! do about it on which side. Connects only to the named server, and sends nothing unencrypted that
 //! the URL wants protected.
 //!
-//! Each question has a file or a folder (`addresses`, `login`, `tls`, `data_connections`,
+//! Each question has a file or a directory (`addresses`, `login`, `tls`, `data_connections`,
 //! `packets`, `abilities`, `upload`). Examining records observations as data; `judge` derives the
 //! findings from that data alone; `diagnosis` is the table of all texts about them.
 //!

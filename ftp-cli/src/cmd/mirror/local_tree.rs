@@ -1,6 +1,6 @@
 //! The local side: a tree below a descriptor. Paths are opened part by part and never through a
-//! symbolic link, so that neither a local user who changes the tree nor a server can lead a mirror
-//! out of it (CVE-2014-4877).
+//! symbolic link. So neither a local user who changes the tree nor a server can lead a mirror out
+//! of it (CVE-2014-4877).
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
@@ -292,10 +292,10 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the system's errors; `AlreadyExists` if the name belongs to anything but a regular
-    /// file, since a server's names never replace other objects of the user; and without
-    /// `replaces`, if it belongs to anything: a file that was not seen, or one whose name differs
-    /// in case on a case-insensitive file system.
+    /// Returns the system's errors. Returns `AlreadyExists` if the name belongs to anything but a
+    /// regular file, since a server's names never replace other objects of the user. Without
+    /// `replaces`, an existing file is an error too: it was not listed, or its name differs only in
+    /// case on a case-insensitive file system.
     pub(super) fn commit(
         mut self,
         name: &[u8],

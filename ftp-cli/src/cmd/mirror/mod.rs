@@ -365,7 +365,7 @@ impl<'a> Mirror<'a> {
         std::iter::once(first).chain(more)
     }
 
-    /// Returns whether nothing is to be done: with `--dry-run`, prints the plan.
+    /// Returns whether there is nothing to do; with `--dry-run`, prints the plan.
     ///
     /// # Errors
     ///

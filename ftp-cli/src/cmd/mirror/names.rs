@@ -36,9 +36,9 @@ pub(super) fn is_text(path: &[u8]) -> bool {
     std::str::from_utf8(path).is_ok()
 }
 
-/// Finds out how a server stores names that are not UTF-8, if `plan` has one: some store U+FFFD for
-/// each such byte, so that two files become one without an error; some close the connection. `top`
-/// is an existing directory.
+/// Finds out how a server stores names that are not UTF-8, if `plan` has one. Some servers store
+/// U+FFFD for each such byte, so that two files become one without an error; others close the
+/// connection. `top` is an existing directory.
 ///
 /// # Errors
 ///

@@ -20,7 +20,7 @@ const LOOKS: usize = 3;
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) items: Vec<TreeEntry>,
-    /// Reason why a missing object may exist all the same.
+    /// Reason why an unlisted object may exist.
     pub(super) doubt: Option<String>,
     /// Whether it may contain unlisted names that begin with a dot.
     pub(super) hides: bool,

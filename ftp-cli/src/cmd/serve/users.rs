@@ -28,7 +28,7 @@ use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 
 /// Users and their directories, which are opened at login: a directory that was recreated or
-/// mounted meanwhile is found by its path.
+/// mounted before a login is found by its path.
 pub(super) struct Homes {
     table: UserTable,
     config: LocalConfig,
@@ -49,7 +49,7 @@ thread_local! {
 }
 
 /// Returns the path on disk of a file of this thread's session. A parent directory may have been
-/// renamed meanwhile.
+/// renamed since the login.
 pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
     let relative = OsStr::from_bytes(path.relative());
     HOME.with_borrow(|home| home.as_ref().map(|home| home.path.join(relative)))

@@ -123,8 +123,8 @@ impl PassivePorts {
         }
     }
 
-    /// Listens on a port of the system's range. Only if several of them are taken, the system is
-    /// asked for one: it looks for a port that no connection had for a minute, which takes
+    /// Listens on a port of the system's range. Only if several of them are taken, it asks the
+    /// system for one. The system looks for a port that no connection had for a minute, which takes
     /// milliseconds after some thousand transfers.
     fn listen_anywhere(&self, local: SocketAddr) -> io::Result<PassiveListener> {
         let ports = self.system.as_ref().map(|ports| (*ports.start(), ports.len() as u64));

@@ -125,8 +125,8 @@ impl Drop for Appending {
 }
 
 impl Appending {
-    /// Restores the old length. No other command removes or replaces the file meanwhile, so that
-    /// its size counts correctly.
+    /// Restores the old length. No other command can remove or replace the file during that, so
+    /// that its size counts correctly.
     fn cut_back(&mut self, usage: &Usage) {
         let _change = usage.change();
         let now = root::metadata_of(&self.output);

@@ -9,9 +9,9 @@ use super::name;
 use super::root::{self, Root};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath};
 
-/// A file or directory whose attributes are to change. It is opened with `O_PATH`, which needs no
-/// right to read it. No call changes it by such a descriptor, but its link in `/proc` leads to the
-/// same object even if another one has its name by now.
+/// A file or directory whose attributes will be changed. It is opened with `O_PATH`, which needs no
+/// right to read it. No call accepts such a descriptor for changes. But its link in `/proc` leads
+/// to the same object, even if another object has its name by now.
 pub(super) struct Changeable {
     pub(super) link: String,
     /// Its metadata when it was found.

@@ -11,7 +11,7 @@ use super::policy::Bounds;
 use super::root::Root;
 use super::shelf::Part;
 
-/// Makes room for the part `new` among the kept parts of its user, and removes the oldest first.
+/// Makes room for the partial upload `new` among those of its user, and removes the oldest first.
 /// Returns `false` if that is impossible, because the others are being resumed.
 pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     let size = new.file.size;
@@ -30,8 +30,8 @@ pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     true
 }
 
-/// Removes parts of any user, the oldest first, until `is_enough` or none is left. Returns the
-/// number of removed parts.
+/// Removes partial uploads of any user, the oldest first, until `is_enough` or none is left.
+/// Returns the number of removed ones.
 pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     let mut gone = 0;
     for part in root.usage().shelf().by_age(None) {
@@ -46,8 +46,8 @@ pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     gone
 }
 
-/// Removes a part. Returns `false` if a session is resuming it, or if the system fails. A part that
-/// another program has removed or moved is forgotten.
+/// Removes a partial upload. Returns `false` if a session is resuming it, or if the system fails.
+/// One that another program has removed or moved is forgotten.
 fn remove(part: &Part, root: &Arc<Root>) -> bool {
     let is_gone = match Directory::open(root, &part.directory) {
         Ok(directory) => hidden::remove(root.usage(), directory.as_fd(), &part.name),

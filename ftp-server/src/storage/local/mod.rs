@@ -1,10 +1,10 @@
 //! Files below one directory of this machine.
 //!
 //! The root is held as a descriptor. `openat2` looks up every name below it, with `RESOLVE_BENEATH`
-//! and `RESOLVE_NO_MAGICLINKS`: the kernel follows symbolic links that stay in the tree, and
-//! refuses links that are absolute or lead out, even if other programs swap names meanwhile.
-//! Landlock confines the thread of a session to the root in addition. New content goes to a file
-//! without a name, or with a hidden one, and takes the name of the old file in one step.
+//! and `RESOLVE_NO_MAGICLINKS`. The kernel follows symbolic links that stay in the tree, and
+//! refuses links that are absolute or lead out, even if other programs swap names during the
+//! lookup. In addition, Landlock confines the thread of a session to the root. New content goes to
+//! a file without a name, or with a hidden one, and takes the name of the old file in one step.
 
 mod append;
 mod begin;
@@ -69,9 +69,9 @@ use super::{
 /// - A partial upload of a new file is kept as its [`PartialPolicy`] says, hidden in the directory
 ///   of the file. One session at a time can resume it; a second one gets `Busy`.
 /// - [`WriteMode::Append`], and [`WriteMode::From`] the very end, write in place, one upload at a
-///   time: a second one gets `Busy`. Received bytes stay in the file if the process is killed, if
-///   the disk becomes read-only, or if the file system cannot shorten a file while its own quota is
-///   full (btrfs).
+///   time: a second one gets `Busy`. Received bytes stay in the file if the process is killed or
+///   the disk becomes read-only. They also stay if the file system cannot shorten a file while its
+///   own quota is full (btrfs).
 /// - Names that begin with `.ftp-upload-` belong to unfinished uploads. Clients cannot list, find
 ///   or make them. A thread removes abandoned ones after [`start_sweeper`](Self::start_sweeper),
 ///   which a server calls for its root.

@@ -91,18 +91,18 @@ pub struct LocalConfig {
     ///
     /// All storages of one root in a process share the count, whatever their limits. It begins with
     /// a walk through the tree when a limit is first checked; a million files take some seconds.
-    /// Meanwhile an upload is [prepared](crate::Upload::prepare) for up to 20 seconds and fails
-    /// with `Busy` after that. [`quota`](crate::Storage::quota) fails so after 5 seconds. The walk
-    /// continues, and nothing else waits. Objects that are made, removed or moved meanwhile may
-    /// count twice until the next walk, but are never missed.
+    /// During the walk an upload is [prepared](crate::Upload::prepare) for up to 20 seconds and
+    /// fails with `Busy` after that. [`quota`](crate::Storage::quota) fails with `Busy` after 5
+    /// seconds. The walk continues, and nothing else waits. Objects that are made, removed or moved
+    /// during the walk may count twice until the next walk, but are never missed.
     ///
     /// From then on the count follows the changes made through these storages. Other processes, and
-    /// storages of a directory above or below, are not seen. So the tree is counted again while no
-    /// upload runs: when an upload begins and the count is a day old, or would be refused by a
-    /// count ten minutes old (the upload waits then); and after the last storage and the last
-    /// [`Tally`](crate::Tally) of the root are dropped. While a directory cannot be read, a new
-    /// count is at least the old one. So [`chmod`](crate::Storage::chmod) is `Denied` if the server
-    /// could not read the directory any more.
+    /// storages of a directory above or below, are not seen. So the tree is counted again in these
+    /// cases, if no upload is running. An upload begins, and the count is a day old. An upload
+    /// would be refused by a count that is ten minutes old; it then waits. The last storage and the
+    /// last [`Tally`](crate::Tally) of the root were dropped. While a directory cannot be read, a
+    /// new count is at least the old one. So [`chmod`](crate::Storage::chmod) is `Denied` if the
+    /// server could not read the directory any more.
     pub quota: u64,
 }
 

@@ -9,7 +9,7 @@ use super::usage::{Charge, Counting};
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::{limits, threads};
 
-/// How long a question waits for a necessary count. The session ignores its client meanwhile.
+/// How long a question waits for a necessary count. During the wait the session ignores its client.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Returns how many bytes of `limit` are left, after a count if there is none or only an old one.
@@ -52,7 +52,8 @@ pub(super) fn begin(root: &Arc<Root>, limit: Option<u64>) -> Result<Charge, Stor
     Ok(root.usage().charge(limit))
 }
 
-/// Begins an upload that resumes a part; nothing needs to be left, because the part counts already.
+/// Begins an upload that resumes a partial one. No bytes need to be left, because it counts
+/// already.
 ///
 /// # Errors
 ///

@@ -53,7 +53,7 @@ pub(super) struct Replacement {
     when_cut: WhenCut,
     /// Limits of the user's kept partial uploads.
     bounds: Bounds,
-    /// The resumed part, by device and inode.
+    /// The resumed partial upload, by device and inode.
     resumed: Option<(u64, u64)>,
     /// How the data ended, if it is not committed.
     end: StreamEnd,
@@ -197,7 +197,7 @@ impl Replacement {
         Ok(())
     }
 
-    /// Removes the resumed part from the shelf.
+    /// Removes the resumed partial upload from the shelf.
     fn leave_shelf(&self) {
         if let Some(identity) = self.resumed {
             self.directory.root().usage().shelf().take(identity);
@@ -269,7 +269,7 @@ impl Replacement {
         self.directory.check_beneath()?;
         if self.hidden.as_ref() != Some(&kept) {
             hidden::lock(&self.output)?;
-            // The newer part counts, unless a session is resuming the older one.
+            // The newer partial upload is kept, unless a session is resuming the older one.
             if !hidden::remove(self.directory.root().usage(), self.directory.as_fd(), &kept)? {
                 return Ok(false);
             }
@@ -386,7 +386,7 @@ impl WhenCut {
     }
 }
 
-/// Returns the error if a file has taken the name meanwhile; `None` if it may be replaced.
+/// Returns the error if a file took the name during the upload; `None` if it may be replaced.
 const fn refusal(mode: WriteMode) -> Option<StorageErrorKind> {
     match mode {
         WriteMode::Create => Some(StorageErrorKind::Exists),

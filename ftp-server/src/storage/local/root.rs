@@ -14,7 +14,7 @@ use rustix::io::{Errno, Result, retry_on_intr};
 use super::usage::Usage;
 use crate::storage::{EntryKind, Metadata};
 
-/// Retries of a lookup that the kernel gave up because of a rename meanwhile. Each takes a few
+/// Retries of a lookup that the kernel gave up because of a simultaneous rename. Each takes a few
 /// microseconds.
 const ATTEMPTS: u32 = 64;
 

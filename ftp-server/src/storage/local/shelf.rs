@@ -1,9 +1,9 @@
 //! The shelf: all kept partial uploads below a root, with owner, place and age.
 //!
-//! The first walk of the sweeper adds the parts that an earlier process left; others are added when
-//! they are kept. A part is identified by device and inode. A part that other programs have moved
-//! or removed is forgotten when it should be evicted. A part older than a day counts until the
-//! sweeper has removed it.
+//! The first walk of the sweeper adds the partial uploads that an earlier process left; others are
+//! added when they are kept. Each is identified by device and inode. One that other programs have
+//! moved or removed is forgotten when it should be evicted. One that is older than a day counts
+//! until the sweeper has removed it.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -11,7 +11,7 @@ use super::name::{self, Owner};
 use crate::lock::unpoisoned;
 use crate::storage::Metadata;
 
-/// All kept parts below one root.
+/// All kept partial uploads below one root.
 #[derive(Debug, Default)]
 pub(super) struct Shelf(Mutex<Vec<Part>>);
 
@@ -40,7 +40,7 @@ impl Shelf {
         unpoisoned(self.0.lock())
     }
 
-    /// Adds a part, or updates its length.
+    /// Adds a partial upload, or updates its length.
     pub(super) fn put(&self, part: Part) {
         let mut parts = self.parts();
         let identity = part.file.identity;
@@ -48,7 +48,7 @@ impl Shelf {
         parts.push(part);
     }
 
-    /// Forgets a part that was removed or has become a file.
+    /// Forgets a partial upload that was removed or has become a file.
     pub(super) fn take(&self, identity: (u64, u64)) {
         self.parts().retain(|part| part.file.identity != identity);
     }
@@ -64,7 +64,7 @@ impl Shelf {
         }
     }
 
-    /// Returns the parts of one user, or of all, the oldest first.
+    /// Returns the partial uploads of one user, or of all, the oldest first.
     pub(super) fn by_age(&self, owner: Option<Owner>) -> Vec<Part> {
         let mut parts = self.parts().clone();
         parts.retain(|part| owner.is_none_or(|owner| owner == part.owner()));

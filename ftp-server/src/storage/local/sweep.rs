@@ -1,5 +1,5 @@
-//! The sweeper: it removes what unfinished uploads have left in a tree, by a server that was killed
-//! or for users who have not come back.
+//! The sweeper: it removes the files of unfinished uploads in a tree: those of a killed server, and
+//! partial uploads that no user has resumed.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

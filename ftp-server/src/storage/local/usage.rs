@@ -4,9 +4,9 @@
 //! first needs it, and each change updates it. The bytes of running uploads count separately from
 //! the start, so that many uploads together stay below the limit.
 //!
-//! Only calls that need the count wait for a walk, and not for long; other sessions add, move and
-//! remove files meanwhile. Changes that the walk may have missed are added, and those it may have
-//! seen twice are not subtracted: the count may be too high then, but never too low.
+//! Only calls that need the count wait for a walk, and not for long; other sessions can add, move
+//! and remove files during it. Changes that the walk may have missed are added, and those it may
+//! have seen twice are not subtracted: the count may be too high then, but never too low.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
@@ -309,7 +309,7 @@ impl Usage {
 }
 
 impl Count {
-    /// Returns whether the count must be repeated, with this many bytes left by it.
+    /// Returns whether the count, which leaves this many bytes, must be repeated.
     fn is_too_old(&self, left: u64, uploads: usize) -> bool {
         self.is_doubtful && uploads == 0 || is_too_old(self.made.elapsed(), left, uploads)
     }
@@ -343,7 +343,7 @@ impl Drop for Counting {
     }
 }
 
-/// A guard while names change: no walk begins or ends meanwhile.
+/// A guard while names change: no walk begins or ends while it exists.
 pub(super) struct Change<'a> {
     usage: &'a Usage,
     alone: Option<RwLockWriteGuard<'a, ()>>,

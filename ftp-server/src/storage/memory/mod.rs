@@ -29,7 +29,7 @@ const LONGEST: usize = 255;
 
 /// A tree of files in memory, shared by its clones and gone with the last one.
 ///
-/// It supports all of [`Storage`]: it keeps times and permission bits (the bits have no effect),
+/// It supports all of [`Storage`]. It keeps times and permission bits, but the bits have no effect.
 /// [`space`](Storage::space) returns the free bytes, and a user can resume a partial upload for a
 /// day. There are no links. An upload becomes visible when it is committed, also an append; readers
 /// see a file as it was when they opened it.

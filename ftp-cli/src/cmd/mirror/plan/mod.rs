@@ -1,5 +1,5 @@
-//! Plans a mirror by listing both trees before anything is done, so that `--dry-run` is exact,
-//! `--max-delete` is checked before any removal, and the total is known to the progress display.
+//! Plans a mirror by listing both trees before any change. So `--dry-run` is exact, `--max-delete`
+//! is checked before any removal, and the progress display knows the total.
 
 mod removals;
 mod same;
