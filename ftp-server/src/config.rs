@@ -191,7 +191,7 @@ pub enum PassiveAddress {
 /// PASV address for clients of some networks.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct PassiveOverride {
-    /// Networks of those clients.
+    /// Networks of the clients that get this address.
     pub clients: Vec<Network>,
     /// Address for those clients.
     pub address: PassiveAddress,

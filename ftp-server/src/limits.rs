@@ -84,8 +84,8 @@ pub(crate) const STAT_ENTRIES: usize = 1_000;
 /// describes.
 pub(crate) const HEAVY: usize = 2;
 
-/// The number of these jobs that one IPv4 address or one /64 of IPv6 may have: half, so that no
-/// host blocks the others.
+/// The number of processor-bound jobs of one IPv4 address or one /64 of IPv6: half, so that no host
+/// blocks the others.
 pub(crate) const HEAVY_OF_HOST: usize = HEAVY / 2;
 
 /// Largest file for `HASH`, in bytes: a larger one mostly takes longer than a minute.

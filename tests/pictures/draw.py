@@ -138,7 +138,7 @@ def upload():
         ("sync", "the directory is on disk"),
         ("226", "only now the client hears of success"),
     ]
-    body.append(text(390, 28, "The way of one upload", 16, weight="bold"))
+    body.append(text(390, 28, "How an upload works", 16, weight="bold"))
     for at, (step, what) in enumerate(steps):
         y = 52 + at * 28
         body.append(f"<circle cx='400' cy='{y}' r='9' fill='{OURS if step == '226' else OTHERS}'/>")
@@ -152,7 +152,7 @@ def upload():
     spoken = "ftp-cli uses ftp-client and ftp-server; both use ftp-proto. An upload: " + "; ".join(
         f"{at}. {step}: {what}" for at, (step, what) in enumerate(steps, 1)
     )
-    return svg(850, 284, "Crates, and the way of one upload", spoken + ".", body, marker)
+    return svg(850, 284, "Crates, and how an upload works", spoken + ".", body, marker)
 
 
 def recording():

@@ -39,7 +39,7 @@ pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
     })
 }
 
-/// Returns what is wrong with a URL.
+/// Returns a message about an invalid URL.
 fn reason(bytes: &[u8], error: ParseError) -> &'static str {
     match (error.kind, bytes.get(error.at)) {
         (ParseErrorKind::UnknownWord, _) if error.at == 0 => "unsupported scheme",

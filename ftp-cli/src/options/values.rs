@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 ///
 /// # Errors
 ///
-/// Returns what is wrong.
+/// Returns a message that says what is wrong.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let wrong = || format!("invalid time \"{text}\": expected 30, 250 ms, 5 min");
@@ -57,7 +57,7 @@ fn billionths(number: &str) -> Option<u128> {
 ///
 /// # Errors
 ///
-/// Returns what is wrong, also for 0.
+/// Returns a message that says what is wrong; 0 is an error, too.
 pub(crate) fn waiting_time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("the time must be greater than 0".to_owned()),
@@ -81,7 +81,7 @@ pub(crate) fn show(time: Duration) -> String {
 ///
 /// # Errors
 ///
-/// Returns what is wrong.
+/// Returns a message that says what is wrong.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let wrong = || format!("invalid size \"{text}\": expected 4096, 64 MiB, 1 GiB");
@@ -104,7 +104,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 ///
-/// Returns what is wrong.
+/// Returns a message that says what is wrong.
 pub(crate) fn rate(text: &str) -> Result<u64, String> {
     let wrong = || format!("invalid rate \"{text}\": expected 4096, 500K, 2 MiB/s");
     let bare = text.trim();
@@ -139,7 +139,7 @@ pub(crate) fn show_size(bytes: &u64) -> String {
 ///
 /// # Errors
 ///
-/// Returns what is wrong.
+/// Returns a message that says what is wrong.
 pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
     let wrong = |error: ParseError| {
         let item = text.get(error.at..).unwrap_or_default().split(',').next().unwrap_or_default();
@@ -159,7 +159,7 @@ pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
 ///
 /// # Errors
 ///
-/// Returns what is wrong.
+/// Returns a message that says what is wrong.
 pub(crate) fn host(text: &str) -> Result<String, String> {
     // Resolvers accept more names than the standards allow.
     if text.is_empty() || text.contains(|char: char| char.is_whitespace() || char.is_control()) {

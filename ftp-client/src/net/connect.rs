@@ -19,7 +19,7 @@ use crate::trace;
 /// The time before the next address is tried in parallel (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// The shortest such time, if a short timeout must cover many addresses.
+/// The shortest delay between addresses, if a short timeout must cover many of them.
 const LEAST_STAGGER: Duration = Duration::from_millis(10);
 
 /// The number of addresses of a name to try. Each needs a socket until one has connected.

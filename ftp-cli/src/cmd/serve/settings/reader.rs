@@ -309,11 +309,11 @@ impl Reader<'_> {
     }
 }
 
-/// Requirements of a value.
+/// The requirements of a value.
 struct Rule<'a> {
     key: &'a str,
     kind: Kind,
-    /// Returns what is wrong with its text.
+    /// Returns an error message for an invalid text.
     check: fn(&str) -> Result<(), String>,
 }
 

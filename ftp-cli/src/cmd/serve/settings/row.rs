@@ -8,7 +8,7 @@ pub(crate) struct Setting<T: 'static> {
     pub(crate) key: &'static str,
     pub(crate) help: &'static str,
     pub(crate) kind: Kind,
-    /// Returns what is wrong with a text, if anything is.
+    /// Returns an error message for an invalid text.
     pub(super) check: fn(&str) -> Result<(), String>,
     /// Sets the field to the value of a text, or returns what is wrong with it.
     pub(super) set: fn(&mut T, &str) -> Result<(), String>,

@@ -220,7 +220,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with the value.
+    /// Returns a message about the invalid value.
     pub(crate) fn set_by_option(
         &mut self,
         key: &str,
