@@ -90,7 +90,8 @@ impl How {
         let form = form.unwrap_or_default();
         let recursive = options.has("recursive");
         if recursive && form == ListingForm::Nlst {
-            let message = "--listing nlst cannot be combined with -R: it does not mark directories";
+            let message =
+                "--listing nlst cannot be combined with -R: NLST does not mark directories";
             return Err(Failure::usage(message));
         }
         let list = ListOptions { all: options.has("all"), form };

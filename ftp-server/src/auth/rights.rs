@@ -122,7 +122,7 @@ pub struct UnknownRight(
 /// Returns what to write instead. A word for several rights is known, but not in a list.
 fn hint(word: &str) -> &'static str {
     match word {
-        "full" | "drop-box" => ": it stands alone and not in a list",
+        "full" | "drop-box" => ": use this word alone, not in a list",
         _ => {
             ": expected full, read, drop-box, or a list of list, read, write, append, delete, \
              rename, mkdir, chmod, fxp"

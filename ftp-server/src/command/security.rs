@@ -39,11 +39,15 @@ pub(super) fn pbsz(session: &mut Session) -> Outcome {
 pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
     let deny = |text| Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
     match (level, session.data_policy()) {
-        (ProtectionLevel::Private, TlsPolicy::Off) => return deny("Data is not protected here"),
-        (ProtectionLevel::Clear, TlsPolicy::Required) => return deny("Data must be protected"),
+        (ProtectionLevel::Private, TlsPolicy::Off) => {
+            return deny("Data connections are unencrypted here, use PROT C");
+        }
+        (ProtectionLevel::Clear, TlsPolicy::Required) => {
+            return deny("Data connections need TLS, use PROT P");
+        }
         (ProtectionLevel::Private | ProtectionLevel::Clear, _) => {}
         (ProtectionLevel::Safe | ProtectionLevel::Confidential, _) => {
-            let text = "TLS protects with PROT P";
+            let text = "With TLS, use PROT P";
             return Reply::new(ReplyCode::PROTECTION_NOT_SUPPORTED, text).into();
         }
     }

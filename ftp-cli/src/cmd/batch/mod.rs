@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     count.finish(&queue.reporter, options.is_quiet())
 }
 
-/// Runs the lines of a file.
+/// Runs the lines of a batch file.
 fn do_script(queue: &mut Queue<'_>, count: &mut Count, script: Vec<(usize, Order)>) {
     let mut orders = script.into_iter();
     for (number, order) in orders.by_ref() {

@@ -44,8 +44,8 @@ impl Control {
         self.protection.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Ends TLS, and continues in plaintext once the client has ended it too, within `limit`. Of
-    /// the client's input before that, no more is kept than may wait.
+    /// Ends TLS, and continues in plaintext once the client has ended it too, within `limit`. Keeps
+    /// the client's input before that end, up to the limit of waiting input.
     pub(in crate::service) fn unprotect(&mut self, limit: Duration) -> io::Result<()> {
         let deadline = deadline::after(Instant::now(), limit);
         self.close_protection()?;
