@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn words_for_several_rights_are_said_to_stand_alone() {
         for (text, want) in [
-            ("full,fxp", "unknown right \"full\": it stands alone"),
-            ("list,drop-box", "unknown right \"drop-box\": it stands alone"),
+            ("full,fxp", "unknown right \"full\": use this word alone"),
+            ("list,drop-box", "unknown right \"drop-box\": use this word alone"),
             (
                 "fly",
                 "unknown right \"fly\": expected full, read, drop-box, or a list of list, read, ",

@@ -129,7 +129,7 @@ impl MemoryStorage {
         }
     }
 
-    /// The paths of all files, sorted. Uploads that are not committed are not among them.
+    /// Returns the paths of all files, sorted. Uploads that are not committed are not among them.
     ///
     /// ```
     /// use ftp_server::{MemoryStorage, VirtualPath};
