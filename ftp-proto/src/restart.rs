@@ -15,7 +15,7 @@ impl RestartMarker {
     /// The highest marker.
     pub(crate) const HIGHEST: Self = Self(limits::RESTART_MARKER);
 
-    /// A marker at `offset` bytes; `None` beyond 2^63 - 1.
+    /// Returns a marker at `offset` bytes; `None` beyond 2^63 - 1.
     #[must_use]
     pub const fn new(offset: u64) -> Option<Self> {
         if offset <= limits::RESTART_MARKER { Some(Self(offset)) } else { None }

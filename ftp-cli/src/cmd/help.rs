@@ -102,7 +102,7 @@ fn about(command: Command) -> String {
     text
 }
 
-/// The settings of `serve`, with their defaults.
+/// Lists the settings of `serve`, with their defaults.
 fn settings(text: &mut String) {
     text.push_str("\nSettings of --config and --set KEY=VALUE (commas separate items)\n");
     let default = Settings::default();
@@ -129,7 +129,8 @@ fn option(text: &mut String, row: &Row) {
     line(text, &format!("{short}--{}{}", row.long, row.value), row.help);
 }
 
-/// A term and its explanation, which begins at [`COLUMN`]: below the term if that is too long.
+/// Writes a term and its explanation, which begins at [`COLUMN`], on the next line if the term is
+/// too long.
 fn line(text: &mut String, term: &str, explanation: &str) {
     let explanation = wrapped(explanation, COLUMN);
     let width = COLUMN - "  ".len();
@@ -164,7 +165,7 @@ fn wrapped(text: &str, indent: usize) -> String {
 mod tests {
     use super::*;
 
-    /// Every `--word` in a text.
+    /// Returns every `--word` in a text.
     fn options_in(text: &str) -> Vec<String> {
         let others =
             |char: char| !char.is_ascii_lowercase() && !char.is_ascii_digit() && char != '-';

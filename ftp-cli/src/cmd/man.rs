@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Each name that is looked up anywhere in this crate.
+    /// Searches the sources for every environment variable that this crate reads.
     #[test]
     fn what_is_read_of_the_environment_is_in_the_man_page() {
         let mut directories = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];

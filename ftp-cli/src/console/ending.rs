@@ -41,7 +41,8 @@ impl Ending {
         let _ = changed.wait_timeout_while(stage, GOOD_BYE, |stage| *stage != Stage::LetGo);
     }
 
-    /// Called by the main thread at its end: after a signal, the signal thread ends the process.
+    /// Waits at the end of the main thread after a signal, because the signal thread then ends the
+    /// process.
     pub(crate) fn heed(&self) {
         let (stage, changed) = &*self.0;
         let mut stage = lock(stage);

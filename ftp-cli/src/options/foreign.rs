@@ -50,7 +50,7 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["reverse"], "ftp-cli mirror DIR URL"),
 ];
 
-/// What to type instead of the option `name` of another program.
+/// Returns the replacement for the option `name` of another program.
 pub(super) fn instead(name: &str, command: Command) -> Option<&'static str> {
     let is_taken = |instead: &str| match instead.strip_prefix("--") {
         Some(option) => {

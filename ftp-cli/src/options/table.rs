@@ -87,7 +87,7 @@ impl fmt::Display for Value {
 }
 
 impl Value {
-    /// Whether the option cannot stand without a value.
+    /// Returns whether the option requires a value.
     pub(crate) fn is_needed(self) -> bool {
         matches!(self, Self::Needed(_) | Self::OneOf(..))
     }
@@ -115,7 +115,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Whether `name` is its long or its short name.
+    /// Returns whether `name` is its long or its short name.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         self.long == name || self.short.is_some_and(|short| name.chars().eq([short]))
     }
@@ -291,14 +291,14 @@ pub(crate) const TABLE: &[Row] = &[
 ];
 
 impl Command {
-    /// The options that the command takes.
+    /// Returns the options that the command accepts.
     pub(crate) fn rows(self) -> impl Iterator<Item = &'static Row> {
         TABLE.iter().filter(move |row| row.commands.contains(&self))
     }
 }
 
-/// The options that can stand before the command, each once: the first row of those that commands
-/// explain differently.
+/// Returns the options that can precede the command, each once: the first row of those that
+/// commands explain differently.
 pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
     let is_first = |(at, row): &(usize, &Row)| {
         !TABLE.iter().take(*at).any(|other| other.long == row.long && other.group.is_global())

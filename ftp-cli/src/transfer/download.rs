@@ -329,7 +329,7 @@ impl DownloadPump<'_> {
     }
 }
 
-/// The server reported the size only afterwards.
+/// Adds a hint to the failure if the server reported the size only after the transfer.
 fn grown(mut failure: Failure) -> Failure {
     failure.message.push_str("; use --verify none for a growing file");
     failure

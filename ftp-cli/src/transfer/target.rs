@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// What LOCAL `local` stands for in `directory`, for a remote `pub/r.txt`.
+    /// Returns the target for LOCAL `local` in `directory`, for a remote `pub/r.txt`.
     fn found(directory: &Path, local: &str) -> Result<Target, Failure> {
         Target::find(Some(directory.join(local).as_os_str()), b"pub/r.txt", false)
     }

@@ -118,8 +118,8 @@ impl ControlConnection {
         deadline.remaining().map(drop)
     }
 
-    /// As `go_on`, while reading replies that may never end: at the deadline the connection is
-    /// closed.
+    /// Checks as `go_on` does, while reading replies that may never end: at the deadline the
+    /// connection is closed.
     pub(crate) fn go_on_or_close(&mut self, deadline: Deadline) -> Result<(), Error> {
         let result = self.go_on(deadline);
         if matches!(result, Err(Error::Timeout(_))) {

@@ -107,7 +107,7 @@ impl Origin {
     }
 }
 
-/// Without a stored origin: returns whether the server's file was last modified before the last
+/// Returns, without a stored origin, whether the server's file was last modified before the last
 /// byte arrived here.
 fn is_older(there: Option<TimeVal>, here: Option<SystemTime>) -> bool {
     let Some(there) = there else { return true };

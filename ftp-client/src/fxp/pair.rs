@@ -104,7 +104,7 @@ impl<'a> End<'a> {
         Ok(true)
     }
 
-    /// The other server has finished: this one must follow.
+    /// Records that the other server has finished, so that this one must follow.
     fn follow(&mut self) {
         if !self.is_last {
             self.is_last = true;

@@ -130,7 +130,7 @@ impl Stream {
         self.socket.has_unread() || self.tls.as_ref().is_some_and(|tls| tls.has_unread())
     }
 
-    /// Under TLS: returns whether data or the end is ready to be read.
+    /// Returns, under TLS, whether data or the end is ready to be read.
     pub(crate) fn look(&mut self) -> Result<bool, Error> {
         self.tls.as_mut().map_or(Ok(false), |tls| tls.look(&mut *self.socket))
     }

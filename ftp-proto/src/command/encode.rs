@@ -194,7 +194,7 @@ fn put_opts(line: &mut Vec<u8>, argument: &OptsArgument) {
     }
 }
 
-/// A word of the argument, after a SP.
+/// Appends SP and a word of the argument.
 fn put(line: &mut Vec<u8>, word: &[u8]) {
     line.push(b' ');
     line.extend_from_slice(word);

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use AbortStep::{AwaitNoop, AwaitReply, Close, Done};
 
-    /// The step after each of these replies; 0 is silence.
+    /// Returns the step after each of these replies; 0 is silence.
     fn play(codes: &[u16]) -> Vec<AbortStep> {
         let mut abort = TransferAbort::new();
         let hear = |code: &u16| {

@@ -26,13 +26,13 @@ fn pipelined() -> DataRules {
     DataRules { pipeline: true, ..passive() }
 }
 
-/// A download of a whole file in the current type.
+/// Returns the setup of a download of a whole file in the current type.
 fn download(rules: DataRules) -> TransferSetup {
     let command = Command::Retr(Pathname::new("a").unwrap());
     TransferSetup::new(command, rules).with_range(FileRange::default())
 }
 
-/// A download of a whole file in type image.
+/// Returns the setup of a download of a whole file in type image.
 fn image(rules: DataRules) -> TransferSetup {
     download(rules).with_representation(RepresentationType::Image)
 }

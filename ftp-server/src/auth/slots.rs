@@ -146,7 +146,7 @@ mod tests {
 
     const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    /// The most of 24 jobs that ran at a time, with this memory each; the first ones wait for
+    /// Returns how many of 24 jobs ran at a time, with this memory each; the first ones wait for
     /// `want`.
     fn most_at_a_time(slots: &Slots, memory: u64, want: usize) -> usize {
         let now = AtomicUsize::new(0);

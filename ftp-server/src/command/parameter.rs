@@ -41,7 +41,7 @@ pub(super) fn mode(session: &mut Session, mode: TransferMode) -> Outcome {
     Reply::new(ReplyCode::OKAY, "Mode is stream").into()
 }
 
-/// 504.
+/// Returns a 504.
 pub(super) fn unsupported() -> Reply {
     Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not implemented for that parameter")
 }

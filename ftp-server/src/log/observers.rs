@@ -25,7 +25,7 @@ impl Observers {
         }
     }
 
-    /// Whether an event about a session reaches anything but a disabled log.
+    /// Returns whether an event about a session reaches anything but a disabled log.
     pub(crate) fn are_listening(&self) -> bool {
         !self.others.is_empty() || LogCrate::is_listening()
     }

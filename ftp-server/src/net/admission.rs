@@ -273,7 +273,8 @@ pub(crate) fn system_cap() -> (usize, &'static str) {
     (usize::try_from(cap).unwrap_or(usize::MAX).max(1), name)
 }
 
-/// Four descriptors per session, out of the hard limit: the soft one is raised to it.
+/// Returns the sessions that the descriptors allow: four per session, out of the hard limit, to
+/// which the soft one is raised.
 fn descriptors() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -282,7 +283,7 @@ fn descriptors() -> Option<u64> {
     current.map(|descriptors| descriptors.saturating_sub(64) / 4)
 }
 
-/// Four mappings per thread.
+/// Returns the sessions that the mappings allow: four per thread.
 fn mappings() -> Option<u64> {
     let count = number_in("/proc/sys/vm/max_map_count")?;
     let maps = std::fs::read("/proc/self/maps").ok()?;
@@ -304,7 +305,7 @@ fn number_in_cgroup(file: &str) -> Option<u64> {
     number_in(Path::new("/sys/fs/cgroup").join(group).join(file))
 }
 
-/// 20 KiB per session.
+/// Returns the sessions that the memory allows: 20 KiB per session.
 fn memory() -> Option<u64> {
     memory_info("MemAvailable:").map(|bytes| bytes / 1024 / 20)
 }

@@ -341,7 +341,7 @@ mod tests {
     use crate::net::admission::Admission;
     use crate::storage::LocalStorage;
 
-    /// A session of a user between these addresses.
+    /// Returns a session of a user between these addresses.
     fn session(peer: &str, rights: Rights, networks: &[&str]) -> Session {
         let networks = networks.iter().map(|text| Network::parse(text.as_bytes()).unwrap());
         let config =

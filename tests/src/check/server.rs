@@ -21,7 +21,7 @@ const END: Duration = Duration::from_secs(15);
 /// How long to wait for a missing reply.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// One server for all sessions of this process, so that leftovers of one session affect the next.
+/// Returns the only server of this process, so that leftovers of one session affect the next.
 fn server() -> &'static Mutex<OurServer> {
     static SERVER: OnceLock<Mutex<OurServer>> = OnceLock::new();
     SERVER.get_or_init(|| {

@@ -15,7 +15,7 @@ pub struct RawListener {
 }
 
 impl RawListener {
-    /// The address on which it listens.
+    /// Returns the address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listener.local_addr().expect("a bound socket has an address")

@@ -329,7 +329,7 @@ impl RawSession {
         listener
     }
 
-    /// PASV, then `command` (such as `RETR name`), 150, the data to its end, 226.
+    /// Sends PASV and `command` (such as `RETR name`); reads 150, the data to its end, and 226.
     #[track_caller]
     pub fn download(&mut self, command: impl AsRef<[u8]>) -> Vec<u8> {
         let data = self.passive();
@@ -339,7 +339,8 @@ impl RawSession {
         bytes
     }
 
-    /// PASV, then `command` (such as `STOR name`), 150, all of `bytes`, 226.
+    /// Sends PASV and `command` (such as `STOR name`); reads 150, sends all of `bytes`, and reads
+    /// 226.
     #[track_caller]
     pub fn upload(&mut self, command: impl AsRef<[u8]>, bytes: &[u8]) {
         let mut data = self.passive();

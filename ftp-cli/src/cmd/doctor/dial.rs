@@ -72,6 +72,8 @@ impl Dial<'_> {
         self.tls.iter().cloned().fold(builder, ClientBuilder::tls)
     }
 
+    /// Checks that time for the examination is left.
+    ///
     /// # Errors
     ///
     /// Returns `Timeout` once the time for the whole examination is over: later failures say

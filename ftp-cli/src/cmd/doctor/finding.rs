@@ -140,7 +140,7 @@ impl Finding {
         Self { check, grade: Grade::Warn, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }
 
-    /// A problem that stops the examined use.
+    /// Returns a finding for a problem that stops the examined use.
     pub(super) fn fail(check: Check, diagnosis: Diagnosis, seen: Arguments<'_>) -> Self {
         Self { check, grade: Grade::Fail, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }

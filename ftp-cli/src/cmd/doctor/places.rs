@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// A server that lets `most` in at a time, and what came of six who come together.
+    /// Returns the results of six simultaneous clients of a server that accepts `most` at a time.
     fn six(most: usize) -> (Places, usize) {
         let places = Places::new();
         let inside = AtomicUsize::new(0);

@@ -491,7 +491,7 @@ mod tests {
         assert_eq!(fs::read_dir(root.path().join("tree")).unwrap().count(), 2);
     }
 
-    /// A file of nine bytes, modified then.
+    /// Makes a file of nine bytes with this modification time.
     fn at(seconds: i64) -> Origin {
         Origin::new(Some(9), TimeVal::from_unix_seconds(seconds))
     }

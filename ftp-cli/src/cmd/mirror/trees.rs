@@ -255,8 +255,9 @@ impl Side for RemoteTree<'_> {
         }
     }
 
-    /// Some servers list nothing, without an error, if the directory is missing or unreadable. Most
-    /// then omit `.` and `..`, too.
+    /// Returns whether a directory without listed entries exists and is empty. Some servers list
+    /// nothing, without an error, if the directory is missing or unreadable. Most then omit `.` and
+    /// `..`, too.
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let path = self.named(path);
         let refused = |error| match error {
@@ -287,7 +288,7 @@ impl Side for RemoteTree<'_> {
         Ok(found)
     }
 
-    /// Some servers that list links as their targets in `MLSD` show them in `LIST`.
+    /// Asks `LIST` for links, since some servers list links as their targets only in `MLSD`.
     fn links(&mut self, path: &[u8]) -> Result<Links, Failure> {
         let path = self.named(path);
         let mut looks = 1;

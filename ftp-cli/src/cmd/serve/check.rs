@@ -464,7 +464,7 @@ mod tests {
         settings
     }
 
-    /// What was found: of which kind it is, and the sentence.
+    /// Returns the findings, each with its kind and its sentence.
     fn found(look: impl FnOnce(&mut Findings)) -> Vec<(String, String)> {
         let mut findings = Findings::below(String::new());
         look(&mut findings);

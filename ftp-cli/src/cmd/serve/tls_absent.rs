@@ -1,6 +1,6 @@
 //! Replaces the creation of certificates without the feature `tls`.
 
-/// Fails.
+/// Fails, because this build has no TLS.
 ///
 /// # Errors
 ///

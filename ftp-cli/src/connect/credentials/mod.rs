@@ -310,7 +310,8 @@ mod tests {
         format!("{}{}", if found.from_url { "!" } else { "" }, words.join(" "))
     }
 
-    /// What is found for `line`, which ends with the URL, with a netrc file at home.
+    /// Returns the login for a command line, which ends with the URL, with a netrc file in the home
+    /// directory.
     fn found(line: &str, environment: Option<&str>) -> Result<String, Exit> {
         let home = tempfile::tempdir().unwrap();
         let netrc = "machine n login m password netted account a\n\

@@ -61,7 +61,7 @@ impl Tree {
         Ok(object)
     }
 
-    /// The paths of all files.
+    /// Returns the paths of all files.
     pub(super) fn files(&self) -> Vec<VirtualPath> {
         let mut files = Vec::new();
         let mut left = vec![(VirtualPath::root(), &self.root)];

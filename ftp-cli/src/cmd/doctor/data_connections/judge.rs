@@ -310,7 +310,7 @@ mod tests {
         WayOutcome::Unreachable { closed: true, at: None }
     }
 
-    /// The ports of tries that found some open and some not.
+    /// Returns the ports of tries in which some were open and others were not.
     fn reached(open: u16, closed: u16) -> Vec<Port> {
         let port = |at| Port { number: 50_000 + at, is_reached: at < open };
         (0..open + closed).map(port).collect()
@@ -328,7 +328,7 @@ mod tests {
         }
     }
 
-    /// The names of what is wrong, those that stop this client after `!`.
+    /// Returns the names of the problems; `!` precedes those that stop this client.
     fn names(seen: &WaysSeen) -> Vec<String> {
         let mut names = Vec::new();
         for found in judge(seen).0 {

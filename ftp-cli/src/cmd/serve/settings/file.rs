@@ -161,7 +161,8 @@ mod tests {
         file.apply(&mut Settings::default())
     }
 
-    /// The sample with bytes left out, doubled, changed or moved, from a fixed sequence.
+    /// Returns the sample with bytes removed, doubled, changed or moved, by a fixed sequence of
+    /// random numbers.
     #[test]
     fn any_text_is_read_or_refused_line_by_line() {
         let mut state = 1_u64;

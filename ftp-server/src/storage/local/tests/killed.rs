@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Large enough that the sync takes a moment, and small enough that it does not start early.
 const LENGTH: usize = 4 << 20;
 
-/// The phase in which this process is to be killed.
+/// Returns the phase in which this process is to be killed.
 fn wanted() -> Option<Phase> {
     let name = std::env::var(PHASE).ok()?;
     PHASES.into_iter().find(|phase| format!("{phase:?}") == name)
