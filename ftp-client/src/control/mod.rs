@@ -128,7 +128,8 @@ impl ControlConnection {
         result
     }
 
-    /// Begins or ends the good-bye, which may take a little time even after a cancel.
+    /// Begins or ends the closing dialogue (`ABOR`, `QUIT`), which may take a little time even
+    /// after a cancel.
     pub(crate) fn leave(&mut self, leaving: bool) {
         self.waiter.leave(leaving);
     }

@@ -21,7 +21,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 /// instants.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// The time for a good-bye after a cancel.
+/// The time for the closing dialogue (`ABOR`, `QUIT`) after a cancel.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 
 /// The number of abandoned threads that may still look up names or run a caller's connector.
@@ -62,7 +62,7 @@ impl Deadline {
 pub(crate) struct Waiter {
     overall: Option<Deadline>,
     canceller: Option<Canceller>,
-    /// The start of the good-bye, which may take a little time even after a cancel.
+    /// The start of the closing dialogue, which may take a little time even after a cancel.
     leaving: Option<Instant>,
 }
 
@@ -78,7 +78,7 @@ impl Waiter {
         Deadline::after(limit, phase).or(self.overall)
     }
 
-    /// Begins or ends the good-bye, which a cancel does not stop at once.
+    /// Begins or ends the closing dialogue, which a cancel does not stop at once.
     pub(crate) fn leave(&mut self, leaving: bool) {
         self.leaving = leaving.then(Instant::now);
     }
