@@ -12,8 +12,8 @@ use crate::storage::{
     RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
 };
 
-/// Bytes an upload may store before the free space is checked again: at least so many, more where
-/// there is much space, and so few that the uploads of many users together notice in time.
+/// Minimum bytes that an upload may store before the free space is checked again. With much free
+/// space it may store more, but few enough that many parallel uploads notice a full disk in time.
 const STEP: u64 = 8 * 1024 * 1024;
 const STEP_MAX: u64 = 256 * 1024 * 1024;
 const SHARE: u64 = 256;

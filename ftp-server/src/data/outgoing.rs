@@ -25,7 +25,8 @@ pub(crate) trait Outgoing {
     /// Appends about `room` bytes to `out`, or fewer if they take long. Returns `false` at the end.
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError>;
 
-    /// Returns what the kernel may send directly, instead of [`fill`](Self::fill).
+    /// Returns the part of a file that the kernel may send directly, instead of
+    /// [`fill`](Self::fill).
     fn file_range(&self) -> Option<FileRange<'_>> {
         None
     }

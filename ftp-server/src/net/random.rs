@@ -7,11 +7,11 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::lock::unpoisoned;
 
-/// Random numbers to get at once, since each data connection needs one. Linux returns up to 256
-/// bytes as a whole.
+/// Number of random numbers to fetch at once, since each data connection needs one. Linux returns
+/// up to 256 bytes as a whole.
 const BLOCK: usize = 32;
 
-/// Random numbers that nobody has had yet.
+/// Random numbers that are not used yet.
 static READY: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
 /// Returns a random number.

@@ -24,8 +24,8 @@ use crate::rate::Throttle;
 use crate::storage::{StorageError, Upload};
 use crate::tls::Connection;
 
-/// Bytes that the kernel may send from a file in the first call, which does not wait: what fits into
-/// the send buffer of the socket.
+/// Bytes that the kernel may send from a file in the first call, which does not wait: as many as
+/// fit into the send buffer of the socket.
 const SENDFILE_FIRST: usize = 4 * 1024 * 1024;
 
 /// Bytes that the kernel sends from a file in each further call, at first and at most: neither a
@@ -228,7 +228,7 @@ impl<'a> Pump<'a> {
             self.send_from_buffer(outgoing)?;
         }
         outgoing.check_end(self.moved).map_err(PumpEnd::Storage)?;
-        // Closing the socket ends the data as well, and saves a call.
+        // Closing the socket also ends the data, and saves a call.
         if discard_input(self.data)? {
             self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)?;
             discard_input(self.data)?;
@@ -256,7 +256,7 @@ impl<'a> Pump<'a> {
                     if self.moved < length {
                         self.let_calls_wait()?;
                     } else if count < asked {
-                        // There was no more, not even what was added meanwhile.
+                        // The file has no more bytes, not even added ones.
                         return Ok(true);
                     }
                 }
@@ -318,7 +318,7 @@ impl<'a> Pump<'a> {
         let mut buffer = self.buffers.small();
         loop {
             let data = self.data;
-            // Once calls wait, they do so until the buffer is full.
+            // Once calls wait, each waits until the buffer is full.
             let flags = if self.is_blocking { RecvFlags::WAITALL } else { RecvFlags::empty() };
             let space = buffer.space();
             let most = space.len();

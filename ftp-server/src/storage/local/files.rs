@@ -85,8 +85,8 @@ pub(super) const fn free_bytes(found: &StatVfs) -> u64 {
     found.f_bavail.saturating_mul(found.f_frsize)
 }
 
-/// Returns how many more objects the file system can hold, if that is less than fit in `wanted`
-/// bytes and than a quarter of all: some file systems are made for few large files.
+/// Returns how many more objects the file system can hold, if they are too few to fill `wanted`
+/// bytes and fewer than a quarter of all. Some file systems are made for few large files.
 pub(super) fn lack_of_inodes(found: &StatVfs, wanted: u64) -> Option<u64> {
     let enough = wanted.div_ceil(COST_OF_OBJECT).min(found.f_files / 4);
     Some(found.f_favail).filter(|&free| free < enough)
