@@ -84,7 +84,7 @@ pub use service::{Activity, SessionInfo};
 pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, Entries, Entry, EntryKind,
-    Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, PartialPolicy,
+    Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, Names, PartialPolicy,
     RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind, StreamEnd, SyncPolicy,
     Tally, Upload, VirtualPath, WriteMode,
 };

@@ -7,7 +7,7 @@ use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
 use crate::auth::Rights;
 use crate::context::Context;
-use crate::data::ListingOutgoing;
+use crate::data::{Items, ListingOutgoing};
 use crate::limits;
 use crate::listing::{self, FactSelection};
 use crate::name_pattern::is_denied;
@@ -15,19 +15,58 @@ use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
-    Entries, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
+    Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
 
+/// An item of a listing: an entry with its metadata, or a name alone, which costs less.
+trait Listed: Sized {
+    /// Returns the items of a directory.
+    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Items<Self>, StorageError>;
+
+    /// Returns the item of a single object.
+    fn single(name: &[u8], metadata: Metadata) -> Self;
+
+    fn name(&self) -> &[u8];
+}
+
+impl Listed for Entry {
+    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Items<Self>, StorageError> {
+        storage.list(path)
+    }
+
+    fn single(name: &[u8], metadata: Metadata) -> Self {
+        Self { name: name.to_vec(), metadata }
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.name
+    }
+}
+
+impl Listed for Vec<u8> {
+    fn all(storage: &dyn Storage, path: &VirtualPath) -> Result<Items<Self>, StorageError> {
+        storage.list_names(path)
+    }
+
+    fn single(name: &[u8], _metadata: Metadata) -> Self {
+        name.to_vec()
+    }
+
+    fn name(&self) -> &[u8] {
+        self
+    }
+}
+
 /// The target of a `LIST`, `NLST` or `STAT`.
-struct ListingTarget {
+struct ListingTarget<T> {
     path: VirtualPath,
     /// The argument names one object that is not a directory.
     is_single: bool,
     /// The directory part of the argument, which `NLST` puts before each name so that RETR takes
     /// it.
     prefix: Vec<u8>,
-    entries: Entries,
-    /// The pattern that entries must match, at least one of them; `None` shows all.
+    items: Items<T>,
+    /// The pattern that items must match, at least one of them; `None` shows all.
     pattern: Option<Pattern>,
 }
 
@@ -35,7 +74,7 @@ struct ListingTarget {
 pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let now = now();
     let show_ids = session.context.config.show_ids;
-    let line = move |_prefix: &[u8], entry: &Entry, out: &mut Vec<u8>| {
+    let line = move |entry: &Entry, _prefix: &[u8], out: &mut Vec<u8>| {
         listing::list_line(&entry.name, &entry.metadata, now, show_ids, out);
     };
     show(session, path, Box::new(line))
@@ -43,32 +82,32 @@ pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<Prepare
 
 /// `NLST [<path>]`: the names, in a form that RETR takes (RFC 1123 §4.1.2.7).
 pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
-    let line = |prefix: &[u8], entry: &Entry, out: &mut Vec<u8>| {
+    let line = |name: &Vec<u8>, prefix: &[u8], out: &mut Vec<u8>| {
         out.extend_from_slice(prefix);
-        out.extend_from_slice(&entry.name);
+        out.extend_from_slice(name);
         out.extend_from_slice(b"\r\n");
     };
     show(session, path, Box::new(line))
 }
 
-/// Appends the line of an entry; the first argument goes before its name.
-type LineWriter = Box<dyn Fn(&[u8], &Entry, &mut Vec<u8>)>;
+/// Appends the line of an item; the second argument goes before its name.
+type LineWriter<T> = Box<dyn Fn(&T, &[u8], &mut Vec<u8>)>;
 
-fn show(
+fn show<T: Listed + 'static>(
     session: &Session,
     path: Option<&Pathname>,
-    write_line: LineWriter,
+    write_line: LineWriter<T>,
 ) -> Result<PreparedTransfer, Reply> {
     let storage = session.storage(Rights::LIST).ok_or_else(reply::no_right)?;
-    let ListingTarget { path, prefix, entries, pattern, .. } = target(session, storage, path)
+    let ListingTarget { path, prefix, items, pattern, .. } = target(session, storage, path)
         .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
     let is_pattern = pattern.is_some();
-    let line = move |entry: &Entry, out: &mut Vec<u8>| {
-        if is_shown(entry, pattern.as_ref()) {
-            write_line(&prefix, entry, out);
+    let line = move |item: &T, out: &mut Vec<u8>| {
+        if is_shown(item.name(), pattern.as_ref()) {
+            write_line(item, &prefix, out);
         }
     };
-    let outgoing = ListingOutgoing::new(entries, Box::new(line));
+    let outgoing = ListingOutgoing::new(items, Box::new(line));
     let outgoing = if is_pattern { outgoing.not_empty() } else { outgoing };
     Ok(PreparedTransfer::send(path, outgoing))
 }
@@ -96,7 +135,7 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
 
 /// The lines of a `STAT <path>` in progress: in a large directory few entries may match a pattern.
 struct StatListing {
-    target: ListingTarget,
+    target: ListingTarget<Entry>,
     show_ids: bool,
     begun: Instant,
     /// Seconds since 1970.
@@ -113,12 +152,12 @@ impl StatListing {
         if self.begun.elapsed() >= limits::PREPARE {
             return Err(reply::too_much_to_prepare());
         }
-        let entry = match self.target.entries.next() {
+        let entry = match self.target.items.next() {
             Some(Ok(entry)) => entry,
             Some(Err(error)) => return Err(reply::storage_failure(&error, Purpose::Existing)),
             None => return Ok(true),
         };
-        if is_shown(&entry, self.target.pattern.as_ref()) {
+        if is_shown(&entry.name, self.target.pattern.as_ref()) {
             self.is_cut = self.lines.len() == limits::STAT_ENTRIES;
             if self.is_cut {
                 return Ok(true);
@@ -161,11 +200,11 @@ impl Work for StatListing {
 
 /// Finds the target of an argument without flags of `ls`. After the first flags, a file of that
 /// name takes precedence over further flags such as `ls -l -a`, which some clients pass on.
-fn target(
+fn target<T: Listed + 'static>(
     session: &Session,
     storage: &dyn Storage,
     argument: Option<&Pathname>,
-) -> Result<ListingTarget, StorageError> {
+) -> Result<ListingTarget<T>, StorageError> {
     let text = listing::strip_flags(argument.map_or(&[], Pathname::as_bytes));
     match look_up(session, storage, text) {
         Err(error) if error.kind == StorageErrorKind::NotFound => {
@@ -180,36 +219,35 @@ fn target(
 
 /// Finds the object that `text` names, or the current directory if it is empty. A name takes
 /// precedence over a pattern.
-fn look_up(
+fn look_up<T: Listed + 'static>(
     session: &Session,
     storage: &dyn Storage,
     text: &[u8],
-) -> Result<ListingTarget, StorageError> {
+) -> Result<ListingTarget<T>, StorageError> {
     let Ok(named) = Pathname::new(text) else {
         let path = session.directory.clone();
-        let entries = storage.list(&path)?;
+        let items = T::all(storage, &path)?;
         return Ok(ListingTarget {
             path,
             is_single: false,
             prefix: Vec::new(),
-            entries,
+            items,
             pattern: None,
         });
     };
     let path = session.resolve(&named);
     match storage.stat(&path) {
         Ok(metadata) if metadata.kind == EntryKind::Directory => {
-            let entries = storage.list(&path)?;
+            let items = T::all(storage, &path)?;
             let mut prefix = text.to_vec();
             if !prefix.ends_with(b"/") {
                 prefix.push(b'/');
             }
-            Ok(ListingTarget { path, is_single: false, prefix, entries, pattern: None })
+            Ok(ListingTarget { path, is_single: false, prefix, items, pattern: None })
         }
         Ok(metadata) => {
-            let entry = Entry { name: text.to_vec(), metadata };
-            let entries = Box::new(std::iter::once(Ok(entry)));
-            Ok(ListingTarget { path, is_single: true, prefix: Vec::new(), entries, pattern: None })
+            let items = Box::new(std::iter::once(Ok(T::single(text, metadata))));
+            Ok(ListingTarget { path, is_single: true, prefix: Vec::new(), items, pattern: None })
         }
         Err(error) if error.kind == StorageErrorKind::NotFound => {
             matching(session, storage, text)?.ok_or(error)
@@ -220,30 +258,29 @@ fn look_up(
 
 /// Returns the entries of one directory that match the last component; `None` if that is not a
 /// pattern.
-fn matching(
+fn matching<T: Listed>(
     session: &Session,
     storage: &dyn Storage,
     text: &[u8],
-) -> Result<Option<ListingTarget>, StorageError> {
+) -> Result<Option<ListingTarget<T>>, StorageError> {
     let start = text.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let (prefix, last) = text.split_at_checked(start).unwrap_or((&[], text));
     let Some(pattern) = Pattern::parse(last) else { return Ok(None) };
     let directory = Pathname::new(prefix).ok();
     let path = session.resolve_or_here(directory.as_ref());
-    let entries = storage.list(&path)?;
+    let items = T::all(storage, &path)?;
     Ok(Some(ListingTarget {
         path,
         is_single: false,
         prefix: prefix.to_vec(),
-        entries,
+        items,
         pattern: Some(pattern),
     }))
 }
 
-/// Returns whether an entry matches and fits on a line.
-fn is_shown(entry: &Entry, pattern: Option<&Pattern>) -> bool {
-    pattern.is_none_or(|pattern| pattern.matches(&entry.name))
-        && !listing::has_line_break(&entry.name)
+/// Returns whether a name matches and fits on a line.
+fn is_shown(name: &[u8], pattern: Option<&Pattern>) -> bool {
+    pattern.is_none_or(|pattern| pattern.matches(name)) && !listing::has_line_break(name)
 }
 
 /// `MLSD [<directory>]`: a line of facts about each entry (RFC 3659 §7). The directory itself and

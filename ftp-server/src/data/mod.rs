@@ -14,7 +14,7 @@ mod wait;
 pub(crate) use announce::Announcer;
 pub(crate) use buffers::Buffers;
 pub(crate) use opening::{DataChannel, protect};
-pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoing};
+pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, Items, ListingOutgoing, Outgoing};
 pub(crate) use peer::DataPeer;
 pub(crate) use ports::PassivePorts;
 pub(crate) use pump::{PumpEnd, PumpLimits, receive, send};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::AsciiEncoder;
 
 use crate::pace::for_a_tick;
-use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind};
+use crate::storage::{Source, StorageError, StorageErrorKind};
 
 /// Bytes of a file that are converted at a time, into twice as many at most.
 const CONVERT: usize = 16 * 1024;
@@ -192,22 +192,25 @@ fn read_some(
     }
 }
 
-/// Appends the line of an entry, if it has one.
-pub(crate) type WriteLine = Box<dyn Fn(&Entry, &mut Vec<u8>)>;
+/// The items of a listing: entries, or names alone.
+pub(crate) type Items<T> = Box<dyn Iterator<Item = Result<T, StorageError>>>;
 
-/// The lines of a listing: first some fixed ones, then one for each entry that has a line.
-pub(crate) struct ListingOutgoing {
+/// Appends the line of an item, if it has one.
+pub(crate) type WriteLine<T> = Box<dyn Fn(&T, &mut Vec<u8>)>;
+
+/// The lines of a listing: first some fixed ones, then one for each item that has a line.
+pub(crate) struct ListingOutgoing<T> {
     head: Vec<u8>,
-    entries: Entries,
-    line: WriteLine,
+    items: Items<T>,
+    line: WriteLine<T>,
     /// A listing without lines is an error.
     needs_line: bool,
 }
 
-impl ListingOutgoing {
-    /// Returns a listing with the lines that `line` appends for `entries`.
-    pub(crate) fn new(entries: Entries, line: WriteLine) -> Self {
-        Self { head: Vec::new(), entries, line, needs_line: false }
+impl<T> ListingOutgoing<T> {
+    /// Returns a listing with the lines that `line` appends for `items`.
+    pub(crate) fn new(items: Items<T>, line: WriteLine<T>) -> Self {
+        Self { head: Vec::new(), items, line, needs_line: false }
     }
 
     /// Makes an empty listing fail with `NotFound`. [`prepare`](Outgoing::prepare) looks for the
@@ -217,16 +220,16 @@ impl ListingOutgoing {
     }
 }
 
-impl Outgoing for ListingOutgoing {
+impl<T> Outgoing for ListingOutgoing<T> {
     fn prepare(&mut self) -> Result<bool, StorageError> {
         for_a_tick(|| {
             if !self.needs_line || !self.head.is_empty() {
                 return Ok(true);
             }
-            let Some(entry) = self.entries.next() else {
+            let Some(item) = self.items.next() else {
                 return Err(StorageErrorKind::NotFound.into());
             };
-            (self.line)(&entry?, &mut self.head);
+            (self.line)(&item?, &mut self.head);
             Ok(false)
         })
     }
@@ -236,8 +239,8 @@ impl Outgoing for ListingOutgoing {
         let before = out.len();
         out.append(&mut self.head);
         while out.len() - before < room && start.elapsed() < GATHER {
-            let Some(entry) = self.entries.next() else { return Ok(false) };
-            (self.line)(&entry?, out);
+            let Some(item) = self.items.next() else { return Ok(false) };
+            (self.line)(&item?, out);
         }
         Ok(true)
     }

@@ -114,6 +114,16 @@ pub trait Storage: Send + Sync {
     /// listing.
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError>;
 
+    /// Returns the names of the entries that [`list`](Self::list) would return. A storage that has
+    /// names at hand saves the work for the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`list`](Self::list).
+    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+        Ok(Box::new(self.list(path)?.map(|entry| entry.map(|entry| entry.name))))
+    }
+
     /// Opens the regular file at `path`. Never blocks on a FIFO or device.
     ///
     /// # Errors
@@ -329,6 +339,9 @@ impl BitOr for Capabilities {
 
 /// Iterator over the entries of a directory.
 pub type Entries = Box<dyn Iterator<Item = Result<Entry, StorageError>>>;
+
+/// The names in a directory, one at a time. An error is the last item.
+pub type Names = Box<dyn Iterator<Item = Result<Vec<u8>, StorageError>>>;
 
 /// A file that is being read, from its beginning or from the offset of
 /// [`seek_to`](Source::seek_to).

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Entries, Metadata, RoomFor, Source, Storage, StorageError, Upload, VirtualPath,
-    WriteMode,
+    Capabilities, Entries, Metadata, Names, RoomFor, Source, Storage, StorageError, Upload,
+    VirtualPath, WriteMode,
 };
 
 /// Forwards to the storage inside, so that the caller can keep a handle.
@@ -27,6 +27,10 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         (**self).list(path)
+    }
+
+    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+        (**self).list_names(path)
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

@@ -304,17 +304,20 @@ impl Control {
             return;
         }
         let stream = &self.line.stream;
-        if stream.shutdown(Shutdown::Write).is_err() {
-            return;
-        }
         let start = Instant::now();
         let mut left = limits::LAST_INPUT;
         let mut bytes = [0; 1_024];
         while let Some(rest) = limits::LAST_WAIT.checked_sub(start.elapsed()) {
             match rustix::net::recv(stream, &mut bytes, RecvFlags::DONTWAIT) {
-                Ok((count, _)) if count > 0 && count <= left => left -= count,
+                Ok((count, _)) if count > 0 && count <= left => {
+                    if left == limits::LAST_INPUT && stream.shutdown(Shutdown::Write).is_err() {
+                        return;
+                    }
+                    left -= count;
+                }
                 Err(Errno::INTR) => {}
                 // No input was under way, and the client does not expect replies to later input.
+                // Closing the socket ends the connection.
                 Err(Errno::AGAIN) if left == limits::LAST_INPUT => return,
                 Err(Errno::AGAIN) => {
                     let mut one = [PollFd::new(stream, PollFlags::IN)];

@@ -1,10 +1,11 @@
 //! The entries of a directory, read one buffer at a time.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::vec;
 
-use rustix::fs::{AtFlags, RawDir};
+use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::{Errno, Result};
 
 use super::failure::system;
@@ -22,12 +23,15 @@ pub(super) struct DirectoryEntries {
     path: VirtualPath,
     directory: OwnedFd,
     buffer: Vec<u8>,
-    /// The names of the last buffer, each followed by a NUL.
-    names: Vec<u8>,
-    /// Index in `names` of the next name.
-    next: usize,
+    /// The rest of the names in the last buffer, with the kinds that the directory tells.
+    names: vec::IntoIter<(CString, FileType)>,
     ended: bool,
 }
+
+/// The names in an open directory. Only where the directory does not tell that a name leads to an
+/// object that can be listed, the object is looked at.
+#[derive(Debug)]
+pub(super) struct DirectoryNames(pub(super) DirectoryEntries);
 
 impl DirectoryEntries {
     /// Returns the entries of `directory`, whose path is `path`.
@@ -37,35 +41,47 @@ impl DirectoryEntries {
             path: path.clone(),
             directory,
             buffer: Vec::with_capacity(BUFFER),
-            names: Vec::new(),
-            next: 0,
+            names: Vec::new().into_iter(),
             ended: false,
         }
     }
 
     /// Reads the next buffer, possibly without any entry to show.
     fn fill(&mut self) -> Result<()> {
-        self.names.clear();
-        self.next = 0;
+        let mut names = Vec::new();
         let mut entries = RawDir::new(&self.directory, self.buffer.spare_capacity_mut());
         loop {
             match entries.next() {
                 Some(Ok(entry)) => {
-                    let name = entry.file_name().to_bytes_with_nul();
-                    if !matches!(name, b".\0" | b"..\0") && !name::is_temporary(name) {
-                        self.names.extend_from_slice(name);
+                    let name = entry.file_name();
+                    let bytes = name.to_bytes();
+                    if !matches!(bytes, b"." | b"..") && !name::is_temporary(bytes) {
+                        names.push((name.to_owned(), entry.file_type()));
                     }
                 }
                 Some(Err(Errno::INTR)) => continue,
                 // The directory itself was removed: it has no entries left.
-                None | Some(Err(Errno::NOENT)) => {
-                    self.ended = true;
-                    return Ok(());
-                }
+                None | Some(Err(Errno::NOENT)) => self.ended = true,
                 Some(Err(errno)) => return Err(errno),
             }
-            if entries.is_buffer_empty() {
+            if self.ended || entries.is_buffer_empty() {
+                self.names = names.into_iter();
                 return Ok(());
+            }
+        }
+    }
+
+    /// Returns the next name, with the kind that the directory tells.
+    fn next_name(&mut self) -> Option<Result<(CString, FileType)>> {
+        loop {
+            if let Some(name) = self.names.next() {
+                return Some(Ok(name));
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err(errno) = self.fill() {
+                return Some(Err(errno));
             }
         }
     }
@@ -73,7 +89,7 @@ impl DirectoryEntries {
     /// Ends the listing with an error.
     fn end(&mut self, errno: Errno) -> StorageError {
         self.ended = true;
-        self.names.clear();
+        self.names = Vec::new().into_iter();
         system(errno)
     }
 
@@ -103,22 +119,35 @@ impl Iterator for DirectoryEntries {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let rest = self.names.get(self.next..).unwrap_or_default();
-            let Ok(name) = CStr::from_bytes_until_nul(rest) else {
-                if self.ended {
-                    return None;
+            let found = self.next_name()?;
+            match found.and_then(|(name, _)| Ok((self.metadata(&name)?, name))) {
+                Ok((Some(metadata), name)) => {
+                    return Some(Ok(Entry { name: name.into(), metadata }));
                 }
-                if let Err(errno) = self.fill() {
-                    return Some(Err(self.end(errno)));
-                }
-                continue;
-            };
-            self.next += name.count_bytes() + 1;
-            let name = name.to_owned();
-            match self.metadata(&name) {
-                Ok(Some(metadata)) => return Some(Ok(Entry { name: name.into(), metadata })),
-                Ok(None) => {}
+                Ok((None, _)) => {}
                 Err(errno) => return Some(Err(self.end(errno))),
+            }
+        }
+    }
+}
+
+impl Iterator for DirectoryNames {
+    type Item = std::result::Result<Vec<u8>, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Self(entries) = self;
+        loop {
+            let found = entries.next_name()?;
+            let listed = found.and_then(|(name, kind)| {
+                // A link may lead nowhere, and some file systems tell no kinds.
+                let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
+                let is_listed = !needs_look || entries.metadata(&name)?.is_some();
+                Ok(is_listed.then_some(name))
+            });
+            match listed {
+                Ok(Some(name)) => return Some(Ok(name.into())),
+                Ok(None) => {}
+                Err(errno) => return Some(Err(entries.end(errno))),
             }
         }
     }

@@ -44,7 +44,7 @@ use rustix::fs::{
 use rustix::io::retry_on_intr;
 
 use self::changeable::Changeable;
-use self::entries::DirectoryEntries;
+use self::entries::{DirectoryEntries, DirectoryNames};
 use self::failure::{lookup, system};
 use self::files::{Files, free_bytes, lack_of_inodes};
 use self::replacement::WhenCut;
@@ -54,7 +54,8 @@ use self::target::Target;
 use self::usage::{COST_OF_OBJECT as OBJECT, Usage};
 use super::{
     Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata,
-    RoomFor, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode,
+    Names, RoomFor, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
+    WriteMode,
 };
 
 /// Files below one directory of this machine.
@@ -249,6 +250,13 @@ impl Storage for LocalStorage {
         name::check_existing(path)?;
         let directory = self.files.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
         Ok(Box::new(DirectoryEntries::new(&self.files.root, path, directory)))
+    }
+
+    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+        name::check_existing(path)?;
+        let directory = self.files.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let entries = DirectoryEntries::new(&self.files.root, path, directory);
+        Ok(Box::new(DirectoryNames(entries)))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

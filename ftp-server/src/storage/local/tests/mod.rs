@@ -129,6 +129,10 @@ fn list(storage: &LocalStorage, name: &str) -> Vec<(Vec<u8>, Metadata)> {
     let entries = storage.list(&path(name)).unwrap().map(Result::unwrap);
     let mut entries: Vec<_> = entries.map(|entry| (entry.name, entry.metadata)).collect();
     entries.sort_by(|first, second| first.0.cmp(&second.0));
+    let names = storage.list_names(&path(name)).unwrap().map(Result::unwrap);
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert!(names.iter().eq(entries.iter().map(|(name, _)| name)), "{names:?}");
     entries
 }
 
