@@ -13,7 +13,7 @@ use crate::storage::{Source, StorageError, StorageErrorKind};
 const CONVERT: usize = 16 * 1024;
 
 /// How long to gather lines before sending them: in a large directory few entries may match.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Bytes for the client, made on demand.
 pub(crate) trait Outgoing {

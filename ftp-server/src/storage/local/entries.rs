@@ -13,8 +13,8 @@ use super::name;
 use super::root::{self, Root};
 use crate::storage::{Entry, EntryKind, Metadata, StorageError, VirtualPath};
 
-/// Bytes of entries per call: some hundred entries.
-const BUFFER: usize = 32 * 1024;
+/// Bytes of entries per call: some thousand entries.
+const BUFFER: usize = 64 * 1024;
 
 /// Reads an open directory. Its entries are never opened, so nothing blocks.
 #[derive(Debug)]
