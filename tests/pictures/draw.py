@@ -91,21 +91,45 @@ def bars(x, y, title, unit, rows, width=250):
 
 def figures():
     body, spoken = [], []
+    # Where the next chart begins, on the left and on the right.
+    below = {16: 30, 300: 30}
 
-    def chart(x, y, title, unit, rows):
-        body.extend(bars(x, y, title, unit, rows))
+    def chart(x, title, unit, rows):
+        body.extend(bars(x, below[x], title, unit, rows))
+        below[x] += 58 + 26 * len(rows)
         spoken.append(f"{title}, {unit}: " + ", ".join(f"{name} {words}" for name, _, words in rows))
 
     _, rows = table("tls.tsv")
-    chart(16, 30, "TLS download", "processor seconds of the server per GiB", [(n, float(r), r) for n, r, _ in rows])
-    chart(16, 166, "TLS upload", "processor seconds of the server per GiB", [(n, float(s), s) for n, _, s in rows])
+    chart(16, "TLS download", "processor seconds of the server per GiB", [(n, float(r), r) for n, r, _ in rows])
+    chart(16, "TLS upload", "processor seconds of the server per GiB", [(n, float(s), s) for n, _, s in rows])
     _, rows = table("idle.tsv")
-    chart(300, 30, "Idle session", "memory, KiB", [(n, float(k), k) for n, k in rows])
+    chart(300, "Idle session", "memory, KiB", [(n, float(k), k) for n, k in rows])
     heads, rows = table("mirror.tsv")
     small = [(f"{n.split()[0]}, {head}", float(s), s) for n, *all_ in rows for head, s in zip(heads[1:3], all_)]
     small.sort(key=lambda row: row[0].split(", ")[1], reverse=True)
-    chart(300, 192, "Mirror of 10,000 small files", "seconds", small)
-    return svg(580, 340, "Processor time, memory, small files", ". ".join(spoken) + ".", body)
+    chart(300, "Mirror of 10,000 small files", "seconds", small)
+    height = max(below.values()) - 14
+    return svg(580, height, "Processor time, memory, small files", ". ".join(spoken) + ".", body)
+
+
+def peers(name, title):
+    """How far each goal of the benchmark is met: a bar from 0, up to the line and past it."""
+    heads, rows = table(name)
+    high, top, line, wide = 17, 66, 420, 640
+    at_goal = 240
+    body = [text(16, 28, title, 16, weight="bold"), text(16, 48, "Up to the line: the goal is met. Ratios are to the best peer.", 12, FAINT)]
+    spoken = []
+    for at, cells in enumerate(rows):
+        row = dict(zip(heads, cells))
+        y, share = top + at * high, min(1.6, float(row["share"]))
+        x, length = line - at_goal, at_goal * share
+        ratio = f"{row['ratio']} of {row['best peer']}" if row["ratio"] != "–" else row["ours"]
+        body.append(f"<rect x='{x}' y='{y}' width='{length:.0f}' height='12' fill='{OURS if row[''] == 'met' else OTHERS}'/>")
+        body.append(text(16, y + 10, f"{row['row']}, {row['unit']}", 11))
+        body.append(text(line + at_goal * 0.6 + 8, y + 10, f"{row['ours']} ({ratio})", 11))
+        spoken.append(f"{row['what']}, {row['unit']}: {row['ours']}, goal {row['goal']} {row['']}")
+    body.append(f"<path d='M{line} {top - 4}V{top + len(rows) * high}' stroke='{INK}'/>")
+    return svg(wide + 110, top + len(rows) * high + 14, title, "; ".join(spoken) + ".", body)
 
 
 def upload():
@@ -210,6 +234,10 @@ def main():
         "figures": figures(),
         "upload": upload(),
     }
+    for name, title in [("peers-servers", "Servers, beside the best peer"), ("peers-clients", "Clients, beside the best peer")]:
+        # There is a table after the first run of tests/bench/peers --write.
+        if (HERE / f"{name}.tsv").exists():
+            pictures[name] = peers(f"{name}.tsv", title)
     for name, picture in pictures.items():
         (place / f"{name}.svg").write_text(picture)
 

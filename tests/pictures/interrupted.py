@@ -21,15 +21,12 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../bench/peers"))
+import servers  # noqa: E402
+
 PROGRAM = os.path.realpath(sys.argv[1])
 OLD, NEW = b"old\n" * 1000, b"new\n" * 250_000
 HALF = len(NEW) // 2
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def reset(connection):
@@ -53,44 +50,13 @@ def content(path):
 # Servers: a client replaces a file, and vanishes in the middle.
 
 
-class Session:
-    """A client by hand."""
-
-    def __init__(self, port, tls=False):
-        self.context = ssl.create_default_context()
-        self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
-        self.tls = tls
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self.lines = self.socket.makefile("rb")
-        self.reply()
-        if tls:
-            self.say("AUTH TLS")
-            self.socket = self.context.wrap_socket(self.socket)
-            self.lines = self.socket.makefile("rb")
-            self.say("PBSZ 0")
-            self.say("PROT P")
-
-    def reply(self):
-        while True:
-            line = self.lines.readline()
-            if not line or line[3:4] == b" " and line[:3].isdigit():
-                return line.decode("latin-1").strip()
-
-    def say(self, line):
-        self.socket.sendall(line.encode() + b"\r\n")
-        return self.reply()
-
-    def upload(self, name):
-        """Begins an upload and sends half of it; the data connection."""
-        self.say("TYPE I")
-        port = int(self.say("EPSV").split("|")[3])
-        data = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self.say(f"STOR {name}")
-        if self.tls:
-            data = self.context.wrap_socket(data, session=self.socket.session)
-        data.sendall(NEW[:HALF])
-        time.sleep(0.5)
-        return data
+def upload(session, name):
+    """Begins an upload and sends half of it; the data connection."""
+    session.say("TYPE I")
+    data = session.begin(f"STOR {name}")
+    data.sendall(NEW[:HALF])
+    time.sleep(0.5)
+    return data
 
 
 def interrupted(server, fault):
@@ -98,16 +64,15 @@ def interrupted(server, fault):
     path = server.root / "file.bin"
     path.write_bytes(OLD)
     os.chmod(path, 0o666)
-    session = Session(server.port, tls=fault == "truncated")
-    for line in (f"USER {server.user}", f"PASS {server.password}"):
-        session.say(line)
-    data = session.upload("file.bin")
+    session = server.session(tls=fault == "truncated")
+    if session.tls:
+        session.protect()
+    data = upload(session, "file.bin")
     said = ""
     if fault == "killed":
         # The system closes the connections of a killed process in no particular order.
         data.close()
-        session.lines.close()
-        session.socket.close()
+        session.close()
     elif fault == "reset":
         reset(data)
     elif fault == "truncated":
@@ -134,155 +99,31 @@ def detach_plain(self):
 ssl.SSLSocket.detach_plain = detach_plain
 
 
-class Server:
-    """A server that runs, over an own directory."""
-
-    def __init__(self, name, command, user="user", password="pass", give_to=None):
-        self.name, self.port, self.user, self.password = name, free_port(), user, password
-        self.place = pathlib.Path(tempfile.mkdtemp(prefix="pictures-"))
-        self.root = self.place / "root"
-        self.root.mkdir()
-        for path in (self.place, self.root):
-            os.chmod(path, 0o777 if path == self.root else 0o755)
-        if give_to:
-            os.chown(self.root, give_to, give_to)
-        openssl(self.place)
-        self.process = subprocess.Popen(
-            command(self), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.place / "log", "wb")
-        )
-
-    def __enter__(self):
-        for _ in range(100):
-            try:
-                Session(self.port).socket.close()
-                return self
-            except OSError:
-                time.sleep(0.1)
-        raise SystemExit(f"{self.name} does not start: {(self.place / 'log').read_text()}")
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        shutil.rmtree(self.place, ignore_errors=True)
+def kinds():
+    """The servers of the benchmark, and some with a setting that makes a difference here."""
+    usual = {kind.name: kind for kind in servers.kinds(PROGRAM)}
+    with_settings = {
+        "vsftpd": ("delete_failed_uploads", servers.vsftpd("delete_failed_uploads=YES\n")),
+        "ProFTPD": ("HiddenStores", servers.proftpd("HiddenStores on\n")),
+        "Pure-FTPd": ("--notruncate", servers.pure_ftpd("--notruncate")),
+    }
+    for name in ("ftp-cli serve", "vsftpd", "ProFTPD", "Pure-FTPd", "pyftpdlib"):
+        yield usual[name]
+        if name in with_settings:
+            setting, command = with_settings[name]
+            yield usual[name]._replace(name=f"{name}, {setting}", command=command)
 
 
-def openssl(place):
-    subprocess.run(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-        " -keyout key.pem -out cert.pem && cat cert.pem key.pem >both.pem && chmod 600 *.pem",
-        shell=True,
-        cwd=place,
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def ours(server):
-    tls = ["--tls-cert", str(server.place / "cert.pem"), "--tls-key", str(server.place / "key.pem")]
-    listen = ["--listen", f"127.0.0.1:{server.port}"]
-    return [PROGRAM, "serve", *listen, *tls, "--user", "user:pass", "--write", str(server.root)]
-
-
-def vsftpd(*more):
-    def command(server):
-        path = server.place / "vsftpd.conf"
-        path.write_text(
-            f"listen=YES\nbackground=NO\nlisten_address=127.0.0.1\nlisten_port={server.port}\n"
-            "run_as_launching_user=YES\nseccomp_sandbox=NO\nxferlog_enable=NO\nanonymous_enable=YES\nlocal_enable=NO\n"
-            f"anon_root={server.root}\nanon_umask=022\nanon_world_readable_only=NO\nallow_writeable_chroot=YES\n"
-            "write_enable=YES\nanon_upload_enable=YES\nanon_other_write_enable=YES\n"
-            "ssl_enable=YES\nallow_anon_ssl=YES\nssl_ciphers=HIGH\nrequire_ssl_reuse=NO\n"
-            f"rsa_cert_file={server.place}/cert.pem\nrsa_private_key_file={server.place}/key.pem\n" + "".join(more)
-        )
-        path.chmod(0o600)
-        return [shutil.which("vsftpd"), str(path)]
-
-    return command
-
-
-def proftpd(*more):
-    def command(server):
-        program = shutil.which("proftpd")
-        password = subprocess.run(["openssl", "passwd", "-6", "pass"], capture_output=True, text=True, check=True)
-        passwd = server.place / "passwd"
-        passwd.write_text(f"user:{password.stdout.strip()}:0:0::{server.root}:/bin/sh\n")
-        passwd.chmod(0o600)
-        modules = pathlib.Path(program).parent.parent / "lib/proftpd"
-        config = server.place / "proftpd.conf"
-        config.write_text(
-            f"ServerType standalone\nDefaultAddress 127.0.0.1\nPort {server.port}\nSocketBindTight on\nUseIPv6 off\n"
-            "User root\nGroup root\nRootLogin on\nAuthOrder mod_auth_file.c\nUseFtpUsers off\nRequireValidShell off\n"
-            f"AuthUserFile {passwd}\nPidFile {server.place}/pid\nScoreboardFile {server.place}/scoreboard\n"
-            "DelayEngine off\nWtmpLog off\nSystemLog none\nTransferLog none\nUseReverseDNS off\nAllowOverwrite on\n"
-            f"ModulePath {modules}\nLoadModule mod_tls.c\nTLSEngine on\nTLSRequired off\nTLSVerifyClient off\n"
-            f"TLSECCertificateFile {server.place}/cert.pem\nTLSECCertificateKeyFile {server.place}/key.pem\n"
-            "TLSOptions NoSessionReuseRequired\n" + "".join(more)
-        )
-        return [program, "--nodaemon", "--config", str(config)]
-
-    return command
-
-
-def pure_ftpd(*more):
-    def command(server):
-        password = subprocess.run(["openssl", "passwd", "-6", "pass"], capture_output=True, text=True, check=True)
-        (server.place / "passwd").write_text(f"user:{password.stdout.strip()}:65534:65534::{server.root}/./::::::::::::\n")
-        database = server.place / "passwd.pdb"
-        subprocess.run(["pure-pw", "mkdb", str(database), "-f", str(server.place / "passwd")], check=True)
-        return [
-            shutil.which("pure-ftpd"),
-            *("--bind", f"127.0.0.1,{server.port}", "--login", f"puredb:{database}", "--noanonymous"),
-            *("--chrooteveryone", "--dontresolve", "--tls=1", f"--certfile={server.place}/both.pem"),
-            *("--syslogfacility", "none", "--pidfile", str(server.place / "pid")),
-            *more,
-        ]
-
-    return command
-
-
-def pyftpdlib(server):
-    script = pathlib.Path(__file__).resolve().parent.parent / "src/peer/pyftpdlib_serve.py"
-    arguments = ["127.0.0.1", str(server.port), str(server.root), str(server.place / "both.pem"), "explicit", "both"]
-    return [PYTHON, str(script), *arguments]
-
-
-def python_with(modules):
-    for directory in os.environ["PATH"].split(":"):
-        program = os.path.join(directory, "python3")
-        if os.access(program, os.X_OK):
-            if not subprocess.run([program, "-c", f"import {modules}"], stderr=subprocess.DEVNULL).returncode:
-                return program
-    return None
-
-
-PYTHON = python_with("OpenSSL, pyftpdlib.handlers")
-ANONYMOUS = {"user": "anonymous", "password": "a@b.c"}
-NOBODY = {"give_to": 65_534}
-SERVERS = [
-    ("ftp-cli serve", PROGRAM, ours, {}),
-    ("vsftpd", shutil.which("vsftpd"), vsftpd(), ANONYMOUS),
-    ("vsftpd, delete_failed_uploads", shutil.which("vsftpd"), vsftpd("delete_failed_uploads=YES\n"), ANONYMOUS),
-    ("ProFTPD", shutil.which("proftpd"), proftpd(), {}),
-    ("ProFTPD, HiddenStores", shutil.which("proftpd"), proftpd("HiddenStores on\n"), {}),
-    ("Pure-FTPd", shutil.which("pure-ftpd"), pure_ftpd(), NOBODY),
-    ("Pure-FTPd, --notruncate", shutil.which("pure-ftpd"), pure_ftpd("--notruncate"), NOBODY),
-    ("pyftpdlib", PYTHON, pyftpdlib, {"password": "pass word"}),
-]
-
-
-def servers():
+def print_servers():
     print("server\twhile it runs\tclient killed\tconnection reset\tTLS cut short")
-    for name, program, command, more in SERVERS:
-        if not program:
+    for kind in kinds():
+        if not kind.is_installed():
             continue
         row = []
         for fault in ("runs", "killed", "reset", "truncated"):
-            with Server(name, command, **more) as server:
+            with servers.Server(kind) as server:
                 row.append(interrupted(server, fault))
-        print(name, *row, sep="\t", flush=True)
+        print(kind.name, *row, sep="\t", flush=True)
 
 
 # Clients: a server breaks a download in the middle.
@@ -370,7 +211,7 @@ def clients_of(port):
     ]
 
 
-def clients():
+def print_clients():
     print("client\t426 in the middle\tconnection reset\tconnection closed\tshort file and 226")
     for at, (name, command) in enumerate(clients_of(0)):
         if not shutil.which(command[0]):
@@ -400,4 +241,4 @@ def clients():
 
 
 if __name__ == "__main__":
-    {"servers": servers, "clients": clients}[sys.argv[2]]()
+    {"servers": print_servers, "clients": print_clients}[sys.argv[2]]()

@@ -1,0 +1,176 @@
+"""The table of FTP clients, and the command by which each does a job.
+
+A further client is an entry of `kinds`. Jobs are `get`, `put`, `mirror` and `ls`; a client has no
+entry for those that it cannot do.
+"""
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from typing import NamedTuple
+
+import servers
+
+# No program may take longer, in seconds.
+LIMIT = 30.0
+
+
+class Job(NamedTuple):
+    """What a client has to do: from a path on a server to a local one, or back for `put`."""
+
+    port: int
+    user: str
+    password: str
+    remote: str
+    local: str
+
+    @property
+    def url(self):
+        return f"ftp://{self.user}:{self.password}@127.0.0.1:{self.port}/{self.remote}"
+
+    @property
+    def folder(self):
+        """Where the local path is: some clients choose the name themselves."""
+        return os.path.dirname(self.local)
+
+
+class Kind(NamedTuple):
+    """A client that may be installed: for each job a function from a Job to the words of a command."""
+
+    name: str
+    jobs: dict
+
+    def is_installed(self):
+        return bool(self.command("get", Job(0, "", "", "", "")))
+
+    def command(self, name, job):
+        """The words, or nothing if the client cannot do the job or is not installed."""
+        words = self.jobs[name](job) if name in self.jobs else [""]
+        return words if shutil.which(words[0]) else None
+
+
+def lftp(script):
+    settings = "set net:max-retries 1; set cmd:fail-exit yes; set ftp:ssl-allow no; set xfer:log no"
+    settings += "; set xfer:clobber yes"
+
+    def words(at):
+        login = f"open -u {at.user},{at.password} ftp://127.0.0.1:{at.port}"
+        return ["lftp", "-c", f"{settings}; {login}; {script.format(at=at)}"]
+
+    return words
+
+
+def ncftp(program, *words):
+    def command(at):
+        login = ["-u", at.user, "-p", at.password, "-P", str(at.port)]
+        return [program, *login, *(word.format(at=at) for word in words)]
+
+    return command
+
+
+def suppaftp(*words):
+    program = str(servers.TOP / "tests/bench/target/release/suppaftp")
+
+    def command(at):
+        return [program, f"127.0.0.1:{at.port}", at.user, at.password, *(word.format(at=at) for word in words)]
+
+    return command
+
+
+def ours(program):
+    return {
+        "get": lambda at: [program, "get", "-q", at.url, at.local],
+        "put": lambda at: [program, "put", "-q", at.local, at.url],
+        "mirror": lambda at: [program, "mirror", "-q", at.url, at.local],
+        "mirror -j 4": lambda at: [program, "mirror", "-q", "-j", "4", at.url, at.local],
+        "mirror --pipeline": lambda at: [program, "mirror", "-q", "--pipeline", at.url, at.local],
+        "ls": lambda at: [program, "ls", "-l", at.url + "/"],
+    }
+
+
+def kinds(program):
+    """All clients, ours first."""
+    curl = {
+        "get": lambda at: ["curl", "-sS", "-o", at.local, at.url],
+        "put": lambda at: ["curl", "-sS", "-T", at.local, at.url],
+        "ls": lambda at: ["curl", "-sS", at.url + "/"],
+    }
+    wget = {
+        "get": lambda at: ["wget", "-q", "--tries=1", "-O", at.local, at.url],
+        "mirror": lambda at: [*"wget -q --tries=1 -r -nH --cut-dirs=1 -P".split(), at.local, at.url + "/"],
+    }
+    tnftp = {
+        "get": lambda at: ["tnftp", "-V", "-o", at.local, at.url],
+        "put": lambda at: ["tnftp", "-V", "-u", at.url, at.local],
+    }
+    return [
+        Kind("ftp-cli", ours(program)),
+        Kind("curl", curl),
+        Kind(
+            "lftp",
+            {
+                "get": lftp("get {at.remote} -o {at.local}"),
+                "put": lftp("put {at.local} -o {at.remote}"),
+                "mirror": lftp("mirror {at.remote} {at.local}"),
+                "ls": lftp("ls {at.remote}/"),
+            },
+        ),
+        Kind("wget", wget),
+        Kind(
+            "NcFTP",
+            {
+                "get": ncftp("ncftpget", "-V", "127.0.0.1", "{at.folder}", "{at.remote}"),
+                "put": ncftp("ncftpput", "-V", "127.0.0.1", "up", "{at.local}"),
+                "mirror": ncftp("ncftpget", "-V", "-R", "127.0.0.1", "{at.folder}", "{at.remote}"),
+                "ls": ncftp("ncftpls", "-l", "ftp://127.0.0.1/{at.remote}/"),
+            },
+        ),
+        Kind("tnftp", tnftp),
+        Kind(
+            "suppaftp",
+            {
+                "get": suppaftp("get", "{at.remote}", "{at.local}"),
+                "put": suppaftp("put", "{at.local}", "{at.remote}"),
+                "mirror": suppaftp("mirror", "{at.remote}", "{at.local}"),
+                "ls": suppaftp("ls", "{at.remote}"),
+            },
+        ),
+    ]
+
+
+class Ran(NamedTuple):
+    """What a program printed and cost."""
+
+    output: str
+    seconds: float
+    # Of the processor, in user mode and in the system, children included.
+    processor: float
+
+
+def run(command, limit=LIMIT):
+    """Runs a program to its end, and fails if it does or takes longer than the limit.
+
+    By posix_spawn, which adds less to the time of a short program than subprocess does.
+    """
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
+    with open(os.devnull, "rb") as null, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        files = [(os.POSIX_SPAWN_DUP2, file.fileno(), at) for at, file in enumerate((null, out, errors))]
+        began = time.perf_counter()
+        process = os.posix_spawnp(command[0], command, environment, file_actions=files)
+        watch = threading.Timer(limit, os.kill, (process, signal.SIGKILL))
+        watch.start()
+        _, status, usage = os.wait4(process, 0)
+        seconds = time.perf_counter() - began
+        watch.cancel()
+        out.seek(0)
+        errors.seek(0)
+        name, code = os.path.basename(command[0]), os.waitstatus_to_exitcode(status)
+        if code == -signal.SIGKILL:
+            raise OSError(f"{name}: more than {limit:g} s")
+        if code:
+            said = errors.read().decode(errors="replace").strip()
+            raise OSError(f"{name}: exit {code}: {said[-200:]}")
+        return Ran(out.read().decode(errors="replace"), seconds, usage.ru_utime + usage.ru_stime)

@@ -1,0 +1,367 @@
+"""How figures are measured: a function for each kind, from a server or a client to its figures by name.
+
+Each raises OSError if it fails, and LookupError if there is no way to do it. Both leave the server or
+the client out of the rows.
+"""
+
+import contextlib
+import os
+import socket
+import ssl
+import threading
+import time
+
+import clients
+import processes
+import servers
+from place import LOAD
+
+MS, US = 1e3, 1e6
+# For calls to be counted, in seconds: a server that needs longer makes very many of them.
+COUNTED_WITHIN = 15
+
+
+# Servers.
+
+
+def bulk(operation, name="large"):
+    """Moves a large file once."""
+
+    def measure(place, kind):
+        server = place.server(kind)
+        size = (place.root / name).stat().st_size
+        words = f"store:up/{name}:{place.root / name}" if operation == "store" else f"{operation}:{name}"
+        moved = place.load(server, words, 1)
+        if operation == "store":
+            place.uploaded(size)
+        elif moved.bytes < size:
+            raise OSError(f"{moved.bytes} bytes of {size}")
+        return {
+            "speed": moved.speed,
+            "server": moved.per_gib(moved.server),
+            "both": moved.per_gib(moved.server + moved.client),
+        }
+
+    return measure
+
+
+def bulk_calls(operation):
+    """System calls of a session with one large file, less those of a server that has no session."""
+
+    def measure(place, kind):
+        server, size = place.server(kind), (place.root / "large").stat().st_size
+        words = f"store:up/large:{place.root / 'large'}" if operation == "store" else f"{operation}:large"
+        none = processes.calls_of_server(server.pid, lambda: None)
+        some = processes.calls_of_server(server.pid, lambda: place.load(server, words, 1, 1, COUNTED_WITHIN))
+        place.uploaded(size)
+        return {"calls": some - none}
+
+    return measure
+
+
+def _words(place, operation):
+    return f"store:up/small:{place.root / 'small'}" if operation == "store" else operation
+
+
+def rate(operation):
+    """Repeats a small operation over several connections."""
+
+    def measure(place, kind):
+        server = place.server(kind)
+        done = place.load(server, _words(place, operation), f"{place.sizes.seconds}s", place.sizes.connections)
+        place.uploaded(1024)
+        return {"rate": done.count / done.seconds, "cpu": done.server / done.count * US}
+
+    return measure
+
+
+def calls(operation, few=20, many=120):
+    """System calls of an operation: those of many less those of few, in one session each."""
+
+    def measure(place, kind):
+        server = place.server(kind)
+
+        def count(times):
+            words = _words(place, operation)
+            return processes.calls_of_server(server.pid, lambda: place.load(server, words, times, 1, COUNTED_WITHIN))
+
+        cost = (count(many) - count(few)) / (many - few)
+        place.uploaded(1024)
+        # A thread that wakes up meanwhile is no part of the operation.
+        return {"calls": round(cost, 1)}
+
+    return measure
+
+
+def listing(verb):
+    """Lists the directory of many entries."""
+
+    def measure(place, kind):
+        done = place.load(place.server(kind), f"{verb}:many", 3)
+        if done.bytes < done.count * place.sizes.entries * len("file-00000\r\n"):
+            raise OSError(f"{verb}: {done.bytes} bytes")
+        return {"ms": done.seconds / done.count * MS}
+
+    return measure
+
+
+def crowd(place, kind):
+    """Many clients at once: each logs in, gets a small file ten times, and quits."""
+    server = place.server(kind)
+    words = ["crowd", str(server.port), server.user, server.password, str(place.sizes.crowd), "small"]
+    at_rest = len(processes.tree(server.pid))
+    seconds, login = clients.run([str(LOAD), *words]).output.split()
+    processes.settle(server.pid, at_rest)
+    return {"seconds": float(seconds), "login": float(login)}
+
+
+def start(place, kind):
+    """From exec to the greeting: the least of three."""
+    server = servers.Server(kind, place.root, tls=False)
+    try:
+        command = [str(LOAD), "start", str(server.port), *server.command]
+        return {"ms": min(float(clients.run(command).output) for _ in range(3))}
+    finally:
+        server.remove()
+
+
+def idle(tls):
+    """Memory for each session that is logged in and waits, of a server that has done nothing else."""
+
+    def measure(place, kind):
+        number, sessions = place.sizes.idle, []
+
+        def log_in(server):
+            sessions.append(server.session(tls))
+            sessions[-1].expect("PWD", "257")
+
+        with servers.Server(kind, place.root, tls) as server:
+            try:
+                log_in(server)
+                time.sleep(0.3)
+                before = processes.memory(server.pid)
+                for _ in range(number):
+                    log_in(server)
+                time.sleep(0.3)
+                return {"kib": (processes.memory(server.pid) - before) / number}
+            finally:
+                for session in sessions:
+                    session.close()
+
+    return measure
+
+
+# Servers under TLS, by Python's OpenSSL: what it costs itself does not count.
+
+
+def _receive(data, size):
+    buffer, left = bytearray(1 << 18), size
+    while count := data.recv_into(buffer):
+        left -= count
+    if left:
+        raise OSError(f"{left} bytes are missing")
+
+
+def _send(data, path):
+    with open(path, "rb") as file:
+        while block := file.read(1 << 18):
+            data.sendall(block)
+    # Some answer the goodbye of TLS, and some close at once.
+    with contextlib.suppress(OSError, ssl.SSLError):
+        data = data.unwrap()
+    with contextlib.suppress(OSError):
+        data.shutdown(socket.SHUT_WR)
+
+
+def tls_bulk(command):
+    """Moves a file under TLS."""
+
+    def measure(place, kind):
+        server, file = place.server(kind, tls=True), place.root / "quarter"
+        size = file.stat().st_size
+        at_rest, before = len(processes.tree(server.pid)), processes.processor(server.pid)
+        session = server.session(tls=True)
+        session.protect()
+        session.expect("TYPE I", "200")
+        began = time.perf_counter()
+        with session.begin(f"{command} {'up/quarter' if command == 'STOR' else 'quarter'}") as data:
+            _receive(data, size) if command == "RETR" else _send(data, file)
+        said = session.reply()
+        seconds = time.perf_counter() - began
+        session.say("QUIT")
+        session.close()
+        processes.settle(server.pid, at_rest)
+        cost = processes.processor(server.pid) - before
+        place.uploaded(size)
+        if not said.startswith("226"):
+            raise OSError(f"{command}: {said}")
+        return {"speed": size / seconds / 1e6, "cpu": cost * (1 << 30) / size}
+
+    return measure
+
+
+def tls_login(place, kind):
+    """Full handshakes with a login and QUIT."""
+    server, number = place.server(kind, tls=True), place.sizes.handshakes
+    at_rest, before = len(processes.tree(server.pid)), processes.processor(server.pid)
+    for _ in range(number):
+        session = server.session(tls=True)
+        session.say("QUIT")
+        session.close()
+    processes.settle(server.pid, at_rest)
+    return {"cpu": (processes.processor(server.pid) - before) / number * MS}
+
+
+# Loopback without a server.
+
+
+def ceiling(sink):
+    """A plain sender by sendfile, and a sink: `copy`, `discard`, or `write` to a file."""
+
+    def measure(place):
+        with place.target() as path:
+            ran = clients.run([str(LOAD), "ceiling", str(place.root / "large"), path if sink == "write" else sink])
+        _, seconds, total = ran.output.split()
+        return {"speed": int(total) / float(seconds) / 1e6, "both": ran.processor * (1 << 30) / int(total)}
+
+    return measure
+
+
+# Clients, all against one server.
+
+
+def _job(place, remote, local, port=None):
+    server = place.server(place.against)
+    return clients.Job(port or server.port, server.user, server.password, remote, str(local))
+
+
+def _command(place, kind, name, job):
+    command = kind.command(name, job)
+    if not command:
+        raise LookupError(f"{kind.name} cannot {name}")
+    return command
+
+
+def _fetch(place, kind, name, run=clients.run):
+    """Fetches a file, and looks at its length."""
+    with place.target() as path:
+        # NcFTP keeps the name.
+        path = path.replace("fetched", name)
+        ran = run(_command(place, kind, "get", _job(place, name, path)))
+        with open(path, "rb") as file:
+            if file.seek(0, 2) != (place.root / name).stat().st_size:
+                raise OSError(f"{kind.name}: get: the file is not whole")
+    return ran
+
+
+def _give(place, kind, run=clients.run):
+    """Uploads the large file, and looks at its length."""
+    source = place.root / "large"
+    ran = run(_command(place, kind, "put", _job(place, "up/large", source)))
+    if place.uploaded(source.stat().st_size) != 1:
+        raise OSError(f"{kind.name}: put: no file")
+    return ran
+
+
+def get_small(place, kind):
+    """A short program: the median of some runs."""
+    seconds = sorted(_fetch(place, kind, "small").seconds for _ in range(place.sizes.runs))
+    return {"ms": seconds[len(seconds) // 2] * MS}
+
+
+def get_large(place, kind):
+    return _moved(place, _fetch(place, kind, "large"))
+
+
+def put_large(place, kind):
+    return _moved(place, _give(place, kind))
+
+
+def _moved(place, ran):
+    mib = place.sizes.mib
+    return {"speed": mib * (1 << 20) / ran.seconds / 1e6, "cpu": ran.processor * 1024 / mib}
+
+
+def calls_of_client(name, file=None):
+    """System calls from exec to the end."""
+
+    def measure(place, kind):
+        def run(command):
+            return processes.calls_of_program(command, clients.run)
+
+        return {"calls": _fetch(place, kind, file, run) if name == "get" else _give(place, kind, run)}
+
+    return measure
+
+
+def _mirror(place, kind, name, remote="tree", port=None):
+    with place.target() as path:
+        path = path.replace("fetched", "tree")
+        ran = clients.run(_command(place, kind, name, _job(place, remote, path, port)))
+        found = sum(len(files) for _, _, files in os.walk(path))
+        if remote == "tree" and found < place.sizes.files:
+            raise OSError(f"{kind.name}: {name}: {found} files")
+    return ran.seconds
+
+
+def mirror(place, kind):
+    """Fetches a directory of small files; ours also over four connections."""
+    one = _mirror(place, kind, "mirror")
+    figures = {"rate": place.sizes.files / one}
+    if "mirror -j 4" in kind.jobs:
+        figures["gain"] = one / _mirror(place, kind, "mirror -j 4")
+    return figures
+
+
+def flights(place, kind):
+    """How often a client with --pipeline waits for replies, for each file that it mirrors."""
+    server = place.server(place.against)
+    counts = []
+    for remote in ("none", "tree"):
+        with Flights(server.port) as proxy:
+            _mirror(place, kind, "mirror --pipeline", remote, proxy.port)
+            counts.append(proxy.flights)
+    return {"flights": (counts[1] - counts[0]) / place.sizes.files}
+
+
+class Flights:
+    """Passes one control connection on, and counts what the client sends after it got something."""
+
+    def __init__(self, port):
+        self.to, self.flights, self._has_replies = port, 0, True
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            client, _ = self.listener.accept()
+            server = socket.create_connection(("127.0.0.1", self.to))
+            for stream in (client, server):
+                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._pass, args=(server, client, False), daemon=True).start()
+            self._pass(client, server, True)
+
+    def _pass(self, source, target, is_client):
+        with contextlib.suppress(OSError):
+            while block := source.recv(1 << 16):
+                if is_client and self._has_replies:
+                    self.flights += 1
+                self._has_replies = not is_client
+                target.sendall(block)
+            target.shutdown(socket.SHUT_WR)
+
+
+def list_many(place, kind):
+    """Lists the directory of many entries, with sizes and times."""
+    command = _command(place, kind, "ls", _job(place, "many", ""))
+    ran = [clients.run(command) for _ in range(3)]
+    if ran[0].output.count("file-") < place.sizes.entries:
+        raise OSError(f"{kind.name}: ls: entries are missing")
+    return {"ms": min(one.seconds for one in ran) * MS}

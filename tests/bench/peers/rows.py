@@ -1,0 +1,102 @@
+"""The rows of the benchmark: what is measured, how, and the goal. A further row is one entry here.
+
+`bound` is what `--bounds`, and so `.ci/run`, allows our own program: a little more than the present count,
+since how often a call has to be made depends on how fast the other end is. It goes down with the count. The
+memory of a session has its bounds in the tests `footprint`.
+"""
+
+from typing import Callable, NamedTuple, Optional
+
+import measures
+
+
+class Row(NamedTuple):
+    name: str
+    what: str
+    unit: str
+    measure: Callable
+    # Which of the figures that the measure returns.
+    figure: str
+    better: str
+    # The goal: of the median of ratios to the best peer, or of our own figure.
+    ratio: Optional[float] = None
+    value: Optional[float] = None
+    bound: Optional[float] = None
+    # What loopback does without a server: the figure of the same name.
+    ceiling: Optional[Callable] = None
+    # A count is the same in every round, and memory nearly: one is enough.
+    once: bool = False
+
+    @property
+    def goal(self):
+        return self.value if self.ratio is None else self.ratio
+
+
+def lower(name, what, unit, measure, figure, **more):
+    return Row(name, what, unit, measure, figure, "lower", **more)
+
+
+def higher(name, what, unit, measure, figure, **more):
+    return Row(name, what, unit, measure, figure, "higher", **more)
+
+
+def count(name, what, measure, value, bound=None, figure="calls"):
+    """A count is held to a number, whatever peers need."""
+    return lower(name, what, figure, measure, figure, value=value, bound=bound, once=True)
+
+
+RETR, DISCARD, STOR = measures.bulk("copy"), measures.bulk("discard"), measures.bulk("store")
+ASCII = measures.bulk("text", "text")
+TLS_RETR, TLS_STOR = measures.tls_bulk("RETR"), measures.tls_bulk("STOR")
+SMALL_RETR, LOGIN = measures.rate("copy:small"), measures.rate("login")
+COPIED, DISCARDED, WRITTEN = (measures.ceiling(sink) for sink in ("copy", "discard", "write"))
+
+SERVERS = [
+    higher("retr", "RETR 1 GiB, copying sink", "MB/s", RETR, "speed", ratio=1.0, ceiling=COPIED),
+    higher("retr-discard", "RETR 1 GiB, discarding sink", "MB/s", DISCARD, "speed", ratio=1.0, ceiling=DISCARDED),
+    lower("retr-cpu", "RETR, server and client", "CPU s/GiB", RETR, "both", ratio=1.0, ceiling=COPIED),
+    count("retr-calls", "login and RETR 1 GiB", measures.bulk_calls("copy"), 110, 250),
+    higher("stor", "STOR 1 GiB", "MB/s", STOR, "speed", ratio=0.98, ceiling=WRITTEN),
+    lower("stor-cpu", "STOR, server and client", "CPU s/GiB", STOR, "both", ratio=1.02, ceiling=WRITTEN),
+    count("stor-calls", "login and STOR 1 GiB", measures.bulk_calls("store"), 4_500, 6_000),
+    count("small-retr-calls", "RETR 1 KiB", measures.calls("copy:small"), 17, 25),
+    count("small-stor-calls", "STOR 1 KiB", measures.calls("store"), 23, 36),
+    count("noop-calls", "NOOP", measures.calls("noop", 20, 1_020), 2, 2.2),
+    higher("small-retr", "RETR 1 KiB", "per s", SMALL_RETR, "rate", ratio=1.1),
+    lower("small-retr-cpu", "RETR 1 KiB, server", "CPU µs", SMALL_RETR, "cpu", ratio=0.8),
+    higher("login", "login and QUIT", "per s", LOGIN, "rate", ratio=1.0),
+    lower("login-cpu", "login and QUIT, server", "CPU µs", LOGIN, "cpu", ratio=1.0),
+    count("login-calls", "login and QUIT", measures.calls("login", 10, 60), 30, 42),
+    lower("list", "LIST of 10,000", "ms", measures.listing("LIST"), "ms", ratio=0.75),
+    lower("mlsd", "MLSD of 10,000", "ms", measures.listing("MLSD"), "ms", ratio=0.85),
+    lower("nlst", "NLST of 10,000", "ms", measures.listing("NLST"), "ms", ratio=1.0),
+    count("list-calls", "LIST of 10,000", measures.calls("LIST:many", 1, 2), 10_050, 10_090),
+    count("mlsd-calls", "MLSD of 10,000", measures.calls("MLSD:many", 1, 2), 10_050, 10_090),
+    count("nlst-calls", "NLST of 10,000", measures.calls("NLST:many", 1, 2), 32, 10_090),
+    lower("ascii-cpu", "RETR in ASCII, server", "CPU s/GiB", ASCII, "server", ratio=0.7),
+    lower("crowd", "200 clients at once", "s", measures.crowd, "seconds", ratio=0.6),
+    lower("crowd-login", "200 clients at once: login, p99", "ms", measures.crowd, "login", ratio=0.4),
+    higher("tls-retr", "RETR under TLS", "MB/s", TLS_RETR, "speed", ratio=0.9),
+    lower("tls-retr-cpu", "RETR under TLS, server", "CPU s/GiB", TLS_RETR, "cpu", ratio=0.5),
+    higher("tls-stor", "STOR under TLS", "MB/s", TLS_STOR, "speed", ratio=0.9),
+    lower("tls-stor-cpu", "STOR under TLS, server", "CPU s/GiB", TLS_STOR, "cpu", ratio=0.65),
+    lower("tls-login-cpu", "login under TLS, server", "CPU ms", measures.tls_login, "cpu", ratio=1.0),
+    lower("idle", "an idle session", "KiB", measures.idle(False), "kib", value=28, once=True),
+    lower("idle-tls", "an idle session under TLS", "KiB", measures.idle(True), "kib", value=38, once=True),
+    lower("start", "exec to 220", "ms", measures.start, "ms", ratio=1.0),
+]
+
+CLIENTS = [
+    lower("get-small", "get of 1 KiB", "ms", measures.get_small, "ms", ratio=0.9),
+    count("get-small-calls", "get of 1 KiB", measures.calls_of_client("get", "small"), 100, 200),
+    higher("get", "get of 1 GiB", "MB/s", measures.get_large, "speed", ratio=1.15, ceiling=WRITTEN),
+    lower("get-cpu", "get of 1 GiB", "CPU s/GiB", measures.get_large, "cpu", ratio=0.8),
+    count("get-calls", "get of 1 GiB", measures.calls_of_client("get", "large"), 5_000, 11_000),
+    higher("put", "put of 1 GiB", "MB/s", measures.put_large, "speed", ratio=1.0, ceiling=WRITTEN),
+    lower("put-cpu", "put of 1 GiB", "CPU s/GiB", measures.put_large, "cpu", ratio=1.0),
+    count("put-calls", "put of 1 GiB", measures.calls_of_client("put"), 343, 2_500),
+    higher("mirror", "mirror of 1,000 files of 1 KiB", "files/s", measures.mirror, "rate", ratio=1.0),
+    higher("mirror-4", "mirror with -j 4, times one connection", "times", measures.mirror, "gain", value=2.5),
+    count("mirror-flights", "mirror with --pipeline, a file", measures.flights, 1.0, 1.1, figure="flights"),
+    lower("ls", "ls -l of 10,000", "ms", measures.list_many, "ms", ratio=0.4),
+]
