@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let is_output = items.iter().any(|item| matches!(item.target, Target::Output));
     let when = match when {
         // Progress would appear in the middle of the data.
-        When::Auto if is_output && stdio.output_is_terminal => When::Never,
+        When::Auto if is_output && stdio.output_is_terminal() => When::Never,
         when => when,
     };
     for (named, given) in [
@@ -189,8 +189,10 @@ impl<'a> Getter<'a, '_> {
     ) -> Result<Done, Failure> {
         let Self { sessions, context, ahead, .. } = self;
         context.settings.retrying.run(&context.witness(), fields, |from_start| {
-            ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
-            // Retried, since an unanswered question costs that connection, but no file.
+            if !lock(ahead).is_empty() {
+                // An unanswered question costs the connection, but no file.
+                ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
+            }
             let client = sessions.client(&item.url)?;
             let mut remote = RemoteFile::of(&item.url, item.representation);
             let done = download(

@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
     // None of several files is standard input.
-    let escapes = stdio.output_is_terminal;
+    let escapes = stdio.output_is_terminal();
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
     let doors = Doors::new();
     jobs::run(settings.jobs, items.len(), || Putter {

@@ -106,7 +106,7 @@ impl<'a> Sessions<'a> {
     /// Returns the client's error; `Login` without a password, before anything is sent.
     pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client, Failure> {
         let has_moved = |(open, client): &mut (ServerKey, Client)| {
-            open.is_of(url) && client.is_ready() && client.has_moved()
+            open.is_of(url) && client.has_moved() && client.is_ready()
         };
         if let Some(at) = self.open.iter_mut().position(has_moved) {
             let (_, client) = self.open.swap_remove(at);

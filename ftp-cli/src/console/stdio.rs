@@ -1,9 +1,7 @@
 //! Standard streams of a run, which tests can replace.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::AsFd;
 
 use super::closed::{self, Closed};
 use super::ending::Ending;
@@ -20,7 +18,6 @@ pub struct Stdio {
     pub(crate) shared_output: Output,
     /// Events of `--json`.
     pub(crate) events: Events,
-    pub(crate) output_is_terminal: bool,
     pub(crate) messages: Messages,
     /// Whether this run owns the process and handles signals.
     pub(crate) is_process: bool,
@@ -32,24 +29,19 @@ impl Stdio {
     /// Returns the streams of this process.
     #[must_use]
     pub fn process() -> Self {
-        // Not io::stdout(), which scans each block of a file for line feeds.
-        let output = match io::stdout().as_fd().try_clone_to_owned() {
-            _ if closed::is_output_closed() => Output::new(Closed),
-            Ok(descriptor) => Output::new(File::from(descriptor)),
-            Err(_) => Output::new(io::stdout()),
+        let output = match closed::is_output_closed() {
+            true => Output::new(Closed),
+            false => Output::new(StandardOutput),
         };
-        // Not io::stdin(), which takes an unreadable descriptor for the end of the data.
-        let input: Box<dyn Read + Send> = match io::stdin().as_fd().try_clone_to_owned() {
-            _ if closed::is_input_closed() => Box::new(Closed),
-            Ok(descriptor) => Box::new(File::from(descriptor)),
-            Err(_) => Box::new(io::stdin()),
+        let input: Box<dyn Read + Send> = match closed::is_input_closed() {
+            true => Box::new(Closed),
+            false => Box::new(StandardInput),
         };
         Self {
             input,
             output: Box::new(output.clone()),
             shared_output: output,
             events: Events::default(),
-            output_is_terminal: io::stdout().is_terminal(),
             messages: Messages::new(io::stderr(), io::stderr().is_terminal()),
             is_process: true,
             ending: Ending::default(),
@@ -69,7 +61,6 @@ impl Stdio {
             output: Box::new(output.clone()),
             shared_output: output,
             events: Events::default(),
-            output_is_terminal: false,
             messages: Messages::new(error, false),
             is_process: false,
             ending: Ending::default(),
@@ -78,10 +69,39 @@ impl Stdio {
 }
 
 impl Stdio {
+    /// Returns whether standard output is a terminal.
+    pub(crate) fn output_is_terminal(&self) -> bool {
+        self.is_process && io::stdout().is_terminal()
+    }
+
     /// Returns the writer of result lines, escaped for a terminal as the options say.
     pub(crate) fn lines(&self, options: &Options) -> ResultLines {
-        let escapes = self.output_is_terminal && !options.has("raw-names");
+        let escapes = !options.has("raw-names") && self.output_is_terminal();
         ResultLines::new(self.shared_output.clone(), escapes)
+    }
+}
+
+/// Standard input of the process. Not [`io::stdin`], which takes an unreadable descriptor for the
+/// end of the data.
+struct StandardInput;
+
+impl Read for StandardInput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(rustix::stdio::stdin(), buffer)?)
+    }
+}
+
+/// Standard output of the process. Not [`io::stdout`], which scans each block of a file for line
+/// feeds.
+struct StandardOutput;
+
+impl Write for StandardOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(rustix::stdio::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -113,6 +113,8 @@ struct WorkState {
     workers: usize,
     /// Number of items that wait for a connection, and may come back.
     undecided: usize,
+    /// Number of workers that wait for an item to come back.
+    waiting: usize,
     /// Whether the work is over: items that come back are not tried any more.
     is_over: bool,
 }
@@ -121,7 +123,7 @@ struct WorkState {
 pub(crate) fn run<W: Worker>(jobs: usize, items: usize, hire: impl Fn() -> W + Sync) {
     let workers = jobs.clamp(1, items.max(1));
     let items = (0..items).rev().collect();
-    let state = WorkState { items, workers, undecided: 0, is_over: false };
+    let state = WorkState { items, workers, undecided: 0, waiting: 0, is_over: false };
     let queue = Queue { state: Mutex::new(state), settled: Condvar::new() };
     std::thread::scope(|threads| {
         for number in 1..workers {
@@ -180,7 +182,9 @@ impl Queue {
                 state.workers -= 1;
                 return None;
             }
+            state.waiting += 1;
             state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 
@@ -223,8 +227,11 @@ impl Taken<'_> {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.queue.lock().undecided -= 1;
-        self.queue.settled.notify_all();
+        let mut state = self.queue.lock();
+        state.undecided -= 1;
+        if state.waiting > 0 {
+            self.queue.settled.notify_all();
+        }
     }
 }
 

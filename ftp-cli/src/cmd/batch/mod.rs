@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         context: Context::new(options, stdio, &settings, &cleanup, board),
         reporter: Reporter::new(options, stdio),
         lines: stdio.lines(options),
-        terminal: stdio.output_is_terminal && !options.has("raw-names"),
+        terminal: !options.has("raw-names") && stdio.output_is_terminal(),
         url: &url,
         representation,
         entered: Vec::new(),

@@ -420,7 +420,7 @@ impl<'a> Mirror<'a> {
             let path = if path.is_empty() { b".".to_vec() } else { path };
             text.extend_from_slice(what.as_bytes());
             text.push(b' ');
-            match stdio.output_is_terminal {
+            match stdio.output_is_terminal() {
                 true => text.extend_from_slice(shown(&path).as_bytes()),
                 false => text.extend_from_slice(&path),
             }
