@@ -123,7 +123,8 @@ pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Resu
     let server = server.map(|server| server.to_canonical());
     match listener.accept() {
         Ok((socket, from)) if Some(from.ip().to_canonical()) == server => {
-            Stream::new(socket).map(Some)
+            socket.set_nonblocking(true)?;
+            Ok(Some(Stream::new(socket)))
         }
         Ok((_closed, from)) => {
             trace::note(format_args!("closed a data connection from {from}: not the server"));
@@ -153,5 +154,5 @@ fn connected(socket: Socket) -> io::Result<Stream> {
         Some(error) => return Err(error),
         None => {}
     }
-    Stream::new(socket.into())
+    Ok(Stream::new(socket.into()))
 }

@@ -108,6 +108,7 @@ pub(crate) fn connect(server: &Server, config: &Config, waiter: &Waiter) -> Resu
             let deadline = waiter.deadline(config.timeouts.connect, Phase::Connect);
             let stagger = stagger(config.timeouts.connect, addresses.len());
             let stream = race(addresses, config.bind, stagger, waiter, deadline)?;
+            stream.send_at_once().map_err(Error::Io)?;
             stream.keep_alive(config.keepalive).map_err(Error::Io)?;
             Ok(stream)
         }
@@ -134,14 +135,25 @@ pub(crate) fn through(
 
 /// Begins to connect to an address without waiting, from a local address if one is given.
 pub(crate) fn begin(address: SocketAddr, local: Option<IpAddr>) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
+    let socket = unblocking(Domain::for_address(address))?;
     if let Some(local) = local {
         socket.bind(&SocketAddr::new(local, 0).into())?;
     }
     match socket.connect(&address.into()) {
         Err(error) if !is_in_progress(&error) => Err(error),
         _ => Ok(socket),
+    }
+}
+
+/// Creates a TCP socket that never blocks.
+fn unblocking(domain: Domain) -> io::Result<Socket> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP));
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
     }
 }
 
@@ -259,7 +271,7 @@ fn race(
         };
         let failures = race.failures.len();
         if let Some(socket) = race.winner(&ready) {
-            return Stream::new(socket.into()).map_err(Error::Io);
+            return Ok(Stream::new(socket.into()));
         }
         if race.failures.len() > failures {
             next_try = now;

@@ -1,4 +1,4 @@
-//! Connected sockets, which never block: waiting is done in `wait`.
+//! Connected sockets, which do not block: waiting is done in `wait`.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -31,10 +31,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Takes over a TCP socket.
-    pub(crate) fn new(socket: TcpStream) -> io::Result<Self> {
-        SockRef::from(&socket).set_tcp_nodelay(true)?;
-        Self::of_any_kind(Box::new(socket))
+    /// Takes over a TCP socket that does not block.
+    pub(crate) fn new(socket: TcpStream) -> Self {
+        Self { socket: Box::new(socket), broken: None, tls: None }
     }
 
     /// Takes over a transport from the caller's connector.
@@ -53,6 +52,11 @@ impl Stream {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn plain_tcp(&self) -> Option<&TcpStream> {
         self.socket.as_tcp().filter(|_| self.broken.is_none() && self.tls.is_none())
+    }
+
+    /// Makes the kernel send each write at once, whatever the peer has not confirmed yet.
+    pub(crate) fn send_at_once(&self) -> io::Result<()> {
+        self.socket.as_tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(true))
     }
 
     /// Enables keepalive probes after `idle`, clamped to the range that the kernel accepts.

@@ -113,6 +113,8 @@ impl Meeting<'_> {
     fn open(&mut self, stream: Stream) {
         if self.verb.is_upload() {
             stream.reset_when_closed();
+            // Fails only on a socket that cannot send any more.
+            let _ = stream.send_at_once();
         }
         self.data = Some(stream);
         self.start.data_opened();
