@@ -1,5 +1,6 @@
-//! Waiting. The sockets of this crate never block. If there is nothing to read or no room to write,
-//! the code waits here, the only place, for a descriptor and until a deadline.
+//! Waiting. The sockets of this crate do not block. If there is nothing to read or no room to write,
+//! the code waits here for a descriptor and until a deadline. Only `transfer/kernel` lets the kernel
+//! wait for moments.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -8,8 +8,12 @@ use std::time::Duration;
 use super::{Download, RateLimit, Report, Upload};
 use crate::error::Error;
 
-/// The number of bytes to copy at a time.
-const BLOCK: usize = 256 * 1_024;
+/// The number of bytes to copy at first: a small file should not cost a large buffer.
+const FIRST: usize = 16 * 1_024;
+
+/// The number of bytes to copy at a time once that many were there: a large file should not cost
+/// many calls.
+const BLOCK: usize = 512 * 1_024;
 
 /// The number of unexpected bytes to read before the transfer is aborted: reading a few is faster
 /// than an abort.
@@ -80,8 +84,9 @@ impl<'a> Watch<'a> {
         self.rate.is_none() && self.meter.is_none()
     }
 
-    fn block(&self) -> Vec<u8> {
-        vec![0; self.rate.as_ref().map_or(BLOCK, |rate| rate.piece(BLOCK))]
+    fn block(&self) -> Block {
+        let most = self.rate.as_ref().map_or(BLOCK, |rate| rate.piece(BLOCK));
+        Block { bytes: vec![0; most.min(FIRST)], most }
     }
 
     /// Reports a piece to the meter, and returns how long to wait before the next.
@@ -100,6 +105,31 @@ impl fmt::Debug for Watch<'_> {
             .field("has_meter", &self.meter.is_some())
             .field("moved", &self.moved)
             .finish()
+    }
+}
+
+/// A buffer that grows once it was filled.
+struct Block {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Block {
+    /// Returns the whole buffer, to read into.
+    fn space(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Returns what was read.
+    fn piece(&self, length: usize) -> &[u8] {
+        self.bytes.get(..length).expect("a read gives no more than it has room for")
+    }
+
+    /// Grows if the last read, of `length` bytes, has filled it.
+    fn grow(&mut self, length: usize) {
+        if length == self.bytes.len() && length < self.most {
+            self.bytes = vec![0; self.most];
+        }
     }
 }
 
@@ -202,7 +232,7 @@ fn receive(
 ) -> Result<(), Broken> {
     let mut block = watch.block();
     loop {
-        let length = match download.read(&mut block).map_err(Broken::There)? {
+        let length = match download.read(block.space()).map_err(Broken::There)? {
             0 => return to.flush().map_err(Broken::Here),
             length => length,
         };
@@ -212,11 +242,12 @@ fn receive(
             1..=OVER => continue,
             _ => return Ok(()),
         }
-        let piece = block.get(..length).expect("a read gives no more than it has room for");
+        let piece = block.piece(length);
         to.write_all(piece).map_err(Broken::Here)?;
         if let Some(pause) = watch.pass(piece) {
             download.pause(pause);
         }
+        block.grow(length);
     }
 }
 
@@ -272,31 +303,14 @@ pub(super) fn send(
 ) -> Result<(), Broken> {
     let before = upload.transferred();
     let expected = source.left().map_err(Broken::Here)?.unwrap_or(0);
-    let mut is_kernels = watch.is_idle();
-    let mut block = Vec::new();
-    loop {
-        if is_kernels && let Source::File(file) = &source {
-            match upload.send_piece(file).map_err(|error| Broken::There(error.into()))? {
-                Some(0) => break,
-                Some(_) => continue,
-                None => {}
-            }
+    let is_sent = match &source {
+        Source::File(file) if watch.is_idle() => {
+            upload.send_by_kernel(file).map_err(|error| Broken::There(error.into()))?
         }
-        is_kernels = false;
-        if block.is_empty() {
-            block = watch.block();
-        }
-        let length = match source.read(&mut block) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Broken::Here(error)),
-        };
-        let piece = block.get(..length).expect("a read gives no more than it has room for");
-        upload.write_all(piece).map_err(Broken::There)?;
-        if let Some(pause) = watch.pass(piece) {
-            upload.pause(pause);
-        }
+        _ => false,
+    };
+    if !is_sent {
+        send_blocks(upload, &mut source, watch)?;
     }
     let sent = upload.transferred() - before;
     if sent < expected {
@@ -304,4 +318,27 @@ pub(super) fn send(
         return Err(Broken::Here(io::Error::new(ErrorKind::UnexpectedEof, what)));
     }
     Ok(())
+}
+
+/// Sends what is left of the source, block by block.
+fn send_blocks(
+    upload: &mut Upload<'_>,
+    source: &mut Source<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<(), Broken> {
+    let mut block = watch.block();
+    loop {
+        let length = match source.read(block.space()) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Broken::Here(error)),
+        };
+        let piece = block.piece(length);
+        upload.write_all(piece).map_err(Broken::There)?;
+        if let Some(pause) = watch.pass(piece) {
+            upload.pause(pause);
+        }
+        block.grow(length);
+    }
 }

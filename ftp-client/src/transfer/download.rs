@@ -281,6 +281,9 @@ impl<'a> Download<'a> {
 
 impl Read for Download<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.announced == Some(self.bytes) {
+            self.transfer.expect_end();
+        }
         let count = self.fill(buffer)?;
         self.bytes += count as u64;
         Ok(count)

@@ -4,6 +4,8 @@ pub(crate) mod abort;
 mod begin;
 mod copy;
 mod download;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod kernel;
 mod meet;
 mod rate_limit;
 mod secure;
@@ -161,6 +163,11 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// Makes the next read try without a wait: the end of the data is there already, as a rule.
+    pub(super) const fn expect_end(&mut self) {
+        self.drained = false;
+    }
+
     /// Writes some of `bytes`.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         self.check()?;
@@ -213,12 +220,18 @@ impl<'a> Transfer<'a> {
             }
             reply = control.poll_reply()?;
         }
-        if let Some((Progress::Final, reply)) = reply {
-            accepted(self.verb, &reply)?;
-            self.ended = Some(reply);
+        if self.hear(reply)? {
             *deadline = self.deadline();
         }
         Ok(())
+    }
+
+    /// Keeps a reply that confirms the transfer early, and returns whether it is one.
+    fn hear(&mut self, reply: Option<(Progress, Reply)>) -> Result<bool, Error> {
+        let Some((Progress::Final, reply)) = reply else { return Ok(false) };
+        accepted(self.verb, &reply)?;
+        self.ended = Some(reply);
+        Ok(true)
     }
 
     /// Returns whether the server ended it with its first reply, a 2xx without a 1xx.

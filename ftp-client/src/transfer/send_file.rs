@@ -3,16 +3,9 @@
 use std::fs::File;
 use std::io;
 
+use super::Upload;
 use super::copy::{self, Broken, Source, Watch};
-use super::{Transfer, Upload};
 use crate::error::Error;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use crate::net::stream::Stream;
-
-/// The number of bytes that the kernel is asked to send at a time. It stops earlier if the socket
-/// has no more room.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const PIECE: usize = 16 * 1_024 * 1_024;
 
 impl Upload<'_> {
     /// Sends a local file from its position to its end, as [`copy_from`](Self::copy_from) does, and
@@ -40,44 +33,14 @@ impl Upload<'_> {
         }
     }
 
-    /// Makes the kernel send a piece of a file from its position on; 0 is its end. `None` if the
-    /// kernel cannot do it; reading and writing then show which side failed.
-    pub(super) fn send_piece(&mut self, file: &File) -> Result<Option<usize>, Error> {
-        if self.text.is_some() {
-            return Ok(None);
+    /// Makes the kernel send a file from its position to its end. Returns false if it cannot send
+    /// all of it; reading and writing the rest then show which side failed.
+    pub(super) fn send_by_kernel(&mut self, file: &File) -> Result<bool, Error> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.text.is_none() {
+            return super::kernel::send(&mut self.transfer, file, &mut self.bytes);
         }
-        let count = self.transfer.send_file(file)?;
-        self.bytes += count.unwrap_or(0) as u64;
-        Ok(count)
-    }
-}
-
-impl Transfer<'_> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn send_file(&mut self, file: &File) -> Result<Option<usize>, Error> {
-        use rustix::event::PollFlags;
-        use rustix::io::Errno;
-
-        self.check()?;
-        let mut deadline = self.deadline();
-        loop {
-            let tcp = self.data.as_ref().filter(|_| self.ended.is_none());
-            let Some(tcp) = tcp.and_then(Stream::plain_tcp) else { return Ok(None) };
-            let waited = match self.client.control.go_on(deadline) {
-                Ok(()) => match rustix::fs::sendfile(tcp, file, None, PIECE) {
-                    Ok(count) => return Ok(Some(count)),
-                    Err(Errno::INTR) => Ok(()),
-                    Err(Errno::AGAIN) => self.wait(PollFlags::OUT, &mut deadline),
-                    Err(_) => return Ok(None),
-                },
-                Err(error) => Err(error),
-            };
-            waited.map_err(|error| self.fail(error))?;
-        }
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn send_file(&mut self, _: &File) -> Result<Option<usize>, Error> {
-        Ok(None)
+        let _ = file;
+        Ok(false)
     }
 }
