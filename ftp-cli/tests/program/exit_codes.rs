@@ -132,7 +132,7 @@ fn what_nobody_foresaw_is_1_li_06() {
     let temporary = TempRoot::new();
     let mut shell = Command::new("/bin/sh");
     // Enough descriptors for a temporary directory, and not for a server.
-    shell.args(["-c", "ulimit -n 8; exec \"$0\" demo", env!("CARGO_BIN_EXE_ftp-cli")]);
+    shell.args(["-c", "ulimit -n 5; exec \"$0\" demo", env!("CARGO_BIN_EXE_ftp-cli")]);
     let ran = run(shell.env_clear().env("TMPDIR", temporary.path()));
     ran.exited(1);
     assert!(String::from_utf8_lossy(&ran.stderr).starts_with("ftp-cli: "), "{ran:?}");

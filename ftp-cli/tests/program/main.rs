@@ -7,6 +7,7 @@
 )]
 
 mod batch;
+mod calls;
 mod config;
 mod confinement;
 mod demo;
@@ -17,6 +18,7 @@ mod documents;
 mod exit_codes;
 mod faults;
 mod figures;
+mod flights;
 mod footprint;
 mod fxp;
 mod get;
@@ -34,6 +36,7 @@ mod passwords;
 mod peer;
 mod privileges;
 mod put;
+mod relay;
 mod scale;
 mod serve;
 mod shells;

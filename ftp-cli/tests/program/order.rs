@@ -13,15 +13,19 @@ use crate::serve::Served;
 const CALLS: &str =
     "trace=fadvise64,fdatasync,fsync,linkat,mkdirat,renameat,renameat2,unlinkat,write,sendto";
 
-/// A server whose system calls strace writes down; `None`, having said so, where there is no
-/// strace or nobody may be traced.
-fn traced(root: &TempRoot, log: &TempRoot, sync: &str) -> Option<Served> {
+/// The program strace; `None`, having said so, where there is none or nobody may be traced.
+pub(crate) fn strace() -> Option<Peer> {
     let strace = Peer::find("strace")?;
     if run(strace.command().args(["-o", "/dev/null", "true"])).code() != Some(0) {
         skipped("nobody may be traced");
         return None;
     }
-    let mut command = strace.command();
+    Some(strace)
+}
+
+/// A server whose system calls strace writes down.
+fn traced(root: &TempRoot, log: &TempRoot, sync: &str) -> Option<Served> {
+    let mut command = strace()?.command();
     command.args(["-f", "-y", "-s", "64", "-e", CALLS, "-o"]).arg(log.join("trace"));
     command.arg(env!("CARGO_BIN_EXE_ftp-cli")).args(["serve", "--listen", "0", "--write"]);
     command.args(["--user", "u:p", "--set", sync]).arg(root.path());

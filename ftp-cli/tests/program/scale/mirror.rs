@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_tests::peer::{Peer, RealServer};
@@ -17,68 +14,11 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 
 use crate::ftp;
+use crate::relay::Relay;
 use crate::serve::Served;
 
 /// How long one mirror may take, on a machine that does other things.
 const LIMIT: Duration = Duration::from_secs(600);
-
-/// Passes control connections on to a server, and counts the commands that clients send.
-struct Relay {
-    address: SocketAddr,
-    counts: Arc<Mutex<BTreeMap<String, usize>>>,
-}
-
-impl Relay {
-    fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let counts = Arc::new(Mutex::new(BTreeMap::new()));
-        let kept = Arc::clone(&counts);
-        // Ends with the test.
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(server) else { return };
-                let _ = (client.set_nodelay(true), server.set_nodelay(true));
-                let (replies, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                thread::spawn(move || pass(&replies, &to, |_| {}));
-                let counts = Arc::clone(&kept);
-                let mut line = Vec::new();
-                thread::spawn(move || {
-                    pass(&client, &server, |bytes| {
-                        for byte in bytes {
-                            line.push(*byte);
-                            if *byte == b'\n' {
-                                let verb = line.split(|byte| !byte.is_ascii_alphanumeric()).next();
-                                let verb = String::from_utf8_lossy(verb.unwrap()).into_owned();
-                                *counts.lock().unwrap().entry(verb).or_default() += 1;
-                                line.clear();
-                            }
-                        }
-                    });
-                });
-            }
-        });
-        Self { address, counts }
-    }
-
-    /// How many commands of each kind were sent since it was asked last.
-    fn take(&self) -> BTreeMap<String, usize> {
-        std::mem::take(&mut self.counts.lock().unwrap())
-    }
-}
-
-/// Passes bytes on until either side ends, looking at each piece.
-fn pass(mut from: &TcpStream, mut to: &TcpStream, mut see: impl FnMut(&[u8])) {
-    let mut piece = [0; 16_384];
-    loop {
-        match from.read(&mut piece) {
-            Ok(count @ 1..) if to.write_all(&piece[..count]).is_ok() => see(&piece[..count]),
-            _ => break,
-        }
-    }
-    let _ = to.shutdown(Shutdown::Write);
-    let _ = from.shutdown(Shutdown::Read);
-}
 
 /// Where a file is, what is in it, and its time in seconds.
 type Object = (PathBuf, Vec<u8>, u64);
@@ -255,8 +195,7 @@ fn a_mirror_that_was_interrupted_goes_on_at_scale() {
         for signal in ["INT", "TERM"] {
             let mut command = command(true, ("u", "p"), relay.address, from, up);
             let mut running = Running::start(command.stderr(Stdio::null()));
-            let begun =
-                || (relay.counts.lock().unwrap().get(verb) > Some(&(count / 5))).then_some(());
+            let begun = || (relay.count(verb) > count / 5).then_some(());
             running.wait_until(LIMIT, begun).unwrap();
             let id = running.child.id().to_string();
             assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());

@@ -1,0 +1,83 @@
+//! How many system calls a transfer costs the client.
+
+use std::path::Path;
+
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+
+use crate::ftp;
+use crate::order::strace;
+use crate::serve::Served;
+
+/// Long enough that calls for each few bytes would be noticed.
+const LARGE: u64 = 128 << 20;
+
+/// The system calls of a run in all its threads, a line each; `None`, having said so, where they
+/// cannot be written down.
+fn trace(arguments: &[&str]) -> Option<Vec<String>> {
+    let log = TempRoot::new();
+    let program = ftp(arguments);
+    let mut command = strace()?.command();
+    command.env("HOME", "/nonexistent").env("LC_ALL", "C.UTF-8");
+    command.args(["-f", "-qq", "-s", "1", "-o"]).arg(log.join("trace"));
+    run(command.arg(program.get_program()).args(program.get_args())).succeeded();
+    let trace = String::from_utf8_lossy(&log.read("trace")).into_owned();
+    Some(trace.lines().filter(|line| line.contains('(')).map(str::to_owned).collect())
+}
+
+/// How many there are: a call that another thread interrupts is in two lines.
+fn count(trace: &[String]) -> usize {
+    trace.iter().filter(|line| !line.contains(" resumed>")).count()
+}
+
+/// The sizes of the reads from data connections.
+fn reads(trace: &[String]) -> Vec<usize> {
+    let ended = trace.iter().filter(|line| line.contains("recvfrom") && line.contains(" = "));
+    let size = |line: &String| line.rsplit(", ").nth(3)?.parse().ok();
+    // Replies are read into a kibibyte.
+    ended.filter_map(size).filter(|size| *size != 1_024).collect()
+}
+
+/// A file without content of its own.
+fn make(path: &Path, length: u64) {
+    std::fs::File::create(path).unwrap().set_len(length).unwrap();
+}
+
+#[test]
+fn a_small_get_makes_few_calls_beyond_the_start_of_the_program() {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    make(&root.join("file"), 1_024);
+    let served = Served::start(&root, &[]);
+    let local = here.join("file");
+    let Some(start) = trace(&["--version"]) else { return };
+    let get = trace(&["get", &served.url("", "file"), local.to_str().unwrap()]).unwrap();
+    let more = count(&get) - count(&start);
+    assert!(more <= 90, "{more} calls: {get:#?}");
+}
+
+#[test]
+fn a_large_file_moves_in_large_pieces() {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    let settings = ["--anonymous", "--write", "--set", "transfer.sync=none"];
+    let served = Served::start(&root, &settings);
+    let [from, to] = ["from", "to"].map(|name| here.join(name).to_str().unwrap().to_owned());
+    let url = served.url("", "file");
+    let put = |length| {
+        make(Path::new(&from), length);
+        trace(&["put", &from, &url])
+    };
+    let get = || trace(&["get", &url, &to]).unwrap();
+
+    let Some(small) = put(1_024) else { return };
+    let small_reads = reads(&get());
+    let large = put(LARGE).unwrap();
+    // A server that is slow for moments costs some more.
+    let more = count(&large) - count(&small);
+    assert!(more <= 120, "{more} calls: {large:#?}");
+    // How many reads there are is up to the server, too.
+    let large_reads = reads(&get());
+    assert!(small_reads.iter().all(|size| *size == 16 << 10), "{small_reads:?}");
+    let first = large_reads.iter().take_while(|size| **size == 16 << 10).count();
+    assert!(first < large_reads.len(), "{large_reads:?}");
+    assert!(large_reads[first..].iter().all(|size| *size == 512 << 10), "{large_reads:?}");
+}

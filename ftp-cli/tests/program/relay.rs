@@ -1,0 +1,83 @@
+//! A relay that counts what clients send to a server.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Passes control connections on to a server, and counts the commands that clients send, and the
+/// flights in which they come.
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    counts: Arc<Mutex<BTreeMap<String, usize>>>,
+    flights: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    pub(crate) fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let counts = Arc::new(Mutex::new(BTreeMap::new()));
+        let kept = Arc::clone(&counts);
+        let flights = Arc::<AtomicUsize>::default();
+        let flown = Arc::clone(&flights);
+        // Ends with the test.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(server) else { return };
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
+                let (replies, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || pass(&replies, &to, |_| {}));
+                let counts = Arc::clone(&kept);
+                let flights = Arc::clone(&flown);
+                let mut line = Vec::new();
+                thread::spawn(move || {
+                    pass(&client, &server, |bytes| {
+                        flights.fetch_add(1, Ordering::SeqCst);
+                        for byte in bytes {
+                            line.push(*byte);
+                            if *byte == b'\n' {
+                                let verb = line.split(|byte| !byte.is_ascii_alphanumeric()).next();
+                                let verb = String::from_utf8_lossy(verb.unwrap()).into_owned();
+                                *counts.lock().unwrap().entry(verb).or_default() += 1;
+                                line.clear();
+                            }
+                        }
+                    });
+                });
+            }
+        });
+        Self { address, counts, flights }
+    }
+
+    /// How many commands of each kind were sent since it was asked last.
+    pub(crate) fn take(&self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut self.counts.lock().unwrap())
+    }
+
+    /// How many commands of a kind were sent since they were taken last.
+    pub(crate) fn count(&self, verb: &str) -> usize {
+        self.counts.lock().unwrap().get(verb).copied().unwrap_or_default()
+    }
+
+    /// In how many pieces the commands came since it was asked last: a client that waits for each
+    /// reply sends one for each round trip.
+    pub(crate) fn take_flights(&self) -> usize {
+        self.flights.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// Passes bytes on until either side ends, looking at each piece.
+fn pass(mut from: &TcpStream, mut to: &TcpStream, mut see: impl FnMut(&[u8])) {
+    let mut piece = [0; 16_384];
+    loop {
+        match from.read(&mut piece) {
+            Ok(count @ 1..) if to.write_all(&piece[..count]).is_ok() => see(&piece[..count]),
+            _ => break,
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+    let _ = from.shutdown(Shutdown::Read);
+}
