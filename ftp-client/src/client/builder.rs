@@ -123,7 +123,7 @@ impl ClientBuilder {
     }
 
     /// Sends `TYPE`, `EPSV` and `RETR` or a listing command in one write, which saves two round
-    /// trips (default: off).
+    /// trips, with `MDTM` before them if the time of the file is wanted (default: off).
     ///
     /// Uploads and transfers from an offset send one command at a time. After any unexpected reply
     /// the connection returns to one command at a time, and the transfer is started again that way.

@@ -38,6 +38,24 @@ impl Client {
         Ok(self.download(begun, offset, length.map(|length| length.saturating_sub(offset))))
     }
 
+    /// Begins to download the file at `path` after asking for its modification time (`MDTM`,
+    /// `RETR`).
+    ///
+    /// [`Download::modified`] returns the time. With [pipelining](crate::ClientBuilder::pipeline)
+    /// both commands are sent together.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`retrieve`](Self::retrieve).
+    pub fn retrieve_with_time(&mut self, path: impl AsRef<[u8]>) -> Result<Download<'_>, Error> {
+        let path = self.pathname(path.as_ref())?;
+        let length = self.length_to_check(&path)?;
+        let wanted = self.wanted;
+        let begun = transfer::begin_with_time(self, &Command::Retr(path), wanted)?;
+        let modified = begun.modified;
+        Ok(self.download(begun, 0, length).with_time(modified))
+    }
+
     /// Begins to upload a file to `path`, replacing an existing file (`STOR`).
     ///
     /// # Errors

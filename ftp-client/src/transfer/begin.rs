@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use ftp_proto::{Command, FileRange, Reply, RepresentationType, TransferSetup, Verb};
+use ftp_proto::{Command, FileRange, Reply, RepresentationType, TimeVal, TransferSetup, Verb};
 
 use super::meet::{Met, meet};
 use super::setup::{one_by_one, prepare};
@@ -24,6 +24,8 @@ pub(crate) struct Begun {
     pub(super) first: Reply,
     pub(super) ended: Option<Reply>,
     pub(super) started: Instant,
+    /// The modification time of the file, if it was asked for.
+    pub(crate) modified: Option<TimeVal>,
 }
 
 /// Sends a transfer's commands, and waits until it has begun. `range` is the part of the file;
@@ -34,6 +36,33 @@ pub(crate) fn begin(
     range: FileRange,
     representation: Option<RepresentationType>,
 ) -> Result<Begun, Error> {
+    begin_by(client, command, |dialogue| {
+        let dialogue = dialogue.with_range(range);
+        match representation {
+            Some(representation) => dialogue.with_representation(representation),
+            None => dialogue,
+        }
+    })
+}
+
+/// Begins to download a whole file, after its modification time was asked for.
+pub(crate) fn begin_with_time(
+    client: &mut Client,
+    command: &Command,
+    representation: RepresentationType,
+) -> Result<Begun, Error> {
+    begin_by(client, command, |dialogue| {
+        let whole = dialogue.with_range(FileRange::default());
+        whole.with_representation(representation).with_time()
+    })
+}
+
+/// Begins a transfer by the dialogue that `shape` makes of the plain one.
+fn begin_by(
+    client: &mut Client,
+    command: &Command,
+    shape: impl FnOnce(TransferSetup) -> TransferSetup,
+) -> Result<Begun, Error> {
     let line = command.encode()?;
     client.settle()?;
     client.protect()?;
@@ -41,10 +70,7 @@ pub(crate) fn begin(
     let started = Instant::now();
     let deadline = client.control.reply_deadline();
     tls_tickets::refill(client)?;
-    let mut dialogue = TransferSetup::new(command.clone(), client.config.rules).with_range(range);
-    if let Some(representation) = representation {
-        dialogue = dialogue.with_representation(representation);
-    }
+    let dialogue = shape(TransferSetup::new(command.clone(), client.config.rules));
     let verb = command.verb();
     let mut setup = Setup {
         client,
@@ -122,7 +148,8 @@ impl Setup<'_> {
                 self.dialogue.begun(&mut self.client.state);
                 let verb = self.verb;
                 let started = self.started;
-                self.protect(Begun { verb, data, first, ended, started })
+                let modified = self.dialogue.modified();
+                self.protect(Begun { verb, data, first, ended, started, modified })
             }
             Met::NoData(error) => {
                 let is_usable = abort::resync(&mut self.client.control, None).is_ok();

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use ftp_proto::{AsciiDecoder, RepresentationType, TransferLength};
+use ftp_proto::{AsciiDecoder, RepresentationType, TimeVal, TransferLength};
 
 use super::{Report, Transfer};
 use crate::error::Error;
@@ -52,6 +52,8 @@ pub struct Download<'a> {
     /// The end of the data was seen.
     ended: bool,
     announced: Option<u64>,
+    /// The modification time that was asked for.
+    modified: Option<TimeVal>,
     /// The expected number of bytes, by the caller or another reply of the server.
     expected: Option<u64>,
     /// The number of bytes wanted, if not all.
@@ -87,6 +89,7 @@ impl<'a> Download<'a> {
             bytes: 0,
             ended: false,
             announced,
+            modified: None,
             expected: None,
             range: None,
             is_bounded: false,
@@ -101,6 +104,20 @@ impl<'a> Download<'a> {
         self.range = Some(length);
         self.is_bounded = is_bounded;
         self
+    }
+
+    /// Sets the modification time of the file.
+    pub(crate) const fn with_time(mut self, modified: Option<TimeVal>) -> Self {
+        self.modified = modified;
+        self
+    }
+
+    /// Returns the modification time of the file, if
+    /// [`Client::retrieve_with_time`](crate::Client::retrieve_with_time) asked for it and the
+    /// server tells it.
+    #[must_use]
+    pub const fn modified(&self) -> Option<TimeVal> {
+        self.modified
     }
 
     /// Sets the expected number of bytes, as [`transferred`](Self::transferred) counts them.

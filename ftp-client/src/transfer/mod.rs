@@ -17,7 +17,7 @@ mod unique;
 mod upload;
 pub(crate) mod verdict;
 
-pub(crate) use begin::{Begun, begin};
+pub(crate) use begin::{Begun, begin, begin_with_time};
 pub use copy::{Source, Watch};
 pub use download::Download;
 pub use rate_limit::RateLimit;
@@ -92,7 +92,7 @@ pub(crate) struct Transfer<'a> {
 
 impl<'a> Transfer<'a> {
     pub(crate) fn new(client: &'a mut Client, begun: Begun) -> Self {
-        let Begun { verb, data, first, ended, started } = begun;
+        let Begun { verb, data, first, ended, started, .. } = begun;
         Self {
             client,
             verb,
@@ -115,6 +115,7 @@ impl<'a> Transfer<'a> {
             first: self.first.clone(),
             ended: self.ended.take(),
             started: self.started,
+            modified: None,
         }
     }
 

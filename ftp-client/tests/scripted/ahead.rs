@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use ftp_client::{
-    Client, ClientBuilder, Error, ListOptions, ListingForm, RepresentationType, Verb,
+    Client, ClientBuilder, Error, ListOptions, ListingForm, RepresentationType, TimeVal, Verb,
 };
 
 use crate::peer::{Peer, SHORT, Server, get, timeouts};
@@ -62,6 +62,51 @@ fn type_epsv_and_a_verb_go_together_cl_14() {
     let error = get(&mut client).unwrap_err();
     assert_eq!(error.to_string(), "RETR refused: 550 no such file");
     assert_eq!(get(&mut client).unwrap(), b"hello");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn the_time_of_a_file_goes_along_cl_14() {
+    let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
+        peer.expect_together(&["MDTM a", "TYPE I", "EPSV", "RETR a"]);
+        peer.send("213 20200102030405\r\n200 ok\r\n");
+        both(&mut peer, b"hello");
+        // A server that does not tell it has the file all the same.
+        peer.expect_together(&["MDTM a", "EPSV", "RETR a"]);
+        peer.reply("500 what?");
+        both(&mut peer, b"hello");
+        peer.expect_together(&["MDTM a", "EPSV", "RETR a"]);
+        peer.send("550 no such file\r\n229 ok (|||50004|)\r\n550 no such file\r\n");
+        // An odd answer ends it: the time is known, and the rest comes one by one.
+        peer.expect_together(&["MDTM a", "EPSV", "RETR a"]);
+        peer.send("213 20200102030405\r\n500 what?\r\n503 EPSV first\r\n");
+        let mut line = peer.line();
+        if line == b"\xff\xf4\xff\xf2ABOR\r\n" {
+            peer.send("225 nothing\r\n");
+            line = peer.line();
+        }
+        assert_eq!(line, b"EPSV\r\n");
+        let port = peer.listen();
+        peer.reply(&format!("229 ok (|||{port}|)"));
+        peer.answer("RETR a", "150 Opening");
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+        peer.answer("NOOP", "200 ok");
+    });
+    let time = TimeVal::parse(b"20200102030405").ok();
+    for want in [Some(time), Some(None), None, Some(time)] {
+        let Some(want) = want else {
+            let error = client.retrieve_with_time("a").unwrap_err();
+            assert_eq!(error.to_string(), "RETR refused: 550 no such file");
+            continue;
+        };
+        let mut file = client.retrieve_with_time("a").unwrap();
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).unwrap();
+        assert_eq!((file.modified(), content.as_slice()), (want, &b"hello"[..]));
+        file.finish().unwrap();
+    }
     client.noop().unwrap();
     server.end();
 }

@@ -276,6 +276,36 @@ fn commands_go_together_where_nothing_is_changed() {
 }
 
 #[test]
+fn the_time_of_a_file_is_asked_for_first() {
+    let timed = |rules| image(rules).with_time();
+    let rest = ["> TYPE I", "< 200 ok", "> EPSV", AT_229, CONNECT, "> RETR a", "start"];
+    let together = ["> MDTM a, TYPE I, EPSV, RETR a", "await MDTM"];
+    let replies = ["await TYPE", "< 200 ok", "await EPSV", AT_229, CONNECT, "start", "begun"];
+    for (told, want) in [
+        ("< 213 20200102030405", true),
+        ("< 213 soon", false),
+        ("< 500 ?", false),
+        ("< 450", false),
+    ] {
+        let script = [&["> MDTM a", told][..], &rest].concat();
+        let mut setup = timed(passive());
+        play(&mut setup, &mut ServerState::default(), &script);
+        assert_eq!(setup.modified().is_some(), want, "{told}");
+        let script = [&together[..], &[told], &replies].concat();
+        let mut setup = timed(pipelined());
+        play(&mut setup, &mut ServerState::default(), &script);
+        assert_eq!(setup.modified().is_some(), want, "{told}");
+    }
+    // What was told counts after another attempt, and is not asked again.
+    let refused = ["< 213 20200102030405", "await TYPE", "< 200 ok", "await EPSV", "< 425 no"];
+    let again = ["abort", "> EPSV", AT_229, CONNECT, "> RETR a", "start"];
+    let mut setup = timed(pipelined());
+    let script = [&together[..], &refused, &again].concat();
+    play(&mut setup, &mut ServerState::default(), &script);
+    assert!(setup.modified().is_some());
+}
+
+#[test]
 fn a_refusal_in_the_middle_stops_what_was_sent_ahead() {
     let together = ["> TYPE I, EPSV, RETR a", "await TYPE"];
     let one_by_one = ["> EPSV", AT_229, CONNECT, "> RETR a", "start"];

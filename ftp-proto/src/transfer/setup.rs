@@ -1,6 +1,7 @@
 //! The dialogue before a transfer: `TYPE`, the command for the data connection, `REST`, and the
 //! command of the transfer itself (RFC 959 §5.3, RFC 2428, RFC 3659 §5).
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::passive::PassiveAddress;
@@ -12,6 +13,7 @@ use crate::address::{EpsvArgument, ExtendedAddress, HostPort};
 use crate::command::Command;
 use crate::parameters::RepresentationType;
 use crate::reply::{Reply, ReplyCode, Severity};
+use crate::time_val::TimeVal;
 use crate::verb::Verb;
 
 /// The dialogue before a transfer.
@@ -67,6 +69,7 @@ pub struct TransferSetup {
     rules: DataRules,
     representation: Option<RepresentationType>,
     range: Option<FileRange>,
+    time: FileTime,
     stage: Stage,
     /// The address at which the client listens.
     listening: Option<SocketAddr>,
@@ -77,6 +80,15 @@ pub struct TransferSetup {
     is_ahead: bool,
 }
 
+/// The modification time of the file to be downloaded.
+#[derive(Clone, Copy, Debug)]
+enum FileTime {
+    /// It is not asked for, any more or at all.
+    Known(Option<TimeVal>),
+    /// `MDTM` is sent first.
+    Wanted,
+}
+
 /// How far the dialogue has come.
 #[derive(Clone, Debug)]
 enum Stage {
@@ -84,8 +96,8 @@ enum Stage {
     Agreeing,
     /// The server listens for the wrong protocol, and must close that port (RFC 2428 §3).
     ClosingPort,
-    /// All commands were sent together. `command` is answered next, then `next`.
-    Ahead { command: Command, next: Option<Command>, is_refused: bool },
+    /// All commands were sent together. These are answered next, in order; then the transfer's.
+    Ahead { commands: VecDeque<Command>, is_refused: bool },
     /// A command that was sent together with the transfer's was refused.
     Stopping,
     /// The server listens.
@@ -105,6 +117,7 @@ impl TransferSetup {
             rules,
             representation: None,
             range: None,
+            time: FileTime::Known(None),
             stage: Stage::Agreeing,
             listening: None,
             epsv_failed: false,
@@ -125,6 +138,21 @@ impl TransferSetup {
         self
     }
 
+    /// Asks for the modification time of the file of `RETR` first (`MDTM`).
+    pub const fn with_time(mut self) -> Self {
+        self.time = FileTime::Wanted;
+        self
+    }
+
+    /// Returns the modification time, if it was asked for and the server tells it.
+    #[must_use]
+    pub const fn modified(&self) -> Option<TimeVal> {
+        match self.time {
+            FileTime::Known(time) => time,
+            FileTime::Wanted => None,
+        }
+    }
+
     /// Returns the verb of the transfer.
     #[must_use]
     pub const fn verb(&self) -> Verb {
@@ -139,10 +167,14 @@ impl TransferSetup {
                 if let Some(commands) = self.together(server) {
                     return SetupStep::SendTogether(commands);
                 }
-                self.type_command(server).map_or_else(|| self.agree(server), SetupStep::Send)
+                let first = self.time_command().or_else(|| self.type_command(server));
+                first.map_or_else(|| self.agree(server), SetupStep::Send)
             }
             Stage::ClosingPort => SetupStep::Send(Command::Abor),
-            Stage::Ahead { command, .. } => SetupStep::Await(command.clone()),
+            Stage::Ahead { commands, .. } => match commands.front() {
+                Some(command) => SetupStep::Await(command.clone()),
+                None => SetupStep::Abort,
+            },
             Stage::Stopping => SetupStep::Abort,
             Stage::Found(place) => SetupStep::Connect(*place),
             Stage::Opening(range) => match range.command(server) {
@@ -172,6 +204,10 @@ impl TransferSetup {
             SetupStep::Send(command) => match &command {
                 Command::Abor => {
                     self.stage = Stage::Agreeing;
+                    Ok(SetupEvent::Continued)
+                }
+                Command::Mdtm(_) => {
+                    self.learn_time(reply);
                     Ok(SetupEvent::Continued)
                 }
                 Command::Type(_) if is_done => {
@@ -210,12 +246,8 @@ impl TransferSetup {
 
     /// Records that the commands of [`SetupStep::SendTogether`] were sent.
     pub fn sent_together(&mut self, server: &ServerState) {
-        let epsv = Command::Epsv(server.epsv_argument());
-        let (command, next) = match self.type_command(server) {
-            Some(set_type) => (set_type, Some(epsv)),
-            None => (epsv, None),
-        };
-        self.stage = Stage::Ahead { command, next, is_refused: false };
+        let commands = self.before(server).collect();
+        self.stage = Stage::Ahead { commands, is_refused: false };
         self.may_go_ahead = false;
         self.is_ahead = true;
     }
@@ -275,6 +307,21 @@ impl TransferSetup {
         self.is_ahead = false;
     }
 
+    /// Returns `MDTM` if the time of the file is wanted.
+    fn time_command(&self) -> Option<Command> {
+        match (&self.time, &self.command) {
+            (FileTime::Wanted, Command::Retr(path)) => Some(Command::Mdtm(path.clone())),
+            _ => None,
+        }
+    }
+
+    /// Reads the reply to `MDTM`. A refusal says nothing about the file.
+    fn learn_time(&mut self, reply: &Reply) {
+        let is_told = reply.code().severity() == Severity::Completion;
+        let time = TimeVal::parse(reply.text().trim_ascii()).ok();
+        self.time = FileTime::Known(time.filter(|_| is_told));
+    }
+
     /// Returns `TYPE` if another type is in force.
     fn type_command(&self, server: &ServerState) -> Option<Command> {
         let wanted = self.representation.filter(|wanted| server.representation != Some(*wanted));
@@ -317,25 +364,36 @@ impl TransferSetup {
         let is_download =
             matches!(self.command.verb(), Verb::Retr | Verb::List | Verb::Nlst | Verb::Mlsd);
         let is_epsv = self.way(server) == Verb::Epsv && !self.must_promise(server);
-        (self.may_go_ahead && is_whole && is_download && is_epsv).then(|| {
-            let epsv = Command::Epsv(server.epsv_argument());
-            self.type_command(server).into_iter().chain([epsv, self.command.clone()]).collect()
-        })
+        let goes_ahead = self.may_go_ahead && is_whole && is_download && is_epsv;
+        goes_ahead.then(|| self.before(server).chain([self.command.clone()]).collect())
     }
 
-    /// Reads the reply to `TYPE` or `EPSV` that was sent together with the transfer's command.
+    /// Returns the commands that are sent together with the transfer's, before it.
+    fn before(&self, server: &ServerState) -> impl Iterator<Item = Command> + use<> {
+        let epsv = Command::Epsv(server.epsv_argument());
+        self.time_command().into_iter().chain(self.type_command(server)).chain([epsv])
+    }
+
+    /// Reads the reply to `MDTM`, `TYPE` or `EPSV` that was sent together with the transfer's command.
     fn reply_ahead(&mut self, reply: &Reply, server: &mut ServerState) -> SetupEvent {
-        let Stage::Ahead { command, next, is_refused } = &mut self.stage else {
+        let Stage::Ahead { commands, is_refused } = &mut self.stage else {
             return SetupEvent::Continued;
         };
-        if let Some(epsv) = next.take() {
-            *command = epsv;
-            *is_refused = reply.code().severity() != Severity::Completion;
-            server.representation = self.representation.filter(|_| !*is_refused);
-            return SetupEvent::Continued;
+        let Some(command) = commands.pop_front() else { return SetupEvent::Continued };
+        match command {
+            Command::Mdtm(_) => {
+                self.learn_time(reply);
+                return SetupEvent::Continued;
+            }
+            Command::Type(_) => {
+                *is_refused = reply.code().severity() != Severity::Completion;
+                server.representation = self.representation.filter(|_| !*is_refused);
+                return SetupEvent::Continued;
+            }
+            _ => {}
         }
         let is_usable = !*is_refused;
-        match read(&self.rules, command, reply) {
+        match read(&self.rules, &command, reply) {
             Ok(place) if is_usable => {
                 self.stage = Stage::Found(place);
                 SetupEvent::Found(place)

@@ -33,21 +33,23 @@ impl Down<'_> {
         let there = join(self.from.top, &below);
         let directory = self.to.directory(path)?;
         let client = self.from.client()?;
-        // Asked before the transfer: later changes are newer than this, and are copied next time.
-        let modified = match copy.stamp.and_then(Stamp::exact) {
-            Some(seconds) => Some(seconds),
-            None => modified(client, &there)?,
+        // Asked before the data: later changes are newer than this, and are copied next time.
+        let listed = copy.stamp.and_then(Stamp::exact);
+        let known = match listed {
+            None if self.resumes => modified(client, &there)?,
+            listed => listed,
         };
         let here = |error: io::Error| failed(&below, &error);
-        let now = Origin::new(copy.size, modified.and_then(TimeVal::from_unix_seconds));
+        let now = Origin::new(copy.size, known.and_then(TimeVal::from_unix_seconds));
         let draft = match self.resumes {
             true => Draft::part(directory, &copy.name, now),
             false => Draft::new(directory),
         };
         let mut draft = draft.map_err(here)?;
-        let received = receive_rest(client, &there, &mut draft, copy.size, watch);
+        let asks_time = listed.is_none() && !self.resumes;
+        let received = receive_rest(client, &there, &mut draft, copy.size, asks_time, watch);
         let here_failed = |error: &io::Error| failed(b"the local file", error);
-        let Received { bytes, size: all, is_announced } =
+        let Received { bytes, size: all, is_announced, modified } =
             received.map_err(|error| broken(client, error, here_failed).context(shown(&there)))?;
         match copy.size {
             _ if is_announced => {}
@@ -56,7 +58,7 @@ impl Down<'_> {
             None => prove(client, &there, all)?,
         }
         draft
-            .commit(&copy.name, copy.replaces(), modified)
+            .commit(&copy.name, copy.replaces(), known.or(modified))
             .map_err(|error| failed(&below, &error))?;
         Ok(bytes)
     }
@@ -69,23 +71,28 @@ struct Received {
     size: u64,
     /// Whether the server reported that size.
     is_announced: bool,
+    /// Its modification time, if that was asked for.
+    modified: Option<i64>,
 }
 
-/// Downloads the rest of a draft's file, which has `size` bytes according to its listing.
+/// Downloads the rest of a draft's file, which has `size` bytes according to its listing. Asks for
+/// the time of a file as a whole, if `asks_time` is set.
 fn receive_rest(
     client: &mut Client,
     path: &[u8],
     draft: &mut Draft<'_>,
     size: Option<u64>,
+    asks_time: bool,
     watch: &mut Watch<'_>,
 ) -> Result<Received, Error> {
     loop {
         let kept = draft.offset();
         let rest = size.map(|size| size.saturating_sub(kept)).filter(|_| kept > 0);
         if rest == Some(0) {
-            return Ok(Received { bytes: 0, size: kept, is_announced: true });
+            return Ok(Received { bytes: 0, size: kept, is_announced: true, modified: None });
         }
         let download = match kept {
+            0 if asks_time => client.retrieve_with_time(path)?,
             0 => client.retrieve(path)?,
             kept => client.retrieve_rest(path, kept, None)?,
         };
@@ -94,8 +101,11 @@ fn receive_rest(
             draft.empty().map_err(Error::Local)?;
         }
         let is_announced = download.announced().is_some();
+        let modified = download.modified().map(|time| time.unix_seconds());
         let error = match watch.receive(download, draft) {
-            Ok(bytes) => return Ok(Received { bytes, size: offset + bytes, is_announced }),
+            Ok(bytes) => {
+                return Ok(Received { bytes, size: offset + bytes, is_announced, modified });
+            }
             Err(error) => error,
         };
         match draft.salvage(&error, rest) {
