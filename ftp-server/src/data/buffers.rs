@@ -17,7 +17,7 @@ const MARGIN: usize = 4 * 1024;
 
 /// Number of large buffers to keep for the next transfers: a new one costs a page fault for each 4
 /// KiB.
-const IDLE: usize = 8;
+const IDLE: usize = 4;
 
 /// The large buffers of one server.
 #[derive(Debug)]
