@@ -22,13 +22,13 @@ pub(crate) fn login(
     let mut reply = control.request(last)?;
     if is_intermediate(&reply) && reply.code() != ReplyCode::NEED_ACCOUNT {
         last = &password;
-        reply = control.request_next(last)?;
+        reply = control.request(last)?;
     }
     if reply.code() == ReplyCode::NEED_ACCOUNT
         && let Some(account) = &account
     {
         last = account;
-        reply = control.request_next(last)?;
+        reply = control.request(last)?;
     }
     match reply.code().severity() {
         Severity::Completion => Ok(()),

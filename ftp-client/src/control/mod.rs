@@ -203,14 +203,6 @@ impl ControlConnection {
         self.request_line(command.verb(), &line)
     }
 
-    /// Sends a command like [`request`](Self::request), right after the reply to the previous one.
-    pub(crate) fn request_next(&mut self, command: &Command) -> Result<Reply, Error> {
-        let line = command.encode()?;
-        let deadline = self.reply_deadline();
-        self.send_next(command.verb(), &line, deadline)?;
-        self.final_reply(deadline)
-    }
-
     /// Sends a line and returns its final reply.
     pub(crate) fn request_line(&mut self, verb: Verb, line: &[u8]) -> Result<Reply, Error> {
         let deadline = self.reply_deadline();
@@ -247,23 +239,8 @@ impl ControlConnection {
         deadline: Deadline,
     ) -> Result<(), Error> {
         self.check()?;
-        self.check_clear()?;
-        self.send_next(verb, line, deadline)
-    }
-
-    /// Sends a command line like [`send`](Self::send), without a look for what the server sent
-    /// unasked: the reply to the previous command has only just been read.
-    pub(crate) fn send_next(
-        &mut self,
-        verb: Verb,
-        line: &[u8],
-        deadline: Deadline,
-    ) -> Result<(), Error> {
-        self.check()?;
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
-        if !self.decoder.is_clear() {
-            self.check_clear()?;
-        }
+        self.check_clear()?;
         self.secret = secret_in(verb, line);
         let line = self.as_read(line);
         trace::sent(verb, &line);

@@ -162,7 +162,7 @@ impl Setup<'_> {
     fn send(&mut self) -> Result<(), Error> {
         self.started = Instant::now();
         self.deadline = self.client.control.reply_deadline();
-        self.client.control.send_next(self.verb, &self.line, self.deadline)?;
+        self.client.control.send(self.verb, &self.line, self.deadline)?;
         self.dialogue.sent(&mut self.client.state);
         Ok(())
     }

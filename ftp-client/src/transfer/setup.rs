@@ -42,15 +42,10 @@ struct Preparation<'a> {
 
 impl Preparation<'_> {
     fn run(mut self, deadline: Deadline) -> Result<Prepared, Error> {
-        let mut is_first = true;
         loop {
             match self.dialogue.step(&self.client.state) {
                 SetupStep::Send(command) => {
-                    let control = &mut self.client.control;
-                    let reply = match std::mem::take(&mut is_first) {
-                        true => control.request(&command)?,
-                        false => control.request_next(&command)?,
-                    };
+                    let reply = self.client.control.request(&command)?;
                     self.hear(&command, reply)?;
                 }
                 SetupStep::SendTogether(commands) => {
