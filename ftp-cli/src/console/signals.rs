@@ -1,8 +1,6 @@
 //! Handles SIGINT, SIGTERM and SIGHUP: a command aborts its transfer, ends within a second and
 //! leaves no temporary file. An ignored SIGHUP (`nohup`) stays ignored. A file that exceeds `ulimit
 //! -f` is a write error (EFBIG), like a full disk, and does not end the process.
-//!
-//! The signals are blocked in all threads, and one thread waits for them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,8 +8,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use ftp_client::Canceller;
-use nix::sys::signal::{SigSet, Signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use super::echo;
@@ -92,8 +90,7 @@ impl Cleanup {
 }
 
 /// Calls `act` in a separate thread with each signal that asks the process to end. A SIGHUP with
-/// another meaning (`hears_hangup`) is handled even if it was ignored. Call it before any other
-/// thread starts: a signal ends the process if a thread does not block it.
+/// another meaning (`hears_hangup`) is handled even if it was ignored.
 ///
 /// # Errors
 ///
@@ -106,18 +103,12 @@ pub(crate) fn on_signals(
 }
 
 fn listen(hears_hangup: bool, mut act: impl FnMut(i32) + Send + 'static) -> io::Result<()> {
-    let wanted: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
-    let mut blocked = wanted;
-    // The failed write reports it as well.
-    blocked.add(Signal::SIGXFSZ);
-    blocked.thread_block()?;
+    let wanted = [SIGINT, SIGTERM, SIGHUP, SIGXFSZ];
+    let is_heard = |signal: &i32| *signal != SIGHUP || hears_hangup || !is_ignored(SIGHUP);
+    let mut signals = Signals::new(wanted.into_iter().filter(is_heard))?;
     threads::start("signals", move || {
-        while let Ok(signal) = wanted.wait() {
-            // A blocked signal arrives here even if it is ignored.
-            let is_ignored = signal == Signal::SIGHUP && !hears_hangup && is_ignored(SIGHUP);
-            if !is_ignored {
-                act(signal as i32);
-            }
+        for signal in signals.forever().filter(|signal| *signal != SIGXFSZ) {
+            act(signal);
         }
     })?;
     Ok(())

@@ -56,15 +56,15 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         trace::start(options, &stdio.messages, LevelFilter::Info)?;
         return check::check(&plan, options, stdio);
     }
-    let hooks = Arc::new(Hooks::default());
-    let shutdown = Arc::new(OnceLock::new());
-    // Before any other thread starts, the log's included.
-    let events = heed_signals(hears_hangup(&plan, options), &stdio.messages, &shutdown, &hooks)?;
     let log = ServerLog::start(plan.settings.log_format, options, &stdio.messages)?;
     if privileges::is_root() && plan.settings.run_as.is_none() {
         let text = "warning: running as root; use --set security.run_as=USER to drop privileges";
         log.say(Level::Warn, &text);
     }
+    let hooks = Arc::new(Hooks::default());
+    let shutdown = Arc::new(OnceLock::new());
+    // Before the first log line announces a server that can be stopped.
+    let events = heed_signals(hears_hangup(&plan, options), &stdio.messages, &shutdown, &hooks)?;
     let mut running = Running::start(plan, options, &log, hooks)?;
     // There is only one, and it is set only here.
     let _ = shutdown.set(running.shutdown_handle());
