@@ -41,8 +41,8 @@ impl Client {
     /// Begins to download the file at `path` after asking for its modification time (`MDTM`,
     /// `RETR`).
     ///
-    /// [`Download::modified`] returns the time. With [pipelining](crate::ClientBuilder::pipeline)
-    /// both commands are sent together.
+    /// [`Download::modified`] returns the time; `None` if the server refuses `MDTM` for any reason.
+    /// With [pipelining](crate::ClientBuilder::pipeline) both commands are sent together.
     ///
     /// # Errors
     ///

@@ -288,13 +288,20 @@ impl<'a> Transfer<'a> {
         let limit = self.client.config.timeouts.final_reply;
         let control = &mut self.client.control;
         let deadline = control.deadline(limit, Phase::FinalReply);
+        let mut early = if has_sent { self.ended.take() } else { None };
         // After any number of 1xx replies.
-        while has_sent && let Some((progress, reply)) = control.poll_reply()? {
-            if progress == Progress::Final {
-                accepted(self.verb, &reply)?;
-                return Err(error_of(TransferFault::Early, self.verb, &reply));
+        while has_sent
+            && early.is_none()
+            && let Some((progress, reply)) = control.poll_reply()?
+        {
+            match progress {
+                Progress::Final => early = Some(reply),
+                _ => control.go_on_or_close(deadline)?,
             }
-            control.go_on_or_close(deadline)?;
+        }
+        if let Some(reply) = early {
+            accepted(self.verb, &reply)?;
+            return Err(error_of(TransferFault::Early, self.verb, &reply));
         }
         let mut cut = None;
         if is_upload {

@@ -200,6 +200,29 @@ fn a_confirmation_before_the_end_is_found_behind_others_hc_17() {
 }
 
 #[test]
+fn a_large_file_that_is_confirmed_before_its_end_is_not_believed_hc_17() {
+    // Half of it is more than sockets hold.
+    const LENGTH: usize = 64 << 20;
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 ok");
+        let mut data = peer.data();
+        data.read_exact(&mut vec![0; LENGTH / 2]).unwrap();
+        peer.reply("226 I have it all");
+        let _ = data.read_to_end(&mut Vec::new());
+        drop(data);
+        peer.allow_abort();
+        peer.answer("NOOP", "200 ok");
+    });
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(LENGTH as u64).unwrap();
+    let sent = client.store("a").unwrap().copy_from(&file);
+    assert!(matches!(sent, Err(Error::Unexpected(Verb::Stor, _))), "{sent:?}");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
 fn a_confirmation_before_the_end_of_the_data_is_not_believed_hc_17() {
     for is_reset in [false, true] {
         let (said, has_said) = std::sync::mpsc::channel();
