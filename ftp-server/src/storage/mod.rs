@@ -114,8 +114,8 @@ pub trait Storage: Send + Sync {
     /// listing.
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError>;
 
-    /// Returns the names of the entries that [`list`](Self::list) would return. A storage that has
-    /// names at hand saves the work for the rest.
+    /// Returns the names in a directory, like [`list`](Self::list) without the metadata. A storage
+    /// that has names at hand saves work, and may include objects that it cannot look at.
     ///
     /// # Errors
     ///

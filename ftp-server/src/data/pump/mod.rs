@@ -28,10 +28,11 @@ use crate::tls::Connection;
 /// fit into the send buffer of the socket.
 const SENDFILE_FIRST: usize = 4 * 1024 * 1024;
 
-/// Bytes that the kernel sends from a file in each further call, at first and at most: neither a
-/// slow disk nor a slow client may keep it for long.
-const SENDFILE: u64 = 256 * 1024;
-const SENDFILE_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes that the kernel sends from a file in each further call, at first and at most. The timeout
+/// of the socket applies to each 64 KiB, so that one call takes a second where a client becomes
+/// slower than 4 MiB per second. Larger steps would save few calls.
+const SENDFILE: u64 = 64 * 1024;
+const SENDFILE_MAX: u64 = 4 * 1024 * 1024;
 
 /// Bytes after which the control connection is looked at, if nothing had to be waited for.
 const LOOK: u64 = 4 * 1024 * 1024;
@@ -255,8 +256,9 @@ impl<'a> Pump<'a> {
                     self.moved(count)?;
                     if self.moved < length {
                         self.let_calls_wait()?;
-                    } else if count < asked {
-                        // The file has no more bytes, not even added ones.
+                    } else if length > 0 && count < asked {
+                        // The file has no more bytes, not even added ones. A file that reports no
+                        // size may have more: some file systems do not know it.
                         return Ok(true);
                     }
                 }
@@ -420,7 +422,8 @@ pub(crate) fn receive(
 }
 
 /// Reads unexpected bytes from a client that should only receive: closing a socket with unread
-/// bytes resets it, and the reset can overtake data under way. Returns whether there were any.
+/// bytes resets it, and the reset can overtake data under way. Returns whether there were any, or
+/// the client has closed its side: then only shutdown(2) tells whether the connection is lost.
 ///
 /// # Errors
 ///
@@ -429,7 +432,8 @@ fn discard_input(data: &TcpStream) -> Result<bool, PumpEnd> {
     let mut bytes = [0; 1_024];
     for round in 0..64 {
         match rustix::net::recv(data, &mut bytes, RecvFlags::DONTWAIT) {
-            Ok((0, _)) | Err(Errno::AGAIN) => return Ok(round > 0),
+            Ok((0, _)) => return Ok(true),
+            Err(Errno::AGAIN) => return Ok(round > 0),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(PumpEnd::Broken(error.into())),
         }
@@ -441,7 +445,7 @@ fn discard_input(data: &TcpStream) -> Result<bool, PumpEnd> {
 mod tests {
     use std::io::Read;
     use std::net::TcpListener;
-    use std::os::fd::BorrowedFd;
+    use std::os::fd::{AsFd, BorrowedFd};
     use std::thread;
 
     use super::*;
@@ -520,6 +524,54 @@ mod tests {
         assert!(matches!(ended.1, PumpEnd::Stalled), "{ended:?}");
         socket::expect_keepalive(&stream);
         drop(client);
+    }
+
+    #[test]
+    fn long_downloads_notice_a_dead_peer_st_14() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        let without = Throttle::default();
+        let pool = Buffers::new(0);
+        let limits = PumpLimits {
+            stall: Duration::from_secs(20),
+            throttle: &without,
+            buffers: &pool,
+            may_be_cut: false,
+        };
+        let reader = thread::spawn(move || client.read_to_end(&mut Vec::new()).unwrap());
+        // An unknown size does not end the file.
+        for length in [0, LONG] {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(LONG).unwrap();
+            let mut outgoing = FromFile { file, length };
+            let (moved, ended) = send(&stream, None, &mut outgoing, limits, &mut Counting(0));
+            assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
+            assert_eq!(moved, LONG);
+        }
+        socket::expect_keepalive(&stream);
+        drop(stream);
+        assert_eq!(reader.join().unwrap() as u64, 2 * LONG);
+    }
+
+    /// More bytes than sockets hold.
+    const LONG: u64 = 32 << 20;
+
+    /// A file that reports this length.
+    struct FromFile {
+        file: std::fs::File,
+        length: u64,
+    }
+
+    impl Outgoing for FromFile {
+        fn fill(&mut self, _room: usize, _out: &mut Vec<u8>) -> Result<bool, StorageError> {
+            Err(StorageErrorKind::Unsupported.into())
+        }
+
+        fn file_range(&self) -> Option<FileRange<'_>> {
+            Some(FileRange { file: self.file.as_fd(), length: self.length })
+        }
     }
 
     /// A counting file that records the largest size it was given or asked for at once.
