@@ -15,6 +15,7 @@ use ftp_tests::terminal::Terminal;
 use rustix::process::Signal;
 
 use crate::peer::{Act, Peer};
+use crate::serve::Served;
 use crate::{failed, ftp};
 
 /// A file that only its owner can read.
@@ -493,5 +494,22 @@ fn no_place_of_the_command_line_echoes_what_may_hold_a_password() {
         &["get", "--json", "--jobs=u:geheim@h", "ftp://127.0.0.1:1/y"],
     ] {
         hides(&run(ftp(words).current_dir(here.path())));
+    }
+}
+
+#[test]
+fn a_password_command_can_be_ended_by_signals() {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    let served = Served::start(&root, &["--user", "u:p"]);
+    let mask = here.join("mask");
+    let command = format!("grep SigBlk /proc/self/status >{}; echo p", mask.display());
+    let url = served.url("u@", "");
+    run(&mut ftp(&["ls", "--password-command", &command, &url])).succeeded();
+    let mask = fs::read_to_string(mask).unwrap();
+    let blocked = mask.split_whitespace().nth(1).unwrap();
+    let blocked = u64::from_str_radix(blocked, 16).unwrap();
+    // SIGHUP, SIGINT and SIGTERM.
+    for signal in [1, 2, 15] {
+        assert_eq!(blocked >> (signal - 1) & 1, 0, "{mask}");
     }
 }
