@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 
-use super::{Pump, PumpEnd, UploadTarget, discard_input};
+use super::target::UploadTarget;
+use super::{Pump, PumpEnd, discard_input};
 use crate::data::Outgoing;
 use crate::tls::{Connection, RECORD, size_of_records};
 

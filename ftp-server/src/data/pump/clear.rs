@@ -1,0 +1,132 @@
+//! The pump without TLS: the kernel sends a file where it can, and a buffer moves everything else.
+
+use std::io::{self, Write};
+use std::net::Shutdown;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use super::target::UploadTarget;
+use super::{Pump, PumpEnd, discard_input};
+use crate::data::Outgoing;
+use crate::data::outgoing::FileRange;
+use crate::pace::Pace;
+
+/// Bytes that the kernel may send from a file in the first call, which does not wait: as many as
+/// fit into the send buffer of the socket.
+const SENDFILE_FIRST: usize = 4 * 1024 * 1024;
+
+/// Bytes that the kernel sends from a file in each further call, at first and at most. The timeout
+/// of the socket applies to each 64 KiB, so that one call takes a second where a client becomes
+/// slower than 4 MiB per second. Larger steps would save few calls.
+const SENDFILE: u64 = 64 * 1024;
+const SENDFILE_MAX: u64 = 4 * 1024 * 1024;
+
+impl Pump<'_> {
+    pub(super) fn send_clear(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), PumpEnd> {
+        if !self.send_from_file(outgoing)? {
+            self.send_from_buffer(outgoing)?;
+        }
+        outgoing.check_end(self.moved).map_err(PumpEnd::Storage)?;
+        // Closing the socket also ends the data, and saves a call.
+        if discard_input(self.data)? {
+            self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)?;
+            discard_input(self.data)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the kernel send. Returns `false` if it cannot for this file; then nothing was sent.
+    fn send_from_file(&mut self, outgoing: &dyn Outgoing) -> Result<bool, PumpEnd> {
+        let Some(FileRange { file, length }) = outgoing.file_range() else { return Ok(false) };
+        let mut pace = Pace::new(SENDFILE, SENDFILE_MAX);
+        loop {
+            let size = usize::try_from(pace.size()).unwrap_or(usize::MAX);
+            let most = if self.is_blocking { size } else { SENDFILE_FIRST };
+            let data = self.data;
+            let mut asked = 0;
+            let send = |most| {
+                asked = most;
+                pace.step(|_| rustix::fs::sendfile(data, file, None, most))
+            };
+            match self.step(most, send)? {
+                Ok(0) => return Ok(true),
+                Ok(count) => {
+                    self.moved(count)?;
+                    if self.moved < length {
+                        self.let_calls_wait()?;
+                    } else if length > 0 && count < asked {
+                        // The file has no more bytes, not even added ones. A file that reports no
+                        // size may have more: some file systems do not know it.
+                        return Ok(true);
+                    }
+                }
+                Err(Errno::INVAL | Errno::NOSYS) if self.moved == 0 => return Ok(false),
+                Err(error @ (Errno::IO | Errno::OVERFLOW)) => {
+                    return Err(PumpEnd::Storage(io::Error::from(error).into()));
+                }
+                Err(error) => self.wait_or_break(error.into(), PollFlags::OUT)?,
+            }
+        }
+    }
+
+    fn send_from_buffer(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), PumpEnd> {
+        let mut buffer = self.buffers.small();
+        let mut more = true;
+        while more {
+            more = self.fill(&mut buffer, outgoing)?;
+            let room = buffer.room();
+            let bytes = buffer.bytes();
+            let is_full = bytes.len() >= room;
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                let mut data = self.data;
+                let write = |most| data.write(rest.get(..most).unwrap_or(rest));
+                match self.step(rest.len(), write)? {
+                    Ok(count) => {
+                        rest = rest.get(count..).unwrap_or_default();
+                        self.moved(count)?;
+                    }
+                    Err(error) => self.wait_or_break(error, PollFlags::OUT)?,
+                }
+            }
+            if is_full {
+                buffer.grow();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn receive_clear(&mut self, target: &mut UploadTarget<'_>) -> Result<(), PumpEnd> {
+        let mut buffer = self.buffers.small();
+        loop {
+            let data = self.data;
+            // Once calls wait, each waits until the buffer is full.
+            let flags = if self.is_blocking { RecvFlags::WAITALL } else { RecvFlags::empty() };
+            let space = buffer.space();
+            let most = space.len();
+            let into = |most| {
+                let space = space.get_mut(..most).unwrap_or_default();
+                rustix::net::recv(data, space, flags).map(|(count, _)| count)
+            };
+            let count = match self.step(most, into)? {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) => {
+                    self.wait_or_break(error.into(), PollFlags::IN)?;
+                    continue;
+                }
+            };
+            let is_full = count == space.len();
+            target.take(space.get(..count).unwrap_or_default())?;
+            self.moved(count)?;
+            // A conversion has a second buffer, so both stay small.
+            if is_full && !target.converts() {
+                buffer.grow();
+                self.let_calls_wait()?;
+            }
+        }
+        target.finish()
+    }
+}

@@ -1,0 +1,211 @@
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
+
+use super::*;
+use crate::data::buffers::{LARGE, SMALL};
+use crate::data::outgoing::FileRange;
+use crate::rate::Rate;
+use crate::storage::{StorageErrorKind, StreamEnd};
+
+/// Counts its calls, and reports nothing.
+struct Counting(u64);
+
+impl Monitor for Counting {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn look(&mut self, _moved: u64) -> Option<Interruption> {
+        self.0 += 1;
+        None
+    }
+}
+
+/// Supplies N bytes, in the sizes asked for.
+struct Bytes(usize);
+
+impl Outgoing for Bytes {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        let count = room.min(self.0);
+        out.resize(out.len() + count, b'x');
+        self.0 -= count;
+        Ok(self.0 > 0)
+    }
+}
+
+#[test]
+fn a_slow_transfer_waits_and_does_not_spin() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let stream = listener.accept().unwrap().0;
+    stream.set_nonblocking(true).unwrap();
+    let reader = thread::spawn(move || client.read_to_end(&mut Vec::new()).unwrap());
+    let throttle = Throttle::new(Rate::new(32_000));
+    let begun = Instant::now();
+    let mut monitor = Counting(0);
+    // A turn comes every sixteenth of a second, although the stall timeout is shorter.
+    let pool = Buffers::new(0);
+    let limits = PumpLimits {
+        stall: Duration::from_millis(20),
+        throttle: &throttle,
+        buffers: &pool,
+        may_be_cut: false,
+    };
+    let (moved, ended) = send(&stream, None, &mut Bytes(32_000), limits, &mut monitor);
+    drop(stream);
+    assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
+    assert_eq!((moved, reader.join().unwrap()), (32_000, 32_000));
+    assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
+    // One look before and one after each wait, a few times over.
+    assert!(monitor.0 < 200, "{} looks", monitor.0);
+}
+
+#[test]
+fn slow_data_connections_notice_a_dead_peer_st_14() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let stream = listener.accept().unwrap().0;
+    stream.set_nonblocking(true).unwrap();
+    let without = Throttle::default();
+    let pool = Buffers::new(0);
+    let limits = PumpLimits {
+        stall: limits::TICK * 2,
+        throttle: &without,
+        buffers: &pool,
+        may_be_cut: false,
+    };
+    let ended = receive(&stream, None, &mut Counted::default(), None, limits, &mut Counting(0));
+    assert!(matches!(ended.1, PumpEnd::Stalled), "{ended:?}");
+    socket::expect_keepalive(&stream);
+    drop(client);
+}
+
+#[test]
+fn long_downloads_notice_a_dead_peer_st_14() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let stream = listener.accept().unwrap().0;
+    stream.set_nonblocking(true).unwrap();
+    let without = Throttle::default();
+    let pool = Buffers::new(0);
+    let limits = PumpLimits {
+        stall: Duration::from_secs(20),
+        throttle: &without,
+        buffers: &pool,
+        may_be_cut: false,
+    };
+    let reader = thread::spawn(move || client.read_to_end(&mut Vec::new()).unwrap());
+    // An unknown size does not end the file.
+    for length in [0, LONG] {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(LONG).unwrap();
+        let mut outgoing = FromFile { file, length };
+        let (moved, ended) = send(&stream, None, &mut outgoing, limits, &mut Counting(0));
+        assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
+        assert_eq!(moved, LONG);
+    }
+    socket::expect_keepalive(&stream);
+    drop(stream);
+    assert_eq!(reader.join().unwrap() as u64, 2 * LONG);
+}
+
+/// More bytes than sockets hold.
+const LONG: u64 = 32 << 20;
+
+/// A file that reports this length.
+struct FromFile {
+    file: std::fs::File,
+    length: u64,
+}
+
+impl Outgoing for FromFile {
+    fn fill(&mut self, _room: usize, _out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
+
+    fn file_range(&self) -> Option<FileRange<'_>> {
+        Some(FileRange { file: self.file.as_fd(), length: self.length })
+    }
+}
+
+/// A counting file that records the largest size it was given or asked for at once.
+#[derive(Default)]
+struct Counted {
+    bytes: usize,
+    most: usize,
+    end: usize,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(bytes.iter().zip(self.bytes..).all(|(byte, at)| *byte == byte_at(at)));
+        self.bytes += bytes.len();
+        self.most = self.most.max(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for Counted {
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
+
+    fn abort(self: Box<Self>, _end: StreamEnd) {}
+}
+
+impl Outgoing for Counted {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        let count = room.min(self.end - self.bytes);
+        out.extend((self.bytes..).take(count).map(byte_at));
+        self.bytes += count;
+        self.most = self.most.max(room);
+        Ok(self.bytes < self.end)
+    }
+}
+
+fn byte_at(at: usize) -> u8 {
+    u8::try_from(at % 251).unwrap()
+}
+
+#[test]
+fn a_transfer_makes_do_without_a_large_buffer() {
+    const LENGTH: usize = 8 << 20;
+    for large in [0, 1, 2] {
+        let pool = Buffers::new((large * LARGE) as u64);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (from, _) = listener.accept().unwrap();
+        let without = Throttle::default();
+        let limits = PumpLimits {
+            stall: Duration::from_secs(20),
+            throttle: &without,
+            buffers: &pool,
+            may_be_cut: false,
+        };
+        let mut source = Counted::default();
+        let mut target = Counted::default();
+        source.end = LENGTH;
+        thread::scope(|scope| {
+            for stream in [&to, &from] {
+                stream.set_nonblocking(true).unwrap();
+            }
+            let source = &mut source;
+            let sending = scope.spawn(move || send(&to, None, source, limits, &mut Counting(0)));
+            let received = receive(&from, None, &mut target, None, limits, &mut Counting(0));
+            for (moved, ended) in [sending.join().unwrap(), received] {
+                assert_eq!(moved, LENGTH as u64);
+                assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
+            }
+        });
+        assert_eq!(target.bytes, LENGTH);
+        // One of them may end early and leave its large buffer to the other.
+        let had_large = [source.most, target.most].iter().any(|most| *most > SMALL);
+        assert_eq!(had_large, large > 0, "{} {}", source.most, target.most);
+    }
+}
