@@ -13,11 +13,15 @@ use crate::lock::lock;
 const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The longest wait for a second connection at the same time.
+const COMPANY: Duration = Duration::from_secs(3);
+
 /// Counter of the connections of this examination.
 #[derive(Debug)]
 pub(super) struct Places {
     state: Mutex<PlacesState>,
-    freed: Condvar,
+    /// Notified when a place is free, and when more is known of what the server accepts.
+    changed: Condvar,
 }
 
 #[derive(Debug)]
@@ -60,7 +64,7 @@ struct Taken<'a>(&'a Places);
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.0.state().open -= 1;
-        self.0.freed.notify_all();
+        self.0.changed.notify_all();
     }
 }
 
@@ -84,7 +88,7 @@ impl Places {
             refused_at: 0,
             is_shut: false,
         };
-        Self { state: Mutex::new(state), freed: Condvar::new() }
+        Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Connects by `connect` as soon as a place is free. If the server refuses, waits until another
@@ -107,6 +111,7 @@ impl Places {
                     state.inside += 1;
                     state.peak = state.peak.max(state.inside);
                     drop(state);
+                    self.changed.notify_all();
                     return Ok(Inside { counted: Counted(self), it, _place: place });
                 }
                 Err(error) => error,
@@ -119,6 +124,7 @@ impl Places {
             if state.open > 1 {
                 state.refused_at = state.refused_at.max(state.open);
                 state.most = state.most.min(state.open - 1);
+                self.changed.notify_all();
                 continue;
             }
             tries += 1;
@@ -130,6 +136,13 @@ impl Places {
             // Keeps the place during the pause: another connection would be refused too.
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Waits, with a connection inside, until the server has accepted or refused a second one.
+    /// Gives up soon: a server may keep the second one waiting until the first has gone.
+    pub(super) fn wait_for_second(&self) {
+        let is_unknown = |state: &mut PlacesState| state.peak < 2 && state.refused_at == 0;
+        drop(self.changed.wait_timeout_while(self.state(), COMPANY, is_unknown));
     }
 
     /// Returns the highest number of accepted connections, and the number of open ones when the
@@ -146,7 +159,7 @@ impl Places {
             if left.is_zero() {
                 break;
             }
-            let waited = self.freed.wait_timeout(state, left.min(PAUSE));
+            let waited = self.changed.wait_timeout(state, left.min(PAUSE));
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         state.open += 1;
@@ -186,18 +199,23 @@ mod tests {
         }
     }
 
+    /// Lets one more connection in, if fewer than `most` are.
+    fn let_in(inside: &AtomicUsize, most: usize) -> Result<Held<'_>, Error> {
+        match inside.fetch_add(1, Ordering::SeqCst) {
+            there if there < most => Ok(Held(inside)),
+            _ => {
+                inside.fetch_sub(1, Ordering::SeqCst);
+                Err(Error::Closed)
+            }
+        }
+    }
+
     /// Returns the results of six simultaneous clients of a server that accepts `most` at a time.
     fn six(most: usize) -> (Places, usize) {
         let places = Places::new();
         let inside = AtomicUsize::new(0);
         let arrived = std::sync::Barrier::new(6);
-        let connect = || match inside.fetch_add(1, Ordering::SeqCst) {
-            there if there < most => Ok(Held(&inside)),
-            _ => {
-                inside.fetch_sub(1, Ordering::SeqCst);
-                Err(Error::Closed)
-            }
-        };
+        let connect = || let_in(&inside, most);
         let work = || {
             arrived.wait();
             usize::from(places.enter(None, connect).is_ok())
@@ -215,6 +233,22 @@ mod tests {
             let (places, count) = six(most);
             assert_eq!(count, 6, "{most}");
             assert!(places.seen().0 <= most, "{most}");
+        }
+    }
+
+    #[test]
+    fn the_first_waits_for_the_verdict_on_a_second() {
+        for (most, verdict) in [(1, (1, Some(2))), (2, (2, None))] {
+            let places = Places::new();
+            let inside = AtomicUsize::new(0);
+            let connect = || let_in(&inside, most);
+            let first = places.enter(None, connect).unwrap();
+            thread::scope(|scope| {
+                scope.spawn(|| drop(places.enter(None, connect).unwrap()));
+                places.wait_for_second();
+                assert_eq!(places.seen(), verdict);
+                drop(first);
+            });
         }
     }
 
