@@ -16,9 +16,10 @@ use ftp_tests::compare::{assert_same, assert_same_stream};
 use ftp_tests::content::{LARGE, SIZES, Stream, binary, large, text};
 use ftp_tests::names::{NAMES, percent};
 use ftp_tests::peer::RealServer;
+use ftp_tests::port::OwnPort;
 use ftp_tests::process::{LIMIT, Ran, run, run_with};
 use ftp_tests::root::TempRoot;
-use ftp_tests::site::{ClosedPort, OurServer, Site};
+use ftp_tests::site::{OurServer, Site};
 
 /// Passive by EPSV and by PASV, active by EPRT and by PORT.
 const DATA: [&[&str]; 5] = [
@@ -200,7 +201,7 @@ fn exit_codes(meeting: &Meeting<'_>) {
     fails(meeting, &run(ftp("get").arg("http://127.0.0.1/x").arg(&old)), 2, "URL");
     fails(meeting, &get(&format!("ftp://nobody:wrong@{}/x", site.address)), 6, "530");
 
-    let closed = ClosedPort::new();
+    let closed = OwnPort::claim();
     fails(meeting, &get(&format!("ftp://{}/x", closed.address())), 4, "refused");
     site.assert_only(&[]);
 }

@@ -16,6 +16,7 @@ pub mod hostile;
 pub mod names;
 pub mod network;
 pub mod peer;
+pub mod port;
 pub mod process;
 pub mod prose;
 pub mod random;
@@ -26,6 +27,7 @@ pub mod site;
 pub mod terminal;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod wait;
 
 /// The programs in the README, which must compile and, if they need no server, run.
 #[cfg(doctest)]

@@ -1,4 +1,4 @@
-//! Other programs: each in its own process group and with a deadline; no process is left behind.
+//! Other programs: each in its own process group and with a deadline; all processes are ended.
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -1,5 +1,4 @@
-//! A running server of any kind: its address, its user, and the directory it serves; and an address
-//! without a server.
+//! A running server of any kind: its address, its user, and the directory it serves.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,42 +6,10 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use ftp_server::{Rights, Server, ServerBuilder, ServerConfig};
-use socket2::{Domain, Socket, Type};
 
 use crate::names::percent;
 use crate::raw::RawSession;
 use crate::root::TempRoot;
-
-/// An address that refuses connections while this exists: the port is bound, but not listening.
-#[derive(Debug)]
-pub struct ClosedPort {
-    socket: Socket,
-}
-
-impl ClosedPort {
-    /// Binds a port.
-    #[track_caller]
-    #[must_use]
-    pub fn new() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        socket.bind(&any.into()).expect("a free port");
-        Self { socket }
-    }
-
-    /// Returns the address without a listener.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        let address = self.socket.local_addr().expect("a bound socket has an address");
-        address.as_socket().expect("it is one of IPv4")
-    }
-}
-
-impl Default for ClosedPort {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// The facts about a server that a client needs.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ftp_client::{Client, fxp};
 use ftp_server::{
@@ -16,6 +16,7 @@ use ftp_tests::peer::Peer;
 use ftp_tests::process::{Running, run};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
+use ftp_tests::wait::wait_until;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::interop_curl::curl;
@@ -61,11 +62,7 @@ fn wait_until_it_is_kept(storage: &FaultStorage) {
         let resumes = |told| storage.write_as(&path, WriteMode::From(told + 1), b"u");
         told.is_some_and(|told| resumes(told).is_ok())
     };
-    let end = Instant::now() + Duration::from_secs(30);
-    while !is_over() {
-        assert!(Instant::now() < end, "the client is not given up");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_until("the client is given up", is_over);
 }
 
 #[test]
@@ -261,10 +258,7 @@ fn a_copy_between_servers_goes_on_with_an_upload_whose_226_was_lost_fs_15_fx_12(
             let mut data = session.passive();
             session.expect("STOR there", 150);
             data.write_all(&content[..count]);
-            let end = Instant::now() + Duration::from_secs(30);
-            while moved(&mut session) != Some(count as u64) {
-                assert!(Instant::now() < end, "{count} bytes do not come");
-            }
+            wait_until("the bytes are read", || moved(&mut session) == Some(count as u64));
             drop(session);
             wait_until_it_is_kept(&target.storage);
             drop(data);

@@ -6,8 +6,8 @@ use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
+use ftp_tests::wait::wait_until;
 
-use crate::figures::wait_until;
 use crate::serve::Served;
 use crate::{failed, ftp};
 

@@ -2,9 +2,10 @@
 
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
+use ftp_tests::wait::wait_until;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::figures::{memory, open_descriptors, wait_for_sweep, wait_until};
+use crate::figures::{memory, open_descriptors, wait_for_sweep};
 use crate::serve::Served;
 
 /// Lets a process have no descriptor from this number on.

@@ -1,7 +1,8 @@
 //! What a process uses, read from `/proc`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ftp_tests::wait::wait_until;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The resident memory of a process in KiB.
@@ -63,13 +64,4 @@ pub(crate) fn allow_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     limit.maximum.unwrap_or(u64::MAX)
-}
-
-/// Waits for what the end of a session brings, which comes a moment after its last reply.
-pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what} does not come");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
 }

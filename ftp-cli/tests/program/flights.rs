@@ -11,7 +11,7 @@ use ftp_tests::site::{OurServer, Site};
 use crate::ftp;
 use crate::relay::Relay;
 
-/// The flights of a mirror of so many files.
+/// The flights of a mirror of this number of files.
 fn flights(site: &Site, files: usize, options: &[&str]) -> usize {
     let (relay, here) = (Relay::to(site.address), TempRoot::new());
     site.clear();

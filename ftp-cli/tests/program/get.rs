@@ -5,9 +5,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 use std::time::Duration;
 
+use ftp_tests::port::OwnPort;
 use ftp_tests::process::{Running, run};
 use ftp_tests::root::TempRoot;
-use ftp_tests::site::{ClosedPort, OurServer};
+use ftp_tests::site::OurServer;
 
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
@@ -225,7 +226,8 @@ fn data_connections_are_set_up_as_told_cl_25_cl_27_cl_33_cl_34() {
     let server = OurServer::start();
     server.root.write("file", b"whole");
     let url = server.url("file");
-    let free = ClosedPort::new().address().port().to_string();
+    let own = OwnPort::claim();
+    let free = own.number().to_string();
     for (options, want) in [
         (&["--epsv-all"][..], "> EPSV ALL\n"),
         (&["--epsv", "never", "--passive-address", "reply"], "> PASV\n"),

@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use ftp_tests::port::OwnPort;
 use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
+use ftp_tests::wait::{at_last, wait_until};
 
 use crate::serve::Served;
 use crate::{failed, ftp};
@@ -97,15 +99,11 @@ fn transfers_are_logged_in_a_file_that_is_added_to() {
     let set = format!("log.transfers={}", log.display());
     let arguments = ["-q", "--user", "u:p", "--write", "--set", &set];
     let mut serve = ftp(&["serve", "--listen", "127.0.0.1:0"]);
-    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = reserved.local_addr().unwrap();
-    drop(reserved);
+    let port = OwnPort::claim();
+    let address = port.address();
     serve.args(["--listen", &address.to_string()]).args(arguments).arg(root.path());
     let mut running = Running::start(serve.stderr(Stdio::piped()));
-    let end = Instant::now() + LIMIT;
-    while RawSession::greeting(address).is_none() {
-        assert!(Instant::now() < end, "it does not start");
-    }
+    wait_until("the server starts", || RawSession::greeting(address).is_some());
     let mut session = RawSession::login(address, "u", "p");
     session.upload("STOR a b", b"12345");
     session.expect("QUIT", 221);
@@ -139,15 +137,11 @@ fn every_line_is_json_if_that_is_wanted() {
     let file = TempRoot::new();
     let path = file.write("log", b"");
     let mut running = Running::start(serve.stderr(File::create(&path).unwrap()));
-    let end = Instant::now() + LIMIT;
-    let address = loop {
+    let address = at_last("the server logs its address", || {
         let text = fs::read_to_string(&path).unwrap();
-        let said = text.split_once("\"text\":\"listening on ").map(|(_, rest)| rest);
-        if let Some((address, _)) = said.and_then(|rest| rest.split_once('"')) {
-            break address.parse().unwrap();
-        }
-        assert!(Instant::now() < end, "{text}");
-    };
+        let (_, said) = text.split_once("\"text\":\"listening on ")?;
+        said.split_once('"')?.0.parse().ok()
+    });
     let mut session = RawSession::login(address, "u", "p");
     session.expect("CLNT \"x\x1b\\", 200);
     session.expect("QUIT", 221);

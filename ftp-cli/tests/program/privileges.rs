@@ -11,8 +11,8 @@ use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
 #[cfg(feature = "tls")]
 use ftp_tests::tls::{Authority, Kind};
+use ftp_tests::wait::wait_until;
 
-use crate::figures::wait_until;
 use crate::serve::Served;
 use crate::{failed, ftp, ftp_with_hangup};
 

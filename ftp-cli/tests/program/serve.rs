@@ -10,8 +10,8 @@ use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, Running, run, run_with};
 use ftp_tests::raw::{RawData, RawSession};
 use ftp_tests::root::TempRoot;
+use ftp_tests::wait::wait_until;
 
-use crate::figures::wait_until;
 use crate::{failed, ftp};
 
 /// `serve` on a port that the system chose, and what it said at its start.

@@ -17,9 +17,10 @@ use ftp_tests::process::Running;
 use ftp_tests::raw::{NoReply, RawReply, RawSession};
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
+use ftp_tests::wait::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_for_sweep, wait_until};
+use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_for_sweep};
 use crate::serve::Served;
 
 /// The calls that a session makes, each with errors it can end with on a healthy or on a sick

@@ -10,9 +10,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_server::ServerConfig;
+use ftp_tests::port::OwnPort;
 use ftp_tests::process::{LIMIT, Running, run, run_with};
 use ftp_tests::root::TempRoot;
-use ftp_tests::site::{ClosedPort, OurServer};
+use ftp_tests::site::OurServer;
 
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
@@ -85,7 +86,7 @@ fn a_file_after_one_that_was_looked_for_elsewhere_comes_from_its_own_place_cl_60
 
 #[test]
 fn operands_that_would_lose_a_file_are_refused() {
-    let closed = ClosedPort::new();
+    let closed = OwnPort::claim();
     let url = |name: &str| format!("ftp://{}/{name}", closed.address());
     let here = TempRoot::new();
     let dir = text(here.path());
@@ -117,7 +118,7 @@ fn no_clobber_skips_and_says_so() {
     let here = TempRoot::new();
     let old = text(&here.write("old", b"old"));
     // Nothing is sent for a file that is here.
-    let closed = ClosedPort::new();
+    let closed = OwnPort::claim();
     let ran = run(&mut ftp(&["get", "-n", &format!("ftp://{}/x", closed.address()), &old]));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("old: exists, skipped"), "{ran:?}");
     ran.succeeded();

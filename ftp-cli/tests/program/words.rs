@@ -3,9 +3,10 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use ftp_tests::port::OwnPort;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
-use ftp_tests::site::{ClosedPort, OurServer};
+use ftp_tests::site::OurServer;
 
 use crate::{failed, ftp};
 
@@ -22,7 +23,7 @@ fn speaks(ran: &Ran) {
 
 #[test]
 fn what_is_missing_is_said_without_the_numbers_of_errors() {
-    let (server, here, closed) = (OurServer::start(), TempRoot::new(), ClosedPort::new());
+    let (server, here, closed) = (OurServer::start(), TempRoot::new(), OwnPort::claim());
     let (file, top) = (&server.url("file"), &server.url(""));
     let refused = &format!("ftp://{}/x", closed.address());
     let local = here.join("local").to_str().unwrap().to_owned();

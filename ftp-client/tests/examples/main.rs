@@ -11,8 +11,9 @@ use std::time::Duration;
 use ftp_client::{Client, Error, FtpUrl, Retry, get};
 use ftp_server::ServerConfig;
 use ftp_tests::content::binary;
+use ftp_tests::port::OwnPort;
 use ftp_tests::root::TempRoot;
-use ftp_tests::site::{ClosedPort, OurServer};
+use ftp_tests::site::OurServer;
 
 #[path = "../../examples/active.rs"]
 mod active;
@@ -131,8 +132,8 @@ fn list_finds_all_that_there_is() {
 fn active_listens_where_it_is_told() {
     let bench = Bench::with_a_file();
     // The NAT of this bench is that the address has a name.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let ports = format!("{free},50000-50999");
+    let free = OwnPort::claim();
+    let ports = format!("{},50000-50999", free.number());
     active::download(&bench.url("a.bin"), &bench.local("a.bin"), &ports, "localhost").unwrap();
     bench.has_come();
 }
@@ -165,7 +166,7 @@ fn errors_say_who_has_to_act() {
     assert!(is_asked(action(&bench.server.url("b.bin"))));
     assert!(is_asked(action(&format!("ftp://user:wrong@{}/a.bin", bench.server.address))));
     assert!(is_asked(action("ftp://localhost/a%0ab")));
-    let closed = ClosedPort::new();
+    let closed = OwnPort::claim();
     assert_eq!(action(&format!("ftp://{}/a.bin", closed.address())), errors::Action::TryAgain);
     // It has no certificate.
     assert!(is_asked(action(&format!("ftpes://{}/a.bin", bench.server.address))));

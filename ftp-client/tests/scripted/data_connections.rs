@@ -8,6 +8,7 @@ use ftp_client::{
     AddressRule, Client, EpsvArgument, Error, Extended, HostReason, ListOptions, ListingForm, Mode,
     PortRanges, Timeouts, Verb,
 };
+use ftp_tests::port::OwnPort;
 
 use crate::peer::{Peer, SHORT, Server, get, timeouts};
 
@@ -48,8 +49,8 @@ fn a_port_of_epsv_that_refuses_leads_to_pasv_once_cl_21() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         peer.expect("EPSV");
-        let closed = closed_port();
-        peer.reply(&format!("229 (|||{closed}|)"));
+        let closed = OwnPort::claim();
+        peer.reply(&format!("229 (|||{}|)", closed.number()));
         // Whether the verb went out before the refusal was seen is up to the kernel.
         let line = peer.line();
         if line == b"RETR a\r\n" {
@@ -68,11 +69,6 @@ fn a_port_of_epsv_that_refuses_leads_to_pasv_once_cl_21() {
     assert_eq!(get(&mut client).unwrap(), b"hello");
     assert_eq!(get(&mut client).unwrap(), b"hello");
     server.end();
-}
-
-/// A port at which nobody listens.
-pub(crate) fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]
@@ -261,7 +257,7 @@ fn epsv_all_is_said_once_and_kept_cl_34() {
     // Nobody is connected to for what cannot be kept.
     for builder in [builder.clone().mode(Mode::Active), builder.epsv(Extended::Never)] {
         assert!(matches!(
-            builder.connect(&format!("127.0.0.1:{}", closed_port())),
+            builder.connect(&OwnPort::claim().address().to_string()),
             Err(Error::Unsupported(_))
         ));
     }
@@ -405,7 +401,8 @@ fn what_was_made_of_the_announced_host_is_told_cl_25_cl_26_cl_27() {
             "the address rule `peer` would use 127.0.0.1",
         ),
     ] {
-        let port = closed_port();
+        let closed = OwnPort::claim();
+        let port = closed.number();
         let (server, mut client) = Server::logged_in_with(trusting(rule), move |mut peer| {
             peer.answer("TYPE I", "200 ok");
             let [high, low] = port.to_be_bytes();

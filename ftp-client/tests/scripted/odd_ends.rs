@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use ftp_client::{Client, Error, Extended, Timeouts, Verb};
+use ftp_tests::port::OwnPort;
 
-use crate::data_connections::closed_port;
 use crate::peer::{SHORT, Server, timeouts};
 
 /// Far below what the tests' limits are, far above what should be needed.
@@ -40,8 +40,8 @@ fn a_transfer_that_ended_while_its_port_was_refused_needs_no_abort() {
         peer.answer("TYPE I", "200 ok");
         for _ in 0..100 {
             peer.expect("EPSV");
-            let port = closed_port();
-            peer.reply(&format!("229 (|||{port}|)"));
+            let closed = OwnPort::claim();
+            peer.reply(&format!("229 (|||{}|)", closed.number()));
             // It comes now before, now behind the refusal of the port.
             peer.answer("RETR a", "226 nothing to send");
             let line = peer.line();

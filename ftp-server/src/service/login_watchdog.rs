@@ -151,8 +151,9 @@ impl Overseer {
 mod tests {
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
-    use std::thread;
     use std::time::Duration;
+
+    use ftp_tests::wait::wait_until;
 
     use super::*;
 
@@ -181,10 +182,6 @@ mod tests {
         assert!(watchdog.shared.state().watched.is_empty());
         let shared = Arc::downgrade(&watchdog.shared);
         drop(watchdog);
-        let end = Instant::now() + Duration::from_secs(60);
-        while shared.strong_count() > 0 {
-            assert!(Instant::now() < end, "the thread does not end");
-            thread::yield_now();
-        }
+        wait_until("the thread ends", || shared.strong_count() == 0);
     }
 }

@@ -12,6 +12,7 @@ use socket2::{SockRef, Socket};
 
 use super::script::{Amount, Part, Port, Rule, Step, Text, sound};
 use super::{Behaviour, content, listing};
+use crate::port::OwnPort;
 
 /// Longer than any timeout of a correct client.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -142,7 +143,7 @@ struct Session<'a> {
     active: Option<SocketAddr>,
     data: Option<TcpStream>,
     /// A port that is bound and does not answer.
-    closed: Option<Socket>,
+    closed: Option<OwnPort>,
     elsewhere: Option<TcpListener>,
 }
 
@@ -510,13 +511,13 @@ impl<'a> Session<'a> {
                     self.passive = Some(listener);
                     port
                 }),
-                Port::Closed => port_of(self.closed.get_or_insert_with(closed_port)),
+                Port::Closed => self.closed.get_or_insert_with(OwnPort::claim).number(),
                 Port::Elsewhere => {
                     let (closed, elsewhere) = (&mut self.closed, &mut self.elsewhere);
                     let listener = elsewhere.get_or_insert_with(|| {
                         loop {
                             // The same port of the server's own host must be closed.
-                            let port = port_of(closed.insert(closed_port()));
+                            let port = closed.insert(OwnPort::claim()).number();
                             if let Ok(listener) = TcpListener::bind(("127.0.0.2", port)) {
                                 return listener;
                             }
@@ -533,19 +534,6 @@ impl<'a> Session<'a> {
         }
         bytes
     }
-}
-
-/// Returns a port that is bound, but not listening.
-fn closed_port() -> Socket {
-    let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    socket.bind(&any.into()).expect("a free port");
-    socket
-}
-
-fn port_of(socket: &Socket) -> u16 {
-    let address = socket.local_addr().expect("a bound address");
-    address.as_socket().expect("an address of IPv4").port()
 }
 
 /// Returns the address at which a client listens, from the argument of `PORT` or `EPRT`.

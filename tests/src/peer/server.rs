@@ -1,7 +1,7 @@
 //! Other servers, each on a free loopback port with its own configuration.
 
 use std::fs::{File, Permissions, set_permissions};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::geteuid;
 
 use super::{Peer, skipped};
+use crate::port::OwnPort;
 use crate::process::{Running, run};
 use crate::raw::RawSession;
 use crate::root::TempRoot;
@@ -31,8 +32,10 @@ const START: Duration = Duration::from_secs(20);
 /// A running server over a temporary directory in which its user has all permissions.
 #[derive(Debug)]
 pub struct RealServer {
-    // Dropped in this order: the process ends before its directories are removed.
+    // Dropped in this order: the process ends before others get its port, and before its
+    // directories are removed.
     _running: Running,
+    _port: OwnPort,
     site: Site,
     _etc: TempRoot,
 }
@@ -255,15 +258,15 @@ impl RealServer {
     ) -> Self {
         let host = host.into();
         let mut why = String::new();
-        // Another program may take a free port before the server binds it; the server then ends at
-        // once.
+        // A server that cannot have its port ends at once.
         for _ in 0..5 {
-            let address = free_address(host);
+            let port = OwnPort::claim_at(host);
+            let address = port.address();
             let mut running = start(&mut command(address, &root, &etc), &etc);
             match running.wait_until(START, || greets(address).then_some(())) {
                 Ok(()) => {
                     let site = Site { root, address, user, password };
-                    return Self { _running: running, site, _etc: etc };
+                    return Self { _running: running, _port: port, site, _etc: etc };
                 }
                 Err(reason) => why.push_str(&format!("{reason}: {}", said(&etc))),
             }
@@ -358,12 +361,6 @@ pub(super) fn is_root(server: &str) -> bool {
         skipped(&format!("{server} has to start as root"));
     }
     is_root
-}
-
-/// Returns a port that is free now.
-fn free_address(host: IpAddr) -> SocketAddr {
-    let listener = TcpListener::bind((host, 0)).expect("a free port");
-    listener.local_addr().expect("a bound socket has an address")
 }
 
 fn vsftpd_config(address: SocketAddr, root: &TempRoot) -> String {

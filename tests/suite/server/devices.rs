@@ -24,10 +24,10 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use ftp_server::Rights;
 use ftp_tests::raw::{RawData, RawListener, RawReply, RawSession};
+use ftp_tests::wait::wait_until;
 
 use super::Fixture;
 use super::matrix::unescape;
@@ -132,8 +132,9 @@ fn play(text: &str) {
                     }
                 }
             }
-            ("=", _) => wait_for(line, || is_there(&fixture, rest)),
-            ("~", _) => wait_for(line, || fixture.names().join(" ") == rest),
+            // A client that has left does not see when the server is done.
+            ("=", _) => wait_until(line, || is_there(&fixture, rest)),
+            ("~", _) => wait_until(line, || fixture.names().join(" ") == rest),
             (".", _) => session = None,
             ("..", Some(open)) => {
                 open.expect_closed();
@@ -172,15 +173,5 @@ fn is_there(fixture: &Fixture, what: &str) -> bool {
             let (name, content) = what.split_once(' ').unwrap_or((what, ""));
             fs::read(fixture.path(name)).is_ok_and(|found| found == unescape(content))
         }
-    }
-}
-
-/// A client that has left does not see when the server is done.
-#[track_caller]
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < end, "it did not come to be: {what}");
-        std::thread::yield_now();
     }
 }

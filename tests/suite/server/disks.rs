@@ -12,10 +12,11 @@ use std::sync::Arc;
 use ftp_server::{LocalStorage, Login, Rights, Server, SyncPolicy, UserTable};
 use ftp_tests::peer::{Peer, impossible, skipped};
 use ftp_tests::raw::RawSession;
+use ftp_tests::wait::wait_until;
 use rustix::fs::{Advice, fadvise, sync};
 use tempfile::NamedTempFile;
 
-use super::partial::{moved, wait_until};
+use super::partial::moved;
 use super::{Fixture, names_in, quick};
 
 /// A file system on a loop device, over a directory of a fixture; gone with this.
@@ -195,7 +196,7 @@ fn a_disk_that_becomes_read_only_in_an_upload_is_451_and_then_550_cm_105_cm_106_
         let mut data = session.passive();
         session.expect(command, 150);
         data.write_all(&[b'n'; 500_000]);
-        wait_until(|| moved(&mut session) == 500_000);
+        wait_until("the bytes are read", || moved(&mut session) == 500_000);
         // As the kernel does it by itself when it finds an error.
         succeeds(Command::new("mount").args(["-o", "remount,abort"]).arg(&disk.directory));
         let _ = data.stream().write_all(&[b'n'; 500_000]);

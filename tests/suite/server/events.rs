@@ -14,6 +14,7 @@ use ftp_server::{
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run_with};
 use ftp_tests::raw::RawSession;
+use ftp_tests::wait::{at_last, wait_until};
 
 use super::Fixture;
 
@@ -387,11 +388,7 @@ fn new_settings_have_the_observers_of_the_old_ones() {
     let peers = [address(&old), address(&new), address(&denied)];
     denied.expect_closed();
     // The last of them is told behind the reply.
-    let end = Instant::now() + LIMIT;
-    while log.lines().len() < 3 {
-        assert!(Instant::now() < end, "{:?}", log.lines());
-        std::thread::yield_now();
-    }
+    wait_until("three lines are logged", || log.lines().len() >= 3);
     let want = [
         r#"login session=1 peer=127.0.0.1 port=P1 user="u""#,
         r#"login session=2 peer=127.0.0.1 port=P2 user="new""#,
@@ -468,10 +465,7 @@ fn an_observer_that_panics_costs_one_session_st_16() {
     }
     other.expect("QUIT", 221);
     other.expect_closed();
-    let end = Instant::now() + LIMIT;
-    while fixture.server.sessions().len() > 2 {
-        assert!(Instant::now() < end);
-    }
+    wait_until("two sessions are left", || fixture.server.sessions().len() <= 2);
     fixture.session().expect_in_step();
     let said = said.lock().expect("nothing panics there").clone();
     let of = |number: &str| -> Vec<&str> {
@@ -495,15 +489,12 @@ fn sessions_are_shown_and_can_be_ended_st_13() {
     busy.expect("STOR a b", 150);
     data.write_all(&[b'x'; 300_000]);
     let server = &fixture.server;
-    let end = Instant::now() + LIMIT;
-    let sessions = loop {
+    let sessions = at_last("300,000 bytes are read", || {
         let sessions = server.sessions();
-        if let Activity::Transfer { bytes: 300_000, .. } = sessions[2].activity {
-            break sessions;
-        }
-        assert!(Instant::now() < end, "{sessions:?}");
-        std::thread::yield_now();
-    };
+        let all_are_read =
+            matches!(sessions[2].activity, Activity::Transfer { bytes: 300_000, .. });
+        all_are_read.then_some(sessions)
+    });
     let seen: Vec<_> = sessions.iter().map(|s| (s.number, s.peer, s.user.as_deref())).collect();
     let user = Some(&b"u"[..]);
     let want = [(1, address(&idle), user), (2, address(&nobody), None), (3, address(&busy), user)];
@@ -535,10 +526,7 @@ fn sessions_are_shown_and_can_be_ended_st_13() {
         session.expect_closed();
     }
     drop(data);
-    while !server.sessions().is_empty() {
-        assert!(Instant::now() < end);
-        std::thread::yield_now();
-    }
+    wait_until("no session is left", || server.sessions().is_empty());
     assert!(!server.kick(1));
     assert_eq!(fixture.published(), [""; 0], "nothing of the upload is published");
     let mut next = fixture.session();

@@ -1,9 +1,10 @@
 //! Sections 1 and 2 of the conformance lines: FR and RP, and the rows HS that attack them.
 
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ftp_tests::raw::RawSession;
+use ftp_tests::wait::wait_until;
 
 use super::Fixture;
 
@@ -454,11 +455,8 @@ fn rp_12_rp_14_a_full_server_says_421() {
     first.expect("QUIT", 221);
     first.expect_closed();
     // The place is given back when the session's thread ends, a moment after the close.
-    let end = Instant::now() + Duration::from_secs(10);
-    while RawSession::connect(fixture.server.local_addr()).reply().code != 220 {
-        assert!(Instant::now() < end, "no place is given back");
-        std::thread::yield_now();
-    }
+    let greeting = || RawSession::connect(fixture.server.local_addr()).reply().code;
+    wait_until("a place is given back", || greeting() == 220);
 }
 
 #[test]

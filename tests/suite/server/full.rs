@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use ftp_server::{MemoryStorage, Rights, Server, Storage, SyncPolicy, VirtualPath};
 use ftp_tests::peer::skipped;
 use ftp_tests::raw::RawSession;
+use ftp_tests::wait::wait_until;
 
 use super::{Fixture, published_in};
 
@@ -66,7 +66,7 @@ fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
             assert!(std::fs::read(mount.0.join("old")).expect("it") == old, "{command}");
             assert_eq!(super::names_in(&mount.0), ["old"], "{command}");
         }
-        is_free(&mount, left);
+        wait_until("the room is free again", || free(&mount) == left);
         // What fits goes on to be stored.
         session.upload("STOR small", b"fits");
         // Names take room as well.
@@ -75,18 +75,6 @@ fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
         session.expect("PASV", 227);
         session.expect("STOR another", 452);
         session.expect_in_step();
-    }
-}
-
-/// Waits until a file system has so many bytes left for anybody.
-///
-/// A process that another test starts inherits what the server has open, and keeps the blocks of a
-/// removed file until it has become another program.
-pub(super) fn is_free(mount: &Mount, bytes: u64) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while free(mount) != bytes {
-        assert!(Instant::now() < end, "{} bytes are free, not {bytes}", free(mount));
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -129,7 +117,7 @@ fn what_is_kept_free_is_kept_by_uploads_that_run_cm_54_cm_105_cm_106() {
         session.expect_reply(452);
         assert!(std::fs::read(mount.0.join("old")).expect("it") == old, "{command}");
         assert_eq!(super::names_in(&mount.0), ["old"], "{command}");
-        is_free(&mount, left + KEEP);
+        wait_until("the room is free again", || free(&mount) == left + KEEP);
     }
     // Somebody else takes room while an upload runs: it ends at the next look.
     let mut data = session.passive();
@@ -143,12 +131,12 @@ fn what_is_kept_free_is_kept_by_uploads_that_run_cm_54_cm_105_cm_106() {
     drop(data);
     // As much as there is can be filled, to the last block and no further.
     std::fs::remove_file(mount.0.join("others")).expect("it was there");
-    is_free(&mount, left + KEEP);
+    wait_until("the room is free again", || free(&mount) == left + KEEP);
     let fits = usize::try_from(left).expect("a length") - 4_096;
     session.upload("STOR new", &vec![b'n'; fits]);
-    is_free(&mount, KEEP + 4_096);
+    wait_until("a block is left", || free(&mount) == KEEP + 4_096);
     session.upload("STOR last", &[b'n'; 4_096]);
-    is_free(&mount, KEEP);
+    wait_until("no block is left", || free(&mount) == KEEP);
     assert_eq!(session.expect("AVBL", 213).bytes, b"213 0\r\n");
     session.upload("STOR empty", b"");
     std::fs::write(mount.0.join("others"), [b'x'; 4_096]).expect("a file");

@@ -14,6 +14,7 @@ use ftp_server::{
 use ftp_tests::network::in_own_network;
 use ftp_tests::raw::RawSession;
 use ftp_tests::scale;
+use ftp_tests::wait::wait_until;
 
 use super::events::Log;
 use super::{Fixture, play};
@@ -487,10 +488,7 @@ fn an_authenticator_that_hangs_costs_one_place_hf_13() {
     let waiting = RawSession::greeted(address);
     assert_eq!(RawSession::connect(address).reply().code, 421);
     drop(may_go_on);
-    let end = Instant::now() + Duration::from_secs(30);
-    while RawSession::connect(address).reply().code != 220 {
-        assert!(Instant::now() < end, "the place is not given back");
-    }
+    wait_until("a place is given back", || RawSession::connect(address).reply().code == 220);
     drop(waiting);
     user.expect_in_step();
     let report = server.shutdown(Duration::from_secs(20));

@@ -8,9 +8,10 @@ use ftp_server::{
     StorageCall, VirtualPath,
 };
 use ftp_tests::raw::RawSession;
+use ftp_tests::wait::wait_until;
 
 use super::full::{Mount, free};
-use super::partial::{moved, wait_until};
+use super::partial::moved;
 use super::{Fixture, KEPT, names_in, play, quick};
 
 /// A server whose disk takes a while over the sync of its first upload.
@@ -42,9 +43,9 @@ fn an_upload_whose_last_reply_was_lost_is_not_taken_for_stored_fs_15_cm_121() {
         data.write_all(b"0123456789");
         data.close();
         // All of it has come, and the client goes before it can hear so.
-        wait_until(|| storage.count(StorageCall::UploadFlush) == 1);
+        wait_until("the upload is flushed", || storage.count(StorageCall::UploadFlush) == 1);
         drop(session);
-        wait_until(|| storage.partial_size(&path, b"u").is_ok());
+        wait_until("the upload is kept", || storage.partial_size(&path, b"u").is_ok());
         let mut session = login();
         play(&mut session, &[("MLST f", 550), ("MDTM f", 550)]);
         assert_eq!(session.expect("SIZE f", 213).bytes, b"213 9\r\n", "{is_on_disk}");
@@ -61,7 +62,7 @@ fn cut(fixture: &Fixture, name: &str, content: &[u8]) {
     let mut data = session.passive();
     session.expect(format!("STOR {name}"), 150);
     data.write_all(content);
-    wait_until(|| moved(&mut session) == content.len() as u64);
+    wait_until("the bytes are read", || moved(&mut session) == content.len() as u64);
     data.reset();
     session.expect_reply(426);
 }
@@ -118,7 +119,9 @@ fn a_cut_upload_makes_way_for_the_same_one_from_its_start_fs_15_hp_23() {
     cut(&fixture, "f", &[b'c'; 7_000]);
     let data = session.passive();
     session.expect("STOR f", 150);
-    wait_until(|| fixture.names().iter().all(|name| !name.starts_with(KEPT)));
+    wait_until("the partial uploads are as expected", || {
+        fixture.names().iter().all(|name| !name.starts_with(KEPT))
+    });
     data.close();
     session.expect_reply(226);
 }
@@ -204,7 +207,7 @@ fn size_tells_nothing_of_what_may_be_cut_off_again_fs_16_cm_121() {
     let mut data = session.passive();
     session.expect("APPE f", 150);
     data.write_all(b" and new");
-    wait_until(|| moved(&mut session) == 8);
+    wait_until("the bytes are read", || moved(&mut session) == 8);
     let mut other = fixture.session();
     other.expect("TYPE I", 200);
     assert_eq!(other.expect("SIZE f", 213).text(), "213 3");

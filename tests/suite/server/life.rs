@@ -13,6 +13,7 @@ use ftp_tests::network::in_own_network;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::raw::RawSession;
+use ftp_tests::wait::wait_until;
 
 use super::Fixture;
 
@@ -168,7 +169,7 @@ fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
     other.expect_closed();
     named.expect_in_step();
     // The client sees the end before the server has done with the session.
-    super::partial::wait_until(|| fixture.server.sessions().len() == 4);
+    wait_until("all sessions are there", || fixture.server.sessions().len() == 4);
     let report = fixture.server.shutdown(Duration::from_secs(20));
     assert_eq!((report.drained, report.cut, report.stuck), (4, 0, 0));
 }

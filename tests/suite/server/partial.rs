@@ -1,10 +1,11 @@
 //! Uploads that were cut, as clients meet them: `SIZE`, `REST`, `APPE`, and for whom.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ftp_server::{LocalConfig, LocalStorage, Login, PartialPolicy, Rights, UserTable};
 use ftp_tests::raw::RawSession;
+use ftp_tests::wait::wait_until;
 
 use super::{Fixture, KEPT, play};
 
@@ -16,9 +17,9 @@ fn cut(fixture: &Fixture, session: RawSession, command: &str, content: &[u8]) {
     session.expect(command, 150);
     data.write_all(content);
     // All of it has come before the end of the connection is noticed: only then it ends.
-    wait_until(|| moved(&mut session) == content.len() as u64);
+    wait_until("the bytes are read", || moved(&mut session) == content.len() as u64);
     drop(session);
-    wait_until(|| fixture.names() != before);
+    wait_until("the partial uploads are as expected", || fixture.names() != before);
     drop(data);
 }
 
@@ -28,15 +29,6 @@ pub(super) fn moved(session: &mut RawSession) -> u64 {
     let text = String::from_utf8_lossy(&reply.bytes).into_owned();
     let (_, moved) = text.split_once("in progress: ").expect("a transfer runs");
     moved.split(' ').next().and_then(|moved| moved.parse().ok()).expect("a number")
-}
-
-#[track_caller]
-pub(super) fn wait_until(mut ready: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !ready() {
-        assert!(Instant::now() < end, "it does not come about");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]
@@ -91,7 +83,7 @@ fn what_is_kept_can_be_cut_again_and_is_dropped_by_abor_fs_15_dc_46() {
     let mut data = session.passive();
     session.expect("APPE f", 150);
     data.write_all(b"4567");
-    wait_until(|| moved(&mut session) == 4);
+    wait_until("the bytes are read", || moved(&mut session) == 4);
     // Two do not go on with it at once.
     second.expect("PASV", 227);
     second.expect("APPE f", 450);
@@ -116,7 +108,7 @@ fn a_file_that_stood_stays_and_nothing_of_the_cut_upload_does_fs_15_hf_17() {
         let mut data = session.passive();
         session.expect(command, 150);
         data.write_all(b"part");
-        wait_until(|| moved(&mut session) == 4);
+        wait_until("the bytes are read", || moved(&mut session) == 4);
         data.reset();
         session.expect_reply(426);
         assert_eq!((fixture.read("f"), fixture.names()), (b"old".to_vec(), vec!["f".to_owned()]));
@@ -136,7 +128,7 @@ fn uploads_of_a_shared_identity_are_never_kept_fs_15() {
             let mut data = session.passive();
             session.expect("STOR f", 150);
             data.write_all(b"part");
-            wait_until(|| moved(&mut session) == 4);
+            wait_until("the bytes are read", || moved(&mut session) == 4);
             data.reset();
             session.expect_reply(426);
             assert_eq!(fixture.names().len(), kept, "{user} {partial:?}");
@@ -186,7 +178,7 @@ fn a_client_whose_connections_end_one_after_the_other_publishes_nothing_st_15_fs
             });
         }
     });
-    wait_until(|| fixture.names().len() == 4);
+    wait_until("the partial uploads are as expected", || fixture.names().len() == 4);
     assert!(fixture.published().len() < 4, "{:?}", fixture.names());
 }
 

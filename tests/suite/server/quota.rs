@@ -12,9 +12,10 @@ use ftp_server::{
     Storage, StorageError, StreamEnd, SyncPolicy, Upload, UserTable, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
+use ftp_tests::wait::wait_until;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use super::partial::{moved, wait_until};
+use super::partial::moved;
 use super::{Fixture, play, published_in, quick};
 
 /// A server whose user `u` may have so many bytes in all.
@@ -186,7 +187,7 @@ fn a_directory_that_cannot_be_read_still_counts_hp_23_cm_140() {
         let mut data = session.passive();
         session.expect("APPE g", 150);
         data.write_all(b"more");
-        wait_until(|| moved(&mut session) == 4);
+        wait_until("the bytes are read", || moved(&mut session) == 4);
         free.expect("DELE g", 250);
         data.reset();
         session.expect_reply(426);

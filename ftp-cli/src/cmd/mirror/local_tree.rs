@@ -382,11 +382,13 @@ fn os(name: &[u8]) -> io::Result<&OsStr> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use ftp_tests::wait::{at_last, wait_until};
+
     use super::super::entry::is_temporary;
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::time::{Duration, Instant};
-    use std::{fs, thread};
 
     fn scene() -> (tempfile::TempDir, Directory) {
         let root = tempfile::tempdir().unwrap();
@@ -496,21 +498,6 @@ mod tests {
         Origin::new(Some(9), TimeVal::from_unix_seconds(seconds))
     }
 
-    /// Repeats an attempt until it has a result.
-    ///
-    /// A process that another test starts inherits the locks of parts, until it has become another
-    /// program.
-    fn at_last<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Some(result) = attempt() {
-                return result;
-            }
-            assert!(Instant::now() < deadline, "it does not come about");
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
     #[test]
     fn a_part_is_gone_on_with_only_if_it_is_of_the_same_file() {
         let (root, tree) = scene();
@@ -524,7 +511,9 @@ mod tests {
         assert_eq!(fs::read(&part).unwrap(), b"abc");
         let part_with = |offset| {
             let open = || Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
-            at_last(|| Some(open()).filter(|draft| draft.offset() == offset))
+            at_last("the part is not locked", || {
+                Some(open()).filter(|draft| draft.offset() == offset)
+            })
         };
         let mut draft = part_with(3);
         draft.write_all(b"def").unwrap();
@@ -536,9 +525,9 @@ mod tests {
         drop(draft);
         assert_eq!(fs::read(&part).unwrap(), b"abcdef");
         // Of another time it is another file, and of no bytes it is nothing.
-        at_last(|| {
+        wait_until("the part is removed", || {
             assert_eq!(Draft::part(&tree, b"f", at(1_000_000_001)).unwrap().offset(), 0);
-            (!part.exists()).then_some(())
+            !part.exists()
         });
         let mut draft = Draft::part(&tree, b"f", at(1_000_000_001)).unwrap();
         draft.write_all(b"whole").unwrap();

@@ -456,6 +456,8 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
+    use ftp_tests::wait::wait_until;
+
     use super::*;
 
     fn settings(assignments: &[&str]) -> Settings {
@@ -495,15 +497,8 @@ mod tests {
         assert_eq!(kind, "fail");
         assert!(words.contains(&format!("none of 1 is available: {port}")), "{words}");
         drop(taken);
-        // A process that another test starts has a copy of the listener until it has become another
-        // program.
-        let free = "passive.ports: 1 of 1 are available";
-        let mut tries = std::iter::repeat_with(|| at(&format!("passive.ports={port}"))).take(3_000);
-        let is_found = tries.any(|(kind, words)| {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            kind == "ok" && words == free
-        });
-        assert!(is_found);
+        let free = ("ok".into(), "passive.ports: 1 of 1 are available".into());
+        wait_until("the port is free", || at(&format!("passive.ports={port}")) == free);
         assert_eq!(at("listen.addresses=127.0.0.1:21").0, "");
         let (kind, words) = at("listen.addresses=192.168.0.9:21");
         assert!(kind == "ok" && words.contains("must let all of these in"), "{kind} {words}");

@@ -8,9 +8,9 @@ use ftp_tests::process::LIMIT;
 use ftp_tests::random::Random;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
+use ftp_tests::wait::wait_until;
 
 use super::{Configured, greeting, said_until};
-use crate::figures::wait_until;
 use crate::ftp_with_hangup;
 use crate::serve::Served;
 
@@ -143,12 +143,8 @@ fn a_hangup_opens_the_log_of_transfers_again() {
     let served = configured.serve();
     let upload = || RawSession::login(served.address, "u", "p").upload("STOR file", b"x");
     let wait_for = |name: &str, count: usize| {
-        let end = Instant::now() + LIMIT;
         let lines = || fs::read_to_string(at(name)).unwrap().lines().count();
-        while lines() < count {
-            assert!(Instant::now() < end, "{name} has {} lines, not {count}", lines());
-            std::thread::yield_now();
-        }
+        wait_until("the transfers are logged", || lines() >= count);
         assert_eq!(lines(), count, "{name}");
     };
     upload();
@@ -304,11 +300,8 @@ fn signals_at_random_reload_or_end_in_order_hf_15() {
         assert_eq!(configured.root.read("file"), content);
         configured.write(&text(number + 1));
         served.signal("HUP");
-        let end = Instant::now() + LIMIT;
-        while greeting(&served) != format!("220 {}", number + 1) {
-            assert!(Instant::now() < end, "the last file was not read");
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
+        let last = format!("220 {}", number + 1);
+        wait_until("the last file is read", || greeting(&served) == last);
         served.signal("HUP");
         served.signal(if round % 2 == 0 { "TERM" } else { "INT" });
         let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");

@@ -157,7 +157,7 @@ fn a_file_that_was_cut_goes_on_in_its_middle() {
     ran.exited(0);
     assert_eq!((sent(&ran, "REST 5"), sent(&ran, "STOR")), (1, 1), "{ran:?}");
     assert_eq!(server.root.read("up/g"), b"first-rest");
-    // One that is older is begun anew.
+    // An older one is started from 0 again.
     age(&server.root.write("up/g", b"other"), 9);
     let ran = mirror(&["-c", "--trace"], shown(&here.join("up")), &server.url("up"));
     ran.exited(0);

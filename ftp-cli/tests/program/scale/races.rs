@@ -10,9 +10,10 @@ use ftp_tests::random::Random;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
+use ftp_tests::wait::wait_until;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_for_sweep, wait_until};
+use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_for_sweep};
 use crate::serve::Served;
 
 const SESSIONS: usize = 8;

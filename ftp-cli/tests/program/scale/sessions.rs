@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
+use ftp_tests::wait::wait_until;
 
 use crate::figures::{
     allow_descriptors, mapped, memory, open_descriptors, resident, threads, wait_for_sweep,
-    wait_until,
 };
 use crate::ftp;
 use crate::serve::Served;

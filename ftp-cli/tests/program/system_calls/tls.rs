@@ -7,9 +7,10 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 use ftp_tests::tls::{Authority, Kind, PairFiles, TlsClient};
+use ftp_tests::wait::wait_until;
 
 use super::{CALLS, Injection, LIMIT};
-use crate::figures::{open_descriptors, threads, wait_for_sweep, wait_until};
+use crate::figures::{open_descriptors, threads, wait_for_sweep};
 use crate::serve::Served;
 
 /// The calls that TLS makes otherwise than a session in clear.

@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use ftp_client::{Client, Error, Extended, Phase, PortRanges, Timeouts};
+use ftp_tests::port::OwnPort;
 
-use super::{active, active_builder, closed_port, retr, stranger};
+use super::{active, active_builder, retr, stranger};
 use crate::peer::{SHORT, Server, get, timeouts};
 
 #[test]
@@ -200,7 +201,8 @@ fn a_server_that_does_not_connect_times_out_hc_19() {
 
 #[test]
 fn what_is_told_in_active_mode_is_what_was_set_cl_33() {
-    let free = closed_port();
+    let port = OwnPort::claim();
+    let free = port.number();
     let ports = PortRanges::parse(free.to_string().as_bytes()).unwrap();
     for (address, want) in [("203.0.113.7", "203,0,113,7"), ("localhost", "127,0,0,1")] {
         let builder = active_builder().active_ports(ports.clone()).active_address(address);

@@ -4,7 +4,9 @@
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use ftp_tests::wait::wait_until;
 
 use super::super::phase::{self, Phase};
 use super::*;
@@ -204,11 +206,7 @@ fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()])
         let hidden = || tree.names("").into_iter().any(|name| name.starts_with(".ftp-upload-"));
         assert_eq!(hidden(), phase == Phase::Rename, "run {run}");
         let next = Served::start(&tree.root, Phase::Published);
-        let end = Instant::now() + LIMIT;
-        while hidden() {
-            assert!(Instant::now() < end, "run {run}: {:?}", tree.names(""));
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_until("the temporary file is removed", || !hidden());
         next.kill();
         assert_eq!(fs::read(&target).ok().is_some(), is_new || replaces);
     }
@@ -222,16 +220,10 @@ fn what_was_kept_outlives_the_server_fs_14_fs_15() {
     let mut client = Client::login(served.address);
     let mut data = client.begin("STOR f");
     data.write_all(&whole[..100_000]).unwrap();
-    while !client.status().contains("100000 bytes so far") {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("the bytes are read", || client.status().contains("100000 bytes so far"));
     // An orderly end of the data alone would complete the file.
     drop(client);
-    let end = Instant::now() + LIMIT;
-    while tree.names("").is_empty() {
-        assert!(Instant::now() < end);
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("the upload is kept", || !tree.names("").is_empty());
     served.kill();
     // Kill the server again during the resumed upload.
     let mut served = Served::start(&tree.root, Phase::Data);

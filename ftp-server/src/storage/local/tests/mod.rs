@@ -13,6 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ftp_tests::wait::wait_until;
+
 use super::*;
 
 /// A temporary directory for one test: `root` is served, `outside` is not.
@@ -67,11 +69,7 @@ impl Tree {
     /// Like `put`, where removed files may take room for a moment yet: a process that another test
     /// starts inherits what is open here, and keeps it until it has become another program.
     fn put_when_it_fits(&self, name: &str, content: &[u8]) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        while let Err(error) = fs::write(self.root.join(name), content) {
-            assert!(std::time::Instant::now() < deadline, "{error}");
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
+        wait_until("there is room", || fs::write(self.root.join(name), content).is_ok());
     }
 
     fn get(&self, name: &str) -> Vec<u8> {

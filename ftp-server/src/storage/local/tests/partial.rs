@@ -4,6 +4,8 @@
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
+use ftp_tests::wait::wait_until;
+
 use super::StorageErrorKind::{BadRestart, Busy, Exists, NotEmpty, NotFound};
 use super::*;
 use crate::storage::StreamEnd;
@@ -264,11 +266,7 @@ fn what_others_put_in_the_place_of_a_kept_upload_is_left_alone_fs_15_hp_22() {
 /// Waits until a walk has left only these names, which takes a moment.
 #[track_caller]
 fn wait_for_names(tree: &Tree, directory: &str, want: &[&str]) {
-    let end = std::time::Instant::now() + Duration::from_secs(20);
-    while tree.names(directory) != want {
-        assert!(std::time::Instant::now() < end, "{:?}", tree.names(directory));
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_until("the names are as expected", || tree.names(directory) == want);
 }
 
 #[test]
