@@ -10,6 +10,7 @@ pub(crate) mod get_put;
 mod listing;
 mod transfers;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use ftp_proto::{Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Password};
@@ -112,7 +113,11 @@ impl Client {
         let addresses = match config.connector {
             // A connector may use a proxy or a transport without addresses.
             Some(_) => None,
-            None => Some(stream.addresses().map_err(Error::Io)?),
+            None => Some(stream.addresses().map_err(|error| match error.kind() {
+                // The server has hung up already.
+                ErrorKind::NotConnected => Error::Closed,
+                _ => Error::Io(error),
+            })?),
         };
         config.rules.peer = addresses.map(|(_, peer)| peer);
         let reply_limit = config.timeouts.reply;

@@ -99,7 +99,7 @@ impl Opening {
     /// Takes the connection once the socket is ready. `server` is the only host that may connect.
     pub(crate) fn advance(self, server: Option<IpAddr>) -> io::Result<Advance> {
         match self {
-            Self::Connecting(socket) => connected(socket).map(Advance::Open),
+            Self::Connecting(socket) => Stream::connected(socket).map(Advance::Open),
             Self::Connected(stream) => Ok(Advance::Open(stream)),
             Self::Listening(listener) => Ok(match accept(&listener, server)? {
                 Some(stream) => Advance::Open(stream),
@@ -141,18 +141,4 @@ pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Resu
         }
         Err(error) => Err(error),
     }
-}
-
-/// Takes the socket once it is writable: connected or failed.
-fn connected(socket: Socket) -> io::Result<Stream> {
-    match socket.take_error()? {
-        // A refused connection has another error: this one was connected, and the reset concerns
-        // the transfer.
-        Some(error) if error.kind() == ErrorKind::ConnectionReset => {
-            return Ok(Stream::broken(socket.into(), error));
-        }
-        Some(error) => return Err(error),
-        None => {}
-    }
-    Ok(Stream::new(socket.into()))
 }

@@ -108,8 +108,9 @@ pub(crate) fn connect(server: &Server, config: &Config, waiter: &Waiter) -> Resu
             let deadline = waiter.deadline(config.timeouts.connect, Phase::Connect);
             let stagger = stagger(config.timeouts.connect, addresses.len());
             let stream = race(addresses, config.bind, stagger, waiter, deadline)?;
-            stream.send_at_once().map_err(Error::Io)?;
-            stream.keep_alive(config.keepalive).map_err(Error::Io)?;
+            // A connection that has failed meanwhile reports it when it is used.
+            let _ = stream.send_at_once();
+            let _ = stream.keep_alive(config.keepalive);
             Ok(stream)
         }
     }
@@ -270,8 +271,8 @@ fn race(
             Err(error) => return Err(error),
         };
         let failures = race.failures.len();
-        if let Some(socket) = race.winner(&ready) {
-            return Ok(Stream::new(socket.into()));
+        if let Some(stream) = race.winner(&ready) {
+            return Ok(stream);
         }
         if race.failures.len() > failures {
             next_try = now;
@@ -300,18 +301,18 @@ impl Race {
         Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
     }
 
-    /// Returns the first connected socket among those that are ready.
-    fn winner(&mut self, ready: &[bool]) -> Option<Socket> {
+    /// Returns the first connection among the sockets that are ready.
+    fn winner(&mut self, ready: &[bool]) -> Option<Stream> {
         let mut ready = ready.iter();
         for (address, socket) in std::mem::take(&mut self.open) {
             if ready.next() != Some(&true) {
                 self.open.push((address, socket));
                 continue;
             }
-            match socket.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
-                Ok(()) => {
+            match Stream::connected(socket) {
+                Ok(stream) => {
                     trace::note(format_args!("connected to {address}"));
-                    return Some(socket);
+                    return Some(stream);
                 }
                 Err(error) => self.fail(address, error),
             }
@@ -430,6 +431,22 @@ mod tests {
         let stagger = Duration::from_millis(20);
         let stream = race(addresses.to_vec(), None, stagger, &waiter, deadline)?;
         Ok(stream.addresses().unwrap().1)
+    }
+
+    #[test]
+    fn a_reset_right_after_the_connection_is_reported_by_the_first_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = begin(listener.local_addr().unwrap(), None).unwrap();
+        let accepted = Socket::from(listener.accept().unwrap().0);
+        accepted.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(accepted);
+        let mut stream = Stream::connected(socket).unwrap();
+        let read = stream.read(&mut [0]).unwrap_err();
+        assert!(
+            matches!(&read, Error::Io(error) if error.kind() == ErrorKind::ConnectionReset),
+            "{read}"
+        );
+        assert_eq!(stream.addresses().unwrap_err().kind(), ErrorKind::NotConnected);
     }
 
     #[test]

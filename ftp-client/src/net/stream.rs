@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockRef, Socket, TcpKeepalive};
 
 use super::transport::Transport;
 use crate::error::Error;
@@ -42,10 +42,16 @@ impl Stream {
         Ok(Self { socket, broken: None, tls: None })
     }
 
-    /// Takes over a connected socket that has since failed with `error`. The kernel reports the
-    /// error only once, and a later read would look like the end of the data.
-    pub(crate) fn broken(socket: TcpStream, error: io::Error) -> Self {
-        Self { socket: Box::new(socket), broken: Some(error), tls: None }
+    /// Takes over a socket once it is writable: the attempt to connect has succeeded or failed. A
+    /// reset means that it had succeeded, and that the peer has hung up since: a refusal has another
+    /// error. The first read or write reports it. The kernel does so only once, and a later read
+    /// would look like the end of the data.
+    pub(crate) fn connected(socket: Socket) -> io::Result<Self> {
+        let broken = match socket.take_error()? {
+            Some(error) if error.kind() != ErrorKind::ConnectionReset => return Err(error),
+            error => error,
+        };
+        Ok(Self { broken, ..Self::new(socket.into()) })
     }
 
     /// Returns the TCP socket, if bytes go through it unchanged.
