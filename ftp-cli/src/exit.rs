@@ -12,7 +12,7 @@ use ftp_proto::{FtpUrl, ReplyCode};
 pub(crate) enum Exit {
     /// Everything was done.
     Success = 0,
-    /// Anything without a separate code.
+    /// Any failure without its own code.
     Internal = 1,
     /// Invalid option, URL or setting; a name that FTP does not allow.
     Usage = 2,
@@ -137,7 +137,7 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
-    /// Whether further files over the same control connection would fail, too.
+    /// Whether further files over the same control connection would fail too.
     pub(crate) fatal: bool,
     /// Code of the server's reply, if a reply was the cause.
     pub(crate) code: Option<u16>,

@@ -15,13 +15,13 @@ use ftp_server::{
     Upload, VirtualPath, WriteMode,
 };
 
-/// The most bytes of a delivery: they are in memory.
+/// Largest upload in bytes: it is held in memory.
 const MOST: usize = 16 * 1024 * 1024;
 
 /// A name and its content.
 type Delivery = (Vec<u8>, Vec<u8>);
 
-/// One empty directory. What is put there arrives at the other end of the channel.
+/// One empty directory. Uploads to it arrive at the other end of the channel.
 struct Inbox(Mutex<Sender<Delivery>>);
 
 impl Storage for Inbox {
@@ -42,7 +42,7 @@ impl Storage for Inbox {
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        // Nothing is kept that could be added to.
+        // There are no stored files to append to.
         if matches!(mode, WriteMode::From(_)) {
             return Err(StorageErrorKind::BadRestart.into());
         }
@@ -55,7 +55,7 @@ impl Storage for Inbox {
     }
 }
 
-/// An upload. Nobody hears of it before it is whole.
+/// An upload. The receiver gets it only when it is complete.
 struct Letter {
     inbox: Sender<Delivery>,
     name: Vec<u8>,
@@ -65,7 +65,7 @@ struct Letter {
 impl Write for Letter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.content.len() + bytes.len() > MOST {
-            // The client is told 552.
+            // The client gets 552.
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         self.content.extend_from_slice(bytes);
@@ -79,7 +79,7 @@ impl Write for Letter {
 
 impl Upload for Letter {
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        // 226 is sent only if somebody has it.
+        // The client gets 226 only if the receiver has the upload.
         let Self { inbox, name, content } = *self;
         inbox.send((name, content)).map_err(|_| StorageErrorKind::Io.into())
     }
@@ -99,14 +99,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (name, content) = deliveries.recv_timeout(Duration::from_secs(30))?;
     assert_eq!((&*name, &*content), (&b"0001.jpg"[..], &b"a picture"[..]));
 
-    // A client that is told 552 has delivered nothing.
+    // A client that got 552 has delivered nothing.
     let reply = deliver(server.local_addr(), "0002.jpg", &vec![0; MOST + 1])?;
     assert!(reply.starts_with("552"), "{reply}");
     assert!(deliveries.try_recv().is_err());
     Ok(())
 }
 
-/// Stands for the camera; returns the last reply.
+/// Uploads a file as a camera does; returns the last reply.
 fn deliver(server: SocketAddr, name: &str, content: &[u8]) -> Result<String, Box<dyn Error>> {
     let mut control = BufReader::new(TcpStream::connect(server)?);
     let mut ask = |line: &str| {

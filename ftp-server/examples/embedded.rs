@@ -1,8 +1,9 @@
 //! A server inside a program: two users, custom settings, a log, and an orderly end.
 //!
-//! `FTP_ROOT=DIR cargo run -p ftp-server --example embedded` serves DIR on port 2121 of this computer
-//! until a line or the end comes on standard input. Without it a new directory is served for a moment.
-#![expect(clippy::print_stdout, reason = "it is for people to see")]
+//! `FTP_ROOT=DIR cargo run -p ftp-server --example embedded` serves DIR on port 2121 of this
+//! computer, until standard input has a line or ends. Without `FTP_ROOT` it serves a new directory
+//! for a moment.
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;
 use std::io;
@@ -14,7 +15,7 @@ use ftp_server::{EventLog, LogFormat, LogWriter, Rights, Server, ServerConfig};
 fn main() -> Result<(), Box<dyn Error>> {
     if let Some(root) = std::env::var_os("FTP_ROOT") {
         let server = start(root.as_ref(), 2_121)?;
-        println!("{} until a line comes", server.local_addr());
+        println!("serving on {}; press Enter to stop", server.local_addr());
         io::stdin().read_line(&mut String::new())?;
         stop(server);
     } else {
@@ -24,9 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Port 0 is one that the system chooses.
+/// With port 0 the system chooses a port.
 fn start(root: &Path, port: u16) -> Result<Server, Box<dyn Error>> {
-    // Lines go to standard error by a thread of their own: no session waits for a pipe.
+    // A separate thread writes the lines to standard error: no session waits for a pipe.
     let log = EventLog::new(LogFormat::Text, LogWriter::start("the log", io::stderr())?);
     let config = ServerConfig::default().with(|config| {
         config.limits.per_address = 8;
@@ -42,7 +43,7 @@ fn start(root: &Path, port: u16) -> Result<Server, Box<dyn Error>> {
     Ok(server)
 }
 
-/// Transfers may take ten seconds more; whoever is idle gets 421 at once.
+/// Transfers may take ten more seconds; idle sessions get 421 at once.
 fn stop(server: Server) {
     for session in server.sessions() {
         println!("{} is {:?} for {:?}", session.number, session.activity, session.since.elapsed());

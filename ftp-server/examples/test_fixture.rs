@@ -1,5 +1,5 @@
-//! A server as a fixture of tests: bound and accepting when it is there, on a port of its own, gone
-//! when it is dropped; and a test that waits for what it did, not for some time.
+//! A server as a test fixture: once made, it accepts connections on a free port, and dropping it
+//! stops it. The test waits for an event, not for a fixed time.
 //!
 //! `cargo run -p ftp-server --example test_fixture`
 
@@ -15,10 +15,10 @@ use tempfile::TempDir;
 
 /// A server with one user, `u` with the password `p`, over an empty directory.
 struct Fixture {
-    // In this order: the server ends before its directory goes.
+    // In this order: the server ends before its directory is removed.
     server: Server,
     root: TempDir,
-    /// The names of files, each when it is there and whole.
+    /// The name of each file, once it is complete.
     arrivals: Receiver<Vec<u8>>,
 }
 
@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Stands for the program that is tested: it leaves a file on a server.
+/// Stands for the program under test: it uploads a file to a server.
 fn upload(server: SocketAddr, name: &str, content: &[u8]) -> Result<(), Box<dyn Error>> {
     let mut control = BufReader::new(TcpStream::connect(server)?);
     let mut ask = |line: &str| {

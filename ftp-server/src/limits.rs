@@ -47,8 +47,8 @@ pub(crate) const LAST_WAIT: Duration = Duration::from_secs(1);
 /// See [`LAST_WAIT`].
 pub(crate) const LAST_INPUT: usize = 256 * 1_024;
 
-/// How long a completed upload waits at most for an end of the control connection too. After a
-/// client is killed, the system closes its sockets one by one.
+/// How long a completed upload waits at most for the control connection to end too. After a client
+/// is killed, the system closes its sockets one by one.
 pub(crate) const END_OF_BOTH: Duration = Duration::from_millis(50);
 
 /// Divisor of the transfer's duration that limits this wait further, so that it goes unnoticed.
@@ -88,7 +88,7 @@ pub(crate) const HEAVY: usize = 2;
 /// blocks the others.
 pub(crate) const HEAVY_OF_HOST: usize = HEAVY / 2;
 
-/// Largest file for `HASH`, in bytes: a larger one mostly takes longer than a minute.
+/// Largest file for `HASH`, in bytes: a larger one usually takes longer than a minute.
 pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 
 /// Maximum duration of a digest: the time that clients wait for a reply.
@@ -144,6 +144,6 @@ pub(crate) const PARTIAL_FILES: usize = 100;
 /// Default of [`partial_bytes`](crate::LocalConfig::partial_bytes).
 pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 
-/// Partial uploads whose length `SIZE` tells one session and that it has not resumed yet. For more,
-/// `SIZE` finds nothing, since the server could not tell which of them an `APPE` resumes.
+/// Partial uploads of one session that it has not resumed, and whose length `SIZE` has reported.
+/// For more, `SIZE` finds nothing, since the server could not tell which of them an `APPE` resumes.
 pub(crate) const PARTIALS_TOLD: usize = 32;

@@ -129,7 +129,7 @@ impl Server {
     /// 426, then 421 follows. Returns `false` if there is no such session.
     ///
     /// Does not wait: the session ends as soon as its storage or authenticator lets it.
-    #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended, too")]
+    #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended too")]
     pub fn kick(&self, number: u64) -> bool {
         self.current.get().register.kick(number)
     }

@@ -368,7 +368,7 @@ impl Demo<'_> {
         self.check(is_whole, &what)
     }
 
-    /// Transfers a text as text, and downloads it unchanged, too.
+    /// Transfers a text in text mode, and also downloads it unchanged.
     fn text(&mut self, client: &mut Client) -> Result<(), Failure> {
         let lines = TEXT.iter().filter(|byte| **byte == b'\n').count();
         let as_read = |client: &mut Client, representation| {

@@ -128,8 +128,8 @@ impl Lister {
     ///
     /// # Errors
     ///
-    /// Returns the failure that ended it early. [`finish`](Self::finish) reports entries that were
-    /// left out.
+    /// Returns the failure that ended the listing early. [`finish`](Self::finish) reports entries
+    /// that were left out.
     pub(super) fn list(&mut self, client: &mut Client, mut place: Place) -> Result<(), Failure> {
         loop {
             let path = place.path().to_vec();
@@ -153,7 +153,8 @@ impl Lister {
     ///
     /// # Errors
     ///
-    /// Returns the failure that ended it early, left out entries, or failed on standard output.
+    /// Returns the failure that ended the listing early, that made it leave entries out, or that
+    /// standard output had.
     pub(super) fn finish(
         &mut self,
         listed: Result<(), Failure>,

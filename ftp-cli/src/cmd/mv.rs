@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// Returns the new path: relative to the login directory; with a `/` at its end, inside that
-/// directory under the old name. A URL of the same server is accepted, too.
+/// directory under the old name. A URL of the same server is accepted too.
 fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
     let bytes = operand.as_bytes();
     let path = if bytes.windows(3).take(6).any(|window| window == b"://") {

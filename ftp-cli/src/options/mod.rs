@@ -198,7 +198,7 @@ mod tests {
         for row in TABLE {
             assert!(row.long.len() > 1, "{}", row.long);
             assert!(!row.help.is_empty() && !row.commands.is_empty(), "{}", row.long);
-            // Before the command it is not known yet whose an option is.
+            // Before the command is known, it is not known to which command an option belongs.
             let before = |row: &Row| row.group.is_global();
             for other in TABLE.iter().filter(|other| other.long == row.long) {
                 let sorts = (row.value == Value::No, other.value == Value::No);

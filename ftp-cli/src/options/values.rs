@@ -57,7 +57,7 @@ fn billionths(number: &str) -> Option<u128> {
 ///
 /// # Errors
 ///
-/// Returns a message that says what is wrong; 0 is an error, too.
+/// Returns a message that says what is wrong; 0 is an error too.
 pub(crate) fn waiting_time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("the time must be greater than 0".to_owned()),

@@ -244,13 +244,14 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
-    /// A server that takes so many connections at a time.
+    /// A server that accepts this many connections at a time.
     struct Hand<'a> {
         places: &'a AtomicUsize,
         has_place: bool,
         log: &'a Mutex<Vec<String>>,
         stops_at: fn(usize) -> bool,
-        /// Where the first that fails and one that has no place wait for each other.
+        /// The case in which the first failing worker and a worker without a place wait for each
+        /// other.
         meeting: Option<&'a Barrier>,
     }
 
@@ -263,7 +264,7 @@ mod tests {
                 true => Ok(()),
                 false => {
                     self.meeting.map(Barrier::wait);
-                    // Long enough for the others to be done with the rest.
+                    // Long enough for the others to finish the rest.
                     std::thread::sleep(Duration::from_millis(5));
                     Err(NoConnection::OneFewer(Failure::new(Exit::Login, "530 too many")))
                 }
@@ -336,7 +337,7 @@ mod tests {
         assert!(matches!(doors.enter("a", refused), Err(NoConnection::OneFewer(_))));
         assert!(matches!(doors.enter("a", broken), Err(NoConnection::OneFewer(_))));
         assert!(doors.enter("a", || Ok(())).is_ok());
-        // A password that is wrong is tried once, and not by all workers.
+        // A wrong password is tried once, not by every worker.
         assert!(matches!(doors.enter("b", refused), Err(NoConnection::Failed(_))));
         let again = doors.enter("b", || panic!("it is known that this fails"));
         assert!(matches!(again, Err(NoConnection::OneFewer(_))));

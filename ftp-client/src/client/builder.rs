@@ -81,7 +81,7 @@ impl ClientBuilder {
     /// Sets a connector that opens the connections in place of this client.
     ///
     /// It excludes [`bind`](Self::bind), [`family`](Self::family) and active mode.
-    /// [`keepalive`](Self::keepalive) is up to the connector, too.
+    /// [`keepalive`](Self::keepalive) is up to the connector too.
     pub fn connector(mut self, connector: impl Connector + 'static) -> Self {
         self.config.connector = Some(SharedConnector(Arc::new(connector)));
         self

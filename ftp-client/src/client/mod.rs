@@ -415,7 +415,7 @@ impl Client {
     /// Ends the session (`QUIT`), after aborting a transfer that was dropped early.
     ///
     /// The client waits at most 2 s for the reply, and 1 s after a cancel. A server that closes the
-    /// connection without a 221 has ended the session, too.
+    /// connection without a 221 has ended the session too.
     ///
     /// # Errors
     ///

@@ -145,7 +145,7 @@ fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Res
     })?;
     match AddressClass::of(host) {
         class @ (AddressClass::Unspecified | AddressClass::Multicast) => {
-            Err(failed(ErrorKind::InvalidInput, &format!("{host} is {class}: no host")))
+            Err(failed(ErrorKind::InvalidInput, &format!("{host} is {class}, not a host")))
         }
         _ => Ok(host),
     }
@@ -239,8 +239,8 @@ mod tests {
             ("[2001:db8::7]", six, Ok("2001:db8::7")),
             ("2001:db8::7", four, Err("no IPv4 address")),
             ("203.0.113.7", six, Err("no IPv6 address")),
-            ("0.0.0.0", four, Err("0.0.0.0 is unspecified: no host")),
-            ("ff02::1", six, Err("ff02::1 is multicast: no host")),
+            ("0.0.0.0", four, Err("0.0.0.0 is unspecified, not a host")),
+            ("ff02::1", six, Err("ff02::1 is multicast, not a host")),
             ("", four, Err("the address to announce, \"\": ")),
         ] {
             let got = announced(name, local, &config, &waiter);

@@ -1,5 +1,5 @@
-//! Data connections: opening one in passive or active mode (RFC 959 §3.2). Which commands are sent
-//! for it, ftp-proto's `TransferSetup` decides.
+//! Data connections: opening one in passive or active mode (RFC 959 §3.2). ftp-proto's
+//! `TransferSetup` decides which commands are sent for it.
 
 pub(crate) mod active;
 mod opening;

@@ -47,8 +47,8 @@ impl Origin {
 
     /// Returns whether the file is unchanged `now`.
     ///
-    /// It is not if a size or time known both times differs. It is if the times are the same.
-    /// Returns `None` if there is nothing to compare.
+    /// It has changed if a size or time that is known both times differs, and is unchanged if the
+    /// times are the same. Returns `None` if there is nothing to compare.
     #[must_use]
     pub fn is_still(self, now: Self) -> Option<bool> {
         let same_size = self.size.zip(now.size).map(|(then, now)| then == now);
@@ -62,9 +62,9 @@ impl Origin {
     /// Returns whether a local file of `length` bytes, last written at `written`, is the beginning
     /// of this server's file.
     ///
-    /// It is if the server's file is long enough and [unchanged](Self::is_still) since the first
-    /// byte arrived, when it was `known`. If there is nothing to compare, the server's file must
-    /// not have been modified after the last byte arrived.
+    /// That is so if the server's file is long enough and [unchanged](Self::is_still) since the
+    /// first byte arrived, when it was `known`. If there is nothing to compare, the server's file
+    /// must not have been modified after the last byte arrived.
     #[must_use]
     pub fn continues(self, known: Option<Self>, length: u64, written: Option<SystemTime>) -> bool {
         self.size.is_some_and(|size| length <= size)

@@ -39,7 +39,7 @@ pub enum Salvage {
 impl PartialFile {
     /// Returns the first `offset` bytes of `file`, which the caller opened for appending.
     ///
-    /// Repeated bytes can be detected only if it is open for reading, too.
+    /// Repeated bytes can be detected only if it is open for reading too.
     #[must_use]
     pub const fn new(file: File, offset: u64) -> Self {
         Self { file, start: Some(offset), offset, origin: None }

@@ -153,7 +153,7 @@ impl Retry {
     ///
     /// Returns the last error if all tries failed, else the first that another try would not fix:
     /// those of [`client`](Self::client) and [`Client::upload_from`]. After a 452 or 552, other
-    /// uploads will fail, too.
+    /// uploads will fail too.
     #[cfg(unix)]
     pub fn upload_from(
         &mut self,

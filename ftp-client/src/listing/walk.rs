@@ -113,7 +113,7 @@ pub struct Walk<'a> {
     left: usize,
     /// The bytes of memory that `ready` takes.
     held: usize,
-    /// Why the first listing that is not proved complete is not.
+    /// The reason of the first listing that is not proved complete.
     cut: Option<ListingCut>,
 }
 

@@ -414,7 +414,8 @@ mod tests {
         assert_eq!(stagger(Duration::from_secs(1), 10), Duration::from_millis(100));
         assert_eq!(stagger(Duration::ZERO, 10), LEAST_STAGGER);
     }
-    /// Returns an address that does not answer, since its queue is full, and what keeps it so.
+    /// Returns an address that does not answer because its queue is full, and the sockets that keep
+    /// it full.
     fn black_hole() -> (SocketAddr, TcpListener, Vec<Socket>) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

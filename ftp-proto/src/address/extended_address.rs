@@ -114,7 +114,7 @@ impl ExtendedAddress {
         let _protocol = field()?;
         let _address = field()?;
         let port = field()?;
-        // A delimiter must end the port, too.
+        // A delimiter must end the port too.
         let _after = field()?;
         match number::decimal(port).and_then(|port| u16::try_from(port).ok()) {
             Some(port) if port != 0 => Ok(port),

@@ -296,7 +296,7 @@ fn the_time_of_a_file_is_asked_for_first() {
         play(&mut setup, &mut ServerState::default(), &script);
         assert_eq!(setup.modified().is_some(), want, "{told}");
     }
-    // What was told counts after another attempt, and is not asked again.
+    // After another attempt the known time still counts, and is not requested again.
     let refused = ["< 213 20200102030405", "await TYPE", "< 200 ok", "await EPSV", "< 425 no"];
     let again = ["abort", "> EPSV", AT_229, CONNECT, "> RETR a", "start"];
     let mut setup = timed(pipelined());

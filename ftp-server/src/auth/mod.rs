@@ -22,7 +22,7 @@ use ftp_proto::HostName;
 use crate::storage::{Capabilities, Storage};
 use crate::tls::{TlsInfo, TlsPolicy};
 
-/// The data an [`Authenticator`] decides a login by.
+/// The data by which an [`Authenticator`] decides a login.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct LoginAttempt<'a> {

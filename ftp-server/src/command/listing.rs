@@ -62,7 +62,7 @@ struct ListingTarget<T> {
     path: VirtualPath,
     /// The argument names one object that is not a directory.
     is_single: bool,
-    /// The directory part of the argument, which `NLST` puts before each name so that RETR takes
+    /// The directory part of the argument, which `NLST` puts before each name so that RETR accepts
     /// it.
     prefix: Vec<u8>,
     items: Items<T>,
@@ -80,7 +80,7 @@ pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     show(session, path, Box::new(line))
 }
 
-/// `NLST [<path>]`: the names, in a form that RETR takes (RFC 1123 §4.1.2.7).
+/// `NLST [<path>]`: the names, in a form that RETR accepts (RFC 1123 §4.1.2.7).
 pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let line = |name: &Vec<u8>, prefix: &[u8], out: &mut Vec<u8>| {
         out.extend_from_slice(prefix);

@@ -79,7 +79,7 @@ pub(super) enum Data {
     Receives,
 }
 
-/// Needs of a command in the configuration or the storage: 502 without.
+/// What a command requires of the configuration or the storage; without it the command gets 502.
 #[derive(Clone, Copy)]
 enum Needs {
     Nothing,
@@ -315,8 +315,8 @@ pub(crate) fn file_direction(verb: Verb) -> Option<crate::log::Direction> {
 }
 
 impl Session {
-    /// Forgets `RNFR` and `REST`, unless this command may stand between them and the command they
-    /// are for.
+    /// Forgets `RNFR` and `REST`, unless this command may come between them and the command that
+    /// uses them.
     pub(super) fn forget_pending(&mut self, verb: Verb, argument: &[u8]) {
         let rule = Rule::of(verb);
         if !rule.is_some_and(|rule| rule.keeps_rename(argument)) {

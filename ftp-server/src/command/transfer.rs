@@ -119,7 +119,7 @@ fn receive(
     Ok(PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new)))
 }
 
-/// Refuses a name if the user or the configuration may not touch its present owner.
+/// Refuses a name if the user or the configuration may not change the object that has it now.
 fn check_name(
     session: &Session,
     storage: &dyn Storage,

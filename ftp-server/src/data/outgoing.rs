@@ -31,7 +31,7 @@ pub(crate) trait Outgoing {
         None
     }
 
-    /// Checks at the end that `sent` bytes are all there should be.
+    /// Checks at the end that `sent` is the expected number of bytes.
     fn check_end(&self, _sent: u64) -> Result<(), StorageError> {
         Ok(())
     }

@@ -41,7 +41,7 @@ pub(super) fn accept(
                     return Err(OpenError::Failed(error));
                 }
             }
-            // Mostly the client has connected before it sent the command.
+            // The client has usually connected before it sends the command.
             Err(Errno::AGAIN) => {
                 wait(fd(&port.listener), PollFlags::IN, deadline, 0, monitor)?;
             }

@@ -34,7 +34,8 @@ impl DataPeer<'_> {
     /// Returns whether a data connection with `host` is allowed.
     ///
     /// The client's own host is allowed, and for users with that right a host in the FXP networks.
-    /// Addresses that mean different hosts here and there never are (RFC 2577 §3).
+    /// Addresses that mean another host on each machine, such as loopback, are never allowed (RFC
+    /// 2577 §3).
     pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
         let host = host.to_canonical();
         let peer = self.peer.ip();

@@ -12,9 +12,9 @@ use crate::tls::TlsInfo;
 
 /// Receives events after they happened, in the order of each session.
 ///
-/// The session's thread calls it and waits. To do more than a little, copy the event and work in
-/// another thread. The session's thread may be confined to its user's files, so open all files
-/// beforehand. For refused connections the accepting thread calls it, and further clients wait.
+/// The session's thread calls it and waits. For slow work, copy the event and process it in another
+/// thread. The session's thread may be confined to its user's files, so open all files beforehand.
+/// For refused connections the accepting thread calls it, and further clients wait.
 ///
 /// A panic ends the session that the event is about, as any other panic on its thread does, and
 /// nothing else.
@@ -100,7 +100,7 @@ pub enum EventKind<'a> {
         reason: LoginRefusal,
     },
     /// Too many logins from a host failed, the last one in this session. For a while the server
-    /// refuses new connections from there, and logins over existing ones.
+    /// refuses new connections from that host, and logins over existing ones.
     #[non_exhaustive]
     Banned {
         /// The banned host: an IPv4 address, or a /64 of IPv6.
@@ -108,11 +108,12 @@ pub enum EventKind<'a> {
         /// Duration of the ban.
         duration: Duration,
     },
-    /// A ban ended by its time or by another configuration. The peer is the one of its beginning;
-    /// there is no session. A shutdown does not report the end of bans.
+    /// A ban expired, or a new configuration ended it. The peer is that of the
+    /// [`Banned`](Self::Banned) event; there is no session. A shutdown does not report the end of
+    /// bans.
     #[non_exhaustive]
     BanEnded {
-        /// The banned host, as at the beginning.
+        /// The host that was banned.
         network: Network,
     },
     /// The user logged out by `REIN`, and the session continues without a user.
@@ -207,8 +208,8 @@ pub struct Transfer<'a> {
 }
 
 impl Transfer<'_> {
-    /// Returns whether a client can cause thousands of them per second, since they need no data
-    /// connection.
+    /// Returns whether a client can cause thousands of such events per second, since they need no
+    /// data connection.
     pub(crate) const fn is_cheap(&self) -> bool {
         matches!(self.direction, Direction::Read)
             || matches!(self.end, TransferEnd::Refused | TransferEnd::NoData | TransferEnd::NoTls)

@@ -57,7 +57,7 @@ impl Watchdog {
         let number = state.next;
         state.next += 1;
         state.watched.insert(number, (deadline, Arc::clone(line)));
-        // Mostly the thread wakes up earlier, for a login that has ended long ago.
+        // Usually the thread wakes up earlier, for a login that has ended long ago.
         if state.wakes_at.is_none_or(|at| deadline < at) {
             self.shared.changed.notify_all();
         }

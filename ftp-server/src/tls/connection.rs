@@ -124,7 +124,7 @@ impl Connection {
             sink(bytes);
             Ok(())
         };
-        // Mostly records arrive whole, and nothing needs to be kept.
+        // Records usually arrive whole, and nothing needs to be kept.
         let mut kept = std::mem::take(&mut self.incoming);
         let came = if kept.is_empty() {
             bytes

@@ -69,7 +69,7 @@ impl Pem {
     fn broken(&self, error: &pem::Error) -> TlsError {
         match error {
             pem::Error::MissingSectionEnd { .. } => {
-                unusable(&self.name, &"it is cut: what begins in it has no end")
+                unusable(&self.name, &"a section has no end: the file is truncated")
             }
             pem::Error::IllegalSectionStart { .. } => {
                 unusable(&self.name, &"a section does not begin as in PEM")
@@ -101,7 +101,7 @@ pub(super) fn pair(
 ) -> Result<CertifiedKey, TlsError> {
     let chain = certificate.certificates()?;
     let secret = key.key()?;
-    let leaf = chain.first().expect("there is one, or it would have been an error");
+    let leaf = chain.first().expect("a chain without certificates was refused above");
     let leaf = Certificate::parse(leaf).map_err(|error| {
         unusable(&certificate.name, &format_args!("not an X.509 certificate: {error}"))
     })?;

@@ -37,7 +37,7 @@ struct Desk<T> {
 /// The work ended without a result.
 struct Gone;
 
-/// Reports work that ends without a result, by a panic above all.
+/// Reports work that ends without a result, usually by a panic.
 struct Worker<T>(Arc<Desk<T>>);
 
 impl<T> Desk<T> {
@@ -77,7 +77,7 @@ impl Pool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
         let desk = Arc::new(Desk { result: Mutex::new(Ok(None)), changed: Condvar::new() });
-        let gone = || io::Error::other("the handshake ended by a defect");
+        let gone = || io::Error::other("a defect ended the handshake");
         let worker = Worker(Arc::clone(&desk));
         let work = move || worker.0.put(Ok(Some(work())));
         self.queue.send(Box::new(work)).map_err(|_| gone())?;

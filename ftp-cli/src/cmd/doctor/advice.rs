@@ -34,7 +34,7 @@ const KEPT: [&str; 12] = [
     "bind",
 ];
 
-/// Options that are kept in active mode, too.
+/// Options that are kept in active mode too.
 const OF_ACTIVE_MODE: [&str; 2] = ["active-address", "active-ports"];
 
 /// Returns the options that the advised command line must keep.

@@ -275,7 +275,7 @@ diagnoses! {
         "The file that comes back differs from the one that was stored. The server or a device on the path changes bytes, for example line endings.",
         Server: "check that the server honours TYPE I, and that no proxy or helper changes data";
     AppendRefused "append-refused" Refused,
-        "The server does not append to files, as log uploads and some resuming clients need it.",
+        "The server does not append to files, which log uploads and some resuming clients need.",
         Server: "allow this user to append, if that is wanted";
     ResumeRefused "resume-refused" Refused,
         "The server does not resume interrupted uploads.",

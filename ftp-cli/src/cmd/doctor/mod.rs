@@ -1,6 +1,6 @@
-//! `doctor URL`: examines all ways to use a server, and reports what each finding means and what to
-//! do about it on which side. Connects only to the named server, and sends nothing unencrypted that
-//! the URL wants protected.
+//! `doctor URL`: examines all ways to use a server, and reports what each finding means, which side
+//! can fix it, and how. Connects only to the named server, and sends nothing unencrypted that the
+//! URL wants protected.
 //!
 //! Each question has a file or a directory (`addresses`, `login`, `tls`, `data_connections`,
 //! `packets`, `abilities`, `upload`). Examining records observations as data; `judge` derives the

@@ -20,7 +20,7 @@ const COMPANY: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Places {
     state: Mutex<PlacesState>,
-    /// Notified when a place is free, and when more is known of what the server accepts.
+    /// Notified when a place is free, and when more is known about what the server accepts.
     changed: Condvar,
 }
 

@@ -112,13 +112,13 @@ mod tests {
             (whole(100), whole(100), Same, Differs(Time)),
             (whole(100), whole(101), Differs(Time), Same),
             (whole(101), whole(100), Differs(Time), Differs(Time)),
-            // A minute of LIST that has the second in it, or not.
+            // A minute of LIST that contains the second, and one that does not.
             (file(60, 119), whole(100), Unclear, Unclear),
             (file(60, 119), whole(120), Differs(Time), Same),
             (whole(100), file(60, 119), Unclear, Unclear),
             (whole(59), file(60, 119), Differs(Time), Same),
             (whole(120), file(60, 119), Differs(Time), Differs(Time)),
-            // Two minutes that are the same need not be the same second.
+            // Times in the same minute may differ in their seconds.
             (file(60, 119), file(60, 119), Unclear, Unclear),
             (item(Some(5), None, None), whole(1), Unclear, Unclear),
             (whole(1), item(Some(5), None, None), Unclear, Unclear),

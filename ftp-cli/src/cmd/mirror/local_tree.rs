@@ -215,8 +215,8 @@ impl<'a> Draft<'a> {
             match rustix::fs::openat(&directory.0, os(&name)?, flags, mode) {
                 Ok(file) => {
                     let file = File::from(file);
-                    // The lock shows that a process still writes to it. Without locks it is just
-                    // never taken for a leftover.
+                    // The lock shows that a process still writes to it. On a file system without
+                    // locks, no file is taken for a leftover.
                     let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
                     let partial = PartialFile::new(file, 0);
                     return Ok(Self { directory, partial, name, is_done: false, keeps: None });
@@ -413,7 +413,7 @@ mod tests {
         assert_eq!(draft.commit(b"f", true, None).unwrap_err().kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read(root.path().join("outside/f")).unwrap(), b"outside");
 
-        // A directory that was looked at, and is a link when it is written to.
+        // The directory was checked, then replaced by a link before the write.
         let held = tree.below(b"d").unwrap();
         fs::rename(root.path().join("tree/d"), root.path().join("tree/e")).unwrap();
         symlink("../outside", root.path().join("tree/d")).unwrap();
@@ -422,7 +422,7 @@ mod tests {
         assert!(root.path().join("tree/e/new").exists());
         assert_eq!(fs::read_dir(root.path().join("outside")).unwrap().count(), 1);
 
-        // Of a link the link is removed.
+        // Only the link itself is removed.
         tree.remove(b"l", false).unwrap();
         assert!(root.path().join("outside/f").exists());
     }
@@ -449,7 +449,7 @@ mod tests {
         let held = draft.name.clone();
         assert!(is_temporary(&held));
         assert!(!tree.clear(&held).unwrap(), "somebody writes to it");
-        // As a process that is killed leaves it: with no descriptor to it.
+        // As a killed process leaves it: without an open descriptor.
         let left = b".ftp-cli-1f-0.tmp";
         fs::write(root.path().join("tree/.ftp-cli-1f-0.tmp"), "half").unwrap();
         symlink("../outside/f", root.path().join("tree/.ftp-cli-2f-0.tmp")).unwrap();
@@ -485,7 +485,7 @@ mod tests {
         draft.write_all(b"whole").unwrap();
         draft.commit(b"f", true, Some(1_000_000_000)).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
-        // One that nobody expects there stays.
+        // An unexpected file stays.
         let draft = Draft::new(&tree).unwrap();
         assert_eq!(draft.commit(b"f", false, None).unwrap_err().kind(), ErrorKind::AlreadyExists);
         let metadata = fs::metadata(&path).unwrap();
@@ -505,7 +505,7 @@ mod tests {
         let mut draft = Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
         assert_eq!(draft.offset(), 0);
         draft.write_all(b"abc").unwrap();
-        // Not by two at a time.
+        // A second process cannot resume it at the same time.
         assert_eq!(Draft::part(&tree, b"f", at(1_000_000_000)).unwrap().offset(), 0);
         drop(draft);
         assert_eq!(fs::read(&part).unwrap(), b"abc");
@@ -518,13 +518,13 @@ mod tests {
         let mut draft = part_with(3);
         draft.write_all(b"def").unwrap();
         drop(draft);
-        // What came is the beginning once more.
+        // The server sent the beginning again.
         let mut draft = part_with(6);
         draft.write_all(b"abc").unwrap();
         assert_eq!(draft.salvage(&Error::Closed, Some(3)), Salvage::Kept);
         drop(draft);
         assert_eq!(fs::read(&part).unwrap(), b"abcdef");
-        // Of another time it is another file, and of no bytes it is nothing.
+        // With another time it is another file; without bytes there is nothing to resume.
         wait_until("the part is removed", || {
             assert_eq!(Draft::part(&tree, b"f", at(1_000_000_001)).unwrap().offset(), 0);
             !part.exists()
@@ -534,7 +534,7 @@ mod tests {
         draft.commit(b"f", false, Some(1_000_000_001)).unwrap();
         assert!(!part.exists());
         assert_eq!(fs::read(root.path().join("tree/f")).unwrap(), b"whole");
-        // Nor through a link that somebody planted.
+        // A planted link is not followed either.
         symlink("../outside/f", &part).unwrap();
         assert!(Draft::part(&tree, b"f", at(1)).is_err());
         fs::remove_file(&part).unwrap();

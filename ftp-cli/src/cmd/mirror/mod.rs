@@ -434,7 +434,7 @@ impl<'a> Mirror<'a> {
 
     /// Returns the progress display of all copies.
     fn board(&self, plan: &Plan, stdio: &Stdio) -> Board {
-        // At least two, so that the total is shown, however few there are.
+        // At least two: for a single file no total is shown.
         Board::new(self.when, stdio, plan.copies.len().max(2), Some(plan.bytes))
     }
 

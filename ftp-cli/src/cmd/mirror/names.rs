@@ -27,8 +27,8 @@ impl Names {
     pub(super) const UNKNOWN: Self = Self::Kept { doubles: None };
 }
 
-/// Suffixes of the test directories: a Telnet byte, and a byte that is invalid alone in UTF-8, in
-/// which they differ.
+/// Suffixes of the test directories: a Telnet byte, then a byte that is not valid UTF-8 by itself.
+/// They differ only in the latter.
 const ODD: [&[u8]; 2] = [b"\xff-\xe9", b"\xff-\xe8"];
 
 /// Returns whether a path is UTF-8, which every server keeps.
@@ -73,7 +73,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     let start = format!("{:x}-", std::process::id());
     let start = [TEMPORARY, start.as_bytes()].concat();
     let [name, other] = ODD.map(|odd| [&start, odd].concat());
-    // If even that is refused, each of the names is refused, or not.
+    // If the server refuses even this directory, it may refuse each of the names or accept them.
     client.mkdir(join(top, &name))?;
     let listed = client
         .list_with(top, ListOptions { all: true, ..ListOptions::default() })
@@ -89,7 +89,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     } else if holds(&doubled) {
         Names::Kept { doubles: Some(false) }
     } else if stores_another(client, top, &start, &listed)? {
-        // With the name with which it was created.
+        // Under the name with which it was created.
         remove(client, &join(top, &name))?;
         return Ok(Names::Changed);
     } else {

@@ -141,7 +141,7 @@ impl Side for LocalTree<'_> {
 /// Returns the failure of one local object.
 pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
     let what = if path.is_empty() { ".".to_owned() } else { shown(path) };
-    // A full disk is full for the next file, too.
+    // A full disk is full for the next file too.
     let fatal = matches!(
         error.kind(),
         io::ErrorKind::StorageFull
@@ -257,7 +257,7 @@ impl Side for RemoteTree<'_> {
 
     /// Returns whether a directory without listed entries exists and is empty. Some servers list
     /// nothing, without an error, if the directory is missing or unreadable. Most then omit `.` and
-    /// `..`, too.
+    /// `..` too.
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let path = self.named(path);
         let refused = |error| match error {

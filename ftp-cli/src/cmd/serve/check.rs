@@ -550,7 +550,7 @@ mod tests {
         assert!(missing.contains("until it exists"), "{missing}");
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(lack(file.path(), Rights::READ).unwrap().contains("not a directory"));
-        // To root it may make no difference.
+        // For root the mode may make no difference.
         fs::set_permissions(root.path(), Permissions::from_mode(0o500)).unwrap();
         let is_writable = fs::write(root.path().join("x"), "").is_ok();
         let lack_of = |rights| lack(root.path(), rights);

@@ -142,7 +142,7 @@ impl<'a> Running<'a> {
             log.say(Level::Info, &waits);
         }
         let report = self.server.shutdown(grace);
-        // Files stored in the grace period have their hooks run, too.
+        // Files stored in the grace period have their hooks run too.
         self.hooks.finish(grace.saturating_sub(start.elapsed()));
         self.transfers.flush();
         let drained = report.drained;

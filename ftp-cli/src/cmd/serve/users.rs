@@ -38,7 +38,7 @@ pub(super) struct Homes {
     written: BTreeSet<PathBuf>,
     /// Several homes of one path differ by their quotas.
     by_path: BTreeMap<PathBuf, Vec<Arc<Home>>>,
-    /// Some of them, open from the start: each takes descriptors.
+    /// Some of the directories, open from the start: each takes descriptors.
     kept: Mutex<Vec<Arc<dyn Storage>>>,
 }
 
@@ -74,7 +74,7 @@ struct Home {
 /// An opened directory.
 struct Found {
     identity: Identity,
-    /// While a session has it open.
+    /// The storage, while a session has it open.
     storage: Weak<dyn Storage>,
     walls: ConfinementStatus,
 }
@@ -82,7 +82,7 @@ struct Found {
 /// A directory that is open.
 struct Open {
     storage: Arc<dyn Storage>,
-    /// What keeps sessions in it.
+    /// The mechanisms that confine sessions to it.
     walls: ConfinementStatus,
 }
 
@@ -382,13 +382,13 @@ mod tests {
         let free = homes.home(&root, 0, Rights::FULL);
         let left = |home: &Home| home.open().unwrap().storage.quota().unwrap();
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
-        // Nobody has it open. Another walk would meet this.
+        // No session has it open. A second walk would find the new file.
         while limited.found.lock().unwrap().as_ref().unwrap().storage.strong_count() > 0 {
             thread::yield_now();
         }
         fs::write(root.join("behind"), [b'b'; 500]).unwrap();
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
-        // What a user without a limit stores there counts too.
+        // Files of a user without a limit count too.
         let path = VirtualPath::root().join(b"more");
         let storage = free.open().unwrap().storage;
         let mut upload = storage.write(&path, WriteMode::Create).unwrap();

@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_descriptor_is_one_that_was_passed_li_01() {
-        // The processes of tests were not given this one, or it is not theirs to read.
+        // Test processes did not inherit this descriptor, or must not read it.
         let own = File::open("/dev/zero").unwrap();
         let number = std::os::fd::AsRawFd::as_raw_fd(&own).to_string();
         for (number, want) in [

@@ -360,7 +360,7 @@ mod tests {
             let line = line.replace("FILE ", &format!("{file} "));
             let found = found(&line, environment);
             match (want, &found) {
-                // Where the tests run.
+                // The directory in which the tests run.
                 ("u /", Ok(found)) => assert!(found.starts_with(want), "{found}"),
                 _ => assert_eq!(found.as_deref(), Ok(want), "{line}"),
             }
@@ -432,7 +432,7 @@ mod tests {
             ("get --netrc-file /nonexistent/f ftp://i/x", Err(Exit::Local)),
             ("get --netrc-file / ftp://i/x", Err(Exit::Local)),
         ] {
-            // With the environment only where netrc would not be asked first.
+            // Set the environment variable only if netrc does not come first.
             let environment = line.contains('g').then_some("env").filter(|_| !line.contains("u@"));
             let line = line.replace("OPTION", &option);
             let found = with(&line, environment, Some(home.path()), text_of);

@@ -217,7 +217,7 @@ impl Words<'_> {
 mod tests {
     use super::*;
 
-    /// `login password account` found, each `-` where there is none.
+    /// Returns `login password account` as found, with `-` for each missing part.
     fn found(text: &str, host: &str, user: Option<&str>) -> Option<String> {
         let entry = Netrc::parse(text.as_bytes()).find(host, user.map(str::as_bytes))?;
         let text = |bytes: Option<&[u8]>| {
@@ -236,7 +236,7 @@ mod tests {
             ("machine h\n\tlogin u\r\n\tpassword p\r\n\taccount a\r\n", Some("u p a")),
             ("machine h password \"a b\" login \"u\"", Some("u a b -")),
             (r#"machine h login u password "a\"b\\c\td""#, Some("u a\"b\\c\td -")),
-            // As curl and wget have it, a backslash is one outside of quotes.
+            // As in curl and wget, a backslash outside quotes is an ordinary character.
             (r"machine h login u password a\b", Some("u a\\b -")),
             ("machine h login u password a\"b", Some("u a\"b -")),
             ("machine h login u password \"\"", Some("u  -")),
@@ -297,7 +297,7 @@ mod tests {
             ("h", Some("B"), None),
             ("h", Some("c"), Some("c of-c -")),
             ("g", Some("x"), Some("- of-anyone -")),
-            // Nobody is named: the password is not for who is anonymous.
+            // No user is named: an anonymous login does not get the password.
             ("g", None, Some("c of-c -")),
             ("x", Some("a"), None),
         ] {

@@ -313,7 +313,7 @@ impl TermLike for PlainLines {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        // indicatif pads the last line with spaces and draws nothing to wipe.
+        // indicatif pads the last line with spaces, and draws nothing to clear it.
         let text = text.trim_end();
         if !text.is_empty() {
             self.0.line(text);

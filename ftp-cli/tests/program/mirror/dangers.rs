@@ -1,5 +1,5 @@
-//! What `mirror` must not do, whatever a server or a tree has: leave the tree, follow links, delete on
-//! the word of half a listing.
+//! What `mirror` must not do, whatever a server or a tree contains: leave the tree, follow links,
+//! delete because of an incomplete listing.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -14,7 +14,7 @@ use super::{Tells, at_every_server, mirror, shown};
 use crate::failed;
 use crate::peer::{Act, Peer};
 
-/// A server that lists these lines and has every file.
+/// Starts a server that lists these lines and has every file.
 fn hostile(lines: &str) -> Peer {
     let listing = lines.replace('\n', "\r\n").into_bytes();
     Peer::start(&[
@@ -63,7 +63,7 @@ fn links_are_neither_planted_nor_followed_hc_06_li_08_cl_51() {
     let here = TempRoot::new();
     here.mkdir("outside");
     let target = here.join("mine");
-    // A link, and then files below it.
+    // A link, and files below it.
     let peer = hostile(concat!(
         "type=OS.unix=slink:/etc;size=4;modify=20200101000000; link\n",
         "type=file;size=4;modify=20200101000000; link/passwd\n",
@@ -72,7 +72,7 @@ fn links_are_neither_planted_nor_followed_hc_06_li_08_cl_51() {
     let ran = mirror(&[], &peer.url("t"), shown(&target));
     failed(&ran, 12, "link: skipped: a symbolic link");
     assert!(fs::symlink_metadata(target.join("link")).is_err());
-    // A link that is here already, to a directory and to a file.
+    // Existing local links, to a directory and to a file.
     fs::remove_file(target.join("f")).unwrap();
     here.write("outside/f", b"mine");
     symlink("../outside/f", target.join("f")).unwrap();
@@ -133,7 +133,7 @@ fn a_tree_without_an_end_is_left_where_it_is_too_deep_hc_14() {
     let here = TempRoot::new();
     let ran = mirror(&["--dry-run"], &peer.url("t"), shown(&here.join("mine")));
     ran.exited(12);
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("lies too deep"), "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("is too deep"), "{ran:?}");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn what_is_not_there_is_no_empty_tree() {
         let ran = mirror(&["--delete"], &site.url("no such tree"), shown(&here.join("mine")));
         failed(&ran, 8, "");
         assert_eq!(here.read("mine/kept"), b"mine");
-        // One that is there and empty is.
+        // An existing empty directory is a valid source.
         site.root.mkdir("empty");
         let copy = here.join("copy");
         mirror(&["--delete"], &site.url("empty"), shown(&copy)).exited(0);
@@ -157,7 +157,7 @@ fn what_is_not_there_is_no_empty_tree() {
     RealServer::pyftpdlib().iter().for_each(|server| check(server));
 }
 
-/// A link to a directory, which some servers list as what it leads to.
+/// A link to a directory, which some servers list as its target.
 #[test]
 fn nothing_is_deleted_behind_a_link_on_a_server_hc_08() {
     let here = TempRoot::new();
@@ -172,7 +172,8 @@ fn nothing_is_deleted_behind_a_link_on_a_server_hc_08() {
         }
         let ran = mirror(&["--delete"], shown(&here.join("mine")), &site.url("tree"));
         assert_eq!(site.root.read("precious/file"), b"precious", "{ran:?}");
-        // The link may go, what it leads to not; where nothing tells links, nothing goes.
+        // The link can be removed, its target cannot; without evidence of links, nothing is
+        // removed.
         let goes = tells != Tells::Nothing;
         ran.exited(if goes { 0 } else { 12 });
         let left = fs::read_dir(site.root.join("tree")).unwrap().count();
@@ -181,7 +182,7 @@ fn nothing_is_deleted_behind_a_link_on_a_server_hc_08() {
     at_every_server(&check);
 }
 
-/// The same of a link that has the name of a directory here: what is in it is not gone through.
+/// The same for a link with the name of a local directory: its content is not examined.
 #[test]
 fn nothing_is_deleted_behind_a_link_with_the_name_of_a_directory_hc_08_cl_52() {
     let here = TempRoot::new();
@@ -200,7 +201,7 @@ fn nothing_is_deleted_behind_a_link_with_the_name_of_a_directory_hc_08_cl_52() {
         assert_eq!(site.root.read("precious/file"), b"precious", "{ran:?}");
         assert_eq!(site.root.read("precious/sub/file"), b"precious", "{ran:?}");
         ran.exited(12);
-        // Nor is it a reason to leave what lies in a directory.
+        // The content of a real directory is still removed.
         let stays = site.root.join("tree/real/old").exists();
         assert_eq!(stays, tells != Tells::Links, "{ran:?}");
     };

@@ -82,11 +82,10 @@ impl PassivePorts {
     /// Listens for `client` on the host of `local`. The first port to try is unpredictable (RFC
     /// 2577 §8), and all ports are tried.
     ///
-    /// A session holds a port mostly for the moment that its client takes to connect. If all ports
-    /// are held by other sessions, this waits briefly for one, because clients that transfer many
-    /// files at once do not retry after a 425. A port that no transfer asked for within that time
-    /// is closed: the oldest one of the host that holds most ports, if that host holds more than
-    /// `client`.
+    /// A session usually holds a port only until its client has connected. If all ports are held by
+    /// other sessions, this waits briefly for one, because clients that transfer many files at once
+    /// do not retry after a 425. A port that no transfer asked for within that time is closed: the
+    /// oldest one of the host that holds most ports, if that host holds more than `client`.
     pub(crate) fn listen(
         self: &Arc<Self>,
         local: SocketAddr,

@@ -19,8 +19,8 @@ use crate::limits;
 use crate::service::session_handle::SessionHandle;
 use crate::tls::Connection;
 
-/// Reads of one look at the control connection. A peer that sends without end must not keep its
-/// transfer from continuing or from being aborted.
+/// Reads of one look at the control connection. A peer that sends without end must not prevent its
+/// transfer from continuing or being aborted.
 const READS_A_LOOK: u32 = 16;
 
 /// Input of the control connection.
@@ -125,10 +125,10 @@ impl Control {
             else {
                 return Arrival::TimedOut;
             };
-            // Mostly the whole limit is left, and the socket has that timeout already.
+            // Usually the whole limit is left, and the socket has that timeout already.
             let fresh = rest > limit.mul_f32(0.99) && !self.decoder.is_mid_line();
             let wait = if fresh { limit } else { rest };
-            // A shorter timeout will do at first: mostly a command comes before it is over.
+            // A shorter timeout will do at first: a command usually comes before it is over.
             let will_do = !has_waited && self.timeout.is_some_and(|timeout| timeout <= wait);
             has_waited = true;
             let is_set = if will_do { Ok(()) } else { self.set_timeout(wait) };

@@ -89,7 +89,7 @@ impl Directory {
     /// Fails with ENOENT if another program has moved the directory out of the root since it was
     /// opened.
     ///
-    /// Walks upwards: mostly the root is as far up as before, which one call shows.
+    /// Walks upwards: the root is usually as far up as before, which one call shows.
     pub(super) fn check_beneath(&self) -> Result<()> {
         let above = |levels: usize| {
             let path = "../".repeat(levels);

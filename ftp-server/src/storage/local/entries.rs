@@ -28,8 +28,8 @@ pub(super) struct DirectoryEntries {
     ended: bool,
 }
 
-/// The names in an open directory. Only where the directory does not tell that a name leads to an
-/// object that can be listed, the object is looked at.
+/// The names in an open directory. An object is looked at only if the directory does not tell
+/// whether it can be listed.
 #[derive(Debug)]
 pub(super) struct DirectoryNames(pub(super) DirectoryEntries);
 

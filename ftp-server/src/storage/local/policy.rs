@@ -97,12 +97,16 @@ pub struct LocalConfig {
     /// during the walk may count twice until the next walk, but are never missed.
     ///
     /// From then on the count follows the changes made through these storages. Other processes, and
-    /// storages of a directory above or below, are not seen. So the tree is counted again in these
-    /// cases, if no upload is running. An upload begins, and the count is a day old. An upload
-    /// would be refused by a count that is ten minutes old; it then waits. The last storage and the
-    /// last [`Tally`](crate::Tally) of the root were dropped. While a directory cannot be read, a
-    /// new count is at least the old one. So [`chmod`](crate::Storage::chmod) is `Denied` if the
-    /// server could not read the directory any more.
+    /// storages of a directory above or below, are not seen. So, unless an upload is running, the
+    /// tree is counted again:
+    ///
+    /// - when an upload begins and the count is a day old;
+    /// - when a count that is ten minutes old would refuse an upload, which then waits;
+    /// - after the last storage and the last [`Tally`](crate::Tally) of the root were dropped.
+    ///
+    /// While a directory cannot be read, a new count is at least the old one. So
+    /// [`chmod`](crate::Storage::chmod) is `Denied` if the server could not read the directory any
+    /// more.
     pub quota: u64,
 }
 

@@ -68,7 +68,7 @@ pub(super) enum WhenCut {
     Publish,
 }
 
-/// The beginning of the old file, on its way to the new one.
+/// The part of the old file that is being copied to the new one.
 #[derive(Debug)]
 struct Copying {
     old: OwnedFd,

@@ -1,5 +1,5 @@
-//! The sweeper: it removes the files of unfinished uploads in a tree: those of a killed server, and
-//! partial uploads that no user has resumed.
+//! The sweeper: it removes the files of unfinished uploads in a tree, both those of a killed server
+//! and partial uploads that no user has resumed.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,7 +29,7 @@ const BUFFER: usize = 8 * 1024;
 /// are needed.
 const OPEN: usize = 64;
 
-/// Least time between two walks of a tree: a million files take some seconds to read.
+/// Shortest time between two walks of a tree: a million files take some seconds to read.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// Walks the tree below `root` now, and again whenever a kept file has become too old, in a thread
@@ -314,8 +314,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Removes hidden files from a directory, if it has no other ones and no process writes to them.
-/// Returns `false` if something is left.
+/// Removes hidden files from a directory, if it contains no other files and no process writes to
+/// them. Returns `false` if something is left.
 pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(directory) = retry_on_intr(|| openat(parent, name, flags, Mode::empty())) else {

@@ -112,7 +112,7 @@ impl Upload for MemoryUpload {
 
 impl Drop for MemoryUpload {
     fn drop(&mut self) {
-        // The user would be told 0 bytes for a single one.
+        // Of a single byte, `SIZE` would report 0 bytes to the user.
         let content = self.content.take().filter(|content| content.bytes.len() > 1);
         if let (Some(content), Some(key)) = (content, self.keep_as.take()) {
             let mut tree = self.storage.tree();

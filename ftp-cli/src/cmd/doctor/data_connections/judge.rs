@@ -29,7 +29,7 @@ pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
     findings.push(active(tried(Check::Eprt, Mode::Active, "EPRT", eprt, port)));
     findings.push(active(tried(Check::Port, Mode::Active, "PORT", port, eprt)));
     findings.push(families(seen.no_such_family.as_ref()));
-    // An unreached port says nothing against its command if only some ports fail.
+    // If only some ports fail, an unreached port says nothing against its command.
     let is_partly = seen.ports.is_partly();
     let mut works = Way::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
         let by_chance = is_partly && !way.is_active();
@@ -157,7 +157,7 @@ fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
             tried.wrong(Diagnosis::PassiveOff, words)
         }
         WayOutcome::NotTried(_) if is_epsv => tried.wrong(Diagnosis::EpsvUnsupported, words),
-        // If PASV fails too, that has another cause.
+        // Only a warning: if PASV fails too, its own finding says so.
         _ if is_epsv => Finding::warn(check, Diagnosis::EpsvUnsupported, words),
         _ if tried.other_works() => Finding::ok(check, format_args!("{words}; EPSV works")),
         _ => Finding::skip(check, words),

@@ -105,7 +105,7 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
         let grade = if wanted == Mode::Passive { Grade::Fail } else { Grade::Warn };
         return Some(Finding { check, grade, seen: seen.to_string(), diagnosis });
     }
-    // A kernel that chooses freely may repeat a port, too, but out of thousands.
+    // A kernel that chooses freely may also repeat a port, but it has thousands of them.
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;
@@ -162,7 +162,7 @@ mod tests {
         assert!(found.seen.contains("connected: 50001; not connected: 50060, 50070"), "{found:?}");
         assert_eq!(found.grade, Grade::Fail);
         assert_eq!(judge(&half, Mode::Active).unwrap().grade, Grade::Warn);
-        // That none is reached, the ways tell.
+        // If none is reached, the findings about the methods say so.
         assert_eq!(name(&of(&[(50_060, false), (50_070, false)])), None);
         assert!(judge(&of(&[]), Mode::Passive).is_none());
     }

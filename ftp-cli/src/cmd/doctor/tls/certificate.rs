@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn dates_and_issuer_are_read_and_nothing_else_is_taken_for_them() {
-        // The second date is past those that two digits of a year can say.
+        // A year of two digits cannot express the second date.
         let [root, leaf] = pair([1970, 2050]);
         let read = Certificate::read(&leaf).unwrap();
         assert!(!read.is_self_signed);

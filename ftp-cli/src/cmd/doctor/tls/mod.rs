@@ -77,7 +77,7 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
     Ok(TlsSeen { outcome, info, versions, now: now() })
 }
 
-/// Judges a handshake that stalled: tests whether large packets stall without TLS, too.
+/// Judges a handshake that stalled: tests whether large packets stall without TLS too.
 fn stalled(dial: &Dial<'_>, error: &Error) -> Result<TlsOutcome, Failure> {
     if dial.is_implicit {
         return Ok(TlsOutcome::Stalled(error.to_string()));

@@ -75,8 +75,8 @@ struct Received {
     modified: Option<i64>,
 }
 
-/// Downloads the rest of a draft's file, which has `size` bytes according to its listing. Asks for
-/// the time of a file as a whole, if `asks_time` is set.
+/// Downloads the rest of a draft's file, which has `size` bytes according to its listing. If it
+/// starts from byte 0 and `asks_time` is set, it also asks for the file's time.
 fn receive_rest(
     client: &mut Client,
     path: &[u8],

@@ -55,7 +55,7 @@ impl Up<'_> {
             sent.map_err(|error| broken(client, error, here_failed).context(shown(&there)))?;
         let after = file.metadata().map_err(|error| here(&error))?;
         if offset + bytes != before.len() || !is_unchanged(&before, &after) {
-            // Without its time it counts as another file, and is sent again next time.
+            // Without the source's time, the next run takes it for another file and sends it again.
             let message = format!("{}: changed during the upload", shown(&below));
             return Err(Failure::item(Exit::Integrity, message));
         }

@@ -252,7 +252,7 @@ impl Planner<'_> {
         let mut subdirectories = Vec::new();
         for item in contents.items {
             if let Err(why) = check_name(&item.name) {
-                // The odd name may mean an object of the other side.
+                // The invalid name may stand for another object.
                 doubt.get_or_insert_with(|| format!("\"{}\" {why}", shown(&item.name)));
                 self.fail(place, &join(path, &item.name), Exit::Protocol, why);
                 continue;
@@ -321,11 +321,11 @@ impl Planner<'_> {
         let Subdirectory { name, is_new, unique } = subdirectory;
         let below = join(path, &name);
         if self.above.len() >= DEPTH {
-            self.fail(place, &below, Exit::Protocol, "lies too deep");
+            self.fail(place, &below, Exit::Protocol, "is too deep");
             return Ok(());
         }
         if unique.is_some() && self.above.iter().any(|above| Some(above) == unique.as_ref()) {
-            self.fail(place, &below, Exit::Protocol, "lies in itself");
+            self.fail(place, &below, Exit::Protocol, "contains itself");
             return Ok(());
         }
         self.above.push(unique.unwrap_or_default());

@@ -111,7 +111,7 @@ impl Planner<'_> {
         }
         let what = match kind {
             ObjectKind::Directory if depth + self.above.len() >= DEPTH => {
-                self.fail(place, &its_path, self.side_of_target(), "lies too deep");
+                self.fail(place, &its_path, self.side_of_target(), "is too deep");
                 return Ok(false);
             }
             ObjectKind::Directory

@@ -193,7 +193,7 @@ mod tests {
                 continue;
             };
             bad += 1;
-            // Behind very many of them only their number.
+            // After very many errors, only the number of the rest is reported.
             let places = lines.iter().take(MOST).map(|line| {
                 let mut parts = line.splitn(4, ':').skip(1).map(str::parse::<usize>);
                 let place = (parts.next().unwrap().unwrap(), parts.next().unwrap().unwrap());

@@ -100,7 +100,7 @@ fn the_sample_names_every_key_with_its_default() {
 
 #[test]
 fn the_user_of_the_sample_has_every_key_with_its_default() {
-    // A line of a key is one that begins so at once; after a blank it is an explanation.
+    // A line with a key begins with `#` and the key; a blank after the `#` begins an explanation.
     let is_key = |rest: &str| rest.starts_with(|char: char| char == '[' || char.is_alphabetic());
     let line = |line: &str| line.strip_prefix('#').filter(|rest| is_key(rest)).map(str::to_owned);
     let found = std::fs::read_to_string(PATH).unwrap();

@@ -272,7 +272,7 @@ impl Settings {
         };
         if let Some(both) = self.implicit.iter().find(is_in_clear) {
             let place = place("listen.implicit_tls");
-            let why = "is in listen.addresses, too; use another port";
+            let why = "is in listen.addresses too; use another port";
             wrong.push(format!("{place}: listen.implicit_tls: \"{both}\" {why}"));
         }
         for (key, why) in self.tls.contradictions(!self.implicit.is_empty()) {
