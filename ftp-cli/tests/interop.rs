@@ -1,6 +1,6 @@
-//! The real binary against real servers that others wrote, vsftpd, pyftpdlib, ProFTPD and
-//! Pure-FTPd, briefly against more, and against ours: what it writes is compared with what is on disk on the other side,
-//! and its exit codes with the documented table.
+//! The real binary with real servers of other projects: vsftpd, pyftpdlib, ProFTPD and Pure-FTPd,
+//! briefly with others, and with our server. Transferred files are compared with the disk on the
+//! other side, exit codes with the documented table.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -30,7 +30,7 @@ const DATA: [&[&str]; 5] = [
     &["--active", "--eprt", "never"],
 ];
 
-/// The binary, with no more of an environment than it needs, and its dialogue on standard error.
+/// The binary with a minimal environment, and its dialogue on standard error.
 fn ftp(command: &str) -> Command {
     let mut ftp = Command::new(env!("CARGO_BIN_EXE_ftp-cli"));
     ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
@@ -38,14 +38,14 @@ fn ftp(command: &str) -> Command {
     ftp
 }
 
-/// Files here, and a server.
+/// Local files, and a server.
 struct Meeting<'a> {
     site: &'a Site,
     local: TempRoot,
 }
 
 impl Meeting<'_> {
-    /// Uploads `content` as `name` and insists that the server has it.
+    /// Uploads `content` as `name` and asserts that the server has it.
     #[track_caller]
     fn put(&self, options: &[&str], name: &[u8], content: &[u8]) {
         let source = self.local.write("source", content);
@@ -54,7 +54,7 @@ impl Meeting<'_> {
         assert_same(&what, &self.site.root.read(name), content);
     }
 
-    /// Downloads `name` and insists that it is `content`.
+    /// Downloads `name` and asserts that it is `content`.
     #[track_caller]
     fn get(&self, options: &[&str], name: &[u8], content: &[u8]) {
         let target = self.local.join("target");
@@ -84,7 +84,7 @@ fn every_size_type_and_data_connection(meeting: &Meeting<'_>) {
     meeting.site.assert_only(&[b"file"]);
 }
 
-/// Real servers take commands that come together.
+/// Real servers accept commands that arrive together.
 fn sent_ahead(meeting: &Meeting<'_>, content: &[u8]) {
     meeting.site.root.write("file", content);
     for (command, name, want) in [("get", "file", content), ("ls", "", b"file\n")] {
@@ -105,7 +105,7 @@ fn every_name(meeting: &Meeting<'_>, names: &[&[u8]]) {
         meeting.put(&[], name, &binary(300, seed));
         meeting.site.root.write(name, &binary(400, seed));
         meeting.get(&[], name, &binary(400, seed));
-        // Named by the URL, in a directory that is given.
+        // LOCAL is a directory: the file has its name from the URL.
         let directory = TempRoot::new();
         run(ftp("get").arg(meeting.site.url(name)).arg(directory.path())).succeeded();
         assert_same(&percent(name), &directory.read(name), &binary(400, seed));
@@ -128,7 +128,7 @@ fn every_name(meeting: &Meeting<'_>, names: &[&[u8]]) {
     }
 }
 
-/// What every server can do, however small.
+/// Operations that every server supports.
 fn the_essentials(meeting: &Meeting<'_>) {
     for (seed, size) in (1..).zip(SIZES) {
         meeting.put(&[], b"two words", &binary(size, seed));
@@ -175,7 +175,8 @@ fn goes_on_where_it_ended(meeting: &Meeting<'_>) {
     meeting.site.assert_only(&[b"file"]);
 }
 
-/// What failed leaves here what was here, and nothing else; `said` is in what the user is told.
+/// Asserts a failure that leaves the old local file and nothing else; `said` is part of the
+/// message.
 #[track_caller]
 fn fails(meeting: &Meeting<'_>, ran: &Ran, code: i32, said: &str) {
     ran.exited(code);
@@ -219,7 +220,7 @@ fn a_gibibyte_there_and_back(meeting: &Meeting<'_>) {
         assert_eq!(assert_same_stream("put", there, Stream::new(LARGE, 4)), LARGE);
     };
     put(&[]);
-    // The last MiB again, behind an offset of nearly 2^30.
+    // The last MiB again, after an offset of nearly 2^30.
     let there = File::options().write(true).open(meeting.site.root.join("large")).unwrap();
     there.set_len(LARGE - (1 << 20)).unwrap();
     put(&["-c"]);
@@ -229,7 +230,7 @@ fn a_gibibyte_there_and_back(meeting: &Meeting<'_>) {
     assert_same_stream("got", meeting.local.open("target"), Stream::new(LARGE, 4));
 }
 
-/// Each scenario against one server, which is absent where its peer is not installed.
+/// Runs each scenario with one server; skipped if the server is not installed.
 macro_rules! meets {
     ($server:ident, $start:expr, $takes:expr) => {
         mod $server {
@@ -278,20 +279,21 @@ macro_rules! meets {
 
 meets!(ours, Some(super::OurServer::start()), |_| true);
 
-// vsftpd, ProFTPD and Pure-FTPd take a leading ~ for a home directory.
+// vsftpd, ProFTPD and Pure-FTPd read a leading ~ as a home directory.
 meets!(vsftpd, super::RealServer::vsftpd(), |name| !name.starts_with(b"~"));
 meets!(pyftpdlib, super::RealServer::pyftpdlib(), |_| true);
-// It rests 0.2 s between two connections, so that there are few names.
+// It pauses 0.2 s between two connections, so only a few names are tested.
 meets!(proftpd, super::RealServer::proftpd_at(super::Ipv4Addr::LOCALHOST), |name| !name
     .starts_with(b"~")
     && (name.len() < 5 || name.starts_with(b"iac")));
-// It stores a space at an end of a name, and a control byte, as an underscore, and refuses a backslash.
+// It stores a space at an end of a name, and a control byte, as an underscore, and refuses a
+// backslash.
 meets!(pure_ftpd, super::RealServer::pure_ftpd_at(super::Ipv4Addr::LOCALHOST), |name| {
     let is_taken = |byte: &u8| !byte.is_ascii_control() && *byte != b'\\';
     !name.starts_with(b"~") && name.trim_ascii() == *name && name.iter().all(is_taken)
 });
 
-/// The essentials with a server that lacks more than these need.
+/// The basic operations with a server that lacks most others.
 macro_rules! meets_briefly {
     ($($server:ident: $start:expr;)*) => {
         $(#[test]

@@ -16,7 +16,7 @@ use ftp_proto::{
     Entry, EntryKind, Escaped, ListLine, ListParser, Precision, Role, TimeVal, Zone, limits,
 };
 
-/// What a block is read with.
+/// The parser of a block.
 enum Reader {
     List(ListParser),
     Facts,
@@ -44,7 +44,7 @@ impl Reader {
 
 struct Case {
     place: String,
-    /// It comes from a public source and was not made here after a description.
+    /// Whether its lines come from a public source, not from a description.
     real: bool,
     reader: String,
     /// The first line of a listing.
@@ -179,7 +179,7 @@ fn lines_of_real_servers_ls_40_ls_42_ls_43_ls_44() {
     assert!(real >= 150, "only {real} lines");
 }
 
-/// What must hold for any line, whatever it is.
+/// Rules for every line.
 fn check(line: &[u8]) {
     let reference = TimeVal::parse(b"20240229120000").unwrap();
     for read in [
@@ -272,7 +272,7 @@ fn every_line_has_a_result_ls_41_hc_23() {
     }
 }
 
-/// Reads a line of `length` bytes made of `piece`, behind `head`, in all ways.
+/// Parses a line of `length` bytes, made of `head` and repetitions of `piece`, with all parsers.
 fn cost(head: &[u8], piece: &[u8], length: usize) -> Duration {
     let mut line = head.to_vec();
     line.extend(iter::repeat_n(piece, length / piece.len()).flatten());
@@ -314,8 +314,8 @@ fn the_cost_of_a_line_is_linear_hc_24_hc_32() {
         (b"03-04-21 10:11 ", b"1,"),
         (b"03-04-21 10:11 <DIR>", b" "),
     ] {
-        // A quadratic parser would need minutes, or hours for the whole, so a generous bound
-        // tells on any machine.
+        // A quadratic parser would need minutes, or hours for the full size, so a generous limit
+        // detects it on any machine.
         let took = cost(head, piece, whole);
         let name = String::from_utf8_lossy(piece).into_owned();
         assert!(took < Duration::from_secs(20), "{took:?} for a line of {name:?}");

@@ -1,4 +1,5 @@
-//! Many servers in one process. The only test of this program: it counts what the whole process has.
+//! Many servers in one process. It is the only test of this program, because it counts the threads
+//! and descriptors of the whole process.
 #![expect(
     clippy::unwrap_used,
     reason = "in tests it is wanted, and clippy's own exception is for test functions alone"
@@ -44,7 +45,7 @@ impl Client {
     }
 }
 
-/// How many threads and descriptors this process has.
+/// Returns the number of threads and descriptors of this process.
 fn held() -> (usize, usize) {
     let count = |path| fs::read_dir(path).unwrap().count();
     (count("/proc/self/task"), count("/proc/self/fd"))
@@ -82,7 +83,7 @@ fn fifty_servers_serve_stop_and_leave_nothing() {
         servers.into_iter().zip(&mut busy).enumerate()
     {
         assert_eq!(server.sessions().len(), 2);
-        // Every other one by dropping it, with a transfer that is cut; else it may finish.
+        // Every second server is dropped and cuts its transfer; the others let it finish.
         if number % 2 == 0 {
             drop(server);
             client.expect("", 426);
@@ -103,7 +104,7 @@ fn fifty_servers_serve_stop_and_leave_nothing() {
         client.expect_closed();
     }
     drop((idle, busy));
-    // Listeners are descriptors. A thread that has ended is gone a moment later.
+    // Listeners hold descriptors, and a finished thread disappears a moment later.
     let end = Instant::now() + Duration::from_secs(60);
     while held() != before {
         assert!(Instant::now() < end, "{:?} threads and descriptors, not {before:?}", held());

@@ -1,4 +1,4 @@
-//! The calls on a client that the tables name, and what came of each in the tables' words.
+//! The client calls that the tables name, and their results in the tables' words.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -9,29 +9,29 @@ use ftp_client::{
 };
 use ftp_tests::hostile::{LENGTH, Moved, Played, content};
 
-/// Where a resumed transfer goes on.
+/// The offset of a resumed transfer.
 const HALF: usize = LENGTH / 2;
 
-/// How many lines of a listing are taken that is left before its end.
+/// The number of lines that are read from a listing before it is dropped.
 const SOME_LINES: usize = 20_000;
 
-/// A call that did not fail.
+/// The result of a successful call.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Nothing to look at.
+    /// Nothing to compare.
     Done,
-    /// What the server told.
+    /// A value from the server.
     Value(String),
-    /// So many bytes came, from this place of the content on, and they were all as there or not.
+    /// The number of downloaded bytes, their offset in the content, and whether they equal it.
     Got { from: usize, bytes: usize, is_content: bool },
-    /// The server has all that follows this place.
+    /// The server has everything from this offset on.
     Put { from: usize },
-    /// So many lines came.
+    /// The number of lines.
     Listed(usize),
 }
 
 impl Outcome {
-    /// It in words, or why it is not true.
+    /// Returns the result in words, or why it is false.
     pub(crate) fn judged(&self, played: &Played) -> Result<String, String> {
         let moved = played.moved.last().cloned().unwrap_or_default();
         let Moved { sent, lines, taken, is_content, ended } = moved;
@@ -49,7 +49,7 @@ impl Outcome {
                 Ok("ok".to_owned())
             }
             Self::Put { .. } => Err(format!("success for an upload of which {taken} bytes came")),
-            // The last may lack its end, and empty ones may be left out.
+            // The last line may lack its line ending, and empty lines may be left out.
             Self::Listed(count) if count > lines + 1 => {
                 Err(format!("success for {count} lines, where {lines} were sent"))
             }
@@ -59,7 +59,7 @@ impl Outcome {
     }
 }
 
-/// An error in words: its kind, and the code or phase in it.
+/// Returns an error in words: its kind, and its code or phase.
 pub(crate) fn described(error: &Error) -> String {
     match error {
         Error::Refused(_, reply) => format!("refused {}", reply.code()),
@@ -93,7 +93,7 @@ pub(crate) fn login(
     client.insert(builder.connect(&server.to_string())?).login("u", "p")
 }
 
-/// Whether a command is answered, and by its own reply.
+/// Returns whether a command gets its own reply.
 pub(crate) fn is_usable(client: &mut Client) -> bool {
     client.system().is_ok_and(|text| text == b"probe")
 }
@@ -107,7 +107,7 @@ pub(crate) fn make(client: &mut Client, call: &str) -> Result<Outcome, Error> {
         "get" => get(client, 0)?,
         "resume" => get(client, HALF)?,
         "get-some" => {
-            // Left with its data unread; the next call has to deal with it.
+            // Dropped with unread data, which the next call must handle.
             let mut file = client.retrieve("a")?;
             let _ = file.read(&mut [0; 1_000]).map_err(packed)?;
             Outcome::Done
@@ -149,7 +149,7 @@ pub(crate) fn make(client: &mut Client, call: &str) -> Result<Outcome, Error> {
             Outcome::Done
         }
         "entries" => entries(client)?,
-        // What somebody who removes all that a listing names would do.
+        // The actions of a program that removes everything that a listing names.
         "delete-all" => {
             let names: Result<Vec<_>, _> =
                 client.list_lines("", ListOptions::by(ListingForm::Nlst))?.collect();
@@ -182,7 +182,7 @@ pub(crate) fn make(client: &mut Client, call: &str) -> Result<Outcome, Error> {
     })
 }
 
-/// Downloads from `from` on. What was read is compared, not kept.
+/// Downloads from offset `from`. The bytes are compared, not kept.
 fn get(client: &mut Client, from: usize) -> Result<Outcome, Error> {
     let mut file = client.retrieve_from("a", from as u64)?;
     let (mut bytes, mut is_content, mut piece) = (0, true, vec![0; 65_536]);
@@ -195,7 +195,7 @@ fn get(client: &mut Client, from: usize) -> Result<Outcome, Error> {
                 bytes += count;
             }
             Err(error) => {
-                // What failed once has failed for good.
+                // After one failure, `finish` must fail too.
                 assert!(file.finish().is_err(), "success behind {error}");
                 return Err(packed(error));
             }
@@ -207,7 +207,7 @@ fn get(client: &mut Client, from: usize) -> Result<Outcome, Error> {
     Ok(Outcome::Got { from, bytes, is_content })
 }
 
-/// Uploads what follows `from`.
+/// Uploads the content from offset `from`.
 fn put(mut file: ftp_client::Upload<'_>, from: usize) -> Result<Outcome, Error> {
     for piece in content().get(from..).unwrap().chunks(65_536) {
         if let Err(error) = file.write_all(piece) {
@@ -220,7 +220,7 @@ fn put(mut file: ftp_client::Upload<'_>, from: usize) -> Result<Outcome, Error> 
     Ok(Outcome::Put { from })
 }
 
-/// The content as a file without a name, at its beginning.
+/// Returns the content as a file without a name, at its beginning.
 fn local_file() -> File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(content()).unwrap();
@@ -251,7 +251,7 @@ fn entries(client: &mut Client) -> Result<Outcome, Error> {
     })
 }
 
-/// The client's error that a read or write packed.
+/// Returns the client's error that a read or write wrapped.
 fn packed(error: std::io::Error) -> Error {
     Error::recover(error).expect("only the client fails here")
 }

@@ -1,14 +1,14 @@
-//! Cut at each step: the server is sound, but its control connection ends, breaks or falls silent
-//! behind each of its lines and in the middle of each.
+//! Cuts at each step: the server is sound, but its control connection ends, breaks or falls silent
+//! after each of its lines, and in the middle of each.
 
 use ftp_tests::hostile::{Behaviour, Cut, How, Want};
 
 use crate::{memory, play};
 
-/// What may be told of a call that was cut in this way.
+/// Returns the acceptable results of a call that was cut in this way.
 const fn outcomes(how: How) -> &'static [&'static str] {
     match how {
-        // A data connection that nobody took is reset, and that may be seen first.
+        // A data connection that was not accepted is reset, and the client may see that first.
         How::End | How::Reset => &["closed", "io"],
         How::Silence => {
             &["timeout greeting", "timeout reply", "timeout stall", "timeout final-reply"]
@@ -34,7 +34,7 @@ fn a_dialogue_cut_anywhere_is_no_success_cl_12_hc_19_hc_20_hc_34() {
     assert!(count >= 300, "only {count} cuts");
 }
 
-/// How many cuts there were, and what was wrong with the calls.
+/// Returns the number of cuts, and the faults of the calls.
 fn cut_everywhere(call: &str) -> (usize, Vec<String>) {
     let want = |outcomes: &[&str], usable| Want {
         call: call.to_owned(),
@@ -45,7 +45,7 @@ fn cut_everywhere(call: &str) -> (usize, Vec<String>) {
     let mut sound = Behaviour::sound();
     let whole = play(&sound, &want(&["ok", "value /probe"], true), None);
     assert!(whole.faults.is_empty(), "{call}: {:?}", whole.faults);
-    // The last line answers the probe behind the call.
+    // The last line answers the probe after the call.
     let lines = whole.played.line_ends.split_last().unwrap().1;
     let phases = ["greeting", "reply", "stall", "final-reply"];
     let (mut count, mut faults) = (0, Vec::new());
@@ -58,7 +58,7 @@ fn cut_everywhere(call: &str) -> (usize, Vec<String>) {
                     true => want(&["ok", "value /probe"], false),
                     false => want(outcomes(how), false),
                 };
-                // The probe behind a whole call waits for a reply, too.
+                // The probe after a complete call waits for a reply too.
                 sound.short = match how {
                     How::Silence if is_whole => vec!["reply".to_owned()],
                     How::Silence => phases.map(str::to_owned).to_vec(),

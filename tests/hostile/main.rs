@@ -1,9 +1,8 @@
-//! The client against servers that do what no server should. What they do, and what the client
-//! has to make of it, stands in the tables beside this file; `ftp_tests::hostile` says how to read
-//! them.
+//! The client with servers that break the rules. Their behaviour and the required result of each
+//! call are in the tables beside this file; `ftp_tests::hostile` explains the format.
 //!
-//! For every one of them also holds: each call ends in time, no success is told for bytes that did
-//! not arrive, an error stays an error, and its text is one line without control characters.
+//! For every behaviour: each call ends in time, missing bytes are never a success, an error stays
+//! an error, and its text is one line without control characters.
 
 #![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
 
@@ -20,24 +19,24 @@ use ftp_tests::hostile::{Behaviour, Cut, Played, Server, Want, behaviours};
 
 use crate::calls::Outcome;
 
-/// Lines of `docs/hostile.md` that are not the library's: those about local files and a terminal
-/// are the command line's, HC-02 is proved where servers copy to each other, HC-26 belongs to TLS,
-/// and HC-33 to connectors.
+/// Lines of `docs/hostile.md` that this library does not prove: those about local files and a
+/// terminal belong to the command line, HC-02 to server-to-server copies, HC-26 to TLS, and HC-33
+/// to connectors.
 const ELSEWHERE: [&str; 6] = ["HC-02", "HC-06", "HC-07", "HC-08", "HC-26", "HC-33"];
 
-/// How many behaviours there are at least, so that none is lost.
+/// The minimum number of behaviours, so that none is lost.
 const BEHAVIOURS: usize = 700;
 
-/// A limit that a call runs into.
+/// A timeout that a call reaches.
 const SHORT: Duration = Duration::from_millis(250);
 
-/// A limit that no call runs into.
+/// A timeout that no call reaches.
 const LONG: Duration = Duration::from_secs(90);
 
-/// How long a call, with connecting and logging in, may take: many times what it should.
+/// The longest duration of a call, including connecting and logging in: many times what it needs.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// How many are played at a time; nearly all of them wait.
+/// Behaviours at a time; nearly all of them wait.
 const AT_A_TIME: usize = 16;
 
 #[test]
@@ -48,7 +47,7 @@ fn every_behaviour_has_its_outcome_cl_11_cl_12() {
         .iter()
         .flat_map(|behaviour| behaviour.wants.iter().map(move |want| (behaviour, want)))
         .collect();
-    // Memory is measured where nothing else runs.
+    // Memory is measured while nothing else runs.
     let measured: Vec<_> = plays.extract_if(.., |(_, want)| want.memory.is_some()).collect();
     let found = at_once(AT_A_TIME, plays, |(behaviour, want)| fault(behaviour, want));
     let measured = measured.into_iter().map(|(behaviour, want)| fault(behaviour, want));
@@ -73,20 +72,20 @@ fn every_line_about_servers_has_a_behaviour() {
     }
 }
 
-/// What is wrong with what came of it.
+/// Returns the fault of a call's result.
 fn fault(behaviour: &Behaviour, want: &Want) -> Option<String> {
     let found = play(behaviour, want, None).faults;
     let name = format!("{}: {}", behaviour.name, want.call);
     (!found.is_empty()).then(|| format!("{name}: {}", found.join(", ")))
 }
 
-/// What came of a call.
+/// The result of a call.
 struct Result {
     faults: Vec<String>,
     played: Played,
 }
 
-/// Makes the call that is wanted, and looks at what came of it from both sides.
+/// Makes the requested call, and returns its result as both sides saw it.
 fn play(behaviour: &Behaviour, want: &Want, cut: Option<Cut>) -> Result {
     let server = Server::start(behaviour, cut);
     let mut faults = Vec::new();

@@ -1,28 +1,28 @@
-//! How much this process grows, by what the kernel counts.
+//! The growth of this process, as counted by the kernel.
 
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Waits until no other test of this process uses memory worth the name.
+/// Waits until no other test of this process uses much memory.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A measurement that has begun.
+/// A running measurement.
 pub(crate) struct Growth {
     before: Option<u64>,
 }
 
 impl Growth {
-    /// Begins, from what is resident now.
+    /// Starts from the present resident memory.
     pub(crate) fn begin() -> Self {
-        // Sets the highest mark back to what is resident.
+        // Resets the peak to the present resident memory.
         let is_reset = fs::write("/proc/self/clear_refs", "5").is_ok();
         Self { before: is_reset.then(|| resident("VmRSS:")).flatten() }
     }
 
-    /// By how many bytes it grew at most. `None` where the kernel does not tell.
+    /// Returns the largest growth in bytes; `None` if the kernel does not report it.
     pub(crate) fn end(self) -> Option<u64> {
         Some(resident("VmHWM:")?.saturating_sub(self.before?))
     }
@@ -40,7 +40,7 @@ fn growth_is_seen() {
     let growth = Growth::begin();
     let Some(_) = growth.before else { return };
     let block = std::hint::black_box(vec![1_u8; 64 << 20]);
-    // Memory that other threads return meanwhile, or the kernel reclaims, counts against it.
+    // Memory that other threads return, or the kernel reclaims, reduces the growth.
     let grown = growth.end();
     assert!(grown.is_some_and(|grown| grown >= 32 << 20), "{} bytes: {grown:?}", block.len());
 }

@@ -1,8 +1,8 @@
-//! Ports that nobody else gets.
+//! Ports that no other program or test gets.
 //!
-//! A port that the system has chosen for a socket is free for everybody as soon as that socket is
-//! closed. Until the server for which it was chosen listens there, another test may: then the
-//! server does not start, its readiness is that of somebody else, and both tests fail.
+//! When a socket is closed, its port is free for all programs. Before the intended server listens
+//! there, another test may: then that server does not start, the wait for it finds the other one,
+//! and both tests fail.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,13 +11,13 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self, UnixDatagram};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// The first port that is used. Lower ones are those of many a service.
+/// The first port to use. Many services have lower ones.
 const FIRST: u16 = 10_000;
 
-/// The least number of ports that are used, even if the system gives some of them to others.
+/// The minimum number of ports to use, even if the system assigns some of them to other programs.
 const LEAST: u16 = 10_000;
 
-/// A port at which nobody listens, and which no other test has while this value lives.
+/// A port without a listener, which no other test has while this value lives.
 #[derive(Debug)]
 pub struct OwnPort {
     address: SocketAddr,
@@ -39,7 +39,7 @@ impl OwnPort {
         static TRIED: AtomicU16 = AtomicU16::new(0);
         let host = host.into();
         let count = system_range_start().saturating_sub(FIRST).max(LEAST);
-        // Tests that begin together begin at different ports.
+        // Tests that start together start at different ports.
         let begin = u16::try_from(std::process::id() % u32::from(count)).expect("below the count");
         for _ in 0..count {
             let tried = TRIED.fetch_add(1, Ordering::Relaxed) % count;
@@ -68,8 +68,8 @@ impl OwnPort {
     }
 }
 
-/// Returns the claim to a port of this network, unless another test has it. The system gives it up
-/// together with the process.
+/// Returns the claim to a port in this network, unless another test has it. The system releases it
+/// with the process.
 #[track_caller]
 fn claim_of(port: u16) -> Option<UnixDatagram> {
     let name = format!("ftp-tests-port-{port}");
@@ -81,7 +81,7 @@ fn claim_of(port: u16) -> Option<UnixDatagram> {
     }
 }
 
-/// Returns the first port of those that the system gives to sockets that ask for none.
+/// Returns the first port of the range from which the system assigns ports.
 fn system_range_start() -> u16 {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     range.split_whitespace().next().and_then(|start| start.parse().ok()).unwrap_or(32_768)

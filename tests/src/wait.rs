@@ -1,6 +1,5 @@
-//! Waits for what another thread or program does in its own time, or for what a program that
-//! another test has started keeps for a moment: it inherits what is open here, until it has become
-//! another program.
+//! Waits for other threads and programs. A program that another test has just started also holds
+//! resources for a moment: it inherits all open descriptors until it executes its program.
 
 use std::thread;
 use std::time::{Duration, Instant};

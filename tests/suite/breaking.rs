@@ -1,5 +1,5 @@
-//! Connections that break under transfers, and what `Retry` makes of it: the file is whole in the
-//! end, without a hole and without a doubled part.
+//! Connections that break during transfers, and recovery by `Retry`: the final file is complete,
+//! without a hole or a repeated part.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -21,11 +21,11 @@ use socket2::SockRef;
 
 const LENGTH: usize = 400_003;
 
-/// Where the data connections are cut, one after the other, in bytes.
+/// The lengths after which the data connections are cut, one after the other, in bytes.
 const CUTS: [u64; 4] = [70_000, 0, 1, 200_000];
 
-/// Makes connections, of which the first ones for data are reset behind so many bytes, and with
-/// every second of them the control connection.
+/// Opens connections. The first data connections are reset after a number of bytes, and with every
+/// second one also the control connection.
 struct Cutting(Mutex<State>);
 
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl Connector for Cutting {
     }
 }
 
-/// Passes on `left` bytes in whichever direction they come, and then resets both connections.
+/// Passes on `left` bytes in either direction, and then resets both connections.
 fn relay(mut ends: [TcpStream; 2], mut left: u64, control: Option<&TcpStream>) {
     let tick = Duration::from_millis(1);
     ends.iter().for_each(|end| end.set_read_timeout(Some(tick)).unwrap());
@@ -87,16 +87,16 @@ fn relay(mut ends: [TcpStream; 2], mut left: u64, control: Option<&TcpStream>) {
     }
     drop(ends);
     if let Some(control) = control {
-        // What was sent may still be read: the server finds out in its own time.
+        // The other side may still read sent bytes, and notices the end later.
         let _ = control.shutdown(Shutdown::Both);
     }
 }
 
 fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
     let limit = Duration::from_secs(120);
-    // A server that has nothing to say to a reset is not waited for as long as people would.
-    // It may owe the reply to the command, or the last one: all bytes fit into the buffers of this
-    // machine, so that the client may have sent them before the reset.
+    // A server that never replies after a reset costs only a short wait. It may owe the reply to
+    // the command, or the last one: all bytes fit into the buffers of this machine, so the client
+    // may have sent them before the reset.
     let soon = Duration::from_secs(5);
     let timeouts = Timeouts { reply: soon, final_reply: soon, ..Timeouts::default() };
     let builder =
@@ -107,7 +107,7 @@ fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
         .backoff(Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(500) })
 }
 
-/// A download, an upload to a new name, and one in place of a file.
+/// A download, an upload to a new name, and a replacement.
 #[track_caller]
 fn is_whole_in_the_end(site: &Site) -> [FileReport; 3] {
     let content = binary(LENGTH, 3);
@@ -138,7 +138,8 @@ fn is_whole_in_the_end(site: &Site) -> [FileReport; 3] {
 fn ours_goes_on_with_what_it_kept_as_09() {
     let [_, new, old] = is_whole_in_the_end(&OurServer::start());
     assert!(new.resumed > 0, "{new:?}");
-    // The old file stands until the new one is whole, so that nothing tells how far that came.
+    // The old file stays until the new one is complete, so the length of the partial upload is
+    // unknown.
     assert_eq!(old.resumed, 0, "{old:?}");
 }
 

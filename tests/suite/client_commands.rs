@@ -1,4 +1,4 @@
-//! Our client's commands and our server's answers, compared with what is on disk.
+//! The commands of our client and the replies of our server, compared with the disk.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -116,7 +116,7 @@ fn transfers_go_on_both_ways_as_09() {
         upload.finish().unwrap();
         assert!(server.root.read("g") == content, "stored from {there}");
     }
-    // Longer than what is there, and changed since.
+    // Longer than the server's file, and changed since.
     assert_eq!(client.retrieve_rest("f", 100_001, None).unwrap().offset(), 0);
     let long_ago = TimeVal::parse(b"19990101000000").unwrap();
     assert_eq!(client.retrieve_rest("f", 5, Some(long_ago)).unwrap().offset(), 0);
@@ -152,7 +152,7 @@ fn a_tree_is_walked_ls_48() {
         server.root.write(file, b"1");
     }
     let root = server.root.path();
-    // Shown as what it leads to, within the root, and as a link beyond it.
+    // A link is shown as its target within the root, and as a link if it leads out.
     symlink("..", root.join("a/up")).unwrap();
     symlink("/etc", root.join("a/out")).unwrap();
     let mut client = client(&server);
@@ -177,7 +177,7 @@ fn a_tree_is_walked_ls_48() {
     client.quit().unwrap();
 }
 
-/// What all servers have to do, whatever they have of the extensions.
+/// Operations that must work with every server, whatever extensions it supports.
 fn meet(site: &Site, what: &str) {
     let content = binary(3_000_000, 2);
     site.root.write("a b", &content);

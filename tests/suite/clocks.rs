@@ -1,12 +1,12 @@
-//! Who looks at the clock on the wall. It is set forwards and back while sessions run, so that no
-//! limit of time may depend on it: they are all made of `Instant`, which only goes on.
+//! Every use of the wall clock. The clock may be set during sessions, so no timeout depends on it:
+//! they all use `Instant`, which is monotonic.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where that clock is read, and why: to show a time of a file, of a message or of a login to people,
-/// to find the year that a date in a listing lacks, to tell how old a file is that a server before this
-/// one may have left, whether a directory is the one that it was, and whether a certificate is valid.
+/// The files that read the wall clock, and why: to show the time of a file, a message or a login,
+/// to find the missing year of a listed date, to find the age of files that an earlier server left,
+/// to recognise a directory, and to check the dates of a certificate.
 const READERS: [&str; 23] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
@@ -33,7 +33,7 @@ const READERS: [&str; 23] = [
     "ftp-server/src/tls/load.rs",
 ];
 
-/// How it is read: by std, and by the system calls that rustix has.
+/// The calls that read it, of std and of rustix.
 const WAYS: [&str; 5] =
     ["SystemTime", "UNIX_EPOCH", "ClockId::Realtime", "clock_gettime", "CLOCK_REALTIME"];
 
@@ -45,7 +45,7 @@ fn limits_do_not_run_by_the_clock_on_the_wall_ho_15() {
     for member in ["ftp-proto/src", "ftp-client/src", "ftp-server/src", "ftp-cli/src"] {
         for path in sources(&root.join(member)) {
             let text = fs::read_to_string(&path).unwrap();
-            // Tests of ours may look at what they like.
+            // Test modules may read it.
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
             if WAYS.iter().any(|way| code.contains(way)) {
                 let path = path.strip_prefix(&root).unwrap();

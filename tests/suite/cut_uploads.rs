@@ -1,5 +1,4 @@
-//! Clients that fall silent while they upload, as when a cable is cut, and the same clients going on
-//! with it.
+//! Clients that become silent during an upload, as if a cable were cut, and that resume it later.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -21,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::interop_curl::curl;
 
-/// Our server, whose storage tells how far an upload has come.
+/// Our server with a storage that reports the progress of an upload.
 struct Watched {
     server: Server,
     storage: FaultStorage,
@@ -40,7 +39,7 @@ impl Watched {
         Self { server, storage, root }
     }
 
-    /// Stops a client when some of its upload has come, and waits until the server has given it up.
+    /// Stops a client when some of its upload has arrived, and waits until the server has given up.
     #[track_caller]
     fn cut_midway(&self, mut client: Running) {
         let before = self.storage.count(StorageCall::UploadWrite);
@@ -57,7 +56,7 @@ impl Watched {
 fn wait_until_it_is_kept(storage: &FaultStorage) {
     let path = VirtualPath::root().join(b"there");
     let is_over = || {
-        // This keeps all that is there, one byte more than the client is told.
+        // This keeps all bytes, one more than `SIZE` reports.
         let told = storage.partial_size(&path, b"u").ok();
         let resumes = |told| storage.write_as(&path, WriteMode::From(told + 1), b"u");
         told.is_some_and(|told| resumes(told).is_ok())
@@ -86,7 +85,7 @@ fn curl_goes_on_with_an_upload_that_was_cut_fs_15() {
         let said = run(&mut begin(&["-C", "-"]));
         let dialogue = String::from_utf8_lossy(&said.stderr).into_owned();
         said.succeeded();
-        // It did not send all of it again.
+        // It did not send everything again.
         assert!(dialogue.contains("> APPE there") && !dialogue.contains("> STOR"), "{dialogue}");
         assert_same("what came in three parts", &watched.root.read("there"), &content);
         assert_eq!(watched.root.names(), [b"there"]);
@@ -108,7 +107,7 @@ fn curl_begins_anew_behind_a_dele_fs_15_cm_90() {
     let mut slow = begin();
     slow.args(["--limit-rate", "500K"]).stdout(Stdio::null()).stderr(Stdio::null());
     watched.cut_midway(Running::start(&mut slow));
-    // A reply of 5yz would end it here.
+    // A 5yz reply would end the program here.
     run(curl(&peer).args(["-Q", "DELE there"]).arg(format!("ftp://u:p@{address}/"))).succeeded();
     assert!(watched.root.names().is_empty(), "{:?}", watched.root.names());
     let said = run(begin().args(["-C", "-"]));
@@ -148,8 +147,8 @@ fn lftp_goes_on_with_an_upload_that_was_cut_fs_15() {
     assert_eq!(watched.root.names(), [b"there"]);
 }
 
-/// Stops a client when the server has all that it sent, and before it hears so; then waits until the
-/// server has given it up.
+/// Stops a client when the server has received everything, and before the reply arrives; then waits
+/// until the server has given up.
 #[track_caller]
 fn kill_at_the_end(storage: &FaultStorage, mut client: Running) {
     let before = storage.count(StorageCall::UploadFlush);
@@ -159,7 +158,7 @@ fn kill_at_the_end(storage: &FaultStorage, mut client: Running) {
     wait_until_it_is_kept(storage);
 }
 
-/// What a script does that resumes an upload after a time limit.
+/// A script that resumes an upload after a timeout.
 const SCRIPT: &str = "
 import ftplib, os, sys
 port, source, slow = sys.argv[1:]
@@ -215,7 +214,7 @@ fn clients_resume_an_upload_whose_last_reply_never_came_fs_15() {
         let Some(peer) = peer else { continue };
         let root = TempRoot::new();
         let storage = LocalStorage::open(root.path()).expect("a storage");
-        // The sync of it takes a while, twice.
+        // The sync is slow, twice.
         let delay = Fault::Delay(Duration::from_secs(1));
         let storage = FaultStorage::new(storage).at(StorageCall::UploadFlush, 1, delay);
         let storage = storage.at(StorageCall::UploadFlush, 2, delay);
@@ -227,13 +226,13 @@ fn clients_resume_an_upload_whose_last_reply_never_came_fs_15() {
             kill_at_the_end(&storage, Running::start(&mut command));
         }
         run(&mut begin(client, &peer, server.local_addr(), true)).succeeded();
-        // It says that it is done: then the file is there.
+        // The client reports success: then the file exists.
         assert_eq!(root.names(), [b"there"], "{client}");
         assert_same("what came at last", &root.read("there"), &content);
     }
 }
 
-/// How many bytes `STAT` says have come.
+/// Returns the number of received bytes that `STAT` reports.
 fn moved(session: &mut RawSession) -> Option<u64> {
     let reply = session.expect("STAT", 211);
     let text = String::from_utf8_lossy(&reply.bytes).into_owned();
@@ -270,7 +269,7 @@ fn a_copy_between_servers_goes_on_with_an_upload_whose_226_was_lost_fs_15_fx_12(
             let what = format!("{count} bytes, {direction:?}");
             let report = fxp::transfer(&mut from, "file", &mut to, "there", options)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
-            // The last byte at least is sent, and earns the 226.
+            // The client must send at least the last byte to get the 226.
             assert_eq!(report.offset, count as u64 - 1, "{what}");
             assert!(report.moved.is_some(), "{what}");
             assert_same(&what, &target.root.read("there"), &content);

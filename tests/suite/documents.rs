@@ -1,15 +1,15 @@
-//! The numbered lines of `docs`: whoever meets an id in a test finds there what it says, and
-//! whoever reads a line finds the tests that prove it.
+//! The numbered lines of `docs`: an id in the name of a test leads to its rule, and each rule to
+//! the tests that prove it.
 //!
 //! A test claims an id by its name (`_fr_03_hs_11`, `_cm_01_to_09`) or by naming it in its body
-//! (`HS-30`). A table of dialogues claims what is named in it. The lists of tests in `docs` are
-//! derived from these claims; `FTP_WRITE_DOCS=1` writes them anew.
+//! (`HS-30`). A table of dialogues claims the ids in it. The lists of tests in `docs` are derived
+//! from these claims; `FTP_WRITE_DOCS=1` writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What an id begins with.
+/// The prefixes of ids.
 const PREFIXES: [&str; 23] = [
     "FR", "RP", "ST", "CM", "DC", "AS", "LS", "FS", "TL", "CL", "FX", "DV", "LI", "CX", "HS", "HD",
     "HP", "HO", "HF", "HT", "HC", "HL", "GO",
@@ -17,7 +17,7 @@ const PREFIXES: [&str; 23] = [
 
 const DOCUMENTS: [&str; 2] = ["docs/conformance.md", "docs/hostile.md"];
 
-/// Where tests and what they test are, and the tables that tests read.
+/// The directories of sources and tests, and the tables that tests read.
 const SOURCES: [&str; 10] = [
     "ftp-proto/src",
     "ftp-proto/tests",
@@ -53,14 +53,14 @@ fn ids_are_explained_and_what_is_implemented_is_proved() {
     );
 }
 
-/// A line of a document: `- **ID** · status · what it says`, and its tests below it.
+/// A line of a document: `- **ID** · status · rule`, and its tests below it.
 struct Line<'a> {
     id: &'a str,
     status: &'a str,
     tests: BTreeSet<Proof>,
 }
 
-/// A file, and the test in it; a table has no test in it but is one.
+/// A file and a test in it; a table itself is a test.
 type Proof = (String, Option<String>);
 
 fn lines(document: &str) -> Vec<Line<'_>> {
@@ -88,7 +88,7 @@ fn head(text: &str) -> Option<(&str, &str)> {
     Some((id, status))
 }
 
-/// What is wrong with the documents, a line each.
+/// Returns the faults of the documents, one per line.
 fn faults(documents: &str, claims: &Claims) -> Vec<String> {
     let mut faults = Vec::new();
     let lines = lines(documents);
@@ -128,8 +128,8 @@ fn faults(documents: &str, claims: &Claims) -> Vec<String> {
     faults
 }
 
-/// The document with its lists of tests written anew. What was to come `later`, and now has a
-/// test, is `implemented`; a status with a note is left to people.
+/// Returns the document with new lists of tests. A line that is `later` and now has a test becomes
+/// `implemented`; a status with a note is unchanged.
 fn rewritten(document: &str, claims: &Claims) -> String {
     let mut out = String::new();
     let mut waiting: Option<&str> = None;
@@ -170,14 +170,14 @@ fn rewritten(document: &str, claims: &Claims) -> String {
     out
 }
 
-/// What the sources say about ids.
+/// The ids in the sources.
 #[derive(Default)]
 struct Claims {
-    /// Every test there is.
+    /// All tests.
     tests: BTreeSet<Proof>,
-    /// Which ids are named, and in which files.
+    /// The ids that are named, and the files that name them.
     cited: BTreeMap<String, BTreeSet<String>>,
-    /// Which tests claim an id.
+    /// The tests that claim each id.
     proofs: BTreeMap<String, BTreeSet<Proof>>,
 }
 
@@ -234,7 +234,7 @@ impl Claims {
     }
 }
 
-/// The name behind `fn`, if a function begins on this line.
+/// Returns the name after `fn`, if a function begins on this line.
 fn function(code: &str) -> Option<&str> {
     let code = ["pub(crate) ", "pub(super) ", "pub ", "const "]
         .iter()
@@ -243,7 +243,7 @@ fn function(code: &str) -> Option<&str> {
     name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next()
 }
 
-/// The ids in the name of a test, each as the first and the last of a range.
+/// Returns the ids in the name of a test, each as the first and the last of a range.
 fn ids_of_name(name: &str) -> Vec<(String, String)> {
     let words: Vec<_> = name.split('_').collect();
     let number = |at: usize| words.get(at).copied().filter(|word| is_number(word));
@@ -269,7 +269,7 @@ fn is_number(word: &str) -> bool {
     matches!(digits.len(), 2 | 3) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The ids from `first` to `last`.
+/// Returns the ids from `first` to `last`.
 fn between(first: &str, last: &str) -> Vec<String> {
     let split = |id: &str| id.split_once('-').map(|(_, number)| number.parse::<u32>());
     match (split(first), split(last)) {
@@ -281,7 +281,7 @@ fn between(first: &str, last: &str) -> Vec<String> {
     }
 }
 
-/// The ids that stand in a line of text.
+/// Returns the ids in a line of text.
 fn ids_of_text(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
     let is_id = |word: &&str| {
@@ -295,8 +295,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Every source file and table by its path from the root, sorted. This file is none: its examples
-/// claim nothing.
+/// Returns every source file and table by its path from the root, sorted. This file is left out:
+/// its examples claim nothing.
 fn sources() -> Vec<(String, String)> {
     let mut sources = Vec::new();
     let mut directories: Vec<PathBuf> = SOURCES.iter().map(PathBuf::from).collect();

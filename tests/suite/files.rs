@@ -1,5 +1,5 @@
-//! Our client and our server: every size, name, type, direction and way of making the data
-//! connection, byte-compared with what is on disk.
+//! Our client and our server: every size, name, type, direction and kind of data connection,
+//! compared byte by byte with the disk.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn retrieve(client: &mut Client, name: &[u8]) -> Vec<u8> {
     got
 }
 
-/// Stores `content` under `name`, changes it on disk, and retrieves that.
+/// Stores `content` under `name`, changes it on disk, and retrieves the new content.
 fn there_and_back(site: &Site, client: &mut Client, name: &[u8], up: &[u8], down: &[u8]) {
     let what = percent(name);
     store(client, name, up);
@@ -162,8 +162,8 @@ fn a_gibibyte_there_and_back() {
     client.quit().unwrap();
 }
 
-/// The bytes of a [`Stream`] with a LF at the end of each line of 64 and nowhere a CR, which would
-/// not survive the way there and back.
+/// The bytes of a [`Stream`] with a LF at the end of each line of 64 bytes, and without CR, which
+/// the conversions would change.
 struct Lines(Stream, usize);
 
 impl Read for Lines {

@@ -1,4 +1,4 @@
-//! curl, a real process, against our server; and, from `peers`, against servers that others wrote.
+//! curl, a real process, with our server; and, in `peers`, with servers of other projects.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,7 +13,7 @@ use ftp_tests::process::{LIMIT, run, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
-/// The ways curl makes a data connection: EPSV, PASV, and EPRT with PORT behind it.
+/// curl's kinds of data connections: EPSV, PASV, and EPRT with PORT as fallback.
 const DATA: [&[&str]; 3] = [&[], &["--disable-epsv"], &["--ftp-port", "-"]];
 
 pub(crate) fn curl(peer: &Peer) -> Command {
@@ -22,7 +22,7 @@ pub(crate) fn curl(peer: &Peer) -> Command {
     command
 }
 
-/// Puts and gets every size, in image and ASCII, each way of making the data connection.
+/// Uploads and downloads every size, in image and ASCII, with each kind of data connection.
 pub(crate) fn puts_and_gets(peer: &Peer, site: &Site) {
     let local = TempRoot::new();
     let target = local.join("target");
@@ -41,7 +41,7 @@ pub(crate) fn puts_and_gets(peer: &Peer, site: &Site) {
                 run(curl().arg("-T").arg(source).arg(site.url("there"))).succeeded();
                 assert_same(&what, &site.root.read("there"), &content);
                 run(curl().arg("-o").arg(&target).arg(site.url("there"))).succeeded();
-                // curl makes no file for no bytes.
+                // curl creates no file for an empty download.
                 let got = if size == 0 { Vec::new() } else { local.read("target") };
                 assert_same(&what, &got, &content);
             }
@@ -63,8 +63,8 @@ fn every_size_type_and_data_connection() {
     });
 }
 
-/// curl sends the bytes of its URL as they are, so 0xFF has to be doubled in there (RFC 854). It
-/// refuses to send control bytes.
+/// curl sends the bytes of its URL unchanged, so 0xFF must be doubled there (RFC 854). It refuses
+/// to send control bytes.
 #[test]
 fn every_name() {
     meets(|peer, server| {
@@ -115,7 +115,7 @@ fn lists_hold_every_name_as_it_is() {
                 line[space + 1..].to_vec()
             };
             let mut named: BTreeSet<_> = facts.iter().map(after_space).collect();
-            // The directory itself and the one above may be in it (RFC 3659 §7.5.1).
+            // The directory itself and its parent may be listed (RFC 3659 §7.5.1).
             named.remove(&b"."[..]);
             named.remove(&b".."[..]);
             named.remove(&b"/"[..]);
@@ -124,7 +124,7 @@ fn lists_hold_every_name_as_it_is() {
     });
 }
 
-/// The name in a line as `ls -l` has it: what is behind eight fields and one space.
+/// Returns the name in a line of `ls -l`: the text after eight fields and one space.
 fn ninth_field(line: &[u8]) -> Vec<u8> {
     let mut rest = line;
     for _ in 0..8 {

@@ -1,5 +1,5 @@
-//! Python's ftplib, a real process, against our server. What it does, and what it compares, stands
-//! in `interop_ftplib.py`; what is on disk afterwards is looked at here.
+//! Python's ftplib, a real process, with our server. `interop_ftplib.py` holds its steps and
+//! comparisons; the files on disk are checked here.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use ftp_tests::process::{LIMIT, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 
-/// Runs a scenario against a new server, and insists on what it leaves there.
+/// Runs a scenario with a new server, and checks the files on its disk.
 #[track_caller]
 fn scenario(name: &str, limit: Duration, left: &[&[u8]]) {
     let Some(python) = Peer::python("ftplib") else { return };

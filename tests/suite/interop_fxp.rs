@@ -1,6 +1,6 @@
-//! FXP (RFC 959 §5.2): lftp tells two servers to move files between them, ours and ours, ours and
-//! those that others wrote. Each listens on a loopback address of its own, so that none is taken
-//! for the client, whose address is 127.0.0.1.
+//! FXP (RFC 959 §5.2): lftp copies files between two servers, ours and those of other projects.
+//! Each listens on its own loopback address, so that none is taken for the client, whose address is
+//! 127.0.0.1.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -14,21 +14,21 @@ use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
-/// Where the first server listens.
+/// The address of the first server.
 pub(crate) const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
-/// Where the second server listens.
+/// The address of the second server.
 pub(crate) const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
 
-/// Which of the two connects to the other: the source to the target, or in reverse.
+/// Which server connects: the source or the target.
 const DIRECTIONS: [&str; 2] = ["set ftp:fxp-passive-source no", "set ftp:fxp-passive-source yes"];
 
-/// Our server, for a user with the right to FXP with these networks.
+/// Starts our server, for a user with the right to FXP with these networks.
 pub(crate) fn ours(host: Ipv4Addr, networks: &[&str]) -> OurServer {
     ours_waiting(host, networks, Duration::from_secs(20))
 }
 
-/// The same, waiting this long for a data connection.
+/// The same with this timeout for data connections.
 pub(crate) fn ours_waiting(host: Ipv4Addr, networks: &[&str], data_connect: Duration) -> OurServer {
     let network = |text: &&str| Network::parse(text.as_bytes()).expect("a network");
     let fxp_networks = networks.iter().map(network).collect();
@@ -39,7 +39,7 @@ pub(crate) fn ours_waiting(host: Ipv4Addr, networks: &[&str], data_connect: Dura
     OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
 }
 
-/// Has lftp copy `names` from one server to the other. It may not carry them itself.
+/// Lets lftp copy `names` from one server to the other, not through lftp itself.
 #[track_caller]
 fn lftp(peer: &Peer, settings: &str, source: &Site, target: &Site, names: &[String]) -> Ran {
     let home = TempRoot::new();
@@ -55,7 +55,7 @@ fn lftp(peer: &Peer, settings: &str, source: &Site, target: &Site, names: &[Stri
     run(peer.command().env("HOME", home.path()).arg("-f").arg(script))
 }
 
-/// Every size from one to the other and back, each of the two connecting to the other.
+/// Copies every size in both directions, each server connecting in turn.
 #[track_caller]
 fn copies_both_ways(peer: &Peer, one: &Site, other: &Site) {
     for (source, target) in [(one, other), (other, one)] {
@@ -68,7 +68,7 @@ fn copies_both_ways(peer: &Peer, one: &Site, other: &Site) {
             }
             let ran = lftp(peer, direction, source, target, &names);
             ran.exited(0);
-            // What is refused lftp tries in reverse.
+            // lftp would try the reverse direction after a refusal.
             assert!(!String::from_utf8_lossy(&ran.stderr).contains("reverse"), "{ran:?}");
             for ((seed, size), name) in (1..).zip(SIZES).zip(&names) {
                 let what = format!("{name} to {}, {direction}", target.address);
@@ -79,7 +79,7 @@ fn copies_both_ways(peer: &Peer, one: &Site, other: &Site) {
     }
 }
 
-/// Ours and one that others wrote.
+/// Our server and one of another project.
 #[track_caller]
 fn meets(other: fn(Ipv4Addr) -> Option<RealServer>) {
     let (Some(peer), Some(other)) = (Peer::find("lftp"), other(OTHER)) else { return };
@@ -108,8 +108,8 @@ fn between_ours_and_pure_ftpd_dc_30() {
     meets(RealServer::pure_ftpd_at);
 }
 
-/// The server that would connect refuses PORT; the one that is connected to turns the other away,
-/// and that one does not take this for an empty file.
+/// The connecting server refuses PORT; the listening one closes connections of the other, which
+/// does not take that for an empty file.
 #[test]
 fn not_with_a_server_outside_the_networks_dc_30() {
     let Some(peer) = Peer::find("lftp") else { return };
@@ -120,7 +120,7 @@ fn not_with_a_server_outside_the_networks_dc_30() {
         target.clear();
         source.root.write("file", b"content");
         target.root.write("copied file", b"old");
-        // What is refused lftp tries in reverse.
+        // lftp tries the reverse direction after a refusal.
         let [direction, _] = DIRECTIONS;
         let ran = lftp(&peer, direction, source, target, &["file".into()]);
         ran.exited(1);

@@ -1,6 +1,6 @@
-//! FXP (RFC 959 §5.2) by our client: it tells two servers to move files between them, ours and
-//! those that others wrote. Each listens on a loopback address of its own, so that none is taken
-//! for the client, whose address is 127.0.0.1.
+//! FXP (RFC 959 §5.2) by our client: it copies files between two servers, ours and those of other
+//! projects. Each listens on its own loopback address, so that none is taken for the client, whose
+//! address is 127.0.0.1.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use ftp_tests::site::{OurServer, Site};
 
 use crate::interop_fxp::{ONE, OTHER, ours, ours_waiting};
 
-/// A client that is logged in.
+/// Returns a logged-in client.
 #[track_caller]
 fn client(site: &Site) -> Client {
     client_with(site, Timeouts::default())
@@ -34,13 +34,13 @@ fn to(direction: Direction) -> Options {
     Options { direction, ..Options::default() }
 }
 
-/// How often a copy is made with the target listening, and with the source, which costs half a
-/// second each time.
+/// The number of copies with the target listening, and with the source listening, which costs half
+/// a second each time.
 const RUNS: [(Direction, usize); 2] =
     [(Direction::TargetListens, 30), (Direction::SourceListens, 4)];
 
-/// Files from one to the other and back, each of the two listening, over the same control
-/// connections; then the rest of one that was cut, and what the source or the target refuses.
+/// Copies files in both directions, each server listening in turn, over the same control
+/// connections; then the rest of an interrupted file, and refusals of the source or the target.
 #[track_caller]
 fn copies_both_ways(one: &Site, other: &Site) {
     for (source, target) in [(one, other), (other, one)] {
@@ -76,7 +76,8 @@ fn copies_both_ways(one: &Site, other: &Site) {
             assert_eq!(report.offset, there as u64, "{what}");
             assert_same(&what, &target.root.read("copy"), &content);
         }
-        // What the source cannot read leaves the target's file as it is, and both usable.
+        // A source that cannot read its file leaves the target's file unchanged, and both
+        // connections usable.
         source.root.mkdir("directory");
         let old = binary(1_000, 3);
         for (direction, runs) in RUNS {
@@ -103,7 +104,8 @@ fn copies_both_ways(one: &Site, other: &Site) {
         source.root.write("file", &big);
         for (direction, runs) in RUNS {
             for _ in 0..runs.min(2) {
-                // Some do not hear ABOR while they wait for a connection: that is closed in the end.
+                // Some servers do not read ABOR while they wait for a connection: the client then
+                // closes the control connection.
                 let timeouts = Timeouts { reply: Duration::from_secs(3), ..Timeouts::default() };
                 let mut hasty = client_with(source, timeouts);
                 let copied =
@@ -167,7 +169,7 @@ fn between_pure_ftpd_and_proftpd_fx_02_fx_03_fx_12() {
     copies_both_ways(&one, &other);
 }
 
-/// A copy without a choice of direction; gives the one that worked.
+/// Copies without a fixed direction; returns the one that worked.
 #[track_caller]
 fn direction_found(source: &Site, target: &Site) -> Direction {
     let content = binary(100_000, 3);
@@ -205,7 +207,7 @@ fn the_source_listens_where_it_refuses_to_connect_fx_08() {
         let Some(vsftpd) = RealServer::vsftpd_without(OTHER, settings) else { return };
         assert_eq!(direction_found(&vsftpd, &proftpd), Direction::SourceListens);
     }
-    // Ours refuses whoever is in none of its networks, and turns its connections away.
+    // Our server refuses hosts outside its networks, and closes their connections.
     let vsftpd = RealServer::vsftpd_at(OTHER).unwrap();
     let closed = ours_waiting(ONE, &["127.0.0.13"], Duration::from_millis(300));
     let (mut from, mut at) = (client(&vsftpd), client(&closed));
@@ -218,7 +220,7 @@ fn the_source_listens_where_it_refuses_to_connect_fx_08() {
     at.noop().unwrap();
 }
 
-/// Servers that do nothing for third hosts, as all do unless they are told otherwise.
+/// Servers that do nothing for third hosts, as by default.
 #[test]
 fn refusals_are_named_and_what_to_do_fx_08() {
     let open = ours(ONE, &["127.0.0.0/8"]);
@@ -245,7 +247,7 @@ fn refusals_are_named_and_what_to_do_fx_08() {
         "; with the source listening: source: RETR refused: 425 Security",
     ];
     fails(&vsftpd, &open, Direction::Auto, &words);
-    // These let whoever is quick take the port of PASV.
+    // These let any host connect to the port of PASV.
     for server in [RealServer::proftpd_fxp(OTHER, false), RealServer::pure_ftpd_fxp(OTHER, false)] {
         let Some(server) = server else { return };
         fails(&open, &server, Direction::SourceListens, &["target: PORT refused: 500"]);

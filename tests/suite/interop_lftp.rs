@@ -1,4 +1,5 @@
-//! lftp, a real process, against our server: whole trees both ways, and odd names one by one.
+//! lftp, a real process, with our server: whole trees in both directions, and difficult names one
+//! by one.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
@@ -12,11 +13,11 @@ use ftp_tests::process::{LIMIT, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 
-/// Each way of lftp to make a data connection, as settings.
+/// lftp's kinds of data connections, as settings.
 const DATA: [&str; 3] =
     ["set ftp:prefer-epsv no;", "set ftp:prefer-epsv yes;", "set ftp:passive-mode no;"];
 
-/// A directory for lftp to work in, and the server it talks to.
+/// A directory for lftp, and its server.
 struct Meeting {
     peer: Peer,
     server: OurServer,
@@ -31,7 +32,7 @@ impl Meeting {
         Some(Self { peer, server, local, home })
     }
 
-    /// Runs `script` in the local directory; the first command that fails ends it with code 1.
+    /// Runs `script` in the local directory; the first failing command ends it with code 1.
     #[track_caller]
     fn lftp(&self, settings: &str, script: impl AsRef<[u8]>) -> Vec<u8> {
         self.lftp_within(LIMIT, settings, script.as_ref())
@@ -53,7 +54,7 @@ impl Meeting {
     }
 }
 
-/// A word of lftp's command language, as text; names that are not UTF-8 go by [`word`].
+/// Returns text as a word of lftp's command language; names that are not UTF-8 use [`word`].
 fn quoted(bytes: &[u8]) -> String {
     String::from_utf8(word(bytes)).expect("UTF-8 was given")
 }
@@ -70,7 +71,8 @@ fn word(bytes: &[u8]) -> Vec<u8> {
     word
 }
 
-/// Directories three deep, an empty one, every size and every name that can stand in a mirror.
+/// Makes directories in three levels, an empty one, every size, and every name that a mirror can
+/// contain.
 fn plant(root: &TempRoot) {
     root.mkdir("tree/empty");
     for (seed, size) in (1..).zip(SIZES) {
@@ -121,7 +123,7 @@ fn mirrors_a_tree_down() {
     }
 }
 
-/// A mirror of what is there already moves nothing: sizes and times in lists are the truth.
+/// A second mirror transfers nothing: listed sizes and times are right.
 #[test]
 fn mirrors_nothing_twice() {
     let Some(meeting) = Meeting::new() else { return };
@@ -186,7 +188,8 @@ fn continues_what_was_begun() {
         assert_same(&format!("put from {there}"), &meeting.server.root.read("there"), &content);
         assert_same(&format!("got from {there}"), &meeting.local.read("target"), &content);
     }
-    // Parts of one file over several connections at once: REST into the middle, ABOR at their ends.
+    // Parts of one file over several connections at once: REST into the middle, ABOR at the end of
+    // a part.
     meeting.lftp("", "pget -n 4 there -o parts");
     assert_same("in parts", &meeting.local.read("parts"), &content);
 }

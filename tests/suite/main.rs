@@ -1,5 +1,5 @@
-//! One test program: a module for each behaviour that needs more than one crate, or a program that
-//! others wrote.
+//! One test program: a module for each behaviour that needs more than one crate, or a program of
+//! another project.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,

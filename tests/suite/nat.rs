@@ -1,4 +1,4 @@
-//! The client and address translators: hosts, a router between them, real bytes.
+//! The client with NAT: hosts, a router between them, real bytes.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,13 +14,13 @@ use ftp_tests::peer::{Peer, RealServer};
 use ftp_tests::root::TempRoot;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-/// What is moved: more than the kernel buffers for a connection.
+/// The transferred content: more than the kernel buffers for a connection.
 const SIZE: usize = 2 << 20;
 
-/// How long a data connection into nothing may take.
+/// The timeout of a data connection without an answer.
 const SHORT: Duration = Duration::from_millis(400);
 
-/// A server of ours on a host, with a user `u`, password `p`.
+/// Starts our server on a host, with user `u` and password `p`.
 struct Ours {
     server: Server,
     root: TempRoot,
@@ -38,7 +38,7 @@ impl Ours {
     }
 }
 
-/// Whom a client meets, and how.
+/// A server as a client reaches it, and how.
 struct Meeting<'a> {
     address: String,
     login: (&'a str, &'a str),
@@ -52,7 +52,8 @@ impl Meeting<'_> {
         client
     }
 
-    /// Up, down and a listing, twice: what is learned the first time holds the second.
+    /// An upload, a download and a listing, twice: the second time uses what the client learned in
+    /// the first.
     #[track_caller]
     fn moves_bytes(&self, builder: ClientBuilder) {
         let mut client = self.client(builder);
@@ -74,7 +75,7 @@ impl Meeting<'_> {
         client.quit().unwrap();
     }
 
-    /// How a download fails.
+    /// Returns the error of a download.
     #[track_caller]
     fn fails(&self, builder: ClientBuilder) -> Error {
         self.root.write("down", b"never seen");
@@ -105,7 +106,7 @@ fn a_server_behind_nat_that_announces_a_private_address_cl_25_cl_26_cl_27() {
     router.link(&["10.0.0.1/24"], "lan", &inside, &["10.0.0.5/24"]);
     here.set_up("ip route add default via 198.51.100.1");
     inside.set_up("ip route add default via 10.0.0.1");
-    // What is inside is reached by the outer address alone.
+    // Inside hosts are reached by the outer address only.
     router.set_up(
         "echo 1 > /proc/sys/net/ipv4/ip_forward
         nft 'table ip nat {
@@ -140,7 +141,7 @@ fn a_server_behind_nat_that_announces_a_private_address_cl_25_cl_26_cl_27() {
         meeting.moves_bytes(Client::builder());
         meeting.moves_bytes(pasv(AddressRule::Peer));
         meeting.moves_bytes(pasv(AddressRule::Smart));
-        // vsftpd hears of nothing while it waits for a data connection.
+        // vsftpd reads no command while it waits for a data connection.
         let reply = Duration::from_secs(4);
         let timeouts = Timeouts { data_connect: SHORT, reply, ..Timeouts::default() };
         let error = meeting.fails(pasv(AddressRule::Reply).timeouts(timeouts));
@@ -193,7 +194,7 @@ fn active_mode_through_a_forwarded_address_and_ports_cl_22_cl_32_cl_33() {
             at_vsftpd.moves_bytes(forwarded().eprt(extended));
         }
     }
-    // Neither the address nor the ports alone are enough.
+    // The address alone and the ports alone are not enough.
     let inner = at_ours.fails(active().active_ports(ports("50000-50001")));
     assert!(matches!(&inner, Error::DataConnection(attempts) if attempts.len() == 1), "{inner}");
     let timeouts = Timeouts { data_connect: SHORT, ..Timeouts::default() };
@@ -241,7 +242,7 @@ fn ports_that_are_forbidden_count_as_taken_cl_33() {
         let ports = PortRanges::parse(ports.as_bytes()).unwrap();
         Client::builder().mode(Mode::Active).active_ports(ports)
     };
-    // A thread that may not listen below 1024, whoever runs the tests.
+    // A thread that cannot bind ports below 1024, even if the tests run as root.
     let work = || {
         let none = CapabilitySet::empty();
         let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };

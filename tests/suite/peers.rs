@@ -1,5 +1,5 @@
-//! The harness itself: programs that others wrote, against each other. Where this fails, nothing
-//! that the rest of the suite says about the toolkit is worth much.
+//! The test harness itself: programs of other projects with each other. If this fails, the results
+//! of the other tests mean little.
 
 use std::net::Ipv4Addr;
 
@@ -11,13 +11,13 @@ use ftp_tests::site::Site;
 
 use crate::interop_curl;
 
-/// A session by hand stores and retrieves every name, sent as it is: neither server reads
-/// `IAC IAC` as one 0xFF.
+/// A raw session stores and retrieves every name, sent unchanged: neither server reads `IAC IAC` as
+/// one 0xFF.
 fn names_by_hand(site: &Site) {
     let mut session = site.session();
     session.expect("TYPE I", 200);
     for name in NAMES {
-        // `./` as vsftpd takes a leading `~` for a home directory.
+        // `./` because vsftpd expands a leading `~`.
         let name = [b"./", *name].concat();
         let mut data = session.passive();
         let answer = session.ask([b"STOR ", &name[..]].concat());
@@ -61,7 +61,7 @@ fn hand_and_pyftpdlib() {
     names_by_hand(&server);
 }
 
-/// A session by hand stores and retrieves every size.
+/// A raw session stores and retrieves every size.
 fn sizes_by_hand(site: &Site) {
     let mut session = site.session();
     session.expect("TYPE I", 200);

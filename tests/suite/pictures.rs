@@ -1,5 +1,5 @@
-//! The pictures of the documents: each is what `tests/pictures/run` draws from its tables, small,
-//! and has a title and a description.
+//! The pictures of the documents: each is what `tests/pictures/run` draws from its tables, is
+//! small, and has a title and a description.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 
-/// How large a picture may be, in bytes.
+/// The largest size of a picture, in bytes.
 const LARGEST: usize = 12_000;
 
 fn root() -> PathBuf {

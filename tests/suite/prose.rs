@@ -1,8 +1,8 @@
-//! What people read has plain words, and its links lead somewhere.
+//! Documents, help and messages use plain words, and their links work.
 //!
 //! The documents are those of [`covered`]; comments and messages are searched in the sources of all
-//! crates. Help and man page are searched where the program runs, in
-//! `ftp-cli/tests/program/documents`.
+//! crates. Help and man page are searched in `ftp-cli/tests/program/documents`, which runs the
+//! program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ fn documents_have_plain_words() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
-/// The sources of the crates, without the files that are tests alone.
+/// Returns the sources of the crates, without files that contain only tests.
 fn sources() -> Vec<PathBuf> {
     let crates = ["ftp-proto", "ftp-client", "ftp-server", "ftp-cli"];
     let mut folders: Vec<PathBuf> = crates

@@ -1,4 +1,4 @@
-//! What a person types into two raw TCP connections: a server that can be used without a client.
+//! A session typed by hand over two raw TCP connections: the server can be used without a client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use ftp_tests::site::OurServer;
 
 const TEXT: &[u8] = b"Some text,\nof two lines.\n";
 
-/// No helper but the standard library's: every byte that is sent stands here.
+/// Only the standard library is used: every sent byte is visible here.
 fn typed(line_end: &str) {
     let server = OurServer::start();
     server.root.write("test.txt", TEXT);
@@ -43,7 +43,7 @@ fn typed(line_end: &str) {
     hear("150 ");
     let mut got = Vec::new();
     data.read_to_end(&mut got).unwrap();
-    // Nobody typed TYPE I, so it is NVT ASCII (RFC 959 §5.1).
+    // TYPE I was not sent, so the type is NVT ASCII (RFC 959 §5.1).
     assert_same("test.txt", &got, b"Some text,\r\nof two lines.\r\n");
     hear("226 ");
     say("QUIT");

@@ -14,7 +14,7 @@ use ftp_tests::site::{OurServer, Site};
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
-/// `batch` in a directory of its own.
+/// Returns `batch` in its own directory.
 fn batch(here: &TempRoot, arguments: &[&str]) -> Command {
     let mut batch = ftp(&["batch"]);
     batch.args(arguments).current_dir(here.path());
@@ -107,7 +107,7 @@ fn what_fails_is_said_and_the_next_line_follows_li_06() {
     server.assert_only(&[]);
     assert_eq!(here.names(), [b"a"]);
 
-    // Nothing was done: the code is that of the last failure.
+    // No line succeeded: the exit code is that of the last failure.
     let ran = run_with(&mut batch(&here, &[&server.url("")]), b"get missing\n", LIMIT);
     failed(&ran, 8, "0 lines done, 1 failed");
     let script = here.write("script", b"put a\nget missing\nput a b\nput a c\n");
@@ -148,7 +148,7 @@ fn behind_a_cd_that_fails_no_name_is_taken_for_another() {
 #[test]
 fn a_raw_command_that_changes_the_directory_is_a_cd() {
     let here = TempRoot::new();
-    // A connection that takes the place of a broken one is led to the same directory.
+    // A new connection after a broken one enters the same directory.
     for (raw, led) in [("CWD d e", "CWD d e, "), ("xcwd /d", "CWD /d, "), ("CDUP", "CWD .., ")] {
         let broken = Act::SendAndBreak("150 data (10 bytes)", b"12345".to_vec());
         let first =
@@ -189,7 +189,7 @@ fn every_failure_of_a_line_is_told_in_its_order_li_06() {
     assert!(!server.root.join("there").exists());
 }
 
-/// As `failed`, of a run that prints replies.
+/// As `failed`, for a run that prints replies.
 #[track_caller]
 fn failed_with_replies(ran: &Ran, code: i32) {
     ran.exited(code);
@@ -251,7 +251,7 @@ fn a_full_server_gets_no_further_upload() {
 
 #[test]
 fn a_connection_that_is_lost_costs_one_line() {
-    // Our server ends a session that is idle.
+    // Our server ends an idle session.
     let config = ftp_server::ServerConfig::default().with(|config| {
         config.logins.delay = Duration::ZERO;
         config.timeouts.idle = Duration::from_millis(300);
@@ -273,7 +273,7 @@ fn a_connection_that_is_lost_costs_one_line() {
     drop(input);
     assert!(batch.wait(std::time::Instant::now() + LIMIT).unwrap().success());
 
-    // In a transfer.
+    // During a transfer.
     let peer =
         Peer::start(&[("RETR", Act::SendAndBreak("150 data (10 bytes)", b"12345".to_vec()))]);
     let ran = run_with(&mut self::batch(&here, &[&peer.url("")]), b"get a\nget b\n", LIMIT);
@@ -354,7 +354,7 @@ fn looking_into_a_directory_does_not_lead_the_next_line_there() {
             ("MKD", Act::Say("257 \"x\" made")),
         ]
     };
-    // One that tells where it is is led back, and one that does not is connected to anew.
+    // If the server reports the directory, `batch` returns to it; otherwise it connects again.
     let peer = Peer::start(&acts("257 \"/home\""));
     let ran = run_with(&mut batch(&here, &[&peer.url("")]), b"ls d\nstat d\nmkdir x\n", LIMIT);
     ran.exited(0);
@@ -362,7 +362,7 @@ fn looking_into_a_directory_does_not_lead_the_next_line_there() {
     assert_eq!(seen.matches("CWD d, CWD /home").count(), 2, "{seen}");
     assert!(seen.find("MKD x") > seen.rfind("CWD /home"), "{seen}");
 
-    // It takes one connection.
+    // The peer accepts one connection.
     let peer = Peer::start(&acts("550 no"));
     let ran = run_with(&mut batch(&here, &[&peer.url("")]), b"ls d\nmkdir x\n", LIMIT);
     failed(&ran, 12, "1 lines done, 1 failed");

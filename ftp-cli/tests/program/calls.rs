@@ -1,4 +1,4 @@
-//! How many system calls a transfer costs the client.
+//! The number of system calls that a transfer costs the client.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::ftp;
 use crate::order::strace;
 use crate::serve::Served;
 
-/// Long enough that calls for each few bytes would be noticed.
+/// Long enough to notice calls for a few bytes each.
 const LARGE: u64 = 128 << 20;
 
-/// The system calls of a run in all its threads, a line each; `None`, having said so, where they
-/// cannot be written down.
+/// The system calls of a run in all its threads, one line each. Without strace it reports that and
+/// returns `None`.
 fn trace(arguments: &[&str]) -> Option<Vec<String>> {
     let log = TempRoot::new();
     let program = ftp(arguments);
@@ -25,7 +25,7 @@ fn trace(arguments: &[&str]) -> Option<Vec<String>> {
     Some(trace.lines().filter(|line| line.contains('(')).map(str::to_owned).collect())
 }
 
-/// How many there are: a call that another thread interrupts is in two lines.
+/// The number of calls: a call that another thread interrupts takes two lines.
 fn count(trace: &[String]) -> usize {
     trace.iter().filter(|line| !line.contains(" resumed>")).count()
 }
@@ -34,11 +34,11 @@ fn count(trace: &[String]) -> usize {
 fn reads(trace: &[String]) -> Vec<usize> {
     let ended = trace.iter().filter(|line| line.contains("recvfrom") && line.contains(" = "));
     let size = |line: &String| line.rsplit(", ").nth(3)?.parse().ok();
-    // Replies are read into a kibibyte.
+    // Replies are read into a buffer of 1 KiB.
     ended.filter_map(size).filter(|size| *size != 1_024).collect()
 }
 
-/// A file without content of its own.
+/// Makes a sparse file.
 fn make(path: &Path, length: u64) {
     std::fs::File::create(path).unwrap().set_len(length).unwrap();
 }
@@ -71,10 +71,10 @@ fn a_large_file_moves_in_large_pieces() {
     let Some(small) = put(1_024) else { return };
     let small_reads = reads(&get());
     let large = put(LARGE).unwrap();
-    // A server that is slow for moments costs some more.
+    // A server that pauses for a moment costs some more calls.
     let more = count(&large) - count(&small);
     assert!(more <= 120, "{more} calls: {large:#?}");
-    // How many reads there are is up to the server, too.
+    // The number of reads also depends on the server.
     let large_reads = reads(&get());
     assert!(small_reads.iter().all(|size| *size == 16 << 10), "{small_reads:?}");
     let first = large_reads.iter().take_while(|size| **size == 16 << 10).count();

@@ -1,4 +1,5 @@
-//! `serve --config`: what is read, what is refused and with which words, and what SIGHUP does.
+//! `serve --config`: which files are read, which are refused with which message, and the effect of
+//! SIGHUP.
 
 mod reloading;
 mod users;
@@ -29,7 +30,7 @@ impl Configured {
         configured
     }
 
-    /// Writes the file anew; `ROOT` in it is the directory of files, `HASH` the hash of `p`.
+    /// Writes the file again; `ROOT` in it is the directory of files, `HASH` the hash of `p`.
     fn write(&self, text: &str) {
         let hash = || PasswordHash::new(b"p").unwrap().to_string();
         let hash = if text.contains("HASH") { hash() } else { String::new() };
@@ -53,7 +54,7 @@ impl Configured {
     }
 }
 
-/// What it says until a line holds `words`.
+/// Returns its log up to a line with `words`.
 pub(crate) fn said_until(served: &Served, words: &str) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
@@ -114,7 +115,7 @@ fn what_is_no_text_is_no_configuration() {
     refused(b"# \xc3", 2, "server.toml:1:3: invalid byte 0xc3: expected UTF-8\n");
     refused(&vec![b'#'; (4 << 20) + 1], 2, "server.toml: too large");
     refused(b"a\0b = 1", 2, "server.toml:1:2: ");
-    // Deep, and long.
+    // Deeply nested, and long.
     refused(("a = ".to_owned() + &"[".repeat(100_000)).as_bytes(), 2, "server.toml:1:");
     refused("x = 1\n".repeat(10_000).as_bytes(), 2, "server.toml: 9900 more errors\n");
     failed(&run(&mut ftp(&["serve", "--config", "/nonexistent/x"])), 3, "/nonexistent/x: No such");
@@ -122,7 +123,7 @@ fn what_is_no_text_is_no_configuration() {
     failed(&run(&mut ftp(&["serve", "--config", "/dev/zero"])), 2, "/dev/zero: too large");
     let path = configured.here.join("server.toml");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
-    // Root may read it in any case.
+    // Root can read it in any case.
     if fs::read(&path).is_err() {
         failed(&configured.check(&[]), 3, "server.toml: Permission denied");
     }
@@ -192,7 +193,7 @@ rights = \"full\"
     assert!(findings.lines().any(|line| line.starts_with("ok    127.0.0.1:0: ")), "{findings}");
     assert!(findings.lines().all(|line| !line.starts_with("fail")), "{findings}");
 
-    // What was printed can be read again, and says the same.
+    // The printed configuration can be read again, with the same result.
     let again = Configured { here: TempRoot::new(), root: TempRoot::new() };
     let hash = PasswordHash::new(b"p").unwrap().to_string();
     again.here.write("server.toml", settings.replace("****", &hash).as_bytes());
@@ -231,11 +232,11 @@ root = \"/nonexistent/a\"
     }
 }
 
-/// What `--check` warns of and says to fail, without the part in front of it.
+/// Returns the `warn` and `fail` lines of `--check`, without their prefix.
 fn found(ran: Ran) -> Vec<String> {
     let said = String::from_utf8(ran.stdout).unwrap();
     let (_, findings) = said.split_once("\n\n").unwrap();
-    // Which ports are free is the machine's matter.
+    // Free ports depend on the machine.
     let is_odd = |line: &&str| !line.starts_with("ok") && !line.contains(" available");
     let lines = findings.lines().filter(is_odd);
     lines.map(str::to_owned).collect()
@@ -322,7 +323,7 @@ fn no_client_could_send_what_passwd_refuses() {
         let ran = run(ftp(&["passwd", "--password-file"]).arg(&file));
         failed(&ran, 2, &words.replace("standard input", file.to_str().unwrap()));
     }
-    // Of a file the first line counts, as everywhere; what is piped is meant as a whole.
+    // Of a file only the first line counts; standard input must be one line.
     let two = "standard input: invalid password: LF cannot be sent";
     failed(&run_with(&mut ftp(&["passwd"]), b"a\nb\n", LIMIT), 2, two);
     failed(&run_with(&mut ftp(&["passwd"]), b"a\n\n", LIMIT), 2, two);

@@ -1,4 +1,5 @@
-//! `serve`: what keeps its sessions beneath the root, and what it says where that is missing.
+//! `serve`: the mechanisms that confine its sessions to the root, and its messages if they are
+//! missing.
 
 use std::process::Command;
 
@@ -13,8 +14,8 @@ use crate::{failed, ftp};
 
 const REQUIRE: [&str; 2] = ["--set", "security.confine=require"];
 
-/// How many threads of a process can never gain privileges again, which is what a thread has to
-/// accept before it may confine itself.
+/// Returns how many threads of a process have given up new privileges, as a thread must before it
+/// can confine itself.
 fn confined(process: u32) -> usize {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let status =
@@ -22,7 +23,7 @@ fn confined(process: u32) -> usize {
     status.flatten().filter(|status| status.contains("NoNewPrivs:\t1")).count()
 }
 
-/// The same program on a system that lacks what the system calls are for.
+/// Returns the program on a system that lacks these system calls.
 fn deprived(strace: &Peer, program: &Command, calls: &[&str]) -> Command {
     let mut command = strace.command();
     command.args(["-f", "-qq", "-o", "/dev/null", "-e"]);

@@ -1,4 +1,4 @@
-//! `demo`: the first thing that anybody tries.
+//! `demo`: the first command that a new user tries.
 
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
@@ -33,7 +33,7 @@ fn demo_shows_the_dialogue_and_cleans_up() {
         assert!(text.contains(want), "no {want} in {text}");
     }
     assert_eq!(text.matches("> REST 33554432\n").count(), 2, "{text}");
-    // Which of both depends on how this was built.
+    // It depends on the build whether TLS is shown.
     let is_shown = text.contains("ok   the control connection uses TLS")
         && text.contains("> AUTH TLS\n")
         && text.contains("ok   a login without TLS is refused before the password");

@@ -1,4 +1,4 @@
-//! `serve` when its descriptors or its memory run out, in a process of its own.
+//! `serve` without free descriptors or memory, in its own process.
 
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
@@ -8,15 +8,14 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use crate::figures::{memory, open_descriptors, wait_for_sweep};
 use crate::serve::Served;
 
-/// Lets a process have no descriptor from this number on.
+/// Limits the descriptors of a process to numbers below this one.
 fn limit_descriptors(process: u32, limit: usize) {
     let current = Some(u64::try_from(limit).unwrap());
     let id = Pid::from_raw(i32::try_from(process).unwrap());
     prlimit(id, Resource::Nofile, Rlimit { current, maximum: Some(4_096) }).unwrap();
 }
 
-/// Leaves a process so many descriptors that it may still open. What it closed before left gaps in
-/// their numbers.
+/// Leaves a process this many free descriptors, counting gaps in their numbers.
 fn leave_descriptors(process: u32, free: usize) {
     let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
     let open: Vec<usize> =
@@ -25,8 +24,8 @@ fn leave_descriptors(process: u32, free: usize) {
     limit_descriptors(process, limit);
 }
 
-/// The system says that there are no descriptors before anybody connects; who does so later, when
-/// there are some again, is a client like any other.
+/// The system reports a lack of descriptors before a client connects. A client that connects later,
+/// when there are some again, is served normally.
 #[test]
 fn a_client_that_comes_when_descriptors_are_free_again_is_served_ho_04() {
     let root = TempRoot::new();
@@ -37,7 +36,7 @@ fn a_client_that_comes_when_descriptors_are_free_again_is_served_ho_04() {
     let sessions: Vec<_> = (0..8).map(|_| login()).collect();
     let full = open_descriptors(process);
     limit_descriptors(process, full);
-    // The accept that waits already has its descriptor; the next one finds none.
+    // The waiting accept already has its descriptor; the next one finds none.
     let last = RawSession::connect(served.address);
     wait_until("the end of descriptors", || open_descriptors(process) == full);
     drop(sessions);
@@ -66,8 +65,8 @@ fn a_session_without_descriptors_goes_on_ho_07_cm_37() {
             leave_descriptors(process, 0);
             session.expect(line, 451);
         }
-        // None, then enough for the file, then for the socket as well. The accept that waits may
-        // hold one, or not, by the kernel's version.
+        // No descriptor, then one for the file, then one for the socket too. Whether the waiting
+        // accept holds one depends on the kernel's version.
         let mut codes = Vec::new();
         for more in 0..4 {
             limit_descriptors(process, enough);
@@ -91,7 +90,7 @@ fn a_session_without_descriptors_goes_on_ho_07_cm_37() {
     wait_until("the end of the session", || open_descriptors(process) < before);
 }
 
-/// How many bytes of addresses a process uses.
+/// Returns the size of a process's address space in bytes.
 fn address_space(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
     let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
@@ -105,7 +104,7 @@ fn a_client_for_whom_there_is_no_thread_is_told_so_ho_02() {
     let process = served.running.child.id();
     wait_for_sweep(process);
     let mut session = RawSession::login(served.address, "u", "p");
-    // Room for what a session needs now and then, but not for another stack.
+    // Room for what a session needs at times, but not for another stack.
     let id = Pid::from_raw(i32::try_from(process).unwrap());
     let limit = |current| prlimit(id, Resource::As, Rlimit { current, maximum: None }).unwrap();
     limit(Some(address_space(process) + 128 * 1_024));
@@ -119,7 +118,7 @@ fn a_client_for_whom_there_is_no_thread_is_told_so_ho_02() {
     RawSession::login(served.address, "u", "p").expect_in_step();
 }
 
-/// No buffer of 256 KiB can be had: transfers take longer, or fail, and the server goes on.
+/// No buffer of 256 KiB is available: transfers take longer or fail, and the server continues.
 #[test]
 fn transfers_without_memory_make_do_hf_09() {
     let root = TempRoot::new();
@@ -130,11 +129,11 @@ fn transfers_without_memory_make_do_hf_09() {
     wait_for_sweep(process);
     let mut session = RawSession::login(served.address, "u", "p");
     session.expect("TYPE I", 200);
-    // What a session touches for the first time is not what this is about.
+    // The first use of each code path costs memory that is not measured here.
     session.upload("STOR small", b"x");
     assert_eq!(session.download("RETR small"), b"x");
     assert!(!session.download("MLSD").is_empty());
-    // Of memory that may be written to, which is what an allocation comes down to in any case.
+    // Limits writable memory, from which every allocation comes.
     let id = Pid::from_raw(i32::try_from(process).unwrap());
     let limit = |current| prlimit(id, Resource::Data, Rlimit { current, maximum: None }).unwrap();
     limit(Some(memory(process, "VmData:") * 1_024 + 128 * 1_024));

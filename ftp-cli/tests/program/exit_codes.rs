@@ -1,5 +1,5 @@
-//! The table of exit codes, a row after the other: what causes each, by the real binary, with the
-//! kind that `--json` names.
+//! The table of exit codes, row by row: each cause with the real binary, and the kind that `--json`
+//! reports.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -16,13 +16,13 @@ use crate::{failed, ftp};
 
 const TEN: &str = "150 data (10 bytes)";
 
-/// A cause, and what comes of `get` with it.
+/// A cause, and its effect on `get`.
 struct Row {
     code: i32,
     kind: &'static str,
     acts: Vec<(&'static str, Act)>,
     options: &'static [&'static str],
-    /// What people are told.
+    /// The message for users.
     words: &'static str,
 }
 
@@ -69,7 +69,7 @@ fn each_cause_on_the_wire_has_its_code_and_kind_li_06() {
     ] {
         let here = TempRoot::new();
         let local = here.join("x").to_str().unwrap().to_owned();
-        // First as people run it, then as programs do.
+        // First without `--json`, then with it.
         let plain = Peer::start(&row.acts);
         let ran = run(ftp(&["get", &plain.url("x"), &local]).args(row.options));
         if row.code == 0 {
@@ -85,7 +85,7 @@ fn each_cause_on_the_wire_has_its_code_and_kind_li_06() {
     }
 }
 
-/// Insists on a summary with code and kind as the last event, and on an error before it.
+/// Asserts that the last event is a summary with this code and kind, and that an error precedes it.
 #[track_caller]
 fn judge(stdout: &[u8], code: i32, kind: &str) {
     let text = String::from_utf8(stdout.to_vec()).unwrap();
@@ -132,7 +132,7 @@ fn each_cause_on_this_side_has_its_code_and_kind_li_06() {
 fn what_nobody_foresaw_is_1_li_06() {
     let temporary = TempRoot::new();
     let mut shell = Command::new("/bin/sh");
-    // Enough descriptors for a temporary directory, and not for a server.
+    // Enough descriptors for a temporary directory, but not for a server.
     shell.args(["-c", "ulimit -n 5; exec \"$0\" demo", env!("CARGO_BIN_EXE_ftp-cli")]);
     let ran = run(shell.env_clear().env("TMPDIR", temporary.path()));
     ran.exited(1);
@@ -143,7 +143,7 @@ fn what_nobody_foresaw_is_1_li_06() {
 #[test]
 fn demo_without_descriptors_leaves_nothing_behind() {
     let temporary = TempRoot::new();
-    // With more a server starts, which waits for descriptors as a server has to.
+    // With more descriptors a server starts, and waits for free ones.
     for most in 6..11 {
         let mut shell = Command::new("/bin/sh");
         let line = format!("ulimit -n {most}; exec \"$0\" demo -q");
@@ -170,7 +170,7 @@ fn several_items_of_which_some_fail_are_12_li_06() {
     ran.exited(12);
     assert!(String::from_utf8_lossy(&ran.stderr).contains("553 not that name"), "{ran:?}");
     judge(&ran.stdout, 12, "partial");
-    // All of them is no part.
+    // If all items fail, the code is not `partial`.
     let peer = Peer::start(&[("STOR", Act::Say("553 no"))]);
     run(&mut ftp(&["put", a, b, &peer.url("")])).exited(8);
 }
@@ -197,13 +197,13 @@ fn signals_are_130_and_143_li_06_li_10() {
     }
 }
 
-/// What scripts are told by `help` and by the README is what holds.
+/// The codes in `help` and in the README are the actual ones.
 #[test]
 fn the_codes_are_where_scripts_look_for_them_li_06() {
     let help = String::from_utf8(run(&mut ftp(&["help"])).succeeded()).unwrap();
     let table = help.split("\nExit codes\n").nth(1).unwrap();
     let codes = |line: &str| line.split_whitespace().next()?.parse::<i32>().ok();
-    // A meaning may go on in the next line.
+    // A meaning may continue on the next line.
     let table = table.lines().take_while(|line| !line.is_empty());
     let codes: Vec<i32> = table.filter_map(codes).collect();
     assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 130, 143]);
@@ -214,7 +214,7 @@ fn the_codes_are_where_scripts_look_for_them_li_06() {
     }
 }
 
-/// A line says which server it is about, once, whichever command it was.
+/// A message names its server once, whatever the command.
 #[test]
 fn a_server_that_is_not_there_is_named_once() {
     let (closed, here) = (OwnPort::claim(), TempRoot::new());

@@ -1,10 +1,10 @@
-//! The program against servers that do what no server should: every behaviour of the tables of
-//! `ftp_tests::hostile`, by `get`, `put` and `ls`. The tables say what the client makes of each;
-//! here its exit code has to fit, and what is on disk.
+//! The program with servers that break the rules: every behaviour in the tables of
+//! `ftp_tests::hostile`, with `get`, `put` and `ls`. The tables contain the required outcome of
+//! each client call; here the exit code and the files on disk must match it.
 //!
-//! Whatever the server does: a run ends in time, by a code of the table and with a sentence;
-//! code 0 is for bytes that are all there; and no other leaves anything of the server's under the
-//! final name, nor beside it.
+//! For every behaviour: a run ends in time, with a code of the table and a message. Code 0 requires
+//! complete data. With any other code, nothing of the server's data is left under the final name or
+//! beside it.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -17,22 +17,22 @@ use ftp_tests::root::TempRoot;
 
 use crate::ftp;
 
-/// How many runs there are at least, so that none is lost.
+/// The minimum number of runs, so that none is lost.
 const RUNS: usize = 1_900;
 
-/// A limit that a run meets.
+/// A timeout that a run reaches.
 const SHORT: &str = "250ms";
 
-/// A limit that no run meets.
+/// A timeout that no run reaches.
 const LONG: &str = "90";
 
-/// How long a run may take: many times what it should.
+/// The longest duration of a run: many times what it needs.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// How many are made at a time; nearly all of them wait.
+/// Runs at a time; nearly all of them wait.
 const AT_A_TIME: usize = 8;
 
-/// What each command sends, so that only what it can meet is played.
+/// The commands that each call sends: only behaviours of these are played.
 const COMMON: [&str; 13] = [
     "greeting", "USER", "PASS", "ACCT", "TYPE", "EPSV", "PASV", "EPRT", "PORT", "ABOR", "QUIT",
     "OPTS", "FEAT",
@@ -49,22 +49,22 @@ const CALLS: [Call; 5] = [
 struct Call {
     words: &'static [&'static str],
     verbs: &'static [&'static str],
-    /// The calls on the library whose outcomes are this command's; the first that a table has.
+    /// The library calls whose outcomes apply to this command; the first one in a table counts.
     wants: &'static [&'static str],
 }
 
 impl Call {
-    /// What the tables say that has to come of it; nothing if they do not say.
+    /// Returns the required outcomes in the tables; empty if there are none.
     fn outcomes(self, behaviour: &Behaviour) -> Vec<&str> {
         let want = |name: &&str| behaviour.wants.iter().find(|want| want.call == *name);
         let want = self.wants.iter().find_map(want);
         want.map(|want| want.outcomes.iter().map(String::as_str).collect()).unwrap_or_default()
     }
 
-    /// Whether it sends what the behaviour is about.
+    /// Returns whether it sends the commands of the behaviour.
     fn meets(self, behaviour: &Behaviour) -> bool {
         let meets = behaviour.concerns(&COMMON) || behaviour.concerns(self.verbs);
-        // A listing by one verb is for those that say what has to come of it.
+        // A listing by one verb is run only for behaviours with a required outcome.
         meets && (self.words.len() == 1 || !self.outcomes(behaviour).is_empty())
     }
 }
@@ -88,7 +88,7 @@ fn no_server_makes_it_lie_hang_or_leave_half_a_file_hl_04_li_06_li_07() {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// The file that is put.
+/// The file to upload.
 fn local() -> &'static Path {
     static LOCAL: OnceLock<TempRoot> = OnceLock::new();
     let root = LOCAL.get_or_init(|| {
@@ -100,7 +100,7 @@ fn local() -> &'static Path {
     PATH.get_or_init(|| root.join("content"))
 }
 
-/// Makes one run, and says what is wrong with what came of it.
+/// Makes one run, and returns what is wrong with its result.
 fn play(call: Call, behaviour: &Behaviour) -> Vec<String> {
     let outcomes = call.outcomes(behaviour);
     let server = Server::start(behaviour, None);
@@ -130,7 +130,7 @@ fn play(call: Call, behaviour: &Behaviour) -> Vec<String> {
 
     let mut faults = played.violations.clone();
     if outcomes.is_empty() {
-        // That a file or a listing has no end nobody knows but him who set the time for it.
+        // Only a timeout can show that a file or a listing is endless.
         faults.retain(|fault| fault != "it took all of endless data");
     }
     if took > BOUND {
@@ -155,7 +155,7 @@ fn play(call: Call, behaviour: &Behaviour) -> Vec<String> {
     faults
 }
 
-/// Short limits where one is to be met, or where no outcome is told.
+/// Returns short timeouts if the behaviour reaches one, or if no outcome is required.
 fn limits(behaviour: &Behaviour, outcomes: &[&str]) -> [String; 4] {
     let is_short = |phases: &[&str]| {
         outcomes.is_empty()
@@ -176,8 +176,8 @@ fn limits(behaviour: &Behaviour, outcomes: &[&str]) -> [String; 4] {
     ]
 }
 
-/// What is wrong with what was said: a failure is a sentence or more, on lines of their own, that
-/// no terminal acts upon.
+/// Returns what is wrong with the messages: a failure is one sentence or more, on separate lines,
+/// without terminal control characters.
 fn said(ran: &Ran) -> Vec<String> {
     let mut faults = Vec::new();
     let text = String::from_utf8_lossy(&ran.stderr);
@@ -193,18 +193,18 @@ fn said(ran: &Ran) -> Vec<String> {
     faults
 }
 
-/// The codes that an outcome of the library's call may have here.
+/// Returns the exit codes that match an outcome of the library call.
 fn codes(call: Call, behaviour: &Behaviour, outcome: &str) -> Vec<i32> {
     let is_login = behaviour.wants.iter().any(|want| want.call == "login");
     let (kind, rest) = outcome.split_once(' ').unwrap_or((outcome, ""));
     match (kind, rest) {
-        // Another size than that of what was moved is not believed.
+        // A reported size that differs from the moved bytes is an error.
         ("ok", "") if behaviour.concerns(&["SIZE"]) => vec![0, 11],
         ("ok", "") => vec![0],
-        // The server's own word for the size is another.
+        // The size that the server reports is another.
         ("ok", _) if call.words[0] == "get" => vec![11],
         ("refused", "425") => vec![13],
-        // It wants data under TLS.
+        // The server requires TLS for data.
         ("refused", "522") => vec![5],
         ("refused", "534") if is_login => vec![5],
         ("refused", "530" | "331" | "332") if is_login => vec![6],
@@ -218,12 +218,12 @@ fn codes(call: Call, behaviour: &Behaviour, outcome: &str) -> Vec<i32> {
         ("data", _) => vec![13, 14],
         ("incomplete" | "cut", _) => vec![11],
         ("unsupported", _) => vec![14],
-        // What a listing has in it, which is compared with what was sent.
+        // The entries of a listing are compared with what was sent.
         _ => Vec::new(),
     }
 }
 
-/// Why a run that ended with 0 should not have.
+/// Returns why a run must not have ended with 0.
 fn lie(call: Call, ran: &Ran, here: &TempRoot, played: &Played) -> Option<String> {
     let moved = played.moved.last().cloned().unwrap_or_default();
     match call.words[0] {

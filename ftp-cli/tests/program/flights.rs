@@ -1,4 +1,4 @@
-//! How many round trips a file of a mirror costs.
+//! The number of round trips that each file of a mirror costs.
 
 use std::net::Ipv4Addr;
 use std::ops::Deref;
@@ -11,7 +11,7 @@ use ftp_tests::site::{OurServer, Site};
 use crate::ftp;
 use crate::relay::Relay;
 
-/// The flights of a mirror of this number of files.
+/// Returns the flights of a mirror with this number of files.
 fn flights(site: &Site, files: usize, options: &[&str]) -> usize {
     let (relay, here) = (Relay::to(site.address), TempRoot::new());
     site.clear();
@@ -31,7 +31,8 @@ fn a_file_of_a_mirror_costs_two_round_trips_or_one_where_commands_go_together() 
     let host = Ipv4Addr::LOCALHOST;
     let mut sites: Vec<(&str, Box<dyn Deref<Target = Site>>, usize)> =
         vec![("ours", Box::new(OurServer::start()), 2)];
-    // A listing without the seconds costs one more, for the time, unless that goes along.
+    // If the listing lacks seconds, the time costs another command, unless it is sent together with
+    // others.
     for (name, server, each) in [
         ("vsftpd", RealServer::vsftpd(), 3),
         ("proftpd", RealServer::proftpd_at(host), 2),

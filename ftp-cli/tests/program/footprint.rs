@@ -1,4 +1,4 @@
-//! What the server costs while nothing happens, in a process of its own.
+//! The costs of an idle server, in its own process.
 //!
 //! `cargo test --release -p ftp-cli --test program footprint -- --nocapture --test-threads=1` prints
 //! the figures of `docs/figures.md`. A debug build is allowed twice as much for a session; the size of
@@ -16,9 +16,9 @@ use crate::figures::{allow_descriptors, mapped, memory, threads};
 use crate::serve::Served;
 
 /// In KiB, of a release build. The server's figure is its share (PSS): pages that other processes
-/// have mapped as well count in part. Most of it is code, which is its own only while no other server
-/// runs, so with one test at a time. Of a debug build it is several times as much, and depends on what
-/// the system has in its cache and maps ahead; its own data is measured besides.
+/// have mapped count in part. Most of it is code, which belongs to it alone only while no other
+/// server runs, so with one test at a time. A debug build has several times as much, depending on
+/// the system's cache and read-ahead; its own data is measured too.
 const IDLE_SERVER: u64 = 5 * 1_024;
 const IDLE_SERVER_OWN: u64 = 1_024;
 const IDLE_SESSION: u64 = 22;
@@ -62,7 +62,7 @@ fn footprint_of_a_line_of_1_gib_hs_01() {
     let mut served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
     let block = vec![b'x'; 1 << 20];
-    // A session that is just ending would be counted with the next.
+    // A session that is just ending would be counted too.
     let at_rest = threads(process);
     let mut rest = || {
         let ended = || (threads(process) <= at_rest).then_some(());
@@ -71,15 +71,15 @@ fn footprint_of_a_line_of_1_gib_hs_01() {
     let address = served.address;
     let endless = |rest: &mut dyn FnMut()| {
         let session = RawSession::login(address, "u", "p");
-        // The server stops reading long before; then writing fails.
+        // The server stops reading long before the end; then writing fails.
         let sent = (0..1_024).take_while(|_| session.stream().write_all(&block).is_ok()).count();
         assert!(sent < 1_024, "all of it was taken");
         drop(session);
         rest();
-        // The server is not only not dead, it works on.
+        // The server still works.
         RawSession::login(address, "u", "p").expect_in_step();
     };
-    // The first touches code and stacks for the first time, which is not the line's doing.
+    // The first run touches code and stacks for the first time, which the line does not cause.
     endless(&mut rest);
     rest();
     let before = memory(process, "VmHWM:");

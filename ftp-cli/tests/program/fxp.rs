@@ -18,11 +18,11 @@ use crate::json::told;
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
-/// Where two of ours listen, so that neither is taken for the client.
+/// The addresses of two of our servers, so that neither is taken for the client.
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
 
-/// Our server, for a user who may have it connect to `networks`.
+/// Starts our server for a user who may use FXP with `networks`.
 fn ours(host: Ipv4Addr, passive: bool, networks: &str) -> OurServer {
     let fxp_networks = vec![Network::parse(networks.as_bytes()).unwrap()];
     let config = ServerConfig::default().with(|config| {
@@ -53,22 +53,22 @@ fn a_file_is_copied_in_either_direction_fx_08() {
         assert!(ran.stdout.is_empty(), "{ran:?}");
         let said = String::from_utf8_lossy(&ran.stderr);
         assert!(said.contains("> RETR") && said.contains("> STOR"), "{said}");
-        // The source is told first, whichever listens.
+        // The source gets its command first, whichever server listens.
         assert!(said.find("> RETR") < said.find("> STOR"), "{said}");
         let connects = said.contains("the source must connect to 127.0.0.12:");
-        // What was agreed on before the target refused to listen counts for nothing.
+        // An agreement made before the target refused to listen no longer counts.
         assert_eq!(connects, target_listens, "{said}");
         assert!(other.root.read("copy") == content, "{said}");
-        // Neither says who it is, nor is asked for more than is needed.
+        // The dialogue contains neither passwords nor unnecessary commands.
         assert!(!said.contains("STAT") && !said.contains("pass word"), "{said}");
         other.assert_only(&[b"copy"]);
 
-        // To a directory, under its own name.
+        // Into a directory, the file keeps its name.
         other.root.mkdir("pub");
         fxp(options, &one.url("file"), &format!("{}/", other.url("pub"))).exited(0);
         assert!(other.root.read("pub/file") == content);
 
-        // And the rest of one that is shorter; then there is nothing left to copy.
+        // A shorter file is completed; then nothing is left to copy.
         other.root.write("copy", &content[..60_000]);
         let options = [options, &["-c", "-v"]].concat();
         fxp(&options, &one.url("file"), &other.url("copy")).exited(0);
@@ -110,7 +110,7 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
     let ours = OurServer::start();
     ours.root.write("file", b"12345");
     let limits = ["--timeout", "8", "--final-timeout", "4"];
-    // Whoever reads only this line knows both servers.
+    // The last line alone names both servers.
     let check = |ran: &Ran, peer: &Peer, code, words| match code {
         0 => ran.exited(0),
         _ => {
@@ -135,7 +135,7 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
         (Act::Say("425 no way"), "", 13, "source: PORT refused: 502"),
         (Act::Say("425 no way"), "", 13, "; with the source listening: source: RETR refused: 425"),
     ] {
-        // It announces a host that is not it, and is connected to all the same.
+        // The server announces another host, and the client connects to the server itself.
         let peer = Peer::start(&[("RETR", retr), ("SIZE", Act::Say(size))]);
         check(&fxp(&limits, &peer.url("x"), &ours.url("copy")), &peer, code, words);
     }
@@ -206,8 +206,8 @@ fn a_path_that_is_refused_whole_is_tried_part_by_part_cl_60() {
     assert!(target.seen().contains("CWD x, PASV, STOR b, "), "{}", target.seen());
 }
 
-/// A server that begins each transfer, tells of that, and never ends it unless it is aborted. Gives
-/// the last two lines that it was told.
+/// Starts a server that begins each transfer, signals that, and never ends it unless it is aborted.
+/// Returns the last two lines that it received.
 fn endless(begun: mpsc::Sender<()>) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! `get`: whole, or not at all.
+//! `get`: completely or not at all.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,7 +15,7 @@ use crate::{failed, ftp};
 
 const TEN: &str = "150 data (10 bytes)";
 
-/// A directory that holds `old`.
+/// A directory that contains `old`.
 fn with_old() -> (TempRoot, String) {
     let here = TempRoot::new();
     let old = here.write("old", b"old").to_str().unwrap().to_owned();
@@ -41,7 +41,8 @@ fn a_failure_leaves_the_old_file_and_nothing_else_li_06_li_07_hl_04() {
     ] {
         let (here, old) = with_old();
         let shown = format!("{retr:?}");
-        // A second 550 for the form of RFC 1738 is not asked for: the path is one part.
+        // The client does not try the path part by part, which would cause a second 550: it has
+        // only one part.
         let peer = Peer::start(&[("RETR", retr)]);
         let limits = ["--stall-timeout", "500ms", "--reply-timeout", "2"];
         let ran = run(ftp(&["get", &peer.url("x"), &old]).args(limits));
@@ -81,7 +82,7 @@ fn a_path_that_is_refused_whole_is_tried_part_by_part_cl_60() {
     let peer = Peer::start(&[refused(), sent(), ("CWD b", Act::Say("550 not there"))]);
     failed(&run(&mut ftp(&["get", &peer.url("a/b/x"), &old])), 8, "550 no");
 
-    // A `/` that was escaped is in a part, not between two.
+    // An escaped `/` is inside a part, and does not separate two.
     let peer = Peer::start(&[refused(), sent()]);
     run(&mut ftp(&["get", &peer.url("a%2Fb/x"), &old])).succeeded();
     assert!(peer.seen().contains("RETR a/b/x, CWD a/b, EPSV, RETR x, "), "{}", peer.seen());
@@ -114,7 +115,7 @@ fn what_the_user_named_is_obeyed_li_08_hl_05_hl_06() {
     run(&mut ftp(&["get", &url, "/dev/null"])).succeeded();
     run(ftp(&["get", &url]).current_dir(here.path())).succeeded();
     assert_eq!(here.read("file"), b"new");
-    // A new file has the permissions that any program would give it.
+    // A new file has the usual permissions.
     assert_eq!(fs::metadata(here.join("file")).unwrap().permissions().mode() & 0o600, 0o600);
     assert_ne!(fs::metadata(here.join("file")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(run(&mut ftp(&["get", &url, "-"])).succeeded(), b"new");
@@ -142,7 +143,7 @@ fn continue_keeps_what_came_and_goes_on_there() {
     failed(&ran, 9, "file.part; use -c to resume");
     assert_eq!(here.names(), [b"file.part"]);
 
-    // The rest, then; by now there is also an old file, which stays until the end.
+    // The rest; by now there is also an old file, which stays until the end.
     here.write(file, b"old");
     let rest = Act::Send("150 data (100 bytes)", content[40..].to_vec(), "226 done");
     let peer = Peer::start(&[("RETR", rest), ("SIZE", Act::Say("213 100"))]);
@@ -151,7 +152,7 @@ fn continue_keeps_what_came_and_goes_on_there() {
     assert_eq!(here.read(file), content);
     assert_eq!(here.names(), [b"file"]);
 
-    // All is there: nothing is fetched.
+    // The file is complete: nothing is downloaded.
     let peer = Peer::start(&[("SIZE", Act::Say("213 100"))]);
     run(&mut ftp(&["get", "-c", &peer.url("x"), &local])).succeeded();
     assert!(!peer.seen().contains("RETR"), "{}", peer.seen());
@@ -247,7 +248,7 @@ fn data_connections_are_set_up_as_told_cl_25_cl_27_cl_33_cl_34() {
     let ran = run(&mut ftp(&["get", "--active", "--active-ports", &port, &url, "-"]));
     failed(&ran, 13, &format!("no free port in {port}: all of them are in use"));
 
-    // A third host, at which nobody listens.
+    // A third host, without a listener.
     let announced = Act::Say("227 ok (127,0,0,2,7,1)");
     let peer = Peer::start(&[("PASV", announced), ("RETR", Act::Say("150 data"))]);
     let arguments = ["get", "--epsv", "never", "--passive-address", "reply", &peer.url("x"), "-"];
@@ -306,7 +307,7 @@ fn whoever_reads_the_message_knows_the_server() {
 
 #[test]
 fn continue_loses_nothing_when_the_server_refuses() {
-    // The size is not told, so it would start anew: but not before the server has begun.
+    // The size is unknown, so the download starts from byte 0, but only once the server has begun.
     for size in ["550 no such file", "213 2"] {
         let here = TempRoot::new();
         here.write("file.part", b"hello");
@@ -316,7 +317,7 @@ fn continue_loses_nothing_when_the_server_refuses() {
         failed(&ran, 8, "550 no such file");
         assert_eq!(here.read("file.part"), b"hello", "{size}");
     }
-    // And no empty one is left where there was none.
+    // No empty file is left if there was none before.
     let here = TempRoot::new();
     let local = here.join("file").to_str().unwrap().to_owned();
     let peer = Peer::start(&[("RETR", Act::Say("550 no such file"))]);

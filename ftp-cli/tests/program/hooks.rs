@@ -1,4 +1,4 @@
-//! `hooks.stored`: a program for each file that was stored.
+//! `hooks.stored`: a program that runs for each stored file.
 
 use std::fs;
 use std::net::TcpStream;
@@ -16,7 +16,8 @@ use ftp_tests::wait::wait_until;
 use crate::ftp;
 use crate::serve::Served;
 
-/// `serve` with a shell script as its program, which is told where it may write as its argument.
+/// Starts `serve` with a shell script as its hook; the argument of the script is its output
+/// directory.
 fn served(root: &TempRoot, notes: &TempRoot, script: &str, more: &[&str]) -> Served {
     let notes = notes.path().to_str().unwrap();
     let set = format!("hooks.stored=[\"/bin/sh\", \"-c\", '{script}', \"sh\", \"{notes}\"]");
@@ -25,7 +26,8 @@ fn served(root: &TempRoot, notes: &TempRoot, script: &str, more: &[&str]) -> Ser
     Served::of(serve.args(more).arg(root.path()))
 }
 
-/// What the program wrote to `name`, once it is there: it is written under another name.
+/// Returns the output of the hook in `name`, once it is complete: the hook writes it under another
+/// name first.
 fn note(notes: &TempRoot, name: &str) -> String {
     wait_until(name, || notes.join(name).exists());
     fs::read_to_string(notes.join(name)).unwrap()
@@ -36,13 +38,13 @@ fn said(served: &Served, words: &str) -> String {
     lines.find(|line| line.contains(words)).unwrap_or_else(|| panic!("nothing of {words}"))
 }
 
-/// Whether there is such a process, dead ones that nobody asks for left out.
+/// Returns whether a process exists, without zombies.
 fn is_alive(process: &str) -> bool {
     let state = fs::read_to_string(Path::new("/proc").join(process).join("status"));
     state.is_ok_and(|state| !state.contains("State:\tZ"))
 }
 
-/// Notes what it is told, and what it is.
+/// A script that records its environment and its process status.
 const NOTE: &str = "fds=$(echo $(ls /proc/self/fd)); \
                     cd $1; { env | grep ^FTP_ | sort; grep NoNewPrivs /proc/self/status; \
                     echo $fds; cut -d\" \" -f5 /proc/$$/stat; echo $$; } >$$.new; \
@@ -70,7 +72,7 @@ fn it_is_told_what_was_stored_and_is_not_confined() {
     assert_eq!(facts, told, "{found}");
     let mut rest = rest.lines();
     assert_eq!(rest.next(), Some("NoNewPrivs:\t0"));
-    // No descriptor but what this test itself hands on to whatever it starts.
+    // The hook has only the descriptors that every child of this test has.
     let mut plain = Command::new("/bin/sh");
     let plain = run(plain.args(["-c", "echo $(ls /proc/self/fd)"])).succeeded();
     assert_eq!(rest.next().map(str::as_bytes), plain.strip_suffix(b"\n"));
@@ -80,7 +82,7 @@ fn it_is_told_what_was_stored_and_is_not_confined() {
         "a group of its own: {ids:?}"
     );
 
-    // Nothing for what was not stored: what is read, refused, or cut.
+    // No hook for files that were not stored: downloads, refused and interrupted uploads.
     let mut session = RawSession::login(served.address, "u", "p");
     assert_eq!(session.download("RETR old"), b"x");
     let mut data = session.passive();
@@ -103,7 +105,7 @@ fn one_that_hangs_is_killed_and_no_session_waits() {
     let script = "cd $1; sleep 600 & echo $$ $! >$$.new; mv $$.new ${FTP_PATH#/}; wait";
     let served = served(&root, &notes, script, &["--set", "hooks.timeout=1 s"]);
     let mut session = RawSession::login(served.address, "u", "p");
-    // More than run at a time.
+    // More than can run at a time.
     for number in 0..6 {
         session.upload(format!("STOR {number}"), b"x");
     }
@@ -158,7 +160,7 @@ fn the_end_of_the_server_waits_for_it_and_then_kills_it() {
         }
         served.signal("TERM");
         if signals > 1 {
-            // Two that are pending at once are one.
+            // Two pending signals count as one.
             wait_until("the listener to close", || TcpStream::connect(served.address).is_err());
             served.signal("TERM");
         }
@@ -186,7 +188,7 @@ fn a_hangup_changes_it() {
     let config = here.write("server.toml", text("first").as_bytes());
     let mut serve = ftp(&["serve", "--listen", "0", "--config", config.to_str().unwrap()]);
     let served = Served::of(serve.env("PATH", "/usr/bin:/bin"));
-    // For a session that was there before, too.
+    // Also for a session that began before.
     let mut session = RawSession::login(served.address, "ftp", "x");
     session.upload("STOR a", b"x");
     let path = |name| root.join(name).display().to_string();

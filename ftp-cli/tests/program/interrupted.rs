@@ -1,4 +1,4 @@
-//! Signals at any moment: before there is a connection, while data moves, when all is done.
+//! Signals at any moment: before the connection, during data, after the end.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -15,14 +15,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::ftp;
 
-/// The end after a signal, which takes a second at most, with room for a busy machine.
+/// The longest time to end after a signal: one second, with room for a busy machine.
 const AT_MOST: Duration = Duration::from_secs(10);
 
-/// How many runs are interrupted.
+/// The number of interrupted runs.
 const RUNS: usize = 120;
 
-/// How long after its start a run is interrupted at the latest, in microseconds: less than this where
-/// it would be over mostly, but not less than the other.
+/// The latest moment of the signal after the start of a run, in microseconds; it is lowered if runs
+/// usually end before it, but not below the second value.
 const LATEST_MICROS: usize = 60_000;
 const FIRST_MICROS: usize = 2_000;
 
@@ -38,7 +38,7 @@ fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
     let url = |name: &str| format!("ftp://{}/{name}", server.local_addr());
     let target = TempRoot::new();
     let (mut ended, mut done) = (0, 0);
-    // How long one takes is not known beforehand, and differs with what else goes on.
+    // The duration of a run is not known before, and depends on the load of the machine.
     let mut latest = LATEST_MICROS;
     for _ in 0..RUNS {
         let kind = *random.choose(&["get", "get -c", "put", "ls", "get -"]);
@@ -55,10 +55,10 @@ fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut run = Running::start(&mut command);
         thread::park_timeout(Duration::from_micros(random.below(latest) as u64));
-        // It may be over already, and is not waited for yet.
+        // The run may be over already, but is not reaped yet.
         let _ = kill_process(Pid::from_child(&run.child), signal);
         let status = run.wait(Instant::now() + AT_MOST).expect("it ends in time");
-        // Before it listens to signals there is nothing to be left behind.
+        // Before it handles signals, it has nothing to clean up.
         let by_signal = status.code() == Some(code) || status.signal() == Some(signal.as_raw());
         assert!(by_signal || status.success(), "{kind}: {status:?}");
         let counted = if by_signal { &mut ended } else { &mut done };
@@ -69,7 +69,7 @@ fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
         };
         match kind {
             "get" if status.success() => assert!(target.read("file") == content, "{kind}"),
-            // The signal may have come when the file had its name.
+            // The signal may have come after the rename.
             "get" => {
                 let file = target.read("file");
                 assert!(file == b"old" || file == content, "{kind}: {} bytes", file.len());
@@ -81,7 +81,7 @@ fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
         match (kind, status.success()) {
             ("get -c", true) => assert_eq!(names, [b"new"], "{kind}"),
             ("get -c", false) => {
-                // It ends where it was cut, and what is there is right.
+                // It ends where it was cut, and its bytes are right.
                 let kept = names.first().map(|name| target.read(name)).unwrap_or_default();
                 assert!(content.starts_with(&kept), "{kind}: {} bytes", kept.len());
                 let is_whole = kept.len() == content.len();
@@ -97,9 +97,9 @@ fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
             assert!(root.read("new") == content, "{kind}");
         }
     }
-    // With all of it at one end there would be nothing random about it.
+    // If all signals came before or after the transfers, nothing was tested.
     assert!(ended >= 10, "{ended} were ended, {done} came to their end");
-    // Once the sessions are over, whatever they do is done.
+    // After the sessions have ended, nothing changes any more.
     server.shutdown(Duration::from_secs(10));
     let names = root.names();
     assert!(names.iter().all(|name| name == b"file" || name == b"new"), "{names:?}");

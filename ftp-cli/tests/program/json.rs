@@ -1,4 +1,4 @@
-//! `--json`: each line is what `docs/json.md` says.
+//! `--json`: each line is as `docs/json.md` says.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -28,7 +28,7 @@ enum Value {
 pub(crate) struct Line(Vec<(String, Value)>);
 
 impl Line {
-    /// Reads a flat object (RFC 8259), and insists on one.
+    /// Parses a flat object (RFC 8259), or panics.
     fn parse(line: &str) -> Self {
         let mut rest = line.strip_prefix('{').unwrap_or_else(|| panic!("no object: {line}"));
         let mut fields = Vec::new();
@@ -79,7 +79,7 @@ impl Line {
     }
 }
 
-/// A text in quotes, and what stands behind it.
+/// Parses a text in quotes, and returns it with the rest of the input.
 fn string(text: &str) -> (String, &str) {
     let mut read = String::new();
     let mut chars = text.char_indices();
@@ -103,7 +103,7 @@ fn string(text: &str) -> (String, &str) {
     panic!("no end: {text}");
 }
 
-/// What the table of the document says: field, events, type.
+/// Returns the table of the document: field, events, type.
 fn schema() -> Vec<(String, String, String)> {
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
     let text = fs::read_to_string(document).unwrap();
@@ -120,7 +120,7 @@ fn schema() -> Vec<(String, String, String)> {
     rows
 }
 
-/// The lines of a run, each held against the document.
+/// Returns the lines of a run, each checked against the document.
 #[track_caller]
 fn lines(output: &[u8]) -> Vec<Line> {
     let schema = schema();
@@ -150,7 +150,7 @@ fn lines(output: &[u8]) -> Vec<Line> {
     lines
 }
 
-/// The lines of a run that ended with `code`, and the words for their events.
+/// Returns the lines of a run that ended with `code`, and the names of their events.
 #[track_caller]
 pub(crate) fn told(ran: &Ran, code: u64) -> (Vec<Line>, String) {
     ran.exited(i32::try_from(code).unwrap());
@@ -189,7 +189,7 @@ fn a_download_is_told_from_start_to_summary() {
     let ran = run(&mut ftp(&["get", "--json", "-n", &server.url("file"), &new]));
     assert_eq!(told(&ran, 0).1, "done summary");
 
-    // Slow enough for two states between, and from an offset on.
+    // Slow enough for two progress events, and from an offset on.
     fs::write(here.join("new.part"), [b'x'; 400]).unwrap();
     let options = ["--limit-rate", "250", "-c", "-q"];
     let mut get = ftp(&["get", "--json", &server.url("file"), &new]);
@@ -220,7 +220,7 @@ fn failures_and_retries_tell_code_kind_and_phase() {
         assert_eq!((error.text("kind"), error.number("exit")), (kind, Some(exit)));
         assert_eq!((error.number("code"), error.text("phase")), (code, phase), "{error:?}");
         assert!(error.text("source").ends_with("/x") && error.text("target") == new, "{error:?}");
-        // People are told as before, in the same words.
+        // The messages for users are unchanged.
         let said = String::from_utf8_lossy(&ran.stderr);
         assert!(said.contains(error.text("message")), "{said}");
     }
@@ -257,7 +257,7 @@ fn several_items_are_told_one_by_one_and_names_come_exactly_hl_08_li_05() {
     assert_eq!(server.root.names(), [OsStr::from_bytes(b"a\xff\"\x1b").as_bytes(), b"plain"]);
 }
 
-/// A URL as it is shown, without its password.
+/// Returns a URL as messages show it, without its password.
 fn shown(url: &str) -> String {
     let (before, host) = url.split_once('@').unwrap();
     let user = before.rsplit_once(':').unwrap().0;
@@ -336,7 +336,7 @@ fn the_document_names_every_kind_and_event() {
     }
 }
 
-/// Each command, where it does what it is to and where it does not: what it tells.
+/// Asserts the events of each command, in success and in failure.
 #[test]
 fn every_command_keeps_to_the_document() {
     let server = OurServer::start();

@@ -1,5 +1,4 @@
-//! The log of `serve`: where it goes, in which form, and what becomes of a server whose log nobody
-//! takes.
+//! The log of `serve`: its destination, its format, and a log that no process reads.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -16,7 +15,7 @@ use ftp_tests::wait::{at_last, wait_until};
 use crate::serve::Served;
 use crate::{failed, ftp};
 
-/// Tries to log in, with a name so long that the log is soon full of it.
+/// Tries to log in, with a name so long that it soon fills the log.
 fn refused(address: SocketAddr) {
     let mut session = RawSession::greeted(address);
     for _ in 0..2 {
@@ -35,17 +34,18 @@ fn a_log_that_nobody_reads_stops_no_session_hf_14() {
     let mut running = Running::start(serve.arg(root.path()).stderr(Stdio::piped()));
     let mut stderr = BufReader::new(running.child.stderr.take().unwrap());
     let mut first = String::new();
-    // As root it begins with a warning.
+    // As root, the log begins with a warning.
     while !first.contains("listening on") {
         first.clear();
         assert!(stderr.read_line(&mut first).unwrap() > 0, "it listens");
     }
     let address: SocketAddr = first.trim().rsplit(' ').next().unwrap().parse().unwrap();
-    // Nobody reads from here on: 64 KiB fit into the pipe, 256 KiB wait, the rest is too much.
+    // From here on the log has no reader: 64 KiB fit into the pipe, 256 KiB are queued, the rest is
+    // lost.
     (0..500).for_each(|_| refused(address));
     let mut session = RawSession::login(address, "u", "p");
     session.expect_in_step();
-    // When somebody does again, all is there but what was lost, which is counted.
+    // With a reader again, all lines arrive except the lost ones, which are counted.
     let reading = std::thread::spawn(move || {
         let (mut said, mut line) = (0, String::new());
         loop {
@@ -62,7 +62,7 @@ fn a_log_that_nobody_reads_stops_no_session_hf_14() {
     assert!(lost > 100, "{said} said, {lost} lost");
     // The login may be among them.
     assert!([1_000, 1_001].contains(&(said + lost)), "{said} said, {lost} lost");
-    // And it ends, though nobody reads.
+    // The server ends even without a reader.
     (0..500).for_each(|_| refused(address));
     drop(session);
     let kill = Command::new("kill").args(["-s", "TERM", &running.child.id().to_string()]).status();
@@ -157,7 +157,7 @@ fn every_line_is_json_if_that_is_wanted() {
         "\"level\":\"info\",\"text\":\"127.0.0.1:",
         r#"client is \"x\\x1b\\\\""#,
         "\"event\":\"ended\",\"session\":1,",
-        // The one that has just ended may be among them still.
+        // The session that has just ended may still be counted.
         "\"text\":\"stopped; sessions ended: ",
     ] {
         assert!(text.contains(part), "no {part} in {text}");

@@ -1,4 +1,4 @@
-//! `--log-file`: what a run did, with timestamps, for cron jobs.
+//! `--log-file`: the record of a run with timestamps, for cron jobs.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use ftp_tests::site::OurServer;
 
 use crate::{failed, ftp};
 
-/// The messages of a log file. Each line has to begin with a time and the process.
+/// Returns the messages of a log file. Each line must begin with a time and the process.
 fn messages(log: &str) -> Vec<&str> {
     log.lines()
         .map(|line| {
@@ -36,11 +36,11 @@ fn a_log_file_keeps_successes_failures_and_exit_codes() {
         let mut ftp = ftp(&["get", "--log-file", log]);
         run(ftp.args(options).arg(url).arg(&target))
     };
-    // Standard error stays silent about a success.
+    // Standard error is empty after a success.
     let ran = get("file", &[]);
     assert!(ran.stderr.is_empty(), "{ran:?}");
     ran.exited(0);
-    // A file is added to, and --quiet leaves nothing out of it.
+    // The log file is appended to, and --quiet omits nothing from it.
     get("file", &["-q", "--no-clobber"]).exited(0);
     failed(&get("none\n", &[]), 2, "");
     failed(&get("none", &[]), 8, "550");
@@ -61,7 +61,7 @@ fn a_log_file_that_cannot_be_opened_or_written_is_reported() {
     server.root.write("file", b"content");
     let ran = run(&mut ftp(&["stat", "--log-file", "/nonexistent/log", &server.url("file")]));
     failed(&ran, 3, "/nonexistent/log: No such file");
-    // The run goes on, and says once that its log is lost.
+    // The run continues, and reports once that its log is lost.
     let ran = run(&mut ftp(&["stat", "-v", "--log-file", "/dev/full", &server.url("file")]));
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert_eq!(said.matches("--log-file: cannot write: No space left").count(), 1, "{ran:?}");

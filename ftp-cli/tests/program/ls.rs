@@ -63,7 +63,7 @@ fn bytes_reach_a_pipe_as_they_are_and_the_order_stays_li_05_ls_49() {
             vec![("FEAT", FEAT), ("MLSD", list(b"type=OS.unix=slink:/etc; a\r\n"))],
             b"l?????????            -  -                 a -> /etc\n",
         ),
-        // What is not understood is shown as it came.
+        // A line in an unknown format is shown unchanged.
         (
             &["ls", "-l"],
             vec![("LIST", list(b"total 1\r\n-rw x  \r\n-rw-r--r-- 1 u g 5 Jan 2 2020 y \r\n"))],
@@ -211,7 +211,7 @@ fn json_has_what_is_known_and_every_name_exactly_li_05_hl_08() {
     assert!(lines[3].contains(r#""event":"done""#), "{json}");
     assert!(lines[4].starts_with(r#"{"v":1,"event":"summary","exit":0"#), "{json}");
 
-    // What is not understood would be missing.
+    // A line in an unknown format would be missing.
     let peer = Peer::start(&[("LIST", list(b"nonsense\r\n"))]);
     let ran = run(&mut ftp(&["ls", "--json", &peer.url("")]));
     ran.exited(7);

@@ -1,5 +1,5 @@
-//! The real binary: what it prints, what it leaves on disk, and with which code it ends; against
-//! our server, and against a peer that behaves as a test wants it to.
+//! The real binary: its output, its files and its exit codes, with our server and with a scripted
+//! peer.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -57,8 +57,8 @@ use std::process::Command;
 
 use ftp_tests::process::Ran;
 
-/// The binary, with no more of an environment than it needs. Where `FTP_PROGRAM` names another build
-/// of it, it is that: CI asks what the one costs that ships.
+/// Returns the binary with a minimal environment. `FTP_PROGRAM` names another build of it: CI
+/// measures the released one.
 fn ftp(arguments: &[&str]) -> Command {
     let program = std::env::var_os("FTP_PROGRAM");
     let mut ftp = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_ftp-cli").into()));
@@ -66,8 +66,8 @@ fn ftp(arguments: &[&str]) -> Command {
     ftp
 }
 
-/// The same, which hears SIGHUP even where these tests run under `nohup`: what is ignored stays so
-/// in what is started.
+/// Returns the binary so that it handles SIGHUP even if these tests run under `nohup`: child
+/// processes inherit ignored signals.
 fn ftp_with_hangup(arguments: &[&str]) -> Command {
     let mut ftp = Command::new("/usr/bin/env");
     ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
@@ -75,7 +75,7 @@ fn ftp_with_hangup(arguments: &[&str]) -> Command {
     ftp
 }
 
-/// Insists that a run ended with `code`, printed no data and said `words` to the user.
+/// Asserts that a run ended with `code`, printed no data, and showed `words` to the user.
 #[track_caller]
 fn failed(ran: &Ran, code: i32, words: &str) {
     ran.exited(code);

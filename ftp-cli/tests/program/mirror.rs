@@ -1,5 +1,5 @@
-//! `mirror` and `fxp -r`: what differs is copied, nothing else is touched, and no server leads out of
-//! the tree.
+//! `mirror` and `fxp -r`: differences are copied, other objects stay unchanged, and no server leads
+//! out of the tree.
 
 mod dangers;
 mod interrupted;
@@ -28,14 +28,14 @@ pub(crate) fn shown(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Gives a file a time of so many hours ago, in whole seconds.
+/// Sets the time of a file to this many hours ago, in whole seconds.
 pub(crate) fn age(path: &Path, hours: u64) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(now - hours * 3_600);
     fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 
-/// A tree with what trees have in them.
+/// Makes a tree with each kind of object.
 pub(crate) fn fill(root: &TempRoot, top: &str) {
     for (at, (name, content)) in [
         ("a.txt", &b"one"[..]),
@@ -54,10 +54,10 @@ pub(crate) fn fill(root: &TempRoot, top: &str) {
     root.mkdir(format!("{top}/no files"));
 }
 
-/// The path of an object; of a file content and time, too.
+/// The path of an object; for a file also its content and time.
 pub(crate) type Object = (PathBuf, Option<(Vec<u8>, i64)>);
 
-/// Every object below a directory: files with content and time, directories without.
+/// Returns every object below a directory: files with content and time, directories without.
 pub(crate) fn tree(root: &Path) -> Vec<Object> {
     let mut found = Vec::new();
     let mut left = vec![PathBuf::new()];
@@ -79,7 +79,8 @@ pub(crate) fn tree(root: &Path) -> Vec<Object> {
     found
 }
 
-/// How many lines of a trace sent a command that begins so, the probe of the clock left out.
+/// Returns how many lines of a trace sent a command with this beginning, without the probe of the
+/// clock.
 pub(crate) fn sent(ran: &Ran, command: &str) -> usize {
     let said = String::from_utf8_lossy(&ran.stderr);
     said.lines()
@@ -88,8 +89,9 @@ pub(crate) fn sent(ran: &Ran, command: &str) -> usize {
         .count()
 }
 
-/// Where a file counts as copied if its copy was written after it was changed, both in whole seconds:
-/// waits until what is written now gets a later one. The clock for files lags behind the other.
+/// For servers that cannot set times: a file counts as copied if its copy was written after the
+/// last change, both in whole seconds. Waits until a new file gets a later second. The clock of the
+/// file system lags behind the other.
 pub(crate) fn next_second(takes_times: bool) {
     let root = TempRoot::new();
     let second = || fs::metadata(root.write("probe", b"")).unwrap().mtime();
@@ -99,8 +101,8 @@ pub(crate) fn next_second(takes_times: bool) {
     }
 }
 
-/// A tree to a server and back: equal, with equal times where the server takes them; then nothing
-/// is left to be done.
+/// Copies a tree to a server and back: both are equal, with equal times if the server sets them;
+/// then nothing is left to do.
 #[track_caller]
 fn there_and_back(site: &Site, top: &str, takes_times: bool, options: &[&str]) {
     let here = TempRoot::new();
@@ -118,7 +120,7 @@ fn there_and_back(site: &Site, top: &str, takes_times: bool, options: &[&str]) {
         true => assert_eq!(want, there),
         false => assert_eq!(without_times(want), without_times(there)),
     }
-    // Again, and there is nothing to send.
+    // The second run sends nothing.
     let again = mirror(&[options, &["--trace"]].concat(), shown(&source), &url);
     again.exited(0);
     assert_eq!(sent(&again, "STOR"), 0, "{again:?}");
@@ -127,7 +129,7 @@ fn there_and_back(site: &Site, top: &str, takes_times: bool, options: &[&str]) {
     let again = mirror(&[options, &["--trace"]].concat(), &url, shown(&back));
     again.exited(0);
     assert_eq!(sent(&again, "RETR"), 0, "{again:?}");
-    // What changed, and only that, in both directions.
+    // Only changes are copied, in both directions.
     age(&here.write("tree/a.txt", b"two"), 1);
     next_second(takes_times);
     let changed = mirror(&[options, &["--trace"]].concat(), shown(&source), &url);
@@ -137,7 +139,7 @@ fn there_and_back(site: &Site, top: &str, takes_times: bool, options: &[&str]) {
     changed.exited(0);
     assert_eq!(sent(&changed, "RETR"), 1, "{changed:?}");
     assert_eq!(fs::read(back.join("a.txt")).unwrap(), b"two");
-    // And what went, if that is wanted.
+    // Removed objects are removed with --delete.
     fs::remove_dir_all(source.join("sub")).unwrap();
     mirror(options, shown(&source), &url).exited(0);
     assert!(site.root.join(top).join("sub/deep/er/c").exists());
@@ -253,7 +255,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     for line in ["make sub/deep/er", "copy a.txt", "copy sub/b.bin", "delete sub/old"] {
         assert!(lines.contains(&line), "no {line:?} in {lines:?}");
     }
-    // 5 directories, 7 files and the one that goes.
+    // 5 directories, 7 files and the removed one.
     assert_eq!(lines.len(), 13, "{lines:?}");
     assert_eq!(here.tree(), before);
     let ran = mirror(&["--dry-run", "--json"], &server.url("tree"), shown(&here.join("none")));
@@ -262,11 +264,11 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let entry = r#"{"v":1,"event":"entry","name":"a.txt","action":"copy","why":"new","size":3,"#;
     assert!(text.lines().any(|line| line.starts_with(entry)), "{text}");
     assert!(!here.join("none").exists());
-    // To a server, too.
+    // To a server too.
     let ran = mirror(&["--dry-run"], shown(&target), &server.url("none"));
     assert_eq!(ran.succeeded(), b"make .\nmake sub\ncopy sub/old\n");
     assert!(!server.root.join("none").exists());
-    // Every server hears the end of it.
+    // Every server gets the QUIT.
     let (from, to) = (server.url("tree"), server.url("none"));
     for (command, source, target, servers) in [
         (&["mirror"][..], &*from, shown(&target), 1),
@@ -304,18 +306,18 @@ fn globs_choose_and_what_they_leave_out_is_not_deleted() {
     assert_eq!(paths, want.map(PathBuf::from));
 }
 
-/// What a server tells of links to directories.
+/// The evidence that a server gives about links to directories.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Tells {
     /// One of its listings shows them as links.
     Links,
-    /// They are listed as directories, and `DELE` or `RMD` tell them apart.
+    /// They are listed as directories, but `DELE` or `RMD` tell them apart.
     WhenRemoved,
-    /// The count of links of the directory that they lie in is too low, and that is all.
+    /// Only the link count of their parent directory is too low.
     Nothing,
 }
 
-/// Runs a check with each server there is.
+/// Runs a check with each available server.
 fn at_every_server(check: &dyn Fn(&Site, Tells)) {
     let host = Ipv4Addr::LOCALHOST;
     check(&OurServer::start(), Tells::WhenRemoved);
@@ -354,7 +356,7 @@ fn what_cannot_go_to_a_server_is_said_and_the_rest_goes() {
     );
 }
 
-/// Our server, for a user who may have it connect to `networks`.
+/// Starts our server for a user who may use FXP with `networks`.
 fn promiscuous(host: Ipv4Addr, active: bool, networks: &str) -> OurServer {
     let fxp_networks = vec![Network::parse(networks.as_bytes()).unwrap()];
     let config = ServerConfig::default().with(|config| {
@@ -370,7 +372,7 @@ fn a_tree_goes_from_server_to_server_fx_08() {
     for (active, options) in
         [(true, &[][..]), (true, &["--listen=source"][..]), (false, &[]), (true, &["--jobs", "3"])]
     {
-        // One that connects to nobody can only listen.
+        // A server that cannot connect can only listen.
         let source = promiscuous(one, active, "127.0.0.22");
         let target = promiscuous(other, true, "127.0.0.21");
         fill(&source.root, "tree");
@@ -381,7 +383,7 @@ fn a_tree_goes_from_server_to_server_fx_08() {
         let first = fxp();
         first.exited(0);
         assert_eq!(tree(&source.root.join("tree")), tree(&target.root.join("copy")));
-        // What worked for one is not found out anew for the next.
+        // The direction that worked for one file is used for the next.
         let refused = String::from_utf8_lossy(&first.stderr).matches("< 502").count();
         assert_eq!(refused, usize::from(!active), "{first:?}");
         let again = fxp();
@@ -394,7 +396,7 @@ fn a_tree_goes_from_server_to_server_fx_08() {
         assert_eq!(sent(&changed, "STOR"), 1, "{changed:?}");
         assert_eq!(target.root.read("copy/a.txt"), b"two");
         assert_eq!(target.root.read("copy/mine"), b"mine");
-        // What the source lacks goes only if that is asked for, and no more than may go.
+        // Objects that the source lacks are removed only with --delete, and within --max-delete.
         let delete = |most: &str| {
             let (from, to) = (source.url("tree"), target.url("copy"));
             let options = [options, &["--delete", "--max-delete", most, "--json", "-q"]].concat();

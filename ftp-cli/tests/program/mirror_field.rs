@@ -1,5 +1,5 @@
-//! `mirror`, and `get` and `put` of several files, with the servers and disks that people have: limits
-//! on connections, clocks of other zones, names of other encodings, a 226 that is not true.
+//! `mirror`, and `get` and `put` of several files, with the limits of real servers and disks: few
+//! connections, clocks in other zones, names in other encodings, a wrong 226.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -38,7 +38,7 @@ fn a_226_that_half_of_the_file_came_with_is_no_copy() {
         let said = String::from_utf8_lossy(&ran.stderr);
         assert_eq!(said.contains("3 on the server"), code != 0, "{ran:?}");
         assert!(peer.seen().contains("SIZE t/f"), "{}", peer.seen());
-        // The same rule, and the same answer.
+        // The same rule with the same result.
         let peer = Peer::start(&[
             FEAT,
             ("STOR", Act::Take("150 go", "226 all of it")),
@@ -64,7 +64,7 @@ fn a_server_that_lets_no_upload_be_continued_takes_it_from_the_start() {
     ran.exited(0);
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(said.contains("the server cannot resume: uploading from the start"), "{said}");
-    // Another 451 may pass: what is there stays.
+    // Another 451 may be temporary: the server's file stays.
     let acts = [FEAT, ("SIZE", Act::Say("213 3")), ("APPE", Act::Say("451 try again"))];
     let peer = Peer::start(&acts);
     run(ftp(&["put", "-c"]).arg(&file).arg(peer.url("f"))).exited(9);
@@ -118,25 +118,25 @@ fn parts_of_an_interrupted_mirror_go_nowhere() {
     here.write("up/f", b"content");
     here.write("up/.ftp-cli-part-f", b"con");
     here.write("up/d/.ftp-cli-1f-0.tmp", b"x");
-    // Of a get that was killed.
+    // Left by a killed `get`.
     here.write("up/d/.ftp-client-00000000000000ff", b"x");
     let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
     ran.exited(0);
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(said.matches("skipped: a temporary file of this program").count(), 3, "{said}");
     assert_eq!(tree(&server.root.join("t")).len(), 2, "the file and the directory");
-    // Nor from a server, where others may have left theirs.
+    // Nor from a server, where other clients may have left theirs.
     server.root.write("t/.ftp-cli-part-f", b"con");
     mirror(&[], &server.url("t"), shown(&here.join("down"))).exited(0);
     assert!(!here.join("down/.ftp-cli-part-f").exists());
 }
 
-/// Moves twelve files each way with more jobs than the server lets in.
+/// Transfers twelve files each way with more jobs than the server lets in.
 fn with_too_many_jobs(start: &dyn Fn() -> Option<RealServer>) {
     let names: Vec<String> = (0..12).map(|number| format!("f{number}")).collect();
     let here = TempRoot::new();
     let locals: Vec<_> = names.iter().map(|name| here.write(name, name.as_bytes())).collect();
-    // What the server still counts of the connections of one command is in the way of the next.
+    // The server may still count connections of one command during the next.
     if let Some(server) = start() {
         run(ftp(&["put", "-j", "6"]).args(&locals).arg(server.url(""))).exited(0);
         assert!(names.iter().all(|name| server.root.read(name) == name.as_bytes()));
@@ -163,7 +163,7 @@ fn with_too_many_jobs(start: &dyn Fn() -> Option<RealServer>) {
 
 #[test]
 fn a_limit_on_connections_costs_no_file_whatever_the_server_says() {
-    // 530 to PASS, to PASS, and for a greeting.
+    // 530 to PASS, to PASS, and as greeting.
     for limit in ["MaxClientsPerHost 2", "MaxClientsPerUser 2", "MaxConnectionsPerHost 2"] {
         with_too_many_jobs(&|| RealServer::proftpd_also(&format!("{limit}\n")));
     }
@@ -199,7 +199,7 @@ fn a_wrong_password_is_tried_once_by_many_jobs() {
     assert_eq!(peer.seen().matches("PASS").count(), 1, "{}", peer.seen());
 }
 
-/// Names that are not UTF-8, with the byte that Telnet commands begin with and without it.
+/// Names that are not UTF-8, with and without the byte that begins Telnet commands.
 const NAMES: [&[u8]; 5] =
     [b"caf\xe9", b"d\xfcr/x\xe4", b"\xff\xff", b"a\xffb", b"d\xff/\xffin\xff"];
 
@@ -210,7 +210,7 @@ fn fill_with_bytes(root: &TempRoot, top: &str) {
     }
 }
 
-/// A name, as a part of a path.
+/// Returns a name as a part of a path.
 fn at<'a>(directory: &Path, name: &'a [u8]) -> std::path::PathBuf {
     directory.join::<&'a OsStr>(OsStr::from_bytes(name))
 }
@@ -234,12 +234,12 @@ fn names_of_any_bytes_arrive_as_they_are() {
         assert_eq!((sent(&again, "STOR"), sent(&again, "MKD")), (0, 0), "{again:?}");
         mirror(&["-j", "2"], &site.url("copy"), shown(&back)).exited(0);
         assert_eq!(names(&source), names(&back));
-        // What is not there any more is found and removed by the same names.
+        // Removed objects are found and removed under the same names.
         fs::remove_dir_all(at(&source, b"d\xff")).unwrap();
         fs::remove_file(at(&source, b"a\xffb")).unwrap();
         mirror(&["--delete", "--size-only"], shown(&source), &site.url("copy")).exited(0);
         assert_eq!(names(&source), names(&site.root.join("copy")));
-        // One by one, too.
+        // One by one too.
         let url = site.url(b"one\xffname".as_slice());
         run(ftp(&["put"]).arg(at(&source, b"caf\xe9")).arg(&url)).exited(0);
         assert_eq!(site.root.read(b"one\xffname"), b"caf\xe9");
@@ -255,12 +255,12 @@ fn names_of_any_bytes_arrive_as_they_are() {
     RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
     RealServer::pyftpdlib().iter().for_each(|server| check(server));
     RealServer::inetutils_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
-    // Servers that do not name themselves.
+    // Servers whose greeting does not name them.
     let silent = RealServer::vsftpd_also("ftpd_banner=hello\n", "UTC");
     silent.iter().for_each(|server| check(server));
 }
 
-/// A tree with one name that is UTF-8, and three that are not, of which some servers make one.
+/// A tree with one name in UTF-8 and three others, which some servers turn into one.
 fn fill_with_names_that_some_change(root: &TempRoot) {
     root.write("tree/utf-\u{e9}", b"text");
     root.write(b"tree/caf\xe9", b"e");
@@ -280,12 +280,12 @@ fn names_that_a_server_would_change_are_not_sent() {
         let copied: Vec<_> = tree(&server.root.join("copy")).into_iter().map(|at| at.0).collect();
         assert_eq!(copied, [Path::new("utf-\u{e9}")], "only the name that it keeps");
     };
-    // Two store U+FFFD, one closes the connection.
+    // Two of the servers store U+FFFD, one closes the connection.
     RealServer::ftp_srv_at(local).iter().for_each(check);
     RealServer::aioftp_at(local).iter().for_each(check);
     let Some(server) = RealServer::pyftpdlib_by_default() else { return };
     check(&server);
-    // A single file is told of once it is there.
+    // A single file is checked after its upload.
     let url = server.url(b"caf\xe9".as_slice());
     let ran = run(ftp(&["put"]).arg(at(&here.join("tree"), b"caf\xe9")).arg(url));
     failed(&ran, 11, "changes names that are not UTF-8");
@@ -301,7 +301,7 @@ fn names_that_a_server_only_shows_in_another_way_are_sent() {
     assert_eq!(names(&here.join("tree")), names(&server.root.join("copy")));
 }
 
-/// Mirrors up, changes a file without a change of its size, and mirrors again.
+/// Mirrors to the server, changes a file without changing its size, and mirrors again.
 fn changed_within_the_hours(server: &RealServer, source: &str, root: &TempRoot, options: &[&str]) {
     next_second(false);
     let again = mirror(options, source, &server.url("t"));

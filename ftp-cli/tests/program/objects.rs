@@ -1,4 +1,4 @@
-//! `stat`, `rm`, `mkdir`, `rmdir`, `mv`, `chmod`, `quote`: one thing done to objects on servers.
+//! `stat`, `rm`, `mkdir`, `rmdir`, `mv`, `chmod`, `quote`: single operations on remote objects.
 
 use std::fs::{self, Permissions};
 use std::net::Ipv4Addr;
@@ -14,7 +14,7 @@ use ftp_tests::site::{OurServer, Site};
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
-/// A server, and whether it shows symbolic links to directories as what they are, or removes them
+/// A server, whether it shows symbolic links to directories as links, and whether it removes them
 /// like files.
 struct Server {
     name: &'static str,
@@ -22,7 +22,7 @@ struct Server {
     knows_links: bool,
 }
 
-/// Does `work` with all servers that are available here, some at a time: they take long to start.
+/// Runs `work` with all available servers, several at a time: they take long to start.
 #[track_caller]
 fn with_every_server(work: impl Fn(&Server) + Sync) {
     type Start = fn(Ipv4Addr) -> Option<RealServer>;
@@ -45,10 +45,10 @@ fn with_every_server(work: impl Fn(&Server) + Sync) {
     });
 }
 
-/// A tree with all that is awkward in it, and what must stay beside it.
+/// Makes a tree with all difficult objects, and objects beside it that must stay.
 fn plant(root: &TempRoot) {
     for directory in ["outside", "t", "t/sub", "t/sub/deep", "t/empty"] {
-        // Some servers are nobody.
+        // Some servers run as nobody.
         fs::set_permissions(root.mkdir(directory), Permissions::from_mode(0o777)).unwrap();
     }
     for file in ["outside/keep", "t/a", "t/.hidden", "t/sub/b c", "t/sub/deep/d"] {
@@ -70,13 +70,13 @@ fn a_tree_is_removed_and_nothing_behind_a_link() {
         let (name, site) = (server.name, &**server.site);
         plant(&site.root);
         if name == "twisted" {
-            // It lists no directory with such a link in it.
+            // It lists no directory that contains such a link.
             fs::remove_file(site.root.join("t/dangling")).unwrap();
         }
         let mut ran = run(&mut ftp(&["rm", "-r", &site.url("t")]));
         assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
         if name == "busybox" {
-            // It gives no reasons, and of the directory of the login no count.
+            // It gives no reasons, and no link count of the login directory.
             failed(&ran, 14, "add a / to the name if it is a directory");
             assert!(site.root.join("t/a").exists(), "{name}: {ran:?}");
             ran = run(&mut ftp(&["rm", "-r", &format!("{}/", site.url("t"))]));
@@ -90,14 +90,14 @@ fn a_tree_is_removed_and_nothing_behind_a_link() {
             assert!(matches!(ran.code(), Some(8 | 12 | 14)), "{name}: {ran:?}");
             assert!(site.root.join("t/link").is_symlink(), "{name}: {ran:?}");
         }
-        // A link that is named is a link.
+        // A link that the user names is treated as a link.
         site.clear();
         plant(&site.root);
         let ran = run(&mut ftp(&["rm", "-r", &site.url("t/link").replace("%2F", "/")]));
         assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
         assert_eq!(ran.code() == Some(0), server.knows_links, "{name}: {ran:?}");
         assert_eq!(site.root.join("t/link").is_symlink(), !server.knows_links, "{name}");
-        // In the directory of the login there is the least to tell it by.
+        // In the login directory there is the least evidence.
         symlink("outside", site.root.join("named")).unwrap();
         let ran = run(&mut ftp(&["rm", "-r", &site.url("named")]));
         assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
@@ -140,7 +140,7 @@ fn every_server_is_served() {
             assert!(said.contains("refused: 5") || said.contains("refused: 4"), "{name}: {said}");
         }
         if !matches!(name, "aioftp" | "ftp-srv") {
-            // They say 451 to a directory that is not there.
+            // They answer 451 for a missing directory.
             ok(&["rm", "-f", &at("d/missing"), &at("nowhere/missing")]);
         }
 
@@ -149,7 +149,7 @@ fn every_server_is_served() {
         ok(&["mv", &at("d/e/file"), "d/f2"]);
         assert_eq!(site.root.read("d/f2"), b"12345", "{name}");
 
-        // vsftpd lets no anonymous user do it.
+        // vsftpd forbids it to anonymous users.
         if !matches!(name, "vsftpd" | "twisted" | "aioftp" | "busybox") {
             ok(&["chmod", "640", &at("d/f2")]);
             let mode =
@@ -175,8 +175,8 @@ fn a_link_that_is_shown_as_a_directory_is_not_entered() {
     let feat = || ("FEAT", Act::Say("211-features\r\n MLST type*;\r\n211 end"));
     let tree = "type=dir; l\r\n";
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
-    // What LIST says of it, what DELE and RMD say to it, the links of the directory that it is in,
-    // and whether it may be entered.
+    // The line of LIST, the replies to DELE and RMD, the link count of the parent directory, and
+    // whether the object can be entered.
     let directory = "drwxr-xr-x 2 u g 0 Jan 2 2020 l\r\n";
     let link = "lrwxrwxrwx 1 u g 0 Jan 2 2020 l -> x\r\n";
     let is = "550 Is a directory";
@@ -225,8 +225,8 @@ fn a_link_that_is_shown_as_a_directory_is_not_entered() {
 fn what_no_server_proves_to_be_a_directory_needs_the_word_of_the_user() {
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
     let named = "drwxr-xr-x 1 u g 0 Jan 2 2020 t\r\n";
-    // What else LIST says of the directory of the login, what RMD says, whether the name ends in a
-    // slash, and whether it may be entered.
+    // A further line of LIST in the login directory, the reply to RMD, whether the name ends in a
+    // slash, and whether it can be entered.
     for (itself, rmd, slash, enters) in [
         ("", "550 no", "", false),
         ("", "451 failed", "", false),
@@ -259,7 +259,7 @@ fn what_no_server_proves_to_be_a_directory_needs_the_word_of_the_user() {
         if !enters {
             failed(&ran, 14, "its content was kept");
         }
-        // A queue does the same.
+        // The same in a batch.
         let peer = start();
         let queue = TempRoot::new();
         let queue = queue.write("queue", format!("rm -r t{slash}\n").as_bytes());
@@ -370,7 +370,7 @@ fn chmod_in_letters_needs_the_mode_there_is() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
     failed(&run(&mut ftp(&["chmod", "u+x", &server.url("missing")])), 8, "550");
     failed(&run(&mut ftp(&["chmod", "u+q", &server.url("file")])), 2, "invalid mode");
-    // A server that tells size and time only.
+    // A server that reports only size and time.
     let peer = Peer::start(&[("SIZE", Act::Say("213 5"))]);
     failed(
         &run(&mut ftp(&["chmod", "u+x", &peer.url("file")])),
@@ -391,7 +391,7 @@ fn quote_loses_no_line_of_a_long_reply_rp_20() {
     assert!(said.len() > 100_000, "{} bytes", said.len());
     let missing: Vec<_> = (0..1_000).filter(|number| !said.contains(&name(*number))).collect();
     assert!(missing.is_empty(), "{missing:?}");
-    // What is longer than any reply may be is an error, and not its beginning.
+    // A reply beyond the limit is an error, and is not truncated.
     let line = "x".repeat(10_000);
     let endless: &str = format!("211-a\r\n{}211 b", format!(" {line}\r\n").repeat(110)).leak();
     let peer = Peer::start(&[("STAT", Act::Say(endless))]);
@@ -436,7 +436,7 @@ fn quote_prints_every_reply_and_shows_no_password_li_11_li_12() {
 #[test]
 fn stat_asks_what_a_server_can_answer() {
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
-    // By LIST of the directory it is in, with the exact size and time.
+    // By LIST of its parent directory, with the exact size and time.
     let peer = Peer::start(&[
         (
             "LIST d",
@@ -449,13 +449,13 @@ fn stat_asks_what_a_server_can_answer() {
     let want = "name: d/a b\ntype: file\nsize: 8\nmodified: 2020-01-02T03:04:05Z\n\
         permissions: rw-r-----\nmode: 0640\nowner: me\ngroup: us\n";
     assert_eq!(String::from_utf8_lossy(&facts), want);
-    // What is shown nowhere, and can be entered.
+    // No listing shows it, but it can be entered.
     let peer = Peer::start(&[("LIST", list("")), ("CWD", Act::Say("250 there"))]);
     let facts = run(&mut ftp(&["stat", &peer.url("d")])).succeeded();
     assert_eq!(facts, b"name: d\ntype: dir\n");
     let peer = Peer::start(&[("LIST", list("")), ("CWD", Act::Say("550 no such thing"))]);
     failed(&run(&mut ftp(&["stat", &peer.url("d")])), 8, "550 no such thing");
-    // Bytes that are no UTF-8, exactly and in base64.
+    // Bytes that are not UTF-8, exactly and in base64.
     let peer = Peer::start(&[("SIZE a\u{e9}", Act::Say("213 8"))]);
     let json = run(&mut ftp(&["stat", "--json", &peer.url("a%C3%A9")])).succeeded();
     assert!(String::from_utf8(json).unwrap().contains("\"name\":\"a\u{e9}\",\"type\":\"file\""));
@@ -504,10 +504,10 @@ fn every_command_tries_again_what_may_pass_and_a_raw_one_is_sent_once() {
         assert_eq!(tries, 1, "{command}: {seen}");
         let (ran, tries, seen) = with(&retry, &[(verb, Act::Say("553 never")), moves, listed]);
         assert_eq!(tries, 1, "{command}: {seen}");
-        // What has no size may be a directory.
+        // An object without a size may be a directory.
         assert_eq!(ran.code() == Some(0), command == "stat", "{command}: {ran:?} {seen}");
     }
-    // A connection that breaks is made anew.
+    // A broken connection is replaced.
     let broken = Act::SendAndBreak("150 list", Vec::new());
     let whole = Act::Send("150 list", b"a\r\n".to_vec(), "226 done");
     let peer = Peer::start_several(vec![vec![("NLST", broken)], vec![("NLST", whole)]]);

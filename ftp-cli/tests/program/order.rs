@@ -1,4 +1,4 @@
-//! In which order `serve` asks the system for what it promises.
+//! The order of system calls by which `serve` keeps its promises.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use ftp_tests::root::TempRoot;
 
 use crate::serve::Served;
 
-/// The calls that matter here.
+/// The traced calls.
 const CALLS: &str =
     "trace=fadvise64,fdatasync,fsync,linkat,mkdirat,renameat,renameat2,unlinkat,write,sendto";
 
-/// The program strace; `None`, having said so, where there is none or nobody may be traced.
+/// Returns strace. Reports and returns `None` if it is missing or processes cannot be traced.
 pub(crate) fn strace() -> Option<Peer> {
     let strace = Peer::find("strace")?;
     if run(strace.command().args(["-o", "/dev/null", "true"])).code() != Some(0) {
@@ -23,7 +23,7 @@ pub(crate) fn strace() -> Option<Peer> {
     Some(strace)
 }
 
-/// A server whose system calls strace writes down.
+/// A server whose system calls strace records.
 fn traced(root: &TempRoot, log: &TempRoot, sync: &str) -> Option<Served> {
     let mut command = strace()?.command();
     command.args(["-f", "-y", "-s", "64", "-e", CALLS, "-o"]).arg(log.join("trace"));
@@ -32,11 +32,11 @@ fn traced(root: &TempRoot, log: &TempRoot, sync: &str) -> Option<Served> {
     Some(Served::of(&mut command))
 }
 
-/// What was asked for behind a 150 until its 226, in order, each thing once in a row.
+/// Returns the calls between a 150 and its 226, in order, without repetitions.
 fn orders(trace: &str) -> Vec<Vec<&str>> {
     let mut orders: Vec<Vec<&str>> = Vec::new();
     for line in trace.lines() {
-        // A call that another thread interrupts is in two lines: the first is when it was made.
+        // A call that another thread interrupts takes two lines: the first is the beginning.
         let call = line.split_once(' ').map_or(line, |(_, call)| call.trim_start());
         if call.starts_with("<...") || call.starts_with("+++") || call.starts_with("---") {
             continue;
@@ -71,7 +71,7 @@ fn a_long_upload_is_written_back_on_the_way_fs_12() {
     let Some(mut served) = traced(&root, &log, "transfer.sync=file") else { return };
     let mut session = RawSession::login(served.address, "u", "p");
     session.expect("TYPE I", 200);
-    // Shorter ones do not profit from it.
+    // Shorter files do not benefit.
     for length in [31 << 20, 70 << 20] {
         session.upload("STOR new", &vec![b'x'; length]);
     }
@@ -85,7 +85,7 @@ fn a_long_upload_is_written_back_on_the_way_fs_12() {
     assert!(long[7].starts_with("renameat"));
 }
 
-/// What strace wrote down until so many transfers were complete: it writes at once, but in another
+/// Returns the trace once this many transfers are complete: strace writes at once, but in another
 /// process.
 fn finished(served: &mut Served, log: &TempRoot, transfers: usize) -> String {
     let all = || {
@@ -107,7 +107,7 @@ fn an_upload_is_synced_and_named_before_226_hf_07_fs_12() {
         let content = vec![b'x'; 100_000];
         let mut session = RawSession::login(served.address, "u", "p");
         session.expect("TYPE I", 200);
-        // A new file, one that is replaced, and one that grows in place.
+        // A new file, a replacement, and a file that grows in place.
         for command in ["STOR new", "STOR new", "APPE new"] {
             session.upload(command, &content);
         }
@@ -125,7 +125,7 @@ fn an_upload_is_synced_and_named_before_226_hf_07_fs_12() {
     }
 }
 
-/// What was asked for before each reply, in order: calls that make or remove names, and syncs of
+/// Returns the calls before each reply, in order: calls that create or remove names, and syncs of
 /// directories with their path below `root`.
 fn steps(trace: &str, root: &TempRoot) -> Vec<(String, Vec<String>)> {
     let root = root.path().display().to_string();
@@ -157,7 +157,7 @@ fn steps(trace: &str, root: &TempRoot) -> Vec<(String, Vec<String>)> {
 #[test]
 fn what_a_reply_promises_is_synced_before_it_by_default_fs_12_hf_07() {
     let (root, log) = (TempRoot::new(), TempRoot::new());
-    // Nothing is said of `transfer.sync`.
+    // `transfer.sync` is not set.
     let Some(mut served) = traced(&root, &log, "transfer.partial=resume") else { return };
     let mut session = RawSession::login(served.address, "u", "p");
     session.expect("TYPE I", 200);
@@ -187,14 +187,14 @@ fn what_a_reply_promises_is_synced_before_it_by_default_fs_12_hf_07() {
         "mkdirat, fsync /a",
         "mkdirat, fsync /",
         "fdatasync, linkat, fsync /a/b",
-        // The name is taken, so that a link is not enough.
+        // The name exists, so a link is not enough.
         "fdatasync, linkat, renameat, fsync /a/b",
         "fdatasync, fsync /a/b",
         "fdatasync, linkat, fsync /a/b",
         "fdatasync, linkat, fsync /",
         "renameat, fsync /c, fsync /a/b",
         "renameat, fsync /c",
-        // The first does not replace.
+        // The first rename does not replace.
         "renameat, renameat, fsync /c, fsync /a/b",
         "unlinkat, fsync /c",
         "unlinkat, fsync /",

@@ -1,4 +1,4 @@
-//! Where passwords come from, and who does not get to see them.
+//! The sources of passwords, and who must not see them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -18,7 +18,7 @@ use crate::peer::{Act, Peer};
 use crate::serve::Served;
 use crate::{failed, ftp};
 
-/// A file that only its owner can read.
+/// Makes a file that only its owner can read.
 fn private(root: &TempRoot, name: &str, text: &str) -> String {
     root.write(name, text.as_bytes());
     fs::set_permissions(root.join(name), Permissions::from_mode(0o600)).unwrap();
@@ -68,7 +68,7 @@ fn no_process_shows_a_password_during_a_transfer_li_01_hl_01() {
         let around = fs::read(format!("{process}/environ")).unwrap();
         let shows = |bytes: &[u8]| bytes.windows(6).any(|part| part == b"geheim");
         assert!(!shows(&words) && !shows(said.as_bytes()), "{options:?}: {said}");
-        // Which only its user and root can read, unlike the command line.
+        // Only its user and root can read the environment, unlike the command line.
         let is_environment = environment.is_some_and(|(name, _)| name == "FTP_PASSWORD");
         assert_eq!(shows(&around), is_environment, "{options:?}");
         if is_environment {
@@ -91,7 +91,7 @@ fn a_descriptor_is_read_to_the_end_of_its_line_li_01() {
     assert_eq!(ran.succeeded(), b"1234512345");
     assert!(one.seen().starts_with("USER u, PASS first, "), "{}", one.seen());
     assert!(other.seen().starts_with("USER u, PASS second, "), "{}", other.seen());
-    // One that nobody passed is not waited for, whatever it is in the process itself.
+    // A descriptor that was not passed on is not read, whatever it is in the process itself.
     for number in ["3", "4", "5", "6", "9"] {
         let ran = run(&mut ftp(&["get", "--password-fd", number, "ftp://u@127.0.0.1/x", "-"]));
         failed(&ran, 3, "no such descriptor was passed");
@@ -119,7 +119,7 @@ fn netrc_tells_user_password_and_account_li_01_li_03_hl_11() {
     assert!(peer.seen().starts_with("USER u 1, PASS p \"q, ACCT ledger, "), "{}", peer.seen());
     assert!(said.contains("> ACCT ****") && !said.contains("ledger"), "{said}");
 
-    // An option is nearer, and a server that does not ask is not told.
+    // An option comes before netrc, and a server that does not ask gets no account.
     for (login, seen) in [("332 account", "ACCT other, "), ("230 in", "TYPE I, ")] {
         let peer = Peer::start(&[("PASS", Act::Say(login)), ("ACCT", Act::Say("230 in")), data()]);
         let mut get = ftp(&["get", "--account", "other", &peer.url("x"), "-"]);
@@ -145,7 +145,7 @@ fn a_netrc_for_all_to_read_is_an_error_only_where_it_counts_li_02_hl_02() {
         (&["-u", "other", "--password-command", "echo p"], ""),
     ] {
         if options.contains(&"/dev/null") {
-            // No regular file: it could be one that never ends.
+            // Not a regular file: it could be endless.
             let ran = run(ftp(&["get", "ftp://127.0.0.1:1/x", "-"]).args(options));
             failed(&ran, 3, "/dev/null: not a regular file");
             continue;
@@ -189,7 +189,7 @@ fn no_environment_makes_it_panic_hl_13() {
     assert_eq!(run(&mut get).succeeded(), b"12345", "no environment at all");
 }
 
-/// `get` of `u` at a peer, on a terminal.
+/// Starts `get` as `u` from a peer, on a terminal.
 fn asked(peer: &Peer, options: &[&str]) -> Terminal {
     let url = peer.url("x").replace("ftp://", "ftp://u@");
     let mut get = ftp(&["get", &url, "-"]);
@@ -211,7 +211,7 @@ fn the_terminal_asks_and_shows_nothing_li_01() {
     assert!(peer.seen().starts_with("USER u, PASS geheim, "), "{}", peer.seen());
     assert!(terminal.echoes());
 
-    // Nothing typed is no password, and nothing was sent.
+    // An empty input is not a password, and nothing was sent.
     for typed in ["\n", "\x04"] {
         let peer = Peer::start(&data);
         let mut terminal = asked(&peer, &[]);
@@ -228,7 +228,7 @@ fn data_on_standard_input_is_not_the_password_li_01() {
     here.write("data", b"not the password\n");
     let peer = Peer::start(&[("STOR", Act::Take("150 go on", "226 done"))]);
     let url = peer.url("x").replace("ftp://", "ftp://u@");
-    // The shell gives the program another input than the terminal.
+    // The shell redirects the standard input of the program.
     let line = format!(
         "exec {} put -q - {url} <{}",
         env!("CARGO_BIN_EXE_ftp-cli"),
@@ -279,7 +279,7 @@ fn every_signal_leaves_a_terminal_that_shows_what_is_typed_hl_10() {
         assert!(terminal.echoes(), "{signal:?}");
         assert!(!shown.contains("geh") && peer.seen().is_empty(), "{shown:?}");
     }
-    // As typed, for all programs of the terminal; and while `passwd` asks, which has no transfer.
+    // All ways to end a program on a terminal; also while `passwd` asks, which has no transfer.
     let mut terminal = asked(&Peer::start(&[]), &[]);
     terminal.type_in("geh\x03");
     assert_eq!(terminal.end().0.code(), Some(130));
@@ -341,7 +341,7 @@ fn passwd_asks_twice_on_a_terminal() {
     assert!(!shown.contains("geheim") && terminal.echoes(), "{shown}");
 }
 
-/// Insists that a run says nothing of a password, anywhere.
+/// Asserts that no output of a run contains a password.
 #[track_caller]
 fn hides(ran: &ftp_tests::process::Ran) {
     for bytes in [&ran.stdout, &ran.stderr] {
@@ -385,7 +385,7 @@ fn a_password_in_a_wrong_place_is_neither_sent_nor_shown_hl_01() {
     let ran = ftp_tests::process::run_with(&mut batch, lines, ftp_tests::process::LIMIT);
     ran.exited(2);
     hides(&ran);
-    // Local files may have such names as long as nothing takes them for URLs.
+    // Local files can have such names as long as no code takes them for URLs.
     let odd = here.write("10:30@home", b"content");
     let peer = Peer::start(&[("STOR", Act::Take("150 go", "226 done"))]);
     run(&mut ftp(&["put", odd.to_str().unwrap(), &peer.url("x")])).succeeded();
@@ -441,7 +441,7 @@ fn a_password_file_for_all_to_read_is_warned_of() {
     }
 }
 
-/// Each command with each number of operands it may take, and each option that takes a value.
+/// Each command with each number of operands, and each option that takes a value.
 fn places() -> Vec<Vec<String>> {
     let good = "ftp://127.0.0.1:1/y";
     let owned = |place: &[&str]| place.iter().map(|word| (*word).to_owned()).collect();
@@ -488,7 +488,7 @@ fn no_place_of_the_command_line_echoes_what_may_hold_a_password() {
             hides(&run(ftp.current_dir(here.path())));
         }
     });
-    // The same for programs.
+    // The same with --json.
     for words in [
         &["put", "--json", "u:geheim@h", "ftp://127.0.0.1:1/y"],
         &["get", "--json", "--jobs=u:geheim@h", "ftp://127.0.0.1:1/y"],

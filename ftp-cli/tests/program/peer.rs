@@ -1,48 +1,49 @@
-//! A server that does what a test tells it, right or wrong.
+//! A server that follows a script, right or wrong.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What the peer does when a command comes.
+/// The reaction of the peer to a command.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    /// Says this.
+    /// Sends this reply.
     Say(&'static str),
-    /// Says the first, sends the data, ends the data connection, says the last.
+    /// Sends the first reply, the data and its end, then the last reply.
     Send(&'static str, Vec<u8>, &'static str),
-    /// Says the first, sends the data, and then nothing more.
+    /// Sends the first reply and the data, and then nothing more.
     SendAndHang(&'static str, Vec<u8>),
-    /// Says the first, sends the data, and breaks both connections.
+    /// Sends the first reply and the data, and breaks both connections.
     SendAndBreak(&'static str, Vec<u8>),
-    /// Takes no data connection, so that it is reset, and says this.
+    /// Does not accept the data connection, so that it is reset, and sends this reply.
     Reset(&'static str),
-    /// Says the first, takes data to its end, says the last.
+    /// Sends the first reply, receives data to its end, sends the last reply.
     Take(&'static str, &'static str),
-    /// Says the first, takes data to its end, and breaks the control connection.
+    /// Sends the first reply, receives data to its end, and breaks the control connection.
     TakeAndBreak(&'static str),
-    /// Says the first, takes data to its end, and then says nothing more.
+    /// Sends the first reply, receives data to its end, and then sends nothing more.
     TakeAndHang(&'static str),
-    /// Says the first, takes this many bytes, ends the data connection, says the last.
+    /// Sends the first reply, receives this many bytes, ends the data connection, sends the last
+    /// reply.
     TakeAndRefuse(&'static str, usize, &'static str),
 }
 
-/// Such a server, for one control connection or several.
+/// A scripted server, for one control connection or several.
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Peer {
-    /// Acts by the first of `acts` whose beginning of a command line fits; what is not there is
-    /// answered as a plain server would. An act is used up when it was the first of several for
-    /// the same command.
+    /// Follows the first of `acts` that matches the beginning of a command line; other commands are
+    /// answered as by a plain server. If several acts match the same command, each is used once, in
+    /// order.
     pub(crate) fn start(acts: &[(&'static str, Act)]) -> Self {
         Self::start_several(vec![acts.to_vec()])
     }
 
-    /// The same for several control connections, one after the other.
+    /// Starts it for several control connections, one after the other.
     pub(crate) fn start_several(acts: Vec<Vec<(&'static str, Act)>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -63,7 +64,7 @@ impl Peer {
         format!("ftp://{}/{path}", self.address)
     }
 
-    /// The command lines that came, joined by a comma.
+    /// Returns the received command lines, joined by commas.
     pub(crate) fn seen(&self) -> String {
         self.seen.lock().unwrap().join(", ")
     }
@@ -96,7 +97,8 @@ fn serve(
                 "ABOR" => "226 aborted",
                 "QUIT" => "221 bye",
                 verb @ ("EPSV" | "PASV") => {
-                    // A new one each time: nobody waits at it who was refused before.
+                    // A new listener each time: an earlier refused connection must not wait in its
+                    // queue.
                     data = TcpListener::bind("127.0.0.1:0")?;
                     let port = data.local_addr()?.port();
                     let [high, low] = port.to_be_bytes();
@@ -110,7 +112,7 @@ fn serve(
                 _ => "502 what?",
             }),
         };
-        // In one write: the second of two small ones waits for the first to be acknowledged.
+        // In one write: a second small one would wait until the first is acknowledged.
         let mut say = |text: &str| control.write_all(format!("{text}\r\n").as_bytes());
         match act {
             Act::Say(text) => say(text)?,
@@ -123,7 +125,7 @@ fn serve(
                 say(first)?;
                 let mut data = data.accept()?.0;
                 data.write_all(&bytes)?;
-                // Until the client goes.
+                // Until the client disconnects.
                 let _ = data.read(&mut [0]);
                 return Ok(());
             }
@@ -149,7 +151,7 @@ fn serve(
             Act::TakeAndHang(first) => {
                 say(first)?;
                 std::io::copy(&mut data.accept()?.0, &mut std::io::sink())?;
-                // Until the client goes.
+                // Until the client disconnects.
                 let _ = lines.read(&mut [0]);
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! `serve` with `security.run_as`: root for the ports, and then somebody else for good.
+//! `serve` with `security.run_as`: it binds the ports as root, then drops privileges.
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -16,20 +16,20 @@ use ftp_tests::wait::wait_until;
 use crate::serve::Served;
 use crate::{failed, ftp, ftp_with_hangup};
 
-/// The user who owns little, and the group of nobody's own, by the numbers that Debian gives them.
+/// The user nobody and the group nogroup, by their ids on Debian.
 const NOBODY: u32 = 65_534;
 
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// A port that only root can listen on.
+/// Returns a port that only root can listen on.
 fn low_port() -> u16 {
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     (600..1_000).rev().find(is_free).unwrap()
 }
 
-/// The same program with two groups more.
+/// Returns the program with two supplementary groups.
 fn with_groups(setpriv: &Peer, program: &Command) -> Command {
     let mut command = setpriv.command();
     command.args(["--groups", "4,27"]).arg(program.get_program()).args(program.get_args());
@@ -69,7 +69,7 @@ fn a_server_started_by_root_goes_on_as_somebody_else_hp_25() {
         for id in ["Uid", "Gid"] {
             assert!(status.contains(&format!("\n{id}:\t{ids}")), "{status}");
         }
-        // Those that root is in are gone.
+        // The supplementary groups of root are gone.
         assert!(status.contains(&format!("\nGroups:\t{NOBODY} \n")), "{status}");
         assert!(status.contains("\nCapEff:\t0000000000000000\n"), "{status}");
     }
@@ -80,10 +80,10 @@ fn a_server_started_by_root_goes_on_as_somebody_else_hp_25() {
 fn only_root_can_become_somebody_else_hp_25() {
     let Some(setpriv) = Peer::find("setpriv").filter(|_| is_root()) else { return };
     let root = TempRoot::new();
-    // Where the program was built, nobody may have no business.
+    // The user nobody may not reach the directory of the build.
     let program = root.path().join("ftp-cli");
-    // By another process: what another test starts meanwhile would hold a descriptor of this one's
-    // for writing, and a file with such a one is busy (ETXTBSY).
+    // Copied by another process: a child of another test would inherit the descriptor for writing,
+    // and the file would be busy (ETXTBSY).
     let mut copy = Command::new("cp");
     run(copy.arg(env!("CARGO_BIN_EXE_ftp-cli")).arg(&program)).exited(0);
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -96,7 +96,7 @@ fn only_root_can_become_somebody_else_hp_25() {
     };
     let ran = run(&mut as_nobody("security.run_as=daemon"));
     failed(&ran, 2, "cannot switch to user \"daemon\"");
-    // Who is it already has nothing to give up.
+    // A process of that user has nothing to drop.
     let served = Served::of(&mut as_nobody("security.run_as=nobody"));
     RawSession::login(served.address, "anonymous", "me").expect_in_step();
 }
@@ -123,7 +123,7 @@ fn a_check_looks_at_directories_as_who_will_serve_them() {
     for (outer_mode, inner_mode, more, want) in [
         (0o755, 0o755, &[][..], "directories that match the rights of their users: 1"),
         (0o755, 0o700, &[], "user \"nobody\" cannot read it"),
-        // What is above counts as well.
+        // The parent directories count too.
         (0o700, 0o755, &[], "user \"nobody\" cannot read it"),
         (0o755, 0o755, &["--write"], "user \"nobody\" cannot write here"),
         (0o755, 0o777, &["--write"], "directories that match the rights of their users: 1"),
@@ -213,7 +213,7 @@ fn what_sighup_can_read_no_more_without_root_is_said_before() {
 fn the_users_own_groups_count_without_root() {
     let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
     let (here, root) = (TempRoot::new(), TempRoot::new());
-    // Which of them a user is in is the system's to know: it has another list for this test.
+    // The system decides the groups of a user: this test has its own list.
     let mut groups = std::fs::read_to_string("/etc/group").unwrap();
     groups.push_str("sharers:x:64999:nobody\n");
     let groups = here.write("group", groups.as_bytes());
@@ -247,7 +247,7 @@ fn a_log_of_transfers_is_opened_again_by_whom_it_was_made_for() {
         return;
     }
     let (root, here) = (TempRoot::new(), TempRoot::new());
-    // Nobody but root makes files there.
+    // Only root can create files there.
     std::fs::set_permissions(here.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     chown(root.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let (log, older) = (here.join("log"), here.join("log.1"));
@@ -271,11 +271,11 @@ fn a_log_of_transfers_is_opened_again_by_whom_it_was_made_for() {
     };
     let served = serve();
     assert_eq!((owner(), log.metadata().unwrap().mode() & 0o777), (NOBODY, 0o640));
-    // Without a rename it is the same one.
+    // Without a rename it is the same file.
     let said = said_after_hangup(&served);
     assert!(said.contains("log.transfers reopened"), "{said}");
     upload(&served, &log, 1);
-    // Nobody has made a new one.
+    // The file was renamed, and no new one exists.
     std::fs::rename(&log, &older).unwrap();
     let said = said_after_hangup(&served);
     let what_to_do = "Permission denied; transfers are logged to the old file. After \
@@ -283,14 +283,14 @@ fn a_log_of_transfers_is_opened_again_by_whom_it_was_made_for() {
                       make the directory writable";
     assert!(said.contains(&format!("{}: {what_to_do}", log.display())), "{said}");
     upload(&served, &older, 2);
-    // As logrotate makes it.
+    // As logrotate creates it.
     std::fs::write(&log, "").unwrap();
     chown(&log, Some(NOBODY), None).unwrap();
     let said = said_after_hangup(&served);
     assert!(said.contains("log.transfers reopened"), "{said}");
     upload(&served, &log, 1);
     drop(served);
-    // What was there is not given away.
+    // An existing file keeps its owner.
     chown(&log, Some(0), None).unwrap();
     let served = serve();
     upload(&served, &log, 2);

@@ -1,4 +1,4 @@
-//! `put`: whole, or aborted.
+//! `put`: completely or aborted.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -69,7 +69,7 @@ fn a_file_that_is_rewritten_while_it_is_sent_is_no_success() {
         put.args(options).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut put = Running::start(&mut put);
         let (control, data) = crate::signals::begin_with(&listener, "150 go").unwrap();
-        // As long as before, and not the same, before the last reply.
+        // The file changes during the upload, before the last reply; its length stays.
         let mut got = Vec::new();
         (&data).read_to_end(&mut got).unwrap();
         assert_eq!(got, b"content");
@@ -81,7 +81,7 @@ fn a_file_that_is_rewritten_while_it_is_sent_is_no_success() {
     }
 }
 
-/// What a server says of an upload of which it has all and which has no name yet.
+/// The replies of a server that has all bytes of an upload which has no name yet.
 fn kept() -> Vec<(&'static str, Act)> {
     vec![("SIZE", Act::Say("213 7")), ("MDTM", Act::Say("550 no")), ("MLST", Act::Say("550 no"))]
 }
@@ -93,7 +93,7 @@ fn an_upload_that_has_only_a_size_is_not_taken_for_a_file() {
     let take = || Act::Take("150 go", "226 done");
     for (acts, code, wanted) in [
         (vec![("STOR", take())], 0, "REST 7, STOR x"),
-        // As a server that cannot restart uploads says it, sooner or later.
+        // The replies of servers that cannot restart uploads, at different commands.
         (vec![("REST", Act::Say("502 what?")), ("APPE", take())], 0, "REST 7, EPSV, APPE x"),
         (vec![("STOR", Act::Say("451 no")), ("APPE", take())], 0, "REST 7, STOR x, "),
         (vec![("STOR", Act::Say("451 no")), ("APPE", Act::Say("553 no"))], 8, "APPE x"),
@@ -103,7 +103,7 @@ fn an_upload_that_has_only_a_size_is_not_taken_for_a_file() {
         run(&mut ftp(&["put", "-c", "--verify", "none", &local, &peer.url("x")])).exited(code);
         assert!(peer.seen().contains(wanted), "{}", peer.seen());
     }
-    // It took REST, and began a new file all the same.
+    // It accepted REST, and still began a new file.
     let acts = [
         ("SIZE", Act::Say("213 7")),
         ("SIZE", Act::Say("213 0")),
@@ -112,7 +112,7 @@ fn an_upload_that_has_only_a_size_is_not_taken_for_a_file() {
     ];
     let peer = Peer::start(&acts);
     run(&mut ftp(&["put", "-c", "--verify", "none", &local, &peer.url("x")])).exited(11);
-    // What has a time, or facts, has its name.
+    // A file with a time or with facts has its name.
     for proof in [
         ("MDTM", Act::Say("213 29990101000000")),
         ("MLST", Act::Say("250-Begin\r\n type=file;size=7; x\r\n250 End")),
@@ -154,7 +154,7 @@ fn several_files_go_on_after_a_failure() {
     assert!(String::from_utf8_lossy(&ran.stderr).contains("missing: "), "{ran:?}");
     server.assert_only(&[b"a", b"b"]);
 
-    // A full disk is full for all.
+    // If the disk is full, no further file is tried.
     let c = file(&here, "c", b"3");
     let acts = [("STOR a", Act::Take("150 go", "226 done")), ("STOR", Act::Say("452 full"))];
     let peer = Peer::start(&acts);
@@ -182,7 +182,7 @@ fn standard_input_append_and_continue() {
 fn a_read_error_aborts_and_leaves_no_short_file_li_09() {
     let server = OurServer::start();
     server.root.write("file", b"old");
-    // Opens, and fails at the first read.
+    // It can be opened, but the first read fails.
     let ran = run(&mut ftp(&["put", "/proc/self/mem", &server.url("file")]));
     failed(&ran, 3, "/proc/self/mem");
     assert_eq!(server.root.read("file"), b"old");
@@ -229,7 +229,7 @@ fn files_go_on_in_the_directory_that_was_entered_cl_60() {
     assert!(seen.contains("STOR d/e/a, CWD d, CWD e, EPSV, STOR a, "), "{seen}");
     assert!(!seen.contains("STOR d/e/b") && seen.contains(", STOR b"), "{seen}");
 
-    // Once there, the same directories would lead to another place.
+    // From inside a directory, the same names would lead to another place.
     let acts = [("STOR b", Act::Say("550 no")), acts[0].clone(), acts[1].clone()];
     let peer = Peer::start(&acts);
     failed(&run(&mut ftp(&["put", &a, &b, &peer.url("d%2Fe/")])), 12, "1 of 2 files sent");
@@ -237,7 +237,7 @@ fn files_go_on_in_the_directory_that_was_entered_cl_60() {
     assert!(seen.contains("STOR d/e/a, CWD d/e, EPSV, STOR a, "), "{seen}");
     assert!(seen.ends_with("EPSV, STOR b, QUIT"), "{seen}");
 
-    // Half way there, d/e/b would be another place.
+    // From inside `d`, the path `d/e/b` would be another place.
     let peer = Peer::start(&[("STOR", Act::Say("550 no")), ("CWD e", Act::Say("550 no"))]);
     let ran = run(&mut ftp(&["put", &a, &b, &peer.url("d/e/")]));
     failed(&ran, 8, "1 failed, 1 not tried");

@@ -1,4 +1,4 @@
-//! A relay that counts what clients send to a server.
+//! A relay that counts the commands of clients.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Passes control connections on to a server, and counts the commands that clients send, and the
-/// flights in which they come.
+/// Passes control connections on to a server, and counts the commands of clients, and the flights
+/// in which they arrive.
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     counts: Arc<Mutex<BTreeMap<String, usize>>>,
@@ -52,24 +52,24 @@ impl Relay {
         Self { address, counts, flights }
     }
 
-    /// How many commands of each kind were sent since it was asked last.
+    /// Returns the number of commands of each kind since the last call.
     pub(crate) fn take(&self) -> BTreeMap<String, usize> {
         std::mem::take(&mut self.counts.lock().unwrap())
     }
 
-    /// How many commands of a kind were sent since they were taken last.
+    /// Returns the number of commands of a kind since they were last taken.
     pub(crate) fn count(&self, verb: &str) -> usize {
         self.counts.lock().unwrap().get(verb).copied().unwrap_or_default()
     }
 
-    /// In how many pieces the commands came since it was asked last: a client that waits for each
-    /// reply sends one for each round trip.
+    /// Returns in how many pieces the commands arrived since the last call: a client that waits for
+    /// each reply sends one piece per round trip.
     pub(crate) fn take_flights(&self) -> usize {
         self.flights.swap(0, Ordering::SeqCst)
     }
 }
 
-/// Passes bytes on until either side ends, looking at each piece.
+/// Passes bytes on until either side ends, and looks at each piece.
 fn pass(mut from: &TcpStream, mut to: &TcpStream, mut see: impl FnMut(&[u8])) {
     let mut piece = [0; 16_384];
     loop {

@@ -1,4 +1,4 @@
-//! `serve`: who may do what, and how it ends.
+//! `serve`: what users may do, and how the server ends.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ use ftp_tests::wait::wait_until;
 
 use crate::{failed, ftp};
 
-/// `serve` on a port that the system chose, and what it said at its start.
+/// `serve` on a port that the system chose, with its first log lines.
 pub(crate) struct Served {
     pub(crate) running: Running,
     pub(crate) address: SocketAddr,
     pub(crate) said: String,
-    /// What it says after its start, a line each.
+    /// Its log after the start, line by line.
     pub(crate) log: Receiver<String>,
 }
 
@@ -42,7 +42,7 @@ impl Served {
             said.push_str(&line);
             said.push('\n');
         }
-        // The pipe stays open, and is read, for as long as the server logs.
+        // The pipe stays open, and is read, as long as the server logs.
         let (send, log) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             lines.map_while(Result::ok).for_each(|line| drop(send.send(line)));
@@ -50,7 +50,7 @@ impl Served {
         Self { running, address: address.unwrap(), said, log }
     }
 
-    /// What it said until it listened.
+    /// Its log until it listened.
     pub(crate) fn said(&self) -> &str {
         &self.said
     }
@@ -106,7 +106,7 @@ fn users_switch_anonymous_off_and_write_switches_writing_on() {
     assert_eq!(put(&served.url("a:p@", "c")), Some(0));
 }
 
-/// What curl says last of an upload, and the code it ends with.
+/// Returns curl's last message about an upload, and its exit code.
 fn curl_put(curl: &Peer, url: &str, content: &[u8]) -> (Option<i32>, String) {
     let mut command = curl.command();
     command.args(["--silent", "--show-error", "--max-time", "30", "-T", "-", url]);
@@ -129,7 +129,7 @@ fn a_drop_box_takes_what_is_new_and_tells_nothing() {
         let url = served.url(&format!("{login}@"), &name);
         assert_eq!(curl_put(&curl, &url, b"handed in"), (Some(0), String::new()));
         assert_eq!(root.read(&name), b"handed in");
-        // 25 is what curl ends with where STOR is refused.
+        // curl ends with 25 if STOR is refused.
         let (code, said) = curl_put(&curl, &url, b"again");
         assert_eq!(code, Some(25), "{said}");
         assert!(said.contains("553"), "{said}");
@@ -189,7 +189,7 @@ fn nobody_fills_the_log_with_names_of_clients_cm_28_ho_06() {
         session.expect(format!("CLNT again {number}"), 200);
         session.expect("REIN", 220);
     }
-    // Logged behind all of that.
+    // Logged after everything above.
     session.expect("USER anonymous", 331);
     session.expect("PASS x", 230);
     let lines: Vec<_> = std::iter::from_fn(|| served.log.recv_timeout(LIMIT).ok())
@@ -219,7 +219,7 @@ fn a_signal_ends_it_well_st_13_hf_15() {
     }
 }
 
-/// Clients in the middle of a transfer each, and one that is idle.
+/// Clients in the middle of a transfer each, and an idle one.
 struct Busy {
     idle: RawSession,
     upload: (RawSession, RawData),
@@ -228,7 +228,7 @@ struct Busy {
 }
 
 impl Busy {
-    /// `old` and `large` are there already. `half` is what comes of each upload.
+    /// `old` and `large` exist before; `half` is the received part of each upload.
     fn begin(served: &Served, half: &[u8]) -> Self {
         let login = || RawSession::login(served.address, "u", "p");
         let begin = |line: &str| {
@@ -261,11 +261,11 @@ fn a_second_signal_cuts_and_what_came_can_be_gone_on_with_fs_15_st_13_hf_15() {
     for (signal, goes_on) in [("TERM", "REST"), ("INT", "APPE")] {
         // The grace is longer than this test may take.
         let grace = ["--user", "u:p", "--write", "--set", "timeouts.shutdown_grace=10 min"];
-        // Nor is a disk that is slow to sync to use up the moment that the end waits.
+        // A slow sync must not use up the time that the shutdown waits.
         let quick = [&grace[..], &["--set", "transfer.sync=none"]].concat();
         let mut served = Served::start(&root, &quick);
         let mut busy = Busy::begin(&served, &content[..half]);
-        // What waits in the server's socket is no less received.
+        // Bytes in the server's socket count as received.
         let process = served.running.child.id();
         wait_until("the first half", || {
             let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
@@ -300,7 +300,7 @@ fn a_second_signal_cuts_and_what_came_can_be_gone_on_with_fs_15_st_13_hf_15() {
         let served = Served::start(&root, &["--user", "u:p", "--write"]);
         let mut session = RawSession::login(served.address, "u", "p");
         session.expect("TYPE I", 200);
-        // Never all that a client may have sent.
+        // Always less than a client may have sent.
         let told = half - 1;
         assert_eq!(session.expect("SIZE new", 213).text(), format!("213 {told}"));
         match goes_on {
@@ -334,7 +334,7 @@ fn a_transfer_that_stands_still_does_not_hold_up_the_end_st_13() {
     let (mut still, unread) = begin("RETR large");
     let (mut moving, mut upload) = begin("STOR new");
     served.signal("TERM");
-    // The upload goes on while the download that nobody reads is waited for.
+    // The upload continues while the server waits for a download that its client does not read.
     let control = still.stream();
     control.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let (end, mut sent) = (Instant::now() + LIMIT, 0);
@@ -357,20 +357,20 @@ fn a_transfer_that_stands_still_does_not_hold_up_the_end_st_13() {
     assert!(lines.iter().any(|line| line.ends_with("sessions ended: 1, aborted: 1")), "{lines:?}");
 }
 
-/// How long a process has worked so far, in ticks for itself and in the kernel.
+/// Returns the processor time of a process so far, in ticks: its own and the kernel's.
 fn time_of_processor(process: u32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields = stat.rsplit(')').next().unwrap().split_whitespace();
     fields.skip(11).take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// A session whose replies nobody reads, so that it can neither go on nor say that it ends.
+/// A session whose client reads no replies, so it can neither continue nor report its end.
 fn unread(served: &Served) -> RawSession {
     let session = RawSession::login(served.address, "u", "p");
     let mut stream = session.stream();
     stream.set_nonblocking(true).unwrap();
     let lines = "HELP\r\n".repeat(1_000);
-    // Neither takes this server more lines nor does it work on what it has.
+    // This server neither accepts more lines nor handles those it has.
     let (mut since, mut worked) = (Instant::now(), String::new());
     while since.elapsed() < Duration::from_millis(500) {
         let taken = stream.write(lines.as_bytes()).unwrap_or_default();
@@ -383,13 +383,13 @@ fn unread(served: &Served) -> RawSession {
     session
 }
 
-/// Sends a signal three times, the last time while an unread session is waited for. Returns the exit
-/// code.
+/// Sends a signal three times, the last time while the server waits for an unread session. Returns
+/// the exit code.
 fn signalled_three_times(signal: &str) -> Option<i32> {
     let root = TempRoot::new();
     root.write("old", b"old");
     std::fs::File::create(root.join("large")).unwrap().set_len(1 << 30).unwrap();
-    // A disk that is slow to sync must not use up the moment that the end waits.
+    // A slow sync must not use up the time that the shutdown waits.
     let quick = ["--user", "u:p", "--write", "--set", "transfer.sync=none"];
     let mut served = Served::start(&root, &quick);
     let (mut busy, _unread) = (Busy::begin(&served, b"half"), unread(&served));
@@ -397,7 +397,7 @@ fn signalled_three_times(signal: &str) -> Option<i32> {
     busy.idle.expect_reply(421);
     served.signal(signal);
     busy.upload.0.expect_reply(426);
-    // The unread session is waited for now, for a moment.
+    // The server now waits briefly for the unread session.
     served.signal(signal);
     let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");
     assert_eq!(root.read("old"), b"old");
@@ -407,7 +407,7 @@ fn signalled_three_times(signal: &str) -> Option<i32> {
 #[test]
 fn a_third_signal_waits_for_nothing_st_13_hf_15() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        // On a busy machine the moment may be over before the third signal comes.
+        // On a busy machine, that wait may be over before the third signal arrives.
         let mut codes = std::iter::repeat_with(|| signalled_three_times(signal)).take(5);
         assert!(codes.any(|found| found == Some(code)), "{signal}");
     }

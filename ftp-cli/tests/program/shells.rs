@@ -1,4 +1,4 @@
-//! Completions in the shells themselves, and the man page in what shows it.
+//! Completions in real shells, and the man page in its viewer.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use ftp_tests::root::TempRoot;
 
 use crate::ftp;
 
-/// What is typed (the last word is completed), and some of what is offered; `!` goes before what
-/// must not be.
+/// A typed line (its last word is completed), and some of the offered words; `!` precedes words
+/// that must not be offered.
 const TYPED: &[(&str, &[&str])] = &[
     ("ftp-cli ", &["get", "put", "serve", "completions"]),
     ("ftp-cli pa", &["passwd", "!get"]),
@@ -39,10 +39,10 @@ fn place(shell: &str) -> TempRoot {
     here
 }
 
-/// Insists on what was offered, a line each, for what was typed.
+/// Asserts the words that were offered, one per line, for a typed line.
 fn compare(typed: &str, offered: &str, want: &[&str]) {
-    // fish explains behind a tab; bash ends what can have no other with a space; a directory may
-    // have its slash, an option its `=`.
+    // fish adds an explanation after a tab; bash adds a space to a word without alternatives; a
+    // directory may end in a slash, an option in `=`.
     let plain = |line: &str| {
         let line = line.split('\t').next().unwrap_or_default().trim_end();
         line.trim_end_matches(['/', '=']).replace('\\', "")
@@ -56,7 +56,7 @@ fn compare(typed: &str, offered: &str, want: &[&str]) {
     }
 }
 
-/// What a shell prints in `place`, which has to say nothing else.
+/// Returns the output of a shell in `place`; its standard error must be empty.
 fn printed(shell: &Peer, place: &TempRoot, arguments: &[&str]) -> String {
     let mut command = shell.command();
     command.current_dir(place.path()).env("HOME", place.path()).env("TERM", "xterm");
@@ -70,7 +70,7 @@ fn bash_completes() {
     let Some(bash) = Peer::find("bash") else { return };
     let here = place("bash");
     for (typed, want) in TYPED {
-        // What bash itself does before it calls the function.
+        // The steps of bash before it calls the function.
         let line = format!(
             "set -u; source ./script; complete -p ftp-cli >/dev/null; compopt() {{ :; }}; \
              COMP_WORDS=({typed}{}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
@@ -79,7 +79,7 @@ fn bash_completes() {
         );
         compare(typed, &printed(&bash, &here, &["--norc", "-c", &line]), want);
     }
-    // `=` is a word of its own there.
+    // `=` is a separate word there.
     for words in ["get --epsv =", "get --epsv = ne", "--epsv = always get --epsv = n"] {
         let line = format!(
             "source ./script; COMP_WORDS=(ftp-cli {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
@@ -99,7 +99,7 @@ fn fish_completes() {
     }
 }
 
-/// Types into a zsh on a terminal of its own, where it completes, and prints what is offered.
+/// Types into a zsh on its own terminal, lets it complete, and prints the offered words.
 const ZSH: &str = r#"
 zmodload zsh/zpty
 zpty shell zsh -f -i
@@ -111,7 +111,7 @@ zpty -d shell
 cat ./offered
 "#;
 
-/// In that zsh: the system's completion, with what it adds also written down.
+/// The setup of that zsh: the system's completion, which also records the words it adds.
 const INNER: &str = r#"
 autoload -Uz compinit
 compinit -u -D
@@ -165,7 +165,7 @@ fn the_man_page_is_sound_and_names_all_that_help_does() {
             let word = word.split(['=', '[']).next().unwrap();
             assert!(shown.contains(word), "{word}: {shown}");
         }
-        // Nothing is left of what it is written in.
+        // The output contains no roff markup.
         assert!(!shown.contains("\\f") && !shown.contains("\n."), "{shown}");
     }
     if let Some(man) = Peer::find("man") {

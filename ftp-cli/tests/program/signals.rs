@@ -1,4 +1,4 @@
-//! What a signal leaves behind.
+//! The effects of a signal.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use crate::peer::{Act, Peer};
 use crate::serve::Served;
 use crate::{failed, ftp, ftp_with_hangup};
 
-/// The end after a signal, which takes a second at most, with room for a busy machine.
+/// The longest time to end after a signal: one second, with room for a busy machine.
 const AT_MOST: Duration = Duration::from_secs(10);
 
 #[test]
@@ -61,20 +61,20 @@ fn put_that_is_ended_leaves_no_short_file() {
     );
     let mut input = put.child.stdin.take().unwrap();
     input.write_all(&[b'x'; 1_000_000]).unwrap();
-    // The dialogue tells when the upload has begun.
+    // The dialogue shows when the upload has begun.
     let mut lines = BufReader::new(put.child.stderr.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("< 150 ")));
     let id = put.child.id().to_string();
     assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
     let status = put.wait(Instant::now() + AT_MOST).expect("it ends");
     assert_eq!(status.code(), Some(130));
-    // Once the session is over, whatever it does is done.
+    // After the session has ended, nothing changes any more.
     server.shutdown(Duration::from_secs(10));
     assert_eq!(root.read("file"), b"old");
     assert_eq!(root.names(), [b"file"]);
 }
 
-/// What came on a control connection until the client hung up, with its replies to an abort.
+/// Returns the input of a control connection until the client hung up, and replies to an abort.
 fn farewell(control: &TcpStream) -> Vec<u8> {
     let (mut said, mut bytes) = (Vec::new(), [0; 1_024]);
     while let Ok(length @ 1..) = (&*control).read(&mut bytes) {
@@ -121,12 +121,12 @@ fn a_signal_aborts_the_transfer_once_and_says_good_bye_li_10() {
     }
 }
 
-/// Plays a server by hand until a transfer has begun: its control and its data connection.
+/// Plays a server until a transfer has begun; returns its control and its data connection.
 fn begin(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     begin_with(listener, "150 go on")
 }
 
-/// The same, with this reply to what begins the transfer.
+/// The same with this reply to the transfer command.
 pub(crate) fn begin_with(
     listener: &TcpListener,
     first: &str,
@@ -155,8 +155,8 @@ pub(crate) fn begin_with(
     Ok((control, data))
 }
 
-/// Plays the server of one upload until some of the data is there, and tells how the data
-/// connection ended then.
+/// Plays the server of one upload until some of the data has arrived; returns how the data
+/// connection then ended.
 fn end_of_upload(listener: &TcpListener) -> io::Result<usize> {
     let (_control, mut data) = begin(listener)?;
     let mut bytes = [0; 10_000];
@@ -182,7 +182,7 @@ fn put_that_is_killed_ends_its_data_by_reset_not_in_order() {
         input.write_all(&[b'x'; 10_000]).unwrap();
         let mut lines = BufReader::new(put.child.stderr.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("< 150 ")));
-        // The pipe is empty only when the program has taken, and then sent, what was in it.
+        // The pipe is empty only when the program has read its content, and then sent it.
         input.write_all(&[b'x'; 70_000]).unwrap();
         let id = put.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
@@ -208,7 +208,8 @@ fn a_hangup_that_nohup_ignores_ends_nothing() {
     for signal in ["HUP", "TERM"] {
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
     }
-    // Of two signals the lower number comes first, so a HUP that counts would have ended it.
+    // Of two pending signals the lower number is handled first, so an effective HUP would have
+    // ended the process.
     let status = get.wait(Instant::now() + AT_MOST).expect("it ends");
     assert_eq!(status.code(), Some(143));
 }
@@ -223,7 +224,7 @@ fn a_signal_counts_where_nobody_reads_the_messages_hl_10() {
     while (&fill).write(&[b'x'; 4_096]).is_ok() {}
     rustix::io::ioctl_fionbio(&fill, false).unwrap();
     let mut ls = Running::start(ftp(&["ls", "--trace", &url]).stderr(full));
-    // That it is connected is the first thing that it has to say.
+    // Its first message says that it is connected.
     let _control = listener.accept().unwrap();
     let id = ls.child.id().to_string();
     assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
@@ -259,7 +260,7 @@ fn get_into_a_pipe_that_is_closed_waits_for_no_server_hl_10() {
     let mut get = Running::start(get.stdout(write).stderr(Stdio::null()));
     let (control, mut data) = begin(&listener).unwrap();
     data.write_all(b"some of it").unwrap();
-    // Whatever it says now, nobody answers.
+    // Later messages of the client get no answer.
     let status = get.wait(Instant::now() + AT_MOST).expect("it ends");
     assert_eq!(status.signal(), Some(13));
     drop((control, data));
@@ -269,7 +270,7 @@ fn get_into_a_pipe_that_is_closed_waits_for_no_server_hl_10() {
 fn a_file_above_the_limit_is_a_local_matter_and_ends_no_server_hf_03() {
     let (here, served) = (TempRoot::new(), TempRoot::new());
     served.write("file", &[b'x'; 1_000_000]);
-    // In blocks of 512 or 1024 bytes.
+    // In blocks of 512 or 1,024 bytes.
     let limited = |arguments: &[&str]| {
         let mut shell = Command::new("/bin/sh");
         let line = "ulimit -f 100; exec \"$0\" \"$@\"";
@@ -292,7 +293,7 @@ fn a_file_above_the_limit_is_a_local_matter_and_ends_no_server_hf_03() {
     assert_eq!(served.names(), [b"file"]);
 }
 
-/// A process that was stopped finds system calls interrupted when it goes on: waits for a command,
+/// When a stopped process continues, its waiting system calls are interrupted: waits for a command,
 /// for data, for room.
 #[test]
 fn a_server_that_is_stopped_and_goes_on_loses_nothing_fs_20_hf_10() {

@@ -1,4 +1,4 @@
-//! Standard streams that are closed, that nobody reads any more, and that lead nowhere on purpose.
+//! Standard streams that are closed, whose reader is gone, or that lead to `/dev/null` on purpose.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use ftp_tests::site::OurServer;
 
 use crate::{failed, ftp};
 
-/// The binary by a shell, with a redirection.
+/// Returns the binary started by a shell, with a redirection.
 fn redirected(arguments: &[&str], how: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
@@ -25,7 +25,7 @@ fn site() -> OurServer {
     server
 }
 
-/// What writes data, results or events to standard output.
+/// The commands that write data, results or events to standard output.
 fn writers(server: &OurServer, here: &TempRoot) -> Vec<Vec<String>> {
     let (file, top) = (server.url("file"), server.url(""));
     let local = here.join("local").to_str().unwrap().to_owned();
@@ -66,7 +66,7 @@ fn closed_standard_streams_are_errors_and_not_silence() {
         failed(&run(&mut redirected(words, "<&-")), 3, "standard input: closed");
     }
     server.assert_only(&[b"file"]);
-    // What needs neither does without.
+    // Commands that need neither stream work without them.
     let local = here.join("local").to_str().unwrap().to_owned();
     run(&mut redirected(&["get", &server.url("file"), &local], "<&- >&- 2>&-")).succeeded();
     assert_eq!(here.read("local"), b"content");

@@ -1,5 +1,5 @@
-//! The n-th system call of a session fails, for each call, each plausible error and every n until
-//! a whole dialogue has no n-th call of the kind.
+//! The n-th system call of a session fails, for each kind of call, each plausible error and each n,
+//! until a whole dialogue has no n-th call of the kind.
 
 #[cfg(feature = "tls")]
 mod tls;
@@ -23,8 +23,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_for_sweep};
 use crate::serve::Served;
 
-/// The calls that a session makes, each with errors it can end with on a healthy or on a sick
-/// system. Those that end with EINTR are made again, and nothing comes of it.
+/// The calls of a session, each with errors that it can have on a healthy or on a failing system.
+/// Calls that fail with EINTR are repeated, without any effect.
 const CALLS: &[(&str, &[&str])] = &[
     ("recvfrom", &["EINTR", "ECONNRESET", "ENOMEM"]),
     ("read", &["EINTR", "EIO"]),
@@ -62,20 +62,20 @@ const CALLS: &[(&str, &[&str])] = &[
 
 const FIRST: &[u8] = b"the first content";
 
-/// What a step of the dialogue came to.
+/// The result of a step of the dialogue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Came {
-    /// To this last reply.
+    /// It ended with this last reply.
     To(u16),
-    /// To the end of the session.
+    /// The session ended.
     Closed,
 }
 
-/// A client that takes whatever comes, if it is FTP and comes in time.
+/// A client that accepts any input that is FTP and arrives in time.
 struct Client {
     session: RawSession,
     closed: bool,
-    /// What is being tried, for messages.
+    /// The current case, for messages.
     trial: String,
     failed: Vec<String>,
 }
@@ -96,8 +96,8 @@ impl Client {
         }
     }
 
-    /// Sends a line and takes all its replies, which have to be such as RFC 959 §5.4 allows. The
-    /// data, if any, are moved behind the preliminary one.
+    /// Sends a line and reads all its replies, which RFC 959 §5.4 must allow. Data is moved after
+    /// the preliminary reply.
     fn ask(&mut self, line: &str, mut transfer: impl FnMut()) -> Came {
         if self.closed || self.session.try_send(format!("{line}\r\n")).is_err() {
             self.closed = true;
@@ -109,7 +109,7 @@ impl Client {
             let Some(reply) = self.reply() else { return Came::Closed };
             let code = ReplyCode::new(reply.code).unwrap();
             match exchange.reply(code) {
-                // A disk that fails is no matter of the verb.
+                // The error of a failing disk is allowed after any verb.
                 Ok(progress) if is_listed(verb, code) || code == ReplyCode::LOCAL_ERROR => {
                     match progress {
                         Progress::Preliminary => transfer(),
@@ -129,7 +129,7 @@ impl Client {
         self.ask(line, || {})
     }
 
-    /// A connected data connection, or none when there is no way to one.
+    /// Opens a data connection; `None` if that is impossible.
     fn passive(&mut self) -> Option<TcpStream> {
         if self.closed || self.session.try_send("EPSV\r\n").is_err() {
             self.closed = true;
@@ -149,13 +149,13 @@ impl Client {
         let mut data = self.passive();
         let mut bytes = Vec::new();
         let came = self.ask(line, || {
-            // What broke is for the reply to say.
+            // The reply reports a broken connection.
             let _ = data.as_mut().map(|data| data.read_to_end(&mut bytes));
         });
         (came, bytes)
     }
 
-    /// A download over a connection that the server makes.
+    /// Downloads over a connection that the server makes.
     fn active(&mut self, line: &str) -> (Came, Vec<u8>) {
         let host = self.session.stream().local_addr().unwrap().ip();
         let listener = TcpListener::bind((host, 0)).unwrap();
@@ -174,7 +174,7 @@ impl Client {
                         let mut bytes = Vec::new();
                         data.set_nonblocking(false).unwrap();
                         data.set_read_timeout(Some(LIMIT)).unwrap();
-                        // What broke is for the reply to say.
+                        // The reply reports a broken connection.
                         let _ = data.read_to_end(&mut bytes);
                         return bytes;
                     }
@@ -200,14 +200,14 @@ impl Client {
     }
 }
 
-/// The deadline of everything here, a generous multiple of what the server allows itself.
+/// The deadline of every step, several times that of the server.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What is wrong with a dialogue, judged by the files it leaves.
+/// Returns what is wrong with a dialogue, judged by its files.
 struct Trial<'a> {
     root: &'a Path,
     name: String,
-    /// The call fails and is made again: every reply is as if it had not.
+    /// The failed call is repeated: every reply is as without the failure.
     is_harmless: bool,
     failed: Vec<String>,
 }
@@ -217,7 +217,7 @@ impl Trial<'_> {
         self.root.join(name)
     }
 
-    /// Insists on `want` where nothing may go wrong, and that the word of the server holds.
+    /// Asserts `want` if no failure is possible, and that every confirmed change exists.
     fn judge(&mut self, step: &str, came: Came, want: u16, is_true: bool) {
         if came == Came::To(want) && !is_true {
             self.failed.push(format!("{step}: {want} is not true"));
@@ -250,7 +250,7 @@ fn play(served: &Served, trial: &mut Trial<'_>, call: &str) {
 
     for (line, want) in [("MLSD", b"; file\r\n".as_slice()), ("LIST", b" file\r\n")] {
         let (came, listing) = client.download(line);
-        // What nobody may look at is passed over.
+        // Names that cannot be examined are skipped.
         let is_whole = listing.windows(want.len()).any(|part| part == want);
         trial.judge(line, came, 226, is_whole || trial.name.ends_with("EACCES"));
     }
@@ -288,7 +288,7 @@ fn play(served: &Served, trial: &mut Trial<'_>, call: &str) {
     let after = trial.content("file").unwrap_or_default();
     let whole = [before.as_slice(), b"more"].concat();
     trial.judge("APPE", came, 226, after == whole);
-    // To cut what was added may be what fails.
+    // The failed call may be the truncation of the added bytes.
     if came != Came::To(226) && !client.closed && after != before && call != "ftruncate" {
         trial.failed.push(format!("{} bytes were {} before", after.len(), before.len()));
     }
@@ -315,7 +315,7 @@ fn play(served: &Served, trial: &mut Trial<'_>, call: &str) {
     trial.failed.append(&mut client.failed);
 }
 
-/// A running server with strace beside it, which makes calls fail until it is told to go.
+/// A running server with strace, which makes calls fail until it is detached.
 struct Injection {
     strace: Running,
     output: PathBuf,
@@ -339,7 +339,7 @@ impl Injection {
         Self { strace, output }
     }
 
-    /// Lets the server go; returns how many calls failed.
+    /// Detaches strace; returns the number of failed calls.
     fn stop(mut self) -> usize {
         kill_process(Pid::from_child(&self.strace.child), Signal::TERM).unwrap();
         assert!(self.strace.wait(Instant::now() + LIMIT).is_some(), "strace does not end");
@@ -352,7 +352,7 @@ fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
     let Some(strace) = Peer::find("strace") else { return };
     let (root, notes) = (TempRoot::new(), TempRoot::new());
     let settings = ["--set", "timeouts.data_connect=2 s", "--set", "timeouts.stall=3 s"];
-    // What one dialogue leaves, the next is not to go on with.
+    // The next dialogue must not resume the partial uploads of this one.
     let settings = [&settings[..], &["--set", "transfer.partial=discard"]].concat();
     let served = Served::start(&root, &[&["--write", "--user", "u:p"], &settings[..]].concat());
     let process = served.running.child.id();
@@ -375,7 +375,7 @@ fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
     let mut trials = 0;
     for (call, errors) in CALLS {
         for error in *errors {
-            // The first is that of the thread which waits for signals.
+            // The first one is in the thread that waits for signals.
             let first = if *call == "recvfrom" { 2 } else { 1 };
             for n in first..=scale::count(2, 1_000) {
                 let what = inject(format!("error={error}:when={n}"), (*call).to_owned());
@@ -391,7 +391,7 @@ fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
             }
         }
     }
-    // Each second call of every kind that can be interrupted.
+    // Every second call of each kind that can be interrupted.
     let interrupted: Vec<_> = CALLS
         .iter()
         .filter(|(_, errors)| errors.contains(&"EINTR"))

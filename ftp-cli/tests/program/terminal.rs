@@ -1,5 +1,4 @@
-//! What people see: progress that is drawn anew, and nothing that a server can act with on their
-//! terminal.
+//! The terminal of a user: redrawn progress, and no control sequences from a server.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -18,26 +17,26 @@ use crate::ftp;
 use crate::peer::{Act, Peer};
 use crate::signals::begin_with;
 
-/// How much is announced: more than is sent before the test has seen what it wants to.
+/// The announced size: more than is sent before the test ends.
 const ANNOUNCED: usize = 1_000_000_000;
 
-/// The name of the file, with a colour and a bell in it.
+/// The name of the file, with a colour sequence and a bell in it.
 const NAME: &str = "a%1b[31m%07b";
 
-/// Serves one download slowly until `enough`, and then breaks off.
+/// Serves one download slowly until `enough` is set, and then breaks it off.
 fn serve(listener: &TcpListener, enough: &AtomicBool) -> std::io::Result<()> {
     let reply = format!("150 go on ({ANNOUNCED} bytes)");
     let (control, mut data) = begin_with(listener, &reply)?;
     while !enough.load(Ordering::SeqCst) {
         data.write_all(&[b'x'; 1_000])?;
-        // So that the file does not end before the test does.
+        // Otherwise the file would end before the test.
         thread::park_timeout(Duration::from_millis(1));
     }
     drop::<(TcpStream, TcpStream)>((control, data));
     Ok(())
 }
 
-/// `get` on a terminal, watched by `watch` while data comes; what it showed besides.
+/// Runs `get` on a terminal; `watch` looks at it during the data. Returns the rest of the output.
 fn watched(options: &[&str], watch: impl FnOnce(&mut Terminal)) -> String {
     let here = TempRoot::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -56,15 +55,15 @@ fn watched(options: &[&str], watch: impl FnOnce(&mut Terminal)) -> String {
     })
 }
 
-/// The states of one line of a terminal, without what has them drawn.
+/// Returns the successive states of one terminal line, without control sequences.
 fn states(shown: &str) -> Vec<String> {
     let mut plain = String::new();
     let mut chars = shown.chars();
     while let Some(char) = chars.next() {
         if char == '\x1b' {
-            // Up to the letter that ends a control sequence.
+            // Skip to the letter that ends a control sequence.
             let end = chars.by_ref().skip(1).find(|char| char.is_ascii_alphabetic());
-            // It wipes and moves, and never changes the colour.
+            // The sequences only clear and move; they never set a colour.
             assert!(matches!(end, Some('K' | 'A' | 'B' | 'C' | 'D' | 'J')), "{end:?}: {shown:?}");
         } else {
             plain.push(char);
@@ -84,7 +83,7 @@ fn progress_is_drawn_anew_and_not_too_often_li_04() {
         terminal.expect(" of 953.67 MiB");
         terminal.expect(" of 953.67 MiB");
     });
-    // What acts on a terminal came by the name only escaped.
+    // The control characters in the name are escaped.
     assert!(!shown.contains('\x07') && !shown.contains("\x1b[31m"), "{shown:?}");
     let states = states(&shown);
     let (last, drawn) = states.split_last().unwrap();
@@ -97,13 +96,13 @@ fn progress_is_drawn_anew_and_not_too_often_li_04() {
 fn who_wants_no_progress_has_none_li_04() {
     for options in [&["get", "-q"][..], &["get", "--progress", "never"], &["get", "-vq"]] {
         let shown = watched(options, |terminal| {
-            // Longer than it takes until progress would have been drawn.
+            // Longer than the first drawing of progress takes.
             let shown = terminal.shown_within(Duration::from_millis(400));
             assert_eq!(shown, "", "{options:?}");
         });
         assert!(!shown.contains(" of ") && shown.starts_with("ftp-cli: "), "{shown:?}");
     }
-    // Nor has a pipe.
+    // A pipe shows no progress either.
     let here = TempRoot::new();
     let data = Act::Send("150 data (10 bytes)", vec![b'x'; 10], "226 done");
     let peer = Peer::start(&[("RETR", data)]);
@@ -140,7 +139,7 @@ fn nobody_asks_for_sizes_for_whom_no_terminal_shows_a_total_li_04() {
         run(command.arg(here.path()).args([peer.url("one"), peer.url("two")])).succeeded();
         assert!(!peer.seen().contains("SIZE"), "{when}: {}", peer.seen());
     }
-    // A question that is never answered as it should be costs the total, and no file.
+    // An invalid reply to SIZE costs the total, but no file.
     let garbage = ("SIZE", Act::Say("213 99999999999999999999"));
     let peer = Peer::start(&[("RETR", data()), garbage]);
     let mut command = ftp(&["get", "-P"]);
@@ -161,12 +160,12 @@ fn what_a_server_says_does_not_act_on_a_terminal_li_04_hl_08() {
         assert!(shown.lines().any(|shown| shown == line), "{line}: {shown:?}");
     }
     assert!(shown.chars().all(|char| !char.is_control() || "\r\n".contains(char)), "{shown:?}");
-    // What is piped is as it was.
+    // Output to a pipe is unchanged.
     let peer = Peer::start(&[("NLST", list())]);
     let out = run(&mut ftp(&["ls", "--listing=nlst", &peer.url("")])).succeeded();
     assert_eq!(out, b"a\x1b[2Jb\x07\nc\xc2\x9b31m\n\xe2\x80\xaetxt.exe\n");
 
-    // A reply in a message, in a trace.
+    // A reply in a message, and in a trace.
     let refused = Act::Say("550 \x1b]0;owned\x07\u{202e} no");
     for options in [&["get"][..], &["get", "--trace"]] {
         let peer = Peer::start(&[("RETR", refused.clone())]);
@@ -199,7 +198,7 @@ fn an_odd_terminal_makes_nothing_panic_hl_13() {
     assert!(status.success(), "{shown}");
 }
 
-/// A tmux of its own, which ends with this: what a person has on the screen, not what was sent.
+/// A separate tmux, which ends with this value: it shows the screen, not the bytes that were sent.
 struct Screen {
     tmux: Tmux,
     socket: std::path::PathBuf,
@@ -255,14 +254,14 @@ fn progress_goes_on_in_a_window_that_changes_li_04() {
         };
         for columns in ["30", "80", "70", "100", "72"] {
             screen.run(&["resize-window", "-x", columns, "-y", "12"]);
-            // It goes on there, in a line of its own.
+            // It continues there on a separate line.
             let first = screen.shows("progress", |screen| position(screen).is_some());
             let second = screen.shows("more progress", |screen| {
                 position(screen).is_some() && position(screen) != position(&first)
             });
             assert_eq!(second.matches("953.67 MiB").count(), 1, "{columns}: {second}");
             if columns == "30" {
-                // What there is no room for is left out, not folded.
+                // Text without room is omitted, not wrapped.
                 let lines: Vec<&str> = second.lines().filter(|line| !line.is_empty()).collect();
                 assert_eq!(lines.len(), 2, "{second}");
                 assert!(lines[1].starts_with("a\u{2026}  "), "{second}");

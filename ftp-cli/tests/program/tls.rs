@@ -1,4 +1,4 @@
-//! `serve` with TLS: which certificates it takes, the one that it makes, and what SIGHUP does.
+//! `serve` with TLS: the certificates it accepts, the one it creates, and the effect of SIGHUP.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -22,7 +22,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("temporary names are text")
 }
 
-/// `serve`, whose state directory is `home`.
+/// Returns `serve` with the state directory `home`.
 fn serve(home: &TempRoot, arguments: &[&str]) -> Command {
     let mut command = ftp(&["serve", "--listen", "127.0.0.1:0"]);
     command.args(arguments).env_remove("STATE_DIRECTORY").env_remove("XDG_STATE_HOME");
@@ -30,7 +30,7 @@ fn serve(home: &TempRoot, arguments: &[&str]) -> Command {
     command
 }
 
-/// What the server at `address` shows behind `AUTH TLS`.
+/// Returns the certificate of the server at `address` after `AUTH TLS`.
 #[track_caller]
 fn shown(address: SocketAddr, client: &TlsClient) -> Vec<u8> {
     let mut session = RawSession::greeted(address);
@@ -57,7 +57,7 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
     let locked = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
         DEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     let locked = home.write("locked.key", locked);
-    // Nobody ever writes to it.
+    // A pipe without a writer.
     let pipe = home.join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let (missing, directory) = (home.join("missing"), home.mkdir("directory"));
@@ -92,7 +92,7 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
         assert!(said.contains(text(culprit)) && said.contains(reason), "{what}: {said}");
         assert!(!said.contains("listening"), "{what}: {said}");
         failed(&ran, 2, "TLS: ");
-        // The same, before it is needed.
+        // The same with --check.
         let check = ["--check", "--tls-cert", text(certificate), "--tls-key", text(key)];
         let ran = run(serve(&home, &check).arg("."));
         ran.exited(2);
@@ -102,13 +102,13 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
     }
     let unreadable = authority.issue(Kind::Good).write(&home, "unreadable");
     fs::set_permissions(&unreadable.key, fs::Permissions::from_mode(0o000)).unwrap();
-    // Root may read it in any case.
+    // Root can read it in any case.
     if fs::read(&unreadable.key).is_err() {
         let pair =
             ["--tls-cert", text(&unreadable.certificate), "--tls-key", text(&unreadable.key)];
         failed(&run(serve(&home, &pair).arg(".")), 2, "unreadable.key: Permission denied");
     }
-    // Half a pair, or two.
+    // Half a pair, or two pairs.
     for (arguments, words) in [
         (&["--tls-cert", "good.crt"][..], "tls.certificate: needs tls.key"),
         (&["--tls-key", "good.key"], "tls.key: needs tls.certificate"),
@@ -143,10 +143,10 @@ fn what_is_odd_about_a_pair_is_said_by_check() {
     assert!(said.lines().any(|line| line.starts_with(&key)), "{said}");
     assert!(!said.contains("expires") && !said.contains("does not name"), "{said}");
     let (_, said) = check(Kind::EndsSoon, &[]);
-    // Whether it is a second before or behind five days.
+    // A second may decide between four and five days.
     let soon = [4, 5].map(|days| format!(" expires in {days} days; renew it, then send SIGHUP"));
     assert!(soon.iter().any(|soon| said.contains(&line("warn", soon))), "{said}");
-    // Not for what the host is called.
+    // The certificate does not contain the host's name.
     let names = ["--set", "hosts.names=ftp.example.invalid,ftp.example.org"];
     let (_, said) = check(Kind::Good, &names);
     let why = ": clients that connect to this name and verify it will refuse the \
@@ -169,7 +169,7 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
         let line = served.said.lines().find(|line| line.contains("--pin sha256//")).unwrap();
         line.rsplit_once(' ').unwrap().1.to_owned()
     };
-    // To look makes nothing.
+    // The check creates nothing.
     let check = || {
         let ran = run(serve(&home, &["--check", "--tls-self-signed"]).arg(root.path()));
         String::from_utf8(ran.succeeded()).unwrap()
@@ -196,12 +196,12 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
     assert!(
         check().contains(&format!("{} is valid; clients can use --pin {first}", file.display()))
     );
-    // What is no pair is not made anew: somebody may have pinned it.
+    // A damaged file is not replaced: clients may have pinned its key.
     fs::write(&file, b"garbage").unwrap();
     let ran = run(serve(&home, &["--tls-self-signed"]).arg(root.path()));
     let damaged = format!("TLS: {} is damaged: no certificate in", file.display());
     failed(&ran, 2, &damaged);
-    // Nowhere to keep it.
+    // There is no state directory.
     let mut nowhere = serve(&home, &["--tls-self-signed"]);
     failed(
         &run(nowhere.env_remove("HOME").arg(root.path())),
@@ -214,7 +214,7 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
     assert!(home.join("of systemd/self-signed.pem").is_file());
 }
 
-/// Says what the server shows to a client that asks at once.
+/// Returns the certificate that a new client sees.
 #[track_caller]
 fn is_shown(served: &Served, pair: &Pair) {
     let found = shown(served.address, &TlsClient::trusting_anybody());
@@ -226,7 +226,7 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
     let (home, authority) = (TempRoot::new(), Authority::new());
     let first = authority.issue(Kind::Good);
     let files = first.write(&home, "server");
-    // Without a file of settings, too.
+    // Also without a configuration file.
     let config = home.write("server.toml", b"[timeouts]\nidle = \"5 min\"\n");
     for with_file in [false, true] {
         let _ = first.write(&home, "server");
@@ -243,7 +243,7 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
         let mut session = RawSession::secure(served.address, &client, "user", "p");
         session.expect("TYPE I", 200);
 
-        // A new one counts for connections that come, and costs the others nothing.
+        // New connections get the new certificate; existing ones continue.
         let second = authority.issue(Kind::Good);
         let _ = second.write(&home, "server");
         served.signal("HUP");
@@ -257,7 +257,7 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
         session.expect_reply(226);
         assert_eq!(root.read("file"), b"content");
 
-        // What is broken changes nothing, and is said.
+        // An invalid certificate changes nothing and is logged.
         let third = authority.issue(Kind::Good).write(&home, "third");
         let expired = authority.issue(Kind::Expired).write(&home, "expired");
         let of = |path: &Path| fs::read(path).unwrap();
@@ -306,7 +306,7 @@ fn a_port_of_its_own_begins_with_tls_tl_03() {
     let mut session = RawSession::implicit(address, &client);
     session.expect("USER user", 331);
     session.expect("PASS p", 230);
-    // PBSZ and PROT are done.
+    // PBSZ and PROT are not needed.
     assert_eq!(session.tls_download(&client, "RETR file"), b"content");
 }
 
@@ -333,7 +333,7 @@ fn who_has_to_be_protected_is_not_served_in_clear_tl_02() {
     let served = Served::of(&mut serve(&home, &arguments));
     assert_eq!([said(&served, "open", false), said(&served, "open", true)], [230, 230]);
     assert_eq!([said(&served, "closed", false), said(&served, "closed", true)], [534, 230]);
-    // For all of them, but for who comes from here.
+    // TLS is required from all users, except from exempt networks.
     for (exempt, want) in [("192.0.2.0/24", 534), ("127.0.0.0/8", 230)] {
         let exempt = format!("tls.exempt={exempt}");
         let more = ["--set", "tls.control=required", "--set", &exempt];
@@ -357,7 +357,7 @@ fn clients_are_let_in_by_certificates_where_that_is_set_tl_25() {
     };
     let joe = authority.issue(Kind::Client("joe"));
     let stranger = Authority::new().issue(Kind::Client("joe"));
-    // Whether there is a session, and what `user` gets for the right password.
+    // Returns whether the handshake succeeds, and the reply to the right password of `user`.
     let login = |served: &Served, user: &str, shown: Option<&Pair>| {
         let client = TlsClient::trusting(&authority).version(Version::V1_2);
         let client = shown.map_or(client.clone(), |pair| client.certificate(pair));
@@ -379,7 +379,7 @@ fn clients_are_let_in_by_certificates_where_that_is_set_tl_25() {
     assert_eq!(login(&served, "joe", Some(&joe)), Some(230));
     assert_eq!(login(&served, "ann", Some(&joe)), Some(530));
     assert_eq!(login(&served, "joe", None), Some(530));
-    // What is no authority's certificate is refused at start.
+    // An invalid CA file is refused at startup.
     for (content, words) in [(&b""[..], "ca.pem is empty"), (b"x", "no certificate in")] {
         home.write("ca.pem", content);
         let ran = run(serve(&home, &pair).args(["--set", &ca_file]).arg(root.path()));
@@ -420,10 +420,10 @@ fn clients_that_pin_a_certificate_of_its_own_take_it_and_no_other_tl_19a() {
     assert_eq!(get(&["--pin", pin]).succeeded(), b"content");
     let other = Authority::new().issue(Kind::Good).pin();
     failed(&get(&["--pin", &other]), 5, "");
-    // Who knows no pin is told which it would be.
+    // Without a pin, the message contains the right one.
     failed(&get(&[]), 5, pin);
 
-    // Other people's clients, and their libraries, take it as well.
+    // Clients and libraries of other projects accept it too.
     let Some(curl) = Peer::find("curl") else { return };
     let file = home.join(".local/state/ftp-cli/self-signed.pem");
     let url = url.replace("ftpes://", "ftp://");

@@ -1,4 +1,4 @@
-//! Options and URLs of TLS, with servers that others wrote.
+//! Options and URLs of TLS, with servers of other projects.
 
 use std::net::Ipv4Addr;
 
@@ -12,7 +12,7 @@ use ftp_tests::tls::{Authority, Kind, Pair, Secured};
 
 use crate::{failed, ftp};
 
-/// The URL of a name at a server, with this scheme.
+/// Returns the URL of a name at a server, with this scheme.
 fn url(scheme: &str, server: &RealServer, name: &str) -> String {
     server.url(name).replacen("ftp", scheme, 1)
 }
@@ -57,7 +57,7 @@ fn the_option_says_what_the_url_does_not_cl_65_tl_21() {
         assert_eq!(String::from_utf8_lossy(&got.stderr), "", "{option}");
         assert_eq!(got.succeeded(), b"1");
     }
-    // Without TLS at all. This one says 530, which is not that it does not know the command.
+    // A server without TLS. It answers 530, which does not mean that it does not know the command.
     let Some(clear) = RealServer::vsftpd() else { return };
     clear.root.write("a", b"1");
     for option in ["try", "explicit"] {
@@ -113,7 +113,7 @@ fn what_is_not_trusted_is_5_and_says_what_to_pin_tl_19_tl_19a_li_06() {
     }
 }
 
-/// A server of ours under TLS.
+/// A server of this project under TLS.
 fn ours(host: Ipv4Addr, pair: &Pair) -> OurServer {
     let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
     let tls = ftp_server::Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
@@ -152,14 +152,14 @@ fn a_password_in_clear_to_a_public_address_is_warned_of_once_li_13() {
         assert!(status.success(), "{shown}");
         let warning = format!("the password is sent to {host} unencrypted; use ftpes://");
         assert_eq!(shown.matches(&warning).count(), times, "{url} {options:?}: {shown}");
-        // Nobody reads it there.
+        // Without a terminal there is no warning.
         let got = run(ftp(&["get", url, "-"]).args(options));
         assert!(!String::from_utf8_lossy(&got.stderr).contains("unencrypted"), "{got:?}");
         assert_eq!(got.succeeded(), b"1");
     }
 }
 
-/// Calls that a transfer makes, and an error that each can end with.
+/// Calls of a transfer, each with an error that it can have.
 const CALLS: &[(&str, &str)] = &[
     ("socket", "EMFILE"),
     ("connect", "ECONNREFUSED"),
@@ -188,7 +188,7 @@ fn the_nth_system_call_fails_under_tls_at_scale_go_06() {
     let content = ftp_tests::content::binary(700_000, 3);
     let (local, log) = (here.join("a"), etc.join("log"));
     let there = server.url("a").replacen("ftp", "ftpes", 1);
-    // The first few of each are enough to see that it works.
+    // The first few of each kind are enough.
     let most = ftp_tests::scale::count(3, 1_000);
     let mut failed = 0;
     for verb in ["get", "put"] {
@@ -218,7 +218,7 @@ fn the_nth_system_call_fails_under_tls_at_scale_go_06() {
                 };
                 match ran.code() {
                     Some(0) => assert!(arrived.as_ref() == Some(&content), "{case}"),
-                    // No panic, and nothing half-written under the name.
+                    // No panic, and no partial file under the name.
                     Some(1..=14) => {
                         failed += 1;
                         assert!(arrived.is_none_or(|arrived| arrived == content), "{case}");

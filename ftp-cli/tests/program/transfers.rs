@@ -33,7 +33,7 @@ fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// How often a line that begins with `start` came.
+/// Returns how often a line with the beginning `start` arrived.
 fn count(peer: &Peer, start: &str) -> usize {
     peer.seen().split(", ").filter(|line| line.starts_with(start)).count()
 }
@@ -41,7 +41,7 @@ fn count(peer: &Peer, start: &str) -> usize {
 #[test]
 fn several_files_come_over_one_control_connection_tl_24() {
     let here = TempRoot::new();
-    // The peer takes one connection.
+    // The peer accepts one connection.
     let peer =
         Peer::start(&[("RETR a", sent(b'a')), ("RETR d/b", sent(b'b')), ("RETR", sent(b'c'))]);
     let urls = [peer.url("a"), peer.url("d/b"), peer.url("c")];
@@ -50,7 +50,8 @@ fn several_files_come_over_one_control_connection_tl_24() {
     assert_eq!(here.read("b"), ten(b'b'));
     assert_eq!((count(&peer, "USER"), count(&peer, "TYPE")), (1, 1), "{}", peer.seen());
 
-    // One fails, the others come; and another user is another connection, refused here.
+    // One file fails, the others arrive; another user needs another connection, which is refused
+    // here.
     let here = TempRoot::new();
     let peer = Peer::start(&[("RETR a", Act::Say("550 no such file")), ("RETR b", sent(b'b'))]);
     let ran = run(ftp(&["get", "-P"]).arg(here.path()).args([peer.url("a"), peer.url("b")]));
@@ -73,7 +74,8 @@ fn what_is_gone_for_one_server_is_tried_with_the_others() {
 
 #[test]
 fn a_file_after_one_that_was_looked_for_elsewhere_comes_from_its_own_place_cl_60() {
-    // Behind the CWD of the first a plain name would be another file: it logs in anew.
+    // After the CWD for the first file, a plain name would be another file: the client logs in
+    // again.
     let server = OurServer::start();
     server.root.mkdir("d");
     server.root.write("d/x", b"wrong");
@@ -117,7 +119,7 @@ fn operands_that_would_lose_a_file_are_refused() {
 fn no_clobber_skips_and_says_so() {
     let here = TempRoot::new();
     let old = text(&here.write("old", b"old"));
-    // Nothing is sent for a file that is here.
+    // Nothing is sent for an existing file.
     let closed = OwnPort::claim();
     let ran = run(&mut ftp(&["get", "-n", &format!("ftp://{}/x", closed.address()), &old]));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("old: exists, skipped"), "{ran:?}");
@@ -131,7 +133,7 @@ fn no_clobber_skips_and_says_so() {
         (vec![there], 0, false),
         (vec![("SIZE", Act::Say("550 no")), feat(size)], 0, true),
         (vec![("SIZE", Act::Say("550 no"))], 14, false),
-        // A size alone may be that of an interrupted upload, which is no file.
+        // A size alone may be that of an interrupted upload, which is not a file yet.
         (vec![("SIZE", Act::Say("213 3")), feat(both)], 0, true),
         (vec![("SIZE", Act::Say("213 3")), feat(size)], 14, false),
     ] {
@@ -212,14 +214,14 @@ fn hashes_are_compared_and_none_is_no_success() {
         b"0123456789"
     );
     fs::remove_file(&new).unwrap();
-    // The part that is here already counts, too.
+    // The digest also covers the existing part.
     here.write("new.part", b"01234");
     run(&mut ftp(&["get", "-c", "--verify", "hash", &server.url("x"), &new])).succeeded();
     assert_eq!(here.read("new"), b"0123456789");
     fs::remove_file(&new).unwrap();
 
     let feat = || ("FEAT", Act::Say("211-x\r\n HASH SHA-1*\r\n211 end"));
-    // That of "0123456789" is 87acec17cd9dcd20a716cc2cf67417b71c8a7016.
+    // The digest of "0123456789" is 87acec17cd9dcd20a716cc2cf67417b71c8a7016.
     let right = "213 SHA-1 0-9 87acec17cd9dcd20a716cc2cf67417b71c8a7016 x";
     let wrong = "213 SHA-1 0-9 87acec17cd9dcd20a716cc2cf67417b71c8a7017 x";
     for (hash, code) in [(right, 0), (wrong, 11), ("550 not now", 14)] {
@@ -228,7 +230,7 @@ fn hashes_are_compared_and_none_is_no_success() {
             let peer = Peer::start(&[retr, feat(), ("HASH", Act::Say(hash))]);
             let arguments = ["get", option, "--verify", "hash", &peer.url("x"), &new];
             run(&mut ftp(&arguments)).exited(code);
-            // What is known to be wrong is not kept for --continue.
+            // Bytes known to be wrong are not kept for --continue.
             let left = usize::from(code == 0 || option == "-c" && code == 14);
             assert_eq!(here.names().len(), 1 + left, "{hash} {option} {:?}", here.names());
             let _ = (fs::remove_file(&new), fs::remove_file(here.join("new.part")));
@@ -237,7 +239,7 @@ fn hashes_are_compared_and_none_is_no_success() {
         let peer = Peer::start(&[stor, feat(), ("HASH", Act::Say(hash))]);
         run(&mut ftp(&["put", "--verify", "hash", &file, &peer.url("x")])).exited(code);
     }
-    // Nothing is moved where it cannot be checked.
+    // Nothing is transferred if it cannot be verified.
     let peer = Peer::start(&[]);
     let ran = run(&mut ftp(&["get", "--verify", "hash", &peer.url("x"), &new]));
     failed(&ran, 14, "offers no supported digest");
@@ -280,7 +282,7 @@ fn directories_are_made_on_request_only() {
     assert!(server.root.names().is_empty());
     run(&mut ftp(&["put", "--create-dirs", &file, &url])).succeeded();
     assert_eq!(server.root.read("a/b/c/file"), b"content");
-    // A drop box is asked for nothing more while the directory is there.
+    // While the directory exists, a drop box gets no further command.
     let ran = run(&mut ftp(&["put", "--create-dirs", "--trace", &file, &server.url("a/b/other")]));
     assert!(!String::from_utf8_lossy(&ran.stderr).contains("> MKD"), "{ran:?}");
     ran.succeeded();
@@ -304,7 +306,7 @@ fn in_place_writes_under_the_final_name_from_the_first_byte() {
         run(&mut ftp(&["get", "--in-place", &peer.url("x"), &text(path)]))
     };
     let get = |act: Act| get_to(&old, act);
-    // Before a byte came nothing is lost.
+    // Nothing is lost before the first byte arrives.
     get(Act::Say("550 no")).exited(8);
     assert_eq!(here.read("old"), b"a longer old file");
     get(Act::Send(TEN, b"12345".to_vec(), "426 cut")).exited(9);
@@ -312,7 +314,7 @@ fn in_place_writes_under_the_final_name_from_the_first_byte() {
     get(sent(b'x')).succeeded();
     assert_eq!((here.read("old"), here.names()), (ten(b'x'), vec![b"old".to_vec()]));
 
-    // What is not there stays so if nothing comes, unless nothing is what the file holds.
+    // Without any byte no new file is created, unless the server's file is empty.
     let new = here.join("new");
     for (option, act, code) in [
         ("--in-place", Act::Say("550 no"), 8),
@@ -325,7 +327,7 @@ fn in_place_writes_under_the_final_name_from_the_first_byte() {
         ran.exited(code);
         assert_eq!(here.names().len(), if code == 0 { 2 } else { 1 }, "{option} {code}");
     }
-    // An empty file that was there stays.
+    // An existing empty file stays.
     get_to(&new, Act::Say("550 no")).exited(8);
     assert_eq!(here.read("new"), b"");
 }
@@ -343,7 +345,7 @@ fn a_unique_name_is_the_servers_and_is_printed() {
         let name = printed.strip_suffix(b"\n").unwrap();
         assert_eq!(server.root.read([b"d/", name].concat()), b"content");
     }
-    // One that wants no wish, and does not report the name.
+    // A server that accepts no suggested name, and does not report the chosen one.
     let acts = [("STOU x", Act::Say("501 no")), ("STOU", Act::Take("150 go", "226 done"))];
     let peer = Peer::start(&acts);
     assert!(run(&mut ftp(&["put", "--unique", &file, &peer.url("x")])).succeeded().is_empty());
@@ -384,7 +386,7 @@ fn what_may_pass_is_tried_again_and_5yz_and_452_never() {
         run(&mut ftp(&arguments));
         assert_eq!(count(&peer, "STOR"), tries, "{refusal}: {}", peer.seen());
     }
-    // What went into a pipe cannot be taken back.
+    // Bytes written to a pipe cannot be taken back.
     let peer =
         Peer::start(&[("RETR", Act::Send(TEN, vec![b'y'; 9], "426 cut")), ("RETR", sent(b'x'))]);
     let arguments = ["get", "--retry", "3", "--retry-delay", "0", &peer.url("x"), "-"];
@@ -455,7 +457,7 @@ fn a_signal_ends_several_at_once_and_a_slow_one_within_a_second_li_10_hl_10() {
         let mut get = ftp(&["get", "-j", "4", "--limit-rate", "1000", "-P"]);
         get.arg(here.path()).args(urls).stdout(Stdio::null()).stderr(Stdio::null());
         let mut get = Running::start(&mut get);
-        // All are being written to.
+        // All temporary files exist.
         let begun = || {
             let names = here.names();
             let some = |name: &Vec<u8>| here.join(name).metadata().is_ok_and(|m| m.len() > 0);
@@ -479,7 +481,7 @@ fn a_rate_is_a_limit_and_loses_nothing() {
     let new = text(&here.join("new"));
     let start = Instant::now();
     run(&mut ftp(&["get", "--limit-rate", "200K", &server.url("x"), &new])).succeeded();
-    // Faster would be more than is allowed, however fast the machine is.
+    // A shorter time would exceed the limit, however fast the machine is.
     assert!(start.elapsed() >= Duration::from_millis(450), "{:?}", start.elapsed());
     assert_eq!(here.read("new"), content);
     run(&mut ftp(&["put", "--limit-rate", "1M", &new, &server.url("y")])).succeeded();

@@ -1,5 +1,5 @@
-//! What is not proved whole: listings that servers cut, hide or make up, each as the server does it
-//! by default. Nothing is deleted by one, and nothing is a success.
+//! Listings that are not proved complete: servers truncate, hide or invent entries, each in its
+//! default way. Nothing is deleted because of one, and none is a success.
 
 use std::fs::{self, Permissions};
 use std::net::Ipv4Addr;
@@ -17,12 +17,12 @@ fn tool(arguments: &[&str]) -> Ran {
     run(ftp(arguments).args(["--stall-timeout", "20"]))
 }
 
-/// A local tree, as an operand.
+/// Returns a local tree as an operand.
 fn here(root: &TempRoot, name: &str) -> String {
     root.join(name).to_str().unwrap().to_owned()
 }
 
-/// Gives everything to the owner of the root, which the server runs as.
+/// Gives all files to the owner of the root, as whom the server runs.
 fn give(site: &Site) {
     let owner = fs::metadata(site.root.path()).unwrap().uid();
     let mut left = vec![site.root.path().to_owned()];
@@ -33,7 +33,7 @@ fn give(site: &Site) {
     }
 }
 
-/// Runs a check with each server that lists as it does by default.
+/// Runs a check with each server that lists in its default way.
 fn at_every_server(check: &dyn Fn(&Site, &str)) {
     let host = Ipv4Addr::LOCALHOST;
     let ours = OurServer::start();
@@ -67,7 +67,7 @@ fn names_that_begin_with_a_dot_are_mirrored_from_every_server() {
                 assert_eq!(local.read(name), name.as_bytes(), "{form} {name}");
             }
         }
-        // Up again: nothing is new there, and a name that went here goes there.
+        // A second upload has nothing new; a locally removed name is removed there.
         fs::remove_file(local.join("t/.htaccess")).unwrap();
         let ran = tool(&[&options[..], &["-v", &target, &site.url("t")]].concat());
         ran.exited(0);
@@ -97,7 +97,7 @@ fn a_name_with_a_dot_that_a_server_may_hide_is_not_deleted_here() {
     assert!(!local.join("t/old").exists() && local.join("t/f").exists());
 }
 
-/// How many files there are, where Pure-FTPd lists 10,000 names, `.` and `..` among them.
+/// The number of files: Pure-FTPd lists 10,000 names, including `.` and `..`.
 const MANY: usize = 10_050;
 
 #[test]
@@ -166,7 +166,7 @@ fn a_directory_that_vsftpd_lists_as_itself_is_neither_copied_nor_taken_for_empty
     tool(&["ls", "-R", &server.url("t")]).exited(11);
     let ran = tool(&["rm", "-r", &server.url("t/sub/")]);
     assert!(ran.code() != Some(0), "{ran:?}");
-    // One that does hold a directory of its name is listed.
+    // A directory that contains a directory of its own name is listed.
     server.root.mkdir("u/u");
     give(&server);
     for options in [&["ls"][..], &["ls", "-l"], &["ls", "-a"], &["ls", "-R"]] {
@@ -251,7 +251,7 @@ fn a_directory_that_is_made_meanwhile_is_not_taken_for_a_link() {
             ("MLSD t", facts(b"type=dir; d\r\n")),
             ("LIST -a t", list(2, "d")),
             ("LIST -a t", list(2, "d")),
-            // When it is asked first there is no directory in it yet.
+            // At the first question it contains no directory yet.
             ("LIST -a", list(2, "t")),
             ("LIST -a", list(count, "t")),
             ("DELE t/d/extra", Act::Say("250 gone")),

@@ -1,4 +1,4 @@
-//! What people are told: no words of libraries, no numbers of the system's errors.
+//! Messages for users: no terms of libraries, no system error numbers.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use ftp_tests::site::OurServer;
 
 use crate::{failed, ftp};
 
-/// Insists that a run says nothing that only a programmer reads.
+/// Asserts that the output of a run contains no terms for programmers only.
 #[track_caller]
 fn speaks(ran: &Ran) {
     for bytes in [&ran.stdout, &ran.stderr] {
@@ -91,7 +91,7 @@ fn certificates_are_refused_in_words() {
         let pair = authority.issue(kind);
         let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
         let tls = ftp_server::Tls::from_pem(certificate.as_bytes(), key.as_bytes());
-        // Ours does not start with one that is not valid now.
+        // Our server does not start with a certificate that is not valid now.
         let Ok(tls) = tls else { continue };
         let server = OurServer::at(
             std::net::Ipv4Addr::LOCALHOST,

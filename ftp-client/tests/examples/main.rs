@@ -1,4 +1,4 @@
-//! The programs in `examples/`, run against our server: what they show has to work.
+//! The programs in `examples/`, run with our server.
 #![allow(dead_code, reason = "their main functions are for people who try them")]
 #![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
 
@@ -43,7 +43,7 @@ mod resume;
 #[path = "../../examples/upload.rs"]
 mod upload;
 
-/// A server, a directory of the client's, and what a file holds.
+/// A server, a local directory, and the content of a file.
 struct Bench {
     server: OurServer,
     here: TempRoot,
@@ -55,7 +55,7 @@ impl Bench {
         Self { server: OurServer::start(), here: TempRoot::new(), content: binary(300_001, 5) }
     }
 
-    /// One whose server has the file `a.bin`.
+    /// Returns a bench whose server has the file `a.bin`.
     fn with_a_file() -> Self {
         let bench = Self::new();
         bench.server.root.write("a.bin", &bench.content);
@@ -107,7 +107,7 @@ fn resume_fetches_the_rest() {
         assert_eq!(moved, u64::try_from(bench.content.len() - here).unwrap());
         bench.has_come();
     }
-    // What is longer was another file.
+    // A longer local file belongs to another file.
     bench.here.write("a.bin", &[0; 400_000]);
     resume::resume(&bench.url("a.bin"), &bench.local("a.bin")).unwrap();
     bench.has_come();
@@ -131,7 +131,7 @@ fn list_finds_all_that_there_is() {
 #[test]
 fn active_listens_where_it_is_told() {
     let bench = Bench::with_a_file();
-    // The NAT of this bench is that the address has a name.
+    // Instead of a NAT, this bench has a name for the address.
     let free = OwnPort::claim();
     let ports = format!("{},50000-50999", free.number());
     active::download(&bench.url("a.bin"), &bench.local("a.bin"), &ports, "localhost").unwrap();
@@ -140,7 +140,7 @@ fn active_listens_where_it_is_told() {
 
 #[test]
 fn fxp_copies_between_two_servers() {
-    // Both are on one host; elsewhere they would have to allow it.
+    // Both servers are on one host; elsewhere they would have to allow the copy.
     let (source, target) = (Bench::with_a_file(), Bench::new());
     fxp::copy(&source.url("a.bin"), &target.url("a.bin")).unwrap();
     assert!(target.server.root.read("a.bin") == source.content);
@@ -148,7 +148,7 @@ fn fxp_copies_between_two_servers() {
 
 #[test]
 fn cancel_ends_a_download_that_takes_too_long() {
-    // It would take minutes.
+    // The download would take minutes.
     let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 1_000);
     let bench = Bench { server: OurServer::with(config), ..Bench::new() };
     bench.server.root.write("a.bin", &bench.content);
@@ -168,7 +168,7 @@ fn errors_say_who_has_to_act() {
     assert!(is_asked(action("ftp://localhost/a%0ab")));
     let closed = OwnPort::claim();
     assert_eq!(action(&format!("ftp://{}/a.bin", closed.address())), errors::Action::TryAgain);
-    // It has no certificate.
+    // The server has no certificate.
     assert!(is_asked(action(&format!("ftpes://{}/a.bin", bench.server.address))));
     struct Full;
     impl Write for Full {
@@ -244,7 +244,7 @@ fn relay(client: TcpStream) -> [thread::JoinHandle<()>; 2] {
     client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
     let pump = |mut from: TcpStream, mut to: TcpStream| {
         thread::spawn(move || {
-            // Whichever side ends, how it does is for the other to see.
+            // Each side sees how the other one ends.
             let _ = io::copy(&mut from, &mut to);
             let _ = to.shutdown(Shutdown::Write);
         })

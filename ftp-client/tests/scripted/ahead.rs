@@ -1,4 +1,4 @@
-//! Commands that are sent together, and what happens when that goes wrong.
+//! Commands that are sent together, and recovery if that fails.
 
 use std::io::{Read, Write};
 
@@ -12,7 +12,7 @@ fn builder() -> ClientBuilder {
     Client::builder().timeouts(timeouts()).pipeline(true)
 }
 
-/// Answers to `EPSV` and to a verb that came with it.
+/// Answers `EPSV` and a verb that came with it.
 fn both(peer: &mut Peer, data: &[u8]) {
     let port = peer.listen();
     peer.send(format!("229 ok (|||{port}|)\r\n150 Opening\r\n"));
@@ -20,7 +20,7 @@ fn both(peer: &mut Peer, data: &[u8]) {
     peer.reply("226 done");
 }
 
-/// The ordinary way.
+/// The usual dialogue.
 fn one_by_one(peer: &mut Peer) {
     peer.epsv();
     peer.answer("RETR a", "150 Opening");
@@ -41,7 +41,7 @@ fn type_epsv_and_a_verb_go_together_cl_14() {
         peer.expect_together(&["TYPE A", "EPSV", "RETR a"]);
         peer.reply("200 ok");
         both(&mut peer, b"hello");
-        // A file that is not there is nothing odd.
+        // A missing file is an ordinary reply.
         peer.expect_together(&["EPSV", "RETR a"]);
         peer.send("229 ok (|||50004|)\r\n550 no such file\r\n");
         peer.expect_together(&["EPSV", "RETR a"]);
@@ -72,13 +72,13 @@ fn the_time_of_a_file_goes_along_cl_14() {
         peer.expect_together(&["MDTM a", "TYPE I", "EPSV", "RETR a"]);
         peer.send("213 20200102030405\r\n200 ok\r\n");
         both(&mut peer, b"hello");
-        // A server that does not tell it has the file all the same.
+        // A server that does not report the time may still have the file.
         peer.expect_together(&["MDTM a", "EPSV", "RETR a"]);
         peer.reply("500 what?");
         both(&mut peer, b"hello");
         peer.expect_together(&["MDTM a", "EPSV", "RETR a"]);
         peer.send("550 no such file\r\n229 ok (|||50004|)\r\n550 no such file\r\n");
-        // An odd answer ends it: the time is known, and the rest comes one by one.
+        // An unexpected reply ends pipelining: the time is known, and the rest is sent one by one.
         peer.expect_together(&["MDTM a", "EPSV", "RETR a"]);
         peer.send("213 20200102030405\r\n500 what?\r\n503 EPSV first\r\n");
         let mut line = peer.line();
@@ -149,7 +149,8 @@ fn what_changes_a_file_or_begins_within_it_does_not_go_ahead_cl_14() {
 
 #[test]
 fn any_odd_answer_ends_it_and_no_reply_is_mixed_up_cl_14_hc_17() {
-    // What answers TYPE, EPSV and RETR; whether RETR waits for a connection that does not come.
+    // The replies to TYPE, EPSV and RETR; and whether RETR waits for a connection that does not
+    // come.
     for (answers, waits) in [
         (["200 ok", "502 what?", "425 no port"], false),
         (["200 ok", "502 what?", "150 Opening"], true),
@@ -173,7 +174,7 @@ fn any_odd_answer_ends_it_and_no_reply_is_mixed_up_cl_14_hc_17() {
                 peer.send(if waits { "426 cut\r\n226 aborted\r\n" } else { "225 nothing\r\n" });
                 line = peer.line();
             }
-            // One that was refused is not in force.
+            // A refused type is not in force.
             assert_eq!(line == b"TYPE I\r\n", set != "200 ok", "{}", line.escape_ascii());
             if set != "200 ok" {
                 peer.reply("200 ok");

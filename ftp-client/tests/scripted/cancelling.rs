@@ -9,7 +9,7 @@ use ftp_client::{Canceller, Client, ClientBuilder, Error, Mode};
 
 use crate::peer::{Server, timeouts, was_reset};
 
-/// Longer than what may take a second at most, shorter than any limit that is set here.
+/// Longer than the limit of one second, shorter than any timeout here.
 const SOON: Duration = Duration::from_secs(5);
 
 fn builder(canceller: &Canceller) -> ClientBuilder {
@@ -25,7 +25,7 @@ fn is_cancelled<T>(result: Result<T, Error>) {
     }
 }
 
-/// Cancels in a moment, in which the client may come to wait: it has to end either way.
+/// Cancels a moment later; the client may be waiting by then or not.
 fn press(canceller: Canceller) -> JoinHandle<()> {
     std::thread::spawn(move || {
         std::thread::park_timeout(Duration::from_millis(50));
@@ -49,17 +49,17 @@ fn a_cancelled_client_does_nothing_any_more() {
     is_cancelled(client.noop());
     is_cancelled(client.retrieve("a").map(drop));
     is_cancelled(client.noop());
-    // But for this.
+    // Only QUIT still works.
     client.quit().unwrap();
     server.end();
-    // For each client that has it, and for those to come.
+    // Also for each other client with this canceller, and for new ones.
     is_cancelled(builder(&canceller).connect("127.0.0.1:9"));
     is_cancelled(builder(&canceller).connect("no.such.name.invalid"));
 }
 
 #[test]
 fn a_cancel_ends_the_wait_for_a_connection_and_a_greeting() {
-    // Its queue is full with the first: the next ones have no answer.
+    // One connection fills its queue: the next ones get no answer.
     let deaf = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     deaf.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     deaf.listen(0).unwrap();
@@ -85,7 +85,7 @@ fn a_cancel_ends_the_wait_for_a_reply() {
     let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
         peer.expect("NOOP");
         button.cancel();
-        // Nobody knows any more whose reply would come next.
+        // It is unknown which command the next reply would answer.
         peer.expect_end();
     });
     is_cancelled(client.noop());
@@ -94,7 +94,7 @@ fn a_cancel_ends_the_wait_for_a_reply() {
     server.end();
 }
 
-/// The server has the data connection already, and would take its end for that of an empty file.
+/// The server has the data connection already, and would take its end for the end of an empty file.
 #[test]
 fn an_upload_that_is_cancelled_before_the_first_reply_is_no_file_hl_04() {
     let canceller = Canceller::new().unwrap();
@@ -113,7 +113,7 @@ fn an_upload_that_is_cancelled_before_the_first_reply_is_no_file_hl_04() {
 
 #[test]
 fn endless_150s_do_not_hide_a_cancel_hc_12() {
-    // After all was sent, and while what was dropped is aborted.
+    // After all data was sent, and while a dropped transfer is aborted.
     for is_dropped in [false, true] {
         let canceller = Canceller::new().unwrap();
         let button = canceller.clone();
@@ -237,7 +237,7 @@ fn good_bye_takes_a_second_at_most() {
         let _data = peer.data();
         button.cancel();
         peer.expect_abort();
-        // It never answers.
+        // The server never answers.
         peer.expect_end();
     });
     is_cancelled(client.retrieve("a").and_then(ftp_client::Download::finish));
@@ -246,7 +246,7 @@ fn good_bye_takes_a_second_at_most() {
     assert!(begin.elapsed() < SOON);
     server.end();
 
-    // Also where the cancel comes when it has begun.
+    // Also if the cancel comes during the copy.
     let canceller = Canceller::new().unwrap();
     let button = canceller.clone();
     let (server, client) = Server::logged_in_with(builder(&canceller), move |mut peer| {

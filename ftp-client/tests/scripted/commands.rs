@@ -1,4 +1,4 @@
-//! The commands about one object, and the forms of commands that old servers know.
+//! The commands about one object, and the forms that old servers know.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn x_forms_are_tried_once_and_remembered_cl_16() {
         peer.answer("XPWD", "257 \"/a\"");
         peer.answer("XPWD", "257 \"/b\"");
         peer.answer("CWD a", "502 what");
-        // Known, whatever it says.
+        // Known, whatever the reply.
         peer.answer("XCWD a", "550 no such directory");
         peer.answer("XCWD b", "250 ok");
         peer.answer("CDUP", "502 what");
@@ -165,12 +165,12 @@ fn digests_by_hash() {
         peer.answer("HASH a b", &format!("213-wait\r\n213 SHA-1 0-49 {sha1} a b"));
         peer.answer("OPTS HASH MD5", "200 MD5");
         peer.answer("HASH a", &format!("213 MD5 0-49 {MD5} a"));
-        // It is in force now.
+        // The algorithm is in force now.
         peer.answer("HASH a", &format!("213 MD5 0-49 {MD5}"));
         peer.answer("OPTS HASH SHA-1", "200 SHA-1");
         peer.answer("HASH a", "550 no such file");
         peer.answer("HASH a", "450 busy");
-        // Of a part, and by another algorithm than it was told.
+        // The digest of a part, and one by another algorithm.
         peer.answer("HASH a", &format!("213 SHA-1 5-49 {sha1} a"));
         peer.answer("HASH a", &format!("213 MD5 0-49 {MD5} a"));
     });
@@ -220,7 +220,7 @@ fn a_server_that_does_not_answer_quit_is_left_soon() {
         peer.expect("QUIT");
         peer.expect_end();
     });
-    // Had it waited for the reply, the peer would have hung up first, which is no error.
+    // If it waited for the reply, the peer would hang up first, which is not an error.
     assert!(matches!(client.quit(), Err(Error::Timeout(Phase::Reply))));
     server.end();
 }

@@ -1,5 +1,5 @@
-//! How the connections come to be: the name of the server, families, the local address, and a
-//! connector of the caller's.
+//! How connections are opened: the server's name, address families, the local address, and a
+//! connector of the caller.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -109,7 +109,7 @@ fn all_connections_are_from_the_bound_address_cl_33() {
     }
 }
 
-/// Hands out one end of each pair of sockets of this process, and tells what was asked for.
+/// Returns one end of each pair of sockets in this process, and records the requests.
 struct Pairs {
     asked: Mutex<Sender<(String, u16, Purpose)>>,
     ends: Mutex<Receiver<UnixStream>>,
@@ -125,7 +125,7 @@ impl Connector for Pairs {
     }
 }
 
-/// The connector, what it was asked for, and where to put the ends that it is to give.
+/// Returns the connector, its requests, and the queue of ends that it returns.
 fn pairs() -> (Pairs, Receiver<(String, u16, Purpose)>, Sender<UnixStream>) {
     let (asked, was_asked) = channel();
     let (give, ends) = channel();
@@ -151,7 +151,7 @@ fn a_connector_makes_control_and_data_by_name_hc_33() {
     let server = std::thread::spawn(move || {
         (&control).write_all(b"220 ready\r\n").unwrap();
         told(&control, "TYPE I", "200 ok");
-        // The second way leads to the same host, whatever address the reply has.
+        // PASV leads to the same host too, whatever address the reply has.
         for (verb, reply) in
             [("EPSV", "229 (|||50004|)"), ("EPSV", "500 what"), ("PASV", "227 (10,0,0,5,195,84)")]
         {
@@ -178,7 +178,7 @@ fn a_connector_makes_control_and_data_by_name_hc_33() {
         told(&control, "PASV", "227 (10,0,0,5,195,84)");
         give.send(here).unwrap();
         told(&control, "RETR a", "150 Opening");
-        // The synch is in line, as not all sockets have urgent data.
+        // The synch is in line, since not all sockets have urgent data.
         let mut abort = [0; 10];
         (&control).read_exact(&mut abort).unwrap();
         assert_eq!(&abort, b"\xff\xf4\xff\xf2ABOR\r\n");
@@ -205,7 +205,7 @@ fn a_connector_makes_control_and_data_by_name_hc_33() {
     assert_eq!(asked[1..], [data.clone(), data.clone(), data.clone(), data]);
 }
 
-/// Takes more from its socket than it is asked for, as TLS of the caller's does.
+/// Reads more from its socket than requested, as a caller's own TLS does.
 #[derive(Debug)]
 struct Ahead {
     socket: UnixStream,
@@ -253,7 +253,7 @@ impl Transport for Ahead {
     }
 }
 
-/// Gives these, the last one first.
+/// Returns these, the last one first.
 struct Given(Mutex<Vec<UnixStream>>);
 
 impl Connector for Given {

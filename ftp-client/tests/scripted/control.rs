@@ -1,4 +1,4 @@
-//! The control connection: greeting, login, commands, and replies out of place.
+//! The control connection: greeting, login, commands, and misplaced replies.
 
 use std::io::Read;
 use std::sync::mpsc;
@@ -63,7 +63,7 @@ fn the_server_is_told_its_name_on_request_cl_01() {
         }
         server.end();
     }
-    // Before anything is looked up.
+    // Before any name is looked up.
     let connected = builder().host_command(true).connect("caf\u{e9}.example");
     assert!(matches!(connected, Err(Error::Argument(_))));
 }
@@ -85,7 +85,7 @@ fn a_dripping_reply_times_out_as_a_whole_hc_18_hc_12() {
     let timeouts = Timeouts { greeting: SHORT, ..timeouts() };
     let server = Server::start(|mut peer| {
         peer.send("220-");
-        // Each byte comes well within the limit; all of them do not.
+        // Each byte arrives well within the timeout, but all of them together do not.
         while peer.listens_for(SHORT / 10) && peer.try_send(b"x") {}
     });
     let begin = Instant::now();
@@ -372,7 +372,7 @@ fn a_0xff_is_sent_once_to_servers_that_would_keep_two() {
             if let Some(features) = features {
                 peer.answer("FEAT", features);
             }
-            // Once is often enough to look.
+            // The client looks only once.
             for _ in 0..2 {
                 peer.expect(wire);
                 peer.reply("250 ok");
@@ -392,7 +392,7 @@ fn a_0xff_is_sent_once_to_servers_that_would_keep_two() {
 
 #[test]
 fn two_replies_to_one_command_desynchronise_cl_13_hc_17() {
-    // The second comes in one segment with the first, or on its own, whole or in part.
+    // The second reply arrives in one segment with the first, or separately, whole or in part.
     for (with, behind) in [("200 again\r\n", ""), ("", "226 from nowhere\r\n"), ("", "22")] {
         let (sent, was_sent) = mpsc::channel();
         let (server, mut client) = Server::logged_in(move |mut peer| {

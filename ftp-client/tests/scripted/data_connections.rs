@@ -1,4 +1,4 @@
-//! The ways to a data connection, and what is learned from those that fail.
+//! The methods of data connections, and what the client learns from failures.
 
 mod active;
 
@@ -32,7 +32,7 @@ fn pasv_is_remembered_after_epsv_failed_cl_21_hc_01() {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer("TYPE I", "200 ok");
             peer.answer("EPSV", reply);
-            // The announced host is not this one: it is passed over.
+            // The announced host is another one, and is ignored.
             peer.pasv();
             peer.answer("RETR a", "550 not yet");
             peer.pasv();
@@ -51,7 +51,7 @@ fn a_port_of_epsv_that_refuses_leads_to_pasv_once_cl_21() {
         peer.expect("EPSV");
         let closed = OwnPort::claim();
         peer.reply(&format!("229 (|||{}|)", closed.number()));
-        // Whether the verb went out before the refusal was seen is up to the kernel.
+        // Whether the verb is sent before the refusal is seen depends on the kernel.
         let line = peer.line();
         if line == b"RETR a\r\n" {
             peer.expect_abort();
@@ -159,7 +159,7 @@ fn a_229_answers_pasv_cl_29() {
     server.end();
 }
 
-/// Waits for `EPRT` or `PORT` and remembers where to connect to.
+/// Waits for `EPRT` or `PORT`, and records the address.
 fn active(peer: &mut Peer, verb: &str) {
     let line = String::from_utf8(peer.line()).unwrap();
     let argument = line.trim_end().strip_prefix(verb).unwrap_or_else(|| panic!("{line}"));
@@ -177,7 +177,7 @@ fn active_builder() -> ftp_client::ClientBuilder {
     Client::builder().timeouts(timeouts()).mode(Mode::Active)
 }
 
-/// A connection from another address than that of the peer.
+/// A connection from another address than the peer's.
 fn stranger(to: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
@@ -190,7 +190,7 @@ fn a_port_of_epsv_that_stays_silent_leads_to_pasv_cl_21() {
     let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
     let builder = Client::builder().timeouts(timeouts);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
-        // With its queue full, a listener lets those who knock wait without an answer.
+        // A listener with a full queue does not answer new connections.
         let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let hole = hole.unwrap();
         hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -227,7 +227,7 @@ fn epsv_all_is_said_once_and_kept_cl_34() {
         retr(&mut peer);
         peer.epsv();
         retr(&mut peer);
-        // No way back to PASV.
+        // PASV is not tried any more.
         peer.answer("EPSV", "500 what?");
         peer.epsv();
         retr(&mut peer);
@@ -254,7 +254,7 @@ fn epsv_all_is_said_once_and_kept_cl_34() {
     client.noop().unwrap();
     server.end();
 
-    // Nobody is connected to for what cannot be kept.
+    // The client does not even connect for a promise that it cannot keep.
     for builder in [builder.clone().mode(Mode::Active), builder.epsv(Extended::Never)] {
         assert!(matches!(
             builder.connect(&OwnPort::claim().address().to_string()),
@@ -273,11 +273,11 @@ fn epsv_all_is_not_said_unasked_cl_34() {
     server.end();
 }
 
-/// `EPSV 1`, as a server wants it that does not take `EPSV` alone.
+/// `EPSV 1`, for a server that does not accept `EPSV` alone.
 fn epsv_1(peer: &mut Peer) {
     peer.expect("EPSV 1");
     let port = peer.listen();
-    // Some name the protocol and the address then.
+    // Some servers fill in protocol and address then.
     peer.reply(&format!("229 Extended Passive Mode (|1|10.0.0.1|{port}|)"));
 }
 
@@ -291,7 +291,7 @@ fn epsv_names_the_protocol_where_522_lists_it_cl_30_hc_30() {
             retr(&mut peer);
             epsv_1(&mut peer);
             retr(&mut peer);
-            // It does not ask a second time.
+            // The client does not ask a second time.
             peer.answer("EPSV 1", "522 use (1)");
             peer.pasv();
             retr(&mut peer);
@@ -338,7 +338,7 @@ fn a_listener_of_another_protocol_is_aborted_cl_30() {
     server.end();
 }
 
-/// A client that takes the announced host at its word.
+/// A client that uses the announced host.
 fn trusting(rule: AddressRule) -> ftp_client::ClientBuilder {
     let builder = Client::builder().timeouts(timeouts()).epsv(Extended::Never);
     builder.passive_address(rule)
@@ -362,7 +362,7 @@ fn the_rule_reaches_third_hosts_and_low_ports_cl_27_cl_35_hc_01() {
     let builder = trusting(AddressRule::Peer).allow_low_ports(true);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         peer.answer("TYPE I", "200 ok");
-        // Port 1, where nobody listens.
+        // Port 1, which has no listener.
         peer.expect("PASV");
         peer.reply("227 (127,0,0,1,0,1)");
         if peer.line() == b"RETR a\r\n" {

@@ -1,4 +1,4 @@
-//! `RETR`: what is success and what is not.
+//! `RETR`: success and failure.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use ftp_client::{Client, Download, Error, Phase, RepresentationType, Timeouts, V
 
 use crate::peer::{SHORT, Server, reset, timeouts};
 
-/// Reads to the end and finishes; the error of either, as it was before it was packed.
+/// Reads to the end and finishes; returns the unwrapped error of either.
 fn read_all(mut file: Download<'_>) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     if let Err(error) = file.read_to_end(&mut bytes) {
@@ -71,7 +71,7 @@ fn replies_byte_by_byte() {
 
 #[test]
 fn a_verb_is_sent_before_the_data_connection_is_taken_cl_31() {
-    // The peer takes the data connection only behind the verb, and refuses without taking it.
+    // The peer accepts the data connection only after the verb, or refuses without accepting it.
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR a", "550 no such file");
@@ -129,9 +129,9 @@ fn a_confirmation_without_a_beginning_and_without_data_is_an_error_cl_08() {
     let builder = Client::builder().timeouts(timeouts);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
         peer.image_epsv();
-        // Silent: the peer goes on listening.
+        // Silent: the peer continues to listen.
         peer.answer("RETR a", "226 nothing there");
-        // Reset: it stops, here by listening anew.
+        // Reset: the peer closes its listener by opening another.
         peer.epsv();
         peer.answer("RETR b", "226 nothing there");
         peer.listen();
@@ -171,7 +171,7 @@ fn other_than_announced_is_no_success_hc_16() {
         for announced in [100, 5] {
             peer.epsv();
             peer.answer("REST 95", "350 ok");
-            // Of the rest, or of the whole: neither is it.
+            // The announced length is neither that of the rest nor that of the whole file.
             peer.answer("RETR a", &format!("150 Opening ({announced} bytes)"));
             peer.send_data(b"hel");
             peer.reply("226 done");
@@ -339,7 +339,7 @@ fn stalled_data_times_out_cl_12_hc_19() {
     });
     let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
     assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
-    // The next call aborts; and a reply that is there says more than the limit.
+    // The next call aborts; and a reply that has arrived counts for more than the timeout.
     let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "RETR refused: 451 tape torn");
     client.noop().unwrap();
@@ -423,7 +423,7 @@ fn a_download_from_an_offset_as_10() {
         peer.reply("226 done");
         peer.epsv();
         peer.answer("REST 6", "502 no");
-        // Nothing is pending, so nothing is cancelled.
+        // No restart is pending, so none is reset.
         peer.epsv();
         peer.answer("RETR a", "150 Opening (10 bytes)");
         peer.send_data(b"helloworld");
@@ -522,7 +522,7 @@ fn a_server_that_does_not_answer_an_abort_is_left_cl_11() {
 
 #[test]
 fn a_silent_server_is_asked_whether_it_has_said_all_cl_15() {
-    // As Pure-FTPd says it, and a server that is slow.
+    // The replies of Pure-FTPd, and of a slow server.
     for said in ["150 0.016 seconds (measured here)\r\n", ""] {
         let late = if said.is_empty() { "426 cut\r\n226 aborted\r\n" } else { "" };
         let (server, mut client) = Server::logged_in(move |mut peer| {

@@ -1,4 +1,4 @@
-//! `download_to` and `upload_from`: whole files, gone on with where they were cut.
+//! `download_to` and `upload_from`: whole files, resumed after interruptions.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -109,7 +109,7 @@ fn what_may_be_of_another_file_is_begun_anew_as_09() {
     fs::write(&part, "other").unwrap();
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
-        // It was modified after the last byte came here.
+        // It was modified after the last byte arrived here.
         about(&mut peer, 12, "213 20990101000000");
         peer.epsv();
         peer.answer("RETR a", "150 ok");
@@ -168,22 +168,22 @@ fn an_upload_is_as_long_there_as_here_and_goes_on_where_it_was_cut() {
         assert_eq!(peer.read_data(), b"hello, world");
         peer.reply("226 done");
         peer.answer("SIZE a", "213 11");
-        // Of another try the beginning is there.
+        // The server has the beginning from an earlier try.
         about(&mut peer, 5, "213 20990101000000");
         peer.epsv();
         peer.answer("APPE a", "150 ok");
         assert_eq!(peer.read_data(), b", world");
         peer.reply("226 done");
         peer.answer("SIZE a", "213 12");
-        // All is there.
+        // The file is complete.
         about(&mut peer, 12, "213 20990101000000");
-        // It is older than the local file.
+        // The server's file is older than the local file.
         about(&mut peer, 5, THEN);
         peer.epsv();
         peer.answer("STOR a", "150 ok");
         reset(peer.data());
         peer.reply("451 no");
-        // It lets no file be continued.
+        // The server cannot resume uploads.
         about(&mut peer, 5, "213 20990101000000");
         peer.epsv();
         peer.answer("APPE a", "451 a: Restart not permitted, try again");

@@ -1,5 +1,5 @@
-//! Server to server: two peers that one thread plays, so that the order of what each of them is
-//! told is seen, and what becomes of both control connections.
+//! Server to server: one thread plays both servers, so the tests see the order of all commands, and
+//! the final state of both control connections.
 
 mod failures;
 
@@ -12,10 +12,10 @@ use ftp_client::{AddressRule, Canceller, Client, Error, RawCommand, Timeouts};
 
 use crate::peer::{Peer, Server, timeouts};
 
-/// What becomes of a control connection.
+/// The final state of a control connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Then {
-    /// The next command is answered.
+    /// It answers the next command.
     Usable,
     /// It is closed.
     Closed,
@@ -31,7 +31,7 @@ struct Meeting {
     director: std::thread::JoinHandle<()>,
 }
 
-/// How the clients are built, for the source and the target.
+/// The builders of the clients, for the source and the target.
 type Limits = [(Timeouts, Option<Duration>, Option<Canceller>); 2];
 
 fn patient() -> Limits {
@@ -39,9 +39,10 @@ fn patient() -> Limits {
 }
 
 impl Meeting {
-    /// Plays `script`: a line each, of `s` or `t` and what that server does. `> LINE` is told by
-    /// the client, `< LINE` is its reply, `^` stands for `ABOR` with its synch, `!` closes the
-    /// control connection, `~` floods it with 1yz until it is closed, `*` cancels its client, `.` takes 300 ms. Then each is asked for a `NOOP`, or is closed.
+    /// Plays `script`, one line per step of the source (`s`) or the target (`t`). `> LINE` expects
+    /// a command, `< LINE` sends a reply, `^` expects `ABOR` with its synch, `!` closes the control
+    /// connection, `~` floods it with 1yz until it is closed, `*` cancels its client, `.` waits 300
+    /// ms. Then each server expects a `NOOP` or the end.
     fn new(script: &str, then: [Then; 2]) -> Self {
         Self::with(script, then, patient(), "127.0.0.1:0")
     }
@@ -78,11 +79,11 @@ impl Meeting {
         fxp::transfer(&mut self.source, "a", &mut self.target, "b", options)
     }
 
-    /// Insists that both connections are as they should be.
+    /// Asserts the final state of both connections.
     fn end(mut self, what: &str, then: [Then; 2]) {
         for (client, then) in [(&mut self.source, then[0]), (&mut self.target, then[1])] {
             match (client.noop(), then) {
-                // What is no FTP is said again.
+                // A protocol error is returned again.
                 (Ok(()), Usable) | (Err(Error::Closed | Error::Protocol(_)), Closed) => {}
                 (result, _) => panic!("{what}: {then:?} is wanted: {result:?}"),
             }
@@ -93,7 +94,7 @@ impl Meeting {
         self.servers.into_iter().for_each(Server::end);
     }
 
-    /// The same where each client says good-bye at once.
+    /// The same, but each client quits at once.
     fn quit(self) {
         self.source.quit().unwrap();
         self.target.quit().unwrap();
@@ -144,18 +145,18 @@ fn only(direction: Direction) -> Options {
 /// Both are in type image.
 const TYPES: &str = "s> TYPE I\n s< 200 ok\n t> TYPE I\n t< 200 ok\n";
 
-/// The target listens, at a port of 200*256+1, and announces a victim.
+/// The target listens, at port 200*256+1, and announces another host.
 const TARGET_LISTENS: &str = "t> PASV\n t< 227 here (203,0,113,9,200,1)\n \
                               s> PORT 127,0,0,1,200,1\n s< 200 ok\n";
 
-/// The source does.
+/// The source listens.
 const SOURCE_LISTENS: &str = "s> PASV\n s< 227 here (203,0,113,9,200,2)\n \
                               t> PORT 127,0,0,1,200,2\n t< 200 ok\n";
 
 /// Both have begun.
 const BEGUN: &str = "s> RETR a\n s< 150 going\n t> STOR b\n t< 150 go\n";
 
-/// The target is asked to leave the port at which it listens.
+/// The target must close the port at which it listens.
 const RELEASED: &str = "t> PASV\n t< 227 there (203,0,113,9,200,3)\n";
 
 const SIZES: &str = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 5\n";
@@ -170,7 +171,7 @@ fn succeeds(script: &str, options: Options) -> fxp::Report {
     report
 }
 
-/// A copy that fails: whose error counts, and words of what is said about it.
+/// A copy that fails: the server whose error counts, and words of the message.
 #[track_caller]
 fn fails(script: &str, options: Options, side: Side, words: &[&str], then: [Then; 2]) {
     fails_with(script, options, patient(), (side, words), then);
@@ -220,10 +221,10 @@ fn the_source_listens_where_that_is_chosen_fx_02_fx_05_hc_02() {
 
 #[test]
 fn a_source_that_listens_may_answer_when_it_is_connected_to_fx_04() {
-    // It says nothing to RETR until the target is told to store.
+    // It answers RETR only after the target got STOR.
     let late = "s> RETR a\n t> STOR b\n s< 150 connected\n t< 150 going\n s< 226\n t< 226\n";
     succeeds(&[TYPES, SOURCE_LISTENS, late].concat(), only(Direction::SourceListens));
-    // A target may say nothing until all is there.
+    // A target may answer only when it has everything.
     let late = "s> RETR a\n s< 150 going\n t> STOR b\n s< 226\n t< 150 so\n t< 226\n";
     succeeds(&[TYPES, TARGET_LISTENS, late].concat(), only(Direction::TargetListens));
 }
@@ -249,7 +250,7 @@ fn an_end_without_a_beginning_is_a_copy_only_by_its_size_fx_06_cl_08() {
 
 #[test]
 fn a_source_that_refuses_leaves_the_target_alone_fx_04() {
-    // Nothing is said to the target, however long a source takes that needs nothing of it.
+    // The target gets no command, however long a source takes that can begin without it.
     for refusal in ["550 none", "450 busy", "553 bad name"] {
         for (listens, direction) in [
             (TARGET_LISTENS, Direction::Auto),
@@ -263,7 +264,7 @@ fn a_source_that_refuses_leaves_the_target_alone_fx_04() {
     }
     let script = format!("{TYPES} {TARGET_LISTENS} s> RETR a\n s.\n s< 550 none\n");
     fails(&script, only(Direction::Auto), Side::Source, &["550 none"], [Usable, Usable]);
-    // Where it listens, it is given the more time the longer its replies take.
+    // If the source listens, its time to refuse depends on the duration of its earlier replies.
     let slow = "s> PASV\n s.\n s< 227 here (127,0,0,1,200,2)\n \
                 t> PORT 127,0,0,1,200,2\n t< 200 ok\n";
     let script = format!("{TYPES} {slow} s> RETR a\n s.\n s.\n s< 550 none\n");
@@ -283,13 +284,13 @@ fn what_refuses_one_direction_is_tried_in_the_other_fx_08() {
         let report = succeeds(&script, Options::default());
         assert_eq!(report.moved.unwrap().direction, Direction::SourceListens);
     }
-    // The same when it comes out only at the transfer.
+    // The same if the refusal comes only at the transfer.
     for refused in [
         "s> RETR a\n s< 425 cannot connect\n".to_owned(),
         "s> RETR a\n s< 150 go\n t> STOR b\n s< 425 cannot\n t^\n t< 425 nobody\n t< 226 ok\n"
             .to_owned(),
         format!("s> RETR a\n s< 150 go\n t> STOR b\n t< 425 bad host\n {RELEASED} s< 426 cut\n"),
-        // All of a small file is on its way before anybody looks.
+        // A small file is sent completely before the refusal.
         "s> RETR a\n s< 150 go\n s< 226 sent\n t> STOR b\n t< 425 bad host\n".to_owned(),
     ] {
         let refused = refused.as_str();
@@ -320,12 +321,12 @@ fn both_refusals_are_named_fx_08() {
     let error = fails_with(&script, Options::default(), limits, said, [Usable, Usable]);
     assert!(error.is_about_the_way() && error.attempts.len() == 2);
 
-    // One direction alone says that there is another.
+    // With one direction only, the message mentions the other.
     let script = [TYPES, "t> PASV\n t< 502 none\n"].concat();
     let words = ["target: PASV refused: 502 none; the other direction may work"];
     fails(&script, only(Direction::TargetListens), Side::Target, &words, [Usable, Usable]);
 
-    // That a connection broke says less than why there was none.
+    // A broken connection says less than the reason why there was none.
     let script = [TYPES, TARGET_LISTENS, BEGUN, "s< 426 broken pipe\n t< 425 not from there"];
     let words = ["target: STOR aborted: 425 not from there; source: RETR aborted: 426 broken"];
     fails(&script.concat(), only(Direction::TargetListens), Side::Target, &words, [Usable, Usable]);
@@ -358,24 +359,24 @@ fn resuming_tells_both_right_before_the_transfer_fx_12() {
     let last = "s< 226 sent\n t< 226 there\n";
     let script = [TYPES, TARGET_LISTENS, rest, BEGUN, last].concat();
     assert_eq!(succeeds(&script, options).offset, 7);
-    // Again for the other direction, though the target was not yet asked to store.
+    // REST is sent again for the other direction, although the target has not got STOR yet.
     let refused = "s> RETR a\n s< 425 cannot connect\n";
     let script = [TYPES, TARGET_LISTENS, rest, refused, SOURCE_LISTENS, rest, BEGUN, last].concat();
     succeeds(&script, options);
-    // Refused by one: nothing is begun.
+    // Refused by one server: nothing is begun.
     let script = [TYPES, TARGET_LISTENS, "s> REST 7\n s< 502 no\n"].concat();
     fails(&script, options, Side::Source, &["REST refused: 502 no"], [Usable, Usable]);
     let script =
         [TYPES, TARGET_LISTENS, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
     fails(&script, options, Side::Target, &["REST refused: 451 no"], [Usable, Usable]);
-    // More than FTP can carry: nothing is sent.
+    // Beyond the highest offset: nothing is sent.
     let far = Options { resume: Resume::From(u64::MAX), ..options };
     fails("", far, Side::Source, &["not sent"], [Usable, Usable]);
 }
 
 #[test]
 fn a_restart_that_was_not_used_is_told_again_fx_12_as_10() {
-    // What comes between may have made the server forget it.
+    // Commands in between may have made the server forget it.
     let script =
         [TYPES, TARGET_LISTENS, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
     let data = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -400,7 +401,7 @@ fn resuming_finds_where_the_target_ends_fx_12_as_09() {
         (format!("{sizes} {older}"), rest, 7),
         (format!("{sizes} s> MDTM a\n s< 550 no\n"), rest, 7),
         (format!("{sizes} s> MDTM a\n s< 213 20200101000000\n t> MDTM b\n t< 502 no\n"), rest, 7),
-        // Modified since, smaller, unknown, or not there: anew.
+        // Modified since, smaller, unknown, or missing: from byte 0.
         (
             format!(
                 "{sizes} s> MDTM a\n s< 213 20200101000002\n t> MDTM b\n t< 213 20200101000001"
@@ -416,7 +417,7 @@ fn resuming_finds_where_the_target_ends_fx_12_as_09() {
         let script = format!("{TYPES} {found}\n {TARGET_LISTENS} {rest} {BEGUN} {last}");
         assert_eq!(succeeds(&script, options).offset, offset, "{script}");
     }
-    // All of it: nothing is moved.
+    // The target is complete: nothing is transferred.
     let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
     let entry = "t> MLST b\n t< 250-so\n t< size=9;type=file; b\n t< 250 end\n";
     let unknown = "s> MDTM a\n s< 502 what\n t> MDTM b\n t< 502 what\n";
@@ -428,7 +429,7 @@ fn resuming_finds_where_the_target_ends_fx_12_as_09() {
 
 #[test]
 fn a_size_without_a_file_is_no_whole_copy_fx_12_as_09() {
-    // A server that keeps what came of a cut upload tells its size, and has no such file.
+    // A server that keeps an interrupted upload reports its size, although the file does not exist.
     let options = Options { resume: Resume::Find, ..only(Direction::TargetListens) };
     let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 9\n s< 350 ok\n t> REST 9\n t< 350 ok\n";
@@ -442,7 +443,7 @@ fn a_size_without_a_file_is_no_whole_copy_fx_12_as_09() {
         let script = [&found, TARGET_LISTENS, rest, BEGUN, last].concat();
         let report = succeeds(&script, options);
         assert!(report.moved.is_some() && report.offset == 9, "{script}");
-        // It is there once the target has confirmed it.
+        // The file exists once the target has confirmed it.
         let refused = "s> RETR a\n s< 150 go\n t> STOR b\n s< 226 sent\n t< 552 quota\n";
         let script = [&found, TARGET_LISTENS, rest, refused].concat();
         fails(&script, options, Side::Target, &["552 quota"], [Usable, Usable]);
@@ -451,7 +452,7 @@ fn a_size_without_a_file_is_no_whole_copy_fx_12_as_09() {
 
 #[test]
 fn what_was_left_over_is_put_right_fx_01_as_10() {
-    // A restart that no transfer used, a transfer that was dropped, another type.
+    // A restart that no transfer used, a dropped transfer, another type.
     let left = "s> TYPE A\n s< 200 ok\n t> REST 100\n t< 350 ok\n";
     let rest = "t> REST 0\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";

@@ -72,10 +72,10 @@ fn entries_come_by_mlsd_where_it_is_listed_ls_49() {
         let data = b"type=cdir; /pub\r\ntype=pdir; /\r\ntype=dir;unique=1g; sub\r\n\
             nonsense\r\ntype=file;size=5; a \xff\r\n";
         listing(&mut peer, "MLSD pub", data);
-        // A flag is no matter of MLSD.
+        // MLSD has no such flag.
         listing(&mut peer, "MLSD", b"type=file; .hidden\r\n");
         listing(&mut peer, "LIST -a", b"-rw-r--r-- 1 u g 5 Jan 2 2020 .hidden\r\n");
-        // Pure-FTPd lists the working directory for a flag and a path.
+        // Pure-FTPd lists the current directory for a flag and a path.
         peer.answer("PWD", "257 \"/home\"");
         peer.answer("CWD -d", "250 there");
         listing(&mut peer, "NLST -a", b".\r\n..\r\n.hidden\r\n");
@@ -145,7 +145,7 @@ fn features_that_lie_are_found_out_hc_21() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         features(&mut peer, " MLST type*;\r\n");
         peer.epsv();
-        // What is no directory is another matter, and MLSD stays.
+        // A path that is not a directory does not disable MLSD.
         peer.answer("MLSD file", "501 not a directory");
         listing(&mut peer, "LIST file", b"-rw-r--r-- 1 u g 5 Jan 2 2020 file\r\n");
         peer.epsv();
@@ -196,7 +196,7 @@ fn names_of_a_listing_are_checked_before_use_cl_42_hc_09() {
             "MLSD",
             b"type=file; two\r\ntype=file; x\rDELE y\r\ntype=file; x\0y\r\n",
         );
-        // Of six names, two are sent.
+        // Two of the six names can be sent.
         peer.answer("DELE one", "250 ok");
         peer.answer("CWD one", "250 ok");
         peer.answer("DELE two", "250 ok");
@@ -261,7 +261,7 @@ fn a_cut_listing_ends_with_an_error_hc_20() {
     });
     let mut names = client.list_lines("", NAMES).unwrap();
     assert_eq!(names.next().unwrap().unwrap(), b"a");
-    // The last line, which has no end, is none.
+    // The last line has no line ending, so it is discarded.
     assert!(matches!(names.next(), Some(Err(Error::Refused(..)))));
     assert!(names.next().is_none());
     drop(names);
@@ -323,7 +323,7 @@ fn lines_do_not_depend_on_how_they_are_cut() {
     server.end();
 }
 
-/// The entries of a listing, and how it ended.
+/// Returns the entries of a listing, and how it ended.
 fn counted(client: &mut Client, directory: &str, options: ListOptions) -> (usize, Option<Error>) {
     match client.list_with(directory, options) {
         Err(error) => (0, Some(error)),
@@ -401,11 +401,11 @@ fn a_listing_whose_data_connection_is_reset_ends_with_an_error() {
                 drop(data);
                 peer.reply("226 done");
             } else {
-                // What was not accepted is reset.
+                // A connection that was not accepted is reset.
                 peer.listen();
             }
         }
-        // Without a 150, too, an orderly end is one.
+        // An orderly end also counts without a 150.
         peer.epsv();
         peer.expect("MLSD");
         peer.send_data(b"");
@@ -426,7 +426,7 @@ fn a_directory_that_is_listed_as_itself_is_entered_to_look() {
     const SUB: &[u8] = b"drwx--x--x 2 u g 4096 Jan 2 2020 sub\r\n";
     const FILE: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 sub\r\n";
     let (server, mut client) = Server::logged_in(|mut peer| {
-        // It may only be entered.
+        // The directory can only be entered.
         listing(&mut peer, "LIST t/sub", SUB);
         peer.answer("PWD", "257 \"/\"");
         peer.answer("CWD t/sub", "250 there");
@@ -435,23 +435,23 @@ fn a_directory_that_is_listed_as_itself_is_entered_to_look() {
         peer.send_data(b"");
         peer.reply("226 Transfer done (but failed to open directory).");
         peer.answer("CWD /", "250 back");
-        // It holds a directory of its name, and can be listed.
+        // It contains a directory of its own name, and can be listed.
         listing(&mut peer, "LIST t/sub/", SUB);
         peer.answer("PWD", "257 \"/\"");
         peer.answer("CWD t/sub/", "250 there");
         listing(&mut peer, "LIST", SUB);
         peer.answer("CWD /", "250 back");
-        // It must not be entered, or nothing tells the way back.
+        // It must not be entered, because the way back is unknown.
         listing(&mut peer, "LIST sub", SUB);
         peer.answer("PWD", "257 \"/\"");
         peer.answer("CWD sub", "550 no");
         listing(&mut peer, "LIST sub", SUB);
         peer.answer("PWD", "502 no");
         peer.answer("XPWD", "502 no");
-        // The line of the directory itself is proof enough.
+        // The line of the directory itself is sufficient proof.
         let data = [&b"drwxr-xr-x 2 u g 4096 Jan 2 2020 .\r\n"[..], SUB].concat();
         listing(&mut peer, "LIST -a t/sub", &data);
-        // A file is listed as itself, and is no directory.
+        // A file is listed as itself, and is not a directory.
         listing(&mut peer, "LIST sub", FILE);
         listing(&mut peer, "LIST sub", FILE);
         peer.answer("PWD", "257 \"/\"");
@@ -481,7 +481,8 @@ fn hidden_names_are_asked_for_where_the_server_knows_how() {
     const A: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n";
     let all = ListOptions { all: true, ..LINES };
     let (server, mut client) = Server::logged_in(|mut peer| {
-        // The flag is a name to it: it finds nothing, then says so, and is not asked again.
+        // The server takes the flag for a name: it lists nothing, later refuses, and does not get
+        // the flag again.
         listing(&mut peer, "LIST -a d", b"");
         listing(&mut peer, "LIST d", A);
         peer.epsv();

@@ -1,5 +1,5 @@
-//! The client against a peer that plays a script: each test holds both sides of one dialogue.
-//! Ids in the names are those of the conformance and hostile-input lists.
+//! The client with a scripted peer: each test holds both sides of one dialogue. The ids in the
+//! names are those of the conformance and hostile-input lists.
 
 #![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
 

@@ -1,4 +1,4 @@
-//! Transfers that end in odd ways: a test for each that once went wrong.
+//! Transfers that end in unusual ways: one test for each fixed bug.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use ftp_tests::port::OwnPort;
 
 use crate::peer::{SHORT, Server, timeouts};
 
-/// Far below what the tests' limits are, far above what should be needed.
+/// Far below the timeouts of the tests, far above the needed time.
 const SOON: Duration = Duration::from_secs(8);
 
 #[test]
@@ -24,7 +24,7 @@ fn beginnings_without_end_do_not_hold_up_an_abort_hc_12() {
         });
     let started = Instant::now();
     drop(client.retrieve("a").unwrap());
-    // How it is told depends on whether the ABOR could be sent.
+    // The error depends on whether the ABOR could be sent.
     assert!(client.noop().is_err());
     let error = client.noop().unwrap_err();
     assert!(matches!(error, Error::Closed), "{error}");
@@ -42,7 +42,7 @@ fn a_transfer_that_ended_while_its_port_was_refused_needs_no_abort() {
             peer.expect("EPSV");
             let closed = OwnPort::claim();
             peer.reply(&format!("229 (|||{}|)", closed.number()));
-            // It comes now before, now behind the refusal of the port.
+            // It arrives before or after the refusal of the port.
             peer.answer("RETR a", "226 nothing to send");
             let line = peer.line();
             match line.as_slice() {
@@ -75,7 +75,7 @@ fn an_upload_that_was_confirmed_and_then_cut_is_no_success_hc_20() {
             let mut data = peer.data();
             data.read_exact(&mut [0; 100]).unwrap();
             peer.reply("226 done");
-            // Behind the wait for the last reply; closed with data unread, which resets it.
+            // After the wait for the last reply; closed with unread data, which resets it.
             std::thread::sleep(Duration::from_millis(50));
             drop(data);
             peer.answer("NOOP", "200 ok");

@@ -1,4 +1,4 @@
-//! One file by one call.
+//! One file with one call.
 
 use std::io::Read;
 
@@ -106,7 +106,7 @@ fn a_path_that_is_not_known_whole_is_entered_once_cl_60() {
     let url = format!("ftp://u:p@{}/a/b%2Fc/d", server.address);
     assert_eq!(put(&url, &mut &b"hello"[..]).unwrap().bytes, 5);
     server.end();
-    // No directory can be entered, and any other refusal is the answer.
+    // No directory can be entered; any other refusal is the result.
     for (refusal, enters) in [("550 no such file", true), ("553 no", false), ("450 busy", false)] {
         let server = Server::start(move |mut peer| {
             greet(&mut peer, "u", "p");
@@ -150,7 +150,7 @@ fn an_end_of_data_is_no_success_hc_19_hc_20() {
     });
     let announced = Some(6);
     assert!(matches!(short, Err(Error::Incomplete { bytes: 5, announced: a }) if a == announced));
-    // What the server does not tell takes nothing from its word.
+    // A missing or different size report does not change the result.
     for reply in ["213 5", "550 no", "500 what"] {
         let got = one_get(move |peer| {
             peer.reply("226 done");

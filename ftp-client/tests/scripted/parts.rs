@@ -1,4 +1,4 @@
-//! Parts of files, going on with files, lengths that are known before, and names by the server.
+//! Parts of files, resumed files, lengths known in advance, and names chosen by the server.
 
 use std::io::{Read, Write};
 
@@ -45,10 +45,10 @@ fn a_range_by_rang_as_10() {
         peer.answer("RETR a", "150 here (100 bytes)");
         peer.send_data(b"12345");
         peer.reply("226 done");
-        // The next one is about the whole file, and RANG with its transfer is over.
+        // The next transfer covers the whole file, and RANG ended with its transfer.
         peer.epsv();
         sends(&mut peer, b"all");
-        // One that was refused is not.
+        // After a refused transfer RANG is still in force.
         peer.epsv();
         peer.answer("RANG 0 0", "350 ok");
         peer.answer("RETR a", "550 no such file");
@@ -81,7 +81,7 @@ fn a_server_that_forgets_a_range_is_not_believed_hc_21() {
         peer.expect_abort();
         drop(data);
         peer.send("426 cut\r\n226 aborted\r\n");
-        // The next part goes by REST.
+        // The next part uses REST.
         peer.epsv();
         peer.answer("REST 2", "350 ok");
         sends(&mut peer, b"234");
@@ -99,7 +99,7 @@ fn a_range_by_rest_is_stopped_behind_its_last_byte_hc_21() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         features(&mut peer, " RANG STREAM\r\n");
         peer.image_epsv();
-        // It is not there after all, and is not tried again.
+        // The server does not know RANG after all, and does not get it again.
         peer.answer("RANG 10 14", "500 what");
         peer.epsv();
         peer.answer("REST 10", "350 ok");
@@ -113,11 +113,11 @@ fn a_range_by_rest_is_stopped_behind_its_last_byte_hc_21() {
         peer.epsv();
         peer.answer("REST 10", "350 ok");
         sends(&mut peer, b"12345");
-        // Beyond it.
+        // Beyond the end of the file.
         peer.epsv();
         peer.answer("REST 10", "350 ok");
         sends(&mut peer, b"123");
-        // Left before its end.
+        // Dropped before its end.
         peer.epsv();
         peer.answer("REST 10", "350 ok");
         peer.answer("RETR a", "150 ok");
@@ -230,12 +230,12 @@ fn going_on_needs_a_server_that_can_as_09() {
         peer.answer("REST 5", "502 what");
         peer.epsv();
         sends(&mut peer, b"0123456789");
-        // What came is less than SIZE said.
+        // Fewer bytes than SIZE reported.
         peer.answer("SIZE a", "213 10");
         peer.epsv();
         peer.answer("REST 5", "350 ok");
         sends(&mut peer, b"5678");
-        // No text can be gone on with: where it ends here says nothing of there.
+        // Text cannot be resumed: local and remote lengths differ.
         peer.epsv_after_type("A");
         sends(&mut peer, b"0\r\n");
     });
@@ -258,7 +258,7 @@ fn an_upload_goes_on_where_the_servers_file_ends_as_09() {
         ("213 10", 10, "213 10"),
         ("213 11", 0, ""),
         ("550 no", 0, ""),
-        // It took REST, and made a file of the rest all the same.
+        // It accepted REST, and still made a file of the rest.
         ("213 4", 4, "213 6"),
         ("213 4", 4, "450 busy"),
     ] {
@@ -320,23 +320,23 @@ fn lengths_are_asked_for_on_request_hc_19() {
             sends(&mut peer, b"12345");
             assert_eq!(size == "213 5", reply);
         }
-        // From an offset on.
+        // From an offset.
         peer.answer("SIZE a", "213 8");
         peer.epsv();
         peer.answer("REST 3", "350 ok");
         sends(&mut peer, b"12345");
-        // Not told by SIZE, and then by MLST.
+        // SIZE is refused, so MLST is used.
         peer.answer("SIZE a", "550 no");
         features(&mut peer, " MLST size*;\r\n");
         peer.answer("MLST a", "250-Begin\r\n size=6; a\r\n250 End");
         peer.epsv();
         sends(&mut peer, b"12345");
-        // Not told at all.
+        // Neither reports the length.
         peer.answer("SIZE a", "550 no");
         peer.answer("MLST a", "550 no");
         peer.epsv();
         sends(&mut peer, b"12345");
-        // Behind uploads.
+        // After uploads.
         for size in ["213 5", "213 4", "550 no"] {
             peer.epsv();
             takes(&mut peer, b"12345");
@@ -347,7 +347,7 @@ fn lengths_are_asked_for_on_request_hc_19() {
         peer.answer("REST 3", "350 ok");
         takes(&mut peer, b"12");
         peer.answer("SIZE a", "213 5");
-        // Of text nothing is known.
+        // The length of text is unknown.
         peer.epsv_after_type("A");
         sends(&mut peer, b"12345");
     });

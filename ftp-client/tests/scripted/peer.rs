@@ -1,5 +1,5 @@
 //! The scripted peer: a thread that accepts one control connection, expects lines, and sends
-//! exactly the bytes it is told to.
+//! exactly the given bytes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,13 +9,13 @@ use std::time::Duration;
 use ftp_client::{Client, ClientBuilder, Error, Timeouts};
 use socket2::SockRef;
 
-/// Longer than any wait of a test that passes.
+/// Longer than any wait of a passing test.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A limit that a test waits for.
+/// A timeout that a test waits for.
 pub(crate) const SHORT: Duration = Duration::from_millis(150);
 
-/// The running peer. `end` waits for its script to be over.
+/// The running peer. `end` waits for the end of its script.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     thread: JoinHandle<()>,
@@ -39,7 +39,7 @@ impl Server {
         Self { address, thread }
     }
 
-    /// Starts a peer that greets, and plays `script` behind a login.
+    /// Starts a peer that greets, and plays `script` after a login.
     pub(crate) fn logged_in(script: impl FnOnce(Peer) + Send + 'static) -> (Self, Client) {
         Self::logged_in_with(Client::builder().timeouts(timeouts()), script)
     }
@@ -71,7 +71,7 @@ impl Server {
     }
 }
 
-/// Limits that no test of something else reaches.
+/// Timeouts that other tests never reach.
 pub(crate) fn timeouts() -> Timeouts {
     Timeouts {
         resolve: LIMIT,
@@ -85,7 +85,7 @@ pub(crate) fn timeouts() -> Timeouts {
     }
 }
 
-/// What the client makes of the file `a`.
+/// Downloads the file `a`.
 pub(crate) fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
     let mut file = client.retrieve("a")?;
     let mut bytes = Vec::new();
@@ -109,12 +109,12 @@ impl Peer {
         Self { control: BufReader::new(control), passive: None, active: None }
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.control.get_mut().write_all(bytes.as_ref()).expect("the client listens");
     }
 
-    /// Sends bytes, of which the client may not want all.
+    /// Sends bytes; the client may not read all of them.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.control.get_mut().write_all(bytes).is_ok()
     }
@@ -137,8 +137,8 @@ impl Peer {
         assert_eq!(got.escape_ascii().to_string(), want.escape_ascii().to_string());
     }
 
-    /// Answers ABOR if that comes next: a client that wants no more of a transfer sends it unless it
-    /// has seen the final reply, which is a matter of time.
+    /// Answers ABOR if that comes next: a client that stops a transfer sends it unless it has
+    /// already seen the final reply, which depends on timing.
     pub(crate) fn allow_abort(&mut self) {
         if self.control.fill_buf().expect("a line in time").first() == Some(&0xFF) {
             self.expect(b"\xFF\xF4\xFF\xF2ABOR");
@@ -159,13 +159,13 @@ impl Peer {
         assert_eq!(rest.escape_ascii().to_string(), "");
     }
 
-    /// Reads whatever comes until the client hangs up.
+    /// Reads any input until the client hangs up.
     pub(crate) fn drain(&mut self) {
         // A reset is an end too.
         let _ = self.control.read_to_end(&mut Vec::new());
     }
 
-    /// Lets this time go by; false if the client hung up meanwhile.
+    /// Waits for this time; false if the client hangs up before.
     pub(crate) fn listens_for(&mut self, time: Duration) -> bool {
         let control = self.control.get_mut();
         control.set_read_timeout(Some(time)).expect("a limit that is not zero");
@@ -179,7 +179,7 @@ impl Peer {
         control.shutdown(Shutdown::Both).expect("a connected socket");
     }
 
-    /// Listens for data, and gives the port.
+    /// Listens for data, and returns the port.
     pub(crate) fn listen(&mut self) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a bound address").port();
@@ -187,7 +187,7 @@ impl Peer {
         port
     }
 
-    /// Waits for data at a listener of the script's own.
+    /// Waits for data at a listener of the script.
     pub(crate) fn listen_at(&mut self, listener: TcpListener) {
         self.passive = Some(listener);
     }
@@ -198,7 +198,7 @@ impl Peer {
         self.reply(&format!("229 Entering Extended Passive Mode (|||{port}|)"));
     }
 
-    /// `PASV`, answered with a host that is not this one.
+    /// `PASV`, answered with another host.
     pub(crate) fn pasv(&mut self) {
         self.expect("PASV");
         let [high, low] = self.listen().to_be_bytes();
@@ -217,7 +217,7 @@ impl Peer {
         self.epsv();
     }
 
-    /// Takes the data connection: waits for it, or makes it in active mode.
+    /// Accepts the data connection, or opens it in active mode.
     pub(crate) fn data(&mut self) -> TcpStream {
         let data = match self.active.take() {
             Some(address) => TcpStream::connect(address).expect("the client listens for data"),
@@ -230,7 +230,7 @@ impl Peer {
         data
     }
 
-    /// Takes these lines, all of them before the first is answered.
+    /// Expects these lines, all of them before the first is answered.
     pub(crate) fn expect_together(&mut self, lines: &[&str]) {
         lines.iter().for_each(|line| self.expect(line));
     }
@@ -239,7 +239,7 @@ impl Peer {
     pub(crate) fn send_data(&mut self, bytes: &[u8]) {
         let mut data = self.data();
         data.write_all(bytes).expect("the client takes the data");
-        // Dropped: the end.
+        // Dropping it ends the data.
     }
 
     /// Reads all data of a transfer.
@@ -249,19 +249,19 @@ impl Peer {
         bytes
     }
 
-    /// `ABOR` with its Telnet synch, of which the last byte was urgent.
+    /// `ABOR` with its Telnet synch, whose last byte was urgent.
     pub(crate) fn expect_abort(&mut self) {
         self.expect(b"\xff\xf4\xff\xf2ABOR");
     }
 }
 
-/// Closes a data connection so that the other side sees a failure, not the end.
+/// Closes a data connection so that the other side sees a failure instead of the end.
 pub(crate) fn reset(data: TcpStream) {
     SockRef::from(&data).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
     drop(data);
 }
 
-/// Whether a data connection ended by a reset, after any bytes.
+/// Returns whether a data connection ended by a reset, after any bytes.
 pub(crate) fn was_reset(mut data: &TcpStream) -> bool {
     let mut bytes = Vec::new();
     data.read_to_end(&mut bytes)

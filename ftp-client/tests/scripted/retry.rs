@@ -1,4 +1,4 @@
-//! Transfers that are tried again, over connections that break.
+//! Transfers that are retried over connections that break.
 
 mod uploads;
 
@@ -61,7 +61,7 @@ impl Server {
     }
 }
 
-/// A directory here, with the local file that is moved.
+/// A local directory with the file of the transfer.
 struct Local(tempfile::TempDir);
 
 impl Local {
@@ -69,7 +69,7 @@ impl Local {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// One with a file to be uploaded.
+    /// Returns one with a file to upload.
     fn holding(content: &str) -> Self {
         let local = Self::new();
         std::fs::write(local.path("a"), content).unwrap();
@@ -97,7 +97,7 @@ fn on(script: impl FnOnce(Peer) + Send + 'static) -> Script {
     Box::new(script)
 }
 
-/// What a try asks for before it begins.
+/// The commands of a try before it begins.
 fn about(peer: &mut Peer, size: u64, modified: &str) {
     peer.answer("SIZE a", &format!("213 {size}"));
     peer.answer("MDTM a", modified);
@@ -116,7 +116,7 @@ fn opened(peer: &mut Peer, command: &str) -> std::net::TcpStream {
 const THEN: &str = "213 20260101000000";
 const LATER: &str = "213 20260101000001";
 
-/// `TYPE I` and a download of `hello, world`, cut behind the first five bytes.
+/// `TYPE I` and a download of `hello, world`, cut after the first five bytes.
 fn cut(mut peer: Peer) {
     peer.answer("TYPE I", "200 ok");
     about(&mut peer, 12, THEN);
@@ -133,13 +133,13 @@ fn a_cut_download_goes_on_over_a_new_connection_as_09() {
             peer.answer("TYPE I", "200 ok");
             about(&mut peer, 12, THEN);
             opened(&mut peer, "REST 5, RETR a").write_all(b", wo").unwrap();
-            // The connection stays, and is used for the next try.
+            // The connection stays open for the next try.
             peer.reply("426 cut");
             about(&mut peer, 12, THEN);
             opened(&mut peer, "REST 9, RETR a").write_all(b"rld").unwrap();
             peer.reply("226 done");
             peer.answer("MDTM a", THEN);
-            // All is here: nothing is moved.
+            // The file is complete: nothing is transferred.
             about(&mut peer, 12, THEN);
             peer.answer("MDTM a", THEN);
             peer.answer("QUIT", "221 bye");
@@ -168,7 +168,7 @@ fn a_download_of_a_changed_file_begins_anew_as_09() {
                 peer.answer("TYPE I", "200 ok");
                 about(&mut peer, size, modified);
                 let file = &b"other, other."[..usize::try_from(size).unwrap()];
-                // Cut once more, before the new one has the length of the old.
+                // Cut again, before the new file has the length of the old one.
                 opened(&mut peer, "RETR a").write_all(&file[..2]).unwrap();
                 peer.close();
             }),
@@ -191,7 +191,7 @@ fn a_download_of_a_changed_file_begins_anew_as_09() {
 
 #[test]
 fn what_is_here_is_the_beginning_or_goes_as_09() {
-    // Longer than the file, and a server that does not tell.
+    // A part longer than the file, and a server that reports no size.
     for (size, here) in [("213 2", "hello"), ("500 what", "h")] {
         let script = move |mut peer: Peer| {
             peer.answer("TYPE I", "200 ok");
@@ -208,7 +208,7 @@ fn what_is_here_is_the_beginning_or_goes_as_09() {
         assert_eq!((done.resumed, local.content("a").as_str()), (0, "hi"));
         server.end();
     }
-    // One that cannot restart.
+    // A server that cannot restart.
     let server = Server::start(vec![on(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         about(&mut peer, 5, THEN);
@@ -248,7 +248,7 @@ fn a_target_holds_no_mixture_where_rest_was_taken_for_nothing_as_09() {
 
 #[test]
 fn a_download_that_was_not_whole_begins_anew_hc_19() {
-    // It says 350 and sends the whole all the same.
+    // It replies 350 and still sends the whole file.
     let server = Server::start(vec![on(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         about(&mut peer, 5, THEN);
@@ -287,11 +287,11 @@ fn what_will_not_pass_is_tried_once() {
             Err(Error::Refused(_, reply)) => assert_eq!(reply.code().value(), code),
             other => panic!("{other:?}"),
         }
-        // The connection is as good as before.
+        // The connection is still usable.
         queue.quit().unwrap();
         server.end();
     }
-    // Not a login either.
+    // A refused login is not retried either.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
@@ -340,7 +340,7 @@ fn each_connection_is_where_the_first_was() {
             opened(&mut peer, "REST 5, RETR a").write_all(b", world").unwrap();
             peer.reply("226 done");
             peer.answer("MDTM a", THEN);
-            // It waits for long enough, and hangs up.
+            // The server closes an idle connection.
             peer.reply("421 idle");
             peer.close();
             hang_up.send(()).unwrap();
@@ -355,7 +355,7 @@ fn each_connection_is_where_the_first_was() {
     let local = Local::new();
     assert_eq!(local.download(&mut queue).unwrap().tries, 2);
     assert_eq!(local.content("a"), "hello, world");
-    // That is not a try: one would not do here.
+    // Reconnecting is not a try: one try suffices here.
     let mut queue = queue.tries(1);
     hung_up.recv().unwrap();
     queue.client().unwrap().noop().unwrap();
@@ -397,7 +397,7 @@ fn the_limit_for_all_counts_pauses_and_connections() {
     let limit = Duration::from_secs(30);
     let builder = || Client::builder().timeouts(timeouts()).overall(Some(limit));
     let begin = Instant::now();
-    // No pause of this length has room: the reason for the try is told at once.
+    // The pause would exceed the limit: the error of the try is returned at once.
     let server = Server::start(vec![on(|peer| {
         cut(peer);
     })]);
@@ -408,13 +408,13 @@ fn the_limit_for_all_counts_pauses_and_connections() {
     server.end();
     assert!(begin.elapsed() < limit);
 
-    // What a new connection may take is what is left.
+    // A new connection gets only the remaining time.
     let short = Duration::from_secs(2);
     let server = Server::start(vec![
         on(cut),
         on(|mut peer| {
             peer.answer("TYPE I", "200 ok");
-            // And then nothing.
+            // Then nothing more.
             peer.expect("SIZE a");
             peer.expect_end();
         }),

@@ -1,5 +1,5 @@
-//! What real servers answer, played to the client: one file in `servers` for each, with where it is
-//! from on its first lines.
+//! The replies of real servers, played to the client: one file in `servers` for each, with its
+//! source in the first lines.
 //!
 //! | line | meaning |
 //! | --- | --- |
@@ -22,7 +22,7 @@ use ftp_client::{
 
 use crate::peer::{Peer, Server, timeouts};
 
-/// How many files there are, so that none is lost.
+/// The number of files, so that none is lost.
 const FILES: usize = 22;
 
 #[test]
@@ -43,7 +43,7 @@ fn every_server_is_understood() {
     assert!(failed.is_empty(), "{failed:?}; each has its own message above");
 }
 
-/// Plays a file to its end, and insists that the client sends nothing more.
+/// Plays a file to its end, and asserts that the client sends nothing more.
 fn play(text: &str) {
     let script = text.to_owned();
     let server = Server::start(move |mut peer| {
@@ -96,7 +96,7 @@ fn serve(peer: &mut Peer, line: &str) {
     }
 }
 
-/// The client's part: a call, and what it gave as text.
+/// The client's part: a call, and its result as text.
 fn ask(client: &mut Client, call: &str) -> Result<String, Error> {
     let (name, rest) = call.split_once(' ').unwrap_or((call, ""));
     let by = |form| ListOptions::by(form);

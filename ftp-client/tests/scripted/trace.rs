@@ -1,4 +1,4 @@
-//! What the log is told, and what it is not.
+//! What is logged and what is not.
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -9,7 +9,7 @@ use ftp_client::{Client, Extended, RawCommand};
 use crate::peer::{Server, timeouts};
 
 thread_local! {
-    /// The records of this thread: a client logs where it runs.
+    /// The records of this thread: a client logs in its caller's thread.
     static RECORDS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 

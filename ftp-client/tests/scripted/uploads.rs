@@ -1,4 +1,4 @@
-//! `STOR` and `APPE`: the server's word counts, and no part is taken for the whole.
+//! `STOR` and `APPE`: only the server's confirmation counts, and no partial file looks complete.
 
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 
@@ -81,7 +81,7 @@ fn a_refusal_while_uploading_is_not_a_broken_pipe() {
 
 #[test]
 fn a_refusal_after_a_short_upload() {
-    // All of it went into the kernel; only the last reply tells.
+    // All bytes fit into the kernel's buffers; only the last reply reports the failure.
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("STOR a", "150 ok");
@@ -201,7 +201,7 @@ fn a_confirmation_before_the_end_is_found_behind_others_hc_17() {
 
 #[test]
 fn a_large_file_that_is_confirmed_before_its_end_is_not_believed_hc_17() {
-    // Half of it is more than sockets hold.
+    // Half of it is more than socket buffers hold.
     const LENGTH: usize = 64 << 20;
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
@@ -232,7 +232,7 @@ fn a_confirmation_before_the_end_of_the_data_is_not_believed_hc_17() {
             let mut data = peer.data();
             data.read_exact(&mut [0; 100]).unwrap();
             if is_reset {
-                // Before or after the client ends its data: both must be seen.
+                // Before or after the client ends its data: the client must see both.
                 reset(data);
                 peer.reply("226 I have it all");
             } else {
@@ -309,7 +309,7 @@ fn what_is_no_plain_file_is_sent_as_well() {
 fn a_file_that_fails_is_aborted_and_never_a_short_one() {
     let unreadable = std::fs::File::open("/").unwrap();
     let shrinking = tempfile::tempfile().unwrap();
-    // More than the buffers of both sockets take.
+    // More than the buffers of both sockets hold.
     shrinking.set_len(256 << 20).unwrap();
     for (file, kind) in
         [(unreadable, ErrorKind::IsADirectory), (shrinking, ErrorKind::UnexpectedEof)]

@@ -13,7 +13,7 @@ fn mlsd(peer: &mut Peer, directory: &str, lines: &str) {
     peer.reply("226 done");
 }
 
-/// A line for each item: paths, and what was skipped.
+/// One line for each item: paths, and skipped items.
 fn walk(client: &mut Client, directory: &str, options: WalkOptions) -> Vec<String> {
     let walked = client.walk(directory, options);
     let lines = walked.map(|item| match item {
@@ -73,7 +73,7 @@ fn a_walk_does_not_follow_what_leads_back() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         let top = "type=cdir;unique=1; /\ntype=dir;unique=2; a\ntype=dir;unique=1; self\n";
         mlsd(&mut peer, "", top);
-        // Told only by the directory itself.
+        // Only the listing of the directory itself shows the identifier.
         mlsd(&mut peer, "a", "type=cdir;unique=2; /a\ntype=dir; up\ntype=dir;unique=3; b\n");
         mlsd(&mut peer, "a/up", "type=cdir;unique=1; /\ntype=dir;unique=2; a\n");
         mlsd(&mut peer, "a/b", "type=dir;unique=2; a\n");
@@ -117,7 +117,7 @@ fn a_walk_is_bounded_hc_14() {
         peer.allow_abort();
         peer.answer("NOOP", "200 ok");
     });
-    // Without facts that tell objects apart, a server can go on for ever.
+    // Without unique identifiers, a server can list without end.
     let options = WalkOptions { depth: 3, ..by(ListingForm::Mlsd) };
     let want = ["0 d", "1 d/d", "2 d/d/d", "d/d/d: too deep"];
     assert_eq!(walk(&mut client, "", options), want);
@@ -131,7 +131,7 @@ fn a_walk_is_bounded_hc_14() {
 
 #[test]
 fn the_paths_of_a_walk_count_against_its_bound_hc_14() {
-    // A short listing, and each line of it in the memory of the client as long as the path.
+    // A short listing, each line of which needs as much of the client's memory as the path is long.
     let (deep, many) = ("d".repeat(2_000), 100);
     let (server, mut client) = Server::logged_in(move |mut peer| {
         for lines in ["type=file; f\n".repeat(many), "type=dir; d\n".repeat(many / 2)] {

@@ -1,4 +1,4 @@
-//! What a server says on the control connection while no data moves.
+//! Replies on the control connection while no data moves.
 
 use std::io::{Read, Write};
 use std::sync::mpsc::channel;
@@ -8,13 +8,13 @@ use ftp_client::{Client, Error, Phase, Severity, Timeouts, Verb};
 
 use crate::peer::{Peer, SHORT, Server, timeouts};
 
-/// Shorter than any limit that is set here, but for `SHORT`.
+/// Shorter than any timeout here except `SHORT`.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What a server does while data stands still.
+/// The server's action while no data moves.
 type Act = fn(Peer) -> Option<Peer>;
 
-/// Ways to give up, and what each is to be called.
+/// Ways to give up, and the expected error of each.
 const GIVES_UP: &[(Act, &str)] = &[
     (
         |mut peer| {
@@ -62,7 +62,7 @@ const GIVES_UP: &[(Act, &str)] = &[
     ),
 ];
 
-/// Whether the transfer ended as it should, and whether the connection can be used on.
+/// Asserts how the transfer ended, and whether the connection is still usable.
 #[track_caller]
 fn check(error: &Error, want: &str, begin: Instant, client: &mut Client) {
     assert!(error.to_string().ends_with(want), "{error}, not {want}");
@@ -85,7 +85,7 @@ fn a_download_that_stands_still_ends_by_what_the_server_says_hc_19_hc_20_cl_10()
             if let Some(mut peer) = act(peer) {
                 peer.answer("NOOP", "200 ok");
             }
-            // The data connection says nothing of it.
+            // The data connection does not show it.
             let _ = is_over.recv();
             drop(data);
         });
@@ -111,7 +111,7 @@ fn an_upload_that_stands_still_ends_by_what_the_server_says_hc_19_hc_20_cl_10() 
             if let Some(mut peer) = act(peer) {
                 peer.answer("NOOP", "200 ok");
             }
-            // The data connection says nothing of it.
+            // The data connection does not show it.
             let _ = is_over.recv();
             drop(data);
         });
@@ -159,7 +159,7 @@ fn a_confirmation_may_overtake_the_data_cl_08() {
         let mut data = peer.data();
         data.write_all(b"hello").unwrap();
         peer.reply("226 done");
-        // So that the client hears it while it waits for data.
+        // So that the client reads it while it waits for data.
         assert!(peer.listens_for(SHORT));
         data.write_all(b"world").unwrap();
         drop(data);

@@ -1,4 +1,4 @@
-//! The bytes that a client sends, to lines and commands.
+//! Bytes from a client, decoded into lines and commands.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| ftp_tests::check::command_line(data));

@@ -1,4 +1,4 @@
-//! Bytes that are shown to people.
+//! Bytes that are shown to users.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| ftp_tests::check::escaped(data));

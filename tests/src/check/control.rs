@@ -99,7 +99,7 @@ fn plain_lines(data: &[u8], strict: bool) -> Vec<Option<Vec<u8>>> {
     lines
 }
 
-/// Returns whether our own output is short enough to test it in pieces, too.
+/// Returns whether our own output is short enough to test it in pieces too.
 fn is_short(sent: &[u8]) -> bool {
     sent.len() < 1_000
 }

@@ -1,6 +1,6 @@
-//! The wider field: clients that others wrote, against our server. What is asked of all of them is
-//! the same and stands in `scenarios`; how each is told stands in `table`, with a small script
-//! beside it for those that are libraries. `particular` holds what only one of them does.
+//! Client programs and libraries of other projects with our server. `scenarios` holds the steps,
+//! the same for all; `table` says how to run them with each client, with a small script for each
+//! library. `particular` holds steps for one client only.
 
 mod particular;
 mod scenarios;
@@ -14,19 +14,19 @@ use ftp_tests::process::{LIMIT, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 
-/// A client program, or a library with a program around it.
+/// A client program, or a library in a script.
 struct Client {
     find: fn() -> Option<Peer>,
-    /// The ways it has to make a data connection.
+    /// Its methods of data connections.
     ways: &'static [Way],
-    /// What it can do.
+    /// Its operations.
     does: &'static [Verb],
-    /// Does the steps in order, logged in once or once a step, in the local directory. Returns
-    /// what it wrote to standard output. What failed may show only in what is then not there.
+    /// Does the steps in order, with one login or one per step, in the local directory. Returns its
+    /// standard output. Some failures show only in the missing result.
     perform: fn(&Meeting, Way, &[Step]) -> Vec<u8>,
 }
 
-/// How a data connection is asked for.
+/// The command of a data connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Way {
     /// `PASV`.
@@ -37,25 +37,24 @@ enum Way {
     Active,
 }
 
-/// What a client is asked to do. Names in the local directory and on the server hold no TAB, `"`
-/// or backslash.
+/// An operation. Names in the local directory and on the server contain no TAB, `"` or backslash.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Verb {
-    /// Upload the local file `from` as `to`, as image.
+    /// Upload the local file `from` as `to`, in type image.
     Put,
-    /// Download `from` to the local file `to`, as image.
+    /// Download `from` to the local file `to`, in type image.
     Get,
-    /// As `Put`, in ASCII.
+    /// As `Put`, in type ASCII.
     PutText,
-    /// As `Get`, in ASCII.
+    /// As `Get`, in type ASCII.
     GetText,
-    /// Upload the local file `from` from where `to`, of [`Meeting::THERE`] bytes, ends.
+    /// Upload the rest of the local file `from` to `to`, which has [`Meeting::THERE`] bytes.
     ContinuePut,
-    /// Download `from` from where the local file `to`, of [`Meeting::THERE`] bytes, ends.
+    /// Download the rest of `from` to the local file `to`, which has [`Meeting::THERE`] bytes.
     ContinueGet,
-    /// Write to standard output the long list of the directory `from`.
+    /// Write a long listing of the directory `from` to standard output.
     List,
-    /// Write to standard output the names in the directory `from`, a line each.
+    /// Write the names in the directory `from` to standard output, one per line.
     Names,
     /// Make the directory `from`.
     MakeDirectory,
@@ -68,7 +67,7 @@ enum Verb {
 }
 
 impl Verb {
-    /// What a client for people, or a whole library, can do.
+    /// The operations of an interactive client, or of a complete library.
     const ALL: &'static [Self] = &[
         Self::Put,
         Self::Get,
@@ -85,7 +84,7 @@ impl Verb {
     ];
 }
 
-/// One thing to do.
+/// One step.
 struct Step {
     verb: Verb,
     from: String,
@@ -93,32 +92,32 @@ struct Step {
 }
 
 impl Step {
-    /// One with two names.
+    /// Returns a step with two names.
     fn two(verb: Verb, from: impl Into<String>, to: impl Into<String>) -> Self {
         Self { verb, from: from.into(), to: to.into() }
     }
 
-    /// One with one name.
+    /// Returns a step with one name.
     fn one(verb: Verb, from: impl Into<String>) -> Self {
         Self::two(verb, from, "")
     }
 }
 
-/// A client, our server, and a directory for the client to work in.
+/// A client, our server, and a directory for the client.
 struct Meeting {
     peer: Peer,
     server: OurServer,
     local: TempRoot,
-    /// Scripts, and what a client keeps about itself.
+    /// Scripts, and the client's own files.
     home: TempRoot,
 }
 
 impl Meeting {
-    /// How much of a file is there before `ContinuePut` and `ContinueGet`, in bytes.
+    /// The length of the existing part before `ContinuePut` and `ContinueGet`, in bytes.
     const THERE: usize = 70_000;
 
-    /// With a server that knows no other direction of data connections than that of `way`. `None`,
-    /// having said so, if the client is not installed.
+    /// Starts a server that supports only data connections of this kind. Reports and returns `None`
+    /// if the client is not installed.
     #[track_caller]
     fn new(find: fn() -> Option<Peer>, way: Way) -> Option<Self> {
         let peer = find()?;
@@ -139,15 +138,15 @@ impl Meeting {
         self.server.address.port().to_string()
     }
 
-    /// The client's command line to add to, in the local directory.
+    /// Returns the client's command line to extend, in the local directory.
     fn command(&self) -> Command {
         let mut command = self.peer.command();
         command.env("HOME", self.home.path()).current_dir(self.local.path());
         command
     }
 
-    /// A session of a program that takes commands from standard input: first `opening`, then what
-    /// `say` makes of each step. Such a program ends well whatever was refused.
+    /// Runs a program that takes commands from standard input: first `opening`, then the result of
+    /// `say` for each step. Such a program ends with success whatever was refused.
     #[track_caller]
     fn typed(
         command: &mut Command,
@@ -160,8 +159,8 @@ impl Meeting {
         run_with(command, input.as_bytes(), LIMIT).succeeded()
     }
 
-    /// A session by a script that is given HOST PORT USER PASSWORD WAY and, on standard input, a
-    /// line for each step: verb, from, to, with TAB between. It ends with an error when one fails.
+    /// Runs a script with HOST PORT USER PASSWORD WAY; its standard input has a line for each step:
+    /// verb, from, to, separated by TAB. It ends with an error after a failure.
     #[track_caller]
     fn scripted(&self, script: &str, way: Way, steps: &[Step]) -> Vec<u8> {
         let script = self.home.write("script", script.as_bytes());
@@ -173,7 +172,7 @@ impl Meeting {
         run_with(&mut command, lines.as_bytes(), LIMIT).succeeded()
     }
 
-    /// A program that does one step and ends, with an exit code that tells.
+    /// Runs a program that does one step, with a meaningful exit code.
     #[track_caller]
     fn one_by_one(&self, steps: &[Step], call: impl Fn(&mut Command, &Step)) -> Vec<u8> {
         let mut said = Vec::new();

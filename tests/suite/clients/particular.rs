@@ -1,4 +1,4 @@
-//! What one client does and the others do not.
+//! Operations of a single client.
 
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::{binary, text};
@@ -9,7 +9,7 @@ use ftp_tests::root::TempRoot;
 use super::table::{INETUTILS, RCLONE, TNFTP, WGET, ncftp_login, rclone_options, rclone_remote};
 use super::{Client, Meeting, Way};
 
-/// Directories two deep, an empty one, a hidden file, and names that are more than letters.
+/// Directories in two levels, an empty one, a hidden file, and names with special characters.
 fn plant(root: &TempRoot) {
     root.mkdir("tree/empty directory");
     root.write("tree/image", &binary(100_000, 1));
@@ -23,7 +23,7 @@ fn assert_same_trees(meeting: &Meeting) {
     assert!(meeting.local.tree() == meeting.server.root.tree(), "{:?}", meeting.local.tree());
 }
 
-/// wget reads LIST to find its way.
+/// wget reads LIST.
 #[test]
 fn wget_fetches_a_tree_and_only_what_is_new() {
     for &way in WGET.ways {
@@ -40,7 +40,7 @@ fn wget_fetches_a_tree_and_only_what_is_new() {
         let said = fetch();
         assert!(said.contains("Downloaded: 4 files"), "{said}");
         assert_same_trees(&meeting);
-        // The dates in LIST are minutes in UTC: nothing is newer.
+        // The dates in LIST are minutes in UTC: no file is newer.
         let said = fetch();
         assert!(!said.contains("Downloaded"), "{said}");
     }
@@ -77,7 +77,7 @@ fn rclone_copies_checks_and_syncs_a_tree() {
     }
 }
 
-/// Its commands that the others leave out, none with an option about the server.
+/// Commands that the other clients lack, without options about the server.
 #[test]
 fn rclone_sees_no_directory_that_is_not_there_ls_03() {
     for &way in RCLONE.ways {
@@ -113,7 +113,7 @@ fn rclone_sees_no_directory_that_is_not_there_ls_03() {
     }
 }
 
-/// Trees up and down, by programs that make and list directories as they go.
+/// Trees in both directions, by programs that create and list directories.
 #[test]
 fn ncftp_copies_a_tree() {
     for way in [Way::Passive, Way::Active] {
@@ -134,7 +134,7 @@ fn ncftp_copies_a_tree() {
     }
 }
 
-/// Files by a pattern, which the server matches for NLST.
+/// Files that match a pattern, which the server applies to NLST.
 #[track_caller]
 fn many_by_pattern(client: &Client) {
     for &way in client.ways {

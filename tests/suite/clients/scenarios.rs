@@ -1,4 +1,4 @@
-//! What every client is asked to do, as far as it can.
+//! The steps for every client, as far as it supports them.
 
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::{SIZES, binary, text};
@@ -9,7 +9,7 @@ use super::table::{
 };
 use super::{Client, Meeting, Step, Verb, Way};
 
-/// Names that each client sends as they are.
+/// Names that every client sends unchanged.
 const NAMES: [&str; 6] = [
     "plain.txt",
     "two  inner spaces",
@@ -20,7 +20,7 @@ const NAMES: [&str; 6] = [
 ];
 
 impl Client {
-    /// Everything, each way of making the data connection.
+    /// All scenarios with each kind of data connection.
     #[track_caller]
     fn meets_our_server(&self) {
         for &way in self.ways {
@@ -35,7 +35,7 @@ impl Client {
         self.does.contains(&verb)
     }
 
-    /// What it does of `steps`, and what it said.
+    /// Runs the supported ones of `steps`, and returns the output.
     #[track_caller]
     fn performs(&self, meeting: &Meeting, way: Way, mut steps: Vec<Step>) -> String {
         steps.retain(|step| self.can(step.verb));
@@ -46,7 +46,7 @@ impl Client {
         String::from_utf8(said).expect("what clients say of these names is UTF-8")
     }
 
-    /// Every size, as image and in ASCII, up and down.
+    /// Every size, in types image and ASCII, in both directions.
     fn moves(&self, meeting: &Meeting, way: Way) {
         let Meeting { server, local, .. } = meeting;
         let mut files = Vec::new();
@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    /// The rest of what is there in part.
+    /// Completes partial files.
     fn continues(&self, meeting: &Meeting, way: Way) {
         let Meeting { server, local, .. } = meeting;
         let content = binary(200_000, 9);
@@ -96,7 +96,7 @@ impl Client {
         }
     }
 
-    /// Every name, up, down, in lists, and gone.
+    /// Uploads, downloads, lists and deletes every name.
     fn lists(&self, meeting: &Meeting, way: Way) {
         let Meeting { server, local, .. } = meeting;
         server.root.mkdir("directory");
@@ -126,7 +126,7 @@ impl Client {
                 words.any(|word| word == size.to_string())
             };
             let is_name = |line: &str| [name, &format!("directory/{name}")].contains(&line);
-            // Some clients leave out what is hidden.
+            // Some clients hide names that begin with a dot.
             let is_hidden = name.starts_with('.');
             if self.can(Verb::List) && !is_hidden {
                 assert!(long.lines().any(is_entry), "{way:?}: {name:?} in {long}");
@@ -142,7 +142,7 @@ impl Client {
         }
     }
 
-    /// Directories and files made, moved and taken away.
+    /// Creates, moves and removes directories and files.
     fn arranges(&self, meeting: &Meeting, way: Way) {
         if [Verb::Put, Verb::MakeDirectory, Verb::Rename].iter().any(|&verb| !self.can(verb)) {
             return;

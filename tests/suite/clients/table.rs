@@ -1,4 +1,4 @@
-//! The clients, and how each is told what to do.
+//! The clients, and how to run each.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use ftp_tests::process::run;
 
 use super::{Client, Meeting, Step, Verb, Way};
 
-/// NetBSD's `ftp`, of which macOS and the other BSDs have theirs.
+/// NetBSD's `ftp`, also part of macOS and the other BSDs.
 pub(super) const TNFTP: Client = Client {
     find: || Peer::find("tnftp"),
     ways: &[Way::Passive, Way::Extended, Way::Active],
@@ -16,7 +16,7 @@ pub(super) const TNFTP: Client = Client {
     perform: |meeting, way, steps| {
         let mut command = meeting.command();
         command.args([if way == Way::Active { "-A" } else { "-p" }, "-i", "-n"]);
-        // EPSV is on at first.
+        // EPSV is on by default.
         let toggled = if way == Way::Passive { "epsv4\n" } else { "" };
         bsd(meeting, command.args([meeting.host(), meeting.port()]), toggled, steps)
     },
@@ -30,7 +30,7 @@ pub(super) const INETUTILS: Client = Client {
     perform: |meeting, way, steps| {
         let mut command = meeting.command();
         command.args([if way == Way::Active { "-A" } else { "-p" }, "-i", "-n"]);
-        // EPSV is off at first.
+        // EPSV is off by default.
         let toggled = if way == Way::Extended { "epsv4\n" } else { "" };
         bsd(meeting, command.args([meeting.host(), meeting.port()]), toggled, steps)
     },
@@ -58,7 +58,7 @@ fn bsd(meeting: &Meeting, command: &mut Command, settings: &str, steps: &[Step])
     })
 }
 
-/// NcFTP's shell. Its lists are those of MLSD, printed in a form of its own.
+/// NcFTP's shell. It prints MLSD listings in its own format.
 pub(super) const NCFTP: Client = Client {
     find: || Peer::find("ncftp"),
     ways: &[Way::Passive, Way::Active],
@@ -93,7 +93,7 @@ pub(super) const NCFTP: Client = Client {
     },
 };
 
-/// NcFTP's program that uploads.
+/// NcFTP's upload program.
 pub(super) const NCFTPPUT: Client = Client {
     find: || Peer::find("ncftpput"),
     ways: &[Way::Passive, Way::Active],
@@ -101,7 +101,7 @@ pub(super) const NCFTPPUT: Client = Client {
     perform: ncftp_copy,
 };
 
-/// NcFTP's program that downloads.
+/// NcFTP's download program.
 pub(super) const NCFTPGET: Client = Client {
     find: || Peer::find("ncftpget"),
     ways: &[Way::Passive, Way::Active],
@@ -114,7 +114,7 @@ fn ncftp_copy(meeting: &Meeting, way: Way, steps: &[Step]) -> Vec<u8> {
         ncftp_login(meeting, way, command).arg("-V");
         command.args(match verb {
             Verb::PutText | Verb::GetText => &["-Z", "-a"][..],
-            // With sendfile ncftpput sends all of the file behind its REST.
+            // With sendfile, ncftpput sends the whole file after its REST.
             Verb::ContinuePut => &["-z", "-s"],
             Verb::ContinueGet => &["-z"],
             _ => &["-Z"],
@@ -123,7 +123,7 @@ fn ncftp_copy(meeting: &Meeting, way: Way, steps: &[Step]) -> Vec<u8> {
     })
 }
 
-/// NcFTP's program that lists.
+/// NcFTP's listing program.
 pub(super) const NCFTPLS: Client = Client {
     find: || Peer::find("ncftpls"),
     ways: &[Way::Passive, Way::Active],
@@ -147,7 +147,7 @@ pub(super) fn ncftp_login<'a>(
     command.arg(if way == Way::Active { "-E" } else { "-F" })
 }
 
-/// GNU Wget, which downloads; what it asks for in ASCII it keeps with the line ends of the wire.
+/// GNU Wget, which only downloads; in ASCII it keeps the line endings of the wire.
 pub(super) const WGET: Client = Client {
     find: || Peer::find("wget"),
     ways: &[Way::Passive, Way::Active],
@@ -157,14 +157,14 @@ pub(super) const WGET: Client = Client {
             command.args(["--no-config", "--no-verbose", "--tries=1", "-O", to]);
             command.args((way == Way::Active).then_some("--no-passive-ftp"));
             command.args((*verb == Verb::ContinueGet).then_some("--continue"));
-            // Its URLs keep the `/` of a path.
+            // Its URLs need the `/` of a path unescaped.
             let path: Vec<_> = from.split('/').map(|name| percent(name.as_bytes())).collect();
             command.arg(format!("{}{}", meeting.server.url(""), path.join("/")));
         })
     },
 };
 
-/// rclone, which takes a server for a disk.
+/// rclone, which treats a server as a disk.
 pub(super) const RCLONE: Client = Client {
     find: || Peer::find("rclone"),
     ways: &[Way::Passive, Way::Extended],
@@ -198,7 +198,7 @@ pub(super) const RCLONE: Client = Client {
     },
 };
 
-/// What stands before a path on our server.
+/// The prefix of a path on our server.
 pub(super) fn rclone_remote(meeting: &Meeting, way: Way) -> String {
     let mut obscure = meeting.command();
     let hidden = run(obscure.args(["obscure", meeting.server.password])).succeeded();
@@ -209,7 +209,7 @@ pub(super) fn rclone_remote(meeting: &Meeting, way: Way) -> String {
     format!(":ftp,host={host},port={port},user={user},pass={pass},disable_epsv={disabled}:")
 }
 
-/// No configuration, and no second try.
+/// No configuration, and no retries.
 pub(super) fn rclone_options(command: &mut Command) {
     command.args(["--config=", "--retries=1", "--low-level-retries=1"]);
 }
@@ -232,7 +232,7 @@ pub(super) const PHP: Client = Client {
     perform: |meeting, way, steps| meeting.scripted(include_str!("ftp.php"), way, steps),
 };
 
-/// Node's basic-ftp. EPSV, and PASV behind it; no active mode, no ASCII.
+/// Node's basic-ftp. EPSV, then PASV; no active mode, no ASCII.
 pub(super) const BASIC_FTP: Client = Client {
     find: || Peer::that_runs("Node's basic-ftp", "node", "require('basic-ftp')"),
     ways: &[Way::Passive, Way::Extended],

@@ -1,4 +1,4 @@
-//! What is asked of every server.
+//! Operations that are tested with every server.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,8 +14,8 @@ use ftp_tests::site::Site;
 use super::session::Session;
 use super::{Ability, Family, Way};
 
-/// Names beside `file`, each with something that breaks what is careless. Those of `ftp_tests::names`
-/// are for servers that take any byte.
+/// Names beside `file`, each with a character that careless programs mishandle. Those of
+/// `ftp_tests::names` are for servers that accept any byte.
 const NAMES: [&[u8]; 11] = [
     b"two  spaces",
     b" space before",
@@ -30,7 +30,7 @@ const NAMES: [&[u8]; 11] = [
     b".hidden",
 ];
 
-/// How many bytes are there before a transfer that goes on.
+/// The length of the existing part before a resumed transfer, in bytes.
 const THERE: usize = 70_000;
 
 const MIXED: &[u8] = b"a\nb\r\nc\rd\n\n\r\ne";
@@ -38,11 +38,11 @@ const MIXED: &[u8] = b"a\nb\r\nc\rd\n\n\r\ne";
 /// 2001-02-03 04:05:06 in UTC.
 const TIME: (&[u8], u64) = (b"20010203040506", 981_173_106);
 
-/// How a server did something else than it was asked for, or what the client said.
+/// The deviation of a server, or the client's error.
 type Shown = Result<(), String>;
 
 impl Ability {
-    /// All, those that take long for IPv4 alone.
+    /// Returns all abilities; slow ones only for IPv4.
     pub(super) fn all(family: Family) -> Vec<Self> {
         let ways = [Way::Epsv, Way::Pasv, Way::Eprt, Way::Port, Way::Active].map(Self::By);
         let simple = [
@@ -79,8 +79,8 @@ impl Ability {
         all
     }
 
-    /// Tries it, in the session that there is. One that failed is left, once it was seen that the
-    /// client either goes on or says that it cannot.
+    /// Tests it in the existing session. After a failure that session is dropped, once the client
+    /// proved usable or closed.
     pub(super) fn shown(self, site: &Site, kept: &mut Option<Session>) -> Shown {
         if let Self::By(way) = self {
             let mut session = Session::by(site, way).map_err(said)?;
@@ -221,8 +221,7 @@ impl Ability {
     }
 }
 
-/// What an ability failed with, if the client is then either of further use or closed, and does
-/// not wait.
+/// Returns the failure of an ability, if the client is then usable or closed, and does not hang.
 fn ends_well(mut session: Session, shown: Shown) -> Shown {
     match session.noop() {
         Err(Error::Closed | Error::ServiceClosing(_)) => return shown,
@@ -242,7 +241,7 @@ fn said(error: Error) -> String {
     error.to_string()
 }
 
-/// Tells where two files part.
+/// Compares two files, and reports the first difference.
 fn same(what: &str, got: &[u8], want: &[u8]) -> Shown {
     if got == want {
         return Ok(());
@@ -270,7 +269,7 @@ fn only(site: &Site, names: &[&[u8]]) -> Shown {
     equal("the root", shown(&site.root.names()), shown(names))
 }
 
-/// Names that can be read.
+/// Returns readable names.
 fn shown(names: &[impl AsRef<[u8]>]) -> Vec<String> {
     names.iter().map(|name| name.as_ref().escape_ascii().to_string()).collect()
 }
@@ -308,7 +307,7 @@ fn sizes(site: &Site, session: &mut Session) -> Shown {
 
 fn large(site: &Site, session: &mut Session) -> Shown {
     static CONTENT: OnceLock<Vec<u8>> = OnceLock::new();
-    // The same MiB over and over would hide one that is missing, so that each has its number.
+    // Each MiB has its number: equal ones would hide a missing one.
     let content = CONTENT.get_or_init(|| {
         let mebibyte = binary((1 << 20) - 8, 7);
         (0..64_u64).flat_map(|number| [&number.to_le_bytes()[..], &mebibyte].concat()).collect()
@@ -318,7 +317,7 @@ fn large(site: &Site, session: &mut Session) -> Shown {
     same("got", &session.get(b"file").map_err(said)?, content)
 }
 
-/// A file of 1,000 bytes, and a directory with an empty file in it.
+/// Makes a file of 1,000 bytes, and a directory with an empty file in it.
 fn plant(site: &Site, session: &mut Session) -> Shown {
     site.root.write("file", &binary(1_000, 1));
     session.mkdir(b"directory").map_err(said)?;
@@ -364,7 +363,7 @@ fn many_entries(site: &Site, session: &mut Session) -> Shown {
     let files = entries.iter().filter(|entry| entry.kind == Some(EntryKind::File)).count();
     equal("files", files, want.len())?;
     let names = match session.names(b"many") {
-        // That there is no NLST stands under `Names`.
+        // A missing NLST is reported by `Names`.
         Err(Error::Refused(Verb::Nlst, _)) => want.clone(),
         names => names.map_err(said)?,
     };
@@ -389,7 +388,7 @@ fn missing(site: &Site, session: &mut Session) -> Shown {
     for (what, result) in results {
         match result {
             Err(Error::Refused(verb, _)) if verb.to_string() == what => {}
-            // Some look for the file only when they know what to call it.
+            // Some servers look for the file only at RNTO.
             Err(Error::Refused(Verb::Rnto, _)) if what == "RNFR" => {}
             Err(error) => return Err(format!("{what}: {error}")),
             Ok(()) => return Err(format!("{what} of what is not there works")),
@@ -413,7 +412,7 @@ fn ten_in_a_row(site: &Site, session: &mut Session) -> Shown {
 }
 
 fn abort(site: &Site, session: &mut Session) -> Shown {
-    // More than all buffers between the two hold, so that the server is in the middle of it.
+    // More than all buffers hold, so that the server is still sending.
     let content = binary(16 << 20, 1);
     site.root.write("file", &content);
     site.root.write("other", b"content");
@@ -428,13 +427,13 @@ fn a_name(site: &Site, session: &mut Session, name: &[u8]) -> Shown {
     only(site, &[name])?;
     same("stored", &site.root.read(name), b"content")?;
     same("got", &session.get(name).map_err(said)?, b"content")?;
-    // What is hidden some leave out.
+    // Some servers hide names that begin with a dot.
     if !name.starts_with(b".") {
         let entries = session.list(b"").map_err(said)?;
         let names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
         equal("entries", shown(&names), shown(&[name]))?;
         match session.names(b"") {
-            // That there is no NLST stands under `Names`.
+            // A missing NLST is reported by `Names`.
             Err(Error::Refused(Verb::Nlst, _)) => {}
             names => equal("names", shown(&names.map_err(said)?), shown(&[name]))?,
         }

@@ -1,7 +1,6 @@
-//! The wider field from the other side: our client against servers that others wrote, and against
-//! ours. What is asked of all of them is the same and stands in `abilities`; which server lacks
-//! what, and what the client then says, stands in `table`. `session` alone knows the client's
-//! methods.
+//! Our client with servers of other projects and with ours. `abilities` holds the operations, the
+//! same for all; `table` lists what each server lacks, and the client's message then. Only
+//! `session` uses the client's methods.
 
 mod abilities;
 mod session;
@@ -17,20 +16,20 @@ use ftp_tests::site::{OurServer, Site};
 
 use self::session::Session;
 
-/// A server, and what it cannot do; all else it has to do.
+/// A server and the abilities that it lacks; all others must work.
 struct Daemon<'a> {
-    /// On this loopback address. `None`, having said so, if it is not installed.
+    /// Starts it on this loopback address. Reports and returns `None` if it is not installed.
     start: &'a (dyn Fn(IpAddr) -> Option<Running> + Sync),
     lacks: &'a [Lack],
 }
 
-/// What a server cannot do, or does in its own way.
+/// An ability that a server lacks, or has in a different form.
 struct Lack {
     what: Ability,
     on: Family,
-    /// A part of the client's message, or of the difference from what it did.
+    /// A part of the client's message, or of the difference in the result.
     says: &'static str,
-    /// The same, where the order of two replies decides which message it is.
+    /// An alternative message, if the order of two replies decides.
     or: Option<&'static str>,
 }
 
@@ -52,7 +51,7 @@ impl Lack {
     }
 }
 
-/// In which family of addresses.
+/// The address family.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Family {
     Both,
@@ -60,7 +59,7 @@ enum Family {
     V6,
 }
 
-/// How a data connection is asked for.
+/// The command of a data connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Way {
     Epsv,
@@ -71,34 +70,34 @@ enum Way {
     Active,
 }
 
-/// What is asked of a server; what is there then is compared byte by byte. Where no [`Way`] is named, it is the one that the
-/// client takes by itself.
+/// An operation that is tested with a server; results are compared byte by byte. Without a [`Way`],
+/// the client chooses the kind of data connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ability {
-    /// An upload, a download and a list.
+    /// An upload, a download and a listing.
     By(Way),
-    /// Nothing, a byte and 1 MiB and a byte, each uploaded and downloaded.
+    /// Sizes of 0 bytes, 1 byte and 1 MiB + 1 byte, each in both directions.
     Sizes,
-    /// 64 MiB there and back.
+    /// 64 MiB in both directions.
     Large,
     Append,
     ResumeDownload,
     ResumeUpload,
-    /// Lines that end in LF here are uploaded, and have LF there.
+    /// An upload of lines that end in LF, which must have LF on the server.
     TextUp,
-    /// The reverse.
+    /// The same as a download.
     TextDown,
-    /// Lines that end in LF, CR LF and CR are uploaded: CR LF is LF there.
+    /// An upload of lines that end in LF, CR LF and CR: CR LF must become LF.
     MixedUp,
-    /// The same are downloaded: CR LF is LF here.
+    /// A download of these: CR LF must become LF.
     MixedDown,
-    /// Names, kinds and sizes.
+    /// Names, types and sizes.
     List,
-    /// Names alone.
+    /// Names only.
     Names,
-    /// Those of another directory than the working directory.
+    /// The names of another directory than the current one.
     NamesBelow,
-    /// All that is in a tree, which names that begin with a dot are in.
+    /// A whole tree, including names that begin with a dot.
     HiddenNames,
     /// 3,000 entries.
     ManyEntries,
@@ -106,19 +105,19 @@ enum Ability {
     NoEntries,
     NoNames,
     Rename,
-    /// A file that is there is replaced.
+    /// An upload replaces an existing file.
     RenameOver,
     Delete,
     MakeAndRemoveDirectory,
     Size,
     Modified,
     SetModified,
-    /// What is not there is refused, and the client can go on.
+    /// Operations on missing objects are refused, and the client remains usable.
     Missing,
     TenInARow,
-    /// A download is left in the middle, and the client goes on.
+    /// A download is dropped in the middle, and the client remains usable.
     Abort,
-    /// A file with such a name is uploaded, downloaded, listed in both forms, renamed and deleted.
+    /// A file of such a name is uploaded, downloaded, listed in both forms, renamed and deleted.
     Name(&'static [u8]),
 }
 
@@ -148,13 +147,13 @@ impl Deref for Running {
     }
 }
 
-/// What the client does not even ask for.
+/// Operations that the client does not even try.
 const IPV4_ALONE: [Lack; 2] = [
     lack(Ability::By(Way::Pasv), "not supported: PASV carries IPv4 addresses only").on(Family::V6),
     lack(Ability::By(Way::Port), "not supported: PORT carries IPv4 addresses only").on(Family::V6),
 ];
 
-/// All that is not as the table says it.
+/// Returns all differences from the table.
 fn differences(daemon: &Daemon<'_>, family: Family) -> Vec<String> {
     let mut differences = Vec::new();
     let host = match family {

@@ -1,5 +1,4 @@
-//! What is asked of the client, in the words of its methods: the one file of these tests that knows
-//! them.
+//! The operations in terms of the client's methods: the only file of these tests that uses them.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -14,18 +13,18 @@ use ftp_tests::site::Site;
 
 use super::Way;
 
-/// A client that is logged in.
+/// A logged-in client.
 pub(super) struct Session {
     client: Client,
 }
 
 impl Session {
-    /// In the way that the client takes by itself.
+    /// Opens it with the default kind of data connection.
     pub(super) fn new(site: &Site) -> Result<Self, Error> {
         Self::with(site, Client::builder())
     }
 
-    /// In one way alone.
+    /// Opens it with one kind of data connection only.
     pub(super) fn by(site: &Site, way: Way) -> Result<Self, Error> {
         let (builder, only) =
             (
@@ -67,7 +66,7 @@ impl Session {
         self.client.noop()
     }
 
-    /// What is uploaded and downloaded from here on is text, or no longer.
+    /// Sets whether later transfers are text.
     pub(super) fn is_text(&mut self, text: bool) {
         self.client.set_representation(if text {
             RepresentationType::Ascii
@@ -80,7 +79,7 @@ impl Session {
         self.put_from(name, 0, content)
     }
 
-    /// The rest of a file from `offset` on.
+    /// Downloads the rest of a file from `offset` on.
     pub(super) fn put_from(&mut self, name: &[u8], offset: u64, rest: &[u8]) -> Result<(), Error> {
         let mut upload = self.client.store_from(name, offset)?;
         let written = upload.write_all(rest);
@@ -97,7 +96,7 @@ impl Session {
         self.get_from(name, 0)
     }
 
-    /// A file from `offset` on.
+    /// Downloads a file from `offset` on.
     pub(super) fn get_from(&mut self, name: &[u8], offset: u64) -> Result<Vec<u8>, Error> {
         let mut content = Vec::new();
         let mut download = self.client.retrieve_from(name, offset)?;
@@ -115,8 +114,7 @@ impl Session {
         Ok(content)
     }
 
-    /// The members of a directory with what the server says of them, the working directory if it is
-    /// empty.
+    /// Returns the entries of a directory; of the current one if it is empty.
     pub(super) fn list(&mut self, directory: &[u8]) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::new();
         for listed in self.client.list(directory)? {
@@ -127,7 +125,7 @@ impl Session {
         Ok(entries)
     }
 
-    /// The names in a directory, the working directory if it is empty.
+    /// Returns the names in a directory; in the current one if it is empty.
     pub(super) fn names(&mut self, directory: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
         let mut names = Vec::new();
         for listed in self.client.list_with(directory, ListOptions::by(ListingForm::Nlst))? {
@@ -138,7 +136,7 @@ impl Session {
         Ok(names)
     }
 
-    /// The paths of all that is below the working directory.
+    /// Returns the paths of everything below the current directory.
     pub(super) fn walk(&mut self, form: ListingForm) -> Result<Vec<Vec<u8>>, Error> {
         let mut paths = Vec::new();
         let options = WalkOptions::default();
@@ -180,8 +178,7 @@ impl Session {
     }
 }
 
-/// The end of a transfer: what the client failed with counts for more than that it then did not
-/// finish.
+/// Returns the result of a transfer: the first error counts for more than the missing end.
 fn conclude(moved: std::io::Result<()>, ended: Result<(), Error>) -> Result<(), Error> {
     match moved {
         Ok(()) => ended,

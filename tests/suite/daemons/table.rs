@@ -1,5 +1,5 @@
-//! The servers, and what each cannot do: with what the client says of it, or with the bytes that
-//! were there in place of the right ones.
+//! The servers, and what each lacks: with the client's message, or with the wrong bytes that were
+//! found.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn pure_ftpd() {
     theirs(
         |host| RealServer::pure_ftpd_at(host),
         &[
-            // It takes away every CR, and sends CR CR LF for CR LF.
+            // It removes every CR, and sends CR CR LF for CR LF.
             lack(MixedUp, r#"got "a\nb\ncd\n\n\ne""#),
             lack(MixedDown, r#"got "a\nb\r\nc\rd"#),
             lack(Name(b" space before"), r#"the root: ["_space before"]"#),
@@ -74,13 +74,13 @@ fn busybox() {
         |host| RealServer::busybox_at(host),
         &[
             lack(By(Eprt), "no data connection: EPRT refused: 500 Unknown command"),
-            // Nor is there a second way.
+            // There is no other command.
             lack(By(Active), "no data connection: EPRT refused: 500 Unknown command").on(V6),
-            // It takes TYPE A, and leaves every byte as it is.
+            // It accepts TYPE A, and leaves every byte unchanged.
             lack(TextUp, AS_SENT),
             lack(MixedUp, MIXED_AS_SENT),
             lack(SetModified, "MFMT refused: 500 Unknown command"),
-            // Its `ls` writes what is not ASCII as `?`.
+            // Its `ls` prints non-ASCII characters as `?`.
             lack(Name(GREETINGS), r#"entries: ["gr????e ?????????"]"#),
             lack(Name(LATIN_1), r#"entries: ["caf? in latin-1"]"#),
         ],
@@ -96,7 +96,7 @@ fn twisted() {
             lack(Append, "APPE refused: 502 Command 'APPE' not implemented"),
             lack(ResumeDownload, "REST refused: 502 Command 'REST' not implemented"),
             lack(ResumeUpload, "REST refused: 502 Command 'REST' not implemented"),
-            // It says yes to TYPE A, and fails in every transfer: it takes bytes for a string.
+            // It accepts TYPE A, and every transfer then fails: it mistakes bytes for a string.
             lack(TextUp, "STOR refused: 426 Transfer aborted."),
             lack(TextDown, "RETR refused: 550 Requested action not taken: internal server error"),
             lack(MixedUp, "STOR refused: 426 Transfer aborted."),
@@ -104,7 +104,7 @@ fn twisted() {
             lack(Names, NO_NAMES),
             lack(SetModified, "MFMT refused: 502 Command 'MFMT' not implemented"),
             lack(Missing, "MKD of what is not there works"),
-            // It reads bytes as ISO 8859-1, and has a file system in UTF-8.
+            // It reads bytes as ISO 8859-1, and writes UTF-8 to the file system.
             lack(Name(GREETINGS), r#"the root: ["gr\\xc3\\x83\\xc2\\xbc"#),
             lack(Name(LATIN_1), r#"the root: ["caf\\xc3\\xa9 in latin-1"]"#),
         ],
@@ -125,22 +125,22 @@ fn aioftp() {
             )
             .on(V4),
             lack(By(Active), "no data connection: EPRT refused: 502 'eprt' not implemented").on(V6),
-            // It takes TYPE A, and leaves every byte as it is.
+            // It accepts TYPE A, and leaves every byte unchanged.
             lack(TextUp, AS_SENT),
             lack(MixedUp, MIXED_AS_SENT),
             lack(Names, "NLST refused: 502 'nlst' not implemented"),
             lack(NamesBelow, "NLST refused: 502 'nlst' not implemented"),
             lack(NoNames, "NLST refused: 502 'nlst' not implemented"),
             lack(RenameOver, "RNTO refused: 550 path already exists"),
-            // What is 502 is not known: no error.
+            // A 502 means unknown, which is not an error.
             lack(Size, "size: None"),
             lack(Modified, "time: None"),
             lack(SetModified, "MFMT refused: 502 'mfmt' not implemented"),
             lack(Missing, "MKD of what is not there works"),
-            // The Telnet signal before ABOR is no UTF-8, and it closes the connection over that.
+            // The Telnet signal before ABOR is not UTF-8, so it closes the connection.
             lack(Abort, "the control connection is closed"),
             lack(Name(LATIN_1), "the control connection is closed"),
-            // It trims its lines.
+            // It removes spaces at the ends of lines.
             lack(Name(b"space behind "), r#"the root: ["space behind"]"#),
         ],
     );
@@ -156,15 +156,15 @@ fn ftp_srv() {
                 ResumeUpload,
                 r#"the whole: 140000 bytes instead of 140000, different from byte 0"#,
             ),
-            // It takes TYPE A, and leaves every byte as it is.
+            // It accepts TYPE A, and leaves every byte unchanged.
             lack(TextUp, AS_SENT),
             lack(MixedUp, MIXED_AS_SENT),
             lack(SetModified, "MFMT refused: 502 Command not allowed: MFMT"),
             lack(Missing, "MKD of what is not there works"),
-            // The Telnet signal before ABOR is a command of its own to it: a reply more than FTP
-            // has. If that reply comes late, the next command takes it for its own.
+            // It takes the Telnet signal before ABOR for a separate command, and sends an extra
+            // reply. If that reply is late, it looks like the reply to the next command.
             lack(Abort, "the server sent an unexpected reply").or("protocol error"),
-            // It takes flags off all arguments.
+            // It removes flags from all arguments.
             lack(Name(b"-a -l"), "refused: 550 Cannot read properties of null"),
             lack(Name(LATIN_1), r#"the root: ["caf\\xef\\xbf\\xbd in latin-1"]"#),
             lack(Name(b"\"quoted\""), r#"the root: ["quoted"]"#),

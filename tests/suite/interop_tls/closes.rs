@@ -1,5 +1,5 @@
-//! How clients close data connections after they have read all that there is: each in its way, and
-//! some as soon as they have as many bytes as they know of.
+//! How clients close data connections after they have read everything: each in its way, and some as
+//! soon as they have the expected number of bytes.
 
 use std::io::Read;
 use std::sync::atomic::Ordering;
@@ -12,8 +12,8 @@ use ftp_tests::tls::{Authority, End, TlsClient, TlsStream, Version};
 
 use super::{Cell, Client, Meeting, Step, Verb, content, curl, ftplib, lftp};
 
-/// How often each client closes with each version; all clients and versions at a time keep the
-/// machine busy enough for what happens seldom.
+/// How often each client closes with each version; all clients and versions at once keep the
+/// machine busy enough for rare timings.
 fn times() -> usize {
     scale::count(40, 500)
 }
@@ -21,7 +21,7 @@ fn times() -> usize {
 fn meeting(client: &Client, version: Version, authority: &Authority) -> Option<Meeting> {
     let cell = Cell { implicit: false, active: false, version, reuse: SessionReuse::Observe };
     let meeting = Meeting::new(client, cell, authority)?;
-    // From no byte on.
+    // From 0 bytes on.
     for size in 0..SIZES {
         meeting.server.root.write(format!("f{size}"), &content(size));
     }
@@ -30,11 +30,11 @@ fn meeting(client: &Client, version: Version, authority: &Authority) -> Option<M
 
 const SIZES: usize = 6;
 
-/// How many of a client do this beside each other with each version: some take half a second for
-/// each download, which they wait.
+/// The number of instances of a client that run at once with each version: some wait half a second
+/// for each download.
 const PARTS: usize = 4;
 
-/// Has a client download small files one after the other: no transfer may count as cut.
+/// Lets a client download small files one after the other: no transfer may count as interrupted.
 #[track_caller]
 fn closes(client: &Client) {
     let authority = Authority::new();
@@ -70,7 +70,7 @@ fn a_download_that_curl_closes_is_complete_tl_13_dc_50() {
 #[test]
 fn a_download_that_lftp_closes_is_complete_tl_13_dc_50() {
     let overwriting = |meeting: &Meeting, steps: &[Step]| {
-        // It keeps a file that is there.
+        // It keeps an existing file.
         let local = |(number, step): (usize, &Step)| Step {
             local: format!("down{number}-{}", std::process::id()),
             ..step.clone()
@@ -91,7 +91,7 @@ fn a_download_that_ftplib_closes_is_complete_tl_13_dc_50() {
     closes(&ftplib::FTPLIB_AS_IT_IS);
 }
 
-/// `close` is given the connection and how many bytes there will be.
+/// `close` gets the connection and the number of bytes.
 #[track_caller]
 fn by_hand(close: fn(TlsStream, usize)) {
     let authority = Authority::new();
@@ -110,13 +110,13 @@ fn by_hand(close: fn(TlsStream, usize)) {
     }
 }
 
-/// To the end, then a word of its own, as FileZilla does.
+/// Reads to the end, then sends its own close_notify, as FileZilla does.
 #[test]
 fn a_download_that_is_read_to_its_end_and_closed_is_complete_tl_13_dc_50() {
     by_hand(|mut data, length| {
         let (bytes, end) = data.read_to_its_end();
         assert_eq!((bytes.len(), end), (length, End::CloseNotify));
-        // The server may be gone by then.
+        // The server may have disconnected by then.
         let _ = data.finish();
     });
 }

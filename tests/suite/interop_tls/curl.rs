@@ -1,4 +1,4 @@
-//! curl, which does TLS by OpenSSL.
+//! curl, with TLS by OpenSSL.
 
 use std::net::Ipv4Addr;
 
@@ -22,7 +22,7 @@ pub(super) const CURL: Client = Client {
 fn perform(meeting: &Meeting, steps: &[Step]) -> Result<Vec<u8>, String> {
     let mut command = meeting.command();
     for (number, Step { verb, local, remote }) in steps.iter().enumerate() {
-        // Each step has options of its own, and all of them one connection.
+        // Each step has its own options, and all share one connection.
         command.args((number > 0).then_some("--next"));
         command.args(["--disable", "--silent", "--show-error", "--verbose", "--fail-early"]);
         command.args(["--max-time", "30", "--ssl-reqd", "--cacert"]).arg(&meeting.ca_file);
@@ -45,7 +45,7 @@ fn perform(meeting: &Meeting, steps: &[Step]) -> Result<Vec<u8>, String> {
 }
 
 impl Meeting {
-    /// The URL of a name in the root, login included.
+    /// Returns the URL of a name in the root, including the login.
     fn url(&self, name: &str) -> String {
         let scheme = if self.cell.implicit { "ftps" } else { "ftp" };
         let (user, password) = (self.server.user, percent(self.server.password.as_bytes()));
@@ -53,7 +53,7 @@ impl Meeting {
     }
 }
 
-/// That it gets nowhere with us in active mode is its own fault: nor does it with others.
+/// curl fails in active mode with every server, so this is not a fault of ours.
 #[test]
 fn curl_protects_no_connection_that_it_accepts() {
     let Some(peer) = Peer::find("curl") else { return };

@@ -1,5 +1,5 @@
-//! Python's `FTP_TLS`, which does TLS by OpenSSL and resumes nothing by itself: `ftplib.py` has it
-//! resume the session of its control connection, as is usual.
+//! Python's `FTP_TLS`, with TLS by OpenSSL. It resumes no session by itself: `ftplib.py` makes it
+//! resume that of its control connection, as is usual.
 
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run_with};
@@ -15,7 +15,7 @@ pub(super) const FTPLIB: Client = Client {
     perform: |meeting, steps| perform(meeting, "resume", steps),
 };
 
-/// As it comes.
+/// Unmodified.
 pub(super) const FTPLIB_AS_IT_IS: Client = Client {
     name: "ftplib as it is",
     resumes: Resumes::Nothing,

@@ -1,4 +1,4 @@
-//! lftp, which does TLS by GnuTLS.
+//! lftp, with TLS by GnuTLS.
 
 use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
@@ -6,7 +6,7 @@ use ftp_tests::tls::Version;
 
 use super::{Client, Meeting, Resumes, Step, Verb, outcome};
 
-/// It has no APPE but to continue.
+/// It uses APPE only to resume.
 pub(super) const LFTP: Client = Client {
     name: "lftp",
     find: || Peer::find("lftp"),

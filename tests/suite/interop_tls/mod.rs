@@ -1,10 +1,10 @@
-//! Clients that others wrote against our server under TLS: explicit and implicit, active and passive,
-//! TLS 1.2 and 1.3, each policy for the reuse of sessions. What they are asked to do is the same for
-//! all and stands here; how each is told stands in its own file, and what one of them cannot do in
-//! [`LACKS`]. What is then on either side is compared to the byte.
+//! Clients of other projects with our server under TLS: explicit and implicit, active and passive,
+//! TLS 1.2 and 1.3, each policy of session resumption. The tasks are the same for all and are
+//! defined here; each client has a file for its commands, and [`LACKS`] lists what a client cannot
+//! do. The results on both sides are compared byte by byte.
 //!
-//! Without `FTP_SCALE=1` each way of connecting is tried with one policy, and each policy with some
-//! way; with it all with all, and files of 64 MiB.
+//! Without `FTP_SCALE=1`, each kind of connection is tested with one policy, and each policy with
+//! one kind; with it, all combinations, and files of 64 MiB.
 
 mod closes;
 mod curl;
@@ -29,22 +29,22 @@ use ftp_tests::scale;
 use ftp_tests::site::OurServer;
 use ftp_tests::tls::{Authority, Kind, Version};
 
-/// How many transfers of a kind follow each other on one control connection.
+/// The number of transfers of a kind in a row on one control connection.
 const IN_A_ROW: usize = 10;
 
-/// How much of a file is there before it is continued, in bytes.
+/// The length of the existing part of a resumed file, in bytes.
 const THERE: usize = 70_000;
 
-/// How long a file that is continued is in the end, in bytes.
+/// The final length of a resumed file, in bytes.
 const WHOLE: usize = 200_000;
 
-/// How large the large files are, in bytes.
+/// The size of the large files, in bytes.
 const LARGE: usize = 64 << 20;
 
 const POLICIES: [SessionReuse; 4] =
     [SessionReuse::Off, SessionReuse::Observe, SessionReuse::Prefer, SessionReuse::Require];
 
-/// One way to connect.
+/// One kind of connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Cell {
     implicit: bool,
@@ -53,18 +53,18 @@ struct Cell {
     reuse: SessionReuse,
 }
 
-/// What is asked of a client in a [`Cell`].
+/// A task for a client in a [`Cell`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Task {
-    /// Ten uploads in a row, of no byte, one, a record's edge and more.
+    /// Ten uploads in a row: of no byte, one byte, a full record and more.
     Put,
-    /// Ten downloads in a row of the same.
+    /// The same as downloads.
     Get,
-    /// Ten long lists in a row.
+    /// Ten long listings in a row.
     List,
-    /// An upload and a download go on where they were cut, and a file is added to, if the client can.
+    /// A resumed upload and download, and an append if the client can.
     Continue,
-    /// 64 MiB up and down.
+    /// 64 MiB in both directions.
     Large,
 }
 
@@ -72,7 +72,7 @@ impl Task {
     const ALL: [Self; 5] = [Self::Put, Self::Get, Self::List, Self::Continue, Self::Large];
 }
 
-/// One thing to do, with the name of the local and of the remote file. Names are plain words.
+/// One step, with the names of the local and the remote file. Names are plain words.
 #[derive(Clone, Debug)]
 struct Step {
     verb: Verb,
@@ -86,9 +86,9 @@ enum Verb {
     Get,
     List,
     Append,
-    /// Goes on behind the [`THERE`] bytes that the remote file has.
+    /// Resumes after the [`THERE`] bytes of the remote file.
     ContinuePut,
-    /// Goes on behind the [`THERE`] bytes that the local file has.
+    /// Resumes after the [`THERE`] bytes of the local file.
     ContinueGet,
 }
 
@@ -97,11 +97,11 @@ struct Client {
     name: &'static str,
     find: fn() -> Option<Peer>,
     can_be_active: bool,
-    /// Whether it has APPE for more than to continue.
+    /// Whether it can use APPE other than to resume.
     appends: bool,
     resumes: Resumes,
-    /// Does the steps in the local directory, logged in once if it can. What it wrote to standard
-    /// output, or what it said went wrong.
+    /// Does the steps in the local directory, with one login if possible. Returns its standard
+    /// output, or its error message.
     perform: fn(&Meeting, &[Step]) -> Result<Vec<u8>, String>,
 }
 
@@ -110,13 +110,13 @@ struct Client {
 enum Resumes {
     All,
     Nothing,
-    /// With TLS 1.3 not behind an upload: it keeps one ticket, which OpenSSL lets it use once, and
-    /// the server gives new ones with what is downloaded only.
+    /// With TLS 1.3, not after an upload: it keeps one ticket, which OpenSSL uses once, and the
+    /// server sends new ones only with downloads.
     NotBehindUploads,
 }
 
-/// A known lack of a client: what it cannot do in which cells, and what is said then. One
-/// that no longer shows fails its test, as one that is not here does.
+/// A known fault of a client: what it cannot do in which cells, and its message then. A fault that
+/// has disappeared fails the test, as does an unlisted one.
 struct Lack {
     client: &'static str,
     of: fn(Cell, Task) -> bool,
@@ -124,7 +124,7 @@ struct Lack {
 }
 
 const LACKS: &[Lack] = &[
-    // It accepts the connection and goes on in clear, with any server: see
+    // It accepts the connection and continues in plaintext, with any server: see
     // `curl_protects_no_connection_that_it_accepts`.
     Lack { client: "curl", of: |cell, _| cell.active, says: "got 522" },
     // See `Resumes::NotBehindUploads`.
@@ -145,12 +145,12 @@ const LACKS: &[Lack] = &[
     },
 ];
 
-/// How many data connections were protected, and how many of them resumed a session.
+/// The number of protected data connections, and of those that resumed a session.
 #[derive(Debug, Default)]
 struct Reuse {
     protected: AtomicUsize,
     resumed: AtomicUsize,
-    /// Those that did not end well.
+    /// The number of transfers that did not end well.
     cut: AtomicUsize,
 }
 
@@ -166,20 +166,20 @@ impl Observer for Reuse {
     }
 }
 
-/// A client, our server, and a directory for the client to work in.
+/// A client, our server, and a directory for the client.
 struct Meeting {
     peer: Peer,
     cell: Cell,
     reuse: Arc<Reuse>,
     server: OurServer,
     local: TempRoot,
-    /// Scripts, certificates, and what a client keeps about itself.
+    /// Scripts, certificates, and the client's own files.
     home: TempRoot,
     ca_file: PathBuf,
 }
 
 impl Meeting {
-    /// Ready, or `None`, having said so, if the client is not installed.
+    /// Prepares everything. Reports and returns `None` if the client is not installed.
     #[track_caller]
     fn new(client: &Client, cell: Cell, authority: &Authority) -> Option<Self> {
         let peer = (client.find)()?;
@@ -188,7 +188,7 @@ impl Meeting {
         let tls = Tls::from_files(&files.certificate, &files.key).expect("a sound pair");
         let tls =
             tls.session_reuse(cell.reuse).control(TlsPolicy::Required).data(TlsPolicy::Required);
-        // No other direction than the one that is meant.
+        // Only the tested kind of data connection is enabled.
         let config = ServerConfig::default().with(|config| {
             config.active.enabled = cell.active;
             config.passive.enabled = !cell.active;
@@ -200,20 +200,20 @@ impl Meeting {
         Some(Self { peer, cell, reuse, server, local, home, ca_file })
     }
 
-    /// Where the client connects to.
+    /// Returns the URL to which the client connects.
     fn address(&self) -> SocketAddr {
         let implicit = || self.server.server.implicit_addrs().next().expect("one was asked for");
         if self.cell.implicit { implicit() } else { self.server.address }
     }
 
-    /// The client's command line to add to, in the local directory.
+    /// Returns the client's command line to extend, in the local directory.
     fn command(&self) -> Command {
         let mut command = self.peer.command();
         command.env("HOME", self.home.path()).current_dir(self.local.path());
         command
     }
 
-    /// Whether the client does the task, and what is then on both sides is right to the byte.
+    /// Runs a task, and compares the results on both sides byte by byte.
     fn does(&self, client: &Client, task: Task) -> Result<(), String> {
         let step = |verb, local: &str, remote: &str| Step {
             verb,
@@ -252,7 +252,7 @@ impl Meeting {
                 perform(&steps)?;
                 for number in 0..IN_A_ROW {
                     let want = content(number);
-                    // curl makes no file for no bytes.
+                    // curl creates no file for an empty download.
                     let got =
                         if want.is_empty() { Vec::new() } else { here(&format!("down{number}"))? };
                     same(&format!("get{number}"), &got, &want)?;
@@ -300,7 +300,7 @@ impl Meeting {
     }
 }
 
-/// No byte, one, the edge of a record, and more of both.
+/// No byte, one byte, a full record, and more of both.
 fn content(number: usize) -> Vec<u8> {
     const SIZES: [usize; IN_A_ROW] = [0, 1, 16_384, 16_385, 100, 70_000, 0, 333_333, 5, 32_768];
     binary(SIZES[number], 10 + number as u64)
@@ -310,7 +310,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// What a program wrote to standard output, or how it ended and what it said last.
+/// Returns the standard output of a program, or its exit status and last message.
 fn outcome(ran: Ran) -> Result<Vec<u8>, String> {
     let last = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
@@ -323,13 +323,13 @@ fn outcome(ran: Ran) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The cells of a client; without `FTP_SCALE=1` one policy each.
+/// The cells of a client; without `FTP_SCALE=1` with one policy each.
 fn cells(client: &Client) -> Vec<Cell> {
     let (mut cells, mut ways) = (Vec::new(), 0);
     for implicit in [false, true] {
         for active in [false, true].into_iter().filter(|active| client.can_be_active || !active) {
             for version in Version::ALL {
-                // Over all ways each policy once with each version.
+                // Over all kinds of connections, each policy occurs once with each version.
                 let turn = ways;
                 ways += 1;
                 for (number, reuse) in POLICIES.into_iter().enumerate() {
@@ -343,7 +343,7 @@ fn cells(client: &Client) -> Vec<Cell> {
     cells
 }
 
-/// Insists that the client does in all cells what it can, but for what is known.
+/// Asserts that the client does all tasks in all cells, except for its known faults.
 #[track_caller]
 fn is_met(client: &Client) {
     let authority = Authority::new();
@@ -351,7 +351,7 @@ fn is_met(client: &Client) {
     assert!(wrong.is_empty(), "{}:\n{wrong}", client.name);
 }
 
-/// What the client does in a cell and should not, or does not do and should.
+/// Returns the new and the missing faults of the client in a cell.
 fn wrong_in(client: &Client, cell: Cell, authority: &Authority) -> String {
     let mut wrong = String::new();
     let Some(meeting) = Meeting::new(client, cell, authority) else { return wrong };
@@ -359,7 +359,7 @@ fn wrong_in(client: &Client, cell: Cell, authority: &Authority) -> String {
     for &task in Task::ALL.iter().filter(|task| scale::is_full() || **task != Task::Large) {
         let is_of = |lack: &&Lack| lack.client == client.name && (lack.of)(cell, task);
         let lack = LACKS.iter().find(is_of);
-        // Once is enough to see that a lack is still there.
+        // One test shows that a fault still exists.
         if is_lacking && lack.is_some() {
             continue;
         }
@@ -376,7 +376,7 @@ fn wrong_in(client: &Client, cell: Cell, authority: &Authority) -> String {
             wrong.push_str(&format!("{cell:?} {task:?}, known: {known:?}: {found}\n"));
         }
     }
-    // The server is told when it is over, and clients before.
+    // Clients end before the server's count is complete.
     let Meeting { server, reuse, .. } = meeting;
     drop(server);
     let protected = reuse.protected.load(Ordering::SeqCst);

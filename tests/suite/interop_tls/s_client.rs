@@ -1,5 +1,5 @@
-//! `openssl s_client`: it knows no FTP but `-starttls ftp`, so that the dialogue is held here and it
-//! does the TLS. It connects and does not listen: passive only.
+//! `openssl s_client`: it knows nothing of FTP except `-starttls ftp`, so the dialogue is here, and
+//! it only does the TLS. It cannot listen: passive mode only.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +15,7 @@ use ftp_tests::tls::Version;
 
 use super::{Client, Meeting, Resumes, Step, Verb};
 
-/// How long a reply, or the end of a transfer, may take.
+/// The longest wait for a reply, or for the end of a transfer.
 const LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) const S_CLIENT: Client = Client {
@@ -62,7 +62,7 @@ struct Control<'a> {
     _running: Running,
     input: ChildStdin,
     lines: Receiver<String>,
-    /// Where s_client writes the session to resume.
+    /// The file to which s_client writes the session to resume.
     session: PathBuf,
 }
 
@@ -78,7 +78,7 @@ impl<'a> Control<'a> {
         let input = running.child.stdin.take().expect("a pipe was asked for");
         let output = running.child.stdout.take().expect("a pipe was asked for");
         let (sender, lines) = mpsc::channel();
-        // It ends with the process, which ends with what holds it.
+        // The thread ends with the process, which ends when this value is dropped.
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -98,14 +98,14 @@ impl<'a> Control<'a> {
         Ok(control)
     }
 
-    /// Sends a command and insists on the code.
+    /// Sends a command and asserts the code.
     fn ask(&mut self, command: &str, code: &str) -> Result<String, String> {
         let sent = self.input.write_all(format!("{command}\r\n").as_bytes());
         sent.map_err(|error| format!("{command}: {error}"))?;
         self.expect(code).map_err(|wrong| format!("{command}: {wrong}"))
     }
 
-    /// The last line of the next reply, which has to be of this code.
+    /// Returns the last line of the next reply, which must have this code.
     fn expect(&mut self, code: &str) -> Result<String, String> {
         let end = Instant::now() + LIMIT;
         loop {
@@ -117,13 +117,13 @@ impl<'a> Control<'a> {
                     return Ok(line);
                 }
                 [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b' ', ..] => return Err(line),
-                // A line that another follows.
+                // A line that is not the last.
                 _ => {}
             }
         }
     }
 
-    /// EPSV, and the command line for the data connection.
+    /// Sends EPSV, and returns the command line for the data connection.
     fn open(&mut self) -> Result<Command, String> {
         let reply = self.ask("EPSV", "229")?;
         let port = reply.split('|').nth(3).ok_or_else(|| reply.clone())?;
@@ -135,7 +135,7 @@ impl<'a> Control<'a> {
         Ok(command)
     }
 
-    /// Sends `command`, behind `REST` if there is a place to begin at.
+    /// Sends `command`, after `REST` if there is an offset.
     fn begin(&mut self, command: &str, rest: Option<usize>) -> Result<(), String> {
         if let Some(rest) = rest {
             self.ask(&format!("REST {rest}"), "350")?;
@@ -143,7 +143,7 @@ impl<'a> Control<'a> {
         self.ask(command, "150").map(drop)
     }
 
-    /// A download.
+    /// Downloads a file.
     fn take(&mut self, command: &str, rest: Option<usize>) -> Result<Vec<u8>, String> {
         let mut data = self.open()?;
         self.begin(command, rest)?;
@@ -155,7 +155,7 @@ impl<'a> Control<'a> {
         Ok(bytes)
     }
 
-    /// An upload. s_client says close_notify at the end of its input.
+    /// Uploads a file. s_client sends close_notify at the end of its input.
     fn send(&mut self, command: &str, rest: Option<usize>, bytes: &[u8]) -> Result<(), String> {
         let mut data = self.open()?;
         self.begin(command, rest)?;

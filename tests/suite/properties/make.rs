@@ -1,5 +1,4 @@
-//! Values of every public type of the language, made up from a seed: all that can be built, not
-//! only what is usual.
+//! Values of every public type of the protocol from a seed: all possible ones, not only the usual.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,10 +10,10 @@ use ftp_proto::{
 };
 use ftp_tests::random::Random;
 
-/// How many commands [`command`] knows how to make.
+/// The number of commands that [`command`] can make.
 pub(crate) const COMMANDS: usize = 54;
 
-/// Up to 40 bytes, and now and then 400, of those that `allowed` lets through.
+/// Returns up to 40 bytes, and sometimes 400, of those that `allowed` accepts.
 pub(crate) fn bytes(random: &mut Random, allowed: impl Fn(u8) -> bool) -> Vec<u8> {
     const FAVOURITES: &[u8] = b" \"\\/.;=,-|()%@:\xff\xf4\x7f\t\x1baZ09";
     let most = if random.below(20) == 0 { 400 } else { 40 };
@@ -27,19 +26,19 @@ pub(crate) fn bytes(random: &mut Random, allowed: impl Fn(u8) -> bool) -> Vec<u8
     (0..length).map(|_| any(random)).filter(|&byte| allowed(byte)).collect()
 }
 
-/// Bytes that fit into one line.
+/// Returns bytes that fit into one line.
 pub(crate) fn line(random: &mut Random) -> Vec<u8> {
     bytes(random, |byte| !matches!(byte, 0 | b'\r' | b'\n'))
 }
 
-/// One byte or more that fit into one line.
+/// Returns one or more bytes that fit into one line.
 pub(crate) fn some(random: &mut Random) -> Vec<u8> {
     let mut line = line(random);
     line.push(*random.choose(b"x /\xff"));
     line
 }
 
-/// One to `most` letters, digits and what `more` has, a letter first.
+/// Returns one to `most` letters, digits and characters of `more`; a letter comes first.
 fn word(random: &mut Random, most: usize, more: &[u8]) -> String {
     let letters = b"abcxyzABCXYZ";
     let all = [letters.as_slice(), b"0189", more].concat();
@@ -175,7 +174,7 @@ pub(crate) fn restart_marker(random: &mut Random) -> RestartMarker {
     RestartMarker::new(number(random) >> 1).unwrap()
 }
 
-/// A reply as a server makes it, of one line or of several.
+/// Returns a server's reply, of one line or of several.
 pub(crate) fn reply(random: &mut Random) -> Reply {
     let code = u16::try_from(100 + random.below(500)).unwrap();
     let code = ReplyCode::new(code).unwrap();
@@ -184,7 +183,7 @@ pub(crate) fn reply(random: &mut Random) -> Reply {
     }
     let between: Vec<Vec<u8>> = (0..random.below(5))
         .map(|_| match random.below(3) {
-            // What looks like the last line has to be told from it.
+            // Lines that look like the last one must be distinguished from it.
             0 => format!("{code} not the end").into_bytes(),
             1 => code.to_string().into_bytes(),
             _ => line(random),
@@ -193,7 +192,7 @@ pub(crate) fn reply(random: &mut Random) -> Reply {
     Reply::multi_line(code, line(random), between, line(random))
 }
 
-/// The command at `index` of all there are, below [`COMMANDS`], with an argument of any kind.
+/// Returns the command at `index`, below [`COMMANDS`], with an argument of any kind.
 pub(crate) fn command(random: &mut Random, index: usize) -> Command {
     let path = pathname(random);
     let wish = Some(path.clone()).filter(|_| random.below(2) == 0);
@@ -284,10 +283,10 @@ pub(crate) fn command(random: &mut Random, index: usize) -> Command {
     }
 }
 
-/// A line of `ls -l`, of DOS or of EPLF, for an object of any name and size.
+/// Returns a line of `ls -l`, DOS or EPLF, for an object of any name and size.
 pub(crate) fn listing_line(random: &mut Random) -> (Vec<u8>, Vec<u8>, u64) {
     let (name, size) = (pathname(random).into_bytes(), number(random));
-    // Servers fill columns with SP, so that a name cannot begin with one.
+    // Servers pad columns with SP, so a name cannot begin with one.
     let name = name.trim_ascii_start().to_vec();
     let head = match random.below(3) {
         0 => {

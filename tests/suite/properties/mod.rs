@@ -1,5 +1,5 @@
-//! What holds for every value of the language: written and read back it is the same, and no bytes,
-//! however broken, break an invariant of [`ftp_tests::check`].
+//! Properties of every value of the protocol: written and parsed, it is the same, and no bytes,
+//! however broken, violate an invariant of [`ftp_tests::check`].
 
 mod make;
 
@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-/// How many values of each type, and how many broken forms of each.
+/// The number of values of each type, and of broken forms of each.
 const VALUES: usize = 400;
 
-/// `input` with a few bytes changed, doubled, moved, left out or put in.
+/// Returns `input` with a few bytes changed, doubled, moved, removed or inserted.
 fn broken(random: &mut Random, input: &[u8]) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..=random.below(3) {
@@ -38,7 +38,7 @@ fn broken(random: &mut Random, input: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Makes values, and has their written form, whole and broken, checked.
+/// Makes values, and checks their written form, whole and broken.
 fn each(seed: u64, mut make: impl FnMut(&mut Random) -> Vec<u8>, check: impl Fn(&[u8])) {
     let mut random = Random::new(seed);
     for _ in 0..VALUES {
@@ -267,7 +267,7 @@ fn times_are_those_of_another_calendar() {
             0,
         )
         .unwrap();
-        // Its instants end a day before its calendar does, for the sake of time zones.
+        // Its instants end a day before its calendar, because of time zones.
         if let Ok(timestamp) = Timestamp::from_second(seconds) {
             assert_eq!(timestamp.to_zoned(TimeZone::UTC).datetime(), date, "{time}");
         }

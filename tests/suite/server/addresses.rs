@@ -1,4 +1,4 @@
-//! Where data connections come from and go to: ports, announced addresses, strangers, FXP.
+//! Data connections: ports, announced addresses, other hosts, FXP.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -14,15 +14,15 @@ use socket2::{Domain, Socket, Type};
 use super::Fixture;
 use super::data::{content, passive_address};
 
-/// Another loopback address of the same machine: somebody else.
+/// Another loopback address of this machine, which stands for another host.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 fn network(text: &str) -> Network {
     Network::parse(text.as_bytes()).expect("a network")
 }
 
-/// Ports in a row that nobody listens on, and that no other call gives. They are below those that
-/// the system gives away.
+/// Returns consecutive ports without listeners, different for each call. They are below the range
+/// from which the system assigns ports.
 fn free_ports(count: u16) -> PortRanges {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = 12_000 + u16::try_from(std::process::id() % 100).expect("small") * 80;
@@ -66,7 +66,7 @@ fn passive_ports_are_used_up_and_given_back_cm_37_dc_02_dc_04_hd_09() {
     for session in [&mut first, &mut second] {
         taken.insert(passive_address(session).port());
     }
-    // Half of them is what one address may hold.
+    // One address may hold half of them.
     greedy.expect("PASV", 425);
     greedy.expect("EPSV", 425);
     greedy.expect_in_step();
@@ -75,7 +75,7 @@ fn passive_ports_are_used_up_and_given_back_cm_37_dc_02_dc_04_hd_09() {
     }
     assert_eq!(taken, ports.iter().collect());
     late.expect("PASV", 425);
-    // ABOR, the end of a session and the use of a port give it back at once.
+    // ABOR, the end of a session and the use of a port return it at once.
     first.expect("ABOR", 226);
     retrieve(&mut late);
     greedy.expect("EPSV", 229);
@@ -92,7 +92,7 @@ fn a_flood_of_pasv_never_holds_more_than_one_port_hd_10_st_07() {
         Fixture::configured(super::quick().with(|config| config.passive.ports = passive_ports));
     fixture.write("a", "a");
     let mut session = fixture.session();
-    // With one port there is, a second one that is held would be 425.
+    // With only one port, holding a second one would get 425.
     for _ in 0..500 {
         session.expect("PASV", 227);
         session.expect("EPSV", 229);
@@ -112,7 +112,7 @@ fn a_passive_port_is_one_of_the_address_of_the_control_connection_dc_01_dc_08() 
     assert_eq!(address.ip(), ELSEWHERE);
     let other = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port());
     assert!(TcpStream::connect(other).is_err(), "nobody listens on other addresses");
-    // One connection is used, and the port is closed with it.
+    // One connection is used, and the port closes with it.
     let data = RawData::connect_from(ELSEWHERE.into(), address);
     let second = RawData::connect_from(ELSEWHERE.into(), address);
     session.expect("RETR a", 150);
@@ -141,7 +141,7 @@ fn what_227_announces_depends_on_the_client_dc_05_dc_06() {
         let mut session = RawSession::login_from(from, fixture.server.local_addr(), "u", "p");
         let reply = session.expect("PASV", 227);
         assert!(reply.text().contains(want), "{reply:?}");
-        // EPSV has no address to be wrong about.
+        // EPSV announces no address.
         let data = RawData::connect_from(from, passive_address(&mut session));
         session.expect("RETR a", 150);
         assert_eq!(data.read_to_end(), b"a");
@@ -181,14 +181,14 @@ fn clients_elsewhere_dc_06_cm_44_cm_45_hd_03_hd_04_st_12_ho_08() {
         session.expect(format!("EPRT |1|{host}|5000|"), 504);
         session.expect(format!("EPRT |2|::ffff:{host}|5000|"), 504);
     }
-    // Those of the other family are not even worth a 504.
+    // Addresses of the other family get 522 rather than 504.
     for host in ["::", "::1", "ff02::1", "fe80::1"] {
         session.expect(format!("EPRT |2|{host}|5000|"), 522);
     }
     session.expect("PORT 203,0,113,1,200,1", 200);
     session.expect("EPRT |2|2001:db8::9|5000|", 200);
 
-    // Two connections from one address, or one /64, and no more; loopback is exempt.
+    // At most two connections from one address or one /64; loopback is exempt.
     let second = RawSession::login_from(own, at("192.0.2.1"), "u", "p");
     let greeting = |mut session: RawSession| session.reply().code;
     assert_eq!(greeting(RawSession::connect_from(own, at("192.0.2.1"))), 421);
@@ -330,7 +330,7 @@ fn a_server_transfers_to_itself_hd_22_dc_30() {
     }
 }
 
-/// A server on a port whose lower neighbour nobody has.
+/// Starts a server on a port whose next lower port is free.
 fn server_with_free_neighbour(config: &ServerConfig, root: &std::path::Path) -> (Server, u16) {
     for _ in 0..20 {
         let below = free_ports(2).iter().next().expect("two ports");
@@ -360,7 +360,7 @@ fn active_connections_come_from_the_port_below_if_it_can_be_had_dc_21() {
         from.port()
     };
     assert_eq!(retrieve(), below);
-    // The former connection of the same two ports still lingers: any other port will do.
+    // The earlier connection between the same two ports still lingers, so another port is used.
     retrieve();
     let _taken = TcpListener::bind(("127.0.0.1", below));
     assert_ne!(retrieve(), below);
@@ -377,7 +377,7 @@ fn active_connections_come_from_the_port_below_if_it_can_be_had_dc_21() {
 fn a_black_hole_is_425_and_can_be_aborted_hd_12_dc_22_dc_42() {
     let config =
         super::quick().with(|config| config.timeouts.data_connect = Duration::from_millis(500));
-    // With its queue full, a listener lets those who knock wait without an answer.
+    // A listener with a full queue does not answer new connections.
     let hole = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
     hole.listen(0).expect("a listener");

@@ -1,5 +1,4 @@
-//! What is known of files beside their content, told and changed: MFMT, MFF, SITE; and the room
-//! there is: ALLO, AVBL.
+//! Metadata of files, read and changed: MFMT, MFF, SITE; and free space: ALLO, AVBL.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
@@ -26,7 +25,7 @@ fn mfmt_sets_the_time_cm_123_cm_120() {
     assert_eq!(reply.bytes, b"213 Modify=19990929003355; a b\r\n");
     assert_eq!(modified(&fixture, "a b"), 938_565_235);
     assert_eq!(session.expect("MDTM a b", 213).bytes, b"213 19990929003355\r\n");
-    // What is stored is told: seconds.
+    // The reply has the stored time, in whole seconds.
     let reply = session.expect("mfmt 20240229235959.75 ../d/", 213);
     assert_eq!(reply.bytes, b"213 Modify=20240229235959; ../d/\r\n");
     assert_eq!(modified(&fixture, "d"), 1_709_251_199);
@@ -225,12 +224,12 @@ fn allo_looks_whether_there_is_room_cm_54_hs_22() {
             ("ALLO 1 R", 501),
         ],
     );
-    // It promises no length.
+    // ALLO does not fix the length.
     session.expect("ALLO 2", 200);
     session.expect("TYPE I", 200);
     session.upload("STOR a", b"12345");
     assert_eq!(fixture.read("a"), b"12345");
-    // Room is room, whoever asks and wherever from.
+    // Free space does not depend on the user or the directory.
     let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
     reader.expect("ALLO 9223372036854775807", 452);
 }
@@ -258,7 +257,7 @@ fn what_is_kept_free_is_not_given_away_cm_54_cm_105_cm_109_cm_128() {
     fixture.write("a", "old");
     let mut session = fixture.session();
     assert_eq!(session.expect("AVBL", 213).bytes, b"213 0\r\n");
-    // Nothing is not above what is left, however little that is.
+    // A size of 0 always fits, however little is left.
     play(&mut session, &[("ALLO 0", 200), ("ALLO 0 R 0", 200), ("ALLO 1", 452)]);
     for line in ["STOR a", "APPE a", "STOU", "STOR new"] {
         session.expect("PASV", 227);

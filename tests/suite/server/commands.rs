@@ -30,7 +30,7 @@ fn st_02_of_several_faults_the_first_decides() {
         &[
             ("RETR a\0b", 501),
             ("XYZZY a\rb", 501),
-            // Not served, before it is not allowed, before it is not right.
+            // Not served comes before not allowed, and that before invalid.
             ("PORT", 502),
             ("RNTO", 530),
             ("PASS", 503),
@@ -39,13 +39,14 @@ fn st_02_of_several_faults_the_first_decides() {
             ("PASS p", 230),
             ("HOST", 503),
             ("USER", 530),
-            // Out of sequence, before it is not right.
+            // A wrong sequence comes before an invalid argument.
             ("RNTO", 503),
             ("EPSV ALL", 200),
             ("PASV x", 503),
             ("REST 1", 350),
             ("STOU a/b", 503),
-            // Not right, before it has no data connection, before it is not there.
+            // An invalid argument comes before a missing data connection, and that before a missing
+            // object.
             ("TYPE A X", 501),
             ("TYPE A C", 504),
             ("RETR", 501),

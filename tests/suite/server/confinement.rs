@@ -1,4 +1,4 @@
-//! The second wall: the thread of a session, and what it can still reach.
+//! The second barrier: what the thread of a session can still reach.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use ftp_server::{
 };
 use ftp_tests::raw::RawSession;
 
-/// A storage that opens whatever path it is told, as one with a mistake in it would.
+/// A storage that opens any path, as if it had a defect.
 struct Careless {
     local: LocalStorage,
     confinement: Confinement,
@@ -88,8 +88,8 @@ fn what_a_careless_storage_opens_is_still_within_hp_06() {
     assert!(storage().read(&outside).is_ok(), "only sessions are confined");
 }
 
-/// Lets users in whose names are those of directories, and has to read a file for it that is in
-/// none of them. Notes on which threads it was asked.
+/// Accepts users with the names of directories. For each login it reads a file outside of them all,
+/// and records its thread.
 struct Directories {
     parent: PathBuf,
     asked: Arc<Mutex<Vec<ThreadId>>>,
@@ -131,7 +131,7 @@ fn after_rein_a_session_goes_on_in_a_thread_that_was_never_confined_cm_17() {
         session.expect("REIN", 220);
         session.expect("PWD", 530);
     }
-    // Whatever is under way moves with it, in order.
+    // Pending input moves with the session, in order.
     session.send("REIN\r\nUSER a\r\nPASS p\r\nREIN\r\nUSER b\r\nPASS p\r\nPWD\r\nNO");
     for code in [220, 331, 230, 220, 331, 230, 257] {
         session.expect_reply(code);

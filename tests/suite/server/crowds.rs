@@ -1,4 +1,4 @@
-//! More clients than there are places, from one address and from many.
+//! More clients than places, from one address and from many.
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -11,12 +11,12 @@ use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::scale;
 use ftp_tests::wait::wait_until;
 
-/// The longest that a login may take beside whatever load; plain tests run beside others.
+/// The longest duration of a login under any load; plain tests run together with others.
 fn login_limit() -> Duration {
     Duration::from_secs(if scale::is_full() { 1 } else { 10 })
 }
 
-/// Connects and reads what comes first; the connection is returned if it was let in.
+/// Connects and reads the first reply; returns the connection if it was accepted.
 fn knock(source: IpAddr, address: SocketAddr) -> Option<TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
@@ -29,7 +29,7 @@ fn knock(source: IpAddr, address: SocketAddr) -> Option<TcpStream> {
     match &code {
         b"220" => Some(stream),
         b"421" => {
-            // To its end, so that it is the server that waits for late segments.
+            // To its end, so that the server waits for late segments.
             stream.read_to_end(&mut Vec::new()).expect("the rest of the refusal");
             None
         }
@@ -95,7 +95,7 @@ fn a_crowd_without_logins_keeps_no_user_out_at_scale_ho_09() {
     let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
     let server = server.bind("127.0.0.1:0").expect("a server");
     let address = server.local_addr();
-    // Of each some address of its own.
+    // Each client has its own address.
     let from = |number: usize| {
         let number = u32::try_from(number).expect("some thousands");
         IpAddr::from(Ipv4Addr::from_bits(0x7F01_0000 + number))
@@ -107,7 +107,7 @@ fn a_crowd_without_logins_keeps_no_user_out_at_scale_ho_09() {
     println!("{sessions} connections in {:?}", start.elapsed());
     user.expect_in_step();
     assert!(knock(from(sessions), address).is_none());
-    // As soon as one of them goes, somebody can log in, and stays.
+    // As soon as one of them disconnects, a user can log in, and stays.
     let mut crowd = crowd.into_iter();
     let mut slowest = Duration::ZERO;
     for _ in 0..5 {
@@ -155,22 +155,22 @@ fn one_host_that_says_nothing_keeps_nobody_else_from_logging_in_st_12_ho_09() {
     assert_eq!(one.len(), 4, "an eighth of half of the places");
     let user = |last| RawSession::login_from(from(last), address, "u", "p");
     let mut first = user(1);
-    // All places without a login are taken by hosts that have their share.
+    // All places without a login are taken by hosts within their share.
     let others: Vec<_> = (3..=9).map(silent).collect();
     assert!(others.iter().all(|held| held.len() == 4), "{others:?}");
     let mut second = user(1);
-    // The oldest of all gave way, and was told so.
+    // The oldest connection was closed with a reply.
     let mut said = String::new();
     one[0].read_to_string(&mut said).expect("its end");
     assert!(said.ends_with("421 Too many connections\r\n"), "{said}");
-    // Who is logged in stays, and makes no difference to others of its host.
+    // Logged-in sessions stay, and do not count against others of their host.
     for session in [&mut first, &mut second] {
         session.expect_in_step();
     }
     drop((one, others));
 }
 
-/// A tenth of the sessions is in transfers: half of those end within the grace, half of them never.
+/// A tenth of the sessions runs transfers: half of these end within the grace, half never.
 #[test]
 fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
     let count = scale::count(100, 1_000);
@@ -181,7 +181,7 @@ fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
     let middling = std::fs::File::create(root.path().join("middling")).expect("a file");
     middling.set_len(1 << 24).expect("more than sockets hold");
     let small = vec![b'x'; 100_000];
-    // What never ends is not to end as a stall either.
+    // Endless transfers must not end as stalled either.
     let config = super::quick().with(|config| config.timeouts.stall = 20 * grace);
     let server = Server::builder().root(root.path()).config(config);
     let server = server.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
@@ -237,7 +237,7 @@ fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
     let cut = endless.len();
     assert_eq!((report.drained, report.cut, report.stuck), (count - cut, cut, 0));
     let slack = Duration::from_secs(if scale::is_full() { 2 } else { 20 });
-    // Those that stand still are cut sooner than those that move.
+    // Stalled transfers are cut earlier than moving ones.
     let stall = Duration::from_secs(5);
     assert!(took >= stall && took < grace + slack, "{took:?}");
     let mut names: Vec<_> = (0..of_each).map(|n| format!("whole{n}")).collect();

@@ -11,7 +11,7 @@ use ftp_tests::raw::{RawData, RawSession};
 
 use super::Fixture;
 
-/// Content that no small buffer holds, different everywhere.
+/// Returns content that is larger than small buffers and differs at every place.
 pub(super) fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| u8::try_from((at * 31 + at / 251) % 256).unwrap()).collect()
 }
@@ -35,7 +35,7 @@ fn dc_13_dc_14_connecting_before_or_after_the_command() {
     session.expect_reply(226);
 }
 
-/// Where `EPSV` says that the server listens.
+/// Returns the address in the reply to `EPSV`.
 pub(super) fn passive_address(session: &mut RawSession) -> SocketAddr {
     let text = session.expect("EPSV", 229).text();
     let port = text.split('|').nth(3).and_then(|port| port.parse().ok()).expect("a port");
@@ -60,7 +60,7 @@ fn dc_20_active_connections() {
     data.close();
     session.expect_reply(226);
     assert_eq!(fixture.read("b"), want);
-    // DC-23: an address serves once.
+    // DC-23: an announced address serves one transfer.
     session.expect("RETR a", 425);
 }
 
@@ -110,7 +110,7 @@ fn as_03_as_04_cx_10_restart_counts_the_bytes_of_the_type() {
         session.expect(format!("TYPE {kind}"), 200);
         assert_eq!(session.expect("SIZE a", 213).text(), format!("213 {}", whole.len()));
         for offset in 0..=whole.len() {
-            // TYPE, PASV and NOOP may stand between REST and RETR: ST-05.
+            // TYPE, PASV and NOOP may come between REST and RETR: ST-05.
             session.expect("TYPE I", 200);
             session.expect(format!("REST {offset}"), 350);
             session.expect(format!("TYPE {kind}"), 200);
@@ -136,7 +136,7 @@ fn restarts_far_into_a_text_count_converted_bytes_as_03_as_05() {
     let mut session = fixture.session();
     let whole = session.download("RETR a");
     assert_eq!(whole.iter().filter(|byte| **byte == b'\r').count(), 30_000);
-    // Around what is read at a time, where a CR and its LF come apart, and at the end.
+    // Around the edges of reads, where a CR and its LF are separated, and at the end.
     let edges = (0..=whole.len()).step_by(65_536).flat_map(|at| [at.saturating_sub(1), at, at + 1]);
     for offset in edges.chain([whole.len() - 1, whole.len()]) {
         session.expect(format!("REST {offset}"), 350);
@@ -244,7 +244,7 @@ fn cm_116_st_06_st_07_cx_11_a_data_connection_serves_once() {
     for line in ["RETR a", "STOR b", "APPE b", "LIST", "NLST", "MLSD", "RETR nowhere"] {
         session.expect(line, 425);
     }
-    // Refused before the object is looked at: kept. Refused for the object: used up.
+    // A refusal before the object is checked keeps the listener; a later one uses it up.
     session.expect("PASV", 227);
     session.expect("RETR", 501);
     session.expect("RETR nowhere", 550);
@@ -293,7 +293,7 @@ fn dc_09_hd_05_strangers_are_turned_away() {
     let mut session = fixture.session();
     let address = passive_address(&mut session);
     session.expect("RETR a", 150);
-    // An orderly end would be an empty file to who stores it.
+    // An orderly end would look like an empty file to a server that stores it.
     RawData::turned_away([127, 0, 0, 2].into(), address);
     let data = RawData::connect(address);
     assert_eq!(data.read_to_end(), b"mine");
@@ -355,14 +355,14 @@ fn dc_15_hd_20_early_closes() {
         session.expect_reply(226);
     }
     assert_eq!(fixture.names(), ["empty", "new"]);
-    // What cannot arrive is not called complete.
+    // Data that cannot arrive is not reported as complete.
     sparse(&fixture, "large", 64 << 20);
     session.expect("TYPE I", 200);
     let data = session.passive();
     drop(data);
     session.expect("RETR large", 150);
     session.expect_reply(426);
-    // What came before the command is kept.
+    // Data that arrived before the command is kept.
     let mut data = session.passive();
     data.write_all(b"early");
     data.close();
@@ -372,7 +372,7 @@ fn dc_15_hd_20_early_closes() {
     session.expect_in_step();
 }
 
-/// A file of zeros that takes no room.
+/// Makes a sparse file of zeros.
 fn sparse(fixture: &Fixture, name: &str, length: u64) {
     let file = std::fs::File::create(fixture.path(name)).expect("a file in the root");
     file.set_len(length).expect("a file with a hole");
@@ -459,7 +459,7 @@ fn dc_48_hs_04_a_flood_during_a_transfer_ends_the_session() {
     data.close();
     session.expect_reply(226);
     session.expect_reply(421);
-    // The rest was never looked at.
+    // The rest was never read.
     session.expect_closed();
     let _ = flood.join().expect("it ends");
     assert_eq!(fixture.read("a"), b"x");

@@ -1,6 +1,5 @@
-//! What devices and clients say, and the dialogues of the RFCs, played against the server: one file
-//! in `devices` for each, with where that dialogue is from on its first lines. The codes are those
-//! that `docs/conformance.md` has for them.
+//! Dialogues of devices and clients and those in RFCs, played to the server: one file in `devices`
+//! for each, with its source in the first lines. The codes are those of `docs/conformance.md`.
 //!
 //! | line | meaning |
 //! | --- | --- |
@@ -32,7 +31,7 @@ use ftp_tests::wait::wait_until;
 use super::Fixture;
 use super::matrix::unescape;
 
-/// How many files there are, so that none is lost.
+/// The number of files, so that none is lost.
 const FILES: usize = 66;
 
 #[test]
@@ -119,7 +118,7 @@ fn play(text: &str) {
                     String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
                 });
                 match (kind, rest) {
-                    // Nothing behind the mark: the end of the data.
+                    // Nothing after the mark: the end of the data.
                     (_, "") => assert_eq!(lines.pop_front(), None, "{line}"),
                     ("]", rest) => {
                         let next = lines.pop_front();
@@ -132,7 +131,7 @@ fn play(text: &str) {
                     }
                 }
             }
-            // A client that has left does not see when the server is done.
+            // A client that has left cannot see when the server is done.
             ("=", _) => wait_until(line, || is_there(&fixture, rest)),
             ("~", _) => wait_until(line, || fixture.names().join(" ") == rest),
             (".", _) => session = None,
@@ -149,7 +148,7 @@ fn play(text: &str) {
     }
 }
 
-/// Whether the text is in the reply, `\n` before it being the beginning of a line.
+/// Returns whether the reply contains the text; `\n` before it stands for the beginning of a line.
 #[track_caller]
 fn assert_stands(line: &str, text: &str, reply: &RawReply) {
     let text = String::from_utf8(unescape(text)).unwrap();

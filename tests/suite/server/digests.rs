@@ -10,7 +10,7 @@ use super::{Fixture, play};
 
 const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
-/// A file that has `size` bytes and takes no room.
+/// Makes a sparse file of `size` bytes.
 fn sparse(fixture: &Fixture, name: &str, size: u64) {
     let file = std::fs::File::create(fixture.path(name)).expect("a file");
     file.set_len(size).expect("a sparse file");
@@ -23,7 +23,7 @@ fn hash_tells_the_digest_of_a_file_cm_126() {
     fixture.write("empty", "");
     std::fs::create_dir(fixture.path("d")).expect("a directory");
     let mut session = fixture.session();
-    // Whatever the type is, the bytes count.
+    // The digest covers the bytes, whatever the type.
     for kind in ["TYPE A", "TYPE I"] {
         session.expect(kind, 200);
         let want = format!("213 SHA-256 0-4 {HELLO} ../a b\r\n");
@@ -66,8 +66,8 @@ fn opts_hash_chooses_the_algorithm_cm_57_cm_138() {
     greeted.expect("HASH a", 530);
 }
 
-/// A session whose digest of `large` is being made: its host is refused another meanwhile. One of
-/// `small` is made in no time.
+/// Returns a session with a running digest of `large`: meanwhile its host is refused another. A
+/// digest of `small` takes no time.
 fn digesting(server: SocketAddr, from: [u8; 4]) -> RawSession {
     let mut busy = RawSession::login_from(from.into(), server, "u", "p");
     let mut witness = RawSession::login_from(from.into(), server, "u", "p");
@@ -81,7 +81,7 @@ fn digesting(server: SocketAddr, from: [u8; 4]) -> RawSession {
                 return busy;
             }
         }
-        // The witness had its own made at that moment.
+        // The session that checks had its own digest running at that moment.
         busy.expect_reply(450);
     }
     panic!("it was never begun")
@@ -91,7 +91,7 @@ fn digesting(server: SocketAddr, from: [u8; 4]) -> RawSession {
 fn more_than_enough_digests_are_refused_cm_126_hs_37() {
     let fixture = Fixture::new();
     sparse(&fixture, "vast", 100 << 30);
-    // The longest that is taken, so that in no build it ends before its client does.
+    // The largest allowed file, so that the digest ends after its client in any build.
     sparse(&fixture, "large", 8 << 30);
     fixture.write("small", "hello");
     let mut session = fixture.session();
@@ -105,7 +105,7 @@ fn more_than_enough_digests_are_refused_cm_126_hs_37() {
     session.expect("NOOP", 200);
     let mut third = RawSession::login_from([127, 0, 0, 3].into(), address, "u", "p");
     third.expect("HASH small", 450);
-    // One is aborted by its client, the other loses it.
+    // One digest is aborted by its client, the other loses its client.
     let mut aborted = busy.pop().expect("two of them");
     aborted.expect("ABOR", 426);
     aborted.expect_reply(226);
@@ -145,7 +145,7 @@ fn an_aborted_hash_closes_what_was_prepared_dc_43() {
     let mut session = fixture.session();
     session.expect("PASV", 227);
     session.send("HASH large\r\nSTAT\r\nABOR\r\n");
-    // FR-26: STAT has its turn, and no transfer runs that it could tell of at once.
+    // FR-26: STAT waits, because no transfer is running that it could report at once.
     for code in [426, 226, 211] {
         session.expect_reply(code);
     }
@@ -171,7 +171,7 @@ fn a_hash_ends_with_the_server_st_13() {
     file.set_len(8 << 30).expect("a sparse file");
     std::fs::write(root.path().join("small"), "hello").expect("a file");
     let mut session = digesting(server.local_addr(), [127, 0, 0, 1]);
-    // The witness may not be quite gone.
+    // The session that checks may not have ended yet.
     assert!(server.shutdown(Duration::ZERO).cut >= 1);
     session.expect_reply(426);
     session.expect_reply(421);

@@ -1,5 +1,5 @@
-//! Disks that fail while something is stored on them: file systems of their own on loop devices,
-//! whose quota is full, whose end is gone, or which the kernel no longer writes to.
+//! Disks that fail during an upload: separate file systems on loop devices, with a full quota, with
+//! a missing end, or that the kernel no longer writes to.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -19,17 +19,18 @@ use tempfile::NamedTempFile;
 use super::partial::moved;
 use super::{Fixture, names_in, quick};
 
-/// A file system on a loop device, over a directory of a fixture; gone with this.
+/// A file system on a loop device, mounted in a fixture; unmounted on drop.
 struct Disk {
     image: NamedTempFile,
     losetup: Peer,
     device: String,
-    /// Where it is mounted.
+    /// The mount point.
     directory: PathBuf,
 }
 
 impl Disk {
-    /// One of `kind`, so many MiB large. `None`, having said so, where there is none to be had.
+    /// Makes a file system of `kind` with this size in MiB. Reports and returns `None` if that is
+    /// impossible.
     fn over(fixture: &Fixture, kind: &str, options: &[&str], size: u64) -> Option<Self> {
         let make = Peer::find(&format!("mkfs.{kind}"))?;
         let losetup = Peer::find("losetup")?;
@@ -45,7 +46,7 @@ impl Disk {
         mount.args(["-t", kind]).arg(&device).arg(&directory);
         let is_mounted =
             attached.status.success() && mount.output().is_ok_and(|output| output.status.success());
-        // Whether or not it is mounted, the device is given back.
+        // The device is released whether or not it is mounted.
         let disk = Self { image, losetup, device, directory };
         if is_mounted {
             return Some(disk);
@@ -60,7 +61,7 @@ impl Disk {
         None
     }
 
-    /// Cuts off all behind the first `size` MiB, or gives it back, while it is in use.
+    /// Removes everything after the first `size` MiB, or restores it, while the disk is in use.
     fn resize(&self, size: u64) {
         self.image.as_file().set_len(size << 20).expect("a length");
         succeeds(self.losetup.command().arg("-c").arg(&self.device));
@@ -69,13 +70,13 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // What never was mounted fails here, and is of no interest.
+        // Without a mount this fails, which does not matter.
         let _ = Command::new("umount").arg("-l").arg(&self.directory).output();
         let _ = self.losetup.command().arg("-d").arg(&self.device).output();
     }
 }
 
-/// The names at the top of an ext4 that users have given.
+/// Returns the names at the top of an ext4 file system that users have created.
 fn names(directory: &Path) -> Vec<String> {
     names_in(directory).into_iter().filter(|name| name != "lost+found").collect()
 }
@@ -86,7 +87,7 @@ fn succeeds(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Sends `bytes` to a command that is to be answered by 150, and expects `code` then.
+/// Sends `bytes` to a command that must get 150, and then expects `code`.
 #[track_caller]
 fn fails(session: &mut RawSession, rest: Option<usize>, command: &str, bytes: &[u8], code: u16) {
     let data = session.passive();
@@ -95,13 +96,13 @@ fn fails(session: &mut RawSession, rest: Option<usize>, command: &str, bytes: &[
     }
     session.expect(command, 150);
     let mut stream = data.stream();
-    // The server closes it when it cannot store any more.
+    // The server closes the connection when it cannot store any more.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(Shutdown::Write);
     session.expect_reply(code);
 }
 
-/// Each way to write to `old`, of this length, or beside it.
+/// Each way to write to `old`, which has this length, or beside it.
 fn uploads(old: usize) -> [(Option<usize>, &'static str); 6] {
     [
         (None, "STOR new"),
@@ -133,7 +134,7 @@ fn a_quota_of_the_file_system_is_552_and_leaves_the_old_file_cm_106_hf_03() {
             fails(&mut session, rest, command, &vec![b'n'; 6_000_000], 552);
             let mut found = std::fs::read(limited.join("old")).expect("it");
             if command == "APPE old" || rest == Some(old.len()) {
-                // Above its quota btrfs shortens no file, for nobody: what was added may stay.
+                // Above its quota btrfs cannot shorten a file: appended bytes may stay.
                 found.truncate(old.len());
             }
             assert!(found == old, "{command}");
@@ -157,7 +158,7 @@ fn a_disk_that_cannot_be_written_or_read_is_451_and_leaves_the_old_file_cm_102_c
     std::fs::write(disk.directory.join("old"), &old).expect("a file");
     std::fs::write(disk.directory.join("far"), &far).expect("a file");
     sync();
-    // So that it has to be read.
+    // Drops the cache, so that the file is read from the disk.
     let file = File::open(disk.directory.join("far")).expect("it");
     fadvise(&file, 0, None, Advice::DontNeed).expect("advice is taken");
     disk.resize(2);
@@ -172,7 +173,7 @@ fn a_disk_that_cannot_be_written_or_read_is_451_and_leaves_the_old_file_cm_102_c
     let data = session.passive();
     session.expect("RETR far", 150);
     let mut got = Vec::new();
-    // It ends, or is reset, before its end.
+    // The data ends, or is reset, before the end of the file.
     let _ = data.stream().read_to_end(&mut got);
     session.expect_reply(451);
     assert!(got.len() < far.len() && far.starts_with(&got), "{} bytes", got.len());
@@ -197,7 +198,7 @@ fn a_disk_that_becomes_read_only_in_an_upload_is_451_and_then_550_cm_105_cm_106_
         session.expect(command, 150);
         data.write_all(&[b'n'; 500_000]);
         wait_until("the bytes are read", || moved(&mut session) == 500_000);
-        // As the kernel does it by itself when it finds an error.
+        // As the kernel does by itself after an error.
         succeeds(Command::new("mount").args(["-o", "remount,abort"]).arg(&disk.directory));
         let _ = data.stream().write_all(&[b'n'; 500_000]);
         let _ = data.stream().shutdown(Shutdown::Write);
@@ -217,8 +218,8 @@ fn a_disk_that_becomes_read_only_in_an_upload_is_451_and_then_550_cm_105_cm_106_
 }
 
 impl Disk {
-    /// What this disk would be after a power cut in this moment: another one, with all that the
-    /// kernel has given to the device, and nothing that it still holds.
+    /// Returns this disk as after a power failure now: another one, with everything that the kernel
+    /// has written to the device, and nothing that it still holds.
     fn after_power_cut(&self, fixture: &Fixture) -> Self {
         let image = NamedTempFile::new().expect("a temporary file");
         std::fs::copy(self.image.path(), image.path()).expect("a copy");
@@ -233,7 +234,7 @@ impl Disk {
         disk
     }
 
-    /// All paths on it, but for those of the file system itself.
+    /// Returns all paths on it, except those of the file system itself.
     fn paths(&self) -> Vec<String> {
         let (mut paths, mut directories) = (Vec::new(), vec![String::new()]);
         while let Some(directory) = directories.pop() {
@@ -321,11 +322,11 @@ fn a_disk_that_refuses_chmod_takes_uploads_over_a_file_cm_105_fs_17() {
     }
     session.upload("STOR disk/another", b"new");
     session.expect("MKD disk/d", 257);
-    // A client that asks for it is told.
+    // An explicit request fails visibly.
     session.expect("SITE CHMOD 600 disk/same", 550);
 }
 
-/// A mounted directory, which is not one any more when this is gone.
+/// A mounted directory, unmounted on drop.
 struct Mounted(PathBuf);
 
 impl Drop for Mounted {

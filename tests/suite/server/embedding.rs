@@ -1,4 +1,4 @@
-//! What a program that embeds the server brings: sockets, storages it keeps, `SITE` words.
+//! What a program that embeds the server can supply: sockets, storages, `SITE` words.
 
 use std::io::Write;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! What observers are told, and the lines of the log, which are the same for years.
+//! Events for observers, and the lines of the log, which are stable.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ impl Write for Kept {
     }
 }
 
-/// A log of one server, in memory.
+/// The log of one server, in memory.
 pub(super) struct Log {
     kept: Kept,
     writer: LogWriter,
@@ -46,20 +46,20 @@ impl Log {
         Self { kept, writer }
     }
 
-    /// An observer that writes here.
+    /// Returns an observer that writes here.
     pub(super) fn in_format(&self, format: LogFormat) -> EventLog {
         EventLog::new(format, self.writer.clone())
     }
 
-    /// What was written so far: whatever happened before a reply was told before it.
+    /// Returns the lines so far: events before a reply are reported before it.
     pub(super) fn lines(&self) -> Vec<String> {
         assert!(self.writer.flush(LIMIT));
         let text = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         String::from_utf8(text).expect("UTF-8").lines().map(str::to_owned).collect()
     }
 
-    /// The same, with all that differs from run to run made equal: the time, which is checked to be
-    /// one, seconds, and the ports of `sessions`, which become `P1`, `P2` and so on.
+    /// Returns the lines without differences between runs: the time, which is checked to be valid,
+    /// seconds, and the ports of `sessions`, which become `P1`, `P2` and so on.
     fn equal_lines(&self, sessions: &[SocketAddr]) -> Vec<String> {
         let lines = self.lines();
         lines.iter().map(|line| equal(line, sessions)).collect()
@@ -101,7 +101,7 @@ fn address(session: &RawSession) -> SocketAddr {
     session.stream().local_addr().expect("an address")
 }
 
-/// One of each kind of line, by a real session.
+/// One line of each kind, by a real session.
 fn play(fixture: &Fixture) -> SocketAddr {
     fixture.write("a \"b\"", "12345");
     let mut session = RawSession::greeted(fixture.server.local_addr());
@@ -193,7 +193,7 @@ fn each_line_of_json_is_as_documented() {
         r#""event":"transfer","session":1,"peer":"127.0.0.1","port":P1,"user":"reader","verb":"STOR","path":"/x\\u{9b}2J","bytes":0,"seconds":S,"type":"A","end":"refused","reply":550}"#,
     ];
     assert_eq!(log.equal_lines(&[peer]), want);
-    // What others make of it: every name and value, in this order.
+    // Parsed by another program: every name and value, in this order.
     let Some(python) = Peer::python("json") else { return };
     let script = "import json, sys\nfor line in sys.stdin: print(list(json.loads(line)))\n";
     let input: String = log.lines().iter().map(|line| format!("{line}\n")).collect();
@@ -243,7 +243,7 @@ fn a_transfer_is_told_by_how_it_ended() {
     one.expect("PASV", 227);
     one.expect("STOR no-data", 150);
     one.expect_reply(425);
-    // The server ends this one, the client the next.
+    // The server ends this session, the client the next.
     let mut cut = session();
     let data = begin(&mut cut, "cut");
     assert!(fixture.server.kick(2));
@@ -259,7 +259,7 @@ fn a_transfer_is_told_by_how_it_ended() {
         std::thread::yield_now();
     }
     drop(data);
-    // A disk of its own, which is full.
+    // A separate full storage.
     let full = Fault::Fail(StorageErrorKind::NoSpace);
     let storage = FaultStorage::new(MemoryStorage::new()).from(StorageCall::UploadWrite, 1, full);
     let builder = Server::builder().storage(storage).user("u", "p", Rights::FULL);
@@ -387,7 +387,7 @@ fn new_settings_have_the_observers_of_the_old_ones() {
     denied.expect_reply(421);
     let peers = [address(&old), address(&new), address(&denied)];
     denied.expect_closed();
-    // The last of them is told behind the reply.
+    // The last one is reported after the reply.
     wait_until("three lines are logged", || log.lines().len() >= 3);
     let want = [
         r#"login session=1 peer=127.0.0.1 port=P1 user="u""#,
@@ -412,7 +412,7 @@ fn too_many_sessions_of_a_user_are_no_wrong_password() {
     assert_eq!(lines.last().map(String::as_str), Some(want));
 }
 
-/// Takes down what happens as words, and panics at what it is told to.
+/// Records events as words, and panics at a chosen one.
 struct Words {
     said: Arc<Mutex<Vec<String>>>,
     panics_at: fn(&EventKind<'_>) -> bool,
@@ -454,12 +454,12 @@ fn an_observer_that_panics_costs_one_session_st_16() {
     let data = session.passive();
     session.expect("STOR panic", 150);
     data.close();
-    // Nothing more is said to the client, whose file is there nevertheless.
+    // The client gets no reply, but the file exists.
     session.expect_closed();
     assert_eq!(fixture.names(), ["panic"]);
     other.expect_in_step();
     let (_third, _fourth) = (fixture.session(), fixture.session());
-    // The accepting thread survives it too.
+    // The accepting thread survives a panic too.
     for _ in 0..3 {
         RawSession::connect(fixture.server.local_addr()).expect_reply(421);
     }
@@ -471,7 +471,7 @@ fn an_observer_that_panics_costs_one_session_st_16() {
     let of = |number: &str| -> Vec<&str> {
         said.iter().filter_map(|line| line.strip_prefix(number)).collect()
     };
-    // The second observer is not told of what the first one panicked at.
+    // The second observer does not get the event at which the first one panicked.
     let want =
         ["- connected", "- connected", "u in", "u in", "u moved", "- panicked", "- panicked"];
     assert_eq!(of("2 "), want);
@@ -507,7 +507,7 @@ fn sessions_are_shown_and_can_be_ended_st_13() {
         }
         other => panic!("{other:?}"),
     }
-    // Who leaves and comes again is the same session, in another thread.
+    // After REIN and a new login it is the same session, in another thread.
     idle.expect("REIN", 220);
     assert_eq!(server.sessions()[0].user, None);
     idle.expect("USER reader", 331);
@@ -516,7 +516,7 @@ fn sessions_are_shown_and_can_be_ended_st_13() {
     assert_eq!((first.number, first.user.as_deref()), (1, Some(&b"reader"[..])));
 
     assert!(!server.kick(4));
-    // What was sent but not looked at yet makes no difference.
+    // Input that was not read yet makes no difference.
     idle.send("NOO");
     for (number, session, replies) in
         [(1, &mut idle, &[421][..]), (2, &mut nobody, &[421]), (3, &mut busy, &[426, 421])]
@@ -583,7 +583,7 @@ fn xferlog_has_a_line_for_each_file() {
         " 1 127.0.0.1 0 /new a _ i r u ftp 0 * i",
     ];
     assert_eq!(fields.iter().map(|(_, rest)| *rest).collect::<Vec<_>>(), want);
-    // The date as others read it.
+    // The date as another program parses it.
     let Some(python) = Peer::python("datetime") else { return };
     let script = "import datetime, sys\n\
                   now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)\n\

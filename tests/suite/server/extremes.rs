@@ -6,7 +6,7 @@ use ftp_tests::raw::RawSession;
 
 use super::Fixture;
 
-/// Every command that takes a path.
+/// Every command with a path.
 const WITH_PATH: [&str; 22] = [
     "CWD",
     "MKD",
@@ -32,8 +32,8 @@ const WITH_PATH: [&str; 22] = [
     "SMNT",
 ];
 
-/// Asks for each command with `argument`, with a data connection at hand, and insists that the
-/// session goes on.
+/// Sends each command with `argument`, with a data connection prepared, and asserts that the
+/// session continues.
 fn with_every_verb(session: &mut RawSession, argument: &[u8]) {
     for verb in WITH_PATH {
         let listener = session.active();
@@ -51,7 +51,7 @@ fn with_every_verb(session: &mut RawSession, argument: &[u8]) {
 fn the_deepest_paths_and_longest_lines_fit_the_stack_ho_14() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
-    // 128 names of 31 bytes: as deep, and as long, as a path may be.
+    // 128 names of 31 bytes: the deepest and longest path.
     let name = "d".repeat(31);
     let deepest = vec![name.as_str(); 128].join("/");
     for _ in 0..127 {

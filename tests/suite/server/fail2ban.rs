@@ -1,4 +1,4 @@
-//! The filter for fail2ban that is shipped, by fail2ban itself, on lines of real sessions.
+//! The shipped filter for fail2ban, run by fail2ban itself on lines of real sessions.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -12,7 +12,7 @@ use ftp_tests::root::TempRoot;
 use super::Fixture;
 use super::events::Log;
 
-/// Whom fail2ban finds in lines, once for each.
+/// Returns the hosts that fail2ban finds in lines, each once.
 fn found(fail2ban: &Peer, lines: &[String]) -> Vec<String> {
     let filter = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -71,7 +71,7 @@ fn fail2ban_finds_who_guesses_and_nobody_else_hs_18() {
             refuse(address, "127.0.0.66", name);
         }
         refuse(address, "127.0.0.2", b"u");
-        // A login, a refused command and a session too many are not guesses.
+        // A login, a refused command and a session beyond the limit are not guesses.
         let mut first = fixture.session();
         first.expect(format!("CWD {forged}"), 550);
         let mut second = RawSession::connect_from([127, 0, 0, 3].into(), address);
@@ -85,7 +85,7 @@ fn fail2ban_finds_who_guesses_and_nobody_else_hs_18() {
             .collect();
         let lines = log.lines();
         assert_eq!(found(&fail2ban, &lines), want, "{format:?}: {lines:#?}");
-        // As the journal has them.
+        // In the format of the journal.
         let journal: Vec<_> =
             lines.iter().map(|line| format!("host ftp-cli[12]: {line}")).collect();
         assert_eq!(found(&fail2ban, &journal), want, "{format:?}");

@@ -1,4 +1,4 @@
-//! Storages and authenticators that fail: what of it a client sees, and who else does.
+//! Failing storages and authenticators: what the client sees, and that no other session does.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use ftp_tests::raw::RawSession;
 
 use super::Fixture;
 
-/// A local storage, but of files whose names say otherwise.
+/// A local storage, except for files with special names.
 struct Faulty(LocalStorage);
 
 fn is(path: &VirtualPath, name: &str) -> bool {
@@ -90,7 +90,7 @@ impl Storage for Faulty {
     }
 }
 
-/// A directory without an end: something is in it, but far down.
+/// An endless directory, with one matching entry far down.
 fn endless(metadata: Metadata) -> impl Iterator<Item = Result<Entry, StorageError>> {
     (0_u64..).map(move |number| {
         let name = if number == 200_000 { "needle" } else { "hay" };
@@ -98,7 +98,7 @@ fn endless(metadata: Metadata) -> impl Iterator<Item = Result<Entry, StorageErro
     })
 }
 
-/// A file that cannot be read to its end.
+/// A file whose end cannot be read.
 struct Breaking {
     source: Box<dyn Source>,
     left: usize,
@@ -126,7 +126,7 @@ impl Source for Breaking {
     }
 }
 
-/// A small file to which others add as fast as it is read.
+/// A small file that grows as fast as it is read.
 struct Growing {
     reads: u32,
 }
@@ -150,7 +150,7 @@ impl Source for Growing {
     }
 }
 
-/// Lets everybody in, but one whose name makes it panic.
+/// Accepts all users, but panics at one name.
 struct Open(Arc<dyn Storage>);
 
 impl Authenticator for Open {
@@ -179,7 +179,7 @@ fn what_cannot_be_read_to_its_end_is_451_cm_102_dc_51_dc_55() {
         session.expect(format!("TYPE {kind}"), 200);
         let data = session.passive();
         session.expect(line, 150);
-        // The data connection is closed before the reply comes.
+        // The data connection closes before the reply.
         let came = data.read_to_end().len();
         assert!(came <= 300_000, "{came}");
         session.expect_reply(451);
@@ -200,8 +200,8 @@ fn the_search_for_what_matches_a_pattern_can_be_aborted_dc_45_fr_26_ls_27() {
         session.expect("PASV", 227);
         let start = Instant::now();
         session.line(line);
-        // Nothing is there to be told as 150 yet, nor is it certain that there is nothing. An
-        // answer to STAT would be taken for that to the listing (FR-26).
+        // It is not known yet whether the listing has a line, so there is no 150. A reply to STAT
+        // would look like that to the listing (FR-26).
         session.send("STAT\r\nABOR\r\n");
         session.expect_reply(426);
         session.expect_reply(226);
@@ -213,7 +213,7 @@ fn the_search_for_what_matches_a_pattern_can_be_aborted_dc_45_fr_26_ls_27() {
     for code in [426, 226, 211] {
         session.expect_reply(code);
     }
-    // Nor does what was found keep the search for more from being heard.
+    // After a first match, the search for more still reads the control connection.
     let mut data = session.passive();
     session.expect("NLST endless/n*", 150);
     assert_eq!(data.read_exact(16), b"endless/needle\r\n");
@@ -225,8 +225,7 @@ fn the_search_for_what_matches_a_pattern_can_be_aborted_dc_45_fr_26_ls_27() {
     session.expect_in_step();
 }
 
-/// A server over a directory, with faults of which `plan` says when they come. What is uploaded is
-/// kept by nobody.
+/// Starts a server over a directory, with the faults of `plan`. Partial uploads are not kept.
 fn planned(plan: impl FnOnce(FaultStorage) -> FaultStorage) -> Fixture {
     let root = tempfile::tempdir().expect("a directory");
     let local = LocalStorage::open(root.path()).expect("a storage");
@@ -251,7 +250,7 @@ const REFUSALS: [(StorageErrorKind, u16); 4] = [
 fn uploads_that_do_not_fit_leave_nothing_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03_hf_04() {
     use StorageCall::{UploadCommit, UploadFlush, UploadWrite};
     let content = super::data::content(100_000);
-    // CX-08: behind the 150, where RFC 959 has no 452.
+    // CX-08: after the 150, although RFC 959 lists no 452 there.
     for (kind, code) in REFUSALS {
         for call in [UploadWrite, UploadFlush, UploadCommit] {
             let fixture = planned(|storage| storage.at(call, 1, Fault::Fail(kind)));
@@ -263,7 +262,7 @@ fn uploads_that_do_not_fit_leave_nothing_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03_h
             data.close();
             session.expect_reply(code);
             assert_eq!((fixture.read("old"), fixture.names()), (b"old".into(), vec!["old".into()]));
-            // What failed once is not good by itself: only what comes anew and whole is.
+            // After a failure only a new and complete upload counts.
             session.upload("STOR old", &content);
             assert_eq!(fixture.read("old"), content, "{call:?}");
         }
@@ -283,7 +282,7 @@ fn a_disk_that_is_full_after_any_write_says_so_hf_01_cm_106_dc_55() {
             session.expect("TYPE I", 200);
             let data = session.passive();
             session.expect(command, 150);
-            // The server closes it when it can write no more.
+            // The server closes the connection when it cannot write any more.
             let sent = data.stream().write_all(&content).is_ok();
             let _ = data.stream().shutdown(std::net::Shutdown::Write);
             let reply = session.reply();
@@ -365,7 +364,7 @@ fn an_upload_that_is_aborted_while_it_is_synced_is_not_published_dc_40_dc_46_st_
     session.expect("ABOR", 426);
     session.expect_reply(226);
     assert_eq!(fixture.names(), [""; 0]);
-    // A client that was killed: the end of its data comes before that of its control connection.
+    // A killed client: the end of its data arrives before that of its control connection.
     let mut data = session.passive();
     session.expect("STOR f", 150);
     data.write_all(b"half");
@@ -420,7 +419,7 @@ fn a_panic_at_any_call_of_the_storage_costs_one_session_st_16_hf_12() {
         };
         session.line(line);
         if let Some(data) = data {
-            // It may be gone already.
+            // It may be closed already.
             let _ = data.stream().write_all(b"new");
             let _ = data.stream().shutdown(std::net::Shutdown::Write);
         }
@@ -454,7 +453,7 @@ fn a_panic_costs_one_session_st_16_hf_12() {
     session.expect_closed();
     witness.expect_in_step();
     drop(witness);
-    // All of them gave their places back.
+    // All of them returned their places.
     let report = fixture.server.shutdown(Duration::from_secs(10));
     assert_eq!((report.cut, report.stuck), (0, 0));
 }
@@ -464,7 +463,7 @@ fn what_was_changed_is_told_without_another_look_cm_123_cm_124_cm_139() {
     let fixture = faulty();
     fixture.write("unseen", "");
     let mut session = fixture.session();
-    // As of a directory that can no longer be searched, or of a name that leads elsewhere by now.
+    // As with a directory that can no longer be searched, or a name that now leads elsewhere.
     session.expect("MDTM unseen", 550);
     session.expect("SITE CHMOD 640 unseen", 200);
     let reply = session.expect("MFF UNIX.mode=600;Modify=20000101000000; unseen", 213);
@@ -481,7 +480,7 @@ fn only_so_much_is_read_to_count_it_cm_122() {
     }
     let mut session = fixture.session();
     session.expect("SIZE growing", 550);
-    // What was opened counts, not what had the name a moment ago.
+    // The opened file counts, not the one that had the name before.
     session.expect("SIZE grown", 550);
     assert_eq!(session.expect("SIZE most", 213).bytes, b"213 1048576\r\n");
 }

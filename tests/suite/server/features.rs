@@ -1,4 +1,4 @@
-//! FEAT, HELP and 502 go by what this user can do on this storage.
+//! FEAT, HELP and 502 depend on the user's rights and the storage.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use ftp_tests::raw::RawSession;
 
 use super::{Fixture, play};
 
-/// A storage that can do what it must and nothing more.
+/// A storage with only the required methods.
 struct Least(LocalStorage);
 
 impl Storage for Least {

@@ -1,4 +1,4 @@
-//! What ftp-server offers to tests of other programs: a recorder, and commands that go wrong.
+//! What ftp-server offers to tests of other programs: a recorder, and scripted faults.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ impl Bench {
         session
     }
 
-    /// Waits for a transfer that ended so, and returns how many bytes moved.
+    /// Waits for a transfer with this end, and returns the number of moved bytes.
     fn moved(&self, verb: Verb, wanted: TransferEnd) -> u64 {
         let mut moved = 0;
         let found = self.recorder.wait_for(TIMEOUT, |record| match &record.what {
@@ -118,7 +118,7 @@ fn data_is_cut_after_some_bytes_with_426_or_without_a_reply() {
     assert_eq!(data.read_to_end(), b"xxx");
     session.expect("NOOP", 200);
 
-    // More than the server takes, and less.
+    // More bytes than the server reads, and fewer.
     for content in [&content[..], b"12345"] {
         let mut data = session.passive();
         session.expect("STOR new", 150);

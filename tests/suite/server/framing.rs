@@ -1,4 +1,4 @@
-//! Sections 1 and 2 of the conformance lines: FR and RP, and the rows HS that attack them.
+//! Sections 1 and 2 of the conformance lines: FR and RP, and the lines HS that attack them.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -135,7 +135,7 @@ fn fr_10_hs_01_a_line_of_1_gib_ends_the_session() {
     // The server stops reading long before; then writing fails.
     let sent = (0..1_024).take_while(|_| stream.write_all(&block).is_ok()).count();
     assert!(sent < 1_024, "all of it was taken");
-    // The replies may have been lost to the reset; if not, they are these two.
+    // The reset may have discarded the replies; if not, they are these two.
     let mut said = Vec::new();
     let _reset = stream.read_to_end(&mut said);
     let said = String::from_utf8(said).expect("replies are ASCII");
@@ -276,7 +276,7 @@ fn fr_23_hs_15_urgent_data_is_read_in_line() {
     session.send_urgent([IAC, 242]);
     session.send("ABOR\r\n");
     session.expect_reply(225);
-    // Python's ftplib sends the last byte of its ABOR line so.
+    // Python's ftplib sends the last byte of its ABOR line like this.
     session.send_urgent("ABOR\r\n");
     session.expect_reply(225);
     for _ in 0..1_000 {
@@ -348,7 +348,7 @@ fn fr_31_a_reply_comes_in_one_piece() {
 
 #[test]
 fn an_endless_pipeline_is_stopped_by_back_pressure_fr_27_hs_03() {
-    // That the session ends 30 s later is a matter of control.rs, and tested there.
+    // `control.rs` tests that the session ends 30 s later.
     let fixture = Fixture::new();
     let session = fixture.session();
     let mut stream = session.stream().try_clone().expect("another handle");
@@ -361,7 +361,7 @@ fn an_endless_pipeline_is_stopped_by_back_pressure_fr_27_hs_03() {
 
 #[test]
 fn rp_01_rp_02_every_reply_has_the_form() {
-    // RawSession refuses every other form; the judgement is that these can be read at all.
+    // RawSession rejects every other form, so the test is that it can read these.
     let fixture = Fixture::new();
     fixture.write("213 looks like a reply", "x");
     let mut session = fixture.session();
@@ -454,7 +454,7 @@ fn rp_12_rp_14_a_full_server_says_421() {
     drop(second);
     first.expect("QUIT", 221);
     first.expect_closed();
-    // The place is given back when the session's thread ends, a moment after the close.
+    // The place is returned when the session's thread ends, a moment after the close.
     let greeting = || RawSession::connect(fixture.server.local_addr()).reply().code;
     wait_until("a place is given back", || greeting() == 220);
 }
@@ -476,7 +476,7 @@ fn a_last_reply_is_not_lost_to_a_reset() {
     for _ in 0..20 {
         let mut session = fixture.session();
         let stream = session.stream().try_clone().expect("another handle");
-        // What stands behind QUIT is not read as commands, and must not cost the 221.
+        // Lines after QUIT are not read as commands, and must not prevent the 221.
         session.send([b"QUIT\r\n".as_slice(), &b"NOOP\r\n".repeat(20_000)].concat());
         let mut bytes = Vec::new();
         (&stream).read_to_end(&mut bytes).expect("an end in good order");

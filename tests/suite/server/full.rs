@@ -1,4 +1,4 @@
-//! Storages that are full, or can no longer be written: real file systems, and memory.
+//! Full storages, and storages that cannot be written any more: real file systems, and memory.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,11 +10,11 @@ use ftp_tests::wait::wait_until;
 
 use super::{Fixture, published_in};
 
-/// A file system of its own over the root of a fixture, gone with this.
+/// A separate file system over the root of a fixture, unmounted on drop.
 pub(super) struct Mount(PathBuf);
 
 impl Mount {
-    /// `None`, having said so, where nothing can be mounted.
+    /// Reports and returns `None` if nothing can be mounted.
     pub(super) fn over(fixture: &Fixture, options: &str) -> Option<Self> {
         let directory = fixture.path("full");
         std::fs::create_dir(&directory).expect("a directory");
@@ -59,7 +59,7 @@ fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
             }
             session.expect(command, 150);
             let mut stream = data.stream();
-            // The server closes it when nothing more fits.
+            // The server closes the connection when nothing more fits.
             let _ = std::io::Write::write_all(&mut stream, &more);
             let _ = stream.shutdown(std::net::Shutdown::Write);
             session.expect_reply(452);
@@ -67,9 +67,9 @@ fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
             assert_eq!(super::names_in(&mount.0), ["old"], "{command}");
         }
         wait_until("the room is free again", || free(&mount) == left);
-        // What fits goes on to be stored.
+        // Files that fit are still stored.
         session.upload("STOR small", b"fits");
-        // Names take room as well.
+        // Names take space too.
         let refused = (0..32).map(|number| session.ask(format!("MKD {number}")).code);
         assert_eq!(refused.filter(|code| *code != 257).max(), Some(452));
         session.expect("PASV", 227);
@@ -78,7 +78,7 @@ fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
     }
 }
 
-/// How many bytes a file system has left for anybody.
+/// Returns the free bytes of a file system for any user.
 pub(super) fn free(mount: &Mount) -> u64 {
     let found = rustix::fs::statvfs(&mount.0).expect("a file system");
     found.f_bavail * found.f_frsize
@@ -111,7 +111,7 @@ fn what_is_kept_free_is_kept_by_uploads_that_run_cm_54_cm_105_cm_106() {
         }
         session.expect(command, 150);
         let mut stream = data.stream();
-        // It would fit the disk, but not what may be used of it.
+        // It would fit on the disk, but not into the usable part.
         let _ = std::io::Write::write_all(&mut stream, &vec![b'n'; 2_500_000]);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         session.expect_reply(452);
@@ -119,17 +119,17 @@ fn what_is_kept_free_is_kept_by_uploads_that_run_cm_54_cm_105_cm_106() {
         assert_eq!(super::names_in(&mount.0), ["old"], "{command}");
         wait_until("the room is free again", || free(&mount) == left + KEEP);
     }
-    // Somebody else takes room while an upload runs: it ends at the next look.
+    // Another program takes space during an upload: it ends at the next check.
     let mut data = session.passive();
     session.expect("STOR new", 150);
     data.write_all(&[b'n'; 100_000]);
     std::fs::write(mount.0.join("others"), vec![b'x'; 1_900_000]).expect("a file");
-    // All that may be used as the upload began, of which a part is gone.
+    // The usable space when the upload began, of which a part is gone.
     let _ = std::io::Write::write_all(&mut data.stream(), &vec![b'n'; 2_200_000]);
     let _ = data.stream().shutdown(std::net::Shutdown::Write);
     session.expect_reply(452);
     drop(data);
-    // As much as there is can be filled, to the last block and no further.
+    // The usable space can be filled completely, and no further.
     std::fs::remove_file(mount.0.join("others")).expect("it was there");
     wait_until("the room is free again", || free(&mount) == left + KEEP);
     let fits = usize::try_from(left).expect("a length") - 4_096;
@@ -158,7 +158,7 @@ fn a_disk_that_became_read_only_is_550_cm_105_hf_05() {
     let mut remount = Command::new("mount");
     let busy = remount.args(["-o", "remount,ro"]).arg(&mount.0).output().expect("mount runs");
     data.close();
-    // A file that is being written keeps the file system as it was.
+    // An open file kept the file system writable.
     let code = session.reply().code;
     assert_eq!(code, if busy.status.success() { 451 } else { 226 });
     let again = Command::new("mount").args(["-o", "remount,ro"]).arg(&mount.0).status();
@@ -202,7 +202,7 @@ fn what_many_store_at_once_stays_below_the_limit_of_all_hp_23_cm_106() {
                             session.expect("REST 10", 350);
                         }
                         let reply = session.ask(&command);
-                        // The file that was to be continued did not fit before.
+                        // The file to resume did not fit before.
                         if reply.code != 150 {
                             codes.push(reply.code);
                             continue;
@@ -227,6 +227,6 @@ fn what_many_store_at_once_stays_below_the_limit_of_all_hp_23_cm_106() {
     let root = VirtualPath::root();
     let files = storage.list(&root).expect("it lists").map(|entry| entry.expect("an entry"));
     let sum: u64 = files.map(|entry| entry.metadata.size).sum();
-    // Nothing is counted but what is there, and nothing is there that is not counted.
+    // The count includes exactly the existing files.
     assert!(sum <= used() && used() <= LIMIT && used() - sum < 8 * 300, "{sum} {}", used());
 }

@@ -19,10 +19,10 @@ use ftp_tests::wait::wait_until;
 use super::events::Log;
 use super::{Fixture, play};
 
-/// argon2id that takes long enough to be measured, of no password at all.
+/// An argon2id hash that takes long enough to measure, and matches no password.
 const SLOW: &str = "$argon2id$v=19$m=8192,t=24,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA";
 
-/// How long after what it answers the reply came.
+/// Returns the time from a line to its reply.
 fn time_of(session: &mut RawSession, line: &str, code: u16) -> Duration {
     let start = Instant::now();
     session.expect(line, code);
@@ -48,7 +48,7 @@ fn each_refusal_comes_later_than_the_last_cm_12() {
             });
         }
     });
-    // A right one is answered at once, which is all that 30 s can tell.
+    // The right password is answered at once, compared with 30 s.
     let login_delay = Duration::from_secs(30);
     let fixture =
         Fixture::configured(super::quick().with(|config| config.logins.delay = login_delay));
@@ -71,7 +71,8 @@ fn what_comes_during_the_delay_is_answered_behind_it_cm_12_fr_26() {
         session.expect_reply(code);
     }
     assert!(begun.elapsed() >= login_delay);
-    // Whoever has said all and closes that side still hears the answers, and no sooner.
+    // A client that sends everything and closes its side still gets the replies, with the same
+    // delay.
     let mut session = fixture.greeted();
     let begun = Instant::now();
     session.send("USER u\r\nPASS wrong\r\nQUIT\r\n");
@@ -81,7 +82,7 @@ fn what_comes_during_the_delay_is_answered_behind_it_cm_12_fr_26() {
     }
     session.expect_closed();
     assert!(begun.elapsed() >= login_delay);
-    // More than are kept wait where they are.
+    // Lines beyond the queue stay unread.
     let mut session = fixture.greeted();
     session.send(format!("USER u\r\nPASS wrong\r\n{}", "NOOP\r\n".repeat(2_000)));
     session.expect_reply(331);
@@ -155,7 +156,7 @@ fn fail(session: &mut RawSession, code: u16) {
     session.expect("PASS wrong", code);
 }
 
-/// The watchdog of logins broke off sessions that said USER when their time to log in was over.
+/// The login watchdog used to end sessions that sent USER after their login timeout.
 #[test]
 fn a_user_who_is_logged_in_is_not_late_for_a_login() {
     let limit = Duration::from_secs(2);
@@ -215,11 +216,11 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
         };
         while !log.lines().iter().any(is_told) {
             assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", log.lines());
-            // One refusal a second is told, and another host's may have been that one.
+            // One refusal per second is logged, and it may be of another host.
             let _ = greeting(again, at(to));
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        // The user is not locked out elsewhere, nor who is logged in already.
+        // The user can log in from other hosts, and existing sessions continue.
         let mut elsewhere = RawSession::login_from(other.parse().unwrap(), at(to), "u", "p");
         elsewhere.expect_in_step();
         user.expect_in_step();
@@ -230,7 +231,7 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
             assert!(begun.elapsed() < Duration::from_secs(30), "the ban does not end");
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        // Whose the last login was, and of whom the end is told.
+        // The peer of the last login, which the end of the ban reports too.
         let who = format!("peer={attacker} port={}", port_of(&last));
         let network = format!("network={network}");
         let begins = format!(" {who} {network} seconds=3.000");
@@ -252,7 +253,7 @@ fn connections_that_are_open_make_no_more_guesses_than_others_hs_28() {
     if !in_own_network(test, &["192.0.2.1/24", "192.0.2.2/24"]) {
         return;
     }
-    /// Counts how often it is asked.
+    /// Counts the calls.
     struct Counting(AtomicUsize);
 
     impl Authenticator for Counting {
@@ -318,7 +319,7 @@ fn bans_that_are_forgotten_are_told_to_be_over_hs_28() {
         std::thread::park_timeout(Duration::from_millis(10));
     }
     drop(RawSession::greeted(server.local_addr()));
-    // A session that began before counts where it is looked now.
+    // Failures of a session that began before count in the present window.
     fail(&mut other, 530);
     assert_eq!(RawSession::connect(server.local_addr()).reply().code, 421);
     let begins = |line: &String| line.contains(" ban session=2 ") && line.ends_with("=600.000");
@@ -369,7 +370,7 @@ fn networks_decide_who_may_connect_at_all() {
     }
 }
 
-/// A server of one user whose password only its hash is known of.
+/// Starts a server with one user by password hash.
 fn hashed(hash: PasswordHash, config: ServerConfig) -> (tempfile::TempDir, Server) {
     let root = tempfile::tempdir().expect("a directory");
     let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
@@ -380,7 +381,7 @@ fn hashed(hash: PasswordHash, config: ServerConfig) -> (tempfile::TempDir, Serve
 
 #[test]
 fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
-    // All of it is one dialogue without a login.
+    // Everything happens in one dialogue without a login.
     let login = Duration::from_secs(900);
     let config = super::quick().with(|config| {
         config.timeouts.login = login;
@@ -388,7 +389,7 @@ fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
     });
     let (_root, server) = hashed(SLOW.parse().expect("a hash"), config);
     let mut session = RawSession::greeted(server.local_addr());
-    // What else the machine does can only add to a time, so the least one counts.
+    // Other load only adds to a time, so the minimum counts.
     let mut least: BTreeMap<&str, Duration> = BTreeMap::new();
     let mut measure = |number: usize| {
         for (kind, name) in [("known", "u".to_owned()), ("unknown", format!("other{number}"))] {
@@ -401,7 +402,7 @@ fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
     };
     let count = scale::count(9, 200);
     let (mut known, mut unknown) = (0..count).map(&mut measure).last().expect("some");
-    // Where the machine is busy all the time, more of them are needed.
+    // A busy machine needs more measurements.
     for number in count..10 * count {
         if unknown >= known / 2 && unknown <= known * 2 {
             break;
@@ -409,7 +410,7 @@ fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
         (known, unknown) = measure(number);
     }
     println!("wrong password: {known:?}, unknown name: {unknown:?}");
-    // One that costs no hash would be quicker by all of it.
+    // A name without a hash computation would be much faster.
     assert!(known >= Duration::from_millis(20), "{known:?}");
     assert!(unknown >= known / 2 && unknown <= known * 2, "{known:?}, {unknown:?}");
     if scale::is_full() {
@@ -437,7 +438,7 @@ fn huge_passwords_and_many_of_them_let_others_log_in_hs_32() {
     });
 }
 
-/// Lets in whoever says `p`, but never returns for `stuck` until it may.
+/// Accepts the password `p`, but does not return for `stuck` until released.
 struct Stuck {
     storage: Arc<LocalStorage>,
     release: Mutex<mpsc::Receiver<()>>,
@@ -446,7 +447,7 @@ struct Stuck {
 impl Authenticator for Stuck {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         if attempt.user == b"stuck" {
-            // The sender is dropped when it may go on.
+            // The sender is dropped at the release.
             let _ = self.release.lock().unwrap_or_else(PoisonError::into_inner).recv();
         }
         match attempt.password {
@@ -462,7 +463,7 @@ fn an_authenticator_that_hangs_costs_one_place_hf_13() {
     let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
     let (may_go_on, release) = mpsc::channel();
     let login = Duration::from_secs(2);
-    // Two may be without a login at a time.
+    // At most two sessions may be without a login.
     let config = super::quick().with(|config| {
         config.timeouts.login = login;
         config.limits.sessions = 4;
@@ -482,7 +483,7 @@ fn an_authenticator_that_hangs_costs_one_place_hf_13() {
     assert_eq!(stuck.expect_reply(421).bytes, b"421 Timeout\r\n");
     assert!(begun.elapsed() >= login / 2);
     stuck.expect_closed();
-    // Its thread is still there, and so its place is not.
+    // Its thread still runs, so its place is still taken.
     user.expect_in_step();
     let _second = RawSession::login(address, "u", "p");
     let waiting = RawSession::greeted(address);

@@ -1,5 +1,5 @@
-//! What is kept of a cut upload is never taken for the file, nor for the beginning of another one,
-//! and is in nobody's way.
+//! A kept partial upload is never taken for the file or for the beginning of another one, and
+//! blocks nothing.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::full::{Mount, free};
 use super::partial::moved;
 use super::{Fixture, KEPT, names_in, play, quick};
 
-/// A server whose disk takes a while over the sync of its first upload.
+/// Starts a server whose first sync is slow.
 fn slow(storage: impl Storage + 'static) -> (Server, FaultStorage) {
     let delay = Fault::Delay(Duration::from_millis(500));
     let storage = FaultStorage::new(storage).at(StorageCall::UploadFlush, 1, delay);
@@ -42,7 +42,7 @@ fn an_upload_whose_last_reply_was_lost_is_not_taken_for_stored_fs_15_cm_121() {
         session.expect("STOR f", 150);
         data.write_all(b"0123456789");
         data.close();
-        // All of it has come, and the client goes before it can hear so.
+        // All bytes have arrived, and the client leaves before the reply.
         wait_until("the upload is flushed", || storage.count(StorageCall::UploadFlush) == 1);
         drop(session);
         wait_until("the upload is kept", || storage.partial_size(&path, b"u").is_ok());
@@ -55,7 +55,7 @@ fn an_upload_whose_last_reply_was_lost_is_not_taken_for_stored_fs_15_cm_121() {
     }
 }
 
-/// Cuts an upload of `content` to `name`.
+/// Interrupts an upload of `content` to `name`.
 fn cut(fixture: &Fixture, name: &str, content: &[u8]) {
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
@@ -69,7 +69,7 @@ fn cut(fixture: &Fixture, name: &str, content: &[u8]) {
 
 #[test]
 fn appe_to_a_new_name_does_not_go_on_with_what_was_cut_fs_15() {
-    // Nothing was said of its length in this session, or no longer is.
+    // SIZE has not reported its length in this session, or that no longer counts.
     for before in [&[][..], &["SIZE f", "DELE f"], &["SIZE g"]] {
         let fixture = Fixture::new();
         cut(&fixture, "f", b"half of yester");
@@ -88,13 +88,13 @@ fn the_rest_of_a_cut_upload_does_not_follow_another_file_fs_15() {
         cut(&fixture, "f", b"half of");
         let mut session = fixture.session();
         play(&mut session, &[("TYPE I", 200), ("SIZE f", 213)]);
-        // Somebody else was faster.
+        // Another session was faster.
         fixture.write("f", "another file");
         session.expect("PASV", 227);
         play(&mut session, before);
         session.expect(if before.is_empty() { "APPE f" } else { "STOR f" }, 450);
         assert_eq!(fixture.read("f"), b"another file");
-        // From then on it is the one that is known.
+        // From then on that file counts.
         session.expect("REST 8", 350);
         session.upload("STOR f", b"house");
         assert_eq!(fixture.read("f"), b"another house");
@@ -114,7 +114,7 @@ fn a_cut_upload_makes_way_for_the_same_one_from_its_start_fs_15_hp_23() {
     session.expect("TYPE I", 200);
     session.upload("STOR f", &[b'n'; 8_000]);
     assert_eq!((fixture.read("f").len(), fixture.names()), (8_000, vec!["f".to_owned()]));
-    // It goes at the beginning: the new one does not have to come to its end.
+    // The partial upload is removed when the new upload begins, not when it ends.
     session.expect("DELE f", 250);
     cut(&fixture, "f", &[b'c'; 7_000]);
     let data = session.passive();
@@ -141,12 +141,12 @@ fn cut_uploads_go_first_where_there_is_no_room_fs_15_cm_105_cm_106() {
         session.ask(format!("SIZE full/{name}")).code == 213
     };
     assert!(["a", "b", "c"].into_iter().all(kept));
-    // There is room for one more but for the oldest of them.
+    // There is room for one more after the oldest is removed.
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
     session.upload("STOR full/whole", &vec![b'n'; 900_000]);
     assert_eq!(["a", "b", "c"].map(kept), [false, true, true]);
-    // Where an upload would not even begin, as well, and for a directory.
+    // Also if an upload could not even begin, and for a directory.
     let others = usize::try_from(free(&mount) - KEEP + 4_096).expect("a length");
     std::fs::write(fixture.path("full/others"), vec![b'o'; others]).expect("a file");
     session.expect("MKD full/d", 257);
@@ -163,7 +163,7 @@ fn a_cut_upload_is_not_given_up_for_its_own_rest_fs_15_cm_106() {
     cut(&fixture, "full/older", &vec![b'o'; 300_000]);
     cut(&fixture, "full/f", &vec![b'c'; 900_000]);
     cut(&fixture, "full/newer", &vec![b'n'; 300_000]);
-    // Others take the room meanwhile, but for what the other two have.
+    // Other files take the space, except for what the other two partial uploads hold.
     let others = usize::try_from(free(&mount) - KEEP + 400_000).expect("a length");
     std::fs::write(fixture.path("full/others"), vec![b'o'; others]).expect("a file");
     let mut session = fixture.session();
@@ -175,7 +175,8 @@ fn a_cut_upload_is_not_given_up_for_its_own_rest_fs_15_cm_106() {
 
 #[test]
 fn inodes_are_kept_free_as_well_cm_86_cm_105() {
-    // 16 objects take 64 KiB at least. 1 MiB is more than all 64: a quarter of them is kept free.
+    // 16 objects take 64 KiB at least. 1 MiB is more than all 64 take: a quarter of them stays
+    // free.
     for min_free in [64 << 10, 1 << 20] {
         let config = quick().with(|config| config.limits.min_free = min_free);
         let fixture = Fixture::configured(config);
@@ -193,7 +194,7 @@ fn keeps_a_quarter_of_64_inodes(fixture: &Fixture) {
     play(&mut session, &[("MKD full/more", 452), ("MKD full/1", 550), ("PASV", 227)]);
     session.expect("STOR full/file", 452);
     assert_eq!(names_in(&fixture.path("full")).len(), 64 - 16);
-    // There is room for bytes.
+    // There is enough space for bytes.
     play(&mut session, &[("RMD full/1", 250), ("RMD full/2", 250), ("ALLO 3000000", 200)]);
     session.upload("STOR full/file", &[b'x'; 100_000]);
 }
@@ -215,7 +216,7 @@ fn size_tells_nothing_of_what_may_be_cut_off_again_fs_16_cm_121() {
         let told = String::from_utf8_lossy(&other.ask(command).bytes).into_owned();
         assert!(told.contains("ize=3;") || told.contains(" 3 "), "{told}");
     }
-    // Nor does a download get it, in whole or from where it was told.
+    // A download does not get it either, from the beginning or from the reported offset.
     assert_eq!(other.download("RETR f"), b"old");
     other.expect("REST 1", 350);
     assert_eq!(other.download("RETR f"), b"ld");

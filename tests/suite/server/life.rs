@@ -1,4 +1,4 @@
-//! A server's life: limits of time, shutdown, and what must not bring it down.
+//! The life of a server: timeouts, shutdown, and attacks that must not end it.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -145,7 +145,7 @@ fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
     new.expect("USER new", 331);
     new.expect("PASS q", 230);
     new.expect("PASV", 502);
-    // Those that were there go on as they began, even to a login, until they begin anew.
+    // Existing sessions keep their settings, even at a login, until REIN.
     data.write_all(b" and half");
     data.close();
     running.expect_reply(226);
@@ -160,7 +160,7 @@ fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
         session.expect("PASS q", 230);
         session.expect("PASV", 502);
     }
-    // Nobody begins anew from where nobody may connect any more.
+    // REIN fails from an address that may not connect any more.
     let deny = vec![Network::parse(b"127.0.0.2").expect("a network")];
     let config = config.with(|config| config.deny = deny);
     fixture.server.reconfigure(config, UserTable::new()).expect("a change");
@@ -168,7 +168,7 @@ fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
     assert_eq!(other.expect("REIN", 421).text(), "421 Not available to your address");
     other.expect_closed();
     named.expect_in_step();
-    // The client sees the end before the server has done with the session.
+    // The client sees the end before the session has ended at the server.
     wait_until("all sessions are there", || fixture.server.sessions().len() == 4);
     let report = fixture.server.shutdown(Duration::from_secs(20));
     assert_eq!((report.drained, report.cut, report.stuck), (4, 0, 0));
@@ -176,14 +176,14 @@ fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
 
 #[test]
 fn a_shutdown_says_what_it_drained_what_it_cut_and_what_is_stuck_st_13() {
-    /// Lets everybody in, but one only when that is wanted, having said that it waits.
+    /// Accepts all users, but one only when released, after reporting that it waits.
     struct Waiting(Arc<LocalStorage>, Mutex<(Sender<()>, Receiver<()>)>);
     impl Authenticator for Waiting {
         fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
             if attempt.user == b"stuck" {
                 let ends = self.1.lock().expect("nothing panics here");
                 ends.0.send(()).expect("the test waits");
-                // An error is as good: the test is over.
+                // An error means that the test is over.
                 let _ = ends.1.recv();
             }
             Ok(Login::new(Arc::clone(&self.0) as Arc<dyn Storage>, Rights::FULL))
@@ -263,7 +263,7 @@ fn who_does_not_log_in_cannot_keep_others_out_ho_09_ho_10_hs_05() {
         let mut session = RawSession::connect(address);
         (session.reply().code, session)
     };
-    // Half of the places, and some bytes now and then, which do not count as a login.
+    // Half of the places, with some bytes at times, which do not count as a login.
     let mut half_open: Vec<_> = (0..20).map(|_| connect()).collect();
     assert!(half_open.iter().all(|(code, _)| *code == 220));
     for _ in 0..30 {
@@ -277,7 +277,7 @@ fn who_does_not_log_in_cannot_keep_others_out_ho_09_ho_10_hs_05() {
         std::thread::park_timeout(Duration::from_millis(100));
     }
     assert!(start.elapsed() < Duration::from_secs(20), "they are still there");
-    // Their places are free again, and who logs in leaves room for the next.
+    // Their places are free again, and a login frees a place for the next client.
     let mut users: Vec<_> = (0..39)
         .map(|_| {
             let end = Instant::now() + Duration::from_secs(10);
@@ -327,7 +327,7 @@ fn an_interface_goes_down_and_comes_up_ho_16() {
             let mut session = RawSession::login(*address, "u", "p");
             assert_eq!(session.download("RETR a"), b"a");
         }
-        // It was long for nobody, and so the connections are there still.
+        // No timeout has passed, so the connections still exist.
         idle.iter_mut().for_each(RawSession::expect_in_step);
     }
 }

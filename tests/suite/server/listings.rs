@@ -8,7 +8,7 @@ use ftp_tests::raw::RawSession;
 
 use super::Fixture;
 
-/// The lines of a listing, sorted, without their line ends, which must be CR LF.
+/// Returns the lines of a listing, sorted, without their line endings, which must be CR LF.
 fn lines(data: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(data).into_owned();
     let mut lines: Vec<String> = text
@@ -106,7 +106,7 @@ fn flags_in_several_words_are_as_good_as_in_one_ls_25_dv_09() {
         session.expect("PASV", 227);
         session.expect(line, 550);
     }
-    // Behind the first word, a name is a name.
+    // After the first word, a flag that is a name counts as the name.
     fixture.write("-x", "dash");
     assert_eq!(lines(&session.download("NLST -l -x")), ["-x"]);
     assert_eq!(lines(&session.download("NLST -l -a")).len(), 5);
@@ -123,7 +123,7 @@ fn hs_21_flags_beyond_measure_have_plain_answers() {
     assert!(plain.ends_with(b"\r\n") && plain.windows(3).any(|name| name == b"\xff\xfe\xff"));
     for _ in 0..2 {
         assert_eq!(session.download("LIST -B"), plain);
-        // LS-25: at most eight letters are flags, and for MLSD none are.
+        // LS-25: flags have at most eight letters, and MLSD has none.
         assert_eq!(session.download("LIST -abcdefgh"), plain);
         for (verb, rest) in [
             ("MLSD", ".".repeat(4_110)),
@@ -169,7 +169,7 @@ fn ls_01_ls_03_ls_07_cm_114_mlsd() {
             list.iter().filter(|line| line.starts_with(&format!("type={kind};"))).collect();
         found
     };
-    // Of the directory and its parent there is no line: clients take it for another directory.
+    // The directory and its parent have no line: clients take it for another directory.
     assert_eq!((list.len(), of("file").len()), (2, 2), "{list:?}");
     let file = of("file").into_iter().find(|line| line.ends_with("; x.txt")).expect("x.txt");
     let facts: Vec<&str> = file.split(' ').next().expect("facts").split(';').collect();
@@ -248,7 +248,7 @@ fn fs_09_hp_10_names_are_listed_byte_for_byte() {
     for name in names {
         let line = [name, b"\r\n"].concat();
         assert!(listing.windows(line.len()).any(|window| window == line), "{name:?}");
-        // A 0xFF is doubled on the control connection, where Telnet is spoken.
+        // A 0xFF is doubled on the control connection, because of Telnet.
         let doubled: Vec<u8> =
             name.iter().flat_map(|&byte| vec![byte; if byte == 0xff { 2 } else { 1 }]).collect();
         assert_eq!(session.download([b"RETR ", doubled.as_slice()].concat()), name);
@@ -302,7 +302,7 @@ fn ls_10_mlsd_is_sent_as_it_is_in_any_type() {
 fn ls_32_the_order_is_that_of_the_directory() {
     let fixture = Fixture::new();
     for number in 0..500_u32 {
-        // Neither made nor hashed in the order of names.
+        // The order of creation and of hashes differs from that of names.
         fixture.write(&format!("{:08x}", number.wrapping_mul(0x9e37_79b9)), "");
     }
     let entries = std::fs::read_dir(fixture.root.path()).expect("a directory");
@@ -374,14 +374,14 @@ fn ls_13_ls_14_links_are_what_they_lead_to() {
     assert!(!long.iter().any(|line| line.contains("passwd")), "{long:?}");
 }
 
-/// What `MLST` says may be done with a path.
+/// Returns the commands that `MLST` permits for a path.
 fn perm(session: &mut RawSession, path: &str) -> String {
     let reply = session.expect(format!("MLST {path}"), 250).text();
     let perm = reply.split(';').find_map(|fact| fact.strip_prefix("perm="));
     perm.expect("the fact").to_owned()
 }
 
-/// Whether a transfer of nothing begins and ends well.
+/// Returns whether an empty transfer begins and ends well.
 fn transfers(session: &mut RawSession, command: &str) -> bool {
     let data = session.passive();
     if session.ask(command).code != 150 {

@@ -1,5 +1,4 @@
-//! What the server logs of hostile names: one line each, in which nothing is but text, and not too
-//! many of them.
+//! Hostile names in the log: one line each, only as text, and a limited number of lines.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -10,7 +9,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use super::{Fixture, events};
 
-/// Keeps what is logged about any of `peers`: other tests run in this process too.
+/// Keeps the log records about any of `peers`: other tests run in this process too.
 #[derive(Default)]
 struct Kept {
     peers: Mutex<Vec<String>>,
@@ -35,7 +34,7 @@ impl Log for Kept {
 
 static LOG: OnceLock<Kept> = OnceLock::new();
 
-/// A session about which everything is kept.
+/// A session whose log records are all kept.
 fn logged(fixture: &Fixture) -> RawSession {
     let session = RawSession::connect(fixture.server.local_addr());
     let peer = session.stream().local_addr().expect("an address");
@@ -64,7 +63,7 @@ fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
         for name in [name, &long] {
             let mut session = logged(&fixture);
             session.expect_reply(220);
-            // Beyond 512 bytes it is no name any more, and nothing to log.
+            // Beyond 512 bytes it is not a user name, and is not logged.
             let code = if name.len() > 512 { 501 } else { 331 };
             session.expect([b"USER ", name].concat(), code);
             if code == 331 {
@@ -75,7 +74,7 @@ fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
             session.expect("PASS p", 230);
             session.expect([b"CLNT ", name].concat(), 200);
             session.expect_in_step();
-            // As the name of a file, and as one that cannot be.
+            // As the name of a file, valid or not.
             let data = session.passive();
             let code = session.ask([b"STOR ", name].concat()).code;
             if code == 150 {
@@ -114,7 +113,7 @@ fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
     }
 }
 
-/// The names are as hostile as a line of commands can have them.
+/// The names are as hostile as a command line allows.
 #[test]
 fn refused_transfers_with_long_names_do_not_fill_the_log_ho_06() {
     for format in [LogFormat::Text, LogFormat::Json] {
@@ -144,12 +143,12 @@ fn refused_transfers_with_long_names_do_not_fill_the_log_ho_06() {
                 unsaid += count.parse::<usize>().expect("a count");
             }
         }
-        // Some a second, and none is lost from the count.
+        // A few lines per second, and all refusals are counted.
         let most = 10 * (usize::try_from(seconds).unwrap() + 1);
         assert!((1..=most).contains(&refused), "{refused} lines in {seconds} s");
         assert_eq!(refused + unsaid, 500, "{lines:?}");
         assert!(ended > 0, "{lines:?}");
-        // What another session does is not left out.
+        // Lines of other sessions are not suppressed.
         let stored = lines.iter().filter(|line| line.contains("STOR")).count();
         assert_eq!(stored, 1, "{lines:?}");
     }

@@ -1,4 +1,4 @@
-//! Section 4.1 of the conformance lines: who is there, and what is said before.
+//! Section 4.1 of the conformance lines: login, and commands before it.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use ftp_tests::raw::RawSession;
 
 use super::{Fixture, play};
 
-/// Decides by a function; whoever is let in has every right to a directory.
+/// Decides by a function; accepted users have all rights to a directory.
 struct Gate<F> {
     decide: F,
     storage: Arc<LocalStorage>,
@@ -80,7 +80,7 @@ fn an_account_finishes_a_login_cm_10_cm_16() {
             ("PASS p", 503),
             ("USER u", 331),
             ("PASS p", 332),
-            // One that is right but not enough is asked for only once.
+            // An account is requested only once.
             ("ACCT more", 530),
             ("USER u", 331),
             ("PASS p", 332),
@@ -176,7 +176,7 @@ fn rein_resets_all_cm_17_hs_23() {
     assert_eq!(session.expect("PWD", 257).bytes, b"257 \"/\" is the current directory\r\n");
     assert_eq!(session.expect("FEAT", 211).text(), fresh);
     assert!(session.expect("STAT", 211).text().contains("TYPE A"));
-    // Neither EPSV ALL, nor REST, nor RNFR is left.
+    // EPSV ALL, REST and RNFR are reset.
     assert_eq!(session.download("RETR a"), b"12");
     play(&mut session, &[("RNTO c", 503), ("RNFR a", 350), ("REIN", 220)]);
     play(&mut session, &[("USER reader", 331), ("PASS p", 230), ("RNTO c", 503), ("MKD x", 550)]);
@@ -222,7 +222,7 @@ fn rein_gives_users_time_to_log_in_again_and_nobody_else_cm_17_st_10() {
         assert!(begun.elapsed() < login * 40, "REIN keeps the session open");
     };
     assert_eq!(last, 421);
-    // That took longer than a login may take.
+    // That took longer than the login timeout.
     play(&mut user, &[("REIN", 220), ("USER u", 331), ("PASS p", 230), ("PWD", 257)]);
 }
 
@@ -282,7 +282,7 @@ fn configured_hosts_reach_the_authenticator_cm_23_cm_24() {
             ("REIN", 220),
             ("USER u", 331),
             ("PASS p", 530),
-            // One that is refused takes the place of one that was not.
+            // A refused HOST replaces an accepted one.
             ("HOST ftp.example.org", 220),
             ("HOST elsewhere.example.org", 504),
             ("USER u", 331),
@@ -359,7 +359,7 @@ fn a_user_has_only_so_many_sessions_cm_15() {
     third.expect_closed();
     let mut other = RawSession::login(fixture.server.local_addr(), "reader", "p");
     other.expect("PWD", 257);
-    // Whoever leaves, by REIN or by QUIT, leaves room.
+    // REIN and QUIT both free the user's place.
     first.expect("REIN", 220);
     let mut third = fixture.session();
     play(&mut first, &[("USER u", 331)]);
@@ -414,7 +414,7 @@ fn who_sees_the_end_finds_the_place_free_cm_15_cm_21_st_12() {
     for config in [config(1, 0), config(0, 1)] {
         let fixture = Fixture::configured(config);
         for _ in 0..20 {
-            // Bytes behind the last command keep the server reading for a moment.
+            // Bytes after the last command keep the server reading for a moment.
             let mut session = fixture.session();
             session.send("QUIT\r\n\r\n");
             session.expect_reply(221);
@@ -443,11 +443,11 @@ fn users_are_counted_as_they_log_in_cm_15() {
         session.expect("PASS p", 421);
         session.expect_closed();
     };
-    // Two names that differ are two users.
+    // Two different names are two users.
     let _users = [RawSession::login(address, "u", "p"), RawSession::login(address, "U", "p")];
     refused("u");
     refused("U");
-    // One user that has two names, in any letters, is one.
+    // One user with two names, in any case, is one.
     let _anonymous = RawSession::login(address, "anonymous", "p");
     for name in ["anonymous", "ftp", "FTP", "Anonymous"] {
         refused(name);

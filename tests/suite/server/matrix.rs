@@ -1,8 +1,8 @@
-//! The reply matrix: `matrix.txt` says what every command answers in every state, and here each of
-//! its cells is asked of a server over a socket.
+//! The reply matrix: `matrix.txt` holds the reply to every command in every state, and each cell is
+//! tested with a server over a socket.
 //!
-//! Every cell has a connection, a root and a user of its own, so that none depends on another.
-//! The codes in the table are worked out from `docs/conformance.md`, not taken from a server.
+//! Every cell has its own connection, root and user, so that cells are independent. The codes in
+//! the table are derived from `docs/conformance.md`, not from a server.
 
 mod scene;
 mod table;
@@ -32,10 +32,10 @@ pub(super) use self::table::unescape;
 
 const TABLE: &str = include_str!("matrix.txt");
 
-/// How many cells are asked at once.
+/// The number of cells that are tested at once.
 const THREADS: usize = 6;
 
-/// How many sessions have a transfer running when their server is shut down.
+/// The number of sessions with a running transfer when their server shuts down.
 const DRAINED: usize = 16;
 
 #[test]
@@ -56,13 +56,13 @@ fn every_cell_has_its_codes_go_03() {
     assert!(count == 0, "{count} of {} cells:\n{}", answers.len(), mismatches.join("\n"));
 }
 
-/// The run above would fail if any one code of the table were another, and would name that cell
-/// alone: the table is altered at each of them and compared with what the server said.
+/// The test above would fail for any wrong code in the table, and would name that cell alone: each
+/// code is altered and compared with the server's replies.
 #[test]
 fn every_code_matters_go_03() {
     let mut table = Table::parse(TABLE);
     let answers = answers(&table);
-    // A cell that is wrong as it stands is reported by the test above, and is left out here.
+    // A wrong cell is reported by the test above, and is skipped here.
     let right: Vec<_> = answers
         .iter()
         .filter(|((row, state), answer)| table.rows[*row].cells[*state] == **answer)
@@ -73,7 +73,7 @@ fn every_code_matters_go_03() {
     for (row, state) in right {
         let label = table.label(row, state);
         let cell = table.rows[row].cells[state].clone();
-        // A cell is compared with its own answer alone: those of its row stand for all the others.
+        // A cell is compared with its own reply only: those of its row stand for all others.
         let before = table.mismatches_in(row, answers).count();
         for wrong in altered(&cell) {
             table.rows[row].cells[state] = wrong;
@@ -85,7 +85,7 @@ fn every_code_matters_go_03() {
     }
 }
 
-/// The same codes with one of them, or the end, another.
+/// Returns variants of the codes with one of them, or the end, changed.
 fn altered(cell: &str) -> Vec<String> {
     let codes: Vec<&str> = cell.trim_end_matches('.').split('+').collect();
     let mut others: Vec<String> = (0..codes.len())
@@ -130,10 +130,10 @@ fn the_matrix_is_whole_go_03() {
     }
 }
 
-/// What the server said in each cell.
+/// The server's replies in each cell.
 type Answers = BTreeMap<(usize, usize), String>;
 
-/// Asks every cell, once for all tests.
+/// Tests every cell, once for all tests.
 fn answers(table: &Table) -> &'static Answers {
     static ANSWERS: OnceLock<Answers> = OnceLock::new();
     ANSWERS.get_or_init(|| {
@@ -141,7 +141,7 @@ fn answers(table: &Table) -> &'static Answers {
         let start = Instant::now();
         let answers = field.ask_all(table);
         let taken = start.elapsed();
-        // A cell that hangs shows here; a machine that has other things to do does not.
+        // A hanging cell exceeds this limit; a busy machine does not.
         assert!(taken < Duration::from_secs(600), "{} cells took {taken:?}", answers.len());
         answers
     })
@@ -155,7 +155,7 @@ struct Field {
 
 impl Field {
     fn new() -> Self {
-        // Thousands of small files: in memory, where the machine has a place for them.
+        // Thousands of small files: in memory, if the machine allows that.
         let base = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         Self { base: base.unwrap(), next: AtomicUsize::new(0) }
     }
@@ -166,7 +166,7 @@ impl Field {
             table.cells().partition(|(_, state)| *state == draining);
         let next = AtomicUsize::new(0);
         let ask = || {
-            // Each has its own: what one server does at once is bounded (CM-126).
+            // Each thread has its own servers: the parallel work of one is limited (CM-126).
             let servers = self.servers();
             let mut answers = Answers::new();
             while let Some(&(row, state)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -192,7 +192,7 @@ impl Field {
         answers
     }
 
-    /// Asks cells whose state is a server that shuts down while transfers run.
+    /// Tests the cells whose server shuts down during transfers.
     fn ask_draining(&self, table: &Table, cells: &[(usize, usize)]) -> Answers {
         let servers = self.servers();
         let set = |_: &_| Scene::set(self, &servers, "TR").unwrap();
@@ -200,7 +200,7 @@ impl Field {
         let mut idle = RawSession::greeted(servers.ipv4.local_addr());
         let Servers { ipv4, .. } = servers;
         let stopping = std::thread::spawn(move || ipv4.shutdown(Duration::from_secs(50)));
-        // An idle session hears of it at once (ST-13).
+        // An idle session gets it at once (ST-13).
         idle.expect_reply(421);
         let ask = |((row, state), mut scene): ((usize, usize), Scene)| {
             scene.is_draining = true;
@@ -214,7 +214,7 @@ impl Field {
     fn servers(&self) -> Servers {
         let start = |address| {
             let base = self.base.path().to_owned();
-            // While many wait for their turn, their transfers stand still.
+            // While many sessions wait for their turn, their transfers stall.
             let config =
                 super::quick().with(|config| config.timeouts.stall = Duration::from_secs(60));
             Server::builder().config(config).authenticator(OneEach { base }).bind(address)
@@ -230,7 +230,7 @@ impl Field {
         }
     }
 
-    /// A server with a certificate.
+    /// Starts a server with a certificate.
     #[cfg(feature = "tls")]
     fn protected(&self) -> Option<Server> {
         let pair = ftp_tests::tls::Authority::new().issue(ftp_tests::tls::Kind::Good);
@@ -245,7 +245,7 @@ impl Field {
         None
     }
 
-    /// A root with everything in it that the table speaks of, and the user who has it.
+    /// Makes a root with all objects of the table, and returns its user.
     fn user(&self, kind: &str) -> (String, PathBuf) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let user = format!("{kind}-{number}");
@@ -270,13 +270,13 @@ struct Servers {
     ipv6: Option<Server>,
     /// With a certificate.
     tls: Option<Server>,
-    /// Who speaks TLS to it. It asks for no name, so that any HOST goes with that.
+    /// A TLS client. It requests no server name, so any HOST matches.
     #[cfg(feature = "tls")]
     client: TlsClient,
 }
 
-/// Lets in whoever has a directory, with password `p`: each cell has a user of its own. The name
-/// says what the user may do.
+/// Accepts each user with a directory and the password `p`: each cell has its own user. The name
+/// determines the rights.
 struct OneEach {
     base: PathBuf,
 }

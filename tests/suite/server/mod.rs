@@ -1,4 +1,4 @@
-//! The server judged from outside: raw sockets against every line it must obey.
+//! Tests of the server from outside: raw sockets, and every rule.
 
 mod addresses;
 mod attributes;
@@ -42,10 +42,10 @@ use ftp_server::{LocalConfig, Rights, Server, ServerBuilder, ServerConfig, SyncP
 use ftp_tests::raw::RawSession;
 use tempfile::TempDir;
 
-/// How the names begin under which cut uploads are kept.
+/// The prefix of the names of kept partial uploads.
 const KEPT: &str = ".ftp-upload-kept-";
 
-/// A server with user `u`, password `p` and all rights over a directory of its own.
+/// A server with user `u`, password `p` and all rights over its own directory.
 struct Fixture {
     root: TempDir,
     server: Server,
@@ -60,7 +60,7 @@ impl Fixture {
         Self::with(|builder| builder.config(config))
     }
 
-    /// With other settings for the files of the root.
+    /// Starts it with other settings for the files of the root.
     fn keeping(change: impl FnOnce(&mut LocalConfig)) -> Self {
         Self::with(|builder| builder.local_config(LocalConfig::default().with(change)))
     }
@@ -90,28 +90,28 @@ impl Fixture {
         std::fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Everything in the root by name, hidden files included.
+    /// Returns all names in the root, including hidden ones.
     fn names(&self) -> Vec<String> {
         names_in(self.root.path())
     }
 
-    /// As [`names`](Self::names), but for what is kept of cut uploads for their users.
+    /// As [`names`](Self::names), without kept partial uploads.
     fn published(&self) -> Vec<String> {
         published_in(self.root.path())
     }
 
-    /// A session that was greeted.
+    /// Returns a session after the greeting.
     fn greeted(&self) -> RawSession {
         RawSession::greeted(self.server.local_addr())
     }
 
-    /// A session that is logged in as `u`.
+    /// Returns a session that is logged in as `u`.
     fn session(&self) -> RawSession {
         RawSession::login(self.server.local_addr(), "u", "p")
     }
 }
 
-/// A dialogue: each line is sent and must have that code.
+/// Plays a dialogue: each line must get its code.
 #[track_caller]
 fn play(session: &mut RawSession, dialogue: &[(&str, u16)]) {
     for (line, code) in dialogue {
@@ -129,12 +129,12 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
-/// As [`names_in`], but for what is kept of cut uploads for their users.
+/// As [`names_in`], without kept partial uploads.
 fn published_in(directory: &Path) -> Vec<String> {
     names_in(directory).into_iter().filter(|name| !name.starts_with(KEPT)).collect()
 }
 
-/// Limits short enough to wait for.
+/// Returns settings with timeouts short enough to wait for.
 fn quick() -> ServerConfig {
     ServerConfig::default().with(|config| {
         config.timeouts.data_connect = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Uploads that were cut, as clients meet them: `SIZE`, `REST`, `APPE`, and for whom.
+//! Interrupted uploads as clients see them: `SIZE`, `REST`, `APPE`, and for which user.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use ftp_tests::wait::wait_until;
 
 use super::{Fixture, KEPT, play};
 
-/// Sends `content` to `STOR name` and breaks off, in the way `cut` does; waits for the end of it.
+/// Sends `content` to a command, disconnects, and waits until the session has ended.
 fn cut(fixture: &Fixture, session: RawSession, command: &str, content: &[u8]) {
     let (mut session, before) = (session, fixture.names());
     session.expect("TYPE I", 200);
     let mut data = session.passive();
     session.expect(command, 150);
     data.write_all(content);
-    // All of it has come before the end of the connection is noticed: only then it ends.
+    // All bytes must arrive before the end of the connection.
     wait_until("the bytes are read", || moved(&mut session) == content.len() as u64);
     drop(session);
     wait_until("the partial uploads are as expected", || fixture.names() != before);
     drop(data);
 }
 
-/// How many bytes `STAT` says have come.
+/// Returns the number of received bytes that `STAT` reports.
 pub(super) fn moved(session: &mut RawSession) -> u64 {
     let reply = session.expect("STAT", 211);
     let text = String::from_utf8_lossy(&reply.bytes).into_owned();
@@ -39,14 +39,14 @@ fn a_cut_upload_is_gone_on_with_by_rest_and_by_appe_fs_15_cm_121_st_15() {
         (Some(5), "STOR f", b"567", b"01234567"),
         (Some(5), "APPE f", b"567", b"01234567"),
         (Some(3), "STOR f", b"xyz", b"012xyz"),
-        // A client that knows that it has sent all of it.
+        // A client that knows that it has sent everything.
         (Some(5), "STOR f", b"", b"01234"),
         (None, "STOR f", b"anew", b"anew"),
     ] {
         let fixture = Fixture::new();
         cut(&fixture, fixture.session(), "STOR f", b"01234");
         assert!(fixture.published().is_empty() && fixture.names().len() == 1);
-        // Nobody else is told, and the user nothing but the length.
+        // Other users do not see it, and its own user sees only the length.
         let mut other = RawSession::login(fixture.server.local_addr(), "fxp", "p");
         let mut session = fixture.session();
         play(&mut other, &[("TYPE I", 200), ("SIZE f", 550), ("REST 5", 350)]);
@@ -84,7 +84,7 @@ fn what_is_kept_can_be_cut_again_and_is_dropped_by_abor_fs_15_dc_46() {
     session.expect("APPE f", 150);
     data.write_all(b"4567");
     wait_until("the bytes are read", || moved(&mut session) == 4);
-    // Two do not go on with it at once.
+    // A second session cannot resume it at the same time.
     second.expect("PASV", 227);
     second.expect("APPE f", 450);
     data.reset();
@@ -162,7 +162,7 @@ fn it_is_kept_by_the_name_that_the_login_says_fs_15() {
 fn a_client_whose_connections_end_one_after_the_other_publishes_nothing_st_15_fs_15() {
     let fixture = Fixture::new();
     let address = fixture.server.local_addr();
-    // A machine that is busy may take longer over one of them than the server waits.
+    // A busy machine may need longer for one of them than the server waits.
     std::thread::scope(|scope| {
         for name in ["a", "b", "c", "d"] {
             scope.spawn(move || {
@@ -191,18 +191,18 @@ fn to_remove_or_to_give_a_name_forgets_what_was_to_be_stored_under_it_fs_15_cm_9
         play(&mut session, &[("TYPE I", 200), ("SIZE f", 213)]);
         session
     };
-    // What SIZE tells of can be removed, by whom it is.
+    // The user of a partial upload can delete it.
     let mut other = RawSession::login(fixture.server.local_addr(), "fxp", "p");
     let mut session = begin();
     play(&mut other, &[("DELE f", 550)]);
     play(&mut session, &[("SIZE f", 213), ("DELE f", 250), ("SIZE f", 550), ("DELE f", 550)]);
     assert!(fixture.names().is_empty());
-    // A file that somebody else has put there goes, and what was cut before it as well.
+    // DELE removes a file that another session stored, and the earlier partial upload too.
     let mut session = begin();
     fixture.write("f", "of another");
     play(&mut session, &[("DELE f", 250), ("SIZE f", 550)]);
     assert!(fixture.names().is_empty());
-    // So it is where another file gets the name, or leaves it.
+    // So does renaming another file to the name, or away from it.
     for (from, to) in [("other", "f"), ("f", "other")] {
         let mut session = begin();
         fixture.write(from, "other");
@@ -212,7 +212,7 @@ fn to_remove_or_to_give_a_name_forgets_what_was_to_be_stored_under_it_fs_15_cm_9
         session.expect(format!("DELE {to}"), 250);
         play(&mut session, &[("SIZE f", 550)]);
     }
-    // What somebody is just going on with stays.
+    // A partial upload that is being resumed stays.
     let mut session = begin();
     let mut going_on = fixture.session();
     play(&mut going_on, &[("TYPE I", 200), ("SIZE f", 213)]);

@@ -1,4 +1,4 @@
-//! Section 8 of the conformance lines: pathnames and names, as hostile as they come.
+//! Section 8 of the conformance lines: hostile pathnames and names.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +11,7 @@ use ftp_tests::raw::RawSession;
 
 use super::{Fixture, play};
 
-/// What `MLST` calls the object that a path leads to.
+/// Returns the name that `MLST` shows for a path.
 fn shown(session: &mut RawSession, path: &str) -> String {
     let line = session.expect(format!("MLST {path}"), 250).lines.remove(1);
     let line = String::from_utf8(line).expect("text");
@@ -190,7 +190,7 @@ fn denied_names_are_made_by_no_verb_fs_06_cm_86_cm_93_cm_105_cm_111_ls_09() {
     assert_eq!(perm(&mut session, "old.exe").as_deref(), Some("dfr"));
     assert_eq!(perm(&mut session, "dir.exe").as_deref(), Some("cdeflmp"));
     assert_eq!(perm(&mut session, "plain").as_deref(), Some("adfrw"));
-    // What is there is there, and names that only look like those are made.
+    // Existing objects stay usable, and names that only look similar can be created.
     assert_eq!(session.download("RETR old.exe"), b"old");
     session.upload("STOR dir.exe/a.exe.txt", b"1");
     play(
@@ -220,7 +220,7 @@ fn names_have_limits_fs_06_fs_07_hp_09() {
         path.get(..length).expect("so long").to_owned()
     };
     let levels = |levels: usize| "/d".repeat(levels);
-    // A parent that is not there is 550, a name that cannot be is 553.
+    // A missing parent gets 550, an impossible name 553.
     for (name, makes) in [
         ("x".repeat(256), 553),
         ("x".repeat(4_096), 553),
@@ -242,7 +242,7 @@ fn names_have_limits_fs_06_fs_07_hp_09() {
         session.expect("PASV", 227);
         session.expect(format!("RETR {name}"), 550);
     }
-    // As deep as a path may be, one by one.
+    // The deepest path, level by level.
     for _ in 0..128 {
         play(&mut session, &[("MKD d", 257), ("CWD d", 250)]);
     }
@@ -272,7 +272,7 @@ fn hostile_names_come_back_byte_for_byte_fs_09_fs_10_hp_10() {
         b"%2e%2e",
         b"type=dir; x",
     ];
-    // Telnet is spoken on the control connection: 0xFF is doubled there.
+    // A 0xFF is doubled on the control connection, because of Telnet.
     let line = |verb: &str, name: &[u8]| {
         let mut line = verb.as_bytes().to_vec();
         line.push(b' ');
@@ -293,7 +293,7 @@ fn hostile_names_come_back_byte_for_byte_fs_09_fs_10_hp_10() {
     for entry in listing.split(|&byte| byte == b'\n').filter_map(|line| line.strip_suffix(b"\r")) {
         let facts = ftp_proto::Facts::parse(entry).expect("facts and a name");
         assert_eq!(facts.kind(), Some(ftp_proto::FactType::File));
-        // FS-10: joined to the listed directory it is the same object.
+        // FS-10: the directory's path and the name lead to the same object.
         let path = [b"/d/", facts.name()].concat();
         let told = session.expect(line("MLST", &path), 250).lines.remove(1);
         let told = ftp_proto::Facts::parse(told.get(1..).expect("SP")).expect("facts");
@@ -329,7 +329,7 @@ fn quotes_and_escapes_of_any_length_hs_20() {
     let mut session = fixture.session();
     let names = ["CWD", "SIZE", "MDTM", "DELE", "RMD", "RNFR", "MLST", "STAT", "HASH", "AVBL"];
     let values = ["TYPE", "MODE", "STRU", "REST", "PORT", "EPRT", "EPSV", "ALLO", "OPTS", "LANG"];
-    // Each length near what a name, a path and a line may have, and some between.
+    // Each length near the limits of names, paths and lines, and some between.
     let lengths = (1..=300).chain((301..8_180).step_by(229)).chain(4_090..4_100);
     let lengths = lengths.chain(8_180..=8_187);
     for (index, length) in lengths.enumerate() {
@@ -344,7 +344,7 @@ fn quotes_and_escapes_of_any_length_hs_20() {
     session.expect(format!("CWD {}", "\"".repeat(8_189)), 500);
     session.expect_in_step();
 
-    // What exists is told with its quotes doubled, up to the longest name there is.
+    // The path of an existing object has its quotes doubled, up to the longest name.
     for length in [1, 2, 127, 128, 254, 255, 256] {
         for byte in ["\"", "\\", "%"] {
             let name = byte.repeat(length);
@@ -416,7 +416,7 @@ fn renames_that_cannot_be_cm_93_hp_19() {
         let got = session.ask(format!("RNTO {to}")).code;
         assert_eq!(got, code, "{from} to {to}");
     }
-    // The source goes before it is renamed.
+    // The source is removed before RNTO.
     session.expect("RNFR file", 350);
     std::fs::remove_file(fixture.path("file")).expect("it was there");
     session.expect("RNTO new", 550);
@@ -456,7 +456,7 @@ fn a_current_directory_that_others_remove_hp_21_cm_83() {
 #[test]
 fn names_of_unfinished_uploads_are_nobodys_fs_14_hp_22() {
     let fixture = Fixture::new();
-    // As another program might have left it: not one of those that are tidied away.
+    // A name of another program: the sweeper does not remove it.
     let name = ".ftp-upload-0123456789abcdef-old";
     fixture.write(name, "half");
     let mut session = fixture.session();

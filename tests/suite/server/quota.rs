@@ -1,4 +1,4 @@
-//! Users who may store only so many bytes, and files that others on the machine have too.
+//! Users with a limit of bytes, and files that other local users link to.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -18,7 +18,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use super::partial::moved;
 use super::{Fixture, play, published_in, quick};
 
-/// A server whose user `u` may have so many bytes in all.
+/// Starts a server whose user `u` may store this many bytes.
 fn limited(bytes: u64) -> Fixture {
     Fixture::with(|builder| builder).with_users(|root| {
         let storage = LocalStorage::open(root).expect("a root");
@@ -35,14 +35,14 @@ fn limited(bytes: u64) -> Fixture {
 }
 
 impl Fixture {
-    /// The same with another server over its directory.
+    /// The same fixture with another server over its directory.
     fn with_users(self, users: impl FnOnce(&Path) -> UserTable) -> Self {
         let builder = Server::builder().config(quick()).authenticator(users(self.root.path()));
         let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
         Self { root: self.root, server }
     }
 
-    /// How many bytes the files in the root have.
+    /// Returns the total size of the files in the root.
     fn stored(&self) -> u64 {
         let length = |name: &String| self.path(name).metadata().map_or(0, |file| file.len());
         self.names().iter().map(length).sum()
@@ -60,7 +60,7 @@ fn store(session: &mut RawSession, rest: Option<u64>, command: &str, length: usi
         return reply.code;
     }
     let mut stream = data.stream();
-    // The server closes it when it takes no more.
+    // The server closes the connection when it accepts no more.
     let _ = stream.write_all(&vec![b'n'; length]);
     let _ = stream.shutdown(Shutdown::Write);
     session.reply().code
@@ -86,14 +86,14 @@ fn a_quota_is_552_and_leaves_the_old_file_cm_54_cm_105_cm_106_cm_128_hp_23_hf_03
         assert_eq!(fixture.names(), ["old"], "{command} {rest:?}");
         assert_eq!(session.expect("AVBL", 213).bytes, b"213 600000\r\n", "{command} {rest:?}");
     }
-    // What is replaced, or removed, makes room from then on.
+    // A replaced or removed file frees its bytes.
     assert_eq!(store(&mut session, None, "STOR old", 600_000), 226);
     assert_eq!(store(&mut session, None, "STOR last", 400_000), 226);
     assert_eq!(store(&mut session, None, "STOR more", 0), 552);
     play(&mut session, &[("ALLO 0", 200), ("ALLO 1", 552), ("AVBL", 213), ("MKD d", 552)]);
     play(&mut session, &[("RNFR last", 350), ("RNTO old", 250), ("ALLO 600000", 200)]);
     play(&mut session, &[("DELE old", 250), ("ALLO 1000000", 200), ("ALLO 1000001", 552)]);
-    // Another has no limit there, but all of it counts.
+    // Another user has no limit there, but all bytes count.
     let mut free = RawSession::login(fixture.server.local_addr(), "free", "p");
     free.expect("TYPE I", 200);
     free.upload("STOR theirs", &[b't'; 1_000_000]);
@@ -114,7 +114,7 @@ fn what_came_of_a_cut_upload_counts_until_it_is_forgotten_hp_23_fs_15_cm_90() {
     data.write_all(&[b'c'; 300_000]);
     data.reset();
     cut.expect_reply(426);
-    // What had not come by then is of no interest.
+    // Bytes that arrived later do not matter.
     let kept = session.expect("SIZE f", 213).text();
     let told: u64 = kept.trim_start_matches("213 ").parse().expect("a number");
     let kept = told + 1;
@@ -122,7 +122,7 @@ fn what_came_of_a_cut_upload_counts_until_it_is_forgotten_hp_23_fs_15_cm_90() {
     let left = 1_000_000 - kept;
     session.expect(format!("ALLO {left}"), 200);
     session.expect(format!("ALLO {}", left + 1), 552);
-    // To resume it costs only what is new.
+    // Resuming costs only the new bytes.
     let more = usize::try_from(1_000_000 - told).expect("a length");
     assert_eq!(store(&mut session, None, "APPE f", more + 1), 552);
     assert!(fixture.names().is_empty());
@@ -154,7 +154,7 @@ fn what_many_store_at_once_stays_below_a_quota_hp_23() {
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("it ends")).collect()
     });
-    // The file that was to be continued did not fit before.
+    // The file to resume did not fit before.
     assert!(codes.iter().all(|code| [226, 552, 554].contains(code)), "{codes:?}");
     assert!(codes.contains(&226) && codes.contains(&552), "{codes:?}");
     let left = LIMIT - fixture.stored();
@@ -165,8 +165,8 @@ fn what_many_store_at_once_stays_below_a_quota_hp_23() {
 
 #[test]
 fn a_directory_that_cannot_be_read_still_counts_hp_23_cm_140() {
-    // Mode bits bind neither root nor a server that root runs, so this is nobody in particular: the
-    // threads of the server have the rights of the one that starts it.
+    // Mode bits do not bind root, nor a server that root runs. So this thread drops its
+    // capabilities, and the server's threads inherit that.
     let without_rights = std::thread::spawn(|| {
         let mut sets = capabilities(None).expect("what this thread may do");
         let beyond = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
@@ -178,9 +178,9 @@ fn a_directory_that_cannot_be_read_still_counts_hp_23_cm_140() {
         let mut session = fixture.session();
         play(&mut session, &[("TYPE I", 200), ("MKD d", 257)]);
         session.upload("STOR d/f", &[b'f'; 600_000]);
-        // Who is bound by a quota cannot hide it.
+        // A user with a quota cannot hide files from the count.
         session.expect("SITE CHMOD 300 d", 550);
-        // Another user can, and then the next count would miss it.
+        // Another user can, and then the next count would miss them.
         let mut free = RawSession::login(fixture.server.local_addr(), "free", "p");
         play(&mut free, &[("TYPE I", 200), ("SITE CHMOD 300 d", 200)]);
         session.upload("STOR g", &[b'g'; 100]);
@@ -191,7 +191,7 @@ fn a_directory_that_cannot_be_read_still_counts_hp_23_cm_140() {
         free.expect("DELE g", 250);
         data.reset();
         session.expect_reply(426);
-        // The count is in doubt, and made again meanwhile.
+        // The count is uncertain, and is repeated meanwhile.
         for _ in 0..50 {
             session.expect("ALLO 500000", 552);
             std::thread::sleep(Duration::from_millis(2));
@@ -237,7 +237,7 @@ fn hard_links_are_550_if_that_is_wanted_hp_08() {
             assert_eq!(std::fs::read(&theirs).expect("it"), b"protected!");
         }
         let before = std::fs::read(&theirs).expect("it");
-        // What takes its place is another file.
+        // The replacement is another file.
         session.upload("STOR f", b"new");
         assert_eq!(std::fs::read(&theirs).expect("it"), before);
         assert_eq!(session.download("RETR f"), b"new");
@@ -245,7 +245,7 @@ fn hard_links_are_550_if_that_is_wanted_hp_08() {
     }
 }
 
-/// A storage in which no upload ever gets ready. It says how each ended.
+/// A storage whose uploads never get ready. It reports how each ended.
 struct NeverReady(MemoryStorage, Sender<StreamEnd>);
 
 struct Unready(Sender<StreamEnd>);
@@ -280,7 +280,7 @@ impl Write for Unready {
 
 impl Upload for Unready {
     fn prepare(&mut self) -> Result<bool, StorageError> {
-        // As a step of a wait for a count.
+        // As long as one step of waiting for a count.
         std::thread::sleep(Duration::from_millis(20));
         Ok(false)
     }
@@ -313,7 +313,7 @@ fn a_client_is_heard_while_its_upload_gets_ready() {
     session.expect_reply(226);
     session.expect_in_step();
     assert_eq!(ended(), StreamEnd::Abort);
-    // Who is gone.
+    // A client that disconnects.
     let (session, _data) = begun();
     session.stream().shutdown(Shutdown::Write).expect("it ends");
     assert_eq!(ended(), StreamEnd::Cut);

@@ -1,4 +1,4 @@
-//! Transfers that are kept slow: by count, and what is heard meanwhile.
+//! Transfers under a rate limit: their speed, and commands during them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use super::Fixture;
 
 const RATE: u64 = 64 * 1024;
 
-/// What a second's bytes take at least: some may move at once, and some late ones catch up.
+/// The minimum duration of a second's bytes: some may move at once, and late ones catch up.
 const SECOND: Duration = Duration::from_millis(750);
 
-/// What it may take at most, on whatever machine.
+/// The maximum duration, on any machine.
 const LONG: Duration = Duration::from_secs(30);
 
 fn content(seconds: u64) -> Vec<u8> {
@@ -33,7 +33,7 @@ fn a_session_moves_so_many_bytes_a_second() {
         let took = start.elapsed();
         assert!(took >= SECOND && took < LONG, "{took:?}");
     };
-    // The kernel sends it, and it is sent converted, to twice as much.
+    // Sent by the kernel, and converted to twice as many bytes.
     session.expect("TYPE I", 200);
     timed(&mut session, &|session| assert!(session.download("RETR file") == content(1)));
     session.expect("TYPE A", 200);
@@ -86,7 +86,7 @@ fn the_sessions_of_a_user_share_a_rate_and_no_other_user_does() {
 
 #[test]
 fn a_user_may_have_rates_of_its_own() {
-    // So slow that nothing ends by it within a test.
+    // So slow that no transfer ends within a test.
     let config = super::quick().with(|config| {
         config.limits.rate_per_session = 1;
         config.limits.rate_per_user = 1;
@@ -130,7 +130,7 @@ fn abor_and_stat_are_heard_while_a_transfer_is_kept_slow_cm_133_dc_45() {
     fixture.write("short", "abc");
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
-    // Each byte takes longer than a stall may.
+    // Each byte takes longer than the stall timeout.
     assert_eq!(session.download("RETR short"), b"abc");
     session.upload("STOR new", b"abc");
     assert_eq!(fixture.read("new"), b"abc");
@@ -146,7 +146,7 @@ fn abor_and_stat_are_heard_while_a_transfer_is_kept_slow_cm_133_dc_45() {
         session.expect_reply(226);
         assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     }
-    // So is the end of the server.
+    // A shutdown is noticed too.
     let _data = session.passive();
     session.expect("RETR file", 150);
     let report = fixture.server.shutdown(Duration::from_millis(100));

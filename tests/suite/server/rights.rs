@@ -1,4 +1,4 @@
-//! What users may do, right by right; and who may only hand something in.
+//! The rights of users one by one, and drop boxes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use ftp_tests::raw::RawSession;
 
 use super::{Fixture, names_in, play};
 
-/// A directory with one thing of each kind.
+/// Makes a directory with one object of each kind.
 fn furnish(root: &Path) {
     fs::create_dir_all(root.join("dir/sub")).expect("a directory");
     fs::write(root.join("file"), "content").expect("a file");
@@ -24,8 +24,7 @@ fn storage(root: &Path) -> Arc<LocalStorage> {
     Arc::new(LocalStorage::open(root).expect("it opens"))
 }
 
-/// Sends a line behind a PASV, and some data or none where that is what it wants. The code of the
-/// last reply.
+/// Sends a line after PASV, and data if the command receives some. Returns the last code.
 fn last_code(session: &mut RawSession, line: &str) -> u16 {
     let mut data = session.passive();
     match session.ask(line).code {
@@ -100,7 +99,7 @@ fn each_right_lets_its_own_commands_through_and_no_other() {
             assert_eq!(last_code(&mut session, line), want, "{name}: {line}");
         }
     }
-    // To make a file is not to replace one.
+    // The right to create a file does not include replacing one.
     for (name, code, content) in [("create", 553, "content"), ("write", 226, "data")] {
         let mut session = RawSession::login(server.local_addr(), name, "p");
         assert_eq!(last_code(&mut session, "STOR file"), code, "{name}");
@@ -153,14 +152,14 @@ fn features_and_help_are_those_of_the_user_cm_134_cm_137() {
         let features = words(&mut session, "FEAT", 211);
         assert!(none_of(&features, may_not), "{user}: {features:?}");
         assert_eq!(has(&features, &look), has(&help, &look), "{user}: {features:?}");
-        // The form of a command is nobody's secret.
+        // HELP shows the form of any command.
         session.expect("HELP RETR", 214);
     }
     let mut anyone = fixture.greeted();
     assert!(has(&words(&mut anyone, "HELP", 214), &["RETR", "STOR", "DELE"]));
 }
 
-/// A server with a drop box over a furnished directory.
+/// Starts a server with a drop box over a directory with objects.
 fn drop_box(adjust: impl FnOnce(Login) -> Login) -> (tempfile::TempDir, Server) {
     let root = tempfile::tempdir().expect("a directory");
     furnish(root.path());
@@ -199,7 +198,7 @@ fn a_drop_box_takes_what_is_new_and_nothing_else() {
     ] {
         assert_eq!(last_code(&mut session, line), code, "{line}");
     }
-    // What is given up leaves nothing, and its name is free.
+    // An aborted upload leaves nothing, and its name is free.
     let mut data = session.passive();
     session.expect("STOR cut", 150);
     data.write_all(b"half");
@@ -265,7 +264,7 @@ fn a_drop_box_tells_nothing_of_what_is_there() {
             if names == there && ["STOR", "MKD"].contains(&command) { "553 " } else { "550 " };
         assert!(said.len() == 1 && said[0].starts_with(code), "{command}: {said:?}");
     }
-    // Devices go into the directory that they want to store in.
+    // Devices change to the directory before they store a file.
     play(&mut session, &[("CWD dir", 250), ("CWD sub", 250), ("CWD /", 250)]);
 }
 

@@ -1,4 +1,4 @@
-//! What has to be found before a transfer begins, and keeps a processor busy until it is.
+//! Searches before a transfer, which keep a processor busy.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use ftp_server::{
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
 
-/// How often something was read for a session.
+/// The number of reads for a session.
 type Reads = Arc<AtomicU64>;
 
-/// A storage with one endless file, and no match for any pattern in its directory.
+/// A storage with one endless file, and a directory without a match for any pattern.
 struct Endless(Reads);
 
 fn metadata(kind: EntryKind) -> Metadata {
@@ -67,7 +67,7 @@ impl Source for EndlessFile {
     }
 }
 
-/// Each user by its number has a storage of its own.
+/// Each user has a storage with its number.
 struct Users(Vec<Reads>);
 
 impl Authenticator for Users {
@@ -102,7 +102,7 @@ fn a_client_with_many_sessions_searches_in_one_at_a_time_cm_101_ls_27_hs_37() {
         std::thread::park_timeout(std::time::Duration::from_millis(20));
     };
     let alone = |left: &[usize]| loop {
-        // Which go on while another does so a hundred times?
+        // The searches that progress while another one makes a hundred reads.
         let before: Vec<_> = left.iter().map(|number| now(*number)).collect();
         let since = |at: usize| now(left[at]) - before[at];
         while !(0..left.len()).any(|at| since(at) > 100) {
@@ -114,7 +114,7 @@ fn a_client_with_many_sessions_searches_in_one_at_a_time_cm_101_ls_27_hs_37() {
         }
         wait();
     };
-    // All begin, and one goes on. When it ends, another does.
+    // All begin, and one progresses. When it ends, another one does.
     let mut left: Vec<_> = (0..6).collect();
     while left.len() > 1 {
         let number = alone(&left);

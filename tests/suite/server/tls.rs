@@ -1,4 +1,4 @@
-//! TLS as the server speaks it (RFC 4217), judged by sessions made by hand.
+//! The server's TLS (RFC 4217), tested by raw sessions.
 
 mod certificates;
 mod closes;
@@ -13,7 +13,7 @@ use ftp_tests::tls::{Authority, Kind, Pair, TlsClient};
 
 use super::Fixture;
 
-/// A server with a certificate, and what its clients need.
+/// A server with a certificate, and the parameters of its clients.
 struct Secure {
     fixture: Fixture,
     authority: Authority,
@@ -37,19 +37,19 @@ impl Secure {
         Self { fixture: Fixture::with(|builder| build(builder.tls(tls))), authority }
     }
 
-    /// A client with sessions of its own.
+    /// Returns a client with its own sessions.
     fn client(&self) -> TlsClient {
         TlsClient::trusting(&self.authority)
     }
 
-    /// A session under TLS, logged in as `u`, data protected, in type I.
+    /// Returns a session under TLS, logged in as `u`, with protected data, in type I.
     fn session(&self, client: &TlsClient) -> RawSession {
         let mut session = RawSession::secure(self.fixture.server.local_addr(), client, "u", "p");
         session.expect("TYPE I", 200);
         session
     }
 
-    /// A session under TLS, greeted before that.
+    /// Returns a session under TLS after the greeting.
     fn greeted(&self, client: &TlsClient) -> RawSession {
         let mut session = self.fixture.greeted();
         session.start_tls(client);

@@ -8,7 +8,7 @@ use ftp_tests::scale;
 
 use super::{Fixture, play};
 
-/// Stores `content` and returns the name that the server gave it.
+/// Stores `content` and returns the name that the server chose.
 fn store(session: &mut RawSession, line: &str, content: &[u8]) -> String {
     let mut data = session.passive();
     let reply = session.expect(line, 150).text();

@@ -1,5 +1,5 @@
-//! Copies between two servers under TLS, both of which play a script: who is told to begin the
-//! handshake, and that nobody's word makes a success of what may have been cut.
+//! Copies between two scripted servers under TLS: which one begins the handshake, and that no reply
+//! makes a truncated copy a success.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ftp_client::{Error, TlsError};
 
 use super::peer::{Peer, Server, explicit, sound};
 
-/// What one server is told and answers, line by line: replies, or `!` to hang up.
+/// The dialogue of one server, line by line: replies, or `!` to hang up.
 type Script = &'static [(&'static str, &'static str)];
 
 const LISTENS: (&str, &str) = ("CPSV", "227 Entering Passive Mode (127,0,0,1,195,84)");
@@ -20,7 +20,8 @@ const NO_SSCN: (&str, &str) = ("SSCN ON", "500 what?");
 const STORES: (&str, &str) = ("STOR b", "150 go\n226 there");
 const SENDS: (&str, &str) = ("RETR a", "150 going\n226 sent");
 
-/// Plays one server. What follows the first reply to `RETR` waits until the target was told.
+/// Plays one server. The lines after the first reply to `RETR` wait until the target got its
+/// command.
 fn play(peer: &mut Peer, script: Script, told: &Sender<()>, is_told: Option<&Receiver<()>>) {
     for (line, replies) in script {
         peer.expect(line);
@@ -40,7 +41,7 @@ fn play(peer: &mut Peer, script: Script, told: &Sender<()>, is_told: Option<&Rec
     peer.expect_end();
 }
 
-/// Copies `a` of the one to `b` of the other.
+/// Copies `a` of one server to `b` of the other.
 fn copy(source: Script, target: Script, options: Options) -> Result<fxp::Report, fxp::Error> {
     let (sender, receiver) = channel();
     let meet = |script, is_told: Option<Receiver<()>>| {
@@ -103,7 +104,7 @@ fn without_equal_sizes_a_protected_copy_is_no_success_fx_11() {
         (&[("SIZE a", "502 what?")], &[], None),
     ];
     for (of_source, of_target, want) in cases {
-        // Whether it was asked for or not.
+        // Whether or not it was requested.
         for compare_sizes in [false, true] {
             let source = [&[IMAGE, FEATURES, LISTENS, SENDS], of_source].concat().leak();
             let target = [&[IMAGE, NO_SSCN, CONNECTS, STORES], of_target].concat().leak();

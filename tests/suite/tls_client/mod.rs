@@ -1,4 +1,4 @@
-//! Our client under TLS: against servers that others wrote, and against ours.
+//! Our client under TLS, with servers of other projects and with ours.
 
 mod copies;
 mod ours;

@@ -1,4 +1,4 @@
-//! Our client and our server together, and all that a client has besides plain transfers.
+//! Our client and our server together, and client features beyond plain transfers.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,7 +18,7 @@ use ftp_tests::tls::{Authority, Kind, Secured, Version};
 use super::peer::timeouts;
 use super::session::{STEPS, Step, get, info, put, step};
 
-/// A server under TLS, at both kinds of ports, and who issued its certificate.
+/// A server under TLS, with explicit and implicit ports, and the authority of its certificate.
 struct Ours {
     server: OurServer,
     authority: Authority,
@@ -107,7 +107,7 @@ fn a_hundred_uploads_resume_where_ours_demands_it_ht_16() {
 
 #[test]
 fn what_runs_is_aborted_under_tls_and_the_session_goes_on() {
-    // It would take a minute.
+    // The transfer would take a minute.
     let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 100_000);
     let ours = Ours::with(SessionReuse::Observe, config);
     ours.server.root.write("file", &binary(6_000_000, 1));
@@ -117,7 +117,7 @@ fn what_runs_is_aborted_under_tls_and_the_session_goes_on() {
         file.read_exact(&mut [0; 1_000]).unwrap();
         file.abort().unwrap();
         client.noop().unwrap();
-        // Dropped, it is the next call that aborts it.
+        // After a drop, the next call aborts it.
         let mut file = client.retrieve("file").unwrap();
         file.read_exact(&mut [0; 1_000]).unwrap();
         drop(file);
@@ -129,7 +129,7 @@ fn what_runs_is_aborted_under_tls_and_the_session_goes_on() {
     ours.server.assert_only(&[b"file"]);
     client.quit().unwrap();
 
-    // From another thread, and then good-bye.
+    // From another thread, then QUIT.
     let canceller = Canceller::new().unwrap();
     let builder = Client::builder().timeouts(timeouts()).canceller(canceller.clone());
     let mut client = builder.tls(ours.tls()).connect(&ours.server.address.to_string()).unwrap();
@@ -166,7 +166,7 @@ fn one_call_retry_and_walks_go_under_tls() {
     let walk = client.walk("", WalkOptions::default());
     assert_eq!(walk.filter_map(Result::ok).count(), 3);
     queue.quit().unwrap();
-    // What would end the protection is not sent.
+    // Commands that would end the protection are not sent.
     let mut client = ours.client();
     for line in ["PROT C", "REIN", "CCC", "AUTH TLS"] {
         let quoted = client.quote(&RawCommand::new(line).unwrap());
@@ -203,12 +203,12 @@ fn a_configuration_of_rustls_decides_and_pins_count_besides() {
     ours.connect(Mode::Passive, tls.clone().pin(&pin).unwrap(), false).quit().unwrap();
     let other = Authority::new().issue(Kind::Good).pin();
     assert_eq!(refused(tls.clone().pin(&other).unwrap()), CertificateFault::NotPinned);
-    // The pin does not stand in for the verifier, nor does what else is set.
+    // Neither the pin nor other settings replace the verifier.
     let strange = Tls::explicit().rustls_config(config_trusting(&Authority::new()));
     let strange = strange.accept_invalid_certificates(true).pin(&pin).unwrap();
     let strange = strange.roots([ours.authority.certificate().to_vec()]);
     assert_eq!(refused(strange), CertificateFault::UnknownIssuer);
-    // Without sessions, this server refuses data connections.
+    // This server refuses data connections without resumption.
     let mut client = ours.connect(Mode::Passive, tls.resume_sessions(false), false);
     put(&mut client, "file", 0, b"1").unwrap_err();
     client.quit().unwrap();
@@ -237,7 +237,7 @@ fn a_client_certificate_is_shown_to_who_asks_tl_25() {
     for tls in
         [Tls::explicit(), Tls::explicit().client_certificate(&stranger.certificate, &stranger.key)]
     {
-        // What the client has sent meanwhile may reset the connection before the alert is read.
+        // Data that the client sent meanwhile may reset the connection before the alert is read.
         let is_told = |error| match error {
             Error::Tls(TlsError::Failed(words)) => words.contains("received fatal alert"),
             Error::Closed => false,
@@ -260,7 +260,7 @@ fn a_client_certificate_is_shown_to_who_asks_tl_25() {
 #[test]
 fn protected_data_goes_from_server_to_server_where_one_begins_the_handshake_fx_11() {
     let content = binary(300_000, 9);
-    // Two of ours cannot, and say so; in clear they could.
+    // Two of our servers cannot, and report it; in plaintext they could.
     let (one, two) = (Ours::new(), Ours::new());
     one.server.root.write("file", &content);
     let (mut source, mut target) = (one.client(), two.client());
@@ -271,10 +271,10 @@ fn protected_data_goes_from_server_to_server_where_one_begins_the_handshake_fx_1
     target.noop().unwrap();
     two.server.assert_only(&[]);
 
-    // ProFTPD can be told to.
+    // ProFTPD supports it.
     let authority = Authority::new();
     let pair = authority.issue(Kind::Good);
-    // By TLS 1.2: under 1.3 it closes with tickets unread, and so resets what it sent.
+    // By TLS 1.2: under 1.3 it closes with unread tickets, and so resets its own data.
     let secured = Secured { version: Some(Version::V1_2), ..Secured::by(&pair) };
     let start = || RealServer::proftpd_tls([127, 0, 0, 1], secured);
     let (Some(one), Some(two)) = (start(), start()) else { return };
@@ -286,7 +286,7 @@ fn protected_data_goes_from_server_to_server_where_one_begins_the_handshake_fx_1
         fxp::transfer(&mut source, "file", &mut target, "copy", options)
             .unwrap_or_else(|error| panic!("{direction:?}: {error}"));
         assert!(two.root.read("copy") == content, "{direction:?}");
-        // And it is told to stop that.
+        // Then it is told to stop that.
         assert!(get(&mut source, "file", 0).unwrap() == content);
         assert!(get(&mut target, "copy", 0).unwrap() == content);
     }

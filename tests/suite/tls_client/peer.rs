@@ -1,5 +1,5 @@
-//! The other end of a dialogue under TLS: a thread that accepts one control connection, expects
-//! lines, says what it is told to, and can do with TLS what no sound server does.
+//! The scripted peer under TLS: a thread that accepts one control connection, expects lines, sends
+//! the given replies, and can violate TLS.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use ftp_client::{Client, ClientBuilder, Error, Timeouts, Tls};
 use ftp_tests::tls::{Authority, Handshake, Kind, Pair, TlsServer, TlsStream};
 
-/// Longer than any wait of a test that passes.
+/// Longer than any wait of a passing test.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Limits that no test of something else reaches.
+/// Timeouts that other tests never reach.
 pub(super) fn timeouts() -> Timeouts {
     Timeouts {
         resolve: LIMIT,
@@ -26,7 +26,7 @@ pub(super) fn timeouts() -> Timeouts {
     }
 }
 
-/// A sound server's certificate, and whom a client has to trust for it.
+/// The certificate of a sound server, and its authority.
 pub(super) fn sound() -> (Authority, Pair, TlsServer) {
     let authority = Authority::new();
     let pair = authority.issue(Kind::Good);
@@ -34,7 +34,7 @@ pub(super) fn sound() -> (Authority, Pair, TlsServer) {
     (authority, pair, server)
 }
 
-/// Settings for a client that trusts this authority, and demands TLS by `AUTH`.
+/// Returns settings for a client that trusts this authority, and requires TLS by `AUTH`.
 pub(super) fn explicit(authority: &Authority) -> Tls {
     Tls::explicit().roots([authority.certificate().to_vec()])
 }
@@ -59,7 +59,7 @@ impl Server {
         Self { address, thread }
     }
 
-    /// Starts a peer that greets, goes on under TLS, lets in and protects data, and then plays
+    /// Starts a peer that greets, starts TLS, accepts the login, protects data, and then plays
     /// `script`.
     pub(super) fn secured(
         tls: TlsServer,
@@ -113,7 +113,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Sends bytes as they are, under TLS once that is on.
+    /// Sends bytes unchanged, under TLS once that is on.
     pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sent = match &mut self.control {
             Channel::Clear(tcp) => tcp.write_all(bytes.as_ref()),
@@ -127,7 +127,7 @@ impl Peer {
         self.send(format!("{line}\r\n"));
     }
 
-    /// The next line without its end; nothing at the end of the connection.
+    /// Returns the next line without its line ending; empty at the end of the connection.
     pub(super) fn line(&mut self) -> Vec<u8> {
         let mut line = Vec::new();
         let mut byte = [0];
@@ -139,7 +139,7 @@ impl Peer {
             };
             match read {
                 Ok(1) => line.push(byte[0]),
-                // However it ends.
+                // The kind of end does not matter.
                 Ok(_) => return line,
                 Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return line,
                 Err(error) => panic!("no line in time: {error}"),
@@ -163,7 +163,7 @@ impl Peer {
         self.expect("");
     }
 
-    /// Goes on under TLS. False if the client does not.
+    /// Starts TLS. Returns false if the client does not.
     pub(super) fn encrypt(&mut self, tls: &TlsServer) -> bool {
         let Channel::Clear(tcp) = std::mem::replace(&mut self.control, Channel::Nothing) else {
             panic!("it is under TLS already");
@@ -177,7 +177,7 @@ impl Peer {
         }
     }
 
-    /// What the handshake came to.
+    /// Returns the result of the handshake.
     pub(super) fn shaken(&self) -> Handshake {
         match &self.control {
             Channel::Secure(tls) => tls.shaken(),
@@ -199,7 +199,7 @@ impl Peer {
         self.reply(&format!("229 Entering Extended Passive Mode (|||{port}|)"));
     }
 
-    /// Takes the data connection.
+    /// Accepts the data connection.
     pub(super) fn data(&mut self) -> TcpStream {
         let listener = self.passive.take().expect("the script listened before");
         let (data, _) = listener.accept().expect("the client connects for data");
@@ -207,7 +207,7 @@ impl Peer {
         data
     }
 
-    /// Takes the data connection, and the handshake on it.
+    /// Accepts the data connection, and carries out the handshake on it.
     pub(super) fn secure_data(&mut self, tls: &TlsServer) -> TlsStream {
         tls.accept(self.data()).expect("the client begins the handshake")
     }

@@ -1,6 +1,6 @@
-//! The servers that others wrote, each in every way that it has: explicit and implicit, of either
-//! version, with and without a demand for resumed sessions, passive and active. What one of them
-//! cannot do is a row; a row that no longer holds fails.
+//! Servers of other projects in all their modes: explicit and implicit, with either version, with
+//! and without required resumption, passive and active. The table lists what a server cannot do; a
+//! row that no longer holds fails.
 
 use ftp_client::{Mode, TlsVersion};
 use ftp_tests::at_once::at_once;
@@ -18,7 +18,7 @@ struct Server<'a> {
     lacks: &'a [Lack],
 }
 
-/// A step that goes wrong, and a part of what the client says of it.
+/// A failing step, and a part of the client's message.
 struct Lack {
     what: Step,
     says: &'static str,
@@ -77,7 +77,7 @@ impl Server<'_> {
         }
         if secured.reuse {
             let info = info(&client);
-            // All but those that only brought new tickets.
+            // All except those that only brought new tickets.
             assert!(info.resumed >= 14, "{case}: {info:?}");
         }
         client.quit().unwrap_or_else(|error| panic!("{case}: QUIT: {error}"));
@@ -129,8 +129,8 @@ fn pyftpdlib_tl_16() {
     .meets_our_client();
 }
 
-/// Each upload brings no ticket from some, and takes one: a client that does not see to it that it
-/// has more fails with the third.
+/// Uploads bring no new ticket from some servers, and use one: a client that does not get more
+/// fails at the third.
 #[test]
 fn fifty_uploads_resume_where_that_is_demanded_dv_30_tl_16() {
     let authority = Authority::new();

@@ -1,5 +1,5 @@
-//! Servers that refuse a data connection which resumes no session, and those that refuse one for
-//! another reason: what is asked of them for new sessions, and that no transfer comes twice.
+//! Servers that refuse a data connection without session resumption, and servers that refuse one
+//! for another reason: how the client gets new sessions, and that no transfer happens twice.
 
 use std::io::{Read, Write};
 
@@ -8,12 +8,12 @@ use ftp_tests::tls::{Authority, Kind, TlsServer, Version};
 
 use super::peer::{Peer, Server, explicit};
 
-/// Begins transfers, and gives away what makes the difference.
+/// Begins transfers, and passes the result on.
 struct Sites {
     authority: Authority,
-    /// Gives a session with each handshake, and resumes it.
+    /// Issues a session with each handshake, and resumes it.
     generous: TlsServer,
-    /// Resumes nothing and gives nothing, under the same certificate.
+    /// Resumes and issues no sessions, under the same certificate.
     mean: TlsServer,
 }
 
@@ -26,8 +26,8 @@ impl Sites {
         Self { authority, generous, mean }
     }
 
-    /// A client that has resumed a session on its first data connection, and has one left. The next
-    /// command is up to `script`, with the two servers of above.
+    /// Returns a client that has resumed a session on its first data connection, and has one left.
+    /// The script answers the next command, with the two TLS servers above.
     fn meet(
         &self,
         script: impl FnOnce(&mut Peer, &TlsServer, &TlsServer) + Send + 'static,
@@ -56,7 +56,7 @@ fn give(peer: &mut Peer, line: &str, tls: &TlsServer, resumed: bool) {
     peer.reply("226 done");
 }
 
-/// Takes five bytes.
+/// Receives five bytes.
 fn take(peer: &mut Peer, line: &str, tls: &TlsServer, resumed: bool) {
     peer.answer(line, "150 go on");
     let mut data = peer.secure_data(tls);
@@ -66,7 +66,7 @@ fn take(peer: &mut Peer, line: &str, tls: &TlsServer, resumed: bool) {
     peer.reply("226 done");
 }
 
-/// Lets the handshake be, without a session, and then says no. Nothing of the data may have come.
+/// Completes a handshake without a session, and then refuses. No data may have arrived.
 fn refuse(peer: &mut Peer, line: &str, tls: &TlsServer, reply: &str) {
     peer.answer(line, "150 let us see");
     let mut data = peer.secure_data(tls);
@@ -83,7 +83,7 @@ fn retrieve(client: &mut Client, name: &str) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Does what `line` says, with five bytes.
+/// Answers `line`, with five bytes.
 fn transfer(client: &mut Client, line: &str) -> Result<(), Error> {
     let mut file = match line {
         "RETR a" => {
@@ -115,7 +115,7 @@ fn one_listing_brings_a_session_and_each_byte_goes_once_tl_16() {
                 peer.epsv();
                 refuse(peer, line, mean, reply);
                 peer.epsv();
-                // It refuses that as well, once the session is given.
+                // It refuses that as well, once it has issued the session.
                 refuse(peer, "NLST", generous, reply);
                 peer.epsv();
                 match line {
@@ -161,7 +161,7 @@ fn what_is_refused_for_another_reason_is_not_begun_again() {
         drop(client);
         server.end();
     }
-    // Nor is it where the demand is known.
+    // Nor if the requirement is already known.
     let (server, mut client) = sites.meet(|peer, generous, mean| {
         peer.epsv();
         refuse(peer, "STOR a", mean, "425 resume");

@@ -1,4 +1,4 @@
-//! The client against a peer that plays a script under TLS, and breaks its rules.
+//! The client with a scripted peer under TLS that breaks the rules.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use ftp_tests::tls::{Authority, End, Kind, TlsServer, Version};
 
 use super::peer::{Server, explicit, sound, timeouts};
 
-/// What the client makes of the file `a`.
+/// Downloads the file `a`.
 fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
     let mut file = client.retrieve("a")?;
     let mut bytes = Vec::new();
@@ -36,7 +36,7 @@ fn tls_comes_first_and_data_is_protected_behind_the_login_cl_01_cl_02_tl_06_tl_0
             let log_in = [("USER u", "331 password"), ("PASS p", "230 in")];
             let order = if before_login { [protect, log_in] } else { [log_in, protect] };
             order.concat().into_iter().for_each(|(line, reply)| peer.answer(line, reply));
-            // No FEAT of before, nor any other memory.
+            // The earlier FEAT is forgotten, like everything else from before.
             peer.answer("FEAT", "211-features\r\n SIZE\r\n211 end");
             peer.answer("QUIT", "221 bye");
         });
@@ -54,7 +54,7 @@ fn tls_comes_first_and_data_is_protected_behind_the_login_cl_01_cl_02_tl_06_tl_0
 
 #[test]
 fn the_name_of_the_server_and_of_the_protocol_go_out_tl_06() {
-    // An address is no name (RFC 6066 §3).
+    // An address is not a server name (RFC 6066 §3).
     for (host, name) in [("localhost", Some("localhost")), ("127.0.0.1", None)] {
         for version in Version::ALL {
             let (authority, _, tls) = sound();
@@ -151,7 +151,7 @@ fn without_consent_nobody_logs_in_tl_20_ht_03_ht_04() {
         }
         server.end();
     }
-    // A greeting that says more than it can know.
+    // A greeting that claims a login.
     let (authority, _, _) = sound();
     let server = Server::start(|mut peer| {
         peer.reply("230 in");
@@ -195,7 +195,7 @@ fn going_on_in_clear_is_a_choice_that_shows_tl_21_hc_26() {
         }
         server.end();
     }
-    // A handshake that fails is no refusal: nothing goes on in clear.
+    // A failed handshake is not a refusal: nothing continues in plaintext.
     let server = Server::start(|mut peer| {
         peer.reply("220 ready");
         peer.answer("AUTH TLS", "234 go on");
@@ -306,7 +306,7 @@ fn the_certificate_of_data_is_that_of_the_control_connection_tl_18_ht_09() {
     let pair = authority.issue(Kind::Good);
     for accepts_anything in [false, true] {
         for kind in [Kind::Good, Kind::OtherName, Kind::Expired, Kind::SelfSigned] {
-            // Another key, and no session of the control connection's to resume.
+            // Another key, and no session of the control connection to resume.
             let control = TlsServer::showing(&pair).tickets(0).forgetful();
             let stranger = TlsServer::showing(&authority.issue(kind));
             let server = Server::secured(control, move |mut peer, _| {
@@ -326,7 +326,7 @@ fn the_certificate_of_data_is_that_of_the_control_connection_tl_18_ht_09() {
                 }
                 error => panic!("{error:?}"),
             }
-            // The replies are in step.
+            // The replies still match the commands.
             client.noop().unwrap();
             drop(client);
             server.end();
@@ -338,7 +338,7 @@ fn the_certificate_of_data_is_that_of_the_control_connection_tl_18_ht_09() {
 fn a_cut_download_is_never_whole_tl_17_ht_07() {
     let content = [&[b'x'; 68][..], b"\r\n"].concat().repeat(1_000);
     for version in Version::ALL {
-        // Behind each record, none included, by FIN and by RST; and all of them without the end.
+        // After each record, including none, by FIN and by RST; and all records without the end.
         for records in 0..=5 {
             for resets in [false, true] {
                 for verb in ["RETR a", "LIST"] {
@@ -503,7 +503,7 @@ fn a_handshake_that_stalls_ends_in_time() {
     let error = server.connect_with(builder.clone(), explicit(&authority)).unwrap_err();
     assert!(matches!(error, Error::Timeout(Phase::Handshake)), "{error:?}");
     server.end();
-    // On a data connection: the transfer is aborted, and the session goes on.
+    // On a data connection: the transfer is aborted, and the session continues.
     let server = Server::secured(tls, |mut peer, _| {
         peer.image_epsv();
         peer.answer("RETR a", "150 here it comes");
@@ -526,7 +526,7 @@ fn a_handshake_that_stalls_ends_in_time() {
 
 #[test]
 fn replies_that_came_together_are_all_heard_under_tls() {
-    // More in one record than is taken at a time, and the end of a transfer behind its beginning.
+    // A record larger than one read, and the end of a transfer directly after its beginning.
     let (authority, _, tls) = sound();
     let server = Server::secured(tls, move |mut peer, tls| {
         let long = format!("214-{}\r\n", "x".repeat(12_000));

@@ -1,5 +1,5 @@
-//! What is asked of the client under TLS, of whichever server: files there and back in every way
-//! that the protocol has, with what TLS adds to each.
+//! The tests of the client under TLS, the same for every server: files in both directions in all
+//! modes of the protocol, with the additions of TLS.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ftp_tests::content::binary;
 use ftp_tests::site::Site;
 use ftp_tests::tls::Authority;
 
-/// A client of a server whose certificate this authority issued.
+/// Returns a client of a server whose certificate this authority issued.
 pub(super) fn connect(
     site: &Site,
     authority: &Authority,
@@ -33,18 +33,18 @@ pub(super) fn connect(
     Ok(client)
 }
 
-/// What is done with a server, one transfer or listing after the other.
+/// The steps with a server, one transfer or listing after the other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Step {
-    /// So many bytes, as a new file.
+    /// Upload this many bytes as a new file.
     Put(usize),
-    /// The same back.
+    /// Download them.
     Get(usize),
-    /// Behind a file that is there.
+    /// Append to an existing file.
     Append,
-    /// The second half of a file, there.
+    /// Upload the second half of a file.
     PutRest,
-    /// The second half of a file, back.
+    /// Download the second half of a file.
     GetRest,
     List,
 }
@@ -65,7 +65,7 @@ pub(super) const STEPS: [Step; 12] = [
     Step::List,
 ];
 
-/// Does one step, and compares every byte with what is on the server's disk.
+/// Does one step, and compares every byte with the server's disk.
 pub(super) fn step(client: &mut Client, site: &Site, step: Step) -> Result<(), String> {
     let half = 200_000;
     let content = |size: usize| binary(size, 7 + size as u64);
@@ -119,7 +119,7 @@ pub(super) fn put(client: &mut Client, name: &str, offset: u64, bytes: &[u8]) ->
     conclude(written, upload.finish().map(drop))
 }
 
-/// Downloads all from `offset` on.
+/// Downloads everything from `offset` on.
 pub(super) fn get(client: &mut Client, name: &str, offset: u64) -> Result<Vec<u8>, Error> {
     let mut content = Vec::new();
     let mut download = client.retrieve_from(name, offset)?;
@@ -135,7 +135,7 @@ fn conclude(moved: std::io::Result<()>, end: Result<(), Error>) -> Result<(), Er
     }
 }
 
-/// What TLS came to.
+/// Returns the TLS parameters.
 pub(super) fn info(client: &Client) -> TlsInfo {
     client.tls().expect("it was demanded").clone()
 }

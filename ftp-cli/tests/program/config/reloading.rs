@@ -1,4 +1,4 @@
-//! `serve` on SIGHUP: the file is read again for new sessions, and logs are opened again.
+//! `serve` on SIGHUP: it reads the file again for new sessions, and reopens its logs.
 
 use std::fs;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
         "{said:?}"
     );
     assert_eq!(greeting(&served), "220 second");
-    // A session that was there goes on as before.
+    // An existing session continues unchanged.
     data.write_all(b" and half");
     data.close();
     running.expect_reply(226);
@@ -43,7 +43,7 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
     new.expect("STOR file", 553);
     assert_eq!(configured.root.read("file"), b"again");
 
-    // A bad file changes nothing, and is said to be one with the same lines.
+    // An invalid file changes nothing, and the log has its errors as at startup.
     configured.write("server.banner = \"third\"\n[timeouts]\nidle = \"1 s\"\nstal = 5\n");
     served.signal("HUP");
     let said = said_until(&served, "configuration unchanged");
@@ -54,7 +54,7 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
     ] {
         assert!(said.iter().any(|line| line.ends_with(want)), "no {want} in {said:?}");
     }
-    // Nor does one that is gone, or one that might be waited for without an end.
+    // A missing file, or a FIFO, changes nothing either.
     for make in [&["rm"][..], &["mkfifo"]] {
         let path = configured.here.join("server.toml");
         assert!(Command::new(make[0]).arg(path).status().unwrap().success());
@@ -65,7 +65,7 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
     assert_eq!(greeting(&served), "220 second");
     RawSession::login(served.address, "u", "p").expect_in_step();
 
-    // What cannot change is named, and the rest changes.
+    // Keys that need a restart are named; the others change.
     configured.write(&format!("server.banner = \"fourth\"\nlimits.sessions = 5\n{users}"));
     served.signal("HUP");
     let said = said_until(&served, "configuration reloaded");
@@ -90,7 +90,7 @@ fn what_keeps_sessions_in_is_said_once_and_when_it_changes_fs_05() {
     let served = configured.serve();
     let line = format!("sessions are confined to {} by ", configured.root.path().display());
     assert_eq!(served.said().matches(&line).count(), 1, "{}", served.said());
-    // The same, then something else.
+    // The same file again, then another one.
     served.signal("HUP");
     said_until(&served, "configuration reloaded");
     configured.write(&text("off"));
@@ -108,7 +108,7 @@ fn behind_rein_a_session_has_the_users_that_there_are_now_cm_17() {
     let configured = Configured::new(&user("old"));
     configured.root.write("file", b"x");
     let served = configured.serve();
-    // One runs in the thread of a user, the other in one that never had any.
+    // One session runs in the thread of a user, the other in a thread that no user entered.
     let mut inside = RawSession::login(served.address, "old", "p");
     let mut outside = RawSession::greeted(served.address);
     configured.write(&user("new"));
@@ -123,7 +123,7 @@ fn behind_rein_a_session_has_the_users_that_there_are_now_cm_17() {
         session.expect("PASS p", 230);
         assert_eq!(session.download("RETR file"), b"x");
     }
-    // And so on: what a thread was given to is no matter of who comes next.
+    // A confined thread is never used for another user.
     configured.write(&user("old"));
     served.signal("HUP");
     said_until(&served, "configuration reloaded");
@@ -152,14 +152,15 @@ fn a_hangup_opens_the_log_of_transfers_again() {
     fs::rename(at("log"), at("log.1")).unwrap();
     upload();
     wait_for("log.1", 2);
-    // Whatever else is wrong with the file.
+    // The logs are reopened whatever else is wrong with the file.
     configured.write("nonsense");
     served.signal("HUP");
     said_until(&served, "configuration unchanged");
     upload();
     wait_for("log", 1);
     wait_for("log.1", 2);
-    // What cannot be opened leaves the one before in use, be it a pipe that nobody reads.
+    // If the new log cannot be opened, the old one stays in use; a FIFO without a reader counts
+    // too.
     fs::rename(at("log"), at("log.2")).unwrap();
     for make in ["mkdir", "mkfifo"] {
         let _ = fs::remove_dir(at("log"));
@@ -170,8 +171,8 @@ fn a_hangup_opens_the_log_of_transfers_again() {
     }
     upload();
     wait_for("log.2", 2);
-    // A name that cannot be had changes nothing, another name is where it goes on, and no name is
-    // no log.
+    // An unusable name changes nothing, another name continues the log there, and an empty name
+    // ends it.
     let _ = fs::remove_file(at("log"));
     configured.write(&text("none/other"));
     served.signal("HUP");
@@ -288,7 +289,7 @@ fn signals_at_random_reload_or_end_in_order_hf_15() {
                 0 => served.signal("PIPE"),
                 1 => served.signal("HUP"),
                 _ => {
-                    // In the middle of being written it may be anything.
+                    // While the file is being written, it may be incomplete.
                     number += 1;
                     configured.write(&text(number));
                     served.signal("HUP");

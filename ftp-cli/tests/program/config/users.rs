@@ -1,5 +1,5 @@
-//! The users of the file of `serve`: their homes, rights, limits and quotas, and what they will not
-//! get.
+//! The users in the file of `serve`: their directories, rights, limits and quotas, and what they
+//! cannot do.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -90,12 +90,12 @@ stored = [\"/nonexistent/hook\", \"x\"]
             .to_owned(),
     ];
     let ran = check();
-    // As serve would for the first of them.
+    // The exit code is that of the first problem, as with `serve`.
     ran.exited(3);
     assert!(String::from_utf8_lossy(&ran.stderr).contains("--check: 3 problems found"), "{ran:?}");
     assert_eq!(found(ran), want);
 
-    // Each goes away with what it is about.
+    // Each finding disappears when its cause does.
     fs::set_permissions(&toml, fs::Permissions::from_mode(0o640)).unwrap();
     fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
     let text = fs::read_to_string(&toml).unwrap();
@@ -164,7 +164,7 @@ mkdir_parents = true
         session.expect("PASS p", 530);
     };
     refused("nobody");
-    // A directory that went away, and came again, is that of the next login.
+    // The next login uses the directory that exists by then.
     fs::rename(configured.root.join("cam"), configured.root.join("old")).unwrap();
     refused("cam");
     said_until(&served, "cam: no such file or directory");
@@ -200,7 +200,7 @@ fn users_have_the_quota_of_the_file_cm_54_hp_23() {
     let (mut one, mut two, mut anyone) = (login("one"), login("two"), login("anonymous"));
     one.expect("ALLO 3097", 552);
     assert_eq!((left(&mut one), left(&mut anyone)), ("213 3096".into(), "213 4000".into()));
-    // Who has no limit there is not held back, and counts.
+    // A user without a limit is not refused, but the bytes count.
     two.upload("STOR more", &[b'x'; 3_500]);
     assert_eq!((left(&mut one), left(&mut anyone)), ("213 0".into(), "213 500".into()));
     one.expect("PASV", 227);
@@ -208,7 +208,7 @@ fn users_have_the_quota_of_the_file_cm_54_hp_23() {
     anyone.upload("STOR another", &[b'x'; 500]);
     anyone.expect("PASV", 227);
     anyone.expect("APPE another", 552);
-    // A new file of settings holds for new sessions, and they count together with the old.
+    // New settings apply to new sessions, whose bytes count together with those of old sessions.
     configured.write(&text("quota = \"8 KiB\""));
     served.signal("HUP");
     said_until(&served, "configuration reloaded");
@@ -309,7 +309,7 @@ root = \"ROOT\"
     session.expect("PASS p", 530);
     assert_eq!(RawSession::login(served.address, "b", "p").download("RETR here"), b"x");
     assert_eq!(RawSession::login(served.address, "ftp", "x").download("RETR here"), b"x");
-    // Another name, by another file.
+    // Another user name, by another file.
     configured.write(&text.replace("users.b", "users.c"));
     served.signal("HUP");
     let said = said_until(&served, "configuration reloaded");

@@ -1,5 +1,5 @@
-//! `doctor`, against servers, networks and things that are no servers: what each of them is told to
-//! be, in words, in events, and by the exit code.
+//! `doctor` with servers, networks and other programs: its findings as text and as events, and its
+//! exit code.
 
 mod networks;
 mod scene;
@@ -16,15 +16,15 @@ use ftp_tests::process::{Ran, run};
 
 use crate::ftp;
 
-/// What a run of `doctor` found.
+/// The findings of a run of `doctor`.
 pub(crate) struct Found {
-    /// The names of what is wrong.
+    /// The names of the problems.
     pub(crate) wrong: BTreeSet<String>,
     pub(crate) ran: Ran,
 }
 
 impl Found {
-    /// Of a run with `--json`.
+    /// Reads the output of a run with `--json`.
     #[track_caller]
     fn of(ran: Ran) -> Self {
         let said = String::from_utf8(ran.stdout.clone()).unwrap();
@@ -32,7 +32,7 @@ impl Found {
         for line in said.lines() {
             assert!(line.starts_with("{\"v\":1,\"event\":\""), "{line}");
             if let Some(name) = field(line, "diagnosis") {
-                // Whatever is wrong comes with what it means and what to do.
+                // Every problem has a meaning and a cure.
                 for key in ["means", "side", "cure", "seen"] {
                     assert!(field(line, key).is_some_and(|value| !value.is_empty()), "{line}");
                 }
@@ -46,7 +46,7 @@ impl Found {
         Self { wrong, ran }
     }
 
-    /// The `seen` of the only event of a check.
+    /// Returns the field `seen` of the only event of a check.
     #[track_caller]
     pub(crate) fn seen(&self, check: &str) -> String {
         let mut seen = self.seen_any(check);
@@ -54,14 +54,14 @@ impl Found {
         seen.remove(0)
     }
 
-    /// The same of each event of a check.
+    /// Returns the field `seen` of each event of a check.
     pub(crate) fn seen_any(&self, check: &str) -> Vec<String> {
         let said = String::from_utf8_lossy(&self.ran.stdout).into_owned();
         let lines = said.lines().filter(|line| field(line, "name") == Some(check));
         lines.filter_map(|line| field(line, "seen").map(str::to_owned)).collect()
     }
 
-    /// How long it took by its own account, in seconds.
+    /// Its duration in seconds, as it reports it.
     pub(crate) fn seconds(&self) -> f64 {
         let said = String::from_utf8(self.ran.stdout.clone()).unwrap();
         let last = said.lines().next_back().unwrap();
@@ -77,7 +77,7 @@ impl Found {
     }
 }
 
-/// The value of a text field, as it stands there.
+/// Returns the value of a text field, unescaped.
 fn field<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = line.split_once(&format!("\"{key}\":\""))?;
     let mut before = '"';
@@ -89,21 +89,21 @@ fn field<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     rest.get(..end)
 }
 
-/// The examination, with limits of time for tests: short ones where tests make something wait, and a
-/// long one for the whole, since the machine may have much to do.
+/// Runs `doctor` with timeouts for tests: short ones for single waits, and a long one for the
+/// whole, since the machine may be busy.
 fn doctor(arguments: &[&str]) -> Command {
     let limits = ["doctor", "--json", "--connect-timeout", "2", "--reply-timeout", "8"];
     let others = ["--stall-timeout", "5", "--final-timeout", "5", "--timeout", "120"];
     ftp(&[&limits[..], &others, arguments].concat())
 }
 
-/// What is found with these arguments and the limits that the program has by default.
+/// Runs `doctor` with these arguments and its default timeouts.
 #[track_caller]
 pub(crate) fn examined_by_default(arguments: &[&str]) -> Found {
     Found::of(run(&mut ftp(&[&["doctor", "--json"], arguments].concat())))
 }
 
-/// What is found with these arguments.
+/// Runs `doctor` with these arguments.
 #[track_caller]
 pub(crate) fn examined(arguments: &[&str]) -> Found {
     Found::of(run(&mut doctor(arguments)))

@@ -1,5 +1,5 @@
-//! Networks of hosts and routers, each with one thing wrong: the confusion matrix. What is wrong is
-//! found in its own network and in no other, and where nothing is, nothing is found.
+//! Networks of hosts and routers, each with one problem: the confusion matrix. Each problem is
+//! found in its own network only, and nothing is found in a network without a problem.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,29 +14,29 @@ use super::scene::{From, Ours, between};
 use super::talkers::{self, Talk};
 use super::{Found, examined};
 
-/// What a network has to be found to be: what is wrong, and the exit code.
+/// The required result for a network: its problems, and the exit code.
 struct Row {
     network: &'static str,
     wrong: &'static [&'static str],
     exit: i32,
     found: Found,
-    /// Words that the check of this name must have seen.
+    /// A check, and words that its observation must contain.
     seen: (&'static str, &'static str),
-    /// What the best command line must have.
+    /// The required part of the best command line.
     best: Option<&'static str>,
 }
 
-/// A client and a server that a wire joins, with public addresses.
+/// A client and a server with public addresses, connected by a link.
 fn direct() -> (Host, Host) {
     let (client, server) = (Host::start(), Host::start());
     client.link(&["198.51.100.2/24"], "wire", &server, &["198.51.100.9/24"]);
     (client, server)
 }
 
-/// Where the server of [`direct`] listens.
+/// The address of the server of [`direct`].
 const SERVER: &str = "198.51.100.9:2121";
 
-/// A client inside, a router, and a server outside.
+/// A client inside a NAT, a router, and a server outside.
 fn behind_a_router() -> (Host, Host, Host) {
     let (client, router, server) = (Host::start(), Host::start(), Host::start());
     client.link(&["192.168.1.2/24"], "lan", &router, &["192.168.1.1/24"]);
@@ -48,7 +48,7 @@ fn behind_a_router() -> (Host, Host, Host) {
 
 const OUTSIDE: &str = "203.0.113.9:2121";
 
-/// The helper of the kernel that reads the dialogue of FTP, for connections to port 2121.
+/// The kernel's FTP helper, for connections to port 2121.
 const HELPER: &str = "ct helper ftp {
         type \"ftp\" protocol tcp
         l3proto ip
@@ -105,7 +105,7 @@ fn private_address_behind_nat() -> Row {
     Row { network: "server behind NAT", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
 }
 
-/// Passive ports that a firewall at the server does `verdict` to.
+/// A firewall at the server that applies `verdict` to passive ports.
 fn passive_ports(network: &'static str, verdict: &str, wrong: &'static [&'static str]) -> Row {
     let (client, server) = direct();
     server.set_up(&format!(
@@ -124,7 +124,7 @@ fn passive_ports(network: &'static str, verdict: &str, wrong: &'static [&'static
 
 fn a_helper_that_knows_no_epsv() -> Row {
     let (client, router, server) = behind_a_router();
-    // The client is public here: nothing is translated, only filtered.
+    // The client has a public address here: packets are only filtered.
     client.set_up("ip address add 198.51.100.2/32 dev lan");
     client.set_up("ip route replace default via 192.168.1.1 src 198.51.100.2");
     router.set_up("ip route add 198.51.100.2/32 dev lan");
@@ -155,7 +155,7 @@ fn a_helper_that_knows_no_epsv() -> Row {
 
 fn a_middlebox_that_swallows_epsv() -> Row {
     let (client, server) = direct();
-    // What begins with these four letters never arrives.
+    // Packets that begin with these four letters never arrive.
     server.set_up(
         "nft 'table ip filter {
             chain in {
@@ -224,7 +224,7 @@ fn firewall_at_the_client() -> Row {
     Row { network: "firewall at the client", wrong, exit: 0, found, seen, best }
 }
 
-/// What loses packets of full size that come.
+/// Drops incoming packets of full size.
 const LOSES_LARGE: &str = "nft 'table ip filter {
         chain in {
             type filter hook input priority filter
@@ -232,7 +232,7 @@ const LOSES_LARGE: &str = "nft 'table ip filter {
         }
     }'";
 
-/// Packets of full size get lost on the way to the server, to the client, or both.
+/// Packets of full size are lost on the way to the server, to the client, or both.
 fn large_packets(
     network: &'static str,
     (to_server, to_client): (bool, bool),
@@ -252,7 +252,7 @@ fn large_packets(
     Row { network, wrong, exit: 4, found, seen, best }
 }
 
-/// A listing that takes more than one packet gets lost.
+/// A listing that needs more than one packet is lost.
 fn a_large_listing() -> Row {
     let (client, server) = direct();
     client.set_up(LOSES_LARGE);
@@ -343,7 +343,7 @@ fn no_way_there() -> Row {
     Row { network: "no route", wrong, exit: 4, found, seen, best: None }
 }
 
-/// What is no FTP server.
+/// Other programs than FTP servers.
 fn talker(
     network: &'static str,
     talk: Talk,
@@ -356,7 +356,7 @@ fn talker(
     Row { network, wrong, exit, found, seen, best: None }
 }
 
-/// Makes a network and examines what is in it; `None` if a program is not there.
+/// Makes a network and runs `doctor` in it; `None` if a program is missing.
 type Network = fn() -> Option<Row>;
 
 const ROWS: &[Network] = &[
@@ -410,13 +410,13 @@ const ROWS: &[Network] = &[
     },
 ];
 
-/// Those with the kernel's FTP helper in them.
+/// The networks with the kernel's FTP helper.
 const HELPED: &[Network] = &[
     || Some(a_helper_that_knows_no_epsv()),
     || Some(client_behind_nat("NAT that rewrites", HELPER, &["middlebox-rewrites"])),
 ];
 
-/// Whether the kernel has the helper: some have it as a module that cannot be loaded here.
+/// Returns whether the kernel has the helper: some have it as a module that cannot be loaded here.
 fn has_helper() -> bool {
     let nft = Peer::find("nft").expect("it was there before");
     let mut check = nft.command();
@@ -424,7 +424,7 @@ fn has_helper() -> bool {
     run(check.arg("-c").arg(table)).code() == Some(0)
 }
 
-/// Nearly all of it is waiting.
+/// Runs several networks at a time, since nearly all of the time is waiting.
 fn all(networks: &[Network]) -> impl Iterator<Item = Row> {
     at_once(8, networks, |network| network()).into_iter().flatten()
 }
@@ -445,7 +445,7 @@ fn each_network_has_its_diagnosis_and_no_other() {
     for Row { network, wrong, exit, found, seen: (check, words), best } in &rows {
         let names: Vec<&str> = found.wrong.iter().map(String::as_str).collect();
         let line = format!("{network}: {names:?}, exit {:?}\n", found.ran.code());
-        // The matrix, for whoever looks.
+        // Prints the matrix.
         print!("{line}");
         let is_right = names == *wrong
             && found.ran.code() == Some(*exit)

@@ -1,4 +1,4 @@
-//! What scenes are made of: servers of ours, and somebody in between who changes lines.
+//! Parts of the scenes: our servers, and a proxy that changes lines.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,10 +8,10 @@ use ftp_server::{Rights, Server, ServerConfig};
 use ftp_tests::network::Host;
 use ftp_tests::root::TempRoot;
 
-/// The user of [`Ours`], of whom everybody knows the password: no secret is at stake.
+/// The user of [`Ours`], with a known password.
 pub(super) const USER: &str = "anonymous";
 
-/// A server of ours with a directory `in`.
+/// A server of this project with a directory `in`.
 pub(super) struct Ours {
     pub(super) server: Server,
     pub(super) root: TempRoot,
@@ -31,7 +31,7 @@ impl Ours {
         Self::with(address, Rights::FULL, ServerConfig::default())
     }
 
-    /// The same on a host, with other settings.
+    /// Starts it on a host, with other settings.
     pub(super) fn at(host: &Host, address: &str, config: ServerConfig) -> Self {
         host.at(|| Self::with(address, Rights::FULL, config))
     }
@@ -45,15 +45,15 @@ impl Ours {
     }
 }
 
-/// Which way a line goes.
+/// The direction of a line.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum From {
     Client,
     Server,
 }
 
-/// Somebody between a client and the control connection of a server at the same host, who changes
-/// lines: `None` swallows one. Lines have their ends cut off.
+/// Starts a proxy for control connections to a server on the same host. `change` gets each line
+/// without its line ending, and returns the line to pass on; `None` drops it.
 pub(super) fn between(
     server: SocketAddr,
     change: impl Fn(From, &str) -> Option<String> + Clone + Send + 'static,

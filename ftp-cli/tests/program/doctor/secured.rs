@@ -1,4 +1,4 @@
-//! Servers under TLS, each with one thing wrong; the same matrix as that of networks.
+//! Servers under TLS, each with one problem; the same matrix as that of networks.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use super::scene::{Ours, USER};
 use super::{Found, examined};
 use crate::ftp;
 
-/// A server of ours that shows a certificate.
+/// A server of this project with a certificate.
 struct Shown {
     server: Server,
     _root: TempRoot,
@@ -40,7 +40,7 @@ impl Shown {
     }
 }
 
-/// What a server under TLS does wrong that no real one at hand does.
+/// A fault of a server under TLS that no installed server has.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     /// Data ends without close_notify.
@@ -49,13 +49,13 @@ enum Fault {
     Unshaken,
     /// It refuses `PROT P`.
     Refuses,
-    /// It agrees to TLS, and then says nothing more.
+    /// It agrees to TLS, and then sends nothing more.
     Mute,
-    /// The same, and nothing large ever arrives, with TLS or without.
+    /// As `Mute`, and no large packet ever arrives, with TLS or without.
     Narrow,
 }
 
-/// Such a server, which does passive mode and listings alone.
+/// A server with such a fault, which supports passive mode and listings only.
 fn faulty(pair: &Pair, fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -63,7 +63,7 @@ fn faulty(pair: &Pair, fault: Fault) -> SocketAddr {
     thread::spawn(move || {
         for tcp in listener.incoming() {
             let (Ok(tcp), tls) = (tcp, Arc::clone(&tls)) else { return };
-            // However it ends.
+            // The result does not matter.
             thread::spawn(move || serve(tcp, &tls, fault).map(drop));
         }
     });
@@ -125,7 +125,7 @@ fn serve(tcp: TcpStream, tls: &TlsServer, fault: Fault) -> io::Result<()> {
     }
 }
 
-/// A command line without its end.
+/// Reads a command line without its line ending.
 fn line(from: &mut impl Read) -> io::Result<String> {
     let (mut line, mut byte) = (Vec::new(), [0]);
     while !line.ends_with(b"\r\n") {
@@ -136,7 +136,7 @@ fn line(from: &mut impl Read) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
-/// What is wrong, the exit code, and words of the best command line.
+/// The problems, the exit code, and words of the best command line.
 type Want<'a> = (&'a [&'a str], i32, Option<&'a str>);
 
 #[track_caller]
@@ -175,7 +175,7 @@ fn each_certificate_has_its_diagnosis_and_no_other_tl_19() {
     ];
     at_once(4, kinds, |(kind, want)| {
         let pair = authority.issue(kind);
-        // Ours does not start with one whose time is not now.
+        // Our server does not start with a certificate that is not valid now.
         let shown = match kind {
             Kind::Expired | Kind::NotYetValid => {
                 match RealServer::vsftpd_tls(std::net::Ipv4Addr::LOCALHOST, Secured::by(&pair)) {
@@ -192,12 +192,12 @@ fn each_certificate_has_its_diagnosis_and_no_other_tl_19() {
         let name = format!("{kind:?}");
         let found = examined(&["--ca-file", &file, &url("ftpes")]);
         is(&name, &found, want);
-        // Whoever does without TLS is told, and not stopped.
+        // Without TLS, the user is told of the problem but not stopped.
         let (wrong, _, _) = want;
         let best = if want.1 == 0 { "ftpes://" } else { "ftp://" };
         let found = examined(&["--ca-file", &file, &url("ftp")]);
         is(&name, &found, (wrong, 0, Some(best)));
-        // What the diagnosis says would help does.
+        // The cure of the diagnosis works.
         if wrong == ["certificate-self-signed"] {
             let found = examined(&["--pin", &pair.pin(), &url("ftpes")]);
             is(&name, &found, (&[], 0, Some("ftpes://")));
@@ -272,7 +272,7 @@ fn under_tls_all_is_looked_at_and_nothing_goes_in_clear() {
     for check in ["protection", "reuse", "close-notify"] {
         found.seen(check);
     }
-    // Between the client and a server that is not what it should be no name is ever sent.
+    // If the server is not the expected one, no user name is ever sent.
     let unknown = super::scene::between(good.server.local_addr(), |from, line| {
         let is_user = from == super::scene::From::Client
             && ["USER", "PASS"].iter().any(|verb| line.to_uppercase().starts_with(verb));

@@ -1,4 +1,4 @@
-//! What talks at a port and is no FTP server, or none that lets anybody in.
+//! Programs at a port that are not FTP servers, or FTP servers that let no client in.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,22 +8,22 @@ use ftp_tests::at_once::at_once;
 
 use super::examined;
 
-/// What a talker does with a connection.
+/// How a talker treats a connection.
 #[derive(Clone, Copy)]
 pub(super) enum Talk {
-    /// Says this, and waits for the end.
+    /// Sends this, and waits for the end.
     First(&'static [u8]),
-    /// Says this behind whatever it hears.
+    /// Sends this after each input.
     Answer(&'static [u8]),
-    /// Says this to what begins as a handshake of TLS, and hangs up on anything else.
+    /// Sends this after the beginning of a TLS handshake, and hangs up after anything else.
     Tls(&'static [u8]),
     /// Hangs up.
     Close,
-    /// Says nothing, ever.
+    /// Never sends anything.
     Nothing,
 }
 
-/// Such a talker at an address. It ends with the test.
+/// A talker at an address. It ends with the test.
 pub(super) fn start(host: &str, talk: Talk) -> SocketAddr {
     let listener = TcpListener::bind((host, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -49,7 +49,7 @@ fn talks(mut stream: TcpStream, talk: Talk) {
         },
     };
     if said.is_ok() {
-        // Until the other side goes.
+        // Until the client disconnects.
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     }
 }
@@ -91,7 +91,7 @@ fn where_nobody_listens_the_port_is_closed_and_a_name_must_be_known() {
         ("ftp://no-such-host.invalid/".to_owned(), "name-unknown", 4),
     ] {
         let found = examined(&[&url]);
-        // A resolver that cannot be asked may be slow to say so.
+        // A resolver that cannot be reached may be slow to fail.
         let slow = url.contains("invalid") && found.wrong.iter().eq(["name-unanswered"]);
         assert!(slow || found.wrong.iter().eq([want]), "{:?}", found.ran);
         assert!(slow || found.ran.code() == Some(code), "{:?}", found.ran);

@@ -1,4 +1,4 @@
-//! Servers that talk FTP and have something wrong with them, over loopback.
+//! FTP servers with a problem, over loopback.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::scene::{From, Ours, between};
 use super::{Found, doctor, examined};
 use crate::ftp;
 
-/// Nothing is left of an examination, whatever came of it.
+/// Asserts that the examination left no file.
 #[track_caller]
 fn is_clean(root: &TempRoot) {
     let names: Vec<_> = root.tree().into_iter().map(|(path, _)| path).collect();
@@ -30,7 +30,7 @@ fn a_healthy_server_has_nothing_wrong_and_is_left_as_it_was() {
     found.ran.exited(0);
     assert!(found.wrong.is_empty(), "{:?}", found.ran);
     assert_eq!(found.best(), Some(format!("ftp-cli ls -l {}", ours.url())));
-    // All of it was looked at, and nothing skipped.
+    // Everything was checked, and nothing skipped.
     let said = String::from_utf8(found.ran.stdout.clone()).unwrap();
     let is_missed = |line: &&str| {
         let without_tls = cfg!(not(feature = "tls")) && line.contains("\"name\":\"tls\"");
@@ -45,7 +45,7 @@ fn a_healthy_server_has_nothing_wrong_and_is_left_as_it_was() {
         found.seen(check);
     }
     is_clean(&ours.root);
-    // The command line does what it says.
+    // The advised command line works.
     let best = found.best().unwrap();
     let words: Vec<&str> = best.split(' ').skip(1).collect();
     run(&mut ftp(&words)).succeeded();
@@ -79,7 +79,7 @@ fn each_trouble_of_a_server_is_found_and_no_other() {
     type Change = fn(From, &str) -> Option<String>;
     let changes: [(&str, i32, Change); 12] = [
         ("epsv-unsupported", 0, |from, line| match (from, line) {
-            // The server hears another word, which it does not know.
+            // The server gets another verb, which it does not know.
             (From::Client, line) if line.starts_with("EPSV") => Some("XYZZ".to_owned()),
             (_, line) => Some(line.to_owned()),
         }),
@@ -102,7 +102,7 @@ fn each_trouble_of_a_server_is_found_and_no_other() {
             (_, line) => Some(line.to_owned()),
         }),
         ("active-blocked", 0, |from, line| match (from, line) {
-            // What the server connects to is somebody else's.
+            // The server connects to a port of another program.
             (From::Client, line) if line.starts_with("PORT") || line.starts_with("EPRT |1") => {
                 Some("PORT 127,0,0,1,255,254".to_owned())
             }
@@ -146,7 +146,7 @@ fn each_trouble_of_a_server_is_found_and_no_other() {
 #[test]
 fn a_signal_in_the_middle_of_an_upload_leaves_no_file_li_10() {
     let ours = Ours::start("127.0.0.1:0");
-    // The end of what is stored is never confirmed.
+    // The end of an upload is never confirmed.
     let is_stored = Arc::new(AtomicBool::new(false));
     let address = between(ours.address(), move |from, line| {
         is_stored.fetch_or(line.starts_with("STOR "), Ordering::Relaxed);
@@ -181,7 +181,7 @@ fn who_may_not_get_in_or_store_is_told_why() {
     assert!(found.wrong.is_empty(), "{:?}", found.ran);
     is_clean(&ours.root);
 
-    // It does no TLS either, and whether it lists it is another matter.
+    // It does not support TLS either, whether or not FEAT lists it.
     let wants_tls = between(ours.address(), |from, line| match from {
         From::Server if line.starts_with(" AVBL") => Some(" AUTH TLS".to_owned()),
         From::Server if line.starts_with("331") => {
@@ -204,8 +204,8 @@ fn who_may_not_get_in_or_store_is_told_why() {
         let ours = Ours::with("127.0.0.1:0", rights, ServerConfig::default());
         let found = examined(&["--upload-dir", "in", &ours.url()]);
         if want.is_empty() {
-            // What may be made only, may not be appended to, renamed or deleted; it is told what
-            // is left.
+            // A user who can only create files cannot append, rename or delete; the finding names
+            // the files that are left.
             assert!(found.wrong.contains("delete-refused"), "{:?}", found.ran);
             let left = ours.root.tree().len();
             assert!(
@@ -221,7 +221,7 @@ fn who_may_not_get_in_or_store_is_told_why() {
 
 #[test]
 fn a_login_that_is_refused_the_next_time_is_a_finding_and_no_mere_error() {
-    // Nothing is known beyond the ways, or no way at all can be tried.
+    // After the data connections nothing is known, or no method can be tried at all.
     at_once(2, [(6, true, "list"), (1, false, "epsv")], |(taken, best, first)| {
         let ours = Ours::start("127.0.0.1:0");
         let logins = Arc::new(AtomicUsize::new(0));
@@ -244,7 +244,7 @@ fn a_login_that_is_refused_the_next_time_is_a_finding_and_no_mere_error() {
 
 #[test]
 fn the_time_for_the_whole_ends_the_examination_and_accuses_nobody_cl_28() {
-    // Each way would wait for itself: together that is longer.
+    // Each method would wait for itself: together they take longer than the limit.
     let ours = Ours::start("127.0.0.1:0");
     let address = between(ours.address(), |from, line| {
         (from == From::Server || !line.starts_with("LIST")).then(|| line.to_owned())
@@ -262,7 +262,7 @@ fn the_time_for_the_whole_ends_the_examination_and_accuses_nobody_cl_28() {
 #[test]
 fn a_file_that_a_signal_leaves_at_the_server_is_named_li_10() {
     let ours = Ours::start("127.0.0.1:0");
-    // The end of what is stored is never confirmed, and nothing is deleted.
+    // The end of an upload is never confirmed, and nothing is deleted.
     let is_stored = Arc::new(AtomicBool::new(false));
     let address = between(ours.address(), move |from, line| {
         is_stored.fetch_or(line.starts_with("STOR "), Ordering::Relaxed);
@@ -293,7 +293,7 @@ fn options_of_active_mode_need_no_active_where_it_is_tried_anyway() {
         examined(&["--active-address", "127.0.0.1", "--active-ports", "20000-60000", &ours.url()]);
     assert!(found.wrong.is_empty(), "{:?}", found.ran);
     found.ran.exited(0);
-    // They are heeded: nobody listens at the address that is announced.
+    // The options are used: the announced address has no listener.
     let found = examined(&["--active-address", "127.0.0.9", &ours.url()]);
     assert!(found.seen("eprt").contains("refused"), "{:?}", found.ran);
 }
@@ -316,7 +316,7 @@ fn a_path_that_is_not_there_is_no_success() {
         let words: Vec<&str> = command.split(' ').skip(1).collect();
         run(&mut ftp(&words)).succeeded();
     }
-    // What is wrong with it is no matter of rights.
+    // A missing directory is not reported as a lack of rights.
     let found = examined(&["--upload-dir", "missing", &ours.url()]);
     assert!(found.wrong.iter().eq(["upload-dir-missing"]), "{:?}", found.ran);
     found.ran.exited(8);
@@ -338,7 +338,7 @@ fn a_final_reply_that_never_comes_is_no_fault_of_a_firewall() {
 
 #[test]
 fn half_of_the_passive_ports_forwarded_is_no_fault_of_epsv() {
-    // Each second port that is named is one to which nobody listens.
+    // Every second named port has no listener.
     let ours = Ours::start("127.0.0.1:0");
     let count = Arc::new(AtomicUsize::new(0));
     let address = between(ours.address(), move |from, line| {

@@ -1,5 +1,5 @@
-//! Servers and networks that make everything wait: the whole of `doctor` ends in 30 s by default, and
-//! what it says is right all the same.
+//! Servers and networks that make everything wait: `doctor` ends in 30 s by default, and its
+//! findings are still right.
 
 use ftp_server::ServerConfig;
 use ftp_tests::at_once::at_once;
@@ -10,12 +10,12 @@ use super::scene::{From, Ours, between};
 use super::talkers::{self, Talk};
 use super::{Found, examined_by_default};
 
-/// More than the 30 s, for a machine that is slow to end what is over.
+/// More than 30 s, for a slow machine.
 const LIMIT: f64 = 40.0;
 
 const SERVER: &str = "198.51.100.9:2121";
 
-/// A client and a server, where the server drops `what`.
+/// A client and a server that drops the packets `what`.
 fn dropping(what: &str) -> (Host, Host) {
     let (client, server) = (Host::start(), Host::start());
     client.link(&["198.51.100.2/24"], "wire", &server, &["198.51.100.9/24"]);
@@ -31,7 +31,7 @@ fn dropping(what: &str) -> (Host, Host) {
     (client, server)
 }
 
-/// Neither mode gets through, to a server that takes so many connections at a time.
+/// Neither mode works, with a server that accepts this many connections at a time.
 fn nothing_but_the_dialogue(per_address: usize) -> (Found, &'static [&'static str], i32) {
     let (client, server) = dropping("drop");
     let config = ServerConfig::default().with(|config| config.limits.per_address = per_address);
@@ -64,7 +64,7 @@ fn never_ended() -> (Found, &'static [&'static str], i32) {
     (found, &["final-reply-never"], 10)
 }
 
-/// After the login nothing is ever answered.
+/// No command after the login is ever answered.
 fn silent_after_the_login() -> (Found, &'static [&'static str], i32) {
     let ours = Ours::start("127.0.0.1:0");
     let address = between(ours.address(), |from, line| {

@@ -1,7 +1,7 @@
-//! The fenced blocks of a document, and what a test does with each.
+//! The fenced blocks of a document, and how a test runs each.
 //!
-//! The words after the three backticks say it; a reader sees only what the first of them does, the
-//! colours:
+//! The words after the three backticks say how; the first one also sets the colours that a reader
+//! sees:
 //!
 //! | words | what the block is |
 //! | --- | --- |
@@ -13,7 +13,7 @@
 //! | `rust`, `rust,no_run` | a program; `ftp_tests` compiles and runs it as a doctest |
 //! | `text` | what a program prints, or a picture of letters: nothing is checked |
 
-/// What a test does with a block.
+/// How a test runs a block.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Run,
@@ -24,7 +24,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The word of the plan, and the path that goes with it.
+    /// The word after the backticks, and the path that belongs to it.
     pub(super) fn plan(&self) -> (&'static str, &str) {
         match self {
             Self::Run => ("run", ""),
@@ -35,7 +35,7 @@ impl Kind {
         }
     }
 
-    /// `None` for a block that is not run here.
+    /// Returns `None` for a block that is not run here.
     fn of(words: &str) -> Result<Option<Self>, String> {
         let (language, rest) = words.split_once(' ').unwrap_or((words, ""));
         Ok(Some(match (language, rest) {
@@ -60,7 +60,7 @@ pub(super) struct Block {
     pub(super) text: String,
 }
 
-/// The blocks of a document that are run, or the line of one that cannot be.
+/// Returns the blocks of a document that are run, or the line of an invalid one.
 pub(super) fn blocks(document: &str) -> Result<Vec<Block>, String> {
     let mut blocks = Vec::new();
     let mut lines = document.lines().zip(1..);

@@ -1,9 +1,9 @@
-//! The documents: every command and every configuration in them is run as it is printed there.
+//! The documents: every command and every configuration in them is run as printed.
 //!
-//! [`blocks`] says which block is what. The blocks run on a machine of their own, which
-//! `machine/run` sets up; names such as `nas.example` are servers there. It needs `unshare`, and
-//! root for documents that make users. `machine/bin` has programs that stand in for what no test
-//! can run; [`STAND_INS`] says why.
+//! [`blocks`] classifies the blocks. They run on a separate machine, which `machine/run` sets up;
+//! names such as `nas.example` are servers there. It needs `unshare`, and root for documents that
+//! make users. `machine/bin` has replacements for programs that no test can run; [`STAND_INS`] says
+//! why.
 
 mod blocks;
 
@@ -20,7 +20,7 @@ use ftp_tests::root::TempRoot;
 use self::blocks::blocks;
 use crate::ftp;
 
-/// Programs that are not what they are on a reader's machine, and why.
+/// Programs that differ from those of a reader's machine, and why.
 const STAND_INS: [(&str, &str); 9] = [
     ("apt-get", "the machine of the tests cannot reach Debian"),
     ("cargo", "a build takes minutes; CI runs these commands themselves"),
@@ -33,7 +33,7 @@ const STAND_INS: [(&str, &str); 9] = [
     ("ufw", "the firewall of the machine is none of the tests' business"),
 ];
 
-/// What the source of the machine has: the files that commands of the documents name.
+/// The files of the source directory that commands of the documents name.
 const SOURCES: [&str; 5] = [
     "Cargo.lock",
     "Cargo.toml",
@@ -46,17 +46,17 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What the machine of a document needs.
+/// The needs of a document.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Needs {
     /// The servers `nas.example` and `attic.example`.
     Sites,
-    /// Root of this machine: the document makes users. It starts its own servers.
+    /// Root on this machine: the document makes users. It starts its own servers.
     Root,
 }
 
-/// Runs the blocks of documents, one document after the other. Of `FILE#HEADING`, the blocks before
-/// that heading.
+/// Runs the blocks of documents, one document after the other. With `FILE#HEADING`, only the blocks
+/// before that heading.
 #[track_caller]
 fn runs(documents: &[&str], needs: Needs) {
     let (Some(unshare), Some(_), Some(_)) =
@@ -138,7 +138,7 @@ fn readme_has_the_two_commands() {
     }
 }
 
-/// The man page has the help of every command in it.
+/// The man page contains the help of every command.
 #[test]
 fn help_and_man_page_have_plain_words() {
     for command in ["help", "man"] {

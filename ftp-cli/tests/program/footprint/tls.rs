@@ -1,5 +1,5 @@
-//! What an idle session costs under TLS. A client by hand costs more than that: the sessions are
-//! fewer than in clear.
+//! The cost of an idle session under TLS. Raw TLS clients cost more than plain ones, so there are
+//! fewer sessions than in plaintext.
 
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
@@ -12,11 +12,12 @@ use crate::serve::Served;
 const IDLE_TLS_SESSION: u64 = 28;
 const SESSIONS: u64 = 500;
 
-/// What the kernel keeps for a thread that sleeps, in KiB: `THREAD_SIZE` of x86-64 and of AArch64.
+/// The memory that the kernel keeps for a sleeping thread, in KiB: `THREAD_SIZE` of x86-64 and
+/// AArch64.
 const KERNEL_STACK: u64 = 16;
 
-/// How often it is counted: what the allocator leaves between the blocks goes by how handshakes meet,
-/// and makes up to 3 KiB of a session in one process and none in the next.
+/// The number of measurements: the gaps that the allocator leaves depend on which handshakes
+/// overlap. They add up to 3 KiB per session in one process and nothing in the next.
 const TRIES: usize = if cfg!(debug_assertions) { 1 } else { 5 };
 
 #[test]
@@ -33,7 +34,8 @@ fn footprint_of_idle_tls_sessions() {
     assert!(grown <= slack * IDLE_TLS_SESSION * SESSIONS, "{each:.1} KiB each");
 }
 
-/// What so many sessions take of a new server, in KiB, and with what the kernel keeps for them.
+/// Returns the cost of these sessions in a new server, in KiB, without and with the kernel's memory
+/// for them.
 fn count() -> (u64, u64) {
     let (root, etc, authority) = (TempRoot::new(), TempRoot::new(), Authority::new());
     let PairFiles { certificate, key, .. } = authority.issue(Kind::Good).write(&etc, "server");
@@ -48,11 +50,11 @@ fn count() -> (u64, u64) {
         session.expect("TYPE I", 200);
         session
     };
-    // Stacks of the threads for handshakes, and what they need once.
+    // Allocates the stacks of the threads for handshakes, and what these need once.
     drop((0..4).map(|_| log_in()).collect::<Vec<_>>());
     let kernel = || memory(process, "VmPTE:") + KERNEL_STACK * threads(process) as u64;
-    // Without the pages of the program itself, of which more or fewer are this process's as other
-    // tests run it beside: no session has any of its own.
+    // The pages of the program itself do not count: this process's share of them changes as other
+    // tests run it, and no session has its own.
     let of_sessions = || mapped(process, "Pss_Anon:");
     let (before, kernel_before) = (of_sessions(), kernel());
     let mut sessions: Vec<_> = (0..SESSIONS).map(|_| log_in()).collect();

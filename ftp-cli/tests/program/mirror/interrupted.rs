@@ -1,5 +1,5 @@
-//! Runs of `mirror` that end early, and the runs after them: nothing is half there, and what came is
-//! used.
+//! Runs of `mirror` that end early, and the runs after them: no partial file is visible, and
+//! received bytes are used.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ fn an_interrupted_mirror_goes_on_where_it_was() {
     for number in 0..20 {
         age(&here.write(format!("tree/{number:02}"), &[b'x'; 1_000]), 5);
     }
-    // A file that cannot be read stands for whatever ends it.
+    // An unreadable file stands for any interruption.
     let (source, url) = (here.join("tree"), server.url("tree"));
     fs::create_dir(server.root.join("tree")).unwrap();
     fs::create_dir(server.root.join("tree/07")).unwrap();
@@ -62,10 +62,10 @@ fn what_may_pass_is_tried_again_if_that_is_wanted() {
         let target = here.join("mine");
         mirror(options, &peer.url("t"), shown(&target)).exited(code);
         assert_eq!(target.join("f").exists(), code == 0);
-        // Neither is anything left that is not whole.
+        // No incomplete file is left either.
         assert_eq!(fs::read_dir(target).unwrap().count(), usize::from(code == 0));
     }
-    // A listing, too, by which nothing has been done yet.
+    // A listing too, before anything was done.
     let peer = Peer::start(&[
         ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
         ("MLSD", Act::Say("450 busy")),
@@ -120,7 +120,7 @@ fn a_file_that_was_cut_goes_on_in_its_middle() {
     let peer = Peer::start(&[feat.clone(), list.clone(), cut]);
     failed(&mirror(&["-c"], &peer.url("t"), shown(&target)), 9, "426 cut");
     assert!(!target.join("f").exists());
-    // How much came before it was cut is up to which of both connections was heard first.
+    // The number of received bytes depends on which connection was read first.
     let part = here.write("mine/.ftp-cli-part-f", b"firs");
     let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
     fs::File::options().write(true).open(part).unwrap().set_modified(modified).unwrap();
@@ -131,7 +131,8 @@ fn a_file_that_was_cut_goes_on_in_its_middle() {
     assert_eq!(fs::read(target.join("f")).unwrap(), b"firs-rst");
     assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
 
-    // A server that takes REST and sends all: nothing is mixed, and all comes again.
+    // A server that accepts REST and sends everything: nothing is mixed, and the whole file comes
+    // again.
     for (whole, codes) in [("226 done", 0), ("426 cut", 9)] {
         fs::remove_file(target.join("f")).ok();
         let part = here.write("mine/.ftp-cli-part-f", b"firs");
@@ -148,7 +149,7 @@ fn a_file_that_was_cut_goes_on_in_its_middle() {
         }
     }
 
-    // Upwards, of a file that is shorter there and newer than the one here.
+    // An upload of a file that is shorter and newer on the server.
     let server = OurServer::start();
     age(&here.write("up/g", b"first-rest"), 5);
     next_second(false);
@@ -157,7 +158,7 @@ fn a_file_that_was_cut_goes_on_in_its_middle() {
     ran.exited(0);
     assert_eq!((sent(&ran, "REST 5"), sent(&ran, "STOR")), (1, 1), "{ran:?}");
     assert_eq!(server.root.read("up/g"), b"first-rest");
-    // An older one is started from 0 again.
+    // An older file on the server is replaced from byte 0.
     age(&server.root.write("up/g", b"other"), 9);
     let ran = mirror(&["-c", "--trace"], shown(&here.join("up")), &server.url("up"));
     ran.exited(0);

@@ -13,11 +13,10 @@ use crate::serve::Served;
 /// In KiB.
 const GROWTH: u64 = 1_024;
 
-/// The first byte is to come 50 ms after the 150; a machine that does other things has 20 times as
-/// much.
+/// The first byte must come within 50 ms after the 150; a busy machine gets 20 times as long.
 const FIRST_BYTE: Duration = Duration::from_secs(1);
 
-/// Asks for a listing; returns its number of lines, and how long after the 150 it began.
+/// Requests a listing; returns its number of lines, and the time from the 150 to its first byte.
 fn list(session: &mut RawSession, line: &str) -> (usize, Duration) {
     let data = session.passive();
     session.set_deadline(10 * DEADLINE);
@@ -45,7 +44,7 @@ fn listings_in_constant_memory_at_scale_ls_30_hp_15() {
     let start = Instant::now();
     let name = |number| root.join(format!("many/file-{number:07}"));
     for number in 0..count {
-        // Names cost less than files, but disks allow no more than 65,000 of one.
+        // Further names of one file cost less than files, but disks allow at most 65,000 of them.
         let made = match number % 50_000 {
             0 => std::fs::write(name(number), b"x"),
             behind => std::fs::hard_link(name(number - behind), name(number)),
@@ -66,7 +65,7 @@ fn listings_in_constant_memory_at_scale_ls_30_hp_15() {
         ("NLST many/*5", count / 10),
     ] {
         let mut session = RawSession::login(served.address, "u", "p");
-        // What each command touches for the first time is not the directory's doing.
+        // The first use of each command touches memory that the directory does not cause.
         let _ = list(&mut session, &line.replace("many", "few").replace("*5", "*9"));
         let before = memory(process, "VmHWM:");
         let start = Instant::now();
@@ -80,7 +79,7 @@ fn listings_in_constant_memory_at_scale_ls_30_hp_15() {
         assert!(grown < GROWTH, "{line}: {grown} KiB");
         assert!(first < FIRST_BYTE, "{line}: {first:?}");
     }
-    // The last of all, before which nothing can be said.
+    // The name matches only the last entry, so the reply must wait for it.
     let mut session = RawSession::login(served.address, "u", "p");
     session.set_deadline(10 * DEADLINE);
     let before = memory(process, "VmHWM:");

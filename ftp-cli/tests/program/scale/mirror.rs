@@ -1,5 +1,5 @@
-//! Trees of very many small files, beside what lftp does with them: in time, and in commands, which a
-//! relay counts. And a mirror that is interrupted and goes on.
+//! Trees of very many small files, compared with lftp: in time, and in commands, which a relay
+//! counts. And an interrupted mirror that is run again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,10 +17,10 @@ use crate::ftp;
 use crate::relay::Relay;
 use crate::serve::Served;
 
-/// How long one mirror may take, on a machine that does other things.
+/// The longest duration of one mirror, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Where a file is, what is in it, and its time in seconds.
+/// The path of a file, its content, and its time in seconds.
 type Object = (PathBuf, Vec<u8>, u64);
 
 fn seconds(path: &Path) -> u64 {
@@ -28,8 +28,7 @@ fn seconds(path: &Path) -> u64 {
     modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Every file below a directory, but for what our server holds of uploads that were cut, which no
-/// client sees.
+/// Returns every file below a directory, without the hidden partial uploads of our server.
 fn files(root: &Path) -> Vec<Object> {
     let (mut found, mut left) = (Vec::new(), vec![PathBuf::new()]);
     while let Some(directory) = left.pop() {
@@ -52,7 +51,7 @@ fn files(root: &Path) -> Vec<Object> {
     found
 }
 
-/// So many small files of different sizes and times, in directories of two levels.
+/// Makes this many small files of different sizes and times, in directories of two levels.
 fn fill(root: &TempRoot, count: usize) {
     let first = 1_500_000_000;
     let directories = scale::count(20, 300);
@@ -67,7 +66,7 @@ fn fill(root: &TempRoot, count: usize) {
     }
 }
 
-/// Runs a program, and gives how long it took.
+/// Runs a program, and returns the duration.
 #[track_caller]
 fn timed(command: &mut Command) -> Duration {
     let start = Instant::now();
@@ -103,7 +102,7 @@ fn total(counts: &BTreeMap<String, usize>) -> usize {
     counts.values().sum()
 }
 
-/// Mirrors up, down, and down once more with nothing to do, by either program. Gives what it cost.
+/// Mirrors up, down, and down again with nothing to do, with either program. Returns the costs.
 #[must_use]
 fn beside_lftp(
     what: &str,
@@ -126,7 +125,7 @@ fn beside_lftp(
         for (direction, up, here) in
             [("up", true, &source), ("down", false, &back), ("again", false, &back)]
         {
-            // Once for the time, and from the same state once more for the commands.
+            // Once for the time, and once more from the same state for the commands.
             let undo = || match direction {
                 "up" => drop(fs::remove_dir_all(root.join("tree"))),
                 "down" => drop(fs::remove_dir_all(&back)),
@@ -153,7 +152,7 @@ fn beside_lftp(
             want.len() == there.len() && want.iter().zip(&there).all(same),
             "{what}: {program}"
         );
-        // The next program begins with nothing.
+        // The next program starts with an empty directory.
         fs::remove_dir_all(root.join("tree")).unwrap();
     }
     for direction in ["up", "down", "again"] {
@@ -182,7 +181,7 @@ fn a_mirror_that_was_interrupted_goes_on_at_scale() {
     let root = TempRoot::in_memory();
     let served = Served::start(&root, &["--user", "u:p", "--write"]);
     let here = TempRoot::in_memory();
-    // So many that it is not done before it hears of the signal.
+    // Enough files that it is not done when the signal arrives.
     let count = scale::count(1_000, 10_000);
     fill(&here, count);
     let (source, back) = (here.join("tree"), here.join("back"));
@@ -203,7 +202,7 @@ fn a_mirror_that_was_interrupted_goes_on_at_scale() {
             assert_eq!(status.code(), Some(if signal == "INT" { 130 } else { 143 }));
             cut += relay.take()[verb];
             assert!(cut < count, "it was not interrupted: {cut}");
-            // Whole files and nothing else; of an upload one may not have got its time yet.
+            // Only whole files; one upload may not have its time yet.
             let there = files(&to);
             let is_wanted = |name: &PathBuf| want.binary_search_by(|(path, ..)| path.cmp(name));
             let mut untimed = 0;
@@ -221,7 +220,7 @@ fn a_mirror_that_was_interrupted_goes_on_at_scale() {
         let counts = relay.take();
         println!("{verb} twice interrupted after {cut}: {:?}, then {counts:?}", start.elapsed());
         assert!(files(&to) == want, "{verb}");
-        // Only what was in the middle is moved twice.
+        // Only the interrupted files are transferred twice.
         assert!(counts[verb] + cut <= count + 2, "{verb} {counts:?} after {cut}");
     }
 }

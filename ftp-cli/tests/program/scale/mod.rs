@@ -1,7 +1,8 @@
-//! What `serve` uses when there is very much of something: sessions, commands, entries.
+//! The resources of `serve` with very many sessions, commands or entries.
 //!
-//! `FTP_SCALE=1 cargo test --profile measured -p ftp-cli --test program -- --nocapture --test-threads=1
-//! at_scale` runs and prints the full figures, which take minutes; without it counts are small.
+//! `FTP_SCALE=1 cargo test --profile measured -p ftp-cli --test program -- --nocapture
+//! --test-threads=1 at_scale` runs the full numbers and prints the figures, in some minutes;
+//! without it the numbers are small.
 
 mod directories;
 mod mirror;

@@ -1,4 +1,4 @@
-//! What changes under sessions while they work: links that lead out, and clients that vanish.
+//! Changes during sessions: links that lead out of the root, and clients that vanish.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,8 +18,8 @@ use crate::serve::Served;
 
 const SESSIONS: usize = 8;
 
-/// A directory and a link that leads out of the root change places without end, and sessions read
-/// and write beneath that name. Landlock is off: what is tried here is the first wall.
+/// A directory and a link that leads out of the root are swapped repeatedly, while sessions read
+/// and write below that name. Landlock is off: this tests path lookup alone.
 #[test]
 fn a_directory_swapped_for_a_link_at_scale_hp_03() {
     let outer = TempRoot::new();
@@ -78,7 +78,7 @@ fn a_directory_swapped_for_a_link_at_scale_hp_03() {
                             kept_out.fetch_add(1, Ordering::Relaxed);
                         }
                     }
-                    // Of the outside one, the size is 7.
+                    // The file outside has size 7.
                     let size = session.ask("SIZE d/secret");
                     assert!(size.code == 550 || size.first() == b"6", "{size:?}");
                     for line in
@@ -107,7 +107,7 @@ fn a_directory_swapped_for_a_link_at_scale_hp_03() {
     assert_eq!(mode & 0o777, 0o644);
 }
 
-/// How a client leaves in the middle of an upload.
+/// How a client leaves during an upload.
 const WAYS: [&str; 3] = ["the end of both connections", "a reset", "silence"];
 
 #[test]
@@ -123,7 +123,7 @@ fn clients_that_vanish_publish_nothing_at_scale_hd_15_hd_16_st_09() {
     wait_until("the end of a session", || threads(process) == THREADS_AT_REST);
     let before = usual();
     let rounds = scale::count(4, 100);
-    // As many at once as there are ways, and those that are silent all at once.
+    // All ways at once, including the silent ones.
     let mut silent = Vec::new();
     for round in 0..rounds {
         for way in WAYS {
@@ -140,9 +140,9 @@ fn clients_that_vanish_publish_nothing_at_scale_hd_15_hd_16_st_09() {
                     "silence" => silent.push((session, data)),
                     _ => {
                         drop(session);
-                        // The server ends the data once it sees that nobody is there. On a busy
-                        // machine an end of data at once might arrive before that of the session,
-                        // and would be that of a whole file.
+                        // The server ends the data once it sees that the client is gone. On a busy
+                        // machine an immediate end of the data might arrive before the end of the
+                        // session, and would complete the file.
                         drop(io::copy(&mut data.into_stream(), &mut io::sink()));
                     }
                 }
@@ -156,14 +156,14 @@ fn clients_that_vanish_publish_nothing_at_scale_hd_15_hd_16_st_09() {
     }
     wait_until("the end of all sessions", || usual() == before);
     let mut names = root.names();
-    // What came of new files is kept for their user.
+    // Partial uploads of new files are kept for their user.
     names.retain(|name| !name.starts_with(b".ftp-upload-kept-"));
     assert_eq!(names, [b"old"]);
     assert_eq!(root.read("old"), b"old");
 }
 
-/// What may be answered where the data connection was reset. An upload is never whole then, nor is
-/// a download that is larger than what sockets hold.
+/// The acceptable replies if the data connection was reset. An upload is never complete then, nor
+/// is a download that is larger than the socket buffers.
 const RESETS: [(&str, &[u16]); 7] = [
     ("RETR large", &[425, 426]),
     ("STOR new", &[425, 426]),
@@ -189,7 +189,7 @@ fn resets_at_any_moment_of_every_transfer_at_scale_go_10_hd_15_hd_20() {
     let process = served.running.child.id();
     wait_for_sweep(process);
     let mut logins = 0_u8;
-    // Each address of loopback has ports of its own for clients.
+    // Each loopback address has its own ports for clients.
     let mut log_in = || {
         logins = logins.wrapping_add(1);
         let address = ([127, 0, 0, logins.max(1)], served.address.port()).into();
@@ -205,7 +205,7 @@ fn resets_at_any_moment_of_every_transfer_at_scale_go_10_hd_15_hd_20() {
             let is_upload = matches!(&line[..4], "STOR" | "STOU" | "APPE");
             let mut data = session.passive();
             match random.below(5) {
-                // Before the command, or beside it.
+                // Before the command, or at the same time.
                 0 => {
                     data.reset();
                     session.line(line);
@@ -214,7 +214,7 @@ fn resets_at_any_moment_of_every_transfer_at_scale_go_10_hd_15_hd_20() {
                     session.line(line);
                     data.reset();
                 }
-                // The control connection as well, or alone.
+                // With the control connection, or only that.
                 2 => {
                     session.line(line);
                     if random.below(2) == 0 {
@@ -222,15 +222,15 @@ fn resets_at_any_moment_of_every_transfer_at_scale_go_10_hd_15_hd_20() {
                         session.reset();
                     } else {
                         session.reset();
-                        // An end of data that the server sees before the reset is the end of a
-                        // whole file: it has to see the reset first, and then it ends both.
+                        // If the server saw the end of the data before the reset, the file would be
+                        // complete: it must see the reset first, and then ends both.
                         drop(io::copy(&mut data.into_stream(), &mut io::sink()));
                     }
                     session = log_in();
                     *counts.entry((line, 0)).or_insert(0) += 1;
                     continue;
                 }
-                // When it runs, and after a number of bytes.
+                // During the transfer, after a number of bytes.
                 _ => {
                     session.expect(line, 150);
                     let bytes = random.below(2_500);
@@ -255,7 +255,7 @@ fn resets_at_any_moment_of_every_transfer_at_scale_go_10_hd_15_hd_20() {
         session.expect_in_step();
     }
     for ((line, code), count) in counts {
-        // None was waited for where the control connection was reset.
+        // There is no reply if the control connection was reset.
         println!(
             "{line}: {count} times {}",
             if code == 0 { "-".to_owned() } else { code.to_string() }

@@ -1,4 +1,4 @@
-//! Very many sessions, one after another and at once, and very many commands in one.
+//! Very many sessions, one after another and at the same time, and very many commands in one.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -15,20 +15,21 @@ use crate::figures::{
 use crate::ftp;
 use crate::serve::Served;
 
-/// In KiB: what 100,000 sessions may leave behind, and as many commands of one.
+/// In KiB: the memory that 100,000 sessions may leave allocated, or that many commands of one
+/// session.
 const LEFT_BY_SESSIONS: u64 = 2 * 1_024;
 const LEFT_BY_COMMANDS: u64 = 1_024;
 
-/// In KiB, of a release build. A debug build is allowed twice as much.
+/// In KiB, of a release build. A debug build may use twice as much.
 const IDLE_SESSION: u64 = 20;
 
-/// The longest that a login may take beside whatever load.
+/// The longest duration of a login under any load.
 const LOGIN: Duration = Duration::from_secs(1);
 
-/// What a session may do before it ends; every second one fails.
+/// The actions of a session before it ends; every second one fails.
 const DEEDS: [fn(&mut RawSession); 12] = [
     |session| assert_eq!(session.download("RETR file"), [b'x'; 10_000]),
-    // No object.
+    // A missing object.
     |session| {
         session.expect("PASV", 227);
         session.expect("RETR nothing", 550);
@@ -52,7 +53,7 @@ const DEEDS: [fn(&mut RawSession); 12] = [
         session.expect_reply(426);
     },
     |session| assert!(!session.download("LIST").is_empty()),
-    // Nobody at the port.
+    // A port without a listener.
     |session| {
         let _nobody = session.active_in_vain();
         session.expect("APPE other", 150);
@@ -76,14 +77,14 @@ const DEEDS: [fn(&mut RawSession); 12] = [
         session.expect("MKD made", 257);
         session.expect("RMD made", 250);
     },
-    // A session that is gone before its transfer begins.
+    // A session that ends before its transfer begins.
     |session| {
         session.expect("PASV", 227);
         session.expect("STOR other", 150);
     },
 ];
 
-/// One session from its beginning to its end, which is a QUIT or is not.
+/// Runs one session from beginning to end, with or without QUIT.
 fn one(address: SocketAddr, number: usize) {
     let mut session = RawSession::login(address, "u", "p");
     DEEDS[number % DEEDS.len()](&mut session);
@@ -108,14 +109,15 @@ fn sessions_one_after_another_leave_nothing_at_scale_go_09_ho_11() {
     );
     let process = served.running.child.id();
     wait_for_sweep(process);
-    // Each address has ports of its own, or there would be none left by connections just closed.
+    // Each loopback address has its own ports for clients; otherwise closed connections would use
+    // up all ports.
     let address = |number: usize| {
         let last = u8::try_from(number % 200 + 1).unwrap();
         SocketAddr::from(([127, 0, 0, last], served.address.port()))
     };
     let at_rest = threads(process);
     let ended = || wait_until("the end of all sessions", || threads(process) <= at_rest);
-    // Code that runs for the first time is read from disk, which is nothing that sessions leave.
+    // Code that runs for the first time is read from disk, which is not a leak of sessions.
     (0..DEEDS.len()).for_each(|number| one(address(number), number));
     ended();
     let (alone, before) = (open_descriptors(process), resident(process));
@@ -129,7 +131,7 @@ fn sessions_one_after_another_leave_nothing_at_scale_go_09_ho_11() {
     assert!(left < LEFT_BY_SESSIONS, "{left} KiB");
 }
 
-/// Commands of every kind with their codes, after which the session is as it was before. Those of
+/// Commands of every kind with their codes, after which the session is unchanged. Those of
 /// [`DEEDS`] move data.
 const COMMANDS: &[(&str, u16)] = &[
     ("NOOP", 200),
@@ -200,12 +202,11 @@ const COMMANDS: &[(&str, u16)] = &[
     ("", 500),
     ("RETR a\rb", 501),
     ("HOST a", 503),
-    // Last, since it listens for ABOR and STAT.
+    // The last one, since it looks for ABOR and STAT.
     ("HASH file", 213),
 ];
 
-/// Sends `lines` without waiting and returns the code of each reply, of which one is the answer to
-/// each line.
+/// Sends `lines` without waiting, and returns the code of the one reply to each.
 fn codes(session: &RawSession, lines: &[u8], count: usize) -> Vec<u16> {
     let mut stream = session.stream();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -217,7 +218,7 @@ fn codes(session: &RawSession, lines: &[u8], count: usize) -> Vec<u16> {
         replies.extend_from_slice(&buffer[..read]);
         let whole = replies.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         for line in replies[..whole].split_inclusive(|&byte| byte == b'\n') {
-            // Lines in between begin with SP, or have a `-` behind the code.
+            // Lines in between begin with SP, or have a `-` after the code.
             if line.get(3) == Some(&b' ') && line[..3].iter().all(u8::is_ascii_digit) {
                 codes.push(std::str::from_utf8(&line[..3]).unwrap().parse().unwrap());
             }
@@ -269,8 +270,8 @@ fn commands_of_all_kinds_in_one_session_at_scale_ho_12() {
     assert!(grown < LEFT_BY_COMMANDS, "{grown} KiB");
 }
 
-/// Logs in again and again; of a hundred times one may take longer. Returns how long one took, for
-/// people.
+/// Logs in repeatedly; one of a hundred logins may take longer. Returns the duration of one, for
+/// the output.
 #[must_use]
 fn log_in_quickly(address: SocketAddr, times: usize) -> String {
     let mut took: Vec<_> = (0..times)
@@ -286,7 +287,8 @@ fn log_in_quickly(address: SocketAddr, times: usize) -> String {
     format!("a login takes {median:?}, 99 of 100 {most:?} at most, all {:?}", took[times - 1])
 }
 
-/// How many sessions a server allows itself here, and by which limit: what it says at its start.
+/// Returns the session limit that a server derives on this machine, and its reason, as logged at
+/// startup.
 fn derived_cap(root: &TempRoot) -> (usize, String) {
     let served = Served::start(root, &["-v", "--user", "u:p"]);
     let line = served.said.lines().find_map(|line| line.split_once("at most "));
@@ -294,14 +296,14 @@ fn derived_cap(root: &TempRoot) -> (usize, String) {
     (cap.parse().unwrap(), reason.to_owned())
 }
 
-/// A server for very many sessions. Each address of loopback has ports of its own for clients, or
-/// there would be none left by connections just closed.
+/// Starts a server for very many sessions. Each loopback address has its own ports for clients;
+/// otherwise closed connections would use up all ports.
 fn serve_many(root: &TempRoot, arguments: &[&str]) -> Served {
     let mut serve = ftp(&["serve", "--listen", "0.0.0.0:0", "--user", "u:p"]);
     let served = Served::of(serve.args(arguments).arg(root.path()));
     let process = served.running.child.id();
     wait_for_sweep(process);
-    // Code that runs for the first time is read from disk, which is nothing that sessions cost.
+    // Code that runs for the first time is read from disk, which is not a cost of sessions.
     let at_rest = threads(process);
     drop(RawSession::login(address_of(&served, 0), "u", "p"));
     wait_until("the end of the session", || threads(process) <= at_rest);
@@ -322,8 +324,8 @@ fn log_in_many(served: &Served, count: usize) -> Vec<RawSession> {
     (0..count).map(log_in).collect()
 }
 
-/// Where one process may not have as many descriptors as all of them could need, there are several
-/// servers, each filled almost up to the cap that it gives itself.
+/// If one process cannot have enough descriptors for all sessions, several servers share them, each
+/// filled almost up to its derived limit.
 #[test]
 fn idle_sessions_at_scale_ho_13_go_08() {
     let count = scale::count(200, 10_000);
@@ -331,7 +333,7 @@ fn idle_sessions_at_scale_ho_13_go_08() {
     assert!(descriptors >= u64::try_from(count).unwrap() + 200, "{descriptors} are too few");
     let root = TempRoot::new();
     let (cap, reason) = derived_cap(&root);
-    // Some log in besides, and may not yet be seen to have left.
+    // Some clients log in as well, and the server may not have noticed their end yet.
     let in_each = cap.saturating_sub(50).min(count);
     let servers: Vec<_> = (0..count.div_ceil(in_each)).map(|_| serve_many(&root, &[])).collect();
     let processes: Vec<_> = servers.iter().map(|served| served.running.child.id()).collect();
@@ -360,17 +362,17 @@ fn idle_sessions_at_scale_ho_13_go_08() {
     }
 }
 
-/// What the formula of the cap leaves free: of four mappings a session, those of 256.
+/// The reserve in the formula of the limit: 256 sessions of four mappings each.
 const MAPPINGS_RESERVED: usize = 4 * 256;
 
-/// How many mappings the memory of a process has.
+/// Returns the number of mappings of a process.
 fn mappings(process: u32) -> usize {
     let maps = std::fs::read(format!("/proc/{process}/maps")).unwrap();
     maps.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// With the full figures the server has the cap that it gives itself: where that comes from, its
-/// formula says, of which it is tried here that a session takes no more than it counts on.
+/// With the full numbers, the server uses its derived limit. The test checks that a session takes
+/// no more than the formula assumes.
 #[test]
 fn the_cap_is_reached_at_scale_ho_01_ho_03_ho_09_go_08() {
     let root = TempRoot::new();
@@ -397,7 +399,7 @@ fn the_cap_is_reached_at_scale_ho_01_ho_03_ho_09_go_08() {
         newcomer.expect_closed();
     };
     (0..50).for_each(refused);
-    // Who is inside goes on, and many at once have all that a session may need.
+    // Existing sessions continue, and many at once can use everything that a session may need.
     let busy = cap.min(200);
     let first = sessions.iter_mut().take(busy);
     let transfers: Vec<_> = first
@@ -414,10 +416,10 @@ fn the_cap_is_reached_at_scale_ho_01_ho_03_ho_09_go_08() {
         session.expect_reply(226);
     }
     sessions.iter_mut().for_each(RawSession::expect_in_step);
-    // The allocator's arenas come out of the reserve.
+    // The allocator's arenas are taken from the reserve.
     assert!(transferring <= mapped + 4 * cap + MAPPINGS_RESERVED, "{transferring} mappings");
     assert!(open_descriptors(process) <= open + 4 * cap);
-    // A place that is given back is taken by whoever comes next.
+    // The next client gets a freed place.
     sessions.pop().unwrap().expect("QUIT", 221);
     wait_until("a place", || {
         RawSession::greeting(served.address).is_some_and(|reply| reply.code == 220)
@@ -427,13 +429,13 @@ fn the_cap_is_reached_at_scale_ho_01_ho_03_ho_09_go_08() {
     RawSession::login(served.address, "u", "p").expect_in_step();
 }
 
-/// Each of them sends a byte now and then and never logs in: shorter limits than those of HS-05,
-/// along the same code.
+/// Each client sends a byte at times and never logs in: shorter timeouts than those of HS-05, in
+/// the same code.
 #[test]
 fn slow_peers_at_scale_hs_05_go_07() {
     let count = scale::count(100, 2_000);
     let limit = Duration::from_secs(if scale::is_full() { 12 } else { 3 });
-    // Of all places, of four descriptors each, they have half.
+    // They have half of all places, with four descriptors each.
     let descriptors = allow_descriptors();
     assert!(descriptors >= 8 * u64::try_from(count).unwrap() + 300, "{descriptors}");
     let root = TempRoot::new();
@@ -458,7 +460,8 @@ fn slow_peers_at_scale_hs_05_go_07() {
         println!("{}", log_in_quickly(served.address, 100));
         std::thread::park_timeout(limit / 12);
     }
-    // More than ten on an idle machine; one is enough to show that bytes do not move the limit.
+    // More than ten rounds on an idle machine; one is enough to show that bytes do not extend the
+    // timeout.
     assert!(rounds > 0, "no byte was sent");
     for (came, peer) in &mut peers {
         peer.expect_reply(421);

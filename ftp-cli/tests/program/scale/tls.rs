@@ -1,4 +1,4 @@
-//! Logins under TLS beside many peers that are slow or stall.
+//! Logins under TLS together with many slow or stalled peers.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use ftp_tests::tls::{Authority, Kind, PairFiles, TlsClient};
 use crate::figures::allow_descriptors;
 use crate::serve::Served;
 
-/// The longest that a login under TLS may take beside whatever load: the plain test runs beside
+/// The longest duration of a login under TLS under any load: the plain test runs together with
 /// others.
 fn limit() -> Duration {
     Duration::from_millis(if scale::is_full() { 1_500 } else { 10_000 })
@@ -31,7 +31,8 @@ fn log_in(address: SocketAddr, authority: &Authority, times: usize) -> String {
     format!("a login under TLS takes {median:?}, {most:?} at most")
 }
 
-/// A third of them is slow in clear, a third stalls within its ClientHello, and a third behind it.
+/// A third of the peers is slow in plaintext, a third stalls within its ClientHello, and a third
+/// after it.
 #[test]
 fn slow_peers_do_not_delay_tls_logins_at_scale_go_07_hs_05() {
     let count = scale::count(90, 2_000);
@@ -56,7 +57,7 @@ fn slow_peers_do_not_delay_tls_logins_at_scale_go_07_hs_05() {
         })
         .collect();
     println!("{count} peers after {:?}", start.elapsed());
-    // Those that stall are gone ten seconds after they began.
+    // Stalled peers are closed ten seconds after they began.
     for _ in 0..3 {
         for peer in peers.iter_mut().step_by(3) {
             peer.send("N");

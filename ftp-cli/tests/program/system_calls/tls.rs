@@ -1,4 +1,4 @@
-//! The same of a login and an upload under TLS: shorter, since all else is as in clear.
+//! The same for a login and an upload under TLS: shorter, since everything else is as in plaintext.
 
 use std::io::Write;
 
@@ -13,12 +13,11 @@ use super::{CALLS, Injection, LIMIT};
 use crate::figures::{open_descriptors, threads, wait_for_sweep};
 use crate::serve::Served;
 
-/// The calls that TLS makes otherwise than a session in clear.
+/// The calls that differ under TLS.
 const OF_TLS: [&str; 8] =
     ["recvfrom", "sendto", "poll", "ppoll", "read", "write", "shutdown", "fcntl"];
 
-/// How far a dialogue came: the code of its last reply but that to QUIT, and the first thing that was
-/// wrong.
+/// The progress of a dialogue: the code of its last reply before that to QUIT, and its first fault.
 fn play(
     served: &Served,
     client: &TlsClient,
@@ -61,7 +60,7 @@ fn play(
         return Ok(last);
     }
     if let Ok(mut data) = client.connect(data.into_stream()) {
-        // What broke is for the reply to say.
+        // The reply reports a broken connection.
         let _ = data.write_all(content).and_then(|()| data.finish());
     }
     let code = session.try_reply().map_or(0, |reply| reply.code);

@@ -1,4 +1,5 @@
-//! What is continued, from a part or a cut upload: only after what is the beginning of the file.
+//! Resumed transfers, from a partial file or an interrupted upload: only after the beginning of the
+//! same file.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -36,7 +37,8 @@ fn what_may_have_been_appended_is_not_appended_again() {
     let file = text(&here.write("file", b"12345"));
     let feat = || ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end"));
     let again = || ("APPE", Act::Take("150 go", "226 done"));
-    // What the first APPE meets, what else is asked for, the exit code, and how often APPE is sent.
+    // The outcome of the first APPE, the requested verification, the exit code, and the number of
+    // APPE.
     for (act, verify, code, tries) in [
         (Act::Say("450 busy"), "none", 0, 2),
         (Act::Take("150 go", "426 cut"), "none", 9, 1),
@@ -64,7 +66,7 @@ fn a_part_whose_file_was_replaced_on_the_server_is_not_continued_as_09() {
         let peer = Peer::start(acts);
         (run(&mut ftp(&["get", "-c", &peer.url("x"), &new])), peer)
     };
-    // Both times are long before the part: only what was written down tells.
+    // Both times are long before the partial file: only the recorded origin shows the change.
     let [size, time] = told("213 19990101000000");
     let cut = ("RETR", Act::Send(TEN, b"aaaa".to_vec(), "426 cut"));
     get(&[cut.clone(), size.clone(), time.clone()]).0.exited(9);
@@ -77,7 +79,7 @@ fn a_part_whose_file_was_replaced_on_the_server_is_not_continued_as_09() {
     assert_eq!(here.read("new"), ten(b'b'));
     fs::remove_file(&new).unwrap();
 
-    // The same file is, whatever the clock here says of the part.
+    // The same file is resumed, whatever the local time of the partial file.
     get(&[cut, size.clone(), time.clone()]).0.exited(9);
     let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     let part = fs::File::options().write(true).open(here.join("new.part")).unwrap();
@@ -118,7 +120,7 @@ fn a_server_that_takes_rest_and_sends_from_0_leaves_no_mixture_as_09() {
             here.write(name, b"0123");
             here
         };
-        // All of it from the start: it comes again, as a whole.
+        // The server sends everything from byte 0: the file is downloaded again as a whole.
         let here = begin();
         let again = Act::Send(PLAIN, whole.clone(), "226 done");
         let acts = [size(), ("RETR", again.clone()), ("RETR", again)];
@@ -129,17 +131,17 @@ fn a_server_that_takes_rest_and_sends_from_0_leaves_no_mixture_as_09() {
         );
         ran.succeeded();
         assert_eq!((here.read("x"), here.names()), (whole.clone(), vec![b"x".to_vec()]));
-        // Cut before that shows: only what was there stays.
+        // Interrupted before that shows: only the existing bytes stay.
         let here = begin();
         let acts = [size(), ("RETR", Act::SendAndBreak(PLAIN, b"012".to_vec()))];
         assert_ne!(get(&here, &acts).code(), Some(0));
         assert_eq!((here.read(name), here.names()), (b"0123".to_vec(), vec![name.into()]));
-        // The rest, cut, is worth keeping.
+        // An interrupted rest is kept.
         let here = begin();
         let acts = [size(), ("RETR", Act::SendAndBreak(PLAIN, b"456".to_vec()))];
         assert_ne!(get(&here, &acts).code(), Some(0));
         assert_eq!((here.read(name), here.names()), (b"0123456".to_vec(), vec![name.into()]));
-        // Fewer bytes than were missing, and a confirmation all the same.
+        // Fewer bytes than were missing, and still a confirmation.
         let here = begin();
         let acts = [size(), ("RETR", Act::Send(PLAIN, b"012".to_vec(), "226 done"))];
         get(&here, &acts).exited(11);

@@ -21,7 +21,7 @@ fn active_eprt_then_port_cl_22() {
         peer.reply("522 not today");
         active(&mut peer, "PORT");
         peer.reply("200 ok");
-        // Connects before its 150, as some do.
+        // The server connects before its 150, as some do.
         peer.expect("RETR a");
         peer.send_data(b"hello");
         peer.send("150 Opening\r\n226 done\r\n");
@@ -76,10 +76,10 @@ fn a_data_connection_that_comes_behind_the_last_reply_counts_cl_32_hc_17() {
         peer.expect("RETR a");
         let _stranger = stranger(peer.active.unwrap());
         peer.send("150 Opening\r\n226 done\r\n");
-        // Lost on the way and sent again, as far as the client can see.
+        // To the client, the connection looks lost on the way and sent again.
         assert!(peer.listens_for(SHORT));
         peer.send_data(b"hello");
-        // Both are there at once, and the stranger is the first.
+        // Both connections wait at once, that of the other host first.
         active(&mut peer, "EPRT");
         let at = peer.active.unwrap();
         let _stranger = stranger(at);
@@ -95,7 +95,7 @@ fn a_data_connection_that_comes_behind_the_last_reply_counts_cl_32_hc_17() {
 
 #[test]
 fn without_a_data_connection_a_transfer_that_began_is_no_success_hc_17_hc_19() {
-    // With its queue full, a listener lets those who knock wait without an answer.
+    // A listener with a full queue does not answer new connections.
     let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     hole.listen(0).unwrap();
@@ -146,7 +146,7 @@ fn endless_150s_do_not_hide_a_port_that_is_silent_hc_12_hc_19() {
                     peer.answer("EPSV", &format!("229 (|||{}|)", silent.port()));
                 }
                 peer.expect("RETR a");
-                // Until the client has had enough.
+                // Until the client gives up.
                 while peer.try_send(&b"150 still\r\n".repeat(100)) {}
             });
         let error = get(&mut client).unwrap_err();
@@ -213,7 +213,7 @@ fn what_is_told_in_active_mode_is_what_was_set_cl_33() {
             let [high, low] = free.to_be_bytes();
             for _ in 0..2 {
                 peer.answer(&format!("PORT {want},{high},{low}"), "200 ok");
-                // As if a NAT had sent it on.
+                // As if a NAT had forwarded it.
                 peer.active = Some(SocketAddr::from(([127, 0, 0, 1], free)));
                 retr(&mut peer);
             }

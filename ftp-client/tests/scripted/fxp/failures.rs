@@ -1,4 +1,4 @@
-//! Copies between servers that fail: what stops the other, and what is left of both.
+//! Server-to-server copies that fail: how the other server is stopped, and the final state of both.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn a_refusal_stops_the_other_fx_07() {
     let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     let before = [TYPES, TARGET_LISTENS, "s> RETR a\n s< 150 going\n t> STOR b\n"].concat();
     for (script, side, words) in [
-        // Refused by the target, whose port the source has connected to: in each order of replies.
+        // Refused by the target, to whose port the source has connected: in each order of replies.
         (
             format!("{before} t< 553 bad name\n {RELEASED} s< 426 reset"),
             Side::Target,
@@ -40,7 +40,7 @@ fn a_refusal_stops_the_other_fx_07() {
             Side::Target,
             "target: STOR refused: 452 full",
         ),
-        // Half way.
+        // In the middle of the data.
         (
             format!("{begun} t< 452 disk full\n s^\n s< 426 cut\n s< 226 ok"),
             Side::Target,
@@ -51,7 +51,7 @@ fn a_refusal_stops_the_other_fx_07() {
             Side::Source,
             "source: RETR aborted: 451 disk error",
         ),
-        // Both at once: the one who knows why is the one who counts.
+        // Both fail at once: the reply with the reason counts.
         (
             format!("{begun} s< 426 broken pipe\n t< 552 quota"),
             Side::Target,
@@ -67,7 +67,7 @@ fn a_refusal_stops_the_other_fx_07() {
             Side::Target,
             "target: STOR refused: 553 no; source: RETR aborted: 451 reset",
         ),
-        // It ends a wait for the other, which needs no ABOR.
+        // It ends the wait for the other server, which needs no ABOR.
         (
             format!("{begun} s< 226 sent\n t< 426 cut"),
             Side::Target,
@@ -97,7 +97,7 @@ fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
         ("s!\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "closed", [Closed, Usable]),
         ("t!\n s^\n s< 426 cut\n s< 226 ok", Side::Target, "closed", [Usable, Closed]),
         ("s< 226 ok\n t!", Side::Target, "closed", [Usable, Closed]),
-        // What cannot answer this.
+        // A reply that cannot answer this command.
         ("s< 331 what\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "331", [Closed, Usable]),
         ("s< 227 (1,2,3,4,5,6)\n t< 226 there", Side::Source, "227", [Closed, Usable]),
         ("t< 230 in\n s< 226 sent", Side::Target, "230", [Usable, Closed]),
@@ -110,7 +110,7 @@ fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
     ] {
         fails(&format!("{begun} {end}"), Options::default(), side, &[words], then);
     }
-    // Before anything has begun.
+    // Before any transfer has begun.
     for (end, side, words, then) in [
         ("t> PASV\n t< 227 nowhere", Side::Target, "protocol error", [Usable, Closed]),
         ("t> PASV\n t< 421 bye", Side::Target, "421 bye", [Usable, Closed]),
@@ -119,13 +119,13 @@ fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
     ] {
         fails(&format!("{TYPES} {end}"), Options::default(), side, &[words], then);
     }
-    // Confirmed before there was anything to confirm.
+    // Confirmed before the target could connect.
     let script = [TYPES, SOURCE_LISTENS, "s> RETR a\n s< 226 already sent"].concat();
     let options = only(Direction::SourceListens);
     fails(&script, options, Side::Source, &["226 already"], [Usable, Usable]);
     let script = [TYPES, TARGET_LISTENS, "s> RETR a\n s< 200 what"].concat();
     fails(&script, Options::default(), Side::Source, &["200 what"], [Closed, Usable]);
-    // The target is gone when its turn comes, or goes while the source is heard.
+    // The target has gone before its command, or goes while the client waits for the source.
     let aborted = "s^\n s< 426 cut\n s< 226 ok";
     for script in [
         format!("{TYPES} {TARGET_LISTENS} t!\n s> RETR a\n s< 150 go\n {aborted}"),
@@ -150,7 +150,7 @@ fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
         Error::Timeout(phase) => phase,
         _ => panic!("{error}"),
     };
-    // The last reply of one never comes.
+    // The last reply of one server never comes.
     let error = fails_with(
         &format!("{begun} s< 226 sent"),
         options,
@@ -167,7 +167,7 @@ fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
         [Closed, Usable],
     );
     assert_eq!(phase(&error), Phase::FinalReply);
-    // It does not even begin.
+    // The target does not even begin.
     let error = fails_with(
         &format!("{before} s< 150 go\n t> STOR b\n s^\n s< 426 cut\n s< 226 ok"),
         options,
@@ -184,7 +184,7 @@ fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
         [Closed, Usable],
     );
     assert_eq!(phase(&error), Phase::Reply);
-    // Both have begun, and nothing more comes: that is for the whole to limit.
+    // Both have begun, and nothing more comes: only the overall limit ends that.
     let mut limits = patient();
     limits[0].1 = Some(Duration::from_secs(1));
     let error = fails_with(
@@ -236,7 +236,7 @@ fn a_cancel_ends_it_and_good_bye_aborts_cl_15() {
                 t^\n t< 426 cut\n t< 226 ok\n t> QUIT\n t< 221 bye\n";
     let waiting = [TYPES, TARGET_LISTENS, "s> RETR a\n"].concat();
     let not_begun = "s^\n s< 426 cut\n s< 226 ok\n s> QUIT\n s< 221 bye\n t> QUIT\n t< 221 bye\n";
-    // One for both, or one of one of them.
+    // One canceller for both, or that of either.
     for (script, shared, side) in [
         (format!("{begun} s*\n {left}"), true, Side::Source),
         (format!("{begun} s*\n {left}"), false, Side::Source),

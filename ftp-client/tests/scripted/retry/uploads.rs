@@ -1,4 +1,4 @@
-//! Uploads that are tried again: what the server has is looked at before more is sent.
+//! Uploads that are retried: the client checks the server's bytes before it sends more.
 
 use std::io::{Cursor, Read};
 
@@ -7,7 +7,7 @@ use ftp_client::Error;
 use super::{Local, Script, Server, on, opened};
 use crate::peer::{Peer, was_reset};
 
-/// What a try asks for before an upload: the file there is newer than the one here.
+/// The commands of a try before an upload: the server's file is newer than the local one.
 fn about_upload(peer: &mut Peer, size: &str) {
     peer.answer("SIZE a", size);
     if ["213 3", "213 5", "213 7"].contains(&size) {
@@ -21,7 +21,7 @@ fn read_all(mut data: std::net::TcpStream) -> Vec<u8> {
     bytes
 }
 
-/// `TYPE I` and an upload, of which the connection breaks when all was sent.
+/// `TYPE I` and an upload whose connection breaks after all bytes were sent.
 fn cut_upload(size: &'static str) -> Script {
     on(move |mut peer| {
         peer.answer("TYPE I", "200 ok");
@@ -34,7 +34,7 @@ fn cut_upload(size: &'static str) -> Script {
 
 #[test]
 fn a_cut_upload_goes_on_where_the_file_of_the_server_ends() {
-    // There was nothing, or something of another length.
+    // Before, there was no file, or one of another length.
     for before in ["550 no such file", "213 400", "213 3"] {
         let server = Server::start(vec![
             cut_upload(before),
@@ -63,7 +63,7 @@ fn an_upload_of_which_only_the_last_reply_was_lost_earns_another() {
         cut_upload("550 no such file"),
         on(|mut peer| {
             peer.answer("TYPE I", "200 ok");
-            // The length of what is kept under no name.
+            // The length of a partial upload without a name.
             peer.answer("SIZE a", "213 12");
             peer.answer("MDTM a", "550 no such file");
             peer.answer("MDTM a", "550 no such file");
@@ -83,12 +83,12 @@ fn an_upload_of_which_only_the_last_reply_was_lost_earns_another() {
 #[test]
 fn an_upload_does_not_go_on_with_what_it_has_not_sent() {
     for (before, then) in [
-        // The file that stood there still does.
+        // The old file still exists.
         ("213 5", "213 5"),
-        // More than was sent, by whomever.
+        // More than was sent: another client wrote it.
         ("550 no such file", "213 13"),
         ("213 3", "213 400"),
-        // Nothing, or no word.
+        // No file, or no report.
         ("550 no such file", "550 no such file"),
         ("500 what", "500 what"),
     ] {
@@ -133,7 +133,7 @@ fn an_upload_begins_anew_where_it_cannot_go_on() {
 
 #[test]
 fn an_upload_with_a_hole_or_a_doubled_part_is_made_anew() {
-    // It takes the rest for the whole, or appends it to more than it said.
+    // It takes the rest for the whole file, or appends it to more bytes than it reported.
     for length in ["213 7", "213 19"] {
         let server = Server::start(vec![
             cut_upload("550 no such file"),
@@ -145,7 +145,7 @@ fn an_upload_with_a_hole_or_a_doubled_part_is_made_anew() {
                 peer.reply("226 done");
                 peer.answer("SIZE a", length);
                 about_upload(&mut peer, length);
-                // This one does not begin: what is there is no better for it.
+                // This try fails before it begins, which makes the server's bytes no better.
                 peer.answer("EPSV", "425 not now");
                 about_upload(&mut peer, length);
                 let data = opened(&mut peer, "STOR a");

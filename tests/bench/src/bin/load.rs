@@ -30,18 +30,18 @@ use rustix::net::{RecvFlags, recv};
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const BLOCK: usize = 256 << 10;
-/// No single wait is longer.
+/// The longest single wait.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How often each client of a crowd gets the file.
+/// The number of downloads of each client in a crowd.
 const GETS: usize = 10;
 
-/// What becomes of bytes that arrive.
+/// The use of received bytes.
 enum Sink {
     /// They are copied to this process.
     Copy(Vec<u8>),
     /// The kernel drops them.
     Discard(Vec<u8>),
-    /// They are copied, and written to a file.
+    /// They are copied and written to a file.
     Write(Vec<u8>, File),
 }
 
@@ -54,7 +54,7 @@ impl Sink {
         Self::Discard(vec![0; 1 << 20])
     }
 
-    /// Takes all that comes, and returns how many bytes it were.
+    /// Reads to the end, and returns the number of bytes.
     fn drain(&mut self, mut data: &TcpStream) -> Result<u64> {
         let mut bytes = 0;
         loop {
@@ -112,7 +112,7 @@ impl Session {
         Ok(session)
     }
 
-    /// The last line of the next reply, which has to begin with this digit.
+    /// Returns the last line of the next reply, which must begin with this digit.
     fn reply(&mut self, wanted: char) -> Result<&str> {
         loop {
             self.line.clear();
@@ -135,7 +135,7 @@ impl Session {
         self.reply(wanted)
     }
 
-    /// A data connection over which a command moves bytes.
+    /// Opens a data connection for a command.
     fn begin(&mut self, command: &str) -> Result<TcpStream> {
         let port = self.say("EPSV", '2')?.split('|').nth(3).ok_or("no port")?.parse()?;
         let data = connect(port)?;
@@ -177,7 +177,7 @@ impl Login {
     }
 }
 
-/// When a run is over.
+/// The end of a run.
 enum Limit {
     Count(AtomicU64),
     Time(Duration),
@@ -202,7 +202,7 @@ impl Limit {
     }
 }
 
-/// What one connection of a run does; returns how many operations there were, and the bytes.
+/// Runs one connection; returns the number of operations and of bytes.
 fn repeat(
     login: &Login,
     limit: &Limit,
@@ -216,7 +216,7 @@ fn repeat(
     if let Some(Ok(session)) = &mut session {
         session.say(if words[0] == "text" { "TYPE A" } else { "TYPE I" }, '2')?;
     }
-    // Also where the login failed: others wait.
+    // Also after a failed login: the others wait.
     together.wait();
     let began = Instant::now();
     let mut session = session.transpose()?;

@@ -1,5 +1,5 @@
-//! Commands that change the tree: directories, deleting, renaming, and what a server without
-//! overwriting refuses.
+//! Commands that change the tree: directories, deleting, renaming, and refusals without
+//! overwriting.
 
 use ftp_server::Rights;
 use ftp_tests::raw::RawSession;
@@ -42,7 +42,7 @@ fn cm_80_to_89_hp_12_directories() {
             ("RMD", 501),
             ("XRMD d/e/f", 250),
             ("XCWD d/e", 250),
-            // CM-88, CM-83: gone under its own feet.
+            // CM-88, CM-83: the current directory is removed.
             ("RMD /d/e", 250),
             ("PWD", 257),
             ("MKD x", 550),

@@ -1,4 +1,4 @@
-//! ABOR, wherever it comes: before, in and after a transfer, and without one.
+//! ABOR at any moment: before, during and after a transfer, and without one.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ fn dc_40_dc_45_dc_46_abor_ends_a_transfer() {
     fixture.write("old", "old");
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
-    // A peer that does not read, so that the server is waiting to write.
+    // A peer that does not read, so that the server waits to write.
     let mut data = session.passive();
     session.expect("RETR large", 150);
     let _some = data.read_exact(10);
@@ -40,7 +40,7 @@ fn what_precedes_the_150_of_a_restart_can_be_aborted_as_03_cm_107_dc_45_fr_26() 
     let length = 1 << 40;
     sparse(&fixture, "large", length);
     let mut session = fixture.session();
-    // To find the converted byte the file must be read, to keep the beginning it must be copied:
+    // Finding the converted byte means reading the file, keeping the beginning means copying it:
     // both would take many minutes.
     for (kind, command) in [("A", "RETR large"), ("I", "STOR large"), ("I", "APPE large")] {
         session.expect(format!("TYPE {kind}"), 200);
@@ -51,14 +51,14 @@ fn what_precedes_the_150_of_a_restart_can_be_aborted_as_03_cm_107_dc_45_fr_26() 
         session.expect_reply(426);
         session.expect_reply(226);
         assert!(start.elapsed() < Duration::from_secs(10), "{command}: {:?}", start.elapsed());
-        // In their turn: before the 150 an answer to STAT would be taken for that to the command.
+        // In order: before the 150, a reply to STAT would look like the reply to the command.
         session.expect_reply(211);
         session.expect_reply(200);
         assert!(TcpStream::connect(address).is_err(), "DC-55: {command}");
         session.expect_in_step();
     }
     assert_eq!(fixture.names(), ["large"]);
-    // Nor does it outlive the session.
+    // The work ends with the session too.
     session.expect("TYPE A", 200);
     session.expect("PASV", 227);
     session.expect(format!("REST {}", length - 1), 350);
@@ -161,7 +161,7 @@ fn abor_at_any_offset_has_two_replies_hd_18_dc_40_dc_46() {
         session.expect_in_step();
         assert_eq!(fixture.names(), ["a"], "after {offset} bytes");
     }
-    // The other way the transfer may be over before ABOR is read: DC-41.
+    // In the other direction the transfer may end before ABOR is read: DC-41.
     for offset in 0..50 {
         let mut data = session.passive();
         session.expect("RETR a", 150);

@@ -1,5 +1,5 @@
-//! How a transfer ends that does not end well: connections that are lost, reset or stand still, and
-//! files that change meanwhile.
+//! Transfers that do not end well: lost, reset and stalled connections, and files that change
+//! meanwhile.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -18,8 +18,8 @@ fn st_15_hd_16_a_lost_control_connection_publishes_nothing() {
         session.expect(format!("STOR {name}"), 150);
         data.write_all(b"half");
         drop(session);
-        // The server closes the data connection once it has seen the end of the other, by reset
-        // if it had not read all.
+        // The server closes the data connection once it has seen the end of the control connection,
+        // by a reset if unread data is left.
         let mut stream = data.stream();
         stream.set_read_timeout(Some(ftp_tests::raw::DEADLINE)).expect("a timeout");
         match stream.read(&mut [0; 1]) {
@@ -137,7 +137,7 @@ fn a_flood_of_commands_does_not_keep_a_stalled_transfer_alive() {
         let _data = session.passive();
         session.expect("STOR never", 150);
         let mut stream = session.stream().try_clone().expect("another handle of the socket");
-        // Ends when the session does, which is where its own end of the connection closes.
+        // Ends with the session, whose end closes the connection.
         let sender =
             std::thread::spawn(move || while stream.write_all(&flood.repeat(500)).is_ok() {});
         let start = Instant::now();
@@ -200,7 +200,7 @@ fn fs_13_an_upload_shows_only_when_it_is_whole() {
         let mut data = session.passive();
         session.expect(format!("STOR {name}"), 150);
         data.write_all(b"half");
-        // The server has it when it says so.
+        // The server has the bytes once STAT reports them.
         loop {
             if session.expect("STAT", 211).text().contains(" 4 bytes so far") {
                 break;

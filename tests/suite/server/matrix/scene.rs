@@ -1,4 +1,4 @@
-//! A session in the state that a cell asks for, and what it hears there.
+//! A session in the state of a cell, and its replies.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +12,7 @@ use ftp_tests::tls::TlsClient;
 use super::table::unescape;
 use super::{Field, Servers};
 
-/// A session in the state that a cell asks for.
+/// A session in the state of a cell.
 pub(super) struct Scene {
     session: RawSession,
     user: String,
@@ -33,7 +33,7 @@ enum Data {
 }
 
 impl Scene {
-    /// Brings a session into that state; `None` where this machine cannot.
+    /// Brings a session into that state; `None` if that is impossible on this machine.
     pub(super) fn set(field: &Field, servers: &Servers, state: &str) -> Option<Self> {
         let address = match state {
             "V6" => servers.ipv6.as_ref()?.local_addr(),
@@ -100,7 +100,7 @@ impl Scene {
         Some(scene)
     }
 
-    /// Sends what the row says and writes down the codes that come.
+    /// Sends the lines of a row and records the codes.
     pub(super) fn ask(&mut self, text: &str) -> String {
         let mut heard = Heard::default();
         for (at, command) in text.split(" // ").enumerate() {
@@ -110,12 +110,12 @@ impl Scene {
             let line = unescape(&command.replace("{user}", &self.user));
             self.session.line(&line);
             if at == 0 && self.is_busy {
-                // DC-47: these are answered while the transfer goes on, all others behind it.
+                // DC-47: these are answered during the transfer, all others after it.
                 let is_urgent = matches!(line.trim_ascii_end(), b"ABOR" | b"STAT");
                 if is_urgent {
                     self.last_reply(&mut heard);
                 } else if self.is_draining {
-                    // The answer to this says that the line in front of it waits.
+                    // The reply to this shows that the line before it waits.
                     self.session.expect("STAT", 211);
                 }
                 self.end_data();
@@ -125,7 +125,7 @@ impl Scene {
             }
             self.last_reply(&mut heard);
         }
-        // What else is said would be one reply too many.
+        // Any further reply would be one too many.
         while !heard.is_over {
             if self.session.try_send("NOOP\r\n").is_err() {
                 heard.is_over = true;
@@ -150,13 +150,13 @@ impl Scene {
         }
     }
 
-    /// Ends the data on this side, and reads what the server has for it.
+    /// Ends the data on this side, and reads the server's data.
     fn end_data(&mut self) {
         let data = match self.data.take() {
             Some(Data::Connected(data)) => data,
             #[cfg(feature = "tls")]
             Some(Data::Protected(data)) => {
-                // What the server makes of it, its reply tells.
+                // The server's reply shows the result.
                 if let Ok(mut data) = self.client.connect(data.into_stream()) {
                     let _ = data.finish();
                     data.read_to_its_end();
@@ -167,14 +167,14 @@ impl Scene {
             None => return,
         };
         let mut stream = data.stream();
-        // Either fails if the server has closed it already, which its reply tells.
+        // Both fail if the server has closed the connection, which its reply shows.
         let _ = stream.shutdown(Shutdown::Write);
         let _ = stream.set_read_timeout(Some(PATIENCE));
         let _ = stream.read_to_end(&mut Vec::new());
     }
 }
 
-/// How long a reply may take before the cell is given up.
+/// The longest wait for a reply in a cell.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 fn connect(address: SocketAddr) -> RawSession {
@@ -183,7 +183,7 @@ fn connect(address: SocketAddr) -> RawSession {
     session
 }
 
-/// The codes of a cell, in the words of the table.
+/// The codes of a cell, in the notation of the table.
 #[derive(Default)]
 struct Heard {
     text: String,

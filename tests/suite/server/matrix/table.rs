@@ -1,4 +1,4 @@
-//! The table: rows, states, and what is wanted in each cell.
+//! The table: rows, states, and the required codes of each cell.
 
 use super::Answers;
 
@@ -38,7 +38,7 @@ impl Table {
         table
     }
 
-    /// Every cell: its row and its state.
+    /// Returns every cell: its row and its state.
     pub(super) fn cells(&self) -> impl Iterator<Item = (usize, usize)> {
         let states = self.states.len();
         (0..self.rows.len()).flat_map(move |row| (0..states).map(move |state| (row, state)))
@@ -68,7 +68,7 @@ impl Table {
     }
 }
 
-/// The bytes that a row means, or a line of `devices`.
+/// Returns the bytes of a row, or of a line of `devices`.
 pub(in crate::server) fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();

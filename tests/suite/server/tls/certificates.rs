@@ -1,5 +1,5 @@
-//! Certificates: what is wrong with them is said at start, new ones come in without an end of
-//! sessions, and clients may show theirs.
+//! Certificates: invalid ones are reported at startup, new ones do not end sessions, and clients
+//! may show theirs.
 
 use std::error::Error as _;
 use std::fs;
@@ -60,7 +60,7 @@ fn what_is_wrong_with_a_pair_names_the_file_ht_23() {
         assert!(said.starts_with(&want), "{said:?}, not {want:?}");
         assert_eq!(error.source().is_some(), matches!(error, TlsError::Unreadable { .. }));
     }
-    // Both may be one file.
+    // Both can be one file.
     Tls::from_files(&good.both, &good.both).unwrap();
     let said = Tls::from_pem(b"", b"").unwrap_err().to_string();
     assert_eq!(said, "the certificate is empty");
@@ -78,7 +78,7 @@ fn implicit_tls_needs_a_certificate_tl_03() {
     let builder = Server::builder().storage(MemoryStorage::new());
     let started = builder.implicit_tls(([127, 0, 0, 1], 0).into()).bind_all(&[]);
     assert!(matches!(started, Err(Error::NoCertificate)));
-    // And no listener in clear.
+    // There is no plaintext listener.
     let authority = Authority::new();
     let builder = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
     let builder = builder.tls(tls_of(&authority.issue(Kind::Good)));
@@ -89,7 +89,7 @@ fn implicit_tls_needs_a_certificate_tl_03() {
     RawSession::implicit(address, &TlsClient::trusting(&authority)).expect("USER u", 331);
 }
 
-/// What the server shows to who connects now.
+/// Returns the certificate that a new client sees.
 fn shown(secure: &Secure, client: &TlsClient) -> Vec<u8> {
     secure.fixture.greeted().start_tls(client).certificate.unwrap()
 }
@@ -102,7 +102,7 @@ fn a_new_pair_is_for_new_connections_and_a_broken_one_for_none_tl_26_ht_23() {
     let old = secure.client();
     let mut running = secure.session(&old);
     let mut upload = running.tls_data(&old, "STOR f");
-    // A broken pair never comes as far as the server.
+    // An invalid pair is rejected before it reaches the server.
     let (renewed, stranger) =
         (secure.authority.issue(Kind::Good), secure.authority.issue(Kind::Good));
     let broken = Tls::from_pem(renewed.certificate_pem().as_bytes(), stranger.key_pem().as_bytes());
@@ -110,7 +110,7 @@ fn a_new_pair_is_for_new_connections_and_a_broken_one_for_none_tl_26_ht_23() {
     assert_eq!(shown(&secure, &client), first);
     secure.fixture.server.set_tls(Some(tls_of(&renewed))).unwrap();
     assert_eq!(shown(&secure, &client), renewed.certificate().to_vec());
-    // Who was there goes on, with the certificate that was shown before.
+    // An existing session continues, with the certificate that it was shown.
     std::io::Write::write_all(&mut upload, b"content").unwrap();
     upload.finish().unwrap();
     upload.read_to_its_end();
@@ -118,11 +118,11 @@ fn a_new_pair_is_for_new_connections_and_a_broken_one_for_none_tl_26_ht_23() {
     let again = running.tls_data(&old, "RETR f");
     assert!(again.shaken().resumed);
     assert_eq!(again.shaken().certificate, Some(first));
-    // Settings and users may change in between, and it stays; and it can be taken away.
+    // The certificate stays when settings and users change, and can be removed.
     let config = secure.fixture.server.config();
     secure.fixture.server.reconfigure(config, ftp_server::UserTable::new()).unwrap();
     assert_eq!(shown(&secure, &client), renewed.certificate().to_vec());
-    // Both in one step.
+    // Settings and certificate in one step.
     let config = secure.fixture.server.config().with(|config| config.banner = "Of now".to_owned());
     let other = secure.authority.issue(Kind::Good);
     let (users, tls) = (ftp_server::UserTable::new(), Some(tls_of(&other)));
@@ -152,7 +152,7 @@ fn clients_show_certificates_tl_25() {
         session.expect("AUTH TLS", 234);
         let tcp: TcpStream = session.stream().try_clone().unwrap();
         let mut tls = client.connect(tcp).ok()?;
-        // TLS 1.3 has the client believe for a moment that all is well.
+        // With TLS 1.3 the client does not see the refusal at once.
         std::io::Write::write_all(&mut tls, b"NOOP\r\n").ok()?;
         std::io::Read::read_exact(&mut tls, &mut [0; 5]).ok()
     };
@@ -174,10 +174,10 @@ fn clients_show_certificates_tl_25() {
             };
             assert_eq!(connect(secure, &client).is_some(), want, "{version:?} {want}");
         }
-        // Data connections are asked for one too, or resume.
+        // Data connections are asked for a certificate too, or resume a session.
         let client = required.client().version(version).certificate(&of_u);
         required.session(&client).tls_upload(&client, "STOR f", b"content");
-        // Whose it is counts where that is asked for.
+        // With `cert_user`, the name in the certificate counts.
         let issuers = issuers.clone();
         let named = Secure::with(move |tls| {
             tls.client_ca_file(&issuers, ClientCertificates::Optional).unwrap().cert_user(true)
@@ -190,7 +190,7 @@ fn clients_show_certificates_tl_25() {
             };
             play(&mut named.greeted(&client), &[("USER u", 331), ("PASS p", code)]);
         }
-        // And in clear there is none.
+        // In plaintext there is no certificate.
         play(&mut named.fixture.greeted(), &[("USER u", 331), ("PASS p", 530)]);
     }
 }

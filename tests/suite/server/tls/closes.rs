@@ -1,4 +1,4 @@
-//! Clients that know how much there is, and close when they have it.
+//! Clients that know the size, and close the connection when they have all bytes.
 
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,8 +11,8 @@ use ftp_tests::tls::Version;
 
 use super::Secure;
 
-/// A storage whose files show their end only when the client has closed its connection: what a busy
-/// machine does now and then.
+/// A storage whose files report their end only after the client has closed its connection, as can
+/// happen on a busy machine.
 struct Late {
     inner: LocalStorage,
     closed: Arc<Closed>,
@@ -101,7 +101,7 @@ fn a_client_that_closes_with_all_bytes_before_the_end_comes_has_226_tl_13_dc_50_
             gate.set(true);
             assert_eq!(session.reply().code, 226, "{length} bytes, {version:?}");
         }
-        // Who leaves in the middle does not have it all.
+        // A client that leaves in the middle does not have the whole file.
         std::fs::write(root.path().join("f"), vec![b'x'; 64 << 20]).expect("a file");
         let mut data = session.tls_data(&client, "RETR f");
         data.read_exact(&mut [0; 1_000]).expect("some bytes of the file");

@@ -1,4 +1,4 @@
-//! AUTH, PBSZ, PROT, CCC, REIN, the policies, and what stands around a handshake.
+//! AUTH, PBSZ, PROT, CCC, REIN, the policies, and the moments around a handshake.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -64,7 +64,7 @@ fn auth_has_its_names_cm_61_cm_62() {
     }
     let off = Secure::with(|tls| tls.control(TlsPolicy::Off));
     play(&mut off.fixture.greeted(), &[("AUTH TLS", 502), ("USER u", 331)]);
-    // The drafts protected data as well.
+    // The drafts also protected data.
     let alias = Secure::with(|tls| tls.auth_ssl_alias(true));
     alias.fixture.write("f", b"content");
     for name in ["SSL", "TLS-P"] {
@@ -116,13 +116,13 @@ fn a_login_does_not_outlive_auth_cm_64_ht_21() {
     session.start_tls(&client);
     play(&mut session, &[("CWD d", 530), ("PASS p", 503), ("USER u", 331), ("PASS p", 230)]);
     assert!(session.ask("PWD").text().starts_with("257 \"/\""));
-    // Neither the type nor EPSV ALL, the listener or the offset is left.
+    // The type, EPSV ALL, the listener and the offset are reset.
     play(&mut session, &[("PORT 127,0,0,1,200,200", 200), ("RETR d", 550), ("RETR f", 425)]);
     assert!(session.ask("STAT").text().contains("TYPE A"));
     session.protect();
     session.expect("TYPE I", 200);
     assert_eq!(session.tls_download(&client, "RETR f"), b"0123456789");
-    // A session that never logged in is no other.
+    // The same holds for a session that never logged in.
     let mut session = secure.fixture.greeted();
     session.expect("USER u", 331);
     session.start_tls(&client);
@@ -162,15 +162,15 @@ fn a_failed_handshake_closes_without_a_word_in_clear_cm_66_ht_12_ht_14_tl_07() {
         ("a hello that is none", &tampered),
     ] {
         let mut stream = connect_for_handshake(&secure);
-        // It may close before it has taken all.
+        // The server may close the connection before it has read everything.
         let _ = stream.write_all(bytes);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut said = Vec::new();
         let _ = stream.read_to_end(&mut said);
-        // An alert at most, and no reply.
+        // At most an alert, and no reply.
         assert!(said.is_empty() || said.starts_with(&[0x15, 3]), "{what}: {}", said.escape_ascii());
     }
-    // In records of one byte each it is a hello like any other.
+    // A hello in records of one byte each is accepted.
     let mut stream = connect_for_handshake(&secure);
     for byte in &hello[5..] {
         stream.write_all(&[0x16, 3, 1, 0, 1, *byte]).unwrap();
@@ -209,7 +209,7 @@ fn a_handshake_that_stalls_ends_after_ten_seconds_st_11_ht_11() {
             let mut reader = stream.try_clone().unwrap();
             let sending = scope.spawn(move || {
                 for byte in hello {
-                    // Nothing is to be heard from it, and then nobody listens.
+                    // The server sends nothing, and closes the connection after the timeout.
                     if stream.write_all(&[*byte]).is_err() {
                         return;
                     }
@@ -268,7 +268,7 @@ fn where_tls_is_required_there_is_no_login_in_clear_tl_01_tl_02_cm_03_ht_20() {
         &mut session,
         &[("USER u", 331), ("PASS p", 230), ("REIN", 534), ("CCC", 534), ("PWD", 257)],
     );
-    // From some networks it is not.
+    // Exempt networks need no TLS.
     let here = || vec![Network::parse(b"127.0.0.0/8").unwrap()];
     let exempt = Secure::with(|tls| {
         tls.control(TlsPolicy::Required).data(TlsPolicy::Required).exempt(here())
@@ -285,7 +285,7 @@ fn where_data_is_protected_it_has_to_be_or_not_tl_01_cm_68_cm_117_cx_03() {
     required.fixture.write("f", b"content");
     let client = required.client();
     let mut session = required.fixture.session();
-    // Before any look at the object, and what was prepared stays so.
+    // Before the object is checked, so the prepared connection stays.
     play(
         &mut session,
         &[("EPSV", 229), ("RETR f", 521), ("RETR none", 521), ("STOR g", 521), ("LIST", 521)],
@@ -344,12 +344,12 @@ fn rein_goes_back_to_clear_where_that_is_allowed_cm_19_cm_20() {
         assert_eq!(codes, ["331", "230", "220"]);
         tls.close_notify().unwrap();
         drop(tls);
-        // In clear, and anew.
+        // In plaintext, from the start.
         let mut session = RawSession::over(tcp);
         play(&mut session, &[("PWD", 530), ("PROT P", 503), ("USER u", 331), ("PASS p", 230)]);
         session.expect("TYPE I", 200);
         assert_eq!(session.download("RETR f"), b"content");
-        // And under TLS once more.
+        // Then under TLS again.
         assert_eq!(secure.fixture.server.sessions()[0].tls, None);
         session.start_tls(&client);
         play(&mut session, &[("PWD", 530), ("USER u", 331), ("PASS p", 230)]);
@@ -369,7 +369,7 @@ fn who_goes_on_under_tls_behind_rein_is_not_listened_to_for_ever_cm_20() {
     let mut tls = secure.client().connect(session.stream().try_clone().unwrap()).unwrap();
     tls.write_all(b"REIN\r\n").unwrap();
     let lines = b"NOOP\r\n".repeat(10_000);
-    // What the kernel holds for both is a few MiB, and the server keeps next to nothing.
+    // The kernel holds a few MiB for both sides, and the server next to nothing.
     let refused = (0..2_000).any(|_| tls.write_all(&lines).is_err());
     assert!(refused, "114 MiB were taken");
     let mut session = secure.greeted(&secure.client());
@@ -385,11 +385,11 @@ fn implicit_listeners_protect_everything_tl_03_rp_13() {
     let client = secure.client();
     let mut session = RawSession::implicit(address, &client);
     play(&mut session, &[("AUTH TLS", 503), ("USER u", 331), ("PASS p", 230), ("TYPE I", 200)]);
-    // PBSZ is done, and data is protected.
+    // PBSZ is not needed, and data is protected.
     assert_eq!(session.tls_download(&client, "RETR f"), b"content");
     play(&mut session, &[("REIN", 534), ("CCC", 534), ("PROT C", 200)]);
     assert_eq!(session.download("RETR f"), b"content");
-    // Who is not let in hears nothing in clear.
+    // A refused client gets no reply in plaintext.
     let config = secure.fixture.server.config();
     let denied = config.with(|config| config.deny = vec![Network::parse(b"127.0.0.0/8").unwrap()]);
     secure.fixture.server.reconfigure(denied, UserTable::new()).unwrap();
@@ -402,7 +402,7 @@ fn implicit_listeners_protect_everything_tl_03_rp_13() {
 fn telnet_is_taken_out_under_tls_as_well_fr_25() {
     let secure = Secure::new();
     let mut session = secure.greeted(&secure.client());
-    // IAC IP, IAC DM, and a request that is refused.
+    // IAC IP, IAC DM, and a refused option.
     session.send(b"\xff\xf4\xff\xf2NO\xff\xf1OP\r\n\xff\xfd\x01NOOP\r\n");
     session.expect_reply(200);
     session.expect_reply(200);
@@ -431,7 +431,7 @@ fn nobody_is_sent_elsewhere_under_prot_p_dc_32() {
     play(&mut session, &[("EPRT |1|127.0.0.9|51400|", 200)]);
 }
 
-/// Lets in whoever comes under this version of TLS.
+/// Accepts all users under this version of TLS.
 struct Only(TlsVersion);
 
 impl Authenticator for Only {
@@ -453,7 +453,7 @@ fn who_decides_about_logins_knows_of_tls() {
         let mut session = secure.greeted(&secure.client().version(version));
         play(&mut session, &[("USER u", 331), ("PASS p", code)]);
     }
-    // And the oldest version is what was asked for.
+    // The oldest version is the configured one.
     let newest = Secure::with(|tls| tls.min_version(TlsVersion::V1_3));
     let mut session = newest.fixture.greeted();
     session.expect("AUTH TLS", 234);

@@ -1,5 +1,4 @@
-//! Data connections under TLS: how they come about, how they end, and what is asked of their
-//! sessions.
+//! Data connections under TLS: their beginning, their end, and session resumption.
 
 use std::io::Write;
 
@@ -10,7 +9,7 @@ use ftp_tests::tls::{End, TlsClient, Version};
 use super::super::events::Log;
 use super::Secure;
 
-/// Bytes of which none is where another was.
+/// Returns bytes that differ at every place.
 fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect()
 }
@@ -70,7 +69,7 @@ fn prot_holds_for_the_next_connection_cm_70_ht_18() {
     let data = session.passive();
     session.expect("PROT C", 200);
     session.expect("STOR f", 150);
-    // What comes in clear is stored as it is, were it a handshake.
+    // Plaintext data is stored unchanged, even if it looks like a handshake.
     let hello = client.hello();
     let mut data = data;
     data.write_all(&hello);
@@ -93,7 +92,7 @@ fn data_that_is_not_protected_is_522_and_control_goes_on_tl_12_ht_17_cx_04() {
         session.expect_in_step();
     }
     assert_eq!(secure.fixture.names(), [""; 0]);
-    // Silence is given ten seconds.
+    // A silent peer gets ten seconds.
     let begun = std::time::Instant::now();
     let data = session.passive();
     session.expect("RETR none", 550);
@@ -106,7 +105,7 @@ fn data_that_is_not_protected_is_522_and_control_goes_on_tl_12_ht_17_cx_04() {
     session.tls_upload(&client, "STOR f", b"content");
 }
 
-/// Whether each of so many transfers resumed.
+/// Returns how many of these transfers resumed a session.
 fn resumed(session: &mut RawSession, client: &TlsClient, command: &str, count: usize) -> usize {
     let mut resumed = 0;
     for _ in 0..count {
@@ -159,7 +158,7 @@ fn a_session_of_nobody_or_of_somebody_else_is_522_tl_09_tl_11_ht_15_hd_06() {
         for (what, client) in [("another user's", &b), ("nobody's", &stranger)] {
             let data = of_a.passive();
             of_a.expect("RETR f", 150);
-            // TLS 1.3 has the client believe for a moment that all is well.
+            // With TLS 1.3 the client does not see the refusal at once.
             if let Ok(mut data) = client.connect(data.into_stream()) {
                 assert!(!data.shaken().resumed, "{what}");
                 let (said, end) = data.read_to_its_end();
@@ -169,7 +168,7 @@ fn a_session_of_nobody_or_of_somebody_else_is_522_tl_09_tl_11_ht_15_hd_06() {
         }
         assert_eq!(of_a.tls_download(&a, "RETR f"), b"content");
         of_b.expect("PWD", 257);
-        // What was refused is counted as well, and a change of the settings keeps the counts.
+        // Refused connections count too, and the counts survive a change of the settings.
         let server = &secure.fixture.server;
         server.set_tls(None).unwrap();
         let counted = server.resumptions();
@@ -191,7 +190,7 @@ fn a_session_of_before_rein_or_auth_is_522_tl_09_tl_11_ht_15() {
         assert_eq!(tls.read_to_its_end().1, End::CloseNotify);
         tls.close_notify().unwrap();
         drop(tls);
-        // The same connection, and all that its client could resume before.
+        // The same connection, with all earlier sessions of its client.
         let mut session = RawSession::over(tcp);
         let now = secure.client().version(version);
         session.start_tls(&now);
@@ -237,7 +236,7 @@ fn an_upload_is_cut_at_no_edge_of_a_record_fs_15_tl_14_ht_06_dc_53() {
                 assert_eq!(secure.fixture.published(), [""; 0], "at {edge}, {is_reset}");
             }
         }
-        // Within a record as well, and within the close_notify itself.
+        // Also within a record, and within the close_notify itself.
         let mut data = session.tls_data(&client, "STOR f");
         let made = data.records(&bytes).concat();
         let whole = [made, data.close_notify_record()].concat();
@@ -265,7 +264,7 @@ fn who_allows_it_does_without_close_notify_tl_14() {
     data.cut().unwrap();
     session.expect_reply(226);
     assert_eq!(secure.fixture.read("f"), b"content");
-    // Half a record is no end, and neither is a reset.
+    // Half a record is not an end, and neither is a reset.
     let mut data = session.tls_data(&client, "STOR g");
     let records = data.records(&content(20_000));
     data.inject(&records[0]).unwrap();

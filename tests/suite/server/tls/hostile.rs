@@ -1,4 +1,4 @@
-//! What peers do to hurt, and what they must never see.
+//! Attacks by peers, and what they must never see.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use ftp_tests::tls::{End, Version};
 use super::super::{play, quick};
 use super::Secure;
 
-/// Passes on what client and server say, and keeps what the server says.
+/// Passes on the bytes of client and server, and keeps those of the server.
 struct Tap {
     session: RawSession,
     said: Arc<Mutex<Vec<u8>>>,
@@ -46,7 +46,7 @@ impl Tap {
         Self { session, said, ended }
     }
 
-    /// All that the server said is the greeting, the 234, and records. How many they are.
+    /// Asserts that the server sent only the greeting, the 234, and records. Returns their number.
     fn records(self) -> usize {
         drop(self.session);
         self.ended.join().unwrap();
@@ -79,7 +79,7 @@ fn no_reply_is_ever_in_clear_ht_19() {
         session,
         &[("TYPE I", 200), ("MLST f", 250), ("STAT", 211), ("STAT f", 213), ("PWD", 257)],
     );
-    // Connections for data are made past the tap: it passes on what is said of them.
+    // Data connections bypass the tap, which passes on only their announcement.
     let download = session.tls_data(&client, "RETR f");
     session.expect("STAT", 211);
     session.expect("ABOR", 426);
@@ -96,7 +96,7 @@ fn no_reply_is_ever_in_clear_ht_19() {
     session.expect("QUIT", 221);
     session.expect_closed();
     assert!(tap.records() > 20);
-    // Who logs in too late, who is thrown out, and whose server ends.
+    // A late login, a kicked session, and a server that shuts down.
     let mut late = Tap::on(&secure);
     late.session.start_tls(&client);
     late.session.expect_reply(421);
@@ -126,7 +126,7 @@ fn transfers_hear_abor_stat_and_quit_under_tls_dc_40_to_dc_47() {
         secure.fixture.write("f", vec![b'x'; 20 << 20]);
         let client = secure.client().version(version);
         let mut session = secure.session(&client);
-        // Downloads that nobody reads.
+        // Downloads that no client reads.
         let data = session.tls_data(&client, "RETR f");
         let status = session.expect("STAT", 211).text();
         assert!(status.contains("Transfer in progress"), "{status}");
@@ -135,7 +135,7 @@ fn transfers_hear_abor_stat_and_quit_under_tls_dc_40_to_dc_47() {
         session.expect_reply(226);
         session.expect_reply(200);
         drop(data);
-        // Uploads that nobody sends: what came is discarded.
+        // Uploads without data: the received part is discarded.
         let mut data = session.tls_data(&client, "STOR g");
         data.write_all(b"half").unwrap();
         session.expect("STAT", 211);
@@ -153,7 +153,7 @@ fn transfers_hear_abor_stat_and_quit_under_tls_dc_40_to_dc_47() {
         session.expect_reply(221);
         session.expect_closed();
         assert_eq!(secure.fixture.read("g"), b"whole");
-        // A client that is gone leaves nothing.
+        // After a disconnect nothing is left.
         let mut session = secure.session(&client);
         let mut data = session.tls_data(&client, "STOR h");
         data.write_all(b"half").unwrap();
@@ -216,7 +216,7 @@ fn updates_of_keys_are_taken_and_bounded_ht_13_tl_04() {
     };
     let mut tls = connect();
     let mut count = 0;
-    // Commands in between make them no better.
+    // Commands in between do not reset the count.
     let refused = loop {
         match tls.update_keys().and_then(|()| noop(&mut tls)) {
             Ok(is_right) => assert!(is_right),
@@ -226,7 +226,7 @@ fn updates_of_keys_are_taken_and_bounded_ht_13_tl_04() {
         assert!(count <= 32, "{count} updates of the keys");
     };
     assert_eq!(count, 32, "{refused}");
-    // Without any, they are no more.
+    // Without commands the limit is the same.
     let mut tls = connect();
     for _ in 0..40 {
         if tls.update_keys().is_err() {
@@ -234,11 +234,11 @@ fn updates_of_keys_are_taken_and_bounded_ht_13_tl_04() {
         }
     }
     assert!(noop(&mut tls).is_err());
-    // On data as well.
+    // On data connections too.
     let mut session = secure.session(&client);
     let mut data = session.tls_data(&client, "STOR f");
     for _ in 0..40 {
-        // Nobody may listen any more.
+        // The client may have disconnected.
         if data.write_all(b"x").and_then(|()| data.update_keys()).is_err() {
             break;
         }
@@ -267,7 +267,7 @@ fn handshakes_that_stall_delay_no_login_at_scale_ht_11_go_07() {
             let mut session = RawSession::greeted(address);
             session.expect("AUTH TLS", 234);
             let mut stream = session.stream().try_clone().unwrap();
-            // Nothing, half of it, or all of it and then nothing.
+            // No byte, half of it, or all of it and then nothing.
             stream.write_all(&hello[..hello.len() * (number % 3) / 2]).unwrap();
             (session, stream)
         })

@@ -1,5 +1,5 @@
-//! A second handshake within the first, of TLS 1.2 (RFC 5246 §7.4.1.1). Our own client knows none: it
-//! is `openssl s_client` that asks, upon an `R` at the beginning of what it reads.
+//! A second handshake within the first, in TLS 1.2 (RFC 5246 §7.4.1.1). rustls does not support
+//! that: `openssl s_client` requests it after an `R` at the beginning of its input.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
@@ -38,16 +38,16 @@ fn a_second_handshake_is_refused_ht_13_tl_04() {
     });
     input.write_all(b"NOOP\n").unwrap();
     let heard = replies.recv_timeout(DEADLINE);
-    // The letter has to stand alone in what is read at once.
+    // The letter must be alone in one read.
     let asked = input.write_all(b"R\n");
-    // The client gives up by itself, upon the alert.
+    // The client gives up after the alert.
     let told = told.join().unwrap().unwrap();
     drop(input);
     client.wait().unwrap();
     output.join().unwrap();
     assert!(heard.is_ok() && asked.is_ok(), "{told}");
     assert!(told.contains("no renegotiation"), "{told}");
-    // It costs nobody else anything.
+    // Other sessions are not affected.
     let mut session = secure.greeted(&secure.client());
     play(&mut session, &[("USER u", 331), ("PASS p", 230)]);
 }

@@ -157,18 +157,19 @@ fn a_plan_is_what_differs() {
         (&["a=1@5", "d/", "d/b=2@6"], &["a=1@5", "d/", "d/b=2@6"], ""),
         (&["a=1@5", "b=1@5", "c=1@5"], &["a=2@5", "b=1@6", "c=1@5"], "a b"),
         (&["a=1@x"], &["a=1@5"], "a"),
-        // What is there and is not at the source goes, what is in a directory before it.
+        // Objects that the source lacks are removed, the content of a directory before the
+        // directory.
         (&["a=1@5"], &["a=1@5", "b=1@5", "d/", "d/e/", "d/e/f=1@1"], "-b -d/e/f -d/e -d"),
-        // A link goes as a link, and nothing that cannot be told what it is.
+        // A link is removed as a link; an object of unknown type stays.
         (&["a=1@5"], &["a=1@5", "l>"], "-l"),
         (&["a=1@5"], &["a=1@5", "b=1@1", "?x"], "(b) !1"),
-        // Nothing takes the place of anything else, and what has the name stays.
+        // No object replaces one of another kind; the existing object stays.
         (&["a=1@5"], &["a/", "b=1@1"], "(b) !1"),
         (&["d/", "d/x=1@1"], &["d=1@1", "b=1@1"], "(b) !1"),
         (&["a=1@5"], &["a>"], "!1"),
-        // What the source leaves out is there all the same.
+        // An object that the source skips still counts as existing there.
         (&["l>", "a=1@5"], &["l=1@1", "a=1@5"], ""),
-        // Names that lead elsewhere, and then nothing in that directory is touched.
+        // Names that lead elsewhere: then nothing in that directory is removed.
         (&["../x=1@1", "a=1@5"], &["b=1@1"], "a !2"),
         (&["..=1@1"], &["b=1@1"], "!2"),
         (&["d/", "d/../../x=1@1"], &["d/", "d/b=1@1", "c=1@1"], "-c !2"),
@@ -191,13 +192,14 @@ fn nothing_is_removed_on_a_listing_that_is_in_doubt() {
     let mut source = tree(&["a=1@5", "d/"], false);
     source.refused = Some("d");
     assert_eq!(summary(&make(&mut source, &mut all(), &Filter::default())), "!1");
-    // An empty one may be that of a directory that is not there.
+    // An empty listing may be that of a missing directory.
     let mut source = tree(&["a=1@5", "d/"], false);
     source.is_empty = false;
     assert_eq!(summary(&make(&mut source, &mut all(), &Filter::default())), "!1");
     let mut source = tree(&["a=1@5", "d/"], false);
     assert_eq!(summary(&make(&mut source, &mut all(), &Filter::default())), "-d/b");
-    // What the target's listing leaves in doubt stays, too, and all above it.
+    // Objects that are uncertain in the target's listing stay, and so do all directories above
+    // them.
     let mut source = tree(&["a=1@5"], true);
     let mut target = all();
     (target.is_local, target.doubt) = (false, Some(("d", "what is this")));
@@ -223,9 +225,9 @@ fn nothing_goes_behind_what_may_be_a_link_of_the_same_name_hc_08() {
     for (links, proof, want) in [
         (&[][..], Proof::Directory, "-l/precious -l/d/precious -r/old"),
         (&["l"], Proof::Directory, "-r/old !2"),
-        // Nothing tells but the name of a directory at the source.
+        // The only evidence is a directory of the same name at the source.
         (&[], Proof::None, "-l/precious -l/d/precious -r/old"),
-        // More are listed than there can be: any of them may be one.
+        // More directories are listed than can exist: any of them may be a link.
         (&[], Proof::TooMany, "!3"),
     ] {
         let mut source = tree(&["l/", "l/d/", "r/"], true);
@@ -359,18 +361,19 @@ fn by_clock(
 #[test]
 fn a_change_within_the_hours_that_a_clock_is_ahead_is_no_match() {
     let ahead = Some(Clock { least: 32_399, most: 32_401 });
-    // Stored at 1,000 here; changed since, or before, and the same size.
+    // Stored at 1,000 local time, with the source changed after or before that; both sizes are
+    // equal.
     let there = &["a=5@33400", "b=5@33400"];
     let (plan, text) = by_clock(ahead, &["a=5@2000", "b=5@900"], there);
     assert_eq!((text.as_str(), plan.same), ("a", 1));
     assert_eq!(plan.left_out.len(), 1, "{:?}", plan.left_out);
     assert!(plan.left_out[0].contains("is 9:00:00 fast"), "{:?}", plan.left_out);
-    // What cannot be measured may be the time of any zone.
+    // Without a measured clock, the time may be in any zone.
     let (plan, text) = by_clock(None, &["a=5@2000", "b=5@900"], &["a=5@33400", "b=5@80000"]);
     assert_eq!((text.as_str(), plan.same), ("a", 1));
     let (plan, text) = by_clock(Some(Clock::OURS), &["a=5@900"], &["a=5@1000"]);
     assert_eq!((text.as_str(), plan.same, plan.left_out.len()), ("", 1, 0));
-    // Nor is what was stored before a change the beginning of the file.
+    // A file stored before a change of the source is not the beginning of the source.
     for (at, want) in [("a=5@2000", false), ("a=5@900", true)] {
         let (plan, _) = by_clock(ahead, &[at], &["a=4@33400"]);
         assert_eq!(plan.copies[0].may_continue, want, "{at}");
@@ -379,7 +382,7 @@ fn a_change_within_the_hours_that_a_clock_is_ahead_is_no_match() {
 
 #[test]
 fn a_source_whose_clock_nothing_tells_hides_no_change() {
-    // Changed at 20,000, which its server calls 2,000, after it was copied at 10,000.
+    // Copied at 10,000 and changed at 20,000, which its server reports as 2,000.
     let mut source = tree(&["a=5@2000"], false);
     let mut target = tree(&["a=5@10000"], false);
     let choice = Filter::default();
@@ -391,7 +394,7 @@ fn a_source_whose_clock_nothing_tells_hides_no_change() {
     let wish = Wish { choice: &choice, rule, deletes, objects, resumes, is_dry };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     assert_eq!(summary(&plan), "a");
-    // Half a day later it is known.
+    // Half a day later no time zone leaves a doubt.
     let mut target = tree(&["a=5@46000"], false);
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     assert_eq!((summary(&plan).as_str(), plan.same), ("", 1));

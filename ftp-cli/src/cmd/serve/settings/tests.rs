@@ -1,4 +1,4 @@
-//! What keys take, and what they show.
+//! The values that keys accept, and how they are shown.
 
 use super::toml_text::unquoted;
 use super::*;

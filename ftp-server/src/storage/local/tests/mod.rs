@@ -66,8 +66,8 @@ impl Tree {
         fs::write(self.root.join(name), content).unwrap();
     }
 
-    /// Like `put`, where removed files may take room for a moment yet: a process that another test
-    /// starts inherits what is open here, and keeps it until it has become another program.
+    /// As `put`, for removed files whose space may not be free yet: a child process that another
+    /// test starts inherits open files, and keeps them until it executes its program.
     fn put_when_it_fits(&self, name: &str, content: &[u8]) {
         wait_until("there is room", || fs::write(self.root.join(name), content).is_ok());
     }

@@ -461,7 +461,7 @@ fn chmod_sets_permission_bits_alone_cm_140() {
         let set_gid = fs::Permissions::from_mode(0o2755);
         fs::set_permissions(tree.root.join("d"), set_gid.clone()).unwrap();
         fs::set_permissions(tree.root.join("f"), set_gid).unwrap();
-        // A file without the right to read it, too.
+        // A file without the right to read it too.
         for bits in [0o000, 0o640] {
             assert_eq!(storage.chmod(&path("f"), bits).unwrap().mode, bits);
             assert_eq!(mode("f"), bits);

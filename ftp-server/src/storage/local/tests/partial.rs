@@ -114,7 +114,7 @@ fn aborted_and_failed_uploads_are_not_kept_fs_15_hf_17() {
             end(&storage, "f", WriteMode::From(4), b"4", ended);
             assert!(tree.names("").is_empty(), "{ended:?}");
         }
-        // A user who aborts a second attempt discards the first one, too.
+        // A user who aborts a second attempt discards the first one too.
         cut(&storage, "f", WriteMode::Replace, b"0123");
         end(&storage, "f", WriteMode::Replace, b"", StreamEnd::Abort);
         assert!(tree.names("").is_empty());
@@ -363,7 +363,7 @@ fn a_directory_with_nothing_but_hidden_files_can_be_removed_fs_14_cm_87() {
         assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
         assert_eq!(tree.names("d").len(), 4);
         storage.remove(&path("d/file")).unwrap();
-        // A partial upload that a session resumes prevents it, too.
+        // A partial upload that a session resumes prevents it too.
         let running = storage.write_as(&path("d/a"), WriteMode::From(4), USER).unwrap();
         assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
         drop(running);

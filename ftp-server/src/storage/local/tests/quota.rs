@@ -506,7 +506,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     // Changes by other programs are counted once no storage holds the root any more.
     tree.put("c", [b'c'; 2_000]);
     assert_eq!(limited.quota().unwrap().unwrap(), LIMIT - tree.bytes() + 2_000);
-    // The counting thread must have dropped it, too.
+    // The counting thread must have dropped it too.
     let usage = limited.files.root.usage();
     let root = &limited.files.root;
     while Arc::strong_count(usage) > 2 || Arc::strong_count(root) > 1 {

@@ -116,7 +116,7 @@ fn what_nobody_resumes_any_more_makes_way_until_it_is_swept_fs_15() {
         let then = std::time::SystemTime::now() - policy::KEPT - policy::KEPT / 2;
         let old = fs::OpenOptions::new().append(true).open(shown("a")).unwrap();
         old.set_modified(then).unwrap();
-        // As a walk finds it that runs before it is a day old, and not again for a day.
+        // As found by a walk before it is a day old; the next walk is a day later.
         let directory = Directory::open(&storage.files.root, b"").unwrap();
         let found = directory.metadata(&hidden("a")).unwrap();
         storage.files.root.usage().shelf().put(Part::new(b"", &hidden("a"), found));
