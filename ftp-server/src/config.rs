@@ -79,7 +79,7 @@ pub struct Timeouts {
     pub idle: Duration,
     /// How long a data connection may take to open after the 150 (default: 30 s).
     pub data_connect: Duration,
-    /// How long a TLS handshake may take in all, on a control or data connection (default: 10 s).
+    /// How long a TLS handshake may take in total, on a control or data connection (default: 10 s).
     pub tls_handshake: Duration,
     /// How long a transfer may move no byte (default: 60 s).
     pub stall: Duration,
@@ -89,7 +89,7 @@ pub struct Timeouts {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Maximum sessions in all (default: 0, as many as the system's limits allow at startup).
+    /// Maximum sessions in total (default: 0, as many as the system's limits allow at startup).
     pub sessions: usize,
     /// Maximum connections from one IPv4 address or one /64 of IPv6 (default: 0, unlimited).
     /// Loopback is exempt.

@@ -1,4 +1,4 @@
-//! Limit of processor-bound work for clients, in all and per host.
+//! Limit of processor-bound work for clients, in total and per host.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -10,8 +10,8 @@ use super::echo;
 
 use crate::lock::lock;
 
-/// Time that a server gets to learn about the end. Together with the last message it is less than a
-/// second.
+/// Time that a server gets to learn about the end. With the time for the last message, it is less
+/// than a second.
 const GOOD_BYE: Duration = Duration::from_millis(500);
 
 /// Stage of ending by a signal.

@@ -34,7 +34,7 @@ pub(crate) enum Proof {
 
 impl Proof {
     /// Judges by the number of listed subdirectories and the link count. A count of one means that
-    /// the file system does not count.
+    /// the file system does not count links.
     pub(crate) fn by_count(directories: usize, links: Option<u64>) -> Self {
         match links.and_then(|links| links.checked_sub(2)) {
             Some(most) if directories as u64 <= most => Self::Directory,

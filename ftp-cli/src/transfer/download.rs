@@ -60,7 +60,7 @@ struct Downloading<'a, 'r> {
 struct Beginning {
     offset: u64,
     origin: Option<Origin>,
-    /// Whether nothing is missing.
+    /// Whether the file is complete.
     is_whole: bool,
 }
 

@@ -194,7 +194,7 @@ impl ClientBuilder {
     }
 }
 
-/// Returns the TLS settings for the scheme of a URL. The settings cannot take back what the scheme
+/// Returns the TLS settings for the scheme of a URL. The settings cannot remove what the scheme
 /// demands.
 fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
     match scheme {

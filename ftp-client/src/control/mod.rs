@@ -329,8 +329,8 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Fails if more arrived after a final reply that may have been the wrong one. The end of the
-    /// connection is left to the next command.
+    /// Fails if more arrived after a final reply that may belong to another command. The end of
+    /// the connection is left to the next command.
     pub(crate) fn expect_silence(&mut self) -> Result<(), Error> {
         match self.check_clear() {
             Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),

@@ -30,7 +30,7 @@ pub struct Resumed {
     pub offset: u64,
     /// The server's file.
     pub origin: Origin,
-    /// Whether nothing is missing.
+    /// Whether the file is complete.
     pub is_whole: bool,
     /// A local file that may not be the beginning of the server's file.
     pub rejected: Option<PathBuf>,

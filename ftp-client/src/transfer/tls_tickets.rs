@@ -4,7 +4,7 @@
 //! A TLS 1.3 ticket is good for one connection (RFC 8446 §C.4). ProFTPD sends two at login and one
 //! with each download, but none with uploads, and refuses a data connection without resumption: a
 //! third upload in a row would fail. But it sends tickets during the handshake of a listing before
-//! it refuses that.
+//! it refuses the listing.
 
 use std::time::{Duration, Instant};
 

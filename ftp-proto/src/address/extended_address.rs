@@ -22,7 +22,7 @@ use crate::number;
 pub struct ExtendedAddress {
     /// The address; its variant is the net-prt.
     pub address: IpAddr,
-    /// The port, 0 to 65535. Whether 0 or a low port is acceptable is the caller's decision.
+    /// The port, 0 to 65535. The caller decides whether to accept 0 or a low port.
     pub port: u16,
 }
 

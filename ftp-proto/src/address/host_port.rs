@@ -22,7 +22,7 @@ use crate::number;
 pub struct HostPort {
     /// The host, `h1.h2.h3.h4`.
     pub host: Ipv4Addr,
-    /// The port, 0 to 65535. Whether 0 or a low port is acceptable is the caller's decision.
+    /// The port, 0 to 65535. The caller decides whether to accept 0 or a low port.
     pub port: u16,
 }
 

@@ -89,7 +89,7 @@ enum FileTime {
     Wanted,
 }
 
-/// How far the dialogue has come.
+/// The progress of the dialogue.
 #[derive(Clone, Debug)]
 enum Stage {
     /// `TYPE` and the command for the data connection are sent.
@@ -334,7 +334,7 @@ impl TransferSetup {
         self.rules.way(&ServerState { no_epsv, ..*server })
     }
 
-    /// Returns the next step to a data connection.
+    /// Returns the next step towards a data connection.
     fn agree(&self, server: &ServerState) -> SetupStep {
         match (self.way(server), self.listening) {
             _ if self.must_promise(server) => SetupStep::Send(Command::Epsv(EpsvArgument::All)),

@@ -50,7 +50,7 @@ impl Slots {
         Self { most, memory, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Runs `work` in a slot with `memory` bytes, in the turn of `peer`.
+    /// Runs `work` in a slot with `memory` bytes, when it is the turn of `peer`.
     ///
     /// Returns `None` without running it if no slot was free by `deadline`. Work that needs more
     /// than the whole memory runs alone.

@@ -262,7 +262,7 @@ pub enum TransferEnd {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// `full`: no session is left, in all, without a login, or for this host.
+    /// `full`: no session is left, in total, without a login, or for this host.
     Full,
     /// `resources`: the system has no descriptor or thread left.
     Resources,

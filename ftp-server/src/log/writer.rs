@@ -37,7 +37,7 @@ struct Pending {
     is_busy: bool,
     /// The last clone was dropped: no more lines come.
     is_over: bool,
-    /// Lost lines in all, and those that a message has reported.
+    /// Lost lines in total, and those that a message has reported.
     lost: u64,
     told: u64,
 }

@@ -1,4 +1,4 @@
-//! Limits of connections: in all, per host, and without a login.
+//! Limits of connections: in total, per host, and without a login.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;

@@ -54,7 +54,7 @@ impl Upload for CutUpload {
         self.inner.prepare()
     }
 
-    /// The data ended before the cut. The upload is not published even so.
+    /// The data ended before the cut. The upload is still not published.
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
         self.inner.abort(StreamEnd::Cut);
         Err(StorageErrorKind::Io.into())

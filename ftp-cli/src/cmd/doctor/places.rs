@@ -96,7 +96,7 @@ impl Places {
     ///
     /// # Errors
     ///
-    /// Returns the last error of `connect`. Nothing waits after `end`.
+    /// Returns the last error of `connect`. No call waits beyond `end`.
     pub(super) fn enter<T>(
         &self,
         end: Option<Instant>,

@@ -354,7 +354,7 @@ impl<'a> Mirror<'a> {
         made.map_err(|error| Failure::local(shown_path(here), &error))
     }
 
-    /// Returns the connections of each job: no more jobs than work.
+    /// Returns the connections of each job: there are no more jobs than items.
     fn sessions(
         &self,
         first: Sessions<'a>,

@@ -329,7 +329,7 @@ impl Quick {
         let users = users(options, environment)?;
         let anonymous = match (users.is_empty(), options.has("anonymous")) {
             (true, _) => Some(rights),
-            // A drop box must not be readable for anyone.
+            // A drop box must not be readable by everyone.
             (false, true) if rights == Rights::DROP_BOX => Some(rights),
             // If there are users, only they may write.
             (false, true) => Some(Rights::READ),

@@ -79,7 +79,7 @@ fn links_are_neither_planted_nor_followed_hc_06_li_08_cl_51() {
     symlink("../outside", target.join("d")).unwrap();
     let peer = hostile(concat!("type=file;size=4;modify=20200101000000; f\n", "type=dir; d\n",));
     let ran = mirror(&["--delete"], &peer.url("t"), shown(&target));
-    failed(&ran, 3, "f: the target has another object of this name");
+    failed(&ran, 3, "f: the target has an object of another type with this name");
     assert_eq!(here.read("outside/f"), b"mine");
     assert_eq!(fs::read_dir(here.join("outside")).unwrap().count(), 1);
     assert!(fs::symlink_metadata(target.join("d")).unwrap().is_symlink());

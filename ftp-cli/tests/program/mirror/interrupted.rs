@@ -23,7 +23,7 @@ fn an_interrupted_mirror_goes_on_where_it_was() {
     fs::create_dir(server.root.join("tree")).unwrap();
     fs::create_dir(server.root.join("tree/07")).unwrap();
     let ran = mirror(&[], shown(&source), &url);
-    failed(&ran, 12, "07: the target has another object of this name");
+    failed(&ran, 12, "07: the target has an object of another type with this name");
     failed(&ran, 12, "19 of 20 objects mirrored, 1 failed, 0 not tried");
     fs::remove_dir(server.root.join("tree/07")).unwrap();
     let ran = mirror(&["--trace"], shown(&source), &url);

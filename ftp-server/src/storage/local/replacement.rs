@@ -47,7 +47,7 @@ pub(super) struct Replacement {
     hidden: Option<Vec<u8>>,
     /// Whether its final name is known to be taken by the file to replace.
     taken: bool,
-    /// The error if the name is taken and must not be.
+    /// The error if the name is taken and may not be replaced.
     refusal: Option<StorageErrorKind>,
     /// Handling of an interruption.
     when_cut: WhenCut,

@@ -7,7 +7,7 @@
 //! load ceiling FILE copy|discard|PATH
 //! ```
 //!
-//! `run` repeats an operation over each connection, LIMIT times in all or for a time such as `1.5s`,
+//! `run` repeats an operation over each connection, LIMIT times in total or for a time such as `1.5s`,
 //! and prints how many there were, the seconds and the bytes. OPERATION is `login`, `noop`,
 //! `copy:NAME`, `discard:NAME`, `text:NAME`, `store:NAME:FILE`, `LIST:DIR`, `MLSD:DIR` or `NLST:DIR`.
 //! `crowd` lets clients log in at once, get a file ten times and quit; it prints the seconds and

@@ -8,7 +8,7 @@ pub(crate) enum Step {
     Done,
     /// The server refused it.
     Refused(Reply),
-    /// It was done, but the content is wrong.
+    /// The step succeeded, but the content is wrong.
     Changed(String),
     /// The transfer stalled, or its end was never confirmed.
     Stalled(String),

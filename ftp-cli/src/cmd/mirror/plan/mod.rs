@@ -300,7 +300,12 @@ impl Planner<'_> {
             }
             (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
                 let exit = self.side_of_target();
-                self.fail(place, &its_path, exit, "the target has another object of this name");
+                self.fail(
+                    place,
+                    &its_path,
+                    exit,
+                    "the target has an object of another type with this name",
+                );
             }
             (ObjectKind::Link, _) => self.leave_out(&its_path, "a symbolic link"),
             (ObjectKind::Special, _) => self.leave_out(&its_path, "neither a file nor a directory"),
