@@ -1,6 +1,6 @@
 //! The running server: start, reconfiguration, shutdown.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use crate::config::ServerConfig;
 use crate::context::{Context, Current};
 use crate::error::Error;
 use crate::limits;
+use crate::net::admission::host_of;
 use crate::net::listener;
 use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
@@ -134,6 +135,48 @@ impl Server {
         self.current.get().register.kick(number)
     }
 
+    /// Ends the session with this number like a shutdown with time enough: an idle session gets 421
+    /// at once, another one after its transfer. Returns `false` if there is no such session.
+    #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended, too")]
+    pub fn dismiss(&self, number: u64) -> bool {
+        self.current.get().register.dismiss(number)
+    }
+
+    /// Closes the listening sockets. Running sessions go on; [`sessions`](Self::sessions) shows
+    /// when the last one has ended, and [`shutdown`](Self::shutdown) ends them earlier.
+    pub fn stop_listening(&mut self) {
+        self.current.get().register.close();
+        for listening in &mut self.listeners {
+            // accept(2) ends with EINVAL; it fails only on a socket that does not listen.
+            let _ = SockRef::from(&*listening.socket).shutdown(std::net::Shutdown::Both);
+            if let Some(thread) = listening.thread.take()
+                && thread.join().is_err()
+            {
+                log::error!("the accepting thread of {} panicked", listening.address);
+            }
+        }
+    }
+
+    /// Returns the hosts that are banned for failed logins, and how long each ban still lasts. An
+    /// IPv6 host is its network of 64 bits.
+    #[must_use]
+    pub fn bans(&self) -> Vec<(IpAddr, Duration)> {
+        self.current.get().bans.list(Instant::now())
+    }
+
+    /// Ends the ban of the host of `address`, and forgets its failed logins. Returns whether it was
+    /// banned.
+    #[expect(clippy::must_use_candidate, reason = "a host that was not banned may connect, too")]
+    pub fn unban(&self, address: IpAddr) -> bool {
+        let context = self.current.get();
+        let was_banned = context.bans.lift(address, Instant::now());
+        if was_banned {
+            let host = host_of(address);
+            context.watchdog.end_bans(|peer| host.contains(peer.ip()));
+        }
+        was_banned
+    }
+
     /// Changes settings and users for sessions that begin from now on, by a connection or by
     /// `REIN`; running sessions keep theirs.
     ///
@@ -208,7 +251,7 @@ impl Server {
         let ends_bans = !Arc::ptr_eq(&context.bans, &former.bans);
         self.current.set(Arc::clone(context));
         if ends_bans {
-            former.watchdog.end_bans();
+            former.watchdog.end_bans(|_| true);
         }
         Ok(())
     }
@@ -248,15 +291,7 @@ impl Server {
         let start = Instant::now();
         let register = Arc::clone(&self.current.get().register);
         let before = register.start_draining();
-        for listening in &mut self.listeners {
-            // accept(2) ends with EINVAL; it fails only on a socket that does not listen.
-            let _ = SockRef::from(&*listening.socket).shutdown(std::net::Shutdown::Both);
-            if let Some(thread) = listening.thread.take()
-                && thread.join().is_err()
-            {
-                log::error!("the accepting thread of {} panicked", listening.address);
-            }
-        }
+        self.stop_listening();
         // Connections accepted in between are sessions like any other.
         let before = before.max(register.wake_idle());
         let stall = self.current.get().config.timeouts.stall.min(limits::DRAIN_STALL);
@@ -337,7 +372,8 @@ fn acceptor(tls: Option<Tls>, former: &Context) -> Result<Option<Arc<Acceptor>>,
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.listeners.iter().any(|listening| listening.thread.is_some()) {
+        // A shutdown takes the thread.
+        if self.relay.is_some() {
             self.stop(Duration::ZERO);
         }
     }

@@ -81,6 +81,18 @@ impl Bans {
             && hosts.get(&network_of(peer)).is_some_and(|record| record.is_banned(now))
     }
 
+    /// Returns the banned hosts, and how long each ban still lasts.
+    pub(crate) fn list(&self, now: Instant) -> Vec<(IpAddr, Duration)> {
+        let left = |record: &Record| record.banned_until.filter(|until| now < *until);
+        let hosts = self.hosts();
+        hosts.iter().filter_map(|(host, record)| Some((*host, left(record)? - now))).collect()
+    }
+
+    /// Forgets the failed logins of the host of `peer`, and its ban; returns whether it had one.
+    pub(crate) fn lift(&self, peer: IpAddr, now: Instant) -> bool {
+        self.hosts().remove(&network_of(peer)).is_some_and(|record| record.is_banned(now))
+    }
+
     /// Removes expired records; without any, the unbanned host whose last failure is oldest. Bans
     /// stay: if all hosts are banned, no further one can be.
     fn make_room(&self, hosts: &mut HashMap<IpAddr, Record>, now: Instant) {

@@ -32,7 +32,7 @@ pub(crate) fn start(
 fn accept_all(listener: &TcpListener, greeting: Greeting, current: &Arc<Current>) {
     let mut spare = open_spare();
     let mut complaints = Complaints::default();
-    while !current.get().is_draining() {
+    while !current.get().register.is_closed() {
         let error = match listener.accept() {
             Ok((stream, peer)) => {
                 receive(stream, peer, greeting, current, &mut complaints);
@@ -40,7 +40,7 @@ fn accept_all(listener: &TcpListener, greeting: Greeting, current: &Arc<Current>
             }
             Err(error) => error,
         };
-        if current.get().is_draining() {
+        if current.get().register.is_closed() {
             break;
         }
         match Trouble::of(&error) {

@@ -75,10 +75,13 @@ impl Watchdog {
         }
     }
 
-    /// Reports the end of all bans.
-    pub(crate) fn end_bans(&self) {
+    /// Reports the end of the bans of these peers.
+    pub(crate) fn end_bans(&self, is_over: impl Fn(SocketAddr) -> bool) {
         let now = Instant::now();
-        self.shared.state().bans.iter_mut().for_each(|(until, _)| *until = now);
+        let mut state = self.shared.state();
+        let bans = state.bans.iter_mut().filter(|(_, peer)| is_over(*peer));
+        bans.for_each(|(until, _)| *until = now);
+        drop(state);
         self.shared.changed.notify_all();
     }
 }

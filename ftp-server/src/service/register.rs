@@ -18,6 +18,8 @@ use crate::tls::Resumed;
 #[derive(Debug, Default)]
 pub(crate) struct Register {
     draining: AtomicBool,
+    /// No connection is accepted any more.
+    closed: AtomicBool,
     /// Number of sessions so far: the first is number 1.
     entered: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<SessionHandle>>>,
@@ -42,6 +44,16 @@ impl Register {
         self.draining.load(Ordering::SeqCst)
     }
 
+    /// Returns whether connections are no longer accepted.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Lets no more connections in.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Registration {
         let line = Arc::new(SessionHandle::new(stream, socket::canonical(peer)));
         let number = self.entered.fetch_add(1, Ordering::Relaxed) + 1;
@@ -51,6 +63,7 @@ impl Register {
 
     /// Starts the shutdown; returns the number of sessions.
     pub(crate) fn start_draining(&self) -> usize {
+        self.close();
         self.draining.store(true, Ordering::SeqCst);
         self.sessions().len()
     }
@@ -80,6 +93,15 @@ impl Register {
         let sessions = self.sessions();
         let line = sessions.get(&number);
         line.into_iter().for_each(|line| line.cut());
+        line.is_some()
+    }
+
+    /// Ends one session, after its transfer if there is one. Returns `false` if there is none with
+    /// this number.
+    pub(crate) fn dismiss(&self, number: u64) -> bool {
+        let sessions = self.sessions();
+        let line = sessions.get(&number);
+        line.into_iter().for_each(|line| line.dismiss());
         line.is_some()
     }
 

@@ -217,7 +217,8 @@ impl Runner {
         loop {
             // Lines that waited for a transfer are still handled during a shutdown.
             let is_draining = self.session.context.is_draining();
-            if self.line().is_cut() || is_draining && !self.control.has_waiting() {
+            let must_end = self.line().is_cut() || self.line().is_dismissed();
+            if must_end || is_draining && !self.control.has_waiting() {
                 self.close("Service closing")?;
                 return Ok(Next::End);
             }
@@ -231,7 +232,11 @@ impl Runner {
             };
             self.control.set_end(end);
             let next = match self.next(start, limit) {
-                Arrival::Event(event) => self.take(event)?,
+                Arrival::Event(event) => {
+                    let next = self.take(event)?;
+                    self.line().shown.note_command();
+                    next
+                }
                 Arrival::Ended if self.is_closing() => {
                     self.close("Service closing")?;
                     Next::End
@@ -250,7 +255,8 @@ impl Runner {
 
     /// Returns whether the server ends the session.
     pub(super) fn is_closing(&self) -> bool {
-        self.session.context.is_draining() || self.line().is_cut()
+        let line = self.line();
+        self.session.context.is_draining() || line.is_cut() || line.is_dismissed()
     }
 
     /// Returns the next event, within `limit` since `start`. A port prepared for a transfer closes

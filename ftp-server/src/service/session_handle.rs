@@ -20,6 +20,8 @@ pub(crate) struct SessionHandle {
     moving: AtomicBool,
     /// The session must end, whatever it is doing.
     cut: AtomicBool,
+    /// The session must end, after its transfer if there is one.
+    dismissed: AtomicBool,
     /// It was closed to make room for another connection.
     gave_way: AtomicBool,
     /// It is under TLS, so only the session can write a reply that its client understands.
@@ -30,8 +32,16 @@ pub(crate) struct SessionHandle {
 
 impl SessionHandle {
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        let [busy, moving, cut, gave_way, protected] = [const { AtomicBool::new(false) }; 5];
-        Self { stream, busy, moving, cut, gave_way, protected, shown: Shown::new(peer) }
+        Self {
+            stream,
+            busy: AtomicBool::default(),
+            moving: AtomicBool::default(),
+            cut: AtomicBool::default(),
+            dismissed: AtomicBool::default(),
+            gave_way: AtomicBool::default(),
+            protected: AtomicBool::default(),
+            shown: Shown::new(peer),
+        }
     }
 
     /// Sets whether a transfer runs.
@@ -68,6 +78,18 @@ impl SessionHandle {
     pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
         self.wake();
+    }
+
+    /// Returns whether the session must end now, unless a transfer runs.
+    pub(crate) fn is_dismissed(&self) -> bool {
+        self.dismissed.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn dismiss(&self) {
+        self.dismissed.store(true, Ordering::SeqCst);
+        if !self.is_busy() {
+            self.wake();
+        }
     }
 
     /// Returns whether a transfer that depends on the client has moved no byte for `stall`; `seen`

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::Verb;
 
@@ -26,6 +26,8 @@ pub struct SessionInfo {
     pub since: SystemTime,
     /// TLS version of the control connection; `None` in plaintext.
     pub tls: Option<TlsVersion>,
+    /// Time since the last command or transfer ended; zero during a transfer.
+    pub idle: Duration,
     /// Activity at the moment.
     pub activity: Activity,
 }
@@ -45,18 +47,25 @@ pub enum Activity {
         path: VirtualPath,
         /// Bytes moved, at most 1 MiB or a quarter of a second old.
         bytes: u64,
+        /// Time since the command arrived.
+        elapsed: Duration,
     },
 }
 
 /// The published state of a session. The session writes it at a login, when TLS begins or ends, and
-/// at the beginning and end of a transfer; in between it updates only one number.
+/// at the beginning and end of a transfer; in between it updates only one number. A command updates
+/// another one.
 #[derive(Debug)]
 pub(crate) struct Shown {
     peer: SocketAddr,
     since: SystemTime,
+    /// The same by the clock that nobody sets.
+    begun: Instant,
+    /// Milliseconds from then to the end of the last command.
+    last_command: AtomicU64,
     user: Mutex<Option<Vec<u8>>>,
     tls: Mutex<Option<TlsVersion>>,
-    transfer: Mutex<Option<(Verb, VirtualPath)>>,
+    transfer: Mutex<Option<(Verb, VirtualPath, Instant)>>,
     moved: AtomicU64,
 }
 
@@ -65,6 +74,8 @@ impl Shown {
         Self {
             peer,
             since: SystemTime::now(),
+            begun: Instant::now(),
+            last_command: AtomicU64::new(0),
             user: Mutex::default(),
             tls: Mutex::default(),
             transfer: Mutex::default(),
@@ -81,10 +92,22 @@ impl Shown {
         *unpoisoned(self.tls.lock()) = version;
     }
 
-    /// Sets the running transfer; `None` at its end.
-    pub(crate) fn set_transfer(&self, transfer: Option<(Verb, VirtualPath)>) {
+    /// Notes the end of a command.
+    pub(crate) fn note_command(&self) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_command.store(now, Ordering::Relaxed);
+    }
+
+    /// Sets the transfer that begins.
+    pub(crate) fn set_transfer(&self, verb: Verb, path: VirtualPath) {
         self.set_moved(0);
-        *unpoisoned(self.transfer.lock()) = transfer;
+        *unpoisoned(self.transfer.lock()) = Some((verb, path, Instant::now()));
+    }
+
+    /// Notes that the transfer has ended.
+    pub(crate) fn end_transfer(&self) {
+        self.set_moved(0);
+        *unpoisoned(self.transfer.lock()) = None;
     }
 
     pub(crate) fn set_moved(&self, bytes: u64) {
@@ -98,12 +121,20 @@ impl Shown {
     pub(crate) fn info(&self, number: u64) -> SessionInfo {
         let bytes = self.moved();
         let activity = match unpoisoned(self.transfer.lock()).clone() {
-            Some((verb, path)) => Activity::Transfer { verb, path, bytes },
+            Some((verb, path, begun)) => {
+                Activity::Transfer { verb, path, bytes, elapsed: begun.elapsed() }
+            }
             None => Activity::Idle,
+        };
+        let last_command = Duration::from_millis(self.last_command.load(Ordering::Relaxed));
+        let idle = match activity {
+            Activity::Idle => self.begun.elapsed().saturating_sub(last_command),
+            Activity::Transfer { .. } => Duration::ZERO,
         };
         let peer = self.peer;
         let since = self.since;
         let user = unpoisoned(self.user.lock()).clone();
-        SessionInfo { number, peer, user, since, tls: *unpoisoned(self.tls.lock()), activity }
+        let tls = *unpoisoned(self.tls.lock());
+        SessionInfo { number, peer, user, since, tls, idle, activity }
     }
 }

@@ -68,7 +68,7 @@ impl Runner {
         };
         let path = transfer.path.clone();
         let subject = Subject { verb, path, direction, start: Instant::now() };
-        self.line().shown.set_transfer(Some((verb, subject.path.clone())));
+        self.line().shown.set_transfer(verb, subject.path.clone());
         let fault = self.fault.take();
         let transfer = match fault {
             Some(fault) => fault.shorten(transfer),
@@ -99,7 +99,7 @@ impl Runner {
     pub(super) fn work(&mut self, verb: Verb, working: Working) -> io::Result<Next> {
         let Working { path, mut work } = working;
         let start = Instant::now();
-        self.line().shown.set_transfer(Some((verb, path.clone())));
+        self.line().shown.set_transfer(verb, path.clone());
         let mut watch = TransferWatch::new(&mut self.control, &self.session);
         let mut place = None;
         let ended = loop {
@@ -147,7 +147,7 @@ impl Runner {
         conclusion: Conclusion,
         failed: Option<io::Error>,
     ) -> io::Result<Next> {
-        self.line().shown.set_transfer(None);
+        self.line().shown.end_transfer();
         let Conclusion { end, replies, next } = conclusion;
         let replies = if failed.is_none() { replies } else { Vec::new() };
         self.session.tell_of_transfer(subject, &Course { bytes, end, replies: &replies, tls });

@@ -9,7 +9,7 @@ use ftp_proto::Network;
 use ftp_server::{
     Activity, Event, EventKind, EventLog, Fault, FaultStorage, LocalStorage, LogFormat, LogWriter,
     Login, MemoryStorage, Observer, Refusal, Rights, Server, ServerBuilder, SessionEnd,
-    StorageCall, StorageErrorKind, UserTable, Xferlog,
+    SessionInfo, StorageCall, StorageErrorKind, UserTable, Xferlog,
 };
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run_with};
@@ -532,6 +532,56 @@ fn sessions_are_shown_and_can_be_ended_st_13() {
     let mut next = fixture.session();
     next.expect_in_step();
     assert_eq!(server.sessions()[0].number, 4);
+}
+
+#[test]
+fn a_dismissed_session_ends_after_its_transfer() {
+    let fixture = Fixture::new();
+    let (mut idle, mut busy) = (fixture.session(), fixture.session());
+    let mut data = busy.passive();
+    busy.expect("STOR f", 150);
+    data.write_all(b"first");
+    let server = &fixture.server;
+    wait_until("the session is idle for a while", || {
+        let first = &server.sessions()[0];
+        first.idle > Duration::from_millis(20) && first.activity == Activity::Idle
+    });
+    idle.expect("NOOP", 200);
+    assert!(server.sessions()[0].idle < LIMIT);
+    match server.sessions()[1] {
+        SessionInfo { activity: Activity::Transfer { elapsed, .. }, idle, .. } => {
+            assert!(elapsed > Duration::ZERO && idle == Duration::ZERO);
+        }
+        ref other => panic!("{other:?}"),
+    }
+    for number in [1, 2] {
+        assert!(server.dismiss(number));
+    }
+    idle.expect_reply(421);
+    idle.expect_closed();
+    data.write_all(b" and last");
+    drop(data);
+    busy.expect_reply(226);
+    busy.expect_reply(421);
+    busy.expect_closed();
+    assert_eq!(fixture.read("f"), b"first and last");
+    wait_until("no session is left", || server.sessions().is_empty());
+    assert!(!server.dismiss(1));
+}
+
+#[test]
+fn a_server_that_stops_listening_serves_its_sessions_on() {
+    let fixture = Fixture::new();
+    let address = fixture.server.local_addr();
+    let mut session = fixture.session();
+    let Fixture { mut server, .. } = fixture;
+    server.stop_listening();
+    let refused = std::net::TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    session.upload("STOR f", b"content");
+    session.expect("QUIT", 221);
+    wait_until("no session is left", || server.sessions().is_empty());
+    assert_eq!(server.shutdown(LIMIT).drained, 0);
 }
 
 #[test]

@@ -324,6 +324,16 @@ fn bans_that_are_forgotten_are_told_to_be_over_hs_28() {
     assert_eq!(RawSession::connect(server.local_addr()).reply().code, 421);
     let begins = |line: &String| line.contains(" ban session=2 ") && line.ends_with("=600.000");
     assert_eq!(log.lines().iter().filter(|line| begins(line)).count(), 1, "{:?}", log.lines());
+    // An operator ends it earlier.
+    let host = "192.0.2.1".parse().expect("an address");
+    let bans = server.bans();
+    assert!(matches!(bans[..], [(banned, left)] if banned == host && !left.is_zero()), "{bans:?}");
+    assert!(server.unban(host) && !server.unban(host) && server.bans().is_empty());
+    drop(RawSession::greeted(server.local_addr()));
+    let ends = |line: &String| line.contains(" ban-ended ");
+    wait_until("the end of the ban is logged", || {
+        log.lines().iter().filter(|l| ends(l)).count() == 2
+    });
 }
 
 #[test]
