@@ -7,9 +7,12 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self, UnixDatagram};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ftp_proto::PortRanges;
 
 /// The first port to use. Many services have lower ones.
 const FIRST: u16 = 10_000;
@@ -36,23 +39,10 @@ impl OwnPort {
     #[track_caller]
     #[must_use]
     pub fn claim_at(host: impl Into<IpAddr>) -> Self {
-        static TRIED: AtomicU16 = AtomicU16::new(0);
         let host = host.into();
-        let count = system_range_start().saturating_sub(FIRST).max(LEAST);
-        // Tests that start together start at different ports.
-        let begin = u16::try_from(std::process::id() % u32::from(count)).expect("below the count");
-        for _ in 0..count {
-            let tried = TRIED.fetch_add(1, Ordering::Relaxed) % count;
-            let offset = (u32::from(begin) + u32::from(tried)) % u32::from(count);
-            let port = FIRST + u16::try_from(offset).expect("below the count");
-            let address = SocketAddr::new(host, port);
-            if let Some(claim) = claim_of(port)
-                && TcpListener::bind(address).is_ok()
-            {
-                return Self { address, _claim: claim };
-            }
-        }
-        panic!("all of {count} ports are taken");
+        let claim = |port| Some((port, claim_of(host, port)?));
+        let (port, claim) = candidates(1).find_map(claim).expect("a free port");
+        Self { address: SocketAddr::new(host, port), _claim: claim }
     }
 
     /// Returns the address with this port.
@@ -68,14 +58,68 @@ impl OwnPort {
     }
 }
 
-/// Returns the claim to a port in this network, unless another test has it. The system releases it
-/// with the process.
+/// Consecutive ports of 127.0.0.1 without listeners, which no other test has while this value lives.
+#[derive(Debug)]
+pub struct OwnPorts {
+    numbers: RangeInclusive<u16>,
+    _claims: Vec<UnixDatagram>,
+}
+
+impl OwnPorts {
+    /// Claims this number of ports.
+    #[track_caller]
+    #[must_use]
+    pub fn claim(count: u16) -> Self {
+        let claim = |first| {
+            let numbers = first..=first + count - 1;
+            let claims = numbers.clone().map(|port| claim_of(Ipv4Addr::LOCALHOST.into(), port));
+            Some(Self { _claims: claims.collect::<Option<_>>()?, numbers })
+        };
+        candidates(count).find_map(claim).expect("free ports in a row")
+    }
+
+    /// Returns the ports.
+    #[must_use]
+    pub fn numbers(&self) -> RangeInclusive<u16> {
+        self.numbers.clone()
+    }
+
+    /// Returns the ports as one range.
+    #[must_use]
+    pub fn ranges(&self) -> PortRanges {
+        let text = format!("{}-{}", self.numbers.start(), self.numbers.end());
+        PortRanges::parse(text.as_bytes()).expect("a range")
+    }
+
+    /// Takes the first `count` of them.
+    #[track_caller]
+    #[must_use]
+    pub fn take(&self, count: usize) -> Vec<TcpListener> {
+        let listen = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("an own port");
+        self.numbers().take(count).map(listen).collect()
+    }
+}
+
+/// Returns the first of each `count` consecutive ports to try, each port once. Tests that start
+/// together start at different ports.
+fn candidates(count: u16) -> impl Iterator<Item = u16> {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let all = u32::from(system_range_start().saturating_sub(FIRST).max(LEAST));
+    (0..all / u32::from(count)).map(move |_| {
+        let tried = TRIED.fetch_add(count.into(), Ordering::Relaxed);
+        let offset = (std::process::id().wrapping_add(tried) % all).min(all - u32::from(count));
+        FIRST + u16::try_from(offset).expect("below the number of ports")
+    })
+}
+
+/// Returns the claim to a port, unless another test has it or a program listens there. The system
+/// releases it with the process.
 #[track_caller]
-fn claim_of(port: u16) -> Option<UnixDatagram> {
+fn claim_of(host: IpAddr, port: u16) -> Option<UnixDatagram> {
     let name = format!("ftp-tests-port-{port}");
     let name = net::SocketAddr::from_abstract_name(name).expect("a short name");
     match UnixDatagram::bind_addr(&name) {
-        Ok(claim) => Some(claim),
+        Ok(claim) => TcpListener::bind((host, port)).is_ok().then_some(claim),
         Err(error) if error.kind() == ErrorKind::AddrInUse => None,
         Err(error) => panic!("cannot claim port {port}: {error}"),
     }

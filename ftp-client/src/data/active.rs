@@ -154,7 +154,9 @@ fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Res
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
-    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use ftp_tests::port::OwnPorts;
+    use ftp_tests::wait::wait_until;
 
     use super::*;
     use crate::data::opening::accept;
@@ -174,32 +176,17 @@ mod tests {
         assert!(accept(&listener, Some(mapped)).unwrap().is_some());
     }
 
-    /// Returns a row of free ports and listeners at them, below the range from which the system
-    /// assigns ports, and different for each call.
-    fn neighbours(count: u16) -> (PortRanges, Vec<TcpListener>) {
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        let base = 21_000 + u16::try_from(std::process::id() % 100).unwrap() * 80;
-        for _ in 0..1_000 {
-            let first = base + NEXT.fetch_add(count, Ordering::Relaxed);
-            let last = first + count - 1;
-            let all = (first..=last).map(|port| TcpListener::bind(("127.0.0.1", port)));
-            if let Ok(all) = all.collect() {
-                let ranges = PortRanges::parse(format!("{first}-{last}").as_bytes()).unwrap();
-                return (ranges, all);
-            }
-        }
-        panic!("no {count} free ports in a row");
-    }
-
     #[test]
     fn each_port_is_tried_and_used_again_cl_33() {
         let local = SocketAddr::from(([127, 0, 0, 1], 21));
-        let (ports, mut taken) = neighbours(4);
+        let own = OwnPorts::claim(4);
+        let (ports, mut taken) = (own.ranges(), own.take(4));
         let error = listen(local, Some(&ports)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
         let want = format!("no free port in {ports}: all of them are in use");
         assert_eq!(error.to_string(), want);
         let free = taken.pop().unwrap().local_addr().unwrap();
+        wait_until("the port is free", || listen(local, Some(&ports)).is_ok());
         for _ in 0..8 {
             let (listener, address) = listen(local, Some(&ports)).unwrap();
             assert_eq!(address, free);
@@ -217,8 +204,8 @@ mod tests {
     #[test]
     fn the_first_port_cannot_be_guessed_cl_33() {
         let local = SocketAddr::from(([127, 0, 0, 1], 21));
-        let (ports, taken) = neighbours(8);
-        drop(taken);
+        let own = OwnPorts::claim(8);
+        let ports = own.ranges();
         let first = listen(local, Some(&ports)).unwrap().1;
         let another = || listen(local, Some(&ports)).unwrap().1 != first;
         // The chance that all are equal is 1 in 2^120.

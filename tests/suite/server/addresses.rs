@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use ftp_proto::{Network, PortRanges};
-use ftp_server::{PassiveAddress, PassiveOverride, Rights, Server, ServerConfig};
+use ftp_proto::Network;
+use ftp_server::{PassiveAddress, PassiveOverride, Rights, Server};
 use ftp_tests::network::in_own_network;
+use ftp_tests::port::OwnPorts;
 use ftp_tests::raw::{RawData, RawSession};
 use socket2::{Domain, Socket, Type};
 
@@ -21,23 +21,6 @@ fn network(text: &str) -> Network {
     Network::parse(text.as_bytes()).expect("a network")
 }
 
-/// Returns consecutive ports without listeners, different for each call. They are below the range
-/// from which the system assigns ports.
-fn free_ports(count: u16) -> PortRanges {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 12_000 + u16::try_from(std::process::id() % 100).expect("small") * 80;
-    for _ in 0..1_000 {
-        let first = base + NEXT.fetch_add(count, Ordering::Relaxed);
-        let taken: Result<Vec<_>, _> =
-            (first..first + count).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
-        if taken.is_ok() {
-            let text = format!("{first}-{}", first + count - 1);
-            return PortRanges::parse(text.as_bytes()).expect("a range");
-        }
-    }
-    panic!("no {count} free ports in a row");
-}
-
 fn port_command(address: SocketAddr) -> String {
     let IpAddr::V4(host) = address.ip() else { panic!("PORT is for IPv4") };
     let [h1, h2, h3, h4] = host.octets();
@@ -46,8 +29,8 @@ fn port_command(address: SocketAddr) -> String {
 
 #[test]
 fn passive_ports_are_used_up_and_given_back_cm_37_dc_02_dc_04_hd_09() {
-    let ports = free_ports(4);
-    let passive_ports = Some(ports.clone());
+    let own = OwnPorts::claim(4);
+    let passive_ports = Some(own.ranges());
     let fixture =
         Fixture::configured(super::quick().with(|config| config.passive.ports = passive_ports));
     fixture.write("a", "a");
@@ -73,7 +56,7 @@ fn passive_ports_are_used_up_and_given_back_cm_37_dc_02_dc_04_hd_09() {
     for session in [&mut third, &mut fourth] {
         taken.insert(passive_address(session).port());
     }
-    assert_eq!(taken, ports.iter().collect());
+    assert_eq!(taken, own.numbers().collect());
     late.expect("PASV", 425);
     // ABOR, the end of a session and the use of a port return it at once.
     first.expect("ABOR", 226);
@@ -87,7 +70,8 @@ fn passive_ports_are_used_up_and_given_back_cm_37_dc_02_dc_04_hd_09() {
 
 #[test]
 fn a_flood_of_pasv_never_holds_more_than_one_port_hd_10_st_07() {
-    let passive_ports = Some(free_ports(1));
+    let own = OwnPorts::claim(1);
+    let passive_ports = Some(own.ranges());
     let fixture =
         Fixture::configured(super::quick().with(|config| config.passive.ports = passive_ports));
     fixture.write("a", "a");
@@ -330,25 +314,15 @@ fn a_server_transfers_to_itself_hd_22_dc_30() {
     }
 }
 
-/// Starts a server on a port whose next lower port is free.
-fn server_with_free_neighbour(config: &ServerConfig, root: &std::path::Path) -> (Server, u16) {
-    for _ in 0..20 {
-        let below = free_ports(2).iter().next().expect("two ports");
-        let server =
-            Server::builder().root(root).config(config.clone()).user("u", "p", Rights::FULL);
-        if let Ok(server) = server.bind(("127.0.0.1", below + 1)) {
-            return (server, below);
-        }
-    }
-    panic!("no two ports in a row");
-}
-
 #[test]
 fn active_connections_come_from_the_port_below_if_it_can_be_had_dc_21() {
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("a"), "a").expect("a file");
     let config = super::quick().with(|config| config.active.source_port = true);
-    let (server, below) = server_with_free_neighbour(&config, root.path());
+    let own = OwnPorts::claim(2);
+    let (below, port) = own.numbers().into_inner();
+    let builder = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
+    let server = builder.bind(("127.0.0.1", port)).expect("an own port");
     let mut session = RawSession::login(server.local_addr(), "u", "p");
     let target = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let mut retrieve = || {

@@ -1,6 +1,6 @@
 //! The ports that clients get.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use ftp_tests::port::OwnPorts;
 
 use super::*;
 
@@ -12,27 +12,12 @@ fn local() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// Returns free consecutive ports, with listeners on them until they are dropped. No two calls find
-/// the same ones, since tests run in parallel.
-fn free(count: u16) -> (PortRanges, Vec<TcpListener>) {
-    static FOUND: AtomicU16 = AtomicU16::new(20_000);
-    loop {
-        let first = FOUND.fetch_add(count, Ordering::Relaxed);
-        assert!(first < 32_000, "no {count} free ports in a row");
-        let taken: Result<Vec<_>, _> =
-            (first..first + count).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
-        if let Ok(listeners) = taken {
-            let ranges = format!("{first}-{}", first + count - 1);
-            return (PortRanges::parse(ranges.as_bytes()).unwrap(), listeners);
-        }
-    }
-}
-
 #[test]
 fn every_port_is_tried_and_none_is_shared_dc_02_dc_03_dc_04_hd_09() {
-    let (ranges, mut others) = free(10);
+    let own = OwnPorts::claim(10);
+    let ranges = own.ranges();
     // Another program has two of them.
-    others.truncate(2);
+    let _others = own.take(2);
     let ports = PassivePorts::new(Some(ranges.clone()));
     let mut listeners: Vec<_> =
         (0..8).map(|number| ports.listen(local(), client(number / 4)).unwrap()).collect();
@@ -72,25 +57,22 @@ fn without_a_range_ports_are_those_of_the_system_dc_03_hd_08() {
 
 #[test]
 fn one_client_holds_no_more_than_half_hd_09() {
-    let (ranges, others) = free(10);
-    drop(others);
-    let ports = PassivePorts::new(Some(ranges));
+    let own = OwnPorts::claim(10);
+    let ports = PassivePorts::new(Some(own.ranges()));
     let mut greedy: Vec<_> = (0..5).map(|_| ports.listen(local(), client(1)).unwrap()).collect();
     assert!(ports.listen(local(), client(1)).is_err());
     assert!(ports.listen(local(), client(2)).is_ok());
     greedy.pop();
     assert!(ports.listen(local(), client(1)).is_ok());
-    let (one, others) = free(1);
-    drop(others);
-    let ports = PassivePorts::new(Some(one));
+    let one = OwnPorts::claim(1);
+    let ports = PassivePorts::new(Some(one.ranges()));
     assert!(ports.listen(local(), client(1)).is_ok(), "half of one port is one");
 }
 
 #[test]
 fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
-    let (ranges, others) = free(4);
-    drop(others);
-    let ports = PassivePorts::new(Some(ranges));
+    let own = OwnPorts::claim(4);
+    let ports = PassivePorts::new(Some(own.ranges()));
     let listen = |last| ports.listen(local(), client(last)).unwrap();
     let opened = || ports.held().opened.keys().copied().collect::<Vec<_>>();
     let (first, [second, used]) = ([listen(1), listen(1)], [listen(2), listen(2)]);
@@ -121,8 +103,9 @@ fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
 
 #[test]
 fn a_port_is_waited_for_where_others_will_give_one_back_cm_37() {
-    let (ranges, others) = free(2);
-    let ports = PassivePorts::new(Some(ranges));
+    let own = OwnPorts::claim(2);
+    let others = own.take(2);
+    let ports = PassivePorts::new(Some(own.ranges()));
     let start = Instant::now();
     assert!(ports.listen(local(), client(1)).is_err());
     assert!(start.elapsed() < limits::PORT_WAIT, "nobody here will give any back");
@@ -138,8 +121,9 @@ fn a_port_is_waited_for_where_others_will_give_one_back_cm_37() {
 
 #[test]
 fn a_port_that_a_copy_is_left_of_is_tried_again_cm_37() {
-    let (range, copy) = free(1);
-    let ports = PassivePorts::new(Some(range));
+    let own = OwnPorts::claim(1);
+    let copy = own.take(1);
+    let ports = PassivePorts::new(Some(own.ranges()));
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::park_timeout(limits::PORT_COPY_WAIT / 20);
@@ -153,9 +137,8 @@ fn a_port_that_a_copy_is_left_of_is_tried_again_cm_37() {
 fn the_first_port_is_any_of_them_dc_03_hd_08() {
     const PORTS: u16 = 20;
     const ROUNDS: u32 = 4_000;
-    let (ranges, others) = free(PORTS);
-    drop(others);
-    let ports = PassivePorts::new(Some(ranges));
+    let own = OwnPorts::claim(PORTS);
+    let ports = PassivePorts::new(Some(own.ranges()));
     let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
     for _ in 0..ROUNDS {
         *counts.entry(ports.listen(local(), client(1)).unwrap().port()).or_default() += 1;
