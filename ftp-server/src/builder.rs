@@ -42,6 +42,8 @@ struct Parts {
     tls: Option<Tls>,
     /// Addresses with TLS before the greeting.
     implicit: Vec<SocketAddr>,
+    /// Also listens on addresses that the computer does not have yet.
+    freebind: bool,
     /// Listening sockets of the embedder.
     given: Vec<Endpoint>,
 }
@@ -131,18 +133,26 @@ impl ServerBuilder {
         self
     }
 
+    /// Listens also on addresses that the computer does not have yet, such as one that the network
+    /// assigns later (default: `false`). Clients can connect once the address is there.
+    pub fn freebind(mut self, enabled: bool) -> Self {
+        self.parts.freebind = enabled;
+        self
+    }
+
     /// Accepts connections on this socket, which must be bound and listening, such as one from a
     /// service manager. Several are possible, in addition to the addresses of [`bind`](Self::bind),
-    /// or alone with [`start`](Self::start).
+    /// or alone with [`start`](Self::start). A socket that another process or a clone holds too stays
+    /// open there when the server stops.
     pub fn listener(mut self, socket: TcpListener) -> Self {
-        self.parts.given.push(Endpoint { socket, greeting: Greeting::Clear });
+        self.parts.given.push(Endpoint { socket, greeting: Greeting::Clear, is_shared: true });
         self
     }
 
     /// Accepts connections on this socket, as [`listener`](Self::listener), with implicit TLS as at
     /// an address of [`implicit_tls`](Self::implicit_tls).
     pub fn implicit_tls_listener(mut self, socket: TcpListener) -> Self {
-        self.parts.given.push(Endpoint { socket, greeting: Greeting::Tls });
+        self.parts.given.push(Endpoint { socket, greeting: Greeting::Tls, is_shared: true });
         self
     }
 
@@ -199,7 +209,7 @@ impl ServerBuilder {
         let addresses: Vec<_> = addresses.to_socket_addrs().map_err(Error::Address)?.collect();
         let mut result = Err(Error::Address(io::ErrorKind::InvalidInput.into()));
         for address in addresses {
-            result = listen(address);
+            result = self.parts.listen(address);
             if result.is_ok() {
                 break;
             }
@@ -239,7 +249,7 @@ impl ServerBuilder {
     /// Returns an [`Error`] if something is missing or unavailable; nothing listens then.
     pub fn bind_all(self, addresses: &[SocketAddr]) -> Result<Server, Error> {
         let listeners: Result<Vec<_>, _> =
-            addresses.iter().map(|address| listen(*address)).collect();
+            addresses.iter().map(|address| self.parts.listen(*address)).collect();
         self.parts.start(listeners?)
     }
 }
@@ -266,6 +276,11 @@ impl Parts {
         Server::start(&context, endpoints)
     }
 
+    fn listen(&self, address: SocketAddr) -> Result<TcpListener, Error> {
+        let socket = socket::bind(address, self.freebind);
+        socket.map_err(|source| Error::Bind { address, source })
+    }
+
     /// Returns all listening sockets.
     fn endpoints(&mut self, plaintext: Vec<TcpListener>) -> Result<Vec<Endpoint>, Error> {
         let is_tls = |given: &Endpoint| given.greeting == Greeting::Tls;
@@ -274,14 +289,14 @@ impl Parts {
             return Err(Error::NoCertificate);
         }
         let plaintext = plaintext.into_iter();
-        let mut endpoints: Vec<_> =
-            plaintext.map(|socket| Endpoint { socket, greeting: Greeting::Clear }).collect();
+        let own = |socket, greeting| Endpoint { socket, greeting, is_shared: false };
+        let mut endpoints: Vec<_> = plaintext.map(|socket| own(socket, Greeting::Clear)).collect();
         for given in self.given.drain(..) {
             socket::adopt(&given.socket).map_err(Error::Address)?;
             endpoints.push(given);
         }
         for address in &self.implicit {
-            endpoints.push(Endpoint { socket: listen(*address)?, greeting: Greeting::Tls });
+            endpoints.push(own(self.listen(*address)?, Greeting::Tls));
         }
         Ok(endpoints)
     }
@@ -334,10 +349,6 @@ fn admission(config: &ServerConfig) -> Arc<Admission> {
     };
     log::info!(target: "ftp_server::admission", "at most {cap} sessions, by {reason}");
     Admission::new(cap, config.limits.per_address)
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    socket::bind(address).map_err(|source| Error::Bind { address, source })
 }
 
 impl std::fmt::Debug for ServerBuilder {

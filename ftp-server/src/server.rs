@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
-
 use crate::auth::Authenticator;
 use crate::config::ServerConfig;
 use crate::context::{Context, Current};
 use crate::error::Error;
 use crate::limits;
 use crate::net::admission::host_of;
+use crate::net::entrance::Entrance;
 use crate::net::listener;
 use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
@@ -34,7 +33,8 @@ pub struct Server {
 }
 
 struct Listening {
-    socket: Arc<TcpListener>,
+    /// `None` once it is closed.
+    entrance: Option<Arc<Entrance>>,
     address: SocketAddr,
     greeting: Greeting,
     thread: Option<JoinHandle<()>>,
@@ -66,6 +66,8 @@ pub struct ShutdownHandle {
 pub(crate) struct Endpoint {
     pub(crate) socket: TcpListener,
     pub(crate) greeting: Greeting,
+    /// The embedder or another process may hold the socket too.
+    pub(crate) is_shared: bool,
 }
 
 impl Server {
@@ -126,6 +128,27 @@ impl Server {
         self.current.get().register.resumed.get()
     }
 
+    /// Returns whether the server accepts connections: each of its accept loops runs, and none has
+    /// let a connection wait without a turn since the previous call. A watchdog calls this at
+    /// intervals that are long for an accept loop, such as 1 s or more. After
+    /// [`stop_listening`](Self::stop_listening) there is no loop to fail.
+    ///
+    /// ```
+    /// use ftp_server::{MemoryStorage, Rights, Server};
+    ///
+    /// let server = Server::builder()
+    ///     .user("u", "p", Rights::FULL)
+    ///     .storage(MemoryStorage::new())
+    ///     .bind("127.0.0.1:0")?;
+    /// assert!(server.is_accepting());
+    /// # Ok::<(), ftp_server::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_accepting(&self) -> bool {
+        // All are asked, so that each remembers this call.
+        self.listeners.iter().filter(|listening| !listening.is_accepting()).count() == 0
+    }
+
     /// Ends the session with this number as a shutdown at its deadline does: a transfer is cut with
     /// 426, then 421 follows. Returns `false` if there is no such session.
     ///
@@ -142,13 +165,15 @@ impl Server {
         self.current.get().register.dismiss(number)
     }
 
-    /// Closes the listening sockets. Running sessions go on; [`sessions`](Self::sessions) shows
-    /// when the last one has ended, and [`shutdown`](Self::shutdown) ends them earlier.
+    /// Closes the listening sockets; a socket that is open elsewhere too stays open there. Running
+    /// sessions go on; [`sessions`](Self::sessions) shows when the last one has ended, and
+    /// [`shutdown`](Self::shutdown) ends them earlier.
     pub fn stop_listening(&mut self) {
         self.current.get().register.close();
         for listening in &mut self.listeners {
-            // accept(2) ends with EINVAL; it fails only on a socket that does not listen.
-            let _ = SockRef::from(&*listening.socket).shutdown(std::net::Shutdown::Both);
+            // Dropped here: nobody would accept the connections to this socket.
+            let Some(entrance) = listening.entrance.take() else { continue };
+            entrance.close();
             if let Some(thread) = listening.thread.take()
                 && thread.join().is_err()
             {
@@ -277,7 +302,9 @@ impl Server {
         ShutdownHandle { register: Arc::clone(&self.current.get().register) }
     }
 
-    /// Stops the server. The listeners close first, and idle sessions get 421 at once. Transfers
+    /// Stops the server. The listeners close first, and idle sessions get 421 at once. A socket of
+    /// [`listener`](crate::ServerBuilder::listener) that is open elsewhere too stays open there:
+    /// clients can connect, and wait for whoever accepts next. Transfers
     /// may finish until `deadline` has passed or a [`ShutdownHandle`] acts; then they are cut with
     /// 426 and 421.
     ///
@@ -331,11 +358,21 @@ impl Server {
 
 impl Listening {
     fn start(endpoint: Endpoint, current: &Arc<Current>) -> Result<Self, Error> {
-        let Endpoint { socket, greeting } = endpoint;
+        let Endpoint { socket, greeting, is_shared } = endpoint;
         let address = socket.local_addr().map_err(Error::Address)?;
-        let socket = Arc::new(socket);
-        let thread = listener::start(Arc::clone(&socket), greeting, Arc::clone(current));
-        Ok(Self { socket, address, greeting, thread: Some(thread.map_err(Error::Thread)?) })
+        let entrance = Arc::new(match is_shared {
+            true => Entrance::shared(socket).map_err(Error::Address)?,
+            false => Entrance::own(socket),
+        });
+        let thread = listener::start(Arc::clone(&entrance), greeting, Arc::clone(current));
+        let thread = Some(thread.map_err(Error::Thread)?);
+        Ok(Self { entrance: Some(entrance), address, greeting, thread })
+    }
+
+    fn is_accepting(&self) -> bool {
+        let Some(entrance) = &self.entrance else { return true };
+        let runs = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        entrance.responds() && runs
     }
 }
 

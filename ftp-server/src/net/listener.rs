@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::complaints::Complaints;
+use super::entrance::Entrance;
 use super::socket;
 use crate::context::{Context, Current};
 use crate::log::{Event, EventKind, Refusal};
@@ -19,21 +20,21 @@ use crate::{limits, threads};
 /// Pause of the loop when the system lacks a resource.
 const REST: Duration = Duration::from_millis(50);
 
-/// Starts a thread that accepts connections until the listening socket is shut down.
+/// Starts a thread that accepts connections until the entrance is closed.
 pub(crate) fn start(
-    listener: Arc<TcpListener>,
+    entrance: Arc<Entrance>,
     greeting: Greeting,
     current: Arc<Current>,
 ) -> io::Result<JoinHandle<()>> {
-    let accept = move || accept_all(&listener, greeting, &current);
+    let accept = move || accept_all(&entrance, greeting, &current);
     threads::start(Some("ftp-accept"), limits::SESSION_STACK, accept)
 }
 
-fn accept_all(listener: &TcpListener, greeting: Greeting, current: &Arc<Current>) {
+fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
     let mut spare = open_spare();
     let mut complaints = Complaints::default();
     while !current.get().register.is_closed() {
-        let error = match listener.accept() {
+        let error = match entrance.accept() {
             Ok((stream, peer)) => {
                 receive(stream, peer, greeting, current, &mut complaints);
                 continue;
@@ -49,7 +50,7 @@ fn accept_all(listener: &TcpListener, greeting: Greeting, current: &Arc<Current>
                 complaints.log("out of descriptors", &error);
                 // The spare descriptor lets one client get a 421 instead of waiting.
                 if spare.take().is_some() {
-                    if let Ok((stream, peer)) = listener.accept() {
+                    if let Ok((stream, peer)) = entrance.accept() {
                         // accept(2) reports the lack before a client comes: by now there may be
                         // enough.
                         spare = open_spare();

@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod ban;
 pub(crate) mod complaints;
+pub(crate) mod entrance;
 pub(crate) mod listener;
 pub(crate) mod random;
 pub(crate) mod socket;

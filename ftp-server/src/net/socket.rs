@@ -10,11 +10,17 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1_024;
 
-/// Opens a listening socket. Accepted sockets inherit its options, so that a session needs no calls
-/// for them.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Opens a listening socket; with `free` also on an address that the computer does not have yet.
+/// Accepted sockets inherit its options, so that a session needs no calls for them.
+pub(crate) fn bind(address: SocketAddr, free: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if free {
+        match address {
+            SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+            SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+        }
+    }
     if address.is_ipv6() {
         // `[::]` accepts IPv4 clients too, with mapped addresses.
         socket.set_only_v6(false)?;
@@ -29,7 +35,6 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Sets the options of [`bind`] on a listening socket of the embedder.
 pub(crate) fn adopt(listener: &TcpListener) -> io::Result<()> {
-    listener.set_nonblocking(false)?;
     let socket = SockRef::from(listener);
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;
@@ -81,11 +86,25 @@ mod tests {
 
     #[test]
     fn sockets_notice_a_dead_peer_st_14_fr_23_fr_31_hf_11() {
-        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = bind(([127, 0, 0, 1], 0).into(), false).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         expect_keepalive(&stream);
         assert!(stream.nodelay().unwrap());
         assert!(SockRef::from(&stream).out_of_band_inline().unwrap());
+    }
+
+    #[test]
+    fn an_address_that_is_missing_can_be_bound_in_advance() {
+        // Reserved for documentation: no computer has them.
+        for address in ["192.0.2.77:0", "[2001:db8::77]:0"] {
+            let address: SocketAddr = address.parse().unwrap();
+            if address.is_ipv6() && std::net::UdpSocket::bind("[::1]:0").is_err() {
+                continue;
+            }
+            let missing = bind(address, false).unwrap_err();
+            assert_eq!(missing.kind(), io::ErrorKind::AddrNotAvailable);
+            bind(address, true).unwrap();
+        }
     }
 }

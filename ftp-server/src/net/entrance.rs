@@ -1,0 +1,124 @@
+//! A listening socket that a server and its accept loop share.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use socket2::SockRef;
+
+/// Value of [`Entrance::waited`] if no connection waited.
+const NONE: u64 = u64::MAX;
+
+/// A listening socket, and the turns of its accept loop.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    socket: TcpListener,
+    /// Wakes the accept loop on a socket that another process may hold too, such as a service
+    /// manager: shutdown(2) would end that socket for all. The server's own sockets have none.
+    bell: Option<OwnedFd>,
+    /// Number of accept(2) calls.
+    turns: AtomicU64,
+    /// The turns when a connection was last found waiting.
+    waited: AtomicU64,
+}
+
+impl Entrance {
+    /// Takes a socket of the server.
+    pub(crate) fn own(socket: TcpListener) -> Self {
+        Self { socket, bell: None, turns: AtomicU64::new(0), waited: AtomicU64::new(NONE) }
+    }
+
+    /// Takes a socket that stays open elsewhere when the server stops.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if it is out of descriptors.
+    pub(crate) fn shared(socket: TcpListener) -> io::Result<Self> {
+        // Another process may take a connection between poll(2) and accept(2).
+        socket.set_nonblocking(true)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { bell: Some(bell), ..Self::own(socket) })
+    }
+
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of accept(2), or `EAGAIN` after [`close`](Self::close).
+    pub(crate) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        if let Some(bell) = &self.bell {
+            let socket = PollFd::new(&self.socket, PollFlags::IN);
+            let mut both = [PollFd::new(bell, PollFlags::IN), socket];
+            poll(&mut both, None)?;
+            let [bell, _] = both;
+            if !bell.revents().is_empty() {
+                return Err(Errno::AGAIN.into());
+            }
+        }
+        self.socket.accept()
+    }
+
+    /// Makes [`accept`](Self::accept) return, now and from now on.
+    pub(crate) fn close(&self) {
+        // Neither can fail: the socket listens, and the counter is at 0.
+        match &self.bell {
+            Some(bell) => drop(rustix::io::write(bell, &1_u64.to_ne_bytes())),
+            None => drop(SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both)),
+        }
+    }
+
+    /// Returns `false` if a connection waits, one also waited at the previous call, and the accept
+    /// loop has made no turn in between.
+    pub(crate) fn responds(&self) -> bool {
+        let turns = self.turns.load(Ordering::Relaxed);
+        let mut watched = [PollFd::new(&self.socket, PollFlags::IN)];
+        let waits = poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0);
+        let now = if waits { turns } else { NONE };
+        let former = self.waited.swap(now, Ordering::Relaxed);
+        !waits || former != turns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").unwrap()
+    }
+
+    #[test]
+    fn a_connection_that_waits_for_long_is_noticed() {
+        let socket = listener();
+        let address = socket.local_addr().unwrap();
+        let entrance = Entrance::own(socket);
+        assert!(entrance.responds() && entrance.responds());
+        let _first = TcpStream::connect(address).unwrap();
+        let _second = TcpStream::connect(address).unwrap();
+        assert!(entrance.responds(), "it may have come just now");
+        assert!(!entrance.responds());
+        entrance.accept().unwrap();
+        assert!(entrance.responds(), "the loop made a turn");
+        entrance.accept().unwrap();
+        assert!(entrance.responds() && entrance.responds());
+    }
+
+    #[test]
+    fn a_closed_entrance_leaves_a_shared_socket_open() {
+        let socket = listener();
+        let address = socket.local_addr().unwrap();
+        let entrance = Entrance::shared(socket.try_clone().unwrap()).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        entrance.accept().unwrap();
+        entrance.close();
+        assert_eq!(entrance.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(entrance);
+        let _client = TcpStream::connect(address).unwrap();
+        socket.set_nonblocking(false).unwrap();
+        socket.accept().unwrap();
+    }
+}
