@@ -13,6 +13,11 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("FTP_PASSWORD", "The password, if neither an option nor the URL has one."),
     ("HOME", "The directory of .netrc."),
     (
+        "LISTEN_FDS, LISTEN_FDNAMES",
+        "Sockets of a service manager that serve accepts connections on.",
+    ),
+    ("NOTIFY_SOCKET, WATCHDOG_USEC", "The service manager that serve notifies of its state."),
+    (
         "STATE_DIRECTORY, XDG_STATE_HOME, HOME",
         "The directory in which serve --tls-self-signed keeps its certificate: the first that is set.",
     ),

@@ -43,6 +43,7 @@ mod shells;
 mod signals;
 mod streams;
 mod system_calls;
+mod systemd;
 mod terminal;
 #[cfg(feature = "tls")]
 mod tls;

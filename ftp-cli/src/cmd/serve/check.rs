@@ -20,7 +20,7 @@ use super::certificate;
 use super::findings::Findings;
 use super::outgoing::outgoing;
 use super::plan::ServePlan;
-use super::settings::{Settings, TABLE, USER, User, shown};
+use super::settings::{MISSING, Settings, TABLE, USER, User, is_missing, shown};
 use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::display::{self, shown_path};
@@ -96,6 +96,9 @@ fn addresses(settings: &Settings, findings: &mut Findings) {
     for address in settings.all_listen() {
         match TcpListener::bind(address) {
             Ok(_) => findings.ok(format_args!("{address}: can listen")),
+            Err(_) if settings.freebind && is_missing(address) => {
+                findings.warn(format_args!("{address}: {MISSING}"));
+            }
             Err(error) => {
                 let why = reason(&error);
                 findings.fail(Exit::Network, format_args!("{address}: cannot listen: {why}"));
@@ -114,7 +117,7 @@ fn reason(error: &io::Error) -> String {
             "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE, which a systemd unit can give; check as root, or use another port".to_owned()
         }
         ErrorKind::AddrNotAvailable => {
-            "not an address of this computer; use one that is, or [::] for all".to_owned()
+            "not an address of this computer; use one that is, [::] for all, or listen.freebind".to_owned()
         }
         _ => error.to_string(),
     }

@@ -22,6 +22,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::logging::LOG;
 use super::settings::Settings;
+use super::systemd;
 use super::users;
 use crate::connect::credentials::VARIABLE;
 use crate::console::threads;
@@ -242,6 +243,9 @@ impl Stored {
         command.args(&self.hook.arguments).process_group(0).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.env_remove(VARIABLE).env_remove("FTP_LOCAL_PATH");
+        for variable in systemd::VARIABLES {
+            command.env_remove(variable);
+        }
         command.env("FTP_USER", OsStr::from_bytes(&self.user));
         command.env("FTP_PEER", self.peer.to_string());
         command.env("FTP_PATH", OsStr::from_bytes(&self.path));

@@ -13,16 +13,17 @@ mod reload;
 mod running;
 pub(crate) mod settings;
 mod start;
+mod systemd;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod transfer_log;
 mod user_storage;
 mod users;
 
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 
-use ftp_server::ShutdownHandle;
+use ftp_server::{Server, ShutdownHandle};
 use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
@@ -30,6 +31,7 @@ use self::hooks::Hooks;
 use self::logging::ServerLog;
 use self::plan::ServePlan;
 use self::running::Running;
+use self::systemd::Service;
 pub(crate) use self::tls::self_signed;
 use crate::connect::credentials::VARIABLE;
 use crate::console::messages::Messages;
@@ -48,7 +50,9 @@ enum Event {
 }
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let plan = ServePlan::new(options, std::env::var_os(VARIABLE)).map_err(|refusal| {
+    let mut service = Service::with_sockets()?;
+    let passed = service.sockets.count();
+    let plan = ServePlan::new(options, std::env::var_os(VARIABLE), passed).map_err(|refusal| {
         refusal.lines.iter().for_each(|line| stdio.messages.line(line));
         refusal.failure
     })?;
@@ -61,17 +65,22 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let text = "warning: running as root; use --set security.run_as=USER to drop privileges";
         log.say(Level::Warn, &text);
     }
+    service.connect();
     let hooks = Arc::new(Hooks::default());
     let shutdown = Arc::new(OnceLock::new());
     // Before the first log line announces a server that can be stopped.
     let events = heed_signals(hears_hangup(&plan, options), &stdio.messages, &shutdown, &hooks)?;
-    let mut running = Running::start(plan, options, &log, hooks)?;
+    let mut running = Running::start(plan, options, &log, hooks, &mut service)?;
     // There is only one, and it is set only here.
     let _ = shutdown.set(running.shutdown_handle());
     running.announce(&log);
-    while next(&events) == Event::Reload {
+    service.ready(running.server());
+    while next(&events, &mut service, running.server()) == Event::Reload {
+        service.reloading();
         running.reload(&log);
+        service.ready(running.server());
     }
+    service.stopping();
     running.shut_down(&log);
     Ok(())
 }
@@ -117,10 +126,21 @@ fn heed_signals(
     Ok(events)
 }
 
-/// Returns the next request; several reloads in a row count as one.
-fn next(events: &Receiver<Event>) -> Event {
-    // An error means that the signal thread is gone: stop as for a signal.
-    let Ok(first) = events.recv() else { return Event::Stop };
+/// Returns the next request; several reloads in a row count as one. Until then, the service manager
+/// gets its signs of life.
+fn next(events: &Receiver<Event>, service: &mut Service, server: &Server) -> Event {
+    let first = loop {
+        let received = match service.pause() {
+            Some(pause) => events.recv_timeout(pause),
+            None => events.recv().map_err(RecvTimeoutError::from),
+        };
+        match received {
+            Ok(first) => break first,
+            Err(RecvTimeoutError::Timeout) => service.beat(server),
+            // The signal thread is gone: stop as for a signal.
+            Err(RecvTimeoutError::Disconnected) => return Event::Stop,
+        }
+    };
     let is_stop = |event| event == Event::Stop;
     if is_stop(first) || events.try_iter().any(is_stop) { Event::Stop } else { Event::Reload }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ftp_proto::Escaped;
 use ftp_server::{Rights, UserLimits};
 
-use super::settings::{File, Reading, Settings, User, shown};
+use super::settings::{File, Passed, Reading, Settings, User, shown};
 use super::users::Homes;
 use crate::connect::credentials::{self, Secret, VARIABLE};
 use crate::display::shown_path;
@@ -63,16 +63,21 @@ impl From<Failure> for PlanError {
 }
 
 impl ServePlan {
-    /// Returns the plan of the options and the file that they name.
-    pub(super) fn new(options: &Options, environment: Option<OsString>) -> Result<Self, PlanError> {
-        let settings = settings(options, Reading::First)?;
+    /// Returns the plan of the options and the file that they name, for a process with these
+    /// sockets.
+    pub(super) fn new(
+        options: &Options,
+        environment: Option<OsString>,
+        passed: Passed,
+    ) -> Result<Self, PlanError> {
+        let settings = settings(options, Reading::First, passed)?;
         let quick = Quick::new(options, &settings, environment)?;
         Ok(Self { settings, quick: quick.map(Rc::new) })
     }
 
     /// Returns the plan with the file as it is now.
     pub(super) fn again(&self, options: &Options) -> Result<Self, PlanError> {
-        let settings = settings(options, Reading::Again)?;
+        let settings = settings(options, Reading::Again, self.settings.passed)?;
         if self.quick.is_none() && !names_users(&settings) {
             return Err(nobody().into());
         }
@@ -219,8 +224,8 @@ impl ServePlan {
 }
 
 /// Returns the settings: defaults, overridden by the file, overridden by options.
-fn settings(options: &Options, reading: Reading) -> Result<Settings, PlanError> {
-    let mut settings = Settings::default();
+fn settings(options: &Options, reading: Reading, passed: Passed) -> Result<Settings, PlanError> {
+    let mut settings = Settings::with(passed);
     let file = options.value("config").map(|path| File::open(path, reading)).transpose()?;
     if let Some(file) = &file {
         file.apply(&mut settings).map_err(|lines| refusal(&file.name, lines))?;
@@ -402,7 +407,8 @@ mod tests {
 
     fn plan(line: &str, environment: Option<&str>) -> Result<ServePlan, Failure> {
         let (_, options) = options::parse(line.split(' ').map(OsString::from))?;
-        ServePlan::new(&options, environment.map(OsString::from)).map_err(|refusal| refusal.failure)
+        let environment = environment.map(OsString::from);
+        ServePlan::new(&options, environment, Passed::default()).map_err(|refusal| refusal.failure)
     }
 
     #[test]

@@ -12,7 +12,9 @@ use super::hooks::Hooks;
 use super::logging::{LOG, ServerLog, no_thread};
 use super::plan::{PlanError, ServePlan};
 use super::reload::Reload;
+use super::settings::{MISSING, is_missing};
 use super::start::{start, sweep};
+use super::systemd::Service;
 use super::transfer_log::Transfers;
 use super::users::{Kept, Sweeper};
 use crate::exit::Failure;
@@ -46,6 +48,7 @@ impl<'a> Running<'a> {
         options: &'a Options,
         log: &ServerLog,
         hooks: Arc<Hooks>,
+        service: &mut Service,
     ) -> Result<Self, Failure> {
         let mut certificates = Certificates::default();
         let tls = certificates.load(&plan.settings)?;
@@ -58,7 +61,11 @@ impl<'a> Running<'a> {
         hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error))?;
         hooks.set(&plan.settings);
         builder = builder.observer(Arc::clone(&transfers)).observer(Arc::clone(&hooks));
-        let (server, kept) = start(&plan, tls.clone(), builder)?;
+        if let Some(moved) = service.observer() {
+            builder = builder.observer(moved);
+        }
+        let sockets = std::mem::take(&mut service.sockets);
+        let (server, kept) = start(&plan, tls.clone(), builder, sockets)?;
         let sweeper = sweep(&plan, None);
         let started = Rc::new(plan);
         let plan = Rc::clone(&started);
@@ -76,6 +83,11 @@ impl<'a> Running<'a> {
         })
     }
 
+    /// Returns the server.
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// Returns a handle that aborts all transfers at once.
     pub(super) fn shutdown_handle(&self) -> ShutdownHandle {
         self.server.shutdown_handle()
@@ -84,6 +96,11 @@ impl<'a> Running<'a> {
     /// Logs the addresses, the users, and warnings about them.
     pub(super) fn announce(&self, log: &ServerLog) {
         listening(&self.server).iter().for_each(|line| log.say(Level::Info, line));
+        for address in self.server.local_addrs().chain(self.server.implicit_addrs()) {
+            if is_missing(address) {
+                log.say(Level::Warn, &format_args!("warning: {address}: {MISSING}"));
+            }
+        }
         if let Some(tls) = self.tls.as_ref().filter(|_| self.plan.settings.tls.self_signed) {
             let pin = tls.pin().unwrap_or_default();
             log.say(Level::Info, &format_args!("clients can verify this server with --pin {pin}"));

@@ -8,23 +8,27 @@ use ftp_server::{Server, ServerBuilder, Tls};
 use super::logging::LOG;
 use super::plan::ServePlan;
 use super::settings::{available, has_ipv6};
+use super::systemd::Sockets;
 use super::users::{Kept, Sweeper};
 use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 
-/// Returns the server, and the confinement of its sessions.
+/// Returns the server on its addresses and on `sockets`, and the confinement of its sessions.
 pub(super) fn start(
     plan: &ServePlan,
     tls: Option<Tls>,
     mut builder: ServerBuilder,
+    sockets: Sockets,
 ) -> Result<(Server, Option<Kept>), Failure> {
     if let Some(tls) = tls {
         builder = builder.tls(tls);
     }
-    for address in available(&plan.settings.implicit, has_ipv6) {
+    // An address may be that of a socket, so that one file is for both ways to start.
+    for address in sockets.implicit_besides(available(&plan.settings.implicit, has_ipv6)) {
         builder = builder.implicit_tls(address);
     }
-    let addresses = available(&plan.settings.listen, has_ipv6);
+    let addresses = sockets.plaintext_besides(available(&plan.settings.listen, has_ipv6));
+    builder = sockets.serve(builder.freebind(plan.settings.freebind));
     let homes = Arc::new(plan.homes());
     let run_as = plan.settings.run_as.clone();
     let builder = builder.config(plan.settings.server()).authenticator(Arc::clone(&homes));

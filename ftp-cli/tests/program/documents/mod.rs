@@ -34,11 +34,14 @@ const STAND_INS: [(&str, &str); 9] = [
 ];
 
 /// The files of the source directory that commands of the documents name.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 8] = [
     "Cargo.lock",
     "Cargo.toml",
     "dist/fail2ban/ftp-cli.conf",
     "dist/server.toml",
+    "dist/systemd/ftp-cli-implicit.socket",
+    "dist/systemd/ftp-cli.service",
+    "dist/systemd/ftp-cli.socket",
     "ftp-cli/Cargo.toml",
 ];
 

@@ -1,7 +1,8 @@
 //! Parses the addresses to listen on.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
 /// Default port, on this computer only.
 const PORT: u16 = 2_121;
@@ -11,6 +12,13 @@ const PORT: u16 = 2_121;
 pub(crate) struct Listen {
     text: String,
     pub(crate) address: SocketAddr,
+}
+
+/// Numbers of listening sockets that a service manager has passed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Passed {
+    pub(crate) plaintext: usize,
+    pub(crate) implicit: usize,
 }
 
 impl Default for Listen {
@@ -97,7 +105,17 @@ pub(crate) fn available(listen: &[Listen], has_ipv6: impl Fn() -> bool) -> Vec<S
 
 /// Returns whether this system has IPv6.
 pub(crate) fn has_ipv6() -> bool {
-    std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
+    UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
+}
+
+/// Warning about an address of `listen.freebind`.
+pub(crate) const MISSING: &str =
+    "the computer does not have this address yet; clients can connect once it does";
+
+/// Returns whether the computer does not have this address.
+pub(crate) fn is_missing(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    UdpSocket::bind(address).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod toml_text;
 mod user;
 
 pub(crate) use file::{File, Reading};
-pub(crate) use listen::{available, has_ipv6};
+pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing};
 pub(crate) use protection::Protection;
 pub(crate) use table::{FIXED, Settings, TABLE};
 pub(crate) use toml_text::shown;

@@ -12,7 +12,7 @@ use super::forms::{
     REUSE, RIGHTS, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::lines::Lines;
-use super::listen::{Listen, available, has_ipv6};
+use super::listen::{Listen, Passed, available, has_ipv6};
 use super::origins::Origins;
 use super::protection::Protection;
 use super::row::{Setting, row};
@@ -27,6 +27,10 @@ pub(crate) struct Settings {
     pub(crate) listen: Vec<Listen>,
     /// Addresses with implicit TLS.
     pub(crate) implicit: Vec<Listen>,
+    /// Also listens on addresses that the computer does not have yet.
+    pub(crate) freebind: bool,
+    /// Sockets to accept connections on besides.
+    pub(crate) passed: Passed,
     pub(crate) tls: Protection,
     pub(crate) server: ServerConfig,
     /// Storage of files in each root directory.
@@ -73,6 +77,8 @@ impl Default for Settings {
         Self {
             listen: vec![Listen::default()],
             implicit: Vec::new(),
+            freebind: false,
+            passed: Passed::default(),
             tls: Protection::default(),
             server,
             local: LocalConfig::default(),
@@ -103,6 +109,7 @@ impl Default for Settings {
 pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "listen.addresses",               ADDRESSES,    listen,                            "Listen on PORT, :PORT (all addresses) or HOST:PORT."),
     row!(Settings, "listen.implicit_tls",            ADDRESSES,    implicit,                          "Listen for implicit TLS, usually on port 990."),
+    row!(Settings, "listen.freebind",                SWITCH,       freebind,                          "Listen on addresses that the computer does not have yet."),
     row!(Settings, "tls.certificate",                FILE,         tls.certificate,                   "PEM file of the certificate chain, the server's own first."),
     row!(Settings, "tls.key",                        FILE,         tls.key,                           "PEM file of the private key, without a passphrase."),
     row!(Settings, "tls.self_signed",                SWITCH,       tls.self_signed,                   "Create a self-signed certificate once and keep it."),
@@ -172,10 +179,30 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
 ];
 
 /// Keys that a reload does not change.
-pub(crate) const FIXED: &[&str] =
-    &["listen.addresses", "listen.implicit_tls", "limits.sessions", "security.run_as"];
+pub(crate) const FIXED: &[&str] = &[
+    "listen.addresses",
+    "listen.implicit_tls",
+    "listen.freebind",
+    "limits.sessions",
+    "security.run_as",
+];
 
 impl Settings {
+    /// Returns the defaults of a server with these sockets. Other addresses are then only those that
+    /// are set.
+    pub(crate) fn with(passed: Passed) -> Self {
+        let settings = Self { passed, ..Self::default() };
+        match passed == Passed::default() {
+            true => settings,
+            false => Self { listen: Vec::new(), ..settings },
+        }
+    }
+
+    /// Returns whether there is an address or a socket with implicit TLS.
+    fn has_implicit(&self) -> bool {
+        !self.implicit.is_empty() || self.passed.implicit > 0
+    }
+
     /// Applies one `KEY=VALUE`.
     ///
     /// # Errors
@@ -263,7 +290,7 @@ impl Settings {
             let place = place("anonymous.enabled");
             wrong.push(format!("{place}: anonymous.enabled: needs anonymous.root"));
         }
-        if self.listen.is_empty() && self.implicit.is_empty() {
+        if self.listen.is_empty() && self.implicit.is_empty() && self.passed == Passed::default() {
             let place = place("listen.addresses");
             wrong.push(format!("{place}: listen.addresses: expected at least one address"));
         }
@@ -275,12 +302,12 @@ impl Settings {
             let why = "is in listen.addresses too; use another port";
             wrong.push(format!("{place}: listen.implicit_tls: \"{both}\" {why}"));
         }
-        for (key, why) in self.tls.contradictions(!self.implicit.is_empty()) {
+        for (key, why) in self.tls.contradictions(self.has_implicit()) {
             wrong.push(format!("{}: {key}: {why}", place(key)));
         }
         for (name, user) in self.users.iter() {
             if user.tls == TlsPolicy::Required
-                && let Some(needed) = self.tls.lacks_for_users(!self.implicit.is_empty())
+                && let Some(needed) = self.tls.lacks_for_users(self.has_implicit())
             {
                 let place = user.origins.place("tls", lines);
                 wrong.push(format!("{place}: users.{}.tls: needs {needed}", shown(name)));

@@ -90,6 +90,7 @@ fn set_reaches_its_own_field() {
         ("server.banner=a = b", "\"a = b\""),
         ("listen.addresses=:2121, 127.0.0.1:21", ":2121, 127.0.0.1:21"),
         ("listen.addresses=", "\"\""),
+        ("listen.freebind=true", "true"),
         ("listen.implicit_tls=:990,[::1]:991", ":990, [::1]:991"),
         ("tls.certificate=/etc/ftp/cert.pem", "\"/etc/ftp/cert.pem\""),
         ("tls.key=/etc/ftp/key.pem", "\"/etc/ftp/key.pem\""),

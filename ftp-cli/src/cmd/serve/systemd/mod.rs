@@ -1,0 +1,188 @@
+//! The protocols of a service manager such as systemd: sockets that it passes, and states that it
+//! is notified of. Without its environment variables, nothing here has an effect.
+
+mod load;
+mod notify;
+mod sockets;
+
+use std::env;
+use std::process;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ftp_server::Server;
+use rustix::time::{ClockId, clock_gettime};
+
+use self::load::Load;
+pub(super) use self::load::Moved;
+use self::notify::Notifier;
+pub(super) use self::sockets::Sockets;
+use super::logging::LOG;
+use crate::exit::Failure;
+
+/// Variables for this process only, which programs that it starts do not get.
+pub(super) const VARIABLES: &[&str] = &[
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
+/// Shortest time between two status lines.
+const STATUS: Duration = Duration::from_secs(5);
+
+/// The service manager that started the server.
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    /// Its sockets, until the server has them.
+    pub(super) sockets: Sockets,
+    notified: Option<Notified>,
+}
+
+/// A service manager that wants to be notified.
+#[derive(Debug)]
+struct Notified {
+    notifier: Notifier,
+    load: Load,
+    /// Last status line.
+    status: String,
+    status_due: Instant,
+    watchdog: Option<Watchdog>,
+}
+
+#[derive(Debug)]
+struct Watchdog {
+    /// Half of the time after which the service manager restarts the server.
+    interval: Duration,
+    due: Instant,
+}
+
+impl Service {
+    /// Takes the sockets. Call it once, before the process opens anything that stays open.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if they are not as sd_listen_fds(3) describes.
+    pub(super) fn with_sockets() -> Result<Self, Failure> {
+        Ok(Self { sockets: Sockets::passed()?, notified: None })
+    }
+
+    /// Finds out whether and where to send notifications.
+    pub(super) fn connect(&mut self) {
+        let now = Instant::now();
+        self.notified = Notifier::from_environment().map(|notifier| Notified {
+            notifier,
+            load: Load::new(),
+            status: String::new(),
+            status_due: now,
+            watchdog: interval(|name| env::var(name).ok())
+                .map(|interval| Watchdog { interval, due: now }),
+        });
+    }
+
+    /// Returns the observer that the status line needs.
+    pub(super) fn observer(&self) -> Option<Arc<Moved>> {
+        self.notified.as_ref().map(|notified| notified.load.moved())
+    }
+
+    /// Reports that clients can connect: at the start, and after a reload.
+    pub(super) fn ready(&mut self, server: &Server) {
+        let Some(notified) = &mut self.notified else { return };
+        notified.notifier.send("READY=1");
+        notified.beat(server);
+    }
+
+    /// Reports that the configuration is being reloaded.
+    pub(super) fn reloading(&mut self) {
+        let Some(notified) = &mut self.notified else { return };
+        let now = clock_gettime(ClockId::Monotonic);
+        let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
+        notified.notifier.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+    }
+
+    /// Reports that the server is stopping. From here the stop timeout of the service manager
+    /// counts, not its watchdog.
+    pub(super) fn stopping(&mut self) {
+        let Some(notified) = &mut self.notified else { return };
+        notified.notifier.send("STOPPING=1\nSTATUS=stopping");
+    }
+
+    /// Returns the time until [`beat`](Self::beat) is due; `None` if it never is.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let notified = self.notified.as_ref()?;
+        let dog = notified.watchdog.as_ref().map(|watchdog| watchdog.due);
+        let due = dog.map_or(notified.status_due, |due| due.min(notified.status_due));
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Sends what is due: a changed status line, and a sign of life for the watchdog.
+    pub(super) fn beat(&mut self, server: &Server) {
+        if let Some(notified) = &mut self.notified {
+            notified.beat(server);
+        }
+    }
+}
+
+impl Notified {
+    /// Proves that the server lives before it says so. The caller's thread also reloads and stops
+    /// the server; the list of sessions needs the lock of each session; and each accept loop must
+    /// have taken the connections that wait.
+    fn beat(&mut self, server: &Server) {
+        let now = Instant::now();
+        if now >= self.status_due {
+            self.status_due = now + STATUS;
+            let status = self.load.status(&server.sessions(), now);
+            if status != self.status {
+                self.notifier.send(&format!("STATUS={status}"));
+                self.status = status;
+            }
+        }
+        let Some(watchdog) = self.watchdog.as_mut().filter(|watchdog| now >= watchdog.due) else {
+            return;
+        };
+        watchdog.due = now + watchdog.interval;
+        drop(server.sessions());
+        if server.is_accepting() {
+            self.notifier.send("WATCHDOG=1");
+        } else {
+            log::error!(target: LOG, "connections are not accepted; the watchdog is not notified");
+        }
+    }
+}
+
+/// Returns half of `WATCHDOG_USEC`, if that is set for this process.
+fn interval(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
+    let is_other = |id: String| id.parse() != Ok(process::id());
+    if variable("WATCHDOG_PID").is_some_and(is_other) {
+        return None;
+    }
+    let micros: u64 = variable("WATCHDOG_USEC")?.parse().ok()?;
+    (micros > 0).then(|| Duration::from_micros(micros / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_of_another_process_is_ignored() {
+        let own = process::id().to_string();
+        for (time, id, want) in [
+            (Some("30000000"), None, Some(Duration::from_secs(15))),
+            (Some("30000000"), Some(&*own), Some(Duration::from_secs(15))),
+            (Some("30000000"), Some("1"), None),
+            (Some("30000000"), Some(""), None),
+            (Some("0"), None, None),
+            (Some("x"), None, None),
+            (None, None, None),
+        ] {
+            let variable = |name: &str| {
+                let value = if name == "WATCHDOG_PID" { id } else { time };
+                value.map(str::to_owned)
+            };
+            assert_eq!(interval(variable), want, "{time:?} {id:?}");
+        }
+    }
+}
