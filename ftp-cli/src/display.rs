@@ -62,12 +62,24 @@ pub(crate) fn transferred(bytes: u64, time: Duration) -> String {
 
 /// Returns the current time in UTC, with milliseconds (RFC 3339 §5.6): `2024-02-29T13:45:59.120Z`.
 pub(crate) fn timestamp() -> String {
-    // A clock before the year 0 or after 9999 has no other format.
+    let now = time_val(SystemTime::now());
+    format!("{}.{:03}Z", to_seconds(now), now.nanosecond() / 1_000_000)
+}
+
+/// Returns a time in UTC, to the second: `2024-02-29T13:45:59Z`.
+pub(crate) fn instant(time: SystemTime) -> String {
+    format!("{}Z", to_seconds(time_val(time)))
+}
+
+/// A clock before the year 0 or after 9999 has no other format.
+fn time_val(time: SystemTime) -> TimeVal {
     let unknown = TimeVal::new(0, 1, 1, 0, 0, 0).expect("the first day of year 0 exists");
-    let now = TimeVal::try_from(SystemTime::now()).unwrap_or(unknown);
-    let date = format!("{:04}-{:02}-{:02}", now.year(), now.month(), now.day());
-    let clock = format!("{:02}:{:02}:{:02}", now.hour(), now.minute(), now.second());
-    format!("{date}T{clock}.{:03}Z", now.nanosecond() / 1_000_000)
+    TimeVal::try_from(time).unwrap_or(unknown)
+}
+
+fn to_seconds(time: TimeVal) -> String {
+    let date = format!("{:04}-{:02}-{:02}", time.year(), time.month(), time.day());
+    format!("{date}T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }
 
 /// Returns a path for messages; if a URL was given instead, without its password.

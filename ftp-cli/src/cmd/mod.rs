@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod chmod;
 pub(crate) mod completions;
+pub(crate) mod control;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod fxp;
@@ -47,6 +48,12 @@ pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Res
         Command::Fxp => fxp::run(options, stdio),
         Command::Doctor => doctor::run(options, stdio),
         Command::Serve => serve::run(options, stdio),
+        Command::Who
+        | Command::Status
+        | Command::Kick
+        | Command::Drain
+        | Command::Reload
+        | Command::Unban => control::run(command, options, stdio),
         Command::Passwd => passwd::run(options, stdio),
         Command::Demo => demo::run(options, stdio),
         Command::Help => help::run(options, stdio),

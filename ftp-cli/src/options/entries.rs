@@ -21,6 +21,12 @@ impl Command {
             Self::Fxp => FXP,
             Self::Doctor => DOCTOR,
             Self::Serve => SERVE,
+            Self::Who => WHO,
+            Self::Status => STATUS,
+            Self::Kick => KICK,
+            Self::Drain => DRAIN,
+            Self::Reload => RELOAD,
+            Self::Unban => UNBAN,
             Self::Passwd => PASSWD,
             Self::Demo => DEMO,
             Self::Help => HELP,
@@ -338,6 +344,79 @@ and exits with 0. A second signal aborts the transfers; a third exits at once.",
         ),
         ("serve --config server.toml --check", "Print the configuration and what would fail"),
     ],
+};
+
+pub(super) const WHO: Entry = Entry {
+    name: "who",
+    usage: "[--json]",
+    summary: "List the sessions of a running server",
+    about: "\
+Asks the server by its control socket, which the setting control.socket names.
+Prints number, user, address, time of the connection, TLS version, time without
+a command, and the running transfer of each session, the oldest first.",
+    operands: &[],
+    examples: &[("who", "List all sessions"), ("who --json", "The same as JSON lines")],
+};
+
+pub(super) const STATUS: Entry = Entry {
+    name: "status",
+    usage: "[--json]",
+    summary: "Show the state of a running server",
+    about: "\
+Prints version, process, start, addresses, the numbers of sessions, transfers and
+bans, the rate of all transfers, and whether the server is draining.",
+    operands: &[],
+    examples: &[("status", "Show the state of the server")],
+};
+
+pub(super) const KICK: Entry = Entry {
+    name: "kick",
+    usage: "ID|user=NAME|address=ADDRESS",
+    summary: "End sessions of a running server",
+    about: "\
+Ends the session with the number ID, all sessions of a user, or all sessions from
+an address. A running transfer is aborted with 426; the client then gets 421.",
+    operands: &[],
+    examples: &[
+        ("kick 17", "End session 17"),
+        ("kick user=scanner", "End all sessions of a user"),
+        ("kick address=192.0.2.7", "End all sessions from an address"),
+    ],
+};
+
+pub(super) const DRAIN: Entry = Entry {
+    name: "drain",
+    usage: "",
+    summary: "Stop a server after its last session",
+    about: "\
+The server accepts no more connections at once, and stops when the last session
+has ended by itself. kick ends sessions earlier, and SIGTERM stops the server.",
+    operands: &[],
+    examples: &[("drain", "Stop the server without interrupting anyone")],
+};
+
+pub(super) const RELOAD: Entry = Entry {
+    name: "reload",
+    usage: "",
+    summary: "Reload the configuration of a server",
+    about: "\
+Reads the configuration file, the users and the certificate again and reopens the
+logs, like SIGHUP, and prints what has changed. If the file has an error, the
+configuration stays as it was, and the exit code is 8. Sessions of users that are
+no longer in the file end after their transfer.",
+    operands: &[],
+    examples: &[("reload", "Apply the changed configuration file")],
+};
+
+pub(super) const UNBAN: Entry = Entry {
+    name: "unban",
+    usage: "ADDRESS|all",
+    summary: "End the ban of a host",
+    about: "\
+Ends the ban of a host with too many failed logins, or all bans. An IPv6 host is
+its network of 64 bits.",
+    operands: &[],
+    examples: &[("unban 192.0.2.7", "Let this host connect again")],
 };
 
 pub(super) const PASSWD: Entry = Entry {

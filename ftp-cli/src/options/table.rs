@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::Command;
 use Command::{
-    Batch, Chmod, Demo, Doctor, Fxp, Get, Ls, Mkdir, Mv, Passwd, Put, Quote, Rm, Rmdir, Serve, Stat,
+    Batch, Chmod, Demo, Doctor, Drain, Fxp, Get, Kick, Ls, Mkdir, Mv, Passwd, Put, Quote, Reload,
+    Rm, Rmdir, Serve, Stat, Status, Unban, Who,
 };
 use Group::{Data, Listing, Login, Mirror, Output, Program, Robust, Server, Tls, Transfer};
 use Value::{Needed, No, OneOf, WithEqualSign};
@@ -176,6 +177,8 @@ const QUIET: &[Command] = &[
     Serve,
     Demo,
 ];
+/// Commands that ask a running server.
+const CONTROL: &[Command] = &[Who, Status, Kick, Drain, Reload, Unban];
 const ALL: &[Command] = Command::ALL;
 
 #[rustfmt::skip]
@@ -245,6 +248,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Login,    "",  "password-file",    Needed("FILE"),                REMOTE,   "read the password from FILE's first line (default: URL, FTP_PASSWORD, netrc)"),
     row(Login,    "",  "password-fd",      Needed("N"),                   REMOTE,   "read the password from the next line of file descriptor N"),
     row(Login,    "",  "password-command", Needed("COMMAND"),             REMOTE,   "run COMMAND in a shell and use its first line as the password"),
+    row(Server,   "",  "control",          Needed("FILE"),                CONTROL,  "ask by this socket (default: $FTP_CLI_CONTROL, /run/ftp-cli/control.sock)"),
     row(Login,    "",  "password-file",    Needed("FILE"),                &[Passwd], "read the password from FILE's first line (default: prompt, standard input)"),
     row(Login,    "",  "password-file",    Needed("FILE"),                &[Fxp],   "read a password line for each URL that lacks one, the source's first"),
     row(Login,    "",  "password-fd",      Needed("N"),                   &[Fxp],   "read password lines for both URLs from file descriptor N"),
@@ -283,6 +287,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Output,   "v", "verbose",          No,                            VERBOSE,  "print more messages"),
     row(Output,   "",  "progress",         OneOf("WHEN", "auto|always|never"), CARRIERS, "show progress: auto (on a terminal), always or never (default: auto)"),
     row(Output,   "",  "json",             No,                            DIALOGUE, "write events as JSON lines to standard output"),
+    row(Output,   "",  "json",             No,                            &[Who, Status], "write JSON lines"),
     row(Output,   "",  "log-file",          Needed("FILE"),                DIALOGUE, "append messages and results with timestamps to FILE"),
     row(Output,   "",  "raw-names",        No,                            &[Ls, Stat, Quote, Batch], "write names unchanged to a terminal, control characters included"),
     row(Output,   "",  "trace",            WithEqualSign("FILE"),         DIALOGUE, "write the explained dialogue to FILE (default: standard error)"),

@@ -18,20 +18,20 @@ use crate::serve::Served;
 use crate::{failed, ftp};
 
 /// A directory with `server.toml`, and `serve` in it.
-struct Configured {
-    here: TempRoot,
-    root: TempRoot,
+pub(crate) struct Configured {
+    pub(crate) here: TempRoot,
+    pub(crate) root: TempRoot,
 }
 
 impl Configured {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let configured = Self { here: TempRoot::new(), root: TempRoot::new() };
         configured.write(text);
         configured
     }
 
     /// Writes the file again; `ROOT` in it is the directory of files, `HASH` the hash of `p`.
-    fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         let hash = || PasswordHash::new(b"p").unwrap().to_string();
         let hash = if text.contains("HASH") { hash() } else { String::new() };
         let root = self.root.path().to_str().unwrap();
@@ -39,7 +39,7 @@ impl Configured {
             .write("server.toml", text.replace("ROOT", root).replace("HASH", &hash).as_bytes());
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = ftp(&["serve", "--config", "server.toml"]);
         command.current_dir(self.here.path()).args(arguments);
         command
@@ -49,7 +49,7 @@ impl Configured {
         run(self.command(&["--check"]).args(arguments))
     }
 
-    fn serve(&self) -> Served {
+    pub(crate) fn serve(&self) -> Served {
         Served::of(&mut self.command(&["--listen", "0"]))
     }
 }

@@ -10,6 +10,7 @@ mod batch;
 mod calls;
 mod config;
 mod confinement;
+mod control;
 mod demo;
 mod descriptors;
 mod doctor;

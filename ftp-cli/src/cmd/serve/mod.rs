@@ -3,12 +3,14 @@
 
 mod certificate;
 mod check;
+mod control;
 mod findings;
 mod hooks;
 mod logging;
 mod outgoing;
 mod plan;
 pub(crate) mod privileges;
+mod queue;
 mod reload;
 mod running;
 pub(crate) mod settings;
@@ -20,19 +22,22 @@ mod transfer_log;
 mod user_storage;
 mod users;
 
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, OnceLock};
 
-use ftp_server::{Server, ShutdownHandle};
+use ftp_server::ShutdownHandle;
 use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
+use self::control::ControlSocket;
 use self::hooks::Hooks;
 use self::logging::ServerLog;
 use self::plan::ServePlan;
+use self::queue::{Event, Queue};
 use self::running::Running;
 use self::systemd::Service;
 pub(crate) use self::tls::self_signed;
+use crate::cmd::control::protocol::{Answer, Request};
 use crate::connect::credentials::VARIABLE;
 use crate::console::messages::Messages;
 use crate::console::signals;
@@ -41,13 +46,6 @@ use crate::console::trace;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::report::events::Events;
-
-/// Request of a signal.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Event {
-    Stop,
-    Reload,
-}
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut service = Service::with_sockets()?;
@@ -69,20 +67,54 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let hooks = Arc::new(Hooks::default());
     let shutdown = Arc::new(OnceLock::new());
     // Before the first log line announces a server that can be stopped.
-    let events = heed_signals(hears_hangup(&plan, options), &stdio.messages, &shutdown, &hooks)?;
+    let (sender, receiver) = mpsc::channel();
+    let hears_hangup = hears_hangup(&plan, options);
+    heed_signals(hears_hangup, &stdio.messages, &shutdown, &hooks, sender.clone())?;
+    // While the process may still be root.
+    let control = ControlSocket::bind(&plan.settings)?;
     let mut running = Running::start(plan, options, &log, hooks, &mut service)?;
     // There is only one, and it is set only here.
     let _ = shutdown.set(running.shutdown_handle());
     running.announce(&log);
-    service.ready(running.server());
-    while next(&events, &mut service, running.server()) == Event::Reload {
-        service.reloading();
-        running.reload(&log);
-        service.ready(running.server());
+    if let Some(control) = &control {
+        control.start(sender)?;
     }
+    service.ready(running.server());
+    work(&mut running, &mut service, Queue::new(receiver), &log);
+    drop(control);
     service.stopping();
     running.shut_down(&log);
     Ok(())
+}
+
+/// Handles events until one of them is a stop. Later requests are refused.
+fn work(running: &mut Running<'_>, service: &mut Service, mut queue: Queue, log: &ServerLog) {
+    loop {
+        match queue.next(service, running) {
+            Event::Stop => return,
+            // The log has the outcome.
+            Event::Reload => drop(reload(running, service, log)),
+            Event::Control(call) if call.request == Request::Reload => {
+                let outcome = reload(running, service, log);
+                call.answer(Answer { outcome: outcome.map(|changes| changes + "\n") });
+            }
+            Event::Control(call) => {
+                let answer = running.answer(&call.request);
+                call.answer(answer);
+            }
+        }
+    }
+}
+
+fn reload(
+    running: &mut Running<'_>,
+    service: &mut Service,
+    log: &ServerLog,
+) -> Result<String, String> {
+    service.reloading();
+    let outcome = running.reload(log);
+    service.ready(running.server());
+    outcome
 }
 
 /// Returns whether SIGHUP can reload a file, certificate or log. If not, SIGHUP means that the
@@ -100,8 +132,8 @@ fn heed_signals(
     messages: &Messages,
     shutdown: &Arc<OnceLock<ShutdownHandle>>,
     hooks: &Arc<Hooks>,
-) -> Result<Receiver<Event>, Failure> {
-    let (sender, events) = mpsc::channel();
+    sender: Sender<Event>,
+) -> Result<(), Failure> {
     let messages = messages.clone();
     let shutdown = Arc::clone(shutdown);
     let hooks = Arc::clone(hooks);
@@ -122,25 +154,5 @@ fn heed_signals(
             }
             _ => signals::end(signal, &messages, &Events::default()),
         }
-    })?;
-    Ok(events)
-}
-
-/// Returns the next request; several reloads in a row count as one. Until then, the service manager
-/// gets its signs of life.
-fn next(events: &Receiver<Event>, service: &mut Service, server: &Server) -> Event {
-    let first = loop {
-        let received = match service.pause() {
-            Some(pause) => events.recv_timeout(pause),
-            None => events.recv().map_err(RecvTimeoutError::from),
-        };
-        match received {
-            Ok(first) => break first,
-            Err(RecvTimeoutError::Timeout) => service.beat(server),
-            // The signal thread is gone: stop as for a signal.
-            Err(RecvTimeoutError::Disconnected) => return Event::Stop,
-        }
-    };
-    let is_stop = |event| event == Event::Stop;
-    if is_stop(first) || events.try_iter().any(is_stop) { Event::Stop } else { Event::Reload }
+    })
 }

@@ -43,13 +43,7 @@ impl RunAs {
         };
         let group = match group {
             None => known.as_ref().ok_or_else(unknown)?.gid,
-            Some(group) => match group.parse() {
-                Ok(id) => Gid::from_raw(id),
-                Err(_) => {
-                    let known = Group::from_name(group).ok().flatten();
-                    known.ok_or_else(|| format!("unknown group \"{group}\""))?.gid
-                }
-            },
+            Some(group) => group_id(group)?,
         };
         if id.is_root() || group.as_raw() == 0 {
             return Err(format!("must not be root, but is \"{text}\""));
@@ -105,6 +99,44 @@ impl RunAs {
             false => Ok(()),
         }
     }
+}
+
+/// The group of a file that the process creates.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct FileGroup {
+    /// The text that was parsed.
+    text: String,
+    id: Gid,
+}
+
+impl FileGroup {
+    /// Reads the name or number of a group.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if the group is unknown.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self { text: text.to_owned(), id: group_id(text)? })
+    }
+
+    pub(crate) const fn id(&self) -> u32 {
+        self.id.as_raw()
+    }
+}
+
+impl fmt::Display for FileGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Returns the id of a group by its name or number.
+fn group_id(group: &str) -> Result<Gid, String> {
+    if let Ok(id) = group.parse() {
+        return Ok(Gid::from_raw(id));
+    }
+    let known = Group::from_name(group).ok().flatten();
+    known.map(|known| known.gid).ok_or_else(|| format!("unknown group \"{group}\""))
 }
 
 impl fmt::Display for RunAs {

@@ -27,10 +27,21 @@ pub(super) struct Reload<'a> {
     pub(super) former: &'a ServePlan,
 }
 
+/// The result of a reload.
+pub(super) struct Reloaded {
+    /// Confinement of new sessions.
+    pub(super) kept: Option<Kept>,
+    /// What has changed, as the log says it.
+    pub(super) outcome: String,
+}
+
 impl Reload<'_> {
-    /// Applies `plan` to new sessions and logs the changes. Returns `None` if it failed, so that
-    /// nothing has changed; otherwise the confinement of those sessions.
-    pub(super) fn to(self, plan: &ServePlan) -> Option<Option<Kept>> {
+    /// Applies `plan` to new sessions and logs the changes.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason of a failure, as the log says it; nothing has changed then.
+    pub(super) fn to(self, plan: &ServePlan) -> Result<Reloaded, String> {
         for key in plan.settings.changes(&self.started.settings) {
             if FIXED.contains(&key) {
                 log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
@@ -40,8 +51,9 @@ impl Reload<'_> {
         let (kept, new_certificate) = match self.change(plan) {
             Ok(changed) => changed,
             Err(error) => {
-                log::error!(target: LOG, "{error}; configuration unchanged");
-                return None;
+                let outcome = format!("{error}; configuration unchanged");
+                log::error!(target: LOG, "{outcome}");
+                return Err(outcome);
             }
         };
         for line in plan.overridden() {
@@ -53,8 +65,9 @@ impl Reload<'_> {
             changes.push("the certificate");
         }
         let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
-        log::info!(target: LOG, "configuration reloaded; changed: {changes}");
-        Some(kept)
+        let outcome = format!("configuration reloaded; changed: {changes}");
+        log::info!(target: LOG, "{outcome}");
+        Ok(Reloaded { kept, outcome })
     }
 
     /// Checks everything that may fail, then applies it. Returns the confinement of sessions, and

@@ -1,22 +1,26 @@
 //! Runs a server and holds everything that it needs until it stops.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use ftp_proto::Escaped;
 use ftp_server::{Activity, Server, SessionInfo, ShutdownHandle, Tls};
 use log::Level;
 
 use super::certificate::Certificates;
+use super::control::{Status, who};
 use super::hooks::Hooks;
 use super::logging::{LOG, ServerLog, no_thread};
 use super::plan::{PlanError, ServePlan};
-use super::reload::Reload;
+use super::reload::{Reload, Reloaded};
 use super::settings::{MISSING, is_missing};
 use super::start::{start, sweep};
 use super::systemd::Service;
 use super::transfer_log::Transfers;
 use super::users::{Kept, Sweeper};
+use crate::cmd::control::protocol::{Answer, Request, Target};
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
@@ -35,6 +39,9 @@ pub(super) struct Running<'a> {
     /// Confinement of sessions to their directories.
     kept: Option<Kept>,
     sweeper: Option<Sweeper>,
+    since: SystemTime,
+    /// No more connections are accepted.
+    is_draining: bool,
 }
 
 impl<'a> Running<'a> {
@@ -80,6 +87,8 @@ impl<'a> Running<'a> {
             hooks,
             kept,
             sweeper,
+            since: SystemTime::now(),
+            is_draining: false,
         })
     }
 
@@ -112,8 +121,76 @@ impl<'a> Running<'a> {
         self.plan.in_words().iter().for_each(|line| log.say(Level::Info, line));
     }
 
-    /// Reopens the logs and reloads the configuration and certificate, after SIGHUP.
-    pub(super) fn reload(&mut self, log: &ServerLog) {
+    /// Carries out a request by the control socket, except for a reload.
+    pub(super) fn answer(&mut self, request: &Request) -> Answer {
+        match request {
+            Request::Who(style) => Answer::done(who(&self.server.sessions(), *style)),
+            Request::Status(style) => Answer::done(self.status().text(*style)),
+            Request::Kick(target) => self.kick(target),
+            Request::Drain => self.drain(),
+            Request::Unban(host) => self.unban(*host),
+            Request::Reload => Answer::refused("a reload has its own event"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let server = &self.server;
+        Status {
+            since: self.since,
+            addresses: server.local_addrs().chain(server.implicit_addrs()).collect(),
+            sessions: server.sessions(),
+            bans: server.bans().len(),
+            is_draining: self.is_draining,
+        }
+    }
+
+    fn kick(&self, target: &Target) -> Answer {
+        let is_meant = |session: &SessionInfo| match target {
+            Target::Number(number) => session.number == *number,
+            Target::User(name) => session.user.as_deref() == Some(name.as_bytes()),
+            Target::Address(address) => session.peer.ip() == *address,
+        };
+        let meant = self.server.sessions().into_iter().filter(is_meant);
+        match meant.filter(|session| self.server.kick(session.number)).count() {
+            0 => Answer::refused(format!("no session {target}")),
+            count => Answer::done(format!("sessions ended: {count}\n")),
+        }
+    }
+
+    fn unban(&self, host: Option<IpAddr>) -> Answer {
+        let hosts = match host {
+            Some(host) => vec![host],
+            None => self.server.bans().into_iter().map(|(host, _)| host).collect(),
+        };
+        let count = hosts.into_iter().filter(|host| self.server.unban(*host)).count();
+        match (count, host) {
+            (0, Some(host)) => Answer::refused(format!("{host} is not banned")),
+            _ => Answer::done(format!("bans ended: {count}\n")),
+        }
+    }
+
+    fn drain(&mut self) -> Answer {
+        if self.is_draining {
+            return Answer::refused("the server is draining already");
+        }
+        self.is_draining = true;
+        self.server.stop_listening();
+        let sessions = self.server.sessions().len();
+        Answer::done(format!("no more connections are accepted; sessions left: {sessions}\n"))
+    }
+
+    /// Returns whether the last session has ended; `None` if the server is not draining.
+    pub(super) fn has_drained(&self) -> Option<bool> {
+        self.is_draining.then(|| self.server.sessions().is_empty())
+    }
+
+    /// Reopens the logs and reloads the configuration and certificate, after SIGHUP or a request.
+    /// Returns what has changed, as the log says it.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong; nothing but the logs has changed then.
+    pub(super) fn reload(&mut self, log: &ServerLog) -> Result<String, String> {
         // Happens whatever the file says: a log rotation waits for it.
         let is_open = self.transfers.open_again();
         let has_file = self.options.has("config");
@@ -121,14 +198,15 @@ impl<'a> Running<'a> {
             if is_open {
                 log::info!(target: LOG, "log.transfers reopened");
             }
-            return;
+            return Ok("there is no configuration file to reload".to_owned());
         }
         let plan = match self.plan.again(self.options) {
             Ok(plan) => plan,
             Err(PlanError { lines, failure }) => {
                 lines.iter().for_each(|line| log::error!(target: LOG, "{line}"));
-                log::error!(target: LOG, "{}; configuration unchanged", failure.message);
-                return;
+                let outcome = format!("{}; configuration unchanged", failure.message);
+                log::error!(target: LOG, "{outcome}");
+                return Err(lines.into_iter().chain([outcome]).collect::<Vec<_>>().join("\n"));
             }
         };
         let reload = Reload {
@@ -140,7 +218,7 @@ impl<'a> Running<'a> {
             started: &self.started,
             former: &self.plan,
         };
-        let Some(kept) = reload.to(&plan) else { return };
+        let Reloaded { kept, outcome } = reload.to(&plan)?;
         log.events.set_format(plan.settings.log_format);
         if kept != self.kept {
             kept.iter().for_each(Kept::log);
@@ -148,6 +226,21 @@ impl<'a> Running<'a> {
         self.kept = kept;
         self.sweeper = sweep(&plan, self.sweeper.take());
         self.plan = Rc::new(plan);
+        self.dismiss_former_users();
+        Ok(outcome)
+    }
+
+    /// Ends the sessions of users whom the plan no longer has, after their transfer.
+    fn dismiss_former_users(&self) {
+        let homes = self.plan.homes();
+        for session in self.server.sessions() {
+            if let Some(user) = session.user.as_deref().filter(|user| !homes.has_user(user))
+                && self.server.dismiss(session.number)
+            {
+                let (number, user) = (session.number, Escaped(user));
+                log::info!(target: LOG, "session={number} user=\"{user}\" ends: the user was removed");
+            }
+        }
     }
 
     /// Waits for transfers as long as the plan allows, then stops.

@@ -97,6 +97,13 @@ impl Homes {
         Self { table, config, users, anonymous: None, written, by_path, kept }
     }
 
+    /// Returns whether a login by this name is possible at all.
+    pub(super) fn has_user(&self, name: &[u8]) -> bool {
+        let is_anonymous =
+            [&b"anonymous"[..], b"ftp"].iter().any(|it| name.eq_ignore_ascii_case(it));
+        self.users.contains_key(name) || is_anonymous && self.anonymous.is_some()
+    }
+
     /// Adds a user of the file.
     pub(super) fn user(mut self, name: &str, user: &User) -> Self {
         let Some(hash) = user.password.clone() else { return self };

@@ -7,9 +7,10 @@ use std::time::Duration;
 use ftp_server::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
 
 use super::forms::{
-    ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, FILE, HOSTS,
-    IDLE_TIME, LINE, LOG, NETWORKS, NUMBER, OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PORTS, RATE,
-    REUSE, RIGHTS, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
+    ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, FILE, GROUP,
+    HOSTS, IDLE_TIME, LINE, LOG, MODE, NETWORKS, NUMBER, OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS,
+    PORTS, RATE, REUSE, RIGHTS, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION,
+    WAITING_TIME,
 };
 use super::lines::Lines;
 use super::listen::{Listen, Passed, available, has_ipv6};
@@ -18,7 +19,7 @@ use super::protection::Protection;
 use super::row::{Setting, row};
 use super::toml_text::{shown, unquoted};
 use super::user::{USER, Users, is_name};
-use crate::cmd::serve::privileges::RunAs;
+use crate::cmd::serve::privileges::{FileGroup, RunAs};
 use crate::options::values;
 
 /// Settings of a server, except for users and directory of the options.
@@ -47,6 +48,12 @@ pub(crate) struct Settings {
     /// User that the process switches to after binding the ports.
     pub(crate) run_as: Option<RunAs>,
     pub(crate) log_format: LogFormat,
+    /// Path of the control socket.
+    pub(crate) control_socket: Option<PathBuf>,
+    /// Group of its file.
+    pub(crate) control_group: Option<FileGroup>,
+    /// Permissions of its file.
+    pub(crate) control_mode: u32,
     /// File of the transfer log in xferlog(5) format.
     pub(crate) log_transfers: Option<PathBuf>,
     /// Program to run after each completed upload, with its arguments; empty for none.
@@ -95,6 +102,9 @@ impl Default for Settings {
             shutdown_grace: Duration::from_secs(30),
             run_as: None,
             log_format: LogFormat::default(),
+            control_socket: None,
+            control_group: None,
+            control_mode: 0o660,
             log_transfers: None,
             stored_hook: Vec::new(),
             hook_timeout: Duration::from_secs(60),
@@ -167,6 +177,9 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "transfer.sync",                  SYNC,         local.sync,                        "Data synced to disk before 226 and 250: none, file or file+dir."),
     row!(Settings, "log.format",                     LOG,          log_format,                        "Format of log lines: text or json."),
     row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "File for an additional transfer log in xferlog format (empty: none)."),
+    row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for who, kick, reload and others (empty: none)."),
+    row!(Settings, "control.group",                  GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
+    row!(Settings, "control.mode",                   MODE,         control_mode,                      "Permissions of the control socket."),
     row!(Settings, "hooks.stored",                   ARGUMENTS,    stored_hook,                       "Program to run after each completed upload"),
     row!(Settings, "hooks.timeout",                  WAITING_TIME, hook_timeout,                      "Time after which a hook is killed."),
     row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "Accept anonymous logins."),
@@ -185,6 +198,9 @@ pub(crate) const FIXED: &[&str] = &[
     "listen.freebind",
     "limits.sessions",
     "security.run_as",
+    "control.socket",
+    "control.group",
+    "control.mode",
 ];
 
 impl Settings {

@@ -42,12 +42,22 @@ pub(crate) const ATTEMPTS: Form<u32> = Form::new(
 pub(crate) const UMASK: Form<u32> = Form::new(
     Kind::Text,
     |text| {
-        let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
-        let bits = u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= 0o777);
-        bits.ok_or_else(|| format!("invalid umask \"{text}\": expected 000 to 777"))
+        permissions(text).ok_or_else(|| format!("invalid umask \"{text}\": expected 000 to 777"))
     },
     |umask| format!("{umask:03o}"),
 );
+
+/// Permissions of a file.
+pub(crate) const MODE: Form<u32> = Form::new(
+    Kind::Text,
+    |text| permissions(text).ok_or_else(|| format!("invalid mode \"{text}\": expected 000 to 777")),
+    |mode| format!("{mode:04o}"),
+);
+
+fn permissions(text: &str) -> Option<u32> {
+    let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= 0o777)
+}
 
 pub(crate) const TIME: Form<Duration> = Form::new(Kind::Time, duration, |time| show(*time));
 

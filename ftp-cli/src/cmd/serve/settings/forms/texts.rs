@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ftp_proto::PortRanges;
 use ftp_server::{PassiveAddress, PasswordHash, PasswordHashError, Rights};
 
-use crate::cmd::serve::privileges::RunAs;
+use crate::cmd::serve::privileges::{FileGroup, RunAs};
 use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
 use crate::cmd::serve::settings::kind::Kind;
 use crate::options::values;
@@ -66,6 +66,10 @@ pub(super) fn passive_address(text: &str) -> Result<PassiveAddress, String> {
 /// Empty: the user who starts the server.
 pub(crate) const RUN_AS: Form<Option<RunAs>> =
     Form::new(Kind::Text, |text| unless_empty(text, RunAs::parse), optional);
+
+/// Group of a file. Empty: the process's own.
+pub(crate) const GROUP: Form<Option<FileGroup>> =
+    Form::new(Kind::Text, |text| unless_empty(text, FileGroup::parse), optional);
 
 /// Password hash. No message shows the text: it may be the password itself.
 pub(crate) const PASSWORD: Form<Option<PasswordHash>> = Form::new(

@@ -1,0 +1,196 @@
+//! The control socket of a running server: `who`, `status`, `kick`, `drain`, `reload`, `unban`.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use ftp_tests::process::{LIMIT, Ran, run};
+use ftp_tests::raw::RawSession;
+use ftp_tests::scale;
+use ftp_tests::wait::wait_until;
+
+use crate::config::Configured;
+use crate::figures::allow_descriptors;
+use crate::serve::Served;
+use crate::{failed, ftp};
+
+const USERS: &str = "[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n\
+    [users.other]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"read\"\n";
+
+/// A server with a control socket, and its configuration.
+struct Controlled {
+    configured: Configured,
+    served: Served,
+    socket: PathBuf,
+}
+
+impl Controlled {
+    fn new(users: &str) -> Self {
+        let configured = Configured::new("");
+        let socket = configured.here.path().join("control");
+        configured.write(&text(&socket, users));
+        let served = configured.serve();
+        Self { configured, served, socket }
+    }
+
+    /// Runs a command with the option that names the socket.
+    fn ask(&self, arguments: &[&str]) -> Ran {
+        run(ftp(arguments).arg("--control").arg(&self.socket))
+    }
+
+    fn says(&self, arguments: &[&str]) -> String {
+        String::from_utf8(self.ask(arguments).succeeded()).unwrap()
+    }
+
+    fn login(&self, user: &str) -> RawSession {
+        RawSession::login(self.served.address, user, "p")
+    }
+}
+
+fn text(socket: &std::path::Path, users: &str) -> String {
+    format!("control.socket = \"{}\"\n{users}", socket.display())
+}
+
+#[test]
+fn sessions_are_listed_with_their_transfers_and_ended() {
+    let server = Controlled::new(USERS);
+    let mode = fs::metadata(&server.socket).unwrap();
+    assert!(mode.file_type().is_socket());
+    assert_eq!(mode.permissions().mode() & 0o777, 0o660);
+    assert_eq!(server.says(&["who"]), "ID  USER  ADDRESS  SINCE  TLS  IDLE  TRANSFER\n");
+
+    let mut busy = server.login("u");
+    let mut data = busy.passive();
+    busy.expect("STOR a b", 150);
+    data.write_all(&[b'x'; 100_000]);
+    let (mut idle, mut nobody) =
+        (server.login("other"), RawSession::greeted(server.served.address));
+    wait_until("the bytes are read", || server.says(&["who"]).contains("STOR /a b 97.7 KiB at "));
+    let listed = server.says(&["who", "--json"]);
+    let mut lines = listed.lines();
+    let first = lines.next().unwrap();
+    let peer = busy.stream().local_addr().unwrap();
+    for field in [
+        "\"v\":1,\"event\":\"session\",\"id\":1,\"user\":\"u\"",
+        &format!("\"peer\":\"{peer}\",\"since\":\"20"),
+        "\"verb\":\"STOR\",\"path\":\"/a b\",\"bytes\":100000,\"rate\":",
+        "\"idle\":0.000}",
+    ] {
+        assert!(first.contains(field), "{field} is not in {first}");
+    }
+    assert!(!listed.contains("tls"), "{listed}");
+    let third = lines.nth(1).unwrap();
+    assert!(!third.contains("user") && !third.contains("verb") && lines.next().is_none());
+    let status = server.says(&["status", "--json"]);
+    let process = server.served.running.child.id();
+    for field in [format!("\"pid\":{process},"), "\"sessions\":3,\"transfers\":1,".to_owned()] {
+        assert!(status.contains(&field), "{status}");
+    }
+    assert!(server.says(&["status"]).contains("\nsessions: 3\ntransfers: 1\n"));
+
+    failed(&server.ask(&["kick", "9"]), 8, "kick: no session 9");
+    failed(&server.ask(&["kick", "user=x"]), 8, "no session user=x");
+    failed(&server.ask(&["kick", "x"]), 2, "expected ID, user=NAME or address=ADDRESS");
+    let begun = Instant::now();
+    assert_eq!(server.says(&["kick", "user=u"]), "sessions ended: 1\n");
+    busy.expect_reply(426);
+    busy.expect_reply(421);
+    busy.expect_closed();
+    assert!(begun.elapsed() < LIMIT, "a stalled transfer ends at once");
+    assert_eq!(server.says(&["kick", "2"]), "sessions ended: 1\n");
+    idle.expect_reply(421);
+    assert_eq!(server.says(&["kick", "address=127.0.0.1"]), "sessions ended: 1\n");
+    nobody.expect_reply(421);
+    failed(&server.ask(&["unban", "192.0.2.1"]), 8, "192.0.2.1 is not banned");
+    failed(&server.ask(&["unban", "nobody"]), 2, "expected an address or all");
+    assert_eq!(server.says(&["unban", "all"]), "bans ended: 0\n");
+    let log: Vec<String> = server.served.log.try_iter().collect();
+    let change = |line: &String| line.contains("control kick user=u uid=");
+    assert!(log.iter().any(change), "{log:?}");
+}
+
+#[test]
+fn a_reload_tells_its_outcome_and_removed_users_leave() {
+    let server = Controlled::new(USERS);
+    let mut other = server.login("other");
+    let mut busy = server.login("u");
+    let mut data = busy.passive();
+    busy.expect("STOR f", 150);
+    data.write_all(b"first");
+    assert_eq!(server.says(&["reload"]), "configuration reloaded; changed: nothing\n");
+    let broken = text(&server.socket, "[limits]\nsessions = \"x\"\n");
+    server.configured.write(&broken);
+    failed(&server.ask(&["reload"]), 8, "configuration unchanged");
+    other.expect_in_step();
+
+    let guest = "[users.guest]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"read\"\n";
+    server.configured.write(&text(&server.socket, guest));
+    assert!(server.says(&["reload"]).contains("changed: users"));
+    other.expect_reply(421);
+    other.expect_closed();
+    data.write_all(b" and last");
+    drop(data);
+    busy.expect_reply(226);
+    busy.expect_reply(421);
+    busy.expect_closed();
+    assert_eq!(server.configured.root.read("f"), b"first and last");
+    server.login("guest").expect_in_step();
+}
+
+#[test]
+fn a_draining_server_serves_its_sessions_and_ends_with_the_last() {
+    let mut server = Controlled::new(USERS);
+    let mut session = server.login("u");
+    let left = "no more connections are accepted; sessions left: 1\n";
+    assert_eq!(server.says(&["drain"]), left);
+    failed(&server.ask(&["drain"]), 8, "the server is draining already");
+    assert!(RawSession::greeting(server.served.address).is_none());
+    assert!(server.says(&["status"]).ends_with("draining: yes\n"));
+    session.upload("STOR f", b"content");
+    session.expect("QUIT", 221);
+    let status = server.served.running.wait(Instant::now() + LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+    assert!(!server.socket.exists());
+    failed(&server.ask(&["who"]), 4, "no server there");
+    assert_eq!(server.configured.root.read("f"), b"content");
+}
+
+#[test]
+fn one_server_has_the_socket_and_a_stale_one_is_replaced() {
+    let mut server = Controlled::new(USERS);
+    let second = run(&mut server.configured.command(&["--listen", "0"]));
+    failed(&second, 3, "another server listens there");
+    server.served.signal("KILL");
+    assert!(server.served.running.wait(Instant::now() + LIMIT).is_some());
+    assert!(server.socket.exists());
+    failed(&server.ask(&["status"]), 4, "no server there");
+    server.served = server.configured.serve();
+    assert!(server.says(&["status"]).contains("sessions: 0\n"));
+    // Without the option, the environment names it.
+    let ran = run(ftp(&["status"]).env("FTP_CLI_CONTROL", &server.socket));
+    ran.exited(0);
+    // What is no socket is not removed.
+    server.configured.here.write("file", b"kept");
+    let file = server.configured.here.path().join("file");
+    server.configured.write(&text(&file, USERS));
+    run(&mut server.configured.command(&["--listen", "0"])).exited(3);
+    assert_eq!(fs::read(file).unwrap(), b"kept");
+}
+
+#[test]
+fn many_sessions_are_listed_at_once_at_scale() {
+    allow_descriptors();
+    let server = Controlled::new(
+        "anonymous.enabled = true\nanonymous.root = \"ROOT\"\n\
+        limits.per_address = 0\nlimits.sessions = 1100\n",
+    );
+    let count = scale::count(100, 1_000);
+    let sessions: Vec<RawSession> =
+        (0..count).map(|_| RawSession::login(server.served.address, "ftp", "p")).collect();
+    let begun = Instant::now();
+    let listed = server.says(&["who", "--json"]);
+    println!("{count} sessions are listed in {:?}", begun.elapsed());
+    assert_eq!(listed.lines().count(), count);
+    drop(sessions);
+}
