@@ -10,13 +10,20 @@ use crate::options::{Command, Entry, Group, Options, Row, TABLE, Value};
 
 /// Environment variables.
 const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "FTP_CLI_CONTROL",
+        "The control socket of who, status, kick, drain, reload and unban (default: /run/ftp-cli/control.sock).",
+    ),
     ("FTP_PASSWORD", "The password, if neither an option nor the URL has one."),
     ("HOME", "The directory of .netrc."),
     (
-        "LISTEN_FDS, LISTEN_FDNAMES",
+        "LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID",
         "Sockets of a service manager that serve accepts connections on.",
     ),
-    ("NOTIFY_SOCKET, WATCHDOG_USEC", "The service manager that serve notifies of its state."),
+    (
+        "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
+        "The service manager that serve notifies of its state.",
+    ),
     (
         "STATE_DIRECTORY, XDG_STATE_HOME, HOME",
         "The directory in which serve --tls-self-signed keeps its certificate: the first that is set.",
@@ -223,7 +230,9 @@ mod tests {
     #[test]
     fn what_is_read_of_the_environment_is_in_the_man_page() {
         let mut directories = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
-        let mut names = vec![crate::connect::credentials::VARIABLE.to_owned()];
+        let mut names = [crate::connect::credentials::VARIABLE, crate::cmd::control::VARIABLE]
+            .map(str::to_owned)
+            .to_vec();
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();

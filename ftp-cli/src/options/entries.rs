@@ -363,8 +363,8 @@ pub(super) const STATUS: Entry = Entry {
     usage: "[--json]",
     summary: "Show the state of a running server",
     about: "\
-Prints version, process, start, addresses, the numbers of sessions, transfers and
-bans, the rate of all transfers, and whether the server is draining.",
+Prints version, process, start and addresses of the server, the numbers of
+sessions, transfers and bans, the rate of all transfers, and whether it drains.",
     operands: &[],
     examples: &[("status", "Show the state of the server")],
 };
@@ -374,8 +374,8 @@ pub(super) const KICK: Entry = Entry {
     usage: "ID|user=NAME|address=ADDRESS",
     summary: "End sessions of a running server",
     about: "\
-Ends the session with the number ID, all sessions of a user, or all sessions from
-an address. A running transfer is aborted with 426; the client then gets 421.",
+Ends the session with the number ID, all sessions of a user, or all sessions
+from an address. A running transfer is aborted with 426; then 421 follows.",
     operands: &[],
     examples: &[
         ("kick 17", "End session 17"),
@@ -400,10 +400,10 @@ pub(super) const RELOAD: Entry = Entry {
     usage: "",
     summary: "Reload the configuration of a server",
     about: "\
-Reads the configuration file, the users and the certificate again and reopens the
-logs, like SIGHUP, and prints what has changed. If the file has an error, the
-configuration stays as it was, and the exit code is 8. Sessions of users that are
-no longer in the file end after their transfer.",
+Reads the configuration file, the users and the certificate again and reopens
+the logs, like SIGHUP, and prints what has changed. If the file has an error,
+the configuration stays as it was, and the exit code is 8. Sessions of users who
+are no longer in the file end after their transfer.",
     operands: &[],
     examples: &[("reload", "Apply the changed configuration file")],
 };

@@ -81,7 +81,8 @@ fn sessions_are_listed_with_their_transfers_and_ended() {
     }
     assert!(!listed.contains("tls"), "{listed}");
     let third = lines.nth(1).unwrap();
-    assert!(!third.contains("user") && !third.contains("verb") && lines.next().is_none());
+    assert!(!third.contains("user") && !third.contains("verb"));
+    assert!(lines.next().unwrap().contains("\"event\":\"summary\"") && lines.next().is_none());
     let status = server.says(&["status", "--json"]);
     let process = server.served.running.child.id();
     for field in [format!("\"pid\":{process},"), "\"sessions\":3,\"transfers\":1,".to_owned()] {
@@ -191,6 +192,7 @@ fn many_sessions_are_listed_at_once_at_scale() {
     let begun = Instant::now();
     let listed = server.says(&["who", "--json"]);
     println!("{count} sessions are listed in {:?}", begun.elapsed());
-    assert_eq!(listed.lines().count(), count);
+    // The last line is the summary.
+    assert_eq!(listed.lines().count(), count + 1);
     drop(sessions);
 }

@@ -76,7 +76,7 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
         (&garbage, key, &garbage, "no certificate in"),
         (certificate, &garbage, &garbage, "no private key in"),
         (&der, key, &der, "no certificate in"),
-        (&cut, key, &cut, "it is cut"),
+        (&cut, key, &cut, "the file is truncated"),
         (&pipe, key, &pipe, "is empty"),
         (certificate, &pipe, &pipe, "is empty"),
         (certificate, &locked, &locked, "only an encrypted one"),

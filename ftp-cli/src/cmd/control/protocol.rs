@@ -159,8 +159,8 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// Returns the errors of `from`, and `InvalidData` for what is no answer: the server has ended
-    /// before it answered, or it is another program.
+    /// Returns the errors of `from`, and `InvalidData` if the server ended before it answered, or if
+    /// another program answers.
     pub(crate) fn read(mut from: impl Read) -> io::Result<Self> {
         let mut text = String::new();
         from.read_to_string(&mut text)?;

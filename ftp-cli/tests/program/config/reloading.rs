@@ -105,13 +105,14 @@ fn behind_rein_a_session_has_the_users_that_there_are_now_cm_17() {
     let user = |name: &str| {
         format!("[users.{name}]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"read\"\n")
     };
-    let configured = Configured::new(&user("old"));
+    // A user who is removed loses the session.
+    let configured = Configured::new(&(user("old") + &user("same")));
     configured.root.write("file", b"x");
     let served = configured.serve();
     // One session runs in the thread of a user, the other in a thread that no user entered.
-    let mut inside = RawSession::login(served.address, "old", "p");
+    let mut inside = RawSession::login(served.address, "same", "p");
     let mut outside = RawSession::greeted(served.address);
-    configured.write(&user("new"));
+    configured.write(&(user("new") + &user("same")));
     served.signal("HUP");
     said_until(&served, "configuration reloaded");
     assert_eq!(inside.download("RETR file"), b"x");
@@ -124,7 +125,7 @@ fn behind_rein_a_session_has_the_users_that_there_are_now_cm_17() {
         assert_eq!(session.download("RETR file"), b"x");
     }
     // A confined thread is never used for another user.
-    configured.write(&user("old"));
+    configured.write(&(user("new") + &user("old")));
     served.signal("HUP");
     said_until(&served, "configuration reloaded");
     inside.expect("REIN", 220);
