@@ -75,7 +75,7 @@ fn sessions_are_listed_with_their_transfers_and_ended() {
         "\"v\":1,\"event\":\"session\",\"id\":1,\"user\":\"u\"",
         &format!("\"peer\":\"{peer}\",\"since\":\"20"),
         "\"verb\":\"STOR\",\"path\":\"/a b\",\"bytes\":100000,\"rate\":",
-        "\"idle\":0.000}",
+        "\"idle\":0.000,\"time\":\"20",
     ] {
         assert!(first.contains(field), "{field} is not in {first}");
     }

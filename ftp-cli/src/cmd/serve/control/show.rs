@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use ftp_server::{Activity, SessionInfo};
 
 use crate::cmd::control::protocol::Style;
-use crate::display::{instant, shown, size};
+use crate::display::{instant, shown, size, timestamp};
 use crate::options::values;
 use crate::report::json::Object;
 
@@ -35,7 +35,7 @@ fn session_object(session: &SessionInfo) -> String {
             .number("bytes", *bytes)
             .number("rate", rate(*bytes, *elapsed));
     }
-    object.seconds("idle", session.idle).into_line()
+    object.seconds("idle", session.idle).text("time", &timestamp()).into_line()
 }
 
 /// Returns columns as wide as their content, with a heading.
@@ -121,6 +121,7 @@ impl Status {
                 .number("rate", rate)
                 .number("bans", count(self.bans))
                 .flag("draining", self.is_draining)
+                .text("time", &timestamp())
                 .into_line(),
             Style::Text => format!(
                 "version: {version}\nprocess: {process}\nsince: {since}\naddresses: {addresses}\n\
