@@ -202,7 +202,7 @@ fn exit_codes(meeting: &Meeting<'_>) {
     fails(meeting, &run(ftp("get").arg("http://127.0.0.1/x").arg(&old)), 2, "URL");
     fails(meeting, &get(&format!("ftp://nobody:wrong@{}/x", site.address)), 6, "530");
 
-    let closed = OwnPort::claim();
+    let closed = OwnPort::claim_closed();
     fails(meeting, &get(&format!("ftp://{}/x", closed.address())), 4, "refused");
     site.assert_only(&[]);
 }

@@ -166,12 +166,12 @@ impl Server {
     }
 
     /// Closes the listening sockets; a socket that is open elsewhere too stays open there. Running
-    /// sessions go on; [`sessions`](Self::sessions) shows when the last one has ended, and
+    /// sessions continue; [`sessions`](Self::sessions) shows when the last one has ended, and
     /// [`shutdown`](Self::shutdown) ends them earlier.
     pub fn stop_listening(&mut self) {
         self.current.get().register.close();
         for listening in &mut self.listeners {
-            // Dropped here: nobody would accept the connections to this socket.
+            // Dropped here, so that nothing waits on a socket without an accept loop.
             let Some(entrance) = listening.entrance.take() else { continue };
             entrance.close();
             if let Some(thread) = listening.thread.take()
@@ -304,8 +304,8 @@ impl Server {
 
     /// Stops the server. The listeners close first, and idle sessions get 421 at once. A socket of
     /// [`listener`](crate::ServerBuilder::listener) that is open elsewhere too stays open there:
-    /// clients can connect, and wait for whoever accepts next. Transfers
-    /// may finish until `deadline` has passed or a [`ShutdownHandle`] acts; then they are cut with
+    /// clients can connect, and wait until another process accepts them.
+    /// Transfers may finish until `deadline` has passed or a [`ShutdownHandle`] acts; then they are cut with
     /// 426 and 421.
     ///
     /// Returns when all sessions have ended, at most some seconds after the deadline.

@@ -13,6 +13,7 @@ use std::os::unix::net::{self, UnixDatagram};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ftp_proto::PortRanges;
+use socket2::{Domain, Socket, Type};
 
 /// The first port to use. Many services have lower ones.
 const FIRST: u16 = 10_000;
@@ -25,6 +26,7 @@ const LEAST: u16 = 10_000;
 pub struct OwnPort {
     address: SocketAddr,
     _claim: UnixDatagram,
+    _bound: Option<Socket>,
 }
 
 impl OwnPort {
@@ -42,7 +44,20 @@ impl OwnPort {
         let host = host.into();
         let claim = |port| Some((port, claim_of(host, port)?));
         let (port, claim) = candidates(1).find_map(claim).expect("a free port");
-        Self { address: SocketAddr::new(host, port), _claim: claim }
+        Self { address: SocketAddr::new(host, port), _claim: claim, _bound: None }
+    }
+
+    /// Claims a port of 127.0.0.1 that refuses connections. It is bound but does not listen: some
+    /// servers, such as vsftpd, choose their passive ports from all that are free.
+    #[track_caller]
+    #[must_use]
+    pub fn claim_closed() -> Self {
+        let bound = |port: Self| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.bind(&port.address.into()).ok()?;
+            Some(Self { _bound: Some(socket), ..port })
+        };
+        std::iter::repeat_with(Self::claim).find_map(bound).expect("it repeats until there is one")
     }
 
     /// Returns the address with this port.

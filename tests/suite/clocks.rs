@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 /// The files that read the wall clock, and why: to show the time of a file, a message or a login,
 /// to find the missing year of a listed date, to find the age of files that an earlier server left,
 /// to recognise a directory, and to check the dates of a certificate.
-const READERS: [&str; 23] = [
+const READERS: [&str; 27] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
     "ftp-cli/src/cmd/serve/certificate.rs",
+    "ftp-cli/src/cmd/serve/control/show.rs",
+    "ftp-cli/src/cmd/serve/metrics/mod.rs",
+    "ftp-cli/src/cmd/serve/running.rs",
+    "ftp-cli/src/cmd/serve/systemd/mod.rs",
     "ftp-cli/src/cmd/serve/user_storage.rs",
     "ftp-cli/src/console/trace.rs",
     "ftp-cli/src/display.rs",

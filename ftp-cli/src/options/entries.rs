@@ -355,7 +355,7 @@ Asks the server by its control socket, which the setting control.socket names.
 Prints number, user, address, time of the connection, TLS version, time without
 a command, and the running transfer of each session, the oldest first.",
     operands: &[],
-    examples: &[("who", "List all sessions"), ("who --json", "The same as JSON lines")],
+    examples: &[("who", "List all sessions"), ("who --json", "Print them as JSON lines")],
 };
 
 pub(super) const STATUS: Entry = Entry {

@@ -107,7 +107,7 @@ fn judge(stdout: &[u8], code: i32, kind: &str) {
 fn each_cause_on_this_side_has_its_code_and_kind_li_06() {
     let server = OurServer::start();
     server.root.write("file", b"content");
-    let (url, closed) = (server.url("file"), OwnPort::claim());
+    let (url, closed) = (server.url("file"), OwnPort::claim_closed());
     let nobody = format!("ftp://{}/x", closed.address());
     for (code, kind, arguments, words) in [
         (2, "", &["get", "--no-such-option"][..], "unknown option"),
@@ -217,7 +217,7 @@ fn the_codes_are_where_scripts_look_for_them_li_06() {
 /// A message names its server once, whatever the command.
 #[test]
 fn a_server_that_is_not_there_is_named_once() {
-    let (closed, here) = (OwnPort::claim(), TempRoot::new());
+    let (closed, here) = (OwnPort::claim_closed(), TempRoot::new());
     let url = format!("ftp://{}/d/", closed.address());
     here.write("file", b"");
     for arguments in [

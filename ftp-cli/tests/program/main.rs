@@ -29,6 +29,7 @@ mod json;
 mod log;
 mod log_file;
 mod ls;
+mod metrics;
 mod mirror;
 mod mirror_field;
 mod objects;

@@ -72,10 +72,11 @@ impl Relay {
 /// Passes bytes on until either side ends, and looks at each piece.
 fn pass(mut from: &TcpStream, mut to: &TcpStream, mut see: impl FnMut(&[u8])) {
     let mut piece = [0; 16_384];
-    loop {
-        match from.read(&mut piece) {
-            Ok(count @ 1..) if to.write_all(&piece[..count]).is_ok() => see(&piece[..count]),
-            _ => break,
+    while let Ok(count @ 1..) = from.read(&mut piece) {
+        // Counted before the peer can answer it and the client end.
+        see(&piece[..count]);
+        if to.write_all(&piece[..count]).is_err() {
+            break;
         }
     }
     let _ = to.shutdown(Shutdown::Write);

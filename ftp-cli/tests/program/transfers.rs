@@ -88,7 +88,7 @@ fn a_file_after_one_that_was_looked_for_elsewhere_comes_from_its_own_place_cl_60
 
 #[test]
 fn operands_that_would_lose_a_file_are_refused() {
-    let closed = OwnPort::claim();
+    let closed = OwnPort::claim_closed();
     let url = |name: &str| format!("ftp://{}/{name}", closed.address());
     let here = TempRoot::new();
     let dir = text(here.path());
@@ -120,7 +120,7 @@ fn no_clobber_skips_and_says_so() {
     let here = TempRoot::new();
     let old = text(&here.write("old", b"old"));
     // Nothing is sent for an existing file.
-    let closed = OwnPort::claim();
+    let closed = OwnPort::claim_closed();
     let ran = run(&mut ftp(&["get", "-n", &format!("ftp://{}/x", closed.address()), &old]));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("old: exists, skipped"), "{ran:?}");
     ran.succeeded();

@@ -23,7 +23,7 @@ fn speaks(ran: &Ran) {
 
 #[test]
 fn what_is_missing_is_said_without_the_numbers_of_errors() {
-    let (server, here, closed) = (OurServer::start(), TempRoot::new(), OwnPort::claim());
+    let (server, here, closed) = (OurServer::start(), TempRoot::new(), OwnPort::claim_closed());
     let (file, top) = (&server.url("file"), &server.url(""));
     let refused = &format!("ftp://{}/x", closed.address());
     let local = here.join("local").to_str().unwrap().to_owned();

@@ -166,7 +166,7 @@ fn errors_say_who_has_to_act() {
     assert!(is_asked(action(&bench.server.url("b.bin"))));
     assert!(is_asked(action(&format!("ftp://user:wrong@{}/a.bin", bench.server.address))));
     assert!(is_asked(action("ftp://localhost/a%0ab")));
-    let closed = OwnPort::claim();
+    let closed = OwnPort::claim_closed();
     assert_eq!(action(&format!("ftp://{}/a.bin", closed.address())), errors::Action::TryAgain);
     // The server has no certificate.
     assert!(is_asked(action(&format!("ftpes://{}/a.bin", bench.server.address))));

@@ -49,7 +49,7 @@ fn a_port_of_epsv_that_refuses_leads_to_pasv_once_cl_21() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         peer.expect("EPSV");
-        let closed = OwnPort::claim();
+        let closed = OwnPort::claim_closed();
         peer.reply(&format!("229 (|||{}|)", closed.number()));
         // Whether the verb is sent before the refusal is seen depends on the kernel.
         let line = peer.line();
@@ -257,7 +257,7 @@ fn epsv_all_is_said_once_and_kept_cl_34() {
     // The client does not even connect for a promise that it cannot keep.
     for builder in [builder.clone().mode(Mode::Active), builder.epsv(Extended::Never)] {
         assert!(matches!(
-            builder.connect(&OwnPort::claim().address().to_string()),
+            builder.connect(&OwnPort::claim_closed().address().to_string()),
             Err(Error::Unsupported(_))
         ));
     }
@@ -401,7 +401,7 @@ fn what_was_made_of_the_announced_host_is_told_cl_25_cl_26_cl_27() {
             "the address rule `peer` would use 127.0.0.1",
         ),
     ] {
-        let closed = OwnPort::claim();
+        let closed = OwnPort::claim_closed();
         let port = closed.number();
         let (server, mut client) = Server::logged_in_with(trusting(rule), move |mut peer| {
             peer.answer("TYPE I", "200 ok");

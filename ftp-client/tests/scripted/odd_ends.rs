@@ -40,7 +40,7 @@ fn a_transfer_that_ended_while_its_port_was_refused_needs_no_abort() {
         peer.answer("TYPE I", "200 ok");
         for _ in 0..100 {
             peer.expect("EPSV");
-            let closed = OwnPort::claim();
+            let closed = OwnPort::claim_closed();
             peer.reply(&format!("229 (|||{}|)", closed.number()));
             // It arrives before or after the refusal of the port.
             peer.answer("RETR a", "226 nothing to send");

@@ -108,7 +108,7 @@ pub enum EventKind<'a> {
         /// Duration of the ban.
         duration: Duration,
     },
-    /// A ban expired, or a new configuration ended it. The peer is that of the
+    /// A ban expired, or a new configuration or [`Server::unban`](crate::Server::unban) ended it. The peer is that of the
     /// [`Banned`](Self::Banned) event; there is no session. A shutdown does not report the end of
     /// bans.
     #[non_exhaustive]

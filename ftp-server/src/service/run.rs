@@ -233,8 +233,12 @@ impl Runner {
             self.control.set_end(end);
             let next = match self.next(start, limit) {
                 Arrival::Event(event) => {
+                    if !self.line().begin_command() {
+                        self.close("Service closing")?;
+                        return Ok(Next::End);
+                    }
                     let next = self.take(event)?;
-                    self.line().shown.note_command();
+                    self.line().end_command();
                     next
                 }
                 Arrival::Ended if self.is_closing() => {

@@ -1,7 +1,7 @@
 //! The part of a session that other threads may use: its control connection and its flags.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Reply, ReplyCode};
@@ -9,6 +9,12 @@ use rustix::net::SendFlags;
 
 use super::session_list::Shown;
 use crate::log::Refusal;
+
+/// The session carries out a command.
+const WORKING: u8 = 1;
+
+/// The session must end, after its command if it carries out one.
+const DISMISSED: u8 = 2;
 
 /// A session in the register: its control connection and its flags.
 #[derive(Debug)]
@@ -20,8 +26,8 @@ pub(crate) struct SessionHandle {
     moving: AtomicBool,
     /// The session must end, whatever it is doing.
     cut: AtomicBool,
-    /// The session must end, after its transfer if there is one.
-    dismissed: AtomicBool,
+    /// [`WORKING`] and [`DISMISSED`]: one value, so that no command begins unseen.
+    turn: AtomicU8,
     /// It was closed to make room for another connection.
     gave_way: AtomicBool,
     /// It is under TLS, so only the session can write a reply that its client understands.
@@ -37,7 +43,7 @@ impl SessionHandle {
             busy: AtomicBool::default(),
             moving: AtomicBool::default(),
             cut: AtomicBool::default(),
-            dismissed: AtomicBool::default(),
+            turn: AtomicU8::default(),
             gave_way: AtomicBool::default(),
             protected: AtomicBool::default(),
             shown: Shown::new(peer),
@@ -80,14 +86,24 @@ impl SessionHandle {
         self.wake();
     }
 
-    /// Returns whether the session must end now, unless a transfer runs.
+    /// Begins a command. Returns `false` if the session must end instead.
+    pub(crate) fn begin_command(&self) -> bool {
+        self.turn.fetch_or(WORKING, Ordering::SeqCst) & DISMISSED == 0
+    }
+
+    /// Notes the end of a command.
+    pub(crate) fn end_command(&self) {
+        self.turn.fetch_and(!WORKING, Ordering::SeqCst);
+        self.shown.note_command();
+    }
+
+    /// Returns whether the session must end as soon as no command runs.
     pub(crate) fn is_dismissed(&self) -> bool {
-        self.dismissed.load(Ordering::SeqCst)
+        self.turn.load(Ordering::SeqCst) & DISMISSED != 0
     }
 
     pub(super) fn dismiss(&self) {
-        self.dismissed.store(true, Ordering::SeqCst);
-        if !self.is_busy() {
+        if self.turn.fetch_or(DISMISSED, Ordering::SeqCst) & WORKING == 0 {
             self.wake();
         }
     }

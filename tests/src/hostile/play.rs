@@ -511,13 +511,13 @@ impl<'a> Session<'a> {
                     self.passive = Some(listener);
                     port
                 }),
-                Port::Closed => self.closed.get_or_insert_with(OwnPort::claim).number(),
+                Port::Closed => self.closed.get_or_insert_with(OwnPort::claim_closed).number(),
                 Port::Elsewhere => {
                     let (closed, elsewhere) = (&mut self.closed, &mut self.elsewhere);
                     let listener = elsewhere.get_or_insert_with(|| {
                         loop {
                             // The same port of the server's own host must be closed.
-                            let port = closed.insert(OwnPort::claim()).number();
+                            let port = closed.insert(OwnPort::claim_closed()).number();
                             if let Ok(listener) = TcpListener::bind(("127.0.0.2", port)) {
                                 return listener;
                             }

@@ -1,6 +1,6 @@
 //! What is said on a control socket: one line with a request, and an answer that ends with the
-//! connection. The first line of the answer is `done`, or `refused` and the reason; what the command
-//! prints follows.
+//! connection. The first line of the answer is `done` or `refused`, and the length of the text in
+//! bytes. The text follows: what the command prints, or the reason of the refusal.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 const LONGEST: u64 = 4_096;
 
 const DONE: &str = "done";
-const REFUSED: &str = "refused ";
+const REFUSED: &str = "refused";
 
 /// A request to a running server.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -110,7 +110,10 @@ impl Target {
             Some(("user", name)) if !name.is_empty() && !name.contains('\n') => {
                 Ok(Self::User(name.to_owned()))
             }
-            Some(("address", address)) => address.parse().map(Self::Address).map_err(|_| wrong()),
+            Some(("address", address)) => {
+                let address = address.parse().map_err(|_| wrong());
+                address.map(|address: IpAddr| Self::Address(address.to_canonical()))
+            }
             Some(_) => Err(wrong()),
             None => text.parse().map(Self::Number).map_err(|_| wrong()),
         }
@@ -149,10 +152,11 @@ impl Answer {
     ///
     /// Returns the errors of `to`.
     pub(crate) fn write(&self, mut to: impl Write) -> io::Result<()> {
-        match &self.outcome {
-            Ok(text) => to.write_all(format!("{DONE}\n{text}").as_bytes()),
-            Err(reason) => to.write_all(format!("{REFUSED}{reason}\n").as_bytes()),
-        }
+        let (word, text) = match &self.outcome {
+            Ok(text) => (DONE, text),
+            Err(reason) => (REFUSED, reason),
+        };
+        to.write_all(format!("{word} {}\n{text}", text.len()).as_bytes())
     }
 
     /// Reads a whole answer.
@@ -164,13 +168,16 @@ impl Answer {
     pub(crate) fn read(mut from: impl Read) -> io::Result<Self> {
         let mut text = String::new();
         from.read_to_string(&mut text)?;
-        if let Some(reason) = text.strip_prefix(REFUSED) {
-            return Ok(Self::refused(reason.trim_end()));
+        let (head, text) = text.split_once('\n').unwrap_or_default();
+        match head.split_once(' ') {
+            Some((word, length)) if length.parse() == Ok(text.len()) => match word {
+                DONE => return Ok(Self::done(text)),
+                REFUSED => return Ok(Self::refused(text)),
+                _ => {}
+            },
+            _ => {}
         }
-        match text.split_once('\n') {
-            Some((DONE, rest)) => Ok(Self::done(rest)),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "no answer")),
-        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "no whole answer"))
     }
 }
 
@@ -227,7 +234,7 @@ mod tests {
             answer.write(&mut bytes).unwrap();
             assert_eq!(Answer::read(bytes.as_slice()).unwrap(), answer);
         }
-        for bytes in [&b""[..], b"don", b"220 hello\r\n"] {
+        for bytes in [&b""[..], b"done", b"done 4\nwho", b"220 hello\r\n"] {
             assert!(Answer::read(bytes).is_err());
         }
     }

@@ -6,7 +6,9 @@ mod check;
 mod control;
 mod findings;
 mod hooks;
+mod local_socket;
 mod logging;
+pub(crate) mod metrics;
 mod outgoing;
 mod plan;
 pub(crate) mod privileges;
@@ -32,6 +34,7 @@ use signal_hook::consts::SIGHUP;
 use self::control::ControlSocket;
 use self::hooks::Hooks;
 use self::logging::ServerLog;
+use self::metrics::Endpoint;
 use self::plan::ServePlan;
 use self::queue::{Event, Queue};
 use self::running::Running;
@@ -72,12 +75,16 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     heed_signals(hears_hangup, &stdio.messages, &shutdown, &hooks, sender.clone())?;
     // While the process may still be root.
     let control = ControlSocket::bind(&plan.settings)?;
+    let endpoint = Endpoint::bind(plan.settings.metrics.as_ref())?;
     let mut running = Running::start(plan, options, &log, hooks, &mut service)?;
     // There is only one, and it is set only here.
     let _ = shutdown.set(running.shutdown_handle());
     running.announce(&log);
     if let Some(control) = &control {
         control.start(sender)?;
+    }
+    if let Some(endpoint) = endpoint {
+        endpoint.start(running.metrics())?;
     }
     service.ready(running.server());
     work(&mut running, &mut service, Queue::new(receiver), &log);
@@ -146,7 +153,8 @@ fn heed_signals(
         }
         count = count.saturating_add(1);
         match (count, shutdown.get()) {
-            (1, _) if sender.send(Event::Stop).is_ok() => {}
+            // A server that is stopping already needs no event.
+            (1, _) => drop(sender.send(Event::Stop)),
             // Each session logs the end of its transfer, and keeps the partial file if it may.
             (2, Some(shutdown)) => {
                 shutdown.cut_short();

@@ -4,7 +4,8 @@ use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::fchown;
+use std::os::unix::fs::{fchown, lchown};
+use std::path::Path;
 
 use nix::unistd::{
     Gid, Group, Uid, User, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid,
@@ -137,6 +138,21 @@ fn group_id(group: &str) -> Result<Gid, String> {
     }
     let known = Group::from_name(group).ok().flatten();
     known.map(|known| known.gid).ok_or_else(|| format!("unknown group \"{group}\""))
+}
+
+impl RunAs {
+    /// Changes the owner of what is at `path`, and not of the target of a link, if the process may
+    /// still do so.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error.
+    pub(crate) fn give_path(&self, path: &Path) -> io::Result<()> {
+        match is_root() {
+            true => lchown(path, Some(self.user.as_raw()), Some(self.group.as_raw())),
+            false => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for RunAs {

@@ -42,10 +42,10 @@ impl Reload<'_> {
     ///
     /// Returns the reason of a failure, as the log says it; nothing has changed then.
     pub(super) fn to(self, plan: &ServePlan) -> Result<Reloaded, String> {
-        for key in plan.settings.changes(&self.started.settings) {
-            if FIXED.contains(&key) {
-                log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
-            }
+        let mut fixed = plan.settings.changes(&self.started.settings);
+        fixed.retain(|key| FIXED.contains(key));
+        for key in &fixed {
+            log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
         }
         let former = self.former;
         let (kept, new_certificate) = match self.change(plan) {
@@ -67,6 +67,10 @@ impl Reload<'_> {
         let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
         let outcome = format!("configuration reloaded; changed: {changes}");
         log::info!(target: LOG, "{outcome}");
+        let outcome = match fixed.is_empty() {
+            true => outcome,
+            false => format!("{outcome}; restart the server to apply {}", fixed.join(", ")),
+        };
         Ok(Reloaded { kept, outcome })
     }
 

@@ -13,6 +13,7 @@ use super::certificate::Certificates;
 use super::control::{Status, who};
 use super::hooks::Hooks;
 use super::logging::{LOG, ServerLog, no_thread};
+use super::metrics::Metrics;
 use super::plan::{PlanError, ServePlan};
 use super::reload::{Reload, Reloaded};
 use super::settings::{MISSING, is_missing};
@@ -40,6 +41,7 @@ pub(super) struct Running<'a> {
     kept: Option<Kept>,
     sweeper: Option<Sweeper>,
     since: SystemTime,
+    metrics: Arc<Metrics>,
     /// No more connections are accepted.
     is_draining: bool,
 }
@@ -68,6 +70,11 @@ impl<'a> Running<'a> {
         hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error))?;
         hooks.set(&plan.settings);
         builder = builder.observer(Arc::clone(&transfers)).observer(Arc::clone(&hooks));
+        let metrics = Arc::new(Metrics::default());
+        metrics.set_certificate(tls.as_ref());
+        if plan.settings.metrics.is_some() {
+            builder = builder.observer(Arc::clone(&metrics));
+        }
         if let Some(moved) = service.observer() {
             builder = builder.observer(moved);
         }
@@ -88,6 +95,7 @@ impl<'a> Running<'a> {
             kept,
             sweeper,
             since: SystemTime::now(),
+            metrics,
             is_draining: false,
         })
     }
@@ -100,6 +108,11 @@ impl<'a> Running<'a> {
     /// Returns a handle that aborts all transfers at once.
     pub(super) fn shutdown_handle(&self) -> ShutdownHandle {
         self.server.shutdown_handle()
+    }
+
+    /// Returns what the server counts.
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Logs the addresses, the users, and warnings about them.
@@ -137,7 +150,10 @@ impl<'a> Running<'a> {
         let server = &self.server;
         Status {
             since: self.since,
-            addresses: server.local_addrs().chain(server.implicit_addrs()).collect(),
+            addresses: match self.is_draining {
+                true => Vec::new(),
+                false => server.local_addrs().chain(server.implicit_addrs()).collect(),
+            },
             sessions: server.sessions(),
             bans: server.bans().len(),
             is_draining: self.is_draining,
@@ -191,6 +207,13 @@ impl<'a> Running<'a> {
     ///
     /// Returns what is wrong; nothing but the logs has changed then.
     pub(super) fn reload(&mut self, log: &ServerLog) -> Result<String, String> {
+        let outcome = self.load_again(log);
+        self.metrics.set_reloaded(outcome.is_ok());
+        self.metrics.set_certificate(self.tls.as_ref());
+        outcome
+    }
+
+    fn load_again(&mut self, log: &ServerLog) -> Result<String, String> {
         // Happens whatever the file says: a log rotation waits for it.
         let is_open = self.transfers.open_again();
         let has_file = self.options.has("config");

@@ -5,17 +5,16 @@ mod show;
 
 pub(super) use self::show::{Status, who};
 
-use std::fs::{self, Permissions};
+use std::convert::Infallible;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Sender};
+use std::os::unix::fs::lchown;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use rustix::fs::Mode;
-use rustix::process::umask;
+use ftp_proto::Escaped;
 
+use super::local_socket::{LocalSocket, Timed};
 use super::logging::{LOG, no_thread};
 use super::queue::Event;
 use super::settings::Settings;
@@ -23,7 +22,7 @@ use crate::cmd::control::protocol::{Answer, Request, read_request};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// The longest wait for a client to send its request, or to read the answer.
+/// The time in which a client has to send its request, and in which it has to take the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// A request that waits for the main thread, which owns the server.
@@ -33,6 +32,8 @@ pub(super) struct Call {
     /// Who asks, for the log.
     pub(super) by: String,
     answer: Sender<Answer>,
+    /// Ends when the answer is written.
+    written: Receiver<Infallible>,
 }
 
 impl Call {
@@ -41,19 +42,23 @@ impl Call {
         let Self { request, by, .. } = &self;
         if !matches!(request, Request::Who(_) | Request::Status(_)) {
             let (Ok(outcome) | Err(outcome)) = &answer.outcome;
-            log::info!(target: LOG, "control {request} {by}: {}", outcome.trim_end());
+            // The log has the lines before the last one already.
+            let outcome = outcome.lines().last().unwrap_or_default();
+            let request = request.to_string();
+            let request = Escaped(request.as_bytes());
+            log::info!(target: LOG, "control {by} request=\"{request}\": {outcome}");
         }
         // A client that is gone needs no answer.
-        let _ = self.answer.send(answer);
+        if self.answer.send(answer).is_ok() && *request == Request::Drain {
+            // The process may end next.
+            let _ = self.written.recv_timeout(LIMIT);
+        }
     }
 }
 
-/// The listening socket; its file is removed when it is dropped.
+/// The listening socket.
 #[derive(Debug)]
-pub(super) struct ControlSocket {
-    listener: UnixListener,
-    path: PathBuf,
-}
+pub(super) struct ControlSocket(LocalSocket);
 
 impl ControlSocket {
     /// Binds the socket of the settings, if they have one.
@@ -64,16 +69,20 @@ impl ControlSocket {
     pub(super) fn bind(settings: &Settings) -> Result<Option<Self>, Failure> {
         let Some(path) = &settings.control_socket else { return Ok(None) };
         let failed = |error: io::Error| {
-            Failure::new(Exit::Local, format!("control.socket: {}: {error}", shown_path(path)))
+            let why = match error.kind() {
+                ErrorKind::NotFound => "its directory is missing".to_owned(),
+                _ => error.to_string(),
+            };
+            Failure::new(Exit::Local, format!("control.socket: {}: {why}", shown_path(path)))
         };
-        remove_stale(path).map_err(failed)?;
-        let listener = bind_private(path).map_err(failed)?;
-        let this = Self { listener, path: path.clone() };
-        let group = settings.control_group.as_ref().map(|group| group.id());
-        chown(path, None, group).map_err(failed)?;
-        let mode = Permissions::from_mode(settings.control_mode);
-        fs::set_permissions(path, mode).map_err(failed)?;
-        Ok(Some(this))
+        let socket = LocalSocket::bind(path, settings.control_mode).map_err(failed)?;
+        if let Some(run_as) = &settings.run_as {
+            run_as.give_path(path).map_err(failed)?;
+        }
+        if let Some(group) = &settings.control_group {
+            lchown(path, None, Some(group.id())).map_err(failed)?;
+        }
+        Ok(Some(Self(socket)))
     }
 
     /// Starts the thread that takes requests.
@@ -83,7 +92,7 @@ impl ControlSocket {
     /// Returns `Internal` if the thread cannot be started.
     pub(super) fn start(&self, events: Sender<Event>) -> Result<(), Failure> {
         let failed = |error: io::Error| no_thread("the control socket", &error);
-        let listener = self.listener.try_clone().map_err(failed)?;
+        let listener = self.0.listener.try_clone().map_err(failed)?;
         let serve = move || {
             for stream in listener.incoming() {
                 match stream.and_then(|stream| serve(&stream, &events)) {
@@ -101,54 +110,26 @@ impl ControlSocket {
     }
 }
 
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        // Without the right to remove it, the next start does.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Removes the socket of a server that has ended, and nothing else.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => {}
-        Ok(_) => return Err(io::Error::new(ErrorKind::AlreadyExists, "not a socket")),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "another server listens there")),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Binds a socket that only this user can connect to. Between bind(2) and chmod(2) its mode is that
-/// of the umask.
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    let former = umask(Mode::XUSR | Mode::RWXG | Mode::RWXO);
-    let listener = UnixListener::bind(path);
-    umask(former);
-    listener
-}
-
 /// Serves one client.
 fn serve(stream: &UnixStream, events: &Sender<Event>) -> io::Result<()> {
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.set_write_timeout(Some(LIMIT))?;
     let peer = rustix::net::sockopt::socket_peercred(stream)?;
     let by = format!("uid={} pid={}", peer.uid.as_raw(), peer.pid.as_raw_nonzero());
-    let answer = match Request::parse(&read_request(stream)?) {
+    let mut written_mark = None;
+    let answer = match Request::parse(&read_request(Timed::new(stream, LIMIT))?) {
         Err(wrong) => Answer::refused(wrong),
         Ok(request) => {
             let (sender, answer) = mpsc::channel();
-            let call = Call { request, by, answer: sender };
+            let (mark, written) = mpsc::channel();
+            written_mark = Some(mark);
+            let call = Call { request, by, answer: sender, written };
             // Both fail once the server is stopping.
             let sent = events.send(Event::Control(call)).is_ok();
             let answer = answer.recv().ok().filter(|_| sent);
             answer.unwrap_or_else(|| Answer::refused("the server is stopping"))
         }
     };
-    answer.write(stream)
+    let written = answer.write(Timed::new(stream, LIMIT));
+    // The main thread may wait for this before it ends the process.
+    drop(written_mark);
+    written
 }

@@ -8,8 +8,8 @@ use ftp_server::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLi
 
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, FILE, GROUP,
-    HOSTS, IDLE_TIME, LINE, LOG, MODE, NETWORKS, NUMBER, OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS,
-    PORTS, RATE, REUSE, RIGHTS, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION,
+    HOSTS, IDLE_TIME, LINE, LOG, METRICS, MODE, NETWORKS, NUMBER, OVERRIDES, OWN_COUNT, PARTIAL,
+    PATTERNS, PORTS, RATE, REUSE, RIGHTS, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION,
     WAITING_TIME,
 };
 use super::lines::Lines;
@@ -19,6 +19,7 @@ use super::protection::Protection;
 use super::row::{Setting, row};
 use super::toml_text::{shown, unquoted};
 use super::user::{USER, Users, is_name};
+use crate::cmd::serve::metrics::MetricsAddress;
 use crate::cmd::serve::privileges::{FileGroup, RunAs};
 use crate::options::values;
 
@@ -54,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) control_group: Option<FileGroup>,
     /// Permissions of its file.
     pub(crate) control_mode: u32,
+    /// Address of the metrics.
+    pub(crate) metrics: Option<MetricsAddress>,
     /// File of the transfer log in xferlog(5) format.
     pub(crate) log_transfers: Option<PathBuf>,
     /// Program to run after each completed upload, with its arguments; empty for none.
@@ -105,6 +108,7 @@ impl Default for Settings {
             control_socket: None,
             control_group: None,
             control_mode: 0o660,
+            metrics: None,
             log_transfers: None,
             stored_hook: Vec::new(),
             hook_timeout: Duration::from_secs(60),
@@ -180,6 +184,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for who, kick, reload and others (empty: none)."),
     row!(Settings, "control.group",                  GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
     row!(Settings, "control.mode",                   MODE,         control_mode,                      "Permissions of the control socket."),
+    row!(Settings, "metrics.listen",                 METRICS,      metrics,                           "Address of Prometheus metrics: 127.0.0.1:9121 or unix:/path (empty: none)."),
     row!(Settings, "hooks.stored",                   ARGUMENTS,    stored_hook,                       "Program to run after each completed upload"),
     row!(Settings, "hooks.timeout",                  WAITING_TIME, hook_timeout,                      "Time after which a hook is killed."),
     row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "Accept anonymous logins."),
@@ -201,6 +206,7 @@ pub(crate) const FIXED: &[&str] = &[
     "control.socket",
     "control.group",
     "control.mode",
+    "metrics.listen",
 ];
 
 impl Settings {

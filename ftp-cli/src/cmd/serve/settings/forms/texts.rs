@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ftp_proto::PortRanges;
 use ftp_server::{PassiveAddress, PasswordHash, PasswordHashError, Rights};
 
+use crate::cmd::serve::metrics::MetricsAddress;
 use crate::cmd::serve::privileges::{FileGroup, RunAs};
 use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
 use crate::cmd::serve::settings::kind::Kind;
@@ -70,6 +71,10 @@ pub(crate) const RUN_AS: Form<Option<RunAs>> =
 /// Group of a file. Empty: the process's own.
 pub(crate) const GROUP: Form<Option<FileGroup>> =
     Form::new(Kind::Text, |text| unless_empty(text, FileGroup::parse), optional);
+
+/// Address of the metrics. Empty: none.
+pub(crate) const METRICS: Form<Option<MetricsAddress>> =
+    Form::new(Kind::Text, |text| unless_empty(text, MetricsAddress::parse), optional);
 
 /// Password hash. No message shows the text: it may be the password itself.
 pub(crate) const PASSWORD: Form<Option<PasswordHash>> = Form::new(

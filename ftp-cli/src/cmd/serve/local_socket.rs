@@ -1,0 +1,156 @@
+//! What the control socket and the metrics share: a Unix socket with a file of its own, and streams
+//! with one deadline.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::Mode;
+use rustix::process::umask;
+use socket2::SockRef;
+
+/// A listening Unix socket. Its file is removed when it is dropped.
+#[derive(Debug)]
+pub(super) struct LocalSocket {
+    pub(super) listener: UnixListener,
+    path: PathBuf,
+    file: FileIdentity,
+}
+
+/// Device and inode.
+type FileIdentity = (u64, u64);
+
+impl LocalSocket {
+    /// Binds a socket with these permissions, in place of one whose server has ended.
+    ///
+    /// # Errors
+    ///
+    /// Returns `AddrInUse` if another server listens there, `AlreadyExists` for any other file, and
+    /// the system's errors.
+    pub(super) fn bind(path: &Path, mode: u32) -> io::Result<Self> {
+        remove_stale(path)?;
+        // The socket has its permissions from the start: chmod(2) would follow a link that somebody
+        // puts in its place.
+        let former = umask(Mode::from_raw_mode(!mode & 0o777));
+        let listener = UnixListener::bind(path);
+        umask(former);
+        let listener = listener?;
+        Ok(Self { listener, path: path.to_owned(), file: identity(path)? })
+    }
+}
+
+impl Drop for LocalSocket {
+    fn drop(&mut self) {
+        // Somebody may have replaced it. Without the right to remove it, the next start does.
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<FileIdentity> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
+
+/// Removes the socket of a server that has ended, and nothing else.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {}
+        Ok(_) => return Err(io::Error::new(ErrorKind::AlreadyExists, "not a socket")),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "another server listens there")),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A stream whose reads and writes together end at a deadline: a peer that sends or takes a byte now
+/// and then cannot keep it open.
+pub(super) struct Timed<'a, S> {
+    stream: &'a S,
+    end: Instant,
+}
+
+impl<'a, S: AsFd> Timed<'a, S> {
+    pub(super) fn new(stream: &'a S, limit: Duration) -> Self {
+        Self { stream, end: Instant::now() + limit }
+    }
+
+    /// Returns the time that is left.
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+impl<S: AsFd> Read for Timed<'_, S>
+where
+    for<'b> &'b S: Read,
+{
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        SockRef::from(self.stream).set_read_timeout(Some(self.left()?))?;
+        let mut stream = self.stream;
+        stream.read(buffer)
+    }
+}
+
+impl<S: AsFd> Write for Timed<'_, S>
+where
+    for<'b> &'b S: Write,
+{
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        SockRef::from(self.stream).set_write_timeout(Some(self.left()?))?;
+        let mut stream = self.stream;
+        stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_own_socket_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let first = LocalSocket::bind(&path, 0o640).unwrap();
+        assert_eq!(fs::symlink_metadata(&path).unwrap().mode() & 0o777, 0o640);
+        assert_eq!(LocalSocket::bind(&path, 0o600).unwrap_err().kind(), ErrorKind::AddrInUse);
+        fs::remove_file(&path).unwrap();
+        let second = LocalSocket::bind(&path, 0o600).unwrap();
+        drop(first);
+        assert!(path.exists());
+        drop(second);
+        assert!(!path.exists());
+        fs::write(&path, "a file").unwrap();
+        assert_eq!(LocalSocket::bind(&path, 0o600).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn bytes_now_and_then_do_not_move_the_deadline() {
+        let (mut here, there) = UnixStream::pair().unwrap();
+        let sending = std::thread::spawn(move || {
+            while here.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let mut timed = Timed::new(&there, Duration::from_millis(100));
+        let error = timed.read_to_end(&mut Vec::new()).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock), "{error}");
+        drop(there);
+        sending.join().unwrap();
+    }
+}
