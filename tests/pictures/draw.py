@@ -132,6 +132,34 @@ def peers(name, title):
     return svg(wide + 110, top + len(rows) * high + 14, title, "; ".join(spoken) + ".", body)
 
 
+def growth():
+    """What a unit costs at one, ten and a hundred times the size: a line for each, from 0 up."""
+    heads, rows = table("peers-growth.tsv")
+    sizes = [at for at, head in enumerate(heads) if head.startswith("×") and "/" not in head]
+    wide, left, top, high = 196, 24, 88, 120
+    body = [text(16, 28, "Growth: what a unit costs", 16, weight="bold")]
+    body.append(text(16, 48, "A flat line: the cost does not depend on the size. Each axis begins at 0.", 12, FAINT))
+    spoken = []
+    for at, row in enumerate(rows):
+        x, costs = left + at * wide, [row[size] for size in sizes]
+        most = max(map(number, costs)) * 1.2
+        points = [(x + 18 + 60 * step, top + high * (1 - number(cost) / most)) for step, cost in enumerate(costs)]
+        body.append(text(x - 8, top - 10, f"{row[0].partition('-')[2]}, {row[2]}", 12, weight="bold"))
+        body.append(f"<path d='M{x - 8} {top}V{top + high}H{x + wide - 32}' fill='none' stroke='{LINE}'/>")
+        line = "L".join(f"{across} {down:.1f}" for across, down in points)
+        body.append(f"<path d='M{line}' fill='none' stroke='{OURS}' stroke-width='2'/>")
+        for size, cost, (across, down) in zip(sizes, costs, points):
+            body.append(f"<circle cx='{across}' cy='{down:.1f}' r='3' fill='{OURS}'/>")
+            body.append(text(across, down - 8, cost, 11, anchor="middle"))
+            body.append(text(across, top + high + 16, heads[size], 11, FAINT, "middle"))
+        spoken.append(f"{row[1]}: {', '.join(costs)} {row[2]}")
+    return svg(left + wide * len(rows), top + high + 32, "Growth", "; ".join(spoken) + ".", body)
+
+
+def number(words):
+    return float(words.replace(",", ""))
+
+
 def upload():
     """The crates, and the way of one upload."""
     body = [text(16, 28, "Four crates", 16, weight="bold")]
@@ -235,9 +263,11 @@ def main():
         "upload": upload(),
     }
     for name, title in [("peers-servers", "Servers, beside the best peer"), ("peers-clients", "Clients, beside the best peer")]:
-        # There is a table after the first run of tests/bench/peers --write.
+        # There are tables after the first run of tests/bench/peers --write.
         if (HERE / f"{name}.tsv").exists():
             pictures[name] = peers(f"{name}.tsv", title)
+    if (HERE / "peers-growth.tsv").exists():
+        pictures["peers-growth"] = growth()
     for name, picture in pictures.items():
         (place / f"{name}.svg").write_text(picture)
 

@@ -1,20 +1,25 @@
 """Ours beside other people's servers and clients, on the same files in memory, in one run.
 
-    sudo python3 tests/bench/peers [--quick] [--write] [--program FILE] [ROW]...
+    sudo python3 tests/bench/peers [--quick] [--write] [--verbose] [--program FILE] [ROW]...
     sudo python3 tests/bench/peers --bounds [--program FILE] [ROW]...
 
-Servers and clients take turns, ROUNDS times (default: 7). Each row is printed with our median and its
-spread, the best peer, the median of the ratios to it, and the goal. ROW is the name of a row in rows.py
-or how some begin; without one, all rows are measured. A peer that is not installed or cannot do
-something is left out, which is said.
+Counts and memory are measured first, once. Then servers and clients take turns, ROUNDS times (default:
+7). Each row is printed with the median of our figures, the best peer, the median of the ratios to it in
+each round, and the goal; the least and the greatest of ours and of the ratios are beside them. ROW is
+the name of a row in rows.py or how some begin; without one, all rows are measured.
+
+A peer that is not installed or cannot do something is left out. After two rounds, a peer whose figure is
+more than 1.5 times the best peer's, or less than the best divided by 1.5, is left out of the others. Both
+are printed.
 
 --quick    run one round with small files, to see whether all of it works; the figures say nothing
---write    write the tables and pictures of docs/figures.md too; for that all rows are measured
+--write    write the tables and pictures of docs/figures.md too: all rows, and at least seven rounds
+--verbose  print the seconds that each measurement took
 --bounds   measure what has a bound in rows.py, of our program alone
 --program  measure this release build of ftp-cli; without it, cargo builds one
 
 ROUNDS, MIB (the large file, default: 1024) and MINUTES (no round begins that would end later, default:
-15) are environment variables. Exit status: 1 if a goal or bound is missed, 2 if nothing can be measured.
+20) are environment variables. Exit status: 1 if a goal or bound is missed, 2 if nothing can be measured.
 """
 
 import argparse
@@ -31,8 +36,8 @@ import servers
 from place import QUICK, Place, Sizes
 
 INSIDE, PROGRAM = "FTP_BENCH_INSIDE", "FTP_BENCH_PROGRAM"
-# A peer for which one figure takes longer, in seconds, is not asked for it again.
-SLOW = 5
+# Rounds in which all peers take part, and those that figures in docs/figures.md need.
+ALL_TAKE_PART, KEPT = 2, 7
 
 
 def say(text):
@@ -46,14 +51,20 @@ def fail(why):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--quick", "--write", "--bounds"):
+    for name in ("--quick", "--write", "--bounds", "--verbose"):
         parser.add_argument(name, action="store_true")
     parser.add_argument("--program")
     parser.add_argument("rows", nargs="*", metavar="ROW")
     wanted = parser.parse_args()
     if wanted.write and (wanted.rows or wanted.quick or wanted.bounds):
         fail("--write is for all rows")
+    if wanted.write and rounds() < KEPT:
+        fail(f"--write is for {KEPT} rounds")
     return wanted
+
+
+def rounds():
+    return int(os.environ.get("ROUNDS", KEPT))
 
 
 def build(program, with_peers):
@@ -86,7 +97,7 @@ def enter_network():
 
 def chosen(wanted):
     """The rows that are asked for, by table."""
-    tables = {"servers": rows.SERVERS, "clients": rows.CLIENTS}
+    tables = {"servers": rows.SERVERS, "clients": rows.CLIENTS, "growth": rows.GROWTH, "disk": rows.DISK}
     names = tuple(wanted.rows) or ("",)
     found = {}
     for title, table in tables.items():
@@ -98,13 +109,18 @@ def chosen(wanted):
 
 def contestants(program, alone):
     """Servers and clients that are installed, ours first, by table."""
-    every = {"servers": servers.kinds(program, "--set", "transfer.sync=none"), "clients": clients.kinds(program)}
-    if alone:
-        return {title: kinds[:1] for title, kinds in every.items()}
-    for kind in every["servers"] + every["clients"]:
-        if not kind.is_installed():
-            say(f"not installed, and left out: {kind.name}")
-    return {title: [kind for kind in kinds if kind.is_installed()] for title, kinds in every.items()}
+    found = {"servers": servers.kinds(program, "--set", "transfer.sync=none"), "clients": clients.kinds(program)}
+    for title, kinds in found.items():
+        if alone:
+            del kinds[1:]
+        for kind in kinds:
+            if not kind.is_installed():
+                say(f"not installed, and left out: {kind.name}")
+        found[title] = [kind for kind in kinds if kind.is_installed()]
+    ours = found["servers"][0]
+    # With sync, as it is by default.
+    disk = [ours._replace(command=servers.ours()), servers.Kind("write, fdatasync", None, None)]
+    return {**found, "growth": [ours], "disk": disk}
 
 
 class Run:
@@ -112,10 +128,11 @@ class Run:
 
     def __init__(self, place, tables, kinds):
         self.place, self.tables, self.kinds = place, tables, kinds
-        self.results, self.over = {}, set()
+        self.results, self.over, self.seconds = {}, set(), {}
+        self.began, self.done = time.monotonic(), 0
 
     def measure(self, measure, name, *operands):
-        """Measures a contestant once, unless that failed or took long before."""
+        """Measures a contestant once, unless that failed before or the contestant rests."""
         if (measure, name) in self.over:
             return
         results, began = self.results.setdefault(measure, {}), time.monotonic()
@@ -128,38 +145,68 @@ class Run:
             time.sleep(1)
             self.place.remove_uploads()
             if not isinstance(error, LookupError):
-                say(f"left out of {', '.join(self.rows_of(measure))}: {name}: {error or type(error).__name__}")
-        if time.monotonic() - began > SLOW:
-            self.over.add((measure, name))
+                say(f"left out of {self.names_of(measure)}: {name}: {error or type(error).__name__}")
+        by_name = self.seconds.setdefault(measure, {})
+        by_name[name] = by_name.get(name, 0) + time.monotonic() - began
 
-    def rows_of(self, measure):
+    def every_row(self):
+        return [row for table in self.tables.values() for row in table]
+
+    def names_of(self, measure):
         """The names of the rows that have figures of a measurement."""
-        every = [row for table in self.tables.values() for row in table]
-        return [row.name for row in every if measure in (row.measure, row.ceiling)]
+        return ", ".join(row.name for row in self.every_row() if measure in (row.measure, row.ceiling))
 
-    def round(self, number):
-        """Measures all once, with the contestants in turn; in each round another is the first."""
+    def turns(self, number, once):
+        """Measures what is measured once, or all else, with the contestants in turn, another one first each time."""
         for title, table in self.tables.items():
             kinds = self.kinds[title]
             turn = number % len(kinds)
-            for measure in dict.fromkeys(row.measure for row in table if not (row.once and number)):
+            for measure in dict.fromkeys(row.measure for row in table if row.once == once):
                 for kind in kinds[turn:] + kinds[:turn]:
                     self.measure(measure, kind.name, kind)
-        every = [row for table in self.tables.values() for row in table]
-        for ceiling in dict.fromkeys(row.ceiling for row in every if row.ceiling):
+
+    def round(self, number):
+        """Measures once what takes time, and loopback."""
+        self.turns(number, once=False)
+        for ceiling in dict.fromkeys(row.ceiling for row in self.every_row() if row.ceiling):
             self.measure(ceiling, report.LOOPBACK)
 
+    def rest(self):
+        """Leaves peers that are far from the best out of further rounds."""
+        for title, table in self.tables.items():
+            own = self.kinds[title][0].name
+            for measure in dict.fromkeys(row.measure for row in table if not row.once):
+                far = report.far([row for row in table if row.measure is measure], own, self.results[measure])
+                self.over.update((measure, name) for name in far)
+                if far:
+                    say(f"far from the best, and now left out of {self.names_of(measure)}: {', '.join(far)}")
+
     def rounds(self, number, minutes):
-        """Runs all rounds for which there is time."""
-        began, longest = time.monotonic(), 0
-        for at in range(number):
+        """Measures what is measured once, and runs all rounds for which there is time."""
+        self.turns(0, once=True)
+        say(f"counts and memory: {time.monotonic() - self.began:.0f} s")
+        if all(row.once for row in self.every_row()):
+            return
+        longest = 0
+        while self.done < number:
             start = time.monotonic()
-            if at and start - began + longest > minutes * 60:
-                say(f"{at} rounds took {(start - began) / 60:.1f} minutes: no more of them")
+            if self.done and start - self.began + longest > minutes * 60:
+                say(f"{self.done} rounds took {(start - self.began) / 60:.1f} minutes: no more of them")
                 return
-            self.round(at)
+            self.round(self.done)
+            self.done += 1
             longest = max(longest, time.monotonic() - start)
-            say(f"round {at + 1} of {number}: {time.monotonic() - start:.0f} s")
+            say(f"round {self.done} of {number}: {time.monotonic() - start:.0f} s")
+            if self.done == ALL_TAKE_PART < number:
+                self.rest()
+                # Further rounds are shorter.
+                longest = 0
+
+    def say_seconds(self):
+        """The seconds of each measurement, the longest first."""
+        for measure, by_name in sorted(self.seconds.items(), key=lambda item: -sum(item[1].values())):
+            parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in by_name.items())
+            say(f"{sum(by_name.values()):8.1f} s  {self.names_of(measure)}: {parts}")
 
     def verdicts(self, title):
         """What each row of a table came to."""
@@ -169,6 +216,12 @@ class Run:
         ]
 
 
+def end(*_):
+    """Ends servers and removes files, which a second signal must not interrupt."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(2)
+
+
 def main():
     wanted = arguments()
     if os.geteuid():
@@ -176,16 +229,18 @@ def main():
     if not os.environ.get(INSIDE):
         os.environ[PROGRAM] = build(wanted.program, not wanted.bounds)
     enter_network()
-    # Servers are ended and files removed then too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
+    signal.signal(signal.SIGTERM, end)
     tables, kinds = chosen(wanted), contestants(os.environ[PROGRAM], wanted.bounds)
     sizes = QUICK if wanted.quick else Sizes(mib=int(os.environ.get("MIB", Sizes().mib)))
-    number = 1 if wanted.quick or wanted.bounds else int(os.environ.get("ROUNDS", 7))
     with Place(sizes, kinds["servers"][0]) as place:
         run = Run(place, tables, kinds)
-        run.rounds(number, float(os.environ.get("MINUTES", 15)))
+        run.rounds(1 if wanted.quick else rounds(), float(os.environ.get("MINUTES", 20)))
+    if wanted.verbose:
+        run.say_seconds()
     verdicts = {title: run.verdicts(title) for title, table in tables.items() if table}
-    print("\n\n".join(report.printed(found, wanted.bounds) for found in verdicts.values()))
+    print("\n\n".join(report.printed(title, found, run.results, wanted.bounds) for title, found in verdicts.items()))
+    if wanted.write and run.done < KEPT:
+        fail("too few rounds: nothing is written")
     if wanted.write:
         report.write(verdicts, run.results)
     missed = [found for table in verdicts.values() for found in table if not found.holds(wanted.bounds)]

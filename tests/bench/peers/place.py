@@ -17,10 +17,12 @@ LOAD = servers.TOP / "tests/bench/target/release/load"
 class Sizes(NamedTuple):
     """How much each measurement does."""
 
-    # Of the large file; text under ASCII and files under TLS are a quarter of it.
+    # Of the large file; other files are a part of it.
     mib: int = 1024
     # Of a rate, over this number of connections.
     seconds: float = 1.0
+    # What is short is repeated until this time has passed, in seconds.
+    short: float = 0.3
     connections: int = 4
     # Clients at once.
     crowd: int = 200
@@ -28,14 +30,17 @@ class Sizes(NamedTuple):
     idle: int = 200
     # Logins under TLS.
     handshakes: int = 200
-    # Runs of a short program.
-    runs: int = 20
     # In the directory that is listed, and in the one that is mirrored.
     entries: int = 10_000
     files: int = 1_000
+    # The least of three sizes that grow: each next one is ten times as large.
+    sessions: int = 10
+    listed: int = 1_000
 
 
-QUICK = Sizes(mib=64, seconds=0.3, crowd=50, idle=30, handshakes=30, runs=5, files=200)
+QUICK = Sizes(
+    mib=64, seconds=0.3, short=0.05, crowd=50, idle=30, handshakes=30, entries=1_000, files=200, sessions=2, listed=100
+)
 
 
 class Transfer(NamedTuple):
@@ -69,28 +74,32 @@ class Place:
         self.local = self.path / "local"
         self._running = {}
         self._failed = {}
+        self._directories = {}
         self._stack = contextlib.ExitStack()
         self._make_files()
 
     def _make_files(self):
         block = os.urandom(1 << 20)
         line = b"A line of text that is as long as those of a log often are.\n"
-        for folder in ("", "up", "many", "tree", "none"):
+        for folder in ("", "up", "tree", "none"):
             (self.root / folder).mkdir()
         self.local.mkdir()
         (self.root / "up").chmod(0o777)
-        quarter = max(1, self.sizes.mib // 4)
-        for name, content, times in [
-            ("large", block, self.sizes.mib),
-            ("quarter", block, quarter),
-            ("text", (line * (len(block) // len(line) + 1))[: len(block)], quarter),
-            ("small", block[:1024], 1),
+        text, mib = (line * (len(block) // len(line) + 1))[: len(block)], self.sizes.mib
+        for name, content, size in [
+            ("large", block, mib << 20),
+            ("half", block, mib << 19),
+            ("quarter", block, mib << 18),
+            ("tenth", block, (mib << 20) // 10),
+            ("hundredth", block, (mib << 20) // 100),
+            ("16th", block, mib << 16),
+            ("32nd", block, mib << 15),
+            ("text", text, mib << 18),
+            ("small", block, 1024),
         ]:
             with open(self.root / name, "wb") as file:
-                for _ in range(times):
-                    file.write(content)
-        for at in range(self.sizes.entries):
-            (self.root / f"many/file-{at:05}").touch()
+                while (left := size - file.tell()) > 0:
+                    file.write(content[:left])
         for at in range(self.sizes.files):
             (self.root / f"tree/file-{at:04}").write_bytes(block[at : at + 1024])
 
@@ -100,6 +109,15 @@ class Place:
     def __exit__(self, *_):
         self._stack.close()
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def directory(self, entries):
+        """The name of a directory with this number of empty files, made when it is first asked for."""
+        if entries not in self._directories:
+            self._directories[entries] = f"many-{entries}"
+            (self.root / self._directories[entries]).mkdir()
+            for at in range(entries):
+                (self.root / self._directories[entries] / f"file-{at:06}").touch()
+        return self._directories[entries]
 
     def server(self, kind, tls=False):
         """The running server of a kind, started when it is first asked for."""

@@ -4,21 +4,62 @@ import statistics
 import subprocess
 from typing import NamedTuple, Optional
 
+import alone
 import rows
 import servers
 
 LOOPBACK = "loopback"
 PICTURES = servers.TOP / "tests/pictures"
 FIGURES = servers.TOP / "docs/figures.md"
-HEADS = ["row", "what", "unit", "ours", "from", "to", "best peer", "its figure", "ratio", "goal", "", LOOPBACK]
+HEADS = ["row", "what", "unit", "ours", "spread", "best peer", "its figure", "ratio", "its spread"]
+HEADS += ["goal", "", LOOPBACK]
+OF_BOUNDS = {"row", "what", "unit", "ours", "goal", ""}
+SIZES = [f"×{times}" for times in alone.TIMES]
+HEADS_OF_GROWTH = ["row", "what", "unit", *SIZES, f"{SIZES[-1]} / {SIZES[0]}", "its spread", "goal", ""]
 # Words are on the left, numbers on the right.
 WORDS = {"row", "what", "unit", "best peer", ""}
-OF_BOUNDS = {"row", "what", "unit", "ours", "goal", ""}
+# A peer that differs by a larger factor from the best one is far from it.
+FAR = 1.5
+PICTURE_OF = {
+    "servers": "![Bars: how far each goal is met by the server](pictures/peers-servers.svg)",
+    "clients": "![Bars: how far each goal is met by the client](pictures/peers-clients.svg)",
+    "growth": "![Lines: what a session, an entry and a byte cost at three sizes](pictures/peers-growth.svg)",
+}
 # Tables of other pictures: the head of each further column, with a row and its figure.
 OTHERS = {
     "tls.tsv": {"RETR": "tls-retr-cpu", "STOR": "tls-stor-cpu"},
     "idle.tsv": {"KiB a session": "idle"},
 }
+
+
+def median(figures):
+    """Nothing if there are none."""
+    return statistics.median(figures) if figures else None
+
+
+def figures_of(row, results):
+    """The figures of a row in each round, by contestant, without those that have none."""
+    found = {name: [one[row.figure] for one in rounds if row.figure in one] for name, rounds in results.items()}
+    return {name: rounds for name, rounds in found.items() if rounds}
+
+
+def best(row, figures):
+    """The name of the best median, among those that took part in most rounds; nothing if there is nobody."""
+    most = max(map(len, figures.values()), default=0)
+    medians = {name: median(rounds) for name, rounds in figures.items() if len(rounds) == most}
+    return (max if row.better == "higher" else min)(medians, key=medians.get, default="")
+
+
+def far(table, own, results):
+    """The peers that are far from the best one in each row of a table in which there are peers."""
+    found = []
+    for row in table:
+        figures = figures_of(row, results)
+        figures.pop(own, None)
+        if figures:
+            first = median(figures[best(row, figures)])
+            found.append({name for name in figures if not 1 / FAR <= median(figures[name]) / first <= FAR})
+    return sorted(set.intersection(*found)) if found else []
 
 
 class Verdict(NamedTuple):
@@ -29,12 +70,17 @@ class Verdict(NamedTuple):
     ours: list
     peer: str
     best: Optional[float]
-    ratio: Optional[float]
+    # Of each round: what else a machine does changes from one to the next.
+    ratios: list
     loopback: Optional[float]
 
     @property
     def median(self):
-        return statistics.median(self.ours) if self.ours else None
+        return median(self.ours)
+
+    @property
+    def ratio(self):
+        return median(self.ratios)
 
     def compared(self):
         """What the goal is for: the ratio, or our figure. Nothing if there is none."""
@@ -58,18 +104,13 @@ class Verdict(NamedTuple):
 
 
 def verdict(row, own, results, ceiling):
-    """Compares our figures with those of the peer that has the best median."""
-    values = {
-        name: [figures[row.figure] for figures in rounds if row.figure in figures] for name, rounds in results.items()
-    }
-    ours = values.pop(own, [])
-    medians = {name: statistics.median(rounds) for name, rounds in values.items() if rounds}
-    peer = (max if row.better == "higher" else min)(medians, key=medians.get, default="")
-    # Of one round each: what else a machine does changes from one to the next.
-    ratios = [mine / other for mine, other in zip(ours, values.get(peer, [])) if other]
-    loopback = [figures[row.figure] for figures in (ceiling or {}).get(LOOPBACK, [])]
-    middle = [statistics.median(found) if found else None for found in (ratios, loopback)]
-    return Verdict(row, ours, peer, medians.get(peer), *middle)
+    """Compares our figures with those of the best peer."""
+    figures = figures_of(row, results)
+    ours = figures.pop(own, [])
+    peer = best(row, figures)
+    ratios = [mine / other for mine, other in zip(ours, figures.get(peer, [])) if other]
+    loopback = figures_of(row, ceiling or {}).get(LOOPBACK)
+    return Verdict(row, ours, peer, median(figures.get(peer)), ratios, median(loopback))
 
 
 def number(value):
@@ -79,42 +120,76 @@ def number(value):
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def spread(figures):
+    """The least and the greatest; nothing if there is one figure."""
+    return f"{number(min(figures))} to {number(max(figures))}" if len(figures) > 1 else "–"
+
+
+def goal(row, bounds=False):
+    sign = "≥" if row.better == "higher" else "≤"
+    if bounds:
+        return f"≤ {row.bound:,g}"
+    return f"{sign} {row.ratio:g} ×" if row.ratio is not None else f"{sign} {row.value:,g}"
+
+
 def cells(verdict, bounds=False):
     """The words of a row, as HEADS has them."""
-    row, ours = verdict.row, verdict.ours
-    spread = (min(ours), max(ours)) if len(ours) > 1 else (None, None)
-    sign = "≥" if row.better == "higher" else "≤"
-    goal = f"{sign} {row.ratio:g} ×" if row.ratio is not None else f"{sign} {row.value:,g}"
+    row, met = verdict.row, "met" if verdict.holds(bounds) else "missed"
     ratio = "–" if verdict.ratio is None else f"{verdict.ratio:.2f}"
-    if bounds:
-        goal = f"≤ {row.bound:,g}"
-    met = "met" if verdict.holds(bounds) else "missed"
-    found = [number(verdict.median), *map(number, spread), verdict.peer or "–", number(verdict.best)]
-    return [row.name, row.what, row.unit, *found, ratio, goal, met, number(verdict.loopback)]
+    ours, peer = [number(verdict.median), spread(verdict.ours)], [verdict.peer or "–", number(verdict.best)]
+    compared = [ratio, spread(verdict.ratios), goal(row, bounds), met]
+    return [row.name, row.what, row.unit, *ours, *peer, *compared, number(verdict.loopback)]
 
 
-def printed(verdicts, bounds=False):
+def cells_of_growth(verdict, results):
+    """The words of a row, as HEADS_OF_GROWTH has them."""
+    row, met = verdict.row, "met" if verdict.holds() else "missed"
+    rounds = next(iter(results[row.measure].values()), [])
+    costs = [number(median([one[size] for one in rounds])) for size in SIZES]
+    return [row.name, row.what, row.unit, *costs, number(verdict.median), spread(verdict.ours), goal(row), met]
+
+
+def lines_of(title, verdicts, results, bounds=False):
+    """A table with its heads."""
+    if title == "growth":
+        return [HEADS_OF_GROWTH, *(cells_of_growth(verdict, results) for verdict in verdicts)]
+    return [HEADS, *(cells(verdict, bounds) for verdict in verdicts)]
+
+
+def printed(title, verdicts, results, bounds=False):
     """A table for a terminal, without peers where only bounds are looked at."""
-    lines = [HEADS, *(cells(verdict, bounds) for verdict in verdicts)]
-    columns = [at for at, head in enumerate(HEADS) if not bounds or head in OF_BOUNDS]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(HEADS))]
+    lines = lines_of(title, verdicts, results, bounds)
+    columns = [at for at, head in enumerate(lines[0]) if not bounds or head in OF_BOUNDS]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
 
     def aligned(line):
-        sides = {at: str.ljust if HEADS[at] in WORDS else str.rjust for at in columns}
+        sides = {at: str.ljust if lines[0][at] in WORDS else str.rjust for at in columns}
         return "  ".join(side(line[at], widths[at]) for at, side in sides.items())
 
     return "\n".join(map(aligned, lines))
 
 
-def markdown(verdicts):
-    """A table for docs/figures.md."""
-    lines = ["| what | ours | best peer | ratio | goal | | loopback |", "| --- | --- | --- | --- | --- | --- | --- |"]
-    for verdict in verdicts:
-        _, what, unit, ours, low, high, peer, best, ratio, goal, met, loopback = cells(verdict)
-        spread = f" ({low} to {high})" if len(verdict.ours) > 1 else ""
-        other = f"{peer} {best}" if verdict.peer else peer
-        lines.append(f"| {what}, {unit} | {ours}{spread} | {other} | {ratio} | {goal} | {met} | {loopback} |")
-    return "\n".join(lines)
+def markdown(title, verdicts, results):
+    """A table for docs/figures.md: a spread is in parentheses, and a peer beside its figure."""
+    if title == "growth":
+        heads = ["what", *HEADS_OF_GROWTH[3:7], "goal", ""]
+    else:
+        heads = ["what", "ours", "best peer", "ratio", "goal", "", LOOPBACK]
+    lines = [heads, ["---"] * len(heads)]
+    for line in lines_of(title, verdicts, results)[1:]:
+        _, what, unit, *words = [cell.replace("–", "") for cell in line]
+        if title == "growth":
+            *costs, growth, its, goal, met = words
+            lines.append([f"{what}, {unit}", *costs, beside(growth, its), goal, met])
+        else:
+            ours, its, peer, figure, ratio, spread, *others = words
+            peer = f"{peer} {figure}".strip()
+            lines.append([f"{what}, {unit}", beside(ours, its), peer, beside(ratio, spread), *others])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def beside(figure, spread):
+    return f"{figure} ({spread})" if spread else figure
 
 
 def tsv(lines):
@@ -125,21 +200,32 @@ def write(verdicts, results):
     """Writes the tables that pictures are drawn from, draws them, and puts the tables into docs/figures.md."""
     text = FIGURES.read_text()
     for title, found in verdicts.items():
-        (PICTURES / f"peers-{title}.tsv").write_text(
-            tsv([[*HEADS, "share"], *([*cells(verdict), f"{verdict.share():.3f}"] for verdict in found)])
-        )
         begin, end = f"<!-- {title}: tests/bench/peers --write -->\n", f"\n<!-- end of {title} -->"
         head, _, rest = text.partition(begin)
-        picture = f"![Bars: how far each goal is met, {title}](pictures/peers-{title}.svg)"
-        text = f"{head}{begin}\n{picture}\n\n{markdown(found)}\n{end}{rest.partition(end)[2]}"
+        picture = ""
+        if title in PICTURE_OF:
+            picture = f"{PICTURE_OF[title]}\n\n"
+            (PICTURES / f"peers-{title}.tsv").write_text(tsv(with_shares(found, lines_of(title, found, results))))
+        text = f"{head}{begin}\n{picture}{markdown(title, found, results)}\n{end}{rest.partition(end)[2]}"
     FIGURES.write_text(text)
-    by_name = {row.name: row for row in rows.SERVERS}
     for name, columns in OTHERS.items():
-        figures = {head: results[by_name[row].measure] for head, row in columns.items()}
-        lines = [["server", *columns]]
-        for server in next(iter(figures.values())):
-            rounds = [[one[by_name[row].figure] for one in figures[head][server]] for head, row in columns.items()]
-            if all(rounds):
-                lines.append([server, *(f"{statistics.median(one):.3g}" for one in rounds)])
-        (PICTURES / name).write_text(tsv(lines))
+        (PICTURES / name).write_text(tsv(other(columns, results)))
     subprocess.run(["bash", str(PICTURES / "run")], check=True)
+
+
+def with_shares(verdicts, lines):
+    shares = ["share", *(f"{verdict.share():.3f}" for verdict in verdicts)]
+    return [[*line, share] for line, share in zip(lines, shares)]
+
+
+def other(columns, results):
+    """A table of another picture: medians by server."""
+    found = {}
+    for row in rows.SERVERS:
+        if row.name in columns.values():
+            found[row.name] = {name: median(of) for name, of in figures_of(row, results[row.measure]).items()}
+    lines = [["server", *columns]]
+    for server in next(iter(found.values())):
+        if all(server in medians for medians in found.values()):
+            lines.append([server, *(f"{found[row][server]:.3g}" for row in columns.values())])
+    return lines

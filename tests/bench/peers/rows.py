@@ -7,6 +7,7 @@ of a session has its bounds in the tests `footprint`, the client in the tests `c
 
 from typing import Callable, NamedTuple, Optional
 
+import alone
 import measures
 
 
@@ -24,7 +25,7 @@ class Row(NamedTuple):
     bound: Optional[float] = None
     # What loopback does without a server: the figure of the same name.
     ceiling: Optional[Callable] = None
-    # A count is the same in every round, and memory nearly: one is enough.
+    # A count is the same in every round, and memory nearly: measured once, before the rounds.
     once: bool = False
 
     @property
@@ -43,6 +44,11 @@ def higher(name, what, unit, measure, figure, **more):
 def count(name, what, measure, value, bound=None, figure="calls"):
     """A count is held to a number, whatever peers need."""
     return lower(name, what, figure, measure, figure, value=value, bound=bound, once=True)
+
+
+def growth(name, what, unit, measure, **more):
+    """What a unit costs at a hundred times the size, by what it costs at the size itself."""
+    return lower(name, what, unit, measure, "growth", value=1.1, **more)
 
 
 RETR, DISCARD, STOR = measures.bulk("copy"), measures.bulk("discard"), measures.bulk("store")
@@ -70,9 +76,9 @@ SERVERS = [
     lower("list", "LIST of 10,000", "ms", measures.listing("LIST"), "ms", ratio=0.75),
     lower("mlsd", "MLSD of 10,000", "ms", measures.listing("MLSD"), "ms", ratio=0.85),
     lower("nlst", "NLST of 10,000", "ms", measures.listing("NLST"), "ms", ratio=1.0),
-    count("list-calls", "LIST of 10,000", measures.calls("LIST:many", 1, 2), 10_050, 10_200),
-    count("mlsd-calls", "MLSD of 10,000", measures.calls("MLSD:many", 1, 2), 10_050, 10_200),
-    count("nlst-calls", "NLST of 10,000", measures.calls("NLST:many", 1, 2), 32, 100),
+    count("list-calls", "LIST of 10,000", measures.listing_calls("LIST"), 10_050, 10_200),
+    count("mlsd-calls", "MLSD of 10,000", measures.listing_calls("MLSD"), 10_050, 10_200),
+    count("nlst-calls", "NLST of 10,000", measures.listing_calls("NLST"), 32, 100),
     lower("ascii-cpu", "RETR in ASCII, server", "CPU s/GiB", ASCII, "server", ratio=0.7),
     lower("crowd", "200 clients at once", "s", measures.crowd, "seconds", ratio=0.6),
     lower("crowd-login", "200 clients at once: login, p99", "ms", measures.crowd, "login", ratio=0.4),
@@ -88,15 +94,24 @@ SERVERS = [
 
 CLIENTS = [
     lower("get-small", "get of 1 KiB", "ms", measures.get_small, "ms", ratio=0.9),
-    count("get-small-calls", "get of 1 KiB", measures.calls_of_client("get", "small"), 100),
+    count("get-small-calls", "get of 1 KiB", measures.get_small_calls, 100),
     higher("get", "get of 1 GiB", "MB/s", measures.get_large, "speed", ratio=1.15, ceiling=WRITTEN),
     lower("get-cpu", "get of 1 GiB", "CPU s/GiB", measures.get_large, "cpu", ratio=0.8),
-    count("get-calls", "get of 1 GiB", measures.calls_of_client("get", "large"), 5_000),
+    count("get-calls", "get of 1 GiB", measures.get_large_calls, 5_000),
     higher("put", "put of 1 GiB", "MB/s", measures.put_large, "speed", ratio=1.0, ceiling=WRITTEN),
     lower("put-cpu", "put of 1 GiB", "CPU s/GiB", measures.put_large, "cpu", ratio=1.0),
-    count("put-calls", "put of 1 GiB", measures.calls_of_client("put"), 343),
+    count("put-calls", "put of 1 GiB", measures.put_large_calls, 343),
     higher("mirror", "mirror of 1,000 files of 1 KiB", "files/s", measures.mirror, "rate", ratio=1.0),
     higher("mirror-4", "mirror with -j 4, times one connection", "times", measures.mirror, "gain", value=2.5),
     count("mirror-flights", "mirror with --pipeline, a file", measures.flights, 1.0, figure="flights"),
     lower("ls", "ls -l of 10,000", "ms", measures.list_many, "ms", ratio=0.4),
 ]
+
+GROWTH = [
+    growth("growth-session", "an idle session of 10, 100 and 1,000", "KiB", alone.growth_of_sessions, once=True),
+    growth("growth-entry", "an entry of an MLSD of 1,000, 10,000 and 100,000", "µs", alone.growth_of_entries),
+    growth("growth-retr", "RETR of 10 MiB, 100 MiB and 1 GiB, server", "CPU s/GiB", alone.growth_of_bytes("copy")),
+    growth("growth-stor", "STOR of 10 MiB, 100 MiB and 1 GiB, server", "CPU s/GiB", alone.growth_of_bytes("store")),
+]
+
+DISK = [lower("sync", "STOR of 256 MiB with sync, last byte to 226", "ms", alone.sync, "ms", ratio=0.1)]

@@ -1,7 +1,8 @@
 //! libunftp over one directory: `libunftp-serve ADDRESS ROOT [CERTIFICATE KEY]`. Every name and
-//! password may log in, without TLS and with it.
+//! password may log in, without TLS and with TLS 1.3.
 
 use libunftp::ServerBuilder;
+use libunftp::options::TlsFlags;
 use unftp_sbe_fs::Filesystem;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,7 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = move || Filesystem::new(root.clone()).expect("a directory");
     let mut server = ServerBuilder::new(Box::new(files)).passive_ports(49_152..=65_535);
     if let [certificate, key] = tls {
-        server = server.ftps(certificate, key);
+        let flags = TlsFlags::V1_3 | TlsFlags::RESUMPTION_TICKETS;
+        server = server.ftps(certificate, key).ftps_tls_flags(flags);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let address = address.clone();
