@@ -187,7 +187,7 @@ verbs! {
     Hash "HASH",
     /// draft-bryan-ftp-range: a byte range.
     Rang "RANG",
-    /// Name of the client program; deployed custom.
+    /// Name of the client program; in no RFC, but in common use.
     Clnt "CLNT",
     /// Name of client and server program; expired draft.
     Csid "CSID",
@@ -195,25 +195,25 @@ verbs! {
     Avbl "AVBL",
     /// Remove a directory and all in it; expired draft.
     Rmda "RMDA",
-    /// Allocated size of a directory; deployed custom.
+    /// Allocated size of a directory; in no RFC, but in common use.
     Dsiz "DSIZ",
-    /// Join uploaded parts; deployed custom.
+    /// Join uploaded parts; in no RFC, but in common use.
     Comb "COMB",
-    /// TLS client role for server-to-server copies; deployed custom.
+    /// TLS client role for server-to-server copies; in no RFC, but in common use.
     Sscn "SSCN",
-    /// Passive mode with the TLS client role; deployed custom.
+    /// Passive mode with the TLS client role; in no RFC, but in common use.
     Cpsv "CPSV",
-    /// CRC-32 of a file; deployed custom.
+    /// CRC-32 of a file; in no RFC, but in common use.
     Xcrc "XCRC",
-    /// MD5 of a file; deployed custom.
+    /// MD5 of a file; in no RFC, but in common use.
     Xmd5 "XMD5",
-    /// SHA-1 of a file; deployed custom.
+    /// SHA-1 of a file; in no RFC, but in common use.
     Xsha "XSHA",
-    /// SHA-1 of a file; deployed custom.
+    /// SHA-1 of a file; in no RFC, but in common use.
     Xsha1 "XSHA1",
-    /// SHA-256 of a file; deployed custom.
+    /// SHA-256 of a file; in no RFC, but in common use.
     Xsha256 "XSHA256",
-    /// SHA-512 of a file; deployed custom.
+    /// SHA-512 of a file; in no RFC, but in common use.
     Xsha512 "XSHA512",
 }
 

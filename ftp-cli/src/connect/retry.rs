@@ -60,7 +60,7 @@ impl Retrying {
 
     /// Calls `attempt` until it succeeds, fails permanently, or has no attempts left. `attempt`
     /// receives whether to start from byte 0: after an integrity failure, which is retried once,
-    /// the local bytes may be wrong. `fields` adds the fields that identify the item to events.
+    /// the local bytes may be wrong. `fields` adds to each event the fields that identify the item.
     ///
     /// # Errors
     ///

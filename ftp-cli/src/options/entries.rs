@@ -141,8 +141,8 @@ or both sides are servers (fxp -r), files modified up to 14 hours before their
 copy are copied again. On file systems with two-second times, such as FAT, a
 time may differ by one second.
 
-Exit status: 8 if the URL of SRC is a file; 12 if some objects failed; 15 if
---max-delete was exceeded, and nothing was done.",
+Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 15 if
+--max-delete would be exceeded, and nothing was done.",
     operands: &[Operand::Directory],
     examples: &[
         ("mirror ftp://host/pub/ pub", "Download the tree /pub to ./pub"),

@@ -1,4 +1,4 @@
-//! Resuming a download: only after the beginning of the same file.
+//! Resuming a download: only if the local bytes are the beginning of the same file.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};

@@ -112,7 +112,7 @@ pub(super) struct FileUpload<'a> {
     source: &'a Path,
     path: &'a [u8],
     options: FileOptions,
-    /// Whether another try may follow, which resumes the bytes of the others.
+    /// Whether another attempt may follow, which resumes after the bytes of earlier ones.
     is_repeated: bool,
     /// The length of the server's file before the first byte of any try.
     replaced: Option<u64>,

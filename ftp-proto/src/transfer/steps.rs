@@ -61,7 +61,7 @@ pub enum SetupFault {
     /// A 2xx to `EPSV` or `PASV` names no port.
     #[error(transparent)]
     Unreadable(ParseError),
-    /// A 229 names another protocol than the control connection's.
+    /// A 229 names a protocol other than that of the control connection.
     #[error("a 229 for another protocol than the control connection's")]
     OtherProtocol,
     /// No command waits for a reply now.

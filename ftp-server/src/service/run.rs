@@ -88,7 +88,7 @@ pub(crate) struct Runner {
     /// Its place among the connections.
     permit: Permit,
     registration: Registration,
-    /// Number of lines, and of invalid lines in a row at the end.
+    /// Number of lines so far, and how many of the latest in a row were invalid.
     lines: u64,
     bad_lines: u32,
     /// A storage was entered, so the thread may be confined to it.

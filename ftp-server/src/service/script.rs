@@ -49,7 +49,7 @@ pub(super) fn cut(result: TransferResult) -> TransferResult {
 }
 
 impl ProtocolFault {
-    /// Cuts the data of a transfer if that is its fault.
+    /// Truncates the data of a transfer if the scripted fault requires that.
     pub(super) fn shorten(self, mut transfer: PreparedTransfer) -> PreparedTransfer {
         let (Self::Abort { after: left } | Self::Silence { after: left }) = self else {
             return transfer;

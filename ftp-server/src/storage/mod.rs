@@ -340,7 +340,7 @@ impl BitOr for Capabilities {
 /// Iterator over the entries of a directory.
 pub type Entries = Box<dyn Iterator<Item = Result<Entry, StorageError>>>;
 
-/// The names in a directory, one at a time. An error is the last item.
+/// The names in a directory, one at a time. After an error there are no more items.
 pub type Names = Box<dyn Iterator<Item = Result<Vec<u8>, StorageError>>>;
 
 /// A file that is being read, from its beginning or from the offset of
@@ -349,7 +349,8 @@ pub trait Source: io::Read {
     /// Returns the size at opening, in bytes.
     fn size(&self) -> u64;
 
-    /// Continues reading at `offset` bytes from the beginning, at most [`size`](Source::size).
+    /// Continues reading at `offset`, in bytes from the beginning; it must not exceed
+    /// [`size`](Source::size).
     ///
     /// # Errors
     ///

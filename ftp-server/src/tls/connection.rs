@@ -194,7 +194,10 @@ impl Connection {
             }
             self.seen = shown - used;
             if self.seen > MESSAGE {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without an end"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a TLS message is too long",
+                ));
             }
             if !speaks {
                 self.note_silence(Instant::now())?;

@@ -17,7 +17,7 @@ use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
 
-/// Returns the name for messages and events of the object at a path from the top.
+/// Returns the name by which messages and events refer to the object at a path from the top.
 pub(super) type Naming<'a> = dyn Fn(&[u8]) -> Vec<u8> + Sync + 'a;
 
 /// Receivers of messages, events and progress.

@@ -232,7 +232,7 @@ impl Observer for Hooks {
 }
 
 impl Stored {
-    /// Runs the program to its end, or kills it with its process group: after its timeout, or once
+    /// Runs the program until it ends. Kills its process group after the timeout, or once
     /// `is_over`.
     ///
     /// # Errors

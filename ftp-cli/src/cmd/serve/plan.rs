@@ -101,7 +101,7 @@ impl ServePlan {
         users.any(|(other, _)| other == name.as_bytes())
     }
 
-    /// Returns a warning for each login of the file that an option overrides.
+    /// Returns a warning for each user of the file whom a `--user` option overrides.
     pub(super) fn overridden(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, user) in self.settings.users.iter().filter(|(name, _)| self.is_overridden(name))

@@ -331,9 +331,9 @@ impl Control {
         }
     }
 
-    /// Returns whether the client is waiting to quit, so that the end of the connection after that
-    /// is not an accident. A `QUIT` that is still unread because the queue is full does not count:
-    /// any number of bytes can precede it.
+    /// Returns whether a `QUIT` is queued, so that the end of the connection is expected. A `QUIT`
+    /// that is still unread because the queue is full does not count: any number of bytes can
+    /// precede it.
     pub(super) fn is_quitting(&self) -> bool {
         self.waiting.iter().any(|event| verb_of(event).is_some_and(|(verb, _)| verb == Verb::Quit))
     }

@@ -13,8 +13,8 @@ use super::root::{self, Root};
 use crate::limits;
 use crate::storage::Metadata;
 
-/// The root or a directory below it. Names in it change through its descriptor, so a swap on the
-/// path to it has no effect.
+/// The root or a directory below it. Names in it are changed through its descriptor, so
+/// replacing a directory on the path to it has no effect.
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
     root: Arc<Root>,
@@ -89,7 +89,7 @@ impl Directory {
     /// Fails with ENOENT if another program has moved the directory out of the root since it was
     /// opened.
     ///
-    /// Walks upwards: the root is usually as far up as before, which one call shows.
+    /// Walks upwards. The root is usually as many levels up as before, which one call confirms.
     pub(super) fn check_beneath(&self) -> Result<()> {
         let above = |levels: usize| {
             let path = "../".repeat(levels);

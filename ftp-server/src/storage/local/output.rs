@@ -31,7 +31,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Returns a file to be written at `position`, which is its offset already.
+    /// Returns a file to be written from `position`; its offset must already be there.
     pub(super) const fn new(
         file: OwnedFd,
         position: u64,

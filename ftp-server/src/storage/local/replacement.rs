@@ -479,7 +479,7 @@ fn link(file: impl AsFd, directory: &Directory, name: &[u8]) -> Result<(), Errno
 }
 
 /// Copies at most `length` bytes from `at` in one file to the offset of the other. Returns the
-/// number; 0 at the end of the first.
+/// number of bytes copied, which is 0 at the end of `from`.
 fn copy(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
     let step = usize::try_from(length).unwrap_or(usize::MAX);
     let mut offset = at;

@@ -86,8 +86,8 @@ pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
     seen.filter(|_| !walk.is_over)
 }
 
-/// One walk through a tree of any depth: clients can name only short paths, but they can move
-/// directories into each other.
+/// One walk through a tree of any depth. Clients can name only short paths, but by moving
+/// directories into other directories they can make a tree deeper than any such path.
 pub(super) struct Walk<'a> {
     root: &'a Arc<Root>,
     /// The cost so far, if the walk only counts.
@@ -350,8 +350,8 @@ const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// Opens a directory on `device` in another one, and returns its identity. `None` for the root of a
-/// file system without files, such as `/proc`.
+/// Opens the subdirectory `name` of `directory`, which is on `device`, and returns it with its
+/// identity. `None` for the root of a file system without files, such as `/proc`.
 fn open(directory: impl AsFd, name: &[u8], device: u64) -> Result<Option<OpenedDirectory>, Errno> {
     let below = retry_on_intr(|| openat(&directory, name, FLAGS, Mode::empty()))?;
     let found = root::metadata_of(&below)?.identity;

@@ -88,7 +88,7 @@ pub(super) struct PlannedCopy {
 }
 
 impl PlannedCopy {
-    /// Returns whether the target has a file of its name.
+    /// Returns whether the target already has a file of the same name.
     pub(super) fn replaces(&self) -> bool {
         self.why != Difference::New
     }

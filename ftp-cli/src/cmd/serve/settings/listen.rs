@@ -14,7 +14,7 @@ pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
 }
 
-/// Numbers of listening sockets that a service manager has passed.
+/// How many listening sockets a service manager has passed, of each kind.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Passed {
     pub(crate) plaintext: usize,
