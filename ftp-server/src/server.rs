@@ -159,7 +159,8 @@ impl Server {
     }
 
     /// Ends the session with this number like a shutdown with time enough: an idle session gets 421
-    /// at once, another one after its transfer. Returns `false` if there is no such session.
+    /// at once, another one after its transfer. Returns `false` if there is no such session, or if
+    /// it was dismissed before.
     #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended, too")]
     pub fn dismiss(&self, number: u64) -> bool {
         self.current.get().register.dismiss(number)

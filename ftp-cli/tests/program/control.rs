@@ -116,6 +116,7 @@ fn sessions_are_listed_with_their_transfers_and_ended() {
 fn a_reload_tells_its_outcome_and_removed_users_leave() {
     let server = Controlled::new(USERS);
     let mut other = server.login("other");
+    let mut late = RawSession::greeted(server.served.address);
     let mut busy = server.login("u");
     let mut data = busy.passive();
     busy.expect("STOR f", 150);
@@ -138,6 +139,11 @@ fn a_reload_tells_its_outcome_and_removed_users_leave() {
     busy.expect_closed();
     assert_eq!(server.configured.root.read("f"), b"first and last");
     server.login("guest").expect_in_step();
+    // A connection from before the reload can still log in, and not for long.
+    late.expect("USER other", 331);
+    late.expect("PASS p", 230);
+    late.expect_reply(421);
+    late.expect_closed();
 }
 
 #[test]

@@ -140,6 +140,7 @@ fn a_service_manager_is_notified_of_each_state() {
     let reloading = manager.wait_for("RELOADING=1\n");
     let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
     assert!(time.parse::<u64>().unwrap() > 0);
+    assert_eq!(manager.next(), "WATCHDOG=1");
     assert_eq!(manager.next(), "READY=1");
     drop(greeting("second"));
 

@@ -97,12 +97,9 @@ impl Register {
     }
 
     /// Ends one session, after its transfer if there is one. Returns `false` if there is none with
-    /// this number.
+    /// this number, or if it was dismissed before.
     pub(crate) fn dismiss(&self, number: u64) -> bool {
-        let sessions = self.sessions();
-        let line = sessions.get(&number);
-        line.into_iter().for_each(|line| line.dismiss());
-        line.is_some()
+        self.sessions().get(&number).is_some_and(|line| line.dismiss())
     }
 
     /// Ends all sessions: a transfer sees its control connection end.

@@ -102,10 +102,13 @@ impl SessionHandle {
         self.turn.load(Ordering::SeqCst) & DISMISSED != 0
     }
 
-    pub(super) fn dismiss(&self) {
-        if self.turn.fetch_or(DISMISSED, Ordering::SeqCst) & WORKING == 0 {
+    /// Returns whether it was not dismissed before.
+    pub(super) fn dismiss(&self) -> bool {
+        let before = self.turn.fetch_or(DISMISSED, Ordering::SeqCst);
+        if before & WORKING == 0 {
             self.wake();
         }
+        before & DISMISSED == 0
     }
 
     /// Returns whether a transfer that depends on the client has moved no byte for `stall`; `seen`

@@ -557,6 +557,7 @@ fn a_dismissed_session_ends_after_its_transfer() {
     for number in [1, 2] {
         assert!(server.dismiss(number));
     }
+    assert!(!server.dismiss(2));
     idle.expect_reply(421);
     idle.expect_closed();
     data.write_all(b" and last");

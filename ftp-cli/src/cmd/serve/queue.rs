@@ -50,7 +50,8 @@ impl Queue {
                 Some(false) => Some(DRAIN_CHECK),
                 None => None,
             };
-            let received = match service.pause().into_iter().chain(check).min() {
+            let pauses = [service.pause(), check, running.check_former_logins()];
+            let received = match pauses.into_iter().flatten().min() {
                 Some(pause) => self.receiver.recv_timeout(pause),
                 None => self.receiver.recv().map_err(RecvTimeoutError::from),
             };

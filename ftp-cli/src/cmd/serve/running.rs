@@ -26,6 +26,9 @@ use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
 
+/// How often logins over connections from before a reload are checked.
+const FORMER_LOGINS_CHECK: Duration = Duration::from_secs(1);
+
 pub(super) struct Running<'a> {
     options: &'a Options,
     server: Server,
@@ -42,6 +45,8 @@ pub(super) struct Running<'a> {
     sweeper: Option<Sweeper>,
     since: SystemTime,
     metrics: Arc<Metrics>,
+    /// Until then, connections from before a reload can still log in as users who were removed.
+    former_logins_until: Option<Instant>,
     /// No more connections are accepted.
     is_draining: bool,
 }
@@ -96,6 +101,7 @@ impl<'a> Running<'a> {
             sweeper,
             since: SystemTime::now(),
             metrics,
+            former_logins_until: None,
             is_draining: false,
         })
     }
@@ -248,9 +254,19 @@ impl<'a> Running<'a> {
         }
         self.kept = kept;
         self.sweeper = sweep(&plan, self.sweeper.take());
+        let time_to_log_in = self.plan.settings.server.timeouts.login;
         self.plan = Rc::new(plan);
         self.dismiss_former_users();
+        self.former_logins_until = Instant::now().checked_add(time_to_log_in + FORMER_LOGINS_CHECK);
         Ok(outcome)
+    }
+
+    /// Checks whether users who were removed have logged in since, over connections from before the
+    /// reload. Returns the time until the next check; `None` if there can be none any more.
+    pub(super) fn check_former_logins(&self) -> Option<Duration> {
+        self.former_logins_until.filter(|until| Instant::now() < *until)?;
+        self.dismiss_former_users();
+        Some(FORMER_LOGINS_CHECK)
     }
 
     /// Ends the sessions of users whom the plan no longer has, after their transfer.

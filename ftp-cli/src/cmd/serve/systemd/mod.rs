@@ -100,6 +100,11 @@ impl Service {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
         notified.notifier.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+        // A reload opens directories and looks up names, which takes time.
+        if let Some(watchdog) = &mut notified.watchdog {
+            watchdog.due = Instant::now() + watchdog.interval;
+            notified.notifier.send("WATCHDOG=1");
+        }
     }
 
     /// Reports that the server is stopping. From here the stop timeout of the service manager
