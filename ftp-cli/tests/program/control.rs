@@ -178,7 +178,7 @@ fn one_server_has_the_socket_and_a_stale_one_is_replaced() {
     // Without the option, the environment names it.
     let ran = run(ftp(&["status"]).env("FTP_CLI_CONTROL", &server.socket));
     ran.exited(0);
-    // What is no socket is not removed.
+    // A file that is not a socket stays.
     server.configured.here.write("file", b"kept");
     let file = server.configured.here.path().join("file");
     server.configured.write(&text(&file, USERS));

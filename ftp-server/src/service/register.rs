@@ -63,7 +63,6 @@ impl Register {
 
     /// Starts the shutdown; returns the number of sessions.
     pub(crate) fn start_draining(&self) -> usize {
-        self.close();
         self.draining.store(true, Ordering::SeqCst);
         self.sessions().len()
     }

@@ -1,4 +1,4 @@
-//! What is said on a control socket: one line with a request, and an answer that ends with the
+//! The language of a control socket: one line with a request, and an answer that ends with the
 //! connection. The first line of the answer is `done` or `refused`, and the length of the text in
 //! bytes. The text follows: what the command prints, or the reason of the refusal.
 

@@ -7,11 +7,15 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
 use rustix::process::umask;
 use socket2::SockRef;
+
+use super::logging::{LOG, no_thread};
+use crate::exit::Failure;
 
 /// A listening Unix socket. Its file is removed when it is dropped.
 #[derive(Debug)]
@@ -71,6 +75,28 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Starts a thread that serves one client after the other: `serve_next` waits for the next one.
+///
+/// # Errors
+///
+/// Returns `Internal` if the thread cannot be started.
+pub(super) fn start_serving(
+    name: &'static str,
+    mut serve_next: impl FnMut() -> io::Result<()> + Send + 'static,
+) -> Result<(), Failure> {
+    let serve = move || {
+        loop {
+            if let Err(error) = serve_next() {
+                log::debug!(target: LOG, "{name}: {error}");
+                // A lack of descriptors lasts; a client that is gone does not.
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    };
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(serve);
+    thread.map(drop).map_err(|error| no_thread(name, &error))
 }
 
 /// A stream whose reads and writes together end at a deadline: a peer that sends or takes a byte now
@@ -142,9 +168,9 @@ mod tests {
     #[test]
     fn bytes_now_and_then_do_not_move_the_deadline() {
         let (mut here, there) = UnixStream::pair().unwrap();
-        let sending = std::thread::spawn(move || {
+        let sending = thread::spawn(move || {
             while here.write_all(b"x").is_ok() {
-                std::thread::sleep(Duration::from_millis(10));
+                thread::sleep(Duration::from_millis(10));
             }
         });
         let mut timed = Timed::new(&there, Duration::from_millis(100));

@@ -141,7 +141,7 @@ fn group_id(group: &str) -> Result<Gid, String> {
 }
 
 impl RunAs {
-    /// Changes the owner of what is at `path`, and not of the target of a link, if the process may
+    /// Changes the owner of the file at `path`, and not of the target of a link, if the process may
     /// still do so.
     ///
     /// # Errors

@@ -211,7 +211,7 @@ impl<'a> Running<'a> {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong; nothing but the logs has changed then.
+    /// Returns the reason; nothing but the logs has changed then.
     pub(super) fn reload(&mut self, log: &ServerLog) -> Result<String, String> {
         let outcome = self.load_again(log);
         self.metrics.set_reloaded(outcome.is_ok());

@@ -9,6 +9,10 @@ use crate::data::outgoing::FileRange;
 use crate::rate::Rate;
 use crate::storage::{StorageErrorKind, StreamEnd};
 
+fn limits<'a>(stall: Duration, throttle: &'a Throttle, buffers: &'a Buffers) -> PumpLimits<'a> {
+    PumpLimits { stall, throttle, buffers, may_be_cut: false }
+}
+
 /// Counts its calls, and reports nothing.
 struct Counting(u64);
 
@@ -47,12 +51,7 @@ fn a_slow_transfer_waits_and_does_not_spin() {
     let mut monitor = Counting(0);
     // A turn comes every sixteenth of a second, although the stall timeout is shorter.
     let pool = Buffers::new(0);
-    let limits = PumpLimits {
-        stall: Duration::from_millis(20),
-        throttle: &throttle,
-        buffers: &pool,
-        may_be_cut: false,
-    };
+    let limits = limits(Duration::from_millis(20), &throttle, &pool);
     let (moved, ended) = send(&stream, None, &mut Bytes(32_000), limits, &mut monitor);
     drop(stream);
     assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
@@ -70,12 +69,7 @@ fn slow_data_connections_notice_a_dead_peer_st_14() {
     stream.set_nonblocking(true).unwrap();
     let without = Throttle::default();
     let pool = Buffers::new(0);
-    let limits = PumpLimits {
-        stall: limits::TICK * 2,
-        throttle: &without,
-        buffers: &pool,
-        may_be_cut: false,
-    };
+    let limits = limits(limits::TICK * 2, &without, &pool);
     let ended = receive(&stream, None, &mut Counted::default(), None, limits, &mut Counting(0));
     assert!(matches!(ended.1, PumpEnd::Stalled), "{ended:?}");
     socket::expect_keepalive(&stream);
@@ -90,12 +84,7 @@ fn long_downloads_notice_a_dead_peer_st_14() {
     stream.set_nonblocking(true).unwrap();
     let without = Throttle::default();
     let pool = Buffers::new(0);
-    let limits = PumpLimits {
-        stall: Duration::from_secs(20),
-        throttle: &without,
-        buffers: &pool,
-        may_be_cut: false,
-    };
+    let limits = limits(Duration::from_secs(20), &without, &pool);
     let reader = thread::spawn(move || client.read_to_end(&mut Vec::new()).unwrap());
     // An unknown size does not end the file.
     for length in [0, LONG] {
@@ -182,12 +171,7 @@ fn a_transfer_makes_do_without_a_large_buffer() {
         let to = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (from, _) = listener.accept().unwrap();
         let without = Throttle::default();
-        let limits = PumpLimits {
-            stall: Duration::from_secs(20),
-            throttle: &without,
-            buffers: &pool,
-            may_be_cut: false,
-        };
+        let limits = limits(Duration::from_secs(20), &without, &pool);
         let mut source = Counted::default();
         let mut target = Counted::default();
         source.end = LENGTH;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ftp_proto::Escaped;
 
-use super::local_socket::{LocalSocket, Timed};
+use super::local_socket::{LocalSocket, Timed, start_serving};
 use super::logging::{LOG, no_thread};
 use super::queue::Event;
 use super::settings::Settings;
@@ -93,20 +93,7 @@ impl ControlSocket {
     pub(super) fn start(&self, events: Sender<Event>) -> Result<(), Failure> {
         let failed = |error: io::Error| no_thread("the control socket", &error);
         let listener = self.0.listener.try_clone().map_err(failed)?;
-        let serve = move || {
-            for stream in listener.incoming() {
-                match stream.and_then(|stream| serve(&stream, &events)) {
-                    Ok(()) => {}
-                    Err(error) => {
-                        log::debug!(target: LOG, "control: {error}");
-                        // A lack of descriptors lasts; a client that is gone does not.
-                        std::thread::sleep(Duration::from_millis(10));
-                    }
-                }
-            }
-        };
-        std::thread::Builder::new().name("control".to_owned()).spawn(serve).map_err(failed)?;
-        Ok(())
+        start_serving("control", move || serve(&listener.accept()?.0, &events))
     }
 }
 

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Metrics;
-use crate::cmd::serve::local_socket::{LocalSocket, Timed};
-use crate::cmd::serve::logging::{LOG, no_thread};
+use crate::cmd::serve::local_socket::{LocalSocket, Timed, start_serving};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
@@ -95,17 +94,7 @@ impl Endpoint {
     ///
     /// Returns `Internal` if the thread cannot be started.
     pub(in crate::cmd::serve) fn start(self, metrics: Arc<Metrics>) -> Result<(), Failure> {
-        let serve = move || {
-            loop {
-                if let Err(error) = self.serve_one(&metrics) {
-                    log::debug!(target: LOG, "metrics: {error}");
-                    // A lack of descriptors lasts; a client that is gone does not.
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("metrics".to_owned()).spawn(serve);
-        thread.map(drop).map_err(|error| no_thread("metrics", &error))
+        start_serving("metrics", move || self.serve_one(&metrics))
     }
 
     fn serve_one(&self, metrics: &Metrics) -> io::Result<()> {
