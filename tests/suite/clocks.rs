@@ -6,16 +6,20 @@ use std::path::{Path, PathBuf};
 
 /// The files that read the wall clock, and why: to show the time of a file, a message or a login,
 /// to find the missing year of a listed date, to find the age of files that an earlier server left,
-/// to recognise a directory, and to check the dates of a certificate.
-const READERS: [&str; 27] = [
+/// to recognise a directory, to check the dates of a certificate, and to find whether a user has
+/// expired.
+const READERS: [&str; 32] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
     "ftp-cli/src/cmd/serve/certificate.rs",
+    "ftp-cli/src/cmd/serve/check/users.rs",
     "ftp-cli/src/cmd/serve/control/show.rs",
     "ftp-cli/src/cmd/serve/metrics/mod.rs",
     "ftp-cli/src/cmd/serve/running.rs",
+    "ftp-cli/src/cmd/serve/settings/forms/dates.rs",
     "ftp-cli/src/cmd/serve/systemd/mod.rs",
     "ftp-cli/src/cmd/serve/user_storage.rs",
+    "ftp-cli/src/cmd/serve/users.rs",
     "ftp-cli/src/console/trace.rs",
     "ftp-cli/src/display.rs",
     "ftp-cli/src/transfer/download.rs",
@@ -28,6 +32,8 @@ const READERS: [&str; 27] = [
     "ftp-client/src/file/upload.rs",
     "ftp-client/src/listing/entries.rs",
     "ftp-proto/src/time_val.rs",
+    "ftp-server/src/auth/mod.rs",
+    "ftp-server/src/command/access.rs",
     "ftp-server/src/command/listing.rs",
     "ftp-server/src/log/line.rs",
     "ftp-server/src/log/xferlog.rs",

@@ -12,13 +12,14 @@ pub use table::UserTable;
 pub(crate) use user_sessions::{UserSession, UserSessions};
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::BitOr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use ftp_proto::HostName;
+use ftp_proto::{HostName, Network};
 
+use crate::log::LoginRefusal;
 use crate::storage::{Capabilities, Storage};
 use crate::tls::{TlsInfo, TlsPolicy};
 
@@ -64,21 +65,43 @@ pub struct Login {
     /// [`MKDIR`](Rights::MKDIR) too.
     pub mkdir_parents: bool,
     /// Whether several people share this login; they do not see or resume each other's partial
-    /// uploads. The default is `true` for users who have only the rights of a
-    /// [`DROP_BOX`](Rights::DROP_BOX).
+    /// uploads. The default is `true` for users who can neither replace files nor append, such as
+    /// those of a [`DROP_BOX`](Rights::DROP_BOX): they cannot resume an upload.
     pub is_shared: bool,
     /// The name by which the user's sessions are counted, if it is not the argument of `USER`. Set
     /// it if a user has several names, or may write the name in upper or lower case.
     pub name: Option<Vec<u8>>,
-    /// Limits of this user: sessions and rates.
+    /// Limits of this user: sessions, rates and sizes.
     pub limits: UserLimits,
+    /// Whether the user may log in (default: `true`). See [`objection`](Self::objection).
+    pub enabled: bool,
+    /// The first moment at which the user may no longer log in (default: `None`, never). A session
+    /// that is logged in continues. See [`objection`](Self::objection).
+    pub expires: Option<SystemTime>,
+    /// Networks that the user may log in from (default: empty, any). See
+    /// [`objection`](Self::objection).
+    pub networks: Vec<Network>,
+    /// How long a session of the user may stay without a command. `None`:
+    /// [`Timeouts::idle`](crate::Timeouts::idle).
+    pub idle: Option<Duration>,
+    /// Whether `STOR` and `RNTO` may replace a file. `None`:
+    /// [`ServerConfig::overwrite`](crate::ServerConfig::overwrite).
+    pub overwrite: Option<bool>,
     /// TLS for the user's control and data connections, in addition to the server's policy. With
     /// `Required`, a plaintext login with the right password fails with 534, and a plaintext
     /// transfer with 521. With `Off`, a login or transfer under TLS fails with 534.
     pub tls: TlsPolicy,
 }
 
-/// Limits of one user that replace those of the server.
+/// Limits of one user. Those that the server has too replace the server's.
+///
+/// ```
+/// use ftp_server::UserLimits;
+///
+/// // At most 2 sessions, uploads of 1 MiB/s each, and files of 1 GiB.
+/// let limits = UserLimits::default().sessions(2).rate_up(1 << 20).file_size(1 << 30);
+/// assert_eq!(limits.rate_down, 0);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UserLimits {
@@ -91,9 +114,37 @@ pub struct UserLimits {
     /// value holds until the last session has ended. `None`:
     /// [`rate_per_user`](crate::Limits::rate_per_user).
     pub rate_per_user: Option<u64>,
+    /// Bytes per second that each session may upload, besides the limits above (default: 0,
+    /// unlimited).
+    pub rate_up: u64,
+    /// Bytes per second of files and listings that each session may download, besides the limits
+    /// above (default: 0, unlimited).
+    pub rate_down: u64,
+    /// Maximum bytes of a file that the user stores, the part from before `APPE` or `REST` included
+    /// (default: 0, unlimited). `ALLO` of more fails with 552, and an upload that exceeds it ends
+    /// with 552 and leaves the old file.
+    pub file_size: u64,
 }
 
 impl UserLimits {
+    /// Limits the uploads of each session to N bytes per second (0: unlimited).
+    #[must_use]
+    pub const fn rate_up(self, bytes: u64) -> Self {
+        Self { rate_up: bytes, ..self }
+    }
+
+    /// Limits the downloads of each session to N bytes per second (0: unlimited).
+    #[must_use]
+    pub const fn rate_down(self, bytes: u64) -> Self {
+        Self { rate_down: bytes, ..self }
+    }
+
+    /// Limits each stored file to N bytes (0: unlimited).
+    #[must_use]
+    pub const fn file_size(self, bytes: u64) -> Self {
+        Self { file_size: bytes, ..self }
+    }
+
     /// Limits the sessions of the user (0: unlimited).
     #[must_use]
     pub const fn sessions(self, sessions: usize) -> Self {
@@ -115,13 +166,14 @@ impl UserLimits {
 
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rights, mkdir_existing_ok, mkdir_parents, is_shared, name, limits, tls, .. } =
-            self;
         let mut shown = f.debug_struct("Login");
-        shown.field("rights", rights).field("mkdir_existing_ok", mkdir_existing_ok);
-        shown.field("mkdir_parents", mkdir_parents).field("is_shared", is_shared);
-        let name = name.as_deref().map(ftp_proto::Escaped);
-        shown.field("name", &name).field("limits", limits).field("tls", tls).finish_non_exhaustive()
+        shown.field("rights", &self.rights).field("mkdir_existing_ok", &self.mkdir_existing_ok);
+        shown.field("mkdir_parents", &self.mkdir_parents).field("is_shared", &self.is_shared);
+        let name = self.name.as_deref().map(ftp_proto::Escaped);
+        shown.field("name", &name).field("limits", &self.limits).field("tls", &self.tls);
+        shown.field("enabled", &self.enabled).field("expires", &self.expires);
+        shown.field("networks", &self.networks).field("idle", &self.idle);
+        shown.field("overwrite", &self.overwrite).finish_non_exhaustive()
     }
 }
 
@@ -134,11 +186,83 @@ impl Login {
             rights,
             mkdir_existing_ok: false,
             mkdir_parents: false,
-            is_shared: rights.is_drop_box(),
+            is_shared: rights.only_creates(),
             name: None,
             limits: UserLimits::default(),
             tls: TlsPolicy::default(),
+            enabled: true,
+            expires: None,
+            networks: Vec::new(),
+            idle: None,
+            overwrite: None,
         }
+    }
+
+    /// Returns why a client at `peer` may not log in as this user at the time `now`, although the
+    /// password is right: the user is disabled, has expired, or may not come from there.
+    ///
+    /// The server asks this after the [`Authenticator`] has accepted the login. The client gets the
+    /// reply, the delay and the count of a wrong password; only the log tells them apart.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// use ftp_proto::Network;
+    /// use ftp_server::{Login, LoginRefusal, MemoryStorage, Rights};
+    ///
+    /// let now = SystemTime::now();
+    /// let guest = Login::new(Arc::new(MemoryStorage::new()), Rights::READ)
+    ///     .expires(now + Duration::from_secs(3600))
+    ///     .networks([Network::parse(b"192.0.2.0/24")?]);
+    /// let inside = [192, 0, 2, 7].into();
+    /// let later = now + Duration::from_secs(3600);
+    /// assert_eq!(guest.objection(inside, now), None);
+    /// assert_eq!(guest.objection(inside, later), Some(LoginRefusal::Expired));
+    /// assert_eq!(guest.objection([10, 0, 0, 1].into(), now), Some(LoginRefusal::Network));
+    /// # Ok::<(), ftp_proto::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn objection(&self, peer: IpAddr, now: SystemTime) -> Option<LoginRefusal> {
+        if !self.enabled {
+            return Some(LoginRefusal::Disabled);
+        }
+        if self.expires.is_some_and(|expires| now >= expires) {
+            return Some(LoginRefusal::Expired);
+        }
+        let is_inside =
+            self.networks.is_empty() || self.networks.iter().any(|network| network.contains(peer));
+        (!is_inside).then_some(LoginRefusal::Network)
+    }
+
+    /// Sets whether the user may log in.
+    #[must_use]
+    pub fn enabled(self, enabled: bool) -> Self {
+        Self { enabled, ..self }
+    }
+
+    /// Sets the first moment at which the user may no longer log in.
+    #[must_use]
+    pub fn expires(self, expires: SystemTime) -> Self {
+        Self { expires: Some(expires), ..self }
+    }
+
+    /// Sets the networks that the user may log in from.
+    #[must_use]
+    pub fn networks(self, networks: impl Into<Vec<Network>>) -> Self {
+        Self { networks: networks.into(), ..self }
+    }
+
+    /// Sets how long a session of the user may stay without a command.
+    #[must_use]
+    pub fn idle(self, idle: Duration) -> Self {
+        Self { idle: Some(idle), ..self }
+    }
+
+    /// Sets whether `STOR` and `RNTO` may replace a file.
+    #[must_use]
+    pub fn overwrite(self, overwrite: bool) -> Self {
+        Self { overwrite: Some(overwrite), ..self }
     }
 
     /// Sets the TLS policy of the user.

@@ -51,8 +51,9 @@ impl Rights {
     pub const DROP_BOX: Self = Self(Self::CREATE.0 | Self::MKDIR.0);
 
     /// Reads rights as settings name them: `full`, `read` (list and read) or `drop-box`; or a list
-    /// with commas of `list`, `read`, `write`, `append`, `delete`, `rename`, `mkdir`, `chmod` and
-    /// `fxp`. In a list, `read` is [`RETRIEVE`](Self::RETRIEVE) alone.
+    /// with commas of `list`, `read`, `create`, `write`, `append`, `delete`, `rename`, `mkdir`,
+    /// `chmod` and `fxp`. In a list, `read` is [`RETRIEVE`](Self::RETRIEVE) alone, and `write`
+    /// includes `create`.
     ///
     /// ```
     /// use ftp_server::Rights;
@@ -86,10 +87,24 @@ impl Rights {
         })
     }
 
-    /// Returns the words of the single rights in this set, as [`from_words`](Self::from_words)
+    /// Returns the words of the single rights in this set, without `create` next to `write`, as [`from_words`](Self::from_words)
     /// reads them.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
-        WORDS.iter().filter(move |(_, right)| self.contains(*right)).map(|(word, _)| *word)
+        // The word `write` says it already.
+        let is_included = move |right| right == Self::CREATE && self.contains(Self::WRITE);
+        let words = WORDS.iter().filter(move |(_, right)| self.contains(*right));
+        words.filter(move |(_, right)| !is_included(*right)).map(|(word, _)| *word)
+    }
+
+    /// Returns every word that [`from_words`](Self::from_words) reads.
+    pub fn known_words() -> impl Iterator<Item = &'static str> {
+        WORDS.iter().map(|(word, _)| *word)
+    }
+
+    /// Returns whether the set allows new files, but neither replacing nor appending: then an
+    /// interrupted upload cannot be resumed.
+    pub(crate) fn only_creates(self) -> bool {
+        self.contains(Self::CREATE) && !self.contains(Self::WRITE) && !self.contains(Self::APPEND)
     }
 
     /// Returns whether the set allows creating and nothing else.
@@ -124,15 +139,16 @@ fn hint(word: &str) -> &'static str {
     match word {
         "full" | "drop-box" => ": use this word alone, not in a list",
         _ => {
-            ": expected full, read, drop-box, or a list of list, read, write, append, delete, \
-             rename, mkdir, chmod, fxp"
+            ": expected full, read, drop-box, or a list of list, read, create, write, append, \
+             delete, rename, mkdir, chmod, fxp"
         }
     }
 }
 
-const WORDS: [(&str, Rights); 9] = [
+const WORDS: [(&str, Rights); 10] = [
     ("list", Rights::LIST),
     ("read", Rights::RETRIEVE),
+    ("create", Rights::CREATE),
     ("write", Rights::WRITE),
     ("append", Rights::APPEND),
     ("delete", Rights::DELETE),
@@ -165,6 +181,9 @@ mod tests {
             ("read,read", Ok(Rights::RETRIEVE)),
             ("list, mkdir , fxp", Ok(Rights::LIST | Rights::MKDIR | Rights::FXP)),
             (all, Ok(Rights::FULL)),
+            ("create", Ok(Rights::CREATE)),
+            ("create,mkdir", Ok(Rights::DROP_BOX)),
+            ("create,write", Ok(Rights::WRITE)),
             ("", Err("")),
             ("list,", Err("")),
             ("list,Write", Err("Write")),
@@ -176,9 +195,12 @@ mod tests {
             assert_eq!(Rights::parse(text), want, "{text}");
         }
         assert_eq!(Rights::from_words(["read"]), Ok(Rights::RETRIEVE));
-        for rights in [Rights::NONE, Rights::READ, Rights::FULL, Rights::FULL | Rights::FXP] {
+        for rights in
+            [Rights::NONE, Rights::READ, Rights::DROP_BOX, Rights::FULL, Rights::FULL | Rights::FXP]
+        {
             assert_eq!(Rights::from_words(rights.words()), Ok(rights));
         }
+        assert!(!Rights::FULL.words().any(|word| word == "create"));
         assert!(!Rights::FULL.contains(Rights::FXP));
     }
 
@@ -189,7 +211,7 @@ mod tests {
             ("list,drop-box", "unknown right \"drop-box\": use this word alone"),
             (
                 "fly",
-                "unknown right \"fly\": expected full, read, drop-box, or a list of list, read, ",
+                "unknown right \"fly\": expected full, read, drop-box, or a list of list, read, create",
             ),
         ] {
             let error = Rights::parse(text).unwrap_err().to_string();

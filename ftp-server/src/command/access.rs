@@ -2,7 +2,7 @@
 //! LANG (RFC 2640) and CLNT.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 
@@ -84,7 +84,10 @@ fn login(
             let reason = LoginRefusal::Certificate;
             return refuse(session, &name, error, reason, start);
         }
-        Ok(login) => return enter(session, name, login),
+        Ok(login) => match login.objection(peer.ip(), SystemTime::now()) {
+            Some(reason) => return refuse(session, &name, AuthError::Refused, reason, start),
+            None => return enter(session, name, login),
+        },
         Err(AuthError::NeedAccount) if account.is_none() => {
             session.access = Access::Unaccounted { name, password };
             return Reply::new(ReplyCode::NEED_ACCOUNT, "Account required").into();
@@ -188,7 +191,10 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         }
     }
     let shared = counted.as_ref().and_then(UserSession::rate);
-    let throttle = Throttle::new(Rate::new(rate_per_session).into_iter().chain(shared));
+    let both: Vec<Arc<Rate>> = Rate::new(rate_per_session).into_iter().chain(shared).collect();
+    let throttle = |rate| Throttle::new(Rate::new(rate).into_iter().chain(both.iter().cloned()));
+    let up = throttle(login.limits.rate_up);
+    let down = throttle(login.limits.rate_down);
     let Login {
         storage,
         rights,
@@ -197,6 +203,9 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         is_shared,
         name: own_name,
         tls,
+        limits,
+        idle,
+        overwrite,
         ..
     } = login;
     let owner = (!is_shared).then(|| own_name.unwrap_or_else(|| name.clone()));
@@ -208,7 +217,11 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         mkdir_existing_ok,
         mkdir_parents,
         tls,
-        throttle,
+        up,
+        down,
+        file_size: limits.file_size,
+        idle,
+        overwrite,
         _counted: counted,
     });
     session.directory = VirtualPath::root();

@@ -135,7 +135,7 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     };
     session.told_partials.retain(|(told, _)| ![&from, &to].contains(&told));
     let Some(storage) = session.storage(Rights::RENAME) else { return reply::no_right().into() };
-    let replace = session.context.config.overwrite && session.storage(Rights::DELETE).is_some();
+    let replace = session.may_overwrite() && session.storage(Rights::DELETE).is_some();
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
     match renamed {
         Ok(()) => {

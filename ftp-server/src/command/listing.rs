@@ -328,13 +328,20 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
 struct ShownFacts {
     facts: FactSelection,
     rights: Rights,
+    /// Whether files may be replaced, as far as the rights go.
+    may_overwrite: bool,
     context: Arc<Context>,
 }
 
 impl ShownFacts {
     fn of(session: &Session) -> Self {
         let rights = session.user().map_or(Rights::NONE, |user| user.rights);
-        Self { facts: session.facts, rights, context: Arc::clone(&session.context) }
+        Self {
+            facts: session.facts,
+            rights,
+            may_overwrite: session.may_overwrite(),
+            context: Arc::clone(&session.context),
+        }
     }
 
     fn about(&self, name: &[u8], metadata: &Metadata, is_root: bool, out: &mut Vec<u8>) {
@@ -363,7 +370,7 @@ impl ShownFacts {
                 ('d', may(Rights::DELETE)),
                 ('f', may(Rights::RENAME)),
                 ('r', may(Rights::RETRIEVE)),
-                ('w', may(Rights::WRITE) && may_store && config.overwrite),
+                ('w', may(Rights::WRITE) && may_store && self.may_overwrite),
             ],
             EntryKind::Symlink | EntryKind::Special => {
                 &[('d', may(Rights::DELETE)), ('f', may(Rights::RENAME))]

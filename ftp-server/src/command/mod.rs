@@ -14,6 +14,7 @@ mod refusal;
 mod rules;
 mod security;
 mod site;
+mod size_limit;
 mod space;
 mod transfer;
 mod unique;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
+use super::size_limit;
 use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
@@ -18,16 +19,15 @@ const STEP: u64 = 8 * 1024 * 1024;
 const STEP_MAX: u64 = 256 * 1024 * 1024;
 const SHARE: u64 = 256;
 
-/// `ALLO <size> [R <size>]`: 200; 552 if the user's quota is known to leave less, 452 if the disk
-/// is. No space is reserved.
+/// `ALLO <size> [R <size>]`: 200; 552 if the user's files must be smaller, or the user's quota is
+/// known to leave less; 452 if the disk is. No space is reserved.
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     // An empty file always fits, even if less is free than should stay free.
     if size > 0
         && let Some(storage) = session.storage(Rights::NONE)
     {
-        if let Ok(Some(left)) = storage.quota()
-            && left < size
-        {
+        let is_too_large = !size_limit::allows(session, size);
+        if is_too_large || storage.quota().is_ok_and(|left| left.is_some_and(|left| left < size)) {
             return reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile).into();
         }
         // The current directory may no longer exist.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ftp_proto::{AsciiDecoder, Pathname, Reply, ReplyCode, RepresentationType, RestartMarker};
 
-use super::space;
+use super::{size_limit, space};
 use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, ImageOutgoing};
 use crate::log::EventKind;
@@ -50,7 +50,7 @@ fn open(
 pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     // Without REST the upload starts again.
     let told = take_told(session, path).filter(|_| session.restart > 0);
-    let may_replace = session.context.config.overwrite && session.storage(Rights::WRITE).is_some();
+    let may_replace = session.may_overwrite() && session.storage(Rights::WRITE).is_some();
     let mode = if may_replace { WriteMode::Replace } else { WriteMode::Create };
     receive(session, path, Rights::CREATE, mode, told)
 }
@@ -92,6 +92,15 @@ fn receive(
     }
     check_name(session, storage, &path, mode)?;
     let mode = resumed_mode(storage, &path, mode, told)?;
+    let present = match mode {
+        WriteMode::Create | WriteMode::Replace => 0,
+        WriteMode::From(offset) => offset,
+        WriteMode::Append => storage.stat(&path).map_or(0, |file| file.size),
+    };
+    if !size_limit::allows(session, present) {
+        let error = StorageError::from(StorageErrorKind::OverQuota);
+        return Err(reply::storage_failure(&error, Purpose::MakeFile));
+    }
     let makes_parents = makes_parents(session, mode);
     let directory = path.parent().unwrap_or_default();
     let room = match makes_parents {
@@ -115,6 +124,7 @@ fn receive(
         begun => begun,
     };
     let upload = begun.map_err(|error| session.refusal(&error, Purpose::MakeFile))?;
+    let upload = size_limit::limited(session, present, upload);
     let upload = space::within(session, Arc::clone(shared), room, upload);
     Ok(PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new)))
 }
@@ -130,7 +140,7 @@ fn check_name(
     // learn whether a taken name is a link that leads out.
     let must_be_new = match mode {
         WriteMode::Create => session.user().is_some_and(|user| user.rights.is_drop_box()),
-        WriteMode::From(_) => !session.context.config.overwrite,
+        WriteMode::From(_) => !session.may_overwrite(),
         WriteMode::Replace | WriteMode::Append => false,
     };
     if must_be_new && storage.stat(path).is_ok() {

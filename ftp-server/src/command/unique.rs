@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ftp_proto::{AsciiDecoder, Pathname, Reply, RepresentationType};
 
-use super::space;
+use super::{size_limit, space};
 use crate::auth::Rights;
 use crate::net::random;
 use crate::reply::{self, Purpose};
@@ -43,6 +43,7 @@ pub(super) fn stou(
         .map_err(|error| session.refusal(&error, Purpose::MakeFile))?;
     let is_ascii = session.parameters.representation == RepresentationType::Ascii;
     let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
+    let upload = size_limit::limited(session, 0, upload);
     let upload = space::within(session, Arc::clone(shared), room, upload);
     let transfer = PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new));
     Ok(transfer.announce(announcement))

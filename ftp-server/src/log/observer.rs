@@ -292,6 +292,15 @@ pub enum LoginRefusal {
     Protection,
     /// `banned`: too many logins failed from this host.
     Banned,
+    /// `disabled`: the password was right, but the user is disabled
+    /// ([`Login::enabled`](crate::Login::enabled)).
+    Disabled,
+    /// `expired`: the password was right, but the user has expired
+    /// ([`Login::expires`](crate::Login::expires)).
+    Expired,
+    /// `network`: the password was right, but the user may not log in from this address
+    /// ([`Login::networks`](crate::Login::networks)).
+    Network,
 }
 
 /// How a session ended.
@@ -382,6 +391,9 @@ impl LoginRefusal {
             Self::Certificate => "certificate",
             Self::Protection => "protection",
             Self::Banned => "banned",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::Network => "network",
         }
     }
 }

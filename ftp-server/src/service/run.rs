@@ -223,8 +223,10 @@ impl Runner {
                 return Ok(Next::End);
             }
             let config = &self.session.context.config;
-            let (start, limit, end) = match self.session.access {
-                Access::User(_) => (Instant::now(), config.timeouts.idle, None),
+            let (start, limit, end) = match &self.session.access {
+                Access::User(user) => {
+                    (Instant::now(), user.idle.unwrap_or(config.timeouts.idle), None)
+                }
                 _ => {
                     let since = self.session.logged_out_since;
                     (since, config.timeouts.login, Some(self.session.login_deadline()))

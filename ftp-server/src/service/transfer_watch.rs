@@ -15,7 +15,7 @@ use crate::data::{
 use crate::places::Place;
 use crate::rate::Throttle;
 use crate::reply::Purpose;
-use crate::session::{Payload, PreparedTransfer, Session};
+use crate::session::{Payload, PreparedTransfer, Session, User};
 use crate::storage::{StorageError, StreamEnd, Upload};
 use crate::tls::{Connection, TlsInfo};
 use crate::{command, limits};
@@ -135,7 +135,7 @@ impl<'a> TransferWatch<'a> {
         mut outgoing: Box<dyn Outgoing>,
     ) -> PumpEnd {
         self.is_end_confirmed = protection.is_some();
-        let limits = limits_of(self.session);
+        let limits = limits_of(self.session, |user| &user.down);
         let (moved, end) = data::send(stream, protection.as_mut(), &mut *outgoing, limits, self);
         self.moved = moved;
         end
@@ -149,7 +149,7 @@ impl<'a> TransferWatch<'a> {
         ascii: Option<AsciiDecoder>,
     ) -> PumpEnd {
         let start = Instant::now();
-        let limits = limits_of(self.session);
+        let limits = limits_of(self.session, |user| &user.up);
         let connection = protection.as_mut();
         let (moved, end) = data::receive(stream, connection, &mut *upload, ascii, limits, self);
         self.moved = moved;
@@ -253,11 +253,12 @@ impl Payload {
 }
 
 /// Returns the limits of a session's data: stall timeout, rate, buffers, and how it must end.
-fn limits_of(session: &Session) -> PumpLimits<'_> {
+/// `rate` is that of the direction.
+fn limits_of(session: &Session, rate: fn(&User) -> &Throttle) -> PumpLimits<'_> {
     static WITHOUT: Throttle = Throttle::none();
     PumpLimits {
         stall: session.context.config.timeouts.stall,
-        throttle: session.user().map_or(&WITHOUT, |user| &user.throttle),
+        throttle: session.user().map_or(&WITHOUT, rate),
         buffers: &session.context.buffers,
         may_be_cut: session
             .secured

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{
     HostName, NetworkProtocol, Password, Pathname, ProtectionLevel, Reply, TransferParameters,
@@ -102,8 +102,16 @@ pub(crate) struct User {
     pub(crate) mkdir_parents: bool,
     /// TLS policy of the user, in addition to the server's.
     pub(crate) tls: TlsPolicy,
-    /// Rate limits.
-    pub(crate) throttle: Throttle,
+    /// Rate limits of uploads.
+    pub(crate) up: Throttle,
+    /// Rate limits of downloads and listings.
+    pub(crate) down: Throttle,
+    /// Largest file to store, in bytes; 0 for unlimited.
+    pub(crate) file_size: u64,
+    /// Idle timeout, if it is not the server's.
+    pub(crate) idle: Option<Duration>,
+    /// Whether files may be replaced, if the user has an own rule.
+    pub(crate) overwrite: Option<bool>,
     /// Counts this session, if the sessions of a user are limited.
     pub(crate) _counted: Option<UserSession>,
 }
@@ -263,6 +271,17 @@ impl Session {
         Some(&user.storage)
     }
 
+    /// Returns whether uploads and renames may replace files, as far as the rights go.
+    pub(crate) fn may_overwrite(&self) -> bool {
+        let own = self.user().and_then(|user| user.overwrite);
+        own.unwrap_or(self.context.config.overwrite)
+    }
+
+    /// Returns the most bytes that a file of the user may have.
+    pub(crate) fn file_size(&self) -> Option<u64> {
+        self.user().map(|user| user.file_size).filter(|bytes| *bytes > 0)
+    }
+
     /// Refuses a name that the configuration denies. Every command that makes something checks it
     /// before the storage.
     pub(crate) fn check_new_name(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -359,7 +378,11 @@ mod tests {
             mkdir_existing_ok: false,
             mkdir_parents: false,
             tls: TlsPolicy::default(),
-            throttle: Throttle::default(),
+            up: Throttle::default(),
+            down: Throttle::default(),
+            file_size: 0,
+            idle: None,
+            overwrite: None,
             _counted: None,
         };
         session.access = Access::User(user);

@@ -25,6 +25,7 @@ mod listings;
 mod log;
 mod login;
 mod matrix;
+mod own_rules;
 mod partial;
 mod paths;
 mod quota;

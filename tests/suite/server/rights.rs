@@ -49,6 +49,7 @@ fn each_right_lets_its_own_commands_through_and_no_other() {
         ("list", Rights::LIST),
         ("read", Rights::RETRIEVE),
         ("create", Rights::CREATE),
+        ("list-create", Rights::LIST | Rights::CREATE),
         ("write", Rights::WRITE),
         ("append", Rights::APPEND),
         ("delete", Rights::DELETE),
@@ -100,13 +101,15 @@ fn each_right_lets_its_own_commands_through_and_no_other() {
         }
     }
     // The right to create a file does not include replacing one.
-    for (name, code, content) in [("create", 553, "content"), ("write", 226, "data")] {
+    for (name, code, content) in
+        [("create", 553, "content"), ("list-create", 553, "content"), ("write", 226, "data")]
+    {
         let mut session = RawSession::login(server.local_addr(), name, "p");
         assert_eq!(last_code(&mut session, "STOR file"), code, "{name}");
         assert_eq!(fs::read(base.path().join(name).join("file")).expect("it"), content.as_bytes());
         session.expect("REST 2", 350);
         session.expect("TYPE I", 200);
-        let code = if name == "create" { 550 } else { 226 };
+        let code = if name == "write" { 226 } else { 550 };
         assert_eq!(last_code(&mut session, "STOR file"), code, "{name}");
     }
 }

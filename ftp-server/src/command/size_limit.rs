@@ -1,0 +1,56 @@
+//! The size limit of a user's files.
+
+use std::io;
+
+use crate::session::Session;
+use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
+
+/// Returns whether the user may store a file of this size.
+pub(super) fn allows(session: &Session, size: u64) -> bool {
+    session.file_size().is_none_or(|most| size <= most)
+}
+
+/// Wraps an upload so that it fails with `OverQuota` at the user's limit. `present` bytes of the
+/// file exist already.
+pub(super) fn limited(session: &Session, present: u64, upload: Box<dyn Upload>) -> Box<dyn Upload> {
+    match session.file_size() {
+        Some(most) => Box::new(Limited { upload, left: most.saturating_sub(present) }),
+        None => upload,
+    }
+}
+
+struct Limited {
+    upload: Box<dyn Upload>,
+    /// Bytes that may still be stored.
+    left: u64,
+}
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left == 0 && !bytes.is_empty() {
+            return Err(StorageError::from(StorageErrorKind::OverQuota).into());
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        let written = self.upload.write(bytes.get(..most).unwrap_or_default())?;
+        self.left = self.left.saturating_sub(u64::try_from(written).unwrap_or(u64::MAX));
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.upload.flush()
+    }
+}
+
+impl Upload for Limited {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        self.upload.prepare()
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        self.upload.commit()
+    }
+
+    fn abort(self: Box<Self>, end: StreamEnd) {
+        self.upload.abort(end);
+    }
+}
