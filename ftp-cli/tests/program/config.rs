@@ -2,6 +2,7 @@
 //! SIGHUP.
 
 mod reloading;
+mod user_keys;
 mod users;
 
 use std::fs;

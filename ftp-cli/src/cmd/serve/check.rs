@@ -3,7 +3,8 @@
 //! Follows the steps of `serve`: steps that need root come first, then privileges are dropped, and
 //! the rest is checked as the final user. The first failure gives the exit code.
 
-use std::collections::BTreeMap;
+mod users;
+
 use std::fmt::Write;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -12,15 +13,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ftp_proto::{AddressClass, Escaped};
-use ftp_server::{PartialPolicy, PassiveAddress, Rights};
+use ftp_server::PassiveAddress;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use self::users::{all_homes, directories, users};
 use super::certificate;
 use super::findings::Findings;
 use super::outgoing::outgoing;
 use super::plan::ServePlan;
-use super::settings::{MISSING, Settings, TABLE, USER, User, is_missing, shown};
+use super::settings::{MISSING, Settings, TABLE, USER, is_missing, shown};
 use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::display::{self, shown_path};
@@ -78,6 +80,7 @@ fn effective(plan: &ServePlan) -> String {
     for row in TABLE {
         line(row.key, &row.literal(settings), settings.origins.of(row.key));
     }
+    settings.users.each_inherited(&mut line);
     for (name, user) in settings.users.iter() {
         for row in USER {
             let key = format!("users.{}.{}", shown(name), row.key);
@@ -120,113 +123,6 @@ fn reason(error: &io::Error) -> String {
             "not an address of this computer; use one that is, [::] for all, or listen.freebind".to_owned()
         }
         _ => error.to_string(),
-    }
-}
-
-/// Owner of a directory, its path, and the rights there.
-type Home<'a> = (String, &'a Path, Rights);
-
-fn all_homes(plan: &ServePlan) -> Vec<Home<'_>> {
-    let mut all = Vec::new();
-    for (name, user) in plan.users_of_file() {
-        all.push((format!("user {}", shown(name)), &*user.root, user.rights));
-    }
-    if let Some((root, rights)) = plan.anonymous() {
-        all.push(("anonymous".to_owned(), root, rights));
-    }
-    if let Some(quick) = &plan.quick {
-        all.push(("DIR".to_owned(), &quick.root, quick.rights));
-    }
-    all
-}
-
-/// Checks that each user's directory permits what the user may do.
-fn directories(plan: &ServePlan, findings: &mut Findings) {
-    let run_as = plan.settings.run_as.as_ref();
-    let who =
-        run_as.map_or_else(|| "the server's user".to_owned(), |user| format!("user \"{user}\""));
-    let mut good = 0;
-    for (whose, root, rights) in all_homes(plan) {
-        match lack(root, rights, &who) {
-            None => good += 1,
-            Some(lack) => {
-                let words = format_args!("{whose}: {}: {lack}", shown_path(root));
-                findings.fail(Exit::Local, words);
-            }
-        }
-    }
-    if good > 0 {
-        findings.ok(format_args!("directories that match the rights of their users: {good}"));
-    }
-}
-
-/// Returns what the process cannot do in a directory although the user has the right to it; `who`
-/// is the user of the process.
-fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
-    match root.metadata() {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Some("not a directory; logins fail until it is one".to_owned()),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Some(format!("{who} cannot read it: fix the owner or mode, there and above"));
-        }
-        Err(error) => {
-            return Some(format!("{error}; logins fail until it exists"));
-        }
-    }
-    let may = |access_to| access(root, access_to | Access::EXEC_OK).is_ok();
-    let has = |one: &Rights| rights.contains(*one);
-    let reads = [Rights::LIST, Rights::RETRIEVE].iter().any(has);
-    if reads && !may(Access::READ_OK) {
-        return Some(format!("{who} cannot read it: fix the owner or mode, there and above"));
-    }
-    let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
-    if changes && !may(Access::WRITE_OK) {
-        return Some(format!(
-            "{who} cannot write here: fix the owner or mode, or remove the right"
-        ));
-    }
-    None
-}
-
-/// Checks for settings of users that have no effect.
-fn users(plan: &ServePlan, findings: &mut Findings) {
-    let users = plan.users_of_file();
-    for (name, user) in users.iter().filter(|(_, user)| !user.rights.contains(Rights::MKDIR)) {
-        let name = shown(name);
-        if user.mkdir_parents {
-            let why = "mkdir_parents has no effect without the right mkdir; add it to the rights";
-            findings.warn(format_args!("user {name}: {why}"));
-        }
-        if user.mkdir_existing_ok {
-            let why =
-                "mkdir_existing_ok has no effect without the right mkdir; add it to the rights";
-            findings.warn(format_args!("user {name}: {why}"));
-        }
-    }
-    let is_anonymous =
-        |name: &str| ["anonymous", "ftp"].iter().any(|other| other.eq_ignore_ascii_case(name));
-    for (name, _) in users.iter().filter(|(name, _)| plan.lets_anyone_in() && is_anonymous(name)) {
-        let why = "this name in another letter case is an anonymous login without a password; rename the user";
-        findings.warn(format_args!("user {}: {why}", shown(name)));
-    }
-    if plan.settings.local.partial == PartialPolicy::Resume {
-        shared_roots(&users, findings);
-    }
-}
-
-/// Checks for users who share a directory: none of them can resume another's upload.
-fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
-    let mut roots: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
-    // A drop box keeps no interrupted uploads.
-    for (name, user) in users.iter().filter(|(_, user)| user.rights.contains(Rights::WRITE)) {
-        let root = user.root.canonicalize().unwrap_or_else(|_| user.root.clone());
-        roots.entry(root).or_default().push(shown(name));
-    }
-    for (root, names) in roots.iter().filter(|(_, names)| names.len() > 1) {
-        let names = first_of(names);
-        let root = shown_path(root);
-        let why = "only the user who started an interrupted upload can resume it";
-        findings.warn(format_args!("users {names} share {root}: {why} (transfer.partial)"));
     }
 }
 
@@ -456,8 +352,6 @@ fn local(host: IpAddr) -> Option<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
 
     use ftp_tests::wait::wait_until;
 
@@ -542,23 +436,5 @@ mod tests {
         let found = at(&root.path().join("none/new"));
         assert_eq!(found.0, "fail", "{found:?}");
         assert!(found.1.contains("No such file"), "{found:?}");
-    }
-
-    #[test]
-    fn a_directory_must_be_there_and_allow_what_rights_say() {
-        let root = tempfile::tempdir().unwrap();
-        let lack = |path: &Path, rights| lack(path, rights, "it");
-        assert_eq!(lack(root.path(), Rights::FULL), None);
-        let missing = lack(&root.path().join("x"), Rights::READ).unwrap();
-        assert!(missing.contains("until it exists"), "{missing}");
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(lack(file.path(), Rights::READ).unwrap().contains("not a directory"));
-        // For root the mode may make no difference.
-        fs::set_permissions(root.path(), Permissions::from_mode(0o500)).unwrap();
-        let is_writable = fs::write(root.path().join("x"), "").is_ok();
-        let lack_of = |rights| lack(root.path(), rights);
-        assert_eq!(lack_of(Rights::WRITE).is_none(), is_writable);
-        assert!(is_writable || lack_of(Rights::MKDIR).unwrap().contains("cannot write here"));
-        assert_eq!(lack_of(Rights::READ), None);
     }
 }

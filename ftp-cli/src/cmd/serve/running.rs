@@ -277,7 +277,7 @@ impl<'a> Running<'a> {
                 && self.server.dismiss(session.number)
             {
                 let (number, user) = (session.number, Escaped(user));
-                log::info!(target: LOG, "session={number} user=\"{user}\" ends: the user was removed");
+                log::info!(target: LOG, "session={number} user=\"{user}\" ends: the user was removed or disabled");
             }
         }
     }

@@ -2,7 +2,8 @@
 //! another kind of storage, only these functions need another branch.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,6 +27,17 @@ pub(super) struct UserStorage {
 pub(super) fn identity(root: &Path) -> Result<Identity, StorageError> {
     let metadata = fs::metadata(root)?;
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
+}
+
+/// Makes the root if it is missing, for the server's user alone. Returns whether it was missing.
+///
+/// Only the last directory is made, and a symbolic link in its place is not followed.
+pub(super) fn create(root: &Path) -> Result<bool, StorageError> {
+    match fs::DirBuilder::new().mode(0o700).create(root) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) fn open(root: &Path, config: LocalConfig) -> Result<UserStorage, StorageError> {

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ftp_proto::Escaped;
 use ftp_server::{
@@ -19,7 +19,7 @@ use ftp_server::{
 use log::Level;
 
 use super::logging::LOG;
-use super::settings::User;
+use super::settings::{Expiry, User};
 use super::user_storage::{self, Identity, UserStorage};
 use crate::connect::credentials::Secret;
 use crate::console::threads;
@@ -34,9 +34,11 @@ pub(super) struct Homes {
     config: LocalConfig,
     users: HashMap<Vec<u8>, Arc<Home>>,
     anonymous: Option<Arc<Home>>,
+    /// Users who may not log in.
+    disabled: BTreeSet<Vec<u8>>,
     /// Directories in which some of them may store files.
     written: BTreeSet<PathBuf>,
-    /// Several homes of one path differ by their quotas.
+    /// Several homes of one path differ by their settings.
     by_path: BTreeMap<PathBuf, Vec<Arc<Home>>>,
     /// Some of the directories, open from the start: each takes descriptors.
     kept: Mutex<Vec<Arc<dyn Storage>>>,
@@ -61,9 +63,9 @@ const KEPT: usize = 64;
 /// A directory that users log in to.
 struct Home {
     path: PathBuf,
-    /// Largest number of bytes in it; 0 for unlimited.
-    quota: u64,
     config: LocalConfig,
+    /// Makes the directory at a login, if it is missing.
+    is_made: bool,
     /// Directory as it was last opened.
     found: Mutex<Option<Found>>,
     remembered: Remembered,
@@ -93,27 +95,42 @@ type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
 impl Homes {
     /// Returns an empty list of users; `config` applies to all directories.
     pub(super) fn new(config: LocalConfig) -> Self {
-        let (table, users, written, by_path, kept) = Default::default();
-        Self { table, config, users, anonymous: None, written, by_path, kept }
+        let (table, users, disabled, written, by_path, kept) = Default::default();
+        Self { table, config, users, anonymous: None, disabled, written, by_path, kept }
     }
 
-    /// Returns whether a login by this name is possible at all.
+    /// Returns whether there is a user of this name, who is not disabled.
     pub(super) fn has_user(&self, name: &[u8]) -> bool {
         let is_anonymous =
             [&b"anonymous"[..], b"ftp"].iter().any(|it| name.eq_ignore_ascii_case(it));
-        self.users.contains_key(name) || is_anonymous && self.anonymous.is_some()
+        let is_user = self.users.contains_key(name) && !self.disabled.contains(name);
+        is_user || is_anonymous && self.anonymous.is_some()
     }
 
     /// Adds a user of the file.
     pub(super) fn user(mut self, name: &str, user: &User) -> Self {
         let Some(hash) = user.password.clone() else { return self };
-        let home = self.home(&user.root, user.quota, user.rights);
-        let login = home
+        let config = self.config.with(|config| {
+            config.quota = user.quota;
+            config.umask = user.umask.unwrap_or(config.umask);
+            config.partial = user.partial.unwrap_or(config.partial);
+            config.sync = user.sync.unwrap_or(config.sync);
+        });
+        let home = self.home(&user.root, config, user.rights, user.create_home);
+        let mut login = home
             .login(user.rights)
             .tls(user.tls)
             .mkdir_parents(user.mkdir_parents)
             .mkdir_existing_ok(user.mkdir_existing_ok)
-            .limits(user.limits);
+            .limits(user.limits)
+            .enabled(user.enabled)
+            .networks(user.networks.clone());
+        login.expires = user.expires.map(Expiry::end);
+        login.idle = user.idle_timeout;
+        login.overwrite = user.overwrite;
+        if !user.enabled {
+            self.disabled.insert(name.into());
+        }
         self.table = self.table.user_with_hash(name, hash, login);
         self.users.insert(name.into(), home);
         self
@@ -127,7 +144,7 @@ impl Homes {
         root: &Path,
         rights: Rights,
     ) -> Self {
-        let home = self.home(root, 0, rights);
+        let home = self.home(root, self.config, rights, false);
         self.table = self.table.user(name, password.as_bytes(), home.login(rights));
         self.users.insert(name.to_vec(), home);
         self
@@ -141,7 +158,8 @@ impl Homes {
         quota: u64,
         limits: UserLimits,
     ) -> Self {
-        let home = self.home(root, quota, rights);
+        let config = self.config.with(|config| config.quota = quota);
+        let home = self.home(root, config, rights, false);
         self.table = self.table.anonymous(home.login(rights).limits(limits));
         self.anonymous = Some(home);
         self
@@ -151,20 +169,27 @@ impl Homes {
         self.by_path.values().flatten()
     }
 
-    fn home(&mut self, path: &Path, quota: u64, rights: Rights) -> Arc<Home> {
+    fn home(
+        &mut self,
+        path: &Path,
+        config: LocalConfig,
+        rights: Rights,
+        is_made: bool,
+    ) -> Arc<Home> {
         if rights.let_upload() {
             self.written.insert(path.to_owned());
         }
         let there = self.by_path.entry(path.to_owned()).or_default();
-        if let Some(home) = there.iter().find(|home| home.quota == quota) {
+        if let Some(home) =
+            there.iter().find(|home| home.config == config && home.is_made == is_made)
+        {
             return Arc::clone(home);
         }
         let (found, capabilities) = Default::default();
         let remembered =
             there.first().map_or_else(Default::default, |home| Arc::clone(&home.remembered));
         let path = path.to_owned();
-        let config = self.config;
-        let home = Arc::new(Home { path, quota, config, found, remembered, capabilities });
+        let home = Arc::new(Home { path, config, is_made, found, remembered, capabilities });
         there.push(Arc::clone(&home));
         home
     }
@@ -178,6 +203,7 @@ impl Homes {
     pub(super) fn look(&self) -> Result<Option<Kept>, Failure> {
         let mut walls = None;
         let mut failure = None;
+        let mut is_made_later = false;
         for home in self.homes() {
             let shown = shown_path(&home.path);
             match home.open() {
@@ -187,6 +213,9 @@ impl Homes {
                     if kept.len() < KEPT {
                         kept.push(storage);
                     }
+                }
+                Err(error) if home.is_made && error.kind == StorageErrorKind::NotFound => {
+                    is_made_later = true;
                 }
                 Err(error) if error.kind == StorageErrorKind::Unsupported => {
                     let why = in_full(&error);
@@ -201,7 +230,9 @@ impl Homes {
                 }
             }
         }
-        let Some((walls, shown)) = walls else { return failure.map_or(Ok(None), Err) };
+        let Some((walls, shown)) = walls else {
+            return failure.filter(|_| !is_made_later).map_or(Ok(None), Err);
+        };
         let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
             && !(walls.openat2 && walls.landlock.is_some());
         let level = if is_lacking { Level::Warn } else { Level::Info };
@@ -264,9 +295,13 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 impl Authenticator for Homes {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         let mut login = self.table.login(attempt)?;
+        // The server refuses this login, and needs no directory for that.
+        if login.objection(attempt.peer.ip(), SystemTime::now()).is_some() {
+            return Ok(login);
+        }
         let home = self.users.get(attempt.user).or(self.anonymous.as_ref());
         let home = home.ok_or(AuthError::NoHome)?;
-        let open = home.open().map_err(|error| {
+        let open = home.make().and_then(|()| home.open()).map_err(|error| {
             let user = Escaped(attempt.user);
             log::error!(target: LOG, "{user}: {}: {error}", shown_path(&home.path));
             AuthError::NoHome
@@ -287,6 +322,14 @@ impl Home {
         Login::new(Arc::new(Unopened(Arc::clone(self))), rights)
     }
 
+    /// Makes the directory if it is missing and may be made.
+    fn make(&self) -> Result<(), StorageError> {
+        if self.is_made && !self.path.exists() && user_storage::create(&self.path)? {
+            log::info!(target: LOG, "created {}", shown_path(&self.path));
+        }
+        Ok(())
+    }
+
     fn open(&self) -> Result<Open, StorageError> {
         let identity = user_storage::identity(&self.path)?;
         let mut found = lock(&self.found);
@@ -297,8 +340,7 @@ impl Home {
         }
         let mut remembered = lock(&self.remembered);
         drop(remembered.take_if(|(known, _)| *known != identity));
-        let config = self.config.with(|config| config.quota = self.quota);
-        let UserStorage { storage, walls, tally } = user_storage::open(&self.path, config)?;
+        let UserStorage { storage, walls, tally } = user_storage::open(&self.path, self.config)?;
         let _ = self.capabilities.set(storage.capabilities());
         *remembered = Some((identity, tally));
         *found = Some(Found { identity, storage: Arc::downgrade(&storage), walls });
@@ -385,8 +427,9 @@ mod tests {
         fs::create_dir(&root).unwrap();
         fs::write(root.join("file"), [b'f'; 1_000]).unwrap();
         let mut homes = Homes::new(LocalConfig::default());
-        let limited = homes.home(&root, QUOTA, Rights::FULL);
-        let free = homes.home(&root, 0, Rights::FULL);
+        let config = LocalConfig::default().with(|config| config.quota = QUOTA);
+        let limited = homes.home(&root, config, Rights::FULL, false);
+        let free = homes.home(&root, LocalConfig::default(), Rights::FULL, false);
         let left = |home: &Home| home.open().unwrap().storage.quota().unwrap();
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
         // No session has it open. A second walk would find the new file.

@@ -315,3 +315,71 @@ root = \"ROOT\"
     let said = said_until(&served, "configuration reloaded");
     assert!(said.iter().any(|line| line.ends_with(warnings[0])), "{said:?}");
 }
+
+#[test]
+fn defaults_groups_and_the_user_itself_are_read_in_this_order() {
+    let text = "
+[users.u]
+groups = [\"one\", \"two\"]
+per_user = 5
+[groups.two]
+rights = \"drop-box\"
+per_user = 4
+mkdir_parents = true
+[groups.one]
+rights = \"full\"
+quota = \"5 KiB\"
+[groups.none]
+quota = 1
+[defaults]
+password = \"HASH\"
+root = \"ROOT\"
+quota = \"1 GiB\"
+per_user = 3
+[users.plain]
+rights = \"full\"
+";
+    let configured = Configured::new(text);
+    let options = ["--listen", "127.0.0.1:0", "--set", "groups.two.mkdir_existing_ok=true"];
+    let said = String::from_utf8(configured.check(&options).succeeded()).unwrap();
+    let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    for want in [
+        "defaults.per_user = 3 # server.toml:18",
+        "groups.two.mkdir_existing_ok = true # --set",
+        "users.u.groups = [\"one\", \"two\"] # server.toml:3",
+        "users.u.password = \"****\" # server.toml:15 (defaults)",
+        "users.u.rights = \"drop-box\" # server.toml:6 (groups.two)",
+        "users.u.quota = \"5 KiB\" # server.toml:11 (groups.one)",
+        "users.u.per_user = 5 # server.toml:4",
+        "users.u.mkdir_existing_ok = true # --set (groups.two)",
+        "users.u.rate_per_user = \"\" # default",
+        "users.plain.quota = \"1 GiB\" # server.toml:17 (defaults)",
+        "users.plain.rights = \"full\" # server.toml:20",
+        "warn groups.none: no user is in this group",
+    ] {
+        assert!(said.lines().any(|line| squeezed(line) == want), "no {want} in\n{said}");
+    }
+
+    let served = configured.serve();
+    let mut user = RawSession::login(served.address, "u", "p");
+    user.upload("STOR new/file", b"by the rights of two");
+    user.expect("SIZE new/file", 550);
+    user.expect("ALLO 5121", 552);
+    RawSession::login(served.address, "plain", "p").expect("SIZE new/file", 213);
+
+    // A reload applies another group to new sessions.
+    configured.write(&text.replace("\"two\"]", "\"none\"]"));
+    served.signal("HUP");
+    let said = said_until(&served, "configuration reloaded");
+    assert!(said.last().unwrap().ends_with("changed: users"), "{said:?}");
+    let mut again = RawSession::login(served.address, "u", "p");
+    again.expect("SIZE new/file", 213);
+    again.expect("ALLO 2", 552);
+    user.expect("SIZE new/file", 550);
+    // One without its group changes nothing.
+    configured.write(&text.replace("[groups.two]", "[groups.twin]"));
+    served.signal("HUP");
+    let said = said_until(&served, "configuration unchanged");
+    let want = "server.toml:3:18: users.u.groups: unknown group \"two\"";
+    assert!(said.iter().any(|line| line.contains(want)), "{said:?}");
+}

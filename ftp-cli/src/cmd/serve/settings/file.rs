@@ -81,11 +81,18 @@ impl File {
     pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), Vec<String>> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let is_whole = errors.is_empty();
-        let mut reader =
-            Reader { name: &self.name, lines: self.lines(), is_whole, problems: Vec::new() };
+        let mut reader = Reader {
+            name: &self.name,
+            lines: self.lines(),
+            is_whole,
+            problems: Vec::new(),
+            users: Vec::new(),
+            memberships: Vec::new(),
+        };
         for (name, value) in root.get_ref() {
             reader.section(settings, name, value);
         }
+        reader.finish(settings);
         // The meaning of a line with a syntax error is unknown, and so is everything after an
         // unclosed bracket.
         let mut is_broken = vec![false; reader.lines.count() + 2];

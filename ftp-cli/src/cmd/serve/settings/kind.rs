@@ -10,12 +10,16 @@ pub(super) const ARGUMENTS: &str = "[\"/path/program\", \"argument\"]";
 pub(crate) enum Kind {
     /// `true`, `false`.
     Switch,
+    /// `true`, `false`, or `""` for none.
+    SwitchOrNone,
     /// `64`.
     Number,
     /// `64`, or `""` for none.
     NumberOrNone,
     /// `"5 min"`, or a number of seconds.
     Time,
+    /// `"2026-12-31"`, in quotes or not, or a date with a time.
+    Date,
     /// `"64 MiB"`, or a number of bytes.
     Size,
     /// `"text"`.
@@ -44,9 +48,11 @@ impl Kind {
     pub(super) const fn wanted(self) -> &'static str {
         match self {
             Self::Switch => "true or false without quotes",
+            Self::SwitchOrNone => "true or false without quotes, or \"\"",
             Self::Number => "a whole number without quotes",
             Self::NumberOrNone => "a whole number without quotes, or \"\"",
             Self::Time => "a time such as \"30 s\" or \"5 min\"",
+            Self::Date => "a date such as \"2026-12-31\"",
             Self::Size => "a size such as \"64 MiB\"",
             Self::Text => "a string in quotes",
             Self::List => "a list such as [\"...\", \"...\"]",
@@ -60,9 +66,15 @@ impl Kind {
     pub(super) fn literal(self, text: &str) -> String {
         match self {
             Self::Switch | Self::Number | Self::Arguments => text.to_owned(),
-            Self::NumberOrNone if !text.is_empty() => text.to_owned(),
+            Self::NumberOrNone | Self::SwitchOrNone if !text.is_empty() => text.to_owned(),
             Self::Words if text.starts_with('[') => list(text.trim_matches(['[', ']'])),
-            Self::Time | Self::Size | Self::Text | Self::Words | Self::NumberOrNone => quoted(text),
+            Self::Time
+            | Self::Date
+            | Self::Size
+            | Self::Text
+            | Self::Words
+            | Self::NumberOrNone
+            | Self::SwitchOrNone => quoted(text),
             Self::List => list(text),
             Self::Overrides => {
                 let item = |item: &str| {

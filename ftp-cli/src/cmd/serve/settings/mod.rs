@@ -5,6 +5,7 @@ mod file;
 mod form;
 mod forms;
 mod kind;
+mod layers;
 mod lines;
 mod listen;
 mod origins;
@@ -20,6 +21,7 @@ mod toml_text;
 mod user;
 
 pub(crate) use file::{File, Reading};
+pub(crate) use forms::Expiry;
 pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing};
 pub(crate) use protection::Protection;
 pub(crate) use table::{FIXED, Settings, TABLE};

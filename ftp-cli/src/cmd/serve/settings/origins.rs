@@ -13,25 +13,37 @@ struct Origin {
     source: String,
     /// Byte offset of the value in the file.
     at: Option<usize>,
+    /// The source with the table that the value is inherited from: `server.toml:14 (defaults)`.
+    inherited: Option<String>,
 }
 
 impl Origins {
     /// Records an origin; `at` is the byte offset of the value in the file.
     pub(super) fn note(&mut self, key: &'static str, source: String, at: Option<usize>) {
         self.0.retain(|other| other.key != key);
-        self.0.push(Origin { key, source, at });
+        self.0.push(Origin { key, source, at, inherited: None });
     }
 
-    /// Returns `server.toml:14`, `--set`, the name of another option, or `default`.
+    /// Records the table that a value is inherited from.
+    pub(super) fn note_table(&mut self, key: &str, table: &str) {
+        if let Some(origin) = self.0.iter_mut().find(|origin| origin.key == key) {
+            origin.inherited = Some(format!("{} ({table})", origin.source));
+        }
+    }
+
+    /// Returns `server.toml:14`, `--set`, the name of another option, or `default`; and the table
+    /// in brackets if the value is inherited.
     pub(crate) fn of(&self, key: &str) -> &str {
-        self.get(key).map_or("default", |origin| &origin.source)
+        self.get(key)
+            .map_or("default", |origin| origin.inherited.as_deref().unwrap_or(&origin.source))
     }
 
     /// Returns the origin with its column in the file, `server.toml:14:7`. `lines` are those of the
     /// file.
     pub(super) fn place(&self, key: &str, lines: Option<&Lines<'_>>) -> String {
-        let source = self.of(key);
-        match (lines, self.get(key).and_then(|origin| origin.at)) {
+        let origin = self.get(key);
+        let source = origin.map_or("default", |origin| &origin.source);
+        match (lines, origin.and_then(|origin| origin.at)) {
             (Some(lines), Some(at)) => format!("{source}:{}", lines.column(at)),
             _ => source.to_owned(),
         }

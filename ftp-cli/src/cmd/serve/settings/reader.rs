@@ -7,14 +7,17 @@ use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
 use super::kind::Kind;
+use super::layers::{Given, Table};
 use super::lines::Lines;
 use super::row::Setting;
 use super::table::{Settings, TABLE, suggestion};
 use super::toml_text::{list_of, shown};
-use super::user::{USER, User, is_name};
+use super::user::GROUPS;
 use crate::options::values;
 
-/// Table of the users.
+/// Tables of users' keys.
+const DEFAULTS: &str = "defaults";
+const GROUP_TABLES: &str = "groups";
 const USERS: &str = "users";
 
 /// Reader that applies the values of a file to settings.
@@ -26,6 +29,25 @@ pub(super) struct Reader<'a> {
     pub(super) is_whole: bool,
     /// Byte offset and message of each problem.
     pub(super) problems: Vec<(usize, String)>,
+    /// Users whose keys are complete only when all tables are read.
+    pub(super) users: Vec<NamedUser>,
+    /// Groups that users name; a later table may define them.
+    pub(super) memberships: Vec<Membership>,
+}
+
+/// A user of the file.
+pub(super) struct NamedUser {
+    /// Byte offset of the name.
+    at: usize,
+    name: String,
+}
+
+/// A group that a user names.
+pub(super) struct Membership {
+    /// Byte offset of the group's name.
+    at: usize,
+    user: String,
+    group: String,
 }
 
 type Key<'a> = Spanned<DeString<'a>>;
@@ -95,6 +117,14 @@ impl Reader<'_> {
         let sections = || TABLE.iter().filter_map(|row| Some(row.key.split_once('.')?.0));
         let (at, key) = (name.span().start, shown(text));
         match value.get_ref() {
+            DeValue::Table(_) if text == DEFAULTS => {
+                self.layer(settings, Table::Defaults, name, value);
+            }
+            DeValue::Table(table) if text == GROUP_TABLES => {
+                for (name, value) in table {
+                    self.layer(settings, Table::Group(name.get_ref()), name, value);
+                }
+            }
             DeValue::Table(table) if text == USERS => {
                 for (name, value) in table {
                     self.user(settings, name, value);
@@ -115,12 +145,19 @@ impl Reader<'_> {
                 }
             }
             DeValue::Table(_) => {
-                let near = values::nearest(text, sections().chain([USERS]));
+                let of_users = [DEFAULTS, GROUP_TABLES, USERS];
+                let near = values::nearest(text, sections().chain(of_users));
                 let hint = near.map_or(String::new(), |near| format!("; did you mean [{near}]?"));
                 self.wrong(at, &key, format_args!("unknown table{hint}"));
             }
-            other if text == USERS || sections().any(|section| section == text) => {
-                let wanted = if text == USERS { "[users.NAME]" } else { &format!("[{text}]") };
+            other
+                if [DEFAULTS, GROUP_TABLES, USERS].contains(&text)
+                    || sections().any(|section| section == text) =>
+            {
+                let wanted = match text {
+                    GROUP_TABLES | USERS => format!("[{text}.NAME]"),
+                    _ => format!("[{text}]"),
+                };
                 let is = named(other);
                 self.wrong(at, &key, format_args!("expected a table {wanted}, found {is}"));
             }
@@ -129,36 +166,90 @@ impl Reader<'_> {
     }
 
     fn user(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
-        let (at, text) = (name.span().start, name.get_ref());
-        let key = format!("{USERS}.{}", shown(text));
+        let text = name.get_ref();
+        if !self.layer(settings, Table::User(text), name, value) {
+            return;
+        }
+        self.users.push(NamedUser { at: name.span().start, name: text.to_string() });
+        let groups = value.get_ref().as_table().and_then(|table| table.get(GROUPS));
+        for item in groups.and_then(|groups| groups.get_ref().as_array()).into_iter().flatten() {
+            let at = item.span().start;
+            self.memberships.extend(item.get_ref().as_str().map(|group| Membership {
+                at,
+                user: text.to_string(),
+                group: group.to_owned(),
+            }));
+        }
+    }
+
+    /// Reads a table of users' keys. Returns whether it is one.
+    fn layer(
+        &mut self,
+        settings: &mut Settings,
+        whose: Table<'_>,
+        name: &Key<'_>,
+        value: &Value<'_>,
+    ) -> bool {
+        let at = name.span().start;
+        let key = whose.to_string();
         let DeValue::Table(table) = value.get_ref() else {
             let is = named(value.get_ref());
-            return self.wrong(at, &key, format_args!("expected a table [{key}], found {is}"));
+            self.wrong(at, &key, format_args!("expected a table [{key}], found {is}"));
+            return false;
         };
-        if !is_name(text) {
-            return self.wrong(at, &key, format_args!("invalid user name: clients cannot send it"));
+        if let Some(wrong) = whose.objection() {
+            self.wrong(at, &key, format_args!("{wrong}"));
+            return false;
         }
-        let mut user = User::default();
+        let layer = settings.users.layer(whose);
         for (name, value) in table {
-            let (text, key) = (name.get_ref(), format!("{key}.{}", shown(name.get_ref())));
-            match USER.iter().find(|row| row.key == text) {
-                Some(row) => {
-                    if self.set(row, &mut user, &key, value) {
-                        let at = value.span().start;
-                        user.origins.note(row.key, self.line_of(name), Some(at));
+            let text = name.get_ref();
+            let key = format!("{key}.{}", shown(text));
+            match whose.row(text) {
+                Some(row) => match self.checked(row, &key, value) {
+                    Some(text) => {
+                        let at = Some(value.span().start);
+                        layer.give(Given { row, text, source: self.line_of(name), at });
                     }
+                    None => layer.refused.push(row.key),
+                },
+                None if **text == *GROUPS => {
+                    let wrong = format_args!("only users have groups");
+                    self.wrong(name.span().start, &key, wrong);
                 }
                 None => {
-                    let near = values::nearest(text, USER.iter().map(|row| row.key));
+                    let near = values::nearest(text, whose.rows().map(|row| row.key));
                     self.unknown(name.span().start, &key, near);
                 }
             }
         }
-        let is_whole = self.is_whole;
-        for lack in user.lacks().filter(|lack| is_whole && table.get(*lack).is_none()) {
-            self.wrong(at, &key, format_args!("{lack} is missing"));
+        true
+    }
+
+    /// Puts the users together after the last table, and reports what they lack.
+    pub(super) fn finish(&mut self, settings: &mut Settings) {
+        settings.users.resolve();
+        if !self.is_whole {
+            return;
         }
-        *settings.users.with(text) = user;
+        let mut strangers = Vec::new();
+        for Membership { at, user, group } in std::mem::take(&mut self.memberships) {
+            if let Some(unknown) = settings.users.objection_to_group(&group) {
+                let key = format!("{}.{GROUPS}", Table::User(&user));
+                self.wrong(at, &key, format_args!("{unknown}"));
+                strangers.push(user);
+            }
+        }
+        for NamedUser { at, name } in std::mem::take(&mut self.users) {
+            // The unknown group may have what is missing.
+            if strangers.contains(&name) {
+                continue;
+            }
+            let key = Table::User(&name).to_string();
+            for lack in settings.users.lacks(&name) {
+                self.wrong(at, &key, format_args!("{lack} is missing"));
+            }
+        }
     }
 
     /// Returns the position of a key: `FILE:LINE`.
@@ -168,20 +259,31 @@ impl Reader<'_> {
 
     /// Reads a value into its field of `values`. Returns whether the value is valid.
     fn set<T>(&mut self, row: &Setting<T>, values: &mut T, key: &str, value: &Value<'_>) -> bool {
+        let text = self.checked(row, key, value);
+        text.is_some_and(|text| (row.set)(values, &text).is_ok())
+    }
+
+    /// Returns a valid value in the format of `--set`.
+    fn checked<T>(&mut self, row: &Setting<T>, key: &str, value: &Value<'_>) -> Option<String> {
         let rule = Rule { key, kind: row.kind, check: row.check };
-        let Some(text) = self.read(&rule, value) else { return false };
-        let set = (row.set)(values, &text);
-        if let Err(wrong) = &set {
-            self.wrong(value.span().start, key, format_args!("{wrong}"));
+        let text = self.read(&rule, value)?;
+        match (row.check)(&text) {
+            Ok(()) => Some(text),
+            Err(wrong) => {
+                self.wrong(value.span().start, key, format_args!("{wrong}"));
+                None
+            }
         }
-        set.is_ok()
     }
 
     /// Returns the value in the format of `--set`, if it has the right type.
     fn read(&mut self, rule: &Rule<'_>, value: &Value<'_>) -> Option<String> {
         match (rule.kind, value.get_ref()) {
-            (Kind::Switch, DeValue::Boolean(yes)) => Some(yes.to_string()),
-            (Kind::NumberOrNone, DeValue::String(text)) if text.is_empty() => Some(String::new()),
+            (Kind::Switch | Kind::SwitchOrNone, DeValue::Boolean(yes)) => Some(yes.to_string()),
+            (Kind::NumberOrNone | Kind::SwitchOrNone, DeValue::String(text)) if text.is_empty() => {
+                Some(String::new())
+            }
+            (Kind::Date, DeValue::Datetime(time)) => Some(time.to_string()),
             (
                 Kind::Number | Kind::NumberOrNone | Kind::Time | Kind::Size,
                 DeValue::Integer(number),
@@ -189,9 +291,10 @@ impl Reader<'_> {
                 let decimal = i128::from_str_radix(number.as_str(), number.radix());
                 Some(decimal.map_or_else(|_| number.to_string(), |number| number.to_string()))
             }
-            (Kind::Time | Kind::Size | Kind::Text | Kind::Words, DeValue::String(text)) => {
-                Some(text.to_string())
-            }
+            (
+                Kind::Time | Kind::Date | Kind::Size | Kind::Text | Kind::Words,
+                DeValue::String(text),
+            ) => Some(text.to_string()),
             (Kind::List, DeValue::Array(items)) => self.list(rule, items, str::to_owned),
             (Kind::Words, DeValue::Array(items)) => {
                 let words = self.list(rule, items, |words| format!("[{words}]"))?;

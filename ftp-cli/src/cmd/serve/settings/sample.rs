@@ -23,6 +23,14 @@ const HEAD: &str = "\
 ";
 
 const USERS: &str = "
+# Keys for all users, and for the users of a group: any key of [users.NAME] but groups. If several
+# tables have a key, the later one wins: [defaults], the user's groups in their order, the user.
+#[defaults]
+#rights = \"read\"
+
+#[groups.cameras]
+#rights = \"drop-box\"
+
 # One table per user. This user is called cam1.
 #[users.cam1]
 ";
@@ -66,10 +74,7 @@ fn form(kind: Kind) -> String {
             ": {ARGUMENTS}.\n# FTP_USER, FTP_PEER, FTP_PATH, FTP_LOCAL_PATH and FTP_BYTES \
              describe the upload."
         ),
-        Kind::Words => format!(
-            " of\n# {}.",
-            (Rights::FULL | Rights::FXP).words().collect::<Vec<_>>().join(", ")
-        ),
+        Kind::Words => format!(" of\n# {}.", Rights::known_words().collect::<Vec<_>>().join(", ")),
         _ => String::new(),
     }
 }

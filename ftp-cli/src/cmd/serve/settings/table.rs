@@ -12,13 +12,15 @@ use super::forms::{
     PATTERNS, PORTS, RATE, REUSE, RIGHTS, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION,
     WAITING_TIME,
 };
+use super::layers::{Given, KeyInTable, Table, Users};
 use super::lines::Lines;
 use super::listen::{Listen, Passed, available, has_ipv6};
 use super::origins::Origins;
 use super::protection::Protection;
 use super::row::{Setting, row};
 use super::toml_text::{shown, unquoted};
-use super::user::{USER, Users, is_name};
+use super::user::GROUPS;
+
 use crate::cmd::serve::metrics::MetricsAddress;
 use crate::cmd::serve::privileges::{FileGroup, RunAs};
 use crate::options::values;
@@ -235,8 +237,8 @@ impl Settings {
             return Err(format!("invalid setting \"{assignment}\": expected KEY=VALUE"));
         };
         let (key, value) = (key.trim(), unquoted(value.trim()));
-        if let Some((name, key)) = key.strip_prefix("users.").and_then(|key| key.rsplit_once('.')) {
-            return self.set_user(unquoted(name), key, value);
+        if let Some(KeyInTable { table, key }) = Table::split(key) {
+            return self.set_user(table, key, value);
         }
         let Some(row) = TABLE.iter().find(|row| row.key == key) else {
             let hint = match suggestion(key) {
@@ -248,20 +250,24 @@ impl Settings {
         self.set_row(row, value, "--set")
     }
 
-    fn set_user(&mut self, name: &str, key: &str, value: &str) -> Result<(), String> {
-        let Some(row) = USER.iter().find(|row| row.key == key) else {
-            let keys: Vec<&str> = USER.iter().map(|row| row.key).collect();
-            return Err(format!("unknown setting users.NAME.{key}: expected {}", keys.join(", ")));
+    fn set_user(&mut self, table: Table<'_>, key: &str, value: &str) -> Result<(), String> {
+        let shape = match table {
+            Table::Defaults => "defaults",
+            Table::Group(_) => "groups.NAME",
+            Table::User(_) => "users.NAME",
         };
-        if !is_name(name) {
-            return Err(format!(
-                "users.NAME: invalid user name {}: clients cannot send it",
-                shown(name)
-            ));
+        let Some(row) = table.row(key) else {
+            let keys: Vec<&str> = table.rows().map(|row| row.key).collect();
+            return Err(format!("unknown setting {shape}.{key}: expected {}", keys.join(", ")));
+        };
+        if let Some(wrong) = table.objection() {
+            return Err(format!("{table}: {wrong}"));
         }
-        let user = self.users.with(name);
-        (row.set)(user, value).map_err(|wrong| format!("users.{}.{key}: {wrong}", shown(name)))?;
-        user.origins.note(row.key, "--set".to_owned(), None);
+        (row.check)(value).map_err(|wrong| format!("{table}.{key}: {wrong}"))?;
+        let source = "--set".to_owned();
+        let given = Given { row, text: value.to_owned(), source, at: None };
+        self.users.layer(table).give(given);
+        self.users.resolve();
         Ok(())
     }
 
@@ -327,6 +333,12 @@ impl Settings {
         for (key, why) in self.tls.contradictions(self.has_implicit()) {
             wrong.push(format!("{}: {key}: {why}", place(key)));
         }
+        wrong.extend(self.contradictions_of_users(lines));
+        wrong
+    }
+
+    fn contradictions_of_users(&self, lines: Option<&Lines<'_>>) -> Vec<String> {
+        let mut wrong = Vec::new();
         for (name, user) in self.users.iter() {
             if user.tls == TlsPolicy::Required
                 && let Some(needed) = self.tls.lacks_for_users(self.has_implicit())
@@ -339,6 +351,17 @@ impl Settings {
             // Only users of --set can be incomplete.
             for lack in user.lacks() {
                 wrong.push(format!("--set: users.{}: {lack} is missing", shown(name)));
+            }
+            if user.has_open_root() {
+                let place = user.origins.place("root", lines);
+                let why = "a name with / or with . at the start cannot replace %u";
+                wrong.push(format!("{place}: users.{}.root: {why}", shown(name)));
+            }
+            for group in &user.groups {
+                if let Some(unknown) = self.users.objection_to_group(group) {
+                    let place = user.origins.place(GROUPS, lines);
+                    wrong.push(format!("{place}: users.{}.groups: {unknown}", shown(name)));
+                }
             }
         }
         wrong

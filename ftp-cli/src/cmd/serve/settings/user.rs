@@ -1,18 +1,28 @@
 //! The keys of a user in `[users.NAME]`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use ftp_server::{PasswordHash, Rights, TlsPolicy, UserLimits};
+use ftp_proto::Network;
+use ftp_server::{PartialPolicy, PasswordHash, Rights, SyncPolicy, TlsPolicy, UserLimits};
 
-use super::forms::{HOME, OWN_COUNT, PASSWORD, RATE, RIGHTS, SIZE, SWITCH, TLS};
+use super::forms::{
+    EXPIRY, Expiry, HOME, NAMES, NETWORKS, OWN_COUNT, OWN_IDLE_TIME, OWN_PARTIAL, OWN_SWITCH,
+    OWN_SYNC, OWN_UMASK, PASSWORD, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS,
+};
 use super::origins::Origins;
 use super::row::{Setting, row};
 
 /// A user of the file.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
+    /// Groups whose tables the user inherits, of which a later one wins.
+    pub(crate) groups: Vec<String>,
     pub(crate) password: Option<PasswordHash>,
+    /// The path of the file with `%u` replaced by the name, if the name allows that.
     pub(crate) root: PathBuf,
+    /// Makes the root at the first login.
+    pub(crate) create_home: bool,
     pub(crate) rights: Rights,
     /// Largest number of bytes below the root; 0 for unlimited.
     pub(crate) quota: u64,
@@ -21,6 +31,16 @@ pub(crate) struct User {
     pub(crate) limits: UserLimits,
     /// TLS policy in addition to `[tls]`.
     pub(crate) tls: TlsPolicy,
+    pub(crate) enabled: bool,
+    pub(crate) expires: Option<Expiry>,
+    /// Networks to log in from; empty for any.
+    pub(crate) networks: Vec<Network>,
+    // Where they are `None`, the settings of all users hold.
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) overwrite: Option<bool>,
+    pub(crate) partial: Option<PartialPolicy>,
+    pub(crate) sync: Option<SyncPolicy>,
     /// Origins of all values.
     pub(crate) origins: Origins,
 }
@@ -28,55 +48,35 @@ pub(crate) struct User {
 impl Default for User {
     fn default() -> Self {
         Self {
+            groups: Vec::new(),
             password: None,
             root: PathBuf::new(),
+            create_home: false,
             rights: Rights::READ,
             quota: 0,
             mkdir_parents: false,
             mkdir_existing_ok: false,
             limits: UserLimits::default(),
             tls: TlsPolicy::default(),
+            enabled: true,
+            expires: None,
+            networks: Vec::new(),
+            idle_timeout: None,
+            umask: None,
+            overwrite: None,
+            partial: None,
+            sync: None,
             origins: Origins::default(),
         }
     }
 }
 
-/// Users of a file, sorted by name.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Users(Vec<(String, User)>);
-
-impl Users {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &User)> {
-        self.0.iter().map(|(name, user)| (name, user))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns the user of this name; a new one with defaults if it is missing.
-    pub(super) fn with(&mut self, name: &str) -> &mut User {
-        let place = self.0.partition_point(|(other, _)| other.as_str() < name);
-        if self.0.get(place).is_none_or(|(other, _)| other != name) {
-            self.0.insert(place, (name.to_owned(), User::default()));
-        }
-        let (_, user) = self.0.get_mut(place).expect("it was there, or was just put there");
-        user
-    }
-
-    /// Returns whether all users and their values are equal, whatever their origins.
-    pub(super) fn is_same(&self, others: &Self) -> bool {
-        let is_same = |((name, user), (other_name, other)): (&(String, User), &(String, User))| {
-            name == other_name && user.is_same(other)
-        };
-        self.0.len() == others.0.len() && self.0.iter().zip(&others.0).all(is_same)
-    }
-}
-
 #[rustfmt::skip]
 pub(crate) const USER: &[Setting<User>] = &[
+    row!(User, "groups",                         NAMES,        groups,                            "Groups whose keys the user inherits; a later group wins."),
     row!(User, "password",                       PASSWORD,     password,                          "Password hash from ftp-cli passwd ($argon2id$, $6$ or $5$)."),
-    row!(User, "root",                           HOME,         root,                              "Directory that the user sees as /."),
+    row!(User, "root",                           HOME,         root,                              "Directory that the user sees as /; %u stands for the user's name."),
+    row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, if its parent exists."),
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
     row!(User, "quota",                          SIZE,         quota,                             "Bytes below the root (0: unlimited)."),
     row!(User, "tls",                            TLS,          tls,                               "TLS for this user, in addition to [tls]: off, optional or required."),
@@ -85,6 +85,17 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Sessions at a time (empty: limits.per_user; 0: unlimited)."),
     row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "Bytes per second of a session (empty: as [transfer]; 0: unlimited)."),
     row!(User, "rate_per_user",                  RATE,         limits.rate_per_user,              "Bytes per second of all sessions (empty: as [transfer]; 0: unlimited)."),
+    row!(User, "rate_up",                        SPEED,        limits.rate_up,                    "Bytes per second of a session's uploads (0: unlimited)."),
+    row!(User, "rate_down",                      SPEED,        limits.rate_down,                  "Bytes per second of a session's downloads (0: unlimited)."),
+    row!(User, "file_size",                      SIZE,         limits.file_size,                  "Bytes of a stored file (0: unlimited)."),
+    row!(User, "enabled",                        SWITCH,       enabled,                           "Let the user log in."),
+    row!(User, "expires",                        EXPIRY,       expires,                           "Last day for logins, or a time such as 2026-12-31T18:00:00Z, in UTC (empty: never)."),
+    row!(User, "networks",                       NETWORKS,     networks,                          "Networks that the user may log in from (empty: any)."),
+    row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Time without a command (empty: timeouts.idle)."),
+    row!(User, "umask",                          OWN_UMASK,    umask,                             "Umask of new files and directories (empty: transfer.umask)."),
+    row!(User, "overwrite",                      OWN_SWITCH,   overwrite,                         "Let uploads and renames replace existing files (empty: transfer.overwrite)."),
+    row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume, discard or publish (empty: transfer.partial)."),
+    row!(User, "sync",                           OWN_SYNC,     sync,                              "Data synced to disk: none, file or file+dir (empty: transfer.sync)."),
 ];
 
 impl User {
@@ -94,12 +105,32 @@ impl User {
         NEEDED.iter().copied().filter(is_lacking)
     }
 
+    /// Puts the user's name in place of `%u` in the root. A name that could lead elsewhere leaves it
+    /// as it is.
+    pub(super) fn expand_root(&mut self, name: &str) {
+        let is_safe = !name.contains('/') && !name.starts_with('.');
+        if let Some(root) = self.root.to_str().filter(|_| is_safe) {
+            self.root = root.replace(NAME, name).into();
+        }
+    }
+
+    /// Returns whether the root still needs a name.
+    pub(super) fn has_open_root(&self) -> bool {
+        self.root.to_str().is_some_and(|root| root.contains(NAME))
+    }
+
     /// Returns whether all values are equal, whatever their origins.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let is_same = |row: &Setting<Self>| (row.show)(self) == (row.show)(other);
         self.password == other.password && USER.iter().all(is_same)
     }
 }
+
+/// Stands for the user's name in a root.
+const NAME: &str = "%u";
+
+/// Key of the groups, which only `[users.NAME]` has.
+pub(super) const GROUPS: &str = "groups";
 
 /// Keys without a default.
 pub(super) const NEEDED: &[&str] = &["password", "root"];

@@ -16,6 +16,13 @@ pub(crate) const ADDRESSES: Form<Vec<Listen>> =
 pub(crate) const HOSTS: Form<Vec<HostName>> =
     Form::new(Kind::List, hosts, |hosts| format!("\"{}\"", joined(hosts, ", ")));
 
+/// Names of groups.
+pub(crate) const NAMES: Form<Vec<String>> = Form::new(
+    Kind::List,
+    |text| each_of(text, |name| Ok(name.to_owned())),
+    |names| or_quotes(names.join(",")),
+);
+
 pub(crate) const NETWORKS: Form<Vec<Network>> =
     Form::new(Kind::List, networks, |networks| show_networks(networks));
 

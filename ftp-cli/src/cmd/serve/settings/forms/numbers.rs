@@ -39,13 +39,18 @@ pub(crate) const ATTEMPTS: Form<u32> = Form::new(
 );
 
 /// Up to three octal digits.
-pub(crate) const UMASK: Form<u32> = Form::new(
+pub(crate) const UMASK: Form<u32> = Form::new(Kind::Text, umask, |umask| format!("{umask:03o}"));
+
+/// Empty: as for all users.
+pub(crate) const OWN_UMASK: Form<Option<u32>> = Form::new(
     Kind::Text,
-    |text| {
-        permissions(text).ok_or_else(|| format!("invalid umask \"{text}\": expected 000 to 777"))
-    },
-    |umask| format!("{umask:03o}"),
+    |text| unless_empty(text, umask),
+    |umask| umask.map_or_else(|| "\"\"".to_owned(), |umask| format!("{umask:03o}")),
 );
+
+fn umask(text: &str) -> Result<u32, String> {
+    permissions(text).ok_or_else(|| format!("invalid umask \"{text}\": expected 000 to 777"))
+}
 
 /// Permissions of a file.
 pub(crate) const MODE: Form<u32> = Form::new(
@@ -67,9 +72,17 @@ pub(crate) const WAITING_TIME: Form<Duration> =
 
 /// RFC 1123 §4.1.3.2 recommends at least five minutes. A session that is idle for more than a day
 /// is abandoned.
-pub(crate) const IDLE_TIME: Form<Duration> = Form::new(
+pub(crate) const IDLE_TIME: Form<Duration> = Form::new(Kind::Time, idle_time, |time| show(*time));
+
+/// Empty: as for all users.
+pub(crate) const OWN_IDLE_TIME: Form<Option<Duration>> = Form::new(
     Kind::Time,
-    |text| match waiting_time(text)? {
+    |text| unless_empty(text, idle_time),
+    |time| time.map_or_else(|| "\"\"".to_owned(), show),
+);
+
+fn idle_time(text: &str) -> Result<Duration, String> {
+    match waiting_time(text)? {
         time if time < Duration::from_secs(10) => {
             Err(format!("invalid time \"{text}\": expected at least 10 s"))
         }
@@ -77,23 +90,29 @@ pub(crate) const IDLE_TIME: Form<Duration> = Form::new(
             Err(format!("invalid time \"{text}\": expected at most 24 h"))
         }
         time => Ok(time),
-    },
-    |time| show(*time),
-);
+    }
+}
 
 pub(crate) const SIZE: Form<u64> = Form::new(Kind::Size, size, show_size);
 
 /// Bytes per second. Empty: as set elsewhere; 0: unlimited.
 pub(crate) const RATE: Form<Option<u64>> = Form::new(
     Kind::Size,
-    |text| {
-        let text = text.trim();
-        let wrong = |_| format!("invalid rate \"{text}\": expected 500 KiB/s, 30 MiB/s");
-        unless_empty(text, |text| size(text.strip_suffix("/s").unwrap_or(text)).map_err(wrong))
-    },
-    |rate| match rate {
-        None => "\"\"".to_owned(),
-        Some(0) => "0".to_owned(),
-        Some(bytes) => format!("{}/s", show_size(bytes)),
-    },
+    |text| unless_empty(text.trim(), rate),
+    |rate| rate.as_ref().map_or_else(|| "\"\"".to_owned(), show_rate),
 );
+
+/// Bytes per second. 0: unlimited.
+pub(crate) const SPEED: Form<u64> = Form::new(Kind::Size, |text| rate(text.trim()), show_rate);
+
+fn rate(text: &str) -> Result<u64, String> {
+    let wrong = |_| format!("invalid rate \"{text}\": expected 500 KiB/s, 30 MiB/s");
+    size(text.strip_suffix("/s").unwrap_or(text)).map_err(wrong)
+}
+
+fn show_rate(rate: &u64) -> String {
+    match rate {
+        0 => "0".to_owned(),
+        bytes => format!("{}/s", show_size(bytes)),
+    }
+}

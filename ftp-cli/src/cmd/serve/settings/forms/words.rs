@@ -5,7 +5,7 @@ use ftp_server::{
     TlsPolicy, TlsVersion,
 };
 
-use crate::cmd::serve::settings::form::Form;
+use crate::cmd::serve::settings::form::{Form, unless_empty};
 use crate::cmd::serve::settings::kind::Kind;
 use crate::options::values::word;
 
@@ -23,6 +23,19 @@ const fn one_of<T: Words>(kind: Kind) -> Form<T> {
     Form::new(kind, read, show)
 }
 
+/// A word, or empty for the value of all users.
+const fn own<T: Words>(kind: Kind) -> Form<Option<T>> {
+    let read = |text: &str| unless_empty(text, |text| word(text, T::WORDS));
+    let show = |value: &Option<T>| {
+        let found = T::WORDS.iter().find(|(_, known)| Some(*known) == *value);
+        found.map_or_else(|| "\"\"".to_owned(), |(word, _)| (*word).to_owned())
+    };
+    Form::new(kind, read, show)
+}
+
+pub(crate) const OWN_SWITCH: Form<Option<bool>> = own(Kind::SwitchOrNone);
+pub(crate) const OWN_PARTIAL: Form<Option<PartialPolicy>> = own(Kind::Text);
+pub(crate) const OWN_SYNC: Form<Option<SyncPolicy>> = own(Kind::Text);
 pub(crate) const SWITCH: Form<bool> = one_of(Kind::Switch);
 pub(crate) const TLS: Form<TlsPolicy> = one_of(Kind::Text);
 pub(crate) const REUSE: Form<SessionReuse> = one_of(Kind::Text);

@@ -1,0 +1,178 @@
+//! Checks users and their directories.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use ftp_server::{PartialPolicy, Rights};
+use rustix::fs::{Access, access};
+
+use super::first_of;
+use crate::cmd::serve::findings::Findings;
+use crate::cmd::serve::plan::ServePlan;
+use crate::cmd::serve::settings::{User, shown};
+use crate::display::shown_path;
+use crate::exit::Exit;
+
+/// Owner of a directory, its path, and the rights there.
+pub(super) type Home<'a> = (String, &'a Path, Rights);
+
+pub(super) fn all_homes(plan: &ServePlan) -> Vec<Home<'_>> {
+    let mut all = Vec::new();
+    for (name, user) in plan.users_of_file() {
+        all.push((format!("user {}", shown(name)), &*user.root, user.rights));
+    }
+    if let Some((root, rights)) = plan.anonymous() {
+        all.push(("anonymous".to_owned(), root, rights));
+    }
+    if let Some(quick) = &plan.quick {
+        all.push(("DIR".to_owned(), &quick.root, quick.rights));
+    }
+    all
+}
+
+/// Checks that each user's directory permits what the user may do.
+pub(super) fn directories(plan: &ServePlan, findings: &mut Findings) {
+    let run_as = plan.settings.run_as.as_ref();
+    let who =
+        run_as.map_or_else(|| "the server's user".to_owned(), |user| format!("user \"{user}\""));
+    let users = plan.users_of_file();
+    let made = users.iter().filter(|(_, user)| user.create_home).map(|(_, user)| &*user.root);
+    let made: BTreeSet<&Path> = made.collect();
+    let mut good = 0;
+    for (whose, root, rights) in all_homes(plan) {
+        let lack = match made.contains(root) && !root.exists() {
+            true => lack_for_new(root, &who),
+            false => lack(root, rights, &who),
+        };
+        match lack {
+            None => good += 1,
+            Some(lack) => {
+                let words = format_args!("{whose}: {}: {lack}", shown_path(root));
+                findings.fail(Exit::Local, words);
+            }
+        }
+    }
+    if good > 0 {
+        findings.ok(format_args!("directories that match the rights of their users: {good}"));
+    }
+}
+
+/// Returns what the process cannot do in a directory although the user has the right to it; `who`
+/// is the user of the process.
+fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
+    match root.metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Some("not a directory; logins fail until it is one".to_owned()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Some(format!("{who} cannot read it: fix the owner or mode, there and above"));
+        }
+        Err(error) => {
+            return Some(format!("{error}; logins fail until it exists"));
+        }
+    }
+    let may = |access_to| access(root, access_to | Access::EXEC_OK).is_ok();
+    let has = |one: &Rights| rights.contains(*one);
+    let reads = [Rights::LIST, Rights::RETRIEVE].iter().any(has);
+    if reads && !may(Access::READ_OK) {
+        return Some(format!("{who} cannot read it: fix the owner or mode, there and above"));
+    }
+    let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
+    if changes && !may(Access::WRITE_OK) {
+        return Some(format!(
+            "{who} cannot write here: fix the owner or mode, or remove the right"
+        ));
+    }
+    None
+}
+
+/// Returns why the process cannot make a directory at the first login.
+fn lack_for_new(root: &Path, who: &str) -> Option<String> {
+    let parent = root.parent().unwrap_or(root);
+    let is_denied = access(parent, Access::WRITE_OK | Access::EXEC_OK).is_err();
+    is_denied.then(|| {
+        let parent = shown_path(parent);
+        format!(
+            "missing, and {who} cannot create it in {parent}: create {parent}, or fix its owner or mode"
+        )
+    })
+}
+
+/// Checks for settings of users that have no effect.
+pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
+    let mut users = plan.users_of_file();
+    for (name, user) in users.iter().filter(|(_, user)| !user.rights.contains(Rights::MKDIR)) {
+        let name = shown(name);
+        if user.mkdir_parents {
+            let why = "mkdir_parents has no effect without the right mkdir; add it to the rights";
+            findings.warn(format_args!("user {name}: {why}"));
+        }
+        if user.mkdir_existing_ok {
+            let why =
+                "mkdir_existing_ok has no effect without the right mkdir; add it to the rights";
+            findings.warn(format_args!("user {name}: {why}"));
+        }
+    }
+    let now = SystemTime::now();
+    for (name, user) in &users {
+        if let Some(expires) = user.expires.filter(|expires| expires.end() <= now) {
+            let name = shown(name);
+            findings.warn(format_args!("user {name}: expired ({expires}); logins fail"));
+        }
+    }
+    for group in plan.settings.users.idle_groups() {
+        findings.warn(format_args!("groups.{group}: no user is in this group"));
+    }
+    let is_anonymous =
+        |name: &str| ["anonymous", "ftp"].iter().any(|other| other.eq_ignore_ascii_case(name));
+    for (name, _) in users.iter().filter(|(name, _)| plan.lets_anyone_in() && is_anonymous(name)) {
+        let why = "this name in another letter case is an anonymous login without a password; rename the user";
+        findings.warn(format_args!("user {}: {why}", shown(name)));
+    }
+    let partial = plan.settings.local.partial;
+    users.retain(|(_, user)| user.partial.unwrap_or(partial) == PartialPolicy::Resume);
+    shared_roots(&users, findings);
+}
+
+/// Checks for users who share a directory: none of them can resume another's upload.
+fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
+    let mut roots: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    // A drop box keeps no interrupted uploads.
+    for (name, user) in users.iter().filter(|(_, user)| user.rights.contains(Rights::WRITE)) {
+        let root = user.root.canonicalize().unwrap_or_else(|_| user.root.clone());
+        roots.entry(root).or_default().push(shown(name));
+    }
+    for (root, names) in roots.iter().filter(|(_, names)| names.len() > 1) {
+        let names = first_of(names);
+        let root = shown_path(root);
+        let why = "only the user who started an interrupted upload can resume it";
+        findings.warn(format_args!("users {names} share {root}: {why} (transfer.partial)"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_must_be_there_and_allow_what_rights_say() {
+        let root = tempfile::tempdir().unwrap();
+        let lack = |path: &Path, rights| lack(path, rights, "it");
+        assert_eq!(lack(root.path(), Rights::FULL), None);
+        let missing = lack(&root.path().join("x"), Rights::READ).unwrap();
+        assert!(missing.contains("until it exists"), "{missing}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(lack(file.path(), Rights::READ).unwrap().contains("not a directory"));
+        // For root the mode may make no difference.
+        fs::set_permissions(root.path(), Permissions::from_mode(0o500)).unwrap();
+        let is_writable = fs::write(root.path().join("x"), "").is_ok();
+        let lack_of = |rights| lack(root.path(), rights);
+        assert_eq!(lack_of(Rights::WRITE).is_none(), is_writable);
+        assert!(is_writable || lack_of(Rights::MKDIR).unwrap().contains("cannot write here"));
+        assert_eq!(lack_of(Rights::READ), None);
+    }
+}

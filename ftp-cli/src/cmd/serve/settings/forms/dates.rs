@@ -1,0 +1,155 @@
+//! Dates and times at which something ends.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use ftp_proto::TimeVal;
+
+use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
+use crate::cmd::serve::settings::kind::Kind;
+
+/// When a user expires.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Expiry {
+    /// With the end of this day, in UTC.
+    After(TimeVal),
+    /// At this time.
+    At(TimeVal),
+}
+
+/// Empty: never.
+pub(crate) const EXPIRY: Form<Option<Expiry>> = Form::new(
+    Kind::Date,
+    |text| {
+        let wrong =
+            || format!("invalid date \"{text}\": expected 2026-12-31, 2026-12-31T18:00:00Z");
+        unless_empty(text, |text| Expiry::parse(text).ok_or_else(wrong))
+    },
+    optional,
+);
+
+const DAY: u64 = 24 * 60 * 60;
+
+impl Expiry {
+    /// Reads a date, or a date and time of RFC 3339 §5.6 with its offset from UTC. A fraction of a
+    /// second is dropped.
+    fn parse(text: &str) -> Option<Self> {
+        let date = text.get(..10)?;
+        let numbers = numbers(date, b"0000-00-00")?;
+        let [year, month, day] = numbers[..] else { return None };
+        let year = u16::try_from(year).ok()?;
+        let month = u8::try_from(month).ok()?;
+        let day = u8::try_from(day).ok()?;
+        let Some(rest) = text.get(10..).filter(|rest| !rest.is_empty()) else {
+            return TimeVal::new(year, month, day, 0, 0, 0).map(Self::After);
+        };
+        let rest = rest.strip_prefix(['T', 't', ' '])?;
+        let clock = self::numbers(rest.get(..8)?, b"00:00:00")?;
+        let clock: Vec<u8> = clock.into_iter().filter_map(|part| u8::try_from(part).ok()).collect();
+        let [hour, minute, second] = clock[..] else { return None };
+        let local = TimeVal::new(year, month, day, hour, minute, second)?;
+        let seconds = local.unix_seconds().checked_sub(offset(rest.get(8..)?)?)?;
+        TimeVal::from_unix_seconds(seconds).map(Self::At)
+    }
+
+    /// Returns the first moment after it.
+    pub(crate) fn end(self) -> SystemTime {
+        let seconds = |time: TimeVal| u64::try_from(time.unix_seconds()).unwrap_or(0);
+        let seconds = match self {
+            Self::After(day) => seconds(day).saturating_add(DAY),
+            Self::At(time) => seconds(time),
+        };
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+}
+
+/// Returns the seconds that an offset is ahead of UTC: `Z` or `+02:00`, after a fraction of a
+/// second.
+fn offset(text: &str) -> Option<i64> {
+    let text = match text.strip_prefix('.') {
+        Some(rest) => {
+            let rest_of_digits = rest.trim_start_matches(|char: char| char.is_ascii_digit());
+            (rest_of_digits.len() < rest.len()).then_some(rest_of_digits)?
+        }
+        None => text,
+    };
+    if text.eq_ignore_ascii_case("z") {
+        return Some(0);
+    }
+    let sign = match text.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let numbers = numbers(text.get(1..)?, b"00:00")?;
+    let [hours, minutes] = numbers[..] else { return None };
+    (hours < 24 && minutes < 60).then(|| sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
+}
+
+/// Returns the numbers in a text of this shape, in which `0` stands for a digit.
+fn numbers(text: &str, shape: &[u8]) -> Option<Vec<u32>> {
+    let fits = |(byte, shape): (u8, &u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        other => byte == *other,
+    };
+    let is_so = text.len() == shape.len() && text.bytes().zip(shape).all(fits);
+    let numbers = || text.split(['-', ':']).map(str::parse).collect::<Result<_, _>>().ok();
+    is_so.then(numbers)?
+}
+
+/// Shows the date or the time in UTC, as it is read.
+impl fmt::Display for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::After(time) | Self::At(time)) = self;
+        let digits = time.to_string();
+        let part = |range| digits.get(range).unwrap_or_default();
+        write!(f, "{}-{}-{}", part(0..4), part(4..6), part(6..8))?;
+        match self {
+            Self::After(_) => Ok(()),
+            Self::At(_) => write!(f, "T{}:{}:{}Z", part(8..10), part(10..12), part(12..14)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_end_with_their_day_and_times_at_once() {
+        for (text, shown, seconds) in [
+            ("1970-01-01", "1970-01-01", 86_400),
+            ("2026-12-31", "2026-12-31", 1_798_761_600),
+            ("2026-12-31T18:00:00Z", "2026-12-31T18:00:00Z", 1_798_740_000),
+            ("2026-12-31 18:00:00.25z", "2026-12-31T18:00:00Z", 1_798_740_000),
+            ("2026-12-31T18:00:00+02:00", "2026-12-31T16:00:00Z", 1_798_732_800),
+            ("2026-12-31t18:00:00-00:30", "2026-12-31T18:30:00Z", 1_798_741_800),
+            ("2024-02-29", "2024-02-29", 1_709_251_200),
+            ("1960-01-01T00:00:00Z", "1960-01-01T00:00:00Z", 0),
+        ] {
+            let expiry = Expiry::parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(expiry.to_string(), shown);
+            let end = expiry.end().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            assert_eq!(end.as_secs(), seconds, "{text}");
+        }
+        for text in [
+            "2026-13-01",
+            "2026-02-29",
+            "2026-1-1",
+            "26-01-01",
+            "2026/01/01",
+            "2026-12-31T",
+            "2026-12-31T18:00Z",
+            "2026-12-31T18:00:00",
+            "2026-12-31T24:00:00Z",
+            "2026-12-31T18:00:00.Z",
+            "2026-12-31T18:00:00+2",
+            "2026-12-31T18:00:00+24:00",
+            "2026-12-31T18:00:00Zx",
+            "2026-12-3\u{e9}",
+            "tomorrow",
+        ] {
+            assert_eq!(Expiry::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Keys of single users: each acts as it says, and `--check` explains it.
+
+use std::os::unix::fs::PermissionsExt;
+
+use ftp_tests::raw::RawSession;
+
+use super::{Configured, said_until};
+
+/// The settings of a user with these keys, and the password `p`.
+fn user(name: &str, keys: &str) -> String {
+    format!("[users.{name}]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n{keys}\n")
+}
+
+#[test]
+fn users_are_kept_out_by_switch_by_date_and_by_network_hs_30() {
+    let text = [
+        "limits.login_delay = 0\n",
+        &user("on", "enabled = true\nexpires = 2999-12-31\nnetworks = [\"127.0.0.0/8\"]"),
+        &user("off", "enabled = false"),
+        &user("past", "expires = \"2020-02-29\""),
+        &user("moment", "expires = 2020-02-29T12:00:00+01:00"),
+        &user("elsewhere", "networks = [\"192.0.2.0/24\", \"2001:db8::/32\"]"),
+    ]
+    .concat();
+    let configured = Configured::new(&text);
+    let check = configured.check(&["--listen", "127.0.0.1:0"]).succeeded();
+    let said = String::from_utf8(check).unwrap();
+    let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    for want in [
+        "users.on.expires = \"2999-12-31\" # server.toml:7",
+        "users.moment.expires = \"2020-02-29T11:00:00Z\" # server.toml:23",
+        "users.off.enabled = false # server.toml:13",
+        "users.elsewhere.networks = [\"192.0.2.0/24\", \"2001:db8::/32\"] # server.toml:28",
+        "warn user past: expired (2020-02-29); logins fail",
+        "warn user moment: expired (2020-02-29T11:00:00Z); logins fail",
+    ] {
+        assert!(said.lines().any(|line| squeezed(line) == want), "no {want} in\n{said}");
+    }
+    let served = configured.serve();
+    let mut on = RawSession::login(served.address, "on", "p");
+    let reply = |user: &str, password: &str| {
+        let mut session = RawSession::greeted(served.address);
+        session.expect(format!("USER {user}"), 331);
+        session.ask(format!("PASS {password}")).text()
+    };
+    for (user, password, reason) in [
+        ("off", "p", "disabled"),
+        ("off", "q", "credentials"),
+        ("past", "p", "expired"),
+        ("moment", "p", "expired"),
+        ("elsewhere", "p", "network"),
+        ("elsewhere", "q", "credentials"),
+    ] {
+        assert_eq!(reply(user, password), "530 Login incorrect");
+        said_until(&served, &format!("user=\"{user}\" reason={reason}"));
+    }
+    // A user who is disabled by a reload loses the session.
+    configured.write(&text.replace("enabled = true", "enabled = false"));
+    served.signal("HUP");
+    said_until(&served, "user=\"on\" ends: the user was removed or disabled");
+    on.expect_reply(421);
+}
+
+#[test]
+fn users_may_differ_from_the_settings_of_all_fs_17() {
+    let text = [
+        "limits.login_delay = 0\n",
+        &user("own", "umask = \"077\"\noverwrite = false\npartial = \"discard\"\nsync = \"none\""),
+        &user("all", ""),
+    ]
+    .concat();
+    let configured = Configured::new(&text);
+    let served = configured.serve();
+    let login = |name: &str| {
+        let mut session = RawSession::login(served.address, name, "p");
+        session.expect("TYPE I", 200);
+        session
+    };
+    let (mut own, mut all) = (login("own"), login("all"));
+    for (session, name, mode) in [(&mut own, "own", 0o600), (&mut all, "all", 0o644)] {
+        session.upload(format!("STOR {name}"), b"content");
+        let file = configured.root.join(name).metadata().unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, mode, "{name}");
+    }
+    let _data = own.passive();
+    own.expect("STOR all", 553);
+    all.upload("STOR own", b"replaced");
+    // The name of an interrupted upload: one keeps it, the other does not.
+    for (name, code) in [("all", 213), ("own", 550)] {
+        let mut session = login(name);
+        let mut data = session.passive();
+        session.expect("STOR cut", 150);
+        data.write_all(&[b'x'; 100]);
+        drop(session);
+        drop(data);
+        said_until(&served, &format!("user=\"{name}\" verb=STOR path=\"/cut\""));
+        login(name).expect("SIZE cut", code);
+    }
+    // New sessions have the new values.
+    configured.write(&text.replace("overwrite = false", "overwrite = true"));
+    served.signal("HUP");
+    said_until(&served, "changed: users");
+    let _data = own.passive();
+    own.expect("STOR all", 553);
+    login("own").upload("STOR all", b"by new rules");
+}
+
+#[test]
+fn users_have_largest_files_and_rates_of_both_directions() {
+    let text = user("u", "file_size = \"1 KiB\"\nrate_up = \"10 MiB/s\"\nrate_down = \"20 MiB/s\"");
+    let configured = Configured::new(&text);
+    let check = configured.check(&["--listen", "127.0.0.1:0"]).succeeded();
+    let said = String::from_utf8(check).unwrap();
+    for want in ["users.u.rate_up = \"10 MiB/s\"", "users.u.rate_down = \"20 MiB/s\""] {
+        assert!(said.lines().any(|line| line.starts_with(want)), "no {want} in\n{said}");
+    }
+    let served = configured.serve();
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.expect("ALLO 1025", 552);
+    session.upload("STOR file", &[b'x'; 1_024]);
+    let _data = session.passive();
+    session.expect("ALLO 1024", 200);
+    let mut data = session.passive();
+    session.expect("APPE file", 150);
+    data.write_all(b"x");
+    data.close();
+    session.expect_reply(552);
+    assert_eq!(configured.root.read("file").len(), 1_024);
+}
+
+#[test]
+fn homes_are_named_after_their_users_and_made_at_the_first_login_fs_05() {
+    let text = "
+limits.login_delay = 0
+[defaults]
+password = \"HASH\"
+root = \"ROOT/homes/%u\"
+rights = \"full\"
+create_home = true
+[users.anna]
+[users.\"b c..d\"]
+[users.off]
+enabled = false
+[users.old]
+create_home = false
+";
+    let configured = Configured::new(text);
+    let root = configured.root.path().to_str().unwrap();
+    let check = || {
+        let ran = configured.check(&["--listen", "127.0.0.1:0"]);
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    // Only the last directory is made.
+    let missing = format!("fail  user anna: {root}/homes/anna: missing, and the server's user ");
+    assert!(check().contains(&missing), "{}", check());
+    std::fs::create_dir(configured.root.join("homes")).unwrap();
+    let said = check();
+    assert!(!said.contains(&missing), "{said}");
+    assert!(said.contains(&format!("fail  user old: {root}/homes/old: No such file")), "{said}");
+    assert!(said.contains(&format!("users.anna.root = \"{root}/homes/anna\"")), "{said}");
+    assert!(!configured.root.join("homes/anna").exists(), "to look makes nothing");
+
+    let served = configured.serve();
+    let made = || {
+        let entries = std::fs::read_dir(configured.root.join("homes")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert!(made().is_empty(), "{:?}", made());
+    let refused = |user: &str, password: &str| {
+        let mut session = RawSession::greeted(served.address);
+        session.expect(format!("USER {user}"), 331);
+        session.expect(format!("PASS {password}"), 530);
+    };
+    refused("anna", "wrong");
+    refused("off", "p");
+    refused("old", "p");
+    refused("../x", "p");
+    assert!(made().is_empty(), "{:?}", made());
+    for _ in 0..2 {
+        let mut session = RawSession::login(served.address, "b c..d", "p");
+        session.upload("STOR file", b"content");
+        session.expect("CWD ..", 250);
+        session.expect("SIZE file", 213);
+    }
+    assert_eq!(made(), ["b c..d"]);
+    let mode = configured.root.join("homes/b c..d").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    RawSession::login(served.address, "anna", "p").expect("SIZE file", 550);
+    // A link in the place of a home is followed as it is for every root, and one that leads
+    // nowhere is not a place for a home.
+    std::fs::remove_dir(configured.root.join("homes/anna")).unwrap();
+    std::os::unix::fs::symlink("../new", configured.root.join("homes/anna")).unwrap();
+    refused("anna", "p");
+    assert!(!configured.root.join("new").exists());
+}
