@@ -16,6 +16,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     ("FTP_PASSWORD", "The password, if neither an option nor the URL has one."),
     ("HOME", "The directory of .netrc."),
+    ("JOURNAL_STREAM", "The journal's stream: serve marks each line of its log with a priority."),
     (
         "LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID",
         "Sockets of a service manager that serve accepts connections on.",

@@ -28,6 +28,7 @@ mod interrupted;
 mod json;
 mod log;
 mod log_file;
+mod log_target;
 mod ls;
 mod metrics;
 mod mirror;

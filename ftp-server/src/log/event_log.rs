@@ -31,6 +31,8 @@ pub struct EventLog {
     writer: LogWriter,
     /// Also writes lines for beginnings and ends of sessions.
     is_verbose: bool,
+    /// Lines begin with a priority.
+    has_priorities: bool,
     refusals: Refusals,
 }
 
@@ -39,7 +41,8 @@ impl EventLog {
     #[must_use]
     pub fn new(format: LogFormat, writer: LogWriter) -> Self {
         let is_json = AtomicBool::new(format == LogFormat::Json);
-        Self { is_json, writer, is_verbose: false, refusals: Refusals::default() }
+        let refusals = Refusals::default();
+        Self { is_json, writer, is_verbose: false, has_priorities: false, refusals }
     }
 
     /// Changes the format of further lines.
@@ -62,30 +65,61 @@ impl EventLog {
         Self { is_verbose, ..self }
     }
 
+    /// Sets whether each line begins with its priority, in the form of sd-daemon(3) (default:
+    /// `false`): `<6>` and lower numbers for more important lines, `<7>` for debugging. Lines in
+    /// the text form then have no time: the journal or syslog that reads the priorities adds it.
+    #[must_use]
+    pub fn priorities(self, has_priorities: bool) -> Self {
+        Self { has_priorities, ..self }
+    }
+
     /// Writes a sentence for the operator between the lines of events.
     pub fn message(&self, level: Level, text: impl Display) {
-        let time = Stamp::now();
         let text = text.to_string();
-        let line = match self.format() {
-            LogFormat::Text => format!("{time} {}", line::printable(&text)),
-            LogFormat::Json => Line::message(level, &text).json(&time),
-        };
-        self.writer.line(&line);
+        match self.format() {
+            LogFormat::Text => self.write_text(level, &line::printable(&text)),
+            LogFormat::Json => self.write_json(level, &Line::message(level, &text)),
+        }
+    }
+
+    fn write_text(&self, level: Level, text: &dyn Display) {
+        self.writer.line(&match self.has_priorities {
+            true => format!("<{}>{text}", severity(level)),
+            false => format!("{} {text}", Stamp::now()),
+        });
+    }
+
+    fn write_json(&self, level: Level, line: &Line) {
+        let json = line.json(&Stamp::now());
+        self.writer.line(&match self.has_priorities {
+            true => format!("<{}>{json}", severity(level)),
+            false => json,
+        });
     }
 }
 
 impl Observer for EventLog {
     fn observe(&self, event: &Event<'_>) {
         let Some(unsaid) = self.refusals.due(event) else { return };
-        if level(event) > Level::Info && !self.is_verbose && unsaid == 0 {
+        let level = level(event);
+        if level > Level::Info && !self.is_verbose && unsaid == 0 {
             return;
         }
-        let time = Stamp::now();
         let line = Line::of(event, unsaid);
-        self.writer.line(&match self.format() {
-            LogFormat::Text => format!("{time} {line}"),
-            LogFormat::Json => line.json(&time),
-        });
+        match self.format() {
+            LogFormat::Text => self.write_text(level, &line),
+            LogFormat::Json => self.write_json(level, &line),
+        }
+    }
+}
+
+/// Returns the severity of RFC 5424, section 6.2.1.
+const fn severity(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
     }
 }
 

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use self::users::{all_homes, directories, users};
 use super::certificate;
 use super::findings::Findings;
+use super::logging::{LogTarget, SYSLOG};
 use super::outgoing::outgoing;
 use super::plan::ServePlan;
 use super::settings::{MISSING, Settings, TABLE, USER, is_missing, shown};
@@ -44,8 +45,8 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     let mut findings = Findings::below(effective(plan));
     let settings = &plan.settings;
     certificate::check(settings, &mut findings);
-    transfers(settings, &mut findings);
-    log_in_reach(plan, &mut findings);
+    logs(settings, &mut findings);
+    logs_in_reach(plan, &mut findings);
     readable(plan, options, &mut findings);
     addresses(settings, &mut findings);
     plan.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
@@ -186,30 +187,53 @@ fn too_few_ports(settings: &Settings, findings: &mut Findings) {
 /// and more, and gets half of the ports at most.
 const FEW_PORTS: usize = 20;
 
-/// Checks that the transfer log can be written.
-fn transfers(settings: &Settings, findings: &mut Findings) {
-    let Some(path) = settings.log_transfers.as_deref() else { return };
-    let looked = match access(path, Access::WRITE_OK) {
-        // It is created in this case.
-        Err(Errno::NOENT) => {
-            access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK)
+/// Checks that the logs can be written.
+fn logs(settings: &Settings, findings: &mut Findings) {
+    if let LogTarget::Syslog(_) = settings.log_target {
+        match fs::metadata(SYSLOG) {
+            Ok(_) => findings.ok(format_args!("log.target: {SYSLOG} exists")),
+            Err(error) => {
+                let what_to_do = "start a syslog daemon, or use another target";
+                let words = format_args!("log.target: {SYSLOG}: {error}; {what_to_do}");
+                findings.fail(Exit::Local, words);
+            }
         }
-        looked => looked,
-    };
-    let shown = shown_path(path);
-    match looked {
-        Ok(()) => findings.ok(format_args!("log.transfers: {shown} is writable")),
-        Err(error) => {
-            let what_to_do = "fix the owner or mode, or use another file";
-            let words = format_args!("log.transfers: cannot write {shown}: {error}; {what_to_do}");
-            findings.fail(Exit::Local, words);
+    }
+    for (key, path) in log_files(settings) {
+        let looked = match access(path, Access::WRITE_OK) {
+            // It is created in this case.
+            Err(Errno::NOENT) => {
+                access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK)
+            }
+            looked => looked,
+        };
+        let shown = shown_path(path);
+        match looked {
+            Ok(()) => findings.ok(format_args!("{key}: {shown} is writable")),
+            Err(error) => {
+                let what_to_do = "fix the owner or mode, or use another file";
+                let words = format_args!("{key}: cannot write {shown}: {error}; {what_to_do}");
+                findings.fail(Exit::Local, words);
+            }
         }
     }
 }
 
-/// Checks that no user's directory contains the transfer log.
-fn log_in_reach(plan: &ServePlan, findings: &mut Findings) {
-    let Some(path) = plan.settings.log_transfers.as_deref() else { return };
+/// Returns the logs that are files, each with its key.
+fn log_files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)> {
+    let events = settings.log_target.path().map(|path| ("log.target", path));
+    let transfers = settings.log_transfers.as_deref().map(|path| ("log.transfers", path));
+    events.into_iter().chain(transfers)
+}
+
+/// Checks that no user's directory contains a log.
+fn logs_in_reach(plan: &ServePlan, findings: &mut Findings) {
+    for (key, path) in log_files(&plan.settings) {
+        log_in_reach(plan, key, path, findings);
+    }
+}
+
+fn log_in_reach(plan: &ServePlan, key: &str, path: &Path, findings: &mut Findings) {
     let in_full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let log = match (path.canonicalize(), path.parent(), path.file_name()) {
         (Ok(log), ..) => log,
@@ -229,7 +253,7 @@ fn log_in_reach(plan: &ServePlan, findings: &mut Findings) {
     let log = shown_path(path);
     let root = shown_path(root);
     let what_to_do = "whose users could read or change it; use a file elsewhere";
-    findings.warn(format_args!("log.transfers: {log} is in {root}{more}, {what_to_do}"));
+    findings.warn(format_args!("{key}: {log} is in {root}{more}, {what_to_do}"));
 }
 
 /// Checks that the upload hook can be started.
@@ -419,12 +443,16 @@ mod tests {
     }
 
     #[test]
-    fn a_log_of_transfers_must_be_one_that_can_be_written() {
+    fn a_log_must_be_a_file_that_can_be_written() {
         let root = tempfile::tempdir().unwrap();
-        let looked = |settings: &Settings| found(|findings| transfers(settings, findings));
+        let looked = |settings: &Settings| found(|findings| logs(settings, findings));
         let at = |path: &Path| {
-            let found = looked(&settings(&[&format!("log.transfers={}", path.display())]));
-            found.into_iter().next().unwrap()
+            let path = path.display();
+            let keys = [format!("log.transfers={path}"), format!("log.target=file:{path}")];
+            let [transfers, target] = keys.map(|set| looked(&settings(&[&set])).remove(0));
+            assert_eq!(transfers.0, target.0);
+            assert_eq!(transfers.1.replace("log.transfers", "log.target"), target.1);
+            transfers
         };
         assert!(looked(&settings(&[])).is_empty());
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -20,7 +20,6 @@ mod start;
 mod systemd;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
-mod transfer_log;
 mod user_storage;
 mod users;
 
@@ -51,7 +50,7 @@ use crate::options::Options;
 use crate::report::events::Events;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let mut service = Service::with_sockets()?;
+    let service = Service::with_sockets()?;
     let passed = service.sockets.count();
     let plan = ServePlan::new(options, std::env::var_os(VARIABLE), passed).map_err(|refusal| {
         refusal.lines.iter().for_each(|line| stdio.messages.line(line));
@@ -61,7 +60,22 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         trace::start(options, &stdio.messages, LevelFilter::Info)?;
         return check::check(&plan, options, stdio);
     }
-    let log = ServerLog::start(plan.settings.log_format, options, &stdio.messages)?;
+    let log = ServerLog::start(plan.settings.log(), options, &stdio.messages)?;
+    let ended = serve(plan, service, options, &log);
+    if let Err(failure) = &ended {
+        log.fail(failure);
+    }
+    log.flush();
+    ended
+}
+
+/// Serves until it is told to stop.
+fn serve(
+    plan: ServePlan,
+    mut service: Service,
+    options: &Options,
+    log: &ServerLog,
+) -> Result<(), Failure> {
     if privileges::is_root() && plan.settings.run_as.is_none() {
         let text = "warning: running as root; use --set security.run_as=USER to drop privileges";
         log.say(Level::Warn, &text);
@@ -72,14 +86,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     // Before the first log line announces a server that can be stopped.
     let (sender, receiver) = mpsc::channel();
     let hears_hangup = hears_hangup(&plan, options);
-    heed_signals(hears_hangup, &stdio.messages, &shutdown, &hooks, sender.clone())?;
+    heed_signals(hears_hangup, &log.messages, &shutdown, &hooks, sender.clone())?;
     // While the process may still be root.
     let control = ControlSocket::bind(&plan.settings)?;
     let endpoint = Endpoint::bind(plan.settings.metrics.as_ref())?;
-    let mut running = Running::start(plan, options, &log, hooks, &mut service)?;
+    let mut running = Running::start(plan, options, log, hooks, &mut service)?;
     // There is only one, and it is set only here.
     let _ = shutdown.set(running.shutdown_handle());
-    running.announce(&log);
+    running.announce(log);
     if let Some(control) = &control {
         control.start(sender)?;
     }
@@ -87,10 +101,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         endpoint.start(running.metrics())?;
     }
     service.ready(running.server());
-    work(&mut running, &mut service, Queue::new(receiver), &log);
+    work(&mut running, &mut service, Queue::new(receiver), log);
     drop(control);
     service.stopping();
-    running.shut_down(&log);
+    running.shut_down(log);
     Ok(())
 }
 
@@ -130,6 +144,7 @@ fn hears_hangup(plan: &ServePlan, options: &Options) -> bool {
     options.has("config")
         || plan.settings.tls.certificate.is_some()
         || plan.settings.log_transfers.is_some()
+        || plan.settings.log_target.path().is_some()
 }
 
 /// Handles signals in a thread: the first requests a stop, the second aborts transfers with the

@@ -6,10 +6,9 @@ use ftp_server::{Server, Tls};
 
 use super::certificate::Certificates;
 use super::hooks::Hooks;
-use super::logging::{LOG, no_thread};
+use super::logging::{LOG, Transfers, no_thread};
 use super::plan::ServePlan;
 use super::settings::FIXED;
-use super::transfer_log::Transfers;
 use super::users::Kept;
 use crate::display::in_full;
 

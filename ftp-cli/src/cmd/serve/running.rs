@@ -12,14 +12,13 @@ use log::Level;
 use super::certificate::Certificates;
 use super::control::{Status, who};
 use super::hooks::Hooks;
-use super::logging::{LOG, ServerLog, no_thread};
+use super::logging::{LOG, ServerLog, Transfers, no_thread};
 use super::metrics::Metrics;
 use super::plan::{PlanError, ServePlan};
 use super::reload::{Reload, Reloaded};
 use super::settings::{MISSING, is_missing};
 use super::start::{start, sweep};
 use super::systemd::Service;
-use super::transfer_log::Transfers;
 use super::users::{Kept, Sweeper};
 use crate::cmd::control::protocol::{Answer, Request, Target};
 use crate::exit::Failure;
@@ -221,11 +220,17 @@ impl<'a> Running<'a> {
 
     fn load_again(&mut self, log: &ServerLog) -> Result<String, String> {
         // Happens whatever the file says: a log rotation waits for it.
-        let is_open = self.transfers.open_again();
+        let mut reopened = Vec::new();
+        if log.open_again() {
+            reopened.push("log.target");
+        }
+        if self.transfers.open_again() {
+            reopened.push("log.transfers");
+        }
         let has_file = self.options.has("config");
         if !has_file && self.started.settings.tls.certificate.is_none() {
-            if is_open {
-                log::info!(target: LOG, "log.transfers reopened");
+            if !reopened.is_empty() {
+                log::info!(target: LOG, "{} reopened", reopened.join(" and "));
             }
             return Ok("there is no configuration file to reload".to_owned());
         }

@@ -167,7 +167,7 @@ fn a_hangup_opens_the_log_of_transfers_again() {
         let _ = fs::remove_dir(at("log"));
         assert!(Command::new(make).arg(at("log")).status().unwrap().success());
         served.signal("HUP");
-        said_until(&served, "transfers are logged to the old file");
+        said_until(&served, "lines are still written to the old file");
         said_until(&served, "configuration unchanged");
     }
     upload();

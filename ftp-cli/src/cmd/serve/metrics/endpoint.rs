@@ -55,7 +55,7 @@ impl fmt::Display for MetricsAddress {
 
 /// The listening socket.
 #[derive(Debug)]
-pub(in crate::cmd::serve) enum Endpoint {
+pub(crate) enum Endpoint {
     Tcp(TcpListener),
     Unix(LocalSocket),
 }
@@ -66,9 +66,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// Returns `Network` or `Local` if it cannot be bound.
-    pub(in crate::cmd::serve) fn bind(
-        address: Option<&MetricsAddress>,
-    ) -> Result<Option<Self>, Failure> {
+    pub(crate) fn bind(address: Option<&MetricsAddress>) -> Result<Option<Self>, Failure> {
         match address {
             None => Ok(None),
             Some(MetricsAddress::Tcp(address)) => match TcpListener::bind(address) {
@@ -93,7 +91,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// Returns `Internal` if the thread cannot be started.
-    pub(in crate::cmd::serve) fn start(self, metrics: Arc<Metrics>) -> Result<(), Failure> {
+    pub(crate) fn start(self, metrics: Arc<Metrics>) -> Result<(), Failure> {
         start_serving("metrics", move || self.serve_one(&metrics))
     }
 

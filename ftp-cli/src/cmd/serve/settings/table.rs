@@ -8,9 +8,9 @@ use ftp_server::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLi
 
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, FILE, GROUP,
-    HOSTS, IDLE_TIME, LINE, LOG, METRICS, MODE, NETWORKS, NUMBER, OVERRIDES, OWN_COUNT, PARTIAL,
-    PATTERNS, PORTS, RATE, REUSE, RIGHTS, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION,
-    WAITING_TIME,
+    HOSTS, IDLE_TIME, LINE, LOG, LOG_TARGET, METRICS, MODE, NETWORKS, NUMBER, OVERRIDES, OWN_COUNT,
+    PARTIAL, PATTERNS, PORTS, RATE, REUSE, RIGHTS, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK,
+    VERSION, WAITING_TIME,
 };
 use super::layers::{Given, KeyInTable, Table, Users};
 use super::lines::Lines;
@@ -20,7 +20,7 @@ use super::protection::Protection;
 use super::row::{Setting, row};
 use super::toml_text::{shown, unquoted};
 use super::user::GROUPS;
-
+use crate::cmd::serve::logging::{LogSettings, LogTarget};
 use crate::cmd::serve::metrics::MetricsAddress;
 use crate::cmd::serve::privileges::{FileGroup, RunAs};
 use crate::options::values;
@@ -59,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) control_mode: u32,
     /// Address of the metrics.
     pub(crate) metrics: Option<MetricsAddress>,
+    /// Where the log of events goes.
+    pub(crate) log_target: LogTarget,
     /// File of the transfer log in xferlog(5) format.
     pub(crate) log_transfers: Option<PathBuf>,
     /// Program to run after each completed upload, with its arguments; empty for none.
@@ -111,6 +113,7 @@ impl Default for Settings {
             control_group: None,
             control_mode: 0o660,
             metrics: None,
+            log_target: LogTarget::default(),
             log_transfers: None,
             stored_hook: Vec::new(),
             hook_timeout: Duration::from_secs(60),
@@ -182,6 +185,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "compatibility.dash_password",    SWITCH,       server.dash_password,              "Strip a leading - from passwords, which some old clients add."),
     row!(Settings, "transfer.sync",                  SYNC,         local.sync,                        "Data synced to disk before 226 and 250: none, file or file+dir."),
     row!(Settings, "log.format",                     LOG,          log_format,                        "Format of log lines: text or json."),
+    row!(Settings, "log.target",                     LOG_TARGET,   log_target,                        "Where the log goes: stderr, file:/PATH, syslog or syslog-5424."),
     row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "File for an additional transfer log in xferlog format (empty: none)."),
     row!(Settings, "control.socket",                 FILE,         control_socket,                    "Unix socket for who, kick, reload and others (empty: none)."),
     row!(Settings, "control.group",                  GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
@@ -205,6 +209,7 @@ pub(crate) const FIXED: &[&str] = &[
     "listen.freebind",
     "limits.sessions",
     "security.run_as",
+    "log.target",
     "control.socket",
     "control.group",
     "control.mode",
@@ -219,6 +224,15 @@ impl Settings {
         match passed == Passed::default() {
             true => settings,
             false => Self { listen: Vec::new(), ..settings },
+        }
+    }
+
+    /// Returns what the settings say about the log of events.
+    pub(crate) fn log(&self) -> LogSettings {
+        LogSettings {
+            target: self.log_target.clone(),
+            format: self.log_format,
+            owner: self.run_as.clone(),
         }
     }
 

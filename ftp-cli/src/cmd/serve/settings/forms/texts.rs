@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ftp_proto::PortRanges;
 use ftp_server::{PassiveAddress, PasswordHash, PasswordHashError, Rights};
 
+use crate::cmd::serve::logging::LogTarget;
 use crate::cmd::serve::metrics::MetricsAddress;
 use crate::cmd::serve::privileges::{FileGroup, RunAs};
 use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
@@ -71,6 +72,10 @@ pub(crate) const RUN_AS: Form<Option<RunAs>> =
 /// Group of a file. Empty: the process's own.
 pub(crate) const GROUP: Form<Option<FileGroup>> =
     Form::new(Kind::Text, |text| unless_empty(text, FileGroup::parse), optional);
+
+/// Where the log goes.
+pub(crate) const LOG_TARGET: Form<LogTarget> =
+    Form::new(Kind::Text, LogTarget::parse, |target| format!("\"{target}\""));
 
 /// Address of the metrics. Empty: none.
 pub(crate) const METRICS: Form<Option<MetricsAddress>> =

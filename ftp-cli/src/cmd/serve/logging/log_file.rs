@@ -1,0 +1,91 @@
+//! A log file, which may be renamed while the server runs.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use ftp_server::LogWriter;
+use rustix::fs::OFlags;
+
+use super::{LOG, no_thread};
+use crate::cmd::serve::privileges::RunAs;
+use crate::display::shown_path;
+use crate::exit::Failure;
+
+/// A file that lines are appended to. Clones write to the same file.
+#[derive(Clone)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    writer: LogWriter,
+    /// User who must be able to reopen it.
+    owner: Option<RunAs>,
+}
+
+impl LogFile {
+    /// Opens or creates the file. `owner` is the user of the process after dropping privileges; the
+    /// process may lack the permission by now.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the file cannot be opened, `Internal` if a thread cannot be started.
+    pub(super) fn start(path: &Path, owner: Option<RunAs>) -> Result<Self, Failure> {
+        let file =
+            open(path, owner.as_ref()).map_err(|error| Failure::local(shown_path(path), &error))?;
+        let writer = LogWriter::start(shown_path(path), file)
+            .map_err(|error| no_thread("the log", &error))?;
+        Ok(Self { path: path.to_owned(), writer, owner })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) const fn writer(&self) -> &LogWriter {
+        &self.writer
+    }
+
+    /// Reopens the file by its name, as the old one may have been renamed. Returns false and logs
+    /// the cure if that fails; lines go to the old file then.
+    pub(super) fn open_again(&self) -> bool {
+        match open(&self.path, self.owner.as_ref()) {
+            Ok(file) => self.writer.replace(file),
+            Err(error) => {
+                let shown = shown_path(&self.path);
+                let user = self.owner.as_ref().map_or("the server's user".to_owned(), |user| {
+                    format!("user \"{user}\" (security.run_as)")
+                });
+                log::error!(
+                    target: LOG,
+                    "{shown}: {error}; lines are still written to the old file. After renaming, \
+                     create a file that {user} can write, or make the directory writable"
+                );
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Opens a log for appending. Does not wait for the reader of a pipe. A new file gets the owner; an
+/// existing one keeps its own.
+fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = File::options();
+    options.append(true).mode(0o640).custom_flags(flags);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    match options.create_new(true).open(path) {
+        // Another process created it, or a symbolic link points to a missing file.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            options.create_new(false).create(true).open(path)
+        }
+        Ok(file) => {
+            owner.map_or(Ok(()), |owner| owner.give(&file))?;
+            Ok(file)
+        }
+        failed => failed,
+    }
+}

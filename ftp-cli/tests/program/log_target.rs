@@ -1,0 +1,207 @@
+//! `log.target`: the log in a file, in the journal and in syslog.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use ftp_tests::peer::Peer;
+use ftp_tests::port::OwnPort;
+use ftp_tests::process::{LIMIT, Running, run};
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+use ftp_tests::wait::wait_until;
+
+use crate::privileges::is_root;
+use crate::{failed, ftp};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ftp-cli");
+
+/// A server whose standard error is a file, as it may not name its address there.
+struct Server {
+    running: Running,
+    port: OwnPort,
+    here: TempRoot,
+    root: TempRoot,
+}
+
+impl Server {
+    /// Starts `serve` with these settings by `command`, which `env` changes.
+    fn start(mut command: Command, sets: &[&str], env: impl FnOnce(&mut Command, &File)) -> Self {
+        let (here, root, port) = (TempRoot::new(), TempRoot::new(), OwnPort::claim());
+        let stderr = File::create(here.join("stderr")).unwrap();
+        command.args(["serve", "--user", "u:p", "--listen", &port.address().to_string()]);
+        for set in sets {
+            command.args(["--set", &set.replace("HERE", here.path().to_str().unwrap())]);
+        }
+        env(&mut command, &stderr);
+        let running = Running::start(command.arg(root.path()).stdin(Stdio::null()).stderr(stderr));
+        wait_until("the server starts", || RawSession::greeting(port.address()).is_some());
+        Self { running, port, here, root }
+    }
+
+    fn log_in(&self) {
+        let mut session = RawSession::login(self.port.address(), "u", "p");
+        session.expect("QUIT", 221);
+        session.expect_closed();
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.running.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    fn stop(&mut self) {
+        self.signal("TERM");
+        let status = self.running.wait(Instant::now() + LIMIT).expect("it ends");
+        assert_eq!(status.code(), Some(0));
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.here.join(name)).unwrap_or_default()
+    }
+
+    fn stderr(&self) -> String {
+        self.read("stderr")
+    }
+}
+
+#[test]
+fn a_file_gets_all_lines_and_is_reopened_after_it_was_renamed() {
+    let mut server = Server::start(ftp(&[]), &["log.target=file:HERE/log"], |_, _| ());
+    let log = server.here.join("log");
+    assert_eq!(server.stderr(), format!("ftp-cli: logging to file:{}\n", log.display()));
+    let mode = fs::metadata(&log).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640 & !umask());
+    for number in 0..3 {
+        server.log_in();
+        let older = format!("log.{number}");
+        fs::rename(&log, server.here.join(&older)).unwrap();
+        server.signal("HUP");
+        wait_until("the log is reopened", || server.read("log").contains(" log.target reopened\n"));
+        // A line may have been written to the old file meanwhile, but none is lost.
+        let both = server.read(&older) + &server.read("log");
+        assert_eq!(both.matches(" login session=").count(), 1, "{both}");
+    }
+    server.stop();
+    assert!(server.read("log.0").contains(" listening on 127.0.0.1:"));
+    assert!(server.read("log").contains(" stopped; sessions ended: "));
+    let lines = ["log.0", "log.1", "log.2", "log"].map(|name| server.read(name)).concat();
+    assert!(lines.lines().all(|line| line.starts_with("20")), "{lines}");
+    assert_eq!(server.stderr().lines().count(), 1, "{}", server.stderr());
+}
+
+fn umask() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap();
+    u32::from_str_radix(line.trim(), 8).unwrap()
+}
+
+#[test]
+fn a_start_that_fails_is_told_on_standard_error_and_in_the_file() {
+    let here = TempRoot::new();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let target = format!("log.target=file:{}", here.join("log").display());
+    let ran = run(ftp(&["serve", "--listen", &address, "--set", &target]).arg(here.path()));
+    failed(&ran, 4, "Address already in use");
+    let log = fs::read_to_string(here.join("log")).unwrap();
+    assert!(log.contains("Address already in use"), "{log}");
+    let target = "log.target=file:/nonexistent/log";
+    let ran = run(ftp(&["serve", "--listen", "0", "--set", target]).arg(here.path()));
+    failed(&ran, 3, "/nonexistent/log: No such file");
+}
+
+#[test]
+fn the_journal_gets_priorities_and_no_time() {
+    let stream = |command: &mut Command, stderr: &File| {
+        let data = stderr.metadata().unwrap();
+        command.env("JOURNAL_STREAM", format!("{}:{}", data.dev(), data.ino()));
+    };
+    for (format, login) in [("text", "<6>login session="), ("json", "<6>{\"time\":\"20")] {
+        let set = format!("log.format={format}");
+        let mut server = Server::start(ftp(&["-v"]), &[&set, "limits.login_delay=0"], stream);
+        server.log_in();
+        let mut session = RawSession::greeted(server.port.address());
+        session.expect("USER u", 331);
+        session.expect("PASS wrong", 530);
+        server.stop();
+        let log = server.stderr();
+        assert!(log.contains(login), "{log}");
+        let has_line = |priority: &str, words: &str| {
+            log.lines().any(|line| line.starts_with(priority) && line.contains(words))
+        };
+        assert!(has_line("<4>", "login-refused"), "{log}");
+        assert!(has_line("<6>", "listening on"), "{log}");
+        assert!(has_line("<7>", "connected"), "{log}");
+        let is_marked = |line: &str| matches!(line.as_bytes(), [b'<', b'3'..=b'7', b'>', ..]);
+        assert!(log.lines().all(is_marked), "{log}");
+    }
+    // The variable is inherited by programs whose standard error is another file.
+    let other = |command: &mut Command, _: &File| {
+        command.env("JOURNAL_STREAM", "1:1");
+    };
+    let mut server = Server::start(ftp(&[]), &[], other);
+    server.stop();
+    assert!(server.stderr().contains("ftp-cli: listening on "), "{}", server.stderr());
+}
+
+#[test]
+fn syslog_gets_a_message_for_each_line() {
+    let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
+    // The server has its own /dev, with a socket of this test for a daemon.
+    let devices = TempRoot::new();
+    let socket = devices.join("log");
+    let command = || {
+        let mut command = unshare.command();
+        let script = "mount --bind \"$1\" /dev && shift && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(devices.path()).arg(PROGRAM);
+        command
+    };
+    for (target, head) in [("syslog", ""), ("syslog-5424", "1 20")] {
+        let _ = fs::remove_file(&socket);
+        let mut daemon = UnixDatagram::bind(&socket).unwrap();
+        daemon.set_read_timeout(Some(LIMIT)).unwrap();
+        let received = |daemon: &UnixDatagram, words: &str| {
+            let mut message = [0; 2_000];
+            loop {
+                let length = daemon.recv(&mut message).expect("a message comes");
+                let text = String::from_utf8_lossy(&message[..length]).into_owned();
+                if text.contains(words) {
+                    return text;
+                }
+            }
+        };
+        let mut server = Server::start(command(), &[&format!("log.target={target}")], |_, _| ());
+        let id = server.running.child.id();
+        let process = match target {
+            "syslog" => format!("ftp-cli[{id}]: "),
+            _ => format!(" - ftp-cli {id} - - "),
+        };
+        let is_one = |message: &str, priority: &str, text: &str| {
+            let (first, rest) = message.split_once(&process).expect(message);
+            assert!(first.starts_with(&format!("{priority}{head}")), "{message}");
+            assert!(rest.starts_with(text), "{message}");
+        };
+        is_one(&received(&daemon, "running as root"), "<92>", "warning: ");
+        is_one(&received(&daemon, "listening on"), "<94>", "listening on ");
+        server.log_in();
+        is_one(&received(&daemon, "login"), "<94>", "login session=");
+        // A daemon that is restarted gets what comes then.
+        fs::remove_file(&socket).unwrap();
+        daemon = UnixDatagram::bind(&socket).unwrap();
+        daemon.set_read_timeout(Some(LIMIT)).unwrap();
+        server.log_in();
+        received(&daemon, "login session=");
+        server.stop();
+        received(&daemon, "stopped; sessions ended: ");
+        assert_eq!(server.stderr(), format!("ftp-cli: logging to {target}\n"));
+        assert!(server.root.names().is_empty());
+    }
+    // Without a daemon, the server does not start.
+    fs::remove_file(&socket).unwrap();
+    let ran = run(command().args(["serve", "--listen", "0", "--set", "log.target=syslog", "/"]));
+    failed(&ran, 3, "/dev/log: No such file");
+}
