@@ -125,3 +125,31 @@ fn a_unix_socket_answers_what_is_http_and_nothing_else() {
         });
     }
 }
+
+#[test]
+fn the_dashboard_and_the_alerts_use_metrics_that_exist() {
+    let of_project = |path: &str| {
+        let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    };
+    let documented = of_project("docs/metrics.md");
+    let is_documented = |name: &str| {
+        let name = name.strip_suffix("_bucket").unwrap_or(name);
+        [format!("| `{name}`"), format!("| `{name}{{")].iter().any(|row| documented.contains(row))
+    };
+    for (path, queries) in [("dist/metrics/grafana.json", 12), ("dist/metrics/alerts.yml", 3)] {
+        let text = of_project(path);
+        let query = |line: &str| {
+            let (_, query) = line.split_once("expr\": ").or_else(|| line.split_once("expr: "))?;
+            Some(query.to_owned())
+        };
+        let found: Vec<_> = text.lines().filter_map(query).collect();
+        assert_eq!(found.len(), queries, "{path}");
+        for query in found {
+            let words = query.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+            let names: Vec<_> = words.filter(|word| word.starts_with("ftp_")).collect();
+            assert!(!names.is_empty(), "{query}");
+            assert!(names.iter().all(|name| is_documented(name)), "{query}");
+        }
+    }
+}
