@@ -43,6 +43,9 @@ impl Command {
 /// The shells that `completions` supports.
 pub(crate) const SHELLS: &str = "bash|zsh|fish";
 
+/// The pages of `man`.
+pub(crate) const MAN_PAGES: &str = "ftp-cli|server.toml";
+
 pub(super) const GET: Entry = Entry {
     name: "get",
     usage: "[OPTION]... URL [LOCAL]",
@@ -454,11 +457,16 @@ pub(super) const HELP: Entry = Entry {
 
 pub(super) const MAN: Entry = Entry {
     name: "man",
-    usage: "",
-    summary: "Print the man page",
-    about: "Prints the page as roff. To read it: ftp-cli man | man -l -",
-    operands: &[],
-    examples: &[("man > ftp-cli.1", "Write the man page to a file")],
+    usage: "[PAGE]",
+    summary: "Print a man page",
+    about: "\
+PAGE is ftp-cli (default) or server.toml, the configuration of serve. Prints the
+page as roff. To read it: ftp-cli man | man -l -",
+    operands: &[Operand::Words(MAN_PAGES)],
+    examples: &[
+        ("man > ftp-cli.1", "Write the man page to a file"),
+        ("man server.toml > server.toml.5", "Write the page of the configuration to a file"),
+    ],
 };
 
 pub(super) const COMPLETIONS: Entry = Entry {

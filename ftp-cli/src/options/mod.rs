@@ -16,7 +16,7 @@ pub(crate) mod urls;
 pub(crate) mod values;
 
 pub(crate) use command::{Command, Entry, Operand};
-pub(crate) use entries::SHELLS;
+pub(crate) use entries::{MAN_PAGES, SHELLS};
 pub(crate) use table::{Completes, Group, Row, TABLE, Value, global_rows};
 
 use std::ffi::{OsStr, OsString};

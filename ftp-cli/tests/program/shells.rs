@@ -1,6 +1,5 @@
 //! Completions in real shells, and the man page in its viewer.
 
-use std::path::Path;
 use std::time::Duration;
 
 use ftp_tests::peer::Peer;
@@ -148,9 +147,29 @@ fn zsh_completes() {
 
 #[test]
 fn the_man_page_is_sound_and_names_all_that_help_does() {
-    let page = run(&mut ftp(&["man"])).succeeded();
+    let help = String::from_utf8(run(&mut ftp(&["help"])).succeeded()).unwrap();
+    let words = help.split_whitespace().map(|word| word.trim_end_matches(','));
+    let options: Vec<&str> = words
+        .filter(|word| word.starts_with("--") && word.len() > 2)
+        .map(|word| word.split(['=', '[']).next().unwrap())
+        .collect();
+    let headings = ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"];
+    is_sound("ftp-cli", &[&headings[..], &options].concat());
+}
+
+#[test]
+fn the_man_page_of_the_configuration_is_sound() {
+    is_sound(
+        "server.toml",
+        &["[LISTEN]", "addresses = [\"127.0.0.1:2121\"]", "[USERS.NAME]", "FILES"],
+    );
+}
+
+/// Formats a page without a warning; the result contains these words.
+fn is_sound(name: &str, words: &[&str]) {
+    let page = run(&mut ftp(&["man", name])).succeeded();
     let here = TempRoot::new();
-    here.write("ftp-cli.1", &page);
+    here.write("page", &page);
     if let Some(groff) = Peer::find("groff") {
         let ran = run_with(
             groff.command().args(["-man", "-Tascii", "-ww", "-P-cbou"]),
@@ -159,25 +178,20 @@ fn the_man_page_is_sound_and_names_all_that_help_does() {
         );
         assert!(ran.stderr.is_empty(), "{ran:?}");
         let shown = String::from_utf8(ran.succeeded()).unwrap();
-        let help = String::from_utf8(run(&mut ftp(&["help"])).succeeded()).unwrap();
-        let words = help.split_whitespace().map(|word| word.trim_end_matches(','));
-        for word in words.filter(|word| word.starts_with("--") && word.len() > 2) {
-            let word = word.split(['=', '[']).next().unwrap();
+        for word in words {
             assert!(shown.contains(word), "{word}: {shown}");
         }
         // The output contains no roff markup.
         assert!(!shown.contains("\\f") && !shown.contains("\n."), "{shown}");
     }
     if let Some(man) = Peer::find("man") {
-        let file = here.join("ftp-cli.1");
-        let file: &Path = file.as_ref();
         let mut man = man.command();
-        man.env("MANWIDTH", "80").args(["--warnings=w", "-l"]).arg(file);
+        man.env("MANWIDTH", "80").args(["--warnings=w", "-l"]).arg(here.join("page"));
         let ran = run(&mut man);
         assert!(ran.stderr.is_empty(), "{ran:?}");
         let shown = String::from_utf8(ran.succeeded()).unwrap();
-        for heading in ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
-            assert!(shown.contains(heading), "{heading}: {shown}");
+        for word in words.iter().filter(|word| !word.starts_with("--")) {
+            assert!(shown.contains(word), "{word}: {shown}");
         }
     }
 }

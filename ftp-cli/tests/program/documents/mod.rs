@@ -144,9 +144,9 @@ fn readme_has_the_two_commands() {
 /// The man page contains the help of every command.
 #[test]
 fn help_and_man_page_have_plain_words() {
-    for command in ["help", "man"] {
-        let text = String::from_utf8(run(&mut ftp(&[command])).succeeded()).unwrap();
-        assert_eq!(faults(&text), [""; 0], "{command}");
+    for command in [&["help"][..], &["man"], &["man", "server.toml"]] {
+        let text = String::from_utf8(run(&mut ftp(command)).succeeded()).unwrap();
+        assert_eq!(faults(&text), [""; 0], "{command:?}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Kinds of values in a configuration file.
 
+use ftp_server::Rights;
+
 use super::toml_text::{list_of, quoted};
 
 /// Example of a program with its arguments.
@@ -41,6 +43,21 @@ impl Kind {
             Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
             Self::Arguments => ": [\"/program\", ...]",
             _ => "",
+        }
+    }
+
+    /// Returns the lines that continue the help of a key with the format of its value.
+    pub(super) fn form(self) -> String {
+        match self {
+            Self::Overrides => format!(":\n{}", self.wanted()),
+            Self::Arguments => format!(
+                ": {ARGUMENTS}.\nFTP_USER, FTP_PEER, FTP_PATH, FTP_LOCAL_PATH and FTP_BYTES \
+                 describe the upload."
+            ),
+            Self::Words => {
+                format!(" of\n{}.", Rights::known_words().collect::<Vec<_>>().join(", "))
+            }
+            _ => String::new(),
         }
     }
 

@@ -24,6 +24,18 @@ pub(crate) use file::{File, Reading};
 pub(crate) use forms::Expiry;
 pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing};
 pub(crate) use protection::Protection;
+pub(crate) use row::Setting;
 pub(crate) use table::{FIXED, Settings, TABLE};
 pub(crate) use toml_text::shown;
 pub(crate) use user::{USER, User};
+
+/// Explains values, precedence and reload, for `dist/server.toml` and the man page.
+pub(crate) const ABOUT: &str = "\
+Times have a unit (\"250 ms\", \"30 s\", \"5 min\", \"2 h\") or are numbers of seconds. Sizes have a
+unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or are numbers of bytes. Paths are absolute.
+
+Command-line options, --set KEY=VALUE included, override this file. ftp-cli serve --check prints
+each value with its origin, and what will not work. SIGHUP reloads the file; the user that the
+server runs as must be able to read it. A valid file applies to new sessions; a file with errors
+changes nothing.
+";

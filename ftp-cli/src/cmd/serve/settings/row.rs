@@ -1,4 +1,5 @@
-//! Defines one key for the file reader, `--set`, `--check`, `help` and `dist/server.toml` alike.
+//! Defines one key for the file reader, `--set`, `--check`, `help`, the man page and `dist/server.toml`
+//! alike.
 
 use super::kind::Kind;
 use super::toml_text::unquoted;
@@ -20,6 +21,16 @@ impl<T> Setting<T> {
     /// Returns the value as a file has it.
     pub(crate) fn literal(&self, values: &T) -> String {
         self.kind.literal(unquoted(&(self.show)(values)))
+    }
+
+    /// Returns the table that holds the key; empty for a key of a user.
+    pub(crate) fn table(&self) -> &'static str {
+        self.key.split_once('.').map_or("", |(table, _)| table)
+    }
+
+    /// Returns the help, and the format of the value if neither default nor help shows it.
+    pub(crate) fn meaning(&self) -> String {
+        format!("{}{}", self.help, self.kind.form())
     }
 }
 

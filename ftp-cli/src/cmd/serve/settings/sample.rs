@@ -2,25 +2,12 @@
 
 use std::fmt::Write;
 
-use ftp_server::Rights;
-
-use super::kind::{ARGUMENTS, Kind};
-use super::row::Setting;
-use super::{File, Reading, Settings, TABLE, USER, User};
+use super::{ABOUT, File, Reading, Setting, Settings, TABLE, USER, User};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
 
-const HEAD: &str = "\
-# Configuration of ftp-cli serve --config server.toml: every key with its default.
-#
-# Times have a unit (\"250 ms\", \"30 s\", \"5 min\", \"2 h\") or are numbers of seconds. Sizes have a
-# unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or are numbers of bytes. Paths are absolute.
-#
-# Command-line options, --set KEY=VALUE included, override this file. ftp-cli serve --check prints
-# each value with its origin, and what will not work. SIGHUP reloads the file; the user that the
-# server runs as must be able to read it. A valid file applies to new sessions; a file with errors
-# changes nothing.
-";
+const HEAD: &str =
+    "Configuration of ftp-cli serve --config server.toml: every key with its default.";
 
 const USERS: &str = "
 # Keys for all users, and for the users of a group: any key of [users.NAME] but groups. If several
@@ -41,42 +28,33 @@ const EXAMPLES: &[(&str, &str)] =
 
 /// Returns the file, generated from the tables.
 pub(super) fn sample() -> String {
-    let mut text = HEAD.to_owned();
+    let mut text = comment(&format!("{HEAD}\n\n{ABOUT}"));
     let (settings, user) = (Settings::default(), User::default());
-    let table_of = |row: &Setting<Settings>| row.key.split_once('.').unwrap().0;
     let mut tables: Vec<&str> = Vec::new();
-    for table in TABLE.iter().map(table_of) {
+    for table in TABLE.iter().map(Setting::table) {
         if tables.contains(&table) {
             continue;
         }
         tables.push(table);
         let _ = write!(text, "\n[{table}]\n");
-        for row in TABLE.iter().filter(|row| table_of(row) == table) {
+        for row in TABLE.iter().filter(|row| row.table() == table) {
             let (_, key) = row.key.split_once('.').unwrap();
-            let (help, form, value) = (row.help, form(row.kind), row.literal(&settings));
-            let _ = write!(text, "# {help}{form}\n{key} = {value}\n");
+            let _ = writeln!(text, "{}{key} = {}", comment(&row.meaning()), row.literal(&settings));
         }
     }
     text.push_str(USERS);
     for row in USER {
         let example = EXAMPLES.iter().find(|(key, _)| *key == row.key);
         let value = example.map_or_else(|| row.literal(&user), |(_, value)| (*value).to_owned());
-        let _ = write!(text, "# {}{}\n#{} = {value}\n", row.help, form(row.kind), row.key);
+        let _ = writeln!(text, "{}#{} = {value}", comment(&row.meaning()), row.key);
     }
     text
 }
 
-/// Returns the format of a value, if neither the default nor the help shows it.
-fn form(kind: Kind) -> String {
-    match kind {
-        Kind::Overrides => format!(":\n# {}", kind.wanted()),
-        Kind::Arguments => format!(
-            ": {ARGUMENTS}.\n# FTP_USER, FTP_PEER, FTP_PATH, FTP_LOCAL_PATH and FTP_BYTES \
-             describe the upload."
-        ),
-        Kind::Words => format!(" of\n# {}.", Rights::known_words().collect::<Vec<_>>().join(", ")),
-        _ => String::new(),
-    }
+/// Returns lines as a comment.
+fn comment(lines: &str) -> String {
+    let mark = |line: &str| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") };
+    lines.lines().map(mark).collect()
 }
 
 #[test]

@@ -1,12 +1,11 @@
-//! `man`: prints the man page in roff (man(7)), generated from the tables of commands, options and
-//! exit codes.
+//! ftp-cli(1), generated from the tables of commands, options and exit codes.
 
 use std::fmt::Write;
 
-use crate::console::output;
-use crate::console::stdio::Stdio;
-use crate::exit::{self, Exit, Failure};
-use crate::options::{Command, Entry, Group, Options, Row, TABLE, Value};
+use super::roff::{escaped, item, lines, paragraphs, section, title};
+use crate::cmd::help;
+use crate::exit::{self, Exit};
+use crate::options::{Command, Entry, Group, Row, TABLE, Value};
 
 /// Environment variables.
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -37,24 +36,14 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     ("~/.netrc", "Users and passwords, for URLs without a password."),
     ("NAME.part", "Partial file of get --continue, which the next get --continue resumes."),
-    ("server.toml", "Settings and users of serve --config; ftp-cli help serve lists each key."),
+    ("server.toml", "Settings and users of serve --config: see server.toml(5)."),
 ];
 
 /// Schema of `--json`.
-const JSON: &str = include_str!("../../../docs/json.md");
+const JSON: &str = include_str!("json.md");
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    if !options.operands.is_empty() {
-        return Err(Failure::usage("man takes no operand: ftp-cli man"));
-    }
-    output::print(&mut stdio.output, page().as_bytes())
-}
-
-fn page() -> String {
-    let mut text = format!(
-        ".TH FTP\\-CLI 1 \"\" \"ftp\\-cli {}\" \"User Commands\"\n.nh\n.ad l\n",
-        escaped(env!("CARGO_PKG_VERSION"))
-    );
+pub(super) fn page() -> String {
+    let mut text = title("FTP-CLI", 1, "User Commands");
     section(&mut text, "NAME");
     text.push_str("ftp\\-cli \\- transfer, list, copy and serve files by FTP\n");
     section(&mut text, "SYNOPSIS");
@@ -63,7 +52,7 @@ fn page() -> String {
         let _ = writeln!(text, "\\fBftp\\-cli {name}\\fR {}\n.br", escaped(usage));
     }
     section(&mut text, "DESCRIPTION");
-    paragraphs(&mut text, super::help::URLS);
+    paragraphs(&mut text, help::URLS);
     section(&mut text, "COMMANDS");
     for command in Command::ALL {
         about(&mut text, *command);
@@ -111,7 +100,7 @@ fn page() -> String {
     section(&mut text, "STANDARDS");
     text.push_str("RFC 959, 1123, 1738, 2228, 2389, 2428, 3659 and 4217.\n");
     section(&mut text, "SEE ALSO");
-    text.push_str("curl(1), lftp(1), netrc(5)\n");
+    text.push_str("curl(1), lftp(1), netrc(5), server.toml(5)\n");
     text
 }
 
@@ -168,34 +157,6 @@ fn option(text: &mut String, row: &Row, names_commands: bool) {
         let names: Vec<&str> = row.commands.iter().map(|command| command.name()).collect();
         let _ = writeln!(text, "({})", names.join(", "));
     }
-}
-
-fn section(text: &mut String, title: &str) {
-    let _ = writeln!(text, ".SH {title}");
-}
-
-/// Writes a term and its meaning.
-fn item(text: &mut String, term: &str, meaning: &str) {
-    let _ = write!(text, ".TP\n\\fB{}\\fR\n{}", escaped(term), lines(meaning));
-}
-
-fn paragraphs(text: &mut String, plain: &str) {
-    for paragraph in plain.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
-        let _ = write!(text, ".PP\n{}", lines(paragraph));
-    }
-}
-
-/// Returns lines of text, none of which is a roff request.
-fn lines(plain: &str) -> String {
-    let line = |line: &str| {
-        let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
-        format!("{guard}{}\n", escaped(line))
-    };
-    plain.trim().lines().map(line).collect()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\e").replace('-', "\\-")
 }
 
 #[cfg(test)]
@@ -255,15 +216,6 @@ mod tests {
         for name in names {
             let is_told = |(told, _): &(&str, &str)| told.split(", ").any(|told| told == name);
             assert!(ENVIRONMENT.iter().any(is_told), "{name}");
-        }
-    }
-
-    #[test]
-    fn no_text_is_taken_for_a_request() {
-        for (plain, want) in
-            [(".x", "\\&.x\n"), ("'y\n.z", "\\&'y\n\\&.z\n"), ("a\\b -c", "a\\eb \\-c\n")]
-        {
-            assert_eq!(lines(plain), want);
         }
     }
 }

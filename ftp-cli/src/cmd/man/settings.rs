@@ -1,0 +1,98 @@
+//! server.toml(5), generated from the tables of settings.
+
+use std::fmt::Write;
+
+use super::roff::{escaped, item, lines, paragraphs, section, title};
+use crate::cmd::serve::settings::{ABOUT, FIXED, Setting, Settings, TABLE, USER, User};
+
+/// A configuration to start from.
+const EXAMPLE: &str = "\
+[listen]
+addresses = [\":21\"]
+
+[passive]
+ports = \"30000-30099\"
+
+[users.cam1]
+password = \"$argon2id$v=19$...\"
+root = \"/srv/cams/cam1\"
+rights = \"drop-box\"
+";
+
+pub(super) fn page() -> String {
+    let mut text = title("SERVER.TOML", 5, "File Formats");
+    section(&mut text, "NAME");
+    text.push_str("server.toml \\- configuration of ftp\\-cli serve\n");
+    section(&mut text, "SYNOPSIS");
+    text.push_str("\\fBftp\\-cli serve \\-\\-config /etc/ftp\\-cli/server.toml\\fR\n");
+    section(&mut text, "DESCRIPTION");
+    paragraphs(
+        &mut text,
+        "The file is in TOML. Each key below stands with its default; a file names only the keys that \
+         it changes.",
+    );
+    paragraphs(&mut text, ABOUT);
+    let defaults = Settings::default();
+    for table in tables() {
+        section(&mut text, &format!("[{}]", table.to_uppercase()));
+        for row in TABLE.iter().filter(|row| row.table() == table) {
+            key(&mut text, row, &defaults);
+        }
+    }
+    section(&mut text, "[USERS.NAME]");
+    paragraphs(
+        &mut text,
+        "One table per user. The keys password and root are required.\n\n\
+         The tables [defaults] and [groups.NAME] hold keys for all users and for those of a group: \
+         any key but groups. If several tables have a key, the later one wins: [defaults], the \
+         user's groups in their order, the user.",
+    );
+    for row in USER {
+        key(&mut text, row, &User::default());
+    }
+    section(&mut text, "FILES");
+    item(&mut text, "/etc/ftp-cli/server.toml", "The file that the service ftp-cli reads.");
+    section(&mut text, "EXAMPLES");
+    let _ =
+        write!(text, ".PP\nA camera that can only add files:\n.PP\n.nf\n{}.fi\n", lines(EXAMPLE));
+    section(&mut text, "SEE ALSO");
+    text.push_str("ftp\\-cli(1)\n");
+    text
+}
+
+/// Returns the names of the tables, in their order.
+fn tables() -> Vec<&'static str> {
+    let mut tables: Vec<&str> = Vec::new();
+    for table in TABLE.iter().map(Setting::table) {
+        if !tables.contains(&table) {
+            tables.push(table);
+        }
+    }
+    tables
+}
+
+/// Writes a key with its default and its meaning.
+fn key<T>(text: &mut String, row: &Setting<T>, defaults: &T) {
+    let key = row.key.strip_prefix(row.table()).unwrap_or(row.key).trim_start_matches('.');
+    let _ = writeln!(text, ".TP\n\\fB{}\\fR = {}", escaped(key), escaped(&row.literal(defaults)));
+    let _ = write!(text, "{}", lines(&row.meaning()));
+    if FIXED.contains(&row.key) {
+        text.push_str("A change needs a restart.\n");
+    }
+}
+
+#[test]
+fn each_key_is_in_the_man_page() {
+    let page = page();
+    for row in TABLE {
+        let (table, key) = row.key.split_once('.').unwrap();
+        let table = page.split(&format!("\n.SH [{}]\n", table.to_uppercase())).nth(1).unwrap();
+        let keys = table.split("\n.SH ").next().unwrap();
+        let key = format!("\n\\fB{}\\fR = ", escaped(key));
+        assert_eq!(format!("\n{keys}").matches(&key).count(), 1, "{}", row.key);
+        assert!(keys.contains(lines(&row.meaning()).trim_end()), "{}", row.key);
+    }
+    for row in USER {
+        assert!(page.contains(&format!("\n\\fB{}\\fR = ", escaped(row.key))), "{}", row.key);
+    }
+}
