@@ -34,9 +34,11 @@ const STAND_INS: [(&str, &str); 9] = [
 ];
 
 /// The files of the source directory that commands of the documents name.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 10] = [
+    "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
+    "dist/debian/build",
     "dist/fail2ban/ftp-cli.conf",
     "dist/server.toml",
     "dist/systemd/ftp-cli-implicit.socket",
