@@ -34,6 +34,13 @@ pub mod wait;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// The READMEs of the libraries.
+#[cfg(doctest)]
+#[doc = include_str!("../../ftp-proto/README.md")]
+#[doc = include_str!("../../ftp-client/README.md")]
+#[doc = include_str!("../../ftp-server/README.md")]
+struct Libraries;
+
 /// The same for programmers.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/embedding.md")]

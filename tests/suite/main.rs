@@ -22,6 +22,7 @@ mod interop_lftp;
 #[cfg(feature = "tls")]
 mod interop_tls;
 mod nat;
+mod packages;
 mod peers;
 mod pictures;
 mod properties;

@@ -19,6 +19,8 @@ fn covered() -> Vec<PathBuf> {
         ["README.md", "SECURITY.md", "ARCHITECTURE.md", "CHANGELOG.md", "dist/server.toml"]
             .map(|it| root().join(it))
             .to_vec();
+    let crates = ["ftp-proto", "ftp-client", "ftp-server", "ftp-cli"];
+    paths.extend(crates.map(|name| root().join(name).join("README.md")));
     for entry in fs::read_dir(root().join("docs")).unwrap() {
         let path = entry.unwrap().path();
         paths.extend(Some(path).filter(|path| path.extension().is_some_and(|it| it == "md")));

@@ -26,7 +26,7 @@ use crate::options::Options;
 use crate::report::events::Events;
 
 /// A file that is in every build.
-const LICENCE: &[u8] = include_bytes!("../../../LICENSE-MIT");
+const LICENCE: &[u8] = include_bytes!("../../LICENSE-MIT");
 
 /// Text whose line endings differ between systems.
 const TEXT: &[u8] = b"one line\nand another\n\nand the last\n";
