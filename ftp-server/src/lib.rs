@@ -69,8 +69,8 @@ pub use ftp_proto::{
 };
 
 pub use auth::{
-    AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
-    UnknownRight, UserLimits, UserTable,
+    AuthError, Authenticator, DirectoryRights, Login, LoginAttempt, Offer, PasswordHash,
+    PasswordHashError, Rights, UnknownRight, UserLimits, UserTable,
 };
 pub use builder::ServerBuilder;
 pub use config::{

@@ -1,11 +1,14 @@
 //! Logins: users, rights and limits.
 
+mod directories;
 mod password;
 mod rights;
 mod slots;
 mod table;
 mod user_sessions;
 
+pub use directories::DirectoryRights;
+pub(crate) use directories::{holds_rules, rule_for};
 pub use password::{PasswordHash, PasswordHashError};
 pub use rights::{Rights, UnknownRight};
 pub use table::UserTable;
@@ -20,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ftp_proto::{HostName, Network};
 
 use crate::log::LoginRefusal;
-use crate::storage::{Capabilities, Storage};
+use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{TlsInfo, TlsPolicy};
 
 /// The data by which an [`Authenticator`] decides a login.
@@ -58,6 +61,13 @@ pub struct Login {
     pub storage: Arc<dyn Storage>,
     /// What the user may do.
     pub rights: Rights,
+    /// What the user may do in certain directories instead; the longest path decides (default:
+    /// empty). The right [`FXP`](Rights::FXP) is always that of [`rights`](Self::rights).
+    ///
+    /// These directories, and those that contain them, cannot be renamed. A rename between
+    /// directories with different rights needs `RENAME` at both ends, `DELETE` for the old name and
+    /// `CREATE` for the new one; and `RETRIEVE` for the old name if the new one can be read.
+    pub directories: Vec<DirectoryRights>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices make the
     /// same directory before each upload and stop if that is refused.
     pub mkdir_existing_ok: bool,
@@ -167,7 +177,8 @@ impl UserLimits {
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Login");
-        shown.field("rights", &self.rights).field("mkdir_existing_ok", &self.mkdir_existing_ok);
+        shown.field("rights", &self.rights).field("directories", &self.directories);
+        shown.field("mkdir_existing_ok", &self.mkdir_existing_ok);
         shown.field("mkdir_parents", &self.mkdir_parents).field("is_shared", &self.is_shared);
         let name = self.name.as_deref().map(ftp_proto::Escaped);
         shown.field("name", &name).field("limits", &self.limits).field("tls", &self.tls);
@@ -184,6 +195,7 @@ impl Login {
         Self {
             storage,
             rights,
+            directories: Vec::new(),
             mkdir_existing_ok: false,
             mkdir_parents: false,
             is_shared: rights.only_creates(),
@@ -265,6 +277,24 @@ impl Login {
         Self { overwrite: Some(overwrite), ..self }
     }
 
+    /// Gives other rights to a directory and everything below it.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ftp_server::{Login, MemoryStorage, Rights};
+    ///
+    /// // All files can be read, and new ones are handed in below `/incoming`.
+    /// let login = Login::new(Arc::new(MemoryStorage::new()), Rights::READ)
+    ///     .directory("/incoming", Rights::DROP_BOX);
+    /// assert_eq!(login.directories.len(), 1);
+    /// ```
+    #[must_use]
+    pub fn directory(mut self, path: impl Into<VirtualPath>, rights: Rights) -> Self {
+        self.directories.push(DirectoryRights::new(path.into(), rights));
+        self
+    }
+
     /// Sets the TLS policy of the user.
     #[must_use]
     pub fn tls(self, tls: TlsPolicy) -> Self {
@@ -325,7 +355,9 @@ impl Offer {
 
 impl From<&Login> for Offer {
     fn from(login: &Login) -> Self {
-        Self { rights: login.rights, capabilities: login.storage.capabilities() }
+        let elsewhere = login.directories.iter().map(|rule| rule.rights);
+        let rights = elsewhere.fold(login.rights, BitOr::bitor);
+        Self { rights, capabilities: login.storage.capabilities() }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 
 use crate::auth::{AuthError, Login, LoginAttempt, UserSession};
+use crate::config::ServerConfig;
 use crate::context::Context;
 use crate::deadline;
 use crate::log::{EventKind, LoginRefusal, Refusal};
@@ -178,7 +179,6 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let Context { config, user_sessions, .. } = &*session.context;
     let sessions = login.limits.sessions.unwrap_or(config.limits.per_user);
     let rate_per_user = login.limits.rate_per_user.unwrap_or(config.limits.rate_per_user);
-    let rate_per_session = login.limits.rate_per_session.unwrap_or(config.limits.rate_per_session);
     let mut counted = None;
     if sessions > 0 || rate_per_user > 0 {
         let user = login.name.as_deref().unwrap_or(&name);
@@ -190,43 +190,40 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
             return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text));
         }
     }
-    let shared = counted.as_ref().and_then(UserSession::rate);
-    let both: Vec<Arc<Rate>> = Rate::new(rate_per_session).into_iter().chain(shared).collect();
-    let throttle = |rate| Throttle::new(Rate::new(rate).into_iter().chain(both.iter().cloned()));
-    let up = throttle(login.limits.rate_up);
-    let down = throttle(login.limits.rate_down);
-    let Login {
-        storage,
-        rights,
-        mkdir_existing_ok,
-        mkdir_parents,
-        is_shared,
-        name: own_name,
-        tls,
-        limits,
-        idle,
-        overwrite,
-        ..
-    } = login;
-    let owner = (!is_shared).then(|| own_name.unwrap_or_else(|| name.clone()));
-    session.access = Access::User(User {
-        name,
-        owner,
-        storage,
-        rights,
-        mkdir_existing_ok,
-        mkdir_parents,
-        tls,
-        up,
-        down,
-        file_size: limits.file_size,
-        idle,
-        overwrite,
-        _counted: counted,
-    });
+    session.access = Access::User(logged_in(config, name, login, counted));
     session.directory = VirtualPath::root();
     session.tell(EventKind::LoggedIn);
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
+}
+
+/// Returns the state of a user who has logged in.
+fn logged_in(
+    config: &ServerConfig,
+    name: Vec<u8>,
+    login: Login,
+    counted: Option<UserSession>,
+) -> User {
+    let limits = login.limits;
+    let of_session = limits.rate_per_session.unwrap_or(config.limits.rate_per_session);
+    let shared = counted.as_ref().and_then(UserSession::rate);
+    let both: Vec<Arc<Rate>> = Rate::new(of_session).into_iter().chain(shared).collect();
+    let throttle = |rate| Throttle::new(Rate::new(rate).into_iter().chain(both.iter().cloned()));
+    User {
+        owner: (!login.is_shared).then(|| login.name.unwrap_or_else(|| name.clone())),
+        name,
+        storage: login.storage,
+        rights: login.rights,
+        directories: login.directories,
+        mkdir_existing_ok: login.mkdir_existing_ok,
+        mkdir_parents: login.mkdir_parents,
+        tls: login.tls,
+        up: throttle(limits.rate_up),
+        down: throttle(limits.rate_down),
+        file_size: limits.file_size,
+        idle: login.idle,
+        overwrite: login.overwrite,
+        _counted: counted,
+    }
 }
 
 /// `REIN`: 220, and the session returns to its state after the greeting; failed logins stay

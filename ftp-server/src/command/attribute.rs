@@ -71,7 +71,7 @@ impl AttributeChange {
         let needs = |wanted, right| if wanted { right } else { Rights::NONE };
         let rights = needs(self.modified.is_some(), Rights::WRITE)
             | needs(self.mode.is_some(), Rights::CHMOD);
-        let storage = session.storage(rights).ok_or_else(reply::no_right)?;
+        let storage = session.storage_at(&path, rights).ok_or_else(reply::no_right)?;
         if self.mode.is_some_and(|mode| mode > MODE) {
             let text = "Only permission bits can be set";
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));

@@ -24,7 +24,9 @@ const PIECE: usize = 32 * 1024;
 /// large. 450 if too many digests are in progress, in total or for the client's host.
 pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     let resolved = session.resolve(path);
-    let Some(storage) = session.storage(Rights::RETRIEVE) else { return reply::no_right().into() };
+    let Some(storage) = session.storage_at(&resolved, Rights::RETRIEVE) else {
+        return reply::no_right().into();
+    };
     let source = match storage.read(&resolved) {
         Ok(source) => source,
         Err(error) => return reply::storage_failure(&error, Purpose::Digest).into(),

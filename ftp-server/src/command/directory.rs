@@ -22,13 +22,13 @@ pub(super) fn cdup(session: &mut Session) -> Outcome {
 }
 
 fn enter(session: &mut Session, path: VirtualPath) -> Outcome {
-    let Some(storage) = session.storage(Rights::NONE) else { return reply::no_right().into() };
+    let Some(storage) = session.storage() else { return reply::no_right().into() };
     match storage.check_directory(&path) {
         Ok(()) => {
             session.directory = path;
             Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory changed").into()
         }
-        Err(error) => session.refusal(&error, Purpose::Existing).into(),
+        Err(error) => session.refusal(&path, &error, Purpose::Existing).into(),
     }
 }
 
@@ -40,7 +40,9 @@ pub(super) fn pwd(session: &Session) -> Outcome {
 /// `MKD <directory>`: 257 with its absolute path, for some users even if the directory exists.
 pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
-    let Some(storage) = session.storage(Rights::MKDIR) else { return reply::no_right().into() };
+    let Some(storage) = session.storage_at(&path, Rights::MKDIR) else {
+        return reply::no_right().into();
+    };
     let existing_ok = session.user().is_some_and(|user| user.mkdir_existing_ok);
     let room = space::check(session, storage, path.parent().unwrap_or_default());
     if let Err(refusal) = room
@@ -60,14 +62,16 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
         {
             reply::pathname(&path, " exists").into()
         }
-        Err(error) => session.refusal(&error, Purpose::MakeDirectory).into(),
+        Err(error) => session.refusal(&path, &error, Purpose::MakeDirectory).into(),
     }
 }
 
 /// `RMD <directory>`: 250, or 550 if it is not an empty directory.
 pub(super) fn rmd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
-    let Some(storage) = session.storage(Rights::DELETE) else { return reply::no_right().into() };
+    let Some(storage) = session.storage_at(&path, Rights::DELETE) else {
+        return reply::no_right().into();
+    };
     match storage.rmdir(&path) {
         Ok(()) => {
             session.tell(EventKind::DirectoryRemoved { path: &path });

@@ -17,7 +17,9 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told_partials.retain(|(told, _)| *told != path);
-    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    let Some(storage) = session.storage_at(&path, Rights::LIST) else {
+        return reply::no_right().into();
+    };
     let mut kept = None;
     let size = match session.parameters.representation {
         RepresentationType::Image => match regular(storage, &path) {
@@ -52,7 +54,7 @@ fn kept_size(
     path: &VirtualPath,
     error: StorageError,
 ) -> Result<u64, StorageError> {
-    match session.owner() {
+    match session.owner(path) {
         Some(owner)
             if error.kind == StorageErrorKind::NotFound
                 && session.told_partials.len() < limits::PARTIALS_TOLD =>
@@ -66,7 +68,9 @@ fn kept_size(
 /// `MDTM <file>`: 213 with the modification time.
 pub(super) fn mdtm(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
-    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    let Some(storage) = session.storage_at(&path, Rights::LIST) else {
+        return reply::no_right().into();
+    };
     match regular(storage, &path) {
         Ok(metadata) => match TimeVal::from_unix_seconds(metadata.modified) {
             Some(time) => Reply::new(ReplyCode::FILE_STATUS, time.to_string()).into(),
@@ -90,8 +94,10 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, Storag
 pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told_partials.retain(|(told, _)| *told != path);
-    let Some(storage) = session.storage(Rights::DELETE) else { return reply::no_right().into() };
-    let removed = match (storage.remove(&path), session.owner()) {
+    let Some(storage) = session.storage_at(&path, Rights::DELETE) else {
+        return reply::no_right().into();
+    };
+    let removed = match (storage.remove(&path), session.owner(&path)) {
         (Ok(()), Some(owner)) => {
             // It fails if there is no partial upload, and then there is nothing to do.
             let _ = storage.forget_partial(&path, owner);
@@ -114,7 +120,9 @@ pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
 /// `RNFR <from>`: 350 if the file or directory exists.
 pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
-    let Some(storage) = session.storage(Rights::RENAME) else { return reply::no_right().into() };
+    let Some(storage) = session.storage_at(&path, Rights::RENAME) else {
+        return reply::no_right().into();
+    };
     if path.is_root() {
         return reply::no_right().into();
     }
@@ -134,14 +142,16 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
         return Reply::new(ReplyCode::BAD_SEQUENCE, "RNFR comes first").into();
     };
     session.told_partials.retain(|(told, _)| ![&from, &to].contains(&told));
-    let Some(storage) = session.storage(Rights::RENAME) else { return reply::no_right().into() };
-    let replace = session.may_overwrite() && session.storage(Rights::DELETE).is_some();
+    let Some(storage) = session.storage().filter(|_| session.may_rename(&from, &to)) else {
+        return reply::no_right().into();
+    };
+    let replace = session.may_overwrite() && session.may(&to, Rights::DELETE);
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
     match renamed {
         Ok(()) => {
             // A partial upload under either name would belong to another file now.
-            if let Some(owner) = session.owner() {
-                for path in [&from, &to] {
+            for path in [&from, &to] {
+                if let Some(owner) = session.owner(path) {
                     let _ = storage.forget_partial(path, owner);
                 }
             }

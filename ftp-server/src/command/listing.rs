@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
-use crate::auth::Rights;
+use crate::auth::{DirectoryRights, Rights, rule_for};
 use crate::context::Context;
 use crate::data::{Items, ListingOutgoing};
 use crate::limits;
@@ -98,7 +98,7 @@ fn show<T: Listed + 'static>(
     path: Option<&Pathname>,
     write_line: LineWriter<T>,
 ) -> Result<PreparedTransfer, Reply> {
-    let storage = session.storage(Rights::LIST).ok_or_else(reply::no_right)?;
+    let storage = session.storage().ok_or_else(reply::no_right)?;
     let ListingTarget { path, prefix, items, pattern, .. } = target(session, storage, path)
         .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
     let is_pattern = pattern.is_some();
@@ -114,7 +114,7 @@ fn show<T: Listed + 'static>(
 
 /// `STAT <path>`: the lines of LIST in the reply: 212 for a directory, 213 for a file.
 pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
-    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    let Some(storage) = session.storage() else { return reply::no_right().into() };
     let target = match target(session, storage, Some(path)) {
         Ok(target) => target,
         Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
@@ -226,6 +226,7 @@ fn look_up<T: Listed + 'static>(
 ) -> Result<ListingTarget<T>, StorageError> {
     let Ok(named) = Pathname::new(text) else {
         let path = session.directory.clone();
+        check_right(session, &path)?;
         let items = T::all(storage, &path)?;
         return Ok(ListingTarget {
             path,
@@ -236,6 +237,7 @@ fn look_up<T: Listed + 'static>(
         });
     };
     let path = session.resolve(&named);
+    check_right(session, &path)?;
     match storage.stat(&path) {
         Ok(metadata) if metadata.kind == EntryKind::Directory => {
             let items = T::all(storage, &path)?;
@@ -256,6 +258,14 @@ fn look_up<T: Listed + 'static>(
     }
 }
 
+/// Refuses a path that the user may not list.
+fn check_right(session: &Session, path: &VirtualPath) -> Result<(), StorageError> {
+    match session.may(path, Rights::LIST) {
+        true => Ok(()),
+        false => Err(StorageErrorKind::Denied.into()),
+    }
+}
+
 /// Returns the entries of one directory that match the last component; `None` if that is not a
 /// pattern.
 fn matching<T: Listed>(
@@ -268,6 +278,7 @@ fn matching<T: Listed>(
     let Some(pattern) = Pattern::parse(last) else { return Ok(None) };
     let directory = Pathname::new(prefix).ok();
     let path = session.resolve_or_here(directory.as_ref());
+    check_right(session, &path)?;
     let items = T::all(storage, &path)?;
     Ok(Some(ListingTarget {
         path,
@@ -287,8 +298,8 @@ fn is_shown(name: &[u8], pattern: Option<&Pattern>) -> bool {
 /// its parent have no line, as RFC 3659 §7.2 allows: clients such as rclone show a `type=cdir`
 /// entry as a subdirectory. `MLST` shows their facts.
 pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
-    let storage = session.storage(Rights::LIST).ok_or_else(reply::no_right)?;
     let path = session.resolve_or_here(path);
+    let storage = session.storage_at(&path, Rights::LIST).ok_or_else(reply::no_right)?;
     let listed = storage.stat(&path).and_then(|metadata| match metadata.kind {
         EntryKind::Directory => storage.list(&path),
         // The link may lead to a directory, but to one outside of the root.
@@ -299,10 +310,11 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
         StorageErrorKind::NotDirectory => Reply::new(ReplyCode::BAD_ARGUMENT, "Not a directory"),
         _ => reply::storage_failure(&error, Purpose::Existing),
     })?;
-    let shown = ShownFacts::of(session);
+    let shown = ShownFacts::of(session, path.clone());
     let line = move |entry: &Entry, out: &mut Vec<u8>| {
         if entry.metadata.kind != EntryKind::Special && !listing::has_line_break(&entry.name) {
-            shown.about(&entry.name, &entry.metadata, false, out);
+            let rights = shown.rights_to(&entry.name);
+            shown.about(&entry.name, &entry.metadata, rights, false, out);
             out.extend_from_slice(b"\r\n");
         }
     };
@@ -312,12 +324,15 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
 /// `MLST [<path>]`: the facts of one object in the reply, with its absolute path.
 pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
-    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    let Some(storage) = session.storage_at(&path, Rights::LIST) else {
+        return reply::no_right().into();
+    };
     match storage.stat(&path) {
         Ok(metadata) => {
             let mut line = b" ".to_vec();
-            let shown = ShownFacts::of(session);
-            shown.about(path.as_bytes(), &metadata, path.is_root(), &mut line);
+            let shown = ShownFacts::of(session, path.clone());
+            let rights = session.rights_at(&path);
+            shown.about(path.as_bytes(), &metadata, rights, path.is_root(), &mut line);
             Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End").into()
         }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
@@ -327,32 +342,58 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
 /// The facts that are shown of an entry; `perm` depends on the user's rights (RFC 3659 §7.5.5).
 struct ShownFacts {
     facts: FactSelection,
+    /// The directory, and the rights to it.
+    directory: VirtualPath,
     rights: Rights,
+    /// Other rights in some directories.
+    rules: Vec<DirectoryRights>,
     /// Whether files may be replaced, as far as the rights go.
     may_overwrite: bool,
     context: Arc<Context>,
 }
 
 impl ShownFacts {
-    fn of(session: &Session) -> Self {
-        let rights = session.user().map_or(Rights::NONE, |user| user.rights);
+    fn of(session: &Session, directory: VirtualPath) -> Self {
+        let rules = session.user().map_or(&[][..], |user| &user.directories);
         Self {
             facts: session.facts,
-            rights,
+            rights: session.rights_at(&directory),
+            rules: rules
+                .iter()
+                .filter(|rule| rule.path.is_at_or_below(&directory))
+                .cloned()
+                .collect(),
+            directory,
             may_overwrite: session.may_overwrite(),
             context: Arc::clone(&session.context),
         }
     }
 
-    fn about(&self, name: &[u8], metadata: &Metadata, is_root: bool, out: &mut Vec<u8>) {
-        let perm = self.letters(name, metadata.kind, is_root);
+    /// Returns the rights to an entry of the directory.
+    fn rights_to(&self, name: &[u8]) -> Rights {
+        if self.rules.is_empty() {
+            return self.rights;
+        }
+        let path = self.directory.join(name);
+        rule_for(&self.rules, &path).map_or(self.rights, |rule| rule.rights)
+    }
+
+    fn about(
+        &self,
+        name: &[u8],
+        metadata: &Metadata,
+        rights: Rights,
+        is_root: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let perm = self.letters(name, metadata.kind, rights, is_root);
         listing::mlsx_facts(name, metadata, &perm, self.facts, out);
     }
 
     /// Returns a letter for each allowed command. `name` may have a directory part.
-    fn letters(&self, name: &[u8], kind: EntryKind, is_root: bool) -> String {
+    fn letters(&self, name: &[u8], kind: EntryKind, rights: Rights, is_root: bool) -> String {
         let config = &self.context.config;
-        let may = |right| self.rights.contains(right);
+        let may = |right| rights.contains(right);
         let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
         let may_store = !is_denied(&config.deny_names, last);
         let letters: &[(char, bool)] = match kind {

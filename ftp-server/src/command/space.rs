@@ -24,7 +24,7 @@ const SHARE: u64 = 256;
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     // An empty file always fits, even if less is free than should stay free.
     if size > 0
-        && let Some(storage) = session.storage(Rights::NONE)
+        && let Some(storage) = session.storage()
     {
         let is_too_large = !size_limit::allows(session, size);
         if is_too_large || storage.quota().is_ok_and(|left| left.is_some_and(|left| left < size)) {
@@ -44,7 +44,9 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
 /// space.
 pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
-    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    let Some(storage) = session.storage_at(&path, Rights::LIST) else {
+        return reply::no_right().into();
+    };
     let free = storage.space(&path).and_then(|free| {
         let free = free.saturating_sub(session.context.config.limits.min_free);
         Ok(storage.quota()?.map_or(free, |left| left.min(free)))

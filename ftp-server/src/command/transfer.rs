@@ -21,7 +21,7 @@ pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Outcome {
 /// `RETR <file>`: sends the file from the restart offset on; 554 if that is after the end.
 pub(super) fn retr(session: &Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve(path);
-    let storage = session.storage(Rights::RETRIEVE).ok_or_else(reply::no_right)?;
+    let storage = session.storage_at(&path, Rights::RETRIEVE).ok_or_else(reply::no_right)?;
     open(storage, path, session.parameters.representation, session.restart)
         .map_err(|error| reply::storage_failure(&error, Purpose::Existing))
 }
@@ -50,7 +50,8 @@ fn open(
 pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     // Without REST the upload starts again.
     let told = take_told(session, path).filter(|_| session.restart > 0);
-    let may_replace = session.may_overwrite() && session.storage(Rights::WRITE).is_some();
+    let may_write = session.may(&session.resolve(path), Rights::WRITE);
+    let may_replace = may_write && session.may_overwrite();
     let mode = if may_replace { WriteMode::Replace } else { WriteMode::Create };
     receive(session, path, Rights::CREATE, mode, told)
 }
@@ -84,7 +85,7 @@ fn receive(
         0 => (right, mode),
         offset => (Rights::WRITE, WriteMode::From(offset)),
     };
-    let shared = session.shared_storage(right).ok_or_else(reply::no_right)?;
+    let shared = session.shared_storage_at(&path, right).ok_or_else(reply::no_right)?;
     let storage = &**shared;
     if is_ascii && session.restart > 0 {
         let text = "Restarting an upload needs TYPE I";
@@ -101,15 +102,15 @@ fn receive(
         let error = StorageError::from(StorageErrorKind::OverQuota);
         return Err(reply::storage_failure(&error, Purpose::MakeFile));
     }
-    let makes_parents = makes_parents(session, mode);
     let directory = path.parent().unwrap_or_default();
+    let makes_parents = makes_parents(session, &directory, mode);
     let room = match makes_parents {
         true => nearest_directory(storage, &directory),
         false => directory.clone(),
     };
     let begin = || {
         session.check_new_name(&path)?;
-        match session.owner() {
+        match session.owner(&path) {
             Some(owner) => storage.write_as(&path, mode, owner),
             None => storage.write(&path, mode),
         }
@@ -123,7 +124,7 @@ fn receive(
         }
         begun => begun,
     };
-    let upload = begun.map_err(|error| session.refusal(&error, Purpose::MakeFile))?;
+    let upload = begun.map_err(|error| session.refusal(&path, &error, Purpose::MakeFile))?;
     let upload = size_limit::limited(session, present, upload);
     let upload = space::within(session, Arc::clone(shared), room, upload);
     Ok(PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new)))
@@ -139,7 +140,7 @@ fn check_name(
     // Keeping only the first bytes of a file is replacing it. And users of a drop box must not
     // learn whether a taken name is a link that leads out.
     let must_be_new = match mode {
-        WriteMode::Create => session.user().is_some_and(|user| user.rights.is_drop_box()),
+        WriteMode::Create => session.rights_at(path).is_drop_box(),
         WriteMode::From(_) => !session.may_overwrite(),
         WriteMode::Replace | WriteMode::Append => false,
     };
@@ -148,7 +149,7 @@ fn check_name(
         return Err(reply::storage_failure(&error, Purpose::MakeFile));
     }
     // Appending does not include the right to create a file.
-    let must_exist = mode == WriteMode::Append && session.storage(Rights::CREATE).is_none();
+    let must_exist = mode == WriteMode::Append && !session.may(path, Rights::CREATE);
     let is_missing = |error: StorageError| error.kind == StorageErrorKind::NotFound;
     if must_exist && storage.stat(path).is_err_and(is_missing) {
         return Err(reply::no_right());
@@ -189,12 +190,11 @@ fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualP
 }
 
 /// Returns whether missing parent directories are made.
-fn makes_parents(session: &Session, mode: WriteMode) -> bool {
+fn makes_parents(session: &Session, directory: &VirtualPath, mode: WriteMode) -> bool {
     // A partial upload to resume needs an existing directory.
     !matches!(mode, WriteMode::From(_))
-        && session
-            .user()
-            .is_some_and(|user| user.mkdir_parents && user.rights.contains(Rights::MKDIR))
+        && session.user().is_some_and(|user| user.mkdir_parents)
+        && session.may(directory, Rights::MKDIR)
 }
 
 /// Makes a directory and its missing parents.
@@ -203,7 +203,11 @@ fn make_all(
     storage: &dyn Storage,
     directory: VirtualPath,
 ) -> Result<(), StorageError> {
-    let make = |directory: &VirtualPath| match session.check_new_name(directory) {
+    let check = |directory: &VirtualPath| match session.may(directory, Rights::MKDIR) {
+        true => session.check_new_name(directory),
+        false => Err(StorageErrorKind::Denied.into()),
+    };
+    let make = |directory: &VirtualPath| match check(directory) {
         Err(denied) if storage.check_directory(directory).is_err() => Err(denied),
         _ => match storage.mkdir(directory) {
             // Another session made it, or it existed.

@@ -27,7 +27,8 @@ pub(super) fn stou(
     prefix: Option<&Pathname>,
 ) -> Result<PreparedTransfer, Reply> {
     let prefix = prefix.map_or(PREFIX, Pathname::as_bytes);
-    let shared = session.shared_storage(Rights::CREATE).ok_or_else(reply::no_right)?;
+    let shared = session.shared_storage_at(&session.directory, Rights::CREATE);
+    let shared = shared.ok_or_else(reply::no_right)?;
     let storage = &**shared;
     let is_denied = session.check_new_name(&session.directory.join(prefix)).is_err();
     if is_denied || prefix.starts_with(b".") || prefix.contains(&b'/') {
@@ -40,7 +41,7 @@ pub(super) fn stou(
         storage.write(path, WriteMode::Create)
     };
     let (path, upload) = with_new_name(&session.directory, prefix, begin)
-        .map_err(|error| session.refusal(&error, Purpose::MakeFile))?;
+        .map_err(|error| session.refusal(&session.directory, &error, Purpose::MakeFile))?;
     let is_ascii = session.parameters.representation == RepresentationType::Ascii;
     let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
     let upload = size_limit::limited(session, 0, upload);

@@ -84,7 +84,7 @@ impl Runner {
             Some(_) => script::cut(result),
             None => result,
         };
-        let mut conclusion = self.conclude(&result);
+        let mut conclusion = self.conclude(&subject.path, &result);
         if conclusion.end == TransferEnd::Fin && is_end_confirmed {
             conclusion.end = TransferEnd::CloseNotify;
         }
@@ -130,7 +130,7 @@ impl Runner {
             Err(why) => {
                 // ABOR without a transfer drops the prepared connection.
                 self.session.channel = None;
-                self.conclude(&TransferResult::Pumped(PumpEnd::Interrupted(why)))
+                self.conclude(&path, &TransferResult::Pumped(PumpEnd::Interrupted(why)))
             }
         };
         let subject = Subject { verb, path, direction: Direction::Read, start };
@@ -165,12 +165,12 @@ impl Runner {
         Ok(next)
     }
 
-    /// Returns the conclusion of a result.
-    fn conclude(&self, result: &TransferResult) -> Conclusion {
+    /// Returns the conclusion of a result at this path.
+    fn conclude(&self, path: &VirtualPath, result: &TransferResult) -> Conclusion {
         match result {
             TransferResult::Pumped(end) => self.conclude_pumped(end),
             TransferResult::Refused(error, purpose) => {
-                let refusal = self.session.refusal(error, *purpose);
+                let refusal = self.session.refusal(path, error, *purpose);
                 Conclusion::reply(TransferEnd::Refused, refusal)
             }
             TransferResult::TooLong => {

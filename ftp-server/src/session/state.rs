@@ -1,6 +1,7 @@
 //! The state of a session (RFC 959 §4.1). One thread owns it, so there are no locks.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::BitOr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use ftp_proto::{
     HostName, NetworkProtocol, Password, Pathname, ProtectionLevel, Reply, TransferParameters,
 };
 
-use crate::auth::{Offer, Rights, UserSession};
+use crate::auth::{DirectoryRights, Offer, Rights, UserSession, holds_rules, rule_for};
 use crate::context::{Context, Current};
 use crate::data::{DataChannel, DataPeer};
 use crate::deadline;
@@ -96,6 +97,8 @@ pub(crate) struct User {
     pub(crate) owner: Option<Vec<u8>>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) rights: Rights,
+    /// Other rights in some directories.
+    pub(crate) directories: Vec<DirectoryRights>,
     /// `MKD` of an existing directory succeeds.
     pub(crate) mkdir_existing_ok: bool,
     /// Uploads make missing parent directories.
@@ -114,6 +117,19 @@ pub(crate) struct User {
     pub(crate) overwrite: Option<bool>,
     /// Counts this session, if the sessions of a user are limited.
     pub(crate) _counted: Option<UserSession>,
+}
+
+impl User {
+    /// Returns the rights at a path.
+    pub(crate) fn rights_at(&self, path: &VirtualPath) -> Rights {
+        rule_for(&self.directories, path).map_or(self.rights, |rule| rule.rights)
+    }
+
+    /// Returns the rights in all directories together.
+    fn all_rights(&self) -> Rights {
+        let elsewhere = self.directories.iter().map(|rule| rule.rights);
+        elsewhere.fold(self.rights, BitOr::bitor)
+    }
 }
 
 impl Session {
@@ -260,15 +276,52 @@ impl Session {
         }
     }
 
-    /// Returns the storage of the user, if the user has all of `rights`.
-    pub(crate) fn storage(&self, rights: Rights) -> Option<&dyn Storage> {
-        self.shared_storage(rights).map(|storage| &**storage)
+    /// Returns the storage of the user, whose rights the caller checks.
+    pub(crate) fn storage(&self) -> Option<&dyn Storage> {
+        self.user().map(|user| &*user.storage)
     }
 
-    /// Returns the storage as [`storage`](Self::storage) does, for longer use.
-    pub(crate) fn shared_storage(&self, rights: Rights) -> Option<&Arc<dyn Storage>> {
-        let user = self.user().filter(|user| user.rights.contains(rights))?;
+    /// Returns the storage of the user, if the user has all of `rights` at this path.
+    pub(crate) fn storage_at(&self, path: &VirtualPath, rights: Rights) -> Option<&dyn Storage> {
+        self.shared_storage_at(path, rights).map(|storage| &**storage)
+    }
+
+    /// Returns the storage as [`storage_at`](Self::storage_at) does, for longer use.
+    pub(crate) fn shared_storage_at(
+        &self,
+        path: &VirtualPath,
+        rights: Rights,
+    ) -> Option<&Arc<dyn Storage>> {
+        let user = self.user().filter(|_| self.may(path, rights))?;
         Some(&user.storage)
+    }
+
+    /// Returns whether the user has all of `rights` at this path.
+    pub(crate) fn may(&self, path: &VirtualPath, rights: Rights) -> bool {
+        self.rights_at(path).contains(rights)
+    }
+
+    /// Returns the rights of the user at this path.
+    pub(crate) fn rights_at(&self, path: &VirtualPath) -> Rights {
+        self.user().map_or(Rights::NONE, |user| user.rights_at(path))
+    }
+
+    /// Returns whether the user may rename as far as rights go: no directory with own rights moves,
+    /// and nothing comes where the user can do what was not possible before.
+    pub(crate) fn may_rename(&self, from: &VirtualPath, to: &VirtualPath) -> bool {
+        let Some(user) = self.user() else { return false };
+        let rules = &user.directories;
+        if !self.may(from, Rights::RENAME) || !self.may(to, Rights::RENAME) {
+            return false;
+        }
+        if holds_rules(rules, from) || holds_rules(rules, to) {
+            return false;
+        }
+        if rule_for(rules, from) == rule_for(rules, to) {
+            return true;
+        }
+        let reads = if self.may(to, Rights::RETRIEVE) { Rights::RETRIEVE } else { Rights::NONE };
+        self.may(from, Rights::DELETE | reads) && self.may(to, Rights::CREATE)
     }
 
     /// Returns whether uploads and renames may replace files, as far as the rights go.
@@ -293,17 +346,24 @@ impl Session {
     }
 
     /// Returns the reply to a command that the storage refused, without details that this user must
-    /// not learn.
-    pub(crate) fn refusal(&self, error: &StorageError, purpose: Purpose) -> Reply {
-        match self.user() {
-            Some(user) if user.rights.is_drop_box() => reply::blind_failure(error, purpose),
-            _ => reply::storage_failure(error, purpose),
+    /// not learn about the place of `path`.
+    pub(crate) fn refusal(
+        &self,
+        path: &VirtualPath,
+        error: &StorageError,
+        purpose: Purpose,
+    ) -> Reply {
+        match self.rights_at(path).is_drop_box() {
+            true => reply::blind_failure(error, purpose),
+            false => reply::storage_failure(error, purpose),
         }
     }
 
-    /// Returns the owner of the session's partial uploads, if the login is not shared.
-    pub(crate) fn owner(&self) -> Option<&[u8]> {
-        self.user().and_then(|user| user.owner.as_deref())
+    /// Returns the owner of a partial upload at this path, unless the login is shared or could not
+    /// resume it.
+    pub(crate) fn owner(&self, path: &VirtualPath) -> Option<&[u8]> {
+        let owner = self.user().and_then(|user| user.owner.as_deref());
+        owner.filter(|_| !self.rights_at(path).only_creates())
     }
 
     /// Returns the parameters of its data connections.
@@ -337,8 +397,8 @@ impl Session {
     /// Returns the rights and capabilities of the user, or those of any user before login.
     pub(crate) fn offer(&self) -> Offer {
         match self.user() {
-            Some(User { storage, rights, .. }) => {
-                Offer { rights: *rights, capabilities: storage.capabilities() }
+            Some(user) => {
+                Offer { rights: user.all_rights(), capabilities: user.storage.capabilities() }
             }
             None => self.context.authenticator.offer(),
         }
@@ -375,6 +435,7 @@ mod tests {
             owner: None,
             storage,
             rights,
+            directories: Vec::new(),
             mkdir_existing_ok: false,
             mkdir_parents: false,
             tls: TlsPolicy::default(),

@@ -80,6 +80,15 @@ impl VirtualPath {
         self.absolute == b"/"
     }
 
+    /// Returns whether this is `directory` or a path below it.
+    #[must_use]
+    pub fn is_at_or_below(&self, directory: &Self) -> bool {
+        match self.absolute.strip_prefix(&*directory.absolute) {
+            Some(rest) => directory.is_root() || rest.is_empty() || rest.starts_with(b"/"),
+            None => false,
+        }
+    }
+
     /// Returns the parent directory; `None` for the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {

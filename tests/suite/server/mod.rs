@@ -8,6 +8,7 @@ mod crowds;
 mod data;
 mod devices;
 mod digests;
+mod directory_rights;
 mod disks;
 mod embedding;
 mod events;

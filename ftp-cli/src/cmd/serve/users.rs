@@ -116,7 +116,7 @@ impl Homes {
             config.partial = user.partial.unwrap_or(config.partial);
             config.sync = user.sync.unwrap_or(config.sync);
         });
-        let home = self.home(&user.root, config, user.rights, user.create_home);
+        let home = self.home(&user.root, config, user.all_rights(), user.create_home);
         let mut login = home
             .login(user.rights)
             .tls(user.tls)
@@ -128,6 +128,7 @@ impl Homes {
         login.expires = user.expires.map(Expiry::end);
         login.idle = user.idle_timeout;
         login.overwrite = user.overwrite;
+        login.directories.clone_from(&user.directories);
         if !user.enabled {
             self.disabled.insert(name.into());
         }

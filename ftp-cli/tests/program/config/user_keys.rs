@@ -195,3 +195,50 @@ create_home = false
     refused("anna", "p");
     assert!(!configured.root.join("new").exists());
 }
+
+#[test]
+fn directories_of_a_user_have_rights_of_their_own() {
+    let directories = "[users.u.directories]\n\"/in\" = \"drop-box\"\n\"/in/work\" = [\"list\", \"read\", \"write\"]\n";
+    let text = [
+        "[groups.g]\ndirectories = { \"/pub\" = \"drop-box\" }\n",
+        &user("u", &format!("groups = [\"g\"]\n{directories}")),
+        &user("v", "groups = [\"g\"]"),
+    ]
+    .concat();
+    let configured = Configured::new(&text.replace("rights = \"full\"", "rights = \"read\""));
+    for name in ["in/work", "pub"] {
+        std::fs::create_dir_all(configured.root.join(name)).unwrap();
+    }
+    for name in ["file", "in/file", "in/work/file", "pub/file"] {
+        configured.root.write(name, name.as_bytes());
+    }
+    let set = "users.v.directories=/in=full;/in/work=[list, mkdir]";
+    let check = configured.check(&["--listen", "127.0.0.1:0", "--set", set]).succeeded();
+    let said = String::from_utf8(check).unwrap();
+    let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    for want in [
+        "groups.g.directories = { \"/pub\" = \"drop-box\" } # server.toml:2",
+        "users.u.directories = { \"/in\" = \"drop-box\", \"/in/work\" = [\"list\", \"read\", \"write\"] } # server.toml:8",
+        "users.v.directories = { \"/in\" = \"full\", \"/in/work\" = [\"list\", \"mkdir\"] } # --set",
+    ] {
+        assert!(said.lines().any(|line| squeezed(line) == want), "no {want} in\n{said}");
+    }
+    let served = configured.serve();
+    let mut user = RawSession::login(served.address, "u", "p");
+    assert_eq!(user.download("RETR file"), b"file");
+    user.expect("SIZE in/file", 550);
+    user.upload("STOR in/new", b"handed in");
+    assert_eq!(user.download("RETR in/work/file"), b"in/work/file");
+    user.upload("STOR in/work/file", b"replaced");
+    // The table of the user replaces that of the group.
+    assert_eq!(user.download("RETR pub/file"), b"pub/file");
+    let mut other = RawSession::login(served.address, "v", "p");
+    other.expect("SIZE pub/file", 550);
+    other.expect("SIZE in/file", 213);
+    // New sessions have other rights after a reload.
+    configured.write(&text.replace("\"/in\" = \"drop-box\"", "\"/in\" = \"read\""));
+    served.signal("HUP");
+    said_until(&served, "changed: users");
+    user.expect("SIZE in/file", 550);
+    RawSession::login(served.address, "u", "p").expect("SIZE in/file", 213);
+}

@@ -21,7 +21,7 @@ pub(super) type Home<'a> = (String, &'a Path, Rights);
 pub(super) fn all_homes(plan: &ServePlan) -> Vec<Home<'_>> {
     let mut all = Vec::new();
     for (name, user) in plan.users_of_file() {
-        all.push((format!("user {}", shown(name)), &*user.root, user.rights));
+        all.push((format!("user {}", shown(name)), &*user.root, user.all_rights()));
     }
     if let Some((root, rights)) = plan.anonymous() {
         all.push(("anonymous".to_owned(), root, rights));
@@ -102,7 +102,8 @@ fn lack_for_new(root: &Path, who: &str) -> Option<String> {
 /// Checks for settings of users that have no effect.
 pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
     let mut users = plan.users_of_file();
-    for (name, user) in users.iter().filter(|(_, user)| !user.rights.contains(Rights::MKDIR)) {
+    for (name, user) in users.iter().filter(|(_, user)| !user.all_rights().contains(Rights::MKDIR))
+    {
         let name = shown(name);
         if user.mkdir_parents {
             let why = "mkdir_parents has no effect without the right mkdir; add it to the rights";
@@ -139,7 +140,7 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
 fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
     let mut roots: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     // A drop box keeps no interrupted uploads.
-    for (name, user) in users.iter().filter(|(_, user)| user.rights.contains(Rights::WRITE)) {
+    for (name, user) in users.iter().filter(|(_, user)| user.all_rights().contains(Rights::WRITE)) {
         let root = user.root.canonicalize().unwrap_or_else(|_| user.root.clone());
         roots.entry(root).or_default().push(shown(name));
     }

@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Arguments,
     /// `[{ clients = ["network"], address = "address" }]`.
     Overrides,
+    /// `{ "/directory" = "rights" }`.
+    Directories,
 }
 
 impl Kind {
@@ -76,6 +78,7 @@ impl Kind {
             Self::Words => "a string in quotes or a list of strings",
             Self::Arguments => "a list such as [\"/path/program\", \"argument\"]",
             Self::Overrides => "[{ clients = [\"10.0.0.0/8\"], address = \"10.0.0.5\" }]",
+            Self::Directories => "a table such as { \"/incoming\" = \"drop-box\" }",
         }
     }
 
@@ -93,6 +96,19 @@ impl Kind {
             | Self::NumberOrNone
             | Self::SwitchOrNone => quoted(text),
             Self::List => list(text),
+            Self::Directories => {
+                let item = |item: &str| {
+                    let (path, rights) = item.rsplit_once('=').unwrap_or_default();
+                    format!("{} = {}", quoted(path), Self::Words.literal(rights))
+                };
+                let items: Vec<String> =
+                    text.split(';').filter(|item| !item.is_empty()).map(item).collect();
+                if items.is_empty() {
+                    "{}".to_owned()
+                } else {
+                    format!("{{ {} }}", items.join(", "))
+                }
+            }
             Self::Overrides => {
                 let item = |item: &str| {
                     let (clients, address) = item.split_once('=').unwrap_or_default();
@@ -129,6 +145,12 @@ mod tests {
             (Kind::Words, "full", "\"full\""),
             (Kind::Words, "[list, read]", "[\"list\", \"read\"]"),
             (Kind::Words, "[read]", "[\"read\"]"),
+            (Kind::Directories, "", "{}"),
+            (
+                Kind::Directories,
+                "/in=drop-box;/a=b=[list, read]",
+                "{ \"/in\" = \"drop-box\", \"/a=b\" = [\"list\", \"read\"] }",
+            ),
             (Kind::Overrides, "", "[]"),
             (
                 Kind::Overrides,

@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
+use super::forms::{RIGHTS, directory_path};
 use super::kind::Kind;
 use super::layers::{Given, Table};
 use super::lines::Lines;
@@ -305,6 +306,11 @@ impl Reader<'_> {
                     all(items.iter().map(|item| self.text(rule.key, item)));
                 Some(list_of(items?.into_iter()))
             }
+            (Kind::Directories, DeValue::Table(table)) => {
+                let rules: Option<Vec<String>> =
+                    all(table.iter().map(|(name, value)| self.directory(rule, name, value)));
+                Some(rules?.join(";"))
+            }
             (Kind::Overrides, DeValue::Array(items)) => {
                 let items: Option<Vec<String>> =
                     all(items.iter().map(|item| self.special(rule, item)));
@@ -315,6 +321,23 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// Reads one directory and its rights.
+    fn directory(&mut self, rule: &Rule<'_>, name: &Key<'_>, value: &Value<'_>) -> Option<String> {
+        let path = name.get_ref();
+        let key = format!("{}.{}", rule.key, shown(path));
+        if let Err(wrong) = directory_path(path) {
+            self.wrong(name.span().start, &key, format_args!("{wrong}"));
+            return None;
+        }
+        let rights = Rule { key: &key, kind: Kind::Words, check: RIGHTS_CHECK };
+        let text = self.read(&rights, value)?;
+        if let Err(wrong) = RIGHTS_CHECK(&text) {
+            self.wrong(value.span().start, &key, format_args!("{wrong}"));
+            return None;
+        }
+        Some(format!("{path}={text}"))
     }
 
     /// Joins a list with commas. `whole` makes a complete value of one item, so that each item can
@@ -411,6 +434,9 @@ impl Reader<'_> {
         }
     }
 }
+
+/// Returns what is wrong with rights.
+const RIGHTS_CHECK: fn(&str) -> Result<(), String> = |text| (RIGHTS.read)(text).map(drop);
 
 /// The requirements of a value.
 struct Rule<'a> {

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ftp_proto::Network;
-use ftp_server::{PartialPolicy, PasswordHash, Rights, SyncPolicy, TlsPolicy, UserLimits};
+use ftp_server::{
+    DirectoryRights, PartialPolicy, PasswordHash, Rights, SyncPolicy, TlsPolicy, UserLimits,
+};
 
 use super::forms::{
-    EXPIRY, Expiry, HOME, NAMES, NETWORKS, OWN_COUNT, OWN_IDLE_TIME, OWN_PARTIAL, OWN_SWITCH,
-    OWN_SYNC, OWN_UMASK, PASSWORD, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS,
+    DIRECTORIES, EXPIRY, Expiry, HOME, NAMES, NETWORKS, OWN_COUNT, OWN_IDLE_TIME, OWN_PARTIAL,
+    OWN_SWITCH, OWN_SYNC, OWN_UMASK, PASSWORD, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS,
 };
 use super::origins::Origins;
 use super::row::{Setting, row};
@@ -24,6 +26,8 @@ pub(crate) struct User {
     /// Makes the root at the first login.
     pub(crate) create_home: bool,
     pub(crate) rights: Rights,
+    /// Other rights in some directories.
+    pub(crate) directories: Vec<DirectoryRights>,
     /// Largest number of bytes below the root; 0 for unlimited.
     pub(crate) quota: u64,
     pub(crate) mkdir_parents: bool,
@@ -53,6 +57,7 @@ impl Default for User {
             root: PathBuf::new(),
             create_home: false,
             rights: Rights::READ,
+            directories: Vec::new(),
             quota: 0,
             mkdir_parents: false,
             mkdir_existing_ok: false,
@@ -78,6 +83,7 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "root",                           HOME,         root,                              "Directory that the user sees as /; %u stands for the user's name."),
     row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, if its parent exists."),
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
+    row!(User, "directories",                    DIRECTORIES,  directories,                       "Other rights by directory, the longest path wins: { \"/incoming\" = \"drop-box\" }."),
     row!(User, "quota",                          SIZE,         quota,                             "Bytes below the root (0: unlimited)."),
     row!(User, "tls",                            TLS,          tls,                               "TLS for this user, in addition to [tls]: off, optional or required."),
     row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR create missing parent directories."),
@@ -103,6 +109,11 @@ impl User {
     pub(super) fn lacks(&self) -> impl Iterator<Item = &'static str> {
         let is_lacking = |key: &&str| self.origins.of(key) == "default";
         NEEDED.iter().copied().filter(is_lacking)
+    }
+
+    /// Returns the rights in all directories together.
+    pub(crate) fn all_rights(&self) -> Rights {
+        self.directories.iter().fold(self.rights, |sum, rule| sum | rule.rights)
     }
 
     /// Puts the user's name in place of `%u` in the root. A name that could lead elsewhere leaves it

@@ -1,12 +1,14 @@
 //! Forms of values, grouped by their syntax.
 
 mod dates;
+mod directories;
 mod lists;
 mod numbers;
 mod texts;
 mod words;
 
 pub(crate) use dates::{EXPIRY, Expiry};
+pub(crate) use directories::{DIRECTORIES, directory_path};
 pub(crate) use lists::{ADDRESSES, ARGUMENTS, HOSTS, NAMES, NETWORKS, OVERRIDES, PATTERNS};
 pub(crate) use numbers::{
     ATTEMPTS, COUNT, IDLE_TIME, MODE, NUMBER, OWN_COUNT, OWN_IDLE_TIME, OWN_UMASK, RATE, SIZE,

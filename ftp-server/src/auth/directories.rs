@@ -1,0 +1,77 @@
+//! Rights by directory.
+
+use super::Rights;
+use crate::storage::VirtualPath;
+
+/// The rights of a user in a directory and below it, in place of the user's others.
+///
+/// Paths count as the client names them: a symbolic link that leads into the directory has the
+/// rights of the place where it lies.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct DirectoryRights {
+    /// The directory.
+    pub path: VirtualPath,
+    /// The rights to it and to everything below it.
+    pub rights: Rights,
+}
+
+impl DirectoryRights {
+    /// Returns rights to this directory.
+    #[must_use]
+    pub const fn new(path: VirtualPath, rights: Rights) -> Self {
+        Self { path, rights }
+    }
+
+    /// Returns whether the rule is about this path: that of the directory, or one below it.
+    fn is_about(&self, path: &VirtualPath) -> bool {
+        path.is_at_or_below(&self.path)
+    }
+}
+
+/// Returns the rule for a path: the one of the longest directory.
+pub(crate) fn rule_for<'a>(
+    rules: &'a [DirectoryRights],
+    path: &VirtualPath,
+) -> Option<&'a DirectoryRights> {
+    let about = rules.iter().filter(|rule| rule.is_about(path));
+    about.max_by_key(|rule| rule.path.as_bytes().len())
+}
+
+/// Returns whether the object at this path, or one below it, is a directory with a rule.
+pub(crate) fn holds_rules(rules: &[DirectoryRights], path: &VirtualPath) -> bool {
+    rules.iter().any(|rule| rule.path.is_at_or_below(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_directory_decides() {
+        let rule = |path: &str, rights| DirectoryRights::new(path.into(), rights);
+        let rules = [
+            rule("/a", Rights::READ),
+            rule("/a/b/c", Rights::FULL),
+            rule("/a/b", Rights::DROP_BOX),
+        ];
+        for (path, want) in [
+            ("/", None),
+            ("/b", None),
+            ("/ab", None),
+            ("/a", Some(Rights::READ)),
+            ("/a/bc", Some(Rights::READ)),
+            ("/a/b", Some(Rights::DROP_BOX)),
+            ("/a/b/cd", Some(Rights::DROP_BOX)),
+            ("/a/b/c", Some(Rights::FULL)),
+            ("/a/b/c/d/e", Some(Rights::FULL)),
+        ] {
+            assert_eq!(rule_for(&rules, &path.into()).map(|rule| rule.rights), want, "{path}");
+        }
+        for (path, want) in
+            [("/", true), ("/a/b/c", true), ("/a/b", true), ("/a/b/c/d", false), ("/b", false)]
+        {
+            assert_eq!(holds_rules(&rules, &path.into()), want, "{path}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Rights by directory: the longest path decides, for every command and at both ends of a rename.
+
+use std::fs;
+use std::net::Shutdown;
+use std::path::Path;
+use std::sync::Arc;
+
+use ftp_server::{LocalStorage, Login, Rights, Server, UserTable};
+use ftp_tests::raw::RawSession;
+
+use super::partial::moved;
+use super::play;
+
+/// A server whose user `u` may read everything but hand in below `/in`, and work in `/in/work`; and
+/// whose user `box` may only hand in, but read `/pub`.
+fn server(root: &Path) -> Server {
+    for name in ["in/work", "pub", "plain"] {
+        fs::create_dir_all(root.join(name)).expect("a directory");
+    }
+    for name in ["in/secret", "in/work/draft", "pub/file", "plain/file", "file"] {
+        fs::write(root.join(name), name).expect("a file");
+    }
+    let storage = Arc::new(LocalStorage::open(root).expect("it opens"));
+    let reader = Login::new(storage.clone(), Rights::READ | Rights::RENAME)
+        .directory("/in", Rights::DROP_BOX)
+        .directory("/in/work", Rights::FULL)
+        .mkdir_parents(true);
+    let drop_box = Login::new(storage, Rights::DROP_BOX).directory("/pub", Rights::READ);
+    let table = UserTable::new().user("u", "p", reader).user("box", "p", drop_box);
+    let builder = Server::builder().config(super::quick()).authenticator(table);
+    builder.bind("127.0.0.1:0").expect("a server on loopback")
+}
+
+/// Sends a line after PASV, and data if the command receives some. Returns the last code.
+fn last_code(session: &mut RawSession, line: &str) -> u16 {
+    let mut data = session.passive();
+    match session.ask(line).code {
+        150 => {
+            if line.starts_with("STO") || line.starts_with("APPE") {
+                data.write_all(b"data");
+                data.close();
+            } else {
+                drop(data.read_to_end());
+            }
+            session.reply().code
+        }
+        code => code,
+    }
+}
+
+#[test]
+fn the_longest_directory_decides_what_a_user_may() {
+    let root = tempfile::tempdir().expect("a directory");
+    let server = server(root.path());
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    for (line, code) in [
+        ("TYPE I", 200),
+        ("SIZE file", 213),
+        ("RETR plain/file", 226),
+        ("STOR new", 550),
+        ("MKD new", 550),
+        ("DELE file", 550),
+        // A drop box, by whatever path.
+        ("SIZE in/secret", 550),
+        ("SIZE /plain/../in/./secret", 550),
+        ("RETR in/secret", 550),
+        ("MDTM in/secret", 550),
+        ("MLST in/secret", 550),
+        ("HASH in/secret", 550),
+        ("STAT in", 550),
+        ("AVBL in", 550),
+        ("LIST in", 550),
+        ("LIST -a in", 550),
+        ("LIST in/*", 550),
+        ("NLST in", 550),
+        ("NLST in/s*", 550),
+        ("MLSD in", 550),
+        ("STOR in/new", 226),
+        ("STOR in/new", 553),
+        ("STOR in/secret", 553),
+        ("APPE in/secret", 550),
+        ("DELE in/new", 550),
+        ("MKD in/made", 257),
+        ("STOR in/a/b/c", 226),
+        ("RMD in/made", 550),
+        ("MFMT 20200101000000 in/new", 550),
+        ("SITE CHMOD 600 in/new", 550),
+        // All rights within it.
+        ("RETR in/work/draft", 226),
+        ("STOR in/work/draft", 226),
+        ("APPE in/work/draft", 226),
+        ("LIST in/work", 226),
+        ("MFMT 20200101000000 in/work/draft", 213),
+        ("SITE CHMOD 600 in/work/draft", 200),
+        ("STOR in/work/x/y", 226),
+        ("DELE in/work/x/y", 250),
+        ("RMD in/work/x", 250),
+        // The current directory counts too.
+        ("CWD in", 250),
+        ("LIST", 550),
+        ("NLST *", 550),
+        ("MLSD", 550),
+        ("STOU", 226),
+        ("CWD work", 250),
+        ("LIST", 226),
+        ("CWD /in/none", 550),
+        ("CWD /", 250),
+        ("LIST", 226),
+        ("STOU", 550),
+    ] {
+        assert_eq!(last_code(&mut session, line), code, "{line}");
+    }
+    let mut drop_box = RawSession::login(server.local_addr(), "box", "p");
+    for (line, code) in [
+        ("TYPE I", 200),
+        ("LIST", 550),
+        ("LIST pub", 226),
+        ("RETR pub/file", 226),
+        ("STOR pub/new", 550),
+        ("RETR file", 550),
+        ("STOR new", 226),
+        ("STOR pubnew", 226),
+        ("RETR pubnew", 550),
+    ] {
+        assert_eq!(last_code(&mut drop_box, line), code, "{line}");
+    }
+    // Before login and for the user, the features are those of any directory.
+    let features = drop_box.expect("FEAT", 211).text();
+    assert!(features.contains("SIZE") && features.contains("MLST"), "{features}");
+}
+
+#[test]
+fn facts_of_a_listing_are_those_of_each_entry() {
+    let root = tempfile::tempdir().expect("a directory");
+    let server = server(root.path());
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    let listed = String::from_utf8(session.download("MLSD")).expect("text");
+    let perm = |name: &str| {
+        let line = listed.lines().find(|line| line.ends_with(&format!(" {name}")));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {listed}"));
+        let (_, perm) = line.split_once("perm=").unwrap_or_else(|| panic!("no perm in {line}"));
+        perm.split(';').next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(perm("file"), "fr");
+    assert_eq!(perm("plain"), "efl");
+    assert_eq!(perm("in"), "cem");
+    assert!(session.expect("MLST in/work/draft", 250).text().contains("perm=adfrw;"));
+}
+
+#[test]
+fn a_rename_needs_the_rights_of_both_ends() {
+    let root = tempfile::tempdir().expect("a directory");
+    for name in ["a", "b", "read", "in", "up/deep"] {
+        fs::create_dir_all(root.path().join(name)).expect("a directory");
+    }
+    for name in ["a/one", "a/two", "a/three", "read/one", "in/one", "free"] {
+        fs::write(root.path().join(name), name).expect("a file");
+    }
+    let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let blind = Rights::WRITE | Rights::RENAME | Rights::DELETE;
+    let login = Login::new(storage, Rights::FULL)
+        .directory("/a", Rights::FULL)
+        .directory("/b", blind)
+        .directory("/read", Rights::READ)
+        .directory("/in", Rights::DROP_BOX)
+        .directory("/up/deep", Rights::READ);
+    let table = UserTable::new().user("u", "p", login);
+    let builder = Server::builder().config(super::quick()).authenticator(table);
+    let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    for (from, codes) in [
+        // Within a rule, and between rules that allow it.
+        ("a/one", [("a/other", 250)]),
+        ("a/other", [("free2", 250)]),
+        ("free2", [("a/one", 250)]),
+        ("a/one", [("b/one", 250)]),
+        // What could not be read comes nowhere where it can.
+        ("b/one", [("a/one", 550)]),
+        ("b/one", [("b/two", 250)]),
+        // Nothing leaves or reaches places without the right.
+        ("a/two", [("read/two", 550)]),
+        ("a/two", [("in/two", 550)]),
+        // A directory with a rule stays where it is, and so do those above it.
+        ("up", [("down", 550)]),
+        ("a", [("c", 550)]),
+        ("a/two", [("up/deep", 550)]),
+        ("free", [("free3", 250)]),
+    ] {
+        session.expect(format!("RNFR {from}"), 350);
+        for (to, code) in codes {
+            session.expect(format!("RNTO {to}"), code);
+        }
+    }
+    play(&mut session, &[("RNFR read/one", 550), ("RNFR in/one", 550), ("RNFR up/deep", 550)]);
+    for (name, content) in [("b/two", "a/one"), ("a/two", "a/two"), ("free3", "free")] {
+        assert_eq!(fs::read_to_string(root.path().join(name)).expect(name), content);
+    }
+}
+
+#[test]
+fn partial_uploads_are_kept_only_where_they_can_be_resumed() {
+    let root = tempfile::tempdir().expect("a directory");
+    let server = server(root.path());
+    for (path, is_kept) in [("in/work", true), ("in", false)] {
+        let mut session = RawSession::login(server.local_addr(), "u", "p");
+        session.expect("TYPE I", 200);
+        let mut data = session.passive();
+        session.expect(format!("STOR {path}/cut"), 150);
+        data.write_all(&[b'x'; 100]);
+        ftp_tests::wait::wait_until("the bytes arrive", || moved(&mut session) == 100);
+        session.stream().shutdown(Shutdown::Both).expect("it ends");
+        drop(data);
+        let kept = || {
+            let names = super::names_in(&root.path().join(path));
+            names.iter().filter(|name| name.starts_with(".ftp-upload-")).count()
+        };
+        let count = usize::from(is_kept);
+        ftp_tests::wait::wait_until("the upload ends", || {
+            server.sessions().is_empty() && kept() == count
+        });
+    }
+}
