@@ -1,5 +1,6 @@
 //! Keys of single users: each acts as it says, and `--check` explains it.
 
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 
 use ftp_tests::raw::RawSession;
@@ -91,7 +92,8 @@ fn users_may_differ_from_the_settings_of_all_fs_17() {
         let mut data = session.passive();
         session.expect("STOR cut", 150);
         data.write_all(&[b'x'; 100]);
-        drop(session);
+        // At once, even if a program that starts meanwhile has inherited the connection.
+        session.stream().shutdown(Shutdown::Both).unwrap();
         drop(data);
         said_until(&served, &format!("user=\"{name}\" verb=STOR path=\"/cut\""));
         login(name).expect("SIZE cut", code);
