@@ -34,10 +34,11 @@ const STAND_INS: [(&str, &str); 9] = [
 ];
 
 /// The files of the source directory that commands of the documents name.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
+    "dist/container/Containerfile",
     "dist/debian/build",
     "dist/fail2ban/ftp-cli.conf",
     "dist/server.toml",
