@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -294,12 +295,52 @@ fn units_are_valid_and_hardened() {
     run(security.arg(here.join("ftp-cli.service"))).exited(0);
 }
 
+/// The system's calls that only Landlock needs.
+const LANDLOCK: &str = " landlock_create_ruleset landlock_add_rule landlock_restrict_self";
+
 #[test]
-fn the_filter_of_system_calls_names_those_of_landlock() {
+fn a_server_works_under_the_filter_of_system_calls() {
+    let python = Peer::python("seccomp");
+    let (Some(python), Some(_)) = (python, Peer::find("systemd-analyze")) else { return };
     let units = units();
-    let service = units.iter().find(|(name, _)| name == "ftp-cli.service").unwrap();
-    let allowed = service.1.lines().find(|line| line.starts_with("SystemCallFilter=@")).unwrap();
-    for call in ["create_ruleset", "add_rule", "restrict_self"] {
-        assert!(allowed.contains(&format!(" landlock_{call}")), "{call}");
+    let (_, unit) = units.iter().find(|(name, _)| name == "ftp-cli.service").unwrap();
+    let confined = |served: &Served| {
+        let mut lines = served.said().lines();
+        lines.find_map(|line| Some(line.split_once(" are confined to ")?.1.to_owned()))
+    };
+    let root = TempRoot::new();
+    let without = confined(&Served::start(&root, &[])).expect("sessions are confined");
+    for unit in [unit.clone(), unit.replace(LANDLOCK, "")] {
+        let here = TempRoot::new();
+        let socket = here.join("socket");
+        let is_whole = unit.contains(LANDLOCK);
+        let unit = here.write("unit", unit.as_bytes());
+        let mut command = python.command();
+        command.args(["-c", include_str!("filtered.py")]).arg(unit);
+        command.arg(env!("CARGO_BIN_EXE_ftp-cli")).args(["serve", "--listen", "127.0.0.1:0"]);
+        let hook = format!("hooks.stored=[\"/bin/touch\", \"{}\"]", here.join("ran").display());
+        command.args(["--user", "u:p", "--write", "--set", &hook]);
+        command.args(["--set", &format!("control.socket={}", socket.display())]);
+        let group = format!("control.group={}", root.path().metadata().unwrap().gid());
+        let served = Served::of(command.args(["--set", &group]).arg(root.path()));
+        // A filter without the calls of Landlock takes this barrier away.
+        assert_eq!(confined(&served).as_ref() == Some(&without), is_whole, "{}", served.said());
+        let mut session = RawSession::login(served.address, "u", "p");
+        session.expect("MKD made", 257);
+        session.upload("STOR made/file", b"content");
+        session.expect("MFMT 20200101000000 made/file", 213);
+        session.expect("SITE CHMOD 600 made/file", 200);
+        session.expect("RNFR made/file", 350);
+        session.expect("RNTO made/other", 250);
+        assert_eq!(session.download("RETR made/other"), b"content");
+        assert!(!session.download("MLSD made").is_empty());
+        let ran = run(ftp(&["who", "--control"]).arg(&socket));
+        assert!(String::from_utf8_lossy(&ran.clone().succeeded()).contains(" u "), "{ran:?}");
+        session.expect("DELE made/other", 250);
+        session.expect("RMD made", 250);
+        wait_until("the hook has run", || here.join("ran").exists());
+        let mut running = served.running;
+        signal(&running, "TERM");
+        ends(&mut running);
     }
 }
