@@ -98,6 +98,31 @@ impl EventLog {
     }
 }
 
+impl Event<'_> {
+    /// Returns the event as the JSON object that an [`EventLog`] writes, with the current time and
+    /// then `more` fields. `docs/log.md` describes the fields and their escapes. Unlike in a log,
+    /// names have any length, and there is no `unsaid`.
+    ///
+    /// ```
+    /// use ftp_server::{Event, Observer};
+    ///
+    /// struct Printer;
+    ///
+    /// impl Observer for Printer {
+    ///     fn observe(&self, event: &Event<'_>) {
+    ///         println!("{}", event.to_json(&[("host", b"nas")]));
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn to_json(&self, more: &[(&'static str, &[u8])]) -> String {
+        let time = Stamp::now();
+        let mut line = Line::of(self, 0);
+        more.iter().for_each(|(name, value)| line.bytes(name, value));
+        line.json_with_names(&time, usize::MAX)
+    }
+}
+
 impl Observer for EventLog {
     fn observe(&self, event: &Event<'_>) {
         let Some(unsaid) = self.refusals.due(event) else { return };

@@ -136,12 +136,17 @@ impl Line {
         self.fields.push((name, Value::Word(word.to_string())));
     }
 
-    fn bytes(&mut self, name: &'static str, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, name: &'static str, bytes: &[u8]) {
         self.fields.push((name, Value::Quoted(Escaped(bytes).to_string())));
     }
 
     /// Returns the line as a JSON object, with the time as its first member.
     pub(super) fn json(&self, time: &Stamp) -> String {
+        self.json_with_names(time, limits::LOG_NAME)
+    }
+
+    /// Returns the JSON object with names of at most `longest` bytes.
+    pub(super) fn json_with_names(&self, time: &Stamp, longest: usize) -> String {
         let mut json = format!("{{\"time\":\"{time}\",\"event\":\"{}\"", self.event);
         // Writing to a string does not fail, here and below.
         for (name, value) in &self.fields {
@@ -151,7 +156,7 @@ impl Line {
                 Value::Seconds(seconds) => write!(json, "{:.3}", seconds.as_secs_f64()),
                 Value::Word(word) => write!(json, "\"{word}\""),
                 // Quotes and backslashes are all that JSON still needs escaped.
-                Value::Quoted(text) => write!(json, "\"{}\"", cut(text, r#"\""#)),
+                Value::Quoted(text) => write!(json, "\"{}\"", cut(text, r#"\""#, longest)),
                 Value::Message(text) => {
                     write!(json, "\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
                 }
@@ -172,7 +177,7 @@ impl fmt::Display for Line {
                 Value::Seconds(seconds) => write!(f, "{:.3}", seconds.as_secs_f64())?,
                 Value::Word(word) => f.write_str(word)?,
                 // Backslashes are doubled already, so the one before a quote is unambiguous.
-                Value::Quoted(text) => write!(f, "\"{}\"", cut(text, r#"""#))?,
+                Value::Quoted(text) => write!(f, "\"{}\"", cut(text, r#"""#, limits::LOG_NAME))?,
                 Value::Message(text) => f.write_str(text)?,
             }
         }
@@ -184,9 +189,8 @@ impl fmt::Display for Line {
 const MARK: &str = r"\...";
 
 /// Returns an escaped name for a place between quotes, with a backslash before each character of
-/// `special`, in at most [`limits::LOG_NAME`] bytes. A longer name ends with [`MARK`], and no
-/// escape is split.
-fn cut(escaped: &str, special: &str) -> String {
+/// `special`, in at most `longest` bytes. A longer name ends with [`MARK`], and no escape is split.
+fn cut(escaped: &str, special: &str, longest: usize) -> String {
     let write = |text: &str| {
         let mut written = String::with_capacity(text.len());
         for character in text.chars() {
@@ -206,9 +210,9 @@ fn cut(escaped: &str, special: &str) -> String {
         let (escape, after) = rest.split_at_checked(length_of_escape(rest)).unwrap_or((rest, ""));
         written += &write(escape);
         rest = after;
-        if written.len() + mark.len() <= limits::LOG_NAME {
+        if written.len() + mark.len() <= longest {
             end = written.len();
-        } else if written.len() > limits::LOG_NAME {
+        } else if written.len() > longest {
             written.truncate(end);
             return written + &mark;
         }
@@ -475,6 +479,17 @@ mod tests {
     }
 
     #[test]
+    fn an_event_as_json_has_whole_names_and_further_fields() {
+        let path = VirtualPath::root().join(&[b'a'; 3_000]);
+        let kind = EventKind::Deleted { path: &path };
+        let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));
+        let json = Event::of_peer(peer, kind).to_json(&[("hook", b"\"x\xff\""), ("b", b"")]);
+        let name = "a".repeat(3_000);
+        let want = format!(r#""port":50212,"path":"/{name}","hook":"\"x\\xff\"","b":""}}"#);
+        assert!(json.starts_with("{\"time\":\"20") && json.ends_with(&want), "{json}");
+    }
+
+    #[test]
     fn an_ipv6_peer_has_no_brackets() {
         let peer = "[2001:db8::1]:21".parse().unwrap();
         let line = Line::of(&Event::of_peer(peer, EventKind::LoggedIn), 0);
@@ -496,7 +511,8 @@ mod tests {
     fn a_name_is_cut_and_says_so_ho_06() {
         let both = |name: &[u8]| {
             let escaped = Escaped(name).to_string();
-            (cut(&escaped, "\""), cut(&escaped, "\"\\"))
+            let cut = |special| cut(&escaped, special, limits::LOG_NAME);
+            (cut("\""), cut("\"\\"))
         };
         for name in [&b""[..], &[b'a'; 512], "\u{e9}".repeat(256).as_bytes()] {
             let whole = String::from_utf8(name.to_vec()).unwrap();
