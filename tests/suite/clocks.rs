@@ -4,16 +4,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files that read the wall clock, and why: to show the time of a file, a message or a login,
-/// to find the missing year of a listed date, to find the age of files that an earlier server left,
-/// to recognise a directory, to check the dates of a certificate, and to find whether a user has
-/// expired.
-const READERS: [&str; 32] = [
+/// The files that read the wall clock, and why: to show the time of a file, a message, an event or a
+/// login, to find the missing year of a listed date, to find the age of files that an earlier server
+/// left, to recognise a directory, to check the dates of a certificate, and to find whether a user
+/// has expired.
+const READERS: [&str; 33] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
     "ftp-cli/src/cmd/serve/certificate.rs",
     "ftp-cli/src/cmd/serve/check/users.rs",
     "ftp-cli/src/cmd/serve/control/show.rs",
+    "ftp-cli/src/cmd/serve/hooks/notice.rs",
     "ftp-cli/src/cmd/serve/metrics/mod.rs",
     "ftp-cli/src/cmd/serve/running.rs",
     "ftp-cli/src/cmd/serve/settings/forms/dates.rs",

@@ -279,7 +279,7 @@ root = \"ROOT/d\"
         let found = found(run(&mut check));
         let want = holds.map(|holds| {
             format!(
-                "warn  log.transfers: {} is in {holds}, whose users could read or change it; use a file elsewhere",
+                "warn  log.transfers: {} is in {holds}, whose users could read or change it; use another place",
                 log.display()
             )
         });

@@ -1,4 +1,8 @@
-//! `hooks.stored`: a program that runs for each stored file.
+//! `hooks.stored`: a program that runs for each stored file. [`notices`] and [`trouble`] are about
+//! `hooks.program`, which gets each event.
+
+mod notices;
+mod trouble;
 
 use std::fs;
 use std::net::TcpStream;

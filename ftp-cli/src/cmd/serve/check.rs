@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use self::users::{all_homes, directories, users};
 use super::certificate;
 use super::findings::Findings;
+use super::hooks;
 use super::logging::{LogTarget, SYSLOG};
 use super::outgoing::outgoing;
 use super::plan::ServePlan;
@@ -46,7 +47,7 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     let settings = &plan.settings;
     certificate::check(settings, &mut findings);
     logs(settings, &mut findings);
-    logs_in_reach(plan, &mut findings);
+    files_in_reach(plan, &mut findings);
     readable(plan, options, &mut findings);
     addresses(settings, &mut findings);
     plan.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
@@ -57,7 +58,7 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     directories(plan, &mut findings);
     users(plan, &mut findings);
     rates(settings, &mut findings);
-    hook(settings, &mut findings);
+    hooks::check(&settings.hooks, &mut findings);
     if settings.server.passive.enabled {
         ports(settings, &mut findings);
         too_few_ports(settings, &mut findings);
@@ -226,22 +227,24 @@ fn log_files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)>
     events.into_iter().chain(transfers)
 }
 
-/// Checks that no user's directory contains a log.
-fn logs_in_reach(plan: &ServePlan, findings: &mut Findings) {
-    for (key, path) in log_files(&plan.settings) {
-        log_in_reach(plan, key, path, findings);
+/// Checks that no user's directory contains a log or an event.
+fn files_in_reach(plan: &ServePlan, findings: &mut Findings) {
+    let letters = plan.settings.hooks.dead_letters.as_deref();
+    let letters = letters.map(|path| ("hooks.dead_letters", path));
+    for (key, path) in log_files(&plan.settings).chain(letters) {
+        in_reach(plan, key, path, findings);
     }
 }
 
-fn log_in_reach(plan: &ServePlan, key: &str, path: &Path, findings: &mut Findings) {
+fn in_reach(plan: &ServePlan, key: &str, path: &Path, findings: &mut Findings) {
     let in_full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let log = match (path.canonicalize(), path.parent(), path.file_name()) {
-        (Ok(log), ..) => log,
+    let found = match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(found), ..) => found,
         (Err(_), Some(parent), Some(name)) => in_full(parent).join(name),
         (Err(_), ..) => path.to_owned(),
     };
     // A symbolic link to it can be changed in its own directory.
-    let places = [log, path.parent().map_or_else(PathBuf::new, in_full)];
+    let places = [found, path.parent().map_or_else(PathBuf::new, in_full)];
     let holds = |root: &Path| {
         let root = in_full(root);
         places.iter().any(|place| place.starts_with(&root))
@@ -250,32 +253,10 @@ fn log_in_reach(plan: &ServePlan, key: &str, path: &Path, findings: &mut Finding
     roots.retain(|(_, root, _)| holds(root));
     let Some((_, root, _)) = roots.first() else { return };
     let more = if roots.iter().any(|(_, other, _)| other != root) { " and others" } else { "" };
-    let log = shown_path(path);
+    let path = shown_path(path);
     let root = shown_path(root);
-    let what_to_do = "whose users could read or change it; use a file elsewhere";
-    findings.warn(format_args!("{key}: {log} is in {root}{more}, {what_to_do}"));
-}
-
-/// Checks that the upload hook can be started.
-fn hook(settings: &Settings, findings: &mut Findings) {
-    let Some(program) = settings.stored_hook.first().map(Path::new) else { return };
-    let shown = shown_path(program);
-    match access(program, Access::EXEC_OK) {
-        Ok(()) if program.is_file() => {
-            findings.ok(format_args!("hooks.stored: {shown} is executable"));
-        }
-        Ok(()) => {
-            findings.fail(
-                Exit::Local,
-                format_args!("hooks.stored: {shown} is not a program; use an executable file"),
-            );
-        }
-        Err(error) => {
-            let what_to_do = "fix its owner or mode, or use another program";
-            let words = format_args!("hooks.stored: cannot start {shown}: {error}; {what_to_do}");
-            findings.fail(Exit::Local, words);
-        }
-    }
+    let what_to_do = "whose users could read or change it; use another place";
+    findings.warn(format_args!("{key}: {path} is in {root}{more}, {what_to_do}"));
 }
 
 /// Checks how many passive ports are available; without a range, names the kernel's.

@@ -5,7 +5,7 @@ mod certificate;
 mod check;
 mod control;
 mod findings;
-mod hooks;
+pub(crate) mod hooks;
 mod local_socket;
 mod logging;
 pub(crate) mod metrics;
@@ -81,7 +81,7 @@ fn serve(
         log.say(Level::Warn, &text);
     }
     service.connect();
-    let hooks = Arc::new(Hooks::default());
+    let hooks = Arc::new(Hooks::new());
     let shutdown = Arc::new(OnceLock::new());
     // Before the first log line announces a server that can be stopped.
     let (sender, receiver) = mpsc::channel();

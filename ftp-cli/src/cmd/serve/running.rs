@@ -297,7 +297,7 @@ impl<'a> Running<'a> {
         }
         let report = self.server.shutdown(grace);
         // Files stored in the grace period have their hooks run too.
-        self.hooks.finish(grace.saturating_sub(start.elapsed()));
+        self.hooks.finish(grace.saturating_sub(start.elapsed()), || log.flush());
         self.transfers.flush();
         let drained = report.drained;
         let cut = report.cut + report.stuck;

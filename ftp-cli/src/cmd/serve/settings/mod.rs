@@ -4,6 +4,7 @@
 mod file;
 mod form;
 mod forms;
+mod hooks;
 mod kind;
 mod layers;
 mod lines;
@@ -22,6 +23,7 @@ mod user;
 
 pub(crate) use file::{File, Reading};
 pub(crate) use forms::Expiry;
+pub(crate) use hooks::HookSettings;
 pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing};
 pub(crate) use protection::Protection;
 pub(crate) use row::Setting;

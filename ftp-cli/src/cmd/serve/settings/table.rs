@@ -7,11 +7,12 @@ use std::time::Duration;
 use ftp_server::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
 
 use super::forms::{
-    ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, FILE, GROUP,
-    HOSTS, IDLE_TIME, LINE, LOG, LOG_TARGET, METRICS, MODE, NETWORKS, NUMBER, OVERRIDES, OWN_COUNT,
-    PARTIAL, PATTERNS, PORTS, RATE, REUSE, RIGHTS, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK,
-    VERSION, WAITING_TIME,
+    ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, EVENTS, FILE,
+    GROUP, HOSTS, IDLE_TIME, LINE, LOG, LOG_TARGET, METRICS, MODE, NETWORKS, NUMBER, OVERRIDES,
+    OWN_COUNT, PARTIAL, PATTERNS, PORTS, PROCESSES, RATE, REUSE, RIGHTS, RUN_AS, SIZE, SWITCH,
+    SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
+use super::hooks::HookSettings;
 use super::layers::{Given, KeyInTable, Table, Users};
 use super::lines::Lines;
 use super::listen::{Listen, Passed, available, has_ipv6};
@@ -63,10 +64,7 @@ pub(crate) struct Settings {
     pub(crate) log_target: LogTarget,
     /// File of the transfer log in xferlog(5) format.
     pub(crate) log_transfers: Option<PathBuf>,
-    /// Program to run after each completed upload, with its arguments; empty for none.
-    pub(crate) stored_hook: Vec<String>,
-    /// Timeout of that program.
-    pub(crate) hook_timeout: Duration,
+    pub(crate) hooks: HookSettings,
     /// Origins of all values.
     pub(crate) origins: Origins,
 }
@@ -115,8 +113,7 @@ impl Default for Settings {
             metrics: None,
             log_target: LogTarget::default(),
             log_transfers: None,
-            stored_hook: Vec::new(),
-            hook_timeout: Duration::from_secs(60),
+            hooks: HookSettings::default(),
             origins: Origins::default(),
         }
     }
@@ -191,8 +188,14 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "control.group",                  GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
     row!(Settings, "control.mode",                   MODE,         control_mode,                      "Permissions of the control socket."),
     row!(Settings, "metrics.listen",                 METRICS,      metrics,                           "Address of Prometheus metrics: 127.0.0.1:9121 or unix:/path (empty: none)."),
-    row!(Settings, "hooks.stored",                   ARGUMENTS,    stored_hook,                       "Program to run after each completed upload"),
-    row!(Settings, "hooks.timeout",                  WAITING_TIME, hook_timeout,                      "Time after which a hook is killed."),
+    row!(Settings, "hooks.stored",                   ARGUMENTS,    hooks.stored,                      "Program to run after each completed upload"),
+    row!(Settings, "hooks.program",                  FILE,         hooks.program,                     "Program that gets each event of hooks.events as JSON (empty: none)."),
+    row!(Settings, "hooks.events",                   EVENTS,       hooks.events,                      "Events: login, login-failed, logout, stored, cut, retrieved, deleted, renamed, made."),
+    row!(Settings, "hooks.timeout",                  WAITING_TIME, hooks.timeout,                     "Time after which a hook is killed."),
+    row!(Settings, "hooks.processes",                PROCESSES,    hooks.processes,                   "Processes of hooks.program at once."),
+    row!(Settings, "hooks.retries",                  NUMBER,       hooks.retries,                     "Retries of hooks.program after a failure."),
+    row!(Settings, "hooks.retry_delay",              TIME,         hooks.retry_delay,                 "Pause before the first retry; it doubles each time, up to 1 min."),
+    row!(Settings, "hooks.dead_letters",             FILE,         hooks.dead_letters,                "Directory for events that hooks.program did not handle (empty: the log)."),
     row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "Accept anonymous logins."),
     row!(Settings, "anonymous.root",                 DIRECTORY,    anonymous.root,                    "Directory that anonymous users see as /."),
     row!(Settings, "anonymous.rights",               RIGHTS,       anonymous.rights,                  "Rights of anonymous users: read, full, drop-box, or a list"),
@@ -344,7 +347,8 @@ impl Settings {
             let why = "is in listen.addresses too; use another port";
             wrong.push(format!("{place}: listen.implicit_tls: \"{both}\" {why}"));
         }
-        for (key, why) in self.tls.contradictions(self.has_implicit()) {
+        let tls = self.tls.contradictions(self.has_implicit());
+        for (key, why) in tls.into_iter().chain(self.hooks.contradictions()) {
             wrong.push(format!("{}: {key}: {why}", place(key)));
         }
         wrong.extend(self.contradictions_of_users(lines));

@@ -5,10 +5,12 @@ use ftp_server::{NamePattern, PassiveOverride};
 use toml::de::DeTable;
 
 use super::texts::passive_address;
+use crate::cmd::serve::hooks::HookEvent;
 use crate::cmd::serve::settings::form::{Form, or_quotes};
 use crate::cmd::serve::settings::kind::{self, Kind};
 use crate::cmd::serve::settings::listen::{self, Listen};
 use crate::cmd::serve::settings::toml_text::list_of;
+use crate::options::values::nearest;
 
 pub(crate) const ADDRESSES: Form<Vec<Listen>> =
     Form::new(Kind::List, listen::addresses, |addresses| listen::shown(addresses));
@@ -28,6 +30,9 @@ pub(crate) const NETWORKS: Form<Vec<Network>> =
 
 pub(crate) const PATTERNS: Form<Vec<NamePattern>> =
     Form::new(Kind::List, patterns, |patterns| or_quotes(joined(patterns, ",")));
+
+pub(crate) const EVENTS: Form<Vec<HookEvent>> =
+    Form::new(Kind::List, events, |events| or_quotes(joined(events, ",")));
 
 /// Program and arguments, `["/path/program", "argument"]` as in TOML. Empty or `[]`: none.
 pub(crate) const ARGUMENTS: Form<Vec<String>> =
@@ -67,6 +72,20 @@ fn patterns(text: &str) -> Result<Vec<NamePattern>, String> {
     each_of(text, |item| {
         let wrong = |_| format!("invalid pattern \"{item}\": expected *.exe, .ht*");
         NamePattern::parse(item.as_bytes()).map_err(wrong)
+    })
+}
+
+fn events(text: &str) -> Result<Vec<HookEvent>, String> {
+    let words = || HookEvent::ALL.iter().map(|(word, _)| *word);
+    each_of(text, |item| match HookEvent::ALL.iter().find(|(word, _)| *word == item) {
+        Some((_, event)) => Ok(*event),
+        None => Err(match nearest(item, words()) {
+            Some(near) => format!("unknown event \"{item}\"; did you mean {near}?"),
+            None => {
+                let words = words().collect::<Vec<_>>().join(", ");
+                format!("unknown event \"{item}\": expected {words}")
+            }
+        }),
     })
 }
 

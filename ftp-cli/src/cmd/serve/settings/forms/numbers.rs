@@ -6,8 +6,11 @@ use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
 use crate::cmd::serve::settings::kind::Kind;
 use crate::options::values::{duration, show, show_size, size, waiting_time};
 
-/// Largest number of failed logins of a host that the server can count.
+/// Largest number of failures: the server can count as many failed logins of a host.
 const MOST_FAILURES: u32 = 1_000;
+
+/// Largest number of processes of a hook.
+const MOST_PROCESSES: usize = 64;
 
 pub(crate) const COUNT: Form<usize> = Form::new(Kind::Number, count, usize::to_string);
 
@@ -36,6 +39,15 @@ pub(crate) const ATTEMPTS: Form<u32> = Form::new(
         Ok(number) => Ok(number),
     },
     u32::to_string,
+);
+
+pub(crate) const PROCESSES: Form<usize> = Form::new(
+    Kind::Number,
+    |text| match text.parse() {
+        Ok(number @ 1..=MOST_PROCESSES) => Ok(number),
+        _ => Err(format!("invalid number \"{text}\": expected 1 to {MOST_PROCESSES}")),
+    },
+    usize::to_string,
 );
 
 /// Up to three octal digits.

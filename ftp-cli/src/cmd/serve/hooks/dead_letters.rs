@@ -1,0 +1,124 @@
+//! The directory of events that `hooks.program` did not handle: one JSON file per event.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::display::shown_path;
+use crate::lock::lock;
+
+/// Largest number of files in the directory, and of their bytes: clients cause events.
+const FILES: usize = 10_000;
+const BYTES: u64 = 64 * 1024 * 1024;
+
+/// Shortest time between two looks at a full directory.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The directory of `hooks.dead_letters`, or none.
+pub(super) struct DeadLetters {
+    directory: Option<PathBuf>,
+    stock: Mutex<Option<Stock>>,
+}
+
+/// Files in the directory.
+struct Stock {
+    files: usize,
+    bytes: u64,
+    counted: Instant,
+}
+
+impl Stock {
+    fn count(directory: &Path) -> io::Result<Self> {
+        let mut stock = Self { files: 0, bytes: 0, counted: Instant::now() };
+        for entry in fs::read_dir(directory)? {
+            stock.files += 1;
+            // A file that was removed meanwhile takes no space.
+            stock.bytes += entry?.metadata().map_or(0, |metadata| metadata.len());
+        }
+        Ok(stock)
+    }
+
+    const fn is_full(&self) -> bool {
+        self.files >= FILES || self.bytes >= BYTES
+    }
+}
+
+impl DeadLetters {
+    pub(super) const fn new(directory: Option<PathBuf>) -> Self {
+        Self { directory, stock: Mutex::new(None) }
+    }
+
+    /// Writes an event to a new file, which appears when it is complete. Returns its path.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the event has no file, as a message.
+    pub(super) fn keep(&self, name: &str, json: &[u8]) -> Result<PathBuf, String> {
+        let Some(directory) = &self.directory else {
+            return Err("hooks.dead_letters is empty".to_owned());
+        };
+        let failed =
+            |error: io::Error| format!("cannot write to {}: {error}", shown_path(directory));
+        let mut known = lock(&self.stock);
+        let is_usable = |stock: &Stock| !stock.is_full() || stock.counted.elapsed() < LOOK;
+        let mut stock = match known.take().filter(is_usable) {
+            Some(stock) => stock,
+            // Files may have been removed.
+            None => Stock::count(directory).map_err(failed)?,
+        };
+        let written = match stock.is_full() {
+            true => Err(format!("{} is full", shown_path(directory))),
+            false => write(directory, name, json).map_err(failed),
+        };
+        if written.is_ok() {
+            stock.files += 1;
+            stock.bytes += u64::try_from(json.len()).unwrap_or(u64::MAX);
+        }
+        *known = Some(stock);
+        written
+    }
+}
+
+/// Writes a file under a temporary name, syncs it, and renames it.
+fn write(directory: &Path, name: &str, json: &[u8]) -> io::Result<PathBuf> {
+    let mut file = tempfile::Builder::new().prefix(".event-").tempfile_in(directory)?;
+    file.write_all(json)?;
+    file.as_file().sync_data()?;
+    let path = directory.join(name);
+    file.persist_noclobber(&path)?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_takes_so_much_and_again_after_a_replay() {
+        let directory = tempfile::tempdir().unwrap();
+        let letters = DeadLetters::new(Some(directory.path().to_owned()));
+        let path = letters.keep("1.json", b"{}\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"{}\n");
+        // A name is never used twice.
+        assert!(letters.keep("1.json", b"{}\n").unwrap_err().contains("File exists"));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        *lock(&letters.stock) = None;
+        fs::File::create(directory.path().join("large")).unwrap().set_len(BYTES).unwrap();
+        assert!(letters.keep("2.json", b"{}\n").unwrap_err().ends_with(" is full"));
+        fs::remove_file(directory.path().join("large")).unwrap();
+        // No look at the directory for each of many events.
+        assert!(letters.keep("2.json", b"{}\n").unwrap_err().ends_with(" is full"));
+        lock(&letters.stock).as_mut().unwrap().counted -= LOOK;
+        letters.keep("2.json", b"{}\n").unwrap();
+        lock(&letters.stock).as_mut().unwrap().files = FILES;
+        assert!(letters.keep("3.json", b"{}\n").unwrap_err().ends_with(" is full"));
+        assert_eq!(
+            DeadLetters::new(None).keep("4.json", b"{}"),
+            Err("hooks.dead_letters is empty".to_owned())
+        );
+        let missing = DeadLetters::new(Some(directory.path().join("missing")));
+        assert!(missing.keep("5.json", b"{}").unwrap_err().contains("No such file"));
+    }
+}

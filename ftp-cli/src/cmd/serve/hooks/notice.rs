@@ -1,0 +1,202 @@
+//! `hooks.program`: a program that gets an event as JSON on its standard input.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ftp_proto::Escaped;
+use ftp_server::{Event, EventKind, Transfer, VirtualPath};
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::dead_letters::DeadLetters;
+use super::event::HookEvent;
+use super::pool::{Job, Pool};
+use super::process;
+use super::queue::Queued;
+use crate::cmd::serve::logging::LOG;
+use crate::cmd::serve::settings::HookSettings;
+use crate::cmd::serve::users;
+use crate::display::shown_path;
+
+/// Longest pause before a retry, unless the first one is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Numbers the events of this process, so that their files have an order.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// Program to start, for which events and how.
+pub(super) struct Program {
+    path: PathBuf,
+    events: Vec<HookEvent>,
+    limit: Duration,
+    retries: u32,
+    retry_delay: Duration,
+    dead_letters: Arc<DeadLetters>,
+    /// Writes the events that found the queue full: threads of sessions cannot.
+    letters: Arc<Pool<Letter>>,
+}
+
+impl Program {
+    /// Returns the program of these settings, if there is one.
+    pub(super) fn of(settings: &HookSettings, letters: &Arc<Pool<Letter>>) -> Option<Self> {
+        Some(Self {
+            path: settings.program.clone()?,
+            events: settings.events.clone(),
+            limit: settings.timeout,
+            retries: settings.retries,
+            retry_delay: settings.retry_delay,
+            dead_letters: Arc::new(DeadLetters::new(settings.dead_letters.clone())),
+            letters: Arc::clone(letters),
+        })
+    }
+}
+
+/// An event for the program.
+pub(super) struct Notice {
+    program: Arc<Program>,
+    event: HookEvent,
+    user: Vec<u8>,
+    json: String,
+    /// Name of its file, if it becomes one.
+    file_name: String,
+    failures: u32,
+}
+
+impl Notice {
+    /// Returns the notice of an event, if the program wants it.
+    pub(super) fn of(program: &Arc<Program>, event: &Event<'_>) -> Option<Self> {
+        let word = HookEvent::of(event).filter(|word| program.events.contains(word))?;
+        let local = changed(event).and_then(users::local_path);
+        let mut more = vec![("hook", word.as_str().as_bytes())];
+        more.extend(local.iter().map(|path| ("local_path", path.as_os_str().as_bytes())));
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Some(Self {
+            program: Arc::clone(program),
+            event: word,
+            // A refused login has none: names that somebody tries share one place in the queue.
+            user: event.user.unwrap_or_default().to_vec(),
+            json: event.to_json(&more) + "\n",
+            file_name: format!("{:013}-{number:08}-{word}.json", since.as_millis()),
+            failures: 0,
+        })
+    }
+
+    /// Puts the event into the directory of dead letters, or else into the log.
+    fn keep(&self, why: &str) {
+        let Self { program, event, .. } = self;
+        let shown = shown_path(&program.path);
+        let (user, by) = (Escaped(&self.user), if self.user.is_empty() { "" } else { " of " });
+        match program.dead_letters.keep(&self.file_name, self.json.as_bytes()) {
+            Ok(path) => log::error!(
+                target: LOG,
+                "hooks.program: {shown} for {event}{by}{user}: {why}; the event is in {}",
+                shown_path(&path)
+            ),
+            Err(wrong) => log::error!(
+                target: LOG,
+                "hooks.program: {shown} for {event}{by}{user}: {why}; {wrong}; the event was {}",
+                self.json.trim_end()
+            ),
+        }
+    }
+}
+
+/// Returns the path of a file or directory that the event has left in place.
+fn changed<'a>(event: &Event<'a>) -> Option<&'a VirtualPath> {
+    match event.kind {
+        EventKind::Transferred(Transfer { path, end, .. }) if end.is_whole() => Some(path),
+        EventKind::DirectoryMade { path, .. } => Some(path),
+        EventKind::Renamed { to, .. } => Some(to),
+        _ => None,
+    }
+}
+
+impl Queued for Notice {
+    fn user(&self) -> &[u8] {
+        &self.user
+    }
+
+    fn size(&self) -> usize {
+        self.json.len()
+    }
+}
+
+impl Job for Notice {
+    fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
+        let input = input(&self.json).map_err(|error| error.to_string())?;
+        let mut command = process::command(&self.program.path);
+        command.stdin(input).stderr(Stdio::piped());
+        process::run(&mut command, self.program.limit, is_over)
+    }
+
+    fn retry(&mut self) -> Option<Duration> {
+        let doubled = 2_u32.saturating_pow(self.failures);
+        self.failures += 1;
+        let first = self.program.retry_delay;
+        let pause = first.saturating_mul(doubled).min(LONGEST_PAUSE.max(first));
+        (self.failures <= self.program.retries).then_some(pause)
+    }
+
+    fn fail(self, why: &str) {
+        self.keep(why);
+    }
+
+    fn refuse(self) {
+        let letters = Arc::clone(&self.program.letters);
+        letters.push(Letter(self));
+    }
+}
+
+/// Returns an open file in memory with this content: the server never waits for its reader.
+fn input(text: &str) -> io::Result<File> {
+    let mut file = File::from(memfd_create("event", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// An event that found the queue full.
+pub(super) struct Letter(Notice);
+
+/// Why such an event is not handled.
+const FULL: &str = "not started: the queue is full";
+
+impl Queued for Letter {
+    fn user(&self) -> &[u8] {
+        self.0.user()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+}
+
+impl Job for Letter {
+    fn run(&self, _is_over: &dyn Fn() -> bool) -> Result<(), String> {
+        self.0.keep(FULL);
+        Ok(())
+    }
+
+    fn fail(self, why: &str) {
+        self.refuse_for(why);
+    }
+
+    fn refuse(self) {
+        self.refuse_for(FULL);
+    }
+}
+
+impl Letter {
+    /// Logs the event: too many of them wait for the disk.
+    fn refuse_for(&self, why: &str) {
+        let Notice { program, json, .. } = &self.0;
+        let shown = shown_path(&program.path);
+        log::error!(target: LOG, "hooks.program: {shown}: {why}; the event was {}", json.trim_end());
+    }
+}

@@ -1,0 +1,172 @@
+//! One process of a hook: its environment, its streams, and its end.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::cmd::serve::systemd;
+use crate::connect::credentials::VARIABLE;
+use crate::options::values;
+
+/// Pauses between checks whether a program has ended: short at first, then longer.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// Bytes of an error message that are kept.
+const KEPT: usize = 400;
+
+/// Bytes of further messages that are discarded between two checks.
+const DISCARDED: usize = 64 * 1024;
+
+/// Returns a command in its own process group, without input and output, and without the variables
+/// that are for the server only.
+pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.process_group(0).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
+    command.env_remove(VARIABLE).env_remove("FTP_LOCAL_PATH");
+    for variable in systemd::VARIABLES {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Runs a program until it ends. Kills its process group after `limit`, or once `is_over`. If its
+/// standard error is a pipe, the message begins with the first line of it.
+///
+/// # Errors
+///
+/// Returns a message if it could not be started, failed, or was killed.
+pub(super) fn run(
+    command: &mut Command,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+) -> Result<(), String> {
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let mut complaint = Complaint::of(&mut child);
+    let ended = wait(&mut child, limit, is_over, &mut complaint);
+    complaint.read();
+    ended.map_err(|why| match complaint.first_line() {
+        "" => why,
+        line => format!("{why}: {line}"),
+    })
+}
+
+fn wait(
+    child: &mut Child,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+    complaint: &mut Complaint,
+) -> Result<(), String> {
+    let start = Instant::now();
+    let group = Pid::from_child(child);
+    let mut pause = PAUSES.0;
+    loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(status.to_string()),
+            None => {}
+        }
+        let left = limit.saturating_sub(start.elapsed());
+        let is_late = left.is_zero();
+        if is_late || is_over() {
+            // The process is not reaped yet, so its process id is still valid.
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = child.wait();
+            return Err(match is_late {
+                true => format!("killed after {}", values::show(limit)),
+                false => "killed: the server is stopping".to_owned(),
+            });
+        }
+        complaint.read();
+        thread::sleep(pause.min(left));
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// The beginning of what a program writes to its standard error. The rest is discarded, so that
+/// neither the program waits nor the memory fills.
+struct Complaint {
+    pipe: Option<ChildStderr>,
+    kept: Vec<u8>,
+}
+
+impl Complaint {
+    fn of(child: &mut Child) -> Self {
+        // Without this flag, reading could wait for the program: its end says enough then.
+        let pipe = child.stderr.take().filter(|pipe| fcntl_setfl(pipe, OFlags::NONBLOCK).is_ok());
+        Self { pipe, kept: Vec::new() }
+    }
+
+    /// Reads what is there.
+    fn read(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
+        let mut buffer = [0; 4096];
+        for _ in 0..DISCARDED / buffer.len() {
+            // An error, for example nothing to read, leaves the rest to the next call.
+            let Ok(count @ 1..) = pipe.read(&mut buffer) else { return };
+            let room = KEPT - self.kept.len();
+            self.kept.extend(buffer.iter().take(count.min(room)));
+        }
+    }
+
+    fn first_line(&self) -> &str {
+        let text = match str::from_utf8(&self.kept) {
+            Ok(text) => text,
+            Err(error) => {
+                let valid = self.kept.get(..error.valid_up_to()).unwrap_or_default();
+                str::from_utf8(valid).unwrap_or_default()
+            }
+        };
+        text.trim().lines().next().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_becomes_of_a_program_is_said() {
+        let long = Duration::from_secs(60);
+        for (program, arguments, limit, is_over, want) in [
+            ("/bin/sh", &["-c", "exit 0"][..], long, false, Ok(())),
+            ("/bin/sh", &["-c", "exit 3"], long, false, Err("exit status: 3")),
+            ("/bin/sh", &["-c", "kill -9 $$"], long, false, Err("signal: 9 (SIGKILL)")),
+            ("/nonexistent", &[], long, false, Err("No such file or directory (os error 2)")),
+            ("/dev/null", &[], long, false, Err("Permission denied (os error 13)")),
+            ("/bin/sleep", &["60"], Duration::from_millis(50), false, Err("killed after 50 ms")),
+            ("/bin/sleep", &["60"], long, true, Err("killed: the server is stopping")),
+        ] {
+            let mut command = command(program);
+            let ran = run(command.args(arguments), limit, &|| is_over);
+            assert_eq!(ran, want.map_err(str::to_owned), "{program} {arguments:?}");
+        }
+        let nul = run(command("/bin/true").env("A", "a\0b"), long, &|| false);
+        assert!(nul.unwrap_err().contains("nul byte"));
+    }
+
+    #[test]
+    fn the_first_line_of_an_error_is_said_and_a_flood_is_discarded() {
+        let long = Duration::from_secs(60);
+        for (script, want) in [
+            ("echo; echo first >&2; echo second >&2; exit 3", Err("exit status: 3: first")),
+            ("echo not said >&2", Ok(())),
+            ("printf 'a\\377b' >&2; exit 1", Err("exit status: 1: a")),
+            ("yes >&2 & sleep 0.2; kill $!; exit 1", Err("exit status: 1: y")),
+            ("sleep 5 & exit 2", Err("exit status: 2")),
+        ] {
+            let mut command = command("/bin/sh");
+            let ran = run(command.args(["-c", script]).stderr(Stdio::piped()), long, &|| false);
+            assert_eq!(ran, want.map_err(str::to_owned), "{script}");
+        }
+        let script = "head -c 2000 /dev/zero | tr '\\0' x >&2; exit 1";
+        let mut command = command("/bin/sh");
+        let ran = run(command.args(["-c", script]).stderr(Stdio::piped()), long, &|| false);
+        assert_eq!(ran, Err(format!("exit status: 1: {}", "x".repeat(KEPT))));
+    }
+}

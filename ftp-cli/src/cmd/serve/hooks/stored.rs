@@ -1,0 +1,144 @@
+//! `hooks.stored`: a program that runs after each completed upload, with the file in its
+//! environment.
+
+use std::ffi::OsStr;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ftp_proto::Escaped;
+use ftp_server::{Direction, Event, EventKind, Transfer};
+
+use super::pool::Job;
+use super::process;
+use super::queue::Queued;
+use crate::cmd::serve::logging::LOG;
+use crate::cmd::serve::settings::HookSettings;
+use crate::cmd::serve::users;
+
+/// Number of programs that run at once.
+pub(super) const AT_ONCE: usize = 4;
+
+/// Program to start, and its timeout.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Program {
+    program: String,
+    arguments: Vec<String>,
+    limit: Duration,
+}
+
+impl Program {
+    /// Returns the program of these settings, if there is one.
+    pub(super) fn of(settings: &HookSettings) -> Option<Self> {
+        let (program, arguments) = settings.stored.split_first()?;
+        let (program, arguments) = (program.clone(), arguments.to_vec());
+        Some(Self { program, arguments, limit: settings.timeout })
+    }
+}
+
+/// A stored file.
+#[derive(Debug)]
+pub(super) struct Stored {
+    program: Arc<Program>,
+    user: Vec<u8>,
+    peer: IpAddr,
+    /// Path as the user sees it, and on the disk.
+    path: Vec<u8>,
+    local: Option<PathBuf>,
+    bytes: u64,
+}
+
+impl Stored {
+    /// Returns the file that was stored, if that is the event.
+    pub(super) fn of(program: &Arc<Program>, event: &Event<'_>) -> Option<Self> {
+        let EventKind::Transferred(Transfer { direction, end, path, bytes, .. }) = event.kind
+        else {
+            return None;
+        };
+        (direction == Direction::Received && end.is_whole()).then(|| Self {
+            program: Arc::clone(program),
+            user: event.user.unwrap_or_default().to_vec(),
+            peer: event.peer.ip(),
+            path: path.as_bytes().to_vec(),
+            local: users::local_path(path),
+            bytes,
+        })
+    }
+
+    fn complain(&self, why: &str) {
+        let program = &self.program.program;
+        let path = Escaped(&self.path);
+        let user = Escaped(&self.user);
+        log::error!(target: LOG, "hooks.stored: {program} for {path} of {user}: {why}");
+    }
+}
+
+impl Queued for Stored {
+    fn user(&self) -> &[u8] {
+        &self.user
+    }
+
+    fn size(&self) -> usize {
+        // Each file counts the same, whatever its name.
+        0
+    }
+}
+
+impl Job for Stored {
+    fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
+        let mut command = process::command(&self.program.program);
+        command.args(&self.program.arguments);
+        command.env("FTP_USER", OsStr::from_bytes(&self.user));
+        command.env("FTP_PEER", self.peer.to_string());
+        command.env("FTP_PATH", OsStr::from_bytes(&self.path));
+        command.env("FTP_BYTES", self.bytes.to_string());
+        command.envs(self.local.iter().map(|path| ("FTP_LOCAL_PATH", path)));
+        process::run(&mut command, self.program.limit, is_over)
+    }
+
+    fn fail(self, why: &str) {
+        self.complain(why);
+    }
+
+    fn refuse(self) {
+        self.complain("not started: the queue is full");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::serve::hooks::pool::Pool;
+    use crate::cmd::serve::hooks::queue::JOBS;
+
+    fn stored(arguments: &[&str]) -> Stored {
+        let (program, arguments) = arguments.split_first().unwrap();
+        let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+        let limit = Duration::from_secs(60);
+        let program = Arc::new(Program { program: (*program).to_owned(), arguments, limit });
+        let user = b"u".to_vec();
+        let peer = [127, 0, 0, 1].into();
+        Stored { program, user, peer, path: b"/a b".to_vec(), local: None, bytes: 5 }
+    }
+
+    #[test]
+    fn a_program_is_told_what_was_stored_and_no_password() {
+        let test = "[ \"$FTP_USER $FTP_PEER $FTP_PATH $FTP_BYTES ${FTP_LOCAL_PATH-none}\" = \
+                    \"u 127.0.0.1 /a b 5 none\" ] && [ \"$#\" = 2 ] && [ \"$2\" = '$(id) ;' ]";
+        let arguments = ["/bin/sh", "-c", test, "sh", "a  b", "$(id) ;"];
+        assert_eq!(stored(&arguments).run(&|| false), Ok(()));
+    }
+
+    #[test]
+    fn a_thousand_files_wait_and_no_more() {
+        let pool = Pool::new(false);
+        for _ in 0..JOBS + 3 {
+            pool.push(stored(&["/bin/true"]));
+        }
+        assert_eq!(pool.finish(Duration::ZERO).len(), JOBS);
+        pool.push(stored(&["/bin/true"]));
+        assert!(pool.finish(Duration::ZERO).is_empty());
+    }
+}

@@ -1,0 +1,52 @@
+//! The keys of `[hooks]`, and contradictions among them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cmd::serve::hooks::HookEvent;
+
+/// Programs that the server runs after events.
+#[derive(Clone, Debug)]
+pub(crate) struct HookSettings {
+    /// Program to run after each completed upload, with its arguments; empty for none.
+    pub(crate) stored: Vec<String>,
+    /// Timeout of both programs.
+    pub(crate) timeout: Duration,
+    /// Program that gets events as JSON.
+    pub(crate) program: Option<PathBuf>,
+    /// Those events.
+    pub(crate) events: Vec<HookEvent>,
+    /// Number of its processes at once.
+    pub(crate) processes: usize,
+    /// Further attempts after a failure, and the pause before the first of them.
+    pub(crate) retries: u32,
+    pub(crate) retry_delay: Duration,
+    /// Directory for events that it did not handle.
+    pub(crate) dead_letters: Option<PathBuf>,
+}
+
+impl Default for HookSettings {
+    fn default() -> Self {
+        Self {
+            stored: Vec::new(),
+            timeout: Duration::from_secs(60),
+            program: None,
+            events: Vec::new(),
+            processes: 4,
+            retries: 3,
+            retry_delay: Duration::from_secs(1),
+            dead_letters: None,
+        }
+    }
+}
+
+impl HookSettings {
+    /// Returns contradictions: the wrong key, and what it needs.
+    pub(super) fn contradictions(&self) -> Option<(&'static str, String)> {
+        match (&self.program, self.events.is_empty()) {
+            (Some(_), true) => Some(("hooks.program", "needs hooks.events".to_owned())),
+            (None, false) => Some(("hooks.events", "needs hooks.program".to_owned())),
+            _ => None,
+        }
+    }
+}
