@@ -14,6 +14,7 @@
 //! - [`Reply`], [`ReplyCode`] and [`ReplyDecoder`]: replies of one or more lines
 //! - [`Exchange`]: which replies may answer a command, and which of them is final
 //! - [`HostPort`], [`ExtendedAddress`] and [`AddressRule`]: data connections
+//! - [`ProxyHeader`]: the client of a connection, as a load balancer names it
 //! - [`ListParser`], [`ListReader`] and [`Facts`]: listings by `LIST`, `NLST` and `MLSD`
 //! - [`TransferStart`] and [`TransferEvidence`]: how a transfer begins, and whether it succeeded
 //! - [`FtpUrl`]: URLs, and the short form `user@host:path`
@@ -91,7 +92,7 @@ mod verb;
 
 pub use address::{
     AddressClass, AddressRule, ChosenHost, EpsvArgument, ExtendedAddress, HostName, HostPort,
-    HostReason, Network, NetworkProtocol, NetworkProtocols, PortRanges,
+    HostReason, Network, NetworkProtocol, NetworkProtocols, PortRanges, ProxyHeader, ProxyProgress,
 };
 pub use ascii::{AsciiDecoder, AsciiEncoder};
 pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};

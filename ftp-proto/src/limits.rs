@@ -36,6 +36,14 @@ pub const REPLY_TEXT: usize = 65_536;
 /// Between [`REPLY_TEXT`] and this, text is dropped but the end of the reply is still found.
 pub const REPLY_TOTAL: usize = 1_048_576;
 
+/// The longest [`ProxyHeader`](crate::ProxyHeader) of version 1, in bytes with its CR LF, by its
+/// specification.
+pub const PROXY_LINE: usize = 107;
+
+/// The longest [`ProxyHeader`](crate::ProxyHeader) of version 2, in bytes with its extensions: the
+/// smallest segment of TCP that every host must accept, which its specification names.
+pub const PROXY_HEADER: usize = 536;
+
 /// The longest line of a listing, in bytes without its line ending.
 ///
 /// Names end at 255 bytes on nearly every system and paths at 4,096, so only a faulty server sends

@@ -7,6 +7,7 @@ mod host_port;
 mod network;
 mod port_ranges;
 mod protocol;
+mod proxy_header;
 mod rule;
 
 pub use class::AddressClass;
@@ -16,4 +17,5 @@ pub use host_port::HostPort;
 pub use network::Network;
 pub use port_ranges::PortRanges;
 pub use protocol::{EpsvArgument, NetworkProtocol, NetworkProtocols};
+pub use proxy_header::{ProxyHeader, ProxyProgress};
 pub use rule::{AddressRule, ChosenHost, HostReason};

@@ -1,10 +1,10 @@
 //! Addresses of data connections, and names of hosts, ports and languages.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 
 use ftp_proto::{
     EpsvArgument, ExtendedAddress, HostName, HostPort, LanguageTag, NetworkProtocol,
-    NetworkProtocols, PortRanges, limits,
+    NetworkProtocols, PortRanges, ProxyHeader, ProxyProgress, limits,
 };
 
 use super::{assert_shown, plain_number};
@@ -199,4 +199,41 @@ pub fn language_tag(data: &[u8]) {
     assert!(tag.as_str().len() <= limits::LANGUAGE_TAG);
     assert!(tag.as_str().starts_with(tag.primary()) && (1..=8).contains(&tag.primary().len()));
     assert_eq!(tag.to_string(), tag.as_str());
+}
+
+/// Checks the header of a load balancer: a reader that takes as many bytes as it asks for takes none
+/// of the client's, and it names what the words or the bytes say.
+pub fn proxy_header(data: &[u8]) {
+    let whole = ProxyHeader::parse(data);
+    for taken in 0..data.len().min(limits::PROXY_HEADER + 1) {
+        let beginning = ProxyHeader::parse(data.get(..taken).unwrap_or_default());
+        match (beginning, whole) {
+            (Ok(ProxyProgress::Needs(count)), Ok(ProxyProgress::Whole(_, length))) => {
+                assert!(count > 0 && taken + count <= length, "{taken} and {count} of {length}");
+            }
+            (Ok(ProxyProgress::Needs(count)), _) => assert!(count > 0),
+            _ => assert_eq!(beginning, whole, "after {taken}"),
+        }
+    }
+    let Ok(ProxyProgress::Whole(header, length)) = whole else {
+        assert!(whole.is_err() || data.len() < limits::PROXY_HEADER, "{whole:?}");
+        return;
+    };
+    let ProxyHeader::Client { source, destination } = header else { return };
+    assert!([source, destination].iter().all(|end| end.ip() == end.ip().to_canonical()));
+    if data.starts_with(b"PROXY ") {
+        assert!(length <= limits::PROXY_LINE);
+        let line = data.get(..length).and_then(|line| std::str::from_utf8(line).ok());
+        let words: Vec<&str> = line.unwrap_or_default().split_ascii_whitespace().collect();
+        let [_, _, client, front, from, to] = words.as_slice() else { panic!("{words:?}") };
+        let same = |text: &str, host: IpAddr| {
+            text.parse().is_ok_and(|told: IpAddr| told.to_canonical() == host)
+        };
+        assert!(same(client, source.ip()) && same(front, destination.ip()), "{words:?}");
+        assert_eq!([*from, *to], [source.port().to_string(), destination.port().to_string()]);
+    } else {
+        let ports = if data.get(13) == Some(&0x11) { 24 } else { 48 };
+        let told = [source.port().to_be_bytes(), destination.port().to_be_bytes()].concat();
+        assert_eq!(data.get(ports..ports + 4), Some(&*told));
+    }
 }

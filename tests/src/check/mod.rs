@@ -19,6 +19,7 @@ use std::fmt::Debug;
 
 pub use self::addresses::{
     extended_address, host_name, host_port, language_tag, network_protocols, port_ranges,
+    proxy_header,
 };
 pub use self::client::client_dialogue;
 pub use self::control::{

@@ -121,6 +121,34 @@ pub(crate) fn facts(random: &mut Random, fewest: usize) -> Facts {
     facts
 }
 
+/// Returns a header of a load balancer, of any version and kind, and bytes of its client.
+pub(crate) fn proxy_header(random: &mut Random) -> Vec<u8> {
+    let mut octets = |count: usize| -> Vec<u8> {
+        (0..count).map(|_| u8::try_from(random.below(256)).unwrap()).collect()
+    };
+    let [source, destination] = [octets(16), octets(16)];
+    let ports = octets(4);
+    let rest = octets(9);
+    let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
+    let ipv6 = |octets: &[u8]| Ipv6Addr::from(<[u8; 16]>::try_from(octets).unwrap());
+    let ipv4 = |octets: &[u8]| Ipv4Addr::from(<[u8; 4]>::try_from(&octets[..4]).unwrap());
+    let line = |words: String| format!("PROXY {words}\r\nUSER x\r\n").into_bytes();
+    let (from, to) = (port(0), port(2));
+    let binary = |command: u8, family: u8, addresses: &[&[u8]]| {
+        let addresses = addresses.concat();
+        let length = u16::try_from(addresses.len()).unwrap().to_be_bytes();
+        [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, &addresses, b"USER x"].concat()
+    };
+    match random.below(6) {
+        0 => line("UNKNOWN".to_owned()),
+        1 => line(format!("TCP4 {} {} {from} {to}", ipv4(&source), ipv4(&destination))),
+        2 => line(format!("TCP6 {} {} {from} {to}", ipv6(&source), ipv6(&destination))),
+        3 => binary(0x20, 0, &[&rest]),
+        4 => binary(0x21, 0x11, &[&source[..4], &destination[..4], &ports, &rest]),
+        _ => binary(0x21, 0x21, &[&source, &destination, &ports, &rest]),
+    }
+}
+
 pub(crate) fn port_ranges(random: &mut Random) -> PortRanges {
     let item = |random: &mut Random| {
         let first = random.below(65_535) + 1;

@@ -107,6 +107,7 @@ fn addresses_read_back() {
         ports.to_string().into_bytes()
     };
     each(7, ports, check::port_ranges);
+    each(60, make::proxy_header, check::proxy_header);
 }
 
 #[test]
