@@ -39,6 +39,43 @@ pub struct ServerConfig {
     /// Networks that may not connect, even if [`allow`](Self::allow) lists them (default: empty).
     /// Their clients get 421 instead of the greeting, without a thread.
     pub deny: Vec<Network>,
+    /// Networks of the load balancers of this server (default: empty). Each connection from there,
+    /// control and passive data, must begin with a PROXY header of version 1 or 2, before TLS too.
+    /// From other addresses no header is accepted.
+    ///
+    /// The client that the header names is the peer of the session for everything: log, limits,
+    /// bans, [`allow`](Self::allow), [`deny`](Self::deny) and data connections. The address that
+    /// the client connected to, the balancer's, is the one that PASV replies (227) announce unless
+    /// [`passive.address`](PassivePolicy::address) is set. A connection without a valid header
+    /// within 5 s is refused ([`Refusal::Header`](crate::Refusal::Header)). A connection of the
+    /// balancer itself (`LOCAL`), such as a health check, is accepted even if the balancer is
+    /// denied or banned; without a known client (`UNKNOWN`) the balancer counts as the client.
+    ///
+    /// List only addresses of balancers: any host in these networks can name any client. A client
+    /// in these networks cannot connect directly.
+    ///
+    /// ```
+    /// use std::io::{BufRead, BufReader, Write};
+    /// use std::net::TcpStream;
+    ///
+    /// use ftp_server::{MemoryStorage, Network, Rights, Server, ServerConfig};
+    ///
+    /// let balancers = vec![Network::parse(b"127.0.0.1/32")?];
+    /// let server = Server::builder()
+    ///     .user("u", "p", Rights::FULL)
+    ///     .storage(MemoryStorage::new())
+    ///     .config(ServerConfig::default().with(|config| config.proxy_protocol = balancers))
+    ///     .bind("127.0.0.1:0")?;
+    /// // A balancer passes on a connection of 203.0.113.7 to 192.0.2.1.
+    /// let mut stream = TcpStream::connect(server.local_addr())?;
+    /// stream.write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 50000 21\r\n")?;
+    /// let mut greeting = String::new();
+    /// BufReader::new(stream).read_line(&mut greeting)?;
+    /// assert_eq!(greeting, "220 Service ready\r\n");
+    /// assert_eq!(server.sessions()[0].peer, "203.0.113.7:50000".parse()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub proxy_protocol: Vec<Network>,
     /// Virtual hosts that `HOST` accepts (RFC 7151); the authenticator gets the chosen one
     /// (default: empty, any name).
     pub hosts: Vec<HostName>,
@@ -129,8 +166,9 @@ pub struct LoginPolicy {
     ///
     /// During a ban, new connections and logins over existing ones get 421 for
     /// [`ban_for`](Self::ban_for). Users who are logged in stay, and no user is locked out.
-    /// Loopback is exempt, since a proxy or tunnel lends its address to all of its clients; set
-    /// this to 0 if a proxy runs on another machine. At most
+    /// Loopback is exempt, since a proxy or tunnel lends its address to all of its clients. If one
+    /// on another machine sends PROXY headers, use
+    /// [`proxy_protocol`](ServerConfig::proxy_protocol); otherwise set this to 0. At most
     /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER).
     pub ban_after: u32,
     /// Window in which failed logins count (default: 10 min); see [`ban_after`](Self::ban_after).
@@ -241,6 +279,7 @@ impl Default for ServerConfig {
             logins: LoginPolicy::default(),
             allow: Vec::new(),
             deny: Vec::new(),
+            proxy_protocol: Vec::new(),
             hosts: Vec::new(),
             passive: PassivePolicy::default(),
             active: ActivePolicy::default(),

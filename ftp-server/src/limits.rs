@@ -18,6 +18,10 @@ pub(crate) const DRAIN_STALL: Duration = Duration::from_secs(5);
 /// How long a peer may leave a reply unread before it is disconnected.
 pub(crate) const REPLY_WRITE: Duration = Duration::from_secs(30);
 
+/// How long a connection of a balancer may take to send its header: its specification asks for at
+/// least 3 s, so that a lost packet can be sent again.
+pub(crate) const PROXY_WAIT: Duration = Duration::from_secs(5);
+
 /// How long a passive port stays open without a transfer.
 pub(crate) const UNUSED_LISTENER: Duration = Duration::from_secs(60);
 

@@ -254,7 +254,7 @@ pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
     let hosts = &session.context.config.hosts;
     let is_here = match name {
         HostName::Domain(_) => hosts.is_empty(),
-        HostName::Address(address) => address.to_canonical() == session.local.ip(),
+        HostName::Address(address) => address.to_canonical() == session.reached.ip(),
     };
     // The host whose certificate the client has seen (RFC 7151 §3.2.2).
     let asked = session.secured.as_ref().and_then(|secured| secured.server_name());

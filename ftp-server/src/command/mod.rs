@@ -171,12 +171,13 @@ mod tests {
     use crate::config::ServerConfig;
     use crate::context::{Context, Current};
     use crate::net::admission::Admission;
+    use crate::net::balancer::Ends;
 
     fn session() -> Session {
         let peer = ([127, 0, 0, 1], 1).into();
         let config = ServerConfig::default();
         let context = Context::new(config, Arc::new(UserTable::new()), Admission::new(1, 0));
-        Session::new(Current::new(context), peer, peer)
+        Session::new(Current::new(context), Ends::direct(peer, peer))
     }
 
     #[test]

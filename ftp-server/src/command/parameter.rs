@@ -49,12 +49,12 @@ pub(super) fn unsupported() -> Reply {
 /// `PASV`: listens, and 227 with the port and an address that the client can reach; 522 for IPv6
 /// clients, whose address does not fit (RFC 2428 §2).
 pub(super) fn pasv(session: &mut Session) -> Outcome {
-    let IpAddr::V4(local) = session.local.ip() else {
+    let IpAddr::V4(reached) = session.reached.ip() else {
         return protocol_not_supported_with("use EPSV (2)");
     };
     match listen(session) {
         Ok(port) => {
-            let host = session.context.announcer.address_for(session.peer.ip(), local);
+            let host = session.context.announcer.address_for(session.peer.ip(), reached);
             let tuple = HostPort { host, port };
             Reply::new(ReplyCode::PASSIVE, format!("Entering Passive Mode ({tuple}).")).into()
         }

@@ -13,7 +13,8 @@ use socket2::SockRef;
 use super::peer::DataPeer;
 use super::ports::PassiveListener;
 use super::wait::{Monitor, OpenError, fd, wait};
-use crate::limits;
+use crate::net::balancer;
+use crate::{deadline, limits};
 
 /// Accepts the first connection from an allowed host, and closes the port. Connections of other
 /// hosts are closed, up to a limit (RFC 2577 §3).
@@ -28,8 +29,13 @@ pub(super) fn accept(
     let mut strangers = 0;
     loop {
         match accept_one(&port.listener) {
-            Ok((stream, from)) if peer.may_have_data_with(from.ip()) => return Ok(stream),
-            Ok((stream, stranger)) => {
+            Ok((stream, from)) => {
+                let stranger = match client_of(&stream, from, peer, deadline, monitor) {
+                    Ok(client) if peer.may_have_data_with(client.ip()) => return Ok(stream),
+                    Ok(client) => client.to_string(),
+                    Err(OpenError::Failed(error)) => format!("{from}: {error}"),
+                    Err(error) => return Err(error),
+                };
                 // By a reset: an orderly end would look like an empty file to a server on the other
                 // side.
                 let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
@@ -49,6 +55,23 @@ pub(super) fn accept(
             Err(error) => return Err(OpenError::Failed(error.into())),
         }
     }
+}
+
+/// Returns the client's end of a connection: the other end, or what the header of a balancer says.
+fn client_of(
+    stream: &TcpStream,
+    from: SocketAddr,
+    peer: &DataPeer<'_>,
+    deadline: Instant,
+    monitor: &mut dyn Monitor,
+) -> Result<SocketAddr, OpenError> {
+    if !balancer::is_balancer(peer.balancers, from.ip()) {
+        return Ok(from);
+    }
+    let end = deadline.min(deadline::after(Instant::now(), limits::PROXY_WAIT));
+    let until_readable = || wait(fd(stream), PollFlags::IN, end, 0, monitor);
+    let header = balancer::receive_header(stream, until_readable)?;
+    Ok(balancer::client_of(header, from)?)
 }
 
 /// Accepts a connection, in non-blocking mode.

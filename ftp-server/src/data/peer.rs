@@ -14,6 +14,8 @@ pub(crate) struct DataPeer<'a> {
     pub(crate) peer: SocketAddr,
     /// The server's address and port of the control connection.
     pub(crate) local: SocketAddr,
+    /// Networks of the balancers, whose connections begin with a header.
+    pub(crate) balancers: &'a [Network],
     /// Networks of other servers that data may come from and go to; empty without the right
     /// [`FXP`](crate::Rights::FXP).
     pub(crate) fxp_networks: &'a [Network],

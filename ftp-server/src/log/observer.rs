@@ -270,6 +270,9 @@ pub enum Refusal {
     Banned,
     /// `denied`: the address may not connect.
     Denied,
+    /// `header`: it came from [`proxy_protocol`](crate::ServerConfig::proxy_protocol) without a valid
+    /// PROXY header.
+    Header,
 }
 
 /// Reason why a login was refused.
@@ -365,6 +368,7 @@ impl Refusal {
             Self::Resources => "resources",
             Self::Banned => "banned",
             Self::Denied => "denied",
+            Self::Header => "header",
         }
     }
 
@@ -374,6 +378,7 @@ impl Refusal {
             Self::Full | Self::Resources => "Too many connections",
             Self::Banned => "Too many failed logins",
             Self::Denied => "Not available to your address",
+            Self::Header => "A PROXY header is required",
         };
         Reply::new(ReplyCode::SERVICE_CLOSING, why)
     }

@@ -88,20 +88,40 @@ impl Admission {
     /// the oldest one of the host that has most of them. Between equal hosts the /56, then the /48,
     /// with most of them decides.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
+        let occupant = self.occupant(peer);
+        let held = self.held();
+        if self.has_its_share(&held, &occupant) { None } else { self.seat(held, occupant) }
+    }
+
+    /// Takes a place for a connection of a balancer until its client is known. The balancer counts
+    /// as its host when one must be closed, but may take all places, since it stands for any client.
+    pub(crate) fn admit_balancer(self: &Arc<Self>, balancer: IpAddr) -> Option<Permit> {
+        let peer = Some(balancer.to_canonical());
+        self.seat(self.held(), Occupant { peer, host: None, is_pending: true, line: None })
+    }
+
+    /// Returns a client without a login, before it has a place.
+    fn occupant(&self, peer: IpAddr) -> Occupant {
         let per_host = self.per_host.load(Ordering::Relaxed);
         let peer = Some(peer.to_canonical()).filter(|peer| !peer.is_loopback());
         let host = peer.filter(|_| per_host > 0).map(network_of);
-        let mut held = self.held();
-        if let Some(host) = host
-            && held.hosts.get(&host).is_some_and(|count| *count >= per_host)
-        {
-            return None;
-        }
-        if let Some(peer) = peer
-            && held.pending_from(peer, 64) >= self.pending_of_host()
-        {
-            return None;
-        }
+        Occupant { peer, host, is_pending: true, line: None }
+    }
+
+    /// Returns whether the host of a client has as many connections as it may have.
+    fn has_its_share(&self, held: &Occupancy, client: &Occupant) -> bool {
+        let per_host = self.per_host.load(Ordering::Relaxed);
+        let count = |host| held.hosts.get(&host).copied().unwrap_or_default();
+        client.host.is_some_and(|host| count(host) >= per_host)
+            || client.peer.is_some_and(|peer| held.pending_from(peer, 64) >= self.pending_of_host())
+    }
+
+    /// Gives a place to a connection without a login, and closes another one if all are taken.
+    fn seat(
+        self: &Arc<Self>,
+        mut held: MutexGuard<'_, Occupancy>,
+        occupant: Occupant,
+    ) -> Option<Permit> {
         let mut closed = None;
         if held.places.len() >= self.total || held.pending >= self.pending() {
             let number = held.who_gives_way()?;
@@ -110,7 +130,7 @@ impl Admission {
         }
         let number = held.next;
         held.next += 1;
-        held.take(number, Occupant { peer, host, is_pending: true, line: None });
+        held.take(number, occupant);
         drop(held);
         if let Some(line) = closed {
             line.give_way();
@@ -130,6 +150,19 @@ impl Permit {
         if let Some(place) = self.admission.held().places.get_mut(&self.number) {
             place.line = Some(Arc::clone(line));
         }
+    }
+
+    /// Counts a connection of [`Admission::admit_balancer`] for its client from now on. Returns
+    /// `false` if the host of the client has as many as it may have, or the place is given away.
+    pub(crate) fn pass_to(&self, client: IpAddr) -> bool {
+        let occupant = self.admission.occupant(client);
+        let mut held = self.admission.held();
+        let Some(balancer) = held.give_back(self.number) else { return false };
+        let has_room = !self.admission.has_its_share(&held, &occupant);
+        let occupant =
+            if has_room { Occupant { line: balancer.line, ..occupant } } else { balancer };
+        held.take(self.number, occupant);
+        has_room
     }
 
     /// Sets whether the connection is logged in.

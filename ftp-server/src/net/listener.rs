@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::arrival::{Arrival, turn_away};
+use super::balancer;
 use super::complaints::Complaints;
 use super::entrance::Entrance;
-use super::socket;
-use crate::context::{Context, Current};
-use crate::log::{Event, EventKind, Refusal};
-use crate::service::{self, Greeting};
+use crate::context::Current;
+use crate::log::Refusal;
+use crate::service::Greeting;
 use crate::{limits, threads};
 
 /// Pause of the loop when the system lacks a resource.
@@ -109,44 +110,34 @@ fn open_spare() -> Option<File> {
 /// Starts the thread of a connection, or refuses it with 421.
 fn receive(
     stream: TcpStream,
-    peer: SocketAddr,
+    from: SocketAddr,
     greeting: Greeting,
     current: &Arc<Current>,
     complaints: &mut Complaints,
 ) {
     let context = current.get();
-    if let Some(refusal) = context.objection(peer.ip()) {
-        return turn_away(&stream, peer, greeting, &context, refusal);
-    }
-    let Some(permit) = context.admission.admit(peer.ip()) else {
-        return turn_away(&stream, peer, greeting, &context, Refusal::Full);
+    let is_balancer = balancer::is_balancer(&context.config.proxy_protocol, from.ip());
+    let permit = if is_balancer {
+        // The header of the connection decides in its own thread.
+        context.admission.admit_balancer(from.ip())
+    } else if let Some(refusal) = context.objection(from.ip()) {
+        return turn_away(&stream, from, greeting, &context, refusal);
+    } else {
+        context.admission.admit(from.ip())
     };
-    let registration = context.register.enter(stream, peer);
+    let Some(permit) = permit else {
+        return turn_away(&stream, from, greeting, &context, Refusal::Full);
+    };
+    let registration = context.register.enter(stream, from);
     permit.is_for(&registration.line);
     let line = Arc::clone(&registration.line);
+    let arrival = Arrival { registration, permit, from, is_balancer, greeting };
     let session_current = Arc::clone(current);
-    let session = move || service::run(registration, peer, greeting, &session_current, permit);
+    let session = move || arrival.serve(&session_current);
     if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {
         complaints.log("no thread for a session", &error);
-        turn_away(&line.stream, peer, greeting, &context, Refusal::Resources);
+        turn_away(&line.stream, from, greeting, &context, Refusal::Resources);
     }
-}
-
-/// Refuses a connection and reports it. Before a TLS handshake there is no reply, since the client
-/// would not understand it.
-fn turn_away(
-    stream: &TcpStream,
-    peer: SocketAddr,
-    greeting: Greeting,
-    context: &Context,
-    refusal: Refusal,
-) {
-    if greeting == Greeting::Clear {
-        socket::refuse(stream, &refusal.reply());
-    }
-    let peer = socket::canonical(peer);
-    let kind = EventKind::Refused(refusal);
-    context.observers.tell_unharmed(&Event::of_peer(peer, kind));
 }
 
 #[cfg(test)]

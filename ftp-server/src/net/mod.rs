@@ -1,6 +1,8 @@
 //! Connections before they are sessions: limits, bans and socket options.
 
 pub(crate) mod admission;
+pub(crate) mod arrival;
+pub(crate) mod balancer;
 pub(crate) mod ban;
 pub(crate) mod complaints;
 pub(crate) mod entrance;

@@ -18,6 +18,7 @@ use crate::context::Current;
 use crate::data::DataChannel;
 use crate::log::{Event, EventKind, Refusal, SessionEnd};
 use crate::net::admission::Permit;
+use crate::net::balancer::Ends;
 use crate::net::socket;
 use crate::session::{Access, Outcome, Session};
 use crate::storage::StorageError;
@@ -36,15 +37,14 @@ pub(crate) enum Greeting {
 /// Serves one client from the greeting to the end, in this thread as long as possible.
 pub(crate) fn run(
     registration: Registration,
-    peer: SocketAddr,
+    ends: Ends,
     greeting: Greeting,
     current: &Arc<Current>,
     permit: Permit,
 ) {
-    let Ok(local) = registration.line.stream.local_addr() else { return };
-    let session = Session::new(Arc::clone(current), peer, local);
+    let session = Session::new(Arc::clone(current), ends);
     Runner::boxed(registration, session, permit).contained(|mut runner| {
-        runner.session.tell(EventKind::Connected { local: runner.session.local });
+        runner.session.tell(EventKind::Connected { local: runner.session.reached });
         let protected = match greeting {
             Greeting::Clear => Ok(()),
             Greeting::Tls => runner.protect_from_the_start(),
@@ -514,7 +514,7 @@ mod tests {
         let permit = admission.admit(peer.ip()).unwrap();
         let context = Context::new(ServerConfig::default(), Arc::new(UserTable::new()), admission);
         let registration = context.register.enter(stream, peer);
-        let session = Session::new(Current::new(context), peer, local);
+        let session = Session::new(Current::new(context), Ends::direct(peer, local));
         let mut runner = Runner::new(registration, session, permit);
         let now = Instant::now();
         let passive = || PassivePorts::new(None).listen(local, peer.ip()).unwrap();

@@ -144,7 +144,7 @@ impl SessionHandle {
     /// Sends a 421 and ends the connection for the session's thread, which is stuck. When the
     /// thread continues, it can neither read nor write.
     pub(crate) fn time_out(&self) {
-        let peer = self.stream.peer_addr().map_or_else(|_| "-".to_owned(), |peer| peer.to_string());
+        let peer = self.shown.peer();
         log::error!("{peer}: the authenticator took too long: connection closed");
         self.break_off(&Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout"));
     }

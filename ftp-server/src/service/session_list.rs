@@ -57,7 +57,8 @@ pub enum Activity {
 /// another one.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    peer: SocketAddr,
+    /// The other end of the connection, and then the client that its header names.
+    peer: Mutex<SocketAddr>,
     since: SystemTime,
     /// The same by the clock that nobody sets.
     begun: Instant,
@@ -72,7 +73,7 @@ pub(crate) struct Shown {
 impl Shown {
     pub(crate) fn new(peer: SocketAddr) -> Self {
         Self {
-            peer,
+            peer: Mutex::new(peer),
             since: SystemTime::now(),
             begun: Instant::now(),
             last_command: AtomicU64::new(0),
@@ -81,6 +82,16 @@ impl Shown {
             transfer: Mutex::default(),
             moved: AtomicU64::new(0),
         }
+    }
+
+    /// Sets the client's end of a connection that a balancer passes on.
+    pub(crate) fn set_peer(&self, peer: SocketAddr) {
+        *unpoisoned(self.peer.lock()) = peer;
+    }
+
+    /// Returns the client's end.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        *unpoisoned(self.peer.lock())
     }
 
     pub(crate) fn set_user(&self, user: Option<&[u8]>) {
@@ -131,7 +142,7 @@ impl Shown {
             Activity::Idle => self.begun.elapsed().saturating_sub(last_command),
             Activity::Transfer { .. } => Duration::ZERO,
         };
-        let peer = self.peer;
+        let peer = self.peer();
         let since = self.since;
         let user = unpoisoned(self.user.lock()).clone();
         let tls = *unpoisoned(self.tls.lock());

@@ -18,8 +18,8 @@ use crate::limits;
 use crate::listing::FactSelection;
 use crate::log::{Event, EventKind};
 use crate::name_pattern::is_denied;
+use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
-use crate::net::socket;
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
@@ -33,8 +33,11 @@ pub(crate) struct Session {
     pub(crate) current: Arc<Current>,
     /// Number of the session.
     pub(crate) number: u64,
-    /// Both ends of the control connection; IPv4-mapped addresses appear as IPv4.
+    /// The client's end of the control connection; IPv4-mapped addresses appear as IPv4.
     pub(crate) peer: SocketAddr,
+    /// The address that the client connected to: one of this server, or of its balancer.
+    pub(crate) reached: SocketAddr,
+    /// The server's end.
     pub(crate) local: SocketAddr,
     /// The host that `HOST` chose.
     pub(crate) host: Option<HostName>,
@@ -133,19 +136,21 @@ impl User {
 }
 
 impl Session {
-    pub(crate) fn new(current: Arc<Current>, peer: SocketAddr, local: SocketAddr) -> Self {
+    pub(crate) fn new(current: Arc<Current>, ends: Ends) -> Self {
+        let Ends { peer, reached, local } = ends;
         Self {
             context: current.get(),
             current,
             number: 0,
-            peer: socket::canonical(peer),
-            local: socket::canonical(local),
+            peer,
+            reached,
+            local,
             host: None,
             access: Access::Greeted,
             logged_out_since: Instant::now(),
             login_failures: 0,
             is_client_known: false,
-            complaints: SessionComplaints::new(socket::canonical(peer)),
+            complaints: SessionComplaints::new(peer),
             parameters: TransferParameters::default(),
             facts: FactSelection::default(),
             algorithm: Algorithm::default(),
@@ -165,7 +170,8 @@ impl Session {
     /// Resets the session to its beginning, with the current settings and users. Failed logins and
     /// the client's name stay. If no user was logged in, the login timeout does not start again.
     pub(crate) fn reinitialize(&mut self) {
-        let new = Self::new(Arc::clone(&self.current), self.peer, self.local);
+        let ends = Ends { peer: self.peer, reached: self.reached, local: self.local };
+        let new = Self::new(Arc::clone(&self.current), ends);
         let logged_out_since = match self.user() {
             Some(_) => new.logged_out_since,
             None => self.logged_out_since,
@@ -373,6 +379,7 @@ impl Session {
         DataPeer {
             peer: self.peer,
             local: self.local,
+            balancers: &config.proxy_protocol,
             fxp_networks: if self.may_fxp() { &config.fxp_networks } else { &[] },
             connect: config.timeouts.data_connect,
             handshake: config.timeouts.tls_handshake,
@@ -427,7 +434,8 @@ mod tests {
             ServerConfig::default().with(|config| config.fxp_networks = networks.collect());
         let context = Context::new(config, Arc::new(UserTable::new()), Admission::new(1, 0));
         let peer = SocketAddr::new(peer.parse().unwrap(), 1_024);
-        let mut session = Session::new(Current::new(context), peer, ([192, 0, 2, 1], 21).into());
+        let mut session =
+            Session::new(Current::new(context), Ends::direct(peer, ([192, 0, 2, 1], 21).into()));
         let storage = Arc::new(LocalStorage::open(std::env::temp_dir()).unwrap());
         let name = b"u".to_vec();
         let user = User {

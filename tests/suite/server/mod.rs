@@ -2,6 +2,7 @@
 
 mod addresses;
 mod attributes;
+mod balancer;
 mod commands;
 mod confinement;
 mod crowds;

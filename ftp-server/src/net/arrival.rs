@@ -1,0 +1,107 @@
+//! An accepted connection on its way to be a session, in a thread of its own.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ftp_proto::ProxyHeader;
+
+use super::admission::Permit;
+use super::balancer::{self, Ends};
+use super::socket;
+use crate::context::{Context, Current};
+use crate::log::{Event, EventKind, Refusal};
+use crate::service::register::Registration;
+use crate::service::{self, Greeting};
+use crate::{deadline, limits};
+
+/// A connection with its place and its entry in the register.
+pub(crate) struct Arrival {
+    pub(super) registration: Registration,
+    pub(super) permit: Permit,
+    /// The other end, which is the client or its balancer.
+    pub(super) from: SocketAddr,
+    pub(super) is_balancer: bool,
+    pub(super) greeting: Greeting,
+}
+
+impl Arrival {
+    /// Serves the client until the session ends or leaves this thread.
+    pub(super) fn serve(self, current: &Arc<Current>) {
+        if let Some(ends) = self.ends(current) {
+            service::run(self.registration, ends, self.greeting, current, self.permit);
+        }
+    }
+
+    /// Returns the ends of the connection; `None` if it is refused or gone. It waits for the header
+    /// in a separate function, because an idle session keeps each page of its stack.
+    #[inline(never)]
+    fn ends(&self, current: &Arc<Current>) -> Option<Ends> {
+        let stream = &self.registration.line.stream;
+        let local = stream.local_addr().ok()?;
+        if !self.is_balancer {
+            return Some(Ends::direct(self.from, local));
+        }
+        let header = self.header();
+        let named = header.and_then(|header| Ok((header, Ends::of(header, self.from, local)?)));
+        // The settings, the bans and the limits may have changed meanwhile.
+        let context = current.get();
+        let line = &self.registration.line;
+        if line.is_cut() || line.is_dismissed() || context.is_draining() {
+            return None;
+        }
+        match named {
+            Ok((ProxyHeader::Local, ends)) => Some(ends),
+            Ok((_, ends)) => match self.objection(ends.peer, &context) {
+                None => Some(ends),
+                Some(refusal) => {
+                    turn_away(stream, ends.peer, self.greeting, &context, refusal);
+                    None
+                }
+            },
+            // A balancer has only looked whether the port is open.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => None,
+            Err(error) => {
+                log::debug!("{}: no PROXY header: {error}", self.from);
+                turn_away(stream, self.from, self.greeting, &context, Refusal::Header);
+                None
+            }
+        }
+    }
+
+    fn header(&self) -> io::Result<ProxyHeader> {
+        let stream = &self.registration.line.stream;
+        let deadline = deadline::after(Instant::now(), limits::PROXY_WAIT);
+        balancer::receive_header(stream, || balancer::wait_for_input(stream, deadline))
+    }
+
+    /// Counts the connection for its client. Returns the reason to refuse it, if there is one.
+    fn objection(&self, peer: SocketAddr, context: &Context) -> Option<Refusal> {
+        if let Some(refusal) = context.objection(peer.ip()) {
+            return Some(refusal);
+        }
+        if !self.permit.pass_to(peer.ip()) {
+            return Some(Refusal::Full);
+        }
+        self.registration.line.shown.set_peer(peer);
+        None
+    }
+}
+
+/// Refuses a connection and reports it. Before a TLS handshake there is no reply, since the client
+/// would not understand it.
+pub(super) fn turn_away(
+    stream: &TcpStream,
+    peer: SocketAddr,
+    greeting: Greeting,
+    context: &Context,
+    refusal: Refusal,
+) {
+    if greeting == Greeting::Clear {
+        socket::refuse(stream, &refusal.reply());
+    }
+    let peer = socket::canonical(peer);
+    let kind = EventKind::Refused(refusal);
+    context.observers.tell_unharmed(&Event::of_peer(peer, kind));
+}

@@ -1,0 +1,153 @@
+//! Connections that a load balancer passes on: the header that names their client, and the two ends
+//! as the client sees them.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Instant;
+
+use ftp_proto::{AddressClass, Network, ProxyHeader, ProxyProgress};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::socket;
+
+/// The ends of a control connection; IPv4-mapped addresses appear as IPv4.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    /// The client's end.
+    pub(crate) peer: SocketAddr,
+    /// The address that the client connected to: one of this server, or of its balancer.
+    pub(crate) reached: SocketAddr,
+    /// The server's end, which data connections share.
+    pub(crate) local: SocketAddr,
+}
+
+impl Ends {
+    /// Returns the ends of a connection without a balancer.
+    pub(crate) fn direct(peer: SocketAddr, local: SocketAddr) -> Self {
+        let local = socket::canonical(local);
+        Self { peer: socket::canonical(peer), reached: local, local }
+    }
+
+    /// Returns the ends of a connection that came from a balancer with this header.
+    ///
+    /// # Errors
+    ///
+    /// Returns `InvalidData` as [`client_of`].
+    pub(crate) fn of(header: ProxyHeader, from: SocketAddr, local: SocketAddr) -> io::Result<Self> {
+        let direct = Self::direct(from, local);
+        Ok(match header {
+            ProxyHeader::Client { destination, .. } => {
+                Self { peer: client_of(header, from)?, reached: destination, ..direct }
+            }
+            ProxyHeader::Local | ProxyHeader::Unknown => direct,
+        })
+    }
+}
+
+/// Returns the client's end of a connection that came from the balancer `from` with this header.
+///
+/// # Errors
+///
+/// Returns `InvalidData` for an address that no client has, such as the balancer's own loopback: here
+/// it would mean this computer.
+pub(crate) fn client_of(header: ProxyHeader, from: SocketAddr) -> io::Result<SocketAddr> {
+    let ProxyHeader::Client { source, .. } = header else { return Ok(from) };
+    let is_host = match AddressClass::of(source.ip()) {
+        AddressClass::Unspecified | AddressClass::Multicast => false,
+        AddressClass::Loopback => from.ip().to_canonical().is_loopback(),
+        _ => true,
+    };
+    let why = || format!("the PROXY header names {source}, which is not a client's address here");
+    if is_host { Ok(source) } else { Err(io::Error::new(io::ErrorKind::InvalidData, why())) }
+}
+
+/// Reads a header and no byte after it. Calls `until_readable` when no bytes are there.
+///
+/// # Errors
+///
+/// Returns the error of `until_readable`, `InvalidData` for bytes that are not a header,
+/// `UnexpectedEof` for a connection that ends within it, and `ConnectionAborted` for one without a
+/// byte.
+pub(crate) fn receive_header<E: From<io::Error>>(
+    stream: &TcpStream,
+    mut until_readable: impl FnMut() -> Result<(), E>,
+) -> Result<ProxyHeader, E> {
+    let mut header = Vec::new();
+    loop {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let count = match ProxyHeader::parse(&header).map_err(invalid)? {
+            ProxyProgress::Whole(header, _) => return Ok(header),
+            ProxyProgress::Needs(count) => count,
+        };
+        let before = header.len();
+        header.resize(before + count, 0);
+        let room = header.get_mut(before..).unwrap_or_default();
+        let received = recv(stream, room, RecvFlags::DONTWAIT);
+        header.truncate(before + received.map_or(0, |(count, _)| count));
+        match received {
+            Ok((0, _)) | Err(Errno::CONNRESET) if before == 0 => {
+                return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
+            }
+            Ok((0, _)) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => until_readable()?,
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+    }
+}
+
+/// Waits until `stream` is readable.
+///
+/// # Errors
+///
+/// Returns `TimedOut` at `deadline`, or the error of poll(2).
+pub(crate) fn wait_for_input(stream: &TcpStream, deadline: Instant) -> io::Result<()> {
+    let rest = deadline.saturating_duration_since(Instant::now());
+    let mut one = [PollFd::new(stream, PollFlags::IN)];
+    match poll(&mut one, Timespec::try_from(rest).ok().as_ref()) {
+        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns whether `networks` contain a balancer at this address.
+pub(crate) fn is_balancer(networks: &[Network], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_names_no_address_that_means_another_computer_here() {
+        for (source, balancer, is_client) in [
+            ("192.0.2.7", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.1", true),
+            ("2001:db8::7", "10.0.0.1", true),
+            ("fe80::7", "fe80::1", true),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("::1", "127.0.0.1", true),
+            ("127.0.0.1", "::ffff:127.0.0.2", true),
+            ("127.0.0.1", "10.0.0.1", false),
+            ("::1", "10.0.0.1", false),
+            ("0.0.0.0", "127.0.0.1", false),
+            ("::", "127.0.0.1", false),
+            ("224.0.0.1", "10.0.0.1", false),
+            ("255.255.255.255", "10.0.0.1", false),
+            ("ff02::1", "10.0.0.1", false),
+        ] {
+            let at = |host: &str| SocketAddr::new(host.parse().unwrap(), 50_000);
+            let header = ProxyHeader::Client { source: at(source), destination: at("192.0.2.1") };
+            let client = client_of(header, at(balancer));
+            assert_eq!(client.is_ok(), is_client, "{source} through {balancer}");
+            assert!(client.is_err() || client.unwrap() == at(source));
+            for header in [ProxyHeader::Local, ProxyHeader::Unknown] {
+                assert_eq!(client_of(header, at(balancer)).unwrap(), at(balancer));
+            }
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! Connections that a load balancer passes on: headers of the PROXY protocol, and the client that
+//! they name.
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+
+use ftp_proto::Network;
+use ftp_server::{
+    Event, EventKind, Observer, PassiveAddress, Refusal, Rights, Server, ServerConfig, UserTable,
+};
+use ftp_tests::at_once::at_once;
+use ftp_tests::raw::{RawData, RawSession};
+use ftp_tests::wait::wait_until;
+
+use super::Fixture;
+use super::data::passive_address;
+
+/// The address of the balancer, another one of this machine.
+const BALANCER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+fn network(text: &str) -> Network {
+    Network::parse(text.as_bytes()).expect("a network")
+}
+
+fn balanced() -> ServerConfig {
+    super::quick().with(|config| config.proxy_protocol = vec![network("127.0.0.2/32")])
+}
+
+/// Returns a header of version 1 for a client that connected to 198.51.100.1.
+fn named(client: &str) -> String {
+    format!("PROXY TCP4 {client} 198.51.100.1 50000 21\r\n")
+}
+
+/// Returns a header of version 2.
+fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+    [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, rest].concat()
+}
+
+/// Returns a connection of the balancer that begins with these bytes.
+#[track_caller]
+fn through(fixture: &Fixture, first: impl AsRef<[u8]>) -> RawSession {
+    let mut session = RawSession::connect_from(BALANCER, fixture.server.local_addr());
+    session.send(first);
+    session
+}
+
+#[track_caller]
+fn logged_in(fixture: &Fixture, header: impl AsRef<[u8]>) -> RawSession {
+    let mut session = through(fixture, header);
+    session.expect_reply(220);
+    session.expect("USER u", 331);
+    session.expect("PASS p", 230);
+    session
+}
+
+/// Collects refused connections, and the clients that connected and where.
+#[derive(Clone, Default)]
+struct Seen {
+    refused: Arc<Mutex<Vec<(IpAddr, Refusal)>>>,
+    connected: Arc<Mutex<Vec<(SocketAddr, SocketAddr)>>>,
+}
+
+impl Observer for Seen {
+    fn observe(&self, event: &Event<'_>) {
+        match event.kind {
+            EventKind::Refused(why) => {
+                self.refused.lock().unwrap().push((event.peer.ip(), why));
+            }
+            EventKind::Connected { local, .. } => {
+                self.connected.lock().unwrap().push((event.peer, local));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_header_names_the_client_and_takes_no_byte_of_it() {
+    let seen = Seen::default();
+    let fixture = Fixture::with(|builder| builder.config(balanced()).observer(seen.clone()));
+    let v4 = [192, 0, 2, 7, 198, 51, 100, 1, 0xc3, 0x50, 0, 21];
+    let mapped = |host: [u8; 4]| Ipv4Addr::from(host).to_ipv6_mapped().octets();
+    let inner = [&mapped([192, 0, 2, 7])[..], &mapped([198, 51, 100, 1]), &v4[8..]].concat();
+    let more = [&v4[..], &[4, 0, 3, 1, 2, 3, 0xee, 0, 0]].concat();
+    let six = b"PROXY TCP6 2001:db8::7 2001:db8::1 50000 21\r\n";
+    for (header, peer, reached) in [
+        (named("192.0.2.7").into_bytes(), "192.0.2.7:50000", "198.51.100.1:21"),
+        (binary(0x21, 0x11, &v4), "192.0.2.7:50000", "198.51.100.1:21"),
+        (binary(0x21, 0x11, &more), "192.0.2.7:50000", "198.51.100.1:21"),
+        (binary(0x21, 0x21, &inner), "192.0.2.7:50000", "198.51.100.1:21"),
+        (six.to_vec(), "[2001:db8::7]:50000", "[2001:db8::1]:21"),
+    ] {
+        // All in one segment, in any pieces, and byte by byte.
+        let first = [&header[..], b"USER u\r\nPASS p\r\n"].concat();
+        for pieces in [first.len(), 20, 1] {
+            let mut session = through(&fixture, "");
+            first.chunks(pieces).for_each(|piece| session.send(piece));
+            session.expect_reply(220);
+            session.expect_reply(331);
+            session.expect_reply(230);
+            let sessions = fixture.server.sessions();
+            assert!(sessions.iter().any(|session| session.peer == peer.parse().unwrap()));
+            let told = session.ask("STAT").text();
+            let host = peer.parse::<SocketAddr>().unwrap().ip();
+            assert!(told.contains(&format!("Connected from {host}")), "{told}");
+            session.expect("QUIT", 221);
+            session.expect_closed();
+            let ends = seen.connected.lock().unwrap().pop().unwrap();
+            assert_eq!(ends, (peer.parse().unwrap(), reached.parse().unwrap()));
+        }
+    }
+    assert!(seen.refused.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_header_from_elsewhere_is_a_bad_line() {
+    let fixture = Fixture::configured(balanced());
+    let mut session = fixture.greeted();
+    session.expect(named("192.0.2.7").trim_end(), 500);
+    session.expect("USER u", 331);
+    session.expect("PASS p", 230);
+    assert_eq!(fixture.server.sessions()[0].peer.ip(), Ipv4Addr::LOCALHOST);
+    let mut session = fixture.greeted();
+    session.send(binary(0x21, 0x11, &[0; 12]));
+    assert!(session.reply().code >= 500);
+    // Without networks, the balancer is a client like any other.
+    let fixture = Fixture::new();
+    let mut session = through(&fixture, named("192.0.2.7"));
+    session.expect_reply(220);
+    session.expect_reply(500);
+    assert_eq!(fixture.server.sessions()[0].peer.ip(), BALANCER);
+}
+
+#[test]
+fn a_connection_without_a_valid_header_is_refused_and_delays_nobody() {
+    let seen = Seen::default();
+    let fixture = Fixture::with(|builder| builder.config(balanced()).observer(seen.clone()));
+    let cut = named("192.0.2.7");
+    let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(100));
+    let bad = [
+        b"USER u\r\n".to_vec(),
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        b"\x16\x03\x01\x02\x00\x01\x00".to_vec(),
+        b"PROXY TCP4 192.0.2.7 198.51.100.1 50000\r\n".to_vec(),
+        long.into_bytes(),
+        vec![b'P'; 5_000],
+        binary(0x21, 0x11, &[0; 11]),
+        binary(0x21, 0x11, &[0; 600]),
+        binary(0x2f, 0x11, &[0; 12]),
+        named("0.0.0.0").into_bytes(),
+        named("224.0.0.1").into_bytes(),
+        // From here on, the header ends too early or not in time.
+        b"PROXY TCP4 192.0.2.7 ".to_vec(),
+        binary(0x21, 0x11, &[0; 12])[..20].to_vec(),
+        Vec::new(),
+        cut.as_bytes()[..cut.len() - 1].to_vec(),
+    ];
+    let count = bad.len();
+    at_once(count, bad.into_iter().enumerate(), |(number, bytes)| {
+        let mut session = through(&fixture, &bytes);
+        if number == 11 || number == 12 {
+            session.stream().shutdown(Shutdown::Write).unwrap();
+        }
+        // Others are served meanwhile.
+        logged_in(&fixture, named("192.0.2.9")).expect("QUIT", 221);
+        RawSession::login(fixture.server.local_addr(), "u", "p").expect("QUIT", 221);
+        // Unread bytes may reset the connection before the reply is read.
+        if let Ok(reply) = session.try_reply() {
+            assert_eq!(reply.code, 421, "{number}: {reply:?}");
+        }
+    });
+    wait_until("all are reported", || seen.refused.lock().unwrap().len() == count);
+    let refused = seen.refused.lock().unwrap();
+    assert!(refused.iter().all(|refused| *refused == (BALANCER, Refusal::Header)), "{refused:?}");
+}
+
+#[test]
+fn an_open_port_may_be_looked_for_without_a_line_in_the_log() {
+    let seen = Seen::default();
+    let fixture = Fixture::with(|builder| builder.config(balanced()).observer(seen.clone()));
+    for _ in 0..3 {
+        drop(through(&fixture, ""));
+        through(&fixture, "").reset();
+    }
+    wait_until("they are gone", || fixture.server.sessions().is_empty());
+    assert!(seen.refused.lock().unwrap().is_empty());
+    // A server that stops does not wait for headers.
+    let waiting = [through(&fixture, ""), through(&fixture, "PROXY ")];
+    wait_until("both wait", || fixture.server.sessions().len() == 2);
+    let report = fixture.server.shutdown(std::time::Duration::from_secs(600));
+    assert_eq!((report.cut, report.stuck), (0, 0));
+    drop(waiting);
+}
+
+#[test]
+fn bans_hit_the_client_and_not_the_balancer() {
+    let fixture = Fixture::configured(balanced().with(|config| config.logins.ban_after = 2));
+    let mut guessing = through(&fixture, named("192.0.2.7"));
+    guessing.expect_reply(220);
+    for code in [530, 530] {
+        guessing.expect("USER u", 331);
+        guessing.expect("PASS wrong", code);
+    }
+    let banned: Vec<IpAddr> = fixture.server.bans().into_iter().map(|(host, _)| host).collect();
+    assert_eq!(banned, [IpAddr::from([192, 0, 2, 7])]);
+    for header in [named("192.0.2.7"), "PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n".to_owned()] {
+        let reply = through(&fixture, header).expect_reply(421).text();
+        assert!(reply.contains("Too many failed logins"), "{reply}");
+    }
+    logged_in(&fixture, named("192.0.2.8")).expect_in_step();
+    assert!(fixture.server.unban([192, 0, 2, 7].into()));
+    logged_in(&fixture, named("192.0.2.7")).expect_in_step();
+}
+
+#[test]
+fn limits_and_networks_are_those_of_the_client() {
+    let fixture = Fixture::configured(balanced().with(|config| {
+        config.limits.per_address = 1;
+        config.allow = vec![network("192.0.2.0/24"), network("2001:db8::/32")];
+        config.deny = vec![network("192.0.2.66")];
+    }));
+    let first = logged_in(&fixture, named("192.0.2.7"));
+    let second = logged_in(&fixture, named("192.0.2.8"));
+    through(&fixture, named("192.0.2.7")).expect_reply(421);
+    through(&fixture, named("192.0.2.66")).expect_reply(421);
+    through(&fixture, named("203.0.113.1")).expect_reply(421);
+    // Without a known client the balancer counts, which is not allowed; its own checks are let in.
+    through(&fixture, "PROXY UNKNOWN\r\n").expect_reply(421);
+    for _ in 0..3 {
+        through(&fixture, binary(0x20, 0, &[])).expect_reply(220);
+    }
+    drop(first);
+    wait_until("the place is free", || through(&fixture, named("192.0.2.7")).reply().code == 220);
+    drop(second);
+}
+
+#[test]
+fn the_settings_change_for_later_connections() {
+    let fixture = Fixture::configured(balanced());
+    let mut early = logged_in(&fixture, named("192.0.2.7"));
+    fixture.server.reconfigure(super::quick(), UserTable::new()).unwrap();
+    through(&fixture, "").expect_reply(220);
+    early.expect_in_step();
+    fixture.server.reconfigure(balanced(), UserTable::new()).unwrap();
+    through(&fixture, named("192.0.2.7")).expect_reply(220);
+}
+
+#[test]
+fn data_connections_are_the_clients_too() {
+    let client: IpAddr = [127, 0, 0, 3].into();
+    let fixture = Fixture::configured(balanced());
+    fixture.write("a", "a");
+    let header = named("127.0.0.3");
+    let mut session = logged_in(&fixture, &header);
+    let reply = session.expect("PASV", 227).text();
+    assert!(reply.contains("(198,51,100,1,"), "the address that the client knows: {reply}");
+    // The balancer without a header or with that of another client, its own check, and others.
+    for first in ["", "garbage that is long enough", &named("127.0.0.4"), "PROXY UNKNOWN\r\n"] {
+        let address = passive_address(&mut session);
+        let mut data = RawData::connect_from(BALANCER, address);
+        data.write_all(first.as_bytes());
+        let stranger = RawData::connect_from([127, 0, 0, 4].into(), address);
+        if first.is_empty() {
+            data.stream().shutdown(Shutdown::Write).unwrap();
+        }
+        let mut right = RawData::connect_from(BALANCER, address);
+        right.write_all(header.as_bytes());
+        session.expect("RETR a", 150);
+        assert_eq!(right.read_to_end(), b"a", "{first}");
+        session.expect_reply(226);
+        data.expect_reset();
+        stranger.expect_reset();
+    }
+    // The header goes before the data of an upload, in the same segment.
+    let mut data = RawData::connect_from(BALANCER, passive_address(&mut session));
+    data.write_all(format!("{header}content").as_bytes());
+    session.expect("STOR b", 150);
+    data.close();
+    session.expect_reply(226);
+    assert_eq!(fixture.read("b"), b"content");
+    // Past the balancer, in both directions.
+    let data = RawData::connect_from(client, passive_address(&mut session));
+    session.expect("RETR a", 150);
+    assert_eq!(data.read_to_end(), b"a");
+    session.expect_reply(226);
+    session.expect("PORT 127,0,0,2,200,1", 504);
+    let listener = TcpListener::bind((client, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    session.expect(format!("EPRT |1|127.0.0.3|{port}|"), 200);
+    session.expect("RETR a", 150);
+    let mut got = Vec::new();
+    listener.accept().unwrap().0.read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"a");
+    session.expect_reply(226);
+}
+
+#[test]
+fn a_header_that_does_not_come_ends_no_transfer() {
+    let fixture = Fixture::configured(balanced());
+    fixture.write("a", "a");
+    let mut session = logged_in(&fixture, named("127.0.0.3"));
+    let address = passive_address(&mut session);
+    let mut slow = RawData::connect_from(BALANCER, address);
+    slow.write_all(b"PROXY TCP4 ");
+    session.expect("RETR a", 150);
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    assert_eq!(slow.read_to_end(), b"");
+    session.expect_in_step();
+}
+
+#[test]
+fn what_227_announces_is_the_balancers_or_as_set() {
+    let address = PassiveAddress::Address([203, 0, 113, 9].into());
+    let passive_address = Some(address);
+    let fixture =
+        Fixture::configured(balanced().with(|config| config.passive.address = passive_address));
+    let mut session = logged_in(&fixture, named("192.0.2.7"));
+    let reply = session.expect("PASV", 227).text();
+    assert!(reply.contains("(203,0,113,9,"), "{reply}");
+    // The client's family decides, not that of the connection of the balancer.
+    let mut session = logged_in(&fixture, "PROXY TCP6 2001:db8::7 2001:db8::1 50000 21\r\n");
+    session.expect("PASV", 522);
+    session.expect("EPSV 2", 229);
+    session.expect("EPSV 1", 522);
+    let mut session = through(&fixture, named("192.0.2.7"));
+    session.expect_reply(220);
+    session.expect("HOST 198.51.100.1", 220);
+    session.expect("HOST 127.0.0.1", 504);
+}
+
+#[test]
+fn a_balancer_may_pass_on_more_clients_at_once_than_a_host_may_have() {
+    let root = tempfile::tempdir().unwrap();
+    let config = balanced().with(|config| {
+        config.limits.sessions = 24;
+        config.limits.per_address = 2;
+    });
+    let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::READ);
+    let server = server.bind("127.0.0.1:0").unwrap();
+    let connect = |header: &str| {
+        let mut session = RawSession::connect_from(BALANCER, server.local_addr());
+        session.send(header);
+        session
+    };
+    // Half of the places are for connections without a login; a host may have 4 of these.
+    let mut waiting: Vec<_> = (0..12).map(|_| connect("")).collect();
+    wait_until("all wait", || server.sessions().len() == 12);
+    // One of those without a header gives way to each client.
+    for number in 1..=6 {
+        connect(&named(&format!("192.0.2.{number}"))).expect_reply(220);
+    }
+    for (number, session) in waiting.iter_mut().enumerate().skip(6) {
+        session.send(named(&format!("192.0.3.{number}")));
+        session.expect_reply(220);
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_begins_after_the_header_and_its_rules_see_the_client() {
+    use std::io::Write;
+    use std::net::TcpStream;
+
+    use ftp_server::TlsPolicy;
+    use ftp_tests::tls::{Authority, Kind, TlsClient};
+
+    let authority = Authority::new();
+    let tls = super::tls::tls_of(&authority.issue(Kind::Good));
+    let tls = tls.control(TlsPolicy::Required).exempt(vec![network("192.0.2.0/24")]);
+    let implicit = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = implicit.local_addr().unwrap();
+    let fixture = Fixture::with(|builder| {
+        builder.config(balanced()).tls(tls).implicit_tls_listener(implicit)
+    });
+    let client = TlsClient::trusting(&authority);
+    logged_in(&fixture, named("192.0.2.7")).expect_in_step();
+    let mut session = through(&fixture, named("198.51.100.7"));
+    session.expect_reply(220);
+    assert!(session.ask("USER u").code >= 500);
+    session.start_tls(&client);
+    session.expect("USER u", 331);
+    // On the implicit port, with the hello in the same segment, if TCP puts it there.
+    let hello = client.hello();
+    let mut stream = RawSession::connect_from(BALANCER, address);
+    stream.send([named("198.51.100.7").as_bytes(), &hello].concat());
+    let mut first = [0; 1];
+    let mut tcp = stream.stream();
+    tcp.read_exact(&mut first).unwrap();
+    assert_eq!(first, [0x16], "a handshake record answers the hello");
+    let tcp = RawSession::connect_from(BALANCER, address).stream().try_clone().unwrap();
+    (&tcp).write_all(named("198.51.100.7").as_bytes()).unwrap();
+    let tls = client.connect(tcp.try_clone().unwrap()).unwrap();
+    let mut session = RawSession::over(tcp);
+    session.put_on(Box::new(tls));
+    session.expect_reply(220);
+    session.expect("USER u", 331);
+    session.expect("PASS p", 230);
+    // Elsewhere a header is no hello, and without a header there is no handshake.
+    for (from, first) in [([127, 0, 0, 1], named("192.0.2.7")), ([127, 0, 0, 2], String::new())] {
+        let mut stream: TcpStream =
+            RawSession::connect_from(from.into(), address).stream().try_clone().unwrap();
+        stream.write_all(&[first.as_bytes(), &hello].concat()).unwrap();
+        let mut said = Vec::new();
+        let _reset = stream.read_to_end(&mut said);
+        assert!(!said.starts_with(b"\x16") && !said.starts_with(b"220"), "{said:?}");
+    }
+}
