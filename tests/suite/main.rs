@@ -14,6 +14,7 @@ mod cut_uploads;
 mod daemons;
 mod documents;
 mod files;
+mod haproxy;
 mod interop_curl;
 mod interop_ftplib;
 mod interop_fxp;

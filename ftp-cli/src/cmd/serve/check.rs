@@ -3,6 +3,7 @@
 //! Follows the steps of `serve`: steps that need root come first, then privileges are dropped, and
 //! the rest is checked as the final user. The first failure gives the exit code.
 
+mod balancers;
 mod users;
 
 use std::fmt::Write;
@@ -58,6 +59,7 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     directories(plan, &mut findings);
     users(plan, &mut findings);
     rates(settings, &mut findings);
+    balancers::check(settings, &mut findings);
     hooks::check(&settings.hooks, &mut findings);
     if settings.server.passive.enabled {
         ports(settings, &mut findings);

@@ -166,6 +166,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "fxp.networks",                   NETWORKS,     server.fxp_networks,               "Networks with which users may exchange data directly (FXP)."),
     row!(Settings, "network.allow",                  NETWORKS,     server.allow,                      "Networks that may connect (empty: all)."),
     row!(Settings, "network.deny",                   NETWORKS,     server.deny,                       "Networks that may not connect, even if network.allow contains them."),
+    row!(Settings, "network.proxy_protocol",         NETWORKS,     server.proxy_protocol,             "Load balancers that send a PROXY header before each connection."),
     row!(Settings, "transfer.partial",               PARTIAL,      local.partial,                     "Interrupted uploads: resume (keep hidden for a day), discard or publish."),
     row!(Settings, "transfer.partial_files",         COUNT,        local.partial_files,               "Interrupted uploads kept per user (0: unlimited)."),
     row!(Settings, "transfer.partial_bytes",         SIZE,         local.partial_bytes,               "Bytes of interrupted uploads kept per user (0: unlimited)."),
