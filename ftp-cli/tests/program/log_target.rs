@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -93,6 +93,54 @@ fn a_file_gets_all_lines_and_is_reopened_after_it_was_renamed() {
     assert_eq!(server.stderr().lines().count(), 1, "{}", server.stderr());
 }
 
+#[test]
+fn a_log_that_cannot_be_reopened_fails_the_reload() {
+    let sets = ["log.target=file:HERE/log", "control.socket=HERE/socket"];
+    let mut server = Server::start(ftp(&[]), &sets, |_, _| ());
+    let log = server.here.join("log");
+    let reload = || run(ftp(&["reload", "--control"]).arg(server.here.join("socket")));
+    assert_eq!(reload().succeeded(), b"log.target reopened\n");
+    let older = server.here.join("log.1");
+    fs::rename(&log, &older).unwrap();
+    fs::create_dir(&log).unwrap();
+    failed(&reload(), 8, "log.target: ");
+    server.log_in();
+    wait_until("the old file has the line", || server.read("log.1").contains(" login session="));
+    assert!(server.read("log.1").contains(": Is a directory; lines are still written"));
+    fs::remove_dir(&log).unwrap();
+    assert_eq!(reload().succeeded(), b"log.target reopened\n");
+    server.stop();
+    assert!(server.read("log").contains(" stopped; "));
+}
+
+#[test]
+fn root_follows_no_link_in_a_directory_of_others() {
+    if !is_root() {
+        return;
+    }
+    let (here, target) = (TempRoot::new(), TempRoot::new());
+    let victim = target.join("victim");
+    std::os::unix::fs::symlink(&victim, here.join("log")).unwrap();
+    let set = format!("log.target=file:{}", here.join("log").display());
+    let start = || {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        run(ftp(&["serve", "--listen", &address, "--set", &set]).arg(target.path()))
+    };
+    for there_is_one in [false, true] {
+        if there_is_one {
+            target.write("victim", b"kept");
+        }
+        chown(here.path(), Some(65_534), None).unwrap();
+        failed(&start(), 3, "Too many levels of symbolic links");
+        assert_eq!(fs::read(&victim).ok(), there_is_one.then(|| b"kept".to_vec()));
+    }
+    // Nobody else can have made a link in a directory of root's.
+    chown(here.path(), Some(0), None).unwrap();
+    failed(&start(), 4, "Address already in use");
+    assert!(fs::read_to_string(&victim).unwrap().contains("Address already in use"));
+}
+
 fn umask() -> u32 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap();
@@ -109,6 +157,7 @@ fn a_start_that_fails_is_told_on_standard_error_and_in_the_file() {
     failed(&ran, 4, "Address already in use");
     let log = fs::read_to_string(here.join("log")).unwrap();
     assert!(log.contains("Address already in use"), "{log}");
+    assert!(!log.contains("os error"), "{log}");
     let target = "log.target=file:/nonexistent/log";
     let ran = run(ftp(&["serve", "--listen", "0", "--set", target]).arg(here.path()));
     failed(&ran, 3, "/nonexistent/log: No such file");

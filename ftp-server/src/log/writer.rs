@@ -208,13 +208,20 @@ impl Channel {
                 Ok(count) => *rest = rest.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Another process that shares the terminal or pipe may have made it non-blocking.
-                Err(error) if error.kind() == ErrorKind::WouldBlock && !self.state().is_over => {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && !self.is_given_up() => {
                     thread::sleep(RETRY);
                 }
                 Err(error) => return Err(error),
             }
         }
         target.flush()
+    }
+
+    /// Returns whether a target that takes nothing is no longer waited for: a new one has come, or
+    /// the log ends.
+    fn is_given_up(&self) -> bool {
+        let state = self.state();
+        state.is_over || state.target.is_some()
     }
 
     /// Waits until the queue is empty. Returns `false` if `limit` was not enough.
@@ -245,6 +252,34 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_target_that_takes_nothing_gives_way_to_a_new_one() {
+        let log = LogWriter::start("log", Blocked).unwrap();
+        log.line("lost");
+        while !log.0.0.state().is_busy {
+            thread::yield_now();
+        }
+        let disk = Disk(Arc::new(Mutex::new((Vec::new(), 100))));
+        log.replace(disk.clone());
+        log.line("kept");
+        assert!(log.flush(LONG));
+        assert!(disk.0.lock().unwrap().0.ends_with(b"kept\n"));
+        assert_eq!(log.lost(), 1);
+    }
+
+    /// A pipe that is full, and was made non-blocking.
+    struct Blocked;
+
+    impl Write for Blocked {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     /// The content of a disk before it was full.
     #[derive(Clone, Default)]

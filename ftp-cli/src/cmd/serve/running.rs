@@ -210,30 +210,45 @@ impl<'a> Running<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the reason; nothing but the logs has changed then.
+    /// Returns the reason if a log was not reopened, or if nothing else has changed.
     pub(super) fn reload(&mut self, log: &ServerLog) -> Result<String, String> {
-        let outcome = self.load_again(log);
+        // Happens whatever the file says: a log rotation waits for it.
+        let reopened = self.reopen_logs(log);
+        let has_file = self.options.has("config");
+        let outcome = match has_file || self.started.settings.tls.certificate.is_some() {
+            true => self.load_again(log),
+            false => Ok("there is no configuration file to reload".to_owned()),
+        };
         self.metrics.set_reloaded(outcome.is_ok());
         self.metrics.set_certificate(self.tls.as_ref());
-        outcome
+        match (reopened, outcome) {
+            (Ok(keys), Ok(_)) if !has_file && !keys.is_empty() => {
+                let reopened = format!("{} reopened", keys.join(" and "));
+                log::info!(target: LOG, "{reopened}");
+                Ok(reopened)
+            }
+            (Ok(_), outcome) => outcome,
+            (Err(reasons), Ok(outcome) | Err(outcome)) => Err(format!("{outcome}\n{reasons}")),
+        }
+    }
+
+    /// Reopens the log files by their names, and returns their keys.
+    fn reopen_logs(&self, log: &ServerLog) -> Result<Vec<&'static str>, String> {
+        let mut keys = Vec::new();
+        let mut failures = Vec::new();
+        let files =
+            [("log.target", log.open_again()), ("log.transfers", self.transfers.open_again())];
+        for (key, opened) in files {
+            match opened {
+                None => {}
+                Some(Ok(())) => keys.push(key),
+                Some(Err(reason)) => failures.push(format!("{key}: {reason}")),
+            }
+        }
+        if failures.is_empty() { Ok(keys) } else { Err(failures.join("\n")) }
     }
 
     fn load_again(&mut self, log: &ServerLog) -> Result<String, String> {
-        // Happens whatever the file says: a log rotation waits for it.
-        let mut reopened = Vec::new();
-        if log.open_again() {
-            reopened.push("log.target");
-        }
-        if self.transfers.open_again() {
-            reopened.push("log.transfers");
-        }
-        let has_file = self.options.has("config");
-        if !has_file && self.started.settings.tls.certificate.is_none() {
-            if !reopened.is_empty() {
-                log::info!(target: LOG, "{} reopened", reopened.join(" and "));
-            }
-            return Ok("there is no configuration file to reload".to_owned());
-        }
         let plan = match self.plan.again(self.options) {
             Ok(plan) => plan,
             Err(PlanError { lines, failure }) => {

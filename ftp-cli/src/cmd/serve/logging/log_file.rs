@@ -2,14 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ftp_server::LogWriter;
 use rustix::fs::OFlags;
 
 use super::{LOG, no_thread};
-use crate::cmd::serve::privileges::RunAs;
+use crate::cmd::serve::privileges::{RunAs, is_root};
 use crate::display::shown_path;
 use crate::exit::Failure;
 
@@ -45,34 +45,42 @@ impl LogFile {
         &self.writer
     }
 
-    /// Reopens the file by its name, as the old one may have been renamed. Returns false and logs
-    /// the cure if that fails; lines go to the old file then.
-    pub(super) fn open_again(&self) -> bool {
+    /// Reopens the file by its name, as the old one may have been renamed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason and the cure, and logs them; lines go to the old file then.
+    pub(super) fn open_again(&self) -> Result<(), String> {
         match open(&self.path, self.owner.as_ref()) {
-            Ok(file) => self.writer.replace(file),
+            Ok(file) => {
+                self.writer.replace(file);
+                Ok(())
+            }
             Err(error) => {
                 let shown = shown_path(&self.path);
                 let user = self.owner.as_ref().map_or("the server's user".to_owned(), |user| {
                     format!("user \"{user}\" (security.run_as)")
                 });
-                log::error!(
-                    target: LOG,
+                let failed = format!(
                     "{shown}: {error}; lines are still written to the old file. After renaming, \
                      create a file that {user} can write, or make the directory writable"
                 );
-                return false;
+                log::error!(target: LOG, "{failed}");
+                Err(failed)
             }
         }
-        true
     }
 }
 
 /// Opens a log for appending. Does not wait for the reader of a pipe. A new file gets the owner; an
 /// existing one keeps its own.
 fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut flags = OFlags::NONBLOCK;
+    if is_root() && !is_roots_alone(path.parent()) {
+        flags |= OFlags::NOFOLLOW;
+    }
     let mut options = File::options();
-    options.append(true).mode(0o640).custom_flags(flags);
+    options.append(true).mode(0o640).custom_flags(flags.bits().cast_signed());
     match options.open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         opened => return opened,
@@ -88,4 +96,10 @@ fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
         }
         failed => failed,
     }
+}
+
+/// Returns whether only root may write to a directory. In others a link could lead root to any file.
+fn is_roots_alone(directory: Option<&Path>) -> bool {
+    let metadata = directory.and_then(|directory| directory.metadata().ok());
+    metadata.is_some_and(|metadata| metadata.uid() == 0 && metadata.mode() & 0o022 == 0)
 }

@@ -100,20 +100,24 @@ impl ServerLog {
         match self.events.format() {
             _ if self.is_quiet => {}
             LogFormat::Text if is_console => self.messages.say(text),
-            _ => self.events.message(level, text),
+            _ => self.log(level, &text.to_string()),
         }
     }
 
     /// Logs why the server ends, unless standard error, which gets it too, is the log.
     pub(super) fn fail(&self, failure: &Failure) {
         if self.target != LogTarget::Stderr {
-            self.events.message(Level::Error, &failure.message);
+            self.log(Level::Error, &failure.message);
         }
     }
 
-    /// Reopens a log file by its name. Returns false if the log is not a file, or if that fails.
-    pub(super) fn open_again(&self) -> bool {
-        self.file.as_ref().is_some_and(LogFile::open_again)
+    fn log(&self, level: Level, text: &str) {
+        self.events.message(level, self.messages.plain(text));
+    }
+
+    /// Reopens a log file by its name; `None` if the log is not a file.
+    pub(super) fn open_again(&self) -> Option<Result<(), String>> {
+        self.file.as_ref().map(LogFile::open_again)
     }
 
     /// Waits briefly for the last lines.

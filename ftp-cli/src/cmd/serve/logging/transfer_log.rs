@@ -58,11 +58,11 @@ impl Transfers {
         }
     }
 
-    /// Reopens the file by its name. Returns false if there is none, or if that fails.
-    pub(crate) fn open_again(&self) -> bool {
+    /// Reopens the file by its name; `None` if there is none.
+    pub(crate) fn open_again(&self) -> Option<Result<(), String>> {
         // No session waits while the file is being opened.
         let file = self.file();
-        file.is_some_and(|file| file.open_again())
+        file.map(|file| file.open_again())
     }
 
     /// Waits briefly for the last lines.

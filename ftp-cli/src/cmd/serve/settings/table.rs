@@ -348,6 +348,11 @@ impl Settings {
             let why = "is in listen.addresses too; use another port";
             wrong.push(format!("{place}: listen.implicit_tls: \"{both}\" {why}"));
         }
+        if self.log_transfers.is_some() && self.log_transfers.as_deref() == self.log_target.path() {
+            let place = place("log.transfers");
+            let why = "is the file of log.target; use another file";
+            wrong.push(format!("{place}: log.transfers: {why}"));
+        }
         let tls = self.tls.contradictions(self.has_implicit());
         for (key, why) in tls.into_iter().chain(self.hooks.contradictions()) {
             wrong.push(format!("{}: {key}: {why}", place(key)));
