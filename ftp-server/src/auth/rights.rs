@@ -87,8 +87,8 @@ impl Rights {
         })
     }
 
-    /// Returns the words of the single rights in this set, without `create` next to `write`, as [`from_words`](Self::from_words)
-    /// reads them.
+    /// Returns the words of the single rights in this set, without `create` next to `write`, as
+    /// [`from_words`](Self::from_words) reads them.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
         // The word `write` says it already.
         let is_included = move |right| right == Self::CREATE && self.contains(Self::WRITE);

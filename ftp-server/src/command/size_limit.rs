@@ -1,9 +1,10 @@
 //! The size limit of a user's files.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::session::Session;
-use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
+use crate::storage::{Storage, StorageError, StorageErrorKind, StreamEnd, Upload, VirtualPath};
 
 /// Returns whether the user may store a file of this size.
 pub(super) fn allows(session: &Session, size: u64) -> bool {
@@ -11,18 +12,26 @@ pub(super) fn allows(session: &Session, size: u64) -> bool {
 }
 
 /// Wraps an upload so that it fails with `OverQuota` at the user's limit. `present` bytes of the
-/// file exist already.
-pub(super) fn limited(session: &Session, present: u64, upload: Box<dyn Upload>) -> Box<dyn Upload> {
+/// file exist already; a file that `grows` in place is measured again once the upload has begun.
+pub(super) fn limited(
+    session: &Session,
+    present: u64,
+    grows: Option<(Arc<dyn Storage>, VirtualPath)>,
+    upload: Box<dyn Upload>,
+) -> Box<dyn Upload> {
     match session.file_size() {
-        Some(most) => Box::new(Limited { upload, left: most.saturating_sub(present) }),
+        Some(most) => Box::new(Limited { upload, most, left: most.saturating_sub(present), grows }),
         None => upload,
     }
 }
 
 struct Limited {
     upload: Box<dyn Upload>,
+    most: u64,
     /// Bytes that may still be stored.
     left: u64,
+    /// The file to append to, until it is measured.
+    grows: Option<(Arc<dyn Storage>, VirtualPath)>,
 }
 
 impl io::Write for Limited {
@@ -43,7 +52,15 @@ impl io::Write for Limited {
 
 impl Upload for Limited {
     fn prepare(&mut self) -> Result<bool, StorageError> {
-        self.upload.prepare()
+        let is_done = self.upload.prepare()?;
+        // Other sessions may have appended before this upload locked the file.
+        if is_done
+            && let Some((storage, path)) = self.grows.take()
+            && let Ok(file) = storage.stat(&path)
+        {
+            self.left = self.most.saturating_sub(file.size);
+        }
+        Ok(is_done)
     }
 
     fn commit(self: Box<Self>) -> Result<(), StorageError> {

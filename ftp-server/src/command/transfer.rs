@@ -125,7 +125,8 @@ fn receive(
         begun => begun,
     };
     let upload = begun.map_err(|error| session.refusal(&path, &error, Purpose::MakeFile))?;
-    let upload = size_limit::limited(session, present, upload);
+    let grows = (mode == WriteMode::Append).then(|| (Arc::clone(shared), path.clone()));
+    let upload = size_limit::limited(session, present, grows, upload);
     let upload = space::within(session, Arc::clone(shared), room, upload);
     Ok(PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new)))
 }

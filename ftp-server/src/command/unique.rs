@@ -44,7 +44,7 @@ pub(super) fn stou(
         .map_err(|error| session.refusal(&session.directory, &error, Purpose::MakeFile))?;
     let is_ascii = session.parameters.representation == RepresentationType::Ascii;
     let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
-    let upload = size_limit::limited(session, 0, upload);
+    let upload = size_limit::limited(session, 0, None, upload);
     let upload = space::within(session, Arc::clone(shared), room, upload);
     let transfer = PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new));
     Ok(transfer.announce(announcement))

@@ -1,13 +1,15 @@
 //! The rules of single users: who may log in when and from where, and limits that no other user
 //! has.
 
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::Network;
 use ftp_server::{
-    Event, EventKind, Login, LoginRefusal, MemoryStorage, Observer, Rights, Server, UserLimits,
-    UserTable,
+    Capabilities, Entries, Event, EventKind, Login, LoginRefusal, MemoryStorage, Metadata,
+    Observer, Rights, Server, Source, Storage, StorageError, Upload, UserLimits, UserTable,
+    VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -135,28 +137,35 @@ const RATE: u64 = 64 * 1024;
 #[test]
 fn uploads_and_downloads_have_rates_apart() {
     let limited = UserLimits::default();
+    // Under the rate of the other direction this would take a minute.
+    let large = vec![b'x'; 4 << 20];
+    let most = Duration::from_secs(20);
+    let storage = MemoryStorage::new();
+    storage.put("/large", &large).expect("room");
+    let up = Login::new(Arc::new(storage), Rights::FULL);
     let table = UserTable::new()
-        .user("up", "p", login(Rights::FULL).limits(limited.rate_up(RATE).rate_down(0)))
+        .user("up", "p", up.limits(limited.rate_up(RATE).rate_down(0)))
         .user("down", "p", login(Rights::FULL).limits(limited.rate_down(RATE)));
     let builder = Server::builder().config(super::quick()).authenticator(table);
     let server = builder.bind("127.0.0.1:0").expect("a server");
-    // Under the rate of the other direction this would take four minutes.
-    let large = vec![b'x'; 1 << 24];
     let second = vec![b'x'; usize::try_from(RATE).expect("it fits")];
     let slow = |act: &mut dyn FnMut()| {
         let start = Instant::now();
         act();
         assert!(start.elapsed() >= Duration::from_millis(750), "{:?}", start.elapsed());
     };
+    let unlimited = |act: &mut dyn FnMut()| {
+        let start = Instant::now();
+        act();
+        assert!(start.elapsed() < most, "{:?}", start.elapsed());
+    };
     let mut up = RawSession::login(server.local_addr(), "up", "p");
     up.expect("TYPE I", 200);
     slow(&mut || up.upload("STOR a", &second));
-    for _ in 0..256 {
-        assert_eq!(up.download("RETR a").len(), second.len());
-    }
+    unlimited(&mut || assert_eq!(up.download("RETR large").len(), large.len()));
     let mut down = RawSession::login(server.local_addr(), "down", "p");
     down.expect("TYPE I", 200);
-    down.upload("STOR a", &large);
+    unlimited(&mut || down.upload("STOR a", &large));
     down.upload("STOR b", &second);
     slow(&mut || assert_eq!(down.download("RETR b").len(), second.len()));
 }
@@ -212,4 +221,53 @@ fn files_of_a_user_have_a_largest_size_cm_54() {
     let mut free = RawSession::login(server.local_addr(), "free", "p");
     free.upload("STOR a", &[b'x'; 5_000]);
     free.expect("ALLO 5000", 200);
+}
+
+/// A storage to which another session appends 600 bytes just before an append begins.
+struct Overtaken(MemoryStorage);
+
+impl Storage for Overtaken {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.0.stat(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.0.list(path)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.0.read(path)
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        if mode == WriteMode::Append {
+            let mut other = self.0.write(path, mode)?;
+            other.write_all(&[b'o'; 600])?;
+            other.commit()?;
+        }
+        self.0.write(path, mode)
+    }
+}
+
+#[test]
+fn parallel_appends_do_not_exceed_the_largest_size_cm_54() {
+    let limits = UserLimits::default().file_size(1_000);
+    let memory = MemoryStorage::new();
+    memory.put("/a", [b'a'; 300]).expect("room");
+    let login = Login::new(Arc::new(Overtaken(memory.clone())), Rights::FULL).limits(limits);
+    let builder = Server::builder().config(super::quick());
+    let builder = builder.authenticator(UserTable::new().user("u", "p", login));
+    let server = builder.bind("127.0.0.1:0").expect("a server");
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect("APPE a", 150);
+    data.write_all(&[b'x'; 101]);
+    data.close();
+    session.expect_reply(552);
+    assert_eq!(memory.get("/a").expect("a file").len(), 900);
 }
