@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// login, to find the missing year of a listed date, to find the age of files that an earlier server
 /// left, to recognise a directory, to check the dates of a certificate, and to find whether a user
 /// has expired.
-const READERS: [&str; 33] = [
+const READERS: [&str; 35] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
     "ftp-cli/src/cmd/serve/certificate.rs",
@@ -16,8 +16,10 @@ const READERS: [&str; 33] = [
     "ftp-cli/src/cmd/serve/control/show.rs",
     "ftp-cli/src/cmd/serve/hooks/notice.rs",
     "ftp-cli/src/cmd/serve/metrics/mod.rs",
+    "ftp-cli/src/cmd/serve/plan.rs",
     "ftp-cli/src/cmd/serve/running.rs",
     "ftp-cli/src/cmd/serve/settings/forms/dates.rs",
+    "ftp-cli/src/cmd/serve/settings/user.rs",
     "ftp-cli/src/cmd/serve/systemd/mod.rs",
     "ftp-cli/src/cmd/serve/user_storage.rs",
     "ftp-cli/src/cmd/serve/users.rs",

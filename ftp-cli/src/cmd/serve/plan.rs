@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ftp_proto::Escaped;
 use ftp_server::{Rights, UserLimits};
@@ -202,7 +203,8 @@ impl ServePlan {
         };
         let anyone = |rights| format!("anyone (anonymous) may {}", may(rights));
         let mut lines = Vec::new();
-        match self.users_of_file().len() {
+        let now = SystemTime::now();
+        match self.users_of_file().iter().filter(|(_, user)| user.may_log_in(now)).count() {
             0 => {}
             1 => lines.push("1 user of the configuration file may log in".to_owned()),
             count => lines.push(format!("{count} users of the configuration file may log in")),

@@ -19,7 +19,7 @@ use super::reload::{Reload, Reloaded};
 use super::settings::{MISSING, is_missing};
 use super::start::{start, sweep};
 use super::systemd::Service;
-use super::users::{Kept, Sweeper};
+use super::users::{Homes, Kept, Sweeper};
 use crate::cmd::control::protocol::{Answer, Request, Target};
 use crate::exit::Failure;
 use crate::options::Options;
@@ -275,8 +275,8 @@ impl<'a> Running<'a> {
         self.kept = kept;
         self.sweeper = sweep(&plan, self.sweeper.take());
         let time_to_log_in = self.plan.settings.server.timeouts.login;
-        self.plan = Rc::new(plan);
-        self.dismiss_former_users();
+        let former = std::mem::replace(&mut self.plan, Rc::new(plan));
+        self.dismiss_former_users(Some(&former.homes()));
         self.former_logins_until = Instant::now().checked_add(time_to_log_in + FORMER_LOGINS_CHECK);
         Ok(outcome)
     }
@@ -285,15 +285,20 @@ impl<'a> Running<'a> {
     /// reload. Returns the time until the next check; `None` if there can be none any more.
     pub(super) fn check_former_logins(&self) -> Option<Duration> {
         self.former_logins_until.filter(|until| Instant::now() < *until)?;
-        self.dismiss_former_users();
+        // A session named `ftp` may now be an anonymous login with the new plan.
+        self.dismiss_former_users(None);
         Some(FORMER_LOGINS_CHECK)
     }
 
-    /// Ends the sessions of users whom the plan no longer has, after their transfer.
-    fn dismiss_former_users(&self) {
+    /// Ends the sessions of users whom the plan no longer has, after their transfer. A user of the
+    /// `former` plan does not become an anonymous one by losing the name.
+    fn dismiss_former_users(&self, former: Option<&Homes>) {
         let homes = self.plan.homes();
+        let was_user = |name: &[u8]| former.is_some_and(|former| former.names_user(name));
+        let is_kept =
+            |name: &[u8]| homes.has_user(name) && (homes.names_user(name) || !was_user(name));
         for session in self.server.sessions() {
-            if let Some(user) = session.user.as_deref().filter(|user| !homes.has_user(user))
+            if let Some(user) = session.user.as_deref().filter(|user| !is_kept(user))
                 && self.server.dismiss(session.number)
             {
                 let (number, user) = (session.number, Escaped(user));

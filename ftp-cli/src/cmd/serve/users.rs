@@ -101,10 +101,18 @@ impl Homes {
 
     /// Returns whether there is a user of this name, who is not disabled.
     pub(super) fn has_user(&self, name: &[u8]) -> bool {
+        if self.names_user(name) {
+            return !self.disabled.contains(name);
+        }
         let is_anonymous =
             [&b"anonymous"[..], b"ftp"].iter().any(|it| name.eq_ignore_ascii_case(it));
-        let is_user = self.users.contains_key(name) && !self.disabled.contains(name);
-        is_user || is_anonymous && self.anonymous.is_some()
+        is_anonymous && self.anonymous.is_some()
+    }
+
+    /// Returns whether this name has a password of its own, even if the user is disabled: then it
+    /// is not an anonymous login.
+    pub(super) fn names_user(&self, name: &[u8]) -> bool {
+        self.users.contains_key(name)
     }
 
     /// Adds a user of the file.
@@ -389,6 +397,8 @@ mod tests {
     use std::fs;
     use std::thread;
 
+    use ftp_server::SyncPolicy;
+
     use super::*;
 
     #[test]
@@ -418,6 +428,19 @@ mod tests {
         let none = Homes::new(LocalConfig::default());
         let read = none.anonymous(second.path(), Rights::READ, 0, UserLimits::default());
         assert!(Sweeper::start(&read).unwrap().paths.is_empty());
+    }
+
+    #[test]
+    fn a_user_may_have_another_sync_policy() {
+        let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
+        let of_all = LocalConfig::default().with(|config| config.sync = SyncPolicy::File);
+        let root = tempfile::tempdir().unwrap();
+        for (own, want) in [(None, SyncPolicy::File), (Some(SyncPolicy::None), SyncPolicy::None)] {
+            let password = Some(hash.parse().unwrap());
+            let user = User { password, root: root.path().into(), sync: own, ..User::default() };
+            let homes = Homes::new(of_all).user("u", &user);
+            assert_eq!(homes.users[&b"u"[..]].config.sync, want);
+        }
     }
 
     #[test]

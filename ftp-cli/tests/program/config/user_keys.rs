@@ -38,6 +38,8 @@ fn users_are_kept_out_by_switch_by_date_and_by_network_hs_30() {
         assert!(said.lines().any(|line| squeezed(line) == want), "no {want} in\n{said}");
     }
     let served = configured.serve();
+    let said = served.said();
+    assert!(said.contains("2 users of the configuration file may log in\n"), "{said}");
     let mut on = RawSession::login(served.address, "on", "p");
     let reply = |user: &str, password: &str| {
         let mut session = RawSession::greeted(served.address);
@@ -60,6 +62,25 @@ fn users_are_kept_out_by_switch_by_date_and_by_network_hs_30() {
     served.signal("HUP");
     said_until(&served, "user=\"on\" ends: the user was removed or disabled");
     on.expect_reply(421);
+}
+
+#[test]
+fn a_user_with_the_name_of_anonymous_logins_can_be_disabled_and_removed() {
+    let start = "limits.login_delay = 0\n[anonymous]\nenabled = true\nroot = \"ROOT\"\n";
+    let users = [user("ftp", "enabled = true"), user("anonymous", "")];
+    let configured = Configured::new(&[start, &users[0], &users[1]].concat());
+    let served = configured.serve();
+    let mut disabled = RawSession::login(served.address, "ftp", "p");
+    let mut removed = RawSession::login(served.address, "anonymous", "p");
+    let mut guest = RawSession::login(served.address, "FTP", "any");
+    configured.write(&[start, &users[0].replace("true", "false")].concat());
+    served.signal("HUP");
+    for (name, session) in [("ftp", &mut disabled), ("anonymous", &mut removed)] {
+        said_until(&served, &format!("user=\"{name}\" ends: the user was removed or disabled"));
+        session.expect_reply(421);
+    }
+    guest.expect("NOOP", 200);
+    RawSession::login(served.address, "anonymous", "any").expect("NOOP", 200);
 }
 
 #[test]
@@ -178,7 +199,6 @@ create_home = false
     refused("anna", "wrong");
     refused("off", "p");
     refused("old", "p");
-    refused("../x", "p");
     assert!(made().is_empty(), "{:?}", made());
     for _ in 0..2 {
         let mut session = RawSession::login(served.address, "b c..d", "p");

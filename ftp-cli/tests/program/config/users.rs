@@ -40,6 +40,10 @@ mkdir_existing_ok = true
 password = \"HASH\"
 root = \"ROOT\"
 rights = \"drop-box\"
+[users.add]
+password = \"HASH\"
+root = \"ROOT\"
+rights = [\"create\", \"append\"]
 [users.gone]
 password = \"HASH\"
 root = \"/nonexistent/gone\"
@@ -77,7 +81,7 @@ stored = [\"/nonexistent/hook\", \"x\"]
          password; rename the user"
             .to_owned(),
         format!(
-            "warn  users \"a b\", ftp share {root}: only the user who started an interrupted \
+            "warn  users \"a b\", add, ftp share {root}: only the user who started an interrupted \
              upload can resume it (transfer.partial)"
         ),
         "warn  transfer.rate_per_session: 0 means unlimited; leave it empty instead".to_owned(),

@@ -139,8 +139,12 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
 /// Checks for users who share a directory: none of them can resume another's upload.
 fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
     let mut roots: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
-    // A drop box keeps no interrupted uploads.
-    for (name, user) in users.iter().filter(|(_, user)| user.all_rights().contains(Rights::WRITE)) {
+    // Users who can only create files, as in a drop box, keep no interrupted uploads.
+    let keeps_partials = |rights: Rights| {
+        let may_resume = rights.contains(Rights::WRITE) || rights.contains(Rights::APPEND);
+        may_resume && rights.contains(Rights::CREATE)
+    };
+    for (name, user) in users.iter().filter(|(_, user)| keeps_partials(user.all_rights())) {
         let root = user.root.canonicalize().unwrap_or_else(|_| user.root.clone());
         roots.entry(root).or_default().push(shown(name));
     }

@@ -1,7 +1,7 @@
 //! The keys of a user in `[users.NAME]`.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ftp_proto::Network;
 use ftp_server::{
@@ -73,6 +73,13 @@ impl Default for User {
             sync: None,
             origins: Origins::default(),
         }
+    }
+}
+
+impl User {
+    /// Returns whether the user is neither disabled nor expired.
+    pub(crate) fn may_log_in(&self, now: SystemTime) -> bool {
+        self.enabled && self.expires.is_none_or(|expires| now < expires.end())
     }
 }
 
