@@ -64,9 +64,10 @@ pub struct Login {
     /// What the user may do in certain directories instead; the longest path decides (default:
     /// empty). The right [`FXP`](Rights::FXP) is always that of [`rights`](Self::rights).
     ///
-    /// These directories, and those that contain them, cannot be renamed. A rename between
-    /// directories with different rights needs `RENAME` at both ends, `DELETE` for the old name and
-    /// `CREATE` for the new one; and `RETRIEVE` for the old name if the new one can be read.
+    /// These directories, and those that contain them, cannot be renamed or removed. A rename
+    /// between directories with different rights needs `RENAME` at both ends, `DELETE` for the old
+    /// name and `CREATE` for the new one; and `MKDIR` for the new name of a directory. If the new
+    /// name has `LIST` or `RETRIEVE`, the old one needs that right too.
     pub directories: Vec<DirectoryRights>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices make the
     /// same directory before each upload and stop if that is refused.

@@ -66,10 +66,12 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// `RMD <directory>`: 250, or 550 if it is not an empty directory.
+/// `RMD <directory>`: 250, or 550 if it is not an empty directory. A directory with a rule stays:
+/// another object of its name would have the rights of the rule.
 pub(super) fn rmd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
-    let Some(storage) = session.storage_at(&path, Rights::DELETE) else {
+    let storage = session.storage_at(&path, Rights::DELETE);
+    let Some(storage) = storage.filter(|_| !session.holds_rules(&path)) else {
         return reply::no_right().into();
     };
     match storage.rmdir(&path) {

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
-use crate::auth::{DirectoryRights, Rights, rule_for};
+use crate::auth::{DirectoryRights, Rights, holds_rules, rule_for};
 use crate::context::Context;
 use crate::data::{Items, ListingOutgoing};
 use crate::limits;
@@ -313,8 +313,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     let shown = ShownFacts::of(session, path.clone());
     let line = move |entry: &Entry, out: &mut Vec<u8>| {
         if entry.metadata.kind != EntryKind::Special && !listing::has_line_break(&entry.name) {
-            let rights = shown.rights_to(&entry.name);
-            shown.about(&entry.name, &entry.metadata, rights, false, out);
+            shown.about_entry(entry, out);
             out.extend_from_slice(b"\r\n");
         }
     };
@@ -332,7 +331,8 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
             let mut line = b" ".to_vec();
             let shown = ShownFacts::of(session, path.clone());
             let rights = session.rights_at(&path);
-            shown.about(path.as_bytes(), &metadata, rights, path.is_root(), &mut line);
+            let is_fixed = path.is_root() || session.holds_rules(&path);
+            shown.about(path.as_bytes(), &metadata, rights, is_fixed, &mut line);
             Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End").into()
         }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
@@ -369,29 +369,33 @@ impl ShownFacts {
         }
     }
 
-    /// Returns the rights to an entry of the directory.
-    fn rights_to(&self, name: &[u8]) -> Rights {
+    /// Writes the facts of an entry of the directory.
+    fn about_entry(&self, entry: &Entry, out: &mut Vec<u8>) {
+        let Entry { name, metadata, .. } = entry;
         if self.rules.is_empty() {
-            return self.rights;
+            return self.about(name, metadata, self.rights, false, out);
         }
         let path = self.directory.join(name);
-        rule_for(&self.rules, &path).map_or(self.rights, |rule| rule.rights)
+        let rights = rule_for(&self.rules, &path).map_or(self.rights, |rule| rule.rights);
+        self.about(name, metadata, rights, holds_rules(&self.rules, &path), out);
     }
 
+    /// Writes the facts of an object. A fixed one cannot be renamed, nor removed if it is a
+    /// directory.
     fn about(
         &self,
         name: &[u8],
         metadata: &Metadata,
         rights: Rights,
-        is_root: bool,
+        is_fixed: bool,
         out: &mut Vec<u8>,
     ) {
-        let perm = self.letters(name, metadata.kind, rights, is_root);
+        let perm = self.letters(name, metadata.kind, rights, is_fixed);
         listing::mlsx_facts(name, metadata, &perm, self.facts, out);
     }
 
     /// Returns a letter for each allowed command. `name` may have a directory part.
-    fn letters(&self, name: &[u8], kind: EntryKind, rights: Rights, is_root: bool) -> String {
+    fn letters(&self, name: &[u8], kind: EntryKind, rights: Rights, is_fixed: bool) -> String {
         let config = &self.context.config;
         let may = |right| rights.contains(right);
         let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
@@ -399,9 +403,9 @@ impl ShownFacts {
         let letters: &[(char, bool)] = match kind {
             EntryKind::Directory => &[
                 ('c', may(Rights::CREATE)),
-                ('d', may(Rights::DELETE) && !is_root),
+                ('d', may(Rights::DELETE) && !is_fixed),
                 ('e', true),
-                ('f', may(Rights::RENAME) && !is_root),
+                ('f', may(Rights::RENAME) && !is_fixed),
                 ('l', may(Rights::LIST)),
                 ('m', may(Rights::MKDIR)),
                 ('p', may(Rights::DELETE)),
@@ -409,12 +413,12 @@ impl ShownFacts {
             EntryKind::File => &[
                 ('a', may(Rights::APPEND) && may_store),
                 ('d', may(Rights::DELETE)),
-                ('f', may(Rights::RENAME)),
+                ('f', may(Rights::RENAME) && !is_fixed),
                 ('r', may(Rights::RETRIEVE)),
                 ('w', may(Rights::WRITE) && may_store && self.may_overwrite),
             ],
             EntryKind::Symlink | EntryKind::Special => {
-                &[('d', may(Rights::DELETE)), ('f', may(Rights::RENAME))]
+                &[('d', may(Rights::DELETE)), ('f', may(Rights::RENAME) && !is_fixed)]
             }
         };
         letters.iter().filter(|(_, allowed)| *allowed).map(|(letter, _)| *letter).collect()

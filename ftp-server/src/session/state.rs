@@ -22,7 +22,7 @@ use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
-use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{EntryKind, Storage, StorageError, StorageErrorKind, VirtualPath};
 use crate::tls::{Acceptor, Secured, TlsInfo, TlsPolicy};
 
 /// Everything the server knows about one client.
@@ -312,22 +312,34 @@ impl Session {
         self.user().map_or(Rights::NONE, |user| user.rights_at(path))
     }
 
-    /// Returns whether the user may rename as far as rights go: no directory with own rights moves,
-    /// and nothing comes where the user can do what was not possible before.
+    /// Returns whether a rule is for the object at this path, or for one below it. Such a directory
+    /// stays where it is.
+    pub(crate) fn holds_rules(&self, path: &VirtualPath) -> bool {
+        self.user().is_some_and(|user| holds_rules(&user.directories, path))
+    }
+
+    /// Returns whether the user may rename as far as rights go: no directory with a rule moves, a
+    /// name or file does not come where it can be listed or read if it could not be before, and
+    /// directories come only where the user may make them.
     pub(crate) fn may_rename(&self, from: &VirtualPath, to: &VirtualPath) -> bool {
         let Some(user) = self.user() else { return false };
-        let rules = &user.directories;
         if !self.may(from, Rights::RENAME) || !self.may(to, Rights::RENAME) {
             return false;
         }
-        if holds_rules(rules, from) || holds_rules(rules, to) {
+        if self.holds_rules(from) || self.holds_rules(to) {
             return false;
         }
+        let rules = &user.directories;
         if rule_for(rules, from) == rule_for(rules, to) {
             return true;
         }
-        let reads = if self.may(to, Rights::RETRIEVE) { Rights::RETRIEVE } else { Rights::NONE };
-        self.may(from, Rights::DELETE | reads) && self.may(to, Rights::CREATE)
+        let shown = [Rights::LIST, Rights::RETRIEVE].into_iter();
+        let shown = shown.filter(|right| self.may(to, *right)).fold(Rights::NONE, BitOr::bitor);
+        if !self.may(from, Rights::DELETE | shown) || !self.may(to, Rights::CREATE) {
+            return false;
+        }
+        let stat = || user.storage.stat(from);
+        self.may(to, Rights::MKDIR) || stat().is_ok_and(|it| it.kind != EntryKind::Directory)
     }
 
     /// Returns whether uploads and renames may replace files, as far as the rights go.

@@ -1,5 +1,6 @@
 //! Rights by directory: the longest path decides, for every command and at both ends of a rename.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::Shutdown;
 use std::path::Path;
@@ -29,6 +30,24 @@ fn server(root: &Path) -> Server {
     let table = UserTable::new().user("u", "p", reader).user("box", "p", drop_box);
     let builder = Server::builder().config(super::quick()).authenticator(table);
     builder.bind("127.0.0.1:0").expect("a server on loopback")
+}
+
+/// A server with this login for the user `u`.
+fn server_of(login: Login) -> Server {
+    let table = UserTable::new().user("u", "p", login);
+    let builder = Server::builder().config(super::quick()).authenticator(table);
+    builder.bind("127.0.0.1:0").expect("a server on loopback")
+}
+
+/// Returns the letters that MLSD shows of each entry of a directory.
+fn letters(session: &mut RawSession, directory: &str) -> BTreeMap<String, String> {
+    let listed = String::from_utf8(session.download(format!("MLSD {directory}"))).expect("text");
+    let entry = |line: &str| {
+        let (facts, name) = line.split_once(' ').unwrap_or_else(|| panic!("no name in {line}"));
+        let (_, perm) = facts.split_once("perm=").unwrap_or_else(|| panic!("no perm in {line}"));
+        (name.to_owned(), perm.split(';').next().unwrap_or_default().to_owned())
+    };
+    listed.lines().map(entry).collect()
 }
 
 /// Sends a line after PASV, and data if the command receives some. Returns the last code.
@@ -134,13 +153,8 @@ fn facts_of_a_listing_are_those_of_each_entry() {
     let root = tempfile::tempdir().expect("a directory");
     let server = server(root.path());
     let mut session = RawSession::login(server.local_addr(), "u", "p");
-    let listed = String::from_utf8(session.download("MLSD")).expect("text");
-    let perm = |name: &str| {
-        let line = listed.lines().find(|line| line.ends_with(&format!(" {name}")));
-        let line = line.unwrap_or_else(|| panic!("no {name} in {listed}"));
-        let (_, perm) = line.split_once("perm=").unwrap_or_else(|| panic!("no perm in {line}"));
-        perm.split(';').next().unwrap_or_default().to_owned()
-    };
+    let letters = letters(&mut session, "/");
+    let perm = |name: &str| &*letters[name];
     assert_eq!(perm("file"), "fr");
     assert_eq!(perm("plain"), "efl");
     assert_eq!(perm("in"), "cem");
@@ -164,9 +178,7 @@ fn a_rename_needs_the_rights_of_both_ends() {
         .directory("/read", Rights::READ)
         .directory("/in", Rights::DROP_BOX)
         .directory("/up/deep", Rights::READ);
-    let table = UserTable::new().user("u", "p", login);
-    let builder = Server::builder().config(super::quick()).authenticator(table);
-    let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
+    let server = server_of(login);
     let mut session = RawSession::login(server.local_addr(), "u", "p");
     for (from, codes) in [
         // Within a rule, and between rules that allow it.
@@ -195,6 +207,69 @@ fn a_rename_needs_the_rights_of_both_ends() {
     for (name, content) in [("b/two", "a/one"), ("a/two", "a/two"), ("free3", "free")] {
         assert_eq!(fs::read_to_string(root.path().join(name)).expect(name), content);
     }
+}
+
+#[test]
+fn a_rename_brings_no_name_into_the_open_and_no_directory_where_none_may_be_made() {
+    let root = tempfile::tempdir().expect("a directory");
+    for name in ["blind/d", "seen/d", "lst", "made"] {
+        fs::create_dir_all(root.path().join(name)).expect("a directory");
+    }
+    for name in ["blind/d/hidden", "blind/file", "seen/file"] {
+        fs::write(root.path().join(name), name).expect("a file");
+    }
+    let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let blind = Rights::CREATE | Rights::DELETE | Rights::RENAME;
+    let listed = Rights::LIST | Rights::CREATE | Rights::RENAME;
+    let login = Login::new(storage, Rights::READ)
+        .directory("/blind", blind)
+        .directory("/seen", blind | Rights::LIST)
+        .directory("/lst", listed)
+        .directory("/made", listed | Rights::MKDIR);
+    let server = server_of(login);
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    for (from, to, code) in [
+        ("blind/d", "lst/d", 550),
+        ("blind/d", "made/d", 550),
+        ("blind/file", "lst/file", 550),
+        ("seen/file", "lst/file", 250),
+        ("seen/d", "lst/d", 550),
+        ("seen/d", "seen/e", 250),
+        ("seen/e", "made/d", 250),
+    ] {
+        session.expect(format!("RNFR {from}"), 350);
+        assert_eq!(session.ask(format!("RNTO {to}")).code, code, "{from} to {to}");
+    }
+    assert!(root.path().join("blind/d/hidden").exists());
+}
+
+#[test]
+fn a_directory_with_a_rule_is_neither_removed_nor_shown_as_movable() {
+    let root = tempfile::tempdir().expect("a directory");
+    for name in ["in/work/x", "up", "plain"] {
+        fs::create_dir_all(root.path().join(name)).expect("a directory");
+    }
+    let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let login = Login::new(storage, Rights::FULL)
+        .directory("/in/work", Rights::FULL)
+        .directory("/up/missing", Rights::READ);
+    let server = server_of(login);
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    let top = letters(&mut session, "/");
+    assert_eq!((&*top["in"], &*top["up"], &*top["plain"]), ("celmp", "celmp", "cdeflmp"));
+    assert_eq!(letters(&mut session, "in")["work"], "celmp");
+    assert_eq!(letters(&mut session, "in/work")["x"], "cdeflmp");
+    for (line, code) in [
+        ("RMD in/work/x", 250),
+        ("RMD in/work", 550),
+        ("RMD in", 550),
+        ("RMD up", 550),
+        ("STOR in/work", 553),
+        ("RMD plain", 250),
+    ] {
+        assert_eq!(last_code(&mut session, line), code, "{line}");
+    }
+    assert!(root.path().join("in/work").is_dir());
 }
 
 #[test]
