@@ -62,7 +62,8 @@ pub struct Login {
     /// What the user may do.
     pub rights: Rights,
     /// What the user may do in certain directories instead; the longest path decides (default:
-    /// empty). The right [`FXP`](Rights::FXP) is always that of [`rights`](Self::rights).
+    /// empty). With [`Rights::NONE`] even `CWD` fails. The right [`FXP`](Rights::FXP) is always that
+    /// of [`rights`](Self::rights).
     ///
     /// These directories, and those that contain them, cannot be renamed or removed. A rename
     /// between directories with different rights needs `RENAME` at both ends, `DELETE` for the old
@@ -75,9 +76,9 @@ pub struct Login {
     /// Whether `STOR` makes missing parent directories (default: `false`). The user needs the right
     /// [`MKDIR`](Rights::MKDIR) too.
     pub mkdir_parents: bool,
-    /// Whether several people share this login; they do not see or resume each other's partial
-    /// uploads. The default is `true` for users who can neither replace files nor append, such as
-    /// those of a [`DROP_BOX`](Rights::DROP_BOX): they cannot resume an upload.
+    /// Whether several people share this login (default: `false`); then the server keeps none of its
+    /// partial uploads. Nor does it keep those to places where the user can neither replace files nor
+    /// append, such as a [`DROP_BOX`](Rights::DROP_BOX): they cannot be resumed.
     pub is_shared: bool,
     /// The name by which the user's sessions are counted, if it is not the argument of `USER`. Set
     /// it if a user has several names, or may write the name in upper or lower case.
@@ -199,7 +200,7 @@ impl Login {
             directories: Vec::new(),
             mkdir_existing_ok: false,
             mkdir_parents: false,
-            is_shared: rights.only_creates(),
+            is_shared: false,
             name: None,
             limits: UserLimits::default(),
             tls: TlsPolicy::default(),

@@ -22,7 +22,9 @@ pub(super) fn cdup(session: &mut Session) -> Outcome {
 }
 
 fn enter(session: &mut Session, path: VirtualPath) -> Outcome {
-    let Some(storage) = session.storage() else { return reply::no_right().into() };
+    let Some(storage) = session.storage().filter(|_| session.may_enter(&path)) else {
+        return reply::no_right().into();
+    };
     match storage.check_directory(&path) {
         Ok(()) => {
             session.directory = path;

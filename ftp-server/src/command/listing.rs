@@ -404,7 +404,7 @@ impl ShownFacts {
             EntryKind::Directory => &[
                 ('c', may(Rights::CREATE)),
                 ('d', may(Rights::DELETE) && !is_fixed),
-                ('e', true),
+                ('e', rights != Rights::NONE),
                 ('f', may(Rights::RENAME) && !is_fixed),
                 ('l', may(Rights::LIST)),
                 ('m', may(Rights::MKDIR)),

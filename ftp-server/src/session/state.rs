@@ -312,6 +312,13 @@ impl Session {
         self.user().map_or(Rights::NONE, |user| user.rights_at(path))
     }
 
+    /// Returns whether the user may change to this directory: always, unless a rule gives no right
+    /// there.
+    pub(crate) fn may_enter(&self, path: &VirtualPath) -> bool {
+        let rule = self.user().and_then(|user| rule_for(&user.directories, path));
+        rule.is_none_or(|rule| rule.rights != Rights::NONE)
+    }
+
     /// Returns whether a rule is for the object at this path, or for one below it. Such a directory
     /// stays where it is.
     pub(crate) fn holds_rules(&self, path: &VirtualPath) -> bool {

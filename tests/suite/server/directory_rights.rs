@@ -13,9 +13,9 @@ use super::partial::moved;
 use super::play;
 
 /// A server whose user `u` may read everything but hand in below `/in`, and work in `/in/work`; and
-/// whose user `box` may only hand in, but read `/pub`.
+/// whose user `box` may only hand in, but read `/pub` and work in `/own`.
 fn server(root: &Path) -> Server {
-    for name in ["in/work", "pub", "plain"] {
+    for name in ["in/work", "pub", "plain", "own"] {
         fs::create_dir_all(root.join(name)).expect("a directory");
     }
     for name in ["in/secret", "in/work/draft", "pub/file", "plain/file", "file"] {
@@ -26,7 +26,9 @@ fn server(root: &Path) -> Server {
         .directory("/in", Rights::DROP_BOX)
         .directory("/in/work", Rights::FULL)
         .mkdir_parents(true);
-    let drop_box = Login::new(storage, Rights::DROP_BOX).directory("/pub", Rights::READ);
+    let drop_box = Login::new(storage, Rights::DROP_BOX)
+        .directory("/pub", Rights::READ)
+        .directory("/own", Rights::FULL);
     let table = UserTable::new().user("u", "p", reader).user("box", "p", drop_box);
     let builder = Server::builder().config(super::quick()).authenticator(table);
     builder.bind("127.0.0.1:0").expect("a server on loopback")
@@ -273,11 +275,68 @@ fn a_directory_with_a_rule_is_neither_removed_nor_shown_as_movable() {
 }
 
 #[test]
+fn nothing_is_possible_in_a_directory_without_rights() {
+    let root = tempfile::tempdir().expect("a directory");
+    for name in ["private/pub", "private/inner"] {
+        fs::create_dir_all(root.path().join(name)).expect("a directory");
+    }
+    for name in ["private/file", "private/pub/file", "free"] {
+        fs::write(root.path().join(name), name).expect("a file");
+    }
+    let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let login = Login::new(storage, Rights::FULL)
+        .directory("/private", Rights::NONE)
+        .directory("/private/pub", Rights::READ)
+        .mkdir_parents(true);
+    let server = server_of(login);
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    session.expect("TYPE I", 200);
+    let commands = [
+        "CWD private",
+        "CWD private/inner",
+        "CWD private/none",
+        "LIST private",
+        "LIST private/*",
+        "NLST private",
+        "MLSD private",
+        "MLST private",
+        "MLST private/file",
+        "STAT private",
+        "AVBL private",
+        "RETR private/file",
+        "HASH private/file",
+        "SIZE private/file",
+        "SIZE private/none",
+        "MDTM private/file",
+        "STOR private/file",
+        "STOR private/new",
+        "STOR private/a/b",
+        "APPE private/file",
+        "DELE private/file",
+        "MKD private/new",
+        "RMD private/inner",
+        "RMD private",
+        "RNFR private/file",
+        "MFMT 20200101000000 private/file",
+        "SITE CHMOD 600 private/file",
+    ];
+    for line in commands {
+        assert_eq!(last_code(&mut session, line), 550, "{line}");
+    }
+    play(&mut session, &[("RNFR free", 350), ("RNTO private/free", 550)]);
+    assert_eq!(letters(&mut session, "/")["private"], "");
+    play(&mut session, &[("CWD private/pub", 250), ("SIZE file", 213), ("CDUP", 550)]);
+    assert_eq!(super::names_in(&root.path().join("private")), ["file", "inner", "pub"]);
+}
+
+#[test]
 fn partial_uploads_are_kept_only_where_they_can_be_resumed() {
     let root = tempfile::tempdir().expect("a directory");
     let server = server(root.path());
-    for (path, is_kept) in [("in/work", true), ("in", false)] {
-        let mut session = RawSession::login(server.local_addr(), "u", "p");
+    for (user, path, is_kept) in
+        [("u", "in/work", true), ("u", "in", false), ("box", "own", true), ("box", "plain", false)]
+    {
+        let mut session = RawSession::login(server.local_addr(), user, "p");
         session.expect("TYPE I", 200);
         let mut data = session.passive();
         session.expect(format!("STOR {path}/cut"), 150);
