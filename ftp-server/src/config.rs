@@ -49,7 +49,8 @@ pub struct ServerConfig {
     /// [`passive.address`](PassivePolicy::address) is set. A connection without a valid header
     /// within 5 s is refused ([`Refusal::Header`](crate::Refusal::Header)). A connection of the
     /// balancer itself (`LOCAL`), such as a health check, is accepted even if the balancer is
-    /// denied or banned; without a known client (`UNKNOWN`) the balancer counts as the client.
+    /// denied or banned; without a known client (`UNKNOWN`) the balancer counts as the client, and
+    /// `PORT` and `EPRT` fail with 504.
     ///
     /// List only addresses of balancers: any host in these networks can name any client. A client
     /// in these networks cannot connect directly.

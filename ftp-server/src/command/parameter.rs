@@ -103,7 +103,8 @@ fn listen(session: &mut Session) -> Result<u16, Reply> {
 }
 
 /// `PORT h1,h2,h3,h4,p1,p2`: 200, or 504 unless it names an unprivileged port of the client's own
-/// address (RFC 2577 §3) or of a host that FXP allows.
+/// address (RFC 2577 §3) or of a host that FXP allows; 504 for each address if a balancer does not
+/// know the client, whose own address would be the balancer's.
 pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     if session.protocol() == NetworkProtocol::Ipv6 {
         return protocol_not_supported_with("use EPRT (2)");
@@ -122,6 +123,11 @@ pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
 }
 
 fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
+    if session.is_unknown {
+        session.warn("data connection refused", &format_args!("to {host} port {port}"));
+        let text = "Your address is unknown, use EPSV or PASV";
+        return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
+    }
     // Between two servers neither would be the TLS client (RFC 4217 §7).
     let is_lonely = session.protection == ProtectionLevel::Private && host != session.peer.ip();
     if port < FIRST_PORT || is_lonely || !session.may_have_data_with(host) {

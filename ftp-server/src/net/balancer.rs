@@ -17,6 +17,8 @@ use super::socket;
 pub(crate) struct Ends {
     /// The client's end.
     pub(crate) peer: SocketAddr,
+    /// The client is unknown, so `peer` is its balancer.
+    pub(crate) is_unknown: bool,
     /// The address that the client connected to: one of this server, or of its balancer.
     pub(crate) reached: SocketAddr,
     /// The server's end, which data connections share.
@@ -27,7 +29,7 @@ impl Ends {
     /// Returns the ends of a connection without a balancer.
     pub(crate) fn direct(peer: SocketAddr, local: SocketAddr) -> Self {
         let local = socket::canonical(local);
-        Self { peer: socket::canonical(peer), reached: local, local }
+        Self { peer: socket::canonical(peer), is_unknown: false, reached: local, local }
     }
 
     /// Returns the ends of a connection that came from a balancer with this header.
@@ -41,7 +43,8 @@ impl Ends {
             ProxyHeader::Client { destination, .. } => {
                 Self { peer: client_of(header, from)?, reached: destination, ..direct }
             }
-            ProxyHeader::Local | ProxyHeader::Unknown => direct,
+            ProxyHeader::Local => direct,
+            ProxyHeader::Unknown => Self { is_unknown: true, ..direct },
         })
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) number: u64,
     /// The client's end of the control connection; IPv4-mapped addresses appear as IPv4.
     pub(crate) peer: SocketAddr,
+    /// The client is unknown, so `peer` is its balancer.
+    pub(crate) is_unknown: bool,
     /// The address that the client connected to: one of this server, or of its balancer.
     pub(crate) reached: SocketAddr,
     /// The server's end.
@@ -137,12 +139,13 @@ impl User {
 
 impl Session {
     pub(crate) fn new(current: Arc<Current>, ends: Ends) -> Self {
-        let Ends { peer, reached, local } = ends;
+        let Ends { peer, is_unknown, reached, local } = ends;
         Self {
             context: current.get(),
             current,
             number: 0,
             peer,
+            is_unknown,
             reached,
             local,
             host: None,
@@ -170,7 +173,8 @@ impl Session {
     /// Resets the session to its beginning, with the current settings and users. Failed logins and
     /// the client's name stay. If no user was logged in, the login timeout does not start again.
     pub(crate) fn reinitialize(&mut self) {
-        let ends = Ends { peer: self.peer, reached: self.reached, local: self.local };
+        let Self { peer, is_unknown, reached, local, .. } = *self;
+        let ends = Ends { peer, is_unknown, reached, local };
         let new = Self::new(Arc::clone(&self.current), ends);
         let logged_out_since = match self.user() {
             Some(_) => new.logged_out_since,

@@ -358,6 +358,27 @@ fn a_balancer_may_pass_on_more_clients_at_once_than_a_host_may_have() {
     }
 }
 
+#[test]
+fn the_address_of_an_unknown_client_is_not_for_active_mode() {
+    let fixture = Fixture::configured(balanced());
+    fixture.write("a", "a");
+    for header in [b"PROXY UNKNOWN\r\n".to_vec(), binary(0x21, 0, &[])] {
+        let mut session = logged_in(&fixture, &header);
+        for _ in 0..2 {
+            session.expect("PORT 127,0,0,2,200,1", 504);
+            session.expect("EPRT |1|127.0.0.2|51201|", 504);
+            session.expect("REIN", 220);
+            session.expect("USER u", 331);
+            session.expect("PASS p", 230);
+        }
+        let mut data = RawData::connect_from(BALANCER, passive_address(&mut session));
+        data.write_all(&header);
+        session.expect("RETR a", 150);
+        assert_eq!(data.read_to_end(), b"a");
+        session.expect_reply(226);
+    }
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn tls_begins_after_the_header_and_its_rules_see_the_client() {
