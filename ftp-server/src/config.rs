@@ -37,7 +37,8 @@ pub struct ServerConfig {
     /// Networks that may connect (default: empty, all).
     pub allow: Vec<Network>,
     /// Networks that may not connect, even if [`allow`](Self::allow) lists them (default: empty).
-    /// Their clients get 421 instead of the greeting, without a thread.
+    /// Their clients get 421 instead of the greeting, without a thread. If a balancer passes them
+    /// on, a thread reads the header first.
     pub deny: Vec<Network>,
     /// Networks of the load balancers of this server (default: empty). Each connection from there,
     /// control and passive data, must begin with a PROXY header of version 1 or 2, before TLS too.

@@ -62,6 +62,10 @@ pub(crate) const END_OF_BOTH_PART: u32 = 20;
 /// reconnect at once. The system's limits have room for this many in reserve.
 pub(crate) const LEAVING: usize = 32;
 
+/// Connections of balancers that wait for their header at once. They do not count as sessions
+/// either; the system's limits have room for this many too.
+pub(crate) const WAITING: usize = 128;
+
 /// Maximum command lines that wait for a transfer to end.
 pub(crate) const WAITING_LINES: usize = 256;
 

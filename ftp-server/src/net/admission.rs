@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use ftp_proto::Network;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::waiting::WaitingRoom;
 use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
@@ -26,6 +27,8 @@ pub(crate) struct Admission {
     total: usize,
     per_host: AtomicUsize,
     held: Mutex<Occupancy>,
+    /// Connections that have no client yet.
+    pub(crate) waiting: Arc<WaitingRoom>,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +67,8 @@ pub(crate) struct Permit {
 impl Admission {
     /// Allows `total` connections, and `per_host` from one host (0: unlimited).
     pub(crate) fn new(total: usize, per_host: usize) -> Arc<Self> {
-        Arc::new(Self { total, per_host: per_host.into(), held: Mutex::default() })
+        let waiting = WaitingRoom::new(total.div_ceil(2));
+        Arc::new(Self { total, per_host: per_host.into(), held: Mutex::default(), waiting })
     }
 
     /// Changes the limit for one host.
@@ -93,8 +97,8 @@ impl Admission {
         if self.has_its_share(&held, &occupant) { None } else { self.seat(held, occupant) }
     }
 
-    /// Takes a place for a connection of a balancer until its client is known. The balancer counts
-    /// as its host when one must be closed, but may take all places, since it stands for any client.
+    /// Takes a place for a connection of a balancer itself, such as a health check. The limits of
+    /// one host are not for it, but it counts as one when a connection must be closed.
     pub(crate) fn admit_balancer(self: &Arc<Self>, balancer: IpAddr) -> Option<Permit> {
         let peer = Some(balancer.to_canonical());
         self.seat(self.held(), Occupant { peer, host: None, is_pending: true, line: None })
@@ -150,19 +154,6 @@ impl Permit {
         if let Some(place) = self.admission.held().places.get_mut(&self.number) {
             place.line = Some(Arc::clone(line));
         }
-    }
-
-    /// Counts a connection of [`Admission::admit_balancer`] for its client from now on. Returns
-    /// `false` if the host of the client has as many as it may have, or the place is given away.
-    pub(crate) fn pass_to(&self, client: IpAddr) -> bool {
-        let occupant = self.admission.occupant(client);
-        let mut held = self.admission.held();
-        let Some(balancer) = held.give_back(self.number) else { return false };
-        let has_room = !self.admission.has_its_share(&held, &occupant);
-        let occupant =
-            if has_room { Occupant { line: balancer.line, ..occupant } } else { balancer };
-        held.take(self.number, occupant);
-        has_room
     }
 
     /// Sets whether the connection is logged in.

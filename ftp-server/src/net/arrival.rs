@@ -10,53 +10,72 @@ use ftp_proto::ProxyHeader;
 use super::admission::Permit;
 use super::balancer::{self, Ends};
 use super::socket;
+use super::waiting::Waiting;
 use crate::context::{Context, Current};
 use crate::log::{Event, EventKind, Refusal};
 use crate::service::register::Registration;
+use crate::service::session_handle::SessionHandle;
 use crate::service::{self, Greeting};
 use crate::{deadline, limits};
 
-/// A connection with its place and its entry in the register.
+/// What a connection has been let in for.
+pub(crate) enum Entry {
+    /// For a session: it has a place.
+    Client(Permit),
+    /// For the header that names its client.
+    Balancer(Waiting),
+}
+
+impl Entry {
+    /// Sets the connection, which others can close from now on to make room.
+    pub(super) fn is_for(&self, line: &Arc<SessionHandle>) {
+        match self {
+            Self::Client(permit) => permit.is_for(line),
+            Self::Balancer(waiting) => waiting.is_for(line),
+        }
+    }
+}
+
+/// A connection with its entry in the register.
 pub(crate) struct Arrival {
     pub(super) registration: Registration,
-    pub(super) permit: Permit,
+    pub(super) entry: Entry,
     /// The other end, which is the client or its balancer.
     pub(super) from: SocketAddr,
-    pub(super) is_balancer: bool,
     pub(super) greeting: Greeting,
 }
 
 impl Arrival {
     /// Serves the client until the session ends or leaves this thread.
-    pub(super) fn serve(self, current: &Arc<Current>) {
-        if let Some(ends) = self.ends(current) {
-            service::run(self.registration, ends, self.greeting, current, self.permit);
+    pub(super) fn serve(mut self, current: &Arc<Current>) {
+        if let Some(ends) = self.ends(current)
+            && let Entry::Client(permit) = self.entry
+        {
+            service::run(self.registration, ends, self.greeting, current, permit);
         }
     }
 
     /// Returns the ends of the connection; `None` if it is refused or gone. It waits for the header
     /// in a separate function, because an idle session keeps each page of its stack.
     #[inline(never)]
-    fn ends(&self, current: &Arc<Current>) -> Option<Ends> {
-        let stream = &self.registration.line.stream;
-        let local = stream.local_addr().ok()?;
-        if !self.is_balancer {
+    fn ends(&mut self, current: &Arc<Current>) -> Option<Ends> {
+        let line = Arc::clone(&self.registration.line);
+        let local = line.stream.local_addr().ok()?;
+        if let Entry::Client(_) = self.entry {
             return Some(Ends::direct(self.from, local));
         }
         let header = self.header();
         let named = header.and_then(|header| Ok((header, Ends::of(header, self.from, local)?)));
         // The settings, the bans and the limits may have changed meanwhile.
         let context = current.get();
-        let line = &self.registration.line;
         if line.is_cut() || line.is_dismissed() || context.is_draining() {
             return None;
         }
         match named {
-            Ok((ProxyHeader::Local, ends)) => Some(ends),
-            Ok((_, ends)) => match self.objection(ends.peer, &context) {
+            Ok((header, ends)) => match self.objection(header, ends.peer, &context) {
                 None => Some(ends),
                 Some(refusal) => {
-                    turn_away(stream, ends.peer, self.greeting, &context, refusal);
+                    turn_away(&line.stream, ends.peer, self.greeting, &context, refusal);
                     None
                 }
             },
@@ -64,7 +83,7 @@ impl Arrival {
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => None,
             Err(error) => {
                 log::debug!("{}: no PROXY header: {error}", self.from);
-                turn_away(stream, self.from, self.greeting, &context, Refusal::Header);
+                turn_away(&line.stream, self.from, self.greeting, &context, Refusal::Header);
                 None
             }
         }
@@ -76,15 +95,24 @@ impl Arrival {
         balancer::receive_header(stream, || balancer::wait_for_input(stream, deadline))
     }
 
-    /// Counts the connection for its client. Returns the reason to refuse it, if there is one.
-    fn objection(&self, peer: SocketAddr, context: &Context) -> Option<Refusal> {
-        if let Some(refusal) = context.objection(peer.ip()) {
+    /// Takes a place for the client. Returns the reason to refuse it, if there is one.
+    fn objection(
+        &mut self,
+        header: ProxyHeader,
+        peer: SocketAddr,
+        context: &Context,
+    ) -> Option<Refusal> {
+        let permit = if header == ProxyHeader::Local {
+            context.admission.admit_balancer(peer.ip())
+        } else if let Some(refusal) = context.objection(peer.ip()) {
             return Some(refusal);
-        }
-        if !self.permit.pass_to(peer.ip()) {
-            return Some(Refusal::Full);
-        }
+        } else {
+            context.admission.admit(peer.ip())
+        };
+        let Some(permit) = permit else { return Some(Refusal::Full) };
         self.registration.line.shown.set_peer(peer);
+        permit.is_for(&self.registration.line);
+        self.entry = Entry::Client(permit);
         None
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::arrival::{Arrival, turn_away};
+use super::arrival::{Arrival, Entry, turn_away};
 use super::balancer;
 use super::complaints::Complaints;
 use super::entrance::Entrance;
@@ -116,22 +116,22 @@ fn receive(
     complaints: &mut Complaints,
 ) {
     let context = current.get();
-    let is_balancer = balancer::is_balancer(&context.config.proxy_protocol, from.ip());
-    let permit = if is_balancer {
+    let admission = &context.admission;
+    let entry = if balancer::is_balancer(&context.config.proxy_protocol, from.ip()) {
         // The header of the connection decides in its own thread.
-        context.admission.admit_balancer(from.ip())
+        admission.waiting.enter().map(Entry::Balancer)
     } else if let Some(refusal) = context.objection(from.ip()) {
         return turn_away(&stream, from, greeting, &context, refusal);
     } else {
-        context.admission.admit(from.ip())
+        admission.admit(from.ip()).map(Entry::Client)
     };
-    let Some(permit) = permit else {
+    let Some(entry) = entry else {
         return turn_away(&stream, from, greeting, &context, Refusal::Full);
     };
     let registration = context.register.enter(stream, from);
-    permit.is_for(&registration.line);
+    entry.is_for(&registration.line);
     let line = Arc::clone(&registration.line);
-    let arrival = Arrival { registration, permit, from, is_balancer, greeting };
+    let arrival = Arrival { registration, entry, from, greeting };
     let session_current = Arc::clone(current);
     let session = move || arrival.serve(&session_current);
     if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {

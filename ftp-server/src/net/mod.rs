@@ -9,3 +9,4 @@ pub(crate) mod entrance;
 pub(crate) mod listener;
 pub(crate) mod random;
 pub(crate) mod socket;
+pub(crate) mod waiting;

@@ -358,6 +358,52 @@ fn a_balancer_may_pass_on_more_clients_at_once_than_a_host_may_have() {
     }
 }
 
+/// Returns a server for eight sessions, four of them without a login and two of these from a host.
+fn small(seen: &Seen) -> Fixture {
+    let config = balanced().with(|config| {
+        config.limits.sessions = 8;
+        config.deny = vec![network("192.0.2.66")];
+    });
+    Fixture::with(|builder| builder.config(config).observer(seen.clone()))
+}
+
+#[test]
+fn a_client_that_is_refused_closes_no_other_connection() {
+    let seen = Seen::default();
+    let fixture = small(&seen);
+    let greeted = |host: &str| {
+        let mut session = through(&fixture, named(host));
+        session.expect_reply(220);
+        session
+    };
+    let mut others = ["192.0.2.2", "192.0.2.2", "192.0.2.1", "192.0.2.1"].map(greeted);
+    through(&fixture, named("192.0.2.1")).expect_reply(421);
+    through(&fixture, named("192.0.2.66")).expect_reply(421);
+    through(&fixture, "garbage\r\n").expect_reply(421);
+    drop(through(&fixture, ""));
+    for session in &mut others {
+        session.expect("USER u", 331);
+    }
+    // A client that may connect takes the place of the oldest one.
+    greeted("192.0.2.3").expect("USER u", 331);
+    others[0].expect_reply(421);
+    others[1].expect("PASS p", 230);
+}
+
+#[test]
+fn a_client_that_finds_all_sessions_in_use_is_named() {
+    let seen = Seen::default();
+    let fixture = small(&seen);
+    let number = |number| named(&format!("192.0.2.{number}"));
+    let users: Vec<_> = (1..=8).map(|at| logged_in(&fixture, number(at))).collect();
+    through(&fixture, number(9)).expect_reply(421);
+    through(&fixture, binary(0x20, 0, &[])).expect_reply(421);
+    let full = [IpAddr::from([192, 0, 2, 9]), BALANCER].map(|host| (host, Refusal::Full));
+    wait_until("both are reported", || seen.refused.lock().unwrap().len() == 2);
+    assert_eq!(*seen.refused.lock().unwrap(), full);
+    drop(users);
+}
+
 #[test]
 fn the_address_of_an_unknown_client_is_not_for_active_mode() {
     let fixture = Fixture::configured(balanced());
