@@ -264,3 +264,40 @@ fn directories_of_a_user_have_rights_of_their_own() {
     user.expect("SIZE in/file", 550);
     RawSession::login(served.address, "u", "p").expect("SIZE in/file", 213);
 }
+
+#[test]
+fn a_directory_can_be_closed_and_rules_that_apply_to_nothing_are_told() {
+    let keys = "directories = { \"/private\" = [], \"/gone/x\" = \"read\", \"/link\" = \"read\", \"/file\" = \"read\" }";
+    let configured = Configured::new(&user("u", keys));
+    std::fs::create_dir(configured.root.join("private")).unwrap();
+    configured.root.write("private/file", b"secret");
+    configured.root.write("file", b"open");
+    std::os::unix::fs::symlink("private", configured.root.join("link")).unwrap();
+    let check = configured.check(&["--listen", "127.0.0.1:0"]).succeeded();
+    let said = String::from_utf8(check).unwrap();
+    let root = configured.root.path().display();
+    let warned: Vec<_> = said.lines().filter(|line| line.contains("directories: ")).collect();
+    let want = [
+        format!(
+            "warn  user u: directories: \"/file\": {root}/file is not a directory; correct the path"
+        ),
+        format!(
+            "warn  user u: directories: \"/gone/x\": {root}/gone is missing; create it or correct the path"
+        ),
+        format!(
+            "warn  user u: directories: \"/link\": {root}/link is a symbolic link, whose target has other rights; use the path of its target"
+        ),
+    ];
+    assert_eq!(warned, want, "{said}");
+    assert!(said.contains("\"/private\" = []"), "{said}");
+    let served = configured.serve();
+    let mut session = RawSession::login(served.address, "u", "p");
+    for line in ["CWD private", "STAT private", "SIZE private/file", "DELE private/file"] {
+        session.expect(line, 550);
+    }
+    for line in ["LIST private", "RETR private/file", "STOR private/file", "STOR private/new"] {
+        session.expect("EPSV", 229);
+        session.expect(line, 550);
+    }
+    assert_eq!(configured.root.read("private/file"), b"secret");
+}

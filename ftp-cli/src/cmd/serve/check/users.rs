@@ -1,11 +1,13 @@
 //! Checks users and their directories.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ftp_server::{PartialPolicy, Rights};
+use ftp_server::{PartialPolicy, Rights, VirtualPath};
 use rustix::fs::{Access, access};
 
 use super::first_of;
@@ -131,9 +133,44 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
         let why = "this name in another letter case is an anonymous login without a password; rename the user";
         findings.warn(format_args!("user {}: {why}", shown(name)));
     }
+    rules(&users, findings);
     let partial = plan.settings.local.partial;
     users.retain(|(_, user)| user.partial.unwrap_or(partial) == PartialPolicy::Resume);
     shared_roots(&users, findings);
+}
+
+/// Checks for rights by directory that apply to no directory.
+fn rules(users: &[(&String, &User)], findings: &mut Findings) {
+    for (name, user) in users.iter().filter(|(_, user)| user.root.is_dir()) {
+        for rule in &user.directories {
+            if let Some(why) = fault_in(&user.root, &rule.path) {
+                let name = shown(name);
+                findings.warn(format_args!("user {name}: directories: \"{}\": {why}", rule.path));
+            }
+        }
+    }
+}
+
+/// Returns why the path of a rule leads to no directory below the root.
+fn fault_in(root: &Path, path: &VirtualPath) -> Option<String> {
+    let mut place = root.to_owned();
+    for part in Path::new(OsStr::from_bytes(path.relative())) {
+        place.push(part);
+        let fault = match place.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => continue,
+            Ok(metadata) if metadata.is_symlink() => {
+                "is a symbolic link, whose target has other rights; use the path of its target"
+            }
+            Ok(_) => "is not a directory; correct the path",
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                "is missing; create it or correct the path"
+            }
+            // The check of the directory tells what the process cannot read.
+            Err(_) => return None,
+        };
+        return Some(format!("{} {fault}", shown_path(&place)));
+    }
+    None
 }
 
 /// Checks for users who share a directory: none of them can resume another's upload.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
-use super::forms::{RIGHTS, directory_path};
+use super::forms::{directory_path, directory_rights};
 use super::kind::Kind;
 use super::layers::{Given, Table};
 use super::lines::Lines;
@@ -325,15 +325,16 @@ impl Reader<'_> {
 
     /// Reads one directory and its rights.
     fn directory(&mut self, rule: &Rule<'_>, name: &Key<'_>, value: &Value<'_>) -> Option<String> {
+        const CHECK: fn(&str) -> Result<(), String> = |text| directory_rights(text).map(drop);
         let path = name.get_ref();
         let key = format!("{}.{}", rule.key, shown(path));
         if let Err(wrong) = directory_path(path) {
             self.wrong(name.span().start, &key, format_args!("{wrong}"));
             return None;
         }
-        let rights = Rule { key: &key, kind: Kind::Words, check: RIGHTS_CHECK };
+        let rights = Rule { key: &key, kind: Kind::Words, check: CHECK };
         let text = self.read(&rights, value)?;
-        if let Err(wrong) = RIGHTS_CHECK(&text) {
+        if let Err(wrong) = CHECK(&text) {
             self.wrong(value.span().start, &key, format_args!("{wrong}"));
             return None;
         }
@@ -434,9 +435,6 @@ impl Reader<'_> {
         }
     }
 }
-
-/// Returns what is wrong with rights.
-const RIGHTS_CHECK: fn(&str) -> Result<(), String> = |text| (RIGHTS.read)(text).map(drop);
 
 /// The requirements of a value.
 struct Rule<'a> {

@@ -6,7 +6,7 @@ use super::texts::RIGHTS;
 use crate::cmd::serve::settings::form::{Form, or_quotes};
 use crate::cmd::serve::settings::kind::Kind;
 
-/// `DIRECTORY=RIGHTS`, several with `;` between them; the rights as in [`RIGHTS`].
+/// `DIRECTORY=RIGHTS`, several with `;` between them; the rights as in [`RIGHTS`], or `[]`.
 pub(crate) const DIRECTORIES: Form<Vec<DirectoryRights>> =
     Form::new(Kind::Directories, directories, |rules| {
         let show = |rule: &DirectoryRights| {
@@ -35,8 +35,12 @@ fn directory(item: &str) -> Result<DirectoryRights, String> {
     let Some((path, rights)) = item.rsplit_once('=') else {
         return Err(format!("invalid rule \"{item}\": expected /DIRECTORY=RIGHTS"));
     };
-    let rights: Rights = (RIGHTS.read)(rights.trim())?;
-    Ok(DirectoryRights::new(directory_path(path.trim())?, rights))
+    Ok(DirectoryRights::new(directory_path(path)?, directory_rights(rights.trim())?))
+}
+
+/// Reads the rights to a directory; unlike those of a user, they may be none.
+pub(crate) fn directory_rights(text: &str) -> Result<Rights, String> {
+    if text == "[]" { Ok(Rights::NONE) } else { (RIGHTS.read)(text) }
 }
 
 /// Reads an absolute path of a directory below the root.
@@ -44,8 +48,43 @@ pub(crate) fn directory_path(text: &str) -> Result<VirtualPath, String> {
     let path = VirtualPath::from(text);
     let is_odd = |char: char| char.is_control() || char == ';';
     let is_same = path.as_bytes() == text.trim_end_matches('/').as_bytes();
-    match !path.is_root() && is_same && !text.chars().any(is_odd) {
-        true => Ok(path),
-        false => Err(format!("invalid directory \"{text}\": expected /incoming, /a/b")),
+    let wrong = if path.is_root() || !is_same || text.chars().any(is_odd) {
+        "expected /incoming, /a/b"
+    } else if text.trim_end_matches('/').ends_with(char::is_whitespace) {
+        "remove the space at the end"
+    } else if text.contains("%u") {
+        "%u stands for the user's name only in root"
+    } else {
+        return Ok(path);
+    };
+    Err(format!("invalid directory \"{text}\": {wrong}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_have_a_path_as_written_and_any_rights() {
+        let read = |text: &str| (DIRECTORIES.read)(text);
+        for (text, path, rights) in [
+            ("/in=read", "/in", Rights::READ),
+            (" /a b/c/= [list, create] ;", "/a b/c", Rights::LIST | Rights::CREATE),
+            ("/private=[]", "/private", Rights::NONE),
+        ] {
+            let rules = [DirectoryRights::new(path.into(), rights)];
+            assert_eq!(read(text).as_deref(), Ok(&rules[..]), "{text}");
+            assert_eq!(read(&(DIRECTORIES.show)(&rules.to_vec())).as_deref(), Ok(&rules[..]));
+        }
+        for (text, want) in [
+            ("/in =read", "invalid directory \"/in \": remove the space at the end"),
+            ("/in /=read", "invalid directory \"/in /\": remove the space at the end"),
+            ("/in\u{a0}=read", "invalid directory \"/in\u{a0}\": remove the space at the end"),
+            ("/%u=read", "invalid directory \"/%u\": %u stands for the user's name only in root"),
+            ("/in", "invalid rule \"/in\": expected /DIRECTORY=RIGHTS"),
+        ] {
+            assert_eq!(read(text), Err(want.to_owned()));
+        }
+        assert!(read("/in=").unwrap_err().starts_with("unknown right \"\""));
     }
 }

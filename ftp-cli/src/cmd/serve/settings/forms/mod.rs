@@ -8,7 +8,7 @@ mod texts;
 mod words;
 
 pub(crate) use dates::{EXPIRY, Expiry};
-pub(crate) use directories::{DIRECTORIES, directory_path};
+pub(crate) use directories::{DIRECTORIES, directory_path, directory_rights};
 pub(crate) use lists::{ADDRESSES, ARGUMENTS, EVENTS, HOSTS, NAMES, NETWORKS, OVERRIDES, PATTERNS};
 pub(crate) use numbers::{
     ATTEMPTS, COUNT, IDLE_TIME, MODE, NUMBER, OWN_COUNT, OWN_IDLE_TIME, OWN_UMASK, PROCESSES, RATE,
