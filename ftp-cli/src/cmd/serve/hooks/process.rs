@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,20 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::cmd::serve::systemd;
 use crate::connect::credentials::VARIABLE;
+use crate::lock::lock;
 use crate::options::values;
 
 /// Pauses between checks whether a program has ended: short at first, then longer.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// Time that a killed program has to end.
+const KILLED: Duration = Duration::from_secs(2);
+
+/// Programs that were killed and did not end. They are reaped when they do.
+static STUCK: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// Largest number of programs that do not end; no others are started then.
+const STUCK_AT_MOST: usize = 16;
 
 /// Bytes of an error message that are kept.
 const KEPT: usize = 400;
@@ -46,10 +57,16 @@ pub(super) fn run(
     limit: Duration,
     is_over: &dyn Fn() -> bool,
 ) -> Result<(), String> {
+    if stuck() >= STUCK_AT_MOST {
+        return Err(format!("not started: {STUCK_AT_MOST} earlier programs cannot be killed"));
+    }
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let mut complaint = Complaint::of(&mut child);
     let ended = wait(&mut child, limit, is_over, &mut complaint);
     complaint.read();
+    if let Ok(None) = child.try_wait() {
+        lock(&STUCK).push(child);
+    }
     ended.map_err(|why| match complaint.first_line() {
         "" => why,
         line => format!("{why}: {line}"),
@@ -74,18 +91,39 @@ fn wait(
         let left = limit.saturating_sub(start.elapsed());
         let is_late = left.is_zero();
         if is_late || is_over() {
-            // The process is not reaped yet, so its process id is still valid.
+            // The process is not reaped yet, so its process id is still valid. It may have left
+            // its group.
             let _ = kill_process_group(group, Signal::KILL);
-            let _ = child.wait();
+            let _ = child.kill();
+            let killed = if ends(child, KILLED) { "killed" } else { "cannot be killed" };
             return Err(match is_late {
-                true => format!("killed after {}", values::show(limit)),
-                false => "killed: the server is stopping".to_owned(),
+                true => format!("{killed} after {}", values::show(limit)),
+                false => format!("{killed}: the server is stopping"),
             });
         }
         complaint.read();
         thread::sleep(pause.min(left));
         pause = (pause * 2).min(PAUSES.1);
     }
+}
+
+/// Waits for at most `limit` for a killed program. Returns whether it has ended.
+fn ends(child: &mut Child, limit: Duration) -> bool {
+    let start = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(None) if start.elapsed() < limit => thread::sleep(PAUSES.0),
+            Ok(None) => return false,
+            Ok(Some(_)) | Err(_) => return true,
+        }
+    }
+}
+
+/// Reaps killed programs that have ended. Returns the number of those that have not.
+fn stuck() -> usize {
+    let mut stuck = lock(&STUCK);
+    stuck.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    stuck.len()
 }
 
 /// The beginning of what a program writes to its standard error. The rest is discarded, so that
@@ -148,6 +186,30 @@ mod tests {
         }
         let nul = run(command("/bin/true").env("A", "a\0b"), long, &|| false);
         assert!(nul.unwrap_err().contains("nul byte"));
+    }
+
+    #[test]
+    fn one_that_left_its_group_is_killed_too() {
+        let limit = Duration::from_millis(50);
+        let mut command = command("/bin/sleep");
+        let group = rustix::process::getpgrp().as_raw_nonzero().get();
+        let ran = run(command.process_group(group).arg("60"), limit, &|| false);
+        assert_eq!(ran, Err("killed after 50 ms".to_owned()));
+    }
+
+    #[test]
+    fn one_that_does_not_end_is_left_alone_and_reaped_later() {
+        let mut child = command("/bin/sleep").arg("60").spawn().unwrap();
+        assert!(!ends(&mut child, Duration::from_millis(20)));
+        let pid = Pid::from_child(&child);
+        lock(&STUCK).push(child);
+        assert_eq!(stuck(), 1);
+        kill_process_group(pid, Signal::KILL).unwrap();
+        let start = Instant::now();
+        while stuck() > 0 {
+            assert!(start.elapsed() < Duration::from_secs(60), "it is not reaped");
+            thread::sleep(PAUSES.0);
+        }
     }
 
     #[test]
