@@ -336,7 +336,7 @@ fn check_looks_at_program_and_directory() {
     for (program, letters, want) in [
         (&*hook, &*letters, ["ok    hooks.program: ", "ok    hooks.dead_letters: "]),
         (&letters, &hook, ["is not a program; use", "hook is not a directory"]),
-        (&here.join("no"), &here.join("no"), ["cannot start", "cannot write to"]),
+        (&here.join("no"), &here.join("no"), ["cannot start", "cannot read and write"]),
         (&hook, &in_root, ["ok    hooks.program: ", "warn  hooks.dead_letters: "]),
     ] {
         let mut serve = ftp(&["serve", "--listen", "0", "--check", "--write", "--user", "u:p"]);

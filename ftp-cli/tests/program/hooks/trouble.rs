@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -217,6 +218,62 @@ fn the_end_of_the_server_keeps_what_runs_and_what_waits() {
     let count = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
     assert_eq!(count("made of u: killed: the server is stopping; the event is in "), 1);
     assert_eq!(count(": not started: the server is stopping; the event is in "), 4);
+}
+
+#[test]
+fn a_second_signal_loses_no_event() {
+    const EVENTS: usize = 400;
+    let more = ["--set", "transfer.sync=none", "--set", "timeouts.shutdown_grace=10 min"];
+    let (mut noticed, letters) = with_letters("echo >>runs; sleep 600", "made", &more);
+    let mut session = noticed.login("u");
+    (0..EVENTS).for_each(|number| drop(session.expect(format!("MKD {number}"), 257)));
+    wait_until("the first", || noticed.here.join("runs").exists());
+    drop(session);
+    noticed.served.signal("TERM");
+    wait_until("the listener to close", || TcpStream::connect(noticed.served.address).is_err());
+    noticed.served.signal("TERM");
+    let status = noticed.served.running.wait(Instant::now() + LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+    let lines: Vec<String> = noticed.served.log.iter().collect();
+    let logged = lines.iter().filter_map(|line| line.split_once("; the event was "));
+    let mut found: BTreeSet<String> =
+        logged.map(|(_, json)| field(json, "path").to_owned()).collect();
+    for entry in fs::read_dir(letters).unwrap() {
+        let path = entry.unwrap().path();
+        // Others were being written when the server ended.
+        if path.extension().is_some_and(|extension| extension == "json") {
+            found.insert(field(&fs::read_to_string(path).unwrap(), "path").to_owned());
+        }
+    }
+    assert_eq!(found.len(), EVENTS);
+}
+
+#[test]
+fn a_hanging_program_for_stored_files_takes_no_time_of_the_other() {
+    let more = [
+        "--set",
+        "hooks.stored=[\"/bin/sleep\", \"600\"]",
+        "--set",
+        "hooks.retry_delay=1 h",
+        "--set",
+        "timeouts.shutdown_grace=2 s",
+    ];
+    let (mut noticed, letters) = with_letters("echo >>runs; exit 1", "stored", &more);
+    let runs = |noticed: &Noticed| fs::read(noticed.here.join("runs")).unwrap_or_default().len();
+    noticed.login("u").upload("STOR a", b"x");
+    wait_until("the first run", || runs(&noticed) == 1);
+    noticed.served.signal("TERM");
+    let status = noticed.served.running.wait(Instant::now() + LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!((runs(&noticed), kept(&letters).len()), (2, 1));
+}
+
+#[test]
+fn a_missing_directory_of_dead_letters_is_said_at_startup() {
+    let missing = ["--set", "hooks.dead_letters=/nonexistent/events"];
+    let noticed = Noticed::start(SEE, "made", &missing);
+    let said = noticed.served.said();
+    assert!(said.contains("hooks.dead_letters: /nonexistent/events is not a directory"), "{said}");
 }
 
 #[test]

@@ -44,9 +44,10 @@ fn program(key: &str, path: &Path, findings: &mut Findings) {
 
 fn directory(path: &Path, findings: &mut Findings) {
     let shown = shown_path(path);
-    match access(path, Access::WRITE_OK | Access::EXEC_OK) {
+    // The server counts the files, too.
+    match access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) if path.is_dir() => {
-            findings.ok(format_args!("hooks.dead_letters: {shown} is writable"));
+            findings.ok(format_args!("hooks.dead_letters: {shown} is readable and writable"));
         }
         Ok(()) => {
             findings
@@ -54,9 +55,34 @@ fn directory(path: &Path, findings: &mut Findings) {
         }
         Err(error) => {
             let what_to_do = "create it, or fix its owner or mode";
-            let words =
-                format_args!("hooks.dead_letters: cannot write to {shown}: {error}; {what_to_do}");
+            let words = format_args!(
+                "hooks.dead_letters: cannot read and write {shown}: {error}; {what_to_do}"
+            );
             findings.fail(Exit::Local, words);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_must_be_readable_and_writable() {
+        let here = tempfile::tempdir().unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        for (mode, is_enough) in [(0o700, true), (0o300, is_root), (0o500, is_root)] {
+            set_permissions(here.path(), Permissions::from_mode(mode)).unwrap();
+            let mut findings = Findings::below(String::new());
+            directory(here.path(), &mut findings);
+            assert_eq!(findings.failed.is_none(), is_enough, "{mode:o}: {}", findings.text);
+        }
+        set_permissions(here.path(), Permissions::from_mode(0o700)).unwrap();
+        let mut findings = Findings::below(String::new());
+        directory(&here.path().join("missing"), &mut findings);
+        assert!(findings.text.contains("cannot read and write "), "{}", findings.text);
     }
 }

@@ -1,6 +1,6 @@
 //! The directory of events that `hooks.program` did not handle: one JSON file per event.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -56,8 +56,15 @@ impl DeadLetters {
     ///
     /// Returns why the event has no file, as a message.
     pub(super) fn keep(&self, name: &str, json: &[u8]) -> Result<PathBuf, String> {
+        let kept = self.keep_all(&[(name, json)]).pop();
+        kept.unwrap_or_else(|| Err("no event".to_owned()))
+    }
+
+    /// Writes events to new files, with one sync of the directory for all. Returns for each its
+    /// path, or why it has no file.
+    pub(super) fn keep_all(&self, events: &[(&str, &[u8])]) -> Vec<Result<PathBuf, String>> {
         let Some(directory) = &self.directory else {
-            return Err("hooks.dead_letters is empty".to_owned());
+            return vec![Err("hooks.dead_letters is empty".to_owned()); events.len()];
         };
         let failed =
             |error: io::Error| format!("cannot write to {}: {error}", shown_path(directory));
@@ -66,18 +73,33 @@ impl DeadLetters {
         let mut stock = match known.take().filter(is_usable) {
             Some(stock) => stock,
             // Files may have been removed.
-            None => Stock::count(directory).map_err(failed)?,
+            None => match Stock::count(directory) {
+                Ok(stock) => stock,
+                Err(error) => return vec![Err(failed(error)); events.len()],
+            },
         };
-        let written = match stock.is_full() {
-            true => Err(format!("{} is full", shown_path(directory))),
-            false => write(directory, name, json).map_err(failed),
-        };
-        if written.is_ok() {
-            stock.files += 1;
-            stock.bytes += u64::try_from(json.len()).unwrap_or(u64::MAX);
+        let mut kept = Vec::new();
+        for (name, json) in events {
+            let written = match stock.is_full() {
+                true => Err(format!("{} is full", shown_path(directory))),
+                false => write(directory, name, json).map_err(failed),
+            };
+            if written.is_ok() {
+                stock.files += 1;
+                stock.bytes += u64::try_from(json.len()).unwrap_or(u64::MAX);
+            }
+            kept.push(written);
         }
         *known = Some(stock);
-        written
+        drop(known);
+        if kept.iter().any(Result::is_ok)
+            && let Err(error) = File::open(directory).and_then(|directory| directory.sync_all())
+        {
+            let wrong = format!("cannot sync {}: {error}", shown_path(directory));
+            // Files that a crash may remove are not enough.
+            kept.iter_mut().filter(|kept| kept.is_ok()).for_each(|kept| *kept = Err(wrong.clone()));
+        }
+        kept
     }
 }
 
@@ -105,7 +127,7 @@ mod tests {
         assert!(letters.keep("1.json", b"{}\n").unwrap_err().contains("File exists"));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         *lock(&letters.stock) = None;
-        fs::File::create(directory.path().join("large")).unwrap().set_len(BYTES).unwrap();
+        File::create(directory.path().join("large")).unwrap().set_len(BYTES).unwrap();
         assert!(letters.keep("2.json", b"{}\n").unwrap_err().ends_with(" is full"));
         fs::remove_file(directory.path().join("large")).unwrap();
         // No look at the directory for each of many events.
@@ -118,6 +140,11 @@ mod tests {
             DeadLetters::new(None).keep("4.json", b"{}"),
             Err("hooks.dead_letters is empty".to_owned())
         );
+        let path = directory.path().join("several");
+        fs::create_dir(&path).unwrap();
+        let letters = DeadLetters::new(Some(path));
+        let kept = letters.keep_all(&[("1.json", b"a"), ("1.json", b"b"), ("2.json", b"c")]);
+        assert_eq!(kept.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
         let missing = DeadLetters::new(Some(directory.path().join("missing")));
         assert!(missing.keep("5.json", b"{}").unwrap_err().contains("No such file"));
     }

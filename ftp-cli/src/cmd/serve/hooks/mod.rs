@@ -4,6 +4,7 @@
 mod check;
 mod dead_letters;
 mod event;
+mod last;
 mod notice;
 mod pool;
 mod process;
@@ -17,19 +18,23 @@ use std::time::{Duration, Instant};
 use ftp_server::{Event, Observer};
 
 pub(crate) use self::event::HookEvent;
-use self::notice::{Letter, Notice};
+use self::last::{Left, Lines};
+use self::notice::{FULL, Letter, Notice};
 use self::pool::{Job, Pool};
 use self::stored::Stored;
 use super::findings::Findings;
 use super::logging::LOG;
 use super::settings::{HookSettings, Settings};
+use crate::display::shown_path;
 use crate::lock::lock;
 
-/// Time that the shutdown leaves to the last events for which there was no place in the queue.
-const LAST_LETTERS: Duration = Duration::from_secs(2);
+/// Time that the shutdown leaves to killed programs and to dead letters: more than
+/// programs have after they were killed.
+const LAST_LETTERS: Duration = Duration::from_secs(3);
 
-/// Lines that always fit into the queue of the log.
-const LINES_AT_ONCE: usize = 100;
+/// Why events that are left at the end were not handled.
+const NOT_STARTED: &str = "not started: the server is stopping";
+const KILLED: &str = "killed: the server is stopping";
 
 /// Runner of the programs that are set.
 pub(super) struct Hooks {
@@ -78,6 +83,12 @@ impl Hooks {
         self.uploads.set(stored::AT_ONCE);
         self.notices.set(hooks.processes);
         self.letters.set(1);
+        if let (Some(_), Some(path)) = (&hooks.program, &hooks.dead_letters)
+            && !path.is_dir()
+        {
+            let shown = shown_path(path);
+            log::warn!(target: LOG, "hooks.dead_letters: {shown} is not a directory; create it, or events are kept in the log only");
+        }
         *lock(&self.programs) = Programs {
             stored: stored::Program::of(hooks).map(Arc::new),
             notified: notice::Program::of(hooks, &self.letters).map(Arc::new),
@@ -93,23 +104,41 @@ impl Hooks {
     /// Waits for the queued programs for at most `limit`, then kills the running ones and accounts
     /// for the others, in the log `settle` waits for.
     pub(super) fn finish(&self, limit: Duration, settle: impl Fn()) {
-        let start = Instant::now();
-        let left = self.uploads.finish(limit).len();
-        if left > 0 {
-            log::error!(target: LOG, "hooks.stored: not started for {left} files: the server is stopping");
+        // Both first, so that neither takes the time of the other.
+        self.uploads.stop();
+        self.notices.stop();
+        let now = Instant::now();
+        let until = now.checked_add(limit).unwrap_or(now);
+        self.uploads.wait(until);
+        self.notices.wait(until);
+        let files = self.uploads.end().len();
+        if files > 0 {
+            log::error!(target: LOG, "hooks.stored: not started for {files} files: the server is stopping");
         }
-        let left = self.notices.finish(limit.saturating_sub(start.elapsed()));
-        for (notice, count) in left.into_iter().zip(1..) {
-            notice.fail("not started: the server is stopping");
-            if count % LINES_AT_ONCE == 0 {
-                settle();
-            }
+        let mut left = of(self.notices.end(), NOT_STARTED);
+        left.extend(of(letters(self.letters.end()), FULL));
+        let until = Instant::now() + LAST_LETTERS;
+        let mut lines = Lines::new(settle);
+        let writing = last::begin(&left);
+        last::account(left, &writing, until, || self.notices.is_cut(), &mut lines);
+        // Written by their own threads, unless the disk hangs.
+        for hung in self.uploads.give_up(until) {
+            hung.fail(KILLED);
         }
-        for letter in self.letters.finish(LAST_LETTERS) {
-            // It writes itself.
-            let _ = letter.run(&|| true);
+        let mut hung = of(self.notices.give_up(until), KILLED);
+        hung.extend(of(letters(self.letters.give_up(until)), FULL));
+        for left in hung {
+            lines.log(&left, Err("no time to write a dead letter".to_owned()));
         }
     }
+}
+
+fn of(notices: Vec<Arc<Notice>>, why: &'static str) -> Vec<Left> {
+    notices.into_iter().map(|notice| Left { notice, why }).collect()
+}
+
+fn letters(letters: Vec<Arc<Letter>>) -> Vec<Arc<Notice>> {
+    letters.into_iter().map(|letter| Arc::clone(&letter.0)).collect()
 }
 
 /// Looks at programs and directory for `--check`.
@@ -121,10 +150,10 @@ impl Observer for Hooks {
     fn observe(&self, event: &Event<'_>) {
         let programs = lock(&self.programs).clone();
         if let Some(stored) = programs.stored.and_then(|program| Stored::of(&program, event)) {
-            self.uploads.push(stored);
+            self.uploads.push(Arc::new(stored));
         }
         if let Some(notice) = programs.notified.and_then(|program| Notice::of(&program, event)) {
-            self.notices.push(notice);
+            self.notices.push(Arc::new(notice));
         }
     }
 }

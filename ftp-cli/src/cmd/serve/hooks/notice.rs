@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::Escaped;
@@ -64,7 +64,7 @@ pub(super) struct Notice {
     json: String,
     /// Name of its file, if it becomes one.
     file_name: String,
-    failures: u32,
+    failures: AtomicU32,
 }
 
 impl Notice {
@@ -83,16 +83,32 @@ impl Notice {
             user: event.user.unwrap_or_default().to_vec(),
             json: event.to_json(&more) + "\n",
             file_name: format!("{:013}-{number:08}-{word}.json", since.as_millis()),
-            failures: 0,
+            failures: AtomicU32::new(0),
         })
+    }
+
+    /// Returns the directory of dead letters for this event.
+    pub(super) fn dead_letters(&self) -> &Arc<DeadLetters> {
+        &self.program.dead_letters
+    }
+
+    /// Returns the name of its file among the dead letters, and the content.
+    pub(super) fn letter(&self) -> (&str, &[u8]) {
+        (&self.file_name, self.json.as_bytes())
     }
 
     /// Puts the event into the directory of dead letters, or else into the log.
     fn keep(&self, why: &str) {
+        let (name, json) = self.letter();
+        self.log(why, self.program.dead_letters.keep(name, json));
+    }
+
+    /// Logs why the event was not handled, and its file; without a file, also the event.
+    pub(super) fn log(&self, why: &str, kept: Result<PathBuf, String>) {
         let Self { program, event, .. } = self;
         let shown = shown_path(&program.path);
         let (user, by) = (Escaped(&self.user), if self.user.is_empty() { "" } else { " of " });
-        match program.dead_letters.keep(&self.file_name, self.json.as_bytes()) {
+        match kept {
             Ok(path) => log::error!(
                 target: LOG,
                 "hooks.program: {shown} for {event}{by}{user}: {why}; the event is in {}",
@@ -135,21 +151,21 @@ impl Job for Notice {
         process::run(&mut command, self.program.limit, is_over)
     }
 
-    fn retry(&mut self) -> Option<Duration> {
-        let doubled = 2_u32.saturating_pow(self.failures);
-        self.failures += 1;
+    fn retry(&self) -> Option<Duration> {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+        let doubled = 2_u32.saturating_pow(failures);
         let first = self.program.retry_delay;
         let pause = first.saturating_mul(doubled).min(LONGEST_PAUSE.max(first));
-        (self.failures <= self.program.retries).then_some(pause)
+        (failures < self.program.retries).then_some(pause)
     }
 
-    fn fail(self, why: &str) {
+    fn fail(&self, why: &str) {
         self.keep(why);
     }
 
-    fn refuse(self) {
+    fn refuse(self: Arc<Self>) {
         let letters = Arc::clone(&self.program.letters);
-        letters.push(Letter(self));
+        letters.push(Arc::new(Letter(self)));
     }
 }
 
@@ -162,10 +178,10 @@ fn input(text: &str) -> io::Result<File> {
 }
 
 /// An event that found the queue full.
-pub(super) struct Letter(Notice);
+pub(super) struct Letter(pub(super) Arc<Notice>);
 
 /// Why such an event is not handled.
-const FULL: &str = "not started: the queue is full";
+pub(super) const FULL: &str = "not started: the queue is full";
 
 impl Queued for Letter {
     fn user(&self) -> &[u8] {
@@ -183,11 +199,11 @@ impl Job for Letter {
         Ok(())
     }
 
-    fn fail(self, why: &str) {
+    fn fail(&self, why: &str) {
         self.refuse_for(why);
     }
 
-    fn refuse(self) {
+    fn refuse(self: Arc<Self>) {
         self.refuse_for(FULL);
     }
 }
@@ -195,7 +211,7 @@ impl Job for Letter {
 impl Letter {
     /// Logs the event: too many of them wait for the disk.
     fn refuse_for(&self, why: &str) {
-        let Notice { program, json, .. } = &self.0;
+        let Notice { program, json, .. } = &*self.0;
         let shown = shown_path(&program.path);
         log::error!(target: LOG, "hooks.program: {shown}: {why}; the event was {}", json.trim_end());
     }

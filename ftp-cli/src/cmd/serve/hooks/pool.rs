@@ -9,16 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::queue::{Queue, Queued};
-use crate::cmd::serve::logging::LOG;
 use crate::console::threads;
 use crate::lock::lock;
 
-/// Time that the shutdown waits for killed programs.
-const KILLED: Duration = Duration::from_secs(2);
-
 /// Work for an event. Nothing gets lost without a word: a job ends by `run`, `fail` or `refuse`, or
-/// [`Pool::finish`] returns it.
-pub(super) trait Job: Queued + Send + 'static {
+/// [`Pool::end`] or [`Pool::give_up`] returns it.
+pub(super) trait Job: Queued + Send + Sync + 'static {
     /// Does the work. Ends early once `is_over`.
     ///
     /// # Errors
@@ -27,28 +23,31 @@ pub(super) trait Job: Queued + Send + 'static {
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String>;
 
     /// Counts a failure. Returns the pause before the next attempt; `None` if there is none.
-    fn retry(&mut self) -> Option<Duration> {
+    fn retry(&self) -> Option<Duration> {
         None
     }
 
     /// Accounts for a job whose last attempt failed.
-    fn fail(self, why: &str);
+    fn fail(&self, why: &str);
 
     /// Accounts for a job that has no place in the queue, in the thread of a session.
-    fn refuse(self);
+    fn refuse(self: Arc<Self>);
 }
 
 /// A queue, and the threads that run its jobs.
 pub(super) struct Pool<J> {
     state: Mutex<State<J>>,
-    changed: Condvar,
+    /// Wakes a thread for a job, or all of them for the end.
+    work: Condvar,
+    /// Wakes the shutdown after the end of a job.
+    ended: Condvar,
 }
 
 struct State<J> {
-    waiting: Queue<J>,
+    waiting: Queue<Arc<J>>,
+    running: Vec<Arc<J>>,
     /// Largest number of jobs that run at once.
     at_once: usize,
-    running: usize,
     threads: usize,
     /// The shutdown no longer waits for running jobs.
     is_cut: bool,
@@ -58,14 +57,34 @@ struct State<J> {
     is_over: bool,
 }
 
+impl<J: Job> State<J> {
+    /// Returns the next job, if one may start now.
+    fn pop(&mut self, now: Instant) -> Option<Arc<J>> {
+        let has_room = self.running.len() < self.at_once;
+        let job = has_room.then(|| self.waiting.pop(now)).flatten()?;
+        self.running.push(Arc::clone(&job));
+        Some(job)
+    }
+
+    /// Returns whether a thread can start a job.
+    fn can_start(&self) -> bool {
+        self.running.len() < self.at_once && self.waiting.can_start(Instant::now())
+    }
+
+    fn is_running(&self, job: &Arc<J>) -> bool {
+        self.running.iter().any(|running| Arc::ptr_eq(running, job))
+    }
+}
+
 impl<J: Job> Pool<J> {
     /// Returns a pool without threads. With `is_serial`, the jobs of a user keep their order.
     pub(super) const fn new(is_serial: bool) -> Self {
         let waiting = Queue::new(is_serial);
-        let (at_once, running, threads) = (0, 0, 0);
+        let running = Vec::new();
+        let (at_once, threads) = (0, 0);
         let (is_cut, is_stopping, is_over) = (false, false, false);
-        let state = State { waiting, at_once, running, threads, is_cut, is_stopping, is_over };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State { waiting, running, at_once, threads, is_cut, is_stopping, is_over };
+        Self { state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new() }
     }
 
     /// Starts the threads for this number of jobs at once.
@@ -85,49 +104,73 @@ impl<J: Job> Pool<J> {
     /// Sets how many jobs run at once, up to the number that was prepared.
     pub(super) fn set(&self, at_once: usize) {
         self.state().at_once = at_once;
-        self.changed.notify_all();
+        self.work.notify_all();
     }
 
     /// Queues a job.
-    pub(super) fn push(&self, job: J) {
+    pub(super) fn push(&self, job: Arc<J>) {
         let mut state = self.state();
         let refused = match state.is_over {
             true => vec![job],
             false => state.waiting.push(job),
         };
+        let can_start = state.can_start();
         drop(state);
-        self.changed.notify_all();
+        if can_start {
+            self.work.notify_one();
+        }
         refused.into_iter().for_each(J::refuse);
     }
 
-    /// Makes [`finish`](Self::finish) stop waiting.
+    /// Makes [`wait`](Self::wait) return.
     pub(super) fn cut(&self) {
         self.state().is_cut = true;
-        self.changed.notify_all();
+        self.ended.notify_all();
     }
 
-    /// Waits for the jobs for at most `limit`, then ends the running ones. Returns those that were
-    /// not started.
-    #[must_use]
-    pub(super) fn finish(&self, limit: Duration) -> Vec<J> {
+    /// Returns whether the shutdown was told to wait no longer.
+    pub(super) fn is_cut(&self) -> bool {
+        self.state().is_cut
+    }
+
+    /// Begins the shutdown: failed jobs are not run again.
+    pub(super) fn stop(&self) {
         let mut state = self.state();
         state.is_stopping = true;
         state.waiting.hurry();
-        self.changed.notify_all();
-        let is_busy =
-            |state: &mut State<J>| !state.is_cut && (state.running > 0 || state.waiting.len() > 0);
-        let waited = self.changed.wait_timeout_while(state, limit, is_busy);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(state);
+        self.work.notify_all();
+    }
+
+    /// Waits for all jobs, at most until then.
+    pub(super) fn wait(&self, until: Instant) {
+        let is_busy = |state: &mut State<J>| {
+            !state.is_cut && (!state.running.is_empty() || state.waiting.len() > 0)
+        };
+        let limit = until.saturating_duration_since(Instant::now());
+        drop(self.ended.wait_timeout_while(self.state(), limit, is_busy));
+    }
+
+    /// Ends the running jobs. Returns those that were not started.
+    #[must_use]
+    pub(super) fn end(&self) -> Vec<Arc<J>> {
+        let mut state = self.state();
         state.is_over = true;
         let left = state.waiting.take();
-        self.changed.notify_all();
-        let is_busy = |state: &mut State<J>| state.running > 0;
-        let waited = self.changed.wait_timeout_while(state, KILLED, is_busy);
-        let running = waited.unwrap_or_else(PoisonError::into_inner).0.running;
-        if running > 0 {
-            log::error!(target: LOG, "hooks: {running} programs do not end; their events are lost");
-        }
+        drop(state);
+        self.work.notify_all();
         left
+    }
+
+    /// Waits for the jobs that [`end`](Self::end) has ended, at most until then. Returns those that
+    /// still run; the pool does not account for them any more.
+    #[must_use]
+    pub(super) fn give_up(&self, until: Instant) -> Vec<Arc<J>> {
+        let limit = until.saturating_duration_since(Instant::now());
+        let is_busy = |state: &mut State<J>| !state.running.is_empty();
+        let waited = self.ended.wait_timeout_while(self.state(), limit, is_busy);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut state.running)
     }
 
     fn work(&self) {
@@ -135,55 +178,60 @@ impl<J: Job> Pool<J> {
             let run = || job.run(&|| self.state().is_over);
             let ran = catch_unwind(AssertUnwindSafe(run));
             let ran = ran.unwrap_or_else(|_| Err("panicked".to_owned()));
-            self.settle(job, ran);
+            self.settle(&job, ran);
         }
     }
 
     /// Waits for a job that can start; `None` at the end.
-    fn next(&self) -> Option<J> {
+    fn next(&self) -> Option<Arc<J>> {
         let mut state = self.state();
         loop {
             if state.is_over {
                 return None;
             }
             let now = Instant::now();
-            if state.running < state.at_once
-                && let Some(job) = state.waiting.pop(now)
-            {
-                state.running += 1;
+            if let Some(job) = state.pop(now) {
+                // This thread no longer waits for further jobs and the end of pauses.
+                if state.can_start() || state.waiting.next_start().is_some() {
+                    self.work.notify_one();
+                }
                 return Some(job);
             }
             let pause = state.waiting.next_start().map(|time| time.saturating_duration_since(now));
-            // A pause that is over waits for a running job, whose end is a change.
+            // A pause that is over waits for a running job, whose thread takes the next one.
             state = match pause.filter(|pause| !pause.is_zero()) {
                 Some(pause) => {
-                    let waited = self.changed.wait_timeout(state, pause);
+                    let waited = self.work.wait_timeout(state, pause);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
 
     /// Accounts for a job that has run, before the next one of its user.
-    fn settle(&self, mut job: J, ran: Result<(), String>) {
-        let user = job.user().to_vec();
-        if let Err(why) = ran {
-            let mut state = self.state();
+    fn settle(&self, job: &Arc<J>, ran: Result<(), String>) {
+        let mut state = self.state();
+        if let Err(why) = ran
+            && state.is_running(job)
+        {
             let pause = if state.is_stopping { None } else { job.retry() };
             match pause {
-                Some(pause) => state.waiting.put_back(job, Instant::now().checked_add(pause)),
+                Some(pause) => {
+                    let not_before = Instant::now().checked_add(pause);
+                    state.waiting.put_back(Arc::clone(job), not_before);
+                }
                 None => {
                     drop(state);
                     job.fail(&why);
+                    state = self.state();
                 }
             }
         }
-        let mut state = self.state();
-        state.running -= 1;
-        state.waiting.done(&user);
+        state.running.retain(|running| !Arc::ptr_eq(running, job));
+        state.waiting.done(job.user());
         drop(state);
-        self.changed.notify_all();
+        self.ended.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State<J>> {

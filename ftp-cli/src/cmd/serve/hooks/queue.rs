@@ -2,6 +2,7 @@
 //! others.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Largest number of jobs in a queue, and of their bytes.
@@ -14,6 +15,16 @@ pub(super) trait Queued {
     fn user(&self) -> &[u8];
     /// Bytes of memory that its event takes.
     fn size(&self) -> usize;
+}
+
+impl<J: Queued> Queued for Arc<J> {
+    fn user(&self) -> &[u8] {
+        (**self).user()
+    }
+
+    fn size(&self) -> usize {
+        (**self).size()
+    }
 }
 
 /// Jobs that have not been started.
@@ -98,6 +109,11 @@ impl<J: Queued> Queue<J> {
         self.lanes.push_back(lane);
         self.forget(&job);
         Some(job)
+    }
+
+    /// Returns whether a job can start now.
+    pub(super) fn can_start(&self, now: Instant) -> bool {
+        self.lanes.iter().any(|lane| lane.can_start(now))
     }
 
     /// Lets the next job of this user start.

@@ -98,11 +98,11 @@ impl Job for Stored {
         process::run(&mut command, self.program.limit, is_over)
     }
 
-    fn fail(self, why: &str) {
+    fn fail(&self, why: &str) {
         self.complain(why);
     }
 
-    fn refuse(self) {
+    fn refuse(self: Arc<Self>) {
         self.complain("not started: the queue is full");
     }
 }
@@ -135,10 +135,10 @@ mod tests {
     fn a_thousand_files_wait_and_no_more() {
         let pool = Pool::new(false);
         for _ in 0..JOBS + 3 {
-            pool.push(stored(&["/bin/true"]));
+            pool.push(Arc::new(stored(&["/bin/true"])));
         }
-        assert_eq!(pool.finish(Duration::ZERO).len(), JOBS);
-        pool.push(stored(&["/bin/true"]));
-        assert!(pool.finish(Duration::ZERO).is_empty());
+        assert_eq!(pool.end().len(), JOBS);
+        pool.push(Arc::new(stored(&["/bin/true"])));
+        assert!(pool.end().is_empty());
     }
 }

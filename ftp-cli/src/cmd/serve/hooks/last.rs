@@ -1,0 +1,123 @@
+//! Events that are left when the server stops: they become dead letters, or lines of the log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use super::notice::Notice;
+use crate::console::threads;
+
+/// Files that are written between two syncs of their directory.
+const BATCH: usize = 8;
+
+/// Bytes of lines that certainly fit into the queue of the log.
+const BYTES_AT_ONCE: usize = 128 * 1024;
+
+/// Bytes of a line apart from the event.
+const LINE: usize = 1024;
+
+/// Time that the shutdown waits for the log in total.
+const LINES: Duration = Duration::from_secs(5);
+
+/// Time between two looks whether the shutdown was cut short.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// An event that was not handled, and the reason.
+#[derive(Clone)]
+pub(super) struct Left {
+    pub(super) notice: Arc<Notice>,
+    pub(super) why: &'static str,
+}
+
+/// The log, which is waited for before its queue is full.
+pub(super) struct Lines<S> {
+    settle: S,
+    bytes: usize,
+    left: Duration,
+}
+
+impl<S: Fn()> Lines<S> {
+    /// Returns the log that `settle` waits for.
+    pub(super) const fn new(settle: S) -> Self {
+        Self { settle, bytes: 0, left: LINES }
+    }
+
+    /// Logs an event, and its file; without a file, also its content.
+    pub(super) fn log(&mut self, left: &Left, kept: Result<PathBuf, String>) {
+        let json = left.notice.letter().1.len();
+        // The format may escape each quote and backslash once more.
+        let bytes = LINE + if kept.is_ok() { 0 } else { 2 * json };
+        if self.bytes + bytes > BYTES_AT_ONCE && !self.left.is_zero() {
+            let start = Instant::now();
+            (self.settle)();
+            self.left = self.left.saturating_sub(start.elapsed());
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        left.notice.log(left.why, kept);
+    }
+}
+
+/// A dead letter, or why there is none; the number counts the events.
+type Kept = (usize, Result<PathBuf, String>);
+
+/// Begins to write the events to their directories, in a thread: a disk can hang.
+pub(super) fn begin(left: &[Left]) -> Receiver<Kept> {
+    let (sender, receiver) = mpsc::channel();
+    let left = left.to_vec();
+    if !left.is_empty() {
+        // Without a thread, all events go to the log.
+        let _ = threads::start("hooks", move || write(&left, &sender));
+    }
+    receiver
+}
+
+fn write(left: &[Left], sender: &Sender<Kept>) {
+    let mut number = 0;
+    let is_same =
+        |a: &Left, b: &Left| Arc::ptr_eq(a.notice.dead_letters(), b.notice.dead_letters());
+    for batch in left.chunk_by(is_same).flat_map(|same| same.chunks(BATCH)) {
+        let Some(first) = batch.first() else { continue };
+        let letters: Vec<_> = batch.iter().map(|left| left.notice.letter()).collect();
+        for kept in first.notice.dead_letters().keep_all(&letters) {
+            if sender.send((number, kept)).is_err() {
+                // The events that are left are in the log.
+                return;
+            }
+            number += 1;
+        }
+    }
+}
+
+/// Logs each event: those that were written until the deadline or cut with their file, the others
+/// with their content.
+pub(super) fn account<S: Fn()>(
+    left: Vec<Left>,
+    writing: &Receiver<Kept>,
+    until: Instant,
+    is_cut: impl Fn() -> bool,
+    lines: &mut Lines<S>,
+) {
+    let mut left: Vec<Option<Left>> = left.into_iter().map(Some).collect();
+    let mut missing = left.len();
+    while missing > 0 {
+        let pause = match is_cut() {
+            true => Duration::ZERO,
+            false => until.saturating_duration_since(Instant::now()).min(LOOK),
+        };
+        match writing.recv_timeout(pause) {
+            Ok((number, kept)) => {
+                missing -= 1;
+                if let Some(left) = left.get_mut(number).and_then(Option::take) {
+                    lines.log(&left, kept);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) if !pause.is_zero() => {}
+            Err(_) => break,
+        }
+    }
+    for left in left.into_iter().flatten() {
+        lines.log(&left, Err("no time to write a dead letter".to_owned()));
+    }
+}
