@@ -18,7 +18,8 @@ use crate::serve::Served;
 /// In KiB, of a release build. The server's figure is its share (PSS): pages that other processes
 /// have mapped count in part. Most of it is code, which belongs to it alone only while no other
 /// server runs, so with one test at a time. A debug build has several times as much, depending on
-/// the system's cache and read-ahead; its own data is measured too.
+/// the system's cache and read-ahead. Its own data is measured too; a debug build has up to twice as
+/// much, with its larger tables of relocated addresses.
 const IDLE_SERVER: u64 = 5 * 1_024;
 const IDLE_SERVER_OWN: u64 = 1_024;
 const IDLE_SESSION: u64 = 22;
@@ -52,7 +53,7 @@ fn footprint_of_idle_sessions() {
     );
     let slack = if cfg!(debug_assertions) { 2 } else { 1 };
     assert!(cfg!(debug_assertions) || server <= IDLE_SERVER);
-    assert!(own <= IDLE_SERVER_OWN);
+    assert!(own <= slack * IDLE_SERVER_OWN);
     assert!(grown <= slack * IDLE_SESSION * SESSIONS);
 }
 
