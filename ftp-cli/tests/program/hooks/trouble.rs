@@ -79,12 +79,12 @@ fn one_that_succeeds_at_last_has_handled_its_event_and_later_ones_wait() {
 #[test]
 fn one_that_hangs_is_killed_with_its_children() {
     let script = "sleep 600 & echo $! >>pids; echo $$ >>pids; wait";
-    let more = ["--set", "hooks.timeout=500 ms", "--set", "hooks.retries=1"];
+    let more = ["--set", "hooks.timeout=2 s", "--set", "hooks.retries=1"];
     let (noticed, letters) = with_letters(script, "made", &more);
     noticed.login("u").expect("MKD a", 257);
     transfers_work(&noticed);
     let line = said(&noticed.served, "hooks.program: ");
-    assert!(line.contains(": killed after 500 ms; the event is in "), "{line}");
+    assert!(line.contains(": killed after 2 s; the event is in "), "{line}");
     let pids = fs::read_to_string(noticed.here.join("pids")).unwrap();
     assert_eq!(pids.lines().count(), 4);
     wait_until("the end of all", || !pids.split_whitespace().any(is_alive));
@@ -256,16 +256,24 @@ fn a_hanging_program_for_stored_files_takes_no_time_of_the_other() {
         "--set",
         "hooks.retry_delay=1 h",
         "--set",
-        "timeouts.shutdown_grace=2 s",
+        "hooks.processes=1",
+        "--set",
+        "timeouts.shutdown_grace=10 min",
     ];
-    let (mut noticed, letters) = with_letters("echo >>runs; exit 1", "stored", &more);
-    let runs = |noticed: &Noticed| fs::read(noticed.here.join("runs")).unwrap_or_default().len();
+    let (mut noticed, letters) = with_letters("cat >>runs; exit 1", "stored", &more);
+    let runs = |noticed: &Noticed| fs::read_to_string(noticed.here.join("runs")).unwrap_or_default();
     noticed.login("u").upload("STOR a", b"x");
-    wait_until("the first run", || runs(&noticed) == 1);
+    wait_until("the first run", || runs(&noticed).lines().count() == 1);
+    // One at a time: when this one runs, the first waits for its second run.
+    noticed.login("v").upload("STOR b", b"x");
+    wait_until("the run of another user", || runs(&noticed).lines().count() == 2);
+    noticed.served.signal("TERM");
+    (0..2).for_each(|_| drop(said(&noticed.served, "exit status: 1; the event is in ")));
     noticed.served.signal("TERM");
     let status = noticed.served.running.wait(Instant::now() + LIMIT).expect("it ends");
     assert_eq!(status.code(), Some(0));
-    assert_eq!((runs(&noticed), kept(&letters).len()), (2, 1));
+    assert_eq!(runs(&noticed).lines().filter(|json| field(json, "path") == "/a").count(), 2);
+    assert_eq!(kept(&letters).len(), 2);
 }
 
 #[test]
