@@ -261,7 +261,8 @@ fn a_hanging_program_for_stored_files_takes_no_time_of_the_other() {
         "timeouts.shutdown_grace=10 min",
     ];
     let (mut noticed, letters) = with_letters("cat >>runs; exit 1", "stored", &more);
-    let runs = |noticed: &Noticed| fs::read_to_string(noticed.here.join("runs")).unwrap_or_default();
+    let runs =
+        |noticed: &Noticed| fs::read_to_string(noticed.here.join("runs")).unwrap_or_default();
     noticed.login("u").upload("STOR a", b"x");
     wait_until("the first run", || runs(&noticed).lines().count() == 1);
     // One at a time: when this one runs, the first waits for its second run.
