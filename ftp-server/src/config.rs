@@ -72,7 +72,7 @@ pub struct ServerConfig {
     /// let mut stream = TcpStream::connect(server.local_addr())?;
     /// stream.write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 50000 21\r\n")?;
     /// let mut greeting = String::new();
-    /// BufReader::new(stream).read_line(&mut greeting)?;
+    /// BufReader::new(&stream).read_line(&mut greeting)?;
     /// assert_eq!(greeting, "220 Service ready\r\n");
     /// assert_eq!(server.sessions()[0].peer, "203.0.113.7:50000".parse()?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
