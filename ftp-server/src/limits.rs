@@ -134,7 +134,7 @@ pub const PASSWORD: usize = 512;
 /// sixteenth of the memory is not enough.
 pub(crate) const HASHES: usize = 4;
 
-/// Maximum memory of one argon2id hash, in KiB: twice as much as common programs use.
+/// Maximum memory of one argon2id or yescrypt hash, in KiB: twice as much as common programs use.
 pub(crate) const HASH_MEMORY: u32 = 256 * 1024;
 
 /// Maximum memory times passes of one argon2id hash, in KiB: a few seconds.
@@ -142,6 +142,9 @@ pub(crate) const HASH_WORK: u64 = 2 * 1024 * 1024;
 
 /// Maximum lanes of an argon2id hash. They change the result but not the time.
 pub(crate) const HASH_LANES: u32 = 32;
+
+/// Maximum cost of a bcrypt hash: a few seconds.
+pub(crate) const HASH_COST: u8 = 15;
 
 /// Maximum rounds of a `$5$` or `$6$` hash: a second or two.
 pub(crate) const HASH_ROUNDS: u32 = 1_000_000;

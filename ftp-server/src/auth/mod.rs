@@ -1,11 +1,13 @@
 //! Logins: users, rights and limits.
 
+mod bcrypt;
 mod directories;
 mod password;
 mod rights;
 mod slots;
 mod table;
 mod user_sessions;
+mod yescrypt;
 
 pub use directories::DirectoryRights;
 pub(crate) use directories::{holds_rules, rule_for};

@@ -1,4 +1,5 @@
-//! Hashed passwords: argon2id (RFC 9106) as PHC string, and the SHA-crypt of Unix.
+//! Hashed passwords: argon2id (RFC 9106) as PHC string, and those of Unix: yescrypt, bcrypt and
+//! SHA-crypt.
 
 use std::fmt;
 use std::io;
@@ -6,7 +7,9 @@ use std::io;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64ct::{Base64ShaCrypt, Base64Unpadded, Encoding};
 
+use super::bcrypt::{self, Bcrypt};
 use super::equal_in_constant_time;
+use super::yescrypt::{self, Yescrypt};
 use crate::limits;
 use crate::net::random;
 
@@ -21,6 +24,9 @@ const MAPPED: usize = 33 * 1024;
 /// A hashed password, as a file stores it:
 ///
 /// - `$argon2id$v=19$m=7168,t=5,p=1$SALT$HASH`, the form of [`new`](Self::new);
+/// - `$y$j9T$SALT$HASH`, the yescrypt of `/etc/shadow` and of `mkpasswd`;
+/// - `$2b$12$SALTHASH`, the bcrypt of `htpasswd -B` and others, also as `$2a$` and `$2y$`, where only
+///   the first 72 bytes of a password count;
 /// - `$6$SALT$HASH` and `$5$SALT$HASH`, optionally with `rounds=N$` before the salt, as in
 ///   `/etc/shadow`.
 ///
@@ -47,9 +53,18 @@ pub struct PasswordHash {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Function {
     /// `m` in KiB, `t` and `p` of the PHC string.
-    Argon2id { memory: u32, passes: u32, lanes: u32 },
+    Argon2id {
+        memory: u32,
+        passes: u32,
+        lanes: u32,
+    },
+    Yescrypt(Yescrypt),
+    Bcrypt(Bcrypt),
     /// `$5$` and `$6$`; `None` is the default number of rounds.
-    ShaCrypt { is_512: bool, rounds: Option<u32> },
+    ShaCrypt {
+        is_512: bool,
+        rounds: Option<u32>,
+    },
 }
 
 /// Reason why a text is not a [`PasswordHash`]. It never holds the text, which may be a password.
@@ -61,14 +76,17 @@ pub enum PasswordHashError {
     NotAHash,
     /// A hash of an unsupported kind.
     #[error(
-        "unsupported password hash: expected $argon2id$, $6$ or $5$; make one with `ftp-cli passwd`"
+        "unsupported password hash: expected $argon2id$, $y$, $2b$, $6$ or $5$; make one with `ftp-cli passwd`"
     )]
     Unsupported,
     /// A malformed hash of a known kind.
     #[error("truncated or malformed password hash; make one with `ftp-cli passwd`")]
     Malformed,
     /// The hash needs more memory, passes or rounds than one login may cost.
-    #[error("password hash with too high a cost; make one with `ftp-cli passwd`")]
+    #[error(
+        "password hash with too high a cost: expected at most 256 MiB (2 GiB in all passes), bcrypt cost 15 \
+         or 1,000,000 rounds; make one with `ftp-cli passwd`"
+    )]
     TooCostly,
 }
 
@@ -99,14 +117,18 @@ impl PasswordHash {
     pub fn verify(&self, password: &[u8]) -> io::Result<bool> {
         let hashed = password.get(..limits::PASSWORD).unwrap_or(password);
         let computed = self.function.compute(hashed, &self.salt, self.hash.len())?;
-        Ok(equal_in_constant_time(&self.hash, &computed) & (hashed.len() == password.len()))
+        // For bcrypt, `a` NUL `a` would be the same as `a`. No other program hashes a NUL.
+        let is_text = !matches!(self.function, Function::Bcrypt(_)) | !hashed.contains(&0);
+        let is_whole = hashed.len() == password.len();
+        Ok(equal_in_constant_time(&self.hash, &computed) & is_whole & is_text)
     }
 
     /// Returns the memory that [`verify`](Self::verify) needs, in bytes.
     pub(super) fn memory(&self) -> u64 {
         match self.function {
             Function::Argon2id { memory, .. } => u64::from(memory) * 1024,
-            Function::ShaCrypt { .. } => 0,
+            Function::Yescrypt(yescrypt) => yescrypt.memory(),
+            Function::Bcrypt(_) | Function::ShaCrypt { .. } => 0,
         }
     }
 }
@@ -128,6 +150,8 @@ impl Function {
                     .map_err(|error| io::Error::other(error.to_string()))?;
                 Ok(hash)
             }
+            Self::Yescrypt(yescrypt) => yescrypt.compute(password, salt),
+            Self::Bcrypt(bcrypt) => Ok(bcrypt.compute(password, salt)),
             Self::ShaCrypt { is_512, rounds } => {
                 let rounds = rounds.unwrap_or(sha_crypt::Params::RECOMMENDED_ROUNDS);
                 let params = sha_crypt::Params::new(rounds)
@@ -165,6 +189,14 @@ impl std::str::FromStr for PasswordHash {
         let fields: Vec<&str> = text.split('$').collect();
         match fields.as_slice() {
             ["", "argon2id", rest @ ..] => argon2id(rest),
+            ["", "y", rest @ ..] => {
+                let (yescrypt, salt, hash) = yescrypt::parse(rest)?;
+                Ok(Self { function: Function::Yescrypt(yescrypt), salt, hash })
+            }
+            ["", kind @ ("2a" | "2b" | "2y"), rest @ ..] => {
+                let (bcrypt, salt, hash) = bcrypt::parse(kind, rest)?;
+                Ok(Self { function: Function::Bcrypt(bcrypt), salt, hash })
+            }
             ["", digit @ ("5" | "6"), rest @ ..] => sha_crypt(*digit == "6", rest),
             ["", kind, _, ..] if !kind.is_empty() => Err(PasswordHashError::Unsupported),
             _ => Err(PasswordHashError::NotAHash),
@@ -238,6 +270,8 @@ impl fmt::Display for PasswordHash {
                 let hash = Base64Unpadded::encode_string(&self.hash);
                 write!(f, "$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}")
             }
+            Function::Yescrypt(yescrypt) => yescrypt.show(f, &self.salt, &self.hash),
+            Function::Bcrypt(bcrypt) => bcrypt.show(f, &self.salt, &self.hash),
             Function::ShaCrypt { is_512, rounds } => {
                 f.write_str(if is_512 { "$6$" } else { "$5$" })?;
                 if let Some(rounds) = rounds {
@@ -264,6 +298,11 @@ mod tests {
     /// Of `Hello world!`.
     const SHA_512: &str = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
 
+    /// Of `Hello world!`, by mkpasswd with the least costs.
+    const YESCRYPT: &str =
+        "$y$j75$VKDQ6SyktOSZWL3fb5Sbp0$0JETcSjoA/u7Q0WDsKqfgfwjPnTL9pLEVP5lXrHrWd0";
+    const BCRYPT: &str = "$2b$05$tlfAvebhIIw//7Eg7X2sk.8/p.wzaZF0mJonZnTNpcpdH2whOLQqy";
+
     fn parse(text: &str) -> Result<PasswordHash, PasswordHashError> {
         text.parse()
     }
@@ -278,6 +317,20 @@ mod tests {
                 "$5$rounds=1400$anotherlongsalts$/ZgXZz1bepTx51r3fHwPYEod.GKaJYK9TtVXmNiwQ93",
             ),
             ("Hello world!", SHA_512),
+            // mkpasswd of Debian, for yescrypt and bcrypt.
+            ("Hello world!", YESCRYPT),
+            (
+                "Hello world!",
+                "$y$j9T$u4s30rHMNUZJ7PHoak1E8.$MY.CSSakm5S8ak4tx9moYCezDf6CVOp8/9.tEj5oni/",
+            ),
+            (
+                "Gr\u{fc}\u{df}e",
+                "$y$j9T$04Rz79LAdtuclfJBN/tQH.$e1nooNrQBNKpW29V66Ie8XfXE52dAqHg8DYsaw6ZgMD",
+            ),
+            ("Hello world!", BCRYPT),
+            ("Gr\u{fc}\u{df}e", "$2a$05$SKgCpdsW/F3hzGNvC7vDFetp1hRB0CsaT/DnH8TxRolr0kCEwaQRW"),
+            // htpasswd of Apache, with `-B`.
+            ("Hello world!", "$2y$05$dABuYLUO3kefKfih/SAeWuzE6l3vXaxJz.vnKEg0MJUbCJB6oGAEW"),
             // password_hash() of PHP.
             (
                 "password",
@@ -323,7 +376,7 @@ mod tests {
             "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc";
         let rounds = "$5$rounds=1400$anotherlongsalts$/ZgXZz1bepTx51r3fHwPYEod.GKaJYK9TtVXmNiwQ93";
         let mut read = 0;
-        for text in [argon, rounds, SHA_512] {
+        for text in [argon, rounds, SHA_512, YESCRYPT, BCRYPT] {
             for at in 0..=text.len() {
                 let (head, tail) = text.split_at(at);
                 let mut others = vec![head.to_owned(), tail.to_owned()];
@@ -341,6 +394,50 @@ mod tests {
             }
         }
         assert!(read > 100, "{read}");
+    }
+
+    #[test]
+    fn bcrypt_takes_the_first_72_bytes_and_no_nul() {
+        let letters = |count| "x".repeat(count);
+        for text in [
+            // Of 100 letters, by mkpasswd and htpasswd.
+            "$2b$05$SuNEk8.vitCpa/GFbW0LjeiEEVONcqFaHA/SUtAa7HAvCJGeUYQyq",
+            "$2y$04$aKqdn7ds.2YXgct8wo9RlOnpSYU/XAsO1SWbOVF9YhA4CQYgCXX0C",
+        ] {
+            let hash = parse(text).unwrap();
+            for (count, is_right) in [(71, false), (72, true), (73, true), (100, true)] {
+                let password = letters(count);
+                assert_eq!(hash.verify(password.as_bytes()).unwrap(), is_right, "{count}");
+            }
+            assert!(!hash.verify(letters(limits::PASSWORD + 1).as_bytes()).unwrap());
+        }
+        // Of no letter.
+        let text = "$2b$05$jbclMOewQXKcvpTK8wBbn.ARaC1yjSsAluAlto3mibU5esZCsGtU6";
+        let hash = parse(text).unwrap();
+        for (password, is_right) in [(&b""[..], true), (b"\0", false), (b"\0\0\0", false)] {
+            assert_eq!(hash.verify(password).unwrap(), is_right, "{password:?}");
+        }
+    }
+
+    #[test]
+    fn every_yescrypt_that_is_read_can_be_computed() {
+        let characters = "./059AJTUaz";
+        let mut computed = 0;
+        for blocks in characters.chars() {
+            for size in characters.chars() {
+                let text = YESCRYPT.replace("j75", &format!("j{blocks}{size}"));
+                // Larger ones would take long here.
+                let Ok(hash) = parse(&text) else { continue };
+                if hash.memory() <= 4 * 1024 * 1024 {
+                    let is_same = text == YESCRYPT;
+                    assert_eq!(hash.verify(b"Hello world!").unwrap(), is_same, "{text}");
+                    computed += 1;
+                }
+            }
+        }
+        assert!(computed > 20, "{computed}");
+        let most = parse(&YESCRYPT.replace("j75", "jDT")).unwrap();
+        assert_eq!(most.memory(), 256 * 1024 * 1024);
     }
 
     #[test]
@@ -364,8 +461,36 @@ mod tests {
             ("*".to_owned(), NotAHash),
             ("$$$".to_owned(), NotAHash),
             ("$1$salt$qJH7.N4xYta3aEG/dfqo/0".to_owned(), Unsupported),
-            ("$2b$12$abcdefghijklmnopqrstuu".to_owned(), Unsupported),
-            ("$y$j9T$x$y".to_owned(), Unsupported),
+            (
+                "$7$C6..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9YDtcDdKvEqHJLV8D"
+                    .to_owned(),
+                Unsupported,
+            ),
+            (BCRYPT.replace("2b", "2x"), Unsupported),
+            ("$2b$12$abcdefghijklmnopqrstuu".to_owned(), Malformed),
+            (BCRYPT.replace("$05$", "$5$"), Malformed),
+            (BCRYPT.replace("$05$", "$03$"), Malformed),
+            (BCRYPT.replace("$05$", "$+5$"), Malformed),
+            (BCRYPT.replace("$05$", "$005$"), Malformed),
+            (BCRYPT.replace("$05$", "$05$$"), Malformed),
+            (BCRYPT.replace("tlf", "t\u{e9}f"), Malformed),
+            (format!("{BCRYPT}."), Malformed),
+            (BCRYPT.replace("$05$", "$16$"), TooCostly),
+            (BCRYPT.replace("$05$", "$99$"), TooCostly),
+            ("$y$j9T$x$y".to_owned(), Malformed),
+            (YESCRYPT.replace("j75", "j7"), Malformed),
+            (YESCRYPT.replace("j75", "./5"), Malformed),
+            (YESCRYPT.replace("j75", "/75"), Malformed),
+            (YESCRYPT.replace("j75", "jz5"), Malformed),
+            (YESCRYPT.replace("j75", "j7\u{e9}"), Malformed),
+            // Two lanes, three passes, as crypt(3) never writes them.
+            (YESCRYPT.replace("j75", "j75/."), Malformed),
+            (YESCRYPT.replace("j75", "j750/"), Malformed),
+            (YESCRYPT.replace("Wd0", "Wd"), Malformed),
+            (YESCRYPT.replace("VKDQ", &"VKDQ".repeat(18)), Malformed),
+            // 512 MiB, and the largest that can be written.
+            (YESCRYPT.replace("j75", "jET"), TooCostly),
+            (YESCRYPT.replace("j75", "jjj"), TooCostly),
             (argon("m=256,t=2,p=1").replace("2id", "2i"), Unsupported),
             (argon("m=256,t=2,p=1").replace("v=19", "v=16"), Malformed),
             (argon("m=256,t=2"), Malformed),

@@ -387,3 +387,23 @@ rights = \"full\"
     let want = "server.toml:3:18: users.u.groups: unknown group \"two\"";
     assert!(said.iter().any(|line| line.contains(want)), "{said:?}");
 }
+
+#[test]
+fn hashes_of_mkpasswd_and_htpasswd_let_users_in() {
+    let configured = Configured::new(
+        "[users.yescrypt]\n\
+         password = \"$y$j9T$u4s30rHMNUZJ7PHoak1E8.$MY.CSSakm5S8ak4tx9moYCezDf6CVOp8/9.tEj5oni/\"\n\
+         root = \"ROOT\"\n\
+         [users.bcrypt]\n\
+         password = \"$2y$05$dABuYLUO3kefKfih/SAeWuzE6l3vXaxJz.vnKEg0MJUbCJB6oGAEW\"\n\
+         root = \"ROOT\"\n",
+    );
+    let served = configured.serve();
+    for user in ["yescrypt", "bcrypt"] {
+        let mut session = RawSession::greeted(served.address);
+        session.expect(format!("USER {user}"), 331);
+        session.expect("PASS Hello world", 530);
+        session.expect(format!("USER {user}"), 331);
+        session.expect("PASS Hello world!", 230);
+    }
+}

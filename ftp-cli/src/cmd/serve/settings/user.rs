@@ -86,7 +86,7 @@ impl User {
 #[rustfmt::skip]
 pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "groups",                         NAMES,        groups,                            "Groups whose keys the user inherits; a later group wins."),
-    row!(User, "password",                       PASSWORD,     password,                          "Password hash from ftp-cli passwd ($argon2id$, $6$ or $5$)."),
+    row!(User, "password",                       PASSWORD,     password,                          "Password hash from ftp-cli passwd ($argon2id$, $y$, $2b$, $6$ or $5$)."),
     row!(User, "root",                           HOME,         root,                              "Directory that the user sees as /; %u stands for the user's name."),
     row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, if its parent exists."),
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
