@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const READERS: [&str; 35] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
-    "ftp-cli/src/cmd/serve/certificate.rs",
+    "ftp-cli/src/cmd/serve/certificate/mod.rs",
     "ftp-cli/src/cmd/serve/check/users.rs",
     "ftp-cli/src/cmd/serve/control/show.rs",
     "ftp-cli/src/cmd/serve/hooks/notice.rs",

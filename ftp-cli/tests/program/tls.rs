@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ftp_server::PasswordHash;
 use ftp_tests::peer::Peer;
+use ftp_tests::port::OwnPort;
 use ftp_tests::process::{Running, run};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
@@ -141,11 +142,18 @@ fn what_is_odd_about_a_pair_is_said_by_check() {
     assert!(said.lines().any(|line| line == good), "{said}");
     let key = format!("warn  {}: all users", home.join("server.key").display());
     assert!(said.lines().any(|line| line.starts_with(&key)), "{said}");
-    assert!(!said.contains("expires") && !said.contains("does not name"), "{said}");
+    assert!(said.contains(&line("ok", " expires in ")), "{said}");
+    assert!(!said.contains("renew it") && !said.contains("does not name"), "{said}");
     let (_, said) = check(Kind::EndsSoon, &[]);
     // A second may decide between four and five days.
-    let soon = [4, 5].map(|days| format!(" expires in {days} days; renew it, then send SIGHUP"));
-    assert!(soon.iter().any(|soon| said.contains(&line("warn", soon))), "{said}");
+    let soon = |what_to_do: &str| {
+        [4, 5].map(|days| line("warn", &format!(" expires in {days} days; {what_to_do}\n")))
+    };
+    let will_notice = soon("renew it; the server will notice");
+    assert!(will_notice.iter().any(|soon| said.contains(soon)), "{said}");
+    let (_, said) = check(Kind::EndsSoon, &["--set", "tls.watch=0"]);
+    let needs_signal = soon("renew it, then send SIGHUP");
+    assert!(needs_signal.iter().any(|soon| said.contains(soon)), "{said}");
     // The certificate does not contain the host's name.
     let names = ["--set", "hosts.names=ftp.example.invalid,ftp.example.org"];
     let (_, said) = check(Kind::Good, &names);
@@ -232,7 +240,7 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
         let _ = first.write(&home, "server");
         let mut command = ftp_with_hangup(&["serve", "--listen", "127.0.0.1:0", "-u", "user:p"]);
         command.args(["--tls-cert", "server.crt", "--tls-key", "server.key"]);
-        command.args(["--set", "tls.control=required", "--write"]);
+        command.args(["--set", "tls.control=required", "--write", "--set", "tls.watch=0"]);
         if with_file {
             command.arg("--config").arg(&config);
         }
@@ -282,6 +290,76 @@ fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
         is_shown(&served, &second);
         session.expect_in_step();
     }
+}
+
+#[test]
+fn a_renewed_certificate_is_loaded_without_a_signal_tl_26() {
+    let (home, authority) = (TempRoot::new(), Authority::new());
+    let first = authority.issue(Kind::Good);
+    // As of certbot: links that lead to the files of the last renewal.
+    let lay_out = |name: &str, pair: &Pair| {
+        let files = pair.write(&home, name);
+        [("live.crt", files.certificate), ("live.key", files.key)]
+    };
+    let link = |live: &str, file: &Path| {
+        std::os::unix::fs::symlink(file, home.join("new")).unwrap();
+        fs::rename(home.join("new"), home.join(live)).unwrap();
+    };
+    for (live, file) in lay_out("first", &first) {
+        link(live, &file);
+    }
+    let metrics = OwnPort::claim();
+    let mut command = serve(&home, &["-u", "user:p", "--write", "--set", "tls.watch=50 ms"]);
+    command.args(["--tls-cert", "live.crt", "--tls-key", "live.key"]);
+    command.arg(format!("--set=metrics.listen={}", metrics.address()));
+    let root = TempRoot::new();
+    let served = Served::of(command.arg(root.path()));
+    assert!(served.said.contains("live.crt expires in "), "{}", served.said);
+    let seconds_left = || {
+        let mut stream = TcpStream::connect(metrics.address()).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let lines: Vec<String> = BufReader::new(stream).lines().map(Result::unwrap).collect();
+        let line =
+            lines.iter().find_map(|line| line.strip_prefix("ftp_certificate_expiry_seconds "));
+        line.unwrap().parse::<i64>().unwrap()
+    };
+    assert!(seconds_left() > 14 * 86_400);
+    let client = TlsClient::trusting_anybody();
+    let mut session = RawSession::secure(served.address, &client, "user", "p");
+
+    // The certificate comes before its key.
+    let second = authority.issue(Kind::EndsSoon);
+    let [(crt, certificate), (key_name, key)] = lay_out("second", &second);
+    link(crt, &certificate);
+    let said = said_until(&served, "the former certificate stays in use");
+    assert!(
+        said.last().unwrap().contains("live.key does not belong to the certificate"),
+        "{said:?}"
+    );
+    is_shown(&served, &first);
+    link(key_name, &key);
+    let said = said_until(&served, "live.crt expires in ");
+    assert!(said.iter().any(|line| line.contains("the certificate has changed")), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("does not belong")), "told once: {said:?}");
+    assert!(said.last().unwrap().contains(" days"), "{said:?}");
+    is_shown(&served, &second);
+    assert!(seconds_left() < 14 * 86_400);
+
+    // A session continues with the certificate that it began with.
+    session.expect("TYPE I", 200);
+    let mut data = session.tls_data(&client, "STOR file");
+    let data_shown = data.shaken().certificate;
+    assert_eq!(data_shown.as_deref(), Some(&first.certificate()[..]), "of its own session");
+    data.write_all(b"content").and_then(|()| data.finish()).unwrap();
+    drop(data.read_to_its_end());
+    session.expect_reply(226);
+
+    // Files that are written in place.
+    let third = authority.issue(Kind::Good);
+    fs::write(home.join("live.crt"), third.certificate_pem()).unwrap();
+    fs::write(home.join("live.key"), third.key_pem()).unwrap();
+    said_until(&served, "the certificate has changed");
+    is_shown(&served, &third);
 }
 
 #[test]

@@ -115,6 +115,7 @@ fn work(running: &mut Running<'_>, service: &mut Service, mut queue: Queue, log:
             Event::Stop => return,
             // The log has the outcome.
             Event::Reload => drop(reload(running, service, log)),
+            Event::Certificates => running.attend_certificates(),
             Event::Control(call) if call.request == Request::Reload => {
                 let outcome = reload(running, service, log);
                 call.answer(Answer { outcome: outcome.map(|changes| changes + "\n") });

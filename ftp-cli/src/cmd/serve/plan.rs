@@ -121,22 +121,16 @@ impl ServePlan {
     /// Returns warnings about actions that only root could do. Call it after dropping privileges.
     pub(super) fn lost(&self, options: &Options) -> Vec<String> {
         let Some(run_as) = &self.settings.run_as else { return Vec::new() };
-        let tls = &self.settings.tls;
-        let files = [
-            ("--config", options.value("config").map(Path::new)),
-            ("tls.certificate", tls.certificate.as_deref()),
-            ("tls.key", tls.key.as_deref()),
-            ("tls.client_ca", tls.client_ca.as_deref()),
-        ];
+        let config = options.value("config").map(|path| ("--config", Path::new(path)));
         let is_denied = |path: &Path| {
             fs::File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
         };
         let mut lines = Vec::new();
-        for (what, path) in files.into_iter().filter_map(|(what, path)| Some((what, path?))) {
+        for (what, path) in config.into_iter().chain(self.settings.tls.files()) {
             if is_denied(path) {
                 let path = shown_path(path);
                 lines.push(format!(
-                    "{what}: user \"{run_as}\" cannot read {path}, so SIGHUP cannot reload it; \
+                    "{what}: user \"{run_as}\" cannot read {path}, so the server cannot reload it; \
                      make it readable for a group of this user (chgrp, chmod g+r), or restart instead"
                 ));
             }

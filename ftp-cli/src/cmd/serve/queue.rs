@@ -18,6 +18,8 @@ pub(super) enum Event {
     Stop,
     /// SIGHUP.
     Reload,
+    /// Certificate files may have changed, or expire soon.
+    Certificates,
     /// A request by the control socket.
     Control(Call),
 }
@@ -45,12 +47,16 @@ impl Queue {
             if let Some(event) = self.take() {
                 return event;
             }
+            let certificates = running.certificate_pause();
+            if certificates.is_some_and(|pause| pause.is_zero()) {
+                return Event::Certificates;
+            }
             let check = match running.has_drained() {
                 Some(true) => return Event::Stop,
                 Some(false) => Some(DRAIN_CHECK),
                 None => None,
             };
-            let pauses = [service.pause(), check, running.check_former_logins()];
+            let pauses = [service.pause(), check, certificates, running.check_former_logins()];
             let received = match pauses.into_iter().flatten().min() {
                 Some(pause) => self.receiver.recv_timeout(pause),
                 None => self.receiver.recv().map_err(RecvTimeoutError::from),

@@ -32,6 +32,7 @@ pub(super) struct Reloaded {
     pub(super) kept: Option<Kept>,
     /// What has changed, as the log says it.
     pub(super) outcome: String,
+    pub(super) has_new_certificate: bool,
 }
 
 impl Reload<'_> {
@@ -47,7 +48,7 @@ impl Reload<'_> {
             log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
         }
         let former = self.former;
-        let (kept, new_certificate) = match self.change(plan) {
+        let (kept, has_new_certificate) = match self.change(plan) {
             Ok(changed) => changed,
             Err(error) => {
                 let outcome = format!("{error}; configuration unchanged");
@@ -60,7 +61,7 @@ impl Reload<'_> {
         }
         let mut changes = plan.settings.changes(&former.settings);
         changes.retain(|key| !FIXED.contains(key));
-        if new_certificate {
+        if has_new_certificate {
             changes.push("the certificate");
         }
         let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
@@ -70,7 +71,7 @@ impl Reload<'_> {
             true => outcome,
             false => format!("{outcome}; restart the server to apply {}", fixed.join(", ")),
         };
-        Ok(Reloaded { kept, outcome })
+        Ok(Reloaded { kept, outcome, has_new_certificate })
     }
 
     /// Checks everything that may fail, then applies it. Returns the confinement of sessions, and
@@ -88,10 +89,11 @@ impl Reload<'_> {
         self.transfers.set(log);
         self.hooks.set(&plan.settings);
         let shown = std::mem::replace(self.tls, loaded);
-        let is_another = match (&*self.tls, shown) {
-            (Some(tls), Some(shown)) => tls.certificate() != shown.certificate(),
-            _ => false,
-        };
-        Ok((kept, is_another))
+        Ok((kept, is_another(self.tls.as_ref(), shown.as_ref())))
     }
+}
+
+/// Returns whether there is a certificate in place of another one.
+pub(super) fn is_another(tls: Option<&Tls>, former: Option<&Tls>) -> bool {
+    tls.zip(former).is_some_and(|(tls, former)| tls.certificate() != former.certificate())
 }

@@ -1,6 +1,7 @@
 //! Runs a server and holds everything that it needs until it stops.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,23 +11,28 @@ use ftp_server::{Activity, Server, SessionInfo, ShutdownHandle, Tls};
 use log::Level;
 
 use super::certificate::Certificates;
+use super::certificate::watch::{Watch, urgent_validity, validity};
 use super::control::{Status, who};
 use super::hooks::Hooks;
 use super::logging::{LOG, ServerLog, Transfers, no_thread};
 use super::metrics::Metrics;
 use super::plan::{PlanError, ServePlan};
-use super::reload::{Reload, Reloaded};
+use super::reload::{Reload, Reloaded, is_another};
 use super::settings::{MISSING, is_missing};
 use super::start::{start, sweep};
 use super::systemd::Service;
 use super::users::{Homes, Kept, Sweeper};
 use crate::cmd::control::protocol::{Answer, Request, Target};
+use crate::display::in_full;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
 
 /// How often logins over connections from before a reload are checked.
 const FORMER_LOGINS_CHECK: Duration = Duration::from_secs(1);
+
+/// How long a certificate is valid, and the level of the message.
+type Validity = (Level, String);
 
 pub(super) struct Running<'a> {
     options: &'a Options,
@@ -37,6 +43,8 @@ pub(super) struct Running<'a> {
     certificates: Certificates,
     /// Current certificate.
     tls: Option<Tls>,
+    /// The files of certificates.
+    watch: Watch,
     transfers: Arc<Transfers>,
     hooks: Arc<Hooks>,
     /// Confinement of sessions to their directories.
@@ -64,6 +72,7 @@ impl<'a> Running<'a> {
         service: &mut Service,
     ) -> Result<Self, Failure> {
         let mut certificates = Certificates::default();
+        let watch = Watch::of(&plan.settings);
         let tls = certificates.load(&plan.settings)?;
         let transfers = Arc::new(Transfers::new(plan.settings.run_as.clone()));
         transfers.set(transfers.prepare(plan.settings.log_transfers.as_deref())?);
@@ -94,6 +103,7 @@ impl<'a> Running<'a> {
             plan,
             certificates,
             tls,
+            watch,
             transfers,
             hooks,
             kept,
@@ -131,6 +141,9 @@ impl<'a> Running<'a> {
         if let Some(tls) = self.tls.as_ref().filter(|_| self.plan.settings.tls.self_signed) {
             let pin = tls.pin().unwrap_or_default();
             log.say(Level::Info, &format_args!("clients can verify this server with --pin {pin}"));
+        }
+        for (level, line) in self.validities(validity) {
+            log.say(level, &line);
         }
         self.kept.iter().for_each(Kept::log);
         for line in self.plan.overridden().into_iter().chain(self.plan.lost(self.options)) {
@@ -232,6 +245,51 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Returns what `tell` says of each certificate from a file.
+    fn validities(&self, tell: fn(&Path, &Tls) -> Option<Validity>) -> Vec<Validity> {
+        let file = self.plan.settings.tls.certificate.as_deref();
+        file.zip(self.tls.as_ref()).and_then(|(file, tls)| tell(file, tls)).into_iter().collect()
+    }
+
+    fn log_validities(&self, tell: fn(&Path, &Tls) -> Option<Validity>) {
+        for (level, line) in self.validities(tell) {
+            log::log!(target: LOG, level, "{line}");
+        }
+    }
+
+    /// Returns the time until [`attend_certificates`](Self::attend_certificates) is due; `None` if
+    /// it never is.
+    pub(super) fn certificate_pause(&self) -> Option<Duration> {
+        self.watch.pause()
+    }
+
+    /// Loads certificates whose files have changed, for new connections, and reports those that
+    /// expire soon. What cannot be loaded changes nothing and is tried again.
+    pub(super) fn attend_certificates(&mut self) {
+        if self.watch.must_load() {
+            let outcome = self.load_certificates();
+            if let Some(why) = self.watch.loaded(outcome) {
+                log::error!(target: LOG, "{why}; the former certificate stays in use");
+            }
+        }
+        if self.watch.must_report() {
+            self.log_validities(urgent_validity);
+        }
+    }
+
+    fn load_certificates(&mut self) -> Result<(), String> {
+        let loaded = self.certificates.load(&self.plan.settings);
+        let loaded = loaded.map_err(|failure| failure.message)?;
+        self.server.set_tls(loaded.clone()).map_err(|error| in_full(&error))?;
+        let former = std::mem::replace(&mut self.tls, loaded);
+        self.metrics.set_certificate(self.tls.as_ref());
+        if is_another(self.tls.as_ref(), former.as_ref()) {
+            log::info!(target: LOG, "the certificate has changed; new connections get the new one");
+            self.log_validities(validity);
+        }
+        Ok(())
+    }
+
     /// Reopens the log files by their names, and returns their keys.
     fn reopen_logs(&self, log: &ServerLog) -> Result<Vec<&'static str>, String> {
         let mut keys = Vec::new();
@@ -258,6 +316,7 @@ impl<'a> Running<'a> {
                 return Err(lines.into_iter().chain([outcome]).collect::<Vec<_>>().join("\n"));
             }
         };
+        let watch = Watch::of(&plan.settings);
         let reload = Reload {
             server: &self.server,
             certificates: &mut self.certificates,
@@ -267,7 +326,7 @@ impl<'a> Running<'a> {
             started: &self.started,
             former: &self.plan,
         };
-        let Reloaded { kept, outcome } = reload.to(&plan)?;
+        let Reloaded { kept, outcome, has_new_certificate } = reload.to(&plan)?;
         log.events.set_format(plan.settings.log_format);
         if kept != self.kept {
             kept.iter().for_each(Kept::log);
@@ -276,6 +335,10 @@ impl<'a> Running<'a> {
         self.sweeper = sweep(&plan, self.sweeper.take());
         let time_to_log_in = self.plan.settings.server.timeouts.login;
         let former = std::mem::replace(&mut self.plan, Rc::new(plan));
+        self.watch = watch;
+        if has_new_certificate {
+            self.log_validities(validity);
+        }
         self.dismiss_former_users(Some(&former.homes()));
         self.former_logins_until = Instant::now().checked_add(time_to_log_in + FORMER_LOGINS_CHECK);
         Ok(outcome)

@@ -1,6 +1,7 @@
 //! The keys of `[tls]`, and contradictions among them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ftp_proto::Network;
 use ftp_server::{ClientCertificates, SessionReuse, TlsPolicy, TlsVersion};
@@ -13,6 +14,8 @@ pub(crate) struct Protection {
     pub(crate) key: Option<PathBuf>,
     /// Use a self-signed certificate that is created once and kept, instead of the files.
     pub(crate) self_signed: bool,
+    /// Interval at which changed files are loaded; zero for only on reload.
+    pub(crate) watch: Duration,
     pub(crate) control: TlsPolicy,
     pub(crate) data: TlsPolicy,
     pub(crate) session_reuse: SessionReuse,
@@ -32,6 +35,7 @@ impl Default for Protection {
             certificate: None,
             key: None,
             self_signed: false,
+            watch: Duration::from_secs(60),
             control: TlsPolicy::default(),
             data: TlsPolicy::default(),
             session_reuse: SessionReuse::default(),
@@ -50,6 +54,16 @@ impl Protection {
     /// Returns whether there is, or will be, a certificate.
     pub(crate) const fn is_on(&self) -> bool {
         self.certificate.is_some() || self.self_signed
+    }
+
+    /// Returns the files that are loaded, each with its key.
+    pub(crate) fn files(&self) -> Vec<(&'static str, &Path)> {
+        let files = [
+            ("tls.certificate", &self.certificate),
+            ("tls.key", &self.key),
+            ("tls.client_ca", &self.client_ca),
+        ];
+        files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))).collect()
     }
 
     /// Returns contradictions: the wrong key, and what it needs. `is_implicit` is whether some

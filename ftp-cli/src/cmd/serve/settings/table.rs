@@ -129,6 +129,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "tls.certificate",                FILE,         tls.certificate,                   "PEM file of the certificate chain, the server's own first."),
     row!(Settings, "tls.key",                        FILE,         tls.key,                           "PEM file of the private key, without a passphrase."),
     row!(Settings, "tls.self_signed",                SWITCH,       tls.self_signed,                   "Create a self-signed certificate once and keep it."),
+    row!(Settings, "tls.watch",                      TIME,         tls.watch,                         "Interval at which changed certificate files are loaded (0: only on reload)."),
     row!(Settings, "tls.control",                    TLS,          tls.control,                       "TLS before login: off, optional or required."),
     row!(Settings, "tls.data",                       TLS,          tls.data,                          "TLS for transfers and listings: off, optional or required."),
     row!(Settings, "tls.session_reuse",              REUSE,        tls.session_reuse,                 "TLS session resumption on data connections: off, observe, prefer or require."),

@@ -1,6 +1,8 @@
 //! Loads the server's certificate: a pair of PEM files, or a self-signed one that is created once
 //! and kept.
 
+pub(super) mod watch;
+
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
@@ -11,6 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ftp_proto::HostName;
 use ftp_server::{PassiveAddress, Tls, TlsError};
 
+use self::watch::in_days;
 use super::findings::Findings;
 use super::outgoing;
 use super::settings::{Protection, Settings};
@@ -203,11 +206,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
                 "{shown} is valid; clients can use --pin {}",
                 tls.pin().unwrap_or_default()
             ));
-            if let Some(left) = seconds_left(&tls).filter(|left| *left < SOON) {
-                let days = left / 86_400;
-                let what_to_do = "renew it, then send SIGHUP";
-                findings.warn(format_args!("{shown} expires in {days} days; {what_to_do}"));
-            }
+            validity(settings, &tls, &shown, findings);
             misfits(&tls, &shown, settings, findings);
         }
         Ok(None) => {}
@@ -218,6 +217,20 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
                 .fail(exit, format_args!("{why}; the server will not start until this is fixed"));
         }
     }
+}
+
+/// Adds how long a certificate from a CA is valid; one of its own is so for ever.
+fn validity(settings: &Settings, tls: &Tls, shown: &str, findings: &mut Findings) {
+    let Some(left) = seconds_left(tls).filter(|_| !settings.tls.self_signed) else { return };
+    let validity = in_days(left);
+    if left >= SOON {
+        return findings.ok(format_args!("{shown} {validity}"));
+    }
+    let what_to_do = match settings.tls.watch.is_zero() {
+        true => "renew it, then send SIGHUP",
+        false => "renew it; the server will notice",
+    };
+    findings.warn(format_args!("{shown} {validity}; {what_to_do}"));
 }
 
 /// Returns the seconds until the certificate expires; negative after expiry.

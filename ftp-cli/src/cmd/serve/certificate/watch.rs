@@ -1,0 +1,264 @@
+//! Notices changed certificate files, and reports how long certificates are valid.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ftp_server::Tls;
+use log::Level;
+
+use super::{SOON, seconds_left};
+use crate::cmd::serve::settings::Settings;
+use crate::display::shown_path;
+
+/// Seconds in a day.
+const DAY: i64 = 86_400;
+
+/// Pause between two reports of a certificate that expires soon.
+const PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Seconds before expiry from which it is reported each day.
+const REPORTED: i64 = 21 * DAY;
+
+/// The certificate files of a plan, and when to look at them.
+pub(in crate::cmd::serve) struct Watch {
+    files: Vec<Watched>,
+    interval: Duration,
+    /// When to look at the files; `None`: never.
+    look_due: Option<Instant>,
+    /// When to report certificates that expire soon; `None`: never.
+    report_due: Option<Instant>,
+    /// Why the files were not loaded, as it was logged.
+    failure: Option<String>,
+}
+
+struct Watched {
+    path: PathBuf,
+    /// The file before it was last loaded; `None` if it was missing or is not a regular file.
+    stamp: Option<Stamp>,
+}
+
+/// What differs between two contents of a file, or two files of one name.
+#[derive(Eq, PartialEq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: Nanoseconds,
+    changed: Nanoseconds,
+}
+
+/// Seconds and nanoseconds of a time.
+type Nanoseconds = (i64, i64);
+
+impl Stamp {
+    /// Returns the stamp of a regular file, or of the one that a symbolic link leads to.
+    fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+            length: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
+impl Watch {
+    /// Returns a watch of the files as they are now. Call it before they are loaded: a change during
+    /// that is then noticed.
+    pub(in crate::cmd::serve) fn of(settings: &Settings) -> Self {
+        let files = settings
+            .tls
+            .files()
+            .into_iter()
+            .map(|(_, path)| Watched { path: path.to_owned(), stamp: Stamp::of(path) });
+        let files: Vec<Watched> = files.collect();
+        let interval = settings.tls.watch;
+        let has_files = !files.is_empty();
+        Self {
+            files,
+            interval,
+            look_due: (has_files && !interval.is_zero()).then(|| Instant::now() + interval),
+            report_due: has_files.then(|| Instant::now() + PAUSE),
+            failure: None,
+        }
+    }
+
+    /// Returns the time until something is due; `None` if nothing ever is.
+    pub(in crate::cmd::serve) fn pause(&self) -> Option<Duration> {
+        let due = [self.look_due, self.report_due].into_iter().flatten().min()?;
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Returns whether it is time to load the files again: they have changed, or could not be
+    /// loaded last time. The caller must load them, and report the result to
+    /// [`loaded`](Self::loaded).
+    pub(in crate::cmd::serve) fn must_load(&mut self) -> bool {
+        let now = Instant::now();
+        if self.look_due.is_none_or(|due| now < due) {
+            return false;
+        }
+        self.look_due = Some(now + self.interval);
+        let mut has_changed = self.failure.is_some();
+        for file in &mut self.files {
+            // A missing file may be on its way to this name: the next look finds it.
+            let found = Stamp::of(&file.path);
+            if found.is_some() && found != file.stamp {
+                file.stamp = found;
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    /// Records whether the files were loaded. Returns the failure if it has not been logged yet.
+    pub(in crate::cmd::serve) fn loaded(&mut self, outcome: Result<(), String>) -> Option<String> {
+        let failure = outcome.err();
+        let is_known = self.failure == failure;
+        self.failure.clone_from(&failure);
+        failure.filter(|_| !is_known)
+    }
+
+    /// Returns whether it is time to report certificates that expire soon.
+    pub(in crate::cmd::serve) fn must_report(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.report_due.is_some_and(|due| now >= due);
+        if is_due {
+            self.report_due = Some(now + PAUSE);
+        }
+        is_due
+    }
+}
+
+/// Returns how long the certificate of a file is valid, and how urgent that is.
+pub(in crate::cmd::serve) fn validity(file: &Path, tls: &Tls) -> Option<(Level, String)> {
+    let left = seconds_left(tls)?;
+    let level = if left < SOON { Level::Warn } else { Level::Info };
+    Some((level, format!("{} {}", shown_path(file), in_days(left))))
+}
+
+/// Returns the same if the certificate expires so soon that it is reported each day.
+pub(in crate::cmd::serve) fn urgent_validity(file: &Path, tls: &Tls) -> Option<(Level, String)> {
+    seconds_left(tls).filter(|left| *left < REPORTED).and_then(|_| validity(file, tls))
+}
+
+/// Returns the end of `left` seconds in words, as a predicate.
+pub(super) fn in_days(left: i64) -> String {
+    match left.div_euclid(DAY) {
+        ..0 => "has expired".to_owned(),
+        0 => "expires in less than a day".to_owned(),
+        1 => "expires in 1 day".to_owned(),
+        days => format!("expires in {days} days"),
+    }
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use ftp_tests::root::TempRoot;
+    use ftp_tests::tls::{Authority, Kind};
+
+    use super::*;
+
+    /// Returns a watch for which a look is always due.
+    fn watch(paths: &[PathBuf]) -> Watch {
+        let mut settings = Settings::default();
+        settings.tls.certificate = paths.first().cloned();
+        settings.tls.key = paths.get(1).cloned();
+        settings.tls.watch = Duration::from_nanos(1);
+        Watch::of(&settings)
+    }
+
+    fn must_load(watch: &mut Watch) -> bool {
+        while watch.look_due.is_some_and(|due| Instant::now() < due) {
+            std::thread::yield_now();
+        }
+        watch.must_load()
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_or_written_is_noticed_once() {
+        let root = TempRoot::new();
+        let paths = [root.write("crt", b"a"), root.write("key", b"k")];
+        let mut watch = watch(&paths);
+        assert!(!must_load(&mut watch));
+        // A file of the same length.
+        fs::write(root.join("new"), b"b").unwrap();
+        fs::rename(root.join("new"), &paths[0]).unwrap();
+        assert!(must_load(&mut watch) && !must_load(&mut watch));
+        fs::write(&paths[1], b"kk").unwrap();
+        assert!(must_load(&mut watch) && !must_load(&mut watch));
+        // A link that leads to another file, as of certbot.
+        root.write("crt2", b"b");
+        fs::remove_file(&paths[0]).unwrap();
+        assert!(!must_load(&mut watch), "the file is missing for a moment only");
+        std::os::unix::fs::symlink("crt2", &paths[0]).unwrap();
+        assert!(must_load(&mut watch) && !must_load(&mut watch));
+        // What cannot be read again is not tried.
+        fs::remove_file(&paths[1]).unwrap();
+        fs::create_dir(&paths[1]).unwrap();
+        assert!(!must_load(&mut watch));
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_and_told_once() {
+        let root = TempRoot::new();
+        let mut watch = watch(&[root.write("crt", b"a"), root.write("key", b"k")]);
+        let failed = |why: &str| Err(why.to_owned());
+        assert_eq!(watch.loaded(failed("x")).as_deref(), Some("x"));
+        assert!(must_load(&mut watch), "although nothing has changed");
+        assert_eq!(watch.loaded(failed("x")), None);
+        assert_eq!(watch.loaded(failed("y")).as_deref(), Some("y"));
+        assert_eq!(watch.loaded(Ok(())), None);
+        assert!(!must_load(&mut watch));
+        assert_eq!(watch.loaded(failed("y")).as_deref(), Some("y"));
+    }
+
+    #[test]
+    fn without_an_interval_or_files_no_look_is_due() {
+        let mut settings = Settings::default();
+        assert_eq!(Watch::of(&settings).pause(), None);
+        settings.tls.watch = Duration::ZERO;
+        let file = TempRoot::new().join("crt");
+        settings.tls.certificate = Some(file);
+        let mut watch = Watch::of(&settings);
+        assert_eq!(watch.look_due, None);
+        assert!(!watch.must_load());
+        // The daily report does not depend on it.
+        assert!(watch.pause().is_some_and(|pause| pause > PAUSE / 2));
+        assert!(!watch.must_report());
+        watch.report_due = Some(Instant::now());
+        assert!(watch.must_report() && !watch.must_report());
+    }
+
+    #[test]
+    fn only_what_expires_soon_is_reported_each_day() {
+        let (root, authority) = (TempRoot::new(), Authority::new());
+        for (kind, level, is_urgent) in
+            [(Kind::Good, Level::Info, false), (Kind::EndsSoon, Level::Warn, true)]
+        {
+            let files = authority.issue(kind).write(&root, "server");
+            let tls = Tls::from_files(&files.certificate, &files.key).unwrap();
+            let file = Path::new("/x/server.crt");
+            let (found, words) = validity(file, &tls).unwrap();
+            assert_eq!(found, level, "{words}");
+            assert!(words.starts_with("/x/server.crt expires in "), "{words}");
+            assert_eq!(urgent_validity(file, &tls).is_some(), is_urgent, "{words}");
+        }
+    }
+
+    #[test]
+    fn days_are_whole_days() {
+        for (left, want) in [
+            (-1, "has expired"),
+            (0, "expires in less than a day"),
+            (DAY - 1, "expires in less than a day"),
+            (DAY, "expires in 1 day"),
+            (21 * DAY - 1, "expires in 20 days"),
+        ] {
+            assert_eq!(in_days(left), want, "{left}");
+        }
+    }
+}
