@@ -85,8 +85,8 @@ pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, Entries, Entry, EntryKind,
     Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, Names, PartialPolicy,
-    RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind, StreamEnd, SyncPolicy,
-    Tally, Upload, VirtualPath, WriteMode,
+    Quota, RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind, StreamEnd,
+    SyncPolicy, Tally, Upload, VirtualPath, WriteMode,
 };
 pub use tls::{
     ClientCertificates, Resumptions, SessionReuse, Tls, TlsError, TlsInfo, TlsPolicy, TlsVersion,

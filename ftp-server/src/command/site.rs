@@ -4,6 +4,7 @@ use ftp_proto::{Pathname, Reply, ReplyCode, Severity, SiteArgument};
 
 use super::attribute::AttributeChange;
 use crate::auth::{Offer, Rights};
+use crate::reply::{self, Purpose};
 use crate::session::{Access, Outcome, Session};
 use crate::site_commands::SiteRequest;
 use crate::storage::Capabilities;
@@ -19,10 +20,15 @@ struct SiteWord {
 const SITE_WORDS: &[SiteWord] = &[
     SiteWord { form: "HELP", is_offered: |_offer| true },
     SiteWord { form: "CHMOD <mode> <path>", is_offered: may_chmod },
+    SiteWord { form: "QUOTA", is_offered: may_see_quota },
 ];
 
 fn may_chmod(Offer { rights, capabilities }: Offer) -> bool {
     rights.contains(Rights::CHMOD) && capabilities.contains(Capabilities::CHMOD)
+}
+
+fn may_see_quota(Offer { rights, capabilities }: Offer) -> bool {
+    rights.contains(Rights::LIST) && capabilities.contains(Capabilities::QUOTA)
 }
 
 /// Returns the forms of the words for this user, or for any user before login.
@@ -32,12 +38,16 @@ pub(super) fn forms(session: &Session) -> Vec<&'static str> {
     offered.map(|word| word.form).collect()
 }
 
-/// `SITE HELP`: 214 with the user's commands. `SITE CHMOD <mode> <path>`: 200. 504 for unknown
-/// words.
+/// `SITE HELP`: 214 with the user's commands. `SITE CHMOD <mode> <path>`: 200. `SITE QUOTA`: 211.
+/// 504 for unknown words.
 pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
     match argument {
         SiteArgument::Help(_) => help(session).into(),
         SiteArgument::Chmod { mode, path } if can_chmod(session) => chmod(session, *mode, path),
+        SiteArgument::Other { word, argument } if is_quota(session, word) => match &**argument {
+            [] => quota(session),
+            _ => Reply::new(ReplyCode::BAD_ARGUMENT, "QUOTA has no argument").into(),
+        },
         SiteArgument::Other { word, argument } => of_the_embedder(session, word, argument),
         _ => no_such_word(),
     }
@@ -73,6 +83,34 @@ fn help(session: &Session) -> Reply {
 /// Returns whether the storage knows permission bits. The right to set them is checked later.
 fn can_chmod(session: &Session) -> bool {
     session.offer().capabilities.contains(Capabilities::CHMOD)
+}
+
+fn is_quota(session: &Session, word: &[u8]) -> bool {
+    let is_known = session.offer().capabilities.contains(Capabilities::QUOTA);
+    is_known && word.eq_ignore_ascii_case(b"QUOTA")
+}
+
+/// 211 with the used and the allowed bytes and files, for the current directory; 200 without a
+/// quota. The numbers count the files of all users of the directory, so they need the right to list
+/// it.
+fn quota(session: &Session) -> Outcome {
+    let path = &session.directory;
+    let Some(storage) = session.storage_at(path, Rights::LIST) else {
+        return reply::no_right().into();
+    };
+    let line = |what: &str, used: u64, most: Option<u64>| {
+        let most = most.map_or_else(|| "unlimited".to_owned(), |most| most.to_string());
+        format!(" {what}: {used} of {most}")
+    };
+    match storage.quota(path) {
+        Ok(Some(quota)) => {
+            let bytes = line("Bytes", quota.bytes, quota.max_bytes);
+            let files = line("Files", quota.files, quota.max_files);
+            Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Quota:", [bytes, files], "End").into()
+        }
+        Ok(None) => Reply::new(ReplyCode::OKAY, "No quota here").into(),
+        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
 }
 
 fn chmod(session: &Session, mode: u16, path: &Pathname) -> Outcome {

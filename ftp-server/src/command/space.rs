@@ -10,7 +10,7 @@ use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::{
-    RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
+    Quota, RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
 };
 
 /// Minimum bytes that an upload may store before the free space is checked again. With much free
@@ -27,7 +27,8 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
         && let Some(storage) = session.storage()
     {
         let is_too_large = !size_limit::allows(session, size);
-        if is_too_large || storage.quota().is_ok_and(|left| left.is_some_and(|left| left < size)) {
+        let left = storage.quota(&session.directory).ok().flatten().and_then(Quota::bytes_left);
+        if is_too_large || left.is_some_and(|left| left < size) {
             return reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile).into();
         }
         // The current directory may no longer exist.
@@ -49,7 +50,8 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     };
     let free = storage.space(&path).and_then(|free| {
         let free = free.saturating_sub(session.context.config.limits.min_free);
-        Ok(storage.quota()?.map_or(free, |left| left.min(free)))
+        let left = storage.quota(&path)?.and_then(Quota::bytes_left);
+        Ok(left.map_or(free, |left| left.min(free)))
     });
     match free {
         Ok(free) => Reply::new(ReplyCode::FILE_STATUS, free.to_string()).into(),

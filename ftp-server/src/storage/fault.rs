@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Capabilities, Entries, Entry, Metadata, RoomFor, Source, Storage, StorageError,
+    Capabilities, Entries, Entry, Metadata, Quota, RoomFor, Source, Storage, StorageError,
     StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
@@ -327,9 +327,9 @@ impl Storage for FaultStorage {
         self.inner.space(path)
     }
 
-    fn quota(&self) -> Result<Option<u64>, StorageError> {
+    fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
         self.call(StorageCall::Quota)?;
-        self.inner.quota()
+        self.inner.quota(path)
     }
 }
 

@@ -8,6 +8,7 @@ mod local;
 mod memory;
 mod metadata;
 mod path;
+mod quota;
 mod shared;
 
 pub use confinement::{Confinement, ConfinementPolicy, ConfinementStatus};
@@ -17,6 +18,7 @@ pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};
 pub use memory::MemoryStorage;
 pub use metadata::{Entry, EntryKind, Metadata};
 pub use path::VirtualPath;
+pub use quota::Quota;
 
 use std::io;
 use std::ops::BitOr;
@@ -283,14 +285,14 @@ pub trait Storage: Send + Sync {
         self.space(path)
     }
 
-    /// Returns the bytes left of this user's quota, regardless of free space; `None` without a
-    /// quota (default). The storage itself refuses more with `OverQuota`; this method is for `ALLO`
-    /// and `AVBL`.
+    /// Returns what is used of this user's quota for the directory at `path`, regardless of free
+    /// space; `None` without a quota (default). The storage itself refuses more with `OverQuota`;
+    /// this method is for `ALLO`, `AVBL` and `SITE QUOTA`.
     ///
     /// # Errors
     ///
-    /// Returns `Io`.
-    fn quota(&self) -> Result<Option<u64>, StorageError> {
+    /// Returns `Busy` if it is not known yet, or `Io`.
+    fn quota(&self, _path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
         Ok(None)
     }
 }
@@ -319,8 +321,10 @@ impl Capabilities {
     pub const SPACE: Self = Self(1 << 2);
     /// Reading a file only for its digest is acceptable: `HASH`.
     pub const DIGEST: Self = Self(1 << 3);
+    /// [`Storage::quota`]: `SITE QUOTA`.
+    pub const QUOTA: Self = Self(1 << 4);
     /// All abilities.
-    pub const ALL: Self = Self((1 << 4) - 1);
+    pub const ALL: Self = Self((1 << 5) - 1);
 
     /// Returns whether the set contains all of `capabilities`.
     #[must_use]

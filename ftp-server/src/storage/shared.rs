@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Entries, Metadata, Names, RoomFor, Source, Storage, StorageError, Upload,
+    Capabilities, Entries, Metadata, Names, Quota, RoomFor, Source, Storage, StorageError, Upload,
     VirtualPath, WriteMode,
 };
 
@@ -100,7 +100,7 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).make_room(path, wanted, purpose)
     }
 
-    fn quota(&self) -> Result<Option<u64>, StorageError> {
-        (**self).quota()
+    fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
+        (**self).quota(path)
     }
 }

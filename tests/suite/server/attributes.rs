@@ -165,12 +165,12 @@ fn site_chmod_cm_139_cm_140_hs_34() {
     let help = session.expect("SITE HELP", 214).text();
     assert!(help.contains("SITE CHMOD <mode> <path>"), "{help}");
     session.expect("site help chmod", 214);
-    let form = "214 Syntax: SITE HELP | CHMOD <mode> <path>\r\n";
+    let form = "214 Syntax: SITE HELP | CHMOD <mode> <path> | QUOTA\r\n";
     assert_eq!(session.expect("HELP SITE", 214).bytes, form.as_bytes());
     let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
     let help = reader.expect("SITE HELP", 214).text();
     assert!(!help.contains("CHMOD"), "who may not is not told of it: {help}");
-    assert_eq!(reader.expect("HELP SITE", 214).bytes, b"214 Syntax: SITE HELP\r\n");
+    assert_eq!(reader.expect("HELP SITE", 214).bytes, b"214 Syntax: SITE HELP | QUOTA\r\n");
 }
 
 #[test]

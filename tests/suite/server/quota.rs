@@ -20,17 +20,27 @@ use super::{Fixture, play, published_in, quick};
 
 /// Starts a server whose user `u` may store this many bytes.
 fn limited(bytes: u64) -> Fixture {
+    limited_to(bytes, 0)
+}
+
+/// Starts a server whose user `u` may store this many bytes, files and directories. The user `box`
+/// can only create files.
+fn limited_to(bytes: u64, files: u64) -> Fixture {
     Fixture::with(|builder| builder).with_users(|root| {
         let storage = LocalStorage::open(root).expect("a root");
-        let login = |quota| {
+        let login = |quota, max_files| {
             let config = LocalConfig::default().with(|config| {
                 config.sync = SyncPolicy::None;
                 config.quota = quota;
+                config.max_files = max_files;
             });
             let storage = storage.clone().configured(config).expect("a storage");
             Login::new(Arc::new(storage), Rights::FULL)
         };
-        UserTable::new().user("u", "p", login(bytes)).user("free", "p", login(0))
+        let mut drop_box = login(bytes, files);
+        drop_box.rights = Rights::DROP_BOX;
+        let table = UserTable::new().user("u", "p", login(bytes, files)).user("box", "p", drop_box);
+        table.user("free", "p", login(0, 0))
     })
 }
 
@@ -99,6 +109,50 @@ fn a_quota_is_552_and_leaves_the_old_file_cm_54_cm_105_cm_106_cm_128_hp_23_hf_03
     free.upload("STOR theirs", &[b't'; 1_000_000]);
     assert_eq!(store(&mut session, None, "STOR more", 1), 552);
     assert_eq!(store(&mut free, None, "STOR more", 1), 226);
+    session.expect_in_step();
+}
+
+#[test]
+fn a_number_of_files_is_552_and_site_quota_tells_it_hp_23_cm_86_cm_105_cm_139() {
+    let fixture = limited_to(0, 3);
+    fixture.write("old", b"old");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let mut free = RawSession::login(fixture.server.local_addr(), "free", "p");
+    let told = |session: &mut RawSession| {
+        let reply = session.expect("SITE QUOTA", 211).text();
+        reply.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let quota = |bytes: u64, files: u64| {
+        let bytes = format!(" Bytes: {bytes} of unlimited");
+        ["211-Quota:", &bytes, &format!(" Files: {files} of 3"), "211 End"].map(str::to_owned)
+    };
+    assert_eq!(told(&mut session), quota(3, 1));
+    play(&mut session, &[("MKD d", 257)]);
+    session.upload("STOR d/new", b"new");
+    assert_eq!(told(&mut session), quota(4_096 + 6, 3));
+    for command in ["STOR more", "APPE more", "STOU"] {
+        assert_eq!(store(&mut session, None, command, 1), 552, "{command}");
+    }
+    play(&mut session, &[("MKD e", 552)]);
+    // No further file.
+    for (rest, command) in [(None, "STOR old"), (None, "APPE old"), (Some(1), "STOR old")] {
+        assert_eq!(store(&mut session, rest, command, 10), 226, "{command} {rest:?}");
+    }
+    assert_eq!(told(&mut session), quota(4_096 + 14, 3));
+    play(&mut session, &[("RNFR old", 350), ("RNTO d/new", 250)]);
+    session.upload("STOR more", b"more");
+    play(&mut session, &[("DELE more", 250), ("DELE d/new", 250), ("RMD d", 250)]);
+    assert_eq!(told(&mut session), quota(0, 0));
+    // Others have another limit or none, and the same files count.
+    (0..3).for_each(|number| free.upload(format!("STOR {number}"), b"x"));
+    assert_eq!(store(&mut session, None, "STOR more", 1), 552);
+    assert_eq!(free.expect("SITE QUOTA", 200).text(), "200 No quota here");
+    play(&mut session, &[("SITE quota", 211), ("SITE QUOTA x", 501)]);
+    // A drop box must not tell what others have stored.
+    let mut drop_box = RawSession::login(fixture.server.local_addr(), "box", "p");
+    play(&mut drop_box, &[("SITE QUOTA", 550)]);
+    assert!(!drop_box.expect("SITE HELP", 214).text().contains("QUOTA"));
     session.expect_in_step();
 }
 

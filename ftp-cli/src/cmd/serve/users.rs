@@ -454,7 +454,10 @@ mod tests {
         let config = LocalConfig::default().with(|config| config.quota = QUOTA);
         let limited = homes.home(&root, config, Rights::FULL, false);
         let free = homes.home(&root, LocalConfig::default(), Rights::FULL, false);
-        let left = |home: &Home| home.open().unwrap().storage.quota().unwrap();
+        let left = |home: &Home| {
+            let quota = home.open().unwrap().storage.quota(&VirtualPath::root());
+            quota.unwrap().unwrap().bytes_left()
+        };
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
         // No session has it open. A second walk would find the new file.
         while limited.found.lock().unwrap().as_ref().unwrap().storage.strong_count() > 0 {

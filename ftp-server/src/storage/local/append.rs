@@ -14,7 +14,7 @@ use super::output::Output;
 use super::policy::LocalConfig;
 use super::root;
 use super::target::Target;
-use super::usage::{self, Charge, Usage};
+use super::usage::{COST_OF_OBJECT, Charge, Cost, Usage};
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
@@ -103,7 +103,7 @@ impl Upload for Appending {
         }
         if self.length == 0 && self.output.position() > 0 {
             // From now on it costs its content instead of the minimum.
-            change.freed(usage::COST_OF_OBJECT);
+            change.freed(Cost::bytes(COST_OF_OBJECT));
         }
         self.output.charge().keep();
         self.is_done = true;

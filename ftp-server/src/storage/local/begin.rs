@@ -7,6 +7,7 @@ use super::failure::needs_file;
 use super::files::Files;
 use super::replacement::Replacement;
 use super::target::Target;
+use super::usage::Cost;
 use super::waiting::{self, Waiting};
 use super::{hidden, name, quota};
 use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
@@ -23,7 +24,7 @@ pub(super) fn begin(
     }
     name::check_new(path)?;
     let target = Target::find(&files.root, path, mode)?;
-    match files.knows_what_is_left(waiting::STEP)? {
+    match files.knows_what_is_used(waiting::STEP)? {
         true => begin_at(files, target, mode, user),
         false => Ok(Box::new(begin_later(files, path, mode, user))),
     }
@@ -35,7 +36,7 @@ fn begin_later(files: &Files, path: &VirtualPath, mode: WriteMode, user: Option<
     let path = path.clone();
     let user = user.map(<[u8]>::to_vec);
     Waiting::new(move || {
-        if !files.knows_what_is_left(waiting::STEP)? {
+        if !files.knows_what_is_used(waiting::STEP)? {
             return Ok(None);
         }
         let target = Target::find(&files.root, &path, mode)?;
@@ -70,7 +71,8 @@ fn begin_at(
     if matches!(mode, WriteMode::From(from) if from > size) {
         return Err(StorageErrorKind::BadRestart.into());
     }
-    let charge = quota::begin(&files.root, files.config.limit())?;
+    let name = if target.existing.is_some() { Cost::default() } else { Cost::NAME };
+    let charge = quota::begin(&files.root, files.config.limit(), name)?;
     match mode {
         WriteMode::From(from) if from > 0 && from == size => {
             Ok(Box::new(Appending::begin(target, Some(from), files.config, charge)?))

@@ -72,11 +72,11 @@ impl Files {
         }
     }
 
-    /// Returns whether the remaining quota becomes known within `longest`.
-    pub(super) fn knows_what_is_left(&self, longest: Duration) -> Result<bool, StorageError> {
+    /// Returns whether the used quota becomes known within `longest`.
+    pub(super) fn knows_what_is_used(&self, longest: Duration) -> Result<bool, StorageError> {
         let Some(limit) = self.config.limit() else { return Ok(true) };
-        let left = quota::left_within(&self.root, limit, longest)?;
-        Ok(left.is_some())
+        let used = quota::used_within(&self.root, limit, longest)?;
+        Ok(used.is_some())
     }
 }
 

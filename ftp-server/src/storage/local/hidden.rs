@@ -14,7 +14,7 @@ use super::directory::Directory;
 use super::name::{self, Hidden};
 use super::policy::KEPT;
 use super::root;
-use super::usage::{self, Usage};
+use super::usage::{Cost, Usage};
 use crate::storage::{EntryKind, Metadata};
 
 /// Takes the lock of a file; EWOULDBLOCK if another process has it.
@@ -99,7 +99,7 @@ pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> R
     };
     let removed = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
     if removed.is_ok() && name::hidden(name) == Some(Hidden::Kept) {
-        change.freed(usage::cost_of_file(found.size));
+        change.freed(Cost::of_file(found.size));
         usage.shelf().take(found.identity);
     }
     unlock(&file);

@@ -51,10 +51,10 @@ use self::replacement::WhenCut;
 use self::root::Root;
 use self::source::LocalSource;
 use self::target::Target;
-use self::usage::{COST_OF_OBJECT as OBJECT, Usage};
+use self::usage::{COST_OF_OBJECT as OBJECT, Cost, Usage};
 use super::{
     Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata,
-    Names, RoomFor, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
+    Names, Quota, RoomFor, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
     WriteMode,
 };
 
@@ -146,7 +146,8 @@ impl LocalStorage {
     /// let path = VirtualPath::root().join(b"file");
     /// let mut upload = storage.write(&path, WriteMode::Replace)?;
     /// upload.write_all(b"12345")?;
-    /// assert_eq!(storage.quota()?, Some(3));
+    /// let quota = storage.quota(&path)?.expect("there is a quota");
+    /// assert_eq!(quota.bytes_left(), Some(3));
     /// let error = StorageError::from(upload.write_all(b"6789").unwrap_err());
     /// assert_eq!(error.kind, StorageErrorKind::OverQuota);
     /// drop(upload);
@@ -201,7 +202,7 @@ impl LocalStorage {
         Ok(())
     }
 
-    /// Keeps the count of [`LocalConfig::quota`] while no storage of the root is open.
+    /// Keeps the count of [`LocalConfig::quota`] and [`LocalConfig::max_files`] while no storage of the root is open.
     #[must_use]
     pub fn tally(&self) -> Tally {
         Tally { _usage: Arc::clone(self.files.root.usage()) }
@@ -229,7 +230,7 @@ impl Storage for LocalStorage {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let always = Capabilities::SPACE | Capabilities::DIGEST;
+        let always = Capabilities::SPACE | Capabilities::DIGEST | Capabilities::QUOTA;
         match self.files.root.has_proc() {
             true => always | Capabilities::SET_TIMES | Capabilities::CHMOD,
             false => always,
@@ -402,9 +403,12 @@ impl Storage for LocalStorage {
         if given_up > 0 { free() } else { Ok(before) }
     }
 
-    fn quota(&self) -> Result<Option<u64>, StorageError> {
-        let limit = self.files.config.limit();
-        limit.map(|limit| quota::left(&self.files.root, limit)).transpose()
+    fn quota(&self, _path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
+        let config = self.files.config;
+        let Some(limit) = config.limit() else { return Ok(None) };
+        let Cost { bytes, files } = quota::used(&self.files.root, limit)?;
+        let max_bytes = config.max_bytes();
+        Ok(Some(Quota { bytes, max_bytes, files, max_files: config.max_files() }))
     }
 }
 

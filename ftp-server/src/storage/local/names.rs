@@ -7,7 +7,8 @@ use rustix::io::{Errno, retry_on_intr};
 use super::directory::Directory;
 use super::failure::{creation, existing, rename_error, system};
 use super::files::Files;
-use super::{name, quota, replacement, root, sweep, usage};
+use super::usage::Cost;
+use super::{name, quota, replacement, root, sweep};
 use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath};
 
 pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
@@ -18,9 +19,9 @@ pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageErr
     let (directory, name) = files.parent(path)?;
     let names = directory.names(files.config.sync, None).map_err(system)?;
     let change = files.root.usage().change();
-    let size = change.size_of(|| directory.metadata(name).ok());
+    let cost = change.cost_of(|| directory.metadata(name).ok());
     retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
-    change.freed(size);
+    change.freed(cost);
     drop(change);
     names.sync().map_err(system)
 }
@@ -37,7 +38,7 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
         match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
             // Some file systems report a non-empty directory like this.
             Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
-            removed => removed.inspect(|()| change.freed(usage::COST_OF_OBJECT)),
+            removed => removed.inspect(|()| change.freed(Cost::DIRECTORY)),
         }
     };
     match remove() {
@@ -62,8 +63,7 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
         return Err(StorageErrorKind::Exists.into());
     }
     let usage = files.root.usage();
-    let mut charge = quota::begin(&files.root, files.config.limit())?;
-    charge.grow(usage::COST_OF_OBJECT)?;
+    let mut charge = quota::begin(&files.root, files.config.limit(), Cost::DIRECTORY)?;
     let change = usage.change();
     retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(creation)?;
     charge.keep();
@@ -112,8 +112,8 @@ pub(super) fn rename(
                 return Err(StorageErrorKind::IsDirectory.into());
             }
             let replaced = match is_same_object {
-                true => 0,
-                false => change.size_of(|| to_directory.metadata(to_name).ok()),
+                true => Cost::default(),
+                false => change.cost_of(|| to_directory.metadata(to_name).ok()),
             };
             retry_on_intr(|| renameat(&from_directory, from_name, &to_directory, to_name))
                 .map_err(rename_error)?;

@@ -10,7 +10,7 @@ use rustix::io::{Result, retry_on_intr, write};
 use super::failure::system;
 use super::phase::{self, Phase};
 use super::policy::SyncPolicy;
-use super::usage::Charge;
+use super::usage::{Charge, Cost};
 use crate::storage::StorageError;
 
 /// Bytes after which the system is told to start writing, so that the last sync of a long file has
@@ -54,7 +54,7 @@ impl Output {
         most: u64,
         add: impl FnOnce(&OwnedFd) -> Result<u64>,
     ) -> std::result::Result<u64, StorageError> {
-        self.charge.grow(most)?;
+        self.charge.grow(Cost::bytes(most))?;
         let added = add(&self.file);
         let count = added.as_ref().map_or(0, |added| *added);
         self.charge.shrink(most.saturating_sub(count));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::fs::Mode;
 
 use super::failure::needs_file;
+use super::usage::Cost;
 use crate::limits;
 use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageError, StorageErrorKind};
 
@@ -108,6 +109,13 @@ pub struct LocalConfig {
     /// [`chmod`](crate::Storage::chmod) is `Denied` if the server could not read the directory any
     /// more.
     pub quota: u64,
+    /// Maximum number of files and directories below the root (default: 0, unlimited). More fails
+    /// with `OverQuota`: 552.
+    ///
+    /// They are counted as for [`quota`](Self::quota): a file once for each of its names, partial
+    /// uploads and running uploads of new files too. Replacing a file and appending to one need no
+    /// further file.
+    pub max_files: u64,
 }
 
 impl Default for LocalConfig {
@@ -121,6 +129,7 @@ impl Default for LocalConfig {
             partial_bytes: limits::PARTIAL_BYTES,
             umask: 0o022,
             quota: 0,
+            max_files: 0,
         }
     }
 }
@@ -157,8 +166,21 @@ impl LocalConfig {
         Umask::new(self.umask)
     }
 
-    pub(super) const fn limit(self) -> Option<u64> {
+    /// Returns the limits of the quota; `None` if there is none.
+    pub(super) fn limit(self) -> Option<Cost> {
+        let limit = Cost {
+            bytes: self.max_bytes().unwrap_or(u64::MAX),
+            files: self.max_files().unwrap_or(u64::MAX),
+        };
+        (self.quota > 0 || self.max_files > 0).then_some(limit)
+    }
+
+    pub(super) const fn max_bytes(self) -> Option<u64> {
         if self.quota == 0 { None } else { Some(self.quota) }
+    }
+
+    pub(super) const fn max_files(self) -> Option<u64> {
+        if self.max_files == 0 { None } else { Some(self.max_files) }
     }
 
     /// Refuses an object whose content may not be sent or extended.

@@ -5,62 +5,68 @@ use std::time::Duration;
 
 use super::root::Root;
 use super::sweep;
-use super::usage::{Charge, Counting};
+use super::usage::{Charge, Cost, Counting};
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::{limits, threads};
 
 /// How long a question waits for a necessary count. During the wait the session ignores its client.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Returns how many bytes of `limit` are left, after a count if there is none or only an old one.
+/// Returns what is used of `limit`, after a count if there is none or only an old one.
 ///
 /// # Errors
 ///
 /// Returns `Busy` if the count takes too long; it continues.
-pub(super) fn left(root: &Arc<Root>, limit: u64) -> Result<u64, StorageError> {
-    left_within(root, limit, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
+pub(super) fn used(root: &Arc<Root>, limit: Cost) -> Result<Cost, StorageError> {
+    used_within(root, limit, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
 }
 
-/// Returns how many bytes are left, or `None` if the count takes longer than `longest`.
+/// Returns what is used of `limit`, or `None` if the count takes longer than `longest`.
 ///
 /// # Errors
 ///
 /// Returns an error if there is no thread for the count.
-pub(super) fn left_within(
+pub(super) fn used_within(
     root: &Arc<Root>,
-    limit: u64,
+    limit: Cost,
     longest: Duration,
-) -> Result<Option<u64>, StorageError> {
-    root.usage().left_within(limit, longest, |counting: Counting| {
+) -> Result<Option<Cost>, StorageError> {
+    root.usage().used_within(limit, longest, |counting: Counting| {
         let root = Arc::clone(root);
         let count = move || counting.walk(|| sweep::count(&root));
         threads::start(Some("count"), limits::SESSION_STACK, count).map(drop)
     })
 }
 
-/// Begins an upload under this limit.
+/// Begins an upload under this limit, and reserves `cost`.
 ///
 /// # Errors
 ///
-/// Returns `OverQuota` if nothing is left.
-pub(super) fn begin(root: &Arc<Root>, limit: Option<u64>) -> Result<Charge, StorageError> {
+/// Returns `OverQuota` if no bytes are left, or less than `cost`.
+pub(super) fn begin(
+    root: &Arc<Root>,
+    limit: Option<Cost>,
+    cost: Cost,
+) -> Result<Charge, StorageError> {
     if let Some(limit) = limit
-        && left(root, limit)? == 0
+        && used(root, limit)?.bytes >= limit.bytes
     {
         return Err(StorageErrorKind::OverQuota.into());
     }
-    Ok(root.usage().charge(limit))
+    let mut charge = root.usage().charge(limit);
+    charge.grow(cost)?;
+    Ok(charge)
 }
 
-/// Begins an upload that resumes a partial one. No bytes need to be left, because it counts
+/// Begins an upload that resumes a partial one. Nothing needs to be left, because it counts
 /// already.
 ///
 /// # Errors
 ///
 /// Returns `Busy` if the count takes too long.
-pub(super) fn go_on(root: &Arc<Root>, limit: Option<u64>) -> Result<Charge, StorageError> {
+pub(super) fn go_on(root: &Arc<Root>, limit: Option<Cost>) -> Result<Charge, StorageError> {
     if let Some(limit) = limit {
-        left(root, limit)?;
+        used(root, limit)?;
     }
     Ok(root.usage().charge(limit))
 }

@@ -18,7 +18,7 @@ use super::policy::{Bounds, LocalConfig, PartialPolicy, Umask};
 use super::quota;
 use super::shelf::Part;
 use super::target::Target;
-use super::usage::{self, Charge};
+use super::usage::{COST_OF_OBJECT, Charge, Cost};
 use super::{eviction, hidden, name, root};
 use crate::pace::Pace;
 use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
@@ -189,10 +189,10 @@ impl Replacement {
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
-        let replaced = change.size_of(|| self.directory.metadata(&self.name).ok());
+        let replaced = change.cost_of(|| self.directory.metadata(&self.name).ok());
+        self.output.charge().need_name(replaced).map_err(|_over_quota| Errno::DQUOT)?;
         self.give_name()?;
-        change.freed(replaced);
-        self.output.charge().keep();
+        self.output.charge().keep_as_file(replaced);
         self.leave_shelf();
         Ok(())
     }
@@ -342,7 +342,7 @@ impl Upload for Replacement {
         let file = Some(self.output.as_fd());
         let names = self.directory.names(self.output.policy(), file).map_err(system)?;
         if self.output.position() == 0 {
-            self.output.charge().grow(usage::COST_OF_OBJECT)?;
+            self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }
         self.publish().map_err(|errno| self.refuse(errno))?;
         phase::next(Phase::Published);

@@ -18,7 +18,7 @@ use super::name::{self, Hidden};
 use super::policy::KEPT;
 use super::root::{self, Root};
 use super::shelf::Part;
-use super::usage::{self, Seen};
+use super::usage::{Cost, Seen};
 use crate::storage::{EntryKind, Metadata};
 use crate::{limits, threads};
 
@@ -76,13 +76,13 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
 /// counted by each of its names and including kept files. `None` if this walk alone still holds the
 /// root: then it has not seen everything.
 pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
-    let mut walk = Walk::new(root, Some(0));
+    let mut walk = Walk::new(root, Some(Cost::default()));
     walk.all();
     if !walk.is_whole {
         log::warn!("quota: not all directories can be read, so the count may be too low");
     }
     let is_whole = walk.is_whole;
-    let seen = walk.bytes.map(|bytes| Seen { bytes, is_whole });
+    let seen = walk.cost.map(|cost| Seen { cost, is_whole });
     seen.filter(|_| !walk.is_over)
 }
 
@@ -91,7 +91,7 @@ pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
 pub(super) struct Walk<'a> {
     root: &'a Arc<Root>,
     /// The cost so far, if the walk only counts.
-    bytes: Option<u64>,
+    cost: Option<Cost>,
     /// Whether everything could be read.
     is_whole: bool,
     removed: u64,
@@ -123,9 +123,9 @@ impl<'a> Walk<'a> {
         seconds.map(Duration::from_secs)
     }
 
-    const fn new(root: &'a Arc<Root>, bytes: Option<u64>) -> Self {
+    const fn new(root: &'a Arc<Root>, cost: Option<Cost>) -> Self {
         let way = Vec::new();
-        Self { root, bytes, is_whole: true, removed: 0, due: None, is_over: false, way }
+        Self { root, cost, is_whole: true, removed: 0, due: None, is_over: false, way }
     }
 
     fn through(root: &'a Arc<Root>) -> Self {
@@ -176,13 +176,13 @@ impl<'a> Walk<'a> {
         let Some(directory) = &level.directory else { return };
         match open(directory, &name, level.identity.0) {
             Ok(Some((below, identity))) => {
-                self.add(usage::COST_OF_OBJECT);
+                self.add(Cost::DIRECTORY);
                 self.enter(below, identity, name);
             }
             // It was removed or replaced meanwhile, or is a mount of a file system without files.
             Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
             Err(_) => {
-                self.add(usage::COST_OF_OBJECT);
+                self.add(Cost::DIRECTORY);
                 self.is_whole = false;
             }
         }
@@ -240,7 +240,7 @@ impl<'a> Walk<'a> {
             match entry.file_type() {
                 _ if matches!(name, b"." | b"..") => {}
                 FileType::RegularFile | FileType::Unknown
-                    if self.bytes.is_some() || name::is_temporary(name) =>
+                    if self.cost.is_some() || name::is_temporary(name) =>
                 {
                     match root::metadata_at(&directory, name, AtFlags::empty()) {
                         Ok(found) if found.kind == EntryKind::File => {
@@ -270,9 +270,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Adds to the cost, if this walk counts.
-    fn add(&mut self, cost: u64) {
-        if let Some(bytes) = &mut self.bytes {
-            *bytes = bytes.saturating_add(cost);
+    fn add(&mut self, cost: Cost) {
+        if let Some(sum) = &mut self.cost {
+            *sum = sum.plus(cost);
         }
     }
 
@@ -284,10 +284,10 @@ impl<'a> Walk<'a> {
 
     fn file(&mut self, directory: &OwnedFd, name: &[u8], found: &Metadata) {
         let hidden = name::hidden(name);
-        if self.bytes.is_some() {
+        if self.cost.is_some() {
             // The session counts the data of its running upload itself.
             if hidden != Some(Hidden::Running) {
-                self.add(usage::cost_of_file(found.size));
+                self.add(Cost::of_file(found.size));
             }
             return;
         }

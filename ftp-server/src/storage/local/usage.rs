@@ -1,8 +1,8 @@
 //! The cost of files and directories below a root, for quotas.
 //!
 //! All storages of a root in this process share one count. A walk makes it when a user with a quota
-//! first needs it, and each change updates it. The bytes of running uploads count separately from
-//! the start, so that many uploads together stay below the limit.
+//! first needs it, and each change updates it. Running uploads count separately from the start, so
+//! that many uploads together stay below the limit.
 //!
 //! Only calls that need the count wait for a walk, and not for long; other sessions can add, move
 //! and remove files during it. Changes that the walk may have missed are added, and those it may
@@ -24,9 +24,52 @@ const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
 /// Cost of a directory or an empty file, in bytes: about the space it takes on a disk.
 pub(super) const COST_OF_OBJECT: u64 = 4 * 1024;
 
-/// Returns the cost of a regular file of this length, in bytes.
-pub(super) const fn cost_of_file(size: u64) -> u64 {
-    if size == 0 { COST_OF_OBJECT } else { size }
+/// What files and directories cost, or a limit of that.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Cost {
+    pub(super) bytes: u64,
+    /// Number of files and directories.
+    pub(super) files: u64,
+}
+
+impl Cost {
+    /// The cost of a directory.
+    pub(super) const DIRECTORY: Self = Self { bytes: COST_OF_OBJECT, files: 1 };
+
+    /// The cost of a name for a new file, before it has content.
+    pub(super) const NAME: Self = Self { bytes: 0, files: 1 };
+
+    pub(super) const fn bytes(bytes: u64) -> Self {
+        Self { bytes, files: 0 }
+    }
+
+    /// Returns the cost of a regular file of this length.
+    pub(super) const fn of_file(size: u64) -> Self {
+        Self { bytes: if size == 0 { COST_OF_OBJECT } else { size }, files: 1 }
+    }
+
+    pub(super) const fn plus(self, other: Self) -> Self {
+        let bytes = self.bytes.saturating_add(other.bytes);
+        Self { bytes, files: self.files.saturating_add(other.files) }
+    }
+
+    pub(super) const fn minus(self, other: Self) -> Self {
+        let bytes = self.bytes.saturating_sub(other.bytes);
+        Self { bytes, files: self.files.saturating_sub(other.files) }
+    }
+
+    /// Returns whether nothing more fits in one of the two.
+    pub(super) const fn is_used_up(self) -> bool {
+        self.bytes == 0 || self.files == 0
+    }
+
+    const fn fits_in(self, limit: Self) -> bool {
+        self.bytes <= limit.bytes && self.files <= limit.files
+    }
+
+    fn at_least(self, other: Self) -> Self {
+        Self { bytes: self.bytes.max(other.bytes), files: self.files.max(other.files) }
+    }
 }
 
 /// Number of walks to try while directories are being moved.
@@ -63,8 +106,8 @@ struct UsageState {
     is_counting: bool,
     /// The changes since the running walk began.
     meanwhile: Option<Meanwhile>,
-    /// Bytes of running uploads.
-    running: u64,
+    /// Cost of running uploads.
+    running: Cost,
     /// Number of running uploads.
     uploads: usize,
 }
@@ -72,8 +115,7 @@ struct UsageState {
 /// Result of a walk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// Its cost in bytes.
-    pub(super) bytes: u64,
+    pub(super) cost: Cost,
     /// Whether everything could be read.
     pub(super) is_whole: bool,
 }
@@ -81,7 +123,7 @@ pub(super) struct Seen {
 #[derive(Debug)]
 struct Count {
     /// Cost of all objects with a name, including kept partial uploads.
-    bytes: u64,
+    cost: Cost,
     made: Instant,
     /// The cost may be too high.
     is_doubtful: bool,
@@ -90,26 +132,24 @@ struct Count {
 /// Changes that a running walk may have missed.
 #[derive(Debug, Default)]
 struct Meanwhile {
-    /// Bytes of new or moved files.
-    bytes: u64,
+    /// Cost of new or moved files.
+    cost: Cost,
     /// A directory with unknown content was moved.
     is_unknown: bool,
 }
 
 impl UsageState {
-    fn total(&self) -> u64 {
-        self.count.as_ref().map_or(0, |count| count.bytes).saturating_add(self.running)
+    /// Returns the cost of everything, as far as it is counted.
+    fn total(&self) -> Cost {
+        let counted = self.count.as_ref().map_or_else(Cost::default, |count| count.cost);
+        counted.plus(self.running)
     }
 
-    fn left(&self, limit: u64) -> u64 {
-        limit.saturating_sub(self.total())
-    }
-
-    fn add(&mut self, bytes: u64) {
+    fn add(&mut self, cost: Cost) {
         if let Some(count) = &mut self.count {
-            count.bytes = count.bytes.saturating_add(bytes);
+            count.cost = count.cost.plus(cost);
         }
-        self.may_be_missed(bytes);
+        self.may_be_missed(cost);
     }
 
     /// Marks the count as possibly too high: it is made again when no upload runs. Until then it
@@ -120,15 +160,15 @@ impl UsageState {
         }
     }
 
-    fn may_be_missed(&mut self, bytes: u64) {
+    fn may_be_missed(&mut self, cost: Cost) {
         if let Some(meanwhile) = &mut self.meanwhile {
-            meanwhile.bytes = meanwhile.bytes.saturating_add(bytes);
+            meanwhile.cost = meanwhile.cost.plus(cost);
         }
     }
 
-    fn subtract(&mut self, bytes: u64) {
+    fn subtract(&mut self, cost: Cost) {
         if let Some(count) = &mut self.count {
-            count.bytes = count.bytes.saturating_sub(bytes);
+            count.cost = count.cost.minus(cost);
         }
     }
 }
@@ -151,26 +191,27 @@ impl Usage {
         unpoisoned(self.state.lock())
     }
 
-    /// Returns how many bytes of `limit` are left, or `None` if that is not known within `longest`.
-    /// Without a count, or with an old one, `start_count` starts a thread that counts. If an old
-    /// count leaves some bytes, it holds until there is a new one.
+    /// Returns what is used now, or `None` if that is not known within `longest`. Without a count, or
+    /// with an old one, `start_count` starts a thread that counts. If an old count leaves something
+    /// of `limit`, it holds until there is a new one.
     ///
     /// # Errors
     ///
     /// Returns an error if there is no thread for the count.
-    pub(super) fn left_within(
+    pub(super) fn used_within(
         self: &Arc<Self>,
-        limit: u64,
+        limit: Cost,
         longest: Duration,
         start_count: impl Fn(Counting) -> std::io::Result<()>,
-    ) -> Result<Option<u64>, StorageError> {
+    ) -> Result<Option<Cost>, StorageError> {
         let start = Instant::now();
         let mut state = self.state();
         loop {
-            let left = state.left(limit);
+            let used = state.total();
+            let is_full = limit.minus(used).is_used_up();
             let uploads = state.uploads;
-            if state.count.as_ref().is_some_and(|count| !count.is_too_old(left, uploads)) {
-                return Ok(Some(left));
+            if state.count.as_ref().is_some_and(|count| !count.is_too_old(is_full, uploads)) {
+                return Ok(Some(used));
             }
             if !state.is_counting {
                 state.is_counting = true;
@@ -179,9 +220,9 @@ impl Usage {
                 // The thread may have finished by now.
                 state = self.state();
             }
-            let left = state.left(limit);
-            if left > 0 && state.count.is_some() {
-                return Ok(Some(left));
+            let used = state.total();
+            if !limit.minus(used).is_used_up() && state.count.is_some() {
+                return Ok(Some(used));
             }
             let wait = longest.saturating_sub(start.elapsed());
             if wait.is_zero() {
@@ -206,14 +247,14 @@ impl Usage {
             let meanwhile = state.meanwhile.take().unwrap_or_default();
             let Some(seen) = seen else { return };
             if !meanwhile.is_unknown {
-                let former = state.count.as_ref().map_or(0, |count| count.bytes);
-                let least = if seen.is_whole { 0 } else { former };
-                let bytes = seen.bytes.saturating_add(meanwhile.bytes).max(least);
+                let former = state.count.as_ref().map(|count| count.cost);
+                let least = former.filter(|_| !seen.is_whole).unwrap_or_default();
+                let cost = seen.cost.plus(meanwhile.cost).at_least(least);
                 // The walk may have seen the data of uploads that write in place since before.
                 state.counts += 1;
                 let made = Instant::now();
                 let is_doubtful = false;
-                state.count = Some(Count { bytes, made, is_doubtful });
+                state.count = Some(Count { cost, made, is_doubtful });
                 return;
             }
         }
@@ -238,12 +279,12 @@ impl Usage {
     }
 
     /// Pretends that a walk runs or has ended, and returns what it may have missed so far: the
-    /// bytes, and whether their number is unknown.
+    /// cost, and whether it is unknown.
     #[cfg(test)]
-    pub(super) fn seem_to_walk(&self, walks: bool) -> (u64, bool) {
+    pub(super) fn seem_to_walk(&self, walks: bool) -> (Cost, bool) {
         let new = walks.then(Meanwhile::default);
         let former = std::mem::replace(&mut self.state().meanwhile, new).unwrap_or_default();
-        (former.bytes, former.is_unknown)
+        (former.cost, former.is_unknown)
     }
 
     /// Makes the next check count again.
@@ -299,25 +340,25 @@ impl Usage {
     }
 
     /// Counts an upload under this limit.
-    pub(super) fn charge(self: &Arc<Self>, limit: Option<u64>) -> Charge {
+    pub(super) fn charge(self: &Arc<Self>, limit: Option<Cost>) -> Charge {
         let mut state = self.state();
         state.uploads += 1;
         let usage = Arc::clone(self);
         let counts = state.counts;
-        Charge { usage, limit, bytes: 0, in_place: false, counts }
+        Charge { usage, limit, cost: Cost::default(), in_place: false, counts }
     }
 }
 
 impl Count {
-    /// Returns whether the count, which leaves this many bytes, must be repeated.
-    fn is_too_old(&self, left: u64, uploads: usize) -> bool {
-        self.is_doubtful && uploads == 0 || is_too_old(self.made.elapsed(), left, uploads)
+    /// Returns whether the count must be repeated. A count by which the limit `is_full` refuses.
+    fn is_too_old(&self, is_full: bool, uploads: usize) -> bool {
+        self.is_doubtful && uploads == 0 || is_too_old(self.made.elapsed(), is_full, uploads)
     }
 }
 
-/// Returns whether a count of this age, with this many bytes left by it, must be repeated.
-const fn is_too_old(age: Duration, left: u64, uploads: usize) -> bool {
-    let limit = if left == 0 { OLD_FOR_REFUSAL } else { OLD };
+/// Returns whether a count of this age must be repeated.
+const fn is_too_old(age: Duration, is_full: bool, uploads: usize) -> bool {
+    let limit = if is_full { OLD_FOR_REFUSAL } else { OLD };
     // Uploads that write in place would be counted twice.
     uploads == 0 && age.as_secs() >= limit.as_secs()
 }
@@ -352,11 +393,10 @@ pub(super) struct Change<'a> {
 
 impl Change<'_> {
     /// Returns the cost that disappears with a name, if there is a count.
-    pub(super) fn size_of(&self, look: impl FnOnce() -> Option<Metadata>) -> u64 {
+    pub(super) fn cost_of(&self, look: impl FnOnce() -> Option<Metadata>) -> Cost {
         let found = self.alone.as_ref().and_then(|_| look());
-        found
-            .filter(|found| found.kind == EntryKind::File)
-            .map_or(0, |found| cost_of_file(found.size))
+        let file = found.filter(|found| found.kind == EntryKind::File);
+        file.map_or_else(Cost::default, |file| Cost::of_file(file.size))
     }
 
     /// Records that an object is about to be renamed.
@@ -368,7 +408,7 @@ impl Change<'_> {
         let mut state = self.usage.state();
         match found {
             Some(found) if found.kind == EntryKind::File => {
-                state.may_be_missed(cost_of_file(found.size));
+                state.may_be_missed(Cost::of_file(found.size));
             }
             Some(found) if found.kind != EntryKind::Directory => {}
             _ => {
@@ -379,18 +419,18 @@ impl Change<'_> {
         }
     }
 
-    /// Subtracts bytes that are gone.
-    pub(super) fn freed(&self, bytes: u64) {
-        self.usage.state().subtract(bytes);
+    /// Subtracts what is gone.
+    pub(super) fn freed(&self, cost: Cost) {
+        self.usage.state().subtract(cost);
     }
 }
 
-/// The bytes of an upload; dropping it gives them back unless they are [kept](Self::keep).
+/// The cost of an upload; dropping it gives it back unless it is [kept](Self::keep).
 #[derive(Debug)]
 pub(super) struct Charge {
     usage: Arc<Usage>,
-    limit: Option<u64>,
-    bytes: u64,
+    limit: Option<Cost>,
+    cost: Cost,
     /// Whether a walk sees the written data.
     in_place: bool,
     /// Number of counts at its beginning.
@@ -404,47 +444,71 @@ impl Charge {
         self
     }
 
-    /// Reserves `bytes` before they are written.
+    /// Reserves `cost` before it arises.
     ///
     /// # Errors
     ///
     /// Returns `OverQuota` without reserving anything.
-    pub(super) fn grow(&mut self, bytes: u64) -> Result<(), StorageError> {
+    pub(super) fn grow(&mut self, cost: Cost) -> Result<(), StorageError> {
         let mut state = self.usage.state();
-        let total = state.total().saturating_add(bytes);
-        if self.limit.is_some_and(|limit| total > limit) {
+        let total = state.total().plus(cost);
+        if self.limit.is_some_and(|limit| !total.fits_in(limit)) {
             return Err(StorageErrorKind::OverQuota.into());
         }
-        state.running = state.running.saturating_add(bytes);
-        self.bytes = self.bytes.saturating_add(bytes);
+        state.running = state.running.plus(cost);
+        self.cost = self.cost.plus(cost);
         Ok(())
+    }
+
+    /// Reserves a name, unless the upload has one already or takes that of a file of the cost
+    /// `replaced`, which may be gone by now.
+    ///
+    /// # Errors
+    ///
+    /// Returns `OverQuota` without reserving anything.
+    pub(super) fn need_name(&mut self, replaced: Cost) -> Result<(), StorageError> {
+        match self.cost.files.saturating_add(replaced.files) {
+            0 => self.grow(Cost::NAME),
+            _ => Ok(()),
+        }
     }
 
     /// Gives back bytes that were not written.
     pub(super) fn shrink(&mut self, bytes: u64) {
-        let bytes = bytes.min(self.bytes);
+        let bytes = bytes.min(self.cost.bytes);
         if bytes == 0 {
             return;
         }
-        self.bytes -= bytes;
+        self.cost.bytes -= bytes;
         let mut state = self.usage.state();
-        state.running = state.running.saturating_sub(bytes);
+        state.running = state.running.minus(Cost::bytes(bytes));
     }
 
     /// Takes over the first `kept` bytes of a file of `size` bytes, the rest of which is gone.
     pub(super) fn take_over(&mut self, size: u64, kept: u64) {
+        let kept = Cost { bytes: kept, ..Cost::NAME };
         let mut state = self.usage.state();
-        state.subtract(cost_of_file(size));
-        state.running = state.running.saturating_add(kept);
-        self.bytes = self.bytes.saturating_add(kept);
+        state.subtract(Cost::of_file(size));
+        state.running = state.running.plus(kept);
+        self.cost = self.cost.plus(kept);
     }
 
-    /// Records that the written data is a file now, or a part of one.
+    /// Records that what was reserved exists now.
     pub(super) fn keep(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
+        let cost = std::mem::take(&mut self.cost);
         let mut state = self.usage.state();
-        state.running = state.running.saturating_sub(bytes);
-        state.add(bytes);
+        state.running = state.running.minus(cost);
+        state.add(cost);
+    }
+
+    /// Records that the written data is a file now, in place of one of the cost `replaced`.
+    pub(super) fn keep_as_file(&mut self, replaced: Cost) {
+        let cost = std::mem::take(&mut self.cost);
+        // All at once: no other upload may find room that does not exist.
+        let mut state = self.usage.state();
+        state.running = state.running.minus(cost);
+        state.subtract(replaced);
+        state.add(Cost { files: 1, ..cost });
     }
 
     /// Records that the written data may still exist, because it is unknown whether a removal has
@@ -458,7 +522,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         let mut state = self.usage.state();
-        state.running = state.running.saturating_sub(self.bytes);
+        state.running = state.running.minus(self.cost);
         state.uploads = state.uploads.saturating_sub(1);
         if self.in_place && state.counts != self.counts {
             state.doubt();
@@ -472,18 +536,18 @@ mod tests {
 
     #[test]
     fn a_count_is_made_anew_when_it_is_old_and_nobody_writes_hp_23() {
-        for (minutes, left, uploads, want) in [
-            (0, 0, 0, false),
-            (9, 0, 0, false),
-            (10, 0, 0, true),
-            (10, 0, 1, false),
-            (10, 1, 0, false),
-            (24 * 60 - 1, 1, 0, false),
-            (24 * 60, 1, 0, true),
-            (24 * 60, 1, 1, false),
+        for (minutes, is_full, uploads, want) in [
+            (0, true, 0, false),
+            (9, true, 0, false),
+            (10, true, 0, true),
+            (10, true, 1, false),
+            (10, false, 0, false),
+            (24 * 60 - 1, false, 0, false),
+            (24 * 60, false, 0, true),
+            (24 * 60, false, 1, false),
         ] {
             let age = Duration::from_secs(minutes * 60);
-            assert_eq!(is_too_old(age, left, uploads), want, "{minutes} {left} {uploads}");
+            assert_eq!(is_too_old(age, is_full, uploads), want, "{minutes} {is_full} {uploads}");
         }
     }
 }

@@ -30,6 +30,11 @@ impl LocalStorage {
         change(&mut self.files.config);
         self
     }
+
+    /// Returns the bytes left of the quota.
+    fn left(&self) -> Result<Option<u64>, StorageError> {
+        Ok(self.quota(&VirtualPath::root())?.and_then(Quota::bytes_left))
+    }
 }
 
 impl Tree {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
-use super::usage::Seen;
+use super::usage::{Cost, Seen};
 use super::*;
 use crate::storage::StreamEnd;
 
@@ -49,27 +49,32 @@ fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, length: usize) {
 
 impl Tree {
     /// Returns the cost of everything below the root, computed from outside.
-    fn bytes(&self) -> u64 {
-        fn below(directory: &Path) -> u64 {
+    fn cost(&self) -> Cost {
+        fn below(directory: &Path) -> Cost {
             let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
-            entries
-                .map(|entry| match entry.metadata().unwrap() {
-                    file if file.is_file() => usage::cost_of_file(file.len()),
-                    directory if directory.is_dir() => 4_096 + below(&entry.path()),
-                    _ => 0,
-                })
-                .sum()
+            let costs = entries.map(|entry| match entry.metadata().unwrap() {
+                file if file.is_file() => Cost::of_file(file.len()),
+                directory if directory.is_dir() => Cost::DIRECTORY.plus(below(&entry.path())),
+                _ => Cost::default(),
+            });
+            costs.fold(Cost::default(), Cost::plus)
         }
         below(&self.root)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.cost().bytes
     }
 
     /// Asserts that the count equals the actual cost.
     fn check(&self, storage: &LocalStorage, limit: u64, what: &str) {
         // If the count is uncertain, it is repeated in the background.
-        storage.quota().unwrap();
+        storage.left().unwrap();
         storage.files.root.usage().settle();
-        let left = storage.quota().unwrap().unwrap();
-        assert_eq!(limit - left, self.bytes(), "{what}: {:?}", self.names(""));
+        let quota = storage.quota(&path("")).unwrap().unwrap();
+        assert_eq!(quota.max_bytes, Some(limit));
+        let counted = Cost { bytes: quota.bytes, files: quota.files };
+        assert_eq!(counted, self.cost(), "{what}: {:?}", self.names(""));
     }
 }
 
@@ -79,7 +84,7 @@ fn a_cut_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
     for storage in tree.storages() {
         let storage = storage.with(|config| config.quota = 1_000);
         cut(&storage, "f", WriteMode::Replace, 1_000);
-        assert_eq!(storage.quota().unwrap(), Some(0));
+        assert_eq!(storage.left().unwrap(), Some(0));
         // The user sends the last byte again, because `SIZE` reported one byte less.
         store(&storage, "f", WriteMode::From(999), 1).unwrap();
         assert_eq!(storage.stat(&path("f")).unwrap().size, 1_000);
@@ -184,7 +189,7 @@ fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
         }
         // The old file counts until the new one has its name, and no longer.
         store(&storage, "old", WriteMode::Replace, 6_000).unwrap();
-        assert_eq!(storage.quota().unwrap(), Some(4_000));
+        assert_eq!(storage.left().unwrap(), Some(4_000));
         store(&storage, "last", WriteMode::Create, 4_000).unwrap();
         for mode in [WriteMode::Create, WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
             let name = if mode == WriteMode::Create { "new" } else { "old" };
@@ -193,7 +198,7 @@ fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
         // A storage without a limit ignores the limit of others, but its bytes count.
         let without = storage.clone().with(|config| config.quota = 0);
         store(&without, "more", WriteMode::Create, 50).unwrap();
-        assert_eq!((storage.quota().unwrap(), without.quota().unwrap()), (Some(0), None));
+        assert_eq!((storage.left().unwrap(), without.left().unwrap()), (Some(0), None));
         for name in ["old", "last", "more"] {
             storage.remove(&path(name)).unwrap();
         }
@@ -242,7 +247,7 @@ fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
     // Bytes that arrived during a new count may count twice until the next walk, but are never
     // missed.
     storages[0].files.root.usage().settle();
-    let left = storages[0].quota().unwrap().unwrap();
+    let left = storages[0].left().unwrap().unwrap();
     assert!(LIMIT - left >= tree.bytes(), "{left} left");
     storages[0].files.root.usage().settle();
     storages[0].files.root.usage().forget();
@@ -278,7 +283,7 @@ fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
         });
         let counts = (0..100).map(|_| {
             limited.files.root.usage().forget();
-            LIMIT - limited.quota().unwrap().unwrap_or(LIMIT)
+            LIMIT - limited.left().unwrap().unwrap_or(LIMIT)
         });
         let least = counts.min();
         is_over.store(true, Ordering::SeqCst);
@@ -310,18 +315,21 @@ fn a_walk_is_told_what_it_may_have_missed_hp_23() {
         };
         let rename = |from: &str, to: &str| storage.rename(&path(from), &path(to), true).unwrap();
         let free = storage.clone().with(|config| config.quota = 0);
-        assert_eq!(during(&|| rename("a", "e/a")), (300, false));
-        assert_eq!(during(&|| rename("link", "link2")), (0, false));
-        assert_eq!(during(&|| rename("link2", "link")), (0, false));
-        assert_eq!(during(&|| rename("d", "e/d")), (0, true));
-        assert_eq!(during(&|| rename("e/d", "d")), (0, true));
-        assert_eq!(during(&|| store(&free, "b", WriteMode::Replace, 70).unwrap()), (70, false));
-        assert_eq!(during(&|| store(&free, "b", WriteMode::Append, 30).unwrap()), (30, false));
-        assert_eq!(during(&|| cut(&free, "c", WriteMode::Replace, 50)), (50, false));
-        assert_eq!(during(&|| store(&free, "c", WriteMode::From(50), 20).unwrap()), (70, false));
+        let one = |bytes| (Cost { bytes, files: 1 }, false);
+        let none = (Cost::default(), false);
+        assert_eq!(during(&|| rename("a", "e/a")), one(300));
+        assert_eq!(during(&|| rename("link", "link2")), none);
+        assert_eq!(during(&|| rename("link2", "link")), none);
+        assert_eq!(during(&|| rename("d", "e/d")), (Cost::default(), true));
+        assert_eq!(during(&|| rename("e/d", "d")), (Cost::default(), true));
+        assert_eq!(during(&|| store(&free, "b", WriteMode::Replace, 70).unwrap()), one(70));
+        let added = (Cost::bytes(30), false);
+        assert_eq!(during(&|| store(&free, "b", WriteMode::Append, 30).unwrap()), added);
+        assert_eq!(during(&|| cut(&free, "c", WriteMode::Replace, 50)), one(50));
+        assert_eq!(during(&|| store(&free, "c", WriteMode::From(50), 20).unwrap()), one(70));
         // The walk may have counted a removed file, so its cost is not subtracted.
         let remove = |name: &str| storage.remove(&path(name)).unwrap();
-        assert_eq!(during(&|| ["e/a", "b", "c"].into_iter().for_each(remove)), (0, false));
+        assert_eq!(during(&|| ["e/a", "b", "c"].into_iter().for_each(remove)), none);
     }
 }
 
@@ -343,20 +351,20 @@ fn a_directory_that_moves_has_the_walk_begin_anew_hp_23() {
         if walks == 1 {
             to_and_fro();
         }
-        Some(Seen { bytes: walks, is_whole: true })
+        Some(Seen { cost: Cost::bytes(walks), is_whole: true })
     });
-    assert_eq!((walks, storage.quota().unwrap()), (2, Some(LIMIT - 2)));
+    assert_eq!((walks, storage.left().unwrap()), (2, Some(LIMIT - 2)));
     // The walk ends even if the moves continue.
     let mut walks = 0;
     usage.walk(|| {
         walks += 1;
         to_and_fro();
-        Some(Seen { bytes: 1_000, is_whole: true })
+        Some(Seen { cost: Cost::bytes(1_000), is_whole: true })
     });
-    assert_eq!((walks, storage.quota().unwrap()), (3, Some(LIMIT - 2)));
+    assert_eq!((walks, storage.left().unwrap()), (3, Some(LIMIT - 2)));
     // The result of an incomplete walk is ignored.
     usage.walk(|| None);
-    assert_eq!(storage.quota().unwrap(), Some(LIMIT - 2));
+    assert_eq!(storage.left().unwrap(), Some(LIMIT - 2));
 }
 
 #[test]
@@ -373,7 +381,7 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     drop(upload);
     // A count that never ends.
     usage.seem_to_count(true);
-    assert_eq!(storage.quota().unwrap(), Some(LIMIT - 100));
+    assert_eq!(storage.left().unwrap(), Some(LIMIT - 100));
     store(&storage, "b", WriteMode::Create, 100).unwrap();
     storage.rename(&path("b"), &path("c"), true).unwrap();
     storage.remove(&path("c")).unwrap();
@@ -383,7 +391,7 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     storage.remove(&path("c")).unwrap();
     // A call that needs the count waits for its end.
     thread::scope(|scope| {
-        let waits = scope.spawn(|| storage.quota());
+        let waits = scope.spawn(|| storage.left());
         thread::sleep(std::time::Duration::from_millis(50));
         assert!(!waits.is_finished());
         usage.seem_to_count(false);
@@ -475,7 +483,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
         limited.files.root.usage().forget();
         // The walk counts the appended bytes, and so does the writer: the count is too high rather
         // than too low.
-        assert!(limited.quota().unwrap().unwrap() <= LIMIT - tree.bytes());
+        assert!(limited.left().unwrap().unwrap() <= LIMIT - tree.bytes());
         match end {
             None => upload.commit().unwrap(),
             Some(end) => upload.abort(end),
@@ -505,7 +513,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     }
     // Changes by other programs are counted once no storage holds the root any more.
     tree.put("c", [b'c'; 2_000]);
-    assert_eq!(limited.quota().unwrap().unwrap(), LIMIT - tree.bytes() + 2_000);
+    assert_eq!(limited.left().unwrap().unwrap(), LIMIT - tree.bytes() + 2_000);
     // The counting thread must have dropped it too.
     let usage = limited.files.root.usage();
     let root = &limited.files.root;
@@ -530,7 +538,7 @@ fn the_sweeper_gives_back_what_it_removes_hp_23_fs_14() {
     fs::File::options().write(true).open(kept).unwrap().set_modified(long_ago).unwrap();
     tree.storage().tidy_up();
     assert!(tree.names("").is_empty());
-    assert_eq!(storage.quota().unwrap(), Some(LIMIT));
+    assert_eq!(storage.left().unwrap(), Some(LIMIT));
 }
 
 #[test]
@@ -562,4 +570,68 @@ fn files_with_several_names_are_left_alone_if_that_is_wanted_hp_08() {
         .unwrap();
     assert_eq!(fs::read(tree.outside.join("secret")).unwrap(), b"secret");
     assert_eq!(tree.get("f"), b"nnn");
+}
+
+#[test]
+fn files_are_limited_in_number_hp_23_cm_86_cm_105_cm_106() {
+    const LIMIT: u64 = 1_000_000;
+    let over = Some(StorageErrorKind::OverQuota);
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        tree.put("old", "old");
+        let storage = storage.with(|config| {
+            config.quota = LIMIT;
+            config.max_files = 3;
+        });
+        storage.files.root.usage().forget();
+        store(&storage, "new", WriteMode::Create, 10).unwrap();
+        // A running upload of a new file takes the last place.
+        let upload = storage.write(&path("running"), WriteMode::Create).unwrap();
+        assert_eq!(kind(store(&storage, "more", WriteMode::Create, 0)), over);
+        assert_eq!(kind(storage.mkdir(&path("d"))), over);
+        drop(upload);
+        storage.mkdir(&path("d")).unwrap();
+        for mode in [WriteMode::Create, WriteMode::Replace, WriteMode::Append, WriteMode::From(0)] {
+            assert_eq!(kind(store(&storage, "more", mode, 10)), over, "{mode:?}");
+        }
+        // Those need no further place.
+        for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
+            store(&storage, "old", mode, 20).unwrap();
+            tree.check(&storage, LIMIT, &format!("{mode:?}"));
+        }
+        storage.rename(&path("new"), &path("d/new"), false).unwrap();
+        storage.rename(&path("old"), &path("d/new"), true).unwrap();
+        // An interrupted upload has a place until it is discarded.
+        cut(&storage, "f", WriteMode::Replace, 50);
+        assert_eq!(kind(store(&storage, "more", WriteMode::Create, 0)), over);
+        store(&storage, "f", WriteMode::From(40), 10).unwrap();
+        tree.check(&storage, LIMIT, "resumed");
+        storage.remove(&path("d/new")).unwrap();
+        storage.rmdir(&path("d")).unwrap();
+        storage.remove(&path("f")).unwrap();
+        tree.check(&storage, LIMIT, "at last");
+    }
+}
+
+#[test]
+fn files_that_vanish_while_they_are_replaced_make_no_room_hp_23() {
+    const LIMIT: u64 = 1_000_000;
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let storage = storage.with(|config| {
+            config.quota = LIMIT;
+            config.max_files = 2;
+        });
+        let names = ["a", "b"];
+        names.iter().for_each(|name| store(&storage, name, WriteMode::Create, 10).unwrap());
+        let mut uploads = names.map(|name| storage.write(&path(name), WriteMode::Replace).unwrap());
+        uploads.iter_mut().for_each(|upload| upload.write_all(b"replaced").unwrap());
+        names.iter().for_each(|name| storage.remove(&path(name)).unwrap());
+        store(&storage, "c", WriteMode::Create, 10).unwrap();
+        let outcomes = uploads.map(|upload| kind(upload.commit()));
+        assert_eq!(outcomes, [None, Some(StorageErrorKind::OverQuota)]);
+        assert_eq!(tree.names(""), ["a", "c"]);
+        tree.check(&storage, LIMIT, "after");
+        names.iter().chain(&["c"]).for_each(|name| drop(storage.remove(&path(name))));
+    }
 }

@@ -59,13 +59,13 @@ fn a_cut_upload_that_is_too_large_keeps_its_beginning_fs_15() {
         cut(&storage, "ann", "small", 100);
         cut(&storage, "ann", "f", 400);
         assert_eq!((told("small"), told("f")), (None, Some(249)));
-        assert_eq!(storage.quota().unwrap(), Some(10_000 - 250));
+        assert_eq!(storage.left().unwrap(), Some(10_000 - 250));
         // A partial upload stays even if more of it arrives than fits.
         for length in [1, 2, 300] {
             let mut resumed = storage.write_as(&path("f"), WriteMode::From(249), b"ann").unwrap();
             resumed.write_all(&vec![b'r'; length]).unwrap();
             drop(resumed);
-            assert_eq!((told("f"), storage.quota().unwrap()), (Some(249), Some(10_000 - 250)));
+            assert_eq!((told("f"), storage.left().unwrap()), (Some(249), Some(10_000 - 250)));
         }
         let mut resumed = storage.write_as(&path("f"), WriteMode::From(249), b"ann").unwrap();
         resumed.write_all(&[b'e'; 300]).unwrap();

@@ -1,0 +1,55 @@
+//! What a user's files take of a quota.
+
+/// The used and the allowed bytes, files and directories of a user.
+///
+/// ```
+/// use ftp_server::Quota;
+///
+/// // 3 files and directories of 5,000 bytes; 4,096 bytes are allowed, and any number of files.
+/// let quota = Quota::used(5_000, 3).max_bytes(4_096);
+/// assert_eq!((quota.bytes_left(), quota.files_left()), (Some(0), None));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Quota {
+    /// Bytes of all files and running uploads.
+    pub bytes: u64,
+    /// Maximum of `bytes`; `None`: unlimited.
+    pub max_bytes: Option<u64>,
+    /// Number of files and directories.
+    pub files: u64,
+    /// Maximum of `files`; `None`: unlimited.
+    pub max_files: Option<u64>,
+}
+
+impl Quota {
+    /// Returns an unlimited quota of which this is used.
+    #[must_use]
+    pub const fn used(bytes: u64, files: u64) -> Self {
+        Self { bytes, max_bytes: None, files, max_files: None }
+    }
+
+    /// Limits the bytes.
+    #[must_use]
+    pub const fn max_bytes(self, bytes: u64) -> Self {
+        Self { max_bytes: Some(bytes), ..self }
+    }
+
+    /// Limits the number of files and directories.
+    #[must_use]
+    pub const fn max_files(self, files: u64) -> Self {
+        Self { max_files: Some(files), ..self }
+    }
+
+    /// Returns the bytes left; `None` if they are unlimited.
+    #[must_use]
+    pub fn bytes_left(self) -> Option<u64> {
+        self.max_bytes.map(|most| most.saturating_sub(self.bytes))
+    }
+
+    /// Returns how many more files and directories fit; `None` if they are unlimited.
+    #[must_use]
+    pub fn files_left(self) -> Option<u64> {
+        self.max_files.map(|most| most.saturating_sub(self.files))
+    }
+}
