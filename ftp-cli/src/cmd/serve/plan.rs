@@ -165,14 +165,21 @@ impl ServePlan {
         }
         if let Some((root, rights)) = self.anonymous() {
             let anonymous = &self.settings.anonymous;
-            homes = homes.anonymous(root, rights, anonymous.quota, anonymous.limits);
+            let config = self.settings.local.with(|config| {
+                config.quota = anonymous.quota;
+                config.max_files = anonymous.max_files;
+            });
+            homes = homes.anonymous(root, rights, config, anonymous.limits);
         }
         let Some(quick) = &self.quick else { return homes };
         for (name, password) in &quick.users {
             homes = homes.plain(name, password, &quick.root, self.rights_of_users(quick));
         }
         match quick.anonymous {
-            Some(rights) => homes.anonymous(&quick.root, rights, 0, UserLimits::default()),
+            Some(rights) => {
+                let config = self.settings.local;
+                homes.anonymous(&quick.root, rights, config, UserLimits::default())
+            }
             None => homes,
         }
     }

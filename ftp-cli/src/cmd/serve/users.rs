@@ -120,6 +120,7 @@ impl Homes {
         let Some(hash) = user.password.clone() else { return self };
         let config = self.config.with(|config| {
             config.quota = user.quota;
+            config.max_files = user.max_files;
             config.umask = user.umask.unwrap_or(config.umask);
             config.partial = user.partial.unwrap_or(config.partial);
             config.sync = user.sync.unwrap_or(config.sync);
@@ -159,15 +160,14 @@ impl Homes {
         self
     }
 
-    /// Adds anonymous logins.
+    /// Adds anonymous logins; `config` applies to their directory.
     pub(super) fn anonymous(
         mut self,
         root: &Path,
         rights: Rights,
-        quota: u64,
+        config: LocalConfig,
         limits: UserLimits,
     ) -> Self {
-        let config = self.config.with(|config| config.quota = quota);
         let home = self.home(root, config, rights, false);
         self.table = self.table.anonymous(home.login(rights).limits(limits));
         self.anonymous = Some(home);
@@ -426,7 +426,12 @@ mod tests {
         assert!(!sweeper.is_for(&homes(&[(second, 0)])));
         // Disks can sleep if no user stores anything.
         let none = Homes::new(LocalConfig::default());
-        let read = none.anonymous(second.path(), Rights::READ, 0, UserLimits::default());
+        let read = none.anonymous(
+            second.path(),
+            Rights::READ,
+            LocalConfig::default(),
+            UserLimits::default(),
+        );
         assert!(Sweeper::start(&read).unwrap().paths.is_empty());
     }
 

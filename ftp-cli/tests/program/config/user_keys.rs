@@ -301,3 +301,42 @@ fn a_directory_can_be_closed_and_rules_that_apply_to_nothing_are_told() {
     }
     assert_eq!(configured.root.read("private/file"), b"secret");
 }
+
+#[test]
+fn users_have_a_number_of_files_and_see_their_quota_hp_23_cm_139() {
+    let text = |files: &str| {
+        let anyone = "[anonymous]\nenabled = true\nroot = \"ROOT\"\nmax_files = 9\n";
+        [anyone, &user("u", files)].concat()
+    };
+    let configured = Configured::new(&text("max_files = 2\nquota = \"1 MiB\""));
+    let check = configured.check(&["--listen", "127.0.0.1:0"]).succeeded();
+    let said = String::from_utf8(check).unwrap();
+    for want in ["users.u.max_files = 2 ", "anonymous.max_files = 9 "] {
+        assert!(said.lines().any(|line| line.starts_with(want)), "no {want} in\n{said}");
+    }
+    configured.root.write("there", b"content");
+    let quota = |session: &mut RawSession| session.expect("SITE QUOTA", 211).text();
+    let served = configured.serve();
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.upload("STOR new", b"new");
+    let want = "211-Quota:\n Bytes: 10 of 1048576\n Files: 2 of 2\n211 End";
+    assert_eq!(quota(&mut session), want);
+    let _data = session.passive();
+    session.expect("STOR more", 552);
+    let mut anyone = RawSession::login(served.address, "anonymous", "any");
+    assert!(quota(&mut anyone).ends_with(" Files: 2 of 9\n211 End"));
+    // New sessions have the new limit.
+    configured.write(&text("max_files = 3"));
+    served.signal("HUP");
+    said_until(&served, "changed: users");
+    let _data = session.passive();
+    session.expect("STOR more", 552);
+    let mut again = RawSession::login(served.address, "u", "p");
+    again.upload("STOR more", b"more");
+    drop(served);
+    // The files count after a restart too.
+    let served = configured.serve();
+    let mut session = RawSession::login(served.address, "u", "p");
+    let want = "211-Quota:\n Bytes: 14 of unlimited\n Files: 3 of 3\n211 End";
+    assert_eq!(quota(&mut session), want);
+}

@@ -8,9 +8,9 @@ use ftp_server::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLi
 
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, EVENTS, FILE,
-    GROUP, HOSTS, IDLE_TIME, LINE, LOG, LOG_TARGET, METRICS, MODE, NETWORKS, NUMBER, OVERRIDES,
-    OWN_COUNT, PARTIAL, PATTERNS, PORTS, PROCESSES, RATE, REUSE, RIGHTS, RUN_AS, SIZE, SWITCH,
-    SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
+    FILES, GROUP, HOSTS, IDLE_TIME, LINE, LOG, LOG_TARGET, METRICS, MODE, NETWORKS, NUMBER,
+    OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PORTS, PROCESSES, RATE, REUSE, RIGHTS, RUN_AS, SIZE,
+    SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::hooks::HookSettings;
 use super::layers::{Given, KeyInTable, Table, Users};
@@ -76,6 +76,7 @@ pub(crate) struct Anonymous {
     pub(crate) root: PathBuf,
     pub(crate) rights: Rights,
     pub(crate) quota: u64,
+    pub(crate) max_files: u64,
     pub(crate) limits: UserLimits,
 }
 
@@ -101,6 +102,7 @@ impl Default for Settings {
                 root: PathBuf::new(),
                 rights: Rights::READ,
                 quota: 0,
+                max_files: 0,
                 limits: UserLimits::default(),
             },
             users: Users::default(),
@@ -202,6 +204,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "anonymous.root",                 DIRECTORY,    anonymous.root,                    "Directory that anonymous users see as /."),
     row!(Settings, "anonymous.rights",               RIGHTS,       anonymous.rights,                  "Rights of anonymous users: read, full, drop-box, or a list"),
     row!(Settings, "anonymous.quota",                SIZE,         anonymous.quota,                   "Bytes below the anonymous root (0: unlimited)."),
+    row!(Settings, "anonymous.max_files",            FILES,        anonymous.max_files,               "Files and directories below the anonymous root (0: unlimited)."),
     row!(Settings, "anonymous.per_user",             OWN_COUNT,    anonymous.limits.sessions,         "Anonymous sessions in total (empty: limits.per_user; 0: unlimited)."),
     row!(Settings, "anonymous.rate_per_session",     RATE,         anonymous.limits.rate_per_session, "Bytes per second of an anonymous session (empty: as [transfer]; 0: unlimited)."),
     row!(Settings, "anonymous.rate_per_user",        RATE,         anonymous.limits.rate_per_user,    "Bytes per second of all anonymous sessions (empty: as [transfer]; 0: unlimited)."),

@@ -9,8 +9,8 @@ use ftp_server::{
 };
 
 use super::forms::{
-    DIRECTORIES, EXPIRY, Expiry, HOME, NAMES, NETWORKS, OWN_COUNT, OWN_IDLE_TIME, OWN_PARTIAL,
-    OWN_SWITCH, OWN_SYNC, OWN_UMASK, PASSWORD, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS,
+    DIRECTORIES, EXPIRY, Expiry, FILES, HOME, NAMES, NETWORKS, OWN_COUNT, OWN_IDLE_TIME,
+    OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, OWN_UMASK, PASSWORD, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS,
 };
 use super::origins::Origins;
 use super::row::{Setting, row};
@@ -30,6 +30,8 @@ pub(crate) struct User {
     pub(crate) directories: Vec<DirectoryRights>,
     /// Largest number of bytes below the root; 0 for unlimited.
     pub(crate) quota: u64,
+    /// Largest number of files and directories below the root; 0 for unlimited.
+    pub(crate) max_files: u64,
     pub(crate) mkdir_parents: bool,
     pub(crate) mkdir_existing_ok: bool,
     pub(crate) limits: UserLimits,
@@ -59,6 +61,7 @@ impl Default for User {
             rights: Rights::READ,
             directories: Vec::new(),
             quota: 0,
+            max_files: 0,
             mkdir_parents: false,
             mkdir_existing_ok: false,
             limits: UserLimits::default(),
@@ -92,6 +95,7 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
     row!(User, "directories",                    DIRECTORIES,  directories,                       "Other rights by directory, the longest path wins: { \"/incoming\" = \"drop-box\" }."),
     row!(User, "quota",                          SIZE,         quota,                             "Bytes below the root (0: unlimited)."),
+    row!(User, "max_files",                      FILES,        max_files,                         "Files and directories below the root (0: unlimited)."),
     row!(User, "tls",                            TLS,          tls,                               "TLS for this user, in addition to [tls]: off, optional or required."),
     row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR create missing parent directories."),
     row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "Answer MKD of an existing directory with success."),

@@ -22,6 +22,16 @@ fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("invalid number \"{text}\": expected 0 to {}", usize::MAX))
 }
 
+/// A number of files.
+pub(crate) const FILES: Form<u64> = Form::new(
+    Kind::Number,
+    |text| {
+        let wrong = |_| format!("invalid number \"{text}\": expected 0 to {}", u64::MAX);
+        text.parse().map_err(wrong)
+    },
+    u64::to_string,
+);
+
 /// A number of failures, 0 included.
 pub(crate) const NUMBER: Form<u32> = Form::new(
     Kind::Number,
