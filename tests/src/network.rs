@@ -7,14 +7,17 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::peer::{Peer, skipped};
-use crate::process::{Running, run};
+use crate::process::{LIMIT, Running, run, run_with};
 use crate::raw::DEADLINE;
 use crate::scale;
+
+/// The longest run of a test, which runs many programs, each for up to [`LIMIT`].
+const WHOLE_TEST: Duration = LIMIT.saturating_mul(10);
 
 /// Set if a test already runs in its own network.
 const INSIDE: &str = "FTP_OWN_NETWORK";
@@ -56,7 +59,7 @@ pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
     if scale::is_full() {
         command.env("FTP_SCALE", "1");
     }
-    let ran = run(&mut command);
+    let ran = run_with(&mut command, &[], WHOLE_TEST);
     assert!(ran.code() == Some(0), "{ran:?}");
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(said.contains("1 passed"), "{test} is no test: {said}");

@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +16,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// The longest run of a client process, unless a test sets another limit.
 pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long output is awaited after the end of its program.
+const LAST_OUTPUT: Duration = Duration::from_secs(10);
 
 /// The end of a program and its output.
 #[derive(Clone)]
@@ -79,22 +83,19 @@ pub fn run_with(command: &mut Command, input: &[u8], limit: Duration) -> Ran {
     let line = line(command);
     command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
     let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-    let writer = running.child.stdin.take().map(|mut stdin| {
+    if let Some(mut stdin) = running.child.stdin.take() {
         let input = input.to_vec();
         // A program that does not read all of its input is judged by its exit status.
-        thread::spawn(move || stdin.write_all(&input).is_ok())
-    });
-    let stdout = running.child.stdout.take().map(collect);
-    let stderr = running.child.stderr.take().map(collect);
+        thread::spawn(move || stdin.write_all(&input).is_ok());
+    }
+    let stdout = running.child.stdout.take().map(Output::of);
+    let stderr = running.child.stderr.take().map(Output::of);
     let status = running.wait(end);
     drop(running);
-    let joined = |reader: Option<JoinHandle<Vec<u8>>>| {
-        reader.map(|reader| reader.join().expect("a reader does not panic")).unwrap_or_default()
+    let all = |output: Option<Output>| {
+        output.map(|output| output.to_its_end(LAST_OUTPUT)).unwrap_or_default()
     };
-    let ran = Ran { command: line, status, stdout: joined(stdout), stderr: joined(stderr) };
-    if let Some(writer) = writer {
-        writer.join().expect("a writer does not panic");
-    }
+    let ran = Ran { command: line, status, stdout: all(stdout), stderr: all(stderr) };
     assert!(ran.status.is_some(), "{ran:?}");
     ran
 }
@@ -177,16 +178,45 @@ impl Drop for Running {
     }
 }
 
-/// Reads a pipe to its end in another thread.
-fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
+/// What a program writes to a pipe.
+struct Output(Receiver<Vec<u8>>);
+
+impl Output {
+    /// Reads a pipe in another thread.
+    fn of(mut pipe: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 64 * 1024];
+            loop {
+                let (part, is_last) = match pipe.read(&mut buffer) {
+                    Ok(count) => (buffer.get(..count).unwrap_or_default().to_vec(), count == 0),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => (format!("\n(the pipe broke: {error})").into_bytes(), true),
+                };
+                if sender.send(part).is_err() || is_last {
+                    break;
+                }
+            }
+        });
+        Self(receiver)
+    }
+
+    /// Returns all output of a program that has ended. Another program that it started may live on
+    /// and keep the pipe open; then the output ends after `limit` with a line that says so.
+    fn to_its_end(self, limit: Duration) -> Vec<u8> {
+        let end = Instant::now() + limit;
         let mut bytes = Vec::new();
-        let read: io::Result<_> = pipe.read_to_end(&mut bytes);
-        if let Err(error) = read {
-            bytes.extend(format!("\n(the pipe broke: {error})").into_bytes());
+        loop {
+            match self.0.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(part) => bytes.extend(part),
+                Err(RecvTimeoutError::Disconnected) => return bytes,
+                Err(RecvTimeoutError::Timeout) => {
+                    bytes.extend(b"\n(another program keeps the pipe open)\n");
+                    return bytes;
+                }
+            }
         }
-        bytes
-    })
+    }
 }
 
 fn line(command: &Command) -> String {
@@ -198,6 +228,8 @@ fn line(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufRead;
+
     use super::*;
 
     #[test]
@@ -214,5 +246,20 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "printf said; sleep 1000 & sleep 1000"]);
         run_with(&mut command, &[], Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_program_that_left_the_group_and_keeps_the_pipe_is_not_awaited() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "printf said; setsid sleep 1000 & echo $! >&2"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = Output::of(child.stdout.take().unwrap());
+        let mut stayed = String::new();
+        assert!(child.wait().unwrap().success());
+        let said = stdout.to_its_end(Duration::from_secs(2));
+        assert_eq!(said, b"said\n(another program keeps the pipe open)\n");
+        io::BufReader::new(child.stderr.take().unwrap()).read_line(&mut stayed).unwrap();
+        let stayed = Pid::from_raw(stayed.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(stayed, Signal::KILL).unwrap();
     }
 }
