@@ -93,7 +93,7 @@ pub fn run_with(command: &mut Command, input: &[u8], limit: Duration) -> Ran {
     let status = running.wait(end);
     drop(running);
     let all = |output: Option<Output>| {
-        output.map(|output| output.to_its_end(LAST_OUTPUT)).unwrap_or_default()
+        output.map(|output| output.read_to_end(LAST_OUTPUT)).unwrap_or_default()
     };
     let ran = Ran { command: line, status, stdout: all(stdout), stderr: all(stderr) };
     assert!(ran.status.is_some(), "{ran:?}");
@@ -203,7 +203,7 @@ impl Output {
 
     /// Returns all output of a program that has ended. Another program that it started may live on
     /// and keep the pipe open; then the output ends after `limit` with a line that says so.
-    fn to_its_end(self, limit: Duration) -> Vec<u8> {
+    fn read_to_end(self, limit: Duration) -> Vec<u8> {
         let end = Instant::now() + limit;
         let mut bytes = Vec::new();
         loop {
@@ -256,7 +256,7 @@ mod tests {
         let stdout = Output::of(child.stdout.take().unwrap());
         let mut stayed = String::new();
         assert!(child.wait().unwrap().success());
-        let said = stdout.to_its_end(Duration::from_secs(2));
+        let said = stdout.read_to_end(Duration::from_secs(2));
         assert_eq!(said, b"said\n(another program keeps the pipe open)\n");
         io::BufReader::new(child.stderr.take().unwrap()).read_line(&mut stayed).unwrap();
         let stayed = Pid::from_raw(stayed.trim().parse().unwrap()).unwrap();
