@@ -79,8 +79,8 @@ pub struct ServerConfig {
     /// ```
     pub proxy_protocol: Vec<Network>,
     /// Virtual hosts that `HOST` accepts (RFC 7151); the authenticator gets the chosen one
-    /// (default: empty, any name).
-    pub hosts: Vec<HostName>,
+    /// (default: empty, any name). See [`VirtualHost`].
+    pub hosts: Vec<VirtualHost>,
     /// Passive data connections.
     pub passive: PassivePolicy,
     /// Active data connections.
@@ -105,6 +105,84 @@ pub struct ServerConfig {
     /// Whether to reject command lines that end in LF without CR, with 500 (default: `false`). Some
     /// scripts and devices send such lines.
     pub strict_crlf: bool,
+}
+
+/// A virtual host of a server: one of several names, by which clients reach it (RFC 7151).
+///
+/// A client chooses it with `HOST` before login, or by the server name of its TLS handshake (RFC
+/// 6066). The name of the handshake counts more: it replaces a host from before, and another `HOST`
+/// after it fails with 504. `REIN` ends the choice. A client that names no host is served without
+/// one; if a server has hosts, `HOST` with another name fails with 504, except for the address
+/// that the client has reached.
+///
+/// Names are compared whole and without case. Internationalised names are A-labels, such as
+/// `xn--e1afmkfd.com`. [`Tls::host`](crate::Tls::host) adds the certificate of a host; users and
+/// their storage are the authenticator's choice.
+///
+/// ```
+/// use std::io::{BufRead, BufReader, Write};
+/// use std::net::TcpStream;
+/// use std::sync::Arc;
+///
+/// use ftp_server::{
+///     AuthError, Authenticator, HostName, Login, LoginAttempt, MemoryStorage, Rights, Server,
+///     ServerConfig, VirtualHost,
+/// };
+///
+/// /// Each user has one host.
+/// struct Users;
+///
+/// impl Authenticator for Users {
+///     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+///         let host = attempt.host.map(HostName::to_string).unwrap_or_default();
+///         match (attempt.user, attempt.password, host.as_str()) {
+///             (b"anna", b"secret", "a.example.org") => {
+///                 Ok(Login::new(Arc::new(MemoryStorage::new()), Rights::FULL))
+///             }
+///             (b"anna", b"secret", _) => Err(AuthError::OtherHost),
+///             _ => Err(AuthError::Refused),
+///         }
+///     }
+/// }
+///
+/// let name = HostName::parse(b"a.example.org")?;
+/// let hosts = vec![VirtualHost::new(name).banner("Files of Anna")];
+/// let server = Server::builder()
+///     .config(ServerConfig::default().with(|config| config.hosts = hosts))
+///     .authenticator(Users)
+///     .bind("127.0.0.1:0")?;
+/// let mut stream = BufReader::new(TcpStream::connect(server.local_addr())?);
+/// let mut replies = String::new();
+/// for command in ["", "HOST A.example.org\r\n", "USER anna\r\n", "PASS secret\r\n"] {
+///     stream.get_mut().write_all(command.as_bytes())?;
+///     stream.read_line(&mut replies)?;
+/// }
+/// assert!(replies.contains("220 Files of Anna\r\n"));
+/// assert!(replies.contains("230 "));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct VirtualHost {
+    /// Its name, or an address.
+    pub name: HostName,
+    /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS (default:
+    /// `None`, the texts of the server).
+    pub banner: Option<String>,
+}
+
+impl VirtualHost {
+    /// Returns a host without a banner.
+    #[must_use]
+    pub const fn new(name: HostName) -> Self {
+        Self { name, banner: None }
+    }
+
+    /// Sets the text of the reply to `HOST`.
+    #[must_use]
+    pub fn banner(self, banner: impl Into<String>) -> Self {
+        Self { banner: Some(banner.into()), ..self }
+    }
 }
 
 /// Timeouts of sessions and transfers.
@@ -214,6 +292,11 @@ impl ServerConfig {
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
+    }
+
+    /// Returns the virtual host of this name.
+    pub(crate) fn host(&self, name: &HostName) -> Option<&VirtualHost> {
+        self.hosts.iter().find(|host| host.name == *name)
     }
 }
 

@@ -75,7 +75,7 @@ pub use auth::{
 pub use builder::ServerBuilder;
 pub use config::{
     ActivePolicy, Limits, LoginPolicy, PassiveAddress, PassiveOverride, PassivePolicy,
-    ServerConfig, Timeouts,
+    ServerConfig, Timeouts, VirtualHost,
 };
 pub use error::Error;
 pub use name_pattern::NamePattern;

@@ -38,7 +38,8 @@ pub struct LoginAttempt<'a> {
     pub password: &'a [u8],
     /// The argument of `ACCT`, byte for byte, once [`AuthError::NeedAccount`] has asked for it.
     pub account: Option<&'a [u8]>,
-    /// The virtual host that `HOST` has chosen (RFC 7151).
+    /// The virtual host that `HOST` has chosen (RFC 7151), or the TLS server name if it is one of
+    /// [`ServerConfig::hosts`](crate::ServerConfig::hosts); `None` without either.
     pub host: Option<&'a HostName>,
     /// The client's end of the control connection.
     pub peer: SocketAddr,
@@ -381,6 +382,10 @@ pub enum AuthError {
     /// Unknown user, or wrong password: 530. The client does not learn which.
     #[error("login incorrect")]
     Refused,
+    /// The user may not log in at this virtual host: as [`Refused`](Self::Refused); only the log
+    /// tells them apart.
+    #[error("not a user of this host")]
+    OtherHost,
     /// The user's directory cannot be opened: 530, and an error in the log.
     #[error("home directory not available")]
     NoHome,

@@ -97,6 +97,7 @@ fn login(
     };
     let reason = match error {
         AuthError::Refused | AuthError::NeedAccount => LoginRefusal::Credentials,
+        AuthError::OtherHost => LoginRefusal::Host,
         AuthError::NoHome => LoginRefusal::NoHome,
         AuthError::Unavailable => LoginRefusal::Unavailable,
     };
@@ -137,7 +138,7 @@ fn refuse(
         }
         // The failure is the server's, and not a guess.
         AuthError::NoHome => {}
-        AuthError::NeedAccount | AuthError::Refused => {
+        AuthError::NeedAccount | AuthError::OtherHost | AuthError::Refused => {
             // The current settings decide, even if the session began with older ones.
             let Context { bans, config, watchdog, .. } = &*session.current.get();
             if bans.note(session.peer.ip(), start) {
@@ -247,24 +248,27 @@ pub(super) fn rein(session: &mut Session) -> Outcome {
     if is_protected { Outcome::Unprotect(ready) } else { ready.into() }
 }
 
-/// `HOST <hostname>`: 220 if this server is that host (RFC 7151 §3.2), otherwise 504. A login in
-/// progress starts again, because it may go to another host now.
+/// `HOST <hostname>`: 220 with the host's banner if this server is that host (RFC 7151 §3.2),
+/// otherwise 504, which forgets an earlier host. A login in progress starts again, because it may go
+/// to another host now.
 pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
-    (session.access, session.host) = (Access::Greeted, None);
-    let hosts = &session.context.config.hosts;
+    session.access = Access::Greeted;
+    session.host = session.host_by_tls();
+    let config = &session.context.config;
     let is_here = match name {
-        HostName::Domain(_) => hosts.is_empty(),
+        HostName::Domain(_) => config.hosts.is_empty(),
         HostName::Address(address) => address.to_canonical() == session.reached.ip(),
     };
     // The host whose certificate the client has seen (RFC 7151 §3.2.2).
     let asked = session.secured.as_ref().and_then(|secured| secured.server_name());
     let is_other = asked.is_some_and(|asked| asked != *name);
-    if is_other || !is_here && !hosts.contains(name) {
+    if is_other || !is_here && config.host(name).is_none() {
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not a host of this server")
             .into();
     }
     session.host = Some(name.clone());
-    Reply::new(ReplyCode::SERVICE_READY, "Host accepted").into()
+    let banner = session.host_banner().unwrap_or("Host accepted");
+    Reply::new(ReplyCode::SERVICE_READY, banner).into()
 }
 
 /// `LANG [<tag>]`: 200 for English in any variant and for the default, which is English; 504 for

@@ -110,7 +110,7 @@ impl Event<'_> {
     ///
     /// impl Observer for Printer {
     ///     fn observe(&self, event: &Event<'_>) {
-    ///         println!("{}", event.to_json(&[("host", b"nas")]));
+    ///         println!("{}", event.to_json(&[("node", b"nas")]));
     ///     }
     /// }
     /// ```

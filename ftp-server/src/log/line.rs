@@ -92,6 +92,7 @@ impl Line {
         if unsaid > 0 {
             line.number("unsaid", unsaid);
         }
+        event.host.into_iter().for_each(|host| line.word("host", host));
         line
     }
 
@@ -293,7 +294,7 @@ pub(super) fn calendar(time: SystemTime) -> (TimeVal, u32) {
 mod tests {
     use std::net::SocketAddr;
 
-    use ftp_proto::{Network, Reply, ReplyCode, Verb};
+    use ftp_proto::{HostName, Network, Reply, ReplyCode, Verb};
 
     use super::*;
     use crate::log::{Direction, LoginRefusal, Refusal, TransferEnd};
@@ -305,7 +306,7 @@ mod tests {
         let tls = user
             .map(|_| TlsInfo { version: TlsVersion::V1_2, resumed: false })
             .filter(|_| session == Some(8));
-        let line = Line::of(&Event { session, peer, user, tls, kind, unsaid: Some(0) }, 0);
+        let line = Line::of(&Event { session, user, tls, ..Event::of_peer(peer, kind) }, 0);
         let time = Stamp(UNIX_EPOCH + Duration::from_millis(1_795_187_045_678));
         (line.to_string(), line.json(&time))
     }
@@ -315,6 +316,18 @@ mod tests {
         let (text, json) = both(Some(8), Some(b"u"), EventKind::LoggedIn);
         assert_eq!(text, r#"login session=8 peer=192.0.2.9 port=50212 user="u" tls=1.2"#);
         assert!(json.ends_with(r#""user":"u","tls":"1.2"}"#), "{json}");
+    }
+
+    #[test]
+    fn a_line_ends_with_the_host() {
+        let host = HostName::parse(b"FTP.example.org").unwrap();
+        let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));
+        let reason = LoginRefusal::Host;
+        let kind = EventKind::LoginRefused { user: b"u", reason };
+        let event = Event { host: Some(&host), ..Event::of_peer(peer, kind) };
+        let text = Line::of(&event, 3).to_string();
+        let want = r#"login-refused peer=192.0.2.9 port=50212 user="u" reason=host unsaid=3 host=ftp.example.org"#;
+        assert_eq!(text, want);
     }
 
     #[test]

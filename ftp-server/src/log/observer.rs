@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ftp_proto::{Network, Reply, ReplyCode, RepresentationType, Verb};
+use ftp_proto::{HostName, Network, Reply, ReplyCode, RepresentationType, Verb};
 
 use crate::storage::VirtualPath;
 use crate::tls::TlsInfo;
@@ -63,6 +63,9 @@ pub struct Event<'a> {
     pub user: Option<&'a [u8]>,
     /// How TLS protects the control connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
+    /// The virtual host of the session, if [`ServerConfig::hosts`](crate::ServerConfig::hosts) lists
+    /// any; `None` for the server itself.
+    pub host: Option<&'a HostName>,
     /// Kind and details of the event.
     pub kind: EventKind<'a>,
     /// Number of similar events without a log line since the last line; `None` if this event has no
@@ -73,7 +76,7 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// Returns an event outside of sessions, which has a log line.
     pub(crate) const fn of_peer(peer: SocketAddr, kind: EventKind<'a>) -> Self {
-        Self { session: None, peer, user: None, tls: None, kind, unsaid: Some(0) }
+        Self { session: None, peer, user: None, tls: None, host: None, kind, unsaid: Some(0) }
     }
 }
 
@@ -304,6 +307,9 @@ pub enum LoginRefusal {
     /// `network`: the password was right, but the user may not log in from this address
     /// ([`Login::networks`](crate::Login::networks)).
     Network,
+    /// `host`: the user may not log in at this virtual host
+    /// ([`AuthError::OtherHost`](crate::AuthError::OtherHost)).
+    Host,
 }
 
 /// How a session ended.
@@ -399,6 +405,7 @@ impl LoginRefusal {
             Self::Disabled => "disabled",
             Self::Expired => "expired",
             Self::Network => "network",
+            Self::Host => "host",
         }
     }
 }

@@ -142,10 +142,12 @@ impl Runner {
         let gone = || io::Error::from(io::ErrorKind::Unsupported);
         let acceptor = self.session.context.tls.as_ref().ok_or_else(gone)?;
         let limit = self.session.context.config.timeouts.tls_handshake;
-        let (handshake, mut secured) = acceptor.protect_control(limit)?;
+        let host = self.session.host.clone();
+        let (handshake, mut secured) = acceptor.protect_control(limit, host)?;
         secured.established(self.control.protect(handshake, limit)?);
         self.line().shown.set_tls(secured.info().map(|info| info.version));
         self.session.secured = Some(Box::new(secured));
+        self.session.choose_host_by_tls();
         if with_data {
             self.session.has_buffer_size = true;
             self.session.protection = ProtectionLevel::Private;
@@ -166,7 +168,9 @@ impl Runner {
     }
 
     fn greet(&mut self) -> io::Result<()> {
-        let banner = self.session.context.config.banner.clone();
+        let config = &self.session.context.config;
+        // With implicit TLS, a host may be chosen already.
+        let banner = self.session.host_banner().unwrap_or(&config.banner).to_owned();
         self.control.send(&Reply::new(ReplyCode::SERVICE_READY, banner))
     }
 
@@ -364,7 +368,9 @@ impl Runner {
         }
         let user = self.session.user();
         if had_user != user.is_some() {
-            self.line().shown.set_user(user.map(|user| &*user.name));
+            let user = user.map(|user| &*user.name);
+            let host = user.and_then(|_| self.session.shown_host());
+            self.line().shown.set_login(user, host);
         }
         // This precedes the reply: the next command may come at once.
         self.permit.set_logged_in(user.is_some());

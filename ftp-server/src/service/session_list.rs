@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use ftp_proto::Verb;
+use ftp_proto::{HostName, Verb};
 
 use crate::lock::unpoisoned;
 use crate::storage::VirtualPath;
@@ -22,6 +22,8 @@ pub struct SessionInfo {
     pub peer: SocketAddr,
     /// The argument of `USER` of the logged-in user, byte for byte; `None` without a login.
     pub user: Option<Vec<u8>>,
+    /// Virtual host of the login, if [`ServerConfig::hosts`](crate::ServerConfig::hosts) lists any.
+    pub host: Option<HostName>,
     /// Time of the connection.
     pub since: SystemTime,
     /// TLS version of the control connection; `None` in plaintext.
@@ -65,6 +67,8 @@ pub(crate) struct Shown {
     /// Milliseconds from then to the end of the last command.
     last_command: AtomicU64,
     user: Mutex<Option<Vec<u8>>>,
+    /// Boxed, because most sessions have none.
+    host: Mutex<Option<Box<HostName>>>,
     tls: Mutex<Option<TlsVersion>>,
     transfer: Mutex<Option<(Verb, VirtualPath, Instant)>>,
     moved: AtomicU64,
@@ -78,6 +82,7 @@ impl Shown {
             begun: Instant::now(),
             last_command: AtomicU64::new(0),
             user: Mutex::default(),
+            host: Mutex::default(),
             tls: Mutex::default(),
             transfer: Mutex::default(),
             moved: AtomicU64::new(0),
@@ -94,7 +99,9 @@ impl Shown {
         *unpoisoned(self.peer.lock())
     }
 
-    pub(crate) fn set_user(&self, user: Option<&[u8]>) {
+    /// Sets the logged-in user and the host of the login.
+    pub(crate) fn set_login(&self, user: Option<&[u8]>, host: Option<&HostName>) {
+        *unpoisoned(self.host.lock()) = host.cloned().map(Box::new);
         *unpoisoned(self.user.lock()) = user.map(<[u8]>::to_vec);
     }
 
@@ -145,7 +152,8 @@ impl Shown {
         let peer = self.peer();
         let since = self.since;
         let user = unpoisoned(self.user.lock()).clone();
+        let host = unpoisoned(self.host.lock()).as_deref().cloned();
         let tls = *unpoisoned(self.tls.lock());
-        SessionInfo { number, peer, user, since, tls, idle, activity }
+        SessionInfo { number, peer, user, host, since, tls, idle, activity }
     }
 }

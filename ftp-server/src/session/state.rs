@@ -41,7 +41,7 @@ pub(crate) struct Session {
     pub(crate) reached: SocketAddr,
     /// The server's end.
     pub(crate) local: SocketAddr,
-    /// The host that `HOST` chose.
+    /// The host that `HOST` chose, or the TLS server name.
     pub(crate) host: Option<HostName>,
     pub(crate) access: Access,
     /// Since when no user is logged in.
@@ -196,6 +196,32 @@ impl Session {
         (self.context, self.host) = (context, host);
     }
 
+    /// Lets the TLS server name choose the host: unlike a `HOST` in plaintext, nobody can change it
+    /// on the way (RFC 7151 §3.2.2). Without a name, the host of `HOST` stays.
+    pub(crate) fn choose_host_by_tls(&mut self) {
+        let asked = self.secured.as_ref().and_then(|secured| secured.server_name());
+        if asked.is_some() && asked != self.host {
+            self.host = self.host_by_tls();
+        }
+    }
+
+    /// Returns the configured host that the client has asked for by its TLS server name.
+    pub(crate) fn host_by_tls(&self) -> Option<HostName> {
+        let asked = self.secured.as_ref()?.server_name()?;
+        self.context.config.host(&asked).map(|host| host.name.clone())
+    }
+
+    /// Returns the banner of the session's host, if it has its own.
+    pub(crate) fn host_banner(&self) -> Option<&str> {
+        self.context.config.host(self.host.as_ref()?)?.banner.as_deref()
+    }
+
+    /// Returns the session's host for logs: any name will do for a server without hosts, so that it
+    /// means nothing there.
+    pub(crate) fn shown_host(&self) -> Option<&HostName> {
+        self.host.as_ref().filter(|_| !self.context.config.hosts.is_empty())
+    }
+
     /// Returns whether the client must start TLS before login.
     pub(crate) fn needs_tls(&self) -> bool {
         self.demands(Acceptor::control_policy) == TlsPolicy::Required
@@ -238,8 +264,9 @@ impl Session {
         let session = Some(self.number);
         let peer = self.peer;
         let tls = self.tls();
+        let host = self.shown_host();
         let unsaid = self.unsaid(&kind);
-        self.context.observers.tell(&Event { session, peer, user, tls, kind, unsaid });
+        self.context.observers.tell(&Event { session, peer, user, tls, host, kind, unsaid });
     }
 
     /// Returns [`Event::unsaid`] for an event: refusals cost a client next to nothing, and must not

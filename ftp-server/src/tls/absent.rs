@@ -47,6 +47,12 @@ impl Tls {
 
     /// Never called.
     #[must_use]
+    pub fn host(self, _name: HostName, _identity: &Self) -> Self {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
     pub fn control(self, _policy: TlsPolicy) -> Self {
         match self.0 {}
     }
@@ -170,6 +176,7 @@ impl Acceptor {
     pub(crate) fn protect_control(
         self: &Arc<Self>,
         _limit: Duration,
+        _host: Option<HostName>,
     ) -> io::Result<(Handshake, Secured)> {
         match self.0 {}
     }

@@ -1,6 +1,7 @@
 //! Starting TLS on connections, and the TLS state that a control connection shares with its data
 //! connections.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -11,7 +12,7 @@ use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
     StoresServerSessions,
 };
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
 use super::certificate::Certificate;
@@ -20,7 +21,7 @@ use super::handshake::Handshake;
 use super::policy::{SessionReuse, TlsInfo, TlsPolicy, TlsVersion};
 use super::pool::Pool;
 use super::resumption::Resumption;
-use super::settings::{Identity, Tls};
+use super::settings::{Identity, Settings, Tls};
 use crate::deadline;
 
 /// Starts TLS on connections of a server.
@@ -39,7 +40,7 @@ impl Acceptor {
             None => Arc::new(Pool::start()?),
         };
         let mut config = match &settings.0.identity {
-            Identity::Pair(pair) => config_of(&settings, Arc::clone(pair))?,
+            Identity::Pair(_) => config_of(&settings)?,
             Identity::Given(config) => (**config).clone(),
         };
         if config.alpn_protocols.is_empty() {
@@ -84,23 +85,25 @@ impl Acceptor {
         self.settings.0.exempt.iter().any(|network| network.contains(peer))
     }
 
-    /// Prepares TLS on a control connection, within `limit`. The threads for handshakes do the
+    /// Prepares TLS on a control connection, within `limit`. If the client asks for no name, it gets
+    /// the certificate of `host`. The threads for handshakes do the
     /// work, because the C library keeps memory that is freed on the way for the thread that freed
     /// it.
     pub(crate) fn protect_control(
         self: &Arc<Self>,
         limit: Duration,
+        host: Option<HostName>,
     ) -> io::Result<(Handshake, Secured)> {
         let acceptor = Arc::clone(self);
         let deadline = deadline::after(Instant::now(), limit);
-        self.pool.run(deadline, move || acceptor.make())?
+        self.pool.run(deadline, move || acceptor.make(host))?
     }
 
-    fn make(self: &Arc<Self>) -> io::Result<(Handshake, Secured)> {
+    fn make(self: &Arc<Self>, host: Option<HostName>) -> io::Result<(Handshake, Secured)> {
         let mut secured = Secured {
             acceptor: Arc::clone(self),
             resumption: None,
-            named: Arc::new(Named::new(Arc::clone(&self.config.cert_resolver))),
+            named: Arc::new(Named::new(self.settings.clone(), host)),
             user: None,
             info: None,
         };
@@ -118,7 +121,7 @@ impl Acceptor {
 }
 
 /// Returns the configuration for these settings.
-fn config_of(settings: &Tls, pair: Arc<CertifiedKey>) -> io::Result<ServerConfig> {
+fn config_of(settings: &Tls) -> io::Result<ServerConfig> {
     let versions: &[_] = match settings.0.min_version {
         TlsVersion::V1_2 => &[&TLS13, &TLS12],
         TlsVersion::V1_3 => &[&TLS13],
@@ -130,7 +133,7 @@ fn config_of(settings: &Tls, pair: Arc<CertifiedKey>) -> io::Result<ServerConfig
         Some(verifier) => config.with_client_cert_verifier(Arc::clone(verifier)),
         None => config.with_no_client_auth(),
     };
-    Ok(config.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair))))
+    Ok(config.with_cert_resolver(settings.0.identity.resolver()))
 }
 
 /// TLS state of a control connection that its data connections share.
@@ -158,7 +161,7 @@ impl Secured {
 
     /// Returns the valid host name that the client asked for.
     pub(crate) fn server_name(&self) -> Option<HostName> {
-        self.named.asked.get().and_then(|name| HostName::parse(name.as_bytes()).ok())
+        self.named.choice.get().and_then(|choice| choice.asked.clone())
     }
 
     /// Returns whether the client's certificate allows a login as `user`.
@@ -187,25 +190,47 @@ impl Secured {
     }
 }
 
-/// Presents the server's certificate, and keeps the requested name.
-#[derive(Debug)]
+/// Presents a certificate of the server, and keeps the requested name.
 struct Named {
+    settings: Tls,
+    /// The host that `HOST` has chosen before the handshake.
+    host: Option<HostName>,
+    /// Made in the handshake of the control connection, for its data connections too.
+    choice: OnceLock<Choice>,
+}
+
+/// The result of the handshake of a control connection.
+struct Choice {
+    /// The valid name that the client asked for.
+    asked: Option<HostName>,
     shown: Arc<dyn ResolvesServerCert>,
-    asked: OnceLock<String>,
 }
 
 impl Named {
-    const fn new(shown: Arc<dyn ResolvesServerCert>) -> Self {
-        Self { shown, asked: OnceLock::new() }
+    const fn new(settings: Tls, host: Option<HostName>) -> Self {
+        Self { settings, host, choice: OnceLock::new() }
+    }
+
+    fn choose(&self, client_hello: &ClientHello<'_>) -> Choice {
+        let requested = client_hello.server_name();
+        let asked = requested.and_then(|name| HostName::parse(name.as_bytes()).ok());
+        // A name of the handshake counts more than one in plaintext, even if no host has it.
+        let host = if requested.is_some() { asked.as_ref() } else { self.host.as_ref() };
+        let Settings { hosts, identity, .. } = &*self.settings.0;
+        let shown = host.and_then(|host| hosts.get(host)).map(Arc::clone);
+        Choice { asked, shown: shown.unwrap_or_else(|| identity.resolver()) }
+    }
+}
+
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Named").field("host", &self.host).finish_non_exhaustive()
     }
 }
 
 impl ResolvesServerCert for Named {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        if let Some(name) = client_hello.server_name() {
-            // The first one is that of the control connection.
-            let _ = self.asked.set(name.to_owned());
-        }
-        self.shown.resolve(client_hello)
+        let choice = self.choice.get_or_init(|| self.choose(&client_hello));
+        choice.shown.resolve(client_hello)
     }
 }

@@ -1,16 +1,17 @@
 //! TLS settings.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use base64ct::{Base64, Encoding};
-use ftp_proto::{Network, TimeVal};
+use ftp_proto::{HostName, Network, TimeVal};
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ParsedCertificate, ServerConfig, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::server::{ParsedCertificate, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::{CertificateDer, ServerName};
 use sha2::{Digest, Sha256};
 
@@ -40,6 +41,8 @@ pub struct Tls(pub(super) Arc<Settings>);
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) identity: Identity,
+    /// Certificates of virtual hosts.
+    pub(super) hosts: HashMap<HostName, Arc<dyn ResolvesServerCert>>,
     pub(super) provider: Arc<CryptoProvider>,
     pub(super) control: TlsPolicy,
     pub(super) data: TlsPolicy,
@@ -59,6 +62,16 @@ pub(super) enum Identity {
     Pair(Arc<CertifiedKey>),
     /// The embedder's configuration.
     Given(Arc<ServerConfig>),
+}
+
+impl Identity {
+    /// Returns what chooses the certificate.
+    pub(super) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
+        match self {
+            Self::Pair(pair) => Arc::new(SingleCertAndKey::from(Arc::clone(pair))),
+            Self::Given(config) => Arc::clone(&config.cert_resolver),
+        }
+    }
 }
 
 impl Tls {
@@ -123,6 +136,7 @@ impl Tls {
     fn of(identity: Identity, provider: Arc<CryptoProvider>) -> Self {
         Self(Arc::new(Settings {
             identity,
+            hosts: HashMap::new(),
             provider,
             control: TlsPolicy::default(),
             data: TlsPolicy::default(),
@@ -134,6 +148,45 @@ impl Tls {
             exempt: Vec::new(),
             auth_ssl_alias: false,
         }))
+    }
+
+    /// Adds the certificate of a virtual host, or replaces it. Everything else in `identity` has no
+    /// effect: the settings of `self` are for all hosts.
+    ///
+    /// The TLS server name of the control connection decides (RFC 6066); without one, the last
+    /// `HOST` before `AUTH` does (RFC 7151). Other clients get the certificate of `self`. Data
+    /// connections present the same certificate as their control connection, whatever name they
+    /// ask for. Names are compared whole and without case; a name stands for no other.
+    ///
+    /// [`ServerConfig::hosts`](crate::ServerConfig::hosts) lists the names that `HOST` accepts.
+    ///
+    /// ```
+    /// use ftp_server::{
+    ///     HostName, MemoryStorage, Rights, Server, ServerConfig, Tls, VirtualHost,
+    /// };
+    ///
+    /// let identity = |name: &str| -> Result<Tls, Box<dyn std::error::Error>> {
+    ///     let made = rcgen::generate_simple_self_signed([name.to_owned()])?;
+    ///     Ok(Tls::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes())?)
+    /// };
+    /// let name = HostName::parse(b"files.example.org")?;
+    /// let tls = identity("ftp.example.org")?
+    ///     .host(name.clone(), &identity("files.example.org")?);
+    /// let hosts = vec![VirtualHost::new(name).banner("Files of the example")];
+    /// let server = Server::builder()
+    ///     .storage(MemoryStorage::new())
+    ///     .user("u", "p", Rights::FULL)
+    ///     .config(ServerConfig::default().with(|config| config.hosts = hosts))
+    ///     .tls(tls)
+    ///     .bind("127.0.0.1:0")?;
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn host(mut self, name: HostName, identity: &Self) -> Self {
+        let resolver = identity.0.identity.resolver();
+        self.settings().hosts.insert(name, resolver);
+        self
     }
 
     /// Sets the policy of control connections (default: [`TlsPolicy::Optional`]).

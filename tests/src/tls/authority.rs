@@ -37,6 +37,8 @@ pub enum Kind {
     EndsSoon,
     /// Only for `elsewhere.example.invalid`.
     OtherName,
+    /// As `Good`, but for this host name only.
+    Named(&'static str),
     /// For use by a client, not by a server.
     OtherUsage,
     /// A client certificate with this common name.
@@ -176,7 +178,8 @@ fn key() -> KeyPair {
 }
 
 fn params(kind: Kind) -> CertificateParams {
-    let names: &[&str] = match kind {
+    let names: &[&str] = match &kind {
+        Kind::Named(name) => &[name],
         Kind::OtherName => &["elsewhere.example.invalid"],
         Kind::Client(_) => &[],
         _ => &NAMES,

@@ -19,10 +19,19 @@ impl RawSession {
     #[track_caller]
     #[must_use]
     pub fn implicit(address: SocketAddr, client: &TlsClient) -> Self {
-        let mut session = Self::connect(address);
-        session.shake_hands(client);
+        let mut session = Self::implicit_unread(address, client).0;
         session.expect_reply(220);
         session
+    }
+
+    /// Connects to a port of implicit TLS, and reads nothing; returns the result of the handshake
+    /// too.
+    #[track_caller]
+    #[must_use]
+    pub fn implicit_unread(address: SocketAddr, client: &TlsClient) -> (Self, Handshake) {
+        let mut session = Self::connect(address);
+        let shaken = session.shake_hands(client);
+        (session, shaken)
     }
 
     /// Connects, starts TLS, logs in, and protects the data: `AUTH TLS`, USER 331, PASS 230, `PBSZ

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use ftp_server::LogFormat;
+use ftp_proto::HostName;
+use ftp_server::{LogFormat, VirtualHost};
 use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::raw::RawSession;
@@ -63,7 +64,11 @@ fn fail2ban_finds_who_guesses_and_nobody_else_hs_18() {
     .collect();
     for format in [LogFormat::Text, LogFormat::Json] {
         let log = Log::new();
-        let config = super::quick().with(|config| config.limits.per_user = 1);
+        let host = HostName::parse(b"ftp.example.org").expect("a host name");
+        let config = super::quick().with(|config| {
+            config.limits.per_user = 1;
+            config.hosts = vec![VirtualHost::new(host)];
+        });
         let fixture =
             Fixture::with(|builder| builder.config(config).observer(log.in_format(format)));
         let address = fixture.server.local_addr();
@@ -71,6 +76,13 @@ fn fail2ban_finds_who_guesses_and_nobody_else_hs_18() {
             refuse(address, "127.0.0.66", name);
         }
         refuse(address, "127.0.0.2", b"u");
+        // At a virtual host, whose name ends the line.
+        let mut session = RawSession::connect_from([127, 0, 0, 4].into(), address);
+        session.expect_reply(220);
+        session.expect("HOST ftp.example.org", 220);
+        session.expect(format!("USER {forged}"), 331);
+        session.expect("PASS wrong", 530);
+        session.expect("QUIT", 221);
         // A login, a refused command and a session beyond the limit are not guesses.
         let mut first = fixture.session();
         first.expect(format!("CWD {forged}"), 550);
@@ -81,7 +93,7 @@ fn fail2ban_finds_who_guesses_and_nobody_else_hs_18() {
         let want: Vec<String> = hostile
             .iter()
             .map(|_| "127.0.0.66".to_owned())
-            .chain(["127.0.0.2".to_owned()])
+            .chain(["127.0.0.2".to_owned(), "127.0.0.4".to_owned()])
             .collect();
         let lines = log.lines();
         assert_eq!(found(&fail2ban, &lines), want, "{format:?}: {lines:#?}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::HostName;
 use ftp_server::{
     AuthError, Authenticator, LocalStorage, Login, LoginAttempt, MemoryStorage, Rights, Server,
-    ServerConfig, UserLimits, UserTable,
+    ServerConfig, UserLimits, UserTable, VirtualHost,
 };
 use ftp_tests::raw::RawSession;
 
@@ -261,14 +261,17 @@ fn any_host_is_taken_where_none_is_configured_cm_23_cm_24_cm_26() {
 #[test]
 fn configured_hosts_reach_the_authenticator_cm_23_cm_24() {
     let host = |name: &str| HostName::parse(name.as_bytes()).expect("a host name");
-    let hosts = vec![host("ftp.example.org"), host("192.0.2.1")];
+    let mut hosts = ["ftp.example.org", "192.0.2.1"].map(|name| VirtualHost::new(host(name)));
+    hosts[0].banner = Some("Files of the example".to_owned());
     let wanted = host("ftp.example.org");
-    let config = super::quick().with(|config| config.hosts = hosts);
+    let config = super::quick().with(|config| config.hosts = hosts.into());
     let (_root, server) = server(config, move |attempt| match attempt.host {
         Some(host) if *host == wanted => Ok(()),
-        _ => Err(AuthError::Refused),
+        _ => Err(AuthError::OtherHost),
     });
     let mut session = RawSession::greeted(server.local_addr());
+    assert_eq!(session.ask("HOST ftp.example.org").text(), "220 Files of the example");
+    assert_eq!(session.ask("HOST 192.0.2.1").text(), "220 Host accepted");
     play(
         &mut session,
         &[

@@ -5,6 +5,7 @@ mod closes;
 mod control;
 mod data;
 mod hostile;
+mod hosts;
 mod renegotiation;
 
 use ftp_server::{ServerBuilder, Tls};

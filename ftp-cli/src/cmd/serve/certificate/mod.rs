@@ -171,7 +171,7 @@ fn wanted(settings: &Settings) -> Vec<String> {
         HostName::Domain(name) => name.clone(),
         HostName::Address(address) => address.to_string(),
     };
-    let mut names: Vec<String> = settings.server.hosts.iter().map(host).collect();
+    let mut names: Vec<String> = settings.host_names.iter().map(host).collect();
     match &settings.server.passive.address {
         Some(PassiveAddress::Name(name)) => names.push(name.to_string()),
         Some(PassiveAddress::Address(address)) => names.push(address.to_string()),

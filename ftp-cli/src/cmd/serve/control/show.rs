@@ -24,10 +24,12 @@ fn session_object(session: &SessionInfo) -> String {
     if let Some(user) = &session.user {
         object = object.name("user", user);
     }
+    let host = session.host.as_ref().map(ToString::to_string);
     object = object
         .text("peer", &session.peer.to_string())
         .text("since", &instant(session.since))
-        .text_if("tls", session.tls.map(|version| version.as_str()));
+        .text_if("tls", session.tls.map(|version| version.as_str()))
+        .text_if("host", host.as_deref());
     if let Activity::Transfer { verb, path, bytes, elapsed, .. } = &session.activity {
         object = object
             .text("verb", verb.as_str())
@@ -38,12 +40,21 @@ fn session_object(session: &SessionInfo) -> String {
     object.seconds("idle", session.idle).text("time", &timestamp()).into_line()
 }
 
+/// Place of the column that is left out if no session has a virtual host.
+const HOST: usize = 2;
+
 /// Returns columns as wide as their content, with a heading.
 fn table(sessions: &[SessionInfo]) -> String {
-    let mut rows =
-        vec![["ID", "USER", "ADDRESS", "SINCE", "TLS", "IDLE", "TRANSFER"].map(str::to_owned)];
+    let mut rows = vec![
+        ["ID", "USER", "HOST", "ADDRESS", "SINCE", "TLS", "IDLE", "TRANSFER"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     rows.extend(sessions.iter().map(row));
-    let mut widths = [0; 7];
+    if sessions.iter().all(|session| session.host.is_none()) {
+        rows.iter_mut().for_each(|row| drop(row.remove(HOST)));
+    }
+    let mut widths = [0; 8];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
@@ -61,7 +72,7 @@ fn table(sessions: &[SessionInfo]) -> String {
     text
 }
 
-fn row(session: &SessionInfo) -> [String; 7] {
+fn row(session: &SessionInfo) -> Vec<String> {
     let transfer = match &session.activity {
         Activity::Transfer { verb, path, bytes, elapsed, .. } => format!(
             "{verb} {} {} at {}/s",
@@ -71,9 +82,10 @@ fn row(session: &SessionInfo) -> [String; 7] {
         ),
         _ => "-".to_owned(),
     };
-    [
+    vec![
         session.number.to_string(),
         session.user.as_deref().map_or_else(|| "-".to_owned(), shown),
+        session.host.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
         session.peer.to_string(),
         instant(session.since),
         session.tls.map_or("-", |version| version.as_str()).to_owned(),

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ftp_server::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
+use ftp_proto::HostName;
+use ftp_server::{
+    LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits, VirtualHost,
+};
 
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, EVENTS, FILE,
@@ -37,7 +40,10 @@ pub(crate) struct Settings {
     /// Sockets to accept connections on besides.
     pub(crate) passed: Passed,
     pub(crate) tls: Protection,
+    /// Without the hosts.
     pub(crate) server: ServerConfig,
+    /// Names of the server that `HOST` accepts.
+    pub(crate) host_names: Vec<HostName>,
     /// Storage of files in each root directory.
     pub(crate) local: LocalConfig,
     /// Rate limit of a session in bytes per second; `Some(0)`: explicitly unlimited.
@@ -94,6 +100,7 @@ impl Default for Settings {
             passed: Passed::default(),
             tls: Protection::default(),
             server,
+            host_names: Vec::new(),
             local: LocalConfig::default(),
             rate_per_session: None,
             rate_per_user: None,
@@ -143,7 +150,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "tls.exempt",                     NETWORKS,     tls.exempt,                        "Networks whose clients need no TLS, even if it is required."),
     row!(Settings, "tls.auth_ssl_alias",             SWITCH,       tls.auth_ssl_alias,                "Accept AUTH SSL as AUTH TLS."),
     row!(Settings, "server.banner",                  LINE,         server.banner,                     "Text of the greeting."),
-    row!(Settings, "hosts.names",                    HOSTS,        server.hosts,                      "Host names that HOST accepts (empty: any)."),
+    row!(Settings, "hosts.names",                    HOSTS,        host_names,                        "Host names that HOST accepts (empty: any)."),
     row!(Settings, "timeouts.login",                 WAITING_TIME, server.timeouts.login,             "Time from connection to login."),
     row!(Settings, "timeouts.idle",                  IDLE_TIME,    server.timeouts.idle,              "Time without a command."),
     row!(Settings, "timeouts.data_connect",          WAITING_TIME, server.timeouts.data_connect,      "Time to open a data connection."),
@@ -328,6 +335,7 @@ impl Settings {
         self.server.clone().with(|config| {
             config.limits.rate_per_session = rate_per_session;
             config.limits.rate_per_user = rate_per_user;
+            config.hosts = self.host_names.iter().cloned().map(VirtualHost::new).collect();
         })
     }
 

@@ -36,9 +36,9 @@ fn what_is_shown_in_quotes_can_be_typed_so() {
     }
     let mut settings = Settings::default();
     settings.set("hosts.names=\"a.example, b.example\"").unwrap();
-    assert_eq!(settings.server.hosts.len(), 2);
+    assert_eq!(settings.host_names.len(), 2);
     settings.set("hosts.names=\"\"").unwrap();
-    assert_eq!(settings.server.hosts, []);
+    assert_eq!(settings.host_names, []);
 }
 
 #[test]
