@@ -31,7 +31,8 @@ enum Value {
 impl Line {
     /// Returns the line of an event; `unsaid` events like it had none before.
     pub(super) fn of(event: &Event<'_>, unsaid: u64) -> Self {
-        let mut line = Self { event: word(&event.kind), fields: Vec::with_capacity(12) };
+        // Enough for a login: its thread keeps the memory as long as the session waits.
+        let mut line = Self { event: word(&event.kind), fields: Vec::with_capacity(5) };
         if let Some(session) = event.session {
             line.number("session", session);
         }
