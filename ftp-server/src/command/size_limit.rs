@@ -25,6 +25,18 @@ pub(super) fn limited(
     }
 }
 
+/// Writes as many bytes as there are `left`, and subtracts what was written.
+pub(super) fn write_up_to(
+    left: &mut u64,
+    upload: &mut dyn Upload,
+    bytes: &[u8],
+) -> io::Result<usize> {
+    let most = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+    let written = upload.write(bytes.get(..most).unwrap_or_default())?;
+    *left = left.saturating_sub(u64::try_from(written).unwrap_or(u64::MAX));
+    Ok(written)
+}
+
 struct Limited {
     upload: Box<dyn Upload>,
     most: u64,
@@ -39,10 +51,7 @@ impl io::Write for Limited {
         if self.left == 0 && !bytes.is_empty() {
             return Err(StorageError::from(StorageErrorKind::OverQuota).into());
         }
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-        let written = self.upload.write(bytes.get(..most).unwrap_or_default())?;
-        self.left = self.left.saturating_sub(u64::try_from(written).unwrap_or(u64::MAX));
-        Ok(written)
+        write_up_to(&mut self.left, &mut *self.upload, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -131,10 +131,7 @@ impl io::Write for Within {
         if self.left == 0 && !bytes.is_empty() {
             self.look()?;
         }
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-        let written = self.upload.write(bytes.get(..most).unwrap_or_default())?;
-        self.left = self.left.saturating_sub(u64::try_from(written).unwrap_or(u64::MAX));
-        Ok(written)
+        size_limit::write_up_to(&mut self.left, &mut *self.upload, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
