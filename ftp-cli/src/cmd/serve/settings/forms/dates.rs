@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use ftp_proto::TimeVal;
+use toml_datetime::{Date, Datetime, Offset, Time};
 
 use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
 use crate::cmd::serve::settings::kind::Kind;
@@ -34,22 +35,17 @@ impl Expiry {
     /// Reads a date, or a date and time of RFC 3339 §5.6 with its offset from UTC. A fraction of a
     /// second is dropped.
     fn parse(text: &str) -> Option<Self> {
-        let date = text.get(..10)?;
-        let numbers = numbers(date, b"0000-00-00")?;
-        let [year, month, day] = numbers[..] else { return None };
-        let year = u16::try_from(year).ok()?;
-        let month = u8::try_from(month).ok()?;
-        let day = u8::try_from(day).ok()?;
-        let Some(rest) = text.get(10..).filter(|rest| !rest.is_empty()) else {
+        let Datetime { date, time, offset } = text.parse().ok()?;
+        let Date { year, month, day } = date?;
+        let Some(Time { hour, minute, second, .. }) = time else {
             return TimeVal::new(year, month, day, 0, 0, 0).map(Self::After);
         };
-        let rest = rest.strip_prefix(['T', 't', ' '])?;
-        let clock = self::numbers(rest.get(..8)?, b"00:00:00")?;
-        let clock: Vec<u8> = clock.into_iter().filter_map(|part| u8::try_from(part).ok()).collect();
-        let [hour, minute, second] = clock[..] else { return None };
-        let local = TimeVal::new(year, month, day, hour, minute, second)?;
-        let seconds = local.unix_seconds().checked_sub(offset(rest.get(8..)?)?)?;
-        TimeVal::from_unix_seconds(seconds).map(Self::At)
+        let local = TimeVal::new(year, month, day, hour, minute, second?)?;
+        let ahead = match offset? {
+            Offset::Z => 0,
+            Offset::Custom { minutes } => i64::from(minutes) * 60,
+        };
+        TimeVal::from_unix_seconds(local.unix_seconds().checked_sub(ahead)?).map(Self::At)
     }
 
     /// Returns the first moment after it.
@@ -61,40 +57,6 @@ impl Expiry {
         };
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
-}
-
-/// Returns the seconds that an offset is ahead of UTC: `Z` or `+02:00`, after a fraction of a
-/// second.
-fn offset(text: &str) -> Option<i64> {
-    let text = match text.strip_prefix('.') {
-        Some(rest) => {
-            let rest_of_digits = rest.trim_start_matches(|char: char| char.is_ascii_digit());
-            (rest_of_digits.len() < rest.len()).then_some(rest_of_digits)?
-        }
-        None => text,
-    };
-    if text.eq_ignore_ascii_case("z") {
-        return Some(0);
-    }
-    let sign = match text.as_bytes().first()? {
-        b'+' => 1,
-        b'-' => -1,
-        _ => return None,
-    };
-    let numbers = numbers(text.get(1..)?, b"00:00")?;
-    let [hours, minutes] = numbers[..] else { return None };
-    (hours < 24 && minutes < 60).then(|| sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
-}
-
-/// Returns the numbers in a text of this shape, in which `0` stands for a digit.
-fn numbers(text: &str, shape: &[u8]) -> Option<Vec<u32>> {
-    let fits = |(byte, shape): (u8, &u8)| match shape {
-        b'0' => byte.is_ascii_digit(),
-        other => byte == *other,
-    };
-    let is_so = text.len() == shape.len() && text.bytes().zip(shape).all(fits);
-    let numbers = || text.split(['-', ':']).map(str::parse).collect::<Result<_, _>>().ok();
-    is_so.then(numbers)?
 }
 
 /// Shows the date or the time in UTC, as it is read.
