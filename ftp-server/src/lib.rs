@@ -84,9 +84,9 @@ pub use service::{Activity, SessionInfo};
 pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, Entries, Entry, EntryKind,
-    Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, Names, PartialPolicy,
-    Quota, RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind, StreamEnd,
-    SyncPolicy, Tally, Upload, VirtualPath, WriteMode,
+    Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage, Names,
+    PartialPolicy, Quota, RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind,
+    StreamEnd, SyncPolicy, Tally, Upload, VirtualPath, WriteMode,
 };
 pub use tls::{
     ClientCertificates, Resumptions, SessionReuse, Tls, TlsError, TlsInfo, TlsPolicy, TlsVersion,

@@ -141,6 +141,10 @@ mod tests {
             (NewName, Kind::Exists, 553),
             (NewName, Kind::IsDirectory, 550),
             (NewName, Kind::NotEmpty, 550),
+            (NewName, Kind::CrossesMounts, 550),
+            (NewName, Kind::Unavailable, 550),
+            (MakeFile, Kind::Unavailable, 550),
+            (Existing, Kind::Unavailable, 550),
         ] {
             let reply = storage_failure(&kind.into(), purpose);
             assert_eq!(reply.code().value(), code, "{purpose:?} {kind:?}");

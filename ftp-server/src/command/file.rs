@@ -117,13 +117,13 @@ pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// `RNFR <from>`: 350 if the file or directory exists.
+/// `RNFR <from>`: 350 if the file or directory exists, and the storage can move it.
 pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage_at(&path, Rights::RENAME) else {
         return reply::no_right().into();
     };
-    if path.is_root() {
+    if session.is_fixed(&path) {
         return reply::no_right().into();
     }
     match storage.stat(&path) {

@@ -331,7 +331,7 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
             let mut line = b" ".to_vec();
             let shown = ShownFacts::of(session, path.clone());
             let rights = session.rights_at(&path);
-            let is_fixed = path.is_root() || session.holds_rules(&path);
+            let is_fixed = session.is_fixed(&path) || session.holds_rules(&path);
             shown.about(path.as_bytes(), &metadata, rights, is_fixed, &mut line);
             Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End").into()
         }
@@ -347,6 +347,8 @@ struct ShownFacts {
     rights: Rights,
     /// Other rights in some directories.
     rules: Vec<DirectoryRights>,
+    /// Names that the storage keeps where they are.
+    fixed: Vec<Vec<u8>>,
     /// Whether files may be replaced, as far as the rights go.
     may_overwrite: bool,
     context: Arc<Context>,
@@ -363,6 +365,10 @@ impl ShownFacts {
                 .filter(|rule| rule.path.is_at_or_below(&directory))
                 .cloned()
                 .collect(),
+            fixed: session
+                .storage()
+                .map(|storage| storage.fixed_names(&directory))
+                .unwrap_or_default(),
             directory,
             may_overwrite: session.may_overwrite(),
             context: Arc::clone(&session.context),
@@ -372,12 +378,14 @@ impl ShownFacts {
     /// Writes the facts of an entry of the directory.
     fn about_entry(&self, entry: &Entry, out: &mut Vec<u8>) {
         let Entry { name, metadata, .. } = entry;
+        let is_fixed = self.fixed.contains(name);
         if self.rules.is_empty() {
-            return self.about(name, metadata, self.rights, false, out);
+            return self.about(name, metadata, self.rights, is_fixed, out);
         }
         let path = self.directory.join(name);
         let rights = rule_for(&self.rules, &path).map_or(self.rights, |rule| rule.rights);
-        self.about(name, metadata, rights, holds_rules(&self.rules, &path), out);
+        let is_fixed = is_fixed || holds_rules(&self.rules, &path);
+        self.about(name, metadata, rights, is_fixed, out);
     }
 
     /// Writes the facts of an object. A fixed one cannot be renamed, nor removed if it is a

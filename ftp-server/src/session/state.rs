@@ -356,6 +356,13 @@ impl Session {
         self.user().is_some_and(|user| holds_rules(&user.directories, path))
     }
 
+    /// Returns whether the storage keeps the object at this path where it is.
+    pub(crate) fn is_fixed(&self, path: &VirtualPath) -> bool {
+        let Some(parent) = path.parent() else { return true };
+        let fixed = self.storage().map(|storage| storage.fixed_names(&parent));
+        fixed.unwrap_or_default().iter().any(|name| Some(&**name) == path.name())
+    }
+
     /// Returns whether the user may rename as far as rights go: no directory with a rule moves, a
     /// name or file does not come where it can be listed or read if it could not be before, and
     /// directories come only where the user may make them.

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetStatus, make_bitflags,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, make_bitflags,
 };
 
 use super::{StorageError, StorageErrorKind};
@@ -51,7 +51,7 @@ impl fmt::Display for ConfinementStatus {
     }
 }
 
-/// Confines threads to a directory.
+/// Confines threads to a directory, or to several.
 ///
 /// A confined thread can neither open, make, remove nor rename anything outside, by any path, nor
 /// run a program. Open files stay open, and sockets are unaffected. The confinement of a thread,
@@ -96,6 +96,16 @@ impl Confinement {
     /// version, which forbids renames between directories. Returns `Io` for other refusals, such as
     /// a lack of descriptors.
     pub fn beneath(directory: impl AsFd) -> Result<Self, StorageError> {
+        Self::beneath_all(&[directory.as_fd()])
+    }
+
+    /// Prepares to confine threads to several open directories, as [`beneath`](Self::beneath) does
+    /// to one. Confining a thread to one after the other would leave it none of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`beneath`](Self::beneath).
+    pub fn beneath_all(directories: &[BorrowedFd<'_>]) -> Result<Self, StorageError> {
         // The kernel ignores rights that it does not know; those of the second version are
         // required.
         let ruleset = Ruleset::default()
@@ -116,8 +126,11 @@ impl Confinement {
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(ABI::V5))
             .and_then(Ruleset::create)
-            .and_then(|ruleset| ruleset.add_rule(PathBeneath::new(directory, ALLOWED)))
-            .map_err(io::Error::other)?;
+            .and_then(|ruleset| {
+                let rule = |directory| Ok(PathBeneath::new(directory, ALLOWED));
+                ruleset.add_rules(directories.iter().map(rule))
+            })
+            .map_err(|error: RulesetError| io::Error::other(error))?;
         Ok(Self { ruleset, abi })
     }
 

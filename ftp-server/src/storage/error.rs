@@ -56,6 +56,12 @@ pub enum StorageErrorKind {
     /// In use; may work later.
     #[error("busy")]
     Busy,
+    /// Renaming from one storage or file system to another.
+    #[error("cannot be moved to another file system")]
+    CrossesMounts,
+    /// The storage of this directory is not connected.
+    #[error("not available")]
+    Unavailable,
     /// The storage does not support it.
     #[error("not supported by the storage")]
     Unsupported,

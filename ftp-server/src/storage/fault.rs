@@ -232,6 +232,14 @@ impl Storage for FaultStorage {
         self.inner.enter()
     }
 
+    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
+        self.inner.confinement_roots()
+    }
+
+    fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
+        self.inner.fixed_names(directory)
+    }
+
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
         self.call(StorageCall::Stat)?;
         self.inner.stat(path)

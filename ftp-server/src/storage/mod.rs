@@ -1,5 +1,6 @@
 //! Storages: the [`Storage`] of a session; [`LocalStorage`] for files below one directory of this
-//! machine; [`MemoryStorage`]; and [`FaultStorage`], which fails on demand.
+//! machine; [`MemoryStorage`]; [`MountedStorage`], which joins several; and [`FaultStorage`], which
+//! fails on demand.
 
 mod confinement;
 mod error;
@@ -7,6 +8,7 @@ mod fault;
 mod local;
 mod memory;
 mod metadata;
+mod mounted;
 mod path;
 mod quota;
 mod shared;
@@ -17,6 +19,7 @@ pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};
 pub use memory::MemoryStorage;
 pub use metadata::{Entry, EntryKind, Metadata};
+pub use mounted::MountedStorage;
 pub use path::VirtualPath;
 pub use quota::Quota;
 
@@ -83,6 +86,22 @@ pub trait Storage: Send + Sync {
     /// Any error ends the session with 421.
     fn enter(&self) -> Result<(), StorageError> {
         Ok(())
+    }
+
+    /// Returns the only directories on disk that sessions need, if [`enter`](Self::enter) confines
+    /// their thread to them and does nothing else; empty if they need none. `None` (default) if they
+    /// may need others, or if their thread should not be confined.
+    ///
+    /// [`MountedStorage`] confines a thread to the directories of several storages at once.
+    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
+        None
+    }
+
+    /// Returns the names in the directory at `directory` that can be neither renamed nor removed,
+    /// whatever the rights of the user are (default: none). `RNFR` refuses them, and `MLSD` shows
+    /// that.
+    fn fixed_names(&self, _directory: &VirtualPath) -> Vec<Vec<u8>> {
+        Vec::new()
     }
 
     /// Returns the metadata of the object at `path`. A symbolic link to an object below the root is
@@ -224,7 +243,7 @@ pub trait Storage: Send + Sync {
     /// # Errors
     ///
     /// Returns `NotFound`, `Exists`, `NameNotAllowed`, `IsDirectory`, `NotDirectory`, `NotEmpty`,
-    /// `Denied` or `Io`.
+    /// `CrossesMounts`, `Denied` or `Io`.
     fn rename(
         &self,
         _from: &VirtualPath,

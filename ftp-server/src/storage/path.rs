@@ -89,6 +89,25 @@ impl VirtualPath {
         }
     }
 
+    /// Returns the path as it is seen from `directory` as the root; `None` if it lies elsewhere.
+    ///
+    /// ```
+    /// use ftp_server::VirtualPath;
+    ///
+    /// let path = VirtualPath::from("/pub/a/b");
+    /// assert_eq!(path.relative_to(&"/pub".into()), Some("/a/b".into()));
+    /// assert_eq!(path.relative_to(&"/pu".into()), None);
+    /// ```
+    #[must_use]
+    pub fn relative_to(&self, directory: &Self) -> Option<Self> {
+        if !self.is_at_or_below(directory) {
+            return None;
+        }
+        let rest = self.relative().strip_prefix(directory.relative())?;
+        let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+        Some(Self { absolute: [b"/", rest].concat() })
+    }
+
     /// Returns the parent directory; `None` for the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! A storage in an `Arc`.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
@@ -15,6 +16,14 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
 
     fn enter(&self) -> Result<(), StorageError> {
         (**self).enter()
+    }
+
+    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
+        (**self).confinement_roots()
+    }
+
+    fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
+        (**self).fixed_names(directory)
     }
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {

@@ -27,6 +27,7 @@ mod listings;
 mod log;
 mod login;
 mod matrix;
+mod mounted;
 mod own_rules;
 mod partial;
 mod paths;

@@ -47,6 +47,7 @@ pub(super) fn rename_error(errno: Errno) -> StorageError {
     match errno {
         Errno::INVAL => as_kind(StorageErrorKind::Denied, errno),
         Errno::EXIST => as_kind(StorageErrorKind::NotEmpty, errno),
+        Errno::XDEV => as_kind(StorageErrorKind::CrossesMounts, errno),
         _ => creation(errno),
     }
 }

@@ -32,7 +32,7 @@ mod tests;
 mod usage;
 mod waiting;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -227,6 +227,10 @@ impl LocalStorage {
 impl Storage for LocalStorage {
     fn enter(&self) -> Result<(), StorageError> {
         self.confinement.as_ref().map_or(Ok(()), |confinement| confinement.enter())
+    }
+
+    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
+        self.confinement.as_ref().map(|_confinement| vec![self.files.root.as_fd()])
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -7,6 +7,7 @@ mod tree;
 mod upload;
 
 use std::ops::Bound;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -209,6 +210,10 @@ impl MemoryStorage {
 impl Storage for MemoryStorage {
     fn capabilities(&self) -> Capabilities {
         Capabilities::ALL
+    }
+
+    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
+        Some(Vec::new())
     }
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {

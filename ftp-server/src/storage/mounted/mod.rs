@@ -1,0 +1,412 @@
+//! Several storages in one tree.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use super::{
+    Capabilities, Confinement, Entries, Entry, EntryKind, Metadata, Names, Quota, RoomFor, Source,
+    Storage, StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode,
+};
+
+/// Several storages in one tree: the first one at `/`, others mounted at directories of it.
+///
+/// - A path belongs to the storage with the longest mount point. That storage sees the path from its
+///   own root, so its symbolic links never lead into another one.
+/// - A mount point appears in the listing of its parent, whether the storage there has such a
+///   directory or not. An object of that storage at the mount point, and everything below it, is
+///   hidden. Missing directories above a mount point appear too, but nothing can be stored in them.
+/// - A mount point and the directories above it can be neither renamed nor removed. Nothing can be
+///   renamed from one storage to another: `CrossesMounts`.
+/// - Each storage has its own free space, and its own [`quota`](Storage::quota) or none.
+/// - A storage that is [`unavailable`](Self::unavailable) is listed. All calls for it fail with
+///   `Unavailable`, so that no client takes its files for removed.
+///
+/// If all storages name their [`confinement_roots`](Storage::confinement_roots), the thread of a session is
+/// confined to those of all storages together, and [`enter`](Storage::enter) of none is called.
+/// Otherwise the thread is not confined, because that could not be undone for the other storages.
+/// Then `enter` is called only for those that name none.
+///
+/// ```
+/// use ftp_server::{MemoryStorage, MountedStorage, Rights, Server, Storage, VirtualPath};
+///
+/// let own = MemoryStorage::new();
+/// let shared = MemoryStorage::new();
+/// shared.put("/manual.txt", "how to")?;
+///
+/// let tree = MountedStorage::new(own).mount("/team/pub", shared)?;
+/// assert_eq!(tree.stat(&VirtualPath::from("/team/pub/manual.txt"))?.size, 6);
+/// let names: Vec<_> = tree.list_names(&VirtualPath::root())?.collect::<Result<_, _>>()?;
+/// assert_eq!(names, [b"team"]);
+///
+/// let server = Server::builder().storage(tree).user("u", "p", Rights::FULL).bind("127.0.0.1:0")?;
+/// # server.shutdown(std::time::Duration::ZERO);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct MountedStorage {
+    root: Arc<dyn Storage>,
+    /// Those with a longer path come first.
+    mounts: Vec<Mount>,
+}
+
+#[derive(Clone)]
+struct Mount {
+    path: VirtualPath,
+    /// `None` if it is unavailable.
+    storage: Option<Arc<dyn Storage>>,
+}
+
+/// A storage, and a path in it.
+struct Place<'a> {
+    storage: &'a dyn Storage,
+    /// The path from the root of the storage.
+    path: VirtualPath,
+    /// The mount point; `/` for the first storage.
+    mount: Option<&'a VirtualPath>,
+}
+
+impl MountedStorage {
+    /// Returns a tree of one storage. Use [`mount`](Self::mount) to add others.
+    #[must_use]
+    pub fn new(root: impl Storage + 'static) -> Self {
+        Self { root: Arc::new(root), mounts: Vec::new() }
+    }
+
+    /// Mounts a storage at a directory of the tree, which may be below another mount point.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Denied` for `/`, `Exists` if a storage is mounted there already, and
+    /// `NameNotAllowed` if the path is too long for clients.
+    pub fn mount(
+        self,
+        path: impl Into<VirtualPath>,
+        storage: impl Storage + 'static,
+    ) -> Result<Self, StorageError> {
+        self.with(Mount { path: path.into(), storage: Some(Arc::new(storage)) })
+    }
+
+    /// Adds a mount point whose storage is unavailable, such as a disk that is not connected.
+    ///
+    /// # Errors
+    ///
+    /// As [`mount`](Self::mount).
+    pub fn unavailable(self, path: impl Into<VirtualPath>) -> Result<Self, StorageError> {
+        self.with(Mount { path: path.into(), storage: None })
+    }
+
+    fn with(mut self, mount: Mount) -> Result<Self, StorageError> {
+        if mount.path.is_root() {
+            return Err(Kind::Denied.into());
+        }
+        if mount.path.is_too_long() {
+            return Err(Kind::NameNotAllowed.into());
+        }
+        if self.mounts.iter().any(|other| other.path == mount.path) {
+            return Err(Kind::Exists.into());
+        }
+        let length = |mount: &Mount| mount.path.as_bytes().len();
+        let at = self.mounts.partition_point(|other| length(other) > length(&mount));
+        self.mounts.insert(at, mount);
+        Ok(self)
+    }
+
+    /// Returns the storage of a path.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unavailable`.
+    fn place(&self, path: &VirtualPath) -> Result<Place<'_>, StorageError> {
+        let within = |mount: &'_ Mount| path.relative_to(&mount.path);
+        match self.mounts.iter().find_map(|mount| Some((mount, within(mount)?))) {
+            Some((Mount { path: mount, storage: Some(storage) }, path)) => {
+                Ok(Place { storage, path, mount: Some(mount) })
+            }
+            Some((Mount { storage: None, .. }, _)) => Err(Kind::Unavailable.into()),
+            None => Ok(Place { storage: &self.root, path: path.clone(), mount: None }),
+        }
+    }
+
+    fn is_mount_point(&self, path: &VirtualPath) -> bool {
+        self.mounts.iter().any(|mount| mount.path == *path)
+    }
+
+    /// Returns whether this is a mount point or a directory above one.
+    fn holds_mounts(&self, path: &VirtualPath) -> bool {
+        self.mounts.iter().any(|mount| mount.path.is_at_or_below(path))
+    }
+
+    /// Returns the names in a directory that are mount points or directories above one.
+    fn names_of_mounts(&self, directory: &VirtualPath) -> BTreeSet<Vec<u8>> {
+        let below = self.mounts.iter().filter_map(|mount| mount.path.relative_to(directory));
+        let names = below.filter(|below| !below.is_root()).map(|below| {
+            let first = below.relative().split(|&byte| byte == b'/').next();
+            first.unwrap_or_default().to_vec()
+        });
+        names.collect()
+    }
+
+    /// Returns whether this directory exists only because there is a mount point below it.
+    fn is_made_up(&self, path: &VirtualPath) -> bool {
+        let is_directory = |Place { storage, path, .. }: Place<'_>| {
+            storage.stat(&path).is_ok_and(|found| found.kind == EntryKind::Directory)
+        };
+        self.holds_mounts(path)
+            && !self.is_mount_point(path)
+            && !self.place(path).is_ok_and(is_directory)
+    }
+
+    /// Refuses to make an object that a mount point is in the way of.
+    fn check_new(&self, path: &VirtualPath, taken: Kind) -> Result<(), StorageError> {
+        match self.holds_mounts(path) {
+            true => Err(taken.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the error of an object that could not be made at `path`. A client that sees the
+    /// parent in a listing must not read that it is missing.
+    fn refused(&self, path: &VirtualPath, error: StorageError) -> StorageError {
+        let is_in_made_up = || path.parent().is_some_and(|parent| self.is_made_up(&parent));
+        match error.kind {
+            Kind::NotFound | Kind::NotDirectory if is_in_made_up() => Kind::Denied.into(),
+            _ => error,
+        }
+    }
+
+    /// Returns the entries of a directory that are mount points or directories above one.
+    fn entries_of_mounts(&self, directory: &VirtualPath, names: &BTreeSet<Vec<u8>>) -> Vec<Entry> {
+        let entry = |name: &Vec<u8>| {
+            let metadata = self.stat(&directory.join(name));
+            Entry::new(&**name, metadata.unwrap_or_else(|_| Metadata::directory()))
+        };
+        names.iter().map(entry).collect()
+    }
+
+    /// Returns metadata of a mount point or a directory above one, in which nothing can be stored.
+    fn made_up(&self, path: &VirtualPath) -> Metadata {
+        // No device has this number, and no other directory this path.
+        let number = self.mounts.iter().position(|mount| mount.path.is_at_or_below(path));
+        let depth = path.as_bytes().iter().filter(|&&byte| byte == b'/').count();
+        let [number, depth] = [number.unwrap_or_default(), depth].map(|it| it as u64);
+        Metadata::directory().mode(0o555).identity(u64::MAX - depth, number)
+    }
+}
+
+impl Storage for MountedStorage {
+    fn capabilities(&self) -> Capabilities {
+        let mounted = self.mounts.iter().filter_map(|mount| mount.storage.as_ref());
+        let all = mounted.map(|storage| storage.capabilities());
+        all.fold(self.root.capabilities(), |sum, one| sum | one)
+    }
+
+    fn enter(&self) -> Result<(), StorageError> {
+        match self.confinement_roots() {
+            // Nothing is on a disk, and the thread may do other work of the embedder there.
+            Some(directories) if directories.is_empty() => Ok(()),
+            Some(directories) => Confinement::beneath_all(&directories)?.enter(),
+            None => self
+                .all()
+                .filter(|storage| storage.confinement_roots().is_none())
+                .try_for_each(|storage| storage.enter()),
+        }
+    }
+
+    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
+        let each: Option<Vec<_>> = self.all().map(|storage| storage.confinement_roots()).collect();
+        each.map(|each| each.concat())
+    }
+
+    fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
+        let mut names = self.names_of_mounts(directory);
+        if let Ok(Place { storage, path, .. }) = self.place(directory) {
+            names.extend(storage.fixed_names(&path));
+        }
+        names.into_iter().collect()
+    }
+
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        let found = self.place(path).and_then(|place| place.storage.stat(&place.path));
+        match found {
+            Ok(found) if found.kind == EntryKind::Directory => Ok(found),
+            // A disk that fails is not a directory without files.
+            Err(error) if self.is_mount_point(path) && error.kind != Kind::Unavailable => {
+                Err(error)
+            }
+            _ if self.holds_mounts(path) => Ok(self.made_up(path)),
+            found => found,
+        }
+    }
+
+    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        if self.is_made_up(path) {
+            return Ok(());
+        }
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.check_directory(&path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        let names = self.names_of_mounts(path);
+        let mounted = self.entries_of_mounts(path, &names).into_iter().map(Ok);
+        if self.is_made_up(path) {
+            return Ok(Box::new(mounted));
+        }
+        let Place { storage, path: inner, .. } = self.place(path)?;
+        if names.is_empty() {
+            return storage.list(&inner);
+        }
+        let others = storage.list(&inner)?.filter(move |entry| {
+            let entry = entry.as_ref();
+            entry.map_or(true, |entry| !names.contains(&entry.name))
+        });
+        Ok(Box::new(mounted.chain(others)))
+    }
+
+    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+        let names = self.names_of_mounts(path);
+        let mounted = names.clone().into_iter().map(Ok);
+        if self.is_made_up(path) {
+            return Ok(Box::new(mounted));
+        }
+        let Place { storage, path: inner, .. } = self.place(path)?;
+        if names.is_empty() {
+            return storage.list_names(&inner);
+        }
+        let others = storage
+            .list_names(&inner)?
+            .filter(move |name| name.as_ref().map_or(true, |name| !names.contains(name)));
+        Ok(Box::new(mounted.chain(others)))
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        if self.is_made_up(path) {
+            return Err(Kind::IsDirectory.into());
+        }
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.read(&path)
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        let Place { storage, path: inner, .. } = self.place(path)?;
+        self.check_new(path, Kind::IsDirectory)?;
+        storage.write(&inner, mode).map_err(|error| self.refused(path, error))
+    }
+
+    fn write_as(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        user: &[u8],
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        let Place { storage, path: inner, .. } = self.place(path)?;
+        self.check_new(path, Kind::IsDirectory)?;
+        storage.write_as(&inner, mode, user).map_err(|error| self.refused(path, error))
+    }
+
+    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
+        self.check_new(path, Kind::NotFound)?;
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.partial_size(&path, user)
+    }
+
+    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
+        self.check_new(path, Kind::NotFound)?;
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.forget_partial(&path, user)
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.check_new(path, Kind::IsDirectory)?;
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.remove(&path)
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let is_mount_point = self.is_mount_point(path);
+        self.check_new(path, if is_mount_point { Kind::Denied } else { Kind::NotEmpty })?;
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.rmdir(&path)
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.check_new(path, Kind::Exists)?;
+        let Place { storage, path: inner, .. } = self.place(path)?;
+        storage.mkdir(&inner).map_err(|error| self.refused(path, error))
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        self.check_new(from, Kind::Denied)?;
+        let source = self.place(from)?;
+        let target = self.place(to)?;
+        self.check_new(to, Kind::IsDirectory)?;
+        if source.mount != target.mount {
+            return Err(Kind::CrossesMounts.into());
+        }
+        let renamed = source.storage.rename(&source.path, &target.path, replace);
+        renamed.map_err(|error| self.refused(to, error))
+    }
+
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+        if self.is_made_up(path) {
+            return Err(Kind::Denied.into());
+        }
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.set_times(&path, modified)
+    }
+
+    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
+        if self.is_made_up(path) {
+            return Err(Kind::Denied.into());
+        }
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.chmod(&path, mode)
+    }
+
+    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+        if self.is_made_up(path) {
+            return Err(Kind::Denied.into());
+        }
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.space(&path)
+    }
+
+    fn make_room(
+        &self,
+        path: &VirtualPath,
+        wanted: u64,
+        purpose: RoomFor,
+    ) -> Result<u64, StorageError> {
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.make_room(&path, wanted, purpose)
+    }
+
+    fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
+        let Place { storage, path, .. } = self.place(path)?;
+        storage.quota(&path)
+    }
+}
+
+impl MountedStorage {
+    /// Returns all storages that are available.
+    fn all(&self) -> impl Iterator<Item = &Arc<dyn Storage>> {
+        let mounted = self.mounts.iter().filter_map(|mount| mount.storage.as_ref());
+        [&self.root].into_iter().chain(mounted)
+    }
+}
+
+impl fmt::Debug for MountedStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.mounts.iter().map(|mount| &mount.path)).finish()
+    }
+}

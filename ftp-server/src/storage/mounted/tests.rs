@@ -1,0 +1,275 @@
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, MemoryStorage};
+
+fn path(text: &str) -> VirtualPath {
+    text.into()
+}
+
+fn kind<T>(result: Result<T, StorageError>) -> Option<Kind> {
+    result.err().map(|error| error.kind)
+}
+
+fn names(storage: &dyn Storage, directory: &str) -> Vec<String> {
+    let text = |name: Vec<u8>| String::from_utf8(name).unwrap();
+    let names = storage.list_names(&path(directory)).unwrap().map(|name| text(name.unwrap()));
+    let mut names: Vec<_> = names.collect();
+    let entries = storage.list(&path(directory)).unwrap().map(|entry| text(entry.unwrap().name));
+    let mut entries: Vec<_> = entries.collect();
+    names.sort();
+    entries.sort();
+    assert_eq!(names, entries, "{directory}");
+    names
+}
+
+fn store(storage: &dyn Storage, name: &str) -> Result<(), StorageError> {
+    let mut upload = storage.write_as(&path(name), WriteMode::Replace, b"ann")?;
+    upload.write_all(name.as_bytes())?;
+    upload.commit()
+}
+
+/// The storages of a tree: at `/`, at `/pub`, and at `/pub/in` and `/x/y/deep`.
+struct Storages {
+    own: MemoryStorage,
+    shared: MemoryStorage,
+    third: MemoryStorage,
+}
+
+impl Storages {
+    fn new() -> Self {
+        let [own, shared, third] = [(); 3].map(|()| MemoryStorage::new());
+        own.put("/own", "own").unwrap();
+        own.put("/pub/hidden", "hidden").unwrap();
+        own.put("/x/file", "file").unwrap();
+        shared.put("/a", "shared").unwrap();
+        shared.put("/d/b", "b").unwrap();
+        third.put("/c", "third").unwrap();
+        Self { own, shared, third }
+    }
+
+    /// Returns the tree, with `/gone` and `/gone/../far/off` unavailable.
+    fn tree(&self) -> MountedStorage {
+        MountedStorage::new(self.own.clone())
+            .mount("/pub", self.shared.clone())
+            .and_then(|tree| tree.mount("/x/y/deep", self.third.clone()))
+            .and_then(|tree| tree.mount("/pub/in", self.third.clone()))
+            .and_then(|tree| tree.unavailable("/gone"))
+            .and_then(|tree| tree.unavailable("/far/off"))
+            .unwrap()
+    }
+}
+
+#[test]
+fn paths_lead_to_the_storage_of_the_longest_mount_point() {
+    let tree = Storages::new().tree();
+    for (directory, want) in [
+        ("/", &["far", "gone", "own", "pub", "x"][..]),
+        ("/pub", &["a", "d", "in"]),
+        ("/pub/d", &["b"]),
+        ("/pub/in", &["c"]),
+        ("/x", &["file", "y"]),
+        ("/x/y", &["deep"]),
+        ("/x/y/deep", &["c"]),
+        ("/far", &["off"]),
+    ] {
+        assert_eq!(names(&tree, directory), want, "{directory}");
+        tree.check_directory(&path(directory)).unwrap();
+        assert_eq!(tree.stat(&path(directory)).unwrap().kind, EntryKind::Directory);
+    }
+    for (file, size) in [("/own", 3), ("/pub/a", 6), ("/pub/in/c", 5), ("/x/y/deep/c", 5)] {
+        assert_eq!(tree.stat(&path(file)).unwrap().size, size);
+        assert_eq!(tree.read(&path(file)).unwrap().size(), size);
+    }
+    assert_eq!(kind(tree.stat(&path("/pub/hidden"))), Some(Kind::NotFound));
+    assert_eq!(kind(tree.stat(&path("/publ"))), Some(Kind::NotFound));
+    let identity = |place: &str| tree.stat(&path(place)).unwrap().identity;
+    assert_ne!(identity("/x/y"), identity("/gone"));
+    assert_ne!(identity("/far"), identity("/far/off"));
+}
+
+#[test]
+fn an_unavailable_mount_is_listed_and_fails() {
+    let tree = Storages::new().tree();
+    for mount in ["/gone", "/far/off"] {
+        assert_eq!(tree.stat(&path(mount)).unwrap().kind, EntryKind::Directory);
+        let below = path(mount).join(b"file");
+        for (what, refused) in [
+            ("check", kind(tree.check_directory(&path(mount)))),
+            ("list", kind(tree.list(&path(mount)))),
+            ("names", kind(tree.list_names(&path(mount)))),
+            ("stat", kind(tree.stat(&below))),
+            ("read", kind(tree.read(&below))),
+            ("write", kind(tree.write(&below, WriteMode::Replace))),
+            ("mkdir", kind(tree.mkdir(&below))),
+            ("remove", kind(tree.remove(&below))),
+            ("rename", kind(tree.rename(&path("/own"), &below, true))),
+            ("space", kind(tree.space(&path(mount)))),
+        ] {
+            assert_eq!(refused, Some(Kind::Unavailable), "{mount} {what}");
+        }
+    }
+}
+
+#[test]
+fn mount_points_stay_and_nothing_crosses_them() {
+    let storages = Storages::new();
+    let tree = storages.tree();
+    let rename = |from: &str, to: &str| kind(tree.rename(&path(from), &path(to), true));
+    for (what, refused, want) in [
+        ("remove /pub", kind(tree.remove(&path("/pub"))), Kind::IsDirectory),
+        ("rmdir /pub", kind(tree.rmdir(&path("/pub"))), Kind::Denied),
+        ("rmdir /gone", kind(tree.rmdir(&path("/gone"))), Kind::Denied),
+        ("rmdir /x", kind(tree.rmdir(&path("/x"))), Kind::NotEmpty),
+        ("rmdir /x/y", kind(tree.rmdir(&path("/x/y"))), Kind::NotEmpty),
+        ("mkdir /pub", kind(tree.mkdir(&path("/pub"))), Kind::Exists),
+        ("mkdir /x/y", kind(tree.mkdir(&path("/x/y"))), Kind::Exists),
+        ("mkdir /gone", kind(tree.mkdir(&path("/gone"))), Kind::Exists),
+        ("store /pub", kind(store(&tree, "/pub")), Kind::IsDirectory),
+        ("store /far", kind(store(&tree, "/far")), Kind::IsDirectory),
+        ("store /far/new", kind(store(&tree, "/far/new")), Kind::Denied),
+        ("mkdir /x/y/new", kind(tree.mkdir(&path("/x/y/new"))), Kind::Denied),
+        ("read /far", kind(tree.read(&path("/far"))), Kind::IsDirectory),
+        ("chmod /far", kind(tree.chmod(&path("/far"), 0o700)), Kind::Denied),
+    ] {
+        assert_eq!(refused, Some(want), "{what}");
+    }
+    for (from, to, want) in [
+        ("/pub", "/p", Kind::Denied),
+        ("/x", "/z", Kind::Denied),
+        ("/gone", "/z", Kind::Denied),
+        ("/own", "/pub", Kind::IsDirectory),
+        ("/own", "/far", Kind::IsDirectory),
+        ("/own", "/pub/own", Kind::CrossesMounts),
+        ("/pub/a", "/a", Kind::CrossesMounts),
+        ("/pub/a", "/pub/in/a", Kind::CrossesMounts),
+        ("/pub/in/c", "/x/y/deep/e", Kind::CrossesMounts),
+        ("/own", "/x/y/own", Kind::Denied),
+        ("/x/file", "/x/y/file", Kind::Denied),
+    ] {
+        assert_eq!(rename(from, to), Some(want), "{from} {to}");
+    }
+    for (directory, want) in [("/", 4), ("/pub", 1), ("/x", 1), ("/x/y", 1), ("/pub/in", 0)] {
+        assert_eq!(tree.fixed_names(&path(directory)).len(), want, "{directory}");
+    }
+    // Within one storage everything works.
+    assert_eq!(rename("/pub/a", "/pub/d/a"), None);
+    store(&tree, "/pub/in/new").unwrap();
+    assert_eq!(storages.third.get("/new").as_deref(), Some(&b"/pub/in/new"[..]));
+    assert_eq!(rename("/pub/in/new", "/pub/in/c"), None);
+    store(&tree, "/x/new").unwrap();
+    tree.mkdir(&path("/pub/e")).unwrap();
+    tree.rmdir(&path("/pub/e")).unwrap();
+    tree.remove(&path("/pub/d/a")).unwrap();
+    assert_eq!(storages.own.get("/pub/hidden").as_deref(), Some(&b"hidden"[..]));
+    assert_eq!(storages.shared.files(), [path("/d/b")]);
+}
+
+#[test]
+fn mount_points_are_taken_once_and_never_at_the_top() {
+    let storages = Storages::new();
+    let new = |place: &str| storages.tree().mount(place, MemoryStorage::new());
+    assert_eq!(kind(new("/")), Some(Kind::Denied));
+    assert_eq!(kind(new("/a/..")), Some(Kind::Denied));
+    assert_eq!(kind(new("/pub")), Some(Kind::Exists));
+    assert_eq!(kind(new("gone/")), Some(Kind::Exists));
+    assert_eq!(kind(new(&"/a".repeat(200))), Some(Kind::NameNotAllowed));
+    assert_eq!(kind(new("/pub/in/c")), None);
+}
+
+#[test]
+fn each_storage_has_its_own_partial_uploads_and_space() {
+    let shared = MemoryStorage::limited(1_000_000);
+    let tree = MountedStorage::new(MemoryStorage::new()).mount("/pub", shared.clone()).unwrap();
+    let mut upload = tree.write_as(&path("/pub/f"), WriteMode::Replace, b"ann").unwrap();
+    upload.write_all(b"0123456789").unwrap();
+    drop(upload);
+    assert_eq!(tree.partial_size(&path("/pub/f"), b"ann").unwrap(), 9);
+    assert_eq!(shared.partial_size(&path("/f"), b"ann").unwrap(), 9);
+    assert_eq!(kind(tree.partial_size(&path("/f"), b"ann")), Some(Kind::NotFound));
+    let mut upload = tree.write_as(&path("/pub/f"), WriteMode::From(9), b"ann").unwrap();
+    upload.write_all(b"9").unwrap();
+    upload.commit().unwrap();
+    assert_eq!(shared.get("/f").as_deref(), Some(&b"0123456789"[..]));
+    assert!(tree.space(&path("/pub")).unwrap() < 1_000_000);
+    assert!(tree.space(&path("/")).unwrap() > 1_000_000);
+}
+
+/// Directories of the disk: `own`, `shared`, and `secret` outside of both.
+fn directories() -> tempfile::TempDir {
+    let top = tempfile::tempdir().unwrap();
+    for directory in ["own", "shared", "secret"] {
+        fs::create_dir(top.path().join(directory)).unwrap();
+        fs::write(top.path().join(directory).join("file"), directory).unwrap();
+    }
+    symlink("../shared", top.path().join("own/link")).unwrap();
+    symlink("../secret/file", top.path().join("shared/out")).unwrap();
+    symlink("file", top.path().join("shared/in")).unwrap();
+    top
+}
+
+/// A storage that may need any directory.
+struct Anywhere(MemoryStorage);
+impl Storage for Anywhere {
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.0.stat(path)
+    }
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.0.list(path)
+    }
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.0.read(path)
+    }
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        self.0.write(path, mode)
+    }
+}
+
+#[test]
+fn a_session_is_confined_to_all_its_roots_hp_02_hp_06() {
+    let top = directories();
+    let top = top.path();
+    let local = |name: &str, confine| {
+        let config = LocalConfig::default().with(|config| config.confine = confine);
+        LocalStorage::open(top.join(name)).unwrap().configured(config).unwrap()
+    };
+    for confine in [ConfinementPolicy::BestEffort, ConfinementPolicy::Off] {
+        let own = local("own", confine);
+        let is_confined = own.confinement_status().landlock.is_some();
+        assert!(!is_confined || confine == ConfinementPolicy::BestEffort);
+        let tree = MountedStorage::new(own)
+            .mount("/pub", local("shared", confine))
+            .and_then(|tree| tree.mount("/memory", MemoryStorage::new()))
+            .unwrap();
+        std::thread::scope(|scope| {
+            let session = scope.spawn(|| {
+                tree.enter().unwrap();
+                for file in ["/file", "/pub/file", "/pub/in"] {
+                    assert!(tree.read(&path(file)).is_ok(), "{file}");
+                }
+                for file in ["/new", "/pub/new", "/memory/new"] {
+                    store(&tree, file).unwrap();
+                }
+                assert_eq!(kind(tree.read(&path("/link/file"))), Some(Kind::Denied));
+                assert_eq!(kind(tree.read(&path("/pub/out"))), Some(Kind::Denied));
+                let outside = fs::read(top.join("secret/file"));
+                assert_eq!(outside.is_err(), is_confined, "{confine:?}");
+                assert!(fs::read(top.join("shared/file")).is_ok());
+            });
+            session.join().unwrap();
+        });
+    }
+    // The thread is not confined if one of the storages may need other directories.
+    let own = local("own", ConfinementPolicy::BestEffort);
+    let tree = MountedStorage::new(own).mount("/any", Anywhere(MemoryStorage::new())).unwrap();
+    std::thread::scope(|scope| {
+        let session = scope.spawn(|| {
+            tree.enter().unwrap();
+            assert!(fs::read(top.join("secret/file")).is_ok());
+            assert!(tree.read(&path("/file")).is_ok());
+        });
+        session.join().unwrap();
+    });
+}
