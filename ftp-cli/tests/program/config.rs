@@ -1,6 +1,7 @@
 //! `serve --config`: which files are read, which are refused with which message, and the effect of
 //! SIGHUP.
 
+mod mounts;
 mod reloading;
 mod user_keys;
 mod users;

@@ -20,6 +20,7 @@ mod start;
 mod systemd;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
+mod trees;
 mod user_storage;
 mod users;
 

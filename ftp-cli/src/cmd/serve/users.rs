@@ -2,9 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -19,7 +17,8 @@ use ftp_server::{
 use log::Level;
 
 use super::logging::LOG;
-use super::settings::{Expiry, User};
+use super::settings::{Expiry, MountPoint, User};
+use super::trees::{Mount, Tree};
 use super::user_storage::{self, Identity, UserStorage};
 use crate::connect::credentials::Secret;
 use crate::console::threads;
@@ -32,8 +31,8 @@ use crate::lock::lock;
 pub(super) struct Homes {
     table: UserTable,
     config: LocalConfig,
-    users: HashMap<Vec<u8>, Arc<Home>>,
-    anonymous: Option<Arc<Home>>,
+    users: HashMap<Vec<u8>, Arc<Tree>>,
+    anonymous: Option<Arc<Tree>>,
     /// Users who may not log in.
     disabled: BTreeSet<Vec<u8>>,
     /// Directories in which some of them may store files.
@@ -45,32 +44,41 @@ pub(super) struct Homes {
 }
 
 thread_local! {
-    /// Directory of the user who logged in last on this thread: a session has one thread from login
-    /// to logout, and its events are observed there.
-    static HOME: RefCell<Option<Arc<Home>>> = const { RefCell::new(None) };
+    /// Directories of the user who logged in last on this thread: a session has one thread from
+    /// login to logout, and its events are observed there.
+    static TREE: RefCell<Option<Arc<Tree>>> = const { RefCell::new(None) };
 }
 
 /// Returns the path on disk of a file of this thread's session. A parent directory may have been
 /// renamed since the login.
 pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
-    let relative = OsStr::from_bytes(path.relative());
-    HOME.with_borrow(|home| home.as_ref().map(|home| home.path.join(relative)))
+    TREE.with_borrow(|tree| tree.as_ref().map(|tree| tree.local_path(path)))
 }
 
 /// Number of directories kept open without a session.
 const KEPT: usize = 64;
 
-/// A directory that users log in to.
-struct Home {
-    path: PathBuf,
+/// A directory that users log in to, or one in their trees.
+pub(super) struct Home {
+    pub(super) path: PathBuf,
     config: LocalConfig,
-    /// Makes the directory at a login, if it is missing.
-    is_made: bool,
+    role: Role,
     /// Directory as it was last opened.
     found: Mutex<Option<Found>>,
     remembered: Remembered,
     /// Capabilities of the directory, once known.
     capabilities: OnceLock<Capabilities>,
+}
+
+/// What a directory is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Role {
+    /// The root of users.
+    Root,
+    /// A root that is made at a login, if it is missing.
+    MadeRoot,
+    /// A directory mounted into the trees of users.
+    Mounted,
 }
 
 /// An opened directory.
@@ -82,8 +90,8 @@ struct Found {
 }
 
 /// A directory that is open.
-struct Open {
-    storage: Arc<dyn Storage>,
+pub(super) struct Open {
+    pub(super) storage: Arc<dyn Storage>,
     /// The mechanisms that confine sessions to it.
     walls: ConfinementStatus,
 }
@@ -125,7 +133,9 @@ impl Homes {
             config.partial = user.partial.unwrap_or(config.partial);
             config.sync = user.sync.unwrap_or(config.sync);
         });
-        let home = self.home(&user.root, config, user.all_rights(), user.create_home);
+        let role = if user.create_home { Role::MadeRoot } else { Role::Root };
+        let home = self.home(&user.root, config, user.all_rights(), role);
+        let tree = self.tree(Arc::clone(&home), config, user);
         let mut login = home
             .login(user.rights)
             .tls(user.tls)
@@ -142,8 +152,22 @@ impl Homes {
             self.disabled.insert(name.into());
         }
         self.table = self.table.user_with_hash(name, hash, login);
-        self.users.insert(name.into(), home);
+        self.users.insert(name.into(), tree);
         self
+    }
+
+    /// Returns the root with the directories that are mounted into the user's tree. Only the root
+    /// has a quota.
+    fn tree(&mut self, root: Arc<Home>, config: LocalConfig, user: &User) -> Arc<Tree> {
+        let config = config.with(|config| {
+            config.quota = 0;
+            config.max_files = 0;
+        });
+        let mounts = user.mounts.iter().map(|MountPoint { path, directory }| {
+            let home = self.home(directory, config, user.rights_below(path), Role::Mounted);
+            Mount { path: path.clone(), home }
+        });
+        Arc::new(Tree::new(root, mounts.collect()))
     }
 
     /// Adds a user with a plaintext password.
@@ -154,9 +178,9 @@ impl Homes {
         root: &Path,
         rights: Rights,
     ) -> Self {
-        let home = self.home(root, self.config, rights, false);
+        let home = self.home(root, self.config, rights, Role::Root);
         self.table = self.table.user(name, password.as_bytes(), home.login(rights));
-        self.users.insert(name.to_vec(), home);
+        self.users.insert(name.to_vec(), Arc::new(Tree::new(home, Vec::new())));
         self
     }
 
@@ -168,9 +192,9 @@ impl Homes {
         config: LocalConfig,
         limits: UserLimits,
     ) -> Self {
-        let home = self.home(root, config, rights, false);
+        let home = self.home(root, config, rights, Role::Root);
         self.table = self.table.anonymous(home.login(rights).limits(limits));
-        self.anonymous = Some(home);
+        self.anonymous = Some(Arc::new(Tree::new(home, Vec::new())));
         self
     }
 
@@ -178,27 +202,19 @@ impl Homes {
         self.by_path.values().flatten()
     }
 
-    fn home(
-        &mut self,
-        path: &Path,
-        config: LocalConfig,
-        rights: Rights,
-        is_made: bool,
-    ) -> Arc<Home> {
+    fn home(&mut self, path: &Path, config: LocalConfig, rights: Rights, role: Role) -> Arc<Home> {
         if rights.let_upload() {
             self.written.insert(path.to_owned());
         }
         let there = self.by_path.entry(path.to_owned()).or_default();
-        if let Some(home) =
-            there.iter().find(|home| home.config == config && home.is_made == is_made)
-        {
+        if let Some(home) = there.iter().find(|home| home.config == config && home.role == role) {
             return Arc::clone(home);
         }
         let (found, capabilities) = Default::default();
         let remembered =
             there.first().map_or_else(Default::default, |home| Arc::clone(&home.remembered));
         let path = path.to_owned();
-        let home = Arc::new(Home { path, config, is_made, found, remembered, capabilities });
+        let home = Arc::new(Home { path, config, role, found, remembered, capabilities });
         there.push(Arc::clone(&home));
         home
     }
@@ -217,13 +233,26 @@ impl Homes {
             let shown = shown_path(&home.path);
             match home.open() {
                 Ok(Open { storage, walls: of_home }) => {
+                    // A disk that is kept open cannot be unmounted.
+                    if home.role == Role::Mounted {
+                        continue;
+                    }
                     walls = Some((of_home, shown));
                     let mut kept = lock(&self.kept);
                     if kept.len() < KEPT {
                         kept.push(storage);
                     }
                 }
-                Err(error) if home.is_made && error.kind == StorageErrorKind::NotFound => {
+                Err(error)
+                    if home.role == Role::Mounted
+                        && error.kind != StorageErrorKind::Unsupported =>
+                {
+                    let why = in_full(&error);
+                    log::error!(target: LOG, "{shown} is unavailable in users' trees: {why}");
+                }
+                Err(error)
+                    if home.role == Role::MadeRoot && error.kind == StorageErrorKind::NotFound =>
+                {
                     is_made_later = true;
                 }
                 Err(error) if error.kind == StorageErrorKind::Unsupported => {
@@ -308,15 +337,17 @@ impl Authenticator for Homes {
         if login.objection(attempt.peer.ip(), SystemTime::now()).is_some() {
             return Ok(login);
         }
-        let home = self.users.get(attempt.user).or(self.anonymous.as_ref());
-        let home = home.ok_or(AuthError::NoHome)?;
-        let open = home.make().and_then(|()| home.open()).map_err(|error| {
+        let tree = self.users.get(attempt.user).or(self.anonymous.as_ref());
+        let tree = tree.ok_or(AuthError::NoHome)?;
+        let root = &tree.root;
+        let open = root.make().and_then(|()| root.open());
+        let storage = open.and_then(|open| tree.storage(open.storage, attempt.user));
+        login.storage = storage.map_err(|error| {
             let user = Escaped(attempt.user);
-            log::error!(target: LOG, "{user}: {}: {error}", shown_path(&home.path));
+            log::error!(target: LOG, "{user}: {}: {error}", shown_path(&root.path));
             AuthError::NoHome
         })?;
-        login.storage = open.storage;
-        HOME.set(Some(Arc::clone(home)));
+        TREE.set(Some(Arc::clone(tree)));
         Ok(login)
     }
 
@@ -333,13 +364,13 @@ impl Home {
 
     /// Makes the directory if it is missing and may be made.
     fn make(&self) -> Result<(), StorageError> {
-        if self.is_made && !self.path.exists() && user_storage::create(&self.path)? {
+        if self.role == Role::MadeRoot && !self.path.exists() && user_storage::create(&self.path)? {
             log::info!(target: LOG, "created {}", shown_path(&self.path));
         }
         Ok(())
     }
 
-    fn open(&self) -> Result<Open, StorageError> {
+    pub(super) fn open(&self) -> Result<Open, StorageError> {
         let identity = user_storage::identity(&self.path)?;
         let mut found = lock(&self.found);
         // Data about another directory must not be used for this one.
@@ -444,7 +475,7 @@ mod tests {
             let password = Some(hash.parse().unwrap());
             let user = User { password, root: root.path().into(), sync: own, ..User::default() };
             let homes = Homes::new(of_all).user("u", &user);
-            assert_eq!(homes.users[&b"u"[..]].config.sync, want);
+            assert_eq!(homes.users[&b"u"[..]].root.config.sync, want);
         }
     }
 
@@ -457,8 +488,8 @@ mod tests {
         fs::write(root.join("file"), [b'f'; 1_000]).unwrap();
         let mut homes = Homes::new(LocalConfig::default());
         let config = LocalConfig::default().with(|config| config.quota = QUOTA);
-        let limited = homes.home(&root, config, Rights::FULL, false);
-        let free = homes.home(&root, LocalConfig::default(), Rights::FULL, false);
+        let limited = homes.home(&root, config, Rights::FULL, Role::Root);
+        let free = homes.home(&root, LocalConfig::default(), Rights::FULL, Role::Root);
         let left = |home: &Home| {
             let quota = home.open().unwrap().storage.quota(&VirtualPath::root());
             quota.unwrap().unwrap().bytes_left()

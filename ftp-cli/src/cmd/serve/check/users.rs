@@ -13,7 +13,7 @@ use rustix::fs::{Access, access};
 use super::first_of;
 use crate::cmd::serve::findings::Findings;
 use crate::cmd::serve::plan::ServePlan;
-use crate::cmd::serve::settings::{User, shown};
+use crate::cmd::serve::settings::{MountPoint, User, shown};
 use crate::display::shown_path;
 use crate::exit::Exit;
 
@@ -43,6 +43,7 @@ pub(super) fn directories(plan: &ServePlan, findings: &mut Findings) {
     let made = users.iter().filter(|(_, user)| user.create_home).map(|(_, user)| &*user.root);
     let made: BTreeSet<&Path> = made.collect();
     let mut good = 0;
+    mounts(&users, &who, findings);
     for (whose, root, rights) in all_homes(plan) {
         let lack = match made.contains(root) && !root.exists() {
             true => lack_for_new(root, &who),
@@ -58,6 +59,53 @@ pub(super) fn directories(plan: &ServePlan, findings: &mut Findings) {
     }
     if good > 0 {
         findings.ok(format_args!("directories that match the rights of their users: {good}"));
+    }
+}
+
+/// Checks the directories that are mounted into users' trees. A missing one does not prevent
+/// logins: a disk may be connected later.
+fn mounts(users: &[(&String, &User)], who: &str, findings: &mut Findings) {
+    for (name, user) in users {
+        for MountPoint { path, directory } in &user.mounts {
+            let whose = format!("user {}: mounts: \"{path}\"", shown(name));
+            let shown = shown_path(directory);
+            let until = match directory.metadata() {
+                Err(error) if error.kind() != ErrorKind::PermissionDenied => error.to_string(),
+                Ok(metadata) if !metadata.is_dir() => "not a directory".to_owned(),
+                _ => {
+                    if let Some(lack) = lack(directory, user.rights_below(path), who) {
+                        findings.fail(Exit::Local, format_args!("{whose}: {shown}: {lack}"));
+                    }
+                    continue;
+                }
+            };
+            findings.warn(format_args!("{whose}: {shown}: {until}; clients get 550 there"));
+        }
+        nested_mounts(name, user, findings);
+    }
+}
+
+/// Checks for mounted directories in other directories of the same user. Clients can rename them
+/// there, so that the next login finds another directory, and the root counts them late.
+fn nested_mounts(name: &str, user: &User, findings: &mut Findings) {
+    let root = MountPoint { path: VirtualPath::root(), directory: user.root.clone() };
+    for mount in &user.mounts {
+        let Ok(directory) = mount.directory.canonicalize() else { continue };
+        let is_outer = |outer: &&MountPoint| {
+            let canonical = outer.directory.canonicalize();
+            canonical.is_ok_and(|outer| directory != outer && directory.starts_with(outer))
+        };
+        let Some(outer) = user.mounts.iter().chain([&root]).find(is_outer) else { continue };
+        let whose = format!("user {}: mounts: \"{}\"", shown(name), mount.path);
+        let inner = shown_path(&mount.directory);
+        if user.rights_below(&outer.path).contains(Rights::RENAME) {
+            let outer = shown_path(&outer.directory);
+            let why = "clients can rename it there; mount a directory that lies elsewhere";
+            findings.warn(format_args!("{whose}: {inner} lies in {outer}: {why}"));
+        } else if outer.path.is_root() && (user.quota > 0 || user.max_files > 0) {
+            let why = "the quota counts what is stored at the mount point only later";
+            findings.warn(format_args!("{whose}: {inner} lies in the root: {why}"));
+        }
     }
 }
 
@@ -143,7 +191,11 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
 fn rules(users: &[(&String, &User)], findings: &mut Findings) {
     for (name, user) in users.iter().filter(|(_, user)| user.root.is_dir()) {
         for rule in &user.directories {
-            if let Some(why) = fault_in(&user.root, &rule.path) {
+            let (root, path) = user.place(&rule.path);
+            // A mount point needs no directory above it.
+            let leads_to_mount =
+                user.mounts.iter().any(|mount| mount.path.is_at_or_below(&rule.path));
+            if let Some(why) = fault_in(root, &path).filter(|_| !leads_to_mount) {
                 let name = shown(name);
                 findings.warn(format_args!("user {name}: directories: \"{}\": {why}", rule.path));
             }

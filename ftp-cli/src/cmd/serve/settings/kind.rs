@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Overrides,
     /// `{ "/directory" = "rights" }`.
     Directories,
+    /// `{ "/mount-point" = "/directory" }`.
+    Mounts,
 }
 
 impl Kind {
@@ -79,6 +81,7 @@ impl Kind {
             Self::Arguments => "a list such as [\"/path/program\", \"argument\"]",
             Self::Overrides => "[{ clients = [\"10.0.0.0/8\"], address = \"10.0.0.5\" }]",
             Self::Directories => "a table such as { \"/incoming\" = \"drop-box\" }",
+            Self::Mounts => "a table such as { \"/pub\" = \"/srv/pub\" }",
         }
     }
 
@@ -96,19 +99,14 @@ impl Kind {
             | Self::NumberOrNone
             | Self::SwitchOrNone => quoted(text),
             Self::List => list(text),
-            Self::Directories => {
-                let item = |item: &str| {
-                    let (path, rights) = item.rsplit_once('=').unwrap_or_default();
-                    format!("{} = {}", quoted(path), Self::Words.literal(rights))
-                };
-                let items: Vec<String> =
-                    text.split(';').filter(|item| !item.is_empty()).map(item).collect();
-                if items.is_empty() {
-                    "{}".to_owned()
-                } else {
-                    format!("{{ {} }}", items.join(", "))
-                }
-            }
+            Self::Directories => table(text, |item| {
+                let (path, rights) = item.rsplit_once('=').unwrap_or_default();
+                format!("{} = {}", quoted(path), Self::Words.literal(rights))
+            }),
+            Self::Mounts => table(text, |item| {
+                let (path, directory) = item.split_once('=').unwrap_or_default();
+                format!("{} = {}", quoted(path), quoted(directory))
+            }),
             Self::Overrides => {
                 let item = |item: &str| {
                     let (clients, address) = item.split_once('=').unwrap_or_default();
@@ -120,6 +118,13 @@ impl Kind {
             }
         }
     }
+}
+
+/// Returns a table of the items in a text, with `;` between them.
+fn table(text: &str, item: impl Fn(&str) -> String) -> String {
+    let items = text.split(';').filter(|item| !item.is_empty()).map(item);
+    let items: Vec<String> = items.collect();
+    if items.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", items.join(", ")) }
 }
 
 fn list(text: &str) -> String {
@@ -151,6 +156,8 @@ mod tests {
                 "/in=drop-box;/a=b=[list, read]",
                 "{ \"/in\" = \"drop-box\", \"/a=b\" = [\"list\", \"read\"] }",
             ),
+            (Kind::Mounts, "", "{}"),
+            (Kind::Mounts, "/a=/srv/a=b;/c=/d", "{ \"/a\" = \"/srv/a=b\", \"/c\" = \"/d\" }"),
             (Kind::Overrides, "", "[]"),
             (
                 Kind::Overrides,

@@ -200,7 +200,7 @@ impl Users {
             }
         }
         own.apply(&mut user, None);
-        user.expand_root(name);
+        user.expand_paths(name);
         user
     }
 

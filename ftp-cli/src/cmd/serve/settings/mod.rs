@@ -22,7 +22,7 @@ mod toml_text;
 mod user;
 
 pub(crate) use file::{File, Reading};
-pub(crate) use forms::Expiry;
+pub(crate) use forms::{Expiry, MountPoint};
 pub(crate) use hooks::HookSettings;
 pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing};
 pub(crate) use protection::Protection;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
-use super::forms::{directory_path, directory_rights};
+use super::forms::{directory_path, directory_rights, mount_path, mounted_directory};
 use super::kind::Kind;
 use super::layers::{Given, Table};
 use super::lines::Lines;
@@ -311,6 +311,11 @@ impl Reader<'_> {
                     all(table.iter().map(|(name, value)| self.directory(rule, name, value)));
                 Some(rules?.join(";"))
             }
+            (Kind::Mounts, DeValue::Table(table)) => {
+                let mounts: Option<Vec<String>> =
+                    all(table.iter().map(|(name, value)| self.mount(rule, name, value)));
+                Some(mounts?.join(";"))
+            }
             (Kind::Overrides, DeValue::Array(items)) => {
                 let items: Option<Vec<String>> =
                     all(items.iter().map(|item| self.special(rule, item)));
@@ -335,6 +340,22 @@ impl Reader<'_> {
         let rights = Rule { key: &key, kind: Kind::Words, check: CHECK };
         let text = self.read(&rights, value)?;
         if let Err(wrong) = CHECK(&text) {
+            self.wrong(value.span().start, &key, format_args!("{wrong}"));
+            return None;
+        }
+        Some(format!("{path}={text}"))
+    }
+
+    /// Reads one mount point and its directory.
+    fn mount(&mut self, rule: &Rule<'_>, name: &Key<'_>, value: &Value<'_>) -> Option<String> {
+        let path = name.get_ref();
+        let key = format!("{}.{}", rule.key, shown(path));
+        if let Err(wrong) = mount_path(path) {
+            self.wrong(name.span().start, &key, format_args!("{wrong}"));
+            return None;
+        }
+        let text = self.text(&key, value)?;
+        if let Err(wrong) = mounted_directory(text) {
             self.wrong(value.span().start, &key, format_args!("{wrong}"));
             return None;
         }

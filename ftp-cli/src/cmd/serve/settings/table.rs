@@ -388,10 +388,10 @@ impl Settings {
             for lack in user.lacks() {
                 wrong.push(format!("--set: users.{}: {lack} is missing", shown(name)));
             }
-            if user.has_open_root() {
-                let place = user.origins.place("root", lines);
+            if let Some(key) = user.nameless() {
+                let place = user.origins.place(key, lines);
                 let why = "a name with / or with . at the start cannot replace %u";
-                wrong.push(format!("{place}: users.{}.root: {why}", shown(name)));
+                wrong.push(format!("{place}: users.{}.{key}: {why}", shown(name)));
             }
             for group in &user.groups {
                 if let Some(unknown) = self.users.objection_to_group(group) {

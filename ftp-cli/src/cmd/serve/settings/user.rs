@@ -1,16 +1,18 @@
 //! The keys of a user in `[users.NAME]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use ftp_proto::Network;
 use ftp_server::{
     DirectoryRights, PartialPolicy, PasswordHash, Rights, SyncPolicy, TlsPolicy, UserLimits,
+    VirtualPath,
 };
 
 use super::forms::{
-    DIRECTORIES, EXPIRY, Expiry, FILES, HOME, NAMES, NETWORKS, OWN_COUNT, OWN_IDLE_TIME,
-    OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, OWN_UMASK, PASSWORD, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS,
+    DIRECTORIES, EXPIRY, Expiry, FILES, HOME, MOUNTS, MountPoint, NAMES, NETWORKS, OWN_COUNT,
+    OWN_IDLE_TIME, OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, OWN_UMASK, PASSWORD, RATE, RIGHTS, SIZE,
+    SPEED, SWITCH, TLS,
 };
 use super::origins::Origins;
 use super::row::{Setting, row};
@@ -28,6 +30,8 @@ pub(crate) struct User {
     pub(crate) rights: Rights,
     /// Other rights in some directories.
     pub(crate) directories: Vec<DirectoryRights>,
+    /// Directories of the disk in the user's tree, besides the root.
+    pub(crate) mounts: Vec<MountPoint>,
     /// Largest number of bytes below the root; 0 for unlimited.
     pub(crate) quota: u64,
     /// Largest number of files and directories below the root; 0 for unlimited.
@@ -60,6 +64,7 @@ impl Default for User {
             create_home: false,
             rights: Rights::READ,
             directories: Vec::new(),
+            mounts: Vec::new(),
             quota: 0,
             max_files: 0,
             mkdir_parents: false,
@@ -94,6 +99,7 @@ pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, if its parent exists."),
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
     row!(User, "directories",                    DIRECTORIES,  directories,                       "Other rights by directory, the longest path wins: { \"/incoming\" = \"drop-box\" }."),
+    row!(User, "mounts",                         MOUNTS,       mounts,                            "Directories on disk by path below /, besides the root: { \"/pub\" = \"/srv/pub\" }."),
     row!(User, "quota",                          SIZE,         quota,                             "Bytes below the root (0: unlimited)."),
     row!(User, "max_files",                      FILES,        max_files,                         "Files and directories below the root (0: unlimited)."),
     row!(User, "tls",                            TLS,          tls,                               "TLS for this user, in addition to [tls]: off, optional or required."),
@@ -127,18 +133,52 @@ impl User {
         self.directories.iter().fold(self.rights, |sum, rule| sum | rule.rights)
     }
 
-    /// Puts the user's name in place of `%u` in the root. A name that could lead elsewhere leaves it
-    /// as it is.
-    pub(super) fn expand_root(&mut self, name: &str) {
-        let is_safe = !name.contains('/') && !name.starts_with('.');
-        if let Some(root) = self.root.to_str().filter(|_| is_safe) {
-            self.root = root.replace(NAME, name).into();
+    /// Returns the user's rights at a mount point and below it together.
+    pub(crate) fn rights_below(&self, mount: &VirtualPath) -> Rights {
+        let above = self.directories.iter().filter(|rule| mount.is_at_or_below(&rule.path));
+        let nearest = above.max_by_key(|rule| rule.path.as_bytes().len());
+        let rights = nearest.map_or(self.rights, |rule| rule.rights);
+        let below = self.directories.iter().filter(|rule| rule.path.is_at_or_below(mount));
+        below.filter(|rule| rule.path != *mount).fold(rights, |sum, rule| sum | rule.rights)
+    }
+
+    /// Returns the directory on disk that a path of the tree belongs to, and the path from there.
+    pub(crate) fn place(&self, path: &VirtualPath) -> (&Path, VirtualPath) {
+        let within = |mount: &'_ MountPoint| path.relative_to(&mount.path);
+        let mounts = self.mounts.iter().filter(|mount| within(mount).is_some());
+        let nearest = mounts.max_by_key(|mount| mount.path.as_bytes().len());
+        let mounted = nearest.and_then(|mount| Some((&*mount.directory, within(mount)?)));
+        mounted.unwrap_or_else(|| (&*self.root, path.clone()))
+    }
+
+    /// Puts the user's name in place of `%u` in paths on disk. A name that could lead elsewhere
+    /// leaves them as they are.
+    pub(super) fn expand_paths(&mut self, name: &str) {
+        if name.contains('/') || name.starts_with('.') {
+            return;
+        }
+        for path in self.paths() {
+            if let Some(text) = path.to_str().filter(|text| text.contains(NAME)) {
+                *path = text.replace(NAME, name).into();
+            }
         }
     }
 
-    /// Returns whether the root still needs a name.
-    pub(super) fn has_open_root(&self) -> bool {
-        self.root.to_str().is_some_and(|root| root.contains(NAME))
+    /// Returns the paths on disk.
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let mounted = self.mounts.iter_mut().map(|mount| &mut mount.directory);
+        [&mut self.root].into_iter().chain(mounted)
+    }
+
+    /// Returns the key whose path still needs a name.
+    pub(super) fn nameless(&self) -> Option<&'static str> {
+        let is_nameless = |path: &Path| path.to_str().is_some_and(|path| path.contains(NAME));
+        let is_mount_nameless = |mount: &MountPoint| is_nameless(&mount.directory);
+        if is_nameless(&self.root) {
+            Some("root")
+        } else {
+            self.mounts.iter().any(is_mount_nameless).then_some("mounts")
+        }
     }
 
     /// Returns whether all values are equal, whatever their origins.
@@ -148,7 +188,7 @@ impl User {
     }
 }
 
-/// Stands for the user's name in a root.
+/// Stands for the user's name in paths on disk.
 const NAME: &str = "%u";
 
 /// Key of the groups, which only `[users.NAME]` has.

@@ -53,7 +53,7 @@ pub(crate) fn directory_path(text: &str) -> Result<VirtualPath, String> {
     } else if text.trim_end_matches('/').ends_with(char::is_whitespace) {
         "remove the space at the end"
     } else if text.contains("%u") {
-        "%u stands for the user's name only in root"
+        "%u stands for the user's name only in paths on disk"
     } else {
         return Ok(path);
     };
@@ -80,7 +80,10 @@ mod tests {
             ("/in =read", "invalid directory \"/in \": remove the space at the end"),
             ("/in /=read", "invalid directory \"/in /\": remove the space at the end"),
             ("/in\u{a0}=read", "invalid directory \"/in\u{a0}\": remove the space at the end"),
-            ("/%u=read", "invalid directory \"/%u\": %u stands for the user's name only in root"),
+            (
+                "/%u=read",
+                "invalid directory \"/%u\": %u stands for the user's name only in paths on disk",
+            ),
             ("/in", "invalid rule \"/in\": expected /DIRECTORY=RIGHTS"),
         ] {
             assert_eq!(read(text), Err(want.to_owned()));

@@ -1,0 +1,73 @@
+//! The directories of each user: the root, and the others mounted into its tree.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ftp_proto::Escaped;
+use ftp_server::{MountedStorage, Storage, StorageError, VirtualPath};
+
+use super::logging::LOG;
+use super::users::Home;
+use crate::display::{in_full, shown_path};
+
+/// The directories of a user.
+pub(super) struct Tree {
+    pub(super) root: Arc<Home>,
+    /// Those with a longer path come first.
+    mounts: Vec<Mount>,
+}
+
+/// A directory that is mounted into a tree.
+pub(super) struct Mount {
+    pub(super) path: VirtualPath,
+    pub(super) home: Arc<Home>,
+}
+
+impl Tree {
+    pub(super) fn new(root: Arc<Home>, mut mounts: Vec<Mount>) -> Self {
+        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.as_bytes().len()));
+        Self { root, mounts }
+    }
+
+    /// Returns the path on disk of a file of the tree.
+    pub(super) fn local_path(&self, path: &VirtualPath) -> PathBuf {
+        let within = |mount: &Mount| {
+            let below = path.relative_to(&mount.path)?;
+            Some(mount.home.path.join(OsStr::from_bytes(below.relative())))
+        };
+        let mounted = self.mounts.iter().find_map(within);
+        mounted.unwrap_or_else(|| self.root.path.join(OsStr::from_bytes(path.relative())))
+    }
+
+    /// Returns the tree of an open root, for a login of `user`. A directory that cannot be opened
+    /// is unavailable in this session, and logged.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a mount point is invalid.
+    pub(super) fn storage(
+        &self,
+        root: Arc<dyn Storage>,
+        user: &[u8],
+    ) -> Result<Arc<dyn Storage>, StorageError> {
+        if self.mounts.is_empty() {
+            return Ok(root);
+        }
+        let mut tree = MountedStorage::new(root);
+        for Mount { path, home } in &self.mounts {
+            tree = match home.open() {
+                Ok(open) => tree.mount(path, open.storage)?,
+                Err(error) => {
+                    let user = Escaped(user);
+                    let shown = shown_path(&home.path);
+                    let why = in_full(&error);
+                    log::error!(target: LOG, "{user}: {path} is unavailable: {shown}: {why}");
+                    tree.unavailable(path)?
+                }
+            };
+        }
+        Ok(Arc::new(tree))
+    }
+}
