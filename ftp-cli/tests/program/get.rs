@@ -290,7 +290,7 @@ fn the_whole_has_a_limit() {
     let peer = Peer::start(&[("RETR", Act::SendAndHang(TEN, Vec::new()))]);
     let start = std::time::Instant::now();
     failed(&run(&mut ftp(&["get", "--timeout", "1", &peer.url("x"), "-"])), 10, "timed out");
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(30));
 }
 
 #[test]

@@ -107,10 +107,9 @@ impl RawData {
     #[track_caller]
     #[must_use]
     pub fn read_to_end(mut self) -> Vec<u8> {
-        let end = Instant::now() + DEADLINE;
         let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
         loop {
-            match read_before(&mut self.stream, &mut buffer, end) {
+            match read_before(&mut self.stream, &mut buffer, Instant::now() + DEADLINE) {
                 Ok(0) => return bytes,
                 Ok(count) => bytes.extend(buffer.iter().take(count)),
                 Err(error) => panic!("data broke off after {} bytes: {error}", bytes.len()),
@@ -132,11 +131,10 @@ impl RawData {
     #[track_caller]
     #[must_use]
     pub fn read_exact(&mut self, count: usize) -> Vec<u8> {
-        let end = Instant::now() + DEADLINE;
         let mut bytes = vec![0; count];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match read_before(&mut self.stream, rest, end) {
+            match read_before(&mut self.stream, rest, Instant::now() + DEADLINE) {
                 Ok(0) => panic!("data ended after {filled} of {count} bytes"),
                 Ok(more) => filled += more,
                 Err(error) => panic!("data broke off after {filled} of {count} bytes: {error}"),

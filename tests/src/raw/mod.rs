@@ -17,9 +17,9 @@ pub use self::data::{RawData, RawListener};
 pub use self::reply::{NoReply, RawReply};
 pub use self::session::RawSession;
 
-/// How long a [`RawSession`] waits for one reply, and a [`RawData`] for all of its data, by
-/// default.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+/// How long a [`RawSession`] waits for one reply, and a [`RawData`] for the next bytes, by default:
+/// longer than a busy machine takes for either.
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The layer between a session and its connection, such as TLS. It has its own descriptor.
 pub trait Layer: Debug + Send {
