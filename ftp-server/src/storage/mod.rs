@@ -89,8 +89,8 @@ pub trait Storage: Send + Sync {
     }
 
     /// Returns the only directories on disk that sessions need, if [`enter`](Self::enter) confines
-    /// their thread to them and does nothing else; empty if they need none. `None` (default) if they
-    /// may need others, or if their thread should not be confined.
+    /// their thread to them and does nothing else; empty if they need none. `None` (default) if
+    /// they may need others, or if their thread should not be confined.
     ///
     /// [`MountedStorage`] confines a thread to the directories of several storages at once.
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {

@@ -202,7 +202,8 @@ impl LocalStorage {
         Ok(())
     }
 
-    /// Keeps the count of [`LocalConfig::quota`] and [`LocalConfig::max_files`] while no storage of the root is open.
+    /// Keeps the count of [`LocalConfig::quota`] and [`LocalConfig::max_files`] while no storage of
+    /// the root is open.
     #[must_use]
     pub fn tally(&self) -> Tally {
         Tally { _usage: Arc::clone(self.files.root.usage()) }
@@ -411,8 +412,8 @@ impl Storage for LocalStorage {
         let config = self.files.config;
         let Some(limit) = config.limit() else { return Ok(None) };
         let Cost { bytes, files } = quota::used(&self.files.root, limit)?;
-        let max_bytes = config.max_bytes();
-        Ok(Some(Quota { bytes, max_bytes, files, max_files: config.max_files() }))
+        let max_bytes = config.most_bytes();
+        Ok(Some(Quota { bytes, max_bytes, files, max_files: config.most_files() }))
     }
 }
 

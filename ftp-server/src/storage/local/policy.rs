@@ -169,17 +169,17 @@ impl LocalConfig {
     /// Returns the limits of the quota; `None` if there is none.
     pub(super) fn limit(self) -> Option<Cost> {
         let limit = Cost {
-            bytes: self.max_bytes().unwrap_or(u64::MAX),
-            files: self.max_files().unwrap_or(u64::MAX),
+            bytes: self.most_bytes().unwrap_or(u64::MAX),
+            files: self.most_files().unwrap_or(u64::MAX),
         };
         (self.quota > 0 || self.max_files > 0).then_some(limit)
     }
 
-    pub(super) const fn max_bytes(self) -> Option<u64> {
+    pub(super) const fn most_bytes(self) -> Option<u64> {
         if self.quota == 0 { None } else { Some(self.quota) }
     }
 
-    pub(super) const fn max_files(self) -> Option<u64> {
+    pub(super) const fn most_files(self) -> Option<u64> {
         if self.max_files == 0 { None } else { Some(self.max_files) }
     }
 

@@ -191,9 +191,9 @@ impl Usage {
         unpoisoned(self.state.lock())
     }
 
-    /// Returns what is used now, or `None` if that is not known within `longest`. Without a count, or
-    /// with an old one, `start_count` starts a thread that counts. If an old count leaves something
-    /// of `limit`, it holds until there is a new one.
+    /// Returns what is used now, or `None` if that is not known within `longest`. Without a count,
+    /// or with an old one, `start_count` starts a thread that counts. If an old count leaves
+    /// something of `limit`, it holds until there is a new one.
     ///
     /// # Errors
     ///

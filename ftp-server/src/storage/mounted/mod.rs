@@ -15,8 +15,8 @@ use super::{
 
 /// Several storages in one tree: the first one at `/`, others mounted at directories of it.
 ///
-/// - A path belongs to the storage with the longest mount point. That storage sees the path from its
-///   own root, so its symbolic links never lead into another one.
+/// - A path belongs to the storage with the longest mount point. That storage sees the path from
+///   its own root, so its symbolic links never lead into another one.
 /// - A mount point appears in the listing of its parent, whether the storage there has such a
 ///   directory or not. An object of that storage at the mount point, and everything below it, is
 ///   hidden. Missing directories above a mount point appear too, but nothing can be stored in them.
@@ -26,10 +26,10 @@ use super::{
 /// - A storage that is [`unavailable`](Self::unavailable) is listed. All calls for it fail with
 ///   `Unavailable`, so that no client takes its files for removed.
 ///
-/// If all storages name their [`confinement_roots`](Storage::confinement_roots), the thread of a session is
-/// confined to those of all storages together, and [`enter`](Storage::enter) of none is called.
-/// Otherwise the thread is not confined, because that could not be undone for the other storages.
-/// Then `enter` is called only for those that name none.
+/// If all storages name their [`confinement_roots`](Storage::confinement_roots), the thread of a
+/// session is confined to those of all storages together, and [`enter`](Storage::enter) of none is
+/// called. Otherwise the thread is not confined, because that could not be undone for the other
+/// storages. Then `enter` is called only for those that name none.
 ///
 /// ```
 /// use ftp_server::{MemoryStorage, MountedStorage, Rights, Server, Storage, VirtualPath};
