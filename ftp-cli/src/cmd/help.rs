@@ -119,6 +119,9 @@ fn settings(text: &mut String) {
     for setting in settings::USER {
         line(text, &format!("users.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
     }
+    for setting in settings::HOST {
+        line(text, &format!("hosts.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
+    }
 }
 
 fn option(text: &mut String, row: &Row) {

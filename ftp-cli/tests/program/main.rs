@@ -24,6 +24,8 @@ mod footprint;
 mod fxp;
 mod get;
 mod hooks;
+#[cfg(feature = "tls")]
+mod hosts;
 mod interrupted;
 mod json;
 mod log;

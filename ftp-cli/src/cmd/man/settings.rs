@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::roff::{escaped, item, lines, paragraphs, section, title};
-use crate::cmd::serve::settings::{ABOUT, FIXED, Setting, Settings, TABLE, USER, User};
+use crate::cmd::serve::settings::{ABOUT, FIXED, HOST, Host, Setting, Settings, TABLE, USER, User};
 
 /// A configuration to start from.
 const EXAMPLE: &str = "\
@@ -50,6 +50,15 @@ pub(super) fn page() -> String {
     for row in USER {
         key(&mut text, row, &User::default());
     }
+    section(&mut text, "[HOSTS.\"NAME\"]");
+    paragraphs(
+        &mut text,
+        "One table per virtual host, such as [hosts.\"ftp.example.org\"]. A client chooses it with \
+         HOST, or by the name that it asks for in its TLS handshake.",
+    );
+    for row in HOST {
+        key(&mut text, row, &Host::default());
+    }
     section(&mut text, "FILES");
     item(&mut text, "/etc/ftp-cli/server.toml", "The file that the service ftp-cli reads.");
     section(&mut text, "EXAMPLES");
@@ -91,6 +100,10 @@ fn each_key_is_in_the_man_page() {
         let key = format!("\n\\fB{}\\fR = ", escaped(key));
         assert_eq!(format!("\n{keys}").matches(&key).count(), 1, "{}", row.key);
         assert!(keys.contains(lines(&row.meaning()).trim_end()), "{}", row.key);
+    }
+    let hosts = page.split("\n.SH [HOSTS.").nth(1).unwrap();
+    for row in HOST {
+        assert!(hosts.contains(&format!("\n\\fB{}\\fR = ", escaped(row.key))), "{}", row.key);
     }
     for row in USER {
         assert!(page.contains(&format!("\n\\fB{}\\fR = ", escaped(row.key))), "{}", row.key);

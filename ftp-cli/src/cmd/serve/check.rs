@@ -25,7 +25,7 @@ use super::hooks;
 use super::logging::{LogTarget, SYSLOG};
 use super::outgoing::outgoing;
 use super::plan::ServePlan;
-use super::settings::{MISSING, Settings, TABLE, USER, is_missing, shown};
+use super::settings::{HOST, MISSING, Settings, TABLE, USER, is_missing, key_of, shown};
 use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::display::{self, shown_path};
@@ -91,6 +91,11 @@ fn effective(plan: &ServePlan) -> String {
             line(&key, &row.literal(user), user.origins.of(row.key));
         }
     }
+    for (name, host) in settings.hosts.iter() {
+        for row in HOST {
+            line(&key_of(name, row.key), &row.literal(host), host.origins.of(row.key));
+        }
+    }
     for words in plan.in_words() {
         let _ = writeln!(text, "# {}", Escaped(words.as_bytes()));
     }
@@ -141,13 +146,11 @@ fn first_of(all: &[String]) -> String {
 /// Checks whether all local users can read a secret file.
 fn readable(plan: &ServePlan, options: &Options, findings: &mut Findings) {
     let config = options.value("config").filter(|_| !plan.settings.users.is_empty());
-    let key = plan.settings.tls.key.as_deref().map(Path::as_os_str);
-    for (path, what) in [
-        (config, "the password hashes"),
-        (options.value("password-file"), "a password"),
-        (key, "the private key"),
-    ] {
-        let Some(path) = path.map(Path::new) else { continue };
+    let of_hosts = plan.settings.hosts.iter().map(|(_, host)| &host.key);
+    let keys = [&plan.settings.tls.key].into_iter().chain(of_hosts).flatten();
+    let secrets = [(config, "the password hashes"), (options.value("password-file"), "a password")];
+    let secrets = secrets.into_iter().filter_map(|(path, what)| Some((Path::new(path?), what)));
+    for (path, what) in secrets.chain(keys.map(|key| (key.as_path(), "the private key"))) {
         let is_open = |metadata: Metadata| metadata.is_file() && metadata.mode() & 0o004 != 0;
         if path.metadata().is_ok_and(is_open) {
             let path = shown_path(path);
@@ -252,9 +255,9 @@ fn in_reach(plan: &ServePlan, key: &str, path: &Path, findings: &mut Findings) {
         places.iter().any(|place| place.starts_with(&root))
     };
     let mut roots = all_homes(plan);
-    roots.retain(|(_, root, _)| holds(root));
-    let Some((_, root, _)) = roots.first() else { return };
-    let more = if roots.iter().any(|(_, other, _)| other != root) { " and others" } else { "" };
+    roots.retain(|home| holds(&home.path));
+    let Some(root) = roots.first().map(|home| &home.path) else { return };
+    let more = if roots.iter().any(|home| home.path != *root) { " and others" } else { "" };
     let path = shown_path(path);
     let root = shown_path(root);
     let what_to_do = "whose users could read or change it; use another place";

@@ -126,7 +126,8 @@ impl ServePlan {
             fs::File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
         };
         let mut lines = Vec::new();
-        for (what, path) in config.into_iter().chain(self.settings.tls.files()) {
+        let config = config.map(|(what, path)| (what.to_owned(), path));
+        for (what, path) in config.into_iter().chain(self.settings.certificate_files()) {
             if is_denied(path) {
                 let path = shown_path(path);
                 lines.push(format!(
@@ -171,17 +172,15 @@ impl ServePlan {
             });
             homes = homes.anonymous(root, rights, config, anonymous.limits);
         }
-        let Some(quick) = &self.quick else { return homes };
+        let Some(quick) = &self.quick else { return homes.at_hosts(&self.settings) };
         for (name, password) in &quick.users {
             homes = homes.plain(name, password, &quick.root, self.rights_of_users(quick));
         }
-        match quick.anonymous {
-            Some(rights) => {
-                let config = self.settings.local;
-                homes.anonymous(&quick.root, rights, config, UserLimits::default())
-            }
-            None => homes,
+        if let Some(rights) = quick.anonymous {
+            let config = self.settings.local;
+            homes = homes.anonymous(&quick.root, rights, config, UserLimits::default());
         }
+        homes.at_hosts(&self.settings)
     }
 
     /// Returns the rights of users of the command line: with networks for FXP they include FXP,

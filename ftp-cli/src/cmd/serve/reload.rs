@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ftp_server::{Server, Tls};
+use ftp_server::Server;
 
-use super::certificate::Certificates;
+use super::certificate::{Certificates, Loaded};
 use super::hooks::Hooks;
 use super::logging::{LOG, Transfers, no_thread};
 use super::plan::ServePlan;
@@ -16,8 +16,8 @@ use crate::display::in_full;
 pub(super) struct Reload<'a> {
     pub(super) server: &'a Server,
     pub(super) certificates: &'a mut Certificates,
-    /// Current certificate.
-    pub(super) tls: &'a mut Option<Tls>,
+    /// Current certificates.
+    pub(super) tls: &'a mut Loaded,
     pub(super) transfers: &'a Transfers,
     pub(super) hooks: &'a Arc<Hooks>,
     /// Plan that the server was started with.
@@ -84,16 +84,11 @@ impl Reload<'_> {
         let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
         self.hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).message)?;
         let config = plan.settings.server();
-        let changed = self.server.reconfigure_with_tls(config, homes, loaded.clone());
+        let changed = self.server.reconfigure_with_tls(config, homes, loaded.tls.clone());
         changed.map_err(|error| in_full(&error))?;
         self.transfers.set(log);
         self.hooks.set(&plan.settings);
         let shown = std::mem::replace(self.tls, loaded);
-        Ok((kept, is_another(self.tls.as_ref(), shown.as_ref())))
+        Ok((kept, self.tls.replaces(&shown)))
     }
-}
-
-/// Returns whether there is a certificate in place of another one.
-pub(super) fn is_another(tls: Option<&Tls>, former: Option<&Tls>) -> bool {
-    tls.zip(former).is_some_and(|(tls, former)| tls.certificate() != former.certificate())
 }

@@ -1,23 +1,23 @@
 //! Runs a server and holds everything that it needs until it stops.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::Escaped;
-use ftp_server::{Activity, Server, SessionInfo, ShutdownHandle, Tls};
+use ftp_server::{Activity, Server, SessionInfo, ShutdownHandle};
 use log::Level;
 
-use super::certificate::Certificates;
-use super::certificate::watch::{Watch, urgent_validity, validity};
+use super::certificate::watch::{Validity, Watch, urgent_validity, validity};
+use super::certificate::{Certificate, Certificates, Loaded};
 use super::control::{Status, who};
 use super::hooks::Hooks;
 use super::logging::{LOG, ServerLog, Transfers, no_thread};
 use super::metrics::Metrics;
 use super::plan::{PlanError, ServePlan};
-use super::reload::{Reload, Reloaded, is_another};
+use super::reload::{Reload, Reloaded};
 use super::settings::{MISSING, is_missing};
 use super::start::{start, sweep};
 use super::systemd::Service;
@@ -31,9 +31,6 @@ use crate::options::values;
 /// How often logins over connections from before a reload are checked.
 const FORMER_LOGINS_CHECK: Duration = Duration::from_secs(1);
 
-/// How long a certificate is valid, and the level of the message.
-type Validity = (Level, String);
-
 pub(super) struct Running<'a> {
     options: &'a Options,
     server: Server,
@@ -41,8 +38,8 @@ pub(super) struct Running<'a> {
     started: Rc<ServePlan>,
     plan: Rc<ServePlan>,
     certificates: Certificates,
-    /// Current certificate.
-    tls: Option<Tls>,
+    /// Current certificates.
+    tls: Loaded,
     /// The files of certificates.
     watch: Watch,
     transfers: Arc<Transfers>,
@@ -84,7 +81,7 @@ impl<'a> Running<'a> {
         hooks.set(&plan.settings);
         builder = builder.observer(Arc::clone(&transfers)).observer(Arc::clone(&hooks));
         let metrics = Arc::new(Metrics::default());
-        metrics.set_certificate(tls.as_ref());
+        metrics.set_certificates(tls.ends());
         if plan.settings.metrics.is_some() {
             builder = builder.observer(Arc::clone(&metrics));
         }
@@ -92,7 +89,7 @@ impl<'a> Running<'a> {
             builder = builder.observer(moved);
         }
         let sockets = std::mem::take(&mut service.sockets);
-        let (server, kept) = start(&plan, tls.clone(), builder, sockets)?;
+        let (server, kept) = start(&plan, tls.tls.clone(), builder, sockets)?;
         let sweeper = sweep(&plan, None);
         let started = Rc::new(plan);
         let plan = Rc::clone(&started);
@@ -138,7 +135,7 @@ impl<'a> Running<'a> {
                 log.say(Level::Warn, &format_args!("warning: {address}: {MISSING}"));
             }
         }
-        if let Some(tls) = self.tls.as_ref().filter(|_| self.plan.settings.tls.self_signed) {
+        if let Some(tls) = self.tls.tls.as_ref().filter(|_| self.plan.settings.tls.self_signed) {
             let pin = tls.pin().unwrap_or_default();
             log.say(Level::Info, &format_args!("clients can verify this server with --pin {pin}"));
         }
@@ -233,7 +230,7 @@ impl<'a> Running<'a> {
             false => Ok("there is no configuration file to reload".to_owned()),
         };
         self.metrics.set_reloaded(outcome.is_ok());
-        self.metrics.set_certificate(self.tls.as_ref());
+        self.metrics.set_certificates(self.tls.ends());
         match (reopened, outcome) {
             (Ok(keys), Ok(_)) if !has_file && !keys.is_empty() => {
                 let reopened = format!("{} reopened", keys.join(" and "));
@@ -246,12 +243,15 @@ impl<'a> Running<'a> {
     }
 
     /// Returns what `tell` says of each certificate from a file.
-    fn validities(&self, tell: fn(&Path, &Tls) -> Option<Validity>) -> Vec<Validity> {
-        let file = self.plan.settings.tls.certificate.as_deref();
-        file.zip(self.tls.as_ref()).and_then(|(file, tls)| tell(file, tls)).into_iter().collect()
+    fn validities(&self, tell: fn(&Certificate) -> Option<Validity>) -> Vec<Validity> {
+        let mut lines: Vec<Validity> = self.tls.files.iter().filter_map(tell).collect();
+        // One file may be for several hosts.
+        let mut known = BTreeSet::new();
+        lines.retain(|(_, line)| known.insert(line.clone()));
+        lines
     }
 
-    fn log_validities(&self, tell: fn(&Path, &Tls) -> Option<Validity>) {
+    fn log_validities(&self, tell: fn(&Certificate) -> Option<Validity>) {
         for (level, line) in self.validities(tell) {
             log::log!(target: LOG, level, "{line}");
         }
@@ -280,10 +280,10 @@ impl<'a> Running<'a> {
     fn load_certificates(&mut self) -> Result<(), String> {
         let loaded = self.certificates.load(&self.plan.settings);
         let loaded = loaded.map_err(|failure| failure.message)?;
-        self.server.set_tls(loaded.clone()).map_err(|error| in_full(&error))?;
+        self.server.set_tls(loaded.tls.clone()).map_err(|error| in_full(&error))?;
         let former = std::mem::replace(&mut self.tls, loaded);
-        self.metrics.set_certificate(self.tls.as_ref());
-        if is_another(self.tls.as_ref(), former.as_ref()) {
+        self.metrics.set_certificates(self.tls.ends());
+        if self.tls.replaces(&former) {
             log::info!(target: LOG, "the certificate has changed; new connections get the new one");
             self.log_validities(validity);
         }
@@ -361,11 +361,17 @@ impl<'a> Running<'a> {
         let is_kept =
             |name: &[u8]| homes.has_user(name) && (homes.names_user(name) || !was_user(name));
         for session in self.server.sessions() {
-            if let Some(user) = session.user.as_deref().filter(|user| !is_kept(user))
-                && self.server.dismiss(session.number)
-            {
-                let (number, user) = (session.number, Escaped(user));
-                log::info!(target: LOG, "session={number} user=\"{user}\" ends: the user was removed or disabled");
+            let Some(user) = session.user.as_deref() else { continue };
+            let has_host = session.host.as_ref().is_none_or(|host| homes.has_user_at(host, user));
+            let why = match is_kept(user) {
+                true if has_host => continue,
+                true => "the host was removed, or is not for this user",
+                false => "the user was removed or disabled",
+            };
+            if self.server.dismiss(session.number) {
+                let number = session.number;
+                let user = Escaped(user);
+                log::info!(target: LOG, "session={number} user=\"{user}\" ends: {why}");
             }
         }
     }

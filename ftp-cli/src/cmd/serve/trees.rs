@@ -20,6 +20,7 @@ pub(super) struct Tree {
 }
 
 /// A directory that is mounted into a tree.
+#[derive(Clone)]
 pub(super) struct Mount {
     pub(super) path: VirtualPath,
     pub(super) home: Arc<Home>,
@@ -29,6 +30,11 @@ impl Tree {
     pub(super) fn new(root: Arc<Home>, mut mounts: Vec<Mount>) -> Self {
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.as_bytes().len()));
         Self { root, mounts }
+    }
+
+    /// Returns the tree with another root.
+    pub(super) fn with_root(&self, root: Arc<Home>) -> Self {
+        Self { root, mounts: self.mounts.clone() }
     }
 
     /// Returns the path on disk of a file of the tree.

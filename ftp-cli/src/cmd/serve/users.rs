@@ -1,5 +1,6 @@
 //! Logs users in to their directories.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -8,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
-use ftp_proto::Escaped;
+use ftp_proto::{Escaped, HostName};
 use ftp_server::{
     AuthError, Authenticator, Capabilities, ConfinementPolicy, ConfinementStatus, Entries,
     LocalConfig, Login, LoginAttempt, Metadata, Offer, Rights, Source, Storage, StorageError,
@@ -17,7 +18,7 @@ use ftp_server::{
 use log::Level;
 
 use super::logging::LOG;
-use super::settings::{Expiry, MountPoint, User};
+use super::settings::{ANONYMOUS, Expiry, Host, MountPoint, Settings, User};
 use super::trees::{Mount, Tree};
 use super::user_storage::{self, Identity, UserStorage};
 use crate::connect::credentials::Secret;
@@ -39,6 +40,8 @@ pub(super) struct Homes {
     written: BTreeSet<PathBuf>,
     /// Several homes of one path differ by their settings.
     by_path: BTreeMap<PathBuf, Vec<Arc<Home>>>,
+    /// All virtual hosts.
+    hosts: HashMap<HostName, Host>,
     /// Some of the directories, open from the start: each takes descriptors.
     kept: Mutex<Vec<Arc<dyn Storage>>>,
 }
@@ -54,6 +57,9 @@ thread_local! {
 pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
     TREE.with_borrow(|tree| tree.as_ref().map(|tree| tree.local_path(path)))
 }
+
+/// A user's name in UTF-8, and the root.
+type NamedRoot = (String, Arc<Home>);
 
 /// Number of directories kept open without a session.
 const KEPT: usize = 64;
@@ -103,8 +109,8 @@ type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
 impl Homes {
     /// Returns an empty list of users; `config` applies to all directories.
     pub(super) fn new(config: LocalConfig) -> Self {
-        let (table, users, disabled, written, by_path, kept) = Default::default();
-        Self { table, config, users, anonymous: None, disabled, written, by_path, kept }
+        let (table, users, disabled, written, by_path, hosts, kept) = Default::default();
+        Self { table, config, users, anonymous: None, disabled, written, by_path, hosts, kept }
     }
 
     /// Returns whether there is a user of this name, who is not disabled.
@@ -198,12 +204,79 @@ impl Homes {
         self
     }
 
+    /// Adds the virtual hosts, and the directories of all users there. Call it after the users.
+    pub(super) fn at_hosts(mut self, settings: &Settings) -> Self {
+        let others = settings.host_names.iter().map(|name| (name.clone(), Host::default()));
+        let tables = settings.hosts.iter().map(|(name, host)| (name.clone(), host.clone()));
+        self.hosts = others.chain(tables).collect();
+        let hosts: Vec<Host> = self.hosts.values().cloned().collect();
+        let named = |name: &str, tree: &Tree| (name.to_owned(), Arc::clone(&tree.root));
+        let mut users: Vec<NamedRoot> = Vec::new();
+        for (name, tree) in &self.users {
+            users.extend(str::from_utf8(name).ok().map(|name| named(name, tree)));
+        }
+        users.extend(self.anonymous.iter().map(|tree| named(ANONYMOUS, tree)));
+        for host in &hosts {
+            for (name, home) in users.iter().filter(|(name, _)| host.admits(name)) {
+                let Ok(Some(root)) = host.root_of(name) else { continue };
+                let is_written = self.written.contains(&home.path);
+                self.directory(&root, home.config, is_written, home.role);
+            }
+        }
+        self
+    }
+
+    /// Returns whether sessions of this user at this host may continue: the host is still there, and
+    /// for the user.
+    pub(super) fn has_user_at(&self, host: &HostName, name: &[u8]) -> bool {
+        match self.hosts.get(host) {
+            Some(host) => host.admits(&self.canonical(name)),
+            // The server's own address, which clients can always name.
+            None => matches!(host, HostName::Address(_)),
+        }
+    }
+
+    /// Returns the name of a user in the list of a host.
+    fn canonical<'a>(&self, name: &'a [u8]) -> Cow<'a, str> {
+        match self.names_user(name) {
+            true => String::from_utf8_lossy(name),
+            false => ANONYMOUS.into(),
+        }
+    }
+
+    /// Returns the directories of a user; the host may replace the root.
+    fn tree_of(&self, attempt: &LoginAttempt<'_>) -> Result<Arc<Tree>, AuthError> {
+        let own = self.users.get(attempt.user).or(self.anonymous.as_ref());
+        let own = own.map(Arc::clone).ok_or(AuthError::NoHome)?;
+        let Some(host) = attempt.host.and_then(|name| self.hosts.get(name)) else { return Ok(own) };
+        let name = self.canonical(attempt.user);
+        if !host.admits(&name) {
+            return Err(AuthError::OtherHost);
+        }
+        let Some(root) = host.root_of(&name).map_err(|_| AuthError::NoHome)? else {
+            return Ok(own);
+        };
+        let mut there = self.by_path.get(&root).into_iter().flatten();
+        let root = there.find(|home| home.is_like(&own.root)).ok_or(AuthError::NoHome)?;
+        Ok(Arc::new(own.with_root(Arc::clone(root))))
+    }
+
     fn homes(&self) -> impl Iterator<Item = &Arc<Home>> {
         self.by_path.values().flatten()
     }
 
     fn home(&mut self, path: &Path, config: LocalConfig, rights: Rights, role: Role) -> Arc<Home> {
-        if rights.let_upload() {
+        self.directory(path, config, rights.let_upload(), role)
+    }
+
+    fn directory(
+        &mut self,
+        path: &Path,
+        config: LocalConfig,
+        is_written: bool,
+        role: Role,
+    ) -> Arc<Home> {
+        if is_written {
             self.written.insert(path.to_owned());
         }
         let there = self.by_path.entry(path.to_owned()).or_default();
@@ -337,8 +410,7 @@ impl Authenticator for Homes {
         if login.objection(attempt.peer.ip(), SystemTime::now()).is_some() {
             return Ok(login);
         }
-        let tree = self.users.get(attempt.user).or(self.anonymous.as_ref());
-        let tree = tree.ok_or(AuthError::NoHome)?;
+        let tree = self.tree_of(attempt)?;
         let root = &tree.root;
         let open = root.make().and_then(|()| root.open());
         let storage = open.and_then(|open| tree.storage(open.storage, attempt.user));
@@ -347,7 +419,7 @@ impl Authenticator for Homes {
             log::error!(target: LOG, "{user}: {}: {error}", shown_path(&root.path));
             AuthError::NoHome
         })?;
-        TREE.set(Some(Arc::clone(tree)));
+        TREE.set(Some(tree));
         Ok(login)
     }
 
@@ -357,6 +429,11 @@ impl Authenticator for Homes {
 }
 
 impl Home {
+    /// Returns whether the other directory has the same settings.
+    fn is_like(&self, other: &Self) -> bool {
+        self.config == other.config && self.role == other.role
+    }
+
     /// Returns a login whose directory is opened later.
     fn login(self: &Arc<Self>, rights: Rights) -> Login {
         Login::new(Arc::new(Unopened(Arc::clone(self))), rights)

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_proto::HostName;
@@ -16,7 +16,7 @@ use ftp_server::{PassiveAddress, Tls, TlsError};
 use self::watch::in_days;
 use super::findings::Findings;
 use super::outgoing;
-use super::settings::{Protection, Settings};
+use super::settings::{Host, Protection, Settings, key_of};
 use super::tls;
 use crate::display::{in_full, shown_path};
 use crate::exit::{Exit, Failure};
@@ -27,6 +27,9 @@ const OWN: &str = "self-signed.pem";
 /// Seconds before expiry from which a warning is given.
 const SOON: i64 = 14 * 86_400;
 
+/// What a certificate without the right name leads to.
+const REFUSAL: &str = "clients that connect to this name and verify it will refuse the certificate";
+
 /// Loaded certificates.
 #[derive(Default)]
 pub(super) struct Certificates {
@@ -34,15 +37,59 @@ pub(super) struct Certificates {
     own: Option<Vec<u8>>,
 }
 
+/// A certificate from a file.
+#[derive(Clone)]
+pub(super) struct Certificate {
+    pub(super) path: PathBuf,
+    /// Its virtual host; `None` for the server's own.
+    pub(super) host: Option<HostName>,
+    pub(super) tls: Tls,
+}
+
+/// The TLS configuration of a server.
+#[derive(Clone, Default)]
+pub(super) struct Loaded {
+    /// Everything that connections need; `None` without a certificate.
+    pub(super) tls: Option<Tls>,
+    /// The certificates from files, the server's own first.
+    pub(super) files: Vec<Certificate>,
+}
+
+impl Loaded {
+    /// Returns whether a certificate has taken the place of another one.
+    pub(super) fn replaces(&self, former: &Self) -> bool {
+        let of = |tls: &Tls| tls.certificate().map(<[u8]>::to_vec);
+        let own = self.tls.as_ref().zip(former.tls.as_ref());
+        let is_other = |new: &Certificate| {
+            let mut same = former.files.iter().filter(|old| old.host == new.host);
+            same.any(|old| of(&old.tls) != of(&new.tls))
+        };
+        own.is_some_and(|(new, old)| of(new) != of(old)) || self.files.iter().any(is_other)
+    }
+}
+
+impl Loaded {
+    /// Returns the virtual host of each certificate, or `None` for the server itself; and the end of
+    /// its validity in seconds since 1970.
+    pub(super) fn ends(&self) -> Vec<(Option<String>, i64)> {
+        let end = |tls: &Tls| tls.not_after().map(|end| end.unix_seconds());
+        let own = self.tls.as_ref().and_then(end).map(|end| (None, end));
+        let hosts = self.files.iter().filter_map(|certificate| {
+            Some((Some(certificate.host.as_ref()?.to_string()), end(&certificate.tls)?))
+        });
+        own.into_iter().chain(hosts).collect()
+    }
+}
+
 impl Certificates {
-    /// Returns the TLS configuration of `settings`, with the certificate as it is on disk now;
-    /// `None` without one. Creates the self-signed certificate if it is missing.
+    /// Returns the TLS configuration of `settings`, with the certificates as they are on disk now;
+    /// empty without one. Creates the self-signed certificate if it is missing.
     ///
     /// # Errors
     ///
     /// Returns `Usage`, naming the file and the problem; `Local` if the self-signed certificate can
     /// neither be read nor created.
-    pub(super) fn load(&mut self, settings: &Settings) -> Result<Option<Tls>, Failure> {
+    pub(super) fn load(&mut self, settings: &Settings) -> Result<Loaded, Failure> {
         let protection = &settings.tls;
         let loaded = match (&protection.certificate, &protection.key) {
             (Some(certificate), Some(key)) => Tls::from_files(certificate, key),
@@ -58,11 +105,30 @@ impl Certificates {
                 self.own = Some(pem);
                 loaded
             }
-            _ => return Ok(None),
+            _ => return Ok(Loaded::default()),
         };
-        let tls = loaded.and_then(|tls| with_policies(tls, protection)).map_err(unusable)?;
-        Ok(Some(tls))
+        let mut tls = loaded.and_then(|tls| with_policies(tls, protection)).map_err(unusable)?;
+        let own = protection.certificate.as_ref().map(|path| Certificate {
+            path: path.clone(),
+            host: None,
+            tls: tls.clone(),
+        });
+        let mut files: Vec<Certificate> = own.into_iter().collect();
+        for (name, host) in settings.hosts.iter() {
+            let Some(certificate) = of_host(name, host).transpose()? else { continue };
+            tls = tls.host(name.clone(), &certificate.tls);
+            files.push(certificate);
+        }
+        Ok(Loaded { tls: Some(tls), files })
     }
+}
+
+/// Reads the certificate of a host, if it has one.
+fn of_host(name: &HostName, host: &Host) -> Option<Result<Certificate, Failure>> {
+    let (path, key) = host.certificate.as_ref().zip(host.key.as_ref())?;
+    let host = Some(name.clone());
+    let certificate = Tls::from_files(path, key);
+    Some(certificate.map(|tls| Certificate { path: path.clone(), host, tls }).map_err(unusable))
 }
 
 fn with_policies(tls: Tls, protection: &Protection) -> Result<Tls, TlsError> {
@@ -165,13 +231,20 @@ fn is_name(name: &str) -> bool {
     name.parse::<IpAddr>().is_ok() || HostName::parse(name.as_bytes()).is_ok()
 }
 
-/// Returns the names of this host in the settings.
-fn wanted(settings: &Settings) -> Vec<String> {
-    let host = |host: &HostName| match host {
+/// Returns a name as certificates have it: an IPv6 address without brackets.
+fn plain_name(host: &HostName) -> String {
+    match host {
         HostName::Domain(name) => name.clone(),
         HostName::Address(address) => address.to_string(),
-    };
-    let mut names: Vec<String> = settings.host_names.iter().map(host).collect();
+    }
+}
+
+/// Returns the names that the server's own certificate must have by the settings.
+fn wanted(settings: &Settings) -> Vec<String> {
+    let host = plain_name;
+    let with_own = |host: &Host| host.certificate.is_some();
+    let others = settings.hosts.iter().filter(|(_, host)| !with_own(host)).map(|(name, _)| name);
+    let mut names: Vec<String> = settings.host_names.iter().chain(others).map(host).collect();
     match &settings.server.passive.address {
         Some(PassiveAddress::Name(name)) => names.push(name.to_string()),
         Some(PassiveAddress::Address(address)) => names.push(address.to_string()),
@@ -201,15 +274,17 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         return findings.ok(format_args!("{what} and keep it in {shown}"));
     }
     match Certificates::default().load(settings) {
-        Ok(Some(tls)) => {
-            findings.ok(format_args!(
-                "{shown} is valid; clients can use --pin {}",
-                tls.pin().unwrap_or_default()
-            ));
-            validity(settings, &tls, &shown, findings);
-            misfits(&tls, &shown, settings, findings);
+        Ok(Loaded { tls, files }) => {
+            if let Some(tls) = tls {
+                valid(settings, &tls, &shown, findings);
+                misfits(&tls, &shown, settings, findings);
+            }
+            for Certificate { path, host, tls } in &files {
+                let Some(host) = host else { continue };
+                valid(settings, tls, &shown_path(path), findings);
+                misfits_host(tls, path, host, findings);
+            }
         }
-        Ok(None) => {}
         Err(failure) => {
             let exit = failure.exit;
             let why = failure.message;
@@ -219,8 +294,10 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Adds how long a certificate from a CA is valid; one of its own is so for ever.
-fn validity(settings: &Settings, tls: &Tls, shown: &str, findings: &mut Findings) {
+/// Adds that a certificate is valid, and how long one from a CA is.
+fn valid(settings: &Settings, tls: &Tls, shown: &str, findings: &mut Findings) {
+    let pin = tls.pin().unwrap_or_default();
+    findings.ok(format_args!("{shown} is valid; clients can use --pin {pin}"));
     let Some(left) = seconds_left(tls).filter(|_| !settings.tls.self_signed) else { return };
     let validity = in_days(left);
     if left >= SOON {
@@ -239,6 +316,16 @@ fn seconds_left(tls: &Tls) -> Option<i64> {
     Some(tls.not_after()?.unix_seconds() - i64::try_from(now).ok()?)
 }
 
+/// Adds a finding if the certificate of a host is for another name.
+fn misfits_host(tls: &Tls, path: &Path, host: &HostName, findings: &mut Findings) {
+    if !tls.is_for(&plain_name(host)) {
+        let key = key_of(host, "certificate");
+        let path = shown_path(path);
+        let what_to_do = "install a certificate that does";
+        findings.warn(format_args!("{key}: {path} does not name {host}: {REFUSAL}; {what_to_do}"));
+    }
+}
+
 /// Adds a finding if the certificate does not match the host's names in the settings.
 fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings) {
     let counts = |name: &String| name.parse::<IpAddr>().map_or(true, |host| !host.is_loopback());
@@ -251,7 +338,6 @@ fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings)
         true => "delete the file to create a new one with another key",
         false => "install a certificate that does",
     };
-    let why = "clients that connect to this name and verify it will refuse the certificate";
     let misfits = misfits.join(", ");
-    findings.warn(format_args!("{shown} does not name {misfits}: {why}; {what_to_do}"));
+    findings.warn(format_args!("{shown} does not name {misfits}: {REFUSAL}; {what_to_do}"));
 }

@@ -5,10 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ftp_server::Tls;
 use log::Level;
 
-use super::{SOON, seconds_left};
+use super::{Certificate, SOON, seconds_left};
 use crate::cmd::serve::settings::Settings;
 use crate::display::shown_path;
 
@@ -21,8 +20,11 @@ const PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Seconds before expiry from which it is reported each day.
 const REPORTED: i64 = 21 * DAY;
 
+/// How long a certificate is valid, and the level of the message.
+pub(crate) type Validity = (Level, String);
+
 /// The certificate files of a plan, and when to look at them.
-pub(in crate::cmd::serve) struct Watch {
+pub(crate) struct Watch {
     files: Vec<Watched>,
     interval: Duration,
     /// When to look at the files; `None`: never.
@@ -69,13 +71,10 @@ impl Stamp {
 impl Watch {
     /// Returns a watch of the files as they are now. Call it before they are loaded: a change during
     /// that is then noticed.
-    pub(in crate::cmd::serve) fn of(settings: &Settings) -> Self {
-        let files = settings
-            .tls
-            .files()
-            .into_iter()
-            .map(|(_, path)| Watched { path: path.to_owned(), stamp: Stamp::of(path) });
-        let files: Vec<Watched> = files.collect();
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let files = settings.certificate_files().into_iter();
+        let watched = |path: &Path| Watched { path: path.to_owned(), stamp: Stamp::of(path) };
+        let files: Vec<Watched> = files.map(|(_, path)| watched(path)).collect();
         let interval = settings.tls.watch;
         let has_files = !files.is_empty();
         Self {
@@ -88,7 +87,7 @@ impl Watch {
     }
 
     /// Returns the time until something is due; `None` if nothing ever is.
-    pub(in crate::cmd::serve) fn pause(&self) -> Option<Duration> {
+    pub(crate) fn pause(&self) -> Option<Duration> {
         let due = [self.look_due, self.report_due].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
@@ -96,7 +95,7 @@ impl Watch {
     /// Returns whether it is time to load the files again: they have changed, or could not be
     /// loaded last time. The caller must load them, and report the result to
     /// [`loaded`](Self::loaded).
-    pub(in crate::cmd::serve) fn must_load(&mut self) -> bool {
+    pub(crate) fn must_load(&mut self) -> bool {
         let now = Instant::now();
         if self.look_due.is_none_or(|due| now < due) {
             return false;
@@ -115,7 +114,7 @@ impl Watch {
     }
 
     /// Records whether the files were loaded. Returns the failure if it has not been logged yet.
-    pub(in crate::cmd::serve) fn loaded(&mut self, outcome: Result<(), String>) -> Option<String> {
+    pub(crate) fn loaded(&mut self, outcome: Result<(), String>) -> Option<String> {
         let failure = outcome.err();
         let is_known = self.failure == failure;
         self.failure.clone_from(&failure);
@@ -123,7 +122,7 @@ impl Watch {
     }
 
     /// Returns whether it is time to report certificates that expire soon.
-    pub(in crate::cmd::serve) fn must_report(&mut self) -> bool {
+    pub(crate) fn must_report(&mut self) -> bool {
         let now = Instant::now();
         let is_due = self.report_due.is_some_and(|due| now >= due);
         if is_due {
@@ -133,16 +132,17 @@ impl Watch {
     }
 }
 
-/// Returns how long the certificate of a file is valid, and how urgent that is.
-pub(in crate::cmd::serve) fn validity(file: &Path, tls: &Tls) -> Option<(Level, String)> {
-    let left = seconds_left(tls)?;
+/// Returns how long a certificate is valid, and how urgent that is.
+pub(crate) fn validity(certificate: &Certificate) -> Option<Validity> {
+    let left = seconds_left(&certificate.tls)?;
     let level = if left < SOON { Level::Warn } else { Level::Info };
-    Some((level, format!("{} {}", shown_path(file), in_days(left))))
+    Some((level, format!("{} {}", shown_path(&certificate.path), in_days(left))))
 }
 
 /// Returns the same if the certificate expires so soon that it is reported each day.
-pub(in crate::cmd::serve) fn urgent_validity(file: &Path, tls: &Tls) -> Option<(Level, String)> {
-    seconds_left(tls).filter(|left| *left < REPORTED).and_then(|_| validity(file, tls))
+pub(crate) fn urgent_validity(certificate: &Certificate) -> Option<Validity> {
+    seconds_left(&certificate.tls).filter(|left| *left < REPORTED)?;
+    validity(certificate)
 }
 
 /// Returns the end of `left` seconds in words, as a predicate.
@@ -157,6 +157,7 @@ pub(super) fn in_days(left: i64) -> String {
 
 #[cfg(all(test, feature = "tls"))]
 mod tests {
+    use ftp_server::Tls;
     use ftp_tests::root::TempRoot;
     use ftp_tests::tls::{Authority, Kind};
 
@@ -241,11 +242,12 @@ mod tests {
         {
             let files = authority.issue(kind).write(&root, "server");
             let tls = Tls::from_files(&files.certificate, &files.key).unwrap();
-            let file = Path::new("/x/server.crt");
-            let (found, words) = validity(file, &tls).unwrap();
+            let path = PathBuf::from("/x/server.crt");
+            let certificate = Certificate { path, host: None, tls };
+            let (found, words) = validity(&certificate).unwrap();
             assert_eq!(found, level, "{words}");
             assert!(words.starts_with("/x/server.crt expires in "), "{words}");
-            assert_eq!(urgent_validity(file, &tls).is_some(), is_urgent, "{words}");
+            assert_eq!(urgent_validity(&certificate).is_some(), is_urgent, "{words}");
         }
     }
 

@@ -13,23 +13,61 @@ use rustix::fs::{Access, access};
 use super::first_of;
 use crate::cmd::serve::findings::Findings;
 use crate::cmd::serve::plan::ServePlan;
-use crate::cmd::serve::settings::{MountPoint, User, shown};
+use crate::cmd::serve::settings::{ANONYMOUS, MountPoint, User, key_of, shown};
 use crate::display::shown_path;
 use crate::exit::Exit;
 
-/// Owner of a directory, its path, and the rights there.
-pub(super) type Home<'a> = (String, &'a Path, Rights);
+/// A directory that users log in to.
+pub(super) struct Home {
+    /// Its users, in a message.
+    whose: String,
+    pub(super) path: PathBuf,
+    /// What they may do there.
+    rights: Rights,
+    /// It is made at the first login.
+    is_made: bool,
+}
 
-pub(super) fn all_homes(plan: &ServePlan) -> Vec<Home<'_>> {
+pub(super) fn all_homes(plan: &ServePlan) -> Vec<Home> {
     let mut all = Vec::new();
     for (name, user) in plan.users_of_file() {
-        all.push((format!("user {}", shown(name)), &*user.root, user.all_rights()));
+        all.push(Home {
+            whose: format!("user {}", shown(name)),
+            path: user.root.clone(),
+            rights: user.all_rights(),
+            is_made: user.create_home,
+        });
     }
     if let Some((root, rights)) = plan.anonymous() {
-        all.push(("anonymous".to_owned(), root, rights));
+        let (whose, path) = (ANONYMOUS.to_owned(), root.clone());
+        all.push(Home { whose, path, rights, is_made: false });
     }
+    all.extend(homes_at_hosts(plan));
     if let Some(quick) = &plan.quick {
-        all.push(("DIR".to_owned(), &quick.root, quick.rights));
+        let (whose, path) = ("DIR".to_owned(), quick.root.clone());
+        all.push(Home { whose, path, rights: quick.rights, is_made: false });
+    }
+    all
+}
+
+/// Returns the directories of users at hosts with a root.
+fn homes_at_hosts(plan: &ServePlan) -> Vec<Home> {
+    let mut all = Vec::new();
+    let mut known = BTreeSet::new();
+    for (name, host) in plan.settings.hosts.iter() {
+        let mut add = |user: &str, rights, is_made| {
+            let Ok(Some(path)) = host.root_of(user) else { return };
+            if host.admits(user) && known.insert((path.clone(), user.to_owned())) {
+                let whose = format!("{} (user {})", key_of(name, "root"), shown(user));
+                all.push(Home { whose, path, rights, is_made });
+            }
+        };
+        for (user, settings) in plan.users_of_file() {
+            add(user, settings.all_rights(), settings.create_home);
+        }
+        if let Some((_, rights)) = plan.anonymous() {
+            add(ANONYMOUS, rights, false);
+        }
     }
     all
 }
@@ -39,15 +77,15 @@ pub(super) fn directories(plan: &ServePlan, findings: &mut Findings) {
     let run_as = plan.settings.run_as.as_ref();
     let who =
         run_as.map_or_else(|| "the server's user".to_owned(), |user| format!("user \"{user}\""));
-    let users = plan.users_of_file();
-    let made = users.iter().filter(|(_, user)| user.create_home).map(|(_, user)| &*user.root);
+    let homes = all_homes(plan);
+    let made = homes.iter().filter(|home| home.is_made).map(|home| &*home.path);
     let made: BTreeSet<&Path> = made.collect();
     let mut good = 0;
-    mounts(&users, &who, findings);
-    for (whose, root, rights) in all_homes(plan) {
-        let lack = match made.contains(root) && !root.exists() {
+    mounts(&plan.users_of_file(), &who, findings);
+    for Home { whose, path: root, rights, .. } in &homes {
+        let lack = match made.contains(&**root) && !root.exists() {
             true => lack_for_new(root, &who),
-            false => lack(root, rights, &who),
+            false => lack(root, *rights, &who),
         };
         match lack {
             None => good += 1,

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ftp_server::{Direction, Event, EventKind, Observer, Tls, Transfer};
+use ftp_server::{Direction, Event, EventKind, Observer, Transfer};
 
 pub(super) use self::endpoint::Endpoint;
 pub(crate) use self::endpoint::MetricsAddress;
@@ -31,10 +31,13 @@ struct Counts {
     /// The number of transfers that took at most each bound, and longer than the one before.
     durations: [u64; BOUNDS.len()],
     all_durations: Duration,
-    /// End of the certificate, in seconds since 1970.
-    certificate_end: Option<i64>,
+    /// End of each certificate in seconds since 1970, and its virtual host.
+    certificates: Vec<CertificateEnd>,
     has_failed_to_reload: bool,
 }
+
+/// A virtual host, or `None` for the server itself; and a time in seconds since 1970.
+pub(super) type CertificateEnd = (Option<String>, i64);
 
 /// Direction, end and code; no code for a transfer without a reply.
 type TransferLabels = (&'static str, &'static str, Option<u16>);
@@ -79,9 +82,9 @@ impl Counts {
 }
 
 impl Metrics {
-    /// Sets the certificate that new connections get.
-    pub(super) fn set_certificate(&self, tls: Option<&Tls>) {
-        lock(&self.0).certificate_end = tls.and_then(Tls::not_after).map(|end| end.unix_seconds());
+    /// Sets the certificates that new connections get.
+    pub(super) fn set_certificates(&self, certificates: Vec<CertificateEnd>) {
+        lock(&self.0).certificates = certificates;
     }
 
     /// Sets whether the last reload has succeeded.
@@ -117,11 +120,7 @@ impl Metrics {
         }
         page.metric("ftp_bans", "gauge", "Banned hosts.");
         page.sample("ftp_bans", &[], counts.bans);
-        if let Some(end) = counts.certificate_end {
-            let help = "Seconds until the certificate expires; negative after that.";
-            page.metric("ftp_certificate_expiry_seconds", "gauge", help);
-            page.sample("ftp_certificate_expiry_seconds", &[], end - now());
-        }
+        page.certificates(&counts.certificates);
         let help = "1 unless the last reload has failed.";
         page.metric("ftp_config_last_reload_success", "gauge", help);
         let success = u8::from(!counts.has_failed_to_reload);
@@ -155,6 +154,19 @@ impl Page {
             false => format!("{{{}}}", labels.join(",")),
         };
         let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+
+    fn certificates(&mut self, certificates: &[CertificateEnd]) {
+        if certificates.is_empty() {
+            return;
+        }
+        let name = "ftp_certificate_expiry_seconds";
+        self.metric(name, "gauge", "Seconds until the certificate expires; negative after that.");
+        for (host, end) in certificates {
+            // The name of a host needs no escapes.
+            let label = host.as_deref().map(|host| ("host", host));
+            self.sample(name, label.as_slice(), end - now());
+        }
     }
 
     fn durations(&mut self, counts: &Counts) {

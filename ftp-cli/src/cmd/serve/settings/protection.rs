@@ -57,7 +57,7 @@ impl Protection {
     }
 
     /// Returns the files that are loaded, each with its key.
-    pub(crate) fn files(&self) -> Vec<(&'static str, &Path)> {
+    pub(super) fn files(&self) -> Vec<(&'static str, &Path)> {
         let files = [
             ("tls.certificate", &self.certificate),
             ("tls.key", &self.key),
@@ -116,8 +116,8 @@ impl Protection {
     }
 }
 
-/// Settings that any TLS needs.
-const CERTIFICATE: &str = "tls.certificate and tls.key, or tls.self_signed";
+/// Settings that any TLS needs, that of a host too.
+pub(super) const CERTIFICATE: &str = "tls.certificate and tls.key, or tls.self_signed";
 
 /// Settings that TLS on a control connection needs.
 const CONTROL: &str = "tls.control other than off, or listen.implicit_tls";

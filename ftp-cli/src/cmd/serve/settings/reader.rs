@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
 use super::forms::{directory_path, directory_rights, mount_path, mounted_directory};
+use super::hosts::{HOST, HOSTS, host_name};
 use super::kind::Kind;
 use super::layers::{Given, Table};
 use super::lines::Lines;
@@ -132,8 +133,16 @@ impl Reader<'_> {
                 }
             }
             DeValue::Table(table) if sections().any(|section| section == text) => {
+                let mut table: Vec<_> = table.iter().collect();
+                // The second of two names for one host is the wrong one.
+                table.sort_by_key(|(name, _)| name.span().start);
                 for (name, value) in table {
                     let key = format!("{text}.{}", shown(name.get_ref()));
+                    let is_host = text == HOSTS && value.get_ref().is_table();
+                    if is_host && !TABLE.iter().any(|row| row.key == key) {
+                        self.host(settings, name, value);
+                        continue;
+                    }
                     match TABLE.iter().find(|row| row.key == key) {
                         Some(row) => {
                             if self.set(row, settings, &key, value) {
@@ -163,6 +172,40 @@ impl Reader<'_> {
                 self.wrong(at, &key, format_args!("expected a table {wanted}, found {is}"));
             }
             _ => self.unknown(at, &key, suggestion(text)),
+        }
+    }
+
+    fn host(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
+        let (at, text) = (name.span().start, name.get_ref());
+        let key = format!("{HOSTS}.{}", shown(text));
+        let host = match host_name(text) {
+            Ok(host) => host,
+            Err(wrong) => return self.wrong(at, &key, format_args!("{wrong}")),
+        };
+        if settings.hosts.contains(&host) {
+            self.wrong(at, &key, format_args!("defined twice"));
+        }
+        let host = settings.hosts.with(host);
+        for (name, value) in value.get_ref().as_table().into_iter().flatten() {
+            let text = name.get_ref();
+            let key = format!("{key}.{}", shown(text));
+            match HOST.iter().find(|row| row.key == text) {
+                Some(row) => {
+                    if self.set(row, host, &key, value) {
+                        let at = value.span().start;
+                        host.origins.note(row.key, self.line_of(name), Some(at));
+                    }
+                }
+                None if value.get_ref().is_table() => {
+                    let what_to_do =
+                        "put the name of the host in quotes: [hosts.\"ftp.example.org\"]";
+                    self.wrong(name.span().start, &key, format_args!("unknown key; {what_to_do}"));
+                }
+                None => {
+                    let near = values::nearest(text, HOST.iter().map(|row| row.key));
+                    self.unknown(name.span().start, &key, near);
+                }
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{ABOUT, File, Reading, Setting, Settings, TABLE, USER, User};
+use super::{ABOUT, File, HOST, Host, Reading, Setting, Settings, TABLE, USER, User};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
 
@@ -20,6 +20,11 @@ const USERS: &str = "
 
 # One table per user. This user is called cam1.
 #[users.cam1]
+";
+
+const OF_HOST: &str = "
+# One table per host name, chosen by HOST or by the name that a TLS client asks for.
+#[hosts.\"ftp.example.org\"]
 ";
 
 /// Example values for keys of a user without a default.
@@ -46,6 +51,11 @@ pub(super) fn sample() -> String {
     for row in USER {
         let example = EXAMPLES.iter().find(|(key, _)| *key == row.key);
         let value = example.map_or_else(|| row.literal(&user), |(_, value)| (*value).to_owned());
+        let _ = writeln!(text, "{}#{} = {value}", comment(&row.meaning()), row.key);
+    }
+    text.push_str(OF_HOST);
+    for row in HOST {
+        let value = row.literal(&Host::default());
         let _ = writeln!(text, "{}#{} = {value}", comment(&row.meaning()), row.key);
     }
     text
@@ -96,6 +106,12 @@ fn the_user_of_the_sample_has_every_key_with_its_default() {
     let mut settings = Settings::default();
     let file = File::open(path.path().as_ref(), Reading::First).unwrap();
     assert_eq!(file.apply(&mut settings), Ok(()));
+    let (name, host) = settings.hosts.iter().next().unwrap();
+    assert_eq!(name.to_string(), "ftp.example.org");
+    for row in HOST {
+        assert_ne!(host.origins.of(row.key), "default", "{} is not in it", row.key);
+        assert_eq!((row.show)(host), (row.show)(&Host::default()), "{}", row.key);
+    }
     let (_, user) = settings.users.iter().find(|(name, _)| *name == "cam1").unwrap();
     for row in USER {
         assert_ne!(user.origins.of(row.key), "default", "{} is not in it", row.key);

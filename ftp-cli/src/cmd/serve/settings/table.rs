@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ftp_proto::HostName;
-use ftp_server::{
-    LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits, VirtualHost,
-};
+use ftp_server::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
 
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, EVENTS, FILE,
@@ -16,6 +14,7 @@ use super::forms::{
     SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::hooks::HookSettings;
+use super::hosts::Hosts;
 use super::layers::{Given, KeyInTable, Table, Users};
 use super::lines::Lines;
 use super::listen::{Listen, Passed, available, has_ipv6};
@@ -44,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) server: ServerConfig,
     /// Names of the server that `HOST` accepts.
     pub(crate) host_names: Vec<HostName>,
+    /// Hosts with keys of their own.
+    pub(crate) hosts: Hosts,
     /// Storage of files in each root directory.
     pub(crate) local: LocalConfig,
     /// Rate limit of a session in bytes per second; `Some(0)`: explicitly unlimited.
@@ -101,6 +102,7 @@ impl Default for Settings {
             tls: Protection::default(),
             server,
             host_names: Vec::new(),
+            hosts: Hosts::default(),
             local: LocalConfig::default(),
             rate_per_session: None,
             rate_per_user: None,
@@ -269,6 +271,9 @@ impl Settings {
         if let Some(KeyInTable { table, key }) = Table::split(key) {
             return self.set_user(table, key, value);
         }
+        if let Some(set) = self.set_host(key, value) {
+            return set;
+        }
         let Some(row) = TABLE.iter().find(|row| row.key == key) else {
             let hint = match suggestion(key) {
                 Some(near) => format!("did you mean {near}?"),
@@ -335,7 +340,7 @@ impl Settings {
         self.server.clone().with(|config| {
             config.limits.rate_per_session = rate_per_session;
             config.limits.rate_per_user = rate_per_user;
-            config.hosts = self.host_names.iter().cloned().map(VirtualHost::new).collect();
+            config.hosts = self.virtual_hosts();
         })
     }
 
@@ -370,6 +375,7 @@ impl Settings {
             wrong.push(format!("{}: {key}: {why}", place(key)));
         }
         wrong.extend(self.contradictions_of_users(lines));
+        wrong.extend(self.contradictions_of_hosts(lines));
         wrong
     }
 
@@ -403,12 +409,15 @@ impl Settings {
         wrong
     }
 
-    /// Returns the keys whose values differ; `users` for any of the users.
+    /// Returns the keys whose values differ; `users` for any of the users, `hosts` for hosts.
     pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
         let differs = |row: &&Setting<Self>| (row.show)(self) != (row.show)(other);
         let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();
         if !self.users.is_same(&other.users) {
             changes.push("users");
+        }
+        if self.has_other_hosts(other) {
+            changes.push("hosts");
         }
         changes
     }

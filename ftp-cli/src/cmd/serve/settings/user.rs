@@ -154,12 +154,9 @@ impl User {
     /// Puts the user's name in place of `%u` in paths on disk. A name that could lead elsewhere
     /// leaves them as they are.
     pub(super) fn expand_paths(&mut self, name: &str) {
-        if name.contains('/') || name.starts_with('.') {
-            return;
-        }
         for path in self.paths() {
-            if let Some(text) = path.to_str().filter(|text| text.contains(NAME)) {
-                *path = text.replace(NAME, name).into();
+            if let Some(expanded) = with_name(path, name) {
+                *path = expanded;
             }
         }
     }
@@ -186,6 +183,15 @@ impl User {
         let is_same = |row: &Setting<Self>| (row.show)(self) == (row.show)(other);
         self.password == other.password && USER.iter().all(is_same)
     }
+}
+
+/// Returns a path with the user's name in place of `%u`; `None` if the name could lead elsewhere.
+pub(crate) fn with_name(root: &Path, name: &str) -> Option<PathBuf> {
+    let Some(text) = root.to_str().filter(|text| text.contains(NAME)) else {
+        return Some(root.to_owned());
+    };
+    let is_safe = !name.is_empty() && !name.contains(['/', '\0']) && !name.starts_with('.');
+    is_safe.then(|| text.replace(NAME, name).into())
 }
 
 /// Stands for the user's name in paths on disk.

@@ -1,0 +1,210 @@
+//! The keys of a virtual host in `[hosts."NAME"]`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ftp_proto::HostName;
+use ftp_server::VirtualHost;
+
+use super::forms::{FILE, LINE, NAMES};
+use super::lines::Lines;
+use super::origins::Origins;
+use super::row::{Setting, row};
+use super::table::Settings;
+use super::toml_text::{shown, unquoted};
+use super::user::with_name;
+use crate::options::values;
+
+/// Table of the hosts, and of `hosts.names`.
+pub(super) const HOSTS: &str = "hosts";
+
+/// Name of anonymous users in the list of a host.
+pub(crate) const ANONYMOUS: &str = "anonymous";
+
+/// A virtual host of the file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Host {
+    /// PEM files.
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    /// Reply to `HOST`; empty for the usual one.
+    pub(crate) banner: String,
+    /// Root of all users there; `%u` stands for the name.
+    pub(crate) root: Option<PathBuf>,
+    /// Users who may log in; empty for all.
+    pub(crate) users: Vec<String>,
+    /// Origins of all values.
+    pub(crate) origins: Origins,
+}
+
+#[rustfmt::skip]
+pub(crate) const HOST: &[Setting<Host>] = &[
+    row!(Host, "certificate", FILE,  certificate, "PEM file of the host's certificate chain (empty: tls.certificate)."),
+    row!(Host, "key",         FILE,  key,         "PEM file of the private key of that certificate."),
+    row!(Host, "banner",      LINE,  banner,      "Text of the reply to HOST (empty: Host accepted)."),
+    row!(Host, "root",        FILE,  root,        "Directory that all users see as / at this host; %u stands for the name (empty: their own)."),
+    row!(Host, "users",       NAMES, users,       "Users who may log in at this host; anonymous counts as one (empty: all)."),
+];
+
+impl Host {
+    /// Returns whether this user may log in here.
+    pub(crate) fn admits(&self, user: &str) -> bool {
+        self.users.is_empty() || self.users.iter().any(|other| other == user)
+    }
+
+    /// Returns the root of a user here, if the host has one. `Err` if the name cannot be part of a
+    /// path.
+    pub(crate) fn root_of(&self, user: &str) -> Result<Option<PathBuf>, UnsafeName> {
+        self.root.as_ref().map(|root| with_name(root, user).ok_or(UnsafeName)).transpose()
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        HOST.iter().all(|row| (row.show)(self) == (row.show)(other))
+    }
+}
+
+/// A name that cannot be part of a path.
+#[derive(Debug)]
+pub(crate) struct UnsafeName;
+
+/// The hosts of a file, by the text of their names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hosts(BTreeMap<String, (HostName, Host)>);
+
+impl Hosts {
+    /// Returns the host of a name, which is new if it was missing.
+    pub(super) fn with(&mut self, name: HostName) -> &mut Host {
+        let entry = self.0.entry(name.to_string());
+        &mut entry.or_insert_with(|| (name, Host::default())).1
+    }
+
+    pub(super) fn contains(&self, name: &HostName) -> bool {
+        self.0.contains_key(&name.to_string())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&HostName, &Host)> {
+        self.0.values().map(|(name, host)| (name, host))
+    }
+
+    /// Returns the certificate files, each with its key in the settings.
+    pub(super) fn files(&self) -> impl Iterator<Item = (String, &Path)> {
+        self.iter().flat_map(|(name, host)| {
+            let files = [("certificate", &host.certificate), ("key", &host.key)];
+            let named = move |(key, path): (&str, _)| (key_of(name, key), path);
+            files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))).map(named)
+        })
+    }
+
+    pub(super) fn is_same(&self, others: &Self) -> bool {
+        let pairs = || self.0.iter().zip(&others.0);
+        self.0.len() == others.0.len()
+            && pairs().all(|((name, (_, host)), (other_name, (_, other)))| {
+                name == other_name && host.is_same(other)
+            })
+    }
+}
+
+/// Reads the name of a table.
+///
+/// # Errors
+///
+/// Returns a message about an invalid name.
+pub(super) fn host_name(text: &str) -> Result<HostName, String> {
+    HostName::parse(text.as_bytes()).map_err(|_| {
+        "invalid host name: expected a name such as ftp.example.org, without * and port; or an \
+         address such as 192.0.2.1 or [2001:db8::1]"
+            .to_owned()
+    })
+}
+
+/// Returns the key of a host in the settings, such as `hosts."ftp.example.org".root`.
+pub(crate) fn key_of(name: &HostName, key: &str) -> String {
+    format!("{HOSTS}.{}.{key}", shown(&name.to_string()))
+}
+
+impl Settings {
+    /// Applies `hosts.NAME.KEY=VALUE`; `None` if the key is none of a host.
+    pub(super) fn set_host(&mut self, key: &str, value: &str) -> Option<Result<(), String>> {
+        let rest = key.strip_prefix(HOSTS)?.strip_prefix('.')?;
+        let (name, key) = rest.rsplit_once('.')?;
+        Some(self.set_key_of_host(unquoted(name), key, value))
+    }
+
+    fn set_key_of_host(&mut self, name: &str, key: &str, value: &str) -> Result<(), String> {
+        let Some(row) = HOST.iter().find(|row| row.key == key) else {
+            let keys: Vec<&str> = HOST.iter().map(|row| row.key).collect();
+            let keys = keys.join(", ");
+            return Err(format!("unknown setting {HOSTS}.NAME.{key}: expected {keys}"));
+        };
+        let host = host_name(name).map_err(|wrong| format!("{HOSTS}.{}: {wrong}", shown(name)))?;
+        (row.check)(value).map_err(|wrong| format!("{}: {wrong}", key_of(&host, key)))?;
+        let host = self.hosts.with(host);
+        host.origins.note(row.key, "--set".to_owned(), None);
+        (row.set)(host, value)
+    }
+
+    /// Returns all hosts for the server: those of tables, and other names.
+    pub(super) fn virtual_hosts(&self) -> Vec<VirtualHost> {
+        let of_tables = self.hosts.iter().map(|(name, host)| {
+            let banner = Some(host.banner.clone()).filter(|banner| !banner.is_empty());
+            let mut found = VirtualHost::new(name.clone());
+            found.banner = banner;
+            found
+        });
+        let others = self.host_names.iter().filter(|name| !self.hosts.contains(name));
+        of_tables.chain(others.cloned().map(VirtualHost::new)).collect()
+    }
+
+    /// Returns the files of TLS, each with its key in the settings.
+    pub(crate) fn certificate_files(&self) -> Vec<(String, &Path)> {
+        let own = self.tls.files().into_iter().map(|(key, path)| (key.to_owned(), path));
+        own.chain(self.hosts.files()).collect()
+    }
+
+    /// Returns the contradictions of hosts, each after its origin.
+    pub(super) fn contradictions_of_hosts(&self, lines: Option<&Lines<'_>>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (name, host) in self.hosts.iter() {
+            let mut add = |key: &str, why: String| {
+                let place = host.origins.place(key, lines);
+                wrong.push(format!("{place}: {}: {why}", key_of(name, key)));
+            };
+            match (&host.certificate, &host.key) {
+                (Some(_), None) => add("certificate", format!("needs {}", key_of(name, "key"))),
+                (None, Some(_)) => add("key", format!("needs {}", key_of(name, "certificate"))),
+                (Some(_), Some(_)) if !self.tls.is_on() => {
+                    add("certificate", format!("needs {}", super::protection::CERTIFICATE));
+                }
+                _ => {}
+            }
+            for user in &host.users {
+                if let Some(unknown) = self.objection_to_user(user) {
+                    add("users", unknown);
+                }
+            }
+            let users = self.users.iter().map(|(user, _)| user).filter(|user| host.admits(user));
+            for user in users.filter(|user| host.root_of(user).is_err()) {
+                let user = shown(user);
+                add("root", format!("the name of user {user} cannot replace %u"));
+            }
+        }
+        wrong
+    }
+
+    /// Returns a hint to a similar name if there is no user of this name.
+    fn objection_to_user(&self, user: &str) -> Option<String> {
+        let mut names = self.users.iter().map(|(name, _)| name.as_str()).chain([ANONYMOUS]);
+        if names.any(|name| name == user) {
+            return None;
+        }
+        let names = self.users.iter().map(|(name, _)| name.as_str()).chain([ANONYMOUS]);
+        let near = values::nearest(user, names);
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        Some(format!("unknown user \"{user}\"{hint}"))
+    }
+
+    /// Returns whether the hosts differ.
+    pub(super) fn has_other_hosts(&self, other: &Self) -> bool {
+        !self.hosts.is_same(&other.hosts)
+    }
+}
