@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 mod outgoing;
 mod plan;
 pub(crate) mod privileges;
+mod programs;
 mod queue;
 mod reload;
 mod running;

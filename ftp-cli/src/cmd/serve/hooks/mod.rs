@@ -6,9 +6,6 @@ mod dead_letters;
 mod event;
 mod last;
 mod notice;
-mod pool;
-mod process;
-mod queue;
 mod stored;
 
 use std::io;
@@ -20,10 +17,10 @@ use ftp_server::{Event, Observer};
 pub(crate) use self::event::HookEvent;
 use self::last::{Left, Lines};
 use self::notice::{FULL, Letter, Notice};
-use self::pool::{Job, Pool};
 use self::stored::Stored;
 use super::findings::Findings;
 use super::logging::LOG;
+use super::programs::pool::{Job, Pool};
 use super::settings::{HookSettings, Settings};
 use crate::display::shown_path;
 use crate::lock::lock;
@@ -54,9 +51,9 @@ struct Programs {
 impl Hooks {
     /// Returns a runner without programs.
     pub(super) fn new() -> Self {
-        let uploads = Arc::new(Pool::new(false));
-        let notices = Arc::new(Pool::new(true));
-        let letters = Arc::new(Pool::new(false));
+        let uploads = Arc::new(Pool::new("hooks", false));
+        let notices = Arc::new(Pool::new("hooks", true));
+        let letters = Arc::new(Pool::new("hooks", false));
         Self { programs: Mutex::default(), uploads, notices, letters }
     }
 

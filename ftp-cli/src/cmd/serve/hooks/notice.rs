@@ -15,10 +15,10 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::dead_letters::DeadLetters;
 use super::event::HookEvent;
-use super::pool::{Job, Pool};
-use super::process;
-use super::queue::Queued;
 use crate::cmd::serve::logging::LOG;
+use crate::cmd::serve::programs::pool::{Job, Pool};
+use crate::cmd::serve::programs::process;
+use crate::cmd::serve::programs::queue::Queued;
 use crate::cmd::serve::settings::HookSettings;
 use crate::cmd::serve::users;
 use crate::display::shown_path;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use ftp_proto::Escaped;
 use ftp_server::{Direction, Event, EventKind, Transfer};
 
-use super::pool::Job;
-use super::process;
-use super::queue::Queued;
 use crate::cmd::serve::logging::LOG;
+use crate::cmd::serve::programs::pool::Job;
+use crate::cmd::serve::programs::process;
+use crate::cmd::serve::programs::queue::Queued;
 use crate::cmd::serve::settings::HookSettings;
 use crate::cmd::serve::users;
 
@@ -110,8 +110,8 @@ impl Job for Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cmd::serve::hooks::pool::Pool;
-    use crate::cmd::serve::hooks::queue::JOBS;
+    use crate::cmd::serve::programs::pool::Pool;
+    use crate::cmd::serve::programs::queue::JOBS;
 
     fn stored(arguments: &[&str]) -> Stored {
         let (program, arguments) = arguments.split_first().unwrap();
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_thousand_files_wait_and_no_more() {
-        let pool = Pool::new(false);
+        let pool = Pool::new("hooks", false);
         for _ in 0..JOBS + 3 {
             pool.push(Arc::new(stored(&["/bin/true"])));
         }

@@ -1,4 +1,4 @@
-//! One process of a hook: its environment, its streams, and its end.
+//! One process of a program: its environment, its streams, and its end.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -36,7 +36,7 @@ const DISCARDED: usize = 64 * 1024;
 
 /// Returns a command in its own process group, without input and output, and without the variables
 /// that are for the server only.
-pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.process_group(0).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
     command.env_remove(VARIABLE).env_remove("FTP_LOCAL_PATH");
@@ -52,7 +52,7 @@ pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
 /// # Errors
 ///
 /// Returns a message if it could not be started, failed, or was killed.
-pub(super) fn run(
+pub(crate) fn run(
     command: &mut Command,
     limit: Duration,
     is_over: &dyn Fn() -> bool,

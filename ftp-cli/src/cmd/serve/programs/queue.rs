@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Largest number of jobs in a queue, and of their bytes.
-pub(super) const JOBS: usize = 1_000;
+pub(crate) const JOBS: usize = 1_000;
 const BYTES: usize = 4 * 1024 * 1024;
 
 /// A job in a queue.
-pub(super) trait Queued {
+pub(crate) trait Queued {
     /// User whose turn it takes.
     fn user(&self) -> &[u8];
     /// Bytes of memory that its event takes.
@@ -28,7 +28,7 @@ impl<J: Queued> Queued for Arc<J> {
 }
 
 /// Jobs that have not been started.
-pub(super) struct Queue<J> {
+pub(crate) struct Queue<J> {
     /// One lane per user, in the order of their turns. Each has a job, or one that is running.
     lanes: VecDeque<Lane<J>>,
     /// The jobs of a user run one after the other.
@@ -59,18 +59,18 @@ impl<J: Queued> Lane<J> {
 
 impl<J: Queued> Queue<J> {
     /// Returns an empty queue. With `is_serial`, the jobs of a user keep their order.
-    pub(super) const fn new(is_serial: bool) -> Self {
+    pub(crate) const fn new(is_serial: bool) -> Self {
         Self { lanes: VecDeque::new(), is_serial, length: 0, bytes: 0 }
     }
 
     /// Returns the number of jobs.
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.length
     }
 
     /// Adds a job. Returns those that have no place any more: the newest of the user with most jobs,
     /// who may be the same user.
-    pub(super) fn push(&mut self, job: J) -> Vec<J> {
+    pub(crate) fn push(&mut self, job: J) -> Vec<J> {
         let size = job.size();
         match self.lane(job.user()) {
             Some(lane) => lane.jobs.push_back(job),
@@ -100,7 +100,7 @@ impl<J: Queued> Queue<J> {
     }
 
     /// Returns the next job, of the user whose turn it is; `None` if no job can start now.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<J> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<J> {
         let at = self.lanes.iter().position(|lane| lane.can_start(now))?;
         let mut lane = self.lanes.remove(at)?;
         let job = lane.jobs.pop_front()?;
@@ -112,12 +112,12 @@ impl<J: Queued> Queue<J> {
     }
 
     /// Returns whether a job can start now.
-    pub(super) fn can_start(&self, now: Instant) -> bool {
+    pub(crate) fn can_start(&self, now: Instant) -> bool {
         self.lanes.iter().any(|lane| lane.can_start(now))
     }
 
     /// Lets the next job of this user start.
-    pub(super) fn done(&mut self, user: &[u8]) {
+    pub(crate) fn done(&mut self, user: &[u8]) {
         if let Some(lane) = self.lane(user) {
             lane.is_busy = false;
         }
@@ -126,7 +126,7 @@ impl<J: Queued> Queue<J> {
 
     /// Returns a job that failed to the head of its user's lane; to be followed by
     /// [`done`](Self::done).
-    pub(super) fn put_back(&mut self, job: J, not_before: Option<Instant>) {
+    pub(crate) fn put_back(&mut self, job: J, not_before: Option<Instant>) {
         let size = job.size();
         // The lane of a running job stays.
         let Some(lane) = self.lane(job.user()) else { return };
@@ -137,18 +137,18 @@ impl<J: Queued> Queue<J> {
     }
 
     /// Returns when the pause of a user ends, if no earlier call of [`done`](Self::done) is needed.
-    pub(super) fn next_start(&self) -> Option<Instant> {
+    pub(crate) fn next_start(&self) -> Option<Instant> {
         let waiting = self.lanes.iter().filter(|lane| !lane.is_busy);
         waiting.filter_map(|lane| lane.not_before).min()
     }
 
     /// Ends all pauses.
-    pub(super) fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.not_before = None);
     }
 
     /// Removes all jobs.
-    pub(super) fn take(&mut self) -> Vec<J> {
+    pub(crate) fn take(&mut self) -> Vec<J> {
         self.length = 0;
         self.bytes = 0;
         std::mem::take(&mut self.lanes).into_iter().flat_map(|lane| lane.jobs).collect()

@@ -1,4 +1,4 @@
-//! Threads that run the jobs of a queue.
+//! Threads that run the jobs of a queue, each of which is a process or writes a file.
 //!
 //! A session's thread is confined to its user's files, and a program that it starts would be too.
 //! So the session only queues a job; threads that existed before any session run it.
@@ -14,7 +14,7 @@ use crate::lock::lock;
 
 /// Work for an event. Nothing gets lost without a word: a job ends by `run`, `fail` or `refuse`, or
 /// [`Pool::end`] or [`Pool::give_up`] returns it.
-pub(super) trait Job: Queued + Send + Sync + 'static {
+pub(crate) trait Job: Queued + Send + Sync + 'static {
     /// Does the work. Ends early once `is_over`.
     ///
     /// # Errors
@@ -35,12 +35,14 @@ pub(super) trait Job: Queued + Send + Sync + 'static {
 }
 
 /// A queue, and the threads that run its jobs.
-pub(super) struct Pool<J> {
+pub(crate) struct Pool<J> {
     state: Mutex<State<J>>,
     /// Wakes a thread for a job, or all of them for the end.
     work: Condvar,
     /// Wakes the shutdown after the end of a job.
     ended: Condvar,
+    /// Name of the threads.
+    name: &'static str,
 }
 
 struct State<J> {
@@ -77,14 +79,15 @@ impl<J: Job> State<J> {
 }
 
 impl<J: Job> Pool<J> {
-    /// Returns a pool without threads. With `is_serial`, the jobs of a user keep their order.
-    pub(super) const fn new(is_serial: bool) -> Self {
+    /// Returns a pool without threads, which are called `name` later. With `is_serial`, the jobs of a
+    /// user keep their order.
+    pub(crate) const fn new(name: &'static str, is_serial: bool) -> Self {
         let waiting = Queue::new(is_serial);
         let running = Vec::new();
         let (at_once, threads) = (0, 0);
         let (is_cut, is_stopping, is_over) = (false, false, false);
         let state = State { waiting, running, at_once, threads, is_cut, is_stopping, is_over };
-        Self { state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new() }
+        Self { state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new(), name }
     }
 
     /// Starts the threads for this number of jobs at once.
@@ -92,23 +95,23 @@ impl<J: Job> Pool<J> {
     /// # Errors
     ///
     /// Returns the system's error if it refuses a thread.
-    pub(super) fn prepare(self: &Arc<Self>, at_once: usize) -> io::Result<()> {
+    pub(crate) fn prepare(self: &Arc<Self>, at_once: usize) -> io::Result<()> {
         while self.state().threads < at_once {
             let pool = Arc::clone(self);
-            threads::start("hooks", move || pool.work())?;
+            threads::start(self.name, move || pool.work())?;
             self.state().threads += 1;
         }
         Ok(())
     }
 
     /// Sets how many jobs run at once, up to the number that was prepared.
-    pub(super) fn set(&self, at_once: usize) {
+    pub(crate) fn set(&self, at_once: usize) {
         self.state().at_once = at_once;
         self.work.notify_all();
     }
 
     /// Queues a job.
-    pub(super) fn push(&self, job: Arc<J>) {
+    pub(crate) fn push(&self, job: Arc<J>) {
         let mut state = self.state();
         let refused = match state.is_over {
             true => vec![job],
@@ -123,18 +126,18 @@ impl<J: Job> Pool<J> {
     }
 
     /// Makes [`wait`](Self::wait) return.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.state().is_cut = true;
         self.ended.notify_all();
     }
 
     /// Returns whether the shutdown was told to wait no longer.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.state().is_cut
     }
 
     /// Begins the shutdown: failed jobs are not run again.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let mut state = self.state();
         state.is_stopping = true;
         state.waiting.hurry();
@@ -143,7 +146,7 @@ impl<J: Job> Pool<J> {
     }
 
     /// Waits for all jobs, at most until then.
-    pub(super) fn wait(&self, until: Instant) {
+    pub(crate) fn wait(&self, until: Instant) {
         let is_busy = |state: &mut State<J>| {
             !state.is_cut && (!state.running.is_empty() || state.waiting.len() > 0)
         };
@@ -153,7 +156,7 @@ impl<J: Job> Pool<J> {
 
     /// Ends the running jobs. Returns those that were not started.
     #[must_use]
-    pub(super) fn end(&self) -> Vec<Arc<J>> {
+    pub(crate) fn end(&self) -> Vec<Arc<J>> {
         let mut state = self.state();
         state.is_over = true;
         let left = state.waiting.take();
@@ -165,7 +168,7 @@ impl<J: Job> Pool<J> {
     /// Waits for the jobs that [`end`](Self::end) has ended, at most until then. Returns those that
     /// still run; the pool does not account for them any more.
     #[must_use]
-    pub(super) fn give_up(&self, until: Instant) -> Vec<Arc<J>> {
+    pub(crate) fn give_up(&self, until: Instant) -> Vec<Arc<J>> {
         let limit = until.saturating_duration_since(Instant::now());
         let is_busy = |state: &mut State<J>| !state.running.is_empty();
         let waited = self.ended.wait_timeout_while(self.state(), limit, is_busy);

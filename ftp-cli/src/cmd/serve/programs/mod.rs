@@ -1,0 +1,5 @@
+//! Runs programs of the operator: their processes, and the threads and queues that start them.
+
+pub(super) mod pool;
+pub(super) mod process;
+pub(super) mod queue;
