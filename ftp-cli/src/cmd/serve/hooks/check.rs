@@ -5,6 +5,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use crate::cmd::serve::findings::Findings;
+use crate::cmd::serve::programs::check::check_program;
 use crate::cmd::serve::settings::HookSettings;
 use crate::display::shown_path;
 use crate::exit::Exit;
@@ -12,33 +13,13 @@ use crate::exit::Exit;
 /// Checks that the programs can be started, and that events can be kept.
 pub(super) fn check(settings: &HookSettings, findings: &mut Findings) {
     if let Some(path) = settings.stored.first() {
-        program("hooks.stored", Path::new(path), findings);
+        check_program("hooks.stored", Path::new(path), findings);
     }
     if let Some(path) = &settings.program {
-        program("hooks.program", path, findings);
+        check_program("hooks.program", path, findings);
     }
     if let Some(path) = &settings.dead_letters {
         directory(path, findings);
-    }
-}
-
-fn program(key: &str, path: &Path, findings: &mut Findings) {
-    let shown = shown_path(path);
-    match access(path, Access::EXEC_OK) {
-        Ok(()) if path.is_file() => {
-            findings.ok(format_args!("{key}: {shown} is executable"));
-        }
-        Ok(()) => {
-            findings.fail(
-                Exit::Local,
-                format_args!("{key}: {shown} is not a program; use an executable file"),
-            );
-        }
-        Err(error) => {
-            let what_to_do = "fix its owner or mode, or use another program";
-            let words = format_args!("{key}: cannot start {shown}: {error}; {what_to_do}");
-            findings.fail(Exit::Local, words);
-        }
     }
 }
 

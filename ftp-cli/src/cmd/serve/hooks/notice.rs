@@ -1,7 +1,5 @@
 //! `hooks.program`: a program that gets an event as JSON on its standard input.
 
-use std::fs::File;
-use std::io::{self, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -11,7 +9,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::Escaped;
 use ftp_server::{Event, EventKind, Transfer, VirtualPath};
-use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::dead_letters::DeadLetters;
 use super::event::HookEvent;
@@ -145,7 +142,7 @@ impl Queued for Notice {
 
 impl Job for Notice {
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
-        let input = input(&self.json).map_err(|error| error.to_string())?;
+        let input = process::input(&self.json).map_err(|error| error.to_string())?;
         let mut command = process::command(&self.program.path);
         command.stdin(input).stderr(Stdio::piped());
         process::run(&mut command, self.program.limit, is_over)
@@ -167,14 +164,6 @@ impl Job for Notice {
         let letters = Arc::clone(&self.program.letters);
         letters.push(Arc::new(Letter(self)));
     }
-}
-
-/// Returns an open file in memory with this content: the server never waits for its reader.
-fn input(text: &str) -> io::Result<File> {
-    let mut file = File::from(memfd_create("event", MemfdFlags::CLOEXEC)?);
-    file.write_all(text.as_bytes())?;
-    file.rewind()?;
-    Ok(file)
 }
 
 /// An event that found the queue full.

@@ -1,14 +1,16 @@
 //! One process of a program: its environment, its streams, and its end.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::cmd::serve::systemd;
@@ -31,8 +33,11 @@ const STUCK_AT_MOST: usize = 16;
 /// Bytes of an error message that are kept.
 const KEPT: usize = 400;
 
-/// Bytes of further messages that are discarded between two checks.
-const DISCARDED: usize = 64 * 1024;
+/// Largest answer, in bytes.
+const ANSWER: usize = 64 * 1024;
+
+/// Bytes that are read at most between two checks: more than an answer.
+const READ: usize = ANSWER + 4096;
 
 /// Returns a command in its own process group, without input and output, and without the variables
 /// that are for the server only.
@@ -46,6 +51,14 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Returns an open file in memory with this content: the server never waits for its reader.
+pub(crate) fn input(text: &str) -> io::Result<File> {
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
 /// Runs a program until it ends. Kills its process group after `limit`, or once `is_over`. If its
 /// standard error is a pipe, the message begins with the first line of it.
 ///
@@ -57,27 +70,44 @@ pub(crate) fn run(
     limit: Duration,
     is_over: &dyn Fn() -> bool,
 ) -> Result<(), String> {
+    ask(command, limit, is_over).map(drop)
+}
+
+/// As [`run`], and returns what the program wrote to its standard output, if that is a pipe.
+///
+/// # Errors
+///
+/// Also returns a message if that is longer than 64 KiB, and kills the program.
+pub(crate) fn ask(
+    command: &mut Command,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Vec<u8>, String> {
     if stuck() >= STUCK_AT_MOST {
         return Err(format!("not started: {STUCK_AT_MOST} earlier programs cannot be killed"));
     }
     let mut child = command.spawn().map_err(|error| error.to_string())?;
-    let mut complaint = Complaint::of(&mut child);
-    let ended = wait(&mut child, limit, is_over, &mut complaint);
-    complaint.read();
+    let mut output = Output::of(&mut child);
+    let ended = wait(&mut child, limit, is_over, &mut output);
+    output.read();
     if let Ok(None) = child.try_wait() {
         lock(&STUCK).push(child);
     }
-    ended.map_err(|why| match complaint.first_line() {
+    ended.map_err(|why| match output.complaint.first_line() {
         "" => why,
         line => format!("{why}: {line}"),
-    })
+    })?;
+    match output.answer.is_longer {
+        true => Err(TOO_LONG.to_owned()),
+        false => Ok(output.answer.kept),
+    }
 }
 
 fn wait(
     child: &mut Child,
     limit: Duration,
     is_over: &dyn Fn() -> bool,
-    complaint: &mut Complaint,
+    output: &mut Output,
 ) -> Result<(), String> {
     let start = Instant::now();
     let group = Pid::from_child(child);
@@ -90,18 +120,20 @@ fn wait(
         }
         let left = limit.saturating_sub(start.elapsed());
         let is_late = left.is_zero();
-        if is_late || is_over() {
+        let is_flooded = output.answer.is_longer;
+        if is_late || is_flooded || is_over() {
             // The process is not reaped yet, so its process id is still valid. It may have left
             // its group.
             let _ = kill_process_group(group, Signal::KILL);
             let _ = child.kill();
             let killed = if ends(child, KILLED) { "killed" } else { "cannot be killed" };
-            return Err(match is_late {
-                true => format!("{killed} after {}", values::show(limit)),
-                false => format!("{killed}: the server is stopping"),
+            return Err(match (is_late, is_flooded) {
+                (true, _) => format!("{killed} after {}", values::show(limit)),
+                (false, true) => format!("{killed}: {TOO_LONG}"),
+                (false, false) => format!("{killed}: the server is stopping"),
             });
         }
-        complaint.read();
+        output.read();
         thread::sleep(pause.min(left));
         pause = (pause * 2).min(PAUSES.1);
     }
@@ -126,28 +158,55 @@ fn stuck() -> usize {
     stuck.len()
 }
 
-/// The beginning of what a program writes to its standard error. The rest is discarded, so that
-/// neither the program waits nor the memory fills.
-struct Complaint {
-    pipe: Option<ChildStderr>,
-    kept: Vec<u8>,
+const TOO_LONG: &str = "the answer is longer than 64 KiB";
+
+/// What a program writes.
+struct Output {
+    answer: Beginning<ChildStdout>,
+    complaint: Beginning<ChildStderr>,
 }
 
-impl Complaint {
+impl Output {
     fn of(child: &mut Child) -> Self {
+        Self {
+            answer: Beginning::of(child.stdout.take(), ANSWER),
+            complaint: Beginning::of(child.stderr.take(), KEPT),
+        }
+    }
+
+    /// Reads what is there.
+    fn read(&mut self) {
+        self.answer.read();
+        self.complaint.read();
+    }
+}
+
+/// The beginning of what a program writes to a pipe. The rest is discarded, so that neither the
+/// program waits nor the memory fills.
+struct Beginning<P> {
+    pipe: Option<P>,
+    kept: Vec<u8>,
+    most: usize,
+    /// Some bytes were discarded.
+    is_longer: bool,
+}
+
+impl<P: Read + AsFd> Beginning<P> {
+    fn of(pipe: Option<P>, most: usize) -> Self {
         // Without this flag, reading could wait for the program: its end says enough then.
-        let pipe = child.stderr.take().filter(|pipe| fcntl_setfl(pipe, OFlags::NONBLOCK).is_ok());
-        Self { pipe, kept: Vec::new() }
+        let pipe = pipe.filter(|pipe| fcntl_setfl(pipe, OFlags::NONBLOCK).is_ok());
+        Self { pipe, kept: Vec::new(), most, is_longer: false }
     }
 
     /// Reads what is there.
     fn read(&mut self) {
         let Some(pipe) = &mut self.pipe else { return };
         let mut buffer = [0; 4096];
-        for _ in 0..DISCARDED / buffer.len() {
+        for _ in 0..READ / buffer.len() {
             // An error, for example nothing to read, leaves the rest to the next call.
             let Ok(count @ 1..) = pipe.read(&mut buffer) else { return };
-            let room = KEPT - self.kept.len();
+            let room = self.most - self.kept.len();
+            self.is_longer |= count > room;
             self.kept.extend(buffer.iter().take(count.min(room)));
         }
     }
@@ -186,6 +245,26 @@ mod tests {
         }
         let nul = run(command("/bin/true").env("A", "a\0b"), long, &|| false);
         assert!(nul.unwrap_err().contains("nul byte"));
+    }
+
+    #[test]
+    fn an_answer_is_whole_or_none() {
+        let long = Duration::from_secs(60);
+        let ask = |script: &str| {
+            let mut command = command("/bin/sh");
+            command.stdin(input("in\n").unwrap()).stdout(Stdio::piped());
+            ask(command.args(["-c", script]), long, &|| false)
+        };
+        for script in ["cat", "read line; echo $line", "sleep 5 & cat"] {
+            assert_eq!(ask(script).as_deref(), Ok(&b"in\n"[..]), "{script}");
+        }
+        assert_eq!(ask("head -c 65536 /dev/zero").map(|answer| answer.len()), Ok(ANSWER));
+        // It may end before the first look, or not.
+        let longer = ask("head -c 65537 /dev/zero").unwrap_err();
+        assert!(longer.ends_with(TOO_LONG), "{longer}");
+        assert_eq!(ask("yes").unwrap_err(), format!("killed: {TOO_LONG}"));
+        assert_eq!(ask("echo answer; exit 1").unwrap_err(), "exit status: 1");
+        assert_eq!(ask("echo answer; kill -9 $$").unwrap_err(), "signal: 9 (SIGKILL)");
     }
 
     #[test]
