@@ -14,9 +14,14 @@ use crate::exit::Failure;
 pub(crate) struct Object(String);
 
 impl Object {
+    /// Starts an object that is not an event: `"v":1` comes first here, too.
+    pub(crate) fn new() -> Self {
+        Self("{\"v\":1".to_owned())
+    }
+
     /// Starts an event: `"v":1` comes first, so that a reader can check the version.
     pub(crate) fn event(name: &str) -> Self {
-        Self("{\"v\":1".to_owned()).text("event", name)
+        Self::new().text("event", name)
     }
 
     /// Adds a failure: `kind`, `exit`, `message`, and `code` and `phase` if known.

@@ -1,7 +1,7 @@
 //! `hooks.stored`: a program that runs for each stored file. [`notices`] and [`trouble`] are about
 //! `hooks.program`, which gets each event.
 
-mod notices;
+pub(crate) mod notices;
 mod trouble;
 
 use std::fs;
@@ -43,7 +43,7 @@ fn said(served: &Served, words: &str) -> String {
 }
 
 /// Returns whether a process exists, without zombies.
-fn is_alive(process: &str) -> bool {
+pub(crate) fn is_alive(process: &str) -> bool {
     let state = fs::read_to_string(Path::new("/proc").join(process).join("status"));
     state.is_ok_and(|state| !state.contains("State:\tZ"))
 }

@@ -31,6 +31,7 @@ mod json;
 mod log;
 mod log_file;
 mod log_target;
+mod logins;
 mod ls;
 mod metrics;
 mod mirror;

@@ -23,6 +23,7 @@ use super::certificate;
 use super::findings::Findings;
 use super::hooks;
 use super::logging::{LogTarget, SYSLOG};
+use super::logins;
 use super::outgoing::outgoing;
 use super::plan::ServePlan;
 use super::settings::{HOST, MISSING, Settings, TABLE, USER, is_missing, key_of, shown};
@@ -61,6 +62,7 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     rates(settings, &mut findings);
     balancers::check(settings, &mut findings);
     hooks::check(&settings.hooks, &mut findings);
+    logins::check(settings, &mut findings);
     if settings.server.passive.enabled {
         ports(settings, &mut findings);
         too_few_ports(settings, &mut findings);
@@ -236,7 +238,9 @@ fn log_files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)>
 fn files_in_reach(plan: &ServePlan, findings: &mut Findings) {
     let letters = plan.settings.hooks.dead_letters.as_deref();
     let letters = letters.map(|path| ("hooks.dead_letters", path));
-    for (key, path) in log_files(&plan.settings).chain(letters) {
+    let program = plan.settings.auth.program.first();
+    let program = program.map(|path| ("auth.program", Path::new(path)));
+    for (key, path) in log_files(&plan.settings).chain(letters).chain(program) {
         in_reach(plan, key, path, findings);
     }
 }

@@ -1,13 +1,16 @@
 //! `serve [DIR]`: runs the server. Without options it serves the current directory, read-only, to
 //! anyone on this computer; with `--config` it follows a file, which SIGHUP reloads.
 
+mod answered;
 mod certificate;
 mod check;
 mod control;
 mod findings;
 pub(crate) mod hooks;
+mod kept;
 mod local_socket;
 mod logging;
+mod logins;
 pub(crate) mod metrics;
 mod outgoing;
 mod plan;
@@ -22,6 +25,7 @@ mod systemd;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod trees;
+mod unopened;
 mod user_storage;
 mod users;
 

@@ -209,6 +209,10 @@ impl ServePlan {
             1 => lines.push("1 user of the configuration file may log in".to_owned()),
             count => lines.push(format!("{count} users of the configuration file may log in")),
         }
+        if let Some(program) = self.settings.auth.program.first() {
+            let program = shown_path(Path::new(program));
+            lines.push(format!("other users may log in if {program} accepts them"));
+        }
         let by_file = self.anonymous().into_iter();
         lines.extend(
             by_file.map(|(root, rights)| format!("{}: {}", shown_path(root), anyone(rights))),
@@ -291,12 +295,13 @@ fn refusal(name: &str, lines: Vec<String>) -> PlanError {
 }
 
 fn names_users(settings: &Settings) -> bool {
-    settings.anonymous.enabled || !settings.users.is_empty()
+    let asks = !settings.auth.program.is_empty();
+    settings.anonymous.enabled || asks || !settings.users.is_empty()
 }
 
 fn nobody() -> Failure {
     Failure::usage(
-        "no user can log in: add [users.NAME] or anonymous.enabled = true to the file, or use --user \
+        "no user can log in: add [users.NAME], auth.program or anonymous.enabled = true to the file, or use --user \
          or DIR",
     )
 }

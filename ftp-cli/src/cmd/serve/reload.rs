@@ -6,10 +6,11 @@ use ftp_server::Server;
 
 use super::certificate::{Certificates, Loaded};
 use super::hooks::Hooks;
+use super::kept::Kept;
 use super::logging::{LOG, Transfers, no_thread};
+use super::logins::Logins;
 use super::plan::ServePlan;
 use super::settings::FIXED;
-use super::users::Kept;
 use crate::display::in_full;
 
 /// State that a reload changes.
@@ -20,6 +21,7 @@ pub(super) struct Reload<'a> {
     pub(super) tls: &'a mut Loaded,
     pub(super) transfers: &'a Transfers,
     pub(super) hooks: &'a Arc<Hooks>,
+    pub(super) logins: &'a Logins,
     /// Plan that the server was started with.
     pub(super) started: &'a ServePlan,
     /// Current plan.
@@ -78,7 +80,9 @@ impl Reload<'_> {
     /// whether the certificate has changed.
     fn change(self, plan: &ServePlan) -> Result<(Option<Kept>, bool), String> {
         let loaded = self.certificates.load(&plan.settings).map_err(|failure| failure.message)?;
-        let homes = plan.homes();
+        let program = self.logins.prepare(&plan.settings);
+        let program = program.map_err(|error| no_thread("logins", &error).message)?;
+        let homes = plan.homes().asking(program.clone());
         let kept = homes.look().map_err(|failure| failure.message)?;
         let log = self.transfers.prepare(plan.settings.log_transfers.as_deref());
         let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
@@ -88,6 +92,7 @@ impl Reload<'_> {
         changed.map_err(|error| in_full(&error))?;
         self.transfers.set(log);
         self.hooks.set(&plan.settings);
+        self.logins.set(&plan.settings, program);
         let shown = std::mem::replace(self.tls, loaded);
         Ok((kept, self.tls.replaces(&shown)))
     }

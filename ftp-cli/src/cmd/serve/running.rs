@@ -14,14 +14,16 @@ use super::certificate::watch::{Validity, Watch, urgent_validity, validity};
 use super::certificate::{Certificate, Certificates, Loaded};
 use super::control::{Status, who};
 use super::hooks::Hooks;
+use super::kept::Kept;
 use super::logging::{LOG, ServerLog, Transfers, no_thread};
+use super::logins::Logins;
 use super::metrics::Metrics;
 use super::plan::{PlanError, ServePlan};
 use super::reload::{Reload, Reloaded};
 use super::settings::{MISSING, is_missing};
 use super::start::{start, sweep};
 use super::systemd::Service;
-use super::users::{Homes, Kept, Sweeper};
+use super::users::{Homes, Sweeper};
 use crate::cmd::control::protocol::{Answer, Request, Target};
 use crate::display::in_full;
 use crate::exit::Failure;
@@ -30,6 +32,16 @@ use crate::options::values;
 
 /// How often logins over connections from before a reload are checked.
 const FORMER_LOGINS_CHECK: Duration = Duration::from_secs(1);
+
+/// Logins over connections from before a reload.
+struct FormerLogins {
+    /// Until then, they can still log in as users who were removed.
+    until: Instant,
+    /// Number of the last of these sessions.
+    last: u64,
+    /// The users whom they can be.
+    homes: Homes,
+}
 
 pub(super) struct Running<'a> {
     options: &'a Options,
@@ -44,13 +56,13 @@ pub(super) struct Running<'a> {
     watch: Watch,
     transfers: Arc<Transfers>,
     hooks: Arc<Hooks>,
+    logins: Logins,
     /// Confinement of sessions to their directories.
     kept: Option<Kept>,
     sweeper: Option<Sweeper>,
     since: SystemTime,
     metrics: Arc<Metrics>,
-    /// Until then, connections from before a reload can still log in as users who were removed.
-    former_logins_until: Option<Instant>,
+    former_logins: Option<FormerLogins>,
     /// No more connections are accepted.
     is_draining: bool,
 }
@@ -79,6 +91,10 @@ impl<'a> Running<'a> {
         }
         hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error))?;
         hooks.set(&plan.settings);
+        let logins = Logins::new();
+        let program = logins.prepare(&plan.settings);
+        let program = program.map_err(|error| no_thread("logins", &error))?;
+        logins.set(&plan.settings, program.clone());
         builder = builder.observer(Arc::clone(&transfers)).observer(Arc::clone(&hooks));
         let metrics = Arc::new(Metrics::default());
         metrics.set_certificates(tls.ends());
@@ -89,7 +105,7 @@ impl<'a> Running<'a> {
             builder = builder.observer(moved);
         }
         let sockets = std::mem::take(&mut service.sockets);
-        let (server, kept) = start(&plan, tls.tls.clone(), builder, sockets)?;
+        let (server, kept) = start(&plan, tls.tls.clone(), builder, sockets, program)?;
         let sweeper = sweep(&plan, None);
         let started = Rc::new(plan);
         let plan = Rc::clone(&started);
@@ -103,11 +119,12 @@ impl<'a> Running<'a> {
             watch,
             transfers,
             hooks,
+            logins,
             kept,
             sweeper,
             since: SystemTime::now(),
             metrics,
-            former_logins_until: None,
+            former_logins: None,
             is_draining: false,
         })
     }
@@ -323,6 +340,7 @@ impl<'a> Running<'a> {
             tls: &mut self.tls,
             transfers: &self.transfers,
             hooks: &self.hooks,
+            logins: &self.logins,
             started: &self.started,
             former: &self.plan,
         };
@@ -339,31 +357,39 @@ impl<'a> Running<'a> {
         if has_new_certificate {
             self.log_validities(validity);
         }
-        self.dismiss_former_users(Some(&former.homes()));
-        self.former_logins_until = Instant::now().checked_add(time_to_log_in + FORMER_LOGINS_CHECK);
+        let homes = former.homes();
+        self.dismiss_former_users(|_, name| homes.names_user(name));
+        let until = Instant::now().checked_add(time_to_log_in + FORMER_LOGINS_CHECK);
+        let last = self.server.sessions().iter().map(|session| session.number).max().unwrap_or(0);
+        self.former_logins = until.map(|until| FormerLogins { until, last, homes });
         Ok(outcome)
     }
 
     /// Checks whether users who were removed have logged in since, over connections from before the
     /// reload. Returns the time until the next check; `None` if there can be none any more.
     pub(super) fn check_former_logins(&self) -> Option<Duration> {
-        self.former_logins_until.filter(|until| Instant::now() < *until)?;
-        // A session named `ftp` may now be an anonymous login with the new plan.
-        self.dismiss_former_users(None);
+        let former = self.former_logins.as_ref().filter(|former| Instant::now() < former.until)?;
+        // A later session of the same name may be an anonymous login, or one of the program.
+        self.dismiss_former_users(|number, name| {
+            number <= former.last && former.homes.names_user(name)
+        });
         Some(FORMER_LOGINS_CHECK)
     }
 
-    /// Ends the sessions of users whom the plan no longer has, after their transfer. A user of the
-    /// `former` plan does not become an anonymous one by losing the name.
-    fn dismiss_former_users(&self, former: Option<&Homes>) {
+    /// Ends the sessions of users whom the plan no longer has, after their transfer. A session that
+    /// `was_user` of a former plan does not become an anonymous one, or one of the program, by losing
+    /// the name.
+    fn dismiss_former_users(&self, was_user: impl Fn(u64, &[u8]) -> bool) {
         let homes = self.plan.homes();
-        let was_user = |name: &[u8]| former.is_some_and(|former| former.names_user(name));
-        let is_kept =
-            |name: &[u8]| homes.has_user(name) && (homes.names_user(name) || !was_user(name));
+        let asks = !self.plan.settings.auth.program.is_empty();
+        let is_kept = |number: u64, name: &[u8]| match homes.names_user(name) {
+            true => homes.has_user(name),
+            false => (homes.has_user(name) || asks) && !was_user(number, name),
+        };
         for session in self.server.sessions() {
             let Some(user) = session.user.as_deref() else { continue };
             let has_host = session.host.as_ref().is_none_or(|host| homes.has_user_at(host, user));
-            let why = match is_kept(user) {
+            let why = match is_kept(session.number, user) {
                 true if has_host => continue,
                 true => "the host was removed, or is not for this user",
                 false => "the user was removed or disabled",
@@ -384,7 +410,10 @@ impl<'a> Running<'a> {
         if let Some(waits) = waits_for(&self.server, grace) {
             log.say(Level::Info, &waits);
         }
+        // A login has no transfer to wait for.
+        self.logins.end();
         let report = self.server.shutdown(grace);
+        self.logins.finish();
         // Files stored in the grace period have their hooks run too.
         self.hooks.finish(grace.saturating_sub(start.elapsed()), || log.flush());
         self.transfers.flush();

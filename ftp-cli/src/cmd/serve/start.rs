@@ -5,20 +5,24 @@ use std::sync::{Arc, OnceLock};
 
 use ftp_server::{Server, ServerBuilder, Tls};
 
+use super::kept::Kept;
 use super::logging::LOG;
+use super::logins::Program;
 use super::plan::ServePlan;
 use super::settings::{available, has_ipv6};
 use super::systemd::Sockets;
-use super::users::{Kept, Sweeper};
+use super::users::Sweeper;
 use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 
-/// Returns the server on its addresses and on `sockets`, and the confinement of its sessions.
+/// Returns the server on its addresses and on `sockets`, and the confinement of its sessions. The
+/// `program` decides about users whom the plan does not name.
 pub(super) fn start(
     plan: &ServePlan,
     tls: Option<Tls>,
     mut builder: ServerBuilder,
     sockets: Sockets,
+    program: Option<Arc<Program>>,
 ) -> Result<(Server, Option<Kept>), Failure> {
     if let Some(tls) = tls {
         builder = builder.tls(tls);
@@ -29,7 +33,7 @@ pub(super) fn start(
     }
     let addresses = sockets.plaintext_besides(available(&plan.settings.listen, has_ipv6));
     builder = sockets.serve(builder.freebind(plan.settings.freebind));
-    let homes = Arc::new(plan.homes());
+    let homes = Arc::new(plan.homes().asking(program));
     let run_as = plan.settings.run_as.clone();
     let builder = builder.config(plan.settings.server()).authenticator(Arc::clone(&homes));
     let looked = Arc::new(OnceLock::new());

@@ -2,14 +2,15 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ftp_proto::Escaped;
-use ftp_server::{MountedStorage, Storage, StorageError, VirtualPath};
+use ftp_server::{LocalConfig, Login, MountedStorage, Rights, Storage, StorageError, VirtualPath};
 
 use super::logging::LOG;
-use super::users::Home;
+use super::settings::{Expiry, MountPoint, User};
+use super::users::{Home, Role};
 use crate::display::{in_full, shown_path};
 
 /// The directories of a user.
@@ -30,6 +31,51 @@ impl Tree {
     pub(super) fn new(root: Arc<Home>, mut mounts: Vec<Mount>) -> Self {
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.as_bytes().len()));
         Self { root, mounts }
+    }
+
+    /// Returns the directories of a user: the root, and those mounted into the tree. Only the root
+    /// has a quota. `home` finds each of them.
+    pub(super) fn of(
+        user: &User,
+        of_all: LocalConfig,
+        mut home: impl FnMut(&Path, LocalConfig, Rights, Role) -> Arc<Home>,
+    ) -> Arc<Self> {
+        let config = of_all.with(|config| {
+            config.quota = user.quota;
+            config.max_files = user.max_files;
+            config.umask = user.umask.unwrap_or(config.umask);
+            config.partial = user.partial.unwrap_or(config.partial);
+            config.sync = user.sync.unwrap_or(config.sync);
+        });
+        let role = if user.create_home { Role::MadeRoot } else { Role::Root };
+        let root = home(&user.root, config, user.all_rights(), role);
+        let config = config.with(|config| {
+            config.quota = 0;
+            config.max_files = 0;
+        });
+        let mounts = user.mounts.iter().map(|MountPoint { path, directory }| {
+            let home = home(directory, config, user.rights_below(path), Role::Mounted);
+            Mount { path: path.clone(), home }
+        });
+        Arc::new(Self::new(root, mounts.collect()))
+    }
+
+    /// Returns the login of the user, whose directories are opened later.
+    pub(super) fn login(&self, user: &User) -> Login {
+        let mut login = self
+            .root
+            .login(user.rights)
+            .tls(user.tls)
+            .mkdir_parents(user.mkdir_parents)
+            .mkdir_existing_ok(user.mkdir_existing_ok)
+            .limits(user.limits)
+            .enabled(user.enabled)
+            .networks(user.networks.clone());
+        login.expires = user.expires.map(Expiry::end);
+        login.idle = user.idle_timeout;
+        login.overwrite = user.overwrite;
+        login.directories.clone_from(&user.directories);
+        login
     }
 
     /// Returns the tree with another root.

@@ -11,15 +11,19 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::{Escaped, HostName};
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, ConfinementPolicy, ConfinementStatus, Entries,
-    LocalConfig, Login, LoginAttempt, Metadata, Offer, Rights, Source, Storage, StorageError,
-    StorageErrorKind, Tally, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
+    AuthError, Authenticator, Capabilities, ConfinementPolicy, ConfinementStatus, LocalConfig,
+    Login, LoginAttempt, Offer, Rights, Storage, StorageError, StorageErrorKind, Tally, UserLimits,
+    UserTable, VirtualPath,
 };
 use log::Level;
 
+use super::answered::{self, Answered};
+use super::kept::Kept;
 use super::logging::LOG;
-use super::settings::{ANONYMOUS, Expiry, Host, MountPoint, Settings, User};
-use super::trees::{Mount, Tree};
+use super::logins::Program;
+use super::settings::{ANONYMOUS, Host, Settings, User};
+use super::trees::Tree;
+use super::unopened::Unopened;
 use super::user_storage::{self, Identity, UserStorage};
 use crate::connect::credentials::Secret;
 use crate::console::threads;
@@ -42,6 +46,10 @@ pub(super) struct Homes {
     by_path: BTreeMap<PathBuf, Vec<Arc<Home>>>,
     /// All virtual hosts.
     hosts: HashMap<HostName, Host>,
+    /// Decides about all other users.
+    program: Option<Arc<Program>>,
+    /// Directories of its users.
+    answered: Answered,
     /// Some of the directories, open from the start: each takes descriptors.
     kept: Mutex<Vec<Arc<dyn Storage>>>,
 }
@@ -78,7 +86,7 @@ pub(super) struct Home {
 
 /// What a directory is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Role {
+pub(super) enum Role {
     /// The root of users.
     Root,
     /// A root that is made at a login, if it is missing.
@@ -109,8 +117,22 @@ type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
 impl Homes {
     /// Returns an empty list of users; `config` applies to all directories.
     pub(super) fn new(config: LocalConfig) -> Self {
-        let (table, users, disabled, written, by_path, hosts, kept) = Default::default();
-        Self { table, config, users, anonymous: None, disabled, written, by_path, hosts, kept }
+        let (table, users, disabled, written, by_path, hosts) = Default::default();
+        let (answered, kept) = Default::default();
+        let (anonymous, program) = (None, None);
+        Self {
+            table,
+            config,
+            users,
+            anonymous,
+            disabled,
+            written,
+            by_path,
+            program,
+            answered,
+            hosts,
+            kept,
+        }
     }
 
     /// Returns whether there is a user of this name, who is not disabled.
@@ -118,9 +140,19 @@ impl Homes {
         if self.names_user(name) {
             return !self.disabled.contains(name);
         }
+        self.is_anonymous(name)
+    }
+
+    /// Returns whether this name, which no user has, is that of anonymous logins.
+    fn is_anonymous(&self, name: &[u8]) -> bool {
         let is_anonymous =
             [&b"anonymous"[..], b"ftp"].iter().any(|it| name.eq_ignore_ascii_case(it));
         is_anonymous && self.anonymous.is_some()
+    }
+
+    /// Lets a program decide about all other users.
+    pub(super) fn asking(self, program: Option<Arc<Program>>) -> Self {
+        Self { program, ..self }
     }
 
     /// Returns whether this name has a password of its own, even if the user is disabled: then it
@@ -132,48 +164,16 @@ impl Homes {
     /// Adds a user of the file.
     pub(super) fn user(mut self, name: &str, user: &User) -> Self {
         let Some(hash) = user.password.clone() else { return self };
-        let config = self.config.with(|config| {
-            config.quota = user.quota;
-            config.max_files = user.max_files;
-            config.umask = user.umask.unwrap_or(config.umask);
-            config.partial = user.partial.unwrap_or(config.partial);
-            config.sync = user.sync.unwrap_or(config.sync);
+        let tree = Tree::of(user, self.config, |path, config, rights, role| {
+            self.home(path, config, rights, role)
         });
-        let role = if user.create_home { Role::MadeRoot } else { Role::Root };
-        let home = self.home(&user.root, config, user.all_rights(), role);
-        let tree = self.tree(Arc::clone(&home), config, user);
-        let mut login = home
-            .login(user.rights)
-            .tls(user.tls)
-            .mkdir_parents(user.mkdir_parents)
-            .mkdir_existing_ok(user.mkdir_existing_ok)
-            .limits(user.limits)
-            .enabled(user.enabled)
-            .networks(user.networks.clone());
-        login.expires = user.expires.map(Expiry::end);
-        login.idle = user.idle_timeout;
-        login.overwrite = user.overwrite;
-        login.directories.clone_from(&user.directories);
+        let login = tree.login(user);
         if !user.enabled {
             self.disabled.insert(name.into());
         }
         self.table = self.table.user_with_hash(name, hash, login);
         self.users.insert(name.into(), tree);
         self
-    }
-
-    /// Returns the root with the directories that are mounted into the user's tree. Only the root
-    /// has a quota.
-    fn tree(&mut self, root: Arc<Home>, config: LocalConfig, user: &User) -> Arc<Tree> {
-        let config = config.with(|config| {
-            config.quota = 0;
-            config.max_files = 0;
-        });
-        let mounts = user.mounts.iter().map(|MountPoint { path, directory }| {
-            let home = self.home(directory, config, user.rights_below(path), Role::Mounted);
-            Mount { path: path.clone(), home }
-        });
-        Arc::new(Tree::new(root, mounts.collect()))
     }
 
     /// Adds a user with a plaintext password.
@@ -238,9 +238,9 @@ impl Homes {
 
     /// Returns the name of a user in the list of a host.
     fn canonical<'a>(&self, name: &'a [u8]) -> Cow<'a, str> {
-        match self.names_user(name) {
-            true => String::from_utf8_lossy(name),
-            false => ANONYMOUS.into(),
+        match !self.names_user(name) && self.is_anonymous(name) {
+            true => ANONYMOUS.into(),
+            false => String::from_utf8_lossy(name),
         }
     }
 
@@ -257,7 +257,9 @@ impl Homes {
             return Ok(own);
         };
         let mut there = self.by_path.get(&root).into_iter().flatten();
-        let root = there.find(|home| home.is_like(&own.root)).ok_or(AuthError::NoHome)?;
+        let root = there
+            .find(|home| home.is_like(own.root.config, own.root.role))
+            .ok_or(AuthError::NoHome)?;
         Ok(Arc::new(own.with_root(Arc::clone(root))))
     }
 
@@ -280,16 +282,27 @@ impl Homes {
             self.written.insert(path.to_owned());
         }
         let there = self.by_path.entry(path.to_owned()).or_default();
-        if let Some(home) = there.iter().find(|home| home.config == config && home.role == role) {
-            return Arc::clone(home);
+        Home::among(there, &[], path, config, role)
+    }
+
+    /// Asks the program about a user whom the configuration does not name.
+    fn ask(&self, program: &Program, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        let mut user = program.user(attempt)?;
+        if let Some(host) = attempt.host.and_then(|name| self.hosts.get(name)) {
+            let name = self.canonical(attempt.user);
+            if !host.admits(&name) {
+                return Err(AuthError::OtherHost);
+            }
+            if let Some(root) = host.root_of(&name).map_err(|_| AuthError::NoHome)? {
+                user.root = root;
+            }
         }
-        let (found, capabilities) = Default::default();
-        let remembered =
-            there.first().map_or_else(Default::default, |home| Arc::clone(&home.remembered));
-        let path = path.to_owned();
-        let home = Arc::new(Home { path, config, role, found, remembered, capabilities });
-        there.push(Arc::clone(&home));
-        home
+        let tree = Tree::of(&user, self.config, |path, config, rights, role| {
+            let of_file = self.by_path.get(path).map_or(&[][..], Vec::as_slice);
+            self.answered.home(of_file, path, config, rights, role)
+        });
+        let login = tree.login(&user);
+        enter(attempt, login, || Ok(tree))
     }
 
     /// Opens all directories, logs the missing ones, and returns the confinement of sessions in the
@@ -352,19 +365,6 @@ impl Homes {
     }
 }
 
-/// Confinement of sessions to their directories, as a message.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Kept {
-    level: Level,
-    text: String,
-}
-
-impl Kept {
-    pub(super) fn log(&self) {
-        log::log!(target: LOG, self.level, "{}", self.text);
-    }
-}
-
 /// Cleaner that removes abandoned partial uploads from writable directories, at startup and each
 /// day.
 pub(super) struct Sweeper {
@@ -380,7 +380,8 @@ impl Sweeper {
         let walked = Arc::clone(&paths);
         threads::start("sweep", move || {
             loop {
-                for path in &*walked {
+                let others = answered::written();
+                for path in walked.iter().chain(others.difference(&walked)) {
                     if stopped.try_recv() == Err(TryRecvError::Disconnected) {
                         return;
                     }
@@ -405,37 +406,81 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Authenticator for Homes {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
-        let mut login = self.table.login(attempt)?;
-        // The server refuses this login, and needs no directory for that.
-        if login.objection(attempt.peer.ip(), SystemTime::now()).is_some() {
-            return Ok(login);
+        let is_known = self.names_user(attempt.user) || self.is_anonymous(attempt.user);
+        if let Some(program) = self.program.as_ref().filter(|_| !is_known) {
+            return self.ask(program, attempt);
         }
-        let tree = self.tree_of(attempt)?;
-        let root = &tree.root;
-        let open = root.make().and_then(|()| root.open());
-        let storage = open.and_then(|open| tree.storage(open.storage, attempt.user));
-        login.storage = storage.map_err(|error| {
-            let user = Escaped(attempt.user);
-            log::error!(target: LOG, "{user}: {}: {error}", shown_path(&root.path));
-            AuthError::NoHome
-        })?;
-        TREE.set(Some(tree));
-        Ok(login)
+        let login = self.table.login(attempt)?;
+        enter(attempt, login, || self.tree_of(attempt))
     }
 
     fn offer(&self) -> Offer {
-        self.table.offer()
+        match self.program {
+            // Its users may have any right.
+            Some(_) => Offer::ALL,
+            None => self.table.offer(),
+        }
     }
 }
 
+/// Opens the directories of a login.
+fn enter(
+    attempt: &LoginAttempt<'_>,
+    mut login: Login,
+    tree: impl FnOnce() -> Result<Arc<Tree>, AuthError>,
+) -> Result<Login, AuthError> {
+    // The server refuses this login, and needs no directory for that.
+    if login.objection(attempt.peer.ip(), SystemTime::now()).is_some() {
+        return Ok(login);
+    }
+    let tree = tree()?;
+    let root = &tree.root;
+    let open = root.make().and_then(|()| root.open());
+    let storage = open.and_then(|open| tree.storage(open.storage, attempt.user));
+    login.storage = storage.map_err(|error| {
+        let user = Escaped(attempt.user);
+        log::error!(target: LOG, "{user}: {}: {error}", shown_path(&root.path));
+        AuthError::NoHome
+    })?;
+    TREE.set(Some(tree));
+    Ok(login)
+}
+
 impl Home {
-    /// Returns whether the other directory has the same settings.
-    fn is_like(&self, other: &Self) -> bool {
-        self.config == other.config && self.role == other.role
+    /// Returns whether the directory has these settings.
+    fn is_like(&self, config: LocalConfig, role: Role) -> bool {
+        self.config == config && self.role == role
+    }
+
+    /// Returns the directory with these settings, a new one if none of `there` or `others` has them.
+    /// All of them are of one path.
+    pub(super) fn among(
+        there: &mut Vec<Arc<Self>>,
+        others: &[Arc<Self>],
+        path: &Path,
+        config: LocalConfig,
+        role: Role,
+    ) -> Arc<Self> {
+        let mut all = others.iter().chain(there.iter());
+        if let Some(home) = all.find(|home| home.is_like(config, role)) {
+            return Arc::clone(home);
+        }
+        let known = others.first().or(there.first());
+        let remembered = known.map_or_else(Default::default, |home| Arc::clone(&home.remembered));
+        let (found, capabilities) = Default::default();
+        let path = path.to_owned();
+        let home = Arc::new(Self { path, config, role, found, remembered, capabilities });
+        there.push(Arc::clone(&home));
+        home
+    }
+
+    /// Returns the capabilities of the directory, once known.
+    pub(super) fn capabilities(&self) -> Option<Capabilities> {
+        self.capabilities.get().copied()
     }
 
     /// Returns a login whose directory is opened later.
-    fn login(self: &Arc<Self>, rights: Rights) -> Login {
+    pub(super) fn login(self: &Arc<Self>, rights: Rights) -> Login {
         Login::new(Arc::new(Unopened(Arc::clone(self))), rights)
     }
 
@@ -471,41 +516,12 @@ impl Found {
     }
 }
 
-/// Placeholder of a directory until a user logs in to it, with its capabilities.
-struct Unopened(Arc<Home>);
-
-impl Storage for Unopened {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities.get().copied().unwrap_or(Capabilities::NONE)
-    }
-
-    fn stat(&self, _path: &VirtualPath) -> Result<Metadata, StorageError> {
-        Err(StorageErrorKind::NotFound.into())
-    }
-
-    fn list(&self, _path: &VirtualPath) -> Result<Entries, StorageError> {
-        Err(StorageErrorKind::NotFound.into())
-    }
-
-    fn read(&self, _path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        Err(StorageErrorKind::NotFound.into())
-    }
-
-    fn write(
-        &self,
-        _path: &VirtualPath,
-        _mode: WriteMode,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        Err(StorageErrorKind::NotFound.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::thread;
 
-    use ftp_server::SyncPolicy;
+    use ftp_server::{SyncPolicy, WriteMode};
 
     use super::*;
 

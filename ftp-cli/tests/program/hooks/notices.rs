@@ -76,7 +76,7 @@ impl Noticed {
 }
 
 /// Writes the script that is a program, and returns its path.
-pub(super) fn program(here: &TempRoot, script: &str) -> PathBuf {
+pub(crate) fn program(here: &TempRoot, script: &str) -> PathBuf {
     let text = format!("#!/bin/sh\ncd {}\n{script}\n", here.path().display());
     // Under another name first: a file that another test's child still has open for writing cannot
     // be executed.

@@ -81,14 +81,7 @@ impl File {
     pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), Vec<String>> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let is_whole = errors.is_empty();
-        let mut reader = Reader {
-            name: &self.name,
-            lines: self.lines(),
-            is_whole,
-            problems: Vec::new(),
-            users: Vec::new(),
-            memberships: Vec::new(),
-        };
+        let mut reader = Reader::new(&self.name, self.lines(), is_whole);
         for (name, value) in root.get_ref() {
             reader.section(settings, name, value);
         }

@@ -193,6 +193,10 @@ impl Settings {
 
     /// Returns a hint to a similar name if there is no user of this name.
     fn objection_to_user(&self, user: &str) -> Option<String> {
+        // The program may know the user.
+        if !self.auth.program.is_empty() {
+            return None;
+        }
         let mut names = self.users.iter().map(|(name, _)| name.as_str()).chain([ANONYMOUS]);
         if names.any(|name| name == user) {
             return None;

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Words,
     /// `["/path/program", "argument"]`, in `--set` too: an argument may contain commas.
     Arguments,
+    /// `"/path/program"`, or with arguments `["/path/program", "argument"]`.
+    Program,
     /// `[{ clients = ["network"], address = "address" }]`.
     Overrides,
     /// `{ "/directory" = "rights" }`.
@@ -46,6 +48,7 @@ impl Kind {
         match self {
             Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
             Self::Arguments => ": [\"/program\", ...]",
+            Self::Program => ": /program or [\"/program\", ...]",
             _ => "",
         }
     }
@@ -58,6 +61,7 @@ impl Kind {
                 ": {ARGUMENTS}.\nFTP_USER, FTP_PEER, FTP_PATH, FTP_LOCAL_PATH and FTP_BYTES \
                  describe the upload."
             ),
+            Self::Program => format!(":\n{}.", self.wanted()),
             Self::Words => {
                 format!(" of\n{}.", Rights::known_words().collect::<Vec<_>>().join(", "))
             }
@@ -79,6 +83,7 @@ impl Kind {
             Self::List => "a list such as [\"...\", \"...\"]",
             Self::Words => "a string in quotes or a list of strings",
             Self::Arguments => "a list such as [\"/path/program\", \"argument\"]",
+            Self::Program => "\"/path/program\" or [\"/path/program\", \"argument\"]",
             Self::Overrides => "[{ clients = [\"10.0.0.0/8\"], address = \"10.0.0.5\" }]",
             Self::Directories => "a table such as { \"/incoming\" = \"drop-box\" }",
             Self::Mounts => "a table such as { \"/pub\" = \"/srv/pub\" }",
@@ -90,12 +95,14 @@ impl Kind {
         match self {
             Self::Switch | Self::Number | Self::Arguments => text.to_owned(),
             Self::NumberOrNone | Self::SwitchOrNone if !text.is_empty() => text.to_owned(),
+            Self::Program if text.starts_with('[') => text.to_owned(),
             Self::Words if text.starts_with('[') => list(text.trim_matches(['[', ']'])),
             Self::Time
             | Self::Date
             | Self::Size
             | Self::Text
             | Self::Words
+            | Self::Program
             | Self::NumberOrNone
             | Self::SwitchOrNone => quoted(text),
             Self::List => list(text),
@@ -150,6 +157,8 @@ mod tests {
             (Kind::Words, "full", "\"full\""),
             (Kind::Words, "[list, read]", "[\"list\", \"read\"]"),
             (Kind::Words, "[read]", "[\"read\"]"),
+            (Kind::Program, "/a b", "\"/a b\""),
+            (Kind::Program, "[\"/a\", \"b,\"]", "[\"/a\", \"b,\"]"),
             (Kind::Directories, "", "{}"),
             (
                 Kind::Directories,

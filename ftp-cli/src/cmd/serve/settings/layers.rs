@@ -176,6 +176,12 @@ impl Users {
         self.own.0.is_empty()
     }
 
+    /// Returns `[defaults]` and the groups, without users.
+    pub(super) fn inherited(&self) -> Self {
+        let (defaults, groups) = (self.defaults.clone(), self.groups.clone());
+        Self { defaults, groups, ..Self::default() }
+    }
+
     /// Returns the keys that a table has; a new table if it is missing.
     pub(super) fn layer(&mut self, table: Table<'_>) -> &mut Layer {
         match table {

@@ -1,6 +1,8 @@
 //! The settings of `serve` as data: each row of [`TABLE`] can be set in a file and by `--set
 //! KEY=VALUE`, and appears in `help serve`, `--check` and `dist/server.toml`.
 
+mod answer;
+mod auth;
 mod file;
 mod form;
 mod forms;
@@ -30,8 +32,8 @@ pub(crate) use listen::{MISSING, Passed, available, has_ipv6, is_missing};
 pub(crate) use protection::Protection;
 pub(crate) use row::Setting;
 pub(crate) use table::{FIXED, Settings, TABLE};
-pub(crate) use toml_text::shown;
-pub(crate) use user::{USER, User};
+pub(crate) use toml_text::{quoted, shown};
+pub(crate) use user::{USER, User, is_name};
 
 /// Explains values, precedence and reload, for `dist/server.toml` and the man page.
 pub(crate) const ABOUT: &str = "\

@@ -28,24 +28,24 @@ pub(super) struct Reader<'a> {
     pub(super) name: &'a str,
     pub(super) lines: Lines<'a>,
     /// Whether the file was read completely, so that a missing key is really missing.
-    pub(super) is_whole: bool,
+    is_whole: bool,
     /// Byte offset and message of each problem.
     pub(super) problems: Vec<(usize, String)>,
     /// Users whose keys are complete only when all tables are read.
-    pub(super) users: Vec<NamedUser>,
+    users: Vec<NamedUser>,
     /// Groups that users name; a later table may define them.
-    pub(super) memberships: Vec<Membership>,
+    memberships: Vec<Membership>,
 }
 
 /// A user of the file.
-pub(super) struct NamedUser {
+struct NamedUser {
     /// Byte offset of the name.
     at: usize,
     name: String,
 }
 
 /// A group that a user names.
-pub(super) struct Membership {
+struct Membership {
     /// Byte offset of the group's name.
     at: usize,
     user: String,
@@ -55,7 +55,19 @@ pub(super) struct Membership {
 type Key<'a> = Spanned<DeString<'a>>;
 type Value<'a> = Spanned<DeValue<'a>>;
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Returns a reader of the file `name`, which `is_whole` if it has no syntax error.
+    pub(super) const fn new(name: &'a str, lines: Lines<'a>, is_whole: bool) -> Self {
+        Self {
+            name,
+            lines,
+            is_whole,
+            problems: Vec::new(),
+            users: Vec::new(),
+            memberships: Vec::new(),
+        }
+    }
+
     fn wrong(&mut self, at: usize, key: &str, wrong: Arguments<'_>) {
         self.problems.push((at, format!("{key}: {wrong}")));
     }
@@ -336,7 +348,7 @@ impl Reader<'_> {
                 Some(decimal.map_or_else(|_| number.to_string(), |number| number.to_string()))
             }
             (
-                Kind::Time | Kind::Date | Kind::Size | Kind::Text | Kind::Words,
+                Kind::Time | Kind::Date | Kind::Size | Kind::Text | Kind::Words | Kind::Program,
                 DeValue::String(text),
             ) => Some(text.to_string()),
             (Kind::List, DeValue::Array(items)) => self.list(rule, items, str::to_owned),
@@ -344,7 +356,7 @@ impl Reader<'_> {
                 let words = self.list(rule, items, |words| format!("[{words}]"))?;
                 Some(format!("[{words}]"))
             }
-            (Kind::Arguments, DeValue::Array(items)) => {
+            (Kind::Arguments | Kind::Program, DeValue::Array(items)) => {
                 let items: Option<Vec<&str>> =
                     all(items.iter().map(|item| self.text(rule.key, item)));
                 Some(list_of(items?.into_iter()))

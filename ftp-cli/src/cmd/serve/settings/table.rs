@@ -7,11 +7,12 @@ use std::time::Duration;
 use ftp_proto::HostName;
 use ftp_server::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
 
+use super::auth::AuthSettings;
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, EVENTS, FILE,
     FILES, GROUP, HOSTS, IDLE_TIME, LINE, LOG, LOG_TARGET, METRICS, MODE, NETWORKS, NUMBER,
-    OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PORTS, PROCESSES, RATE, REUSE, RIGHTS, RUN_AS, SIZE,
-    SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
+    OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS,
+    RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::hooks::HookSettings;
 use super::hosts::Hosts;
@@ -22,7 +23,7 @@ use super::origins::Origins;
 use super::protection::Protection;
 use super::row::{Setting, row};
 use super::toml_text::{shown, unquoted};
-use super::user::GROUPS;
+use super::user::{GROUPS, User};
 use crate::cmd::serve::logging::{LogSettings, LogTarget};
 use crate::cmd::serve::metrics::MetricsAddress;
 use crate::cmd::serve::privileges::{FileGroup, RunAs};
@@ -72,6 +73,7 @@ pub(crate) struct Settings {
     /// File of the transfer log in xferlog(5) format.
     pub(crate) log_transfers: Option<PathBuf>,
     pub(crate) hooks: HookSettings,
+    pub(crate) auth: AuthSettings,
     /// Origins of all values.
     pub(crate) origins: Origins,
 }
@@ -125,6 +127,7 @@ impl Default for Settings {
             log_target: LogTarget::default(),
             log_transfers: None,
             hooks: HookSettings::default(),
+            auth: AuthSettings::default(),
             origins: Origins::default(),
         }
     }
@@ -209,6 +212,10 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "hooks.retries",                  NUMBER,       hooks.retries,                     "Retries of hooks.program after a failure."),
     row!(Settings, "hooks.retry_delay",              TIME,         hooks.retry_delay,                 "Pause before the first retry; it doubles each time, up to 1 min."),
     row!(Settings, "hooks.dead_letters",             FILE,         hooks.dead_letters,                "Directory for events that hooks.program did not handle (empty: the log)."),
+    row!(Settings, "auth.program",                   PROGRAM,      auth.program,                      "Program that decides about users whom this file does not name (empty: none)"),
+    row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time in which an accepted password is accepted again without the program."),
+    row!(Settings, "auth.timeout",                   WAITING_TIME, auth.timeout,                      "Time after which the program is killed."),
+    row!(Settings, "auth.workers",                   PROCESSES,    auth.workers,                      "Processes of the program at once; further logins wait."),
     row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "Accept anonymous logins."),
     row!(Settings, "anonymous.root",                 DIRECTORY,    anonymous.root,                    "Directory that anonymous users see as /."),
     row!(Settings, "anonymous.rights",               RIGHTS,       anonymous.rights,                  "Rights of anonymous users: read, full, drop-box, or a list"),
@@ -382,30 +389,32 @@ impl Settings {
     fn contradictions_of_users(&self, lines: Option<&Lines<'_>>) -> Vec<String> {
         let mut wrong = Vec::new();
         for (name, user) in self.users.iter() {
-            if user.tls == TlsPolicy::Required
-                && let Some(needed) = self.tls.lacks_for_users(self.has_implicit())
-            {
-                let place = user.origins.place("tls", lines);
-                wrong.push(format!("{place}: users.{}.tls: needs {needed}", shown(name)));
-            }
-        }
-        for (name, user) in self.users.iter() {
             // Only users of --set can be incomplete.
             for lack in user.lacks() {
                 wrong.push(format!("--set: users.{}: {lack} is missing", shown(name)));
             }
-            if let Some(key) = user.nameless() {
+            for (key, why) in self.objections(user) {
                 let place = user.origins.place(key, lines);
-                let why = "a name with / or with . at the start cannot replace %u";
                 wrong.push(format!("{place}: users.{}.{key}: {why}", shown(name)));
             }
-            for group in &user.groups {
-                if let Some(unknown) = self.users.objection_to_group(group) {
-                    let place = user.origins.place(GROUPS, lines);
-                    wrong.push(format!("{place}: users.{}.groups: {unknown}", shown(name)));
-                }
-            }
         }
+        wrong
+    }
+
+    /// Returns what contradicts the other settings in the keys of a user: the wrong key, and why.
+    pub(super) fn objections(&self, user: &User) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        if user.tls == TlsPolicy::Required
+            && let Some(needed) = self.tls.lacks_for_users(self.has_implicit())
+        {
+            wrong.push(("tls", format!("needs {needed}")));
+        }
+        if let Some(key) = user.nameless() {
+            let why = "a name with / or with . at the start cannot replace %u";
+            wrong.push((key, why.to_owned()));
+        }
+        let unknown = user.groups.iter().filter_map(|group| self.users.objection_to_group(group));
+        wrong.extend(unknown.map(|unknown| (GROUPS, unknown)));
         wrong
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// Returns a TOML string.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for char in text.chars() {
         match char {

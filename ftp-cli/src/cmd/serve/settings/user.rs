@@ -204,6 +204,6 @@ pub(super) const GROUPS: &str = "groups";
 pub(super) const NEEDED: &[&str] = &["password", "root"];
 
 /// Returns whether a client can send this as the argument of USER.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }

@@ -38,6 +38,14 @@ pub(crate) const EVENTS: Form<Vec<HookEvent>> =
 pub(crate) const ARGUMENTS: Form<Vec<String>> =
     Form::new(Kind::Arguments, arguments, |items| list_of(items.iter().map(String::as_str)));
 
+/// Path of a program, or a list as [`ARGUMENTS`]. Empty: none.
+pub(crate) const PROGRAM: Form<Vec<String>> =
+    Form::new(Kind::Program, program, |items| match items.as_slice() {
+        [] => or_quotes(String::new()),
+        [path] => format!("\"{path}\""),
+        _ => list_of(items.iter().map(String::as_str)),
+    });
+
 /// `NETWORK[,NETWORK]...=ADDRESS`, several with `;` between them.
 pub(crate) const OVERRIDES: Form<Vec<PassiveOverride>> =
     Form::new(Kind::Overrides, overrides, |overrides| show_overrides(overrides));
@@ -103,6 +111,19 @@ fn arguments(text: &str) -> Result<Vec<String>, String> {
             Err("invalid argument: NUL is not allowed".to_owned())
         }
         _ => Ok(items),
+    }
+}
+
+fn program(text: &str) -> Result<Vec<String>, String> {
+    if text.is_empty() || text.starts_with('[') {
+        return arguments(text);
+    }
+    if text.contains('\0') {
+        return Err("invalid program: NUL is not allowed".to_owned());
+    }
+    match text.starts_with('/') {
+        true => Ok(vec![text.to_owned()]),
+        false => Err(format!("invalid program \"{text}\": expected an absolute path")),
     }
 }
 

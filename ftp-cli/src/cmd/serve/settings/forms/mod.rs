@@ -10,7 +10,9 @@ mod words;
 
 pub(crate) use dates::{EXPIRY, Expiry};
 pub(crate) use directories::{DIRECTORIES, directory_path, directory_rights};
-pub(crate) use lists::{ADDRESSES, ARGUMENTS, EVENTS, HOSTS, NAMES, NETWORKS, OVERRIDES, PATTERNS};
+pub(crate) use lists::{
+    ADDRESSES, ARGUMENTS, EVENTS, HOSTS, NAMES, NETWORKS, OVERRIDES, PATTERNS, PROGRAM,
+};
 pub(crate) use mounts::{MOUNTS, MountPoint, mount_path, mounted_directory};
 pub(crate) use numbers::{
     ATTEMPTS, COUNT, FILES, IDLE_TIME, MODE, NUMBER, OWN_COUNT, OWN_IDLE_TIME, OWN_UMASK,

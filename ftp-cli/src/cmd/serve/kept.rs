@@ -1,0 +1,18 @@
+//! What confines sessions to their directories.
+
+use log::Level;
+
+use super::logging::LOG;
+
+/// Confinement of sessions to their directories, as a message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Kept {
+    pub(super) level: Level,
+    pub(super) text: String,
+}
+
+impl Kept {
+    pub(super) fn log(&self) {
+        log::log!(target: LOG, self.level, "{}", self.text);
+    }
+}

@@ -1,0 +1,154 @@
+//! Remembers accepted logins for a moment, so that a client with many connections does not start as
+//! many programs.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rustix::io::retry_on_intr;
+use rustix::rand::{GetRandomFlags, getrandom};
+use sha2::{Digest, Sha256};
+
+use super::question::Asked;
+use crate::cmd::serve::settings::User;
+use crate::lock::lock;
+
+/// Largest number of logins.
+const MOST: usize = 1_000;
+
+/// Accepted logins. It holds no password: a login is found by the digest of a random key and of all
+/// that the program was told. Refused logins are never in it.
+pub(super) struct Cache {
+    lifetime: Duration,
+    /// `None` without random numbers: then nothing is remembered.
+    secret: Option<[u8; 32]>,
+    /// The oldest first; `None` once a reload has replaced the program.
+    entries: Mutex<Option<VecDeque<Entry>>>,
+}
+
+/// The key of a login.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) struct Key([u8; 32]);
+
+struct Entry {
+    key: Key,
+    until: Instant,
+    user: User,
+}
+
+impl Cache {
+    pub(super) fn new(lifetime: Duration) -> Self {
+        let mut secret = [0; 32];
+        let random = retry_on_intr(|| getrandom(&mut secret, GetRandomFlags::empty()));
+        let secret = (random == Ok(secret.len())).then_some(secret);
+        Self { lifetime, secret, entries: Mutex::new(Some(VecDeque::new())) }
+    }
+
+    /// Returns the key of a login; `None` if nothing is remembered.
+    pub(super) fn key(&self, asked: &Asked<'_>) -> Option<Key> {
+        if self.lifetime.is_zero() {
+            return None;
+        }
+        let mut digest = Sha256::new().chain_update(self.secret?);
+        let peer = asked.peer.to_string();
+        for field in [
+            Some(asked.user),
+            Some(asked.password),
+            Some(peer.as_bytes()),
+            asked.host.as_deref().map(str::as_bytes),
+            asked.tls.map(str::as_bytes),
+        ] {
+            // With the length, so that no two logins are the same bytes.
+            let length = field.map_or(u64::MAX, |field| field.len() as u64);
+            digest.update(length.to_be_bytes());
+            digest.update(field.unwrap_or_default());
+        }
+        Some(Key(digest.finalize().into()))
+    }
+
+    /// Returns the user of a login that was accepted recently.
+    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<User> {
+        let entries = lock(&self.entries);
+        let mut entries = entries.as_ref()?.iter();
+        entries.find(|entry| entry.key == *key && now < entry.until).map(|entry| entry.user.clone())
+    }
+
+    /// Remembers a login. Its time counts from `asked`: a password that was changed meanwhile is not
+    /// accepted longer than the settings say.
+    pub(super) fn put(&self, key: Key, asked: Instant, user: &User) {
+        let Some(until) = asked.checked_add(self.lifetime) else { return };
+        let mut entries = lock(&self.entries);
+        let Some(entries) = entries.as_mut() else { return };
+        let now = Instant::now();
+        entries.retain(|entry| entry.key != key && now < entry.until);
+        if entries.len() == MOST {
+            entries.pop_front();
+        }
+        entries.push_back(Entry { key, until, user: user.clone() });
+    }
+
+    /// Forgets all logins, and remembers no others.
+    pub(super) fn end(&self) {
+        *lock(&self.entries) = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn asked<'a>(user: &'a str, password: &'a str) -> Asked<'a> {
+        let (user, password) = (user.as_bytes(), password.as_bytes());
+        Asked { user, password, peer: [192, 0, 2, 1].into(), tls: None, host: None }
+    }
+
+    #[test]
+    fn only_the_same_login_is_found() {
+        let cache = Cache::new(LONG);
+        let now = Instant::now();
+        let known = cache.key(&asked("anna", "secret")).unwrap();
+        assert!(cache.get(&known, now).is_none());
+        cache.put(known, now, &User::default());
+        assert!(cache.get(&known, now).is_some());
+        for other in [
+            asked("anna", "Secret"),
+            asked("annas", "ecret"),
+            Asked { peer: [192, 0, 2, 2].into(), ..asked("anna", "secret") },
+            Asked { tls: Some("TLSv1.3"), ..asked("anna", "secret") },
+            Asked { host: Some("TLSv1.3".to_owned()), ..asked("anna", "secret") },
+        ] {
+            assert!(cache.get(&cache.key(&other).unwrap(), now).is_none());
+        }
+        assert!(Cache::new(LONG).key(&asked("anna", "secret")) != Some(known));
+        cache.end();
+        cache.put(known, now, &User::default());
+        assert!(cache.get(&known, now).is_none());
+    }
+
+    #[test]
+    fn a_login_is_forgotten_in_time() {
+        let cache = Cache::new(Duration::from_secs(60));
+        let now = Instant::now();
+        let known = cache.key(&asked("anna", "secret")).unwrap();
+        cache.put(known, now, &User::default());
+        assert!(cache.get(&known, now + Duration::from_secs(59)).is_some());
+        assert!(cache.get(&known, now + Duration::from_secs(60)).is_none());
+        let none = Cache::new(Duration::ZERO);
+        assert!(none.key(&asked("anna", "secret")).is_none());
+    }
+
+    #[test]
+    fn a_thousand_logins_are_remembered_and_no_more() {
+        let cache = Cache::new(LONG);
+        let now = Instant::now();
+        let keys: Vec<Key> =
+            (0..=MOST).map(|number| cache.key(&asked(&number.to_string(), "p")).unwrap()).collect();
+        keys.iter().for_each(|key| cache.put(*key, now, &User::default()));
+        // Again: takes no second place.
+        cache.put(keys[MOST], now, &User::default());
+        let known = keys.iter().filter(|key| cache.get(key, now).is_some()).count();
+        assert_eq!((known, cache.get(&keys[0], now).is_none()), (MOST, true));
+    }
+}

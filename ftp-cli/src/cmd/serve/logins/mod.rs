@@ -1,0 +1,293 @@
+//! `auth.program`: a program that decides about logins of users whom the configuration does not
+//! name. Each login is one process, which reads one line of JSON and writes one.
+
+mod cache;
+mod json;
+mod question;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ftp_proto::Escaped;
+use ftp_server::{AuthError, LoginAttempt};
+
+use self::cache::Cache;
+use self::json::{Member, Value};
+use self::question::{Asked, Question};
+use super::findings::Findings;
+use super::logging::LOG;
+use super::programs::check::check_program;
+use super::programs::pool::Pool;
+use super::settings::{Settings, User, is_name};
+use crate::display::shown_path;
+use crate::lock::lock;
+use crate::options::values;
+
+/// Time that the shutdown leaves to killed programs.
+const KILLED: Duration = Duration::from_secs(3);
+
+/// The threads that start the program, which outlive reloads, and the current program.
+pub(super) struct Logins {
+    pool: Arc<Pool<Question>>,
+    current: Mutex<Option<Arc<Program>>>,
+}
+
+impl Logins {
+    /// Returns logins without a program.
+    pub(super) fn new() -> Self {
+        Self { pool: Arc::new(Pool::new("logins", false)), current: Mutex::new(None) }
+    }
+
+    /// Starts the threads that these settings need, and returns their program.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if it refuses a thread.
+    pub(super) fn prepare(&self, settings: &Settings) -> io::Result<Option<Arc<Program>>> {
+        if settings.auth.program.is_empty() {
+            return Ok(None);
+        }
+        self.pool.prepare(settings.auth.workers)?;
+        Ok(Some(Arc::new(Program::new(settings, &self.pool))))
+    }
+
+    /// Applies settings with the program that [`prepare`](Self::prepare) has returned. The former
+    /// program forgets the logins that it accepted.
+    pub(super) fn set(&self, settings: &Settings, program: Option<Arc<Program>>) {
+        self.pool.set(settings.auth.workers);
+        let former = std::mem::replace(&mut *lock(&self.current), program);
+        if let Some(former) = former {
+            former.cache.end();
+        }
+    }
+
+    /// Refuses all further logins, and kills the running programs.
+    pub(super) fn end(&self) {
+        for question in self.pool.end() {
+            question.settle(Err("not started: the server is stopping".to_owned()));
+        }
+    }
+
+    /// Waits for the killed programs, at most for a few seconds.
+    pub(super) fn finish(&self) {
+        for question in self.pool.give_up(Instant::now() + KILLED) {
+            question.settle(Err("killed: the server is stopping".to_owned()));
+        }
+    }
+}
+
+/// The program of one configuration.
+pub(super) struct Program {
+    command: Arc<[String]>,
+    limit: Duration,
+    /// For `[defaults]`, groups, and what contradicts an answer.
+    settings: Settings,
+    cache: Cache,
+    pool: Arc<Pool<Question>>,
+}
+
+impl Program {
+    fn new(settings: &Settings, pool: &Arc<Pool<Question>>) -> Self {
+        let auth = &settings.auth;
+        Self {
+            command: auth.program.clone().into(),
+            limit: auth.timeout,
+            settings: settings.for_answers(),
+            cache: Cache::new(auth.cache),
+            pool: Arc::clone(pool),
+        }
+    }
+
+    /// Returns the user of a login, if the program accepts it. Blocks until it has decided.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Refused` if the program refuses the login, or `Unavailable` without a valid answer.
+    pub(super) fn user(&self, attempt: &LoginAttempt<'_>) -> Result<User, AuthError> {
+        let name = str::from_utf8(attempt.user).ok().filter(|name| is_name(name));
+        // The configuration can name no such user either.
+        let name = name.ok_or(AuthError::Refused)?;
+        let asked = Asked::of(attempt);
+        let start = Instant::now();
+        let key = self.cache.key(&asked);
+        if let Some(user) = key.as_ref().and_then(|key| self.cache.get(key, start)) {
+            return Ok(user);
+        }
+        let question = Question::new(&self.command, &asked, self.limit, attempt.deadline);
+        let question = Arc::new(question);
+        self.pool.push(Arc::clone(&question));
+        let answer = question.wait().and_then(|text| self.answer(name, &text));
+        match answer {
+            Ok(Some(user)) => {
+                if let Some(key) = key {
+                    self.cache.put(key, start, &user);
+                }
+                Ok(user)
+            }
+            Ok(None) => Err(AuthError::Refused),
+            Err(why) => {
+                let program = self.command.first().map_or_else(String::new, |path| shown(path));
+                let user = Escaped(attempt.user);
+                let why = without(&why, attempt.password);
+                let why = Escaped(why.as_bytes());
+                log::error!(target: LOG, "auth.program: {program} for {user}: {why}");
+                Err(AuthError::Unavailable)
+            }
+        }
+    }
+
+    /// Returns the user of an answer; `None` if it refuses the login.
+    fn answer(&self, name: &str, text: &[u8]) -> Result<Option<User>, String> {
+        let members = json::object(text)?;
+        let (ok, keys): (Vec<Member>, Vec<Member>) =
+            members.into_iter().partition(|member| member.name == "ok");
+        let ok: Vec<Value> = ok.into_iter().map(|member| member.value).collect();
+        match ok.as_slice() {
+            // The other keys may be those of a user whose password is wrong.
+            [Value::Switch(false)] => return Ok(None),
+            [Value::Switch(true)] => {}
+            [] => return Err("the answer lacks ok".to_owned()),
+            [_] => return Err("ok: expected true or false".to_owned()),
+            _ => return Err("ok: defined twice".to_owned()),
+        }
+        if keys.iter().any(|member| member.name == "password") {
+            return Err("password: not a key of an answer".to_owned());
+        }
+        self.settings.user_of(name, &json::toml(&keys)).map(Some)
+    }
+}
+
+/// Returns the message without the value of a key, if that shows the password.
+fn without(why: &str, password: &[u8]) -> String {
+    let password = String::from_utf8_lossy(password);
+    if password.is_empty() || !why.contains(&*password) {
+        return why.to_owned();
+    }
+    "an invalid answer that holds the password".to_owned()
+}
+
+fn shown(path: &str) -> String {
+    shown_path(Path::new(path))
+}
+
+/// Looks at the program for `--check`.
+pub(super) fn check(settings: &Settings, findings: &mut Findings) {
+    let Some(path) = settings.auth.program.first() else { return };
+    check_program("auth.program", Path::new(path), findings);
+    let timeout = settings.auth.timeout;
+    let login = settings.server.timeouts.login;
+    if timeout > login {
+        let (timeout, login) = (values::show(timeout), values::show(login));
+        findings.warn(format_args!(
+            "auth.timeout: {timeout} has no effect: logins end after {login} (timeouts.login)"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_server::Rights;
+
+    use super::*;
+
+    fn program(assignments: &[&str]) -> Program {
+        let mut settings = Settings::default();
+        for assignment in assignments {
+            settings.set(assignment).unwrap();
+        }
+        Program::new(&settings, &Logins::new().pool)
+    }
+
+    #[test]
+    fn an_answer_has_the_keys_of_a_user() {
+        let program = program(&[
+            "defaults.root=/srv/%u",
+            "defaults.umask=027",
+            "groups.cameras.rights=drop-box",
+            "users.carl.root=/carl",
+        ]);
+        let user = |name, text: &str| program.answer(name, text.as_bytes()).unwrap().unwrap();
+        let plain = user("anna", "{\"ok\":true}\n");
+        assert_eq!((plain.root.to_str(), plain.umask), (Some("/srv/anna"), Some(0o027)));
+        assert_eq!(plain.rights, Rights::READ);
+        let more = user(
+            "cam",
+            "{\"ok\":true,\"groups\":[\"cameras\"],\"root\":\"/cams/%u\",\"quota\":\"1 GiB\",\
+             \"idle_timeout\":300,\"create_home\":true,\"overwrite\":false,\"umask\":null,\
+             \"networks\":[\"192.0.2.0/24\"],\"directories\":{\"/pub\":[\"list\",\"read\"]}}",
+        );
+        assert_eq!(more.root.to_str(), Some("/cams/cam"));
+        assert_eq!((more.rights, more.quota), (Rights::DROP_BOX, 1 << 30));
+        assert_eq!(more.idle_timeout, Some(Duration::from_secs(300)));
+        assert_eq!((more.create_home, more.overwrite), (true, Some(false)));
+        assert_eq!((more.networks.len(), more.directories.len()), (1, 1));
+        // A user of the file is none of the program's.
+        assert_eq!(user("carl", "{\"ok\":true}").root.to_str(), Some("/srv/carl"));
+        let odd = user("a \"b\".c = 1 [x]", "{\"ok\":true,\"root\":\"/x\",\"rights\":\"full\"}");
+        assert_eq!((odd.root.to_str(), odd.rights), (Some("/x"), Rights::FULL));
+        for refused in ["{\"ok\":false}", "{\"root\":\"x\",\"ok\":false,\"roof\":1}"] {
+            assert!(program.answer("anna", refused.as_bytes()).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_wrong_answer_is_named() {
+        let program = program(&["groups.cameras.rights=drop-box"]);
+        for (text, want) in [
+            ("", "the answer is empty"),
+            ("yes", "the answer is not JSON from byte 1 on"),
+            ("{}", "the answer lacks ok"),
+            ("{\"ok\":1,\"root\":\"/\"}", "ok: expected true or false"),
+            ("{\"ok\":\"true\",\"root\":\"/\"}", "ok: expected true or false"),
+            ("{\"ok\":false,\"ok\":true,\"root\":\"/\"}", "ok: defined twice"),
+            ("{\"ok\":true}", "root is missing"),
+            ("{\"ok\":true,\"root\":null}", "root is missing"),
+            (
+                "{\"ok\":true,\"root\":\"srv\"}",
+                "root: invalid path \"srv\": expected an absolute path",
+            ),
+            ("{\"ok\":true,\"root\":\"/\\u0000\"}", "root: invalid path: NUL is not allowed"),
+            ("{\"ok\":true,\"root\":5}", "root: expected a string in quotes, found a number"),
+            ("{\"ok\":true,\"root\":\"/\",\"root\":\"/srv\"}", "root: defined twice"),
+            ("{\"ok\":true,\"roots\":\"/\"}", "roots: unknown key; did you mean root?"),
+            ("{\"ok\":true,\"root\":\"/\",\"a.b\":1}", "\"a.b\": unknown key"),
+            (
+                "{\"ok\":true,\"root\":\"/\",\"a]\\n[users.x]\\nroot\":1}",
+                "\"a]\\u000a[users.x]\\u000aroot\": unknown key",
+            ),
+            ("{\"ok\":true,\"root\":\"/\",\"rights\":\"all\"}", "rights: unknown right \"all\""),
+            (
+                "{\"ok\":true,\"root\":\"/\",\"groups\":[\"camera\"]}",
+                "groups: unknown group \"camera\"; did you mean cameras?",
+            ),
+            ("{\"ok\":true,\"root\":\"/\",\"tls\":\"required\"}", "tls: needs "),
+            ("{\"ok\":true,\"root\":\"/\",\"password\":\"x\"}", "password: not a key of an answer"),
+            (
+                "{\"ok\":true,\"root\":\"/\",\"quota\":1.5}",
+                "quota: expected a size such as \"64 MiB\", found a fraction",
+            ),
+            (
+                "{\"ok\":true,\"root\":\"/\",\"networks\":[null]}",
+                "networks: invalid network \"null\"",
+            ),
+            ("{\"ok\":true,\"root\":\"/\",\"directories\":{\"in\":\"read\"}}", "directories.in: "),
+        ] {
+            let why = program.answer("anna", text.as_bytes()).unwrap_err();
+            assert!(why.starts_with(want), "{text}: {why}");
+        }
+        let why = program.answer("a/b", b"{\"ok\":true,\"root\":\"/srv/%u\"}").unwrap_err();
+        assert!(why.starts_with("root: a name with / "), "{why}");
+    }
+
+    #[test]
+    fn no_message_shows_the_password() {
+        let why = "root: invalid path \"secret\": expected an absolute path";
+        assert_eq!(without(why, b""), why);
+        assert_eq!(without(why, b"other"), why);
+        for password in [&b"secret"[..], b"s", b"absolute path"] {
+            assert_eq!(without(why, password), "an invalid answer that holds the password");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Reads the user that `auth.program` answers, as a file has one.
+
+use toml::de::DeTable;
+
+use super::layers::Table;
+use super::lines::Lines;
+use super::reader::Reader;
+use super::table::Settings;
+use super::toml_text::shown;
+use super::user::User;
+
+impl Settings {
+    /// Returns these settings without the users of the file, for [`user_of`](Self::user_of).
+    pub(crate) fn for_answers(&self) -> Self {
+        Self { users: self.users.inherited(), ..self.clone() }
+    }
+
+    /// Returns the user with these keys, each on a line of TOML, and with those of `[defaults]` and
+    /// of the user's groups.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first wrong key, and what is wrong with it.
+    pub(crate) fn user_of(&self, name: &str, keys: &str) -> Result<User, String> {
+        let mut settings = self.clone();
+        let text = format!("[users.{}]\n{keys}", shown(name));
+        let (root, errors) = DeTable::parse_recoverable(&text);
+        let mut reader = Reader::new("answer", Lines::of(&text), errors.is_empty());
+        // Without the table, which the program did not write.
+        let own = format!("{}.", Table::User(name));
+        let without = |wrong: String| wrong.replacen(&own, "", 1);
+        if let Some(error) = errors.first() {
+            return Err(without(reader.syntax(error)));
+        }
+        for (name, value) in root.get_ref() {
+            reader.section(&mut settings, name, value);
+        }
+        if let Some((_, wrong)) = reader.problems.into_iter().next() {
+            return Err(without(wrong));
+        }
+        settings.users.resolve();
+        let user = settings.users.iter().next().map(|(_, user)| user.clone()).unwrap_or_default();
+        // The program has checked the password.
+        if let Some(lack) = user.lacks().find(|lack| *lack != "password") {
+            return Err(format!("{lack} is missing"));
+        }
+        match settings.objections(&user).into_iter().next() {
+            Some((key, wrong)) => Err(format!("{key}: {wrong}")),
+            None => Ok(user),
+        }
+    }
+}

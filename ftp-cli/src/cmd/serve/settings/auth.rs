@@ -1,0 +1,27 @@
+//! The keys of `[auth]`.
+
+use std::time::Duration;
+
+/// A program that decides about users whom no other setting names.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthSettings {
+    /// Program to run for each login, with its arguments; empty for none.
+    pub(crate) program: Vec<String>,
+    /// How long an accepted login is accepted again without the program.
+    pub(crate) cache: Duration,
+    /// Timeout of one process.
+    pub(crate) timeout: Duration,
+    /// Number of processes at once.
+    pub(crate) workers: usize,
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self {
+            program: Vec::new(),
+            cache: Duration::from_secs(60),
+            timeout: Duration::from_secs(5),
+            workers: 4,
+        }
+    }
+}

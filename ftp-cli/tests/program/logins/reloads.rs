@@ -1,0 +1,143 @@
+//! Remembered logins, and what a reload changes.
+
+use ftp_tests::process::LIMIT;
+use ftp_tests::raw::RawSession;
+use ftp_tests::wait::wait_until;
+
+use super::{Asking, KNOWS_TWO, PATIENT};
+use crate::config::said_until;
+use crate::hooks::notices::program;
+
+/// A script that compares with the line of the file `password`.
+const COMPARES: &str = "read -r line; echo asked >>seen; read -r right <password
+case $line in
+*'\"password\":\"'\"$right\"'\"'*) echo '{\"ok\":true,\"root\":\"/\"}' ;;
+*) echo '{\"ok\":false}' ;;
+esac";
+
+impl Asking {
+    /// Gives the user another password, in one step.
+    fn set_password(&self, password: &str) {
+        let new = self.here.write("password.new", format!("{password}\n").as_bytes());
+        std::fs::rename(new, self.here.join("password")).unwrap();
+    }
+
+    pub(super) fn reload(&self, text: &str, changed: &str) {
+        self.configured.write(text);
+        self.served.signal("HUP");
+        let said = said_until(&self.served, "configuration reloaded");
+        assert!(said.last().unwrap().ends_with(changed), "{said:?}");
+    }
+}
+
+#[test]
+fn accepted_logins_are_remembered_and_refused_ones_are_not() {
+    let asking = Asking::start(COMPARES, "auth.cache = \"1 h\"\n");
+    asking.set_password("first");
+    for _ in 0..3 {
+        assert_eq!(asking.code("anna", "first"), 230);
+    }
+    assert_eq!(asking.seen().len(), 1);
+    for count in 2..4 {
+        assert_eq!(asking.code("anna", "second"), 530);
+        assert_eq!(asking.seen().len(), count);
+    }
+    // Another user is not that one.
+    assert_eq!(asking.code("bob", "first"), 230);
+    assert_eq!(asking.seen().len(), 4);
+    // A new password works at once.
+    asking.set_password("second");
+    assert_eq!(asking.code("anna", "second"), 230);
+    assert_eq!(asking.seen().len(), 5);
+
+    // A reload forgets the old one, also for connections from before.
+    let mut before = asking.session();
+    let path = asking.here.join("hook");
+    let text = format!("auth.program = \"{}\"\n{PATIENT}auth.cache = \"1 h\"\n", path.display());
+    asking.reload(&text, "changed: nothing");
+    before.expect("USER anna", 331);
+    before.expect("PASS first", 530);
+    assert_eq!(asking.code("anna", "first"), 530);
+    assert_eq!(asking.code("anna", "second"), 230);
+    assert_eq!(asking.code("anna", "second"), 230);
+    assert_eq!(asking.seen().len(), 8);
+
+    asking.reload(&text.replace("1 h", "0 s"), "changed: auth.cache");
+    assert_eq!(asking.code("anna", "second"), 230);
+    assert_eq!(asking.code("anna", "second"), 230);
+    assert_eq!(asking.seen().len(), 10);
+}
+
+#[test]
+fn an_old_password_is_forgotten_in_time() {
+    let asking = Asking::start(COMPARES, "auth.cache = \"1 s\"\n");
+    asking.set_password("first");
+    assert_eq!(asking.code("anna", "first"), 230);
+    asking.set_password("second");
+    wait_until("the old password is refused", || asking.code("anna", "first") == 530);
+}
+
+#[test]
+fn a_reload_changes_the_program() {
+    let asking = Asking::start(KNOWS_TWO, "[defaults]\nroot = \"ROOT\"\n");
+    let (mut anna, code) = asking.login("anna", "secret");
+    assert_eq!((code, asking.code("carl", "secret")), (230, 530));
+    let other = ftp_tests::root::TempRoot::new();
+    let path = program(&other, "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/\"}'");
+    let all =
+        format!("auth.program = [\"{}\", \"x\"]\nauth.workers = 1\n{PATIENT}", path.display());
+    asking.reload(&all, "changed: auth.program, auth.workers");
+    assert_eq!(asking.code("carl", "secret"), 230);
+    anna.expect_in_step();
+
+    // A user of the file is none of the program's, and the other way round.
+    let user = "[users.dora]\npassword = \"HASH\"\nroot = \"ROOT\"\n";
+    asking.reload(&format!("{all}{user}"), "changed: users");
+    let (mut dora, code) = asking.login("dora", "p");
+    assert_eq!(code, 230);
+    let mut before = asking.session();
+    asking.reload(&all, "changed: users");
+    dora.expect_reply(421);
+    before.expect("USER dora", 331);
+    before.expect("PASS p", 230);
+    before.expect_reply(421);
+    let (mut dora, code) = asking.login("dora", "anything");
+    assert_eq!(code, 230);
+    asking.reload(&format!("{all}server.banner = \"x\"\n"), "changed: server.banner");
+    dora.expect_in_step();
+    anna.expect_in_step();
+
+    // Without the program, its users are gone.
+    asking.reload(
+        &format!("{PATIENT}{user}"),
+        "changed: server.banner, auth.program, auth.workers, users",
+    );
+    anna.expect_reply(421);
+    assert_eq!(asking.code("anna", "secret"), 530);
+}
+
+#[test]
+fn a_stop_ends_a_program_that_hangs() {
+    let script = "read -r line; sleep 600 & echo $$ $! >pids.new; mv pids.new pids; wait";
+    let mut asking = Asking::start(script, "auth.workers = 1\n");
+    let mut hanging = asking.session();
+    hanging.expect("USER anna", 331);
+    hanging.line("PASS p");
+    // This one waits for its turn.
+    let mut waiting = asking.session();
+    waiting.expect("USER bob", 331);
+    waiting.line("PASS p");
+    wait_until("the program", || asking.here.join("pids").exists());
+    let pids = std::fs::read_to_string(asking.here.join("pids")).unwrap();
+    asking.served.signal("TERM");
+    // As other sessions without a transfer, they may see the end of the server first.
+    for session in [&mut hanging, &mut waiting] {
+        let code = session.try_reply().map(|reply| reply.code);
+        assert!(matches!(code, Ok(451 | 421) | Err(_)), "{code:?}");
+    }
+    let deadline = std::time::Instant::now() + LIMIT;
+    let status = asking.served.running.wait(deadline).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+    wait_until("the end of both", || !pids.split_whitespace().any(crate::hooks::is_alive));
+    drop::<Vec<RawSession>>(vec![hanging, waiting]);
+}
