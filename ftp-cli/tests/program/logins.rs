@@ -285,3 +285,24 @@ fn a_check_looks_at_the_program() {
     assert!(stdout.contains(&format!("auth.program = \"{path}\"")), "{stdout}");
     assert!(!stdout.contains("anyone (anonymous)"), "{stdout}");
 }
+
+#[test]
+fn a_host_has_its_users_and_its_root() {
+    let asking = Asking::start(
+        KNOWS_TWO,
+        "[defaults]\nroot = \"/nonexistent\"\n[groups.boxes]\n\
+         [hosts.\"a.example\"]\nusers = [\"anna\"]\nroot = \"ROOT\"\n",
+    );
+    asking.configured.root.write("here", b"x");
+    for (user, code) in [("anna", 230), ("bob", 530)] {
+        let mut session = asking.session();
+        session.expect("HOST a.example", 220);
+        session.expect(format!("USER {user}"), 331);
+        session.expect("PASS secret", code);
+        if code == 230 {
+            assert_eq!(session.download("RETR here"), b"x");
+        }
+    }
+    // Elsewhere the root of the answer counts.
+    assert_eq!(asking.code("anna", "secret"), 530);
+}
