@@ -15,7 +15,7 @@ use crate::net::admission;
 use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
-use crate::tls::TlsPolicy;
+use crate::tls::{AskedName, TlsPolicy};
 
 /// Logged bytes of a client's name.
 const CLIENT_NAME: usize = 256;
@@ -260,8 +260,11 @@ pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
         HostName::Address(address) => address.to_canonical() == session.reached.ip(),
     };
     // The host whose certificate the client has seen (RFC 7151 §3.2.2).
-    let asked = session.secured.as_ref().and_then(|secured| secured.server_name());
-    let is_other = asked.is_some_and(|asked| asked != *name);
+    let is_other = match session.asked_name() {
+        AskedName::Missing => false,
+        AskedName::Foreign => true,
+        AskedName::Host(asked) => asked != *name,
+    };
     if is_other || !is_here && config.host(name).is_none() {
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not a host of this server")
             .into();

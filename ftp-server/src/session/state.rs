@@ -23,7 +23,7 @@ use crate::net::complaints::SessionComplaints;
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
 use crate::storage::{EntryKind, Storage, StorageError, StorageErrorKind, VirtualPath};
-use crate::tls::{Acceptor, Secured, TlsInfo, TlsPolicy};
+use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy};
 
 /// Everything the server knows about one client.
 pub(crate) struct Session {
@@ -199,16 +199,23 @@ impl Session {
     /// Lets the TLS server name choose the host: unlike a `HOST` in plaintext, nobody can change it
     /// on the way (RFC 7151 §3.2.2). Without a name, the host of `HOST` stays.
     pub(crate) fn choose_host_by_tls(&mut self) {
-        let asked = self.secured.as_ref().and_then(|secured| secured.server_name());
-        if asked.is_some() && asked != self.host {
-            self.host = self.host_by_tls();
-        }
+        let chosen = match self.asked_name() {
+            AskedName::Missing => return,
+            AskedName::Host(asked) if self.host.as_ref() == Some(&asked) => return,
+            AskedName::Host(_) | AskedName::Foreign => self.host_by_tls(),
+        };
+        self.host = chosen;
     }
 
     /// Returns the configured host that the client has asked for by its TLS server name.
     pub(crate) fn host_by_tls(&self) -> Option<HostName> {
-        let asked = self.secured.as_ref()?.server_name()?;
+        let AskedName::Host(asked) = self.asked_name() else { return None };
         self.context.config.host(&asked).map(|host| host.name.clone())
+    }
+
+    /// Returns the TLS server name that the client has asked for; without TLS, none.
+    pub(crate) fn asked_name(&self) -> AskedName {
+        self.secured.as_ref().map_or(AskedName::Missing, |secured| secured.server_name())
     }
 
     /// Returns the banner of the session's host, if it has its own.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::{HostName, Network, TimeVal};
 use rustix::event::PollFlags;
 
+use super::asked_name::AskedName;
 use super::policy::{ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion};
 
 /// See the feature `tls`.
@@ -195,7 +196,7 @@ impl Secured {
         match self.acceptor.0 {}
     }
 
-    pub(crate) fn server_name(&self) -> Option<HostName> {
+    pub(crate) fn server_name(&self) -> AskedName {
         match self.acceptor.0 {}
     }
 

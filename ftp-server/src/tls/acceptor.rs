@@ -15,6 +15,7 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
+use super::asked_name::AskedName;
 use super::certificate::Certificate;
 use super::connection::Connection;
 use super::handshake::Handshake;
@@ -159,9 +160,9 @@ impl Secured {
         self.info
     }
 
-    /// Returns the valid host name that the client asked for.
-    pub(crate) fn server_name(&self) -> Option<HostName> {
-        self.named.choice.get().and_then(|choice| choice.asked.clone())
+    /// Returns the server name that the client asked for.
+    pub(crate) fn server_name(&self) -> AskedName {
+        self.named.choice.get().map_or(AskedName::Missing, |choice| choice.asked.clone())
     }
 
     /// Returns whether the client's certificate allows a login as `user`.
@@ -201,8 +202,7 @@ struct Named {
 
 /// The result of the handshake of a control connection.
 struct Choice {
-    /// The valid name that the client asked for.
-    asked: Option<HostName>,
+    asked: AskedName,
     shown: Arc<dyn ResolvesServerCert>,
 }
 
@@ -212,10 +212,13 @@ impl Named {
     }
 
     fn choose(&self, client_hello: &ClientHello<'_>) -> Choice {
-        let requested = client_hello.server_name();
-        let asked = requested.and_then(|name| HostName::parse(name.as_bytes()).ok());
+        let asked = AskedName::of(client_hello.server_name());
         // A name of the handshake counts more than one in plaintext, even if no host has it.
-        let host = if requested.is_some() { asked.as_ref() } else { self.host.as_ref() };
+        let host = match &asked {
+            AskedName::Missing => self.host.as_ref(),
+            AskedName::Foreign => None,
+            AskedName::Host(name) => Some(name),
+        };
         let Settings { hosts, identity, .. } = &*self.settings.0;
         let shown = host.and_then(|host| hosts.get(host)).map(Arc::clone);
         Choice { asked, shown: shown.unwrap_or_else(|| identity.resolver()) }

@@ -4,6 +4,7 @@
 //! themselves, so that a stalling client delays only its own session. Without the feature `tls`,
 //! `absent.rs` has the same names without values.
 
+mod asked_name;
 mod policy;
 
 #[cfg(not(feature = "tls"))]
@@ -29,6 +30,7 @@ mod self_signed;
 #[cfg(feature = "tls")]
 mod settings;
 
+pub(crate) use asked_name::AskedName;
 pub(crate) use policy::Resumed;
 pub use policy::{
     ClientCertificates, Resumptions, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,

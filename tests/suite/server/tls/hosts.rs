@@ -106,6 +106,12 @@ fn the_server_name_chooses_certificate_and_host_cm_23_cm_25() {
         is(&session.start_tls(&client), &hosts.own);
         play(&mut session, &[("HOST localhost", 504), (&*format!("HOST {A}"), 504)]);
         assert_eq!(hosts.host_of(&mut session), None);
+        // So is one that no host can have.
+        let client = TlsClient::trusting_anybody().version(version).name("ftp_a.example.invalid");
+        let mut session = hosts.greeted();
+        is(&session.start_tls(&client), &hosts.own);
+        play(&mut session, &[(&*format!("HOST {A}"), 504)]);
+        assert_eq!(hosts.host_of(&mut session), None);
     }
 }
 
@@ -142,6 +148,8 @@ fn host_before_auth_counts_unless_tls_names_another_cm_23_cm_25() {
             (A, A, &hosts.a, Some(A)),
             (B, A, &hosts.a, Some(A)),
             (B, "x.invalid", &hosts.own, None),
+            // No host can have this name, and the HOST from before TLS yields to it all the same.
+            (B, "ftp_a.example.invalid", &hosts.own, None),
             ("127.0.0.1", B, &hosts.b, Some(B)),
         ] {
             let mut session = begun(host);

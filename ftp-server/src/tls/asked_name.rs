@@ -1,0 +1,45 @@
+//! The server name of a handshake (RFC 6066 §3).
+
+use ftp_proto::HostName;
+
+/// What a client has asked for in the handshake of its control connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there are no handshakes"))]
+pub(crate) enum AskedName {
+    /// No name.
+    Missing,
+    /// A name that no host can have, such as one with an underscore.
+    Foreign,
+    /// A host name.
+    Host(HostName),
+}
+
+#[cfg(feature = "tls")]
+impl AskedName {
+    /// Returns the name of a `ClientHello`. A final dot, which RFC 6066 forbids, changes nothing.
+    pub(super) fn of(name: Option<&str>) -> Self {
+        let Some(name) = name else { return Self::Missing };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        HostName::parse(name.as_bytes()).map_or(Self::Foreign, Self::Host)
+    }
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_host_or_foreign() {
+        let host = |text: &str| AskedName::Host(HostName::parse(text.as_bytes()).unwrap());
+        for (name, want) in [
+            (None, AskedName::Missing),
+            (Some("A.example.org"), host("a.example.org")),
+            (Some("a.example.org."), host("a.example.org")),
+            (Some("a.example.org.."), AskedName::Foreign),
+            (Some("ftp_a.example.org"), AskedName::Foreign),
+            (Some("."), AskedName::Foreign),
+        ] {
+            assert_eq!(AskedName::of(name), want, "{name:?}");
+        }
+    }
+}
