@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::BitOr;
+use std::sync::LazyLock;
 
 use ftp_proto::Escaped;
 
@@ -17,16 +18,19 @@ const ANONYMOUS: &[u8] = b"anonymous";
 /// A fixed table of users, with plain passwords (for tests and fixtures) or with hashes, as files
 /// store them.
 ///
-/// The login of an unknown name takes as much time as that of a known one, always the same, so that
-/// the time reveals nothing. A few hashes are computed at a time, and hosts take turns. A login
+/// The login of an unknown name takes as much time as that of a known user, so that the time reveals
+/// nothing. It is the same user each time, as long as the process runs and no user is added or
+/// removed. A few hashes are computed at a time, and hosts take turns. A login
 /// that gets no turn before the session ends is [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
 pub struct UserTable {
     users: Vec<TableUser>,
     anonymous: Option<Login>,
-    /// Chooses the user to compare with for an unknown name.
-    choice: RandomState,
 }
+
+/// Chooses the user to compare with for an unknown name. All tables share it: if a reload chose
+/// again, an unknown name's time would change with it.
+static CHOICE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 #[derive(Clone)]
 struct TableUser {
@@ -103,7 +107,7 @@ impl UserTable {
     /// Returns the user whose password is compared for the unknown user `name`.
     fn stand_in(&self, name: &[u8]) -> Option<&TableUser> {
         let count = u64::try_from(self.users.len()).ok()?;
-        let chosen = self.choice.hash_one(name).checked_rem(count)?;
+        let chosen = CHOICE.hash_one(name).checked_rem(count)?;
         self.users.get(usize::try_from(chosen).ok()?)
     }
 }
@@ -231,11 +235,17 @@ mod tests {
             assert_eq!(try_login(&table, user, password), want, "{user} {password:?}");
         }
         // The password of the user compared with never lets an unknown name in.
+        // A table with the same users chooses the same ones.
+        let mut reloaded = UserTable::new();
+        for TableUser { name, secret, login } in table.users.clone() {
+            reloaded = reloaded.with(name, secret, login);
+        }
         let mut stand_ins = std::collections::BTreeSet::new();
         for number in 0..64 {
             let name = format!("unknown{number}");
             let stand_in = table.stand_in(name.as_bytes()).unwrap();
             assert_eq!(stand_in.name, table.stand_in(name.as_bytes()).unwrap().name);
+            assert_eq!(stand_in.name, reloaded.stand_in(name.as_bytes()).unwrap().name);
             if stand_ins.insert(stand_in.name.clone()) {
                 for password in ["hashed", "secret"] {
                     assert_eq!(try_login(&table, &name, password), None);
