@@ -24,19 +24,32 @@ pub(super) fn begin(
     }
     name::check_new(path)?;
     let target = Target::find(&files.root, path, mode)?;
-    match files.knows_what_is_used(waiting::STEP)? {
+    let wanted = name_of(&target).plus(Cost::BYTE);
+    match files.knows_what_is_used(wanted, waiting::STEP)? {
         true => begin_at(files, target, mode, user),
-        false => Ok(Box::new(begin_later(files, path, mode, user))),
+        false => Ok(Box::new(begin_later(files, path, mode, user, wanted))),
     }
 }
 
-/// Begins the upload as soon as the remaining quota is known, and looks up the path only then.
-fn begin_later(files: &Files, path: &VirtualPath, mode: WriteMode, user: Option<&[u8]>) -> Waiting {
+/// Returns the cost of the name, unless there is a file to replace.
+fn name_of(target: &Target) -> Cost {
+    if target.existing.is_some() { Cost::default() } else { Cost::NAME }
+}
+
+/// Begins the upload as soon as it is known if the quota leaves `wanted`, and looks up the path
+/// only then.
+fn begin_later(
+    files: &Files,
+    path: &VirtualPath,
+    mode: WriteMode,
+    user: Option<&[u8]>,
+    wanted: Cost,
+) -> Waiting {
     let files = files.clone();
     let path = path.clone();
     let user = user.map(<[u8]>::to_vec);
     Waiting::new(move || {
-        if !files.knows_what_is_used(waiting::STEP)? {
+        if !files.knows_what_is_used(wanted, waiting::STEP)? {
             return Ok(None);
         }
         let target = Target::find(&files.root, &path, mode)?;
@@ -71,8 +84,7 @@ fn begin_at(
     if matches!(mode, WriteMode::From(from) if from > size) {
         return Err(StorageErrorKind::BadRestart.into());
     }
-    let name = if target.existing.is_some() { Cost::default() } else { Cost::NAME };
-    let charge = quota::begin(&files.root, files.config.limit(), name)?;
+    let charge = quota::begin(&files.root, files.config.limit(), name_of(&target))?;
     match mode {
         WriteMode::From(from) if from > 0 && from == size => {
             Ok(Box::new(Appending::begin(target, Some(from), files.config, charge)?))

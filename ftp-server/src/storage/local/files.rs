@@ -12,7 +12,7 @@ use super::failure::{lookup, system};
 use super::policy::LocalConfig;
 use super::quota;
 use super::root::Root;
-use super::usage::COST_OF_OBJECT;
+use super::usage::{COST_OF_OBJECT, Cost};
 use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
 
 /// The root of a storage, and the configuration of the files below it.
@@ -72,10 +72,14 @@ impl Files {
         }
     }
 
-    /// Returns whether the used quota becomes known within `longest`.
-    pub(super) fn knows_what_is_used(&self, longest: Duration) -> Result<bool, StorageError> {
+    /// Returns whether it becomes known within `longest` if the quota leaves `wanted`.
+    pub(super) fn knows_what_is_used(
+        &self,
+        wanted: Cost,
+        longest: Duration,
+    ) -> Result<bool, StorageError> {
         let Some(limit) = self.config.limit() else { return Ok(true) };
-        let used = quota::used_within(&self.root, limit, longest)?;
+        let used = quota::used_within(&self.root, limit, wanted, longest)?;
         Ok(used.is_some())
     }
 }

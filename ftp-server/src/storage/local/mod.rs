@@ -411,7 +411,7 @@ impl Storage for LocalStorage {
     fn quota(&self, _path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
         let config = self.files.config;
         let Some(limit) = config.limit() else { return Ok(None) };
-        let Cost { bytes, files } = quota::used(&self.files.root, limit)?;
+        let Cost { bytes, files } = quota::used(&self.files.root, limit, Cost::BYTE)?;
         let max_bytes = config.most_bytes();
         Ok(Some(Quota { bytes, max_bytes, files, max_files: config.most_files() }))
     }

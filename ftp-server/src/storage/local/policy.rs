@@ -102,7 +102,8 @@ pub struct LocalConfig {
     /// tree is counted again:
     ///
     /// - when an upload begins and the count is a day old;
-    /// - when a count that is ten minutes old would refuse an upload, which then waits;
+    /// - when a count that is ten minutes old leaves no byte for an upload, or no name that it
+    ///   needs; the upload then waits;
     /// - after the last storage and the last [`Tally`](crate::Tally) of the root were dropped.
     ///
     /// While a directory cannot be read, a new count is at least the old one. So

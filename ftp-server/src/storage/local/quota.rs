@@ -12,16 +12,17 @@ use crate::{limits, threads};
 /// How long a question waits for a necessary count. During the wait the session ignores its client.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Returns what is used of `limit`, after a count if there is none or only an old one.
+/// Returns what is used of `limit`, after a count if there is none or only an old one that leaves
+/// less than `wanted`.
 ///
 /// # Errors
 ///
 /// Returns `Busy` if the count takes too long; it continues.
-pub(super) fn used(root: &Arc<Root>, limit: Cost) -> Result<Cost, StorageError> {
-    used_within(root, limit, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
+pub(super) fn used(root: &Arc<Root>, limit: Cost, wanted: Cost) -> Result<Cost, StorageError> {
+    used_within(root, limit, wanted, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
 }
 
-/// Returns what is used of `limit`, or `None` if the count takes longer than `longest`.
+/// As [`used`], or `None` if the count takes longer than `longest`.
 ///
 /// # Errors
 ///
@@ -29,9 +30,10 @@ pub(super) fn used(root: &Arc<Root>, limit: Cost) -> Result<Cost, StorageError> 
 pub(super) fn used_within(
     root: &Arc<Root>,
     limit: Cost,
+    wanted: Cost,
     longest: Duration,
 ) -> Result<Option<Cost>, StorageError> {
-    root.usage().used_within(limit, longest, |counting: Counting| {
+    root.usage().used_within(limit, wanted, longest, |counting: Counting| {
         let root = Arc::clone(root);
         let count = move || counting.walk(|| sweep::count(&root));
         threads::start(Some("count"), limits::SESSION_STACK, count).map(drop)
@@ -49,7 +51,7 @@ pub(super) fn begin(
     cost: Cost,
 ) -> Result<Charge, StorageError> {
     if let Some(limit) = limit
-        && used(root, limit)?.bytes >= limit.bytes
+        && used(root, limit, cost.plus(Cost::BYTE))?.bytes >= limit.bytes
     {
         return Err(StorageErrorKind::OverQuota.into());
     }
@@ -66,7 +68,7 @@ pub(super) fn begin(
 /// Returns `Busy` if the count takes too long.
 pub(super) fn go_on(root: &Arc<Root>, limit: Option<Cost>) -> Result<Charge, StorageError> {
     if let Some(limit) = limit {
-        used(root, limit)?;
+        used(root, limit, Cost::BYTE)?;
     }
     Ok(root.usage().charge(limit))
 }

@@ -39,6 +39,9 @@ impl Cost {
     /// The cost of a name for a new file, before it has content.
     pub(super) const NAME: Self = Self { bytes: 0, files: 1 };
 
+    /// The least that an upload adds to a file.
+    pub(super) const BYTE: Self = Self::bytes(1);
+
     pub(super) const fn bytes(bytes: u64) -> Self {
         Self { bytes, files: 0 }
     }
@@ -58,13 +61,12 @@ impl Cost {
         Self { bytes, files: self.files.saturating_sub(other.files) }
     }
 
-    /// Returns whether nothing more fits in one of the two.
-    pub(super) const fn is_used_up(self) -> bool {
-        self.bytes == 0 || self.files == 0
-    }
-
-    const fn fits_in(self, limit: Self) -> bool {
-        self.bytes <= limit.bytes && self.files <= limit.files
+    /// Returns whether this limit permits `more` in addition to `used`. Too many files do not
+    /// prevent further bytes, and too many bytes do not prevent a further name.
+    const fn permits(self, more: Self, used: Self) -> bool {
+        let total = used.plus(more);
+        (more.bytes == 0 || total.bytes <= self.bytes)
+            && (more.files == 0 || total.files <= self.files)
     }
 
     fn at_least(self, other: Self) -> Self {
@@ -192,8 +194,8 @@ impl Usage {
     }
 
     /// Returns what is used now, or `None` if that is not known within `longest`. Without a count,
-    /// or with an old one, `start_count` starts a thread that counts. If an old count leaves
-    /// something of `limit`, it holds until there is a new one.
+    /// or with an old one, `start_count` starts a thread that counts. If `limit` permits `wanted` by
+    /// an old count, that holds until there is a new one.
     ///
     /// # Errors
     ///
@@ -201,6 +203,7 @@ impl Usage {
     pub(super) fn used_within(
         self: &Arc<Self>,
         limit: Cost,
+        wanted: Cost,
         longest: Duration,
         start_count: impl Fn(Counting) -> std::io::Result<()>,
     ) -> Result<Option<Cost>, StorageError> {
@@ -208,7 +211,7 @@ impl Usage {
         let mut state = self.state();
         loop {
             let used = state.total();
-            let is_full = limit.minus(used).is_used_up();
+            let is_full = !limit.permits(wanted, used);
             let uploads = state.uploads;
             if state.count.as_ref().is_some_and(|count| !count.is_too_old(is_full, uploads)) {
                 return Ok(Some(used));
@@ -221,7 +224,7 @@ impl Usage {
                 state = self.state();
             }
             let used = state.total();
-            if !limit.minus(used).is_used_up() && state.count.is_some() {
+            if limit.permits(wanted, used) && state.count.is_some() {
                 return Ok(Some(used));
             }
             let wait = longest.saturating_sub(start.elapsed());
@@ -287,6 +290,17 @@ impl Usage {
         (former.cost, former.is_unknown)
     }
 
+    /// Pretends that the count is older by `age`. Returns `false` if the system has not run for
+    /// that long.
+    #[cfg(test)]
+    pub(super) fn seem_older(&self, age: Duration) -> bool {
+        let mut state = self.state();
+        let count = state.count.as_mut().unwrap();
+        let made = count.made.checked_sub(age);
+        count.made = made.unwrap_or(count.made);
+        made.is_some()
+    }
+
     /// Makes the next check count again.
     #[cfg(test)]
     pub(super) fn forget(&self) {
@@ -350,7 +364,7 @@ impl Usage {
 }
 
 impl Count {
-    /// Returns whether the count must be repeated. A count by which the limit `is_full` refuses.
+    /// Returns whether the count must be repeated. `is_full`: by this count the limit refuses.
     fn is_too_old(&self, is_full: bool, uploads: usize) -> bool {
         self.is_doubtful && uploads == 0 || is_too_old(self.made.elapsed(), is_full, uploads)
     }
@@ -451,8 +465,8 @@ impl Charge {
     /// Returns `OverQuota` without reserving anything.
     pub(super) fn grow(&mut self, cost: Cost) -> Result<(), StorageError> {
         let mut state = self.usage.state();
-        let total = state.total().plus(cost);
-        if self.limit.is_some_and(|limit| !total.fits_in(limit)) {
+        let used = state.total();
+        if self.limit.is_some_and(|limit| !limit.permits(cost, used)) {
             return Err(StorageErrorKind::OverQuota.into());
         }
         state.running = state.running.plus(cost);
