@@ -27,9 +27,9 @@ use super::{
 ///   `Unavailable`, so that no client takes its files for removed.
 ///
 /// If all storages name their [`confinement_roots`](Storage::confinement_roots), the thread of a
-/// session is confined to those of all storages together, and [`enter`](Storage::enter) of none is
-/// called. Otherwise the thread is not confined, because that could not be undone for the other
-/// storages. Then `enter` is called only for those that name none.
+/// session is confined to those of all storages together. Otherwise the thread is not confined,
+/// because that could not be undone for the other storages. [`enter`](Storage::enter) of the
+/// storages is never called. A wrapper must forward `confinement_roots` of its storage.
 ///
 /// ```
 /// use ftp_server::{MemoryStorage, MountedStorage, Rights, Server, Storage, VirtualPath};
@@ -152,13 +152,20 @@ impl MountedStorage {
     }
 
     /// Returns whether this directory exists only because there is a mount point below it.
-    fn is_made_up(&self, path: &VirtualPath) -> bool {
-        let is_directory = |Place { storage, path, .. }: Place<'_>| {
-            storage.stat(&path).is_ok_and(|found| found.kind == EntryKind::Directory)
-        };
-        self.holds_mounts(path)
-            && !self.is_mount_point(path)
-            && !self.place(path).is_ok_and(is_directory)
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of a storage that cannot tell: its directory may have other entries.
+    fn is_made_up(&self, path: &VirtualPath) -> Result<bool, StorageError> {
+        if !self.holds_mounts(path) || self.is_mount_point(path) {
+            return Ok(false);
+        }
+        let Place { storage, path, .. } = self.place(path)?;
+        match storage.stat(&path) {
+            Ok(found) => Ok(found.kind != EntryKind::Directory),
+            Err(error) if is_missing(&error) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Refuses to make an object that a mount point is in the way of.
@@ -172,7 +179,8 @@ impl MountedStorage {
     /// Returns the error of an object that could not be made at `path`. A client that sees the
     /// parent in a listing must not read that it is missing.
     fn refused(&self, path: &VirtualPath, error: StorageError) -> StorageError {
-        let is_in_made_up = || path.parent().is_some_and(|parent| self.is_made_up(&parent));
+        let is_in_made_up =
+            || path.parent().is_some_and(|parent| self.is_made_up(&parent).is_ok_and(|it| it));
         match error.kind {
             Kind::NotFound | Kind::NotDirectory if is_in_made_up() => Kind::Denied.into(),
             _ => error,
@@ -198,6 +206,11 @@ impl MountedStorage {
     }
 }
 
+/// Returns whether a storage says that it has no such directory.
+const fn is_missing(error: &StorageError) -> bool {
+    matches!(error.kind, Kind::NotFound | Kind::NotDirectory)
+}
+
 impl Storage for MountedStorage {
     fn capabilities(&self) -> Capabilities {
         let mounted = self.mounts.iter().filter_map(|mount| mount.storage.as_ref());
@@ -210,10 +223,8 @@ impl Storage for MountedStorage {
             // Nothing is on a disk, and the thread may do other work of the embedder there.
             Some(directories) if directories.is_empty() => Ok(()),
             Some(directories) => Confinement::beneath_all(&directories)?.enter(),
-            None => self
-                .all()
-                .filter(|storage| storage.confinement_roots().is_none())
-                .try_for_each(|storage| storage.enter()),
+            // Each confinement would lock the other storages out.
+            None => Ok(()),
         }
     }
 
@@ -232,19 +243,17 @@ impl Storage for MountedStorage {
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
         let found = self.place(path).and_then(|place| place.storage.stat(&place.path));
-        match found {
-            Ok(found) if found.kind == EntryKind::Directory => Ok(found),
+        let is_made_up = match &found {
+            Ok(found) => found.kind != EntryKind::Directory,
             // A disk that fails is not a directory without files.
-            Err(error) if self.is_mount_point(path) && error.kind != Kind::Unavailable => {
-                Err(error)
-            }
-            _ if self.holds_mounts(path) => Ok(self.made_up(path)),
-            found => found,
-        }
+            Err(error) if self.is_mount_point(path) => error.kind == Kind::Unavailable,
+            Err(error) => is_missing(error),
+        };
+        if is_made_up && self.holds_mounts(path) { Ok(self.made_up(path)) } else { found }
     }
 
     fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        if self.is_made_up(path) {
+        if self.is_made_up(path)? {
             return Ok(());
         }
         let Place { storage, path, .. } = self.place(path)?;
@@ -254,7 +263,7 @@ impl Storage for MountedStorage {
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         let names = self.names_of_mounts(path);
         let mounted = self.entries_of_mounts(path, &names).into_iter().map(Ok);
-        if self.is_made_up(path) {
+        if self.is_made_up(path)? {
             return Ok(Box::new(mounted));
         }
         let Place { storage, path: inner, .. } = self.place(path)?;
@@ -271,7 +280,7 @@ impl Storage for MountedStorage {
     fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
         let names = self.names_of_mounts(path);
         let mounted = names.clone().into_iter().map(Ok);
-        if self.is_made_up(path) {
+        if self.is_made_up(path)? {
             return Ok(Box::new(mounted));
         }
         let Place { storage, path: inner, .. } = self.place(path)?;
@@ -285,7 +294,7 @@ impl Storage for MountedStorage {
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        if self.is_made_up(path) {
+        if self.is_made_up(path)? {
             return Err(Kind::IsDirectory.into());
         }
         let Place { storage, path, .. } = self.place(path)?;
@@ -358,7 +367,7 @@ impl Storage for MountedStorage {
     }
 
     fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
-        if self.is_made_up(path) {
+        if self.is_made_up(path)? {
             return Err(Kind::Denied.into());
         }
         let Place { storage, path, .. } = self.place(path)?;
@@ -366,7 +375,7 @@ impl Storage for MountedStorage {
     }
 
     fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        if self.is_made_up(path) {
+        if self.is_made_up(path)? {
             return Err(Kind::Denied.into());
         }
         let Place { storage, path, .. } = self.place(path)?;
@@ -374,7 +383,7 @@ impl Storage for MountedStorage {
     }
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
-        if self.is_made_up(path) {
+        if self.is_made_up(path)? {
             return Err(Kind::Denied.into());
         }
         let Place { storage, path, .. } = self.place(path)?;

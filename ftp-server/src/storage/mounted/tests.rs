@@ -3,7 +3,9 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, MemoryStorage};
+use crate::storage::{
+    ConfinementPolicy, Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, StorageCall,
+};
 
 fn path(text: &str) -> VirtualPath {
     text.into()
@@ -50,7 +52,7 @@ impl Storages {
         Self { own, shared, third }
     }
 
-    /// Returns the tree, with `/gone` and `/gone/../far/off` unavailable.
+    /// Returns the tree, with `/gone` and `/far/off` unavailable.
     fn tree(&self) -> MountedStorage {
         MountedStorage::new(self.own.clone())
             .mount("/pub", self.shared.clone())
@@ -109,6 +111,37 @@ fn an_unavailable_mount_is_listed_and_fails() {
             ("space", kind(tree.space(&path(mount)))),
         ] {
             assert_eq!(refused, Some(Kind::Unavailable), "{mount} {what}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_not_one_without_files() {
+    let own = MemoryStorage::new();
+    own.put("/a/file", "file").unwrap();
+    for fault in [Kind::Denied, Kind::Io, Kind::Unavailable, Kind::Busy] {
+        let faulty = FaultStorage::new(own.clone()).from(StorageCall::Stat, 1, Fault::Fail(fault));
+        let tree = MountedStorage::new(faulty)
+            .mount("/a/b", MemoryStorage::new())
+            .and_then(|tree| tree.unavailable("/gone"))
+            .and_then(|tree| tree.mount("/gone/more/inner", MemoryStorage::new()))
+            .unwrap();
+        for (place, want) in [("/a", fault), ("/gone/more", Kind::Unavailable)] {
+            for (what, refused) in [
+                ("stat", kind(tree.stat(&path(place)))),
+                ("check", kind(tree.check_directory(&path(place)))),
+                ("list", kind(tree.list(&path(place)))),
+                ("names", kind(tree.list_names(&path(place)))),
+                ("read", kind(tree.read(&path(place)))),
+                ("space", kind(tree.space(&path(place)))),
+            ] {
+                assert_eq!(refused, Some(want), "{place} {what}");
+            }
+        }
+        // The mounts below work.
+        for mount in ["/a/b", "/gone/more/inner"] {
+            store(&tree, &format!("{mount}/new")).unwrap();
+            assert_eq!(names(&tree, mount), ["new"]);
         }
     }
 }
@@ -210,9 +243,13 @@ fn directories() -> tempfile::TempDir {
     top
 }
 
-/// A storage that may need any directory.
-struct Anywhere(MemoryStorage);
+/// A storage that may need any directory; it forwards nothing but `enter` and what it must.
+struct Anywhere(Box<dyn Storage>);
+
 impl Storage for Anywhere {
+    fn enter(&self) -> Result<(), StorageError> {
+        self.0.enter()
+    }
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
         self.0.stat(path)
     }
@@ -261,15 +298,22 @@ fn a_session_is_confined_to_all_its_roots_hp_02_hp_06() {
             session.join().unwrap();
         });
     }
-    // The thread is not confined if one of the storages may need other directories.
-    let own = local("own", ConfinementPolicy::BestEffort);
-    let tree = MountedStorage::new(own).mount("/any", Anywhere(MemoryStorage::new())).unwrap();
-    std::thread::scope(|scope| {
-        let session = scope.spawn(|| {
-            tree.enter().unwrap();
-            assert!(fs::read(top.join("secret/file")).is_ok());
-            assert!(tree.read(&path("/file")).is_ok());
+    // The thread is not confined if one of the storages may need other directories, even if a
+    // storage would confine it.
+    let confine = ConfinementPolicy::BestEffort;
+    let of_anything = MountedStorage::new(local("own", confine))
+        .mount("/pub", Anywhere(Box::new(MemoryStorage::new())));
+    let of_wrapper = MountedStorage::new(Anywhere(Box::new(local("own", confine))))
+        .mount("/pub", local("shared", confine));
+    for tree in [of_anything.unwrap(), of_wrapper.unwrap()] {
+        std::thread::scope(|scope| {
+            let session = scope.spawn(|| {
+                tree.enter().unwrap();
+                assert!(fs::read(top.join("secret/file")).is_ok());
+                assert!(tree.read(&path("/file")).is_ok());
+                store(&tree, "/pub/new").unwrap();
+            });
+            session.join().unwrap();
         });
-        session.join().unwrap();
-    });
+    }
 }
