@@ -24,10 +24,12 @@ fn with_letters(script: &str, events: &str, more: &[&str]) -> (Noticed, PathBuf)
     (Noticed::with(TempRoot::new(), here, script, events, &more), letters)
 }
 
-/// Returns the files of events in the order of their names, with their content.
+/// Returns the files of events in the order of their names, with their content. A name that begins
+/// with a dot is temporary.
 fn kept(letters: &Path) -> Vec<(String, String)> {
     let names = fs::read_dir(letters).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| !name.starts_with('.'));
     names.sort();
     let read = |name: String| {
         let json = fs::read_to_string(letters.join(&name)).unwrap();
