@@ -133,21 +133,20 @@ fn refused_transfers_with_long_names_do_not_fill_the_log_ho_06() {
         let seconds = start.elapsed().as_secs();
         let lines = log.lines();
         let mark = if format == LogFormat::Text { "unsaid=" } else { "\"unsaid\":" };
-        let (mut refused, mut ended, mut unsaid) = (0, 0, 0);
+        let (mut refused, mut unsaid) = (0, 0);
         for line in &lines {
             assert!(line.len() < 1_000, "{} bytes: {line}", line.len());
             refused += usize::from(line.contains("RETR") || line.contains("CWD"));
-            ended += usize::from(line.contains("ended"));
             if let Some((_, rest)) = line.split_once(mark) {
                 let count: String = rest.chars().take_while(char::is_ascii_digit).collect();
                 unsaid += count.parse::<usize>().expect("a count");
             }
         }
-        // A few lines per second, and all refusals are counted.
+        // A few lines per second, and all refusals are counted: the last ones by the line of the
+        // session's end, unless the machine is so slow that each had a line.
         let most = 10 * (usize::try_from(seconds).unwrap() + 1);
         assert!((1..=most).contains(&refused), "{refused} lines in {seconds} s");
         assert_eq!(refused + unsaid, 500, "{lines:?}");
-        assert!(ended > 0, "{lines:?}");
         // Lines of other sessions are not suppressed.
         let stored = lines.iter().filter(|line| line.contains("STOR")).count();
         assert_eq!(stored, 1, "{lines:?}");
