@@ -93,6 +93,7 @@ impl PassivePorts {
     ) -> io::Result<PassiveListener> {
         let Some(ranges) = &self.ranges else { return self.listen_anywhere(local) };
         let start = Instant::now();
+        let mut made_way: Option<Instant> = None;
         loop {
             let before = self.held().returned;
             let error = match self.try_all(ranges, local, client) {
@@ -105,12 +106,15 @@ impl PassivePorts {
                 if held.returned != before && !left.is_zero() {
                     break;
                 }
-                if held.make_way(admission::network_of(client), ranges.count()) {
-                    break;
-                }
-                if held.ports.is_empty() && start.elapsed() < limits::PORT_COPY_WAIT {
+                // A port that no session holds may have a copy, whose end is not signalled.
+                let is_free = made_way.is_some() || held.ports.is_empty();
+                if is_free && made_way.unwrap_or(start).elapsed() < limits::PORT_COPY_WAIT {
                     drop(held);
                     thread::sleep(limits::PORT_COPY_WAIT / 100);
+                    break;
+                }
+                if held.make_way(admission::network_of(client), ranges.count()) {
+                    made_way = Some(Instant::now());
                     break;
                 }
                 if held.ports.is_empty() || left.is_zero() {

@@ -1,6 +1,7 @@
 //! The ports that clients get.
 
 use ftp_tests::port::OwnPorts;
+use ftp_tests::wait::wait_until;
 
 use super::*;
 
@@ -69,6 +70,39 @@ fn one_client_holds_no_more_than_half_hd_09() {
     assert!(ports.listen(local(), client(1)).is_ok(), "half of one port is one");
 }
 
+/// Lets all ports stay unused for as long as one must be before it gives way.
+fn grow_old(ports: &PassivePorts) {
+    let since = Instant::now().checked_sub(limits::PORT_UNUSED).unwrap();
+    ports.held().opened.values_mut().for_each(|opened| opened.since = since);
+}
+
+/// Keeps all ports from giving way, however long a busy machine lets the test wait.
+fn stay_young(ports: &PassivePorts) {
+    let since = Instant::now() + limits::PORT_UNUSED * 1_000;
+    ports.held().opened.values_mut().for_each(|opened| opened.since = since);
+}
+
+#[test]
+fn only_one_port_gives_way_while_a_copy_of_it_is_left_hd_09() {
+    let own = OwnPorts::claim(4);
+    let ports = PassivePorts::new(Some(own.ranges()));
+    let listen = |last| ports.listen(local(), client(last)).unwrap();
+    let opened = || ports.held().opened.keys().copied().collect::<Vec<_>>();
+    let _held = [1, 1, 2, 2].map(listen);
+    grow_old(&ports);
+    let oldest = ports.held().opened[&0].listener.as_ref().unwrap().try_clone().unwrap();
+    let new = thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("the port gives way", || !opened().contains(&0));
+            thread::sleep(limits::PORT_COPY_WAIT / 20);
+            drop(oldest);
+        });
+        listen(3)
+    });
+    assert_eq!(opened(), [1, 2, 3, 4]);
+    drop(new);
+}
+
 #[test]
 fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
     let own = OwnPorts::claim(4);
@@ -77,24 +111,21 @@ fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
     let opened = || ports.held().opened.keys().copied().collect::<Vec<_>>();
     let (first, [second, used]) = ([listen(1), listen(1)], [listen(2), listen(2)]);
     // All are held; unused ones give way, the oldest first.
+    stay_young(&ports);
     assert!(ports.listen(local(), client(3)).is_err(), "their clients may be about to connect");
-    let pass_time = || {
-        for opened in ports.held().opened.values_mut() {
-            opened.since = opened.since.checked_sub(limits::PORT_UNUSED).unwrap();
-        }
-    };
-    pass_time();
+    grow_old(&ports);
     let third = listen(3);
     assert_eq!(opened(), [1, 2, 3, 4]);
     let fourth = listen(4);
     assert_eq!(opened(), [1, 3, 4, 5]);
-    pass_time();
+    grow_old(&ports);
     assert!(second.open().is_err());
     // A port in use does not give way, nor does one of a host that holds no more than the client.
     let used = used.open().unwrap();
     assert!(ports.listen(local(), client(4)).is_err());
     let [fifth, sixth, seventh] = [5, 6, 7].map(listen);
     assert_eq!(opened(), [3, 6, 7, 8]);
+    stay_young(&ports);
     assert!(ports.listen(local(), client(8)).is_err());
     drop((first, used, third, fourth, fifth, sixth, seventh));
     let held = ports.held();
