@@ -31,14 +31,27 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
         if is_too_large || left.is_some_and(|left| left < size) {
             return reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile).into();
         }
-        // The current directory may no longer exist.
-        let root = VirtualPath::root();
-        let free = storage.space(&session.directory).or_else(|_| storage.space(&root));
+        let free = free_near(storage, &session.directory);
         if room(session, &free).is_some_and(|room| room < size) {
             return no_space().into();
         }
     }
     Reply::new(ReplyCode::OKAY, "No reservation is needed").into()
+}
+
+/// Returns the free space at a directory, or at the nearest one above it if it no longer exists.
+fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> Result<u64, StorageError> {
+    let mut nearest = directory.clone();
+    loop {
+        match (storage.space(&nearest), nearest.parent()) {
+            (Err(error), Some(parent))
+                if matches!(error.kind, Kind::NotFound | Kind::NotDirectory) =>
+            {
+                nearest = parent;
+            }
+            (found, _) => return found,
+        }
+    }
 }
 
 /// `AVBL [<directory>]`: 213 with the bytes that can be stored there: the smaller of quota and free
@@ -176,7 +189,7 @@ fn no_space() -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::MemoryStorage;
+    use crate::storage::{MemoryStorage, MountedStorage};
 
     /// An upload that first copies something in N steps.
     struct Copying(u32);
@@ -202,6 +215,19 @@ mod tests {
         }
 
         fn abort(self: Box<Self>, _end: StreamEnd) {}
+    }
+
+    #[test]
+    fn the_space_for_a_removed_directory_is_that_of_its_disk_cm_54() {
+        let tree = MountedStorage::new(MemoryStorage::new())
+            .mount("/pub", MemoryStorage::limited(1_000))
+            .and_then(|tree| tree.unavailable("/gone"))
+            .unwrap();
+        let free = |path: &str| free_near(&tree, &path.into()).map_err(|error| error.kind);
+        assert_eq!(free("/pub/no/longer"), Ok(tree.space(&"/pub".into()).unwrap()));
+        assert_eq!(free("/no/longer"), Ok(tree.space(&"/".into()).unwrap()));
+        assert_ne!(free("/pub"), free("/"));
+        assert_eq!(free("/gone/no/longer"), Err(Kind::Unavailable));
     }
 
     #[test]
