@@ -48,12 +48,18 @@ fn mount(item: &str) -> Result<MountPoint, String> {
     Ok(MountPoint { path: mount_path(path)?, directory: mounted_directory(directory)? })
 }
 
+/// Beginning of names that the server hides from clients.
+const HIDDEN: &str = ".ftp-upload-";
+
 /// Reads the absolute path of a mount point in the user's tree.
 pub(crate) fn mount_path(text: &str) -> Result<VirtualPath, String> {
     let wrong = |why: &str| Err(format!("invalid mount point \"{text}\": {why}"));
     match directory_path(text) {
         _ if VirtualPath::from(text).is_root() => wrong("the directory of / is root"),
         _ if text.contains('=') => wrong("= is not allowed"),
+        _ if text.split('/').any(|name| name.starts_with(HIDDEN)) => {
+            wrong("names of unfinished uploads are not allowed")
+        }
         Ok(path) if path.is_too_long() => wrong("too long"),
         Ok(path) => Ok(path),
         Err(why) => wrong(why.split_once("\": ").map_or(&*why, |(_, why)| why)),
@@ -96,6 +102,13 @@ mod tests {
         ] {
             assert_eq!(read(text), Err(want.to_owned()), "{text}");
         }
+        for text in ["/.ftp-upload-x", "/a/.ftp-upload-/b"] {
+            assert!(
+                mount_path(text).is_err_and(|why| why.contains("unfinished uploads")),
+                "{text}"
+            );
+        }
+        assert!(mount_path("/.ftp").is_ok());
         assert!(mount_path("/a=b").is_err_and(|why| why.ends_with("= is not allowed")));
         assert!(mount_path(&"/a".repeat(200)).is_err_and(|why| why.ends_with("too long")));
         assert!(mounted_directory("/a;b").is_err_and(|why| why.ends_with("; is not allowed")));
