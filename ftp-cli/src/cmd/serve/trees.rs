@@ -11,7 +11,7 @@ use ftp_server::{LocalConfig, Login, MountedStorage, Rights, Storage, StorageErr
 use super::logging::LOG;
 use super::settings::{Expiry, MountPoint, User};
 use super::users::{Home, Role};
-use crate::display::{in_full, shown_path};
+use crate::display::shown_path;
 
 /// The directories of a user.
 pub(super) struct Tree {
@@ -114,7 +114,7 @@ impl Tree {
                 Err(error) => {
                     let user = Escaped(user);
                     let shown = shown_path(&home.path);
-                    let why = in_full(&error);
+                    let why = reason(&error);
                     log::error!(target: LOG, "{user}: {path} is unavailable: {shown}: {why}");
                     tree.unavailable(path)?
                 }
@@ -122,4 +122,9 @@ impl Tree {
         }
         Ok(Arc::new(tree))
     }
+}
+
+/// Returns why a directory cannot be opened: in the system's words, if it has said so.
+pub(super) fn reason(error: &StorageError) -> String {
+    error.source.as_ref().map_or_else(|| error.to_string(), ToString::to_string)
 }

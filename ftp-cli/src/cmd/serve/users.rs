@@ -22,7 +22,7 @@ use super::kept::Kept;
 use super::logging::LOG;
 use super::logins::Program;
 use super::settings::{ANONYMOUS, Host, Settings, User};
-use super::trees::Tree;
+use super::trees::{Tree, reason};
 use super::unopened::Unopened;
 use super::user_storage::{self, Identity, UserStorage};
 use crate::connect::credentials::Secret;
@@ -333,7 +333,7 @@ impl Homes {
                     if home.role == Role::Mounted
                         && error.kind != StorageErrorKind::Unsupported =>
                 {
-                    let why = in_full(&error);
+                    let why = reason(&error);
                     log::error!(target: LOG, "{shown} is unavailable in users' trees: {why}");
                 }
                 Err(error)

@@ -91,9 +91,11 @@ fn a_user_has_several_directories_in_one_tree() {
 
     let served = mounted.configured.serve();
     let said = served.said();
-    assert!(said.contains("/usb is unavailable in users' trees"), "{said}");
+    let unavailable = "/usb is unavailable in users' trees: No such file or directory\n";
+    assert!(said.contains(unavailable), "{said}");
     let mut session = Mounted::login(&served);
-    said_until(&served, "u: /usb is unavailable: ");
+    let unavailable = format!("u: /usb is unavailable: {shared}/usb: No such file or directory");
+    said_until(&served, &unavailable);
     let names = String::from_utf8(session.download("NLST")).unwrap();
     let mut names: Vec<_> = names.lines().collect();
     names.sort_unstable();
@@ -110,6 +112,34 @@ fn a_user_has_several_directories_in_one_tree() {
     let mut later = Mounted::login(&served);
     later.upload("STOR usb/new", b"on the disk");
     assert_eq!(mounted.shared.read("usb/new"), b"on the disk");
+}
+
+#[test]
+fn directories_that_overlap_are_told() {
+    let more = "max_files = 100\n\
+                directories = { \"/team\" = \"read\", \"/usb/sub\" = \"read\" }";
+    let mounted = Mounted::new(more);
+    let configured = &mounted.configured;
+    let root = configured.root.path().to_str().unwrap();
+    let above = configured.root.path().parent().unwrap().to_str().unwrap();
+    fs::create_dir(configured.root.join("in")).unwrap();
+    let mounts = format!("users.u.mounts=/same={root};/above={above};/in={root}/in;/usb=/no/usb");
+    let check = configured.check(&["--listen", "127.0.0.1:0", "--set", &mounts]).succeeded();
+    let said = String::from_utf8(check).unwrap();
+    let late = "overlaps the root: the quota counts what is stored at the mount point only later";
+    let renamed = "clients can rename it there; mount a directory that lies elsewhere";
+    for want in [
+        format!("user u: mounts: \"/same\": {root} {late}"),
+        format!("user u: mounts: \"/above\": {above} {late}"),
+        format!("user u: mounts: \"/in\": {root}/in {late}"),
+        format!("user u: mounts: \"/in\": {root}/in lies in {above}: {renamed}"),
+        format!("user u: root: {root} lies in {above}: {renamed}"),
+    ] {
+        assert!(said.contains(&want), "no {want} in\n{said}");
+    }
+    // A mount that is missing is told, but not a rule for it.
+    assert!(said.contains("mounts: \"/usb\": /no/usb: No such file"), "{said}");
+    assert!(!said.contains("directories: \"/usb/sub\""), "{said}");
 }
 
 #[test]

@@ -119,32 +119,49 @@ fn mounts(users: &[(&String, &User)], who: &str, findings: &mut Findings) {
             };
             findings.warn(format_args!("{whose}: {shown}: {until}; clients get 550 there"));
         }
-        nested_mounts(name, user, findings);
+        overlaps(name, user, findings);
     }
 }
 
-/// Checks for mounted directories in other directories of the same user. Clients can rename them
-/// there, so that the next login finds another directory, and the root counts them late.
-fn nested_mounts(name: &str, user: &User, findings: &mut Findings) {
+/// Checks for directories of a user that lie in another one, or are the same. Clients can rename
+/// the inner one there, so that the next login finds another directory, and the root counts late
+/// what they store at a mount point.
+fn overlaps(name: &str, user: &User, findings: &mut Findings) {
+    let name = shown(name);
     let root = MountPoint { path: VirtualPath::root(), directory: user.root.clone() };
-    for mount in &user.mounts {
-        let Ok(directory) = mount.directory.canonicalize() else { continue };
-        let is_outer = |outer: &&MountPoint| {
-            let canonical = outer.directory.canonicalize();
-            canonical.is_ok_and(|outer| directory != outer && directory.starts_with(outer))
+    let root_place = canonical(&root);
+    let mounts: Vec<_> = user.mounts.iter().filter_map(canonical).collect();
+    for (inner, directory) in mounts.iter().chain(&root_place) {
+        let is_outer = |(outer, around): &&(&MountPoint, PathBuf)| {
+            let lies_in_it = directory != around && directory.starts_with(around);
+            lies_in_it && user.rights_below(&outer.path).contains(Rights::RENAME)
         };
-        let Some(outer) = user.mounts.iter().chain([&root]).find(is_outer) else { continue };
-        let whose = format!("user {}: mounts: \"{}\"", shown(name), mount.path);
-        let inner = shown_path(&mount.directory);
-        if user.rights_below(&outer.path).contains(Rights::RENAME) {
-            let outer = shown_path(&outer.directory);
-            let why = "clients can rename it there; mount a directory that lies elsewhere";
-            findings.warn(format_args!("{whose}: {inner} lies in {outer}: {why}"));
-        } else if outer.path.is_root() && (user.quota > 0 || user.max_files > 0) {
-            let why = "the quota counts what is stored at the mount point only later";
-            findings.warn(format_args!("{whose}: {inner} lies in the root: {why}"));
-        }
+        let Some((outer, _)) = mounts.iter().chain(&root_place).find(is_outer) else { continue };
+        let whose = match inner.path.is_root() {
+            true => "root".to_owned(),
+            false => format!("mounts: \"{}\"", inner.path),
+        };
+        let [inner, outer] = [inner, outer].map(|place| shown_path(&place.directory));
+        let why = "clients can rename it there; mount a directory that lies elsewhere";
+        findings.warn(format_args!("user {name}: {whose}: {inner} lies in {outer}: {why}"));
     }
+    let Some((_, root)) = root_place.filter(|_| user.quota > 0 || user.max_files > 0) else {
+        return;
+    };
+    let is_shared = |directory: &Path| directory.starts_with(&root) || root.starts_with(directory);
+    for (mount, _) in mounts.iter().filter(|(_, directory)| is_shared(directory)) {
+        let shown = shown_path(&mount.directory);
+        let why = "the quota counts what is stored at the mount point only later";
+        let path = &mount.path;
+        findings.warn(format_args!(
+            "user {name}: mounts: \"{path}\": {shown} overlaps the root: {why}"
+        ));
+    }
+}
+
+/// Returns an existing directory with its path without symbolic links.
+fn canonical(place: &MountPoint) -> Option<(&MountPoint, PathBuf)> {
+    Some((place, place.directory.canonicalize().ok()?))
 }
 
 /// Returns what the process cannot do in a directory although the user has the right to it; `who`
@@ -233,7 +250,9 @@ fn rules(users: &[(&String, &User)], findings: &mut Findings) {
             // A mount point needs no directory above it.
             let leads_to_mount =
                 user.mounts.iter().any(|mount| mount.path.is_at_or_below(&rule.path));
-            if let Some(why) = fault_in(root, &path).filter(|_| !leads_to_mount) {
+            // A mounted directory may be missing: the check of the mounts tells that.
+            let is_checked = root.is_dir() && !leads_to_mount;
+            if let Some(why) = fault_in(root, &path).filter(|_| is_checked) {
                 let name = shown(name);
                 findings.warn(format_args!("user {name}: directories: \"{}\": {why}", rule.path));
             }
