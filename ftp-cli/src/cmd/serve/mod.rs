@@ -6,6 +6,7 @@ mod certificate;
 mod check;
 mod control;
 mod findings;
+mod former;
 pub(crate) mod hooks;
 mod kept;
 mod local_socket;

@@ -13,6 +13,7 @@ use log::Level;
 use super::certificate::watch::{Validity, Watch, urgent_validity, validity};
 use super::certificate::{Certificate, Certificates, Loaded};
 use super::control::{Status, who};
+use super::former::{self, FormerUsers};
 use super::hooks::Hooks;
 use super::kept::Kept;
 use super::logging::{LOG, ServerLog, Transfers, no_thread};
@@ -23,25 +24,12 @@ use super::reload::{Reload, Reloaded};
 use super::settings::{MISSING, is_missing};
 use super::start::{start, sweep};
 use super::systemd::Service;
-use super::users::{Homes, Sweeper};
+use super::users::Sweeper;
 use crate::cmd::control::protocol::{Answer, Request, Target};
 use crate::display::in_full;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
-
-/// How often logins over connections from before a reload are checked.
-const FORMER_LOGINS_CHECK: Duration = Duration::from_secs(1);
-
-/// Logins over connections from before a reload.
-struct FormerLogins {
-    /// Until then, they can still log in as users who were removed.
-    until: Instant,
-    /// Number of the last of these sessions.
-    last: u64,
-    /// The users whom they can be.
-    homes: Homes,
-}
 
 pub(super) struct Running<'a> {
     options: &'a Options,
@@ -62,7 +50,7 @@ pub(super) struct Running<'a> {
     sweeper: Option<Sweeper>,
     since: SystemTime,
     metrics: Arc<Metrics>,
-    former_logins: Option<FormerLogins>,
+    former_users: FormerUsers,
     /// No more connections are accepted.
     is_draining: bool,
 }
@@ -124,7 +112,7 @@ impl<'a> Running<'a> {
             sweeper,
             since: SystemTime::now(),
             metrics,
-            former_logins: None,
+            former_users: FormerUsers::default(),
             is_draining: false,
         })
     }
@@ -357,34 +345,31 @@ impl<'a> Running<'a> {
         if has_new_certificate {
             self.log_validities(validity);
         }
-        let homes = former.homes();
-        self.dismiss_former_users(|_, name| homes.names_user(name));
-        let until = Instant::now().checked_add(time_to_log_in + FORMER_LOGINS_CHECK);
         let last = self.server.sessions().iter().map(|session| session.number).max().unwrap_or(0);
-        self.former_logins = until.map(|until| FormerLogins { until, last, homes });
+        self.former_users.add(&former.homes(), &self.plan.homes(), last, time_to_log_in);
+        self.dismiss_former_users();
         Ok(outcome)
     }
 
     /// Checks whether users who were removed have logged in since, over connections from before the
     /// reload. Returns the time until the next check; `None` if there can be none any more.
     pub(super) fn check_former_logins(&self) -> Option<Duration> {
-        let former = self.former_logins.as_ref().filter(|former| Instant::now() < former.until)?;
-        // A later session of the same name may be an anonymous login, or one of the program.
-        self.dismiss_former_users(|number, name| {
-            number <= former.last && former.homes.names_user(name)
-        });
-        Some(FORMER_LOGINS_CHECK)
+        if !self.former_users.can_log_in() {
+            return None;
+        }
+        self.dismiss_former_users();
+        Some(former::CHECK)
     }
 
-    /// Ends the sessions of users whom the plan no longer has, after their transfer. A session that
-    /// `was_user` of a former plan does not become an anonymous one, or one of the program, by losing
-    /// the name.
-    fn dismiss_former_users(&self, was_user: impl Fn(u64, &[u8]) -> bool) {
+    /// Ends the sessions of users whom the plan no longer has, after their transfer. A session of a
+    /// user of a former plan does not become an anonymous one, or one of the program, by losing the
+    /// name.
+    fn dismiss_former_users(&self) {
         let homes = self.plan.homes();
         let asks = !self.plan.settings.auth.program.is_empty();
         let is_kept = |number: u64, name: &[u8]| match homes.names_user(name) {
             true => homes.has_user(name),
-            false => (homes.has_user(name) || asks) && !was_user(number, name),
+            false => (homes.has_user(name) || asks) && !self.former_users.has(number, name),
         };
         for session in self.server.sessions() {
             let Some(user) = session.user.as_deref() else { continue };

@@ -145,9 +145,17 @@ impl Homes {
 
     /// Returns whether this name, which no user has, is that of anonymous logins.
     fn is_anonymous(&self, name: &[u8]) -> bool {
-        let is_anonymous =
-            [&b"anonymous"[..], b"ftp"].iter().any(|it| name.eq_ignore_ascii_case(it));
-        is_anonymous && self.anonymous.is_some()
+        is_anonymous_name(name) && self.has_anonymous()
+    }
+
+    /// Returns whether there are anonymous logins.
+    pub(super) fn has_anonymous(&self) -> bool {
+        self.anonymous.is_some()
+    }
+
+    /// Returns the names that have a password of their own, of disabled users too.
+    pub(super) fn user_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.users.keys().map(Vec::as_slice)
     }
 
     /// Lets a program decide about all other users.
@@ -421,6 +429,11 @@ impl Authenticator for Homes {
             None => self.table.offer(),
         }
     }
+}
+
+/// Returns whether anonymous logins have this name, if no user has it.
+pub(super) fn is_anonymous_name(name: &[u8]) -> bool {
+    [&b"anonymous"[..], b"ftp"].iter().any(|it| name.eq_ignore_ascii_case(it))
 }
 
 /// Opens the directories of a login.

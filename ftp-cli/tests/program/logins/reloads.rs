@@ -117,6 +117,80 @@ fn a_reload_changes_the_program() {
 }
 
 #[test]
+fn removed_users_stay_removed_after_further_reloads() {
+    let users = "[users.eve]\npassword = \"HASH\"\nroot = \"ROOT\"\n\
+                 [users.fred]\npassword = \"HASH\"\nroot = \"ROOT\"\n";
+    let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/\"}'";
+    let asking = Asking::start(script, users);
+    let mut before = [asking.session(), asking.session()];
+    let program = format!("auth.program = \"{}\"\n{PATIENT}", asking.here.join("hook").display());
+    let fred = users.split_once("[users.fred]").unwrap().1;
+    asking.reload(&format!("{program}[users.fred]{fred}"), "changed: users");
+    asking.reload(&program, "changed: users");
+    asking.reload(&program, "changed: nothing");
+    for (session, user) in before.iter_mut().zip(["eve", "fred"]) {
+        session.expect(format!("USER {user}"), 331);
+        session.expect("PASS p", 230);
+        session.expect_reply(421);
+    }
+    // The program may know another user of this name.
+    let (mut eve, code) = asking.login("eve", "anything");
+    assert_eq!(code, 230);
+    asking.reload(&program, "changed: nothing");
+    eve.expect_in_step();
+}
+
+#[test]
+fn anonymous_sessions_do_not_become_those_of_the_program() {
+    let anonymous = "[anonymous]\nenabled = true\nroot = \"ROOT\"\n";
+    let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/\"}'";
+    let asking = Asking::start(script, anonymous);
+    let (mut former, code) = asking.login("FTP", "me@");
+    assert_eq!(code, 230);
+    let mut before = asking.session();
+    let program = format!("auth.program = \"{}\"\n{PATIENT}", asking.here.join("hook").display());
+    asking.reload(&program, "changed: anonymous.enabled, anonymous.root");
+    former.expect_reply(421);
+    asking.reload(&program, "changed: nothing");
+    before.expect("USER anonymous", 331);
+    before.expect("PASS me@", 230);
+    before.expect_reply(421);
+    let (mut later, code) = asking.login("ftp", "anything");
+    assert_eq!(code, 230);
+    asking.reload(&program, "changed: nothing");
+    later.expect_in_step();
+}
+
+#[test]
+fn users_of_the_program_keep_the_hosts_that_are_for_them() {
+    // Anonymous users have no place at the host.
+    let text = "anonymous.enabled = true\nanonymous.root = \"ROOT\"\n\
+                [hosts.\"a.example\"]\nusers = [\"anna\"]\nroot = \"ROOT/%u\"\n";
+    let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/nonexistent\"}'";
+    let asking = Asking::start(script, text);
+    asking.configured.root.mkdir("anna");
+    asking.configured.root.write("anna/own", b"of anna");
+    let at_host = |user: &str, code| {
+        let mut session = asking.session();
+        session.expect("HOST a.example", 220);
+        session.expect(format!("USER {user}"), 331);
+        session.expect("PASS p", code);
+        session
+    };
+    let mut anna = at_host("anna", 230);
+    assert_eq!(anna.download("RETR own"), b"of anna");
+    drop(at_host("bob", 530));
+    let said = said_until(&asking.served, "login-refused");
+    assert!(said.last().unwrap().contains("reason=host"), "{said:?}");
+    let program = format!("auth.program = \"{}\"\n{PATIENT}", asking.here.join("hook").display());
+    asking.reload(&format!("{program}server.banner = \"x\"\n{text}"), "changed: server.banner");
+    anna.expect_in_step();
+    let text = text.replace("[\"anna\"]", "[\"bob\", \"anonymous\"]");
+    asking.reload(&format!("{program}server.banner = \"x\"\n{text}"), "changed: hosts");
+    anna.expect_reply(421);
+}
+
+#[test]
 fn a_stop_ends_a_program_that_hangs() {
     let script = "read -r line; sleep 600 & echo $$ $! >pids.new; mv pids.new pids; wait";
     let mut asking = Asking::start(script, "auth.workers = 1\n");
