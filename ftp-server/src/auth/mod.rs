@@ -393,7 +393,8 @@ pub enum AuthError {
     /// same error is then a refusal.
     #[error("account needed")]
     NeedAccount,
-    /// The decision is impossible at the moment: 451.
+    /// The decision is impossible at the moment: 451, after the delay of a first refusal. It counts
+    /// as no failed login.
     #[error("user database not available")]
     Unavailable,
 }

@@ -28,7 +28,7 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
 
 /// `PASS <password>`: 230 if the authenticator accepts, 332 if it asks for an account, 530 if it
 /// refuses, 451 if it cannot decide. Each further refusal is delayed longer; too many close the
-/// connection with 421.
+/// connection with 421. A 451 is delayed too, and counts for nothing.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     let password = match password.0.strip_prefix(b"-") {
         Some(behind) if session.context.config.dash_password => Password(behind.to_vec()),
@@ -134,7 +134,10 @@ fn refuse(
     session.tell(EventKind::LoginRefused { user: name, reason });
     match error {
         AuthError::Unavailable => {
-            return Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now").into();
+            let reply = Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now");
+            // The failure is the server's, but each attempt may cost as much as a guess.
+            let at = deadline::after(start, session.context.config.logins.delay);
+            return Outcome::Late { reply, at, closes: false };
         }
         // The failure is the server's, and not a guess.
         AuthError::NoHome => {}

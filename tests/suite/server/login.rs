@@ -117,6 +117,27 @@ fn stores_and_homes_that_fail_cm_13_cm_14() {
 }
 
 #[test]
+fn a_store_that_fails_is_not_asked_in_a_loop_cm_12_cm_13() {
+    let delay = Duration::from_millis(300);
+    let config = super::quick().with(|config| {
+        config.logins.delay = delay;
+        config.logins.failures = 2;
+    });
+    let (_root, server) = server(config, |attempt| match attempt.user {
+        b"store" => Err(AuthError::Unavailable),
+        _ => Ok(()),
+    });
+    let mut session = RawSession::greeted(server.local_addr());
+    let start = Instant::now();
+    for _ in 0..4 {
+        play(&mut session, &[("USER store", 331), ("PASS p", 451)]);
+    }
+    assert!(start.elapsed() >= delay * 4);
+    // None of them counts as a failed login.
+    play(&mut session, &[("USER u", 331), ("PASS p", 230)]);
+}
+
+#[test]
 fn user_and_pass_change_nothing_for_users_cm_04_cm_09_hs_27() {
     let fixture = Fixture::new();
     let mut session = RawSession::login(fixture.server.local_addr(), "reader", "p");

@@ -2,6 +2,7 @@
 //! name. Each login is one process, which reads one line of JSON and writes one.
 
 mod cache;
+mod failures;
 mod json;
 mod question;
 
@@ -14,6 +15,7 @@ use ftp_proto::Escaped;
 use ftp_server::{AuthError, LoginAttempt};
 
 use self::cache::Cache;
+use self::failures::Failures;
 use self::json::{Member, Value};
 use self::question::{Asked, Question};
 use super::findings::Findings;
@@ -85,6 +87,7 @@ pub(super) struct Program {
     /// For `[defaults]`, groups, and what contradicts an answer.
     settings: Settings,
     cache: Cache,
+    failures: Mutex<Failures>,
     pool: Arc<Pool<Question>>,
 }
 
@@ -96,6 +99,7 @@ impl Program {
             limit: auth.timeout,
             settings: settings.for_answers(),
             cache: Cache::new(auth.cache),
+            failures: Mutex::default(),
             pool: Arc::clone(pool),
         }
     }
@@ -128,14 +132,24 @@ impl Program {
             }
             Ok(None) => Err(AuthError::Refused),
             Err(why) => {
-                let program = self.command.first().map_or_else(String::new, |path| shown(path));
-                let user = Escaped(attempt.user);
-                let why = without(&why, attempt.password);
-                let why = Escaped(why.as_bytes());
-                log::error!(target: LOG, "auth.program: {program} for {user}: {why}");
+                self.log(attempt, &why);
                 Err(AuthError::Unavailable)
             }
         }
+    }
+
+    /// Logs why there is no valid answer, unless there are too many such messages.
+    fn log(&self, attempt: &LoginAttempt<'_>, why: &str) {
+        let Some(unsaid) = lock(&self.failures).due(Instant::now()) else { return };
+        let program = self.command.first().map_or_else(String::new, |path| shown(path));
+        let user = Escaped(attempt.user);
+        let why = without(why, attempt.password);
+        let why = Escaped(why.as_bytes());
+        let others = match unsaid {
+            0 => String::new(),
+            count => format!("; earlier failures without a message: {count}"),
+        };
+        log::error!(target: LOG, "auth.program: {program} for {user}: {why}{others}");
     }
 
     /// Returns the user of an answer; `None` if it refuses the login.

@@ -1,0 +1,50 @@
+//! Limits the messages about a program that fails, so that clients cannot fill the log.
+
+use std::time::{Duration, Instant};
+
+/// Messages in a period.
+const MESSAGES: u64 = 20;
+
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Counts failures without a valid answer.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    /// The current period.
+    start: Option<Instant>,
+    said: u64,
+    unsaid: u64,
+}
+
+impl Failures {
+    /// Counts a failure. Returns the number of those before it without a message; `None` if this one
+    /// has no message either.
+    pub(super) fn due(&mut self, now: Instant) -> Option<u64> {
+        if self.start.is_none_or(|start| now.saturating_duration_since(start) >= PERIOD) {
+            self.start = Some(now);
+            self.said = 0;
+        }
+        if self.said == MESSAGES {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_failures_has_few_messages_and_each_is_counted() {
+        let mut failures = Failures::default();
+        let start = Instant::now();
+        let said = (0..1_000).filter_map(|_| failures.due(start)).collect::<Vec<_>>();
+        assert_eq!(said, [0; 20]);
+        assert_eq!(failures.due(start + PERIOD / 2), None);
+        assert_eq!(failures.due(start + PERIOD), Some(981));
+        assert_eq!(failures.due(start + PERIOD), Some(0));
+    }
+}
