@@ -21,6 +21,7 @@ use self::stored::Stored;
 use super::findings::Findings;
 use super::logging::LOG;
 use super::programs::pool::{Job, Pool};
+use super::programs::process::Stuck;
 use super::settings::{HookSettings, Settings};
 use crate::display::shown_path;
 use crate::lock::lock;
@@ -28,6 +29,9 @@ use crate::lock::lock;
 /// Time that the shutdown leaves to killed programs and to dead letters: more than
 /// programs have after they were killed.
 const LAST_LETTERS: Duration = Duration::from_secs(3);
+
+/// Hooks that cannot be killed.
+static STUCK: Stuck = Stuck::new();
 
 /// Why events that are left at the end were not handled.
 const NOT_STARTED: &str = "not started: the server is stopping";

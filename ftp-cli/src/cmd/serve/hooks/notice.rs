@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ftp_proto::Escaped;
 use ftp_server::{Event, EventKind, Transfer, VirtualPath};
 
+use super::STUCK;
 use super::dead_letters::DeadLetters;
 use super::event::HookEvent;
 use crate::cmd::serve::logging::LOG;
@@ -145,7 +146,7 @@ impl Job for Notice {
         let input = process::input(&self.json).map_err(|error| error.to_string())?;
         let mut command = process::command(&self.program.path);
         command.stdin(input).stderr(Stdio::piped());
-        process::run(&mut command, self.program.limit, is_over)
+        process::run(&mut command, self.program.limit, is_over, &STUCK)
     }
 
     fn retry(&self) -> Option<Duration> {

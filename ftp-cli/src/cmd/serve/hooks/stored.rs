@@ -11,6 +11,7 @@ use std::time::Duration;
 use ftp_proto::Escaped;
 use ftp_server::{Direction, Event, EventKind, Transfer};
 
+use super::STUCK;
 use crate::cmd::serve::logging::LOG;
 use crate::cmd::serve::programs::pool::Job;
 use crate::cmd::serve::programs::process;
@@ -95,7 +96,7 @@ impl Job for Stored {
         command.env("FTP_PATH", OsStr::from_bytes(&self.path));
         command.env("FTP_BYTES", self.bytes.to_string());
         command.envs(self.local.iter().map(|path| ("FTP_LOCAL_PATH", path)));
-        process::run(&mut command, self.program.limit, is_over)
+        process::run(&mut command, self.program.limit, is_over, &STUCK)
     }
 
     fn fail(&self, why: &str) {

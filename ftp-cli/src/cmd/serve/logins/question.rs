@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use ftp_server::LoginAttempt;
 
 use crate::cmd::serve::programs::pool::Job;
-use crate::cmd::serve::programs::process;
+use crate::cmd::serve::programs::process::{self, Stuck};
 use crate::cmd::serve::programs::queue::Queued;
 use crate::lock::lock;
 use crate::report::json::Object;
+
+/// Programs of logins that cannot be killed.
+static STUCK: Stuck = Stuck::new();
 
 /// What the program is told.
 pub(super) struct Asked<'a> {
@@ -128,7 +131,7 @@ impl Job for Question {
         let mut command = process::command(program);
         // Its standard error may show the password.
         command.args(arguments).stdin(input).stdout(Stdio::piped()).stderr(Stdio::null());
-        let answer = process::ask(&mut command, self.limit.min(left), is_over)?;
+        let answer = process::ask(&mut command, self.limit.min(left), is_over, &STUCK)?;
         self.settle(Ok(answer));
         Ok(())
     }

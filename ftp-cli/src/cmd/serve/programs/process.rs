@@ -24,11 +24,30 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_m
 /// Time that a killed program has to end.
 const KILLED: Duration = Duration::from_secs(2);
 
-/// Programs that were killed and did not end. They are reaped when they do.
-static STUCK: Mutex<Vec<Child>> = Mutex::new(Vec::new());
-
-/// Largest number of programs that do not end; no others are started then.
+/// Largest number of programs of one kind that do not end; no others are started then.
 const STUCK_AT_MOST: usize = 16;
+
+/// Programs of one kind that were killed and did not end. They are reaped when they do. Each kind
+/// has its own: hooks on a disk that hangs do not keep users from logging in.
+#[derive(Debug, Default)]
+pub(crate) struct Stuck(Mutex<Vec<Child>>);
+
+impl Stuck {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    fn push(&self, child: Child) {
+        lock(&self.0).push(child);
+    }
+
+    /// Reaps programs that have ended. Returns the number of the others.
+    fn count(&self) -> usize {
+        let mut stuck = lock(&self.0);
+        stuck.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        stuck.len()
+    }
+}
 
 /// Bytes of an error message that are kept.
 const KEPT: usize = 400;
@@ -60,7 +79,8 @@ pub(crate) fn input(text: &str) -> io::Result<File> {
 }
 
 /// Runs a program until it ends. Kills its process group after `limit`, or once `is_over`. If its
-/// standard error is a pipe, the message begins with the first line of it.
+/// standard error is a pipe, the message begins with the first line of it. A program that cannot be
+/// killed is added to `stuck`.
 ///
 /// # Errors
 ///
@@ -69,8 +89,9 @@ pub(crate) fn run(
     command: &mut Command,
     limit: Duration,
     is_over: &dyn Fn() -> bool,
+    stuck: &Stuck,
 ) -> Result<(), String> {
-    ask(command, limit, is_over).map(drop)
+    ask(command, limit, is_over, stuck).map(drop)
 }
 
 /// As [`run`], and returns what the program wrote to its standard output, if that is a pipe.
@@ -82,8 +103,9 @@ pub(crate) fn ask(
     command: &mut Command,
     limit: Duration,
     is_over: &dyn Fn() -> bool,
+    stuck: &Stuck,
 ) -> Result<Vec<u8>, String> {
-    if stuck() >= STUCK_AT_MOST {
+    if stuck.count() >= STUCK_AT_MOST {
         return Err(format!("not started: {STUCK_AT_MOST} earlier programs cannot be killed"));
     }
     let mut child = command.spawn().map_err(|error| error.to_string())?;
@@ -91,7 +113,7 @@ pub(crate) fn ask(
     let ended = wait(&mut child, limit, is_over, &mut output);
     output.read();
     if let Ok(None) = child.try_wait() {
-        lock(&STUCK).push(child);
+        stuck.push(child);
     }
     ended.map_err(|why| match output.complaint.first_line() {
         "" => why,
@@ -149,13 +171,6 @@ fn ends(child: &mut Child, limit: Duration) -> bool {
             Ok(Some(_)) | Err(_) => return true,
         }
     }
-}
-
-/// Reaps killed programs that have ended. Returns the number of those that have not.
-fn stuck() -> usize {
-    let mut stuck = lock(&STUCK);
-    stuck.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-    stuck.len()
 }
 
 const TOO_LONG: &str = "the answer is longer than 64 KiB";
@@ -240,10 +255,10 @@ mod tests {
             ("/bin/sleep", &["60"], long, true, Err("killed: the server is stopping")),
         ] {
             let mut command = command(program);
-            let ran = run(command.args(arguments), limit, &|| is_over);
+            let ran = run(command.args(arguments), limit, &|| is_over, &Stuck::new());
             assert_eq!(ran, want.map_err(str::to_owned), "{program} {arguments:?}");
         }
-        let nul = run(command("/bin/true").env("A", "a\0b"), long, &|| false);
+        let nul = run(command("/bin/true").env("A", "a\0b"), long, &|| false, &Stuck::new());
         assert!(nul.unwrap_err().contains("nul byte"));
     }
 
@@ -253,7 +268,7 @@ mod tests {
         let ask = |script: &str| {
             let mut command = command("/bin/sh");
             command.stdin(input("in\n").unwrap()).stdout(Stdio::piped());
-            ask(command.args(["-c", script]), long, &|| false)
+            ask(command.args(["-c", script]), long, &|| false, &Stuck::new())
         };
         for script in ["cat", "read line; echo $line", "sleep 5 & cat"] {
             assert_eq!(ask(script).as_deref(), Ok(&b"in\n"[..]), "{script}");
@@ -272,7 +287,7 @@ mod tests {
         let limit = Duration::from_millis(50);
         let mut command = command("/bin/sleep");
         let group = rustix::process::getpgrp().as_raw_nonzero().get();
-        let ran = run(command.process_group(group).arg("60"), limit, &|| false);
+        let ran = run(command.process_group(group).arg("60"), limit, &|| false, &Stuck::new());
         assert_eq!(ran, Err("killed after 50 ms".to_owned()));
     }
 
@@ -281,14 +296,34 @@ mod tests {
         let mut child = command("/bin/sleep").arg("60").spawn().unwrap();
         assert!(!ends(&mut child, Duration::from_millis(20)));
         let pid = Pid::from_child(&child);
-        lock(&STUCK).push(child);
-        assert_eq!(stuck(), 1);
+        let stuck = Stuck::new();
+        stuck.push(child);
+        assert_eq!(stuck.count(), 1);
         kill_process_group(pid, Signal::KILL).unwrap();
         let start = Instant::now();
-        while stuck() > 0 {
+        while stuck.count() > 0 {
             assert!(start.elapsed() < Duration::from_secs(60), "it is not reaped");
             thread::sleep(PAUSES.0);
         }
+    }
+
+    #[test]
+    fn stuck_programs_of_one_kind_keep_only_that_kind_from_starting() {
+        let hooks = Stuck::new();
+        let children = || (0..STUCK_AT_MOST).map(|_| command("/bin/sleep").arg("60").spawn());
+        children().for_each(|child| hooks.push(child.unwrap()));
+        let long = Duration::from_secs(60);
+        let run = |stuck: &Stuck| run(&mut command("/bin/true"), long, &|| false, stuck);
+        let want = "not started: 16 earlier programs cannot be killed";
+        assert_eq!(run(&hooks), Err(want.to_owned()));
+        assert_eq!(run(&Stuck::new()), Ok(()));
+        lock(&hooks.0).iter_mut().for_each(|child| child.kill().unwrap());
+        let start = Instant::now();
+        while hooks.count() > 0 {
+            assert!(start.elapsed() < long, "they are not reaped");
+            thread::sleep(PAUSES.0);
+        }
+        assert_eq!(run(&hooks), Ok(()));
     }
 
     #[test]
@@ -302,12 +337,22 @@ mod tests {
             ("sleep 5 & exit 2", Err("exit status: 2")),
         ] {
             let mut command = command("/bin/sh");
-            let ran = run(command.args(["-c", script]).stderr(Stdio::piped()), long, &|| false);
+            let ran = run(
+                command.args(["-c", script]).stderr(Stdio::piped()),
+                long,
+                &|| false,
+                &Stuck::new(),
+            );
             assert_eq!(ran, want.map_err(str::to_owned), "{script}");
         }
         let script = "head -c 2000 /dev/zero | tr '\\0' x >&2; exit 1";
         let mut command = command("/bin/sh");
-        let ran = run(command.args(["-c", script]).stderr(Stdio::piped()), long, &|| false);
+        let ran = run(
+            command.args(["-c", script]).stderr(Stdio::piped()),
+            long,
+            &|| false,
+            &Stuck::new(),
+        );
         assert_eq!(ran, Err(format!("exit status: 1: {}", "x".repeat(KEPT))));
     }
 }
