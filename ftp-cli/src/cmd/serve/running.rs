@@ -235,7 +235,6 @@ impl<'a> Running<'a> {
             false => Ok("there is no configuration file to reload".to_owned()),
         };
         self.metrics.set_reloaded(outcome.is_ok());
-        self.metrics.set_certificates(self.tls.ends());
         match (reopened, outcome) {
             (Ok(keys), Ok(_)) if !has_file && !keys.is_empty() => {
                 let reopened = format!("{} reopened", keys.join(" and "));
@@ -333,6 +332,7 @@ impl<'a> Running<'a> {
             former: &self.plan,
         };
         let Reloaded { kept, outcome, has_new_certificate } = reload.to(&plan)?;
+        self.metrics.set_certificates(self.tls.ends());
         log.events.set_format(plan.settings.log_format);
         if kept != self.kept {
             kept.iter().for_each(Kept::log);
