@@ -22,6 +22,7 @@ mod reload;
 mod running;
 pub(crate) mod settings;
 mod start;
+mod sweeper;
 mod systemd;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;

@@ -10,8 +10,8 @@ use super::logging::LOG;
 use super::logins::Program;
 use super::plan::ServePlan;
 use super::settings::{available, has_ipv6};
+use super::sweeper::Sweeper;
 use super::systemd::Sockets;
-use super::users::Sweeper;
 use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 

@@ -3,11 +3,9 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use ftp_proto::{Escaped, HostName};
 use ftp_server::{
@@ -17,7 +15,7 @@ use ftp_server::{
 };
 use log::Level;
 
-use super::answered::{self, Answered};
+use super::answered::Answered;
 use super::kept::Kept;
 use super::logging::LOG;
 use super::logins::Program;
@@ -26,7 +24,6 @@ use super::trees::{Tree, reason};
 use super::unopened::Unopened;
 use super::user_storage::{self, Identity, UserStorage};
 use crate::connect::credentials::Secret;
-use crate::console::threads;
 use crate::display::{in_full, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
@@ -167,6 +164,11 @@ impl Homes {
     /// is not an anonymous login.
     pub(super) fn names_user(&self, name: &[u8]) -> bool {
         self.users.contains_key(name)
+    }
+
+    /// Returns the directories in which some users may store files.
+    pub(super) fn written(&self) -> &BTreeSet<PathBuf> {
+        &self.written
     }
 
     /// Adds a user of the file.
@@ -373,45 +375,6 @@ impl Homes {
     }
 }
 
-/// Cleaner that removes abandoned partial uploads from writable directories, at startup and each
-/// day.
-pub(super) struct Sweeper {
-    paths: Arc<BTreeSet<PathBuf>>,
-    _stop: Sender<()>,
-}
-
-impl Sweeper {
-    /// Starts the thread, which ends when this is dropped and the current walk is done.
-    pub(super) fn start(homes: &Homes) -> io::Result<Self> {
-        let paths = Arc::new(homes.written.clone());
-        let (stop, stopped) = mpsc::channel();
-        let walked = Arc::clone(&paths);
-        threads::start("sweep", move || {
-            loop {
-                let others = answered::written();
-                for path in walked.iter().chain(others.difference(&walked)) {
-                    if stopped.try_recv() == Err(TryRecvError::Disconnected) {
-                        return;
-                    }
-                    user_storage::tidy_up(path);
-                }
-                if stopped.recv_timeout(DAY) != Err(RecvTimeoutError::Timeout) {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self { paths, _stop: stop })
-    }
-
-    /// Returns whether it cleans these directories.
-    pub(super) fn is_for(&self, homes: &Homes) -> bool {
-        *self.paths == homes.written
-    }
-}
-
-/// Shortest time that an interrupted upload is kept.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 impl Authenticator for Homes {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         let is_known = self.names_user(attempt.user) || self.is_anonymous(attempt.user);
@@ -537,40 +500,6 @@ mod tests {
     use ftp_server::{SyncPolicy, WriteMode};
 
     use super::*;
-
-    #[test]
-    fn the_same_directories_are_not_walked_through_again() {
-        let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let homes = |roots: &[(&tempfile::TempDir, u64)]| {
-            let mut homes = Homes::new(LocalConfig::default());
-            for (number, (root, quota)) in roots.iter().enumerate() {
-                let password = Some(
-                    "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5".parse().unwrap(),
-                );
-                let root = root.path().to_owned();
-                let quota = *quota;
-                let rights = Rights::DROP_BOX;
-                let user = User { password, root, quota, rights, ..User::default() };
-                homes = homes.user(&number.to_string(), &user);
-            }
-            homes
-        };
-        let [first, second] = &roots;
-        let sweeper = Sweeper::start(&homes(&[(first, 0)])).unwrap();
-        assert!(sweeper.is_for(&homes(&[(first, 0)])));
-        assert!(sweeper.is_for(&homes(&[(first, 7), (first, 0)])));
-        assert!(!sweeper.is_for(&homes(&[(first, 0), (second, 0)])));
-        assert!(!sweeper.is_for(&homes(&[(second, 0)])));
-        // Disks can sleep if no user stores anything.
-        let none = Homes::new(LocalConfig::default());
-        let read = none.anonymous(
-            second.path(),
-            Rights::READ,
-            LocalConfig::default(),
-            UserLimits::default(),
-        );
-        assert!(Sweeper::start(&read).unwrap().paths.is_empty());
-    }
 
     #[test]
     fn a_user_may_have_another_sync_policy() {
