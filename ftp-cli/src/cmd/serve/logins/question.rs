@@ -23,7 +23,8 @@ pub(super) struct Asked<'a> {
     pub(super) peer: IpAddr,
     /// Version of TLS on the control connection.
     pub(super) tls: Option<&'static str>,
-    /// Argument of HOST.
+    /// Argument of HOST, or a configured host by the TLS server name. Without configured hosts, HOST
+    /// takes any name.
     pub(super) host: Option<String>,
 }
 
