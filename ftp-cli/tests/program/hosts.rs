@@ -10,6 +10,7 @@ use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run, run_with};
 use ftp_tests::raw::RawSession;
 use ftp_tests::tls::{Authority, Kind, Pair, TlsClient};
+use ftp_tests::wait::wait_until;
 
 use crate::config::{Configured, said_until};
 use crate::ftp;
@@ -271,6 +272,86 @@ fn a_reload_adds_and_removes_hosts_and_their_sessions() {
     assert!(is(shown(&served, A), &second));
     assert_eq!(place(&served, A, "anna"), "a/anna");
     own.expect("NOOP", 200);
+}
+
+#[test]
+fn a_bad_certificate_of_one_host_holds_up_no_other_change_tl_26() {
+    const B: &str = "b.example.invalid";
+    let hosted = Hosted::new();
+    let here = &hosted.configured.here;
+    let _ = hosted.authority.issue(Kind::Named(B)).write(here, "b");
+    let b = "[hosts.\"b.example.invalid\"]\ncertificate = \"HERE/b.crt\"\nkey = \"HERE/b.key\"\n";
+    hosted.write(&format!("{HOSTS}{b}"));
+    let served = hosted.configured.serve();
+    let is = |host: &str, pair: &Pair| {
+        assert!(shown(&served, host).as_deref() == Some(&pair.certificate()[..]), "{host}");
+    };
+    // One that is being written.
+    let pem = std::fs::read(here.join("a.crt")).unwrap();
+    here.write("a.crt", &pem[..pem.len() / 2]);
+    let said = said_until(&served, "the former certificate stays in use");
+    assert!(said.last().unwrap().contains("a.crt"), "{said:?}");
+    let renewed = hosted.authority.issue(Kind::Named(B));
+    let _ = renewed.write(here, "b");
+    said_until(&served, "the certificate has changed");
+    is(A, &hosted.a);
+    is(B, &renewed);
+    // The server's own one is bad, too.
+    let own = std::fs::read(here.join("own.crt")).unwrap();
+    here.write("own.crt", b"");
+    said_until(&served, "own.crt is empty; the former certificate stays in use");
+    let again = hosted.authority.issue(Kind::Named(B));
+    let _ = again.write(here, "b");
+    said_until(&served, "the certificate has changed");
+    is(B, &again);
+    is("localhost", &hosted.own);
+    here.write("own.crt", &own);
+
+    // A reload that locks a user out.
+    let mut bob = at(&served, "localhost");
+    log_in(&mut bob, "bob", 230);
+    let file = here.join("server.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let locked = text.replace("[users.bob]\n", "[users.bob]\nenabled = false\n");
+    std::fs::write(&file, locked).unwrap();
+    served.signal("HUP");
+    said_until(&served, "configuration reloaded");
+    let said = said_until(&served, "the former certificate stays in use");
+    assert!(said.last().unwrap().contains("a.crt"), "{said:?}");
+    bob.expect_reply(421);
+    is(A, &hosted.a);
+    // Files that the host did not have before must be good.
+    hosted.write(&HOSTS.replace("HERE/a.key", "HERE/b.key"));
+    served.signal("HUP");
+    said_until(&served, "configuration unchanged");
+    here.write("a.crt", &pem);
+    served.signal("HUP");
+    said_until(&served, "configuration unchanged");
+    hosted.write(HOSTS);
+    served.signal("HUP");
+    said_until(&served, "configuration reloaded");
+    is(A, &hosted.a);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_to_its_end_holds_up_nothing() {
+    let hosted = Hosted::new();
+    let here = &hosted.configured.here;
+    let served = hosted.configured.serve();
+    // A pipe whose writer keeps the reader waiting, as a hung network mount does.
+    let pipe = here.join("pipe");
+    run(Command::new("mkfifo").arg(&pipe)).succeeded();
+    let mut writer = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let renewed = hosted.authority.issue(Kind::Named(A));
+    writer.write_all(renewed.certificate_pem().as_bytes()).unwrap();
+    std::fs::rename(&pipe, here.join("a.crt")).unwrap();
+    here.write("a.key", renewed.key_pem().as_bytes());
+    wait_until("the server to read the pipe", || rustix::io::ioctl_fionread(&writer).unwrap() == 0);
+    assert!(hosted.who(&[]).starts_with("ID"), "the server answers");
+    assert_eq!(place(&served, A, "anna"), "a/anna");
+    drop(writer);
+    said_until(&served, "the certificate has changed");
+    assert!(shown(&served, A).as_deref() == Some(&renewed.certificate()[..]));
 }
 
 #[test]

@@ -103,13 +103,13 @@ fn serve(
     let _ = shutdown.set(running.shutdown_handle());
     running.announce(log);
     if let Some(control) = &control {
-        control.start(sender)?;
+        control.start(sender.clone())?;
     }
     if let Some(endpoint) = endpoint {
         endpoint.start(running.metrics())?;
     }
     service.ready(running.server());
-    work(&mut running, &mut service, Queue::new(receiver), log);
+    work(&mut running, &mut service, Queue::new(receiver), &sender, log);
     drop(control);
     service.stopping();
     running.shut_down(log);
@@ -117,13 +117,26 @@ fn serve(
 }
 
 /// Handles events until one of them is a stop. Later requests are refused.
-fn work(running: &mut Running<'_>, service: &mut Service, mut queue: Queue, log: &ServerLog) {
+fn work(
+    running: &mut Running<'_>,
+    service: &mut Service,
+    mut queue: Queue,
+    sender: &Sender<Event>,
+    log: &ServerLog,
+) {
     loop {
         match queue.next(service, running) {
             Event::Stop => return,
             // The log has the outcome.
             Event::Reload => drop(reload(running, service, log)),
-            Event::Certificates => running.attend_certificates(),
+            Event::CertificatesDue => {
+                let sender = sender.clone();
+                // A server that is stopping needs no certificates.
+                let deliver =
+                    move |renewed| drop(sender.send(Event::Certificates(Box::new(renewed))));
+                running.attend_certificates(deliver);
+            }
+            Event::Certificates(renewed) => running.take_certificates(*renewed),
             Event::Control(call) if call.request == Request::Reload => {
                 let outcome = reload(running, service, log);
                 call.answer(Answer { outcome: outcome.map(|changes| changes + "\n") });

@@ -7,7 +7,6 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -36,7 +35,7 @@ const OPTIONS: &[(&str, &str)] = &[
 pub(super) struct ServePlan {
     pub(super) settings: Settings,
     /// Unchanged by reloads.
-    pub(super) quick: Option<Rc<Quick>>,
+    pub(super) quick: Option<Arc<Quick>>,
 }
 
 /// Directory of the command line, and its users.
@@ -73,7 +72,7 @@ impl ServePlan {
     ) -> Result<Self, PlanError> {
         let settings = settings(options, Reading::First, passed)?;
         let quick = Quick::new(options, &settings, environment)?;
-        Ok(Self { settings, quick: quick.map(Rc::new) })
+        Ok(Self { settings, quick: quick.map(Arc::new) })
     }
 
     /// Returns the plan with the file as it is now.

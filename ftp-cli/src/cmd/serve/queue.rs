@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use super::certificate::renewal::Renewed;
 use super::control::Call;
 use super::running::Running;
 use super::systemd::Service;
@@ -18,8 +19,10 @@ pub(super) enum Event {
     Stop,
     /// SIGHUP.
     Reload,
-    /// Certificate files may have changed, or expire soon.
-    Certificates,
+    /// It is time to look at the certificate files, or to report what expires soon.
+    CertificatesDue,
+    /// The certificate files were looked at.
+    Certificates(Box<Renewed>),
     /// A request by the control socket.
     Control(Call),
 }
@@ -49,7 +52,7 @@ impl Queue {
             }
             let certificates = running.certificate_pause();
             if certificates.is_some_and(|pause| pause.is_zero()) {
-                return Event::Certificates;
+                return Event::CertificatesDue;
             }
             let check = match running.has_drained() {
                 Some(true) => return Event::Stop,
@@ -64,7 +67,7 @@ impl Queue {
             match received {
                 Ok(event) => self.waiting.push_back(event),
                 Err(RecvTimeoutError::Timeout) => {}
-                // The signal thread is gone: stop as for a signal.
+                // All threads that send events are gone: stop as for a signal.
                 Err(RecvTimeoutError::Disconnected) => return Event::Stop,
             }
         }

@@ -79,7 +79,8 @@ impl Reload<'_> {
     /// Checks everything that may fail, then applies it. Returns the confinement of sessions, and
     /// whether the certificate has changed.
     fn change(self, plan: &ServePlan) -> Result<(Option<Kept>, bool), String> {
-        let loaded = self.certificates.load(&plan.settings).map_err(|failure| failure.message)?;
+        let loaded = self.certificates.load(&plan.settings, self.tls);
+        let loaded = loaded.map_err(|failure| failure.message)?;
         let program = self.logins.prepare(&plan.settings);
         let program = program.map_err(|error| no_thread("logins", &error).message)?;
         let homes = plan.homes().asking(program.clone());

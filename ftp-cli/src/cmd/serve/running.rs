@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,6 +9,7 @@ use ftp_proto::Escaped;
 use ftp_server::{Activity, Server, SessionInfo, ShutdownHandle};
 use log::Level;
 
+use super::certificate::renewal::{Renewal, Renewed};
 use super::certificate::watch::{Validity, Watch, urgent_validity, validity};
 use super::certificate::{Certificate, Certificates, Loaded};
 use super::control::{Status, who};
@@ -26,6 +26,7 @@ use super::start::{start, sweep};
 use super::sweeper::Sweeper;
 use super::systemd::Service;
 use crate::cmd::control::protocol::{Answer, Request, Target};
+use crate::console::threads;
 use crate::display::in_full;
 use crate::exit::Failure;
 use crate::options::Options;
@@ -35,8 +36,8 @@ pub(super) struct Running<'a> {
     options: &'a Options,
     server: Server,
     /// Plan of the start, and the current one.
-    started: Rc<ServePlan>,
-    plan: Rc<ServePlan>,
+    started: Arc<ServePlan>,
+    plan: Arc<ServePlan>,
     certificates: Certificates,
     /// Current certificates.
     tls: Loaded,
@@ -70,7 +71,7 @@ impl<'a> Running<'a> {
     ) -> Result<Self, Failure> {
         let mut certificates = Certificates::default();
         let watch = Watch::of(&plan.settings);
-        let tls = certificates.load(&plan.settings)?;
+        let tls = certificates.load(&plan.settings, &Loaded::default())?;
         let transfers = Arc::new(Transfers::new(plan.settings.run_as.clone()));
         transfers.set(transfers.prepare(plan.settings.log_transfers.as_deref())?);
         let mut builder = Server::builder();
@@ -95,8 +96,8 @@ impl<'a> Running<'a> {
         let sockets = std::mem::take(&mut service.sockets);
         let (server, kept) = start(&plan, tls.tls.clone(), builder, sockets, program)?;
         let sweeper = sweep(&plan, None);
-        let started = Rc::new(plan);
-        let plan = Rc::clone(&started);
+        let started = Arc::new(plan);
+        let plan = Arc::clone(&started);
         Ok(Self {
             options,
             server,
@@ -267,13 +268,20 @@ impl<'a> Running<'a> {
         self.watch.pause()
     }
 
-    /// Loads certificates whose files have changed, for new connections, and reports those that
-    /// expire soon. What cannot be loaded changes nothing and is tried again.
-    pub(super) fn attend_certificates(&mut self) {
-        if self.watch.must_load() {
-            let outcome = self.load_certificates();
-            if let Some(why) = self.watch.loaded(outcome) {
-                log::error!(target: LOG, "{why}; the former certificate stays in use");
+    /// Starts a thread that looks at the certificate files and hands the result to `deliver`, unless
+    /// one runs. Reports certificates that expire soon.
+    pub(super) fn attend_certificates(&mut self, deliver: impl FnOnce(Renewed) + Send + 'static) {
+        if let Some(look) = self.watch.begin() {
+            let renewal = Renewal {
+                look,
+                plan: Arc::clone(&self.plan),
+                certificates: self.certificates.clone(),
+                former: self.tls.clone(),
+            };
+            let started = threads::start("certificates", || deliver(renewal.carry_out()));
+            if let Err(error) = started {
+                log::error!(target: LOG, "{}", no_thread("certificates", &error).message);
+                self.watch.end(None);
             }
         }
         if self.watch.must_report() {
@@ -281,9 +289,32 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn load_certificates(&mut self) -> Result<(), String> {
-        let loaded = self.certificates.load(&self.plan.settings);
-        let loaded = loaded.map_err(|failure| failure.message)?;
+    /// Uses certificates that were loaded, for new connections. What could not be loaded changes
+    /// nothing and is tried again.
+    pub(super) fn take_certificates(&mut self, renewed: Renewed) {
+        let Renewed { look, plan, loaded } = renewed;
+        // A reload has loaded its own ones since.
+        if !Arc::ptr_eq(&plan, &self.plan) {
+            return self.watch.end(None);
+        }
+        self.watch.end(Some(look));
+        let Some(loaded) = loaded else { return };
+        let failures = loaded.and_then(|loaded| {
+            let failures = loaded.failures.clone();
+            self.replace_certificates(loaded).map(|()| failures)
+        });
+        self.note_failures(failures.unwrap_or_else(|why| vec![why]));
+    }
+
+    /// Logs why former certificates stay in use, and returns the lines; what the log has already is
+    /// left out.
+    fn note_failures(&mut self, failures: Vec<String>) -> Vec<String> {
+        let new = self.watch.loaded(failures).into_iter();
+        let lines = new.map(|why| format!("{why}; the former certificate stays in use"));
+        lines.inspect(|line| log::error!(target: LOG, "{line}")).collect()
+    }
+
+    fn replace_certificates(&mut self, loaded: Loaded) -> Result<(), String> {
         self.server.set_tls(loaded.tls.clone()).map_err(|error| in_full(&error))?;
         let former = std::mem::replace(&mut self.tls, loaded);
         self.metrics.set_certificates(self.tls.ends());
@@ -340,15 +371,16 @@ impl<'a> Running<'a> {
         self.kept = kept;
         self.sweeper = sweep(&plan, self.sweeper.take());
         let time_to_log_in = self.plan.settings.server.timeouts.login;
-        let former = std::mem::replace(&mut self.plan, Rc::new(plan));
-        self.watch = watch;
+        let former = std::mem::replace(&mut self.plan, Arc::new(plan));
+        self.watch = watch.after(&self.watch);
+        let failures = self.note_failures(self.tls.failures.clone());
         if has_new_certificate {
             self.log_validities(validity);
         }
         let last = self.server.sessions().iter().map(|session| session.number).max().unwrap_or(0);
         self.former_users.add(&former.homes(), &self.plan.homes(), last, time_to_log_in);
         self.dismiss_former_users();
-        Ok(outcome)
+        Ok(failures.into_iter().chain([outcome]).collect::<Vec<_>>().join("\n"))
     }
 
     /// Checks whether users who were removed have logged in since, over connections from before the

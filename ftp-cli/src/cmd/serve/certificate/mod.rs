@@ -1,6 +1,7 @@
 //! Loads the server's certificate: a pair of PEM files, or a self-signed one that is created once
 //! and kept.
 
+pub(super) mod renewal;
 pub(super) mod watch;
 
 use std::fs;
@@ -31,7 +32,7 @@ const SOON: i64 = 14 * 86_400;
 const REFUSAL: &str = "clients that connect to this name and verify it will refuse the certificate";
 
 /// Loaded certificates.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Certificates {
     /// Self-signed certificate, read once: after dropping privileges the file may be unreadable.
     own: Option<Vec<u8>>,
@@ -41,6 +42,8 @@ pub(super) struct Certificates {
 #[derive(Clone)]
 pub(super) struct Certificate {
     pub(super) path: PathBuf,
+    /// The file of its key.
+    key: PathBuf,
     /// Its virtual host; `None` for the server's own.
     pub(super) host: Option<HostName>,
     pub(super) tls: Tls,
@@ -51,8 +54,12 @@ pub(super) struct Certificate {
 pub(super) struct Loaded {
     /// Everything that connections need; `None` without a certificate.
     pub(super) tls: Option<Tls>,
+    /// `tls` without the certificates of hosts.
+    own: Option<Tls>,
     /// The certificates from files, the server's own first.
     pub(super) files: Vec<Certificate>,
+    /// Why former certificates stay in use.
+    pub(super) failures: Vec<String>,
 }
 
 impl Loaded {
@@ -85,11 +92,45 @@ impl Certificates {
     /// Returns the TLS configuration of `settings`, with the certificates as they are on disk now;
     /// empty without one. Creates the self-signed certificate if it is missing.
     ///
+    /// A host whose files cannot be used keeps its certificate of `former`, if that came from the
+    /// same paths: one host must not prevent the changes of all others.
+    ///
     /// # Errors
     ///
     /// Returns `Usage`, naming the file and the problem; `Local` if the self-signed certificate can
     /// neither be read nor created.
-    pub(super) fn load(&mut self, settings: &Settings) -> Result<Loaded, Failure> {
+    pub(super) fn load(&mut self, settings: &Settings, former: &Loaded) -> Result<Loaded, Failure> {
+        match self.load_own(settings)? {
+            Some(own) => with_hosts(own, settings, former),
+            None => Ok(Loaded::default()),
+        }
+    }
+
+    /// Loads the certificates of settings that have not changed since `former`: the server's own
+    /// certificate stays as well if its files cannot be used.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`load`](Self::load) if there is no former certificate.
+    pub(super) fn renew(
+        &mut self,
+        settings: &Settings,
+        former: &Loaded,
+    ) -> Result<Loaded, Failure> {
+        match (self.load_own(settings), &former.own) {
+            (Ok(Some(own)), _) => with_hosts(own, settings, former),
+            (Ok(None), _) => Ok(Loaded::default()),
+            (Err(failure), Some(own)) => {
+                let mut loaded = with_hosts(own.clone(), settings, former)?;
+                loaded.failures.insert(0, failure.message);
+                Ok(loaded)
+            }
+            (Err(failure), None) => Err(failure),
+        }
+    }
+
+    /// Returns the server's own certificate, with the policies.
+    fn load_own(&mut self, settings: &Settings) -> Result<Option<Tls>, Failure> {
         let protection = &settings.tls;
         let loaded = match (&protection.certificate, &protection.key) {
             (Some(certificate), Some(key)) => Tls::from_files(certificate, key),
@@ -105,30 +146,41 @@ impl Certificates {
                 self.own = Some(pem);
                 loaded
             }
-            _ => return Ok(Loaded::default()),
+            _ => return Ok(None),
         };
-        let mut tls = loaded.and_then(|tls| with_policies(tls, protection)).map_err(unusable)?;
-        let own = protection.certificate.as_ref().map(|path| Certificate {
-            path: path.clone(),
-            host: None,
-            tls: tls.clone(),
-        });
-        let mut files: Vec<Certificate> = own.into_iter().collect();
-        for (name, host) in settings.hosts.iter() {
-            let Some(certificate) = of_host(name, host).transpose()? else { continue };
-            tls = tls.host(name.clone(), &certificate.tls);
-            files.push(certificate);
-        }
-        Ok(Loaded { tls: Some(tls), files })
+        loaded.and_then(|tls| with_policies(tls, protection)).map(Some).map_err(unusable)
     }
 }
 
-/// Reads the certificate of a host, if it has one.
-fn of_host(name: &HostName, host: &Host) -> Option<Result<Certificate, Failure>> {
-    let (path, key) = host.certificate.as_ref().zip(host.key.as_ref())?;
-    let host = Some(name.clone());
-    let certificate = Tls::from_files(path, key);
-    Some(certificate.map(|tls| Certificate { path: path.clone(), host, tls }).map_err(unusable))
+/// Adds the certificates of hosts to the server's own one.
+fn with_hosts(own: Tls, settings: &Settings, former: &Loaded) -> Result<Loaded, Failure> {
+    let mut tls = own.clone();
+    let Protection { certificate, key, .. } = &settings.tls;
+    let of_server = certificate.clone().zip(key.clone());
+    let of_server =
+        of_server.map(|(path, key)| Certificate { path, key, host: None, tls: own.clone() });
+    let mut files: Vec<Certificate> = of_server.into_iter().collect();
+    let mut failures = Vec::new();
+    for (name, host) in settings.hosts.iter() {
+        let Some((path, key)) = host.certificate.as_ref().zip(host.key.as_ref()) else { continue };
+        let certificate = match Tls::from_files(path, key).map_err(unusable) {
+            Ok(tls) => {
+                let (path, key) = (path.clone(), key.clone());
+                Certificate { path, key, host: Some(name.clone()), tls }
+            }
+            Err(failure) => {
+                let is_same = |other: &&Certificate| {
+                    other.host.as_ref() == Some(name) && other.path == *path && other.key == *key
+                };
+                let Some(same) = former.files.iter().find(is_same) else { return Err(failure) };
+                failures.push(failure.message);
+                same.clone()
+            }
+        };
+        tls = tls.host(name.clone(), &certificate.tls);
+        files.push(certificate);
+    }
+    Ok(Loaded { tls: Some(tls), own: Some(own), files, failures })
 }
 
 fn with_policies(tls: Tls, protection: &Protection) -> Result<Tls, TlsError> {
@@ -273,13 +325,13 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         let what = "tls.self_signed: the first start will create a certificate";
         return findings.ok(format_args!("{what} and keep it in {shown}"));
     }
-    match Certificates::default().load(settings) {
-        Ok(Loaded { tls, files }) => {
+    match Certificates::default().load(settings, &Loaded::default()) {
+        Ok(Loaded { tls, files, .. }) => {
             if let Some(tls) = tls {
                 valid(settings, &tls, &shown, findings);
                 misfits(&tls, &shown, settings, findings);
             }
-            for Certificate { path, host, tls } in &files {
+            for Certificate { path, host, tls, .. } in &files {
                 let Some(host) = host else { continue };
                 valid(settings, tls, &shown_path(path), findings);
                 misfits_host(tls, path, host, findings);

@@ -26,15 +26,25 @@ pub(crate) type Validity = (Level, String);
 /// The certificate files of a plan, and when to look at them.
 pub(crate) struct Watch {
     files: Vec<Watched>,
+    /// A look is under way, perhaps one of before a reload.
+    is_looking: bool,
     interval: Duration,
     /// When to look at the files; `None`: never.
     look_due: Option<Instant>,
     /// When to report certificates that expire soon; `None`: never.
     report_due: Option<Instant>,
-    /// Why the files were not loaded, as it was logged.
-    failure: Option<String>,
+    /// Why files were not loaded, as it was logged.
+    failures: Vec<String>,
 }
 
+/// A look at the files, which may take long.
+pub(crate) struct Look {
+    files: Vec<Watched>,
+    /// Some could not be loaded last time.
+    is_retry: bool,
+}
+
+#[derive(Clone)]
 struct Watched {
     path: PathBuf,
     /// The file before it was last loaded; `None` if it was missing or is not a regular file.
@@ -42,7 +52,7 @@ struct Watched {
 }
 
 /// What differs between two contents of a file, or two files of one name.
-#[derive(Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 struct Stamp {
     device: u64,
     inode: u64,
@@ -79,11 +89,19 @@ impl Watch {
         let has_files = !files.is_empty();
         Self {
             files,
+            is_looking: false,
             interval,
             look_due: (has_files && !interval.is_zero()).then(|| Instant::now() + interval),
             report_due: has_files.then(|| Instant::now() + PAUSE),
-            failure: None,
+            failures: Vec::new(),
         }
+    }
+
+    /// Takes over from the watch of before a reload: reloads do not delay the daily report, and a
+    /// look that hangs stays the only one.
+    pub(crate) fn after(self, former: &Self) -> Self {
+        let report_due = self.report_due.map(|due| former.report_due.unwrap_or(due));
+        Self { is_looking: former.is_looking, report_due, ..self }
     }
 
     /// Returns the time until something is due; `None` if nothing ever is.
@@ -92,33 +110,33 @@ impl Watch {
         Some(due.saturating_duration_since(Instant::now()))
     }
 
-    /// Returns whether it is time to load the files again: they have changed, or could not be
-    /// loaded last time. The caller must load them, and report the result to
-    /// [`loaded`](Self::loaded).
-    pub(crate) fn must_load(&mut self) -> bool {
+    /// Returns a look if it is time for one, and none is under way. The caller must report its end
+    /// to [`end`](Self::end).
+    pub(crate) fn begin(&mut self) -> Option<Look> {
         let now = Instant::now();
         if self.look_due.is_none_or(|due| now < due) {
-            return false;
+            return None;
         }
         self.look_due = Some(now + self.interval);
-        let mut has_changed = self.failure.is_some();
-        for file in &mut self.files {
-            // A missing file may be on its way to this name: the next look finds it.
-            let found = Stamp::of(&file.path);
-            if found.is_some() && found != file.stamp {
-                file.stamp = found;
-                has_changed = true;
-            }
+        if self.is_looking {
+            return None;
         }
-        has_changed
+        self.is_looking = true;
+        Some(Look { files: self.files.clone(), is_retry: !self.failures.is_empty() })
     }
 
-    /// Records whether the files were loaded. Returns the failure if it has not been logged yet.
-    pub(crate) fn loaded(&mut self, outcome: Result<(), String>) -> Option<String> {
-        let failure = outcome.err();
-        let is_known = self.failure == failure;
-        self.failure.clone_from(&failure);
-        failure.filter(|_| !is_known)
+    /// Records the end of a look; `None` for one that found nothing about these files.
+    pub(crate) fn end(&mut self, look: Option<Look>) {
+        self.is_looking = false;
+        if let Some(look) = look {
+            self.files = look.files;
+        }
+    }
+
+    /// Records why files were not loaded. Returns what has not been logged yet.
+    pub(crate) fn loaded(&mut self, failures: Vec<String>) -> Vec<String> {
+        let known = std::mem::replace(&mut self.failures, failures);
+        self.failures.iter().filter(|why| !known.contains(why)).cloned().collect()
     }
 
     /// Returns whether it is time to report certificates that expire soon.
@@ -129,6 +147,23 @@ impl Watch {
             self.report_due = Some(now + PAUSE);
         }
         is_due
+    }
+}
+
+impl Look {
+    /// Returns whether the files must be loaded: they have changed, or could not be loaded last
+    /// time.
+    pub(crate) fn must_load(&mut self) -> bool {
+        let mut has_changed = self.is_retry;
+        for file in &mut self.files {
+            // A missing file may be on its way to this name: the next look finds it.
+            let found = Stamp::of(&file.path);
+            if found.is_some() && found != file.stamp {
+                file.stamp = found;
+                has_changed = true;
+            }
+        }
+        has_changed
     }
 }
 
@@ -176,7 +211,10 @@ mod tests {
         while watch.look_due.is_some_and(|due| Instant::now() < due) {
             std::thread::yield_now();
         }
-        watch.must_load()
+        let mut look = watch.begin().expect("a look is due");
+        let must_load = look.must_load();
+        watch.end(Some(look));
+        must_load
     }
 
     #[test]
@@ -207,14 +245,34 @@ mod tests {
     fn a_failure_is_tried_again_and_told_once() {
         let root = TempRoot::new();
         let mut watch = watch(&[root.write("crt", b"a"), root.write("key", b"k")]);
-        let failed = |why: &str| Err(why.to_owned());
-        assert_eq!(watch.loaded(failed("x")).as_deref(), Some("x"));
+        let told = |watch: &mut Watch, failures: &[&str]| {
+            let failures = failures.iter().map(|&why| why.to_owned());
+            watch.loaded(failures.collect()).join(" ")
+        };
+        assert_eq!(told(&mut watch, &["x"]), "x");
         assert!(must_load(&mut watch), "although nothing has changed");
-        assert_eq!(watch.loaded(failed("x")), None);
-        assert_eq!(watch.loaded(failed("y")).as_deref(), Some("y"));
-        assert_eq!(watch.loaded(Ok(())), None);
+        assert_eq!(told(&mut watch, &["x"]), "");
+        assert_eq!(told(&mut watch, &["x", "z"]), "z");
+        assert_eq!(told(&mut watch, &["y"]), "y");
+        assert_eq!(told(&mut watch, &[]), "");
         assert!(!must_load(&mut watch));
-        assert_eq!(watch.loaded(failed("y")).as_deref(), Some("y"));
+        assert_eq!(told(&mut watch, &["y"]), "y");
+    }
+
+    #[test]
+    fn a_look_that_hangs_stays_the_only_one() {
+        let root = TempRoot::new();
+        let paths = [root.write("crt", b"a"), root.write("key", b"k")];
+        let mut former = watch(&paths);
+        let hung = former.begin().unwrap();
+        former.report_due = Some(Instant::now());
+        // A reload changes nothing about that, and does not put off the report.
+        let mut later = watch(&paths).after(&former);
+        assert!(later.begin().is_none() && later.begin().is_none());
+        assert!(later.must_report());
+        later.end(None);
+        assert!(!must_load(&mut later));
+        drop(hung);
     }
 
     #[test]
@@ -226,7 +284,7 @@ mod tests {
         settings.tls.certificate = Some(file);
         let mut watch = Watch::of(&settings);
         assert_eq!(watch.look_due, None);
-        assert!(!watch.must_load());
+        assert!(watch.begin().is_none());
         // The daily report does not depend on it.
         assert!(watch.pause().is_some_and(|pause| pause > PAUSE / 2));
         assert!(!watch.must_report());
@@ -243,7 +301,7 @@ mod tests {
             let files = authority.issue(kind).write(&root, "server");
             let tls = Tls::from_files(&files.certificate, &files.key).unwrap();
             let path = PathBuf::from("/x/server.crt");
-            let certificate = Certificate { path, host: None, tls };
+            let certificate = Certificate { key: path.clone(), path, host: None, tls };
             let (found, words) = validity(&certificate).unwrap();
             assert_eq!(found, level, "{words}");
             assert!(words.starts_with("/x/server.crt expires in "), "{words}");
