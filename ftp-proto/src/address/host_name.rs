@@ -20,7 +20,7 @@ use crate::error::{ParseError, ParseErrorKind};
 pub enum HostName {
     /// A domain name of A-labels, in lower case.
     Domain(String),
-    /// An address literal; IPv6 stands in brackets on the wire.
+    /// An address literal; IPv6 stands in brackets on the wire. An IPv4-mapped one is read as IPv4.
     Address(IpAddr),
 }
 
@@ -45,7 +45,7 @@ impl HostName {
             let text = rest.get(..close).and_then(|text| std::str::from_utf8(text).ok());
             let address = text.and_then(|text| text.parse::<Ipv6Addr>().ok());
             let address = address.ok_or(error(1, ParseErrorKind::BadNumber))?;
-            return Ok(Self::Address(address.into()));
+            return Ok(Self::Address(IpAddr::from(address).to_canonical()));
         }
         let mut at = 0;
         for label in input.split(|&byte| byte == b'.') {
@@ -97,6 +97,7 @@ mod tests {
             ("192.0.2.1", "192.0.2.1"),
             ("[2001:db8::c000:201]", "[2001:db8::c000:201]"),
             ("[::192.0.2.1]", "[::c000:201]"),
+            ("[::ffff:192.0.2.1]", "192.0.2.1"),
         ] {
             let name = HostName::parse(text.as_bytes()).unwrap();
             assert_eq!(name.to_string(), shown, "{text}");
