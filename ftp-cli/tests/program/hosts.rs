@@ -275,6 +275,26 @@ fn a_reload_adds_and_removes_hosts_and_their_sessions() {
 }
 
 #[test]
+fn an_empty_list_of_users_locks_a_host() {
+    let hosted = Hosted::new();
+    hosted.write("[hosts.localhost]\nusers = []\n");
+    let served = hosted.configured.serve();
+    for user in ["anna", "anonymous"] {
+        log_in(&mut at(&served, "localhost"), user, 530);
+    }
+    assert_eq!(place(&served, "", "anna"), "anna");
+    let ran = run(&mut hosted.configured.command(&["--check", "--listen", "0"]));
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let why = "warn  hosts.localhost.users: the list is empty: no user can log in at this host";
+    assert!(said.contains(why), "{said}");
+    hosted.write("[hosts.localhost]\n");
+    served.signal("HUP");
+    let said = said_until(&served, "configuration reloaded");
+    assert!(said.last().unwrap().ends_with("hosts"), "{said:?}");
+    assert_eq!(place(&served, "localhost", "anna"), "anna");
+}
+
+#[test]
 fn a_bad_certificate_of_one_host_holds_up_no_other_change_tl_26() {
     const B: &str = "b.example.invalid";
     let hosted = Hosted::new();
@@ -374,6 +394,10 @@ fn what_is_odd_about_a_host_is_said_by_check() {
         assert!(said.lines().any(|found| found.starts_with(line)), "{line}\n{said}");
     }
     assert!(!said.contains("does not name"), "{said}");
+    let shared = "warn  hosts.localhost.root: all users work in this directory, each with their own \
+                  rights; list the users in hosts.localhost.users";
+    assert!(said.contains(shared), "{said}");
+    assert_eq!(said.matches("all users work in").count(), 1, "{said}");
     // Certificates for other names, a missing root, a key that others can read.
     std::fs::set_permissions(file("a.key"), std::os::unix::fs::PermissionsExt::from_mode(0o604))
         .unwrap();

@@ -248,7 +248,7 @@ impl<'a> Running<'a> {
     }
 
     /// Returns what `tell` says of each certificate from a file.
-    fn validities(&self, tell: fn(&Certificate) -> Option<Validity>) -> Vec<Validity> {
+    fn validities(&self, tell: impl Fn(&Certificate) -> Option<Validity>) -> Vec<Validity> {
         let mut lines: Vec<Validity> = self.tls.files.iter().filter_map(tell).collect();
         // One file may be for several hosts.
         let mut known = BTreeSet::new();
@@ -256,7 +256,7 @@ impl<'a> Running<'a> {
         lines
     }
 
-    fn log_validities(&self, tell: fn(&Certificate) -> Option<Validity>) {
+    fn log_validities(&self, tell: impl Fn(&Certificate) -> Option<Validity>) {
         for (level, line) in self.validities(tell) {
             log::log!(target: LOG, level, "{line}");
         }
@@ -320,7 +320,8 @@ impl<'a> Running<'a> {
         self.metrics.set_certificates(self.tls.ends());
         if self.tls.replaces(&former) {
             log::info!(target: LOG, "the certificate has changed; new connections get the new one");
-            self.log_validities(validity);
+            let is_new = |certificate: &&Certificate| certificate.replaces_one_of(&former);
+            self.log_validities(|file| Some(file).filter(is_new).and_then(validity));
         }
         Ok(())
     }

@@ -67,11 +67,16 @@ impl Loaded {
     pub(super) fn replaces(&self, former: &Self) -> bool {
         let of = |tls: &Tls| tls.certificate().map(<[u8]>::to_vec);
         let own = self.tls.as_ref().zip(former.tls.as_ref());
-        let is_other = |new: &Certificate| {
-            let mut same = former.files.iter().filter(|old| old.host == new.host);
-            same.any(|old| of(&old.tls) != of(&new.tls))
-        };
-        own.is_some_and(|(new, old)| of(new) != of(old)) || self.files.iter().any(is_other)
+        own.is_some_and(|(new, old)| of(new) != of(old))
+            || self.files.iter().any(|file| file.replaces_one_of(former))
+    }
+}
+
+impl Certificate {
+    /// Returns whether it has taken the place of another one of its host.
+    pub(super) fn replaces_one_of(&self, former: &Loaded) -> bool {
+        let mut same = former.files.iter().filter(|old| old.host == self.host);
+        same.any(|old| old.tls.certificate() != self.tls.certificate())
     }
 }
 

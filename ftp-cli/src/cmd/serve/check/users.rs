@@ -227,6 +227,7 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
             findings.warn(format_args!("user {name}: expired ({expires}); logins fail"));
         }
     }
+    hosts(plan, findings);
     for group in plan.settings.users.idle_groups() {
         findings.warn(format_args!("groups.{group}: no user is in this group"));
     }
@@ -240,6 +241,25 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
     let partial = plan.settings.local.partial;
     users.retain(|(_, user)| user.partial.unwrap_or(partial) == PartialPolicy::Resume);
     shared_roots(&users, findings);
+}
+
+/// Checks for hosts with one root for all users, and for hosts without users.
+fn hosts(plan: &ServePlan, findings: &mut Findings) {
+    for (name, host) in plan.settings.hosts.iter() {
+        let is_shared =
+            host.root.as_ref().is_some_and(|root| !root.as_os_str().as_bytes().contains(&b'%'));
+        if host.users.as_ref().is_some_and(Vec::is_empty) {
+            let users = key_of(name, "users");
+            let why = "the list is empty: no user can log in at this host";
+            findings.warn(format_args!("{users}: {why}; remove the key to admit all"));
+        }
+        if is_shared && host.users.is_none() {
+            let key = key_of(name, "root");
+            let why = "all users work in this directory, each with their own rights";
+            let users = key_of(name, "users");
+            findings.warn(format_args!("{key}: {why}; list the users in {users}"));
+        }
+    }
 }
 
 /// Checks for rights by directory that apply to no directory.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ftp_proto::HostName;
 use ftp_server::VirtualHost;
 
-use super::forms::{FILE, LINE, NAMES};
+use super::forms::{FILE, LINE, USERS};
 use super::lines::Lines;
 use super::origins::Origins;
 use super::row::{Setting, row};
@@ -31,8 +31,8 @@ pub(crate) struct Host {
     pub(crate) banner: String,
     /// Root of all users there; `%u` stands for the name.
     pub(crate) root: Option<PathBuf>,
-    /// Users who may log in; empty for all.
-    pub(crate) users: Vec<String>,
+    /// Users who may log in; `None` for all.
+    pub(crate) users: Option<Vec<String>>,
     /// Origins of all values.
     pub(crate) origins: Origins,
 }
@@ -43,13 +43,13 @@ pub(crate) const HOST: &[Setting<Host>] = &[
     row!(Host, "key",         FILE,  key,         "PEM file of the private key of that certificate."),
     row!(Host, "banner",      LINE,  banner,      "Text of the reply to HOST (empty: Host accepted)."),
     row!(Host, "root",        FILE,  root,        "Directory that all users see as / at this host; %u stands for the name (empty: their own)."),
-    row!(Host, "users",       NAMES, users,       "Users who may log in at this host; anonymous counts as one (empty: all)."),
+    row!(Host, "users",       USERS, users,       "Users who may log in at this host, such as anonymous (empty: none; without this key: all)."),
 ];
 
 impl Host {
     /// Returns whether this user may log in here.
     pub(crate) fn admits(&self, user: &str) -> bool {
-        self.users.is_empty() || self.users.iter().any(|other| other == user)
+        self.users.as_ref().is_none_or(|users| users.iter().any(|other| other == user))
     }
 
     /// Returns the root of a user here, if the host has one. `Err` if the name cannot be part of a
@@ -59,7 +59,8 @@ impl Host {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        HOST.iter().all(|row| (row.show)(self) == (row.show)(other))
+        // An empty list is shown as a missing one.
+        self.users == other.users && HOST.iter().all(|row| (row.show)(self) == (row.show)(other))
     }
 }
 
@@ -177,7 +178,7 @@ impl Settings {
                 }
                 _ => {}
             }
-            for user in &host.users {
+            for user in host.users.iter().flatten() {
                 if let Some(unknown) = self.objection_to_user(user) {
                     add("users", unknown);
                 }

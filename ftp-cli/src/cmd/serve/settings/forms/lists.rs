@@ -25,6 +25,13 @@ pub(crate) const NAMES: Form<Vec<String>> = Form::new(
     |names| or_quotes(names.join(",")),
 );
 
+/// As `NAMES`, where an empty list differs from a missing one.
+pub(crate) const USERS: Form<Option<Vec<String>>> = Form::new(
+    Kind::List,
+    |text| (NAMES.read)(text).map(Some),
+    |names| names.as_ref().map_or_else(|| or_quotes(String::new()), NAMES.show),
+);
+
 pub(crate) const NETWORKS: Form<Vec<Network>> =
     Form::new(Kind::List, networks, |networks| show_networks(networks));
 

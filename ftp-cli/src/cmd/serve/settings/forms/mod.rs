@@ -11,7 +11,7 @@ mod words;
 pub(crate) use dates::{EXPIRY, Expiry};
 pub(crate) use directories::{DIRECTORIES, directory_path, directory_rights};
 pub(crate) use lists::{
-    ADDRESSES, ARGUMENTS, EVENTS, HOSTS, NAMES, NETWORKS, OVERRIDES, PATTERNS, PROGRAM,
+    ADDRESSES, ARGUMENTS, EVENTS, HOSTS, NAMES, NETWORKS, OVERRIDES, PATTERNS, PROGRAM, USERS,
 };
 pub(crate) use mounts::{MOUNTS, MountPoint, mount_path, mounted_directory};
 pub(crate) use numbers::{
