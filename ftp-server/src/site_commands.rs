@@ -38,6 +38,9 @@ impl std::fmt::Debug for SiteRequest<'_> {
 /// Handles `SITE` commands of the embedder; a closure can do so.
 ///
 /// The session's thread calls it and waits; the thread may be confined to its user's files.
+///
+/// The server answers its own words itself: `HELP`, `CHMOD`, and `QUOTA` if the user's storage has
+/// [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even without a quota.
 pub trait SiteCommands: Send + Sync {
     /// Answers a command with one final reply: 2yz, 4yz or 5yz. `None` means an unknown word: the
     /// client gets 504.
