@@ -251,7 +251,7 @@ mod tests {
         let program = program(&["groups.cameras.rights=drop-box"]);
         for (text, want) in [
             ("", "the answer is empty"),
-            ("yes", "the answer is not JSON from byte 1 on"),
+            ("yes", "the answer is not JSON: expected value at line 1 column 1"),
             ("{}", "the answer lacks ok"),
             ("{\"ok\":1,\"root\":\"/\"}", "ok: expected true or false"),
             ("{\"ok\":\"true\",\"root\":\"/\"}", "ok: expected true or false"),
