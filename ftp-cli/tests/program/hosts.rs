@@ -274,6 +274,32 @@ fn a_reload_adds_and_removes_hosts_and_their_sessions() {
     own.expect("NOOP", 200);
 }
 
+/// Clients can always name the server's own address, but its table may have given them another root.
+#[test]
+fn sessions_at_an_address_end_with_its_table() {
+    const TABLE: &str = "[hosts.\"127.0.0.1\"]\nroot = \"ROOT/local\"\n";
+    let hosted = Hosted::new();
+    hosted.write(TABLE);
+    let served = hosted.configured.serve();
+    assert_eq!(place(&served, "127.0.0.1", "anna"), "local");
+    let mut session = at(&served, "127.0.0.1");
+    log_in(&mut session, "anna", 230);
+    let mut late = at(&served, "127.0.0.1");
+    hosted.write("");
+    served.signal("HUP");
+    said_until(&served, "configuration reloaded");
+    session.expect_reply(421);
+    log_in(&mut late, "anna", 230);
+    late.expect_reply(421);
+    // A later session is in the user's own root, and goes on.
+    assert_eq!(place(&served, "127.0.0.1", "anna"), "anna");
+    let mut own = at(&served, "127.0.0.1");
+    log_in(&mut own, "anna", 230);
+    served.signal("HUP");
+    said_until(&served, "configuration reloaded");
+    own.expect("NOOP", 200);
+}
+
 #[test]
 fn an_empty_list_of_users_locks_a_host() {
     let hosted = Hosted::new();

@@ -406,7 +406,9 @@ impl<'a> Running<'a> {
         };
         for session in self.server.sessions() {
             let Some(user) = session.user.as_deref() else { continue };
-            let has_host = session.host.as_ref().is_none_or(|host| homes.has_user_at(host, user));
+            let has_host = session.host.as_ref().is_none_or(|host| {
+                homes.has_user_at(host, user) && !self.former_users.has_host(session.number, host)
+            });
             let why = match is_kept(session.number, user) {
                 true if has_host => continue,
                 true => "the host was removed, or is not for this user",

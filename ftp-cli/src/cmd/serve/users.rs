@@ -236,6 +236,16 @@ impl Homes {
         self
     }
 
+    /// Returns the names of the virtual hosts.
+    pub(super) fn host_names(&self) -> impl Iterator<Item = &HostName> {
+        self.hosts.keys()
+    }
+
+    /// Returns whether a virtual host has this name.
+    pub(super) fn names_host(&self, host: &HostName) -> bool {
+        self.hosts.contains_key(host)
+    }
+
     /// Returns whether sessions of this user at this host may continue: the host is still there, and
     /// for the user.
     pub(super) fn has_user_at(&self, host: &HostName, name: &[u8]) -> bool {

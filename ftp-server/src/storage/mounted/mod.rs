@@ -19,7 +19,8 @@ use super::{
 ///   its own root, so its symbolic links never lead into another one.
 /// - A mount point appears in the listing of its parent, whether the storage there has such a
 ///   directory or not. An object of that storage at the mount point, and everything below it, is
-///   hidden, except from its symbolic links that lead there. Missing directories above a mount point appear too, but nothing can be stored in them.
+///   hidden, except from its symbolic links that lead there. Missing directories above a mount point
+///   appear too, but nothing can be stored in them.
 /// - A mount point and the directories above it can be neither renamed nor removed. Nothing can be
 ///   renamed from one storage to another: `CrossesMounts`.
 /// - Each storage has its own free space, and its own [`quota`](Storage::quota) or none.
