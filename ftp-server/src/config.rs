@@ -164,7 +164,7 @@ pub struct ServerConfig {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct VirtualHost {
-    /// Its name, or an address.
+    /// Its name, or an address in its [canonical form](HostName::into_canonical).
     pub name: HostName,
     /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS (default:
     /// `None`, the texts of the server).
@@ -174,8 +174,8 @@ pub struct VirtualHost {
 impl VirtualHost {
     /// Returns a host without a banner.
     #[must_use]
-    pub const fn new(name: HostName) -> Self {
-        Self { name, banner: None }
+    pub fn new(name: HostName) -> Self {
+        Self { name: name.into_canonical(), banner: None }
     }
 
     /// Sets the text of the reply to `HOST`.

@@ -281,7 +281,9 @@ fn sessions_at_an_address_end_with_its_table() {
     let hosted = Hosted::new();
     hosted.write(TABLE);
     let served = hosted.configured.serve();
-    assert_eq!(place(&served, "127.0.0.1", "anna"), "local");
+    for same in ["127.0.0.1", "[::ffff:127.0.0.1]"] {
+        assert_eq!(place(&served, same, "anna"), "local");
+    }
     let mut session = at(&served, "127.0.0.1");
     log_in(&mut session, "anna", 230);
     let mut late = at(&served, "127.0.0.1");

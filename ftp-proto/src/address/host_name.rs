@@ -20,7 +20,7 @@ use crate::error::{ParseError, ParseErrorKind};
 pub enum HostName {
     /// A domain name of A-labels, in lower case.
     Domain(String),
-    /// An address literal; IPv6 stands in brackets on the wire. An IPv4-mapped one is read as IPv4.
+    /// An address literal; IPv6 stands in brackets on the wire.
     Address(IpAddr),
 }
 
@@ -45,7 +45,7 @@ impl HostName {
             let text = rest.get(..close).and_then(|text| std::str::from_utf8(text).ok());
             let address = text.and_then(|text| text.parse::<Ipv6Addr>().ok());
             let address = address.ok_or(error(1, ParseErrorKind::BadNumber))?;
-            return Ok(Self::Address(IpAddr::from(address).to_canonical()));
+            return Ok(Self::Address(address.into()));
         }
         let mut at = 0;
         for label in input.split(|&byte| byte == b'.') {
@@ -69,6 +69,15 @@ impl HostName {
         }
         let name = String::from_utf8_lossy(input).to_ascii_lowercase();
         Ok(name.parse::<Ipv4Addr>().map_or(Self::Domain(name), |ip| Self::Address(ip.into())))
+    }
+
+    /// Returns the same host with an IPv4-mapped IPv6 address as IPv4, to compare it.
+    #[must_use]
+    pub fn into_canonical(self) -> Self {
+        match self {
+            Self::Address(address) => Self::Address(address.to_canonical()),
+            domain @ Self::Domain(_) => domain,
+        }
     }
 }
 
@@ -97,13 +106,19 @@ mod tests {
             ("192.0.2.1", "192.0.2.1"),
             ("[2001:db8::c000:201]", "[2001:db8::c000:201]"),
             ("[::192.0.2.1]", "[::c000:201]"),
-            ("[::ffff:192.0.2.1]", "192.0.2.1"),
+            ("[::ffff:192.0.2.1]", "[::ffff:192.0.2.1]"),
         ] {
             let name = HostName::parse(text.as_bytes()).unwrap();
             assert_eq!(name.to_string(), shown, "{text}");
             assert_eq!(HostName::parse(shown.as_bytes()), Ok(name), "{text}");
         }
         assert!(matches!(HostName::parse(b"192.0.2.1"), Ok(HostName::Address(_))));
+        for (text, canonical) in
+            [("h", "h"), ("[2001:db8::1]", "[2001:db8::1]"), ("[::ffff:192.0.2.1]", "192.0.2.1")]
+        {
+            let name = HostName::parse(text.as_bytes()).unwrap();
+            assert_eq!(name.into_canonical().to_string(), canonical);
+        }
     }
 
     #[test]

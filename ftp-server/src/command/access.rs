@@ -257,22 +257,23 @@ pub(super) fn rein(session: &mut Session) -> Outcome {
 pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
     session.access = Access::Greeted;
     session.host = session.host_by_tls();
+    let name = name.clone().into_canonical();
     let config = &session.context.config;
-    let is_here = match name {
+    let is_here = match &name {
         HostName::Domain(_) => config.hosts.is_empty(),
-        HostName::Address(address) => address.to_canonical() == session.reached.ip(),
+        HostName::Address(address) => *address == session.reached.ip(),
     };
     // The host whose certificate the client has seen (RFC 7151 §3.2.2).
     let is_other = match session.asked_name() {
         AskedName::Missing => false,
         AskedName::Foreign => true,
-        AskedName::Host(asked) => asked != *name,
+        AskedName::Host(asked) => asked != name,
     };
-    if is_other || !is_here && config.host(name).is_none() {
+    if is_other || !is_here && config.host(&name).is_none() {
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not a host of this server")
             .into();
     }
-    session.host = Some(name.clone());
+    session.host = Some(name);
     let banner = session.host_banner().unwrap_or("Host accepted");
     Reply::new(ReplyCode::SERVICE_READY, banner).into()
 }

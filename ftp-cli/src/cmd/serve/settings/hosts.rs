@@ -111,7 +111,7 @@ impl Hosts {
 ///
 /// Returns a message about an invalid name.
 pub(super) fn host_name(text: &str) -> Result<HostName, String> {
-    HostName::parse(text.as_bytes()).map_err(|_| {
+    HostName::parse(text.as_bytes()).map(HostName::into_canonical).map_err(|_| {
         "invalid host name: expected a name such as ftp.example.org, without * and port; or an \
          address such as 192.0.2.1 or [2001:db8::1]"
             .to_owned()

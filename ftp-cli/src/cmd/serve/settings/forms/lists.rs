@@ -68,7 +68,8 @@ fn joined<T: ToString>(items: &[T], between: &str) -> String {
 
 fn hosts(text: &str) -> Result<Vec<HostName>, String> {
     each_of(text, |name| {
-        HostName::parse(name.as_bytes()).map_err(|_| format!("invalid host name \"{name}\""))
+        let host = HostName::parse(name.as_bytes()).map(HostName::into_canonical);
+        host.map_err(|_| format!("invalid host name \"{name}\""))
     })
 }
 
