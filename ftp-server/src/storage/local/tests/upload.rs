@@ -4,6 +4,8 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
+use ftp_tests::wait::wait_until;
+
 use super::StorageErrorKind::{
     BadRestart, Busy, Denied, Exists, IsDirectory, NameNotAllowed, NoSpace, NotFound,
 };
@@ -481,8 +483,11 @@ fn a_disk_that_became_read_only_refuses_hf_05() {
     tree.put("f", "old");
     fs::create_dir(tree.root.join("d")).unwrap();
     let storages = tree.storages();
-    let mut remount = Command::new("mount");
-    assert!(remount.args(["-o", "remount,ro"]).arg(&mount.0).status().unwrap().success());
+    // A program that another test starts may have a copy of the written file for a moment.
+    wait_until("nobody writes there", || {
+        let remount = Command::new("mount").args(["-o", "remount,ro"]).arg(&mount.0).output();
+        remount.unwrap().status.success()
+    });
     for storage in storages {
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
             assert_eq!(kind(storage.write(&path("f"), mode)), Some(Denied), "{mode:?}");
