@@ -16,7 +16,7 @@ use crate::time_val::TimeVal;
 use crate::url::FtpUrl;
 use crate::verb::Verb;
 
-/// Implements both traits by the function that parses bytes.
+/// Implements both traits with the function that parses bytes.
 macro_rules! read_by {
     ($($type:ident::$parse:ident,)*) => {$(
         impl FromStr for $type {

@@ -1,5 +1,5 @@
-//! The replies that may answer a command, and which of them is final: the sequences of RFC 959 §5.4
-//! and the state diagrams of §6, as one table.
+//! The replies that are valid for a command, and which of them is final. One table has the
+//! sequences of RFC 959 §5.4 and the state diagrams of §6.
 
 use crate::reply::{ReplyCode, Severity};
 use crate::verb::Verb;
@@ -84,8 +84,8 @@ impl Exchange {
     }
 }
 
-/// Codes that may answer any command: the service ends, a syntax error, an unknown command, a bad
-/// sequence, or a missing login or protection (RFC 959 §5.4; RFC 2228 §5.1).
+/// Codes that may answer any command (RFC 959 §5.4; RFC 2228 §5.1): the service ends, a syntax
+/// error, an unknown command, a bad sequence, or a missing login or protection.
 const ANY: &[u16] = &[421, 500, 501, 502, 503, 504, 530, 533, 534, 535];
 
 /// Returns the codes that may answer a verb in addition to [`ANY`], in ascending order, from RFC
@@ -96,8 +96,8 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Abor, Acct, Adat, Allo, Appe, Auth, Avbl, Ccc, Cdup, Clnt, Comb, Conf, Cpsv, Csid, Cwd,
         Dele, Dsiz, Enc, Eprt, Epsv, Feat, Hash, Help, Host, Lang, List, Lprt, Lpsv, Mdtm, Mfct,
         Mff, Mfmt, Mic, Mkd, Mlsd, Mlst, Mode, Nlst, Noop, Opts, Other, Pass, Pasv, Pbsz, Port,
-        Prot, Pwd, Quit, Rang, Rein, Rest, Retr, Rmd, Rmda, Rnfr, Rnto, Site, Size, Smnt, Sscn,
-        Stat, Stor, Stou, Stru, Syst, Type, User, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512,
+        Pret, Prot, Pwd, Quit, Rang, Rein, Rest, Retr, Rmd, Rmda, Rnfr, Rnto, Site, Size, Smnt,
+        Sscn, Stat, Stor, Stou, Stru, Syst, Type, User, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512,
     };
     Some(match verb {
         // Login; 232, 235, 334, 335 and 336 are from RFC 2228.
@@ -124,6 +124,8 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Allo => &[200, 202, 452, 552],
         Opts | Sscn => &[200, 202, 451],
         Lang | Clnt | Csid => &[200],
+        // No specification: the servers that have it use codes of the command that it announces.
+        Pret => &[200, 450, 550, 553],
         Pbsz | Ccc => &[200, 536, 550],
         Prot => &[200, 431, 536, 550],
         // Protected commands get protected replies, 6xx, which are not supported here (RFC 2228

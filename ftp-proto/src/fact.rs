@@ -159,11 +159,11 @@ impl Facts {
     /// Parses one line without its line ending: facts that each end with `;`, one SP, and the
     /// pathname, which may begin or end with SP.
     ///
-    /// A line that begins with SP has no facts. Names of facts compare in any case; the first of
-    /// two equal facts counts; a fact without `=` is ignored, like unknown facts (RFC 3659 §7.5).
+    /// A line that begins with SP has no facts. Names of facts match in any case (RFC 3659 §7.5).
+    /// The first of two equal facts counts. A fact without `=` is ignored, like unknown facts.
     ///
-    /// Two violations of the RFC are accepted, since servers send them: a last fact without its
-    /// `;`, and SP inside the value of an owner, a group or an unknown fact, if the facts end with
+    /// Two violations of the RFC are accepted, since servers send them. The last fact may lack its
+    /// `;`. The value of an owner, a group or an unknown fact may contain SP if the facts end with
     /// `;` and SP. ProFTPD sends such values for groups called `domain users`.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ impl Features {
         self.all_parameters(feature).next()
     }
 
-    /// Returns the parameters of each line with a feature's word, in order: some servers list `AUTH
+    /// Returns the parameters of each line with a feature's word, in order. Some servers list `AUTH
     /// TLS` and `AUTH SSL` on separate lines (RFC 4217 §6).
     pub fn all_parameters(&self, feature: &str) -> impl Iterator<Item = &[u8]> {
         let has_word = |(word, _): &(&[u8], _)| word.eq_ignore_ascii_case(feature.as_bytes());

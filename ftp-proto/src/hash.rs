@@ -37,8 +37,9 @@ impl FileDigest {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` if a field is missing, `UnexpectedByte` for an algorithm with
-    /// characters that the draft does not allow, and `BadNumber` for an invalid range or digest.
+    /// Returns `UnexpectedEnd` if a field is missing, and `BadNumber` for an invalid range or
+    /// digest. Returns `UnexpectedByte` for an algorithm with characters that the draft does not
+    /// allow.
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("HASH reply", at, kind);
         let end = error(text.len(), ParseErrorKind::UnexpectedEnd);

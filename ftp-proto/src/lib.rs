@@ -12,7 +12,7 @@
 //!
 //! - [`Command`], [`Verb`] and [`LineDecoder`]: command lines and their typed arguments
 //! - [`Reply`], [`ReplyCode`] and [`ReplyDecoder`]: replies of one or more lines
-//! - [`Exchange`]: which replies may answer a command, and which of them is final
+//! - [`Exchange`]: which replies are valid for a command, and which of them is final
 //! - [`HostPort`], [`ExtendedAddress`] and [`AddressRule`]: data connections
 //! - [`ProxyHeader`]: the client of a connection, as a load balancer names it
 //! - [`ListParser`], [`ListReader`] and [`Facts`]: listings by `LIST`, `NLST` and `MLSD`
@@ -63,10 +63,12 @@
 
 mod address;
 mod ascii;
+mod block;
 #[cfg(test)]
 mod chunks;
 mod command;
 mod convert;
+mod deflate;
 mod error;
 mod exchange;
 mod fact;
@@ -95,7 +97,9 @@ pub use address::{
     HostReason, Network, NetworkProtocol, NetworkProtocols, PortRanges, ProxyHeader, ProxyProgress,
 };
 pub use ascii::{AsciiDecoder, AsciiEncoder};
+pub use block::{BlockDecoder, BlockEvent, BlockFault, BlockHeader, BlockMarker, BlockStep};
 pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
+pub use deflate::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateLevel, DeflateStep};
 pub use error::{ParseError, ParseErrorKind};
 pub use exchange::{Exchange, Progress, UnexpectedReply, is_listed};
 pub use fact::{Fact, FactType, Facts};
@@ -120,6 +124,7 @@ pub use transfer::{
     AbortStep, Confirmation, DataEnd, DataRules, Extended, FileRange, Mode, PassiveAddress,
     RangeSetup, ServerState, SetupEvent, SetupFault, SetupStep, StartStep, TransferAbort,
     TransferEvidence, TransferFault, TransferLength, TransferSetup, TransferStart,
+    wants_announcement,
 };
 pub use url::{FtpUrl, Scheme};
 pub use verb::{OtherVerb, Verb};

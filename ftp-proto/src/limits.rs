@@ -36,12 +36,12 @@ pub const REPLY_TEXT: usize = 65_536;
 /// Between [`REPLY_TEXT`] and this, text is dropped but the end of the reply is still found.
 pub const REPLY_TOTAL: usize = 1_048_576;
 
-/// The longest [`ProxyHeader`](crate::ProxyHeader) of version 1, in bytes with its CR LF, by its
-/// specification.
+/// The longest [`ProxyHeader`](crate::ProxyHeader) of version 1 that the specification allows, in
+/// bytes with its CR LF.
 pub const PROXY_LINE: usize = 107;
 
-/// The longest [`ProxyHeader`](crate::ProxyHeader) of version 2, in bytes with its extensions: the
-/// smallest segment of TCP that every host must accept, which its specification names.
+/// The longest [`ProxyHeader`](crate::ProxyHeader) of version 2, in bytes with its extensions. Its
+/// specification recommends this limit: it is the smallest TCP segment that every host must accept.
 pub const PROXY_HEADER: usize = 536;
 
 /// The longest line of a listing, in bytes without its line ending.
@@ -52,6 +52,14 @@ pub const LISTING_LINE: usize = 65_536;
 
 /// The highest restart marker, in bytes: the highest signed file offset (RFC 3659 §5.3).
 pub const RESTART_MARKER: u64 = i64::MAX.unsigned_abs();
+
+/// The longest restart marker of block mode, in bytes. RFC 959 has no limit; markers are numbers, or
+/// a few of them.
+pub const BLOCK_MARKER: usize = 64;
+
+/// The number of blocks in sequence that may have no data, restart markers among them. No sender
+/// needs several.
+pub const EMPTY_BLOCKS: u32 = 1_024;
 
 /// The number of items in a list of ports.
 pub const PORT_RANGES: usize = 1_024;

@@ -12,7 +12,7 @@ pub enum FormCode {
     /// `N`: non-print, the default.
     #[default]
     NonPrint,
-    /// `T`: Telnet format effectors. They change nothing in a byte stream.
+    /// `T`: Telnet format effectors, which change nothing in a byte stream.
     Telnet,
     /// `C`: carriage control (ASA).
     CarriageControl,
@@ -91,8 +91,8 @@ impl TypeCode {
         }
     }
 
-    /// Returns how this project transfers files of this type: `A` and `A T` as text, `I` and `L 8`
-    /// as bytes; `None` for all other types.
+    /// Returns how this project transfers files of this type. `A` and `A T` are text, `I` and `L 8`
+    /// are bytes; all other types are `None`.
     ///
     /// `I` and `L 8` mean the same on systems with 8-bit bytes (RFC 1123 §4.1.2.1).
     #[must_use]

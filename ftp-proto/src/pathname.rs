@@ -63,7 +63,7 @@ impl Pathname {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` if a quote is missing or nothing is between them, and
+    /// Returns `UnexpectedEnd` if a quote is missing or nothing is between them. Returns
     /// `UnexpectedByte` for a control byte, which could reach a terminal or a later command.
     pub fn parse_quoted(text: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("quoted pathname", at, kind);
@@ -138,7 +138,7 @@ impl fmt::Debug for Pathname {
 /// Displays bytes from a peer safely: as one line of valid text without terminal control.
 ///
 /// Control characters, bidirectional overrides and bytes that are not UTF-8 become `\xNN` or
-/// `\u{NNNN}`, and a backslash becomes `\\`, so received text cannot imitate an escape.
+/// `\u{NNNN}`. A backslash becomes `\\`, so received text cannot imitate an escape.
 ///
 /// ```
 /// use ftp_proto::Escaped;

@@ -1,6 +1,6 @@
-//! Name patterns, `*`, `?` and `[..]`, in the argument of `LIST` and `NLST`. No RFC defines them:
-//! they are shell patterns without those that take more than polynomial time or match several
-//! directories.
+//! Name patterns, `*`, `?` and `[..]`, in the argument of `LIST` and `NLST`. No RFC defines them.
+//! They are shell patterns, except for forms that match several directories or can take more than
+//! polynomial time.
 
 /// A pattern for names in one directory, on bytes.
 ///
@@ -42,7 +42,8 @@ impl Pattern {
     pub fn of(component: &[u8]) -> Self {
         let mut tokens = Vec::with_capacity(component.len());
         let mut rest = component;
-        // After one unclosed set no later one is closed: searching each time would be quadratic.
+        // After one unclosed set, no later set is closed either: a new search for each would take
+        // quadratic time.
         let mut sets_close = true;
         while let Some((&byte, after)) = rest.split_first() {
             rest = after;

@@ -31,7 +31,7 @@ impl ReadAhead {
         taken.len()
     }
 
-    /// Returns how many more bytes it would take now.
+    /// Returns how many more bytes [`push`](Self::push) would take now.
     pub(crate) const fn room(&self) -> usize {
         limits::READ_AHEAD.saturating_sub(self.bytes.len() - self.start)
     }

@@ -63,7 +63,7 @@ pub enum ProtectionLevel {
     Safe,
     /// `E`: confidentiality; no TLS equivalent.
     Confidential,
-    /// `P`: both, by TLS.
+    /// `P`: both, with TLS.
     Private,
 }
 

@@ -199,6 +199,8 @@ verbs! {
     Dsiz "DSIZ",
     /// Join uploaded parts; in no RFC, but in common use.
     Comb "COMB",
+    /// The next transfer, before `PASV`; in no RFC, but distributed servers want it.
+    Pret "PRET",
     /// TLS client role for server-to-server copies; in no RFC, but in common use.
     Sscn "SSCN",
     /// Passive mode with the TLS client role; in no RFC, but in common use.

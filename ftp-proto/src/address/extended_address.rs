@@ -7,8 +7,8 @@ use super::protocol::NetworkProtocol;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::number;
 
-/// An address of either family and a TCP port, written `|2|2001:db8::1|50004|` with any
-/// delimiter from byte 33 to 126 in place of `|` (RFC 2428 §2).
+/// An address of either family and a TCP port, written `|2|2001:db8::1|50004|` (RFC 2428 §2). Any
+/// byte from 33 to 126 may replace the delimiter `|`.
 ///
 /// ```
 /// use ftp_proto::ExtendedAddress;

@@ -52,7 +52,7 @@ impl HostPort {
 
     /// Finds the tuple in the text of a 227 reply.
     ///
-    /// It is the first run of six numbers with commas between them, with or without brackets, since
+    /// It is the first run of six numbers with commas between them. Brackets are optional, since
     /// servers differ in the surrounding text (RFC 1123 §4.1.2.6). If there is none, SP is allowed
     /// after the commas.
     ///
@@ -95,7 +95,7 @@ impl HostPort {
             };
             let length = from_digit.iter().take_while(belongs).count();
             let (run, after) = from_digit.split_at(length);
-            // One more comma may follow the numbers.
+            // The numbers may be followed by one more comma.
             let run = run.trim_ascii_end();
             let run = run.strip_suffix(b",").unwrap_or(run);
             let mut fields = run.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);

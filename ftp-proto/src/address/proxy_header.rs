@@ -16,7 +16,7 @@ const FIXED: usize = 16;
 /// The shortest header: `PROXY UNKNOWN` and CR LF.
 const SHORTEST: usize = 15;
 
-/// What a load balancer says about a connection before the first byte of its client.
+/// What a load balancer sends about a connection before the first byte of its client.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ProxyHeader {
     /// The balancer's own connection, such as a health check: `LOCAL` of version 2.
@@ -38,14 +38,14 @@ pub enum ProxyHeader {
 pub enum ProxyProgress {
     /// The header is complete and has this length in bytes. Later bytes are the client's.
     Whole(ProxyHeader, usize),
-    /// The header continues by at least this many bytes, 1 or more. Read no more than that, so that
-    /// no byte of the client is taken.
+    /// The header is longer by at least this many bytes (1 or more). Read no more than that, or you
+    /// read bytes of the client.
     Needs(usize),
 }
 
 impl ProxyHeader {
-    /// Parses the header at the beginning of `input`. Extensions (TLVs) of version 2 are skipped
-    /// without a look, so their checksum is not verified.
+    /// Parses the header at the beginning of `input`. Skips the extensions (TLVs) of version 2, so
+    /// their checksum is not verified.
     ///
     /// ```
     /// use ftp_proto::{ProxyHeader, ProxyProgress};
@@ -62,9 +62,9 @@ impl ProxyHeader {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedByte` if the bytes are not a header, `UnknownWord` for an unknown family,
-    /// command or protocol, `BadNumber` for an invalid address or port, `UnexpectedEnd` if
-    /// addresses are missing, and `TooLong` beyond [`PROXY_LINE`] or [`PROXY_HEADER`].
+    /// Returns `UnexpectedByte` if the bytes are not a header, `BadNumber` for an invalid address
+    /// or port, and `UnexpectedEnd` if addresses are missing. Returns `UnknownWord` for an unknown
+    /// family, command or protocol, and `TooLong` beyond [`PROXY_LINE`] or [`PROXY_HEADER`].
     pub fn parse(input: &[u8]) -> Result<ProxyProgress, ParseError> {
         match input.first() {
             None => Ok(ProxyProgress::Needs(SHORTEST)),
@@ -83,7 +83,7 @@ const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
     ParseError::new("PROXY header", at, kind)
 }
 
-/// Checks that `input` begins with as much of `want` as it has room for.
+/// Checks that `input` begins with `want`, or with the beginning of `want` if `input` is shorter.
 fn begins_with(input: &[u8], want: &[u8]) -> Result<(), ParseError> {
     match want.iter().zip(input).position(|(want, byte)| want != byte) {
         Some(at) => Err(error(at, ParseErrorKind::UnexpectedByte)),
@@ -96,7 +96,7 @@ fn version_1(input: &[u8]) -> Result<ProxyProgress, ParseError> {
     let line_end = input.iter().take(PROXY_LINE - 1).position(|byte| matches!(byte, b'\r' | b'\n'));
     let Some(end) = line_end else {
         return match input.len() < PROXY_LINE - 1 {
-            // CR and LF at least.
+            // At least CR and LF are missing.
             true => Ok(ProxyProgress::Needs(SHORTEST.saturating_sub(input.len()).max(2))),
             false => Err(error(PROXY_LINE - 1, ParseErrorKind::TooLong)),
         };
@@ -111,7 +111,7 @@ fn version_1(input: &[u8]) -> Result<ProxyProgress, ParseError> {
     }
 }
 
-/// Parses a line without its end.
+/// Parses a line without its line ending.
 fn words(line: &[u8]) -> Result<ProxyHeader, ParseError> {
     let text = std::str::from_utf8(line);
     let words: Vec<&str> = text.map(|text| text.split(' ').collect()).unwrap_or_default();
@@ -201,7 +201,7 @@ mod tests {
         ProxyHeader::Client { source, destination }
     }
 
-    /// Returns a header of version 2 with the length of `rest`.
+    /// Returns a header of version 2 that ends with `rest`.
     fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
         [SIGNATURE, &[command, family][..], &length, rest].concat()

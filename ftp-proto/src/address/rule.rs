@@ -16,10 +16,10 @@ pub enum AddressRule {
     Peer,
     /// Use the announced host unless it cannot be meant for this client.
     ///
-    /// The announced host is rejected if it is not a host, if it is loopback or link-local but the
-    /// host of the control connection is not, or if only the host of the control connection is
-    /// public. Otherwise a server could direct a client to the client's own services, or to cloud
-    /// metadata at 169.254.169.254.
+    /// The announced host is rejected if it is not a host, or if only the host of the control
+    /// connection is public. It is also rejected if it is loopback or link-local and the host of
+    /// the control connection is not. Otherwise a server could direct a client to the client's own
+    /// services, or to cloud metadata at 169.254.169.254.
     Smart,
     /// Always use the announced host: the only rule that reaches third hosts.
     Reply,
@@ -45,7 +45,7 @@ pub enum HostReason {
     PeerRule,
     /// The rule demands the announced host.
     ReplyRule,
-    /// Nothing speaks against the announced host.
+    /// There is no reason to reject the announced host.
     Plausible,
     /// The announced host is of this class although the host of the control connection is public,
     /// or it is not a host.

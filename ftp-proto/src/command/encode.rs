@@ -1,5 +1,5 @@
-//! `Command` to a line: the only place that makes command lines, and so the place that must refuse
-//! CR, LF and NUL (RFC 2640 §3.1).
+//! Encodes a `Command` as a line. Only this module makes command lines, so it must refuse CR, LF
+//! and NUL (RFC 2640 §3.1).
 
 use std::fmt::Display;
 
@@ -188,6 +188,12 @@ fn put_opts(line: &mut Vec<u8>, argument: &OptsArgument) {
             put(line, b"HASH");
             if let Some(name) = name {
                 put(line, name.as_bytes());
+            }
+        }
+        OptsArgument::Deflate(level) => {
+            put(line, b"MODE Z");
+            if let Some(level) = level {
+                put(line, format!("LEVEL {}", level.value()).as_bytes());
             }
         }
         OptsArgument::Other(bytes) => put(line, bytes),

@@ -7,6 +7,7 @@ mod parse;
 use std::fmt;
 
 use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
+use crate::deflate::DeflateLevel;
 use crate::error::ParseError;
 use crate::fact::Facts;
 use crate::language::LanguageTag;
@@ -40,6 +41,9 @@ pub enum OptsArgument {
     /// `HASH` with an algorithm for later commands, in upper case, or without one to ask for the
     /// current one (draft-bryan-ftpext-hash-02 §3.2).
     Hash(Option<String>),
+    /// `MODE Z` with the level of compression, or without it for the default
+    /// (draft-preston-ftpext-deflate §3.4).
+    Deflate(Option<DeflateLevel>),
     /// Any other option, as received.
     Other(Vec<u8>),
 }

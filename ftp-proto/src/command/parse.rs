@@ -1,7 +1,8 @@
-//! Verb and argument to `Command`.
+//! Parses a verb and its argument into a `Command`.
 
 use super::{Command, OptsArgument, Password, SiteArgument};
 use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
+use crate::deflate::DeflateLevel;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::fact::Facts;
 use crate::language::LanguageTag;
@@ -96,6 +97,7 @@ impl Command {
             | Verb::Rmda
             | Verb::Dsiz
             | Verb::Comb
+            | Verb::Pret
             | Verb::Sscn
             | Verb::Cpsv
             | Verb::Xcrc
@@ -227,10 +229,32 @@ fn opts(argument: &[u8]) -> Result<OptsArgument, ParseError> {
         let name = String::from_utf8_lossy(name).to_ascii_uppercase();
         return Ok(OptsArgument::Hash(Some(name).filter(|name| !name.is_empty())));
     }
+    if let Some(parameters) = text_after(b"MODE Z", &option) {
+        return deflate(parameters).map(OptsArgument::Deflate);
+    }
     Ok(match option.to_ascii_uppercase().as_slice() {
         b"UTF8" | b"UTF-8" | b"UTF8 ON" | b"UTF8 NLST" => OptsArgument::Utf8,
         _ => OptsArgument::Other(option),
     })
+}
+
+/// Reads the parameters of `OPTS MODE Z`: pairs of a name and a value. Only the level can be
+/// chosen.
+fn deflate(parameters: &[u8]) -> Result<Option<DeflateLevel>, ParseError> {
+    let error = |kind| ParseError::new("parameters of MODE Z", 0, kind);
+    let words: Vec<_> = parameters.split(|byte| *byte == b' ').filter(|w| !w.is_empty()).collect();
+    let mut level = None;
+    for pair in words.chunks(2) {
+        let &[name, value] = pair else { return Err(error(ParseErrorKind::UnexpectedEnd)) };
+        match (name.to_ascii_uppercase().as_slice(), value) {
+            (b"LEVEL", [digit @ b'0'..=b'9']) => level = DeflateLevel::new(digit - b'0'),
+            (b"LEVEL", _) => return Err(error(ParseErrorKind::BadNumber)),
+            (b"ENGINE", value) if value.eq_ignore_ascii_case(b"ZLIB") => {}
+            (b"METHOD", b"8") => {}
+            _ => return Err(error(ParseErrorKind::UnknownWord)),
+        }
+    }
+    Ok(level)
 }
 
 /// Returns the text after `word` (in any case) and SP, which may be empty; `None` if the option
@@ -285,6 +309,13 @@ mod tests {
             ("OPTS utf8 on", Command::Opts(OptsArgument::Utf8)),
             ("OPTS mlst Type;size;", Command::Opts(OptsArgument::Mlst(b"Type;size;".to_vec()))),
             ("OPTS MLST", Command::Opts(OptsArgument::Mlst(vec![]))),
+            ("OPTS MODE Z", Command::Opts(OptsArgument::Deflate(None))),
+            ("OPTS mode z level 9", Command::Opts(OptsArgument::Deflate(DeflateLevel::new(9)))),
+            (
+                "OPTS MODE Z ENGINE ZLIB METHOD 8 LEVEL 0",
+                Command::Opts(OptsArgument::Deflate(DeflateLevel::new(0))),
+            ),
+            ("OPTS MODE Y", Command::Opts(OptsArgument::Other(b"MODE Y".to_vec()))),
             ("OPTS MLSTX", Command::Opts(OptsArgument::Other(b"MLSTX".to_vec()))),
             ("rein ", Command::Rein),
             ("STOU", Command::Stou(None)),

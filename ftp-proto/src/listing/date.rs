@@ -1,5 +1,5 @@
-//! Dates in listings. There is no standard; each form here was sent by some server, and
-//! `tests/listings` has an example.
+//! Dates in listings. There is no standard for dates in `LIST`. Some server sends each format that
+//! is parsed here; `tests/listings` has an example.
 
 use super::entry::{Modified, Precision, Zone};
 use super::month::{DAY_MARKS, MONTH_MARKS, YEAR_MARKS, is_mark, month};
@@ -25,8 +25,8 @@ pub(super) struct Date {
 pub(super) enum Column {
     /// No padding: one SP, then the name.
     Exact,
-    /// A year after a single SP. `ls` aligns it right, as wide as `hh:mm`; some servers align it
-    /// left and add one SP.
+    /// A year after a single SP. `ls` aligns years right, as wide as `hh:mm`; some servers align
+    /// them left and add one SP.
     LooseYear,
     /// A date without a time where others have one (`ls --time-style=iso` adds one SP).
     NoTime,
@@ -40,7 +40,7 @@ pub(super) struct Clock {
     pub(super) second: Option<u8>,
 }
 
-/// A year, month and day in digits, in the order that their numbers allow.
+/// A year, month and day in digits. Their values decide which number is which.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ymd {
     /// `None` if it is missing.
@@ -61,7 +61,7 @@ pub(super) fn read(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
     let (digits, suffix) = split_digits(first.bytes);
     match (digits.len(), suffix) {
         (0, _) => {
-            // The day first: it is cheaper to check than the name of a month.
+            // Checks the day first, because that is cheaper than checking the name of a month.
             let day = words.next()?;
             let number = day_of_month(day.bytes)?;
             let month = month(first.bytes)?;
@@ -75,7 +75,8 @@ pub(super) fn read(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
                 let day = short(digits, 2)?;
                 return month_and_day(month, day, second, false, words, reference);
             }
-            // `3 29 03:26`: only with a time, as any three numbers could be day, month and year.
+            // `3 29 03:26`, only with a time, because any three numbers could be day, month and
+            // year.
             let month = short(digits, 2)?;
             let day = short(second.bytes, 2)?;
             let time = words.next()?;
@@ -117,6 +118,18 @@ impl Date {
     fn at(ymd: Ymd, clock: Option<Clock>, reference: TimeVal, last: Word<'_>) -> Self {
         let modified = modified(ymd, clock, reference);
         Self { modified, end: last.end(), column: Column::Exact, year: None }
+    }
+
+    /// Returns this date in UTC if `word` is an offset from UTC, such as `+0200`.
+    fn in_zone(mut self, word: Word<'_>) -> Self {
+        if let Some(ahead) = offset(word.bytes) {
+            self.end = word.end();
+            self.modified = self.modified.and_then(|modified| {
+                let time = TimeVal::from_unix_seconds(modified.time.unix_seconds() - ahead)?;
+                Some(Modified { time, zone: Zone::Utc, ..modified })
+            });
+        }
+        self
     }
 }
 
@@ -189,17 +202,9 @@ fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date>
                 date.column = Column::NoTime;
                 return Some(date);
             };
-            let mut date = Date::at(ymd, Some(clock), reference, word);
+            let date = Date::at(ymd, Some(clock), reference, word);
             let zone = words.from(word.end()).peek().filter(|_| clock.second.is_some());
-            if let Some((zone, ahead)) = zone.and_then(|word| Some((word, offset(word.bytes)?))) {
-                date.end = zone.end();
-                date.modified = date.modified.and_then(|modified| {
-                    let utc = modified.time.unix_seconds() - ahead;
-                    let time = TimeVal::from_unix_seconds(utc)?;
-                    Some(Modified { time, zone: Zone::Utc, ..modified })
-                });
-            }
-            Some(date)
+            Some(zone.map_or(date, |zone| date.in_zone(zone)))
         }
         // `01-jun-99`, `01-Jun-1999 12:30`
         (1 | 2, Some(c), None) if b.first().is_some_and(|byte| !byte.is_ascii_digit()) => {
@@ -254,7 +259,7 @@ pub(super) fn modified(ymd: Ymd, clock: Option<Clock>, reference: TimeVal) -> Op
 /// Parses `h:mm`, `hh:mm` or `hh:m`, with or without `:ss`; fractions are skipped. Numbers out of
 /// range are accepted here, so that the date has its form but no time.
 pub(super) fn clock(word: &[u8]) -> Option<Clock> {
-    // Check for digits and colons first: this runs for each word of a line.
+    // Checks for digits and colons first, because this runs for each word of a line.
     let (hour, rest) = split_digits(word);
     let (minute, rest) = split_digits(rest.strip_prefix(b":")?);
     let small = |digits| short(digits, 2).and_then(|value| u8::try_from(value).ok());

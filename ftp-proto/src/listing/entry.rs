@@ -152,12 +152,14 @@ impl Permissions {
     /// Parses three or four octal digits, as in `SITE CHMOD` and the fact `UNIX.mode` of `MFF`.
     #[must_use]
     pub fn parse(digits: &[u8]) -> Option<Self> {
-        if matches!(digits.len(), 3 | 4) { Self::read_octal(digits) } else { None }
+        let is_octal = digits.iter().all(u8::is_ascii_digit);
+        if is_octal && matches!(digits.len(), 3 | 4) { Self::read_octal(digits) } else { None }
     }
 
     /// Parses octal digits, as in the fact `UNIX.mode` of a listing, where servers include the
-    /// type.
+    /// type, or write `0o` before it as pyftpdlib does.
     pub(super) fn read_octal(digits: &[u8]) -> Option<Self> {
+        let digits = digits.strip_prefix(b"0o").unwrap_or(digits);
         u16::try_from(number::octal(digits)? & 0o7777).ok().map(Self)
     }
 }
@@ -244,7 +246,7 @@ impl Entry {
     }
 }
 
-/// Uses the facts `type`, `size`, `modify` and `unique` of RFC 3659 §7.5, and `UNIX.mode`,
+/// Uses the facts `type`, `size`, `modify` and `unique` of RFC 3659 §7.5. Also uses `UNIX.mode`,
 /// `UNIX.owner` and `UNIX.group` with their variants, which servers share without a standard. An
 /// unreadable fact counts as missing.
 impl From<&Facts> for Entry {
@@ -381,6 +383,8 @@ mod tests {
             ("0755", Some(0o755)),
             ("00", Some(0)),
             ("0100644", Some(0o644)),
+            ("0o640", Some(0o640)),
+            ("0o", None),
             ("", None),
             ("8", None),
             ("-1", None),
@@ -389,6 +393,7 @@ mod tests {
             let got = Permissions::read_octal(digits.as_bytes()).map(Permissions::mode);
             assert_eq!(got, want, "{digits}");
         }
+        assert_eq!(Permissions::parse(b"0o64"), None);
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub(super) fn parse(line: &[u8]) -> Option<Entry> {
             _ => {}
         }
     }
-    // RETR may work, or CWD may work; if both may, the server does not know the type.
+    // One fact means that RETR may work, another that CWD may work; with both, the server does not
+    // know the type.
     entry.kind = match (retrieve, enter) {
         (true, false) => Some(EntryKind::File),
         (false, true) => Some(EntryKind::Directory),

@@ -15,7 +15,7 @@ pub(super) fn is_mark(suffix: &[u8], marks: &[&[u8]]) -> bool {
 
 /// Returns the number of a month by its name, in English or another language of known servers, in
 /// any ASCII case, optionally followed by `.` or `,`. Returns 0 if the name means different months
-/// in different languages, so that the date has its form but no time.
+/// in different languages; the date is then recognised, but its value is unknown.
 pub(super) fn month(word: &[u8]) -> Option<u16> {
     let name = word.strip_suffix(b",").unwrap_or(word);
     let name = name.strip_suffix(b".").unwrap_or(name);

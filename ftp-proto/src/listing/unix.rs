@@ -10,7 +10,7 @@ use crate::time_val::TimeVal;
 const GROUP_COLUMN: usize = 8;
 const SIZE_COLUMN: usize = 6;
 
-/// What earlier lines showed about where names begin; see [`Column::LooseYear`].
+/// What earlier lines showed about the column in which names begin; see [`Column::LooseYear`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Habits {
     /// A name came directly after a left-aligned year, so further SP belong to names.
@@ -26,7 +26,7 @@ impl Habits {
 /// Parses one line: optional inode and blocks, the mode, optional links, owner, group and size, a
 /// date, one SP, the name.
 ///
-/// Owner and group may contain SP and columns may be missing, so the line is parsed from the date:
+/// Owner and group may contain SP, and columns may be missing. So the line is parsed from the date:
 /// the first one after a possible size.
 pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Option<Entry> {
     let mut words = Words::new(line);
@@ -47,24 +47,7 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Opt
         rights.end()
     };
 
-    let mut before: Option<Word<'_>> = None;
-    let mut doubtful = None;
-    let mut words = Words::new(line).from(start);
-    let (date, end, sized) = loop {
-        let rest = words;
-        let Some(word) = words.next() else { break doubtful? };
-        if let Some(date) = date::read(rest, reference) {
-            let mut sized = entry.clone();
-            if let Some(end) = read_size(line, start, before, &mut sized) {
-                if !is_owner(line, start, date, before, reference) {
-                    break (date, end, sized);
-                }
-                doubtful.get_or_insert((date, end, sized));
-            }
-        }
-        before = Some(word);
-    };
-    entry = sized;
+    let (date, end, mut entry) = find_date(line, start, &entry, reference)?;
     let columns = line.get(start..end)?;
     if netware {
         entry.owner = some(columns.trim_ascii());
@@ -74,26 +57,57 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Opt
     entry.modified = date.modified;
 
     let rest = line.get(date.end..)?.strip_prefix(b" ")?;
-    let name = match date.column {
-        _ if netware => rest.trim_ascii_start(),
-        Column::LooseYear if !rest.starts_with(b" ") => {
-            habits.years_are_exact = true;
-            rest
-        }
-        Column::LooseYear if habits.years_are_exact => rest,
-        Column::LooseYear | Column::NoTime => match rest.strip_prefix(b" ") {
-            // A single SP is a name, not a missing one.
-            None | Some(b"") => rest,
-            Some(name) => name,
-        },
-        Column::Exact => rest,
-    };
+    let name = if netware { rest.trim_ascii_start() } else { name_in(rest, date.column, habits) };
     let (name, target) = match entry.kind {
         Some(EntryKind::Link) => split_target(name, entry.size),
         _ => (name, None),
     };
     let Entry { name, role, .. } = Entry::new(name);
     Some(Entry { name, role, target: target.map(<[u8]>::to_vec), ..entry })
+}
+
+/// Finds the first date after a possible size. Returns it with the end of the columns before the
+/// size, and `entry` with the size.
+fn find_date(
+    line: &[u8],
+    start: usize,
+    entry: &Entry,
+    reference: TimeVal,
+) -> Option<(Date, usize, Entry)> {
+    let mut before: Option<Word<'_>> = None;
+    let mut doubtful = None;
+    let mut words = Words::new(line).from(start);
+    loop {
+        let rest = words;
+        let Some(word) = words.next() else { return doubtful };
+        if let Some(date) = date::read(rest, reference) {
+            let mut sized = entry.clone();
+            if let Some(end) = read_size(line, start, before, &mut sized) {
+                if !is_owner(line, start, date, before, reference) {
+                    return Some((date, end, sized));
+                }
+                doubtful.get_or_insert((date, end, sized));
+            }
+        }
+        before = Some(word);
+    }
+}
+
+/// Returns the name in the `rest` of a line after its date, whose last column may be padded.
+fn name_in<'a>(rest: &'a [u8], column: Column, habits: &mut Habits) -> &'a [u8] {
+    match column {
+        Column::LooseYear if !rest.starts_with(b" ") => {
+            habits.years_are_exact = true;
+            rest
+        }
+        Column::LooseYear if habits.years_are_exact => rest,
+        Column::LooseYear | Column::NoTime => match rest.strip_prefix(b" ") {
+            // A name that is a single SP is not a missing name.
+            None | Some(b"") => rest,
+            Some(name) => name,
+        },
+        Column::Exact => rest,
+    }
 }
 
 /// Parses a mode such as `drwxr-xr-x` and returns its length: the digits of the links may follow
@@ -108,7 +122,8 @@ fn read_mode(word: &[u8], entry: &mut Entry) -> Option<usize> {
         _ => return None,
     });
     let Some((letters, rest)) = rest.split_first_chunk::<9>() else {
-        // Six letters on a system with only owner and others; eight by mistake.
+        // Six letters are from a system with only owner and others; eight are a mistake of some
+        // servers.
         let is_letter = |letter: &u8| b"-rwxsStT".contains(letter);
         return (rest.len() >= 6 && rest.iter().all(is_letter)).then_some(word.len());
     };
@@ -132,7 +147,7 @@ fn read_netware(kind: &[u8], rights: &[u8], entry: &mut Entry) -> Option<()> {
     (rights.len() == 8 && rights.iter().all(is_right)).then_some(())
 }
 
-/// Parses the size, which must be `word` if there is one, and returns its start, or `start` if
+/// Parses the size, which must be `word` if there is one, and returns its start. Returns `start` if
 /// nothing is between the mode and the date. `None` if `word` cannot be a size, so that the text
 /// after it is not a date.
 fn read_size(
@@ -196,8 +211,8 @@ fn read_size(
     }
 }
 
-/// Returns whether an apparent date may be an owner named like a month between numbers (`1 jan
-/// 2000`, `jan 20 4096`). That is so if only its apparent size comes before it, and another date
+/// Returns whether an apparent date may be an owner named like a month between numbers
+/// (`1 jan 2000`, `jan 20 4096`). It is if only its apparent size precedes it, and another date
 /// follows directly.
 fn is_owner(
     line: &[u8],
@@ -250,8 +265,8 @@ fn read_columns(columns: &[u8], entry: &mut Entry) {
     entry.group = some(group);
 }
 
-/// Splits owner and group at the first gap wider than one SP, or else at the first SP, since groups
-/// with SP (`Domain Users`) are more common than such owners.
+/// Splits owner and group at the first gap wider than one SP, or else at the first SP. Groups with
+/// SP (`Domain Users`) are more common than such owners.
 fn split_owner(columns: &[u8]) -> (&[u8], &[u8]) {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let gap = columns.windows(2).position(|pair| pair.iter().all(is_blank));

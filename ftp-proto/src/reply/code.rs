@@ -55,7 +55,7 @@ impl ReplyCode {
     }
 }
 
-/// The codes this toolkit sends or asks for by name.
+/// The codes that this toolkit sends or checks by name.
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident $code:literal,)*) => {
         impl ReplyCode {
@@ -65,6 +65,10 @@ macro_rules! codes {
 }
 
 codes! {
+    /// 110: restart marker reply, whose text is `MARK yyyy = mmmm`.
+    RESTART_MARKER 110,
+    /// 125: data connection already open, transfer starting.
+    DATA_CONNECTION_OPEN 125,
     /// 150: file status okay, about to open the data connection.
     ABOUT_TO_OPEN_DATA 150,
     /// 200: command okay.

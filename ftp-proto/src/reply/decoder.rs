@@ -36,7 +36,7 @@ pub struct ReplyDecoder {
     line: Vec<u8>,
     /// The code of the current reply, set between `NNN-` and `NNN SP`.
     code: Option<ReplyCode>,
-    /// Its lines separated by LF, and whether there is room for more.
+    /// The lines of the reply, separated by LF, and whether there is room for more.
     text: Vec<u8>,
     full: bool,
     /// The text to keep of a reply, in bytes.
@@ -105,7 +105,7 @@ impl ReplyDecoder {
     /// # Errors
     ///
     /// Returns `UnexpectedByte` if a reply does not begin with a code and SP, `-` or the line
-    /// ending, and `TooLong` for a line over [`limits::REPLY_LINE`] or a reply over
+    /// ending. Returns `TooLong` for a line over [`limits::REPLY_LINE`] or a reply over
     /// [`limits::REPLY_TOTAL`]. The rest cannot be parsed: every later call returns the same error.
     #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
     pub fn next(&mut self) -> Result<Option<Reply>, ParseError> {
@@ -141,7 +141,7 @@ impl ReplyDecoder {
                 return Ok(None);
             }
             self.line.truncate(length);
-            // Empty lines count one byte, or they would be free.
+            // An empty line counts as one byte, so that their number is limited too.
             self.total += length + 1;
             if self.total > limits::REPLY_TOTAL {
                 return Err(error(limits::REPLY_TOTAL, ParseErrorKind::TooLong));

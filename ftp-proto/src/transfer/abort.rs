@@ -68,7 +68,7 @@ impl TransferAbort {
         }
     }
 
-    /// Records that `NOOP` was sent, since no reply came.
+    /// Records that `NOOP` was sent, because no reply arrived.
     pub const fn asked(&mut self) {
         self.step = AbortStep::AwaitNoop;
     }

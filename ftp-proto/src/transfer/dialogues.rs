@@ -2,7 +2,7 @@
 
 use super::{DataRules, Extended, FileRange, Mode, ServerState, SetupStep, TransferSetup};
 use crate::command::Command;
-use crate::parameters::RepresentationType;
+use crate::parameters::{RepresentationType, TransferMode};
 use crate::pathname::Pathname;
 use crate::reply::{Reply, ReplyDecoder};
 
@@ -68,6 +68,7 @@ fn play(setup: &mut TransferSetup, server: &mut ServerState, script: &[&str]) {
             SetupStep::Start => "start".to_owned(),
             SetupStep::Abort => "abort".to_owned(),
             SetupStep::NoWay(way) => format!("no way {way}"),
+            SetupStep::Reuse => "reuse".to_owned(),
         };
         assert_eq!(lines.next(), Some(told.as_str()), "in {script:?}");
         match step {
@@ -83,6 +84,10 @@ fn play(setup: &mut TransferSetup, server: &mut ServerState, script: &[&str]) {
                 Some(_) => assert!(setup.data_failed(server), "in {script:?}"),
                 None => setup.connecting(),
             },
+            SetupStep::Reuse => match lines.next_if_eq(&"it is closed") {
+                Some(_) => server.is_data_open = false,
+                None => setup.reusing(),
+            },
             SetupStep::Transfer(_) => setup.sent(server),
             SetupStep::Abort => setup.again(),
             SetupStep::Start => match lines.next() {
@@ -90,8 +95,9 @@ fn play(setup: &mut TransferSetup, server: &mut ServerState, script: &[&str]) {
                 Some("no data") => assert!(setup.data_failed(server), "in {script:?}"),
                 Some("no data at all") => assert!(!setup.data_failed(server), "in {script:?}"),
                 Some(refusal) => {
-                    let code = refusal.strip_prefix("< ").unwrap();
-                    assert!(setup.refused(&reply(code)), "in {script:?}");
+                    let code = reply(refusal.strip_prefix("< ").unwrap());
+                    let again = setup.reuse_refused(&code, server) || setup.refused(&code);
+                    assert!(again, "in {script:?}");
                 }
                 None => {}
             },
@@ -241,6 +247,54 @@ fn a_part_is_asked_for_after_the_data_connection() {
     let lost = [&begin[..], &["< 350 ok", "> RETR a", "start", "no data"]].concat();
     let again = ["> PASV", AT_227, CONNECT, "> REST 5", "< 350 ok", "> RETR a", "start"];
     play_first(part(), &[&lost[..], &again].concat());
+}
+
+#[test]
+fn an_open_data_connection_is_used_again_in_mode_b_only() {
+    let blocks = |rules| image(rules).with_mode(TransferMode::Block);
+    let new = ["> EPSV", AT_229, CONNECT, "> RETR a", "start"];
+    for rules in [passive(), pipelined()] {
+        let mut server = ServerState::default();
+        let mode = [&["> TYPE I", "< 200 ok", "> MODE B", "< 200 ok"][..], &new].concat();
+        play(&mut blocks(passive()), &mut server, &mode);
+        server.is_data_open = true;
+        play(&mut blocks(rules), &mut server, &["reuse", "> RETR a", "start"]);
+        let part = FileRange::from_offset(5).unwrap();
+        let script = ["reuse", "> REST 5", "< 350 ok", "> RETR a", "start"];
+        play(&mut blocks(rules).with_range(part), &mut server, &script);
+        play(&mut blocks(passive()), &mut server, &[&["reuse", "it is closed"][..], &new].concat());
+        for refusal in ["< 425 no", "< 426 no", "< 503 PASV first"] {
+            server.is_data_open = true;
+            let refused = ["reuse", "> RETR a", "start", refusal];
+            play(&mut blocks(passive()), &mut server, &[&refused[..], &new].concat());
+            assert!(!server.is_data_open, "{refusal}");
+        }
+        // Other refusals are about the file, and keep the data connection.
+        server.is_data_open = true;
+        let mut setup = blocks(passive());
+        play(&mut setup, &mut server, &["reuse", "> RETR a", "start"]);
+        assert!(!setup.reuse_refused(&reply("550 no"), &mut server) && server.is_data_open);
+        // A name that the server chose is not asked for twice.
+        let mut unique =
+            TransferSetup::new(Command::Stou(None), rules).with_mode(TransferMode::Block);
+        play(&mut unique, &mut server, &["reuse", "> STOU", "start"]);
+        assert!(!unique.reuse_refused(&reply("425 no"), &mut server));
+        // A change of the mode closes it.
+        let stream = image(passive()).with_mode(TransferMode::Stream);
+        let script = [&["> MODE S", "< 200 ok"][..], &new].concat();
+        play(&mut { stream }, &mut server, &script);
+        assert!(!server.is_data_open);
+    }
+}
+
+#[test]
+fn a_server_without_mode_b_gets_mode_s() {
+    let mut server = ServerState::default();
+    let new = ["> EPSV", AT_229, CONNECT, "> RETR a", "start"];
+    let refused = [&["> MODE B", "< 504 no"][..], &new].concat();
+    play(&mut download(passive()).with_mode(TransferMode::Block), &mut server, &refused);
+    assert!(server.no_blocks && server.mode == TransferMode::Stream);
+    play(&mut download(passive()).with_mode(TransferMode::Block), &mut server, &new);
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub use length::TransferLength;
 pub use passive::PassiveAddress;
 pub use range::{FileRange, RangeSetup};
 pub use rules::{DataRules, Extended, Mode, ServerState};
-pub use setup::TransferSetup;
+pub use setup::{TransferSetup, wants_announcement};
 pub use start::{StartStep, TransferStart};
 pub use steps::{SetupEvent, SetupFault, SetupStep};
 pub use verdict::{Confirmation, DataEnd, TransferEvidence, TransferFault};

@@ -121,7 +121,7 @@ impl RangeSetup {
         match (server.range, self.wanted) {
             _ if self.is_sent => None,
             (now, wanted) if now == whole && wanted == whole => None,
-            // Neither command resets the other.
+            // `RANG` does not reset `REST`, nor `REST` a `RANG`.
             (FileRange::Between { .. }, FileRange::From(_)) => Some(whole),
             (FileRange::From(_), FileRange::Between { .. }) if server.range != whole => Some(whole),
             (_, wanted) => Some(wanted),

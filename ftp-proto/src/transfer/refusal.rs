@@ -1,4 +1,4 @@
-//! Reading the reply to the command for a data connection, and why it may lead nowhere.
+//! Reads the reply to the command for a data connection, and why the command may have failed.
 
 use super::passive::PassiveAddress;
 use super::rules::DataRules;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::range::FileRange;
 use crate::address::{AddressRule, EpsvArgument, NetworkProtocol};
 use crate::limits;
-use crate::parameters::RepresentationType;
+use crate::parameters::{RepresentationType, TransferMode};
 use crate::restart::RestartMarker;
 use crate::verb::Verb;
 
@@ -98,13 +98,24 @@ fn choose(extended: Extended, is_known_to_fail: bool, of_2428: Verb, of_959: Ver
     }
 }
 
-/// What a client remembers from one transfer to the next: the state of the session at the server,
-/// and what is known about the server's commands.
+/// Facts that a client keeps between transfers: the state of the session at the server, and the
+/// commands that the server is known to support.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServerState {
     /// The type in force; `None` if that is not known.
     pub representation: Option<RepresentationType>,
+    /// The mode in force.
+    pub mode: TransferMode,
+    /// The server refused or does not offer mode Z, so mode S is used instead.
+    pub no_deflate: bool,
+    /// The server refused or does not offer mode B, so mode S is used instead.
+    pub no_blocks: bool,
+    /// The data connection of the last transfer in mode B is still open. The next transfer in that
+    /// mode uses it.
+    pub is_data_open: bool,
+    /// The server wants the command of a transfer before `EPSV` or `PASV` (`PRET`).
+    pub pret: bool,
     /// The part of a file that is in force for the next transfer.
     pub range: FileRange,
     /// `EPSV` does not work here: it was refused or unreadable, or only the port of `PASV` could be
@@ -120,7 +131,7 @@ pub struct ServerState {
 
 impl ServerState {
     /// Records that the server accepted a `REST` or `RANG` that was not part of a dialogue here.
-    /// The next transfer then says which part it covers. Other verbs change nothing.
+    /// The next transfer then sends the part that it covers. Other verbs change nothing.
     pub const fn forget_range(&mut self, by: Verb) {
         self.range = match by {
             Verb::Rest => FileRange::From(RestartMarker::HIGHEST),

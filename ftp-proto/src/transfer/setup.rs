@@ -11,7 +11,7 @@ use super::rules::{DataRules, Mode, ServerState};
 use super::steps::{SetupEvent, SetupFault, SetupStep};
 use crate::address::{EpsvArgument, ExtendedAddress, HostPort};
 use crate::command::Command;
-use crate::parameters::RepresentationType;
+use crate::parameters::{RepresentationType, TransferMode};
 use crate::reply::{Reply, ReplyCode, Severity};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
@@ -68,22 +68,27 @@ pub struct TransferSetup {
     command: Command,
     rules: DataRules,
     representation: Option<RepresentationType>,
+    mode: Option<TransferMode>,
     range: Option<FileRange>,
     time: FileTime,
+    /// `PRET` was sent in this attempt.
+    is_announced: bool,
     stage: Stage,
     /// The address at which the client listens.
     listening: Option<SocketAddr>,
-    /// The port of `EPSV` is unreachable: use `PASV` this time.
+    /// The port of `EPSV` is unreachable, so this attempt uses `PASV`.
     epsv_failed: bool,
     may_go_ahead: bool,
     /// The transfer's command was sent together with those before it.
     is_ahead: bool,
+    /// This attempt uses the data connection of an earlier transfer.
+    is_reusing: bool,
 }
 
 /// The modification time of the file to be downloaded.
 #[derive(Clone, Copy, Debug)]
 enum FileTime {
-    /// It is not asked for, any more or at all.
+    /// It is not requested, or no longer.
     Known(Option<TimeVal>),
     /// `MDTM` is sent first.
     Wanted,
@@ -116,19 +121,29 @@ impl TransferSetup {
             command,
             rules,
             representation: None,
+            mode: None,
             range: None,
             time: FileTime::Known(None),
+            is_announced: false,
             stage: Stage::Agreeing,
             listening: None,
             epsv_failed: false,
             may_go_ahead,
             is_ahead: false,
+            is_reusing: false,
         }
     }
 
     /// Sets the type of the transfer (default: the one in force).
     pub const fn with_representation(mut self, representation: RepresentationType) -> Self {
         self.representation = Some(representation);
+        self
+    }
+
+    /// Sets the mode of the transfer (default: the one in force). If the server refuses mode B or Z,
+    /// the transfer is in mode S: see [`ServerState::mode`] when it starts.
+    pub const fn with_mode(mut self, mode: TransferMode) -> Self {
+        self.mode = Some(mode);
         self
     }
 
@@ -144,7 +159,7 @@ impl TransferSetup {
         self
     }
 
-    /// Returns the modification time, if it was asked for and the server tells it.
+    /// Returns the modification time, if it was requested and the server reports it.
     #[must_use]
     pub const fn modified(&self) -> Option<TimeVal> {
         match self.time {
@@ -168,6 +183,11 @@ impl TransferSetup {
                     return SetupStep::SendTogether(commands);
                 }
                 let first = self.time_command().or_else(|| self.type_command(server));
+                let first = first.or_else(|| self.mode_command(server));
+                if first.is_none() && self.may_reuse(server) {
+                    return SetupStep::Reuse;
+                }
+                let first = first.or_else(|| self.announcement(server));
                 first.map_or_else(|| self.agree(server), SetupStep::Send)
             }
             Stage::ClosingPort => SetupStep::Send(Command::Abor),
@@ -214,6 +234,11 @@ impl TransferSetup {
                     server.representation = self.representation;
                     Ok(SetupEvent::Continued)
                 }
+                Command::Mode(mode) => match learn_mode(*mode, is_done, server) {
+                    true => Ok(SetupEvent::Continued),
+                    false => Err(SetupFault::Refused),
+                },
+                Command::Known(Verb::Pret, _) => self.learn_pret(reply, server),
                 Command::Epsv(EpsvArgument::All) if is_done => {
                     server.epsv_all = true;
                     Ok(SetupEvent::Continued)
@@ -242,6 +267,26 @@ impl TransferSetup {
     /// Records that the client has begun to connect to the server.
     pub fn connecting(&mut self) {
         self.open();
+    }
+
+    /// Records that this attempt uses the open data connection, as [`SetupStep::Reuse`] says.
+    pub fn reusing(&mut self) {
+        self.is_reusing = true;
+        self.open();
+    }
+
+    /// Returns whether the server may have refused the transfer because it has closed the data
+    /// connection that was to be used again. The dialogue then begins again, with a new one.
+    pub fn reuse_refused(&mut self, reply: &Reply, server: &mut ServerState) -> bool {
+        // STOU must not be sent twice: the server may have chosen a name already.
+        let is_lost = self.is_reusing
+            && self.verb() != Verb::Stou
+            && matches!(reply.code().value(), 425 | 426 | 503);
+        if is_lost {
+            server.is_data_open = false;
+            self.again();
+        }
+        is_lost
     }
 
     /// Records that the commands of [`SetupStep::SendTogether`] were sent.
@@ -303,8 +348,17 @@ impl TransferSetup {
     pub fn again(&mut self) {
         self.stage = Stage::Agreeing;
         self.listening = None;
+        self.is_announced = false;
         self.may_go_ahead = false;
         self.is_ahead = false;
+        self.is_reusing = false;
+    }
+
+    /// Returns whether the transfer can use the data connection of the last one: both are in mode
+    /// B (RFC 959 §3.4.2), which alone marks the end of a file in the data.
+    fn may_reuse(&self, server: &ServerState) -> bool {
+        let is_block = self.mode == Some(TransferMode::Block);
+        is_block && server.mode == TransferMode::Block && server.is_data_open
     }
 
     /// Returns `MDTM` if the time of the file is wanted.
@@ -326,6 +380,41 @@ impl TransferSetup {
     fn type_command(&self, server: &ServerState) -> Option<Command> {
         let wanted = self.representation.filter(|wanted| server.representation != Some(*wanted));
         wanted.map(|wanted| Command::Type(wanted.into()))
+    }
+
+    /// Returns `MODE` if another mode is in force.
+    fn mode_command(&self, server: &ServerState) -> Option<Command> {
+        let wanted = match self.mode? {
+            TransferMode::Deflate if server.no_deflate => TransferMode::Stream,
+            TransferMode::Block if server.no_blocks => TransferMode::Stream,
+            mode => mode,
+        };
+        (wanted != server.mode).then_some(Command::Mode(wanted))
+    }
+
+    /// Returns `PRET` with the command of the transfer, if the server must know that before it
+    /// listens.
+    fn announcement(&self, server: &ServerState) -> Option<Command> {
+        let is_wanted = server.pret && !self.is_announced && self.rules.mode == Mode::Passive;
+        let line = is_wanted.then(|| self.command.encode().ok())??;
+        let text = line.strip_suffix(b"\r\n").unwrap_or(&line);
+        Some(Command::Known(Verb::Pret, text.to_vec()))
+    }
+
+    /// Reads the reply to `PRET`: a server that refuses it refuses the transfer, unless it does not
+    /// know the command.
+    fn learn_pret(
+        &mut self,
+        reply: &Reply,
+        server: &mut ServerState,
+    ) -> Result<SetupEvent, SetupFault> {
+        if is_unknown(reply) {
+            server.pret = false;
+        } else if reply.code().severity() != Severity::Completion {
+            return Err(SetupFault::Refused);
+        }
+        self.is_announced = true;
+        Ok(SetupEvent::Continued)
     }
 
     /// Returns which of the four commands sets up the data connection.
@@ -364,14 +453,16 @@ impl TransferSetup {
         let is_download =
             matches!(self.command.verb(), Verb::Retr | Verb::List | Verb::Nlst | Verb::Mlsd);
         let is_epsv = self.way(server) == Verb::Epsv && !self.must_promise(server);
-        let goes_ahead = self.may_go_ahead && is_whole && is_download && is_epsv;
+        let may_go_ahead = self.may_go_ahead && !server.pret && !self.may_reuse(server);
+        let goes_ahead = may_go_ahead && is_whole && is_download && is_epsv;
         goes_ahead.then(|| self.before(server).chain([self.command.clone()]).collect())
     }
 
     /// Returns the commands that are sent together with the transfer's, before it.
     fn before(&self, server: &ServerState) -> impl Iterator<Item = Command> + use<> {
         let epsv = Command::Epsv(server.epsv_argument());
-        self.time_command().into_iter().chain(self.type_command(server)).chain([epsv])
+        let before = self.time_command().into_iter().chain(self.type_command(server));
+        before.chain(self.mode_command(server)).chain([epsv])
     }
 
     /// Reads the reply to `MDTM`, `TYPE` or `EPSV` that was sent together with the transfer's command.
@@ -388,6 +479,11 @@ impl TransferSetup {
             Command::Type(_) => {
                 *is_refused = reply.code().severity() != Severity::Completion;
                 server.representation = self.representation.filter(|_| !*is_refused);
+                return SetupEvent::Continued;
+            }
+            Command::Mode(mode) => {
+                let is_done = reply.code().severity() == Severity::Completion;
+                *is_refused |= !learn_mode(mode, is_done, server);
                 return SetupEvent::Continued;
             }
             _ => {}
@@ -419,6 +515,10 @@ impl TransferSetup {
             }
             Err(refusal) => refusal,
         };
+        if !server.pret && wants_announcement(reply) {
+            server.pret = true;
+            return Ok(SetupEvent::Continued);
+        }
         let Refusal { fault, is_unknown, wants_protocol } = refusal;
         if fault == SetupFault::OtherProtocol {
             self.stage = Stage::ClosingPort;
@@ -444,7 +544,7 @@ impl TransferSetup {
         Ok(SetupEvent::Continued)
     }
 
-    /// Replaces a command of RFC 2428 by that of RFC 959, if the rules allow it.
+    /// Replaces a command of RFC 2428 with that of RFC 959, if the rules allow it.
     fn fall_back(
         &self,
         fault: SetupFault,
@@ -467,4 +567,27 @@ impl TransferSetup {
             false => Stage::Opening(RangeSetup::new(self.range.unwrap_or_default())),
         };
     }
+}
+
+/// Reads the reply to `MODE`, and returns whether the transfer can continue. If the server refuses
+/// mode B or Z, it stays in the mode in force.
+fn learn_mode(mode: TransferMode, is_done: bool, server: &mut ServerState) -> bool {
+    match mode {
+        _ if is_done => {
+            server.mode = mode;
+            server.is_data_open = false;
+        }
+        TransferMode::Block => server.no_blocks = true,
+        TransferMode::Deflate => server.no_deflate = true,
+        TransferMode::Stream | TransferMode::Compressed => return false,
+    }
+    true
+}
+
+/// Returns whether a server refuses to listen because it got no `PRET`. The reply names the
+/// command: `You need to use a client supporting PRET (PRE Transfer) to use PASV`.
+#[must_use]
+pub fn wants_announcement(reply: &Reply) -> bool {
+    reply.code().severity() == Severity::Permanent
+        && reply.lines().any(|line| line.split(|byte| *byte == b' ').any(|word| word == b"PRET"))
 }

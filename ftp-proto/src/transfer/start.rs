@@ -46,7 +46,7 @@ pub enum StartStep {
     /// Wait for a reply: the data connection is open.
     AwaitReply,
     /// Wait for the data connection: the server has begun and ended the transfer, so the connection
-    /// is still on its way.
+    /// must still arrive.
     AwaitData,
     /// Take the data connection if it is open by now: the server has ended the transfer without
     /// beginning it, and may not have needed one.

@@ -24,6 +24,10 @@ pub enum SetupStep {
     /// Begins to connect to the server, and calls [`connecting`](crate::TransferSetup::connecting),
     /// or [`data_failed`](crate::TransferSetup::data_failed) if it cannot.
     Connect(PassiveAddress),
+    /// Uses the data connection of the last transfer, and calls
+    /// [`reusing`](crate::TransferSetup::reusing). If it has been closed, sets
+    /// [`ServerState::is_data_open`](crate::ServerState::is_data_open) to false instead.
+    Reuse,
     /// Sends the command of the transfer, and calls [`sent`](crate::TransferSetup::sent).
     Transfer(Command),
     /// Waits for the replies to the command and for the data connection: see

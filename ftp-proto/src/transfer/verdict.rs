@@ -15,7 +15,9 @@ pub enum DataEnd {
     Open,
     /// It was closed, and under TLS `close_notify` came before that.
     Clean,
-    /// It was reset, or failed otherwise.
+    /// In mode B the block with the end of the file came; the connection is still open.
+    Marked,
+    /// It was reset, or failed in another way.
     Reset,
     /// Under TLS, without `close_notify`: it may be truncated (RFC 4217 §12.6).
     TruncatedTls,
@@ -69,14 +71,14 @@ pub enum Confirmation {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferFault {
-    /// The server refused or ended it with a 4xx or 5xx. That counts for more than anything on the
+    /// The server refused or ended it with a 4xx or 5xx. This has priority over any fault of the
     /// data connection.
     #[error("the server refused or ended the transfer")]
     Refused,
     /// The data connection did not end cleanly, whatever the reply says.
     #[error("the data connection broke")]
     Broken,
-    /// The final reply belongs to some other command: the replies are out of step, and the control
+    /// The final reply belongs to another command: the replies are out of step, and the control
     /// connection cannot be used any more.
     #[error("the reply answers another command")]
     OutOfStep,
@@ -117,8 +119,8 @@ impl TransferEvidence {
     /// # Errors
     ///
     /// Returns `NoReply`, `Refused` or `Early`. Returns `OutOfStep` for a reply that cannot end a
-    /// transfer: a reply to another command, or, without a 1xx before it, any reply except 226 and
-    /// 250.
+    /// transfer. That is a reply to another command, or, without a 1xx before it, any reply except
+    /// 226 and 250.
     pub fn confirmation(&self) -> Result<Confirmation, TransferFault> {
         let reply = self.reply.ok_or(TransferFault::NoReply)?;
         if reply.severity() != Severity::Completion {
@@ -133,6 +135,13 @@ impl TransferEvidence {
             _ if !self.has_begun || answers_another_command(reply) => Err(TransferFault::OutOfStep),
             _ => Ok(Confirmation::Doubtful),
         }
+    }
+
+    /// Returns whether the data connection stays open for the next transfer: in mode B, after 250.
+    /// With 226 the server closes it (RFC 959 §5.4).
+    #[must_use]
+    pub fn keeps_data(&self) -> bool {
+        self.data == DataEnd::Marked && self.reply == Some(ReplyCode::FILE_ACTION_OKAY)
     }
 
     /// Returns whether the transfer succeeded.
@@ -156,7 +165,7 @@ impl TransferEvidence {
             DataEnd::Open if !self.verb.is_upload() => {
                 Err(TransferFault::Incomplete { bytes, announced: wanted.or(announced) })
             }
-            // No data was sent, but the file may contain some.
+            // No data was sent, but the file may not be empty.
             DataEnd::Missing if !self.verb.is_upload() => {
                 Err(TransferFault::Incomplete { bytes, announced: None })
             }
@@ -174,7 +183,7 @@ const fn answers_another_command(reply: ReplyCode) -> bool {
 mod tests {
     use super::*;
     use Confirmation::{Certain, Doubtful};
-    use DataEnd::{Clean, Missing, Open, Reset, TruncatedTls};
+    use DataEnd::{Clean, Marked, Missing, Open, Reset, TruncatedTls};
     use TransferFault::{Broken, Early, NoReply, OutOfStep, Refused};
 
     const NONE: TransferFault = TransferFault::Incomplete { bytes: 0, announced: None };
@@ -207,6 +216,10 @@ mod tests {
             (Verb::Retr, false, Open, 0, Some(550), Err(Refused)),
             (Verb::Stor, true, Clean, 5, Some(226), Ok(Certain)),
             (Verb::Stor, true, Open, 5, Some(226), Err(Early)),
+            (Verb::Stor, true, Marked, 5, Some(250), Ok(Certain)),
+            (Verb::Retr, true, Marked, 5, Some(226), Ok(Certain)),
+            (Verb::Retr, true, Marked, 5, Some(426), Err(Refused)),
+            (Verb::Retr, true, Marked, 5, None, Err(NoReply)),
             (Verb::Stor, true, Open, 5, Some(552), Err(Refused)),
             (Verb::Appe, true, Open, 0, Some(226), Ok(Certain)),
             (Verb::Stou, false, Missing, 0, Some(250), Ok(Certain)),
@@ -221,6 +234,25 @@ mod tests {
                 reply: reply.and_then(ReplyCode::new),
             };
             assert_eq!(evidence.verdict(), want, "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_250_after_the_end_of_the_file_keeps_the_data_connection() {
+        for (data, reply, want) in [
+            (Marked, Some(250), true),
+            (Marked, Some(226), false),
+            (Marked, Some(200), false),
+            (Marked, Some(451), false),
+            (Marked, None, false),
+            (Clean, Some(250), false),
+            (Open, Some(250), false),
+            (Missing, Some(250), false),
+        ] {
+            let reply = reply.and_then(ReplyCode::new);
+            let mut evidence = TransferEvidence::new(Verb::Retr);
+            (evidence.has_begun, evidence.data, evidence.reply) = (true, data, reply);
+            assert_eq!(evidence.keeps_data(), want, "{evidence:?}");
         }
     }
 

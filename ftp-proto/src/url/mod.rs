@@ -90,7 +90,7 @@ impl FtpUrl {
         if let Some(at) = input.iter().position(|&byte| is_line_break(byte)) {
             return Err(error(at, ParseErrorKind::LineBreak));
         }
-        // After any other character it is part of a short form's path.
+        // After any other character, this one is part of a short form's path.
         let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
         let end = input.iter().position(|byte| !in_scheme(byte)).unwrap_or(input.len());
         match input.split_at_checked(end) {
@@ -173,7 +173,8 @@ impl FtpUrl {
             _ => (host_length, rest),
         };
         let (place, _) = host.split_at(place_length);
-        // Only URLs are escaped: here a `%` is a `%` in user, zone and path.
+        // Only URLs are escaped. In the short form, a `%` in user, zone or path is an ordinary
+        // character.
         let mut url = Self::at_place(Scheme::Ftp, place, host_at, false)?;
         let user = at_sign.map(|at| head.split_at(at).0).filter(|user| !user.is_empty());
         url.user = user.map(<[u8]>::to_vec);
@@ -255,8 +256,8 @@ impl FtpUrl {
         self.password.as_deref()
     }
 
-    /// Returns the host: a name, an IPv4 address, or an IPv6 address without brackets, with `%` and
-    /// the zone if it has one (RFC 4007 §11).
+    /// Returns the host: a name, an IPv4 address, or an IPv6 address without brackets. An IPv6
+    /// address can end in `%` and a zone (RFC 4007 §11).
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
@@ -300,6 +301,27 @@ impl FtpUrl {
         parts.into_iter().for_each(|part| url.push_part(part));
         let path = [last.as_deref().unwrap_or_default(), path].concat();
         path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part.to_vec()));
+        url
+    }
+
+    /// Returns the URL of the object `name` in the same directory. `name` is not escaped.
+    ///
+    /// ```
+    /// let url: ftp_proto::FtpUrl = "ftp://host.example/pub/*.iso;type=i".parse()?;
+    /// assert_eq!(url.beside(b"a b").to_string(), "ftp://host.example/pub/a%20b;type=i");
+    /// # Ok::<(), ftp_proto::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn beside(&self, name: &[u8]) -> Self {
+        let mut url = self.clone();
+        let mut parts = std::mem::take(&mut url.parts);
+        let last = parts.pop().unwrap_or_default();
+        url.path.clear();
+        url.lists = false;
+        parts.into_iter().for_each(|part| url.push_part(part));
+        // The last part can hold a `%2F`.
+        let start = last.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+        url.push_part([last.get(..start).unwrap_or_default(), name].concat());
         url
     }
 
@@ -398,7 +420,7 @@ fn ipv6_host(input: &[u8], at: usize, is_escaped: bool) -> Result<String, ParseE
 }
 
 /// Parses the zone of a URL, where `%25` stands for the `%` before it. The first `%` is already
-/// consumed, so a `25` is left, which is the zone itself if nothing follows.
+/// consumed, so a `25` is left; if nothing follows, that is the zone itself.
 fn zone_of_url(input: &[u8], at: usize) -> Result<Vec<u8>, ParseError> {
     match input.strip_prefix(b"25") {
         Some(zone) if !zone.is_empty() => percent_decode(zone, at + 2),

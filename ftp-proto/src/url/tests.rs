@@ -233,6 +233,21 @@ fn what_lies_below_has_a_url() {
 }
 
 #[test]
+fn what_lies_beside_has_a_url() {
+    for (url, want) in [
+        ("ftp://h/*", "ftp://h/a%25"),
+        ("ftp://h/d/*.x", "ftp://h/d/a%25"),
+        ("ftp://h//*", "ftp://h//a%25"),
+        ("ftp://h/%2F*", "ftp://h/%2Fa%25"),
+        ("ftp://h/d%2F*;type=a", "ftp://h/d%2Fa%25;type=a"),
+        ("u@h:d/*", "ftp://u@h/d/a%25"),
+    ] {
+        let beside = FtpUrl::parse(url.as_bytes()).unwrap().beside(b"a%");
+        assert_eq!(beside.to_string(), want, "{url}");
+    }
+}
+
+#[test]
 fn passwords_are_not_shown() {
     let url = FtpUrl::parse(b"ftp://u:secret@[::1]:21/a%1bb").unwrap();
     assert_eq!(url.to_string(), "ftp://u@[::1]:21/a%1Bb");

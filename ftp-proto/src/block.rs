@@ -1,0 +1,524 @@
+//! Mode B: blocks with headers, so that a data connection can carry many files (RFC 959 §3.4.2).
+//!
+//! A block with the descriptor EOF ends a file, so a connection that ends earlier is recognised as
+//! cut. The decoder accepts pieces of any size, and its memory does not depend on the input.
+
+use std::fmt;
+
+use crate::{RestartMarker, limits};
+
+/// The length of a header, in bytes.
+const HEADER: usize = 3;
+
+/// Descriptor codes (RFC 959 §3.4.2). The four lower bits have no meaning.
+const END_OF_RECORD: u8 = 128;
+const END_OF_FILE: u8 = 64;
+const SUSPECT: u8 = 32;
+const MARKER: u8 = 16;
+
+/// The header of a block: its descriptor and its byte count (RFC 959 §3.4.2).
+///
+/// ```
+/// use ftp_proto::{BlockDecoder, BlockEvent, BlockHeader};
+///
+/// // The sender: a file in one block, and its end.
+/// let mut sent = Vec::new();
+/// BlockHeader::encode_data(b"hello", &mut sent);
+/// sent.extend(BlockHeader::END_OF_FILE.encode());
+/// assert_eq!(sent, b"\x00\x00\x05hello\x40\x00\x00");
+///
+/// // The receiver: pieces of any size. A step without an event needs more input.
+/// let (mut decoder, mut file, mut is_whole) = (BlockDecoder::new(), Vec::new(), false);
+/// for mut rest in sent.chunks(2) {
+///     loop {
+///         let step = decoder.decode(rest)?;
+///         rest = &rest[step.taken..];
+///         match step.event {
+///             Some(BlockEvent::Data(data)) => file.extend_from_slice(data),
+///             Some(BlockEvent::EndOfFile) => is_whole = true,
+///             Some(other) => panic!("{other:?} was not sent"),
+///             None => break,
+///         }
+///     }
+/// }
+/// assert_eq!((file.as_slice(), is_whole), (&b"hello"[..], true));
+/// # Ok::<(), ftp_proto::BlockFault>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct BlockHeader {
+    /// The end of the block is the end of a record.
+    pub ends_record: bool,
+    /// The end of the block is the end of the file.
+    pub ends_file: bool,
+    /// The sender suspects errors in the data, such as a fault of its disk.
+    pub is_suspect: bool,
+    /// The block is a restart marker instead of data.
+    pub is_marker: bool,
+    /// The bytes of the block after the header.
+    pub count: u16,
+}
+
+impl BlockHeader {
+    /// The most bytes of data in one block.
+    pub const MOST: usize = 65_535;
+
+    /// A block without data that ends a file.
+    pub const END_OF_FILE: Self =
+        Self { ends_record: false, ends_file: true, is_suspect: false, is_marker: false, count: 0 };
+
+    /// Returns the header of a block of `count` bytes of data.
+    #[must_use]
+    pub const fn data(count: u16) -> Self {
+        Self { ends_file: false, count, ..Self::END_OF_FILE }
+    }
+
+    /// Parses a header: the descriptor, and the count with its high byte first.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Descriptor` for a descriptor that RFC 959 does not define.
+    pub const fn parse(header: [u8; HEADER]) -> Result<Self, BlockFault> {
+        let [descriptor, high, low] = header;
+        if descriptor & !(END_OF_RECORD | END_OF_FILE | SUSPECT | MARKER) != 0 {
+            return Err(BlockFault::Descriptor(descriptor));
+        }
+        Ok(Self {
+            ends_record: descriptor & END_OF_RECORD != 0,
+            ends_file: descriptor & END_OF_FILE != 0,
+            is_suspect: descriptor & SUSPECT != 0,
+            is_marker: descriptor & MARKER != 0,
+            count: u16::from_be_bytes([high, low]),
+        })
+    }
+
+    /// Returns the header as sent.
+    #[must_use]
+    pub const fn encode(self) -> [u8; HEADER] {
+        const fn bit(is_set: bool, code: u8) -> u8 {
+            if is_set { code } else { 0 }
+        }
+        let descriptor = bit(self.ends_record, END_OF_RECORD)
+            | bit(self.ends_file, END_OF_FILE)
+            | bit(self.is_suspect, SUSPECT)
+            | bit(self.is_marker, MARKER);
+        let [high, low] = self.count.to_be_bytes();
+        [descriptor, high, low]
+    }
+
+    /// Appends `data` to `out`, in as few blocks as possible; none if it is empty.
+    pub fn encode_data(data: &[u8], out: &mut Vec<u8>) {
+        for piece in data.chunks(Self::MOST) {
+            let count = u16::try_from(piece.len()).unwrap_or(u16::MAX);
+            out.extend_from_slice(&Self::data(count).encode());
+            out.extend_from_slice(piece);
+        }
+    }
+}
+
+/// The text of a restart marker: 1 to [`limits::BLOCK_MARKER`] printable characters of ASCII,
+/// without space (RFC 959 §3.5 and §5.3.2).
+///
+/// Only the server that sent it knows its meaning. Those of this project are the byte offset in
+/// the file, in decimal digits.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct BlockMarker {
+    text: [u8; limits::BLOCK_MARKER],
+    length: usize,
+}
+
+impl BlockMarker {
+    /// Returns the marker of this text; `None` if it is empty, too long, or has other characters.
+    #[must_use]
+    pub fn new(text: &[u8]) -> Option<Self> {
+        let mut marker = Self { text: [0; limits::BLOCK_MARKER], length: text.len() };
+        marker.text.get_mut(..text.len())?.copy_from_slice(text);
+        let is_printable = text.iter().all(u8::is_ascii_graphic);
+        (is_printable && !text.is_empty()).then_some(marker)
+    }
+
+    /// Returns the text.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
+    }
+
+    /// Appends the block of this marker to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let count = u16::try_from(self.length).unwrap_or(u16::MAX);
+        let header = BlockHeader { is_marker: true, ..BlockHeader::data(count) };
+        out.extend_from_slice(&header.encode());
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+impl From<RestartMarker> for BlockMarker {
+    /// Returns the marker whose text is the offset in decimal digits.
+    fn from(marker: RestartMarker) -> Self {
+        Self::new(marker.to_string().as_bytes()).expect("1 to 19 digits are printable and fit")
+    }
+}
+
+impl fmt::Display for BlockMarker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().iter().try_for_each(|&byte| write!(f, "{}", char::from(byte)))
+    }
+}
+
+impl fmt::Debug for BlockMarker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlockMarker({self})")
+    }
+}
+
+/// What a [`BlockDecoder`] found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum BlockEvent<'a> {
+    /// Bytes of the file, at least one. A block can come in several events.
+    Data(&'a [u8]),
+    /// The data of the block that follows may have errors.
+    Suspect,
+    /// A restart marker, for the position after all data so far.
+    Marker(BlockMarker),
+    /// The end of a record.
+    EndOfRecord,
+    /// The end of the file. Further bytes belong to the next file.
+    EndOfFile,
+}
+
+/// Progress of a [`BlockDecoder`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct BlockStep<'a> {
+    /// Bytes taken from the input.
+    pub taken: usize,
+    /// The event that they complete; `None` if more input is needed.
+    pub event: Option<BlockEvent<'a>>,
+}
+
+/// Why received bytes are not a file in blocks.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockFault {
+    /// The descriptor of a block, which RFC 959 does not define.
+    #[error("unknown block descriptor {0}")]
+    Descriptor(u8),
+    /// A restart marker that is empty, too long or not printable.
+    #[error("invalid restart marker")]
+    Marker,
+    /// Over [`limits::EMPTY_BLOCKS`] blocks in sequence without data.
+    #[error("too many blocks without data")]
+    Empty,
+    /// The sender suspects errors in the data, as [`BlockEvent::Suspect`] says. The decoder does not
+    /// return this; it is for receivers that want no such data.
+    #[error("the sender suspects errors in the data")]
+    Suspect,
+    /// The data ended before the end of the file.
+    #[error("the data ended without an end-of-file block")]
+    Truncated,
+}
+
+/// Decodes the data of a connection in mode B: any number of files, one after the other.
+///
+/// See [`BlockHeader`] for an example.
+#[derive(Clone, Debug, Default)]
+pub struct BlockDecoder {
+    /// The header that is being read, and the number of its bytes.
+    header: [u8; HEADER],
+    held: usize,
+    /// The current block, and its bytes still to come.
+    block: Option<BlockHeader>,
+    left: usize,
+    marker: Vec<u8>,
+    /// The blocks in sequence without data.
+    empty: u32,
+    is_inside: bool,
+    fault: Option<BlockFault>,
+}
+
+impl BlockDecoder {
+    /// Returns a decoder at the start of a data connection.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            header: [0; HEADER],
+            held: 0,
+            block: None,
+            left: 0,
+            marker: Vec::new(),
+            empty: 0,
+            is_inside: false,
+            fault: None,
+        }
+    }
+
+    /// Returns whether the connection may end here: no byte of a file was taken since the start of
+    /// the connection, or since the last end of a file.
+    #[must_use]
+    pub const fn is_between_files(&self) -> bool {
+        !self.is_inside
+    }
+
+    /// Returns the bytes of the current block that are still to come: they belong to this file.
+    #[must_use]
+    pub const fn block_left(&self) -> usize {
+        self.left
+    }
+
+    /// Decodes the first event in `input`. Pass the bytes that were not taken again. A step
+    /// without an event has taken all bytes and needs more; a step with one can be followed by
+    /// others even without input.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Descriptor`, `Marker` or `Empty`, and the same for any bytes after that.
+    pub fn decode<'a>(&mut self, input: &'a [u8]) -> Result<BlockStep<'a>, BlockFault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let mut rest = input;
+        let event = self.next(&mut rest).inspect_err(|fault| self.fault = Some(*fault))?;
+        Ok(BlockStep { taken: input.len() - rest.len(), event })
+    }
+
+    /// Checks that the last file is complete, at the end of the connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Truncated` inside a file, or the fault that [`decode`](Self::decode) found.
+    pub const fn finish(&self) -> Result<(), BlockFault> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None if self.is_inside => Err(BlockFault::Truncated),
+            None => Ok(()),
+        }
+    }
+
+    fn next<'a>(&mut self, rest: &mut &'a [u8]) -> Result<Option<BlockEvent<'a>>, BlockFault> {
+        loop {
+            let Some(block) = self.block else {
+                if !self.read_header(rest)? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            if block.is_suspect {
+                self.block = Some(BlockHeader { is_suspect: false, ..block });
+                return Ok(Some(BlockEvent::Suspect));
+            }
+            if self.left > 0 {
+                let piece = take(rest, self.left);
+                self.left -= piece.len();
+                if !block.is_marker {
+                    return Ok((!piece.is_empty()).then_some(BlockEvent::Data(piece)));
+                }
+                self.marker.extend_from_slice(piece);
+                if self.left > 0 {
+                    return Ok(None);
+                }
+            }
+            if block.is_marker {
+                self.block = Some(BlockHeader { is_marker: false, ..block });
+                let marker = BlockMarker::new(&self.marker);
+                self.marker.clear();
+                return marker.map(BlockEvent::Marker).map(Some).ok_or(BlockFault::Marker);
+            }
+            if block.ends_record {
+                self.block = Some(BlockHeader { ends_record: false, ..block });
+                return Ok(Some(BlockEvent::EndOfRecord));
+            }
+            self.block = None;
+            if block.ends_file {
+                (self.is_inside, self.empty) = (false, 0);
+                return Ok(Some(BlockEvent::EndOfFile));
+            }
+        }
+    }
+
+    /// Reads a header, and checks it; returns whether it is complete.
+    fn read_header(&mut self, rest: &mut &[u8]) -> Result<bool, BlockFault> {
+        for byte in take(rest, HEADER - self.held) {
+            if let Some(place) = self.header.get_mut(self.held) {
+                *place = *byte;
+            }
+            (self.held, self.is_inside) = (self.held + 1, true);
+        }
+        if self.held < HEADER {
+            return Ok(false);
+        }
+        self.held = 0;
+        let block = BlockHeader::parse(self.header)?;
+        self.left = block.count.into();
+        if block.is_marker && !(1..=limits::BLOCK_MARKER).contains(&self.left) {
+            return Err(BlockFault::Marker);
+        }
+        self.empty = if block.is_marker || block.count == 0 { self.empty + 1 } else { 0 };
+        if self.empty > limits::EMPTY_BLOCKS {
+            return Err(BlockFault::Empty);
+        }
+        self.block = Some(block);
+        Ok(true)
+    }
+}
+
+/// Takes up to `most` bytes from the front of `rest`.
+fn take<'a>(rest: &mut &'a [u8], most: usize) -> &'a [u8] {
+    let (piece, left) = rest.split_at_checked(most).unwrap_or((rest, &[]));
+    *rest = left;
+    piece
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunks::any_chunking;
+
+    /// The events of all pieces, as text, with data joined.
+    fn events(pieces: &[&[u8]]) -> (String, Result<(), BlockFault>) {
+        let (mut decoder, mut shown, mut is_data) = (BlockDecoder::new(), String::new(), false);
+        for mut rest in pieces.iter().copied() {
+            loop {
+                let step = match decoder.decode(rest) {
+                    Ok(step) => step,
+                    Err(fault) => {
+                        assert_eq!(decoder.decode(b"x"), Err(fault), "a fault stays");
+                        return (shown, decoder.finish());
+                    }
+                };
+                rest = &rest[step.taken..];
+                let Some(event) = step.event else {
+                    assert!(rest.is_empty(), "a step without an event takes all");
+                    break;
+                };
+                let was_data = std::mem::replace(&mut is_data, false);
+                match event {
+                    BlockEvent::Data(data) => {
+                        assert!(!data.is_empty());
+                        is_data = true;
+                        shown += if was_data { "" } else { "|" };
+                        shown += str::from_utf8(data).unwrap();
+                    }
+                    BlockEvent::Suspect => shown += "|?",
+                    BlockEvent::Marker(marker) => shown += &format!("|#{marker}"),
+                    BlockEvent::EndOfRecord => shown += "|R",
+                    BlockEvent::EndOfFile => shown += "|F",
+                }
+            }
+        }
+        (shown, decoder.finish())
+    }
+
+    #[test]
+    fn events_are_the_same_for_any_chunking() {
+        use BlockFault::{Descriptor, Marker, Truncated};
+        for (input, shown, end) in [
+            ("", "", Ok(())),
+            ("\0\0\x05hello@\0\0", "|hello|F", Ok(())),
+            ("@\0\x05hello", "|hello|F", Ok(())),
+            ("@\0\0@\0\0", "|F|F", Ok(())),
+            ("@\0\x01a\0\0\x01b@\0\x01c", "|a|F|bc|F", Ok(())),
+            ("\0\0\0\0\0\x01a\0\0\0@\0\0", "|a|F", Ok(())),
+            // A block that is several things at once.
+            ("\x60\0\x02ab", "|?|ab|F", Ok(())),
+            ("\0\0\x01a\x10\0\x0215A\0\0", "|a|#15", Err(Descriptor(b'A'))),
+            ("\0\0\x01a\x10\0\x0215\0\0\x01b@\0\0", "|a|#15|b|F", Ok(())),
+            ("\x50\0\x02ab", "|#ab|F", Ok(())),
+            // What is incomplete.
+            ("\0", "", Err(Truncated)),
+            ("@\0", "", Err(Truncated)),
+            ("\0\0\x05hell", "|hell", Err(Truncated)),
+            ("\0\0\x05hello", "|hello", Err(Truncated)),
+            ("@\0\0\0", "|F", Err(Truncated)),
+            ("\x10\0\x0212345", "|#12", Err(Descriptor(b'3'))),
+            // What is invalid.
+            ("\x01\0\0", "", Err(Descriptor(1))),
+            ("\x48\0\0", "", Err(Descriptor(0x48))),
+            ("HTTP/1.1", "", Err(Descriptor(b'H'))),
+            ("\x10\0\0", "", Err(Marker)),
+            ("\x10\x01\0", "", Err(Marker)),
+            ("\x10\0\x03a b", "", Err(Marker)),
+            ("\x10\0\x02\r\n", "", Err(Marker)),
+            ("\x10\0\x02\u{e4}", "", Err(Marker)),
+        ] {
+            any_chunking(input.as_bytes(), events, &(shown.to_owned(), end));
+        }
+        let records = b"\x80\0\x01a\xc0\0\x01b";
+        any_chunking(records, events, &("|a|R|b|R|F".to_owned(), Ok(())));
+    }
+
+    #[test]
+    fn blocks_without_data_are_limited() {
+        let most = usize::try_from(limits::EMPTY_BLOCKS).unwrap();
+        for (block, shown) in [(&b"\0\0\0"[..], ""), (b"\x10\0\x01m", "|#m"), (b"\x80\0\0", "|R")] {
+            let allowed = [&block.repeat(most), &b"\0\0\x01a"[..], &block.repeat(most)].concat();
+            let (found, end) = events(&[&allowed]);
+            assert_eq!(
+                (found.len(), end),
+                (2 * most * shown.len() + 2, Err(BlockFault::Truncated))
+            );
+            let (found, end) = events(&[&block.repeat(most + 1)]);
+            assert_eq!((found, end), (shown.repeat(most), Err(BlockFault::Empty)));
+        }
+        // Empty files are no waste: each has its command.
+        assert_eq!(events(&[&b"@\0\0".repeat(2 * most)]).1, Ok(()));
+    }
+
+    #[test]
+    fn headers_read_back() {
+        for descriptor in (0..=255).step_by(16) {
+            for count in [0, 1, 255, 256, 65_535] {
+                let [high, low] = u16::to_be_bytes(count);
+                let header = BlockHeader::parse([descriptor, high, low]).unwrap();
+                assert_eq!((header.count, header.encode()), (count, [descriptor, high, low]));
+            }
+        }
+        for descriptor in (0..=255).filter(|descriptor| descriptor % 16 != 0) {
+            let fault = Err(BlockFault::Descriptor(descriptor));
+            assert_eq!(BlockHeader::parse([descriptor, 0, 0]), fault);
+        }
+        assert_eq!(BlockHeader::END_OF_FILE.encode(), [64, 0, 0]);
+    }
+
+    #[test]
+    fn data_is_sent_in_few_blocks() {
+        let data = vec![b'x'; 2 * BlockHeader::MOST + 1];
+        for (length, blocks) in [(0, 0), (1, 1), (65_535, 1), (65_536, 2), (data.len(), 3)] {
+            let mut sent = Vec::new();
+            BlockHeader::encode_data(&data[..length], &mut sent);
+            assert_eq!(sent.len(), length + 3 * blocks);
+            sent.extend(BlockHeader::END_OF_FILE.encode());
+            let (shown, end) = events(&[&sent]);
+            let want = shown.len() - "|F".len() - usize::from(length > 0);
+            assert_eq!((want, end), (length, Ok(())));
+        }
+    }
+
+    #[test]
+    fn markers_are_printable_and_short() {
+        let long = [b'm'; limits::BLOCK_MARKER + 1];
+        for (text, is_valid) in [
+            (&b"1048576"[..], true),
+            (b"!~", true),
+            (&long[1..], true),
+            (&long, false),
+            (b"", false),
+            (b"a b", false),
+            (b"a\x7f", false),
+            (b"\xe4", false),
+        ] {
+            let marker = BlockMarker::new(text);
+            assert_eq!(
+                marker.map(|marker| marker.as_bytes().to_vec()),
+                is_valid.then(|| text.into())
+            );
+            let Some(marker) = marker else { continue };
+            let mut sent = Vec::new();
+            marker.encode(&mut sent);
+            assert_eq!(sent.len(), 3 + text.len());
+            let step = BlockDecoder::new().decode(&sent).unwrap();
+            assert_eq!((step.taken, step.event), (sent.len(), Some(BlockEvent::Marker(marker))));
+        }
+        let marker = BlockMarker::from(RestartMarker::new(1 << 20).unwrap());
+        assert_eq!((marker.to_string(), marker.as_bytes()), ("1048576".into(), &b"1048576"[..]));
+    }
+}
