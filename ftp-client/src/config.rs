@@ -8,6 +8,7 @@ use ftp_proto::{AddressRule, DataRules, Extended, Mode, Password, PortRanges};
 use crate::error::Error;
 use crate::net::canceller::Canceller;
 use crate::net::connector::SharedConnector;
+use crate::net::proxy::{Proxy, Route};
 use crate::security::Tls;
 
 /// Timeouts of each phase.
@@ -38,7 +39,7 @@ pub struct Timeouts {
     pub data_connect: Duration,
     /// The longest time without a byte on the data connection (default: 60 s).
     ///
-    /// Once the server has confirmed the transfer, only bytes on their way can still arrive, and
+    /// Once the server has confirmed the transfer, only bytes in transit can still arrive, and
     /// [`data_connect`](Self::data_connect) applies if it is shorter.
     pub stall: Duration,
     /// From the end of the data to the final reply (default: 300 s). A server may need to check and
@@ -83,6 +84,8 @@ pub(crate) struct Config {
     pub(crate) bind: Option<IpAddr>,
     pub(crate) family: Family,
     pub(crate) connector: Option<SharedConnector>,
+    /// The way through a proxy; it excludes a connector.
+    pub(crate) route: Option<Route>,
     pub(crate) canceller: Option<Canceller>,
     /// The peer is set once the control connection is open.
     pub(crate) rules: DataRules,
@@ -91,6 +94,10 @@ pub(crate) struct Config {
     pub(crate) active_ports: Option<PortRanges>,
     pub(crate) active_address: Option<String>,
     pub(crate) host_command: bool,
+    /// Data is compressed if the server offers that.
+    pub(crate) compress: bool,
+    /// Several transfers use one data connection if the server offers that.
+    pub(crate) reuse_data: bool,
     pub(crate) tls: Option<Tls>,
 }
 
@@ -111,10 +118,40 @@ impl Config {
         {
             return Err(Error::Unsupported("pipelining without EPSV"));
         }
+        if self.compress && self.reuse_data {
+            return Err(Error::Unsupported("compression together with one data connection"));
+        }
         if self.connector.is_some() && self.rules.passive_address != AddressRule::Peer {
             return Err(Error::Unsupported("an address rule together with a connector"));
         }
-        Ok(())
+        match &self.route {
+            Some(route) => self.check_proxy(&route.proxy),
+            None => Ok(()),
+        }
+    }
+
+    /// Rejects settings that a proxy excludes.
+    fn check_proxy(&self, proxy: &Proxy) -> Result<(), Error> {
+        let excluded = if self.connector.is_some() {
+            "a proxy together with a connector"
+        } else if self.rules.mode == Mode::Active {
+            "active mode through a proxy"
+        } else if !proxy.is_ftp() && self.rules.passive_address != AddressRule::Peer {
+            "an address rule together with a proxy"
+        } else if proxy.is_ftp() && self.tls.is_some() {
+            "TLS through an FTP proxy, which reads what the client sends"
+        } else if proxy.is_ftp() && self.host_command {
+            "HOST through an FTP proxy"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Unsupported(excluded))
+    }
+
+    /// Returns whether other hosts or the caller relay the connections, so that their addresses are
+    /// not the server's.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.connector.is_some() || self.route.as_ref().is_some_and(|route| !route.proxy.is_ftp())
     }
 }
 
@@ -127,9 +164,12 @@ impl Default for Config {
             bind: None,
             family: Family::default(),
             connector: None,
+            route: None,
             canceller: None,
             account: None,
             host_command: false,
+            compress: false,
+            reuse_data: false,
             tls: None,
             rules: DataRules::default(),
             allow_low_ports: false,

@@ -36,7 +36,7 @@
 //! # }
 //! ```
 //!
-//! Always call [`Download::finish`] or [`Upload::finish`]. The end of the data alone is not
+//! Always call [`Download::finish`] or [`Upload::finish`]. The end of the data does not prove
 //! success: after a lost connection or a full disk on the server it looks the same. `finish` waits
 //! for the server's confirmation and checks the number of bytes.
 //!
@@ -83,7 +83,7 @@
 //! # Resuming a download
 //!
 //! If the bytes do not go to a file, [`Client::retrieve_rest`] resumes after the bytes that you
-//! have, provided that the server can restart and its file is long enough:
+//! have. The server must be able to restart, and its file must be long enough:
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -137,13 +137,27 @@
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 //!
+//! # Proxies
+//!
+//! [`ClientBuilder::proxy`] takes a SOCKS5, HTTP or FTP [`Proxy`] for all connections. A
+//! [`Connector`] opens them in any other way.
+//!
+//! ```no_run
+//! use ftp_client::{Client, Proxy};
+//!
+//! let proxy: Proxy = "socks5h://proxy.example.org:1080".parse()?;
+//! let mut client = Client::builder().proxy(proxy).connect("ftp.example.org")?;
+//! client.login("anonymous", "guest@")?;
+//! # Ok::<(), ftp_client::Error>(())
+//! ```
+//!
 //! # Server-to-server copies
 //!
 //! [`fxp::transfer`] copies a file directly between two servers. Both must allow it.
 //!
 //! # Errors and timeouts
 //!
-//! [`Error`] tells who must act, and [`Error::is_transient`] whether a retry makes sense. No call
+//! [`Error`] shows who must act, and [`Error::is_transient`] whether a retry makes sense. No call
 //! blocks forever: [`Timeouts`] limits each phase, and [`overall`](ClientBuilder::overall) the
 //! whole session.
 //!
@@ -161,8 +175,8 @@
 //!
 //! # Logging
 //!
-//! The dialogue goes to the `log` crate with target `ftp_client::wire` and level debug, one record
-//! per line: `> ` for sent, `< ` for received, `= ` for explanations. Passwords are left out.
+//! The dialogue goes to the `log` crate with target `ftp_client::wire` and level debug. Each line
+//! is a record: `> ` for sent, `< ` for received, `= ` for explanations. Passwords are left out.
 //!
 //! # Examples
 //!
@@ -176,7 +190,7 @@
 //! - `errors`: decide what to do after an error
 //! - `progress`: show the progress of an upload
 //! - `queue`: retry a queue of downloads
-//! - `proxy`: connect through an HTTP proxy with a [`Connector`]
+//! - `proxy`: connect through a SOCKS5, HTTP or FTP proxy
 //!
 //! # Security
 //!
@@ -190,6 +204,7 @@
 //! - Names in listings are the server's choice: check [`Entry::is_safe_name`] before you use one in
 //!   a local path.
 
+mod base64;
 mod client;
 mod config;
 mod control;
@@ -215,7 +230,9 @@ pub use client::builder::ClientBuilder;
 pub use client::get_put::{IntoUrl, get, put};
 pub use config::{Family, Timeouts};
 pub use digest::{Digest, HashAlgorithm};
-pub use error::{AnnouncedHost, DataAttempt, Error, ErrorKind, ListingCut, Phase};
+pub use error::{
+    AnnouncedHost, DataAttempt, Error, ErrorKind, ListingCut, Phase, ProxyError, ProxyFault,
+};
 pub use file::backoff::Backoff;
 #[cfg(unix)]
 pub use file::checksum::Checksum;
@@ -225,6 +242,8 @@ pub use file::local::{Committed, LocalFile, part_of};
 pub use file::origin::Origin;
 #[cfg(unix)]
 pub use file::partial::{PartialFile, Salvage};
+#[cfg(unix)]
+pub use file::pieces::{Piece, join_pieces, kept_ranges, remove_pieces};
 #[cfg(unix)]
 pub use file::resume::{ResumeOptions, Resumed};
 pub use file::retry::Retry;
@@ -237,6 +256,7 @@ pub use listing::{
 };
 pub use net::canceller::Canceller;
 pub use net::connector::{Connector, Purpose, Target};
+pub use net::proxy::Proxy;
 pub use net::transport::Transport;
 /// The TLS library, whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]

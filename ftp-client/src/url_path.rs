@@ -48,10 +48,10 @@ pub struct Place {
 /// The result of [`Place::enter`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Entered {
-    /// The current directory is unchanged: the error was another, there is only one part, the parts
-    /// were tried before, or the server refused the first directory.
+    /// The current directory is unchanged. The error was not a 550, the path has only one part, the
+    /// parts were tried before, or the server refused the first directory.
     Nowhere,
-    /// A directory on the way was refused: from now on relative paths have another meaning on this
+    /// A later directory was refused: from now on relative paths have another meaning on this
     /// server.
     Partway,
     /// The directory of the object was entered: try the command again with the new
@@ -116,7 +116,14 @@ impl Place {
         &self.path
     }
 
-    /// Replaces the name with another in the same directory, which stays entered if it is.
+    /// Returns the name of the object in its directory. It contains a `/` if the URL has `%2F` there.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Replaces the name with another in the same directory. If the directory was entered, it stays
+    /// so.
     pub fn set_name(&mut self, name: impl AsRef<[u8]>) {
         self.name = name.as_ref().to_vec();
         self.path = match self.entered {
@@ -148,12 +155,12 @@ impl Place {
     /// Enters the directory of the object part by part, for a command that acts in the current
     /// directory.
     ///
-    /// Does nothing if there is none to enter, or if it was done before.
+    /// Does nothing if there is no directory to enter, or if this was done before.
     ///
     /// # Errors
     ///
     /// Returns [`Error::Refused`] if the server refuses a directory; the current directory is then
-    /// one on the way.
+    /// the last one that was entered.
     pub fn go(&mut self, client: &mut Client) -> Result<(), Error> {
         for directory in std::mem::take(&mut self.directories) {
             client.cwd(directory)?;
@@ -220,6 +227,7 @@ mod tests {
             let mut place = Place::inside(&url, "a");
             assert_eq!(shown(&place), want, "{url}");
             place.set_name("b");
+            assert_eq!(place.name(), b"b");
             place.set_name("a");
             assert_eq!(shown(&place), want, "{url}");
         }

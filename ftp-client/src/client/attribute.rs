@@ -91,8 +91,8 @@ impl Client {
         let reply = self.request(&command)?;
         if is_unknown(&reply) && self.features()?.has_with("SITE", "UTIME") {
             let seconds: String = time.to_string().chars().take(14).collect();
-            // Access, modification and creation time in UTC: the form that both servers with this
-            // command understand, Pure-FTPd and ProFTPD.
+            // Access, modification and creation time in UTC: the form that both Pure-FTPd and
+            // ProFTPD, the servers with this command, understand.
             let times = format!(" {seconds} {seconds} {seconds} UTC");
             let argument = [path.as_bytes(), times.as_bytes()].concat();
             let utime = SiteArgument::Other { word: b"UTIME".to_vec(), argument };

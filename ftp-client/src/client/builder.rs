@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::net::canceller::Canceller;
 use crate::net::connect::Server;
 use crate::net::connector::{Connector, SharedConnector};
+use crate::net::proxy::{Proxy, Route};
 use crate::security::{Start, Tls};
 
 /// Settings of a client that is not yet connected. The defaults suit most servers.
@@ -64,7 +65,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the local address that all connections use, and where active mode listens.
+    /// Sets the local address that all connections use, and at which active mode listens.
     ///
     /// Server addresses of the other family are then not tried.
     pub const fn bind(mut self, address: IpAddr) -> Self {
@@ -84,6 +85,28 @@ impl ClientBuilder {
     /// [`keepalive`](Self::keepalive) is up to the connector too.
     pub fn connector(mut self, connector: impl Connector + 'static) -> Self {
         self.config.connector = Some(SharedConnector(Arc::new(connector)));
+        self
+    }
+
+    /// Sets a proxy that all connections go through.
+    ///
+    /// It excludes active mode and a [`connector`](Self::connector), and an FTP proxy also excludes
+    /// TLS and [`host_command`](Self::host_command). [`bind`](Self::bind) and
+    /// [`family`](Self::family) apply to the connection to the proxy. [`Timeouts::connect`] limits
+    /// the connection to the proxy and through it to the server together, and
+    /// [`Timeouts::data_connect`] does so for data connections.
+    ///
+    /// Environment variables are not read; `Proxy` is parsed from the text that they usually hold.
+    ///
+    /// ```no_run
+    /// use ftp_client::{Client, Proxy};
+    ///
+    /// let proxy: Proxy = "http://proxy.example.org:3128".parse()?;
+    /// let client = Client::builder().proxy(proxy).connect("ftp.example.org")?;
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.config.route = Some(Route::new(proxy));
         self
     }
 
@@ -123,14 +146,43 @@ impl ClientBuilder {
     }
 
     /// Sends `TYPE`, `EPSV` and `RETR` or a listing command in one write, which saves two round
-    /// trips, with `MDTM` before them if the time of the file is wanted (default: off).
+    /// trips (default: off). `MDTM` goes before them if the time of the file is wanted.
     ///
     /// Uploads and transfers from an offset send one command at a time. After any unexpected reply
     /// the connection returns to one command at a time, and the transfer is started again that way.
-    /// Leave it off for servers that lose commands sent together: they answer nothing.
-    /// [`connect`](Self::connect) rejects it together with [`Mode::Active`] or [`Extended::Never`].
+    /// Leave it off for servers that lose commands sent together: such servers do not answer at
+    /// all. [`connect`](Self::connect) rejects it together with [`Mode::Active`] or
+    /// [`Extended::Never`].
     pub const fn pipeline(mut self, on: bool) -> Self {
         self.config.rules.pipeline = on;
+        self
+    }
+
+    /// Sets whether to compress the data of transfers and listings (`MODE Z`) if the server lists
+    /// that (default: no).
+    ///
+    /// It asks for the server's features first ([`Client::features`]). Data that is compressed
+    /// already does not become smaller. Under TLS, the length of compressed data reveals something
+    /// about its content. All lengths and offsets are those of the file.
+    /// [`Client::compresses`] returns whether the server offers it.
+    pub const fn compress(mut self, on: bool) -> Self {
+        self.config.compress = on;
+        self
+    }
+
+    /// Sets whether several transfers and listings use one data connection (`MODE B`, RFC 959
+    /// §3.4.2) if the server lists that (default: no).
+    ///
+    /// Small files are then faster, above all under TLS, since only the first one needs a
+    /// connection and a handshake. The end of a file is a part of its data, so a file that was cut
+    /// is recognised without the server's reply. [`Client::plan_downloads`] saves the round trips
+    /// too, and [`Client::reuses_data`] returns whether the server offers it.
+    ///
+    /// Servers that close the data connection after each file work too. If the server has closed
+    /// it before a transfer begins, the transfer begins again over a new one.
+    /// [`connect`](Self::connect) rejects it together with [`compress`](Self::compress).
+    pub const fn reuse_data(mut self, on: bool) -> Self {
+        self.config.reuse_data = on;
         self
     }
 
@@ -152,8 +204,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the ports to listen on in active mode: those that a firewall admits or a NAT forwards
-    /// (default: any).
+    /// Sets the ports to listen on in active mode, such as those that a firewall allows or a NAT
+    /// forwards (default: any).
     ///
     /// The client tries each port, starting at a random one. If all are taken, the transfer fails
     /// with [`Error::DataConnection`].
@@ -176,7 +228,7 @@ impl ClientBuilder {
     /// Sets whether the client sends the server's name (`HOST`, RFC 7151; default: no).
     ///
     /// Use it for a server that serves several names at one address. If the server does not know
-    /// the command, the client takes it to serve one host.
+    /// the command, the client assumes that it serves one host.
     pub const fn host_command(mut self, on: bool) -> Self {
         self.config.host_command = on;
         self
@@ -204,8 +256,8 @@ impl ClientBuilder {
     /// a port stands in brackets. The default port is 21, and 990 with [`Tls::implicit`].
     ///
     /// A name may have several addresses of both families. The client tries them in turn, each 250
-    /// ms after the previous one or as soon as that has failed, and uses the first that answers
-    /// (RFC 8305).
+    /// ms after the previous one or as soon as that has failed. It uses the first that answers (RFC
+    /// 8305).
     ///
     /// # Errors
     ///
@@ -213,6 +265,7 @@ impl ClientBuilder {
     /// - [`Error::Unsupported`] for settings that exclude each other; nothing is sent.
     /// - [`Error::Io`] if the name has no address or none can be reached, with the reason for each
     ///   address.
+    /// - [`Error::Proxy`] if the proxy cannot be reached, or does not connect to the server.
     /// - [`Error::Timeout`] if a phase takes too long.
     /// - [`Error::Tls`] if TLS is demanded and fails.
     /// - [`Error::ServiceClosing`] or [`Error::Greeting`] if the greeting is not 220.

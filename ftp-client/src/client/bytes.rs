@@ -17,6 +17,12 @@ impl Client {
         self.control.take_bytes(!doubles);
     }
 
+    /// Returns whether the server must be asked something before it gets this path.
+    pub(crate) fn needs_agreement(&self, path: &[u8]) -> bool {
+        let is_utf8 = !path.is_ascii() && std::str::from_utf8(path).is_ok();
+        (is_utf8 && !self.utf8_asked) || (!self.knows_iac && path.contains(&0xff))
+    }
+
     /// Finds out how the server reads 0xFF, before the first one is sent.
     pub(super) fn learn_iac(&mut self, text: &[u8]) -> Result<(), Error> {
         if self.knows_iac || !text.contains(&0xff) {

@@ -1,5 +1,5 @@
 //! Digests that the server computes: `HASH` (draft-bryan-ftpext-hash-02), and the older commands
-//! without a specification, `XSHA256` and its like.
+//! without a specification, such as `XSHA256`.
 
 use ftp_proto::{
     Command, FileRange, OptsArgument, ParseError, ParseErrorKind, Pathname, Reply, Severity, Verb,
@@ -97,7 +97,7 @@ impl Client {
         })
     }
 
-    /// Tells the server which algorithm `HASH` must use, if it would use another.
+    /// Tells the server which algorithm `HASH` must use, if another one is selected.
     fn choose_hash(&mut self, name: &[u8], chosen_at_first: bool) -> Result<(), Error> {
         let in_force = match &self.hash {
             Some(chosen) => chosen.as_bytes() == name,
@@ -123,7 +123,7 @@ impl Client {
     }
 }
 
-/// Returns a path for `XCRC` and its like. Servers cut it at an SP unless it is quoted.
+/// Returns a path for `XCRC` and similar commands. Servers cut it at an SP unless it is quoted.
 fn quoted(path: &Pathname) -> Vec<u8> {
     let path = path.as_bytes();
     if path.contains(&b' ') { [b"\"", path, b"\""].concat() } else { path.to_vec() }
@@ -152,8 +152,8 @@ fn read_hash(text: &[u8], algorithm: HashAlgorithm) -> Result<Vec<u8>, ParseErro
     digest(word, algorithm).ok_or_else(|| wrong(ParseErrorKind::BadNumber))
 }
 
-/// Reads the reply to `XCRC` and its like: the digest, with or without the pathname before or after
-/// it.
+/// Reads the reply to `XCRC` or a similar command: the digest, with or without the pathname before
+/// or after it.
 fn read_single(
     text: &[u8],
     path: &Pathname,

@@ -1,4 +1,4 @@
-//! Directories: changing, making and removing them (RFC 959 §4.1.1 and §4.1.3).
+//! Changes, creates and removes directories (RFC 959 §4.1.1 and §4.1.3).
 
 use ftp_proto::{Command, Pathname, Reply, Severity};
 
@@ -40,8 +40,8 @@ impl Client {
         self.order_in_a_form(&Command::Cdup).map(drop)
     }
 
-    /// Makes a directory (`MKD`) and returns its absolute pathname, if the reply holds a readable
-    /// one.
+    /// Creates a directory (`MKD`) and returns its absolute pathname, if the reply contains a
+    /// readable one.
     ///
     /// # Errors
     ///

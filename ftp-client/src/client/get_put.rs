@@ -113,7 +113,7 @@ impl ClientBuilder {
     /// Downloads the file that a URL names, on its own connection.
     ///
     /// The user and password come from the URL, or are the anonymous ones; `;type=a` makes it a
-    /// text transfer. The client sends the path as a whole. If the server does not know it, the
+    /// text transfer. The client sends the path as a whole. If the server does not accept that, the
     /// client enters its directories one by one, as [`Place`] does.
     ///
     /// The download succeeds if [`Download::finish`](crate::Download::finish) does. If only `SIZE`
@@ -121,8 +121,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Returns any [`Error`]: [`Argument`](Error::Argument) if `url` is not the URL of a file, in
-    /// which case nothing is sent; [`Local`](Error::Local) if `writer` fails; and the errors of
+    /// Returns [`Argument`](Error::Argument) if `url` is not the URL of a file; nothing is sent
+    /// then. Returns [`Local`](Error::Local) if `writer` fails, and the errors of
     /// [`open`](Self::open) and [`Client::retrieve`]. `writer` keeps the bytes received before the
     /// error.
     pub fn get(
@@ -194,8 +194,8 @@ impl ClientBuilder {
     }
 }
 
-/// Returns the TLS settings for the scheme of a URL. The settings cannot remove what the scheme
-/// demands.
+/// Returns the TLS settings for the scheme of a URL. The settings cannot remove the protection that
+/// the scheme demands.
 fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
     match scheme {
         Scheme::Ftp => settings,

@@ -118,8 +118,8 @@ impl Client {
                 Entries::new(lines, sent.clone()).begin()
             });
             match beginning {
-                // The server may take the flag for a name, and then report it missing or list
-                // nothing.
+                // The server may take the flag for a name, and then report that it is missing, or
+                // list nothing.
                 Err(error) if all && is_no(&error) => is_refused = true,
                 Ok(beginning) if all && beginning.is_empty() => {}
                 Ok(beginning) => {
@@ -132,7 +132,7 @@ impl Client {
         }
     }
 
-    /// Lists a directory from within it, and returns to where the client was.
+    /// Lists a directory from inside it, and returns to the previous directory.
     fn list_within(&mut self, directory: &[u8], options: ListOptions) -> Result<Within, Error> {
         let moved = self.moved;
         let here = match self.pwd() {
@@ -146,7 +146,7 @@ impl Client {
         let listed = self.list_what_is(b"", options, true);
         let listed = listed.and_then(|entries| entries.read_ahead(ListLimits::default()));
         if let Err(error) = self.cwd(here.as_bytes()) {
-            // The way back failed: relative paths would mean something else from now on.
+            // Returning failed, so relative paths would have another meaning from now on.
             self.control.close();
             return Err(error);
         }

@@ -8,6 +8,7 @@ mod digest;
 mod directory;
 pub(crate) mod get_put;
 mod listing;
+mod mode;
 mod transfers;
 
 use std::io::ErrorKind;
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 
 use ftp_proto::{Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Password};
 use ftp_proto::{Pathname, RangeSetup, RawCommand, Reply, ReplyCode, RepresentationType};
-use ftp_proto::{ServerState, Severity, Verb};
+use ftp_proto::{ServerState, Severity, TransferMode, Verb};
 
 use crate::config::Config;
 use crate::control::ControlConnection;
@@ -29,7 +30,7 @@ use crate::net::wait::Waiter;
 use crate::security::{Start, TlsInfo};
 use crate::tls;
 use crate::trace;
-use crate::transfer;
+use crate::transfer::{Ahead, Kept};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
@@ -78,6 +79,10 @@ pub struct Client {
     pub(crate) state: ServerState,
     /// The data connection of a transfer that was dropped early.
     pub(crate) abandoned: Option<Stream>,
+    /// The data connection that the next transfer in mode B uses.
+    pub(crate) kept: Option<Kept>,
+    /// The downloads that follow.
+    pub(crate) ahead: Ahead,
     welcome: Reply,
     pub(crate) secured: Option<Secured>,
     tls_refusal: Option<Reply>,
@@ -109,16 +114,10 @@ impl Client {
         let context = config.tls.as_ref().map(|tls| tls::Context::new(tls, &server.host));
         let mut context = context.transpose().map_err(Error::Tls)?;
         let waiter = Waiter::new(config.overall, config.canceller.clone());
-        let stream = connect::connect(&server, &config, &waiter)?;
-        let addresses = match config.connector {
-            // A connector may use a proxy or a transport without addresses.
-            Some(_) => None,
-            None => Some(stream.addresses().map_err(|error| match error.kind() {
-                // The server has hung up already.
-                ErrorKind::NotConnected => Error::Closed,
-                _ => Error::Io(error),
-            })?),
-        };
+        let stream = connect::connect(&server, &mut config, &waiter)?;
+        // Otherwise these addresses are not the server's, or the transport has none.
+        let is_direct = !config.is_relayed();
+        let addresses = is_direct.then(|| addresses_of(&stream)).transpose()?;
         config.rules.peer = addresses.map(|(_, peer)| peer);
         let reply_limit = config.timeouts.reply;
         let mut control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
@@ -147,6 +146,8 @@ impl Client {
             config,
             state: ServerState::default(),
             abandoned: None,
+            kept: None,
+            ahead: Ahead::default(),
             welcome,
             secured,
             tls_refusal,
@@ -172,17 +173,26 @@ impl Client {
     ///   wants an account and the builder has none.
     /// - [`Error::Argument`] for an empty name, or CR, LF or NUL in any argument.
     /// - [`Error::Tls`] if the server refuses to protect data connections as requested.
+    /// - [`Error::Proxy`] if an FTP proxy refuses its own user and password.
     pub fn login(
         &mut self,
         user: impl AsRef<[u8]>,
         password: impl AsRef<[u8]>,
     ) -> Result<(), Error> {
         self.settle()?;
+        self.close_kept();
         if self.secured.as_ref().is_some_and(|secured| secured.before_login) {
             self.protect()?;
         }
+        let user = user.as_ref();
+        let user = match &self.config.route {
+            Some(route) if route.proxy.is_ftp() => {
+                &login::by_proxy(&mut self.control, &route.proxy, user)?
+            }
+            _ => user,
+        };
         let account = self.config.account.as_ref();
-        login::login(&mut self.control, user.as_ref(), password.as_ref(), account)?;
+        login::login(&mut self.control, user, password.as_ref(), account)?;
         self.protect()?;
         // Some servers list more features after the login.
         self.features = None;
@@ -233,7 +243,7 @@ impl Client {
     }
 
     /// Returns the local address of the control connection; `None` if a
-    /// [`Connector`](crate::Connector) made it.
+    /// [`Connector`](crate::Connector) or a SOCKS5 or HTTP [`Proxy`](crate::Proxy) made it.
     ///
     /// Behind a NAT the server sees another address.
     #[must_use]
@@ -241,10 +251,11 @@ impl Client {
         self.control.addresses().map(|(local, _)| local)
     }
 
-    /// Returns the server's address; `None` if a [`Connector`](crate::Connector) made the
-    /// connection.
+    /// Returns the server's address; `None` if a [`Connector`](crate::Connector) or a SOCKS5 or
+    /// HTTP [`Proxy`](crate::Proxy) made the connection.
     ///
-    /// If the name has several addresses, it is the one that answered.
+    /// If the name has several addresses, it is the one that answered. With an FTP proxy it is the
+    /// proxy's address.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.control.addresses().map(|(_, peer)| peer)
@@ -252,22 +263,28 @@ impl Client {
 
     /// Returns whether the next command can be sent.
     ///
-    /// That is so if the connection is open, no reply is outstanding, and the server has neither
-    /// closed the connection nor sent anything unasked. A transfer that was dropped early is
-    /// aborted first. The check sends no command; the server can still close the connection at the
-    /// next one.
+    /// Returns `true` if the connection is open, no reply is outstanding, and the server has
+    /// neither closed the connection nor sent anything unasked. A transfer that was dropped early
+    /// is aborted first. The check sends no command; the server can still close the connection at
+    /// the next one.
     #[must_use]
     pub fn is_ready(&mut self) -> bool {
+        if self.ahead.is_requested() && self.kept.is_some() {
+            // The replies to planned downloads arrive now.
+            return self.control.is_open();
+        }
         self.settle().and_then(|()| self.control.check_clear()).is_ok()
     }
 
     /// Returns whether the connection is open and no reply is outstanding, without sending or
     /// reading anything.
     ///
-    /// After a failed transfer it is true if the server accepted the abort.
+    /// After a failed transfer it is true if the server accepted the abort. The replies to
+    /// [planned downloads](Self::plan_downloads) may be outstanding.
     #[must_use]
-    pub const fn is_settled(&self) -> bool {
-        self.control.is_open() && !self.control.is_outstanding()
+    pub fn is_settled(&self) -> bool {
+        let is_outstanding = self.control.is_outstanding() && !self.ahead.is_requested();
+        self.control.is_open() && !is_outstanding
     }
 
     /// Returns whether the current directory may differ from the login directory: `CWD`, `CDUP` or
@@ -318,7 +335,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Refused`], whose verb tells which of the two names was refused, and
+    /// Returns [`Error::Refused`], whose verb shows which of the two names was refused, and
     /// [`Error::Argument`] if a path cannot be sent.
     pub fn rename(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Error> {
         let to = Pathname::new(to.as_ref())?;
@@ -365,8 +382,8 @@ impl Client {
     /// # Errors
     ///
     /// Returns [`Error::Argument`] for a verb that uses a data connection or changes how either
-    /// connection works: `AUTH`, `CCC`, `MODE`, `STRU`, and under TLS `PROT` and `REIN`. Nothing is
-    /// sent then. Returns [`Error::Protocol`] for a longer reply.
+    /// connection works. The latter are `AUTH`, `CCC`, `MODE`, `STRU`, and under TLS `PROT` and
+    /// `REIN`. Nothing is sent then. Returns [`Error::Protocol`] for a longer reply.
     pub fn quote(&mut self, command: &RawCommand) -> Result<Reply, Error> {
         let verb = command.verb();
         let refuse = |what| {
@@ -394,6 +411,9 @@ impl Client {
             Verb::Rein => {
                 (self.state.representation, self.features, self.utf8_asked) = (None, None, false);
                 self.state.epsv_all = false;
+                self.state.mode = TransferMode::Stream;
+                (self.state.no_deflate, self.state.no_blocks) = (false, false);
+                self.close_kept();
                 self.hash = None;
             }
             _ => {}
@@ -423,7 +443,10 @@ impl Client {
     /// except [`Error::Closed`].
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
-        let answer = self.settle().and_then(|()| self.control.say_good_bye());
+        let answer = self.settle().and_then(|()| {
+            self.close_kept();
+            self.control.say_good_bye()
+        });
         self.control.say_end();
         match answer {
             Ok(_) | Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
@@ -436,7 +459,7 @@ impl Client {
         self.control.check()?;
         let data = self.abandoned.take();
         match self.control.outstanding() {
-            Some(verb) if verb.uses_data() => transfer::abort::resync(&mut self.control, data),
+            Some(verb) if verb.uses_data() || self.ahead.is_requested() => self.stop_transfer(data),
             // The transfer was cancelled while it waited for its reply, and `ABOR` cannot stop such
             // a command.
             Some(_) => {
@@ -475,7 +498,7 @@ impl Client {
         Ok(pathname)
     }
 
-    /// Returns the path, or `None` if it is empty and stays out of the command.
+    /// Returns the path, or `None` if it is empty, so that the command has no argument.
     fn pathname_or_none(&mut self, path: &[u8]) -> Result<Option<Pathname>, Error> {
         if path.is_empty() { Ok(None) } else { self.pathname(path).map(Some) }
     }
@@ -502,8 +525,17 @@ impl Client {
     }
 }
 
-/// Sends the name that the caller used for the server (`HOST`). If the server does not know the
-/// command, it serves one host.
+/// Returns the local address and the server's.
+fn addresses_of(stream: &Stream) -> Result<(SocketAddr, SocketAddr), Error> {
+    stream.addresses().map_err(|error| match error.kind() {
+        // The server has already closed the connection.
+        ErrorKind::NotConnected => Error::Closed,
+        _ => Error::Io(error),
+    })
+}
+
+/// Sends the name that the caller used for the server (`HOST`). A server that does not know the
+/// command serves only one host.
 fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), Error> {
     let reply = control.request(command)?;
     if is_unknown(&reply) || reply.code().severity() == Severity::Completion {

@@ -56,6 +56,42 @@ impl Client {
         Ok(self.download(begun, 0, length).with_time(modified))
     }
 
+    /// Names the files that are downloaded next, in this order, each with whether
+    /// [`retrieve_with_time`](Self::retrieve_with_time) or [`retrieve`](Self::retrieve) begins it.
+    /// More calls add more files.
+    ///
+    /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client
+    /// requests several of the files in one write, and the server sends one after the other.
+    /// Otherwise the names have no effect. Any other call in between drops what was requested, and
+    /// closes the data connection.
+    ///
+    /// ```no_run
+    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// let names = ["a.txt", "b.txt", "c.txt"];
+    /// client.plan_downloads(names.map(|name| (name, false)));
+    /// for name in names {
+    ///     client.retrieve(name)?.copy_to(&mut std::fs::File::create(name)?)?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn plan_downloads<P: AsRef<[u8]>>(&mut self, files: impl IntoIterator<Item = (P, bool)>) {
+        if !self.config.reuse_data {
+            return;
+        }
+        for (path, with_time) in files {
+            // The download itself reports a path that cannot be sent.
+            let Ok(path) = Pathname::new(path.as_ref()) else { return };
+            self.ahead.plan(path, with_time);
+        }
+    }
+
+    /// Returns the number of [planned](Self::plan_downloads) downloads that have not begun. It is 0
+    /// after a transfer that was not the next one of the plan.
+    #[must_use]
+    pub fn planned_downloads(&self) -> usize {
+        self.ahead.len()
+    }
+
     /// Begins to upload a file to `path`, replacing an existing file (`STOR`).
     ///
     /// # Errors
@@ -93,7 +129,8 @@ impl Client {
     }
 
     /// Begins to append to the first `offset` bytes of the file at `path` (`APPE`). If the server
-    /// cannot continue files, it uploads the whole file; [`Upload::offset`] tells which.
+    /// cannot continue files, uploads the whole file; [`Upload::offset`] shows where the upload
+    /// began.
     pub(crate) fn append_rest(&mut self, path: &[u8], offset: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path)?;
         match self.begin(&Command::Appe(path.clone()), FileRange::default()) {
@@ -173,12 +210,12 @@ impl Client {
     /// Begins to resume a download of the file at `path`, whose first `there` bytes are already
     /// here.
     ///
-    /// It resumes only if nothing says that the file has changed: `SIZE` is not smaller than
-    /// `there`, and `MDTM` is not later than `unchanged_since`. Pass the modification time that the
+    /// It resumes only if no change of the file is known. `SIZE` must not be smaller than `there`,
+    /// and `MDTM` must not be later than `unchanged_since`. Pass the modification time that the
     /// server gave for the first download, or the time of its last byte.
     ///
     /// Otherwise, or if the server cannot restart or the type is not image, the download starts at
-    /// byte 0. [`Download::offset`] tells where it starts; truncate the local file there.
+    /// byte 0. [`Download::offset`] returns where it starts; truncate the local file there.
     ///
     /// ```no_run
     /// use std::fs::OpenOptions;
@@ -224,8 +261,8 @@ impl Client {
     ///
     /// It resumes where the server's file ends (`SIZE`, `REST`). It starts at byte 0 if that file
     /// is longer or its size unknown, if the server cannot restart, or if the type is not image.
-    /// [`Upload::offset`] tells where it starts. The caller must know that the server's file is the
-    /// beginning of the local one.
+    /// [`Upload::offset`] returns where it starts. The caller must know that the server's file is
+    /// the beginning of the local one.
     ///
     /// After a resumed upload, [`Upload::finish`] asks for the size again: some servers accept
     /// `REST` and still truncate the file to zero first.

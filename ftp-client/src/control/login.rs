@@ -3,7 +3,8 @@
 use ftp_proto::{Command, Password, Reply, ReplyCode, Severity};
 
 use crate::control::ControlConnection;
-use crate::error::Error;
+use crate::error::{Error, ProxyFault};
+use crate::net::proxy::Proxy;
 
 /// Logs in. Every argument is checked before the first is sent.
 pub(crate) fn login(
@@ -34,6 +35,24 @@ pub(crate) fn login(
         Severity::Completion => Ok(()),
         _ => Err(Error::Refused(last.verb(), reply)),
     }
+}
+
+/// Logs in to an FTP proxy itself, if the proxy has a user. Returns the name of the server's user
+/// at the proxy: `user@host`, with the port if it is not 21 (RFC 1919 §4.3).
+pub(crate) fn by_proxy(
+    control: &mut ControlConnection,
+    proxy: &Proxy,
+    user: &[u8],
+) -> Result<Vec<u8>, Error> {
+    if let Some(own) = proxy.login() {
+        login(control, &own.user, &own.password.0, None).map_err(|error| match error {
+            Error::Refused(_, reply) => proxy.error(ProxyFault::LoginRefused(reply.to_string())),
+            error => error,
+        })?;
+    }
+    let place = control.server().to_string();
+    let place = place.strip_suffix(":21").unwrap_or(&place);
+    Ok([user, b"@", place.as_bytes()].concat())
 }
 
 fn is_intermediate(reply: &Reply) -> bool {

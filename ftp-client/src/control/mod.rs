@@ -170,7 +170,8 @@ impl ControlConnection {
     pub(crate) fn close(&mut self) {
         self.stream = None;
         self.outstanding = None;
-        // Later calls must report that the connection is closed, whatever is left in the decoder.
+        // Later calls must report that the connection is closed, even if bytes are left in the
+        // decoder.
         self.decoder = ReplyDecoder::new();
         self.following.clear();
     }
@@ -273,6 +274,32 @@ impl ControlConnection {
         self.write(&bytes, deadline)?;
         self.following = lines.iter().map(|(verb, _)| (*verb, Exchange::new(*verb))).collect();
         self.outstanding = self.following.pop_front();
+        Ok(())
+    }
+
+    /// Sends further command lines in one write, while a reply is outstanding.
+    pub(crate) fn send_more(
+        &mut self,
+        commands: &[Command],
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        for command in commands {
+            let line = command.encode()?;
+            let line = self.as_read(&line);
+            trace::sent(command.verb(), &line);
+            bytes.extend_from_slice(&line);
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.write(&bytes, deadline)?;
+        let following =
+            commands.iter().map(|command| (command.verb(), Exchange::new(command.verb())));
+        self.following.extend(following);
+        if self.outstanding.is_none() {
+            self.outstanding = self.following.pop_front();
+        }
         Ok(())
     }
 
@@ -390,10 +417,11 @@ impl ControlConnection {
         if control.has_unread() {
             return self.go_on(deadline).map(|()| false);
         }
+        // The kernel looks at them in this order: data that arrived before a reply is ready too.
         let other = PollFd::from_borrowed_fd(other, interest);
-        let mut fds = vec![other, PollFd::new(control, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(control, PollFlags::IN), other];
         self.waiter.wait(&mut fds, deadline)?;
-        Ok(fds.first().is_some_and(|other| !other.revents().is_empty()))
+        Ok(fds.get(1).is_some_and(|other| !other.revents().is_empty()))
     }
 
     /// Waits until a reply, or part of one, can be read here or on `other`, or either is cancelled.
@@ -476,7 +504,7 @@ impl ControlConnection {
         let read = stream.read(&mut self.buffer).map_err(|error| self.lost(error))?;
         let Some(count) = read else { return Ok(None) };
         let read = self.buffer.get(..count).expect("a read gives no more than it has room for");
-        // The decoder takes all of it: it was emptied before.
+        // The decoder takes all bytes, because it was emptied before.
         let taken = self.decoder.push(read);
         debug_assert_eq!(taken, count);
         Ok(Some(count > 0))
@@ -488,7 +516,7 @@ impl ControlConnection {
     }
 }
 
-/// Leaves out the buffer, which is long and does not belong in a log.
+/// Leaves out the buffer, which is too long for a log.
 impl fmt::Debug for ControlConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, addresses, outstanding, .. } = self;

@@ -1,5 +1,5 @@
-//! TLS on the connections: from the first byte on or by `AUTH TLS`, and for data connections by
-//! `PBSZ` and `PROT` (RFC 4217 §4, §9, §12).
+//! TLS on the connections (RFC 4217 §4, §9, §12). It starts with the first byte or by `AUTH TLS`,
+//! and on data connections by `PBSZ` and `PROT`.
 
 use ftp_proto::{AuthMechanism, Command, ProtectionLevel, Reply, Severity};
 
@@ -51,7 +51,7 @@ impl Secured {
     ) -> Result<Self, Error> {
         let session = control.secure(context.control().map_err(Error::Tls)?, deadline)?;
         let info = context.settle(session);
-        let pin = info.pin.as_deref().unwrap_or("of a kind that is not known here");
+        let pin = info.pin.as_deref().unwrap_or("not shown: unknown kind of key");
         let what = format!("{}, {}; the server's key is {pin}", info.version, info.cipher);
         trace::note(format_args!("{what}"));
         log::info!("{what}");
@@ -66,8 +66,8 @@ impl Secured {
         })
     }
 
-    /// Asks for TLS by `AUTH` (RFC 4217 §4). Only 234 counts as consent: the client does not assume
-    /// that it is logged in, and does not log in without TLS unless the caller allowed that.
+    /// Requests TLS with `AUTH` (RFC 4217 §4). Only 234 counts as consent. The client does not
+    /// assume that it is logged in, and does not log in without TLS unless the caller allowed that.
     pub(crate) fn ask(
         context: Context,
         settings: &Tls,

@@ -30,7 +30,7 @@ pub(crate) struct Listening {
 /// Listens for the data connection.
 pub(crate) fn begin(control: &ControlConnection, config: &Config) -> Result<Listening, Error> {
     let Some((local, _)) = control.addresses() else {
-        return Err(Error::Unsupported("active mode with a connector"));
+        return Err(Error::Unsupported("active mode through a proxy or connector"));
     };
     let (listener, here) = listen(local, config.active_ports.as_ref()).map_err(Error::Io)?;
     let told = match &config.active_address {
@@ -102,8 +102,8 @@ fn listen_at(mut local: SocketAddr, port: u16) -> io::Result<TcpListener> {
     local.set_port(port);
     let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
     if port != 0 {
-        // A connection of an earlier upload may linger at this port. The option does not take a
-        // port from a listener.
+        // A connection of an earlier upload may still occupy this port. The option does not allow
+        // taking the port of another listener.
         socket.set_reuse_address(true)?;
     }
     socket.bind(&local.into())?;
@@ -112,7 +112,7 @@ fn listen_at(mut local: SocketAddr, port: u16) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Returns an unpredictable number, so that no one can wait for the client at the next port.
+/// Returns an unpredictable number, so that an attacker cannot predict the next port.
 fn random() -> io::Result<usize> {
     let mut bytes = [0; size_of::<usize>()];
     retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))?;
@@ -190,7 +190,7 @@ mod tests {
         for _ in 0..8 {
             let (listener, address) = listen(local, Some(&ports)).unwrap();
             assert_eq!(address, free);
-            // The connection is closed on this side first, and lingers.
+            // This side closes the connection first, so the port stays occupied for a while.
             let peer = TcpStream::connect(address).unwrap();
             drop(listener.accept());
             drop(peer);

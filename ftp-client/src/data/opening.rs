@@ -27,13 +27,14 @@ pub(crate) struct Prepared {
 pub(crate) struct Agreed {
     way: Verb,
     epsv: EpsvArgument,
-    /// `None` if a connector opens it.
+    /// `None` if a proxy or a connector opens it.
     pub(crate) address: Option<SocketAddr>,
     pub(crate) announced: Option<AnnouncedHost>,
 }
 
 impl Agreed {
-    /// Returns what is agreed on by `command`, one of the four that set up data connections.
+    /// Returns the agreement that `command` made, one of the four commands that set up data
+    /// connections.
     pub(crate) fn by(command: &Command) -> Self {
         let epsv = match command {
             Command::Epsv(epsv) => *epsv,
@@ -54,7 +55,7 @@ impl Agreed {
 pub(crate) enum Opening {
     /// By the client: a connect in progress.
     Connecting(Socket),
-    /// By the caller's connector, which has finished.
+    /// By a proxy or the caller's connector, which has finished.
     Connected(Stream),
     /// By the server: a listening socket.
     Listening(TcpListener),
@@ -87,7 +88,7 @@ impl Opening {
     pub(crate) fn reset_when_closed(&self) {
         match self {
             Self::Connecting(socket) => {
-                // Fails only on a socket that cannot send any more.
+                // Fails only on a socket that can no longer send.
                 let _ = socket.set_linger(Some(Duration::ZERO));
             }
             Self::Connected(stream) => stream.reset_when_closed(),

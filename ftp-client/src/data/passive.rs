@@ -13,8 +13,8 @@ use crate::net::connect::{self, Server};
 use crate::net::connector::Purpose;
 use crate::trace;
 
-/// Lower ports belong to other services; a server that names one wants the client to talk to
-/// something else.
+/// Lower ports belong to other services; a server that names one wants the client to connect to
+/// another service.
 pub(crate) const FIRST_FREE_PORT: u16 = 1_024;
 
 /// Traces the address in a 227 or 229. `peer` is the server's on the control connection.
@@ -52,7 +52,7 @@ pub(crate) fn announced(place: &PassiveAddress, peer: Option<SocketAddr>) -> Opt
     (reason != HostReason::Same).then_some(AnnouncedHost { announced, peer, reason })
 }
 
-/// Begins to connect, without waiting unless a connector does it.
+/// Begins to connect, without waiting unless a proxy or a connector does it.
 pub(crate) fn begin(
     control: &ControlConnection,
     config: &Config,
@@ -61,6 +61,11 @@ pub(crate) fn begin(
     let port = place.port;
     if port < FIRST_FREE_PORT && !config.allow_low_ports {
         return Err(Error::Unsupported("a data port below 1024"));
+    }
+    if let Some(route) = config.route.as_ref().filter(|route| !route.proxy.is_ftp()) {
+        let target = Server { port, ..control.server().clone() };
+        let deadline = control.deadline(config.timeouts.data_connect, Phase::DataConnect);
+        return route.data(&target, config, control.waiter(), deadline).map(Opening::Connected);
     }
     match (&config.connector, place.address) {
         (Some(connector), _) => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ftp_proto::{EpsvArgument, ReplyCode, Severity, Verb};
+use ftp_proto::{BlockFault, DeflateFault, EpsvArgument, ReplyCode, Severity, Verb};
 
 use super::{DataAttempt, Error};
 use crate::security::TlsError;
@@ -16,7 +16,7 @@ pub enum ErrorKind {
     Usage,
     /// A local file or disk, or the caller's own reader or writer.
     Local,
-    /// A name without an address, an unreachable address, or a reset.
+    /// A name without an address, an unreachable address, a reset, or a proxy that does not connect.
     Network,
     /// TLS is demanded or refused, its handshake or certificate failed, or protected data was
     /// truncated.
@@ -86,13 +86,19 @@ impl Error {
             Self::Unexpected(..) | Self::Protocol(_) | Self::Desynchronised => ErrorKind::Protocol,
             Self::Argument(_) => ErrorKind::Usage,
             Self::Timeout(_) => ErrorKind::Timeout,
-            Self::Io(_) | Self::Closed => ErrorKind::Network,
+            Self::Io(_)
+            | Self::Closed
+            | Self::Proxy(_)
+            | Self::Compressed(DeflateFault::Truncated)
+            | Self::Blocks(BlockFault::Truncated) => ErrorKind::Network,
             Self::DataConnection(attempts) if attempts.iter().any(is_promise) => {
                 ErrorKind::Unsupported
             }
             Self::DataConnection(_) => ErrorKind::Data,
             Self::Incomplete { .. }
             | Self::ListingCut(_)
+            | Self::Compressed(_)
+            | Self::Blocks(_)
             | Self::Changed
             | Self::Mismatch { .. } => ErrorKind::Integrity,
             Self::Tls(TlsError::Absent) => ErrorKind::Unsupported,

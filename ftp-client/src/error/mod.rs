@@ -1,20 +1,22 @@
 //! The crate's only error type: each variant names who must act.
 
 mod kind;
+mod proxy;
 
 pub use kind::ErrorKind;
+pub use proxy::{ProxyError, ProxyFault};
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol};
+use ftp_proto::{AddressRule, BlockFault, DeflateFault, EpsvArgument, HostReason, NetworkProtocol};
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 use crate::digest::Digest;
 use crate::security::TlsError;
 
-/// Why a client call failed. Each variant tells who must act.
+/// Why a client call failed. Each variant shows who must act.
 ///
 /// The connection is closed after these errors, and every later call returns
 /// [`Closed`](Self::Closed):
@@ -58,6 +60,9 @@ pub enum Error {
     /// The network failed.
     #[error("network error: {0}")]
     Io(#[source] io::Error),
+    /// A [`Proxy`](crate::Proxy) cannot be reached, or does not connect to the server.
+    #[error("{0}")]
+    Proxy(#[source] ProxyError),
     /// The control connection is closed: by the server, or by this client after an earlier error.
     #[error("the control connection is closed")]
     Closed,
@@ -76,6 +81,14 @@ pub enum Error {
         /// an upload, the length that the file must have.
         announced: Option<u64>,
     },
+    /// Data of a download or listing in mode Z is not a whole compressed stream. Unless it only
+    /// ended early, the bytes before the fault may be wrong too: discard them.
+    #[error("{0}")]
+    Compressed(#[source] DeflateFault),
+    /// Data of a download or listing in mode B is not a whole file in blocks. Unless it only ended
+    /// early, the bytes before the fault may be wrong too: discard them.
+    #[error("{0}")]
+    Blocks(#[source] BlockFault),
     /// The server confirmed a listing that is not proved complete.
     ///
     /// Entries may be missing, or may not belong to the directory. Do not delete files because this
@@ -122,8 +135,11 @@ impl Error {
             | Self::Io(_)
             | Self::Closed
             | Self::Incomplete { .. }
+            | Self::Compressed(DeflateFault::Truncated)
+            | Self::Blocks(BlockFault::Truncated)
             | Self::ListingCut(ListingCut::LineEnd) => true,
-            // A server will not accept a promise or a command that it does not know.
+            Self::Proxy(error) => error.fault.is_transient(),
+            // A server that does not know a promise or a command will not accept it later either.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
                     matches!(error, Self::Refused(_, reply)
@@ -137,6 +153,8 @@ impl Error {
             | Self::Desynchronised
             | Self::Argument(_)
             | Self::ListingCut(_)
+            | Self::Compressed(_)
+            | Self::Blocks(_)
             | Self::Changed
             | Self::Mismatch { .. }
             | Self::Tls(_)
@@ -186,8 +204,8 @@ impl Error {
     /// Unpacks the error that [`Read`](io::Read) of a download or [`Write`](io::Write) of an upload
     /// wrapped in an `io::Error`.
     ///
-    /// This tells the two ends of a copy apart: an `Err` is the caller's own error, such as that of
-    /// the local file.
+    /// This distinguishes the two ends of a copy: an `Err` is the caller's own error, such as that
+    /// of the local file.
     ///
     /// ```
     /// use ftp_client::Error;
@@ -217,6 +235,7 @@ impl Error {
             Self::Argument(error) => Self::Argument(*error),
             Self::Timeout(phase) => Self::Timeout(*phase),
             Self::Io(error) => Self::Io(io_again(error)),
+            Self::Proxy(error) => Self::Proxy(error.clone()),
             Self::Closed => Self::Closed,
             Self::DataConnection(attempts) => {
                 Self::DataConnection(attempts.iter().map(DataAttempt::again).collect())
@@ -224,6 +243,8 @@ impl Error {
             Self::Incomplete { bytes, announced } => {
                 Self::Incomplete { bytes: *bytes, announced: *announced }
             }
+            Self::Compressed(fault) => Self::Compressed(*fault),
+            Self::Blocks(fault) => Self::Blocks(*fault),
             Self::ListingCut(why) => Self::ListingCut(why.clone()),
             Self::Changed => Self::Changed,
             Self::Mismatch { here, there } => {
@@ -276,8 +297,10 @@ impl From<Error> for io::Error {
             Error::Closed | Error::ServiceClosing(_) => io::ErrorKind::ConnectionAborted,
             Error::Incomplete { .. }
             | Error::ListingCut(_)
+            | Error::Compressed(DeflateFault::Truncated)
+            | Error::Blocks(BlockFault::Truncated)
             | Error::Tls(TlsError::TruncatedTls) => io::ErrorKind::UnexpectedEof,
-            Error::Tls(_) => io::ErrorKind::InvalidData,
+            Error::Tls(_) | Error::Compressed(_) | Error::Blocks(_) => io::ErrorKind::InvalidData,
             Error::Unsupported(_) => io::ErrorKind::Unsupported,
             _ => io::ErrorKind::Other,
         };
@@ -438,6 +461,8 @@ pub enum Phase {
     Resolve,
     /// Opening the control connection.
     Connect,
+    /// Connecting to a proxy, and through it to the server.
+    Proxy,
     /// Waiting for the 220 reply after connecting.
     Greeting,
     /// The TLS handshake, on either connection.
@@ -455,13 +480,14 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Returns its name, one lower-case word: `resolve`, `connect`, `greeting`, `handshake`,
-    /// `reply`, `data-connect`, `stall`, `final-reply`, `overall`.
+    /// Returns its name, one lower-case word: `resolve`, `connect`, `proxy`, `greeting`,
+    /// `handshake`, `reply`, `data-connect`, `stall`, `final-reply`, `overall`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Resolve => "resolve",
             Self::Connect => "connect",
+            Self::Proxy => "proxy",
             Self::Greeting => "greeting",
             Self::Handshake => "handshake",
             Self::Reply => "reply",
@@ -478,6 +504,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Self::Resolve => "looking up the name of the server",
             Self::Connect => "connecting to the server",
+            Self::Proxy => "connecting to the server through the proxy",
             Self::Greeting => "waiting for the server's greeting",
             Self::Handshake => "during the TLS handshake",
             Self::Reply => "waiting for a reply",

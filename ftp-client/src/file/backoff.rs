@@ -4,8 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-/// Pauses before further tries, each twice as long as the previous one, up to a maximum (default: 1
-/// s, 2 s, 4 s and so on, up to 60 s).
+/// Pauses before further tries. Each is twice as long as the previous one, up to a maximum
+/// (default: 1 s, 2 s, 4 s and so on, up to 60 s).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Backoff {
     /// The pause before the second try (default: 1 s).
@@ -34,7 +34,7 @@ impl Backoff {
     #[must_use]
     pub fn scattered(self, tries: u32) -> Duration {
         let pause = self.pause(tries);
-        // This need not be unpredictable, and the hash keys are random.
+        // Hash keys are random, and that is enough here: an attacker gains nothing from a guess.
         let [low, high, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
         let half = pause / 2;
         half + half / 65_536 * u32::from(u16::from_le_bytes([low, high]))

@@ -21,8 +21,9 @@ use crate::transfer::Watch;
 impl Client {
     /// Downloads the file at `path` to the local file `target`, in type image.
     ///
-    /// The local file gets its name only when it is complete: confirmed by the server, as long as
-    /// the server says, and synced to disk. Until then an existing file is unchanged.
+    /// The local file gets its name only when it is complete. For this, the server must confirm the
+    /// download, the length must be the one that the server reports, and the file must be synced to
+    /// disk. Until then an existing file is unchanged.
     ///
     /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
     /// later download [resumes](LocalFile::resume). If the server cannot restart, or its file has

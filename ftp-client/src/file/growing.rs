@@ -1,4 +1,5 @@
-//! A local file that one download at a time extends, or empties when its first byte arrives.
+//! A local file that one download at a time extends. A download of the whole file empties it when
+//! the first byte arrives.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -46,6 +47,10 @@ impl Drop for Growing {
         if self.is_new {
             remove_empty(self.partial.file(), &self.path);
         }
+        // Closing the file is not enough: a child process that another thread is starting shares
+        // the open file and its lock until it runs its program. Unlocking fails only on file
+        // systems without locks.
+        let _ = flock(self.partial.file(), FlockOperation::Unlock);
     }
 }
 
@@ -56,8 +61,9 @@ pub(super) fn remove_empty(file: &File, path: &Path) {
     }
 }
 
-/// Opens and locks a file for appending: two downloads that extend the same file would each keep
-/// the other's bytes. `length` is the expected length. Also returns whether the file was created.
+/// Opens and locks a file for appending. Without the lock, two downloads that extend the same file
+/// would mix their bytes. `length` is the expected length. Also returns whether the file was
+/// created.
 fn open_alone(path: &Path, length: u64) -> io::Result<(File, bool)> {
     let made = OpenOptions::new().read(true).append(true).create_new(true).open(path);
     let is_new = made.is_ok();
@@ -93,4 +99,23 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
 pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
     let path = Escaped(path.as_os_str().as_bytes());
     io::Error::new(error.kind(), format!("{path}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_being_started_does_not_keep_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Growing::open(directory.path().join("f.part"), 0, 0, None);
+        let mut growing = open().unwrap();
+        growing.keep();
+        assert!(open().is_err(), "another download extends it");
+        // A child process has such a copy until it runs its program.
+        let copy = growing.partial.file().try_clone().unwrap();
+        drop(growing);
+        open().unwrap();
+        drop(copy);
+    }
 }

@@ -102,7 +102,7 @@ struct Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // An empty file is of no use for resuming. After a rename this is no longer its path.
+        // An empty file is useless for resuming. After a rename this is no longer its path.
         remove_empty(self.growing.partial.file(), &self.growing.path);
     }
 }
@@ -309,7 +309,7 @@ pub fn part_of(path: &Path) -> PathBuf {
 }
 
 /// Returns the directory that contains `path`.
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -331,9 +331,9 @@ fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     }
 }
 
-/// Copies the permissions of the file to be replaced and, if allowed, its owner; but not the
-/// set-user-ID and set-group-ID bits, which would let other content run with those rights.
-fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
+/// Copies the permissions of the file to be replaced and, if allowed, its owner. The set-user-ID
+/// and set-group-ID bits are left out: they would let other content run with those rights.
+pub(super) fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
     let new = file.metadata()?;
     if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
         let _ = fchown(file, Some(old.uid()), Some(old.gid()));
@@ -403,7 +403,7 @@ mod tests {
         fs::write(&part, "abcdef").unwrap();
         drop(LocalFile::part(&path, 6, 0, None).unwrap());
         assert_eq!(fs::read(&part).unwrap(), b"abcdef");
-        // An empty file is a file all the same.
+        // An empty file is a file too.
         LocalFile::part(&path, 6, 0, None).unwrap().commit(true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"");

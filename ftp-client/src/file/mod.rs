@@ -1,4 +1,4 @@
-//! Transfers of one local file: complete or not there, resumed, and retried if that makes sense.
+//! Transfers of one local file: all or nothing, with resume and retries.
 
 pub(crate) mod backoff;
 #[cfg(unix)]
@@ -13,6 +13,8 @@ pub(crate) mod local;
 pub(crate) mod origin;
 #[cfg(unix)]
 pub(crate) mod partial;
+#[cfg(unix)]
+pub(crate) mod pieces;
 #[cfg(unix)]
 pub(crate) mod resume;
 pub(crate) mod retry;

@@ -1,7 +1,7 @@
 //! The server's file to which a `NAME.part` belongs: its size and time when the first byte arrived.
 //! They are stored in an extended attribute of the `.part` file, so they survive a kill and move
 //! with the file. On file systems without such attributes, the time of the last received byte is
-//! used: RFC 3659 §5.3 leaves it to the client to recognise the file.
+//! used. RFC 3659 §5.3 leaves it to the client to recognise the file.
 
 use std::fs::File;
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ use crate::error::Error;
 /// The name of the attribute.
 const ATTRIBUTE: &str = "user.ftp-cli.origin";
 
-/// A longer value is not ours.
+/// A longer value comes from another program.
 const LONGEST: usize = 64;
 
 /// The size and time of a server's file. The file counts as unchanged while both are the same.

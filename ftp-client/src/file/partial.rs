@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
+use ftp_proto::{BlockFault, DeflateFault};
+
 use super::origin::Origin;
 use crate::error::Error;
 
@@ -15,7 +17,8 @@ const BLOCK: usize = 256 * 1_024;
 #[derive(Debug)]
 pub struct PartialFile {
     file: File,
-    /// Where the first byte goes; `None` once it has arrived. The bytes after it stay until then.
+    /// The position of the first byte; `None` once it has arrived. Until then, the old bytes from
+    /// this position on stay.
     start: Option<u64>,
     /// The same offset, also after the first byte has arrived.
     offset: u64,
@@ -29,8 +32,8 @@ pub struct PartialFile {
 pub enum Salvage {
     /// It holds the beginning of the file, which a later download can resume.
     Kept,
-    /// It holds the earlier beginning. The server accepted `REST` but sent the file from byte 0, so
-    /// download it from there.
+    /// It holds only the bytes from before this download. The server accepted `REST` but sent the
+    /// file from byte 0, so download it from there.
     SentFromStart,
     /// Some of its bytes are wrong: the server confirmed a file of another length.
     Wrong,
@@ -56,7 +59,7 @@ impl PartialFile {
         self.offset
     }
 
-    /// Makes the next byte the first one. Call it before any byte is written.
+    /// Treats the next byte as the first byte of the file. Call it before any byte is written.
     pub const fn start_over(&mut self) {
         self.start = Some(0);
         self.offset = 0;
@@ -68,7 +71,7 @@ impl PartialFile {
         &self.file
     }
 
-    /// Returns the file, truncated to the place of the first byte.
+    /// Returns the file, truncated to the position of the first byte.
     ///
     /// # Errors
     ///
@@ -100,11 +103,23 @@ impl PartialFile {
         }
     }
 
+    /// Removes all received bytes.
+    fn reject(&self) -> Salvage {
+        if self.start.is_none() {
+            let _ = self.file.set_len(self.offset);
+        }
+        Salvage::Wrong
+    }
+
     /// Removes bytes that may be wrong, after a download of `rest` bytes failed with `error`.
     ///
     /// `rest` is the number of missing bytes, if the server reported the size before the transfer.
     pub fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
         match (error, rest) {
+            // The compressed data was corrupt, at a place that is not known.
+            (Error::Compressed(fault), _) if *fault != DeflateFault::Truncated => self.reject(),
+            // The data was no blocks, or the server suspects errors in it.
+            (Error::Blocks(fault), _) if *fault != BlockFault::Truncated => self.reject(),
             (Error::Incomplete { bytes, announced: Some(announced) }, Some(rest))
                 if *announced == rest && self.offset > 0 =>
             {
@@ -164,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a file with `hello`, and `came` after it.
+    /// Returns a file with `hello`, followed by `came`.
     fn partial(came: &[u8]) -> PartialFile {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"hello").unwrap();

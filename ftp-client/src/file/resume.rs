@@ -54,8 +54,9 @@ impl LocalFile {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Local`] if the file cannot be opened, is not a regular file, or if another
-    /// program is writing to it, and the errors of [`Client::size`] and [`Client::modified`].
+    /// Returns [`Error::Local`] if the file cannot be opened, is not a regular file, or is being
+    /// written by another program. Also returns the errors of [`Client::size`] and
+    /// [`Client::modified`].
     pub fn resume(
         client: &mut Client,
         path: impl AsRef<[u8]>,

@@ -144,9 +144,9 @@ impl Retry {
     /// Uploads the local file `source`, which must be a regular file, to `path`, as
     /// [`Client::upload_from`] does.
     ///
-    /// Another try resumes the server's file only if the earlier tries sent it. That is so if it is
-    /// not longer than the bytes that they sent, not as long as the file to be replaced, and not
-    /// older than `source`. Otherwise the try starts at byte 0. So does a try after
+    /// Another try resumes the server's file only if the earlier tries sent it. Then it is not
+    /// longer than the bytes that they sent, not as long as the file to be replaced, and not older
+    /// than `source`. Otherwise the try starts at byte 0. So does a try after
     /// [`Error::Incomplete`], or with a server that cannot restart.
     ///
     /// # Errors

@@ -64,8 +64,8 @@ impl Uploaded {
 impl Client {
     /// Uploads the local file `source` to `path` in type image, replacing an existing file.
     ///
-    /// The upload succeeds if the server has confirmed it, the server's size (if known) equals that
-    /// of the local file, and the local file did not change during the upload.
+    /// The upload succeeds if the server has confirmed it and the local file did not change
+    /// meanwhile. The server's size, if known, must equal that of the local file.
     ///
     /// With [`resume`](FileOptions::resume), the upload continues after the [beginning](Uploaded)
     /// that the server has (`APPE`). It starts at byte 0 if the server cannot do so.

@@ -85,9 +85,9 @@ impl fmt::Display for Error {
         }
         if self.attempts.iter().any(Attempt::may_be_about_trust) {
             f.write_str(
-                "; a server that hangs up during the TLS handshake may not trust the other's \
-                 certificate: see TLSVerifyClient, TLSVerifyServer and TLSCACertificateFile of \
-                 ProFTPD",
+                "; a server that ends the TLS handshake may not trust the other's certificate: \
+                 see TLSVerifyClient, TLSVerifyServer and TLSCACertificateFile of ProFTPD, or \
+                 tls.sscn_ca and tls.sscn_pins of ftp-cli serve",
             )?;
         }
         if self.attempts.iter().any(Attempt::may_be_about_sessions) {
@@ -108,14 +108,13 @@ impl fmt::Display for Error {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// Which server listened: never [`Auto`](Direction::Auto).
+    /// The server that listened; never [`Auto`](Direction::Auto).
     pub direction: Direction,
     /// The server that failed.
     pub side: Side,
     /// The error of that server.
     pub error: crate::Error,
-    /// A further error of the other server, either its own or one while its part of the transfer
-    /// was aborted.
+    /// Another error, of the other server: its own, or one from aborting its part of the transfer.
     pub other: Option<crate::Error>,
     /// The other server's reply, if it nevertheless confirmed the transfer.
     pub confirmed: Option<Reply>,
@@ -151,7 +150,13 @@ impl Attempt {
 
     /// Returns whether a server may have failed because it does not trust the other's certificate.
     fn may_be_about_trust(&self) -> bool {
-        let has_left = |error| matches!(error, &(crate::Error::Closed | crate::Error::Io(_)));
+        let has_left = |error: &crate::Error| match error {
+            crate::Error::Closed | crate::Error::Io(_) => true,
+            crate::Error::Refused(Verb::Retr | Verb::Stor, reply) => {
+                reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED
+            }
+            _ => false,
+        };
         self.is_protected && (has_left(&self.error) || self.other.as_ref().is_some_and(has_left))
     }
 

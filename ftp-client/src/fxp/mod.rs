@@ -32,14 +32,16 @@ pub use error::{Attempt, Error, Side};
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{AddressRule, Command, Pathname, Reply, RepresentationType, RestartMarker, Verb};
+use ftp_proto::{
+    AddressRule, Command, Pathname, Reply, RepresentationType, RestartMarker, TransferMode, Verb,
+};
 
 use crate::client::Client;
 use crate::security::TlsError;
 use crate::trace;
 use pair::{Failure, Pair};
 
-/// Which server listens for the data connection.
+/// The server that listens for the data connection.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Direction {
     /// The target listens; if the servers cannot open a data connection that way, the source
@@ -54,6 +56,17 @@ pub enum Direction {
     SourceListens,
 }
 
+impl Direction {
+    /// Returns the directions to try, none of which is `Auto`.
+    const fn in_order(self) -> &'static [Self] {
+        match self {
+            Self::Auto => &[Self::TargetListens, Self::SourceListens],
+            Self::TargetListens => &[Self::TargetListens],
+            Self::SourceListens => &[Self::SourceListens],
+        }
+    }
+}
+
 /// The offset at which a copy begins.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Resume {
@@ -64,10 +77,10 @@ pub enum Resume {
     From(u64),
     /// The end of the target's file, or byte 0 if that file may not be the beginning.
     ///
-    /// It resumes if both servers report sizes, the source's is not smaller, and the source is not
-    /// newer than the target, as far as the servers report times. If the sizes are equal and `MDTM`
-    /// or `MLST` proves that the target has the file, nothing is copied. Without that proof, the
-    /// size may be that of an interrupted upload that has no name yet.
+    /// It resumes if both servers report sizes and the source is not smaller. If the servers report
+    /// times, the source must not be newer than the target. If the sizes are equal and `MDTM` or
+    /// `MLST` proves that the target has the file, nothing is copied. Without that proof, the size
+    /// may be that of an interrupted upload that has no name yet.
     Find,
 }
 
@@ -121,7 +134,7 @@ pub struct Report {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Moved {
-    /// Which server listened: never [`Auto`](Direction::Auto).
+    /// The server that listened; never [`Auto`](Direction::Auto).
     pub direction: Direction,
     /// The source's final reply, 2xx.
     pub source: Reply,
@@ -149,7 +162,7 @@ pub struct Moved {
 /// Returns [`Error`] with the reply of the server that failed. The other server's transfer is
 /// aborted. Both clients remain usable; if a connection's state is unknown, it is closed. A cancel
 /// returns at once; the next call on each client, or [`quit`](Client::quit), then aborts. These
-/// errors come after both servers confirmed:
+/// errors occur after both servers confirmed the transfer:
 ///
 /// - [`Incomplete`](crate::Error::Incomplete) if the sizes differ.
 /// - [`Unchecked`](crate::TlsError::Unchecked) if the data went under TLS and a size is unknown.
@@ -163,11 +176,6 @@ pub fn transfer(
     options: Options,
 ) -> Result<Report, Error> {
     let started = Instant::now();
-    let order: &[Direction] = match options.direction {
-        Direction::Auto => &[Direction::TargetListens, Direction::SourceListens],
-        Direction::TargetListens => &[Direction::TargetListens],
-        Direction::SourceListens => &[Direction::SourceListens],
-    };
     let direction = match options.direction {
         Direction::Auto => Direction::TargetListens,
         direction => direction,
@@ -210,22 +218,21 @@ pub fn transfer(
 
     let mut source = RemoteFile { client: source, path: from.as_bytes() };
     let mut target = RemoteFile { client: target, path: to.as_bytes() };
-    let plan = Plan { order, marker, retrieve, store, options };
+    let plan = Plan { marker, retrieve, store, options };
     let (moved, size) = plan.run(&mut source, &mut target)?;
     let duration = started.elapsed();
     Ok(Report { offset, size, moved: Some(moved), duration })
 }
 
 /// A copy from an offset, tried in one or both directions.
-struct Plan<'a> {
-    order: &'a [Direction],
+struct Plan {
     marker: RestartMarker,
     retrieve: Vec<u8>,
     store: Vec<u8>,
     options: Options,
 }
 
-impl Plan<'_> {
+impl Plan {
     /// Returns the transfer, and the size of both files if both servers report it.
     fn run(
         &self,
@@ -233,7 +240,7 @@ impl Plan<'_> {
         target: &mut RemoteFile<'_>,
     ) -> Result<(Moved, Option<u64>), Error> {
         let mut attempts: Vec<Attempt> = Vec::new();
-        for direction in self.order {
+        for direction in self.options.direction.in_order() {
             let mut pair = Pair::new(source.client, target.client, *direction);
             match pair.run(self.options.address, self.marker, &self.retrieve, &self.store) {
                 Ok(moved) => {
@@ -300,13 +307,15 @@ fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, crate:
     Ok(command(path).encode()?)
 }
 
-/// Prepares a server for a copy: nothing running, names in UTF-8, type image. Mode and structure
-/// never change.
+/// Prepares a server for a copy: nothing running, names in UTF-8, type image, mode
+/// stream. The structure never changes.
 fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
     client.settle()?;
     client.protect()?;
     let path = client.pathname(path)?;
     client.put_in_force(RepresentationType::Image)?;
+    // The clients cannot know whether the servers compress in the same way.
+    client.put_mode_in_force(TransferMode::Stream)?;
     Ok(path)
 }
 

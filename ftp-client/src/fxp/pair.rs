@@ -15,14 +15,14 @@ use crate::net::wait::Deadline;
 use crate::trace;
 use crate::transfer::{self, abort};
 
-/// The time that the source gets to refuse `RETR` before the target gets `STOR`, if the source can
-/// send 150 only after the target has acted. It is a multiple of the duration of the source's
-/// previous reply, with a minimum and a maximum.
+/// The time for the source to refuse `RETR` before the client sends `STOR` to the target. Used if
+/// the source can send 150 only after the target has acted. It is a multiple of the duration of the
+/// source's previous reply, with a minimum and a maximum.
 const REFUSAL: Duration = Duration::from_millis(500);
 const LATE_REFUSAL: Duration = Duration::from_secs(5);
 const TIMES: u32 = 4;
 
-/// How long a server may take to notice that the other side of a running transfer has ended. It
+/// The time in which a server may notice that the other side of a running transfer has ended. It
 /// then needs no `ABOR`, and its reply may explain more.
 const NOTICE: Duration = Duration::from_millis(500);
 
@@ -90,7 +90,7 @@ impl<'a> End<'a> {
         let Some((progress, reply)) = control.poll_reply()? else { return Ok(false) };
         trace::note(format_args!("from the {}", self.side));
         if progress == Progress::Preliminary {
-            // From here on only the servers see the data.
+            // From now on, only the servers see the data.
             if !self.has_begun && !self.is_last {
                 self.deadline = control.deadline(Duration::MAX, Phase::Overall);
             }
@@ -104,7 +104,7 @@ impl<'a> End<'a> {
         Ok(true)
     }
 
-    /// Records that the other server has finished, so that this one must follow.
+    /// Records that the other server has finished, so that this one must finish too.
     fn follow(&mut self) {
         if !self.is_last {
             self.is_last = true;
@@ -171,7 +171,7 @@ impl<'a> Pair<'a> {
         store: &[u8],
     ) -> Result<Moved, Box<Attempt>> {
         let done = self
-            .agree(rule)
+            .agree(rule, retrieve, store)
             .and_then(|()| self.begin(marker, retrieve, store))
             .and_then(|()| self.watch());
         match done {
@@ -188,7 +188,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Makes one server listen and sends its address to the other.
-    fn agree(&mut self, rule: AddressRule) -> Result<(), Failure> {
+    fn agree(&mut self, rule: AddressRule, retrieve: &[u8], store: &[u8]) -> Result<(), Failure> {
         let (passive, active) = match self.direction {
             Direction::Auto | Direction::TargetListens => (&mut self.target, &mut self.source),
             Direction::SourceListens => (&mut self.source, &mut self.target),
@@ -198,8 +198,9 @@ impl<'a> Pair<'a> {
         self.handshake = handshake;
         trace::note(format_args!("the {} must listen:", passive.side));
         let asked = Instant::now();
-        let address =
-            way::listen(passive.client, rule, handshake).map_err(|error| (passive.side, error))?;
+        let line = if passive.side == Side::Source { retrieve } else { store };
+        let address = way::listen(passive.client, rule, handshake, line)
+            .map_err(|error| (passive.side, error))?;
         let listened = asked.elapsed();
         trace::note(format_args!("the {} must connect to {address}:", active.side));
         let asked = Instant::now();
@@ -313,7 +314,7 @@ impl<'a> Pair<'a> {
                         }
                     }
                 }
-                // Either of the two was cancelled.
+                // One of the two clients was cancelled.
                 Err(error) => {
                     let is_other = one.client.control.check().is_ok();
                     return Err((if is_other { other.side } else { one.side }, error));
@@ -368,8 +369,8 @@ fn release(target: &mut Client) -> bool {
     way::ask(target, Handshake::None).is_ok()
 }
 
-/// Ranks an error by its distance from the cause: a broken data connection (426) says less than a
-/// missing one (425), and that says less than anything else.
+/// Ranks an error by its distance from the cause. A missing data connection (425) explains more
+/// than a broken one (426), and any other error explains more than both.
 fn distance_of(error: &Error) -> u8 {
     match error {
         Error::Refused(_, reply) if reply.code() == ReplyCode::TRANSFER_ABORTED => 2,

@@ -1,5 +1,5 @@
-//! Copies between servers under TLS. Both wait for a client to begin the handshake (RFC 4217 §7),
-//! unless one of them can be told to begin it.
+//! Copies between servers under TLS. Both servers wait for a client to begin the handshake (RFC
+//! 4217 §7), unless one of them can be told to begin it.
 
 use ftp_proto::{Command, Severity, Verb};
 
@@ -19,8 +19,8 @@ pub(super) enum Handshake {
     Passive,
 }
 
-/// Makes one of the two begin the handshake, if both protect their data connections. The listening
-/// server need not protect them yet if it can be asked by `CPSV`.
+/// Makes one of the two begin the handshake, if both protect their data connections. A listening
+/// server that supports `CPSV` need not protect them yet.
 pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handshake, Error> {
     match (is_private(passive), is_private(active)) {
         (false, false) => {
@@ -61,7 +61,7 @@ fn is_private(client: &Client) -> bool {
 
 impl Client {
     /// Tells the server whether it begins the handshakes of its data connections (`SSCN`), if that
-    /// changes. Returns false if the server does not know the command.
+    /// changes. Returns `false` if the server does not know the command.
     pub(crate) fn begin_handshakes(&mut self, on: bool) -> Result<bool, Error> {
         let in_force = self.secured.as_ref().is_some_and(|secured| secured.server_begins);
         if in_force == on {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ftp_proto::{AddressRule, Command, EpsvArgument, Extended, ExtendedAddress, HostPort};
-use ftp_proto::{NetworkProtocol, ParseError, PassiveAddress, Reply, Verb};
+use ftp_proto::{NetworkProtocol, ParseError, PassiveAddress, Reply, Verb, wants_announcement};
 
 use super::protection::Handshake;
 use crate::client::Client;
@@ -11,13 +11,21 @@ use crate::data::passive::FIRST_FREE_PORT;
 use crate::error::Error;
 use crate::trace;
 
-/// Asks a server to listen, and returns the address for the other one.
+/// Asks a server to listen for the transfer of `line`, and returns the address for the other one.
 pub(super) fn listen(
     client: &mut Client,
     rule: AddressRule,
     handshake: Handshake,
+    line: &[u8],
 ) -> Result<SocketAddr, Error> {
-    let (reply, host) = ask(client, handshake)?;
+    let asked = match pret(client, line).and_then(|()| ask(client, handshake)) {
+        Err(Error::Refused(_, reply)) if !client.state.pret && wants_announcement(&reply) => {
+            client.state.pret = true;
+            pret(client, line).and_then(|()| ask(client, handshake))
+        }
+        asked => asked,
+    };
+    let (reply, host) = asked?;
     let address = match read(&reply, host, rule) {
         Ok(address) => address,
         Err(error) => return Err(client.control.protocol_error(error)),
@@ -26,6 +34,15 @@ pub(super) fn listen(
         return Err(Error::Unsupported("a data port below 1024"));
     }
     Ok(address)
+}
+
+/// Tells a server the command of the transfer before it listens, if it wants that (`PRET`).
+fn pret(client: &mut Client, line: &[u8]) -> Result<(), Error> {
+    if !client.state.pret {
+        return Ok(());
+    }
+    let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+    client.control.order(&Command::Known(Verb::Pret, text.to_vec())).map(drop)
 }
 
 /// Asks a server to listen, which ends an earlier listening. Returns its reply and its address.
@@ -46,9 +63,11 @@ pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, I
     Ok((client.control.order(&command)?, host))
 }
 
-/// Returns the address of a server, if known; a connector may have found its own way to the name.
+/// Returns the address of a server, if it is known; a proxy or a connector may have looked up the
+/// name.
 fn host_of(client: &Client) -> Option<IpAddr> {
-    let named = || client.control.server().host.parse().ok();
+    let looked_up = client.config.route.as_ref().and_then(|route| route.target);
+    let named = || looked_up.or_else(|| client.control.server().host.parse().ok());
     client.peer_addr().map(|peer| peer.ip()).or_else(named).map(|host| host.to_canonical())
 }
 

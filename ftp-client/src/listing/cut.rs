@@ -1,4 +1,4 @@
-//! Whether a completed listing is whole, as far as its final reply tells.
+//! Whether the final reply of a listing says that entries are missing.
 
 use ftp_proto::Reply;
 

@@ -13,9 +13,9 @@ use crate::error::Error;
 /// One item of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listed {
-    /// An object in the directory. The server chose its name: if
-    /// [`is_safe_name`](Entry::is_safe_name) is false, it does not name an object in the directory
-    /// and must not become part of a local path.
+    /// An object in the directory. The server chose its name. If
+    /// [`is_safe_name`](Entry::is_safe_name) is false, the name does not belong to an object in the
+    /// directory, and must not become part of a local path.
     Entry(Entry),
     /// A line in no known form, as received: a message, or an object that cannot be parsed. Do not
     /// delete files because a listing with such a line lacks them.
@@ -24,13 +24,13 @@ pub enum Listed {
 
 /// The entries of a directory, read line by line.
 ///
-/// The directory itself, its parent, and lines such as `total 12` are left out. Dates without a
-/// year are read by the clock of this system.
+/// The directory itself, its parent, and lines such as `total 12` are left out. For a date without
+/// a year, the clock of this system decides which year is meant.
 ///
 /// The last item is an error if the listing is not proved complete, as for [`Lines`]. A loop that
 /// ends without an error has seen all that the server lists; [`shows_hidden`](Self::shows_hidden)
-/// tells whether that includes names that begin with a dot. Dropping it early does no I/O; the next
-/// call on the client aborts the transfer first. Only one line is held in memory, unless a
+/// returns whether that includes names that begin with a dot. Dropping it early does no I/O; the
+/// next call on the client aborts the transfer first. Only one line is held in memory, unless a
 /// directory seems to contain only itself.
 ///
 /// ```no_run
@@ -187,8 +187,8 @@ impl<'a> Entries<'a> {
     /// Returns whether names that begin with a dot are known to be listed, by the lines read so
     /// far.
     ///
-    /// That is so for `MLSD`, if a name with a dot (or `.` itself) was listed, or if the listing
-    /// has the Windows form. Otherwise the directory may contain more of them.
+    /// They are for `MLSD`, if a name with a dot (or `.` itself) was listed, or if the listing has
+    /// the Windows form. Otherwise the directory may contain more of them.
     #[must_use]
     pub const fn shows_hidden(&self) -> bool {
         self.reading.shows_hidden

@@ -10,10 +10,11 @@ use crate::transfer::{Begun, Transfer};
 
 /// The lines of a listing: bytes without line endings. Empty lines are left out, except in `LIST`.
 ///
-/// The last item is an error if the listing is not proved complete ([`Error::ListingCut`]). That is
-/// so if the server does not confirm it, its final reply says that entries are missing, or the last
-/// line has no line ending. A loop that ends without an error has seen all that the server lists.
-/// Dropping it early does no I/O; the next call on the client aborts the transfer first.
+/// The last item is an error if the listing is not proved complete ([`Error::ListingCut`]). A
+/// listing is not proved complete if the server does not confirm it or if the last line has no line
+/// ending. The final reply can also say that entries are missing. A loop that ends without an error
+/// has seen all that the server lists. Dropping it early does no I/O; the next call on the client
+/// aborts the transfer first.
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -82,7 +83,7 @@ impl<'a> Lines<'a> {
                 let count = transfer.read(&mut piece)?;
                 self.bytes += count as u64;
                 if count > 0 {
-                    // The reader takes all of it: it was emptied before.
+                    // The reader takes all bytes, because it was emptied before.
                     let taken = self.reader.push(
                         piece.get(..count).expect("a read gives no more than it has room for"),
                     );

@@ -1,5 +1,5 @@
-//! Directory trees. FTP has no portable command for that, so each directory is listed by itself
-//! over the one control connection.
+//! Directory trees. FTP has no portable command to list a tree, so each directory is listed by
+//! itself over the one control connection.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,5 +1,6 @@
 //! From a server's name to a connected socket, in limited time.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -35,6 +36,14 @@ pub(crate) struct Server {
     /// A name, or an address without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
+}
+
+/// Shows host and port as [`parse`](Server::parse) reads them.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
 }
 
 impl Server {
@@ -93,8 +102,18 @@ impl Server {
     }
 }
 
-/// Opens the control connection to `server`, by the caller's connector if there is one.
-pub(crate) fn connect(server: &Server, config: &Config, waiter: &Waiter) -> Result<Stream, Error> {
+/// Opens the control connection to `server`, with the proxy or the caller's connector if there is
+/// one.
+pub(crate) fn connect(
+    server: &Server,
+    config: &mut Config,
+    waiter: &Waiter,
+) -> Result<Stream, Error> {
+    if let Some(mut route) = config.route.take() {
+        let opened = route.control(server, config, waiter);
+        config.route = Some(route);
+        return opened.inspect(|stream| settle(stream, config));
+    }
     match &config.connector {
         Some(_) if config.bind.is_some() || config.family != Family::Any => Err(
             Error::Unsupported("a local address or an address family together with a connector"),
@@ -106,17 +125,30 @@ pub(crate) fn connect(server: &Server, config: &Config, waiter: &Waiter) -> Resu
         None => {
             let addresses = resolve(server, config, waiter)?;
             let deadline = waiter.deadline(config.timeouts.connect, Phase::Connect);
-            let stagger = stagger(config.timeouts.connect, addresses.len());
-            let stream = race(addresses, config.bind, stagger, waiter, deadline)?;
-            // A connection that has failed meanwhile reports it when it is used.
-            let _ = stream.send_at_once();
-            let _ = stream.keep_alive(config.keepalive);
-            Ok(stream)
+            any_of(addresses, config, waiter, deadline).inspect(|stream| settle(stream, config))
         }
     }
 }
 
-/// Opens a connection by the caller's connector.
+/// Sets the options of a control connection.
+fn settle(stream: &Stream, config: &Config) {
+    // A connection that has failed in the meantime reports the failure when it is used.
+    let _ = stream.send_at_once();
+    let _ = stream.keep_alive(config.keepalive);
+}
+
+/// Connects to one of several addresses.
+pub(crate) fn any_of(
+    addresses: Vec<SocketAddr>,
+    config: &Config,
+    waiter: &Waiter,
+    deadline: Deadline,
+) -> Result<Stream, Error> {
+    let stagger = stagger(config.timeouts.connect, addresses.len());
+    race(addresses, config.bind, stagger, waiter, deadline)
+}
+
+/// Opens a connection with the caller's connector.
 pub(crate) fn through(
     SharedConnector(connector): &SharedConnector,
     server: &Server,
@@ -164,7 +196,11 @@ fn is_in_progress(error: &io::Error) -> bool {
 }
 
 /// Returns the addresses of a server to try, at least one, in order.
-fn resolve(server: &Server, config: &Config, waiter: &Waiter) -> Result<Vec<SocketAddr>, Error> {
+pub(crate) fn resolve(
+    server: &Server,
+    config: &Config,
+    waiter: &Waiter,
+) -> Result<Vec<SocketAddr>, Error> {
     let Server { host, port } = server;
     let failed = |error: io::Error| {
         Error::Io(io::Error::new(error.kind(), format!("cannot resolve {host:?}: {error}")))
@@ -293,7 +329,8 @@ impl Race {
         self.failures.push((address, error));
     }
 
-    /// Waits until a connection in progress succeeds or fails. Returns which, in their order.
+    /// Waits until a connection in progress succeeds or fails. Returns, in their order, which of
+    /// them did.
     fn wait(&self, waiter: &Waiter, deadline: Deadline) -> Result<Vec<bool>, Error> {
         let polled = self.open.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT));
         let mut fds = polled.collect();
@@ -347,6 +384,9 @@ impl Race {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use ftp_tests::port::OwnPort;
+    use ftp_tests::wait::patiently;
 
     use super::*;
 
@@ -453,7 +493,8 @@ mod tests {
     #[test]
     fn the_first_that_connects_wins_and_every_failure_is_named_cl_12() {
         let (hole, _listener, _full) = black_hole();
-        let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let closed = OwnPort::claim_closed();
+        let refused = closed.address();
         let live = TcpListener::bind("127.0.0.1:0").unwrap();
         let live = (live.local_addr().unwrap(), live);
         let late = Duration::from_secs(60);
@@ -462,12 +503,14 @@ mod tests {
         {
             assert_eq!(try_all(addresses, late).unwrap(), live.0, "{addresses:?}");
         }
-        let soon = Duration::from_millis(200);
-        let error = try_all(&[hole, hole], soon).unwrap_err();
-        assert!(matches!(error, Error::Timeout(Phase::Connect)), "{error}");
-        let error = try_all(&[hole, refused], soon).unwrap_err().to_string();
-        assert!(error.contains(&format!("{hole}: ")) && error.contains("timed out"), "{error}");
-        assert!(error.contains(&format!("{refused}: ")) && error.contains("refused"), "{error}");
+        patiently(Duration::from_millis(200), |soon| {
+            let error = try_all(&[hole, hole], soon).unwrap_err();
+            assert!(matches!(error, Error::Timeout(Phase::Connect)), "{error}");
+            let error = try_all(&[hole, refused], soon).unwrap_err().to_string();
+            assert!(error.contains(&format!("{hole}: ")) && error.contains("timed out"), "{error}");
+            let is_named = error.contains(&format!("{refused}: ")) && error.contains("refused");
+            assert!(is_named, "{error}");
+        });
         let error = try_all(&[refused], late).unwrap_err();
         assert!(matches!(error, Error::Io(_)), "{error}");
     }

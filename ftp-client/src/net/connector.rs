@@ -10,10 +10,10 @@ use super::transport::Transport;
 /// Opens the connections of a client: through a proxy, in another network namespace, or to a peer
 /// in the same process.
 ///
-/// With a connector, the client resolves no names. It asks for the control connection and for each
-/// passive data connection by the host as the caller named it, since only the proxy knows the
-/// address. Active mode is [`Unsupported`](crate::Error::Unsupported), because the addresses of the
-/// connections are unknown.
+/// With a connector, the client resolves no names. For the control connection and each passive data
+/// connection, it names the host as the caller did, since only the proxy knows the address. Active
+/// mode is [`Unsupported`](crate::Error::Unsupported), because the addresses of the connections are
+/// unknown.
 ///
 /// The connection is any [`Transport`], such as a `TcpStream` or one end of a `UnixStream::pair`;
 /// the client makes it non-blocking. Only TCP can signal an interrupted upload by a reset; over

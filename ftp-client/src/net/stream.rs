@@ -43,9 +43,9 @@ impl Stream {
     }
 
     /// Takes over a socket once it is writable: the attempt to connect has succeeded or failed. A
-    /// reset means that it had succeeded, and that the peer has hung up since: a refusal has another
-    /// error. The first read or write reports it. The kernel does so only once, and a later read
-    /// would look like the end of the data.
+    /// reset means that it succeeded, and that the peer has closed the connection since: a refusal
+    /// has another error. The first read or write reports it. The kernel does so only once, and a
+    /// later read would look like the end of the data.
     pub(crate) fn connected(socket: Socket) -> io::Result<Self> {
         let broken = match socket.take_error()? {
             Some(error) if error.kind() != ErrorKind::ConnectionReset => return Err(error),
@@ -60,7 +60,8 @@ impl Stream {
         self.socket.as_tcp().filter(|_| self.broken.is_none() && self.tls.is_none())
     }
 
-    /// Makes the kernel send each write at once, whatever the peer has not confirmed yet.
+    /// Makes the kernel send each write at once, even if the peer has not confirmed the previous
+    /// one yet.
     pub(crate) fn send_at_once(&self) -> io::Result<()> {
         self.socket.as_tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(true))
     }
@@ -134,8 +135,8 @@ impl Stream {
         }
     }
 
-    /// Returns whether a read would not wait, whatever the kernel says: TLS decrypts more at a time
-    /// than is requested.
+    /// Returns whether a read would return at once, even if the descriptor is not readable: TLS may
+    /// have decrypted more than was requested.
     pub(crate) fn has_unread(&self) -> bool {
         self.socket.has_unread() || self.tls.as_ref().is_some_and(|tls| tls.has_unread())
     }
@@ -155,7 +156,7 @@ impl Stream {
     /// Sends close_notify, if there is room for it.
     pub(crate) fn say_end(&mut self) {
         self.mark_end();
-        // Best effort: a peer that has left does not need it.
+        // Best effort, because a peer that has disconnected does not need it.
         let _ = self.flush();
     }
 

@@ -82,7 +82,7 @@ pub trait Transport: Read + Write + AsFd + fmt::Debug + Send + Sync {
     /// Returns whether a read would not wait although the descriptor is not readable (default:
     /// false).
     ///
-    /// That is so if the transport has already taken bytes from the descriptor.
+    /// Return `true` if the transport has already taken bytes from the descriptor.
     fn has_unread(&self) -> bool {
         false
     }
@@ -90,8 +90,8 @@ pub trait Transport: Read + Write + AsFd + fmt::Debug + Send + Sync {
     /// Makes dropping the connection look like a failure to the peer, until
     /// [`end_writing`](Self::end_writing) ends the data (default: does nothing).
     ///
-    /// Without it, a server takes an interrupted upload for a complete file, unless it looks at the
-    /// control connection.
+    /// Without it, a server takes an interrupted upload for a complete file, unless it also checks
+    /// the control connection.
     fn reset_when_dropped(&self) {}
 
     /// Returns the TCP socket, if bytes go through it unchanged (default: `None`).
@@ -113,7 +113,7 @@ impl Transport for TcpStream {
     }
 
     fn reset_when_dropped(&self) {
-        // Fails only on a socket that cannot send any more.
+        // Fails only on a socket that can no longer send.
         let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
 

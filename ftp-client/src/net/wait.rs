@@ -1,6 +1,6 @@
-//! Waiting. The sockets of this crate do not block. If there is nothing to read or no room to write,
-//! the code waits here for a descriptor and until a deadline. Only `transfer/kernel` lets the kernel
-//! wait for moments.
+//! Waiting. The sockets of this crate do not block. If there is nothing to read or no room to
+//! write, the code waits here for a descriptor and until a deadline. Only `transfer/kernel` lets
+//! the kernel wait, and only briefly.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 const GOOD_BYE: Duration = Duration::from_secs(1);
 
 /// The number of abandoned threads that may still look up names or run a caller's connector.
-/// Threads that are waited for are as many as their callers.
+/// Threads that are not abandoned need no limit: each has a caller that waits for it.
 const MOST_LEFT: usize = 64;
 
 static LEFT: AtomicUsize = AtomicUsize::new(0);
@@ -44,7 +44,7 @@ impl Deadline {
         Self { at: Instant::now() + limit.min(FOREVER), phase }
     }
 
-    /// Returns the earlier of the two.
+    /// Returns the earlier of the two deadlines.
     pub(crate) fn or(self, other: Option<Self>) -> Self {
         other.filter(|other| other.at < self.at).unwrap_or(self)
     }
@@ -171,7 +171,7 @@ impl Waiter {
         }
     }
 
-    /// Returns the time left of the overall limit, if there is one.
+    /// Returns the remaining time of the overall limit, if there is one.
     pub(crate) fn remaining(&self) -> Result<Option<Duration>, Error> {
         self.overall.map(Deadline::remaining).transpose()
     }
@@ -220,7 +220,7 @@ fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
 /// State shared by a thread of [`Waiter::run`] and its caller.
 struct Aside {
     wakeup: Wakeup,
-    /// One of the two has finished; the other is the last.
+    /// Whether one of the two has finished, so that the other is the last.
     is_over: AtomicBool,
 }
 

@@ -53,7 +53,8 @@ pub enum TlsError {
         fault: CertificateFault,
         /// A description of the fault; may be empty.
         detail: String,
-        /// The pin by which [`Tls::pin`](crate::Tls::pin) would accept it, if its key can be read.
+        /// The pin with which [`Tls::pin`](crate::Tls::pin) would accept it, if its key can be
+        /// read.
         pin: Option<String>,
     },
     /// The two sides could not agree, or one of them broke the protocol.

@@ -100,7 +100,7 @@ pub(crate) enum Roots {
 }
 
 impl Tls {
-    /// Returns settings for TLS by `AUTH TLS` on the ordinary port (`ftpes://`).
+    /// Returns settings for TLS with `AUTH TLS` on the ordinary port (`ftpes://`).
     ///
     /// If the server refuses, the client does not log in.
     pub const fn explicit() -> Self {
@@ -112,10 +112,10 @@ impl Tls {
         Self::starting(Start::Implicit)
     }
 
-    /// Returns settings for TLS if the server knows `AUTH TLS`, and plaintext, passwords included,
-    /// if not.
+    /// Returns settings for TLS if the server knows `AUTH TLS`. If not, everything is sent in
+    /// plaintext, passwords included.
     ///
-    /// A server that answers 500, 502, 504 or 534 gets plaintext; check
+    /// The client continues in plaintext if the server answers 500, 502, 504 or 534; check
     /// [`Client::tls_refusal`](crate::Client::tls_refusal) before logging in. An attacker on the
     /// network can forge that answer.
     pub const fn opportunistic() -> Self {
@@ -201,8 +201,8 @@ impl Tls {
     /// validity.
     ///
     /// `pin` is `sha256//` and the SHA-256 of the key's `SubjectPublicKeyInfo` in base64, as curl
-    /// writes it. Use it for self-signed certificates. Further calls add alternatives. CAs no
-    /// longer count.
+    /// writes it. Use it for self-signed certificates. More calls add alternatives. CAs no longer
+    /// count.
     ///
     /// # Errors
     ///
@@ -267,7 +267,7 @@ impl Tls {
         self
     }
 
-    /// Returns the settings with TLS required, from the first byte on or by `AUTH TLS`.
+    /// Returns the settings with TLS required, from the first byte on or with `AUTH TLS`.
     pub(crate) const fn required(mut self, is_implicit: bool) -> Self {
         self.start = if is_implicit { Start::Implicit } else { Start::Explicit };
         self

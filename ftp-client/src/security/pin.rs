@@ -4,10 +4,9 @@ use std::fmt;
 
 use ftp_proto::{ParseError, ParseErrorKind};
 
-const PREFIX: &str = "sha256//";
+use crate::base64::{Base64, LETTERS};
 
-/// Base64 of RFC 4648 §4.
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const PREFIX: &str = "sha256//";
 
 /// The SHA-256 of a certificate's `SubjectPublicKeyInfo`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,7 +46,7 @@ impl Pin {
             return Err(error(text.len(), ParseErrorKind::UnexpectedEnd));
         }
         if bits != 0 {
-            // Surplus bits mean that no digest has this text.
+            // No digest has a text with surplus bits.
             return Err(error(text.len() - 2, ParseErrorKind::UnexpectedByte));
         }
         Ok(Self(digest))
@@ -56,19 +55,7 @@ impl Pin {
 
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(PREFIX)?;
-        for three in self.0.chunks(3) {
-            let mut bits = 0_u32;
-            for index in 0..3 {
-                bits = bits << 8 | u32::from(three.get(index).copied().unwrap_or(0));
-            }
-            for index in 0..4 {
-                let value = usize::try_from(bits >> (18 - 6 * index) & 63).unwrap_or(0);
-                let letter = LETTERS.get(value).filter(|_| index <= three.len());
-                write!(f, "{}", char::from(*letter.unwrap_or(&b'=')))?;
-            }
-        }
-        Ok(())
+        write!(f, "{PREFIX}{}", Base64(&self.0))
     }
 }
 

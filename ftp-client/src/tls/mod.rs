@@ -1,5 +1,5 @@
 //! TLS by rustls, which only this module and those below it use. `tls/absent.rs` replaces it if the
-//! feature `tls` is off. Nothing here waits: the caller learns what to wait for.
+//! feature `tls` is off. Nothing here waits: each call returns what to wait for.
 
 mod files;
 mod tickets;
@@ -128,7 +128,7 @@ fn given(settings: &Tls, config: &Arc<ClientConfig>) -> Handshaking {
     Handshaking { config: own, verifier: Arc::new(verifier) }
 }
 
-/// Returns a configuration made from the settings, and its verifier.
+/// Returns a configuration built from the settings, and its verifier.
 fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
     let provider = match &settings.provider {
         Some(Given(provider)) => Arc::clone(provider),
@@ -222,8 +222,9 @@ impl Session {
         self.decrypted > 0 || !self.unread.is_empty() || self.is_over
     }
 
-    /// Decrypts some available bytes without returning them. Returns true once there is data or the
-    /// end. The caller checks its deadline in between, however many records without data arrive.
+    /// Decrypts some available bytes without returning them. Returns `true` once there is data or
+    /// the end. The caller checks its deadline in between, even if many records without data
+    /// arrive.
     pub(crate) fn look(&mut self, socket: &mut dyn Transport) -> Result<bool, Error> {
         if !self.has_unread() {
             self.take(socket)?;
@@ -256,7 +257,7 @@ impl Session {
                 Err(error) => return Err(Error::Io(error)),
             }
             if has_taken && self.unread.is_empty() {
-                // However many records without data arrive, the caller checks its deadline in
+                // Even if many records without data arrive, the caller checks its deadline in
                 // between.
                 return Ok(None);
             }
@@ -282,7 +283,7 @@ impl Session {
             self.unread = 0..count;
             if count == 0 {
                 self.is_over = true;
-                // rustls must see the end itself to tell it from silence.
+                // rustls must see the end itself to distinguish it from silence.
                 self.connection.read_tls(&mut io::empty()).map_err(Error::Io)?;
                 return Ok(Some(false));
             }

@@ -22,7 +22,7 @@ pub(super) struct Verifier {
     provider: Arc<CryptoProvider>,
     /// The certificate of the control connection, once known.
     demanded: OnceLock<CertificateDer<'static>>,
-    /// Why the last one was refused, for reasons that rustls cannot express.
+    /// Why the last certificate was refused, for reasons that rustls cannot express.
     refused: Mutex<Option<TlsError>>,
 }
 
@@ -131,7 +131,7 @@ impl Verifier {
     ) -> Result<(), (CertificateFault, String)> {
         self.check_demanded(end_entity)?;
         match &self.rule {
-            // Handshakes with the caller's own verifier do not get here.
+            // Handshakes with the caller's own verifier do not reach this code.
             Rule::Anything | Rule::Beside(_) => Ok(()),
             Rule::Keys(pins) => self.check_pinned(end_entity, pins),
             Rule::Chain(chain) => {

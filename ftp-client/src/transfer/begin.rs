@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use ftp_proto::{Command, FileRange, Reply, RepresentationType, TimeVal, TransferSetup, Verb};
 
+use super::ahead;
+use super::coding::Coding;
 use super::meet::{Met, meet};
 use super::setup::{one_by_one, prepare};
 use super::{abort, secure, tls_tickets};
@@ -21,10 +23,11 @@ use crate::trace;
 pub(crate) struct Begun {
     pub(super) verb: Verb,
     pub(super) data: Option<Stream>,
+    pub(super) coding: Option<Box<Coding>>,
     pub(super) first: Reply,
     pub(super) ended: Option<Reply>,
     pub(super) started: Instant,
-    /// The modification time of the file, if it was asked for.
+    /// The modification time of the file, if it was requested.
     pub(crate) modified: Option<TimeVal>,
 }
 
@@ -36,6 +39,11 @@ pub(crate) fn begin(
     range: FileRange,
     representation: Option<RepresentationType>,
 ) -> Result<Begun, Error> {
+    if range != FileRange::default() {
+        client.ahead.forget_plan();
+    } else if let Some(begun) = ahead::begin(client, command, representation, false)? {
+        return Ok(begun);
+    }
     begin_by(client, command, |dialogue| {
         let dialogue = dialogue.with_range(range);
         match representation {
@@ -45,19 +53,22 @@ pub(crate) fn begin(
     })
 }
 
-/// Begins to download a whole file, after its modification time was asked for.
+/// Begins to download a whole file, after its modification time was requested.
 pub(crate) fn begin_with_time(
     client: &mut Client,
     command: &Command,
     representation: RepresentationType,
 ) -> Result<Begun, Error> {
+    if let Some(begun) = ahead::begin(client, command, Some(representation), true)? {
+        return Ok(begun);
+    }
     begin_by(client, command, |dialogue| {
         let whole = dialogue.with_range(FileRange::default());
         whole.with_representation(representation).with_time()
     })
 }
 
-/// Begins a transfer by the dialogue that `shape` makes of the plain one.
+/// Begins a transfer with the plain dialogue as changed by `shape`.
 fn begin_by(
     client: &mut Client,
     command: &Command,
@@ -66,11 +77,16 @@ fn begin_by(
     let line = command.encode()?;
     client.settle()?;
     client.protect()?;
+    let mode = client.mode()?;
     client.begin_handshakes(false)?;
     let started = Instant::now();
     let deadline = client.control.reply_deadline();
-    tls_tickets::refill(client)?;
-    let dialogue = shape(TransferSetup::new(command.clone(), client.config.rules));
+    client.state.is_data_open = client.kept.is_some();
+    if !client.state.is_data_open {
+        tls_tickets::refill(client)?;
+    }
+    let dialogue = TransferSetup::new(command.clone(), client.config.rules).with_mode(mode);
+    let dialogue = shape(dialogue);
     let verb = command.verb();
     let mut setup = Setup {
         client,
@@ -126,7 +142,10 @@ struct Unreached {
 impl Setup<'_> {
     fn attempt(&mut self) -> Result<Tried, Error> {
         let Self { client, dialogue, attempts, deadline, .. } = self;
-        let Prepared { agreed, opening } = prepare(client, dialogue, attempts, *deadline)?;
+        let Some(prepared) = prepare(client, dialogue, attempts, *deadline)? else {
+            return self.reuse();
+        };
+        let Prepared { agreed, opening } = prepared;
         let opening = match opening {
             Ok(opening) => opening,
             Err(error) => {
@@ -149,7 +168,8 @@ impl Setup<'_> {
                 let verb = self.verb;
                 let started = self.started;
                 let modified = self.dialogue.modified();
-                self.protect(Begun { verb, data, first, ended, started, modified })
+                let coding = Coding::new(self.client.state.mode, verb.is_upload());
+                self.protect(Begun { verb, data, coding, first, ended, started, modified })
             }
             Met::NoData(error) => {
                 let is_usable = abort::resync(&mut self.client.control, None).is_ok();
@@ -167,11 +187,33 @@ impl Setup<'_> {
         Ok(())
     }
 
+    /// Begins over the data connection of the last transfer.
+    fn reuse(&mut self) -> Result<Tried, Error> {
+        self.send()?;
+        let Self { client, verb, started, deadline, .. } = self;
+        if *verb == Verb::Retr {
+            let commands = client.next_flight();
+            client.control.send_more(&commands, *deadline)?;
+        }
+        let modified = self.dialogue.modified();
+        match client.begin_over_kept(*verb, *started, *deadline, modified) {
+            Err(Error::Refused(_, reply))
+                if self.dialogue.reuse_refused(&reply, &mut self.client.state) =>
+            {
+                trace::note(format_args!("the data connection cannot be used again"));
+                self.client.settle()?;
+                self.client.close_kept();
+                Ok(Tried::Again)
+            }
+            begun => begun.map(Tried::Begun),
+        }
+    }
+
     /// Puts the data connection under TLS, if required.
     fn protect(&mut self, mut begun: Begun) -> Result<Tried, Error> {
         let Some(mut data) = begun.data.take() else { return Ok(Tried::Begun(begun)) };
         if self.client.config.connector.is_none() {
-            // A connection that has failed meanwhile reports it when it is used.
+            // A connection that has failed in the meantime reports the failure when it is used.
             let _ = data.keep_alive(self.client.config.keepalive);
         }
         let error = match shake_hands(self.client, self.verb, &mut data, &mut begun.ended) {
@@ -189,12 +231,13 @@ impl Setup<'_> {
         match tls_tickets::refill(self.client) {
             Ok(true) => Ok(Tried::Again),
             Err(Error::Cancelled) => Err(Error::Cancelled),
-            // The server's refusal says more.
+            // The server's refusal explains more.
             Ok(false) | Err(_) => Err(error),
         }
     }
 
-    /// Switches from `EPSV` to `PASV` for the next attempt, or fails with all attempts.
+    /// Switches from `EPSV` to `PASV` for the next attempt, or fails with the errors of all
+    /// attempts.
     fn fall_back(&mut self, unreached: Unreached) -> Result<(), Error> {
         let Unreached { agreed, error, is_usable } = unreached;
         self.attempts.push(agreed.failed(error));

@@ -11,8 +11,8 @@ use crate::error::Error;
 /// The number of bytes to copy at first: a small file should not cost a large buffer.
 const FIRST: usize = 16 * 1_024;
 
-/// The number of bytes to copy at a time once that many were there: a large file should not cost
-/// many calls.
+/// The number of bytes to copy at a time once the first buffer was full: a large file should not
+/// cost many calls.
 const BLOCK: usize = 512 * 1_024;
 
 /// The number of unexpected bytes to read before the transfer is aborted: reading a few is faster
@@ -108,7 +108,7 @@ impl fmt::Debug for Watch<'_> {
     }
 }
 
-/// A buffer that grows once it was filled.
+/// A buffer that grows when it was filled.
 struct Block {
     bytes: Vec<u8>,
     most: usize,
@@ -120,7 +120,7 @@ impl Block {
         &mut self.bytes
     }
 
-    /// Returns what was read.
+    /// Returns the bytes that were read.
     fn piece(&self, length: usize) -> &[u8] {
         self.bytes.get(..length).expect("a read gives no more than it has room for")
     }

@@ -52,13 +52,13 @@ pub struct Download<'a> {
     /// The end of the data was seen.
     ended: bool,
     announced: Option<u64>,
-    /// The modification time that was asked for.
+    /// The requested modification time.
     modified: Option<TimeVal>,
     /// The expected number of bytes, by the caller or another reply of the server.
     expected: Option<u64>,
     /// The number of bytes wanted, if not all.
     range: Option<u64>,
-    /// The server accepted the range, and must end there by itself.
+    /// The server accepted the range, and must stop there by itself.
     is_bounded: bool,
     /// The offset at which the transfer began.
     offset: u64,
@@ -98,8 +98,8 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Limits the download to `length` bytes. `is_bounded` says that the server promised to send no
-    /// others (`RANG`).
+    /// Limits the download to `length` bytes. `is_bounded` says that the server promised to send
+    /// only these (`RANG`).
     pub(crate) const fn with_range(mut self, length: u64, is_bounded: bool) -> Self {
         self.range = Some(length);
         self.is_bounded = is_bounded;
@@ -113,8 +113,8 @@ impl<'a> Download<'a> {
     }
 
     /// Returns the modification time of the file, if
-    /// [`Client::retrieve_with_time`](crate::Client::retrieve_with_time) asked for it and the
-    /// server tells it.
+    /// [`Client::retrieve_with_time`](crate::Client::retrieve_with_time) requested it and the
+    /// server reports it.
     #[must_use]
     pub const fn modified(&self) -> Option<TimeVal> {
         self.modified
@@ -145,8 +145,8 @@ impl<'a> Download<'a> {
     /// Returns the number of bytes that the server announced: the `(n bytes)` in its 150 reply.
     ///
     /// Returns `None` if there is no such text, and in an ASCII transfer, where the number does not
-    /// match. After [`retrieve_from`](crate::Client::retrieve_from) some servers count from the
-    /// offset and some the whole file.
+    /// match. After [`retrieve_from`](crate::Client::retrieve_from), some servers announce the
+    /// bytes from the offset on, and some those of the whole file.
     #[must_use]
     pub const fn announced(&self) -> Option<u64> {
         self.announced
@@ -154,8 +154,8 @@ impl<'a> Download<'a> {
 
     /// Ends the download: waits for the server to confirm that all data was sent.
     ///
-    /// Without the confirmation, the end of the data may be a full disk or a broken connection. If
-    /// the caller has not read the end of the data yet, it must come now.
+    /// Without the confirmation, the end of the data may be due to a full disk or a broken
+    /// connection. If the caller has not read to the end of the data, no more data may follow.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl<'a> Download<'a> {
     pub fn finish(mut self) -> Result<Report, Error> {
         let Self { bytes, announced, expected, range, offset, .. } = self;
         if range == Some(bytes) && !self.ended {
-            // The next byte shows whether the server ends here by itself.
+            // The next byte shows whether the server stops here by itself.
             if self.transfer.read(&mut [0])? > 0 {
                 if !self.is_bounded {
                     return self.transfer.stop(bytes);

@@ -16,11 +16,11 @@ use crate::net::stream::Stream;
 const FIRST: usize = 1 << 20;
 const MOST: usize = 16 << 20;
 
-/// A step that takes less is followed by one twice as large, any other by a smaller one: a cancel
-/// counts between two steps.
+/// After a step that takes less than this, the next one is twice as large; after any other, it is
+/// smaller. A cancel has an effect only between two steps.
 const QUICK: Duration = Duration::from_millis(100);
 
-/// How long the kernel waits for room within a step. A fast peer makes some in this time; for a
+/// How long the kernel waits for room within a step. A fast peer makes room in this time. For a
 /// slow one the step ends, and the code waits as for all sockets.
 const PATIENCE: Duration = Duration::from_millis(10);
 
@@ -102,7 +102,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// Looks for a reply on the control connection, which a step does not watch.
+    /// Checks for a reply on the control connection, which a step does not watch.
     fn look(&mut self) -> Result<(), Error> {
         let control = &mut self.client.control;
         if control.is_outstanding() {

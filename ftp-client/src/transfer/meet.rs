@@ -13,7 +13,7 @@ use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 
-/// How long connections from other hosts are closed if nothing else is awaited.
+/// Time for which connections from other hosts are closed while nothing else is awaited.
 const STRANGERS: Duration = Duration::from_secs(1);
 
 /// The result of the wait for a transfer's beginning.
@@ -113,7 +113,7 @@ impl Meeting<'_> {
     fn open(&mut self, stream: Stream) {
         if self.verb.is_upload() {
             stream.reset_when_closed();
-            // Fails only on a socket that cannot send any more.
+            // Fails only on a socket that can no longer send.
             let _ = stream.send_at_once();
         }
         self.data = Some(stream);
@@ -162,7 +162,7 @@ impl Meeting<'_> {
         match opening.advance(self.server) {
             Ok(Advance::Still(opening)) => {
                 self.opening = Some(opening);
-                // Checks the limits however many other hosts connect.
+                // Checks the limits even if many other hosts connect.
                 let went_on = self.control.go_on(self.data_deadline);
                 went_on.or_else(|error| self.give_up(error))
             }
@@ -181,7 +181,8 @@ impl Meeting<'_> {
         }
     }
 
-    /// Looks for the data connection of a transfer that the server has already ended.
+    /// Accepts the data connection of a transfer that the server has already ended, if there is
+    /// one.
     fn take_overtaken(&mut self, patience: Option<Deadline>) -> Result<(), Error> {
         let opening = self.opening.take().expect("it stays until the data connection is there");
         match overtaken(self.control, opening, self.server, patience) {
@@ -236,7 +237,7 @@ fn overtaken(
             Err(_) if patience.is_none() => return Ok(None),
             Err(error) => return Err(Error::Io(error)),
         }
-        // Checks the limits however many other hosts connect.
+        // Checks the limits even if many other hosts connect.
         control.go_on(limit)?;
     }
 }

@@ -1,13 +1,18 @@
 //! Transfers: code for both directions, and how each ends (RFC 959 §5.4 and §6).
 
 pub(crate) mod abort;
+mod ahead;
 mod begin;
+mod blocks;
+mod coding;
 mod copy;
+mod deflate;
 mod download;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod kernel;
 mod meet;
 mod rate_limit;
+mod reuse;
 mod secure;
 mod send_file;
 mod setup;
@@ -17,10 +22,12 @@ mod unique;
 mod upload;
 pub(crate) mod verdict;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use begin::{Begun, begin, begin_with_time};
 pub use copy::{Source, Watch};
 pub use download::Download;
 pub use rate_limit::RateLimit;
+pub(crate) use reuse::Kept;
 pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
 pub(crate) use verdict::{accepted, confirm};
@@ -38,6 +45,8 @@ use crate::config::Timeouts;
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
+use blocks::Blocks;
+use coding::Coding;
 use verdict::{CLOSING, error_of};
 
 /// How a successful transfer ended.
@@ -55,8 +64,8 @@ pub enum Ended {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// The number of bytes that the caller read or wrote: local data, so with LF alone in an ASCII
-    /// transfer.
+    /// The number of bytes that the caller read or wrote. In an ASCII transfer these are bytes of
+    /// local data, with LF alone at the end of a line.
     pub bytes: u64,
     /// The final reply, 2xx; for a stopped transfer its first reply, 1xx.
     pub reply: Reply,
@@ -77,7 +86,9 @@ pub(crate) struct Transfer<'a> {
     verb: Verb,
     /// `None` if the server ended the transfer without one, or once it is closed.
     data: Option<Stream>,
-    /// The first reply: 1xx, or the final one at once.
+    /// The form of the data; `None` in mode S.
+    coding: Option<Box<Coding>>,
+    /// The first reply: 1xx, or the final reply if there was no 1xx.
     first: Reply,
     /// The final reply, if it came early.
     ended: Option<Reply>,
@@ -92,11 +103,12 @@ pub(crate) struct Transfer<'a> {
 
 impl<'a> Transfer<'a> {
     pub(crate) fn new(client: &'a mut Client, begun: Begun) -> Self {
-        let Begun { verb, data, first, ended, started, .. } = begun;
+        let Begun { verb, data, coding, first, ended, started, .. } = begun;
         Self {
             client,
             verb,
             data,
+            coding,
             first,
             ended,
             moved: false,
@@ -112,6 +124,7 @@ impl<'a> Transfer<'a> {
         Begun {
             verb: self.verb,
             data: self.data.take(),
+            coding: self.coding.take(),
             first: self.first.clone(),
             ended: self.ended.take(),
             started: self.started,
@@ -129,18 +142,17 @@ impl<'a> Transfer<'a> {
         &self.first
     }
 
-    /// Reads data; 0 is the end of the data, which is not success yet.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.check()?;
+    /// Reads from the data connection; 0 is its end.
+    fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         if self.data.is_none() && self.is_over_at_once() && !self.moved {
             // Without a 1xx the transfer had ended before it began; here it had no data connection.
-            // No data was sent, but the file may contain some.
+            // No data was sent, but the file may not be empty.
             return Err(self.fail(Error::Incomplete { bytes: 0, announced: None }));
         }
         let mut deadline = self.deadline();
         loop {
             let Some(data) = &mut self.data else { return Ok(0) };
-            // The last read took all available data. But data counts before a reply that has
+            // The last read took all available data. But data comes before a reply that has
             // arrived.
             let control = &self.client.control;
             let waits = std::mem::take(&mut self.drained) && !data.has_unread();
@@ -164,14 +176,14 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Makes the next read try without a wait: the end of the data is there already, as a rule.
+    /// Makes the next read try without a wait, because the end of the data has usually arrived
+    /// already.
     pub(super) const fn expect_end(&mut self) {
         self.drained = false;
     }
 
-    /// Writes some of `bytes`.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        self.check()?;
+    /// Writes some of `bytes` to the data connection.
+    fn write_data(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let mut deadline = self.deadline();
         loop {
             let Some(data) = self.data.as_mut().filter(|_| self.ended.is_none()) else {
@@ -196,8 +208,8 @@ impl<'a> Transfer<'a> {
         let _ = self.client.control.waiter().sleep(length);
     }
 
-    /// Returns the stall deadline. It is short if the server has confirmed the transfer, since the
-    /// remaining data is already on its way.
+    /// Returns the stall deadline. It is short if the server has confirmed the transfer, because
+    /// the remaining data is already in transit.
     fn deadline(&self) -> Deadline {
         let Timeouts { stall, data_connect, .. } = self.client.config.timeouts;
         let limit = if self.ended.is_some() { data_connect.min(stall) } else { stall };
@@ -210,7 +222,8 @@ impl<'a> Transfer<'a> {
     fn wait(&mut self, interest: PollFlags, deadline: &mut Deadline) -> Result<(), Error> {
         let Some(data) = &self.data else { return Ok(()) };
         let control = &mut self.client.control;
-        if !control.is_outstanding() {
+        // After the final reply, those to commands that were sent ahead can follow.
+        if self.ended.is_some() || !control.is_outstanding() {
             return control.waiter().wait_for(data.as_fd(), interest, *deadline);
         }
         // A reply that arrived together with the previous one is in the buffer already.
@@ -244,14 +257,14 @@ impl<'a> Transfer<'a> {
         self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))
     }
 
-    /// Finds the reason of a failure on the data connection: the server's reply counts for more
-    /// than the socket's error.
+    /// Finds the reason for a failure on the data connection: the server's reply has priority over
+    /// the socket's error.
     fn fail(&mut self, error: Error) -> Error {
         let control = &mut self.client.control;
         let reply = match &error {
-            _ if !control.is_outstanding() => None,
+            _ if self.ended.is_some() || !control.is_outstanding() => None,
             Error::Cancelled => None,
-            Error::Io(_) | Error::Tls(_) => {
+            Error::Io(_) | Error::Tls(_) | Error::Compressed(_) | Error::Blocks(_) => {
                 // The final reply is read in any case; closing the data connection now makes the
                 // server send it.
                 self.data = None;
@@ -280,53 +293,48 @@ impl<'a> Transfer<'a> {
         evidence.has_begun = !self.is_over_at_once();
         evidence.length = length;
         let is_upload = self.verb.is_upload();
+        let is_in_blocks = self.blocks().is_some();
         // A server has all data only once it has seen its end.
-        let has_sent = is_upload && length.moved > 0;
+        let has_sent = is_upload && (length.moved > 0 || self.is_coded());
+        if has_sent && is_in_blocks {
+            // The server may confirm the upload as soon as it has the last block.
+            self.reject_early_reply()?;
+        }
+        self.end_coding()?;
         if is_upload {
             self.flush(has_sent)?;
         }
+        if has_sent && !is_in_blocks {
+            self.reject_early_reply()?;
+        }
         let limit = self.client.config.timeouts.final_reply;
-        let control = &mut self.client.control;
-        let deadline = control.deadline(limit, Phase::FinalReply);
-        let mut early = if has_sent { self.ended.take() } else { None };
-        // After any number of 1xx replies.
-        while has_sent
-            && early.is_none()
-            && let Some((progress, reply)) = control.poll_reply()?
-        {
-            match progress {
-                Progress::Final => early = Some(reply),
-                _ => control.go_on_or_close(deadline)?,
-            }
-        }
-        if let Some(reply) = early {
-            accepted(self.verb, &reply)?;
-            return Err(error_of(TransferFault::Early, self.verb, &reply));
-        }
+        let deadline = self.client.control.deadline(limit, Phase::FinalReply);
         let mut cut = None;
-        if is_upload {
+        if is_in_blocks {
+            // Its last block is the end of the file, and the server decides whether to close it.
+        } else if is_upload {
             // Kept open until the reply, because a server that sees a reset may discard the data.
             cut = self.end_sending(has_sent)?;
         } else if let Some(mut data) = self.data.take() {
             data.say_end();
         }
-        evidence.data = DataEnd::Clean;
+        evidence.data = self.blocks().map_or(DataEnd::Clean, Blocks::end);
         let control = &mut self.client.control;
         let reply = match self.ended.take() {
             Some(reply) => reply,
             None => control.final_reply(deadline)?,
         };
         confirm(control, evidence, &reply)?;
-        if has_sent && cut.is_none() {
+        if has_sent && !is_in_blocks && cut.is_none() {
             cut = self.failure_after_the_end();
         }
-        self.data = None;
+        let evidence = evidence.with_reply(reply.code());
+        self.end_data(&evidence);
         if let Some(error) = cut {
             // The server confirms the transfer, but the end of the data cannot have reached it.
             return Err(error);
         }
-        let verdict = evidence.with_reply(reply.code()).verdict();
-        verdict.map_err(|fault| error_of(fault, self.verb, &reply))?;
+        evidence.verdict().map_err(|fault| error_of(fault, self.verb, &reply))?;
         let unique_name = self.unique_name().or_else(|| unique::name(&reply));
         Ok(Report {
             bytes: length.moved,
@@ -335,6 +343,31 @@ impl<'a> Transfer<'a> {
             unique_name: unique_name.filter(|_| self.verb == Verb::Stou),
             reply,
         })
+    }
+
+    /// Fails if the server has confirmed an upload before the end of the data.
+    fn reject_early_reply(&mut self) -> Result<(), Error> {
+        let limit = self.client.config.timeouts.final_reply;
+        let deadline = self.client.control.deadline(limit, Phase::FinalReply);
+        let Some(reply) = self.early_reply(deadline)? else { return Ok(()) };
+        accepted(self.verb, &reply)?;
+        Err(error_of(TransferFault::Early, self.verb, &reply))
+    }
+
+    /// Returns the final reply if the server has sent it already, before the end of the data.
+    fn early_reply(&mut self, deadline: Deadline) -> Result<Option<Reply>, Error> {
+        let control = &mut self.client.control;
+        let mut early = self.ended.take();
+        // After any number of 1xx replies.
+        while early.is_none()
+            && let Some((progress, reply)) = control.poll_reply()?
+        {
+            match progress {
+                Progress::Final => early = Some(reply),
+                _ => control.go_on_or_close(deadline)?,
+            }
+        }
+        Ok(early)
     }
 
     /// Waits for a server that has confirmed an upload to close the data connection, which most
@@ -375,8 +408,8 @@ impl<'a> Transfer<'a> {
         let control = &mut self.client.control;
         if control.is_outstanding() {
             control.leave(true);
-            let stopped = abort::resync(control, data);
-            control.leave(false);
+            let stopped = self.client.stop_transfer(data);
+            self.client.control.leave(false);
             return stopped;
         }
         match self.failed.take() {

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The number of pieces per second: a piece must not be noticeable as a burst.
+/// The number of pieces per second, so high that no piece is noticeable as a burst.
 const PIECES: u64 = 10;
 
 /// A limit in bytes per second, shared by all transfers that have a clone of it.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     rate: u64,
-    /// When all bytes so far are allowed to have moved.
+    /// The time at which all bytes so far may have moved.
     until: Arc<Mutex<Instant>>,
 }
 
@@ -53,7 +53,7 @@ mod tests {
                 threads.spawn(|| (0..5).for_each(|_| std::thread::sleep(limit.count(2_000))));
             }
         });
-        // Less would exceed the limit; more can happen on a busy machine.
+        // A shorter time would exceed the limit; a longer one can happen on a busy machine.
         assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
     }
 }

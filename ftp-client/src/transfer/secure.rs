@@ -14,7 +14,7 @@ use crate::security::TlsError;
 
 /// Puts the data connection of a transfer under TLS, if that was agreed on. During the handshake
 /// the server may refuse the transfer or, if it is empty, confirm it. Any failure ends the
-/// transfer, and the server's reply counts for more than the TLS error.
+/// transfer, and the server's reply has priority over the TLS error.
 pub(super) fn secure(
     client: &mut Client,
     verb: Verb,

@@ -1,4 +1,4 @@
-//! Sending a local file by the kernel, if it can.
+//! Lets the kernel send a local file, if it can.
 
 use std::fs::File;
 use std::io;
@@ -37,7 +37,7 @@ impl Upload<'_> {
     /// all of it; reading and writing the rest then show which side failed.
     pub(super) fn send_by_kernel(&mut self, file: &File) -> Result<bool, Error> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        if self.text.is_none() {
+        if self.text.is_none() && !self.transfer.is_coded() {
             return super::kernel::send(&mut self.transfer, file, &mut self.bytes);
         }
         let _ = file;

@@ -13,13 +13,14 @@ use crate::net::wait::Deadline;
 use crate::trace;
 
 /// Goes through the dialogue up to the verb of the transfer. Failed attempts at a data connection
-/// are added to `attempts`; `deadline` is for the replies to pipelined commands.
+/// are added to `attempts`; `deadline` is for the replies to pipelined commands. Returns `None` if
+/// the transfer uses the data connection of the last one.
 pub(super) fn prepare(
     client: &mut Client,
     dialogue: &mut TransferSetup,
     attempts: &mut Vec<DataAttempt>,
     deadline: Deadline,
-) -> Result<Prepared, Error> {
+) -> Result<Option<Prepared>, Error> {
     let preparation =
         Preparation { client, dialogue, attempts, agreed: None, opening: None, listening: None };
     preparation.run(deadline)
@@ -41,9 +42,20 @@ struct Preparation<'a> {
 }
 
 impl Preparation<'_> {
-    fn run(mut self, deadline: Deadline) -> Result<Prepared, Error> {
+    fn run(mut self, deadline: Deadline) -> Result<Option<Prepared>, Error> {
+        let mut is_reusing = false;
         loop {
-            match self.dialogue.step(&self.client.state) {
+            let step = self.dialogue.step(&self.client.state);
+            if ends_data(&step) {
+                self.client.close_kept();
+            }
+            match step {
+                SetupStep::Reuse => {
+                    is_reusing = self.client.can_reuse();
+                    if is_reusing {
+                        self.dialogue.reusing();
+                    }
+                }
                 SetupStep::Send(command) => {
                     let reply = self.client.control.request(&command)?;
                     self.hear(&command, reply)?;
@@ -65,7 +77,7 @@ impl Preparation<'_> {
                 SetupStep::Listen(way) => self.listen(way)?,
                 SetupStep::Connect(place) => {
                     if let Err(error) = self.connect(&place) {
-                        return Ok(self.end(Err(error)));
+                        return Ok(Some(self.end(Err(error))));
                     }
                 }
                 SetupStep::NoWay(way) => {
@@ -78,10 +90,13 @@ impl Preparation<'_> {
                 _ => break,
             }
         }
+        if is_reusing {
+            return Ok(None);
+        }
         let listener = self.listening.take().map(|listening| listening.listener);
         let opening = self.opening.take().or(listener.map(Opening::Listening));
         let opening = opening.expect("the dialogue has led to one");
-        Ok(self.end(Ok(opening)))
+        Ok(Some(self.end(Ok(opening))))
     }
 
     fn listen(&mut self, way: Verb) -> Result<(), Error> {
@@ -176,6 +191,17 @@ impl Preparation<'_> {
     fn end(self, opening: Result<Opening, Error>) -> Prepared {
         let agreed = self.agreed.expect("the dialogue has agreed on a way");
         Prepared { agreed, opening }
+    }
+}
+
+/// Returns whether a step makes the server close the data connection of the last transfer.
+fn ends_data(step: &SetupStep) -> bool {
+    match step {
+        SetupStep::Send(command) => {
+            matches!(command.verb(), Verb::Mode | Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port)
+        }
+        SetupStep::SendTogether(_) | SetupStep::Listen(_) => true,
+        _ => false,
     }
 }
 

@@ -15,8 +15,8 @@ impl Transfer<'_> {
         self.data.as_ref().is_some_and(|data| data.session().is_some())
     }
 
-    /// Sends buffered TLS data. A server that confirms the transfer before all of the data is on
-    /// its way has not seen its end.
+    /// Sends buffered TLS data. A server that confirms the transfer before all data was sent has
+    /// not seen its end.
     pub(super) fn flush(&mut self, has_sent: bool) -> Result<(), Error> {
         let mut deadline = self.deadline();
         loop {
@@ -52,7 +52,7 @@ impl Transfer<'_> {
         let control = &self.client.control;
         let deadline = control.deadline(CLOSING, Phase::FinalReply);
         loop {
-            // Checks the limits however much unexpected data arrives.
+            // Checks the limits even if much unexpected data arrives.
             if control.go_on(deadline).is_err() {
                 return None;
             }

@@ -2,13 +2,13 @@
 //! up its tickets.
 //!
 //! A TLS 1.3 ticket is good for one connection (RFC 8446 §C.4). ProFTPD sends two at login and one
-//! with each download, but none with uploads, and refuses a data connection without resumption: a
+//! with each download, but none with uploads. As it refuses a data connection without resumption, a
 //! third upload in a row would fail. But it sends tickets during the handshake of a listing before
 //! it refuses the listing.
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Command, Progress, Reply, TransferSetup, Verb};
+use ftp_proto::{Command, Progress, Reply, TransferMode, TransferSetup, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
@@ -23,8 +23,8 @@ use crate::net::stream::Stream;
 use crate::tls::Session;
 use crate::trace;
 
-/// How long a server may take to refuse a data connection without resumption: a multiple of the
-/// duration of the handshake before it, and the lower and upper bounds.
+/// Time within which a server refuses a data connection without resumption. It is a multiple of the
+/// duration of the handshake, within a lower and an upper bound.
 const TIMES: u32 = 3;
 const LEAST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_secs(1);
@@ -79,8 +79,8 @@ pub(super) fn look(
                         // The server has begun to send data.
                         break;
                     }
-                    // An empty file, or the server has hung up: its reply shows which, and ProFTPD
-                    // sends it only after close_notify.
+                    // Either the file is empty, or the server has closed the connection. Its reply
+                    // shows which, and ProFTPD sends the reply only after close_notify.
                     data.say_end();
                     patience = control.deadline(limit, Phase::FinalReply);
                 }
@@ -110,14 +110,19 @@ pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
     Ok(!lacks(client))
 }
 
-/// Begins a listing, which suffices, and reads it to its end.
+/// Begins a listing, which is enough to get tickets, and reads it to its end.
 fn list(client: &mut Client) -> Result<(), Error> {
     trace::note(format_args!("no TLS session left to resume: getting new ones by a listing"));
     let command = Command::Nlst(None);
     let line = command.encode()?;
     let mut dialogue = TransferSetup::new(command, client.config.rules);
+    if client.state.mode == TransferMode::Block {
+        // Its end must be that of the connection.
+        dialogue = dialogue.with_mode(TransferMode::Stream);
+    }
     let deadline = client.control.reply_deadline();
     let prepared = prepare(client, &mut dialogue, &mut Vec::new(), deadline)?;
+    let Some(prepared) = prepared else { return Ok(()) };
     let Ok(opening) = prepared.opening else { return Ok(()) };
     let deadline = client.control.reply_deadline();
     client.control.send(Verb::Nlst, &line, deadline)?;
@@ -144,7 +149,8 @@ fn list(client: &mut Client) -> Result<(), Error> {
     }
 }
 
-/// Reads and discards data until the end, which is the refusal. Returns false if it does not come.
+/// Reads and discards data until the end, which is the refusal. Returns `false` if the end does not
+/// come.
 fn hear_out(client: &Client, data: &mut Stream) -> Result<bool, Error> {
     let control = &client.control;
     let deadline = control.deadline(CLOSING, Phase::FinalReply);

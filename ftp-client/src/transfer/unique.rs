@@ -3,8 +3,8 @@
 use ftp_proto::{Pathname, Reply};
 
 /// Finds the name in a reply. RFC 1123 §4.1.2.9 defines `150 FILE: name`. Some servers put words
-/// before it; BSD servers put the name at the end, `226 Transfer complete (unique file
-/// name:name).`; others quote it. It may be in any line.
+/// before it; BSD servers put the name at the end,
+/// `226 Transfer complete (unique file name:name).`; others quote it. The name may be in any line.
 pub(super) fn name(reply: &Reply) -> Option<Pathname> {
     reply.lines().find_map(name_in)
 }
@@ -57,7 +57,7 @@ mod tests {
             let found = found.map(Pathname::into_bytes);
             assert_eq!(found.as_deref(), want.map(str::as_bytes), "{text}");
         }
-        // As sent by Pure-FTPd.
+        // A reply of Pure-FTPd.
         let lines = ["FILE: pureftpd.1"];
         let code = ReplyCode::FILE_ACTION_OKAY;
         let reply = Reply::multi_line(code, "FILE: pureftpd.0", lines, "Accepted data connection");

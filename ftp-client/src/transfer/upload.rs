@@ -178,8 +178,8 @@ impl<'a> Upload<'a> {
     /// the caller's own, such as that of a local file.
     ///
     /// After a failed write, the server's reply is read first, since it says more than a broken
-    /// connection. After the caller's own error the transfer is aborted, so that the server does
-    /// not take the partial file for a complete one, and the error becomes [`Error::Local`].
+    /// connection. After the caller's own error, the transfer is aborted, so that the server does
+    /// not take the partial file for a complete one. The error becomes [`Error::Local`].
     #[must_use]
     pub fn fail(self, error: io::Error) -> Error {
         match Error::recover(error) {

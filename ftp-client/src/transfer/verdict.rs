@@ -7,8 +7,8 @@ use ftp_proto::{Confirmation, Reply, Severity, TransferEvidence, TransferFault, 
 use crate::control::ControlConnection;
 use crate::error::Error;
 
-/// How long a server that has confirmed an upload may take to close the data connection. Some keep
-/// it open; then the confirmation suffices.
+/// The time in which a server that has confirmed an upload may close the data connection. Some keep
+/// it open; then the confirmation is enough.
 pub(super) const CLOSING: Duration = Duration::from_secs(2);
 
 /// Returns [`Error::Refused`] unless the reply is 2xx.

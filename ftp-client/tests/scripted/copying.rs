@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use ftp_client::{Canceller, Client, Error, RateLimit, Watch};
+use ftp_tests::wait::patiently;
 
 use crate::peer::{Server, reset, timeouts, was_reset};
 
@@ -36,21 +37,25 @@ fn a_copy_tells_its_meter_of_each_byte_and_keeps_its_rate() {
 
 #[test]
 fn a_cancel_ends_the_pause_of_a_slow_copy() {
-    let canceller = Canceller::new().unwrap();
-    let builder = Client::builder().timeouts(timeouts()).canceller(canceller.clone());
-    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
-        peer.image_epsv();
-        peer.answer("RETR a", "150 ok");
-        peer.send_data(b"hello");
+    // That of one byte.
+    const PAUSE: Duration = Duration::from_millis(900);
+    patiently(PAUSE, |_| {
+        let canceller = Canceller::new().unwrap();
+        let builder = Client::builder().timeouts(timeouts()).canceller(canceller.clone());
+        let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 ok");
+            peer.send_data(b"hello");
+        });
+        let mut meter = |_: &[u8]| canceller.cancel();
+        let mut watch = Watch::new().rate_limit(Some(RateLimit::new(1))).meter(&mut meter);
+        let start = Instant::now();
+        let error = client.retrieve("a").unwrap().copy_to_watched(&mut io::sink(), &mut watch);
+        assert!(matches!(error, Err(Error::Cancelled)), "{error:?}");
+        assert!(start.elapsed() < PAUSE, "{:?}", start.elapsed());
+        drop(client);
+        server.end();
     });
-    let mut meter = |_: &[u8]| canceller.cancel();
-    let mut watch = Watch::new().rate_limit(Some(RateLimit::new(1))).meter(&mut meter);
-    let start = Instant::now();
-    let error = client.retrieve("a").unwrap().copy_to_watched(&mut io::sink(), &mut watch);
-    assert!(matches!(error, Err(Error::Cancelled)), "{error:?}");
-    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
-    drop(client);
-    server.end();
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use ftp_client::{Client, Download, Error, Phase, RepresentationType, Timeouts, Verb};
+use ftp_tests::wait::patiently;
 
-use crate::peer::{SHORT, Server, reset, timeouts};
+use crate::peer::{SHORT, SOON, Server, reset, timeouts};
 
 /// Reads to the end and finishes; returns the unwrapped error of either.
 fn read_all(mut file: Download<'_>) -> Result<Vec<u8>, Error> {
@@ -125,24 +126,25 @@ fn an_answer_to_something_else_is_no_end_of_a_transfer_hc_17() {
 
 #[test]
 fn a_confirmation_without_a_beginning_and_without_data_is_an_error_cl_08() {
-    let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
-    let builder = Client::builder().timeouts(timeouts);
-    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
-        peer.image_epsv();
-        // Silent: the peer continues to listen.
-        peer.answer("RETR a", "226 nothing there");
-        // Reset: the peer closes its listener by opening another.
-        peer.epsv();
-        peer.answer("RETR b", "226 nothing there");
-        peer.listen();
-        peer.answer("NOOP", "200 ok");
+    patiently(SHORT, |data_connect| {
+        let builder = Client::builder().timeouts(Timeouts { data_connect, ..timeouts() });
+        let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+            peer.image_epsv();
+            // Silent: the peer continues to listen.
+            peer.answer("RETR a", "226 nothing there");
+            // Reset: the peer closes its listener by opening another.
+            peer.epsv();
+            peer.answer("RETR b", "226 nothing there");
+            peer.listen();
+            peer.answer("NOOP", "200 ok");
+        });
+        let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
+        let error = read_all(client.retrieve("b").unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Io(_)), "{error}");
+        client.noop().unwrap();
+        server.end();
     });
-    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
-    assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
-    let error = read_all(client.retrieve("b").unwrap()).unwrap_err();
-    assert!(matches!(error, Error::Io(_)), "{error}");
-    client.noop().unwrap();
-    server.end();
 }
 
 #[test]
@@ -322,47 +324,49 @@ fn service_closing_at_any_time_cl_10() {
 
 #[test]
 fn stalled_data_times_out_cl_12_hc_19() {
-    let timeouts = Timeouts { stall: SHORT, ..timeouts() };
-    let builder = Client::builder().timeouts(timeouts);
-    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
-        peer.image_epsv();
-        peer.answer("RETR a", "150 Opening");
-        let _stalled = peer.data();
-        peer.expect_abort();
-        peer.reply("426 aborted");
-        peer.reply("226 aborted");
-        peer.epsv();
-        peer.answer("RETR a", "150 Opening");
-        let _stalled = peer.data();
-        peer.reply("451 tape torn");
-        peer.answer("NOOP", "200 ok");
+    patiently(SHORT, |stall| {
+        let builder = Client::builder().timeouts(Timeouts { stall, ..timeouts() });
+        let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 Opening");
+            let _stalled = peer.data();
+            peer.expect_abort();
+            peer.reply("426 aborted");
+            peer.reply("226 aborted");
+            peer.epsv();
+            peer.answer("RETR a", "150 Opening");
+            let _stalled = peer.data();
+            peer.reply("451 tape torn");
+            peer.answer("NOOP", "200 ok");
+        });
+        let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
+        // The next call aborts; and a reply that has arrived counts for more than the timeout.
+        let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "RETR refused: 451 tape torn");
+        client.noop().unwrap();
+        server.end();
     });
-    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
-    assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
-    // The next call aborts; and a reply that has arrived counts for more than the timeout.
-    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
-    assert_eq!(error.to_string(), "RETR refused: 451 tape torn");
-    client.noop().unwrap();
-    server.end();
 }
 
 #[test]
 fn the_overall_limit_ends_a_slow_transfer() {
-    let limit = Duration::from_millis(400);
-    let builder = Client::builder().timeouts(timeouts()).overall(Some(limit));
-    let begin = Instant::now();
-    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
-        peer.image_epsv();
-        peer.answer("RETR a", "150 Opening");
-        let _stalled = peer.data();
-        peer.line();
+    patiently(Duration::from_millis(400), |limit| {
+        let builder = Client::builder().timeouts(timeouts()).overall(Some(limit));
+        let begin = Instant::now();
+        let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 Opening");
+            let _stalled = peer.data();
+            peer.line();
+        });
+        let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Overall)), "{error}");
+        assert!(matches!(client.noop(), Err(Error::Timeout(Phase::Overall))));
+        assert!(begin.elapsed() < limit + SOON);
+        drop(client);
+        server.end();
     });
-    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
-    assert!(matches!(error, Error::Timeout(Phase::Overall)), "{error}");
-    assert!(matches!(client.noop(), Err(Error::Timeout(Phase::Overall))));
-    assert!(begin.elapsed() < 10 * limit);
-    drop(client);
-    server.end();
 }
 
 #[test]
@@ -504,20 +508,22 @@ fn abort_cl_15() {
 
 #[test]
 fn a_server_that_does_not_answer_an_abort_is_left_cl_11() {
-    let timeouts = Timeouts { reply: SHORT, ..timeouts() };
-    let builder = Client::builder().timeouts(timeouts);
-    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
-        peer.image_epsv();
-        peer.answer("RETR a", "150 Opening");
-        let _data = peer.data();
-        peer.expect_abort();
-        peer.reply("226 one reply, where two are owed");
-        peer.expect_end();
+    patiently(SHORT, |reply| {
+        let builder = Client::builder().timeouts(Timeouts { reply, ..timeouts() });
+        let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 Opening");
+            let _data = peer.data();
+            peer.expect_abort();
+            peer.reply("226 one reply, where two are owed");
+            // With more time, the client also sends NOOP.
+            peer.drain();
+        });
+        drop(client.retrieve("a").unwrap());
+        assert!(matches!(client.noop(), Err(Error::Timeout(Phase::Reply))));
+        assert!(matches!(client.noop(), Err(Error::Closed)));
+        server.end();
     });
-    drop(client.retrieve("a").unwrap());
-    assert!(matches!(client.noop(), Err(Error::Timeout(Phase::Reply))));
-    assert!(matches!(client.noop(), Err(Error::Closed)));
-    server.end();
 }
 
 #[test]

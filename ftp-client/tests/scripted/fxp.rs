@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ftp_client::fxp::{self, Direction, Options, Resume, Side};
 use ftp_client::{AddressRule, Canceller, Client, Error, RawCommand, Timeouts};
+use ftp_tests::wait::patiently;
 
 use crate::peer::{Peer, Server, timeouts};
 
@@ -161,20 +162,26 @@ const RELEASED: &str = "t> PASV\n t< 227 there (203,0,113,9,200,3)\n";
 
 const SIZES: &str = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 5\n";
 
+/// The shortest time for which the client waits: for a refusal of the source, and for the reply of a
+/// server after the other one has failed.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// A copy that succeeds.
 #[track_caller]
 fn succeeds(script: &str, options: Options) -> fxp::Report {
     let then = [Usable, Usable];
-    let mut meeting = Meeting::new(script, then);
-    let report = meeting.copy(options).unwrap_or_else(|error| panic!("{error}\n{script}"));
-    meeting.end(script, then);
-    report
+    patiently(PATIENCE, |_| {
+        let mut meeting = Meeting::new(script, then);
+        let report = meeting.copy(options).unwrap_or_else(|error| panic!("{error}\n{script}"));
+        meeting.end(script, then);
+        report
+    })
 }
 
 /// A copy that fails: the server whose error counts, and words of the message.
 #[track_caller]
 fn fails(script: &str, options: Options, side: Side, words: &[&str], then: [Then; 2]) {
-    fails_with(script, options, patient(), (side, words), then);
+    patiently(PATIENCE, |_| fails_with(script, options, patient(), (side, words), then));
 }
 
 #[track_caller]
@@ -217,6 +224,14 @@ fn the_source_listens_where_that_is_chosen_fx_02_fx_05_hc_02() {
     let report = succeeds(&script, only(Direction::SourceListens));
     assert_eq!(report.moved.unwrap().direction, Direction::SourceListens);
     assert_eq!(report.size, None);
+}
+
+#[test]
+fn a_server_that_wants_pret_learns_the_transfer_before_it_listens_cl_72() {
+    let listens = "t> PASV\n t< 500 You need to use a client supporting PRET (PRE Transfer)\n \
+        t> PRET STOR b\n t< 200 ok\n";
+    let script = [TYPES, listens, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
+    succeeds(&script, only(Direction::TargetListens));
 }
 
 #[test]
@@ -316,9 +331,10 @@ fn both_refusals_are_named_fx_08() {
         ["target: PASV refused: 502 none; with the source listening: target: PORT refused: 501 no"];
     let other = "s> PASV\n s< 227 (1,2,3,4,200,2)\n t> PORT 127,0,0,1,200,2\n t< 501 no\n";
     let script = [TYPES, "t> PASV\n t< 502 none\n", other].concat();
-    let limits = patient();
     let said = (Side::Target, &words[..]);
-    let error = fails_with(&script, Options::default(), limits, said, [Usable, Usable]);
+    let error = patiently(PATIENCE, |_| {
+        fails_with(&script, Options::default(), patient(), said, [Usable, Usable])
+    });
     assert!(error.is_about_the_way() && error.attempts.len() == 2);
 
     // With one direction only, the message mentions the other.

@@ -4,12 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
 
 mod ahead;
+mod blocks;
 mod cancelling;
 mod commands;
 mod connecting;
 mod control;
 mod copying;
 mod data_connections;
+mod deflate;
 mod downloads;
 mod files;
 mod fxp;
@@ -18,6 +20,7 @@ mod odd_ends;
 mod one_call;
 mod parts;
 mod peer;
+mod proxies;
 mod retry;
 mod servers;
 mod trace;

@@ -5,32 +5,31 @@ use std::time::{Duration, Instant};
 
 use ftp_client::{Client, Error, Extended, Timeouts, Verb};
 use ftp_tests::port::OwnPort;
+use ftp_tests::wait::patiently;
 
-use crate::peer::{SHORT, Server, timeouts};
-
-/// Far below the timeouts of the tests, far above the needed time.
-const SOON: Duration = Duration::from_secs(8);
+use crate::peer::{SHORT, SOON, Server, timeouts};
 
 #[test]
 fn beginnings_without_end_do_not_hold_up_an_abort_hc_12() {
-    let limits = Timeouts { reply: SHORT, ..timeouts() };
-    let (server, mut client) =
-        Server::logged_in_with(Client::builder().timeouts(limits), |mut peer| {
+    patiently(SHORT, |reply| {
+        let builder = Client::builder().timeouts(Timeouts { reply, ..timeouts() });
+        let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
             peer.image_epsv();
             peer.answer("RETR a", "150 go");
             let _data = peer.data();
             let flood = b"150 go\r\n".repeat(1_000);
             while peer.try_send(&flood) {}
         });
-    let started = Instant::now();
-    drop(client.retrieve("a").unwrap());
-    // The error depends on whether the ABOR could be sent.
-    assert!(client.noop().is_err());
-    let error = client.noop().unwrap_err();
-    assert!(matches!(error, Error::Closed), "{error}");
-    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
-    drop(client);
-    server.end();
+        let started = Instant::now();
+        drop(client.retrieve("a").unwrap());
+        // The error depends on whether the ABOR could be sent.
+        assert!(client.noop().is_err());
+        let error = client.noop().unwrap_err();
+        assert!(matches!(error, Error::Closed), "{error}");
+        assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+        drop(client);
+        server.end();
+    });
 }
 
 #[test]

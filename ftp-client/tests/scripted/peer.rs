@@ -10,10 +10,13 @@ use ftp_client::{Client, ClientBuilder, Error, Timeouts};
 use socket2::SockRef;
 
 /// Longer than any wait of a passing test.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A timeout that a test waits for.
 pub(crate) const SHORT: Duration = Duration::from_millis(150);
+
+/// Far below the timeouts that other tests never reach, and far above the time that is needed.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// The running peer. `end` waits for the end of its script.
 pub(crate) struct Server {

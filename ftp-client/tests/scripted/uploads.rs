@@ -101,9 +101,10 @@ fn a_refusal_after_a_short_upload() {
 
 #[test]
 fn a_server_that_stops_reading_is_a_stall_or_its_reason() {
-    let timeouts = Timeouts { stall: SHORT, ..timeouts() };
     for reply in [None, Some("452 disk full")] {
-        let builder = Client::builder().timeouts(timeouts);
+        // Only a server that is silent is waited for.
+        let stall = if reply.is_some() { timeouts().stall } else { SHORT };
+        let builder = Client::builder().timeouts(Timeouts { stall, ..timeouts() });
         let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
             peer.image_epsv();
             peer.answer("STOR a", "150 ok");

@@ -2,14 +2,11 @@
 
 use std::io::{Read, Write};
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ftp_client::{Client, Error, Phase, Severity, Timeouts, Verb};
 
-use crate::peer::{Peer, SHORT, Server, timeouts};
-
-/// Shorter than any timeout here except `SHORT`.
-const SOON: Duration = Duration::from_secs(5);
+use crate::peer::{Peer, SHORT, SOON, Server, timeouts};
 
 /// The server's action while no data moves.
 type Act = fn(Peer) -> Option<Peer>;

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use ftp_client::fxp::{self, Direction, Options, Side};
+use ftp_client::fxp::{Direction, Options, Side};
 use ftp_client::{Canceller, Error, Phase, Timeouts};
+use ftp_tests::wait::patiently;
 
 use super::Then::{Closed, Usable};
 use super::{
-    BEGUN, Meeting, RELEASED, SOURCE_LISTENS, TARGET_LISTENS, TYPES, fails, fails_with, only,
-    patient,
+    BEGUN, Meeting, PATIENCE, RELEASED, SOURCE_LISTENS, TARGET_LISTENS, TYPES, fails, fails_with,
+    only, patient,
 };
 use crate::peer::{SHORT, timeouts};
+
+/// The time for the last commands of a cancelled client.
+const GOOD_BYE: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_refusal_stops_the_other_fx_07() {
@@ -138,77 +142,68 @@ fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
 #[test]
 fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
     let options = only(Direction::TargetListens);
-    let short = |limits: &mut Timeouts| (limits.reply, limits.final_reply) = (SHORT, SHORT);
-    let hasty = |side| {
-        let mut limits = patient();
-        short(&mut limits[usize::from(side == Side::Target)].0);
-        limits
-    };
     let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     let before = [TYPES, TARGET_LISTENS, "s> RETR a\n"].concat();
-    let phase = |error: &fxp::Error| match error.last().unwrap().error {
-        Error::Timeout(phase) => phase,
-        _ => panic!("{error}"),
-    };
-    // The last reply of one server never comes.
-    let error = fails_with(
-        &format!("{begun} s< 226 sent"),
-        options,
-        hasty(Side::Target),
-        (Side::Target, &["target: timed out"]),
-        [Usable, Closed],
-    );
-    assert_eq!(phase(&error), Phase::FinalReply);
-    let error = fails_with(
-        &format!("{begun} t< 226 there"),
-        options,
-        hasty(Side::Source),
-        (Side::Source, &["source: timed out"]),
-        [Closed, Usable],
-    );
-    assert_eq!(phase(&error), Phase::FinalReply);
-    // The target does not even begin.
-    let error = fails_with(
-        &format!("{before} s< 150 go\n t> STOR b\n s^\n s< 426 cut\n s< 226 ok"),
-        options,
-        hasty(Side::Target),
-        (Side::Target, &["target: timed out"]),
-        [Usable, Closed],
-    );
-    assert_eq!(phase(&error), Phase::Reply);
-    let error = fails_with(
-        &before,
-        options,
-        hasty(Side::Source),
-        (Side::Source, &["source: timed out"]),
-        [Closed, Usable],
-    );
-    assert_eq!(phase(&error), Phase::Reply);
-    // Both have begun, and nothing more comes: only the overall limit ends that.
-    let mut limits = patient();
-    limits[0].1 = Some(Duration::from_secs(1));
-    let error = fails_with(
-        &format!("{begun} t^\n t< 426 cut\n t< 226 ok"),
-        options,
-        limits,
-        (Side::Source, &["source: timed out"]),
-        [Closed, Usable],
-    );
-    assert_eq!(phase(&error), Phase::Overall);
+    let (source, target) = ("source: timed out", "target: timed out");
+    for (script, side, words, then, want) in [
+        // The last reply of one server never comes.
+        (format!("{begun} s< 226 sent"), Side::Target, target, [Usable, Closed], Phase::FinalReply),
+        (
+            format!("{begun} t< 226 there"),
+            Side::Source,
+            source,
+            [Closed, Usable],
+            Phase::FinalReply,
+        ),
+        // The target does not even begin.
+        (
+            format!("{before} s< 150 go\n t> STOR b\n s^\n s< 426 cut\n s< 226 ok"),
+            Side::Target,
+            target,
+            [Usable, Closed],
+            Phase::Reply,
+        ),
+        (before, Side::Source, source, [Closed, Usable], Phase::Reply),
+        // Both have begun, and nothing more comes: only the overall limit ends that.
+        (
+            format!("{begun} t^\n t< 426 cut\n t< 226 ok"),
+            Side::Source,
+            source,
+            [Closed, Usable],
+            Phase::Overall,
+        ),
+    ] {
+        let is_overall = want == Phase::Overall;
+        patiently(if is_overall { SHORT * 6 } else { SHORT }, |limit| {
+            let mut limits = patient();
+            let hasty = &mut limits[usize::from(side == Side::Target)];
+            match is_overall {
+                true => hasty.1 = Some(limit),
+                false => (hasty.0.reply, hasty.0.final_reply) = (limit, limit),
+            }
+            let error = fails_with(&script, options, limits, (side, &[words]), then);
+            match error.last().unwrap().error {
+                Error::Timeout(phase) => assert_eq!(phase, want, "{script}"),
+                _ => panic!("{error}"),
+            }
+        });
+    }
 }
 
 #[test]
 fn a_flood_from_one_does_not_drown_the_other_fx_07_hc_17() {
-    let soon = Timeouts { reply: Duration::from_millis(500), ..timeouts() };
     for (who, says, side) in [("s", "t< 452 full", Side::Target), ("t", "s< 451 bad", Side::Source)]
     {
         let script = [TYPES, TARGET_LISTENS, BEGUN, who, "~\n", says].concat();
-        let limits = [(soon, None, None), (soon, None, None)];
         let then = if who == "s" { [Closed, Usable] } else { [Usable, Closed] };
-        let mut meeting = Meeting::with(&script, then, limits, "127.0.0.1:0");
-        let error = meeting.copy(only(Direction::TargetListens)).unwrap_err();
-        assert_eq!(error.last().unwrap().side, side, "{error}");
-        meeting.end(who, then);
+        patiently(PATIENCE, |reply| {
+            let soon = Timeouts { reply, ..timeouts() };
+            let limits = [(soon, None, None), (soon, None, None)];
+            let mut meeting = Meeting::with(&script, then, limits, "127.0.0.1:0");
+            let error = meeting.copy(only(Direction::TargetListens)).unwrap_err();
+            assert_eq!(error.last().unwrap().side, side, "{error}");
+            meeting.end(who, then);
+        });
     }
 }
 
@@ -216,15 +211,19 @@ fn a_flood_from_one_does_not_drown_the_other_fx_07_hc_17() {
 fn an_abort_that_is_not_answered_closes_the_connection_cl_11_cl_15() {
     let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     for answers in ["", "t< 426 cut\n"] {
-        let mut limits = patient();
-        limits[1].0.reply = SHORT * 4;
-        let error = fails_with(
-            &format!("{begun} s< 451 disk\n t^\n {answers}"),
-            Options::default(),
-            limits,
-            (Side::Source, &["source: RETR aborted: 451 disk; target: timed out"]),
-            [Usable, Closed],
-        );
+        // With more time, the client would send NOOP.
+        let reply = SHORT * 4;
+        let error = patiently(reply, |_| {
+            let mut limits = patient();
+            limits[1].0.reply = reply;
+            fails_with(
+                &format!("{begun} s< 451 disk\n t^\n {answers}"),
+                Options::default(),
+                limits,
+                (Side::Source, &["source: RETR aborted: 451 disk; target: timed out"]),
+                [Usable, Closed],
+            )
+        });
         assert!(matches!(error.last().unwrap().other, Some(Error::Timeout(Phase::Reply))));
     }
 }
@@ -244,15 +243,17 @@ fn a_cancel_ends_it_and_good_bye_aborts_cl_15() {
         (format!("{waiting} s*\n {not_begun}"), false, Side::Source),
         (format!("{waiting} t*\n {not_begun}"), false, Side::Target),
     ] {
-        let mut limits = patient();
-        let canceller = Canceller::new().unwrap();
-        for (of, (_, _, slot)) in [Side::Source, Side::Target].into_iter().zip(&mut limits) {
-            *slot = (shared || of == side).then(|| canceller.clone());
-        }
-        let mut meeting = Meeting::with(&script, [Closed, Closed], limits, "127.0.0.1:0");
-        let error = meeting.copy(only(Direction::Auto)).unwrap_err();
-        let last = error.last().unwrap();
-        assert!(matches!(last.error, Error::Cancelled) && last.side == side, "{error}");
-        meeting.quit();
+        patiently(GOOD_BYE, |_| {
+            let mut limits = patient();
+            let canceller = Canceller::new().unwrap();
+            for (of, (_, _, slot)) in [Side::Source, Side::Target].into_iter().zip(&mut limits) {
+                *slot = (shared || of == side).then(|| canceller.clone());
+            }
+            let mut meeting = Meeting::with(&script, [Closed, Closed], limits, "127.0.0.1:0");
+            let error = meeting.copy(only(Direction::Auto)).unwrap_err();
+            let last = error.last().unwrap();
+            assert!(matches!(last.error, Error::Cancelled) && last.side == side, "{error}");
+            meeting.quit();
+        });
     }
 }

@@ -1,0 +1,341 @@
+//! Proxies: connections to a server that another host opens.
+//!
+//! A SOCKS5 or HTTP proxy relays every connection. An FTP proxy is a server that logs in to another
+//! one for its client.
+
+mod dialogue;
+mod http;
+mod socks;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use ftp_proto::{FtpUrl, ParseError, ParseErrorKind, Password};
+
+use self::dialogue::Dialogue;
+use crate::config::Config;
+use crate::error::{Error, Phase, ProxyError, ProxyFault};
+use crate::net::connect::{self, Server};
+use crate::net::stream::Stream;
+use crate::net::wait::{Deadline, Waiter};
+use crate::trace;
+
+/// The default ports: curl's for proxies that relay connections, and that of FTP.
+const PORT: u16 = 1_080;
+const FTP_PORT: u16 = 21;
+
+/// The longest user, password and host name that SOCKS5 can carry (RFC 1928 §4, RFC 1929 §2).
+const LONGEST: usize = 255;
+
+/// A proxy that opens the connections of a client.
+///
+/// It is parsed from `SCHEME://[USER[:PASSWORD]@]HOST[:PORT]`. User and password are
+/// percent-decoded. The default port is 1080, and 21 for an FTP proxy. The scheme is one of these;
+/// without one it is `http`, as in curl:
+///
+/// - `socks5` (RFC 1928): the client looks up the server's name, the proxy connects;
+/// - `socks5h`: the proxy also looks up the name;
+/// - `http`: the proxy connects after `CONNECT` (RFC 9110 §9.3.6) and looks up the name. It must
+///   allow the FTP port and the passive ports of the server;
+/// - `ftp`: an FTP proxy, which gets `USER user@host`. With a user and password, the client first
+///   logs in to the proxy itself.
+///
+/// Control and data connections go through the proxy. Only passive mode is possible. TLS runs
+/// inside the relayed connection, so that a SOCKS5 or HTTP proxy sees only encrypted bytes; an FTP
+/// proxy excludes TLS. The proxy's own user and password are sent unencrypted.
+///
+/// A proxy may turn the reset of an interrupted upload into a regular end. Then the server
+/// recognizes the interruption only by the control connection.
+///
+/// `Display` and `Debug` show neither user nor password.
+///
+/// ```
+/// use ftp_client::{Client, Proxy};
+///
+/// let proxy: Proxy = "socks5h://me:secret@proxy.example.org".parse()?;
+/// assert_eq!(proxy.to_string(), "socks5h://proxy.example.org:1080");
+/// let builder = Client::builder().proxy(proxy);
+/// # Ok::<(), ftp_client::ParseError>(())
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+pub struct Proxy {
+    protocol: Protocol,
+    server: Server,
+    login: Option<Login>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Protocol {
+    /// `by_name`: the proxy looks up names.
+    Socks5 {
+        by_name: bool,
+    },
+    Http,
+    Ftp,
+}
+
+/// The client's user at the proxy.
+#[derive(Clone, Eq, PartialEq)]
+pub(crate) struct Login {
+    pub(crate) user: Vec<u8>,
+    pub(crate) password: Password,
+}
+
+impl Proxy {
+    /// Returns whether it is an FTP proxy, to which the client logs in with `USER user@host`.
+    ///
+    /// Other proxies relay connections to the server.
+    #[must_use]
+    pub const fn is_ftp(&self) -> bool {
+        matches!(self.protocol, Protocol::Ftp)
+    }
+
+    pub(crate) const fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
+    }
+
+    /// Returns the error of a fault at this proxy.
+    pub(crate) fn error(&self, fault: ProxyFault) -> Error {
+        Error::Proxy(ProxyError { proxy: self.to_string(), fault })
+    }
+
+    /// Names the proxy in an error of the connection to it.
+    fn name(&self, error: Error, phase: Phase) -> Error {
+        match error {
+            Error::Io(error) => self.error(ProxyFault::Unreachable(error.to_string())),
+            Error::Timeout(Phase::Resolve | Phase::Connect) => Error::Timeout(phase),
+            error => error,
+        }
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.protocol {
+            Protocol::Socks5 { by_name: false } => "socks5",
+            Protocol::Socks5 { by_name: true } => "socks5h",
+            Protocol::Http => "http",
+            Protocol::Ftp => "ftp",
+        };
+        write!(f, "{scheme}://{}", self.server)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
+/// Parses a proxy as [`Proxy`] describes it.
+///
+/// # Errors
+///
+/// `Unsupported` for `https`, `socks4` and `socks4a`, `UnknownWord` for another scheme,
+/// `UnexpectedByte` for anything after the port, `TooLong` for a user, password or host of more
+/// than 255 bytes with SOCKS5, and the errors of [`FtpUrl::parse`] for the rest.
+impl FromStr for Proxy {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("proxy", at, kind);
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let start = text.len() - rest.len();
+        let protocol = match scheme.to_ascii_lowercase().as_str() {
+            "socks5" => Protocol::Socks5 { by_name: false },
+            "socks5h" => Protocol::Socks5 { by_name: true },
+            "http" => Protocol::Http,
+            "ftp" => Protocol::Ftp,
+            "https" | "socks4" | "socks4a" => return Err(error(0, ParseErrorKind::Unsupported)),
+            _ => return Err(error(0, ParseErrorKind::UnknownWord)),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if let Some(at) = authority.find(['/', '?', '#']) {
+            return Err(error(start + at, ParseErrorKind::UnexpectedByte));
+        }
+        const PREFIX: &str = "ftp://";
+        let url = FtpUrl::parse(format!("{PREFIX}{authority}").as_bytes());
+        // Only a missing host can end after the prefix.
+        let url = url
+            .map_err(|wrong| error((wrong.at + start).saturating_sub(PREFIX.len()), wrong.kind))?;
+        let end = authority.rsplit(['@', ']']).next().and_then(|end| end.split_once(':'));
+        // As in a URL, a colon without a number stands for the default.
+        let has_port = end.is_some_and(|(_, port)| !port.is_empty());
+        let port = match protocol {
+            _ if has_port => url.port(),
+            Protocol::Ftp => FTP_PORT,
+            _ => PORT,
+        };
+        let password = Password(url.password().unwrap_or_default().to_vec());
+        let login = url.user().map(|user| Login { user: user.to_vec(), password });
+        if let (Protocol::Socks5 { .. }, Some(login)) = (protocol, &login)
+            && login.user.len().max(login.password.0.len()) > LONGEST
+        {
+            return Err(error(start, ParseErrorKind::TooLong));
+        }
+        if let (Protocol::Http, Some(login)) = (protocol, &login)
+            && login.user.contains(&b':')
+        {
+            // Basic authentication separates user and password by the first colon (RFC 7617 §2).
+            return Err(error(start, ParseErrorKind::UnexpectedByte));
+        }
+        Ok(Self { protocol, server: Server { host: url.host().to_owned(), port }, login })
+    }
+}
+
+/// A proxy, and what is known about it once the control connection is open.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) proxy: Proxy,
+    /// The proxy's address. Data connections must come from the same one.
+    at: Option<SocketAddr>,
+    /// The server's address, if the client looked it up.
+    pub(crate) target: Option<IpAddr>,
+}
+
+impl Route {
+    pub(crate) const fn new(proxy: Proxy) -> Self {
+        Self { proxy, at: None, target: None }
+    }
+
+    /// Opens the control connection to `server`, and keeps the addresses that worked.
+    pub(crate) fn control(
+        &mut self,
+        server: &Server,
+        config: &Config,
+        waiter: &Waiter,
+    ) -> Result<Stream, Error> {
+        let proxy = &self.proxy;
+        let name = |error| proxy.name(error, Phase::Proxy);
+        let places = connect::resolve(&proxy.server, config, waiter).map_err(name)?;
+        let targets = self.targets(server, config, waiter)?;
+        let deadline = waiter.deadline(config.timeouts.connect, Phase::Proxy);
+        let mut refused = None;
+        for target in targets {
+            let stream = connect::any_of(places.clone(), config, waiter, deadline).map_err(name)?;
+            let at = stream.addresses().map_err(|error| name(Error::Io(error)))?.1;
+            match self.ask(stream, server, target, waiter, deadline) {
+                Ok(stream) => {
+                    (self.at, self.target) = (Some(at), target);
+                    return Ok(stream);
+                }
+                // Another address of the server may be reachable.
+                Err(Error::Proxy(error)) if matches!(error.fault, ProxyFault::Refused { .. }) => {
+                    refused = refused.or(Some(Error::Proxy(error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused.unwrap_or(Error::Closed))
+    }
+
+    /// Opens a data connection to a port of the server.
+    pub(crate) fn data(
+        &self,
+        server: &Server,
+        config: &Config,
+        waiter: &Waiter,
+        deadline: Deadline,
+    ) -> Result<Stream, Error> {
+        let place = self.at.ok_or(Error::Closed)?;
+        let name = |error| self.proxy.name(error, Phase::DataConnect);
+        let stream = connect::any_of(vec![place], config, waiter, deadline).map_err(name)?;
+        self.ask(stream, server, self.target, waiter, deadline)
+    }
+
+    /// Returns the addresses to ask the proxy for; `None` stands for the name.
+    fn targets(
+        &self,
+        server: &Server,
+        config: &Config,
+        waiter: &Waiter,
+    ) -> Result<Vec<Option<IpAddr>>, Error> {
+        if self.proxy.protocol != (Protocol::Socks5 { by_name: false }) {
+            return Ok(vec![None]);
+        }
+        let addresses = connect::resolve(server, config, waiter)?;
+        Ok(addresses.into_iter().map(|address| Some(address.ip())).collect())
+    }
+
+    /// Asks the proxy to connect to the server. An FTP proxy is asked at the login.
+    fn ask(
+        &self,
+        stream: Stream,
+        server: &Server,
+        target: Option<IpAddr>,
+        waiter: &Waiter,
+        deadline: Deadline,
+    ) -> Result<Stream, Error> {
+        let host = target.map_or_else(|| server.host.clone(), |target| target.to_string());
+        let target = Server { host, port: server.port };
+        // The zone of a link-local address has a meaning on this host only.
+        if !self.proxy.is_ftp() && !target.host.bytes().all(|byte| byte.is_ascii() && byte != b'%')
+        {
+            return Err(Error::Unsupported("a host with a zone or non-ASCII name through a proxy"));
+        }
+        let mut dialogue = Dialogue::new(&self.proxy, stream, waiter, deadline);
+        match self.proxy.protocol {
+            Protocol::Socks5 { .. } => socks::connect(&mut dialogue, &target)?,
+            Protocol::Http => http::connect(&mut dialogue, &target)?,
+            Protocol::Ftp => {}
+        }
+        trace::note(format_args!("connected to {target} through {}", self.proxy));
+        Ok(dialogue.into_stream())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_read_as_curl_reads_them() {
+        for (text, want) in [
+            ("socks5://h", "socks5://h:1080"),
+            ("SOCKS5H://h:9050/", "socks5h://h:9050"),
+            ("http://h:3128", "http://h:3128"),
+            ("h:3128", "http://h:3128"),
+            ("h", "http://h:1080"),
+            ("h:", "http://h:1080"),
+            ("http://h:/", "http://h:1080"),
+            ("socks5://u:p@[::1]:", "socks5://[::1]:1080"),
+            ("ftp://h:", "ftp://h:21"),
+            ("http://[::1]", "http://[::1]:1080"),
+            ("http://u:p@[::1]:8080/", "http://[::1]:8080"),
+            ("ftp://u:p%40@h", "ftp://h:21"),
+            ("u:p@h", "http://h:1080"),
+        ] {
+            let proxy: Proxy = text.parse().unwrap();
+            assert_eq!(proxy.to_string(), want, "{text}");
+            assert_eq!(format!("{proxy:?}"), format!("Proxy({want})"));
+        }
+        let proxy: Proxy = "socks5://u%3a:p%40@h".parse().unwrap();
+        let login = proxy.login.unwrap();
+        assert_eq!((login.user, login.password.0), (b"u:".to_vec(), b"p@".to_vec()));
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_refused() {
+        use ParseErrorKind::{
+            BadNumber, LineBreak, TooLong, UnexpectedByte, UnexpectedEnd, UnknownWord, Unsupported,
+        };
+        let long = format!("socks5://{}@h", "u".repeat(256));
+        for (text, at, kind) in [
+            ("", 0, UnexpectedEnd),
+            ("socks5://", 9, UnexpectedEnd),
+            ("https://h", 0, Unsupported),
+            ("socks4a://h", 0, Unsupported),
+            ("gopher://h", 0, UnknownWord),
+            ("http://h/path", 8, UnexpectedByte),
+            ("http://h:0", 9, BadNumber),
+            ("http://h:70000", 9, BadNumber),
+            ("http://u%0a@h", 8, LineBreak),
+            ("http://u%3a:p@h", 7, UnexpectedByte),
+            (&long, 9, TooLong),
+        ] {
+            let wrong = Proxy::from_str(text).unwrap_err();
+            assert_eq!((wrong.at, wrong.kind), (at, kind), "{text}");
+        }
+    }
+}

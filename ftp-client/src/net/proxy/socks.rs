@@ -1,0 +1,137 @@
+//! SOCKS5 (RFC 1928) with user and password (RFC 1929).
+
+use std::net::IpAddr;
+
+use super::dialogue::Dialogue;
+use crate::error::{Error, ProxyFault};
+use crate::net::connect::Server;
+
+const VERSION: u8 = 5;
+const NO_LOGIN: u8 = 0;
+const USER_AND_PASSWORD: u8 = 2;
+const NO_METHOD: u8 = 0xff;
+/// The version of the login's own dialogue.
+const LOGIN_VERSION: u8 = 1;
+const CONNECT: u8 = 1;
+const SUCCEEDED: u8 = 0;
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+const NOT_SOCKS: ProxyFault = ProxyFault::NotAProxy("SOCKS5");
+
+/// Logs in if the proxy wants that, and asks for a connection to `target`.
+pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<(), Error> {
+    let request = request(target)?;
+    match dialogue.login() {
+        None => dialogue.send(&[VERSION, 1, NO_LOGIN])?,
+        Some(_) => dialogue.send(&[VERSION, 2, NO_LOGIN, USER_AND_PASSWORD])?,
+    }
+    match (dialogue.read()?, dialogue.login()) {
+        ([VERSION, NO_LOGIN], _) => {}
+        ([VERSION, USER_AND_PASSWORD], Some(login)) => {
+            let mut message = vec![LOGIN_VERSION];
+            for word in [&login.user, &login.password.0] {
+                message.push(length(word)?);
+                message.extend_from_slice(word);
+            }
+            dialogue.send(&message)?;
+            match dialogue.read()? {
+                [LOGIN_VERSION, SUCCEEDED] => {}
+                [LOGIN_VERSION, _] => {
+                    return Err(dialogue.error(ProxyFault::LoginRefused(String::new())));
+                }
+                [_, _] => return Err(dialogue.error(NOT_SOCKS)),
+            }
+        }
+        ([VERSION, NO_METHOD], None) => return Err(dialogue.error(ProxyFault::LoginRequired)),
+        ([VERSION, NO_METHOD], Some(_)) => {
+            let reason = "it accepts another kind of login only".to_owned();
+            return Err(dialogue.error(ProxyFault::LoginRefused(reason)));
+        }
+        _ => return Err(dialogue.error(NOT_SOCKS)),
+    }
+    dialogue.send(&request)?;
+    let [version, reply] = dialogue.read()?;
+    match (version, reply) {
+        (VERSION, SUCCEEDED) => {}
+        (VERSION, reply) => {
+            let (reason, is_transient) = reason(reply);
+            return Err(dialogue.refused(target, reason, is_transient));
+        }
+        _ => return Err(dialogue.error(NOT_SOCKS)),
+    }
+    // The proxy's own address, which has no use here, ends where the server's first byte begins.
+    let length = match dialogue.read()? {
+        [0, IPV4] => 4,
+        [0, IPV6] => 16,
+        [0, NAME] => {
+            let [length] = dialogue.read()?;
+            usize::from(length)
+        }
+        [_, _] => return Err(dialogue.error(NOT_SOCKS)),
+    };
+    dialogue.fill(&mut vec![0; length + size_of::<u16>()])
+}
+
+/// Returns the request for a connection.
+fn request(target: &Server) -> Result<Vec<u8>, Error> {
+    let mut request = vec![VERSION, CONNECT, 0];
+    match target.host.parse() {
+        Ok(IpAddr::V4(address)) => {
+            request.push(IPV4);
+            request.extend(address.octets());
+        }
+        Ok(IpAddr::V6(address)) => {
+            request.push(IPV6);
+            request.extend(address.octets());
+        }
+        Err(_) => {
+            request.extend([NAME, length(target.host.as_bytes())?]);
+            request.extend_from_slice(target.host.as_bytes());
+        }
+    }
+    request.extend(target.port.to_be_bytes());
+    Ok(request)
+}
+
+/// Returns the length of a word in one byte.
+fn length(word: &[u8]) -> Result<u8, Error> {
+    u8::try_from(word.len())
+        .map_err(|_| Error::Unsupported("a name of more than 255 bytes through a SOCKS5 proxy"))
+}
+
+/// Returns the meaning of a reply code (RFC 1928 §6), and whether the request may succeed later.
+fn reason(reply: u8) -> (String, bool) {
+    let (words, is_transient) = match reply {
+        1 => ("general failure", true),
+        2 => ("not allowed by its rules", false),
+        3 => ("network unreachable", true),
+        4 => ("host unreachable", true),
+        5 => ("connection refused", true),
+        6 => ("no answer in time (TTL expired)", true),
+        7 => ("command not supported", false),
+        8 => ("address type not supported", false),
+        other => return (format!("unknown reply {other}"), false),
+    };
+    (words.to_owned(), is_transient)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_those_of_rfc_1928() {
+        for (host, want) in [
+            ("192.0.2.1", &b"\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x15"[..]),
+            ("::1", b"\x05\x01\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x00\x15"),
+            ("h.example", b"\x05\x01\x00\x03\x09h.example\x00\x15"),
+        ] {
+            let request = request(&Server { host: host.to_owned(), port: 21 }).unwrap();
+            assert_eq!(request, want, "{host}");
+        }
+        let long = Server { host: "h".repeat(256), port: 21 };
+        assert!(matches!(request(&long), Err(Error::Unsupported(_))));
+    }
+}

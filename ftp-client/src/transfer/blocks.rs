@@ -1,0 +1,141 @@
+//! Mode B: the data of a transfer in blocks, with an end of its own (RFC 959 §3.4.2).
+
+use ftp_proto::{BlockDecoder, BlockEvent, BlockFault, BlockHeader, DataEnd};
+
+use super::Transfer;
+use crate::error::Error;
+use crate::trace;
+
+/// The number of bytes to receive at a time: many small files can be in them.
+const PIECE: usize = 64 * 1_024;
+
+/// The bytes of one write from which on they are sent at once, and not together with the next ones
+/// or the end of the file.
+const HELD: usize = 32 * 1_024;
+
+/// The blocks of a data connection. It stays with the connection, since the first bytes of the next
+/// file can arrive together with the last ones of this file.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    decoder: BlockDecoder,
+    /// Received bytes; those from `start` to `end` are not decoded yet. Empty until the first read.
+    piece: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// A block that is not sent yet.
+    held: Vec<u8>,
+    /// The end of the file was read or written.
+    has_ended: bool,
+}
+
+impl Blocks {
+    /// Prepares for the next file.
+    pub(super) const fn begin_file(&mut self) {
+        self.has_ended = false;
+    }
+
+    /// Returns how the data has ended, if nothing has failed.
+    pub(super) const fn end(&self) -> DataEnd {
+        match self.has_ended {
+            true => DataEnd::Marked,
+            false => DataEnd::Open,
+        }
+    }
+
+    /// Returns whether bytes after the last file have arrived.
+    pub(crate) const fn has_unread(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// Reads data; 0 is the end of the file.
+    pub(super) fn read(
+        &mut self,
+        transfer: &mut Transfer<'_>,
+        buffer: &mut [u8],
+    ) -> Result<usize, Error> {
+        if self.has_ended || buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match self.take(buffer) {
+                Ok(Some(count)) => return Ok(count),
+                Ok(None) => {}
+                Err(fault) => return Err(transfer.fail(Error::Blocks(fault))),
+            }
+            if self.piece.is_empty() {
+                self.piece = vec![0; PIECE];
+            }
+            (self.start, self.end) = (0, transfer.read_data(&mut self.piece)?);
+            if self.end == 0 {
+                return Err(transfer.fail(Error::Blocks(BlockFault::Truncated)));
+            }
+        }
+    }
+
+    /// Decodes received bytes; 0 is the end of the file, and `None` means that more are needed.
+    fn take(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, BlockFault> {
+        loop {
+            let rest = self.piece.get(self.start..self.end).unwrap_or_default();
+            // No more data than the buffer has room for.
+            let step = self.decoder.decode(rest.get(..buffer.len()).unwrap_or(rest))?;
+            self.start += step.taken;
+            match step.event {
+                Some(BlockEvent::Data(data)) => {
+                    let room = buffer.get_mut(..data.len()).expect("it is at most the input");
+                    room.copy_from_slice(data);
+                    return Ok(Some(data.len()));
+                }
+                Some(BlockEvent::EndOfFile) => {
+                    self.has_ended = true;
+                    return Ok(Some(0));
+                }
+                Some(BlockEvent::Suspect) => return Err(BlockFault::Suspect),
+                Some(BlockEvent::Marker(marker)) => {
+                    trace::note(format_args!("restart marker {marker}"));
+                }
+                // Files have no records in structure F.
+                Some(_) => {}
+                None if self.start == self.end => return Ok(None),
+                None => {}
+            }
+        }
+    }
+}
+
+impl Blocks {
+    /// Takes some of `bytes`. A short block waits for the next one or the end of the file, so that
+    /// a small file is one write.
+    pub(super) fn write(
+        &mut self,
+        transfer: &mut Transfer<'_>,
+        bytes: &[u8],
+    ) -> Result<usize, Error> {
+        let piece = bytes.get(..BlockHeader::MOST).unwrap_or(bytes);
+        if self.held.len() + piece.len() > HELD {
+            self.send(transfer)?;
+        }
+        BlockHeader::encode_data(piece, &mut self.held);
+        if self.held.len() > HELD {
+            self.send(transfer)?;
+        }
+        Ok(piece.len())
+    }
+
+    /// Writes the end of the file.
+    pub(super) fn finish(&mut self, transfer: &mut Transfer<'_>) -> Result<(), Error> {
+        self.held.extend_from_slice(&BlockHeader::END_OF_FILE.encode());
+        self.send(transfer)?;
+        self.has_ended = true;
+        Ok(())
+    }
+
+    fn send(&mut self, transfer: &mut Transfer<'_>) -> Result<(), Error> {
+        let mut rest = self.held.as_slice();
+        while !rest.is_empty() {
+            let written = transfer.write_data(rest)?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        self.held.clear();
+        Ok(())
+    }
+}

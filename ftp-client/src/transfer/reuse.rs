@@ -1,0 +1,126 @@
+//! Mode B: the data connection that stays open after a transfer, and the next transfer over it.
+
+use std::time::Instant;
+
+use ftp_proto::{Reply, StartStep, TimeVal, TransferEvidence, TransferFault, TransferStart, Verb};
+
+use super::begin::Begun;
+use super::coding::Coding;
+use super::verdict::error_of;
+use super::{Transfer, abort};
+use crate::client::Client;
+use crate::error::Error;
+use crate::net::stream::Stream;
+use crate::net::wait::Deadline;
+use crate::trace;
+
+/// An open data connection between two transfers.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    data: Stream,
+    coding: Box<Coding>,
+}
+
+impl Kept {
+    /// Returns whether the server has neither closed the connection nor sent anything unasked.
+    fn is_idle(&mut self) -> bool {
+        let has_unread = matches!(&*self.coding, Coding::Blocks(blocks) if blocks.has_unread());
+        !has_unread && matches!(self.data.read(&mut [0]), Ok(None))
+    }
+
+    /// Closes it properly: no transfer is interrupted.
+    fn close(mut self) {
+        self.data.say_end();
+        // Fails only on a connection that the server has closed.
+        let _ = self.data.end_writing();
+    }
+}
+
+impl Transfer<'_> {
+    /// Keeps the data connection for the next transfer, or closes it, as the final reply says.
+    pub(super) fn end_data(&mut self, evidence: &TransferEvidence) {
+        let Some(data) = self.data.take() else { return };
+        let Some(mut coding) = self.coding.take_if(|coding| matches!(&**coding, Coding::Blocks(_)))
+        else {
+            return;
+        };
+        if let Coding::Blocks(blocks) = &mut *coding {
+            blocks.begin_file();
+        }
+        let kept = Kept { data, coding };
+        match evidence.keeps_data() {
+            true => self.client.kept = Some(kept),
+            false => kept.close(),
+        }
+    }
+}
+
+impl Client {
+    /// Closes the data connection that was kept for the next transfer, if any.
+    pub(crate) fn close_kept(&mut self) {
+        self.state.is_data_open = false;
+        if let Some(kept) = self.kept.take() {
+            kept.close();
+        }
+    }
+
+    /// Returns whether the kept data connection can be used for the next transfer; closes it if
+    /// not.
+    pub(super) fn can_reuse(&mut self) -> bool {
+        let is_idle = self.kept.as_mut().is_some_and(Kept::is_idle);
+        if !is_idle {
+            trace::note(format_args!("the server has closed the data connection: opening another"));
+            self.close_kept();
+        }
+        is_idle
+    }
+
+    /// Stops the outstanding transfer and closes `data`. Afterwards no reply is outstanding, or the
+    /// control connection is closed.
+    pub(crate) fn stop_transfer(&mut self, data: Option<Stream>) -> Result<(), Error> {
+        if !self.ahead.is_requested() {
+            return abort::resync(&mut self.control, data);
+        }
+        drop(data);
+        self.drop_requested()
+    }
+
+    /// Waits for the first reply to a transfer over the kept data connection.
+    pub(super) fn begin_over_kept(
+        &mut self,
+        verb: Verb,
+        started: Instant,
+        deadline: Deadline,
+        modified: Option<TimeVal>,
+    ) -> Result<Begun, Error> {
+        let (first, ended) = self.first_reply(verb, deadline)?;
+        let Kept { data, coding } = self.kept.take().expect("it is kept until it is used");
+        self.state.is_data_open = false;
+        if verb.is_upload() {
+            data.reset_when_closed();
+            // Fails only on a socket that can no longer send.
+            let _ = data.send_at_once();
+        }
+        let coding = Some(coding);
+        Ok(Begun { verb, data: Some(data), coding, first, ended, started, modified })
+    }
+
+    fn first_reply(
+        &mut self,
+        verb: Verb,
+        deadline: Deadline,
+    ) -> Result<(Reply, Option<Reply>), Error> {
+        let mut start = TransferStart::new(verb);
+        start.data_opened();
+        while start.step() == StartStep::AwaitReply {
+            let (_, reply) = self.control.next_reply(deadline)?;
+            start.reply(&reply).map_err(|fault| {
+                if fault == TransferFault::OutOfStep {
+                    self.control.close();
+                }
+                error_of(fault, verb, &reply)
+            })?;
+        }
+        Ok(start.into_replies().expect("the loop ends with a reply"))
+    }
+}
