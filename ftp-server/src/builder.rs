@@ -9,6 +9,7 @@ use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::config::ServerConfig;
 use crate::context::{Context, Hooks};
 use crate::error::Error;
+use crate::ledger::SharedState;
 use crate::log::Observer;
 use crate::net::admission::{self, Admission};
 use crate::net::socket;
@@ -42,7 +43,7 @@ struct Parts {
     tls: Option<Tls>,
     /// Addresses with TLS before the greeting.
     implicit: Vec<SocketAddr>,
-    /// Also listens on addresses that the computer does not have yet.
+    /// Whether to listen on addresses that the computer does not have yet.
     freebind: bool,
     /// Listening sockets of the embedder.
     given: Vec<Endpoint>,
@@ -114,7 +115,7 @@ impl ServerBuilder {
     }
 
     /// Runs `act` after all addresses are bound, and before the root directory is opened and the
-    /// first thread starts. Drop privileges here that ports below 1024 need.
+    /// first thread starts. Use it to drop the privileges that ports below 1024 need.
     pub fn once_bound(mut self, act: impl FnOnce() -> io::Result<()> + Send + 'static) -> Self {
         self.parts.once_bound = Some(Box::new(act));
         self
@@ -126,7 +127,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Listens on this address too, with implicit TLS (by custom on port 990): TLS starts with the
+    /// Listens on this address too, with implicit TLS (by custom on port 990). TLS starts with the
     /// first byte, and data connections are protected without `PROT`.
     pub fn implicit_tls(mut self, address: SocketAddr) -> Self {
         self.parts.implicit.push(address);
@@ -134,23 +135,23 @@ impl ServerBuilder {
     }
 
     /// Listens also on addresses that the computer does not have yet, such as one that the network
-    /// assigns later (default: `false`). Clients can connect once the address is there.
+    /// assigns later (default: `false`). Clients can connect once the computer has the address.
     pub fn freebind(mut self, enabled: bool) -> Self {
         self.parts.freebind = enabled;
         self
     }
 
     /// Accepts connections on this socket, which must be bound and listening, such as one from a
-    /// service manager. Several are possible, in addition to the addresses of [`bind`](Self::bind),
-    /// or alone with [`start`](Self::start). A socket that another process or a clone holds too stays
-    /// open there when the server stops.
+    /// service manager. You can pass several sockets, in addition to the addresses of
+    /// [`bind`](Self::bind), or alone with [`start`](Self::start). If another process or a clone
+    /// holds the socket too, it stays open there when the server stops.
     pub fn listener(mut self, socket: TcpListener) -> Self {
         self.parts.given.push(Endpoint { socket, greeting: Greeting::Clear, is_shared: true });
         self
     }
 
-    /// Accepts connections on this socket, as [`listener`](Self::listener), with implicit TLS as at
-    /// an address of [`implicit_tls`](Self::implicit_tls).
+    /// Accepts connections with implicit TLS on this socket. Combines [`listener`](Self::listener)
+    /// and [`implicit_tls`](Self::implicit_tls).
     pub fn implicit_tls_listener(mut self, socket: TcpListener) -> Self {
         self.parts.given.push(Endpoint { socket, greeting: Greeting::Tls, is_shared: true });
         self
@@ -173,6 +174,13 @@ impl ServerBuilder {
     /// ```
     pub fn site(mut self, commands: impl SiteCommands + 'static) -> Self {
         self.parts.hooks.site = Some(Arc::new(commands));
+        self
+    }
+
+    /// Limits the sessions of each user on all servers of this ledger together, instead of on this
+    /// server alone. It does not change with [`Server::reconfigure`].
+    pub fn shared_state(mut self, state: SharedState) -> Self {
+        self.parts.hooks.shared = Some(state);
         self
     }
 

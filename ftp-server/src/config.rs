@@ -37,24 +37,24 @@ pub struct ServerConfig {
     /// Networks that may connect (default: empty, all).
     pub allow: Vec<Network>,
     /// Networks that may not connect, even if [`allow`](Self::allow) lists them (default: empty).
-    /// Their clients get 421 instead of the greeting, without a thread. If a balancer passes them
-    /// on, a thread reads the header first.
+    /// Their clients get 421 instead of the greeting, and no thread is started. For a connection
+    /// from a balancer, a thread first reads the header.
     pub deny: Vec<Network>,
     /// Networks of the load balancers of this server (default: empty). Each connection from there,
     /// control and passive data, must begin with a PROXY header of version 1 or 2, before TLS too.
-    /// From other addresses no header is accepted.
+    /// Connections from other addresses must not begin with a header.
     ///
-    /// The client that the header names is the peer of the session for everything: log, limits,
-    /// bans, [`allow`](Self::allow), [`deny`](Self::deny) and data connections. The address that
-    /// the client connected to, the balancer's, is the one that PASV replies (227) announce unless
+    /// The client in the header is the peer of the session in every respect: log, limits, bans,
+    /// [`allow`](Self::allow), [`deny`](Self::deny) and data connections. PASV replies (227)
+    /// announce the balancer's address that the client connected to, unless
     /// [`passive.address`](PassivePolicy::address) is set. A connection without a valid header
     /// within 5 s is refused ([`Refusal::Header`](crate::Refusal::Header)). A connection of the
     /// balancer itself (`LOCAL`), such as a health check, is accepted even if the balancer is
-    /// denied or banned; without a known client (`UNKNOWN`) the balancer counts as the client, and
-    /// `PORT` and `EPRT` fail with 504.
+    /// denied or banned. If the header does not name a client (`UNKNOWN`), the balancer counts as
+    /// the client, and `PORT` and `EPRT` fail with 504.
     ///
     /// List only addresses of balancers: any host in these networks can name any client. A client
-    /// in these networks cannot connect directly.
+    /// in these networks cannot connect without a header.
     ///
     /// ```
     /// use std::io::{BufRead, BufReader, Write};
@@ -79,23 +79,35 @@ pub struct ServerConfig {
     /// ```
     pub proxy_protocol: Vec<Network>,
     /// Virtual hosts that `HOST` accepts (RFC 7151); the authenticator gets the chosen one
-    /// (default: empty, any name). See [`VirtualHost`].
+    /// (default: empty; then any name is accepted). See [`VirtualHost`].
     pub hosts: Vec<VirtualHost>,
     /// Passive data connections.
     pub passive: PassivePolicy,
     /// Active data connections.
     pub active: ActivePolicy,
-    /// Networks that data connections of users with the right [`FXP`](crate::Rights::FXP) may come
-    /// from and go to, apart from the client's own host (default: empty).
+    /// Networks that users with the right [`FXP`](crate::Rights::FXP) may use for data connections,
+    /// in addition to the client's own host (default: empty).
     pub fxp_networks: Vec<Network>,
     /// Whether `STOR` and `RNTO` may replace a file, or the part of it after `REST` (default:
     /// `true`). `APPE` may append in any case.
     pub overwrite: bool,
-    /// Names that no command may make (default: empty). `STOR`, `STOU` and `APPE` fail even for an
-    /// existing file of such a name, and so do `MKD` and `RNTO`. Existing files can be read,
-    /// renamed and deleted. The target of a symbolic link is not compared, since FTP cannot make
-    /// links.
+    /// Names that no command may create (default: empty). `STOR`, `STOU` and `APPE` fail even for
+    /// an existing file of such a name, and so do `MKD` and `RNTO`. Existing files can be read,
+    /// renamed and deleted. The target of a symbolic link is not compared, because FTP cannot
+    /// create links.
     pub deny_names: Vec<NamePattern>,
+    /// Whether clients may transfer files in blocks (`MODE B`; default: `true`).
+    ///
+    /// The end of a file is then a block, and the data connection stays open for the next file. It
+    /// closes with the session at the latest, so an idle session can have two connections.
+    pub block_mode: bool,
+    /// Whether clients may compress transfers and listings (`MODE Z`; default: `false`).
+    ///
+    /// Compression saves bandwidth and costs processor time: half of the processors at most. Rate
+    /// limits count compressed bytes; quotas and file sizes count those of the file. Under TLS, the
+    /// length of compressed data reveals something about its content to observers of the network,
+    /// and more to those who can add data to the same file or listing.
+    pub compression: bool,
     /// Whether `LIST` shows the numeric owner and group of each entry instead of `ftp` (default:
     /// `false`).
     pub show_ids: bool,
@@ -110,14 +122,14 @@ pub struct ServerConfig {
 /// A virtual host of a server: one of several names, by which clients reach it (RFC 7151).
 ///
 /// A client chooses it with `HOST` before login, or by the server name of its TLS handshake (RFC
-/// 6066). The name of the handshake counts more: it replaces a host from before, and another `HOST`
-/// after it fails with 504. `REIN` ends the choice. A client that names no host is served without
-/// one; if a server has hosts, `HOST` with another name fails with 504, except for the address
-/// that the client has reached.
+/// 6066). The name in the handshake has priority: it overrides an earlier `HOST`, and a later
+/// `HOST` with another name fails with 504. `REIN` clears the choice. A client that names no host
+/// has none. If a server has hosts, `HOST` with an unknown name fails with 504; the address that
+/// the client connected to is always accepted.
 ///
 /// Names are compared whole and without case. Internationalised names are A-labels, such as
-/// `xn--e1afmkfd.com`. [`Tls::host`](crate::Tls::host) adds the certificate of a host; users and
-/// their storage are the authenticator's choice.
+/// `xn--e1afmkfd.com`. [`Tls::host`](crate::Tls::host) adds the certificate of a host. The
+/// authenticator decides which users a host has, and chooses their storage.
 ///
 /// ```
 /// use std::io::{BufRead, BufReader, Write};
@@ -164,10 +176,10 @@ pub struct ServerConfig {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct VirtualHost {
-    /// Its name, or an address in its [canonical form](HostName::into_canonical).
+    /// The name of the host, or an address in its [canonical form](HostName::into_canonical).
     pub name: HostName,
     /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS (default:
-    /// `None`, the texts of the server).
+    /// `None`: the server's own texts).
     pub banner: Option<String>,
 }
 
@@ -189,16 +201,16 @@ impl VirtualHost {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// How long a session may stay without a login (default: 60 s). The server does not wait longer
-    /// for the authenticator.
+    /// Maximum time without a login (default: 60 s). The server does not wait longer for the
+    /// authenticator.
     pub login: Duration,
-    /// How long a session may stay without a command (default: 5 min, RFC 1123 §4.1.3.2).
+    /// Maximum time without a command (default: 5 min, RFC 1123 §4.1.3.2).
     pub idle: Duration,
-    /// How long a data connection may take to open after the 150 (default: 30 s).
+    /// Maximum time to open a data connection after the 150 (default: 30 s).
     pub data_connect: Duration,
-    /// How long a TLS handshake may take in total, on a control or data connection (default: 10 s).
+    /// Maximum total time of a TLS handshake, on a control or data connection (default: 10 s).
     pub tls_handshake: Duration,
-    /// How long a transfer may move no byte (default: 60 s).
+    /// Maximum time in which a transfer moves no byte (default: 60 s).
     pub stall: Duration,
 }
 
@@ -246,9 +258,9 @@ pub struct LoginPolicy {
     ///
     /// During a ban, new connections and logins over existing ones get 421 for
     /// [`ban_for`](Self::ban_for). Users who are logged in stay, and no user is locked out.
-    /// Loopback is exempt, since a proxy or tunnel lends its address to all of its clients. If one
-    /// on another machine sends PROXY headers, use
-    /// [`proxy_protocol`](ServerConfig::proxy_protocol); otherwise set this to 0. At most
+    /// Loopback is exempt, because all clients of a local proxy or tunnel have its address. For a
+    /// proxy on another machine, use [`proxy_protocol`](ServerConfig::proxy_protocol) if it sends
+    /// PROXY headers; otherwise set this to 0. At most
     /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER).
     pub ban_after: u32,
     /// Window in which failed logins count (default: 10 min); see [`ban_after`](Self::ban_after).
@@ -263,11 +275,11 @@ pub struct LoginPolicy {
 pub struct PassivePolicy {
     /// Whether `PASV` and `EPSV` are served (default: `true`).
     pub enabled: bool,
-    /// Ports to listen on (default: `None`, the system chooses). One address holds at most half of
-    /// them at a time.
+    /// Ports to listen on (default: `None`, the system chooses). One client address holds at most
+    /// half of them at a time.
     pub ports: Option<PortRanges>,
     /// Address in PASV replies (227) instead of the one that the client connected to, for a server
-    /// behind a NAT. Clients on this machine do not get it.
+    /// behind a NAT. Clients on this machine do not get this address.
     pub address: Option<PassiveAddress>,
     /// Addresses in PASV replies (227) for clients of certain networks, instead of
     /// [`address`](Self::address). The first match counts.
@@ -371,6 +383,8 @@ impl Default for ServerConfig {
             fxp_networks: Vec::new(),
             overwrite: true,
             deny_names: Vec::new(),
+            block_mode: true,
+            compression: false,
             show_ids: false,
             dash_password: false,
             strict_crlf: false,

@@ -7,8 +7,10 @@ use std::time::Instant;
 use ftp_proto::Network;
 
 use crate::auth::{Authenticator, UserSessions};
+use crate::command::replacing::Replacements;
 use crate::config::ServerConfig;
-use crate::data::{Announcer, Buffers, PassivePorts};
+use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
+use crate::ledger::SharedState;
 use crate::lock::unpoisoned;
 use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
@@ -38,27 +40,34 @@ pub(crate) struct Context {
     pub(crate) announcer: Arc<Announcer>,
     /// The logged-in users, counted if their sessions are limited.
     pub(crate) user_sessions: Arc<UserSessions>,
+    /// What servers share, if they do.
+    pub(crate) shared: Option<SharedState>,
     /// Hosts with too many failed logins.
     pub(crate) bans: Arc<Bans>,
     /// Ends sessions that wait too long for the authenticator.
     pub(crate) watchdog: Arc<Watchdog>,
     /// The large buffers of all transfers.
     pub(crate) buffers: Arc<Buffers>,
+    /// The compression of all transfers.
+    pub(crate) deflating: Arc<Deflating>,
     /// Digests in progress.
     pub(crate) digests: Arc<Places>,
-    /// Searches in progress: for a restart offset, or for names that match.
+    /// Searches in progress, for a restart offset or for matching names.
     pub(crate) searches: Arc<Places>,
-    /// Starts threads for sessions that must leave theirs.
+    /// Uploads from byte 0 that run or were interrupted.
+    pub(crate) replacements: Arc<Replacements>,
+    /// Starts threads for sessions that must leave their own.
     pub(crate) relay: Arc<Relay>,
     pub(crate) register: Arc<Register>,
 }
 
-/// What the embedder adds to a server.
+/// The objects that the embedder adds to a server.
 #[derive(Default)]
 pub(crate) struct Hooks {
     pub(crate) observers: Observers,
     pub(crate) site: Option<Arc<dyn SiteCommands>>,
     pub(crate) script: Option<Arc<Script>>,
+    pub(crate) shared: Option<SharedState>,
 }
 
 /// The context for new sessions.
@@ -82,11 +91,11 @@ impl Context {
         admission: Arc<Admission>,
         hooks: Hooks,
     ) -> Arc<Self> {
-        let Hooks { observers, site, script } = hooks;
+        let Hooks { observers, site, script, shared } = hooks;
         Arc::new(Self {
             passive_ports: PassivePorts::new(config.passive.ports.clone()),
             announcer: Announcer::new(&config),
-            bans: Arc::new(Bans::new(&config)),
+            bans: Arc::new(Bans::new(&config, shared.clone())),
             watchdog: Arc::default(),
             buffers: Arc::new(Buffers::new(config.limits.buffers)),
             config,
@@ -95,10 +104,13 @@ impl Context {
             observers,
             site,
             script,
+            shared,
             admission,
             user_sessions: Arc::default(),
+            deflating: Arc::default(),
             digests: Arc::default(),
             searches: Arc::default(),
+            replacements: Arc::default(),
             relay: Arc::default(),
             register: Arc::default(),
         })
@@ -120,7 +132,7 @@ impl Context {
             (config.logins.ban_after, config.logins.ban_window, config.logins.ban_for)
         };
         Arc::new(Self {
-            // The last address found for a name stays.
+            // The last known address of a name stays in use.
             announcer: match announces_the_same {
                 true => Arc::clone(&self.announcer),
                 false => Announcer::new(&config),
@@ -131,7 +143,7 @@ impl Context {
             },
             bans: match bans(&config) == bans(former) {
                 true => Arc::clone(&self.bans),
-                false => Arc::new(Bans::new(&config)),
+                false => Arc::new(Bans::new(&config, self.shared.clone())),
             },
             watchdog: Arc::clone(&self.watchdog),
             buffers: match config.limits.buffers == former.limits.buffers {
@@ -144,16 +156,19 @@ impl Context {
             observers: self.observers.clone(),
             site: self.site.clone(),
             script: self.script.clone(),
+            shared: self.shared.clone(),
             admission: Arc::clone(&self.admission),
             user_sessions: Arc::clone(&self.user_sessions),
+            deflating: Arc::clone(&self.deflating),
             digests: Arc::clone(&self.digests),
             searches: Arc::clone(&self.searches),
+            replacements: Arc::clone(&self.replacements),
             relay: Arc::clone(&self.relay),
             register: Arc::clone(&self.register),
         })
     }
 
-    /// Returns whether the server is shutting down: sessions end as soon as they may.
+    /// Returns whether the server is shutting down, so that sessions must end as soon as they can.
     pub(crate) fn is_draining(&self) -> bool {
         self.register.is_draining()
     }

@@ -15,16 +15,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Storage`] holds the files: [`LocalStorage`] below one directory, [`MemoryStorage`] in
-//! memory; [`FaultStorage`] makes either fail in a test. An [`Authenticator`] decides who may log
-//! in, and to which storage; [`UserTable`] is a fixed table of users with passwords, plain or as
-//! [`PasswordHash`].
+//! A [`Storage`] holds the files. [`LocalStorage`] keeps them below one directory,
+//! [`MemoryStorage`] in memory, and `S3Storage` (feature `s3`) in an object store. In tests,
+//! [`FaultStorage`] makes any of them fail.
+//!
+//! An [`Authenticator`] decides who may log in, and to which storage. [`UserTable`] is a fixed
+//! table of users with passwords, plain or as [`PasswordHash`].
 //!
 //! An [`Observer`] receives the events of a server; [`EventLog`] and [`Xferlog`] write them to
 //! logs. The server also sends them to the `log` crate.
 //!
-//! An upload is invisible until it is complete: 226 means that the file has its name and its
-//! content (see [`SyncPolicy`] for what is on disk by then).
+//! An upload is invisible until it is complete. 226 means that the file has its name and its
+//! content; [`SyncPolicy`] explains what is on disk by then.
 //!
 //! The server runs on Linux.
 
@@ -40,6 +42,7 @@ mod data;
 mod deadline;
 mod digest;
 mod error;
+mod ledger;
 pub mod limits;
 mod listing;
 mod lock;
@@ -78,16 +81,24 @@ pub use config::{
     ServerConfig, Timeouts, VirtualHost,
 };
 pub use error::Error;
+#[cfg(feature = "redis")]
+pub use ledger::RedisLedger;
+pub use ledger::{
+    Ledger, LedgerAnswer, LedgerError, LedgerRecord, MemoryLedger, SharedQuota, SharedState,
+    WithoutLedger,
+};
 pub use name_pattern::NamePattern;
 pub use server::{Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};
 pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
-    Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, Entries, Entry, EntryKind,
-    Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata, MountedStorage, Names,
-    PartialPolicy, Quota, RoomFor, Source, Storage, StorageCall, StorageError, StorageErrorKind,
-    StreamEnd, SyncPolicy, Tally, Upload, VirtualPath, WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, DirectoryUse, Entries, Entry,
+    EntryKind, Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Metadata,
+    MountedStorage, Names, PartialPolicy, Quota, RoomFor, Source, Storage, StorageCall,
+    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Upload, VirtualPath, WriteMode,
 };
+#[cfg(feature = "s3")]
+pub use storage::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};
 pub use tls::{
     ClientCertificates, Resumptions, SessionReuse, Tls, TlsError, TlsInfo, TlsPolicy, TlsVersion,
 };

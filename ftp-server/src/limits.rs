@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-/// Maximum length of a path in bytes, counted from the root's `/`: the most that Linux takes in one
+/// Maximum length of a path in bytes, counted from the root's `/`: the maximum of Linux for one
 /// call.
 pub const PATH: usize = 4_096;
 
 /// Maximum components of a path. Deeper trees break programs and have no other use.
 pub const PATH_DEPTH: usize = 128;
 
-/// Interval at which a transfer without movement checks whether to continue.
+/// Interval at which a transfer that moves no bytes checks whether to continue.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
+
+/// Pause before a session asks a storage again that is not ready. Most storages wait by themselves,
+/// usually for longer; one that answers at once must not occupy a processor.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Stall timeout during a shutdown, if the configured one is not shorter.
 pub(crate) const DRAIN_STALL: Duration = Duration::from_secs(5);
@@ -18,8 +22,8 @@ pub(crate) const DRAIN_STALL: Duration = Duration::from_secs(5);
 /// How long a peer may leave a reply unread before it is disconnected.
 pub(crate) const REPLY_WRITE: Duration = Duration::from_secs(30);
 
-/// How long a connection of a balancer may take to send its header: its specification asks for at
-/// least 3 s, so that a lost packet can be sent again.
+/// Time in which a balancer must send its header. The specification asks for at least 3 s, so that
+/// a lost packet can be sent again.
 pub(crate) const PROXY_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a passive port stays open without a transfer.
@@ -32,7 +36,7 @@ pub(crate) const PORT_WAIT: Duration = Duration::from_secs(1);
 /// client connects within a moment of the reply with the port.
 pub(crate) const PORT_UNUSED: Duration = Duration::from_secs(5);
 
-/// How long to retry a passive port that no session holds: a child process that is being started
+/// How long to retry a passive port that no session holds. A child process that is being started
 /// has copies of all open sockets until it executes its program.
 pub(crate) const PORT_COPY_WAIT: Duration = Duration::from_millis(200);
 
@@ -51,19 +55,19 @@ pub(crate) const LAST_WAIT: Duration = Duration::from_secs(1);
 /// See [`LAST_WAIT`].
 pub(crate) const LAST_INPUT: usize = 256 * 1_024;
 
-/// How long a completed upload waits at most for the control connection to end too. After a client
-/// is killed, the system closes its sockets one by one.
+/// Maximum time that a completed upload waits to see whether the control connection ends too. After
+/// a client is killed, the system closes its sockets one by one.
 pub(crate) const END_OF_BOTH: Duration = Duration::from_millis(50);
 
 /// Divisor of the transfer's duration that limits this wait further, so that it goes unnoticed.
 pub(crate) const END_OF_BOTH_PART: u32 = 20;
 
-/// Connections in that wait that do not count as sessions, since a client that saw the end may
+/// Connections in that wait that do not count as sessions, because a client that saw the end may
 /// reconnect at once. The system's limits have room for this many in reserve.
 pub(crate) const LEAVING: usize = 32;
 
-/// Connections of balancers that wait for their header at once. They do not count as sessions
-/// either; the system's limits have room for this many too.
+/// Maximum connections of balancers that wait for their header. They do not count as sessions
+/// either; the limit on sessions leaves room for them.
 pub(crate) const WAITING: usize = 128;
 
 /// Maximum command lines that wait for a transfer to end.
@@ -79,7 +83,8 @@ pub(crate) const BAD_LINES: u32 = 10;
 /// debug build needs a fraction of it.
 pub(crate) const SESSION_STACK: usize = 256 * 1024;
 
-/// Stack of the lookup thread, in bytes: the needs of the C library and its plug-ins are unknown.
+/// Stack of the lookup thread, in bytes; large, because the needs of the C library and its plug-ins
+/// are unknown.
 pub(crate) const LOOKUP_STACK: usize = 2 * 1024 * 1024;
 
 /// Largest file whose size in type ASCII is counted, in bytes: the server must read it.
@@ -88,11 +93,14 @@ pub(crate) const ASCII_SIZE: u64 = 1024 * 1024;
 /// Maximum entries of a STAT of a directory.
 pub(crate) const STAT_ENTRIES: usize = 1_000;
 
-/// Processor-bound jobs at a time in the whole server: two digests, and two searches as [`PREPARE`]
-/// describes.
+/// Maximum transfers that compress their data at a time (`MODE Z`): each needs about 300 KiB.
+pub(crate) const ENCODERS: usize = 256;
+
+/// Maximum processor-bound jobs of each kind at a time in the whole server: two digests, and two
+/// searches as [`PREPARE`] describes.
 pub(crate) const HEAVY: usize = 2;
 
-/// The number of processor-bound jobs of one IPv4 address or one /64 of IPv6: half, so that no host
+/// Maximum processor-bound jobs of one IPv4 address or one IPv6 /64: half of all, so that no host
 /// blocks the others.
 pub(crate) const HEAVY_OF_HOST: usize = HEAVY / 2;
 
@@ -103,8 +111,8 @@ pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
 
 /// Maximum duration of reading before the 150, to find a restart offset in type ASCII or a matching
-/// name: it costs a processor and no network. After a [`TICK`] it needs one of [`HEAVY`] places,
-/// and waiting for the place counts.
+/// name. The client causes processor load without network traffic. After a [`TICK`] the search
+/// needs one of [`HEAVY`] places; waiting for a place is included in the duration.
 pub(crate) const PREPARE: Duration = Duration::from_secs(60);
 
 /// Bytes of a log that may wait to be written: some seconds of a busy server. A larger queue would
@@ -127,10 +135,10 @@ pub(crate) const BAN_HOSTS: usize = 4_096;
 pub const BAN_AFTER: usize = 1_000;
 
 /// Maximum length of a password that is hashed, in bytes, as for crypt(3). The cost of `$5$` and
-/// `$6$` grows with its square.
+/// `$6$` grows with the square of the length.
 pub const PASSWORD: usize = 512;
 
-/// Hashes at a time in the whole process; fewer on machines with fewer processors, or if a
+/// Maximum hashes at a time in the whole process; fewer on machines with fewer processors, or if a
 /// sixteenth of the memory is not enough.
 pub(crate) const HASHES: usize = 4;
 
@@ -156,5 +164,10 @@ pub(crate) const PARTIAL_FILES: usize = 100;
 pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 
 /// Partial uploads of one session that it has not resumed, and whose length `SIZE` has reported.
-/// For more, `SIZE` finds nothing, since the server could not tell which of them an `APPE` resumes.
+/// For more uploads, `SIZE` finds nothing, because the server could not know which one an `APPE`
+/// resumes.
 pub(crate) const PARTIALS_TOLD: usize = 32;
+
+/// Uploads of the whole server that did not replace a file and are remembered. The oldest is
+/// forgotten first.
+pub(crate) const REPLACEMENTS: usize = 1_000;

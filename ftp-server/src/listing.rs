@@ -1,5 +1,5 @@
 //! Formats of entries on the wire: `LIST` lines, facts of `MLSD` and `MLST` (RFC 3659 §7), and
-//! flags in arguments. Bytes only: no sockets, no storage.
+//! flags in arguments. This module handles only bytes, and uses neither sockets nor storage.
 
 use std::io::Write as _;
 
@@ -15,9 +15,9 @@ const RECENT: i64 = 180 * 86_400;
 ///
 /// `now` is in seconds since 1970-01-01T00:00:00Z. For times more than 180 days before or after it
 /// the year replaces the time of day; both are UTC. Owner and group are `ftp`, or with `show_ids`
-/// their numbers if the storage has them: looking up names could block, or read files that the
+/// their numbers if the storage has them. Looking up names could block, or read files that the
 /// session may not see. A symbolic link is an `l` without its target. FIFOs, sockets and devices
-/// all show as `s`, since FTP cannot use any of them.
+/// all appear as `s`, because FTP cannot use any of them.
 ///
 /// ```text
 /// -rw-r--r--   1 ftp ftp       1234 Mar 05 14:03 name
@@ -175,7 +175,7 @@ pub(crate) fn mlsx_facts(
         let _ = write!(out, "perm={perm};");
     }
     if selection.has(Fact::Unique) {
-        // The letter separates the two numbers.
+        // The letter separates the device and the inode.
         let _ = write!(out, "unique={device:x}g{inode:x};");
     }
     if selection.has(Fact::UnixMode) {
@@ -193,7 +193,7 @@ pub(crate) fn has_line_break(name: &[u8]) -> bool {
 
 /// Returns the argument of `LIST`, `NLST` or `STAT` without the flags for `ls` that clients put
 /// before the path: `-` and 1 to 8 letters or digits 1, at the end or before SP and a path. They
-/// have no effect. An object of such a name is `./-x`.
+/// have no effect. For an object of such a name, clients send `./-x`.
 pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     let space = argument.iter().position(|&byte| byte == b' ').unwrap_or(argument.len());
     let Some((word, rest)) = argument.split_at_checked(space) else { return argument };
@@ -208,7 +208,7 @@ pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     }
 }
 
-/// Removes all leading flags, as [`strip_flags`] removes the first.
+/// Removes all leading flags; [`strip_flags`] removes only the first.
 pub(crate) fn strip_all_flags(mut argument: &[u8]) -> &[u8] {
     loop {
         let rest = strip_flags(argument);

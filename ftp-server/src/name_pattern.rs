@@ -4,9 +4,9 @@ use std::fmt;
 
 use ftp_proto::{ParseError, ParseErrorKind, Pattern};
 
-/// A pattern for names of files and directories: `*` matches any bytes, `?` any one, `[a-z]` one of
-/// these, `[!a-z]` one of the others; everything else matches itself. Upper and lower case of ASCII
-/// letters are equal, since later readers of the names, such as web servers, often ignore case.
+/// A pattern for names of files and directories. `*` matches any bytes, `?` any byte, `[a-z]` one
+/// of these, `[!a-z]` one of the others. Everything else matches itself. The case of ASCII letters
+/// does not matter, because later readers of the names, such as web servers, often ignore case.
 ///
 /// ```
 /// use ftp_server::NamePattern;

@@ -1,10 +1,12 @@
-//! Step sizes of long work that a session interrupts to look at its client.
+//! Step sizes of long work that a session interrupts to check on its client.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::limits;
 
-/// A shorter step is not worth the look at the client after it.
+/// Duration below which the next step is larger: the check after a shorter step would cost more
+/// than the step.
 const QUICK: Duration = Duration::from_millis(100);
 
 /// The step size in bytes: doubled while steps are quick, halved after a slow one.
@@ -52,6 +54,11 @@ pub(crate) fn for_a_tick<E>(mut piece: impl FnMut() -> Result<bool, E>) -> Resul
         }
     }
     Ok(true)
+}
+
+/// Waits for the pause before a session asks a storage again that is not ready.
+pub(crate) fn before_asking_again() {
+    thread::sleep(limits::ASK_AGAIN);
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::net::admission;
 #[derive(Debug, Default)]
 pub(crate) struct Places(Mutex<Vec<IpAddr>>);
 
-/// One of [`limits::HEAVY`] places; dropping it returns it.
+/// One of [`limits::HEAVY`] places; dropping it returns the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,

@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 
 use crate::lock::unpoisoned;
 
-/// Divisor of a second's bytes that gives the most to move at a time, so that others get turns in
-/// between.
+/// Divisor of the bytes per second that gives the maximum to move at a time, so that other sessions
+/// get turns in between.
 const SHARE: u64 = 16;
 
 /// Time that may be caught up after a pause or a late wakeup.
 const SLACK: Duration = Duration::from_millis(100);
 
-/// A rate that any number of sessions share. Bytes are reserved before they move, which puts them
-/// in order, so that every session gets its turn.
+/// A rate that any number of sessions share. Bytes are reserved before they move. Reservations are
+/// in order, so every session gets its turn.
 #[derive(Debug)]
 pub(crate) struct Rate {
     /// Bytes per second, above 0.
     per_second: u64,
-    /// When all reserved bytes will have moved.
+    /// The time at which all reserved bytes will have moved.
     free_at: Mutex<Instant>,
 }
 
@@ -34,7 +34,7 @@ impl Rate {
         (self.per_second / SHARE).max(1)
     }
 
-    /// Reserves bytes, and returns when they may move.
+    /// Reserves bytes, and returns the time at which they may move.
     fn reserve(&self, bytes: u64, now: Instant) -> Instant {
         let mut free_at = self.free_at();
         let earliest = now.checked_sub(SLACK).unwrap_or(now);
@@ -79,8 +79,8 @@ impl Throttle {
         self.rates.is_empty()
     }
 
-    /// Reserves at most `most` bytes: returns the number, and when they may move. The caller gives
-    /// back those that do not move.
+    /// Reserves at most `most` bytes. Returns the number, and the time at which they may move. The
+    /// caller gives back those that do not move.
     pub(crate) fn reserve(&self, most: usize) -> (usize, Instant) {
         let share = self.rates.iter().map(|rate| rate.share()).min().unwrap_or(u64::MAX);
         let bytes = usize::try_from(share).unwrap_or(usize::MAX).min(most);
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(rate.reserve(250, start), later(750));
         rate.give_back(100);
         assert_eq!(rate.reserve(1, later(10)), later(900));
-        // Unused time is lost, except for a moment.
+        // Unused time is lost, except for a short moment.
         let long = later(60_000);
         assert_eq!(rate.reserve(100, long), long - SLACK);
         assert_eq!(rate.reserve(1, long), long);

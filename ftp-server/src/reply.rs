@@ -1,5 +1,5 @@
-//! Texts of replies, and the codes of storage errors. Only MLSD has a further code, the 501 that
-//! RFC 3659 §7.2.1 wants for a path that is not a directory.
+//! Texts of replies, and the codes of storage errors. Only MLSD has another code, the 501 that RFC
+//! 3659 §7.2.1 requires for a path that is not a directory.
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
@@ -8,7 +8,7 @@ use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
 /// The purpose of a call of the storage, as far as the reply depends on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Purpose {
-    /// Looking at, reading or removing an existing object.
+    /// Examining, reading or removing an existing object.
     Existing,
     /// Reading a file for its digest: HASH.
     Digest,
@@ -16,7 +16,7 @@ pub(crate) enum Purpose {
     MakeFile,
     /// Making a directory: MKD.
     MakeDirectory,
-    /// Giving a new name: RNTO.
+    /// Creating a name: RNTO.
     NewName,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
         }
         Kind::IsDirectory if purpose == Purpose::Digest => ReplyCode::NAME_NOT_ALLOWED,
         Kind::BadRestart => ReplyCode::BAD_RESTART,
-        Kind::NoSpace => ReplyCode::NO_SPACE,
+        Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
         Kind::Busy => ReplyCode::FILE_BUSY,
         Kind::Io => ReplyCode::LOCAL_ERROR,
@@ -52,7 +52,7 @@ pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
             Reply::new(ReplyCode::NAME_NOT_ALLOWED, sentence(Kind::Exists))
         }
         Kind::NameNotAllowed if makes => storage_failure(error, purpose),
-        Kind::NoSpace | Kind::OverQuota | Kind::Io | Kind::Unsupported => {
+        Kind::NoSpace | Kind::OverQuota | Kind::Uncounted | Kind::Io | Kind::Unsupported => {
             storage_failure(error, purpose)
         }
         _ => no_right(),
@@ -62,9 +62,9 @@ pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
 /// Returns the reply to a transfer that the storage failed after the 150.
 pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
     let code = match error.kind {
-        Kind::NoSpace => ReplyCode::NO_SPACE,
+        Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
-        // Another session has taken the name meanwhile.
+        // Another session has taken the name in the meantime.
         Kind::Exists => ReplyCode::NAME_NOT_ALLOWED,
         _ => ReplyCode::LOCAL_ERROR,
     };
@@ -91,6 +91,11 @@ pub(crate) fn too_much_to_prepare() -> Reply {
     Reply::new(ReplyCode::LOCAL_ERROR, "Too much to read before the first byte")
 }
 
+/// Returns the reply to a transfer in mode Z if too many others compress their data.
+pub(crate) fn too_much_to_compress() -> Reply {
+    Reply::new(ReplyCode::FILE_BUSY, "Too many compressed transfers, use MODE S or try later")
+}
+
 /// Returns a 257: the pathname in quotes and a comment (RFC 959 Appendix II).
 pub(crate) fn pathname(path: &VirtualPath, comment: &str) -> Reply {
     match Pathname::new(path.as_bytes()) {
@@ -99,7 +104,7 @@ pub(crate) fn pathname(path: &VirtualPath, comment: &str) -> Reply {
             text.extend_from_slice(comment.as_bytes());
             Reply::new(ReplyCode::PATHNAME, text)
         }
-        // Clients cannot send such a name, and one on the disk cannot be sent exactly.
+        // Such a name can only come from the disk, and no reply can carry it unchanged.
         Err(_) => Reply::new(ReplyCode::FILE_UNAVAILABLE, "Path cannot be shown"),
     }
 }
@@ -135,6 +140,7 @@ mod tests {
             (MakeFile, Kind::NameNotAllowed, 553),
             (MakeFile, Kind::BadRestart, 554),
             (MakeFile, Kind::NoSpace, 452),
+            (MakeFile, Kind::Uncounted, 452),
             (MakeFile, Kind::OverQuota, 552),
             (MakeDirectory, Kind::Exists, 550),
             (MakeDirectory, Kind::NameNotAllowed, 553),

@@ -17,8 +17,7 @@ use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
 use crate::tls::{Acceptor, Resumptions, Tls};
 
-/// How long sessions that were cut may take to reply before their connections are closed, and then
-/// to end.
+/// Time for cut sessions to reply before their connections are closed, and then to end.
 const CUT: Duration = Duration::from_secs(2);
 
 /// A running server. Dropping it shuts it down without grace, as `shutdown(Duration::ZERO)`.
@@ -49,7 +48,7 @@ pub struct ShutdownReport {
     /// Sessions that were cut at the deadline, and then ended.
     pub cut: usize,
     /// Sessions that had not ended a few seconds after they were cut, because a storage or
-    /// authenticator does not return. Their threads end when it does.
+    /// authenticator does not return. Their threads end when that call returns.
     pub stuck: usize,
     /// TLS data connections of all sessions of this server.
     pub resumptions: Resumptions,
@@ -115,7 +114,7 @@ impl Server {
     }
 
     /// Returns the connected sessions and their activity, the oldest first. The call costs the
-    /// sessions next to nothing.
+    /// sessions almost nothing.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionInfo> {
         self.current.get().register.who()
@@ -128,9 +127,9 @@ impl Server {
         self.current.get().register.resumed.get()
     }
 
-    /// Returns whether the server accepts connections: each of its accept loops runs, and none has
-    /// let a connection wait without a turn since the previous call. A watchdog calls this at
-    /// intervals that are long for an accept loop, such as 1 s or more. After
+    /// Returns whether the server accepts connections. Each accept loop must run, and must have
+    /// handled waiting connections since the previous call. A watchdog calls this at intervals that
+    /// are long for an accept loop, such as 1 s or more. After
     /// [`stop_listening`](Self::stop_listening) there is no loop to fail.
     ///
     /// ```
@@ -145,7 +144,7 @@ impl Server {
     /// ```
     #[must_use]
     pub fn is_accepting(&self) -> bool {
-        // All are asked, so that each remembers this call.
+        // Asks all loops, so that each remembers this call.
         self.listeners.iter().filter(|listening| !listening.is_accepting()).count() == 0
     }
 
@@ -158,9 +157,8 @@ impl Server {
         self.current.get().register.kick(number)
     }
 
-    /// Ends the session with this number like a shutdown with time enough: an idle session gets 421
-    /// at once, another one after its transfer. Returns `false` if there is no such session, or if
-    /// it was dismissed before.
+    /// Ends the session with this number: an idle session gets 421 at once, a busy one after its
+    /// transfer. Returns `false` if there is no such session, or if it was dismissed already.
     #[expect(clippy::must_use_candidate, reason = "a session that is gone has ended, too")]
     pub fn dismiss(&self, number: u64) -> bool {
         self.current.get().register.dismiss(number)
@@ -172,7 +170,7 @@ impl Server {
     pub fn stop_listening(&mut self) {
         self.current.get().register.close();
         for listening in &mut self.listeners {
-            // Dropped here, so that nothing waits on a socket without an accept loop.
+            // Dropped here, so that no client waits on a socket without an accept loop.
             let Some(entrance) = listening.entrance.take() else { continue };
             entrance.close();
             if let Some(thread) = listening.thread.take()
@@ -183,8 +181,8 @@ impl Server {
         }
     }
 
-    /// Returns the hosts that are banned for failed logins, and how long each ban still lasts. An
-    /// IPv6 host is its network of 64 bits.
+    /// Returns the hosts that are banned for failed logins, and how long each ban still lasts. For
+    /// IPv6, a host is a /64 network.
     #[must_use]
     pub fn bans(&self) -> Vec<(IpAddr, Duration)> {
         self.current.get().bans.list(Instant::now())
@@ -206,7 +204,7 @@ impl Server {
     /// Changes settings and users for sessions that begin from now on, by a connection or by
     /// `REIN`; running sessions keep theirs.
     ///
-    /// Exceptions: [`strict_crlf`](ServerConfig::strict_crlf) holds for a whole connection.
+    /// Exceptions: [`strict_crlf`](ServerConfig::strict_crlf) does not change during a connection.
     /// [`sessions`](crate::Limits::sessions) stays as at the start.
     /// [`rate_per_user`](crate::Limits::rate_per_user) stays for a user until the user's last
     /// session ends. If the settings of bans change, existing bans end. A host name to announce is
@@ -320,7 +318,7 @@ impl Server {
         let register = Arc::clone(&self.current.get().register);
         let before = register.start_draining();
         self.stop_listening();
-        // Connections accepted in between are sessions like any other.
+        // Connections that were accepted in the meantime become normal sessions.
         let before = before.max(register.wake_idle());
         let stall = self.current.get().config.timeouts.stall.min(limits::DRAIN_STALL);
         let (left, stalled) = register.drain(deadline.saturating_sub(start.elapsed()), stall);
@@ -338,6 +336,9 @@ impl Server {
             && relay.join().is_err()
         {
             log::error!("the thread that moves sessions panicked");
+        }
+        if let Some(shared) = &self.current.get().shared {
+            shared.flush();
         }
         let resumptions = register.resumed.get();
         let cut = left + stalled - stuck;
@@ -410,7 +411,7 @@ fn acceptor(tls: Option<Tls>, former: &Context) -> Result<Option<Arc<Acceptor>>,
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A shutdown takes the thread.
+        // A shutdown takes the thread out of here.
         if self.relay.is_some() {
             self.stop(Duration::ZERO);
         }

@@ -18,13 +18,13 @@ pub struct SiteRequest<'a> {
     pub user: &'a [u8],
     /// Rights of the user. The server has checked none of them for this command.
     pub rights: Rights,
-    /// The client's end of the control connection.
+    /// The client's address of the control connection.
     pub peer: SocketAddr,
 }
 
 impl std::fmt::Debug for SiteRequest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Some servers change passwords by `SITE PSWD`.
+        // Some servers change passwords with `SITE PSWD`.
         write!(
             f,
             "SiteRequest({} of {} from {})",
@@ -39,7 +39,7 @@ impl std::fmt::Debug for SiteRequest<'_> {
 ///
 /// The session's thread calls it and waits; the thread may be confined to its user's files.
 ///
-/// The server answers its own words itself: `HELP`, `CHMOD`, and `QUOTA` if the user's storage has
+/// The server handles some words itself: `HELP`, `CHMOD`, and `QUOTA` if the user's storage has
 /// [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even without a quota.
 pub trait SiteCommands: Send + Sync {
     /// Answers a command with one final reply: 2yz, 4yz or 5yz. `None` means an unknown word: the

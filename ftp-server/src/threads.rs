@@ -1,4 +1,4 @@
-//! Starting the threads of the server.
+//! Starts the threads of the server.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};

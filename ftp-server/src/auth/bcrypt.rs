@@ -8,17 +8,17 @@ use blowfish::Blowfish;
 use super::password::PasswordHashError;
 use crate::limits;
 
-/// Bytes of a password that count. crypt(3) ignores the rest, too.
+/// Number of bytes of a password that count. crypt(3) ignores the rest too.
 const LONGEST: usize = 72;
 
-/// Bytes of a salt, and of the part of the hash that is written.
+/// Bytes of a salt, and of the part of the hash that is stored.
 const SALT: usize = 16;
 const HASH: usize = 23;
 
 /// Characters of a salt.
 const SALT_TEXT: usize = 22;
 
-/// Least cost that crypt(3) accepts.
+/// Smallest cost that crypt(3) accepts.
 const LEAST: u8 = 4;
 
 /// The kind and the cost of a hash: 2 to the power of the cost is the number of rounds.
@@ -29,7 +29,8 @@ pub(super) struct Bcrypt {
     cost: u8,
 }
 
-/// `12`, and salt and hash in one; `kind` is `2b`. Returns the salt and the hash.
+/// Parses the fields of a hash: the cost, and one text with salt and hash; `kind` is `2b`, for
+/// example. Returns the salt and the hash.
 pub(super) fn parse(
     kind: &str,
     fields: &[&str],
@@ -56,7 +57,7 @@ pub(super) fn parse(
 impl Bcrypt {
     /// Computes the hash of a password.
     pub(super) fn compute(self, password: &[u8], salt: &[u8]) -> Vec<u8> {
-        // As a C string: the NUL at its end counts as well.
+        // bcrypt hashes a C string, including its final NUL.
         let key: Vec<u8> = password.iter().copied().chain([0]).take(LONGEST).collect();
         let mut state: Blowfish = Blowfish::bc_init_state();
         state.salted_expand_key(salt, &key);

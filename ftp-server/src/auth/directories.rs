@@ -3,10 +3,10 @@
 use super::Rights;
 use crate::storage::VirtualPath;
 
-/// The rights of a user in a directory and below it, in place of the user's others.
+/// The rights of a user in a directory and below it, instead of the user's general rights.
 ///
-/// Paths count as the client names them: a symbolic link that leads into the directory has the
-/// rights of the place where it lies.
+/// The path that the client sends decides: through a symbolic link that leads into the directory,
+/// the rights of the link's own location apply.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DirectoryRights {
@@ -17,19 +17,19 @@ pub struct DirectoryRights {
 }
 
 impl DirectoryRights {
-    /// Returns rights to this directory.
+    /// Returns a rule with these rights to this directory.
     #[must_use]
     pub const fn new(path: VirtualPath, rights: Rights) -> Self {
         Self { path, rights }
     }
 
-    /// Returns whether the rule is about this path: that of the directory, or one below it.
+    /// Returns whether the rule applies to this path: that of the directory, or one below it.
     fn is_about(&self, path: &VirtualPath) -> bool {
         path.is_at_or_below(&self.path)
     }
 }
 
-/// Returns the rule for a path: the one of the longest directory.
+/// Returns the rule for a path: the one with the longest directory path.
 pub(crate) fn rule_for<'a>(
     rules: &'a [DirectoryRights],
     path: &VirtualPath,

@@ -41,12 +41,27 @@ pub struct LoginAttempt<'a> {
     /// The virtual host that `HOST` has chosen (RFC 7151), or the TLS server name if it is one of
     /// [`ServerConfig::hosts`](crate::ServerConfig::hosts); `None` without either.
     pub host: Option<&'a HostName>,
-    /// The client's end of the control connection.
+    /// The client's address of the control connection.
     pub peer: SocketAddr,
     /// How TLS protects the control connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
-    /// When the session ends without a login; a later decision is useless.
+    /// The time at which the session ends if there is no login; a later decision is useless.
     pub deadline: Instant,
+    /// `None` if the client may have gone without a trace.
+    pub(crate) is_client_gone: Option<&'a IsClientGone>,
+}
+
+/// Returns whether the client of a login has closed its connection.
+pub(crate) type IsClientGone = dyn Fn() -> bool + Send + Sync;
+
+impl LoginAttempt<'_> {
+    /// Returns whether the client has closed its connection, so that a decision is useless. An
+    /// authenticator that waits for another program can ask from time to time; it costs two system
+    /// calls.
+    #[must_use]
+    pub fn is_client_gone(&self) -> bool {
+        self.is_client_gone.is_some_and(|is_gone| is_gone())
+    }
 }
 
 impl fmt::Debug for LoginAttempt<'_> {
@@ -64,24 +79,24 @@ pub struct Login {
     pub storage: Arc<dyn Storage>,
     /// What the user may do.
     pub rights: Rights,
-    /// What the user may do in certain directories instead; the longest path decides (default:
-    /// empty). With [`Rights::NONE`] even `CWD` fails. The right [`FXP`](Rights::FXP) is always that
-    /// of [`rights`](Self::rights).
+    /// Other rights of the user in certain directories; the longest path wins (default: empty).
+    /// With [`Rights::NONE`] even `CWD` fails. For [`FXP`](Rights::FXP), only
+    /// [`rights`](Self::rights) counts.
     ///
     /// These directories, and those that contain them, cannot be renamed or removed. A rename
-    /// between directories with different rights needs `RENAME` at both ends, `DELETE` for the old
-    /// name and `CREATE` for the new one; and `MKDIR` for the new name of a directory. If the new
-    /// name has `LIST` or `RETRIEVE`, the old one needs that right too.
+    /// between directories with different rights needs `RENAME` in both, `DELETE` for the old name,
+    /// and `CREATE` for the new one. If a directory is renamed, the new name also needs `MKDIR`. If
+    /// the new name has `LIST` or `RETRIEVE`, the old one needs that right too.
     pub directories: Vec<DirectoryRights>,
-    /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices make the
-    /// same directory before each upload and stop if that is refused.
+    /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
+    /// same directory before each upload, and stop if that is refused.
     pub mkdir_existing_ok: bool,
-    /// Whether `STOR` makes missing parent directories (default: `false`). The user needs the right
-    /// [`MKDIR`](Rights::MKDIR) too.
+    /// Whether `STOR` creates missing parent directories (default: `false`). The user needs the
+    /// right [`MKDIR`](Rights::MKDIR) too.
     pub mkdir_parents: bool,
-    /// Whether several people share this login (default: `false`); then the server keeps none of its
-    /// partial uploads. Nor does it keep those to places where the user can neither replace files nor
-    /// append, such as a [`DROP_BOX`](Rights::DROP_BOX): they cannot be resumed.
+    /// Whether several people share this login (default: `false`); then the server keeps none of
+    /// its partial uploads. It keeps none in directories where the user can neither replace files
+    /// nor append, such as a [`DROP_BOX`](Rights::DROP_BOX): these uploads cannot be resumed.
     pub is_shared: bool,
     /// The name by which the user's sessions are counted, if it is not the argument of `USER`. Set
     /// it if a user has several names, or may write the name in upper or lower case.
@@ -90,14 +105,13 @@ pub struct Login {
     pub limits: UserLimits,
     /// Whether the user may log in (default: `true`). See [`objection`](Self::objection).
     pub enabled: bool,
-    /// The first moment at which the user may no longer log in (default: `None`, never). A session
-    /// that is logged in continues. See [`objection`](Self::objection).
+    /// The first moment at which the user may no longer log in (default: `None`, never). Sessions
+    /// that are logged in continue. See [`objection`](Self::objection).
     pub expires: Option<SystemTime>,
     /// Networks that the user may log in from (default: empty, any). See
     /// [`objection`](Self::objection).
     pub networks: Vec<Network>,
-    /// How long a session of the user may stay without a command. `None`:
-    /// [`Timeouts::idle`](crate::Timeouts::idle).
+    /// Idle timeout of the user's sessions. `None`: [`Timeouts::idle`](crate::Timeouts::idle).
     pub idle: Option<Duration>,
     /// Whether `STOR` and `RNTO` may replace a file. `None`:
     /// [`ServerConfig::overwrite`](crate::ServerConfig::overwrite).
@@ -108,7 +122,7 @@ pub struct Login {
     pub tls: TlsPolicy,
 }
 
-/// Limits of one user. Those that the server has too replace the server's.
+/// Limits of one user. They replace the server's limits of the same kind.
 ///
 /// ```
 /// use ftp_server::UserLimits;
@@ -125,19 +139,19 @@ pub struct UserLimits {
     /// Bytes per second of each session (0: unlimited). `None`:
     /// [`rate_per_session`](crate::Limits::rate_per_session).
     pub rate_per_session: Option<u64>,
-    /// Bytes per second of all sessions of the user together (0: unlimited). The first session's
-    /// value holds until the last session has ended. `None`:
+    /// Bytes per second of all sessions of the user together (0: unlimited). The value of the first
+    /// session applies until the last session has ended. `None`:
     /// [`rate_per_user`](crate::Limits::rate_per_user).
     pub rate_per_user: Option<u64>,
-    /// Bytes per second that each session may upload, besides the limits above (default: 0,
+    /// Bytes per second that each session may upload, in addition to the limits above (default: 0,
     /// unlimited).
     pub rate_up: u64,
-    /// Bytes per second of files and listings that each session may download, besides the limits
-    /// above (default: 0, unlimited).
+    /// Bytes per second of files and listings that each session may download, in addition to the
+    /// limits above (default: 0, unlimited).
     pub rate_down: u64,
-    /// Maximum bytes of a file that the user stores, the part from before `APPE` or `REST` included
-    /// (default: 0, unlimited). `ALLO` of more fails with 552, and an upload that exceeds it ends
-    /// with 552 and leaves the old file.
+    /// Maximum size of a file that the user stores, in bytes, including the old part before `APPE`
+    /// or `REST` (default: 0, unlimited). `ALLO` of more fails with 552. An upload that exceeds it
+    /// fails with 552, and the old file stays.
     pub file_size: u64,
 }
 
@@ -216,10 +230,11 @@ impl Login {
     }
 
     /// Returns why a client at `peer` may not log in as this user at the time `now`, although the
-    /// password is right: the user is disabled, has expired, or may not come from there.
+    /// password is right. The user is disabled, has expired, or may not connect from `peer`.
     ///
-    /// The server asks this after the [`Authenticator`] has accepted the login. The client gets the
-    /// reply, the delay and the count of a wrong password; only the log tells them apart.
+    /// The server checks this after the [`Authenticator`] has accepted the login. The refusal looks
+    /// like that of a wrong password: same reply, same delay, and it counts as a failed login. Only
+    /// the log shows the difference.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -270,7 +285,7 @@ impl Login {
         Self { networks: networks.into(), ..self }
     }
 
-    /// Sets how long a session of the user may stay without a command.
+    /// Sets the idle timeout of the user's sessions.
     #[must_use]
     pub fn idle(self, idle: Duration) -> Self {
         Self { idle: Some(idle), ..self }
@@ -312,7 +327,7 @@ impl Login {
         Self { mkdir_existing_ok, ..self }
     }
 
-    /// Sets whether `STOR` makes missing parent directories.
+    /// Sets whether `STOR` creates missing parent directories.
     #[must_use]
     pub fn mkdir_parents(self, mkdir_parents: bool) -> Self {
         Self { mkdir_parents, ..self }
@@ -337,13 +352,13 @@ impl Login {
     }
 }
 
-/// The most that any user gets; `FEAT` is built from it.
+/// The rights and features that at least one user has; `FEAT` is built from them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Offer {
-    /// Rights that some user has.
+    /// Rights that at least one user has.
     pub rights: Rights,
-    /// Features that some storage has.
+    /// Features that at least one storage has.
     pub capabilities: Capabilities,
 }
 
@@ -382,8 +397,8 @@ pub enum AuthError {
     /// Unknown user, or wrong password: 530. The client does not learn which.
     #[error("login incorrect")]
     Refused,
-    /// The user may not log in at this virtual host: as [`Refused`](Self::Refused); only the log
-    /// tells them apart.
+    /// The user may not log in at this virtual host. The reply is that of
+    /// [`Refused`](Self::Refused); only the log shows the difference.
     #[error("not a user of this host")]
     OtherHost,
     /// The user's directory cannot be opened: 530, and an error in the log.
@@ -393,19 +408,19 @@ pub enum AuthError {
     /// same error is then a refusal.
     #[error("account needed")]
     NeedAccount,
-    /// The decision is impossible at the moment: 451, after the delay of a first refusal. It counts
-    /// as no failed login.
+    /// The login cannot be checked at the moment: 451, after the delay of a first refusal. It does
+    /// not count as a failed login.
     #[error("user database not available")]
     Unavailable,
 }
 
 /// Decides who may log in.
 ///
-/// The session's thread calls it, so it may block. A client without a decision by
-/// [`LoginAttempt::deadline`] gets 421, but the thread keeps its place among the sessions until the
-/// call returns. The server delays each refusal, longer for each further one of the same
-/// connection. The delay counts from the command, so the time of a call reveals nothing unless it
-/// exceeds the delay.
+/// The session's thread calls it, so it may block. If there is no decision by
+/// [`LoginAttempt::deadline`], the client gets 421, but the thread keeps its place among the
+/// sessions until the call returns. The server delays each refusal, and each one on the same
+/// connection longer than the one before. The delay counts from the command, so the time of a call
+/// reveals nothing unless it exceeds the delay.
 pub trait Authenticator: Send + Sync {
     /// Accepts or refuses a login.
     ///
@@ -414,13 +429,14 @@ pub trait Authenticator: Send + Sync {
     /// Returns the [`AuthError`] whose reply the client gets.
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError>;
 
-    /// Returns the most that any user gets. `FEAT` shows it before login (default: everything).
+    /// Returns the rights and features that at least one user has. `FEAT` shows them before login
+    /// (default: everything).
     fn offer(&self) -> Offer {
         Offer::ALL
     }
 }
 
-/// Forwards to the authenticator inside, so that the caller can keep a handle.
+/// Forwards to the inner authenticator, so that the caller can keep a handle.
 impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         (**self).login(attempt)
@@ -456,6 +472,7 @@ mod tests {
             peer,
             tls: None,
             deadline: Instant::now(),
+            is_client_gone: None,
         };
         assert!(!format!("{attempt:?}").contains("secret"));
     }

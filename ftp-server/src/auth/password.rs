@@ -1,5 +1,5 @@
-//! Hashed passwords: argon2id (RFC 9106) as PHC string, and those of Unix: yescrypt, bcrypt and
-//! SHA-crypt.
+//! Hashed passwords: argon2id (RFC 9106) in the PHC string format, and the hashes of Unix:
+//! yescrypt, bcrypt and SHA-crypt.
 
 use std::fmt;
 use std::io;
@@ -17,8 +17,8 @@ use crate::net::random;
 const MEMORY: u32 = 7 * 1024;
 const PASSES: u32 = 5;
 
-/// Least capacity of a vector, in blocks. glibc maps vectors from 32 MiB on and returns their
-/// memory; it may keep smaller ones with the thread.
+/// Smallest capacity of a vector, in blocks. From 32 MiB on, glibc maps a vector, and returns its
+/// memory to the system. It may keep smaller ones for the thread.
 const MAPPED: usize = 33 * 1024;
 
 /// A hashed password, as a file stores it:
@@ -220,7 +220,7 @@ fn argon2id(fields: &[&str]) -> Result<PasswordHash, PasswordHashError> {
     let salt = Base64Unpadded::decode_vec(salt).map_err(|_| Malformed)?;
     let hash = Base64Unpadded::decode_vec(hash).map_err(|_| Malformed)?;
     let is_whole = (8..=64).contains(&salt.len()) && (16..=64).contains(&hash.len());
-    // `Params` rejects the rest: less than 8 KiB a lane, no passes, no lanes.
+    // `Params` rejects other invalid values: less than 8 KiB per lane, no passes, no lanes.
     if !is_whole || Params::new(memory, passes, lanes, Some(hash.len())).is_err() {
         return Err(Malformed);
     }
@@ -251,7 +251,8 @@ fn sha_crypt(is_512: bool, fields: &[&str]) -> Result<PasswordHash, PasswordHash
     Ok(PasswordHash { function, salt: salt.as_bytes().to_vec(), hash })
 }
 
-/// Reads a number without sign and leading zeros; a number that does not fit costs too much.
+/// Reads a number without sign and leading zeros; a number that does not fit is an error of too
+/// high a cost.
 fn number(text: &str) -> Result<u32, PasswordHashError> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit())
         && !text.is_empty()
@@ -298,7 +299,7 @@ mod tests {
     /// Of `Hello world!`.
     const SHA_512: &str = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
 
-    /// Of `Hello world!`, by mkpasswd with the least costs.
+    /// Hashes of `Hello world!`, made by mkpasswd with the lowest costs.
     const YESCRYPT: &str =
         "$y$j75$VKDQ6SyktOSZWL3fb5Sbp0$0JETcSjoA/u7Q0WDsKqfgfwjPnTL9pLEVP5lXrHrWd0";
     const BCRYPT: &str = "$2b$05$tlfAvebhIIw//7Eg7X2sk.8/p.wzaZF0mJonZnTNpcpdH2whOLQqy";
@@ -310,7 +311,7 @@ mod tests {
     #[test]
     fn hashes_of_others_are_verified() {
         for (password, text) in [
-            // crypt(3) of glibc, with salts of its author's SHA-crypt.txt.
+            // crypt(3) of glibc, with salts from SHA-crypt.txt, by the author of SHA-crypt.
             ("Hello world!", "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"),
             (
                 "a short string",
@@ -400,7 +401,7 @@ mod tests {
     fn bcrypt_takes_the_first_72_bytes_and_no_nul() {
         let letters = |count| "x".repeat(count);
         for text in [
-            // Of 100 letters, by mkpasswd and htpasswd.
+            // Hashes of 100 letters, made by mkpasswd and htpasswd.
             "$2b$05$SuNEk8.vitCpa/GFbW0LjeiEEVONcqFaHA/SUtAa7HAvCJGeUYQyq",
             "$2y$04$aKqdn7ds.2YXgct8wo9RlOnpSYU/XAsO1SWbOVF9YhA4CQYgCXX0C",
         ] {
@@ -426,7 +427,7 @@ mod tests {
         for blocks in characters.chars() {
             for size in characters.chars() {
                 let text = YESCRYPT.replace("j75", &format!("j{blocks}{size}"));
-                // Larger ones would take long here.
+                // Larger costs would take too long here.
                 let Ok(hash) = parse(&text) else { continue };
                 if hash.memory() <= 4 * 1024 * 1024 {
                     let is_same = text == YESCRYPT;
@@ -443,7 +444,8 @@ mod tests {
     #[test]
     fn a_huge_password_costs_no_more_than_a_long_one_hs_32() {
         let hash = parse(SHA_512).unwrap();
-        // SHA-crypt takes all of a password for each of its bytes: this would be 64 GiB.
+        // SHA-crypt hashes the whole password once for each of its bytes, which would be 64 GiB
+        // here.
         assert!(!hash.verify(&vec![b'x'; 256 * 1024]).unwrap());
     }
 
@@ -483,12 +485,12 @@ mod tests {
             (YESCRYPT.replace("j75", "/75"), Malformed),
             (YESCRYPT.replace("j75", "jz5"), Malformed),
             (YESCRYPT.replace("j75", "j7\u{e9}"), Malformed),
-            // Two lanes, three passes, as crypt(3) never writes them.
+            // Two lanes and three passes, which crypt(3) never writes.
             (YESCRYPT.replace("j75", "j75/."), Malformed),
             (YESCRYPT.replace("j75", "j750/"), Malformed),
             (YESCRYPT.replace("Wd0", "Wd"), Malformed),
             (YESCRYPT.replace("VKDQ", &"VKDQ".repeat(18)), Malformed),
-            // 512 MiB, and the largest that can be written.
+            // 512 MiB, and the largest value that can be written.
             (YESCRYPT.replace("j75", "jET"), TooCostly),
             (YESCRYPT.replace("j75", "jjj"), TooCostly),
             (argon("m=256,t=2,p=1").replace("2id", "2i"), Unsupported),

@@ -16,7 +16,7 @@ use std::ops::BitOr;
 pub struct Rights(u16);
 
 impl Rights {
-    /// No right at all.
+    /// No rights.
     pub const NONE: Self = Self(0);
     /// List names and facts: LIST, NLST, MLSD, MLST, SIZE, MDTM, STAT, AVBL.
     pub const LIST: Self = Self(1);
@@ -24,7 +24,7 @@ impl Rights {
     pub const RETRIEVE: Self = Self(1 << 1);
     /// Make new files: STOR, STOU. Part of [`WRITE`](Self::WRITE).
     pub const CREATE: Self = Self(1 << 8);
-    /// Make and replace files, and set their times: STOR, STOU, MFMT.
+    /// Create and replace files, and set their times: STOR, STOU, MFMT.
     pub const WRITE: Self = Self(1 << 2 | Self::CREATE.0);
     /// Append to existing files: APPE.
     pub const APPEND: Self = Self(1 << 3);
@@ -50,10 +50,10 @@ impl Rights {
     /// (`ALLO` and refusals).
     pub const DROP_BOX: Self = Self(Self::CREATE.0 | Self::MKDIR.0);
 
-    /// Reads rights as settings name them: `full`, `read` (list and read) or `drop-box`; or a list
-    /// with commas of `list`, `read`, `create`, `write`, `append`, `delete`, `rename`, `mkdir`,
-    /// `chmod` and `fxp`. In a list, `read` is [`RETRIEVE`](Self::RETRIEVE) alone, and `write`
-    /// includes `create`.
+    /// Reads rights as settings name them: Parses `full`, `read` (list and read) or `drop-box`; or
+    /// a comma-separated list of `list`, `read`, `create`, `write`, `append`, `delete`, `rename`,
+    /// `mkdir`, `chmod` and `fxp`. In a list, `read` is [`RETRIEVE`](Self::RETRIEVE) alone, and
+    /// `write` includes `create`.
     ///
     /// ```
     /// use ftp_server::Rights;
@@ -90,7 +90,7 @@ impl Rights {
     /// Returns the words of the single rights in this set, without `create` next to `write`, as
     /// [`from_words`](Self::from_words) reads them.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
-        // The word `write` says it already.
+        // The word `write` includes it already.
         let is_included = move |right| right == Self::CREATE && self.contains(Self::WRITE);
         let words = WORDS.iter().filter(move |(_, right)| self.contains(*right));
         words.filter(move |(_, right)| !is_included(*right)).map(|(word, _)| *word)
@@ -101,8 +101,8 @@ impl Rights {
         WORDS.iter().map(|(word, _)| *word)
     }
 
-    /// Returns whether the set allows new files, but neither replacing nor appending: then an
-    /// interrupted upload cannot be resumed.
+    /// Returns whether the set allows new files, but neither replacing files nor appending to them.
+    /// In that case an interrupted upload cannot be resumed.
     pub(crate) fn only_creates(self) -> bool {
         self.contains(Self::CREATE) && !self.contains(Self::WRITE) && !self.contains(Self::APPEND)
     }

@@ -1,5 +1,5 @@
-//! Slots for hashing passwords. Each hash takes a processor and some MiB of memory for a moment,
-//! and any client can ask for one.
+//! Slots for hashing passwords. Each hash occupies a processor and some MiB of memory for a moment,
+//! and any client can cause one.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -215,7 +215,7 @@ mod tests {
         let order = Mutex::new(Vec::new());
         let held = slots.take(HOST, 0, far).unwrap();
         thread::scope(|scope| {
-            // The second host comes after all of the first one.
+            // The login of the second host comes after all those of the first one.
             for (count, host) in [(8, "192.0.2.1"), (2, "2001:db8::1"), (3, "192.0.2.2")] {
                 for _ in 0..count {
                     let before = slots.state().next;

@@ -18,18 +18,18 @@ const ANONYMOUS: &[u8] = b"anonymous";
 /// A fixed table of users, with plain passwords (for tests and fixtures) or with hashes, as files
 /// store them.
 ///
-/// The login of an unknown name takes as much time as that of a known user, so that the time reveals
-/// nothing. It is the same user each time, as long as the process runs and no user is added or
-/// removed. A few hashes are computed at a time, and hosts take turns. A login
-/// that gets no turn before the session ends is [`AuthError::Unavailable`].
+/// A login with an unknown name takes as much time as that of one known user, so that the time
+/// reveals nothing. It is the same user each time, as long as the process runs and no user is added
+/// or removed. A few hashes are computed at a time, and hosts take turns. A login that gets no turn
+/// before the session ends is [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
 pub struct UserTable {
     users: Vec<TableUser>,
     anonymous: Option<Login>,
 }
 
-/// Chooses the user to compare with for an unknown name. All tables share it: if a reload chose
-/// again, an unknown name's time would change with it.
+/// Chooses the user whose hash is computed for an unknown name. All tables share the choice: if
+/// each reload chose again, the time for an unknown name would change.
 static CHOICE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl UserTable {
     }
 
     /// Adds a user, or replaces the user of this name. The password is compared in constant time
-    /// and not hashed, so a login costs next to nothing.
+    /// and not hashed, so a login costs almost nothing.
     #[must_use]
     pub fn user(
         self,
@@ -179,7 +179,16 @@ mod tests {
         let password = password.as_bytes();
         let peer = ([127, 0, 0, 1], 1).into();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        LoginAttempt { user, password, account: None, host: None, peer, tls: None, deadline }
+        LoginAttempt {
+            user,
+            password,
+            account: None,
+            host: None,
+            peer,
+            tls: None,
+            deadline,
+            is_client_gone: None,
+        }
     }
 
     fn try_login(table: &UserTable, user: &str, password: &str) -> Option<Rights> {
@@ -234,8 +243,8 @@ mod tests {
         ] {
             assert_eq!(try_login(&table, user, password), want, "{user} {password:?}");
         }
-        // The password of the user compared with never lets an unknown name in.
-        // A table with the same users chooses the same ones.
+        // The password of the user compared with never lets an unknown name in. A table with the
+        // same users makes the same choice.
         let mut reloaded = UserTable::new();
         for TableUser { name, secret, login } in table.users.clone() {
             reloaded = reloaded.with(name, secret, login);
@@ -264,7 +273,7 @@ mod tests {
         let login = Login::new(storage, Rights::FULL);
         let table = UserTable::new().user_with_hash("u", hash, login);
         let far = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        // All memory, so that no other test gets a slot meanwhile.
+        // Takes all memory, so that no other test gets a slot at the same time.
         let refused = SLOTS.run([127, 0, 0, 1].into(), u64::MAX / 2, far, || {
             let deadline = std::time::Instant::now();
             ["u", "unknown"]

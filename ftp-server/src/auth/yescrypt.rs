@@ -11,7 +11,7 @@ use crate::limits;
 /// Bytes of a hash.
 const HASH: usize = 32;
 
-/// Largest number of bytes of a salt.
+/// Maximum bytes of a salt.
 const SALT: usize = 64;
 
 /// Memory and work of a hash.
@@ -23,7 +23,7 @@ pub(super) fn parse(fields: &[&str]) -> Result<(Yescrypt, Vec<u8>, Vec<u8>), Pas
     use PasswordHashError::{Malformed, TooCostly};
     let [parameters, salt, hash] = fields else { return Err(Malformed) };
     // The three characters of crypt_gensalt(3): the mode, the number of blocks, and their size. The
-    // library reads more of them, such as passes without a bound.
+    // library would also read other parameters, such as an unlimited number of passes.
     if parameters.len() != 3 || !parameters.starts_with('j') {
         return Err(Malformed);
     }
@@ -52,7 +52,8 @@ impl Yescrypt {
 
     /// Computes the hash of a password.
     pub(super) fn compute(self, password: &[u8], salt: &[u8]) -> io::Result<Vec<u8>> {
-        // The library ends the process if it gets no memory, so look whether there is any.
+        // The library aborts the process if it gets no memory, so check first that memory is
+        // available.
         let memory = usize::try_from(self.memory()).map_err(io::Error::other)?;
         Vec::<u8>::new().try_reserve_exact(memory).map_err(io::Error::other)?;
         let mut hash = vec![0; HASH];

@@ -10,6 +10,7 @@ use crate::auth::{AuthError, Login, LoginAttempt, UserSession};
 use crate::config::ServerConfig;
 use crate::context::Context;
 use crate::deadline;
+use crate::ledger::Presence;
 use crate::log::{EventKind, LoginRefusal, Refusal};
 use crate::net::admission;
 use crate::rate::{Rate, Throttle};
@@ -17,7 +18,7 @@ use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
 use crate::tls::{AskedName, TlsPolicy};
 
-/// Logged bytes of a client's name.
+/// Maximum bytes of a client's name that are logged.
 const CLIENT_NAME: usize = 256;
 
 /// `USER <name>`: 331 for any name, known or not (RFC 2577 §7).
@@ -27,8 +28,8 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
 }
 
 /// `PASS <password>`: 230 if the authenticator accepts, 332 if it asks for an account, 530 if it
-/// refuses, 451 if it cannot decide. Each further refusal is delayed longer; too many close the
-/// connection with 421. A 451 is delayed too, and counts for nothing.
+/// refuses, 451 if it cannot decide. Each refusal is delayed longer than the one before; too many
+/// close the connection with 421. A 451 is delayed too, but does not count.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     let password = match password.0.strip_prefix(b"-") {
         Some(behind) if session.context.config.dash_password => Password(behind.to_vec()),
@@ -65,15 +66,24 @@ fn login(
     account: Option<&[u8]>,
 ) -> Outcome {
     let start = Instant::now();
-    if is_banned(session, start) {
+    let bans = Arc::clone(&session.current.get().bans);
+    if bans.hold_anywhere(session.peer.ip(), start) {
         return refuse_banned(session, &name);
     }
     let peer = session.peer;
     let host = session.host.as_ref();
     let tls = session.tls();
     let deadline = session.login_deadline();
-    let attempt =
-        LoginAttempt { user: &name, password: &password.0, account, host, peer, tls, deadline };
+    let attempt = LoginAttempt {
+        user: &name,
+        password: &password.0,
+        account,
+        host,
+        peer,
+        tls,
+        deadline,
+        is_client_gone: session.is_client_gone.as_deref(),
+    };
     let answer = Arc::clone(&session.context).authenticator.login(&attempt);
     // Other sessions of the host may have failed while this login waited for its turn.
     if is_banned(session, Instant::now()) {
@@ -135,18 +145,18 @@ fn refuse(
     match error {
         AuthError::Unavailable => {
             let reply = Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now");
-            // The failure is the server's, but each attempt may cost as much as a guess.
+            // Delayed although the failure is the server's: each attempt may cost as much as a
+            // guess.
             let at = deadline::after(start, session.context.config.logins.delay);
             return Outcome::Late { reply, at, closes: false };
         }
-        // The failure is the server's, and not a guess.
+        // The failure is the server's, so it does not count as a guess.
         AuthError::NoHome => {}
         AuthError::NeedAccount | AuthError::OtherHost | AuthError::Refused => {
             // The current settings decide, even if the session began with older ones.
-            let Context { bans, config, watchdog, .. } = &*session.current.get();
-            if bans.note(session.peer.ip(), start) {
+            let Context { bans, watchdog, .. } = &*session.current.get();
+            if let Some(duration) = bans.note(session.peer.ip(), start) {
                 let network = admission::host_of(session.peer.ip());
-                let duration = config.logins.ban_for;
                 session.tell(EventKind::Banned { network, duration });
                 watchdog.ban(session.peer, deadline::after(start, duration));
             }
@@ -180,24 +190,43 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         session.tell(EventKind::LoginRefused { user: &name, reason });
         return Reply::new(ReplyCode::DENIED_BY_POLICY, why).into();
     }
-    let Context { config, user_sessions, .. } = &*session.context;
+    let Context { config, user_sessions, shared, .. } = &*session.context;
     let sessions = login.limits.sessions.unwrap_or(config.limits.per_user);
     let rate_per_user = login.limits.rate_per_user.unwrap_or(config.limits.rate_per_user);
     let mut counted = None;
+    let mut present = None;
     if sessions > 0 || rate_per_user > 0 {
         let user = login.name.as_deref().unwrap_or(&name);
         counted = user_sessions.enter(user, sessions, rate_per_user);
         if counted.is_none() {
-            let reason = LoginRefusal::TooMany;
-            session.tell(EventKind::LoginRefused { user: &name, reason });
-            let text = "Too many connections of this user";
-            return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text));
+            return refuse_more(session, &name);
+        }
+        if let Some(shared) = shared.as_ref().filter(|_| sessions > 0) {
+            match shared.enter(user, sessions) {
+                Ok(Some(presence)) => present = Some(Box::new(presence)),
+                Ok(None) => return refuse_more(session, &name),
+                Err(_) => return refuse_uncounted(session, &name),
+            }
         }
     }
-    session.access = Access::User(logged_in(config, name, login, counted));
+    session.access = Access::User(logged_in(config, name, login, counted, present));
     session.directory = VirtualPath::root();
     session.tell(EventKind::LoggedIn);
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
+}
+
+/// Refuses a user who has as many sessions as allowed.
+fn refuse_more(session: &Session, name: &[u8]) -> Outcome {
+    session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::TooMany });
+    let text = "Too many connections of this user";
+    Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text))
+}
+
+/// Refuses a user whose sessions on other servers are unknown.
+fn refuse_uncounted(session: &Session, name: &[u8]) -> Outcome {
+    session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::Unavailable });
+    let text = "Cannot count the connections of this user now";
+    Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text))
 }
 
 /// Returns the state of a user who has logged in.
@@ -206,6 +235,7 @@ fn logged_in(
     name: Vec<u8>,
     login: Login,
     counted: Option<UserSession>,
+    present: Option<Box<Presence>>,
 ) -> User {
     let limits = login.limits;
     let of_session = limits.rate_per_session.unwrap_or(config.limits.rate_per_session);
@@ -227,6 +257,7 @@ fn logged_in(
         idle: login.idle,
         overwrite: login.overwrite,
         _counted: counted,
+        _present: present,
     }
 }
 
@@ -251,9 +282,9 @@ pub(super) fn rein(session: &mut Session) -> Outcome {
     if is_protected { Outcome::Unprotect(ready) } else { ready.into() }
 }
 
-/// `HOST <hostname>`: 220 with the host's banner if this server is that host (RFC 7151 §3.2),
-/// otherwise 504, which forgets an earlier host. A login in progress starts again, because it may go
-/// to another host now.
+/// `HOST <hostname>`: 220 with the host's banner if this server is that host (RFC 7151 §3.2).
+/// Otherwise 504, and an earlier choice is cleared. A login in progress starts again, because the
+/// user may be another one at this host.
 pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
     session.access = Access::Greeted;
     session.host = session.host_by_tls();

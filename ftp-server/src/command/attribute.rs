@@ -77,7 +77,7 @@ impl AttributeChange {
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
         }
         let failed = |error| reply::storage_failure(&error, Purpose::Existing);
-        // The mode comes first: a storage may refuse it where it accepts a time.
+        // The mode comes first, because a storage that accepts a time may refuse it.
         let bits = self.mode.map(|mode| storage.chmod(&path, mode)).transpose().map_err(failed)?;
         let time = self.modified.map(|modified| storage.set_times(&path, modified)).transpose();
         let now = time.as_ref().ok().copied().flatten();

@@ -1,5 +1,5 @@
-//! HASH (draft-bryan-ftpext-hash-02). The digest is made in pieces, so that the session can look at
-//! its control connection in between.
+//! HASH (draft-bryan-ftpext-hash-02). The digest is computed in pieces, so that the session can
+//! check its control connection in between.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use sha2::digest::DynDigest;
 use crate::auth::Rights;
 use crate::digest::Algorithm;
 use crate::limits;
-use crate::pace::for_a_tick;
+use crate::pace::{before_asking_again, for_a_tick};
 use crate::places::Place;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session, Work, Working};
@@ -83,6 +83,14 @@ impl Digesting {
         if self.begun.elapsed() >= self.limit {
             return Err(reply::too_much_to_digest());
         }
+        match self.source.ready() {
+            Ok(true) => {}
+            Ok(false) => {
+                before_asking_again();
+                return Ok(false);
+            }
+            Err(error) => return Err(reply::storage_failure(&error, Purpose::Digest)),
+        }
         match self.source.read(&mut self.buffer) {
             Ok(0) => Ok(true),
             Ok(count) => {
@@ -130,7 +138,7 @@ mod tests {
     use super::*;
     use crate::storage::{StorageError, StorageErrorKind};
 
-    /// Gives out its bytes three at a time, with an interruption before each.
+    /// Supplies its bytes three at a time, with an interruption before each piece.
     struct Dripping {
         rest: &'static [u8],
         interrupt: bool,

@@ -2,6 +2,7 @@
 
 use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, TimeVal};
 
+use super::replacing;
 use crate::auth::Rights;
 use crate::data::AsciiOutgoing;
 use crate::limits;
@@ -13,20 +14,21 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
 ///
 /// Type ASCII needs a count, so only small files have an answer. In type image it also reports the
-/// length of a kept partial upload to its user.
+/// length of a kept partial upload to its user. A user who may write does not learn the length of a
+/// file that an unfinished upload should replace: 554, because curl takes 550 for a missing file.
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
-    session.told_partials.retain(|(told, _)| *told != path);
+    session.told_partials.retain(|(name, _)| *name != path);
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
         return reply::no_right().into();
     };
-    let mut kept = None;
+    let mut partial = None;
     let size = match session.parameters.representation {
         RepresentationType::Image => match regular(storage, &path) {
             Ok(metadata) => Ok(Some(metadata.size)),
             Err(error) => {
                 let size = kept_size(session, storage, &path, error);
-                kept = size.as_ref().ok().copied();
+                partial = size.as_ref().ok().copied();
                 size.map(Some)
             }
         },
@@ -35,7 +37,14 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
             source.and_then(|source| AsciiOutgoing::count(source, limits::ASCII_SIZE))
         }
     };
-    session.told_partials.extend(kept.map(|size| (path, size)));
+    if let Some(size) = partial {
+        session.told_partials.push((path, size));
+    } else if size.is_ok()
+        && session.may(&path, Rights::WRITE)
+        && let Err(refusal) = replacing::check_told(session, storage, &path)
+    {
+        return refusal.into();
+    }
     match size {
         Ok(Some(size)) => Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into(),
         Ok(None) => {
@@ -93,7 +102,7 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, Storag
 /// which `SIZE` shows if there is no file.
 pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
-    session.told_partials.retain(|(told, _)| *told != path);
+    session.told_partials.retain(|(name, _)| *name != path);
     let Some(storage) = session.storage_at(&path, Rights::DELETE) else {
         return reply::no_right().into();
     };
@@ -110,6 +119,7 @@ pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     };
     match removed {
         Ok(()) => {
+            replacing::forget(session, &path);
             session.tell(EventKind::Deleted { path: &path });
             Reply::new(ReplyCode::FILE_ACTION_OKAY, "File deleted").into()
         }
@@ -141,7 +151,7 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let Some(from) = session.rename_from.take() else {
         return Reply::new(ReplyCode::BAD_SEQUENCE, "RNFR comes first").into();
     };
-    session.told_partials.retain(|(told, _)| ![&from, &to].contains(&told));
+    session.told_partials.retain(|(name, _)| ![&from, &to].contains(&name));
     let Some(storage) = session.storage().filter(|_| session.may_rename(&from, &to)) else {
         return reply::no_right().into();
     };
@@ -154,6 +164,7 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
                 if let Some(owner) = session.owner(path) {
                     let _ = storage.forget_partial(path, owner);
                 }
+                replacing::forget(session, path);
             }
             session.tell(EventKind::Renamed { from: &from, to: &to });
             Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed").into()

@@ -1,11 +1,11 @@
-//! The gate: it decides by the state of the session whether a command is handled at all.
+//! The gate: decides from the state of the session whether a command is handled at all.
 
 use ftp_proto::{Reply, ReplyCode, Verb};
 
 use super::rules::{After, Data, LoginState, Rule};
 use crate::session::{Access, Session};
 
-/// Decides by the state alone whether a command is handled, so that clients without a login reach
+/// Decides from the state alone whether a command is handled, so that clients without a login reach
 /// as little code as possible.
 pub(super) fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
     let refuse = |code, text| Err(Reply::new(code, text));

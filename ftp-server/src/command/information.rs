@@ -34,8 +34,12 @@ pub(super) fn feat(session: &Session) -> Outcome {
     for rule in served {
         let Some(feature) = rule.feature else { continue };
         features.push(match rule.verb {
-            // Without a certificate they do nothing.
+            // Without a certificate, these commands have no effect.
             Verb::Pbsz | Verb::Prot if session.context.tls.is_none() => continue,
+            Verb::Mode => {
+                features.extend(modes(session).map(|mode| format!("MODE {mode}")));
+                continue;
+            }
             Verb::Hash => format!("{feature} {}", algorithm_list(session)),
             Verb::Mlst => format!("{feature} {}", fact_list(session)),
             Verb::Mff => match changeable_facts(offer).as_str() {
@@ -48,6 +52,13 @@ pub(super) fn feat(session: &Session) -> Outcome {
     features.sort_unstable();
     let lines = features.iter().map(|feature| format!(" {feature}"));
     Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
+}
+
+/// Returns the modes besides `S` that the configuration allows.
+fn modes(session: &Session) -> impl Iterator<Item = &'static str> {
+    let config = &session.context.config;
+    let modes = [("B", config.block_mode), ("Z", config.compression)];
+    modes.into_iter().filter(|(_, is_allowed)| *is_allowed).map(|(mode, _)| mode)
 }
 
 /// Returns all facts, the chosen ones marked with `*` (RFC 3659 §7.8).
@@ -87,7 +98,7 @@ fn changeable_facts(Offer { rights, capabilities }: Offer) -> String {
 
 /// `OPTS UTF8 ON`: 200; names are bytes here, and UTF-8 if clients sent UTF-8. `OPTS MLST <facts>`:
 /// 200 with the facts shown from now on (RFC 3659 §7.9). `OPTS HASH [<name>]`: 200 with the chosen
-/// algorithm.
+/// algorithm. `OPTS MODE Z [LEVEL <n>]`: 200 with the level of compression from now on.
 pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
     match option {
         OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on").into(),
@@ -108,6 +119,11 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
             };
             session.algorithm = algorithm;
             Reply::new(ReplyCode::OKAY, algorithm.name()).into()
+        }
+        OptsArgument::Deflate(level) if session.context.config.compression => {
+            session.deflate_level = level.unwrap_or_default();
+            let text = format!("MODE Z LEVEL is {}", session.deflate_level.value());
+            Reply::new(ReplyCode::OKAY, text).into()
         }
         _ => Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option").into(),
     }
@@ -135,9 +151,22 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
 
 /// Returns the form of a command, as far as this user can use it.
 fn form(session: &Session, rule: &Rule) -> String {
+    let has_compression = session.context.config.compression;
     match rule.verb {
         Verb::Site => format!("{} {}", rule.help, site::forms(session).join(" | ")),
-        Verb::Opts if is_served(session, Verb::Hash) => format!("{} | HASH [<name>]", rule.help),
+        Verb::Mode => {
+            modes(session).fold(rule.help.to_owned(), |form, mode| format!("{form} | {mode}"))
+        }
+        Verb::Opts => {
+            let mut form = rule.help.to_owned();
+            if is_served(session, Verb::Hash) {
+                form.push_str(" | HASH [<name>]");
+            }
+            if has_compression {
+                form.push_str(" | MODE Z [LEVEL <n>]");
+            }
+            form
+        }
         _ => rule.help.to_owned(),
     }
 }
@@ -165,6 +194,9 @@ pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
             Some(info) => format!(" Control connection is under TLS {}", info.version.as_str()),
         },
         match session.protection {
+            ProtectionLevel::Private if session.begins_handshakes => {
+                " Data connections are under TLS, which this server begins (SSCN ON)".to_owned()
+            }
             ProtectionLevel::Private => " Data connections are under TLS".to_owned(),
             _ => " Data connections are in plaintext".to_owned(),
         },
@@ -172,6 +204,7 @@ pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
     lines.push(match (moved, &session.channel) {
         (Some(moved), _) => format!(" Transfer in progress: {moved} bytes so far"),
         (None, Some(DataChannel::Passive(_))) => " Passive data connection prepared".to_owned(),
+        (None, Some(DataChannel::Open(_))) => " Data connection open".to_owned(),
         (None, Some(DataChannel::Active(_))) => " Active data connection prepared".to_owned(),
         (None, None) => " No data connection".to_owned(),
     });

@@ -15,7 +15,7 @@ use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
-    Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
+    DirectoryUse, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
 
 /// An item of a listing: an entry with its metadata, or a name alone, which costs less.
@@ -147,7 +147,7 @@ struct StatListing {
 }
 
 impl StatListing {
-    /// Looks at the next entry; `true` after the last one.
+    /// Takes the next entry; returns `true` after the last one.
     fn look_at_one(&mut self) -> Result<bool, Reply> {
         if self.begun.elapsed() >= limits::PREPARE {
             return Err(reply::too_much_to_prepare());
@@ -198,8 +198,8 @@ impl Work for StatListing {
     }
 }
 
-/// Finds the target of an argument without flags of `ls`. After the first flags, a file of that
-/// name takes precedence over further flags such as `ls -l -a`, which some clients pass on.
+/// Finds the target of an argument without flags of `ls`. After the first flags, a word that looks
+/// like another flag is a name if such a file exists: some clients pass on `ls -l -a` unchanged.
 fn target<T: Listed + 'static>(
     session: &Session,
     storage: &dyn Storage,
@@ -217,7 +217,7 @@ fn target<T: Listed + 'static>(
     }
 }
 
-/// Finds the object that `text` names, or the current directory if it is empty. A name takes
+/// Finds the object that `text` names, or the current directory if `text` is empty. A name takes
 /// precedence over a pattern.
 fn look_up<T: Listed + 'static>(
     session: &Session,
@@ -302,7 +302,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     let storage = session.storage_at(&path, Rights::LIST).ok_or_else(reply::no_right)?;
     let listed = storage.stat(&path).and_then(|metadata| match metadata.kind {
         EntryKind::Directory => storage.list(&path),
-        // The link may lead to a directory, but to one outside of the root.
+        // The link may lead to a directory, but one outside the root.
         EntryKind::Symlink => Err(StorageErrorKind::Denied.into()),
         _ => Err(StorageErrorKind::NotDirectory.into()),
     });
@@ -332,7 +332,9 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
             let shown = ShownFacts::of(session, path.clone());
             let rights = session.rights_at(&path);
             let is_fixed = session.is_fixed(&path) || session.holds_rules(&path);
-            shown.about(path.as_bytes(), &metadata, rights, is_fixed, &mut line);
+            let within = storage.directory_use(&path);
+            let bounds = Bounds { is_fixed, within };
+            shown.about(path.as_bytes(), &metadata, rights, bounds, &mut line);
             Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End").into()
         }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
@@ -347,11 +349,21 @@ struct ShownFacts {
     rights: Rights,
     /// Other rights in some directories.
     rules: Vec<DirectoryRights>,
-    /// Names that the storage keeps where they are.
-    fixed: Vec<Vec<u8>>,
-    /// Whether files may be replaced, as far as the rights go.
+    /// Names that the storage does not let users rename or remove, and what it lets them do in
+    /// these directories.
+    fixed: Vec<(Vec<u8>, DirectoryUse)>,
+    /// Whether files may be replaced if the rights allow it.
     may_overwrite: bool,
     context: Arc<Context>,
+}
+
+/// What the storage lets users do with an object, whatever their rights.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// It cannot be renamed; a directory cannot be removed either.
+    is_fixed: bool,
+    /// What they can do in it, if it is a directory.
+    within: DirectoryUse,
 }
 
 impl ShownFacts {
@@ -365,10 +377,7 @@ impl ShownFacts {
                 .filter(|rule| rule.path.is_at_or_below(&directory))
                 .cloned()
                 .collect(),
-            fixed: session
-                .storage()
-                .map(|storage| storage.fixed_names(&directory))
-                .unwrap_or_default(),
+            fixed: session.storage().map_or_else(Vec::new, |storage| fixed(storage, &directory)),
             directory,
             may_overwrite: session.may_overwrite(),
             context: Arc::clone(&session.context),
@@ -378,45 +387,49 @@ impl ShownFacts {
     /// Writes the facts of an entry of the directory.
     fn about_entry(&self, entry: &Entry, out: &mut Vec<u8>) {
         let Entry { name, metadata, .. } = entry;
-        let is_fixed = self.fixed.contains(name);
+        let fixed = self.fixed.iter().find(|(fixed, _)| fixed == name);
+        let within = fixed.map_or_else(DirectoryUse::default, |(_, within)| *within);
+        let mut bounds = Bounds { is_fixed: fixed.is_some(), within };
         if self.rules.is_empty() {
-            return self.about(name, metadata, self.rights, is_fixed, out);
+            return self.about(name, metadata, self.rights, bounds, out);
         }
         let path = self.directory.join(name);
         let rights = rule_for(&self.rules, &path).map_or(self.rights, |rule| rule.rights);
-        let is_fixed = is_fixed || holds_rules(&self.rules, &path);
-        self.about(name, metadata, rights, is_fixed, out);
+        bounds.is_fixed |= holds_rules(&self.rules, &path);
+        self.about(name, metadata, rights, bounds, out);
     }
 
-    /// Writes the facts of an object. A fixed one cannot be renamed, nor removed if it is a
-    /// directory.
+    /// Writes the facts of an object.
     fn about(
         &self,
         name: &[u8],
         metadata: &Metadata,
         rights: Rights,
-        is_fixed: bool,
+        bounds: Bounds,
         out: &mut Vec<u8>,
     ) {
-        let perm = self.letters(name, metadata.kind, rights, is_fixed);
+        let perm = self.letters(name, metadata.kind, rights, bounds);
         listing::mlsx_facts(name, metadata, &perm, self.facts, out);
     }
 
     /// Returns a letter for each allowed command. `name` may have a directory part.
-    fn letters(&self, name: &[u8], kind: EntryKind, rights: Rights, is_fixed: bool) -> String {
+    fn letters(&self, name: &[u8], kind: EntryKind, rights: Rights, bounds: Bounds) -> String {
+        let Bounds { is_fixed, within } = bounds;
+        let opens = within != DirectoryUse::Unavailable;
+        let changes = within == DirectoryUse::Full;
         let config = &self.context.config;
         let may = |right| rights.contains(right);
         let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
         let may_store = !is_denied(&config.deny_names, last);
         let letters: &[(char, bool)] = match kind {
             EntryKind::Directory => &[
-                ('c', may(Rights::CREATE)),
+                ('c', may(Rights::CREATE) && changes),
                 ('d', may(Rights::DELETE) && !is_fixed),
-                ('e', rights != Rights::NONE),
+                ('e', rights != Rights::NONE && opens),
                 ('f', may(Rights::RENAME) && !is_fixed),
-                ('l', may(Rights::LIST)),
-                ('m', may(Rights::MKDIR)),
-                ('p', may(Rights::DELETE)),
+                ('l', may(Rights::LIST) && opens),
+                ('m', may(Rights::MKDIR) && changes),
+                ('p', may(Rights::DELETE) && changes),
             ],
             EntryKind::File => &[
                 ('a', may(Rights::APPEND) && may_store),
@@ -431,6 +444,16 @@ impl ShownFacts {
         };
         letters.iter().filter(|(_, allowed)| *allowed).map(|(letter, _)| *letter).collect()
     }
+}
+
+/// Returns the fixed names in a directory, and what users can do in these directories.
+fn fixed(storage: &dyn Storage, directory: &VirtualPath) -> Vec<(Vec<u8>, DirectoryUse)> {
+    let names = storage.fixed_names(directory).into_iter();
+    let fixed = names.map(|name| {
+        let within = storage.directory_use(&directory.join(&name));
+        (name, within)
+    });
+    fixed.collect()
 }
 
 /// Returns the current time in seconds since 1970; the date format of LIST depends on it.

@@ -1,5 +1,5 @@
-//! Commands. `rules.rs` lists the served ones, `gate.rs` checks the state, and this module calls
-//! the handler.
+//! Commands. `rules.rs` lists the served commands, `gate.rs` checks the state, and this module
+//! calls the handler.
 
 mod access;
 mod attribute;
@@ -11,6 +11,7 @@ mod information;
 mod listing;
 mod parameter;
 mod refusal;
+pub(crate) mod replacing;
 mod rules;
 mod security;
 mod site;
@@ -26,6 +27,8 @@ use ftp_proto::{Command, ParseErrorKind, Reply, ReplyCode, Verb};
 
 use self::gate::gate;
 use self::parameter::only;
+use crate::data::DataChannel;
+use crate::log::Direction;
 use crate::session::{Outcome, PreparedTransfer, Session};
 
 /// Passes a command through the gate, the parser and its handler.
@@ -46,6 +49,11 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
     if let Outcome::Reply(reply) = &outcome {
         refusal::tell(session, verb, argument, renamed.as_ref(), reply);
     }
+    // A client may have sent the data already, and a later upload must not get it.
+    let is_transfer = matches!(outcome, Outcome::Transfer(..));
+    if !is_transfer && file_direction(verb) == Some(Direction::Received) {
+        session.close_open_data();
+    }
     session.forget_pending(verb, argument);
     outcome
 }
@@ -59,12 +67,19 @@ fn look_at(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Outcome
     }
     security::check_data(session)?;
     // Any outcome uses up the prepared connection: a stale listener must not serve the next
-    // transfer.
+    // transfer. One that is open stays so, because clients send several commands at once.
     let no_data =
         || Reply::new(ReplyCode::NO_DATA_CONNECTION, "Use PASV, EPSV, PORT or EPRT first");
     let channel = session.channel.take().ok_or_else(no_data)?;
+    let is_file = matches!(command, Command::Retr(_));
     let prepared = prepare(session, &command).ok_or_else(not_implemented)?;
-    prepared.map(|transfer| Outcome::Transfer(transfer, channel))
+    match prepared.and_then(|transfer| transfer::in_mode(session, transfer, is_file)) {
+        Ok(transfer) => Ok(Outcome::Transfer(transfer, channel)),
+        Err(reply) => {
+            session.channel = Some(channel).filter(DataChannel::is_open);
+            Err(reply)
+        }
+    }
 }
 
 fn not_implemented() -> Reply {
@@ -95,8 +110,8 @@ fn handle(session: &mut Session, command: &Command) -> Option<Outcome> {
     }
 }
 
-/// Handles everything but a login. It is a separate function so that idle sessions, which have only
-/// logged in, never touch the stack of the largest handler.
+/// Handles every command except a login. It is a separate function so that idle sessions, which
+/// have only logged in, never touch the stack of the largest handler.
 #[inline(never)]
 fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
     Some(match command {
@@ -108,6 +123,7 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
         Command::Auth(mechanism) => security::auth(session, mechanism),
         Command::Pbsz(_) => security::pbsz(session),
         Command::Prot(level) => security::prot(session, *level),
+        Command::Known(Verb::Sscn, argument) => security::sscn(session, argument),
         Command::Ccc => security::ccc(session),
         Command::Cwd(path) => directory::cwd(session, path),
         Command::Cdup => directory::cdup(session),
@@ -182,7 +198,7 @@ mod tests {
 
     #[test]
     fn rows_and_handlers_are_of_the_same_commands() {
-        // Each command accepts one of these as its argument.
+        // Each command accepts one of these texts as its argument.
         let samples = [
             "",
             "x",

@@ -32,13 +32,20 @@ pub(super) fn stru(session: &mut Session, structure: Structure) -> Outcome {
     Reply::new(ReplyCode::OKAY, "Structure is file").into()
 }
 
-/// `MODE S`: 200; 504 for the other modes.
+/// `MODE S | B | Z`: 200; 504 for the other modes, and for those that the configuration does not
+/// allow. An open data connection of another mode closes.
 pub(super) fn mode(session: &mut Session, mode: TransferMode) -> Outcome {
-    if mode != TransferMode::Stream {
-        return unsupported().into();
+    let text = match mode {
+        TransferMode::Stream => "Mode is stream",
+        TransferMode::Block if session.context.config.block_mode => "Mode is block",
+        TransferMode::Deflate if session.context.config.compression => "Mode is deflate",
+        _ => return unsupported().into(),
+    };
+    if mode != session.parameters.mode {
+        session.close_open_data();
     }
     session.parameters.mode = mode;
-    Reply::new(ReplyCode::OKAY, "Mode is stream").into()
+    Reply::new(ReplyCode::OKAY, text).into()
 }
 
 /// Returns a 504.
@@ -46,8 +53,8 @@ pub(super) fn unsupported() -> Reply {
     Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not implemented for that parameter")
 }
 
-/// `PASV`: listens, and 227 with the port and an address that the client can reach; 522 for IPv6
-/// clients, whose address does not fit (RFC 2428 §2).
+/// `PASV`: listens, and replies 227 with the port and an address that the client can reach. IPv6
+/// clients get 522, because 227 cannot carry IPv6 addresses (RFC 2428 §2).
 pub(super) fn pasv(session: &mut Session) -> Outcome {
     let IpAddr::V4(reached) = session.reached.ip() else {
         return protocol_not_supported_with("use EPSV (2)");
@@ -62,8 +69,8 @@ pub(super) fn pasv(session: &mut Session) -> Outcome {
     }
 }
 
-/// `EPSV [1 | 2 | ALL]`: listens, and 229 with the port; after `ALL` only EPSV is allowed (RFC 2428
-/// §3).
+/// `EPSV [1 | 2 | ALL]`: listens, and replies 229 with the port; after `ALL` only EPSV is allowed
+/// (RFC 2428 §3).
 pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
     let own = session.protocol();
     match argument {
@@ -102,9 +109,9 @@ fn listen(session: &mut Session) -> Result<u16, Reply> {
     }
 }
 
-/// `PORT h1,h2,h3,h4,p1,p2`: 200, or 504 unless it names an unprivileged port of the client's own
-/// address (RFC 2577 §3) or of a host that FXP allows; 504 for each address if a balancer does not
-/// know the client, whose own address would be the balancer's.
+/// `PORT h1,h2,h3,h4,p1,p2`: 200 for an unprivileged port of the client's own address (RFC 2577
+/// §3), or of a host that FXP allows; otherwise 504. If a balancer does not name the client, every
+/// address gets 504, because the client's address is unknown.
 pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     if session.protocol() == NetworkProtocol::Ipv6 {
         return protocol_not_supported_with("use EPRT (2)");
@@ -113,7 +120,7 @@ pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
 }
 
 /// `EPRT |1 or 2|address|port|`: as PORT, for both families (RFC 2428 §2). A forbidden address of
-/// the other family is 522, and the reply does not suggest that family.
+/// the other family gets 522, and the reply does not suggest that family.
 pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
     let host = address.address.to_canonical();
     if NetworkProtocol::of(host) != session.protocol() && !session.may_have_data_with(host) {
@@ -128,8 +135,10 @@ fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
         let text = "Your address is unknown, use EPSV or PASV";
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
     }
-    // Between two servers neither would be the TLS client (RFC 4217 §7).
-    let is_lonely = session.protection == ProtectionLevel::Private && host != session.peer.ip();
+    // Between two servers neither would be the TLS client (RFC 4217 §7), without SSCN.
+    let is_lonely = session.protection == ProtectionLevel::Private
+        && host != session.peer.ip()
+        && !session.serves_sscn();
     if port < FIRST_PORT || is_lonely || !session.may_have_data_with(host) {
         session.warn("data connection refused", &format_args!("to {host} port {port}"));
         let text = "Only your own address and a port from 1024 on";

@@ -31,7 +31,7 @@ pub(super) fn tell(
         Verb::Cdup => session.directory.parent().unwrap_or_default(),
         _ => match Pathname::new(argument) {
             Ok(path) => session.resolve(&path),
-            // An argument that is not a path has nothing to name in the log.
+            // If the argument is not a path, the log has nothing to name.
             Err(_) => return,
         },
     };

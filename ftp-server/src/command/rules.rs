@@ -1,5 +1,5 @@
-//! The table of served commands. A row holds everything the server knows about a verb except its
-//! grammar and its handler.
+//! The table of served commands. A row contains everything that the server knows about a verb
+//! except its grammar and its handler.
 
 use ftp_proto::Verb;
 
@@ -8,11 +8,11 @@ use crate::session::Session;
 use crate::storage::Capabilities;
 use crate::tls::TlsPolicy;
 
-/// The rule of one verb: when the gate passes it, what `HELP` and `FEAT` show of it, and its effect
-/// on the session.
+/// The rule of one verb: when the gate lets it pass, what `HELP` and `FEAT` show, and its effect on
+/// the session.
 pub(crate) struct Rule {
     pub(super) verb: Verb,
-    /// Its form in `HELP`.
+    /// The text of the command in `HELP`.
     pub(super) help: &'static str,
     pub(super) login: LoginState,
     /// The required state.
@@ -21,13 +21,13 @@ pub(crate) struct Rule {
     needs: Needs,
     /// Rights, one of which the user needs; empty: no right is needed.
     rights: &'static [Rights],
-    /// Allowed in plaintext even if TLS is required, because nothing of it is secret.
+    /// Allowed in plaintext even if TLS is required, because it contains nothing secret.
     pub(super) is_harmless: bool,
     /// State that the command does not clear.
     keeps: Keeps,
     /// The command calls the authenticator, which may not return.
     decides_login: bool,
-    /// Its line in `FEAT`, or the first word of the line.
+    /// The line in `FEAT`, or its first word.
     pub(super) feature: Option<&'static str>,
 }
 
@@ -69,13 +69,13 @@ pub(super) enum After {
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Data {
     None,
-    /// Prepares one in a way that `EPSV ALL` forbids.
+    /// Prepares a data connection in a way that `EPSV ALL` forbids.
     Prepares,
-    /// Sends a listing over one.
+    /// Sends a listing over a data connection.
     Lists,
-    /// Sends a file over one.
+    /// Sends a file over a data connection.
     Sends,
-    /// Receives a file over one.
+    /// Receives a file over a data connection.
     Receives,
 }
 
@@ -87,14 +87,16 @@ enum Needs {
     Passive,
     /// Active data connections.
     Active,
-    /// TLS on request of the client.
+    /// TLS that the client can request.
     Tls,
+    /// Other servers with which this one begins TLS handshakes.
+    OtherServers,
     /// Any of these capabilities.
     Storage(&'static [Capabilities]),
 }
 
-/// Session state that survives a command, successful or not: normally `RNFR` and `REST` hold only
-/// for the command that follows.
+/// Session state that survives a command, whether or not it succeeds. Normally `RNFR` and `REST`
+/// apply only to the next command.
 #[derive(Clone, Copy, PartialEq)]
 enum Keeps {
     Nothing,
@@ -108,7 +110,7 @@ enum Keeps {
     AllIfBare,
 }
 
-/// Returns a rule for logged-in users without further needs.
+/// Returns a rule for logged-in users without other requirements.
 const fn rule(verb: Verb, help: &'static str) -> Rule {
     Rule {
         verb,
@@ -147,6 +149,11 @@ pub(super) const RULES: &[Rule] = &[
         .feature("AUTH TLS"),
     rule_for_all(Verb::Pbsz, "PBSZ <size>").after(After::Protection).harmless().feature("PBSZ"),
     rule_for_all(Verb::Prot, "PROT C | P").after(After::Pbsz).harmless().feature("PROT"),
+    rule(Verb::Sscn, "SSCN [ON | OFF]")
+        .after(After::Protection)
+        .needs(Needs::OtherServers)
+        .rights(&[Rights::FXP])
+        .feature("SSCN"),
     rule_for_all(Verb::Ccc, "CCC").harmless(),
     rule(Verb::Cwd, "CWD <directory>"),
     rule(Verb::Cdup, "CDUP"),
@@ -155,7 +162,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(Verb::Rmd, "RMD <directory>").rights(&[Rights::DELETE]),
     rule(Verb::Type, "TYPE A | I | L 8").keeps(Keeps::Restart),
     rule(Verb::Stru, "STRU F"),
-    rule(Verb::Mode, "MODE S"),
+    rule(Verb::Mode, "MODE S").feature("MODE"),
     rule(Verb::Pasv, "PASV").data(Data::Prepares).needs(Needs::Passive).keeps(Keeps::Restart),
     rule(Verb::Port, "PORT h1,h2,h3,h4,p1,p2")
         .data(Data::Prepares)
@@ -264,6 +271,7 @@ impl Rule {
                 let tls = session.context.tls.as_ref();
                 tls.is_some_and(|tls| tls.control_policy() != TlsPolicy::Off)
             }
+            Needs::OtherServers => session.serves_sscn(),
             Needs::Storage(any) => {
                 let capabilities = session.offer().capabilities;
                 any.iter().any(|capability| capabilities.contains(*capability))

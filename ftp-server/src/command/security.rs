@@ -1,7 +1,8 @@
-//! Protection by TLS (RFC 4217, RFC 2228 §3): AUTH, PBSZ, PROT, CCC.
+//! Protection by TLS (RFC 4217, RFC 2228 §3): AUTH, PBSZ, PROT, CCC; and SSCN.
 
 use ftp_proto::{AuthMechanism, ProtectionLevel, Reply, ReplyCode};
 
+use crate::auth::Rights;
 use crate::log::EventKind;
 use crate::session::{Outcome, Session};
 use crate::tls::TlsPolicy;
@@ -51,12 +52,41 @@ pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
             return Reply::new(ReplyCode::PROTECTION_NOT_SUPPORTED, text).into();
         }
     }
+    if level != session.protection {
+        session.close_open_data();
+    }
     session.protection = level;
     Reply::new(ReplyCode::OKAY, format!("Protection is {}", level.as_str())).into()
 }
 
-/// `CCC`: always refused. 533 in plaintext, where there is nothing to clear (RFC 2228 §3); 534
-/// under TLS, which stays on.
+/// `SSCN [ON | OFF]`: 200 with the side of the server in the handshakes of its data connections.
+/// After `SSCN ON` it is the TLS client, whichever side connects, and the other side must be a
+/// trusted server. So two servers can exchange a file under TLS.
+///
+/// `ON` needs `PROT P`: 503 before. It stays on until `SSCN OFF`, `REIN` or `AUTH`. There is no
+/// RFC; the words of the replies are those of glftpd, drftpd and ioFTPD.
+pub(super) fn sscn(session: &mut Session, argument: &[u8]) -> Outcome {
+    let has_right = session.user().is_some_and(|user| user.rights.contains(Rights::FXP));
+    let is_on = match argument.to_ascii_uppercase().as_slice() {
+        b"" => session.begins_handshakes,
+        b"OFF" => false,
+        b"ON" if !has_right => {
+            return Reply::new(ReplyCode::FILE_UNAVAILABLE, "Copying to servers is not permitted")
+                .into();
+        }
+        b"ON" if session.protection != ProtectionLevel::Private => {
+            return Reply::new(ReplyCode::BAD_SEQUENCE, "PROT P comes first").into();
+        }
+        b"ON" => true,
+        _ => return Reply::new(ReplyCode::BAD_ARGUMENT, "Use SSCN ON or SSCN OFF").into(),
+    };
+    session.begins_handshakes = is_on;
+    let side = if is_on { "CLIENT" } else { "SERVER" };
+    Reply::new(ReplyCode::OKAY, format!("SSCN:{side} METHOD")).into()
+}
+
+/// `CCC`: always refused. 533 in plaintext, because there is no protection to clear (RFC 2228 §3);
+/// 534 under TLS, which stays on.
 pub(super) fn ccc(session: &Session) -> Outcome {
     match session.secured {
         None => {

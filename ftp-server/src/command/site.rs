@@ -54,7 +54,7 @@ pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
 }
 
 /// Returns the embedder's answer, or 504 for an unknown word. A 1yz or 3yz would make the client
-/// wait for a further reply that never comes, so it becomes 451.
+/// wait for another reply that never comes, so it is replaced by 451.
 fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Outcome {
     let Some(commands) = &session.context.site else { return no_such_word() };
     let Access::User(user) = &session.access else { return no_such_word() };
@@ -80,7 +80,7 @@ fn help(session: &Session) -> Reply {
     Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "End")
 }
 
-/// Returns whether the storage knows permission bits. The right to set them is checked later.
+/// Returns whether the storage supports permission bits. The right to set them is checked later.
 fn can_chmod(session: &Session) -> bool {
     session.offer().capabilities.contains(Capabilities::CHMOD)
 }
@@ -90,9 +90,9 @@ fn is_quota(session: &Session, word: &[u8]) -> bool {
     is_known && word.eq_ignore_ascii_case(b"QUOTA")
 }
 
-/// 211 with the used and the allowed bytes and files, for the current directory; 200 without a
-/// quota. The numbers count the files of all users of the directory, so they need the right to list
-/// it.
+/// 211 with the used and the allowed bytes and files for the current directory; 200 if there is no
+/// quota. The numbers include the files of all users of the directory, so the user needs the right
+/// to list it.
 fn quota(session: &Session) -> Outcome {
     let path = &session.directory;
     let Some(storage) = session.storage_at(path, Rights::LIST) else {

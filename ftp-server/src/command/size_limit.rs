@@ -12,7 +12,8 @@ pub(super) fn allows(session: &Session, size: u64) -> bool {
 }
 
 /// Wraps an upload so that it fails with `OverQuota` at the user's limit. `present` bytes of the
-/// file exist already; a file that `grows` in place is measured again once the upload has begun.
+/// file exist already. If the upload `grows` the file in place, the file is measured again once the
+/// upload has begun.
 pub(super) fn limited(
     session: &Session,
     present: u64,
@@ -25,7 +26,7 @@ pub(super) fn limited(
     }
 }
 
-/// Writes as many bytes as there are `left`, and subtracts what was written.
+/// Writes at most `left` bytes, and subtracts the written ones.
 pub(super) fn write_up_to(
     left: &mut u64,
     upload: &mut dyn Upload,
@@ -70,6 +71,14 @@ impl Upload for Limited {
             self.left = self.most.saturating_sub(file.size);
         }
         Ok(is_done)
+    }
+
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        self.upload.ready()
+    }
+
+    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+        self.upload.prepare_commit()
     }
 
     fn commit(self: Box<Self>) -> Result<(), StorageError> {

@@ -14,13 +14,14 @@ use crate::storage::{
 };
 
 /// Minimum bytes that an upload may store before the free space is checked again. With much free
-/// space it may store more, but few enough that many parallel uploads notice a full disk in time.
+/// space it may store more, but not so much that many parallel uploads could fill the disk before
+/// the next check.
 const STEP: u64 = 8 * 1024 * 1024;
 const STEP_MAX: u64 = 256 * 1024 * 1024;
 const SHARE: u64 = 256;
 
-/// `ALLO <size> [R <size>]`: 200; 552 if the user's files must be smaller, or the user's quota is
-/// known to leave less; 452 if the disk is. No space is reserved.
+/// `ALLO <size> [R <size>]`: 200; 552 if the user's size limit is lower, or if the quota is known
+/// to leave less; 452 if the disk is known to have less. No space is reserved.
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     // An empty file always fits, even if less is free than should stay free.
     if size > 0
@@ -39,7 +40,7 @@ pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     Reply::new(ReplyCode::OKAY, "No reservation is needed").into()
 }
 
-/// Returns the free space at a directory, or at the nearest one above it if it no longer exists.
+/// Returns the free space at a directory, or at the nearest existing one above it.
 fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> Result<u64, StorageError> {
     let mut nearest = directory.clone();
     loop {
@@ -74,7 +75,7 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
 
 /// Space that an upload may fill.
 pub(super) struct SpareRoom {
-    /// The directory whose file system counts.
+    /// The directory whose file system is checked.
     directory: VirtualPath,
     /// Bytes known to be left above the space to keep free.
     left: u64,
@@ -162,6 +163,14 @@ impl Upload for Within {
         Ok(is_done)
     }
 
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        self.upload.ready()
+    }
+
+    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+        self.upload.prepare_commit()
+    }
+
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
         self.upload.commit()
     }
@@ -237,7 +246,7 @@ mod tests {
         for (min_free, steps, want) in [
             (free - 1, 2, Ok(false)),
             (free, 2, Err(Kind::NoSpace)),
-            // Everything is copied: further bytes are checked as they come.
+            // Everything is copied; later bytes are checked as they arrive.
             (free, 1, Ok(true)),
         ] {
             let upload = Box::new(Copying(steps));

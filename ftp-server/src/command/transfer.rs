@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ftp_proto::{AsciiDecoder, Pathname, Reply, ReplyCode, RepresentationType, RestartMarker};
+use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, RestartMarker, TransferMode};
 
-use super::{size_limit, space};
+use super::{replacing, size_limit, space};
 use crate::auth::Rights;
-use crate::data::{AsciiOutgoing, ImageOutgoing};
+use crate::data::{AsciiOutgoing, BlockOutgoing, DeflateOutgoing, ImageOutgoing};
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, PreparedTransfer, Session};
+use crate::session::{Outcome, Payload, PreparedTransfer, Session};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
 
 /// `REST <offset>`: 350. The offset counts bytes in the type of the transfer that follows.
@@ -46,10 +46,10 @@ fn open(
 }
 
 /// `STOR <file>`: receives the file; a restart offset keeps the bytes before it. For some users it
-/// makes missing parent directories.
+/// creates missing parent directories.
 pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
-    // Without REST the upload starts again.
-    let told = take_told(session, path).filter(|_| session.restart > 0);
+    // Without REST the upload starts from the beginning.
+    let told = take_told_partial(session, path).filter(|_| session.restart > 0);
     let may_write = session.may(&session.resolve(path), Rights::WRITE);
     let may_replace = may_write && session.may_overwrite();
     let mode = if may_replace { WriteMode::Replace } else { WriteMode::Create };
@@ -60,13 +60,36 @@ pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTra
 /// missing file is created. If `SIZE` has reported the length of a kept partial upload to the
 /// client, `APPE` resumes that upload instead.
 pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
-    let told = take_told(session, path);
+    let told = take_told_partial(session, path);
     receive(session, path, Rights::APPEND, WriteMode::Append, told)
 }
 
-/// Returns the length of a partial upload that `SIZE` has reported; it holds for one upload
-/// command.
-fn take_told(session: &mut Session, path: &Pathname) -> Option<u64> {
+/// Compresses the data to send in mode Z; 450 if too many transfers do that now. Divides it into
+/// blocks in mode B, with restart markers if it `is_file`.
+pub(super) fn in_mode(
+    session: &Session,
+    mut transfer: PreparedTransfer,
+    is_file: bool,
+) -> Result<PreparedTransfer, Reply> {
+    transfer.stays_open = session.parameters.mode == TransferMode::Block;
+    transfer.payload = match transfer.payload {
+        Payload::Send(outgoing) if transfer.stays_open => {
+            let offset = is_file.then_some(session.restart);
+            Payload::Send(Box::new(BlockOutgoing::new(outgoing, offset)))
+        }
+        Payload::Send(outgoing) if session.parameters.mode == TransferMode::Deflate => {
+            let deflating = &session.context.deflating;
+            let deflated = DeflateOutgoing::new(outgoing, session.deflate_level, deflating);
+            Payload::Send(Box::new(deflated.ok_or_else(reply::too_much_to_compress)?))
+        }
+        payload => payload,
+    };
+    Ok(transfer)
+}
+
+/// Returns the length of a kept partial upload that `SIZE` has reported; one upload command can use
+/// it.
+fn take_told_partial(session: &mut Session, path: &Pathname) -> Option<u64> {
     let path = session.resolve(path);
     let at = session.told_partials.iter().position(|(told, _)| *told == path)?;
     Some(session.told_partials.swap_remove(at).1)
@@ -92,6 +115,7 @@ fn receive(
         return Err(Reply::new(ReplyCode::TYPE_MISMATCH, text));
     }
     check_name(session, storage, &path, mode)?;
+    replacing::check(session, storage, &path, mode)?;
     let mode = resumed_mode(storage, &path, mode, told)?;
     let present = match mode {
         WriteMode::Create | WriteMode::Replace => 0,
@@ -125,10 +149,11 @@ fn receive(
         begun => begun,
     };
     let upload = begun.map_err(|error| session.refusal(&path, &error, Purpose::MakeFile))?;
+    let upload = replacing::remembered(session, &path, mode, upload);
     let grows = (mode == WriteMode::Append).then(|| (Arc::clone(shared), path.clone()));
     let upload = size_limit::limited(session, present, grows, upload);
     let upload = space::within(session, Arc::clone(shared), room, upload);
-    Ok(PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new)))
+    Ok(PreparedTransfer::receive(path, upload, session.encoding(present)))
 }
 
 /// Refuses a name if the user or the configuration may not change the object that has it now.
@@ -138,8 +163,8 @@ fn check_name(
     path: &VirtualPath,
     mode: WriteMode,
 ) -> Result<(), Reply> {
-    // Keeping only the first bytes of a file is replacing it. And users of a drop box must not
-    // learn whether a taken name is a link that leads out.
+    // Keeping only the first bytes of a file counts as replacing it. Users of a drop box must not
+    // learn whether an existing name is a link that leads out of the root.
     let must_be_new = match mode {
         WriteMode::Create => session.rights_at(path).is_drop_box(),
         WriteMode::From(_) => !session.may_overwrite(),
@@ -168,8 +193,8 @@ fn resumed_mode(
 ) -> Result<WriteMode, Reply> {
     match (mode, told) {
         (WriteMode::Append | WriteMode::From(_), Some(_)) if storage.stat(path).is_ok() => {
-            // Another session has stored a file meanwhile: the client's bytes would follow other
-            // content than the client knows.
+            // Another session has stored a file in the meantime, so the client's bytes would follow
+            // content that the client does not know.
             let error = StorageError::from(StorageErrorKind::Busy);
             Err(reply::storage_failure(&error, Purpose::MakeFile))
         }
@@ -178,8 +203,8 @@ fn resumed_mode(
     }
 }
 
-/// Returns the directory or its nearest existing parent, whose free space counts for the
-/// directories made in it.
+/// Returns the directory or its nearest existing parent. Directories that are created in it use
+/// that file system's free space.
 fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualPath {
     let mut nearest = directory.clone();
     while let Some(parent) = nearest.parent()
@@ -190,7 +215,7 @@ fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualP
     nearest
 }
 
-/// Returns whether missing parent directories are made.
+/// Returns whether missing parent directories are created.
 fn makes_parents(session: &Session, directory: &VirtualPath, mode: WriteMode) -> bool {
     // A partial upload to resume needs an existing directory.
     !matches!(mode, WriteMode::From(_))
@@ -198,7 +223,7 @@ fn makes_parents(session: &Session, directory: &VirtualPath, mode: WriteMode) ->
         && session.may(directory, Rights::MKDIR)
 }
 
-/// Makes a directory and its missing parents.
+/// Creates a directory and its missing parents.
 fn make_all(
     session: &Session,
     storage: &dyn Storage,
@@ -211,7 +236,7 @@ fn make_all(
     let make = |directory: &VirtualPath| match check(directory) {
         Err(denied) if storage.check_directory(directory).is_err() => Err(denied),
         _ => match storage.mkdir(directory) {
-            // Another session made it, or it existed.
+            // Another session has just created it, or it existed.
             Err(error) if error.kind == StorageErrorKind::Exists => Ok(()),
             Err(error) => Err(error),
             Ok(()) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ftp_proto::{AsciiDecoder, Pathname, Reply, RepresentationType};
+use ftp_proto::{Pathname, Reply};
 
 use super::{size_limit, space};
 use crate::auth::Rights;
@@ -14,7 +14,7 @@ use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteM
 /// Prefix of names if the client gives none.
 const PREFIX: &[u8] = b"stou";
 
-/// Number of names to try. One suffices unless another program guesses them.
+/// Number of names to try. One is enough, unless another program guesses names.
 const ATTEMPTS: u32 = 8;
 
 /// `STOU [<prefix>]`: stores a file in the current directory under a new name. The 150 reply
@@ -42,11 +42,10 @@ pub(super) fn stou(
     };
     let (path, upload) = with_new_name(&session.directory, prefix, begin)
         .map_err(|error| session.refusal(&session.directory, &error, Purpose::MakeFile))?;
-    let is_ascii = session.parameters.representation == RepresentationType::Ascii;
     let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
     let upload = size_limit::limited(session, 0, None, upload);
     let upload = space::within(session, Arc::clone(shared), room, upload);
-    let transfer = PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new));
+    let transfer = PreparedTransfer::receive(path, upload, session.encoding(0));
     Ok(transfer.announce(announcement))
 }
 

@@ -17,9 +17,9 @@ use crate::{limits, threads};
 pub(crate) struct Announcer {
     overrides: Vec<(Vec<Network>, Announced)>,
     general: Option<Announced>,
-    /// The log was warned that external clients get an internal address.
+    /// Whether the log has a warning that external clients get an internal address.
     warned: AtomicBool,
-    /// Ends the lookup thread when it is dropped.
+    /// Ends the lookup thread when this value is dropped.
     lookups: OnceLock<Sender<()>>,
 }
 
@@ -72,7 +72,7 @@ impl Announcer {
         self.overrides.iter().map(|(_, announced)| announced).chain(&self.general)
     }
 
-    /// Looks up all names. Returns `false` while some name was never found.
+    /// Looks up all names. Returns `false` if at least one name was never found.
     fn look_up(&self, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>>) -> bool {
         let mut found = true;
         for announced in self.all() {
@@ -96,7 +96,7 @@ impl Announcer {
             while let Some(announcer) = announcer.upgrade() {
                 let found = announcer.look_up(addresses_of);
                 drop(announcer);
-                // It fails if the start no longer waits.
+                // Sending fails if the start no longer waits.
                 let _ = looked_up.send(());
                 let pause = if found { limits::LOOKUP } else { limits::LOOKUP_AGAIN };
                 if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
@@ -104,7 +104,7 @@ impl Announcer {
                 }
             }
         })?;
-        // It fails if another thread has started already, and one is enough.
+        // This fails if another thread has started already; one is enough.
         let _ = self.lookups.set(stop);
         // Without an answer the first sessions use the local address.
         let _ = first.recv_timeout(limits::FIRST_LOOKUP);
@@ -134,7 +134,8 @@ impl Announced {
         let Some(first) = usable.next() else {
             return log::warn!("passive address {name} has no IPv4 address");
         };
-        // A name may have several addresses in changing order: the same one stays while it exists.
+        // A name may have several addresses in changing order. The same address stays in use as
+        // long as the name has it.
         if !found.is_some_and(|known| known == first || usable.any(|other| other == known)) {
             log::info!("passive address {name} is {first}");
             *found = Some(first);

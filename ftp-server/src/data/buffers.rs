@@ -22,7 +22,7 @@ const IDLE: usize = 4;
 /// The large buffers of one server.
 #[derive(Debug)]
 pub(crate) struct Buffers {
-    /// The most that may exist.
+    /// Maximum number of large buffers.
     most: usize,
     state: Mutex<BufferState>,
 }
@@ -68,7 +68,7 @@ impl Buffers {
             state.lent += 1;
             return Some(idle);
         }
-        // Without memory the transfer gets no large buffer and is slow, nothing worse.
+        // Without memory, the transfer gets no large buffer and is only slower.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(LARGE).ok()?;
         state.lent += 1;
@@ -107,7 +107,7 @@ impl Buffer<'_> {
         self.size - MARGIN
     }
 
-    /// Replaces a small buffer by a large one with the same content, if one is left.
+    /// Replaces a small buffer with a large one of the same content, if one is left.
     pub(super) fn grow(&mut self) {
         if !self.is_large
             && let Some(bytes) = self.pool.lend()

@@ -2,7 +2,9 @@
 
 mod active;
 mod announce;
+mod block;
 mod buffers;
+mod deflate;
 mod opening;
 mod outgoing;
 mod passive;
@@ -12,8 +14,10 @@ mod pump;
 mod wait;
 
 pub(crate) use announce::Announcer;
+pub(crate) use block::{BlockOutgoing, Blocks, DataConnection, DataFault, IdleConnection};
 pub(crate) use buffers::Buffers;
-pub(crate) use opening::{DataChannel, protect};
+pub(crate) use deflate::{DeflateOutgoing, Deflating, Encoding, Inflating};
+pub(crate) use opening::DataChannel;
 pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, Items, ListingOutgoing, Outgoing};
 pub(crate) use peer::DataPeer;
 pub(crate) use ports::PassivePorts;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
+use super::block::{DataConnection, IdleConnection};
 use super::peer::DataPeer;
 use super::ports::PassiveListener;
 use super::wait::{Monitor, OpenError, fd, wait};
@@ -17,29 +18,45 @@ pub(crate) enum DataChannel {
     Passive(PassiveListener),
     /// The server connects there (`PORT`, `EPRT`).
     Active(SocketAddr),
+    /// It is open, after an earlier transfer in mode B.
+    Open(IdleConnection),
 }
 
 impl DataChannel {
-    /// Opens the data connection of a session, in non-blocking mode. Connections of other hosts are
-    /// closed (RFC 2577 §3).
+    /// Opens the data connection of a session, with TLS if the session asks for it. Connections of
+    /// other hosts are closed (RFC 2577 §3).
     pub(crate) fn open(
         self,
         peer: &DataPeer<'_>,
+        is_upload: bool,
         monitor: &mut dyn Monitor,
-    ) -> Result<TcpStream, OpenError> {
+    ) -> Result<DataConnection, OpenError> {
         let deadline = deadline::after(Instant::now(), peer.connect);
-        match self {
-            Self::Passive(listener) => passive::accept(listener, peer, deadline, monitor),
+        let stream = match self {
+            Self::Passive(listener) => passive::accept(listener, peer, deadline, monitor)?,
             Self::Active(address) => {
-                active::connect(peer.local, address, peer.from_port_below, deadline, monitor)
+                active::connect(peer.local, address, peer.from_port_below, deadline, monitor)?
             }
-        }
+            Self::Open(idle) => {
+                let open = idle.resume(peer.secured.is_some(), is_upload);
+                return open.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected).into());
+            }
+        };
+        let protection = protect(&stream, peer, is_upload, monitor)?;
+        Ok(DataConnection::new(stream, protection))
+    }
+
+    /// Returns whether the data connection is open.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self, Self::Open(_))
     }
 }
 
-/// Starts TLS on a data connection if the session asks for it. This side is the TLS server, and the
-/// peer must be the client that is logged in (RFC 4217 §7).
-pub(crate) fn protect(
+/// Starts TLS on a data connection if the session asks for it.
+///
+/// This side is the TLS server, and the peer must be the logged-in client (RFC 4217 §7). After
+/// `SSCN ON` this side is the TLS client, and the peer must be a trusted server.
+fn protect(
     stream: &TcpStream,
     peer: &DataPeer<'_>,
     is_upload: bool,
@@ -51,10 +68,17 @@ pub(crate) fn protect(
         other => other,
     };
     let deadline = deadline::after(Instant::now(), peer.handshake);
-    let handshake = secured.protect_data(is_upload).map_err(OpenError::Unprotected)?;
+    let handshake = match peer.begins_handshake {
+        false => secured.protect_data(is_upload),
+        true => stream.peer_addr().and_then(|other| secured.begin_data(other.ip())),
+    };
+    let handshake = handshake.map_err(OpenError::Unprotected)?;
     let mut until_ready = |flags| wait(fd(stream), flags, deadline, 0, monitor);
     let connection =
         handshake.carry_out(stream, deadline, &mut until_ready).map_err(unprotected)?;
+    if peer.begins_handshake {
+        return Ok(Some(connection));
+    }
     let is_resumed = connection.info().is_some_and(|info| info.resumed);
     let counts = peer.resumed.count(is_resumed);
     if is_resumed {

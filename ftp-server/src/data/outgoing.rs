@@ -6,29 +6,35 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::AsciiEncoder;
 
-use crate::pace::for_a_tick;
+use crate::pace::{before_asking_again, for_a_tick};
 use crate::storage::{Source, StorageError, StorageErrorKind};
 
 /// Bytes of a file that are converted at a time, into twice as many at most.
 const CONVERT: usize = 16 * 1024;
 
-/// How long to gather lines before sending them: in a large directory few entries may match.
+/// Maximum time to gather lines before sending them: in a large directory, few entries may match.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Bytes for the client, made on demand.
+/// Bytes for the client, generated on demand.
 pub(crate) trait Outgoing {
-    /// Does a part of the work before the first byte, for a moment; `true` when all of it is done.
+    /// Does a short part of the work before the first byte; returns `true` when all of it is done.
     fn prepare(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }
 
-    /// Appends about `room` bytes to `out`, or fewer if they take long. Returns `false` at the end.
+    /// Appends about `room` bytes to `out`, or fewer or none if they take long. Returns `false` at
+    /// the end.
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError>;
 
     /// Returns the part of a file that the kernel may send directly, instead of
     /// [`fill`](Self::fill).
     fn file_range(&self) -> Option<FileRange<'_>> {
         None
+    }
+
+    /// Returns the bytes of the data before compression, of which `sent` compressed bytes were sent.
+    fn bytes(&self, sent: u64) -> u64 {
+        sent
     }
 
     /// Checks at the end that `sent` is the expected number of bytes.
@@ -69,7 +75,8 @@ impl ImageOutgoing {
 
 impl Outgoing for ImageOutgoing {
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
-        read_some(&mut *self.source, room, out).map(|count| count > 0)
+        // Without bytes, the pump checks the control connection and asks again.
+        Ok(!self.source.ready()? || read_some(&mut *self.source, room, out)? > 0)
     }
 
     fn file_range(&self) -> Option<FileRange<'_>> {
@@ -98,11 +105,11 @@ pub(crate) struct AsciiOutgoing {
 
 impl AsciiOutgoing {
     /// Returns the file without its first `offset` converted bytes; `BadRestart` if it cannot have
-    /// that many. [`prepare`](Outgoing::prepare) reads up to there, since only reading tells where
-    /// that is (RFC 3659 §5.3).
+    /// that many. [`prepare`](Outgoing::prepare) reads the file up to that point, because only
+    /// reading finds it (RFC 3659 §5.3).
     pub(crate) fn new(source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
         let size = source.size();
-        // A line ending has two bytes at most, so this needs no reading.
+        // A line ending has two bytes at most, so the file need not be read for this check.
         if offset > size.saturating_mul(2) {
             return Err(StorageErrorKind::BadRestart.into());
         }
@@ -142,6 +149,10 @@ impl Outgoing for AsciiOutgoing {
         let mut converted = std::mem::take(&mut self.ready);
         let done = for_a_tick(|| {
             if self.skip > 0 {
+                if !self.source.ready()? {
+                    before_asking_again();
+                    return Ok(false);
+                }
                 converted.clear();
                 if !self.convert(CONVERT, &mut converted)? {
                     return Err(StorageError::from(StorageErrorKind::BadRestart));
@@ -160,6 +171,9 @@ impl Outgoing for AsciiOutgoing {
         let before = out.len();
         out.append(&mut self.ready);
         while out.len() - before + 2 * CONVERT <= room || out.len() == before {
+            if !self.source.ready()? {
+                break;
+            }
             if !self.convert(CONVERT.min(room / 2), out)? {
                 return Ok(false);
             }
@@ -289,7 +303,7 @@ mod tests {
         assert!(AsciiOutgoing::new(Box::new(unread), 1 << 42).is_err());
     }
 
-    /// A file without an end in reach.
+    /// A file whose end is never reached.
     struct Endless;
 
     impl std::io::Read for Endless {

@@ -36,8 +36,8 @@ pub(super) fn accept(
                     Err(OpenError::Failed(error)) => format!("{from}: {error}"),
                     Err(error) => return Err(error),
                 };
-                // By a reset: an orderly end would look like an empty file to a server on the other
-                // side.
+                // Closed with a reset, because to another server an orderly end would look like an
+                // empty file.
                 let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                 peer.complaints
                     .warn("data connection turned away", &format_args!("from {stranger}"));
@@ -57,7 +57,8 @@ pub(super) fn accept(
     }
 }
 
-/// Returns the client's end of a connection: the other end, or what the header of a balancer says.
+/// Returns the client's address of a connection: the peer address, or the one in the header of a
+/// balancer.
 fn client_of(
     stream: &TcpStream,
     from: SocketAddr,

@@ -16,7 +16,7 @@ pub(crate) struct DataPeer<'a> {
     pub(crate) local: SocketAddr,
     /// Networks of the balancers, whose connections begin with a header.
     pub(crate) balancers: &'a [Network],
-    /// Networks of other servers that data may come from and go to; empty without the right
+    /// Networks of other servers that may exchange data with this session; empty without the right
     /// [`FXP`](crate::Rights::FXP).
     pub(crate) fxp_networks: &'a [Network],
     /// Timeout of the connection.
@@ -27,7 +27,9 @@ pub(crate) struct DataPeer<'a> {
     pub(crate) from_port_below: bool,
     /// TLS of the control connection, if data connections must be protected.
     pub(crate) secured: Option<&'a Secured>,
-    /// Counts data connections under TLS in the whole server.
+    /// The server begins the handshake: it is the TLS client (`SSCN ON`).
+    pub(crate) begins_handshake: bool,
+    /// The server's count of data connections under TLS.
     pub(crate) resumed: &'a Resumed,
     pub(crate) complaints: &'a SessionComplaints,
 }

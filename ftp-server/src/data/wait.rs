@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use ftp_proto::BlockMarker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -11,18 +12,21 @@ use crate::limits;
 
 /// Watches something else during a transfer.
 pub(crate) trait Monitor {
-    /// Returns the descriptor that becomes readable when there is something to look at; `None` if
-    /// it must be looked at regularly instead.
+    /// Returns the descriptor that becomes readable when there is something to check; `None` if it
+    /// must be checked regularly instead.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
     /// Looks without waiting. `moved` is the number of bytes moved so far.
     fn look(&mut self, moved: u64) -> Option<Interruption>;
+
+    /// Tells the sender of an upload that its restart marker is the offset `at` in the file.
+    fn mark(&mut self, marker: &BlockMarker, at: u64) -> Option<Interruption>;
 }
 
 /// Reason to end a transfer before its data ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Interruption {
-    /// The user asked for it.
+    /// The user requested the end.
     Abort,
     /// The control connection ended, or the server shuts down.
     ControlLost,
@@ -58,10 +62,9 @@ pub(super) fn wait(
         if let Some(interruption) = monitor.look(moved) {
             return Err(OpenError::Interrupted(interruption));
         }
+        // Even after the deadline, it is checked once: the server may have been stopped meanwhile,
+        // and the peer in time.
         let rest = deadline.saturating_duration_since(Instant::now());
-        if rest.is_zero() {
-            return Err(OpenError::Failed(io::ErrorKind::TimedOut.into()));
-        }
         let data = PollFd::new(&descriptor, flags);
         let polled = if let Some(control) = monitor.descriptor() {
             let mut both = [data, PollFd::new(&control, PollFlags::IN)];
@@ -74,6 +77,9 @@ pub(super) fn wait(
         };
         match polled {
             Ok(true) => return Ok(()),
+            Ok(false) if rest.is_zero() => {
+                return Err(OpenError::Failed(io::ErrorKind::TimedOut.into()));
+            }
             Ok(false) | Err(Errno::INTR) => {}
             Err(error) => return Err(OpenError::Failed(error.into())),
         }
@@ -116,4 +122,41 @@ fn timespec(duration: Duration) -> Option<Timespec> {
 /// Returns the descriptor of a socket, for [`wait`].
 pub(super) fn fd(socket: &impl AsFd) -> BorrowedFd<'_> {
     socket.as_fd()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Monitor for Nobody {
+        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn look(&mut self, _moved: u64) -> Option<Interruption> {
+            None
+        }
+
+        fn mark(&mut self, _marker: &BlockMarker, _at: u64) -> Option<Interruption> {
+            None
+        }
+    }
+
+    #[test]
+    fn what_arrived_while_the_server_was_stopped_is_not_late() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let wait_at_the_deadline =
+            || wait(fd(&stream), PollFlags::IN, Instant::now(), 0, &mut Nobody);
+        let late = wait_at_the_deadline().unwrap_err();
+        assert!(matches!(late, OpenError::Failed(why) if why.kind() == io::ErrorKind::TimedOut));
+        client.write_all(b"x").unwrap();
+        wait_at_the_deadline().unwrap();
+    }
 }

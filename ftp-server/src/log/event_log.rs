@@ -29,9 +29,9 @@ pub struct EventLog {
     /// JSON if `true`, otherwise text.
     is_json: AtomicBool,
     writer: LogWriter,
-    /// Also writes lines for beginnings and ends of sessions.
+    /// Whether to write lines for the beginning and end of sessions.
     is_verbose: bool,
-    /// Lines begin with a priority.
+    /// Whether lines begin with a priority.
     has_priorities: bool,
     refusals: Refusals,
 }
@@ -45,7 +45,7 @@ impl EventLog {
         Self { is_json, writer, is_verbose: false, has_priorities: false, refusals }
     }
 
-    /// Changes the format of further lines.
+    /// Changes the format of later lines.
     pub fn set_format(&self, format: LogFormat) {
         self.is_json.store(format == LogFormat::Json, Ordering::Relaxed);
     }
@@ -66,8 +66,9 @@ impl EventLog {
     }
 
     /// Sets whether each line begins with its priority, in the form of sd-daemon(3) (default:
-    /// `false`): `<6>` and lower numbers for more important lines, `<7>` for debugging. Lines in
-    /// the text form then have no time: the journal or syslog that reads the priorities adds it.
+    /// `false`). The usual priority is `<6>`; more important lines have lower numbers, and
+    /// debugging has `<7>`. Lines in the text form then have no time: the journal or the syslog
+    /// daemon adds it.
     #[must_use]
     pub fn priorities(self, has_priorities: bool) -> Self {
         Self { has_priorities, ..self }
@@ -99,9 +100,9 @@ impl EventLog {
 }
 
 impl Event<'_> {
-    /// Returns the event as the JSON object that an [`EventLog`] writes, with the current time and
-    /// then `more` fields. `docs/log.md` describes the fields and their escapes. Unlike in a log,
-    /// names have any length, and there is no `unsaid`.
+    /// Returns the event as the JSON object that an [`EventLog`] writes, with the current time, and
+    /// with the fields `more` at the end. `docs/log.md` describes the fields and their escapes.
+    /// Unlike in a log, names are not shortened, and there is no `unsaid`.
     ///
     /// ```
     /// use ftp_server::{Event, Observer};
@@ -156,7 +157,7 @@ pub(crate) struct LogCrate {
 }
 
 impl LogCrate {
-    /// Returns whether the logger of the process takes events of [`Level::Info`].
+    /// Returns whether the logger of the process accepts events of [`Level::Info`].
     pub(super) fn is_listening() -> bool {
         log::log_enabled!(target: TARGET, Level::Info)
     }
@@ -189,7 +190,7 @@ fn level(event: &Event<'_>) -> Level {
 }
 
 /// Limits refused connections, of which there may be very many, to one line per second for each
-/// reason. Events of a session were limited by the session.
+/// reason. The session limits its own events.
 #[derive(Debug, Default)]
 struct Refusals(Mutex<Complaints>);
 

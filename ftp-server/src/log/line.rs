@@ -29,9 +29,11 @@ enum Value {
 }
 
 impl Line {
-    /// Returns the line of an event; `unsaid` events like it had none before.
+    /// Returns the line of an event; `unsaid` is the number of similar events without a line before
+    /// it.
     pub(super) fn of(event: &Event<'_>, unsaid: u64) -> Self {
-        // Enough for a login: its thread keeps the memory as long as the session waits.
+        // Enough for a login. Not larger, because the thread keeps the memory while the session
+        // waits.
         let mut line = Self { event: word(&event.kind), fields: Vec::with_capacity(5) };
         if let Some(session) = event.session {
             line.number("session", session);
@@ -42,59 +44,64 @@ impl Line {
             EventKind::LoginRefused { user, .. } => line.bytes("user", user),
             _ => event.user.into_iter().for_each(|user| line.bytes("user", user)),
         }
-        match event.kind {
-            EventKind::Connected { local } => line.word("local", local),
-            EventKind::Refused(refusal) => line.word("reason", refusal.as_str()),
-            EventKind::LoginRefused { reason, .. } => line.word("reason", reason.as_str()),
-            EventKind::LoggedIn => {
-                event.tls.into_iter().for_each(|tls| line.word("tls", tls.version.as_str()));
-            }
-            EventKind::LoggedOut => {}
-            EventKind::Banned { network, duration } => {
-                line.word("network", network);
-                line.seconds(duration);
-            }
-            EventKind::BanEnded { network } => line.word("network", network),
-            EventKind::Ended { duration, end } => {
-                line.seconds(duration);
-                line.word("end", end.as_str());
-                if let SessionEnd::Failed(error) = end {
-                    let text = error.to_string();
-                    // The number repeats the text.
-                    let words = text.split(" (os error ").next().unwrap_or_default();
-                    line.bytes("error", words.as_bytes());
-                }
-            }
-            EventKind::Transferred(transfer) => line.transfer(&transfer),
-            EventKind::Deleted { path }
-            | EventKind::DirectoryMade { path }
-            | EventKind::DirectoryRemoved { path } => line.bytes("path", path.as_bytes()),
-            EventKind::Renamed { from, to } => {
-                line.bytes("path", from.as_bytes());
-                line.bytes("to", to.as_bytes());
-            }
-            EventKind::CommandRefused { verb, path, to, reply } => {
-                line.word("verb", verb);
-                line.bytes("path", path.as_bytes());
-                to.into_iter().for_each(|to| line.bytes("to", to.as_bytes()));
-                line.number("reply", reply.code().value().into());
-                line.bytes("text", reply.text());
-            }
-            EventKind::Changed { path, modified, mode } => {
-                line.bytes("path", path.as_bytes());
-                if let Some(time) = modified.and_then(TimeVal::from_unix_seconds) {
-                    line.word("modified", time);
-                }
-                if let Some(mode) = mode {
-                    line.word("mode", format_args!("{mode:04o}"));
-                }
-            }
-        }
+        line.kind(event);
         if unsaid > 0 {
             line.number("unsaid", unsaid);
         }
         event.host.into_iter().for_each(|host| line.word("host", host));
         line
+    }
+
+    /// Adds the fields that only events of this kind have.
+    fn kind(&mut self, event: &Event<'_>) {
+        match event.kind {
+            EventKind::Connected { local } => self.word("local", local),
+            EventKind::Refused(refusal) => self.word("reason", refusal.as_str()),
+            EventKind::LoginRefused { reason, .. } => self.word("reason", reason.as_str()),
+            EventKind::LoggedIn => {
+                event.tls.into_iter().for_each(|tls| self.word("tls", tls.version.as_str()));
+            }
+            EventKind::LoggedOut => {}
+            EventKind::Banned { network, duration } => {
+                self.word("network", network);
+                self.seconds(duration);
+            }
+            EventKind::BanEnded { network } => self.word("network", network),
+            EventKind::Ended { duration, end } => {
+                self.seconds(duration);
+                self.word("end", end.as_str());
+                if let SessionEnd::Failed(error) = end {
+                    let text = error.to_string();
+                    // The text contains the number already.
+                    let words = text.split(" (os error ").next().unwrap_or_default();
+                    self.bytes("error", words.as_bytes());
+                }
+            }
+            EventKind::Transferred(transfer) => self.transfer(&transfer),
+            EventKind::Deleted { path }
+            | EventKind::DirectoryMade { path }
+            | EventKind::DirectoryRemoved { path } => self.bytes("path", path.as_bytes()),
+            EventKind::Renamed { from, to } => {
+                self.bytes("path", from.as_bytes());
+                self.bytes("to", to.as_bytes());
+            }
+            EventKind::CommandRefused { verb, path, to, reply } => {
+                self.word("verb", verb);
+                self.bytes("path", path.as_bytes());
+                to.into_iter().for_each(|to| self.bytes("to", to.as_bytes()));
+                self.number("reply", reply.code().value().into());
+                self.bytes("text", reply.text());
+            }
+            EventKind::Changed { path, modified, mode } => {
+                self.bytes("path", path.as_bytes());
+                if let Some(time) = modified.and_then(TimeVal::from_unix_seconds) {
+                    self.word("modified", time);
+                }
+                if let Some(mode) = mode {
+                    self.word("mode", format_args!("{mode:04o}"));
+                }
+            }
+        }
     }
 
     /// Returns the line of a sentence for the operator.
@@ -187,11 +194,11 @@ impl fmt::Display for Line {
     }
 }
 
-/// Ends a shortened name. In a name itself no backslash is followed by a dot.
+/// Ends a shortened name. In an escaped name, no backslash is followed by a dot.
 const MARK: &str = r"\...";
 
-/// Returns an escaped name for a place between quotes, with a backslash before each character of
-/// `special`, in at most `longest` bytes. A longer name ends with [`MARK`], and no escape is split.
+/// Returns an escaped name of at most `longest` bytes, to be put between quotes, with a backslash
+/// before each character of `special`. A longer name ends with [`MARK`], and no escape is split.
 fn cut(escaped: &str, special: &str, longest: usize) -> String {
     let write = |text: &str| {
         let mut written = String::with_capacity(text.len());

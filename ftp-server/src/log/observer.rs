@@ -14,10 +14,9 @@ use crate::tls::TlsInfo;
 ///
 /// The session's thread calls it and waits. For slow work, copy the event and process it in another
 /// thread. The session's thread may be confined to its user's files, so open all files beforehand.
-/// For refused connections the accepting thread calls it, and further clients wait.
+/// For refused connections the accepting thread calls it, and other clients wait.
 ///
-/// A panic ends the session that the event is about, as any other panic on its thread does, and
-/// nothing else.
+/// A panic ends only the session that the event is about, like any other panic on its thread.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,7 +42,7 @@ pub trait Observer: Send + Sync {
     fn observe(&self, event: &Event<'_>);
 }
 
-/// Forwards to the observer inside, so that the caller can keep a handle.
+/// Forwards to the inner observer, so that the caller can keep a handle.
 impl<T: Observer + ?Sized> Observer for Arc<T> {
     fn observe(&self, event: &Event<'_>) {
         (**self).observe(event);
@@ -57,7 +56,7 @@ pub struct Event<'a> {
     /// Number of the session, from 1, unique for this server; `None` for a refused connection and
     /// for the end of a ban.
     pub session: Option<u64>,
-    /// The client's end of the control connection; an IPv4-mapped address appears as IPv4.
+    /// The client's address of the control connection; an IPv4-mapped address appears as IPv4.
     pub peer: SocketAddr,
     /// The argument of `USER` of the accepted login, byte for byte; `None` without a login.
     pub user: Option<&'a [u8]>,
@@ -102,8 +101,8 @@ pub enum EventKind<'a> {
         /// Reason of the refusal.
         reason: LoginRefusal,
     },
-    /// Too many logins from a host failed, the last one in this session. For a while the server
-    /// refuses new connections from that host, and logins over existing ones.
+    /// Too many logins from a host failed, the last one in this session. For the duration of the
+    /// ban, the server refuses new connections from that host, and logins over existing ones.
     #[non_exhaustive]
     Banned {
         /// The banned host: an IPv4 address, or a /64 of IPv6.
@@ -121,7 +120,7 @@ pub enum EventKind<'a> {
     },
     /// The user logged out by `REIN`, and the session continues without a user.
     LoggedOut,
-    /// The session ended. A user may still have been logged in.
+    /// The session ended. A user may have been logged in until then.
     #[non_exhaustive]
     Ended {
         /// Duration of the session.
@@ -165,7 +164,7 @@ pub enum EventKind<'a> {
         verb: Verb,
         /// The file or directory; for `RNTO` its current path.
         path: &'a VirtualPath,
-        /// The new path that `RNTO` asked for; otherwise `None`.
+        /// The new path in `RNTO`; otherwise `None`.
         to: Option<&'a VirtualPath>,
         /// The reply, whose text names the reason as far as the user may know it.
         reply: &'a Reply,
@@ -227,11 +226,11 @@ pub enum Direction {
     Sent,
     /// From the client.
     Received,
-    /// To neither: the server read the data for a reply.
+    /// In neither direction: the server read the data for a reply.
     Read,
 }
 
-/// How a transfer ended. Logs use the word of each.
+/// How a transfer ended. Logs contain the word of each variant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TransferEnd {
@@ -239,8 +238,11 @@ pub enum TransferEnd {
     Fin,
     /// `close-notify`: complete under TLS, where the sender confirmed the end.
     CloseNotify,
-    /// `truncated`: an upload under TLS ended without `close_notify`, so it may be truncated.
+    /// `truncated`: an upload under TLS ended without `close_notify`, so it may be truncated, or
+    /// one in mode Z before the end of its compressed stream.
     Truncated,
+    /// `corrupt`: an upload in mode Z was not a valid compressed stream.
+    Corrupt,
     /// `reset`: the data connection broke.
     Reset,
     /// `stall`: no byte moved for the stall timeout.
@@ -326,13 +328,13 @@ pub enum SessionEnd<'a> {
 
 impl TransferEnd {
     /// Returns whether the transfer is complete: a received file is published, or a sent file was
-    /// sent to its end. Use it to act on complete transfers only; later versions may add further
-    /// ends.
+    /// sent to its end. Use it to act on complete transfers only; later versions may add variants.
     #[must_use]
     pub const fn is_whole(self) -> bool {
         match self {
             Self::Fin | Self::CloseNotify => true,
             Self::Truncated
+            | Self::Corrupt
             | Self::NoTls
             | Self::Reset
             | Self::Stall
@@ -352,6 +354,7 @@ impl TransferEnd {
             Self::Fin => "fin",
             Self::CloseNotify => "close-notify",
             Self::Truncated => "truncated",
+            Self::Corrupt => "corrupt",
             Self::NoTls => "no-tls",
             Self::Reset => "reset",
             Self::Stall => "stall",

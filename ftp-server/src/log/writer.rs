@@ -1,17 +1,17 @@
-//! Writing lines to a file, pipe or terminal without waiting for it.
+//! Writes lines to a file, pipe or terminal without waiting for it.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
 /// Target of a log. Writing never waits: a separate thread waits for a pipe without a reader, or
-/// for a slow disk. Up to 256 KiB wait; further lines, and lines that cannot be written, are lost
-/// and counted. The `log` crate gets a message when writing begins to fail and, once lines are
+/// for a slow disk. Up to 256 KiB of lines wait; more lines, and lines that cannot be written, are
+/// lost and counted. The `log` crate gets a message when writing begins to fail and, once lines are
 /// written again, with the number of lost lines.
 ///
 /// Clones write to the same target. Dropping the last one writes waiting lines for up to a second;
@@ -33,13 +33,29 @@ struct Pending {
     waiting: Vec<u8>,
     /// A new target for the thread.
     target: Option<Box<dyn Write + Send>>,
-    /// The thread is writing at the moment.
-    is_busy: bool,
+    /// Number of bytes of all accepted lines, and of the lines that are written or lost.
+    accepted: u64,
+    finished: u64,
+    /// Bytes that the thread is writing at the moment.
+    writing: Option<usize>,
+    /// The thread waits for a line, however long.
+    is_idle: bool,
+    /// Calls that wait until all lines are written.
+    flushes: usize,
     /// The last clone was dropped: no more lines come.
     is_over: bool,
     /// Lost lines in total, and those that a message has reported.
     lost: u64,
     told: u64,
+}
+
+impl Pending {
+    /// Returns whether the thread has something to do for which it must not wait until lines
+    /// collect.
+    fn is_urgent(&self) -> bool {
+        let has_room = self.waiting.len() <= limits::LOG_WAITING / 2;
+        !has_room || self.target.is_some() || self.is_over || self.flushes > 0
+    }
 }
 
 /// The target as the thread sees it.
@@ -60,7 +76,11 @@ impl Sink {
 /// Interval between retries of a write that would block.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// How long the last clone waits for its lines.
+/// Time in which lines collect after others were written. On a busy server, waking the thread for
+/// each line would cost more than writing the line.
+const COLLECTING: Duration = Duration::from_millis(10);
+
+/// Time that the last clone waits for its lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl LogWriter {
@@ -79,7 +99,7 @@ impl LogWriter {
         Ok(Self(Arc::new(Handle(shared))))
     }
 
-    /// Writes further lines, and those that wait, to `target`, for example after a log rotation.
+    /// Writes waiting and later lines to `target`, for example after a log rotation.
     pub fn replace(&self, target: impl Write + Send + 'static) {
         self.0.0.state().target = Some(Box::new(target));
         self.0.0.changed.notify_all();
@@ -90,8 +110,8 @@ impl LogWriter {
         self.append(&[line.as_bytes(), b"\n"]);
     }
 
-    /// Waits until all lines are written or lost, for at most `limit`. Returns `false` after a
-    /// timeout.
+    /// Waits until all earlier lines are written or lost, for at most `limit`. Other threads can
+    /// add lines meanwhile. Returns `false` after a timeout.
     #[expect(clippy::must_use_candidate, reason = "most callers cannot act on it")]
     pub fn flush(&self, limit: Duration) -> bool {
         self.0.0.settle(limit)
@@ -111,7 +131,10 @@ impl LogWriter {
             return;
         }
         parts.iter().for_each(|part| state.waiting.extend_from_slice(part));
-        self.0.0.changed.notify_all();
+        state.accepted += length as u64;
+        if state.is_idle || state.is_urgent() {
+            self.0.0.changed.notify_all();
+        }
     }
 }
 
@@ -147,12 +170,7 @@ impl Channel {
         let mut target = Sink::new(Box::new(io::sink()));
         let mut lines = Vec::new();
         loop {
-            let mut state = self.state();
-            state.is_busy = false;
-            self.changed.notify_all();
-            while state.waiting.is_empty() && state.target.is_none() && !state.is_over {
-                state = unpoisoned(self.changed.wait(state));
-            }
+            let mut state = self.wait();
             if let Some(new) = state.target.take() {
                 target = Sink::new(new);
             }
@@ -161,10 +179,29 @@ impl Channel {
             }
             lines.clear();
             std::mem::swap(&mut lines, &mut state.waiting);
-            state.is_busy = true;
+            state.writing = Some(lines.len());
             drop(state);
             self.write(&mut target, &lines);
         }
+    }
+
+    /// Waits for lines, a new target or the end.
+    fn wait(&self) -> MutexGuard<'_, Pending> {
+        let mut state = self.state();
+        if let Some(written) = state.writing.take() {
+            state.finished += written as u64;
+            self.changed.notify_all();
+            let collects = |state: &mut Pending| !state.is_urgent();
+            let collected = self.changed.wait_timeout_while(state, COLLECTING, collects);
+            state = unpoisoned(collected).0;
+        }
+        state.is_idle = true;
+        let has_none = |state: &mut Pending| {
+            state.waiting.is_empty() && state.target.is_none() && !state.is_over
+        };
+        let mut state = unpoisoned(self.changed.wait_while(state, has_none));
+        state.is_idle = false;
+        state
     }
 
     /// Writes lines, and drops those that cannot be written.
@@ -188,7 +225,7 @@ impl Channel {
             }
             return;
         }
-        // The message may go to this log too, and needs room.
+        // The message may go to this log too, so it needs room.
         if state.waiting.len() > limits::LOG_WAITING / 2 {
             return;
         }
@@ -200,14 +237,14 @@ impl Channel {
         }
     }
 
-    /// Writes as much of `rest` as possible, and removes that from it.
+    /// Writes as much of `rest` as possible, and removes the written part from it.
     fn pass(&self, target: &mut dyn Write, rest: &mut &[u8]) -> io::Result<()> {
         while !rest.is_empty() {
             match target.write(rest) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => *rest = rest.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Another process that shares the terminal or pipe may have made it non-blocking.
+                // Another process that shares the terminal or pipe may have set it to non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && !self.is_given_up() => {
                     thread::sleep(RETRY);
                 }
@@ -217,23 +254,25 @@ impl Channel {
         target.flush()
     }
 
-    /// Returns whether a target that takes nothing is no longer waited for: a new one has come, or
+    /// Returns whether to stop waiting for a target that accepts no bytes: a new one was set, or
     /// the log ends.
     fn is_given_up(&self) -> bool {
         let state = self.state();
         state.is_over || state.target.is_some()
     }
 
-    /// Waits until the queue is empty. Returns `false` if `limit` was not enough.
+    /// Waits until all lines that are waiting now are written or lost. Returns `false` after a
+    /// timeout.
     fn settle(&self, limit: Duration) -> bool {
-        let start = Instant::now();
         let mut state = self.state();
-        while state.is_busy || !state.waiting.is_empty() {
-            let Some(rest) = limit.checked_sub(start.elapsed()) else { return false };
-            let woken = self.changed.wait_timeout(state, rest);
-            state = unpoisoned(woken).0;
-        }
-        true
+        state.flushes += 1;
+        self.changed.notify_all();
+        let last = state.accepted;
+        let is_writing = |state: &mut Pending| state.finished < last;
+        let (mut state, end) =
+            unpoisoned(self.changed.wait_timeout_while(state, limit, is_writing));
+        state.flushes -= 1;
+        !end.timed_out()
     }
 
     fn state(&self) -> MutexGuard<'_, Pending> {
@@ -248,6 +287,7 @@ fn lines_in(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::io::{PipeReader, Read};
+    use std::time::Instant;
 
     use super::*;
 
@@ -257,7 +297,7 @@ mod tests {
     fn a_target_that_takes_nothing_gives_way_to_a_new_one() {
         let log = LogWriter::start("log", Blocked).unwrap();
         log.line("lost");
-        while !log.0.0.state().is_busy {
+        while log.0.0.state().writing.is_none() {
             thread::yield_now();
         }
         let disk = Disk(Arc::new(Mutex::new((Vec::new(), 100))));
@@ -281,7 +321,37 @@ mod tests {
         }
     }
 
-    /// The content of a disk before it was full.
+    /// A target whose every write adds a line to its own log.
+    struct Busy {
+        log: Arc<Mutex<Option<LogWriter>>>,
+    }
+
+    impl Write for Busy {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(log) = &*self.log.lock().unwrap() {
+                log.line("one more");
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_flush_does_not_wait_for_later_lines() {
+        let own = Arc::new(Mutex::new(None));
+        let log = LogWriter::start("log", Busy { log: Arc::clone(&own) }).unwrap();
+        *own.lock().unwrap() = Some(log.clone());
+        log.line("the first");
+        assert!(log.flush(LONG));
+        // From here on the log can end.
+        let last = own.lock().unwrap().take();
+        drop((log, last));
+    }
+
+    /// The content that fitted on the disk.
     #[derive(Clone, Default)]
     struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 

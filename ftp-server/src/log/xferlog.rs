@@ -1,4 +1,4 @@
-//! The transfer log of wu-ftpd, xferlog(5), which most programs that count transfers read.
+//! The transfer log of wu-ftpd, xferlog(5), which most programs for transfer statistics read.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use super::writer::LogWriter;
 use crate::log::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
 
 /// Writes a line in the format of xferlog(5) for each file that was sent or received, completely or
-/// not. Listings have none, nor have transfers that never had a data connection.
+/// not. There are no lines for listings, nor for transfers that never had a data connection.
 ///
 /// Times are UTC. The remote host is an address, and paths begin at the user's root. White space in
 /// names becomes `_`, as with other servers; characters that a terminal would interpret are

@@ -18,7 +18,7 @@ use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
 /// Connections that one host may have without a login, if that leaves half of the places to others.
-/// A client that transfers several files in parallel logs in that often at once.
+/// A client that transfers several files in parallel may log in this many times at once.
 const AT_ONCE: usize = 4;
 
 /// Counts connections against their limits.
@@ -27,7 +27,7 @@ pub(crate) struct Admission {
     total: usize,
     per_host: AtomicUsize,
     held: Mutex<Occupancy>,
-    /// Connections that have no client yet.
+    /// Connections whose client is not known yet.
     pub(crate) waiting: Arc<WaitingRoom>,
 }
 
@@ -88,23 +88,23 @@ impl Admission {
         (self.pending() / 8).max(AT_ONCE.min(self.pending() / 2)).max(1)
     }
 
-    /// Takes a place for a connection. If all are taken, a connection without a login is closed:
-    /// the oldest one of the host that has most of them. Between equal hosts the /56, then the /48,
-    /// with most of them decides.
+    /// Takes a place for a connection. If all are taken, closes a connection without a login: the
+    /// oldest one of the host that has the most of them. If hosts have equally many, the /56 with
+    /// the most of them decides, then the /48.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         let occupant = self.occupant(peer);
         let held = self.held();
         if self.has_its_share(&held, &occupant) { None } else { self.seat(held, occupant) }
     }
 
-    /// Takes a place for a connection of a balancer itself, such as a health check. The limits of
-    /// one host are not for it, but it counts as one when a connection must be closed.
+    /// Takes a place for a connection of a balancer itself, such as a health check. The limits per
+    /// host do not apply to it, but it counts as a host when a connection must be closed.
     pub(crate) fn admit_balancer(self: &Arc<Self>, balancer: IpAddr) -> Option<Permit> {
         let peer = Some(balancer.to_canonical());
         self.seat(self.held(), Occupant { peer, host: None, is_pending: true, line: None })
     }
 
-    /// Returns a client without a login, before it has a place.
+    /// Returns a client that is not logged in and has no place yet.
     fn occupant(&self, peer: IpAddr) -> Occupant {
         let per_host = self.per_host.load(Ordering::Relaxed);
         let peer = Some(peer.to_canonical()).filter(|peer| !peer.is_loopback());
@@ -167,8 +167,8 @@ impl Permit {
     }
 
     /// Returns the place now, for a connection that only has to be closed: its client may reconnect
-    /// as soon as it sees the end. If too many do so at once, the place stays taken until the drop,
-    /// since each still has a thread.
+    /// as soon as it sees the end. If too many connections do so at once, the place stays taken
+    /// until the drop, because each still has a thread.
     pub(crate) fn leave(&self) {
         let mut held = self.admission.held();
         if held.leaving < limits::LEAVING && held.give_back(self.number).is_some() {
@@ -282,7 +282,7 @@ pub(crate) fn host_of(peer: IpAddr) -> Network {
 ///
 /// Each session needs a thread, its mappings, a control connection, and at times a listener, a data
 /// connection and a file. A mapping that fails while a thread starts would abort the whole process,
-/// so the limit stays clear of that.
+/// so the limit leaves a reserve.
 pub(crate) fn system_cap() -> (usize, &'static str) {
     let limits = [
         (descriptors(), "RLIMIT_NOFILE"),
@@ -297,8 +297,8 @@ pub(crate) fn system_cap() -> (usize, &'static str) {
     (usize::try_from(cap).unwrap_or(usize::MAX).max(1), name)
 }
 
-/// Returns the sessions that the descriptors allow: four per session, out of the hard limit, to
-/// which the soft one is raised.
+/// Returns the number of sessions that the descriptors allow: four per session. The soft limit is
+/// raised to the hard limit.
 fn descriptors() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -307,7 +307,7 @@ fn descriptors() -> Option<u64> {
     current.map(|descriptors| descriptors.saturating_sub(64) / 4)
 }
 
-/// Returns the sessions that the mappings allow: four per thread.
+/// Returns the number of sessions that the mappings allow: four per thread.
 fn mappings() -> Option<u64> {
     let count = number_in("/proc/sys/vm/max_map_count")?;
     let maps = std::fs::read("/proc/self/maps").ok()?;
@@ -329,7 +329,7 @@ fn number_in_cgroup(file: &str) -> Option<u64> {
     number_in(Path::new("/sys/fs/cgroup").join(group).join(file))
 }
 
-/// Returns the sessions that the memory allows: 20 KiB per session.
+/// Returns the number of sessions that the memory allows: 20 KiB per session.
 fn memory() -> Option<u64> {
     memory_info("MemAvailable:").map(|bytes| bytes / 1024 / 20)
 }
@@ -364,18 +364,22 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A connection of a host: its place, and its client's side.
+    /// A connection of a host: its place, and both of its sides.
     struct Connected {
         permit: Permit,
+        line: Arc<SessionHandle>,
         client: TcpStream,
     }
 
     impl Connected {
+        /// Returns whether it was closed, which its client is told once.
         fn is_closed(&mut self) -> bool {
-            self.client.set_nonblocking(true).unwrap();
-            let mut said = [0; 64];
-            let said = self.client.read(&mut said).map(|count| said[..count].to_vec());
-            said.is_ok_and(|said| said == b"421 Too many connections\r\n")
+            if !self.line.has_given_way() {
+                return false;
+            }
+            let mut said = String::new();
+            self.client.read_to_string(&mut said).unwrap();
+            said == "421 Too many connections\r\n"
         }
     }
 
@@ -384,8 +388,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, peer) = listener.accept().unwrap();
-        permit.is_for(&Arc::new(SessionHandle::new(stream, peer)));
-        Some(Connected { permit, client })
+        let line = Arc::new(SessionHandle::new(stream, peer));
+        permit.is_for(&line);
+        Some(Connected { permit, line, client })
     }
 
     fn counts(admission: &Admission) -> [usize; 5] {
@@ -426,7 +431,7 @@ mod tests {
                 of_host.min(total.div_ceil(2) - of_host),
                 "of {total}"
             );
-            // After login they have other places.
+            // After login, connections have other places.
             one.iter().for_each(|permit| permit.set_logged_in(true));
             assert_eq!(from("192.0.2.1").len(), of_host.min(total - of_host), "of {total}");
         }
@@ -440,8 +445,8 @@ mod tests {
         let mut many: Vec<_> =
             (0..3).map(|_| connect(&admission, "2001:db8::1").unwrap()).collect();
         many.extend((0..3).map(|_| connect(&admission, "192.0.2.3").unwrap()));
-        // Eight are taken, three of them by each of two hosts: the older one gives way, then it has
-        // only two.
+        // Eight places are taken, three by each of two hosts: the host with the oldest connection
+        // loses it, and then has only two.
         let mut newcomers = Vec::new();
         for want in [0, 3, 1, 4] {
             newcomers.push(connect(&admission, &format!("198.51.100.{want}")).unwrap());
@@ -487,7 +492,7 @@ mod tests {
         newcomer.permit.set_logged_in(true);
         assert!(connect(&admission, "198.51.100.2").is_none());
         assert!(!newcomer.is_closed() && !local.is_closed());
-        // The state of the closed connection no longer counts.
+        // The state of the closed connection no longer matters.
         other.permit.set_logged_in(true);
         other.permit.leave();
         assert_eq!(counts(&admission)[..3], [8, 1, 1]);
@@ -530,7 +535,7 @@ mod tests {
         assert!(admit().is_some());
         drop((first, second, fourth));
         assert_eq!(counts(&admission), [0; 5]);
-        // The only place is for any client.
+        // If there is only one place, any client can take it.
         assert!(Admission::new(1, 0).admit(address("192.0.2.1")).is_some());
     }
 

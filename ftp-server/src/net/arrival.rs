@@ -1,4 +1,4 @@
-//! An accepted connection on its way to be a session, in a thread of its own.
+//! An accepted connection that becomes a session, in its own thread.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -18,16 +18,16 @@ use crate::service::session_handle::SessionHandle;
 use crate::service::{self, Greeting};
 use crate::{deadline, limits};
 
-/// What a connection has been let in for.
+/// The next step of a connection that was let in.
 pub(crate) enum Entry {
-    /// For a session: it has a place.
+    /// To begin a session; it has a place.
     Client(Permit),
-    /// For the header that names its client.
+    /// To wait for the header that names its client.
     Balancer(Waiting),
 }
 
 impl Entry {
-    /// Sets the connection, which others can close from now on to make room.
+    /// Sets the connection. From now on it can be closed to make room for others.
     pub(super) fn is_for(&self, line: &Arc<SessionHandle>) {
         match self {
             Self::Client(permit) => permit.is_for(line),
@@ -40,7 +40,7 @@ impl Entry {
 pub(crate) struct Arrival {
     pub(super) registration: Registration,
     pub(super) entry: Entry,
-    /// The other end, which is the client or its balancer.
+    /// The peer address, which is that of the client or of its balancer.
     pub(super) from: SocketAddr,
     pub(super) greeting: Greeting,
 }
@@ -55,8 +55,9 @@ impl Arrival {
         }
     }
 
-    /// Returns the ends of the connection; `None` if it is refused or gone. It waits for the header
-    /// in a separate function, because an idle session keeps each page of its stack.
+    /// Returns the addresses of the connection; `None` if it is refused or closed. Waits for the
+    /// header in a separate function, because an idle session keeps each page of stack that was
+    /// used.
     #[inline(never)]
     fn ends(&mut self, current: &Arc<Current>) -> Option<Ends> {
         let line = Arc::clone(&self.registration.line);
@@ -66,7 +67,7 @@ impl Arrival {
         }
         let header = self.header();
         let named = header.and_then(|header| Ok((header, Ends::of(header, self.from, local)?)));
-        // The settings, the bans and the limits may have changed meanwhile.
+        // The settings, the bans and the limits may have changed in the meantime.
         let context = current.get();
         if line.is_cut() || line.is_dismissed() || context.is_draining() {
             return None;
@@ -79,7 +80,7 @@ impl Arrival {
                     None
                 }
             },
-            // A balancer has only looked whether the port is open.
+            // A balancer has only checked that the port is open.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => None,
             Err(error) => {
                 log::debug!("{}: no PROXY header: {error}", self.from);

@@ -1,5 +1,5 @@
-//! Connections that a load balancer passes on: the header that names their client, and the two ends
-//! as the client sees them.
+//! Connections that a load balancer forwards: the header that names their client, and both
+//! addresses as the client sees them.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -12,31 +12,31 @@ use rustix::net::{RecvFlags, recv};
 
 use super::socket;
 
-/// The ends of a control connection; IPv4-mapped addresses appear as IPv4.
+/// The addresses of a control connection; IPv4-mapped ones appear as IPv4.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ends {
     /// The client's end.
     pub(crate) peer: SocketAddr,
-    /// The client is unknown, so `peer` is its balancer.
+    /// Whether the client is unknown, so that `peer` is the address of the balancer.
     pub(crate) is_unknown: bool,
     /// The address that the client connected to: one of this server, or of its balancer.
     pub(crate) reached: SocketAddr,
-    /// The server's end, which data connections share.
+    /// The server's own address, which data connections use too.
     pub(crate) local: SocketAddr,
 }
 
 impl Ends {
-    /// Returns the ends of a connection without a balancer.
+    /// Returns the addresses of a connection without a balancer.
     pub(crate) fn direct(peer: SocketAddr, local: SocketAddr) -> Self {
         let local = socket::canonical(local);
         Self { peer: socket::canonical(peer), is_unknown: false, reached: local, local }
     }
 
-    /// Returns the ends of a connection that came from a balancer with this header.
+    /// Returns the addresses of a connection that came from a balancer with this header.
     ///
     /// # Errors
     ///
-    /// Returns `InvalidData` as [`client_of`].
+    /// Returns the errors of [`client_of`].
     pub(crate) fn of(header: ProxyHeader, from: SocketAddr, local: SocketAddr) -> io::Result<Self> {
         let direct = Self::direct(from, local);
         Ok(match header {
@@ -49,12 +49,13 @@ impl Ends {
     }
 }
 
-/// Returns the client's end of a connection that came from the balancer `from` with this header.
+/// Returns the client's address of a connection that came from the balancer `from` with this
+/// header.
 ///
 /// # Errors
 ///
-/// Returns `InvalidData` for an address that no client has, such as the balancer's own loopback: here
-/// it would mean this computer.
+/// Returns `InvalidData` for an address that no client can have, such as loopback. On the balancer
+/// it means the balancer, but here it would mean this computer.
 pub(crate) fn client_of(header: ProxyHeader, from: SocketAddr) -> io::Result<SocketAddr> {
     let ProxyHeader::Client { source, .. } = header else { return Ok(from) };
     let is_host = match AddressClass::of(source.ip()) {
@@ -66,13 +67,13 @@ pub(crate) fn client_of(header: ProxyHeader, from: SocketAddr) -> io::Result<Soc
     if is_host { Ok(source) } else { Err(io::Error::new(io::ErrorKind::InvalidData, why())) }
 }
 
-/// Reads a header and no byte after it. Calls `until_readable` when no bytes are there.
+/// Reads a header, and no byte after it. Calls `until_readable` when no bytes are available.
 ///
 /// # Errors
 ///
-/// Returns the error of `until_readable`, `InvalidData` for bytes that are not a header,
-/// `UnexpectedEof` for a connection that ends within it, and `ConnectionAborted` for one without a
-/// byte.
+/// Returns the error of `until_readable`. Returns `InvalidData` for bytes that are not a header,
+/// `UnexpectedEof` if the connection ends inside the header, and `ConnectionAborted` if it ends
+/// without a byte.
 pub(crate) fn receive_header<E: From<io::Error>>(
     stream: &TcpStream,
     mut until_readable: impl FnMut() -> Result<(), E>,
@@ -116,7 +117,7 @@ pub(crate) fn wait_for_input(stream: &TcpStream, deadline: Instant) -> io::Resul
     }
 }
 
-/// Returns whether `networks` contain a balancer at this address.
+/// Returns whether one of `networks` contains this address, which is then a balancer.
 pub(crate) fn is_balancer(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }

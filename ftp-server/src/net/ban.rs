@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::ServerConfig;
 use crate::deadline;
+use crate::ledger::{BanPolicy, SharedState};
 use crate::limits;
 use crate::lock::unpoisoned;
 use crate::net::admission::network_of;
@@ -19,6 +20,8 @@ pub(crate) struct Bans {
     window: Duration,
     lasting: Duration,
     hosts: Mutex<HashMap<IpAddr, Record>>,
+    /// What servers share, if they do: the failed logins on all of them count together.
+    shared: Option<SharedState>,
 }
 
 #[derive(Debug, Default)]
@@ -32,42 +35,78 @@ struct Record {
 }
 
 impl Bans {
-    pub(crate) fn new(config: &ServerConfig) -> Self {
+    pub(crate) fn new(config: &ServerConfig, shared: Option<SharedState>) -> Self {
         let after = if config.logins.ban_for.is_zero() { 0 } else { config.logins.ban_after };
         let after = usize::try_from(after).unwrap_or(usize::MAX).min(limits::BAN_AFTER);
         let window = config.logins.ban_window;
         let lasting = config.logins.ban_for;
-        Self { after, window, lasting, hosts: Mutex::default() }
+        Self { after, window, lasting, hosts: Mutex::default(), shared }
     }
 
-    /// Counts a failed login. Returns `true` if it leads to a ban.
+    /// Counts a failed login. Returns how long the ban lasts if it leads to one.
     ///
-    /// Loopback is not counted: a proxy or tunnel may stand for any client.
-    pub(crate) fn note(&self, peer: IpAddr, now: Instant) -> bool {
+    /// Loopback is not counted, because a proxy or tunnel may stand for any client.
+    pub(crate) fn note(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
         if self.after == 0 || peer.to_canonical().is_loopback() {
-            return false;
+            return None;
         }
         let host = network_of(peer);
+        let own = self.count(host, now);
+        let Some(shared) = &self.shared else { return own };
+        let &Self { after, window, lasting, .. } = self;
+        match shared.fail(host, BanPolicy { after, window, lasting }) {
+            Ok(Some(left)) if own.is_none() => self.learn(host, now, left).then_some(left),
+            // Without the ledger, this server counts for itself.
+            Ok(_) | Err(_) => own,
+        }
+    }
+
+    /// Counts a failed login on this server.
+    fn count(&self, host: IpAddr, now: Instant) -> Option<Duration> {
         let mut hosts = self.hosts();
-        if !hosts.contains_key(&host) && hosts.len() >= limits::BAN_HOSTS {
-            self.make_room(&mut hosts, now);
-            if hosts.len() >= limits::BAN_HOSTS {
-                return false;
-            }
+        if !self.has_room(&mut hosts, host, now) {
+            return None;
         }
         let record = hosts.entry(host).or_default();
         if record.is_banned(now) {
-            return false;
+            return None;
         }
         record.failures.retain(|at| now.saturating_duration_since(*at) < self.window);
         record.failures.push_back(now);
         (record.last, record.banned_until) = (Some(now), None);
         if record.failures.len() < self.after {
-            return false;
+            return None;
         }
         // The count starts again after the ban.
         record.failures = VecDeque::new();
         record.banned_until = Some(deadline::after(now, self.lasting));
+        Some(self.lasting)
+    }
+
+    /// Bans a host that is banned on another server. Returns `false` if it is banned here already,
+    /// or if there is no room.
+    fn learn(&self, host: IpAddr, now: Instant, left: Duration) -> bool {
+        let mut hosts = self.hosts();
+        let is_known = hosts.get(&host).is_some_and(|record| record.is_banned(now));
+        if is_known || !self.has_room(&mut hosts, host, now) {
+            return false;
+        }
+        let banned_until = Some(deadline::after(now, left));
+        hosts.insert(host, Record { failures: VecDeque::new(), last: Some(now), banned_until });
+        true
+    }
+
+    /// Returns whether the host of `peer` is banned, on this server or another one of the ledger.
+    pub(crate) fn hold_anywhere(&self, peer: IpAddr, now: Instant) -> bool {
+        if self.hold(peer, now) {
+            return true;
+        }
+        let is_counted = self.after > 0 && !peer.to_canonical().is_loopback();
+        let Some(shared) = self.shared.as_ref().filter(|_| is_counted) else { return false };
+        let host = network_of(peer);
+        let Ok(Some(left)) = shared.ban_of(host) else { return false };
+        // From now on, its connections are refused without a look at the ledger.
+        self.learn(host, now, left);
         true
     }
 
@@ -90,11 +129,22 @@ impl Bans {
 
     /// Forgets the failed logins of the host of `peer`, and its ban; returns whether it had one.
     pub(crate) fn lift(&self, peer: IpAddr, now: Instant) -> bool {
+        if let Some(shared) = &self.shared {
+            shared.forgive(network_of(peer));
+        }
         self.hosts().remove(&network_of(peer)).is_some_and(|record| record.is_banned(now))
     }
 
-    /// Removes expired records; without any, the unbanned host whose last failure is oldest. Bans
-    /// stay: if all hosts are banned, no further one can be.
+    /// Returns whether a record of this host fits, after older ones made room for it.
+    fn has_room(&self, hosts: &mut HashMap<IpAddr, Record>, host: IpAddr, now: Instant) -> bool {
+        if !hosts.contains_key(&host) && hosts.len() >= limits::BAN_HOSTS {
+            self.make_room(hosts, now);
+        }
+        hosts.contains_key(&host) || hosts.len() < limits::BAN_HOSTS
+    }
+
+    /// Removes expired records. If there are none, removes the unbanned host whose last failure is
+    /// oldest. Bans stay: if all remembered hosts are banned, no other host can be banned.
     fn make_room(&self, hosts: &mut HashMap<IpAddr, Record>, now: Instant) {
         hosts.retain(|_, record| {
             let is_past = |at| now.saturating_duration_since(at) >= self.window;
@@ -123,18 +173,28 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::ledger::{MemoryLedger, WithoutLedger};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn bans(ban_after: u32) -> Bans {
         let ban_window = 10 * MINUTE;
         let ban_for = 5 * MINUTE;
-        Bans::new(&ServerConfig::default().with(|config| {
-            config.logins.ban_after = ban_after;
-            config.logins.ban_window = ban_window;
-            config.logins.ban_for = ban_for;
-        }))
+        Bans::new(
+            &ServerConfig::default().with(|config| {
+                config.logins.ban_after = ban_after;
+                config.logins.ban_window = ban_window;
+                config.logins.ban_for = ban_for;
+            }),
+            None,
+        )
+    }
+
+    fn note(bans: &Bans, peer: IpAddr, now: Instant) -> bool {
+        bans.note(peer, now).is_some()
     }
 
     fn address(text: &str) -> IpAddr {
@@ -149,8 +209,8 @@ mod tests {
         let host = address("192.0.2.1");
         let other = address("192.0.2.2");
         for (minute, begins) in [(0, false), (1, false), (10, false), (10, true), (11, false)] {
-            // At ten minutes, the first failure has expired.
-            assert_eq!(bans.note(host, at(minute)), begins, "{minute}");
+            // After ten minutes, the first failure has expired.
+            assert_eq!(note(&bans, host, at(minute)), begins, "{minute}");
         }
         for (peer, minute, want) in [
             (host, 10, true),
@@ -161,7 +221,7 @@ mod tests {
             assert_eq!(bans.hold(peer, at(minute)), want, "{peer} {minute}");
         }
         // The count has started again.
-        assert_eq!([15, 15, 15].map(|minute| bans.note(host, at(minute))), [false, false, true]);
+        assert_eq!([15, 15, 15].map(|minute| note(&bans, host, at(minute))), [false, false, true]);
         assert!(bans.hold(host, at(19)));
         assert!(!bans.hold(host, at(20)));
     }
@@ -170,12 +230,12 @@ mod tests {
     fn one_ipv6_network_is_one_host_and_loopback_none_hs_28() {
         let bans = bans(2);
         let now = Instant::now();
-        assert!(!bans.note(address("2001:db8::1"), now));
-        assert!(bans.note(address("2001:db8::ffff:1"), now));
+        assert!(!note(&bans, address("2001:db8::1"), now));
+        assert!(note(&bans, address("2001:db8::ffff:1"), now));
         assert!(bans.hold(address("2001:db8::2"), now));
         assert!(!bans.hold(address("2001:db8:0:1::1"), now));
         for text in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert!(!(0..9).any(|_| bans.note(address(text), now)), "{text}");
+            assert!(!(0..9).any(|_| note(&bans, address(text), now)), "{text}");
             assert!(!bans.hold(address(text), now));
         }
     }
@@ -187,8 +247,8 @@ mod tests {
             config.logins.ban_for = Duration::ZERO;
             config.logins.ban_after = 1;
         });
-        for bans in [bans(0), Bans::new(&zero)] {
-            assert!(!bans.note(address("192.0.2.1"), now));
+        for bans in [bans(0), Bans::new(&zero, None)] {
+            assert!(!note(&bans, address("192.0.2.1"), now));
             assert!(!bans.hold(address("192.0.2.1"), now));
             assert!(bans.hosts().is_empty());
         }
@@ -196,8 +256,8 @@ mod tests {
             config.logins.ban_for = Duration::MAX;
             config.logins.ban_after = 1;
         });
-        let bans = Bans::new(&forever);
-        assert!(bans.note(address("192.0.2.1"), now));
+        let bans = Bans::new(&forever, None);
+        assert!(note(&bans, address("192.0.2.1"), now));
         assert!(bans.hold(address("192.0.2.1"), now + 100_000 * MINUTE));
     }
 
@@ -207,28 +267,55 @@ mod tests {
         let start = Instant::now();
         let host = |number: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + number));
         let most = u32::try_from(limits::BAN_HOSTS).unwrap();
-        assert!(!bans.note(host(0), start) && bans.note(host(0), start));
+        assert!(!note(&bans, host(0), start) && note(&bans, host(0), start));
         let later = |number: u32| start + Duration::from_millis(number.into());
         // Each host that finds the table full costs a scan of it.
         let hosts = most + most / 8;
         for number in 1..hosts {
-            assert!(!bans.note(host(number), later(number)));
+            assert!(!note(&bans, host(number), later(number)));
         }
         assert_eq!(bans.hosts().len(), limits::BAN_HOSTS);
         assert!(bans.hold(host(0), start + MINUTE));
         // The last hosts are those in the table.
-        assert!(!bans.note(host(1), start + MINUTE));
-        assert!(bans.note(host(hosts - 1), start + MINUTE));
+        assert!(!note(&bans, host(1), start + MINUTE));
+        assert!(note(&bans, host(hosts - 1), start + MINUTE));
         // Expired records make room at once.
-        assert!(!bans.note(host(9 * most), start + 30 * MINUTE));
+        assert!(!note(&bans, host(9 * most), start + 30 * MINUTE));
         assert_eq!(bans.hosts().len(), 1);
-        // If all are banned, no further host is counted.
+        // If all are banned, no other host is counted.
         for number in 0..most {
             let now = start + 30 * MINUTE;
-            let _ = (bans.note(host(number), now), bans.note(host(number), now));
+            let _ = (note(&bans, host(number), now), note(&bans, host(number), now));
         }
-        assert!(!bans.note(host(most + 1), start + 30 * MINUTE));
-        assert!(!bans.note(host(most + 1), start + 30 * MINUTE));
+        assert!(!note(&bans, host(most + 1), start + 30 * MINUTE));
+        assert!(!note(&bans, host(most + 1), start + 30 * MINUTE));
         assert!(bans.hold(host(most - 2), start + 31 * MINUTE));
+    }
+
+    #[test]
+    fn servers_of_a_ledger_count_together_hs_28() {
+        let ledger = Arc::new(MemoryLedger::new());
+        let server = || {
+            let lease = Duration::from_secs(600);
+            let state = SharedState::start(Arc::clone(&ledger), lease, WithoutLedger::Refuse);
+            let state = state.unwrap();
+            let mut bans = bans(4);
+            bans.shared = Some(state.clone());
+            (bans, state)
+        };
+        let ((one, state), (other, _), (third, _)) = (server(), server(), server());
+        let (host, now) = (address("192.0.2.1"), Instant::now());
+        let ends = [&one, &other, &one, &other].map(|bans| note(bans, host, now));
+        assert_eq!(ends, [false, false, false, true]);
+        assert!(other.hold(host, now) && !one.hold(host, now) && !third.hold(host, now));
+        // A server learns of the ban at the next login.
+        assert!(one.hold_anywhere(host, now) && one.hold(host, now));
+        assert!(!third.hold_anywhere(address("192.0.2.11"), now));
+        assert!(!third.hold_anywhere(address("127.0.0.1"), now));
+        assert!(one.lift(host, now));
+        state.flush();
+        assert!(!one.hold_anywhere(host, now) && !third.hold_anywhere(host, now));
+        // Another server keeps what it knows.
+        assert!(other.hold(host, now));
     }
 }

@@ -17,11 +17,12 @@ const NONE: u64 = u64::MAX;
 pub(crate) struct Entrance {
     socket: TcpListener,
     /// Wakes the accept loop on a socket that another process may hold too, such as a service
-    /// manager: shutdown(2) would end that socket for all. The server's own sockets have none.
+    /// manager: shutdown(2) would end that socket for all. The server's own sockets do not need
+    /// this.
     bell: Option<OwnedFd>,
     /// Number of accept(2) calls.
     turns: AtomicU64,
-    /// The turns when a connection was last found waiting.
+    /// The number of turns when a connection was last found waiting.
     waited: AtomicU64,
 }
 
@@ -64,15 +65,15 @@ impl Entrance {
 
     /// Makes [`accept`](Self::accept) return, now and from now on.
     pub(crate) fn close(&self) {
-        // Neither can fail: the socket listens, and the counter is at 0.
+        // Neither call can fail: the socket listens, and the counter is at 0.
         match &self.bell {
             Some(bell) => drop(rustix::io::write(bell, &1_u64.to_ne_bytes())),
             None => drop(SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both)),
         }
     }
 
-    /// Returns `false` if a connection waits, one also waited at the previous call, and the accept
-    /// loop has made no turn in between.
+    /// Returns `false` if a connection waits now and one waited at the previous call, but the
+    /// accept loop has made no turn in between.
     pub(crate) fn responds(&self) -> bool {
         let turns = self.turns.load(Ordering::Relaxed);
         let mut watched = [PollFd::new(&self.socket, PollFlags::IN)];
@@ -85,6 +86,8 @@ impl Entrance {
 
 #[cfg(test)]
 mod tests {
+    use ftp_tests::wait::wait_until;
+
     use super::*;
 
     fn listener() -> TcpListener {
@@ -100,7 +103,7 @@ mod tests {
         let _first = TcpStream::connect(address).unwrap();
         let _second = TcpStream::connect(address).unwrap();
         assert!(entrance.responds(), "it may have come just now");
-        assert!(!entrance.responds());
+        wait_until("it waits for long", || !entrance.responds());
         entrance.accept().unwrap();
         assert!(entrance.responds(), "the loop made a turn");
         entrance.accept().unwrap();

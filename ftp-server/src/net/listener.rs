@@ -1,4 +1,4 @@
-//! The accept loop. No error ends it; only a shutdown of the server does.
+//! The accept loop. Only a shutdown of the server ends it; an error does not.
 
 use std::fs::File;
 use std::io;
@@ -38,6 +38,7 @@ fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
         let error = match entrance.accept() {
             Ok((stream, peer)) => {
                 receive(stream, peer, greeting, current, &mut complaints);
+                spare = spare.or_else(open_spare);
                 continue;
             }
             Err(error) => error,
@@ -52,8 +53,8 @@ fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
                 // The spare descriptor lets one client get a 421 instead of waiting.
                 if spare.take().is_some() {
                     if let Ok((stream, peer)) = entrance.accept() {
-                        // accept(2) reports the lack before a client comes: by now there may be
-                        // enough.
+                        // accept(2) reports the lack even before a client connects; by now there
+                        // may be enough descriptors.
                         spare = open_spare();
                         match spare {
                             Some(_) => receive(stream, peer, greeting, current, &mut complaints),
@@ -81,11 +82,11 @@ fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
 /// The effect of a failed accept(2) on the next ones.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Trouble {
-    /// No effect: the error concerned one connection, which is gone.
+    /// No effect: the error concerned one connection, which no longer exists.
     Passing,
     /// The process or the system has no descriptor left.
     Descriptors,
-    /// The next ones may fail too for a while. The text names the error in the log.
+    /// The next calls may fail too for a while. The text names the error in the log.
     Lasting(&'static str),
 }
 
@@ -95,8 +96,8 @@ impl Trouble {
             Some(Errno::INTR | Errno::CONNABORTED | Errno::AGAIN) => Self::Passing,
             Some(Errno::MFILE | Errno::NFILE) => Self::Descriptors,
             Some(Errno::NOBUFS | Errno::NOMEM) => Self::Lasting("out of memory"),
-            // The rest is a network that comes and goes, EPERM of a firewall, or undocumented; the
-            // next connection may well succeed.
+            // Other errors are due to a changing network or a firewall (EPERM), or undocumented;
+            // the next connection may well succeed.
             _ => Self::Lasting("cannot accept"),
         }
     }
@@ -118,7 +119,7 @@ fn receive(
     let context = current.get();
     let admission = &context.admission;
     let entry = if balancer::is_balancer(&context.config.proxy_protocol, from.ip()) {
-        // The header of the connection decides in its own thread.
+        // The thread of the connection decides when it has read the header.
         admission.waiting.enter().map(Entry::Balancer)
     } else if let Some(refusal) = context.objection(from.ip()) {
         return turn_away(&stream, from, greeting, &context, refusal);

@@ -1,4 +1,4 @@
-//! Setting up sockets, and closing one with a last reply.
+//! Sets up sockets, and closes one with a last reply.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -10,8 +10,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1_024;
 
-/// Opens a listening socket; with `free` also on an address that the computer does not have yet.
-/// Accepted sockets inherit its options, so that a session needs no calls for them.
+/// Opens a listening socket. With `free`, the computer need not have the address yet. Accepted
+/// sockets inherit its options, so that a session needs no calls for them.
 pub(crate) fn bind(address: SocketAddr, free: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -62,8 +62,8 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// Sends a last reply on a connection that is then dropped.
 pub(crate) fn refuse(mut stream: &TcpStream, reply: &Reply) {
-    // A new socket has room for one line, and a peer that is gone needs no reply. Only the sending
-    // side is closed here; the drop closes the rest.
+    // A new socket has room for one line, and a peer that has disconnected needs no reply. Only the
+    // sending side is closed here; the drop closes the rest.
     let _ = stream.set_nonblocking(true);
     let _ = stream.write(&reply.encode());
     let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);

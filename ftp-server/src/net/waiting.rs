@@ -1,4 +1,4 @@
-//! Connections of balancers that wait for the header, which names the client.
+//! Connections of balancers that wait for the header that names the client.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,8 +7,8 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
-/// Bounds the connections that wait for their header. They have no place of a session yet, so that
-/// a client who must be refused closes no other client's session.
+/// Limits the connections that wait for their header. They do not count as sessions yet, so that a
+/// client that will be refused does not end another client's session.
 #[derive(Debug)]
 pub(crate) struct WaitingRoom {
     most: usize,
@@ -17,14 +17,14 @@ pub(crate) struct WaitingRoom {
 
 #[derive(Debug, Default)]
 struct Occupancy {
-    /// Connections that wait, the oldest first; without a value until others may close them.
+    /// Connections that wait, the oldest first; `None` as long as they cannot be closed.
     waiting: BTreeMap<u64, Option<Arc<SessionHandle>>>,
     next: u64,
     /// Connections that were closed to make room, but still have a thread.
     leaving: usize,
 }
 
-/// A connection in the room; dropping it leaves the room.
+/// A connection in the room; it leaves the room when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     room: Arc<WaitingRoom>,
@@ -32,13 +32,13 @@ pub(crate) struct Waiting {
 }
 
 impl WaitingRoom {
-    /// Lets `most` connections wait, or [`limits::WAITING`] if that is less.
+    /// Lets `most` connections wait, at most [`limits::WAITING`].
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most: most.min(limits::WAITING), held: Mutex::default() })
     }
 
-    /// Lets a connection wait. If too many do, the oldest one is closed. Returns `None` while too
-    /// many are being closed already.
+    /// Lets a connection wait. If too many wait, closes the oldest one. Returns `None` if too many
+    /// are being closed already.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Waiting> {
         let mut held = self.held();
         let mut closed = None;
@@ -75,7 +75,7 @@ impl Occupancy {
 }
 
 impl Waiting {
-    /// Sets the connection, which can be closed from now on to make room.
+    /// Sets the connection. From now on it can be closed to make room for others.
     pub(crate) fn is_for(&self, line: &Arc<SessionHandle>) {
         if let Some(place) = self.room.held().waiting.get_mut(&self.number) {
             *place = Some(Arc::clone(line));
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// Enters the room. The other value is the client's side.
+    /// Enters the room. The other end of the connection is the client's.
     fn enter(room: &Arc<WaitingRoom>) -> Option<(Waiting, Arc<SessionHandle>)> {
         let waiting = room.enter()?;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,5 @@
-//! Ends connections whose login takes too long because the authenticator does not return; their own
-//! thread waits for it and cannot. The same thread reports the end of bans.
+//! Ends connections whose login takes too long because the authenticator does not return. Their own
+//! threads cannot, because they wait for it. The same thread reports the end of bans.
 
 use std::collections::HashMap;
 use std::io;
@@ -31,7 +31,7 @@ struct Watched {
     /// End of each ban, and the peer that caused it: one per banned host.
     bans: Vec<(Instant, SocketAddr)>,
     next: u64,
-    /// When the thread wakes up next; `None`: only when notified.
+    /// The time of the next wakeup of the thread; `None`: only when notified.
     wakes_at: Option<Instant>,
     is_over: bool,
 }
@@ -57,7 +57,7 @@ impl Watchdog {
         let number = state.next;
         state.next += 1;
         state.watched.insert(number, (deadline, Arc::clone(line)));
-        // Usually the thread wakes up earlier, for a login that has ended long ago.
+        // Usually the thread is going to wake up earlier anyway, for a login that ended long ago.
         if state.wakes_at.is_none_or(|at| deadline < at) {
             self.shared.changed.notify_all();
         }
@@ -87,7 +87,7 @@ impl Watchdog {
 }
 
 impl LoginWatch {
-    /// Ends the watch. Returns `false` if it has ended the connection.
+    /// Ends the watch. Returns `false` if the watchdog has ended the connection.
     pub(crate) fn ends_in_time(self) -> bool {
         self.shared.state().watched.remove(&self.number).is_some()
     }

@@ -1,5 +1,5 @@
-//! Sessions at work: their loop, control connection and transfers, and the register by which other
-//! threads see and end them.
+//! Running sessions: their loop, control connection and transfers, and the register through which
+//! other threads see and end them.
 
 mod control;
 pub(crate) mod login_watchdog;

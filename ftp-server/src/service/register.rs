@@ -1,4 +1,4 @@
-//! The register of sessions, by which other threads wake, cut and list them.
+//! The register of sessions, through which other threads wake, cut and list them.
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -49,7 +49,7 @@ impl Register {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Lets no more connections in.
+    /// Accepts no more connections.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
@@ -95,8 +95,8 @@ impl Register {
         line.is_some()
     }
 
-    /// Ends one session, after its transfer if there is one. Returns `false` if there is none with
-    /// this number, or if it was dismissed before.
+    /// Ends one session, after its transfer if there is one. Returns `false` if no session has this
+    /// number, or if it was dismissed already.
     pub(crate) fn dismiss(&self, number: u64) -> bool {
         self.sessions().get(&number).is_some_and(|line| line.dismiss())
     }
@@ -113,22 +113,22 @@ impl Register {
     /// Closes connections whose sessions cannot even write their last reply.
     pub(crate) fn break_off(&self) {
         for line in self.sessions().values() {
-            // It fails if the peer is gone already, as intended.
+            // Fails if the peer has disconnected already, which is the intended state.
             let _ = line.stream.shutdown(Shutdown::Both);
         }
     }
 
     /// Ends the time that sessions get to end by themselves.
     pub(crate) fn hurry(&self) {
-        // A waiting thread has looked before, or looks after this.
+        // A waiting thread checked before this, or checks after it.
         let _sessions = self.sessions();
         self.hurried.store(true, Ordering::SeqCst);
         self.gone.notify_all();
     }
 
-    /// Waits as [`wait`](Self::wait), but only until [`hurry`](Self::hurry). Cuts each transfer
-    /// without movement for `stall`, since waiting would only delay the end. Returns the number of
-    /// sessions left, and of sessions cut.
+    /// Waits like [`wait`](Self::wait), but only until [`hurry`](Self::hurry). Cuts each transfer
+    /// that moves no byte for `stall`, because waiting would only delay the end. Returns the number
+    /// of remaining sessions, and of cut ones.
     pub(crate) fn drain(&self, limit: Duration, stall: Duration) -> (usize, usize) {
         let start = Instant::now();
         let mut seen = HashMap::new();
@@ -148,7 +148,7 @@ impl Register {
         (sessions.len(), cut.iter().filter(|number| !sessions.contains_key(number)).count())
     }
 
-    /// Waits until no session is left, up to `limit`; returns the number of sessions left.
+    /// Waits until no session is left, up to `limit`; returns the number of remaining sessions.
     pub(crate) fn wait(&self, limit: Duration) -> usize {
         let woken = self.gone.wait_timeout_while(self.sessions(), limit, |left| !left.is_empty());
         unpoisoned(woken).0.len()

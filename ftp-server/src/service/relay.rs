@@ -18,15 +18,15 @@ pub(crate) trait Handover: Send {
 }
 
 /// Moves sessions to new threads. A thread confined to a user's files stays confined for good, and
-/// so do the threads it starts. So a session whose user has left continues in a thread started from
-/// here, by one that was never confined.
+/// so do the threads it starts. So after its user has logged out, a session continues in a new
+/// thread, which a never confined thread of this module starts.
 #[derive(Default)]
 pub(crate) struct Relay {
     queue: Mutex<Option<Sender<Box<dyn Handover>>>>,
 }
 
 impl Relay {
-    /// Starts the thread, which ends after [`stop`](Self::stop) or with the relay.
+    /// Starts the thread, which ends after [`stop`](Self::stop), or when the relay is dropped.
     pub(crate) fn start(&self) -> io::Result<JoinHandle<()>> {
         let (queue, sessions) = mpsc::channel();
         let work =

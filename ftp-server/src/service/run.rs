@@ -76,7 +76,7 @@ impl EndNotice {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
     Continue,
-    /// In another thread: this one is confined to a user who has left.
+    /// In another thread: this one is confined to a user who has logged out.
     Elsewhere,
     End,
 }
@@ -88,10 +88,10 @@ pub(crate) struct Runner {
     /// Its place among the connections.
     permit: Permit,
     registration: Registration,
-    /// Number of lines so far, and how many of the latest in a row were invalid.
+    /// Number of lines so far, and number of consecutive invalid lines at the end.
     lines: u64,
     bad_lines: u32,
-    /// A storage was entered, so the thread may be confined to it.
+    /// Whether a storage was entered, so that the thread may be confined to it.
     is_inside: bool,
     /// Beginning of the session.
     start: Instant,
@@ -100,7 +100,7 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Allocates the runner in a separate function: an idle session keeps every page of its stack
+    /// Allocates the runner in a separate function. An idle session keeps every page of its stack
     /// that was ever touched, and moving the runner would touch several copies.
     #[inline(never)]
     fn boxed(registration: Registration, session: Session, permit: Permit) -> Box<Self> {
@@ -129,7 +129,7 @@ impl Runner {
         &self.registration.line
     }
 
-    /// Starts with a TLS handshake; data is protected without a `PROT`.
+    /// Starts with a TLS handshake; data connections are protected without `PROT`.
     fn protect_from_the_start(&mut self) -> io::Result<()> {
         self.session.is_implicit = true;
         self.control.set_end(Some(self.session.login_deadline()));
@@ -155,7 +155,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Answers an `AUTH`, unless input follows it: then nothing is done.
+    /// Answers an `AUTH`. Does nothing if input follows it.
     fn begin_protection(&mut self, reply: &Reply, with_data: bool) -> io::Result<Next> {
         if self.control.has_input() {
             self.close("Nothing may follow AUTH before its handshake")?;
@@ -169,7 +169,7 @@ impl Runner {
 
     fn greet(&mut self) -> io::Result<()> {
         let config = &self.session.context.config;
-        // With implicit TLS, a host may be chosen already.
+        // With implicit TLS, the handshake may have chosen a host already.
         let banner = self.session.host_banner().unwrap_or(&config.banner).to_owned();
         self.control.send(&Reply::new(ReplyCode::SERVICE_READY, banner))
     }
@@ -206,7 +206,7 @@ impl Runner {
         let Self { mut control, session, permit, registration, start, .. } = *self;
         let end = served.as_ref().map_or_else(SessionEnd::Failed, |()| SessionEnd::Closed);
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
-        // A client that sees the end must find its port, its user's count and its place free.
+        // When a client sees the end, its port, its user's count and its place must be free.
         drop(session);
         permit.leave();
         if served.is_ok() {
@@ -272,7 +272,7 @@ impl Runner {
     /// Returns the next event, within `limit` since `start`. A port prepared for a transfer closes
     /// earlier than an idle session.
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
-        // Input that came in time is handled, even after a long digest.
+        // Input that arrived in time is handled, even after a long digest.
         if !self.control.has_waiting()
             && let Some(DataChannel::Passive(listener)) = &self.session.channel
         {
@@ -330,6 +330,8 @@ impl Runner {
             }
             _ => Reply::new(ReplyCode::BAD_ARGUMENT, "CR, LF and NUL are not allowed"),
         };
+        // The line may have been an upload whose data the client has sent already.
+        self.session.close_open_data();
         self.bad_lines += 1;
         if self.session.user().is_none() && self.bad_lines >= limits::BAD_LINES {
             self.close("Too many unknown commands")?;
@@ -359,9 +361,15 @@ impl Runner {
         // After a login its time limit no longer applies.
         let deciding = (!had_user && command::decides_login(verb)).then(|| {
             let deadline = self.session.login_deadline();
+            // A client that has sent all its commands may have closed its side.
+            if !self.control.has_input() {
+                let line = Arc::clone(self.line());
+                self.session.is_client_gone = Some(Box::new(move || line.is_left()));
+            }
             self.session.context.watchdog.watch(self.line(), deadline)
         });
         let outcome = command::dispatch(&mut self.session, verb, argument);
+        self.session.is_client_gone = None;
         let entered = self.enter();
         if !deciding.is_none_or(LoginWatch::ends_in_time) {
             return Err(io::ErrorKind::TimedOut.into());
@@ -372,7 +380,7 @@ impl Runner {
             let host = user.and_then(|_| self.session.shown_host());
             self.line().shown.set_login(user, host);
         }
-        // This precedes the reply: the next command may come at once.
+        // Done before the reply, because the next command may arrive at once.
         self.permit.set_logged_in(user.is_some());
         if let Err(error) = entered {
             log::error!("{}: cannot confine the session: {error}", self.session.peer);
@@ -500,8 +508,11 @@ fn is_http(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
+
+    use ftp_tests::wait::patiently;
 
     use super::*;
     use crate::auth::UserTable;
@@ -524,17 +535,22 @@ mod tests {
         let mut runner = Runner::new(registration, session, permit);
         let now = Instant::now();
         let passive = || PassivePorts::new(None).listen(local, peer.ip()).unwrap();
-        let almost = limits::UNUSED_LISTENER - Duration::from_millis(200);
-        let long_ago = now.checked_sub(almost).expect("this machine runs for a minute");
-
-        runner.session.channel = Some(DataChannel::Passive(passive().backdated(long_ago)));
+        runner.session.channel = Some(DataChannel::Passive(passive()));
         let idle = Duration::from_millis(100);
         assert!(matches!(runner.next(now, idle), Arrival::TimedOut));
         assert!(runner.session.channel.is_some(), "the session ends before the port does");
-        let idle = Duration::from_millis(500);
-        assert!(matches!(runner.next(now, idle), Arrival::TimedOut));
-        assert!(now.elapsed() >= idle, "the port ends before the session does");
-        assert!(runner.session.channel.is_none());
+        let runner = RefCell::new(runner);
+        patiently(Duration::from_millis(500), |idle| {
+            let now = Instant::now();
+            let almost = limits::UNUSED_LISTENER - idle / 5;
+            let long_ago = now.checked_sub(almost).expect("this machine runs for a minute");
+            let listener = passive().backdated(long_ago);
+            runner.borrow_mut().session.channel = Some(DataChannel::Passive(listener));
+            assert!(matches!(runner.borrow_mut().next(now, idle), Arrival::TimedOut));
+            assert!(now.elapsed() >= idle, "the port ends before the session does");
+            assert!(runner.borrow().session.channel.is_none());
+        });
+        let mut runner = runner.into_inner();
 
         runner.session.channel = Some(DataChannel::Passive(passive()));
         client.write_all(b"NOOP\r\n").unwrap();

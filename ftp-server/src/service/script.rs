@@ -12,8 +12,8 @@ use crate::session::{Payload, PreparedTransfer};
 use crate::testing::{CutOutgoing, CutUpload, ProtocolFault};
 
 impl Runner {
-    /// Applies the scripted fault of a command. `Some` if that replaces the command; a fault of a
-    /// transfer is kept for [`transfer`](Self::transfer).
+    /// Applies the scripted fault of a command. Returns `Some` if the fault replaces the command; a
+    /// fault of a transfer is kept for [`transfer`](Self::transfer).
     pub(super) fn follow_script(&mut self, verb: Verb) -> io::Result<Option<Next>> {
         self.fault = None;
         let Some(script) = &self.session.context.script else { return Ok(None) };
@@ -37,7 +37,7 @@ impl Runner {
     }
 }
 
-/// Returns the result of a transfer whose data was cut: to its client the data connection broke.
+/// Returns the result of a transfer whose data was cut: for the client, the data connection broke.
 pub(super) fn cut(result: TransferResult) -> TransferResult {
     match result {
         TransferResult::Pumped(PumpEnd::Complete | PumpEnd::Storage(_)) => {
@@ -56,8 +56,8 @@ impl ProtocolFault {
         };
         transfer.payload = match transfer.payload {
             Payload::Send(inner) => Payload::Send(Box::new(CutOutgoing { inner, left })),
-            Payload::Receive(inner, ascii) => {
-                Payload::Receive(Box::new(CutUpload { inner, left }), ascii)
+            Payload::Receive(inner, encoding) => {
+                Payload::Receive(Box::new(CutUpload { inner, left }), encoding)
             }
         };
         transfer

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Reply, ReplyCode};
-use rustix::net::SendFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv};
 
 use super::session_list::Shown;
 use crate::log::Refusal;
@@ -13,16 +15,17 @@ use crate::log::Refusal;
 /// The session carries out a command.
 const WORKING: u8 = 1;
 
-/// The session must end, after its command if it carries out one.
+/// The session must end, but only after the command that it carries out.
 const DISMISSED: u8 = 2;
 
 /// A session in the register: its control connection and its flags.
 #[derive(Debug)]
 pub(crate) struct SessionHandle {
     pub(crate) stream: TcpStream,
-    /// A transfer runs: the session is left alone until the grace of a shutdown ends.
+    /// A transfer runs: a shutdown does not end the session before its grace ends.
     busy: AtomicBool,
-    /// The transfer depends on the client: data is to come or go, or a connection is awaited.
+    /// The transfer depends on the client: it waits for data, for room to send, or for a
+    /// connection.
     moving: AtomicBool,
     /// The session must end, whatever it is doing.
     cut: AtomicBool,
@@ -30,9 +33,10 @@ pub(crate) struct SessionHandle {
     turn: AtomicU8,
     /// It was closed to make room for another connection.
     gave_way: AtomicBool,
-    /// It is under TLS, so only the session can write a reply that its client understands.
+    /// The connection is under TLS, so only the session can write a reply that the client
+    /// understands.
     protected: AtomicBool,
-    /// Its state as other threads may see it.
+    /// The state of the session that other threads may see.
     pub(crate) shown: Shown,
 }
 
@@ -91,7 +95,7 @@ impl SessionHandle {
         self.turn.fetch_or(WORKING, Ordering::SeqCst) & DISMISSED == 0
     }
 
-    /// Notes the end of a command.
+    /// Records the end of a command.
     pub(crate) fn end_command(&self) {
         self.turn.fetch_and(!WORKING, Ordering::SeqCst);
         self.shown.note_command();
@@ -102,7 +106,7 @@ impl SessionHandle {
         self.turn.load(Ordering::SeqCst) & DISMISSED != 0
     }
 
-    /// Returns whether it was not dismissed before.
+    /// Returns `false` if it was dismissed already.
     pub(super) fn dismiss(&self) -> bool {
         let before = self.turn.fetch_or(DISMISSED, Ordering::SeqCst);
         if before & WORKING == 0 {
@@ -135,9 +139,22 @@ impl SessionHandle {
         self.break_off(&Refusal::Full.reply());
     }
 
+    /// Returns whether the client has closed its side, so that no further command comes. Unread
+    /// bytes may be commands; under TLS they are not: the end of TLS is one of them.
+    pub(crate) fn is_left(&self) -> bool {
+        let mut one = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let is_hung_up = poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0);
+        let is_read = || {
+            let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+            let next = recv(&self.stream, &mut [0_u8; 1][..], flags);
+            !matches!(next, Ok((1.., _)) | Err(Errno::AGAIN | Errno::INTR))
+        };
+        is_hung_up && (self.is_protected() || is_read())
+    }
+
     /// Ends a blocked read of the control connection; writing the last 421 still works.
     pub(super) fn wake(&self) {
-        // It fails if the peer is gone already, and then the read has ended too.
+        // Fails if the peer has disconnected already; then the read has ended too.
         let _ = self.stream.shutdown(Shutdown::Read);
     }
 
@@ -153,7 +170,7 @@ impl SessionHandle {
     pub(crate) fn break_off(&self, reply: &Reply) {
         if !self.is_protected() {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            // A peer that is gone, or has left so much unread, needs no reply.
+            // A peer that has disconnected, or has left a buffer of replies unread, needs no reply.
             let _ = rustix::net::send(&self.stream, &reply.encode(), flags);
         }
         let _ = self.stream.shutdown(Shutdown::Both);

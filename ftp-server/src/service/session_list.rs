@@ -18,7 +18,7 @@ pub struct SessionInfo {
     /// Number of the session, from 1, as in events and log lines;
     /// [`Server::kick`](crate::Server::kick) takes it.
     pub number: u64,
-    /// The client's end of the control connection; an IPv4-mapped address appears as IPv4.
+    /// The client's address of the control connection; an IPv4-mapped address appears as IPv4.
     pub peer: SocketAddr,
     /// The argument of `USER` of the logged-in user, byte for byte; `None` without a login.
     pub user: Option<Vec<u8>>,
@@ -55,14 +55,14 @@ pub enum Activity {
 }
 
 /// The published state of a session. The session writes it at a login, when TLS begins or ends, and
-/// at the beginning and end of a transfer; in between it updates only one number. A command updates
-/// another one.
+/// at the beginning and end of a transfer. In between, it updates only one number. Each command
+/// updates one other number.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    /// The other end of the connection, and then the client that its header names.
+    /// The peer address of the connection; once the header is read, that of the client.
     peer: Mutex<SocketAddr>,
     since: SystemTime,
-    /// The same by the clock that nobody sets.
+    /// The same time by the monotonic clock.
     begun: Instant,
     /// Milliseconds from then to the end of the last command.
     last_command: AtomicU64,
@@ -89,12 +89,12 @@ impl Shown {
         }
     }
 
-    /// Sets the client's end of a connection that a balancer passes on.
+    /// Sets the client's address of a connection that a balancer forwards.
     pub(crate) fn set_peer(&self, peer: SocketAddr) {
         *unpoisoned(self.peer.lock()) = peer;
     }
 
-    /// Returns the client's end.
+    /// Returns the client's address.
     pub(crate) fn peer(&self) -> SocketAddr {
         *unpoisoned(self.peer.lock())
     }
@@ -110,7 +110,7 @@ impl Shown {
         *unpoisoned(self.tls.lock()) = version;
     }
 
-    /// Notes the end of a command.
+    /// Records the end of a command.
     pub(crate) fn note_command(&self) {
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_command.store(now, Ordering::Relaxed);
@@ -122,7 +122,7 @@ impl Shown {
         *unpoisoned(self.transfer.lock()) = Some((verb, path, Instant::now()));
     }
 
-    /// Notes that the transfer has ended.
+    /// Records that the transfer has ended.
     pub(crate) fn end_transfer(&self) {
         self.set_moved(0);
         *unpoisoned(self.transfer.lock()) = None;

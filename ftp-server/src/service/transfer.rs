@@ -1,16 +1,18 @@
-//! Long commands: a transfer from its command to the final reply, and work without a data
+//! Long commands: transfers, from the command to the final reply, and work without a data
 //! connection.
 
 use std::io;
+use std::net::TcpStream;
 use std::time::Instant;
 
-use ftp_proto::{Pathname, Reply, ReplyCode, Severity, Verb};
+use ftp_proto::{BlockFault, DeflateFault, Pathname, Reply, ReplyCode, Severity, Verb};
 
 use super::run::{Next, Runner};
 use super::script;
 use super::transfer_watch::{TransferResult, TransferWatch};
 use crate::command;
-use crate::data::{DataChannel, Interruption, Monitor, PumpEnd};
+use crate::data::{DataChannel, DataFault, Interruption, Monitor, PumpEnd};
+use crate::limits;
 use crate::log::{Direction, EventKind, Transfer, TransferEnd};
 use crate::reply;
 use crate::session::{Payload, PreparedTransfer, Session, Working};
@@ -26,7 +28,7 @@ struct Subject {
     start: Instant,
 }
 
-/// How a long command went.
+/// The result of a long command.
 struct Course<'a> {
     bytes: u64,
     end: TransferEnd,
@@ -79,22 +81,30 @@ impl Runner {
         let bytes = watch.moved;
         let tls = watch.tls;
         let is_end_confirmed = watch.is_end_confirmed;
+        let broken = watch.broken;
+        // Data that a test has cut has no end.
+        let open = watch.open.filter(|_| fault.is_none());
         let failed = watch.failed;
         let result = match fault {
             Some(_) => script::cut(result),
             None => result,
         };
+        self.session.channel = open;
         let mut conclusion = self.conclude(&subject.path, &result);
         if conclusion.end == TransferEnd::Fin && is_end_confirmed {
             conclusion.end = TransferEnd::CloseNotify;
         }
+        if direction == Direction::Received {
+            let is_stored = matches!(result, TransferResult::Pumped(PumpEnd::Complete));
+            self.session.stored = is_stored.then(|| subject.path.clone());
+        }
         if matches!(fault, Some(ProtocolFault::Silence { .. })) {
             conclusion.replies.clear();
         }
-        self.finish(&subject, bytes, tls, conclusion, failed)
+        self.finish(&subject, bytes, tls, broken, conclusion, failed)
     }
 
-    /// Carries out long work, and looks at the control connection in between, for `ABOR` and its
+    /// Carries out long work, and checks the control connection in between, for `ABOR` and for its
     /// end.
     pub(super) fn work(&mut self, verb: Verb, working: Working) -> io::Result<Next> {
         let Working { path, mut work } = working;
@@ -134,16 +144,17 @@ impl Runner {
             }
         };
         let subject = Subject { verb, path, direction: Direction::Read, start };
-        self.finish(&subject, done, None, conclusion, failed)
+        self.finish(&subject, done, None, None, conclusion, failed)
     }
 
     /// Reports a long command and sends its last replies; none if an earlier one could not be
-    /// written.
+    /// written. Then closes its `broken` data connection.
     fn finish(
         &mut self,
         subject: &Subject,
         bytes: u64,
         tls: Option<TlsInfo>,
+        broken: Option<TcpStream>,
         conclusion: Conclusion,
         failed: Option<io::Error>,
     ) -> io::Result<Next> {
@@ -158,6 +169,11 @@ impl Runner {
             let bytes: Vec<u8> = replies.iter().flat_map(Reply::encode).collect();
             self.control.send_bytes(&bytes)?;
         }
+        if let Some(data) = broken {
+            // A client that reads replies while it sends, such as lftp, loses the reply with a
+            // reset, and then repeats the upload with wrong bytes.
+            self.control.wait_or_closed(&data, limits::LAST_WAIT);
+        }
         if next == Next::Continue && self.control.is_flooded() {
             self.close("Too many commands during a transfer")?;
             return Ok(Next::End);
@@ -165,7 +181,7 @@ impl Runner {
         Ok(next)
     }
 
-    /// Returns the conclusion of a result at this path.
+    /// Returns the conclusion for a result at this path.
     fn conclude(&self, path: &VirtualPath, result: &TransferResult) -> Conclusion {
         match result {
             TransferResult::Pumped(end) => self.conclude_pumped(end),
@@ -184,7 +200,10 @@ impl Runner {
             }
             TransferResult::NoTls(error) => {
                 self.session.warn("no TLS on a data connection", error);
-                let text = "Cannot protect the data connection";
+                let text = match self.session.begins_handshakes {
+                    true => "Cannot begin TLS with the other server",
+                    false => "Cannot protect the data connection",
+                };
                 let reply = Reply::new(ReplyCode::PROTOCOL_NOT_SUPPORTED, text);
                 Conclusion::reply(TransferEnd::NoTls, reply)
             }
@@ -195,24 +214,16 @@ impl Runner {
     fn conclude_pumped(&self, end: &PumpEnd) -> Conclusion {
         match end {
             PumpEnd::Complete => {
-                let complete = Reply::new(ReplyCode::TRANSFER_COMPLETE, "Transfer complete");
-                Conclusion::reply(TransferEnd::Fin, complete)
+                let code = match self.session.channel {
+                    Some(_) => ReplyCode::FILE_ACTION_OKAY,
+                    None => ReplyCode::TRANSFER_COMPLETE,
+                };
+                Conclusion::reply(TransferEnd::Fin, Reply::new(code, "Transfer complete"))
             }
-            PumpEnd::Interrupted(Interruption::Abort) => {
-                let mut conclusion = Conclusion::aborted(TransferEnd::Abor, "Transfer aborted");
-                let done = Reply::new(ReplyCode::TRANSFER_COMPLETE, "Abort successful");
-                conclusion.replies.push(done);
-                conclusion
-            }
-            PumpEnd::Interrupted(Interruption::ControlLost) if self.is_closing() => {
-                let mut conclusion = Conclusion::aborted(TransferEnd::Cut, "Transfer aborted");
-                let closing = Reply::new(ReplyCode::SERVICE_CLOSING, "Service closing");
-                conclusion.replies.push(closing);
-                conclusion.next = Next::End;
-                conclusion
-            }
-            PumpEnd::Interrupted(Interruption::ControlLost) => {
-                Conclusion { end: TransferEnd::ControlLost, replies: vec![], next: Next::End }
+            PumpEnd::Interrupted(why) => self.conclude_interrupted(*why, "Transfer aborted"),
+            PumpEnd::Undecided(why) => {
+                let text = "Transfer aborted; the file may have been stored";
+                self.conclude_interrupted(*why, text)
             }
             PumpEnd::Broken(error) => {
                 log::debug!("{}: data connection: {error}", self.session.peer);
@@ -222,6 +233,10 @@ impl Runner {
                 let text = "Data ended without a TLS close_notify";
                 Conclusion::aborted(TransferEnd::Truncated, text)
             }
+            PumpEnd::Malformed(fault) => {
+                log::debug!("{}: data connection: {fault}", self.session.peer);
+                conclude_malformed(fault)
+            }
             PumpEnd::Stalled => Conclusion::aborted(TransferEnd::Stall, "Data connection stalled"),
             PumpEnd::Storage(error) => {
                 let why = error.source.as_ref().map_or(String::new(), |why| format!(": {why}"));
@@ -230,6 +245,45 @@ impl Runner {
             }
         }
     }
+
+    fn conclude_interrupted(&self, why: Interruption, text: &str) -> Conclusion {
+        match why {
+            Interruption::Abort => {
+                let mut conclusion = Conclusion::aborted(TransferEnd::Abor, text);
+                let done = Reply::new(ReplyCode::TRANSFER_COMPLETE, "Abort successful");
+                conclusion.replies.push(done);
+                conclusion
+            }
+            Interruption::ControlLost if self.is_closing() => {
+                let mut conclusion = Conclusion::aborted(TransferEnd::Cut, text);
+                let closing = Reply::new(ReplyCode::SERVICE_CLOSING, "Service closing");
+                conclusion.replies.push(closing);
+                conclusion.next = Next::End;
+                conclusion
+            }
+            Interruption::ControlLost => {
+                Conclusion { end: TransferEnd::ControlLost, replies: vec![], next: Next::End }
+            }
+        }
+    }
+}
+
+/// Returns the conclusion of an upload whose data does not have the form of its mode.
+fn conclude_malformed(fault: &DataFault) -> Conclusion {
+    let text = match fault {
+        DataFault::Deflate(DeflateFault::Truncated) => {
+            "Data ended before the end of its compression"
+        }
+        DataFault::Block(BlockFault::Truncated) => "Data ended without an end-of-file block",
+        DataFault::Deflate(_) => "Data is not one zlib stream",
+        DataFault::Block(_) => "Data is not a file in blocks",
+        DataFault::Record => "Records are not supported",
+        DataFault::Suspect => "Data with suspected errors is not stored",
+    };
+    if fault.is_truncation() {
+        return Conclusion::aborted(TransferEnd::Truncated, text);
+    }
+    Conclusion::reply(TransferEnd::Corrupt, Reply::new(ReplyCode::LOCAL_ERROR, text))
 }
 
 impl Session {
@@ -262,7 +316,7 @@ impl Session {
         let path = match Pathname::new(argument) {
             Ok(path) => self.resolve(&path),
             Err(_) if argument.is_empty() => self.directory.clone(),
-            // An argument that is not a path has nothing to name in the log.
+            // If the argument is not a path, the log has nothing to name.
             Err(_) => return,
         };
         let subject = Subject { verb, path, direction, start };

@@ -6,12 +6,14 @@ use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{AsciiDecoder, Reply, ReplyCode};
+use ftp_proto::{BlockMarker, Reply, ReplyCode};
 
 use super::control::{Control, Look, Notice};
 use crate::data::{
-    self, DataChannel, Interruption, Monitor, OpenError, Outgoing, PumpEnd, PumpLimits,
+    self, DataChannel, DataConnection, Encoding, IdleConnection, Interruption, Monitor, OpenError,
+    Outgoing, PumpEnd, PumpLimits,
 };
+use crate::pace::before_asking_again;
 use crate::places::Place;
 use crate::rate::Throttle;
 use crate::reply::Purpose;
@@ -24,7 +26,7 @@ use crate::{command, limits};
 pub(super) enum TransferResult {
     /// The storage refused it before the 150.
     Refused(StorageError, Purpose),
-    /// The search for its beginning took too long.
+    /// The search for the beginning of the data took too long.
     TooLong,
     /// The data connection could not be opened.
     NoData(io::Error),
@@ -63,6 +65,11 @@ pub(super) struct TransferWatch<'a> {
     pub(super) tls: Option<TlsInfo>,
     /// The sender has confirmed the end of its data under TLS.
     pub(super) is_end_confirmed: bool,
+    /// The data connection of an upload that the storage refused. Closing it while the client sends
+    /// resets it, so it stays open until the client has got the reply.
+    pub(super) broken: Option<TcpStream>,
+    /// The data connection, if it stays open.
+    pub(super) open: Option<DataChannel>,
     /// Error of writing an answer.
     pub(super) failed: Option<io::Error>,
 }
@@ -76,86 +83,109 @@ impl<'a> TransferWatch<'a> {
             moved: 0,
             tls: None,
             is_end_confirmed: false,
+            broken: None,
+            open: None,
             failed: None,
         }
     }
 
-    /// Carries out a transfer without its final reply. The data connection and the file are closed
-    /// when it returns.
+    /// Carries out a transfer without its final reply. When it returns, the file is closed, and so
+    /// is the data connection, unless it is [`broken`](Self::broken) or [`open`](Self::open).
     pub(super) fn carry_out(
         &mut self,
         transfer: PreparedTransfer,
         channel: DataChannel,
     ) -> TransferResult {
-        let PreparedTransfer { announcement, mut payload, .. } = transfer;
+        let PreparedTransfer { announcement, mut payload, stays_open, .. } = transfer;
+        let is_upload = matches!(payload, Payload::Receive(..));
         if let Err(result) = self.prepare(&mut payload) {
             payload.abort(&result);
+            // After a refused upload its data may follow, which is not for the next one.
+            let is_refused = !matches!(result, TransferResult::Pumped(_));
+            self.open = Some(channel).filter(|open| open.is_open() && is_refused && !is_upload);
             return result;
         }
-        let announcement = Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, announcement);
-        if let Err(error) = self.control.send(&announcement) {
-            self.failed = Some(error);
-            return Interruption::ControlLost.into();
-        }
-        self.running = true;
-        self.control.set_moving(true);
-        let is_upload = matches!(payload, Payload::Receive(..));
-        let (stream, protection) = match self.open(channel, is_upload) {
-            Ok(opened) => opened,
-            Err(error) => {
-                let result = error.into();
+        let mut connection = match self.begin(&announcement, channel, is_upload) {
+            Ok(connection) => connection,
+            Err(result) => {
                 payload.abort(&result);
                 return result;
             }
         };
-        self.tls = protection.as_ref().and_then(Connection::info);
+        if stays_open && !connection.stays_open {
+            connection.stay_open();
+        }
+        self.tls = connection.protection.as_ref().and_then(Connection::info);
         let end = match payload {
-            Payload::Send(outgoing) => self.send(&stream, protection, outgoing),
-            Payload::Receive(upload, ascii) => self.receive(&stream, protection, upload, ascii),
+            Payload::Send(outgoing) => self.send(&mut connection, outgoing),
+            Payload::Receive(upload, encoding) => self.receive(&mut connection, upload, encoding),
         };
+        if stays_open && matches!(end, PumpEnd::Complete) && !connection.is_finished() {
+            self.open = Some(DataChannel::Open(IdleConnection::new(connection)));
+        } else if is_upload && matches!(end, PumpEnd::Storage(_)) {
+            self.broken = Some(connection.stream);
+        }
         TransferResult::Pumped(end)
     }
 
-    /// Opens the data connection, with TLS if required.
-    fn open(
+    /// Sends 150, and opens the data connection, with TLS if required; or sends 125 if it is open.
+    fn begin(
         &mut self,
+        announcement: &[u8],
         channel: DataChannel,
         is_upload: bool,
-    ) -> Result<(TcpStream, Option<Connection>), OpenError> {
+    ) -> Result<DataConnection, TransferResult> {
         let peer = self.session.data_peer();
-        let stream = channel.open(&peer, self)?;
-        let protection = data::protect(&stream, &peer, is_upload, self)?;
-        Ok((stream, protection))
+        let opened = match channel.is_open() {
+            // The client may have closed it, and then gets no 125.
+            true => Ok(channel.open(&peer, is_upload, self)?),
+            false => Err(channel),
+        };
+        let announcement = match &opened {
+            Ok(_) => announced_open(announcement),
+            Err(_) => Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, announcement),
+        };
+        if let Err(error) = self.control.send(&announcement) {
+            self.failed = Some(error);
+            return Err(Interruption::ControlLost.into());
+        }
+        self.running = true;
+        self.control.set_moving(true);
+        match opened {
+            Ok(connection) => Ok(connection),
+            Err(channel) => Ok(channel.open(&peer, is_upload, self)?),
+        }
     }
 
     fn send(
         &mut self,
-        stream: &TcpStream,
-        mut protection: Option<Connection>,
+        connection: &mut DataConnection,
         mut outgoing: Box<dyn Outgoing>,
     ) -> PumpEnd {
-        self.is_end_confirmed = protection.is_some();
+        self.is_end_confirmed = connection.protection.is_some() && !connection.stays_open;
         let limits = limits_of(self.session, |user| &user.down);
-        let (moved, end) = data::send(stream, protection.as_mut(), &mut *outgoing, limits, self);
+        let (moved, end) = data::send(connection, &mut *outgoing, limits, self);
         self.moved = moved;
         end
     }
 
     fn receive(
         &mut self,
-        stream: &TcpStream,
-        mut protection: Option<Connection>,
+        connection: &mut DataConnection,
         mut upload: Box<dyn Upload>,
-        ascii: Option<AsciiDecoder>,
+        encoding: Encoding,
     ) -> PumpEnd {
         let start = Instant::now();
         let limits = limits_of(self.session, |user| &user.up);
-        let connection = protection.as_mut();
-        let (moved, end) = data::receive(stream, connection, &mut *upload, ascii, limits, self);
+        let (moved, end) = data::receive(connection, &mut *upload, encoding, limits, self);
         self.moved = moved;
         self.control.set_moving(false);
-        self.is_end_confirmed = protection.as_ref().is_some_and(Connection::is_closed);
-        match self.finish(&mut *upload, end, start.elapsed()) {
+        self.is_end_confirmed = connection.protection.as_ref().is_some_and(Connection::is_closed);
+        let end = match self.finish(&mut *upload, end, start.elapsed()) {
+            PumpEnd::Complete => self.prepare_commit(&mut *upload),
+            end => end,
+        };
+        match end {
             PumpEnd::Complete => {
                 upload.commit().map_or_else(PumpEnd::Storage, |()| PumpEnd::Complete)
             }
@@ -166,7 +196,7 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Lets the storage finish an upload, and checks that the client still wants it: a killed
+    /// Lets the storage finish an upload, and checks that the client still wants it. A killed
     /// client ends its data too, and its control connection perhaps a moment later. `took` is the
     /// duration of the data.
     fn finish(&mut self, upload: &mut dyn Upload, end: PumpEnd, took: Duration) -> PumpEnd {
@@ -177,6 +207,16 @@ impl<'a> TransferWatch<'a> {
         while let Err(error) = upload.flush() {
             if error.kind() != io::ErrorKind::Interrupted {
                 return PumpEnd::Storage(error.into());
+            }
+        }
+        loop {
+            match upload.ready() {
+                Ok(true) => break,
+                Ok(false) => before_asking_again(),
+                Err(error) => return PumpEnd::Storage(error),
+            }
+            if let Some(interruption) = self.look(self.moved) {
+                return PumpEnd::Interrupted(interruption);
             }
         }
         let patience = (took / limits::END_OF_BOTH_PART).min(limits::END_OF_BOTH);
@@ -191,8 +231,22 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Does the slow work that decides whether there is a 150: finding a converted byte in a file,
-    /// copying the beginning of a file, finding a name for a pattern.
+    /// Does the slow part of publishing an upload. That cannot be undone.
+    fn prepare_commit(&mut self, upload: &mut dyn Upload) -> PumpEnd {
+        loop {
+            match upload.prepare_commit() {
+                Ok(true) => return PumpEnd::Complete,
+                Ok(false) => before_asking_again(),
+                Err(error) => return PumpEnd::Storage(error),
+            }
+            if let Some(interruption) = self.look(self.moved) {
+                return PumpEnd::Undecided(interruption);
+            }
+        }
+    }
+
+    /// Does the slow work before the 150: finding a converted byte in a file, copying the beginning
+    /// of a file, or finding a name for a pattern.
     fn prepare(&mut self, payload: &mut Payload) -> Result<(), TransferResult> {
         let start = Instant::now();
         let mut place = None;
@@ -212,6 +266,7 @@ impl<'a> TransferWatch<'a> {
                 return Err(interruption.into());
             }
             if !matches!(payload, Payload::Send(_)) {
+                before_asking_again();
                 continue;
             }
             if place.is_none() {
@@ -224,7 +279,7 @@ impl<'a> TransferWatch<'a> {
     }
 
     /// Waits for a place among the long searches, so that the sessions of one host cannot keep all
-    /// processors busy. Returns `None` if there was none until [`limits::PREPARE`] had passed since
+    /// processors busy. Returns `None` if no place became free within [`limits::PREPARE`] after
     /// `start`.
     pub(super) fn place(&mut self, start: Instant) -> Result<Option<Place>, Interruption> {
         let searches = &self.session.context.searches;
@@ -237,6 +292,15 @@ impl<'a> TransferWatch<'a> {
             data::pause(Instant::now() + limits::TICK, 0, self)?;
         }
     }
+}
+
+/// Returns the 125 in place of a 150.
+fn announced_open(announcement: &[u8]) -> Reply {
+    let text = match announcement.strip_prefix(b"Opening data connection") {
+        Some(rest) => [b"Data connection already open", rest].concat(),
+        None => announcement.to_vec(),
+    };
+    Reply::new(ReplyCode::DATA_CONNECTION_OPEN, text)
 }
 
 impl Payload {
@@ -253,7 +317,7 @@ impl Payload {
 }
 
 /// Returns the limits of a session's data: stall timeout, rate, buffers, and how it must end.
-/// `rate` is that of the direction.
+/// `rate` is the rate limit of the direction.
 fn limits_of(session: &Session, rate: fn(&User) -> &Throttle) -> PumpLimits<'_> {
     static WITHOUT: Throttle = Throttle::none();
     PumpLimits {
@@ -269,7 +333,11 @@ fn limits_of(session: &Session, rate: fn(&User) -> &Throttle) -> PumpLimits<'_> 
 
 fn stream_end(end: &PumpEnd) -> StreamEnd {
     match end {
-        PumpEnd::Interrupted(Interruption::Abort) => StreamEnd::Abort,
+        PumpEnd::Interrupted(Interruption::Abort) | PumpEnd::Undecided(Interruption::Abort) => {
+            StreamEnd::Abort
+        }
+        // The bytes before a fault may be wrong too, so nothing may resume after them.
+        PumpEnd::Malformed(fault) if !fault.is_truncation() => StreamEnd::Abort,
         PumpEnd::Storage(_) => StreamEnd::Failed,
         _ => StreamEnd::Cut,
     }
@@ -299,5 +367,13 @@ impl Monitor for TransferWatch<'_> {
                 }
             }
         }
+    }
+
+    fn mark(&mut self, marker: &BlockMarker, at: u64) -> Option<Interruption> {
+        // RFC 959 §4.2 prescribes the text.
+        let text = format!("MARK {marker} = {at}");
+        let sent = self.control.send(&Reply::new(ReplyCode::RESTART_MARKER, text));
+        self.failed = sent.err();
+        self.failed.is_some().then_some(Interruption::ControlLost)
     }
 }

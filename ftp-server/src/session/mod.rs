@@ -1,6 +1,7 @@
 //! A session: its state (RFC 959 §4.1), and the outcomes of its commands.
 
 mod outcome;
+mod permissions;
 mod state;
 
 pub(crate) use outcome::{Outcome, Payload, PreparedTransfer, Work, Working};

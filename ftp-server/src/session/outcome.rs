@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use ftp_proto::{AsciiDecoder, Reply};
+use ftp_proto::Reply;
 
-use crate::data::{DataChannel, Outgoing};
+use crate::data::{DataChannel, Encoding, Outgoing};
 use crate::storage::{Upload, VirtualPath};
 
 /// The decision of a handler; the loop in `run` carries it out.
@@ -22,18 +22,18 @@ pub(crate) enum Outcome {
     Unprotect(Reply),
     /// Send 150, move data, send the final reply.
     Transfer(PreparedTransfer, DataChannel),
-    /// Work, and send the reply it makes.
+    /// Do the work, and send the reply that it returns.
     Work(Working),
 }
 
 /// Long work that ends in a reply and needs no data connection.
 pub(crate) struct Working {
-    /// The path it works on, for the log.
+    /// The path of the work, for the log.
     pub(crate) path: VirtualPath,
     pub(crate) work: Box<dyn Work>,
 }
 
-/// A reply that takes long to make. The session looks at its client between steps.
+/// A reply that takes long to compute. The session checks on its client between steps.
 pub(crate) trait Work {
     /// Works for a fraction of a second; returns the reply once it is complete.
     fn step(&mut self) -> Option<Reply>;
@@ -41,8 +41,8 @@ pub(crate) trait Work {
     /// Returns the bytes read or gathered so far, for the log.
     fn done(&self) -> u64;
 
-    /// Returns whether it has a place for processor-bound work from the start; otherwise the
-    /// session takes one if it takes long.
+    /// Returns whether it has a place for processor-bound work from the start. If not, the session
+    /// takes a place when the work takes long.
     fn is_placed(&self) -> bool {
         false
     }
@@ -55,14 +55,16 @@ pub(crate) struct PreparedTransfer {
     /// The text of the 150 reply.
     pub(crate) announcement: Vec<u8>,
     pub(crate) payload: Payload,
+    /// The data connection stays open after it.
+    pub(crate) stays_open: bool,
 }
 
 /// The data of a transfer.
 pub(crate) enum Payload {
     /// Data for the client.
     Send(Box<dyn Outgoing>),
-    /// Data from the client, with a decoder in type ASCII.
-    Receive(Box<dyn Upload>, Option<AsciiDecoder>),
+    /// Data from the client, and how it is encoded.
+    Receive(Box<dyn Upload>, Encoding),
 }
 
 impl PreparedTransfer {
@@ -70,12 +72,8 @@ impl PreparedTransfer {
         Self::new(path, Payload::Send(Box::new(outgoing)))
     }
 
-    pub(crate) fn receive(
-        path: VirtualPath,
-        upload: Box<dyn Upload>,
-        ascii: Option<AsciiDecoder>,
-    ) -> Self {
-        Self::new(path, Payload::Receive(upload, ascii))
+    pub(crate) fn receive(path: VirtualPath, upload: Box<dyn Upload>, encoding: Encoding) -> Self {
+        Self::new(path, Payload::Receive(upload, encoding))
     }
 
     /// Sets the text of the 150 reply.
@@ -86,7 +84,7 @@ impl PreparedTransfer {
 
     fn new(path: VirtualPath, payload: Payload) -> Self {
         let announcement = b"Opening data connection".to_vec();
-        Self { path, announcement, payload }
+        Self { path, announcement, payload, stays_open: false }
     }
 }
 

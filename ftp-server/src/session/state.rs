@@ -6,23 +6,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
-    HostName, NetworkProtocol, Password, Pathname, ProtectionLevel, Reply, TransferParameters,
+    AsciiDecoder, DeflateLevel, HostName, NetworkProtocol, Password, Pathname, ProtectionLevel,
+    RepresentationType, TransferMode, TransferParameters,
 };
 
-use crate::auth::{DirectoryRights, Offer, Rights, UserSession, holds_rules, rule_for};
+use crate::auth::{DirectoryRights, IsClientGone, Offer, Rights, UserSession, rule_for};
 use crate::context::{Context, Current};
-use crate::data::{DataChannel, DataPeer};
+use crate::data::{Blocks, DataChannel, DataPeer, Encoding, Inflating};
 use crate::deadline;
 use crate::digest::Algorithm;
+use crate::ledger::Presence;
 use crate::limits;
 use crate::listing::FactSelection;
 use crate::log::{Event, EventKind};
-use crate::name_pattern::is_denied;
 use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
 use crate::rate::Throttle;
-use crate::reply::{self, Purpose};
-use crate::storage::{EntryKind, Storage, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{Storage, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy};
 
 /// Everything the server knows about one client.
@@ -33,9 +33,9 @@ pub(crate) struct Session {
     pub(crate) current: Arc<Current>,
     /// Number of the session.
     pub(crate) number: u64,
-    /// The client's end of the control connection; IPv4-mapped addresses appear as IPv4.
+    /// The client's address of the control connection; IPv4-mapped addresses appear as IPv4.
     pub(crate) peer: SocketAddr,
-    /// The client is unknown, so `peer` is its balancer.
+    /// Whether the client is unknown, so that `peer` is the address of the balancer.
     pub(crate) is_unknown: bool,
     /// The address that the client connected to: one of this server, or of its balancer.
     pub(crate) reached: SocketAddr,
@@ -44,14 +44,18 @@ pub(crate) struct Session {
     /// The host that `HOST` chose, or the TLS server name.
     pub(crate) host: Option<HostName>,
     pub(crate) access: Access,
-    /// Since when no user is logged in.
+    /// The time since which no user is logged in.
     pub(crate) logged_out_since: Instant,
     pub(crate) login_failures: u32,
+    /// During a login: returns whether the client has gone.
+    pub(crate) is_client_gone: Option<Box<IsClientGone>>,
     /// `CLNT` was given.
     pub(crate) is_client_known: bool,
     /// Limits log messages that this client can repeat.
     complaints: SessionComplaints,
     pub(crate) parameters: TransferParameters,
+    /// The level of mode Z that `OPTS MODE Z` chose.
+    pub(crate) deflate_level: DeflateLevel,
     /// The facts that `OPTS MLST` chose.
     pub(crate) facts: FactSelection,
     /// The algorithm that `OPTS HASH` chose.
@@ -68,6 +72,8 @@ pub(crate) struct Session {
     pub(crate) restart: u64,
     /// Partial uploads whose length `SIZE` has reported, so that `APPE` resumes them.
     pub(crate) told_partials: Vec<(VirtualPath, u64)>,
+    /// The file that the last upload stored.
+    pub(crate) stored: Option<VirtualPath>,
     /// TLS state that data connections share with the control connection.
     pub(crate) secured: Option<Box<Secured>>,
     /// TLS was on from the start.
@@ -76,6 +82,8 @@ pub(crate) struct Session {
     pub(crate) has_buffer_size: bool,
     /// The level that `PROT` set.
     pub(crate) protection: ProtectionLevel,
+    /// The server begins the handshakes of its data connections (`SSCN ON`).
+    pub(crate) begins_handshakes: bool,
 }
 
 /// Progress of the login.
@@ -104,9 +112,9 @@ pub(crate) struct User {
     pub(crate) rights: Rights,
     /// Other rights in some directories.
     pub(crate) directories: Vec<DirectoryRights>,
-    /// `MKD` of an existing directory succeeds.
+    /// Whether `MKD` of an existing directory succeeds.
     pub(crate) mkdir_existing_ok: bool,
-    /// Uploads make missing parent directories.
+    /// Whether uploads create missing parent directories.
     pub(crate) mkdir_parents: bool,
     /// TLS policy of the user, in addition to the server's.
     pub(crate) tls: TlsPolicy,
@@ -116,12 +124,14 @@ pub(crate) struct User {
     pub(crate) down: Throttle,
     /// Largest file to store, in bytes; 0 for unlimited.
     pub(crate) file_size: u64,
-    /// Idle timeout, if it is not the server's.
+    /// Idle timeout of the user, if it differs from the server's.
     pub(crate) idle: Option<Duration>,
-    /// Whether files may be replaced, if the user has an own rule.
+    /// Whether files may be replaced, if the user has a separate setting.
     pub(crate) overwrite: Option<bool>,
     /// Counts this session, if the sessions of a user are limited.
     pub(crate) _counted: Option<UserSession>,
+    /// Counts this session on all servers of the ledger.
+    pub(crate) _present: Option<Box<Presence>>,
 }
 
 impl User {
@@ -152,9 +162,11 @@ impl Session {
             access: Access::Greeted,
             logged_out_since: Instant::now(),
             login_failures: 0,
+            is_client_gone: None,
             is_client_known: false,
             complaints: SessionComplaints::new(peer),
             parameters: TransferParameters::default(),
+            deflate_level: DeflateLevel::default(),
             facts: FactSelection::default(),
             algorithm: Algorithm::default(),
             directory: VirtualPath::root(),
@@ -163,10 +175,12 @@ impl Session {
             rename_from: None,
             restart: 0,
             told_partials: Vec::new(),
+            stored: None,
             secured: None,
             is_implicit: false,
             has_buffer_size: false,
             protection: ProtectionLevel::Clear,
+            begins_handshakes: false,
         }
     }
 
@@ -196,8 +210,8 @@ impl Session {
         (self.context, self.host) = (context, host);
     }
 
-    /// Lets the TLS server name choose the host: unlike a `HOST` in plaintext, nobody can change it
-    /// on the way (RFC 7151 §3.2.2). Without a name, the host of `HOST` stays.
+    /// Lets the TLS server name choose the host: unlike a `HOST` in plaintext, it cannot be changed
+    /// on the network path (RFC 7151 §3.2.2). Without a name, the host of `HOST` stays.
     pub(crate) fn choose_host_by_tls(&mut self) {
         let chosen = match self.asked_name() {
             AskedName::Missing => return,
@@ -207,13 +221,13 @@ impl Session {
         self.host = chosen;
     }
 
-    /// Returns the configured host that the client has asked for by its TLS server name.
+    /// Returns the configured host that is the client's TLS server name.
     pub(crate) fn host_by_tls(&self) -> Option<HostName> {
         let AskedName::Host(asked) = self.asked_name() else { return None };
         self.context.config.host(&asked).map(|host| host.name.clone())
     }
 
-    /// Returns the TLS server name that the client has asked for; without TLS, none.
+    /// Returns the TLS server name that the client sent; `None` without TLS.
     pub(crate) fn asked_name(&self) -> AskedName {
         self.secured.as_ref().map_or(AskedName::Missing, |secured| secured.server_name())
     }
@@ -223,8 +237,8 @@ impl Session {
         self.context.config.host(self.host.as_ref()?)?.banner.as_deref()
     }
 
-    /// Returns the session's host for logs: any name will do for a server without hosts, so that it
-    /// means nothing there.
+    /// Returns the session's host for logs; `None` on a server without hosts, because any name is
+    /// accepted there.
     pub(crate) fn shown_host(&self) -> Option<&HostName> {
         self.host.as_ref().filter(|_| !self.context.config.hosts.is_empty())
     }
@@ -238,7 +252,7 @@ impl Session {
     pub(crate) fn data_policy(&self) -> TlsPolicy {
         let own = self.user().map_or(TlsPolicy::Optional, |user| user.tls);
         match self.demands(Acceptor::data_policy) {
-            // The user's requirement holds, whatever the server's policy is.
+            // The user's requirement applies, whatever the server's policy is.
             _ if own == TlsPolicy::Required => own,
             TlsPolicy::Optional => own,
             policy => policy,
@@ -276,8 +290,8 @@ impl Session {
         self.context.observers.tell(&Event { session, peer, user, tls, host, kind, unsaid });
     }
 
-    /// Returns [`Event::unsaid`] for an event: refusals cost a client next to nothing, and must not
-    /// fill the disk with lines.
+    /// Returns [`Event::unsaid`] for an event: refusals cost a client almost nothing, and must not
+    /// fill the disk with log lines.
     fn unsaid(&self, kind: &EventKind<'_>) -> Option<u64> {
         const REFUSALS: &str = "refusals";
         let complaints = &self.complaints;
@@ -287,7 +301,7 @@ impl Session {
             }
             EventKind::CommandRefused { .. } => complaints.due(REFUSALS, limits::REFUSAL_LINES),
             EventKind::LoginRefused { .. } => complaints.due("logins", limits::REFUSAL_LINES),
-            // The last line of a session counts the refusals without a line.
+            // The last line of a session has the number of refusals without a line.
             EventKind::Ended { .. } => Some(complaints.take_unsaid(REFUSALS)),
             _ => Some(0),
         }
@@ -298,7 +312,7 @@ impl Session {
         self.complaints.warn(kind, detail);
     }
 
-    /// Returns when the session ends without a login.
+    /// Returns the time at which the session ends if there is no login.
     pub(crate) fn login_deadline(&self) -> Instant {
         deadline::after(self.logged_out_since, self.context.config.timeouts.login)
     }
@@ -320,120 +334,21 @@ impl Session {
         }
     }
 
-    /// Returns the storage of the user, whose rights the caller checks.
-    pub(crate) fn storage(&self) -> Option<&dyn Storage> {
-        self.user().map(|user| &*user.storage)
+    /// Closes a data connection that is open after a transfer.
+    pub(crate) fn close_open_data(&mut self) {
+        self.channel.take_if(|channel| channel.is_open());
     }
 
-    /// Returns the storage of the user, if the user has all of `rights` at this path.
-    pub(crate) fn storage_at(&self, path: &VirtualPath, rights: Rights) -> Option<&dyn Storage> {
-        self.shared_storage_at(path, rights).map(|storage| &**storage)
-    }
-
-    /// Returns the storage as [`storage_at`](Self::storage_at) does, for longer use.
-    pub(crate) fn shared_storage_at(
-        &self,
-        path: &VirtualPath,
-        rights: Rights,
-    ) -> Option<&Arc<dyn Storage>> {
-        let user = self.user().filter(|_| self.may(path, rights))?;
-        Some(&user.storage)
-    }
-
-    /// Returns whether the user has all of `rights` at this path.
-    pub(crate) fn may(&self, path: &VirtualPath, rights: Rights) -> bool {
-        self.rights_at(path).contains(rights)
-    }
-
-    /// Returns the rights of the user at this path.
-    pub(crate) fn rights_at(&self, path: &VirtualPath) -> Rights {
-        self.user().map_or(Rights::NONE, |user| user.rights_at(path))
-    }
-
-    /// Returns whether the user may change to this directory: always, unless a rule gives no right
-    /// there.
-    pub(crate) fn may_enter(&self, path: &VirtualPath) -> bool {
-        let rule = self.user().and_then(|user| rule_for(&user.directories, path));
-        rule.is_none_or(|rule| rule.rights != Rights::NONE)
-    }
-
-    /// Returns whether a rule is for the object at this path, or for one below it. Such a directory
-    /// stays where it is.
-    pub(crate) fn holds_rules(&self, path: &VirtualPath) -> bool {
-        self.user().is_some_and(|user| holds_rules(&user.directories, path))
-    }
-
-    /// Returns whether the storage keeps the object at this path where it is.
-    pub(crate) fn is_fixed(&self, path: &VirtualPath) -> bool {
-        let Some(parent) = path.parent() else { return true };
-        let fixed = self.storage().map(|storage| storage.fixed_names(&parent));
-        fixed.unwrap_or_default().iter().any(|name| Some(&**name) == path.name())
-    }
-
-    /// Returns whether the user may rename as far as rights go: no directory with a rule moves, a
-    /// name or file does not come where it can be listed or read if it could not be before, and
-    /// directories come only where the user may make them.
-    pub(crate) fn may_rename(&self, from: &VirtualPath, to: &VirtualPath) -> bool {
-        let Some(user) = self.user() else { return false };
-        if !self.may(from, Rights::RENAME) || !self.may(to, Rights::RENAME) {
-            return false;
+    /// Returns the encoding of the data that it receives now, from `offset` of its file on.
+    pub(crate) fn encoding(&self, offset: u64) -> Encoding {
+        let is_ascii = self.parameters.representation == RepresentationType::Ascii;
+        let is_deflated = self.parameters.mode == TransferMode::Deflate;
+        let is_in_blocks = self.parameters.mode == TransferMode::Block;
+        Encoding {
+            blocks: is_in_blocks.then(|| Blocks::new(offset)),
+            deflate: is_deflated.then(|| Box::new(Inflating::new(&self.context.deflating))),
+            ascii: is_ascii.then(AsciiDecoder::new),
         }
-        if self.holds_rules(from) || self.holds_rules(to) {
-            return false;
-        }
-        let rules = &user.directories;
-        if rule_for(rules, from) == rule_for(rules, to) {
-            return true;
-        }
-        let shown = [Rights::LIST, Rights::RETRIEVE].into_iter();
-        let shown = shown.filter(|right| self.may(to, *right)).fold(Rights::NONE, BitOr::bitor);
-        if !self.may(from, Rights::DELETE | shown) || !self.may(to, Rights::CREATE) {
-            return false;
-        }
-        let stat = || user.storage.stat(from);
-        self.may(to, Rights::MKDIR) || stat().is_ok_and(|it| it.kind != EntryKind::Directory)
-    }
-
-    /// Returns whether uploads and renames may replace files, as far as the rights go.
-    pub(crate) fn may_overwrite(&self) -> bool {
-        let own = self.user().and_then(|user| user.overwrite);
-        own.unwrap_or(self.context.config.overwrite)
-    }
-
-    /// Returns the most bytes that a file of the user may have.
-    pub(crate) fn file_size(&self) -> Option<u64> {
-        self.user().map(|user| user.file_size).filter(|bytes| *bytes > 0)
-    }
-
-    /// Refuses a name that the configuration denies. Every command that makes something checks it
-    /// before the storage.
-    pub(crate) fn check_new_name(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        let denied = &self.context.config.deny_names;
-        match path.name() {
-            Some(name) if is_denied(denied, name) => Err(StorageErrorKind::NameNotAllowed.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns the reply to a command that the storage refused, without details that this user must
-    /// not learn about the place of `path`.
-    pub(crate) fn refusal(
-        &self,
-        path: &VirtualPath,
-        error: &StorageError,
-        purpose: Purpose,
-    ) -> Reply {
-        match self.rights_at(path).is_drop_box() {
-            true => reply::blind_failure(error, purpose),
-            false => reply::storage_failure(error, purpose),
-        }
-    }
-
-    /// Returns the owner of a partial upload at this path, unless the login is shared or could not
-    /// resume it.
-    pub(crate) fn owner(&self, path: &VirtualPath) -> Option<&[u8]> {
-        let owner = self.user().and_then(|user| user.owner.as_deref());
-        owner.filter(|_| !self.rights_at(path).only_creates())
     }
 
     /// Returns the parameters of its data connections.
@@ -449,6 +364,7 @@ impl Session {
             handshake: config.timeouts.tls_handshake,
             from_port_below: config.active.source_port,
             secured: self.secured.as_deref().filter(|_| is_private),
+            begins_handshake: self.begins_handshakes,
             resumed: &self.context.register.resumed,
             complaints: &self.complaints,
         }
@@ -463,6 +379,17 @@ impl Session {
     pub(crate) fn may_fxp(&self) -> bool {
         let has_right = self.user().is_some_and(|user| user.rights.contains(Rights::FXP));
         has_right && !self.context.config.fxp_networks.is_empty()
+    }
+
+    /// Returns whether the server begins handshakes with other servers, for users with the right to
+    /// FXP.
+    pub(crate) fn serves_sscn(&self) -> bool {
+        let config = &self.context.config;
+        let is_possible = |tls: &Arc<Acceptor>| {
+            let is_off = |policy| policy == TlsPolicy::Off;
+            tls.trusts_other_servers() && !is_off(tls.data_policy())
+        };
+        !config.fxp_networks.is_empty() && self.context.tls.as_ref().is_some_and(is_possible)
     }
 
     /// Returns the rights and capabilities of the user, or those of any user before login.
@@ -517,6 +444,7 @@ mod tests {
             idle: None,
             overwrite: None,
             _counted: None,
+            _present: None,
         };
         session.access = Access::User(user);
         session

@@ -53,9 +53,9 @@ impl fmt::Display for ConfinementStatus {
 
 /// Confines threads to a directory, or to several.
 ///
-/// A confined thread can neither open, make, remove nor rename anything outside, by any path, nor
-/// run a program. Open files stay open, and sockets are unaffected. The confinement of a thread,
-/// and of threads it starts, lasts for good.
+/// A confined thread cannot open, create, remove or rename anything outside by any path, and cannot
+/// run programs. Open files stay open, and sockets are unaffected. The confinement of a thread, and
+/// of the threads that it starts, cannot be undone.
 ///
 /// For a [`Storage`](super::Storage) on a disk that calls [`enter`](Self::enter) in
 /// [`Storage::enter`](super::Storage::enter). [`LocalStorage`](super::LocalStorage) does so
@@ -92,21 +92,21 @@ impl Confinement {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if the kernel lacks Landlock, has it switched off, or has its first
-    /// version, which forbids renames between directories. Returns `Io` for other refusals, such as
-    /// a lack of descriptors.
+    /// Returns `Unsupported` if the kernel lacks Landlock or has it disabled, or if it has only the
+    /// first version, which forbids renames between directories. Returns `Io` for other refusals,
+    /// such as a lack of descriptors.
     pub fn beneath(directory: impl AsFd) -> Result<Self, StorageError> {
         Self::beneath_all(&[directory.as_fd()])
     }
 
     /// Prepares to confine threads to several open directories, as [`beneath`](Self::beneath) does
-    /// to one. Confining a thread to one after the other would leave it none of them.
+    /// to one. Confining a thread to one directory after the other would leave it access to none.
     ///
     /// # Errors
     ///
     /// As [`beneath`](Self::beneath).
     pub fn beneath_all(directories: &[BorrowedFd<'_>]) -> Result<Self, StorageError> {
-        // The kernel ignores rights that it does not know; those of the second version are
+        // The kernel ignores rights that it does not know; the rights of the second version are
         // required.
         let ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
@@ -116,7 +116,7 @@ impl Confinement {
                 let source = Some(io::Error::other(text));
                 StorageError { kind: StorageErrorKind::Unsupported, source }
             })?;
-        // The fourth version added nothing about files.
+        // The fourth version added no rights for files.
         let later = [(ABI::V5, 5), (ABI::V3, 3)].into_iter().find(|(abi, _)| {
             let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
             ruleset.handle_access(AccessFs::from_all(*abi)).is_ok()
@@ -156,7 +156,7 @@ impl Confinement {
     }
 }
 
-/// The rights that sessions need: they run no program, and make no node or link.
+/// The rights that sessions need. They run no programs, and create no device nodes or links.
 const ALLOWED: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
 });

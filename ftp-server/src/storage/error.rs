@@ -53,6 +53,9 @@ pub enum StorageErrorKind {
     /// The user's quota is exceeded, or the file would be too large.
     #[error("quota exceeded")]
     OverQuota,
+    /// The usage of the quota is unknown at the moment.
+    #[error("quota cannot be checked now")]
+    Uncounted,
     /// In use; may work later.
     #[error("busy")]
     Busy,
@@ -77,7 +80,7 @@ impl StorageError {
         Self { kind, source: None }
     }
 
-    /// Returns an error caused by the system, or by a store below.
+    /// Returns an error caused by the system, or by an underlying store.
     #[must_use]
     pub const fn caused_by(kind: StorageErrorKind, source: io::Error) -> Self {
         Self { kind, source: Some(source) }
@@ -91,43 +94,63 @@ impl From<StorageErrorKind> for StorageError {
 }
 
 impl From<StorageError> for io::Error {
-    /// Returns the system's error, or else the kind, which [`StorageError::from`] recovers.
+    /// Returns the system's error if that alone tells the kind, otherwise an error that contains
+    /// all of this one. [`StorageError::from`] recovers both.
     fn from(error: StorageError) -> Self {
-        error.source.unwrap_or_else(|| Self::other(error.kind))
+        match error.source {
+            Some(source) if kind_of(&source) == error.kind && !has_own_kind(&source) => source,
+            source => Self::other(StorageError { kind: error.kind, source }),
+        }
     }
 }
 
 impl From<io::Error> for StorageError {
-    /// Converts a system error, or a [`StorageErrorKind`] in [`io::Error::other`], which an
-    /// [`Upload`](super::Upload) or [`Source`](super::Source) can return.
+    /// Converts a system error; or returns the [`StorageError`] or [`StorageErrorKind`] in an
+    /// [`io::Error::other`], which an [`Upload`](super::Upload) or [`Source`](super::Source) can
+    /// return.
     fn from(error: io::Error) -> Self {
-        use io::ErrorKind as Io;
-        let own = error.get_ref().and_then(|inner| inner.downcast_ref::<StorageErrorKind>());
-        if let Some(kind) = own {
+        if let Some(kind) = inner::<StorageErrorKind>(&error) {
             return Self::new(*kind);
         }
-        let kind = match error.kind() {
-            Io::NotFound => StorageErrorKind::NotFound,
-            Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::CrossesDevices => {
-                StorageErrorKind::Denied
-            }
-            Io::AlreadyExists => StorageErrorKind::Exists,
-            Io::IsADirectory => StorageErrorKind::IsDirectory,
-            Io::NotADirectory => StorageErrorKind::NotDirectory,
-            Io::DirectoryNotEmpty => StorageErrorKind::NotEmpty,
-            Io::InvalidFilename => StorageErrorKind::NameNotAllowed,
-            // Too many names in a directory, or of a file, are a lack of space too.
-            Io::StorageFull | Io::TooManyLinks => StorageErrorKind::NoSpace,
-            Io::QuotaExceeded | Io::FileTooLarge => StorageErrorKind::OverQuota,
-            Io::ResourceBusy | Io::ExecutableFileBusy | Io::WouldBlock => StorageErrorKind::Busy,
-            // Errors without a stable name in the standard library.
-            _ => match Errno::from_io_error(&error) {
-                Some(Errno::LOOP) => StorageErrorKind::Denied,
-                Some(Errno::NXIO | Errno::NODEV) => StorageErrorKind::NotFile,
-                _ => StorageErrorKind::Io,
-            },
-        };
-        Self { kind, source: Some(error) }
+        match error.downcast::<Self>() {
+            Ok(own) => own,
+            Err(error) => Self { kind: kind_of(&error), source: Some(error) },
+        }
+    }
+}
+
+fn inner<T: std::error::Error + 'static>(error: &io::Error) -> Option<&T> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+/// Returns whether the error contains an error of this module, and not one of the system.
+fn has_own_kind(error: &io::Error) -> bool {
+    inner::<StorageErrorKind>(error).is_some() || inner::<StorageError>(error).is_some()
+}
+
+/// Returns the kind of a system error.
+fn kind_of(error: &io::Error) -> StorageErrorKind {
+    use io::ErrorKind as Io;
+    match error.kind() {
+        Io::NotFound => StorageErrorKind::NotFound,
+        Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::CrossesDevices => {
+            StorageErrorKind::Denied
+        }
+        Io::AlreadyExists => StorageErrorKind::Exists,
+        Io::IsADirectory => StorageErrorKind::IsDirectory,
+        Io::NotADirectory => StorageErrorKind::NotDirectory,
+        Io::DirectoryNotEmpty => StorageErrorKind::NotEmpty,
+        Io::InvalidFilename => StorageErrorKind::NameNotAllowed,
+        // Too many names in a directory, or too many names of a file, count as a lack of space too.
+        Io::StorageFull | Io::TooManyLinks => StorageErrorKind::NoSpace,
+        Io::QuotaExceeded | Io::FileTooLarge => StorageErrorKind::OverQuota,
+        Io::ResourceBusy | Io::ExecutableFileBusy | Io::WouldBlock => StorageErrorKind::Busy,
+        // Errors without a stable name in the standard library.
+        _ => match Errno::from_io_error(error) {
+            Some(Errno::LOOP) => StorageErrorKind::Denied,
+            Some(Errno::NXIO | Errno::NODEV) => StorageErrorKind::NotFile,
+            _ => StorageErrorKind::Io,
+        },
     }
 }
 
@@ -170,5 +193,32 @@ mod tests {
         }
         assert_eq!(StorageError::from(io::Error::other("x")).kind, Kind::Io);
         assert_eq!(StorageError::from(io::Error::from(io::ErrorKind::WriteZero)).kind, Kind::Io);
+    }
+
+    #[test]
+    fn kind_and_text_pass_through_io_errors() {
+        use StorageErrorKind as Kind;
+        let text = |error: &StorageError| error.source.as_ref().map(ToString::to_string);
+        for (kind, source) in [
+            (Kind::Busy, Some(io::Error::other("the store says 503 SlowDown"))),
+            (Kind::Busy, Some(io::Error::from(Errno::CONNREFUSED))),
+            (Kind::Io, Some(io::Error::other("the store says 500 InternalError"))),
+            (Kind::NoSpace, Some(io::Error::from(Errno::NOSPC))),
+            (Kind::OverQuota, None),
+        ] {
+            let number = source.as_ref().and_then(io::Error::raw_os_error);
+            let error = StorageError { kind, source };
+            let want = text(&error);
+            // A wrapper converts back and forth any number of times.
+            let there = StorageError::from(io::Error::from(error));
+            let back = StorageError::from(io::Error::from(there));
+            assert_eq!((back.kind, text(&back)), (kind, want));
+            assert_eq!(back.source.and_then(|source| source.raw_os_error()), number);
+        }
+        // What the system says stays recognizable for callers of `io::Write`.
+        let full = StorageError::from(io::Error::from(Errno::NOSPC));
+        assert_eq!(io::Error::from(full).kind(), io::ErrorKind::StorageFull);
+        let own = StorageError::from(io::Error::other(Kind::Exists));
+        assert_eq!(own.kind, Kind::Exists);
     }
 }

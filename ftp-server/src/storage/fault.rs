@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Capabilities, Entries, Entry, Metadata, Quota, RoomFor, Source, Storage, StorageError,
-    StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
+    Capabilities, DirectoryUse, Entries, Entry, Metadata, Quota, RoomFor, Source, Storage,
+    StorageError, StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
 /// A method of a storage, or of an object that a storage returned.
@@ -31,6 +31,8 @@ pub enum StorageCall {
     /// Reading from a [`Source`]. With such a fault the source has no descriptor, so that it is
     /// read.
     SourceRead,
+    /// [`Source::ready`]. With such a fault the source has no descriptor either.
+    SourceReady,
     /// [`Source::seek_to`].
     SourceSeek,
     /// [`Storage::write`] and [`Storage::write_as`].
@@ -41,11 +43,15 @@ pub enum StorageCall {
     ForgetPartial,
     /// [`Upload::prepare`].
     UploadPrepare,
+    /// [`Upload::ready`].
+    UploadReady,
     /// Writing to an [`Upload`].
     UploadWrite,
     /// Flushing an [`Upload`].
     UploadFlush,
-    /// [`Upload::commit`]. A fault precedes it: the wrapped upload is dropped then.
+    /// [`Upload::prepare_commit`].
+    UploadPrepareCommit,
+    /// [`Upload::commit`]. A fault happens before the call; the wrapped upload is then dropped.
     UploadCommit,
     /// [`Upload::abort`].
     UploadAbort,
@@ -83,6 +89,10 @@ pub enum Fault {
     Delay(Duration),
     /// Moves at most N bytes: `SourceRead` and `UploadWrite`. No effect on others.
     Short(usize),
+    /// Returns `false`, without a wait: `SourceReady`, `UploadPrepare`, `UploadReady` and
+    /// `UploadPrepareCommit`. It has no effect on other calls. To wait like a real storage, add a
+    /// delay before it.
+    NotYet,
     /// Panics.
     Panic,
 }
@@ -130,7 +140,7 @@ struct Plan {
 #[derive(Clone, Copy, Debug)]
 struct Rule {
     call: StorageCall,
-    /// The first call it affects, and the interval of the following ones; 0: none.
+    /// The first affected call, and the interval of the following ones; 0: no others.
     first: u64,
     step: u64,
     fault: Fault,
@@ -195,20 +205,33 @@ impl Plan {
     }
 
     /// Counts a call and applies its faults. Returns how many of `wanted` bytes may move.
-    #[expect(clippy::panic, reason = "it is what this fault is")]
     fn call(&self, call: StorageCall, wanted: usize) -> io::Result<usize> {
+        self.apply(call, wanted).map(|(most, _)| most)
+    }
+
+    /// Counts a call that may say that it is not ready, and applies its faults.
+    fn is_ready(&self, call: StorageCall) -> io::Result<bool> {
+        self.apply(call, 0).map(|(_, is_ready)| is_ready)
+    }
+
+    /// Counts a call and applies its faults. Returns how many of `wanted` bytes may move, and
+    /// whether the call is ready.
+    #[expect(clippy::panic, reason = "it is what this fault is")]
+    fn apply(&self, call: StorageCall, wanted: usize) -> io::Result<(usize, bool)> {
         let number = self.count(call).map_or(0, |count| count.fetch_add(1, Ordering::SeqCst) + 1);
         let mut most = wanted;
+        let mut is_ready = true;
         for rule in self.rules.iter().filter(|rule| rule.call == call && rule.is_for(number)) {
             match rule.fault {
                 Fault::Fail(kind) => return Err(StorageError::new(kind).into()),
                 Fault::Interrupt => return Err(io::ErrorKind::Interrupted.into()),
                 Fault::Delay(delay) => std::thread::sleep(delay),
                 Fault::Short(bytes) => most = most.min(bytes),
+                Fault::NotYet => is_ready = false,
                 Fault::Panic => panic!("the fault that was asked for at {call:?} {number}"),
             }
         }
-        Ok(most)
+        Ok((most, is_ready))
     }
 }
 
@@ -238,6 +261,10 @@ impl Storage for FaultStorage {
 
     fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
         self.inner.fixed_names(directory)
+    }
+
+    fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
+        self.inner.directory_use(directory)
     }
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
@@ -283,6 +310,10 @@ impl Storage for FaultStorage {
     fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
         self.call(StorageCall::ForgetPartial)?;
         self.inner.forget_partial(path, user)
+    }
+
+    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
+        self.inner.has_cut_replacement(path, user)
     }
 
     fn make_room(
@@ -375,8 +406,13 @@ impl Source for Faulty<Box<dyn Source>> {
         self.inner.seek_to(offset)
     }
 
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        Ok(self.plan.is_ready(StorageCall::SourceReady)? && self.inner.ready()?)
+    }
+
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        let is_read = |rule: &Rule| rule.call == StorageCall::SourceRead;
+        let reads = [StorageCall::SourceRead, StorageCall::SourceReady];
+        let is_read = |rule: &Rule| reads.contains(&rule.call);
         if self.plan.rules.iter().any(is_read) { None } else { self.inner.descriptor() }
     }
 }
@@ -395,8 +431,19 @@ impl io::Write for Faulty<Box<dyn Upload>> {
 
 impl Upload for Faulty<Box<dyn Upload>> {
     fn prepare(&mut self) -> Result<bool, StorageError> {
-        self.plan.call(StorageCall::UploadPrepare, 0)?;
-        self.inner.prepare()
+        Ok(self.plan.is_ready(StorageCall::UploadPrepare)? && self.inner.prepare()?)
+    }
+
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        Ok(self.plan.is_ready(StorageCall::UploadReady)? && self.inner.ready()?)
+    }
+
+    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+        Ok(self.plan.is_ready(StorageCall::UploadPrepareCommit)? && self.inner.prepare_commit()?)
+    }
+
+    fn replaces(&self) -> bool {
+        self.inner.replaces()
     }
 
     fn commit(self: Box<Self>) -> Result<(), StorageError> {

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Its name, without a directory part.
+    /// The name, without a directory part.
     pub name: Vec<u8>,
     /// Its metadata.
     pub metadata: Metadata,
@@ -37,11 +37,12 @@ pub struct Metadata {
     pub modified: i64,
     /// Permission bits, up to `0o7777`.
     pub mode: u32,
-    /// Number of its names.
+    /// Number of names (hard links).
     pub links: u64,
     /// User and group id, if the storage has them.
     pub ids: Option<(u32, u32)>,
-    /// Device and inode, or any pair of numbers that is equal exactly for the same object.
+    /// Device and inode, or any pair of numbers that is equal if and only if the object is the
+    /// same.
     pub identity: (u64, u64),
 }
 

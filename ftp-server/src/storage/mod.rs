@@ -1,8 +1,13 @@
-//! Storages: the [`Storage`] of a session; [`LocalStorage`] for files below one directory of this
-//! machine; [`MemoryStorage`]; [`MountedStorage`], which joins several; and [`FaultStorage`], which
-//! fails on demand.
+//! The [`Storage`] of a session, and its implementations.
+//!
+//! - [`LocalStorage`] serves the files below one directory of this computer.
+//! - [`MemoryStorage`] keeps files in memory.
+//! - `S3Storage`, with the feature `s3`, keeps files in an object store.
+//! - [`MountedStorage`] joins several storages in one tree.
+//! - [`FaultStorage`] fails on demand, for tests.
 
 mod confinement;
+pub(crate) mod cost;
 mod error;
 mod fault;
 mod local;
@@ -11,6 +16,8 @@ mod metadata;
 mod mounted;
 mod path;
 mod quota;
+#[cfg(feature = "s3")]
+mod s3;
 mod shared;
 
 pub use confinement::{Confinement, ConfinementPolicy, ConfinementStatus};
@@ -18,10 +25,14 @@ pub use error::{StorageError, StorageErrorKind};
 pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};
 pub use memory::MemoryStorage;
+#[cfg(test)]
+pub(crate) use memory::tests::memory_does_as;
 pub use metadata::{Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;
 pub use path::VirtualPath;
 pub use quota::Quota;
+#[cfg(feature = "s3")]
+pub use s3::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};
 
 use std::io;
 use std::ops::BitOr;
@@ -30,46 +41,19 @@ use std::os::fd::BorrowedFd;
 /// The files a session reads and writes. The authenticator chooses one at login, and sessions may
 /// share it. All calls block.
 ///
-/// The server checks rights before it calls a method: a storage answers only for its own abilities.
-/// The default of an optional method returns `Unsupported`, and the client gets 502. A storage that
-/// lists, reads and writes is complete.
+/// The server checks rights before it calls a method, so a storage need not check them. The default
+/// of an optional method returns `Unsupported`, and the client gets 502. A storage that lists,
+/// reads and writes is complete.
 ///
 /// # Objects in place of files
 ///
-/// A store of objects with keys instead of paths and without directories, such as Amazon S3, fits
-/// like this:
+/// A storage can also use a store that has objects with keys, but no paths or directories. For an
+/// example see `S3Storage`, with the feature `s3`. A file is an object, and a directory is a prefix
+/// of keys. An upload is a multipart upload, which `commit` completes. The storage does not
+/// implement methods that its store does not support.
 ///
-/// | method | store |
-/// | --- | --- |
-/// | `stat` | the object with that key, by HEAD; otherwise a directory with any time, if a listing
-/// by prefix `key/` is not empty |
-/// | `list` | a listing by prefix `key/` and delimiter `/`, page by page on demand; common prefixes
-/// are directories |
-/// | `read` | GET with a range, begun at the first read; `seek_to` sets the start, `size` is from
-/// HEAD; no descriptor |
-/// | `write`: `Create`, `Replace` | a multipart upload, each part sent when enough bytes came;
-/// begins with HEAD, for `Create` and to detect a directory |
-/// | `write`: `From(n)` | the same, with a first part that the store copies from the first n bytes
-/// (`prepare`) |
-/// | `write`: `Append` | as `From(size)`, since objects do not grow; or `Unsupported` (502) to
-/// avoid a full copy |
-/// | `flush` | sends the last part |
-/// | `commit` | completes the multipart upload, which makes the whole object visible; with
-/// `If-None-Match: *` for `Create`, whose failure is `Exists` |
-/// | `abort`, drop | aborts the multipart upload |
-/// | `write_as`, `partial_size`, `forget_partial` | keeps the multipart upload for
-/// `StreamEnd::Cut`, by user and key; the size is the sum of its parts less one; a rule of the
-/// bucket removes it after a day |
-/// | `remove` | HEAD, for `NotFound`, then DELETE |
-/// | `mkdir`, `rmdir` | an empty object `key/`; `rmdir` is `NotEmpty` if the prefix has anything
-/// else |
-/// | `rename` | `Unsupported` (502 to RNTO): a copy and a removal would be neither fast nor atomic
-/// |
-/// | `set_times`, `chmod`, `space` | not supported, so they are not among its capabilities and
-/// `FEAT` does not list them |
-///
-/// Do slow work in the methods that a session calls repeatedly (`prepare`, reads and writes): it
-/// looks at its client in between.
+/// Do slow work in the methods that a session calls repeatedly (`prepare`, `ready`,
+/// `prepare_commit`, reads and writes): the session checks on its client in between.
 pub trait Storage: Send + Sync {
     /// Returns the abilities beyond the required methods. Commands that need others are not served,
     /// and `FEAT` does not list them.
@@ -78,8 +62,8 @@ pub trait Storage: Send + Sync {
     }
 
     /// Prepares the session's thread, once after a login and before all other calls. A storage can
-    /// confine the thread here for good. The thread serves no other user afterwards: after `REIN`
-    /// the session continues in another one. The default does nothing.
+    /// confine the thread here for good. The thread serves no other user afterwards; after `REIN`
+    /// the session continues in another thread. The default does nothing.
     ///
     /// # Errors
     ///
@@ -97,11 +81,17 @@ pub trait Storage: Send + Sync {
         None
     }
 
-    /// Returns the names in the directory at `directory` that can be neither renamed nor removed,
-    /// whatever the rights of the user are (default: none). `RNFR` refuses them, and `MLSD` shows
-    /// that.
+    /// Returns the names in `directory` that cannot be renamed or removed, whatever rights the user
+    /// has (default: none). `RNFR` refuses these names, and the `perm` fact of `MLSD` shows that.
     fn fixed_names(&self, _directory: &VirtualPath) -> Vec<Vec<u8>> {
         Vec::new()
+    }
+
+    /// Returns what clients can do in a directory, whatever rights they have (default:
+    /// [`DirectoryUse::Full`]). The `perm` facts of `MLST`, and in `MLSD` those of
+    /// [`fixed_names`](Self::fixed_names), show that.
+    fn directory_use(&self, _directory: &VirtualPath) -> DirectoryUse {
+        DirectoryUse::Full
     }
 
     /// Returns the metadata of the object at `path`. A symbolic link to an object below the root is
@@ -125,9 +115,9 @@ pub trait Storage: Send + Sync {
         }
     }
 
-    /// Returns the entries of the directory at `path`, in any order, without `.` and `..` and
-    /// without hidden files of the storage, such as unfinished uploads. Entries that vanish during
-    /// the listing are skipped. The iterator holds a bounded number of them.
+    /// Returns the entries of the directory at `path`, in any order. Omits `.`, `..` and hidden
+    /// files of the storage, such as unfinished uploads. Entries that vanish during the listing are
+    /// skipped. The iterator holds a bounded number of them.
     ///
     /// # Errors
     ///
@@ -136,7 +126,7 @@ pub trait Storage: Send + Sync {
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError>;
 
     /// Returns the names in a directory, like [`list`](Self::list) without the metadata. A storage
-    /// that has names at hand saves work, and may include objects that it cannot look at.
+    /// that can return names alone saves work, and may include objects that it cannot examine.
     ///
     /// # Errors
     ///
@@ -208,6 +198,16 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::NotFound.into())
     }
 
+    /// Returns whether an upload of `user`, or of a shared login, should have replaced the file at
+    /// `path`, and was interrupted less than a day ago. The client must not resume such an upload
+    /// with the length of the old file.
+    ///
+    /// A server remembers the interrupted uploads of its own sessions. Storages implement this
+    /// method so that a later server knows them too. The default is `false`.
+    fn has_cut_replacement(&self, _path: &VirtualPath, _user: Option<&[u8]>) -> bool {
+        false
+    }
+
     /// Removes a file or symbolic link.
     ///
     /// # Errors
@@ -237,8 +237,8 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Renames the object at `from` to `to` in one step. An existing file is replaced if `replace`
-    /// is set.
+    /// Renames the object at `from` to `to` in one step, or as the documentation of the storage
+    /// says. An existing file is replaced if `replace` is set.
     ///
     /// # Errors
     ///
@@ -289,8 +289,9 @@ pub trait Storage: Send + Sync {
     }
 
     /// Discards partial uploads, the oldest first, until `wanted` bytes are free in the directory
-    /// at `path`. Returns the free bytes, or fewer if not enough further objects for `wanted` bytes
-    /// can be made there. By default nothing is kept, and this is [`space`](Self::space).
+    /// at `path`. Returns the free bytes, or fewer if the file system cannot create enough objects
+    /// for `wanted` bytes. By default nothing is kept, and the result is that of
+    /// [`space`](Self::space).
     ///
     /// # Errors
     ///
@@ -305,12 +306,12 @@ pub trait Storage: Send + Sync {
     }
 
     /// Returns what is used of this user's quota for the directory at `path`, regardless of free
-    /// space; `None` without a quota (default). The storage itself refuses more with `OverQuota`;
-    /// this method is for `ALLO`, `AVBL` and `SITE QUOTA`.
+    /// space; `None` without a quota (default). Only `ALLO`, `AVBL` and `SITE QUOTA` use this
+    /// method; the storage itself must refuse more with `OverQuota`.
     ///
     /// # Errors
     ///
-    /// Returns `Busy` if it is not known yet, or `Io`.
+    /// Returns `Busy` if the usage is not known yet, or `Io`.
     fn quota(&self, _path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
         Ok(None)
     }
@@ -369,7 +370,7 @@ pub type Names = Box<dyn Iterator<Item = Result<Vec<u8>, StorageError>>>;
 /// A file that is being read, from its beginning or from the offset of
 /// [`seek_to`](Source::seek_to).
 pub trait Source: io::Read {
-    /// Returns the size at opening, in bytes.
+    /// Returns the size when the file was opened, in bytes.
     fn size(&self) -> u64;
 
     /// Continues reading at `offset`, in bytes from the beginning; it must not exceed
@@ -380,6 +381,19 @@ pub trait Source: io::Read {
     /// Returns `Io` if the storage cannot.
     fn seek_to(&mut self, offset: u64) -> Result<(), StorageError>;
 
+    /// Waits for bytes, for a fraction of a second at most, and returns whether the next read can
+    /// return without a long wait. A session asks before each read. After `false` it waits 2 ms,
+    /// checks on its client and asks again. If it is not called, the read waits.
+    ///
+    /// By default a read never waits for long.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that the next read would return.
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
     /// Returns a descriptor from which the kernel may send directly, beginning at its file offset.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -389,14 +403,19 @@ pub trait Source: io::Read {
 /// An upload in progress. Dropping it calls [`abort`](Upload::abort) with [`StreamEnd::Cut`].
 ///
 /// After the last byte a session calls [`flush`](io::Write::flush), which may take long: it syncs
-/// the bytes to disk as far as the storage promises. Then the session checks that its client still
+/// the bytes to disk if the storage promises that. Then the session checks that its client still
 /// exists, and only then calls [`commit`](Upload::commit).
+///
+/// A storage that waits for a slow store or network does so in [`prepare`](Upload::prepare),
+/// [`ready`](Upload::ready) and [`prepare_commit`](Upload::prepare_commit). The session calls them
+/// repeatedly, so that it answers `STAT`, `ABOR` and the shutdown of the server in between. After
+/// `false` it waits 2 ms before it asks again.
 ///
 /// [`StorageError::from`] reads the errors of [`io::Write`].
 pub trait Upload: io::Write {
     /// Does a part of the work before the first byte, for a fraction of a second, such as copying
     /// old content or checking the free space. Returns `true` when all is done. A session calls it
-    /// repeatedly, and looks at its client in between. If it is not called, the first write or
+    /// repeatedly, and checks on its client in between. If it is not called, the first write or
     /// [`commit`](Self::commit) does all the work.
     ///
     /// By default there is nothing to do.
@@ -404,13 +423,51 @@ pub trait Upload: io::Write {
     /// # Errors
     ///
     /// Returns `BadRestart`, `NoSpace`, `OverQuota`, `Busy` or `Io`, or an error of
-    /// [`Storage::write`] if the upload begins only here; it is useless then.
+    /// [`Storage::write`] if the upload begins only here. The upload is then useless.
     fn prepare(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }
 
-    /// Publishes the received bytes as the content of the file, on disk as far as the storage
-    /// promises, and visible only after that.
+    /// Waits until the storage can take more bytes, for a fraction of a second at most. Returns
+    /// `true` if it can, so that the next write does not take long. After
+    /// [`flush`](io::Write::flush) it waits until all bytes are stored. A session calls it before
+    /// it reads more from its client, and checks on its client while the result is `false`. If it
+    /// is not called, the next write or [`commit`](Self::commit) waits.
+    ///
+    /// By default there is nothing to wait for.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that the next write would return; the upload is useless then.
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
+    /// Does a part of the work of [`commit`](Self::commit), for a fraction of a second. Returns
+    /// `true` once `commit` does not take long. A session calls it repeatedly after the last check
+    /// of its client. It may already publish the file: then the file has its new content, even if
+    /// the upload ends before `commit`. If it is not called, `commit` does all the work.
+    ///
+    /// By default there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
+    /// Returns whether the name has had a file since the upload began, which stays until
+    /// [`commit`](Self::commit). A session that lost its connection must then not resume the upload
+    /// with the length of that file.
+    ///
+    /// The default is `false`, which is right for a storage that shows the received bytes at once.
+    fn replaces(&self) -> bool {
+        false
+    }
+
+    /// Publishes the received bytes as the content of the file. If the storage promises to sync,
+    /// they are on disk before they are visible.
     ///
     /// # Errors
     ///
@@ -431,13 +488,26 @@ pub enum RoomFor {
     More,
 }
 
+/// What a storage lets clients do in a directory, besides their rights.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DirectoryUse {
+    /// All that their rights allow.
+    #[default]
+    Full,
+    /// Enter and list it; nothing can be created or removed in it.
+    Browse,
+    /// Nothing.
+    Unavailable,
+}
+
 /// How the data of an incomplete upload ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StreamEnd {
     /// The user sent `ABOR`.
     Abort,
-    /// The connection broke or stalled, or the session ended.
+    /// The connection broke or stalled, or the session ended. The bytes up to there are good.
     Cut,
     /// The storage itself failed.
     Failed,
@@ -455,6 +525,15 @@ pub enum WriteMode {
     /// file is created.
     Append,
     /// Keep the first N bytes of the old content, append the new bytes, and drop the rest.
-    /// `BadRestart` if the file is shorter.
+    /// `BadRestart` if the file is shorter, or if the storage cannot cut a partial upload there.
     From(u64),
+}
+
+/// Refuses to rename the root, or to replace it.
+fn check_rename(from: &VirtualPath, to: &VirtualPath) -> Result<(), StorageError> {
+    match (from.is_root(), to.is_root()) {
+        (true, _) => Err(StorageErrorKind::Denied.into()),
+        (false, true) => Err(StorageErrorKind::IsDirectory.into()),
+        (false, false) => Ok(()),
+    }
 }

@@ -6,11 +6,11 @@ use ftp_proto::{Escaped, Pathname};
 
 use crate::limits;
 
-/// A path in the user's tree: its components below the root, none of them empty, `.` or `..`, and
-/// none with `/`, NUL, CR or LF. The root has none.
+/// A path in the user's tree, as its components below the root. No component is empty, `.` or `..`,
+/// or contains `/`, NUL, CR or LF. The root has none.
 ///
-/// `..` is resolved in the text, before any system call, and stops at the root. `//`, `/./` and a
-/// trailing `/` have no effect (RFC 3659 §6.2.1).
+/// `..` is resolved in the path itself, before any system call, and stops at the root. `//`, `/./`
+/// and a trailing `/` have no effect (RFC 3659 §6.2.1).
 ///
 /// ```
 /// use ftp_proto::Pathname;
@@ -89,7 +89,8 @@ impl VirtualPath {
         }
     }
 
-    /// Returns the path as it is seen from `directory` as the root; `None` if it lies elsewhere.
+    /// Returns the path relative to `directory` as the root; `None` if it is not inside
+    /// `directory`.
     ///
     /// ```
     /// use ftp_server::VirtualPath;

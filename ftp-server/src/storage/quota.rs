@@ -1,4 +1,4 @@
-//! What a user's files take of a quota.
+//! The usage of a user's quota.
 
 /// The used and the allowed bytes, files and directories of a user.
 ///
@@ -23,7 +23,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Returns an unlimited quota of which this is used.
+    /// Returns an unlimited quota with this usage.
     #[must_use]
     pub const fn used(bytes: u64, files: u64) -> Self {
         Self { bytes, max_bytes: None, files, max_files: None }

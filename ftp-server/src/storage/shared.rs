@@ -4,11 +4,11 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Entries, Metadata, Names, Quota, RoomFor, Source, Storage, StorageError, Upload,
-    VirtualPath, WriteMode,
+    Capabilities, DirectoryUse, Entries, Metadata, Names, Quota, RoomFor, Source, Storage,
+    StorageError, Upload, VirtualPath, WriteMode,
 };
 
-/// Forwards to the storage inside, so that the caller can keep a handle.
+/// Forwards to the inner storage, so that the caller can keep a handle.
 impl<T: Storage + ?Sized> Storage for Arc<T> {
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()
@@ -24,6 +24,10 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
 
     fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
         (**self).fixed_names(directory)
+    }
+
+    fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
+        (**self).directory_use(directory)
     }
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
@@ -65,6 +69,10 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
 
     fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
         (**self).forget_partial(path, user)
+    }
+
+    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
+        (**self).has_cut_replacement(path, user)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {

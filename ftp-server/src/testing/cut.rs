@@ -54,6 +54,10 @@ impl Upload for CutUpload {
         self.inner.prepare()
     }
 
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        self.inner.ready()
+    }
+
     /// The data ended before the cut. The upload is still not published.
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
         self.inner.abort(StreamEnd::Cut);

@@ -11,9 +11,9 @@ use crate::lock::unpoisoned;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ProtocolFault {
-    /// Answer 421 instead of carrying the command out, and close the connection.
+    /// Reply 421 instead of carrying out the command, and close the connection.
     Close,
-    /// Close the data connection after N bytes, or at the end of shorter data, and answer 426. An
+    /// Close the data connection after N bytes, or at the end of shorter data, and reply 426. An
     /// upload is not published.
     Abort {
         /// Bytes over the data connection.

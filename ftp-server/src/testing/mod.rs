@@ -6,10 +6,10 @@
 //!   ([`put`](crate::MemoryStorage::put), [`get`](crate::MemoryStorage::get),
 //!   [`files`](crate::MemoryStorage::files)), and [`FaultStorage`](crate::FaultStorage) makes them
 //!   fail.
-//! - `Tls::self_signed`, with the feature `self-signed`, makes a certificate in one call; clients
+//! - `Tls::self_signed`, with the feature `self-signed`, creates a certificate in one call; clients
 //!   pin it with [`Tls::pin`](crate::Tls::pin).
 //!
-//! Without them a server is neither slower nor larger: each command only checks whether there is a
+//! A server without them is neither slower nor larger: each command only checks whether there is a
 //! script. The example `client_test` of ftp-client uses all of them.
 //!
 //! ```

@@ -114,6 +114,30 @@ impl Tls {
     }
 
     /// Never called.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn sscn_ca_file(self, _path: &Path) -> Result<Self, TlsError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn sscn_pin(self, _pin: &str) -> Result<Self, TlsError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn sscn_any(self, _any: bool) -> Self {
+        match self.0 {}
+    }
+
+    /// Never called.
     #[must_use]
     pub fn pin(&self) -> Option<String> {
         match self.0 {}
@@ -166,6 +190,10 @@ impl Acceptor {
         match self.0 {}
     }
 
+    pub(crate) fn trusts_other_servers(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn wants_user_certificates(&self) -> bool {
         match self.0 {}
     }
@@ -207,6 +235,10 @@ impl Secured {
     pub(crate) fn protect_data(&self, _is_upload: bool) -> io::Result<Handshake> {
         match self.acceptor.0 {}
     }
+
+    pub(crate) fn begin_data(&self, _other: IpAddr) -> io::Result<Handshake> {
+        match self.acceptor.0 {}
+    }
 }
 
 pub(crate) struct Handshake(Never);
@@ -226,6 +258,14 @@ pub(crate) struct Connection(Never);
 
 impl Connection {
     pub(crate) fn info(&self) -> Option<TlsInfo> {
+        match self.0 {}
+    }
+
+    pub(crate) fn keep(&mut self, _bytes: &[u8]) {
+        match self.0 {}
+    }
+
+    pub(crate) fn is_client(&self) -> bool {
         match self.0 {}
     }
 

@@ -14,11 +14,14 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, SupportedProtocolVersion};
+use rustls_pki_types::ServerName;
 
 use super::asked_name::AskedName;
 use super::certificate::Certificate;
 use super::connection::Connection;
 use super::handshake::Handshake;
+use super::other_server;
 use super::policy::{SessionReuse, TlsInfo, TlsPolicy, TlsVersion};
 use super::pool::Pool;
 use super::resumption::Resumption;
@@ -30,6 +33,8 @@ pub(crate) struct Acceptor {
     settings: Tls,
     /// The part of the configuration that all connections share.
     config: ServerConfig,
+    /// The configuration of handshakes with other servers that this one begins.
+    begins: Option<Arc<ClientConfig>>,
     pool: Arc<Pool>,
 }
 
@@ -45,13 +50,15 @@ impl Acceptor {
             Identity::Given(config) => (**config).clone(),
         };
         if config.alpn_protocols.is_empty() {
-            // ALPN stops clients that were redirected here from another protocol (CVE-2021-3618).
+            // ALPN refuses clients that were redirected here from another protocol (CVE-2021-3618).
             config.alpn_protocols = vec![b"ftp".to_vec()];
         }
         config.max_early_data_size = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { settings, config, pool })
+        let begins = other_server::config(&settings.0, versions(&settings));
+        let begins = begins.map_err(io::Error::other)?;
+        Ok(Self { settings, config, begins, pool })
     }
 
     /// Returns the policy of control connections.
@@ -76,6 +83,11 @@ impl Acceptor {
         self.settings.0.auth_ssl_alias
     }
 
+    /// Returns whether this server begins handshakes with some other servers.
+    pub(crate) const fn trusts_other_servers(&self) -> bool {
+        self.begins.is_some()
+    }
+
     /// Returns whether a login needs a certificate of the user.
     pub(crate) fn wants_user_certificates(&self) -> bool {
         self.settings.0.cert_user
@@ -86,10 +98,9 @@ impl Acceptor {
         self.settings.0.exempt.iter().any(|network| network.contains(peer))
     }
 
-    /// Prepares TLS on a control connection, within `limit`. If the client asks for no name, it gets
-    /// the certificate of `host`. The threads for handshakes do the
-    /// work, because the C library keeps memory that is freed on the way for the thread that freed
-    /// it.
+    /// Prepares TLS on a control connection, within `limit`. If the client sends no name, it gets
+    /// the certificate of `host`. Dedicated threads do the handshakes, because the C library keeps
+    /// freed memory for the thread that freed it.
     pub(crate) fn protect_control(
         self: &Arc<Self>,
         limit: Duration,
@@ -121,14 +132,19 @@ impl Acceptor {
     }
 }
 
+fn versions(settings: &Tls) -> &'static [&'static SupportedProtocolVersion] {
+    const ALL: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+    const NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
+    match settings.0.min_version {
+        TlsVersion::V1_2 => ALL,
+        TlsVersion::V1_3 => NEWEST,
+    }
+}
+
 /// Returns the configuration for these settings.
 fn config_of(settings: &Tls) -> io::Result<ServerConfig> {
-    let versions: &[_] = match settings.0.min_version {
-        TlsVersion::V1_2 => &[&TLS13, &TLS12],
-        TlsVersion::V1_3 => &[&TLS13],
-    };
     let config = ServerConfig::builder_with_provider(Arc::clone(&settings.0.provider))
-        .with_protocol_versions(versions)
+        .with_protocol_versions(versions(settings))
         .map_err(io::Error::other)?;
     let config = match &settings.0.clients {
         Some(verifier) => config.with_client_cert_verifier(Arc::clone(verifier)),
@@ -160,7 +176,7 @@ impl Secured {
         self.info
     }
 
-    /// Returns the server name that the client asked for.
+    /// Returns the server name that the client sent.
     pub(crate) fn server_name(&self) -> AskedName {
         self.named.choice.get().map_or(AskedName::Missing, |choice| choice.asked.clone())
     }
@@ -171,11 +187,20 @@ impl Secured {
         !self.acceptor.settings.0.cert_user || self.user.as_deref().is_some_and(is_named)
     }
 
-    /// Prepares TLS on a data connection. An upload sends no tickets: the client may not read them
-    /// after it, and closing a connection with unread tickets would reset it while data is under
-    /// way.
+    /// Prepares TLS on a data connection. An upload sends no tickets. The client may not read them,
+    /// and closing a connection with unread tickets would reset it while data is in transit.
     pub(crate) fn protect_data(&self, is_upload: bool) -> io::Result<Handshake> {
         self.begin(if is_upload || self.resumption.is_none() { 0 } else { 2 })
+    }
+
+    /// Prepares a handshake that this server begins, on a data connection with another server.
+    pub(crate) fn begin_data(&self, other: IpAddr) -> io::Result<Handshake> {
+        let Some(config) = &self.acceptor.begins else {
+            return Err(io::Error::other("no other server is trusted"));
+        };
+        let name = ServerName::from(other);
+        let connection = Connection::begun(Arc::clone(config), name)?;
+        Ok(Handshake::of(connection, Arc::clone(&self.acceptor.pool)))
     }
 
     /// Prepares a handshake that sends this number of TLS 1.3 tickets.
@@ -194,9 +219,9 @@ impl Secured {
 /// Presents a certificate of the server, and keeps the requested name.
 struct Named {
     settings: Tls,
-    /// The host that `HOST` has chosen before the handshake.
+    /// The host that `HOST` chose before the handshake.
     host: Option<HostName>,
-    /// Made in the handshake of the control connection, for its data connections too.
+    /// Chosen in the handshake of the control connection, and used for its data connections too.
     choice: OnceLock<Choice>,
 }
 
@@ -213,7 +238,7 @@ impl Named {
 
     fn choose(&self, client_hello: &ClientHello<'_>) -> Choice {
         let asked = AskedName::of(client_hello.server_name());
-        // A name of the handshake counts more than one in plaintext, even if no host has it.
+        // A name in the handshake overrides one in plaintext, even if no host has it.
         let host = match &asked {
             AskedName::Missing => self.host.as_ref(),
             AskedName::Foreign => None,

@@ -2,7 +2,7 @@
 
 use ftp_proto::HostName;
 
-/// What a client has asked for in the handshake of its control connection.
+/// The server name that a client sent in the handshake of its control connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there are no handshakes"))]
 pub(crate) enum AskedName {
@@ -16,7 +16,7 @@ pub(crate) enum AskedName {
 
 #[cfg(feature = "tls")]
 impl AskedName {
-    /// Returns the name of a `ClientHello`. A final dot, which RFC 6066 forbids, changes nothing.
+    /// Returns the name in a `ClientHello`. Ignores a final dot, which RFC 6066 forbids.
     pub(super) fn of(name: Option<&str>) -> Self {
         let Some(name) = name else { return Self::Missing };
         let name = name.strip_suffix('.').unwrap_or(name);

@@ -40,8 +40,8 @@ impl Certificate {
         })
     }
 
-    /// Returns whether a mail address matches. Alternative names that are invalid or given twice
-    /// have none.
+    /// Returns whether a mail address matches. If the alternative names are invalid or given twice,
+    /// no address matches.
     fn has_mail(&self, user: &[u8]) -> bool {
         let Ok(Some((_, names))) = self.fields.get_extension::<SubjectAltName>() else {
             return false;
@@ -118,7 +118,8 @@ mod tests {
         };
         for (content, want) in [
             (&b"\x30\x03\x81\x01u"[..], true),
-            // The end is missing, more bytes follow, the list is not one, the byte is not ASCII.
+            // Invalid: a missing end, surplus bytes, a list of another type, a byte that is not
+            // ASCII.
             (b"\x30\x04\x81\x01u", false),
             (b"\x30\x03\x81\x01u\x05\x00", false),
             (b"\x81\x01u", false),

@@ -5,11 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::client::UnbufferedClientConnection;
 use rustls::server::{ServerConfig, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion};
+use rustls_pki_types::ServerName;
 
 use super::policy::{TlsInfo, TlsVersion};
+use super::steps::{Output, Reading, greet, process, write};
 
 /// Maximum TLS records without plain text that a peer may send per minute: mostly key updates,
 /// which cost the peer less than the server.
@@ -22,7 +24,7 @@ pub(crate) const RECORD: usize = 5 + FRAGMENT + 2_048;
 /// client.
 const MESSAGE: usize = 4 * RECORD;
 
-/// Least size of a buffer that is freed soon, in bytes: the C library keeps smaller ones for the
+/// Minimum size in bytes of a buffer that is freed soon. The C library keeps smaller ones for the
 /// thread that freed them, and each session has a thread.
 pub(super) const UNKEPT: usize = 2_048;
 
@@ -39,7 +41,7 @@ pub(crate) const fn size_of_records(plain: usize) -> usize {
 
 /// A connection, with received bytes that are not processed yet.
 pub(crate) struct Connection {
-    inner: Box<UnbufferedServerConnection>,
+    side: Side,
     /// Received bytes of an incomplete record.
     incoming: Vec<u8>,
     /// Number of the next bytes that rustls has seen already: fragments of an incomplete message.
@@ -51,25 +53,68 @@ pub(crate) struct Connection {
     silent: (u32, Instant),
 }
 
+/// The side of this server.
+enum Side {
+    Server(Box<UnbufferedServerConnection>),
+    /// The server begins the handshake (`SSCN ON`).
+    Client(Box<UnbufferedClientConnection>),
+}
+
+/// Calls a function with the connection of either side, whose types differ.
+macro_rules! either {
+    ($side:expr, $inner:ident => $call:expr) => {
+        match $side {
+            Side::Server($inner) => $call,
+            Side::Client($inner) => $call,
+        }
+    };
+}
+
 impl Connection {
     pub(super) fn new(config: Arc<ServerConfig>) -> io::Result<Self> {
         let inner = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
-        let incoming = Vec::new();
+        Ok(Self::of(Side::Server(Box::new(inner))))
+    }
+
+    /// Returns a connection whose handshake this server begins.
+    pub(super) fn begun(config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Result<Self> {
+        let inner = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
+        Ok(Self::of(Side::Client(Box::new(inner))))
+    }
+
+    fn of(side: Side) -> Self {
         let silent = (0, Instant::now());
-        Ok(Self { inner: Box::new(inner), incoming, seen: 0, is_closed: false, silent })
+        Self { side, incoming: Vec::new(), seen: 0, is_closed: false, silent }
+    }
+
+    fn state(&self) -> &CommonState {
+        either!(&self.side, inner => inner)
+    }
+
+    /// Returns whether this server is the TLS client.
+    pub(crate) const fn is_client(&self) -> bool {
+        matches!(self.side, Side::Client(_))
+    }
+
+    /// Appends the first message of a handshake that this server begins to `answer`.
+    pub(super) fn greet(&mut self, answer: &mut Vec<u8>) -> io::Result<()> {
+        match &mut self.side {
+            Side::Server(_) => Ok(()),
+            Side::Client(inner) => greet(inner, answer),
+        }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
-        self.inner.is_handshaking()
+        self.state().is_handshaking()
     }
 
-    /// Returns whether a whole record has been received: less is of no use for a step.
+    /// Returns whether a whole record has been received: a part of one is useless for a step.
     pub(super) fn has_record(&self) -> bool {
         record(self.incoming.get(self.seen..).unwrap_or_default()).is_some()
     }
 
     /// Keeps received bytes.
-    pub(super) fn keep(&mut self, bytes: &[u8]) {
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
         if self.incoming.is_empty() && !bytes.is_empty() {
             self.incoming.reserve(UNKEPT);
         }
@@ -86,19 +131,19 @@ impl Connection {
         used.map(drop)
     }
 
-    /// Returns version and resumption; `None` before the handshake ends.
+    /// Returns the version, and whether a session was resumed; `None` before the handshake ends.
     pub(crate) fn info(&self) -> Option<TlsInfo> {
-        let version = match self.inner.protocol_version()? {
+        let version = match self.state().protocol_version()? {
             ProtocolVersion::TLSv1_3 => TlsVersion::V1_3,
             _ => TlsVersion::V1_2,
         };
-        let resumed = self.inner.handshake_kind()? == HandshakeKind::Resumed;
+        let resumed = self.state().handshake_kind()? == HandshakeKind::Resumed;
         Some(TlsInfo { version, resumed })
     }
 
     /// Returns the certificate of the peer in DER, if it has shown one.
     pub(super) fn client_certificate(&self) -> Option<Vec<u8>> {
-        self.inner.peer_certificates()?.first().map(|leaf| leaf.to_vec())
+        self.state().peer_certificates()?.first().map(|leaf| leaf.to_vec())
     }
 
     /// Returns whether the peer has sent a `close_notify`.
@@ -163,35 +208,13 @@ impl Connection {
             && let Some(length) = record(bytes.get(shown..).unwrap_or_default())
         {
             shown += length;
-            let mut speaks = self.is_handshaking();
-            loop {
-                let records = bytes.get_mut(used..shown).unwrap_or_default();
-                let UnbufferedStatus { mut discard, state, .. } =
-                    self.inner.process_tls_records(records);
-                let mut is_done = false;
-                match state {
-                    Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                        while let Some(record) = traffic.next_record() {
-                            let record = record.map_err(broken)?;
-                            discard += record.discard;
-                            speaks = true;
-                            sink(record.payload)?;
-                        }
-                    }
-                    Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, answer)?,
-                    Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                    Ok(ConnectionState::PeerClosed) => (self.is_closed, speaks) = (true, true),
-                    Ok(_) => is_done = true,
-                    Err(error) => {
-                        self.complain(bytes.get_mut(used + discard..shown), answer);
-                        return Err(broken(error));
-                    }
-                }
-                used += discard;
-                if is_done {
-                    break;
-                }
-            }
+            let mut reading = Reading { used, speaks: self.is_handshaking(), is_closed: false };
+            let read = either!(&mut self.side, inner => {
+                process(&mut **inner, &mut reading, bytes, shown, answer, sink)
+            });
+            read?;
+            used = reading.used;
+            self.is_closed |= reading.is_closed;
             self.seen = shown - used;
             if self.seen > MESSAGE {
                 return Err(io::Error::new(
@@ -199,7 +222,7 @@ impl Connection {
                     "a TLS message is too long",
                 ));
             }
-            if !speaks {
+            if !reading.speaks {
                 self.note_silence(Instant::now())?;
             }
         }
@@ -207,7 +230,7 @@ impl Connection {
     }
 
     /// Counts a record without plain text: a key update, or an empty one. Such records cost the
-    /// peer next to nothing.
+    /// peer almost nothing.
     fn note_silence(&mut self, now: Instant) -> io::Result<()> {
         let (count, since) = &mut self.silent;
         if now.duration_since(*since) >= Duration::from_secs(60) {
@@ -221,85 +244,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Appends the alert that describes an error to `answer`. `records` are those with the error:
-    /// rustls reads their messages again.
-    fn complain(&mut self, records: Option<&mut [u8]>, answer: &mut Vec<u8>) {
-        let records = records.unwrap_or_default();
-        let mut used = 0;
-        loop {
-            let rest = records.get_mut(used..).unwrap_or_default();
-            let UnbufferedStatus { discard, state, .. } = self.inner.process_tls_records(rest);
-            used += discard;
-            match state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    if encode(&mut data, answer).is_err() {
-                        return;
-                    }
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                _ => return,
-            }
-        }
-    }
-
     /// Encrypts `plain` into `records`, whose length is that of [`size_of_records`]. Returns the
     /// number of bytes.
     pub(crate) fn encrypt(&mut self, plain: &[u8], records: &mut [u8]) -> io::Result<usize> {
-        self.write(records, |traffic, room| traffic.encrypt(plain, room).map_err(io::Error::other))
+        self.write(records, Output::Plain(plain))
     }
 
     /// Encrypts a `close_notify` into `records`.
     pub(crate) fn close(&mut self, records: &mut [u8]) -> io::Result<usize> {
-        self.write(records, |traffic, room| {
-            traffic.queue_close_notify(room).map_err(io::Error::other)
-        })
+        self.write(records, Output::CloseNotify)
     }
 
-    fn write(
-        &mut self,
-        records: &mut [u8],
-        write: impl FnOnce(&mut Writing<'_>, &mut [u8]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        let mut first = Vec::new();
-        loop {
-            match self.inner.process_tls_records(&mut []).state {
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    let short = || io::Error::other("no room for records");
-                    let (front, room) =
-                        records.split_at_mut_checked(first.len()).ok_or_else(short)?;
-                    front.copy_from_slice(&first);
-                    return Ok(first.len() + write(&mut traffic, room)?);
-                }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut first)?,
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => self.is_closed = true,
-                Ok(_) => return Err(io::ErrorKind::NotConnected.into()),
-                Err(error) => return Err(broken(error)),
-            }
-        }
-    }
-}
-
-type Writing<'a> = rustls::unbuffered::WriteTraffic<'a, rustls::server::ServerConnectionData>;
-
-fn encode<Data>(
-    data: &mut rustls::unbuffered::EncodeTlsData<'_, Data>,
-    answer: &mut Vec<u8>,
-) -> io::Result<()> {
-    let at = answer.len();
-    let mut room = 512;
-    loop {
-        answer.resize(at + room, 0);
-        match data.encode(answer.get_mut(at..).unwrap_or_default()) {
-            Ok(count) => {
-                answer.truncate(at + count);
-                return Ok(());
-            }
-            Err(EncodeError::InsufficientSize(error)) if error.required_size > room => {
-                room = error.required_size;
-            }
-            Err(error) => return Err(io::Error::other(error)),
-        }
+    fn write(&mut self, records: &mut [u8], output: Output<'_>) -> io::Result<usize> {
+        let Self { side, is_closed, .. } = self;
+        either!(side, inner => write(&mut **inner, records, output, is_closed))
     }
 }
 
@@ -312,8 +270,4 @@ fn record(bytes: &[u8]) -> Option<usize> {
         return Some(bytes.len());
     }
     (bytes.len() >= length).then_some(length)
-}
-
-fn broken(error: rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -21,7 +21,11 @@ pub(crate) struct Handshake {
 
 impl Handshake {
     pub(super) fn new(config: Arc<ServerConfig>, pool: Arc<Pool>) -> io::Result<Self> {
-        Ok(Self { connection: Connection::new(config)?, pool })
+        Ok(Self::of(Connection::new(config)?, pool))
+    }
+
+    pub(super) const fn of(connection: Connection, pool: Arc<Pool>) -> Self {
+        Self { connection, pool }
     }
 
     /// Carries out the handshake over `stream`, until `deadline` at most. `wait` waits until the
@@ -35,6 +39,14 @@ impl Handshake {
         wait: &mut dyn FnMut(PollFlags) -> Result<(), E>,
     ) -> Result<Connection, E> {
         let Self { mut connection, pool } = self;
+        if connection.is_client() {
+            let (answer, greeted) = pool.run(deadline, move || {
+                let mut answer = Vec::with_capacity(UNKEPT);
+                connection.greet(&mut answer).map(|()| (answer, connection))
+            })??;
+            connection = greeted;
+            send(stream, &answer, wait)?;
+        }
         let mut bytes = [0; 1_024];
         loop {
             match rustix::net::recv(stream, &mut bytes, RecvFlags::DONTWAIT) {

@@ -80,8 +80,8 @@ impl Pem {
     }
 }
 
-/// Returns the content of a file. One without end is truncated, and then invalid. An open pipe
-/// without a writer is not waited for.
+/// Returns the content of a file. A file without end is truncated, and then invalid. Does not wait
+/// for a pipe without a writer.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(path)?;
@@ -92,8 +92,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns a certificate with its chain and its key. They belong together, and the certificate is
-/// valid at present.
+/// Returns a certificate with its chain and its key. Checks that they belong together, and that the
+/// certificate is valid now.
 pub(super) fn pair(
     certificate: &Pem,
     key: &Pem,

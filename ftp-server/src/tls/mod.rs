@@ -20,6 +20,8 @@ mod handshake;
 #[cfg(feature = "tls")]
 mod load;
 #[cfg(feature = "tls")]
+mod other_server;
+#[cfg(feature = "tls")]
 mod pool;
 #[cfg(feature = "tls")]
 mod provider;
@@ -29,6 +31,8 @@ mod resumption;
 mod self_signed;
 #[cfg(feature = "tls")]
 mod settings;
+#[cfg(feature = "tls")]
+mod steps;
 
 pub(crate) use asked_name::AskedName;
 pub(crate) use policy::Resumed;
@@ -46,5 +50,7 @@ pub(crate) use acceptor::{Acceptor, Secured};
 pub(crate) use connection::{Connection, RECORD, size_of_records};
 #[cfg(feature = "tls")]
 pub(crate) use handshake::Handshake;
+#[cfg(feature = "s3")]
+pub(crate) use provider::ring;
 #[cfg(feature = "tls")]
 pub use settings::Tls;

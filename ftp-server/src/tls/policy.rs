@@ -29,11 +29,11 @@ pub enum SessionReuse {
     /// [`Server::resumptions`](crate::Server::resumptions) counts them.
     #[default]
     Observe,
-    /// As `Observe`, but send tickets for many connections at a time, and log a warning for each
+    /// Like `Observe`, but send tickets for many connections at a time, and log a warning for each
     /// one that does not resume.
     Prefer,
-    /// Refuse data connections that do not resume, with 522. The tickets suffice for 64 uploads in
-    /// a row, and each download or listing brings two more. They are valid until the control
+    /// Refuse data connections that do not resume, with 522. The tickets are enough for 64 uploads
+    /// in a row, and each download or listing brings two more. They are valid until the control
     /// connection ends, seven days at most (RFC 8446 §4.6.1).
     Require,
 }

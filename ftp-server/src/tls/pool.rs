@@ -2,7 +2,7 @@
 //!
 //! A handshake needs far more stack than any other part of a session. A thread keeps the pages of
 //! its stack that it has touched, so all idle sessions would keep those of their handshakes. In
-//! addition, a client that starts many handshakes at once gets the processors one after the other.
+//! addition, many simultaneous handshakes of a client cannot occupy all processors at once.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use std::time::Instant;
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
-/// Stack of a pool thread, in bytes. It is more than four times that of a session: the C library
+/// Stack of a pool thread, in bytes. It is more than four times that of a session. The C library
 /// reuses stacks of ended threads for new ones that fit, with all touched pages.
 const STACK: usize = 5 * limits::SESSION_STACK;
 

@@ -14,8 +14,8 @@ use crate::lock::unpoisoned;
 /// TLS 1.2 sessions that a control connection remembers for clients without tickets.
 const REMEMBERED: usize = 4;
 
-/// Lifetime of a ticket in seconds: the maximum (RFC 8446 §4.6.1). A session with uploads only gets
-/// no other tickets than those of its control connection.
+/// Lifetime of a ticket in seconds: the maximum (RFC 8446 §4.6.1). A session that only uploads gets
+/// no tickets except those of its control connection.
 const LIFETIME: u32 = 7 * 24 * 60 * 60;
 
 const KEY_LEN: usize = 32;
@@ -35,7 +35,8 @@ impl Resumption {
         Ok(Self { key, remembered: Mutex::default() })
     }
 
-    /// Makes the cipher on demand: it is larger than its key, and there are many sessions.
+    /// Creates the cipher on demand, because it is larger than its key, and there are many
+    /// sessions.
     fn seal(&self) -> Option<LessSafeKey> {
         UnboundKey::new(&CHACHA20_POLY1305, &self.key).ok().map(LessSafeKey::new)
     }

@@ -9,9 +9,10 @@ use super::policy::TlsError;
 use super::settings::Tls;
 
 impl Tls {
-    /// Makes a new key and a self-signed certificate for these host names and IP addresses, valid
-    /// until the end of 9999. Clients accept it by its [`pin`](Self::pin). Each call makes another
-    /// key: for a permanent server keep the files and use [`from_files`](Self::from_files).
+    /// Creates a new key and a self-signed certificate for these host names and IP addresses, valid
+    /// until the end of 9999. Clients that know its [`pin`](Self::pin) accept it. Each call creates
+    /// another key: for a permanent server, keep the files and use
+    /// [`from_files`](Self::from_files).
     ///
     /// Needs the feature `self-signed`.
     ///

@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use base64ct::{Base64, Encoding};
 use ftp_proto::{HostName, Network, TimeVal};
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
@@ -13,10 +12,10 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::{CertificateDer, ServerName};
-use sha2::{Digest, Sha256};
 
 use super::certificate::Certificate;
 use super::load::{self, Pem};
+use super::other_server::{KeyDigest, Trusted};
 use super::policy::{ClientCertificates, SessionReuse, TlsError, TlsPolicy, TlsVersion};
 use super::provider::ring;
 
@@ -53,19 +52,21 @@ pub(super) struct Settings {
     pub(super) cert_user: bool,
     pub(super) exempt: Vec<Network>,
     pub(super) auth_ssl_alias: bool,
+    /// Other servers with which this one begins handshakes.
+    pub(super) other_servers: Trusted,
 }
 
 /// The server's identity.
 #[derive(Clone)]
 pub(super) enum Identity {
-    /// This certificate, with the other settings.
+    /// This certificate, used with the other settings.
     Pair(Arc<CertifiedKey>),
     /// The embedder's configuration.
     Given(Arc<ServerConfig>),
 }
 
 impl Identity {
-    /// Returns what chooses the certificate.
+    /// Returns the resolver that chooses the certificate.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
         match self {
             Self::Pair(pair) => Arc::new(SingleCertAndKey::from(Arc::clone(pair))),
@@ -89,7 +90,7 @@ impl Tls {
     }
 
     /// Reads a certificate chain and its private key from PEM texts, as
-    /// [`from_files`](Self::from_files) from files.
+    /// [`from_files`](Self::from_files) does from files.
     ///
     /// # Errors
     ///
@@ -147,16 +148,17 @@ impl Tls {
             cert_user: false,
             exempt: Vec::new(),
             auth_ssl_alias: false,
+            other_servers: Trusted::default(),
         }))
     }
 
-    /// Adds the certificate of a virtual host, or replaces it. Everything else in `identity` has no
-    /// effect: the settings of `self` are for all hosts.
+    /// Adds the certificate of a virtual host, or replaces it. Only the certificate of `identity`
+    /// is used: the settings of `self` apply to all hosts.
     ///
     /// The TLS server name of the control connection decides (RFC 6066); without one, the last
     /// `HOST` before `AUTH` does (RFC 7151). Other clients get the certificate of `self`. Data
-    /// connections present the same certificate as their control connection, whatever name they
-    /// ask for. Names are compared whole and without case; a name stands for no other.
+    /// connections use the same certificate as their control connection, whatever name the client
+    /// sends. Names are compared whole and without case; there are no wildcards.
     ///
     /// [`ServerConfig::hosts`](crate::ServerConfig::hosts) lists the names that `HOST` accepts.
     ///
@@ -264,10 +266,56 @@ impl Tls {
     }
 
     /// Sets whether to serve `AUTH SSL` and `AUTH TLS-P` of drafts before RFC 4217 (default:
-    /// `false`, 504). They act as `AUTH TLS`, and data is protected from the start.
+    /// `false`, 504). They have the effect of `AUTH TLS`, and data connections are protected from
+    /// the start.
     #[must_use]
     pub fn auth_ssl_alias(mut self, served: bool) -> Self {
         self.settings().auth_ssl_alias = served;
+        self
+    }
+
+    /// Serves `SSCN`, and begins TLS handshakes with servers whose certificate one of the CAs in this
+    /// PEM file issued.
+    ///
+    /// After `SSCN ON`, the server is the TLS client of its data connections. So a client can copy
+    /// a file between two servers under TLS. The server checks the chain and the dates of the other
+    /// server's certificate, but no name, because it knows only an address. If the other server
+    /// asks for a certificate, it shows its own one; [`from_config`](Self::from_config) has none to
+    /// show. [`session_reuse`](Self::session_reuse) does not apply to these connections.
+    ///
+    /// `SSCN` also needs TLS on control and data connections,
+    /// [`fxp_networks`](crate::ServerConfig::fxp_networks), and the right
+    /// [`FXP`](crate::Rights::FXP).
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`TlsError`] that names the file and the reason.
+    pub fn sscn_ca_file(mut self, path: &Path) -> Result<Self, TlsError> {
+        let roots = load::roots(&Pem::read(path)?)?;
+        self.settings().other_servers.roots = Some(roots);
+        Ok(self)
+    }
+
+    /// Serves `SSCN`, and begins TLS handshakes with servers that have the key of this
+    /// [`pin`](Self::pin), whoever issued their certificate. Several pins can be added; see
+    /// [`sscn_ca_file`](Self::sscn_ca_file).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TlsError::Unusable`] if the pin is not `sha256//` and a SHA-256 digest in base64.
+    pub fn sscn_pin(mut self, pin: &str) -> Result<Self, TlsError> {
+        let key = KeyDigest::parse(pin)
+            .ok_or_else(|| load::unusable(pin, &"not sha256// and a SHA-256 digest in base64"))?;
+        self.settings().other_servers.keys.push(key);
+        Ok(self)
+    }
+
+    /// Sets whether to serve `SSCN` and to begin TLS handshakes with any server, whatever
+    /// certificate it has (default: `false`). Anyone on the network path between the servers can
+    /// then read and change the data. See [`sscn_ca_file`](Self::sscn_ca_file).
+    #[must_use]
+    pub fn sscn_any(mut self, any: bool) -> Self {
+        self.settings().other_servers.anything = any;
         self
     }
 
@@ -275,9 +323,7 @@ impl Tls {
     /// as in curl. `None` for [`from_config`](Self::from_config).
     #[must_use]
     pub fn pin(&self) -> Option<String> {
-        let leaf = ParsedCertificate::try_from(self.leaf()?).ok()?;
-        let digest = Sha256::digest(&*leaf.subject_public_key_info());
-        Some(format!("sha256//{}", Base64::encode_string(&digest)))
+        Some(KeyDigest::of(self.leaf()?)?.pin())
     }
 
     /// Returns the end of the certificate's validity, in UTC. `None` for

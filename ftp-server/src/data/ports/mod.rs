@@ -50,7 +50,7 @@ struct HeldPorts {
     returned: u64,
 }
 
-/// A port that a session holds until it returns it or must give it up.
+/// A port that a session holds until the session returns it or must give it up.
 #[derive(Debug)]
 struct OpenedPort {
     network: IpAddr,
@@ -66,7 +66,7 @@ struct Lease {
     ports: Arc<PassivePorts>,
     network: IpAddr,
     port: Option<u16>,
-    /// Its number among the open ports, which other sessions may wait for.
+    /// The number of this port among the open ports, for which other sessions may wait.
     number: Option<u64>,
 }
 
@@ -84,8 +84,9 @@ impl PassivePorts {
     ///
     /// A session usually holds a port only until its client has connected. If all ports are held by
     /// other sessions, this waits briefly for one, because clients that transfer many files at once
-    /// do not retry after a 425. A port that no transfer asked for within that time is closed: the
-    /// oldest one of the host that holds most ports, if that host holds more than `client`.
+    /// do not retry after a 425. If no port becomes free in that time, one that no transfer has
+    /// used is closed. It is the oldest one of the host that holds the most ports, if that host
+    /// holds more than `client`.
     pub(crate) fn listen(
         self: &Arc<Self>,
         local: SocketAddr,
@@ -106,7 +107,8 @@ impl PassivePorts {
                 if held.returned != before && !left.is_zero() {
                     break;
                 }
-                // A port that no session holds may have a copy, whose end is not signalled.
+                // No session holds the port, but a copy of its socket may still be open; nothing
+                // signals when that closes.
                 let is_free = made_way.is_some() || held.ports.is_empty();
                 if is_free && made_way.unwrap_or(start).elapsed() < limits::PORT_COPY_WAIT {
                     drop(held);
@@ -126,8 +128,8 @@ impl PassivePorts {
         }
     }
 
-    /// Listens on a port of the system's range. Only if several of them are taken, it asks the
-    /// system for one. The system looks for a port that no connection had for a minute, which takes
+    /// Listens on a port of the system's range. Asks the system for a port only if several of them
+    /// are taken. The system looks for a port that no connection had for a minute, which takes
     /// milliseconds after some thousand transfers.
     fn listen_anywhere(&self, local: SocketAddr) -> io::Result<PassiveListener> {
         let ports = self.system.as_ref().map(|ports| (*ports.start(), ports.len() as u64));
@@ -201,8 +203,9 @@ fn of_the_system() -> Option<RangeInclusive<u16>> {
 }
 
 impl HeldPorts {
-    /// Closes the oldest port that was unused for long, of the host that holds most. Returns
-    /// `false` if there is none, or if the host of `network` holds as many itself.
+    /// Closes the oldest port that has been unused for [`limits::PORT_UNUSED`], of the host that
+    /// holds the most ports. Returns `false` if there is none, or if `network` holds as many
+    /// itself.
     fn make_way(&mut self, network: IpAddr, count: usize) -> bool {
         let of = |network| self.networks.get(network).copied().unwrap_or_default();
         let own = of(&network);
@@ -217,7 +220,7 @@ impl HeldPorts {
         most.is_some_and(|(_, Reverse(number))| self.give_back(number))
     }
 
-    /// Closes a port and returns it; `false` if it was returned before.
+    /// Closes a port and returns it; `false` if it was returned already.
     fn give_back(&mut self, number: u64) -> bool {
         let Some(OpenedPort { network, port, listener, .. }) = self.opened.remove(&number) else {
             return false;
@@ -261,8 +264,8 @@ pub(super) struct OpenPort {
 }
 
 impl PassiveListener {
-    /// Listens on the host of `address`, the address the client connected to, and on `port`; 0 lets
-    /// the system choose.
+    /// Listens on the host of `address`, which the client connected to, and on `port`; 0 lets the
+    /// system choose.
     pub(super) fn bind(mut address: SocketAddr, port: u16) -> io::Result<Self> {
         address.set_port(port);
         let kind = Type::STREAM.nonblocking();
@@ -302,7 +305,7 @@ impl PassiveListener {
         self.port
     }
 
-    /// Returns when it began to listen.
+    /// Returns the time at which it began to listen.
     pub(crate) const fn since(&self) -> Instant {
         self.since
     }
@@ -315,7 +318,7 @@ impl PassiveListener {
 }
 
 impl Lease {
-    /// Exchanges the held port for `port`; `false` if another session has that.
+    /// Exchanges the held port for `port`; `false` if another session holds that one.
     fn take(&mut self, port: u16) -> bool {
         let mut held = self.ports.held();
         if !held.ports.insert(port) {

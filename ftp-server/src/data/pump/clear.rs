@@ -17,9 +17,9 @@ use crate::pace::Pace;
 /// fit into the send buffer of the socket.
 const SENDFILE_FIRST: usize = 4 * 1024 * 1024;
 
-/// Bytes that the kernel sends from a file in each further call, at first and at most. The timeout
-/// of the socket applies to each 64 KiB, so that one call takes a second where a client becomes
-/// slower than 4 MiB per second. Larger steps would save few calls.
+/// Bytes that the kernel sends from a file in each later call, at first and at most. The timeout of
+/// the socket applies to each 64 KiB, so one call takes up to a second if a client becomes slower
+/// than 4 MiB per second. Larger steps would save few calls.
 const SENDFILE: u64 = 64 * 1024;
 const SENDFILE_MAX: u64 = 4 * 1024 * 1024;
 
@@ -30,7 +30,7 @@ impl Pump<'_> {
         }
         outgoing.check_end(self.moved).map_err(PumpEnd::Storage)?;
         // Closing the socket also ends the data, and saves a call.
-        if discard_input(self.data)? {
+        if !self.stays_open && discard_input(self.data)? {
             self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)?;
             discard_input(self.data)?;
         }
@@ -99,13 +99,17 @@ impl Pump<'_> {
     }
 
     pub(super) fn receive_clear(&mut self, target: &mut UploadTarget<'_>) -> Result<(), PumpEnd> {
+        if self.deliver_early(target)? {
+            return target.finish();
+        }
         let mut buffer = self.buffers.small();
         loop {
+            self.wait_for_storage(target)?;
             let data = self.data;
-            // Once calls wait, each waits until the buffer is full.
+            // Once calls may wait, each waits until the buffer is full.
             let flags = if self.is_blocking { RecvFlags::WAITALL } else { RecvFlags::empty() };
             let space = buffer.space();
-            let most = space.len();
+            let most = target.room(space.len());
             let into = |most| {
                 let space = space.get_mut(..most).unwrap_or_default();
                 rustix::net::recv(data, space, flags).map(|(count, _)| count)
@@ -119,12 +123,18 @@ impl Pump<'_> {
                 }
             };
             let is_full = count == space.len();
-            target.take(space.get(..count).unwrap_or_default())?;
+            self.deliver(target, space.get(..count).unwrap_or_default())?;
             self.moved(count)?;
+            if target.is_complete() {
+                break;
+            }
             // A conversion has a second buffer, so both stay small.
             if is_full && !target.converts() {
                 buffer.grow();
-                self.let_calls_wait()?;
+                // A call that waits for a full buffer would wait for the next file.
+                if !self.stays_open {
+                    self.let_calls_wait()?;
+                }
             }
         }
         target.finish()

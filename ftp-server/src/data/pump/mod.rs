@@ -1,5 +1,5 @@
 //! The pump moves bytes between a data connection and a file, in the session's own thread, and
-//! looks at the control connection in between.
+//! checks the control connection in between.
 
 mod clear;
 mod protected;
@@ -11,28 +11,29 @@ use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use ftp_proto::AsciiDecoder;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use socket2::SockRef;
 
 use self::target::UploadTarget;
+use super::block::{DataConnection, DataFault};
 use super::buffers::{Buffer, Buffers};
+use super::deflate::Encoding;
 use super::outgoing::Outgoing;
 use super::wait::{Interruption, Monitor, OpenError, fd, pause, wait};
 use crate::deadline;
 use crate::limits;
 use crate::net::socket;
+use crate::pace::before_asking_again;
 use crate::rate::Throttle;
 use crate::storage::{StorageError, Upload};
-use crate::tls::Connection;
 
-/// Bytes after which the control connection is looked at, if nothing had to be waited for.
+/// Bytes after which the control connection is checked, if no call had to wait.
 const LOOK: u64 = 4 * 1024 * 1024;
 
-/// How early bytes with a reserved turn may move: waiting for each few of them would cost more
-/// calls than moving them.
+/// Time by which bytes may move before their reserved turn: waiting for every few bytes would cost
+/// more calls than moving them.
 const AHEAD: Duration = Duration::from_millis(5);
 
 /// Reason why the bytes stopped.
@@ -42,10 +43,15 @@ pub(crate) enum PumpEnd {
     Complete,
     /// The transfer was aborted.
     Interrupted(Interruption),
+    /// The transfer was aborted while the storage published the upload: the file may have its new
+    /// content.
+    Undecided(Interruption),
     /// The data connection broke.
     Broken(io::Error),
     /// The connection ended without the `close_notify` that TLS requires.
     Truncated,
+    /// The data does not have the form that its mode requires.
+    Malformed(DataFault),
     /// No byte moved for the stall timeout.
     Stalled,
     /// The storage failed.
@@ -64,7 +70,7 @@ pub(crate) struct PumpLimits<'a> {
     pub(crate) may_be_cut: bool,
 }
 
-/// State of a running transfer: its count, and when to look at the control connection.
+/// State of a running transfer: the moved bytes, and when to check the control connection.
 struct Pump<'a> {
     data: &'a TcpStream,
     monitor: &'a mut dyn Monitor,
@@ -72,12 +78,17 @@ struct Pump<'a> {
     stall: Duration,
     throttle: &'a Throttle,
     may_be_cut: bool,
+    /// Whether the end of the data is part of it, and the connection stays open.
+    stays_open: bool,
+    /// Received bytes after the end of a file.
+    early: Vec<u8>,
     /// Whether calls on the data connection wait for a [`limits::TICK`].
     is_blocking: bool,
-    /// Whether the system notices a dead peer.
+    /// Whether the system detects a dead peer.
     is_kept_alive: bool,
     moved: u64,
-    /// The value of `moved` at the last look at the control connection, and the time of that look.
+    /// The value of `moved` at the last check of the control connection, and the time of that
+    /// check.
     looked: u64,
     looked_at: Instant,
     last: Instant,
@@ -97,6 +108,8 @@ impl<'a> Pump<'a> {
             stall,
             throttle,
             may_be_cut,
+            stays_open: false,
+            early: Vec::new(),
             is_blocking: false,
             is_kept_alive: false,
             moved: 0,
@@ -106,8 +119,8 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Lets `work` move at most `most` bytes, or fewer under a rate limit, when their turn has
-    /// come. `work` gets the number of bytes and returns how many it moved.
+    /// Lets `work` move at most `most` bytes. Under a rate limit, waits for their turn first, and
+    /// moves fewer. `work` gets the number of bytes and returns how many it moved.
     fn step<E>(
         &mut self,
         most: usize,
@@ -131,7 +144,7 @@ impl<'a> Pump<'a> {
                 self.throttle.give_back(reserved);
                 return Err(PumpEnd::Interrupted(interruption));
             }
-            // The wait was not a stall, and it included looks at the control connection.
+            // The wait was not a stall, and it included checks of the control connection.
             self.last = Instant::now();
             (self.looked, self.looked_at) = (self.moved, self.last);
         }
@@ -144,7 +157,7 @@ impl<'a> Pump<'a> {
         self.look_now_and_then(self.last)
     }
 
-    /// Looks at the control connection if much was moved since the last look, or if moving little
+    /// Checks the control connection if much was moved since the last check, or if moving little
     /// took long.
     fn look_now_and_then(&mut self, now: Instant) -> Result<(), PumpEnd> {
         if self.moved - self.looked < LOOK && now.duration_since(self.looked_at) < limits::TICK {
@@ -175,7 +188,7 @@ impl<'a> Pump<'a> {
         self.keep_alive()
     }
 
-    /// Lets the system notice a dead peer. That takes several calls, which a short transfer does
+    /// Lets the system detect a dead peer. That takes several calls, which a short transfer does
     /// not need.
     fn keep_alive(&mut self) -> Result<(), PumpEnd> {
         if self.is_kept_alive {
@@ -208,7 +221,8 @@ impl<'a> Pump<'a> {
         )
     }
 
-    /// Replaces the content of `buffer` by the next part of `outgoing`; `false` if it is the last.
+    /// Replaces the content of `buffer` with the next part of `outgoing`; `false` if it is the
+    /// last.
     fn fill(
         &mut self,
         buffer: &mut Buffer<'_>,
@@ -221,9 +235,46 @@ impl<'a> Pump<'a> {
         // The server's own work does not count as a stall of the client.
         self.last = Instant::now();
         if bytes.is_empty() {
+            if more {
+                before_asking_again();
+            }
             self.look_now_and_then(Instant::now())?;
         }
         Ok(more)
+    }
+
+    /// Waits until the storage takes more bytes, and checks the control connection meanwhile.
+    fn wait_for_storage(&mut self, target: &mut UploadTarget<'_>) -> Result<(), PumpEnd> {
+        while !target.is_ready()? {
+            before_asking_again();
+            // A slow storage is not a stall of the client.
+            self.last = Instant::now();
+            self.look_now_and_then(self.last)?;
+        }
+        Ok(())
+    }
+
+    /// Gives received bytes to `target`. Those after the end of a file wait for the next one.
+    fn deliver(&mut self, target: &mut UploadTarget<'_>, bytes: &[u8]) -> Result<(), PumpEnd> {
+        let mut rest = bytes;
+        while let Some((marker, at)) = target.take(&mut rest)? {
+            if let Some(interruption) = self.monitor.mark(&marker, at) {
+                return Err(PumpEnd::Interrupted(interruption));
+            }
+        }
+        self.early.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Gives `target` what arrived before its command. Returns whether that is a whole file.
+    fn deliver_early(&mut self, target: &mut UploadTarget<'_>) -> Result<bool, PumpEnd> {
+        let early = std::mem::take(&mut self.early);
+        if early.is_empty() {
+            return Ok(false);
+        }
+        self.wait_for_storage(target)?;
+        self.deliver(target, &early)?;
+        Ok(target.is_complete())
     }
 
     /// Waits if `error` means that the socket is not ready, ignores interruptions by signals, and
@@ -237,47 +288,49 @@ impl<'a> Pump<'a> {
     }
 }
 
-/// Sends all of `outgoing`, under TLS with `protection`. Returns the number of bytes moved, and why
-/// they stopped. Without TLS, closing the connection ends the data.
+/// Sends all of `outgoing`. Returns the number of bytes moved, before compression, and why they
+/// stopped. Without TLS, closing the connection ends the data, unless it stays open.
 pub(crate) fn send(
-    data: &TcpStream,
-    protection: Option<&mut Connection>,
+    connection: &mut DataConnection,
     outgoing: &mut dyn Outgoing,
     limits: PumpLimits<'_>,
     monitor: &mut dyn Monitor,
 ) -> (u64, PumpEnd) {
-    let mut pump = Pump::new(data, limits, monitor);
-    let sent = match protection {
+    let mut pump = Pump::new(&connection.stream, limits, monitor);
+    pump.stays_open = connection.stays_open;
+    let sent = match &mut connection.protection {
         None => pump.send_clear(outgoing),
         Some(connection) => pump.send_protected(connection, outgoing),
     };
     let ended = sent.map_or_else(|ended| ended, |()| PumpEnd::Complete);
-    (pump.moved, ended)
+    (outgoing.bytes(pump.moved), ended)
 }
 
-/// Receives until the client closes its side, under TLS by a `close_notify`. The upload is neither
-/// committed nor aborted here.
+/// Receives until the client closes its side, under TLS by a `close_notify`; or until the end of
+/// the file, if the connection stays open. The upload is neither committed nor aborted here.
 pub(crate) fn receive(
-    data: &TcpStream,
-    protection: Option<&mut Connection>,
+    connection: &mut DataConnection,
     upload: &mut dyn Upload,
-    ascii: Option<AsciiDecoder>,
+    encoding: Encoding,
     limits: PumpLimits<'_>,
     monitor: &mut dyn Monitor,
 ) -> (u64, PumpEnd) {
-    let mut pump = Pump::new(data, limits, monitor);
-    let mut target = UploadTarget::new(upload, ascii);
-    let received = match protection {
+    let mut pump = Pump::new(&connection.stream, limits, monitor);
+    pump.stays_open = connection.stays_open;
+    pump.early = std::mem::take(&mut connection.early);
+    let mut target = UploadTarget::new(upload, encoding);
+    let received = match &mut connection.protection {
         None => pump.receive_clear(&mut target),
         Some(connection) => pump.receive_protected(connection, &mut target),
     };
+    connection.early = pump.early;
     let ended = received.map_or_else(|ended| ended, |()| PumpEnd::Complete);
-    (pump.moved, ended)
+    (target.taken(), ended)
 }
 
-/// Reads unexpected bytes from a client that should only receive: closing a socket with unread
-/// bytes resets it, and the reset can overtake data under way. Returns whether there were any, or
-/// the client has closed its side: then only shutdown(2) tells whether the connection is lost.
+/// Reads unexpected bytes from a client that should only receive. Closing a socket with unread
+/// bytes resets it, and the reset can overtake data in transit. Returns whether there were any, or
+/// the client has closed its side: then only shutdown(2) shows whether the connection is lost.
 ///
 /// # Errors
 ///

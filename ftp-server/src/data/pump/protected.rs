@@ -6,26 +6,33 @@ use std::net::Shutdown;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 
 use super::target::UploadTarget;
 use super::{Pump, PumpEnd, discard_input};
 use crate::data::Outgoing;
+use crate::deadline;
+use crate::limits;
 use crate::tls::{Connection, RECORD, size_of_records};
 
 impl Pump<'_> {
-    /// Sends all of `outgoing`, a `close_notify`, and closes the sending side.
+    /// Sends all of `outgoing`. Unless the connection stays open, a `close_notify` follows, and the
+    /// sending side closes.
     ///
-    /// The last bytes leave together with the `close_notify`. A client that knows the size closes
-    /// the connection as soon as it has all bytes, and a later write would reset it, which looks
-    /// like a loss. So a connection lost before the end counts as broken only while bytes are
+    /// The last bytes are sent together with the `close_notify`. A client that knows the size
+    /// closes the connection as soon as it has all bytes, and a later write would reset it, which
+    /// looks like a loss. So a connection lost before the end counts as broken only while bytes are
     /// missing, and never for an empty file.
     pub(super) fn send_protected(
         &mut self,
         connection: &mut Connection,
         outgoing: &mut dyn Outgoing,
     ) -> Result<(), PumpEnd> {
-        // If corking fails, everything is sent all the same.
-        let _ = rustix::net::sockopt::set_tcp_cork(self.data, true);
+        if !self.stays_open {
+            // If corking fails, everything is sent nevertheless.
+            let _ = rustix::net::sockopt::set_tcp_cork(self.data, true);
+        }
         let mut buffer = self.buffers.small();
         let mut records = self.buffers.small();
         let mut more = true;
@@ -55,8 +62,11 @@ impl Pump<'_> {
             }
         }
         outgoing.check_end(self.moved).map_err(PumpEnd::Storage)?;
+        if self.stays_open {
+            return Ok(());
+        }
         match self.close(connection) {
-            Err(PumpEnd::Broken(_)) if self.moved == 0 => Ok(()),
+            Err(PumpEnd::Broken(_)) if self.moved == 0 && !connection.is_client() => Ok(()),
             closed => closed,
         }
     }
@@ -66,20 +76,51 @@ impl Pump<'_> {
         let length = connection.close(&mut record).map_err(PumpEnd::Broken)?;
         self.write(record.get(..length).unwrap_or_default())?;
         self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)?;
-        // The client has everything, whatever becomes of the connection now.
+        if connection.is_client() {
+            return self.wait_for_end();
+        }
+        // The client has everything, even if the connection breaks now.
         let _ = discard_input(self.data);
         Ok(())
     }
 
+    /// Waits until the other server, the TLS server, closes the connection too. Its tickets for
+    /// later sessions may still be on the way, and would meet a closed socket. Its system would then
+    /// discard data that it has not read.
+    ///
+    /// Unlike a client, it does not know the size and waits for the end. So a reset means that it
+    /// has not read everything, for example because it refused this server's certificate.
+    fn wait_for_end(&mut self) -> Result<(), PumpEnd> {
+        let until = deadline::after(Instant::now(), limits::LAST_WAIT);
+        let mut bytes = [0; 1_024];
+        loop {
+            // Nothing is decrypted after this side's close_notify.
+            match rustix::net::recv(self.data, &mut bytes, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Ok(()),
+                Ok(_) if Instant::now() >= until => return Ok(()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => match self.wait_until(PollFlags::IN, until) {
+                    Err(PumpEnd::Stalled) => return Ok(()),
+                    ready => ready?,
+                },
+                Err(error) => return Err(PumpEnd::Broken(error.into())),
+            }
+        }
+    }
+
     /// Receives until the client's `close_notify`, and answers it at once: some clients wait for
-    /// the answer, and some never read it.
+    /// the answer, and some never read it. If the connection stays open, receives until the end of
+    /// the file.
     pub(super) fn receive_protected(
         &mut self,
         connection: &mut Connection,
         target: &mut UploadTarget<'_>,
     ) -> Result<(), PumpEnd> {
+        if self.deliver_early(target)? {
+            return target.finish();
+        }
         let mut buffer = self.buffers.of_size(RECORD);
-        // Data that came together with the end of the handshake.
+        // Data that arrived together with the end of the handshake.
         let mut kept = connection.take_kept();
         kept.truncate(RECORD);
         let mut end = kept.len();
@@ -93,7 +134,7 @@ impl Pump<'_> {
             let came = space.get_mut(..end).unwrap_or_default();
             let decrypted = connection.decrypt(came, &mut answer, &mut |bytes| {
                 plain += bytes.len();
-                target.take(bytes).map_err(|error| {
+                self.deliver(target, bytes).map_err(|error| {
                     failed = Some(error);
                     io::ErrorKind::Other.into()
                 })
@@ -107,16 +148,21 @@ impl Pump<'_> {
             }
             let used = decrypted.map_err(PumpEnd::Broken)?;
             self.moved(plain)?;
+            if target.is_complete() {
+                connection.keep(space.get(used..end).unwrap_or_default());
+                return target.finish();
+            }
             if connection.is_closed() {
                 break;
             }
             space.copy_within(used..end, 0);
             end -= used;
-            if is_full && !target.converts() {
+            if is_full && !target.converts() && !self.stays_open {
                 let rest = space.get(..end).unwrap_or_default().to_vec();
                 buffer.grow();
                 buffer.space().get_mut(..end).unwrap_or_default().copy_from_slice(&rest);
             }
+            self.wait_for_storage(target)?;
             match self.read(buffer.space().get_mut(end..).unwrap_or_default())? {
                 0 if self.may_be_cut && end == 0 => break,
                 0 => return Err(PumpEnd::Truncated),
@@ -125,7 +171,7 @@ impl Pump<'_> {
         }
         let mut record = [0; size_of_records(0)];
         if let Ok(length) = connection.close(&mut record) {
-            // A client that is gone or does not read does not need the answer.
+            // A client that has disconnected, or does not read, does not need the answer.
             let _ = (&mut &*self.data).write(record.get(..length).unwrap_or_default());
             let _ = self.data.shutdown(Shutdown::Write);
         }

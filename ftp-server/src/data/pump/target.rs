@@ -1,40 +1,138 @@
-//! The target of an upload: received bytes go into it in the form to store.
+//! The target of an upload. Stores the received bytes in the form of the file.
 
-use ftp_proto::AsciiDecoder;
+use ftp_proto::{AsciiDecoder, BlockEvent, BlockFault, BlockMarker};
 
 use super::PumpEnd;
+use crate::data::block::{Blocks, DataFault};
+use crate::data::buffers::SMALL;
+use crate::data::{Encoding, Inflating};
 use crate::storage::Upload;
 
-/// Target of received bytes, in the form to store.
+/// Target of received bytes, which converts them to the form of the file.
 pub(super) struct UploadTarget<'a> {
+    blocks: Option<Blocks>,
+    deflate: Option<Box<Inflating>>,
+    file: FileTarget<'a>,
+}
+
+/// Target of decompressed bytes.
+struct FileTarget<'a> {
     upload: &'a mut dyn Upload,
     ascii: Option<AsciiDecoder>,
     converted: Vec<u8>,
+    /// Bytes so far, with line endings as sent.
+    taken: u64,
+    /// Bytes that were stored.
+    stored: u64,
 }
 
 impl<'a> UploadTarget<'a> {
-    pub(super) fn new(upload: &'a mut dyn Upload, ascii: Option<AsciiDecoder>) -> Self {
-        Self { upload, ascii, converted: Vec::new() }
+    pub(super) fn new(upload: &'a mut dyn Upload, encoding: Encoding) -> Self {
+        let Encoding { blocks, deflate, ascii } = encoding;
+        let file = FileTarget { upload, ascii, converted: Vec::new(), taken: 0, stored: 0 };
+        Self { blocks, deflate, file }
     }
 
+    /// Returns whether received bytes are converted. Compressed ones must come in small pieces,
+    /// since each byte can stand for a thousand, which are all stored before the next piece.
     pub(super) const fn converts(&self) -> bool {
-        self.ascii.is_some()
+        self.file.ascii.is_some() || self.deflate.is_some()
     }
 
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), PumpEnd> {
-        let stored = match &mut self.ascii {
-            None => self.upload.write_all(bytes),
-            Some(decoder) => {
-                self.converted.clear();
-                decoder.decode(bytes, &mut self.converted);
-                self.upload.write_all(&self.converted)
-            }
+    /// Returns the bytes of the data so far, before compression.
+    pub(super) const fn taken(&self) -> u64 {
+        self.file.taken
+    }
+
+    /// Returns whether the storage can take more bytes without a long wait.
+    pub(super) fn is_ready(&mut self) -> Result<bool, PumpEnd> {
+        self.file.upload.ready().map_err(PumpEnd::Storage)
+    }
+
+    /// Returns whether the data contained its end.
+    pub(super) fn is_complete(&self) -> bool {
+        self.blocks.as_ref().is_some_and(|blocks| blocks.is_complete)
+    }
+
+    /// Returns how many bytes to read at most into a buffer of `size` bytes. Of later files, no
+    /// more than a small buffer is read.
+    pub(super) fn room(&self, size: usize) -> usize {
+        let blocks = self.blocks.as_ref();
+        blocks.map_or(size, |blocks| size.min(blocks.decoder.block_left().max(SMALL)))
+    }
+
+    /// Takes all of `rest`, or its bytes up to the end of the file. Stops earlier, after a restart
+    /// marker, and returns it with its offset in the file.
+    pub(super) fn take(&mut self, rest: &mut &[u8]) -> Result<Option<(BlockMarker, u64)>, PumpEnd> {
+        if self.blocks.is_some() {
+            return self.take_blocks(rest);
+        }
+        let Some(deflate) = &mut self.deflate else {
+            self.file.take(std::mem::take(rest))?;
+            return Ok(None);
         };
-        stored.map_err(|error| PumpEnd::Storage(error.into()))
+        loop {
+            let plain = deflate.next(rest).map_err(malformed)?;
+            if plain.is_empty() && rest.is_empty() {
+                return Ok(None);
+            }
+            self.file.take(plain)?;
+        }
+    }
+
+    fn take_blocks(&mut self, rest: &mut &[u8]) -> Result<Option<(BlockMarker, u64)>, PumpEnd> {
+        let Some(blocks) = &mut self.blocks else { return Ok(None) };
+        while !blocks.is_complete {
+            let step = blocks.decoder.decode(rest).map_err(malformed)?;
+            *rest = rest.get(step.taken..).unwrap_or_default();
+            match step.event {
+                Some(BlockEvent::Data(data)) => self.file.take(data)?,
+                Some(BlockEvent::Marker(marker)) => {
+                    let at = blocks.offset.saturating_add(self.file.stored);
+                    return Ok(Some((marker, at)));
+                }
+                Some(BlockEvent::EndOfFile) => blocks.is_complete = true,
+                Some(BlockEvent::Suspect) => return Err(malformed(DataFault::Suspect)),
+                Some(_) => return Err(malformed(DataFault::Record)),
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 
     /// Stores bytes whose form depends on the end of the data.
     pub(super) fn finish(&mut self) -> Result<(), PumpEnd> {
+        if let Some(deflate) = &self.deflate {
+            deflate.finish().map_err(malformed)?;
+        }
+        if self.blocks.as_ref().is_some_and(|blocks| !blocks.is_complete) {
+            return Err(malformed(BlockFault::Truncated));
+        }
+        self.file.finish()
+    }
+}
+
+fn malformed(fault: impl Into<DataFault>) -> PumpEnd {
+    PumpEnd::Malformed(fault.into())
+}
+
+impl FileTarget<'_> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), PumpEnd> {
+        let content = match &mut self.ascii {
+            None => bytes,
+            Some(decoder) => {
+                self.converted.clear();
+                decoder.decode(bytes, &mut self.converted);
+                &self.converted
+            }
+        };
+        self.upload.write_all(content).map_err(|error| PumpEnd::Storage(error.into()))?;
+        self.taken += bytes.len() as u64;
+        self.stored += content.len() as u64;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), PumpEnd> {
         let Some(mut decoder) = self.ascii.take() else { return Ok(()) };
         self.converted.clear();
         decoder.finish(&mut self.converted);

@@ -3,6 +3,8 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 
+use ftp_proto::BlockMarker;
+
 use super::*;
 use crate::data::buffers::{LARGE, SMALL};
 use crate::data::outgoing::FileRange;
@@ -11,6 +13,11 @@ use crate::storage::{StorageErrorKind, StreamEnd};
 
 fn limits<'a>(stall: Duration, throttle: &'a Throttle, buffers: &'a Buffers) -> PumpLimits<'a> {
     PumpLimits { stall, throttle, buffers, may_be_cut: false }
+}
+
+/// Returns a data connection without TLS.
+fn clear(stream: TcpStream) -> DataConnection {
+    DataConnection::new(stream, None)
 }
 
 /// Counts its calls, and reports nothing.
@@ -23,6 +30,10 @@ impl Monitor for Counting {
 
     fn look(&mut self, _moved: u64) -> Option<Interruption> {
         self.0 += 1;
+        None
+    }
+
+    fn mark(&mut self, _marker: &BlockMarker, _at: u64) -> Option<Interruption> {
         None
     }
 }
@@ -52,12 +63,13 @@ fn a_slow_transfer_waits_and_does_not_spin() {
     // A turn comes every sixteenth of a second, although the stall timeout is shorter.
     let pool = Buffers::new(0);
     let limits = limits(Duration::from_millis(20), &throttle, &pool);
-    let (moved, ended) = send(&stream, None, &mut Bytes(32_000), limits, &mut monitor);
-    drop(stream);
+    let mut data = clear(stream);
+    let (moved, ended) = send(&mut data, &mut Bytes(32_000), limits, &mut monitor);
+    drop(data);
     assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
     assert_eq!((moved, reader.join().unwrap()), (32_000, 32_000));
     assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
-    // One look before and one after each wait, a few times over.
+    // One check before and one after each wait, for a few waits.
     assert!(monitor.0 < 200, "{} looks", monitor.0);
 }
 
@@ -70,9 +82,11 @@ fn slow_data_connections_notice_a_dead_peer_st_14() {
     let without = Throttle::default();
     let pool = Buffers::new(0);
     let limits = limits(limits::TICK * 2, &without, &pool);
-    let ended = receive(&stream, None, &mut Counted::default(), None, limits, &mut Counting(0));
+    let mut data = clear(stream);
+    let ended =
+        receive(&mut data, &mut Counted::default(), Encoding::default(), limits, &mut Counting(0));
     assert!(matches!(ended.1, PumpEnd::Stalled), "{ended:?}");
-    socket::expect_keepalive(&stream);
+    socket::expect_keepalive(&data.stream);
     drop(client);
 }
 
@@ -84,23 +98,24 @@ fn long_downloads_notice_a_dead_peer_st_14() {
     stream.set_nonblocking(true).unwrap();
     let without = Throttle::default();
     let pool = Buffers::new(0);
-    let limits = limits(Duration::from_secs(20), &without, &pool);
+    let limits = limits(Duration::from_secs(60), &without, &pool);
     let reader = thread::spawn(move || client.read_to_end(&mut Vec::new()).unwrap());
+    let mut data = clear(stream);
     // An unknown size does not end the file.
     for length in [0, LONG] {
         let file = tempfile::tempfile().unwrap();
         file.set_len(LONG).unwrap();
         let mut outgoing = FromFile { file, length };
-        let (moved, ended) = send(&stream, None, &mut outgoing, limits, &mut Counting(0));
+        let (moved, ended) = send(&mut data, &mut outgoing, limits, &mut Counting(0));
         assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
         assert_eq!(moved, LONG);
     }
-    socket::expect_keepalive(&stream);
-    drop(stream);
+    socket::expect_keepalive(&data.stream);
+    drop(data);
     assert_eq!(reader.join().unwrap() as u64, 2 * LONG);
 }
 
-/// More bytes than sockets hold.
+/// More bytes than the sockets' buffers hold.
 const LONG: u64 = 32 << 20;
 
 /// A file that reports this length.
@@ -171,7 +186,7 @@ fn a_transfer_makes_do_without_a_large_buffer() {
         let to = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (from, _) = listener.accept().unwrap();
         let without = Throttle::default();
-        let limits = limits(Duration::from_secs(20), &without, &pool);
+        let limits = limits(Duration::from_secs(60), &without, &pool);
         let mut source = Counted::default();
         let mut target = Counted::default();
         source.end = LENGTH;
@@ -180,15 +195,22 @@ fn a_transfer_makes_do_without_a_large_buffer() {
                 stream.set_nonblocking(true).unwrap();
             }
             let source = &mut source;
-            let sending = scope.spawn(move || send(&to, None, source, limits, &mut Counting(0)));
-            let received = receive(&from, None, &mut target, None, limits, &mut Counting(0));
+            let sending =
+                scope.spawn(move || send(&mut clear(to), source, limits, &mut Counting(0)));
+            let received = receive(
+                &mut clear(from),
+                &mut target,
+                Encoding::default(),
+                limits,
+                &mut Counting(0),
+            );
             for (moved, ended) in [sending.join().unwrap(), received] {
                 assert_eq!(moved, LENGTH as u64);
                 assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
             }
         });
         assert_eq!(target.bytes, LENGTH);
-        // One of them may end early and leave its large buffer to the other.
+        // One transfer may end early and leave its large buffer to the other.
         let had_large = [source.most, target.most].iter().any(|most| *most > SMALL);
         assert_eq!(had_large, large > 0, "{} {}", source.most, target.most);
     }

@@ -4,7 +4,7 @@ mod protected;
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ use crate::limits;
 use crate::service::session_handle::SessionHandle;
 use crate::tls::Connection;
 
-/// Reads of one look at the control connection. A peer that sends without end must not prevent its
-/// transfer from continuing or being aborted.
+/// Maximum reads in one check of the control connection. A peer that sends without end must not
+/// prevent its transfer from continuing or being aborted.
 const READS_A_LOOK: u32 = 16;
 
 /// Input of the control connection.
@@ -34,18 +34,18 @@ pub(super) enum Arrival {
     TimedOut,
 }
 
-/// Result of a look at the control connection during a transfer.
+/// Result of a check of the control connection during a transfer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Notice {
     /// `ABOR`: abort the transfer.
     Abort,
     /// `STAT` without argument: report the progress.
     Status,
-    /// The peer is gone.
+    /// The peer has disconnected.
     Ended,
 }
 
-/// The remaining reads of one look at the control connection.
+/// The remaining reads of one check of the control connection.
 pub(super) struct Look {
     reads: u32,
     /// Whether to answer `STAT` at once.
@@ -53,7 +53,7 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Answers `STAT` at once if `status`, otherwise in its turn.
+    /// Starts a check. Answers `STAT` at once if `status` is set, otherwise in its turn.
     pub(super) const fn new(status: bool) -> Self {
         Self { reads: READS_A_LOOK, status }
     }
@@ -63,16 +63,16 @@ impl Look {
 pub(super) struct Control {
     line: Arc<SessionHandle>,
     decoder: LineDecoder,
-    /// Its TLS, in a separate allocation: most sessions have none.
+    /// TLS of the connection, in a separate allocation because most sessions have none.
     protection: Option<Box<Connection>>,
     /// Decrypted bytes that are not decoded yet.
     plain: Vec<u8>,
-    /// Lines that came during a transfer and wait for its end.
+    /// Lines that arrived during a transfer and wait for its end.
     waiting: VecDeque<LineEvent<'static>>,
     waiting_bytes: usize,
     /// No more bytes will come.
     ended: bool,
-    /// More than [`limits::WAITING_LINES`] lines came during a transfer.
+    /// More than [`limits::WAITING_LINES`] lines arrived during a transfer.
     flooded: bool,
     /// The receive timeout of the socket; changing it costs a call.
     timeout: Option<Duration>,
@@ -128,7 +128,8 @@ impl Control {
             // Usually the whole limit is left, and the socket has that timeout already.
             let fresh = rest > limit.mul_f32(0.99) && !self.decoder.is_mid_line();
             let wait = if fresh { limit } else { rest };
-            // A shorter timeout will do at first: a command usually comes before it is over.
+            // A shorter timeout is enough at first, because a command usually arrives before it
+            // ends.
             let will_do = !has_waited && self.timeout.is_some_and(|timeout| timeout <= wait);
             has_waited = true;
             let is_set = if will_do { Ok(()) } else { self.set_timeout(wait) };
@@ -216,7 +217,7 @@ impl Control {
                     let mut one = [PollFd::new(&self.line.stream, flags)];
                     poll(&mut one, Timespec::try_from(rest).ok().as_ref())
                 }
-                // Input that may not be read would make it ready all the time.
+                // Input that may not be read would make the socket ready all the time.
                 true => poll(&mut [], Timespec::try_from(rest.min(limits::TICK)).ok().as_ref()),
             };
             match polled {
@@ -277,7 +278,7 @@ impl Control {
                 Err(Errno::AGAIN) => {
                     let now = Instant::now();
                     let latest = now + self.patience;
-                    // A byte accepted now and then does not extend it.
+                    // A peer that accepts a byte now and then does not extend the limit.
                     let deadline = *deadline
                         .get_or_insert_with(|| self.end.map_or(latest, |end| end.min(latest)));
                     let left = deadline.saturating_duration_since(now);
@@ -297,8 +298,8 @@ impl Control {
     }
 
     /// Closes the connection after the last reply. Closing a socket with unread bytes resets it,
-    /// and the reset can overtake the reply. So the rest of the input is read first, for a moment
-    /// and up to a limit.
+    /// and the reset can overtake the reply. So the rest of the input is read first, for a short
+    /// time and up to a limit.
     pub(super) fn hang_up(&mut self) {
         if self.close_protection().is_err() {
             return;
@@ -316,7 +317,7 @@ impl Control {
                     left -= count;
                 }
                 Err(Errno::INTR) => {}
-                // No input was under way, and the client does not expect replies to later input.
+                // No input was in transit, and the client does not expect replies to later input.
                 // Closing the socket ends the connection.
                 Err(Errno::AGAIN) if left == limits::LAST_INPUT => return,
                 Err(Errno::AGAIN) => {
@@ -338,12 +339,12 @@ impl Control {
         self.waiting.iter().any(|event| verb_of(event).is_some_and(|(verb, _)| verb == Verb::Quit))
     }
 
-    /// Returns whether lines of a transfer's time are left to be handled.
+    /// Returns whether lines from the time of a transfer are left to be handled.
     pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Returns whether more lines came during a transfer than may wait.
+    /// Returns whether more lines arrived during a transfer than may wait.
     pub(super) fn is_flooded(&self) -> bool {
         self.flooded
     }
@@ -359,9 +360,18 @@ impl Control {
     pub(super) fn wait(&self, limit: Duration) -> bool {
         let Some(descriptor) = self.descriptor() else { return false };
         let mut one = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
-        // The following look finds the result.
+        // The next check finds the result.
         let _ = poll(&mut one, Timespec::try_from(limit).ok().as_ref());
         true
+    }
+
+    /// Waits up to `limit` for input, or for the peer to close its side of the data connection.
+    pub(super) fn wait_or_closed(&self, data: &TcpStream, limit: Duration) {
+        let Some(control) = self.descriptor() else { return };
+        let mut both =
+            [PollFd::from_borrowed_fd(control, PollFlags::IN), PollFd::new(data, PollFlags::RDHUP)];
+        // An interrupted wait only closes the connection earlier.
+        let _ = poll(&mut both, Timespec::try_from(limit).ok().as_ref());
     }
 
     fn has_room(&self) -> bool {
@@ -379,8 +389,8 @@ impl Control {
         poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 
-    /// Reads available input without waiting, keeps lines for later, and returns what cannot wait.
-    /// Call it again with the same `look` until it returns `None`.
+    /// Reads available input without waiting, keeps lines for later, and returns events that cannot
+    /// wait. Call it again with the same `look` until it returns `None`.
     pub(super) fn look(&mut self, look: &mut Look) -> Option<Notice> {
         loop {
             while let Some(event) = self.decoder.next().map(LineEvent::into_owned) {
@@ -401,7 +411,7 @@ impl Control {
                 return Some(Notice::Ended);
             }
             if !self.has_room() {
-                // Unread bytes must not hide that the peer is gone.
+                // Unread bytes must not hide that the peer has disconnected.
                 if self.ended || !self.is_hung_up() {
                     return None;
                 }
@@ -436,7 +446,7 @@ fn verb_of<'a>(event: &'a LineEvent<'_>) -> Option<(Verb, &'a [u8])> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpListener;
 
     use ftp_proto::ReplyCode;
 

@@ -39,7 +39,7 @@ impl Control {
         let wait = &mut |flags| wait_until(&line, flags, deadline);
         let connection = handshake.carry_out(&line.stream, deadline, wait)?;
         self.protection = Some(Box::new(connection));
-        // Data that came together with the end of the handshake.
+        // Data that arrived together with the end of the handshake.
         self.decrypt(&mut []);
         self.protection.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -83,7 +83,7 @@ impl Control {
         let mut record = [0; size_of_records(0)];
         let count = connection.close(&mut record)?;
         let record = record.get(..count).unwrap_or_default();
-        // If it does not fit into the socket, the client does not read it.
+        // If it does not fit into the socket buffer, the client is not reading anyway.
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         rustix::net::send(&self.line.stream, record, flags)?;
         Ok(())
@@ -112,8 +112,8 @@ impl Control {
     /// Writes bytes under TLS.
     pub(super) fn encrypt(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(connection) = &mut self.protection else { return self.write(bytes) };
-        // The C library keeps freed memory of an idle session for its thread, per size: most
-        // replies should need none.
+        // The C library keeps freed memory for the thread of an idle session, so most replies
+        // should need no allocation.
         let (mut short, mut long);
         let records = if bytes.len() <= SHORT {
             short = [0; size_of_records(SHORT)];

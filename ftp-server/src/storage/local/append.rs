@@ -19,11 +19,11 @@ use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
-/// Truncating would remove data that a second upload has added, so only one may run at a time: it
+/// Truncating would remove data that a second upload has added, so only one may run at a time. It
 /// locks the file with `flock`, if the file system supports that.
 #[derive(Debug)]
 pub(super) struct Appending {
-    /// The directory in which it was found.
+    /// The directory in which the file was found.
     directory: Directory,
     name: Vec<u8>,
     output: Output,
@@ -102,7 +102,7 @@ impl Upload for Appending {
             return Err(StorageErrorKind::NotFound.into());
         }
         if self.length == 0 && self.output.position() > 0 {
-            // From now on it costs its content instead of the minimum.
+            // From now on the cost is that of its content instead of the minimum.
             change.freed(Cost::bytes(COST_OF_OBJECT));
         }
         self.output.charge().keep();
@@ -142,8 +142,9 @@ impl Appending {
             log::warn!("cannot roll back an interrupted append: {errno}");
         }
         if !self.has_its_name() || cut.is_err() {
-            // A command that removed the file has counted a temporary length, or the length stays.
-            // Network file systems and FUSE keep a hidden name for a removed file.
+            // Either a command that removed the file has counted a temporary length, or the old
+            // length could not be restored. Network file systems and FUSE keep a hidden name for a
+            // removed file.
             self.output.charge().lost();
         }
     }

@@ -1,4 +1,4 @@
-//! The beginning of an upload: it depends on existing files, kept partial uploads and the quota.
+//! Begins an upload, which depends on existing files, kept partial uploads and the quota.
 
 use std::os::fd::AsFd;
 
@@ -31,13 +31,13 @@ pub(super) fn begin(
     }
 }
 
-/// Returns the cost of the name, unless there is a file to replace.
+/// Returns the cost of a new name; zero if the upload replaces a file.
 fn name_of(target: &Target) -> Cost {
     if target.existing.is_some() { Cost::default() } else { Cost::NAME }
 }
 
-/// Begins the upload as soon as it is known if the quota leaves `wanted`, and looks up the path
-/// only then.
+/// Begins the upload once it is known whether the quota leaves `wanted`. Looks up the path only
+/// then.
 fn begin_later(
     files: &Files,
     path: &VirtualPath,
@@ -74,7 +74,7 @@ fn begin_at(
         }
         (_, Some(user)) => {
             // The partial upload is older than this one, and nothing resumes it any more. It would
-            // only take space.
+            // only occupy space.
             let kept = name::kept(user, &target.name);
             let _ = hidden::remove(files.root.usage(), target.directory.as_fd(), &kept);
         }

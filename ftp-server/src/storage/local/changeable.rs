@@ -10,11 +10,11 @@ use super::root::{self, Root};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath};
 
 /// A file or directory whose attributes will be changed. It is opened with `O_PATH`, which needs no
-/// right to read it. No call accepts such a descriptor for changes. But its link in `/proc` leads
-/// to the same object, even if another object has its name by now.
+/// right to read it. No system call changes attributes through such a descriptor. But its link in
+/// `/proc` leads to the same object, even if another object has the name by now.
 pub(super) struct Changeable {
     pub(super) link: String,
-    /// Its metadata when it was found.
+    /// The metadata of the object when it was found.
     pub(super) metadata: Metadata,
     descriptor: OwnedFd,
 }
@@ -31,7 +31,7 @@ impl Changeable {
         Ok(Self { link, metadata, descriptor })
     }
 
-    /// Returns its present metadata, whatever its path leads to by now.
+    /// Returns the current metadata of the object, even if its path leads to another object by now.
     pub(super) fn metadata_now(&self) -> Result<Metadata, StorageError> {
         root::metadata_of(&self.descriptor).map_err(system)
     }

@@ -20,7 +20,7 @@ pub(super) struct Directory {
     root: Arc<Root>,
     /// `None` for the root itself.
     below: Option<Arc<OwnedFd>>,
-    /// Its path at opening, relative to the root.
+    /// The path when it was opened, relative to the root.
     path: Arc<[u8]>,
 }
 
@@ -34,7 +34,7 @@ impl Directory {
         Ok(Self { root: Arc::clone(root), below, path: path.into() })
     }
 
-    /// Returns its path at opening, relative to the root; empty for the root itself.
+    /// Returns the path when it was opened, relative to the root; empty for the root itself.
     pub(super) fn path(&self) -> &[u8] {
         &self.path
     }
@@ -43,7 +43,7 @@ impl Directory {
         &self.root
     }
 
-    /// Returns whether both were opened by the same path.
+    /// Returns whether both directories were opened by the same path.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.path == other.path
     }
@@ -53,8 +53,8 @@ impl Directory {
         root::metadata_at(self, name, AtFlags::empty())
     }
 
-    /// Returns what syncs the names in it to disk, if the policy requires that; call it before they
-    /// change. `file` is an open file in it, if there is one.
+    /// Returns the method to sync the names in it to disk, if the policy requires that. Call it
+    /// before the names change. `file` is an open file in it, if there is one.
     pub(super) fn names(&self, sync: SyncPolicy, file: Option<BorrowedFd<'_>>) -> Result<Names> {
         if sync != SyncPolicy::FileAndDirectory {
             return Ok(Names::Left);
@@ -71,7 +71,7 @@ impl Directory {
     }
 
     /// Renames, or fails with EEXIST if the new name is taken. It is atomic, except on file systems
-    /// without `RENAME_NOREPLACE`, such as some FUSE ones: there it looks first.
+    /// without `RENAME_NOREPLACE`, such as some FUSE ones: there it first checks the new name.
     pub(super) fn rename_new(&self, from: &[u8], to_directory: &Self, to: &[u8]) -> Result<()> {
         let flags = RenameFlags::NOREPLACE;
         match retry_on_intr(|| renameat_with(self, from, to_directory, to, flags)) {
@@ -89,7 +89,8 @@ impl Directory {
     /// Fails with ENOENT if another program has moved the directory out of the root since it was
     /// opened.
     ///
-    /// Walks upwards. The root is usually as many levels up as before, which one call confirms.
+    /// Walks upwards. The root is usually the same number of levels up as before, which one call
+    /// confirms.
     pub(super) fn check_beneath(&self) -> Result<()> {
         let above = |levels: usize| {
             let path = "../".repeat(levels);
@@ -105,7 +106,7 @@ impl Directory {
                 return Ok(());
             }
             if identity == below {
-                // The top of all file systems.
+                // This is the top of all file systems.
                 break;
             }
             below = identity;
@@ -114,7 +115,7 @@ impl Directory {
     }
 }
 
-/// Returns how many directories a path descends, if it has no links.
+/// Returns the number of directories that a path without links descends.
 fn depth(path: &[u8]) -> usize {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count()
 }
@@ -122,7 +123,7 @@ fn depth(path: &[u8]) -> usize {
 /// How the names of a directory reach the disk.
 #[derive(Debug)]
 pub(super) enum Names {
-    /// Not at all: the system writes them when it likes.
+    /// Not at all: the system decides when to write them.
     Left,
     /// By a sync of the directory.
     Directory(OwnedFd),
@@ -137,7 +138,7 @@ impl Names {
         match self {
             Self::Left => Ok(()),
             Self::Directory(directory) => match retry_on_intr(|| fsync(directory)) {
-                // This file system has no such sync.
+                // This file system does not support this sync.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
                 synced => synced,
             },

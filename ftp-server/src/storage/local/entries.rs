@@ -13,7 +13,7 @@ use super::name;
 use super::root::{self, Root};
 use crate::storage::{Entry, EntryKind, Metadata, StorageError, VirtualPath};
 
-/// Bytes of entries per call: some thousand entries.
+/// Bytes of entries per call, enough for some thousand entries.
 const BUFFER: usize = 64 * 1024;
 
 /// Reads an open directory. Its entries are never opened, so nothing blocks.
@@ -23,12 +23,12 @@ pub(super) struct DirectoryEntries {
     path: VirtualPath,
     directory: OwnedFd,
     buffer: Vec<u8>,
-    /// The rest of the names in the last buffer, with the kinds that the directory tells.
+    /// The rest of the names in the last buffer, with the kinds that the directory reports.
     names: vec::IntoIter<(CString, FileType)>,
     ended: bool,
 }
 
-/// The names in an open directory. An object is looked at only if the directory does not tell
+/// The names in an open directory. An object is examined only if the directory does not report
 /// whether it can be listed.
 #[derive(Debug)]
 pub(super) struct DirectoryNames(pub(super) DirectoryEntries);
@@ -71,7 +71,7 @@ impl DirectoryEntries {
         }
     }
 
-    /// Returns the next name, with the kind that the directory tells.
+    /// Returns the next name, with the kind that the directory reports.
     fn next_name(&mut self) -> Option<Result<(CString, FileType)>> {
         loop {
             if let Some(name) = self.names.next() {
@@ -94,7 +94,7 @@ impl DirectoryEntries {
     }
 
     /// Returns the metadata of a name; `None` if it no longer exists, or is a mount that only
-    /// another user may look at (FUSE).
+    /// another user may access (FUSE).
     fn metadata(&self, name: &CStr) -> Result<Option<Metadata>> {
         // Cached attributes of a network file system are good enough here.
         match root::metadata_at(&self.directory, name, AtFlags::STATX_DONT_SYNC) {
@@ -139,7 +139,7 @@ impl Iterator for DirectoryNames {
         loop {
             let found = entries.next_name()?;
             let listed = found.and_then(|(name, kind)| {
-                // A link may lead nowhere, and some file systems tell no kinds.
+                // A link may lead nowhere, and some file systems report no kinds.
                 let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
                 let is_listed = !needs_look || entries.metadata(&name)?.is_some();
                 Ok(is_listed.then_some(name))

@@ -46,8 +46,8 @@ pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     gone
 }
 
-/// Removes a partial upload. Returns `false` if a session is resuming it, or if the system fails.
-/// One that another program has removed or moved is forgotten.
+/// Removes a partial upload. Returns `false` if a session is resuming it, or if the system fails. A
+/// partial upload that another program has removed or moved is forgotten.
 fn remove(part: &Part, root: &Arc<Root>) -> bool {
     let is_gone = match Directory::open(root, &part.directory) {
         Ok(directory) => hidden::remove(root.usage(), directory.as_fd(), &part.name),
@@ -55,7 +55,7 @@ fn remove(part: &Part, root: &Arc<Root>) -> bool {
     };
     let is_gone = is_gone.unwrap_or(false);
     if is_gone {
-        // The inode number may differ now: some file systems assign it freely.
+        // The inode number may differ now, because some file systems change it.
         root.usage().shelf().take(part.file.identity);
     }
     is_gone

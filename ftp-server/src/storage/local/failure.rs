@@ -1,4 +1,4 @@
-//! Meaning of failed system calls for the client.
+//! The meaning of failed system calls for the client.
 
 use rustix::io::Errno;
 
@@ -9,7 +9,7 @@ pub(super) fn system(errno: Errno) -> StorageError {
     std::io::Error::from(errno).into()
 }
 
-/// Converts an error into this kind.
+/// Converts an error into an error of this kind.
 pub(super) fn as_kind(kind: StorageErrorKind, errno: Errno) -> StorageError {
     StorageError { kind, source: Some(errno.into()) }
 }
@@ -33,7 +33,7 @@ pub(super) fn existing(errno: Errno) -> StorageError {
     }
 }
 
-/// Converts an error of making a name: file systems with special rules (FAT, case folding) refuse
+/// Converts an error of creating a name: file systems with special rules (FAT, case folding) refuse
 /// names with EINVAL and EILSEQ.
 pub(super) fn creation(errno: Errno) -> StorageError {
     match errno {

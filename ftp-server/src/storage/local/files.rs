@@ -29,7 +29,7 @@ impl Files {
         path: &VirtualPath,
         flags: OFlags,
     ) -> Result<OwnedFd, StorageError> {
-        // Looking up a name needs the right to search the directory, and `.` always exists.
+        // Looks up `.`, which always exists, because that needs the right to search the directory.
         let inside = [path.relative(), b"/."].concat();
         let inside = inside.strip_prefix(b"/").unwrap_or(&inside);
         match self.root.open_beneath(inside, flags | OFlags::DIRECTORY) {
@@ -72,7 +72,8 @@ impl Files {
         }
     }
 
-    /// Returns whether it becomes known within `longest` if the quota leaves `wanted`.
+    /// Returns whether it becomes known within `longest` that the quota leaves `wanted`, or that it
+    /// does not.
     pub(super) fn knows_what_is_used(
         &self,
         wanted: Cost,

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, ftruncate, openat, unlinkat};
 use rustix::io::{Errno, Result, retry_on_intr};
 
 use super::directory::Directory;
@@ -17,7 +17,7 @@ use super::root;
 use super::usage::{Cost, Usage};
 use crate::storage::{EntryKind, Metadata};
 
-/// Takes the lock of a file; EWOULDBLOCK if another process has it.
+/// Takes the lock of a file; fails with EWOULDBLOCK if another process has it.
 pub(super) fn lock(file: impl AsFd) -> Result<()> {
     retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))
 }
@@ -29,8 +29,8 @@ pub(super) fn unlock(file: impl AsFd) {
     let _ = retry_on_intr(|| flock(&file, FlockOperation::Unlock));
 }
 
-/// Opens a hidden file for writing at its end, and locks it. EWOULDBLOCK if another process has it,
-/// ENOENT if this storage has not made it.
+/// Opens a hidden file for writing at its end, and locks it. Fails with EWOULDBLOCK if another
+/// process has the lock, ENOENT if this storage has not created the file.
 pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
     let flags = OFlags::WRONLY
         | OFlags::APPEND
@@ -76,7 +76,7 @@ pub(super) fn seconds_left(file: &Metadata) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let kept = i64::try_from(KEPT.as_secs()).unwrap_or(i64::MAX);
-    // A clock that was set back must not keep a file for ever.
+    // A clock that was set back must not keep a file forever.
     file.modified.saturating_add(kept).saturating_sub(now).min(kept)
 }
 
@@ -86,6 +86,19 @@ pub(super) fn is_left(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
         unlock(&file);
         true
     })
+}
+
+/// Frees the space of an upload that replaced a file when its server was killed. The name stays as
+/// a sign that the upload was interrupted. Returns its metadata, unless the upload still runs.
+pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> {
+    let (file, found) = open_locked(directory, name).ok()?;
+    // Truncating an empty file would make it younger.
+    if found.size > 0 && retry_on_intr(|| ftruncate(&file, 0)).is_err() {
+        log::warn!("cannot free the space of an interrupted upload");
+    }
+    let found = root::metadata_of(&file);
+    unlock(&file);
+    found.ok()
 }
 
 /// Removes a hidden file unless a process writes to it; returns `false` then.
@@ -98,8 +111,11 @@ pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> R
         Err(errno) => return Err(errno),
     };
     let removed = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
-    if removed.is_ok() && name::hidden(name) == Some(Hidden::Kept) {
+    let what = name::hidden(name).filter(|_| removed.is_ok());
+    if what == Some(Hidden::Kept) {
         change.freed(Cost::of_file(found.size));
+    }
+    if what.is_some_and(|what| what != Hidden::Running) {
         usage.shelf().take(found.identity);
     }
     unlock(&file);

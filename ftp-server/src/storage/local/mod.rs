@@ -1,14 +1,15 @@
 //! Files below one directory of this machine.
 //!
 //! The root is held as a descriptor. `openat2` looks up every name below it, with `RESOLVE_BENEATH`
-//! and `RESOLVE_NO_MAGICLINKS`. The kernel follows symbolic links that stay in the tree, and
-//! refuses links that are absolute or lead out, even if other programs swap names during the
-//! lookup. In addition, Landlock confines the thread of a session to the root. New content goes to
-//! a file without a name, or with a hidden one, and takes the name of the old file in one step.
+//! and `RESOLVE_NO_MAGICLINKS`. The kernel follows symbolic links that stay in the tree. It refuses
+//! links that are absolute or lead out, even if other programs swap names during the lookup. In
+//! addition, Landlock confines the thread of a session to the root. New content goes to a file
+//! without a name, or with a hidden one, and takes the name of the old file in one step.
 
 mod append;
 mod begin;
 mod changeable;
+mod copying;
 mod directory;
 mod entries;
 mod eviction;
@@ -31,6 +32,7 @@ mod target;
 mod tests;
 mod usage;
 mod waiting;
+mod walls;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -52,33 +54,33 @@ use self::root::Root;
 use self::source::LocalSource;
 use self::target::Target;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost, Usage};
+use self::walls::Walls;
 use super::{
-    Capabilities, Confinement, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata,
-    Names, Quota, RoomFor, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
-    WriteMode,
+    Capabilities, ConfinementPolicy, ConfinementStatus, Entries, EntryKind, Metadata, Names, Quota,
+    RoomFor, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode,
 };
 
 /// Files below one directory of this machine.
 ///
-/// - A symbolic link is followed while it stays below the root. An absolute one counts as leading
-///   out, even if it names something in the tree.
+/// - A symbolic link is followed while it stays below the root. An absolute link counts as leading
+///   out, even if it names an object in the tree.
 /// - Uploads go to a temporary file in the directory of their target and get its name in one step.
-///   If the target is a symbolic link, they replace or make the file it leads to, in that file's
-///   directory. The new file has the permission bits of the replaced one, without set-id bits, or
-///   `0o666` less the [umask](LocalConfig::umask); owner, group and attributes are those of any new
-///   file. A file that may not be written is not replaced either.
+///   If the target is a symbolic link, they replace or create the file that it leads to, in that
+///   file's directory. The new file has the permission bits of the replaced one, without set-id
+///   bits, or `0o666` less the [umask](LocalConfig::umask). Owner, group and attributes are those
+///   of any new file. A file that the server may not write is not replaced either.
 /// - A partial upload of a new file is kept as its [`PartialPolicy`] says, hidden in the directory
 ///   of the file. One session at a time can resume it; a second one gets `Busy`.
-/// - [`WriteMode::Append`], and [`WriteMode::From`] the very end, write in place, one upload at a
-///   time: a second one gets `Busy`. Received bytes stay in the file if the process is killed or
-///   the disk becomes read-only. They also stay if the file system cannot shorten a file while its
-///   own quota is full (btrfs).
-/// - Names that begin with `.ftp-upload-` belong to unfinished uploads. Clients cannot list, find
-///   or make them. A thread removes abandoned ones after [`start_sweeper`](Self::start_sweeper),
-///   which a server calls for its root.
+/// - [`WriteMode::Append`], and [`WriteMode::From`] with the size of the file, write in place, one
+///   upload at a time: a second one gets `Busy`. Received bytes stay in the file if the process is
+///   killed or the disk becomes read-only. They also stay if the file system cannot shorten a file
+///   while its own quota is full (btrfs).
+/// - Names that begin with `.ftp-upload-` belong to unfinished uploads. Clients cannot list, access
+///   or create such names. A thread removes abandoned ones after
+///   [`start_sweeper`](Self::start_sweeper), which a server calls for its root.
 /// - Only regular files can be read or written. FIFOs, sockets and devices appear in listings.
-/// - Landlock confines the thread of a session to the root if the kernel has it (see
-///   [`ConfinementPolicy`]), so that even a defect in the other rules does not lead out.
+/// - If the kernel supports it, Landlock confines the thread of a session to the root (see
+///   [`ConfinementPolicy`]). Then even a defect in the other rules does not lead out.
 ///
 /// ```
 /// use std::io::Read;
@@ -103,15 +105,15 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct LocalStorage {
     files: Files,
-    confinement: Option<Arc<Confinement>>,
+    walls: Option<Arc<Walls>>,
 }
 
 /// The quota count of a root, from [`LocalStorage::tally`].
 ///
 /// While a tally exists, the count is kept for the next storage opened on the same directory. It
-/// takes some hundred bytes of memory and, unlike a storage, no descriptor. It does not see changes
-/// of other processes. It identifies the root by device and inode: drop it if another directory has
-/// the path by now, since a new directory can reuse the inode of a removed one.
+/// takes some hundred bytes of memory and, unlike a storage, no descriptor. Changes by other
+/// processes are not counted. It identifies the root by device and inode. Drop it if another
+/// directory has the path by now: a new directory can reuse the inode of a removed one.
 #[derive(Clone, Debug)]
 pub struct Tally {
     _usage: Arc<Usage>,
@@ -126,11 +128,11 @@ impl LocalStorage {
     /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StorageError> {
         let root = Root::open(root.as_ref()).map_err(system)?;
-        // The value is read now because a confined thread could not read it later.
+        // Read now, because a confined thread could not read it later.
         policy::mask_of_process();
-        let confinement = confinement_if_any(&root)?.map(Arc::new);
+        let walls = Walls::if_any(&root)?.map(Arc::new);
         let files = Files { root: Arc::new(root), config: LocalConfig::default() };
-        Ok(Self { files, confinement })
+        Ok(Self { files, walls })
     }
 
     /// Returns the same tree with these settings.
@@ -159,9 +161,9 @@ impl LocalStorage {
     ///
     /// Returns `Unsupported` with [`ConfinementPolicy::Require`] if the system lacks a mechanism.
     pub fn configured(self, config: LocalConfig) -> Result<Self, StorageError> {
-        let confinement = match config.confine {
+        let walls = match config.confine {
             ConfinementPolicy::Off => None,
-            ConfinementPolicy::BestEffort => confinement_if_any(&self.files.root)?,
+            ConfinementPolicy::BestEffort => Walls::if_any(&self.files.root)?,
             ConfinementPolicy::Require if !self.files.root.is_kernel_confined() => {
                 let source = std::io::Error::other("this system has no openat2");
                 return Err(StorageError {
@@ -169,10 +171,10 @@ impl LocalStorage {
                     source: Some(source),
                 });
             }
-            ConfinementPolicy::Require => Some(Confinement::beneath(&*self.files.root)?),
+            ConfinementPolicy::Require => Some(Walls::of(&self.files.root)?),
         };
         let files = Files { config, ..self.files };
-        Ok(Self { files, confinement: confinement.map(Arc::new) })
+        Ok(Self { files, walls: walls.map(Arc::new) })
     }
 
     /// Returns the settings.
@@ -188,7 +190,7 @@ impl LocalStorage {
     ///
     /// A walk reads every directory of the tree, follows no symbolic link, and takes memory and
     /// descriptors in proportion to the depth of the tree. It recognises running uploads, also of
-    /// other servers, by the locks (`flock`) on their files; on a file system without locks it
+    /// other servers, by the locks (`flock`) on their files. On a file system without locks, it
     /// leaves each file alone for a day.
     ///
     /// # Errors
@@ -196,7 +198,8 @@ impl LocalStorage {
     /// Returns an error if the thread cannot be started.
     pub fn start_sweeper(&self) -> std::io::Result<()> {
         if self.files.root.sweeper().get().is_none() {
-            // Of two parallel calls the second thread ends at once, because its sender is dropped.
+            // If there are two parallel calls, the second thread ends at once, because its sender
+            // is dropped.
             let _ = self.files.root.sweeper().set(sweep::start(&self.files.root)?);
         }
         Ok(())
@@ -211,27 +214,29 @@ impl LocalStorage {
 
     /// Walks the tree once and removes abandoned files of uploads, as
     /// [`start_sweeper`](Self::start_sweeper) does repeatedly. Use it to serve many trees from one
-    /// thread, which must not be confined elsewhere.
-    pub fn tidy_up(&self) {
+    /// thread, which must not be confined elsewhere. Returns whether all of the tree could be read;
+    /// otherwise files may be left.
+    #[expect(clippy::must_use_candidate, reason = "callers may need the removal alone")]
+    pub fn tidy_up(&self) -> bool {
         let root = Arc::clone(&self.files.root);
-        sweep::once(&root);
+        sweep::once(&root)
     }
 
     /// Returns the mechanisms that keep sessions below the root.
     #[must_use]
     pub fn confinement_status(&self) -> ConfinementStatus {
-        let landlock = self.confinement.as_ref().map(|confinement| confinement.abi());
+        let landlock = self.walls.as_ref().map(|walls| walls.abi());
         ConfinementStatus { openat2: self.files.root.is_kernel_confined(), landlock }
     }
 }
 
 impl Storage for LocalStorage {
     fn enter(&self) -> Result<(), StorageError> {
-        self.confinement.as_ref().map_or(Ok(()), |confinement| confinement.enter())
+        self.walls.as_ref().map_or(Ok(()), |walls| walls.enter(&self.files.root))
     }
 
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
-        self.confinement.as_ref().map(|_confinement| vec![self.files.root.as_fd()])
+        self.walls.as_ref().map(|_walls| vec![self.files.root.as_fd()])
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -296,8 +301,8 @@ impl Storage for LocalStorage {
             WhenCut::Keep(kept) => hidden::kept(&target.directory, &kept),
             WhenCut::Discard | WhenCut::Publish => None,
         };
-        // A client that sent everything but never got the reply must find a byte missing: otherwise
-        // it takes the file for stored.
+        // A client that sent everything but got no reply must find that a byte is missing:
+        // otherwise it assumes that the file was stored.
         let told = found.map(|found| found.size.saturating_sub(1)).filter(|&told| told > 0);
         told.ok_or_else(|| StorageErrorKind::NotFound.into())
     }
@@ -319,6 +324,17 @@ impl Storage for LocalStorage {
             true => Ok(()),
             false => Err(StorageErrorKind::Busy.into()),
         }
+    }
+
+    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
+        let target = match name::check_existing(path) {
+            Ok(()) => Target::find(&self.files.root, path, WriteMode::Replace).ok(),
+            Err(_) => None,
+        };
+        target.is_some_and(|Target { directory, name, existing }| {
+            let sign = existing.map(|old| name::replacing(user, &name, &old));
+            sign.is_some_and(|sign| hidden::kept(&directory, &sign).is_some())
+        })
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -356,11 +372,11 @@ impl Storage for LocalStorage {
     fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
         let object = Changeable::find(&self.files.root, path)?;
         self.files.config.check_links(&object.metadata)?;
-        // The name does not matter: a link can lead to the root.
+        // Compares the object and not the name, because a link can lead to the root.
         if object.metadata.identity == self.files.root.identity() {
             return Err(StorageErrorKind::Denied.into());
         }
-        // Objects in a directory that the server cannot read would not count.
+        // Objects in a directory that the server cannot read would not be counted.
         if self.files.config.limit().is_some()
             && object.metadata.kind == EntryKind::Directory
             && mode & 0o500 != 0o500
@@ -414,13 +430,5 @@ impl Storage for LocalStorage {
         let Cost { bytes, files } = quota::used(&self.files.root, limit, Cost::BYTE)?;
         let max_bytes = config.most_bytes();
         Ok(Some(Quota { bytes, max_bytes, files, max_files: config.most_files() }))
-    }
-}
-
-/// Returns the confinement to the root, if the system has it.
-fn confinement_if_any(root: &Root) -> Result<Option<Confinement>, StorageError> {
-    match Confinement::beneath(root) {
-        Err(StorageError { kind: StorageErrorKind::Unsupported, .. }) => Ok(None),
-        made => made.map(Some),
     }
 }

@@ -1,16 +1,20 @@
-//! Names: which ones clients can find or make, and those of temporary files.
+//! Names: which ones clients can access or create, and the names of temporary files.
 
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::net::random;
-use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{Metadata, StorageError, StorageErrorKind, VirtualPath};
 
 /// Prefix of the names of unfinished uploads. Clients never see such a name.
 pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
 
-/// Rest of the prefix for partial uploads kept for their users, instead of 16 digits.
+/// The continuation of the prefix for partial uploads that are kept for their users, instead of 16
+/// digits.
 const KEPT: &[u8] = b"kept-";
+
+/// The continuation of the prefix for uploads that replace a file.
+const REPLACING: &[u8] = b"replacing-";
 
 /// Maximum length of a name in bytes (`NAME_MAX` of Linux).
 const LONGEST: usize = 255;
@@ -28,7 +32,7 @@ pub(super) fn check_existing(path: &VirtualPath) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Refuses a path whose name clients may not make.
+/// Refuses a path whose name clients may not create.
 pub(super) fn check_new(path: &VirtualPath) -> Result<(), StorageError> {
     let is_bad = |name: &[u8]| name.len() > LONGEST || name.iter().any(|b| b"\r\n".contains(b));
     if path.is_too_long() || components(path).any(is_reserved) || path.name().is_some_and(is_bad) {
@@ -47,35 +51,53 @@ fn is_reserved(name: &[u8]) -> bool {
     matches!(name, b"" | b"." | b"..") || name.contains(&0) || is_temporary(name)
 }
 
-/// Returns a random name for a temporary file, which other programs cannot have made before.
+/// Returns a random name for a temporary file, which other programs cannot guess.
 pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
     let mut name = TEMPORARY_PREFIX.to_vec();
     name.extend_from_slice(format!("{:016x}", random::number()?).as_bytes());
     Ok(name)
 }
 
-/// The owner of a partial upload: the first digits of its hidden name.
+/// The owner of a partial upload or of a replacement: the first digits of its hidden name.
 pub(super) type Owner = [u8; 12];
 
-/// Returns the hidden name of `user`'s partial upload of the file `name`: always the same, and
-/// revealing neither. All names of one user have the same beginning.
+/// Returns the hidden name of `user`'s partial upload of the file `name`. It is always the same,
+/// and reveals neither the user nor the name.
 pub(super) fn kept(user: &[u8], name: &[u8]) -> Vec<u8> {
+    of_user(KEPT, user, &[name])
+}
+
+/// Returns the hidden name of `user`'s upload that replaces the file `old` with the name `name`;
+/// shared logins are one user. It is another name once the file has changed, or another file has
+/// its name.
+pub(super) fn replacing(user: Option<&[u8]>, name: &[u8], old: &Metadata) -> Vec<u8> {
+    let (_device, inode) = old.identity;
+    let (inode, size) = (inode.to_be_bytes(), old.size.to_be_bytes());
+    let parts = [&inode[..], &size, &old.modified.to_be_bytes(), name];
+    of_user(REPLACING, user.unwrap_or_default(), &parts)
+}
+
+/// Returns a hidden name. All names of one user have the same digits at first.
+fn of_user(word: &[u8], user: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     let mut digest = Sha256::new();
     digest.update(user.len().to_be_bytes());
     digest.update(user);
     let owner = digest.clone().finalize();
-    digest.update(name);
-    let file = digest.finalize();
-    let mut kept = [TEMPORARY_PREFIX, KEPT].concat();
-    for byte in owner.iter().take(6).chain(file.iter().take(10)) {
-        kept.extend_from_slice(format!("{byte:02x}").as_bytes());
+    for part in parts {
+        digest.update(part);
     }
-    kept
+    let file = digest.finalize();
+    let mut name = [TEMPORARY_PREFIX, word].concat();
+    for byte in owner.iter().take(6).chain(file.iter().take(10)) {
+        name.extend_from_slice(format!("{byte:02x}").as_bytes());
+    }
+    name
 }
 
-/// Returns the owner of a partial upload by its hidden name.
-pub(super) fn owner(kept: &[u8]) -> Owner {
-    let digits = kept.strip_prefix(TEMPORARY_PREFIX).and_then(|rest| rest.strip_prefix(KEPT));
+/// Returns the owner in a hidden name of a user.
+pub(super) fn owner(hidden: &[u8]) -> Owner {
+    let rest = hidden.strip_prefix(TEMPORARY_PREFIX).unwrap_or_default();
+    let digits = rest.strip_prefix(KEPT).or_else(|| rest.strip_prefix(REPLACING));
     digits.and_then(|digits| digits.first_chunk()).copied().unwrap_or_default()
 }
 
@@ -86,15 +108,17 @@ pub(super) enum Hidden {
     Running,
     /// A partial upload, kept for its user.
     Kept,
+    /// A running upload that replaces a file, or the sign that it was interrupted.
+    Replacing,
 }
 
-/// Returns the meaning of a name from [`temporary`] or [`kept`]; `None` for other names.
+/// Returns the meaning of a name from [`temporary`], [`kept`] or [`replacing`]; `None` for other
+/// names.
 pub(super) fn hidden(name: &[u8]) -> Option<Hidden> {
     let rest = name.strip_prefix(TEMPORARY_PREFIX)?;
-    let (what, digits, length) = match rest.strip_prefix(KEPT) {
-        Some(digits) => (Hidden::Kept, digits, 32),
-        None => (Hidden::Running, rest, 16),
-    };
+    let long = [(KEPT, Hidden::Kept), (REPLACING, Hidden::Replacing)];
+    let long = long.iter().find_map(|&(word, what)| Some((what, rest.strip_prefix(word)?, 32)));
+    let (what, digits, length) = long.unwrap_or((Hidden::Running, rest, 16));
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     (digits.len() == length && digits.iter().all(is_digit)).then_some(what)
 }
@@ -179,6 +203,27 @@ mod tests {
         for other in [&b".ftp-upload-"[..], b".ftp-upload-kept-", b".ftp-upload-0123456789ABCDEF"] {
             assert_eq!(hidden(other), None);
         }
+    }
+
+    #[test]
+    fn names_of_replacing_uploads_depend_on_user_and_old_file_fs_15() {
+        let file =
+            |inode, size, modified| Metadata::file(size).modified(modified).identity(1, inode);
+        let names = [
+            replacing(Some(b"a"), b"f", &file(1, 2, 3)),
+            replacing(Some(b"b"), b"f", &file(1, 2, 3)),
+            replacing(None, b"f", &file(1, 2, 3)),
+            replacing(None, b"g", &file(1, 2, 3)),
+            replacing(None, b"f", &file(4, 2, 3)),
+            replacing(None, b"f", &file(1, 4, 3)),
+            replacing(None, b"f", &file(1, 2, 4)),
+        ];
+        for (at, name) in names.iter().enumerate() {
+            assert_eq!(hidden(name), Some(Hidden::Replacing));
+            assert_eq!(owner(name) == owner(&kept(b"a", b"file")), at == 0);
+            assert!(!names[..at].contains(name));
+        }
+        assert_eq!(names[0], replacing(Some(b"a"), b"f", &file(1, 2, 3)));
     }
 
     #[test]

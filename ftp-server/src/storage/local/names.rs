@@ -9,7 +9,7 @@ use super::failure::{creation, existing, rename_error, system};
 use super::files::Files;
 use super::usage::Cost;
 use super::{name, quota, replacement, root, sweep};
-use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath, check_rename};
 
 pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
     if path.is_root() {
@@ -72,7 +72,7 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = retry_on_intr(|| openat(&directory, name, flags, Mode::empty()));
         let made = made.map_err(existing)?;
-        // The bits that the directory passes on stay.
+        // Keeps the bits that the directory passes on.
         let handed_on = root::metadata_of(&made).map_err(system)?.mode & 0o7000;
         let bits = bits | Mode::from_raw_mode(handed_on);
         replacement::set_mode(&made, bits).map_err(system)?;
@@ -100,8 +100,8 @@ pub(super) fn rename(
             let old = from_directory.metadata(from_name).map_err(existing)?;
             let taken = to_directory.metadata(to_name).map_err(existing)?;
             let is_same_object = old.identity == taken.identity;
-            // The same name, or the same in another case on a file system that ignores case.
-            // Otherwise both are names of one file, and rename(2) would leave both.
+            // The two names are equal, or differ only in case on a file system that ignores case.
+            // Otherwise both are names of one file, and rename(2) would keep both.
             let is_one_name = is_same_object
                 && (old.kind == EntryKind::Directory || old.links == 1 || from == to);
             if !is_one_name && !replace {
@@ -128,7 +128,7 @@ pub(super) fn rename(
     }
     usage.shelf().moved(from.relative(), to.relative());
     drop(change);
-    // The new name comes first, so that one of them is on disk at any moment.
+    // Syncs the new name first, so that one of the two is on disk at any moment.
     to_names.sync().map_err(system)?;
     if !to_directory.is_same(&from_directory) {
         from_names.sync().map_err(system)?;
@@ -138,12 +138,7 @@ pub(super) fn rename(
 
 /// Refuses a rename that is impossible in any tree.
 fn check_paths(from: &VirtualPath, to: &VirtualPath) -> Result<(), StorageError> {
-    if from.is_root() {
-        return Err(StorageErrorKind::Denied.into());
-    }
+    check_rename(from, to)?;
     name::check_existing(from)?;
-    if to.is_root() {
-        return Err(StorageErrorKind::IsDirectory.into());
-    }
     name::check_new(to)
 }

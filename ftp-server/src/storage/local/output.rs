@@ -14,7 +14,7 @@ use super::usage::{Charge, Cost};
 use crate::storage::StorageError;
 
 /// Bytes after which the system is told to start writing, so that the last sync of a long file has
-/// less to do. Shorter files do not benefit.
+/// less to do. Shorter files do not benefit from that.
 const WRITE_BACK: NonZeroU64 = NonZeroU64::new(32 * 1024 * 1024).expect("not zero");
 
 /// An open file, written from `position` on.
@@ -62,12 +62,12 @@ impl Output {
         added.map_err(system)
     }
 
-    /// Returns its share of the user's quota.
+    /// Returns the cost of the file for the quota.
     pub(super) const fn charge(&mut self) -> &mut Charge {
         &mut self.charge
     }
 
-    /// Returns its present length.
+    /// Returns the current length of the file.
     pub(super) const fn position(&self) -> u64 {
         self.position
     }
@@ -108,7 +108,7 @@ impl Output {
         Ok(())
     }
 
-    /// Returns its sync policy.
+    /// Returns the sync policy of the file.
     pub(super) const fn policy(&self) -> SyncPolicy {
         self.sync
     }

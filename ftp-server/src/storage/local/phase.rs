@@ -9,8 +9,6 @@ pub(super) enum Phase {
     Sync,
     /// The name: a link to the new file, or the rename of one that has a hidden name.
     Name,
-    /// The rename of a file that just got a hidden name.
-    Rename,
     /// The sync of the directory, if the policy requires it, and the reply.
     Published,
 }

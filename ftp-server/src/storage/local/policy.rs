@@ -10,14 +10,14 @@ use super::usage::Cost;
 use crate::limits;
 use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageError, StorageErrorKind};
 
-/// How long a partial upload is kept for its user.
+/// Time for which a partial upload is kept for its user.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Data that is on disk, and not only in memory, when the server confirms an upload.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SyncPolicy {
-    /// Nothing: the system writes when it likes. A power failure may leave an empty or truncated
+    /// Nothing: the system decides when to write. A power failure may leave an empty or truncated
     /// file under the new name.
     None,
     /// The content, before it gets its name. After a power failure the name leads to the whole old
@@ -32,7 +32,8 @@ pub enum SyncPolicy {
 
 /// Handling of interrupted uploads of new files.
 ///
-/// If the file existed before, the old one stays and the partial upload is discarded. So is an
+/// If the file existed before, the old one stays and the partial upload is discarded: only an empty
+/// hidden file is left for a day, which tells that the upload was interrupted. Also discarded is an
 /// upload that the user aborted with `ABOR`, that the storage could not store, or that belongs to a
 /// shared login.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -45,7 +46,7 @@ pub enum PartialPolicy {
     Resume,
     /// Discard it.
     Discard,
-    /// Publish it under its name, as other servers do: readers cannot tell that it is incomplete.
+    /// Publish it under its name, as other servers do: readers cannot see that it is incomplete.
     Publish,
 }
 
@@ -68,15 +69,15 @@ pub struct LocalConfig {
     pub confine: ConfinementPolicy,
     /// Whether to refuse with `Denied` reading, appending to, partly replacing, or changing
     /// attributes of a file with more than one name (default: `false`). Use it for a tree in which
-    /// other local users make hard links to files that are not theirs. Such a name can still be
-    /// listed, removed, renamed and replaced, which does not affect the file's other names.
+    /// other local users can create hard links to files of others. Such a name can still be listed,
+    /// removed, renamed and replaced, which does not affect the file's other names.
     pub deny_hardlinks: bool,
     /// Handling of interrupted uploads of new files (default: [`PartialPolicy::Resume`]).
     pub partial: PartialPolicy,
     /// Maximum partial uploads to keep of one user, the newest ones (default: 100; 0: unlimited).
     pub partial_files: usize,
-    /// Maximum bytes to keep of all partial uploads of one user, the newest ones; of a larger
-    /// upload the beginning is kept (default: 10 GiB; 0: unlimited).
+    /// Maximum bytes to keep of all partial uploads of one user (default: 10 GiB; 0: unlimited).
+    /// The newest ones are kept, and of a larger upload the beginning.
     pub partial_bytes: u64,
     /// Umask of new files and directories, which are `0o666` and `0o777` without it (default:
     /// `0o022`). The umask of the process has no effect. A default ACL of the directory replaces
@@ -87,35 +88,35 @@ pub struct LocalConfig {
     ///
     /// A regular file counts by its length, once for each of its names. Partial uploads and the
     /// bytes of running uploads count too. An empty file and a directory count as 4 KiB. A file
-    /// that is replaced counts until the new one has its name: until then both exist, and the old
-    /// one stays if the new one does not arrive. Symbolic links and other objects are free.
+    /// that is being replaced counts until the new one has its name. Until then both exist, and the
+    /// old one stays if the new one does not arrive. Symbolic links and other objects are free.
     ///
     /// All storages of one root in a process share the count, whatever their limits. It begins with
     /// a walk through the tree when a limit is first checked; a million files take some seconds.
     /// During the walk an upload is [prepared](crate::Upload::prepare) for up to 20 seconds and
     /// fails with `Busy` after that. [`quota`](crate::Storage::quota) fails with `Busy` after 5
-    /// seconds. The walk continues, and nothing else waits. Objects that are made, removed or moved
-    /// during the walk may count twice until the next walk, but are never missed.
+    /// seconds. The walk continues, and nothing else waits. Objects that are created, removed or
+    /// moved during the walk may count twice until the next walk, but are never missed.
     ///
-    /// From then on the count follows the changes made through these storages. Other processes, and
-    /// storages of a directory above or below, are not seen. So, unless an upload is running, the
-    /// tree is counted again:
+    /// From then on the count includes the changes made through these storages, but not those of
+    /// other processes, or of storages of a directory above or below. So, unless an upload is
+    /// running, the tree is counted again:
     ///
     /// - when an upload begins and the count is a day old;
-    /// - when a count that is ten minutes old leaves no byte for an upload, or no name that it
-    ///   needs; the upload then waits;
+    /// - when an upload needs bytes or a name, and the last count leaves none and is ten minutes
+    ///   old; the upload then waits;
     /// - after the last storage and the last [`Tally`](crate::Tally) of the root were dropped.
     ///
-    /// While a directory cannot be read, a new count is at least the old one. So
+    /// While a directory cannot be read, a new count is never lower than the old one. So
     /// [`chmod`](crate::Storage::chmod) is `Denied` if the server could not read the directory any
     /// more.
     pub quota: u64,
     /// Maximum number of files and directories below the root (default: 0, unlimited). More fails
     /// with `OverQuota`: 552.
     ///
-    /// They are counted as for [`quota`](Self::quota): a file once for each of its names, partial
-    /// uploads and running uploads of new files too. Replacing a file and appending to one need no
-    /// further file.
+    /// They are counted as for [`quota`](Self::quota). A file counts once for each of its names;
+    /// partial uploads and running uploads of new files count too. Replacing a file and appending
+    /// to one do not increase the number.
     pub max_files: u64,
 }
 
@@ -167,7 +168,7 @@ impl LocalConfig {
         Umask::new(self.umask)
     }
 
-    /// Returns the limits of the quota; `None` if there is none.
+    /// Returns the limits of the quota; `None` without a quota.
     pub(super) fn limit(self) -> Option<Cost> {
         let limit = Cost {
             bytes: self.most_bytes().unwrap_or(u64::MAX),
@@ -213,8 +214,8 @@ impl Umask {
         Mode::from_raw_mode(all & !self.0)
     }
 
-    /// Returns whether the bits must be set after the file is made, because the process's umask
-    /// removes more. Otherwise they stay as the system made them: a directory may have a default
+    /// Returns whether the bits must be set after the file is created, because the process's umask
+    /// removes more. Otherwise they stay as the system set them: a directory may have a default
     /// ACL, which replaces a umask.
     pub(super) fn is_looser_than_process(self) -> bool {
         mask_of_process().is_none_or(|bits| bits & !self.0 != 0)

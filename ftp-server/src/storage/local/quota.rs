@@ -9,11 +9,12 @@ use super::usage::{Charge, Cost, Counting};
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::{limits, threads};
 
-/// How long a question waits for a necessary count. During the wait the session ignores its client.
+/// Maximum time that a query waits for a necessary count. During the wait the session ignores its
+/// client.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Returns what is used of `limit`, after a count if there is none or only an old one that leaves
-/// less than `wanted`.
+/// Returns what is used of `limit`. Counts first if there is no count, or only an old one that
+/// leaves less than `wanted`.
 ///
 /// # Errors
 ///
@@ -22,7 +23,7 @@ pub(super) fn used(root: &Arc<Root>, limit: Cost, wanted: Cost) -> Result<Cost, 
     used_within(root, limit, wanted, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
 }
 
-/// As [`used`], or `None` if the count takes longer than `longest`.
+/// Returns the result of [`used`], or `None` if the count takes longer than `longest`.
 ///
 /// # Errors
 ///
@@ -44,7 +45,7 @@ pub(super) fn used_within(
 ///
 /// # Errors
 ///
-/// Returns `OverQuota` if no bytes are left, or less than `cost`.
+/// Returns `OverQuota` if no bytes are left, or fewer than `cost`.
 pub(super) fn begin(
     root: &Arc<Root>,
     limit: Option<Cost>,
@@ -60,8 +61,8 @@ pub(super) fn begin(
     Ok(charge)
 }
 
-/// Begins an upload that resumes a partial one. Nothing needs to be left, because it counts
-/// already.
+/// Begins an upload that resumes a partial one. It begins even if nothing is left, because the
+/// partial upload counts already.
 ///
 /// # Errors
 ///

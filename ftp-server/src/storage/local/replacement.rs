@@ -5,11 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{
-    Access, AtFlags, CWD, Mode, OFlags, accessat, copy_file_range, fchmod, ftruncate, linkat,
-    openat, renameat, unlinkat,
+    Access, AtFlags, CWD, Mode, OFlags, accessat, fchmod, ftruncate, linkat, openat, renameat,
+    unlinkat,
 };
-use rustix::io::{Errno, pread, retry_on_intr, write};
+use rustix::io::{Errno, retry_on_intr};
 
+use super::copying::Copying;
 use super::directory::Directory;
 use super::failure::{as_kind, creation, existing, system};
 use super::output::Output;
@@ -20,19 +21,10 @@ use super::shelf::Part;
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Charge, Cost};
 use super::{eviction, hidden, name, root};
-use crate::pace::Pace;
 use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
 
 /// Number of random names to try.
 const ATTEMPTS: u32 = 16;
-
-/// Bytes to copy at a time, at first and at most: file systems that share blocks copy any number at
-/// once.
-const COPY: u64 = 1024 * 1024;
-const COPY_MAX: u64 = 1024 * 1024 * 1024;
-
-/// Size of the copy buffer for file systems that cannot copy by themselves, in bytes.
-const COPY_BUFFER: usize = 32 * 1024;
 
 /// A new file in the directory of its target, or a resumed partial upload. Dropping it removes it,
 /// unless it is kept for its user.
@@ -43,9 +35,12 @@ pub(super) struct Replacement {
     output: Output,
     /// The part of the old content still to be copied.
     copying: Option<Copying>,
-    /// Its hidden name, if it has one; the file is locked then.
+    /// The hidden name, if there is one; the file is then locked.
     hidden: Option<Vec<u8>>,
-    /// Whether its final name is known to be taken by the file to replace.
+    /// Whether the hidden name tells which file is to be replaced. It stays, without content, if
+    /// the upload is interrupted.
+    is_sign: bool,
+    /// Whether the final name is known to belong to the file to replace.
     taken: bool,
     /// The error if the name is taken and may not be replaced.
     refusal: Option<StorageErrorKind>,
@@ -53,10 +48,21 @@ pub(super) struct Replacement {
     when_cut: WhenCut,
     /// Limits of the user's kept partial uploads.
     bounds: Bounds,
-    /// The resumed partial upload, by device and inode.
-    resumed: Option<(u64, u64)>,
-    /// How the data ended, if it is not committed.
+    /// The resumed partial upload.
+    resumed: Option<Resumed>,
+    /// The upload failed only because the quota has no room for it.
+    is_over_quota: bool,
+    /// How the data ended, if the upload is not committed.
     end: StreamEnd,
+}
+
+/// A partial upload that is being resumed.
+#[derive(Clone, Copy, Debug)]
+struct Resumed {
+    /// Device and inode.
+    identity: (u64, u64),
+    /// Its length before.
+    size: u64,
 }
 
 /// Handling of an interrupted upload.
@@ -68,17 +74,8 @@ pub(super) enum WhenCut {
     Publish,
 }
 
-/// The part of the old file that is being copied to the new one.
-#[derive(Debug)]
-struct Copying {
-    old: OwnedFd,
-    at: u64,
-    length: u64,
-    pace: Pace,
-}
-
 impl Replacement {
-    /// Makes the temporary file. With [`WriteMode::From`], [`prepare`](Upload::prepare) copies a
+    /// Creates the temporary file. With [`WriteMode::From`], [`prepare`](Upload::prepare) copies a
     /// part of the old file to it.
     pub(super) fn begin(
         target: Target,
@@ -100,11 +97,13 @@ impl Replacement {
             output: Output::new(file, 0, config.sync, charge),
             copying: None,
             hidden,
+            is_sign: false,
             taken: old.is_some(),
             refusal: refusal(mode),
             when_cut,
             bounds: config.bounds(),
             resumed: None,
+            is_over_quota: false,
             end: StreamEnd::Cut,
         };
         let bits = match old {
@@ -116,8 +115,10 @@ impl Replacement {
         }
         if keep > 0 {
             let old = new.open_old(config)?;
-            let pace = Pace::new(COPY, COPY_MAX);
-            new.copying = Some(Copying { old, at: 0, length: keep, pace });
+            new.copying = Some(Copying::new(old, keep));
+        }
+        if let (Some(old), WriteMode::Replace) = (old, mode) {
+            new.sign(name::replacing(user, &new.name, &old));
         }
         Ok(new)
     }
@@ -142,7 +143,8 @@ impl Replacement {
         let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &kept) {
             Ok(opened) => opened,
             Err(Errno::WOULDBLOCK) => return Err(system(Errno::WOULDBLOCK)),
-            // It has been removed, or is on a file system without locks, where nothing is kept.
+            // The file has been removed, or is on a file system without locks, where nothing is
+            // kept.
             Err(_) => return Ok(None),
         };
         let cut = match length <= metadata.size {
@@ -158,14 +160,48 @@ impl Replacement {
             output: Output::new(file, length, config.sync, charge),
             copying: None,
             hidden: Some(kept.clone()),
+            is_sign: false,
             taken: false,
-            // The file was missing. If it exists now, it must not be lost.
+            // At the beginning there was no file. If one exists now, it must not be lost.
             refusal: Some(StorageErrorKind::Exists),
             when_cut: WhenCut::Keep(kept),
             bounds: config.bounds(),
-            resumed: Some(metadata.identity),
+            resumed: Some(Resumed { identity: metadata.identity, size: metadata.size }),
+            is_over_quota: false,
             end: StreamEnd::Cut,
         }))
+    }
+
+    /// Gives the file the hidden name that tells which file it is to replace. Without that name a
+    /// later server does not know of an interruption.
+    fn sign(&mut self, sign: Vec<u8>) {
+        let give = |directory: &Directory| match &self.hidden {
+            Some(hidden) => directory.rename_new(hidden, directory, &sign),
+            None => link(&self.output, directory, &sign),
+        };
+        if hidden::lock(&self.output).is_err() {
+            return;
+        }
+        let given = match give(&self.directory) {
+            // An earlier upload was interrupted, unless it is still running.
+            Err(Errno::EXIST) => {
+                let usage = self.directory.root().usage();
+                match hidden::remove(usage, self.directory.as_fd(), &sign) {
+                    Ok(true) => give(&self.directory),
+                    Ok(false) => Err(Errno::EXIST),
+                    Err(errno) => Err(errno),
+                }
+            }
+            given => given,
+        };
+        match given {
+            Ok(()) => {
+                self.is_sign = true;
+                self.hidden = Some(sign);
+            }
+            Err(_) if self.hidden.is_none() => hidden::unlock(&self.output),
+            Err(_) => {}
+        }
     }
 
     /// Opens the file that has the name at present.
@@ -184,8 +220,8 @@ impl Replacement {
         Ok(())
     }
 
-    /// Gives the file its name in one step. Until then the file to replace exists and counts: it
-    /// would stay if this one did not arrive.
+    /// Gives the file its name in one step. Until then the file to replace exists and counts,
+    /// because it stays if this one does not arrive.
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
@@ -199,7 +235,7 @@ impl Replacement {
 
     /// Removes the resumed partial upload from the shelf.
     fn leave_shelf(&self) {
-        if let Some(identity) = self.resumed {
+        if let Some(Resumed { identity, .. }) = self.resumed {
             self.directory.root().usage().shelf().take(identity);
         }
     }
@@ -216,12 +252,11 @@ impl Replacement {
         let hidden = match &self.hidden {
             Some(hidden) => hidden.clone(),
             None => {
-                // A link cannot replace a file, so a hidden name and a rename are needed. The lock
-                // comes first: the sweeper removes unlocked hidden files.
+                // A link cannot replace a file, so a hidden name and a rename are needed. The file
+                // is locked before that, because the sweeper removes unlocked hidden files.
                 let _ = hidden::lock(&self.output);
                 let link = |name: &[u8]| link(&self.output, &self.directory, name);
                 let ((), hidden) = with_temporary_name(link)?;
-                phase::next(Phase::Rename);
                 self.hidden.insert(hidden).clone()
             }
         };
@@ -247,7 +282,7 @@ impl Replacement {
     /// discarded.
     fn keep(&mut self) -> Result<bool, Errno> {
         if matches!(self.when_cut, WhenCut::Keep(_)) && self.bounds.bytes > 0 {
-            // The beginning of a file that exceeds the limit is still useful.
+            // If the file exceeds the limit, its beginning is still useful.
             self.output.cut_to(self.bounds.bytes)?;
         }
         let kept = match &self.when_cut {
@@ -256,11 +291,12 @@ impl Replacement {
                 return Ok(false);
             }
             WhenCut::Publish => None,
-            // The user is told one byte less than was received: then nothing would be left.
+            // `SIZE` reports one byte less than was received, so of a single byte nothing would be
+            // left.
             WhenCut::Keep(_) if self.output.position() == 1 => return Ok(false),
             WhenCut::Keep(kept) => Some(kept.clone()),
         };
-        // The user will be told this length, and sends only the rest.
+        // The user learns this length, and sends only the rest.
         self.output.sync()?;
         let Some(kept) = kept else {
             self.refusal = Some(StorageErrorKind::Exists);
@@ -294,6 +330,41 @@ impl Replacement {
         Ok(true)
     }
 
+    /// Keeps as much of a resumed upload as there was before, if the quota has no room for the
+    /// rest: the user can remove other files and resume it again.
+    fn keep_former(&mut self) -> Result<bool, Errno> {
+        match self.resumed {
+            Some(Resumed { size, .. }) if self.is_over_quota => {
+                self.output.cut_to(size)?;
+                self.keep()
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Records whether the upload fails for lack of quota alone.
+    fn note(&mut self, error: StorageError) -> StorageError {
+        self.is_over_quota = error.kind == StorageErrorKind::OverQuota;
+        error
+    }
+
+    /// Leaves the hidden name of an upload that should have replaced a file, without the content,
+    /// if its connection was lost. After any other end the client got the reply.
+    fn leave_sign(&mut self) -> Result<bool, Errno> {
+        let is_left = self.is_sign && self.end == StreamEnd::Cut;
+        let Some(sign) = self.hidden.clone().filter(|_| is_left) else { return Ok(false) };
+        self.output.cut_to(0)?;
+        let root = Arc::clone(self.directory.root());
+        let part = Part::new(self.directory.path(), &sign, root::metadata_of(&self.output)?);
+        if !eviction::make_way(&root, &part, self.bounds) {
+            return Ok(false);
+        }
+        root.usage().shelf().put(part);
+        hidden::unlock(&self.output);
+        root.has_kept();
+        Ok(true)
+    }
+
     /// Removes a kept partial upload that this one makes useless.
     fn forget_kept(&self) {
         if let WhenCut::Keep(kept) = &self.when_cut {
@@ -306,7 +377,7 @@ impl Replacement {
 impl io::Write for Replacement {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.finish_copying()?;
-        self.output.write(bytes)
+        self.output.write(bytes).map_err(|error| self.note(error.into()).into())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -317,22 +388,15 @@ impl io::Write for Replacement {
 
 impl Upload for Replacement {
     fn prepare(&mut self) -> Result<bool, StorageError> {
-        let Some(Copying { old, at, length, pace }) = &mut self.copying else { return Ok(true) };
-        let left = *length - *at;
-        let output = &mut self.output;
-        let copied = pace.step(|most| {
-            let most = left.min(most);
-            output.spend(most, |new| copy(&*old, new, *at, most))
-        });
-        match copied? {
-            // The file has become shorter.
-            0 if left > 0 => return Err(StorageErrorKind::BadRestart.into()),
-            copied => *at += copied,
-        }
-        if at == length {
+        let Some(copying) = &mut self.copying else { return Ok(true) };
+        if copying.step(&mut self.output)? {
             self.copying = None;
         }
         Ok(self.copying.is_none())
+    }
+
+    fn replaces(&self) -> bool {
+        self.taken
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
@@ -344,7 +408,10 @@ impl Upload for Replacement {
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }
-        self.publish().map_err(|errno| self.refuse(errno))?;
+        if let Err(errno) = self.publish() {
+            let error = self.refuse(errno);
+            return Err(self.note(error));
+        }
         phase::next(Phase::Published);
         self.forget_kept();
         names.sync().map_err(system)
@@ -357,14 +424,21 @@ impl Upload for Replacement {
 
 impl Drop for Replacement {
     fn drop(&mut self) {
-        match self.end {
-            StreamEnd::Cut => match self.keep() {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(errno) => log::warn!("cannot keep a partial upload: {errno}"),
-            },
-            StreamEnd::Abort => self.forget_kept(),
-            StreamEnd::Failed => {}
+        let kept = match self.end {
+            StreamEnd::Cut => self.keep(),
+            StreamEnd::Failed => self.keep_former(),
+            StreamEnd::Abort => {
+                self.forget_kept();
+                Ok(false)
+            }
+        };
+        match kept {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(errno) => log::warn!("cannot keep a partial upload: {errno}"),
+        }
+        if self.leave_sign().unwrap_or(false) {
+            return;
         }
         if let Some(hidden) = &self.hidden {
             // The hidden name is unique. If the removal fails, the file stays hidden.
@@ -390,7 +464,7 @@ impl WhenCut {
 const fn refusal(mode: WriteMode) -> Option<StorageErrorKind> {
     match mode {
         WriteMode::Create => Some(StorageErrorKind::Exists),
-        // There was no file to append to. If there is one now, it must not be lost.
+        // At the beginning there was no file to append to. If one exists now, it must not be lost.
         WriteMode::Append => Some(StorageErrorKind::Busy),
         WriteMode::Replace | WriteMode::From(_) => None,
     }
@@ -404,8 +478,8 @@ fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError
     }
 }
 
-/// Makes an empty file, without a name if the file system supports that, otherwise with a temporary
-/// one.
+/// Creates an empty file, without a name if the file system supports that, otherwise with a
+/// temporary one.
 fn make(directory: &Directory, umask: Umask) -> Result<(OwnedFd, Option<Vec<u8>>), Errno> {
     let mode = umask.apply(0o666);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
@@ -424,13 +498,13 @@ fn make(directory: &Directory, umask: Umask) -> Result<(OwnedFd, Option<Vec<u8>>
     with_temporary_name(make).map(|(file, name)| (file, Some(name)))
 }
 
-/// Locks a hidden file that was just made. EEXIST if a sweeper found it unlocked and is removing
-/// it: then another name is needed.
+/// Locks a hidden file that was just created. Fails with EEXIST if a sweeper found it unlocked and
+/// is removing it; then another name is needed.
 pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Result<(), Errno> {
     match (hidden::lock(file), directory.metadata(name)) {
         (_, Err(Errno::NOENT)) => Err(Errno::EXIST),
         (Err(Errno::WOULDBLOCK), _) => {
-            // The process with the lock may only have looked, and leave the file.
+            // The process that has the lock may only have checked the file, and leave it.
             let _ = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
             Err(Errno::EXIST)
         }
@@ -463,7 +537,7 @@ fn with_temporary_name<T>(act: impl Fn(&[u8]) -> Result<T, Errno>) -> Result<(T,
     Err(Errno::EXIST)
 }
 
-/// Gives a nameless file this name, if nothing has it.
+/// Gives a nameless file this name, if no object has it.
 ///
 /// The call uses the descriptor if the kernel allows that (Linux 6.10, and always for root),
 /// otherwise its link in `/proc`.
@@ -476,33 +550,4 @@ fn link(file: impl AsFd, directory: &Directory, name: &[u8]) -> Result<(), Errno
         }
         done => done,
     }
-}
-
-/// Copies at most `length` bytes from `at` in one file to the offset of the other. Returns the
-/// number of bytes copied, which is 0 at the end of `from`.
-fn copy(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
-    let step = usize::try_from(length).unwrap_or(usize::MAX);
-    let mut offset = at;
-    match retry_on_intr(|| copy_file_range(&from, Some(&mut offset), &to, None, step)) {
-        Ok(0) => copy_by_hand(from, to, at, length),
-        Ok(_) => Ok(offset - at),
-        Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => Err(errno),
-        // Impossible between these files, or on this kernel.
-        Err(_) => copy_by_hand(from, to, at, length),
-    }
-}
-
-/// Copies as [`copy`] does, through a buffer, and at most what that holds.
-fn copy_by_hand(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
-    let mut buffer = vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(COPY_BUFFER)];
-    let got = retry_on_intr(|| pread(&from, &mut *buffer, at))?;
-    let mut rest = buffer.get(..got).unwrap_or_default();
-    while !rest.is_empty() {
-        let written = retry_on_intr(|| write(&to, rest))?;
-        if written == 0 {
-            return Err(Errno::IO);
-        }
-        rest = rest.get(written..).unwrap_or_default();
-    }
-    Ok(u64::try_from(got).unwrap_or(u64::MAX))
 }

@@ -1,4 +1,4 @@
-//! The root, and how objects below it are opened.
+//! The root, and opening objects below it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -30,9 +30,9 @@ pub(super) struct Root {
     proc: bool,
     /// Whether a nameless file can get a name later.
     unnamed_files: bool,
-    /// Notifies the sweeper that there is something more to remove one day.
+    /// Notifies the sweeper of another file to remove one day.
     sweeper: OnceLock<Sender<()>>,
-    /// The bytes below it, shared by all storages of this directory.
+    /// The usage below the root, shared by all storages of this directory.
     usage: Arc<Usage>,
 }
 
@@ -95,12 +95,12 @@ impl Root {
     /// Notifies the sweeper that a partial upload was kept.
     pub(super) fn has_kept(&self) {
         if let Some(sweeper) = self.sweeper.get() {
-            // It fails only when the root ends.
+            // Fails only when the root is being dropped.
             let _ = sweeper.send(());
         }
     }
 
-    /// Opens the object at `path`, relative to the root; empty for the root itself. Never makes a
+    /// Opens the object at `path`, relative to the root; empty for the root itself. Never creates a
     /// file. The descriptor is closed on exec.
     ///
     /// EXDEV and ELOOP mean that the path leads out of the root, or in circles.
@@ -121,8 +121,8 @@ impl Root {
         Err(Errno::AGAIN)
     }
 
-    /// Opens one component after the other and refuses every symbolic link, the last one too unless
-    /// the flags ask for a link itself.
+    /// Opens one component after the other, and refuses every symbolic link. The last component may
+    /// be a link if the flags request the link itself.
     fn walk(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
         let (parents, last) = split(path);
         let mut directory = None;
@@ -167,7 +167,7 @@ fn open_component(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<Owne
     }
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match retry_on_intr(|| openat(at, name, flags, Mode::empty())) {
-        // For a link the kernel reports first that it is not a directory.
+        // For a link, the kernel first reports that it is not a directory.
         Err(Errno::NOTDIR) => match metadata_at(at, name, AtFlags::empty()) {
             Ok(Metadata { kind: EntryKind::Symlink, .. }) => Err(Errno::LOOP),
             _ => Err(Errno::NOTDIR),

@@ -1,9 +1,9 @@
 //! The shelf: all kept partial uploads below a root, with owner, place and age.
 //!
 //! The first walk of the sweeper adds the partial uploads that an earlier process left; others are
-//! added when they are kept. Each is identified by device and inode. One that other programs have
-//! moved or removed is forgotten when it should be evicted. One that is older than a day counts
-//! until the sweeper has removed it.
+//! added when they are kept. Each upload is identified by device and inode. If other programs have
+//! moved or removed it, it is forgotten when it should be evicted. If it is older than a day, it
+//! counts until the sweeper has removed it.
 
 use std::sync::{Mutex, MutexGuard};
 

@@ -9,12 +9,12 @@ use rustix::io::{read, retry_on_intr};
 use super::failure::system;
 use crate::storage::{Source, StorageError, StorageErrorKind};
 
-/// An open file and its size at opening.
+/// An open file, and its size when it was opened.
 #[derive(Debug)]
 pub(super) struct LocalSource {
     file: OwnedFd,
     size: u64,
-    /// Bytes left to read, if an upload is appending to the file: its new bytes may be removed
+    /// Bytes left to read, if an upload is appending to the file; the appended bytes may be removed
     /// again.
     left: Option<u64>,
 }

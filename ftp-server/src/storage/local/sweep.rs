@@ -1,5 +1,5 @@
-//! The sweeper: it removes the files of unfinished uploads in a tree, both those of a killed server
-//! and partial uploads that no user has resumed.
+//! Removes the files of unfinished uploads in a tree: those of a killed server, and partial uploads
+//! that no user has resumed.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,18 +18,18 @@ use super::name::{self, Hidden};
 use super::policy::KEPT;
 use super::root::{self, Root};
 use super::shelf::Part;
-use super::usage::{Cost, Seen};
+use super::usage::{Cost, Seen, Usage};
 use crate::storage::{EntryKind, Metadata};
 use crate::{limits, threads};
 
-/// Bytes of entries per call.
+/// Bytes of directory entries per call.
 const BUFFER: usize = 8 * 1024;
 
 /// Number of parent directories held open. In a deeper tree, those above are opened again when they
 /// are needed.
 const OPEN: usize = 64;
 
-/// Shortest time between two walks of a tree: a million files take some seconds to read.
+/// Shortest time between two walks of a tree, because reading a million files takes some seconds.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// Walks the tree below `root` now, and again whenever a kept file has become too old, in a thread
@@ -49,13 +49,14 @@ pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     Ok(kept)
 }
 
-/// Walks the tree below `root` once. Returns the number of removed files.
-pub(super) fn once(root: &Arc<Root>) -> u64 {
-    Walk::through(root).removed
+/// Walks the tree below `root` once. Returns whether all of it could be read.
+pub(super) fn once(root: &Arc<Root>) -> bool {
+    let walk = Walk::through(root);
+    walk.is_whole && !walk.is_over
 }
 
-/// Waits until the next walk is due, without end if nothing is kept. Returns `false` when the root
-/// is gone.
+/// Waits until the next walk is due, or forever if nothing is kept. Returns `false` when the root
+/// was dropped.
 pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
     let mut due = due;
     loop {
@@ -64,7 +65,7 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
             None => news.recv().map_err(RecvTimeoutError::from),
         };
         match wait {
-            // A newly kept file is due later than earlier ones.
+            // A newly kept file must be removed later than earlier ones.
             Ok(()) => due = due.or(Some(KEPT)),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
@@ -90,16 +91,16 @@ pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
 /// directories into other directories they can make a tree deeper than any such path.
 pub(super) struct Walk<'a> {
     root: &'a Arc<Root>,
-    /// The cost so far, if the walk only counts.
+    /// The cost so far, if this walk counts.
     cost: Option<Cost>,
     /// Whether everything could be read.
     is_whole: bool,
     removed: u64,
-    /// When the next kept file is too old, in seconds from now.
+    /// The time until the next kept file is too old, in seconds from now.
     due: Option<i64>,
     /// The walk ended early, because it alone still holds the root.
     is_over: bool,
-    /// The directories from the top to the present one.
+    /// The directories from the top to the current one.
     way: Vec<Level>,
 }
 
@@ -117,7 +118,7 @@ struct Level {
 }
 
 impl<'a> Walk<'a> {
-    /// Walks the whole tree. Returns when there is something more to remove.
+    /// Walks the whole tree. Returns the time at which the next file must be removed.
     pub(super) fn of(root: &'a Arc<Root>) -> Option<Duration> {
         let seconds = Self::through(root).due.map(|due| u64::try_from(due).unwrap_or_default());
         seconds.map(Duration::from_secs)
@@ -179,7 +180,8 @@ impl<'a> Walk<'a> {
                 self.add(Cost::DIRECTORY);
                 self.enter(below, identity, name);
             }
-            // It was removed or replaced meanwhile, or is a mount of a file system without files.
+            // The directory was removed or replaced in the meantime, or is a mount of a file system
+            // without files.
             Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
             Err(_) => {
                 self.add(Cost::DIRECTORY);
@@ -188,7 +190,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Continues with the parent directory, which must be opened again if it was too far up.
+    /// Continues with the parent directory, which must be opened again if it was closed.
     fn up(&mut self) {
         let left = self.way.pop().and_then(|level| level.directory);
         let Some(above) = self.way.last_mut() else { return };
@@ -212,11 +214,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Reads some more entries.
+    /// Reads the next entries.
     fn read(&mut self, buffer: &mut Vec<u8>) {
         let Some(level) = self.way.last_mut() else { return };
         let Some(directory) = level.directory.take() else {
-            // It is open as long as the walk is in it.
+            // The directory is open as long as the walk is in it.
             level.is_read = true;
             self.is_whole = false;
             return;
@@ -276,9 +278,22 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the present directory, relative to the root.
-    fn path(&self) -> Vec<u8> {
-        let names: Vec<&[u8]> = self.way.iter().skip(1).map(|level| &*level.name).collect();
+    /// Records a partial upload of the current directory, also for other roots on the way to it.
+    fn shelve(&self, name: &[u8], found: &Metadata) {
+        for (at, level) in self.way.iter().enumerate() {
+            let usage = match at {
+                0 => Some(Arc::clone(self.root.usage())),
+                _ => Usage::in_use(level.identity),
+            };
+            if let Some(usage) = usage {
+                usage.shelf().put(Part::new(&self.path_below(at), name, *found));
+            }
+        }
+    }
+
+    /// Returns the path of the current directory, relative to the `at`th directory on the way to it.
+    fn path_below(&self, at: usize) -> Vec<u8> {
+        let names: Vec<&[u8]> = self.way.iter().skip(at + 1).map(|level| &*level.name).collect();
         names.join(&b'/')
     }
 
@@ -286,20 +301,27 @@ impl<'a> Walk<'a> {
         let hidden = name::hidden(name);
         if self.cost.is_some() {
             // The session counts the data of its running upload itself.
-            if hidden != Some(Hidden::Running) {
+            if !matches!(hidden, Some(Hidden::Running | Hidden::Replacing)) {
                 self.add(Cost::of_file(found.size));
             }
             return;
         }
         let Some(what) = hidden else { return };
-        // The server makes no second names, so this file belongs to another program and stays.
+        // The server never gives a file a second name, so this one belongs to another program and
+        // stays.
         if found.links > 1 {
             return;
         }
-        if what == Hidden::Kept && !is_old(found) {
+        if what != Hidden::Running && !is_old(found) {
             let left = seconds_left(found);
             self.due = Some(self.due.map_or(left, |due| due.min(left)));
-            self.root.usage().shelf().put(Part::new(&self.path(), name, *found));
+            let left = match what {
+                Hidden::Replacing => hidden::empty(directory.as_fd(), name),
+                _ => Some(*found),
+            };
+            if let Some(left) = left {
+                self.shelve(name, &left);
+            }
             return;
         }
         let removed = match hidden::remove(self.root.usage(), directory.as_fd(), name) {

@@ -19,12 +19,12 @@ const LINKS: u32 = 40;
 pub(super) struct Target {
     pub(super) directory: Directory,
     pub(super) name: Vec<u8>,
-    /// The object that has this name already.
+    /// The existing object with this name.
     pub(super) existing: Option<Metadata>,
 }
 
 impl Target {
-    /// Follows `path`. With [`WriteMode::Create`] any object of that name is in the way, even a
+    /// Follows `path`. With [`WriteMode::Create`], any object of that name is an error, even a
     /// symbolic link that leads nowhere.
     pub(super) fn find(
         root: &Arc<Root>,
@@ -35,7 +35,7 @@ impl Target {
         for _ in 0..=LINKS {
             let (parent, name) = root::split(&path);
             if matches!(name, b"." | b"..") {
-                // Only a link gets this error, and it means a directory.
+                // Only a link to a directory causes this error.
                 root.open_beneath(&path, OFlags::PATH).map_err(lookup)?;
                 return Err(StorageErrorKind::IsDirectory.into());
             }

@@ -1,18 +1,19 @@
 //! The cost of files and directories below a root, for quotas.
 //!
-//! All storages of a root in this process share one count. A walk makes it when a user with a quota
-//! first needs it, and each change updates it. Running uploads count separately from the start, so
-//! that many uploads together stay below the limit.
+//! All storages of a root in this process share one count. The first count is made by a walk when a
+//! user with a quota needs it; each change updates it. Running uploads count separately from the
+//! start, so that many uploads together stay below the limit.
 //!
-//! Only calls that need the count wait for a walk, and not for long; other sessions can add, move
+//! Only calls that need the count wait for a walk, and only briefly; other sessions can add, move
 //! and remove files during it. Changes that the walk may have missed are added, and those it may
-//! have seen twice are not subtracted: the count may be too high then, but never too low.
+//! have seen twice are not subtracted. The count may therefore be too high, but never too low.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::shelf::Shelf;
 use crate::lock::unpoisoned;
+pub(super) use crate::storage::cost::{COST_OF_OBJECT, Cost};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
 /// Maximum age of a count by which an upload is accepted.
@@ -20,59 +21,6 @@ const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Maximum age of a count by which an upload is refused.
 const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
-
-/// Cost of a directory or an empty file, in bytes: about the space it takes on a disk.
-pub(super) const COST_OF_OBJECT: u64 = 4 * 1024;
-
-/// What files and directories cost, or a limit of that.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Cost {
-    pub(super) bytes: u64,
-    /// Number of files and directories.
-    pub(super) files: u64,
-}
-
-impl Cost {
-    /// The cost of a directory.
-    pub(super) const DIRECTORY: Self = Self { bytes: COST_OF_OBJECT, files: 1 };
-
-    /// The cost of a name for a new file, before it has content.
-    pub(super) const NAME: Self = Self { bytes: 0, files: 1 };
-
-    /// The least that an upload adds to a file.
-    pub(super) const BYTE: Self = Self::bytes(1);
-
-    pub(super) const fn bytes(bytes: u64) -> Self {
-        Self { bytes, files: 0 }
-    }
-
-    /// Returns the cost of a regular file of this length.
-    pub(super) const fn of_file(size: u64) -> Self {
-        Self { bytes: if size == 0 { COST_OF_OBJECT } else { size }, files: 1 }
-    }
-
-    pub(super) const fn plus(self, other: Self) -> Self {
-        let bytes = self.bytes.saturating_add(other.bytes);
-        Self { bytes, files: self.files.saturating_add(other.files) }
-    }
-
-    pub(super) const fn minus(self, other: Self) -> Self {
-        let bytes = self.bytes.saturating_sub(other.bytes);
-        Self { bytes, files: self.files.saturating_sub(other.files) }
-    }
-
-    /// Returns whether this limit permits `more` in addition to `used`. Too many files do not
-    /// prevent further bytes, and too many bytes do not prevent a further name.
-    const fn permits(self, more: Self, used: Self) -> bool {
-        let total = used.plus(more);
-        (more.bytes == 0 || total.bytes <= self.bytes)
-            && (more.files == 0 || total.files <= self.files)
-    }
-
-    fn at_least(self, other: Self) -> Self {
-        Self { bytes: self.bytes.max(other.bytes), files: self.files.max(other.files) }
-    }
-}
 
 /// Number of walks to try while directories are being moved.
 const WALKS: u32 = 3;
@@ -104,7 +52,7 @@ struct UsageState {
     count: Option<Count>,
     /// Number of counts so far.
     counts: u64,
-    /// A thread is counting, or about to.
+    /// Whether a thread is counting, or about to.
     is_counting: bool,
     /// The changes since the running walk began.
     meanwhile: Option<Meanwhile>,
@@ -127,7 +75,7 @@ struct Count {
     /// Cost of all objects with a name, including kept partial uploads.
     cost: Cost,
     made: Instant,
-    /// The cost may be too high.
+    /// Whether the cost may be too high.
     is_doubtful: bool,
 }
 
@@ -136,12 +84,12 @@ struct Count {
 struct Meanwhile {
     /// Cost of new or moved files.
     cost: Cost,
-    /// A directory with unknown content was moved.
+    /// Whether a directory with unknown content was moved.
     is_unknown: bool,
 }
 
 impl UsageState {
-    /// Returns the cost of everything, as far as it is counted.
+    /// Returns the cost of everything that is counted so far.
     fn total(&self) -> Cost {
         let counted = self.count.as_ref().map_or_else(Cost::default, |count| count.cost);
         counted.plus(self.running)
@@ -154,8 +102,8 @@ impl UsageState {
         self.may_be_missed(cost);
     }
 
-    /// Marks the count as possibly too high: it is made again when no upload runs. Until then it
-    /// stays, or running uploads could exceed the limit.
+    /// Marks the count as possibly too high, so that it is repeated when no upload runs. Until then
+    /// it stays, because running uploads could otherwise exceed the limit.
     fn doubt(&mut self) {
         if let Some(count) = &mut self.count {
             count.is_doubtful = true;
@@ -189,13 +137,19 @@ impl Usage {
         usage
     }
 
+    /// Returns the count of this root if a storage of it is in use.
+    pub(super) fn in_use(identity: Identity) -> Option<Arc<Self>> {
+        let usages = unpoisoned(USAGES.lock());
+        usages.iter().find(|(known, _)| *known == identity).and_then(|(_, usage)| usage.upgrade())
+    }
+
     fn state(&self) -> MutexGuard<'_, UsageState> {
         unpoisoned(self.state.lock())
     }
 
     /// Returns what is used now, or `None` if that is not known within `longest`. Without a count,
-    /// or with an old one, `start_count` starts a thread that counts. If `limit` permits `wanted` by
-    /// an old count, that holds until there is a new one.
+    /// or with an old one, `start_count` starts a thread that counts. If an old count permits
+    /// `wanted` within `limit`, it is used until there is a new one.
     ///
     /// # Errors
     ///
@@ -281,8 +235,8 @@ impl Usage {
         self.counted.notify_all();
     }
 
-    /// Pretends that a walk runs or has ended, and returns what it may have missed so far: the
-    /// cost, and whether it is unknown.
+    /// Pretends that a walk runs or has ended. Returns the cost that it may have missed so far, and
+    /// whether that cost is unknown.
     #[cfg(test)]
     pub(super) fn seem_to_walk(&self, walks: bool) -> (Cost, bool) {
         let new = walks.then(Meanwhile::default);
@@ -290,8 +244,8 @@ impl Usage {
         (former.cost, former.is_unknown)
     }
 
-    /// Pretends that the count is older by `age`. Returns `false` if the system has not run for
-    /// that long.
+    /// Pretends that the count is older by `age`. Returns `false` if the system has been running
+    /// for a shorter time.
     #[cfg(test)]
     pub(super) fn seem_older(&self, age: Duration) -> bool {
         let mut state = self.state();
@@ -316,7 +270,7 @@ impl Usage {
         unpoisoned(self.growing.lock())
     }
 
-    /// Records an append to a file that may still return to this length.
+    /// Records an append to a file that may still be truncated to this length.
     pub(super) fn grows(&self, file: Identity, length: u64) {
         self.growing().push((file, length));
     }
@@ -364,7 +318,8 @@ impl Usage {
 }
 
 impl Count {
-    /// Returns whether the count must be repeated. `is_full`: by this count the limit refuses.
+    /// Returns whether the count must be repeated. `is_full` means that the limit refuses more by
+    /// this count.
     fn is_too_old(&self, is_full: bool, uploads: usize) -> bool {
         self.is_doubtful && uploads == 0 || is_too_old(self.made.elapsed(), is_full, uploads)
     }
@@ -391,7 +346,7 @@ impl Drop for Counting {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.is_counting = false;
-        // Left over by a panic.
+        // Remains only after a panic.
         state.meanwhile = None;
         drop(state);
         self.0.counted.notify_all();
@@ -433,13 +388,13 @@ impl Change<'_> {
         }
     }
 
-    /// Subtracts what is gone.
+    /// Subtracts removed files and directories.
     pub(super) fn freed(&self, cost: Cost) {
         self.usage.state().subtract(cost);
     }
 }
 
-/// The cost of an upload; dropping it gives it back unless it is [kept](Self::keep).
+/// The cost of an upload; it is released on drop unless it is [kept](Self::keep).
 #[derive(Debug)]
 pub(super) struct Charge {
     usage: Arc<Usage>,
@@ -447,7 +402,7 @@ pub(super) struct Charge {
     cost: Cost,
     /// Whether a walk sees the written data.
     in_place: bool,
-    /// Number of counts at its beginning.
+    /// Number of counts when the upload began.
     counts: u64,
 }
 
@@ -458,7 +413,7 @@ impl Charge {
         self
     }
 
-    /// Reserves `cost` before it arises.
+    /// Reserves `cost` in advance.
     ///
     /// # Errors
     ///
@@ -474,8 +429,8 @@ impl Charge {
         Ok(())
     }
 
-    /// Reserves a name, unless the upload has one already or takes that of a file of the cost
-    /// `replaced`, which may be gone by now.
+    /// Reserves a name, unless the upload has one already or takes that of a file that cost
+    /// `replaced`. That file may not exist any more.
     ///
     /// # Errors
     ///
@@ -498,7 +453,7 @@ impl Charge {
         state.running = state.running.minus(Cost::bytes(bytes));
     }
 
-    /// Takes over the first `kept` bytes of a file of `size` bytes, the rest of which is gone.
+    /// Takes over the first `kept` bytes of a file of `size` bytes, whose other bytes were removed.
     pub(super) fn take_over(&mut self, size: u64, kept: u64) {
         let kept = Cost { bytes: kept, ..Cost::NAME };
         let mut state = self.usage.state();
@@ -507,7 +462,7 @@ impl Charge {
         self.cost = self.cost.plus(kept);
     }
 
-    /// Records that what was reserved exists now.
+    /// Records that the reserved bytes and name exist now.
     pub(super) fn keep(&mut self) {
         let cost = std::mem::take(&mut self.cost);
         let mut state = self.usage.state();
@@ -515,10 +470,10 @@ impl Charge {
         state.add(cost);
     }
 
-    /// Records that the written data is a file now, in place of one of the cost `replaced`.
+    /// Records that the written data is a file now, instead of one that cost `replaced`.
     pub(super) fn keep_as_file(&mut self, replaced: Cost) {
         let cost = std::mem::take(&mut self.cost);
-        // All at once: no other upload may find room that does not exist.
+        // In one step, so that no other upload uses room that does not exist.
         let mut state = self.usage.state();
         state.running = state.running.minus(cost);
         state.subtract(replaced);

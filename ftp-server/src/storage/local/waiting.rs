@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
-/// How long an upload waits for a necessary count.
+/// Maximum time that an upload waits for a necessary count.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Duration of one step of the wait, during which the session ignores its client.
@@ -14,8 +14,7 @@ pub(super) const STEP: Duration = Duration::from_millis(100);
 /// The upload, once it could begin.
 type Begun = Result<Option<Box<dyn Upload>>, StorageError>;
 
-/// An upload that begins once the bytes below the root are counted. Until then nothing of it
-/// exists.
+/// An upload that begins once the bytes below the root are counted. Until then it has no file.
 pub(super) struct Waiting {
     /// Waits for [`STEP`] at most, and begins the upload if that was enough.
     begin: Box<dyn Fn() -> Begun + Send>,
@@ -62,6 +61,24 @@ impl Upload for Waiting {
         }
         self.wait()?;
         Ok(false)
+    }
+
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        match &mut self.begun {
+            Some(upload) => upload.ready(),
+            None => self.prepare(),
+        }
+    }
+
+    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+        match &mut self.begun {
+            Some(upload) => upload.prepare_commit(),
+            None => self.prepare(),
+        }
+    }
+
+    fn replaces(&self) -> bool {
+        self.begun.as_ref().is_some_and(|upload| upload.replaces())
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {

@@ -2,7 +2,7 @@
 
 mod room;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tree;
 mod upload;
 
@@ -16,7 +16,7 @@ use self::tree::{Directory, Node, Object, Tree, now};
 use self::upload::{MemorySource, MemoryUpload};
 use super::{
     Capabilities, Entries, Entry, EntryKind, Metadata, RoomFor, Source, Storage, StorageError,
-    StorageErrorKind as Kind, Upload, VirtualPath, WriteMode,
+    StorageErrorKind as Kind, Upload, VirtualPath, WriteMode, check_rename,
 };
 
 /// Default limit in bytes.
@@ -28,7 +28,7 @@ const OBJECT: u64 = 256;
 /// Maximum length of a name in bytes, as on a disk.
 const LONGEST: usize = 255;
 
-/// A tree of files in memory, shared by its clones and gone with the last one.
+/// A tree of files in memory, shared by its clones and freed with the last one.
 ///
 /// It supports all of [`Storage`]. It keeps times and permission bits, but the bits have no effect.
 /// [`space`](Storage::space) returns the free bytes, and a user can resume a partial upload for a
@@ -37,8 +37,8 @@ const LONGEST: usize = 255;
 ///
 /// The whole tree has a limit: 64 MiB, or that of [`limited`](Self::limited). It includes all
 /// contents, also of running uploads and of deleted files that are being read, and the name and 256
-/// bytes of each object. More fails with `NoSpace`. A growing content may take twice its size from
-/// the system.
+/// bytes of each object. More fails with `NoSpace`. While a file grows, it may occupy twice its
+/// size.
 ///
 /// ```
 /// use std::time::Duration;
@@ -90,7 +90,7 @@ impl MemoryStorage {
         Self { room: Arc::new(room), ..Self::new() }
     }
 
-    /// Makes or replaces a file, and makes missing parent directories.
+    /// Creates or replaces a file, and creates missing parent directories.
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ impl MemoryStorage {
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
-        // A panic while the lock is held comes before any change.
+        // If a thread panics while it holds the lock, it has changed nothing yet.
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -182,7 +182,7 @@ impl MemoryStorage {
         if let Some(key) = &key
             && (old.is_some() || restart == 0)
         {
-            // The kept part does not belong to what the user stores now.
+            // The kept part does not belong to the file that the user stores now.
             tree.kept.remove(key);
         }
         let keep_as = key.filter(|_| old.is_none());
@@ -252,7 +252,7 @@ impl Storage for MemoryStorage {
         let mut tree = self.tree();
         let key = (user.to_vec(), path.as_bytes().to_vec());
         let size = if tree.object(path).is_ok() { None } else { tree.kept_size(&key) };
-        // Never the full length that a client may have sent.
+        // Never reports the full length that a client may have sent.
         size.and_then(|size| size.checked_sub(1))
             .filter(|&told| told > 0)
             .ok_or_else(|| Kind::NotFound.into())
@@ -308,12 +308,7 @@ impl Storage for MemoryStorage {
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), StorageError> {
-        if from.is_root() {
-            return Err(Kind::Denied.into());
-        }
-        if to.is_root() {
-            return Err(Kind::IsDirectory.into());
-        }
+        check_rename(from, to)?;
         check_new(to)?;
         let mut tree = self.tree();
         let is_directory = matches!(tree.object(from)?.node, Node::Directory(_));
@@ -377,7 +372,7 @@ impl Storage for MemoryStorage {
 }
 
 impl MemoryStorage {
-    /// Makes an object if nothing has its name.
+    /// Creates an object if no other has its name.
     fn make(
         &self,
         tree: &mut Tree,
@@ -413,7 +408,7 @@ impl Iterator for Listing {
     }
 }
 
-/// Refuses a path whose name clients may not make.
+/// Refuses a path whose name clients may not create.
 fn check_new(path: &VirtualPath) -> Result<(), StorageError> {
     let is_bad = |name: &[u8]| {
         let has_bad_byte = name.iter().any(|byte| b"\0\r\n".contains(byte));

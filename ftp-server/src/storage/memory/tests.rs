@@ -25,7 +25,7 @@ fn path(text: &str) -> VirtualPath {
 
 const PATHS: [&str; 10] = ["/", "a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "e", "a/b"];
 
-/// Returns the result of a call, without what differs between any two storages.
+/// Returns the result of a call, without values that differ between any two storages.
 fn outcome<T>(
     result: Result<T, StorageError>,
     shown: impl FnOnce(T) -> String,
@@ -40,7 +40,7 @@ fn facts(metadata: &Metadata) -> String {
     }
 }
 
-/// Makes one random call and returns its result.
+/// Makes one random call, and returns its result.
 fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageErrorKind> {
     let (one, other) = (path(numbers.one_of(&PATHS)), path(numbers.one_of(&PATHS)));
     let nothing = |()| String::new();
@@ -105,25 +105,37 @@ fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageEr
         13 => outcome(storage.forget_partial(&one, b"ann"), nothing),
         _ => {
             let replace = numbers.one_of(&[true, false]);
-            // The kernel reports the reason that it finds first.
+            // The kernel reports the reason that it checks first.
             outcome(storage.rename(&one, &other, replace), nothing).map_err(|_| Kind::Unsupported)
         }
     }
 }
 
-#[test]
-fn memory_does_what_a_disk_does_fs_15_fs_16_cm_107_cm_108() {
-    for seed in 1..=200 {
-        let root = tempfile::tempdir().unwrap();
-        let local =
-            LocalStorage::open(root.path()).unwrap().with(|config| config.sync = SyncPolicy::None);
+/// Makes the same random calls to a memory storage and to another one, and compares the results.
+/// For each seed, `make` returns the other storage, and a value that must live as long.
+pub(crate) fn memory_does_as<S: Storage, K>(
+    seeds: impl IntoIterator<Item = u64>,
+    make: impl Fn() -> (S, K),
+) {
+    for seed in seeds {
+        let (other, kept) = make();
         let memory = MemoryStorage::new();
         let (mut first, mut second) = (Numbers(seed), Numbers(seed));
         for step in 0..60 {
-            let (want, got) = (act(&local, &mut first), act(&memory, &mut second));
+            let (want, got) = (act(&other, &mut first), act(&memory, &mut second));
             assert_eq!(got, want, "seed {seed}, step {step}");
         }
+        drop(kept);
     }
+}
+
+#[test]
+fn memory_does_what_a_disk_does_fs_15_fs_16_cm_107_cm_108() {
+    memory_does_as(1..=200, || {
+        let root = tempfile::tempdir().unwrap();
+        let local = LocalStorage::open(root.path()).unwrap();
+        (local.with(|config| config.sync = SyncPolicy::None), root)
+    });
 }
 
 #[test]
@@ -146,7 +158,7 @@ fn what_was_kept_goes_and_moves_with_its_directory_fs_15_cm_87() {
         storage.rmdir(&path("x/e")).unwrap();
         storage.mkdir(&path("x/e")).unwrap();
         assert_eq!(["x/e/f", "dd/f"].map(size), [None, Some(3)]);
-        // Only the user's own part, and only once.
+        // The user can resume only the user's own part, and only once.
         assert_eq!(storage.forget_partial(&path("dd/f"), b"bob").unwrap_err().kind, Kind::NotFound);
         storage.forget_partial(&path("dd/f"), b"ann").unwrap();
         assert_eq!(size("dd/f"), None);
@@ -207,7 +219,7 @@ fn all_of_it_has_a_limit_hf_01() {
     assert_eq!(left(), before - 3);
     drop(reader);
     assert_eq!(left(), before + 4_000 - 3);
-    // Names take room too.
+    // Names occupy room too.
     let refused = (0..100).find_map(|number| storage.mkdir(&path(&number.to_string())).err());
     assert_eq!(refused.unwrap().kind, Kind::NoSpace);
     for number in 0..100 {

@@ -8,7 +8,7 @@ use super::room::{Charge, Content};
 use crate::limits;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind, VirtualPath};
 
-/// How long a partial upload is kept for its user.
+/// Time for which a partial upload is kept for its user.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Name of a user and a path.
@@ -140,7 +140,8 @@ impl Tree {
         }
     }
 
-    /// Returns the length of a user's partial upload to a path. Drops one that is too old.
+    /// Returns the length of a user's partial upload to a path. Drops a partial upload that is too
+    /// old.
     pub(super) fn kept_size(&mut self, key: &UserPath) -> Option<u64> {
         self.kept.retain(|_, (_, since)| since.elapsed() < KEPT);
         self.kept.get(key).map(|(content, _)| content.bytes.len() as u64)

@@ -10,7 +10,7 @@ use crate::storage::{
     Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
-/// A file as it was at opening.
+/// A file as it was when it was opened.
 pub(super) struct MemorySource {
     pub(super) content: Arc<Content>,
     pub(super) position: usize,
@@ -66,6 +66,10 @@ impl io::Write for MemoryUpload {
 }
 
 impl Upload for MemoryUpload {
+    fn replaces(&self) -> bool {
+        self.stood
+    }
+
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         let Some(content) = self.content.take() else { return Ok(()) };
         let storage = self.storage.clone();
@@ -93,7 +97,7 @@ impl Upload for MemoryUpload {
                 *modified = now();
             }
         }
-        // The file is complete now, whatever an earlier try has left.
+        // The file is complete now, so the part of an earlier try is useless.
         if let Some(key) = &self.keep_as {
             tree.kept.remove(key);
         }

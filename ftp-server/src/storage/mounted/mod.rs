@@ -9,8 +9,9 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::{
-    Capabilities, Confinement, Entries, Entry, EntryKind, Metadata, Names, Quota, RoomFor, Source,
-    Storage, StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode,
+    Capabilities, Confinement, DirectoryUse, Entries, Entry, EntryKind, Metadata, Names, Quota,
+    RoomFor, Source, Storage, StorageError, StorageErrorKind as Kind, Upload, VirtualPath,
+    WriteMode,
 };
 
 /// Several storages in one tree: the first one at `/`, others mounted at directories of it.
@@ -18,19 +19,19 @@ use super::{
 /// - A path belongs to the storage with the longest mount point. That storage sees the path from
 ///   its own root, so its symbolic links never lead into another one.
 /// - A mount point appears in the listing of its parent, whether the storage there has such a
-///   directory or not. An object of that storage at the mount point, and everything below it, is
-///   hidden, except from its symbolic links that lead there. Missing directories above a mount point
-///   appear too, but nothing can be stored in them.
+///   directory or not. It hides an object of that storage with the same path, and everything below
+///   it; symbolic links of that storage can still lead there. Missing directories above a mount
+///   point appear too, but nothing can be stored in them.
 /// - A mount point and the directories above it can be neither renamed nor removed. Nothing can be
 ///   renamed from one storage to another: `CrossesMounts`.
 /// - Each storage has its own free space, and its own [`quota`](Storage::quota) or none.
 /// - A storage that is [`unavailable`](Self::unavailable) is listed. All calls for it fail with
-///   `Unavailable`, so that no client takes its files for removed.
+///   `Unavailable`, so that no client concludes that its files were removed.
 ///
 /// If all storages name their [`confinement_roots`](Storage::confinement_roots), the thread of a
 /// session is confined to those of all storages together. Otherwise the thread is not confined,
-/// because that could not be undone for the other storages. [`enter`](Storage::enter) of the
-/// storages is never called. A wrapper must forward `confinement_roots` of its storage.
+/// because that could not be undone for the other storages. [`enter`](Storage::enter) of a mounted
+/// storage is never called. A wrapper must forward `confinement_roots` of its storage.
 ///
 /// ```
 /// use ftp_server::{MemoryStorage, MountedStorage, Rights, Server, Storage, VirtualPath};
@@ -51,14 +52,14 @@ use super::{
 #[derive(Clone)]
 pub struct MountedStorage {
     root: Arc<dyn Storage>,
-    /// Those with a longer path come first.
+    /// Mounts, those with a longer path first.
     mounts: Vec<Mount>,
 }
 
 #[derive(Clone)]
 struct Mount {
     path: VirtualPath,
-    /// `None` if it is unavailable.
+    /// `None` if the storage is unavailable.
     storage: Option<Arc<dyn Storage>>,
 }
 
@@ -133,6 +134,19 @@ impl MountedStorage {
         }
     }
 
+    /// Returns the storage of a path that must exist in a storage.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Denied` for a directory that exists only because there is a mount point below it,
+    /// and `Unavailable`.
+    fn existing(&self, path: &VirtualPath) -> Result<Place<'_>, StorageError> {
+        match self.is_made_up(path)? {
+            true => Err(Kind::Denied.into()),
+            false => self.place(path),
+        }
+    }
+
     fn is_mount_point(&self, path: &VirtualPath) -> bool {
         self.mounts.iter().any(|mount| mount.path == *path)
     }
@@ -156,7 +170,7 @@ impl MountedStorage {
     ///
     /// # Errors
     ///
-    /// Returns the error of a storage that cannot tell: its directory may have other entries.
+    /// Returns an error if the storage cannot list the directory, which may have other entries.
     fn is_made_up(&self, path: &VirtualPath) -> Result<bool, StorageError> {
         if !self.holds_mounts(path) || self.is_mount_point(path) {
             return Ok(false);
@@ -169,7 +183,7 @@ impl MountedStorage {
         }
     }
 
-    /// Refuses to make an object that a mount point is in the way of.
+    /// Returns an error if a mount point prevents creating an object at `path`.
     fn check_new(&self, path: &VirtualPath, taken: Kind) -> Result<(), StorageError> {
         match self.holds_mounts(path) {
             true => Err(taken.into()),
@@ -177,8 +191,8 @@ impl MountedStorage {
         }
     }
 
-    /// Returns the error of an object that could not be made at `path`. A client that sees the
-    /// parent in a listing must not read that it is missing.
+    /// Returns the error for an object that could not be created at `path`. The error must not say
+    /// that the parent is missing if listings show it.
     fn refused(&self, path: &VirtualPath, error: StorageError) -> StorageError {
         let is_in_made_up =
             || path.parent().is_some_and(|parent| self.is_made_up(&parent).is_ok_and(|it| it));
@@ -199,7 +213,7 @@ impl MountedStorage {
 
     /// Returns metadata of a mount point or a directory above one, in which nothing can be stored.
     fn made_up(&self, path: &VirtualPath) -> Metadata {
-        // No device has this number, and no other directory this path.
+        // No device has this number, and no other directory has this path.
         let number = self.mounts.iter().position(|mount| mount.path.is_at_or_below(path));
         let depth = path.as_bytes().iter().filter(|&&byte| byte == b'/').count();
         let [number, depth] = [number.unwrap_or_default(), depth].map(|it| it as u64);
@@ -207,7 +221,7 @@ impl MountedStorage {
     }
 }
 
-/// Returns whether a storage says that it has no such directory.
+/// Returns whether the error means that the storage has no such directory.
 const fn is_missing(error: &StorageError) -> bool {
     matches!(error.kind, Kind::NotFound | Kind::NotDirectory)
 }
@@ -221,10 +235,10 @@ impl Storage for MountedStorage {
 
     fn enter(&self) -> Result<(), StorageError> {
         match self.confinement_roots() {
-            // Nothing is on a disk, and the thread may do other work of the embedder there.
+            // The storages are not on disk, and the embedder may use the thread for other work.
             Some(directories) if directories.is_empty() => Ok(()),
             Some(directories) => Confinement::beneath_all(&directories)?.enter(),
-            // Each confinement would lock the other storages out.
+            // Confining the thread to one storage would exclude the others.
             None => Ok(()),
         }
     }
@@ -242,11 +256,19 @@ impl Storage for MountedStorage {
         names.into_iter().collect()
     }
 
+    fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
+        match (self.is_made_up(directory), self.place(directory)) {
+            (Ok(true), _) => DirectoryUse::Browse,
+            (Ok(false), Ok(Place { storage, path, .. })) => storage.directory_use(&path),
+            (Err(_), _) | (_, Err(_)) => DirectoryUse::Unavailable,
+        }
+    }
+
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
         let found = self.place(path).and_then(|place| place.storage.stat(&place.path));
         let is_made_up = match &found {
             Ok(found) => found.kind != EntryKind::Directory,
-            // A disk that fails is not a directory without files.
+            // A failing disk must not look like an empty directory.
             Err(error) if self.is_mount_point(path) => error.kind == Kind::Unavailable,
             Err(error) => is_missing(error),
         };
@@ -331,6 +353,11 @@ impl Storage for MountedStorage {
         storage.forget_partial(&path, user)
     }
 
+    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
+        let place = self.place(path);
+        place.is_ok_and(|Place { storage, path, .. }| storage.has_cut_replacement(&path, user))
+    }
+
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         self.check_new(path, Kind::IsDirectory)?;
         let Place { storage, path, .. } = self.place(path)?;
@@ -368,26 +395,17 @@ impl Storage for MountedStorage {
     }
 
     fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
-        if self.is_made_up(path)? {
-            return Err(Kind::Denied.into());
-        }
-        let Place { storage, path, .. } = self.place(path)?;
+        let Place { storage, path, .. } = self.existing(path)?;
         storage.set_times(&path, modified)
     }
 
     fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        if self.is_made_up(path)? {
-            return Err(Kind::Denied.into());
-        }
-        let Place { storage, path, .. } = self.place(path)?;
+        let Place { storage, path, .. } = self.existing(path)?;
         storage.chmod(&path, mode)
     }
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
-        if self.is_made_up(path)? {
-            return Err(Kind::Denied.into());
-        }
-        let Place { storage, path, .. } = self.place(path)?;
+        let Place { storage, path, .. } = self.existing(path)?;
         storage.space(&path)
     }
 
@@ -402,7 +420,7 @@ impl Storage for MountedStorage {
     }
 
     fn quota(&self, path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
-        let Place { storage, path, .. } = self.place(path)?;
+        let Place { storage, path, .. } = self.existing(path)?;
         storage.quota(&path)
     }
 }

@@ -243,7 +243,7 @@ fn directories() -> tempfile::TempDir {
     top
 }
 
-/// A storage that may need any directory; it forwards nothing but `enter` and what it must.
+/// A storage that may need any directory; it forwards `enter` and the required methods.
 struct Anywhere(Box<dyn Storage>);
 
 impl Storage for Anywhere {

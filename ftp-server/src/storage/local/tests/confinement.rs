@@ -231,7 +231,7 @@ fn special_files_are_neither_opened_for_long_nor_written_fs_11_hp_07() {
     }
     let shown = list(&tree.storage(), "/");
     assert!(shown.iter().all(|(_name, metadata)| metadata.kind == EntryKind::Special));
-    assert!(begun.elapsed().as_secs() < 5, "something waited for a FIFO");
+    assert!(begun.elapsed().as_secs() < 60, "something waited for a FIFO");
     tree.storage().remove(&path("fifo")).unwrap();
 }
 

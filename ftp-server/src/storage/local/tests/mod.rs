@@ -10,6 +10,7 @@ mod unseen;
 mod upload;
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -31,10 +32,16 @@ impl LocalStorage {
         self
     }
 
-    /// Returns the bytes left of the quota.
+    /// Returns the bytes that the quota leaves.
     fn left(&self) -> Result<Option<u64>, StorageError> {
         Ok(self.quota(&VirtualPath::root())?.and_then(Quota::bytes_left))
     }
+}
+
+/// Returns whether a file is the sign that an upload was interrupted, which has no content.
+fn is_sign(file: &Path) -> bool {
+    let name = file.file_name().unwrap().as_bytes();
+    name.starts_with(b".ftp-upload-replacing-") && fs::metadata(file).is_ok_and(|it| it.len() == 0)
 }
 
 impl Tree {
@@ -54,14 +61,14 @@ impl Tree {
         LocalStorage::open(&self.root).unwrap().with(|config| config.sync = SyncPolicy::None)
     }
 
-    /// Opens it as on a system that lacks `openat2`, files without names, or both.
+    /// Opens the storage as on a system that lacks `openat2`, files without names, or both.
     fn deprived(&self, kernel_confined: bool, unnamed_files: bool) -> LocalStorage {
         let root = Root::open(&self.root).unwrap().deprived(kernel_confined, unnamed_files);
         let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
-        LocalStorage { files: Files { root: Arc::new(root), config }, confinement: None }
+        LocalStorage { files: Files { root: Arc::new(root), config }, walls: None }
     }
 
-    /// Opens it once as on each kind of system.
+    /// Opens the storage once as on each kind of system.
     fn storages(&self) -> [LocalStorage; 4] {
         let [first, second] = [self.deprived(false, true), self.deprived(true, false)];
         [self.storage(), first, second, self.deprived(false, false)]
@@ -91,7 +98,14 @@ impl Tree {
     }
 
     /// Returns all names in the root or a directory below it, including hidden ones, in order.
+    /// Returns all names in a directory but the signs that an upload was interrupted.
     fn names(&self, directory: &str) -> Vec<String> {
+        let mut names = self.names_with_signs(directory);
+        names.retain(|name| !is_sign(&self.root.join(directory).join(name)));
+        names
+    }
+
+    fn names_with_signs(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.root.join(directory)).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

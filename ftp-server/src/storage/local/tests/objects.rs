@@ -461,7 +461,7 @@ fn chmod_sets_permission_bits_alone_cm_140() {
         let set_gid = fs::Permissions::from_mode(0o2755);
         fs::set_permissions(tree.root.join("d"), set_gid.clone()).unwrap();
         fs::set_permissions(tree.root.join("f"), set_gid).unwrap();
-        // A file without the right to read it too.
+        // A file that the server may not read works too.
         for bits in [0o000, 0o640] {
             assert_eq!(storage.chmod(&path("f"), bits).unwrap().mode, bits);
             assert_eq!(mode("f"), bits);
@@ -490,7 +490,7 @@ fn space_is_what_the_file_system_has_left_cm_54_cm_128() {
             let system = rustix::fs::statvfs(&tree.root).unwrap();
             system.f_bavail * system.f_frsize
         };
-        // Other programs write to the same file system meanwhile.
+        // Other programs write to the same file system at the same time.
         let before = free();
         let told = storage.space(&path("d")).unwrap();
         let after = free();

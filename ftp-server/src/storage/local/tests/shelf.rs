@@ -82,7 +82,7 @@ fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
     let storage =
         tree.storage().with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
     ["d/a", "d/b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
-    // They move with their directory, and are still evicted.
+    // Partial uploads move with their directory, and are still evicted.
     storage.rename(&path("d"), &path("e"), false).unwrap();
     cut(&storage, "ann", "c", 10);
     assert_eq!(kept(&storage, "ann", &["e/a", "e/b", "c"]), ["e/b", "c"]);
@@ -116,7 +116,7 @@ fn what_nobody_resumes_any_more_makes_way_until_it_is_swept_fs_15() {
         let then = std::time::SystemTime::now() - policy::KEPT - policy::KEPT / 2;
         let old = fs::OpenOptions::new().append(true).open(shown("a")).unwrap();
         old.set_modified(then).unwrap();
-        // As found by a walk before it is a day old; the next walk is a day later.
+        // The state that a walk finds before the upload is a day old; the next walk is a day later.
         let directory = Directory::open(&storage.files.root, b"").unwrap();
         let found = directory.metadata(&hidden("a")).unwrap();
         storage.files.root.usage().shelf().put(Part::new(b"", &hidden("a"), found));
@@ -193,4 +193,21 @@ fn a_file_that_was_tidied_away_as_it_was_made_gets_another_name_fs_12_fs_14() {
     let file = fs::File::create_new(&shown).unwrap();
     assert_eq!(claim(&file), Ok(()));
     assert!(fs::File::open(&shown).unwrap().try_lock().is_err());
+}
+
+#[test]
+fn one_walk_serves_the_roots_inside_a_root_fs_15() {
+    let tree = Tree::new();
+    fs::create_dir_all(tree.root.join("d/inner/e")).unwrap();
+    let outer = LocalStorage::open(&tree.root).unwrap();
+    cut(&outer, "ann", "d/inner/e/f", 100);
+    let inner = LocalStorage::open(tree.root.join("d/inner")).unwrap();
+    let directories = |storage: &LocalStorage| {
+        let parts = storage.files.root.usage().shelf().by_age(None);
+        parts.into_iter().map(|part| part.directory).collect::<Vec<_>>()
+    };
+    assert_eq!(directories(&inner), [b""; 0]);
+    assert!(outer.tidy_up());
+    assert_eq!(directories(&inner), [b"e"]);
+    assert_eq!(directories(&outer), [b"d/inner/e"]);
 }

@@ -36,7 +36,7 @@ fn a_tree_deeper_than_any_path_still_counts_hp_23() {
     storage.rename(&path("l"), &upper.join(b"l"), false).unwrap();
     storage.files.root.usage().forget();
     assert_eq!(counted(&storage, LIMIT), before);
-    // Files of unfinished uploads are removed down there too.
+    // Files of unfinished uploads are removed at that depth too.
     let mut below = tree.root.clone();
     for name in std::iter::repeat_n("u", 120).chain(std::iter::repeat_n("l", 120)) {
         below.push(name);

@@ -24,7 +24,7 @@ fn files_are_limited_in_number_hp_23_cm_86_cm_105_cm_106() {
         for mode in [WriteMode::Create, WriteMode::Replace, WriteMode::Append, WriteMode::From(0)] {
             assert_eq!(kind(store(&storage, "more", mode, 10)), over, "{mode:?}");
         }
-        // Those need no further place.
+        // These need no other place.
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
             store(&storage, "old", mode, 20).unwrap();
             tree.check(&storage, LIMIT, &format!("{mode:?}"));

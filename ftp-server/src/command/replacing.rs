@@ -1,0 +1,281 @@
+//! Uploads that replace a file, and what a client that resumes one of them must not do.
+//!
+//! Until the 226 the name has the old file. A client whose connection broke can take the length of
+//! that file for what the server has of the new one. It then sends only the rest, so that the new
+//! file begins with old content; or nothing at all, if the old file is not shorter. In-place
+//! servers have no such doubt, and some clients resume without being told to. So an upload from
+//! byte 0 that did not end with 226 must be sent from byte 0 again, and its user does not learn the
+//! length of the old file.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use ftp_proto::{Reply, ReplyCode};
+
+use crate::limits;
+use crate::lock::unpoisoned;
+use crate::session::Session;
+use crate::storage::{Storage, StorageError, StreamEnd, Upload, VirtualPath, WriteMode};
+
+/// Time for which an interrupted upload is remembered.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Uploads from byte 0 in the whole server that run or were interrupted, by user and path.
+#[derive(Debug, Default)]
+pub(crate) struct Replacements(Mutex<HashMap<Key, State>>);
+
+/// The user, or nobody for a shared login, and the path.
+type Key = (Vec<u8>, VirtualPath);
+
+#[derive(Debug, Default)]
+struct State {
+    /// When each running upload began.
+    running: Vec<Instant>,
+    /// The last one, if it was interrupted.
+    interrupted: Option<Interrupted>,
+    /// When the last one that stored the file began, if others ran then.
+    stored: Option<Instant>,
+}
+
+/// How an upload ended.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Stored,
+    /// Not stored, and the name has no file.
+    WithoutFile,
+    /// Not stored: the name still has the old file.
+    Interrupted,
+    /// The same, because of `ABOR` in the session of this number.
+    Aborted {
+        session: u64,
+    },
+}
+
+/// An interrupted upload.
+#[derive(Clone, Copy, Debug)]
+struct Interrupted {
+    begun: Instant,
+    ended: Instant,
+    /// The number of the session whose client aborted it.
+    aborted_by: Option<u64>,
+}
+
+impl State {
+    /// Returns the last upload if it was interrupted a short time ago.
+    fn interrupted(&self) -> Option<Interrupted> {
+        self.interrupted.filter(|upload| upload.ended.elapsed() < REMEMBERED)
+    }
+
+    /// Returns whether the file is older than an upload that runs or was interrupted.
+    fn is_old(&self) -> bool {
+        let begun = self.interrupted().map(|upload| upload.begun);
+        let mut unfinished = self.running.iter().copied().chain(begun);
+        unfinished.any(|begun| self.stored.is_none_or(|stored| stored <= begun))
+    }
+}
+
+impl Replacements {
+    fn states(&self) -> MutexGuard<'_, HashMap<Key, State>> {
+        unpoisoned(self.0.lock())
+    }
+
+    fn begin(&self, key: Key, begun: Instant) {
+        self.states().entry(key).or_default().running.push(begun);
+    }
+
+    /// Ends the upload that began at `begun`.
+    fn end(&self, key: &Key, begun: Instant, end: End) {
+        let mut states = self.states();
+        let Some(state) = states.get_mut(key) else { return };
+        if let Some(at) = state.running.iter().position(|other| *other == begun) {
+            state.running.swap_remove(at);
+        }
+        let interrupted = |aborted_by| Interrupted { begun, ended: Instant::now(), aborted_by };
+        state.interrupted = match end {
+            End::Stored | End::WithoutFile => None,
+            End::Interrupted => Some(interrupted(None)),
+            End::Aborted { session } => Some(interrupted(Some(session))),
+        };
+        if matches!(end, End::Stored) {
+            state.stored = Some(begun);
+        }
+        if state.running.is_empty() && state.interrupted.is_none() {
+            states.remove(key);
+        }
+        if states.len() > limits::REPLACEMENTS {
+            forget_oldest(&mut states);
+        }
+    }
+
+    /// Forgets an interrupted upload, because its name has another file now, or none.
+    fn forget(&self, key: &Key) {
+        let mut states = self.states();
+        if let Some(state) = states.get_mut(key) {
+            state.interrupted = None;
+            if state.running.is_empty() {
+                states.remove(key);
+            }
+        }
+    }
+
+    /// Returns whether an upload runs or was interrupted.
+    fn has(&self, key: &Key) -> bool {
+        let states = self.states();
+        let state = states.get(key);
+        state.is_some_and(|state| !state.running.is_empty() || state.interrupted().is_some())
+    }
+
+    /// Returns whether a session may learn the length of the file, if the server remembers an
+    /// upload. A client that aborted its upload knows which file it is.
+    fn may_tell(&self, key: &Key, session: u64) -> Option<bool> {
+        let states = self.states();
+        let state = states.get(key)?;
+        let aborted_by = state.interrupted().and_then(|upload| upload.aborted_by);
+        let is_known = aborted_by == Some(session) && state.running.is_empty();
+        Some(is_known || !state.is_old())
+    }
+}
+
+fn forget_oldest(states: &mut HashMap<Key, State>) {
+    let idle = states.iter().filter(|(_, state)| state.running.is_empty());
+    if let Some(oldest) = idle
+        .min_by_key(|(_, state)| state.interrupted.map(|upload| upload.ended))
+        .map(|(key, _)| key.clone())
+    {
+        states.remove(&oldest);
+    }
+}
+
+fn key(session: &Session, path: &VirtualPath) -> Key {
+    (session.owner(path).unwrap_or_default().to_vec(), path.clone())
+}
+
+/// Refuses to tell the length of a file that an upload of this user should have replaced, or will
+/// replace.
+///
+/// A client that asks about the file that it has just stored, to verify it, knows which file it is.
+/// The storage is not asked then: an object store needs a request for that.
+pub(super) fn check_told(
+    session: &Session,
+    storage: &dyn Storage,
+    path: &VirtualPath,
+) -> Result<(), Reply> {
+    let may_tell = session.context.replacements.may_tell(&key(session, path), session.number);
+    let is_own = session.stored.as_ref() == Some(path);
+    let is_cut = || storage.has_cut_replacement(path, session.owner(path));
+    if may_tell.unwrap_or_else(|| is_own || !is_cut()) { Ok(()) } else { Err(old_file()) }
+}
+
+fn old_file() -> Reply {
+    let text = "The name still has the old file; send the new one from byte 0";
+    Reply::new(ReplyCode::BAD_RESTART, text)
+}
+
+/// Forgets that an upload of this user was interrupted.
+pub(super) fn forget(session: &Session, path: &VirtualPath) {
+    session.context.replacements.forget(&key(session, path));
+}
+
+/// Refuses to resume an upload with the length of a file that it should have replaced.
+pub(super) fn check(
+    session: &Session,
+    storage: &dyn Storage,
+    path: &VirtualPath,
+    mode: WriteMode,
+) -> Result<(), Reply> {
+    if !matches!(mode, WriteMode::From(_)) || storage.stat(path).is_err() {
+        return Ok(());
+    }
+    let is_unfinished = session.context.replacements.has(&key(session, path))
+        || storage.has_cut_replacement(path, session.owner(path));
+    if is_unfinished { Err(old_file()) } else { Ok(()) }
+}
+
+/// Wraps an upload from byte 0, so that its interruption is remembered.
+pub(super) fn remembered(
+    session: &Session,
+    path: &VirtualPath,
+    mode: WriteMode,
+    upload: Box<dyn Upload>,
+) -> Box<dyn Upload> {
+    if mode != WriteMode::Replace {
+        return upload;
+    }
+    let replacements = Arc::clone(&session.context.replacements);
+    let (key, begun) = (key(session, path), Instant::now());
+    replacements.begin(key.clone(), begun);
+    let replacement = Replacement { replacements, key, begun, end: End::Interrupted };
+    Box::new(Replacing { upload, replacement, session: session.number })
+}
+
+struct Replacing {
+    upload: Box<dyn Upload>,
+    replacement: Replacement,
+    session: u64,
+}
+
+impl Replacing {
+    /// Records how the upload ends if it is not stored. Once it has begun, the storage knows
+    /// whether there is a file.
+    fn note(&mut self, end: End) {
+        self.replacement.end = if self.upload.replaces() { end } else { End::WithoutFile };
+    }
+}
+
+/// A running upload, until it is dropped.
+struct Replacement {
+    replacements: Arc<Replacements>,
+    key: Key,
+    begun: Instant,
+    /// Its end if it is dropped now.
+    end: End,
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        self.replacements.end(&self.key, self.begun, self.end);
+    }
+}
+
+impl io::Write for Replacing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.upload.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.upload.flush()
+    }
+}
+
+impl Upload for Replacing {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        self.upload.prepare()
+    }
+
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        self.upload.ready()
+    }
+
+    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+        self.upload.prepare_commit()
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+        self.note(End::Interrupted);
+        let Self { upload, mut replacement, .. } = *self;
+        upload.commit()?;
+        replacement.end = End::Stored;
+        Ok(())
+    }
+
+    fn abort(mut self: Box<Self>, end: StreamEnd) {
+        let session = self.session;
+        self.note(match end {
+            StreamEnd::Abort => End::Aborted { session },
+            StreamEnd::Cut | StreamEnd::Failed => End::Interrupted,
+        });
+        self.upload.abort(end);
+    }
+}

@@ -1,0 +1,299 @@
+//! Mode B: files in blocks, and the data connection that stays open for the next one (RFC 959
+//! §3.4.2).
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use ftp_proto::{BlockDecoder, BlockFault, BlockHeader, BlockMarker, DeflateFault, RestartMarker};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use super::outgoing::Outgoing;
+use crate::storage::StorageError;
+use crate::tls::{Connection, size_of_records};
+
+/// Bytes of a file after which a download gets a restart marker.
+const MARK: u64 = 1024 * 1024;
+
+/// Most bytes of one block. A listing may exceed it by a line, which still fits into the block.
+const BLOCK: usize = 60 * 1024;
+
+/// Least room for another block in the same buffer.
+const LEAST: usize = 1024;
+
+/// Maximum time to gather blocks before sending them.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Why received data does not have the form that its mode requires.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum DataFault {
+    /// Not one whole compressed stream.
+    #[error(transparent)]
+    Deflate(#[from] DeflateFault),
+    /// Not a file in blocks.
+    #[error(transparent)]
+    Block(#[from] BlockFault),
+    /// The end of a record. Without it, records would become one.
+    #[error("the data has records")]
+    Record,
+    /// A block in which the sender suspects errors. The file could not show which it is.
+    #[error("the sender suspects errors in the data")]
+    Suspect,
+}
+
+impl DataFault {
+    /// Returns whether the data only ended early.
+    pub(crate) const fn is_truncation(&self) -> bool {
+        matches!(self, Self::Deflate(DeflateFault::Truncated) | Self::Block(BlockFault::Truncated))
+    }
+}
+
+/// An open data connection, in non-blocking mode.
+pub(crate) struct DataConnection {
+    pub(crate) stream: TcpStream,
+    /// TLS, if it is protected.
+    pub(crate) protection: Option<Connection>,
+    /// It stays open after a complete file. The end of a file is then part of the data.
+    pub(crate) stays_open: bool,
+    /// Received data of the next files, decrypted: a client may send them in advance. No more than
+    /// a small buffer holds.
+    pub(super) early: Vec<u8>,
+}
+
+impl DataConnection {
+    pub(crate) const fn new(stream: TcpStream, protection: Option<Connection>) -> Self {
+        Self { stream, protection, stays_open: false, early: Vec::new() }
+    }
+
+    /// Lets it stay open after a complete file.
+    pub(crate) fn stay_open(&mut self) {
+        self.stays_open = true;
+        // The end of a file must not wait until the client has acknowledged the file before it. If
+        // this fails, files are only slower.
+        let _ = self.stream.set_nodelay(true);
+    }
+
+    /// Returns whether the client has closed its side and every byte before that was read.
+    pub(crate) fn is_finished(&self) -> bool {
+        if !self.early.is_empty() {
+            return false;
+        }
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match rustix::net::recv(&self.stream, &mut [0; 1], flags) {
+            Ok((count, _)) => {
+                count == 0 || self.protection.as_ref().is_some_and(Connection::is_closed)
+            }
+            Err(error) => !matches!(error, Errno::AGAIN | Errno::INTR),
+        }
+    }
+
+    /// Returns whether the client has closed its side, even if bytes before that are unread.
+    fn is_hung_up(&self) -> bool {
+        let mut one = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+    }
+}
+
+/// A data connection between two files. It closes when it is dropped.
+pub(crate) struct IdleConnection(Option<Box<DataConnection>>);
+
+impl IdleConnection {
+    pub(crate) fn new(connection: DataConnection) -> Self {
+        Self(Some(Box::new(connection)))
+    }
+
+    /// Returns the connection for the next file; `None` if it is closed, or is not protected as the
+    /// session now wants it.
+    pub(crate) fn resume(mut self, is_private: bool, is_upload: bool) -> Option<DataConnection> {
+        let connection = self.0.as_ref()?;
+        // Data that arrived before the client closed its side is complete.
+        let is_gone = if is_upload { connection.is_finished() } else { connection.is_hung_up() };
+        if is_gone || connection.protection.is_some() != is_private {
+            return None;
+        }
+        self.0.take().map(|connection| *connection)
+    }
+}
+
+impl Drop for IdleConnection {
+    fn drop(&mut self) {
+        let Some(DataConnection { stream, protection: Some(protection), .. }) =
+            self.0.as_deref_mut()
+        else {
+            return;
+        };
+        let mut record = [0; size_of_records(0)];
+        if let Ok(length) = protection.close(&mut record) {
+            // A client that has disconnected, or does not read, does not need the end.
+            let _ = stream.write(record.get(..length).unwrap_or_default());
+        }
+    }
+}
+
+/// Data to send in mode B.
+pub(crate) struct BlockOutgoing {
+    inner: Box<dyn Outgoing>,
+    /// Bytes of `inner` so far.
+    read: u64,
+    /// For a file: the offset of its first byte, and that of the next restart marker.
+    marks: Option<(u64, u64)>,
+}
+
+impl BlockOutgoing {
+    /// Returns `inner` in blocks. With `offset`, that of its first byte in a file, restart markers
+    /// tell the later ones.
+    pub(crate) fn new(inner: Box<dyn Outgoing>, offset: Option<u64>) -> Self {
+        let marks = offset.map(|offset| (offset, offset.saturating_add(MARK)));
+        Self { inner, read: 0, marks }
+    }
+
+    /// Appends a restart marker if one is due.
+    fn mark(&mut self, out: &mut Vec<u8>) {
+        let Some((offset, next)) = &mut self.marks else { return };
+        let position = offset.saturating_add(self.read);
+        if position < *next {
+            return;
+        }
+        if let Some(marker) = RestartMarker::new(position) {
+            BlockMarker::from(marker).encode(out);
+        }
+        *next = position.saturating_add(MARK);
+    }
+
+    /// Appends a block of about `room` bytes. Returns the bytes of data in it, and whether more
+    /// follow.
+    fn block(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(usize, bool), StorageError> {
+        let at = out.len();
+        out.extend_from_slice(&BlockHeader::data(0).encode());
+        let start = out.len();
+        let has_more = self.inner.fill(room.min(BLOCK), out)?;
+        let count = out.len() - start;
+        self.read += count as u64;
+        match u16::try_from(count) {
+            Ok(0) => out.truncate(at),
+            Ok(count) => {
+                let header = BlockHeader::data(count).encode();
+                out.get_mut(at..start).unwrap_or_default().copy_from_slice(&header);
+            }
+            Err(_) => {
+                let data = out.split_off(start);
+                out.truncate(at);
+                BlockHeader::encode_data(&data, out);
+            }
+        }
+        Ok((count, has_more))
+    }
+}
+
+impl Outgoing for BlockOutgoing {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        self.inner.prepare()
+    }
+
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        let end = Instant::now() + GATHER;
+        let full = out.len() + room;
+        loop {
+            self.mark(out);
+            let room = full.saturating_sub(out.len() + BlockHeader::END_OF_FILE.encode().len());
+            let (count, has_more) = self.block(room.max(LEAST), out)?;
+            if !has_more {
+                // Before the end of the file: a source that is too short must not look complete.
+                self.inner.check_end(self.read)?;
+                out.extend_from_slice(&BlockHeader::END_OF_FILE.encode());
+                return Ok(false);
+            }
+            let is_full = out.len() + LEAST > full;
+            if count == 0 || is_full || Instant::now() >= end {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn bytes(&self, _sent: u64) -> u64 {
+        self.read
+    }
+}
+
+/// Received data in mode B.
+pub(crate) struct Blocks {
+    pub(super) decoder: BlockDecoder,
+    /// The offset in the file at which the data begins.
+    pub(super) offset: u64,
+    /// The end of the file was received.
+    pub(super) is_complete: bool,
+}
+
+impl Blocks {
+    /// Returns a decoder of data that begins at `offset` in its file.
+    pub(crate) const fn new(offset: u64) -> Self {
+        Self { decoder: BlockDecoder::new(), offset, is_complete: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_proto::BlockEvent;
+
+    use super::*;
+
+    /// Pieces of a file, then its end; more bytes than asked for, if a piece is longer.
+    struct Pieces(Vec<usize>);
+
+    impl Outgoing for Pieces {
+        fn fill(&mut self, _room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+            let count = if self.0.is_empty() { 0 } else { self.0.remove(0) };
+            out.resize(out.len() + count, b'x');
+            Ok(!self.0.is_empty())
+        }
+    }
+
+    /// Returns the bytes of the data, and the restart markers.
+    fn sent(pieces: &[usize], offset: Option<u64>, room: usize) -> (usize, Vec<String>) {
+        let mut outgoing = BlockOutgoing::new(Box::new(Pieces(pieces.to_vec())), offset);
+        let (mut all, mut part) = (Vec::new(), Vec::new());
+        loop {
+            part.clear();
+            let has_more = outgoing.fill(room, &mut part).unwrap();
+            all.extend_from_slice(&part);
+            if !has_more {
+                break;
+            }
+        }
+        let (mut decoder, mut rest) = (BlockDecoder::new(), all.as_slice());
+        let (mut length, mut markers) = (0, Vec::new());
+        loop {
+            let step = decoder.decode(rest).unwrap();
+            rest = &rest[step.taken..];
+            match step.event.unwrap() {
+                BlockEvent::Data(data) => length += data.len(),
+                BlockEvent::Marker(marker) => markers.push(marker.to_string()),
+                BlockEvent::EndOfFile => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(rest.is_empty());
+        assert_eq!(outgoing.bytes(0), length as u64);
+        (length, markers)
+    }
+
+    #[test]
+    fn pieces_of_any_size_become_one_file() {
+        for pieces in [&[][..], &[0], &[1], &[1, 0, 2], &[70_000, 200_000, 1], &[0, 0, 65_535]] {
+            for room in [1, 100, 4_096, 512 * 1024] {
+                assert_eq!(sent(pieces, None, room), (pieces.iter().sum(), Vec::new()));
+            }
+        }
+    }
+
+    #[test]
+    fn markers_tell_offsets_in_the_file() {
+        let mib = 1 << 20;
+        assert_eq!(sent(&[mib, mib, 5], Some(0), mib).1, ["1048576", "2097152"]);
+        assert_eq!(sent(&[mib, 5], Some(7), mib).1, ["1048583"]);
+        assert_eq!(sent(&[mib - 1, 5], Some(0), mib).1, Vec::<String>::new());
+        assert_eq!(sent(&[mib, mib, 5], None, mib).1, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,232 @@
+//! Mode Z: compressing data to send and decompressing received data, within bounds of memory and
+//! processor time for the whole server.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ftp_proto::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateLevel};
+
+use super::block::Blocks;
+use super::outgoing::Outgoing;
+use crate::limits;
+use crate::lock::unpoisoned;
+use crate::storage::StorageError;
+
+/// Bytes that are compressed, or decompressed at most, in one turn: a millisecond or two.
+const TURN: usize = 32 * 1024;
+
+/// Maximum time to compress before sending: much data can become very little.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// The compression of all sessions of a server.
+#[derive(Debug)]
+pub(crate) struct Deflating {
+    /// Turns at a time: half of the processors.
+    turns: usize,
+    state: Mutex<DeflatingState>,
+    freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct DeflatingState {
+    /// Sessions that have a turn.
+    working: usize,
+    /// Encoders in use.
+    encoders: usize,
+}
+
+/// A session's turn to use a processor; dropping it ends the turn.
+struct Turn<'a>(&'a Deflating);
+
+/// One of [`limits::ENCODERS`]; dropping it returns it.
+#[derive(Debug)]
+struct EncoderPlace(Arc<Deflating>);
+
+impl Default for Deflating {
+    fn default() -> Self {
+        let turns = thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
+        Self { turns, state: Mutex::default(), freed: Condvar::new() }
+    }
+}
+
+impl Deflating {
+    /// Waits for a turn. Others keep theirs for a few milliseconds and wait for no client meanwhile.
+    fn turn(&self) -> Turn<'_> {
+        let mut state = self.state();
+        while state.working >= self.turns {
+            state = unpoisoned(self.freed.wait(state));
+        }
+        state.working += 1;
+        Turn(self)
+    }
+
+    fn place(self: &Arc<Self>) -> Option<EncoderPlace> {
+        let mut state = self.state();
+        if state.encoders >= limits::ENCODERS {
+            return None;
+        }
+        state.encoders += 1;
+        Some(EncoderPlace(Arc::clone(self)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, DeflatingState> {
+        unpoisoned(self.state.lock())
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.state().working -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+impl Drop for EncoderPlace {
+    fn drop(&mut self) {
+        self.0.state().encoders -= 1;
+    }
+}
+
+/// Data to send in mode Z.
+pub(crate) struct DeflateOutgoing {
+    inner: Box<dyn Outgoing>,
+    /// `None` once the end of the stream is written.
+    encoder: Option<DeflateEncoder>,
+    plain: Vec<u8>,
+    /// Bytes of `inner` so far.
+    read: u64,
+    place: EncoderPlace,
+}
+
+impl DeflateOutgoing {
+    /// Returns `inner` in compressed form; `None` if the server has no encoder left.
+    pub(crate) fn new(
+        inner: Box<dyn Outgoing>,
+        level: DeflateLevel,
+        deflating: &Arc<Deflating>,
+    ) -> Option<Self> {
+        let place = deflating.place()?;
+        let encoder = Some(DeflateEncoder::new(level));
+        Some(Self { inner, encoder, plain: Vec::new(), read: 0, place })
+    }
+}
+
+impl DeflateOutgoing {
+    /// Compresses the next bytes; `false` at the end.
+    fn step(&mut self, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        self.plain.clear();
+        let has_more = self.inner.fill(TURN, &mut self.plain)?;
+        self.read += self.plain.len() as u64;
+        let _turn = self.place.0.turn();
+        if let Some(encoder) = &mut self.encoder {
+            encoder.encode(&self.plain, out);
+        }
+        if !has_more {
+            // Before the end of the stream: a source that is too short must not look complete.
+            self.inner.check_end(self.read)?;
+            if let Some(encoder) = self.encoder.take() {
+                encoder.finish(out);
+            }
+        }
+        Ok(has_more)
+    }
+}
+
+impl Outgoing for DeflateOutgoing {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        self.inner.prepare()
+    }
+
+    fn fill(&mut self, _room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        let end = Instant::now() + GATHER;
+        loop {
+            let has_more = self.step(out)?;
+            // The pump waits before it asks a source again that had nothing. An encoder that keeps
+            // bytes back is none.
+            let is_waiting = self.plain.is_empty();
+            if !has_more || is_waiting || !out.is_empty() || Instant::now() >= end {
+                return Ok(has_more);
+            }
+        }
+    }
+
+    fn bytes(&self, _sent: u64) -> u64 {
+        self.read
+    }
+}
+
+/// Received data in mode Z.
+pub(crate) struct Inflating {
+    decoder: DeflateDecoder,
+    plain: Vec<u8>,
+    deflating: Arc<Deflating>,
+}
+
+impl Inflating {
+    pub(crate) fn new(deflating: &Arc<Deflating>) -> Self {
+        let decoder = DeflateDecoder::new();
+        Self { decoder, plain: vec![0; TURN], deflating: Arc::clone(deflating) }
+    }
+
+    /// Decompresses some bytes from the beginning of `rest`, which it advances; empty if it needs
+    /// more.
+    pub(super) fn next(&mut self, rest: &mut &[u8]) -> Result<&[u8], DeflateFault> {
+        let turn = self.deflating.turn();
+        let step = self.decoder.decode(rest, &mut self.plain);
+        drop(turn);
+        let step = step?;
+        *rest = rest.get(step.taken..).unwrap_or_default();
+        Ok(self.plain.get(..step.written).unwrap_or_default())
+    }
+
+    /// Checks that the data was complete.
+    pub(super) fn finish(&self) -> Result<(), DeflateFault> {
+        self.decoder.finish()
+    }
+}
+
+/// How received data differs from the content of the file.
+#[derive(Default)]
+pub(crate) struct Encoding {
+    /// The blocks of mode B.
+    pub(crate) blocks: Option<Blocks>,
+    /// The compression of mode Z.
+    pub(crate) deflate: Option<Box<Inflating>>,
+    /// The line endings of type ASCII.
+    pub(crate) ascii: Option<ftp_proto::AsciiDecoder>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Outgoing for Nothing {
+        fn fill(&mut self, _room: usize, _out: &mut Vec<u8>) -> Result<bool, StorageError> {
+            Ok(false)
+        }
+    }
+
+    #[test]
+    fn the_encoders_of_a_server_are_limited_as_05() {
+        let deflating = Arc::default();
+        let get = || DeflateOutgoing::new(Box::new(Nothing), DeflateLevel::default(), &deflating);
+        let mut all: Vec<_> = (0..limits::ENCODERS).map(|_| get().unwrap()).collect();
+        assert!(get().is_none());
+        all.pop();
+        assert!(get().is_some());
+    }
+
+    #[test]
+    fn a_turn_ends_and_the_next_begins() {
+        let deflating = Deflating::default();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..100).for_each(|_| drop(deflating.turn())));
+            }
+        });
+        assert_eq!(deflating.state().working, 0);
+    }
+}

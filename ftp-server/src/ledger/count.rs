@@ -1,0 +1,99 @@
+//! Counts the files of a storage, for its record.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use super::quota::Account;
+use super::reservation::unknown;
+use super::shared::{Held, unique};
+use crate::storage::cost::Cost;
+use crate::storage::{EntryKind, Storage, StorageError, StorageErrorKind as Kind, VirtualPath};
+use crate::threads;
+
+/// Maximum time that a session waits for a count. It ignores its client meanwhile.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Stack of the thread, in bytes: TLS to an object store in a debug build fits.
+const STACK: usize = 512 * 1024;
+
+/// Begins a count, unless one is running.
+///
+/// # Errors
+///
+/// Returns an error if the system has no thread left.
+pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
+    let account = Arc::clone(account);
+    start(move || {
+        if let Err(error) = count(&account) {
+            log::warn!("cannot count the files of a quota: {error}");
+        }
+    })
+}
+
+/// Counts, and waits for the result.
+///
+/// # Errors
+///
+/// Returns `Busy` if it takes too long, and continues; also if another server counts.
+pub(super) fn wait(account: &Arc<Account>) -> Result<(), StorageError> {
+    let account = Arc::clone(account);
+    let (sender, result) = mpsc::sync_channel(1);
+    start(move || {
+        // The session may not wait any more.
+        let _ = sender.send(count(&account));
+    })?;
+    match result.recv_timeout(WAIT) {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(false)) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            Err(Kind::Busy.into())
+        }
+    }
+}
+
+fn start(work: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
+    threads::start(Some("count"), STACK, work).map(drop).map_err(StorageError::from)
+}
+
+/// Counts. Returns whether the record has the result.
+fn count(account: &Account) -> Result<bool, StorageError> {
+    let (shared, record) = (account.shared(), &account.record);
+    let id = unique().map_err(unknown)?;
+    if !shared.change(record, |record, times| record.begin_count(&id, times)).map_err(unknown)? {
+        return Ok(false);
+    }
+    shared.hold(record, &id, Held::Count);
+    let found = walk(&*account.storage);
+    shared.give_up(record, &id);
+    let cost = found.as_ref().ok().copied();
+    let ended = shared.change(record, |record, (now, _)| record.end_count(&id, cost, now));
+    found?;
+    ended.map_err(unknown)
+}
+
+/// Returns the cost of all files and directories.
+fn walk(storage: &dyn Storage) -> Result<Cost, StorageError> {
+    let mut total = Cost::default();
+    let mut waiting = vec![VirtualPath::root()];
+    while let Some(directory) = waiting.pop() {
+        let entries = match storage.list(&directory) {
+            Ok(entries) => entries,
+            // It was removed meanwhile.
+            Err(error) if error.kind == Kind::NotFound && !directory.is_root() => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            total = total.plus(match entry.metadata.kind {
+                EntryKind::Directory => {
+                    waiting.push(directory.join(&entry.name));
+                    Cost::DIRECTORY
+                }
+                EntryKind::File => Cost::of_file(entry.metadata.size),
+                EntryKind::Symlink | EntryKind::Special => Cost::of_file(0),
+            });
+        }
+    }
+    Ok(total)
+}

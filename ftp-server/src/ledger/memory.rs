@@ -1,0 +1,50 @@
+//! A ledger in the memory of this process.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Instant;
+
+use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
+use crate::lock::unpoisoned;
+
+/// A [`Ledger`] in the memory of this process, for several [`Server`](crate::Server)s in it, and
+/// for tests.
+#[derive(Debug, Default)]
+pub struct MemoryLedger {
+    records: Mutex<HashMap<String, LedgerRecord>>,
+}
+
+impl MemoryLedger {
+    /// Returns a ledger without records.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn records(&self) -> MutexGuard<'_, HashMap<String, LedgerRecord>> {
+        unpoisoned(self.records.lock())
+    }
+}
+
+impl Ledger for MemoryLedger {
+    fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let record = self.records().get(name).cloned();
+        Ok(LedgerAnswer { record, time: START.get_or_init(Instant::now).elapsed() })
+    }
+
+    fn replace(
+        &self,
+        name: &str,
+        version: Option<&[u8]>,
+        content: &[u8],
+    ) -> Result<bool, LedgerError> {
+        let mut records = self.records();
+        if records.get(name).map(|record| &*record.version) != version {
+            return Ok(false);
+        }
+        let record = LedgerRecord { content: content.to_vec(), version: content.to_vec() };
+        records.insert(name.to_owned(), record);
+        Ok(true)
+    }
+}

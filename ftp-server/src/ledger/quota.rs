@@ -1,0 +1,306 @@
+//! A storage with a quota that several servers share.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use super::count;
+use super::reservation::{Reservation, unknown};
+use super::shared::{Inner, SharedState, digest, record_name};
+use super::upload::QuotaUpload;
+use crate::storage::cost::Cost;
+use crate::storage::{
+    Capabilities, DirectoryUse, Entries, EntryKind, Metadata, Names as FileNames, Quota, RoomFor,
+    Source, Storage, StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode,
+};
+
+/// A storage with a quota that several servers share: see [`SharedState::quota`].
+///
+/// Bytes are reserved before they are stored, in steps, and what is stored is recorded after the
+/// upload. If a server dies, what it has reserved counts until its lease has run out and the files
+/// were counted again. So the users never store more than the quota, except what other programs
+/// store, or what servers without this quota do: that is counted once a day, and before an upload
+/// is refused by a count older than 10 minutes. Files that are stored during a count may count
+/// twice, so the files are also counted before an upload is refused by such a count. Bytes of
+/// interrupted uploads do not count.
+///
+/// Two changes of one file at a time, on different servers, fail with `Busy`: the size of what is
+/// replaced must be certain.
+#[derive(Clone)]
+pub struct SharedQuota {
+    account: Arc<Account>,
+    limit: Quota,
+}
+
+impl std::fmt::Debug for SharedQuota {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("SharedQuota");
+        shown.field("record", &self.account.record).field("limit", &self.limit);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// A quota and its record.
+#[derive(Clone)]
+pub(super) struct Account {
+    state: SharedState,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) record: String,
+    pub(super) limit: Cost,
+}
+
+impl Account {
+    pub(super) fn shared(&self) -> &Inner {
+        &self.state.inner
+    }
+}
+
+/// Paths that one change affects.
+pub(super) struct Names {
+    account: Arc<Account>,
+    path: VirtualPath,
+}
+
+impl SharedState {
+    /// Returns a storage whose files all servers count together, in the record of `account`. All
+    /// storages of the same files need the same account, and other files another one: the files
+    /// are counted by listing them. Set the limits with [`SharedQuota::max_bytes`] and
+    /// [`SharedQuota::max_files`].
+    ///
+    /// The storage itself must have no quota.
+    #[must_use]
+    pub fn quota(&self, storage: impl Storage + 'static, account: impl AsRef<[u8]>) -> SharedQuota {
+        let account = Account {
+            state: self.clone(),
+            storage: Arc::new(storage),
+            record: record_name("quota", account.as_ref()),
+            limit: Cost { bytes: u64::MAX, files: u64::MAX },
+        };
+        SharedQuota { account: Arc::new(account), limit: Quota::used(0, 0) }
+    }
+}
+
+impl SharedQuota {
+    /// Limits the bytes of all files (default: unlimited). A directory or an empty file counts 4
+    /// KiB.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        Arc::make_mut(&mut self.account).limit.bytes = bytes;
+        self.limit = self.limit.max_bytes(bytes);
+        self
+    }
+
+    /// Limits the number of files and directories (default: unlimited).
+    #[must_use]
+    pub fn max_files(mut self, files: u64) -> Self {
+        Arc::make_mut(&mut self.account).limit.files = files;
+        self.limit = self.limit.max_files(files);
+        self
+    }
+
+    fn inner(&self) -> &dyn Storage {
+        &*self.account.storage
+    }
+
+    fn begin(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        begin: impl FnOnce() -> Result<Box<dyn Upload>, StorageError>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        let old = size_of(self.inner(), path);
+        let kept = match mode {
+            WriteMode::Append => old.unwrap_or(0),
+            WriteMode::From(from) => from,
+            WriteMode::Create | WriteMode::Replace => 0,
+        };
+        let name = if old.is_some() { Cost::default() } else { Cost::NAME };
+        // Kept bytes of an interrupted upload were not counted so far.
+        let resumed = if old.is_some() { 0 } else { kept };
+        let mut reservation = Reservation::new(&self.account)?;
+        reservation.add_ahead(name.plus(Cost::bytes(resumed.saturating_add(1))))?;
+        let left = reservation.bytes() - resumed;
+        let target = Names { account: Arc::clone(&self.account), path: path.clone() };
+        Ok(Box::new(QuotaUpload::new(begin()?, reservation, target, (kept, left))))
+    }
+
+    /// Makes a change that frees the objects at these paths, or moves them.
+    fn change(
+        &self,
+        paths: &[&VirtualPath],
+        freed: impl FnOnce() -> Cost,
+        change: impl FnOnce() -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut reservation = Reservation::new(&self.account)?;
+        reservation.claim(paths.iter().map(|path| digest(path.as_bytes())).collect())?;
+        let freed = freed();
+        match change() {
+            Ok(()) => reservation.settle(Cost::default(), freed),
+            Err(error) => {
+                reservation.fail_to_free(&error);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Names {
+    /// Keeps the file from other servers until the reservation ends, if it exists, and returns its
+    /// cost.
+    pub(super) fn claim(&self, reservation: &mut Reservation) -> Result<Cost, StorageError> {
+        let storage = &*self.account.storage;
+        if size_of(storage, &self.path).is_none() {
+            return Ok(Cost::default());
+        }
+        reservation.claim(vec![digest(self.path.as_bytes())])?;
+        Ok(cost_of(storage, &self.path))
+    }
+}
+
+/// Returns the size of a file; `None` if there is none, or none that can be examined. Then the
+/// storage decides what happens, and nothing counts as freed.
+fn size_of(storage: &dyn Storage, path: &VirtualPath) -> Option<u64> {
+    let found = storage.stat(path).ok()?;
+    (found.kind == EntryKind::File).then_some(found.size)
+}
+
+/// Returns what a file costs, if there is one.
+fn cost_of(storage: &dyn Storage, path: &VirtualPath) -> Cost {
+    size_of(storage, path).map_or(Cost::default(), Cost::of_file)
+}
+
+/// Forwards to the inner storage what costs nothing.
+impl Storage for SharedQuota {
+    fn capabilities(&self) -> Capabilities {
+        self.inner().capabilities() | Capabilities::QUOTA
+    }
+
+    fn enter(&self) -> Result<(), StorageError> {
+        self.inner().enter()
+    }
+
+    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
+        self.inner().confinement_roots()
+    }
+
+    fn fixed_names(&self, directory: &VirtualPath) -> Vec<Vec<u8>> {
+        self.inner().fixed_names(directory)
+    }
+
+    fn directory_use(&self, directory: &VirtualPath) -> DirectoryUse {
+        self.inner().directory_use(directory)
+    }
+
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.inner().stat(path)
+    }
+
+    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.inner().check_directory(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.inner().list(path)
+    }
+
+    fn list_names(&self, path: &VirtualPath) -> Result<FileNames, StorageError> {
+        self.inner().list_names(path)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.inner().read(path)
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        self.begin(path, mode, || self.inner().write(path, mode))
+    }
+
+    fn write_as(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        user: &[u8],
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.begin(path, mode, || self.inner().write_as(path, mode, user))
+    }
+
+    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
+        self.inner().partial_size(path, user)
+    }
+
+    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
+        self.inner().forget_partial(path, user)
+    }
+
+    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
+        self.inner().has_cut_replacement(path, user)
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.change(&[path], || cost_of(self.inner(), path), || self.inner().remove(path))
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.change(&[path], || Cost::DIRECTORY, || self.inner().rmdir(path))
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let mut reservation = Reservation::new(&self.account)?;
+        reservation.add(Cost::DIRECTORY)?;
+        match self.inner().mkdir(path) {
+            Ok(()) => reservation.settle(Cost::DIRECTORY, Cost::default()),
+            Err(error) => {
+                reservation.fail(&error);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        let freed = || match from == to || !replace {
+            true => Cost::default(),
+            false => cost_of(self.inner(), to),
+        };
+        self.change(&[from, to], freed, || self.inner().rename(from, to, replace))
+    }
+
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+        self.inner().set_times(path, modified)
+    }
+
+    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
+        self.inner().chmod(path, mode)
+    }
+
+    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+        self.inner().space(path)
+    }
+
+    fn make_room(
+        &self,
+        path: &VirtualPath,
+        wanted: u64,
+        purpose: RoomFor,
+    ) -> Result<u64, StorageError> {
+        self.inner().make_room(path, wanted, purpose)
+    }
+
+    fn quota(&self, _path: &VirtualPath) -> Result<Option<Quota>, StorageError> {
+        let (shared, record) = (self.account.shared(), &self.account.record);
+        let total = || shared.change(record, |record, _| record.total()).map_err(unknown);
+        let used = match total()? {
+            Some(used) => used,
+            None => {
+                count::wait(&self.account)?;
+                total()?.ok_or(Kind::Busy)?
+            }
+        };
+        Ok(Some(Quota { bytes: used.bytes, files: used.files, ..self.limit }))
+    }
+}

@@ -1,0 +1,482 @@
+//! The content of a record: what is used, what is reserved, and until when.
+//!
+//! A reservation, and a session, is a lease. The server that holds it renews it. The bytes of a
+//! lease that has run out may be stored or not, since its server may have died in between; so they
+//! count until the files were counted again.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::storage::cost::Cost;
+
+/// Milliseconds by the clock of the ledger.
+pub(super) type Time = u64;
+
+const TITLE: &str = "ftp-server ledger 1";
+
+/// Maximum age of a count by which more is accepted.
+const OLD: Time = 24 * 60 * 60 * 1_000;
+
+/// Maximum age of an exact count by which more is refused.
+const OLD_FOR_REFUSAL: Time = 10 * 60 * 1_000;
+
+/// Failed logins and bans that are remembered.
+const MOST_HOSTS: usize = 4_096;
+
+/// The end of the id of a ban.
+const BAN: &str = "#ban";
+
+/// The bytes that are reserved ahead even if few are left.
+const LEAST_AHEAD: u64 = 4 * 1024;
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Record {
+    /// The cost of all files and directories.
+    pub(super) used: Cost,
+    /// When the last count ended.
+    counted: Option<Time>,
+    /// When the last count ended during which nothing was stored. Files that are stored during a
+    /// count may count twice.
+    exact: Option<Time>,
+    /// Since when the cost may be wrong.
+    doubted: Option<Time>,
+    count: Option<Count>,
+    leases: BTreeMap<String, Lease>,
+}
+
+/// A running count.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Count {
+    id: String,
+    began: Time,
+    until: Time,
+    /// The cost of files that the count may have missed.
+    meanwhile: Cost,
+}
+
+/// A reservation, or a session.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Lease {
+    pub(super) until: Time,
+    pub(super) cost: Cost,
+    /// Digests of the paths that no other server may change meanwhile.
+    pub(super) names: Vec<String>,
+}
+
+/// Whether something may be reserved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// It is reserved, with N bytes more than was necessary.
+    Granted(u64),
+    /// It exceeds the limit; by an old count, or one that may be too high.
+    Over { is_old: bool },
+    /// Nothing was counted yet.
+    Uncounted,
+}
+
+/// A change that need not be made at once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Later {
+    /// The reserved bytes are stored.
+    Settle { id: String, added: Cost, freed: Cost },
+    /// The reserved bytes are not stored, or the session has ended.
+    Release { id: String },
+    /// Something changed that was not recorded.
+    Doubt,
+    /// The failed logins of this host do not count any more.
+    Forgive { host: String },
+}
+
+impl Record {
+    /// Returns the cost of all that is stored and reserved; `None` if nothing was counted yet.
+    pub(super) fn total(&self) -> Option<Cost> {
+        self.counted?;
+        Some(self.leases.values().fold(self.used, |total, lease| total.plus(lease.cost)))
+    }
+
+    /// Reserves `wanted`, and up to `more` bytes besides, in addition to what the lease has.
+    pub(super) fn reserve(
+        &mut self,
+        id: &str,
+        (wanted, more): (Cost, u64),
+        limit: Cost,
+        (now, until): (Time, Time),
+    ) -> Verdict {
+        let Some(total) = self.total() else { return Verdict::Uncounted };
+        if !limit.permits(wanted, total) {
+            let is_old = self.exact.is_none_or(|at| now.saturating_sub(at) >= OLD_FOR_REFUSAL);
+            return Verdict::Over { is_old };
+        }
+        let left = limit.bytes.saturating_sub(total.plus(wanted).bytes);
+        // Near the limit, another server finds something left, too.
+        let more = more.min((left / 2).max(LEAST_AHEAD)).min(left);
+        let lease = self.leases.entry(id.to_owned()).or_default();
+        lease.cost = lease.cost.plus(wanted).plus(Cost::bytes(more));
+        lease.until = until;
+        Verdict::Granted(more)
+    }
+
+    /// Returns whether the files should be counted, and no server does so.
+    pub(super) fn needs_count(&self, now: Time) -> bool {
+        let is_old = self.counted.is_none_or(|at| now.saturating_sub(at) >= OLD);
+        let has_ended = || self.leases.values().any(|lease| lease.until < now);
+        !self.is_counting(now) && (is_old || self.doubted.is_some() || has_ended())
+    }
+
+    fn is_counting(&self, now: Time) -> bool {
+        self.count.as_ref().is_some_and(|count| count.until >= now)
+    }
+
+    /// Begins a count, unless another one is running.
+    pub(super) fn begin_count(&mut self, id: &str, (now, until): (Time, Time)) -> bool {
+        if self.is_counting(now) {
+            return false;
+        }
+        let count = Count { id: id.to_owned(), began: now, until, meanwhile: Cost::default() };
+        self.count = Some(count);
+        true
+    }
+
+    /// Takes over the result of a count; `None` if it failed. Returns whether it is valid: another
+    /// server begins its own if this one did not renew its lease.
+    pub(super) fn end_count(&mut self, id: &str, found: Option<Cost>, now: Time) -> bool {
+        let Some(count) = self.count.take_if(|count| count.id == id) else { return false };
+        let Some(found) = found else { return false };
+        self.used = found.plus(count.meanwhile);
+        self.counted = Some(now);
+        self.exact = (count.meanwhile == Cost::default()).then_some(now);
+        self.doubted.take_if(|doubted| *doubted < count.began);
+        // What was reserved by then is stored and counted, or never will be.
+        self.leases.retain(|_, lease| lease.until >= count.began);
+        true
+    }
+
+    /// Renews a lease of this server. One that was removed in the meantime returns.
+    pub(super) fn renew(&mut self, id: &str, lease: Lease) {
+        self.leases.insert(id.to_owned(), lease);
+    }
+
+    /// Renews a count.
+    pub(super) fn renew_count(&mut self, id: &str, until: Time) {
+        if let Some(count) = self.count.as_mut().filter(|count| count.id == id) {
+            count.until = until;
+        }
+    }
+
+    /// Keeps all other servers from changing these paths. Returns `false` if one does already.
+    pub(super) fn claim(&mut self, id: &str, names: &[String], (now, until): (Time, Time)) -> bool {
+        let is_taken = |(other, lease): (&String, &Lease)| {
+            other != id && lease.until >= now && lease.names.iter().any(|name| names.contains(name))
+        };
+        if self.leases.iter().any(is_taken) {
+            return false;
+        }
+        let lease = self.leases.entry(id.to_owned()).or_default();
+        lease.until = until;
+        lease.names = names.to_vec();
+        true
+    }
+
+    /// Counts one more session, unless `limit` are running.
+    pub(super) fn enter(&mut self, id: &str, limit: usize, (now, until): (Time, Time)) -> bool {
+        self.leases.retain(|_, lease| lease.until >= now);
+        let is_free = self.leases.len() < limit || self.leases.contains_key(id);
+        if is_free {
+            self.leases.insert(id.to_owned(), Lease { until, ..Lease::default() });
+        }
+        is_free
+    }
+
+    /// Counts a failed login of a host, for `window`. Returns the end of the host's ban, if it is
+    /// banned now.
+    pub(super) fn fail(
+        &mut self,
+        host: &str,
+        id: &str,
+        after: usize,
+        (now, (window, lasting)): (Time, (Time, Time)),
+    ) -> Option<Time> {
+        self.leases.retain(|_, lease| lease.until >= now);
+        if let Some(until) = self.ban_of(host, now) {
+            return Some(until);
+        }
+        let ends = |time| Lease { until: now.saturating_add(time), ..Lease::default() };
+        self.leases.insert(format!("{host}#{id}"), ends(window));
+        let failures = self.leases.keys().filter(|key| is_of(key, host)).count();
+        let is_banned = failures >= after;
+        if is_banned {
+            // The count starts again after the ban.
+            self.forgive(host);
+            self.leases.insert(format!("{host}{BAN}"), ends(lasting));
+        }
+        while self.leases.len() > MOST_HOSTS {
+            let first = self.leases.iter().min_by_key(|(key, lease)| (is_ban(key), lease.until));
+            let Some(key) = first.map(|(key, _)| key.clone()) else { break };
+            self.leases.remove(&key);
+        }
+        is_banned.then(|| now.saturating_add(lasting))
+    }
+
+    /// Returns the end of the ban of a host, if it is banned.
+    pub(super) fn ban_of(&self, host: &str, now: Time) -> Option<Time> {
+        let ban = self.leases.get(&format!("{host}{BAN}"))?;
+        (ban.until > now).then_some(ban.until)
+    }
+
+    fn forgive(&mut self, host: &str) {
+        self.leases.retain(|key, _| !is_of(key, host));
+    }
+
+    /// Makes a delayed change. It may have been made already.
+    pub(super) fn apply(&mut self, later: &Later, now: Time) {
+        match later {
+            Later::Settle { id, added, freed } => {
+                if let Some(count) = &mut self.count {
+                    count.meanwhile = count.meanwhile.plus(*added);
+                }
+                self.used = self.used.plus(*added);
+                match self.leases.remove(id) {
+                    Some(_) => self.used = self.used.minus(*freed),
+                    // It had run out, or the change was made before. Counting too much is safe
+                    // until the files are counted again.
+                    None => self.doubted = Some(now),
+                }
+            }
+            Later::Release { id } => drop(self.leases.remove(id)),
+            Later::Doubt => self.doubted = Some(now),
+            Later::Forgive { host } => self.forgive(host),
+        }
+    }
+
+    pub(super) fn encode(&self) -> String {
+        let mut text = format!("{TITLE}\nused {} {}\n", self.used.bytes, self.used.files);
+        // Writing to a string does not fail.
+        if let Some(at) = self.counted {
+            let _ = writeln!(text, "counted {at}");
+        }
+        if let Some(at) = self.exact {
+            let _ = writeln!(text, "exact {at}");
+        }
+        if let Some(at) = self.doubted {
+            let _ = writeln!(text, "doubted {at}");
+        }
+        if let Some(Count { id, began, until, meanwhile }) = &self.count {
+            let Cost { bytes, files } = meanwhile;
+            let _ = writeln!(text, "count {id} {began} {until} {bytes} {files}");
+        }
+        for (id, Lease { until, cost, names }) in &self.leases {
+            let _ = write!(text, "lease {id} {until} {} {}", cost.bytes, cost.files);
+            names.iter().for_each(|name| {
+                let _ = write!(text, " {name}");
+            });
+            text.push('\n');
+        }
+        text.push_str("end\n");
+        text
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.strip_suffix("end\n")?.lines();
+        if lines.next() != Some(TITLE) {
+            return None;
+        }
+        let mut record = Self::default();
+        for line in lines {
+            let mut words = line.split(' ');
+            match words.next()? {
+                "used" => record.used = cost(&mut words)?,
+                "counted" => record.counted = Some(number(&mut words)?),
+                "exact" => record.exact = Some(number(&mut words)?),
+                "doubted" => record.doubted = Some(number(&mut words)?),
+                "count" => {
+                    let id = words.next()?.to_owned();
+                    let (began, until) = (number(&mut words)?, number(&mut words)?);
+                    let meanwhile = cost(&mut words)?;
+                    record.count = Some(Count { id, began, until, meanwhile });
+                }
+                "lease" => {
+                    let id = words.next()?.to_owned();
+                    let (until, cost) = (number(&mut words)?, cost(&mut words)?);
+                    let names = words.by_ref().map(str::to_owned).collect();
+                    record.leases.insert(id, Lease { until, cost, names });
+                }
+                _ => return None,
+            }
+            if words.next().is_some() {
+                return None;
+            }
+        }
+        Some(record)
+    }
+}
+
+/// Returns whether a failed login or a ban is that of this host.
+fn is_of(key: &str, host: &str) -> bool {
+    key.strip_prefix(host).is_some_and(|rest| rest.starts_with('#'))
+}
+
+fn is_ban(key: &str) -> bool {
+    key.ends_with(BAN)
+}
+
+fn number<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<u64> {
+    words.next()?.parse().ok()
+}
+
+fn cost<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Cost> {
+    Some(Cost { bytes: number(words)?, files: number(words)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Cost = Cost { bytes: 100, files: 3 };
+
+    fn counted(used: Cost) -> Record {
+        Record { used, counted: Some(0), exact: Some(0), ..Record::default() }
+    }
+
+    #[test]
+    fn records_come_back_from_their_text() {
+        let mut record = counted(Cost { bytes: 7, files: 2 });
+        for version in 0..5 {
+            let text = record.encode();
+            assert_eq!(Record::parse(&text).as_ref(), Some(&record), "{text}");
+            // A part of a record is none.
+            for end in 0..text.len() {
+                assert_eq!(Record::parse(&text[..end]), None, "{end}");
+            }
+            match version {
+                0 => drop(record.begin_count("c0", (3, 9))),
+                1 => record.apply(&Later::Doubt, 5),
+                2 => assert!(record.claim("a", &["n1".to_owned(), "n2".to_owned()], (5, 9))),
+                _ => drop(record.reserve("b", (Cost::bytes(5), 4), LIMIT, (5, 9))),
+            }
+        }
+        assert_eq!(Record::parse("ftp-server ledger 2\nused 0 0\nend\n"), None);
+    }
+
+    #[test]
+    fn reservations_stay_within_the_limit() {
+        let mut record = counted(Cost::bytes(40));
+        let mut reserve =
+            |id, bytes, more| record.reserve(id, (Cost::bytes(bytes), more), LIMIT, (1, 9));
+        assert_eq!(reserve("a", 1, 20), Verdict::Granted(20));
+        assert_eq!(reserve("b", 1, 64), Verdict::Granted(38));
+        assert_eq!(reserve("a", 1, 0), Verdict::Over { is_old: false });
+        assert_eq!(record.total().unwrap().bytes, 100);
+        record.apply(&Later::Release { id: "b".to_owned() }, 1);
+        let (id, added) = ("a".to_owned(), Cost::bytes(10));
+        record.apply(&Later::Settle { id, added, freed: Cost::bytes(5) }, 1);
+        assert_eq!(record.total().unwrap().bytes, 45);
+        let late = 1 + OLD_FOR_REFUSAL;
+        let verdict = record.reserve("c", (Cost::bytes(56), 0), LIMIT, (late, late));
+        assert_eq!(verdict, Verdict::Over { is_old: true });
+        let verdict = Record::default().reserve("a", (Cost::BYTE, 0), LIMIT, (1, 9));
+        assert_eq!(verdict, Verdict::Uncounted);
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_counts_until_the_files_were_counted() {
+        let mut record = counted(Cost::default());
+        assert_eq!(
+            record.reserve("dead", (Cost::bytes(60), 0), LIMIT, (1, 9)),
+            Verdict::Granted(0)
+        );
+        assert!(!record.needs_count(9));
+        assert!(record.needs_count(10));
+        let over = Verdict::Over { is_old: false };
+        assert_eq!(record.reserve("b", (Cost::bytes(60), 0), LIMIT, (10, 19)), over);
+        assert!(record.begin_count("c", (10, 20)));
+        assert!(!record.needs_count(11) && !record.begin_count("d", (11, 30)));
+        // What is stored meanwhile may be counted or not.
+        assert_eq!(record.reserve("b", (Cost::bytes(5), 0), LIMIT, (12, 19)), Verdict::Granted(0));
+        let (id, added) = ("b".to_owned(), Cost::bytes(5));
+        record.apply(&Later::Settle { id, added, freed: Cost::bytes(3) }, 13);
+        assert!(record.end_count("c", Some(Cost::bytes(50)), 14));
+        assert_eq!(record.total().unwrap().bytes, 55);
+        assert!(!record.needs_count(15));
+        // Nobody is refused by a count that may be too high.
+        let mut more = record.clone();
+        let refused = more.reserve("e", (Cost::bytes(60), 0), LIMIT, (15, 19));
+        assert_eq!(refused, Verdict::Over { is_old: true });
+        assert!(more.begin_count("f", (15, 19)) && more.end_count("f", Some(Cost::bytes(50)), 16));
+        let refused = more.reserve("e", (Cost::bytes(60), 0), LIMIT, (16, 19));
+        assert_eq!(refused, Verdict::Over { is_old: false });
+        // The server was not dead, and its file came after the count; what that replaced may have
+        // been counted or not.
+        let (id, added) = ("dead".to_owned(), Cost::bytes(60));
+        record.apply(&Later::Settle { id, added, freed: Cost::bytes(9) }, 16);
+        assert_eq!(record.total().unwrap().bytes, 115);
+        assert!(record.needs_count(17));
+    }
+
+    #[test]
+    fn a_count_does_not_end_a_doubt_that_came_during_it() {
+        let mut record = counted(Cost::default());
+        assert!(record.begin_count("c", (10, 20)));
+        record.apply(&Later::Doubt, 11);
+        assert!(!record.end_count("other", Some(Cost::bytes(9)), 12));
+        assert!(record.end_count("c", Some(Cost::bytes(7)), 12));
+        assert!(record.needs_count(13));
+        assert!(record.begin_count("d", (13, 20)));
+        // Its server died.
+        assert!(record.begin_count("e", (21, 30)));
+        assert!(!record.end_count("d", Some(Cost::bytes(1)), 22));
+        assert!(!record.end_count("e", None, 22) && record.needs_count(23));
+        assert_eq!(record.used.bytes, 7);
+    }
+
+    #[test]
+    fn a_path_is_changed_by_one_server_at_a_time() {
+        let mut record = counted(Cost::default());
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(record.claim("a", &names(&["x", "y"]), (1, 9)));
+        assert!(!record.claim("b", &names(&["y"]), (1, 9)));
+        assert!(record.claim("b", &names(&["z"]), (1, 9)));
+        assert!(record.claim("a", &names(&["x"]), (1, 9)));
+        assert!(record.claim("c", &names(&["x"]), (10, 19)), "the lease has run out");
+    }
+
+    #[test]
+    fn sessions_end_with_their_lease() {
+        let mut record = Record::default();
+        assert!(record.enter("a", 2, (1, 9)) && record.enter("b", 2, (5, 15)));
+        assert!(!record.enter("c", 2, (9, 19)));
+        assert!(record.enter("b", 2, (9, 19)), "a change can be made twice");
+        assert!(record.enter("c", 2, (10, 20)));
+        record.apply(&Later::Release { id: "b".to_owned() }, 11);
+        assert!(record.enter("d", 2, (11, 20)));
+    }
+
+    #[test]
+    fn failed_logins_of_a_host_lead_to_a_ban_hs_28() {
+        let mut record = Record::default();
+        let mut fail = |host: &str, id: &str, now| record.fail(host, id, 3, (now, (10, 50)));
+        assert_eq!(fail("192.0.2.1", "a", 1), None);
+        assert_eq!(fail("192.0.2.1", "a", 1), None, "a change can be made twice");
+        assert_eq!(fail("192.0.2.1", "b", 2), None);
+        assert_eq!(fail("192.0.2.11", "c", 2), None);
+        assert_eq!(fail("192.0.2.1", "d", 12), None, "the first one has expired");
+        assert_eq!(fail("192.0.2.1", "e", 12), Some(62));
+        assert_eq!(fail("192.0.2.1", "f", 13), Some(62));
+        assert_eq!(record.ban_of("192.0.2.1", 61), Some(62));
+        assert_eq!((record.ban_of("192.0.2.1", 62), record.ban_of("192.0.2.11", 13)), (None, None));
+        record.apply(&Later::Forgive { host: "192.0.2.1".to_owned() }, 20);
+        assert_eq!(record.ban_of("192.0.2.1", 21), None);
+        // Bans stay when there is no room for all.
+        let ban = |record: &mut Record, host: &str| record.fail(host, "a", 1, (30, (10, 50)));
+        assert_eq!(ban(&mut record, "2001:db8::"), Some(80));
+        for number in 0..MOST_HOSTS {
+            let lease = Lease { until: 40, ..Lease::default() };
+            record.leases.insert(format!("{number}#a"), lease);
+        }
+        for host in ["x", "y", "z"] {
+            assert_eq!(record.fail(host, "a", 3, (31, (10, 50))), None);
+        }
+        assert_eq!(record.leases.len(), MOST_HOSTS);
+        assert_eq!(record.ban_of("2001:db8::", 31), Some(80));
+        assert_eq!(Record::parse(&record.encode()), Some(record));
+    }
+}

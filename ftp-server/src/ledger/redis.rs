@@ -1,0 +1,430 @@
+//! A ledger in Redis. Its protocol is RESP 2: commands are arrays of strings, and each reply begins
+//! with a byte for its type. <https://redis.io/docs/latest/develop/reference/protocol-spec/>
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
+use crate::lock::unpoisoned;
+
+/// Maximum time for a connection, and for each read and write: sessions wait for it.
+const WAIT: Duration = Duration::from_secs(4);
+
+/// The most connections that are kept for later.
+const IDLE: usize = 16;
+
+/// The longest reply, in bytes.
+const LONGEST: u64 = 1024 * 1024;
+
+const PORT: u16 = 6379;
+
+/// The beginning of the keys of records.
+const PREFIX: &str = "ftp-server:";
+
+/// Replaces a record that still has this content; an empty one is one that does not exist.
+const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
+                       redis.call('SET', KEYS[1], ARGV[2]) return 1 end return 0";
+
+/// A [`Ledger`] in a Redis server, over connections without TLS. It needs the commands `GET`, `SET`,
+/// `TIME` and `EVAL`, and does not follow redirections of a cluster.
+///
+/// A server that keeps its data in memory alone forgets the usage of quotas when it restarts: then
+/// the files are counted again.
+pub struct RedisLedger {
+    addresses: Vec<SocketAddr>,
+    /// What each connection begins with.
+    greeting: Vec<Vec<Vec<u8>>>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl fmt::Debug for RedisLedger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisLedger").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// A reply of the server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Reply {
+    /// A string; `None` if there is none.
+    Text(Option<Vec<u8>>),
+    Number(i64),
+    Error(String),
+    List(Vec<Self>),
+}
+
+impl RedisLedger {
+    /// Connects to `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` (default: port 6379, database
+    /// 0). Reserved characters of a user or password are percent-encoded. The name of the host is
+    /// looked up only here.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`new`](Self::new) and [`prove`](Self::prove).
+    pub fn connect(url: &str) -> Result<Self, LedgerError> {
+        let ledger = Self::new(url)?;
+        ledger.prove()?;
+        Ok(ledger)
+    }
+
+    /// Returns a ledger as [`connect`](Self::connect) does, but does not connect yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LedgerError::Unfit`] for another URL, or if the host has no address.
+    pub fn new(url: &str) -> Result<Self, LedgerError> {
+        let place = Place::of(url)?;
+        let found = (&*place.host, place.port).to_socket_addrs();
+        let unknown = |reason: String| {
+            LedgerError::Unfit(format!("{}: cannot find its address: {reason}", place.host))
+        };
+        let addresses: Vec<_> = found.map_err(|error| unknown(error.to_string()))?.collect();
+        if addresses.is_empty() {
+            return Err(unknown("none".to_owned()));
+        }
+        Ok(Self { addresses, greeting: place.greeting(), idle: Mutex::default() })
+    }
+
+    /// Proves with a record of its own that the server accepts all commands: its user may lack the
+    /// right to some.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LedgerError::Unfit`] if the server refuses, or [`LedgerError::Away`] if it does not
+    /// answer.
+    pub fn prove(&self) -> Result<(), LedgerError> {
+        let version = self.read("probe")?.record.map(|record| record.version);
+        match self.replace("probe", version.as_deref(), b"a probe of ftp-server")? {
+            true => Ok(()),
+            // Another server probes at the same time.
+            false if self.read("probe")?.record.is_some() => Ok(()),
+            false => Err(LedgerError::Unfit("redis: EVAL does not store".to_owned())),
+        }
+    }
+
+    /// Returns whether this is a URL for [`new`](Self::new).
+    #[must_use]
+    pub fn is_url(text: &str) -> bool {
+        Place::parse(text).is_some()
+    }
+
+    /// Sends commands, and returns their replies. A broken connection is replaced once.
+    fn call(&self, commands: &[Vec<Vec<u8>>]) -> Result<Vec<Reply>, LedgerError> {
+        let kept = unpoisoned(self.idle.lock()).pop();
+        if let Some(mut connection) = kept
+            && let Ok(replies) = connection.exchange(commands)
+        {
+            self.keep(connection);
+            return checked(replies);
+        }
+        let mut connection = self.dial()?;
+        let replies = connection.exchange(commands).map_err(|error| away(&error))?;
+        self.keep(connection);
+        checked(replies)
+    }
+
+    fn keep(&self, connection: Connection) {
+        let mut idle = unpoisoned(self.idle.lock());
+        if idle.len() < IDLE {
+            idle.push(connection);
+        }
+    }
+
+    fn dial(&self) -> Result<Connection, LedgerError> {
+        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        for address in &self.addresses {
+            match Connection::open(*address) {
+                Ok(mut connection) => {
+                    let replies = connection.exchange(&self.greeting);
+                    checked(replies.map_err(|error| away(&error))?)?;
+                    return Ok(connection);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(away(&last))
+    }
+}
+
+impl Ledger for RedisLedger {
+    fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
+        let key = format!("{PREFIX}{name}");
+        let replies = self.call(&[command(&["GET", &key]), command(&["TIME"])])?;
+        let [Reply::Text(content), Reply::List(time)] = &*replies else {
+            return Err(strange());
+        };
+        let [Reply::Text(Some(seconds)), Reply::Text(Some(micros))] = &**time else {
+            return Err(strange());
+        };
+        let number = |digits: &[u8]| str::from_utf8(digits).ok()?.parse().ok();
+        let seconds = number(seconds).map(Duration::from_secs).ok_or_else(strange)?;
+        let micros = number(micros).map(Duration::from_micros).ok_or_else(strange)?;
+        let record =
+            content.clone().map(|content| LedgerRecord { version: content.clone(), content });
+        Ok(LedgerAnswer { record, time: seconds.saturating_add(micros) })
+    }
+
+    fn replace(
+        &self,
+        name: &str,
+        version: Option<&[u8]>,
+        content: &[u8],
+    ) -> Result<bool, LedgerError> {
+        let mut eval = command(&["EVAL", REPLACE, "1", &format!("{PREFIX}{name}")]);
+        eval.push(version.unwrap_or_default().to_vec());
+        eval.push(content.to_vec());
+        match &*self.call(&[eval])? {
+            [Reply::Number(stored)] => Ok(*stored == 1),
+            _ => Err(strange()),
+        }
+    }
+}
+
+/// A connection, with whole replies up to here.
+struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, WAIT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(WAIT))?;
+        stream.set_write_timeout(Some(WAIT))?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// Sends commands in one write, and reads a reply to each.
+    fn exchange(&mut self, commands: &[Vec<Vec<u8>>]) -> io::Result<Vec<Reply>> {
+        let mut bytes = Vec::new();
+        for command in commands {
+            encode(command, &mut bytes);
+        }
+        self.stream.get_mut().write_all(&bytes)?;
+        commands.iter().map(|_| read_reply(&mut self.stream, 0)).collect()
+    }
+}
+
+fn command(words: &[&str]) -> Vec<Vec<u8>> {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+fn encode(command: &[Vec<u8>], bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(format!("*{}\r\n", command.len()).as_bytes());
+    for word in command {
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+fn read_reply(from: &mut impl BufRead, depth: u32) -> io::Result<Reply> {
+    const DEEPEST: u32 = 4;
+    const MOST: i64 = 64;
+    let wrong = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut line = Vec::new();
+    from.take(LONGEST).read_until(b'\n', &mut line)?;
+    let line = match line.strip_suffix(b"\r\n") {
+        Some(line) => str::from_utf8(line).map_err(|_| wrong())?,
+        None if line.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+        None => return Err(wrong()),
+    };
+    let (kind, rest) = line.split_at_checked(1).ok_or_else(wrong)?;
+    let number = || rest.parse::<i64>().map_err(|_| wrong());
+    match kind {
+        "+" => Ok(Reply::Text(Some(rest.as_bytes().to_vec()))),
+        "-" => Ok(Reply::Error(rest.chars().filter(|c| !c.is_control()).take(200).collect())),
+        ":" => Ok(Reply::Number(number()?)),
+        "$" => {
+            let Ok(length) = u64::try_from(number()?) else { return Ok(Reply::Text(None)) };
+            if length > LONGEST {
+                return Err(wrong());
+            }
+            let mut content = Vec::new();
+            from.take(length + 2).read_to_end(&mut content)?;
+            let content = content.strip_suffix(b"\r\n").ok_or_else(wrong)?;
+            match content.len() as u64 == length {
+                true => Ok(Reply::Text(Some(content.to_vec()))),
+                false => Err(wrong()),
+            }
+        }
+        "*" if depth < DEEPEST => {
+            let count = number()?;
+            if count > MOST {
+                return Err(wrong());
+            }
+            let items = (0..count).map(|_| read_reply(from, depth + 1));
+            items.collect::<Result<_, _>>().map(Reply::List)
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// Returns the replies, unless one is an error.
+fn checked(replies: Vec<Reply>) -> Result<Vec<Reply>, LedgerError> {
+    match replies.iter().find_map(|reply| match reply {
+        Reply::Error(text) => Some(text),
+        _ => None,
+    }) {
+        // It loads its data, is full, or is a replica now.
+        Some(text)
+            if ["LOADING", "BUSY", "OOM", "READONLY", "MISCONF", "MASTERDOWN"]
+                .iter()
+                .any(|word| text.starts_with(word)) =>
+        {
+            Err(LedgerError::Away(format!("redis: {text}")))
+        }
+        Some(text) => Err(LedgerError::Unfit(format!("redis: {text}"))),
+        None => Ok(replies),
+    }
+}
+
+fn strange() -> LedgerError {
+    LedgerError::Unfit("redis: the reply is of another type".to_owned())
+}
+
+fn away(error: &io::Error) -> LedgerError {
+    LedgerError::Away(format!("redis: {error}"))
+}
+
+/// What a URL says.
+struct Place {
+    host: String,
+    port: u16,
+    user: Option<Vec<u8>>,
+    password: Option<Vec<u8>>,
+    database: Option<u32>,
+}
+
+impl Place {
+    fn of(url: &str) -> Result<Self, LedgerError> {
+        // The text is not shown: it could contain a password.
+        Self::parse(url).ok_or_else(|| {
+            let text = "invalid URL of Redis: expected redis://[[USER]:PASSWORD@]HOST[:PORT][/N]";
+            LedgerError::Unfit(text.to_owned())
+        })
+    }
+
+    fn parse(url: &str) -> Option<Self> {
+        let rest = url.strip_prefix("redis://")?;
+        let (authority, database) = match rest.split_once('/') {
+            Some((authority, "")) => (authority, None),
+            Some((authority, database)) => (authority, Some(database.parse().ok()?)),
+            None => (rest, None),
+        };
+        let (login, place) = match authority.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, authority),
+        };
+        let (user, password) = match login {
+            Some(login) => {
+                let (user, password) = login.split_once(':')?;
+                (Some(decoded(user)?).filter(|user| !user.is_empty()), Some(decoded(password)?))
+            }
+            None => (None, None),
+        };
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ => (place, PORT),
+        };
+        let host = match host.strip_prefix('[') {
+            Some(ipv6) => ipv6.strip_suffix(']')?,
+            None => host,
+        };
+        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+        if host.is_empty() || !host.bytes().all(is_good) {
+            return None;
+        }
+        Some(Self { host: host.to_owned(), port, user, password, database })
+    }
+
+    /// Returns the commands at the beginning of a connection.
+    fn greeting(&self) -> Vec<Vec<Vec<u8>>> {
+        let mut commands = Vec::new();
+        if let Some(password) = &self.password {
+            let mut auth = command(&["AUTH"]);
+            auth.extend(self.user.clone());
+            auth.push(password.clone());
+            commands.push(auth);
+        }
+        commands.extend(self.database.map(|number| command(&["SELECT", &number.to_string()])));
+        commands
+    }
+}
+
+/// Returns percent-encoded text as bytes.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::new();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            _ => byte,
+        });
+    }
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> io::Result<Reply> {
+        read_reply(&mut &*bytes, 0)
+    }
+
+    #[test]
+    fn replies_are_read_whole_or_not() {
+        let text = |text: &str| Reply::Text(Some(text.as_bytes().to_vec()));
+        for (bytes, want) in [
+            ("+OK\r\n", text("OK")),
+            (":-1\r\n", Reply::Number(-1)),
+            ("$-1\r\n", Reply::Text(None)),
+            ("$4\r\n\r\n\r\n\r\n", text("\r\n\r\n")),
+            ("-ERR no\r\n", Reply::Error("ERR no".to_owned())),
+            ("*2\r\n$1\r\n7\r\n:8\r\n", Reply::List(vec![text("7"), Reply::Number(8)])),
+        ] {
+            assert_eq!(read(bytes.as_bytes()).unwrap(), want);
+            for end in 0..bytes.len() {
+                assert!(read(&bytes.as_bytes()[..end]).is_err(), "{bytes:?} {end}");
+            }
+        }
+        for wrong in ["?1\r\n", "$x\r\n", "$9999999999\r\n", "OK\n", "$1\r\nab\r\n", "*65\r\n"] {
+            assert!(read(wrong.as_bytes()).is_err(), "{wrong:?}");
+        }
+        assert!(read("*1\r\n".repeat(9).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn urls_are_read() {
+        let place = Place::parse("redis://h").unwrap();
+        assert_eq!((&*place.host, place.port, place.greeting().len()), ("h", PORT, 0));
+        let place = Place::parse("redis://u:p%40%3a@[::1]:7/3").unwrap();
+        assert_eq!((&*place.host, place.port), ("::1", 7));
+        let words = [command(&["AUTH", "u", "p@:"]), command(&["SELECT", "3"])];
+        assert_eq!(place.greeting(), words);
+        let place = Place::parse("redis://:secret@h:1/").unwrap();
+        assert_eq!(place.greeting(), [command(&["AUTH", "secret"])]);
+        for wrong in [
+            "redis://",
+            "rediss://h",
+            "redis://h:x",
+            "redis://u@h",
+            "redis://h/x",
+            "h",
+            "redis://:%g0@h",
+            "redis://[::1",
+            "redis://a b",
+        ] {
+            let error = Place::of(wrong).err().unwrap().to_string();
+            assert!(error.starts_with("invalid URL of Redis"), "{error}");
+        }
+    }
+}

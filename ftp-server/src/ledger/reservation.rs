@@ -1,0 +1,193 @@
+//! Bytes and names that one change of a storage reserves.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::LedgerError;
+use super::count;
+use super::quota::Account;
+use super::record::{Later, Verdict};
+use super::shared::{Held, WithoutLedger, unique};
+use crate::storage::cost::Cost;
+use crate::storage::{StorageError, StorageErrorKind as Kind};
+
+/// The least and the most bytes that are reserved ahead, and their share of the quota: uploads of
+/// several servers should not refuse each other while much is left.
+const LEAST_STEP: u64 = 64 * 1024;
+const MOST_STEP: u64 = 64 * 1024 * 1024;
+const SHARE: u64 = 64;
+
+/// A reservation. It is released on drop.
+pub(super) struct Reservation {
+    account: Arc<Account>,
+    id: String,
+    cost: Cost,
+    names: Vec<String>,
+    is_over: bool,
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("cost", &self.cost).finish_non_exhaustive()
+    }
+}
+
+impl Reservation {
+    /// Returns a reservation of nothing.
+    pub(super) fn new(account: &Arc<Account>) -> Result<Self, StorageError> {
+        let account = Arc::clone(account);
+        let id = unique().map_err(unknown)?;
+        Ok(Self { account, id, cost: Cost::default(), names: Vec::new(), is_over: false })
+    }
+
+    /// Returns the reserved bytes.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.cost.bytes
+    }
+
+    /// Reserves exactly this.
+    ///
+    /// # Errors
+    ///
+    /// Returns `OverQuota`, `Busy` during the first count, or `Uncounted` without the ledger.
+    pub(super) fn add(&mut self, wanted: Cost) -> Result<(), StorageError> {
+        self.reserve(wanted, 0)
+    }
+
+    /// Reserves this, and bytes ahead if they are left.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub(super) fn add_ahead(&mut self, wanted: Cost) -> Result<(), StorageError> {
+        let step = (self.account.limit.bytes / SHARE).clamp(LEAST_STEP, MOST_STEP);
+        self.reserve(wanted, step)
+    }
+
+    fn reserve(&mut self, wanted: Cost, ahead: u64) -> Result<(), StorageError> {
+        let account = Arc::clone(&self.account);
+        let shared = account.shared();
+        let mut has_counted = false;
+        loop {
+            let changed = shared.change(&account.record, |record, times| {
+                let verdict = record.reserve(&self.id, (wanted, ahead), account.limit, times);
+                (verdict, record.needs_count(times.0))
+            });
+            match changed {
+                Ok((Verdict::Granted(more), needs_count)) => {
+                    self.cost = self.cost.plus(wanted).plus(Cost::bytes(more));
+                    self.hold();
+                    if needs_count && !has_counted {
+                        count::begin(&account)?;
+                    }
+                    return Ok(());
+                }
+                Ok((Verdict::Uncounted | Verdict::Over { is_old: true }, _) | (_, true))
+                    if !has_counted =>
+                {
+                    count::wait(&account)?;
+                    has_counted = true;
+                }
+                Ok((Verdict::Over { .. }, _)) => return Err(Kind::OverQuota.into()),
+                Ok((Verdict::Uncounted, _)) => return Err(Kind::Busy.into()),
+                Err(error) => {
+                    self.without(error)?;
+                    self.cost = self.cost.plus(wanted).plus(Cost::bytes(ahead));
+                    self.hold();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Keeps all other servers from changing these paths.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Busy` if one does already, or `Uncounted` without the ledger.
+    pub(super) fn claim(&mut self, names: Vec<String>) -> Result<(), StorageError> {
+        let shared = self.account.shared();
+        let claimed = shared
+            .change(&self.account.record, |record, times| record.claim(&self.id, &names, times));
+        match claimed {
+            Ok(true) => {}
+            Ok(false) => return Err(Kind::Busy.into()),
+            Err(error) => self.without(error)?,
+        }
+        self.names = names;
+        self.hold();
+        Ok(())
+    }
+
+    /// Goes on without the ledger, if that is allowed.
+    fn without(&self, error: LedgerError) -> Result<(), StorageError> {
+        let (shared, record) = (self.account.shared(), &self.account.record);
+        match shared.without() {
+            WithoutLedger::Refuse => {
+                let id = self.id.clone();
+                if self.cost == Cost::default() && self.names.is_empty() {
+                    shared.later(record, Later::Release { id });
+                }
+                Err(unknown(error))
+            }
+            WithoutLedger::Allow => {
+                shared.later(record, Later::Doubt);
+                Ok(())
+            }
+        }
+    }
+
+    fn hold(&self) {
+        let held = Held::Lease { cost: self.cost, names: self.names.clone() };
+        self.account.shared().hold(&self.account.record, &self.id, held);
+    }
+
+    /// Ends the reservation: `added` is stored now, and `freed` is not any more.
+    pub(super) fn settle(mut self, added: Cost, freed: Cost) {
+        let id = self.id.clone();
+        self.end(Some(Later::Settle { id, added, freed }));
+    }
+
+    /// Ends the reservation by its time, because what is stored is unknown. Then the files are
+    /// counted again.
+    pub(super) fn abandon(mut self) {
+        self.end(None);
+    }
+
+    /// Ends the reservation after an upload failed.
+    pub(super) fn fail(self, error: &StorageError) {
+        // The store may have made the change although it did not say so, or may make it still.
+        if matches!(error.kind, Kind::Io | Kind::Busy) {
+            self.abandon();
+        }
+    }
+
+    /// Ends the reservation after a change that frees something failed.
+    pub(super) fn fail_to_free(self, error: &StorageError) {
+        if matches!(error.kind, Kind::Io | Kind::Busy) {
+            self.account.shared().later(&self.account.record, Later::Doubt);
+        }
+    }
+
+    fn end(&mut self, later: Option<Later>) {
+        self.is_over = true;
+        let (shared, record) = (self.account.shared(), &self.account.record);
+        shared.give_up(record, &self.id);
+        if let Some(later) = later {
+            shared.later(record, later);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.is_over && (self.cost != Cost::default() || !self.names.is_empty()) {
+            self.end(Some(Later::Release { id: self.id.clone() }));
+        }
+    }
+}
+
+/// Returns the error of a storage whose quota is unknown.
+pub(super) fn unknown(error: LedgerError) -> StorageError {
+    StorageError::caused_by(Kind::Uncounted, std::io::Error::other(error))
+}

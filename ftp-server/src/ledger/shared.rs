@@ -1,0 +1,431 @@
+//! The changes of records by this server, and the renewal of its leases.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::hash::{Hash as _, Hasher as _};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+use super::record::{Later, Lease, Record, Time};
+use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
+use crate::lock::unpoisoned;
+use crate::net::random;
+use crate::storage::cost::Cost;
+use crate::threads;
+
+/// How long a change is tried again while other servers change the record.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long all calls fail at once after a failure, so that not every session waits in vain.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long the server waits at its end to give back what it holds.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// The longest name of a user or directory that is part of the name of a record, in bytes.
+const LONGEST_NAME: usize = 120;
+
+/// Locks for the changes of records: one change of a record at a time, so that the sessions of this
+/// server do not compete.
+const TURNS: usize = 16;
+
+/// Stack of the thread, in bytes: TLS to an object store in a debug build fits.
+const STACK: usize = 512 * 1024;
+
+/// What happens while the ledger does not answer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum WithoutLedger {
+    /// Logins of users with limited sessions fail with 421, and uploads of users with a quota with
+    /// 452 (default).
+    #[default]
+    Refuse,
+    /// The server goes on without the limits, and logs a warning. Once the ledger answers again,
+    /// what runs is recorded, and the files of the quotas are counted again.
+    Allow,
+}
+
+/// The part of a server in state that several servers share through a [`Ledger`]. Clones share it.
+///
+/// [`ServerBuilder::shared_state`](crate::ServerBuilder::shared_state) limits the sessions of each
+/// user on all servers together, and [`quota`](Self::quota) the files of a storage. A thread renews
+/// the leases of this server; it ends with the last clone.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ftp_server::{
+///     MemoryLedger, MemoryStorage, Rights, Server, SharedState, WithoutLedger,
+/// };
+///
+/// let ledger = MemoryLedger::new();
+/// let state = SharedState::start(ledger, Duration::from_secs(60), WithoutLedger::Refuse)?;
+/// let storage = state.quota(MemoryStorage::new(), "users").max_bytes(1_000_000);
+/// let server = Server::builder()
+///     .storage(storage)
+///     .user("u", "p", Rights::FULL)
+///     .shared_state(state)
+///     .bind("127.0.0.1:0")?;
+/// # drop(server);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct SharedState {
+    pub(super) inner: Arc<Inner>,
+    /// Ends the thread, which renews the leases.
+    _end: Arc<End>,
+}
+
+/// What the clones share.
+pub(super) struct Inner {
+    ledger: Box<dyn Ledger>,
+    lease: Duration,
+    without: WithoutLedger,
+    turns: [Mutex<()>; TURNS],
+    books: Mutex<Books>,
+    /// Signals work for the thread, and that it is done.
+    signal: Condvar,
+    /// The last failure, and until when calls fail with it.
+    failure: Mutex<Option<(LedgerError, Instant)>>,
+}
+
+/// What this server holds in each record, and has still to change there.
+#[derive(Debug, Default)]
+struct Books {
+    held: BTreeMap<String, HashMap<String, Held>>,
+    later: BTreeMap<String, Vec<Later>>,
+    /// Whether the thread makes changes that were taken out of `later`.
+    is_busy: bool,
+    is_over: bool,
+}
+
+/// A lease of this server.
+#[derive(Clone, Debug)]
+pub(super) enum Held {
+    Lease { cost: Cost, names: Vec<String> },
+    Count,
+}
+
+/// Ends the thread when the last clone is dropped.
+struct End(Arc<Inner>);
+
+impl fmt::Debug for SharedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { ledger, lease, without, .. } = &*self.inner;
+        let mut shown = f.debug_struct("SharedState");
+        shown.field("ledger", ledger).field("lease", lease).field("without", without);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.books().is_over = true;
+        self.0.signal.notify_all();
+    }
+}
+
+impl SharedState {
+    /// Begins to share state. If a server dies, what it has reserved is free again after `lease`,
+    /// and its sessions are not counted any more. All servers of a ledger need the same lease; with
+    /// an object store it should be 10 s or more.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system has no thread left.
+    pub fn start(
+        ledger: impl Ledger + 'static,
+        lease: Duration,
+        without: WithoutLedger,
+    ) -> io::Result<Self> {
+        let inner = Arc::new(Inner {
+            ledger: Box::new(ledger),
+            lease,
+            without,
+            turns: Default::default(),
+            books: Mutex::default(),
+            signal: Condvar::new(),
+            failure: Mutex::default(),
+        });
+        let end = End(Arc::clone(&inner));
+        let kept = Arc::clone(&inner);
+        threads::start(Some("ledger"), STACK, move || keep(&kept))?;
+        Ok(Self { inner, _end: Arc::new(end) })
+    }
+
+    /// Renews nothing any more, as a server that has died.
+    #[cfg(test)]
+    pub(crate) fn die(&self) {
+        self.inner.books().is_over = true;
+        self.inner.signal.notify_all();
+    }
+
+    /// Waits some seconds at most until the ended sessions and transfers of this server are
+    /// recorded. Without that, the other servers count them until the lease has run out.
+    pub fn flush(&self) {
+        let until = Instant::now() + FAREWELL;
+        let mut books = self.inner.books();
+        while books.is_busy || !books.later.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            books = unpoisoned(self.inner.signal.wait_timeout(books, left)).0;
+        }
+    }
+
+    /// Counts one more session, unless the user has `limit` on all servers.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if that is unknown, and a session refused then.
+    pub(crate) fn enter(&self, user: &[u8], limit: usize) -> Result<Option<Presence>, LedgerError> {
+        let shared = &self.inner;
+        let (record, id) = (record_name("sessions", user), unique()?);
+        match shared.change(&record, |record, times| record.enter(&id, limit, times)) {
+            Ok(false) => return Ok(None),
+            Ok(true) => {}
+            Err(error) => {
+                shared.later(&record, Later::Release { id: id.clone() });
+                if shared.without == WithoutLedger::Refuse {
+                    return Err(error);
+                }
+            }
+        }
+        shared.hold(&record, &id, Held::Lease { cost: Cost::default(), names: Vec::new() });
+        Ok(Some(Presence { state: self.clone(), record, id }))
+    }
+}
+
+/// A session that all servers count.
+pub(crate) struct Presence {
+    state: SharedState,
+    record: String,
+    id: String,
+}
+
+impl fmt::Debug for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presence").field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.state.inner.give_up(&self.record, &self.id);
+        self.state.inner.later(&self.record, Later::Release { id: self.id.clone() });
+    }
+}
+
+impl Inner {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        unpoisoned(self.books.lock())
+    }
+
+    pub(super) fn without(&self) -> WithoutLedger {
+        self.without
+    }
+
+    /// Renews a lease until it is [given up](Self::give_up).
+    pub(super) fn hold(&self, record: &str, id: &str, held: Held) {
+        self.books().held.entry(record.to_owned()).or_default().insert(id.to_owned(), held);
+    }
+
+    pub(super) fn give_up(&self, record: &str, id: &str) {
+        let mut books = self.books();
+        if let Some(held) = books.held.get_mut(record) {
+            held.remove(id);
+            if held.is_empty() {
+                books.held.remove(record);
+            }
+        }
+    }
+
+    /// Makes a change soon, in the thread or with the next change of the record.
+    pub(super) fn later(&self, record: &str, later: Later) {
+        self.books().later.entry(record.to_owned()).or_default().push(later);
+        self.signal.notify_all();
+    }
+
+    /// Changes a record, and returns what `act` has returned for the version that was replaced.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the ledger; whether the record has changed is unknown then.
+    pub(super) fn change<T>(
+        &self,
+        name: &str,
+        act: impl FnMut(&mut Record, (Time, Time)) -> T,
+    ) -> Result<T, LedgerError> {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let turn = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
+        let _turn = self.turns.get(turn).map(|turn| unpoisoned(turn.lock()));
+        if let Some((error, until)) = &*unpoisoned(self.failure.lock())
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
+        let waiting = self.books().later.remove(name).unwrap_or_default();
+        let changed = self.try_change(name, &waiting, act);
+        // What cannot be read is not changed either: its files are counted once it can.
+        if changed.is_err() && !matches!(changed, Err(LedgerError::Damaged(_))) {
+            let mut books = self.books();
+            let newer = books.later.remove(name).unwrap_or_default();
+            let all = waiting.into_iter().chain(newer).collect();
+            books.later.insert(name.to_owned(), all);
+        }
+        self.remember(changed.as_ref().err());
+        changed
+    }
+
+    fn try_change<T>(
+        &self,
+        name: &str,
+        waiting: &[Later],
+        mut act: impl FnMut(&mut Record, (Time, Time)) -> T,
+    ) -> Result<T, LedgerError> {
+        let begun = Instant::now();
+        let mut tries = 0;
+        loop {
+            let LedgerAnswer { record: found, time } = self.ledger.read(name)?;
+            let former = parse(name, found.as_ref())?;
+            let mut record = former.clone();
+            let now = Time::try_from(time.as_millis()).unwrap_or(Time::MAX);
+            let lease = Time::try_from(self.lease.as_millis()).unwrap_or(Time::MAX);
+            waiting.iter().for_each(|later| record.apply(later, now));
+            let done = act(&mut record, (now, now.saturating_add(lease)));
+            let version = found.as_ref().map(|record| &*record.version);
+            if record == former || self.ledger.replace(name, version, record.encode().as_bytes())? {
+                return Ok(done);
+            }
+            if begun.elapsed() >= PATIENCE {
+                return Err(LedgerError::Contended(name.to_owned()));
+            }
+            // Servers that met once should not meet again.
+            tries = u32::min(tries + 1, 6);
+            let spread = random::number().unwrap_or_default() % (2 << tries);
+            std::thread::sleep(Duration::from_millis(spread));
+        }
+    }
+
+    /// Remembers whether the ledger answers, and logs a change of that.
+    fn remember(&self, error: Option<&LedgerError>) {
+        let mut failure = unpoisoned(self.failure.lock());
+        match error {
+            Some(error @ (LedgerError::Away(_) | LedgerError::Unfit(_))) => {
+                if failure.is_none() {
+                    let what = match self.without {
+                        WithoutLedger::Refuse => "sessions and uploads with limits are refused",
+                        WithoutLedger::Allow => "limits of all servers together are not kept",
+                    };
+                    log::warn!("{error}; {what}");
+                }
+                *failure = Some((error.clone(), Instant::now() + PAUSE));
+            }
+            Some(error) => log::warn!("{error}"),
+            None => {
+                if failure.take().is_some() {
+                    log::info!("the ledger answers again");
+                }
+            }
+        }
+    }
+
+    /// Renews the leases of this server in a record.
+    fn renew(&self, name: &str) -> Result<(), LedgerError> {
+        self.change(name, |record, (_, until)| {
+            let books = self.books();
+            for (id, held) in books.held.get(name).into_iter().flatten() {
+                match held.clone() {
+                    Held::Count => record.renew_count(id, until),
+                    Held::Lease { cost, names } => record.renew(id, Lease { until, cost, names }),
+                }
+            }
+        })
+    }
+
+    /// Makes the changes that wait. Returns `false` if one failed.
+    fn settle(&self) -> bool {
+        let names: Vec<String> = {
+            let mut books = self.books();
+            books.is_busy = !books.later.is_empty();
+            books.later.keys().cloned().collect()
+        };
+        let mut is_done = true;
+        for name in &names {
+            is_done &= self.change(name, |_, _| ()).is_ok();
+        }
+        self.books().is_busy = false;
+        self.signal.notify_all();
+        is_done
+    }
+}
+
+fn parse(name: &str, found: Option<&LedgerRecord>) -> Result<Record, LedgerError> {
+    let Some(found) = found else { return Ok(Record::default()) };
+    let text = str::from_utf8(&found.content).ok();
+    text.and_then(Record::parse).ok_or_else(|| LedgerError::Damaged(name.to_owned()))
+}
+
+/// Makes the delayed changes and renews the leases of a server, until it ends.
+fn keep(shared: &Inner) {
+    let mut renewed = Instant::now();
+    let mut is_away = false;
+    loop {
+        let due = renewed + shared.lease / 3;
+        let now = Instant::now();
+        {
+            let books = shared.books();
+            if books.is_over {
+                return;
+            }
+            let is_idle = books.later.is_empty() || is_away;
+            if is_idle && now < due {
+                let most = if is_away { PAUSE } else { due - now };
+                drop(unpoisoned(shared.signal.wait_timeout(books, most.min(due - now))));
+            }
+        }
+        if Instant::now() >= due {
+            renewed = Instant::now();
+            let names: Vec<String> = shared.books().held.keys().cloned().collect();
+            for name in names {
+                // The change has logged the error. A lease is renewed twice before it runs out.
+                let _ = shared.renew(&name);
+            }
+        }
+        is_away = !shared.settle();
+    }
+}
+
+/// Returns the name of the record of a user or directory.
+pub(super) fn record_name(kind: &str, name: &[u8]) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let escaped: String = name
+        .iter()
+        .map(|&byte| match is_plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect();
+    match escaped.len() <= LONGEST_NAME {
+        true => format!("{kind}/{escaped}"),
+        false => format!("{kind}/%{}", digest(name)),
+    }
+}
+
+/// Returns a digest as a name.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns an unpredictable name.
+pub(super) fn unique() -> Result<String, LedgerError> {
+    let number =
+        || random::number().map_err(|error| LedgerError::Away(io::Error::from(error).to_string()));
+    Ok(format!("{:016x}{:016x}", number()?, number()?))
+}

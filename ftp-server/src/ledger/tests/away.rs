@@ -1,0 +1,127 @@
+//! A ledger that does not answer.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ftp_tests::raw::RawSession;
+
+use super::*;
+use crate::auth::Rights;
+use crate::config::ServerConfig;
+use crate::server::Server;
+
+/// A ledger that can be away.
+#[derive(Debug, Default)]
+struct Distant {
+    ledger: MemoryLedger,
+    is_away: AtomicBool,
+}
+
+impl Distant {
+    fn check(&self) -> Result<(), LedgerError> {
+        match self.is_away.load(Ordering::SeqCst) {
+            true => Err(LedgerError::Away("a test".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Ledger for Distant {
+    fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
+        self.check()?;
+        self.ledger.read(name)
+    }
+
+    fn replace(
+        &self,
+        name: &str,
+        version: Option<&[u8]>,
+        content: &[u8],
+    ) -> Result<bool, LedgerError> {
+        self.check()?;
+        self.ledger.replace(name, version, content)
+    }
+}
+
+/// A server of two sessions per user and a quota.
+struct Served {
+    ledger: Arc<Distant>,
+    files: Arc<MemoryStorage>,
+    state: SharedState,
+    server: Server,
+}
+
+fn serve(without: WithoutLedger) -> Served {
+    let ledger = Arc::new(Distant::default());
+    let files = Arc::new(MemoryStorage::new());
+    let state = SharedState::start(Arc::clone(&ledger), LONG, without).unwrap();
+    let storage = state.quota(Arc::clone(&files), "files").max_bytes(LIMIT);
+    let config = ServerConfig::default().with(|config| {
+        config.limits.per_user = 2;
+        config.limits.min_free = 0;
+    });
+    let builder = Server::builder().config(config).storage(storage).shared_state(state.clone());
+    let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap();
+    Served { ledger, files, state, server }
+}
+
+impl Served {
+    fn login(&self) -> RawSession {
+        let mut session = RawSession::login(self.server.local_addr(), "u", "p");
+        session.expect("TYPE I", 200);
+        session
+    }
+}
+
+fn store(session: &mut RawSession, name: &str, length: usize) -> u16 {
+    let data = session.passive();
+    let reply = session.ask(format!("STOR {name}"));
+    if reply.code != 150 {
+        return reply.code;
+    }
+    // The server may refuse the rest.
+    let _ = data.stream().write_all(&vec![b'x'; length]);
+    data.close();
+    session.reply().code
+}
+
+#[test]
+fn without_the_ledger_a_server_refuses() {
+    let served = serve(WithoutLedger::Refuse);
+    let mut session = served.login();
+    assert_eq!(store(&mut session, "f", 5), 226);
+    served.ledger.is_away.store(true, Ordering::SeqCst);
+    let mut other = RawSession::greeted(served.server.local_addr());
+    other.expect("USER u", 331);
+    let reply = other.expect("PASS p", 421).text();
+    assert!(reply.contains("Cannot count the connections"), "{reply}");
+    let _ = session.passive();
+    let reply = session.expect("STOR g", 452).text();
+    assert!(reply.contains("Quota cannot be checked now"), "{reply}");
+    session.expect("MKD d", 452);
+    // Reading goes on.
+    session.expect("SIZE f", 213);
+    served.ledger.is_away.store(false, Ordering::SeqCst);
+    at_last("uploads work again", || (store(&mut session, "g", 5) == 226).then_some(()));
+    let _other = served.login();
+    let mut third = RawSession::greeted(served.server.local_addr());
+    third.expect("USER u", 331);
+    third.expect("PASS p", 421);
+}
+
+#[test]
+fn without_the_ledger_a_server_may_go_on() {
+    let served = serve(WithoutLedger::Allow);
+    let mut session = served.login();
+    assert_eq!(store(&mut session, "f", 5), 226);
+    served.ledger.is_away.store(true, Ordering::SeqCst);
+    let mut other = served.login();
+    assert_eq!(store(&mut other, "g", 700_000), 226);
+    other.expect("DELE f", 250);
+    served.ledger.is_away.store(false, Ordering::SeqCst);
+    let quota = served.state.quota(Arc::clone(&served.files), "files");
+    wait_until("the ledger answers", || quota.quota(&VirtualPath::root()).is_ok());
+    // The files are counted again.
+    assert_eq!(store(&mut session, "h", 700_000), 552);
+    assert_eq!(stored(&served.files), 700_000);
+    wait_until("the record is right", || recorded(&[&served.state], &quota) == 700_000);
+}

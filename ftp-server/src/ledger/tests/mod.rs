@@ -1,0 +1,291 @@
+//! What every ledger has to do, tried on each of them by two servers.
+
+mod away;
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ftp_tests::at_once::at_once;
+use ftp_tests::wait::{at_last, wait_until};
+
+use super::*;
+use crate::storage::cost::Cost;
+use crate::storage::memory_does_as;
+use crate::storage::{
+    MemoryStorage, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, VirtualPath,
+    WriteMode,
+};
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(600);
+
+/// The shortest lease for a clock that counts seconds.
+const SHORT: Duration = Duration::from_secs(2);
+
+const LIMIT: u64 = 1_000_000;
+
+fn path(text: &str) -> VirtualPath {
+    text.into()
+}
+
+fn kind<T>(result: Result<T, StorageError>) -> Option<Kind> {
+    result.err().map(|error| error.kind)
+}
+
+fn node<L: Ledger + 'static>(ledger: L, lease: Duration) -> SharedState {
+    SharedState::start(ledger, lease, WithoutLedger::Refuse).unwrap()
+}
+
+fn put(
+    storage: &SharedQuota,
+    name: &str,
+    mode: WriteMode,
+    length: usize,
+) -> Result<(), StorageError> {
+    let mut upload = storage.write(&path(name), mode)?;
+    upload.write_all(&vec![b'x'; length])?;
+    upload.flush()?;
+    while !upload.prepare_commit()? {}
+    upload.commit()
+}
+
+/// Returns the bytes of all files.
+fn stored(files: &MemoryStorage) -> u64 {
+    files.files().into_iter().map(|path| files.get(path).unwrap().len() as u64).sum()
+}
+
+/// Returns the bytes that the record has, once all changes are made.
+fn recorded(nodes: &[&SharedState], storage: &SharedQuota) -> u64 {
+    nodes.iter().for_each(|node| node.flush());
+    storage.quota(&VirtualPath::root()).unwrap().unwrap().bytes
+}
+
+/// Tries everything that a ledger has to do. Each call of `open` is another server.
+pub(crate) fn ledger_works<L: Ledger + 'static>(open: impl Fn() -> L + Sync) {
+    replaces_what_was_read(&open);
+    loses_no_change(&open);
+    counts_sessions(&open);
+    keeps_a_quota(&open);
+    outlives_a_server(&open);
+}
+
+fn replaces_what_was_read<L: Ledger>(open: &impl Fn() -> L) {
+    let (one, other) = (open(), open());
+    let before = one.read("a/b%20").unwrap();
+    assert_eq!(before.record, None);
+    assert!(one.replace("a/b%20", None, b"1").unwrap());
+    assert!(!other.replace("a/b%20", None, b"2").unwrap());
+    let found = other.read("a/b%20").unwrap();
+    let record = found.record.unwrap();
+    assert_eq!(record.content, b"1");
+    assert!(found.time + Duration::from_secs(2) >= before.time);
+    let content = b"two\r\n".repeat(10_000);
+    assert!(other.replace("a/b%20", Some(&record.version), &content).unwrap());
+    assert!(!one.replace("a/b%20", Some(&record.version), b"3").unwrap());
+    assert_eq!(one.read("a/b%20").unwrap().record.unwrap().content, content);
+    assert!(!one.replace("none", Some(&record.version), b"3").unwrap());
+    assert_eq!(one.read("none").unwrap().record, None);
+}
+
+fn loses_no_change<L: Ledger + 'static>(open: &(impl Fn() -> L + Sync)) {
+    let made = at_once(4, 0..4, |_| {
+        let node = node(open(), LONG);
+        let added = Cost::bytes(1);
+        let mut count = 0;
+        for number in 0..25 {
+            let id = format!("{}", number % 2);
+            let later = record::Later::Settle { id, added, freed: Cost::default() };
+            let change = node.inner.change("changes", |record, (now, _)| record.apply(&later, now));
+            count += u64::from(change.is_ok());
+        }
+        count
+    });
+    let node = node(open(), LONG);
+    let used = node.inner.change("changes", |record, _| record.used.bytes).unwrap();
+    assert_eq!((used, made.iter().sum::<u64>()), (100, 100));
+}
+
+fn counts_sessions<L: Ledger + 'static>(open: &impl Fn() -> L) {
+    let (one, other) = (node(open(), LONG), node(open(), LONG));
+    let first = one.enter(b"ann", 2).unwrap().unwrap();
+    let second = other.enter(b"ann", 2).unwrap().unwrap();
+    assert!(one.enter(b"ann", 2).unwrap().is_none());
+    assert!(other.enter(b"ann", 2).unwrap().is_none());
+    let _bob = other.enter(b"bob", 1).unwrap().unwrap();
+    drop(first);
+    // This server knows at once that its session has ended.
+    let third = one.enter(b"ann", 2).unwrap().unwrap();
+    drop(second);
+    other.flush();
+    let _fourth = one.enter(b"ann", 2).unwrap().unwrap();
+    assert!(other.enter(b"ann", 2).unwrap().is_none());
+    drop(third);
+    at_last("the other server knows it", || other.enter(b"ann", 2).unwrap());
+}
+
+fn keeps_a_quota<L: Ledger + 'static>(open: &(impl Fn() -> L + Sync)) {
+    let files = Arc::new(MemoryStorage::new());
+    files.put("old", vec![b'o'; 300_000]).unwrap();
+    let nodes = [node(open(), LONG), node(open(), LONG)];
+    let on = |node: &SharedState| node.quota(Arc::clone(&files), "files").max_bytes(LIMIT);
+    let [one, other] = nodes.each_ref().map(on);
+    let recorded = || recorded(&nodes.each_ref(), &one);
+    // The first upload counts what is there.
+    put(&one, "new", WriteMode::Create, 400_000).unwrap();
+    assert_eq!(recorded(), 700_000);
+    assert_eq!(kind(put(&other, "third", WriteMode::Create, 300_001)), Some(Kind::OverQuota));
+    assert_eq!((recorded(), stored(&files)), (700_000, 700_000));
+    put(&other, "third", WriteMode::Create, 300_000).unwrap();
+    assert_eq!(kind(put(&one, "fourth", WriteMode::Create, 1)), Some(Kind::OverQuota));
+    assert_eq!(kind(one.mkdir(&path("d"))), Some(Kind::OverQuota));
+    one.remove(&path("old")).unwrap();
+    assert_eq!(recorded(), 700_000);
+    other.mkdir(&path("d")).unwrap();
+    put(&other, "new", WriteMode::Replace, 10_000).unwrap();
+    put(&one, "new", WriteMode::Append, 5_000).unwrap();
+    put(&one, "new", WriteMode::From(1_000), 2_000).unwrap();
+    assert_eq!(recorded(), 300_000 + 4_096 + 3_000);
+    other.rename(&path("new"), &path("d/renamed"), false).unwrap();
+    other.rename(&path("d/renamed"), &path("third"), true).unwrap();
+    one.rmdir(&path("d")).unwrap();
+    assert_eq!((recorded(), stored(&files)), (3_000, 3_000));
+    // Many uploads at once never exceed the limit, and what is left can be used.
+    let put_some = |number: usize| {
+        let storage = if number.is_multiple_of(2) { &one } else { &other };
+        kind(put(storage, &format!("many{number}"), WriteMode::Create, 120_000))
+    };
+    let ends = at_once(4, 0..12, put_some);
+    assert!(ends.iter().flatten().all(|kind| *kind == Kind::OverQuota), "{ends:?}");
+    let filled = stored(&files);
+    assert!(filled <= LIMIT && filled > LIMIT / 2, "{filled}");
+    assert_eq!(recorded(), filled);
+    // Two servers that replace one file agree on its size.
+    let ends = at_once(2, [&one, &other], |storage| put(storage, "third", WriteMode::Replace, 9));
+    assert!(ends.iter().all(Result::is_ok), "{ends:?}");
+    assert_eq!(recorded(), stored(&files));
+    assert_eq!(stored(&files), filled - 3_000 + 9);
+}
+
+/// Lets a server die with a session, in the middle of one upload, and after another one that is
+/// not recorded yet.
+fn outlives_a_server<L: Ledger + 'static>(open: &impl Fn() -> L) {
+    let other = node(open(), LONG);
+    let die = |name: &str, lease| {
+        let files = Arc::new(MemoryStorage::new());
+        let dead = node(open(), lease);
+        let on = |node: &SharedState| node.quota(Arc::clone(&files), name).max_bytes(LIMIT);
+        std::mem::forget(dead.enter(name.as_bytes(), 1).unwrap().unwrap());
+        dead.die();
+        let storage = on(&dead);
+        let mut upload = storage.write(&path("lost"), WriteMode::Create).unwrap();
+        upload.write_all(&[b'x'; 500_000]).unwrap();
+        std::mem::forget(upload);
+        put(&storage, "stored", WriteMode::Create, 300_000).unwrap();
+        (on(&other), Arc::clone(&files))
+    };
+    let (storage, _files) = die("long", LONG);
+    assert_eq!(kind(put(&storage, "f", WriteMode::Create, 600_000)), Some(Kind::OverQuota));
+    assert!(other.enter(b"long", 1).unwrap().is_none());
+    let (storage, files) = die("short", SHORT);
+    let enter = || other.enter(b"short", 1).unwrap();
+    let _session = at_last("the session of the dead server ends", enter);
+    at_last("its reservation ends", || put(&storage, "f", WriteMode::Create, 600_000).ok());
+    assert_eq!(kind(put(&storage, "g", WriteMode::Create, 100_001)), Some(Kind::OverQuota));
+    wait_until("the record is right", || recorded(&[&other], &storage) == 900_000);
+    assert_eq!(stored(&files), 900_000);
+}
+
+#[test]
+fn memory_is_a_ledger() {
+    let ledger = Arc::new(MemoryLedger::new());
+    ledger_works(|| Arc::clone(&ledger));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn redis_is_a_ledger() {
+    let Some(server) = ftp_tests::peer::Redis::start() else { return };
+    ledger_works(|| RedisLedger::connect(&server.url()).unwrap());
+    let refused = |url: &str| match RedisLedger::connect(url) {
+        Err(LedgerError::Unfit(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    let url = server.url().replace("redis://", "redis://:secret@");
+    let text = refused(&url);
+    assert!(text.contains("redis: ") && !text.contains("secret"), "{text}");
+    let text = refused(&format!("{}/99", server.url()));
+    assert!(text.contains("out of range"), "{text}");
+}
+
+#[test]
+fn a_quota_changes_nothing_else() {
+    memory_does_as(1..=4, || {
+        let node = node(MemoryLedger::new(), LONG);
+        (node.quota(MemoryStorage::new(), "files"), node)
+    });
+}
+
+#[test]
+fn an_upload_says_whether_it_replaces_a_file() {
+    let node = node(MemoryLedger::new(), LONG);
+    let storage = node.quota(MemoryStorage::new(), "files").max_bytes(LIMIT);
+    assert!(!storage.write(&path("f"), WriteMode::Replace).unwrap().replaces());
+    put(&storage, "f", WriteMode::Create, 1).unwrap();
+    assert!(storage.write(&path("f"), WriteMode::Replace).unwrap().replaces());
+}
+
+#[test]
+fn interrupted_uploads_give_back_what_they_reserved() {
+    let node = node(MemoryLedger::new(), LONG);
+    let storage = node.quota(MemoryStorage::new(), "files").max_bytes(LIMIT).max_files(2);
+    for end in [StreamEnd::Abort, StreamEnd::Cut, StreamEnd::Failed] {
+        let mut upload = storage.write(&path("f"), WriteMode::Create).unwrap();
+        upload.write_all(&[b'x'; 900_000]).unwrap();
+        assert!(recorded(&[&node], &storage) >= 900_000);
+        upload.abort(end);
+        assert_eq!(recorded(&[&node], &storage), 0);
+    }
+    drop(storage.write(&path("f"), WriteMode::Create).unwrap());
+    put(&storage, "a", WriteMode::Create, 0).unwrap();
+    put(&storage, "b", WriteMode::Create, 1).unwrap();
+    assert_eq!(kind(put(&storage, "c", WriteMode::Create, 1)), Some(Kind::OverQuota));
+    put(&storage, "b", WriteMode::Replace, 2).unwrap();
+    assert_eq!(recorded(&[&node], &storage), 4_096 + 2);
+}
+
+#[test]
+fn a_change_whose_outcome_is_unknown_is_counted_again() {
+    use crate::storage::{Fault, FaultStorage, StorageCall};
+    for lease in [LONG, SHORT] {
+        let node = node(MemoryLedger::new(), lease);
+        let fault = Fault::Fail(Kind::Io);
+        let faulty =
+            FaultStorage::new(MemoryStorage::new()).at(StorageCall::UploadCommit, 1, fault);
+        let storage = node.quota(faulty, "files").max_bytes(LIMIT);
+        let put = || put(&storage, "f", WriteMode::Create, 600_000);
+        assert_eq!(kind(put()), Some(Kind::Io));
+        if lease == LONG {
+            // It may be stored.
+            assert_eq!(kind(put()), Some(Kind::OverQuota));
+            continue;
+        }
+        at_last("the files are counted", || put().ok());
+        // The file counts twice if it was stored during the count. Then the next upload that does
+        // not fit counts again.
+        let other = || self::put(&storage, "other", WriteMode::Create, 0);
+        wait_until("the record is right", || {
+            let is_stored = other().is_ok() && storage.remove(&path("other")).is_ok();
+            is_stored && recorded(&[&node], &storage) == 600_000
+        });
+    }
+}
+
+#[test]
+fn names_of_records_are_plain() {
+    use super::shared::record_name;
+    assert_eq!(record_name("quota", b"store/ann"), "quota/store%2Fann");
+    assert_eq!(record_name("sessions", b".."), "sessions/%2E%2E");
+    let long = |byte: u8| record_name("sessions", &[byte; 200]);
+    assert!(long(b'a').len() < 50 && long(b'a') != long(b'b'));
+}

@@ -1,0 +1,79 @@
+//! The first bytes of an old file, which an upload keeps: they are copied to the new file.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::copy_file_range;
+use rustix::io::{Errno, pread, retry_on_intr, write};
+
+use super::output::Output;
+use crate::pace::Pace;
+use crate::storage::{StorageError, StorageErrorKind};
+
+/// Bytes to copy at a time, at first and at most: file systems that share blocks copy any number at
+/// once.
+const COPY: u64 = 1024 * 1024;
+const COPY_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Size of the copy buffer for file systems that cannot copy by themselves, in bytes.
+const COPY_BUFFER: usize = 32 * 1024;
+
+/// The part of the old file that is being copied to the new one.
+#[derive(Debug)]
+pub(super) struct Copying {
+    old: OwnedFd,
+    at: u64,
+    length: u64,
+    pace: Pace,
+}
+
+impl Copying {
+    /// Copies the first `length` bytes of the file.
+    pub(super) fn new(old: OwnedFd, length: u64) -> Self {
+        Self { old, at: 0, length, pace: Pace::new(COPY, COPY_MAX) }
+    }
+
+    /// Copies some bytes. Returns whether all of them are copied.
+    pub(super) fn step(&mut self, output: &mut Output) -> Result<bool, StorageError> {
+        let Self { old, at, length, pace } = self;
+        let left = *length - *at;
+        let copied = pace.step(|most| {
+            let most = left.min(most);
+            output.spend(most, |new| copy(&*old, new, *at, most))
+        });
+        match copied? {
+            // The file has become shorter.
+            0 if left > 0 => return Err(StorageErrorKind::BadRestart.into()),
+            copied => *at += copied,
+        }
+        Ok(at == length)
+    }
+}
+
+/// Copies at most `length` bytes from `at` in one file to the offset of the other. Returns the
+/// number of bytes copied, which is 0 at the end of `from`.
+fn copy(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
+    let step = usize::try_from(length).unwrap_or(usize::MAX);
+    let mut offset = at;
+    match retry_on_intr(|| copy_file_range(&from, Some(&mut offset), &to, None, step)) {
+        Ok(0) => copy_by_hand(from, to, at, length),
+        Ok(_) => Ok(offset - at),
+        Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => Err(errno),
+        // The kernel cannot copy between these files, or cannot copy files at all.
+        Err(_) => copy_by_hand(from, to, at, length),
+    }
+}
+
+/// Copies as [`copy`] does, but through a buffer, and at most one buffer full.
+fn copy_by_hand(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
+    let mut buffer = vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(COPY_BUFFER)];
+    let got = retry_on_intr(|| pread(&from, &mut *buffer, at))?;
+    let mut rest = buffer.get(..got).unwrap_or_default();
+    while !rest.is_empty() {
+        let written = retry_on_intr(|| write(&to, rest))?;
+        if written == 0 {
+            return Err(Errno::IO);
+        }
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(u64::try_from(got).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,107 @@
+//! The bytes of a part before it is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pool::{Memory, Pool};
+use crate::storage::{StorageError, StorageErrorKind as Kind};
+
+/// Bytes that an upload may hold without a share of the common memory. Small files therefore never
+/// wait for memory.
+pub(super) const FREE: usize = 1024 * 1024;
+
+/// Maximum number of bytes that a session writes at once.
+pub(super) const WRITE: usize = 512 * 1024;
+
+/// Bytes of one part.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    pool: Arc<Pool>,
+    bytes: Vec<u8>,
+    /// The share of the common memory, for a whole part.
+    memory: Option<Memory>,
+}
+
+impl Buffer {
+    pub(super) const fn new(pool: Arc<Pool>) -> Self {
+        Self { pool, bytes: Vec::new(), memory: None }
+    }
+
+    /// Returns an empty buffer of the same pool.
+    pub(super) fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.pool))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns whether a part of `part` bytes is complete.
+    pub(super) fn is_full(&self, part: usize) -> bool {
+        self.bytes.len() >= part
+    }
+
+    /// Returns whether the next write of a session fits or can at least proceed without a wait for
+    /// memory.
+    pub(super) fn is_roomy(&self) -> bool {
+        self.memory.is_some() || self.bytes.len() + WRITE <= FREE
+    }
+
+    /// Waits up to `limit` for the memory of a part of `part` bytes, and returns whether it was
+    /// reserved.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Busy` if the system has no memory.
+    pub(super) fn reserve(&mut self, part: usize, limit: Duration) -> Result<bool, StorageError> {
+        if self.memory.is_none() {
+            self.memory = self.pool.take(part as u64, limit);
+            if self.memory.is_some() {
+                let more = part.saturating_sub(self.bytes.len());
+                self.bytes.try_reserve_exact(more).map_err(|_| Kind::Busy)?;
+            }
+        }
+        Ok(self.memory.is_some())
+    }
+
+    /// Adds as many bytes as fit into a part of `part` bytes, and returns their number.
+    pub(super) fn add(&mut self, bytes: &[u8], part: usize) -> usize {
+        let most = if self.memory.is_some() { part } else { part.min(FREE) };
+        let room = most.saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        room
+    }
+
+    /// Returns the content, and leaves the buffer empty.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Replaces the content. The new content must not exceed one part.
+    pub(super) fn set(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_content_needs_no_share_of_the_memory() {
+        const PART: usize = 4 * FREE;
+        let pool = Pool::new(PART as u64);
+        let mut first = Buffer::new(Arc::clone(&pool));
+        assert!(first.is_roomy());
+        assert_eq!(first.add(&vec![1; PART], PART), FREE);
+        assert_eq!(first.add(&[1], PART), 0);
+        assert!(!first.is_roomy() && !first.is_full(PART));
+        assert!(first.reserve(PART, Duration::ZERO).unwrap());
+        assert_eq!(first.add(&vec![1; PART], PART), PART - FREE);
+        assert!(first.is_full(PART) && first.is_roomy());
+        let mut second = first.another();
+        assert!(!second.reserve(PART, Duration::ZERO).unwrap());
+        drop(first);
+        assert!(second.reserve(PART, Duration::ZERO).unwrap());
+    }
+}

@@ -1,0 +1,162 @@
+//! The way to a server: its address, and connections to it.
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use ureq::unversioned::transport::DefaultConnector;
+
+use super::error::S3Error;
+use super::http::S3Timeouts;
+use super::names::Addresses;
+
+/// Files in which distributions keep the certificates of trusted CAs.
+const BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// Connections to one server, whose name is resolved in advance.
+pub(super) struct Connections {
+    pub(super) agent: Agent,
+    /// `http` or `https`.
+    pub(super) scheme: &'static str,
+    /// The host, and the port if it is not the default one.
+    pub(super) authority: String,
+    pub(super) addresses: Addresses,
+}
+
+impl Connections {
+    /// Prepares connections. `ca` has the CAs that are trusted, in PEM; without it they are the
+    /// system's.
+    pub(super) fn to(
+        place: &Place,
+        timeouts: S3Timeouts,
+        ca: Option<&[u8]>,
+    ) -> Result<Self, S3Error> {
+        let Place { scheme, host, port } = place;
+        let addresses = Addresses::of(host, *port)?;
+        let authority = match *port == place.usual_port() {
+            true => host.clone(),
+            false => format!("{host}:{port}"),
+        };
+        let agent = agent(timeouts, tls(scheme, ca)?, addresses.clone());
+        Ok(Self { agent, scheme, authority, addresses })
+    }
+}
+
+/// The address of a server.
+pub(super) struct Place {
+    scheme: &'static str,
+    host: String,
+    port: u16,
+}
+
+impl Place {
+    /// Reads a URL without a path.
+    pub(super) fn of(endpoint: &str) -> Result<Self, S3Error> {
+        // The message omits the text, which could contain a password.
+        let wrong =
+            || S3Error::Configuration("invalid endpoint: expected https://HOST[:PORT]".to_owned());
+        let (scheme, rest) = endpoint.split_once("://").ok_or_else(wrong)?;
+        let scheme = match scheme {
+            "http" => "http",
+            "https" => "https",
+            _ => return Err(wrong()),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, Some(port.parse().map_err(|_| wrong())?))
+            }
+            _ => (authority, None),
+        };
+        let is_ipv6 = host.starts_with('[') && host.ends_with(']');
+        let is_good = |byte: u8| {
+            byte.is_ascii_alphanumeric()
+                || b"-._".contains(&byte)
+                || is_ipv6 && b":[]".contains(&byte)
+        };
+        if host.is_empty() || !host.bytes().all(is_good) {
+            return Err(wrong());
+        }
+        let place = Self { scheme, host: host.to_owned(), port: 0 };
+        let port = port.unwrap_or(place.usual_port());
+        Ok(Self { port, ..place })
+    }
+
+    /// Returns the place whose host name has one more label at its beginning.
+    pub(super) fn with_label(self, label: &str) -> Self {
+        Self { host: format!("{label}.{}", self.host), ..self }
+    }
+
+    fn usual_port(&self) -> u16 {
+        if self.scheme == "https" { 443 } else { 80 }
+    }
+}
+
+/// Returns the TLS settings, with the given CAs or those of the system.
+fn tls(scheme: &str, ca: Option<&[u8]>) -> Result<TlsConfig, S3Error> {
+    let builder = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(crate::tls::ring());
+    if scheme == "http" {
+        return Ok(builder.build());
+    }
+    let refuse = |text: String| S3Error::Configuration(text);
+    let pem = match ca {
+        Some(pem) => pem.to_vec(),
+        None => BUNDLES.iter().find_map(|file| std::fs::read(file).ok()).ok_or_else(|| {
+            refuse("no system CAs found; set those of the endpoint with ca_pem".to_owned())
+        })?,
+    };
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let roots = roots.map_err(|error| refuse(format!("invalid CA certificates: {error}")))?;
+    if roots.is_empty() {
+        return Err(refuse("invalid CA certificates: no certificate found".to_owned()));
+    }
+    let roots: Vec<_> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    Ok(builder.root_certs(RootCerts::new_with_certs(&roots)).build())
+}
+
+fn agent(timeouts: S3Timeouts, tls: TlsConfig, addresses: Addresses) -> Agent {
+    const CONNECTIONS: usize = 64;
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent("ftp-server")
+        .accept("")
+        .accept_encoding("")
+        .max_idle_connections(CONNECTIONS)
+        .max_idle_connections_per_host(CONNECTIONS)
+        .tls_config(tls)
+        .timeout_connect(Some(timeouts.connect))
+        .timeout_send_request(Some(timeouts.answer))
+        .timeout_recv_response(Some(timeouts.answer))
+        .timeout_per_read(Some(timeouts.idle))
+        .timeout_per_write(Some(timeouts.idle))
+        .build();
+    Agent::with_parts(config, DefaultConnector::new(), addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_read() {
+        for (endpoint, want) in [
+            ("http://127.0.0.1:8333", ("http", "127.0.0.1", 8333)),
+            ("https://s3.example.com/", ("https", "s3.example.com", 443)),
+            ("http://[::1]:80", ("http", "[::1]", 80)),
+            ("https://[::1]", ("https", "[::1]", 443)),
+        ] {
+            let place = Place::of(endpoint).unwrap();
+            assert_eq!((place.scheme, &*place.host, place.port), want);
+        }
+        for wrong in ["", "s3.example.com", "ftp://h", "http://u:p@h", "http://h/x", "http://h:x"] {
+            let error = Place::of(wrong).err().unwrap().to_string();
+            assert!(!error.contains("u:p"), "{error}");
+        }
+    }
+}

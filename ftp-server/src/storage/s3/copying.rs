@@ -1,0 +1,144 @@
+//! Copies the first bytes of an existing object to the object that replaces it.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::buffer::Buffer;
+use super::error::S3Error;
+use super::multipart::{LEAST, PARTS, Part};
+use super::upload::Begun;
+use super::work::Job;
+use crate::storage::{StorageError, StorageErrorKind as Kind};
+
+/// Bytes that one request copies.
+const STEP: u64 = 256 * 1024 * 1024;
+
+/// The copy of the first bytes of an object. The store makes it; if the bytes are too few for a
+/// part, they pass through memory.
+pub(super) struct Copying {
+    /// The entity tag that the object must still have.
+    pub(super) tag: String,
+    pub(super) length: u64,
+    /// Bytes that were copied.
+    pub(super) at: u64,
+    pub(super) running: Option<Job<Copied>>,
+}
+
+/// The result of one copying request.
+pub(super) struct Copied {
+    begun: Begun,
+    content: Result<Content, S3Error>,
+}
+
+enum Content {
+    Part(Part),
+    Bytes(Vec<u8>),
+}
+
+impl Copying {
+    pub(super) const fn new(tag: String, length: u64) -> Self {
+        Self { tag, length, at: 0, running: None }
+    }
+
+    /// Copies for up to `limit`. Returns whether all bytes are copied.
+    pub(super) fn step(
+        &mut self,
+        begun: &mut Begun,
+        parts: &mut Vec<Part>,
+        buffer: &mut Buffer,
+        limit: Duration,
+    ) -> Result<bool, StorageError> {
+        if self.at >= self.length {
+            return Ok(true);
+        }
+        let running = match self.running.take() {
+            Some(running) => running,
+            None => self.begin(begun, parts.len())?,
+        };
+        let Some(copied) = running.wait(limit) else {
+            self.running = Some(running);
+            return Ok(false);
+        };
+        let Copied { begun: now, content } = copied?;
+        *begun = now;
+        match content.map_err(changed)? {
+            Content::Part(part) => {
+                self.at += part.size;
+                parts.push(part);
+            }
+            Content::Bytes(bytes) => {
+                self.at = self.length;
+                buffer.set(bytes);
+            }
+        }
+        Ok(self.at >= self.length)
+    }
+
+    fn begin(&self, begun: &Begun, parts: usize) -> Result<Job<Copied>, StorageError> {
+        let (mut begun, tag, length) = (begun.clone(), self.tag.clone(), self.length);
+        let range = self.next();
+        let number = u32::try_from(parts).unwrap_or(PARTS) + 1;
+        let job = Job::begin(move || {
+            let content = match length < LEAST {
+                true => bytes(&begun, &tag, length),
+                false => part(&mut begun, &tag, number, range),
+            };
+            Copied { begun, content }
+        });
+        Ok(job?)
+    }
+
+    /// Returns the next range. Each range, including the last one, is large enough for a part.
+    fn next(&self) -> Range<u64> {
+        let step = STEP.max(self.length / u64::from(PARTS / 2));
+        let end = self.at + step;
+        let is_last = end + LEAST > self.length;
+        self.at..if is_last { self.length } else { end }
+    }
+}
+
+fn part(begun: &mut Begun, tag: &str, number: u32, range: Range<u64>) -> Result<Content, S3Error> {
+    let multipart = begun.multipart()?;
+    begun.store.client.copy_part(&multipart, number, &begun.key, tag, range).map(Content::Part)
+}
+
+fn bytes(begun: &Begun, tag: &str, length: u64) -> Result<Content, S3Error> {
+    let operation = "GetObject";
+    let wrong = |reason: &str| S3Error::Wrong { operation, reason: reason.to_owned() };
+    match begun.store.client.get_small(&begun.key, length)? {
+        Some((object, bytes)) if object.tag == tag && bytes.len() as u64 == length => {
+            Ok(Content::Bytes(bytes))
+        }
+        _ => Err(wrong("the object has changed")),
+    }
+}
+
+fn changed(error: S3Error) -> StorageError {
+    if error.is_precondition() || error.is_missing() {
+        return Kind::Busy.into();
+    }
+    error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_neither_too_many_nor_too_small() {
+        const MIB: u64 = 1 << 20;
+        for (length, want) in
+            [(LEAST, 1), (256 * MIB, 1), (260 * MIB, 1), (261 * MIB, 2), (5 << 40, 5_000)]
+        {
+            let mut copying = Copying::new(String::new(), length);
+            let mut count = 0;
+            while copying.at < length {
+                let range = copying.next();
+                assert!(range.start == copying.at && range.end - range.start >= LEAST);
+                copying.at = range.end;
+                count += 1;
+            }
+            assert_eq!((copying.at, count), (length, want), "{length}");
+        }
+    }
+}

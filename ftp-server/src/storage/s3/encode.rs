@@ -1,0 +1,131 @@
+//! Encodings of S3: percent-encoding, hexadecimal, base64 and times.
+
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64ct::{Base64, Encoding};
+use ftp_proto::TimeVal;
+use sha2::{Digest, Sha256};
+
+/// A SHA-256 digest.
+pub(super) type Sum = [u8; 32];
+
+/// Returns the SHA-256 digest of `bytes`.
+pub(super) fn sha256(bytes: &[u8]) -> Sum {
+    Sha256::digest(bytes).into()
+}
+
+/// Returns lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Returns base64 with padding.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    Base64::encode_string(bytes)
+}
+
+/// Percent-encodes all characters except the unreserved ones, as RFC 3986 and SigV4 require.
+pub(super) fn percent(text: &str) -> String {
+    encoded(text, false)
+}
+
+/// Percent-encodes a key for a URI, like [`percent`], but leaves `/` unchanged.
+pub(super) fn percent_path(key: &str) -> String {
+    encoded(key, true)
+}
+
+fn encoded(text: &str, keep_slash: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            b'/' if keep_slash => out.push('/'),
+            _ => {
+                // Writing to a string does not fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
+/// Decodes percent-encoding and `+` (a space), as stores encode keys in listings. `None` if the
+/// text is malformed.
+pub(super) fn decoded(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            b'+' => b' ',
+            other => other,
+        });
+    }
+    Some(out)
+}
+
+/// Returns the current time in seconds since 1970-01-01T00:00:00Z.
+pub(super) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Formats a time as `20130524T000000Z`. A time whose year does not have four digits becomes the
+/// beginning of 1970.
+pub(super) fn amz_time(seconds: i64) -> String {
+    let time = TimeVal::from_unix_seconds(seconds).or_else(|| TimeVal::from_unix_seconds(0));
+    let Some(t) = time else { return String::new() };
+    let (year, month, day) = (t.year(), t.month(), t.day());
+    let (hour, minute, second) = (t.hour(), t.minute(), t.second());
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// Parses a time of a listing, `2009-10-12T17:50:30.000Z`, into seconds since 1970.
+pub(super) fn iso_time(text: &str) -> Option<i64> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).take(14).collect();
+    TimeVal::parse(&digits).ok().map(|time| time.unix_seconds())
+}
+
+/// Parses a time of a header, `Mon, 12 Oct 2009 17:50:30 GMT`, into seconds since 1970.
+pub(super) fn http_time(text: &str) -> Option<i64> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let mut words = text.split_once(", ")?.1.split(' ');
+    let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let month = MONTHS.find(month).filter(|at| at % 3 == 0 && month.len() == 3)? / 3 + 1;
+    let digits = format!("{year:0>4}{month:02}{day:0>2}{}", time.replace(':', ""));
+    TimeVal::parse(digits.as_bytes()).ok().map(|time| time.unix_seconds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_times_as_s3_writes_them() {
+        assert_eq!(percent("a b/ü+~"), "a%20b%2F%C3%BC%2B~");
+        assert_eq!(percent_path("a b/ü+~"), "a%20b/%C3%BC%2B~");
+        assert_eq!(decoded("a+b%2Fc%c3%bc").as_deref(), Some("a b/cü".as_bytes()));
+        for malformed in ["%", "%2", "%zz"] {
+            assert_eq!(decoded(malformed), None, "{malformed}");
+        }
+        assert_eq!(hex(&[0, 0xab]), "00ab");
+        assert_eq!(base64(b"abc"), "YWJj");
+        assert_eq!(amz_time(1_369_353_600), "20130524T000000Z");
+        assert_eq!(iso_time("2009-10-12T17:50:30.000Z"), Some(1_255_369_830));
+        assert_eq!(http_time("Mon, 12 Oct 2009 17:50:30 GMT"), Some(1_255_369_830));
+        for wrong in ["", "Mon, 12 Foo 2009 17:50:30 GMT", "12 Oct", "Mon, 1x Oct 2009 1:1:1 GMT"] {
+            assert_eq!(http_time(wrong), None, "{wrong}");
+        }
+        assert_eq!(iso_time("yesterday"), None);
+    }
+}

@@ -1,0 +1,203 @@
+//! Errors of an object store, and the storage errors that they become.
+
+use std::io;
+
+use crate::storage::{StorageError, StorageErrorKind as Kind};
+
+/// Error of an object store. It never contains a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum S3Error {
+    /// A setting is invalid.
+    #[error("{0}")]
+    Configuration(String),
+    /// The endpoint's host name cannot be resolved.
+    #[error("{host}: cannot find the address: {source}")]
+    Unresolved {
+        /// The endpoint's host name.
+        host: String,
+        /// The reason that the system reports.
+        source: io::Error,
+    },
+    /// The store refused the request.
+    #[error("{operation}: the store responds with {status}{}", detail(.code, .message))]
+    Refused {
+        /// The S3 operation, such as `PutObject`.
+        operation: &'static str,
+        /// The HTTP status. It is 200 if the body of a successful response contained the error.
+        status: u16,
+        /// The S3 error code, such as `SlowDown`; empty if the response had none.
+        code: String,
+        /// The message of the store, on one line.
+        message: String,
+    },
+    /// No response arrived: the connection failed or broke, or a timeout passed.
+    #[error("{operation}: no response from the store: {reason}")]
+    Lost {
+        /// The S3 operation.
+        operation: &'static str,
+        /// The reason, such as a reset connection.
+        reason: String,
+    },
+    /// The response is not valid in S3, or its content is damaged.
+    #[error("{operation}: invalid response from the store: {reason}")]
+    Wrong {
+        /// The S3 operation.
+        operation: &'static str,
+        /// The fault of the response.
+        reason: String,
+    },
+    /// There are no access keys, because the request for those of a
+    /// [role](crate::S3StoreBuilder::web_identity) failed for this reason.
+    #[error("no access keys: {0}")]
+    NoKeys(String),
+    /// The system lacks a thread or memory for the request.
+    #[error("cannot start a request: {0}")]
+    Local(#[source] io::Error),
+}
+
+fn detail(code: &str, message: &str) -> String {
+    let space = if code.is_empty() { "" } else { " " };
+    let colon = if message.is_empty() { "" } else { ": " };
+    format!("{space}{code}{colon}{message}")
+}
+
+impl S3Error {
+    /// Returns the HTTP status if the store refused the request.
+    pub(super) const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Returns the S3 error code if the store refused the request, otherwise an empty string.
+    pub(super) fn code(&self) -> &str {
+        match self {
+            Self::Refused { code, .. } => code,
+            _ => "",
+        }
+    }
+
+    /// Returns whether a condition of the request was not met.
+    pub(super) fn is_precondition(&self) -> bool {
+        self.status() == Some(412) || self.code() == "PreconditionFailed"
+    }
+
+    /// Returns whether the object or the upload is missing.
+    pub(super) fn is_missing(&self) -> bool {
+        self.status() == Some(404) && self.code() != "NoSuchBucket"
+    }
+
+    /// Returns whether temporary access keys may have expired, as far as the response shows: a
+    /// response to `HeadObject` has no body, and so no code, and stores use several codes.
+    pub(super) fn is_expiry(&self) -> bool {
+        match self.code() {
+            "" => matches!(self.status(), Some(400 | 403)),
+            code => matches!(
+                code,
+                "ExpiredToken" | "InvalidAccessKeyId" | "InvalidToken" | "InvalidTokenId"
+            ),
+        }
+    }
+
+    /// Returns whether the same request can succeed a moment later.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Lost { .. } => true,
+            Self::Refused { status, code, .. } => {
+                matches!(status, 429 | 500 | 502 | 503 | 504)
+                    || matches!(
+                        &**code,
+                        "InternalError"
+                            | "SlowDown"
+                            | "ServiceUnavailable"
+                            | "RequestTimeout"
+                            | "ConditionalRequestConflict"
+                            | "OperationAborted"
+                    )
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns whether the store may have executed the request without a confirmation.
+    pub(super) fn is_undecided(&self) -> bool {
+        match self {
+            Self::Lost { .. } => true,
+            Self::Refused { status, code, .. } => {
+                matches!(status, 500 | 502 | 504) || code == "InternalError"
+            }
+            _ => false,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        let Self::Refused { status, code, .. } = self else { return Kind::Io };
+        match (&**code, status) {
+            ("NoSuchBucket", _) => Kind::Io,
+            // Another session has ended or changed the upload, or the store is overloaded.
+            ("NoSuchUpload" | "InvalidPart" | "SlowDown" | "ServiceUnavailable", _) => Kind::Busy,
+            ("KeyTooLongError", _) => Kind::NameNotAllowed,
+            ("EntityTooLarge", _) => Kind::OverQuota,
+            ("QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => Kind::NoSpace,
+            // Wrong access keys or a wrong clock are faults of the server, not of its user.
+            ("AccessDenied" | "AllAccessDisabled", _) => Kind::Denied,
+            ("", 403) => Kind::Denied,
+            (_, 404) => Kind::NotFound,
+            (_, 409 | 412 | 429 | 503) => Kind::Busy,
+            _ => Kind::Io,
+        }
+    }
+}
+
+impl From<S3Error> for StorageError {
+    fn from(error: S3Error) -> Self {
+        Self::caused_by(error.kind(), io::Error::other(error))
+    }
+}
+
+impl From<S3Error> for io::Error {
+    fn from(error: S3Error) -> Self {
+        StorageError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_the_kinds_of_the_table() {
+        for (status, code, kind) in [
+            (404, "NoSuchKey", Kind::NotFound),
+            (404, "", Kind::NotFound),
+            (404, "NoSuchBucket", Kind::Io),
+            (404, "NoSuchUpload", Kind::Busy),
+            (400, "InvalidPart", Kind::Busy),
+            (403, "AccessDenied", Kind::Denied),
+            (403, "", Kind::Denied),
+            (403, "SignatureDoesNotMatch", Kind::Io),
+            (403, "RequestTimeTooSkewed", Kind::Io),
+            (503, "SlowDown", Kind::Busy),
+            (503, "", Kind::Busy),
+            (500, "InternalError", Kind::Io),
+            (200, "InternalError", Kind::Io),
+            (412, "PreconditionFailed", Kind::Busy),
+            (400, "EntityTooLarge", Kind::OverQuota),
+            (400, "KeyTooLongError", Kind::NameNotAllowed),
+            (507, "XMinioStorageFull", Kind::NoSpace),
+        ] {
+            let code = code.to_owned();
+            let message = "why".to_owned();
+            let error = S3Error::Refused { operation: "PutObject", status, code, message };
+            let text = error.to_string();
+            // The session reads it from `io::Write`.
+            let back = StorageError::from(io::Error::from(error));
+            assert_eq!(back.kind, kind, "{text}");
+            assert_eq!(back.source.map(|source| source.to_string()), Some(text));
+        }
+        let lost = S3Error::Lost { operation: "GetObject", reason: "reset".to_owned() };
+        assert_eq!(StorageError::from(lost).kind, Kind::Io);
+    }
+}

@@ -1,0 +1,327 @@
+//! Sends requests to an object store: signed, with a timeout for each phase, and repeated if that
+//! is safe.
+
+use std::io::Read as _;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use ureq::http::{HeaderMap, Request as HttpRequest, Response};
+use ureq::{Agent, Body};
+
+use super::encode::{Sum, amz_time, hex, http_time, now, percent_path, sha256};
+use super::error::S3Error;
+use super::sign::{Credentials, Signed};
+use super::xml;
+use crate::lock::unpoisoned;
+use crate::net::random;
+
+/// Maximum length in bytes of a response other than the content of an object. A listing of 1,000
+/// keys of 1,024 bytes fits, even percent-encoded.
+const ANSWER: u64 = 16 * 1024 * 1024;
+
+/// Maximum length of an error message of the store, in characters.
+const MESSAGE: usize = 200;
+
+/// The wait before the second try. Each further wait is four times as long, plus a random share.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// Timeouts of each phase of a request to an object store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct S3Timeouts {
+    /// Maximum time to connect, including the TLS handshake (default: 10 s).
+    pub connect: Duration,
+    /// Maximum time without a byte sent or received (default: 30 s).
+    pub idle: Duration,
+    /// Maximum wait for the response to a request (default: 30 s).
+    pub answer: Duration,
+    /// Maximum wait for the response to a copy or to the completion of a multipart upload; stores
+    /// may need minutes for these (default: 600 s).
+    pub commit: Duration,
+    /// Time after which a failed request is not retried (default: 60 s).
+    pub retries: Duration,
+    /// Maximum wait of an upload for memory that other uploads use (default: 60 s).
+    pub memory: Duration,
+}
+
+impl Default for S3Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            answer: Duration::from_secs(30),
+            commit: Duration::from_secs(600),
+            retries: Duration::from_secs(60),
+            memory: Duration::from_secs(60),
+        }
+    }
+}
+
+impl S3Timeouts {
+    /// Returns the timeouts after `change` has modified them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ftp_server::S3Timeouts;
+    ///
+    /// let timeouts = S3Timeouts::default().with(|times| times.idle = Duration::from_secs(5));
+    /// assert_eq!(timeouts.idle.as_secs(), 5);
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+}
+
+/// The timeout that applies to the response.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Wait {
+    #[default]
+    Answer,
+    Commit,
+}
+
+/// A request.
+#[derive(Clone, Default)]
+pub(super) struct Request<'a> {
+    /// The S3 operation.
+    pub(super) operation: &'static str,
+    pub(super) method: &'static str,
+    /// The key of the object; `None` for the bucket itself.
+    pub(super) key: Option<&'a str>,
+    pub(super) query: Vec<(&'a str, &'a str)>,
+    /// Headers other than those of the signature, with names in lower case.
+    pub(super) headers: Vec<(&'a str, String)>,
+    /// The body; `None` for methods without one.
+    pub(super) body: Option<&'a [u8]>,
+    /// The SHA-256 digest of the body, if it is known.
+    pub(super) sum: Option<Sum>,
+    pub(super) wait: Wait,
+}
+
+/// A successful response with its whole body.
+pub(super) struct Answer {
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+/// The connections to a store, and the settings of all requests.
+pub(super) struct Client {
+    pub(super) agent: Agent,
+    /// `http` or `https`.
+    pub(super) scheme: &'static str,
+    /// The host, and the port if it is not the default one. In host style the host begins with the
+    /// bucket.
+    pub(super) authority: String,
+    pub(super) bucket: String,
+    /// `/bucket` in path style, otherwise empty.
+    pub(super) base: String,
+    pub(super) region: String,
+    /// The keys, or why there are none.
+    pub(super) credentials: RwLock<Result<Credentials, String>>,
+    /// Whether the store has refused the keys because their time is over.
+    pub(super) are_expired: AtomicBool,
+    /// Seconds by which the store's clock is ahead of this computer's.
+    pub(super) skew: AtomicI64,
+    pub(super) timeouts: S3Timeouts,
+}
+
+impl Client {
+    /// Sends a request, and retries it after transient failures.
+    pub(super) fn call(&self, request: &Request<'_>) -> Result<Answer, S3Error> {
+        retried(self.timeouts.retries, || self.once(request))
+    }
+
+    /// Sends a request once, and reads the response.
+    pub(super) fn once(&self, request: &Request<'_>) -> Result<Answer, S3Error> {
+        let response = self.send(request)?;
+        let (parts, body) = response.into_parts();
+        let body = match request.method {
+            "HEAD" => String::new(),
+            _ => read_text(body, request.operation)?,
+        };
+        Ok(Answer { headers: parts.headers, body })
+    }
+
+    /// Sends a request once. Returns a successful response, whose body is not read yet.
+    pub(super) fn send(&self, request: &Request<'_>) -> Result<Response<Body>, S3Error> {
+        match self.exchange(request) {
+            Err((error, _)) if error.is_expiry() => {
+                self.are_expired.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+            // The clock of this computer or of the store is wrong: adopt the store's time.
+            Err((error, Some(date))) if error.code() == "RequestTimeTooSkewed" => {
+                self.skew.store(date - now(), Ordering::Relaxed);
+                self.exchange(request).map_err(|(error, _)| error)
+            }
+            done => done.map_err(|(error, _)| error),
+        }
+    }
+
+    /// Sends a request. An error contains the store's time, if the response had one.
+    fn exchange(&self, request: &Request<'_>) -> Result<Response<Body>, (S3Error, Option<i64>)> {
+        let operation = request.operation;
+        let signed = self.signed(request).map_err(|error| (error, None))?;
+        let sent = match request.body {
+            Some(body) => {
+                let time = self.timeouts.idle + Duration::from_secs(body.len() as u64 / 65_536);
+                let config = self.agent.configure_request(signed.map(|()| body));
+                let config = config.timeout_send_body(Some(time));
+                let config = match request.wait {
+                    Wait::Answer => config,
+                    Wait::Commit => config
+                        .timeout_recv_response(Some(self.timeouts.commit))
+                        .timeout_recv_body(Some(self.timeouts.commit))
+                        .timeout_per_read(Some(self.timeouts.commit)),
+                };
+                self.agent.run(config.build())
+            }
+            None => self.agent.run(signed),
+        };
+        let response = sent.map_err(|error| (lost(operation, &error), None))?;
+        let status = response.status().as_u16();
+        if (200..300).contains(&status) {
+            return Ok(response);
+        }
+        let date = header(response.headers(), "date").and_then(http_time);
+        let location = header(response.headers(), "x-amz-bucket-region").map(str::to_owned);
+        // A refusal remains a refusal if its reason cannot be read.
+        let text = read_text(response.into_body(), operation).unwrap_or_default();
+        Err((refused(operation, status, &text, location.as_deref()), date))
+    }
+
+    /// Returns the signed request without its body.
+    fn signed(&self, request: &Request<'_>) -> Result<HttpRequest<()>, S3Error> {
+        let credentials = unpoisoned(self.credentials.read()).clone().map_err(S3Error::NoKeys)?;
+        let body = request.sum.unwrap_or_else(|| sha256(request.body.unwrap_or_default()));
+        let (body, time) = (hex(&body), amz_time(now() + self.skew.load(Ordering::Relaxed)));
+        let path = match request.key {
+            Some(key) => format!("{}/{}", self.base, percent_path(key)),
+            None => format!("{}/", self.base),
+        };
+        let mut headers: Vec<(&str, &str)> = vec![
+            ("host", &*self.authority),
+            ("x-amz-content-sha256", &*body),
+            ("x-amz-date", &*time),
+        ];
+        if let Some(token) = &credentials.session_token {
+            headers.push(("x-amz-security-token", token));
+        }
+        let (own, others): (Vec<_>, Vec<_>) =
+            request.headers.iter().partition(|(name, _)| name.starts_with("x-amz-"));
+        headers.extend(own.iter().map(|(name, value)| (*name, &**value)));
+        let signed = Signed {
+            method: request.method,
+            path: &path,
+            query: &request.query,
+            headers: &headers,
+            body: &body,
+            time: &time,
+            region: &self.region,
+        };
+        let authorization = signed.authorization(&credentials);
+        let query = signed.query();
+        let mark = if query.is_empty() { "" } else { "?" };
+        let uri = format!("{}://{}{path}{mark}{query}", self.scheme, self.authority);
+        let mut built = HttpRequest::builder().method(request.method).uri(uri);
+        // `ureq` adds the host itself, from the URI.
+        for (name, value) in headers.iter().filter(|(name, _)| *name != "host") {
+            built = built.header(*name, *value);
+        }
+        for (name, value) in &others {
+            built = built.header(*name, value);
+        }
+        built.header("authorization", authorization).body(()).map_err(|error| {
+            S3Error::Configuration(format!("{}: cannot be sent: {error}", request.operation))
+        })
+    }
+}
+
+/// Tries a request, and retries it after transient failures within `limit`.
+pub(super) fn retried<T>(
+    limit: Duration,
+    mut once: impl FnMut() -> Result<T, S3Error>,
+) -> Result<T, S3Error> {
+    let mut retries = Retries::new(limit);
+    loop {
+        match once() {
+            Err(error) if error.is_transient() => retries.again(error)?,
+            done => return done,
+        }
+    }
+}
+
+/// The waits between the tries of a request.
+pub(super) struct Retries {
+    begun: Instant,
+    limit: Duration,
+    tries: u32,
+}
+
+impl Retries {
+    /// Allows four tries within `limit`.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { begun: Instant::now(), limit, tries: 0 }
+    }
+
+    /// Waits before the next try. Returns the error if no further try is allowed.
+    pub(super) fn again(&mut self, error: S3Error) -> Result<(), S3Error> {
+        const TRIES: u32 = 4;
+        self.tries += 1;
+        let wait = FIRST_WAIT * 4_u32.saturating_pow(self.tries - 1);
+        if self.tries >= TRIES || self.begun.elapsed() + wait >= self.limit {
+            return Err(error);
+        }
+        // Sessions that failed together should not retry together.
+        let spread = random::number().map_or(0, |number| number % 100);
+        std::thread::sleep(wait + wait * u32::try_from(spread).unwrap_or_default() / 100);
+        Ok(())
+    }
+}
+
+/// Returns the value of a header, if it is text.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Returns the error that the body of a successful response may contain.
+pub(super) fn hidden_refusal(operation: &'static str, body: &str) -> Result<(), S3Error> {
+    match xml::elements(body, "Error").first() {
+        Some(_) => Err(refused(operation, 200, body, None)),
+        None => Ok(()),
+    }
+}
+
+/// Returns the body of a response as text.
+pub(super) fn read_text(mut body: Body, operation: &'static str) -> Result<String, S3Error> {
+    let mut bytes = Vec::new();
+    let read = body.as_reader().take(ANSWER).read_to_end(&mut bytes);
+    read.map_err(|error| S3Error::Lost { operation, reason: error.to_string() })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Returns the error of a request without a response.
+pub(super) fn lost(operation: &'static str, error: &ureq::Error) -> S3Error {
+    S3Error::Lost { operation, reason: error.to_string() }
+}
+
+/// Returns the error of a request that the server refused.
+pub(super) fn refused(
+    operation: &'static str,
+    status: u16,
+    body: &str,
+    region: Option<&str>,
+) -> S3Error {
+    let code = xml::text(body, "Code").unwrap_or_default();
+    let mut message = xml::text(body, "Message").unwrap_or_default();
+    if let (300..400, Some(region)) = (status, region) {
+        message = format!("the bucket is in region {region}");
+    }
+    let printable =
+        |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(MESSAGE).collect() };
+    S3Error::Refused { operation, status, code: printable(&code), message: printable(&message) }
+}

@@ -1,0 +1,114 @@
+//! What the clones of a store share: its connections, its memory, and what it knows of the bucket.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use super::error::S3Error;
+use super::http::Client;
+use super::names::Addresses;
+use super::objects::{ListQuery, Listed};
+use super::partial::Lease;
+use super::pool::Pool;
+use crate::lock::unpoisoned;
+use crate::net::random;
+
+/// Time during which a directory that was found is assumed to exist.
+const SEEN: Duration = Duration::from_secs(5);
+
+/// Maximum number of directories that are remembered.
+const MOST_SEEN: usize = 1_024;
+
+/// The state that the clones of a store share.
+pub(super) struct Inner {
+    pub(super) client: Client,
+    pub(super) addresses: Addresses,
+    pub(super) pool: Arc<Pool>,
+    pub(super) part_size: u64,
+    /// Maximum size of a part, which the memory limits.
+    pub(super) largest_part: u64,
+    pub(super) lease: Duration,
+    /// How long a session waits for the end of its interrupted upload.
+    pub(super) patience: Duration,
+    pub(super) hidden: String,
+    pub(super) checksums: bool,
+    pub(super) leases: Mutex<Vec<Weak<Lease>>>,
+    /// Directories that were found, and the time of the check.
+    pub(super) seen: Mutex<HashMap<String, Instant>>,
+}
+
+impl Inner {
+    /// Returns an unpredictable name.
+    pub(super) fn unique() -> Result<String, S3Error> {
+        let number = || random::number().map_err(|errno| S3Error::Local(errno.into()));
+        Ok(format!("{:016x}{:016x}", number()?, number()?))
+    }
+
+    /// Adds a lease. The background thread renews it until it is dropped.
+    pub(super) fn add_lease(&self, lease: &Arc<Lease>) {
+        unpoisoned(self.leases.lock()).push(Arc::downgrade(lease));
+    }
+
+    /// Calls `each` for all objects whose keys begin with `prefix`.
+    pub(super) fn each_key(
+        &self,
+        prefix: &str,
+        mut each: impl FnMut(Listed) -> Result<(), S3Error>,
+    ) -> Result<(), S3Error> {
+        let mut token: Option<String> = None;
+        loop {
+            let token_of_page = token.as_deref();
+            let query =
+                ListQuery { prefix, by_directory: false, most: 1_000, token: token_of_page };
+            let page = self.client.list(&query)?;
+            page.keys.into_iter().try_for_each(&mut each)?;
+            token = match page.next {
+                Some(next) => Some(next),
+                None => return Ok(()),
+            };
+        }
+    }
+
+    /// Returns whether a directory with this prefix exists: any key that begins with it proves it.
+    pub(super) fn has_directory(&self, prefix: &str) -> Result<bool, S3Error> {
+        if unpoisoned(self.seen.lock()).get(prefix).is_some_and(|when| when.elapsed() < SEEN) {
+            return Ok(true);
+        }
+        let found = self.has_keys(prefix)?;
+        if found {
+            let mut seen = unpoisoned(self.seen.lock());
+            if seen.len() >= MOST_SEEN {
+                seen.clear();
+            }
+            seen.insert(prefix.to_owned(), Instant::now());
+        }
+        Ok(found)
+    }
+
+    /// Returns whether there is a key that begins with `prefix`.
+    pub(super) fn has_keys(&self, prefix: &str) -> Result<bool, S3Error> {
+        let query = ListQuery { prefix, by_directory: false, most: 1, token: None };
+        let page = self.client.list(&query)?;
+        // A page can have no key and still not be the last.
+        Ok(!page.keys.is_empty() || page.next.is_some())
+    }
+
+    /// Forgets the directories that were found, because something was removed.
+    pub(super) fn forget_directories(&self) {
+        unpoisoned(self.seen.lock()).clear();
+    }
+
+    /// Renews the leases of all running uploads.
+    pub(super) fn renew_leases(&self) {
+        let leases: Vec<_> = {
+            let mut leases = unpoisoned(self.leases.lock());
+            leases.retain(|lease| lease.strong_count() > 0);
+            leases.iter().filter_map(Weak::upgrade).collect()
+        };
+        for lease in leases {
+            if let Err(error) = lease.renew(self) {
+                log::warn!("cannot renew the note of an upload: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The keys of paths, and the keys of the storage's own notes.
+
+use super::encode::{hex, sha256};
+use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
+
+/// Maximum length of a key in S3, in bytes.
+const LONGEST: usize = 1_024;
+
+/// Keys of the objects of one storage.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    /// The prefix of all files: empty, or ending in `/`.
+    prefix: String,
+    /// The prefix of the notes. No path reaches it; it ends in `/`.
+    hidden: String,
+}
+
+impl Keys {
+    /// Returns the keys below `prefix`, which can begin and end with slashes. `None` if the prefix
+    /// is invalid.
+    pub(super) fn new(prefix: &str, hidden: &str) -> Option<Self> {
+        let prefix = prefix.trim_matches('/');
+        let is_good = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(is_control);
+        if !prefix.is_empty() && !prefix.split('/').all(is_good) {
+            return None;
+        }
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let keys = Self { prefix, hidden: hidden.to_owned() };
+        (keys.prefix.len() < LONGEST && !keys.is_hidden(&keys.prefix)).then_some(keys)
+    }
+
+    /// Returns the key of a file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `NameNotAllowed` for a path without a key, and `IsDirectory` for the root.
+    pub(super) fn file(&self, path: &VirtualPath) -> Result<String, StorageError> {
+        if path.is_root() {
+            return Err(Kind::IsDirectory.into());
+        }
+        let relative = str::from_utf8(path.relative()).map_err(|_| Kind::NameNotAllowed)?;
+        let key = format!("{}{relative}", self.prefix);
+        // The key of a directory of this name is one byte longer.
+        if key.len() >= LONGEST || relative.contains(is_control) || self.is_hidden(&key) {
+            return Err(Kind::NameNotAllowed.into());
+        }
+        Ok(key)
+    }
+
+    /// Returns the prefix of all keys in a directory, which is also the key of its marker.
+    ///
+    /// # Errors
+    ///
+    /// Returns `NameNotAllowed` for a path without a key.
+    pub(super) fn directory(&self, path: &VirtualPath) -> Result<String, StorageError> {
+        if path.is_root() { Ok(self.prefix.clone()) } else { Ok(self.file(path)? + "/") }
+    }
+
+    /// Returns whether a key, or a directory that ends in `/`, belongs to the storage itself.
+    pub(super) fn is_hidden(&self, key: &str) -> bool {
+        key.starts_with(&self.hidden) || format!("{key}/") == self.hidden
+    }
+
+    /// Returns the key of the note about a user's partial upload.
+    pub(super) fn note(&self, key: &str, user: &[u8]) -> String {
+        let (directory, name) = match key.rfind('/') {
+            Some(slash) => key.split_at(slash + 1),
+            None => ("", key),
+        };
+        format!("{}{}-{}", self.notes(directory), short(user), short(name.as_bytes()))
+    }
+
+    /// Returns the key of the sign that a user's upload should replace the file with this key.
+    pub(super) fn sign(&self, key: &str, user: &[u8]) -> String {
+        format!("{}{}-{}", signs(&self.hidden), short(user), short(key.as_bytes()))
+    }
+
+    /// Returns the prefix of the notes about files in the directory with this prefix.
+    pub(super) fn notes(&self, directory: &str) -> String {
+        format!("{}{}/", notes(&self.hidden), short(directory.as_bytes()))
+    }
+}
+
+/// Returns digits that depend on the bytes and do not reveal them.
+fn short(bytes: &[u8]) -> String {
+    hex(sha256(bytes).get(..16).unwrap_or_default())
+}
+
+/// Returns the prefix of the signs of uploads that replace files.
+pub(super) fn signs(hidden: &str) -> String {
+    format!("{hidden}replacing/")
+}
+
+/// Returns the prefix of all notes.
+pub(super) fn notes(hidden: &str) -> String {
+    format!("{hidden}partial/")
+}
+
+/// Returns the key of the last bytes of a partial upload, which are too few for a part.
+pub(super) fn tail(hidden: &str, owner: &str) -> String {
+    format!("{hidden}tails/{owner}")
+}
+
+/// Returns the prefix of the last bytes of all partial uploads.
+pub(super) fn tails(hidden: &str) -> String {
+    format!("{hidden}tails/")
+}
+
+const fn is_control(character: char) -> bool {
+    character.is_ascii_control()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_keys_below_the_prefix() {
+        for (prefix, file, directory) in [
+            ("", "d/a b", "d/a b/"),
+            ("/", "d/a b", "d/a b/"),
+            ("users/ann", "users/ann/d/a b", "users/ann/d/a b/"),
+            ("/users/", "users/d/a b", "users/d/a b/"),
+        ] {
+            let keys = Keys::new(prefix, ".ftp-server/").unwrap();
+            let path = VirtualPath::from("/d/a b");
+            assert_eq!(keys.file(&path).unwrap(), file);
+            assert_eq!(keys.directory(&path).unwrap(), directory);
+            let root = keys.directory(&VirtualPath::root()).unwrap();
+            assert!(file.starts_with(&root));
+            assert_eq!(keys.file(&VirtualPath::root()).unwrap_err().kind, Kind::IsDirectory);
+        }
+        for prefix in ["a//b", "..", "a/./b", "a\nb", ".ftp-server", ".ftp-server/x"] {
+            assert!(Keys::new(prefix, ".ftp-server/").is_none(), "{prefix}");
+        }
+        let keys = Keys::new("", ".ftp-server/").unwrap();
+        let root = VirtualPath::root();
+        for name in [&b"\xff"[..], b"a\x01", b".ftp-server", &[b'x'; 1_024]] {
+            let refused = keys.file(&root.join(name)).unwrap_err();
+            assert_eq!(refused.kind, Kind::NameNotAllowed, "{name:?}");
+        }
+        assert!(keys.file(&root.join(&[b'x'; 1_023])).is_ok());
+        assert!(keys.file(&root.join(b".ftp-server").join(b"x")).is_err());
+        assert!(keys.file(&root.join(b".ftp-serverx")).is_ok());
+    }
+
+    #[test]
+    fn notes_lie_by_directory_user_and_name() {
+        let keys = Keys::new("p", ".ftp-server/").unwrap();
+        let note = keys.note("p/d/f", b"ann");
+        assert!(note.starts_with(&keys.notes("p/d/")) && keys.is_hidden(&note));
+        for other in
+            [keys.note("p/d/f", b"bob"), keys.note("p/d/g", b"ann"), keys.note("p/f", b"ann")]
+        {
+            assert_ne!(note, other);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A ledger in an object store: an object per record, replaced only if its tag is still the same.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use super::encode::now;
+use super::error::S3Error;
+use super::inner::Inner;
+use super::keys::Keys;
+use super::objects::Condition;
+use super::probe;
+use super::store::S3Store;
+use crate::ledger::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
+
+/// The longest record, in bytes. A lease has 100.
+const LONGEST: u64 = 1024 * 1024;
+
+/// A [`Ledger`] in an object store, with the conditional writes of S3 alone. Each change of a record
+/// takes two requests.
+///
+/// The records are below the [hidden prefix](crate::S3StoreBuilder::hidden_prefix), which users
+/// never see.
+#[derive(Debug)]
+pub struct S3Ledger {
+    store: S3Store,
+    /// The beginning of the keys of records.
+    prefix: String,
+    /// Whether the store keeps the conditions of writes.
+    is_proved: AtomicBool,
+    /// How far the clock of the store is ahead, in seconds.
+    ahead: AtomicI64,
+}
+
+impl S3Ledger {
+    /// Opens the ledger with this name in a bucket; all servers that share state need the same.
+    /// Sessions wait for the ledger without a look at their client, so give it a store with short
+    /// [timeouts](crate::S3StoreBuilder::timeouts).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`new`](Self::new) and [`prove`](Self::prove).
+    pub fn open(store: &S3Store, name: &str) -> Result<Self, LedgerError> {
+        let ledger = Self::new(store, name)?;
+        ledger.prove()?;
+        Ok(ledger)
+    }
+
+    /// Returns a ledger as [`open`](Self::open) does, but sends nothing yet: its first use proves
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LedgerError::Unfit`] for a name that cannot be part of a key.
+    pub fn new(store: &S3Store, name: &str) -> Result<Self, LedgerError> {
+        let hidden = &store.inner.hidden;
+        if Keys::new(name, hidden).is_none() {
+            let text = format!("invalid prefix {name:?}: expected names and slashes");
+            return Err(LedgerError::Unfit(text));
+        }
+        let name = name.trim_matches('/');
+        let slash = if name.is_empty() { "" } else { "/" };
+        let prefix = format!("{hidden}ledger/{name}{slash}");
+        let (is_proved, ahead) = (AtomicBool::new(false), AtomicI64::new(0));
+        Ok(Self { store: store.clone(), prefix, is_proved, ahead })
+    }
+
+    /// Proves with an object of its own that the store keeps the conditions of writes, unless that
+    /// is known.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LedgerError::Unfit`] if the store ignores the conditions of writes, so that it
+    /// would lose changes in silence, or if it refuses; [`LedgerError::Away`] if it does not answer.
+    pub fn prove(&self) -> Result<(), LedgerError> {
+        if self.is_proved.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let time = probe::keeps_conditions(self.inner()).map_err(|error| failure(&error))?;
+        let time = time.ok_or_else(|| {
+            let text = "the store ignores If-Match or If-None-Match, so it would lose changes";
+            LedgerError::Unfit(text.to_owned())
+        })?;
+        self.ahead.store(time.saturating_sub(now()), Ordering::Relaxed);
+        self.is_proved.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn inner(&self) -> &Inner {
+        &self.store.inner
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+impl Ledger for S3Ledger {
+    fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
+        self.prove()?;
+        let found = self
+            .inner()
+            .client
+            .get_small(&self.key(name), LONGEST)
+            .map_err(|error| failure(&error))?;
+        let own = now();
+        let record = found.map(|(object, content)| {
+            self.ahead.store(object.answered.saturating_sub(own), Ordering::Relaxed);
+            LedgerRecord { content, version: object.tag.into_bytes() }
+        });
+        // The answer for a missing object tells no time here.
+        let time = own.saturating_add(self.ahead.load(Ordering::Relaxed));
+        Ok(LedgerAnswer { record, time: Duration::from_secs(u64::try_from(time).unwrap_or(0)) })
+    }
+
+    fn replace(
+        &self,
+        name: &str,
+        version: Option<&[u8]>,
+        content: &[u8],
+    ) -> Result<bool, LedgerError> {
+        let condition = match version {
+            Some(tag) => Condition::Is(String::from_utf8_lossy(tag).into_owned()),
+            None => Condition::New,
+        };
+        self.prove()?;
+        let store = self.inner();
+        let id = Inner::unique().map_err(|error| failure(&error))?;
+        match store.client.put(&self.key(name), content, &condition, &id, store.checksums) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_precondition() || error.is_missing() => Ok(false),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+}
+
+fn failure(error: &S3Error) -> LedgerError {
+    let text = error.to_string();
+    match error {
+        // Too many requests, or too slow ones.
+        S3Error::Refused { status: 408 | 429, .. } => LedgerError::Away(text),
+        S3Error::Refused { status: 400..500, .. } => LedgerError::Unfit(text),
+        _ => LedgerError::Away(text),
+    }
+}

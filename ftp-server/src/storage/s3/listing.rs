@@ -1,0 +1,125 @@
+//! Listings of directories, page by page.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::error::S3Error;
+use super::inner::Inner;
+use super::keys::Keys;
+use super::objects::{ListQuery, Page};
+use super::{directory_metadata, file_metadata};
+use crate::storage::{Entry, StorageError};
+
+/// Number of entries in a page.
+const PAGE: u32 = 1_000;
+
+/// The entries of a directory, of which one page is in memory.
+pub(super) struct Listing {
+    store: Arc<Inner>,
+    keys: Keys,
+    prefix: String,
+    page: VecDeque<Entry>,
+    next: Option<String>,
+    /// Whether to request the time of each object, because the store's listing does not have it.
+    asks_times: bool,
+}
+
+impl Listing {
+    /// Begins to list the objects below a prefix. `None` if there are none.
+    pub(super) fn begin(
+        store: Arc<Inner>,
+        keys: Keys,
+        prefix: String,
+        asks_times: bool,
+    ) -> Result<Option<Self>, S3Error> {
+        let page = VecDeque::new();
+        let mut listing = Self { store, keys, prefix, page, next: None, asks_times };
+        let is_there = listing.turn()?;
+        Ok(is_there.then_some(listing))
+    }
+
+    /// Returns a listing without entries.
+    pub(super) fn empty(store: &Arc<Inner>, keys: &Keys) -> Self {
+        Self {
+            store: Arc::clone(store),
+            keys: keys.clone(),
+            prefix: String::new(),
+            page: VecDeque::new(),
+            next: None,
+            asks_times: false,
+        }
+    }
+
+    /// Reads the next page, and returns whether it has entries.
+    fn turn(&mut self) -> Result<bool, S3Error> {
+        let token = self.next.take();
+        let token = token.as_deref();
+        let prefix = &self.prefix;
+        let query = ListQuery { prefix, by_directory: true, most: PAGE, token };
+        let page = self.store.client.list(&query)?;
+        let is_there = !page.keys.is_empty() || !page.directories.is_empty();
+        self.page = self.entries(&page);
+        self.next = page.next;
+        Ok(is_there)
+    }
+
+    fn entries(&self, page: &Page) -> VecDeque<Entry> {
+        let name_of = |key: &'_ str| -> Option<String> {
+            let name = key.strip_prefix(&self.prefix)?;
+            // The marker of the directory itself has an empty name; some keys are not valid paths.
+            let is_name = !matches!(name, "" | "." | "..") && !name.contains(['\0', '\r', '\n']);
+            (is_name && !self.keys.is_hidden(key)).then(|| name.to_owned())
+        };
+        let mut names = HashSet::new();
+        let mut entries = VecDeque::new();
+        for object in &page.keys {
+            let Some(name) = name_of(&object.key) else { continue };
+            let metadata = file_metadata(&self.store, &object.key, object.size, object.modified);
+            entries.push_back(Entry::new(&*name, metadata));
+            names.insert(name);
+        }
+        for directory in &page.directories {
+            let key = directory.strip_suffix('/').unwrap_or(directory);
+            // If another program has stored an object of the same name, that object is served.
+            if let Some(name) = name_of(key)
+                && !names.contains(&name)
+            {
+                entries.push_back(Entry::new(name, directory_metadata(&self.store, directory)));
+            }
+        }
+        entries
+    }
+
+    /// Returns the next entry with its time. `None` if the object was removed meanwhile.
+    fn asked(&self, entry: Entry) -> Result<Option<Entry>, S3Error> {
+        if !self.asks_times || entry.metadata.kind != crate::storage::EntryKind::File {
+            return Ok(Some(entry));
+        }
+        let key = format!("{}{}", self.prefix, String::from_utf8_lossy(&entry.name));
+        let object = self.store.client.head(&key)?;
+        let metadata = |object: super::objects::Object| {
+            file_metadata(&self.store, &key, object.size, object.time())
+        };
+        Ok(object.map(|object| Entry::new(&*entry.name, metadata(object))))
+    }
+}
+
+impl Iterator for Listing {
+    type Item = Result<Entry, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.page.pop_front() {
+                match self.asked(entry) {
+                    Ok(None) => continue,
+                    Ok(Some(entry)) => return Some(Ok(entry)),
+                    Err(error) => return Some(Err(error.into())),
+                }
+            }
+            self.next.as_ref()?;
+            if let Err(error) = self.turn() {
+                return Some(Err(error.into()));
+            }
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! Files in a bucket of an object store that supports the protocol of Amazon S3.
+
+mod begin;
+mod buffer;
+mod closing;
+mod connection;
+mod copying;
+mod encode;
+mod error;
+mod http;
+mod inner;
+mod keys;
+mod ledger;
+mod listing;
+mod multipart;
+mod names;
+mod objects;
+mod partial;
+mod pool;
+mod probe;
+mod rename;
+mod replaced;
+mod sign;
+mod source;
+mod store;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod web_identity;
+mod work;
+mod xml;
+
+pub use error::S3Error;
+pub use http::S3Timeouts;
+pub use ledger::S3Ledger;
+pub use probe::S3Features;
+pub use store::{S3Store, S3StoreBuilder};
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use self::encode::sha256;
+use self::inner::Inner;
+use self::keys::Keys;
+use self::listing::Listing;
+use self::objects::{Condition, ID, ListQuery, MTIME, Object};
+use self::source::S3Source;
+use super::{
+    Capabilities, Confinement, ConfinementPolicy, Entries, Metadata, Names, Source, Storage,
+    StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode,
+};
+
+/// The objects of an [`S3Store`] below a prefix, as files and directories.
+///
+/// The key of a file is the prefix followed by the path. A directory exists if the key of an object
+/// begins with its path and a `/`. `MKD` stores an empty object with such a key. If another program
+/// made the directory without this object, the directory disappears with its last file. Names are
+/// UTF-8 without control characters, and keys have at most 1,023 bytes.
+///
+/// # Uploads
+///
+/// A file becomes visible in one step when the store has all of its bytes; until then the old file
+/// stays. Files larger than one [part](S3StoreBuilder::part_size) are stored in parts while they
+/// arrive.
+///
+/// - [`WriteMode::Create`] fails if another session has created the file first. This is exact if
+///   the store supports conditions (see [`S3Store::probe`]). For files of several parts, many
+///   stores let both sessions succeed if they finish at the same moment.
+/// - [`WriteMode::Append`] and [`WriteMode::From`] let the store copy the old bytes to a new
+///   object, because objects cannot grow. They fail with `Busy` if the object changes meanwhile.
+/// - An interrupted upload of a new file is kept for a day. Each server of the bucket can resume it
+///   for the same user. An offset inside the stored parts fails with `BadRestart`, because stores
+///   do not return parts.
+/// - If the server dies, its uploads can be resumed when the [lease](S3StoreBuilder::lease) has
+///   expired; until then they fail with `Busy`. The bytes after the last stored part are lost.
+/// - If the server dies while it publishes a file, the store decides whether the file becomes
+///   visible.
+///
+/// # Renaming
+///
+/// A rename copies the object, checks the copy, and removes the original. Meanwhile, and if the
+/// server dies, both names exist. If the original changes meanwhile, both stay, and the rename
+/// fails with `Busy`.
+///
+/// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
+/// allows it. Then the files are moved one by one, and an error leaves the directory in two places.
+/// The partial uploads that have parts are discarded.
+///
+/// # Times
+///
+/// The modification time of a file is the time of its upload. With
+/// [`keep_times`](Self::keep_times), `MFMT` changes it.
+#[derive(Clone)]
+pub struct S3Storage {
+    inner: Arc<Inner>,
+    keys: Keys,
+    /// Maximum number of objects in a directory that is renamed.
+    rename_trees: usize,
+    keeps_times: bool,
+    keeps_partials: bool,
+    /// Whether threads of sessions may be confined.
+    policy: ConfinementPolicy,
+    /// What [`Storage::enter`] confines a thread to.
+    confinement: Option<Arc<Confinement>>,
+}
+
+impl fmt::Debug for S3Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Storage")
+            .field("bucket", &self.inner.client.bucket)
+            .field("keys", &self.keys)
+            .field("rename_trees", &self.rename_trees)
+            .field("keeps_times", &self.keeps_times)
+            .finish_non_exhaustive()
+    }
+}
+
+impl S3Storage {
+    const fn new(inner: Arc<Inner>, keys: Keys) -> Self {
+        Self {
+            inner,
+            keys,
+            rename_trees: 0,
+            keeps_times: false,
+            keeps_partials: true,
+            policy: ConfinementPolicy::BestEffort,
+            confinement: None,
+        }
+    }
+
+    /// Allows renaming directories of up to `objects` objects, one by one (default: 0).
+    #[must_use]
+    pub const fn rename_trees(mut self, objects: usize) -> Self {
+        self.rename_trees = objects;
+        self
+    }
+
+    /// Sets whether clients can set modification times (default: false).
+    ///
+    /// The time is stored in the object's metadata, as rclone does. Therefore each change copies
+    /// the object, and a listing needs one request per file.
+    #[must_use]
+    pub const fn keep_times(mut self, keep: bool) -> Self {
+        self.keeps_times = keep;
+        self
+    }
+
+    /// Sets whether interrupted uploads of new files are kept (default: true).
+    #[must_use]
+    pub const fn keep_partials(mut self, keep: bool) -> Self {
+        self.keeps_partials = keep;
+        self
+    }
+
+    /// Confines the threads of sessions, so that they can open no file of this computer (default:
+    /// only as part of a [`MountedStorage`](crate::MountedStorage)).
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` if `policy` requires confinement and the system has no Landlock, or
+    /// `Io` if the system refuses for another reason.
+    pub fn confine(mut self, policy: ConfinementPolicy) -> Result<Self, StorageError> {
+        self.policy = policy;
+        self.confinement = match (policy, Confinement::beneath_all(&[])) {
+            (ConfinementPolicy::Off, _) => None,
+            (_, Ok(confinement)) => Some(Arc::new(confinement)),
+            (ConfinementPolicy::BestEffort, Err(error)) if error.kind == Kind::Unsupported => None,
+            (_, Err(error)) => return Err(error),
+        };
+        Ok(self)
+    }
+
+    /// Returns the key of a path that should exist. A path without a key is `NotFound`.
+    fn existing(&self, path: &VirtualPath) -> Result<String, StorageError> {
+        self.keys.file(path).map_err(|error| match error.kind {
+            Kind::NameNotAllowed => Kind::NotFound.into(),
+            _ => error,
+        })
+    }
+
+    /// Returns the prefix of an existing directory.
+    fn directory(&self, path: &VirtualPath) -> Result<String, StorageError> {
+        if path.is_root() { self.keys.directory(path) } else { Ok(self.existing(path)? + "/") }
+    }
+
+    /// Checks that the directory of a new object exists.
+    fn check_parent(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let parent = path.parent().unwrap_or_default();
+        if parent.is_root() || self.inner.has_directory(&self.directory(&parent)?)? {
+            Ok(())
+        } else {
+            Err(Kind::NotFound.into())
+        }
+    }
+
+    /// Returns a file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `IsDirectory` or `NotFound`.
+    fn object(&self, path: &VirtualPath) -> Result<(String, Object), StorageError> {
+        let key = self.existing(path)?;
+        match self.inner.client.head(&key)? {
+            Some(object) => Ok((key, object)),
+            None => Err(self.no_object(path)?.into()),
+        }
+    }
+
+    /// Returns the error for a path without an object.
+    fn no_object(&self, path: &VirtualPath) -> Result<Kind, StorageError> {
+        let is_directory = self.inner.has_directory(&self.directory(path)?)?;
+        Ok(if is_directory { Kind::IsDirectory } else { Kind::NotFound })
+    }
+
+    /// Returns the key of the note about a user's partial upload, and the note.
+    ///
+    /// # Errors
+    ///
+    /// Returns `NotFound` if there is no note.
+    fn note(
+        &self,
+        path: &VirtualPath,
+        user: &[u8],
+    ) -> Result<(String, partial::Found), StorageError> {
+        if path.is_root() {
+            return Err(Kind::NotFound.into());
+        }
+        let note_key = self.keys.note(&self.existing(path)?, user);
+        let found = partial::find(&self.inner, &note_key)?.ok_or(Kind::NotFound)?;
+        Ok((note_key, found))
+    }
+
+    /// Returns the error for a path that is not a directory.
+    fn no_directory(&self, path: &VirtualPath) -> Result<Kind, StorageError> {
+        let file = self.inner.client.head(&self.existing(path)?)?;
+        Ok(if file.is_some() { Kind::NotDirectory } else { Kind::NotFound })
+    }
+
+    fn entries(&self, path: &VirtualPath, asks_times: bool) -> Result<Listing, StorageError> {
+        let prefix = self.directory(path)?;
+        let (store, keys) = (Arc::clone(&self.inner), self.keys.clone());
+        match Listing::begin(store, keys, prefix, asks_times)? {
+            Some(listing) => Ok(listing),
+            None if path.is_root() => Ok(Listing::empty(&self.inner, &self.keys)),
+            None => Err(self.no_directory(path)?.into()),
+        }
+    }
+}
+
+/// Returns numbers that identify a key, and no other.
+fn identity(store: &Inner, key: &str) -> (u64, u64) {
+    let client = &store.client;
+    let digest = sha256(format!("{}/{}/{key}", client.authority, client.bucket).as_bytes());
+    let (numbers, _) = digest.as_chunks::<8>();
+    let number = |at: usize| numbers.get(at).copied().map_or(0, u64::from_ne_bytes);
+    (number(0), number(1))
+}
+
+fn file_metadata(store: &Inner, key: &str, size: u64, modified: i64) -> Metadata {
+    let (device, inode) = identity(store, key);
+    Metadata::file(size).modified(modified).identity(device, inode)
+}
+
+/// Returns the metadata of a directory, without a time: stores do not have one.
+fn directory_metadata(store: &Inner, prefix: &str) -> Metadata {
+    let (device, inode) = identity(store, prefix);
+    Metadata::directory().identity(device, inode)
+}
+
+impl Storage for S3Storage {
+    fn capabilities(&self) -> Capabilities {
+        let times = if self.keeps_times { Capabilities::SET_TIMES } else { Capabilities::NONE };
+        Capabilities::DIGEST | times
+    }
+
+    fn enter(&self) -> Result<(), StorageError> {
+        self.confinement.as_ref().map_or(Ok(()), |confinement| confinement.enter())
+    }
+
+    /// Returns no root: sessions read no files on disk, because the endpoint is resolved in
+    /// advance.
+    fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
+        (self.policy != ConfinementPolicy::Off).then(Vec::new)
+    }
+
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        if path.is_root() {
+            return Ok(directory_metadata(&self.inner, &self.directory(path)?));
+        }
+        match self.object(path) {
+            Ok((key, object)) => Ok(file_metadata(&self.inner, &key, object.size, object.time())),
+            Err(error) if error.kind == Kind::IsDirectory => {
+                Ok(directory_metadata(&self.inner, &self.directory(path)?))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        if path.is_root() || self.inner.has_directory(&self.directory(path)?)? {
+            Ok(())
+        } else {
+            Err(self.no_directory(path)?.into())
+        }
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        Ok(Box::new(self.entries(path, self.keeps_times)?))
+    }
+
+    fn list_names(&self, path: &VirtualPath) -> Result<Names, StorageError> {
+        let entries = self.entries(path, false)?;
+        Ok(Box::new(entries.map(|entry| entry.map(|entry| entry.name))))
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        match S3Source::open(&self.inner, self.existing(path)?)? {
+            Some(source) => Ok(Box::new(source)),
+            None => Err(self.no_object(path)?.into()),
+        }
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        self.begin(path, mode, None)
+    }
+
+    fn write_as(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        user: &[u8],
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.begin(path, mode, Some(user).filter(|_| self.keeps_partials))
+    }
+
+    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
+        if !self.keeps_partials {
+            return Err(Kind::NotFound.into());
+        }
+        let (_, found) = self.note(path, user)?;
+        match self.object(path) {
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) if error.kind != Kind::IsDirectory => return Err(error),
+            _ => return Err(Kind::NotFound.into()),
+        }
+        let kept = partial::load(&self.inner, found)?.ok_or(Kind::NotFound)?;
+        Ok(kept.told())
+    }
+
+    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
+        let (note_key, found) = self.note(path, user)?;
+        if self.inner.has_directory(&self.directory(path)?)? {
+            return Err(Kind::NotFound.into());
+        }
+        if found.is_running {
+            return Err(Kind::Busy.into());
+        }
+        Ok(partial::discard(&self.inner, &note_key, &found)?)
+    }
+
+    /// Does not know the uploads of a server that died before their first part was stored.
+    fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
+        let user = user.filter(|_| self.keeps_partials);
+        // If the store fails, the client must send the whole file.
+        let has_sign = |key: String| replaced::has_sign(&self.inner, &self.keys, &key, user);
+        self.existing(path).is_ok_and(|key| has_sign(key).unwrap_or(true))
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let (key, _) = self.object(path)?;
+        self.inner.client.delete(&key, &Condition::None)?;
+        self.inner.forget_directories();
+        Ok(())
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        if path.is_root() {
+            return Err(Kind::Denied.into());
+        }
+        let prefix = &*self.directory(path)?;
+        let query = ListQuery { prefix, by_directory: false, most: 2, token: None };
+        let found = self.inner.client.list(&query)?.keys;
+        if found.is_empty() {
+            return Err(self.no_directory(path)?.into());
+        }
+        if found.iter().any(|listed| listed.key != prefix) {
+            return Err(Kind::NotEmpty.into());
+        }
+        // A file that is stored at this moment stays, and so does the directory.
+        self.inner.client.delete(prefix, &Condition::None)?;
+        self.inner.forget_directories();
+        Ok(partial::discard_all(&self.inner, &self.keys.notes(prefix))?)
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        if path.is_root() {
+            return Err(Kind::Exists.into());
+        }
+        let key = self.keys.directory(path)?;
+        self.check_parent(path)?;
+        match self.object(path) {
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) if error.kind != Kind::IsDirectory => return Err(error),
+            _ => return Err(Kind::Exists.into()),
+        }
+        let (id, checksums) = (Inner::unique()?, self.inner.checksums);
+        match self.inner.client.put(&key, &[], &Condition::New, &id, checksums) {
+            Err(error) if error.is_precondition() => Err(Kind::Exists.into()),
+            done => Ok(done.map(drop)?),
+        }
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        self.move_object(from, to, replace)
+    }
+
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+        if !self.keeps_times {
+            return Err(Kind::Unsupported.into());
+        }
+        let (key, object) = self.object(path).map_err(|error| match error.kind {
+            Kind::IsDirectory => Kind::NotFile.into(),
+            _ => error,
+        })?;
+        if object.size > rename::COPIED {
+            return Err(Kind::Unsupported.into());
+        }
+        let mut metadata = object.kept.clone();
+        metadata.retain(|(name, _)| name != MTIME && name != ID);
+        metadata.push((MTIME.to_owned(), modified.to_string()));
+        metadata.push((ID.to_owned(), Inner::unique()?));
+        let condition = Condition::None;
+        match self.inner.client.copy(&key, &object.tag, &key, &condition, &metadata) {
+            Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(file_metadata(&self.inner, &key, object.size, modified)),
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! Interrupted uploads. Notes in the store allow any server to resume them; leases ensure that only
+//! one does.
+//!
+//! A note names the multipart upload at the store, and the object with the last bytes, which are
+//! too few for a part. A session that writes renews its note. Other sessions compare the age of the
+//! note, by the store's clock, with the lease. The clocks of the servers do not matter.
+//!
+//! Parts are stored one after the other. So all listed parts except the last are complete and
+//! belong together. The last part can be the end of the whole file. A client that received this
+//! length as the size would assume that its file is stored.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::error::S3Error;
+use super::inner::Inner;
+use super::keys;
+use super::multipart::{Multipart, Part};
+use super::objects::Condition;
+use crate::lock::unpoisoned;
+use crate::storage::{StorageError, StorageErrorKind as Kind};
+
+/// How long a partial upload is kept.
+pub(super) const KEPT: Duration = Duration::from_secs(24 * 3_600);
+
+/// Maximum length of a note, in bytes. An upload id has a few hundred.
+const LONGEST: u64 = 4_096;
+
+const TITLE: &str = "ftp-server partial upload 1";
+
+/// The content of a note.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Note {
+    /// A random number that identifies the session that wrote the note.
+    pub(super) owner: String,
+    /// The key of the object, and the metadata that identifies it once it is stored.
+    pub(super) key: String,
+    pub(super) object: String,
+    /// The id of the multipart upload, if one was begun.
+    pub(super) upload: Option<String>,
+    /// Whether a session is writing.
+    pub(super) is_active: bool,
+    /// The number of parts before the last bytes, and their size.
+    pub(super) parts: u32,
+    pub(super) stored: u64,
+    /// The owner who stored the last bytes, and their number.
+    pub(super) tail: Option<(String, u64)>,
+}
+
+impl Note {
+    fn encode(&self) -> String {
+        let Self { owner, key, object, upload, is_active, parts, stored, tail } = self;
+        let state = if *is_active { "active" } else { "cut" };
+        let upload = upload.as_deref().unwrap_or("-");
+        let (by, length) = tail.as_ref().map_or(("-", 0), |(by, length)| (&**by, *length));
+        format!(
+            "{TITLE}\nowner {owner}\nkey {key}\nobject {object}\nupload {upload}\nstate {state}\n\
+             parts {parts}\nstored {stored}\ntail {by}\nlength {length}\n"
+        )
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        if lines.next() != Some(TITLE) {
+            return None;
+        }
+        let mut value = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let owner = value("owner")?.to_owned();
+        let key = value("key")?.to_owned();
+        let object = value("object")?.to_owned();
+        let upload = value("upload").map(|text| (text != "-").then(|| text.to_owned()))?;
+        let is_active = match value("state")? {
+            "active" => true,
+            "cut" => false,
+            _ => return None,
+        };
+        let parts = value("parts")?.parse().ok()?;
+        let stored = value("stored")?.parse().ok()?;
+        let by = value("tail")?;
+        let length = value("length")?.parse().ok()?;
+        let tail = (by != "-").then(|| (by.to_owned(), length));
+        Some(Self { owner, key, object, upload, is_active, parts, stored, tail })
+    }
+}
+
+/// A note in the store.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) note: Note,
+    tag: String,
+    /// Whether the session that wrote it is still writing.
+    pub(super) is_running: bool,
+}
+
+/// A partial upload that can be resumed.
+#[derive(Debug)]
+pub(super) struct Kept {
+    found: Found,
+    /// The parts before the last bytes.
+    pub(super) parts: Vec<Part>,
+    /// The owner who stored the last bytes, and their number.
+    pub(super) tail: Option<(String, u64)>,
+}
+
+impl Kept {
+    pub(super) fn note(&self) -> &Note {
+        &self.found.note
+    }
+
+    /// Returns the number of bytes in parts.
+    pub(super) fn stored(&self) -> u64 {
+        self.parts.iter().map(|part| part.size).sum()
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.stored() + self.tail.as_ref().map_or(0, |(_, length)| *length)
+    }
+
+    /// Returns the size to report to the client. It is less than what the client sent: a part is
+    /// stored only when further bytes follow.
+    pub(super) fn told(&self) -> u64 {
+        if self.tail.is_none() { self.size() } else { self.size().saturating_sub(1) }
+    }
+}
+
+/// Returns the note with this key, unless it is too old.
+pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
+    let Some((object, bytes)) = store.client.get_small(key, LONGEST)? else { return Ok(None) };
+    let age = u64::try_from(object.age()).unwrap_or(0);
+    // A note from another version cannot be parsed, and stays until it is too old.
+    let note = str::from_utf8(&bytes).ok().and_then(Note::parse);
+    let Some(note) = note.filter(|_| age < KEPT.as_secs()) else { return Ok(None) };
+    let is_running = note.is_active && age <= store.lease.as_secs();
+    Ok(Some(Found { note, tag: object.tag, is_running }))
+}
+
+/// Returns the partial upload of a note; `None` if none of its bytes are left.
+pub(super) fn load(store: &Inner, found: Found) -> Result<Option<Kept>, S3Error> {
+    let note = &found.note;
+    let listed = match &note.upload {
+        Some(upload) => {
+            let upload = Multipart { key: note.key.clone(), upload: upload.clone() };
+            match store.client.list_parts(&upload)? {
+                Some(parts) => parts,
+                None => return Ok(None),
+            }
+        }
+        None => Vec::new(),
+    };
+    let whole = contiguous(&listed);
+    let noted = whole.get(..note.parts as usize).map(<[Part]>::to_vec);
+    let noted = noted.filter(|parts| sum(parts) == note.stored);
+    let noted_size = note.stored + note.tail.as_ref().map_or(0, |(_, length)| *length);
+    // The parts that the session stored after it wrote the note, without the last listed one.
+    let mut since = whole.to_vec();
+    if since.len() == listed.len() {
+        since.pop();
+    }
+    let kept = match noted {
+        Some(parts) if !note.is_active || noted_size >= sum(&since) => {
+            let tail = note.tail.clone().filter(|(_, length)| *length > 0);
+            Kept { found, parts, tail }
+        }
+        _ if note.is_active => Kept { found, parts: since, tail: None },
+        _ => return Ok(None),
+    };
+    Ok((kept.told() > 0).then_some(kept))
+}
+
+/// Returns the parts from number 1 up to the first gap.
+fn contiguous(parts: &[Part]) -> &[Part] {
+    let count = parts.iter().zip(1..).take_while(|(part, number)| part.number == *number).count();
+    parts.get(..count).unwrap_or_default()
+}
+
+fn sum(parts: &[Part]) -> u64 {
+    parts.iter().map(|part| part.size).sum()
+}
+
+/// Removes a note and the bytes that it names. A newer note with the same key stays.
+pub(super) fn discard(store: &Inner, note_key: &str, found: &Found) -> Result<(), S3Error> {
+    match store.client.delete(note_key, &Condition::Is(found.tag.clone())) {
+        Ok(()) => forget(store, &found.note),
+        // Another session has resumed the upload or replaced the note.
+        Err(error) if error.is_precondition() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Discards the partial upload of another session, which may still renew its note.
+pub(super) fn supersede(store: &Inner, note_key: &str) -> Result<(), S3Error> {
+    const TRIES: u32 = 3;
+    for _ in 0..TRIES {
+        match find(store, note_key)? {
+            Some(found) => discard(store, note_key, &found)?,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Removes the bytes that a note names.
+fn forget(store: &Inner, note: &Note) -> Result<(), S3Error> {
+    if let Some(upload) = &note.upload {
+        let upload = Multipart { key: note.key.clone(), upload: upload.clone() };
+        store.client.abort_upload(&upload)?;
+    }
+    if let Some((owner, _)) = &note.tail {
+        store.client.delete(&keys::tail(&store.hidden, owner), &Condition::None)?;
+    }
+    Ok(())
+}
+
+/// The right to write to a partial upload. It lasts while the note is renewed.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) note_key: String,
+    state: Mutex<LeaseState>,
+    is_lost: AtomicBool,
+}
+
+#[derive(Debug)]
+struct LeaseState {
+    note: Note,
+    /// The entity tag of the note; `None` when the note is no longer renewed.
+    tag: Option<String>,
+    renewed: Instant,
+}
+
+impl Lease {
+    /// Writes a note for a new upload.
+    pub(super) fn begin(store: &Inner, note_key: &str, note: Note) -> Result<Arc<Self>, S3Error> {
+        let tag = write(store, note_key, &note, &Condition::None)?;
+        Ok(Self::register(store, note_key, note, tag))
+    }
+
+    /// Takes over a partial upload, to resume it.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Busy` if another session was faster.
+    pub(super) fn take_up(
+        store: &Inner,
+        note_key: &str,
+        kept: &Kept,
+        owner: String,
+    ) -> Result<Arc<Self>, StorageError> {
+        let note = Note {
+            owner,
+            is_active: true,
+            parts: u32::try_from(kept.parts.len()).unwrap_or(u32::MAX),
+            stored: kept.stored(),
+            tail: kept.tail.clone(),
+            ..kept.note().clone()
+        };
+        let condition = Condition::Is(kept.found.tag.clone());
+        match write(store, note_key, &note, &condition) {
+            Ok(tag) => Ok(Self::register(store, note_key, note, tag)),
+            Err(error) if error.is_precondition() || error.is_missing() => Err(Kind::Busy.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn register(store: &Inner, note_key: &str, note: Note, tag: String) -> Arc<Self> {
+        let state = Mutex::new(LeaseState { note, tag: Some(tag), renewed: Instant::now() });
+        let note_key = note_key.to_owned();
+        let lease = Arc::new(Self { note_key, state, is_lost: AtomicBool::new(false) });
+        store.add_lease(&lease);
+        lease
+    }
+
+    /// Returns `Busy` if another session is known to have taken over the upload.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        if self.is_lost.load(Ordering::SeqCst) { Err(Kind::Busy.into()) } else { Ok(()) }
+    }
+
+    /// Returns `Busy` if another session has taken over the upload. Renews the note first if it
+    /// could have expired.
+    pub(super) fn prove(&self, store: &Inner) -> Result<(), StorageError> {
+        if unpoisoned(self.state.lock()).renewed.elapsed() >= store.lease / 2 {
+            self.renew(store)?;
+        }
+        self.check()
+    }
+
+    /// Adds the id of the multipart upload to a note that began without one.
+    pub(super) fn begin_parts(&self, store: &Inner, upload: &str) -> Result<(), S3Error> {
+        unpoisoned(self.state.lock()).note.upload = Some(upload.to_owned());
+        self.renew(store)
+    }
+
+    /// Renews the note.
+    pub(super) fn renew(&self, store: &Inner) -> Result<(), S3Error> {
+        let mut state = unpoisoned(self.state.lock());
+        let Some(tag) = &state.tag else { return Ok(()) };
+        let condition = Condition::Is(tag.clone());
+        match write(store, &self.note_key, &state.note, &condition) {
+            Ok(tag) => {
+                (state.tag, state.renewed) = (Some(tag), Instant::now());
+                Ok(())
+            }
+            Err(error) if error.is_precondition() || error.is_missing() => {
+                self.is_lost.store(true, Ordering::SeqCst);
+                state.tag = None;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends an upload that can be resumed later. Stores `tail`, the bytes that follow the parts.
+    pub(super) fn keep(
+        &self,
+        store: &Inner,
+        parts: &[Part],
+        tail: &[u8],
+        owner: String,
+    ) -> Result<(), S3Error> {
+        let mut state = unpoisoned(self.state.lock());
+        let Some(tag) = state.tag.take() else { return Ok(()) };
+        let before = state.note.tail.take();
+        let tail_key = keys::tail(&store.hidden, &owner);
+        if !tail.is_empty() {
+            store.client.put(&tail_key, tail, &Condition::None, &owner, store.checksums)?;
+        }
+        let note = Note {
+            tail: (!tail.is_empty()).then_some((owner, tail.len() as u64)),
+            is_active: false,
+            parts: u32::try_from(parts.len()).unwrap_or(u32::MAX),
+            stored: sum(parts),
+            ..state.note.clone()
+        };
+        match write(store, &self.note_key, &note, &Condition::Is(tag)) {
+            // Another session has taken over the upload.
+            Err(error) if error.is_precondition() => return Ok(()),
+            done => done.map(drop)?,
+        }
+        if let Some((owner, _)) = before {
+            store.client.delete(&keys::tail(&store.hidden, &owner), &Condition::None)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the note of a complete or discarded upload. Returns whether the note still belonged
+    /// to this session.
+    pub(super) fn end(&self, store: &Inner) -> Result<bool, S3Error> {
+        let mut state = unpoisoned(self.state.lock());
+        let Some(tag) = state.tag.take() else { return Ok(false) };
+        let is_own = match store.client.delete(&self.note_key, &Condition::Is(tag)) {
+            Err(error) if error.is_precondition() => false,
+            done => done.map(|()| true)?,
+        };
+        if let Some((owner, _)) = state.note.tail.take() {
+            store.client.delete(&keys::tail(&store.hidden, &owner), &Condition::None)?;
+        }
+        Ok(is_own)
+    }
+}
+
+fn write(store: &Inner, key: &str, note: &Note, condition: &Condition) -> Result<String, S3Error> {
+    store.client.put(key, note.encode().as_bytes(), condition, &note.owner, store.checksums)
+}
+
+/// Removes the notes with this prefix after their directory was removed.
+pub(super) fn discard_all(store: &Inner, prefix: &str) -> Result<(), S3Error> {
+    store.each_key(prefix, |listed| match find(store, &listed.key)? {
+        Some(found) => discard(store, &listed.key, &found),
+        None => Ok(()),
+    })
+}
+
+/// Moves the notes of a renamed directory. Multipart uploads cannot be moved, and are discarded.
+pub(super) fn move_notes(
+    store: &Inner,
+    from: &str,
+    to: &str,
+    (old, new): (&str, &str),
+) -> Result<(), S3Error> {
+    store.each_key(from, |listed| {
+        let (Some(name), Some(found)) = (listed.key.strip_prefix(from), find(store, &listed.key)?)
+        else {
+            return Ok(());
+        };
+        let rest = found.note.key.strip_prefix(old).filter(|_| found.note.upload.is_none());
+        let Some(rest) = rest else { return discard(store, &listed.key, &found) };
+        let note = Note { key: format!("{new}{rest}"), ..found.note.clone() };
+        write(store, &format!("{to}{name}"), &note, &Condition::None)?;
+        store.client.delete(&listed.key, &Condition::Is(found.tag))
+    })
+}
+
+/// Removes partial uploads that are older than a day, and returns their number.
+pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
+    let now = store.client.clock()?.unwrap_or_else(super::encode::now);
+    let oldest = now - i64::try_from(KEPT.as_secs()).unwrap_or(i64::MAX);
+    let mut removed = 0;
+    store.each_key(&keys::notes(&store.hidden), |listed| {
+        if listed.modified > oldest {
+            return Ok(());
+        }
+        let Some((object, bytes)) = store.client.get_small(&listed.key, LONGEST)? else {
+            return Ok(());
+        };
+        store.client.delete(&listed.key, &Condition::Is(object.tag))?;
+        removed += 1;
+        match str::from_utf8(&bytes).ok().and_then(Note::parse) {
+            Some(note) => forget(store, &note),
+            None => Ok(()),
+        }
+    })?;
+    // The last bytes that no note names any more, and the signs of replacements.
+    for prefix in [keys::tails(&store.hidden), keys::signs(&store.hidden)] {
+        store.each_key(&prefix, |listed| match listed.modified <= oldest {
+            true => store.client.delete(&listed.key, &Condition::None),
+            false => Ok(()),
+        })?;
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(number: u32) -> Part {
+        Part { number, size: 10, tag: String::new() }
+    }
+
+    #[test]
+    fn notes_are_read_as_they_were_written() {
+        let mut note = Note {
+            owner: "o1".to_owned(),
+            key: "d/a b é".to_owned(),
+            object: "id".to_owned(),
+            upload: Some("up/1+=".to_owned()),
+            is_active: true,
+            parts: 3,
+            stored: 30,
+            tail: Some(("o0".to_owned(), 7)),
+        };
+        assert_eq!(Note::parse(&note.encode()).as_ref(), Some(&note));
+        (note.upload, note.tail, note.is_active) = (None, None, false);
+        assert_eq!(Note::parse(&note.encode()).as_ref(), Some(&note));
+        for wrong in ["", "x", TITLE, &note.encode().replace("cut", "eaten")] {
+            assert_eq!(Note::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn parts_count_up_to_the_first_gap() {
+        for (numbers, want) in [(&[1, 2, 3][..], 3), (&[1, 3], 1), (&[2, 3], 0), (&[], 0)] {
+            let parts: Vec<_> = numbers.iter().copied().map(part).collect();
+            assert_eq!(contiguous(&parts).len(), want, "{numbers:?}");
+        }
+    }
+}

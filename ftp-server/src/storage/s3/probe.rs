@@ -1,0 +1,206 @@
+//! Finds out what a store supports, by trials: some stores silently ignore conditions.
+
+use super::encode::base64;
+use super::error::S3Error;
+use super::http::Request;
+use super::inner::Inner;
+use super::multipart::LEAST;
+use super::objects::{Condition, ID, ListQuery};
+
+/// The content of objects for trying.
+const CONTENT: &[u8] = b"a probe of ftp-server";
+
+/// The optional features of an object store.
+///
+/// A store that lacks some of them is still usable. [`missing`](Self::missing) names them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct S3Features {
+    /// The store refuses to replace an object that should be new, and an object that has changed.
+    /// Otherwise two clients that create the same file at once may both succeed, and two servers
+    /// may resume the same upload.
+    pub conditional_writes: bool,
+    /// The store checks the same conditions when a multipart upload is completed.
+    pub conditional_completion: bool,
+    /// The store copies objects, as `RNTO` and `MFMT` need.
+    pub copies: bool,
+    /// The store copies parts of objects, as `APPE` and `REST` before `STOR` need for existing
+    /// files.
+    pub part_copies: bool,
+    /// The store refuses content whose checksum differs from that of the request.
+    pub checksums: bool,
+    /// The bucket has a lifecycle rule that removes abandoned multipart uploads.
+    pub removes_abandoned: bool,
+}
+
+impl S3Features {
+    /// Returns the S3 names of the missing features.
+    ///
+    /// ```no_run
+    /// # let store = ftp_server::S3Store::builder("http://127.0.0.1:8333", "bucket").build()?;
+    /// for missing in store.probe()?.missing() {
+    ///     eprintln!("bucket: the store lacks {missing}");
+    /// }
+    /// # Ok::<(), ftp_server::S3Error>(())
+    /// ```
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        [
+            (self.conditional_writes, "conditional writes (If-Match, If-None-Match)"),
+            (self.conditional_completion, "conditional CompleteMultipartUpload"),
+            (self.copies, "CopyObject"),
+            (self.part_copies, "UploadPartCopy"),
+            (self.checksums, "checks of x-amz-checksum-sha256"),
+            (self.removes_abandoned, "a lifecycle rule AbortIncompleteMultipartUpload"),
+        ]
+        .into_iter()
+        .filter_map(|(is_there, name)| (!is_there).then_some(name))
+        .collect()
+    }
+}
+
+/// Tries each operation with temporary objects below the hidden prefix.
+pub(super) fn probe(store: &Inner) -> Result<S3Features, S3Error> {
+    let id = Inner::unique()?;
+    let key = format!("{}probe/{id}", store.hidden);
+    let probed = with_objects(store, &key, &id);
+    for key in [key.clone(), format!("{key}-parts"), format!("{key}-copy")] {
+        let removed = store.client.delete(&key, &Condition::None);
+        // An earlier error is more useful than this one.
+        if probed.is_ok() {
+            removed?;
+        }
+    }
+    probed
+}
+
+/// Returns the time by the store's clock, if the store looks at the conditions of writes.
+pub(super) fn keeps_conditions(store: &Inner) -> Result<Option<i64>, S3Error> {
+    let id = Inner::unique()?;
+    let key = format!("{}probe/{id}", store.hidden);
+    let found = conditions(store, &key, &id).and_then(|(is_kept, _)| {
+        let Some(object) = store.client.head(&key)?.filter(|_| is_kept) else { return Ok(None) };
+        // A store that refuses every condition keeps them, but nothing can be replaced.
+        let condition = Condition::Is(object.tag);
+        store.client.put(&key, CONTENT, &condition, &Inner::unique()?, store.checksums)?;
+        Ok(Some(object.answered))
+    });
+    let removed = store.client.delete(&key, &Condition::None);
+    found.and_then(|found| removed.map(|()| found))
+}
+
+/// Stores a new object, and returns whether the store refuses to replace it under a condition that
+/// does not hold, and its tag.
+fn conditions(store: &Inner, key: &str, id: &str) -> Result<(bool, String), S3Error> {
+    let put = |id: &str, condition| store.client.put(key, CONTENT, &condition, id, store.checksums);
+    let tag = put(id, Condition::New)?;
+    // Another id, so that an ignored condition does not look like a lost response.
+    let refused = |condition| held(put(&Inner::unique()?, condition));
+    let is_kept = refused(Condition::New)? && refused(Condition::Is(format!("\"{id}\"")))?;
+    Ok((is_kept, tag))
+}
+
+fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Error> {
+    let client = &store.client;
+    let (conditional_writes, tag) = conditions(store, key, id)?;
+    let wrong = |operation, reason: &str| S3Error::Wrong { operation, reason: reason.to_owned() };
+    match client.get_small(key, 1_024)? {
+        Some((_, bytes)) if bytes == CONTENT => {}
+        _ => return Err(wrong("GetObject", "expected the stored bytes")),
+    }
+    let query = ListQuery { prefix: key, by_directory: false, most: 10, token: None };
+    if !client.list(&query)?.keys.iter().any(|listed| listed.key == key) {
+        return Err(wrong("ListObjectsV2", "the stored object is missing"));
+    }
+    let tag = match client.head(key)? {
+        Some(object) => object.tag,
+        None => tag,
+    };
+    let conditional_completion = parts(store, &format!("{key}-parts"), id)?;
+    let metadata = [(ID.to_owned(), Inner::unique()?)];
+    let to = format!("{key}-copy");
+    let copied = client.copy(key, &tag, &to, &Condition::None, &metadata);
+    Ok(S3Features {
+        conditional_writes,
+        conditional_completion,
+        copies: lacks(copied.map(drop))?,
+        part_copies: part_copies(store, key, &tag)?,
+        checksums: checksums(store, key)?,
+        removes_abandoned: client.removes_abandoned().or_else(|error| match error.status() {
+            // An account that may use the bucket may lack the right to read its rules.
+            Some(403 | 501) => Ok(false),
+            _ => Err(error),
+        })?,
+    })
+}
+
+/// Makes an object by a multipart upload. Returns whether the store then refuses another one that
+/// must be new.
+fn parts(store: &Inner, key: &str, id: &str) -> Result<bool, S3Error> {
+    let client = &store.client;
+    let complete = |id: &str, condition: &Condition| {
+        let upload = client.create_upload(key, &[(ID.to_owned(), id.to_owned())])?;
+        let part = client.upload_part(&upload, 1, b"a part");
+        let done = part.and_then(|part| {
+            if client.list_parts(&upload)?.is_none_or(|parts| parts.len() != 1) {
+                let reason = "the stored part is missing".to_owned();
+                return Err(S3Error::Wrong { operation: "ListParts", reason });
+            }
+            client.complete(&upload, &[part], condition, id).map(drop)
+        });
+        if done.is_err() {
+            client.abort_upload(&upload)?;
+        }
+        done
+    };
+    complete(id, &Condition::New)?;
+    held(complete(&Inner::unique()?, &Condition::New))
+}
+
+fn part_copies(store: &Inner, key: &str, tag: &str) -> Result<bool, S3Error> {
+    let client = &store.client;
+    let upload = client.create_upload(&format!("{key}-copy"), &[])?;
+    let copied = client.copy_part(&upload, 1, key, tag, 0..5);
+    client.abort_upload(&upload)?;
+    match copied {
+        // A store may refuse because this object is too small. It still supports the operation.
+        Err(error) if error.status() == Some(400) && LEAST > 5 => Ok(true),
+        copied => lacks(copied.map(drop)),
+    }
+}
+
+/// Stores content with a wrong checksum, and returns whether the store refuses it.
+fn checksums(store: &Inner, key: &str) -> Result<bool, S3Error> {
+    let wrong = base64(&super::encode::sha256(b"something else"));
+    let request = Request {
+        operation: "PutObject",
+        method: "PUT",
+        key: Some(key),
+        headers: vec![("x-amz-checksum-sha256", wrong)],
+        body: Some(CONTENT),
+        ..Request::default()
+    };
+    match store.client.call(&request) {
+        Ok(_) => Ok(false),
+        Err(error) if error.status().is_some_and(|status| status < 500) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether the store refused a request because of its condition.
+fn held<T>(result: Result<T, S3Error>) -> Result<bool, S3Error> {
+    match result {
+        Ok(_) => Ok(false),
+        Err(error) if error.is_precondition() => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether the store supports an operation.
+fn lacks(result: Result<(), S3Error>) -> Result<bool, S3Error> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.status(), Some(405 | 501)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,158 @@
+//! Renames objects by a copy and a removal, because stores have no rename.
+
+use super::S3Storage;
+use super::error::S3Error;
+use super::inner::Inner;
+use super::multipart::PARTS;
+use super::objects::{Condition, ID, Object};
+use super::partial;
+use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath, check_rename};
+
+/// Maximum size of an object that one request can copy, in bytes.
+pub(super) const COPIED: u64 = 5 * 1024 * 1024 * 1024;
+
+impl S3Storage {
+    pub(super) fn move_object(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        check_rename(from, to)?;
+        let (from_key, to_key) = (self.existing(from)?, self.keys.file(to)?);
+        let source = self.inner.client.head(&from_key)?;
+        let is_directory = source.is_none() && self.inner.has_directory(&self.directory(from)?)?;
+        if source.is_none() && !is_directory {
+            return Err(Kind::NotFound.into());
+        }
+        self.check_parent(to)?;
+        if from == to {
+            return Ok(());
+        }
+        if to.is_at_or_below(from) {
+            return Err(Kind::Denied.into());
+        }
+        let target = self.inner.client.head(&to_key)?;
+        match (&target, replace) {
+            (Some(_), false) => return Err(Kind::Exists.into()),
+            (Some(_), true) if is_directory => return Err(Kind::NotDirectory.into()),
+            (Some(_), true) => {}
+            (None, _) if self.inner.has_directory(&self.directory(to)?)? => {
+                return Err(if replace { Kind::IsDirectory } else { Kind::Exists }.into());
+            }
+            (None, _) => {}
+        }
+        let moved = match source {
+            Some(source) => {
+                let condition = if replace { Condition::None } else { Condition::New };
+                move_file(&self.inner, &from_key, &source, &to_key, &condition)
+            }
+            None => self.move_tree(&self.directory(from)?, &self.directory(to)?),
+        };
+        self.inner.forget_directories();
+        moved
+    }
+
+    /// Moves all objects of a directory, unless they exceed the limit.
+    fn move_tree(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        let most = self.rename_trees;
+        let mut keys = Vec::new();
+        if most > 0 {
+            let listed = self.inner.each_key(from, |listed| {
+                keys.push(listed.key);
+                match keys.len() > most {
+                    true => Err(S3Error::Configuration("too many objects".to_owned())),
+                    false => Ok(()),
+                }
+            });
+            match listed {
+                Err(S3Error::Configuration(_)) => keys.clear(),
+                listed => listed?,
+            }
+        }
+        if keys.is_empty() {
+            return Err(Kind::Unsupported.into());
+        }
+        // The directory itself comes first, so that the new one exists before its files.
+        for key in &keys {
+            let Some(rest) = key.strip_prefix(from) else { continue };
+            if rest.is_empty() || rest.ends_with('/') {
+                let notes = (self.keys.notes(key), self.keys.notes(&format!("{to}{rest}")));
+                partial::move_notes(&self.inner, &notes.0, &notes.1, (from, to))?;
+            }
+            // Another session may have removed the object.
+            if let Some(object) = self.inner.client.head(key)? {
+                let to = format!("{to}{rest}");
+                move_file(&self.inner, key, &object, &to, &Condition::New)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies an object, checks the copy, and removes the original if it has not changed.
+fn move_file(
+    store: &Inner,
+    from: &str,
+    object: &Object,
+    to: &str,
+    condition: &Condition,
+) -> Result<(), StorageError> {
+    let id = Inner::unique()?;
+    let mut metadata = object.kept.clone();
+    metadata.retain(|(name, _)| name != ID);
+    metadata.push((ID.to_owned(), id.clone()));
+    let copied = match object.size <= COPIED {
+        true => store.client.copy(from, &object.tag, to, condition, &metadata).map(drop),
+        false => copy_parts(store, from, object, to, condition, &metadata, &id),
+    };
+    match copied {
+        Err(error) if error.is_precondition() && *condition == Condition::New => {
+            // Either object may have changed.
+            let is_taken = store.client.head(to)?.is_some();
+            return Err(if is_taken { Kind::Exists } else { Kind::Busy }.into());
+        }
+        Err(error) if error.is_precondition() => return Err(Kind::Busy.into()),
+        copied => copied?,
+    }
+    match store.client.head(to)? {
+        Some(copy) if copy.size == object.size && copy.metadata(ID) == Some(&*id) => {}
+        _ => return Err(Kind::Busy.into()),
+    }
+    match store.client.delete(from, &Condition::Is(object.tag.clone())) {
+        // Another session has stored a newer file under the old name. It stays.
+        Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
+        done => Ok(done?),
+    }
+}
+
+/// Copies an object that is too large for one request.
+fn copy_parts(
+    store: &Inner,
+    from: &str,
+    object: &Object,
+    to: &str,
+    condition: &Condition,
+    metadata: &[(String, String)],
+    id: &str,
+) -> Result<(), S3Error> {
+    const STEP: u64 = 1024 * 1024 * 1024;
+    let client = &store.client;
+    let upload = client.create_upload(to, metadata)?;
+    let step = STEP.max(object.size / u64::from(PARTS / 2));
+    let copy = || {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        while at < object.size {
+            let end = (at + step).min(object.size);
+            let number = u32::try_from(parts.len()).unwrap_or(PARTS) + 1;
+            parts.push(client.copy_part(&upload, number, from, &object.tag, at..end)?);
+            at = end;
+        }
+        client.complete(&upload, &parts, condition, id).map(drop)
+    };
+    copy().or_else(|error| {
+        client.abort_upload(&upload)?;
+        Err(error)
+    })
+}

@@ -1,0 +1,218 @@
+//! Downloads of objects. The response that tells the size has the content too: one request reads a
+//! whole file. A thread receives the content, and after an interruption requests the rest.
+
+use std::io::{self, Read as _};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+
+use sha2::{Digest as _, Sha256};
+use ureq::Body;
+
+use super::encode::base64;
+use super::error::S3Error;
+use super::http::Retries;
+use super::inner::Inner;
+use super::objects::Object;
+use super::work::{Job, STEP};
+use crate::storage::{Source, StorageError, StorageErrorKind as Kind};
+
+/// Bytes that the thread passes on at once.
+const PIECE: u64 = 128 * 1024;
+
+/// Number of pieces that may wait for the client.
+const WAITING: usize = 4;
+
+type Piece = Result<Vec<u8>, S3Error>;
+
+/// An open object. If the object changes, reading fails.
+pub(super) struct S3Source {
+    store: Arc<Inner>,
+    key: String,
+    object: Object,
+    /// The content from the first byte on, until the thread reads it.
+    content: Option<Body>,
+    /// Offset of the next byte for the caller.
+    at: u64,
+    /// Received bytes, and the number of those that the caller has read.
+    piece: Vec<u8>,
+    used: usize,
+    /// Further pieces, if the thread is running.
+    pieces: Option<Receiver<Piece>>,
+}
+
+impl S3Source {
+    /// Opens an object; `None` if it is missing.
+    pub(super) fn open(store: &Arc<Inner>, key: String) -> Result<Option<Self>, S3Error> {
+        let Some((object, content)) = store.client.open(&key)? else { return Ok(None) };
+        let store = Arc::clone(store);
+        let (piece, pieces) = (Vec::new(), None);
+        Ok(Some(Self { store, key, object, content, at: 0, piece, used: 0, pieces }))
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.piece.get(self.used..).unwrap_or_default()
+    }
+
+    /// Returns the pieces from the thread, and starts the thread if necessary.
+    fn pieces(&mut self) -> Result<&Receiver<Piece>, S3Error> {
+        if self.pieces.is_none() {
+            let (sender, pieces) = mpsc::sync_channel(WAITING);
+            let sum = self.object.sum.clone().filter(|_| self.at == 0);
+            let mut fetch = Fetch {
+                store: Arc::clone(&self.store),
+                key: self.key.clone(),
+                tag: self.object.tag.clone(),
+                size: self.object.size,
+                at: self.at,
+                sum: sum.map(|sum| (Sha256::new(), sum)),
+                sender,
+            };
+            let content = self.content.take();
+            // The thread ends when `pieces` is dropped.
+            drop(Job::begin(move || fetch.run(content))?);
+            self.pieces = Some(pieces);
+        }
+        let missing = || S3Error::Local(io::ErrorKind::NotFound.into());
+        self.pieces.as_ref().ok_or_else(missing)
+    }
+}
+
+impl io::Read for S3Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while !self.ready()? {}
+        let mut rest = self.rest();
+        let count = rest.read(buffer)?;
+        self.used += count;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Source for S3Source {
+    fn size(&self) -> u64 {
+        self.object.size
+    }
+
+    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+        if offset > self.object.size {
+            return Err(Kind::BadRestart.into());
+        }
+        if offset != self.at {
+            (self.at, self.used, self.pieces, self.content) = (offset, 0, None, None);
+            self.piece.clear();
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        if !self.rest().is_empty() || self.at >= self.object.size {
+            return Ok(true);
+        }
+        match self.pieces()?.recv_timeout(STEP) {
+            Ok(piece) => {
+                (self.piece, self.used) = (piece?, 0);
+                Ok(!self.piece.is_empty())
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => Err(Kind::Io.into()),
+        }
+    }
+}
+
+/// The thread that reads an object.
+struct Fetch {
+    store: Arc<Inner>,
+    key: String,
+    tag: String,
+    size: u64,
+    at: u64,
+    /// The digest of the bytes so far, and the store's digest in base64.
+    sum: Option<(Sha256, String)>,
+    sender: SyncSender<Piece>,
+}
+
+/// The receiver of the pieces was dropped.
+struct Unwanted;
+
+impl Fetch {
+    /// Reads `content`, if it is open, and requests what is missing.
+    fn run(&mut self, mut content: Option<Body>) {
+        let mut retries = Retries::new(self.store.client.timeouts.retries);
+        while self.at < self.size {
+            let before = self.at;
+            let read = match content.take() {
+                Some(content) => self.read(content),
+                None => match self.request() {
+                    Ok(content) => self.read(content),
+                    Err(error) => Ok(Err(error)),
+                },
+            };
+            let Ok(read) = read else { return };
+            let Err(error) = read else { continue };
+            if self.at > before {
+                retries = Retries::new(self.store.client.timeouts.retries);
+            }
+            let error = if error.is_transient() { retries.again(error) } else { Err(error) };
+            if let Err(error) = error {
+                // Fails if the source was dropped.
+                let _ = self.sender.send(Err(error));
+                return;
+            }
+        }
+    }
+
+    /// Requests the rest of the object.
+    fn request(&self) -> Result<Body, S3Error> {
+        match self.store.client.get(&self.key, &self.tag, self.at) {
+            Ok(response) => Ok(response.into_body()),
+            Err(error) if error.is_precondition() || error.is_missing() => {
+                let reason = "the object changed during the download".to_owned();
+                Err(S3Error::Wrong { operation: "GetObject", reason })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Passes on the rest of the object.
+    fn read(&mut self, content: Body) -> Result<Result<(), S3Error>, Unwanted> {
+        let operation = "GetObject";
+        let mut body = content.into_reader();
+        let lost = |reason: String| Ok(Err(S3Error::Lost { operation, reason }));
+        while self.at < self.size {
+            let mut piece = Vec::new();
+            let most = PIECE.min(self.size - self.at);
+            let read = body.by_ref().take(most).read_to_end(&mut piece);
+            if piece.is_empty() {
+                return lost(
+                    read.map_or_else(|e| e.to_string(), |_| "incomplete object".to_owned()),
+                );
+            }
+            self.at += piece.len() as u64;
+            if self.at == self.size {
+                // Only a read at the end lets the next request use this connection. The content is
+                // whole, so an error changes nothing.
+                let _ = body.read(&mut [0]);
+            }
+            if let Err(error) = self.compare(&piece) {
+                return Ok(Err(error));
+            }
+            self.sender.send(Ok(piece)).map_err(|_| Unwanted)?;
+            if let Err(error) = read {
+                return lost(error.to_string());
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Adds a piece to the digest. Compares the digest with the store's before the last piece is
+    /// passed on.
+    fn compare(&mut self, piece: &[u8]) -> Result<(), S3Error> {
+        let Some((digest, told)) = &mut self.sum else { return Ok(()) };
+        digest.update(piece);
+        if self.at < self.size || base64(&digest.clone().finalize()) == *told {
+            return Ok(());
+        }
+        let reason = "the content does not match its checksum".to_owned();
+        Err(S3Error::Wrong { operation: "GetObject", reason })
+    }
+}

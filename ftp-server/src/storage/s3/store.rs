@@ -1,0 +1,448 @@
+//! A bucket, and the settings to reach it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::time::{Duration, Instant};
+
+use super::S3Storage;
+use super::connection::{Connections, Place};
+use super::error::S3Error;
+use super::http::{Client, S3Timeouts};
+use super::inner::Inner;
+use super::keys::Keys;
+use super::multipart::LEAST;
+use super::partial;
+use super::pool::Pool;
+use super::probe::{self, S3Features};
+use super::sign::Credentials;
+use super::web_identity::{self, Issuer, WebIdentity};
+use crate::lock::unpoisoned;
+use crate::threads;
+
+/// Default part size, in bytes.
+const PART: u64 = 8 * 1024 * 1024;
+
+/// Default size of the memory for parts, in bytes.
+const MEMORY: u64 = 128 * 1024 * 1024;
+
+/// How long a session waits for the end of its interrupted upload. If the store is fast, a client that
+/// reconnects at once finds its partial upload.
+pub(super) const PATIENCE: Duration = Duration::from_millis(900);
+
+/// Intervals of the background thread of a store.
+const LOOK_UP: Duration = Duration::from_secs(300);
+const SWEEP: Duration = Duration::from_secs(3_600);
+const LONGEST_TICK: Duration = Duration::from_secs(20);
+
+/// Stack size of this thread, in bytes. It is large, because name resolution may need any amount.
+const STACK: usize = 2 * 1024 * 1024;
+
+/// A bucket of an object store that supports the protocol of Amazon S3.
+///
+/// [`storage`](Self::storage) returns a storage with the files below a prefix.
+/// [`probe`](Self::probe) finds out which features the store lacks.
+///
+/// Clones share the connections and the memory. A background thread resolves the endpoint
+/// regularly, renews the notes of running uploads, and removes partial uploads after a day. With a
+/// [role](S3StoreBuilder::web_identity), another one renews the keys. They end when the last clone
+/// is dropped.
+///
+/// ```no_run
+/// use ftp_server::{Rights, S3Store, Server};
+///
+/// let store = S3Store::builder("https://s3.eu-central-1.amazonaws.com", "bucket")
+///     .region("eu-central-1")
+///     .credentials("AKIAIOSFODNN7EXAMPLE", std::env::var("AWS_SECRET_ACCESS_KEY")?)
+///     .build()?;
+/// println!("missing: {:?}", store.probe()?.missing());
+/// let server = Server::builder()
+///     .storage(store.storage("users/ann")?)
+///     .user("ann", "password", Rights::FULL)
+///     .bind("127.0.0.1:2121")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct S3Store {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// Settings of an [`S3Store`].
+#[derive(Clone, Debug)]
+#[must_use = "call build"]
+pub struct S3StoreBuilder {
+    endpoint: String,
+    bucket: String,
+    region: String,
+    credentials: Credentials,
+    web_identity: Option<WebIdentity>,
+    path_style: bool,
+    ca: Option<Vec<u8>>,
+    timeouts: S3Timeouts,
+    part_size: u64,
+    memory: u64,
+    lease: Duration,
+    patience: Duration,
+    hidden: String,
+    checksums: bool,
+}
+
+impl fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let client = &self.inner.client;
+        f.debug_struct("S3Store")
+            .field("endpoint", &format_args!("{}://{}", client.scheme, client.authority))
+            .field("bucket", &client.bucket)
+            .field("region", &client.region)
+            .field("credentials", &unpoisoned(client.credentials.read()))
+            .finish_non_exhaustive()
+    }
+}
+
+impl S3Store {
+    /// Returns the settings for a bucket at `endpoint`, such as `https://s3.example.com` or
+    /// `http://127.0.0.1:8333`.
+    pub fn builder(endpoint: impl Into<String>, bucket: impl Into<String>) -> S3StoreBuilder {
+        S3StoreBuilder {
+            endpoint: endpoint.into(),
+            bucket: bucket.into(),
+            region: "us-east-1".to_owned(),
+            credentials: Credentials::default(),
+            web_identity: None,
+            path_style: true,
+            ca: None,
+            timeouts: S3Timeouts::default(),
+            part_size: PART,
+            memory: MEMORY,
+            lease: Duration::from_secs(60),
+            patience: PATIENCE,
+            hidden: ".ftp-server/".to_owned(),
+            checksums: true,
+        }
+    }
+
+    /// Returns a storage with the objects whose keys begin with `prefix` and a `/`. An empty prefix
+    /// selects all objects.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`S3Error::Configuration`] if the prefix contains an empty name, `.`, `..` or a
+    /// control character, or if it belongs to the server's own notes.
+    pub fn storage(&self, prefix: &str) -> Result<S3Storage, S3Error> {
+        let keys = Keys::new(prefix, &self.inner.hidden).ok_or_else(|| {
+            S3Error::Configuration(format!("invalid prefix {prefix:?}: expected names and slashes"))
+        })?;
+        Ok(S3Storage::new(Arc::clone(&self.inner), keys))
+    }
+
+    /// Checks that the store is usable, with temporary objects below the
+    /// [hidden prefix](S3StoreBuilder::hidden_prefix). Returns the optional features of the store.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the first required operation that fails: put, get, list, delete, or a
+    /// multipart upload.
+    pub fn probe(&self) -> Result<S3Features, S3Error> {
+        probe::probe(&self.inner)
+    }
+
+    /// Replaces the access keys of the account, for example before temporary ones expire. Later
+    /// requests use the new keys.
+    pub fn set_credentials(
+        &self,
+        access_key: impl Into<String>,
+        secret_key: impl Into<String>,
+        session_token: Option<String>,
+    ) {
+        let (access_key, secret_key) = (access_key.into(), secret_key.into());
+        *unpoisoned(self.inner.client.credentials.write()) =
+            Ok(Credentials { access_key, secret_key, session_token });
+    }
+
+    /// Removes partial uploads that are older than a day, and returns their number. The background
+    /// thread calls this soon after the start and every hour.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the first request that fails.
+    pub fn sweep(&self) -> Result<usize, S3Error> {
+        partial::sweep(&self.inner)
+    }
+}
+
+impl S3StoreBuilder {
+    /// Sets the region (default: `us-east-1`).
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = region.into();
+        self
+    }
+
+    /// Sets the access keys of the account.
+    pub fn credentials(
+        mut self,
+        access_key: impl Into<String>,
+        secret_key: impl Into<String>,
+    ) -> Self {
+        self.credentials.access_key = access_key.into();
+        self.credentials.secret_key = secret_key.into();
+        self
+    }
+
+    /// Sets the session token that belongs to temporary access keys (default: none).
+    pub fn session_token(mut self, token: impl Into<String>) -> Self {
+        self.credentials.session_token = Some(token.into());
+        self
+    }
+
+    /// Sets a role whose temporary access keys the store uses (default: none), in place of
+    /// [`credentials`](Self::credentials).
+    ///
+    /// `AssumeRoleWithWebIdentity` of the AWS Security Token Service issues the keys for the token
+    /// in `token_file`. Kubernetes and other platforms keep such a token up to date. The keys are
+    /// renewed before they expire, so the process must always be able to read the file.
+    /// [`set_credentials`](S3Store::set_credentials) has an effect only until then.
+    pub fn web_identity(
+        mut self,
+        role_arn: impl Into<String>,
+        token_file: impl Into<PathBuf>,
+    ) -> Self {
+        self.web_identity = Some(WebIdentity {
+            role: role_arn.into(),
+            token_file: token_file.into(),
+            endpoint: None,
+        });
+        self
+    }
+
+    /// Sets the URL of the service that issues the keys of [`web_identity`](Self::web_identity)
+    /// (default: `https://sts.REGION.amazonaws.com`). Call it after `web_identity`.
+    pub fn sts_endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        if let Some(identity) = &mut self.web_identity {
+            identity.endpoint = Some(endpoint.into());
+        }
+        self
+    }
+
+    /// Sets whether requests name the bucket in the path (default: true) or in the host name.
+    pub fn path_style(mut self, path_style: bool) -> Self {
+        self.path_style = path_style;
+        self
+    }
+
+    /// Sets the CAs that are trusted for the endpoint, and for that of
+    /// [`sts_endpoint`](Self::sts_endpoint), in PEM (default: those of the system).
+    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca = Some(pem.into());
+        self
+    }
+
+    /// Sets the timeouts.
+    pub fn timeouts(mut self, timeouts: S3Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Sets the size of the first 1,000 parts of an upload, in bytes, at least 5 MiB (default: 8
+    /// MiB). The size doubles after each 1,000 parts, up to half of [`memory`](Self::memory).
+    pub fn part_size(mut self, bytes: u64) -> Self {
+        self.part_size = bytes;
+        self
+    }
+
+    /// Sets the memory for the parts of all uploads together, in bytes (default: 128 MiB).
+    ///
+    /// Each upload needs memory for one or two parts. A part is at most half of this memory, so the
+    /// memory also limits the size of files: by default to about 500 GiB.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Sets how long a session waits for the end of its interrupted upload.
+    #[cfg(test)]
+    pub(super) fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sets the time after which another server may resume the uploads of a server that died, at
+    /// least 2 s (default: 60 s). All servers of a bucket need the same value.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Sets the prefix of the server's own objects, which users never see (default:
+    /// `.ftp-server/`). All servers of a bucket need the same value.
+    pub fn hidden_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.hidden = prefix.into();
+        self
+    }
+
+    /// Sets whether a file of one part is sent with its SHA-256 checksum, which the store checks
+    /// and keeps (default: true). Each request is also signed with the digest of its content.
+    pub fn checksums(mut self, checksums: bool) -> Self {
+        self.checksums = checksums;
+        self
+    }
+
+    /// Checks the settings, and resolves the endpoint. Sends no request to the store.
+    ///
+    /// With [`web_identity`](Self::web_identity) it requests the first access keys. If that fails,
+    /// a thread goes on trying; until it succeeds, the requests of the store fail with
+    /// [`S3Error::NoKeys`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`S3Error::Configuration`] for an invalid value, [`S3Error::Unresolved`] if the
+    /// endpoint's host name has no address, and [`S3Error::Local`] if the system lacks a thread.
+    pub fn build(self) -> Result<S3Store, S3Error> {
+        let place = Place::of(&self.endpoint)?;
+        self.check()?;
+        let place = if self.path_style { place } else { place.with_label(&self.bucket) };
+        let (timeouts, ca) = (self.timeouts, self.ca.as_deref());
+        let Connections { agent, scheme, authority, addresses } =
+            Connections::to(&place, timeouts, ca)?;
+        let (credentials, renewal) = match &self.web_identity {
+            Some(identity) => {
+                let issuer = Issuer::new(identity, &self.region, timeouts, ca)?;
+                let (credentials, due) = web_identity::first(&issuer);
+                (credentials, Some((issuer, due)))
+            }
+            None => (Ok(self.credentials), None),
+        };
+        let base = if self.path_style { format!("/{}", self.bucket) } else { String::new() };
+        let client = Client {
+            agent,
+            scheme,
+            authority,
+            bucket: self.bucket,
+            base,
+            region: self.region,
+            credentials: RwLock::new(credentials),
+            are_expired: AtomicBool::new(false),
+            skew: AtomicI64::new(0),
+            timeouts,
+        };
+        let hidden = format!("{}/", self.hidden.trim_matches('/'));
+        let inner = Arc::new(Inner {
+            client,
+            addresses,
+            pool: Pool::new(self.memory),
+            part_size: self.part_size,
+            largest_part: self.memory / 2,
+            lease: self.lease,
+            patience: self.patience,
+            hidden,
+            checksums: self.checksums,
+            leases: Mutex::default(),
+            seen: Mutex::default(),
+        });
+        let weak = Arc::downgrade(&inner);
+        let tick = (self.lease / 3).min(LONGEST_TICK);
+        threads::start(Some("s3-store"), STACK, move || keep(&weak, tick))
+            .map_err(S3Error::Local)?;
+        if let Some((issuer, due)) = renewal {
+            let weak = Arc::downgrade(&inner);
+            let renew = move || web_identity::keep_valid(&weak, &issuer, due);
+            threads::start(Some("s3-keys"), STACK, renew).map_err(S3Error::Local)?;
+        }
+        Ok(S3Store { inner })
+    }
+
+    fn check(&self) -> Result<(), S3Error> {
+        let refuse = |text: &str| Err(S3Error::Configuration(text.to_owned()));
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if self.bucket.is_empty() || !self.bucket.bytes().all(is_name) {
+            return refuse("invalid bucket: expected letters, digits, \"-\", \".\" and \"_\"");
+        }
+        if self.region.is_empty() || !self.region.bytes().all(is_name) {
+            return refuse("invalid region: expected a name such as us-east-1");
+        }
+        if !self.credentials.is_sendable() {
+            return refuse("invalid access keys: expected printable ASCII without spaces");
+        }
+        if self.part_size < LEAST || self.memory < 2 * self.part_size {
+            return refuse("invalid part size: expected 5 MiB to half of the memory for parts");
+        }
+        if self.lease < Duration::from_secs(2) {
+            return refuse("invalid lease: expected 2 s or more");
+        }
+        let hidden = self.hidden.trim_matches('/');
+        if Keys::new(hidden, "/").is_none() || hidden.is_empty() {
+            return refuse("invalid hidden prefix: expected a name such as .ftp-server");
+        }
+        Ok(())
+    }
+}
+
+/// Does the background work of a store, until the store is dropped.
+fn keep(store: &Weak<Inner>, tick: Duration) {
+    let mut looked_up = Instant::now();
+    // A server that never runs for long sweeps too.
+    let mut swept: Option<Instant> = None;
+    loop {
+        std::thread::sleep(tick);
+        let Some(store) = store.upgrade() else { return };
+        store.renew_leases();
+        if looked_up.elapsed() >= LOOK_UP {
+            looked_up = Instant::now();
+            if let Err(error) = store.addresses.look_up() {
+                log::warn!("{error}");
+            }
+        }
+        if swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
+            swept = Some(Instant::now());
+            match partial::sweep(&store) {
+                Ok(0) => {}
+                Ok(removed) => log::info!("removed {removed} abandoned partial uploads"),
+                Err(error) => log::warn!("cannot remove abandoned partial uploads: {error}"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> S3StoreBuilder {
+        S3Store::builder("http://127.0.0.1:9", "bucket").credentials("key", "secret-of-it")
+    }
+
+    #[test]
+    fn unusable_settings_are_refused() {
+        for (what, changed) in [
+            ("bucket", S3Store::builder("http://127.0.0.1:9", "a/b")),
+            ("region", builder().region("a b")),
+            ("keys", builder().credentials("key", "a\nb")),
+            ("role", builder().web_identity("", "/dev/null")),
+            ("endpoint", builder().web_identity("arn:x", "/dev/null").sts_endpoint("x")),
+            ("parts", builder().part_size(1)),
+            ("parts", builder().memory(PART)),
+            ("lease", builder().lease(Duration::ZERO)),
+            ("hidden", builder().hidden_prefix("/")),
+            ("CA", S3Store::builder("https://127.0.0.1:9", "b").ca_pem("x")),
+        ] {
+            let error = changed.build().err().unwrap();
+            assert!(error.to_string().contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let builder = builder().session_token("token-of-it");
+        let shown = format!("{builder:?} {:?}", builder.clone().build().unwrap());
+        assert!(!shown.contains("-of-it") && shown.contains("bucket"), "{shown}");
+    }
+
+    #[test]
+    fn a_store_knows_its_prefixes() {
+        let store = builder().build().unwrap();
+        assert!(store.storage("").is_ok() && store.storage("/a/b/").is_ok());
+        for prefix in ["a//b", "../a", ".ftp-server"] {
+            assert!(store.storage(prefix).is_err(), "{prefix}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The storage on real stores: moto and SeaweedFS, if they are installed; s3s-fs and Garage, if
+//! `tests/engines` has built them.
+
+use ftp_tests::at_once::at_once;
+use ftp_tests::peer::ObjectStore;
+use ftp_tests::wait::at_last;
+
+use super::*;
+use crate::storage::memory::tests::memory_does_as;
+
+/// Returns a storage below the prefix, for a store that may be busy.
+pub(super) fn on_engine(engine: &ObjectStore, prefix: &str) -> S3Storage {
+    let store = settings(&engine.endpoint()).credentials(engine.access_key, engine.secret_key);
+    let store = store.timeouts(S3Timeouts::default()).build().unwrap();
+    // A store that has just started does not accept objects at once.
+    at_last("the store takes objects", || {
+        let made = store.inner.client.put("made", b"", &Condition::None, "id", true);
+        made.ok()
+    });
+    store.storage(prefix).unwrap()
+}
+
+/// Checks that the storage does as one in memory, and what that one cannot do.
+fn works(engine: &ObjectStore) {
+    memory_does_as(1..=4, || {
+        let prefix = Inner::unique().unwrap();
+        (on_engine(engine, &prefix).rename_trees(100), ())
+    });
+    keeps_files(engine);
+    resumes_uploads(engine);
+    keeps_odd_names(engine);
+}
+
+/// Checks that files of several parts are whole, and what is stored after their beginnings.
+fn keeps_files(engine: &ObjectStore) {
+    let name = engine.name;
+    let (one, other) = (on_engine(engine, "p"), on_engine(engine, "p"));
+    let bytes = content(3 * PART + 77);
+    for length in [0, 1, PART + 1, bytes.len()] {
+        put(&one, "f", WriteMode::Replace, &bytes[..length]).unwrap();
+        assert!(read(&other, "f").unwrap() == bytes[..length], "{name} {length}");
+    }
+    put(&one, "f", WriteMode::Append, b"more").unwrap();
+    assert!(read(&other, "f").unwrap() == [&bytes[..], b"more"].concat(), "{name}");
+    put(&one, "f", WriteMode::From(PART as u64 + 3), b"end").unwrap();
+    assert!(read(&other, "f").unwrap() == [&bytes[..PART + 3], b"end"].concat(), "{name}");
+    let timed = one.clone().keep_times(true);
+    assert_eq!(timed.set_times(&path("f"), 938_565_235).unwrap().modified, 938_565_235);
+    assert_eq!(timed.stat(&path("f")).unwrap().modified, 938_565_235, "{name}");
+    assert!(one.inner.client.list(&hidden()).unwrap().keys.is_empty(), "{name}");
+}
+
+fn resumes_uploads(engine: &ObjectStore) {
+    let prefix = Inner::unique().unwrap();
+    let (one, other) = (on_engine(engine, &prefix), on_engine(engine, &prefix));
+    let (name, bytes) = (engine.name, content(3 * PART + 77));
+    for (first, second) in [(10, PART + 10), (2 * PART + 9, 2 * PART + 20)] {
+        cut(&one, "g", WriteMode::Create, &bytes[..first]);
+        assert_eq!(kind(other.stat(&path("g"))), Some(Kind::NotFound));
+        let size = other.partial_size(&path("g"), USER).unwrap();
+        assert_eq!(size, first as u64 - 1, "{name}");
+        cut(&other, "g", WriteMode::From(size), &bytes[first - 1..second]);
+        put(&one, "g", WriteMode::From(second as u64), &bytes[second..]).unwrap();
+        assert!(read(&other, "g").unwrap() == bytes, "{name}");
+        one.remove(&path("g")).unwrap();
+    }
+}
+
+fn keeps_odd_names(engine: &ObjectStore) {
+    let prefix = Inner::unique().unwrap();
+    let (one, other) = (on_engine(engine, &prefix), on_engine(engine, &prefix));
+    for odd in ["a b+c%20&<é中>", "'\"#?*", "~.-_"] {
+        put(&one, odd, WriteMode::Create, odd.as_bytes()).unwrap();
+        assert_eq!(read(&other, odd).unwrap(), odd.as_bytes());
+        one.rename(&path(odd), &path("renamed"), false).unwrap();
+        one.rename(&path("renamed"), &path(odd), false).unwrap();
+    }
+    assert_eq!(names(&other, "/").len(), 3, "{}", engine.name);
+}
+
+fn hidden() -> ListQuery<'static> {
+    ListQuery { prefix: ".ftp-server/", by_directory: false, most: 10, token: None }
+}
+
+/// Lets eight sessions create the same file at once. Exactly one of them succeeds.
+fn decides_races(engine: &ObjectStore) {
+    for round in 0..5 {
+        let name = format!("race{round}");
+        let stored = at_once(8, 0..8_u8, |number| {
+            let storage = on_engine(engine, "races");
+            let bytes = vec![number; 1_000];
+            put(&storage, &name, WriteMode::Create, &bytes).map(|()| bytes)
+        });
+        let storage = on_engine(engine, "races");
+        let won: Vec<_> = stored.iter().filter_map(|stored| stored.as_ref().ok()).collect();
+        assert_eq!(won.len(), 1, "{}", engine.name);
+        assert_eq!(read(&storage, &name).unwrap(), *won[0]);
+        for lost in stored.into_iter().filter(Result::is_err) {
+            assert_eq!(kind(lost), Some(Kind::Exists), "{}", engine.name);
+        }
+    }
+}
+
+#[test]
+fn moto_works_as_a_disk_does() {
+    let Some(engine) = ObjectStore::moto() else { return };
+    // moto looks at a condition and stores afterwards, so that two sessions may create a file.
+    works(&engine);
+    let storage = on_engine(&engine, "");
+    let features = S3Store { inner: storage.inner }.probe().unwrap();
+    assert_eq!(
+        features.missing(),
+        ["checks of x-amz-checksum-sha256", "a lifecycle rule AbortIncompleteMultipartUpload"]
+    );
+}
+
+#[test]
+fn seaweedfs_works_as_a_disk_does() {
+    let Some(engine) = ObjectStore::seaweedfs() else { return };
+    works(&engine);
+    decides_races(&engine);
+    let storage = on_engine(&engine, "");
+    let features = S3Store { inner: storage.inner }.probe().unwrap();
+    assert_eq!(features.missing(), ["a lifecycle rule AbortIncompleteMultipartUpload"]);
+    // SeaweedFS checks signatures.
+    let wrong = settings(&engine.endpoint()).credentials("key", "wrong").build().unwrap();
+    let error = wrong.probe().unwrap_err().to_string();
+    assert!(error.contains("SignatureDoesNotMatch"), "{error}");
+}
+
+/// It is no store for a server: it refuses the markers of directories, and lists parts without their
+/// tags, so that uploads cannot be resumed.
+#[test]
+fn s3s_fs_keeps_files() {
+    let Some(engine) = ObjectStore::s3s_fs() else { return };
+    keeps_files(&engine);
+    let storage = on_engine(&engine, "");
+    let error = S3Store { inner: storage.inner }.probe().unwrap_err().to_string();
+    assert!(error.ends_with("expected parts with numbers, sizes and tags"), "{error}");
+}
+
+/// Three nodes, of which one is killed while an upload runs.
+#[test]
+fn garage_works_as_a_disk_does() {
+    let Some(mut engine) = ObjectStore::garage() else { return };
+    works(&engine);
+    let storage = on_engine(&engine, "");
+    let bytes = content(2 * PART + 9);
+    let mut upload = storage.write_as(&path("running"), WriteMode::Create, USER).unwrap();
+    upload.write_all(&bytes[..PART + 3]).unwrap();
+    engine.kill_a_node();
+    upload.write_all(&bytes[PART + 3..]).unwrap();
+    upload.commit().unwrap();
+    assert!(read(&storage, "running").unwrap() == bytes);
+    works(&engine);
+    let features = S3Store { inner: storage.inner }.probe().unwrap();
+    let missing = features.missing();
+    let [writes, completion, rule] = missing[..] else { panic!("{missing:?}") };
+    assert!(writes.starts_with("conditional writes"), "{missing:?}");
+    assert!(completion.starts_with("conditional CompleteMultipartUpload"), "{missing:?}");
+    assert!(rule.starts_with("a lifecycle rule"), "{missing:?}");
+}

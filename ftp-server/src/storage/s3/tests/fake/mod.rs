@@ -1,0 +1,241 @@
+//! A small object store in this process, which fails on demand. It supports HTTP, conditions,
+//! checksums and multipart uploads.
+
+mod http;
+mod keys;
+mod state;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use self::http::{Answer, Asked};
+use self::keys::Issued;
+use self::state::State;
+use crate::lock::unpoisoned;
+
+/// The name by which new connections are counted.
+pub(super) const CONNECTION: &str = "connection";
+
+/// A fault of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// No response is sent, and the connection stays open.
+    Stall,
+    /// The connection is reset before the request is executed.
+    Reset,
+    /// The request is executed, and the connection is reset before the response.
+    LoseAnswer,
+    /// The response is an error with this status and code.
+    Refuse(u16, &'static str),
+    /// The response ends in the middle of its body.
+    Half,
+    /// One byte of the content is wrong.
+    Damage,
+    /// The response has the status 200 and an error in its body.
+    HiddenError(&'static str),
+    /// The response has a wrong checksum.
+    WrongSum,
+    /// The response is delayed by this time.
+    Delay(Duration),
+}
+
+/// The store. It accepts no more connections when this value is dropped.
+pub(super) struct Fake {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    issued: Mutex<Issued>,
+    faults: Mutex<Vec<(&'static str, u64, u64, Fault)>>,
+    counts: Mutex<Vec<(&'static str, u64)>>,
+    is_over: AtomicBool,
+}
+
+impl Fake {
+    pub(super) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            issued: Mutex::default(),
+            faults: Mutex::default(),
+            counts: Mutex::default(),
+            is_over: AtomicBool::new(false),
+        });
+        let serving = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if serving.is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let shared = Arc::clone(&serving);
+                thread::spawn(move || serve(&shared, stream));
+            }
+        });
+        Self { address, shared }
+    }
+
+    pub(super) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Lets `count` operations of this name fail, after `skipped` others.
+    pub(super) fn fail(&self, operation: &'static str, skipped: u64, count: u64, fault: Fault) {
+        let from = self.count(operation) + skipped + 1;
+        self.shared.faults.lock().unwrap().push((operation, from, from + count, fault));
+    }
+
+    pub(super) fn works(&self) {
+        self.shared.faults.lock().unwrap().clear();
+    }
+
+    /// Returns the number of requests for an operation.
+    pub(super) fn count(&self, operation: &str) -> u64 {
+        let counts = self.shared.counts.lock().unwrap();
+        counts.iter().find(|(name, _)| *name == operation).map_or(0, |(_, count)| *count)
+    }
+
+    pub(super) fn content(&self, key: &str) -> Option<Vec<u8>> {
+        self.state().objects.get(key).map(|object| object.bytes.clone())
+    }
+
+    /// Stores an object, as another program would.
+    pub(super) fn store(&self, key: &str, bytes: &[u8]) {
+        self.state().store(key, bytes.to_vec(), Vec::new(), false);
+    }
+
+    /// Returns the number of multipart uploads that are neither complete nor aborted.
+    pub(super) fn uploads(&self) -> usize {
+        self.state().uploads.len()
+    }
+
+    /// Returns the number of parts of all multipart uploads.
+    pub(super) fn parts(&self) -> usize {
+        self.state().uploads.values().map(|upload| upload.parts.len()).sum()
+    }
+
+    /// Returns the keys that begin with `prefix`.
+    pub(super) fn keys(&self, prefix: &str) -> Vec<String> {
+        let state = self.state();
+        state.objects.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
+    /// Returns when an object with this prefix was last stored, in seconds since 1970.
+    pub(super) fn last_change(&self, prefix: &str) -> Option<i64> {
+        let state = self.state();
+        let objects = state.objects.iter().filter(|(key, _)| key.starts_with(prefix));
+        objects.map(|(_, object)| object.modified).max()
+    }
+
+    /// Makes all objects and uploads older by `seconds`.
+    pub(super) fn age(&self, seconds: i64) {
+        for object in self.state().objects.values_mut() {
+            object.modified -= seconds;
+        }
+    }
+
+    /// Sets whether conditions are ignored.
+    pub(super) fn ignore_conditions(&self, ignore: bool) {
+        self.state().ignores_conditions = ignore;
+    }
+
+    /// Returns the tokens for which keys were issued. Only the last keys are valid.
+    pub(super) fn tokens(&self) -> Vec<String> {
+        unpoisoned(self.shared.issued.lock()).tokens.clone()
+    }
+
+    /// Lets all keys expire.
+    pub(super) fn expire_keys(&self) {
+        unpoisoned(self.shared.issued.lock()).expire();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        unpoisoned(self.shared.state.lock())
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        // Wakes the listener, which then ends.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+impl Shared {
+    /// Counts an operation, and returns its fault.
+    fn fault(&self, operation: &'static str) -> Option<Fault> {
+        let mut counts = self.counts.lock().unwrap();
+        if !counts.iter().any(|(name, _)| *name == operation) {
+            counts.push((operation, 0));
+        }
+        let (_, count) = counts.iter_mut().find(|(name, _)| *name == operation)?;
+        *count += 1;
+        let faults = self.faults.lock().unwrap();
+        let is_due = |fault: &&(&str, u64, u64, Fault)| {
+            fault.0 == operation && (fault.1..fault.2).contains(count)
+        };
+        faults.iter().find(is_due).map(|(_, _, _, fault)| *fault)
+    }
+}
+
+fn serve(shared: &Shared, stream: TcpStream) {
+    // Only counted: connections themselves do not fail.
+    let _ = shared.fault(CONNECTION);
+    let mut connection = http::Connection::new(stream);
+    while let Some(asked) = connection.next() {
+        let operation = asked.operation();
+        let fault = shared.fault(operation);
+        let answer = match fault {
+            Some(Fault::Stall) => {
+                // Stall until the client gives up.
+                connection.wait_for_end();
+                return;
+            }
+            Some(Fault::Reset) => return connection.reset(),
+            Some(Fault::Refuse(status, code)) => Answer::refusal(status, code),
+            Some(Fault::HiddenError(code)) => Answer { status: 200, ..Answer::refusal(500, code) },
+            _ => answer(shared, operation, &asked),
+        };
+        let is_done = match fault {
+            Some(Fault::LoseAnswer) => return connection.reset(),
+            Some(Fault::Half) => {
+                connection.answer_half(&answer);
+                return;
+            }
+            Some(Fault::Damage) => connection.answer(&asked, &answer.damaged()),
+            Some(Fault::WrongSum) => connection.answer(&asked, &answer.with_wrong_sum()),
+            Some(Fault::Delay(delay)) => {
+                thread::sleep(delay);
+                connection.answer(&asked, &answer)
+            }
+            _ => connection.answer(&asked, &answer),
+        };
+        if !is_done {
+            return;
+        }
+    }
+}
+
+fn answer(shared: &Shared, operation: &'static str, asked: &Asked) -> Answer {
+    let mut issued = unpoisoned(shared.issued.lock());
+    if operation == "AssumeRoleWithWebIdentity" {
+        return issued.answer(asked);
+    }
+    if !issued.are_valid(asked) {
+        return Answer::refusal(400, "ExpiredToken");
+    }
+    drop(issued);
+    if !asked.is_signed() {
+        return Answer::refusal(403, "AccessDenied");
+    }
+    if !asked.has_its_digest() {
+        return Answer::refusal(400, "BadDigest");
+    }
+    unpoisoned(shared.state.lock()).answer(operation, asked)
+}

@@ -1,0 +1,296 @@
+//! A store that stalls, resets connections, refuses requests and sends wrong data. The session gets
+//! the right error in bounded time, and never a false success.
+
+use std::time::Instant;
+
+use ftp_tests::at_once::at_once;
+use ftp_tests::wait::patiently;
+
+use super::fake::Fault;
+use super::*;
+
+/// More than all timeouts of the settings together, with a reserve for a busy computer.
+const BOUND: Duration = Duration::from_secs(120);
+
+/// Transient faults, such as those of a store that is busy or restarts.
+const PASSING: [Fault; 7] = [
+    Fault::Stall,
+    Fault::Reset,
+    Fault::LoseAnswer,
+    Fault::Half,
+    Fault::Refuse(500, "InternalError"),
+    Fault::Refuse(503, "SlowDown"),
+    Fault::Delay(Duration::from_millis(100)),
+];
+
+/// Permanent faults, and the kind of error that the session gets.
+const LASTING: [(Fault, Kind); 6] = [
+    (Fault::Stall, Kind::Io),
+    (Fault::Reset, Kind::Io),
+    (Fault::Refuse(500, "InternalError"), Kind::Io),
+    (Fault::Refuse(503, "SlowDown"), Kind::Busy),
+    (Fault::Refuse(403, "AccessDenied"), Kind::Denied),
+    (Fault::Refuse(403, "SignatureDoesNotMatch"), Kind::Io),
+];
+
+/// How long tests wait for a store that never responds.
+const STALL: Duration = Duration::from_secs(1);
+
+/// Returns a storage that waits for the store; this long, if it never responds.
+fn with(fake: &Fake, fault: Fault, limit: Duration) -> S3Storage {
+    if fault == Fault::Stall { hasty(fake, limit) } else { on(fake) }
+}
+
+/// Returns the requests of two uploads, each with the length of the file: a small file, and a file
+/// of several parts.
+fn cases() -> impl Iterator<Item = (usize, &'static str)> {
+    const SMALL: [&str; 3] = ["HeadObject", "ListObjectsV2", "PutObject"];
+    const LARGE: [&str; 3] = ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"];
+    let small = SMALL.map(|operation| (9, operation));
+    small.into_iter().chain(LARGE.map(|operation| (2 * PART + 9, operation)))
+}
+
+#[test]
+fn downloads_survive_faults_that_pass() {
+    let bytes = content(3 * PART);
+    at_once(6, PASSING, |fault| {
+        patiently(STALL, |limit| {
+            let fake = Fake::start();
+            fake.store("f", &bytes);
+            fake.fail("GetObject", 0, 2, fault);
+            assert!(read(&with(&fake, fault, limit), "f").unwrap() == bytes, "{fault:?}");
+            if fault != Fault::Half {
+                fake.fail("HeadObject", 0, 2, fault);
+                let size = with(&fake, fault, limit).stat(&path("f")).unwrap().size;
+                assert_eq!(size, bytes.len() as u64, "{fault:?}");
+            }
+        });
+    });
+    // After an interruption, only the missing bytes are requested again.
+    let fake = Fake::start();
+    fake.store("f", &bytes);
+    fake.fail("GetObject", 0, 1, Fault::Half);
+    assert!(read(&on(&fake), "f").unwrap() == bytes);
+    assert_eq!(fake.count("GetObject"), 2);
+}
+
+#[test]
+fn downloads_fail_as_the_store_does() {
+    let bytes = content(PART);
+    at_once(6, LASTING, |(fault, want)| {
+        patiently(STALL, |limit| {
+            let fake = Fake::start();
+            fake.store("f", &bytes);
+            let begun = Instant::now();
+            fake.fail("GetObject", 0, 99, fault);
+            assert_eq!(kind(read(&with(&fake, fault, limit), "f")), Some(want), "{fault:?}");
+            // The reason for a refused HEAD is in the response to GET.
+            fake.fail("HeadObject", 0, 99, fault);
+            assert_eq!(kind(with(&fake, fault, limit).stat(&path("f"))), Some(want), "{fault:?}");
+            assert!(begun.elapsed() < BOUND.max(60 * limit));
+        });
+    });
+}
+
+#[test]
+fn content_that_is_damaged_or_changes_is_not_given_out_as_whole() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    put(&storage, "f", WriteMode::Replace, &content(1_000)).unwrap();
+    fake.fail("GetObject", 0, 99, Fault::Damage);
+    let error = read(&storage, "f").unwrap_err();
+    assert!(error.source.unwrap().to_string().contains("checksum"));
+    fake.works();
+    // The rest would be that of another object.
+    fake.fail("GetObject", 0, 1, Fault::Half);
+    let mut source = storage.read(&path("f")).unwrap();
+    put(&storage, "f", WriteMode::Replace, &content(2_000)).unwrap();
+    let error = source.read_to_end(&mut Vec::new()).map_err(StorageError::from).unwrap_err();
+    assert!(error.source.unwrap().to_string().contains("changed"));
+}
+
+#[test]
+fn uploads_survive_faults_that_pass() {
+    let cases = PASSING.iter().flat_map(|fault| cases().map(|case| (case, *fault)));
+    at_once(6, cases.collect::<Vec<_>>(), |((length, operation), fault)| {
+        // These responses have no body that could be incomplete.
+        let has_body = !matches!(operation, "HeadObject" | "PutObject" | "UploadPart");
+        if fault == Fault::Half && !has_body {
+            return;
+        }
+        patiently(STALL, |limit| {
+            let bytes = content(length);
+            let fake = Fake::start();
+            let storage = with(&fake, fault, limit);
+            storage.mkdir(&path("d")).unwrap();
+            // The object is asked for only if there is one.
+            let mode = match operation {
+                "HeadObject" => WriteMode::Replace,
+                _ => WriteMode::Create,
+            };
+            if mode == WriteMode::Replace {
+                fake.store("d/f", b"old");
+            }
+            fake.fail(operation, 0, 2, fault);
+            let stored = put(&storage, "d/f", mode, &bytes);
+            assert_eq!(kind(stored), None, "{operation} {fault:?}");
+            assert!(fake.count(operation) > 0, "{operation}");
+            assert!(fake.content("d/f").unwrap() == bytes, "{operation} {fault:?}");
+            assert_eq!(fake.keys(""), ["d/", "d/f"], "{operation} {fault:?}");
+            // If the response to the beginning of an upload is lost, an upload without parts remains.
+            let lost = matches!(fault, Fault::LoseAnswer | Fault::Half);
+            let left = if lost && operation == "CreateMultipartUpload" { 2 } else { 0 };
+            if fault == Fault::Stall {
+                // To the client, a late response is a lost one.
+                assert!(fake.uploads() <= 2, "{operation} {fault:?}");
+            } else {
+                assert_eq!(fake.uploads(), left, "{operation} {fault:?}");
+            }
+        });
+    });
+}
+
+#[test]
+fn uploads_fail_as_the_store_does() {
+    let cases = LASTING.iter().flat_map(|fault| cases().map(|case| (case, *fault)));
+    at_once(6, cases.collect::<Vec<_>>(), |((length, operation), (fault, want))| {
+        patiently(STALL, |limit| {
+            let fake = Fake::start();
+            fake.store("d/f", b"old");
+            let storage = with(&fake, fault, limit);
+            let begun = Instant::now();
+            fake.fail(operation, 0, 99, fault);
+            if operation == "HeadObject" {
+                // The reason for a refused HEAD is in the response to GET.
+                fake.fail("GetObject", 0, 99, fault);
+            }
+            let stored = put(&storage, "d/f", WriteMode::Replace, &content(length));
+            assert_eq!(kind(stored), Some(want), "{operation} {fault:?}");
+            assert!(fake.count(operation) > 0, "{operation}");
+            assert!(begun.elapsed() < BOUND.max(60 * limit));
+            assert_eq!(fake.content("d/f").unwrap(), b"old", "{operation} {fault:?}");
+        });
+    });
+}
+
+#[test]
+fn a_refusal_in_the_body_of_a_success_is_none() {
+    let bytes = content(PART + 9);
+    for (code, want) in [("InternalError", Kind::Io), ("SlowDown", Kind::Busy)] {
+        let fake = Fake::start();
+        let storage = on(&fake);
+        fake.store("old", b"old");
+        fake.fail("CompleteMultipartUpload", 0, 99, Fault::HiddenError(code));
+        assert_eq!(kind(put(&storage, "f", WriteMode::Replace, &bytes)), Some(want));
+        assert_eq!(fake.content("f"), None);
+        fake.fail("CopyObject", 0, 99, Fault::HiddenError(code));
+        assert_eq!(kind(storage.rename(&path("old"), &path("new"), true)), Some(want));
+        assert_eq!((fake.content("old").unwrap(), fake.content("new")), (b"old".to_vec(), None));
+        fake.works();
+        fake.fail("CompleteMultipartUpload", 0, 1, Fault::HiddenError(code));
+        put(&storage, "g", WriteMode::Create, &bytes).unwrap();
+        assert!(fake.content("g").unwrap() == bytes);
+    }
+}
+
+#[test]
+fn a_lost_answer_is_decided_by_the_object_itself() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for (length, operation) in [(9, "PutObject"), (PART + 9, "CompleteMultipartUpload")] {
+        let bytes = content(length);
+        // The file exists after the first try, so the store would refuse the second one.
+        fake.fail(operation, 0, 1, Fault::LoseAnswer);
+        put(&storage, "f", WriteMode::Create, &bytes).unwrap();
+        assert_eq!(fake.count(operation), 1);
+        assert!(fake.content("f").unwrap() == bytes);
+        // The existing file is another one.
+        storage.remove(&path("f")).unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::Create).unwrap();
+        upload.write_all(&bytes).unwrap();
+        fake.store("f", b"other");
+        fake.fail(operation, 0, 1, Fault::Reset);
+        assert_eq!(kind(upload.commit()), Some(Kind::Exists));
+        assert_eq!(fake.content("f").unwrap(), b"other");
+        storage.remove(&path("f")).unwrap();
+    }
+}
+
+#[test]
+fn wrong_checksums_of_the_store_are_failures() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for (length, operation) in [(9, "PutObject"), (PART + 9, "UploadPart")] {
+        fake.fail(operation, 0, 99, Fault::WrongSum);
+        let stored = put(&storage, "f", WriteMode::Replace, &content(length));
+        assert_eq!(kind(stored), Some(Kind::Io), "{operation}");
+        fake.works();
+    }
+}
+
+#[test]
+fn listings_fail_as_the_store_does() {
+    for (fault, want) in LASTING {
+        patiently(STALL, |limit| {
+            let fake = Fake::start();
+            for number in 0..1_500 {
+                fake.store(&format!("{number:04}"), b"");
+            }
+            let mut entries = with(&fake, fault, limit).list(&path("/")).unwrap();
+            assert!(entries.by_ref().take(1_000).all(|entry| entry.is_ok()));
+            fake.fail("ListObjectsV2", 0, 99, fault);
+            let error = entries.next().unwrap().map(|entry| entry.name);
+            assert_eq!(kind(error), Some(want), "{fault:?}");
+            assert!(entries.next().is_none(), "a listing ends with its error");
+        });
+    }
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    let fake = Fake::start();
+    let timeouts = S3Timeouts::default().with(|times| {
+        (times.idle, times.answer) = (Duration::from_secs(1), Duration::from_secs(1));
+        times.retries = Duration::from_secs(12);
+    });
+    let store = settings(&fake.endpoint())
+        .timeouts(timeouts)
+        .credentials("the-account", "the-hidden-key")
+        .session_token("the-hidden-token");
+    let storage = store.build().unwrap().storage("").unwrap();
+    for fault in [Fault::Refuse(403, "SignatureDoesNotMatch"), Fault::Reset, Fault::Stall] {
+        fake.fail("HeadObject", 0, 99, fault);
+        let error = storage.stat(&path("f")).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("the-hidden"), "{shown}");
+        fake.works();
+    }
+    assert!(!format!("{storage:?}").contains("the-hidden"));
+}
+
+#[test]
+fn uploads_wait_for_memory_and_not_for_ever() {
+    let fake = Fake::start();
+    let timeouts = S3Timeouts::default().with(|times| times.memory = Duration::from_secs(1));
+    let store = settings(&fake.endpoint()).memory(2 * PART as u64).timeouts(timeouts);
+    let storage = store.build().unwrap().storage("").unwrap();
+    let begin = |name: &str| storage.write(&path(name), WriteMode::Replace).unwrap();
+    let two_mebibytes = content(2 << 20);
+    let mut holding = [begin("a"), begin("b")];
+    holding.iter_mut().for_each(|upload| upload.write_all(&two_mebibytes).unwrap());
+    // Small files need no share of the memory.
+    put(&storage, "small", WriteMode::Replace, &two_mebibytes[..1 << 20]).unwrap();
+    let mut waiting = begin("c");
+    let refused = waiting.write_all(&two_mebibytes).map_err(StorageError::from);
+    assert_eq!(kind(refused), Some(Kind::Busy));
+    let mut late = begin("d");
+    late.write_all(&two_mebibytes[..1 << 20]).unwrap();
+    assert!(!late.ready().unwrap());
+    let [first, second] = holding;
+    first.commit().unwrap();
+    while !late.ready().unwrap() {}
+    late.write_all(&two_mebibytes[1 << 20..]).unwrap();
+    late.commit().unwrap();
+    second.commit().unwrap();
+    assert!(fake.content("d").unwrap() == two_mebibytes);
+}

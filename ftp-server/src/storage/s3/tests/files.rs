@@ -1,0 +1,294 @@
+//! Files and directories, on the fake store.
+
+use super::*;
+use crate::storage::memory::tests::memory_does_as;
+use crate::storage::{EntryKind, MemoryStorage};
+
+#[test]
+fn it_does_what_memory_does_fs_15_fs_16_cm_107_cm_108() {
+    memory_does_as(1..=40, || {
+        let fake = Fake::start();
+        let storage = on(&fake).rename_trees(100);
+        (storage, fake)
+    });
+}
+
+#[test]
+fn files_of_all_sizes_are_stored_and_read_whole() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for length in [0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 7] {
+        let bytes = content(length);
+        put(&storage, "f", WriteMode::Replace, &bytes).unwrap();
+        assert_eq!(fake.content("f").as_deref(), Some(&*bytes), "{length}");
+        assert_eq!(read(&storage, "f").unwrap(), bytes);
+        assert_eq!(storage.stat(&path("f")).unwrap().size, length as u64);
+        let mut source = storage.read(&path("f")).unwrap();
+        for offset in [length / 2, length, 0] {
+            source.seek_to(offset as u64).unwrap();
+            let mut rest = Vec::new();
+            source.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest, bytes[offset..]);
+        }
+        assert_eq!(kind(source.seek_to(length as u64 + 1)), Some(Kind::BadRestart));
+        assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (0, 0));
+    }
+    // One request stores a small file.
+    let before = fake.count("PutObject");
+    put(&storage, "f", WriteMode::Replace, b"small").unwrap();
+    assert_eq!((fake.count("PutObject") - before, fake.count("UploadPart") > 0), (1, true));
+}
+
+#[test]
+fn downloads_one_after_the_other_share_a_connection() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    fake.store("large", &content(1_000_000));
+    fake.store("f", b"f");
+    for name in ["f", "large", "f", "f"] {
+        read(&storage, name).unwrap();
+    }
+    assert_eq!((fake.count("GetObject"), fake.count(fake::CONNECTION)), (4, 1));
+}
+
+#[test]
+fn appends_and_restarts_copy_the_old_bytes_cm_107_cm_108() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    let (old, new) = (content(2 * PART + 5), content(PART + 9));
+    for (length, mode, want) in [
+        (10, WriteMode::Append, 10),
+        (10, WriteMode::From(4), 4),
+        (PART, WriteMode::Append, PART),
+        (2 * PART + 5, WriteMode::Append, 2 * PART + 5),
+        (2 * PART + 5, WriteMode::From(PART as u64 + 3), PART + 3),
+        (2 * PART + 5, WriteMode::From(7), 7),
+    ] {
+        for added in [0, 1, new.len()] {
+            fake.store("f", &old[..length]);
+            let mut upload = storage.write_as(&path("f"), mode, USER).unwrap();
+            while !upload.prepare().unwrap() {}
+            upload.write_all(&new[..added]).unwrap();
+            assert_eq!(fake.content("f").unwrap(), old[..length]);
+            upload.commit().unwrap();
+            let want = [&old[..want], &new[..added]].concat();
+            assert_eq!(fake.content("f").unwrap(), want, "{length} {mode:?} {added}");
+        }
+    }
+    assert_eq!(kind(storage.write(&path("f"), WriteMode::From(1 << 40))), Some(Kind::BadRestart));
+    // Another session has changed the file.
+    for length in [10, 2 * PART] {
+        fake.store("f", &old[..length]);
+        let mut upload = storage.write(&path("f"), WriteMode::Append).unwrap();
+        upload.write_all(b"more").unwrap();
+        fake.store("f", b"other");
+        assert_eq!(kind(upload.commit()), Some(Kind::Busy));
+        assert_eq!(fake.content("f").unwrap(), b"other");
+    }
+    assert_eq!(fake.uploads(), 0);
+}
+
+#[test]
+fn one_of_two_new_files_of_a_name_wins() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for length in [3, PART + 1] {
+        let begin = |mode| {
+            let mut upload = storage.write(&path("f"), mode).unwrap();
+            upload.write_all(&content(length)).unwrap();
+            upload
+        };
+        let [first, second] = [(); 2].map(|()| begin(WriteMode::Create));
+        let appended = begin(WriteMode::Append);
+        let replaced = begin(WriteMode::Replace);
+        first.commit().unwrap();
+        assert_eq!(kind(second.commit()), Some(Kind::Exists));
+        assert_eq!(kind(appended.commit()), Some(Kind::Busy));
+        replaced.commit().unwrap();
+        storage.remove(&path("f")).unwrap();
+        assert_eq!(fake.uploads(), 0);
+    }
+}
+
+#[test]
+fn aborted_uploads_leave_nothing() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    fake.store("old", b"old");
+    for name in ["new", "old"] {
+        for length in [3, PART + 3, 2 * PART + 3] {
+            for end in [StreamEnd::Abort, StreamEnd::Failed] {
+                let upload = storage.write_as(&path(name), WriteMode::Replace, USER);
+                let mut upload = upload.unwrap();
+                upload.write_all(&content(length)).unwrap();
+                upload.abort(end);
+                assert_eq!(fake.keys(""), ["old"], "{name} {length} {end:?}");
+                assert_eq!((fake.content("old").unwrap(), fake.uploads()), (b"old".to_vec(), 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn directories_are_markers_and_prefixes() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    fake.store("p/q/f", b"f");
+    fake.store("a", b"file");
+    for (name, is) in [("/", true), ("p", true), ("p/q", true), ("p/q/f", false)] {
+        let want = if is { EntryKind::Directory } else { EntryKind::File };
+        assert_eq!(storage.stat(&path(name)).unwrap().kind, want, "{name}");
+        let refused = kind(storage.check_directory(&path(name)));
+        assert_eq!(refused, (!is).then_some(Kind::NotDirectory), "{name}");
+    }
+    assert_eq!(names(&storage, "/"), ["a", "p"]);
+    assert_eq!(names(&storage, "p"), ["q"]);
+    assert_eq!(kind(storage.rmdir(&path("p"))), Some(Kind::NotEmpty));
+    assert_eq!(kind(storage.rmdir(&path("a"))), Some(Kind::NotDirectory));
+    assert_eq!(kind(storage.list_names(&path("a")).map(drop)), Some(Kind::NotDirectory));
+    assert_eq!(kind(storage.list_names(&path("x")).map(drop)), Some(Kind::NotFound));
+    storage.mkdir(&path("m")).unwrap();
+    assert_eq!((fake.content("m/"), names(&storage, "m")), (Some(vec![]), vec![]));
+    assert_eq!(kind(storage.mkdir(&path("m"))), Some(Kind::Exists));
+    assert_eq!(kind(storage.mkdir(&path("p"))), Some(Kind::Exists));
+    assert_eq!(kind(storage.mkdir(&path("a"))), Some(Kind::Exists));
+    assert_eq!(kind(storage.mkdir(&path("x/y"))), Some(Kind::NotFound));
+    // Without a marker, a directory disappears with its last file.
+    storage.remove(&path("p/q/f")).unwrap();
+    assert_eq!(kind(storage.stat(&path("p"))), Some(Kind::NotFound));
+    storage.rmdir(&path("m")).unwrap();
+    assert_eq!(fake.keys(""), ["a"]);
+}
+
+#[test]
+fn names_of_others_are_listed_once_or_not_at_all() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for key in ["both", "both/f", "x\ny", ".ftp-server/partial/x", "d//f", "+ %&<é>", "d/f"] {
+        fake.store(key, b"1");
+    }
+    assert_eq!(names(&storage, "/"), ["+ %&<é>", "both", "d"]);
+    assert_eq!(names(&storage, "d"), ["f"]);
+    assert_eq!(read(&storage, "+ %&<é>").unwrap(), b"1");
+    for name in [".ftp-server", ".ftp-server/partial/x"] {
+        assert_eq!(kind(storage.stat(&path(name))), Some(Kind::NotFound));
+        let refused = kind(storage.write(&path(name), WriteMode::Replace));
+        assert_eq!(refused, Some(Kind::NameNotAllowed));
+    }
+    // A storage below a prefix does not reach other keys.
+    let below = store_at(&fake).storage("d").unwrap();
+    assert_eq!(names(&below, "/"), ["f"]);
+    assert_eq!(kind(below.stat(&path("both"))), Some(Kind::NotFound));
+    assert!(store_at(&fake).storage("none").unwrap().list(&path("/")).unwrap().next().is_none());
+}
+
+#[test]
+fn long_listings_come_page_by_page() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for number in 0..2_500 {
+        fake.store(&format!("d/{number:04}"), b"");
+        fake.store(&format!("d/e{number:04}/f"), b"");
+    }
+    let mut entries = storage.list(&path("d")).unwrap();
+    assert!(entries.next().is_some());
+    assert_eq!(fake.count("ListObjectsV2"), 1);
+    assert_eq!(entries.count(), 4_999);
+    assert_eq!(fake.count("ListObjectsV2"), 5);
+}
+
+#[test]
+fn files_are_renamed_by_copy_and_removal() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    fake.store("a", b"one");
+    fake.store("b", b"two");
+    storage.rename(&path("a"), &path("c"), false).unwrap();
+    assert_eq!((fake.content("a"), fake.content("c").unwrap()), (None, b"one".to_vec()));
+    assert_eq!(kind(storage.rename(&path("c"), &path("b"), false)), Some(Kind::Exists));
+    storage.rename(&path("c"), &path("b"), true).unwrap();
+    assert_eq!((fake.keys(""), fake.content("b").unwrap()), (vec!["b".into()], b"one".to_vec()));
+    for (from, to, want) in [
+        ("x", "y", Kind::NotFound),
+        ("b", "x/y", Kind::NotFound),
+        ("/", "x", Kind::Denied),
+        ("b", "/", Kind::IsDirectory),
+    ] {
+        assert_eq!(kind(storage.rename(&path(from), &path(to), true)), Some(want), "{from} {to}");
+    }
+    // The copy failed silently, so the original stays.
+    fake.fail("HeadObject", 2, 1, fake::Fault::Refuse(404, "NoSuchKey"));
+    assert_eq!(kind(storage.rename(&path("b"), &path("z"), true)), Some(Kind::Busy));
+    assert_eq!(fake.content("b").unwrap(), b"one");
+}
+
+#[test]
+fn directories_are_renamed_only_up_to_a_limit() {
+    let fake = Fake::start();
+    for key in ["d/", "d/a", "d/e/b"] {
+        fake.store(key, key.as_bytes());
+    }
+    let rename = |most| on(&fake).rename_trees(most).rename(&path("d"), &path("n"), true);
+    assert_eq!(kind(rename(0)), Some(Kind::Unsupported));
+    assert_eq!(kind(rename(2)), Some(Kind::Unsupported));
+    assert_eq!(fake.keys(""), ["d/", "d/a", "d/e/b"]);
+    rename(3).unwrap();
+    assert_eq!(fake.keys(""), ["n/", "n/a", "n/e/b"]);
+    assert_eq!(fake.content("n/e/b").unwrap(), b"d/e/b");
+}
+
+#[test]
+fn times_are_metadata() {
+    let fake = Fake::start();
+    let storage = on(&fake).keep_times(true);
+    fake.store("f", b"content");
+    assert!(storage.capabilities().contains(Capabilities::SET_TIMES));
+    let changed = storage.set_times(&path("f"), 938_565_235).unwrap();
+    assert_eq!((changed.modified, changed.size), (938_565_235, 7));
+    assert_eq!(storage.stat(&path("f")).unwrap(), changed);
+    let listed = storage.list(&path("/")).unwrap().next().unwrap().unwrap();
+    assert_eq!(listed.metadata, changed);
+    assert_eq!(kind(storage.set_times(&path("x"), 1)), Some(Kind::NotFound));
+    let without = on(&fake);
+    assert!(!without.capabilities().contains(Capabilities::SET_TIMES));
+    assert_eq!(kind(without.set_times(&path("f"), 1)), Some(Kind::Unsupported));
+    // A new upload has a new time.
+    put(&storage, "f", WriteMode::Replace, b"new").unwrap();
+    assert!(storage.stat(&path("f")).unwrap().modified > 938_565_235);
+}
+
+#[test]
+fn a_probe_tells_what_the_store_lacks() {
+    let fake = Fake::start();
+    let features = store_at(&fake).probe().unwrap();
+    assert!(features.conditional_writes && features.conditional_completion);
+    assert!(features.copies && features.part_copies && features.checksums);
+    assert_eq!(features.missing(), ["a lifecycle rule AbortIncompleteMultipartUpload"]);
+    assert_eq!((fake.keys("").len(), fake.uploads()), (0, 0));
+    fake.ignore_conditions(true);
+    fake.fail("CopyObject", 0, 1, fake::Fault::Refuse(501, "NotImplemented"));
+    let features = store_at(&fake).probe().unwrap();
+    let [writes, completion, copies] =
+        [features.conditional_writes, features.conditional_completion, features.copies];
+    assert!(!writes && !completion && !copies);
+    assert_eq!((fake.keys("").len(), fake.uploads()), (0, 0));
+    for operation in ["PutObject", "GetObject", "ListObjectsV2", "UploadPart"] {
+        fake.fail(operation, 0, 9, fake::Fault::Refuse(403, "AccessDenied"));
+        let error = store_at(&fake).probe().unwrap_err().to_string();
+        assert!(error.contains(operation) && error.contains("AccessDenied"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+        fake.works();
+    }
+}
+
+#[test]
+fn two_stores_in_one_tree_have_other_objects() {
+    let (one, other) = (Fake::start(), Fake::start());
+    one.store("f", b"");
+    other.store("f", b"");
+    let identity = |fake: &Fake| on(fake).stat(&path("f")).unwrap().identity;
+    assert_ne!(identity(&one), identity(&other));
+    assert_eq!(identity(&one), identity(&one));
+    assert!(MemoryStorage::new().confinement_roots().is_some_and(|roots| roots.is_empty()));
+    assert!(on(&one).confinement_roots().is_some_and(|roots| roots.is_empty()));
+}

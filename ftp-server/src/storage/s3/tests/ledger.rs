@@ -1,0 +1,74 @@
+//! Ledgers in object stores.
+
+use ftp_tests::peer::ObjectStore;
+
+use super::fake::Fault;
+use super::*;
+use crate::ledger::tests::ledger_works;
+use crate::ledger::{Ledger as _, LedgerError};
+
+fn open(endpoint: &str) -> S3Ledger {
+    S3Ledger::open(&settings(endpoint).build().unwrap(), "a ledger").unwrap()
+}
+
+#[test]
+fn a_store_is_a_ledger() {
+    let fake = Fake::start();
+    ledger_works(|| open(&fake.endpoint()));
+    assert!(fake.keys(".ftp-server/probe/").is_empty());
+    // Users never see it.
+    assert!(names(&on(&fake), "/").is_empty());
+}
+
+#[test]
+fn a_store_that_ignores_conditions_is_no_ledger() {
+    let fake = Fake::start();
+    fake.ignore_conditions(true);
+    let store = store_at(&fake);
+    let error = S3Ledger::open(&store, "").unwrap_err().to_string();
+    assert!(error.contains("ignores If-Match"), "{error}");
+    // Without the proof ahead, the first use refuses it.
+    let ledger = S3Ledger::new(&store, "").unwrap();
+    for error in [ledger.read("r").unwrap_err(), ledger.replace("r", None, b"1").unwrap_err()] {
+        assert!(matches!(error, LedgerError::Unfit(_)), "{error}");
+    }
+    assert!(fake.keys("").is_empty());
+    fake.ignore_conditions(false);
+    assert!(ledger.replace("r", None, b"1").unwrap());
+    let error = S3Ledger::open(&store, "a//b").unwrap_err().to_string();
+    assert!(error.contains("invalid prefix"), "{error}");
+}
+
+#[test]
+fn a_lost_answer_changes_a_record_once() {
+    let fake = Fake::start();
+    let ledger = open(&fake.endpoint());
+    fake.fail("PutObject", 0, 1, Fault::LoseAnswer);
+    assert!(ledger.replace("r", None, b"1").unwrap());
+    let record = ledger.read("r").unwrap().record.unwrap();
+    fake.fail("PutObject", 0, 1, Fault::LoseAnswer);
+    assert!(ledger.replace("r", Some(&record.version), b"2").unwrap());
+    assert_eq!(ledger.read("r").unwrap().record.unwrap().content, b"2");
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_away() {
+    let fake = Fake::start();
+    let ledger = open(&fake.endpoint());
+    fake.fail("GetObject", 0, 99, Fault::Refuse(503, "SlowDown"));
+    let error = ledger.read("r").unwrap_err();
+    assert!(matches!(&error, LedgerError::Away(why) if why.contains("SlowDown")), "{error}");
+    fake.works();
+    fake.fail("GetObject", 0, 99, Fault::Refuse(403, "AccessDenied"));
+    let error = ledger.read("r").unwrap_err();
+    assert!(matches!(&error, LedgerError::Unfit(why) if why.contains("AccessDenied")), "{error}");
+}
+
+// moto looks at a condition and stores afterwards, so that it loses changes at times.
+#[test]
+fn seaweedfs_is_a_ledger() {
+    let Some(engine) = ObjectStore::seaweedfs() else { return };
+    engines::on_engine(&engine, "");
+    let settings = settings(&engine.endpoint()).timeouts(S3Timeouts::default());
+    ledger_works(|| S3Ledger::open(&settings.clone().build().unwrap(), "").unwrap());
+}

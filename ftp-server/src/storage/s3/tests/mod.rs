@@ -1,0 +1,92 @@
+//! The storage on a fake store in this process, which fails on demand, and on real ones.
+
+mod engines;
+mod fake;
+mod faults;
+mod files;
+mod identity;
+mod killed;
+mod ledger;
+mod partial;
+mod sessions;
+
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use self::fake::Fake;
+use super::*;
+use crate::storage::StreamEnd;
+
+const USER: &[u8] = b"ann";
+
+/// Minimum size of a part in an upload of several parts, in bytes.
+const PART: usize = 5 * 1024 * 1024;
+
+fn path(text: &str) -> VirtualPath {
+    text.into()
+}
+
+fn kind<T>(result: Result<T, StorageError>) -> Option<Kind> {
+    result.err().map(|error| error.kind)
+}
+
+/// Returns settings for a store that always responds, on a computer that may be busy.
+fn settings(endpoint: &str) -> S3StoreBuilder {
+    let timeouts = S3Timeouts::default().with(|times| times.retries = Duration::from_secs(12));
+    S3Store::builder(endpoint, "bucket")
+        .credentials("key", "secret")
+        .timeouts(timeouts)
+        .patience(Duration::from_secs(60))
+        .part_size(PART as u64)
+        .memory(4 * PART as u64)
+}
+
+/// Returns a storage that waits this long for a store that may not respond.
+fn hasty(fake: &Fake, limit: Duration) -> S3Storage {
+    let timeouts = S3Timeouts::default().with(|times| {
+        (times.connect, times.idle) = (5 * limit, limit);
+        (times.answer, times.commit) = (limit, 2 * limit);
+        times.retries = 12 * limit;
+    });
+    settings(&fake.endpoint()).timeouts(timeouts).build().unwrap().storage("").unwrap()
+}
+
+fn store_at(fake: &Fake) -> S3Store {
+    settings(&fake.endpoint()).build().unwrap()
+}
+
+fn on(fake: &Fake) -> S3Storage {
+    store_at(fake).storage("").unwrap()
+}
+
+/// Returns bytes that show an offset error.
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|at| u8::try_from((at + at / 251) % 251).unwrap()).collect()
+}
+
+fn read(storage: &S3Storage, name: &str) -> Result<Vec<u8>, StorageError> {
+    let mut bytes = Vec::new();
+    storage.read(&path(name))?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn put(storage: &S3Storage, name: &str, mode: WriteMode, bytes: &[u8]) -> Result<(), StorageError> {
+    let mut upload = storage.write_as(&path(name), mode, USER)?;
+    upload.write_all(bytes)?;
+    upload.commit()
+}
+
+/// Interrupts an upload after these bytes.
+fn cut(storage: &S3Storage, name: &str, mode: WriteMode, bytes: &[u8]) {
+    let mut upload = storage.write_as(&path(name), mode, USER).unwrap();
+    upload.write_all(bytes).unwrap();
+    upload.abort(StreamEnd::Cut);
+}
+
+fn names(storage: &S3Storage, directory: &str) -> Vec<String> {
+    let text = |name: Vec<u8>| String::from_utf8(name).unwrap();
+    let mut names: Vec<_> =
+        storage.list_names(&path(directory)).unwrap().map(|name| text(name.unwrap())).collect();
+    names.sort();
+    names
+}

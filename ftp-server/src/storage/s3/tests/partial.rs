@@ -1,0 +1,320 @@
+//! Interrupted uploads, which any server of the bucket can resume.
+
+use ftp_tests::wait::wait_until;
+
+use super::fake::Fault;
+use super::*;
+
+fn told(storage: &S3Storage, name: &str) -> Option<u64> {
+    storage.partial_size(&path(name), USER).ok()
+}
+
+#[test]
+fn cut_uploads_are_resumed_by_another_server_fs_15_fs_16_hf_17() {
+    let fake = Fake::start();
+    let bytes = content(3 * PART + 100);
+    for length in [2, 1_000, PART, PART + 1, 2 * PART + 9] {
+        let (one, other) = (on(&fake), on(&fake));
+        cut(&one, "f", WriteMode::Replace, &bytes[..length]);
+        assert_eq!(kind(other.stat(&path("f"))), Some(Kind::NotFound));
+        assert_eq!(names(&other, "/"), [""; 0]);
+        let size = told(&other, "f").unwrap();
+        assert_eq!(size, length as u64 - 1);
+        assert_eq!(other.partial_size(&path("f"), b"bob").unwrap_err().kind, Kind::NotFound);
+        let start = usize::try_from(size).unwrap();
+        let more = (start + 7).max(PART);
+        cut(&other, "f", WriteMode::From(size), &bytes[start..more]);
+        assert_eq!(told(&one, "f"), Some(more as u64 - 1));
+        put(&one, "f", WriteMode::From(more as u64 - 1), &bytes[more - 1..]).unwrap();
+        assert!(fake.content("f").unwrap() == bytes, "{length}");
+        assert_eq!((told(&one, "f"), fake.uploads()), (None, 0));
+        assert_eq!(fake.keys(".ftp-server/"), [""; 0]);
+        one.remove(&path("f")).unwrap();
+    }
+}
+
+#[test]
+fn the_end_of_a_file_is_never_told_fs_15() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    let bytes = content(2 * PART);
+    // All bytes have arrived and the last part is stored, but the file is not published.
+    let mut upload = storage.write_as(&path("f"), WriteMode::Create, USER).unwrap();
+    upload.write_all(&bytes).unwrap();
+    upload.flush().unwrap();
+    while !upload.ready().unwrap() {}
+    assert_eq!(fake.count("UploadPart"), 2);
+    upload.abort(StreamEnd::Cut);
+    let size = told(&storage, "f").unwrap();
+    assert_eq!(size, bytes.len() as u64 - 1);
+    put(&storage, "f", WriteMode::From(size), &bytes[bytes.len() - 1..]).unwrap();
+    assert!(fake.content("f").unwrap() == bytes);
+}
+
+/// Writes bytes to a new file, and waits until the store has `parts` parts of it.
+fn write(storage: &S3Storage, fake: &Fake, bytes: &[u8], parts: usize) -> Box<dyn Upload> {
+    let mut upload = storage.write_as(&path("f"), WriteMode::Replace, USER).unwrap();
+    upload.write_all(bytes).unwrap();
+    wait_until("the parts are stored", || upload.ready().unwrap() && fake.parts() == parts);
+    upload
+}
+
+#[test]
+fn the_note_of_a_running_upload_is_renewed_fs_18() {
+    let fake = Fake::start();
+    let lease = Duration::from_secs(8);
+    let start = || settings(&fake.endpoint()).lease(lease).build().unwrap().storage("").unwrap();
+    let (one, other) = (start(), start());
+    let upload = write(&one, &fake, &content(PART + 1), 1);
+    for _ in 0..2 {
+        // Without a renewal, the lease would now be over.
+        fake.age(9);
+        let before = fake.last_change(".ftp-server/");
+        wait_until("the note is renewed", || fake.last_change(".ftp-server/") > before);
+        let refused = other.write_as(&path("f"), WriteMode::From(PART as u64), USER);
+        assert_eq!(kind(refused), Some(Kind::Busy));
+    }
+    upload.abort(StreamEnd::Cut);
+    assert_eq!(told(&other, "f"), Some(PART as u64));
+}
+
+#[test]
+fn a_dead_server_leaves_whole_parts_to_the_others_fs_15() {
+    let fake = Fake::start();
+    let bytes = content(3 * PART + 9);
+    let (one, other) = (on(&fake), on(&fake));
+    let upload = write(&one, &fake, &bytes, 3);
+    // Simulates the death of the server: nothing ends the upload.
+    std::mem::forget(upload);
+    fake.age(100);
+    // The last stored part could be the end of the file.
+    let size = told(&other, "f").unwrap();
+    assert_eq!(size, 2 * PART as u64);
+    let inside = other.write_as(&path("f"), WriteMode::From(size - 1), USER);
+    assert_eq!(kind(inside), Some(Kind::BadRestart));
+    let rest = &bytes[usize::try_from(size).unwrap()..];
+    put(&other, "f", WriteMode::From(size), rest).unwrap();
+    assert!(fake.content("f").unwrap() == bytes);
+    assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (0, 0));
+}
+
+#[test]
+fn what_a_dead_server_has_goes_with_the_next_file_fs_15() {
+    let fake = Fake::start();
+    let bytes = content(2 * PART + 9);
+    let (one, other) = (on(&fake), on(&fake));
+    for is_replaced in [false, true] {
+        std::mem::forget(write(&one, &fake, &bytes, 2));
+        // The client does not resume, and its lease has not passed.
+        if is_replaced {
+            fake.store("f", b"of another program");
+        }
+        put(&other, "f", WriteMode::Replace, b"other").unwrap();
+        other.remove(&path("f")).unwrap();
+        fake.age(100);
+        assert_eq!(told(&other, "f"), None);
+        assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_server_that_was_taken_for_dead_notices_fs_18() {
+    let fake = Fake::start();
+    let lease = Duration::from_secs(3);
+    let start = || settings(&fake.endpoint()).lease(lease).build().unwrap().storage("").unwrap();
+    let (one, other) = (start(), start());
+    let bytes = content(4 * PART);
+    let mut first = write(&one, &fake, &bytes[..2 * PART + 1], 2);
+    let mut resumed = None;
+    wait_until("the other server takes the upload up", || {
+        // As if the server had not renewed its notes for a while.
+        fake.age(100);
+        resumed = other.write_as(&path("f"), WriteMode::From(PART as u64), USER).ok();
+        resumed.is_some()
+    });
+    wait_until("the first one notices", || kind(first.ready()) == Some(Kind::Busy));
+    first.abort(StreamEnd::Failed);
+    let mut second = resumed.unwrap();
+    second.write_all(&bytes[PART..]).unwrap();
+    second.commit().unwrap();
+    assert!(fake.content("f").unwrap() == bytes);
+    assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (0, 0));
+}
+
+#[test]
+fn two_sessions_of_one_upload_never_mix_their_bytes_fs_18() {
+    let fake = Fake::start();
+    let bytes = content(4 * PART);
+    let (one, other) = (on(&fake), on(&fake));
+    let mut first = write(&one, &fake, &bytes[..2 * PART + 1], 2);
+    fake.age(100);
+    let mut second = other.write_as(&path("f"), WriteMode::From(PART as u64), USER).unwrap();
+    let changed: Vec<u8> = bytes.iter().map(|byte| byte ^ 1).collect();
+    second.write_all(&changed[PART..3 * PART + 1]).unwrap();
+    while !second.ready().unwrap() {}
+    // The first session has not noticed it yet, and replaces a part of the second one.
+    let first = first.write_all(&bytes[2 * PART + 1..]).map_err(StorageError::from).and(Ok(first));
+    let first = kind(first.and_then(Upload::commit));
+    let second = kind(second.commit());
+    let want = match (first, second) {
+        (Some(Kind::Busy), Some(Kind::Busy)) => None,
+        (None, Some(Kind::Busy | Kind::Exists)) => Some(bytes),
+        (Some(Kind::Busy | Kind::Exists), None) => {
+            Some([&bytes[..PART], &changed[PART..3 * PART + 1]].concat())
+        }
+        both => panic!("{both:?}"),
+    };
+    assert!(fake.content("f") == want, "{first:?} {second:?}");
+}
+
+#[test]
+fn what_was_kept_goes_with_its_reason_fs_15_cm_87() {
+    let fake = Fake::start();
+    let storage = on(&fake).rename_trees(10);
+    let kept = |length| {
+        cut(&storage, "f", WriteMode::Replace, &content(length));
+        assert_eq!(told(&storage, "f"), Some(length as u64 - 1));
+    };
+    for length in [10, PART + 10] {
+        kept(length);
+        storage.forget_partial(&path("f"), USER).unwrap();
+        assert_eq!(told(&storage, "f"), None);
+        assert_eq!(kind(storage.forget_partial(&path("f"), USER)), Some(Kind::NotFound));
+        kept(length);
+        put(&storage, "f", WriteMode::Replace, b"new").unwrap();
+        storage.remove(&path("f")).unwrap();
+        assert_eq!(told(&storage, "f"), None);
+        // Another user has stored a file.
+        kept(length);
+        fake.store("f", b"other");
+        assert_eq!(told(&storage, "f"), None);
+        put(&storage, "f", WriteMode::Append, b"more").unwrap();
+        assert_eq!(fake.content("f").unwrap(), b"othermore");
+        storage.remove(&path("f")).unwrap();
+        assert_eq!(told(&storage, "f"), None);
+        // A day later.
+        kept(length);
+        fake.age(24 * 3_600);
+        assert_eq!(told(&storage, "f"), None);
+        let refused = storage.write_as(&path("f"), WriteMode::From(4), USER);
+        assert_eq!(kind(refused), Some(Kind::BadRestart));
+        // After a while, the store sweeps by itself.
+        assert!(store_at(&fake).sweep().unwrap() <= 1);
+        wait_until("nothing is left", || fake.uploads() == 0 && fake.keys("").is_empty());
+    }
+    storage.mkdir(&path("d")).unwrap();
+    for length in [10, PART + 10] {
+        cut(&storage, "d/f", WriteMode::Replace, &content(length));
+        storage.rmdir(&path("d")).unwrap();
+        storage.mkdir(&path("d")).unwrap();
+        assert_eq!((told(&storage, "d/f"), fake.uploads()), (None, 0));
+    }
+}
+
+#[test]
+fn nothing_is_kept_that_should_not_be() {
+    let fake = Fake::start();
+    let storage = on(&fake).keep_partials(false);
+    for length in [10, PART + 10] {
+        cut(&storage, "f", WriteMode::Create, &content(length));
+        assert_eq!(told(&storage, "f"), None);
+        assert_eq!((fake.uploads(), fake.keys("").len()), (0, 0), "{length}");
+    }
+}
+
+#[test]
+fn a_server_that_starts_removes_what_is_old() {
+    let fake = Fake::start();
+    cut(&on(&fake), "f", WriteMode::Create, &content(PART + 10));
+    fake.age(24 * 3_600);
+    assert!(fake.uploads() == 1 && !fake.keys("").is_empty());
+    let started = settings(&fake.endpoint()).lease(Duration::from_secs(2)).build().unwrap();
+    let is_removed = || fake.uploads() == 0 && fake.keys("").is_empty();
+    wait_until("old uploads are removed", is_removed);
+    drop(started);
+}
+
+#[test]
+fn one_session_at_a_time_goes_on_fs_15_fs_18() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for length in [10, PART + 10] {
+        let size = length as u64;
+        cut(&storage, "f", WriteMode::Replace, &content(length));
+        let first = storage.write_as(&path("f"), WriteMode::From(size), USER).unwrap();
+        let second = storage.write_as(&path("f"), WriteMode::From(size), USER);
+        assert_eq!(kind(second), Some(Kind::Busy));
+        assert_eq!(kind(storage.forget_partial(&path("f"), USER)), Some(Kind::Busy));
+        // A third upload starts from the beginning and completes first.
+        put(&storage, "f", WriteMode::Replace, b"whole").unwrap();
+        // Its parts are discarded, because they do not belong to this file.
+        let refused = if length > PART { Kind::Busy } else { Kind::Exists };
+        assert_eq!(kind(first.commit()), Some(refused));
+        assert_eq!(fake.content("f").unwrap(), b"whole");
+        storage.remove(&path("f")).unwrap();
+        assert_eq!((told(&storage, "f"), fake.uploads()), (None, 0), "{length}");
+    }
+}
+
+#[test]
+fn a_store_that_fails_at_the_end_keeps_what_it_has_hf_17() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    let bytes = content(2 * PART + 9);
+    fake.fail("CompleteMultipartUpload", 0, 99, Fault::Refuse(503, "SlowDown"));
+    let refused = put(&storage, "f", WriteMode::Create, &bytes);
+    assert_eq!(kind(refused), Some(Kind::Busy));
+    fake.works();
+    fake.age(100);
+    let size = told(&storage, "f").unwrap();
+    assert_eq!(size, 2 * PART as u64);
+    put(&storage, "f", WriteMode::From(size), &bytes[2 * PART..]).unwrap();
+    assert!(fake.content("f").unwrap() == bytes);
+}
+
+#[test]
+fn an_interrupted_replacement_is_known_to_every_server_fs_13_fs_15() {
+    let fake = Fake::start();
+    let (one, other) = (on(&fake), on(&fake));
+    let is_known = |user| other.has_cut_replacement(&path("f"), user);
+    // The bytes of one part are not stored before more bytes follow.
+    for (length, signed_at_once) in [(100, false), (PART + 1, true)] {
+        put(&one, "f", WriteMode::Replace, format!("old {length}").as_bytes()).unwrap();
+        assert!(!is_known(Some(USER)));
+        cut(&one, "f", WriteMode::Replace, &content(length));
+        assert!(is_known(Some(USER)) && !is_known(Some(b"bob")) && !is_known(None), "{length}");
+        put(&other, "f", WriteMode::Replace, b"newer").unwrap();
+        assert!(!is_known(Some(USER)), "{length}");
+        let upload = {
+            let mut upload = one.write_as(&path("f"), WriteMode::Replace, USER).unwrap();
+            upload.write_all(&content(length)).unwrap();
+            let parts = usize::from(signed_at_once);
+            wait_until("the part is stored", || upload.ready().unwrap() && fake.parts() == parts);
+            upload
+        };
+        // Simulates the death of the server.
+        std::mem::forget(upload);
+        assert_eq!(is_known(Some(USER)), signed_at_once, "{length}");
+        one.remove(&path("f")).unwrap();
+        assert!(!is_known(Some(USER)));
+    }
+    // The old file stays for a day, and the sign is swept after it.
+    put(&one, "f", WriteMode::Replace, b"old").unwrap();
+    cut(&one, "f", WriteMode::Replace, b"new");
+    assert!(is_known(Some(USER)) && !fake.keys(".ftp-server/replacing/").is_empty());
+    fake.age(25 * 3_600);
+    assert!(!is_known(Some(USER)));
+    store_at(&fake).sweep().unwrap();
+    assert_eq!(fake.keys(".ftp-server/replacing/"), [""; 0]);
+}
+
+#[test]
+fn a_finished_replacement_leaves_no_sign_fs_13() {
+    let fake = Fake::start();
+    let storage = on(&fake);
+    for length in [100, 2 * PART] {
+        put(&storage, "f", WriteMode::Replace, &content(length)).unwrap();
+        put(&storage, "f", WriteMode::Replace, &content(length)).unwrap();
+        assert_eq!(fake.keys(".ftp-server/"), [""; 0], "{length}");
+    }
+}

@@ -1,0 +1,232 @@
+//! Sessions on a store that stalls. They reply to their client, and end with the server.
+
+use std::net::Shutdown;
+
+use ftp_tests::raw::{RawData, RawSession};
+use ftp_tests::wait::{patiently, wait_until};
+
+use super::super::store::PATIENCE;
+use super::fake::Fault;
+use super::*;
+use crate::auth::Rights;
+use crate::server::Server;
+
+/// Serves a store that may send nothing for minutes.
+fn serve(fake: &Fake) -> Server {
+    let patient = Duration::from_secs(120);
+    let timeouts = S3Timeouts::default().with(|times| {
+        (times.idle, times.answer) = (patient, patient);
+    });
+    let settings = settings(&fake.endpoint()).timeouts(timeouts).patience(PATIENCE);
+    let builder = Server::builder().storage(settings.build().unwrap().storage("").unwrap());
+    builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap()
+}
+
+fn login(server: &Server) -> RawSession {
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    session.expect("TYPE I", 200);
+    session
+}
+
+/// Aborts the transfer, and returns the text of the 426.
+fn abort(session: &mut RawSession) -> String {
+    session.expect("STAT", 211);
+    let aborted = session.expect("ABOR", 426).text();
+    session.expect_reply(226);
+    session.expect_in_step();
+    aborted
+}
+
+/// Begins an upload that stalls in this operation.
+fn stall(fake: &Fake, session: &mut RawSession, operation: &'static str) -> RawData {
+    fake.fail(operation, 0, 99, Fault::Stall);
+    let data = session.passive();
+    session.expect("STOR f", 150);
+    let bytes = content(PART + 100_000);
+    // Bytes that the store does not accept stay in the sockets or in this process.
+    std::io::Write::write_all(&mut data.stream(), &bytes).unwrap();
+    data
+}
+
+#[test]
+fn uploads_end_when_their_client_or_server_wants_dc_46_dc_47() {
+    for operation in ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"] {
+        let fake = Fake::start();
+        let server = serve(&fake);
+        let mut session = login(&server);
+        let data = stall(&fake, &mut session, operation);
+        data.stream().shutdown(Shutdown::Write).unwrap();
+        let is_last = operation == "CompleteMultipartUpload";
+        if is_last {
+            wait_until("the file is published", || fake.count(operation) > 0);
+        }
+        assert_eq!(abort(&mut session).contains("may have been stored"), is_last, "{operation}");
+        let data = stall(&fake, &mut session, operation);
+        data.stream().shutdown(Shutdown::Write).unwrap();
+        let report = server.shutdown(Duration::from_millis(100));
+        assert_eq!((report.drained, report.cut, report.stuck), (0, 1, 0), "{operation}");
+        session.expect_reply(426);
+        session.expect_reply(421);
+    }
+}
+
+#[test]
+fn downloads_end_when_their_client_or_server_wants_dc_45() {
+    let fake = Fake::start();
+    fake.store("f", &content(PART));
+    let server = serve(&fake);
+    let mut session = login(&server);
+    for offset in [0, 1] {
+        let before = fake.count("GetObject");
+        fake.fail("GetObject", 0, 1, Fault::Half);
+        fake.fail("GetObject", 1, 99, Fault::Stall);
+        let data = session.passive();
+        session.expect(format!("REST {offset}"), 350);
+        session.expect("RETR f", 150);
+        let reader = std::thread::spawn(move || data.read_to_end().len());
+        // Later, that request would meet the faults of the next round.
+        wait_until("the rest is requested", || fake.count("GetObject") == before + 2);
+        abort(&mut session);
+        assert!(reader.join().unwrap() < PART);
+        fake.works();
+    }
+    fake.fail("GetObject", 0, 1, Fault::Half);
+    fake.fail("GetObject", 1, 99, Fault::Stall);
+    let _data = session.passive();
+    session.expect("RETR f", 150);
+    let report = server.shutdown(Duration::from_millis(100));
+    assert_eq!((report.drained, report.cut, report.stuck), (0, 1, 0));
+}
+
+#[test]
+fn confined_sessions_store_and_read_and_open_no_file() {
+    let fake = Fake::start();
+    let storage = on(&fake).confine(ConfinementPolicy::BestEffort).unwrap();
+    assert_eq!(storage.confinement_roots().map(|roots| roots.len()), Some(0));
+    let is_confined = storage.confinement.is_some();
+    let confined = storage.clone();
+    let session = std::thread::spawn(move || {
+        confined.enter().unwrap();
+        std::fs::read("/proc/self/stat").is_err()
+    });
+    assert_eq!(session.join().unwrap(), is_confined);
+    let builder = Server::builder().storage(storage).user("u", "p", Rights::FULL);
+    let server = builder.bind("127.0.0.1:0").unwrap();
+    let mut session = login(&server);
+    let bytes = content(PART + 10);
+    session.upload("STOR f", &bytes);
+    assert!(session.download("RETR f") == bytes);
+    let free = on(&fake).confine(ConfinementPolicy::Off).unwrap();
+    assert!(free.confinement_roots().is_none() && free.confinement.is_none());
+}
+
+#[test]
+fn what_the_store_says_has_its_code_cm_105() {
+    let fake = Fake::start();
+    fake.store("f", &content(1_000));
+    let timeouts = S3Timeouts::default().with(|times| times.retries = Duration::ZERO);
+    let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
+    let builder = Server::builder().storage(store.storage("").unwrap());
+    let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap();
+    let mut session = login(&server);
+    for (fault, before, after) in [
+        (Fault::Refuse(503, "SlowDown"), 450, 451),
+        (Fault::Refuse(500, "InternalError"), 451, 451),
+        (Fault::Refuse(403, "AccessDenied"), 550, 451),
+        (Fault::Refuse(403, "SignatureDoesNotMatch"), 451, 451),
+        (Fault::Refuse(507, "XMinioStorageFull"), 452, 452),
+    ] {
+        fake.fail("HeadObject", 0, 99, fault);
+        fake.fail("GetObject", 0, 99, fault);
+        session.expect("SIZE f", before);
+        fake.works();
+        fake.fail("PutObject", 0, 99, fault);
+        let mut data = session.passive();
+        session.expect("STOR g", 150);
+        data.write_all(b"some");
+        data.close();
+        session.expect_reply(after);
+        assert_eq!(fake.content("g"), None);
+        fake.works();
+        fake.fail("GetObject", 0, 99, fault);
+        let _data = session.passive();
+        session.expect("RETR f", before);
+        fake.works();
+        // The object's size is known, and half of its content has been sent.
+        fake.fail("GetObject", 0, 1, Fault::Half);
+        fake.fail("GetObject", 1, 99, fault);
+        let data = session.passive();
+        session.expect("RETR f", 150);
+        assert_eq!(data.read_to_end(), &content(1_000)[..500]);
+        session.expect_reply(451);
+        fake.works();
+    }
+    assert_eq!(session.download("RETR f"), content(1_000));
+}
+
+/// Returns the numbers of requests so far: those at the higher price, HEAD and GET, and DELETE.
+fn requests(fake: &Fake) -> [u64; 3] {
+    const HIGHER: [&str; 8] = [
+        "PutObject",
+        "CopyObject",
+        "ListObjectsV2",
+        "ListParts",
+        "CreateMultipartUpload",
+        "UploadPart",
+        "UploadPartCopy",
+        "CompleteMultipartUpload",
+    ];
+    const LOWER: [&str; 2] = ["HeadObject", "GetObject"];
+    const REMOVING: [&str; 2] = ["DeleteObject", "AbortMultipartUpload"];
+    [&HIGHER[..], &LOWER, &REMOVING].map(|names| names.iter().map(|name| fake.count(name)).sum())
+}
+
+/// The table of `docs/scale.md` shows these figures, with those of looking for a directory.
+#[test]
+fn each_command_costs_its_number_of_requests() {
+    // A directory that was found is looked for again after a while.
+    patiently(Duration::from_secs(1), |_| {
+        let fake = Fake::start();
+        let server = serve(&fake);
+        let mut session = login(&server);
+        for key in ["d/e", "e/f", "old"] {
+            fake.store(key, b"old");
+        }
+        fake.store("large", &content(4 * PART));
+        let large = content(20 << 20);
+        for (command, bytes, want) in [
+            ("STOR f", &b"new"[..], [2, 1, 0]),
+            ("SIZE f", b"", [0, 1, 0]),
+            ("STOR d/f", b"new", [3, 1, 0]),
+            ("STOR d/g", b"new", [2, 1, 0]),
+            ("STOR old", b"new", [2, 2, 0]),
+            // Another name begins with this one.
+            ("STOR ol", b"new", [3, 2, 0]),
+            ("STOR h", &large, [8, 1, 1]),
+            ("APPE old", b"more", [1, 4, 0]),
+            ("APPE large", b"more", [4, 3, 0]),
+            ("RETR large", b"", [0, 1, 0]),
+            ("SIZE old", b"", [0, 2, 0]),
+            ("MDTM old", b"", [0, 1, 0]),
+            ("CWD e", b"", [1, 0, 0]),
+            ("CWD /", b"", [0, 0, 0]),
+            ("MLSD e", b"", [1, 1, 0]),
+            ("STOR e/g", b"new", [2, 1, 0]),
+            ("MKD n", b"", [2, 1, 0]),
+            ("RMD n", b"", [2, 0, 1]),
+            ("DELE f", b"", [0, 2, 1]),
+            ("RNFR old", b"", [0, 1, 0]),
+            ("RNTO to", b"", [2, 5, 1]),
+        ] {
+            let before = requests(&fake);
+            match command.split_once(' ') {
+                Some(("STOR" | "APPE", _)) => session.upload(command, bytes),
+                Some(("RETR" | "MLSD", _)) => drop(session.download(command)),
+                _ => assert!((200..400).contains(&session.ask(command).code), "{command}"),
+            }
+            let after = requests(&fake);
+            let made: [u64; 3] = std::array::from_fn(|at| after[at] - before[at]);
+            assert_eq!(made, want, "{command}");
+        }
+    });
+}

@@ -1,0 +1,448 @@
+//! Uploads. One request stores a small file. A larger file is stored in parts: a thread stores each
+//! part while the next one arrives.
+//!
+//! A part is stored only when a byte of the next part has arrived, or at the end of the file. So
+//! the last bytes of an interrupted upload are always in memory, and can be kept in addition to the
+//! parts.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::buffer::{Buffer, WRITE};
+use super::closing::Closing;
+use super::copying::Copying;
+use super::error::S3Error;
+use super::inner::Inner;
+use super::multipart::{Multipart, PARTS, Part};
+use super::objects::{Condition, ID};
+use super::partial::{self, Lease, Note};
+use super::replaced::Replaced;
+use super::work::{Job, STEP};
+use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Upload};
+
+/// Number of parts after which the part size doubles.
+const DOUBLED: u32 = 1_000;
+
+/// An upload at the store.
+#[derive(Clone)]
+pub(super) struct Begun {
+    pub(super) store: Arc<Inner>,
+    pub(super) key: String,
+    /// The metadata that identifies the object once it is stored.
+    pub(super) id: String,
+    /// The multipart upload, if one was begun.
+    pub(super) multipart: Option<Multipart>,
+    /// The key of the note, if the upload is kept after an interruption.
+    pub(super) note_key: Option<String>,
+    /// The key of the note of another session's upload, which this file supersedes.
+    pub(super) rival: Option<String>,
+    /// The lease, once the note is written.
+    pub(super) lease: Option<Arc<Lease>>,
+    /// The file that this upload replaces from its first byte on.
+    pub(super) replaced: Option<Replaced>,
+}
+
+impl Begun {
+    /// Returns the multipart upload. Begins it and writes its note if necessary.
+    pub(super) fn multipart(&mut self) -> Result<Multipart, S3Error> {
+        if let Some(multipart) = &self.multipart {
+            return Ok(multipart.clone());
+        }
+        let metadata = [(ID.to_owned(), self.id.clone())];
+        let store = &self.store;
+        if let Some(replaced) = &self.replaced {
+            replaced.sign(store)?;
+        }
+        let multipart = store.client.create_upload(&self.key, &metadata)?;
+        self.multipart = Some(multipart.clone());
+        match (&self.lease, &self.note_key) {
+            (Some(lease), _) => lease.begin_parts(store, &multipart.upload)?,
+            (None, Some(note_key)) => {
+                let note = Note { upload: Some(multipart.upload.clone()), ..self.note()? };
+                self.lease = Some(Lease::begin(store, note_key, note)?);
+            }
+            (None, None) => {}
+        }
+        Ok(multipart)
+    }
+
+    /// Returns a note for an upload without parts.
+    pub(super) fn note(&self) -> Result<Note, S3Error> {
+        let (key, object) = (self.key.clone(), self.id.clone());
+        Ok(Note { owner: Inner::unique()?, key, object, is_active: true, ..Note::default() })
+    }
+
+    /// Returns `Busy` if another session is known to have taken over the upload.
+    fn check(&self) -> Result<(), StorageError> {
+        self.lease.as_ref().map_or(Ok(()), |lease| lease.check())
+    }
+
+    /// Returns `Busy` if another session has taken over the upload.
+    fn prove(&self) -> Result<(), StorageError> {
+        self.lease.as_ref().map_or(Ok(()), |lease| lease.prove(&self.store))
+    }
+}
+
+/// A part that is being stored.
+pub(super) struct Sent {
+    pub(super) begun: Begun,
+    pub(super) part: Result<Part, StorageError>,
+    pub(super) buffer: Buffer,
+}
+
+/// The conditions to publish a file.
+pub(super) struct Publishing {
+    pub(super) condition: Condition,
+    /// The error if the condition is not met.
+    pub(super) refusal: Kind,
+    /// Whether there is an object, which stays until the new one is published.
+    pub(super) replaces: bool,
+}
+
+/// An upload in progress.
+pub(super) struct S3Upload {
+    begun: Begun,
+    publishing: Publishing,
+    copying: Option<Copying>,
+    parts: Vec<Part>,
+    /// The bytes that follow the parts. Contains the last part too, until the file is published.
+    buffer: Buffer,
+    sending: Option<Job<Sent>>,
+    /// Whether the session has passed all bytes.
+    is_whole: bool,
+    /// Whether `parts` contains the last part of the file.
+    is_last_stored: bool,
+    /// The time since which the upload has been waiting for memory.
+    waiting: Option<Instant>,
+    committing: Option<Job<Result<(), StorageError>>>,
+    /// Whether the request to publish the file was sent. The bytes are no longer here then.
+    is_tried: bool,
+    /// Whether the file is published or the upload has ended.
+    is_over: bool,
+    /// Whether the store failed in a way that may be temporary.
+    is_broken: bool,
+}
+
+impl S3Upload {
+    pub(super) fn new(begun: Begun, publishing: Publishing) -> Self {
+        let buffer = Buffer::new(Arc::clone(&begun.store.pool));
+        Self {
+            begun,
+            publishing,
+            copying: None,
+            parts: Vec::new(),
+            buffer,
+            sending: None,
+            is_whole: false,
+            is_last_stored: false,
+            waiting: None,
+            committing: None,
+            is_tried: false,
+            is_over: false,
+            is_broken: false,
+        }
+    }
+
+    /// Makes the upload begin with the first bytes of an existing object.
+    pub(super) fn after(mut self, copying: Copying) -> Self {
+        self.copying = Some(copying);
+        self
+    }
+
+    /// Makes the upload begin with stored parts and the bytes that follow them.
+    pub(super) fn resumed(mut self, parts: Vec<Part>, tail: Vec<u8>) -> Self {
+        self.parts = parts;
+        self.buffer.set(tail);
+        self
+    }
+
+    /// Returns the size of the next part.
+    fn part_size(&self) -> usize {
+        let Inner { part_size, largest_part, .. } = &*self.begun.store;
+        let doubled = u32::try_from(self.parts.len()).unwrap_or(PARTS) / DOUBLED;
+        let size = part_size.saturating_mul(1 << doubled.min(16)).min(*largest_part);
+        usize::try_from(size).unwrap_or(usize::MAX)
+    }
+
+    /// Records whether the upload can be resumed after this error.
+    fn failed(&mut self, error: StorageError) -> StorageError {
+        self.is_broken = matches!(error.kind, Kind::Io | Kind::Busy);
+        error
+    }
+
+    /// Waits up to `limit` for the part that is being stored. Returns whether no part is pending.
+    fn poll(&mut self, limit: Duration) -> Result<bool, StorageError> {
+        let Some(sending) = &self.sending else { return Ok(true) };
+        let Some(sent) = sending.wait(limit) else { return Ok(false) };
+        self.sending = None;
+        self.take(sent.map_err(StorageError::from)?)
+    }
+
+    fn take(&mut self, sent: Sent) -> Result<bool, StorageError> {
+        self.begun = sent.begun;
+        // Keep the last part until the file is published, and a failed part for another try.
+        if self.is_last_stored || sent.part.is_err() {
+            self.buffer = sent.buffer;
+        }
+        match sent.part {
+            Ok(part) => {
+                self.parts.push(part);
+                Ok(true)
+            }
+            Err(error) => {
+                self.is_last_stored = false;
+                Err(self.failed(error))
+            }
+        }
+    }
+
+    /// Starts to store the buffer as the next part.
+    fn send(&mut self) -> Result<(), StorageError> {
+        let number = u32::try_from(self.parts.len()).unwrap_or(PARTS) + 1;
+        if number > PARTS {
+            return Err(Kind::OverQuota.into());
+        }
+        let empty = self.buffer.another();
+        let buffer = std::mem::replace(&mut self.buffer, empty);
+        let mut begun = self.begun.clone();
+        self.sending = Some(Job::begin(move || {
+            let part = store_part(&mut begun, number, buffer.bytes());
+            Sent { begun, part, buffer }
+        })?);
+        Ok(())
+    }
+
+    /// Waits up to `limit` for memory. Fails when the total wait exceeds the timeout.
+    fn reserve(&mut self, limit: Duration) -> Result<bool, StorageError> {
+        let part = self.part_size();
+        if self.buffer.reserve(part, limit)? {
+            self.waiting = None;
+            return Ok(true);
+        }
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.begun.store.client.timeouts.memory {
+            return Err(self.failed(Kind::Busy.into()));
+        }
+        Ok(false)
+    }
+
+    /// Stores the remaining bytes after the end of the file, for up to `limit`. Returns `true` if
+    /// all bytes are stored, or if the request to publish the file will contain them.
+    fn finish_parts(&mut self, limit: Duration) -> Result<bool, StorageError> {
+        self.is_whole = true;
+        if !self.poll(limit)? {
+            return Ok(false);
+        }
+        if self.begun.multipart.is_none() || self.is_last_stored || self.buffer.bytes().is_empty() {
+            return Ok(true);
+        }
+        self.send()?;
+        self.is_last_stored = true;
+        self.poll(limit)
+    }
+
+    /// Starts to publish the file.
+    fn publish(&mut self) -> Result<(), StorageError> {
+        self.is_tried = true;
+        let begun = self.begun.clone();
+        let parts = std::mem::take(&mut self.parts);
+        let empty = self.buffer.another();
+        let buffer = std::mem::replace(&mut self.buffer, empty);
+        let Publishing { condition, refusal, .. } = &self.publishing;
+        let (condition, refusal) = (condition.clone(), *refusal);
+        self.committing =
+            Some(Job::begin(move || publish(&begun, &parts, buffer.bytes(), &condition, refusal))?);
+        Ok(())
+    }
+
+    /// Publishes the file, for up to `limit`. Returns whether the file is published.
+    fn finish(&mut self, limit: Duration) -> Result<bool, StorageError> {
+        if self.is_over {
+            return Ok(true);
+        }
+        if self.committing.is_none() {
+            if !self.prepare_for(limit)? || !self.finish_parts(limit)? {
+                return Ok(false);
+            }
+            self.publish()?;
+        }
+        let Some(committing) = &self.committing else { return Ok(false) };
+        let Some(done) = committing.wait(limit) else { return Ok(false) };
+        self.committing = None;
+        match done.map_err(StorageError::from).and_then(|done| done) {
+            Ok(()) => self.is_over = true,
+            Err(error) => return Err(self.failed(error)),
+        }
+        Ok(true)
+    }
+
+    /// Copies the first bytes of the old object, for up to `limit`. Returns whether all of them are
+    /// copied.
+    fn prepare_for(&mut self, limit: Duration) -> Result<bool, StorageError> {
+        let Some(copying) = &mut self.copying else { return Ok(true) };
+        if !copying.step(&mut self.begun, &mut self.parts, &mut self.buffer, limit)? {
+            return Ok(false);
+        }
+        self.copying = None;
+        Ok(true)
+    }
+
+    fn close(&mut self, end: StreamEnd) {
+        if self.is_over {
+            return;
+        }
+        self.is_over = true;
+        let is_cut = end == StreamEnd::Cut || end == StreamEnd::Failed && self.is_broken;
+        let is_kept = is_cut && self.begun.note_key.is_some();
+        if is_kept && self.is_tried && self.committing.is_none() {
+            // The parts can be resumed when the lease has expired.
+            return;
+        }
+        // Omit the last part, which stays at the store: with it, the size could be that of the
+        // whole file.
+        if self.is_last_stored && self.sending.is_none() {
+            self.parts.pop();
+        }
+        let empty = self.buffer.another();
+        let closing = Closing {
+            begun: self.begun.clone(),
+            parts: std::mem::take(&mut self.parts),
+            buffer: std::mem::replace(&mut self.buffer, empty),
+            sending: self.sending.take(),
+            is_last: self.is_last_stored,
+            committing: self.committing.take(),
+            is_kept,
+            is_cut,
+        };
+        closing.begin();
+    }
+}
+
+/// Stores a part. Begins the multipart upload if necessary.
+fn store_part(begun: &mut Begun, number: u32, bytes: &[u8]) -> Result<Part, StorageError> {
+    let multipart = begun.multipart()?;
+    begun.prove()?;
+    let store = &begun.store;
+    Ok(store.client.upload_part(&multipart, number, bytes)?)
+}
+
+fn publish(
+    begun: &Begun,
+    parts: &[Part],
+    bytes: &[u8],
+    condition: &Condition,
+    refusal: Kind,
+) -> Result<(), StorageError> {
+    let Begun { store, key, id, multipart, rival, lease, replaced, .. } = begun;
+    begun.prove()?;
+    let published = match multipart {
+        Some(multipart) => store.client.complete(multipart, parts, condition, id),
+        None => store.client.put(key, bytes, condition, id, store.checksums),
+    };
+    match published {
+        Ok(_) => {}
+        Err(error) if error.is_precondition() => return Err(refusal.into()),
+        Err(error) if error.is_missing() => return Err(Kind::Busy.into()),
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(lease) = lease
+        && let Err(error) = lease.end(store)
+    {
+        // The file is stored, so this is not an error. The note is removed after a day.
+        log::warn!("cannot remove the note of an upload: {error}");
+    }
+    if let (Some(replaced), Some(_)) = (replaced, multipart)
+        && let Err(error) = replaced.end(store)
+    {
+        log::warn!("cannot remove the sign of an upload: {error}");
+    }
+    // Otherwise a client could resume that upload after this file is removed.
+    if let Some(note_key) = rival
+        && let Err(error) = partial::supersede(store, note_key)
+    {
+        log::warn!("cannot remove the note of another upload: {error}");
+    }
+    Ok(())
+}
+
+impl io::Write for S3Upload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        while !self.prepare_for(STEP)? {}
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        if self.buffer.is_full(self.part_size()) {
+            while !self.poll(STEP)? {}
+            self.send()?;
+        }
+        let part = self.part_size();
+        loop {
+            match self.buffer.add(bytes, part) {
+                0 => while !self.reserve(STEP)? {},
+                count => return Ok(count),
+            }
+        }
+    }
+
+    /// Marks the end of the content. [`ready`](Upload::ready) waits until it is stored.
+    fn flush(&mut self) -> io::Result<()> {
+        self.is_whole = true;
+        Ok(())
+    }
+}
+
+impl Upload for S3Upload {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        self.prepare_for(STEP)
+    }
+
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        if !self.prepare_for(STEP)? {
+            return Ok(false);
+        }
+        if self.is_whole {
+            return self.finish_parts(STEP);
+        }
+        // The next write may complete this part and start to store it. It must not wait for the
+        // previous part.
+        let is_near = self.buffer.is_full(self.part_size().saturating_sub(WRITE));
+        let is_free = self.poll(if is_near { STEP } else { Duration::ZERO })?;
+        if is_near && !is_free {
+            return Ok(false);
+        }
+        self.begun.check().map_err(|error| self.failed(error))?;
+        if self.buffer.is_roomy() { Ok(true) } else { self.reserve(STEP) }
+    }
+
+    fn prepare_commit(&mut self) -> Result<bool, StorageError> {
+        self.finish(STEP)
+    }
+
+    fn replaces(&self) -> bool {
+        self.publishing.replaces
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+        let committed = loop {
+            match self.finish(STEP) {
+                Ok(false) => {}
+                done => break done.map(drop),
+            }
+        };
+        if committed.is_err() {
+            self.close(StreamEnd::Failed);
+        }
+        committed
+    }
+
+    fn abort(mut self: Box<Self>, end: StreamEnd) {
+        self.close(end);
+    }
+}
+
+impl Drop for S3Upload {
+    fn drop(&mut self) {
+        self.close(StreamEnd::Cut);
+    }
+}

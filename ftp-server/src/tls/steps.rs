@@ -1,0 +1,175 @@
+//! Single steps of a TLS connection, which are the same on both sides except for the types of rustls.
+
+use std::io;
+
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
+
+/// A connection of rustls on either side.
+pub(super) trait Records {
+    /// The type with which rustls marks the side.
+    type Data;
+
+    /// Processes records, up to the next event.
+    fn next<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl Records for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn next<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(records)
+    }
+}
+
+impl Records for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn next<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(records)
+    }
+}
+
+/// The course of reading one record.
+pub(super) struct Reading {
+    /// Length of the records that are not needed any more.
+    pub(super) used: usize,
+    /// The record belongs to a handshake, or has plain text.
+    pub(super) speaks: bool,
+    /// It was a `close_notify`.
+    pub(super) is_closed: bool,
+}
+
+/// Something to send.
+#[derive(Clone, Copy)]
+pub(super) enum Output<'a> {
+    Plain(&'a [u8]),
+    CloseNotify,
+}
+
+/// Processes the records between `reading.used` and `shown`. The plain text goes to `sink`; output
+/// is appended to `answer`, after an error the alert that describes it.
+pub(super) fn process<R: Records>(
+    connection: &mut R,
+    reading: &mut Reading,
+    bytes: &mut [u8],
+    shown: usize,
+    answer: &mut Vec<u8>,
+    sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    loop {
+        let records = bytes.get_mut(reading.used..shown).unwrap_or_default();
+        let UnbufferedStatus { mut discard, state, .. } = connection.next(records);
+        let mut is_done = false;
+        match state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                while let Some(record) = traffic.next_record() {
+                    let record = record.map_err(broken)?;
+                    discard += record.discard;
+                    reading.speaks = true;
+                    sink(record.payload)?;
+                }
+            }
+            Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, answer)?,
+            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+            Ok(ConnectionState::PeerClosed) => (reading.is_closed, reading.speaks) = (true, true),
+            Ok(_) => is_done = true,
+            Err(error) => {
+                complain(connection, bytes.get_mut(reading.used + discard..shown), answer);
+                return Err(broken(error));
+            }
+        }
+        reading.used += discard;
+        if is_done {
+            return Ok(());
+        }
+    }
+}
+
+/// Appends the first message of a client to `answer`.
+pub(super) fn greet(
+    connection: &mut UnbufferedClientConnection,
+    answer: &mut Vec<u8>,
+) -> io::Result<()> {
+    loop {
+        match connection.next(&mut []).state.map_err(broken)? {
+            ConnectionState::EncodeTlsData(mut data) => encode(&mut data, answer)?,
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Appends the alert that describes an error to `answer`. `records` are those with the error:
+/// rustls reads their messages again.
+fn complain<R: Records>(connection: &mut R, records: Option<&mut [u8]>, answer: &mut Vec<u8>) {
+    let records = records.unwrap_or_default();
+    let mut used = 0;
+    loop {
+        let rest = records.get_mut(used..).unwrap_or_default();
+        let UnbufferedStatus { discard, state, .. } = connection.next(rest);
+        used += discard;
+        match state {
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                if encode(&mut data, answer).is_err() {
+                    return;
+                }
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+            _ => return,
+        }
+    }
+}
+
+/// Encrypts `output` into `records`, after what rustls has to send first. Returns the number of
+/// bytes.
+pub(super) fn write<R: Records>(
+    connection: &mut R,
+    records: &mut [u8],
+    output: Output<'_>,
+    is_closed: &mut bool,
+) -> io::Result<usize> {
+    let mut first = Vec::new();
+    loop {
+        match connection.next(&mut []).state {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                let short = || io::Error::other("no room for records");
+                let (front, room) = records.split_at_mut_checked(first.len()).ok_or_else(short)?;
+                front.copy_from_slice(&first);
+                let written = match output {
+                    Output::Plain(plain) => traffic.encrypt(plain, room),
+                    Output::CloseNotify => traffic.queue_close_notify(room),
+                };
+                return Ok(first.len() + written.map_err(io::Error::other)?);
+            }
+            Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut first)?,
+            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+            Ok(ConnectionState::PeerClosed) => *is_closed = true,
+            Ok(_) => return Err(io::ErrorKind::NotConnected.into()),
+            Err(error) => return Err(broken(error)),
+        }
+    }
+}
+
+fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, answer: &mut Vec<u8>) -> io::Result<()> {
+    let at = answer.len();
+    let mut room = 512;
+    loop {
+        answer.resize(at + room, 0);
+        match data.encode(answer.get_mut(at..).unwrap_or_default()) {
+            Ok(count) => {
+                answer.truncate(at + count);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(error)) if error.required_size > room => {
+                room = error.required_size;
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+}
+
+fn broken(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
