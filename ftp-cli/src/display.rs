@@ -71,7 +71,7 @@ pub(crate) fn instant(time: SystemTime) -> String {
     format!("{}Z", to_seconds(time_val(time)))
 }
 
-/// A clock before the year 0 or after 9999 has no other format.
+/// Used for years before 0 or after 9999, which have no other format.
 fn time_val(time: SystemTime) -> TimeVal {
     let unknown = TimeVal::new(0, 1, 1, 0, 0, 0).expect("the first day of year 0 exists");
     TimeVal::try_from(time).unwrap_or(unknown)

@@ -24,7 +24,7 @@ pub(crate) enum Exit {
     Tls = 5,
     /// Login refused, or no password.
     Login = 6,
-    /// A reply that is not FTP, or not allowed here.
+    /// A reply that is not FTP, or not allowed at this point.
     Protocol = 7,
     /// 5xx reply to a command.
     Refused = 8,
@@ -36,11 +36,12 @@ pub(crate) enum Exit {
     Integrity = 11,
     /// Some of several items failed.
     Partial = 12,
-    /// The control connection works, but a data connection is impossible; includes 425.
+    /// The control connection works, but no data connection is possible; includes 425.
     Data = 13,
     /// The server or this build does not support the request.
     Unsupported = 14,
-    /// An option's limit would be exceeded, so nothing was done.
+    /// An option's limit would be exceeded, or another run has the lock or the file, so nothing was
+    /// done.
     Limit = 15,
     /// SIGINT.
     Interrupted = 130,
@@ -67,7 +68,7 @@ pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Partial, "partial: some of several items failed"),
     (Exit::Data, "no data connection, 425 included"),
     (Exit::Unsupported, "unsupported by the server or by this build"),
-    (Exit::Limit, "--max-delete exceeded; nothing was done"),
+    (Exit::Limit, "nothing done: --max-delete, an empty source, or another run has --lock or FILE"),
     (Exit::Interrupted, "interrupted (SIGINT)"),
     (Exit::Terminated, "terminated (SIGTERM)"),
 ];
@@ -119,7 +120,7 @@ impl From<ErrorKind> for Exit {
             ErrorKind::Integrity => Self::Integrity,
             ErrorKind::Data => Self::Data,
             ErrorKind::Unsupported => Self::Unsupported,
-            // By a signal; the signal thread knows which.
+            // Ended by a signal; the signal thread knows which one.
             ErrorKind::Cancelled => Self::Interrupted,
             _ => Self::Internal,
         }
@@ -137,14 +138,14 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
-    /// Whether further files over the same control connection would fail too.
+    /// Whether other files over the same control connection would fail too.
     pub(crate) fatal: bool,
     /// Code of the server's reply, if a reply was the cause.
     pub(crate) code: Option<u16>,
     /// Phase of a timeout.
     pub(crate) phase: Option<Phase>,
     pub(crate) recovery: Recovery,
-    /// Whether an event of `--json` has reported it already: it sums up several failures.
+    /// Whether events of `--json` have reported it already, because it sums up several failures.
     pub(crate) reported: bool,
     /// Whether the message names its server.
     pub(crate) names_server: bool,
@@ -228,7 +229,7 @@ impl Failure {
         }
     }
 
-    /// Returns whether a signal ends the run, so that nothing else counts.
+    /// Returns whether a signal ends the run, so that no other failure matters.
     pub(crate) fn is_signal(&self) -> bool {
         matches!(self.exit, Exit::Interrupted | Exit::BrokenPipe | Exit::Terminated)
     }
@@ -275,8 +276,7 @@ impl From<&Error> for Failure {
             _ => true,
         };
         let may_pass = match exit {
-            Exit::Network => true,
-            Exit::Data => error.is_transient(),
+            Exit::Network | Exit::Data => error.is_transient(),
             // A full disk stays full.
             Exit::Temporary => code != Some(ReplyCode::NO_SPACE.value()),
             // The overall timeout leaves no time for more.
@@ -319,6 +319,9 @@ fn message_of(error: &Error) -> String {
     if Exit::from(error.kind()) == Exit::Data {
         message.push_str("; the control connection works: ");
         message.push_str(match error {
+            Error::DataConnection(attempts) if attempts.iter().any(is_of_proxy) => {
+                "the proxy must also allow connections to the server's passive ports"
+            }
             Error::DataConnection(attempts) if attempts.iter().any(has_another_host) => {
                 "see --passive-address"
             }
@@ -346,6 +349,11 @@ const fn advice(error: &Error) -> &'static str {
 /// Returns whether another host could be tried.
 const fn has_another_host(attempt: &DataAttempt) -> bool {
     attempt.announced.is_some()
+}
+
+/// Returns whether a proxy did not open the connection.
+const fn is_of_proxy(attempt: &DataAttempt) -> bool {
+    matches!(attempt.error, Error::Proxy(_))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //! ```
 
 mod cmd;
+mod config_file;
 mod connect;
 mod console;
 mod display;
@@ -22,11 +23,13 @@ mod lock;
 mod options;
 mod remote;
 mod report;
+mod run_lock;
 mod transfer;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+pub use cmd::doctor::library::{Diagnosis, Finding, Problem, Undiagnosed, diagnose};
 use console::hidden::Hidden;
 pub use console::stdio::Stdio;
 use exit::{Exit, Failure};
@@ -39,8 +42,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let hidden = Hidden::among(&arguments);
     stdio.messages.hide(&hidden);
-    let done = options::parse(arguments).and_then(|(command, options)| {
+    let done = options::parse(arguments).and_then(|(command, mut options)| {
+        let configured = config_file::apply(command, &mut options);
         stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
+        configured?;
         if let Some(path) = options.value("log-file") {
             stdio.messages.log_to(path)?;
         }
@@ -86,7 +91,10 @@ fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> R
         return cmd::help::print(command, stdio);
     }
     match command {
-        Some(command) => cmd::run(command, options, stdio),
+        Some(command) => {
+            let _held = run_lock::hold(options)?;
+            cmd::run(command, options, stdio)
+        }
         None => Err(Failure::usage("missing command; ftp-cli --help lists the commands")),
     }
 }

@@ -25,7 +25,7 @@ use crate::lock::lock;
 use crate::options::Options;
 use crate::report::events::Events;
 
-/// A file that is in every build.
+/// A file that exists in every build.
 const LICENCE: &[u8] = include_bytes!("../../LICENSE-MIT");
 
 /// Text whose line endings differ between systems.
@@ -34,7 +34,7 @@ const TEXT: &[u8] = b"one line\nand another\n\nand the last\n";
 /// Size of the generated file in bytes.
 const LENGTH: u64 = 64 * 1_024 * 1_024;
 
-/// Number of bytes compared at once.
+/// Number of bytes that are compared at a time.
 const BLOCK: usize = 256 * 1_024;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 /// Time limit for everything that one client does.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Time that a signal waits until the temporary directory can be removed.
+/// Time after a signal in which removing the temporary directory is retried.
 const CLEANING: Duration = Duration::from_millis(500);
 
 struct Demo<'a> {
@@ -130,7 +130,8 @@ impl Demo<'_> {
         if self.watches {
             self.clean_up_at_a_signal(root.path())?;
         }
-        // No other user of this computer can know the random path, so none can log in meanwhile.
+        // The random path is the password. No other user of this computer knows it, so none can log
+        // in.
         let password = root.path().as_os_str().as_encoded_bytes().to_vec();
         let server = serve("127.0.0.1", root.path(), &password)?;
         let address = server.local_addr();
@@ -318,7 +319,7 @@ impl Demo<'_> {
         let mut same = true;
         loop {
             let length = match download.read(&mut came) {
-                // Also after an error: finish() returns it.
+                // Called even after an error, which finish() returns.
                 Ok(0) | Err(_) => break,
                 Ok(length) => length,
             };
@@ -375,7 +376,7 @@ impl Demo<'_> {
             client.set_representation(representation);
             let mut download = client.retrieve("text")?;
             let mut content = Vec::new();
-            // Also after an error: finish() returns it.
+            // Called even after an error, which finish() returns.
             let _ = download.read_to_end(&mut content);
             download.finish()?;
             Ok::<_, Failure>(content)

@@ -21,9 +21,12 @@ use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::urls;
 use crate::options::values;
+use crate::remote::path::absolute;
+use crate::remote::same_file::{self, Relation, is_one_server};
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::transfer::options::TransferOptions;
+use crate::transfer::publish::publish;
 use crate::transfer::target::name_of;
 
 /// Options that apply only to trees.
@@ -80,6 +83,9 @@ impl FxpOptions {
         let direction = options.parsed("listen", |text| values::word(text, &listeners))?;
         let address = dialler::address_rule(options)?;
         let transfer = TransferOptions::from_options(options)?;
+        if transfer.temporary.is_some() && transfer.resume {
+            return Err(Failure::usage("--temp and --continue exclude each other"));
+        }
         let choice = fxp::Options {
             direction: direction.unwrap_or_default(),
             resume: if transfer.resume { Resume::Find } else { Resume::No },
@@ -89,7 +95,7 @@ impl FxpOptions {
         Ok(Self { source, target, recursive, choice, transfer })
     }
 
-    /// Returns the name of the file in a target directory: the one at the source.
+    /// Returns the name of the file in a target directory: the same as at the source.
     fn name_below(&self) -> Result<Option<&OsStr>, Failure> {
         match self.target.is_directory() {
             true => name_of(self.source.path()).map(Some),
@@ -105,31 +111,38 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return mirror::across(options, stdio, [source, target], wanted.choice);
     }
     let name = wanted.name_below()?;
+    let place = name.map(|name| target.below(name.as_encoded_bytes()));
+    let named = place.as_ref().unwrap_or(target);
+    if is_same_file(source, named) {
+        return Err(same_file(source));
+    }
+    check_temporary(&wanted, name)?;
     let dialler = Dialler::from_options(options)?.for_all(&[source, target])?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let dialler = dialler.stopped_by(&cleanup);
     let messages = stdio.messages.clone();
     let [of_source, of_target] = Finder::new(options, &messages).find_both([source, target])?;
-    // The same server twice needs two connections: each does its part.
+    let is_one_user = of_source.user == of_target.user;
+    let replaces_at_end = wanted.transfer.temporary.is_some();
+    // If both URLs name the same server, two connections are needed, one for each role.
     let mut from = Sessions::with(options, dialler.clone(), messages.clone());
     from.log_in_as(source, of_source);
     let mut at = Sessions::with(options, dialler, messages.clone());
     at.log_in_as(target, of_target);
 
-    let copy_at = match name {
-        Some(name) => target.below(name.as_encoded_bytes()).to_string(),
-        None => target.to_string(),
-    };
+    let copy_at = named.to_string();
     let fields =
         |object: Object| object.text("source", &source.to_string()).text("target", &copy_at);
     let witness = Witness::new(options, stdio, &cleanup);
     let copied = wanted.transfer.retrying.run(&witness, &fields, |from_start| {
-        let clients = [from.client(source)?, at.client(target)?];
+        let [from_client, at_client] = [from.client(source)?, at.client(target)?];
+        check_apart([from_client, at_client], [source, named], is_one_user, replaces_at_end)?;
+        let clients = [from_client, at_client];
         stdio.events.emit(|| fields(Object::event("start")));
         let copied = try_once(&wanted, name, clients, from_start);
         if copied.as_ref().is_err_and(Failure::is_end_of_connection) {
-            // It is not always known which of the two ended.
+            // It is not always known which of the two connections ended.
             from.drop_client(source);
             at.drop_client(target);
         }
@@ -152,6 +165,92 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
+/// Checks that the temporary name differs from the name of the source. Servers and directories are
+/// not compared, because two URLs can lead to one directory.
+///
+/// # Errors
+///
+/// Returns `Usage` if the names are equal: the copy could replace its source and rename it.
+fn check_temporary(wanted: &FxpOptions, name: Option<&OsStr>) -> Result<(), Failure> {
+    let Some(temporary) = &wanted.transfer.temporary else { return Ok(()) };
+    let source = Place::of(&wanted.source);
+    let own = match name {
+        Some(name) => name.as_encoded_bytes().to_vec(),
+        None => Place::of(&wanted.target).name().to_vec(),
+    };
+    if temporary.of(&own) != source.name() {
+        return Ok(());
+    }
+    let source = &wanted.source;
+    Err(Failure::usage(format!(
+        "--temp: the temporary name at the target is also the name of {source}; choose another pattern, \
+         such as --temp=.upload.*"
+    )))
+}
+
+/// Returns whether two URLs name one file of one server and user.
+fn is_same_file(one: &FtpUrl, other: &FtpUrl) -> bool {
+    one.host().eq_ignore_ascii_case(other.host())
+        && one.port() == other.port()
+        && one.user() == other.user()
+        && one.path() == other.path()
+}
+
+/// Returns whether these URLs lead to the same path, for two sessions of the same user and server.
+/// Paths can be spelled differently; links are not resolved.
+fn reaches_same_path([from, at]: [&mut Client; 2], [source, target]: [&FtpUrl; 2]) -> bool {
+    // If a server does not report its directory, the earlier comparison of the URLs must do.
+    absolute(from, source.path()).is_some_and(|file| absolute(at, target.path()) == Some(file))
+}
+
+/// Checks that a file is not copied onto itself. If the complete copy replaces the target at the end,
+/// only the same path is refused.
+///
+/// # Errors
+///
+/// Returns `Usage` if it is or may be the same file, and the errors of the client.
+fn check_apart(
+    [from, at]: [&mut Client; 2],
+    urls: [&FtpUrl; 2],
+    is_one_user: bool,
+    replaces_at_end: bool,
+) -> Result<(), Failure> {
+    if !is_one_server([from, at], urls) {
+        return Ok(());
+    }
+    if is_one_user && reaches_same_path([from, at], urls) {
+        let [source, _] = urls;
+        return Err(same_file(source));
+    }
+    if replaces_at_end { Ok(()) } else { check_relation([from, at], urls) }
+}
+
+/// Checks that two URLs of one server lead to two files, by their facts: the roots of two users, or
+/// links, can meet.
+///
+/// # Errors
+///
+/// Returns `Usage` if they are or may be the same file, and the errors of the client.
+fn check_relation(
+    clients: [&mut Client; 2],
+    [source, target]: [&FtpUrl; 2],
+) -> Result<(), Failure> {
+    let [of_source, of_target] = [source, target].map(Place::of);
+    let relation = same_file::compare(clients, [of_source.path(), of_target.path()]);
+    match relation.map_err(|error| Failure::from(error).context(target))? {
+        Relation::Two => Ok(()),
+        Relation::Same => Err(same_file(source)),
+        Relation::Unknown => Err(Failure::usage(format!(
+            "{source}: {target} has the same size and time and may be the same file; use --temp to copy it"
+        ))),
+    }
+}
+
+fn same_file(source: &FtpUrl) -> Failure {
+    // Most servers empty the file when they receive STOR, while they still read it.
+    Failure::usage(format!("{source}: source and target are the same file"))
+}
+
 /// Copies in one attempt. With `from_start`, starts at byte 0 regardless of the target.
 fn try_once(
     wanted: &FxpOptions,
@@ -159,12 +258,27 @@ fn try_once(
     clients: [&mut Client; 2],
     from_start: bool,
 ) -> Result<fxp::Report, Failure> {
-    let FxpOptions { source, target, choice, .. } = wanted;
-    let place = name.map(|name| Place::inside(target, name.as_encoded_bytes()));
-    let places = [Place::of(source), place.unwrap_or_else(|| Place::of(target))];
+    let FxpOptions { source, target, choice, transfer, .. } = wanted;
+    let mut place_of_source = Place::of(source);
+    let mut place = match name {
+        Some(name) => Place::inside(target, name.as_encoded_bytes()),
+        None => Place::of(target),
+    };
+    let own = place.name().to_vec();
+    if let Some(temporary) = &transfer.temporary {
+        place.set_name(temporary.of(&own));
+    }
     let choice = if from_start { fxp::Options { resume: Resume::No, ..*choice } } else { *choice };
-    copy(clients, places, choice)
-        .map_err(|error| Failure::from(&error).context(format_args!("{source} to {target}")))
+    let named = |failure: Failure| failure.context(format_args!("{source} to {target}"));
+    let [from, at] = clients;
+    let report = copy([from, at], [&mut place_of_source, &mut place], choice)
+        .map_err(|error| named(Failure::from(&error)))?;
+    if transfer.temporary.is_some() {
+        let temporary = place.path().to_vec();
+        place.set_name(&own);
+        publish(at, &temporary, place.path(), false).map_err(named)?;
+    }
+    Ok(report)
 }
 
 /// Returns the number of copied bytes, if it is known.
@@ -198,23 +312,22 @@ fn in_words(report: &fxp::Report) -> String {
 
 /// Copies the file. If a server refuses the whole path, enters it part by part (RFC 1738 §3.2.2).
 fn copy(
-    mut clients: [&mut Client; 2],
-    [mut source, mut target]: [Place; 2],
+    [from, at]: [&mut Client; 2],
+    [source, target]: [&mut Place; 2],
     options: fxp::Options,
 ) -> Result<fxp::Report, fxp::Error> {
     loop {
-        let [from, at] = &mut clients;
         let copied = fxp::transfer(from, source.path(), at, target.path(), options);
         let Err(error) = &copied else { return copied };
         let Some(last) = error.last() else { return copied };
         let is_refusal = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
-        // The reason says more than the connection that was closed after the other failed.
+        // The cause is more useful than the error of the connection that was closed because of it.
         if !is_refusal || !from.is_ready() || !at.is_ready() {
             return copied;
         }
         let (client, place) = match last.side {
-            Side::Source => (from, &mut source),
-            Side::Target => (at, &mut target),
+            Side::Source => (&mut *from, &mut *source),
+            Side::Target => (&mut *at, &mut *target),
         };
         if !matches!(place.enter(client, &last.error), Ok(Entered::There)) {
             return copied;

@@ -1,4 +1,4 @@
-//! `help [COMMAND]` and `--help`, made from the tables of options, settings and exit codes.
+//! `help [COMMAND]` and `--help`, generated from the tables of options, settings and exit codes.
 
 use std::fmt::Write;
 
@@ -7,14 +7,15 @@ use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::exit;
 use crate::exit::Failure;
-use crate::options::{self, Command, Entry, Group, Options, Row};
+use crate::options::{self, Command, Entry, Group, Options, Row, SYNONYMS};
 
 /// Formats of operands and options.
 pub(super) const URLS: &str = "\
 URL is ftp://[user[:password]@]host[:port]/path[;type=a|i|d], or ftpes:// for
 explicit TLS, or ftps:// for implicit TLS. The path is relative to the login
 directory (/%2F begins an absolute path) and percent-encoded. A URL can also be
-[user@]host[:port]:path, with the path byte for byte.
+[user@]host[:port]:path, whose path is used byte for byte, or @NAME/path with a
+bookmark of the configuration file ~/.config/ftp-cli/config.toml.
 
 If an option is given twice, the last one wins. -- ends the options.";
 
@@ -53,6 +54,10 @@ fn program() -> String {
     for command in Command::ALL {
         let Entry { name, summary, .. } = command.entry();
         let _ = writeln!(text, "  {name:<12} {summary}");
+    }
+    text.push_str("\nOther names of commands\n");
+    for synonym in SYNONYMS {
+        let _ = writeln!(text, "  {:<12} {}", synonym.name, synonym.means);
     }
     let _ = write!(text, "\n{URLS}\n");
     text.push_str(
@@ -121,6 +126,9 @@ fn settings(text: &mut String) {
     }
     for setting in settings::HOST {
         line(text, &format!("hosts.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
+    }
+    for setting in settings::STORE {
+        line(text, &format!("stores.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
     }
 }
 

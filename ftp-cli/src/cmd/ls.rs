@@ -1,5 +1,7 @@
-//! `ls URL`: lists the names in a directory, or with `-l` their details; with `-R` recursively,
+//! `ls URL...`: lists the names in directories, or with `-l` their details; with `-R` recursively,
 //! with `-g` only names that match a pattern.
+
+use std::ops::ControlFlow;
 
 use ftp_client::{
     Client, Entered, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions, Walked,
@@ -19,48 +21,61 @@ use crate::options::Options;
 use crate::options::urls;
 use crate::options::values;
 use crate::remote::object;
+use crate::remote::order::Order;
 use crate::remote::path;
+use crate::remote::pattern::{self, NO_MATCH};
 use crate::remote::show_entry;
 use crate::report::events::Events;
 use crate::report::json::Object;
+use crate::report::tally::Tally;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let [url] = options.operands.as_slice() else {
-        return Err(Failure::usage("ls takes one URL: ftp-cli ls [-l] URL"));
-    };
-    let url = urls::parse(url)?;
+    if options.operands.is_empty() {
+        return Err(Failure::usage("ls needs a URL: ftp-cli ls [-l] URL..."));
+    }
+    let urls =
+        options.operands.iter().map(|url| urls::parse(url)).collect::<Result<Vec<_>, _>>()?;
     let how = How::from_options(options)?;
-    let pattern = match options.has("glob") {
-        true => Some(pattern(&url)?),
-        false => None,
-    };
+    let globs = options.has("glob");
+    if globs {
+        urls.iter().try_for_each(pattern::has_name)?;
+    }
     let retrying = Retrying::from_options(options)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    let mut lister = Lister {
-        how,
-        pattern,
-        lines: stdio.lines(options),
-        messages: stdio.messages.clone(),
-        events: stdio.events.clone(),
-        shown: 0,
-        left_out: None,
-    };
-    let fields = |object: Object| object.text("source", &url.to_string());
-    let listed = retrying.run(&Witness::new(options, stdio, &cleanup), &fields, |_| {
-        let listed = lister.list(sessions.client(&url)?, Place::of(&url));
-        if listed.as_ref().is_err_and(Failure::is_end_of_connection) {
-            sessions.drop_client(&url);
+    let mut lister =
+        Lister::new(how, stdio.lines(options), stdio.messages.clone(), stdio.events.clone());
+    let mut tally = Tally::new(urls.len(), "listings done", &stdio.messages, &stdio.events);
+    for (at, url) in urls.iter().enumerate() {
+        let fields = |object: Object| object.text("source", &url.to_string());
+        if urls.len() > 1 {
+            lister.name_source(url, at == 0)?;
         }
-        // A retry would print lines again.
-        let is_silent = lister.shown == 0;
-        let listed = listed.map_err(|failure| failure.context(&url));
-        listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
-    });
-    let done = lister.finish(listed, &url);
-    sessions.quit(done.as_ref().err().filter(|failure| failure.fatal));
-    done
+        let listed = retrying.run(&Witness::new(options, stdio, &cleanup), &fields, |_| {
+            let listed =
+                sessions.client(url).and_then(|client| lister.list_url(client, url, globs));
+            if listed.as_ref().is_err_and(Failure::is_end_of_connection) {
+                sessions.drop_client(url);
+            }
+            // A retry would print lines again.
+            let is_silent = lister.shown == 0;
+            let listed = listed.map_err(|failure| failure.context_unless_named(url));
+            listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
+        });
+        let ended = match lister.finish(listed, url) {
+            Ok(()) => {
+                tally.done();
+                ControlFlow::Continue(())
+            }
+            Err(failure) => tally.failed(failure, fields),
+        };
+        if ended.is_break() {
+            break;
+        }
+    }
+    sessions.quit(tally.fatal());
+    tally.finish()
 }
 
 /// Values of `--listing`.
@@ -71,16 +86,22 @@ pub(super) const FORMS: [(&str, ListingForm); 4] = [
     ("nlst", ListingForm::Nlst),
 ];
 
+/// Largest number of entries that are sorted: they stay in memory until the listing ends.
+const SORTED: usize = 1_000_000;
+
 /// Options of a listing.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct How {
     pub(super) list: ListOptions,
     pub(super) long: bool,
     pub(super) recursive: bool,
+    /// Whether sizes have units.
+    pub(super) human: bool,
+    pub(super) order: Order,
 }
 
 impl How {
-    /// Reads the group listing of the options.
+    /// Reads the options of the group "Listing".
     ///
     /// # Errors
     ///
@@ -94,43 +115,102 @@ impl How {
                 "--listing nlst cannot be combined with -R: NLST does not mark directories";
             return Err(Failure::usage(message));
         }
-        let list = ListOptions { all: options.has("all"), form };
-        Ok(Self { list, long: options.has("long"), recursive })
-    }
-}
-
-/// Returns the pattern for names: the last part of a URL.
-fn pattern(url: &FtpUrl) -> Result<Pattern, Failure> {
-    match url.path().rsplit(|byte| *byte == b'/').next() {
-        None | Some(b"") => {
-            let message = format!("{url}: --glob needs a pattern at the end");
-            Err(Failure::usage(message))
+        let order = Order::from_options(options)?;
+        if order.needs_facts() && form == ListingForm::Nlst {
+            let message = "--listing nlst cannot be sorted by time or size: NLST shows only names";
+            return Err(Failure::usage(message));
         }
-        Some(name) => Ok(Pattern::of(name)),
+        let list = ListOptions { all: options.has("all"), form };
+        let human = options.has("human-readable");
+        Ok(Self { list, long: options.has("long"), recursive, human, order })
     }
 }
 
-/// Lists one directory.
+/// Lists one directory after the other.
 pub(super) struct Lister {
-    pub(super) how: How,
-    pub(super) pattern: Option<Pattern>,
-    pub(super) lines: ResultLines,
-    pub(super) messages: Messages,
-    pub(super) events: Events,
+    how: How,
+    pattern: Option<Pattern>,
+    lines: ResultLines,
+    messages: Messages,
+    events: Events,
     /// Number of lines that were printed, or left out.
-    pub(super) shown: u64,
+    shown: u64,
     /// Reason why entries were left out.
-    pub(super) left_out: Option<Failure>,
+    left_out: Option<Failure>,
+    /// Entries that are sorted at the end.
+    held: Vec<(Vec<u8>, Entry)>,
+    /// URL of the directory, if there are several.
+    source: Option<String>,
 }
 
 impl Lister {
-    /// Lists the directory at `place`, or the one of the pattern.
+    pub(super) fn new(how: How, lines: ResultLines, messages: Messages, events: Events) -> Self {
+        let (pattern, left_out, source) = (None, None, None);
+        Self { how, pattern, lines, messages, events, shown: 0, left_out, held: Vec::new(), source }
+    }
+
+    /// Prints the URL of the next listing.
+    fn name_source(&mut self, url: &FtpUrl, is_first: bool) -> Result<(), Failure> {
+        self.source = Some(url.to_string());
+        if self.events.is_on() {
+            return Ok(());
+        }
+        if !is_first {
+            self.lines.print(b"")?;
+        }
+        self.lines.print(format!("{url}:").as_bytes())
+    }
+
+    /// Lists the directory of a URL, or the names that its last part matches. The last part is a
+    /// pattern if `globs` is set, or if no object has exactly that name.
+    fn list_url(&mut self, client: &mut Client, url: &FtpUrl, globs: bool) -> Result<(), Failure> {
+        let mut place = Place::of(url);
+        let is_literal = |client: &mut Client| -> Result<bool, Failure> {
+            Ok(object::look(client, place.path(), ListingForm::Auto)?.is_some())
+        };
+        let is_guess = !globs && pattern::is_pattern(url) && !is_literal(client)?;
+        let name = path::split(place.path()).1;
+        self.pattern = (globs || is_guess).then(|| Pattern::of(name));
+        let before = self.shown;
+        let listed = self.list(client, &mut place);
+        let is_empty = self.shown == before && self.held.is_empty();
+        match listed {
+            Ok(()) if is_guess && is_empty => Err(Failure::item(Exit::Refused, NO_MATCH)),
+            Err(failure) if failure.exit == Exit::Refused && is_empty && !url.is_directory() => {
+                self.list_file(client, place.path(), failure)
+            }
+            listed => listed,
+        }
+    }
+
+    /// Shows a file that the server does not list as a directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns `refused`, the failure of the listing, if it is not a file.
+    fn list_file(
+        &mut self,
+        client: &mut Client,
+        path: &[u8],
+        refused: Failure,
+    ) -> Result<(), Failure> {
+        if refused.fatal || self.pattern.is_some() || path.is_empty() {
+            return Err(refused);
+        }
+        match object::look(client, path, ListingForm::Auto)? {
+            Some(entry) if !entry.is_dir() => self.entry(path::split(path).1, &entry),
+            _ => Err(refused),
+        }
+    }
+
+    /// Lists the directory at `place`, or the directory of the pattern.
     ///
     /// # Errors
     ///
     /// Returns the failure that ended the listing early. [`finish`](Self::finish) reports entries
     /// that were left out.
-    pub(super) fn list(&mut self, client: &mut Client, mut place: Place) -> Result<(), Failure> {
+    pub(super) fn list(&mut self, client: &mut Client, place: &mut Place) -> Result<(), Failure> {
+        self.held.clear();
         loop {
             let path = place.path().to_vec();
             let directory = match self.pattern {
@@ -153,17 +233,22 @@ impl Lister {
     ///
     /// # Errors
     ///
-    /// Returns the failure that ended the listing early, that made it leave entries out, or that
-    /// standard output had.
+    /// Returns a failure that ended the listing early or left entries out, or a failure of standard
+    /// output.
     pub(super) fn finish(
         &mut self,
         listed: Result<(), Failure>,
         what: &dyn std::fmt::Display,
     ) -> Result<(), Failure> {
-        let flushed = self.lines.flush();
+        let mut held = std::mem::take(&mut self.held);
+        self.how.order.sort(&mut held);
+        let printed = held.iter().try_for_each(|(name, entry)| self.show(name, entry));
+        let flushed = printed.and_then(|()| self.lines.flush());
+        self.shown = 0;
+        let left_out = self.left_out.take();
         listed?;
         flushed?;
-        if let Some(failure) = self.left_out.take() {
+        if let Some(failure) = left_out {
             return Err(failure);
         }
         self.events.done(|| Object::event("done").text("source", &what.to_string()), 0);
@@ -178,8 +263,8 @@ impl Lister {
         directory: &[u8],
     ) -> Result<Result<(), Failure>, Error> {
         let mut list = self.how.list;
-        // Every server reports plain names exactly.
-        let is_plain = !self.how.long && !self.events.is_on();
+        // Every server reports names of plain characters exactly.
+        let is_plain = !self.how.long && !self.how.order.needs_facts() && !self.events.is_on();
         if list.form == ListingForm::Auto && is_plain && !client.features()?.has("MLST") {
             list.form = ListingForm::Nlst;
         }
@@ -190,8 +275,10 @@ impl Lister {
             is_empty = false;
             let printed = match listed {
                 Ok(Listed::Entry(entry)) if form == ListingForm::Nlst => self.name(&entry),
+                // The listing of a file can show its path.
+                Ok(Listed::Entry(entry)) if entry.name.contains(&b'/') => self.name(&entry),
                 Ok(Listed::Entry(entry)) => self.entry(&entry.name, &entry),
-                // The line is meant for users, who may understand it.
+                // Shown unchanged, because users may understand the line.
                 Ok(Listed::Unparsed(line))
                     if form == ListingForm::List
                         && self.pattern.is_none()
@@ -273,15 +360,29 @@ impl Lister {
         {
             return Ok(());
         }
+        if self.how.order.is_of_server() {
+            return self.show(name, entry);
+        }
+        if self.held.len() >= SORTED {
+            let message = format!("more than {SORTED} names cannot be sorted");
+            return Err(Failure::item(Exit::Unsupported, message));
+        }
+        self.held.push((name.to_vec(), entry.clone()));
+        Ok(())
+    }
+
+    /// Prints an entry.
+    fn show(&mut self, name: &[u8], entry: &Entry) -> Result<(), Failure> {
         self.shown += 1;
         if self.events.is_on() {
-            self.events.emit(|| show_entry::event(name, entry));
+            let source = self.source.as_deref();
+            self.events.emit(|| show_entry::event(name, entry).text_if("source", source));
             return Ok(());
         }
         if !self.how.long {
             return self.lines.print(name);
         }
-        let mut line = show_entry::columns(entry).into_bytes();
+        let mut line = show_entry::columns(entry, self.how.human).into_bytes();
         line.extend_from_slice(name);
         if let Some(target) = &entry.target {
             line.extend_from_slice(b" -> ");
@@ -318,37 +419,14 @@ mod tests {
             [(false, &b"a\nb\nd/\n c\xff\n\x1b[2J\n"[..]), (true, b"a\nb\nd/\n c\\xff\n\\x1b[2J\n")]
         {
             let kept = Kept::default();
-            let mut lister = Lister {
-                how: How { list: ListOptions::default(), long: false, recursive: false },
-                pattern: None,
-                lines: ResultLines::new(Output::new(kept.clone()), escapes),
-                messages: Messages::new(io::sink(), false),
-                events: Events::default(),
-                shown: 0,
-                left_out: None,
-            };
+            let lines_out = ResultLines::new(Output::new(kept.clone()), escapes);
+            let messages = Messages::new(io::sink(), false);
+            let mut lister = Lister::new(How::default(), lines_out, messages, Events::default());
             for line in lines {
                 lister.name(&Entry::new(line)).unwrap();
             }
             lister.lines.flush().unwrap();
             assert_eq!(kept.bytes(), want);
-        }
-    }
-
-    #[test]
-    fn a_pattern_is_the_last_part_of_a_url() {
-        for (url, fits, not) in [
-            ("ftp://h/d/*.txt", "a.txt", "a.tx"),
-            ("ftp://h/a%3F", "ab", "a"),
-            ("h:a[bc]", "ac", "ad"),
-            ("ftp://h/plain", "plain", "plainer"),
-        ] {
-            let pattern = pattern(&FtpUrl::parse(url.as_bytes()).unwrap()).ok().unwrap();
-            assert!(pattern.matches(fits.as_bytes()) && !pattern.matches(not.as_bytes()), "{url}");
-        }
-        for url in ["ftp://h/", "ftp://h/d/"] {
-            let url = FtpUrl::parse(url.as_bytes()).unwrap();
-            assert_eq!(pattern(&url).unwrap_err().exit, Exit::Usage, "{url}");
         }
     }
 }

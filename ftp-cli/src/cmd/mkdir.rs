@@ -52,7 +52,7 @@ pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Ou
     }
     match client.mkdir(path) {
         Ok(_) => Ok(made),
-        // Another client created it meanwhile, or the server hides its directories.
+        // Another client has just created it, or the server hides its directories.
         Err(_) if object::is_directory(client, path)? => Ok(made),
         Err(error) if object::is_no(&error) => Err(first.unwrap_or(refusal)),
         Err(error) => Err(error),

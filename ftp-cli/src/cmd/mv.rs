@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use ftp_proto::FtpUrl;
+use ftp_client::Client;
+use ftp_proto::{Escaped, FtpUrl};
 
 use crate::console::stdio::Stdio;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
-use crate::remote::path;
+use crate::remote::{object, path};
 use crate::report::for_each_url::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -19,15 +20,35 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = urls::parse(from)?;
     for_each_url::is_named(&url)?;
     let to = new_path(&url, to)?;
-    for_each_url(options, stdio, std::slice::from_ref(from), "objects moved", |client, url, _| {
+    let keeps = options.has("no-clobber");
+    let quiet = options.is_quiet();
+    let from = std::slice::from_ref(from);
+    for_each_url(options, stdio, from, "objects moved", |client, url, reporter| {
+        if keeps && is_there(client, &to)? {
+            let target = Escaped(&to);
+            let tells = !quiet && !reporter.is_talkative;
+            reporter.messages.say_if(tells, format_args!("{target}: exists, {url} stays"));
+            return Ok(Outcome::Skipped("stays: NEWPATH exists"));
+        }
         // The new path is relative to the login directory, so no directory is entered.
         client.rename(path::without_slash(url.path()), &to)?;
         Ok(Outcome::Done("moved"))
     })
 }
 
-/// Returns the new path: relative to the login directory; with a `/` at its end, inside that
-/// directory under the old name. A URL of the same server is accepted too.
+/// Returns whether there is an object at `path`, for `--no-clobber`.
+fn is_there(client: &mut Client, path: &[u8]) -> Result<bool, Failure> {
+    match object::is_there(client, path)? {
+        Some(is_there) => Ok(is_there),
+        None => {
+            let message = "--no-clobber: the server does not report whether NEWPATH exists";
+            Err(Failure::item(Exit::Unsupported, message))
+        }
+    }
+}
+
+/// Returns the new path, which is relative to the login directory. If it ends in `/`, the object
+/// keeps its name and moves to that directory. A URL of the same server is accepted too.
 fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
     let bytes = operand.as_bytes();
     let path = if bytes.windows(3).take(6).any(|window| window == b"://") {

@@ -1,4 +1,5 @@
-//! `put LOCAL... URL`: uploads files, and fails unless the server confirms them.
+//! `put LOCAL... URL`: uploads files, and fails unless the server confirms them; `put -r` uploads a
+//! tree.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -13,6 +14,7 @@ use ftp_client::Place;
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
+use super::mirror;
 use crate::connect::sessions::Sessions;
 use crate::console::output;
 use crate::console::progress::{Board, When};
@@ -28,10 +30,38 @@ use crate::report::jobs::{self, Doors, NoConnection, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
 use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
+use crate::transfer::give::give;
 use crate::transfer::options::TransferOptions;
-use crate::transfer::upload::{Interruptible, Source, local, upload};
+use crate::transfer::source::{Interruptible, Source};
+use crate::transfer::upload::{local, upload};
+
+/// Options that apply only to trees.
+const ONLY_OF_TREES: [&str; 3] = ["include", "exclude", "dry-run"];
+
+/// Options that trees do not support.
+const ONLY_OF_FILES: [&str; 8] =
+    ["append", "ascii", "if-changed", "newer", "no-clobber", "preserve", "unique", "verify"];
+
+/// Options that standard input does not support, because it has no size, time or name.
+const NEEDS_FILES: [&str; 9] = [
+    "continue",
+    "if-changed",
+    "max-age",
+    "max-size",
+    "min-age",
+    "min-size",
+    "newer",
+    "preserve",
+    "remove-source",
+];
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    if options.has("recursive") {
+        return tree(options, stdio);
+    }
+    if let Some(long) = options.last_of(&ONLY_OF_TREES) {
+        return Err(Failure::usage(format!("--{long} applies only to trees: it needs -r")));
+    }
     let Some((url, locals @ [_, ..])) = options.operands.split_last() else {
         return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
     };
@@ -43,11 +73,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let settings = TransferOptions::from_options(options)?;
     let representation = settings.representation(&url)?;
     let is_input = locals.iter().any(|local| local == "-");
-    for (option, given) in [("--continue", settings.resume), ("--preserve", settings.preserve)] {
-        if given && is_input {
-            return Err(Failure::usage(format!("{option} needs files, not standard input")));
-        }
+    let of_files = options.last_of(&NEEDS_FILES).filter(|_| is_input);
+    if let Some(long) = of_files {
+        return Err(Failure::usage(format!("--{long} needs files, not standard input")));
     }
+    check_move(&settings, &paths)?;
     let when = When::from_options(options)?;
     // An unreadable single file fails before anything is sent.
     let mut items: Vec<PutItem<'_>> =
@@ -55,7 +85,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if let [item] = items.as_mut_slice()
         && !is_input
     {
-        item.file = Some(open(item.local).map_err(|failure| failure.context(item.shown()))?);
+        item.file = Some(open_file(item.local).map_err(|failure| failure.context(item.shown()))?);
     }
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
@@ -63,7 +93,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let board = Board::new(when, stdio, items.len(), total(&items));
     let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
-    // None of several files is standard input.
+    // If there are several files, none can be standard input.
     let escapes = stdio.output_is_terminal();
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
     let doors = Doors::new();
@@ -84,12 +114,23 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
 }
 
+/// `put -r`: uploads a tree.
+fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    if let Some(long) = options.last_of(&ONLY_OF_FILES) {
+        return Err(Failure::usage(format!("--{long} cannot be combined with -r")));
+    }
+    let [local, url] = options.operands.as_slice() else {
+        return Err(Failure::usage("put -r takes one directory: ftp-cli put -r DIR URL"));
+    };
+    mirror::up(options, stdio, Path::new(local), &urls::parse(url)?)
+}
+
 /// A file to upload.
 struct PutItem<'a> {
     local: &'a OsStr,
     /// Target path.
     path: Vec<u8>,
-    /// File, if it is open already.
+    /// The open file, if it is open already.
     file: Option<File>,
 }
 
@@ -156,6 +197,35 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     Ok(paths)
 }
 
+/// Checks `--temp` and `--remove-source` against the targets `paths`.
+///
+/// # Errors
+///
+/// Returns `Usage` if an upload would replace another one, or if a source could never be removed.
+fn check_move(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result<(), Failure> {
+    for (option, given) in [("newer", settings.newer), ("if-changed", settings.if_changed)] {
+        if given && settings.removes_source {
+            // A skipped file has no proof of its copy, so its source could never be removed.
+            let message = format!(
+                "--remove-source and --{option} exclude each other in put: a skipped source would never be removed"
+            );
+            return Err(Failure::usage(message));
+        }
+    }
+    let Some(temporary) = &settings.temporary else { return Ok(()) };
+    let targets: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
+    match paths.iter().find(|path| targets.contains(temporary.of(path).as_slice())) {
+        Some(path) => {
+            let (there, path) = (shown(&temporary.of(path)), shown(path));
+            Err(Failure::usage(format!(
+                "--temp: {there} is the temporary name of {path}, but also the target of another file; \
+                 choose another pattern, such as --temp=.upload.*"
+            )))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Returns the part after the last `/`.
 fn last(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
@@ -168,6 +238,17 @@ pub(super) fn open(name: &OsStr) -> Result<File, Failure> {
         false => Ok(file),
     });
     file.map_err(|error: io::Error| local(&error))
+}
+
+/// Opens an operand.
+fn open_file(name: &OsStr) -> Result<File, Failure> {
+    let mut opened = open(name);
+    if let Err(failure) = &mut opened
+        && Path::new(name).is_dir()
+    {
+        failure.message.push_str("; use ftp-cli put -r to upload it");
+    }
+    opened
 }
 
 struct Putter<'a, 'b> {
@@ -196,14 +277,14 @@ impl<'a> Putter<'a, '_> {
     fn send(
         &mut self,
         item: &PutItem<'_>,
-        fields: &dyn Fn(Object) -> Object,
+        fields: &(dyn Fn(Object) -> Object + Sync),
     ) -> Result<Done, Failure> {
         let opened;
         let file = match &item.file {
             _ if item.is_input() => None,
             Some(file) => Some(file),
             None => {
-                opened = open(item.local)?;
+                opened = open_file(item.local)?;
                 Some(&opened)
             }
         };
@@ -213,6 +294,10 @@ impl<'a> Putter<'a, '_> {
         let mut stream = file;
         let mut nothing = io::empty();
         context.settings.retrying.run(&context.witness(), fields, |from_start| {
+            let user = match context.settings.removes_source {
+                true => sessions.user(url)?,
+                false => Vec::new(),
+            };
             let (client, is_new) = sessions.client_as_it_is(url)?;
             let entered = place.take().filter(|_| !is_new);
             let mut place_now = entered.unwrap_or_else(|| match url.is_directory() {
@@ -229,9 +314,15 @@ impl<'a> Putter<'a, '_> {
                 _ => Source::stream(&mut nothing),
             };
             let representation = *representation;
-            let mut remote = RemoteFile { place: place_now, name: *url, representation };
-            let done =
-                upload(context, client, &mut remote, &mut source, Attempt { from_start, fields });
+            let mut remote = RemoteFile { place: place_now, name: *url, representation, user };
+            let attempt = Attempt { from_start, fields };
+            let done = match file.filter(|_| context.settings.removes_source) {
+                Some(file) if is_regular => {
+                    give(context, client, &mut remote, (file, Path::new(item.local)), attempt)
+                }
+                Some(_) => Err(Failure::item(Exit::Local, "--remove-source needs a regular file")),
+                None => upload(context, client, &mut remote, &mut source, attempt),
+            };
             // All files go to the same directory.
             *place = Some(remote.place);
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {

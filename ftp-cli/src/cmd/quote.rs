@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 /// Returns `Usage` for an invalid command, or one with a line ending.
 pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
     RawCommand::new(line).map_err(|error| {
-        // Without its argument, which may hold a password.
+        // The argument is not shown, because it may hold a password.
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
         let verb = verb.get(..verb.len().min(16)).unwrap_or_default();
         if urls::may_hold_password(line) {
@@ -86,8 +86,8 @@ fn enter(client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns the reply if it is 4xx or 5xx; `Usage` for a command that transfers data or changes the
-/// state of the connection; errors of the connection.
+/// Returns the reply if it is 4xx or 5xx, `Usage` for a command that transfers data or changes the
+/// state of the connection, and errors of the connection.
 pub(super) fn quote(
     client: &mut Client,
     command: &RawCommand,
@@ -121,7 +121,8 @@ pub(super) fn quote(
     }
 }
 
-/// Prints all lines of a reply unchanged, except for their line endings; events have them as text.
+/// Prints all lines of a reply unchanged, except for line endings; events contain the lines as
+/// text.
 fn print(reply: &Reply, lines: &mut ResultLines, events: &Events) -> Result<(), Failure> {
     if events.is_on() {
         return Ok(());

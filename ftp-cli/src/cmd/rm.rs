@@ -1,12 +1,12 @@
 //! `rm [-r] [-f] URL...`: removes files, and trees.
 //!
-//! FTP has no command to remove a tree, and servers differ in how they list symbolic links: some
+//! FTP has no command to remove a tree, and servers differ in how they list symbolic links. Some
 //! list a link to a directory as a directory. The target of a link must never be touched, so each
 //! "directory" must pass these checks before anything in it is removed:
 //!
 //! - no listing shows it as a link; after `MLSD`, `LIST` is asked too;
 //! - `DELE` is refused: if it is the system's unlink, it removes a link but not a directory;
-//! - `RMD` is refused, and not because it is not a directory;
+//! - `RMD` is refused for another reason than that it is not a directory;
 //! - the server's reply says that it is not empty, or the link count of the parent allows all
 //!   listed directories. (A directory has two links, and one more per subdirectory; some servers
 //!   and file systems always report 1 or 2.)
@@ -23,13 +23,15 @@ use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Verb};
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::options::urls;
 use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
 use crate::remote::object::{self, is_no};
 use crate::remote::path::{self, join};
+use crate::remote::pattern::{self, NO_MATCH, Named};
 use crate::report::for_each_url::{self, Outcome, Reporter, for_each_url};
 use crate::report::json::Object;
 
-/// Largest depth and number of objects of a tree: a server can invent them.
+/// Largest depth and number of objects of a tree, because a server can invent objects.
 const DEPTH: usize = 128;
 const OBJECTS: usize = 10_000_000;
 
@@ -40,10 +42,104 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     for_each_url::are_named(&options.operands)?;
     let recursive = options.has("recursive");
     let force = options.has("force");
+    let globs = options.has("glob");
+    if globs {
+        options.operands.iter().try_for_each(|url| pattern::has_name(&urls::parse(url)?))?;
+    }
     for_each_url(options, stdio, &options.operands, "objects removed", |client, url, reporter| {
         let how = How { recursive, force, as_directory: url.is_directory() };
-        remove(client, url, Place::of(url), how, reporter)
+        match globs || pattern::is_pattern(url) {
+            true => remove_named(client, url, globs, how, reporter),
+            false => remove(client, url, Place::of(url), how, reporter),
+        }
     })
+}
+
+/// Removes the object of a URL, or those that its pattern matches.
+fn remove_named(
+    client: &mut Client,
+    url: &FtpUrl,
+    globs: bool,
+    how: How,
+    reporter: &Reporter,
+) -> Result<Outcome, Failure> {
+    let (directory, entries, invalid) = match pattern::named(client, url, globs) {
+        Ok(Named::Itself) => return remove(client, url, Place::of(url), how, reporter),
+        Ok(Named::Matches { directory, entries, invalid }) => (directory, entries, invalid),
+        Err(failure) if how.force && is_nothing(client, url, &failure)? => {
+            return Ok(Outcome::Skipped("is not there"));
+        }
+        Err(failure) => return Err(failure),
+    };
+    let mut counts = Counts::default();
+    for name in invalid {
+        counts.failed(url, &join(&directory, &name), pattern::invalid(&name), reporter);
+    }
+    for entry in entries {
+        let path = join(&directory, &entry.name);
+        match remove(client, url, Place::at(&path), how, reporter) {
+            Ok(outcome) => {
+                counts.removed += 1;
+                let event = || {
+                    let event = Object::event("done").text("source", &url.to_string());
+                    event.name("name", &path)
+                };
+                reporter.report(outcome, Escaped(&path), event);
+            }
+            Err(failure) if failure.fatal => return Err(failure.context(Escaped(&path))),
+            Err(failure) => counts.failed(url, &path, failure, reporter),
+        }
+    }
+    counts.finish()
+}
+
+/// Returns whether a pattern failed because it matches nothing, or because its directory is missing.
+fn is_nothing(client: &mut Client, url: &FtpUrl, failure: &Failure) -> Result<bool, Failure> {
+    if failure.message == NO_MATCH {
+        return Ok(true);
+    }
+    if failure.exit != Exit::Refused {
+        return Ok(false);
+    }
+    let place = Place::of(url);
+    let (directory, _) = path::split(place.path());
+    if directory.is_empty() {
+        return Ok(false);
+    }
+    match object::can_enter(client, directory) {
+        Ok(()) => Ok(false),
+        Err(refused) if is_no(&refused) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Counts of removed objects and failures.
+#[derive(Default)]
+struct Counts {
+    removed: usize,
+    failures: usize,
+    last: Option<Failure>,
+}
+
+impl Counts {
+    /// Reports an object that could not be removed.
+    fn failed(&mut self, url: &FtpUrl, path: &[u8], failure: Failure, reporter: &Reporter) {
+        let mut failure = failure.context(Escaped(path));
+        let fields = |error: Object| error.text("source", &url.to_string()).name("name", path);
+        reporter.events.failed(&failure, fields);
+        failure.reported = true;
+        reporter.messages.say(&failure.message);
+        self.failures += 1;
+        self.last = Some(failure);
+    }
+
+    fn finish(self) -> Result<Outcome, Failure> {
+        let Self { removed, failures, last } = self;
+        let Some(last) = last else { return Ok(Outcome::Reported) };
+        let message = format!("{removed} objects removed, {failures} failed");
+        let exit = if removed > 0 { Exit::Partial } else { last.exit };
+        Err(Failure { exit, message, ..last })
+    }
 }
 
 /// Options of a removal.
@@ -53,7 +149,7 @@ pub(super) struct How {
     pub(super) recursive: bool,
     /// Ignore missing objects.
     pub(super) force: bool,
-    /// The user's name for it (`x/`) says that it is a directory, not a link.
+    /// The user typed a name (`x/`) that says that it is a directory, not a link.
     pub(super) as_directory: bool,
 }
 
@@ -79,14 +175,11 @@ pub(super) fn remove(
         if how.recursive
             && let Some(seen) = tree_at(client, &path)?
         {
-            let removed = 0;
-            let left = OBJECTS;
-            let failures = 0;
-            let last = None;
-            let mut tree = Tree { client, url, reporter, removed, left, failures, last };
+            let counts = Counts::default();
+            let mut tree = Tree { client, url, reporter, left: OBJECTS, counts };
             let proof = if how.as_directory { seen.proof.or_named() } else { seen.proof };
             tree.directory(&path, Seen { proof, ..seen })?;
-            return tree.finish();
+            return tree.counts.finish();
         }
         match place.enter(client, &error)? {
             Entered::There => {}
@@ -138,15 +231,13 @@ struct Tree<'a> {
     client: &'a mut Client,
     url: &'a FtpUrl,
     reporter: &'a Reporter,
-    removed: usize,
     /// Number of objects that may still be listed.
     left: usize,
-    failures: usize,
-    last: Option<Failure>,
+    counts: Counts,
 }
 
 impl Tree<'_> {
-    /// Removes a directory and its content. Returns whether it is gone; an error ends the run.
+    /// Removes a directory and its content. Returns whether it was removed; an error ends the run.
     fn directory(&mut self, path: &[u8], seen: Seen) -> Result<bool, Failure> {
         let Seen { depth, links, proof } = seen;
         // An empty directory needs no listing.
@@ -186,7 +277,7 @@ impl Tree<'_> {
         }
     }
 
-    /// Removes the content of a directory. Returns whether all listed entries are gone.
+    /// Removes the content of a directory. Returns whether all listed entries were removed.
     fn contents(
         &mut self,
         path: &[u8],
@@ -249,7 +340,7 @@ impl Tree<'_> {
     }
 
     fn gone(&mut self, path: &[u8]) -> bool {
-        self.removed += 1;
+        self.counts.removed += 1;
         self.reporter.done("removed", Escaped(path));
         self.reporter.events.done(|| self.fields(Object::event("done"), path), 0);
         true
@@ -269,22 +360,8 @@ impl Tree<'_> {
         if failure.fatal {
             return Err(failure);
         }
-        let mut failure = failure.context(Escaped(path));
-        self.reporter.events.failed(&failure, |error| self.fields(error, path));
-        failure.reported = true;
-        self.reporter.messages.say(&failure.message);
-        self.failures += 1;
-        self.last = Some(failure);
+        self.counts.failed(self.url, path, failure, self.reporter);
         Ok(false)
-    }
-
-    fn finish(self) -> Result<Outcome, Failure> {
-        let Some(last) = self.last else { return Ok(Outcome::Reported) };
-        let removed = self.removed;
-        let failures = self.failures;
-        let message = format!("{removed} objects removed, {failures} failed");
-        let exit = if removed > 0 { Exit::Partial } else { last.exit };
-        Err(Failure { exit, message, ..last })
     }
 }
 

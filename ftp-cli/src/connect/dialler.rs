@@ -9,6 +9,7 @@ use ftp_client::{
 use ftp_proto::{AddressClass, FtpUrl};
 
 use super::credentials::{Credentials, VARIABLE};
+use super::proxy::{Chosen, Proxies, Way};
 use super::tls_options::{self, TlsOptions};
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
@@ -21,12 +22,15 @@ use crate::options::values;
 pub(crate) struct Dialler {
     builder: ClientBuilder,
     protection: TlsOptions,
-    /// Deadline for the whole run, whatever number of connections it takes.
+    proxies: Proxies,
+    /// A typed option that no proxy supports.
+    needs_direct: Option<&'static str>,
+    /// Deadline for the whole run, regardless of the number of connections.
     end: Option<Instant>,
 }
 
 impl Dialler {
-    /// Reads the option groups data connection, TLS and time.
+    /// Reads the options of the groups data connection, TLS and time.
     ///
     /// # Errors
     ///
@@ -34,13 +38,13 @@ impl Dialler {
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         // An option without effect is probably a mistake.
         let mode = mode(options);
-        if let Some(long) = options.last_of(&["epsv", "epsv-all", "pipeline", "passive-address"])
+        if let Some(long) = options.last_typed(&["epsv", "epsv-all", "pipeline", "passive-address"])
             && mode == Mode::Active
         {
             let message = format!("--{long} needs passive mode; remove --active");
             return Err(Failure::usage(message));
         }
-        if let Some(long) = options.last_of(&["eprt", "active-ports", "active-address"])
+        if let Some(long) = options.last_typed(&["eprt", "active-ports", "active-address"])
             && mode == Mode::Passive
         {
             let message = format!("--{long} needs --active");
@@ -67,17 +71,23 @@ impl Dialler {
         let rule = address_rule(options)?;
         let ports = options.parsed("active-ports", values::ports)?;
         let address = options.parsed("active-address", values::host)?;
-        let epsv_all = options.has("epsv-all");
-        let pipeline = options.has("pipeline");
-        if let Some(long) = options.last_of(&["epsv-all", "pipeline"])
-            && epsv == Some(Extended::Never)
+        let may_epsv = epsv != Some(Extended::Never);
+        let epsv_all = options.has("epsv-all") && may_epsv;
+        let pipeline = options.has("pipeline") && may_epsv;
+        if let Some(long) = options.last_typed(&["epsv-all", "pipeline"])
+            && !may_epsv
         {
-            let message = format!("--{long} needs EPSV; remove --epsv never");
+            let never = options.shown("epsv");
+            let message = format!("--{long} needs EPSV; remove {never} never");
             return Err(Failure::usage(message));
         }
         let mut builder = Client::builder().timeouts(timeouts).mode(mode(options));
         builder = builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default());
-        builder = builder.epsv_all(epsv_all).pipeline(pipeline);
+        builder = builder.epsv_all(epsv_all).pipeline(pipeline).compress(options.has("compress"));
+        if options.has("compress") && options.has("reuse-data") {
+            return Err(Failure::usage("--compress and --reuse-data exclude each other"));
+        }
+        builder = builder.reuse_data(options.has("reuse-data"));
         builder = builder.passive_address(rule.unwrap_or_default());
         let family = family(options);
         builder = builder.family(family);
@@ -98,17 +108,33 @@ impl Dialler {
         if let Some(address) = address {
             builder = builder.active_address(address);
         }
+        let needs_direct = match mode(options) {
+            Mode::Active => options.last_typed(&["active"]),
+            Mode::Passive => rule
+                .filter(|rule| *rule != AddressRule::Peer)
+                .and_then(|_| options.last_typed(&["passive-address"])),
+        };
         let end = overall.map(|overall| Instant::now() + overall);
-        Ok(Self { builder, protection: TlsOptions::from_options(options)?, end })
+        let protection = TlsOptions::from_options(options)?;
+        let proxies = Proxies::from_options(options)?;
+        Ok(Self { builder, protection, proxies, needs_direct, end })
     }
 
-    /// Returns the dialler for servers that are used together: a TLS option need not apply to all
-    /// of them.
+    /// Returns the dialler for servers that are used together. A TLS option must apply to at least
+    /// one of them.
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if an option applies to none, or if URLs contradict the options.
+    /// Returns `Usage` if an option applies to none, if URLs contradict the options, or for an FTP
+    /// proxy, whose data connections are its own.
     pub(crate) fn for_all(self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
+        for url in urls {
+            if let Way::Through(Chosen { proxy, by }) = self.proxies.way_to(url)?
+                && proxy.is_ftp()
+            {
+                return Err(Failure::usage(format!("{by}: fxp cannot use an FTP proxy")));
+            }
+        }
         Ok(Self { protection: self.protection.for_all(urls)?, ..self })
     }
 
@@ -116,14 +142,38 @@ impl Dialler {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if the URL contradicts an option.
-    fn builder_for(&self, url: &FtpUrl) -> Result<ClientBuilder, Failure> {
+    /// Returns `Usage` if the URL or its proxy contradicts an option.
+    fn builder_for(&self, url: &FtpUrl, way: &Way) -> Result<ClientBuilder, Failure> {
         let tls = self.protection.alone(url)?;
-        let builder = self.builder();
+        let mut builder = self.builder();
+        if let Way::Through(Chosen { proxy, by }) = way {
+            if let Some(option) = self.needs_direct {
+                return Err(Failure::usage(format!(
+                    "--{option} cannot be used through a proxy ({by}); remove it, or use --proxy none"
+                )));
+            }
+            if proxy.is_ftp() && tls.is_some() {
+                return Err(Failure::usage(format!(
+                    "{by}: an FTP proxy excludes TLS; use a SOCKS5 or HTTP proxy, or ftp://"
+                )));
+            }
+            // Such options of the configuration file apply only to direct connections.
+            builder = builder.mode(Mode::Passive).passive_address(AddressRule::Peer);
+            builder = builder.proxy(proxy.clone());
+        }
         Ok(match tls {
             Some(tls) => builder.tls(tls),
             None => builder,
         })
+    }
+
+    /// Returns the way to the server of `url`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if the variable that names its proxy has an invalid value.
+    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Way, Failure> {
+        self.proxies.way_to(url)
     }
 
     /// Returns the settings without TLS.
@@ -172,31 +222,63 @@ impl Dialler {
         if self.left() == Some(Duration::ZERO) {
             return Err(named(Error::Timeout(Phase::Overall).into()));
         }
-        let mut builder = self.builder_for(url)?;
+        let way = self.way_to(url)?;
+        if let Way::Excepted { variable, by } = &way {
+            let host = url.host();
+            let note =
+                format_args!("{variable} lists {host}: connecting without the proxy of {by}");
+            messages.say_if(options.is_verbose(), note);
+        }
+        let mut builder = self.builder_for(url, &way)?;
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }
         let mut client = builder.connect_to(url).map_err(|error| {
             let advice = tls_options::advice(&error, options);
-            let mut failure = named(error.into());
-            failure.message.push_str(advice);
-            failure
+            let proxy = about_proxy(&error, &way);
+            let failure = named(error.into());
+            Failure { message: failure.message + advice + &proxy, ..failure }
         })?;
         tls_options::warn(&client, options, messages);
         if credentials.is_personal
             && client.tls().is_none()
-            && let Some(address) = client.peer_addr().map(|peer| peer.ip())
-            && is_public(address)
+            && let Some(place) = exposed_to(&client, &way)
             && messages.is_terminal()
             && !options.is_quiet()
         {
             messages.say(format_args!(
-                "warning: the password is sent to {address} unencrypted; use ftpes:// to protect it"
+                "warning: the password is sent to {place} unencrypted; use ftpes:// to protect it"
             ));
         }
         let login = client.login(&credentials.user, credentials.password.as_bytes());
-        login.map_err(|error| named(Failure::login(&error)))?;
+        login.map_err(|error| {
+            let failure = named(Failure::login(&error));
+            // An FTP proxy answers the login.
+            Failure { message: failure.message + &about_proxy(&error, &way), ..failure }
+        })?;
+        if options.has("compress") && !client.compresses().map_err(|error| named(error.into()))? {
+            let note = "the server does not offer MODE Z: data is not compressed";
+            messages.say_if(!options.is_quiet(), note);
+        }
+        if options.has("reuse-data")
+            && !client.reuses_data().map_err(|error| named(error.into()))?
+        {
+            let note = "the server does not offer MODE B: each file uses its own data connection";
+            messages.say_if(!options.is_quiet(), note);
+        }
         Ok(client)
+    }
+}
+
+/// Returns the end of a message about a proxy: its name, unless the error has it, and where it comes
+/// from.
+fn about_proxy(error: &Error, way: &Way) -> String {
+    match (error, way) {
+        (Error::Timeout(Phase::Proxy), Way::Through(chosen)) => {
+            format!(" {}{}", chosen.proxy, chosen.hint())
+        }
+        (Error::Proxy(_), Way::Through(chosen)) => chosen.hint(),
+        _ => String::new(),
     }
 }
 
@@ -255,7 +337,7 @@ pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
 /// signal: a running transfer is aborted first.
 pub(crate) fn quit(client: Client, failure: Option<&Failure>) {
     if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
-        // The work is done: a missing reply to QUIT changes nothing.
+        // The work is done, so a missing reply to QUIT does not matter.
         let _ = client.quit();
     }
 }
@@ -271,8 +353,19 @@ pub(crate) fn address_rule(options: &Options) -> Result<Option<AddressRule>, Fai
     options.parsed("passive-address", |text| values::word(text, &rules))
 }
 
+/// Returns where others can read a password that is sent unencrypted: at a proxy, or on the path to
+/// a public address.
+fn exposed_to(client: &Client, way: &Way) -> Option<String> {
+    match (way, client.peer_addr()) {
+        (Way::Through(chosen), _) => Some(chosen.proxy.to_string()),
+        (_, peer) => {
+            peer.map(|peer| peer.ip()).filter(|at| is_public(*at)).map(|at| at.to_string())
+        }
+    }
+}
+
 /// Returns whether the path to an address can cross public networks. A provider's shared network
-/// counts as one.
+/// counts as public.
 fn is_public(address: IpAddr) -> bool {
     matches!(AddressClass::of(address), AddressClass::Public | AddressClass::Shared)
 }

@@ -4,6 +4,7 @@ pub(crate) mod credentials;
 pub(crate) mod dialler;
 pub(crate) mod netrc;
 pub(crate) mod prompt;
+pub(crate) mod proxy;
 pub(crate) mod retry;
 pub(crate) mod sessions;
 pub(crate) mod tls_options;

@@ -35,7 +35,7 @@ impl Terminal {
     ///
     /// # Errors
     ///
-    /// Returns `Login` if nothing is typed, `Local` if the terminal fails, `Interrupted` if a
+    /// Returns `Login` if the user types nothing, `Local` if the terminal fails, `Interrupted` if a
     /// signal is ending the process.
     pub(crate) fn ask(&self, prompt: &str) -> Result<Secret, Failure> {
         let failed = |error: io::Error| Failure::local("terminal", &error);
@@ -60,7 +60,8 @@ impl Terminal {
         }
     }
 
-    /// Reads to the end of the line or of the input (Ctrl-D); returns `Interrupted` at the bell.
+    /// Reads to the end of the line or of the input (Ctrl-D); returns `Interrupted` when the bell
+    /// rings.
     fn read(&self, rung: &UnixStream, line: &mut Vec<u8>) -> io::Result<()> {
         loop {
             let mut watched =

@@ -17,13 +17,13 @@ use crate::report::json::Object;
 /// Number and pauses of retries.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Retrying {
-    /// Attempts beyond the first.
+    /// Number of retries after the first attempt.
     more: u32,
-    /// Pause before each; `None` for growing pauses.
+    /// Pause before each retry; `None` for growing pauses.
     delay: Option<Duration>,
 }
 
-/// Receiver of retry messages, and the signal that ends a pause.
+/// Receives retry messages, and knows the signal that ends a pause.
 pub(crate) struct Witness<'a> {
     pub(crate) messages: &'a Messages,
     pub(crate) events: &'a Events,
@@ -52,7 +52,7 @@ impl Retrying {
         };
         let more = options.parsed("retry", number)?.unwrap_or(0);
         let delay = options.parsed("retry-delay", values::duration)?;
-        if delay.is_some() && more == 0 {
+        if options.last_typed(&["retry-delay"]).is_some() && more == 0 {
             return Err(Failure::usage("--retry-delay needs --retry"));
         }
         Ok(Self { more, delay })
@@ -87,7 +87,7 @@ impl Retrying {
 }
 
 /// Waits until `end`, or until it is cancelled.
-fn pause_until(end: Instant, canceller: Option<&Canceller>) {
+pub(crate) fn pause_until(end: Instant, canceller: Option<&Canceller>) {
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() || canceller.is_some_and(Canceller::is_cancelled) {
@@ -104,9 +104,9 @@ fn pause_until(end: Instant, canceller: Option<&Canceller>) {
 /// Attempts of one item.
 struct Tries {
     wanted: Retrying,
-    /// Attempts made beyond the first.
+    /// Number of retries so far.
     made: u32,
-    /// Whether the next one starts from byte 0.
+    /// Whether the next attempt starts from byte 0.
     from_start: bool,
 }
 

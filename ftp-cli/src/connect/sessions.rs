@@ -1,5 +1,5 @@
-//! Holds the connections of one command: one control connection per server, user and password,
-//! since all TLS settings are those of the command.
+//! Holds the connections of one command: one control connection per server, user and password. The
+//! TLS settings need no comparison, because they are the same for the whole command.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,7 @@ pub(crate) struct Sessions<'a> {
     dialler: Arc<Dialler>,
     messages: Messages,
     open: Vec<(ServerKey, Client)>,
-    /// Looks up each login once, since the user may be asked.
+    /// Looks up each login once, because that may prompt the user.
     finder: Arc<Mutex<Finder<'a>>>,
     /// Known logins by server.
     known: Arc<Vec<(ServerKey, Credentials)>>,
@@ -81,8 +81,7 @@ impl<'a> Sessions<'a> {
         Self { options, dialler, messages, open: Vec::new(), finder, known }
     }
 
-    /// Returns further sessions for the same servers, for another thread. Logins are not looked up
-    /// again.
+    /// Returns sessions with the same servers for another thread. Logins are not looked up again.
     pub(crate) fn another(&self) -> Self {
         let dialler = Arc::clone(&self.dialler);
         let messages = self.messages.clone();
@@ -91,8 +90,8 @@ impl<'a> Sessions<'a> {
         Self { options: self.options, dialler, messages, open: Vec::new(), finder, known }
     }
 
-    /// Sets the login for the server of `url`, also for later [`another`](Self::another) sessions:
-    /// nothing is looked up then.
+    /// Sets the login for the server of `url`, so that it is not looked up. Also applies to later
+    /// [`another`](Self::another) sessions.
     pub(crate) fn log_in_as(&mut self, url: &FtpUrl, credentials: Credentials) {
         Arc::make_mut(&mut self.known).push((ServerKey::of(url), credentials));
     }
@@ -130,12 +129,7 @@ impl<'a> Sessions<'a> {
         let at = match found {
             Some(at) => at,
             None => {
-                let known = self.known.iter().find(|(known, _)| known.is_of(url));
-                let credentials = match known {
-                    Some((_, credentials)) => credentials.clone(),
-                    // Kept locked during a prompt: other threads want the same answer.
-                    None => lock(&self.finder).find(url)?,
-                };
+                let credentials = self.credentials(url)?;
                 let options = self.options;
                 let messages = &self.messages;
                 let client = self.dialler.connect_as(&credentials, options, url, messages)?;
@@ -145,6 +139,23 @@ impl<'a> Sessions<'a> {
         };
         let (_, client) = self.open.get_mut(at).expect("it was found or pushed there");
         Ok((client, found.is_none()))
+    }
+
+    fn credentials(&self, url: &FtpUrl) -> Result<Credentials, Failure> {
+        match self.known.iter().find(|(known, _)| known.is_of(url)) {
+            Some((_, credentials)) => Ok(credentials.clone()),
+            // Kept locked during a prompt, because other threads need the same answer.
+            None => lock(&self.finder).find(url),
+        }
+    }
+
+    /// Returns the user name for the login at the server of `url`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Login` if no password is found.
+    pub(crate) fn user(&self, url: &FtpUrl) -> Result<Vec<u8>, Failure> {
+        self.credentials(url).map(|credentials| credentials.user)
     }
 
     /// Returns whether there is a connection to the server of `url`.

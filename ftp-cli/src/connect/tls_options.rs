@@ -34,12 +34,14 @@ const STARTS: &[(&str, TlsStart)] = &[
 #[derive(Clone)]
 pub(crate) struct TlsOptions {
     start: Option<TlsStart>,
+    /// Whether `--tls` is typed. Otherwise a URL whose scheme has TLS overrides it.
+    is_typed: bool,
     pins: Vec<String>,
     ca_file: Option<PathBuf>,
     client: Option<(PathBuf, PathBuf)>,
     insecure: bool,
     clear_data: bool,
-    /// An option that has no effect without TLS.
+    /// A typed option that has no effect without TLS.
     how: Option<&'static str>,
 }
 
@@ -55,14 +57,15 @@ impl TlsOptions {
         let clear_data = options.parsed("tls-data", |text| values::word(text, &data))?;
         let path = |long| options.value(long).map(PathBuf::from);
         let client = match (path("client-cert"), path("client-key")) {
-            // Both can be in one file.
+            // The certificate and the key can be in one file.
             (Some(certificate), key) => {
                 let key = key.unwrap_or_else(|| certificate.clone());
                 Some((certificate, key))
             }
             (None, None) => None,
             (None, Some(_)) => {
-                return Err(Failure::usage("--client-key needs --client-cert"));
+                let key = options.shown("client-key");
+                return Err(Failure::usage(format!("{key} needs --client-cert")));
             }
         };
         let mut pins = Vec::new();
@@ -75,26 +78,31 @@ impl TlsOptions {
         }
         let found = Self {
             start,
+            is_typed: options.last_typed(&["tls"]).is_some(),
             pins,
             ca_file: path("ca-file"),
             client,
             insecure: options.has("insecure"),
             clear_data: clear_data.unwrap_or(false),
-            how: options.last_of(HOW),
+            how: options.last_typed(HOW),
         };
         if found.insecure && (found.ca_file.is_some() || !found.pins.is_empty()) {
             let which = if found.pins.is_empty() { "ca-file" } else { "pin" };
             return Err(Failure::usage(format!(
-                "--insecure and --{which} contradict each other; remove one of them"
+                "{} and {} contradict each other; remove one of them",
+                options.shown("insecure"),
+                options.shown(which)
             )));
         }
         if found.ca_file.is_some() && !found.pins.is_empty() {
-            return Err(Failure::usage(
-                "--pin and --ca-file contradict each other; remove one of them",
-            ));
+            return Err(Failure::usage(format!(
+                "{} and {} contradict each other; remove one of them",
+                options.shown("pin"),
+                options.shown("ca-file")
+            )));
         }
         match (found.how, found.start) {
-            (Some(how), Some(TlsStart::Off)) => {
+            (Some(how), Some(TlsStart::Off)) if found.is_typed => {
                 Err(Failure::usage(format!("--{how} needs TLS; remove --tls off")))
             }
             _ => Ok(found),
@@ -110,7 +118,8 @@ impl TlsOptions {
         let contradicts = |scheme: &str, word| {
             Err(Failure::usage(format!("{scheme}:// and --tls {word} contradict each other")))
         };
-        let tls = match (url.scheme(), self.start) {
+        let start = self.start.filter(|_| self.is_typed || url.scheme() == Scheme::Ftp);
+        let tls = match (url.scheme(), start) {
             (Scheme::Ftp, None | Some(TlsStart::Off)) => return Ok(None),
             (Scheme::Ftp, Some(TlsStart::Try)) => Tls::opportunistic(),
             (Scheme::Ftpes, None | Some(TlsStart::Explicit))
@@ -136,7 +145,7 @@ impl TlsOptions {
         Ok(Some(if self.clear_data { tls.data_in_clear() } else { tls }))
     }
 
-    /// Checks that an option about TLS applies to at least one of the servers.
+    /// Checks that each TLS option applies to at least one of the servers.
     ///
     /// # Errors
     ///
@@ -154,7 +163,7 @@ impl TlsOptions {
         }
     }
 
-    /// Performs the check for these URLs, once for all.
+    /// Performs the check of all these URLs together.
     ///
     /// # Errors
     ///
@@ -192,7 +201,7 @@ pub(crate) fn warn(client: &Client, options: &Options, messages: &Messages) {
 }
 
 /// Returns a hint if `--tls try` does not fall back to plaintext because the reply does not prove
-/// that the server lacks TLS: a server that requires a login first gives the same reply to every
+/// that the server lacks TLS. A server that requires a login first gives the same reply to every
 /// command.
 pub(crate) fn advice(error: &Error, options: &Options) -> &'static str {
     let tries = options.value("tls").is_some_and(|start| start == "try");

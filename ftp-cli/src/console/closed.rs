@@ -1,8 +1,8 @@
 //! Detects standard streams that were closed when the process started.
 //!
 //! Before `main`, Rust's runtime opens `/dev/null` in place of each closed stream. Output to it is
-//! lost without an error, and input from it is empty. Later it looks like a `/dev/null` that was
-//! passed on purpose, so this runs earlier.
+//! lost without an error, and input from it is empty. After that, the stream looks like a
+//! `/dev/null` that was passed on purpose, so this code runs earlier.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use rustix::stdio;
 static INPUT: AtomicBool = AtomicBool::new(false);
 static OUTPUT: AtomicBool = AtomicBool::new(false);
 
-/// Runs before the runtime: makes one system call, and nothing else.
+/// Runs before the runtime, so it makes only one system call and does nothing else.
 #[ctor::ctor]
 fn look() {
     let [input, output] = [stdio::stdin(), stdio::stdout()];

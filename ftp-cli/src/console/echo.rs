@@ -1,7 +1,7 @@
 //! Hides input on the terminal.
 //!
-//! Whatever ends or stops the process, the echo is restored: all catchable signals that do either
-//! are handled, and a continued process asks again.
+//! Restores the echo whatever ends or stops the process: handles all catchable signals that do, and
+//! a continued process asks again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -22,9 +22,9 @@ use super::threads;
 
 use crate::lock::lock;
 
-/// Signals that keep their default effect, but with the terminal restored first. Signals that ask
-/// the process to end are handled in `signals.rs`, which cleans up and calls [`restore`]. SIGTTIN
-/// and SIGTTOU reach only a background process, which does not own the terminal.
+/// Signals that keep their default effect, but only after the terminal is restored. Signals that
+/// ask the process to end are handled in `signals.rs`, which cleans up and calls [`restore`].
+/// SIGTTIN and SIGTTOU reach only a background process, which does not own the terminal.
 const DEFAULTS: [i32; 9] =
     [SIGABRT, SIGALRM, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];
 
@@ -60,7 +60,7 @@ impl EchoOff {
         let terminal = terminal.try_clone()?;
         let hiding = Hiding { terminal, shown, hidden, prompt, bell };
         let mut slot = lock(&HIDING);
-        // From here on a signal restores the following change.
+        // From now on, a signal undoes the following change.
         hiding.hide()?;
         *slot = Some(hiding);
         Ok(Self)
@@ -81,8 +81,8 @@ impl Hiding {
     }
 
     fn show(&self) {
-        // The kernel processes input a moment later, and would echo what it has not processed by
-        // now. Polling makes it do so at once, while the echo is off.
+        // The kernel processes input a moment later, and would echo unprocessed input after the
+        // echo is on again. Polling makes it do so at once, while the echo is off.
         let mut typed = [PollFd::new(&self.terminal, PollFlags::IN)];
         let _ = poll(&mut typed, Some(&Timespec::default()));
         // An interrupted password must not become input of another program.
@@ -98,8 +98,8 @@ pub(crate) fn restore() {
     }
 }
 
-/// Handles signals in a thread that lives as long as the process: otherwise a once handled signal
-/// would be ignored afterwards.
+/// Handles signals in a thread that runs until the process ends: a signal that was handled once
+/// would otherwise be ignored afterwards.
 ///
 /// # Errors
 ///
@@ -122,13 +122,13 @@ pub(crate) fn watch() -> io::Result<()> {
 }
 
 fn heed(signal: i32) {
-    // Held while the process is stopped: no thread must take the input for hidden meanwhile.
+    // Held while the process is stopped, because no thread must assume that input is hidden then.
     let mut slot = lock(&HIDING);
     if let Some(hiding) = slot.as_ref() {
         hiding.show();
     }
     let _ = emulate_default_handler(signal);
-    // Continued. In the background, this stops it again.
+    // Continued. In the background, this stops the process again.
     if slot.as_ref().is_some_and(|hiding| hiding.hide().is_err()) {
         slot.take();
     }

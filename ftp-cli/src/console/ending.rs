@@ -10,8 +10,8 @@ use super::echo;
 
 use crate::lock::lock;
 
-/// Time that a server gets to learn about the end. With the time for the last message, it is less
-/// than a second.
+/// Time for a server to notice the end of the connection. Together with the time for the last
+/// message, it is less than a second.
 const GOOD_BYE: Duration = Duration::from_millis(500);
 
 /// Stage of ending by a signal.
@@ -21,7 +21,7 @@ enum Stage {
     Running,
     /// The main thread must release its resources.
     Signalled,
-    /// The main thread has released them and does nothing more.
+    /// The main thread has released its resources, and does nothing more.
     LetGo,
 }
 
@@ -35,7 +35,7 @@ impl Ending {
         let (stage, changed) = &*self.0;
         let mut stage = lock(stage);
         *stage = Stage::Signalled;
-        // Not earlier: the main thread may finish at once.
+        // Cancels only after the stage is set, because the main thread may finish at once.
         canceller.cancel();
         echo::restore();
         let _ = changed.wait_timeout_while(stage, GOOD_BYE, |stage| *stage != Stage::LetGo);

@@ -35,7 +35,7 @@ impl Hidden {
         Self(forms.into())
     }
 
-    /// Returns the text without them.
+    /// Returns the text without the hidden arguments.
     pub(crate) fn leave_out<'t>(&self, text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
         let mut text = text.into();
         for form in self.0.iter() {

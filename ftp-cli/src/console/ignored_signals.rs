@@ -14,10 +14,10 @@ pub(crate) fn is_ignored(signal: i32) -> bool {
 
 /// Returns the ignored signals as bits, the lowest for signal 1.
 fn ignored() -> Option<u64> {
-    // As bytes: the process name in it need not be UTF-8.
+    // Read as bytes, because the process name in it need not be UTF-8.
     let mut status = Vec::with_capacity(STATUS);
     File::open("/proc/self/status").ok()?.read_to_end(&mut status).ok()?;
-    // From the end, which is closer.
+    // Searched from the end, which is closer.
     let mut lines = status.rsplit(|byte| *byte == b'\n');
     let mask = lines.find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
     u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()

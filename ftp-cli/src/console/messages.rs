@@ -26,7 +26,7 @@ pub(crate) struct Messages {
     is_terminal: bool,
     /// Queue for messages that must not block.
     queue: Arc<OnceLock<LogWriter>>,
-    /// Progress bar that gives way to messages.
+    /// Progress bar that is cleared before messages.
     bar: Arc<Mutex<Option<ProgressBar>>>,
     /// Arguments that are never shown.
     hidden: Arc<OnceLock<Hidden>>,
@@ -76,7 +76,7 @@ impl Messages {
         *lock(&self.bar) = bar;
     }
 
-    /// Makes later messages non-blocking, even without a reader.
+    /// Later messages never block, even if nobody reads them.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Messages {
         let message = self.plain(&message);
         let time = display::timestamp();
         let line = format!("{time} ftp-cli[{}]: {}\n", process::id(), Printable(&message));
-        // One call per line: other processes may append to the same file.
+        // One call per line, because other processes may append to the same file.
         let written = log.file.write_all(line.as_bytes());
         if let Err(error) = written
             && !std::mem::replace(&mut log.has_failed, true)
@@ -146,7 +146,7 @@ impl Messages {
         }
     }
 
-    /// Writes raw bytes. Errors of standard error are ignored.
+    /// Writes raw bytes. Errors of writing to standard error are ignored.
     pub(crate) fn write(&self, bytes: &[u8]) {
         let bar = lock(&self.bar).clone();
         match bar {
@@ -167,7 +167,7 @@ pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Most messages, and everything that is escaped already.
+        // Nothing to escape, as in most messages.
         if self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return f.write_str(self.0);
         }

@@ -50,7 +50,7 @@ impl Cleanup {
             let ending = stdio.ending.clone();
             on_signals(false, move |signal| {
                 ending.begin(&canceller);
-                // Kept locked: creating another file waits for the end.
+                // Kept locked, so that no other file is created before the end.
                 let temporary = lock(&cleanup.temporary);
                 for path in temporary.iter() {
                     let _ = std::fs::remove_file(path);
@@ -82,7 +82,7 @@ impl Cleanup {
         Ok(made)
     }
 
-    /// Stops guarding a file that has its final name, or is gone.
+    /// Stops guarding a file that has its final name, or was removed.
     pub(crate) fn release(&self, path: &Path) {
         let mut temporary = lock(&self.temporary);
         temporary.retain(|made| made != path);
@@ -118,13 +118,14 @@ fn refused(error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("signals: {error}"))
 }
 
-/// Ends the process as SIGPIPE ends other programs. It is ignored here, so that a broken connection
-/// is an error.
+/// Ends the process as SIGPIPE ends other programs. SIGPIPE is ignored otherwise, so that a broken
+/// connection is an error.
 pub(crate) fn end_by_broken_pipe() {
     let _ = emulate_default_handler(SIGPIPE);
 }
 
-/// Ends the process: with 130 for SIGINT, 143 for SIGTERM, and by the signal itself for SIGHUP.
+/// Ends the process: with exit code 130 for SIGINT, 143 for SIGTERM, and by the signal itself for
+/// SIGHUP.
 #[expect(clippy::exit, reason = "the main thread may be blocked, or has let go of everything")]
 pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
     echo::restore();

@@ -48,8 +48,8 @@ impl Stdio {
         }
     }
 
-    /// Returns streams that are not those of this process, none of them a terminal. Signals stay
-    /// with the caller, except for `serve`, which ends by one.
+    /// Returns streams that are not those of this process, and not a terminal. Signals are left to
+    /// the caller. Only `serve` handles them, because a signal ends it.
     pub fn captured(
         input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,

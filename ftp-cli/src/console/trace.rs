@@ -1,4 +1,4 @@
-//! Logs the libraries: the FTP dialogue for `--trace`, the rest as messages.
+//! Logs the records of the libraries: the FTP dialogue for `--trace`, other records as messages.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,8 +18,8 @@ use crate::exit::Failure;
 use crate::lock::lock;
 use crate::options::Options;
 
-/// Log target of the client for each line that it sends and receives. Passwords are `****` there
-/// already.
+/// Log target of the client for each line that it sends and receives. The client replaces passwords
+/// with `****`.
 const WIRE: &str = "ftp_client::wire";
 
 /// Log target of a server for its start and end, which `serve` reports itself.
@@ -46,7 +46,7 @@ pub(crate) fn start(
     messages: &Messages,
     usual: LevelFilter,
 ) -> Result<(), Failure> {
-    let dialogue = match options.trace() {
+    let dialogue = match options.optional("trace") {
         None => Dialogue::Nowhere,
         Some(None) => Dialogue::Messages,
         Some(Some(file)) => Dialogue::Writer(Box::new(create(file)?)),
@@ -92,8 +92,8 @@ fn create(file: &OsStr) -> Result<File, Failure> {
     created.map_err(|error| Failure::local(Escaped(file.as_bytes()), &error))
 }
 
-/// Installs this as the log of the process, unless it has one: a program that calls
-/// [`run`](crate::run) more than once, or logs itself, keeps its first.
+/// Installs this as the logger of the process, unless the process has one. A program that calls
+/// [`run`](crate::run) more than once, or has its own logger, keeps the first one.
 pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilter) {
     let wire = match dialogue {
         Dialogue::Nowhere => LevelFilter::Off,

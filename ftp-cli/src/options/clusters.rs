@@ -1,24 +1,24 @@
 //! Splits clusters of short options, `-vq` into `-v -q`. getopts does not report their order within
-//! one argument, but the last of several exclusive options wins.
+//! one argument, but the last of several exclusive options wins. Other spellings of options are
+//! replaced at the same time.
 
-use getopts::ParsingStyle;
+use super::{Command, Row, Value, synonyms};
 
-use super::{Row, Value};
-
-/// Returns the arguments with one short option each; a value stays with its option.
-pub(super) fn spread(texts: &[String], rows: &[&Row], style: ParsingStyle) -> Vec<String> {
-    let stops_at_operand = matches!(style, ParsingStyle::StopAtFirstFree);
+/// Returns the arguments with one short option each; a value stays with its option. Without a
+/// command, the first operand ends the options.
+pub(super) fn spread(texts: &[String], rows: &[&Row], command: Option<Command>) -> Vec<String> {
     let mut spread = Vec::with_capacity(texts.len());
     let mut texts = texts.iter();
     while let Some(text) = texts.next() {
         let is_operand = !text.starts_with('-') || text == "-";
         let takes_next = match text.strip_prefix('-') {
             Some(cluster) if !is_operand && !cluster.starts_with('-') => {
-                take_apart(cluster, rows, &mut spread)
+                take_apart(cluster, rows, command, &mut spread)
             }
             _ => {
+                let text = respelled(text, command);
                 spread.push(text.clone());
-                if text == "--" || is_operand && stops_at_operand {
+                if text == "--" || is_operand && command.is_none() {
                     break;
                 }
                 let is_this = |row: &&&Row| text.strip_prefix("--") == Some(row.long);
@@ -33,15 +33,35 @@ pub(super) fn spread(texts: &[String], rows: &[&Row], style: ParsingStyle) -> Ve
     spread
 }
 
+/// Returns a long option under the name that the table has for it.
+fn respelled(text: &str, command: Option<Command>) -> String {
+    let Some(option) = text.strip_prefix("--") else { return text.to_owned() };
+    let name = option.split('=').next().unwrap_or_default();
+    match synonyms::meant(name, command) {
+        Some(long) => format!("--{long}{}", option.get(name.len()..).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// Splits `vq` into `-v`, `-q`, and returns whether the next argument is the value of the last. The
 /// rest after an option with a value is its value; getopts rejects the rest after an unknown one.
-fn take_apart(cluster: &str, rows: &[&Row], spread: &mut Vec<String>) -> bool {
+fn take_apart(
+    cluster: &str,
+    rows: &[&Row],
+    command: Option<Command>,
+    spread: &mut Vec<String>,
+) -> bool {
     let mut rest = cluster.chars();
     loop {
         let option = rest.as_str();
         let Some(name) = rest.next() else { return false };
-        let row = rows.iter().find(|row| row.short == Some(name));
-        if row.is_some_and(|row| row.value == Value::No) {
+        let meant = synonyms::meant(name.encode_utf8(&mut [0; 4]), command);
+        let is_it = |row: &&&Row| row.short == Some(name) || meant == Some(row.long);
+        let row = rows.iter().find(is_it);
+        if let Some(row) = row.filter(|_| meant.is_some()) {
+            // Other spellings stand for options without a value.
+            spread.push(format!("--{}", row.long));
+        } else if row.is_some_and(|row| row.value == Value::No) {
             spread.push(format!("-{name}"));
         } else {
             spread.push(format!("-{option}"));
@@ -53,7 +73,6 @@ fn take_apart(cluster: &str, rows: &[&Row], spread: &mut Vec<String>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Command;
 
     #[test]
     fn each_option_stands_alone_and_values_are_left_as_they_are() {
@@ -71,11 +90,11 @@ mod tests {
             ("-v\u{e9}q", "-v -\u{e9}q"),
         ] {
             let texts: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            let spread = spread(&texts, &rows, ParsingStyle::FloatingFrees).join(" ");
+            let spread = spread(&texts, &rows, Some(Command::Get)).join(" ");
             assert_eq!(spread, want, "{line}");
         }
         let texts = ["-vq", "get", "-vq"].map(str::to_owned);
-        let before = spread(&texts, &rows, ParsingStyle::StopAtFirstFree);
+        let before = spread(&texts, &rows, None);
         assert_eq!(before.join(" "), "-v -q get -vq");
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, as data: a command is a variant, its place in [`Command::ALL`], and one [`Entry`]
-//! in `entries.rs`. `help`, the man page and completions are made from that.
+//! in `entries.rs` or `control_entries.rs`. `help`, the man page and completions are generated from
+//! this data.
 
 /// A command of the program.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,11 +40,11 @@ pub(crate) enum Operand {
     File,
     /// A directory here.
     Directory,
-    /// Something on a server: nothing that can be completed.
+    /// An object on a server, which cannot be completed.
     Url,
     /// A command of this program.
     Command,
-    /// One of these, between `|`.
+    /// One of these words, separated by `|`.
     Words(&'static str),
 }
 

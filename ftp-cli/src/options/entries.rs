@@ -1,6 +1,7 @@
 //! The text of each command, which `help`, the man page and completions show.
 
 use super::command::{Command, Entry, Operand};
+use super::control_entries::{DRAIN, KICK, RELOAD, STATUS, UNBAN, WHO};
 
 impl Command {
     /// Its text.
@@ -48,23 +49,64 @@ pub(crate) const MAN_PAGES: &str = "ftp-cli|server.toml";
 
 pub(super) const GET: Entry = Entry {
     name: "get",
-    usage: "[OPTION]... URL [LOCAL]",
-    summary: "Download a file",
+    usage: "[OPTION]... URL [LOCAL] | URL...",
+    summary: "Download files",
     about: "\
 LOCAL is a file, a directory, or - for standard output. Without it, the file
-keeps its name and goes to the current directory. With -P DIR all operands are
-URLs; their files go into DIR, over one control connection per server.
+keeps its name and goes to the current directory. Several URLs, of one server or
+more, go to the current directory or to -P DIR. -i FILE adds the URLs in FILE;
+its empty lines and lines that begin with # are skipped.
 
-The file appears under its name only when it is complete and on disk. Until
-then, and on any failure, an existing file of that name stays unchanged.",
+A file appears under its name only when it is complete and on disk. Until
+then, and on any failure, an existing file of that name stays unchanged.
+
+If the last part of a URL has *, ? or [a-z], it is a pattern, unless a file has
+exactly that name. With -g it is always a pattern. Put such URLs in quotes. As
+in a shell, * does not match a name that begins with a dot. Directories are
+skipped.
+
+With -r, URL is a directory. Its content goes to LOCAL, or to a directory of the
+same name, here or in -P DIR. As with mirror, files that are already the same
+are skipped. Nothing is removed.
+
+--segments N downloads a file of 512 KiB or more over up to N connections, each
+of which gets a range: fewer if the server accepts fewer, and one if it ignores
+REST or does not report size and time. Ranges are kept in NAME.part and
+NAME.part.segment-*. After a failure or a kill, the same command resumes them.
+
+With --segments, the file gets its name if its size and time on the server are
+still the same, and its digest if the server offers one. Otherwise the exit
+status is 11.
+
+--remove-source removes the server's file once the local one is complete, has
+the same size, and is on disk. If the server's file changes meanwhile, it stays.
+If the server does not report times, add --verify hash: without either, the file
+stays and the exit status is 14. If the file was written in the last 10 seconds,
+get waits 2 seconds before the download.
+
+After a kill at any moment, run the same command again: no file is lost. A file
+arrives twice only if another program takes it at the moment of the kill. Small
+hidden files next to the target keep the state until the next run.
+
+Exit status: 8 if a pattern matches no file; 12 if some of several files failed
+or have invalid names, such as ../x; 15 if another run holds --lock or moves the
+same file.",
     operands: &[Operand::Url, Operand::File],
     examples: &[
         ("get ftp://host/pub/a.iso", "Download to ./a.iso"),
         ("get -c ftp://host/pub/a.iso", "Resume an interrupted download"),
+        ("get --segments 4 ftp://host/pub/a.iso", "Download over four connections at once"),
         ("get ftp://host/log.txt -", "Write the file to standard output"),
         (
             "get -j 4 -P logs ftp://host/a.log ftp://host/b.log",
             "Download several files, up to four at a time",
+        ),
+        ("get -P logs 'ftp://host/*.log'", "Download all files that match a pattern"),
+        ("get -r ftp://host/pub/ pub", "Download a directory tree to ./pub"),
+        ("get -i urls.txt", "Download each URL in a file"),
+        (
+            "get --remove-source --lock in.lock -P in 'ftp://me@host/out/*.csv'",
+            "Fetch all files of an outbox and remove them there",
         ),
         ("get ftpes://me@host/a", "Require TLS"),
     ],
@@ -79,33 +121,60 @@ LOCAL is a file, or - for standard input. If URL ends in /, it is a directory
 and each file keeps its name. Several files need such a URL.
 
 After each upload the size on the server is compared with the local size, if
-the server reports sizes. A file that changes during the upload is an error.",
+the server reports sizes. A file that changes during the upload is an error.
+
+With -r, LOCAL is a directory, and its content goes to the directory URL. As
+with mirror, files that are already the same are skipped. Nothing is removed.
+
+--temp uploads under a temporary name and renames the complete file, for
+directories that other programs watch. It overwrites an existing file with the
+temporary name.
+
+--remove-source removes the local file once the server's file has the same size.
+If another run moves the same file, the exit status is 15. After a kill at any
+moment, run the same command again: no file is lost.
+
+With --temp, on a server that reports times, a file arrives twice only if
+another program takes it at the moment of the kill. Small hidden files next to
+the local file keep the state until the next run.",
     operands: &[Operand::File],
     examples: &[
         ("put a.txt b.txt ftp://me@host/inbox/", "Upload two files into a directory"),
         ("put - ftp://me@host/etc.tar", "Upload standard input as etc.tar"),
+        ("put -r site ftp://me@host/www", "Upload a directory tree"),
+        (
+            "put --temp --remove-source out/* ftp://me@host/inbox/",
+            "Send files to a directory that a program watches, and remove them here",
+        ),
     ],
 };
 
 pub(super) const LS: Entry = Entry {
     name: "ls",
-    usage: "[OPTION]... URL",
-    summary: "List a directory",
+    usage: "[OPTION]... URL...",
+    summary: "List directories",
     about: "\
-Prints one name per line, in the server's order. With -l, type, permissions,
-size and time are added; times are UTC if the server reports UTC. With -R the
-contents of subdirectories follow as paths. With -g the last part of the URL is
-a pattern (*, ?, [a-z]). Symbolic links are shown and never followed.
+Prints one name per line, in the server's order. -l adds type, permissions, size
+and time; times are UTC if the server reports UTC. -R adds the contents of
+subdirectories, as paths. Symbolic links are shown and never followed. If there
+are several URLs, a line with the URL begins each listing.
+
+If the last part of a URL has *, ? or [a-z], it is a pattern for names, unless
+an object has exactly that name. With -g it is always a pattern.
+
+-t sorts by time, newest first; -S by size, largest first; the last of -t, -S
+and --sort wins. With -R, the whole tree is sorted as one list.
 
 On a terminal, control characters in names are escaped; --raw-names turns that
-off. Names that begin with a dot are listed if the server lists them by
-itself, as servers with MLSD do; -a requests them.
+off. Servers with MLSD list names that begin with a dot; -a requests them from
+other servers.
 
 Exit status: 11 if the listing may be incomplete; it is printed first.",
     operands: &[Operand::Url],
     examples: &[
         ("ls -l ftp://host/pub/", "Show sizes and times"),
-        ("ls -g 'ftp://host/pub/*.iso'", "List the names that match a pattern"),
+        ("ls -lht ftp://host/pub/", "Show the newest first, with sizes such as 1.5 KiB"),
+        ("ls 'ftp://host/pub/*.iso'", "List the names that match a pattern"),
         ("ls -R --json ftp://host/pub/", "List a tree as JSON lines"),
     ],
 };
@@ -120,20 +189,29 @@ created. A file is copied if DST lacks it, or if its size or modification time
 differs; the copy gets the time of its source. To resume an interrupted run,
 run the same command again.
 
---delete removes what SRC lacks, after everything else is done. It removes
-nothing from a directory with a failure or an incomplete listing, and nothing
-through a symbolic link. Files that --exclude matches are never removed. Names
-that begin with a dot stay unless the server is known to list such names. On
-servers that list links as directories, mirror deletes only what is proved to
-be a directory, as rm -r does.
+--compare hash compares files of the same size by their content: the server and
+this computer read each of them. A server without HASH or XSHA256 ends the run.
 
-GLOB is a name with *, ? and [a-z]. With a / inside, it is a path from the top;
-with a / at its end, it matches directories only. The last GLOB that matches
+--delete removes objects from DST that SRC lacks, after all files are copied. It
+removes nothing from a directory with a failure or an incomplete listing, and
+nothing through a symbolic link. Files that --exclude matches are never removed.
+Names that begin with a dot are kept, unless the server is known to list them.
+On servers that list links as directories, mirror removes a directory only after
+a proof that it is not a link; so does rm -r.
+
+If SRC has no files, for example because its disk is not mounted, --delete needs
+--max-delete too.
+
+GLOB is a name with *, ? and [a-z]. If it contains a /, it is a path from the
+top; if it ends in /, it matches directories only. The last GLOB that matches
 decides. A name that no GLOB matches is copied, unless the first option is an
 --include.
 
-Symbolic links, FIFOs, devices and temporary files of ftp-cli are skipped on
-both sides. Each uploaded file is checked against the server's SIZE, as put
+FIFOs, devices and temporary files of ftp-cli are skipped on both sides, and so
+are symbolic links, unless --links says otherwise. keep creates links here, if
+the listing shows their targets and they stay in the tree; servers cannot create
+any. follow copies the file that a link leads to, and the content of a directory
+if SRC is local. Each uploaded file is checked against the server's SIZE, as put
 does. A file whose name the server would change fails.
 
 Clocks: servers with neither MFMT nor SITE UTIME cannot set times. There, a
@@ -144,8 +222,35 @@ or both sides are servers (fxp -r), files modified up to 14 hours before their
 copy are copied again. On file systems with two-second times, such as FAT, a
 time may differ by one second.
 
-Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 15 if
---max-delete would be exceeded, and nothing was done.",
+--remove-source removes a file from SRC when all copies are on disk and DST has
+been proved to have the same file. Directories stay. An uploaded file must be
+unchanged here, and have the same size on the server. If a file was not copied
+because DST had it, the server's digest must match; else it is copied again.
+
+A downloaded file must match the server's digest. If the server has no digests,
+size and time must match, and the run waits two seconds before the first copy.
+If the server has no MDTM either, the file stays and the exit status is 14.
+
+If SRC and DST are the same directory, --remove-source copies and removes
+nothing, and the exit status is 2. To find out, mirror creates a small local
+file for a moment, and looks for it on the server.
+
+--backup-dir moves each file that is replaced or deleted to the same path below
+DIR: a local directory on the file system of DST, or a path on the server. If
+the name exists there, .~1~ is added. A file is moved only once its replacement
+is complete. Uploads then get temporary names, as with --temp.
+
+--perms also sets the permissions of files that are otherwise equal. A directory
+gets its permissions after its content, and only if nothing in it failed. If the
+server lacks SITE CHMOD, or does not list permissions, the exit status is 12.
+
+With --temp, an existing file .in.NAME in DST counts as an interrupted upload
+and is overwritten. Any other temporary name that exists in SRC or DST is an
+error: nothing is copied, and the exit status is 2.
+
+Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 14 if
+the server lacks what --compare hash needs; 15 if --max-delete would be exceeded
+or is missing, and nothing was done.",
     operands: &[Operand::Directory],
     examples: &[
         ("mirror ftp://host/pub/ pub", "Download the tree /pub to ./pub"),
@@ -164,8 +269,8 @@ pub(super) const STAT: Entry = Entry {
     about: "\
 Prints one fact per line as name: value. The facts are name, type (file, dir,
 link, other), size, modified, permissions, mode, owner, group and target. Facts
-that the server does not report are left out. A time in the server's own zone
-is modified_local. An empty line separates objects.",
+that the server does not report are left out. If the server reports its local
+time, modified_local replaces modified. An empty line separates objects.",
     operands: &[Operand::Url],
     examples: &[("stat ftp://host/pub/a.iso", "Show size, time and other facts")],
 };
@@ -177,11 +282,18 @@ pub(super) const RM: Entry = Entry {
     about: "\
 With -r, directories and their contents are removed too. Symbolic links are
 removed, never followed. A directory that might be a link is skipped, unless
-its URL ends in /.",
+the URL ends in /.
+
+If the last part of a URL has *, ? or [a-z], it is a pattern, unless an object
+has exactly that name. With -g it is always a pattern. Put such URLs in quotes.
+As in a shell, * does not match a name that begins with a dot. Nothing is
+removed if the listing may be incomplete. With -f, a missing file is not an
+error, nor is a pattern that matches nothing.",
     operands: &[Operand::Url],
     examples: &[
         ("rm ftp://me@host/old.log", "Remove one file"),
         ("rm -rf ftp://me@host/tmp/x", "Remove a tree if it exists"),
+        ("rm 'ftp://me@host/tmp/*.log'", "Remove the files that match a pattern"),
     ],
 };
 
@@ -214,7 +326,8 @@ pub(super) const MV: Entry = Entry {
 NEWPATH is relative to the login directory, unless it begins with /. It is used
 byte for byte. If it ends in /, it is a directory and the object keeps its
 name. NEWPATH can also be a URL of the same server. Most servers replace an
-existing file.",
+existing file; with -n, mv looks first and leaves both unchanged. A file that
+appears between the two steps can still be replaced.",
     operands: &[Operand::Url],
     examples: &[("mv ftp://me@host/in/a.txt done/", "Move a file to done/a.txt")],
 };
@@ -261,7 +374,7 @@ Words are quoted as in a shell ('...', \"...\", \\). Nothing is expanded, and #
 begins a comment. Without FILE, lines are read from standard input and run one
 by one. A FILE is checked first: a wrong line is an error before anything runs.
 
-A failed line does not stop the batch, unless --stop-on-error is given. After
+A failed line does not stop the batch, unless you use --stop-on-error. After
 452 or 552 no more files are uploaded. After a failed cd, lines with relative
 names are skipped until a cd succeeds. The last message counts the lines that
 were done, failed, or were not tried.",
@@ -281,12 +394,15 @@ pub(super) const FXP: Entry = Entry {
     summary: "Copy a file from server to server",
     about: "\
 The data goes directly from one server to the other: one listens, the other
-connects, and both must allow that. If DST-URL ends in /, it is a directory.
+connects. Both servers must allow this. If DST-URL ends in /, it is a directory.
 With -r both URLs are directories, and the tree is synchronized as mirror does.
+With --temp, the target renames each file when it is complete. It overwrites an
+existing file with the temporary name; for -r, see ftp-cli help mirror. If both
+URLs may lead to one file of one server, fxp copies it only with --temp.
 
 If the source cannot send the file, an existing file at the target stays
-unchanged. Only --timeout limits the time of the data transfer. Users come from
-the URLs. FTP_PASSWORD is used only if exactly one URL lacks a password.",
+unchanged. Only --timeout limits the time of the data transfer. The URLs name
+the users. FTP_PASSWORD is used only if exactly one URL lacks a password.",
     operands: &[Operand::Url],
     examples: &[
         ("fxp ftp://me@one/a.iso ftp://you@two/pub/", "Copy a file to /pub of server two"),
@@ -304,18 +420,25 @@ of data connection and the listings. With --upload-dir it also checks uploads,
 and deletes its files afterwards. It connects to no other host.
 
 Each finding is ok, warn (a fault that this client copes with), fail, or skip
-(not checked). It states what it means, what to do, and on which side. The last
-line is the best command line for this server.
+(not checked). Each fault is explained: what it means, what to do, and on which
+side. The last line is the best command line for this server.
+
+With --watch, the checks are repeated until everything works, and only changes
+are printed. A refused login ends the run, because servers ban clients that try
+it again. --timeout TIME limits the run. --report FILE writes all findings
+without passwords to FILE, which you can send to the server's administrator.
 
 Checks run in parallel if the server accepts several connections. All checks
 end after 30 s; --timeout TIME allows more.
 
-Exit status: 0 if everything that the URL and the options need works, otherwise
-the code of the first fail. If the time runs out without a fail, 10.",
+Exit status: 0 if everything works that the URL and the options need, otherwise
+the code of the first fail; 10 if the time runs out without a fail.",
     operands: &[Operand::Url],
     examples: &[
         ("doctor ftp://me@host", "Check everything except uploads"),
         ("doctor --upload-dir inbox ftp://me@host", "Check uploads and the clock too"),
+        ("doctor --watch=30s ftp://me@host", "Wait until the server works, and print changes"),
+        ("doctor --report report.txt ftp://me@host", "Write a report for an administrator"),
     ],
 };
 
@@ -324,22 +447,23 @@ pub(super) const SERVE: Entry = Entry {
     usage: "[OPTION]... [DIR]",
     summary: "Serve a directory",
     about: "\
-Without options, serves DIR or the current directory, read-only, to anyone on
-this computer, at 127.0.0.1:2121.
+Without options, serves DIR (default: the current directory) read-only to anyone
+on this computer, at 127.0.0.1:2121. The URLs to type appear at startup.
 
 The password of a user is the part after the colon (visible to other local
-users), then the first line of --password-file, then FTP_PASSWORD. With
---config, users come from FILE, and DIR is for users of -u. Every key of FILE
-is listed below; ftp-cli serve --check shows the values in use.
+users), otherwise the first line of --password-file, otherwise FTP_PASSWORD.
+With --config, FILE names the users, and DIR is for users of -u. Every key of
+FILE is listed below; ftp-cli serve --check shows the values in use.
 
 On SIGTERM or SIGINT the server stops accepting clients, lets transfers finish,
 and exits with 0. A second signal aborts the transfers; a third exits at once.",
     operands: &[Operand::Directory],
     examples: &[
         ("serve /srv/pub", "Share a directory read-only on this computer"),
+        ("serve -p 2122 /srv/pub", "Use another port"),
         (
             "serve --listen :2121 --drop-box /srv/inbox",
-            "Let anyone on the network add files and see none",
+            "Let anyone on the network add files, but see none",
         ),
         (
             "serve --tls-self-signed --listen-tls :990 -u me:secret /srv",
@@ -347,79 +471,6 @@ and exits with 0. A second signal aborts the transfers; a third exits at once.",
         ),
         ("serve --config server.toml --check", "Print the configuration and what would fail"),
     ],
-};
-
-pub(super) const WHO: Entry = Entry {
-    name: "who",
-    usage: "[--json]",
-    summary: "List the sessions of a running server",
-    about: "\
-Asks the server by its control socket, which the setting control.socket names.
-Prints number, user, address, time of the connection, TLS version, time without
-a command, and the running transfer of each session, the oldest first.",
-    operands: &[],
-    examples: &[("who", "List all sessions"), ("who --json", "Print them as JSON lines")],
-};
-
-pub(super) const STATUS: Entry = Entry {
-    name: "status",
-    usage: "[--json]",
-    summary: "Show the state of a running server",
-    about: "\
-Prints version, process, start and addresses of the server, the numbers of
-sessions, transfers and bans, the rate of all transfers, and whether it drains.",
-    operands: &[],
-    examples: &[("status", "Show the state of the server")],
-};
-
-pub(super) const KICK: Entry = Entry {
-    name: "kick",
-    usage: "ID|user=NAME|address=ADDRESS",
-    summary: "End sessions of a running server",
-    about: "\
-Ends the session with the number ID, all sessions of a user, or all sessions
-from an address. A running transfer is aborted with 426; then 421 follows.",
-    operands: &[],
-    examples: &[
-        ("kick 17", "End session 17"),
-        ("kick user=scanner", "End all sessions of a user"),
-        ("kick address=192.0.2.7", "End all sessions from an address"),
-    ],
-};
-
-pub(super) const DRAIN: Entry = Entry {
-    name: "drain",
-    usage: "",
-    summary: "Stop a server after its last session",
-    about: "\
-The server accepts no more connections at once, and stops when the last session
-has ended by itself. kick ends sessions earlier, and SIGTERM stops the server.",
-    operands: &[],
-    examples: &[("drain", "Stop the server without interrupting anyone")],
-};
-
-pub(super) const RELOAD: Entry = Entry {
-    name: "reload",
-    usage: "",
-    summary: "Reload the configuration of a server",
-    about: "\
-Reads the configuration file, the users and the certificate again and reopens
-the logs, like SIGHUP, and prints what has changed. If the file has an error,
-the configuration stays as it was, and the exit code is 8. Sessions of users who
-are no longer in the file end after their transfer.",
-    operands: &[],
-    examples: &[("reload", "Apply the changed configuration file")],
-};
-
-pub(super) const UNBAN: Entry = Entry {
-    name: "unban",
-    usage: "ADDRESS|all",
-    summary: "End the ban of a host",
-    about: "\
-Ends the ban of a host with too many failed logins, or all bans. An IPv6 host is
-its network of 64 bits.",
-    operands: &[],
-    examples: &[("unban 192.0.2.7", "Let this host connect again")],
 };
 
 pub(super) const PASSWD: Entry = Entry {
@@ -438,10 +489,10 @@ pub(super) const DEMO: Entry = Entry {
     usage: "[-q]",
     summary: "Show a server and a client at work",
     about: "\
-Starts a server in a temporary directory on this computer. Uploads, lists and
-downloads files and compares them: in passive and active mode, as text, resumed,
-and under TLS. Copies a file to a second server in both directions. Prints the
-dialogue, and removes everything. Needs no network.",
+Starts a server in a temporary directory on this computer. Uploads, lists,
+downloads and compares files: in passive and active mode, as text, resumed, and
+under TLS. Copies a file between two servers in both directions. Prints the
+dialogue, and removes the directory. Needs no network.",
     operands: &[],
     examples: &[],
 };
@@ -465,7 +516,7 @@ page as roff. To read it: ftp-cli man | man -l -",
     operands: &[Operand::Words(MAN_PAGES)],
     examples: &[
         ("man > ftp-cli.1", "Write the man page to a file"),
-        ("man server.toml > server.toml.5", "Write the page of the configuration to a file"),
+        ("man server.toml > server.toml.5", "Write the man page of the configuration to a file"),
     ],
 };
 

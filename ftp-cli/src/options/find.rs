@@ -6,25 +6,33 @@ use std::os::unix::ffi::OsStrExt;
 use ftp_proto::FtpUrl;
 
 use super::command::Command;
-use super::{urls, values};
+use super::{Synonym, urls, values};
 use crate::exit::Failure;
 
 impl Command {
-    /// Returns the command called `name`.
+    /// Returns the command called `name`, or known by that name too.
     ///
     /// # Errors
     ///
-    /// Returns `Usage` with the command that may be meant.
+    /// Returns `Usage` with the command that the user may have meant.
     pub(crate) fn find(name: &OsStr) -> Result<Self, Failure> {
         let bytes = name.as_bytes();
         let name = name.to_string_lossy();
         if let Some(command) = Self::ALL.iter().find(|command| command.name() == name) {
             return Ok(*command);
         }
+        if let Some(synonym) = Synonym::find(name.as_ref().as_ref()) {
+            return Ok(synonym.command);
+        }
         if let Some(failure) = lacking(bytes) {
             return Err(failure);
         }
-        let near = || values::nearest(&name, Self::ALL.iter().map(|command| command.name()));
+        // Names are short: with more than a typing error, the guess would be another word.
+        let most = (name.chars().count() / 4).max(1);
+        let near = || {
+            let near = values::nearest(&name, Self::ALL.iter().map(|command| command.name()));
+            near.filter(|near| strsim::osa_distance(&name, near) <= most)
+        };
         let hint = match own_name(&name).or_else(near) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "ftp-cli help lists the commands".to_owned(),
@@ -33,15 +41,20 @@ impl Command {
     }
 }
 
-/// Returns the name of another client's command here.
+/// Returns the command of this program for a command of another client.
 fn own_name(name: &str) -> Option<&'static str> {
     Some(match name {
-        "cat" | "download" | "reget" | "mget" | "wget" => "get",
-        "cp" | "sync" => "mirror",
-        "del" | "dele" | "delete" | "mdelete" => "rm",
-        "dir" | "list" | "nlist" => "ls",
-        "mput" | "upload" => "put",
-        "move" | "ren" | "rename" => "mv",
+        "download" | "reget" | "pget" | "get1" | "curl" | "wget" | "copyto" | "copyurl" => "get",
+        "copy" | "bisync" | "rsync" => "mirror",
+        "dele" | "delete" | "deletefile" | "erase" | "mdelete" | "mrm" => "rm",
+        "purge" => "rm",
+        "list" | "nlist" | "cls" | "rels" | "lsd" | "lsf" | "lsl" | "lsjson" | "find" => "ls",
+        "upload" | "send" | "reput" | "rcat" => "put",
+        "rename" | "mmv" => "mv",
+        "move" | "moveto" => "mv, or mirror --remove-source",
+        "more" | "less" | "zcat" => "cat",
+        "open" | "connect" | "cd" | "lcd" => "batch",
+        "site" | "quot" | "literal" => "quote",
         "test" => "doctor",
         _ => return None,
     })

@@ -3,61 +3,91 @@
 use super::{Command, Group};
 
 /// Names without dashes, and the option or the command line to use instead. The first entry whose
-/// option the command takes is the answer. Sources: the manuals of curl, wget, lftp, rclone, rsync
-/// and GNU coreutils.
+/// option the command accepts is used. Sources: the manuals of curl, wget, lftp, rclone, rsync and
+/// GNU coreutils.
 const NAMES: &[(&[&str], &str)] = &[
     (&["C", "continue-at", "partial", "reget"], "--continue"),
-    (&["m", "max-time", "T"], "--timeout"),
+    (&["m"], "--timeout (curl) or ftp-cli mirror (wget)"),
+    (&["max-time", "T"], "--timeout"),
     (&["timeout-connect", "contimeout"], "--connect-timeout"),
     (&["read-timeout"], "--stall-timeout"),
     (&["t", "tries", "retries"], "--retry"),
     (&["waitretry"], "--retry-delay"),
     (&["k", "no-check-certificate", "no-check-cert"], "--insecure"),
     (&["cacert", "ca-certificate", "ca-cert"], "--ca-file"),
-    (&["E", "cert", "certificate"], "--client-cert"),
+    (&["E"], "--client-cert (curl) or --remove-source (lftp)"),
+    (&["cert", "certificate"], "--client-cert"),
     (&["key", "private-key"], "--client-key"),
     (&["pinnedpubkey"], "--pin"),
     (&["ssl", "ssl-reqd", "ftp-ssl", "ftp-ssl-reqd"], "--tls explicit"),
     (&["ftps-implicit"], "--tls implicit"),
-    (&["interface", "bind-address", "ftp-port"], "--bind"),
+    (&["interface", "bind-address"], "--bind"),
     (&["ftp-pasv", "passive-ftp"], "--passive"),
-    (&["no-passive-ftp"], "--active"),
+    (&["no-passive-ftp", "ftp-port"], "--active"),
     (&["disable-epsv"], "--epsv never"),
     (&["disable-eprt"], "--eprt never"),
     (&["ftp-skip-pasv-ip"], "--passive-address peer"),
     (&["ftp-create-dirs", "mkpath", "force-directories"], "--create-dirs"),
-    (&["use-ascii"], "--ascii"),
+    (&["use-ascii", "B"], "--ascii"),
+    (&["remote-time"], "--preserve"),
     (&["bwlimit"], "--limit-rate"),
     (&["s", "silent", "no-verbose", "nv"], "--quiet"),
     (&["progress-bar", "show-progress"], "--progress always"),
     (&["no-progress", "no-progress-meter"], "--progress never"),
     (&["trace-ascii", "trace-time", "d", "debug", "vv"], "--trace"),
     (&["n", "nc", "ignore-existing"], "--no-clobber"),
+    (&["A", "almost-all"], "--all"),
     (&["directory-prefix", "output-dir"], "--directory"),
-    (&["parallel", "transfers", "P", "parallel-max"], "--jobs"),
+    (&["P"], "--jobs (lftp) or --progress always (rclone)"),
+    (&["transfers", "Z", "parallel-max"], "--jobs"),
+    (&["multi-thread-streams"], "--segments"),
     (&["ftp-user", "username"], "--user"),
     (&["accept", "A", "include-glob"], "--include"),
     (&["reject", "R", "exclude-glob", "X", "x"], "--exclude"),
+    (&["x", "socks5", "socks5-hostname", "proxytunnel", "proxy-user"], "--proxy"),
+    (&["no-proxy", "noproxy"], "--proxy none"),
     (&["ignore-time"], "--size-only"),
+    (&["checksum"], "--compare hash"),
+    (&["L", "dereference", "copy-links"], "--links follow"),
+    (&["l", "links"], "--links keep"),
+    (&["preserve-permissions"], "ftp-cli mirror --perms SRC DST"),
     (&["e", "del", "delete-after"], "--delete"),
     (&["n"], "--dry-run"),
-    (&["o", "O", "output", "output-document"], "ftp-cli get URL LOCAL"),
+    (&["O", "o", "output-document"], "ftp-cli get -o FILE URL, or get -P DIR URL..."),
     (&["upload-file"], "ftp-cli put LOCAL URL"),
     (&["Q"], "ftp-cli quote URL COMMAND"),
     (&["list-only"], "ftp-cli ls URL"),
     (&["I", "head", "spider"], "ftp-cli stat URL"),
-    (&["r", "recursive", "N", "timestamping", "mirror"], "ftp-cli mirror SRC DST"),
+    (&["N", "timestamping"], "--if-changed, which also replaces a newer local file"),
+    (&["mirror"], "ftp-cli mirror SRC DST"),
     (&["reverse"], "ftp-cli mirror DIR URL"),
+    (&["remove-source-files", "Remove-source-files", "delete-source"], "--remove-source"),
+    (&["update", "u", "only-newer", "time-cond", "z"], "--newer"),
+    (&["min-file-size"], "--min-size"),
+    (&["max-filesize"], "--max-size, which skips larger files with exit code 0 (curl: 63)"),
+];
+
+/// Letters that mean something else with one command than in [`NAMES`].
+const LETTERS: &[(Command, &str, &str)] = &[
+    (Command::Put, "T", "ftp-cli put LOCAL URL"),
+    (Command::Put, "O", "ftp-cli put LOCAL URL/"),
+    (Command::Mirror, "R", "ftp-cli mirror DIR URL (lftp), or --exclude (wget)"),
+    (Command::Mirror, "I", "--include"),
+    (Command::Mirror, "i", "--include"),
 ];
 
 /// Returns the replacement for the option `name` of another program.
 pub(super) fn instead(name: &str, command: Command) -> Option<&'static str> {
+    let is_letter = |(of, letter, _): &&(Command, &str, &str)| *of == command && *letter == name;
+    if let Some((.., instead)) = LETTERS.iter().find(is_letter) {
+        return Some(*instead);
+    }
     let is_taken = |instead: &str| match instead.strip_prefix("--") {
         Some(option) => {
-            let long = option.split(' ').next();
+            let long = option.split([' ', ',']).next();
             command.rows().any(|row| Some(row.long) == long)
         }
-        // Only for commands that reach a server.
+        // Applies only to commands that connect to a server.
         None => command.rows().any(|row| row.group == Group::Data),
     };
     let mut fitting = NAMES.iter().filter(|(names, _)| names.contains(&name));
@@ -71,9 +101,11 @@ mod tests {
 
     #[test]
     fn each_answer_is_an_option_or_a_command() {
-        for (names, instead) in NAMES {
+        let letters =
+            LETTERS.iter().map(|(_, letter, instead)| (std::slice::from_ref(letter), *instead));
+        for (names, instead) in NAMES.iter().copied().chain(letters) {
             let first = instead.split(' ').nth(usize::from(!instead.starts_with("--")));
-            let word = first.unwrap().trim_start_matches('-');
+            let word = first.unwrap().trim_start_matches('-').trim_end_matches(',');
             let is_option = TABLE.iter().any(|row| row.long == word);
             assert!(is_option || Command::find(word.as_ref()).is_ok(), "{instead}");
             assert!(!names.is_empty(), "{instead}");
@@ -85,11 +117,14 @@ mod tests {
         for (command, name, want) in [
             (Command::Get, "max-time", Some("--timeout")),
             (Command::Get, "no-check-certificate", Some("--insecure")),
-            (Command::Get, "O", Some("ftp-cli get URL LOCAL")),
-            (Command::Mirror, "parallel", Some("--jobs")),
-            (Command::Mirror, "R", Some("--exclude")),
-            (Command::Get, "R", None),
-            (Command::Get, "r", Some("ftp-cli mirror SRC DST")),
+            (Command::Get, "O", Some("ftp-cli get -o FILE URL, or get -P DIR URL...")),
+            (Command::Mirror, "transfers", Some("--jobs")),
+            (Command::Ls, "A", Some("--all")),
+            (Command::Mirror, "R", Some("ftp-cli mirror DIR URL (lftp), or --exclude (wget)")),
+            (Command::Put, "T", Some("ftp-cli put LOCAL URL")),
+            (Command::Get, "T", Some("--timeout")),
+            (Command::Get, "R", Some("--exclude")),
+            (Command::Get, "N", Some("--if-changed, which also replaces a newer local file")),
             (Command::Mirror, "n", Some("--dry-run")),
             (Command::Passwd, "O", None),
             (Command::Get, "frobnicate", None),

@@ -1,11 +1,12 @@
-//! Messages for wrong options, each with what to type instead.
+//! Messages for wrong options, each with the text to type instead.
 
 use getopts::Fail;
 
 use super::{Command, Row, TABLE, Value, foreign, values};
 use crate::exit::Failure;
 
-/// Explains what getopts rejected, and what to type instead. `command` is `None` before the command.
+/// Explains an error of getopts, and says what to type instead. `command` is `None` before the
+/// command.
 pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
     Failure::usage(match fail {
         Fail::UnrecognizedOption(name) => {

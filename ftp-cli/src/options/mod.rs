@@ -1,28 +1,33 @@
 //! Parses options and operands with getopts: global options, a command, its options and operands.
 //!
 //! One [`TABLE`] feeds getopts, `--help`, the man page and completions. The last one of repeated
-//! options wins; `--` ends options. File names need not be UTF-8: getopts rejects all arguments if
-//! one is not, so it gets a placeholder for each of those.
+//! options wins; `--` ends options. File names need not be UTF-8. As getopts accepts only UTF-8, it
+//! gets a placeholder for each argument that is not.
 
 mod clusters;
 mod command;
+mod control_entries;
 mod entries;
 mod find;
 mod foreign;
 mod hints;
 mod stand_ins;
+mod synonyms;
 mod table;
 pub(crate) mod urls;
 pub(crate) mod values;
 
 pub(crate) use command::{Command, Entry, Operand};
 pub(crate) use entries::{MAN_PAGES, SHELLS};
+pub(crate) use synonyms::{SYNONYMS, Synonym};
 pub(crate) use table::{Completes, Group, Row, TABLE, Value, global_rows};
 
 use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
 
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
+use crate::config_file::Applied;
 use crate::exit::Failure;
 use hints::explain;
 use stand_ins::StandIns;
@@ -32,13 +37,29 @@ use stand_ins::StandIns;
 pub(crate) struct Options {
     given: Vec<GivenOption>,
     pub(crate) operands: Vec<OsString>,
+    /// The name of the command, if it is a synonym.
+    synonym: Option<&'static str>,
+    /// The configuration file, if its options are applied.
+    pub(crate) configured: Option<Arc<Applied>>,
 }
 
-/// An option as given.
+/// An option on the command line.
 #[derive(Clone, Debug)]
-struct GivenOption {
-    long: &'static str,
-    value: Option<OsString>,
+pub(crate) struct GivenOption {
+    pub(crate) long: &'static str,
+    pub(crate) value: Option<OsString>,
+    /// The place in a file that gives it: `FILE:LINE:COLUMN`.
+    pub(crate) origin: Option<Arc<str>>,
+}
+
+impl GivenOption {
+    /// Returns the option as messages show it.
+    fn shown(&self) -> String {
+        match &self.origin {
+            Some(origin) => format!("{origin}: {}", self.long),
+            None => format!("--{}", self.long),
+        }
+    }
 }
 
 /// Parses all arguments. Returns `None` for a missing command.
@@ -50,21 +71,48 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
     let arguments = StandIns::new(arguments)?;
-    let before = read(&arguments.texts, global_rows(), ParsingStyle::StopAtFirstFree, &arguments)
-        .map_err(|fail| explain(&fail, None))?;
+    let before = read(&arguments.texts, None, &arguments).map_err(|fail| explain(&fail, None))?;
     let Some((name, rest)) = before.free.split_first() else {
-        return Ok((None, Options { given: before.given, operands: Vec::new() }));
+        return Ok((None, Options { given: before.given, ..Options::default() }));
     };
-    let command = Command::find(&arguments.restore(name))?;
+    let name = arguments.restore(name);
+    let synonym = Synonym::find(&name);
+    let command = match synonym {
+        Some(synonym) if synonym.name == synonyms::COPY => copying(rest, &arguments),
+        _ => Command::find(&name)?,
+    };
     let is_taken = |given: &&GivenOption| command.rows().any(|row| row.long == given.long);
     if let Some(GivenOption { long, .. }) = before.given.iter().find(|given| !is_taken(given)) {
         return Err(Failure::usage(format!("{} does not accept --{long}", command.name())));
     }
-    let after = read(rest, command.rows(), ParsingStyle::FloatingFrees, &arguments)
-        .map_err(|fail| explain(&fail, Some(command)))?;
+    let after =
+        read(rest, Some(command), &arguments).map_err(|fail| explain(&fail, Some(command)))?;
     let operands = after.free.iter().map(|text| arguments.restore(text)).collect();
-    let given = [before.given, after.given].concat();
-    Ok((Some(command), Options { given, operands }))
+    let implied = synonym.map_or(&[][..], |synonym| synonym.implies).iter();
+    let implied = implied.map(|(long, value)| GivenOption {
+        long,
+        value: value.map(Into::into),
+        origin: None,
+    });
+    // What is typed comes last, and so wins.
+    let given = implied.chain(before.given).chain(after.given).collect();
+    let synonym = synonym.map(|synonym| synonym.name);
+    Ok((Some(command), Options { given, operands, synonym, configured: None }))
+}
+
+/// Returns the command that `cp` stands for: it uploads to a URL, downloads from one, or copies
+/// from one to another.
+fn copying(rest: &[String], arguments: &StandIns) -> Command {
+    // An option of the same name takes a value in all of them or in none.
+    let candidates = [Command::Get, Command::Put, Command::Fxp];
+    let read = candidates.iter().find_map(|command| read(rest, Some(*command), arguments).ok());
+    let free = read.map(|stage| stage.free).unwrap_or_default();
+    let is_remote = |text: &String| urls::is_remote(&arguments.restore(text));
+    match free.split_last() {
+        Some((last, others)) if is_remote(last) && others.iter().any(is_remote) => Command::Fxp,
+        Some((last, [_, ..])) if is_remote(last) => Command::Put,
+        _ => Command::Get,
+    }
 }
 
 /// Result of getopts for the arguments before or after the command.
@@ -75,23 +123,25 @@ struct Stage {
     free: Vec<String>,
 }
 
-/// Parses the options `rows` in `texts`.
-fn read(
-    texts: &[String],
-    rows: impl Iterator<Item = &'static Row>,
-    style: ParsingStyle,
-    stand_ins: &StandIns,
-) -> Result<Stage, Fail> {
+/// Parses the options of a command in `texts`, or those before the command.
+fn read(texts: &[String], command: Option<Command>, stand_ins: &StandIns) -> Result<Stage, Fail> {
+    let style = match command {
+        None => ParsingStyle::StopAtFirstFree,
+        Some(_) => ParsingStyle::FloatingFrees,
+    };
     let is_option = |text: &String| text.starts_with('-');
     let has_options = match style {
         ParsingStyle::StopAtFirstFree => texts.first().is_some_and(is_option),
         ParsingStyle::FloatingFrees => texts.iter().any(is_option),
     };
-    // Registering all options with getopts is worthwhile only then.
+    // All options are registered with getopts only in this case, because that takes time.
     if !has_options {
         return Ok(Stage { given: Vec::new(), free: texts.to_vec() });
     }
-    let rows: Vec<&Row> = rows.collect();
+    let rows: Vec<&Row> = match command {
+        None => global_rows().collect(),
+        Some(command) => command.rows().collect(),
+    };
     let mut parser = getopts::Options::new();
     parser.parsing_style(style);
     for row in &rows {
@@ -104,14 +154,14 @@ fn read(
         // The text of `help` comes from the table, not from getopts.
         parser.opt(&short, row.long, "", "", argument, Occur::Multi);
     }
-    let matches = parser.parse(clusters::spread(texts, &rows, style))?;
+    let matches = parser.parse(clusters::spread(texts, &rows, command))?;
     let mut placed = Vec::new();
     for row in rows {
         for place in matches.opt_positions(row.long) {
             let values = matches.opt_strs_pos(row.long);
             let value = values.iter().find(|(other, _)| *other == place);
             let value = value.map(|(_, text)| stand_ins.restore(text));
-            placed.push((place, GivenOption { long: row.long, value }));
+            placed.push((place, GivenOption { long: row.long, value, origin: None }));
         }
     }
     placed.sort_by_key(|(place, _)| *place);
@@ -125,10 +175,44 @@ impl Options {
         self.given.iter().any(|given| given.long == long)
     }
 
+    /// Puts options before the others, as if they were typed first.
+    pub(crate) fn precede_by(&mut self, mut given: Vec<GivenOption>) {
+        given.append(&mut self.given);
+        self.given = given;
+    }
+
+    /// Returns which of several options was typed last; those of a file do not count.
+    pub(crate) fn last_typed(&self, longs: &[&str]) -> Option<&'static str> {
+        let typed = self.given.iter().filter(|given| given.origin.is_none());
+        typed.rev().find(|given| longs.contains(&given.long)).map(|given| given.long)
+    }
+
+    /// Returns an option as messages show it, with its place if a file contains it.
+    pub(crate) fn shown(&self, long: &str) -> String {
+        let given = self.given.iter().rev().find(|given| given.long == long);
+        given.map_or_else(|| format!("--{long}"), GivenOption::shown)
+    }
+
+    /// Returns the last typed value of an option. Values in a file do not count.
+    pub(crate) fn typed(&self, long: &str) -> Option<&OsStr> {
+        let typed = self.given.iter().filter(|given| given.origin.is_none() && given.long == long);
+        typed.filter_map(|given| given.value.as_deref()).next_back()
+    }
+
     /// Returns which of several exclusive options was given last.
     pub(crate) fn last_of(&self, longs: &[&str]) -> Option<&'static str> {
         let last = self.given.iter().rev().find(|given| longs.contains(&given.long));
         last.map(|given| given.long)
+    }
+
+    /// Returns the name by which the command was called, if it is a synonym.
+    pub(crate) const fn synonym(&self) -> Option<&'static str> {
+        self.synonym
+    }
+
+    /// Returns the names of all given options, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.given.iter().map(|given| given.long)
     }
 
     /// Returns whether to print only errors.
@@ -168,16 +252,22 @@ impl Options {
         long: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Failure> {
-        let Some(value) = self.value(long) else { return Ok(None) };
-        let Some(text) = value.to_str() else {
-            return Err(Failure::usage(format!("--{long}: invalid value: expected UTF-8")));
+        let given = self.given.iter().rev().find(|given| given.long == long);
+        let Some((given, value)) = given.and_then(|given| Some((given, given.value.as_ref()?)))
+        else {
+            return Ok(None);
         };
-        parse(text).map(Some).map_err(|wrong| Failure::usage(format!("--{long}: {wrong}")))
+        let name = given.shown();
+        let Some(text) = value.to_str() else {
+            return Err(Failure::usage(format!("{name}: invalid value: expected UTF-8")));
+        };
+        parse(text).map(Some).map_err(|wrong| Failure::usage(format!("{name}: {wrong}")))
     }
 
-    /// Returns whether `--trace` was given, and its last file if it has one.
-    pub(crate) fn trace(&self) -> Option<Option<&OsStr>> {
-        let last = self.given.iter().rev().find(|given| given.long == "trace");
+    /// Returns whether an option with an optional value was given, and the value if the last one
+    /// has one.
+    pub(crate) fn optional(&self, long: &str) -> Option<Option<&OsStr>> {
+        let last = self.given.iter().rev().find(|given| given.long == long);
         last.map(|given| given.value.as_deref())
     }
 }
@@ -198,12 +288,15 @@ mod tests {
         for row in TABLE {
             assert!(row.long.len() > 1, "{}", row.long);
             assert!(!row.help.is_empty() && !row.commands.is_empty(), "{}", row.long);
-            // Before the command is known, it is not known to which command an option belongs.
+            // Before the command is known, an option may be that of any command.
             let before = |row: &Row| row.group.is_global();
             for other in TABLE.iter().filter(|other| other.long == row.long) {
                 let sorts = (row.value == Value::No, other.value == Value::No);
                 assert_eq!(sorts.0, sorts.1, "{} both with and without a value", row.long);
-                assert!(row.short == other.short || !before(row) || !before(other), "{}", row.long);
+                // An option can have its letter with some commands only, but then not before the
+                // command.
+                let is_one = row.short.zip(other.short).is_none_or(|(one, other)| one == other);
+                assert!(is_one || !before(row) || !before(other), "{}", row.long);
             }
             for other in TABLE.iter().filter(|other| before(row) && before(other)) {
                 let clash = row.short.is_some() && row.short == other.short;
@@ -232,7 +325,7 @@ mod tests {
         assert!(options.has("quiet") && options.has("verbose") && options.has("continue"));
         assert!(options.is_verbose() && !options.is_quiet());
         assert!(!options.has("ascii"));
-        assert_eq!(options.trace(), Some(Some(OsStr::new("F"))));
+        assert_eq!(options.optional("trace"), Some(Some(OsStr::new("F"))));
     }
 
     #[test]
@@ -250,7 +343,43 @@ mod tests {
         let (_, options) =
             parse_texts("--progress=never --trace=F get --progress x --trace").unwrap();
         assert_eq!(options.value("progress"), Some(OsStr::new("x")));
-        assert_eq!(options.trace(), Some(None));
+        assert_eq!(options.optional("trace"), Some(None));
+    }
+
+    #[test]
+    fn synonyms_are_commands_with_options() {
+        for (line, want) in [
+            ("cat ftp://h/x", Command::Get),
+            ("del ftp://h/x", Command::Rm),
+            ("dir ftp://h/", Command::Ls),
+            ("sync a ftp://h/", Command::Mirror),
+            ("cp ftp://h/x", Command::Get),
+            ("cp ftp://h/x -j 4 y", Command::Get),
+            ("cp x -j 4 ftp://h/", Command::Put),
+            ("cp --append x h:y", Command::Put),
+            ("cp -r ftp://h/x ftp://g/y", Command::Fxp),
+            ("cp h:x g:y", Command::Fxp),
+            ("cp", Command::Get),
+        ] {
+            assert_eq!(parse_texts(line).unwrap().0, Some(want), "{line}");
+        }
+        let (_, cat) = parse_texts("cat ftp://h/x").unwrap();
+        assert_eq!((cat.value("output"), cat.synonym()), (Some(OsStr::new("-")), Some("cat")));
+        let (_, cat) = parse_texts("cat -o file ftp://h/x").unwrap();
+        assert_eq!(cat.value("output"), Some(OsStr::new("file")));
+        assert!(parse_texts("dir ftp://h/").unwrap().1.has("long"));
+        assert!(parse_texts("mget ftp://h/*").unwrap().1.has("glob"));
+        assert_eq!(parse_texts("cp --frobnicate x").unwrap_err().exit, Exit::Usage);
+        for line in ["rm -Rf x", "rm -fR x", "rm -R -f x", "rm -rf x"] {
+            let (_, options) = parse_texts(line).unwrap();
+            assert!(options.has("recursive") && options.has("force"), "{line}");
+            assert_eq!(options.operands, ["x"]);
+        }
+        for line in ["mirror --parallel=4 x", "mirror --parallel 4 x", "mirror -j4 x"] {
+            let (_, options) = parse_texts(line).unwrap();
+            assert_eq!(options.value("jobs"), Some(OsStr::new("4")), "{line}");
+            assert_eq!(options.operands, ["x"]);
+        }
     }
 
     #[test]
@@ -287,7 +416,7 @@ mod tests {
             ("--active serve", "serve does not accept --active"),
             ("serve --active", "only get, put, ls"),
             ("--pipeline put", "put does not accept --pipeline"),
-            ("get -z", "unknown option -z; ftp-cli help get lists"),
+            ("get -y", "unknown option -y; ftp-cli help get lists"),
             ("--zzzzzzzz", "ftp-cli --help lists"),
             ("get --user", "--user needs a value: NAME"),
             ("get -u", "-u needs a value: NAME"),
@@ -296,14 +425,14 @@ mod tests {
             ("get --pasword x", "use --password-file FILE"),
             ("gte x", "did you mean \"get\"?"),
             ("frobnicate", "ftp-cli help lists the commands"),
-            ("get -r x", "use: ftp-cli mirror SRC DST"),
+            ("get --mirror x", "use: ftp-cli mirror SRC DST"),
             ("get --interface x", "did you mean --bind?"),
-            ("mirror --parallel=3", "did you mean --jobs?"),
-            ("get -o f URL", "use: ftp-cli get URL LOCAL"),
+            ("mirror --transfers=3", "did you mean --jobs?"),
+            ("get -O f URL", "use: ftp-cli get -o FILE URL"),
             ("get --no-check-certificate x", "did you mean --insecure?"),
             ("get --verify", "needs a value: none, size, hash"),
-            ("del x", "did you mean \"rm\"?"),
-            ("ren x", "did you mean \"mv\"?"),
+            ("dele x", "did you mean \"rm\"?"),
+            ("rename x", "did you mean \"mv\"?"),
         ] {
             let failure = parse_texts(line).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage, "{line}");

@@ -1,4 +1,4 @@
-//! The options, as data: the parser, `--help`, the man page and completions are made from this
+//! The options, as data: the parser, `--help`, the man page and completions are generated from this
 //! table.
 
 use std::fmt;
@@ -27,7 +27,7 @@ pub(crate) enum Group {
 }
 
 impl Group {
-    /// All, in the order of `--help`.
+    /// All groups, in the order of `--help`.
     pub(crate) const ALL: &[Self] =
         &[Transfer, Mirror, Listing, Server, Login, Data, Tls, Robust, Output, Program];
 
@@ -57,7 +57,7 @@ impl Group {
 pub(crate) enum Value {
     No,
     Needed(&'static str),
-    /// One of a few words: the name in `--help`, and the words between `|`.
+    /// One of a few words: the name in `--help`, and the words, separated by `|`.
     OneOf(&'static str, &'static str),
     /// An optional value, written after `=`: `--trace` or `--trace=FILE`.
     WithEqualSign(&'static str),
@@ -70,7 +70,7 @@ pub(crate) enum Completes {
     Nothing,
     File,
     Directory,
-    /// One of these words, between `|`.
+    /// One of these words, separated by `|`.
     Words(&'static str),
     /// The name of a command of this program.
     Command,
@@ -110,7 +110,7 @@ pub(crate) struct Row {
     pub(crate) short: Option<char>,
     pub(crate) long: &'static str,
     pub(crate) value: Value,
-    /// The commands that take the option. A command takes no option that it would ignore.
+    /// The commands that take the option. A command accepts no option that it would ignore.
     pub(crate) commands: &'static [Command],
     pub(crate) help: &'static str,
 }
@@ -150,6 +150,40 @@ const MOVERS: &[Command] = &[Get, Put, Batch];
 const DIALOGUE: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor];
 const TREES: &[Command] = &[Command::Mirror, Fxp];
+/// Commands that copy between a server and this computer.
+const MIRRORS: &[Command] = &[Get, Put, Command::Mirror];
+/// Commands that accept `--lock`, for one run at a time.
+const LOCKERS: &[Command] = &[Get, Put, Rm, Batch, Command::Mirror, Fxp];
+/// Commands that select objects of a tree.
+const CHOOSERS: &[Command] = &[Command::Mirror, Fxp, Get, Put];
+/// All commands whose `-h` shows help; in `ls` it is part of `-lh`.
+const HELPED: &[Command] = &[
+    Get,
+    Put,
+    Stat,
+    Rm,
+    Mkdir,
+    Rmdir,
+    Mv,
+    Chmod,
+    Quote,
+    Batch,
+    Command::Mirror,
+    Fxp,
+    Doctor,
+    Serve,
+    Who,
+    Status,
+    Kick,
+    Drain,
+    Reload,
+    Unban,
+    Passwd,
+    Demo,
+    Command::Help,
+    Command::Man,
+    Command::Completions,
+];
 /// Commands that transfer files and show progress.
 const CARRIERS: &[Command] = &[Get, Put, Batch, Command::Mirror];
 /// Commands that retry transient failures. A raw command is sent once: its effect is unknown.
@@ -189,7 +223,21 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "c", "continue",         No,                            &[Put],   "resume where the server's file ends"),
     row(Transfer, "",  "append",           No,                            &[Put],   "append to the server's file (APPE); --retry never appends twice"),
     row(Transfer, "",  "unique",           No,                            &[Put],   "let the server choose a new name (STOU) and print it"),
+    row(Transfer, "o", "output",           Needed("FILE"),                &[Get],   "write to FILE, or to standard output if it is -"),
     row(Transfer, "P", "directory",        Needed("DIR"),                 &[Get],   "write the files of all URLs into DIR"),
+    row(Transfer, "i", "input-file",       Needed("FILE"),                &[Get],   "read URLs from FILE, one per line (-: standard input)"),
+    row(Transfer, "r", "recursive",        No,                            &[Get],   "download a directory tree as mirror does, and remove nothing"),
+    row(Transfer, "r", "recursive",        No,                            &[Put],   "upload a directory tree as mirror does, and remove nothing"),
+    row(Transfer, "",  "remove-source",    No,                            MIRRORS,  "remove each file from its source once it is complete at the target"),
+    row(Transfer, "",  "temp",             WithEqualSign("PATTERN"),      &[Put, Command::Mirror, Fxp], "upload as PATTERN, then rename; * is the name (default: .in.*)"),
+    row(Transfer, "",  "newer",            No,                            FILES,    "skip files that are not newer than those at the target"),
+    row(Transfer, "",  "if-changed",       No,                            FILES,    "skip files of the same size and time; preserve times (implies -p)"),
+    row(Transfer, "",  "min-size",         Needed("SIZE"),                MIRRORS,  "skip files below SIZE bytes, such as 1, 500K or 10M"),
+    row(Transfer, "",  "max-size",         Needed("SIZE"),                MIRRORS,  "skip files above SIZE bytes"),
+    row(Transfer, "",  "min-age",          Needed("TIME"),                MIRRORS,  "skip files modified less than TIME ago, such as 5min, 2h or 7d"),
+    row(Transfer, "",  "max-age",          Needed("TIME"),                MIRRORS,  "skip files modified more than TIME ago"),
+    row(Transfer, "",  "lock",             Needed("FILE"),                LOCKERS,  "lock FILE during the run; do nothing if another run has the lock"),
+    row(Transfer, "g", "glob",             No,                            &[Get],   "use the last part of each URL as a pattern for names"),
     row(Transfer, "n", "no-clobber",       No,                            &[Get],   "skip files that exist locally"),
     row(Transfer, "n", "no-clobber",       No,                            &[Put],   "skip files that exist on the server (MDTM, MLST)"),
     row(Transfer, "",  "in-place",         No,                            &[Get],   "write to the final name without a temporary file"),
@@ -200,6 +248,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "verify",           OneOf("MODE", "none|size|hash"), MOVERS,   "compare with the server's: none, size or hash (default: size if known)"),
     row(Transfer, "",  "limit-rate",       Needed("RATE"),                CARRIERS, "limit the total rate in bytes per second, such as 500K or 2M"),
     row(Transfer, "j", "jobs",             Needed("N"),                   FILES,    "transfer up to N files in parallel, one connection each (default: 1)"),
+    row(Transfer, "",  "segments",         Needed("N"),                   &[Get],   "download each large file over up to N connections (REST)"),
     row(Transfer, "c", "continue",         No,                            &[Batch], "resume interrupted transfers in get and put"),
     row(Transfer, "",  "append",           No,                            &[Batch], "append to the server's file in put (APPE); --retry never appends twice"),
     row(Transfer, "n", "no-clobber",       No,                            &[Batch], "skip existing files in get and put"),
@@ -214,43 +263,59 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "create-dirs",      No,                            TREES,    "create missing parent directories of DST"),
     row(Mirror,   "",  "delete",           No,                            TREES,    "remove files and directories from DST that SRC lacks"),
     row(Mirror,   "",  "max-delete",       Needed("N"),                   TREES,    "do nothing if more than N objects would be removed"),
-    row(Mirror,   "",  "include",          Needed("GLOB"),                TREES,    "include matching names; the last matching GLOB wins (repeatable)"),
-    row(Mirror,   "",  "exclude",          Needed("GLOB"),                TREES,    "skip matching names and never remove them (repeatable)"),
-    row(Mirror,   "",  "dry-run",          No,                            TREES,    "print what would be done; change nothing"),
+    row(Mirror,   "",  "include",          Needed("GLOB"),                CHOOSERS, "include matching names; the last matching GLOB wins (repeatable)"),
+    row(Mirror,   "",  "exclude",          Needed("GLOB"),                CHOOSERS, "skip matching names and never remove them (repeatable)"),
+    row(Mirror,   "",  "dry-run",          No,                            CHOOSERS, "print what would be done; change nothing"),
     row(Mirror,   "",  "size-only",        No,                            TREES,    "compare files by size only, ignoring times"),
+    row(Mirror,   "",  "compare",          OneOf("MODE", "size|time|hash"), &[Command::Mirror], "compare files by size, time or hash (HASH) (default: time)"),
+    row(Mirror,   "",  "perms",            No,                            &[Command::Mirror], "copy permission bits of files and directories (SITE CHMOD)"),
+    row(Mirror,   "",  "links",            OneOf("MODE", "keep|follow|skip"), &[Command::Mirror], "keep, follow or skip symbolic links of SRC (default: skip)"),
+    row(Mirror,   "",  "backup-dir",       Needed("DIR"),                 &[Command::Mirror], "move replaced and deleted files to DIR, on the side of DST"),
+    row(Mirror,   "",  "stats",            No,                            TREES,    "print a table of what was done (default: on a terminal)"),
     row(Transfer, "",  "stop-on-error",    No,                            &[Batch], "stop at the first line that fails"),
     row(Listing,  "r", "recursive",        No,                            &[Rm],    "remove directories and all that they contain"),
     row(Listing,  "f", "force",            No,                            &[Rm],    "ignore missing files"),
+    row(Listing,  "g", "glob",             No,                            &[Rm],    "use the last part of each URL as a pattern for names"),
+    row(Listing,  "n", "no-clobber",       No,                            &[Mv],    "do nothing if NEWPATH exists (MLST, LIST)"),
     row(Listing,  "p", "parents",          No,                            &[Mkdir], "create missing parents; accept existing directories"),
     row(Listing,  "R", "recursive",        No,                            &[Ls],    "list subdirectories too"),
     row(Listing,  "g", "glob",             No,                            &[Ls],    "use the last part of the URL as a pattern for names"),
     row(Listing,  "",  "listing",          OneOf("MODE", "auto|mlsd|list"), TREES,    "use this listing command: auto, mlsd or list (default: auto)"),
     row(Listing,  "l", "long",             No,                            &[Ls],    "show type, permissions, size and time"),
+    row(Listing,  "h", "human-readable",   No,                            &[Ls],    "show sizes as 1.5 KiB with -l"),
+    row(Listing,  "1", "one-per-line",     No,                            &[Ls],    "print one name per line (default)"),
+    row(Listing,  "t", "newest-first",     No,                            &[Ls],    "sort by modification time"),
+    row(Listing,  "S", "largest-first",    No,                            &[Ls],    "sort by size"),
+    row(Listing,  "",  "sort",             OneOf("KEY", "none|name|time|size"), &[Ls], "sort by name, time or size (default: none, the server's order)"),
+    row(Listing,  "r", "reverse",          No,                            &[Ls],    "reverse the order"),
     row(Listing,  "a", "all",              No,                            &[Ls],    "request names that begin with a dot (LIST -a)"),
     row(Listing,  "",  "listing",          OneOf("MODE", "auto|mlsd|list|nlst"), &[Ls, Stat], "use this listing command: auto, mlsd, list or nlst (default: auto)"),
     row(Transfer, "",  "upload-dir",       Needed("REMOTE-DIR"),          &[Doctor], "test uploads there: store, append, resume, rename and delete files"),
+    row(Transfer, "",  "watch",            WithEqualSign("TIME"),         &[Doctor], "repeat every TIME until everything works; print changes (default: 10)"),
+    row(Transfer, "",  "report",           Needed("FILE"),                &[Doctor], "also write the findings to FILE, for the server's administrator"),
     row(Server,   "",  "listen",           Needed("ADDR"),                &[Serve], "listen on PORT, :PORT (all addresses) or HOST:PORT (default: 127.0.0.1:2121) (repeatable)"),
+    row(Server,   "p", "port",             Needed("N"),                   &[Serve], "listen on port N of this computer only (other computers: --listen :N)"),
     row(Server,   "",  "listen-tls",       Needed("ADDR"),                &[Serve], "listen for implicit TLS, usually on port 990 (repeatable)"),
     row(Server,   "",  "tls-cert",         Needed("FILE"),                &[Serve], "use the certificate chain in FILE (PEM) and offer TLS"),
     row(Server,   "",  "tls-key",          Needed("FILE"),                &[Serve], "use the private key in FILE (PEM)"),
     row(Server,   "",  "tls-self-signed",  No,                            &[Serve], "create and keep a self-signed certificate; print its pin"),
     row(Server,   "u", "user",             Needed("NAME[:PASSWORD]"),     &[Serve], "accept logins of this user; turns anonymous login off (repeatable)"),
-    row(Server,   "",  "password-file",    Needed("FILE"),                &[Serve], "read the password of users without one from the first line of FILE"),
+    row(Server,   "",  "password-file",    Needed("FILE"),                &[Serve], "read the password of a user without one from the first line of FILE"),
     row(Server,   "",  "anonymous",        No,                            &[Serve], "accept anonymous logins, read-only (default without --user)"),
-    row(Server,   "",  "write",            No,                            &[Serve], "let users change files; without --user, let anyone"),
-    row(Server,   "",  "drop-box",         No,                            &[Serve], "let users add new files and see nothing; without --user, let anyone"),
+    row(Server,   "",  "write",            No,                            &[Serve], "let users (without --user: anyone) change files"),
+    row(Server,   "",  "drop-box",         No,                            &[Serve], "let users (without --user: anyone) add new files, but see none"),
     row(Server,   "",  "passive-ports",    Needed("PORTS"),               &[Serve], "use these passive ports, such as 50000-50099,51000 (default: any)"),
     row(Server,   "",  "passive-address",  Needed("ADDR"),                &[Serve], "announce the NAT's public address or name in PASV replies"),
     row(Server,   "",  "config",           Needed("FILE"),                &[Serve], "read settings and users from FILE; SIGHUP reloads them"),
     row(Server,   "",  "set",              Needed("KEY=VALUE"),           &[Serve], "override a setting of the configuration (repeatable)"),
-    row(Server,   "",  "check",            No,                            &[Serve], "print and check the configuration; exit as serve would"),
+    row(Server,   "",  "check",            No,                            &[Serve], "print and check the configuration, with the exit code of serve"),
     row(Login,    "u", "user",             Needed("NAME"),                REMOTE,   "log in as NAME (default: the URL's user, else anonymous)"),
     row(Login,    "",  "password-file",    Needed("FILE"),                REMOTE,   "read the password from FILE's first line (default: URL, FTP_PASSWORD, netrc)"),
     row(Login,    "",  "password-fd",      Needed("N"),                   REMOTE,   "read the password from the next line of file descriptor N"),
     row(Login,    "",  "password-command", Needed("COMMAND"),             REMOTE,   "run COMMAND in a shell and use its first line as the password"),
-    row(Server,   "",  "control",          Needed("FILE"),                CONTROL,  "ask by this socket (default: $FTP_CLI_CONTROL, /run/ftp-cli/control.sock)"),
+    row(Server,   "",  "control",          Needed("FILE"),                CONTROL,  "use this control socket (default: $FTP_CLI_CONTROL, /run/ftp-cli/control.sock)"),
     row(Login,    "",  "password-file",    Needed("FILE"),                &[Passwd], "read the password from FILE's first line (default: prompt, standard input)"),
-    row(Login,    "",  "password-file",    Needed("FILE"),                &[Fxp],   "read a password line for each URL that lacks one, the source's first"),
+    row(Login,    "",  "password-file",    Needed("FILE"),                &[Fxp],   "read one password line per URL that lacks one, source first"),
     row(Login,    "",  "password-fd",      Needed("N"),                   &[Fxp],   "read password lines for both URLs from file descriptor N"),
     row(Login,    "",  "password-command", Needed("COMMAND"),             &[Fxp],   "run COMMAND, which prints password lines for both URLs"),
     row(Login,    "",  "netrc-file",       Needed("FILE"),                DIALOGUE, "read users and passwords by host from FILE (default: ~/.netrc)"),
@@ -262,10 +327,13 @@ pub(crate) const TABLE: &[Row] = &[
     row(Data,     "",  "eprt",             OneOf("WHEN", "auto|always|never"), CLIENT,   "use EPRT rather than PORT: auto, always or never (default: auto)"),
     row(Data,     "",  "epsv-all",         No,                            CLIENT,   "use EPSV only, and announce that to the server (EPSV ALL)"),
     row(Data,     "",  "pipeline",         No,                            &[Get, Ls, Command::Mirror], "send TYPE, EPSV and RETR in one packet; some servers reject that"),
+    row(Data,     "",  "compress",         No,                            &[Get, Put, Ls, Batch, Command::Mirror], "compress data if the server offers that (MODE Z); costs processor time"),
+    row(Data,     "",  "reuse-data",       No,                            &[Get, Put, Ls, Batch, Command::Mirror], "use one data connection for all files if the server offers it (MODE B)"),
     row(Data,     "",  "passive-address",  OneOf("MODE", "peer|smart|reply"), CLIENT,   "set PASV's host: peer, smart (peer if private) or reply (default: peer)"),
     row(Data,     "",  "active-address",   Needed("ADDR"),                REMOTE,   "announce the NAT's public address or name in PORT and EPRT"),
     row(Data,     "",  "active-ports",     Needed("PORTS"),               REMOTE,   "listen on these ports in active mode, such as 21,300-400 (default: any)"),
     row(Data,     "",  "bind",             Needed("ADDR"),                DIALOGUE, "connect from this local address"),
+    row(Data,     "",  "proxy",            Needed("URL"),                 DIALOGUE, "use a socks5, socks5h, http or ftp proxy, or none (default: $ftp_proxy)"),
     row(Data,     "4", "ipv4",             No,                            DIALOGUE, "use IPv4 only"),
     row(Data,     "6", "ipv6",             No,                            DIALOGUE, "use IPv6 only"),
     row(Data,     "",  "passive-address",  OneOf("MODE", "peer|smart|reply"), &[Fxp],   "set the listening server's host: peer, smart or reply (default: peer)"),
@@ -291,7 +359,9 @@ pub(crate) const TABLE: &[Row] = &[
     row(Output,   "",  "log-file",          Needed("FILE"),                DIALOGUE, "append messages and results with timestamps to FILE"),
     row(Output,   "",  "raw-names",        No,                            &[Ls, Stat, Quote, Batch], "write names unchanged to a terminal, control characters included"),
     row(Output,   "",  "trace",            WithEqualSign("FILE"),         DIALOGUE, "write the explained dialogue to FILE (default: standard error)"),
-    row(Program,  "h", "help",             No,                            ALL,      "show help for a command"),
+    row(Program,  "",  "no-config",        No,                            DIALOGUE, "skip the configuration file (see ftp-cli man)"),
+    row(Program,  "h", "help",             No,                            HELPED,   "show help for a command"),
+    row(Program,  "",  "help",             No,                            &[Ls],    "show this help"),
     row(Program,  "V", "version",          No,                            ALL,      "show the version"),
 ];
 
@@ -302,8 +372,8 @@ impl Command {
     }
 }
 
-/// Returns the options that can precede the command, each once: the first row of those that
-/// commands explain differently.
+/// Returns the options that can precede the command, each once: if commands explain an option
+/// differently, the first row is used.
 pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
     let is_first = |(at, row): &(usize, &Row)| {
         !TABLE.iter().take(*at).any(|other| other.long == row.long && other.group.is_global())

@@ -21,7 +21,13 @@ pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
         ));
     }
     FtpUrl::parse(bytes).map_err(|error| {
-        // Not the operand itself, which may hold a password.
+        if let Some(name) = bookmark(bytes) {
+            return Failure::usage(format!(
+                "@{}: no such bookmark in the configuration file; expected ftp://HOST/PATH",
+                Escaped(name)
+            ));
+        }
+        // Does not show the operand, which may contain a password.
         let form = "ftp://[user@]host[:port]/path or [user@]host:path";
         if operand.as_bytes().get(error.at) == Some(&b'#') {
             return Failure::usage("not an FTP URL: # begins a fragment; write %23 in a name");
@@ -37,6 +43,13 @@ pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
         let reason = reason(bytes, error);
         Failure::usage(format!("not an FTP URL: {reason}; expected {form}"))
     })
+}
+
+/// Returns the name in `@NAME` or `@NAME/PATH`.
+fn bookmark(operand: &[u8]) -> Option<&[u8]> {
+    let rest = operand.strip_prefix(b"@")?;
+    let name = rest.split(|byte| *byte == b'/').next()?;
+    (!name.is_empty() && !rest.contains(&b':') && !rest.contains(&b'@')).then_some(name)
 }
 
 /// Returns a message about an invalid URL.
@@ -76,6 +89,14 @@ pub(crate) fn is_url(argument: &[u8]) -> bool {
     split_at_colon(argument).is_some_and(|(head, rest)| has_scheme(head) && rest.starts_with(b"//"))
 }
 
+/// Returns whether an operand is remote: it has a scheme, or a colon before any `/`.
+pub(crate) fn is_remote(operand: &OsStr) -> bool {
+    let bytes = operand.as_bytes();
+    let colon = bytes.iter().position(|byte| *byte == b':');
+    let slash = bytes.iter().position(|byte| *byte == b'/');
+    colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash))
+}
+
 /// Returns whether an argument is an FTP URL with a missing slash.
 fn lacks_slash(argument: &[u8]) -> bool {
     split_at_colon(argument).is_some_and(|(head, rest)| {
@@ -105,6 +126,7 @@ mod tests {
             ("ftp://h:0/a", Exit::Usage),
             ("ftp://h:65536/a", Exit::Usage),
             ("file.txt", Exit::Usage),
+            ("@nas/a", Exit::Usage),
             ("u:geheim@h/x", Exit::Usage),
             ("u@v:geheim@h:x", Exit::Usage),
             ("ftp:/u:geheim@h/x", Exit::Usage),

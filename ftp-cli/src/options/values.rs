@@ -13,16 +13,17 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 ///
 /// # Errors
 ///
-/// Returns a message that says what is wrong.
+/// Returns a message about the error.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let wrong = || format!("invalid time \"{text}\": expected 30, 250 ms, 5 min");
+    let wrong = || format!("invalid time \"{text}\": expected a form like 30, 250 ms or 5 min");
     let (number, unit) = split(text);
     let millis = match unit {
         "ms" => 1,
         "" | "s" | "sec" | "second" | "seconds" => 1_000,
         "m" | "min" | "minute" | "minutes" => 60_000,
         "h" | "hour" | "hours" => 3_600_000,
+        "d" | "day" | "days" => 86_400_000,
         _ => return Err(wrong()),
     };
     let number = billionths(number).ok_or_else(wrong)?;
@@ -47,7 +48,7 @@ fn billionths(number: &str) -> Option<u128> {
         return None;
     }
     let digits = whole.bytes().chain(fraction.bytes().chain(iter::repeat(b'0')).take(9));
-    // Saturates: the maximum is too large for every caller.
+    // Saturates, because the maximum is too large for every caller.
     Some(digits.fold(0, |sum: u128, digit| {
         sum.saturating_mul(10).saturating_add(u128::from(digit.wrapping_sub(b'0')))
     }))
@@ -57,7 +58,7 @@ fn billionths(number: &str) -> Option<u128> {
 ///
 /// # Errors
 ///
-/// Returns a message that says what is wrong; 0 is an error too.
+/// Returns a message about the error; 0 is an error too.
 pub(crate) fn waiting_time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("the time must be greater than 0".to_owned()),
@@ -77,22 +78,22 @@ pub(crate) fn show(time: Duration) -> String {
     }
 }
 
-/// Parses a number of bytes: `4096`, `64 MiB`, `1GiB`.
+/// Parses a number of bytes: `4096`, `64 MiB`, `1GiB`, `500K`. A letter alone is a power of 1024.
 ///
 /// # Errors
 ///
-/// Returns a message that says what is wrong.
+/// Returns a message about the error.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let wrong = || format!("invalid size \"{text}\": expected 4096, 64 MiB, 1 GiB");
+    let wrong = || format!("invalid size \"{text}\": expected a form like 4096, 64 MiB or 1 GiB");
     let split = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let shift = match unit.trim() {
         "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        "TiB" => 40,
+        "K" | "k" | "KiB" => 10,
+        "M" | "m" | "MiB" => 20,
+        "G" | "g" | "GiB" => 30,
+        "T" | "t" | "TiB" => 40,
         _ => return Err(wrong()),
     };
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -104,9 +105,9 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 ///
-/// Returns a message that says what is wrong.
+/// Returns a message about the error.
 pub(crate) fn rate(text: &str) -> Result<u64, String> {
-    let wrong = || format!("invalid rate \"{text}\": expected 4096, 500K, 2 MiB/s");
+    let wrong = || format!("invalid rate \"{text}\": expected a form like 4096, 500K or 2 MiB/s");
     let bare = text.trim();
     let bare = bare.strip_suffix("/s").unwrap_or(bare).trim_end();
     let (number, unit) = split(bare);
@@ -139,7 +140,7 @@ pub(crate) fn show_size(bytes: &u64) -> String {
 ///
 /// # Errors
 ///
-/// Returns a message that says what is wrong.
+/// Returns a message about the error.
 pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
     let wrong = |error: ParseError| {
         let item = text.get(error.at..).unwrap_or_default().split(',').next().unwrap_or_default();
@@ -149,7 +150,10 @@ pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
                 format!("invalid port range \"{}\": first port above the last", item.trim())
             }
             _ if error.kind == ParseErrorKind::TooLong => "too many port ranges".to_owned(),
-            _ => format!("invalid port range \"{}\": expected 50000-50099,51000", item.trim()),
+            _ => format!(
+                "invalid port range \"{}\": expected a form like 50000-50099,51000",
+                item.trim()
+            ),
         }
     };
     PortRanges::parse(text.as_bytes()).map_err(wrong)
@@ -159,7 +163,7 @@ pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
 ///
 /// # Errors
 ///
-/// Returns a message that says what is wrong.
+/// Returns a message about the error.
 pub(crate) fn host(text: &str) -> Result<String, String> {
     // Resolvers accept more names than the standards allow.
     if text.is_empty() || text.contains(|char: char| char.is_whitespace() || char.is_control()) {
@@ -208,6 +212,7 @@ mod tests {
             ("2 hours", 7_200_000, "2 h"),
             ("90 min", 5_400_000, "90 min"),
             (".5 h", 1_800_000, "30 min"),
+            ("7d", 604_800_000, "168 h"),
             ("5.", 5_000, "5 s"),
             ("0.0010000000009", 1, "1 ms"),
             ("0", 0, "0 s"),
@@ -278,6 +283,8 @@ mod tests {
             ("1025", Ok("1025")),
             ("3 B", Ok("3")),
             ("2 TiB", Ok("2 TiB")),
+            ("500K", Ok("500 KiB")),
+            ("3m", Ok("3 MiB")),
             ("64 MB", Err("invalid size")),
             ("MiB", Err("invalid size")),
             ("-1", Err("invalid size")),

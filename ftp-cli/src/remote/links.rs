@@ -1,7 +1,7 @@
-//! Decides whether a listed directory may be a symbolic link to one.
+//! Decides whether a listed directory may be a symbolic link to a directory.
 //!
 //! Some servers follow links in all listings, so that removing objects "in a directory" would
-//! remove them through a link. `LIST` shows links where `MLSD` does not; if both follow them, the
+//! remove them through a link. `LIST` shows links where `MLSD` does not. If both follow them, the
 //! link count of a directory limits its subdirectories: a directory has two links, and one more per
 //! subdirectory.
 
@@ -10,7 +10,7 @@ use ftp_client::{Client, Error, ListLimits, ListOptions, Listing, ListingForm};
 use super::object::is_no;
 
 /// Words of servers, in lower case, for an object that is not a directory, and for a directory that
-/// is not empty: those of their systems.
+/// is not empty. They come from the servers' operating systems.
 pub(crate) const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
 pub(crate) const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
 
@@ -21,10 +21,10 @@ pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
     words.iter().any(|words| text.windows(words.len()).any(|window| window == *words))
 }
 
-/// Evidence that a listed directory is one, before the server refuses to remove it.
+/// Evidence that a listed directory is not a link, before the server refuses to remove it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Proof {
-    /// All listed ones can be directories, or the user says that it is one.
+    /// All listed directories can be real ones, or the user says that this one is.
     Directory,
     /// More directories are listed than can exist.
     TooMany,
@@ -43,7 +43,7 @@ impl Proof {
         }
     }
 
-    /// Adds the user's claim that it is a directory, which a count can still contradict.
+    /// Adds the user's claim that this is a directory; the link count can still contradict that.
     pub(crate) const fn or_named(self) -> Self {
         match self {
             Self::TooMany => Self::TooMany,

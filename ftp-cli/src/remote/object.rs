@@ -1,7 +1,7 @@
 //! Finds out what one remote object is, from servers that may not report it directly.
 
 use super::path::split;
-use ftp_client::{Client, Error, ListOptions, Listed, ListingForm};
+use ftp_client::{Client, Error, ListLimits, ListOptions, Listed, ListingForm};
 use ftp_proto::{Entry, EntryKind, Modified, Precision, Severity, Verb, Zone};
 
 /// Looks up the object at `path`: by `MLST`, else in the listing of its directory, with exact size
@@ -67,9 +67,9 @@ fn in_listing(
                 found = Some(entry);
             }
             Ok(_) => {}
-            // It exists, even if the rest is missing.
+            // It exists, even if nothing else is known about it.
             Err(Error::ListingCut(_)) if found.is_some() => return Ok(found),
-            // Some refuse an empty or missing directory at the end.
+            // Some servers refuse an empty or missing directory at the end of the listing.
             Err(error) if is_no(&error) => return Ok(None),
             Err(error) => return Err(error),
         }
@@ -77,7 +77,31 @@ fn in_listing(
     Ok(found)
 }
 
-/// Returns whether the server refuses an answer permanently.
+/// Returns whether there is an object at `path`: by its facts, else by a complete listing of its
+/// directory. Returns `None` if neither proves it.
+///
+/// # Errors
+///
+/// Returns 4xx and 530 replies, and errors of the connection.
+pub(crate) fn is_there(client: &mut Client, path: &[u8]) -> Result<Option<bool>, Error> {
+    if client.exists(path)? {
+        return Ok(Some(true));
+    }
+    let (directory, name) = split(path);
+    let options = ListOptions { all: true, ..ListOptions::default() };
+    let listed = client
+        .list_directory(directory, options)
+        .and_then(|entries| entries.gather(ListLimits::default()));
+    match listed {
+        Ok(listing) if listing.entries.iter().any(|entry| entry.name == name) => Ok(Some(true)),
+        Ok(listing) => Ok(listing.unparsed.is_empty().then_some(false)),
+        Err(Error::ListingCut(_)) => Ok(None),
+        Err(error) if is_no(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether the server permanently refuses to answer.
 pub(crate) fn is_no(error: &Error) -> bool {
     matches!(error, Error::Refused(verb, reply)
         if reply.code().severity() == Severity::Permanent

@@ -1,5 +1,7 @@
 //! Handles remote paths: names separated by `/`.
 
+use ftp_client::Client;
+
 /// Splits `path` into its parent directory and its name, which is empty for the root and the login
 /// directory.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
@@ -15,19 +17,39 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Returns a path without the trailing `/`, which some servers take for another name.
+/// Returns a path without a trailing `/`, because some servers treat a path with one as another
+/// name.
 pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
     path.get(..end.min(path.len())).unwrap_or_default()
 }
 
-/// Returns the path of `name` in a directory; of the directory itself if `name` is empty.
+/// Returns the path of `name` in a directory, or of the directory itself if `name` is empty.
 pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match (directory, name) {
         (directory, []) => directory.to_vec(),
         ([] | [.., b'/'], name) => [directory, name].concat(),
         _ => [directory, b"/", name].concat(),
     }
+}
+
+/// Returns the names from the server's root to an object; `None` if the server does not report the
+/// login directory.
+pub(crate) fn absolute(client: &mut Client, path: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let directory = match path.starts_with(b"/") {
+        true => Vec::new(),
+        false => client.pwd().ok()?.as_bytes().to_vec(),
+    };
+    let is_slash = |byte: &u8| *byte == b'/';
+    let mut names = Vec::new();
+    for name in directory.split(is_slash).chain(path.split(is_slash)) {
+        match name {
+            b"" | b"." => {}
+            b".." => drop(names.pop()),
+            name => names.push(name.to_vec()),
+        }
+    }
+    Some(names)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 
+use crate::display;
 use crate::report::json::Object;
 
 /// Returns the event `entry` of `--json` with this name.
@@ -100,8 +101,8 @@ fn date(time: TimeVal) -> String {
 
 /// Returns the columns of `ls -l` before the name: `-rw-r--r--         1024  2024-02-29 13:45  `.
 /// The time is UTC if the server reports UTC (`MLSD`), else its local time; unknown facts are `?`,
-/// or `-` if there is none.
-pub(crate) fn columns(entry: &Entry) -> String {
+/// or `-` if there is none. If `human` is set, sizes have units.
+pub(crate) fn columns(entry: &Entry, human: bool) -> String {
     let kind = match entry.kind {
         Some(EntryKind::File) => '-',
         Some(EntryKind::Directory) => 'd',
@@ -109,7 +110,10 @@ pub(crate) fn columns(entry: &Entry) -> String {
         _ => '?',
     };
     let permissions = entry.permissions.map_or_else(|| "?".repeat(9), |mode| mode.to_string());
-    let size = entry.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+    let size = entry.size.map_or_else(
+        || "-".to_owned(),
+        |size| if human { display::size(size) } else { size.to_string() },
+    );
     let time = entry.modified.map_or_else(
         || "-".to_owned(),
         |Modified { time, precision, .. }| match precision {
@@ -148,10 +152,12 @@ mod tests {
             (" x", "??????????            -  -                 "),
             ("type=file;UNIX.mode=worse; x", "-?????????            -  -                 "),
         ] {
-            assert_eq!(columns(&of_facts(facts)), want, "{facts}");
+            assert_eq!(columns(&of_facts(facts), false), want, "{facts}");
         }
         let entry = of_line(b"lrwxrwxrwx 1 u g 7 Feb 29 2020 x -> /etc");
-        assert_eq!(columns(&entry), "lrwxrwxrwx            7  2020-02-29        ");
+        assert_eq!(columns(&entry, false), "lrwxrwxrwx            7  2020-02-29        ");
+        let large = of_facts("type=file;size=1536; x");
+        assert_eq!(columns(&large, true), "-?????????      1.5 KiB  -                 ");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! `--json`: writes the events of a run as they happen, one object per line, to standard output, or
-//! to standard error while file data goes there; `docs/json.md` is the schema. Without the option
-//! it only counts.
+//! `--json`: writes the events of a run as they happen, one object per line. They go to standard
+//! output, or to standard error while file data goes to standard output. `docs/json.md` is the
+//! schema. Without the option, only counts the items.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -80,7 +80,8 @@ impl Events {
         });
     }
 
-    /// Writes a line that counts for nothing: `start`, `progress`, `retry`, `entry`, `check`.
+    /// Writes a line that does not change the counts: `start`, `progress`, `retry`, `entry`,
+    /// `check`.
     pub(crate) fn emit(&self, object: impl FnOnce() -> Object) {
         self.with(|stream| stream.write(object));
     }
@@ -122,7 +123,7 @@ impl Events {
             let hidden = stream.hidden.clone();
             stream.write(|| Object::event("error").failure(failure).without(&hidden));
         });
-        // There is no receiver left for a write error.
+        // A write error can no longer be reported.
         let _ = self.close(failure.exit);
     }
 

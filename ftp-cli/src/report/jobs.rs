@@ -20,8 +20,8 @@ pub(crate) enum NoConnection {
 
 /// Servers of several workers. Servers refuse a connection beyond their limit in many ways: 421,
 /// 530 to the greeting or to `PASS`, or a reset. The only certain sign of a limit is that the
-/// server accepts another connection. The first connection to a server is therefore made alone,
-/// while the others wait.
+/// server accepts another connection. Therefore only one worker makes the first connection to a
+/// server, and the others wait.
 pub(crate) struct Doors<K> {
     doors: Mutex<HashMap<K, Arc<Mutex<Door>>>>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Doors<K> {
 enum Door {
     Untried,
     Open,
-    /// Further attempts are useless.
+    /// No more attempts are made.
     Shut(Failure),
 }
 
@@ -39,7 +39,7 @@ impl<K: Eq + Hash> Doors<K> {
         Self { doors: Mutex::default() }
     }
 
-    /// Connects to `server` by `connect`.
+    /// Connects to `server` with `connect`.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl<K: Eq + Hash> Doors<K> {
                 drop(first);
                 return connect().map_err(NoConnection::OneFewer);
             }
-            // The worker that was refused has an item that reports it.
+            // The refused worker has an item, which reports the failure.
             Door::Shut(failure) => return Err(NoConnection::OneFewer(failure.clone())),
         }
         match connect() {
@@ -93,7 +93,7 @@ pub(crate) trait Worker {
     /// Returns the reason if it fails.
     fn act(&mut self, item: usize) -> Result<(), Failure>;
 
-    /// Reports a failed item. Returns `Break` if further items are useless.
+    /// Reports a failed item. Returns `Break` if no other item can succeed.
     fn failed(&mut self, item: usize, failure: Failure) -> ControlFlow<()>;
 
     /// Disconnects from the servers.
@@ -103,12 +103,13 @@ pub(crate) trait Worker {
 /// Remaining items and the number of workers.
 struct Queue {
     state: Mutex<WorkState>,
-    /// Notified when an item came back, no more can, or the work is over.
+    /// Notified when an item has come back, when no more items can come back, or when the work is
+    /// over.
     settled: Condvar,
 }
 
 struct WorkState {
-    /// The last element is next.
+    /// The items; the last element is the next.
     items: Vec<usize>,
     workers: usize,
     /// Number of items that wait for a connection, and may come back.
@@ -208,8 +209,8 @@ struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    /// Returns the item to the others if there are any, and ends the worker; returns false if the
-    /// work is over or no other worker is left.
+    /// Gives the item back to the other workers and ends this one. Returns `false` if the work is
+    /// over or no other worker is left.
     fn give_back(self) -> bool {
         let mut state = self.queue.lock();
         if state.is_over {
@@ -250,8 +251,8 @@ mod tests {
         has_place: bool,
         log: &'a Mutex<Vec<String>>,
         stops_at: fn(usize) -> bool,
-        /// The case in which the first failing worker and a worker without a place wait for each
-        /// other.
+        /// A case in which the first failing worker and a worker without a place could wait for
+        /// each other.
         meeting: Option<&'a Barrier>,
     }
 

@@ -14,7 +14,7 @@ use crate::exit::Failure;
 pub(crate) struct Object(String);
 
 impl Object {
-    /// Starts an object that is not an event: `"v":1` comes first here, too.
+    /// Starts an object that is not an event. It begins with `"v":1` too.
     pub(crate) fn new() -> Self {
         Self("{\"v\":1".to_owned())
     }

@@ -7,8 +7,9 @@ use super::json::Object;
 use crate::console::messages::Messages;
 use crate::exit::{Exit, Failure};
 
-/// Counter of a command's items. Reports each failure at once; at the end the exit code is the
-/// item's own if there was only one, `Partial` if others were done, and else the last failure's.
+/// Counter of a command's items. Reports each failure at once. The final exit code is that of the
+/// item if there was only one. It is `Partial` if other items were done, and otherwise that of the
+/// last failure.
 pub(crate) struct Tally<'a> {
     all: usize,
     done: usize,
@@ -36,8 +37,8 @@ impl<'a> Tally<'a> {
         self.done += 1;
     }
 
-    /// Counts a failed item; `fields` adds the fields of its `error` event. Returns `Break` if
-    /// further items are useless.
+    /// Counts a failed item; `fields` adds the fields of its `error` event. Returns `Break` if no
+    /// other item can succeed.
     pub(crate) fn failed(
         &mut self,
         mut failure: Failure,
@@ -75,7 +76,7 @@ impl<'a> Tally<'a> {
         }
         let counts = format!("{done} of {all} {what}, {failed} failed, {left} not tried");
         let message = if last.fatal { format!("{}; {counts}", last.message) } else { counts };
-        // A signal ends everything, whatever was done.
+        // A signal ends everything, regardless of what was done.
         let exit = match last.exit {
             exit if last.is_signal() => exit,
             _ if done > 0 => Exit::Partial,

@@ -22,10 +22,10 @@ use crate::report::json::Object;
 /// One attempt of a transfer.
 #[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a> {
-    /// Whether it starts at byte 0, whatever an earlier attempt left.
+    /// Whether it starts at byte 0, regardless of an earlier attempt.
     pub(crate) from_start: bool,
-    /// Adds the fields that identify it to its events.
-    pub(crate) fields: &'a dyn Fn(Object) -> Object,
+    /// Adds the fields that identify the transfer to its events.
+    pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
 }
 
 /// Shared state of a command's transfers, in all its threads.
@@ -81,7 +81,7 @@ impl<'a> Context<'a> {
         done: &Done,
         source: &dyn Display,
         target: &dyn Display,
-        fields: &dyn Fn(Object) -> Object,
+        fields: &(dyn Fn(Object) -> Object + Sync),
     ) {
         if let Some(why) = done.skipped {
             self.note(format_args!("{target}: {why}, skipped"));
@@ -109,12 +109,14 @@ pub(crate) struct RemoteFile<'a> {
     /// Name for messages: a URL, or a path.
     pub(crate) name: &'a dyn Display,
     pub(crate) representation: RepresentationType,
+    /// The login name, for `--remove-source`. For another user, the same path can be another file.
+    pub(crate) user: Vec<u8>,
 }
 
 impl<'a> RemoteFile<'a> {
-    /// Returns the file of a URL.
-    pub(crate) fn of(url: &'a FtpUrl, representation: RepresentationType) -> Self {
-        Self { place: Place::of(url), name: url, representation }
+    /// Returns the file of a URL, for the login `user`.
+    pub(crate) fn of(url: &'a FtpUrl, representation: RepresentationType, user: Vec<u8>) -> Self {
+        Self { place: Place::of(url), name: url, representation, user }
     }
 }
 
@@ -125,7 +127,7 @@ pub(crate) struct Done {
     pub(crate) bytes: u64,
     pub(crate) time: Duration,
     pub(crate) verified: Verified,
-    /// Reason if it was skipped.
+    /// The reason, if it was skipped.
     pub(crate) skipped: Option<&'static str>,
     /// Name that the server chose (`--unique`), if reported.
     pub(crate) unique: Option<Vec<u8>>,

@@ -1,6 +1,7 @@
 //! Downloads one file to a local target, completely or not at all.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,11 +13,14 @@ use ftp_proto::{RepresentationType, TimeVal};
 
 use super::context::{Attempt, Context, Done, RemoteFile};
 use super::local_file::Sink;
-use super::options::Verify;
+use super::options::{TransferOptions, Verify};
+use super::take;
 use super::target::Target;
 use super::verify::{self, Verified};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
+use crate::remote::object;
+use crate::remote::path;
 use crate::report::json::Object;
 
 /// Downloads a file. Replaces local bytes if the attempt starts from byte 0.
@@ -32,11 +36,127 @@ pub(crate) fn download(
     target: &Target,
     attempt: Attempt<'_>,
 ) -> Result<Done, Failure> {
-    let settings = context.settings;
-    if settings.no_clobber && exists(target) {
-        return Ok(Done::skipped("exists"));
+    match target {
+        // An interrupted move continues before any file is skipped.
+        Target::File(path) if context.settings.removes_source => {
+            take::take(context, client, remote, path, attempt)
+        }
+        target => match skipped(context, client, remote, target)? {
+            Some(done) => Ok(done),
+            None => plain(context, client, remote, target, attempt),
+        },
     }
-    let mut job = Downloading { context, client, remote, attempt, begun: false, no_restart: false };
+}
+
+/// Returns the result if the options exclude a file, by its facts and the local file.
+///
+/// # Errors
+///
+/// Returns `Unsupported` if the server does not report a fact that an option needs, and the errors
+/// of the client.
+pub(crate) fn skipped(
+    context: &Context<'_>,
+    client: &mut Client,
+    remote: &RemoteFile<'_>,
+    target: &Target,
+) -> Result<Option<Done>, Failure> {
+    if context.settings.no_clobber && exists(target) {
+        return Ok(Some(Done::skipped("exists")));
+    }
+    Ok(skips(context, client, remote, target)?.map(Done::skipped))
+}
+
+/// Returns why a file is not downloaded, by its facts on the server.
+fn skips(
+    context: &Context<'_>,
+    client: &mut Client,
+    remote: &RemoteFile<'_>,
+    target: &Target,
+) -> Result<Option<&'static str>, Failure> {
+    let TransferOptions { newer, if_changed, selection, .. } = context.settings;
+    let here = match target {
+        Target::File(path) if *newer || *if_changed => fs::metadata(path).ok(),
+        _ => None,
+    };
+    let needs_time = selection.needs_time() || here.is_some();
+    if !needs_time && !selection.is_set() {
+        return Ok(None);
+    }
+    let named = |failure: Failure| failure.context(remote.name);
+    let path = remote.place.path();
+    let time = match needs_time {
+        true => Some(modified(client, path).map_err(named)?.unix_seconds()),
+        false => None,
+    };
+    let size = client.size(path).map_err(|error| named(error.into()))?;
+    if size.is_none() && selection.needs_size() {
+        return Err(named(unknown(client, path, "sizes")));
+    }
+    if let Some(why) = selection.refuses(size, time.map(|time| (time, time))) {
+        return Ok(Some(why));
+    }
+    let Some((here, time)) = here.zip(time) else { return Ok(None) };
+    Ok(match () {
+        () if *newer && here.mtime() >= time => Some("not newer on the server"),
+        () if *if_changed && here.mtime() == time && size == Some(here.len()) => Some("unchanged"),
+        () => None,
+    })
+}
+
+/// Returns the failure of a file whose fact an option needs, and the server does not report: the
+/// file may be missing.
+fn unknown(client: &mut Client, path: &[u8], facts: &str) -> Failure {
+    let (directory, _) = path::split(path);
+    let is_there = object::is_there(client, path);
+    let is_missing = match is_there {
+        // A refused listing proves nothing, but a directory that cannot be entered has no file.
+        Ok(None) if !directory.is_empty() => object::can_enter(client, directory).map_or_else(
+            |error| if object::is_no(&error) { Ok(true) } else { Err(error) },
+            |()| Ok(false),
+        ),
+        is_there => is_there.map(|is_there| is_there == Some(false)),
+    };
+    match is_missing {
+        Ok(true) => Failure::item(Exit::Refused, "there is no such file on the server"),
+        Ok(false) => {
+            let message = format!("the server does not report {facts}");
+            Failure::item(Exit::Unsupported, message)
+        }
+        Err(error) => error.into(),
+    }
+}
+
+/// Returns the modification time of a file.
+fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Failure> {
+    if let Some(time) = client.modified(path)? {
+        return Ok(time);
+    }
+    let entry = client.stat(path)?;
+    let time = entry.and_then(|entry| entry.modified).map(|modified| modified.time);
+    time.map_or_else(|| Err(unknown(client, path, "modification times")), Ok)
+}
+
+/// Downloads a file, whatever the target holds.
+///
+/// # Errors
+///
+/// Returns the same failures as [`download`].
+pub(super) fn plain(
+    context: &Context<'_>,
+    client: &mut Client,
+    remote: &mut RemoteFile<'_>,
+    target: &Target,
+    attempt: Attempt<'_>,
+) -> Result<Done, Failure> {
+    let mut job = Downloading {
+        context,
+        client,
+        remote,
+        attempt,
+        begun: false,
+        no_restart: false,
+        is_wrong: false,
+    };
     job.run(target).map_err(|failure| failure.context(job.remote.name))
 }
 
@@ -54,9 +174,11 @@ struct Downloading<'a, 'r> {
     begun: bool,
     /// Whether the server refused an offset other than 0.
     no_restart: bool,
+    /// The received bytes are wrong.
+    is_wrong: bool,
 }
 
-/// Start of a download, and facts about the file then.
+/// The start of a download, and the facts about the file at that time.
 struct Beginning {
     offset: u64,
     origin: Option<Origin>,
@@ -79,6 +201,8 @@ struct Broken {
     bytes: u64,
     /// Whether the server accepted `REST` and sent the file from byte 0.
     is_repeated: bool,
+    /// Whether the received bytes are wrong.
+    is_wrong: bool,
 }
 
 impl Downloading<'_, '_> {
@@ -89,7 +213,7 @@ impl Downloading<'_, '_> {
             Verify::Hash => Some(verify::checksum(self.client)?),
             _ => None,
         };
-        // Fails before the transfer if an option is impossible.
+        // Fails before the transfer if an option cannot work.
         let time = if settings.preserve { Some(self.time()?) } else { None };
         let (mut sink, start) = match target {
             Target::File(path) if settings.resume => self.resume(path)?,
@@ -112,6 +236,10 @@ impl Downloading<'_, '_> {
                     drop(sink);
                     self.attempt.from_start = true;
                     return self.run(target);
+                }
+                Err(failure) if self.is_wrong => {
+                    sink.discard();
+                    return Err(failure);
                 }
                 moved => moved?,
             },
@@ -138,15 +266,10 @@ impl Downloading<'_, '_> {
 
     /// Returns the modification time of the file, for `--preserve`.
     fn time(&mut self) -> Result<TimeVal, Failure> {
-        let path = self.remote.place.path();
-        if let Some(time) = self.client.modified(path)? {
-            return Ok(time);
-        }
-        let entry = self.client.stat(path)?;
-        let time = entry.and_then(|entry| entry.modified).map(|modified| modified.time);
-        time.ok_or_else(|| {
-            let message = "--preserve: the server does not report modification times";
-            Failure::item(Exit::Unsupported, message)
+        let time = modified(self.client, self.remote.place.path());
+        time.map_err(|failure| match failure.exit {
+            Exit::Unsupported => failure.context("--preserve"),
+            _ => failure,
         })
     }
 
@@ -177,9 +300,11 @@ impl Downloading<'_, '_> {
                             self.begun = is_stream && moved.bytes > 0;
                             Ok(moved)
                         }
-                        Err(Broken { failure, bytes, is_repeated }) => {
+                        Err(Broken { failure, bytes, is_repeated, is_wrong }) => {
                             self.no_restart = is_repeated;
-                            let failure = cut(failure, sink, bytes);
+                            self.is_wrong = is_wrong;
+                            let failure =
+                                if is_wrong { failure } else { cut(failure, sink, bytes) };
                             let is_final = is_stream && bytes > 0;
                             Err(if is_final { failure.never_retried() } else { failure })
                         }
@@ -279,7 +404,7 @@ impl Beginning {
 struct DownloadPump<'a> {
     context: &'a Context<'a>,
     path: &'a [u8],
-    fields: &'a dyn Fn(Object) -> Object,
+    fields: &'a (dyn Fn(Object) -> Object + Sync),
     sink: &'a mut Sink,
     checksum: &'a mut Option<Checksum>,
 }
@@ -293,7 +418,8 @@ impl DownloadPump<'_> {
         size: Option<u64>,
     ) -> Result<Moved, Broken> {
         let announced = download.announced();
-        // With an offset, some servers announce the rest and some the whole.
+        // With an offset, some servers announce the size of the rest, and some that of the whole
+        // file.
         let total = size.or(announced.filter(|_| offset == 0));
         let rest = size.map(|size| size.saturating_sub(offset));
         if let Some(rest) = rest {
@@ -317,15 +443,18 @@ impl DownloadPump<'_> {
             Err(error) => error,
         };
         let salvage = self.sink.file().map_or(Salvage::Kept, |file| file.salvage(&error, rest));
-        if salvage == Salvage::Wrong {
-            // Confirmed, but of another size than the file: the final check rejects it.
+        let is_wrong = salvage == Salvage::Wrong;
+        if is_wrong && !matches!(error, Error::Compressed(_) | Error::Blocks(_)) {
+            // The transfer was confirmed, but with another size than the file has: the final check
+            // rejects it.
             return Ok(Moved { bytes, time: began.elapsed(), is_known });
         }
         let failure = match error {
             Error::Local(error) => self.sink.failed(&error),
             error => error.into(),
         };
-        Err(Broken { failure, bytes, is_repeated: salvage == Salvage::SentFromStart })
+        let is_repeated = salvage == Salvage::SentFromStart;
+        Err(Broken { failure, bytes, is_repeated, is_wrong })
     }
 }
 
@@ -353,7 +482,7 @@ fn cut(mut failure: Failure, sink: &Sink, bytes: u64) -> Failure {
 }
 
 /// Converts a server's time for a local file; `None` before 1970.
-fn local_time(time: TimeVal) -> Option<SystemTime> {
+pub(super) fn local_time(time: TimeVal) -> Option<SystemTime> {
     let seconds = u64::try_from(time.unix_seconds()).ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, time.nanosecond()))
 }

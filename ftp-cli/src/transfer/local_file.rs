@@ -17,7 +17,7 @@ use crate::exit::{Exit, Failure};
 pub(crate) enum Sink {
     Output(Output),
     Direct(File, PathBuf),
-    /// Removed when dropped, and by a signal.
+    /// Removed on drop, and by a signal.
     Temporary(Temporary),
     /// Kept when dropped.
     File(LocalFile),
@@ -107,7 +107,7 @@ impl Sink {
         }
     }
 
-    /// Returns whether written bytes cannot be undone.
+    /// Returns whether writing bytes cannot be undone.
     pub(crate) const fn is_stream(&self) -> bool {
         matches!(self, Self::Output(_) | Self::Direct(..))
     }

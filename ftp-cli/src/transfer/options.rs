@@ -1,10 +1,15 @@
 //! Typed options of transfers. `get`, `put` and `batch` accept all of them, `mirror` and `fxp`
 //! some; each is read only here.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use ftp_client::RateLimit;
 use ftp_proto::{FtpUrl, RepresentationType};
 
+use super::selection::Selection;
 use crate::connect::retry::Retrying;
+use crate::display::shown;
 use crate::exit::Failure;
 use crate::options::{Options, values};
 
@@ -21,7 +26,7 @@ pub(crate) enum Verify {
     Hash,
 }
 
-/// Options of the group transfer.
+/// Options of the group "Transfer".
 #[derive(Clone)]
 pub(crate) struct TransferOptions {
     /// `--ascii` or `--binary`, which override the URL.
@@ -37,6 +42,46 @@ pub(crate) struct TransferOptions {
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) retrying: Retrying,
     pub(crate) jobs: usize,
+    /// Number of connections for one download.
+    pub(crate) segments: usize,
+    /// `--temp`.
+    pub(crate) temporary: Option<TemporaryName>,
+    pub(crate) removes_source: bool,
+    pub(crate) newer: bool,
+    pub(crate) if_changed: bool,
+    pub(crate) selection: Selection,
+}
+
+/// Name of an upload until it is complete: the file's name between two texts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct TemporaryName {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl TemporaryName {
+    /// Returns the default of `--temp`, `.in.*`, as in lftp's manual.
+    pub(crate) fn standard() -> Self {
+        Self { before: b".in.".to_vec(), after: Vec::new() }
+    }
+
+    /// Reads a pattern in which `*` stands for the name.
+    fn parse(pattern: &[u8]) -> Option<Self> {
+        let star = pattern.iter().position(|byte| *byte == b'*')?;
+        let before = pattern.get(..star)?.to_vec();
+        let after = pattern.get(star + 1..)?.to_vec();
+        let is_valid = |byte: &u8| !matches!(byte, b'*' | b'/' | b'\r' | b'\n' | 0);
+        let is_other = pattern.len() > 1;
+        let is_name = before.iter().chain(&after).all(is_valid);
+        (is_other && is_name).then_some(Self { before, after })
+    }
+
+    /// Returns the temporary name of a file in the same directory.
+    pub(crate) fn of(&self, name: &[u8]) -> Vec<u8> {
+        let start = name.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        let (directory, name) = name.split_at_checked(start).unwrap_or((b"", name));
+        [directory, &self.before, name, &self.after].concat()
+    }
 }
 
 impl TransferOptions {
@@ -58,12 +103,33 @@ impl TransferOptions {
             _ => Err(format!("invalid number \"{text}\": expected 1 to {JOBS}")),
         };
         let exclusive = [("append", "continue"), ("unique", "continue"), ("unique", "append")];
-        for (one, other) in exclusive.into_iter().chain([("no-clobber", "append")]) {
+        let more = [
+            ("no-clobber", "append"),
+            ("temp", "append"),
+            ("temp", "unique"),
+            // Nothing proves that the bytes before the offset came from the source.
+            ("remove-source", "continue"),
+            ("remove-source", "append"),
+            ("remove-source", "unique"),
+            ("remove-source", "in-place"),
+            ("newer", "if-changed"),
+            ("segments", "ascii"),
+            ("segments", "continue"),
+            ("segments", "in-place"),
+            ("segments", "jobs"),
+            ("segments", "remove-source"),
+        ];
+        for (one, other) in exclusive.into_iter().chain(more) {
             if options.has(one) && options.has(other) {
                 let message = format!("--{one} and --{other} exclude each other");
                 return Err(Failure::usage(message));
             }
         }
+        let removes_source = options.has("remove-source");
+        if removes_source && verify == Some(Verify::None) {
+            return Err(Failure::usage("--remove-source and --verify none exclude each other"));
+        }
+        let verify = verify.or(removes_source.then_some(Verify::Size));
         if options.has("append") && verify == Some(Verify::Hash) {
             let message = "--verify hash and --append exclude each other";
             return Err(Failure::usage(message));
@@ -76,12 +142,27 @@ impl TransferOptions {
             no_clobber: options.has("no-clobber"),
             in_place: options.has("in-place"),
             create_directories: options.has("create-dirs"),
-            preserve: options.has("preserve"),
+            preserve: options.has("preserve") || options.has("if-changed"),
             verify: verify.unwrap_or(Verify::BestEffort),
             rate_limit: options.parsed("limit-rate", values::rate)?.map(RateLimit::new),
             retrying: Retrying::from_options(options)?,
             jobs: options.parsed("jobs", jobs)?.unwrap_or(1),
+            segments: options.parsed("segments", jobs)?.unwrap_or(1),
+            temporary: temporary(options)?,
+            removes_source,
+            newer: options.has("newer"),
+            if_changed: options.has("if-changed"),
+            selection: Selection::from_options(options)?,
         })
+    }
+
+    /// Returns whether each download of a single job sends nothing but its `RETR`, so that several
+    /// can be requested at once.
+    pub(crate) fn only_retrieves(&self) -> bool {
+        let asks = self.resume || self.preserve || self.newer || self.selection.is_set();
+        let verifies = matches!(self.verify, Verify::Hash);
+        let is_single = self.jobs == 1 && self.segments == 1;
+        is_single && !(asks || verifies || self.removes_source || self.no_clobber)
     }
 
     /// Returns the transfer type for a URL: the option, else `;type=`, else image.
@@ -94,6 +175,9 @@ impl TransferOptions {
             self.representation.or(url.representation()).unwrap_or(RepresentationType::Image);
         let counts = match self.verify {
             _ if self.resume => Some("--continue"),
+            _ if self.removes_source => Some("--remove-source"),
+            _ if self.if_changed => Some("--if-changed"),
+            _ if self.segments > 1 => Some("--segments"),
             Verify::Size => Some("--verify size"),
             Verify::Hash => Some("--verify hash"),
             _ => None,
@@ -103,6 +187,44 @@ impl TransferOptions {
                 Err(Failure::usage(format!("{what} cannot be combined with --ascii or ;type=a")))
             }
             _ => Ok(representation),
+        }
+    }
+}
+
+/// Reads `--temp[=PATTERN]`.
+fn temporary(options: &Options) -> Result<Option<TemporaryName>, Failure> {
+    let Some(pattern) = options.optional("temp") else { return Ok(None) };
+    let Some(pattern) = pattern.map(OsStr::as_bytes) else {
+        return Ok(Some(TemporaryName::standard()));
+    };
+    let wrong = || {
+        let pattern = shown(pattern);
+        Failure::usage(format!("--temp: invalid pattern \"{pattern}\": expected a name with one *"))
+    };
+    TemporaryName::parse(pattern).map(Some).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_names_stay_in_the_directory() {
+        for (pattern, name, want) in [
+            (".in.*", "a", Some(".in.a")),
+            ("*.tmp", "a b", Some("a b.tmp")),
+            ("x*y", "d/a", Some("d/xay")),
+            (".in.*", "/a", Some("/.in.a")),
+            ("*", "a", None),
+            ("tmp", "a", None),
+            ("**", "a", None),
+            ("d/*", "a", None),
+            ("*\n", "a", None),
+            ("", "a", None),
+        ] {
+            let temporary = TemporaryName::parse(pattern.as_bytes());
+            let found = temporary.map(|temporary| temporary.of(name.as_bytes()));
+            assert_eq!(found.as_deref(), want.map(str::as_bytes), "{pattern} {name}");
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -53,9 +53,9 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// Finds the target for a file named `remote` on the server and LOCAL here. An existing
-    /// directory receives it under its own name, and so does the current one without LOCAL. Creates
-    /// missing directories if `creates` is set.
+    /// Finds the local target of the remote file `remote` for the operand LOCAL. In an existing
+    /// directory, and in the current one without LOCAL, the file keeps its name. Creates missing
+    /// directories if `creates` is set.
     ///
     /// # Errors
     ///
@@ -81,8 +81,8 @@ impl Target {
         }
     }
 
-    /// Finds the target for a file named `remote` on the server in the directory `directory`, which
-    /// is created if it is missing and `creates` is set.
+    /// Finds the target in `directory` for a file named `remote` on the server. If `creates` is
+    /// set, creates a missing directory.
     ///
     /// # Errors
     ///
@@ -128,7 +128,13 @@ impl Target {
                     if path.as_os_str().as_bytes().ends_with(b"/") {
                         return Err(fail(&ErrorKind::NotADirectory.into()));
                     }
-                    let parent = fs::metadata(parent(&path)).map_err(|error| fail(&error))?;
+                    let parent = fs::metadata(parent(&path)).map_err(|error| {
+                        let mut failure = fail(&error);
+                        if error.kind() == ErrorKind::NotFound {
+                            failure.message.push_str("; use --create-dirs to create directories");
+                        }
+                        failure
+                    })?;
                     return match parent.is_dir() {
                         true => Ok(Self::File(path)),
                         false => Err(fail(&ErrorKind::NotADirectory.into())),
@@ -150,6 +156,19 @@ pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
+    }
+}
+
+/// Writes changes to the entries of a directory to disk.
+///
+/// # Errors
+///
+/// Returns the system's error.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    match File::open(directory)?.sync_all() {
+        // Some file systems cannot sync directories.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
     }
 }
 

@@ -1,75 +1,21 @@
 //! Uploads one file; fails unless the server confirms it.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
 use ftp_client::{Checksum, Client, Entered, Error, Place, Report, Upload, Uploaded, Watch};
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
-use rustix::event::{PollFd, PollFlags, poll};
 
 use super::context::{Attempt, Context, Done, RemoteFile};
+use super::give;
 use super::options::Verify;
+use super::source::Source;
 use super::verify::{self, Verified};
 use crate::console::progress::Meter;
-use crate::console::signals::Cleanup;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
-
-/// Source of an upload.
-pub(crate) enum Source<'a> {
-    /// A local file, which the client can send efficiently.
-    File(&'a File),
-    /// A stream, which can be read only once.
-    Stream(Once<'a>),
-}
-
-impl<'a> Source<'a> {
-    pub(crate) fn stream(stream: &'a mut dyn Read) -> Self {
-        Self::Stream(Once { stream, has_begun: false })
-    }
-
-    /// Returns whether bytes were consumed that another attempt would need.
-    const fn is_spent(&self) -> bool {
-        matches!(self, Self::Stream(Once { has_begun: true, .. }))
-    }
-}
-
-/// A stream that records whether bytes were read.
-pub(crate) struct Once<'a> {
-    stream: &'a mut dyn Read,
-    has_begun: bool,
-}
-
-impl Read for Once<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buffer)?;
-        self.has_begun |= count > 0;
-        Ok(count)
-    }
-}
-
-/// Standard input whose reads end at a signal, even if the writer of the pipe never writes.
-pub(crate) struct Interruptible<'a> {
-    pub(crate) input: &'a mut (dyn Read + Send),
-    pub(crate) cleanup: &'a Cleanup,
-}
-
-impl Read for Interruptible<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(canceller) = self.cleanup.canceller() {
-            let stdin = io::stdin();
-            let mut fds =
-                [PollFd::new(canceller, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
-            poll(&mut fds, None)?;
-            if canceller.is_cancelled() {
-                return Err(io::Error::other("interrupted"));
-            }
-        }
-        self.input.read(buffer)
-    }
-}
 
 /// Uploads a file. Replaces the server's bytes if the attempt starts from byte 0.
 ///
@@ -83,8 +29,64 @@ pub(crate) fn upload(
     source: &mut Source<'_>,
     attempt: Attempt<'_>,
 ) -> Result<Done, Failure> {
+    if let Some(done) = skipped(context, client, remote, source, attempt)? {
+        return Ok(done);
+    }
+    match &context.settings.temporary {
+        Some(name) => give::upload_under(name, context, client, remote, source, attempt),
+        None => upload_plain(context, client, remote, source, attempt),
+    }
+}
+
+/// Uploads a file under its own name, whatever the server has.
+///
+/// # Errors
+///
+/// Returns the same failures as [`upload`].
+pub(super) fn upload_plain(
+    context: &Context<'_>,
+    client: &mut Client,
+    remote: &mut RemoteFile<'_>,
+    source: &mut Source<'_>,
+    attempt: Attempt<'_>,
+) -> Result<Done, Failure> {
     Uploading { context, client, remote, attempt, made_directories: false, no_restart: false }
         .run(source)
+}
+
+/// Returns the result if a file is not to be uploaded, by its facts and those of the server's file.
+///
+/// # Errors
+///
+/// Returns `Unsupported` if the server does not report a fact that an option needs, and the errors
+/// of the client.
+pub(super) fn skipped(
+    context: &Context<'_>,
+    client: &mut Client,
+    remote: &mut RemoteFile<'_>,
+    source: &Source<'_>,
+    attempt: Attempt<'_>,
+) -> Result<Option<Done>, Failure> {
+    let settings = context.settings;
+    let here = match source {
+        Source::File(file) => Some(file.metadata().map_err(|error| local(&error))?),
+        Source::Stream(_) => None,
+    };
+    if let Some(here) = &here {
+        let time = (here.mtime(), here.mtime());
+        if let Some(why) = settings.selection.refuses(Some(here.len()), Some(time)) {
+            return Ok(Some(Done::skipped(why)));
+        }
+    }
+    let mut uploading =
+        Uploading { context, client, remote, attempt, made_directories: false, no_restart: false };
+    if settings.no_clobber && uploading.is_there()? {
+        return Ok(Some(Done::skipped("exists")));
+    }
+    match here.filter(|_| settings.newer || settings.if_changed) {
+        Some(here) => Ok(uploading.is_current(&here)?.map(Done::skipped)),
+        None => Ok(None),
+    }
 }
 
 struct Uploading<'a, 'r> {
@@ -93,7 +95,7 @@ struct Uploading<'a, 'r> {
     remote: &'a mut RemoteFile<'r>,
     attempt: Attempt<'a>,
     made_directories: bool,
-    /// Whether the server refused to resume at all.
+    /// Whether the server refuses every resume.
     no_restart: bool,
 }
 
@@ -132,9 +134,6 @@ impl Uploading<'_, '_> {
             Verify::Hash => Some(verify::checksum(self.client)?),
             _ => None,
         };
-        if settings.no_clobber && self.is_there()? {
-            return Ok(Done::skipped("exists"));
-        }
         let start = self.start(regular.as_ref())?;
         if let Source::File(file) = source
             && length.is_some()
@@ -163,7 +162,7 @@ impl Uploading<'_, '_> {
         if let (Source::File(file), Some(then)) = (&source, &regular) {
             let sent = start.offset + done.bytes;
             if let Some(checksum) = &mut checksum {
-                // Not during the transfer, which the kernel does alone.
+                // Not done during the transfer, which the kernel does alone.
                 checksum.update_from(file, sent).map_err(|error| local(&error))?;
             }
             self.check_unchanged(file, then, sent)?;
@@ -189,18 +188,18 @@ impl Uploading<'_, '_> {
             (true, Some(here)) => self.offset(here)?,
             _ => (0, false),
         };
-        // A server that keeps an interrupted upload hidden reports its size: only a file with a
-        // name exists, and any other needs the final reply.
+        // A server may report the size of a hidden interrupted upload. Only a file with a name is
+        // complete; a hidden one still needs the final reply.
         let has_all = offset > 0 && regular.map(Metadata::len) == Some(offset);
         let is_there = has_all && (is_named || self.client.exists(self.remote.place.path())?);
         let way = match () {
             () if settings.unique => UploadMode::Unique,
             () if has_all => UploadMode::Rest,
-            // Like curl: APPE for servers that refuse REST before STOR.
+            // Like curl: Uses APPE for servers that refuse REST before STOR.
             () if settings.append || offset > 0 => UploadMode::Append,
             () => UploadMode::Store,
         };
-        // With --append, the final size means something only next to the one before.
+        // With --append, the final size can be verified only if the size before is known.
         let before = match way {
             UploadMode::Append if settings.append && settings.verify == Verify::Size => {
                 self.client.size(self.remote.place.path())?.unwrap_or(0)
@@ -227,7 +226,8 @@ impl Uploading<'_, '_> {
     }
 
     /// Returns the offset to resume at: the end of the server's file, unless that belongs to
-    /// another file. And whether the server reported its time, as it does for files with a name.
+    /// another file. Also returns whether the server reported its time, as it does for files with a
+    /// name.
     fn offset(&mut self, here: &Metadata) -> Result<(u64, bool), Failure> {
         match Uploaded::ask(self.client, self.remote.place.path(), here)? {
             Uploaded::Beginning { length, is_named } => Ok((length, is_named)),
@@ -248,13 +248,37 @@ impl Uploading<'_, '_> {
         }
     }
 
+    /// Returns why the server's file is good enough, for `--newer` and `--if-changed`.
+    fn is_current(&mut self, here: &Metadata) -> Result<Option<&'static str>, Failure> {
+        let settings = self.context.settings;
+        let path = self.remote.place.path();
+        let Some(time) = self.client.modified(path)? else {
+            let features = self.client.features()?;
+            if features.has("MDTM") || !self.client.exists(path)? && features.has("SIZE") {
+                // It is missing.
+                return Ok(None);
+            }
+            let message = "the server does not report the modification time";
+            return Err(Failure::item(Exit::Unsupported, message));
+        };
+        let there = time.unix_seconds();
+        let size = self.client.size(path)?;
+        Ok(match () {
+            () if settings.newer && there >= here.mtime() => Some("not newer here"),
+            () if settings.if_changed && there == here.mtime() && size == Some(here.len()) => {
+                Some("unchanged")
+            }
+            () => None,
+        })
+    }
+
     /// Returns whether the server has a file of that name, for `--no-clobber`.
     fn is_there(&mut self) -> Result<bool, Failure> {
         let path = self.remote.place.path();
         if self.client.exists(path)? {
             return Ok(true);
         }
-        // A fact that the server does not report does not prove absence.
+        // If the server does not report a fact, that does not prove that the file is missing.
         let features = self.client.features()?;
         if features.has("MDTM") || features.has("MLST") {
             return Ok(false);
@@ -277,47 +301,20 @@ impl Uploading<'_, '_> {
         length: Option<u64>,
         mut checksum: Option<&mut Checksum>,
     ) -> Result<Report, Failure> {
-        let mut wish = true;
         if way == UploadMode::Unique {
-            // The server creates the name in the working directory.
-            self.remote.place.go(self.client)?;
+            return self.send_unique(source, length, checksum);
         }
         loop {
-            let mut path = self.remote.place.path().to_vec();
-            if way == UploadMode::Unique
-                && let Some(slash) = path.iter().rposition(|byte| *byte == b'/')
-            {
-                // In a path of one part (%2F) the directory comes first.
-                let name = path.split_off(slash + 1);
-                self.client.cwd(path.get(..slash.max(1)).unwrap_or_default())?;
-                self.remote.place = Place::at(&name);
-                path = name;
-            }
-            let wished = if wish { &path[..] } else { b"" };
-            let sent = begin(self.client, way, offset, wished).map(|upload| {
-                let meter = self.context.board.begin(&path, offset, length, self.attempt.fields);
-                let checksum = checksum.as_deref_mut();
-                UploadPump { context: self.context, meter, checksum }.run(upload, source)
-            });
-            let error = match sent {
-                Ok(sent) => return sent.map_err(|error| self.broken(error, source)),
+            let path = self.remote.place.path().to_vec();
+            let to = Begin { way, offset, path: &path, wished: &path };
+            let error = match self.pump(source, &to, length, checksum.as_deref_mut()) {
+                Ok(sent) => return sent,
                 Err(error) => error,
             };
-            if way == UploadMode::Unique {
-                let is_permanent = |error: &Error| {
-                    matches!(error, Error::Refused(Verb::Stou, reply)
-                        if reply.code().severity() == Severity::Permanent)
-                };
-                // Some servers reject a requested name.
-                if !(std::mem::take(&mut wish) && !path.is_empty() && is_permanent(&error)) {
-                    return Err(error.into());
-                }
-                continue;
-            }
             if way == UploadMode::Rest
                 && matches!(error, Error::Refused(Verb::Rest | Verb::Stor, _))
             {
-                // Appending nothing does not harm an existing file.
+                // Appending no bytes does not change an existing file.
                 way = UploadMode::Append;
                 continue;
             }
@@ -334,6 +331,60 @@ impl Uploading<'_, '_> {
                 Entered::Partway => return Err(Failure { fatal: true, ..Failure::from(error) }),
             }
         }
+    }
+
+    /// Uploads under a name that the server chooses, in the directory of the path. Suggests the
+    /// path's name, unless the server refuses that.
+    fn send_unique(
+        &mut self,
+        source: &mut Source<'_>,
+        length: Option<u64>,
+        mut checksum: Option<&mut Checksum>,
+    ) -> Result<Report, Failure> {
+        // The server creates the name in the working directory.
+        self.remote.place.go(self.client)?;
+        let mut path = self.remote.place.path().to_vec();
+        if let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
+            // In a path of one part (%2F) the directory comes first.
+            let name = path.split_off(slash + 1);
+            self.client.cwd(path.get(..slash.max(1)).unwrap_or_default())?;
+            self.remote.place = Place::at(&name);
+            path = name;
+        }
+        let mut wished = path.as_slice();
+        loop {
+            let to = Begin { way: UploadMode::Unique, offset: 0, path: &path, wished };
+            let error = match self.pump(source, &to, length, checksum.as_deref_mut()) {
+                Ok(sent) => return sent,
+                Err(error) => error,
+            };
+            let is_permanent = matches!(&error, Error::Refused(Verb::Stou, reply)
+                if reply.code().severity() == Severity::Permanent);
+            // Some servers refuse a suggested name.
+            if wished.is_empty() || !is_permanent {
+                return Err(error.into());
+            }
+            wished = b"";
+        }
+    }
+
+    /// Begins an upload, and runs it to its end if the server accepts it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of an upload that did not begin. The inner failure is that of an upload
+    /// that did.
+    fn pump(
+        &mut self,
+        source: &mut Source<'_>,
+        to: &Begin<'_>,
+        length: Option<u64>,
+        checksum: Option<&mut Checksum>,
+    ) -> Result<Result<Report, Failure>, Error> {
+        let upload = begin(self.client, to)?;
+        let meter = self.context.board.begin(to.path, to.offset, length, self.attempt.fields);
+        let sent = UploadPump { context: self.context, meter, checksum }.run(upload, source);
+        Ok(sent.map_err(|error| self.broken(error, source)))
     }
 
     /// Returns the failure of a started upload.
@@ -410,7 +461,7 @@ impl Uploading<'_, '_> {
             return Ok(());
         }
         let Ok(Some(entry)) = self.client.stat(path) else { return Ok(()) };
-        // Not every server doubles 0xFF, so a pair may have become one.
+        // Not every server doubles 0xFF, so two such bytes may have become one.
         let last = |path: &[u8]| {
             let mut name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path).to_vec();
             name.dedup_by(|byte, before| (*byte, *before) == (0xff, 0xff));
@@ -456,17 +507,22 @@ fn added(mut failure: Failure) -> Failure {
     failure.never_retried()
 }
 
-fn begin<'a>(
-    client: &'a mut Client,
+/// The command that begins an upload.
+struct Begin<'a> {
     way: UploadMode,
     offset: u64,
-    path: &[u8],
-) -> Result<Upload<'a>, Error> {
-    match way {
-        UploadMode::Store => client.store(path),
-        UploadMode::Rest => client.store_from(path, offset),
-        UploadMode::Append => client.append(path),
-        UploadMode::Unique => client.store_unique(path),
+    /// Path of the file, for the progress display.
+    path: &'a [u8],
+    /// The argument of the command: the path, or nothing if the server chooses the name alone.
+    wished: &'a [u8],
+}
+
+fn begin<'a>(client: &'a mut Client, to: &Begin<'_>) -> Result<Upload<'a>, Error> {
+    match to.way {
+        UploadMode::Store => client.store(to.wished),
+        UploadMode::Rest => client.store_from(to.wished, to.offset),
+        UploadMode::Append => client.append(to.wished),
+        UploadMode::Unique => client.store_unique(to.wished),
     }
 }
 
@@ -474,7 +530,7 @@ fn begin<'a>(
 struct UploadPump<'a> {
     context: &'a Context<'a>,
     meter: Meter<'a>,
-    /// For a source that cannot be read twice.
+    /// Set for a source that cannot be read twice.
     checksum: Option<&'a mut Checksum>,
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn check_size(
     }
     let size = match (verify, client.size(path)) {
         (_, Ok(Some(size))) => Some(size),
-        // The transfer itself was confirmed: later failures do not change that.
+        // The transfer itself was confirmed; later failures do not change that.
         (Verify::BestEffort | Verify::Hash | Verify::None, _) => None,
         (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
         (Verify::Size, Err(error)) => return Err(error.into()),

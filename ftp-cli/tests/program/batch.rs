@@ -4,7 +4,6 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{LIMIT, Ran, Running, run, run_with};
@@ -223,7 +222,7 @@ fn lines_are_done_as_they_come() {
     for name in ["one", "two"] {
         writeln!(input, "mkdir {name}").unwrap();
         let made = || server.root.join(name).is_dir().then_some(());
-        batch.wait_until(Duration::from_secs(20), made).unwrap();
+        batch.wait_until(LIMIT, made).unwrap();
     }
     drop(input);
     assert!(batch.wait(std::time::Instant::now() + LIMIT).unwrap().success());
@@ -252,11 +251,7 @@ fn a_full_server_gets_no_further_upload() {
 #[test]
 fn a_connection_that_is_lost_costs_one_line() {
     // Our server ends an idle session.
-    let config = ftp_server::ServerConfig::default().with(|config| {
-        config.logins.delay = Duration::ZERO;
-        config.timeouts.idle = Duration::from_millis(300);
-    });
-    let server = OurServer::with(config);
+    let server = OurServer::start();
     server.root.mkdir("d/e");
     let here = TempRoot::new();
     let url = format!("{}d/", server.url(""));
@@ -265,11 +260,14 @@ fn a_connection_that_is_lost_costs_one_line() {
     let mut input = batch.child.stdin.take().unwrap();
     writeln!(input, "cd e\nmkdir one").unwrap();
     let made = |name: &str| server.root.join(name).is_dir().then_some(());
-    batch.wait_until(Duration::from_secs(20), || made("d/e/one")).unwrap();
+    batch.wait_until(LIMIT, || made("d/e/one")).unwrap();
+    for session in server.server.sessions() {
+        assert!(server.server.dismiss(session.number));
+    }
     let gone = || (server.server.sessions().is_empty()).then_some(());
-    batch.wait_until(Duration::from_secs(20), gone).unwrap();
+    batch.wait_until(LIMIT, gone).unwrap();
     writeln!(input, "mkdir two").unwrap();
-    batch.wait_until(Duration::from_secs(20), || made("d/e/two")).unwrap();
+    batch.wait_until(LIMIT, || made("d/e/two")).unwrap();
     drop(input);
     assert!(batch.wait(std::time::Instant::now() + LIMIT).unwrap().success());
 

@@ -18,7 +18,7 @@ fn trace(arguments: &[&str]) -> Option<Vec<String>> {
     let log = TempRoot::new();
     let program = ftp(arguments);
     let mut command = strace()?.command();
-    command.env("HOME", "/nonexistent").env("LC_ALL", "C.UTF-8");
+    command.env("HOME", "/proc/none").env("LC_ALL", "C.UTF-8");
     command.args(["-f", "-qq", "-s", "1", "-o"]).arg(log.join("trace"));
     run(command.arg(program.get_program()).args(program.get_args())).succeeded();
     let trace = String::from_utf8_lossy(&log.read("trace")).into_owned();

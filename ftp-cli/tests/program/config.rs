@@ -120,7 +120,7 @@ fn what_is_no_text_is_no_configuration() {
     // Deeply nested, and long.
     refused(("a = ".to_owned() + &"[".repeat(100_000)).as_bytes(), 2, "server.toml:1:");
     refused("x = 1\n".repeat(10_000).as_bytes(), 2, "server.toml: 9900 more errors\n");
-    failed(&run(&mut ftp(&["serve", "--config", "/nonexistent/x"])), 3, "/nonexistent/x: No such");
+    failed(&run(&mut ftp(&["serve", "--config", "/proc/none/x"])), 3, "/proc/none/x: No such");
     failed(&run(&mut ftp(&["serve", "--config", "/"])), 3, "/: Is a directory");
     failed(&run(&mut ftp(&["serve", "--config", "/dev/zero"])), 2, "/dev/zero: too large");
     let path = configured.here.join("server.toml");
@@ -217,7 +217,7 @@ passive.address = \"10.0.0.5\"
 passive.ports = \"{}\"
 [users.a]
 password = \"HASH\"
-root = \"/nonexistent/a\"
+root = \"/proc/none/a\"
 ",
         address.port()
     ));
@@ -226,7 +226,7 @@ root = \"/nonexistent/a\"
     let said = String::from_utf8(ran.stdout).unwrap();
     for want in [
         &format!("fail  {address}: cannot listen: another program uses this port"),
-        "fail  user a: /nonexistent/a: No such file or directory",
+        "fail  user a: /proc/none/a: No such file or directory",
         "fail  passive.ports: none of 1 is available",
         "warn  passive.address announces 10.0.0.5, which no client on the internet can reach",
     ] {

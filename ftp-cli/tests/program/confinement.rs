@@ -9,6 +9,7 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
+use crate::config::Configured;
 use crate::serve::Served;
 use crate::{failed, ftp};
 
@@ -83,4 +84,27 @@ fn a_system_without_walls_is_refused_or_told_of_fs_05() {
         assert_eq!(session.download("RETR file"), b"x");
         session.expect("SIZE link", link);
     }
+}
+
+#[test]
+fn users_of_a_program_need_the_walls_before_they_log_in_fs_05() {
+    let Some(strace) = Peer::find("strace") else { return };
+    let configured = Configured::new("");
+    configured.write(
+        "auth.program = \"/bin/true\"\nsecurity.confine = \"require\"\n\
+         [defaults]\nroot = \"ROOT\"\n",
+    );
+    let file = configured.here.join("server.toml");
+    let serve = |more: &[&str]| {
+        let mut serve = ftp(&["serve", "--listen", "127.0.0.1:0", "--config"]);
+        serve.arg(&file).args(more);
+        serve
+    };
+    let calls = ["landlock_create_ruleset"];
+    failed(&run(&mut deprived(&strace, &serve(&[]), &calls)), 3, "cannot confine sessions: ");
+    let checked = run(&mut deprived(&strace, &serve(&["--check"]), &calls));
+    assert_eq!(checked.code(), Some(3), "{checked:?}");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(said.contains("security.confine: ") && said.contains("has no Landlock"), "{said}");
+    run(&mut serve(&["--check"])).exited(0);
 }

@@ -5,6 +5,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
+use crate::config::Configured;
 use crate::figures::{memory, open_descriptors, wait_for_sweep};
 use crate::serve::Served;
 
@@ -157,3 +158,33 @@ fn transfers_without_memory_make_do_hf_09() {
     session.upload("STOR new", &large);
     RawSession::login(served.address, "u", "p").expect_in_step();
 }
+
+/// A tree of many directories takes one descriptor for each.
+#[test]
+fn a_mounted_directory_takes_one_descriptor() {
+    const MOUNTS: usize = 40;
+    let configured = Configured::new("");
+    let mut text = USER.to_owned();
+    for number in 0..MOUNTS {
+        configured.here.mkdir(format!("m{number}"));
+        let directory = configured.here.join(format!("m{number}"));
+        text += &format!("\"/{number}\" = \"{}\"\n", directory.display());
+    }
+    configured.write(&text);
+    let served = configured.serve();
+    let process = served.running.child.id();
+    wait_for_sweep(process);
+    let before = open_descriptors(process);
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.expect_in_step();
+    let taken = open_descriptors(process) - before;
+    assert!((MOUNTS..MOUNTS + 8).contains(&taken), "{taken}");
+}
+
+const USER: &str = "
+[users.u]
+password = \"HASH\"
+root = \"ROOT\"
+rights = \"full\"
+[users.u.mounts]
+";

@@ -4,10 +4,10 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ftp_tests::port::OwnPort;
-use ftp_tests::process::{Running, run};
+use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 
@@ -112,7 +112,7 @@ fn each_cause_on_this_side_has_its_code_and_kind_li_06() {
     for (code, kind, arguments, words) in [
         (2, "", &["get", "--no-such-option"][..], "unknown option"),
         (2, "usage", &["get", "--json", "ftp://127.0.0.1/a%0aDELE%20b"], "not an FTP URL"),
-        (3, "local", &["get", "--json", &url, "/nonexistent/x"], "/nonexistent/x"),
+        (3, "local", &["get", "--json", &url, "/proc/none/x"], "/proc/none/x"),
         (3, "", &["get", &url, "/dev/full"], "/dev/full"),
         (4, "network", &["ls", "--json", &nobody], "refused"),
         (4, "", &["ls", "ftp://no-such-host.invalid/"], "no-such-host.invalid"),
@@ -189,7 +189,7 @@ fn signals_are_130_and_143_li_06_li_10() {
         BufReader::new(&control).read_line(&mut line).unwrap();
         let id = get.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
-        let status = get.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+        let status = get.wait(Instant::now() + LIMIT).expect("it ends");
         assert_eq!(status.code(), Some(code));
         let output = std::io::read_to_string(get.child.stdout.take().unwrap()).unwrap();
         let last = output.lines().last().unwrap_or_default();

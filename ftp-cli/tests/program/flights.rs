@@ -7,6 +7,7 @@ use ftp_tests::peer::RealServer;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
+use ftp_tests::wait::wait_until;
 
 use crate::ftp;
 use crate::relay::Relay;
@@ -23,6 +24,8 @@ fn flights(site: &Site, files: usize, options: &[&str]) -> usize {
     mirror.env("FTP_PASSWORD", site.password).args(options).arg(url).arg(here.path());
     run(&mut mirror).succeeded();
     assert_eq!(here.names().len(), files);
+    // The client does not wait for long after its last command.
+    wait_until("the QUIT", || relay.count("QUIT") > 0);
     relay.take_flights()
 }
 

@@ -20,7 +20,7 @@ use crate::serve::Served;
 /// server runs, so with one test at a time. A debug build has several times as much, depending on
 /// the system's cache and read-ahead. Its own data is measured too; a debug build has up to twice as
 /// much, with its larger tables of relocated addresses.
-const IDLE_SERVER: u64 = 5 * 1_024;
+const IDLE_SERVER: u64 = 5 * 1_024 + 512;
 const IDLE_SERVER_OWN: u64 = 1_024;
 const IDLE_SESSION: u64 = 22;
 const SESSIONS: u64 = 1_000;

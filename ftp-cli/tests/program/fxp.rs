@@ -5,13 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ftp_proto::Network;
 use ftp_server::{Rights, Server, ServerConfig};
-use ftp_tests::process::{Ran, Running, run};
+use ftp_tests::process::{LIMIT, Ran, Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
+use ftp_tests::wait::at_last;
 use socket2::SockRef;
 
 use crate::json::told;
@@ -34,6 +35,45 @@ fn ours(host: Ipv4Addr, passive: bool, networks: &str) -> OurServer {
 
 fn fxp(options: &[&str], from: &str, to: &str) -> Ran {
     run(ftp(&["fxp"]).args(options).args([from, to]))
+}
+
+#[test]
+fn a_file_is_not_copied_onto_itself() {
+    let server = ours(ONE, true, "127.0.0.0/8");
+    server.root.write("file", b"content");
+    let url = server.url("file");
+    let directory = server.url("");
+    for target in [&*url, &*directory, &url.replace("file", "%66ile")] {
+        failed(&fxp(&[], &url, target), 2, "source and target are the same file");
+    }
+    // Other spellings are detected when both servers have reported their directory.
+    for path in ["./file", "%2Ffile", "none/../file", "/file"] {
+        let target = url.replace("/file", &format!("/{path}"));
+        failed(&fxp(&[], &url, &target), 2, "source and target are the same file");
+    }
+    assert_eq!(server.root.read("file"), b"content");
+    fxp(&[], &url, &server.url("copy")).exited(0);
+    assert_eq!(server.root.read("copy"), b"content");
+}
+
+#[test]
+fn a_file_with_two_names_is_not_copied_onto_itself() {
+    let server = ours(ONE, true, "127.0.0.0/8");
+    server.root.write("d/file", b"content");
+    std::fs::hard_link(server.root.join("d/file"), server.root.join("other")).unwrap();
+    std::os::unix::fs::symlink("d", server.root.join("alias")).unwrap();
+    let url = |path: &str| format!("{}{path}", server.url(""));
+    let same = "source and target are the same file";
+    failed(&fxp(&[], &url("d/file"), &url("other")), 2, same);
+    failed(&fxp(&[], &url("d/file"), &url("alias/file")), 2, same);
+    failed(&fxp(&["-c"], &url("d/file"), &url("alias/file")), 2, same);
+    assert_eq!(server.root.read("d/file"), b"content");
+    // The complete copy replaces one of the two names.
+    fxp(&["--temp"], &url("d/file"), &url("other")).exited(0);
+    assert_eq!(server.root.read("other"), b"content");
+    // Two files of one content are no obstacle now.
+    fxp(&[], &url("d/file"), &url("other")).exited(0);
+    assert_eq!(server.root.read("d/file"), b"content");
 }
 
 #[test]
@@ -109,7 +149,7 @@ fn a_password_goes_to_its_own_server() {
 fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
     let ours = OurServer::start();
     ours.root.write("file", b"12345");
-    let limits = ["--timeout", "8", "--final-timeout", "4"];
+    let limits = ["--timeout", "55"];
     // The last line alone names both servers.
     let check = |ran: &Ran, peer: &Peer, code, words| match code {
         0 => ran.exited(0),
@@ -136,8 +176,9 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
         (Act::Say("425 no way"), "", 13, "; with the source listening: source: RETR refused: 425"),
     ] {
         // The server announces another host, and the client connects to the server itself.
+        let limits = if code == 10 { &["--timeout", "8"] } else { &limits };
         let peer = Peer::start(&[("RETR", retr), ("SIZE", Act::Say(size))]);
-        check(&fxp(&limits, &peer.url("x"), &ours.url("copy")), &peer, code, words);
+        check(&fxp(limits, &peer.url("x"), &ours.url("copy")), &peer, code, words);
     }
     for (stor, code, words) in [
         (Act::Take("150 go", "226 there"), 0, ""),
@@ -214,13 +255,13 @@ fn endless(begun: mpsc::Sender<()>) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let server = std::thread::spawn(move || {
         let (mut control, _) = listener.accept().unwrap();
         SockRef::from(&control).set_out_of_band_inline(true).unwrap();
-        control.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        control.set_read_timeout(Some(LIMIT)).unwrap();
         let mut lines = BufReader::new(control.try_clone().unwrap());
         control.write_all(b"220 ready\r\n").unwrap();
         let mut said = Vec::new();
         loop {
             let mut line = Vec::new();
-            if lines.read_until(b'\n', &mut line).unwrap() == 0 {
+            if !matches!(lines.read_until(b'\n', &mut line), Ok(1..)) {
                 return said.split_off(said.len() - 2);
             }
             let line = line.trim_ascii_end().escape_ascii().to_string();
@@ -232,7 +273,8 @@ fn endless(begun: mpsc::Sender<()>) -> (SocketAddr, JoinHandle<Vec<String>>) {
                 "QUIT" => "221 bye",
                 _ => "200 ok",
             };
-            control.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+            // A client that was ended does not wait for long.
+            let _ = control.write_all(format!("{reply}\r\n").as_bytes());
             if reply == "150 go" {
                 begun.send(()).unwrap();
             }
@@ -244,21 +286,46 @@ fn endless(begun: mpsc::Sender<()>) -> (SocketAddr, JoinHandle<Vec<String>>) {
 
 #[test]
 fn a_signal_aborts_on_both_sides_li_10() {
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+    const ABOR: &str = "\\xff\\xf4\\xff\\xf2ABOR";
+    // Without an answer to ABOR within a second, a client leaves without QUIT.
+    let ends_in_time = |signal: &str, code: i32| {
         let (sender, begun) = mpsc::channel();
         let (source, target) = (endless(sender.clone()), endless(sender));
         let (from, to) = (format!("ftp://{}/x", source.0), format!("ftp://{}/y", target.0));
         let mut fxp = Running::start(ftp(&["fxp", "-q", &from, &to]).stderr(Stdio::null()));
         for _ in 0..2 {
-            begun.recv_timeout(Duration::from_secs(20)).unwrap();
+            begun.recv_timeout(LIMIT).unwrap();
         }
         let id = fxp.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
-        let status = fxp.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+        let status = fxp.wait(Instant::now() + LIMIT).expect("it ends");
         assert_eq!(status.code(), Some(code), "{signal}");
-        for (_, server) in [source, target] {
+        [source, target].map(|(_, server)| {
             let said = server.join().unwrap();
-            assert_eq!(said, ["\\xff\\xf4\\xff\\xf2ABOR", "QUIT"], "{signal}");
-        }
+            assert_eq!(said.iter().filter(|line| *line == ABOR).count(), 1, "{signal}: {said:?}");
+            said == [ABOR, "QUIT"]
+        })
+    };
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        at_last(signal, || (ends_in_time(signal, code) == [true, true]).then_some(()));
     }
+}
+
+#[test]
+fn a_temporary_name_hides_an_incomplete_copy() {
+    let (one, other) = (ours(ONE, true, "127.0.0.12"), ours(OTHER, true, "127.0.0.11"));
+    one.root.write("t/d/file", b"content");
+    let from = format!("{}t/d/file", one.url(""));
+    let ran = fxp(&["--temp", "--trace"], &from, &other.url("copy"));
+    ran.exited(0);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("> STOR .in.copy") && said.contains("> RNTO copy"), "{said}");
+    assert_eq!(other.root.read("copy"), b"content");
+    other.assert_only(&[b"copy"]);
+    let ran = fxp(&["-r", "--temp=*.part", "--trace"], &one.url("t"), &other.url("t"));
+    ran.exited(0);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("> STOR t/d/file.part"), "{ran:?}");
+    assert_eq!(other.root.read("t/d/file"), b"content");
+    assert!(!other.root.join("t/d/file.part").exists());
+    failed(&fxp(&["--temp", "-c"], &from, &other.url("x")), 2, "exclude each other");
 }

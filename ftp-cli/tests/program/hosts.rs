@@ -249,7 +249,7 @@ fn a_reload_adds_and_removes_hosts_and_their_sessions() {
     at_a.expect_reply(421);
     bob.expect_reply(421);
     assert!(!hosted.metrics().contains("{host="));
-    let why = "ends: the host was removed, or is not for this user";
+    let why = "ends: the host was removed, or no longer admits this user";
     said_until(&served, why);
     said_until(&served, why);
     own.expect("NOOP", 200);
@@ -392,8 +392,9 @@ fn a_certificate_that_cannot_be_read_to_its_end_holds_up_nothing() {
     let mut writer = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
     let renewed = hosted.authority.issue(Kind::Named(A));
     writer.write_all(renewed.certificate_pem().as_bytes()).unwrap();
-    std::fs::rename(&pipe, here.join("a.crt")).unwrap();
+    // The server reads the pipe once, so the key comes first.
     here.write("a.key", renewed.key_pem().as_bytes());
+    std::fs::rename(&pipe, here.join("a.crt")).unwrap();
     wait_until("the server to read the pipe", || rustix::io::ioctl_fionread(&writer).unwrap() == 0);
     assert!(hosted.who(&[]).starts_with("ID"), "the server answers");
     assert_eq!(place(&served, A, "anna"), "a/anna");
@@ -434,14 +435,14 @@ fn what_is_odd_about_a_host_is_said_by_check() {
         &set("\"b.example.invalid\".certificate", &file("a.crt")),
         &set("b.example.invalid.key", &file("a.key")),
         &set("c.example.invalid.banner", "C"),
-        &set("localhost.root", "/nonexistent"),
+        &set("localhost.root", "/proc/none"),
     ]);
     assert_eq!(code, Some(3), "{said}");
     for words in [
         &*format!("hosts.\"b.example.invalid\".certificate: {} does not name b.ex", file("a.crt")),
         &format!("{} does not name c.example.invalid: clients", file("own.crt")),
         &format!("{}: all users of this computer can read the private key", file("a.key")),
-        "hosts.localhost.root (user bob): /nonexistent: ",
+        "hosts.localhost.root (user bob): /proc/none: ",
     ] {
         assert!(said.contains(words), "{words}\n{said}");
     }

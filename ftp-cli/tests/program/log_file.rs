@@ -59,8 +59,8 @@ fn a_log_file_keeps_successes_failures_and_exit_codes() {
 fn a_log_file_that_cannot_be_opened_or_written_is_reported() {
     let server = OurServer::start();
     server.root.write("file", b"content");
-    let ran = run(&mut ftp(&["stat", "--log-file", "/nonexistent/log", &server.url("file")]));
-    failed(&ran, 3, "/nonexistent/log: No such file");
+    let ran = run(&mut ftp(&["stat", "--log-file", "/proc/none/log", &server.url("file")]));
+    failed(&ran, 3, "/proc/none/log: No such file");
     // The run continues, and reports once that its log is lost.
     let ran = run(&mut ftp(&["stat", "-v", "--log-file", "/dev/full", &server.url("file")]));
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();

@@ -37,9 +37,14 @@ impl Asking {
     }
 
     fn with(here: TempRoot, script: &str, more: &str) -> Self {
+        Self::of(here, script, &format!("{PATIENT}{more}"))
+    }
+
+    /// Starts `serve` with the script and these other settings.
+    fn of(here: TempRoot, script: &str, settings: &str) -> Self {
         let path = program(&here, script);
         let configured = Configured::new("");
-        configured.write(&format!("auth.program = \"{}\"\n{PATIENT}{more}", path.display()));
+        configured.write(&format!("auth.program = \"{}\"\n{settings}", path.display()));
         let mut command = configured.command(&["--listen", "0"]);
         let served = Served::of(command.env("PATH", "/usr/bin:/bin").env("FTP_PASSWORD", "of us"));
         Self { configured, served, here }
@@ -155,7 +160,7 @@ fn the_password_is_on_standard_input_alone() {
     // The answer is the line that the program got.
     assert_eq!(asking.code("u", "g3heim"), 451);
     let said = said_until(&asking.served, "login-refused");
-    assert!(said.iter().any(|line| line.contains("the answer lacks ok")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("missing ok in the answer")), "{said:?}");
     let seen = asking.seen();
     for line in said.iter().chain(&seen).chain([&asking.served.said]) {
         assert!(!line.contains("g3heim") && !line.contains("FTP_PASSWORD"), "{line}");
@@ -262,9 +267,9 @@ fn a_check_looks_at_the_program() {
     for (keys, code, words) in [
         (format!("program = \"{path}\"\n"), 0, format!("auth.program: {path} is executable")),
         (
-            "program = [\"/nonexistent/login\", \"-v\"]\n".to_owned(),
+            "program = [\"/proc/none/login\", \"-v\"]\n".to_owned(),
             3,
-            "auth.program: cannot start /nonexistent/login: ".to_owned(),
+            "auth.program: cannot start /proc/none/login: ".to_owned(),
         ),
         (
             format!("program = \"{path}\"\ntimeout = \"2 min\"\n"),
@@ -290,7 +295,7 @@ fn a_check_looks_at_the_program() {
 fn a_host_has_its_users_and_its_root() {
     let asking = Asking::start(
         KNOWS_TWO,
-        "[defaults]\nroot = \"/nonexistent\"\n[groups.boxes]\n\
+        "[defaults]\nroot = \"/proc/none\"\n[groups.boxes]\n\
          [hosts.\"a.example\"]\nusers = [\"anna\"]\nroot = \"ROOT\"\n",
     );
     asking.configured.root.write("here", b"x");

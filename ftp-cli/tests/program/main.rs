@@ -8,7 +8,9 @@
 
 mod batch;
 mod calls;
+mod compress;
 mod config;
+mod config_file;
 mod confinement;
 mod control;
 mod demo;
@@ -23,11 +25,16 @@ mod flights;
 mod footprint;
 mod fxp;
 mod get;
+mod habits;
 mod hooks;
 #[cfg(feature = "tls")]
 mod hosts;
+mod inbox;
+mod interop;
 mod interrupted;
 mod json;
+#[cfg(feature = "s3")]
+mod ledgers;
 mod log;
 mod log_file;
 mod log_target;
@@ -36,17 +43,23 @@ mod ls;
 mod metrics;
 mod mirror;
 mod mirror_field;
+mod moves;
 mod objects;
 mod order;
 mod passwords;
 mod peer;
 mod privileges;
+mod proxies;
 mod put;
 mod relay;
+mod reuse;
 mod scale;
+mod segments;
 mod serve;
 mod shells;
 mod signals;
+#[cfg(feature = "s3")]
+mod stores;
 mod streams;
 mod system_calls;
 mod systemd;
@@ -60,16 +73,23 @@ mod usage;
 mod whole;
 mod words;
 
+use std::net::Ipv4Addr;
+use std::ops::Deref;
 use std::process::Command;
 
-use ftp_tests::process::Ran;
+use ftp_tests::at_once::at_once;
+use ftp_tests::peer::RealServer;
+use ftp_tests::process::{Ran, run};
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{OurServer, Site};
 
 /// Returns the binary with a minimal environment. `FTP_PROGRAM` names another build of it: CI
-/// measures the released one.
+/// measures the released one. Nothing can make the home: other programs would make one elsewhere,
+/// and tests that need a missing directory would find it.
 fn ftp(arguments: &[&str]) -> Command {
     let program = std::env::var_os("FTP_PROGRAM");
     let mut ftp = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_ftp-cli").into()));
-    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent").args(arguments);
+    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none").args(arguments);
     ftp
 }
 
@@ -77,7 +97,7 @@ fn ftp(arguments: &[&str]) -> Command {
 /// processes inherit ignored signals.
 fn ftp_with_hangup(arguments: &[&str]) -> Command {
     let mut ftp = Command::new("/usr/bin/env");
-    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
+    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none");
     ftp.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_ftp-cli")]).args(arguments);
     ftp
 }
@@ -89,4 +109,29 @@ fn failed(ran: &Ran, code: i32, words: &str) {
     assert!(ran.stdout.is_empty(), "{ran:?}");
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(said.contains(words), "no {words:?} in {ran:?}");
+}
+
+/// Runs `work` with our server and with each daemon that is installed.
+#[track_caller]
+fn with_servers(work: impl Fn(&str, &Site) + Sync) {
+    type Start = fn(Ipv4Addr) -> Option<RealServer>;
+    let theirs: [(_, Start); 4] = [
+        ("vsftpd", |host| RealServer::vsftpd_at(host)),
+        ("proftpd", |host| RealServer::proftpd_at(host)),
+        ("pure-ftpd", |host| RealServer::pure_ftpd_at(host)),
+        ("pyftpdlib", |host| RealServer::pyftpdlib_at(host)),
+    ];
+    work("ours", &OurServer::start());
+    // Some servers run as the user "nobody".
+    at_once(4, theirs, |(name, start)| {
+        if let Some(server) = start(Ipv4Addr::LOCALHOST) {
+            let site: &Site = server.deref();
+            work(name, site);
+        }
+    });
+}
+
+/// Runs the program in a directory.
+fn in_directory(here: &TempRoot, arguments: &[&str]) -> Ran {
+    run(ftp(arguments).current_dir(here.path()))
 }

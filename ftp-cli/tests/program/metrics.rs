@@ -7,12 +7,13 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use ftp_tests::port::OwnPort;
-use ftp_tests::process::LIMIT;
+use ftp_tests::process::{LIMIT, run};
 use ftp_tests::raw::RawSession;
 use ftp_tests::scale;
 use ftp_tests::wait::wait_until;
 
 use crate::config::Configured;
+use crate::ftp;
 
 const USERS: &str = "limits.login_delay = \"0 s\"\nlimits.login_failures = 100\n\
     [users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n";
@@ -50,7 +51,7 @@ fn the_counts_are_those_of_the_log_at_scale() {
     };
     assert_eq!(fetch()["ftp_sessions"], 0.0);
 
-    let rounds = scale::count(10, 1_250);
+    let rounds = scale::count(10, 1_430);
     let mut session = RawSession::login(server.address, "u", "p");
     for number in 0..rounds {
         session.upload(format!("STOR f{}", number % 7), &vec![b'x'; number % 50]);
@@ -89,6 +90,8 @@ fn the_counts_are_those_of_the_log_at_scale() {
         ("ftp_transfers_total{direction=\"sent\",end=\"fin\",code=\"226\"}", sent),
         ("ftp_transfers_total{direction=\"sent\",end=\"refused\",code=\"550\"}", refused),
         ("ftp_transfer_seconds_count", transfers),
+        // None of them takes an hour.
+        ("ftp_transfer_seconds_bucket{le=\"3600\"}", transfers),
         ("ftp_transfer_seconds_bucket{le=\"+Inf\"}", transfers),
     ] {
         assert_eq!(found[name], expected, "{name}: {found:?}");
@@ -123,6 +126,60 @@ fn a_unix_socket_answers_what_is_http_and_nothing_else() {
         wait_until("the reload is counted", || {
             samples(&ask(get))["ftp_config_last_reload_success"] == success
         });
+    }
+}
+
+#[test]
+fn refused_connections_and_bans_are_counted() {
+    let configured = Configured::new("");
+    let path = |name: &str| configured.here.path().join(name);
+    let (socket, control) = (path("metrics"), path("control"));
+    configured.write(&format!(
+        "metrics.listen = \"unix:{}\"\ncontrol.socket = \"{}\"\nlimits.ban_after = 2\n\
+         network.proxy_protocol = [\"127.0.0.1\"]\nnetwork.deny = [\"192.0.2.66\"]\n{USERS}",
+        socket.display(),
+        control.display(),
+    ));
+    let mut server = configured.serve();
+    let fetch = || {
+        let stream = UnixStream::connect(&socket).unwrap();
+        samples(&asked(stream, "GET /metrics HTTP/1.0\r\n\r\n"))
+    };
+    let begin = |first: &str, code: u16| {
+        let mut session = RawSession::connect(server.address);
+        session.line(first);
+        session.expect_reply(code);
+        session
+    };
+    let client = |host: &str, code| begin(&format!("PROXY TCP4 {host} 192.0.2.1 50000 21"), code);
+    let mut guessing = client("192.0.2.9", 220);
+    for _ in 0..2 {
+        guessing.expect("USER u", 331);
+        guessing.expect("PASS wrong", 530);
+    }
+    wait_until("the ban is counted", || fetch()["ftp_bans"] == 1.0);
+    let others: Vec<_> = (0..3).map(|_| client("192.0.2.9", 421)).collect();
+    drop(client("192.0.2.66", 421));
+    drop(begin("USER u", 421));
+    let refused = |reason: &str| format!("ftp_refused_connections_total{{reason=\"{reason}\"}}");
+    let reasons = [("banned", others.len()), ("denied", 1), ("header", 1)];
+    wait_until("the refusals are counted", || {
+        let found = fetch();
+        reasons.iter().all(|(reason, count)| found.get(&refused(reason)) == Some(&(*count as f64)))
+    });
+    let unban = run(ftp(&["unban", "192.0.2.9", "--control"]).arg(&control)).succeeded();
+    assert_eq!(unban, b"bans ended: 1\n");
+    wait_until("the end of the ban is counted", || fetch()["ftp_bans"] == 0.0);
+    drop(client("192.0.2.9", 220));
+    server.signal("TERM");
+    assert!(server.running.wait(Instant::now() + LIMIT).is_some());
+    assert!(!socket.exists() && !control.exists());
+    // At most one line per second for each reason: it counts those before it.
+    let log: Vec<String> = server.log.iter().collect();
+    for (reason, _) in reasons {
+        let line = format!(" reason={reason}");
+        let has_line = |text: &String| text.contains("refused peer=") && text.contains(&line);
+        assert!(log.iter().any(has_line), "{reason}: {log:?}");
     }
 }
 

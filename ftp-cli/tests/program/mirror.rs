@@ -1,6 +1,7 @@
 //! `mirror` and `fxp -r`: differences are copied, other objects stay unchanged, and no server leads
 //! out of the tree.
 
+mod choices;
 mod dangers;
 mod interrupted;
 

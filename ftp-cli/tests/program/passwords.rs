@@ -6,10 +6,9 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use ftp_tests::at_once::at_once;
-use ftp_tests::process::{Running, run};
+use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::terminal::Terminal;
 use rustix::process::Signal;
@@ -60,7 +59,7 @@ fn no_process_shows_a_password_during_a_transfer_li_01_hl_01() {
             pipe.write_all(b"geheim\nmore\n").unwrap();
         }
         let begun = || fs::read_to_string(&trace).ok().filter(|text| text.contains("< 150"));
-        let said = get.wait_until(Duration::from_secs(20), begun).unwrap();
+        let said = get.wait_until(LIMIT, begun).unwrap();
         assert!(peer.seen().contains("USER u, PASS geheim"), "{options:?}: {}", peer.seen());
         assert!(said.contains("> PASS ****"), "{said}");
         let process = format!("/proc/{}", get.child.id());
@@ -382,7 +381,7 @@ fn a_password_in_a_wrong_place_is_neither_sent_nor_shown_hl_01() {
     failed(&run(&mut ftp(&["ftp://u:geheim@h/x"])), 2, "ftp-cli get ftp://u@h/x");
     let mut batch = ftp(&["batch", &url.replace("/x", "/")]);
     let lines = b"get ftp://u:geheim@h/x\nu:geheim@h\nput ftp://u:geheim@h/x\n";
-    let ran = ftp_tests::process::run_with(&mut batch, lines, ftp_tests::process::LIMIT);
+    let ran = ftp_tests::process::run_with(&mut batch, lines, LIMIT);
     ran.exited(2);
     hides(&ran);
     // Local files can have such names as long as no code takes them for URLs.
@@ -410,7 +409,7 @@ fn a_server_that_repeats_a_password_is_not_quoted_li_12_hl_11() {
             let peer = Peer::start_several(vec![acts.clone(); 8]);
             let url = peer.url("").replace("ftp://", "ftp://u@");
             let mut ftp = ftp(command);
-            ftp.args(["--password-file", &file, "--timeout", "20", &url]).args(options);
+            ftp.args(["--password-file", &file, "--timeout", "50", &url]).args(options);
             let ran = run(&mut ftp);
             assert_ne!(ran.code(), Some(0), "{ran:?}");
             assert!(peer.seen().contains("PASS geheim"), "{}", peer.seen());

@@ -2,10 +2,11 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ftp_tests::peer::Peer;
+use ftp_tests::port::OwnPorts;
 use ftp_tests::process::run;
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
@@ -13,6 +14,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind};
 use ftp_tests::wait::wait_until;
 
+use crate::config::said_until;
 use crate::serve::Served;
 use crate::{failed, ftp, ftp_with_hangup};
 
@@ -24,17 +26,24 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// Returns a port that only root can listen on.
-fn low_port() -> u16 {
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    (600..1_000).rev().find(is_free).unwrap()
-}
-
 /// Returns the program with two supplementary groups.
 fn with_groups(setpriv: &Peer, program: &Command) -> Command {
     let mut command = setpriv.command();
     command.args(["--groups", "4,27"]).arg(program.get_program()).args(program.get_args());
     command
+}
+
+/// Returns a copy of the program that other users can run, in a directory that they can enter: they
+/// may not reach the directory of the build.
+fn program_for_everyone(root: &TempRoot) -> PathBuf {
+    let program = root.path().join("ftp-cli");
+    // Copied by another process: a child of another test would inherit the descriptor for writing,
+    // and the file would be busy (ETXTBSY).
+    let mut copy = Command::new("cp");
+    run(copy.arg(env!("CARGO_BIN_EXE_ftp-cli")).arg(&program)).exited(0);
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    program
 }
 
 #[test]
@@ -48,7 +57,8 @@ fn a_server_started_by_root_goes_on_as_somebody_else_hp_25() {
         let permissions = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(root.path().join(name), permissions).unwrap();
     }
-    let listen = format!("127.0.0.1:{}", low_port());
+    let port = OwnPorts::claim_privileged(1);
+    let listen = format!("127.0.0.1:{}", port.numbers().start());
     let mut serve = ftp(&["serve", "--write", "--listen", &listen, "--user", "u:p"]);
     serve.args(["--set", "security.run_as=nobody"]).arg(root.path());
     let served = Served::of(&mut with_groups(&setpriv, &serve));
@@ -65,7 +75,9 @@ fn a_server_started_by_root_goes_on_as_somebody_else_hp_25() {
     let ids = format!("{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}\n");
     let mut threads = 0;
     for thread in std::fs::read_dir(format!("/proc/{}/task", served.running.child.id())).unwrap() {
-        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        // A thread may have ended meanwhile.
+        let status = thread.unwrap().path().join("status");
+        let Ok(status) = std::fs::read_to_string(status) else { continue };
         threads += 1;
         for id in ["Uid", "Gid"] {
             assert!(status.contains(&format!("\n{id}:\t{ids}")), "{status}");
@@ -81,14 +93,7 @@ fn a_server_started_by_root_goes_on_as_somebody_else_hp_25() {
 fn only_root_can_become_somebody_else_hp_25() {
     let Some(setpriv) = Peer::find("setpriv").filter(|_| is_root()) else { return };
     let root = TempRoot::new();
-    // The user nobody may not reach the directory of the build.
-    let program = root.path().join("ftp-cli");
-    // Copied by another process: a child of another test would inherit the descriptor for writing,
-    // and the file would be busy (ETXTBSY).
-    let mut copy = Command::new("cp");
-    run(copy.arg(env!("CARGO_BIN_EXE_ftp-cli")).arg(&program)).exited(0);
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = program_for_everyone(&root);
     let as_nobody = |run_as: &str| {
         let mut command = setpriv.command();
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
@@ -100,6 +105,36 @@ fn only_root_can_become_somebody_else_hp_25() {
     // A process of that user has nothing to drop.
     let served = Served::of(&mut as_nobody("security.run_as=nobody"));
     RawSession::login(served.address, "anonymous", "me").expect_in_step();
+}
+
+#[test]
+fn the_control_socket_answers_members_of_its_group_and_nobody_else() {
+    const GROUP: u32 = 4_321;
+    let Some(setpriv) = Peer::find("setpriv").filter(|_| is_root()) else { return };
+    let root = TempRoot::new();
+    let program = program_for_everyone(&root);
+    let socket = root.path().join("control");
+    let setting = format!("control.socket={}", socket.display());
+    let group = format!("control.group={GROUP}");
+    let serve = ["--set", &setting, "--set", &group];
+    let served = Served::start(&root, &serve);
+    let ask = |ids: &[&str]| {
+        let mut command = setpriv.command();
+        command.args(ids).arg(&program).args(["unban", "all", "--control"]);
+        run(command.arg(&socket))
+    };
+    let user = ["--reuid", "1234", "--regid", "1234"];
+    let in_group = GROUP.to_string();
+    for groups in [&["--clear-groups"][..], &["--groups", "4,27"]] {
+        let ran = ask(&[&user[..], groups].concat());
+        failed(&ran, 4, "permission denied; the server's control.group and control.mode decide");
+    }
+    ask(&[&user[..], &["--groups", &in_group]].concat()).exited(0);
+    ask(&["--reuid", "1235", "--regid", &in_group, "--clear-groups"]).exited(0);
+    // The log names those who were answered, and only them.
+    let said = said_until(&served, "control uid=1235");
+    let users = said.iter().filter_map(|line| line.split("control uid=").nth(1)?.split(' ').next());
+    assert_eq!(users.collect::<Vec<_>>(), ["1234", "1235"], "{said:?}");
 }
 
 #[test]
@@ -146,7 +181,7 @@ fn a_check_ends_as_serve_would() {
     for (arguments, code) in [
         (&["--listen", &taken, root][..], 4),
         (&["--listen", "127.0.0.1:0", "--set", &log, root], 3),
-        (&["--listen", "127.0.0.1:0", "/nonexistent"], 3),
+        (&["--listen", "127.0.0.1:0", "/proc/none"], 3),
         #[cfg(feature = "tls")]
         (&["--listen", "127.0.0.1:0", "--tls-cert", "/no", "--tls-key", "/no", root], 2),
     ] {
@@ -162,7 +197,9 @@ fn a_check_looks_at_ports_as_who_will_serve_them() {
     if !is_root() {
         return;
     }
-    let (root, low) = (TempRoot::new(), low_port());
+    // The source port is the one below that of the listener.
+    let (root, ports) = (TempRoot::new(), OwnPorts::claim_privileged(2));
+    let low = *ports.numbers().start();
     let mode = |mode| std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(root.path(), mode(0o755)).unwrap();
     let mut check = ftp(&["serve", "--check", "--listen", &format!("127.0.0.1:{}", low + 1)]);

@@ -9,6 +9,7 @@ use std::time::Instant;
 use ftp_tests::process::{LIMIT, Running, run, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
+use ftp_tests::wait::wait_until;
 
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
@@ -41,7 +42,7 @@ fn the_servers_reason_is_told() {
         (Act::Take("150 go", "451 disk"), 9, "451 disk"),
     ] {
         let peer = Peer::start(&[("STOR", stor)]);
-        let ran = run(&mut ftp(&["put", "--reply-timeout", "5", &large, &peer.url("x")]));
+        let ran = run(&mut ftp(&["put", &large, &peer.url("x")]));
         failed(&ran, code, words);
         let named = format!("ftp-cli: {large} to {}: ", peer.url("x"));
         assert!(String::from_utf8_lossy(&ran.stderr).starts_with(&named), "{ran:?}");
@@ -130,16 +131,17 @@ fn an_upload_whose_last_reply_was_lost_is_confirmed_by_another_try() {
     for (lost, limit) in
         [(Act::TakeAndBreak("150 go"), "20"), (Act::TakeAndHang("150 go"), "250ms")]
     {
-        let peer = Peer::start_several(vec![
-            vec![("SIZE", Act::Say("550 no")), ("STOR", lost)],
-            [kept(), vec![("STOR", Act::Take("150 go", "226 done"))]].concat(),
-        ]);
-        let mut put = ftp(&["put", "-c", "--retry", "1", "--retry-delay", "0"]);
+        // On a busy machine, the reply to another try may be late too.
+        let mut scripts =
+            vec![[kept(), vec![("STOR", Act::Take("150 go", "226 done"))]].concat(); 9];
+        scripts.insert(0, vec![("SIZE", Act::Say("550 no")), ("STOR", lost)]);
+        let peer = Peer::start_several(scripts);
+        let mut put = ftp(&["put", "-c", "--retry", "8", "--retry-delay", "0"]);
         let ran = run(put.args(["--final-timeout", limit, &local, &peer.url("x")]));
         ran.succeeded();
         let seen = peer.seen();
         assert!(seen.contains("REST 7, STOR x, "), "{seen}");
-        assert_eq!(seen.matches("STOR x").count(), 2, "{seen}");
+        assert!(seen.matches("STOR x").count() >= 2, "{seen}");
     }
 }
 
@@ -235,7 +237,9 @@ fn files_go_on_in_the_directory_that_was_entered_cl_60() {
     failed(&run(&mut ftp(&["put", &a, &b, &peer.url("d%2Fe/")])), 12, "1 of 2 files sent");
     let seen = peer.seen();
     assert!(seen.contains("STOR d/e/a, CWD d/e, EPSV, STOR a, "), "{seen}");
-    assert!(seen.ends_with("EPSV, STOR b, QUIT"), "{seen}");
+    assert!(!seen.contains("STOR d/e/b"), "{seen}");
+    // The client does not wait for long after its last command.
+    wait_until("the QUIT", || peer.seen().ends_with("EPSV, STOR b, QUIT"));
 
     // From inside `d`, the path `d/e/b` would be another place.
     let peer = Peer::start(&[("STOR", Act::Say("550 no")), ("CWD e", Act::Say("550 no"))]);

@@ -17,6 +17,15 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn to(server: SocketAddr) -> Self {
+        Self::watched(server, |_| {})
+    }
+
+    /// Starts a relay that calls `watch` with each command line before the server gets it.
+    pub(crate) fn watched(
+        server: SocketAddr,
+        watch: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Self {
+        let watch = Arc::new(watch);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let counts = Arc::new(Mutex::new(BTreeMap::new()));
@@ -32,6 +41,7 @@ impl Relay {
                 thread::spawn(move || pass(&replies, &to, |_| {}));
                 let counts = Arc::clone(&kept);
                 let flights = Arc::clone(&flown);
+                let watch = Arc::clone(&watch);
                 let mut line = Vec::new();
                 thread::spawn(move || {
                     pass(&client, &server, |bytes| {
@@ -41,6 +51,7 @@ impl Relay {
                             if *byte == b'\n' {
                                 let verb = line.split(|byte| !byte.is_ascii_alphanumeric()).next();
                                 let verb = String::from_utf8_lossy(verb.unwrap()).into_owned();
+                                watch(String::from_utf8_lossy(&line).trim_end());
                                 *counts.lock().unwrap().entry(verb).or_default() += 1;
                                 line.clear();
                             }

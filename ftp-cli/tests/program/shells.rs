@@ -26,7 +26,15 @@ const TYPED: &[(&str, &[&str])] = &[
     ("ftp-cli serve su", &["subdirectory", "!some file"]),
     ("ftp-cli help com", &["completions"]),
     ("ftp-cli completions ", &["bash", "zsh", "fish"]),
+    ("ftp-cli get @n", &["@nas", "!@attic.2"]),
+    ("ftp-cli get @r", &["!@retry"]),
+    ("ftp-cli put x @at", &["@attic.2", "!@nas"]),
+    ("ftp-cli serve @", &["!@nas"]),
 ];
+
+/// A configuration file with bookmarks between other tables.
+const CONFIG: &str = "[defaults]\nretry = 2\n[bookmarks]\nnas = \"ftp://h/\"\n  \"attic.2\" = \"ftp://a/\"\n\
+                      [hosts.h]\nretry = 3\n";
 
 /// A directory with the script of a shell, and with files whose names can be completed.
 fn place(shell: &str) -> TempRoot {
@@ -35,6 +43,7 @@ fn place(shell: &str) -> TempRoot {
     here.write("script", &script);
     here.write("some file", b"");
     here.mkdir("subdirectory");
+    here.write(".config/ftp-cli/config.toml", CONFIG.as_bytes());
     here
 }
 
@@ -78,7 +87,10 @@ fn bash_completes() {
         );
         compare(typed, &printed(&bash, &here, &["--norc", "-c", &line]), want);
     }
-    // `=` is a separate word there.
+    // `@` and `=` are separate words there.
+    let line = "source ./script; compopt() { :; }; COMP_WORDS=(ftp-cli get @ na); COMP_CWORD=3; \
+                _ftp_cli; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    compare("get @na", &printed(&bash, &here, &["--norc", "-c", line]), &["nas", "!attic.2"]);
     for words in ["get --epsv =", "get --epsv = ne", "--epsv = always get --epsv = n"] {
         let line = format!(
             "source ./script; COMP_WORDS=(ftp-cli {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \

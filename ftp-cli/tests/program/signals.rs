@@ -7,19 +7,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ftp_server::{Rights, Server};
-use ftp_tests::process::{Running, run};
-use ftp_tests::root::TempRoot;
-
+use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::raw::{DEADLINE, RawSession};
+use ftp_tests::root::TempRoot;
+use ftp_tests::wait::{at_last, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::SockRef;
 
 use crate::peer::{Act, Peer};
 use crate::serve::Served;
+use crate::streams::without_reader;
 use crate::{failed, ftp, ftp_with_hangup};
-
-/// The longest time to end after a signal: one second, with room for a busy machine.
-const AT_MOST: Duration = Duration::from_secs(10);
 
 #[test]
 fn get_ends_within_a_second_and_leaves_nothing_li_10_hl_10() {
@@ -40,10 +38,10 @@ fn get_ends_within_a_second_and_leaves_nothing_li_10_hl_10() {
             let five = |name: &Vec<u8>| here.join(name).metadata().is_ok_and(|m| m.len() == 5);
             names.iter().any(five).then_some(())
         };
-        get.wait_until(Duration::from_secs(20), holds).unwrap();
+        get.wait_until(LIMIT, holds).unwrap();
         let id = get.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
-        let status = get.wait(Instant::now() + AT_MOST).expect("it ends");
+        let status = get.wait(Instant::now() + LIMIT).expect("it ends");
         assert_eq!(status.code(), code, "{signal}");
         assert_eq!(here.names(), left, "{signal} {option}");
     }
@@ -66,12 +64,12 @@ fn put_that_is_ended_leaves_no_short_file() {
     assert!(lines.any(|line| line.unwrap().contains("< 150 ")));
     let id = put.child.id().to_string();
     assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
-    let status = put.wait(Instant::now() + AT_MOST).expect("it ends");
+    let status = put.wait(Instant::now() + LIMIT).expect("it ends");
     assert_eq!(status.code(), Some(130));
     // After the session has ended, nothing changes any more.
-    server.shutdown(Duration::from_secs(10));
+    server.shutdown(LIMIT);
     assert_eq!(root.read("file"), b"old");
-    assert_eq!(root.names(), [b"file"]);
+    assert_eq!(root.published(), [b"file"]);
 }
 
 /// Returns the input of a control connection until the client hung up, and replies to an abort.
@@ -81,9 +79,10 @@ fn farewell(control: &TcpStream) -> Vec<u8> {
         let news = &bytes[..length];
         said.extend(news);
         if news.ends_with(b"ABOR\r\n") {
-            (&*control).write_all(b"426 cut\r\n226 aborted\r\n").unwrap();
+            // A client that was ended does not wait for long.
+            let _ = (&*control).write_all(b"426 cut\r\n226 aborted\r\n");
         } else if news.ends_with(b"QUIT\r\n") {
-            (&*control).write_all(b"221 bye\r\n").unwrap();
+            let _ = (&*control).write_all(b"221 bye\r\n");
         }
     }
     said
@@ -91,13 +90,9 @@ fn farewell(control: &TcpStream) -> Vec<u8> {
 
 #[test]
 fn a_signal_aborts_the_transfer_once_and_says_good_bye_li_10() {
-    for (signal, code, arguments) in [
-        ("INT", 130, &["get", "-q", "URL", "-"][..]),
-        ("TERM", 143, &["get", "-q", "URL", "-"]),
-        ("INT", 130, &["ls", "URL"]),
-        ("INT", 130, &["put", "-", "URL"]),
-        ("TERM", 143, &["put", "/dev/zero", "URL"]),
-    ] {
+    const ABOR: &[u8] = b"\xff\xf4\xff\xf2ABOR\r\n";
+    // Without an answer to ABOR within a second, a client leaves without QUIT.
+    let ends_in_time = |signal: &str, code: i32, arguments: &[&str]| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ftp://{}/file", listener.local_addr().unwrap());
         let arguments: Vec<_> =
@@ -110,14 +105,23 @@ fn a_signal_aborts_the_transfer_once_and_says_good_bye_li_10() {
         let id = client.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
         let said = farewell(&control);
-        assert_eq!(
-            said.escape_ascii().to_string(),
-            b"\xff\xf4\xff\xf2ABOR\r\nQUIT\r\n".escape_ascii().to_string(),
-            "{arguments:?}"
-        );
-        let status = client.wait(Instant::now() + AT_MOST).expect("it ends");
+        let rest = said.strip_prefix(ABOR);
+        let is_right = matches!(rest, Some(b"" | b"QUIT\r\n"));
+        assert!(is_right, "{arguments:?}: {}", said.escape_ascii());
+        let is_in_time = rest == Some(b"QUIT\r\n");
+        let status = client.wait(Instant::now() + LIMIT).expect("it ends");
         assert_eq!(status.code(), Some(code), "{arguments:?}");
         drop(data);
+        is_in_time.then_some(())
+    };
+    for (signal, code, arguments) in [
+        ("INT", 130, &["get", "-q", "URL", "-"][..]),
+        ("TERM", 143, &["get", "-q", "URL", "-"]),
+        ("INT", 130, &["ls", "URL"]),
+        ("INT", 130, &["put", "-", "URL"]),
+        ("TERM", 143, &["put", "/dev/zero", "URL"]),
+    ] {
+        at_last(signal, || ends_in_time(signal, code, arguments));
     }
 }
 
@@ -186,7 +190,7 @@ fn put_that_is_killed_ends_its_data_by_reset_not_in_order() {
         input.write_all(&[b'x'; 70_000]).unwrap();
         let id = put.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
-        put.wait(Instant::now() + Duration::from_secs(30)).expect("it ends");
+        put.wait(Instant::now() + LIMIT).expect("it ends");
         let ended = server.join().unwrap().expect_err("a server would take it for the whole file");
         assert_eq!(ended.kind(), io::ErrorKind::ConnectionReset, "{signal}: {ended}");
     }
@@ -203,14 +207,14 @@ fn a_hangup_that_nohup_ignores_ends_nothing() {
     shell.args(["get", "-c", &peer.url("x"), &local]).stderr(Stdio::null());
     let mut get = Running::start(&mut shell);
     let holds = || here.join("file.part").metadata().is_ok_and(|m| m.len() == 5).then_some(());
-    get.wait_until(Duration::from_secs(20), holds).unwrap();
+    get.wait_until(LIMIT, holds).unwrap();
     let id = get.child.id().to_string();
     for signal in ["HUP", "TERM"] {
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
     }
     // Of two pending signals the lower number is handled first, so an effective HUP would have
     // ended the process.
-    let status = get.wait(Instant::now() + AT_MOST).expect("it ends");
+    let status = get.wait(Instant::now() + LIMIT).expect("it ends");
     assert_eq!(status.code(), Some(143));
 }
 
@@ -228,40 +232,42 @@ fn a_signal_counts_where_nobody_reads_the_messages_hl_10() {
     let _control = listener.accept().unwrap();
     let id = ls.child.id().to_string();
     assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
-    let status = ls.wait(Instant::now() + AT_MOST).expect("it ends");
+    let status = ls.wait(Instant::now() + LIMIT).expect("it ends");
     assert_eq!(status.code(), Some(130));
 }
 
 #[test]
 fn demo_that_is_ended_cleans_up_li_10() {
-    let temporary = TempRoot::new();
-    let mut demo = ftp(&["demo"]);
-    demo.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut demo = Running::start(&mut demo);
-    let mut lines = BufReader::new(demo.child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("put LICENSE-MIT")));
-    let id = demo.child.id().to_string();
-    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
-    let status = demo.wait(Instant::now() + AT_MOST).expect("it ends");
-    assert_eq!(status.code(), Some(130));
-    let left = std::fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().path());
-    let left: Vec<_> =
-        left.map(|path| (std::fs::read_dir(&path).map(Iterator::count), path)).collect();
-    assert!(left.is_empty(), "{left:?}");
+    at_last("a demo that a signal ends", || {
+        let temporary = TempRoot::new();
+        let mut demo = ftp(&["demo"]);
+        demo.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut demo = Running::start(&mut demo);
+        let mut lines = BufReader::new(demo.child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("put LICENSE-MIT")));
+        let id = demo.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+        let status = demo.wait(Instant::now() + LIMIT).expect("it ends");
+        let left = std::fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().path());
+        let left: Vec<_> =
+            left.map(|path| (std::fs::read_dir(&path).map(Iterator::count), path)).collect();
+        assert!(left.is_empty(), "{left:?}");
+        // The signal may come after the last step.
+        assert!(matches!(status.code(), Some(0 | 130)), "{status:?}");
+        (status.code() == Some(130)).then_some(())
+    });
 }
 
 #[test]
 fn get_into_a_pipe_that_is_closed_waits_for_no_server_hl_10() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ftp://{}/file", listener.local_addr().unwrap());
-    let (read, write) = io::pipe().unwrap();
-    drop(read);
     let mut get = ftp(&["get", &url, "-"]);
-    let mut get = Running::start(get.stdout(write).stderr(Stdio::null()));
+    let mut get = Running::start(get.stdout(without_reader()).stderr(Stdio::null()));
     let (control, mut data) = begin(&listener).unwrap();
     data.write_all(b"some of it").unwrap();
     // Later messages of the client get no answer.
-    let status = get.wait(Instant::now() + AT_MOST).expect("it ends");
+    let status = get.wait(Instant::now() + LIMIT).expect("it ends");
     assert_eq!(status.signal(), Some(13));
     drop((control, data));
 }
@@ -290,7 +296,7 @@ fn a_file_above_the_limit_is_a_local_matter_and_ends_no_server_hf_03() {
     run(&mut ftp(&["get", &url, &local])).succeeded();
     failed(&run(&mut ftp(&["put", &local, &format!("{url}2")])), 8, "552");
     run(&mut ftp(&["get", &url, "/dev/null"])).succeeded();
-    assert_eq!(served.names(), [b"file"]);
+    wait_until("only one file", || served.names() == [b"file"]);
 }
 
 /// When a stopped process continues, its waiting system calls are interrupted: waits for a command,

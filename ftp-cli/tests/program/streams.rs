@@ -1,18 +1,21 @@
 //! Standard streams that are closed, whose reader is gone, or that lead to `/dev/null` on purpose.
 
+use std::io::{PipeWriter, pipe};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
+use ftp_tests::wait::wait_until;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{failed, ftp};
 
 /// Returns the binary started by a shell, with a redirection.
 fn redirected(arguments: &[&str], how: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
-    shell.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
+    shell.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none");
     let program = env!("CARGO_BIN_EXE_ftp-cli");
     shell.args(["-c", &format!("exec \"$0\" \"$@\" {how}"), program]).args(arguments);
     shell
@@ -88,15 +91,26 @@ fn streams_that_lead_nowhere_on_purpose_are_none_of_the_closed_ones() {
     }
 }
 
+/// Returns the writing end of a pipe without a reader. A program that another test has just started
+/// may hold the other end for a moment.
+pub(crate) fn without_reader() -> PipeWriter {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    wait_until("the end of the reader", || {
+        let mut watched = [PollFd::new(&writer, PollFlags::OUT)];
+        poll(&mut watched, Some(&Timespec::default())).unwrap();
+        watched[0].revents().contains(PollFlags::ERR)
+    });
+    writer
+}
+
 #[test]
 fn who_reads_no_more_ends_it_without_a_word() {
     let (server, here) = (site(), TempRoot::new());
     for words in writers(&server, &here) {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut ftp = ftp(&words);
-        ftp.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        ftp.stdin(Stdio::null()).stdout(without_reader()).stderr(Stdio::piped());
         let ended = ftp.spawn().unwrap().wait_with_output().unwrap();
         assert_eq!(ended.status.signal(), Some(13), "{words:?}: {ended:?}");
         assert!(ended.stderr.is_empty(), "{words:?}: {ended:?}");

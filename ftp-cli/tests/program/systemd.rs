@@ -11,11 +11,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ftp_tests::network::{Host, in_own_network};
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, Ran, Running, run};
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
-use ftp_tests::wait::wait_until;
+use ftp_tests::wait::{at_last, wait_until};
 
 use crate::serve::Served;
 use crate::{failed, ftp};
@@ -43,7 +44,7 @@ impl Manager {
     fn command(&self, sockets: &[OwnedFd], names: Option<&str>, arguments: &[&str]) -> Command {
         let mut command = Command::new("/bin/sh");
         command.env_clear().env("LC_ALL", "C.UTF-8").env("PATH", "/usr/bin:/bin");
-        command.env("HOME", "/nonexistent").env("STATE_DIRECTORY", self.notes.path());
+        command.env("HOME", "/proc/none").env("STATE_DIRECTORY", self.notes.path());
         command.args(["-c", SCRIPT, "sh", env!("CARGO_BIN_EXE_ftp-cli"), "serve"]);
         command.args(arguments).stdout(Stdio::null());
         if !sockets.is_empty() {
@@ -125,12 +126,14 @@ fn a_service_manager_is_notified_of_each_state() {
     assert_eq!(manager.next(), "STATUS=0 sessions, 0 transfers, 0 B/s");
     assert_eq!(manager.next(), "WATCHDOG=1");
     drop(greeting("first"));
-    let start = Instant::now();
-    for _ in 0..3 {
-        manager.wait_for("WATCHDOG=1");
-    }
-    let time = start.elapsed();
-    assert!(time > Duration::from_millis(1_500), "three times in {time:?}");
+    // Several may have come before this test looks for them.
+    at_last("notifications with pauses between them", || {
+        let start = Instant::now();
+        for _ in 0..3 {
+            manager.wait_for("WATCHDOG=1");
+        }
+        (start.elapsed() > Duration::from_millis(1_500)).then_some(())
+    });
 
     let session = greeting("first");
     manager.wait_for("STATUS=1 session, 0 transfers, ");
@@ -159,11 +162,14 @@ fn an_upgrade_on_a_passed_socket_refuses_no_connection() {
     let mut running = manager.start(&sockets, Some("control"), &arguments);
     assert!(!manager.log().contains("2121"), "{}", manager.log());
     let mut session = RawSession::login(address, "u", "p");
+    let mut idle = RawSession::login(address, "u", "p");
     let mut data = session.passive();
     session.expect("STOR file", 150);
     data.write_all(b"first half, ");
     signal(&running, "TERM");
     manager.wait_for("STOPPING=1");
+    // It accepts no client any more when it ends its idle sessions.
+    idle.expect_reply(421);
     // The server waits for the upload, and new clients for its successor.
     let waiting: Vec<TcpStream> =
         (0..5).map(|_| TcpStream::connect_timeout(&address, DEADLINE).unwrap()).collect();
@@ -263,6 +269,38 @@ fn an_address_that_comes_later_is_listened_on_if_asked() {
     let here = addresses.rsplit(", ").next().unwrap().parse().unwrap();
     line("the computer does not have this address yet");
     RawSession::connect(here).expect_reply(220);
+}
+
+#[test]
+fn an_address_serves_clients_once_the_computer_has_it() {
+    let test = "systemd::an_address_serves_clients_once_the_computer_has_it";
+    if !in_own_network(test, &[]) {
+        return;
+    }
+    let root = TempRoot::new();
+    let later = ["192.0.2.77:2121", "[2001:db8::77]:2121"];
+    let metrics = "192.0.2.77:9121";
+    let mut command = ftp(&["serve", "--set", "listen.freebind=true", "--listen", "2121"]);
+    for address in later {
+        command.args(["--listen", address]);
+    }
+    command.args(["--set", &format!("metrics.listen={metrics}")]).arg(root.path());
+    let mut running = Running::start(command.stderr(Stdio::piped()));
+    let mut lines = BufReader::new(running.child.stderr.take().unwrap()).lines();
+    for address in [later[0], later[1], metrics] {
+        let warning = format!("{address}: the computer does not have this address yet");
+        assert!(lines.by_ref().any(|line| line.unwrap().contains(&warning)), "{warning}");
+    }
+    let here = "127.0.0.1:2121".parse().unwrap();
+    RawSession::connect(here).expect_reply(220);
+    assert!(TcpStream::connect(later[0]).is_err());
+    let add = "ip address add 192.0.2.77/32 dev lo; ip address add 2001:db8::77/128 dev lo nodad";
+    Host::here().set_up(add);
+    for address in later {
+        wait_until("the address is there", || TcpStream::connect(address).is_ok());
+        RawSession::connect(address.parse().unwrap()).expect_reply(220);
+    }
+    TcpStream::connect(metrics).unwrap();
 }
 
 fn units() -> Vec<(String, String)> {

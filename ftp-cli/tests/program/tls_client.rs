@@ -9,6 +9,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 use ftp_tests::terminal::Terminal;
 use ftp_tests::tls::{Authority, Kind, Pair, Secured};
+use ftp_tests::wait::wait_until;
 
 use crate::{failed, ftp};
 
@@ -194,6 +195,8 @@ fn the_nth_system_call_fails_under_tls_at_scale_go_06() {
     for verb in ["get", "put"] {
         for (call, error) in CALLS {
             for n in 1..=most {
+                // The session of the former client may still publish or remove a file.
+                wait_until("the end of the session", || server.server.sessions().is_empty());
                 server.clear();
                 let _ = std::fs::remove_file(&local);
                 match verb {

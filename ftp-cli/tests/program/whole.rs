@@ -256,7 +256,9 @@ fn a_directory_that_is_made_meanwhile_is_not_taken_for_a_link() {
             ("LIST -a", list(count, "t")),
             ("DELE t/d/extra", Act::Say("250 gone")),
         ]);
-        let ran = tool(&["mirror", "--delete", &here(&local, "mine"), &peer.url("t")]);
+        let (mine, theirs) = (here(&local, "mine"), peer.url("t"));
+        // If the source has no files, --delete needs --max-delete.
+        let ran = tool(&["mirror", "--delete", "--max-delete", "1", &mine, &theirs]);
         ran.exited(code);
         assert_eq!(peer.seen().contains("DELE"), code == 0, "{} {ran:?}", peer.seen());
     }

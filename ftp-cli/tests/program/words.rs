@@ -27,10 +27,10 @@ fn what_is_missing_is_said_without_the_numbers_of_errors() {
     let (file, top) = (&server.url("file"), &server.url(""));
     let refused = &format!("ftp://{}/x", closed.address());
     let local = here.join("local").to_str().unwrap().to_owned();
-    let none = "/nonexistent/x";
+    let none = "/proc/none/x";
     for (arguments, code) in [
         (&["get", file, none][..], 3),
-        (&["get", "--trace=/nonexistent/x", file, &local], 3),
+        (&["get", "--trace=/proc/none/x", file, &local], 3),
         (&["get", "--password-file", none, "-u", "u", file, &local], 3),
         (&["get", "-u", "u", "--netrc-file", none, file, &local], 3),
         (&["get", refused, &local], 4),
@@ -40,7 +40,7 @@ fn what_is_missing_is_said_without_the_numbers_of_errors() {
         (&["serve", none], 3),
         (&["serve", "--config", none], 3),
         (&["serve", "--tls-cert", none, "--tls-key", none], 2),
-        (&["serve", "--set", "log.transfers=/nonexistent/x/y"], 3),
+        (&["serve", "--set", "log.transfers=/proc/none/x/y"], 3),
         (&["serve", "--listen", "192.0.2.1:2121"], 4),
         (&["doctor", refused], 4),
     ] {
@@ -57,7 +57,7 @@ fn what_is_missing_is_said_without_the_numbers_of_errors() {
     for arguments in [
         &["serve", "--check", none][..],
         &["serve", "--check", "--listen", "192.0.2.1:2121"],
-        &["serve", "--check", "--set", "log.transfers=/nonexistent/x/y"],
+        &["serve", "--check", "--set", "log.transfers=/proc/none/x/y"],
     ] {
         speaks(&run(ftp(arguments).current_dir(here.path())));
     }
@@ -115,7 +115,7 @@ fn a_missing_ca_file_is_not_a_mistake_in_the_command_line_li_06() {
     let url = server.url("a").replacen("ftp", "ftpes", 1);
     let text = here.write("text", b"no certificate").to_str().unwrap().to_owned();
     for (file, words) in
-        [("/nonexistent/ca.pem", "No such file or directory"), (&text, "no certificate")]
+        [("/proc/none/ca.pem", "No such file or directory"), (&text, "no certificate")]
     {
         let ran = run(&mut ftp(&["get", "--ca-file", file, &url, "-"]));
         failed(&ran, 3, words);

@@ -1,4 +1,4 @@
-//! Parses the lines of a batch: words as in a shell, and the commands that they make.
+//! Parses the lines of a batch: words as in a shell, and the commands that they form.
 
 use crate::exit::{Exit, Failure};
 use crate::options::values;
@@ -38,8 +38,8 @@ pub(super) const USAGES: [(&str, &str); 13] = [
     ("quote", "quote COMMAND..."),
 ];
 
-/// Splits a line into words like a shell: at blanks, with `'...'`, `"..."` and `\` for words with
-/// blanks, and `#` before a word for a comment. Expands nothing.
+/// Splits a line into words at blanks, like a shell. `'...'`, `"..."` and `\` make words with
+/// blanks; `#` before a word begins a comment. Expands nothing.
 ///
 /// # Errors
 ///

@@ -26,7 +26,7 @@ use crate::options::urls;
 use crate::report::for_each_url::Reporter;
 use crate::transfer::context::Context;
 use crate::transfer::options::TransferOptions;
-use crate::transfer::upload::Interruptible;
+use crate::transfer::source::Interruptible;
 
 /// Largest length of a line in bytes.
 const LINE: u64 = 64 * 1_024;

@@ -20,8 +20,9 @@ use crate::report::json::Object;
 use crate::transfer::context::{Attempt, Context, RemoteFile};
 use crate::transfer::download::download;
 use crate::transfer::options::Verify;
+use crate::transfer::source::Source;
 use crate::transfer::target::{Target, name_of};
-use crate::transfer::upload::{Source, upload};
+use crate::transfer::upload::upload;
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
@@ -36,7 +37,7 @@ pub(super) struct Queue<'a> {
     pub(super) entered: Vec<Vec<u8>>,
     /// Whether the server has run out of space for uploads.
     pub(super) is_full: bool,
-    /// Line of a failed `cd`: relative names after it would mean another directory.
+    /// Line of a failed `cd`; relative names in later lines would mean another directory.
     pub(super) failed_cd: Option<usize>,
     /// Whether the server reports the current directory, once asked.
     pub(super) returns: Option<bool>,
@@ -97,7 +98,9 @@ impl<'a> Queue<'a> {
             Order::Put { local, remote } => self.put(number, local, remote.as_deref()),
             Order::Ls { long, all, recursive, path } => {
                 let list = ListOptions { all: *all, ..ListOptions::default() };
-                self.ls(ls::How { list, long: *long, recursive: *recursive }, path)
+                let how =
+                    ls::How { list, long: *long, recursive: *recursive, ..ls::How::default() };
+                self.ls(how, path)
             }
             Order::Stat(paths) => self.each(number, paths, &mut Self::stat),
             Order::Rm { recursive, force, paths } => {
@@ -143,16 +146,10 @@ impl<'a> Queue<'a> {
     }
 
     fn ls(&mut self, how: ls::How, path: &[u8]) -> Result<(), Failure> {
-        let mut lister = ls::Lister {
-            how,
-            pattern: None,
-            lines: ResultLines::new(self.context.output.clone(), self.terminal),
-            messages: self.reporter.messages.clone(),
-            events: self.reporter.events.clone(),
-            shown: 0,
-            left_out: None,
-        };
-        let listed = lister.list(self.client()?, Place::at(path));
+        let lines = ResultLines::new(self.context.output.clone(), self.terminal);
+        let Reporter { messages, events, .. } = &self.reporter;
+        let mut lister = ls::Lister::new(how, lines, messages.clone(), events.clone());
+        let listed = lister.list(self.client()?, &mut Place::at(path));
         let listed = listed.map_err(|failure| failure.context(shown(path)));
         lister.finish(listed, &shown(path))
     }
@@ -261,7 +258,8 @@ impl<'a> Queue<'a> {
         let done = settings.retrying.run(&context.witness(), &fields, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
-            let mut remote = RemoteFile { place, name: &name, representation: *representation };
+            let (representation, user) = (*representation, Vec::new());
+            let mut remote = RemoteFile { place, name: &name, representation, user };
             let done = download(
                 context,
                 client,
@@ -305,7 +303,8 @@ impl<'a> Queue<'a> {
                 false => Source::stream(&mut stream),
             };
             let place = Place::at(&path);
-            let mut remote = RemoteFile { place, name: &name, representation: *representation };
+            let (representation, user) = (*representation, Vec::new());
+            let mut remote = RemoteFile { place, name: &name, representation, user };
             let done = upload(
                 context,
                 client,

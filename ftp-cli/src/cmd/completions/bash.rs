@@ -2,18 +2,31 @@
 
 use std::fmt::Write;
 
-use super::words::{of_operand, spellings};
+use super::words::{BOOKMARKS, all_names, names, of_operand, spellings};
 use crate::options::{self, Command, Completes, Row, Value};
 
 /// Text before the generated parts. In bash, `=` and `:` are separate words during completion.
 const BEGIN: &str = r#"# Completion of ftp-cli in bash: source it, or put it into
 # ~/.local/share/bash-completion/completions/ftp-cli
+_ftp_cli_bookmarks() {
+    local file=${FTP_CLI_CONFIG-${XDG_CONFIG_HOME:-$HOME/.config}/ftp-cli/config.toml}
+    [[ -r $file ]] && sed -n 'BOOKMARKS' -- "$file"
+}
 _ftp_cli() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     if [[ $cur == = ]]; then
         cur=
     elif [[ $prev == = ]]; then
         prev=${COMP_WORDS[COMP_CWORD-2]}
+    fi
+    # So is `@` by default, with which bookmarks begin.
+    local mark=
+    if [[ $COMP_WORDBREAKS == *@* && $cur == @ ]]; then
+        mark=apart cur=
+    elif [[ $prev == @ ]]; then
+        mark=apart
+    elif [[ $cur == @* ]]; then
+        mark=y
     fi
     local at command= options= words= files= taking=
     for ((at = 1; at < COMP_CWORD; at++)); do
@@ -32,6 +45,11 @@ const END: &str = r#"    esac
     if [[ -z $taking && $cur == -* ]]; then
         words=$options files=
     fi
+    if [[ -z $taking && -n $mark && $options == *' --no-config'* ]]; then
+        compopt -o nospace
+        words=$(_ftp_cli_bookmarks) files=
+        [[ $mark == apart ]] && words=${words//@/}
+    fi
     case $files in
         f) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
         d) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
@@ -42,7 +60,7 @@ complete -F _ftp_cli ftp-cli
 "#;
 
 pub(super) fn script() -> String {
-    let mut text = String::from(BEGIN);
+    let mut text = BEGIN.replace("BOOKMARKS", BOOKMARKS);
     let takes_word = |row: &&Row| row.value.is_needed();
     let before: Vec<String> =
         options::global_rows().filter(takes_word).flat_map(spellings).collect();
@@ -58,7 +76,7 @@ pub(super) fn script() -> String {
         let rows: Vec<&Row> = command.rows().collect();
         let operands: Vec<_> =
             command.entry().operands.iter().map(|operand| of_operand(*operand)).collect();
-        case(&mut text, command.name(), &rows, &operands);
+        case(&mut text, &names(*command).join("|"), &rows, &operands);
     }
     text.push_str(END);
     text
@@ -102,9 +120,6 @@ fn set(completes: Completes) -> String {
         Completes::File => "files=f".to_owned(),
         Completes::Directory => "files=d".to_owned(),
         Completes::Words(words) => format!("words='{}'", words.replace('|', " ")),
-        Completes::Command => {
-            let names: Vec<&str> = Command::ALL.iter().map(|command| command.name()).collect();
-            format!("words='{}'", names.join(" "))
-        }
+        Completes::Command => format!("words='{}'", all_names().join(" ")),
     }
 }

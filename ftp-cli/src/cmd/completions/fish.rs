@@ -2,11 +2,17 @@
 
 use std::fmt::Write;
 
-use super::words::{of_operand, quoted, spellings};
-use crate::options::{self, Command, Completes, Row};
+use super::words::{BOOKMARKS, all_names, names, of_operand, quoted, spellings, takes_bookmarks};
+use crate::options::{self, Command, Completes, Row, SYNONYMS};
 
 /// Function that prints the command of the line, and fails without one.
 const BEGIN: &str = r#"# Completion of ftp-cli in fish: put it into ~/.config/fish/completions/ftp-cli.fish
+function __ftp_cli_bookmarks
+    set -l file $HOME/.config/ftp-cli/config.toml
+    test -n "$XDG_CONFIG_HOME"; and set file $XDG_CONFIG_HOME/ftp-cli/config.toml
+    set -q FTP_CLI_CONFIG; and set file $FTP_CLI_CONFIG
+    test -r "$file"; and sed -n 'BOOKMARKS' -- "$file"
+end
 function __ftp_cli_command
     set -l words (commandline -opc)
     set -e words[1]
@@ -35,7 +41,8 @@ complete -c ftp-cli -f
 const NONE: &str = "not __ftp_cli_command >/dev/null";
 
 pub(super) fn script() -> String {
-    let mut text = String::from(BEGIN);
+    // Within quotes, fish takes `\\` for a backslash.
+    let mut text = BEGIN.replace("BOOKMARKS", &BOOKMARKS.replace('\\', r"\\"));
     let takes_word = |row: &&Row| row.value.is_needed();
     let taking: Vec<String> =
         options::global_rows().filter(takes_word).flat_map(spellings).collect();
@@ -49,10 +56,21 @@ pub(super) fn script() -> String {
         let summary = text_of(entry.summary);
         let _ = writeln!(text, "complete -c ftp-cli -n '{NONE}' -a {} -d {summary}", entry.name);
     }
+    for synonym in SYNONYMS {
+        let means = text_of(synonym.means);
+        let _ = writeln!(text, "complete -c ftp-cli -n '{NONE}' -a {} -d {means}", synonym.name);
+    }
     for command in Command::ALL {
-        let condition = format!("contains -- {} (__ftp_cli_command)", command.name());
+        let names = names(*command).join(" ");
+        let condition = format!("contains -- (__ftp_cli_command) {names}");
         for row in command.rows() {
             option(&mut text, &condition, row);
+        }
+        if takes_bookmarks(*command) {
+            let _ = writeln!(
+                text,
+                "complete -c ftp-cli -n '{condition}; and string match -q \"@*\" -- (commandline -ct)' -a '(__ftp_cli_bookmarks)'"
+            );
         }
         for operand in command.entry().operands {
             let offered = offered(of_operand(*operand));
@@ -87,10 +105,7 @@ fn offered(completes: Completes) -> String {
         Completes::File => " -F".to_owned(),
         Completes::Directory => " -a '(__fish_complete_directories)'".to_owned(),
         Completes::Words(words) => format!(" -a '{}'", words.replace('|', " ")),
-        Completes::Command => {
-            let names: Vec<&str> = Command::ALL.iter().map(|command| command.name()).collect();
-            format!(" -a '{}'", names.join(" "))
-        }
+        Completes::Command => format!(" -a '{}'", all_names().join(" ")),
     }
 }
 

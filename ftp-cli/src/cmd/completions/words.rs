@@ -1,6 +1,27 @@
 //! Writes options and operands for the scripts of all shells.
 
-use crate::options::{Completes, Operand, Row};
+use std::iter;
+
+use crate::options::{Command, Completes, Operand, Row, SYNONYMS, Synonym};
+
+/// Returns the name of a command and its other names.
+pub(super) fn names(command: Command) -> Vec<&'static str> {
+    iter::once(command.name()).chain(Synonym::of(command)).collect()
+}
+
+/// Returns all words that can stand for a command.
+pub(super) fn all_names() -> Vec<&'static str> {
+    let commands = Command::ALL.iter().map(|command| command.name());
+    commands.chain(SYNONYMS.iter().map(|synonym| synonym.name)).collect()
+}
+
+/// Program for sed that prints the bookmarks of a configuration file, each as `@NAME/`.
+pub(super) const BOOKMARKS: &str = r#"/^[[:space:]]*\[bookmarks\]/,/^[[:space:]]*\[/s|^[[:space:]]*"\{0,1\}\([A-Za-z0-9._-]\{1,\}\)"\{0,1\}[[:space:]]*=.*|@\1/|p"#;
+
+/// Returns whether operands of a command can be bookmarks.
+pub(super) fn takes_bookmarks(command: Command) -> bool {
+    command.rows().any(|row| row.long == "no-config")
+}
 
 /// Returns `-u` and `--user`.
 pub(super) fn spellings(row: &Row) -> impl Iterator<Item = String> {

@@ -2,12 +2,22 @@
 
 use std::fmt::Write;
 
-use super::words::{of_operand, quoted, spellings};
-use crate::options::{self, Command, Completes, Operand, Row, Value};
+use super::words::{BOOKMARKS, names, of_operand, quoted, spellings, takes_bookmarks};
+use crate::options::{self, Command, Completes, Operand, Row, SYNONYMS, Value};
 
 /// Text before the options that can precede a command.
 const BEGIN: &str = r#"#compdef ftp-cli
 # Completion of ftp-cli in zsh: put it into a directory of $fpath as _ftp-cli.
+_ftp-cli_operand() {
+    if [[ $PREFIX != @* ]]; then
+        (( $# )) && "$@"
+        return
+    fi
+    local file=${FTP_CLI_CONFIG-${XDG_CONFIG_HOME:-$HOME/.config}/ftp-cli/config.toml}
+    local -a names
+    [[ -r $file ]] && names=(${(f)"$(sed -n 'BOOKMARKS' -- $file)"})
+    (( $#names )) && compadd -S '' -- $names
+}
 _ftp-cli() {
     local curcontext=$curcontext state line
     typeset -A opt_args
@@ -32,13 +42,14 @@ fi
 "#;
 
 pub(super) fn script() -> String {
-    let mut text = String::from(BEGIN);
+    let mut text = BEGIN.replace("BOOKMARKS", BOOKMARKS);
     for row in options::global_rows() {
         option(&mut text, "        ", row);
     }
     text.push_str(MIDDLE);
     for command in Command::ALL {
-        let _ = writeln!(text, "        {})\n            _arguments -s -S \\", command.name());
+        let names = names(*command).join("|");
+        let _ = writeln!(text, "        {names})\n            _arguments -s -S \\");
         for row in command.rows() {
             option(&mut text, "                ", row);
         }
@@ -48,16 +59,21 @@ pub(super) fn script() -> String {
             // The last operand can be repeated.
             let place =
                 if at + 1 == operands.len() { "*".to_owned() } else { (at + 1).to_string() };
-            specs.push(quoted(&format!("{place}:{}", spec(*operand)), "'\\''"));
+            let spec = spec(*operand, takes_bookmarks(*command));
+            specs.push(quoted(&format!("{place}:{spec}"), "'\\''"));
         }
         let _ = writeln!(text, "                {}\n            ;;", specs.join(" "));
     }
     text.push_str(END);
-    let commands: String = Command::ALL
-        .iter()
-        .map(|command| {
-            let entry = command.entry();
-            let both = format!("{}:{}", entry.name, entry.summary);
+    let commands = Command::ALL.iter().map(|command| {
+        let entry = command.entry();
+        (entry.name, entry.summary)
+    });
+    let synonyms = SYNONYMS.iter().map(|synonym| (synonym.name, synonym.means));
+    let commands: String = commands
+        .chain(synonyms)
+        .map(|(name, summary)| {
+            let both = format!("{name}:{summary}");
             format!("        {}\n", quoted(&both, "'\\''"))
         })
         .collect();
@@ -89,8 +105,8 @@ fn option(text: &mut String, indent: &str, row: &Row) {
     }
 }
 
-/// Returns the name of an operand, and its completion.
-fn spec(operand: Operand) -> String {
+/// Returns the name of an operand, which can be a bookmark, and its completion.
+fn spec(operand: Operand, or_bookmark: bool) -> String {
     let name = match operand {
         Operand::File => "file",
         Operand::Directory => "directory",
@@ -98,7 +114,12 @@ fn spec(operand: Operand) -> String {
         Operand::Command => "command",
         Operand::Words(_) => "word",
     };
-    format!("{name}:{}", action(of_operand(operand)))
+    let action = action(of_operand(operand));
+    match or_bookmark {
+        // The space keeps zsh from adding its own arguments.
+        true => format!("{name}: _ftp-cli_operand {}", action.trim()),
+        false => format!("{name}:{action}"),
+    }
 }
 
 fn action(completes: Completes) -> String {

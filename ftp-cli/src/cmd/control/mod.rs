@@ -1,4 +1,5 @@
-//! `who`, `status`, `kick`, `drain`, `reload`, `unban`: ask a running server by its control socket.
+//! `who`, `status`, `kick`, `drain`, `reload`, `unban`: ask a running server through its control
+//! socket.
 
 pub(crate) mod protocol;
 
@@ -19,7 +20,7 @@ use crate::options::{Command, Options};
 /// The environment variable with the path of the socket.
 pub(crate) const VARIABLE: &str = "FTP_CLI_CONTROL";
 
-/// The path of the socket without an option and the variable.
+/// The default path of the socket.
 pub(crate) const DEFAULT: &str = "/run/ftp-cli/control.sock";
 
 /// The longest wait for an answer: a reload looks up host names and opens directories.
@@ -29,7 +30,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 ///
-/// Returns `Network` without a server, `Refused` if the server refuses or nothing fitted.
+/// Returns `Network` if no server listens, `Refused` if the server refuses the request or finds no
+/// matching session or ban.
 pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let request = request(command, options)?;
     let answer = ask(&path(options), &request)?;
@@ -75,12 +77,11 @@ fn ask(path: &Path, request: &Request) -> Result<Answer, Failure> {
     let mut stream = UnixStream::connect(path).map_err(|error| {
         let why = match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                "no server there; control.socket in its configuration, and --control here, name \
-                 the socket"
+                "no server listens there; use --control FILE with the control.socket of its configuration"
                     .to_owned()
             }
             ErrorKind::PermissionDenied => {
-                "permission denied; control.group and control.mode of the server decide".to_owned()
+                "permission denied; the server's control.group and control.mode decide".to_owned()
             }
             _ => error.to_string(),
         };
@@ -95,7 +96,7 @@ fn ask(path: &Path, request: &Request) -> Result<Answer, Failure> {
     exchange().map_err(|error| {
         let why = match error.kind() {
             ErrorKind::WouldBlock => "the server does not answer".to_owned(),
-            ErrorKind::InvalidData => "the server ended without an answer".to_owned(),
+            ErrorKind::InvalidData => "the server ended without answering".to_owned(),
             _ => error.to_string(),
         };
         Failure::new(Exit::Network, format!("{shown}: {why}"))

@@ -1,6 +1,6 @@
 //! The language of a control socket: one line with a request, and an answer that ends with the
 //! connection. The first line of the answer is `done` or `refused`, and the length of the text in
-//! bytes. The text follows: what the command prints, or the reason of the refusal.
+//! bytes. The text follows: the output of the command, or the reason for the refusal.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -23,13 +23,13 @@ pub(crate) enum Request {
     Kick(Target),
     /// Accepts no more connections, and stops after the last session.
     Drain,
-    /// Does what SIGHUP does, and tells the outcome.
+    /// Reloads as SIGHUP does, and reports the outcome.
     Reload,
     /// Ends the ban of this host, or all bans.
     Unban(Option<IpAddr>),
 }
 
-/// How a result is written.
+/// The format of a result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Style {
     Text,
@@ -52,7 +52,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// Returns a message with what was expected.
+    /// Returns a message with the expected form.
     pub(crate) fn parse(line: &str) -> Result<Self, String> {
         let (verb, operand) = line.split_once(' ').unwrap_or((line, ""));
         match (verb, operand) {
@@ -102,7 +102,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Returns a message with what was expected.
+    /// Returns a message with the expected form.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let wrong =
             || format!("invalid session \"{text}\": expected ID, user=NAME or address=ADDRESS");
@@ -133,7 +133,7 @@ impl fmt::Display for Target {
 /// The answer to a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Answer {
-    /// What the command prints, or the reason of a refusal.
+    /// The output of the command, or the reason for the refusal.
     pub(crate) outcome: Result<String, String>,
 }
 
@@ -177,7 +177,7 @@ impl Answer {
             },
             _ => {}
         }
-        Err(io::Error::new(io::ErrorKind::InvalidData, "no whole answer"))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "incomplete answer"))
     }
 }
 

@@ -19,11 +19,11 @@ const DIRECTORIES: usize = 3;
 /// Outcome of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Listing {
-    /// The server sent it.
+    /// The server sent the listing.
     Came(Came),
-    /// The server refused it.
+    /// The server refused the command.
     Refused(Reply),
-    /// The listing started and never ended, for this reason.
+    /// The listing started but did not end, for this reason.
     Stuck(Diagnosis, String),
     /// The listing failed, for this reason.
     Failed(String),
@@ -45,7 +45,7 @@ pub(super) struct Came {
 #[derive(Debug)]
 pub(super) struct AbilitiesSeen {
     pub(super) features: Features,
-    /// `None` if the server does not list it.
+    /// `None` if the server does not list MLST.
     pub(super) mlsd: Option<Listing>,
     pub(super) list: Listing,
     /// Replies to `REST 0`, and to `SIZE` of a directory; `None` without a reply.
@@ -138,7 +138,7 @@ pub(super) fn large(
     })
 }
 
-/// Returns the findings about them.
+/// Returns the findings about the server's abilities.
 pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
     let AbilitiesSeen { features, mlsd, list, rest, size, utf8 } = seen;
     let listed = |check, word: &str, without: &str| match features.parameters(word) {

@@ -1,5 +1,7 @@
 //! Builds the best command line for a server from the findings.
 
+use ftp_client::Proxy;
+
 use super::way::Way;
 use crate::options::Options;
 
@@ -18,8 +20,8 @@ pub(super) struct Advice {
     pub(super) kept: Vec<String>,
 }
 
-/// Options that are kept: TLS checks, user, and local address. None holds a secret.
-const KEPT: [&str; 12] = [
+/// Options that are kept: TLS checks, user, and local address.
+const KEPT: [&str; 13] = [
     "ca-file",
     "pin",
     "client-cert",
@@ -32,13 +34,23 @@ const KEPT: [&str; 12] = [
     "password-command",
     "netrc-file",
     "bind",
+    "proxy",
 ];
 
 /// Options that are kept in active mode too.
 const OF_ACTIVE_MODE: [&str; 2] = ["active-address", "active-ports"];
 
-/// Returns the options that the advised command line must keep.
-pub(super) fn kept(options: &Options, way: Way) -> Vec<String> {
+/// The reader of the advised command line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reader {
+    /// The user, who has typed the options.
+    User,
+    /// The recipient of a report.
+    Other,
+}
+
+/// Returns the options that the advised command line must keep. Placeholders stand for secrets.
+pub(super) fn kept(options: &Options, way: Way, reader: Reader) -> Vec<String> {
     let mut kept = Vec::new();
     let active = OF_ACTIVE_MODE.iter().filter(|_| way.is_active());
     for long in KEPT.iter().chain(active) {
@@ -50,7 +62,15 @@ pub(super) fn kept(options: &Options, way: Way) -> Vec<String> {
             kept.push(format!("--{long}"));
         }
         for value in values {
-            kept.extend([format!("--{long}"), value.to_string_lossy().into_owned()]);
+            let value = value.to_string_lossy();
+            // Shown without its password.
+            let proxy = value.parse::<Proxy>().ok().filter(|_| *long == "proxy");
+            let value = match (*long, reader) {
+                ("account", _) => "ACCOUNT".to_owned(),
+                ("password-command", Reader::Other) => "COMMAND".to_owned(),
+                _ => proxy.map_or_else(|| value.into_owned(), |proxy| proxy.to_string()),
+            };
+            kept.extend([format!("--{long}"), value]);
         }
     }
     kept
@@ -127,8 +147,18 @@ mod tests {
                     --active-ports 300-400 --timeout 5 --tls-data clear";
         let (_, options) = options::parse(line.split_whitespace().map(Into::into)).unwrap();
         let passive = "--pin sha256//a= --pin sha256//b= --tls-data clear --insecure --user me";
-        assert_eq!(kept(&options, Way::Epsv).join(" "), passive);
+        assert_eq!(kept(&options, Way::Epsv, Reader::User).join(" "), passive);
         let active = format!("{passive} --active-ports 300-400");
-        assert_eq!(kept(&options, Way::Port).join(" "), active);
+        assert_eq!(kept(&options, Way::Port, Reader::User).join(" "), active);
+    }
+
+    #[test]
+    fn placeholders_stand_for_secrets() {
+        let line = ["doctor", "--account", "geheim", "--password-command", "echo geheim"];
+        let (_, options) = options::parse(line.map(Into::into)).unwrap();
+        for (reader, command) in [(Reader::User, "echo geheim"), (Reader::Other, "COMMAND")] {
+            let want = ["--account", "ACCOUNT", "--password-command", command];
+            assert_eq!(kept(&options, Way::Epsv, reader), want);
+        }
     }
 }

@@ -41,7 +41,7 @@ impl fmt::Display for Party {
 pub(super) struct Explanation {
     /// Lower-case words joined by `-`, for programs. Part of the stable interface.
     pub(super) name: &'static str,
-    /// Exit code if the problem stops the examined use.
+    /// Exit code if the problem prevents the use that `doctor` examines.
     pub(super) exit: Exit,
     /// Meaning, in full sentences.
     pub(super) means: &'static str,
@@ -88,6 +88,24 @@ diagnoses! {
     NoAddressOfFamily "no-address-of-family" Network,
         "The server has addresses, but none of the requested family.",
         Here: "remove -4, -6 or --bind";
+    ProxyUnreachable "proxy-unreachable" Network,
+        "The proxy cannot be reached, so nothing is known about the server.",
+        Here: "check the host and port of the proxy, or use --proxy none to connect directly";
+    ProxySilent "proxy-silent" Timeout,
+        "The proxy accepts the connection, but does not answer in time: it speaks another protocol, is overloaded, or gets no answer from the server.",
+        Between: "check that the URL has the proxy's protocol (socks5, socks5h, http or ftp), and check the proxy's log";
+    NotAProxy "not-a-proxy" Network,
+        "The program that listens at the proxy's address does not speak the protocol of the proxy's URL.",
+        Here: "use the scheme of the proxy's protocol: socks5, socks5h, http or ftp";
+    ProxyLogin "proxy-login" Network,
+        "The proxy demands a user and password, or refuses the given ones.",
+        Here: "write them into the proxy's URL, preferably in the variable: ftp_proxy=socks5://USER:PASSWORD@HOST";
+    ProxyRefuses "proxy-refuses" Network,
+        "The proxy does not connect to the server: its rules forbid that, or it cannot reach the server.",
+        Between: "let the proxy connect to the server's port; an HTTP proxy must allow CONNECT to it";
+    ProxyBlocksData "proxy-blocks-data" Data,
+        "The proxy carries the control connection, but opens no data connections: its rules allow only some ports.",
+        Between: "let the proxy connect to the server's passive ports; an HTTP proxy must allow CONNECT to them";
     PortClosed "port-closed" Network,
         "The computer answers, but no program listens on this port. A firewall that rejects connections looks the same.",
         Server: "start the FTP server, or use the port that it listens on";
@@ -116,10 +134,10 @@ diagnoses! {
         "The program that listens on this port is not an FTP server.",
         Here: "find out which program listens on the port, and use the port of the FTP server";
     GreetingNever "greeting-never" Timeout,
-        "The server accepts the connection and never greets. It hangs, has no free process, waits for a name server, or a proxy lost the connection.",
+        "The server accepts the connection, but sends no greeting. The server hangs, has no free process, or waits for a name server; or a proxy lost the connection.",
         Server: "check the server's log and load, and switch off its lookups of client names (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H)";
     GreetingLate "greeting-late" Timeout,
-        "The server greets late, most often because it looks up the client's name and gets no answer. Impatient clients give up.",
+        "The greeting is late, most often because the server looks up the client's name and gets no answer. Impatient clients give up.",
         Server: "switch off lookups of client names (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H), or repair the server's resolver";
     ClosedUnspoken "closed-unspoken" Network,
         "The server accepts the connection and closes it without a greeting. It may ban this address, or not allow it.",
@@ -132,7 +150,7 @@ diagnoses! {
         Server: "install a certificate and switch TLS on; until then only ftp:// works, without any protection";
     TlsHandshake "tls-handshake" Tls,
         "The server offers TLS, but the handshake fails: the server is too old, or its TLS is not fully configured.",
-        Server: "check its TLS log, check that it can read its certificate and key, and enable TLS 1.2 or 1.3";
+        Server: "check the server's TLS log, check that it can read its certificate and key, and enable TLS 1.2 or 1.3";
     CertificateExpired "certificate-expired" Tls,
         "The certificate has expired, so clients that verify it refuse the connection.",
         Server: "renew the certificate and reload the server; if it is renewed already, reload the server";
@@ -141,7 +159,7 @@ diagnoses! {
         Server: "set the clocks of both computers, or issue the certificate again";
     CertificateSelfSigned "certificate-self-signed" Tls,
         "The certificate is self-signed, so the server's identity cannot be verified.",
-        Here: "verify the pin with the server's operator out of band, then use it with --pin; or install a certificate that a trusted CA signed";
+        Here: "ask the server's operator to confirm the pin, by phone for example, then use it with --pin; or install a certificate that a trusted CA signed";
     CertificateUnknownIssuer "certificate-unknown-issuer" Tls,
         "This computer does not trust the CA that issued the certificate, or the server does not send the whole certificate chain.",
         Server: "send the whole chain (fullchain.pem); if a private CA signed it, clients need --ca-file";
@@ -150,7 +168,7 @@ diagnoses! {
         Here: "use a name that the certificate contains, or install a certificate for this name";
     CertificateNotPinned "certificate-not-pinned" Tls,
         "The server's key does not match --pin: the server has a new key, or the connection is intercepted.",
-        Server: "verify the new pin with the server's operator out of band before you use it";
+        Server: "ask the server's operator to confirm the new pin, by phone for example, before you use it";
     CertificateEndsSoon "certificate-ends-soon" Tls,
         "The certificate expires within two weeks. Clients that verify it will then refuse the connection.",
         Server: "renew the certificate, then reload the server";
@@ -159,9 +177,9 @@ diagnoses! {
         Server: "issue a new server certificate (key usage serverAuth, an RSA key of 2048 bits or an ECDSA key)";
     TlsBroken "tls-broken" Tls,
         "The server lists AUTH TLS among its features, but refuses the command.",
-        Server: "check its TLS log, give it a certificate and a key that it can read, and switch TLS on";
+        Server: "check the server's TLS log, give the server a certificate and a key that it can read, and switch TLS on";
     TlsStalls "tls-stalls" Timeout,
-        "The server agrees to TLS, and then the handshake stops. Its messages are large: full-size packets are lost on the path (MTU), or the server hangs.",
+        "The server agrees to TLS, but the handshake stops. Handshake messages are large: full-size packets are lost on the path (MTU), or the server hangs.",
         Between: "let ICMP \"fragmentation needed\" pass, or limit the MSS of TCP connections on the router; if the path is good, check the server's TLS log";
     ProtectionRefused "protection-refused" Tls,
         "The server encrypts commands, but refuses to encrypt files and listings (PROT P).",
@@ -171,7 +189,7 @@ diagnoses! {
         Server: "for such clients, do not require session resumption (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired, serve: tls.session_reuse); this client supports it";
     DataTls "data-tls" Tls,
         "TLS works on the control connection, but fails on data connections.",
-        Server: "check its TLS log; a server that requires session resumption must also accept resumed sessions (vsftpd before 3.0.5 cannot with TLS 1.3)";
+        Server: "check the server's TLS log; a server that requires session resumption must also accept resumed sessions (vsftpd before 3.0.5 cannot with TLS 1.3)";
     NoCloseNotify "no-close-notify" Tls,
         "The server ends encrypted data without close_notify, so clients cannot tell a truncated file from a whole one.",
         Server: "update the server; this client rejects files that may be truncated";
@@ -185,26 +203,26 @@ diagnoses! {
         "The server accepts logins only under TLS.",
         Here: "use ftpes:// instead of ftp://";
     LoginTlsMissing "login-tls-missing" Tls,
-        "The server accepts logins only under TLS, but refuses TLS too, so nobody can log in.",
+        "The server accepts logins only under TLS, but also refuses TLS, so nobody can log in.",
         Server: "install a certificate and switch TLS on, or allow logins without TLS";
     LoginFailed "login-failed" Temporary,
         "The login failed for a temporary reason, according to the server's reply.",
         Server: "wait and try again; if it keeps failing, check the server's log";
     LoginAgain "login-again" Temporary,
-        "The server accepted this user before, and refuses now. It limits sessions or logins per address, or bans frequent clients.",
+        "The server accepted this user at first, but refuses the login now. It limits sessions or logins per address, or bans frequent clients.",
         Server: "wait some minutes and run doctor again; raise the limits per address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or look for this client's address in the ban lists";
     ClockSkew "clock-skew" Integrity,
-        "The clocks of the two computers differ, so programs that compare modification times (mirror, --continue, make) are misled.",
+        "The clocks of the two computers differ, so programs that compare modification times (mirror, --continue, make) may skip or repeat files.",
         Server: "set the server's clock (NTP), and make MDTM and MLSD report UTC (vsftpd: use_localtime=NO)";
     EpsvUnsupported "epsv-unsupported" Data,
         "The server does not support EPSV (RFC 2428, 1998). PASV replaces it for IPv4; nothing replaces it for IPv6.",
         Server: "update the server or switch EPSV on; clients can skip the attempt with --epsv never";
     EpsvBlocked "epsv-blocked" Data,
-        "PASV works, but EPSV does not: a firewall or NAT opens ports by reading the commands, and knows only the older one.",
-        Between: "update its FTP helper, or open the passive ports permanently; clients can use --epsv never";
+        "PASV works, but EPSV does not: a firewall or NAT that reads FTP commands to open ports understands only PASV.",
+        Between: "update the FTP helper of the firewall, or open the passive ports permanently; clients can use --epsv never";
     PasvBlocked "pasv-blocked" Data,
-        "EPSV works, but PASV does not: a firewall or NAT opens ports by reading the commands, and misreads the older one.",
-        Between: "open the passive ports permanently; clients can use the default, EPSV first";
+        "EPSV works, but PASV does not: a firewall or NAT that reads FTP commands to open ports misreads PASV.",
+        Between: "open the passive ports permanently; clients can use EPSV, the default";
     PasvPrivateAddress "pasv-private-address" Data,
         "The PASV reply announces a private address. Clients that connect to it reach nothing, or another computer; this client uses the address of the control connection.",
         Server: "make the server announce its public address (vsftpd: pasv_address, ProFTPD: MasqueradeAddress, Pure-FTPd: -P, serve: passive.address)";
@@ -215,7 +233,7 @@ diagnoses! {
         "Connections to the server's passive ports get no answer: a firewall drops them, or the NAT of the server does not forward them.",
         Server: "set a range of passive ports, and open and forward it like port 21 (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
     PassiveClosed "passive-closed" Data,
-        "Connections to the server's passive ports are rejected: by a firewall, or by another computer to which a NAT forwards them.",
+        "Connections to the server's passive ports are rejected, by a firewall or by another computer to which a NAT forwards them.",
         Server: "open and forward the range of passive ports to the same computer as port 21 (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
     PassiveOff "passive-off" Data,
         "The server refuses passive mode, so clients behind a NAT or firewall cannot transfer data.",
@@ -240,10 +258,10 @@ diagnoses! {
         Here: "use passive mode, the default";
     ReplyNever "reply-never" Timeout,
         "The server accepts the login, then stops answering commands: it hangs, or a proxy or firewall loses them.",
-        Server: "check its log and processes for this time; if the log lacks the commands, look for a proxy or firewall on the path";
+        Server: "check the server's log and processes for this time; if the log lacks the commands, look for a proxy or firewall on the path";
     FinalReplyNever "final-reply-never" Timeout,
-        "The server starts a listing and never confirms its end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
-        Server: "check its log and processes for this time; if it sent the reply (226), look for a proxy or firewall that loses it";
+        "The server sends a listing, but never confirms its end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
+        Server: "check the server's log and processes for this time; if it sent the reply (226), look for a proxy or firewall that loses it";
     BigPacketsLost "big-packets-lost" Network,
         "Small transfers pass, large ones stall: an MTU problem. The path (tunnel, VPN, PPPoE) carries only smaller packets, and the ICMP messages that report this are dropped.",
         Between: "let ICMP \"fragmentation needed\" (IPv6: \"packet too big\") pass, or limit the MSS of TCP connections on the router (nft: tcp option maxseg size set rt mtu); to prove it, set the MTU of this computer's interface to 1280 and try again";
@@ -258,7 +276,7 @@ diagnoses! {
         Server: "update the server; clients can use --listing list";
     ListingUnreadable "listing-unreadable" Protocol,
         "The server's listing has lines in an unknown format, so programs cannot read names, sizes and times.",
-        Server: "make it list in the format of ls -l, or switch MLSD on";
+        Server: "make the server list in the format of ls -l, or switch MLSD on";
     NoRestart "no-restart" Unsupported,
         "The server refuses REST, so interrupted transfers cannot be resumed.",
         Server: "allow REST, or update the server";
@@ -266,7 +284,7 @@ diagnoses! {
         "The server does not let this user store files in that directory.",
         Server: "allow this user to write there, and let the user of the server process write to the directory; or use another --upload-dir";
     UploadDirMissing "upload-dir-missing" Refused,
-        "This user has no such directory, so nothing can be stored in it.",
+        "The directory for the test files does not exist, or this user cannot see it.",
         Here: "check the spelling of --upload-dir, or create the directory with ftp-cli mkdir";
     UploadFailed "upload-failed" Temporary,
         "An upload could not be completed: the server lacks space, or has a temporary problem.",
@@ -276,19 +294,19 @@ diagnoses! {
         Server: "check that the server honours TYPE I, and that no proxy or helper changes data";
     AppendRefused "append-refused" Refused,
         "The server does not append to files, which log uploads and some resuming clients need.",
-        Server: "allow this user to append, if that is wanted";
+        Server: "allow this user to append, if you want that";
     ResumeRefused "resume-refused" Refused,
         "The server does not resume interrupted uploads.",
-        Server: "allow REST before STOR (ProFTPD: AllowStoreRestart on), if that is wanted";
+        Server: "allow REST before STOR (ProFTPD: AllowStoreRestart on), if you want that";
     RenameRefused "rename-refused" Refused,
         "The server does not let this user rename files, so uploads cannot appear under their final name only when complete.",
-        Server: "allow this user to rename, if that is wanted";
+        Server: "allow this user to rename, if you want that";
     DeleteRefused "delete-refused" Refused,
         "The server does not let this user delete files, so the test files are still there.",
-        Server: "delete the test files on the server; allow this user to delete, if that is wanted";
+        Server: "delete the test files on the server; allow this user to delete, if you want that";
     ConnectionLost "connection-lost" Network,
-        "The control connection broke during the examination.",
-        Server: "check its log for this time; if the log shows nothing, a device on the path cut the connection";
+        "The control connection broke during the checks.",
+        Server: "check the server's log for this time; if the log shows nothing, a device on the path cut the connection";
 }
 
 #[cfg(test)]

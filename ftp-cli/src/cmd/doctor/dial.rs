@@ -14,14 +14,15 @@ use super::places::{Inside, Places};
 use super::way::Way;
 use crate::connect::credentials::Credentials;
 use crate::connect::dialler::Dialler;
+use crate::connect::proxy::Chosen;
 use crate::console::messages::Messages;
 use crate::exit::{Exit, Failure};
 
 /// Time for the whole examination without `--timeout`.
 pub(super) const WHOLE: Duration = Duration::from_secs(30);
 
-/// Share of the remaining time that one wait may take, so that a series of waits never uses it up;
-/// and the shortest wait, which a good network may need.
+/// Share of the remaining time that one wait may take, so that a series of waits never uses it up.
+/// The second value is the shortest wait, which a good network may need.
 const SHARE: u32 = 4;
 const SHORTEST: Duration = Duration::from_millis(2_500);
 
@@ -54,12 +55,14 @@ pub(super) struct Dial<'a> {
     pub(super) family: Family,
     pub(super) bind: Option<IpAddr>,
     pub(super) rule: AddressRule,
+    /// The proxy that every connection goes through.
+    pub(super) proxy: Option<Chosen>,
     pub(super) upload: Option<&'a [u8]>,
     pub(super) places: Places,
 }
 
 impl Dial<'_> {
-    /// Counts the remaining time for the whole examination from now.
+    /// Starts the time limit for the whole examination now.
     fn builder(&self) -> ClientBuilder {
         self.complete(self.dialler.builder()).timeouts(self.timeouts())
     }
@@ -69,7 +72,14 @@ impl Dial<'_> {
             Some(account) => builder.account(account.as_bytes()),
             None => builder,
         };
-        self.tls.iter().cloned().fold(builder, ClientBuilder::tls)
+        self.tls.iter().cloned().fold(self.by_proxy(builder), ClientBuilder::tls)
+    }
+
+    fn by_proxy(&self, builder: ClientBuilder) -> ClientBuilder {
+        match &self.proxy {
+            Some(chosen) => builder.proxy(chosen.proxy.clone()),
+            None => builder,
+        }
     }
 
     /// Checks that time for the examination is left.
@@ -135,7 +145,7 @@ impl Dial<'_> {
         self.enter(|| self.builder().connect_to(self.url))
     }
 
-    /// Connects by TLS, whatever the URL says, without logging in.
+    /// Connects with TLS, whatever the URL says, without logging in.
     ///
     /// # Errors
     ///
@@ -152,7 +162,7 @@ impl Dial<'_> {
     /// Returns the client's error.
     pub(super) fn connect_plainly(&self) -> Result<Inside<'_, Client>, Error> {
         let server = server(self.url);
-        let builder = || self.dialler.builder().timeouts(self.timeouts());
+        let builder = || self.by_proxy(self.dialler.builder()).timeouts(self.timeouts());
         self.enter(|| builder().connect(&server))
     }
 

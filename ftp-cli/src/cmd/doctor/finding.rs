@@ -11,6 +11,7 @@ use crate::exit::Failure;
 /// A property that doctor examines.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Check {
+    Proxy,
     Resolve,
     Connect,
     Protocol,
@@ -51,6 +52,7 @@ impl Check {
     /// Returns one lower-case word for programs.
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Self::Proxy => "proxy",
             Self::Resolve => "resolve",
             Self::Connect => "connect",
             Self::Protocol => "protocol",
@@ -92,7 +94,7 @@ impl Check {
 /// Result of a check.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Grade {
-    /// Unknown: it could not be examined.
+    /// Unknown, because it could not be examined.
     Skip,
     Ok,
     /// A problem that does not stop this client here.

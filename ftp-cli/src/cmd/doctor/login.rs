@@ -12,7 +12,7 @@ pub(super) fn features(features: &Features) -> Finding {
     match words.as_slice() {
         [] => Finding::ok(
             Check::Features,
-            format_args!("FEAT lists no features: commands are tried without it"),
+            format_args!("FEAT lists no features: commands are tried all the same"),
         ),
         words => Finding::ok(Check::Features, format_args!("{}", words.join(" "))),
     }
@@ -64,8 +64,8 @@ fn of(error: &Error) -> Diagnosis {
     }
 }
 
-/// Returns whether a login was refused because it lacks TLS. Only code 534 means that (RFC 4217
-/// §5); most servers say it in the text of their reply.
+/// Returns whether a login was refused because it lacks TLS. Of the codes, only 534 means that (RFC
+/// 4217 §5); most servers say it only in the text of their reply.
 fn wants_tls(reply: &Reply) -> bool {
     let text = reply.to_string().to_ascii_lowercase();
     let words = ["tls", "ssl", "encrypt", "secure", "clear text", "cleartext"];

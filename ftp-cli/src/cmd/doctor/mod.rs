@@ -2,9 +2,9 @@
 //! can fix it, and how. Connects only to the named server, and sends nothing unencrypted that the
 //! URL wants protected.
 //!
-//! Each question has a file or a directory (`addresses`, `login`, `tls`, `data_connections`,
-//! `packets`, `abilities`, `upload`). Examining records observations as data; `judge` derives the
-//! findings from that data alone; `diagnosis` is the table of all texts about them.
+//! Each group of checks has a file or a directory (`addresses`, `login`, `tls`, `data_connections`,
+//! `packets`, `abilities`, `upload`). First the checks record observations as data. Then `judge`
+//! derives the findings from this data alone. `diagnosis` has the table of all texts about them.
 //!
 //! Independent checks run in parallel, as far as the server accepts several connections (`places`).
 //! One deadline covers everything, and no wait takes more than a share of the remaining time
@@ -13,38 +13,40 @@
 mod abilities;
 mod addresses;
 mod advice;
+mod asked;
 mod clock;
 mod data_connections;
 mod diagnosis;
 mod dial;
+mod entry;
 mod finding;
+pub(crate) mod library;
 mod login;
 mod object;
 mod packets;
 mod places;
+mod proxy;
 mod report;
+mod report_file;
 mod side_by_side;
 mod tls;
 mod upload;
+mod watch;
 mod way;
 
-use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::scope;
 use std::time::Duration;
 
-use ftp_client::{Client, Error, Family, Phase};
-use ftp_proto::{AddressClass, Features, FtpUrl, Scheme};
+use ftp_client::Family;
+use ftp_proto::{FtpUrl, Scheme};
 use log::LevelFilter;
 
 use self::finding::{Check, Finding, lost, not_again};
 use self::side_by_side::{joined, start};
 use self::way::Way;
 use crate::connect::credentials::Finder;
-use crate::connect::dialler::{self, Dialler};
-use crate::connect::tls_options::TlsOptions;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
@@ -53,13 +55,14 @@ use crate::options::Options;
 use crate::options::urls;
 use addresses::Answer;
 use advice::Advice;
+use asked::Asked;
 use data_connections::Best;
 use diagnosis::Diagnosis;
 use dial::Dial;
+use entry::Entered;
 use object::PathKind;
 use packets::Passage;
-use places::{Inside, Places};
-use report::Report;
+use report::{Report, Shown};
 
 /// Number of addresses of a name that are examined.
 const MOST_ADDRESSES: usize = 8;
@@ -69,60 +72,42 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("doctor takes one URL: ftp-cli doctor URL"));
     };
     let url = urls::parse(url)?;
-    let timeouts = dialler::timeouts(options)?;
-    let dialler = Dialler::in_both_modes(options)?;
-    let protection = TlsOptions::from_options(options)?;
-    let word = options.value("tls").and_then(OsStr::to_str);
-    let tls = protection.of(&url)?;
-    // If the URL does not ask for TLS, the server's offer is examined all the same.
-    let secure_url = secured(&url);
-    let offered = secure_url.as_ref().and_then(|url| protection.of(url).ok().flatten());
+    let asked = Asked::new(options, &url)?;
+    let interval = watch::interval(options)?;
     let credentials = Finder::new(options, &stdio.messages).find(&url)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
-    // Starts here, since the user may have been asked for a password.
-    let dialler = dialler.within(dial::WHOLE);
-    let mut dial = Dial {
-        calm: dialler.clone(),
-        dialler: dialler.stopped_by(&cleanup),
-        messages: stdio.messages.clone(),
-        url: &url,
-        secure_url: secure_url.as_ref(),
-        offered,
-        tls: tls.clone(),
-        is_tried: word == Some("try"),
-        is_implicit: url.scheme() == Scheme::Ftps || word == Some("implicit"),
-        listed: AtomicBool::new(false),
-        truncated: AtomicBool::new(false),
-        credentials: &credentials,
-        timeouts,
-        greeted: Duration::ZERO,
-        wanted: dialler::mode(options),
-        family: dialler::family(options),
-        bind: dialler::bind(options)?,
-        rule: dialler::address_rule(options)?.unwrap_or_default(),
-        upload: options.value("upload-dir").map(OsStr::as_bytes),
-        places: Places::new(),
-    };
-    let mut report = Report::new(stdio, options.is_quiet());
-    let mut advice = Advice { url: url.to_string(), ..Advice::default() };
-    let examined = examine(&mut dial, &mut report, &mut advice);
-    let unfinished = match examined {
-        // The findings so far are worth reporting.
-        Err(failure) if failure.phase == Some(Phase::Overall) => Some(failure),
-        examined => examined.map_err(|failure| failure.context(&url)).map(|()| None)?,
-    };
-    let command = advice.way.map(|way| {
-        advice.kept = advice::kept(options, way);
-        advice.command()
-    });
-    report.end(command.as_deref()).map_err(|failure| failure.context(&url))?;
-    unfinished.map_or(Ok(()), |mut failure| {
-        failure
-            .message
-            .push_str("; not everything was examined: use --timeout TIME for more (default: 30 s)");
-        Err(failure.context(&url))
-    })
+    let mut before: Option<Vec<Finding>> = None;
+    loop {
+        let shown = match &before {
+            Some(_) => Shown::Nothing,
+            None if options.is_quiet() => Shown::Problems,
+            None => Shown::All,
+        };
+        let done = asked.examine_once(&credentials, &cleanup, stdio, shown)?;
+        if let Some(before) = &before {
+            watch::tell(before, &done.findings, options.is_quiet(), stdio)?;
+        }
+        // It is the last line, after the changes.
+        if let Some(command) = &done.command
+            && (before.is_none() || done.outcome.is_ok())
+        {
+            report::best(command, stdio)?;
+        }
+        if let Some(path) = options.value("report") {
+            report_file::write(path, options, &url, &credentials, &done)?;
+        }
+        match interval {
+            Some(interval) if watch::may_pass(&done.outcome) => {
+                watch::pause(interval, asked.dialler.left(), &cleanup)?;
+                if asked.dialler.left() == Some(Duration::ZERO) {
+                    return done.outcome;
+                }
+            }
+            _ => return done.outcome,
+        }
+        before = Some(done.findings);
+    }
 }
 
 /// Returns whether a URL does not ask for TLS.
@@ -140,18 +125,17 @@ fn secured(url: &FtpUrl) -> Option<FtpUrl> {
 ///
 /// # Errors
 ///
-/// `Local` for standard output, `Interrupted`, and `Timeout` if the time for the whole is over.
+/// Returns `Local` for standard output, `Interrupted`, and `Timeout` if the time for the whole
+/// examination is over.
 fn examine(
     dial: &mut Dial<'_>,
     report: &mut Report<'_>,
     advice: &mut Advice,
 ) -> Result<(), Failure> {
-    let Some(addresses) = resolved(dial, report)? else { return Ok(()) };
-    let answers = answers(dial, addresses)?;
-    dial.in_time()?;
-    report.all(addresses::judge::addresses(&answers, dial.is_implicit))?;
-    advice.family = addresses::judge::good_family(&answers);
-    dial.greeted = addresses::judge::slowest(&answers);
+    match &dial.proxy {
+        Some(chosen) => report.add(proxy::look(dial, chosen)?)?,
+        None => first_look(dial, report, advice)?,
+    }
     let dial = &*dial;
     if report.has_failed() {
         return Ok(());
@@ -165,7 +149,7 @@ fn examine(
     if report.has_failed() {
         return Ok(());
     }
-    let Some(entered) = entered(dial, report, advice)? else { return Ok(()) };
+    let Some(entered) = entry::enter(dial, report, advice)? else { return Ok(()) };
     let is_protected = entered.client.it.tls().is_some();
     if is_protected && url_is_plain(dial.url) {
         // Requested by --tls.
@@ -177,6 +161,21 @@ fn examine(
     advice.way = Some(way);
     used(dial, way, is_protected, report, advice)?;
     dial.in_time()
+}
+
+/// Looks up the name, and takes a first look at all addresses.
+fn first_look(
+    dial: &mut Dial<'_>,
+    report: &mut Report<'_>,
+    advice: &mut Advice,
+) -> Result<(), Failure> {
+    let Some(addresses) = resolved(dial, report)? else { return Ok(()) };
+    let answers = answers(dial, addresses)?;
+    dial.in_time()?;
+    report.all(addresses::judge::addresses(&answers, dial.is_implicit))?;
+    advice.family = addresses::judge::good_family(&answers);
+    dial.greeted = addresses::judge::slowest(&answers);
+    Ok(())
 }
 
 /// Takes the first look at all addresses in parallel.
@@ -202,17 +201,21 @@ fn moved(
     report: &mut Report<'_>,
     advice: &mut Advice,
 ) -> Result<Option<Best>, Failure> {
-    let Entered { mut client, local, peer, features } = entered;
+    let Entered { mut client, addresses, features } = entered;
     // Checks that use only the control connection run first: they are fast.
-    let seen_as = data_connections::seen_as(&mut client.it, local, peer);
-    let no_such_family = data_connections::no_such_family(&mut client.it, local);
+    let it = &mut client.it;
+    let seen_as = addresses.and_then(|(local, peer)| data_connections::seen_as(it, local, peer));
+    let no_such_family =
+        addresses.and_then(|(local, _)| data_connections::no_such_family(it, local));
+    let peer = addresses.map(|(_, peer)| peer);
     let (learned, outcomes, passage, tls) = scope(|scope| {
         let outcomes =
             Way::ALL.map(|way| start(scope, move || data_connections::attempt(dial, way, peer)));
         let passage = start(scope, || packets::up(dial));
         let tls = dial.offered.as_ref().filter(|_| dial.tls.is_none());
         let tls = tls.map(|tls| start(scope, || tls::look(dial, tls)));
-        let learned = data_connections::ports::ask(dial, &mut client.it, peer);
+        // These connections are direct.
+        let learned = peer.map(|peer| data_connections::ports::ask(dial, &mut client.it, peer));
         dial.places.wait_for_second();
         client.quit();
         let [one, two, three, four] = outcomes.map(|outcome| outcome.and_then(joined));
@@ -226,33 +229,41 @@ fn moved(
             advice.scheme = Some("ftpes");
         }
     }
-    let wanted = dial.wanted;
-    let seen = data_connections::WaysSeen {
-        local,
-        peer,
-        seen_as,
-        ports: learned,
-        no_such_family,
-        outcomes,
-        wanted,
+    let (findings, best) = match (addresses, learned) {
+        (Some((local, peer)), Some(ports)) => {
+            data_connections::judge(&data_connections::WaysSeen {
+                local,
+                peer,
+                seen_as,
+                ports,
+                no_such_family,
+                outcomes,
+                wanted: dial.wanted,
+            })
+        }
+        _ => data_connections::through_proxy(outcomes),
     };
-    let (findings, best) = data_connections::judge(&seen);
     report.all(findings)?;
     report.add(packets::judge(&passage))?;
+    report.add(connections_at_a_time(dial))?;
+    Ok(best)
+}
+
+/// Returns the finding about several connections at a time, once all checks that open some are done.
+fn connections_at_a_time(dial: &Dial<'_>) -> Finding {
     let (peak, refused) = dial.places.seen();
-    report.add(match refused {
+    match refused {
         Some(asked) => Finding::warn(
             Check::Parallel,
             Diagnosis::FewConnections,
             format_args!("the server accepted {peak} of {asked} connections at a time"),
         ),
         None if peak < 2 => {
-            let seen = format_args!("it is not known whether several connections work at a time");
+            let seen = format_args!("cannot tell whether several connections at a time work");
             Finding::skip(Check::Parallel, seen)
         }
         None => Finding::ok(Check::Parallel, format_args!("{peak} connections at a time work")),
-    })?;
-    Ok(best)
+    }
 }
 
 /// Examines everything beyond moving bytes in parallel, with the best method.
@@ -279,7 +290,7 @@ fn used(
         findings
     });
     let upload = upload.unwrap_or_else(|| {
-        let seen = format_args!("uploads and the clock are examined only with --upload-dir DIR");
+        let seen = format_args!("uploads and the clock are checked only with --upload-dir DIR");
         Ok(vec![Finding::skip(Check::Put, seen)])
     });
     // Findings of one check are reported whatever happens to the others.
@@ -322,7 +333,7 @@ fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<PathKind>, Vec<Finding>),
     let passage = match large {
         Some(path) => packets::down(client, &path)?,
         None => Passage::Unknown(format!(
-            "no file of at least {} bytes to read: name one in the URL, or use --upload-dir",
+            "no file of at least {} bytes to download: name one in the URL, or use --upload-dir",
             packets::LEAST
         )),
     };
@@ -361,96 +372,6 @@ fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<Socke
     let (finding, addresses) = addresses::judge::resolved(host, found, is_wanted, MOST_ADDRESSES);
     report.add(finding)?;
     Ok(addresses)
-}
-
-/// A logged-in client, with the local address and the server's.
-struct Entered<'a> {
-    client: Inside<'a, Client>,
-    local: SocketAddr,
-    peer: SocketAddr,
-    features: Features,
-}
-
-fn entered<'a>(
-    dial: &'a Dial<'_>,
-    report: &mut Report<'_>,
-    advice: &mut Advice,
-) -> Result<Option<Entered<'a>>, Failure> {
-    let mut inside = match dial.connect() {
-        Ok(inside) => inside,
-        Err(error) => {
-            dial.in_time()?;
-            report.add(match &error {
-                // The server accepted a connection a moment ago.
-                Error::ServiceClosing(_) | Error::Greeting(_) => not_again(Check::Connect, &error)?,
-                error => lost(Check::Connect, error)?,
-            })?;
-            return Ok(None);
-        }
-    };
-    let client = &mut inside.it;
-    let addresses = client.local_addr().zip(client.peer_addr());
-    let Some((local, peer)) = addresses else { return Ok(None) };
-    // Some servers list features only after the login.
-    let mut features = client.features().unwrap_or_default();
-    let tells = features.iter().next().is_some();
-    if tells {
-        report.add(login::features(&features))?;
-        report.add(login::system(&client.system()))?;
-    }
-    let in_clear = client.tls().is_none();
-    let is_public = AddressClass::of(peer.ip()) == AddressClass::Public;
-    if dial.credentials.is_personal && in_clear && is_public {
-        report.add(Finding::warn(
-            Check::Login,
-            Diagnosis::ClearPassword,
-            format_args!("the password of {} is sent to {} unencrypted", dial.user(), peer.ip()),
-        ))?;
-    }
-    match dial.login(client) {
-        Ok(()) => {
-            report.add(Finding::ok(Check::Login, format_args!("logged in as {}", dial.user())))?;
-            if !in_clear {
-                let seen = format_args!("the server accepted PBSZ and PROT");
-                report.add(Finding::ok(Check::Protection, seen))?;
-            }
-        }
-        Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
-        Err(error) => {
-            dial.in_time()?;
-            drop(inside);
-            let tls = offered(dial, report, advice, &features)?;
-            report.add(login::refused(dial.user(), &error, in_clear.then_some(tls)))?;
-            return Ok(None);
-        }
-    }
-    if !tells {
-        features = client.features().unwrap_or_default();
-        report.add(login::features(&features))?;
-        report.add(login::system(&client.system()))?;
-    }
-    Ok(Some(Entered { client: inside, local, peer, features }))
-}
-
-/// Examines whether TLS is offered if the URL does not ask for it, and reports it.
-fn offered(
-    dial: &Dial<'_>,
-    report: &mut Report<'_>,
-    advice: &mut Advice,
-    features: &Features,
-) -> Result<login::Offer, Failure> {
-    let Some(tls) = dial.offered.as_ref().filter(|_| dial.tls.is_none()) else {
-        return Ok(login::Offer::Unknown);
-    };
-    let seen = tls::look(dial, tls)?;
-    report.all(tls::judge(&seen, false, Some(features)))?;
-    if matches!(seen.outcome, tls::TlsOutcome::Secured) {
-        advice.scheme = Some("ftpes");
-    }
-    Ok(match seen.outcome {
-        tls::TlsOutcome::Refused(_) => login::Offer::Refused,
-        _ => login::Offer::Unknown,
-    })
 }
 
 /// Examines TLS on data connections, with the method that works.

@@ -13,8 +13,8 @@ use super::finding::{Check, Finding};
 use super::way::Way;
 use crate::exit::Failure;
 
-/// Lengths of the test commands in bytes: one fits into a single packet of any network, one needs
-/// more than one packet of Ethernet. Servers accept, or refuse, lines of up to 2,048 bytes.
+/// Lengths of the test commands in bytes: one fits into a single packet on any network, the other
+/// needs more than one packet on Ethernet. Servers accept, or refuse, lines of up to 2,048 bytes.
 const SHORT: usize = 900;
 const LONG: usize = 1_900;
 
@@ -25,9 +25,9 @@ pub(super) const LEAST: u64 = 4 << 10;
 /// Outcome of a large transfer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Passage {
-    /// It passed; holds the observation.
+    /// The transfer passed; holds the observation.
     Passed(String),
-    /// It stalled although small ones pass; holds the observation.
+    /// The transfer stalled although small ones pass; holds the observation.
     Stalled(String),
     /// It could not be tried, for this reason.
     Unknown(String),

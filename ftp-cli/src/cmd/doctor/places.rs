@@ -1,5 +1,5 @@
-//! Limits the connections to as many as the server accepts at a time: checks run in parallel up to
-//! that number, and wait for each other beyond it.
+//! Limits the connections to the number that the server accepts at a time. Up to that number,
+//! checks run in parallel; the others wait.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use ftp_client::{Client, Error, Phase, Verb};
 
 use crate::lock::lock;
 
-/// A server may count a connection for a moment after its end: number of retries of the only
-/// connection, and the pause between them.
+/// Number of retries if the only connection is refused, and the pause between them: a server may
+/// still count a connection that has just ended.
 const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -22,20 +22,22 @@ pub(super) struct Places {
     state: Mutex<PlacesState>,
     /// Notified when a place is free, and when more is known about what the server accepts.
     changed: Condvar,
+    /// The pause between retries.
+    pause: Duration,
 }
 
 #[derive(Debug)]
 struct PlacesState {
     /// Connections that are open or being opened.
     open: usize,
-    /// Largest number that the server accepts, as far as is known.
+    /// Largest number of connections that the server accepts, as far as it is known.
     most: usize,
     /// Accepted connections now, and their highest number at a time.
     inside: usize,
     peak: usize,
     /// Number of open connections when the server first refused one; 0 if it refused none.
     refused_at: usize,
-    /// Whether it refused even a single connection: further attempts are not repeated.
+    /// Whether the server refused even a single connection; then refused attempts are not repeated.
     is_shut: bool,
 }
 
@@ -88,11 +90,11 @@ impl Places {
             refused_at: 0,
             is_shut: false,
         };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        Self { state: Mutex::new(state), changed: Condvar::new(), pause: PAUSE }
     }
 
-    /// Connects by `connect` as soon as a place is free. If the server refuses, waits until another
-    /// connection has ended.
+    /// Connects with `connect` as soon as a place is free. If the server refuses, waits until
+    /// another connection has ended.
     ///
     /// # Errors
     ///
@@ -134,12 +136,12 @@ impl Places {
             }
             drop(state);
             // Keeps the place during the pause: another connection would be refused too.
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(self.pause);
         }
     }
 
-    /// Waits, with a connection inside, until the server has accepted or refused a second one.
-    /// Gives up soon: a server may keep the second one waiting until the first has gone.
+    /// Waits, with one open connection, until the server has accepted or refused a second one.
+    /// Gives up soon, because a server may keep the second one waiting until the first has ended.
     pub(super) fn wait_for_second(&self) {
         let is_unknown = |state: &mut PlacesState| state.peak < 2 && state.refused_at == 0;
         drop(self.changed.wait_timeout_while(self.state(), COMPANY, is_unknown));
@@ -155,11 +157,11 @@ impl Places {
     fn take(&self, end: Option<Instant>) -> Taken<'_> {
         let mut state = self.state();
         while state.open >= state.most {
-            let left = end.map_or(PAUSE, |end| end.saturating_duration_since(Instant::now()));
+            let left = end.map_or(self.pause, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 break;
             }
-            let waited = self.changed.wait_timeout(state, left.min(PAUSE));
+            let waited = self.changed.wait_timeout(state, left.min(self.pause));
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         state.open += 1;
@@ -212,7 +214,7 @@ mod tests {
 
     /// Returns the results of six simultaneous clients of a server that accepts `most` at a time.
     fn six(most: usize) -> (Places, usize) {
-        let places = Places::new();
+        let places = Places { pause: Duration::from_millis(10), ..Places::new() };
         let inside = AtomicUsize::new(0);
         let arrived = std::sync::Barrier::new(6);
         let connect = || let_in(&inside, most);

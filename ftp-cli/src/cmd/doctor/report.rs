@@ -14,19 +14,36 @@ use crate::report::json::Object;
 const COLUMN: usize = 20;
 const WIDTH: usize = 100;
 
-/// Printer of findings, which collects the problems.
+/// Which findings are printed as they are made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Shown {
+    All,
+    Problems,
+    /// None: they are compared with earlier ones first.
+    Nothing,
+}
+
+/// Printer of findings, which collects them.
 pub(super) struct Report<'a> {
     stdio: &'a mut Stdio,
-    quiet: bool,
+    shown: Shown,
     explained: Vec<Diagnosis>,
-    /// Problems that stop the examined use, in order.
-    failed: Vec<Finding>,
-    warnings: usize,
+    findings: Vec<Finding>,
 }
 
 impl<'a> Report<'a> {
-    pub(super) const fn new(stdio: &'a mut Stdio, quiet: bool) -> Self {
-        Self { stdio, quiet, explained: Vec::new(), failed: Vec::new(), warnings: 0 }
+    pub(super) const fn new(stdio: &'a mut Stdio, shown: Shown) -> Self {
+        Self { stdio, shown, explained: Vec::new(), findings: Vec::new() }
+    }
+
+    /// Returns all findings, in order.
+    pub(super) fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+
+    /// Returns the problems that prevent the examined use.
+    fn failed(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.grade == Grade::Fail)
     }
 
     /// Prints one finding.
@@ -36,18 +53,17 @@ impl<'a> Report<'a> {
     /// Returns `Local` if standard output fails.
     pub(super) fn add(&mut self, mut finding: Finding) -> Result<(), Failure> {
         finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
-        if self.stdio.events.is_on() {
+        let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
+        if self.shown == Shown::Nothing {
+            // The comparison reports it.
+        } else if self.stdio.events.is_on() {
             self.stdio.events.emit(|| event(&finding));
-        } else if !self.quiet || matches!(finding.grade, Grade::Warn | Grade::Fail) {
+        } else if self.shown == Shown::All || is_problem {
             let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
             output::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
         }
         self.explained.extend(finding.diagnosis);
-        match finding.grade {
-            Grade::Fail => self.failed.push(finding),
-            Grade::Warn => self.warnings += 1,
-            Grade::Ok | Grade::Skip => {}
-        }
+        self.findings.push(finding);
         Ok(())
     }
 
@@ -65,29 +81,21 @@ impl<'a> Report<'a> {
 
     /// Returns whether a problem was found that stops further checks.
     pub(super) fn has_failed(&self) -> bool {
-        !self.failed.is_empty()
+        self.failed().next().is_some()
     }
 
-    /// Prints the last line: the best command line, if there is one.
+    /// Returns the outcome.
     ///
     /// # Errors
     ///
-    /// Returns the first problem that stops the examined use, as a failure; `Local` if standard
-    /// output fails.
-    pub(super) fn end(self, command: Option<&str>) -> Result<(), Failure> {
-        if let Some(command) = command {
-            if self.stdio.events.is_on() {
-                self.stdio.events.done(|| Object::event("done").text("command", command), 0);
-            } else {
-                let line = format!("{:<6}{}\n", "best", Printable(command));
-                output::print(&mut self.stdio.output, line.as_bytes())?;
-            }
-        }
-        match self.failed.as_slice() {
-            [] => Ok(()),
-            [first, rest @ ..] => {
+    /// Returns the first problem that prevents the examined use, as a failure.
+    pub(super) fn outcome(&self) -> Result<(), Failure> {
+        let mut failed = self.failed();
+        match failed.next() {
+            None => Ok(()),
+            Some(first) => {
                 let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.row().exit);
-                let more = match rest.len() {
+                let more = match failed.count() {
                     0 => String::new(),
                     count => format!(" (and {count} more)"),
                 };
@@ -97,7 +105,22 @@ impl<'a> Report<'a> {
     }
 }
 
-fn event(finding: &Finding) -> Object {
+/// Prints the last line: the best command line.
+///
+/// # Errors
+///
+/// Returns `Local` if standard output fails.
+pub(super) fn best(command: &str, stdio: &mut Stdio) -> Result<(), Failure> {
+    if stdio.events.is_on() {
+        stdio.events.done(|| Object::event("done").text("command", command), 0);
+        return Ok(());
+    }
+    let line = format!("{:<6}{}\n", "best", Printable(command));
+    output::print(&mut stdio.output, line.as_bytes())
+}
+
+/// Returns a finding as an event.
+pub(super) fn event(finding: &Finding) -> Object {
     let row = finding.diagnosis.map(Diagnosis::row);
     Object::event("check")
         .text("name", finding.check.name())
@@ -110,7 +133,7 @@ fn event(finding: &Finding) -> Object {
 }
 
 /// Returns a finding as text; with `explain`, adds its meaning and cure.
-fn text(finding: &Finding, explain: bool) -> String {
+pub(super) fn text(finding: &Finding, explain: bool) -> String {
     let head = format!("{:<6}{:<14}", finding.grade.name(), finding.check.name());
     let mut text = String::new();
     wrapped(&mut text, &head, &Printable(&finding.seen).to_string());

@@ -5,10 +5,14 @@ use std::fmt::Write;
 use super::roff::{escaped, item, lines, paragraphs, section, title};
 use crate::cmd::help;
 use crate::exit::{self, Exit};
-use crate::options::{Command, Entry, Group, Row, TABLE, Value};
+use crate::options::{Command, Entry, Group, Row, SYNONYMS, TABLE, Value};
 
 /// Environment variables.
 const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "FTP_CLI_CONFIG, XDG_CONFIG_HOME, HOME",
+        "The configuration file: FTP_CLI_CONFIG (empty: none), else $XDG_CONFIG_HOME/ftp-cli/config.toml, else ~/.config/ftp-cli/config.toml.",
+    ),
     (
         "FTP_CLI_CONTROL",
         "The control socket of who, status, kick, drain, reload and unban (default: /run/ftp-cli/control.sock).",
@@ -17,8 +21,18 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("HOME", "The directory of .netrc."),
     ("JOURNAL_STREAM", "The journal's stream: serve marks each line of its log with a priority."),
     (
+        "all_proxy, ALL_PROXY",
+        "The proxy for all servers, in the form of --proxy, if no variable of their scheme is set.",
+    ),
+    ("ftp_proxy, FTP_PROXY", "The proxy for ftp:// and ftpes:// URLs; --proxy overrides it."),
+    ("ftps_proxy, FTPS_PROXY", "The proxy for ftps:// URLs; --proxy overrides it."),
+    (
+        "no_proxy, NO_PROXY",
+        "Hosts to connect to without a proxy: names, which include all names below them, addresses, networks such as 10.0.0.0/8, or *.",
+    ),
+    (
         "LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID",
-        "Sockets of a service manager that serve accepts connections on.",
+        "Sockets of a service manager, on which serve accepts connections.",
     ),
     (
         "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
@@ -32,8 +46,12 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SSL_CERT_FILE, SSL_CERT_DIR", "Trusted CA certificates, instead of the system's."),
 ];
 
-/// Files, besides those that options name.
+/// Files that the program uses in addition to those that options name.
 const FILES: &[(&str, &str)] = &[
+    (
+        "~/.config/ftp-cli/config.toml",
+        "Options and bookmarks. [defaults] holds options for all hosts, [hosts.\"HOST\"] or [hosts.\"HOST:PORT\"] for one: retry = 3, pin = [\"sha256//...\"], insecure = true. [bookmarks] holds URLs: nas = \"ftpes://me@nas.example/dir\" makes @nas/file a URL. Options on the command line replace those in the file. user, password-file and password-command must be in [hosts]. For a local file called @nas, write ./@nas. The file must not hold passwords, and neither its group nor others may write to it (mode 0664 is refused).",
+    ),
     ("~/.netrc", "Users and passwords, for URLs without a password."),
     ("NAME.part", "Partial file of get --continue, which the next get --continue resumes."),
     ("server.toml", "Settings and users of serve --config: see server.toml(5)."),
@@ -57,20 +75,16 @@ pub(super) fn page() -> String {
     for command in Command::ALL {
         about(&mut text, *command);
     }
+    text.push_str(".SS Other names of commands\n");
+    for synonym in SYNONYMS {
+        item(&mut text, synonym.name, synonym.means);
+    }
     section(&mut text, "OPTIONS");
     paragraphs(
         &mut text,
         "Each option lists the commands that accept it. These options can also stand before the command.",
     );
-    for group in Group::ALL.iter().filter(|group| group.is_global()) {
-        let rows: Vec<&Row> = TABLE.iter().filter(|row| row.group == *group).collect();
-        if !rows.is_empty() {
-            let _ = writeln!(text, ".SS {}", escaped(group.title()));
-        }
-        for row in rows {
-            option(&mut text, row, row.commands.len() < Command::ALL.len());
-        }
-    }
+    global_options(&mut text);
     section(&mut text, "EXIT STATUS");
     paragraphs(
         &mut text,
@@ -102,6 +116,19 @@ pub(super) fn page() -> String {
     section(&mut text, "SEE ALSO");
     text.push_str("curl(1), lftp(1), netrc(5), server.toml(5)\n");
     text
+}
+
+/// Writes the options that can stand before the command, by group.
+fn global_options(text: &mut String) {
+    for group in Group::ALL.iter().filter(|group| group.is_global()) {
+        let rows: Vec<&Row> = TABLE.iter().filter(|row| row.group == *group).collect();
+        if !rows.is_empty() {
+            let _ = writeln!(text, ".SS {}", escaped(group.title()));
+        }
+        for row in rows {
+            option(text, row, row.commands.len() < Command::ALL.len());
+        }
+    }
 }
 
 /// Writes the text of `docs/json.md`, without the kinds of failures, which are listed as exit

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::roff::{escaped, item, lines, paragraphs, section, title};
-use crate::cmd::serve::settings::{ABOUT, FIXED, HOST, Host, Setting, Settings, TABLE, USER, User};
+use crate::cmd::serve::settings::{
+    ABOUT, FIXED, HOST, Host, STORE, Setting, Settings, StoreSettings, TABLE, USER, User,
+};
 
 /// A configuration to start from.
 const EXAMPLE: &str = "\
@@ -28,8 +30,8 @@ pub(super) fn page() -> String {
     section(&mut text, "DESCRIPTION");
     paragraphs(
         &mut text,
-        "The file is in TOML. Each key below stands with its default; a file names only the keys that \
-         it changes.",
+        "The file is in TOML format. Each key below is shown with its default. A file needs only the \
+         keys that it changes.",
     );
     paragraphs(&mut text, ABOUT);
     let defaults = Settings::default();
@@ -43,9 +45,9 @@ pub(super) fn page() -> String {
     paragraphs(
         &mut text,
         "One table per user. The keys password and root are required.\n\n\
-         The tables [defaults] and [groups.NAME] hold keys for all users and for those of a group: \
-         any key but groups. If several tables have a key, the later one wins: [defaults], the \
-         user's groups in their order, the user.",
+         [defaults] applies to all users, and [groups.NAME] to the users of a group. Both can have \
+         any key except groups. If several tables have a key, the later one wins: [defaults], the \
+         user's groups in their order, the user's own table.",
     );
     for row in USER {
         key(&mut text, row, &User::default());
@@ -53,11 +55,21 @@ pub(super) fn page() -> String {
     section(&mut text, "[HOSTS.\"NAME\"]");
     paragraphs(
         &mut text,
-        "One table per virtual host, such as [hosts.\"ftp.example.org\"]. A client chooses it with \
-         HOST, or by the name that it asks for in its TLS handshake.",
+        "One table per virtual host, such as [hosts.\"ftp.example.org\"]. Clients choose one with \
+         HOST, or by the name in their TLS handshake.",
     );
     for row in HOST {
         key(&mut text, row, &Host::default());
+    }
+    section(&mut text, "[STORES.NAME]");
+    paragraphs(
+        &mut text,
+        "One table per object store, for builds with the feature s3. The keys endpoint and bucket \
+         are required. A root such as \"store:main/cam1\" means the objects of [stores.main] whose \
+         keys begin with cam1/; \"s3://files/cam1\" means the same if no other store has this bucket.",
+    );
+    for row in STORE {
+        key(&mut text, row, &StoreSettings::default());
     }
     section(&mut text, "FILES");
     item(&mut text, "/etc/ftp-cli/server.toml", "The file that the service ftp-cli reads.");
@@ -104,6 +116,10 @@ fn each_key_is_in_the_man_page() {
     let hosts = page.split("\n.SH [HOSTS.").nth(1).unwrap();
     for row in HOST {
         assert!(hosts.contains(&format!("\n\\fB{}\\fR = ", escaped(row.key))), "{}", row.key);
+    }
+    let stores = page.split("\n.SH [STORES.").nth(1).unwrap();
+    for row in STORE {
+        assert!(stores.contains(&format!("\n\\fB{}\\fR = ", escaped(row.key))), "{}", row.key);
     }
     for row in USER {
         assert!(page.contains(&format!("\n\\fB{}\\fR = ", escaped(row.key))), "{}", row.key);

@@ -9,7 +9,9 @@ use super::entry::TreeEntry;
 pub(super) enum Rule {
     /// No further condition: `--size-only`.
     SizeOnly,
-    /// The same modification time, to the second: for targets that keep the times they are given.
+    /// The same content, by its digest, which the caller requests.
+    SameHash,
+    /// The same modification time, to the second: for targets whose times can be set.
     SameTime,
     /// The target was written after the last change of the source: for targets whose server cannot
     /// set times and uses its own clock.
@@ -34,6 +36,7 @@ pub(super) enum Difference {
     New,
     Size,
     Time,
+    Content,
     /// It is unknown whether they differ, so the file is copied.
     Doubt,
 }
@@ -44,13 +47,14 @@ impl fmt::Display for Difference {
             Self::New => "new",
             Self::Size => "another size",
             Self::Time => "another time",
+            Self::Content => "another content",
             Self::Doubt => "not known to be the same",
         })
     }
 }
 
-/// Compares a file with the one of the same name at the target. Unknown never counts as
-/// [`Same`](Verdict::Same).
+/// Compares a file with the one of the same name at the target. A file of unknown state never
+/// counts as [`Same`](Verdict::Same).
 pub(super) fn compare(source: &TreeEntry, target: &TreeEntry, rule: Rule) -> Verdict {
     let (Some(here), Some(there)) = (source.size, target.size) else {
         return Verdict::Differs(Difference::Doubt);
@@ -58,8 +62,10 @@ pub(super) fn compare(source: &TreeEntry, target: &TreeEntry, rule: Rule) -> Ver
     if here != there {
         return Verdict::Differs(Difference::Size);
     }
-    if rule == Rule::SizeOnly {
-        return Verdict::Same;
+    match rule {
+        Rule::SizeOnly => return Verdict::Same,
+        Rule::SameHash => return Verdict::Unclear,
+        Rule::SameTime | Rule::NotBefore => {}
     }
     let (Some(of_source), Some(of_target)) = (source.stamp, target.stamp) else {
         return Verdict::Unclear;
@@ -101,6 +107,8 @@ mod tests {
             stamp,
             changed,
             unique: None,
+            mode: None,
+            target: None,
         }
     }
 

@@ -9,6 +9,9 @@ const BEHIND: i64 = 12 * 3_600;
 /// Difference between time zones in seconds.
 const ZONES: i64 = 15 * 60;
 
+/// Permission bits that are copied.
+pub(super) const MODE: u16 = 0o777;
+
 /// Kind of an object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ObjectKind {
@@ -34,8 +37,12 @@ pub(super) struct TreeEntry {
     /// Time of the last change of any kind, such as a rename, if known: seconds since
     /// 1970-01-01T00:00:00Z.
     pub(super) changed: Option<i64>,
-    /// Unique identifier at its server.
+    /// Unique identifier at its server; of a local directory only if links are followed.
     pub(super) unique: Option<Vec<u8>>,
+    /// Permission bits: nine, without those that run a program as another user.
+    pub(super) mode: Option<u16>,
+    /// Target of a link.
+    pub(super) target: Option<Vec<u8>>,
 }
 
 /// Range that contains a time, in seconds since 1970-01-01T00:00:00Z.
@@ -67,11 +74,11 @@ pub(super) struct Clock {
 impl Clock {
     /// The local clock.
     pub(super) const OURS: Self = Self { least: 0, most: 0 };
-    /// A correct clock in an unknown time zone.
+    /// The range of a correct clock in an unknown time zone.
     pub(super) const UNKNOWN: Self = Self { least: -BEHIND, most: AHEAD };
 
     /// Returns the clock of a side that gave the time `there` to a file written between two local
-    /// times. Differences below one second count as a correct clock, in this time zone or another.
+    /// times. A clock that is wrong by less than one second counts as correct, in any time zone.
     pub(super) const fn by(before: i64, there: i64, after: i64) -> Self {
         let zone = (there - before).div_euclid(ZONES) * ZONES;
         if there - zone <= after {
@@ -123,8 +130,9 @@ impl From<Entry> for TreeEntry {
             None => ObjectKind::Unknown,
         };
         let stamp = entry.modified.map(Stamp::from);
-        let Entry { name, size, unique, .. } = entry;
-        Self { name, kind, size, stamp, changed: None, unique }
+        let mode = entry.permissions.map(|permissions| permissions.mode() & MODE);
+        let Entry { name, size, unique, target, .. } = entry;
+        Self { name, kind, size, stamp, changed: None, unique, mode, target }
     }
 }
 
@@ -149,12 +157,15 @@ impl TreeEntry {
             stamp: Some(Stamp::at(stat.st_mtime)),
             changed: Some(stat.st_ctime),
             unique: None,
+            mode: u16::try_from(stat.st_mode & u32::from(MODE)).ok(),
+            target: None,
         }
     }
 
     /// Returns its memory usage in bytes.
     pub(super) fn weight(&self) -> usize {
-        size_of::<Self>() + self.name.len() + self.unique.as_ref().map_or(0, Vec::len)
+        let length = |text: &Option<Vec<u8>>| text.as_ref().map_or(0, Vec::len);
+        size_of::<Self>() + self.name.len() + length(&self.unique) + length(&self.target)
     }
 }
 
@@ -181,9 +192,24 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
 /// Prefix of temporary files of `mirror`.
 pub(super) const TEMPORARY: &[u8] = b".ftp-cli-";
 
-/// Returns whether a name is a temporary file of this program, from `mirror` or from a download.
+/// Name prefix of the files that show whether both sides are the same directory.
+pub(super) const PROBE: &[u8] = b"ftp-cli-probe-";
+
+/// Returns whether a name is that of a temporary file of `mirror`, a download or a move.
 pub(super) fn is_unfinished(name: &[u8]) -> bool {
-    name.starts_with(TEMPORARY) || name.starts_with(LocalFile::TEMPORARY.as_bytes())
+    name.starts_with(TEMPORARY)
+        || name.starts_with(LocalFile::TEMPORARY.as_bytes())
+        || name.starts_with(PROBE) && name.ends_with(b".tmp")
+        || is_of_move(name)
+}
+
+/// Returns whether a name is that of a file with the state of an interrupted move, such as the
+/// journal. It has a dot, 16 hexadecimal digits, `.ftp-cli-` and a word.
+fn is_of_move(name: &[u8]) -> bool {
+    let parts = name.strip_prefix(b".").and_then(|name| name.split_at_checked(16));
+    parts.is_some_and(|(id, rest)| {
+        id.iter().all(u8::is_ascii_hexdigit) && rest.starts_with(b".ftp-cli-")
+    })
 }
 
 /// Returns whether a name is of a [`Draft`] that is not kept for resuming.
@@ -209,7 +235,8 @@ mod tests {
             (Precision::Second, Zone::Utc, 0, 0),
             (Precision::Minute, Zone::Utc, 0, 59),
             (Precision::Day, Zone::Utc, 0, 86_399),
-            // 03:04 is 13:04 of the day before in Kiritimati, and 15:04 of the same in Baker Island.
+            // 03:04 is 13:04 of the day before in Kiritimati, and 15:04 of the same in Baker
+            // Island.
             (Precision::Minute, Zone::Unknown, -14 * 3_600, 12 * 3_600 + 59),
             (Precision::Day, Zone::Unknown, -14 * 3_600, 12 * 3_600 + 86_399),
         ] {

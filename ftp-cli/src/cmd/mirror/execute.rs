@@ -1,18 +1,22 @@
 //! Executes a plan: directories first, then copies in parallel jobs, removals last.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ftp_client::RateLimit;
 
-use super::copy::{Copier, Watch};
-use super::plan::{Plan, Removed};
-use crate::connect::retry::{Retrying, Witness};
+use super::compare::Difference;
+use super::copy::{Copied, Copier, Watch};
+use super::plan::{Plan, PlannedCopy, PlannedMode, Removed};
+use crate::connect::retry::{Retrying, Witness, pause_until};
 use crate::console::messages::Messages;
 use crate::console::progress::Board;
 use crate::display::shown;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::lock::lock;
+use crate::remote::path::join;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
@@ -61,19 +65,108 @@ pub(super) struct Totals {
     pub(super) bytes: u64,
     pub(super) made: usize,
     pub(super) removed: usize,
+    /// Files of the source that were removed: `--remove-source`.
+    pub(super) sources: usize,
+    /// Symbolic links that were created.
+    pub(super) links: usize,
+    /// Objects whose permissions alone were set.
+    pub(super) modes: usize,
+    pub(super) failed: usize,
 }
 
 /// State of a directory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DirectoryState {
     Fine,
-    /// An object in it failed: nothing in it is removed.
+    /// An object in the directory failed: nothing in it is removed.
     Failed,
-    /// It is missing: nothing in it can be done.
+    /// The directory is missing: nothing in it can be done.
     Missing,
 }
 
-/// Executes `plan` with all jobs. Returns the totals and the result.
+/// After this time, a change to a file also changes its modification time. FAT stores even seconds
+/// only.
+const TICK: Duration = Duration::from_millis(2_100);
+
+/// Verifies that no file is moved to itself, and ensures that later changes of the sources can be
+/// detected.
+///
+/// # Errors
+///
+/// Returns `Usage` if a directory is the same one on both sides. Otherwise both would lose the
+/// files.
+fn prepare_moves(
+    plan: &Plan,
+    copier: &mut Copier<'_>,
+    reporter: &MirrorReporter<'_>,
+) -> Result<(), Failure> {
+    let moved: HashSet<usize> =
+        plan.copies.iter().chain(&plan.equal).map(|copy| copy.place).collect();
+    for (at, place) in plan.directories.iter().enumerate() {
+        if place.is_new || !moved.contains(&at) {
+            continue;
+        }
+        let path = place.path.as_slice();
+        if with_retries(copier, reporter, path, |copier| copier.is_same_directory(path))? {
+            let source = shown(&(reporter.source)(path));
+            let target = shown(&(reporter.target)(path));
+            let message = format!(
+                "--remove-source: {source} and {target} are the same directory; no file was copied or removed"
+            );
+            return Err(Failure::new(Exit::Usage, message));
+        }
+    }
+    if !plan.copies.is_empty()
+        && with_retries(copier, reporter, b"", |copier| copier.relies_on_times())?
+    {
+        // The listing already has the times. A file that changes after this pause, for example
+        // during its download, gets another time, whatever its clock.
+        pause_until(Instant::now() + TICK, reporter.witness.canceller);
+    }
+    Ok(())
+}
+
+/// Verifies that no file is uploaded onto itself: most servers empty a file when its upload begins.
+/// If the server sets times, the files of such a tree are equal already.
+///
+/// # Errors
+///
+/// Returns `Usage` if a directory is the same one on both sides.
+fn prepare_copies(
+    plan: &Plan,
+    copier: &mut Copier<'_>,
+    reporter: &MirrorReporter<'_>,
+) -> Result<(), Failure> {
+    if !copier.writes_in_place() {
+        return Ok(());
+    }
+    let of_equal_size = |copy: &&PlannedCopy| copy.replaces() && copy.why != Difference::Size;
+    let mut checked = None;
+    for copy in plan.copies.iter().filter(of_equal_size) {
+        let Some(place) = plan.directories.get(copy.place) else { continue };
+        if checked.replace(copy.place) == Some(copy.place) {
+            continue;
+        }
+        let path = place.path.as_slice();
+        match with_retries(copier, reporter, path, |copier| copier.is_same_directory(path)) {
+            Ok(true) => {
+                let source = shown(&(reporter.source)(path));
+                let target = shown(&(reporter.target)(path));
+                let message =
+                    format!("{source} and {target} are the same directory; no file was copied");
+                return Err(Failure::new(Exit::Usage, message));
+            }
+            Ok(false) => {}
+            // Neither a source that is read-only nor a server that does not tell is a mistake.
+            Err(failure) if matches!(failure.exit, Exit::Local | Exit::Unsupported) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
+}
+
+/// Executes `plan` with all jobs; `sync` writes copies to disk, and is called before any source is
+/// removed, and at the end. Returns the totals and the result.
 ///
 /// Nothing is removed from a directory in which anything failed, nor anywhere after a fatal
 /// failure.
@@ -81,28 +174,47 @@ pub(super) fn act(
     plan: &Plan,
     jobs: &mut [Copier<'_>],
     reporter: &MirrorReporter<'_>,
+    sync: &dyn Fn() -> Result<(), Failure>,
 ) -> (Totals, Result<(), Failure>) {
+    if let Some(first) = jobs.first_mut() {
+        let checked = match plan.moves {
+            true => prepare_moves(plan, first, reporter),
+            false => prepare_copies(plan, first, reporter),
+        };
+        if let Err(failure) = checked {
+            return (Totals::default(), Err(failure));
+        }
+    }
     let new = plan.directories.iter().filter(|place| place.is_new).count();
-    let all = plan.same + new + plan.copies.len() + plan.removed().count() + plan.failures.len();
+    let steps = new + plan.copies.len() + plan.links.len() + plan.modes.len();
+    let all = plan.same + steps + plan.removed().count() + plan.failures.len();
     let tally = Tally::new(all, "objects mirrored", reporter.messages, reporter.events);
     let states = plan.directories.iter().map(|place| match place.has_failed {
         true => DirectoryState::Failed,
         false => DirectoryState::Fine,
     });
     let states = states.collect();
-    let mut run = Run { plan, reporter, tally, done: Totals::default(), states, is_over: false };
+    let done = Totals::default();
+    let mut run = Run { plan, reporter, tally, done, states, copied: Vec::new(), is_over: false };
     (0..plan.same).for_each(|_| run.tally.done());
     for failure in &plan.failures {
         let _ = run.tally.failed(failure.clone(), |error| error);
+        run.done.failed += 1;
     }
     if let Some(first) = jobs.first_mut() {
         run.make_directories(first);
     }
     run = copy_all(run, jobs);
     if let Some(first) = jobs.first_mut() {
+        run.make_links(first);
         run.remove_all(first);
+        run.set_modes(first);
     }
-    (run.done, run.tally.finish())
+    let synced = if plan.copies.is_empty() { Ok(()) } else { sync() };
+    if let (Some(first), true, Ok(())) = (jobs.first_mut(), plan.moves, &synced) {
+        run.remove_sources(first);
+    }
+    (run.done, run.tally.finish().and(synced))
 }
 
 /// Progress of a plan.
@@ -113,7 +225,9 @@ struct Run<'a> {
     done: Totals,
     /// States of the plan's directories.
     states: Vec<DirectoryState>,
-    /// Whether further attempts are useless.
+    /// With `--remove-source`, the copies of this run, with their numbers in the plan.
+    copied: Vec<(usize, Copied)>,
+    /// Whether to try nothing more.
     is_over: bool,
 }
 
@@ -126,6 +240,7 @@ impl<'a> Run<'a> {
         let reporter = self.reporter;
         let ended = self.tally.failed(failure, |error| reporter.named(error, path));
         self.is_over |= ended.is_break();
+        self.done.failed += 1;
         if let Some(known) = self.states.get_mut(place) {
             *known = state;
         }
@@ -155,14 +270,103 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn make_links(&mut self, copier: &mut Copier<'_>) {
+        let plan = self.plan;
+        for link in &plan.links {
+            let Some(place) = plan.directories.get(link.place) else { continue };
+            if self.is_over || self.state(link.place) == DirectoryState::Missing {
+                continue;
+            }
+            let path = join(&place.path, &link.name);
+            match with_retries(copier, self.reporter, &path, |copier| {
+                copier.link(&place.path, link)
+            }) {
+                Ok(()) => {
+                    self.tally.done();
+                    self.done.links += 1;
+                    self.reporter.done(&path, "linked", 0);
+                }
+                Err(failure) => self.fail(link.place, &path, failure, DirectoryState::Failed),
+            }
+        }
+    }
+
+    /// Sets the permissions that no copy has set.
+    fn set_modes(&mut self, copier: &mut Copier<'_>) {
+        let plan = self.plan;
+        for PlannedMode { place, path, mode } in &plan.modes {
+            let is_ready = match self.is_directory(*place, path) {
+                // The next run must be able to create what is missing in it.
+                true => self.is_complete(*place),
+                false => self.state(*place) != DirectoryState::Missing,
+            };
+            if self.is_over || !is_ready {
+                continue;
+            }
+            match with_retries(copier, self.reporter, path, |copier| copier.set_mode(path, *mode)) {
+                Ok(true) => {
+                    self.tally.done();
+                    self.done.modes += 1;
+                    self.reporter.done(path, "mode set", 0);
+                }
+                // It counts as not tried.
+                Ok(false) => {}
+                // The content is complete all the same.
+                Err(failure) => self.fail(*place, path, failure, self.state(*place)),
+            }
+        }
+    }
+
+    /// Returns whether `path` is the directory `place` itself, not a file in it.
+    fn is_directory(&self, place: usize, path: &[u8]) -> bool {
+        self.plan.directories.get(place).is_some_and(|place| place.path == path)
+    }
+
+    /// Returns whether nothing has failed in the directory `place`, or below it.
+    fn is_complete(&self, place: usize) -> bool {
+        let Some(top) = self.plan.directories.get(place) else { return false };
+        // What is below a directory follows it in the plan.
+        let below = self.plan.directories.iter().zip(&self.states).skip(place);
+        below
+            .take_while(|(place, _)| is_below(&place.path, &top.path))
+            .all(|(_, state)| *state == DirectoryState::Fine)
+    }
+
+    /// Removes the files of the source that the target has: those that were equal, and those that
+    /// were copied.
+    fn remove_sources(&mut self, copier: &mut Copier<'_>) {
+        let plan = self.plan;
+        let copied = std::mem::take(&mut self.copied);
+        let copied = copied.iter().filter_map(|(number, copied)| {
+            plan.copies.get(*number).map(|copy| (copy, Some(copied)))
+        });
+        for (copy, copied) in plan.equal.iter().map(|copy| (copy, None)).chain(copied) {
+            if self.is_over {
+                return;
+            }
+            let Some(place) = plan.directories.get(copy.place) else { continue };
+            let path = plan.path_of(copy);
+            let removed = with_retries(copier, self.reporter, &path, |copier| {
+                copier.remove_source(&place.path, copy, copied)
+            });
+            match removed {
+                Ok(()) => {
+                    self.done.sources += 1;
+                    self.reporter.done(&path, "source removed", 0);
+                }
+                Err(failure) => self.fail(copy.place, &path, failure, DirectoryState::Failed),
+            }
+        }
+    }
+
     fn remove_all(&mut self, copier: &mut Copier<'_>) {
-        // Object that is gone with everything that was expected in it.
+        // An object that was removed with its whole expected content.
         let mut gone: Option<&[u8]> = None;
         for removal in &self.plan.removals {
             if self.is_over {
                 return;
             }
-            // Counted as not tried.
+            // It counts as not tried.
             if self.state(removal.place) != DirectoryState::Fine {
                 continue;
             }
@@ -177,7 +381,7 @@ impl<'a> Run<'a> {
                 Ok(true) => {
                     match is_counted {
                         true => self.tally.done(),
-                        // It was a link, or is empty by now: it is counted later.
+                        // It was a link, or is now empty; it is counted when it is removed.
                         false => gone = Some(&removal.path),
                     }
                     self.done.removed += 1;
@@ -206,15 +410,20 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     let run = Mutex::new(run);
     // The first job is connected already. If a server refuses more connections, fewer jobs are
     // used, before work is assigned to them.
+    let is_alone = jobs.len() == 1;
     let work = &|copier: &mut Copier<'_>, is_first: bool| {
         while !is_over.load(Ordering::Relaxed) && (is_first || copier.connect().is_ok()) {
-            let Some(copy) = plan.copies.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(copy) = plan.copies.get(number) else { return };
             let Some(place) = plan.directories.get(copy.place) else { continue };
-            // Counted as not tried.
+            // It counts as not tried.
             if lock(&run).state(copy.place) == DirectoryState::Missing {
                 continue;
             }
             let path = plan.path_of(copy);
+            if is_alone {
+                copier.plan(plan, number);
+            }
             let copied = with_retries(copier, reporter, &path, |copier| {
                 let fields = |event: Object| reporter.named(event, &path);
                 let meter = reporter.board.begin(&path, 0, copy.size, &fields);
@@ -223,11 +432,14 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
             });
             let mut run = lock(&run);
             match copied {
-                Ok(bytes) => {
+                Ok(copied) => {
                     run.tally.done();
                     run.done.copied += 1;
-                    run.done.bytes += bytes;
-                    reporter.done(&path, "copied", bytes);
+                    run.done.bytes += copied.bytes;
+                    if plan.moves {
+                        run.copied.push((number, copied));
+                    }
+                    reporter.done(&path, "copied", copied.bytes);
                 }
                 Err(failure) => run.fail(copy.place, &path, failure, DirectoryState::Failed),
             }
@@ -259,7 +471,7 @@ fn with_retries<T>(
     reporter.retrying.run(reporter.witness, &fields, |_| {
         act(copier).inspect_err(|failure| {
             if failure.fatal {
-                // The old connection is useless for the next attempt.
+                // The old connection cannot be used for the next attempt.
                 copier.disconnect();
             }
         })

@@ -2,29 +2,37 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ftp_proto::Pattern;
 
+use super::entry::TreeEntry;
 use crate::exit::Failure;
 use crate::options::Options;
+use crate::transfer::selection::Selection;
 
 /// Patterns in the order of the command line; the last one that matches decides.
 ///
-/// A pattern without `/` matches names at any depth; one with `/` matches whole paths from the top
-/// of the tree, where `*` and `?` do not match `/`. A pattern that ends in `/` matches only
-/// directories. Excluded directories are not entered. Objects that match no pattern are included,
-/// unless the first pattern is an `--include`: then only directories are entered, and other files
-/// are left out.
-#[derive(Clone, Debug, Default)]
+/// A pattern without `/` matches names at any depth. A pattern with `/` matches whole paths from
+/// the top of the tree; in it, `*` and `?` do not match `/`. A pattern that ends in `/` matches
+/// only directories. Excluded directories are not entered. Objects that match no pattern are
+/// included, unless the first pattern is an `--include`: then only directories are entered, and
+/// other files are left out.
+#[derive(Debug, Default)]
 pub(super) struct Filter {
     globs: Vec<Glob>,
+    selection: Selection,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Glob {
+    /// As typed.
+    text: String,
+    /// Whether it matched a name.
+    is_met: AtomicBool,
     includes: bool,
     only_directories: bool,
-    /// One for each part of a path; a name has only one.
+    /// One pattern for each part of a path; a name has only one.
     segments: Vec<Pattern>,
     is_path: bool,
 }
@@ -38,12 +46,34 @@ impl Filter {
     pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
         let given = options.in_order(&["include", "exclude"]);
         let globs = given.map(|(long, text)| Glob::read(long, text)).collect::<Result<_, _>>()?;
-        Ok(Self { globs })
+        Ok(Self { globs, selection: Selection::from_options(options)? })
+    }
+
+    /// Returns the patterns that matched no name, as typed.
+    pub(super) fn unmet(&self) -> impl Iterator<Item = &str> {
+        let unmet = self.globs.iter().filter(|glob| !glob.is_met.load(Ordering::Relaxed));
+        unmet.map(|glob| glob.text.as_str())
+    }
+
+    /// Returns whether the modification times of files must be known.
+    pub(super) const fn needs_time(&self) -> bool {
+        self.selection.needs_time()
+    }
+
+    /// Returns whether a file has a size or an age that is not selected.
+    pub(super) fn is_outside(&self, item: &TreeEntry) -> bool {
+        let times = item.stamp.map(|stamp| (stamp.earliest, stamp.latest));
+        self.selection.refuses(item.size, times).is_some()
     }
 
     /// Returns whether the object at `path`, relative to the top of the tree, is selected.
     pub(super) fn takes(&self, path: &[u8], is_directory: bool) -> bool {
-        let last = self.globs.iter().rev().find(|glob| glob.matches(path, is_directory));
+        let mut last = None;
+        // Each is tried, to know which ones match nothing.
+        for glob in self.globs.iter().filter(|glob| glob.matches(path, is_directory)) {
+            glob.is_met.store(true, Ordering::Relaxed);
+            last = Some(glob);
+        }
         match (last, self.globs.first()) {
             (Some(glob), _) => glob.includes,
             (None, Some(first)) => is_directory || !first.includes,
@@ -64,7 +94,9 @@ impl Glob {
             return Err(Failure::usage(format!("--{long}: \"{text}\" matches no name")));
         }
         let segments = path.split(|byte| *byte == b'/').map(Pattern::of).collect();
-        Ok(Self { includes: long == "include", only_directories, segments, is_path })
+        let text = format!("--{long} {}", crate::display::shown(bytes));
+        let (includes, is_met) = (long == "include", AtomicBool::new(false));
+        Ok(Self { text, is_met, includes, only_directories, segments, is_path })
     }
 
     fn matches(&self, path: &[u8], is_directory: bool) -> bool {
@@ -98,7 +130,7 @@ mod tests {
             let long = if sign == "+" { "include" } else { "exclude" };
             Glob::read(long, OsStr::new(text)).unwrap()
         });
-        Filter { globs: globs.collect() }
+        Filter { globs: globs.collect(), selection: Selection::default() }
     }
 
     #[test]
@@ -128,6 +160,13 @@ mod tests {
                 assert!(!takes(path), "{words:?} takes {path}");
             }
         }
+    }
+
+    #[test]
+    fn patterns_that_match_nothing_are_known() {
+        let choice = choice("-*.tmp +keep.tmp -**/x -{a,b}");
+        assert!(!choice.takes(b"a.tmp", false) && choice.takes(b"d/keep.tmp", false));
+        assert!(choice.unmet().eq(["--exclude **/x", "--exclude {a,b}"]));
     }
 
     #[test]

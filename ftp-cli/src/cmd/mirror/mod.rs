@@ -1,9 +1,10 @@
 //! `mirror [--delete] SRC DST`: copies the differences of a tree from a server to this computer or
-//! back; also trees of `fxp -r`, from server to server.
+//! back. Also copies trees from server to server, for `fxp -r`.
 //!
 //! Both trees are listed first, one listing per directory, to make a [`Plan`], which is then
 //! executed. Files that an interrupted run has copied count as equal in the next.
 
+mod backup;
 mod compare;
 mod copy;
 mod entry;
@@ -14,11 +15,11 @@ mod names;
 mod options;
 mod plan;
 mod probe;
+mod show;
 mod trees;
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
@@ -26,16 +27,15 @@ use std::time::Instant;
 use ftp_client::{FtpUrl, Place, fxp};
 use log::LevelFilter;
 
-use self::names::{Names, learn_names};
+use self::names::learn_names;
 use crate::connect::credentials::Finder;
 use crate::connect::retry::Witness;
 use crate::connect::sessions::Sessions;
-use crate::console::output;
 use crate::console::progress::{Board, When, is_talkative};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
-use crate::display::{self, shown, shown_path};
+use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
@@ -44,17 +44,17 @@ use crate::report::events::Events;
 use crate::report::json::Object;
 use compare::Rule;
 use copy::{Across, Copier, Down, Far, Near, Up};
-use execute::{MirrorReporter, Naming, Totals, act};
+use execute::{MirrorReporter, Naming, act};
 use local_tree::Directory;
-use options::MirrorOptions;
+use options::{Comparison, LinkChoice, MirrorOptions};
 use plan::{Plan, Wish};
-use trees::{LocalTree, RemoteTree, Side, is_refused};
+use trees::{LocalTree, RemoteTree, ask_for_modes, look_at, look_for};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {
         return Err(Failure::usage("mirror needs a source and a target: ftp-cli mirror SRC DST"));
     };
-    match (is_remote(source), is_remote(target)) {
+    match (urls::is_remote(source), urls::is_remote(target)) {
         (true, true) => {
             let message = "mirror needs one local directory; use ftp-cli fxp -r to copy from server to server";
             Err(Failure::usage(message))
@@ -63,19 +63,31 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             let message = "mirror needs one URL; write ./a:b for a local name with a colon";
             Err(Failure::usage(message))
         }
-        (true, false) => {
-            let url = urls::parse(source)?;
-            let here = Path::new(target);
-            let done = Mirror::new(options, stdio, &[&url])?.down(&url, here, stdio);
-            report_failure(done, [url.to_string().as_bytes(), target.as_bytes()], stdio)
-        }
-        (false, true) => {
-            let here = Path::new(source);
-            let url = urls::parse(target)?;
-            let done = Mirror::new(options, stdio, &[&url])?.up(here, &url, stdio);
-            report_failure(done, [source.as_bytes(), url.to_string().as_bytes()], stdio)
-        }
+        (true, false) => down(options, stdio, &urls::parse(source)?, Path::new(target)),
+        (false, true) => up(options, stdio, Path::new(source), &urls::parse(target)?),
     }
+}
+
+/// Downloads a tree, for `get -r` too.
+pub(super) fn down(
+    options: &Options,
+    stdio: &mut Stdio,
+    url: &FtpUrl,
+    here: &Path,
+) -> Result<(), Failure> {
+    let done = Mirror::new(options, stdio, &[url])?.down(url, here, stdio);
+    report_failure(done, [url.to_string().as_bytes(), here.as_os_str().as_bytes()], stdio)
+}
+
+/// Uploads a tree, for `put -r` too.
+pub(super) fn up(
+    options: &Options,
+    stdio: &mut Stdio,
+    here: &Path,
+    url: &FtpUrl,
+) -> Result<(), Failure> {
+    let done = Mirror::new(options, stdio, &[url])?.up(here, url, stdio);
+    report_failure(done, [here.as_os_str().as_bytes(), url.to_string().as_bytes()], stdio)
 }
 
 /// Runs `fxp -r`: copies a tree from server to server.
@@ -106,14 +118,6 @@ fn report_failure(
     })
 }
 
-/// Returns whether an operand is remote: it has a scheme, or a colon before any `/`.
-fn is_remote(operand: &OsString) -> bool {
-    let bytes = operand.as_bytes();
-    let colon = bytes.iter().position(|byte| *byte == b':');
-    let slash = bytes.iter().position(|byte| *byte == b'/');
-    colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash))
-}
-
 /// A mirror run.
 struct Mirror<'a> {
     options: &'a Options,
@@ -133,6 +137,9 @@ impl<'a> Mirror<'a> {
             }
         }
         let wanted = MirrorOptions::from_options(options)?;
+        if options.synonym() == Some("sync") && !wanted.deletes && !options.is_quiet() {
+            stdio.messages.say("sync removes nothing; use --delete to remove what SRC lacks");
+        }
         trace::start(options, &stdio.messages, LevelFilter::Warn)?;
         Ok(Self {
             options,
@@ -145,6 +152,10 @@ impl<'a> Mirror<'a> {
     }
 
     fn down(self, url: &FtpUrl, here: &Path, stdio: &mut Stdio) -> Result<(), Failure> {
+        self.check_local_backup(here)?;
+        if self.wanted.transfer.temporary.is_some() {
+            return Err(Failure::usage("--temp applies only to uploads"));
+        }
         let found = match Directory::open(here) {
             Ok(ground) => Some(ground),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -152,10 +163,14 @@ impl<'a> Mirror<'a> {
         };
         let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
         let top = top_of(url);
-        let rule = if self.wanted.size_only { Rule::SizeOnly } else { Rule::SameTime };
+        self.say_merge(stdio, found.is_some());
+        let rule = self.rule(true);
         let wish = self.wish(rule, false);
         let mut plan = self.with_retries(stdio, url, || {
             let client = sessions.client(url)?;
+            if self.wanted.perms {
+                ask_for_modes(client)?;
+            }
             let mut source = RemoteTree::new(client, &top, self.wanted.list);
             look_at(&mut source)?;
             let mut target = LocalTree(found.as_ref());
@@ -176,32 +191,39 @@ impl<'a> Mirror<'a> {
             first.is_new = false;
         }
         clear(&ground, &plan.temporary);
+        let backup = self.open_backup(here)?;
         let copiers = self.sessions(sessions, &plan).map(|sessions| {
-            let names = Names::UNKNOWN;
-            let from = Far { sessions, url, top: &top, takes_times: false, names };
+            let from = Far::source(sessions, url, &top);
             let resumes = self.wanted.transfer.resume;
-            Copier::Down(Down { from, to: Near::new(&ground), resumes })
+            Copier::Down(Down { from, to: Near::new(&ground, backup.as_ref()), resumes })
         });
         let copiers = copiers.collect();
         let there = |path: &[u8]| named(url, path);
         let local = |path: &[u8]| below(here, path);
-        let done = self.act(&plan, copiers, &there, &local, stdio);
-        if plan.copies.is_empty() {
-            return done;
-        }
-        // A file whose content is only in memory would not survive a power failure: one sync for
-        // all is what thousands of small files can afford.
-        let synced = ground.sync().map_err(|error| Failure::local(shown_path(here), &error));
-        done.and(synced)
+        // Files whose content is only in memory would be lost in a power failure. One sync for all
+        // is fast enough even for thousands of small files.
+        let sync = || ground.sync().map_err(|error| Failure::local(shown_path(here), &error));
+        self.act(&plan, copiers, (&there, &local), &sync, stdio)
     }
 
-    fn up(self, here: &Path, url: &FtpUrl, stdio: &mut Stdio) -> Result<(), Failure> {
-        let ground =
-            Directory::open(here).map_err(|error| Failure::local(shown_path(here), &error))?;
+    fn up(mut self, here: &Path, url: &FtpUrl, stdio: &mut Stdio) -> Result<(), Failure> {
+        if self.wanted.links == LinkChoice::Keep {
+            return Err(Failure::usage(copy::NO_LINKS));
+        }
+        let backup = self.remote_backup()?;
+        let ground = Directory::open(here)
+            .map_err(|error| Failure::local(shown_path(here), &error))?
+            .following(self.wanted.links == LinkChoice::Follow);
         let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
         let top = top_of(url);
         let (plan, seen) = self.with_retries(stdio, url, || {
             let client = sessions.client(url)?;
+            if let Some(backup) = &backup {
+                backup.check_apart(client, &top)?;
+            }
+            if self.wanted.perms {
+                ask_for_modes(client)?;
+            }
             let mut target = RemoteTree::new(client, &top, self.wanted.list);
             let seen = look_for(&mut target)?;
             let wish = self.wish_for_server(seen.takes_times);
@@ -209,6 +231,7 @@ impl<'a> Mirror<'a> {
             let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
             Ok((plan, seen))
         })?;
+        self.say_merge(stdio, !seen.is_new);
         if self.is_decided(&plan, stdio)? {
             sessions.quit(None);
             return Ok(());
@@ -219,14 +242,16 @@ impl<'a> Mirror<'a> {
             !self.board(&plan, stdio).is_hidden() || self.wanted.transfer.rate_limit.is_some();
         let copiers = self.sessions(sessions, &plan).map(|sessions| {
             let takes_times = seen.takes_times;
-            let to = Far { sessions, url, top: &top, takes_times, names };
+            let backup = backup.as_ref();
+            let to = Far { takes_times, names, backup, ..Far::source(sessions, url, &top) };
             let resumes = self.wanted.transfer.resume;
-            Copier::Up(Up { from: Near::new(&ground), to, is_watched, resumes })
+            let temporary = self.wanted.transfer.temporary.as_ref();
+            Copier::Up(Up { from: Near::new(&ground, None), to, is_watched, resumes, temporary })
         });
         let copiers = copiers.collect();
         let local = |path: &[u8]| below(here, path);
         let there = |path: &[u8]| named(url, path);
-        self.act(&plan, copiers, &local, &there, stdio)
+        self.act(&plan, copiers, (&local, &there), &|| Ok(()), stdio)
     }
 
     fn across(
@@ -239,7 +264,7 @@ impl<'a> Mirror<'a> {
         let [of_source, of_target] = finder.find_both([from, to])?;
         let mut sources = Sessions::new(self.options, stdio, &self.cleanup)?;
         sources.log_in_as(from, of_source);
-        // The same server twice needs two connections: each does its part of a copy.
+        // If both sides are the same server, two connections are needed, one for each role.
         let mut targets = Sessions::new(self.options, stdio, &self.cleanup)?;
         targets.log_in_as(to, of_target);
         let top_from = top_of(from);
@@ -256,6 +281,7 @@ impl<'a> Mirror<'a> {
             let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
             Ok((plan, seen))
         })?;
+        self.say_merge(stdio, !seen.is_new);
         if self.is_decided(&plan, stdio)? {
             sources.quit(None);
             targets.quit(None);
@@ -265,34 +291,49 @@ impl<'a> Mirror<'a> {
         let names = learn_names(&mut targets, to, &top_to, &plan)?;
         let pairs = self.sessions(sources, &plan).zip(self.sessions(targets, &plan));
         let copiers = pairs.map(|(sources, targets)| {
-            let top = &top_from;
-            let unknown = Names::UNKNOWN;
-            let from =
-                Far { sessions: sources, url: from, top, takes_times: false, names: unknown };
+            let from = Far::source(sources, from, &top_from);
             let takes_times = seen.takes_times;
-            let to = Far { sessions: targets, url: to, top: &top_to, takes_times, names };
-            Copier::Across(Across { from, to, options: choice })
+            let to = Far { takes_times, names, ..Far::source(targets, to, &top_to) };
+            let temporary = self.wanted.transfer.temporary.as_ref();
+            Copier::Across(Across { from, to, options: choice, temporary })
         });
         let copiers = copiers.collect();
         let at_source = |path: &[u8]| named(from, path);
         let at_target = |path: &[u8]| named(to, path);
-        self.act(&plan, copiers, &at_source, &at_target, stdio)
+        self.act(&plan, copiers, (&at_source, &at_target), &|| Ok(()), stdio)
+    }
+
+    /// Says what `cp -r` of a shell does otherwise: if the target exists, it creates a directory of
+    /// the source's name in it.
+    fn say_merge(&self, stdio: &Stdio, target_exists: bool) {
+        if target_exists && self.options.synonym() == Some("cp") && !self.options.is_quiet() {
+            let message = "the target exists: cp -r copies the content of SRC into it, without a directory of that name";
+            stdio.messages.say(message);
+        }
     }
 
     fn wish_for_server(&self, takes_times: bool) -> Wish<'_> {
-        let rule = match (self.wanted.size_only, takes_times) {
-            (true, _) => Rule::SizeOnly,
-            (false, true) => Rule::SameTime,
-            (false, false) => Rule::NotBefore,
-        };
+        let rule = self.rule(takes_times);
         self.wish(rule, self.wanted.transfer.resume)
+    }
+
+    fn rule(&self, takes_times: bool) -> Rule {
+        match self.wanted.comparison {
+            Comparison::Size => Rule::SizeOnly,
+            Comparison::Hash => Rule::SameHash,
+            Comparison::Time if takes_times => Rule::SameTime,
+            Comparison::Time => Rule::NotBefore,
+        }
     }
 
     fn wish(&self, rule: Rule, resumes: bool) -> Wish<'_> {
         let choice = &self.wanted.filter;
         let deletes = self.wanted.deletes;
         let is_dry = self.wanted.is_dry;
-        Wish { choice, rule, deletes, objects: plan::OBJECTS, resumes, is_dry }
+        let moves = self.wanted.transfer.removes_source;
+        let temporary = self.wanted.transfer.temporary.as_ref();
+        let (objects, links, perms) = (plan::OBJECTS, self.wanted.links, self.wanted.perms);
+        Wish { choice, rule, deletes, objects, resumes, is_dry, moves, temporary, links, perms }
     }
 
     /// Lists both trees, with retries of transient failures if requested.
@@ -330,7 +371,8 @@ impl<'a> Mirror<'a> {
         let client = sessions.client(url)?;
         if self.wanted.transfer.create_directories {
             for at in (1..top.len()).filter(|at| top.get(*at) == Some(&b'/')) {
-                // Existing ones refuse; the last one reports what is missing.
+                // The server refuses existing directories; the refusal of the last one shows what
+                // is missing.
                 match client.mkdir(top.get(..at).unwrap_or_default()) {
                     Ok(_) | Err(ftp_client::Error::Refused(..)) => {}
                     Err(error) => return Err(Failure::from(error).context(url)),
@@ -339,7 +381,7 @@ impl<'a> Mirror<'a> {
         }
         match client.mkdir(&top) {
             Ok(_) => Ok(plan),
-            // It may exist, and just be listed as another kind.
+            // It may exist, but be listed as another kind of object.
             Err(ftp_client::Error::Refused(..)) if !is_sure => Ok(plan),
             Err(error) => Err(Failure::from(error).context(url)),
         }
@@ -351,7 +393,13 @@ impl<'a> Mirror<'a> {
         } else {
             fs::create_dir(here)
         };
-        made.map_err(|error| Failure::local(shown_path(here), &error))
+        made.map_err(|error| {
+            let mut failure = Failure::local(shown_path(here), &error);
+            if error.kind() == ErrorKind::NotFound {
+                failure.message.push_str("; use --create-dirs to create directories");
+            }
+            failure
+        })
     }
 
     /// Returns the connections of each job: there are no more jobs than items.
@@ -378,6 +426,13 @@ impl<'a> Mirror<'a> {
             );
             return Err(Failure::new(Exit::Limit, message));
         }
+        if plan.has_empty_source && count > 0 && self.wanted.max_delete.is_none() {
+            let message = format!(
+                "the source has no files, and {count} objects would be deleted; to delete them, add --max-delete {count}; nothing was done"
+            );
+            return Err(Failure::new(Exit::Limit, message));
+        }
+        self.warn_of_patterns(plan, stdio);
         for left_out in &plan.left_out {
             if !self.options.is_quiet() {
                 stdio.messages.say(left_out);
@@ -400,38 +455,6 @@ impl<'a> Mirror<'a> {
         }
     }
 
-    /// Prints the plan: one line per object, in order.
-    fn print(&self, plan: &Plan, stdio: &mut Stdio) -> Result<(), Failure> {
-        let made = plan.directories.iter().filter(|place| place.is_new);
-        let made = made.map(|place| ("make", place.path.clone(), None));
-        let copies = plan.copies.iter().map(|copy| ("copy", plan.path_of(copy), Some(copy)));
-        let removals = plan.removed().map(|removal| ("delete", removal.path.clone(), None));
-        let mut text = Vec::new();
-        for (what, path, copy) in made.chain(copies).chain(removals) {
-            if self.events.is_on() {
-                let size = copy.and_then(|copy| copy.size);
-                let why = copy.map(|copy| copy.why.to_string());
-                self.events.emit(|| {
-                    let entry = Object::event("entry").name("name", &path).text("action", what);
-                    entry.text_if("why", why.as_deref()).number_if("size", size)
-                });
-                continue;
-            }
-            let path = if path.is_empty() { b".".to_vec() } else { path };
-            text.extend_from_slice(what.as_bytes());
-            text.push(b' ');
-            match stdio.output_is_terminal() {
-                true => text.extend_from_slice(shown(&path).as_bytes()),
-                false => text.extend_from_slice(&path),
-            }
-            if let Some(copy) = copy.filter(|_| self.is_talkative) {
-                let _ = write!(text, " ({})", copy.why);
-            }
-            text.push(b'\n');
-        }
-        output::print(&mut stdio.output, &text)
-    }
-
     /// Returns the progress display of all copies.
     fn board(&self, plan: &Plan, stdio: &Stdio) -> Board {
         // At least two: for a single file no total is shown.
@@ -443,8 +466,8 @@ impl<'a> Mirror<'a> {
         &self,
         plan: &Plan,
         mut copiers: Vec<Copier<'_>>,
-        source: &Naming<'_>,
-        target: &Naming<'_>,
+        (source, target): (&Naming<'_>, &Naming<'_>),
+        sync: &dyn Fn() -> Result<(), Failure>,
         stdio: &Stdio,
     ) -> Result<(), Failure> {
         let started = Instant::now();
@@ -461,69 +484,17 @@ impl<'a> Mirror<'a> {
             retrying: self.wanted.transfer.retrying,
             witness: &witness,
         };
-        let (done, result) = act(plan, &mut copiers, &reporter);
+        let (done, result) = act(plan, &mut copiers, &reporter, sync);
         drop(board);
         for copier in copiers {
             copier.quit(result.as_ref().err().filter(|failure| failure.fatal));
         }
-        let Totals { copied, bytes, made, removed } = done;
-        let moved = display::transferred(bytes, started.elapsed());
-        stdio.messages.say_if(
-            self.is_talkative,
-            format_args!(
-                "{copied} files copied, {moved}; {made} directories created, {removed} objects deleted, {} files unchanged",
-                plan.same,
-            ),
-        );
+        self.sum_up(plan, done, started.elapsed(), stdio);
         result
     }
 }
 
-/// Lists the top of the source, which must be a directory.
-fn look_at(source: &mut RemoteTree<'_>) -> Result<(), Failure> {
-    match source.list(&[], plan::OBJECTS) {
-        Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
-        Ok(contents) => {
-            source.first = Some(contents);
-            return Ok(());
-        }
-        Err(failure) if is_refused(&failure) && source.is_file()? => {}
-        Err(failure) => return Err(failure),
-    }
-    let message = "is a file, not a directory; use ftp-cli get";
-    Err(Failure::new(Exit::Refused, message))
-}
-
-/// Observations about a remote target before its tree is listed.
-struct TargetSeen {
-    /// Whether its top must be created.
-    is_new: bool,
-    /// Whether that is certain.
-    is_sure: bool,
-    /// Whether the server claims to set modification times.
-    takes_times: bool,
-}
-
-/// Examines the top of a target.
-fn look_for(target: &mut RemoteTree<'_>) -> Result<TargetSeen, Failure> {
-    let features = target.client.features()?;
-    let takes_times = features.has("MFMT") || features.has_with("SITE", "UTIME");
-    let seen = |is_new, is_sure| TargetSeen { is_new, is_sure, takes_times };
-    if target.top.is_empty() || target.top == b"/" {
-        return Ok(seen(false, true));
-    }
-    match target.list(&[], plan::OBJECTS) {
-        Ok(contents) => {
-            let is_there = !contents.items.is_empty() || target.is_empty(&[])?;
-            target.first = Some(contents);
-            Ok(seen(!is_there, is_there))
-        }
-        Err(failure) if is_refused(&failure) => Ok(seen(true, true)),
-        Err(failure) => Err(failure),
-    }
-}
-
-/// Removes leftovers of killed runs. Failures do no harm.
+/// Removes leftovers of killed runs. Ignores failures.
 fn clear(ground: &Directory, temporary: &[Vec<u8>]) {
     for path in temporary {
         let (above, name) = path::split(path);

@@ -13,17 +13,17 @@ use crate::remote::path::join;
 /// How a server stores names that are not UTF-8.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Names {
-    /// It keeps each byte, as far as is known.
+    /// The server keeps each byte, as far as is known.
     Kept {
-        /// Whether it reads a doubled 0xFF as one, if that was seen.
+        /// Whether the server reads a doubled 0xFF as one, if that was observed.
         doubles: Option<bool>,
     },
-    /// It changes the name.
+    /// The server changes the name.
     Changed,
 }
 
 impl Names {
-    /// For a server that was not tested.
+    /// The value for a server that was not tested.
     pub(super) const UNKNOWN: Self = Self::Kept { doubles: None };
 }
 
@@ -73,7 +73,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     let start = format!("{:x}-", std::process::id());
     let start = [TEMPORARY, start.as_bytes()].concat();
     let [name, other] = ODD.map(|odd| [&start, odd].concat());
-    // If the server refuses even this directory, it may refuse each of the names or accept them.
+    // If the server refuses even this directory, nothing is known about other names.
     client.mkdir(join(top, &name))?;
     let listed = client
         .list_with(top, ListOptions { all: true, ..ListOptions::default() })
@@ -89,7 +89,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     } else if holds(&doubled) {
         Names::Kept { doubles: Some(false) }
     } else if stores_another(client, top, &start, &listed)? {
-        // Under the name with which it was created.
+        // It is listed under the name with which it was created.
         remove(client, &join(top, &name))?;
         return Ok(Names::Changed);
     } else {
@@ -130,7 +130,7 @@ fn remove_probe(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes a directory. Returns whether the server did.
+/// Removes a directory. Returns whether the server removed it.
 fn remove(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
     match client.rmdir(path) {
         Ok(()) => Ok(true),

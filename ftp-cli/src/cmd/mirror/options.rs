@@ -1,5 +1,7 @@
 //! Typed options of trees.
 
+use std::ffi::{OsStr, OsString};
+
 use ftp_client::{ListOptions, ListingForm};
 
 use super::filter::Filter;
@@ -7,14 +9,39 @@ use crate::exit::Failure;
 use crate::options::{Options, values};
 use crate::transfer::options::TransferOptions;
 
+/// Facts by which files of the same name are compared, besides their size.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Comparison {
+    Size,
+    Time,
+    Hash,
+}
+
+/// What happens to symbolic links of the source.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LinkChoice {
+    /// The target gets the same links.
+    Keep,
+    /// The target gets copies of what they lead to.
+    Follow,
+    Skip,
+}
+
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
     pub(super) filter: Filter,
     pub(super) list: ListOptions,
-    pub(super) size_only: bool,
+    pub(super) comparison: Comparison,
     pub(super) deletes: bool,
     pub(super) max_delete: Option<usize>,
     pub(super) is_dry: bool,
+    pub(super) links: LinkChoice,
+    /// `--perms`.
+    pub(super) perms: bool,
+    /// `--backup-dir`.
+    pub(super) backup: Option<OsString>,
+    /// `--stats`.
+    pub(super) stats: bool,
     /// Options for each file; options that only `get` and `put` accept are not set.
     pub(super) transfer: TransferOptions,
 }
@@ -38,13 +65,45 @@ impl MirrorOptions {
         if max_delete.is_some() && !deletes {
             return Err(Failure::usage("--max-delete needs --delete"));
         }
+        let modes =
+            [("size", Comparison::Size), ("time", Comparison::Time), ("hash", Comparison::Hash)];
+        let named = options.parsed("compare", |text| values::word(text, &modes))?;
+        let comparison = match options.last_of(&["size-only", "compare"]) {
+            Some("size-only") => Comparison::Size,
+            _ => named.unwrap_or(Comparison::Time),
+        };
+        if options.has("remove-source") && comparison == Comparison::Size {
+            return Err(Failure::usage("--remove-source needs more than a comparison of sizes"));
+        }
+        if options.has("remove-source") && deletes {
+            return Err(Failure::usage("--remove-source and --delete exclude each other"));
+        }
+        let choices = [
+            ("keep", LinkChoice::Keep),
+            ("follow", LinkChoice::Follow),
+            ("skip", LinkChoice::Skip),
+        ];
+        let links = options.parsed("links", |text| values::word(text, &choices))?;
+        let links = links.unwrap_or(LinkChoice::Skip);
+        if options.has("remove-source") && links == LinkChoice::Follow {
+            let message = "--remove-source and --links follow exclude each other: what a link leads to is not removed";
+            return Err(Failure::usage(message));
+        }
+        let backup = options.value("backup-dir").map(OsStr::to_owned);
+        if backup.as_ref().is_some_and(|backup| backup.is_empty()) {
+            return Err(Failure::usage("--backup-dir: expected a directory"));
+        }
         Ok(Self {
             filter: Filter::from_options(options)?,
             list: ListOptions { all: true, form: form.unwrap_or_default() },
-            size_only: options.has("size-only"),
+            comparison,
             deletes,
             max_delete,
             is_dry: options.has("dry-run"),
+            links,
+            perms: options.has("perms"),
+            backup,
+            stats: options.has("stats"),
             transfer: TransferOptions::from_options(options)?,
         })
     }

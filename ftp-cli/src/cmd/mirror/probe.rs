@@ -23,7 +23,7 @@ fn time_of_file(
         Error::Refused(..) | Error::Unsupported(_) => Ok(None),
         error => Err(Failure::from(error)),
     };
-    // One name for all runs: if nothing may be deleted, only one file is left.
+    // All runs use one name: if the server permits no deletion, only one file is left.
     let path = join(directory, &[TEMPORARY, b"clock.tmp"].concat());
     let before = now();
     let stored = client.store(&path).and_then(|mut upload| {

@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use ftp_client::{Client, Error, ListLimits, ListOptions, ListingForm};
+use ftp_client::{Checksum, Client, Digest, Error, ListLimits, ListOptions, ListingForm};
+use ftp_proto::Fact;
 
 use super::entry::{self, Clock, ObjectKind, TreeEntry};
 use super::local_tree::Directory;
+use super::plan::OBJECTS;
 use super::probe;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
@@ -41,7 +43,7 @@ impl Contents {
 pub(super) struct Links {
     /// Names of links.
     pub(super) names: HashSet<Vec<u8>>,
-    /// Whether the others are directories.
+    /// Whether all other listed directories are real ones.
     pub(super) proof: Proof,
 }
 
@@ -70,6 +72,22 @@ pub(super) trait Side {
     /// Returns errors that end the connection.
     fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure>;
 
+    /// Returns the size of the file at `path` of this side, a server, through links; `None` if it
+    /// is not a file.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn size(&mut self, _path: &[u8]) -> Result<Option<u64>, Failure> {
+        Ok(None)
+    }
+
+    /// Returns the identifier of the top, as its listings would show it, if a directory of this
+    /// side may contain the top.
+    fn identity(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Returns whether a directory without entries exists and is empty.
     ///
     /// # Errors
@@ -84,10 +102,11 @@ pub(super) trait Side {
     /// Returns a failure if it cannot be listed.
     fn links(&mut self, path: &[u8]) -> Result<Links, Failure>;
 
-    /// Returns whether its objects are local files.
+    /// Returns whether the objects of this tree are local files.
     fn is_local(&self) -> bool;
 
-    /// Measures its clock with a test file in a directory; `None` if that is impossible there.
+    /// Measures the clock of this side with a test file in a directory; `None` if that is
+    /// impossible there.
     ///
     /// # Errors
     ///
@@ -102,6 +121,37 @@ pub(super) trait Side {
     ///
     /// Returns errors that end the connection.
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure>;
+
+    /// Returns a digest of no bytes yet, of a kind that this side, a server, offers.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` if there is none.
+    fn checksum(&mut self) -> Result<Checksum, Failure> {
+        Err(without_digest())
+    }
+
+    /// Returns the digest of a file of this side, which is local.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the file cannot be read.
+    fn digest(&mut self, _path: &[u8], _checksum: Checksum) -> Result<Digest, Failure> {
+        Err(without_digest())
+    }
+
+    /// Returns whether the file at `path` of this side, a server, has a digest.
+    ///
+    /// # Errors
+    ///
+    /// Returns the server's refusal, and errors that end the connection.
+    fn has_digest(&mut self, _path: &[u8], _digest: &Digest) -> Result<bool, Failure> {
+        Err(without_digest())
+    }
+}
+
+fn without_digest() -> Failure {
+    Failure::new(Exit::Unsupported, "--compare hash: the server offers no supported digest")
 }
 
 /// A local tree; `None` if it is missing.
@@ -117,6 +167,10 @@ impl Side for LocalTree<'_> {
 
     fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
         Ok(None)
+    }
+
+    fn identity(&mut self) -> Option<Vec<u8>> {
+        self.0.and_then(Directory::identity)
     }
 
     fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
@@ -135,6 +189,16 @@ impl Side for LocalTree<'_> {
         let directory = self.0.and_then(|top| top.below(path).ok());
         // If nothing can be written, nothing is copied.
         Ok(directory.is_some_and(|directory| directory.is_coarse().unwrap_or(false)))
+    }
+
+    fn digest(&mut self, path: &[u8], mut checksum: Checksum) -> Result<Digest, Failure> {
+        let here = |error: io::Error| failed(path, &error);
+        let top = self.0.ok_or_else(|| here(io::ErrorKind::NotFound.into()))?;
+        let (above, name) = split(path);
+        let file = top.below(above).and_then(|directory| directory.read(name)).map_err(here)?;
+        let length = file.metadata().map_err(here)?.len();
+        checksum.update_from(&file, length).map_err(here)?;
+        Ok(checksum.finish())
     }
 }
 
@@ -239,7 +303,7 @@ impl Side for RemoteTree<'_> {
             None
         };
         let hides = !listing.shows_hidden;
-        // A duplicate name would be two files in one place.
+        // With a duplicate name, two files would have the same path.
         let mut items: Vec<TreeEntry> = listing.entries.into_iter().map(TreeEntry::from).collect();
         entry::sort(&mut items);
         items.dedup_by(|other, one| other.name == one.name);
@@ -255,9 +319,17 @@ impl Side for RemoteTree<'_> {
         }
     }
 
-    /// Returns whether a directory without listed entries exists and is empty. Some servers list
-    /// nothing, without an error, if the directory is missing or unreadable. Most then omit `.` and
-    /// `..` too.
+    fn size(&mut self, path: &[u8]) -> Result<Option<u64>, Failure> {
+        let path = self.named(path);
+        match self.client.size(&path) {
+            Err(Error::Refused(..) | Error::Argument(_)) => Ok(None),
+            size => size.map_err(Failure::from),
+        }
+    }
+
+    /// Returns whether a directory without listed entries exists and is empty. If the directory is
+    /// missing or unreadable, some servers send an empty listing without an error. Most of them
+    /// then omit `.` and `..` too.
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let path = self.named(path);
         let refused = |error| match error {
@@ -330,6 +402,19 @@ impl Side for RemoteTree<'_> {
         let path = self.named(path);
         probe::is_coarse(self.client, &path)
     }
+
+    fn checksum(&mut self) -> Result<Checksum, Failure> {
+        Checksum::for_server(self.client)?.ok_or_else(without_digest)
+    }
+
+    fn has_digest(&mut self, path: &[u8], digest: &Digest) -> Result<bool, Failure> {
+        let path = self.named(path);
+        match self.client.compare_hash(&path, digest) {
+            Ok(()) => Ok(true),
+            Err(Error::Mismatch { .. }) => Ok(false),
+            Err(error) => Err(about(&path, error)),
+        }
+    }
 }
 
 /// Returns the failure of a listing: a refusal or an incomplete listing concerns only that
@@ -346,6 +431,75 @@ const fn is_special(byte: &u8) -> bool {
 }
 
 /// Returns whether a failure is the server's refusal of a command.
-pub(super) fn is_refused(failure: &Failure) -> bool {
+fn is_refused(failure: &Failure) -> bool {
     matches!(failure.exit, Exit::Refused | Exit::Temporary | Exit::Data) && !failure.fatal
+}
+
+/// Asks for permissions in listings, if the server sends them only on request (`OPTS MLST`).
+///
+/// # Errors
+///
+/// Returns errors that end the connection.
+pub(super) fn ask_for_modes(client: &mut Client) -> Result<(), Failure> {
+    // FEAT marks the facts that are sent with an asterisk.
+    if !client.features()?.has_with("MLST", "UNIX.mode") {
+        return Ok(());
+    }
+    let facts = [Fact::Type, Fact::Size, Fact::Modify, Fact::Unique, Fact::UnixMode];
+    match client.select_facts(&facts) {
+        Ok(_) | Err(Error::Refused(..)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lists the top of the source, which must be a directory.
+///
+/// # Errors
+///
+/// Returns `Refused` if it is a file, and the failures of the listing.
+pub(super) fn look_at(source: &mut RemoteTree<'_>) -> Result<(), Failure> {
+    match source.list(&[], OBJECTS) {
+        Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
+        Ok(contents) => {
+            source.first = Some(contents);
+            return Ok(());
+        }
+        Err(failure) if is_refused(&failure) && source.is_file()? => {}
+        Err(failure) => return Err(failure),
+    }
+    let message = "is a file, not a directory; use ftp-cli get";
+    Err(Failure::new(Exit::Refused, message))
+}
+
+/// Properties of a remote target, found before its tree is listed.
+pub(super) struct TargetSeen {
+    /// Whether the top must be created.
+    pub(super) is_new: bool,
+    /// Whether that is certain.
+    pub(super) is_sure: bool,
+    /// Whether the server claims to set modification times.
+    pub(super) takes_times: bool,
+}
+
+/// Examines the top of a target.
+///
+/// # Errors
+///
+/// Returns the failures of the listing, unless the server refuses it: then the top is missing.
+pub(super) fn look_for(target: &mut RemoteTree<'_>) -> Result<TargetSeen, Failure> {
+    let features = target.client.features()?;
+    let takes_times = features.has("MFMT") || features.has_with("SITE", "UTIME");
+    let seen = |is_new, is_sure| TargetSeen { is_new, is_sure, takes_times };
+    if target.top.is_empty() || target.top == b"/" {
+        return Ok(seen(false, true));
+    }
+    match target.list(&[], OBJECTS) {
+        Ok(contents) => {
+            let is_there = !contents.items.is_empty() || target.is_empty(&[])?;
+            target.first = Some(contents);
+            Ok(seen(!is_there, is_there))
+        }
+        Err(failure) if is_refused(&failure) => Ok(seen(true, true)),
+        Err(failure) => Err(failure),
+    }
 }

@@ -1,44 +1,47 @@
-//! The directories of users whom `auth.program` accepts: the configuration does not name them.
+//! The directories of users whom `auth.program` accepts; the configuration does not contain them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use ftp_server::{LocalConfig, Rights};
 
-use super::users::{Home, Role};
+use super::home::{Home, Role};
+use super::settings::Root;
+use super::stores::Stores;
 use crate::lock::lock;
 
-/// Number of directories that are remembered without a session.
+/// Number of directories that are remembered even if no session uses them.
 const MOST: usize = 1_000;
 
-/// Number of different settings that are remembered for one of them.
+/// Number of different settings that are remembered for one directory.
 const SETTINGS: usize = 16;
 
-/// Directories in which such users could store files since the start.
+/// Directories in which such users could store files since the server started.
 static WRITTEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Returns those directories.
+/// Returns the directories in which such users could store files.
 pub(super) fn written() -> BTreeSet<PathBuf> {
     lock(&WRITTEN).clone()
 }
 
-/// Directories by path.
+/// Homes by root.
 #[derive(Default)]
-pub(super) struct Answered(Mutex<BTreeMap<PathBuf, Vec<Arc<Home>>>>);
+pub(super) struct Answered(Mutex<BTreeMap<Root, Vec<Arc<Home>>>>);
 
 impl Answered {
-    /// Returns a directory with these settings. All users of one path share what is known about
-    /// it, also with those of the file, `of_file`.
+    /// Returns a home with these settings. All users of one root share what is known about it, and
+    /// share it with `of_file`, the homes of users in the file.
     pub(super) fn home(
         &self,
         of_file: &[Arc<Home>],
-        path: &Path,
+        stores: &Arc<Stores>,
+        root: &Root,
         config: LocalConfig,
         rights: Rights,
         role: Role,
     ) -> Arc<Home> {
-        if rights.let_upload() {
+        if let Some(path) = root.directory().filter(|_| rights.let_upload()) {
             let mut written = lock(&WRITTEN);
             if written.len() < MOST {
                 written.insert(path.to_owned());
@@ -46,16 +49,16 @@ impl Answered {
         }
         let mut all = lock(&self.0);
         let is_in_use = |home: &Arc<Home>| Arc::strong_count(home) > 1;
-        if all.len() >= MOST && !all.contains_key(path) {
+        if all.len() >= MOST && !all.contains_key(root) {
             all.retain(|_, homes| homes.iter().any(is_in_use));
         }
-        let there = all.entry(path.to_owned()).or_default();
+        let there = all.entry(root.clone()).or_default();
         if there.len() >= SETTINGS {
-            // The first one knows the used space.
+            // The first one has counted the used space.
             let mut is_first = true;
             there.retain(|home| std::mem::take(&mut is_first) || is_in_use(home));
         }
-        Home::among(there, of_file, path, config, role)
+        Home::among(there, of_file, stores, root, config, role)
     }
 }
 
@@ -65,11 +68,12 @@ mod tests {
 
     #[test]
     fn directories_are_shared_and_their_number_is_bounded() {
-        let answered = Answered::default();
+        let (answered, stores) = (Answered::default(), Arc::default());
+        let root = |path: &str| Root::Directory(path.into());
         let config = LocalConfig::default();
         let home = |path: &str, quota| {
             let config = config.with(|config| config.quota = quota);
-            answered.home(&[], Path::new(path), config, Rights::READ, Role::Root)
+            answered.home(&[], &stores, &root(path), config, Rights::READ, Role::Root)
         };
         let kept = home("/kept", 0);
         assert!(Arc::ptr_eq(&kept, &home("/kept", 0)));
@@ -80,13 +84,14 @@ mod tests {
         assert!(Arc::ptr_eq(&kept, &home("/kept", 0)));
         for quota in 1..100 {
             home("/kept", quota);
-            assert!(lock(&answered.0)[Path::new("/kept")].len() <= SETTINGS);
+            assert!(lock(&answered.0)[&root("/kept")].len() <= SETTINGS);
         }
         assert!(Arc::ptr_eq(&kept, &home("/kept", 0)));
-        // One of the file is the same for a user of the program.
+        // A user of the program shares the directory with a user of the file.
         let of_file = [home("/file", 0)];
-        let path = Path::new("/file");
-        let same = Answered::default().home(&of_file, path, config, Rights::READ, Role::Root);
+        let file = root("/file");
+        let other = Answered::default();
+        let same = other.home(&of_file, &stores, &file, config, Rights::READ, Role::Root);
         assert!(Arc::ptr_eq(&same, &of_file[0]));
     }
 }

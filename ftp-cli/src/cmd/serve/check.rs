@@ -4,6 +4,7 @@
 //! the rest is checked as the final user. The first failure gives the exit code.
 
 mod balancers;
+mod sockets;
 mod users;
 
 use std::fmt::Write;
@@ -26,7 +27,11 @@ use super::logging::{LogTarget, SYSLOG};
 use super::logins;
 use super::outgoing::outgoing;
 use super::plan::ServePlan;
-use super::settings::{HOST, MISSING, Settings, TABLE, USER, is_missing, key_of, shown};
+use super::settings::{
+    HOST, MISSING, STORE, Settings, TABLE, USER, is_missing, key_of, key_of_store, shown,
+};
+use super::stores::Stores;
+use super::user_storage::lack_of_walls;
 use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::display::{self, shown_path};
@@ -52,11 +57,23 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     files_in_reach(plan, &mut findings);
     readable(plan, options, &mut findings);
     addresses(settings, &mut findings);
+    sockets::check(settings, &mut findings);
+    let stores = Stores::start(settings);
     plan.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
     if let Some(error) = plan.settings.run_as.as_ref().and_then(|user| user.give_up_root().err()) {
         findings.fail(Exit::Usage, format_args!("security.run_as: {error}"));
     }
     plan.lost(options).iter().for_each(|line| findings.warn(format_args!("{line}")));
+    match stores {
+        Ok(stores) => stores.check(&mut findings),
+        Err(failure) => findings.fail(failure.exit, format_args!("{}", failure.message)),
+    }
+    let is_on_disk = all_homes(plan).iter().any(|home| home.root.directory().is_some())
+        || !settings.auth.program.is_empty();
+    if let Some(why) = lack_of_walls(settings.local).filter(|_| is_on_disk) {
+        let cure = "use a newer kernel, or \"best-effort\"";
+        findings.fail(Exit::Local, format_args!("security.confine: {why}; {cure}"));
+    }
     directories(plan, &mut findings);
     users(plan, &mut findings);
     rates(settings, &mut findings);
@@ -96,6 +113,11 @@ fn effective(plan: &ServePlan) -> String {
     for (name, host) in settings.hosts.iter() {
         for row in HOST {
             line(&key_of(name, row.key), &row.literal(host), host.origins.of(row.key));
+        }
+    }
+    for (name, store) in settings.stores.iter() {
+        for row in STORE {
+            line(&key_of_store(name, row.key), &row.literal(store), store.origins.of(row.key));
         }
     }
     for words in plan.in_words() {
@@ -152,7 +174,12 @@ fn readable(plan: &ServePlan, options: &Options, findings: &mut Findings) {
     let keys = [&plan.settings.tls.key].into_iter().chain(of_hosts).flatten();
     let secrets = [(config, "the password hashes"), (options.value("password-file"), "a password")];
     let secrets = secrets.into_iter().filter_map(|(path, what)| Some((Path::new(path?), what)));
-    for (path, what) in secrets.chain(keys.map(|key| (key.as_path(), "the private key"))) {
+    let of_stores = plan.settings.stores.iter().flat_map(|(_, store)| {
+        [store.secret_key_file.as_deref(), store.session_token_file.as_deref()]
+    });
+    let of_stores = of_stores.flatten().map(|path| (path, "the key of an object store"));
+    let keys = keys.map(|key| (key.as_path(), "the private key"));
+    for (path, what) in secrets.chain(keys).chain(of_stores) {
         let is_open = |metadata: Metadata| metadata.is_file() && metadata.mode() & 0o004 != 0;
         if path.metadata().is_ok_and(is_open) {
             let path = shown_path(path);
@@ -164,7 +191,7 @@ fn readable(plan: &ServePlan, options: &Options, findings: &mut Findings) {
     }
 }
 
-/// Checks for rates of 0, which may be meant to stop everything.
+/// Checks for rates of 0, which users may take for "nothing allowed".
 fn rates(settings: &Settings, findings: &mut Findings) {
     for (key, rate) in [
         ("transfer.rate_per_session", settings.rate_per_session),
@@ -191,8 +218,8 @@ fn too_few_ports(settings: &Settings, findings: &mut Findings) {
         .warn(format_args!("passive.ports: {ports} for {words}, one per transfer: {what_to_do}"));
 }
 
-/// Number of passive ports that suffice if sessions are unlimited: one client opens ten connections
-/// and more, and gets half of the ports at most.
+/// Number of passive ports that suffice if sessions are unlimited: a client may open ten
+/// connections or more, and gets at most half of the ports.
 const FEW_PORTS: usize = 20;
 
 /// Checks that the logs can be written.
@@ -209,7 +236,7 @@ fn logs(settings: &Settings, findings: &mut Findings) {
     }
     for (key, path) in log_files(settings) {
         let looked = match access(path, Access::WRITE_OK) {
-            // It is created in this case.
+            // The server creates a missing file.
             Err(Errno::NOENT) => {
                 access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK)
             }
@@ -234,13 +261,14 @@ fn log_files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)>
     events.into_iter().chain(transfers)
 }
 
-/// Checks that no user's directory contains a log or an event.
+/// Checks that no user's directory contains a log, an event, a program or a socket.
 fn files_in_reach(plan: &ServePlan, findings: &mut Findings) {
     let letters = plan.settings.hooks.dead_letters.as_deref();
     let letters = letters.map(|path| ("hooks.dead_letters", path));
     let program = plan.settings.auth.program.first();
     let program = program.map(|path| ("auth.program", Path::new(path)));
-    for (key, path) in log_files(&plan.settings).chain(letters).chain(program) {
+    let sockets = sockets::files(&plan.settings);
+    for (key, path) in log_files(&plan.settings).chain(letters).chain(program).chain(sockets) {
         in_reach(plan, key, path, findings);
     }
 }
@@ -252,18 +280,18 @@ fn in_reach(plan: &ServePlan, key: &str, path: &Path, findings: &mut Findings) {
         (Err(_), Some(parent), Some(name)) => in_full(parent).join(name),
         (Err(_), ..) => path.to_owned(),
     };
-    // A symbolic link to it can be changed in its own directory.
+    // A symbolic link to the file could be changed in the directory of the link.
     let places = [found, path.parent().map_or_else(PathBuf::new, in_full)];
     let holds = |root: &Path| {
         let root = in_full(root);
         places.iter().any(|place| place.starts_with(&root))
     };
     let mut roots = all_homes(plan);
-    roots.retain(|home| holds(&home.path));
-    let Some(root) = roots.first().map(|home| &home.path) else { return };
-    let more = if roots.iter().any(|home| home.path != *root) { " and others" } else { "" };
+    roots.retain(|home| home.root.directory().is_some_and(holds));
+    let Some(root) = roots.first().map(|home| &home.root) else { return };
+    let more = if roots.iter().any(|home| home.root != *root) { " and others" } else { "" };
     let path = shown_path(path);
-    let root = shown_path(root);
+    let root = root.shown();
     let what_to_do = "whose users could read or change it; use another place";
     findings.warn(format_args!("{key}: {path} is in {root}{more}, {what_to_do}"));
 }
@@ -305,8 +333,8 @@ fn any_port(settings: &Settings, findings: &mut Findings) {
     let Some((low, high)) = range.trim().split_once(char::is_whitespace) else { return };
     let low = low.trim();
     let high = high.trim();
-    let why = "a firewall or NAT must let all of these in, or only a range if you set one";
-    findings.ok(format_args!("passive.ports: the kernel's, {low} to {high}: {why}"));
+    let why = "a firewall or NAT must let all of these in; set a range to narrow them";
+    findings.ok(format_args!("passive.ports: the range of the kernel, {low} to {high}: {why}"));
 }
 
 /// Checks that outside clients can reach the address that PASV announces.
@@ -337,7 +365,7 @@ fn announced(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Checks that outside clients can reach an address, which is `whose`.
+/// Checks that outside clients can reach an address; `whose` says in messages what the address is.
 fn reach(address: Ipv4Addr, whose: &str, findings: &mut Findings) {
     if AddressClass::of(address.into()) == AddressClass::Public {
         return findings.ok(format_args!("{whose} announces {address}, which is public"));

@@ -8,17 +8,18 @@ use ftp_proto::HostName;
 
 use super::users::{Homes, is_anonymous_name};
 
-/// How often logins over these connections are checked.
+/// Interval between checks for logins over these connections.
 pub(super) const CHECK: Duration = Duration::from_secs(1);
 
-/// Longest time that a removed user or host is remembered, which no clock overflows.
+/// Longest time that a removed user or host is remembered; short enough not to overflow a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The users and hosts of all reloads whose connections can still log in. It holds names only:
-/// reloads in a row cost neither open directories nor copies of the configuration.
+/// The users and hosts that were removed by reloads, while connections from before can still log
+/// in. It holds only names: even after many reloads, it keeps neither directories open nor copies
+/// of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct FormerUsers {
-    /// Until then, connections from before a reload can log in.
+    /// The time until which connections from before a reload can log in.
     until: Option<Instant>,
     users: BTreeMap<Vec<u8>, Removed>,
     anonymous: Option<Removed>,
@@ -28,21 +29,22 @@ pub(super) struct FormerUsers {
 /// The last reload that removed a user or a host.
 #[derive(Clone, Copy, Debug)]
 struct Removed {
-    /// Until then, sessions from before the reload can log in there.
+    /// The time until which sessions from before the reload can log in as this user, or at this
+    /// host.
     until: Instant,
-    /// Number of the last of these sessions.
+    /// Number of the last session from before the reload.
     last: u64,
 }
 
 impl FormerUsers {
-    /// Notes a reload from `former` to `current` users. `last` is the number of the last session
-    /// from before it, and `login` the time that this session has for its login.
+    /// Records a reload that replaced the users `former` with `current`. `last` is the number of
+    /// the last session from before the reload, and `login` its remaining time to log in.
     pub(super) fn add(&mut self, former: &Homes, current: &Homes, last: u64, login: Duration) {
         let now = Instant::now();
         self.users.retain(|_, removed| now < removed.until);
         self.hosts.retain(|_, removed| now < removed.until);
         let until = now + login.min(LONGEST) + CHECK;
-        // Connections from before an earlier reload may have longer.
+        // Connections from before an earlier reload may have more time left.
         let until = self.until.map_or(until, |earlier| earlier.max(until));
         self.until = Some(until);
         let removed = Removed { until, last };
@@ -62,16 +64,16 @@ impl FormerUsers {
         self.until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Returns whether this session is from before a reload that removed its user. A later session
-    /// of the same name may be an anonymous login, or one of the program.
+    /// Returns whether this session began before a reload that removed its user. In a later
+    /// session, the same name may be that of an anonymous login or of a user of the program.
     pub(super) fn has(&self, number: u64, name: &[u8]) -> bool {
         let anonymous = self.anonymous.filter(|_| is_anonymous_name(name));
         let user = self.users.get(name).copied();
         user.into_iter().chain(anonymous).any(|removed| number <= removed.last)
     }
 
-    /// Returns whether this session is from before a reload that removed its host. A later one is at
-    /// the server's own address, which clients can always name.
+    /// Returns whether this session began before a reload that removed its host. A later session
+    /// with this host uses the server's own address, which clients can always name.
     pub(super) fn has_host(&self, number: u64, host: &HostName) -> bool {
         self.hosts.get(host).is_some_and(|removed| number <= removed.last)
     }

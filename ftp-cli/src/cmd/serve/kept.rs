@@ -4,7 +4,7 @@ use log::Level;
 
 use super::logging::LOG;
 
-/// Confinement of sessions to their directories, as a message.
+/// Describes the confinement of sessions to their directories, for messages.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Kept {
     pub(super) level: Level,

@@ -1,4 +1,4 @@
-//! What the control socket and the metrics share: a Unix socket with a file of its own, and streams
+//! Code shared by the control socket and the metrics: a Unix socket with its own file, and streams
 //! with one deadline.
 
 use std::fs;
@@ -36,9 +36,11 @@ impl LocalSocket {
     /// Returns `AddrInUse` if another server listens there, `AlreadyExists` for any other file, and
     /// the system's errors.
     pub(super) fn bind(path: &Path, mode: u32) -> io::Result<Self> {
-        remove_stale(path)?;
-        // The socket has its permissions from the start: chmod(2) would follow a link that somebody
-        // puts in its place.
+        if is_stale(path)? {
+            fs::remove_file(path)?;
+        }
+        // The socket has its permissions from the start, because chmod(2) would follow a link that
+        // another user could put in its place.
         let former = umask(Mode::from_raw_mode(!mode & 0o777));
         let listener = UnixListener::bind(path);
         umask(former);
@@ -49,7 +51,8 @@ impl LocalSocket {
 
 impl Drop for LocalSocket {
     fn drop(&mut self) {
-        // Somebody may have replaced it. Without the right to remove it, the next start does.
+        // Another process may have replaced the file. If this process may not remove it, the next
+        // start does.
         if identity(&self.path).is_ok_and(|file| file == self.file) {
             let _ = fs::remove_file(&self.path);
         }
@@ -61,18 +64,22 @@ fn identity(path: &Path) -> io::Result<FileIdentity> {
     Ok((found.dev(), found.ino()))
 }
 
-/// Removes the socket of a server that has ended, and nothing else.
-fn remove_stale(path: &Path) -> io::Result<()> {
+/// Returns whether a path is the socket of a server that has ended. Changes nothing.
+///
+/// # Errors
+///
+/// As [`LocalSocket::bind`].
+pub(super) fn is_stale(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {}
         Ok(_) => return Err(io::Error::new(ErrorKind::AlreadyExists, "not a socket")),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "another server listens there")),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -90,7 +97,7 @@ pub(super) fn start_serving(
         loop {
             if let Err(error) = serve_next() {
                 log::debug!(target: LOG, "{name}: {error}");
-                // A lack of descriptors lasts; a client that is gone does not.
+                // Pauses, because a lack of descriptors lasts.
                 thread::sleep(Duration::from_millis(10));
             }
         }
@@ -99,8 +106,8 @@ pub(super) fn start_serving(
     thread.map(drop).map_err(|error| no_thread(name, &error))
 }
 
-/// A stream whose reads and writes together end at a deadline: a peer that sends or takes a byte now
-/// and then cannot keep it open.
+/// A stream with one deadline for all reads and writes: a peer that sends or reads a byte now and
+/// then cannot keep it open.
 pub(super) struct Timed<'a, S> {
     stream: &'a S,
     end: Instant,

@@ -7,6 +7,7 @@ mod check;
 mod control;
 mod findings;
 mod former;
+mod home;
 pub(crate) mod hooks;
 mod kept;
 mod local_socket;
@@ -22,12 +23,15 @@ mod reload;
 mod running;
 pub(crate) mod settings;
 mod start;
+#[cfg_attr(not(feature = "s3"), path = "stores_absent.rs")]
+mod stores;
 mod sweeper;
 mod systemd;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod trees;
 mod unopened;
+mod urls;
 mod user_storage;
 mod users;
 
@@ -77,7 +81,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     ended
 }
 
-/// Serves until it is told to stop.
+/// Serves until a signal or the control socket stops it.
 fn serve(
     plan: ServePlan,
     mut service: Service,
@@ -91,26 +95,26 @@ fn serve(
     service.connect();
     let hooks = Arc::new(Hooks::new());
     let shutdown = Arc::new(OnceLock::new());
-    // Before the first log line announces a server that can be stopped.
+    // Set up before the first log line, which announces a server that can be stopped.
     let (sender, receiver) = mpsc::channel();
     let hears_hangup = hears_hangup(&plan, options);
     heed_signals(hears_hangup, &log.messages, &shutdown, &hooks, sender.clone())?;
-    // While the process may still be root.
+    // Done while the process may still be root.
     let control = ControlSocket::bind(&plan.settings)?;
-    let endpoint = Endpoint::bind(plan.settings.metrics.as_ref())?;
+    let endpoint = Endpoint::bind(&plan.settings)?;
     let mut running = Running::start(plan, options, log, hooks, &mut service)?;
-    // There is only one, and it is set only here.
+    // The process has only one logger, which is set only here.
     let _ = shutdown.set(running.shutdown_handle());
     running.announce(log);
     if let Some(control) = &control {
         control.start(sender.clone())?;
     }
-    if let Some(endpoint) = endpoint {
+    if let Some(endpoint) = &endpoint {
         endpoint.start(running.metrics())?;
     }
     service.ready(running.server());
     work(&mut running, &mut service, Queue::new(receiver), &sender, log);
-    drop(control);
+    drop((control, endpoint));
     service.stopping();
     running.shut_down(log);
     Ok(())
@@ -131,7 +135,7 @@ fn work(
             Event::Reload => drop(reload(running, service, log)),
             Event::CertificatesDue => {
                 let sender = sender.clone();
-                // A server that is stopping needs no certificates.
+                // A server that is stopping no longer needs new certificates.
                 let deliver =
                     move |renewed| drop(sender.send(Event::Certificates(Box::new(renewed))));
                 running.attend_certificates(deliver);
@@ -161,7 +165,7 @@ fn reload(
 }
 
 /// Returns whether SIGHUP can reload a file, certificate or log. If not, SIGHUP means that the
-/// terminal is gone.
+/// terminal was closed.
 fn hears_hangup(plan: &ServePlan, options: &Options) -> bool {
     options.has("config")
         || plan.settings.tls.certificate.is_some()

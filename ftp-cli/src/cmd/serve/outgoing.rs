@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-/// Returns the source address of outgoing packets. Sends none: the target is a documentation
+/// Returns the source address of outgoing packets. Sends no packet; the target is a documentation
 /// address (RFC 5737).
 pub(super) fn outgoing() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;

@@ -13,7 +13,8 @@ use std::time::SystemTime;
 use ftp_proto::Escaped;
 use ftp_server::{Rights, UserLimits};
 
-use super::settings::{File, Passed, Reading, Settings, User, shown};
+use super::settings::{File, Passed, Reading, Root, Settings, User, shown};
+use super::stores::Stores;
 use super::users::Homes;
 use crate::connect::credentials::{self, Secret, VARIABLE};
 use crate::display::shown_path;
@@ -23,6 +24,7 @@ use crate::options::Options;
 /// Options that set a setting.
 const OPTIONS: &[(&str, &str)] = &[
     ("listen", "listen.addresses"),
+    ("port", "listen.addresses"),
     ("listen-tls", "listen.implicit_tls"),
     ("tls-cert", "tls.certificate"),
     ("tls-key", "tls.key"),
@@ -31,7 +33,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("passive-address", "passive.address"),
 ];
 
-/// Settings, users and the directory of the command line.
+/// The settings, and the users and the directory of the command line.
 pub(super) struct ServePlan {
     pub(super) settings: Settings,
     /// Unchanged by reloads.
@@ -63,8 +65,8 @@ impl From<Failure> for PlanError {
 }
 
 impl ServePlan {
-    /// Returns the plan of the options and the file that they name, for a process with these
-    /// sockets.
+    /// Returns the plan that follows from the options, the file that they name, and the sockets of
+    /// the process.
     pub(super) fn new(
         options: &Options,
         environment: Option<OsString>,
@@ -75,7 +77,7 @@ impl ServePlan {
         Ok(Self { settings, quick: quick.map(Arc::new) })
     }
 
-    /// Returns the plan with the file as it is now.
+    /// Reads the file again and returns the new plan.
     pub(super) fn again(&self, options: &Options) -> Result<Self, PlanError> {
         let settings = settings(options, Reading::Again, self.settings.passed)?;
         if self.quick.is_none() && !names_users(&settings) {
@@ -85,7 +87,7 @@ impl ServePlan {
     }
 
     /// Returns the anonymous root and rights of the file.
-    pub(super) fn anonymous(&self) -> Option<(&PathBuf, Rights)> {
+    pub(super) fn anonymous(&self) -> Option<(&Root, Rights)> {
         let anonymous = &self.settings.anonymous;
         let is_elsewhere = self.quick.as_ref().is_some_and(|quick| quick.anonymous.is_some());
         (anonymous.enabled && !is_elsewhere).then_some((&anonymous.root, anonymous.rights))
@@ -94,6 +96,25 @@ impl ServePlan {
     /// Returns the users of the file, except for those that options redefine.
     pub(super) fn users_of_file(&self) -> Vec<(&String, &User)> {
         self.settings.users.iter().filter(|(name, _)| !self.is_overridden(name)).collect()
+    }
+
+    /// Returns the user of the command line, if nobody else may log in and a URL can hold the name
+    /// as it is.
+    pub(super) fn only_user(&self) -> Option<String> {
+        let quick = self.quick.as_ref()?;
+        let [(name, _)] = quick.users.as_slice() else { return None };
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
+        let is_only = !self.lets_anyone_in() && self.users_of_file().is_empty();
+        let name = String::from_utf8(name.clone()).ok()?;
+        (is_only && self.settings.auth.program.is_empty() && name.as_bytes().iter().all(is_plain))
+            .then_some(name)
+    }
+
+    /// Returns whether clients log in with passwords.
+    pub(super) fn has_passwords(&self) -> bool {
+        self.quick.as_ref().is_some_and(|quick| !quick.users.is_empty())
+            || !self.users_of_file().is_empty()
+            || !self.settings.auth.program.is_empty()
     }
 
     fn is_overridden(&self, name: &str) -> bool {
@@ -131,7 +152,7 @@ impl ServePlan {
                 let path = shown_path(path);
                 lines.push(format!(
                     "{what}: user \"{run_as}\" cannot read {path}, so the server cannot reload it; \
-                     make it readable for a group of this user (chgrp, chmod g+r), or restart instead"
+                     make it group-readable for this user (chgrp, chmod g+r), or restart instead"
                 ));
             }
         }
@@ -158,8 +179,9 @@ impl ServePlan {
         by_options || self.settings.anonymous.enabled
     }
 
-    pub(super) fn homes(&self) -> Homes {
-        let mut homes = Homes::new(self.settings.local);
+    /// Returns the users and their homes; roots can name `stores`.
+    pub(super) fn homes(&self, stores: &Arc<Stores>) -> Homes {
+        let mut homes = Homes::new(self.settings.local, Arc::clone(stores));
         for (name, user) in self.users_of_file() {
             homes = homes.user(name, user);
         }
@@ -172,12 +194,13 @@ impl ServePlan {
             homes = homes.anonymous(root, rights, config, anonymous.limits);
         }
         let Some(quick) = &self.quick else { return homes.at_hosts(&self.settings) };
+        let root = Root::from(&*quick.root);
         for (name, password) in &quick.users {
-            homes = homes.plain(name, password, &quick.root, self.rights_of_users(quick));
+            homes = homes.plain(name, password, &root, self.rights_of_users(quick));
         }
         if let Some(rights) = quick.anonymous {
             let config = self.settings.local;
-            homes = homes.anonymous(&quick.root, rights, config, UserLimits::default());
+            homes = homes.anonymous(&root, rights, config, UserLimits::default());
         }
         homes.at_hosts(&self.settings)
     }
@@ -213,9 +236,7 @@ impl ServePlan {
             lines.push(format!("other users may log in if {program} accepts them"));
         }
         let by_file = self.anonymous().into_iter();
-        lines.extend(
-            by_file.map(|(root, rights)| format!("{}: {}", shown_path(root), anyone(rights))),
-        );
+        lines.extend(by_file.map(|(root, rights)| format!("{}: {}", root.shown(), anyone(rights))));
         if let Some(quick) = &self.quick {
             let mut who: Vec<String> = Vec::new();
             for (name, _) in &quick.users {
@@ -235,6 +256,10 @@ fn settings(options: &Options, reading: Reading, passed: Passed) -> Result<Setti
     if let Some(file) = &file {
         file.apply(&mut settings).map_err(|lines| refusal(&file.name, lines))?;
     }
+    if options.has("port") && options.has("listen") {
+        let message = "--port and --listen contradict each other; use --listen HOST:PORT";
+        return Err(Failure::usage(message).into());
+    }
     let by_option = |settings: &mut Settings, option: &str, key, value: &str| {
         let origin = format!("--{option}");
         let set = settings.set_by_option(key, value, &origin);
@@ -246,9 +271,10 @@ fn settings(options: &Options, reading: Reading, passed: Passed) -> Result<Setti
         let value = match *option {
             "tls-self-signed" => "true".to_owned(),
             "tls-cert" | "tls-key" => absolute(options, option)?,
+            "port" => port(&values.pop().unwrap_or_default())?,
             // These options can be repeated.
             "listen" | "listen-tls" => values.join(","),
-            // The last one of the others wins, as of every option.
+            // Of the other options, the last one wins, as usual.
             _ => values.pop().unwrap_or_default(),
         };
         by_option(&mut settings, option, key, &value)?;
@@ -265,6 +291,18 @@ fn settings(options: &Options, reading: Reading, passed: Passed) -> Result<Setti
     match settings.contradictions(file.as_ref().map(File::lines).as_ref()) {
         lines if lines.is_empty() => Ok(settings),
         lines => Err(refusal("settings", lines)),
+    }
+}
+
+/// Returns a port that was checked; an address would be another option's.
+fn port(text: &str) -> Result<String, Failure> {
+    let is_port = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
+    match is_port {
+        true => Ok(text.to_owned()),
+        false => Err(Failure::usage(format!(
+            "--port: invalid port \"{text}\": expected a number up to 65535; to let other computers \
+             connect, use --listen :PORT"
+        ))),
     }
 }
 
@@ -306,7 +344,8 @@ fn nobody() -> Failure {
 }
 
 impl Quick {
-    /// Reads users and directory of the command line. Without users in a file, anyone may read.
+    /// Reads the users and the directory of the command line. If there is no file with users,
+    /// anyone may read.
     fn new(
         options: &Options,
         settings: &Settings,
@@ -510,18 +549,18 @@ mod tests {
             ("serve -u :x /", Exit::Usage, "needs a name"),
             ("serve -u a:x -u a:y /", Exit::Usage, "twice"),
             ("serve -u a:x --password-file /etc/hostname /", Exit::Usage, "without a password"),
-            ("serve --password-file /nonexistent/x -u a /", Exit::Local, "/nonexistent/x"),
+            ("serve --password-file /proc/none/x -u a /", Exit::Local, "/proc/none/x"),
             ("serve --set limits.session=1 /", Exit::Usage, "limits.sessions"),
             ("serve --listen nowhere /", Exit::Usage, "PORT"),
             ("serve --passive-ports 9-8 /", Exit::Usage, "--passive-ports: passive.ports: "),
             ("serve --passive-address ::1 /", Exit::Usage, "--passive-address: "),
-            ("serve /nonexistent/x", Exit::Local, "/nonexistent/x"),
+            ("serve /proc/none/x", Exit::Local, "/proc/none/x"),
             ("serve /dev/null", Exit::Local, "/dev/null"),
             ("serve a b", Exit::Usage, "one DIR"),
             ("serve --config /dev/null", Exit::Usage, "no user can log in"),
             ("serve --config /dev/zero", Exit::Usage, "/dev/zero: too large"),
             ("serve --config /", Exit::Local, "/: Is a directory"),
-            ("serve --config /nonexistent/x", Exit::Local, "/nonexistent/x"),
+            ("serve --config /proc/none/x", Exit::Local, "/proc/none/x"),
             ("serve --set anonymous.enabled=true", Exit::Usage, "settings: 1 error"),
             (
                 "serve --set anonymous.enabled=true --set anonymous.root=/ /",

@@ -8,7 +8,8 @@ use std::os::unix::fs::{fchown, lchown};
 use std::path::Path;
 
 use nix::unistd::{
-    Gid, Group, Uid, User, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid,
+    Gid, Group, Uid, User, getgroups, getresgid, getresuid, initgroups, setgroups, setresgid,
+    setresuid,
 };
 
 /// A user of this system, and the group of files that the process creates as that user.
@@ -17,7 +18,7 @@ pub(crate) struct RunAs {
     /// The text that was parsed.
     text: String,
     user: Uid,
-    /// The system's name of the user, which has the supplementary groups.
+    /// The system's name of the user, which is needed for the supplementary groups.
     name: Option<CString>,
     group: Gid,
 }
@@ -88,8 +89,8 @@ impl RunAs {
 }
 
 impl RunAs {
-    /// Changes the owner of a file to this user and group, if the process may still do so. Only for
-    /// files that the process created itself: files of others are not given away.
+    /// Changes the owner of a file to this user and group, if the process may still do so. Use it
+    /// only for files that this process created, so that it does not give away other users' files.
     ///
     /// # Errors
     ///
@@ -102,7 +103,7 @@ impl RunAs {
     }
 }
 
-/// The group of a file that the process creates.
+/// The group for a file that the process creates.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct FileGroup {
     /// The text that was parsed.
@@ -122,6 +123,12 @@ impl FileGroup {
 
     pub(crate) const fn id(&self) -> u32 {
         self.id.as_raw()
+    }
+
+    /// Returns whether this process may give its files to the group.
+    pub(crate) fn is_ours(&self) -> bool {
+        let has_group = || getgroups().is_ok_and(|groups| groups.contains(&self.id));
+        is_root() || Gid::effective() == self.id || has_group()
     }
 }
 

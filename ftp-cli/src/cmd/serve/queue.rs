@@ -1,4 +1,4 @@
-//! What the main thread of a server has to do, and in which order.
+//! The events that the main thread of a server handles, in their order.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -9,7 +9,7 @@ use super::control::Call;
 use super::running::Running;
 use super::systemd::Service;
 
-/// How often a draining server checks whether the last session has ended.
+/// Interval at which a draining server checks whether the last session has ended.
 const DRAIN_CHECK: Duration = Duration::from_millis(200);
 
 /// Something to do.
@@ -19,11 +19,11 @@ pub(super) enum Event {
     Stop,
     /// SIGHUP.
     Reload,
-    /// It is time to look at the certificate files, or to report what expires soon.
+    /// It is time to check the certificate files, or to report certificates that expire soon.
     CertificatesDue,
-    /// The certificate files were looked at.
+    /// The certificate files were checked.
     Certificates(Box<Renewed>),
-    /// A request by the control socket.
+    /// A request through the control socket.
     Control(Call),
 }
 
@@ -38,11 +38,11 @@ impl Queue {
         Self { receiver, waiting: VecDeque::new() }
     }
 
-    /// Waits for the next event. A stop comes first, and several reloads count as one. Meanwhile,
-    /// the service manager gets its signs of life.
+    /// Waits for the next event. A stop comes first, and several reloads count as one. Notifies the
+    /// watchdog of the service manager while it waits.
     pub(super) fn next(&mut self, service: &mut Service, running: &Running<'_>) -> Event {
         loop {
-            // Requests in a row must not delay them.
+            // Many requests in a row must not delay the watchdog.
             if service.pause().is_some_and(|pause| pause.is_zero()) {
                 service.beat(running.server());
             }

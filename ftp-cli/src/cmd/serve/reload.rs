@@ -11,6 +11,8 @@ use super::logging::{LOG, Transfers, no_thread};
 use super::logins::Logins;
 use super::plan::ServePlan;
 use super::settings::FIXED;
+use super::stores::Stores;
+use super::users::Homes;
 use crate::display::in_full;
 
 /// State that a reload changes.
@@ -22,6 +24,8 @@ pub(super) struct Reload<'a> {
     pub(super) transfers: &'a Transfers,
     pub(super) hooks: &'a Arc<Hooks>,
     pub(super) logins: &'a Logins,
+    /// Current object stores.
+    pub(super) stores: &'a mut Arc<Stores>,
     /// Plan that the server was started with.
     pub(super) started: &'a ServePlan,
     /// Current plan.
@@ -30,9 +34,10 @@ pub(super) struct Reload<'a> {
 
 /// The result of a reload.
 pub(super) struct Reloaded {
-    /// Confinement of new sessions.
+    /// Users of new sessions, and their confinement.
+    pub(super) homes: Arc<Homes>,
     pub(super) kept: Option<Kept>,
-    /// What has changed, as the log says it.
+    /// The changes, in the words of the log.
     pub(super) outcome: String,
     pub(super) has_new_certificate: bool,
 }
@@ -42,7 +47,7 @@ impl Reload<'_> {
     ///
     /// # Errors
     ///
-    /// Returns the reason of a failure, as the log says it; nothing has changed then.
+    /// Returns the reason for a failure, in the words of the log; nothing has changed then.
     pub(super) fn to(self, plan: &ServePlan) -> Result<Reloaded, String> {
         let mut fixed = plan.settings.changes(&self.started.settings);
         fixed.retain(|key| FIXED.contains(key));
@@ -50,7 +55,7 @@ impl Reload<'_> {
             log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
         }
         let former = self.former;
-        let (kept, has_new_certificate) = match self.change(plan) {
+        let (homes, kept, has_new_certificate) = match self.change(plan) {
             Ok(changed) => changed,
             Err(error) => {
                 let outcome = format!("{error}; configuration unchanged");
@@ -73,28 +78,33 @@ impl Reload<'_> {
             true => outcome,
             false => format!("{outcome}; restart the server to apply {}", fixed.join(", ")),
         };
-        Ok(Reloaded { kept, outcome, has_new_certificate })
+        Ok(Reloaded { homes, kept, outcome, has_new_certificate })
     }
 
-    /// Checks everything that may fail, then applies it. Returns the confinement of sessions, and
-    /// whether the certificate has changed.
-    fn change(self, plan: &ServePlan) -> Result<(Option<Kept>, bool), String> {
+    /// Checks everything that may fail, then applies it. Returns the users, the confinement of
+    /// sessions, and whether the certificate has changed.
+    fn change(self, plan: &ServePlan) -> Result<(Arc<Homes>, Option<Kept>, bool), String> {
         let loaded = self.certificates.load(&plan.settings, self.tls);
         let loaded = loaded.map_err(|failure| failure.message)?;
         let program = self.logins.prepare(&plan.settings);
         let program = program.map_err(|error| no_thread("logins", &error).message)?;
-        let homes = plan.homes().asking(program.clone());
+        let stores = Stores::open(&plan.settings, self.stores);
+        let stores = stores.map_err(|failure| failure.message)?;
+        let homes = Arc::new(plan.homes(&stores).asking(program.clone()));
         let kept = homes.look().map_err(|failure| failure.message)?;
         let log = self.transfers.prepare(plan.settings.log_transfers.as_deref());
         let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
         self.hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).message)?;
         let config = plan.settings.server();
-        let changed = self.server.reconfigure_with_tls(config, homes, loaded.tls.clone());
+        let changed =
+            self.server.reconfigure_with_tls(config, Arc::clone(&homes), loaded.tls.clone());
         changed.map_err(|error| in_full(&error))?;
         self.transfers.set(log);
         self.hooks.set(&plan.settings);
         self.logins.set(&plan.settings, program);
+        stores.use_keys(self.stores);
+        *self.stores = stores;
         let shown = std::mem::replace(self.tls, loaded);
-        Ok((kept, self.tls.replaces(&shown)))
+        Ok((homes, kept, self.tls.replaces(&shown)))
     }
 }

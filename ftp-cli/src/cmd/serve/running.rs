@@ -18,13 +18,16 @@ use super::hooks::Hooks;
 use super::kept::Kept;
 use super::logging::{LOG, ServerLog, Transfers, no_thread};
 use super::logins::Logins;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, MetricsAddress};
 use super::plan::{PlanError, ServePlan};
 use super::reload::{Reload, Reloaded};
 use super::settings::{MISSING, is_missing};
 use super::start::{start, sweep};
+use super::stores::Stores;
 use super::sweeper::Sweeper;
 use super::systemd::Service;
+use super::urls;
+use super::users::Homes;
 use crate::cmd::control::protocol::{Answer, Request, Target};
 use crate::console::threads;
 use crate::display::in_full;
@@ -35,17 +38,21 @@ use crate::options::values;
 pub(super) struct Running<'a> {
     options: &'a Options,
     server: Server,
-    /// Plan of the start, and the current one.
+    /// The plan at startup, and the current one.
     started: Arc<ServePlan>,
     plan: Arc<ServePlan>,
+    /// Users of the current plan.
+    homes: Arc<Homes>,
     certificates: Certificates,
     /// Current certificates.
     tls: Loaded,
-    /// The files of certificates.
+    /// The certificate files.
     watch: Watch,
     transfers: Arc<Transfers>,
     hooks: Arc<Hooks>,
     logins: Logins,
+    /// Object stores of the current plan.
+    stores: Arc<Stores>,
     /// Confinement of sessions to their directories.
     kept: Option<Kept>,
     sweeper: Option<Sweeper>,
@@ -94,8 +101,13 @@ impl<'a> Running<'a> {
             builder = builder.observer(moved);
         }
         let sockets = std::mem::take(&mut service.sockets);
-        let (server, kept) = start(&plan, tls.tls.clone(), builder, sockets, program)?;
-        let sweeper = sweep(&plan, None);
+        let stores = Stores::start(&plan.settings)?;
+        if let Some(shared) = stores.shared_state()? {
+            builder = builder.shared_state(shared);
+        }
+        let homes = Arc::new(plan.homes(&stores).asking(program));
+        let (server, kept) = start(&plan, &homes, tls.tls.clone(), builder, sockets)?;
+        let sweeper = sweep(&homes, None);
         let started = Arc::new(plan);
         let plan = Arc::clone(&started);
         Ok(Self {
@@ -103,12 +115,14 @@ impl<'a> Running<'a> {
             server,
             started,
             plan,
+            homes,
             certificates,
             tls,
             watch,
             transfers,
             hooks,
             logins,
+            stores,
             kept,
             sweeper,
             since: SystemTime::now(),
@@ -128,7 +142,7 @@ impl<'a> Running<'a> {
         self.server.shutdown_handle()
     }
 
-    /// Returns what the server counts.
+    /// Returns the metrics of the server.
     pub(super) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
     }
@@ -136,11 +150,16 @@ impl<'a> Running<'a> {
     /// Logs the addresses, the users, and warnings about them.
     pub(super) fn announce(&self, log: &ServerLog) {
         listening(&self.server).iter().for_each(|line| log.say(Level::Info, line));
-        for address in self.server.local_addrs().chain(self.server.implicit_addrs()) {
+        let metrics = self.plan.settings.metrics.as_ref().and_then(MetricsAddress::tcp);
+        let addresses = self.server.local_addrs().chain(self.server.implicit_addrs());
+        for address in addresses.chain(metrics) {
             if is_missing(address) {
                 log.say(Level::Warn, &format_args!("warning: {address}: {MISSING}"));
             }
         }
+        let (own, listening) = (urls::own_addresses(), self.listening());
+        listening.line(&own).iter().for_each(|line| log.say(Level::Info, line));
+        listening.warning(&own).iter().for_each(|line| log.say(Level::Warn, line));
         if let Some(tls) = self.tls.tls.as_ref().filter(|_| self.plan.settings.tls.self_signed) {
             let pin = tls.pin().unwrap_or_default();
             log.say(Level::Info, &format_args!("clients can verify this server with --pin {pin}"));
@@ -149,13 +168,25 @@ impl<'a> Running<'a> {
             log.say(level, &line);
         }
         self.kept.iter().for_each(Kept::log);
-        for line in self.plan.overridden().into_iter().chain(self.plan.lost(self.options)) {
+        let lost = self.plan.lost(self.options).into_iter().chain(self.stores.unreadable_tokens());
+        for line in self.plan.overridden().into_iter().chain(lost) {
             log.say(Level::Warn, &format_args!("warning: {line}"));
         }
         self.plan.in_words().iter().for_each(|line| log.say(Level::Info, line));
     }
 
-    /// Carries out a request by the control socket, except for a reload.
+    /// Returns what URLs depend on.
+    fn listening(&self) -> urls::Listening {
+        urls::Listening {
+            plaintext: self.server.local_addrs().collect(),
+            implicit: self.server.implicit_addrs().collect(),
+            tls: self.tls.tls.as_ref().map(|_| self.plan.settings.tls.control),
+            user: self.plan.only_user(),
+            has_passwords: self.plan.has_passwords(),
+        }
+    }
+
+    /// Carries out a request from the control socket, except for a reload.
     pub(super) fn answer(&mut self, request: &Request) -> Answer {
         match request {
             Request::Who(style) => Answer::done(who(&self.server.sessions(), *style)),
@@ -222,13 +253,13 @@ impl<'a> Running<'a> {
     }
 
     /// Reopens the logs and reloads the configuration and certificate, after SIGHUP or a request.
-    /// Returns what has changed, as the log says it.
+    /// Returns the changes, in the words of the log.
     ///
     /// # Errors
     ///
     /// Returns the reason if a log was not reopened, or if nothing else has changed.
     pub(super) fn reload(&mut self, log: &ServerLog) -> Result<String, String> {
-        // Happens whatever the file says: a log rotation waits for it.
+        // Reopens the logs even if the file has errors, because a log rotation waits for it.
         let reopened = self.reopen_logs(log);
         let has_file = self.options.has("config");
         let outcome = match has_file || self.started.settings.tls.certificate.is_some() {
@@ -247,10 +278,10 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Returns what `tell` says of each certificate from a file.
+    /// Returns the result of `tell` for each certificate from a file.
     fn validities(&self, tell: impl Fn(&Certificate) -> Option<Validity>) -> Vec<Validity> {
         let mut lines: Vec<Validity> = self.tls.files.iter().filter_map(tell).collect();
-        // One file may be for several hosts.
+        // Several hosts may share a file.
         let mut known = BTreeSet::new();
         lines.retain(|(_, line)| known.insert(line.clone()));
         lines
@@ -268,8 +299,8 @@ impl<'a> Running<'a> {
         self.watch.pause()
     }
 
-    /// Starts a thread that looks at the certificate files and hands the result to `deliver`, unless
-    /// one runs. Reports certificates that expire soon.
+    /// If a check is due and none is in progress, starts a thread that checks the certificate files
+    /// and passes the result to `deliver`. Also reports certificates that expire soon.
     pub(super) fn attend_certificates(&mut self, deliver: impl FnOnce(Renewed) + Send + 'static) {
         if let Some(look) = self.watch.begin() {
             let renewal = Renewal {
@@ -289,11 +320,11 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Uses certificates that were loaded, for new connections. What could not be loaded changes
-    /// nothing and is tried again.
+    /// Uses loaded certificates for new connections. Files that could not be loaded change nothing,
+    /// and are tried again.
     pub(super) fn take_certificates(&mut self, renewed: Renewed) {
         let Renewed { look, plan, loaded } = renewed;
-        // A reload has loaded its own ones since.
+        // A reload has loaded the certificates in the meantime.
         if !Arc::ptr_eq(&plan, &self.plan) {
             return self.watch.end(None);
         }
@@ -306,8 +337,8 @@ impl<'a> Running<'a> {
         self.note_failures(failures.unwrap_or_else(|why| vec![why]));
     }
 
-    /// Logs why former certificates stay in use, and returns the lines; what the log has already is
-    /// left out.
+    /// Logs why former certificates stay in use, and returns the lines. Leaves out lines that are
+    /// in the log already.
     fn note_failures(&mut self, failures: Vec<String>) -> Vec<String> {
         let new = self.watch.loaded(failures).into_iter();
         let lines = new.map(|why| format!("{why}; the former certificate stays in use"));
@@ -360,32 +391,34 @@ impl<'a> Running<'a> {
             transfers: &self.transfers,
             hooks: &self.hooks,
             logins: &self.logins,
+            stores: &mut self.stores,
             started: &self.started,
             former: &self.plan,
         };
-        let Reloaded { kept, outcome, has_new_certificate } = reload.to(&plan)?;
+        let Reloaded { homes, kept, outcome, has_new_certificate } = reload.to(&plan)?;
         self.metrics.set_certificates(self.tls.ends());
         log.events.set_format(plan.settings.log_format);
         if kept != self.kept {
             kept.iter().for_each(Kept::log);
         }
         self.kept = kept;
-        self.sweeper = sweep(&plan, self.sweeper.take());
+        self.sweeper = sweep(&homes, self.sweeper.take());
         let time_to_log_in = self.plan.settings.server.timeouts.login;
-        let former = std::mem::replace(&mut self.plan, Arc::new(plan));
+        self.plan = Arc::new(plan);
+        let former = std::mem::replace(&mut self.homes, homes);
         self.watch = watch.after(&self.watch);
         let failures = self.note_failures(self.tls.failures.clone());
         if has_new_certificate {
             self.log_validities(validity);
         }
         let last = self.server.sessions().iter().map(|session| session.number).max().unwrap_or(0);
-        self.former_users.add(&former.homes(), &self.plan.homes(), last, time_to_log_in);
+        self.former_users.add(&former, &self.homes, last, time_to_log_in);
         self.dismiss_former_users();
         Ok(failures.into_iter().chain([outcome]).collect::<Vec<_>>().join("\n"))
     }
 
-    /// Checks whether users who were removed have logged in since, over connections from before the
-    /// reload. Returns the time until the next check; `None` if there can be none any more.
+    /// Ends sessions of removed users who have logged in since, over connections from before the
+    /// reload. Returns the time until the next check; `None` if no such login is possible any more.
     pub(super) fn check_former_logins(&self) -> Option<Duration> {
         if !self.former_users.can_log_in() {
             return None;
@@ -394,11 +427,10 @@ impl<'a> Running<'a> {
         Some(former::CHECK)
     }
 
-    /// Ends the sessions of users whom the plan no longer has, after their transfer. A session of a
-    /// user of a former plan does not become an anonymous one, or one of the program, by losing the
-    /// name.
+    /// Ends the sessions of users who are not in the plan any more, after their transfer. Also ends
+    /// the session of a removed user whose name now belongs to anonymous logins or to the program.
     fn dismiss_former_users(&self) {
-        let homes = self.plan.homes();
+        let homes = &self.homes;
         let asks = !self.plan.settings.auth.program.is_empty();
         let is_kept = |number: u64, name: &[u8]| match homes.names_user(name) {
             true => homes.has_user(name),
@@ -411,7 +443,7 @@ impl<'a> Running<'a> {
             });
             let why = match is_kept(session.number, user) {
                 true if has_host => continue,
-                true => "the host was removed, or is not for this user",
+                true => "the host was removed, or no longer admits this user",
                 false => "the user was removed or disabled",
             };
             if self.server.dismiss(session.number) {
@@ -434,7 +466,7 @@ impl<'a> Running<'a> {
         self.logins.end();
         let report = self.server.shutdown(grace);
         self.logins.finish();
-        // Files stored in the grace period have their hooks run too.
+        // Hooks also run for files that were stored in the grace period.
         self.hooks.finish(grace.saturating_sub(start.elapsed()), || log.flush());
         self.transfers.flush();
         let drained = report.drained;

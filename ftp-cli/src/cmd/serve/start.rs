@@ -7,38 +7,38 @@ use ftp_server::{Server, ServerBuilder, Tls};
 
 use super::kept::Kept;
 use super::logging::LOG;
-use super::logins::Program;
 use super::plan::ServePlan;
 use super::settings::{available, has_ipv6};
 use super::sweeper::Sweeper;
 use super::systemd::Sockets;
+use super::users::Homes;
 use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 
-/// Returns the server on its addresses and on `sockets`, and the confinement of its sessions. The
-/// `program` decides about users whom the plan does not name.
+/// Returns the server on its addresses and on `sockets`, and the confinement of its sessions.
 pub(super) fn start(
     plan: &ServePlan,
+    homes: &Arc<Homes>,
     tls: Option<Tls>,
     mut builder: ServerBuilder,
     sockets: Sockets,
-    program: Option<Arc<Program>>,
 ) -> Result<(Server, Option<Kept>), Failure> {
     if let Some(tls) = tls {
         builder = builder.tls(tls);
     }
-    // An address may be that of a socket, so that one file is for both ways to start.
+    // An address may be that of a socket, so that one file works with and without socket
+    // activation.
     for address in sockets.implicit_besides(available(&plan.settings.implicit, has_ipv6)) {
         builder = builder.implicit_tls(address);
     }
     let addresses = sockets.plaintext_besides(available(&plan.settings.listen, has_ipv6));
     builder = sockets.serve(builder.freebind(plan.settings.freebind));
-    let homes = Arc::new(plan.homes().asking(program));
     let run_as = plan.settings.run_as.clone();
-    let builder = builder.config(plan.settings.server()).authenticator(Arc::clone(&homes));
+    let builder = builder.config(plan.settings.server()).authenticator(Arc::clone(homes));
     let looked = Arc::new(OnceLock::new());
     let found = Arc::clone(&looked);
-    // The final user must be able to open the directories.
+    let homes = Arc::clone(homes);
+    // Opened only now, because the final user must be able to open the directories.
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
         match found.get_or_init(|| homes.look()) {
@@ -63,13 +63,13 @@ pub(super) fn start(
     Ok((server, kept))
 }
 
-/// Cleans up the directories of a plan. If a thread cannot be started, the next start does it. A
-/// sweeper of the same directories keeps running: a new walk at each signal would be useless work.
-pub(super) fn sweep(plan: &ServePlan, former: Option<Sweeper>) -> Option<Sweeper> {
-    let homes = plan.homes();
-    if let Some(former) = former.filter(|former| former.is_for(&homes)) {
+/// Cleans up the directories of users. If a thread cannot be started, the next start of the server
+/// cleans up. A sweeper of the same directories keeps running, because a new walk at each signal
+/// would be useless.
+pub(super) fn sweep(homes: &Homes, former: Option<Sweeper>) -> Option<Sweeper> {
+    if let Some(former) = former.filter(|former| former.is_for(homes)) {
         return Some(former);
     }
     let failed = |error| log::warn!(target: LOG, "cannot start a thread to remove old partial files: {error}");
-    Sweeper::start(&homes).map_err(failed).ok()
+    Sweeper::start(homes).map_err(failed).ok()
 }

@@ -1,4 +1,4 @@
-//! Replaces the creation of certificates without the feature `tls`.
+//! Replaces the creation of certificates in builds without the feature `tls`.
 
 /// Fails, because this build has no TLS.
 ///

@@ -1,22 +1,21 @@
-//! The directories of each user: the root, and the others mounted into its tree.
+//! The roots of each user: the one that the user sees as `/`, and others mounted into its tree.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ftp_proto::Escaped;
 use ftp_server::{LocalConfig, Login, MountedStorage, Rights, Storage, StorageError, VirtualPath};
 
+use super::home::{Home, Role};
 use super::logging::LOG;
-use super::settings::{Expiry, MountPoint, User};
-use super::users::{Home, Role};
-use crate::display::shown_path;
+use super::settings::{Expiry, MountPoint, Root, User};
 
 /// The directories of a user.
 pub(super) struct Tree {
     pub(super) root: Arc<Home>,
-    /// Those with a longer path come first.
+    /// Mounts, those with a longer path first.
     mounts: Vec<Mount>,
 }
 
@@ -34,11 +33,11 @@ impl Tree {
     }
 
     /// Returns the directories of a user: the root, and those mounted into the tree. Only the root
-    /// has a quota. `home` finds each of them.
+    /// has a quota. `home` returns the home of a root.
     pub(super) fn of(
         user: &User,
         of_all: LocalConfig,
-        mut home: impl FnMut(&Path, LocalConfig, Rights, Role) -> Arc<Home>,
+        mut home: impl FnMut(&Root, LocalConfig, Rights, Role) -> Arc<Home>,
     ) -> Arc<Self> {
         let config = of_all.with(|config| {
             config.quota = user.quota;
@@ -53,14 +52,14 @@ impl Tree {
             config.quota = 0;
             config.max_files = 0;
         });
-        let mounts = user.mounts.iter().map(|MountPoint { path, directory }| {
-            let home = home(directory, config, user.rights_below(path), Role::Mounted);
+        let mounts = user.mounts.iter().map(|MountPoint { path, root }| {
+            let home = home(root, config, user.rights_below(path), Role::Mounted);
             Mount { path: path.clone(), home }
         });
         Arc::new(Self::new(root, mounts.collect()))
     }
 
-    /// Returns the login of the user, whose directories are opened later.
+    /// Returns the login of the user. The directories are opened later.
     pub(super) fn login(&self, user: &User) -> Login {
         let mut login = self
             .root
@@ -83,18 +82,16 @@ impl Tree {
         Self { root, mounts: self.mounts.clone() }
     }
 
-    /// Returns the path on disk of a file of the tree.
-    pub(super) fn local_path(&self, path: &VirtualPath) -> PathBuf {
-        let within = |mount: &Mount| {
-            let below = path.relative_to(&mount.path)?;
-            Some(mount.home.path.join(OsStr::from_bytes(below.relative())))
-        };
-        let mounted = self.mounts.iter().find_map(within);
-        mounted.unwrap_or_else(|| self.root.path.join(OsStr::from_bytes(path.relative())))
+    /// Returns the path on disk of a file of the tree; `None` for an object of a store.
+    pub(super) fn local_path(&self, path: &VirtualPath) -> Option<PathBuf> {
+        let mut mounts = self.mounts.iter();
+        let mounted = mounts.find_map(|mount| Some((&mount.home, path.relative_to(&mount.path)?)));
+        let (home, below) = mounted.unwrap_or_else(|| (&self.root, path.clone()));
+        Some(home.root().directory()?.join(OsStr::from_bytes(below.relative())))
     }
 
-    /// Returns the tree of an open root, for a login of `user`. A directory that cannot be opened
-    /// is unavailable in this session, and logged.
+    /// Returns the tree of an open root, for a login of `user`. A mounted directory that cannot be
+    /// opened is logged, and is unavailable in this session.
     ///
     /// # Errors
     ///
@@ -113,7 +110,7 @@ impl Tree {
                 Ok(open) => tree.mount(path, open.storage)?,
                 Err(error) => {
                     let user = Escaped(user);
-                    let shown = shown_path(&home.path);
+                    let shown = home.shown();
                     let why = reason(&error);
                     log::error!(target: LOG, "{user}: {path} is unavailable: {shown}: {why}");
                     tree.unavailable(path)?
@@ -124,7 +121,7 @@ impl Tree {
     }
 }
 
-/// Returns why a directory cannot be opened: in the system's words, if it has said so.
+/// Returns why a directory cannot be opened: the system's message, if there is one.
 pub(super) fn reason(error: &StorageError) -> String {
     error.source.as_ref().map_or_else(|| error.to_string(), ToString::to_string)
 }

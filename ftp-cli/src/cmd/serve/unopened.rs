@@ -1,4 +1,4 @@
-//! The storage of a user before the login, which opens the directory.
+//! The storage of a user before the login; the login opens the directory.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use ftp_server::{
     VirtualPath, WriteMode,
 };
 
-use super::users::Home;
+use super::home::Home;
 
-/// Placeholder of a directory until a user logs in to it, with its capabilities.
+/// Stands for a directory, with its capabilities, until a user logs in to it.
 pub(super) struct Unopened(pub(super) Arc<Home>);
 
 impl Storage for Unopened {

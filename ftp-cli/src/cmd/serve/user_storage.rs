@@ -1,5 +1,4 @@
-//! Opens the storage of a user, as `root` in the settings names it: today a local directory. For
-//! another kind of storage, only these functions need another branch.
+//! Opens the storage that `root` in the settings names: a local directory, or objects of a store.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,6 +9,10 @@ use std::time::SystemTime;
 
 use ftp_server::{ConfinementStatus, LocalConfig, LocalStorage, Storage, StorageError, Tally};
 
+use super::settings::Root;
+use super::stores::Stores;
+use crate::display::in_full;
+
 /// Device and inode, and the creation time if the file system records it: a new directory can get
 /// the inode of a removed one.
 pub(super) type Identity = (u64, u64, Option<SystemTime>);
@@ -17,21 +20,24 @@ pub(super) type Identity = (u64, u64, Option<SystemTime>);
 /// An open storage.
 pub(super) struct UserStorage {
     pub(super) storage: Arc<dyn Storage>,
-    /// The mechanisms that confine sessions to the root.
-    pub(super) walls: ConfinementStatus,
+    /// The mechanisms that confine sessions to a directory.
+    pub(super) walls: Option<ConfinementStatus>,
     /// The used bytes for a quota, kept while no session has the storage open.
-    pub(super) tally: Tally,
+    pub(super) tally: Option<Tally>,
 }
 
-/// Returns the identity of the present root: another directory may have its path by now.
-pub(super) fn identity(root: &Path) -> Result<Identity, StorageError> {
-    let metadata = fs::metadata(root)?;
+/// Returns the identity of the current root, because another directory may have its path now. The
+/// objects of a store are always the same.
+pub(super) fn identity(root: &Root) -> Result<Identity, StorageError> {
+    let Some(directory) = root.directory() else { return Ok((0, 0, None)) };
+    let metadata = fs::metadata(directory)?;
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
-/// Makes the root if it is missing, for the server's user alone. Returns whether it was missing.
+/// Creates the root if it is missing, accessible only to the server's user. Returns whether it was
+/// missing.
 ///
-/// Only the last directory is made, and a symbolic link in its place is not followed.
+/// Creates only the last directory of the path, and does not follow a symbolic link in its place.
 pub(super) fn create(root: &Path) -> Result<bool, StorageError> {
     match fs::DirBuilder::new().mode(0o700).create(root) {
         Ok(()) => Ok(true),
@@ -40,19 +46,33 @@ pub(super) fn create(root: &Path) -> Result<bool, StorageError> {
     }
 }
 
-pub(super) fn open(root: &Path, config: LocalConfig) -> Result<UserStorage, StorageError> {
-    let local = LocalStorage::open(root)?.configured(config)?;
+pub(super) fn open(
+    root: &Root,
+    config: LocalConfig,
+    stores: &Stores,
+) -> Result<UserStorage, StorageError> {
+    let local = match root {
+        Root::Directory(path) => LocalStorage::open(path)?.configured(config)?,
+        Root::Objects(objects) => {
+            let storage = stores.storage(objects, config)?;
+            return Ok(UserStorage { storage, walls: None, tally: None });
+        }
+    };
     Ok(UserStorage {
-        walls: local.confinement_status(),
-        tally: local.tally(),
+        walls: Some(local.confinement_status()),
+        tally: Some(local.tally()),
         storage: Arc::new(local),
     })
 }
 
-/// Removes abandoned files of uploads. A root that cannot be opened is skipped: the start or the
-/// login reports it.
-pub(super) fn tidy_up(root: &Path) {
-    if let Ok(local) = LocalStorage::open(root) {
-        local.tidy_up();
-    }
+/// Returns why no session can be confined as the settings require, whatever its root.
+pub(super) fn lack_of_walls(config: LocalConfig) -> Option<String> {
+    let tried = LocalStorage::open("/").and_then(|root| root.configured(config));
+    tried.err().map(|error| in_full(&error))
+}
+
+/// Removes abandoned files of uploads. Skips a root that cannot be opened; the start or the login
+/// reports it. Returns whether all of the tree could be read.
+pub(super) fn tidy_up(root: &Path) -> bool {
+    LocalStorage::open(root).is_ok_and(|local| local.tidy_up())
 }

@@ -26,7 +26,7 @@ const LONGEST_OUTPUT: u64 = 1 << 20;
 pub(super) struct PasswordSource {
     input: Box<dyn Read + Send>,
     name: String,
-    /// Warning that others can read the password, if they can.
+    /// A warning, if others can read the password.
     pub(super) warning: Option<String>,
 }
 
@@ -57,11 +57,11 @@ impl PasswordSource {
                 let number = options.parsed(option, number)?.unwrap_or_default();
                 let name = format!("--password-fd {number}");
                 let file = inherited(number).map_err(|error| Failure::local(&name, &error))?;
-                // Unbuffered: the rest after the line belongs to other readers.
+                // Unbuffered, because the rest after the line belongs to other readers.
                 (Box::new(file), name)
             }
             _ => {
-                // The command itself may be secret.
+                // The command is not shown, because it may contain a secret.
                 let name = "--password-command".to_owned();
                 (Box::new(Cursor::new(printed(value, &name)?)), name)
             }
@@ -92,8 +92,8 @@ fn number(text: &str) -> Result<i32, String> {
 
 /// Returns a copy of a descriptor that this process inherited.
 ///
-/// Descriptors opened by this process are close-on-exec, which tells them apart: they must not be
-/// read by mistake, or waited for forever.
+/// Only descriptors that this process opened are close-on-exec. Those must not be read by mistake,
+/// or waited for forever.
 fn inherited(number: i32) -> io::Result<File> {
     const CLOSED_AT_EXEC: u32 = 0o2_000_000;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
@@ -107,11 +107,12 @@ fn inherited(number: i32) -> io::Result<File> {
     let copy: io::Result<OwnedFd> = pidfd_open(getpid(), PidfdFlags::empty())
         .and_then(|this| pidfd_getfd(this, number, PidfdGetfdFlags::empty()))
         .map_err(io::Error::from);
-    // Sandboxes without pidfd-era system calls support this, which opens it again.
+    // Opens the descriptor again, in a way that works in sandboxes without newer system calls.
     copy.map(File::from).or_else(|_| File::open(format!("/proc/self/fd/{number}")))
 }
 
-/// Returns the output of a shell command. It has no input: that may be the data.
+/// Returns the output of a shell command. The command gets no input, because standard input may be
+/// the data.
 fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
     let failed = |error: &io::Error| Failure::local(name, error);
     let mut shell = Command::new("/bin/sh");
@@ -121,7 +122,7 @@ fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
     let output = child.stdout.take().map(|output| output.take(LONGEST_OUTPUT + 1));
     let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut text));
     if read.is_err() || text.len() as u64 > LONGEST_OUTPUT {
-        // The command has no reader any more, and might never notice.
+        // The command has no reader any more, and might run forever.
         let _ = child.kill();
     }
     let ended = child.wait().map_err(|error| failed(&error))?;

@@ -1,6 +1,6 @@
 //! Finds the user and the password for a login. No option takes a password itself.
 //!
-//! The first source wins: an option, the URL, the environment, netrc, and last a prompt on the
+//! The first source wins. The order is: an option, the URL, the environment, netrc, a prompt on the
 //! terminal.
 
 mod given;
@@ -43,17 +43,17 @@ type Account = (String, u16, Option<Vec<u8>>);
 
 /// Finds users (`--user`, the URL, netrc, else anonymous) and their passwords.
 ///
-/// A password in the URL belongs to the URL's user. An option or the environment holds one password
-/// per named user: none goes to two accounts, unless each has its own line or entry. Each login is
-/// looked up once, however many connections there are.
+/// A password in the URL belongs to the URL's user. An option or the environment supplies one
+/// password per named user. No password is sent to two accounts, unless each account has its own
+/// line or entry. Each login is looked up once, however many connections there are.
 pub(crate) struct Finder<'a> {
     options: &'a Options,
-    /// Receiver of warnings; decides whether a prompt is possible.
+    /// Receives warnings, and decides whether a prompt is possible.
     messages: Messages,
-    /// Value of [`VARIABLE`], until an account used it.
+    /// Value of [`VARIABLE`], until an account has used it.
     environment: Option<OsString>,
     home: Option<OsString>,
-    /// Opened when the first account needs it.
+    /// The source of an option, opened when the first account needs it.
     given: Option<PasswordSource>,
     found: Vec<(Account, Credentials)>,
 }
@@ -188,8 +188,8 @@ impl<'a> Finder<'a> {
         Some(Secret::new(password.into_vec()))
     }
 
-    /// Returns the entry of netrc: of the option's file, or of ~/.netrc. For the latter the only
-    /// error is a password that cannot be trusted: the file is there for other programs.
+    /// Returns the entry in the option's netrc file, or in ~/.netrc. In ~/.netrc, which other
+    /// programs use too, the only error is a password that cannot be trusted.
     fn of_netrc(
         &self,
         host: &str,
@@ -302,7 +302,8 @@ mod tests {
         find(&mut finder, &urls).map_err(|failure| failure.exit)
     }
 
-    /// `user password`, with an account, after a `!` if the password is of the URL.
+    /// Returns `user password`, followed by the account if there is one. A `!` before it marks a
+    /// password from the URL.
     fn text(found: &Credentials) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut words = vec![text(&found.user), text(found.password.as_bytes())];
@@ -429,10 +430,10 @@ mod tests {
             ("get ftp://g/x", Ok("v env")),
             ("get ftp://i/x", Ok("anonymous anonymous@")),
             ("get OPTION ftp://i/x", Err(Exit::Usage)),
-            ("get --netrc-file /nonexistent/f ftp://i/x", Err(Exit::Local)),
+            ("get --netrc-file /proc/none/f ftp://i/x", Err(Exit::Local)),
             ("get --netrc-file / ftp://i/x", Err(Exit::Local)),
         ] {
-            // Set the environment variable only if netrc does not come first.
+            // Hints at the environment variable only if netrc does not come first.
             let environment = line.contains('g').then_some("env").filter(|_| !line.contains("u@"));
             let line = line.replace("OPTION", &option);
             let found = with(&line, environment, Some(home.path()), text_of);
@@ -447,7 +448,7 @@ mod tests {
     #[test]
     fn a_home_that_is_none_is_no_error_hl_13() {
         let huge = "/x".repeat(100_000);
-        for home in ["", ".", "relative/x", "/nonexistent", "/dev/null", "/proc/self/mem", &huge] {
+        for home in ["", ".", "relative/x", "/proc/none", "/dev/null", "/proc/self/mem", &huge] {
             let found = with("get ftp://h/x", None, Some(Path::new(home)), text_of);
             assert_eq!(found.as_deref(), Ok("anonymous anonymous@"), "{home:.40}");
         }
@@ -462,7 +463,7 @@ mod tests {
             ("get --password-file /dev/null ftp://h/x", Exit::Usage),
             ("get --password-file /dev/null ftp://u@h/x", Exit::Usage),
             ("get --password-file /dev/zero ftp://u@h/x", Exit::Usage),
-            ("get --password-file /nonexistent/f ftp://u@h/x", Exit::Local),
+            ("get --password-file /proc/none/f ftp://u@h/x", Exit::Local),
             ("get --password-fd 0 ftp://h/x", Exit::Usage),
             ("get --password-command false ftp://u@h/x", Exit::Login),
         ] {

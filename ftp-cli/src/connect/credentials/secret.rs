@@ -24,7 +24,7 @@ impl Secret {
         &self.0
     }
 
-    /// Checks that it can be sent in an FTP command line. `name` is its source.
+    /// Checks that the password can be sent in an FTP command line. `name` is its source.
     ///
     /// # Errors
     ///
@@ -51,7 +51,8 @@ pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
     read_line(&mut BufReader::new(file), &shown)
 }
 
-/// Returns the next line of the source `name`, without its line ending. Reads nothing after it.
+/// Returns the next line of the source `name`, without its line ending. Reads nothing after the
+/// line.
 ///
 /// # Errors
 ///

@@ -16,12 +16,12 @@ use crate::display::shown_path;
 /// Largest file in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// A file that was read.
+/// The content of a file.
 pub(crate) struct Loaded {
     pub(crate) netrc: Netrc,
     /// Name for messages.
     pub(crate) name: String,
-    /// Reason why its passwords must not be used, if there is one.
+    /// The reason not to use its passwords, if there is one.
     pub(crate) unfit: Option<String>,
 }
 

@@ -1,10 +1,10 @@
 //! Parses `.netrc`: users and passwords by host, as in ftp(1) since 4.2BSD.
 //!
-//! The format has no standard. This parser reads the keywords `machine HOST`, `default`, `login
-//! NAME`, `password WORD`, `account WORD`, anywhere on a line; words in double quotes, where a
-//! backslash escapes the next byte (and `
-//! `, `\r`, `\t`); `macdef NAME` and all lines up to an empty one, which are skipped; comments from
-//! a `#` in place of a keyword to the end of the line. Other words are skipped.
+//! The format has no standard. This parser reads the keywords `machine HOST`, `default`,
+//! `login NAME`, `password WORD` and `account WORD`, anywhere on a line. In double quotes, a
+//! backslash escapes the next byte (and ` `, `\r`, `\t`). It skips `macdef NAME` and all lines up
+//! to an empty one. A `#` in place of a keyword begins a comment, up to the end of the line. Other
+//! words are skipped.
 
 mod file;
 
@@ -15,7 +15,7 @@ use super::credentials::Secret;
 /// Longest word in bytes; a longer one means the wrong file.
 const WORD: usize = 4_096;
 
-/// Entry for a host, or for all others.
+/// The entry for a host, or for all other hosts.
 pub(crate) struct NetrcEntry {
     /// `None` for `default`.
     machine: Option<Vec<u8>>,
@@ -27,7 +27,7 @@ pub(crate) struct NetrcEntry {
 /// All entries, in order.
 pub(crate) struct Netrc {
     entries: Vec<NetrcEntry>,
-    /// Position and reason if parsing ended early.
+    /// The position and the reason, if parsing ended early.
     pub(crate) broken: Option<Broken>,
 }
 
@@ -77,7 +77,7 @@ impl Netrc {
                 }
                 b"login" | b"password" | b"account" => {
                     let value = words.value()?;
-                    // Before the first host it belongs to no entry.
+                    // Before the first host, a value belongs to no entry.
                     let Some(entry) = self.entries.last_mut() else { continue };
                     match word.as_slice() {
                         b"login" => entry.login = Some(value),
@@ -93,9 +93,9 @@ impl Netrc {
 
     /// Returns the entry of `user` at `host`, or of any user if it is `None`.
     ///
-    /// A host matches if it is equal except for case, without partial matches. An entry of another
-    /// user never matches, and one without a login matches each named user. The first match with a
-    /// password wins, else the first match; `default` counts if no machine matches, wherever it is.
+    /// A host matches only if it is equal, except for case. An entry of another user never matches,
+    /// and one without a login matches each named user. The first match with a password wins, else
+    /// the first match; `default` counts if no machine matches, wherever it is.
     pub(crate) fn find(self, host: &str, user: Option<&[u8]>) -> Option<NetrcEntry> {
         let is_of_user = |entry: &NetrcEntry| match (&entry.login, user) {
             (Some(login), Some(user)) => login == user,
@@ -217,7 +217,7 @@ impl Words<'_> {
 mod tests {
     use super::*;
 
-    /// Returns `login password account` as found, with `-` for each missing part.
+    /// Returns the found entry as `login password account`, with `-` for each missing part.
     fn found(text: &str, host: &str, user: Option<&str>) -> Option<String> {
         let entry = Netrc::parse(text.as_bytes()).find(host, user.map(str::as_bytes))?;
         let text = |bytes: Option<&[u8]>| {
@@ -303,7 +303,7 @@ mod tests {
         ] {
             assert_eq!(found(file, host, user).as_deref(), want, "{user:?} at {host}");
         }
-        // A login without a password does not take the next one's.
+        // A login without a password does not take the password of the next one.
         let file = "machine h login a machine g login b password of-b";
         assert_eq!(found(file, "h", None).as_deref(), Some("a - -"));
     }

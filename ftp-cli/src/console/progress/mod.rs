@@ -21,7 +21,7 @@ use crate::options::Options;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
-/// Interval between updates: on a terminal, and elsewhere, where each is a line.
+/// Intervals between updates: on a terminal, and elsewhere, where each update is a line.
 const TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
@@ -46,7 +46,7 @@ impl When {
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         let words = [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
         let when = options.parsed("progress", |text| crate::options::values::word(text, &words))?;
-        Ok(when.unwrap_or(if options.is_quiet() || options.trace() == Some(None) {
+        Ok(when.unwrap_or(if options.is_quiet() || options.optional("trace") == Some(None) {
             Self::Never
         } else {
             Self::Auto
@@ -69,13 +69,13 @@ pub(crate) struct Board {
 struct BoardState {
     bar: Option<(ProgressBar, Duration)>,
     drawn: Option<Instant>,
-    /// Bytes of all files so far.
+    /// Bytes of all files that were transferred so far.
     bytes: u64,
     /// Total size of all files, if known.
     total: Option<u64>,
     /// Number of files started so far.
     begun: usize,
-    /// Current transfer as shown.
+    /// The transfer that is shown.
     line: Line,
 }
 
@@ -116,14 +116,14 @@ impl Board {
         !is_shown && !self.events.is_on()
     }
 
-    /// Starts a file: `done` of its `total` bytes are transferred already. `fields` adds the fields
-    /// of its events.
+    /// Starts a file: `done` of the `total` bytes are transferred already. `fields` adds the fields
+    /// of the events.
     pub(crate) fn begin<'a>(
         &'a self,
         path: &[u8],
         done: u64,
         total: Option<u64>,
-        fields: &'a dyn Fn(Object) -> Object,
+        fields: &'a (dyn Fn(Object) -> Object + Sync),
     ) -> Meter<'a> {
         self.events.emit(|| {
             let start = fields(Object::event("start")).number_if("size", total);
@@ -137,7 +137,7 @@ impl Board {
         let meter =
             Meter { board: self, name, fields, done, total, reported: Instant::now(), is_shown };
         if is_shown {
-            // Created without the lock: drawing asks for the state.
+            // Created without the lock, because drawing needs the state.
             let is_first = self.state().bar.is_none();
             let bar = is_first.then(|| self.bar(total));
             let mut state = self.state();
@@ -199,7 +199,7 @@ impl Drop for Board {
         };
         if let Some((bar, _)) = bar {
             if !self.messages.is_terminal() {
-                // The last line, or the only one.
+                // This is the last line, or the only one.
                 bar.set_position(position);
             }
             bar.finish_and_clear();
@@ -212,7 +212,7 @@ pub(crate) struct Meter<'a> {
     board: &'a Board,
     /// Name of the transfer, if it is shown.
     name: String,
-    fields: &'a dyn Fn(Object) -> Object,
+    fields: &'a (dyn Fn(Object) -> Object + Sync),
     done: u64,
     total: Option<u64>,
     /// Time of the last event.

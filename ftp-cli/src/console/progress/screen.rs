@@ -1,5 +1,5 @@
 //! Draws progress on the terminal. indicatif's own terminal pads each line with spaces to the
-//! window's width: in a narrower window they wrap into lines that are never cleared.
+//! window's width. In a window made narrower, they wrap into lines that are never cleared.
 
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -63,7 +63,7 @@ impl TermLike for Screen {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        // Pure spaces are padding.
+        // Text of spaces only is padding.
         if text.bytes().any(|byte| byte != b' ') {
             self.draw(text);
         }

@@ -73,7 +73,7 @@ fn a_user_has_several_directories_in_one_tree() {
         ),
         format!(
             "warn user u: mounts: \"/team/mine\": {shared}/of/u lies in {shared}: clients can \
-             rename it there; mount a directory that lies elsewhere"
+             rename it; mount a directory outside the other one"
         ),
     ] {
         assert!(said.lines().any(|line| squeezed(line) == want), "no {want} in\n{said}");
@@ -126,8 +126,8 @@ fn directories_that_overlap_are_told() {
     let mounts = format!("users.u.mounts=/same={root};/above={above};/in={root}/in;/usb=/no/usb");
     let check = configured.check(&["--listen", "127.0.0.1:0", "--set", &mounts]).succeeded();
     let said = String::from_utf8(check).unwrap();
-    let late = "overlaps the root: the quota counts what is stored at the mount point only later";
-    let renamed = "clients can rename it there; mount a directory that lies elsewhere";
+    let late = "overlaps the root: files stored through the mount count towards the quota only at the next daily count";
+    let renamed = "clients can rename it; mount a directory outside the other one";
     for want in [
         format!("user u: mounts: \"/same\": {root} {late}"),
         format!("user u: mounts: \"/above\": {above} {late}"),
@@ -140,6 +140,22 @@ fn directories_that_overlap_are_told() {
     // A mount that is missing is told, but not a rule for it.
     assert!(said.contains("mounts: \"/usb\": /no/usb: No such file"), "{said}");
     assert!(!said.contains("directories: \"/usb/sub\""), "{said}");
+}
+
+#[test]
+fn a_tree_with_the_whole_disk_is_told() {
+    let configured = Mounted::new("").configured;
+    let check = ["--listen", "127.0.0.1:0", "--set", "users.u.rights=read", "--set"];
+    for (set, want) in [
+        ("users.u.mounts=/disk=/", "warn  user u: mounts: \"/disk\": / is the whole disk: "),
+        ("users.u.root=/", "warn  user u: / is the whole disk: "),
+    ] {
+        let said = configured.check(&[&check[..], &[set]].concat()).succeeded();
+        let said = String::from_utf8(said).unwrap();
+        let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let want = squeezed(want);
+        assert!(said.lines().any(|line| squeezed(line).starts_with(&want)), "{want}\n{said}");
+    }
 }
 
 #[test]

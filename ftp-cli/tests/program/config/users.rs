@@ -46,9 +46,9 @@ root = \"ROOT\"
 rights = [\"create\", \"append\"]
 [users.gone]
 password = \"HASH\"
-root = \"/nonexistent/gone\"
+root = \"/proc/none/gone\"
 [hooks]
-stored = [\"/nonexistent/hook\", \"x\"]
+stored = [\"/proc/none/hook\", \"x\"]
 ",
     );
     configured.root.write("a file", b"");
@@ -64,13 +64,10 @@ stored = [\"/nonexistent/hook\", \"x\"]
     let want = [
         "warn  server.toml: all users of this computer can read the password hashes; use chmod o-r"
             .to_owned(),
-        "warn  password: all users of this computer can read a password; use chmod o-r"
+        "warn  password: all users of this computer can read a password; use chmod o-r".to_owned(),
+        "fail  user gone: /proc/none/gone: No such file or directory; logins fail until it exists"
             .to_owned(),
-        "fail  user gone: /nonexistent/gone: No such file or directory; logins fail until it exists"
-            .to_owned(),
-        format!(
-            "fail  anonymous: {root}/a file: not a directory; logins fail until it is one"
-        ),
+        format!("fail  anonymous: {root}/a file: not a directory; logins fail until it is one"),
         "warn  user \"a b\": mkdir_parents has no effect without the right mkdir; add it to \
          the rights"
             .to_owned(),
@@ -86,7 +83,7 @@ stored = [\"/nonexistent/hook\", \"x\"]
         ),
         "warn  transfer.rate_per_session: 0 means unlimited; leave it empty instead".to_owned(),
         "warn  transfer.rate_per_user: 0 means unlimited; leave it empty instead".to_owned(),
-        "fail  hooks.stored: cannot start /nonexistent/hook: No such file or directory; \
+        "fail  hooks.stored: cannot start /proc/none/hook: No such file or directory; \
          fix its owner or mode, or use another program"
             .to_owned(),
         "warn  passive.ports: 4 for 5 sessions (limits.sessions), one per transfer: without a \
@@ -105,8 +102,8 @@ stored = [\"/nonexistent/hook\", \"x\"]
     let text = fs::read_to_string(&toml).unwrap();
     let text = text.replace("50003", "50099").replace("[\"write\"]", "[\"write\", \"mkdir\"]");
     let text = text.replace("rate_per", "# ").replace("users.ftp", "users.f");
-    let text = text.replace("/nonexistent/gone", elsewhere.path().to_str().unwrap());
-    let text = text.replace("/nonexistent/hook", "/bin/sh");
+    let text = text.replace("/proc/none/gone", elsewhere.path().to_str().unwrap());
+    let text = text.replace("/proc/none/hook", "/bin/sh");
     let text = text.replace("/a file", "") + "[transfer]\npartial = \"discard\"\n";
     let text = text.replacen("[transfer]\n", "", 1);
     configured.here.write("server.toml", text.as_bytes());
@@ -273,10 +270,10 @@ fn a_user_of_options_stands_in_for_one_of_the_file_and_it_is_said() {
     let text = "
 [anonymous]
 enabled = true
-root = \"/nonexistent/pub\"
+root = \"/proc/none/pub\"
 [users.a]
 password = \"HASH\"
-root = \"/nonexistent/a\"
+root = \"/proc/none/a\"
 rights = \"full\"
 [users.b]
 password = \"HASH\"

@@ -8,11 +8,13 @@ mod secured;
 mod talkers;
 mod troubles;
 mod waiting;
+mod watching;
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::time::Duration;
 
-use ftp_tests::process::{Ran, run};
+use ftp_tests::process::{Ran, run_with};
 
 use crate::ftp;
 
@@ -89,10 +91,13 @@ fn field<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     rest.get(..end)
 }
 
-/// Runs `doctor` with timeouts for tests: short ones for single waits, and a long one for the
-/// whole, since the machine may be busy.
+/// The longest run: beyond the timeout for the whole.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Runs `doctor` with timeouts for tests: short ones for waits that some of them reach, and long
+/// ones for connections and for the whole, since the machine may be busy.
 fn doctor(arguments: &[&str]) -> Command {
-    let limits = ["doctor", "--json", "--connect-timeout", "2", "--reply-timeout", "8"];
+    let limits = ["doctor", "--json", "--connect-timeout", "20", "--reply-timeout", "8"];
     let others = ["--stall-timeout", "5", "--final-timeout", "5", "--timeout", "120"];
     ftp(&[&limits[..], &others, arguments].concat())
 }
@@ -100,11 +105,11 @@ fn doctor(arguments: &[&str]) -> Command {
 /// Runs `doctor` with these arguments and its default timeouts.
 #[track_caller]
 pub(crate) fn examined_by_default(arguments: &[&str]) -> Found {
-    Found::of(run(&mut ftp(&[&["doctor", "--json"], arguments].concat())))
+    Found::of(run_with(&mut ftp(&[&["doctor", "--json"], arguments].concat()), &[], LIMIT))
 }
 
 /// Runs `doctor` with these arguments.
 #[track_caller]
 pub(crate) fn examined(arguments: &[&str]) -> Found {
-    Found::of(run(&mut doctor(arguments)))
+    Found::of(run_with(&mut doctor(arguments), &[], LIMIT))
 }

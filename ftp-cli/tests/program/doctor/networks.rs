@@ -10,9 +10,9 @@ use ftp_tests::network::{Host, in_own_network};
 use ftp_tests::peer::{Peer, RealServer, impossible};
 use ftp_tests::process::run;
 
+use super::Found;
 use super::scene::{From, Ours, between};
 use super::talkers::{self, Talk};
-use super::{Found, examined};
 
 /// The required result for a network: its problems, and the exit code.
 struct Row {
@@ -24,6 +24,11 @@ struct Row {
     seen: (&'static str, &'static str),
     /// The required part of the best command line.
     best: Option<&'static str>,
+}
+
+/// Runs `doctor` where connections may never be made.
+fn examined(arguments: &[&str]) -> Found {
+    super::examined(&[&["--connect-timeout", "4"], arguments].concat())
 }
 
 /// A client and a server with public addresses, connected by a link.

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use ftp_tests::at_once::at_once;
+use ftp_tests::port::OwnPort;
 
 use super::examined;
 
@@ -83,9 +84,8 @@ fn what_is_no_ftp_server_is_named() {
 
 #[test]
 fn where_nobody_listens_the_port_is_closed_and_a_name_must_be_known() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let closed = OwnPort::claim_closed();
+    let address = closed.address();
     for (url, want, code) in [
         (format!("ftp://{address}/"), "port-closed", 4),
         ("ftp://no-such-host.invalid/".to_owned(), "name-unknown", 4),

@@ -11,7 +11,7 @@ use super::talkers::{self, Talk};
 use super::{Found, examined_by_default};
 
 /// More than 30 s, for a slow machine.
-const LIMIT: f64 = 40.0;
+const LIMIT: f64 = 60.0;
 
 const SERVER: &str = "198.51.100.9:2121";
 

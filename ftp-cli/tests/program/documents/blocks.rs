@@ -6,12 +6,12 @@
 //! | words | what the block is |
 //! | --- | --- |
 //! | `sh` | commands, run by bash in the order of the document |
-//! | `sh serve` | a command for a server on each line: it has to start, listen and end with 0 |
+//! | `sh serve` | on each line a command that must start a server, which must listen and end with 0 |
 //! | `LANGUAGE PATH` | a file: the block is written to PATH, which begins with `/` or `~` |
-//! | `toml part` | some keys of a configuration, which `serve --check` has to accept |
+//! | `toml part` | some keys of a configuration, which `serve --check` must accept |
 //! | `json` | JSON lines of the program |
 //! | `rust`, `rust,no_run` | a program; `ftp_tests` compiles and runs it as a doctest |
-//! | `text` | what a program prints, or a picture of letters: nothing is checked |
+//! | `text` | the output of a program, or a diagram: nothing is checked |
 
 /// How a test runs a block.
 #[derive(Clone, Debug, Eq, PartialEq)]

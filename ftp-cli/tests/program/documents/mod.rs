@@ -6,6 +6,7 @@
 //! why.
 
 mod blocks;
+mod coming_from;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -102,7 +103,7 @@ fn runs(documents: &[&str], needs: Needs) {
     let mut machine = command(way);
     machine.arg("/bin/bash").arg(root().join("ftp-cli/tests/program/documents/machine/run"));
     machine.arg(here.path()).arg(env!("CARGO_BIN_EXE_ftp-cli"));
-    let ran = run_with(&mut machine, &[], Duration::from_secs(120));
+    let ran = run_with(&mut machine, &[], Duration::from_secs(600));
     assert!(ran.code() == Some(0), "{ran:?}");
     assert_eq!(ran.stdout, b"all blocks ran\n", "{ran:?}");
 }

@@ -83,19 +83,26 @@ fn one_that_hangs_is_killed_with_its_children() {
     let script = "sleep 600 & echo $! >>pids; echo $$ >>pids; wait";
     let more = ["--set", "hooks.timeout=2 s", "--set", "hooks.retries=1"];
     let (noticed, letters) = with_letters(script, "made", &more);
-    noticed.login("u").expect("MKD a", 257);
-    transfers_work(&noticed);
-    let line = said(&noticed.served, "hooks.program: ");
-    assert!(line.contains(": killed after 2 s; the event is in "), "{line}");
-    let pids = fs::read_to_string(noticed.here.join("pids")).unwrap();
-    assert_eq!(pids.lines().count(), 4);
-    wait_until("the end of all", || !pids.split_whitespace().any(is_alive));
-    assert_eq!(kept(&letters).len(), 1);
+    let mut session = noticed.login("u");
+    let mut events = 0;
+    // A run may be killed before it has written both numbers.
+    at_last("two runs that wrote in time", || {
+        let _none_at_first = fs::remove_file(noticed.here.join("pids"));
+        session.expect(format!("MKD {events}"), 257);
+        events += 1;
+        transfers_work(&noticed);
+        let line = said(&noticed.served, "hooks.program: ");
+        assert!(line.contains(": killed after 2 s; the event is in "), "{line}");
+        let pids = fs::read_to_string(noticed.here.join("pids")).unwrap_or_default();
+        wait_until("the end of all", || !pids.split_whitespace().any(is_alive));
+        assert_eq!(kept(&letters).len(), events);
+        (pids.lines().count() == 4).then_some(())
+    });
 }
 
 #[test]
 fn one_that_floods_or_reads_nothing_harms_nobody() {
-    let flood = "yes & out=$!; yes >&2 & sleep 0.5; kill $out $!; echo >>done; exit 1";
+    let flood = "yes | head -c 1000000; yes | head -c 1000000 >&2; exit 1";
     let (noticed, letters) = with_letters(flood, "made", &["--set", "hooks.retries=0"]);
     noticed.login("u").expect("MKD a", 257);
     transfers_work(&noticed);
@@ -177,8 +184,15 @@ fn each_event_of_a_flood_is_handled_or_kept_or_logged() {
         noticed.served.signal("TERM");
         let status = noticed.served.running.wait(Instant::now() + LIMIT).expect("it ends");
         assert_eq!(status.code(), Some(0));
-        lines.extend(noticed.served.log.iter());
+        let all: Vec<String> = noticed.served.log.iter().collect();
+        lines.extend(all.iter().cloned());
         lines.retain(|line| line.contains("hooks.program: "));
+        // A reader that pauses for long loses lines, which the log counts.
+        let lost_lines = |line: &String| {
+            let (before, _) = line.split_once(" lines of the log were lost")?;
+            before.rsplit(' ').next()?.parse::<usize>().ok()
+        };
+        let lost: usize = all.iter().filter_map(lost_lines).sum();
         let json: Vec<String> = match has_letters {
             true => kept(&letters).into_iter().map(|(_, json)| json).collect(),
             false => lines
@@ -187,7 +201,7 @@ fn each_event_of_a_flood_is_handled_or_kept_or_logged() {
                 .map(|(_, json)| json.to_owned())
                 .collect(),
         };
-        assert_eq!(json.len(), lines.len());
+        assert!(lines.len() <= json.len() && json.len() <= lines.len() + lost);
         let seen = fs::read_to_string(noticed.here.join("seen")).unwrap();
         let found: BTreeSet<&str> = json
             .iter()
@@ -195,7 +209,14 @@ fn each_event_of_a_flood_is_handled_or_kept_or_logged() {
             .chain(seen.lines())
             .map(|json| field(json, "path"))
             .collect();
-        assert_eq!(found.len(), 2 * EACH, "{} seen, {} kept", seen.lines().count(), json.len());
+        let kept = json.len() + if has_letters { 0 } else { lost };
+        let (most, least) = (2 * EACH, 2 * EACH - (kept - json.len()));
+        assert!(
+            (least..=most).contains(&found.len()),
+            "{} seen, {} kept, {lost} lost",
+            seen.lines().count(),
+            json.len()
+        );
         // One that was killed may have been handled.
         assert!(seen.lines().count() + json.len() <= 2 * EACH + 2);
     }
@@ -281,10 +302,10 @@ fn a_hanging_program_for_stored_files_takes_no_time_of_the_other() {
 
 #[test]
 fn a_missing_directory_of_dead_letters_is_said_at_startup() {
-    let missing = ["--set", "hooks.dead_letters=/nonexistent/events"];
+    let missing = ["--set", "hooks.dead_letters=/proc/none/events"];
     let noticed = Noticed::start(SEE, "made", &missing);
     let said = noticed.served.said();
-    assert!(said.contains("hooks.dead_letters: /nonexistent/events is not a directory"), "{said}");
+    assert!(said.contains("hooks.dead_letters: /proc/none/events is not a directory"), "{said}");
 }
 
 #[test]

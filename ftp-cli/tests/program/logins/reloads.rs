@@ -166,7 +166,7 @@ fn users_of_the_program_keep_the_hosts_that_are_for_them() {
     // Anonymous users have no place at the host.
     let text = "anonymous.enabled = true\nanonymous.root = \"ROOT\"\n\
                 [hosts.\"a.example\"]\nusers = [\"anna\"]\nroot = \"ROOT/%u\"\n";
-    let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/nonexistent\"}'";
+    let script = "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/proc/none\"}'";
     let asking = Asking::start(script, text);
     asking.configured.root.mkdir("anna");
     asking.configured.root.write("anna/own", b"of anna");

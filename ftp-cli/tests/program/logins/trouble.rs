@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
 use super::{Asking, KNOWS_TWO, PATIENT};
@@ -23,7 +24,7 @@ case $line in
 *'\"user\":\"echo\"'*) echo \"{\\\"ok\\\":true,\\\"root\\\":\\\"g3heim\\\"}\" ;;
 *'\"user\":\"group\"'*) echo '{\"ok\":true,\"root\":\"/\",\"groups\":[\"x\"]}' ;;
 *'\"user\":\"rootless\"'*) echo '{\"ok\":true}' ;;
-*'\"user\":\"missing\"'*) echo '{\"ok\":true,\"root\":\"/nonexistent/x\"}' ;;
+*'\"user\":\"missing\"'*) echo '{\"ok\":true,\"root\":\"/proc/none/x\"}' ;;
 *'\"user\":\"file\"'*) echo '{\"ok\":true,\"root\":\"/etc/passwd\"}' ;;
 *) echo '{\"ok\":true,\"root\":\"/\"}' ;;
 esac";
@@ -43,10 +44,10 @@ fn a_program_in_trouble_lets_nobody_in() {
         ("two", 451, "the answer is not JSON: trailing characters at line "),
         ("key", 451, "right: unknown key; did you mean rights?"),
         ("value", 451, "root: invalid path \"srv\": expected an absolute path"),
-        ("echo", 451, "an invalid answer that holds the password"),
+        ("echo", 451, "invalid answer (not shown: it contains the password)"),
         ("group", 451, "groups: unknown group \"x\""),
         ("rootless", 451, "root is missing"),
-        ("missing", 530, "missing: /nonexistent/x: "),
+        ("missing", 530, "missing: /proc/none/x: "),
         ("file", 530, "file: /etc/passwd: "),
     ] {
         let mut session = asking.session();
@@ -99,9 +100,8 @@ fn one_that_hangs_is_killed_and_other_users_wait_for_nothing() {
     // The session goes on.
     second.expect("USER u", 331);
     second.expect("PASS p", 230);
-    // The program before its child.
-    let killed = Command::new("kill").args(first.split_whitespace()).status().unwrap();
-    assert!(killed.success());
+    // The program before its child, which the server may have killed by then.
+    Command::new("kill").args(first.split_whitespace()).status().unwrap();
     hanging.expect_reply(451);
     said_until(&asking.served, "for anna: signal: 15 (SIGTERM)");
 }
@@ -140,4 +140,23 @@ echo '{\"ok\":true,\"root\":\"/\"}'";
     for mut session in ["x", "y"].map(begin) {
         session.expect_reply(230);
     }
+}
+
+#[test]
+fn a_program_whose_client_has_gone_is_ended() {
+    let script = "read -r line
+case $line in
+*slow*) echo >>seen; exec sleep 1000 ;;
+*) echo '{\"ok\":true}' ;;
+esac";
+    let patient = PATIENT.replace("50 s", "1 h");
+    let more = "auth.workers = 1\ntimeouts.login = \"1 h\"\n[defaults]\nroot = \"ROOT\"\n";
+    let asking = Asking::of(TempRoot::new(), script, &format!("{patient}{more}"));
+    let mut gone = asking.session();
+    gone.expect("USER slow", 331);
+    gone.send("PASS x\r\n");
+    wait_until("the program started", || asking.seen().len() == 1);
+    drop(gone);
+    // There is one worker, so this login waits for the end of the other program.
+    assert_eq!(asking.code("quick", "x"), 230);
 }

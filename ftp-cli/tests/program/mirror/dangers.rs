@@ -3,16 +3,17 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use ftp_tests::peer::RealServer;
+use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
 use super::{Tells, at_every_server, mirror, shown};
-use crate::failed;
 use crate::peer::{Act, Peer};
+use crate::{failed, ftp, with_servers};
 
 /// Starts a server that lists these lines and has every file.
 fn hostile(lines: &str) -> Peer {
@@ -116,8 +117,7 @@ fn nothing_is_deleted_on_a_listing_that_was_cut_or_refused() {
             here.write("mine/kept", b"mine");
         }
         let peer = Peer::start(&[&acts[..], &[feat.clone(), file.clone()]].concat());
-        let limits = ["--delete", "--reply-timeout", "5", "--stall-timeout", "5"];
-        let ran = mirror(&limits, &peer.url("t"), shown(&here.join("mine")));
+        let ran = mirror(&["--delete"], &peer.url("t"), shown(&here.join("mine")));
         failed(&ran, code, words);
         assert_eq!(here.read("mine/d/precious"), b"mine");
         assert_eq!(here.join("mine/kept").exists(), !words.contains("not for you"));
@@ -206,4 +206,72 @@ fn nothing_is_deleted_behind_a_link_with_the_name_of_a_directory_hc_08_cl_52() {
         assert_eq!(stays, tells != Tells::Links, "{ran:?}");
     };
     at_every_server(&check);
+}
+
+#[test]
+fn a_temporary_name_that_exists_ends_the_run_before_any_copy() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    here.write("t/d/a", b"a");
+    here.write("t/d/.in.a", b"other");
+    for file in ["from/d/a", "from/d/.in.a", "to/d/a.part"] {
+        server.root.write(file, b"kept");
+    }
+    server.root.mkdir("new");
+    let [new, from, to] = ["new", "from", "to"].map(|name| server.url(name));
+    for command in [
+        &["mirror", "--temp", "t", &new][..],
+        &["mirror", "--temp", "--remove-source", "t", &new],
+        &["put", "-r", "--temp", "t", &new],
+        &["fxp", "-r", "--temp", &from, &new],
+        &["mirror", "--temp=*.part", "t", &to],
+    ] {
+        let ran = run(ftp(command).current_dir(here.path()));
+        assert_eq!(ran.code(), Some(2), "{command:?} {ran:?}");
+        assert!(String::from_utf8_lossy(&ran.stderr).contains("temporary name"), "{ran:?}");
+        assert_eq!(names(&server.root, "new"), [""; 0], "{command:?}");
+        assert_eq!(names(&here, "t/d"), [".in.a", "a"], "{command:?}");
+        assert_eq!(server.root.read("to/d/a.part"), b"kept", "{command:?}");
+    }
+}
+
+#[test]
+fn files_that_keep_the_state_of_a_move_are_not_mirrored() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    for word in ["journal", "taken", "new", "taken.part"] {
+        here.write(format!("t/.0123456789abcdef.ftp-cli-{word}"), b"state");
+    }
+    here.write("t/.0123.ftp-cli-mine", b"mine");
+    run(ftp(&["mirror", "t", &server.url("m")]).current_dir(here.path())).exited(0);
+    assert_eq!(names(&server.root, "m"), [".0123.ftp-cli-mine"]);
+}
+
+/// Returns the names in a directory below `root`, hidden ones included.
+fn names(root: &TempRoot, directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(root.join(directory)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_tree_is_not_uploaded_onto_itself() {
+    with_servers(|name, site| {
+        site.root.write("t/a", b"one");
+        site.root.write("t/d/b", b"two");
+        for path in ["t/a", "t/d/b"] {
+            let all = fs::Permissions::from_mode(0o666);
+            fs::set_permissions(site.root.join(path), all).unwrap();
+        }
+        let ran = mirror(&[], shown(&site.root.join("t")), &site.url("t"));
+        // Without MFMT, all files seem to have changed.
+        match name {
+            "vsftpd" => failed(&ran, 2, "are the same directory; no file was copied"),
+            _ => ran.exited(0),
+        }
+        assert_eq!(site.root.read("t/a"), b"one", "{name}");
+        assert_eq!(site.root.read("t/d/b"), b"two", "{name}");
+        let names: Vec<_> = site.root.tree().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(names, ["t", "t/a", "t/d", "t/d/b"].map(PathBuf::from), "{name}");
+    });
 }

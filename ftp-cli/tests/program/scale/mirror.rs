@@ -6,12 +6,15 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_tests::peer::{Peer, RealServer};
 use ftp_tests::process::{Running, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
+use ftp_tests::wait::wait_until;
 
 use crate::ftp;
 use crate::relay::Relay;
@@ -94,7 +97,7 @@ fn command(ours: bool, login: (&str, &str), server: SocketAddr, here: &Path, up:
         "set net:max-retries 1; set cmd:fail-exit yes; set ftp:ssl-allow no; set ftp:use-feat yes; \
          set ftp:sync-mode yes; open -u \"{user}\",\"{password}\" ftp://{server}; {mirror}"
     );
-    command.env("HOME", "/nonexistent").args(["-c", &script]);
+    command.env("HOME", "/proc/none").args(["-c", &script]);
     command
 }
 
@@ -185,20 +188,31 @@ fn a_mirror_that_was_interrupted_goes_on_at_scale() {
     let count = scale::count(1_000, 10_000);
     fill(&here, count);
     let (source, back) = (here.join("tree"), here.join("back"));
-    let relay = Relay::to(served.address);
+    // Holds the transfer command in the middle until the signal was sent.
+    let (seen, go) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+    let (counted, gate) = (Arc::clone(&seen), Arc::clone(&go));
+    let relay = Relay::watched(served.address, move |line| {
+        let is_transfer = line.starts_with("STOR ") || line.starts_with("RETR ");
+        if is_transfer && counted.fetch_add(1, Ordering::SeqCst) == count / 4 {
+            wait_until("the signal", || gate.load(Ordering::SeqCst));
+        }
+    });
     let want = files(&source);
     for (up, from, to, verb) in
         [(true, &source, root.join("tree"), "STOR"), (false, &back, back.clone(), "RETR")]
     {
         let mut cut = 0;
         for signal in ["INT", "TERM"] {
+            seen.store(0, Ordering::SeqCst);
+            go.store(false, Ordering::SeqCst);
             let mut command = command(true, ("u", "p"), relay.address, from, up);
             let mut running = Running::start(command.stderr(Stdio::null()));
             let begun = || (relay.count(verb) > count / 5).then_some(());
             running.wait_until(LIMIT, begun).unwrap();
             let id = running.child.id().to_string();
             assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
-            let status = running.wait(Instant::now() + Duration::from_secs(20)).expect("it ends");
+            go.store(true, Ordering::SeqCst);
+            let status = running.wait(Instant::now() + LIMIT).expect("it ends");
             assert_eq!(status.code(), Some(if signal == "INT" { 130 } else { 143 }));
             cut += relay.take()[verb];
             assert!(cut < count, "it was not interrupted: {cut}");

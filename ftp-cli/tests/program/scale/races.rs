@@ -1,13 +1,13 @@
 //! Changes during sessions: links that lead out of the root, and clients that vanish.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ftp_tests::random::Random;
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 use ftp_tests::wait::wait_until;
@@ -32,10 +32,16 @@ fn a_directory_swapped_for_a_link_at_scale_hp_03() {
     serve.args(["--set", "security.confine=off", "--set", "transfer.sync=none"]).arg(&root);
     let served = Served::of(&mut serve);
 
-    let end = Instant::now() + Duration::from_secs(scale::count(2, 60) as u64);
+    let start = Instant::now();
+    let end = start + Duration::from_secs(scale::count(2, 60) as u64);
     let done = AtomicBool::new(false);
     let counts = [const { AtomicUsize::new(0) }; 4];
     let [inside, refused, stored, kept_out] = &counts;
+    // On a busy machine, not every outcome has come by then.
+    let goes_on = || {
+        let lacks_one = counts.iter().any(|count| count.load(Ordering::Relaxed) == 0);
+        Instant::now() < end || lacks_one && start.elapsed() < DEADLINE
+    };
     std::thread::scope(|scope| {
         let swapping = scope.spawn(|| {
             let (one, two) = (root.join("d"), root.join("link"));
@@ -44,10 +50,10 @@ fn a_directory_swapped_for_a_link_at_scale_hp_03() {
             }
         });
         let sessions = (0..SESSIONS).map(|number| {
-            let address = served.address;
+            let (address, goes_on) = (served.address, &goes_on);
             scope.spawn(move || {
                 let mut session = RawSession::login(address, "u", "p");
-                while Instant::now() < end {
+                while goes_on() {
                     let data = session.passive();
                     match session.ask("RETR d/secret").code {
                         150 => {
@@ -60,10 +66,11 @@ fn a_directory_swapped_for_a_link_at_scale_hp_03() {
                             refused.fetch_add(1, Ordering::Relaxed);
                         }
                     }
-                    let mut data = session.passive();
+                    let data = session.passive();
                     match session.ask(format!("STOR d/{number}")).code {
                         150 => {
-                            data.write_all(b"new");
+                            // The server may have refused it already; its reply then says so.
+                            let _ = data.stream().write_all(b"new");
                             data.close();
                             match session.reply().code {
                                 226 => stored.fetch_add(1, Ordering::Relaxed),
@@ -129,9 +136,10 @@ fn clients_that_vanish_publish_nothing_at_scale_hd_15_hd_16_st_09() {
         for way in WAYS {
             for name in [format!("new{round}"), "old".to_owned()] {
                 let mut session = RawSession::login(served.address, "u", "p");
-                let mut data = session.passive();
+                let data = session.passive();
                 session.expect(format!("STOR {name}"), 150);
-                data.write_all(&vec![b'x'; 1 + round * 1_000]);
+                // On a busy machine, the server may have ended it already.
+                let _ = data.stream().write_all(&vec![b'x'; 1 + round * 1_000]);
                 match way {
                     "a reset" => {
                         data.reset();
@@ -155,10 +163,7 @@ fn clients_that_vanish_publish_nothing_at_scale_hd_15_hd_16_st_09() {
         drop(data);
     }
     wait_until("the end of all sessions", || usual() == before);
-    let mut names = root.names();
-    // Partial uploads of new files are kept for their user.
-    names.retain(|name| !name.starts_with(b".ftp-upload-kept-"));
-    assert_eq!(names, [b"old"]);
+    assert_eq!(root.published(), [b"old"]);
     assert_eq!(root.read("old"), b"old");
 }
 
@@ -227,6 +232,8 @@ fn resets_at_any_moment_of_every_transfer_at_scale_go_10_hd_15_hd_20() {
                         drop(io::copy(&mut data.into_stream(), &mut io::sink()));
                     }
                     session = log_in();
+                    // The session before holds the file that `APPE` extends until it has ended.
+                    wait_until("its end", || threads(process) == before.1);
                     *counts.entry((line, 0)).or_insert(0) += 1;
                     continue;
                 }

@@ -1,6 +1,7 @@
 //! The same for a login and an upload under TLS: shorter, since everything else is as in plaintext.
 
 use std::io::Write;
+use std::net::TcpStream;
 
 use ftp_tests::peer::Peer;
 use ftp_tests::raw::RawSession;
@@ -55,11 +56,12 @@ fn play(
     if reply.code != 229 {
         return Ok(reply.code);
     }
-    let data = session.connect_to(&reply);
+    // A server that cannot serve the session further closes the port it announced.
+    let Ok(data) = TcpStream::connect(session.data_address(&reply)) else { return Ok(0) };
     if !ask(&mut session, "STOR up", 150) {
         return Ok(last);
     }
-    if let Ok(mut data) = client.connect(data.into_stream()) {
+    if let Ok(mut data) = client.connect(data) {
         // The reply reports a broken connection.
         let _ = data.write_all(content).and_then(|()| data.finish());
     }
@@ -85,7 +87,7 @@ fn the_nth_system_call_of_a_tls_login_fails_at_scale_go_06() {
     let PairFiles { certificate, key, .. } = authority.issue(Kind::Good).write(&etc, "server");
     let [certificate, key] = [&certificate, &key].map(|path| path.to_str().unwrap());
     let pair = ["--write", "--user", "u:p", "--tls-cert", certificate, "--tls-key", key];
-    let settings = ["--set", "timeouts.data_connect=2 s", "--set", "timeouts.stall=3 s"];
+    let settings = ["--set", "timeouts.data_connect=10 s", "--set", "timeouts.stall=12 s"];
     let settings = [&settings[..], &["--set", "transfer.partial=discard"]].concat();
     let served = Served::start(&root, &[&pair[..], &settings].concat());
     let process = served.running.child.id();

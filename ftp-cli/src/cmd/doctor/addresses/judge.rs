@@ -12,7 +12,7 @@ use super::super::finding::{Check, Finding, Grade};
 use super::Answer;
 use super::banner::Talker;
 
-/// Longest time of a greeting that is not late.
+/// Time after which a greeting counts as late.
 const LATE: Duration = Duration::from_secs(4);
 
 /// Number of bytes shown of an unknown server's first words.
@@ -82,7 +82,8 @@ pub(crate) fn slowest(answers: &[(SocketAddr, Answer)]) -> Duration {
     times.max().unwrap_or_default()
 }
 
-/// Judges the addresses of a server. If at least one of them works, the others are only warnings.
+/// Judges the addresses of a server. If at least one address works, problems of the others are only
+/// warnings.
 pub(crate) fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec<Finding> {
     let judged: Vec<Vec<Finding>> =
         answers.iter().map(|(address, answer)| one(*address, answer, implicit)).collect();
@@ -164,7 +165,7 @@ fn protocol(
         Talker::Ssh => other(Diagnosis::SshOnPort, "SSH"),
         Talker::Http => other(Diagnosis::HttpOnPort, "HTTP"),
         Talker::Mail(name) => other(Diagnosis::OtherProtocol, name),
-        // It started like FTP and never ended.
+        // It started like FTP, but did not end.
         Talker::Unfinished if !asked => Finding::fail(
             Check::Greeting,
             Diagnosis::GreetingNever,

@@ -36,11 +36,11 @@ pub(super) enum Answer {
     Failed(ErrorKind, String),
     /// The connection neither succeeded nor failed in time.
     Unanswered,
-    /// The server sent something, this long after connecting; `asked`: only after a question.
+    /// The server sent something, after this time; `asked` means only after a question.
     Talks { talker: Talker, first: Vec<u8>, after: Duration, asked: bool },
     /// The server closed the connection without a greeting.
     Closed,
-    /// The server sent nothing for this time, not even after a question.
+    /// The server sent nothing in this time, not even after a question.
     Silent(Duration),
 }
 
@@ -99,7 +99,7 @@ pub(super) fn look(
     }
     let quiet = start + QUIET.min(timeouts.greeting / 4);
     match listen(&stream, Vec::new(), quiet) {
-        // A slow server is not silent: the rest of its greeting may come.
+        // A slow server is not silent: the rest of its greeting may still arrive.
         Heard::Words(first) if recognise(&first) == Talker::Unfinished => {
             return match listen(&stream, first, end) {
                 Heard::Words(first) => talks(first, start, false),
@@ -128,7 +128,7 @@ pub(super) fn look(
     }
     match ask(&stream, QUESTION, end) {
         Heard::Words(first) => {
-            // An FTP server greets first and answers then: only the question was too early.
+            // An FTP server greets first and then answers: the question was only too early.
             let asked = !matches!(recognise(&first), Talker::Ftp(_));
             talks(first, start, asked)
         }
@@ -154,7 +154,8 @@ pub(super) fn connect(
     Ok(socket.into())
 }
 
-/// Ends an FTP session and waits until the server has closed it: some servers count it until then.
+/// Ends an FTP session, and waits until the server has closed it, because some servers count it
+/// until then.
 fn quit(mut stream: &TcpStream) {
     let until = Instant::now() + PARTING;
     if stream.write_all(b"QUIT\r\n").is_err() {
@@ -215,8 +216,8 @@ fn listen(mut stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> Heard {
     }
 }
 
-/// Returns a first TLS record that every TLS server answers, if only by an alert (RFC 5246
-/// §7.4.1.2). Only the presence of an answer counts.
+/// Returns a first TLS record that every TLS server answers, even if only with an alert (RFC 5246
+/// §7.4.1.2). Any answer is enough.
 fn client_hello() -> Vec<u8> {
     let extensions: &[u8] = &[
         0x00, 0x0a, 0x00, 0x06, 0x00, 0x04, 0x00, 0x1d, 0x00, 0x17, // groups

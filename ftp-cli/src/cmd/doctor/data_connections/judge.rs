@@ -18,6 +18,23 @@ use super::seen::{WayOutcome, WaysSeen};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Best(pub(crate) Way);
 
+/// Judges the methods that work through a proxy: active mode does not. No address is known.
+pub(crate) fn through_proxy(outcomes: [WayOutcome; 4]) -> (Vec<Finding>, Option<Best>) {
+    let unknown = SocketAddr::from(([0; 4], 0));
+    let (mut findings, best) = judge(&WaysSeen {
+        local: unknown,
+        peer: unknown,
+        seen_as: None,
+        ports: ports::Ports::default(),
+        no_such_family: None,
+        outcomes,
+        wanted: Mode::Passive,
+    });
+    // It was not asked for.
+    findings.retain(|finding| finding.check != Check::Families);
+    (findings, best)
+}
+
 /// Judges all methods; returns `None` as the best if none works.
 pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
@@ -45,7 +62,7 @@ const fn is_good(outcome: &WayOutcome) -> bool {
     matches!(outcome, WayOutcome::Works)
 }
 
-/// One method that was tried, next to the other one of its mode.
+/// One method that was tried, together with the other method of its mode.
 #[derive(Clone, Copy)]
 struct Tried<'a> {
     seen: &'a WaysSeen,
@@ -62,8 +79,8 @@ impl Tried<'_> {
         is_good(self.other)
     }
 
-    /// Returns the finding that a mode has a problem: a failure if the user wants that mode and its
-    /// other command does not work either, else a warning.
+    /// Returns the finding that a mode has a problem. It is a failure if the user wants that mode
+    /// and its other command does not work either, else a warning.
     fn wrong(self, diagnosis: Diagnosis, words: Arguments<'_>) -> Finding {
         let stops = self.seen.wanted == self.mode && !self.other_works();
         let grade = if stops { Grade::Fail } else { Grade::Warn };
@@ -78,7 +95,7 @@ fn passive(tried: Tried<'_>) -> Finding {
     let other_works = tried.other_works();
     let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
     let blocked = match (other_works, is_epsv) {
-        // Which of the ports was named is random.
+        // The server names its ports at random.
         _ if seen.ports.is_partly() => Diagnosis::PassivePartly,
         (true, true) => Diagnosis::EpsvBlocked,
         (true, false) => Diagnosis::PasvBlocked,
@@ -98,7 +115,7 @@ fn passive(tried: Tried<'_>) -> Finding {
                 format_args!("{name} is answered, but a connection to {} {what}", place(*at)),
             )
         }
-        // A firewall that blocks only one of the commands would not explain this.
+        // A firewall that interferes with only one of the commands does not explain this.
         WayOutcome::Unanswered if matches!(other, WayOutcome::Unanswered) => {
             wrong(Diagnosis::ReplyNever, format_args!("{name} gets no reply"))
         }
@@ -114,6 +131,9 @@ fn passive(tried: Tried<'_>) -> Finding {
         WayOutcome::Broken(why) if other_works => wrong(blocked, format_args!("{name}: {why}")),
         WayOutcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format_args!("{name}: {why}")),
         WayOutcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format_args!("{name}: {why}")),
+        WayOutcome::Proxy(why) => {
+            wrong(Diagnosis::ProxyBlocksData, format_args!("{name}: the proxy says: {why}"))
+        }
         WayOutcome::Refused(reply) => passive_refused(tried, reply),
         WayOutcome::NotTried(why) => {
             Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
@@ -268,7 +288,7 @@ fn families(reply: Option<&Reply>) -> Finding {
         Some((true, false)) => Finding::ok(check, format_args!("522 lists IPv4")),
         Some((false, true)) => Finding::ok(check, format_args!("522 lists IPv6")),
         _ => {
-            let seen = "the reply to an unknown protocol lists no supported ones";
+            let seen = "the reply to an unknown protocol lists no supported protocol";
             Finding::ok(check, format_args!("{seen}: {reply}"))
         }
     }
@@ -509,8 +529,8 @@ mod tests {
             (522, "not that one, use (1,2)", "IPv4 and IPv6"),
             (522, "use (1)", "lists IPv4"),
             (522, "use (2)", "lists IPv6"),
-            (522, "no", "lists no supported ones"),
-            (501, "use (1,2)", "lists no supported ones"),
+            (522, "no", "lists no supported protocol"),
+            (501, "use (1,2)", "lists no supported protocol"),
         ] {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
             assert!(families(Some(&reply)).seen.contains(want), "{text}");

@@ -5,7 +5,7 @@ mod judge;
 pub(crate) mod ports;
 mod seen;
 
-pub(super) use judge::{Best, judge};
+pub(super) use judge::{Best, judge, through_proxy};
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -56,7 +56,7 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
 ///
 /// # Errors
 ///
-/// `Interrupted`, and `Timeout` if the time for the whole is over.
+/// Returns `Interrupted`, and `Timeout` if the time for the whole examination is over.
 pub(super) fn without_resuming(
     dial: &Dial<'_>,
     way: Way,
@@ -90,8 +90,16 @@ pub(super) fn is_unreached(error: &Error) -> bool {
 /// # Errors
 ///
 /// `Interrupted`.
-pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<WayOutcome, Failure> {
-    if matches!(way, Way::Pasv | Way::Port) && peer.ip().to_canonical().is_ipv6() {
+pub(super) fn attempt(
+    dial: &Dial<'_>,
+    way: Way,
+    peer: Option<SocketAddr>,
+) -> Result<WayOutcome, Failure> {
+    if dial.proxy.is_some() && way.is_active() {
+        return Ok(WayOutcome::NotTried("active mode does not work through a proxy".to_owned()));
+    }
+    let is_ipv6 = peer.is_some_and(|peer| peer.ip().to_canonical().is_ipv6());
+    if matches!(way, Way::Pasv | Way::Port) && is_ipv6 {
         return Ok(WayOutcome::NotTried(
             "it supports only IPv4 addresses, but this is IPv6".to_owned(),
         ));
@@ -107,16 +115,10 @@ pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Way
         }
     };
     let client = &mut inside.it;
-    // Sent apart from the listing, to tell an unanswered command from an unanswered listing.
-    if !way.is_active() {
-        let command = RawCommand::new(way.command()).map_err(Error::Argument);
-        match command.and_then(|command| client.quote(&command)) {
-            Ok(reply) if reply.code().severity() == Severity::Completion => {}
-            Ok(reply) => return Ok(WayOutcome::Refused(reply)),
-            Err(Error::Timeout(Phase::Reply)) => return Ok(WayOutcome::Unanswered),
-            Err(error @ Error::Cancelled) => return Err(error.into()),
-            Err(error) => return Ok(outcome(way, error)),
-        }
+    if !way.is_active()
+        && let Some(outcome) = ask_for_port(client, way)?
+    {
+        return Ok(outcome);
     }
     match listing(client) {
         Ok(is_whole) => {
@@ -140,14 +142,28 @@ pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Way
         Err(error) => Ok(match outcome(way, error) {
             // A user who may not list files may still transfer them.
             WayOutcome::NotTried(why) if !way.is_active() => {
-                connects(dial, client, way, peer).unwrap_or(WayOutcome::NotTried(why))
+                let connected = peer.and_then(|peer| connects(dial, client, way, peer));
+                connected.unwrap_or(WayOutcome::NotTried(why))
             }
             outcome => outcome,
         }),
     }
 }
 
-/// Returns whether a listing ended; false if more lines than needed came.
+/// Sends the command of a passive method apart from the listing, to tell an unanswered command from
+/// an unanswered listing. Returns the outcome if the server does not name a port.
+fn ask_for_port(client: &mut Client, way: Way) -> Result<Option<WayOutcome>, Failure> {
+    let command = RawCommand::new(way.command()).map_err(Error::Argument);
+    Ok(Some(match command.and_then(|command| client.quote(&command)) {
+        Ok(reply) if reply.code().severity() == Severity::Completion => return Ok(None),
+        Ok(reply) => WayOutcome::Refused(reply),
+        Err(Error::Timeout(Phase::Reply)) => WayOutcome::Unanswered,
+        Err(error @ Error::Cancelled) => return Err(error.into()),
+        Err(error) => outcome(way, error),
+    }))
+}
+
+/// Returns whether a listing ended; `false` if it had more lines than needed.
 fn listing(client: &mut Client) -> Result<bool, Error> {
     let lines = client.list_lines("", ListOptions::by(ListingForm::List))?;
     for (count, line) in lines.enumerate() {
@@ -221,6 +237,7 @@ fn outcome(way: Way, error: Error) -> WayOutcome {
         Error::Timeout(_) if way.is_active() => WayOutcome::Unreachable { closed: false, at },
         Error::Timeout(_) => WayOutcome::Unfinished("LIST gets no reply"),
         Error::Io(error) => unreachable(&error, at),
+        Error::Proxy(error) => WayOutcome::Proxy(error.fault.to_string()),
         Error::Unsupported(why) => WayOutcome::NotTried(why.to_owned()),
         error => WayOutcome::Broken(error.to_string()),
     }

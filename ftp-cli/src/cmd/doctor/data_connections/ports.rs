@@ -1,6 +1,6 @@
 //! Examines the passive ports that the server names: how wide their range is, and whether all of
-//! them can be reached. Each port is connected to at once, since a server that names another one
-//! closes the last.
+//! them can be reached. Connects to each port at once, because a server closes the last port when
+//! it names another one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -17,7 +17,7 @@ use super::super::finding::{Check, Finding, Grade};
 /// Number of times that the server is asked for a port.
 const TRIES: usize = 8;
 
-/// Longest wait for a port: enough for the kernel's second try, which comes after 1 s.
+/// Longest wait for a port: enough for the kernel's second attempt, after 1 s.
 const PATIENCE: Duration = Duration::from_millis(1_300);
 
 /// One port that the server named.
@@ -44,8 +44,8 @@ impl Ports {
     }
 }
 
-/// Asks for ports and connects to each. Stops if the connection breaks: trying the methods finds
-/// the reason.
+/// Asks for ports and connects to each. Stops if the connection breaks; the checks of the methods
+/// find the reason.
 pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     let mut learned = Ports::default();
     let command = if peer.ip().to_canonical().is_ipv4() { "PASV" } else { "EPSV" };
@@ -68,7 +68,7 @@ pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Por
         let limit = PATIENCE.min(dial.timeouts().data_connect);
         let is_reached = addresses::connect(at, dial.bind, limit).is_ok();
         if dial.in_time().is_err() {
-            // It is unknown whether the port would have been reached.
+            // It is unknown whether the port can be reached.
             break;
         }
         learned.ports.push(Port { number, is_reached });
@@ -105,7 +105,7 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
         let grade = if wanted == Mode::Passive { Grade::Fail } else { Grade::Warn };
         return Some(Finding { check, grade, seen: seen.to_string(), diagnosis });
     }
-    // A kernel that chooses freely may also repeat a port, but it has thousands of them.
+    // A kernel that chooses from all ports rarely repeats one, because it has thousands.
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;

@@ -23,6 +23,8 @@ pub(crate) enum WayOutcome {
     Stalled,
     /// The transfer did not start or did not end: names the missing reply.
     Unfinished(&'static str),
+    /// The proxy did not open the connection; holds its words.
+    Proxy(String),
     /// The server gave up on the connection (425, 426).
     GaveUp(Reply),
     /// The connection opened, but TLS on it failed.

@@ -1,5 +1,5 @@
-//! Reads the dates and the issuer of a certificate (RFC 5280 §4.1). Whether to trust it is decided
-//! elsewhere.
+//! Reads the dates and the issuer of a certificate (RFC 5280 §4.1). Does not decide whether to
+//! trust it.
 
 use ftp_proto::TimeVal;
 

@@ -20,7 +20,7 @@ use super::places::Inside;
 use super::side_by_side::{joined, start};
 use crate::exit::Failure;
 
-/// Connects by TLS until everything is seen, without logging in.
+/// Connects with TLS until everything is observed, without logging in.
 ///
 /// # Errors
 ///

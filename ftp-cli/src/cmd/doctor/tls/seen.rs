@@ -9,7 +9,7 @@ pub(crate) enum TlsOutcome {
     Secured,
     /// `AUTH TLS` was refused.
     Refused(Reply),
-    /// The certificate was rejected. The last field is the pin that would accept it.
+    /// The certificate was rejected. The last field is the pin with which it would be accepted.
     Certificate(CertificateFault, String, Option<String>),
     /// The handshake failed.
     Failed(String),
@@ -19,7 +19,7 @@ pub(crate) enum TlsOutcome {
     Stalled(String),
     /// The server refused the connection although it accepted one before.
     NotAgain(String),
-    /// This build cannot do it, for this reason.
+    /// This build cannot use TLS, for this reason.
     Unable(String),
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
     findings
 }
 
-/// Judges the first stored file, and whether it came back.
+/// Judges the first stored file, and whether reading it back worked.
 fn put(seen: &UploadSeen) -> Finding {
     let directory = &seen.directory;
     match (&seen.put, &seen.back) {

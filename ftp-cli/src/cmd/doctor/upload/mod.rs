@@ -32,8 +32,8 @@ const CLEANING: Duration = Duration::from_millis(450);
 ///
 /// # Errors
 ///
-/// Returns `Interrupted`, and `Timeout` if the time for the whole examination is over. The files
-/// are removed first as far as possible; a message names the rest.
+/// Returns `Interrupted`, and `Timeout` if the time for the whole examination is over. Before that,
+/// the files are removed as far as possible; a message names the rest.
 pub(super) fn examine(
     dial: &Dial<'_>,
     way: Way,
@@ -60,7 +60,7 @@ pub(super) fn examine(
             Err(error) if object::is_no(&error));
     }
     let mut client = Some(inside);
-    // Whether a small file passes shows why the large one stalled.
+    // A small file shows why the large one stalled.
     let is_stalled = matches!(seen.put, Step::Stalled(_)) && tried.is_ok();
     if is_stalled && dial.in_time().is_ok() {
         drop(client.take());
@@ -138,7 +138,7 @@ impl Trial<'_> {
                 .iter_mut()
                 .filter(|(name, _)| *name == one)
                 .for_each(|(name, _)| name.clone_from(&new)),
-            // The file may have its new name all the same.
+            // The file may have its new name in spite of the error.
             Step::Failed(_) => self.there.push((new, false)),
             _ => {}
         }
@@ -184,7 +184,7 @@ impl Trial<'_> {
     }
 }
 
-/// How a file is stored.
+/// The method of storing a file.
 #[derive(Clone, Copy)]
 enum How {
     Whole,
@@ -266,7 +266,7 @@ fn bytes(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Returns the distance of a time from the interval in which it was taken, and its uncertainty, in
+/// Returns how far a time is from the interval in which it was measured, and the uncertainty, in
 /// seconds.
 fn skew(time: i64, before: i64, after: i64) -> (i64, i64) {
     let exact = after - before + 1;

@@ -12,7 +12,7 @@ pub(crate) enum Step {
     Changed(String),
     /// The transfer stalled, or its end was never confirmed.
     Stalled(String),
-    /// No data connection, which says nothing about files.
+    /// There was no data connection, which says nothing about files.
     NoData(String),
     Failed(String),
     /// Not tried, because an earlier step failed.

@@ -1,20 +1,25 @@
 //! Copies from server to server.
 
-use ftp_client::fxp;
+use ftp_client::{Client, FtpUrl, fxp};
 
 use super::super::compare::Difference;
 use super::super::entry::Stamp;
 use super::super::plan::PlannedCopy;
-use super::far::{Far, modified};
+use super::far::{Far, about, modified};
 use super::watch::Watch;
 use crate::display::shown;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::remote::path::join;
+use crate::remote::same_file::{self, Relation};
+use crate::transfer::options::TemporaryName;
+use crate::transfer::publish::publish;
 
 pub(crate) struct Across<'a> {
     pub(crate) from: Far<'a>,
     pub(crate) to: Far<'a>,
     pub(crate) options: fxp::Options,
+    /// `--temp`.
+    pub(crate) temporary: Option<&'a TemporaryName>,
 }
 
 impl Across<'_> {
@@ -27,14 +32,23 @@ impl Across<'_> {
         let below = join(path, &copy.name);
         self.to.check(&below)?;
         let source = join(self.from.top, &below);
-        let target = join(self.to.top, &below);
+        let own = join(self.to.top, &below);
+        let target = match self.temporary {
+            Some(temporary) => temporary.of(&own),
+            None => own.clone(),
+        };
+        let urls = [self.from.url, self.to.url];
         let from = self.from.client()?;
         let time = match copy.stamp.and_then(Stamp::exact) {
             None if self.to.takes_times => modified(from, &source)?,
             time => time,
         };
         let at = self.to.client()?;
-        // Otherwise the target may be of equal size and yet another file.
+        // Resuming and temporary files keep what the target has.
+        if copy.replaces() && copy.why != Difference::Size && self.temporary.is_none() {
+            check_relation([from, at], [&source, &target], urls)?;
+        }
+        // Otherwise the target may be a different file of equal size.
         let resume = match copy.why {
             Difference::Size => self.options.resume,
             _ => fxp::Resume::No,
@@ -43,12 +57,38 @@ impl Across<'_> {
         let report = fxp::transfer(from, &source, at, &target, options)
             .map_err(|error| Failure::from(&error).context(shown(&below)))?;
         if let Some(moved) = report.moved {
-            // The direction that worked for one file works for the next.
+            // The direction that worked for one file is used for the next.
             self.options.direction = moved.direction;
         }
         let bytes = report.size.or(copy.size).unwrap_or_default();
         watch.meter.add(bytes);
         self.to.set_time(&target, time)?;
+        if self.temporary.is_some() {
+            let published = publish(self.to.client()?, &target, &own, false);
+            published.map_err(|failure| failure.context(shown(&own)))?;
+        }
         Ok(bytes)
     }
+}
+
+/// Checks that a file of the target is another one than that of the source.
+///
+/// # Errors
+///
+/// Returns `Usage` if it is or may be the same file, and the errors of the client.
+fn check_relation(
+    [from, at]: [&mut Client; 2],
+    [source, target]: [&[u8]; 2],
+    urls: [&FtpUrl; 2],
+) -> Result<(), Failure> {
+    if !same_file::is_one_server([from, at], urls) {
+        return Ok(());
+    }
+    let relation = same_file::compare([from, at], [source, target]);
+    let why = match relation.map_err(|error| about(target, &error))? {
+        Relation::Two => return Ok(()),
+        Relation::Same => "source and target are the same file",
+        Relation::Unknown => "the target may be the same file; use --temp to copy it",
+    };
+    Err(Failure::item(Exit::Usage, format!("{}: {why}", shown(source))))
 }

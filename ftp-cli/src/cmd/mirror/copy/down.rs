@@ -6,9 +6,10 @@ use ftp_client::{Client, Error, Origin, Salvage, TimeVal};
 
 use super::super::entry::Stamp;
 use super::super::local_tree::Draft;
-use super::super::plan::PlannedCopy;
+use super::super::plan::{Plan, PlannedCopy};
 use super::super::trees::failed;
-use super::far::{Far, about, modified, prove};
+use super::Copied;
+use super::far::{Far, about, modified, prove, prove_content, prove_unchanged};
 use super::near::{Near, broken};
 use super::watch::Watch;
 use crate::display::shown;
@@ -22,7 +23,26 @@ pub(crate) struct Down<'a> {
     pub(crate) resumes: bool,
 }
 
+/// The number of downloads to name at a time, and the number of remaining ones at which more are
+/// named.
+const NAMED: usize = 512;
+const FEW: usize = 128;
+
 impl Down<'_> {
+    pub(super) fn plan(&mut self, plan: &Plan, number: usize) {
+        let Down { from, resumes: false, .. } = self else { return };
+        let top = from.top;
+        // The copy itself reports that there is no connection.
+        let Ok(client) = from.client() else { return };
+        let left = client.planned_downloads();
+        if left < FEW {
+            let next = plan.copies.iter().skip(number + left).take(NAMED);
+            client.plan_downloads(
+                next.map(|copy| (join(top, &plan.path_of(copy)), listed_time(copy).is_none())),
+            );
+        }
+    }
+
     pub(super) fn copy(
         &mut self,
         path: &[u8],
@@ -31,10 +51,12 @@ impl Down<'_> {
     ) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
         let there = join(self.from.top, &below);
+        let backup = self.to.backup.filter(|_| copy.replaces());
         let directory = self.to.directory(path)?;
         let client = self.from.client()?;
-        // Asked before the data: later changes are newer than this, and are copied next time.
-        let listed = copy.stamp.and_then(Stamp::exact);
+        // The time is requested before the data, so that a later change is newer and is copied next
+        // time.
+        let listed = listed_time(copy);
         let known = match listed {
             None if self.resumes => modified(client, &there)?,
             listed => listed,
@@ -57,11 +79,42 @@ impl Down<'_> {
             Some(_) => {}
             None => prove(client, &there, all)?,
         }
-        draft
-            .commit(&copy.name, copy.replaces(), known.or(modified))
-            .map_err(|error| failed(&below, &error))?;
+        // The new file is complete: only now the old one gets its place in the backup.
+        let kept = backup.map_or(Ok(()), |backup| backup.keep(directory, path, &copy.name));
+        kept.and_then(|()| {
+            draft.commit(&copy.name, copy.replaces(), known.or(modified), copy.mode)
+        })
+        .map_err(|error| failed(&below, &error))?;
         Ok(bytes)
     }
+
+    pub(super) fn remove_source(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        copied: Option<&Copied>,
+    ) -> Result<(), Failure> {
+        let below = join(path, &copy.name);
+        let there = join(self.from.top, &below);
+        let file = self.to.directory(path)?.read(&copy.name);
+        let file = file.map_err(|error| failed(&below, &error))?;
+        let here = file.metadata().map_err(|error| failed(&below, &error))?;
+        let checksum = self.from.checksum()?;
+        let client = self.from.client()?;
+        match copied {
+            Some(_) if checksum.is_none() => {
+                let listed = copy.stamp.and_then(Stamp::exact);
+                prove_unchanged(client, &there, &here, listed)?;
+            }
+            _ => prove_content(client, &there, (&file, here.len()), checksum)?,
+        }
+        client.delete(&there).map_err(|error| about(&there, &error))
+    }
+}
+
+/// Returns the exact time of a file in the listing.
+fn listed_time(copy: &PlannedCopy) -> Option<i64> {
+    copy.stamp.and_then(Stamp::exact)
 }
 
 /// Result of a download.
@@ -71,12 +124,12 @@ struct Received {
     size: u64,
     /// Whether the server reported that size.
     is_announced: bool,
-    /// Its modification time, if that was asked for.
+    /// Its modification time, if it was requested.
     modified: Option<i64>,
 }
 
-/// Downloads the rest of a draft's file, which has `size` bytes according to its listing. If it
-/// starts from byte 0 and `asks_time` is set, it also asks for the file's time.
+/// Downloads the rest of a draft's file, which has `size` bytes according to the listing. If the
+/// download starts from byte 0 and `asks_time` is set, also asks for the file's time.
 fn receive_rest(
     client: &mut Client,
     path: &[u8],

@@ -1,13 +1,20 @@
 //! The remote side of a mirror.
 
-use ftp_client::{Client, Error, FtpUrl, TimeVal};
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
+
+use ftp_client::{Checksum, Client, Error, FtpUrl, TimeVal};
+use ftp_proto::Permissions;
 
 use super::super::names::{Names, is_text};
 use super::super::plan::{Removal, Removed};
+use super::super::trees::failed;
+use super::backup::RemoteBackup;
 use crate::connect::sessions::Sessions;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
+use crate::remote::object;
 use crate::remote::path::join;
 use crate::transfer::options::Verify;
 use crate::transfer::verify;
@@ -21,6 +28,19 @@ pub(crate) struct Far<'a> {
     pub(crate) takes_times: bool,
     /// How the server stores names that are not UTF-8.
     pub(crate) names: Names,
+    /// `--backup-dir`, if this is the target.
+    pub(crate) backup: Option<&'a RemoteBackup>,
+    /// Whether the server is known, and was reported, to lack `SITE CHMOD`.
+    pub(crate) lacks_modes: bool,
+}
+
+impl<'a> Far<'a> {
+    /// Returns a tree to which nothing is written.
+    pub(crate) fn source(sessions: Sessions<'a>, url: &'a FtpUrl, top: &'a [u8]) -> Self {
+        let names = Names::UNKNOWN;
+        let (takes_times, lacks_modes) = (false, false);
+        Self { sessions, url, top, takes_times, names, backup: None, lacks_modes }
+    }
 }
 
 impl Far<'_> {
@@ -58,6 +78,9 @@ impl Far<'_> {
     }
 
     pub(super) fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
+        if removal.what == Removed::Entry && self.backup.is_some() {
+            return self.back_up(&removal.path).map(|_| true);
+        }
         let path = join(self.top, &removal.path);
         let client = self.client()?;
         let gone = match removal.what {
@@ -68,9 +91,9 @@ impl Far<'_> {
         gone.map(|()| true).map_err(|error| about(&path, &error))
     }
 
-    /// Ensures that a listed directory is not a link to one; returns whether it is gone. If `DELE`
-    /// is the system's unlink, it removes a link but not a directory. `RMD` removes an empty
-    /// directory, and many servers reply to it that a link is not a directory. If listings prove
+    /// Ensures that a listed directory is not a link to one; returns whether it was removed. If
+    /// `DELE` is the system's unlink, it removes a link but not a directory. `RMD` removes an empty
+    /// directory; for a link, many servers reply that it is not a directory. If listings prove
     /// nothing, the server must say that the directory is not empty.
     fn look_before(&mut self, path: &[u8], proof: Proof) -> Result<bool, Failure> {
         let client = self.client()?;
@@ -92,6 +115,44 @@ impl Far<'_> {
         }
     }
 
+    /// Returns whether the directory at `path` has an object called `name`.
+    pub(super) fn has(&mut self, path: &[u8], name: &[u8]) -> Result<bool, Failure> {
+        let path = join(self.top, &join(path, name));
+        match object::is_there(self.client()?, &path) {
+            Ok(Some(is_there)) => Ok(is_there),
+            Ok(None) => Err(unproved(
+                &path,
+                "cannot check whether both sides are the same directory: the server does not report missing files; no file was copied or removed",
+            )),
+            Err(error) => Err(about(&path, &error)),
+        }
+    }
+
+    /// Returns an empty digest of an algorithm that the server supports; `None` without one.
+    pub(super) fn checksum(&mut self) -> Result<Option<Checksum>, Failure> {
+        Checksum::for_server(self.client()?).map_err(Failure::from)
+    }
+
+    /// Sets the permission bits of the object at `path`, and returns whether they are set. A server
+    /// without the command is reported once.
+    pub(super) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<bool, Failure> {
+        if self.lacks_modes {
+            return Ok(false);
+        }
+        let error = match self.client()?.chmod(path, Permissions::new(mode)) {
+            Ok(()) => return Ok(true),
+            Err(error) => error,
+        };
+        let failure = about(path, &error);
+        let is_unknown = |code| matches!(code, 500 | 502 | 504);
+        self.lacks_modes = error.reply().is_some_and(|reply| is_unknown(reply.code().value()));
+        let exit = if self.lacks_modes { Exit::Unsupported } else { failure.exit };
+        let message = format!("{}; --perms: the permissions are not set", failure.message);
+        let failure = Failure { exit, message, ..failure };
+        // An object without its permissions is complete, and needs no second copy.
+        Err(if failure.fatal { failure } else { failure.never_retried() })
+    }
+
     /// Sets the modification time of a copy.
     pub(super) fn set_time(&mut self, path: &[u8], seconds: Option<i64>) -> Result<(), Failure> {
         let time = seconds.and_then(TimeVal::from_unix_seconds).filter(|_| self.takes_times);
@@ -104,6 +165,80 @@ impl Far<'_> {
             Failure { message, ..failure }
         })
     }
+}
+
+/// Verifies that the server's file at `path` has the size and, as far as the server reports it and
+/// `compares_time` is set, the time of a local file.
+pub(super) fn prove_same(
+    client: &mut Client,
+    path: &[u8],
+    here: &Metadata,
+    compares_time: bool,
+) -> Result<(), Failure> {
+    prove_size(client, path, here.len())?;
+    let time = if compares_time { modified(client, path)? } else { None };
+    match time.is_none_or(|time| time == here.mtime()) {
+        true => Ok(()),
+        false => Err(differs(path)),
+    }
+}
+
+/// Verifies that the server's file at `path` has the size of a local file, and that its time is
+/// still the `listed` one.
+pub(super) fn prove_unchanged(
+    client: &mut Client,
+    path: &[u8],
+    here: &Metadata,
+    listed: Option<i64>,
+) -> Result<(), Failure> {
+    prove_size(client, path, here.len())?;
+    let (Some(listed), Some(now)) = (listed, modified(client, path)?) else {
+        return Err(unproved(
+            path,
+            "source not removed: the server does not report the modification time",
+        ));
+    };
+    match now == listed && now == here.mtime() {
+        true => Ok(()),
+        false => Err(differs(path)),
+    }
+}
+
+/// Verifies that the server's file at `path` has the content of a local file.
+pub(super) fn prove_content(
+    client: &mut Client,
+    path: &[u8],
+    (file, length): (&File, u64),
+    checksum: Option<Checksum>,
+) -> Result<(), Failure> {
+    let Some(mut checksum) = checksum else {
+        return Err(unproved(path, "source not removed: the server offers no supported digest"));
+    };
+    prove_size(client, path, length)?;
+    let digested = checksum.update_from(file, length);
+    digested.map_err(|error| failed(path, &error))?;
+    match client.compare_hash(path, &checksum.finish()) {
+        Ok(()) => Ok(()),
+        Err(Error::Mismatch { .. }) => Err(differs(path)),
+        Err(error) => Err(about(path, &error)),
+    }
+}
+
+fn prove_size(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
+    match client.size(path).map_err(|error| about(path, &error))? {
+        Some(size) if size == bytes => Ok(()),
+        Some(_) => Err(differs(path)),
+        None => Err(unproved(path, "source not removed: the server does not report the size")),
+    }
+}
+
+fn differs(path: &[u8]) -> Failure {
+    let message = format!("{}: source not removed: the two files differ", shown(path));
+    Failure::item(Exit::Integrity, message).never_retried()
+}
+
+fn unproved(path: &[u8], message: &str) -> Failure {
+    Failure::item(Exit::Unsupported, format!("{}: {message}", shown(path)))
 }
 
 /// Returns the failure of a command about `path`.

@@ -1,6 +1,7 @@
 //! Copies objects from one side to the other; each job has a [`Copier`].
 
 mod across;
+mod backup;
 mod down;
 mod far;
 mod near;
@@ -8,14 +9,42 @@ mod up;
 mod watch;
 
 pub(super) use across::Across;
+pub(super) use backup::{OVERLAP, RemoteBackup};
 pub(super) use down::Down;
 pub(super) use far::Far;
 pub(super) use near::Near;
 pub(super) use up::Up;
 pub(super) use watch::Watch;
 
-use super::plan::{PlannedCopy, Removal};
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use self::near::Identity;
+use super::entry::PROBE;
+use super::local_tree::Directory;
+use super::plan::{Plan, PlannedCopy, PlannedLink, Removal};
+use super::trees::failed;
 use crate::exit::Failure;
+use crate::remote::path::join;
+
+/// Message for `--links keep` with a server as the target.
+pub(super) const NO_LINKS: &str =
+    "FTP cannot create symbolic links on a server; use --links follow or --links skip";
+
+/// Result of a copy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copied {
+    /// Size in bytes.
+    pub(super) bytes: u64,
+    /// The source's file, if it is local.
+    source: Option<Identity>,
+}
+
+impl Copied {
+    fn far(bytes: u64) -> Self {
+        Self { bytes, source: None }
+    }
+}
 
 /// Executor of a plan. Paths are relative to the top, which is the empty path.
 pub(super) enum Copier<'a> {
@@ -29,7 +58,7 @@ impl Copier<'_> {
     ///
     /// # Errors
     ///
-    /// Returns the failure; it is fatal if others are not to be tried.
+    /// Returns the failure; it is fatal if no other object should be tried.
     pub(super) fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
         match self {
             Self::Down(Down { to, .. }) => to.make(path),
@@ -37,8 +66,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Copies a file into the directory at `path`, reporting each piece to `watch`. Returns its
-    /// size in bytes.
+    /// Copies a file into the directory at `path`, reporting each piece to `watch`.
     ///
     /// # Errors
     ///
@@ -48,16 +76,52 @@ impl Copier<'_> {
         path: &[u8],
         copy: &PlannedCopy,
         watch: &mut Watch<'_>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Copied, Failure> {
         match self {
-            Self::Down(down) => down.copy(path, copy, watch),
+            Self::Down(down) => down.copy(path, copy, watch).map(Copied::far),
             Self::Up(up) => up.copy(path, copy, watch),
-            Self::Across(across) => across.copy(path, copy, watch),
+            Self::Across(across) => across.copy(path, copy, watch).map(Copied::far),
         }
     }
 
-    /// Removes an object from the target, or checks one before its removal. Returns whether it is
-    /// gone.
+    /// Names the copies that follow, from `number` on. With `--reuse-data` several downloads are
+    /// requested at once.
+    pub(super) fn plan(&mut self, plan: &Plan, number: usize) {
+        if let Self::Down(down) = self {
+            down.plan(plan, number);
+        }
+    }
+
+    /// Creates a symbolic link in the directory at `path` of the target.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for a server, where no command creates one, and the same failures as
+    /// [`make`](Self::make).
+    pub(super) fn link(&mut self, path: &[u8], link: &PlannedLink) -> Result<(), Failure> {
+        match self {
+            Self::Down(Down { to, .. }) => to.link(path, link),
+            Self::Up(_) | Self::Across(_) => Err(Failure::usage(NO_LINKS)),
+        }
+    }
+
+    /// Sets the permission bits of the object at `path` of the target. Returns whether they are set:
+    /// a server that cannot do it fails only once.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same failures as [`make`](Self::make).
+    pub(super) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<bool, Failure> {
+        match self {
+            Self::Down(Down { to, .. }) => to.set_mode(path, mode).map(|()| true),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
+                to.set_mode(&join(to.top, path), mode)
+            }
+        }
+    }
+
+    /// Removes an object from the target, or checks one before its removal. Returns whether it was
+    /// removed.
     ///
     /// # Errors
     ///
@@ -66,6 +130,72 @@ impl Copier<'_> {
         match self {
             Self::Down(Down { to, .. }) => to.remove(removal),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal),
+        }
+    }
+
+    /// Removes a file from the directory at `path` of the source, if the target provably has the
+    /// same file. `copied` describes the copy that this run made; `None` means that the planner
+    /// found the two files equal.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Integrity` if they differ, `Unsupported` if the server does not report enough for a
+    /// proof, and the same failures as [`make`](Self::make).
+    pub(super) fn remove_source(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        copied: Option<&Copied>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Down(down) => down.remove_source(path, copy, copied),
+            Self::Up(up) => up.remove_source(path, copy, copied),
+            Self::Across(_) => Err(no_local_side()),
+        }
+    }
+
+    /// Returns whether the directory at `path` is the same one on both sides. For this, creates a
+    /// file on the local side, looks for it on the server, and removes it.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` if the server does not report missing files, and the same failures as
+    /// [`make`](Self::make).
+    pub(super) fn is_same_directory(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        let (near, far) = match self {
+            Self::Down(Down { from, to, .. }) => (to, from),
+            Self::Up(Up { from, to, .. }) => (from, to),
+            Self::Across(_) => return Err(no_local_side()),
+        };
+        let directory = near.directory(path)?;
+        let name = create_probe(directory).map_err(|error| failed(path, &error))?;
+        let found = far.has(path, &name);
+        let removed = directory.remove(&name, false);
+        removed.map_err(|error| failed(path, &error))?;
+        found
+    }
+
+    /// Returns whether files are written under their own names, to a server that keeps its own
+    /// times, so that each file of a tree that is mirrored onto itself would be replaced.
+    pub(super) fn writes_in_place(&self) -> bool {
+        match self {
+            Self::Up(Up { to, temporary, .. }) => !to.takes_times && temporary.is_none(),
+            // A download replaces a file only when it is complete, and copies between servers
+            // compare each file.
+            Self::Down(_) | Self::Across(_) => false,
+        }
+    }
+
+    /// Returns whether only the time of a source file shows that it has changed. If so, a second
+    /// change within the same second remains unseen.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    pub(super) fn relies_on_times(&mut self) -> Result<bool, Failure> {
+        match self {
+            Self::Down(Down { from, .. }) => Ok(from.checksum()?.is_none()),
+            Self::Up(_) | Self::Across(_) => Ok(false),
         }
     }
 
@@ -102,6 +232,27 @@ impl Copier<'_> {
                 from.sessions.quit(failure);
                 to.sessions.quit(failure);
             }
+        }
+    }
+}
+
+fn no_local_side() -> Failure {
+    Failure::usage("--remove-source needs a local directory")
+}
+
+/// Creates an empty file and returns its name. The name does not begin with a dot, because some
+/// servers hide such files.
+fn create_probe(directory: &Directory) -> std::io::Result<Vec<u8>> {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let name = [PROBE, format!("{process:x}-{number:x}.tmp").as_bytes()].concat();
+        match directory.create(&name) {
+            Ok(()) => return Ok(name),
+            // An earlier process with the same id left this file.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -1,25 +1,48 @@
 //! The local side of a mirror.
 
+use std::fs::Metadata;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 
 use ftp_client::{Client, Error};
 
-use super::super::local_tree::Directory;
-use super::super::plan::{Removal, Removed};
+use super::super::local_tree::{Backup, Directory};
+use super::super::plan::{PlannedLink, Removal, Removed};
 use super::super::trees::failed;
 use crate::exit::Failure;
-use crate::remote::path::split;
+use crate::remote::path::{join, split};
 
 /// A local tree.
 pub(crate) struct Near<'a> {
     top: &'a Directory,
-    /// Directory that was used last, with its path: it stays open while files in it are copied.
+    /// `--backup-dir`, if this is the target.
+    pub(super) backup: Option<&'a Backup>,
+    /// The last used directory, with its path; it stays open while files in it are copied.
     held: Option<(Vec<u8>, Directory)>,
 }
 
 impl<'a> Near<'a> {
-    pub(crate) fn new(top: &'a Directory) -> Self {
-        Self { top, held: None }
+    pub(crate) fn new(top: &'a Directory, backup: Option<&'a Backup>) -> Self {
+        Self { top, backup, held: None }
+    }
+
+    /// Creates a symbolic link in the directory at `path`.
+    pub(super) fn link(&mut self, path: &[u8], link: &PlannedLink) -> Result<(), Failure> {
+        let below = join(path, &link.name);
+        let here = |error: io::Error| failed(&below, &error);
+        let backup = self.backup.filter(|_| link.replaces);
+        let directory = self.directory(path)?;
+        if let Some(backup) = backup {
+            backup.take(directory, path, &link.name).map_err(here)?;
+        }
+        let replaces = link.replaces && backup.is_none();
+        directory.link(&link.name, &link.link, replaces).map_err(here)
+    }
+
+    pub(super) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<(), Failure> {
+        let (above, name) = split(path);
+        let set = self.directory(above)?.set_mode(name, mode);
+        set.map_err(|error| failed(path, &error))
     }
 
     pub(super) fn directory(&mut self, path: &[u8]) -> Result<&Directory, Failure> {
@@ -45,17 +68,44 @@ impl<'a> Near<'a> {
         let (path, name) = split(&removal.path);
         let is_directory = removal.what == Removed::Directory;
         let directory = self.top.below(path);
-        let gone = directory.and_then(|directory| directory.remove(name, is_directory));
+        let gone = directory.and_then(|directory| match self.backup.filter(|_| !is_directory) {
+            Some(backup) => backup.take(&directory, path, name),
+            None => directory.remove(name, is_directory),
+        });
         match gone {
-            // The partial file has become the file by now.
+            // The partial file has been renamed to the file by now.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
             gone => gone.map(|()| true).map_err(|error| failed(&removal.path, &error)),
         }
     }
 }
 
+/// The facts that identify an unchanged local file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Modification time, in seconds and nanoseconds.
+    modified: (i64, i64),
+    /// Time of the last change of any kind, in seconds and nanoseconds. No program can set it.
+    changed: (i64, i64),
+}
+
+impl Identity {
+    pub(super) fn of(file: &Metadata) -> Self {
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+}
+
 /// Returns the failure of a copy; `here` is the error of the local file. The client may be unusable
-/// after it.
+/// afterwards.
 pub(super) fn broken(
     client: &mut Client,
     error: Error,

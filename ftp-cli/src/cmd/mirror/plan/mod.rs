@@ -1,6 +1,7 @@
 //! Plans a mirror by listing both trees before any change. So `--dry-run` is exact, `--max-delete`
 //! is checked before any removal, and the progress display knows the total.
 
+mod links;
 mod removals;
 mod same;
 
@@ -12,11 +13,13 @@ use super::entry::{
     self, Clock, ObjectKind, Stamp, TreeEntry, check_name, is_temporary, is_unfinished,
 };
 use super::filter::Filter;
+use super::options::LinkChoice;
 use super::trees::{Contents, Links, Side};
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::Proof;
 use crate::remote::path::{join, split};
+use crate::transfer::options::TemporaryName;
 
 /// Largest depth of a tree: a server can list an endless one.
 const DEPTH: usize = 128;
@@ -35,10 +38,17 @@ pub(super) struct Wish<'a> {
     pub(super) deletes: bool,
     /// Largest number of objects of both trees.
     pub(super) objects: usize,
-    /// `--continue`, if it is decided by times.
+    /// Whether `--continue` is set and times decide what can be resumed.
     pub(super) resumes: bool,
     /// Whether nothing may be written, not even a test file.
     pub(super) is_dry: bool,
+    /// `--remove-source`.
+    pub(super) moves: bool,
+    /// The temporary name of `--temp`.
+    pub(super) temporary: Option<&'a TemporaryName>,
+    pub(super) links: LinkChoice,
+    /// `--perms`.
+    pub(super) perms: bool,
 }
 
 /// Steps of a mirror, in order: directories, copies, removals.
@@ -47,10 +57,14 @@ pub(super) struct Plan {
     /// All directories of the source that are mirrored, parents first. The first is the top.
     pub(super) directories: Vec<PlannedDirectory>,
     pub(super) copies: Vec<PlannedCopy>,
+    /// Symbolic links to create.
+    pub(super) links: Vec<PlannedLink>,
+    /// Permission bits of directories, and of files that are otherwise equal.
+    pub(super) modes: Vec<PlannedMode>,
     /// For each directory: first the check [`Below`](Removed::Below), then its entries, then the
     /// directory itself.
     pub(super) removals: Vec<Removal>,
-    /// Temporary files at the target; some may be of killed runs.
+    /// Temporary files at the target; some may be leftovers of killed runs.
     pub(super) temporary: Vec<Vec<u8>>,
     /// Steps that cannot be done.
     pub(super) failures: Vec<Failure>,
@@ -58,6 +72,14 @@ pub(super) struct Plan {
     pub(super) left_out: Vec<String>,
     /// Number of files that are equal on both sides.
     pub(super) same: usize,
+    /// Whether the source has no files at all, selected or not.
+    pub(super) has_empty_source: bool,
+    /// Number of files of the source that no option selects.
+    pub(super) unselected: usize,
+    /// With `--remove-source`, those files.
+    pub(super) equal: Vec<PlannedCopy>,
+    /// Whether files of the source are removed once the target has them.
+    pub(super) moves: bool,
     /// Total size of all copies in bytes, as far as sizes are known.
     pub(super) bytes: u64,
 }
@@ -85,9 +107,39 @@ pub(super) struct PlannedCopy {
     /// Whether the target's file may be a partial copy: it is shorter, and was written after the
     /// last change of the source.
     pub(super) may_continue: bool,
+    /// With `--perms`, the permission bits of the source, if known.
+    pub(super) mode: Option<u16>,
+}
+
+/// A symbolic link to create.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct PlannedLink {
+    /// Index of its directory in the plan.
+    pub(super) place: usize,
+    pub(super) name: Vec<u8>,
+    /// Target of the link.
+    pub(super) link: Vec<u8>,
+    /// Whether it replaces a link of that name.
+    pub(super) replaces: bool,
+}
+
+/// Permission bits to set.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct PlannedMode {
+    /// Index of the directory on whose state it depends.
+    pub(super) place: usize,
+    /// Path from the top.
+    pub(super) path: Vec<u8>,
+    pub(super) mode: u16,
 }
 
 impl PlannedCopy {
+    /// Returns the copy of a file in the directory `place`.
+    fn of(place: usize, item: TreeEntry, why: Difference) -> Self {
+        let TreeEntry { name, size, stamp, mode, .. } = item;
+        Self { place, name, size, stamp, why, may_continue: false, mode }
+    }
+
     /// Returns whether the target already has a file of the same name.
     pub(super) fn replaces(&self) -> bool {
         self.why != Difference::New
@@ -97,23 +149,23 @@ impl PlannedCopy {
 /// An object to remove from the target.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Removal {
-    /// Index of the directory whose source lacks it. If anything fails there, it stays.
+    /// Index of the directory whose source lacks the object. If anything in that directory fails,
+    /// the object stays.
     pub(super) place: usize,
     /// Path from the top.
     pub(super) path: Vec<u8>,
     pub(super) what: Removed,
 }
 
-/// Object to remove, or a check before that.
+/// An object to remove, or a check before a removal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Removed {
     /// A file or a link.
     Entry,
-    /// A directory, which is empty by then.
+    /// A directory; its entries are removed first.
     Directory,
-    /// Nothing yet: entries of this directory come next, and it is first verified to be a
-    /// directory. Servers list links to directories as directories, and the target of a link must
-    /// never be touched.
+    /// No removal: verifies that this is a directory before its entries are removed. Servers list
+    /// links to directories as directories, and the target of a link must never be touched.
     Below {
         /// Whether it is a directory, according to listings.
         proof: Proof,
@@ -126,28 +178,33 @@ impl Plan {
     /// # Errors
     ///
     /// Returns failures that end the run: a lost connection, an unreadable source, too many
-    /// objects.
+    /// objects, or a temporary name that exists already.
     pub(super) fn make(
         source: &mut dyn Side,
         target: &mut dyn Side,
         top_is_new: bool,
         wish: &Wish<'_>,
     ) -> Result<Self, Failure> {
+        let top = source.identity();
         let mut planner = Planner {
             source,
             target,
             wish,
-            plan: Self::default(),
+            plan: Self { moves: wish.moves, ..Self::default() },
             seen: 0,
             held: 0,
-            above: Vec::new(),
+            above: top.into_iter().collect(),
             links: HashMap::new(),
             clock: None,
             refused: Vec::new(),
             coarse: None,
+            lacks_modes: false,
         };
         planner.enter(&[], top_is_new)?;
-        Ok(planner.plan)
+        planner.check_modes();
+        let mut plan = planner.plan;
+        plan.has_empty_source = plan.copies.is_empty() && plan.same == 0 && plan.unselected == 0;
+        Ok(plan)
     }
 
     /// Returns the objects to remove.
@@ -179,6 +236,8 @@ struct Planner<'a> {
     refused: Vec<Vec<u8>>,
     /// Whether a directory of the target stores only even seconds.
     coarse: Option<(Vec<u8>, bool)>,
+    /// With `--perms`, whether permissions are missing in a listing.
+    lacks_modes: bool,
 }
 
 /// A directory of the source, in the current one.
@@ -188,6 +247,8 @@ struct Subdirectory {
     is_new: bool,
     /// Unique identifier at the server.
     unique: Option<Vec<u8>>,
+    /// Permission bits to set.
+    mode: Option<u16>,
 }
 
 impl Planner<'_> {
@@ -197,7 +258,7 @@ impl Planner<'_> {
             Ok(contents) => contents,
             Err(failure) if failure.fatal || path.is_empty() => return Err(failure),
             Err(failure) => {
-                // Its content is unknown, so nothing in it is touched.
+                // The content is unknown, so nothing in the directory is changed.
                 self.plan.failures.push(failure);
                 return Ok(());
             }
@@ -249,16 +310,22 @@ impl Planner<'_> {
         let names: HashSet<Vec<u8>> = contents.items.iter().map(|item| item.name.clone()).collect();
         let mut targets: HashMap<Vec<u8>, TreeEntry> =
             there.items.into_iter().map(|item| (item.name.clone(), item)).collect();
+        let names_there: HashSet<Vec<u8>> = match self.wish.temporary {
+            Some(_) => targets.keys().cloned().collect(),
+            None => HashSet::new(),
+        };
+        let first = self.plan.copies.len();
         let mut subdirectories = Vec::new();
         for item in contents.items {
             if let Err(why) = check_name(&item.name) {
-                // The invalid name may stand for another object.
+                // The invalid name may be that of another object.
                 doubt.get_or_insert_with(|| format!("\"{}\" {why}", shown(&item.name)));
                 self.fail(place, &join(path, &item.name), Exit::Protocol, why);
                 continue;
             }
             subdirectories.extend(self.plan_item(path, place, item, &mut targets)?);
         }
+        self.check_temporary(path, first, &names, &names_there)?;
         if self.wish.deletes {
             targets.retain(|name, _| !names.contains(name));
             let mut extra: Vec<TreeEntry> = targets.into_values().collect();
@@ -270,6 +337,33 @@ impl Planner<'_> {
         Ok(subdirectories)
     }
 
+    /// Verifies that the temporary names of the copies from number `first` on do not exist. At the
+    /// target, a name of the default pattern counts as an interrupted upload.
+    fn check_temporary(
+        &self,
+        path: &[u8],
+        first: usize,
+        names: &HashSet<Vec<u8>>,
+        names_there: &HashSet<Vec<u8>>,
+    ) -> Result<(), Failure> {
+        let Some(temporary) = self.wish.temporary else { return Ok(()) };
+        let replaces = temporary.of(b"x") == b".in.x";
+        for copy in self.plan.copies.iter().skip(first) {
+            let name = temporary.of(&copy.name);
+            let place = match () {
+                () if names.contains(&name) => "the source",
+                () if names_there.contains(&name) && !replaces => "the target",
+                () => continue,
+            };
+            let (name, copy) = (shown(&join(path, &name)), shown(&join(path, &copy.name)));
+            let message = format!(
+                "--temp: {name} is the temporary name of {copy}, but exists at {place}; choose another pattern, or remove {name}; nothing was copied"
+            );
+            return Err(Failure::usage(message));
+        }
+        Ok(())
+    }
+
     /// Plans one object of the source; returns it if it is a directory.
     fn plan_item(
         &mut self,
@@ -278,25 +372,41 @@ impl Planner<'_> {
         item: TreeEntry,
         targets: &mut HashMap<Vec<u8>, TreeEntry>,
     ) -> Result<Option<Subdirectory>, Failure> {
+        let mut item = item;
         let its_path = join(path, &item.name);
         if is_unfinished(&item.name) {
             self.leave_out(&its_path, "a temporary file of this program");
             return Ok(None);
         }
-        if !self.wish.choice.takes(&its_path, item.kind == ObjectKind::Directory) {
+        if item.kind == ObjectKind::Link {
+            self.follow(&its_path, &mut item)?;
+        }
+        let is_file = item.kind == ObjectKind::File;
+        let is_chosen = self.wish.choice.takes(&its_path, item.kind == ObjectKind::Directory);
+        // To detect changes of a moved file, its time must be known before the download.
+        let needs_time =
+            self.wish.choice.needs_time() || self.wish.moves && !self.source.is_local();
+        if is_chosen && is_file && needs_time {
+            same::ask(&mut *self.source, &its_path, &mut item)?;
+        }
+        if !is_chosen || is_file && self.wish.choice.is_outside(&item) {
+            self.plan.unselected += usize::from(is_file);
             return Ok(None);
         }
-        let kind_there = targets.get(&item.name).map(|other| other.kind);
+        let other = targets.get(&item.name);
+        let kind_there = other.map(|other| other.kind);
+        let mode = self.wanted_mode(&item, other);
         match (item.kind, kind_there) {
             (ObjectKind::File, None) => self.copy(place, item, Difference::New),
             (ObjectKind::File, Some(ObjectKind::File)) => {
                 if let Some(other) = targets.remove(&item.name) {
-                    self.compare(place, &its_path, item, other)?;
+                    self.compare_both(place, its_path, mode, [item, other])?;
                 }
             }
             (ObjectKind::Directory, None | Some(ObjectKind::Directory)) => {
                 let is_new = kind_there.is_none();
-                return Ok(Some(Subdirectory { name: item.name, is_new, unique: item.unique }));
+                let unique = item.unique;
+                return Ok(Some(Subdirectory { name: item.name, is_new, unique, mode }));
             }
             (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
                 let exit = self.side_of_target();
@@ -307,7 +417,7 @@ impl Planner<'_> {
                     "the target has an object of another type with this name",
                 );
             }
-            (ObjectKind::Link, _) => self.leave_out(&its_path, "a symbolic link"),
+            (ObjectKind::Link, _) => self.plan_link(place, &its_path, item, targets),
             (ObjectKind::Special, _) => self.leave_out(&its_path, "neither a file nor a directory"),
             (ObjectKind::Unknown, _) => {
                 self.fail(place, &its_path, Exit::Protocol, "the listing does not show its type");
@@ -323,7 +433,7 @@ impl Planner<'_> {
         place: usize,
         subdirectory: Subdirectory,
     ) -> Result<(), Failure> {
-        let Subdirectory { name, is_new, unique } = subdirectory;
+        let Subdirectory { name, is_new, unique, mode } = subdirectory;
         let below = join(path, &name);
         if self.above.len() >= DEPTH {
             self.fail(place, &below, Exit::Protocol, "is too deep");
@@ -334,8 +444,13 @@ impl Planner<'_> {
             return Ok(());
         }
         self.above.push(unique.unwrap_or_default());
+        let inside = self.plan.directories.len();
         self.enter(&below, is_new)?;
         self.above.pop();
+        if let Some(mode) = mode.filter(|_| self.plan.directories.len() > inside) {
+            // After all that is in it: without the right to write, nothing more could be changed.
+            self.plan.modes.push(PlannedMode { place: inside, path: below, mode });
+        }
         Ok(())
     }
 
@@ -350,7 +465,7 @@ impl Planner<'_> {
         match contents {
             Ok(contents) => self.count(contents).map(Some),
             Err(failure) if failure.fatal => Err(failure),
-            // The listing is incomplete: the names there are not all known.
+            // The listing is incomplete, so not all names in the directory are known.
             Err(failure) if failure.exit == Exit::Integrity => match path.is_empty() {
                 true => Err(failure),
                 false => {
@@ -377,9 +492,10 @@ impl Planner<'_> {
     }
 
     fn copy(&mut self, place: usize, item: TreeEntry, why: Difference) {
-        let TreeEntry { name, size, stamp, .. } = item;
-        self.plan.bytes = self.plan.bytes.saturating_add(size.unwrap_or_default());
-        self.plan.copies.push(PlannedCopy { place, name, size, stamp, why, may_continue: false });
+        self.plan.bytes = self.plan.bytes.saturating_add(item.size.unwrap_or_default());
+        let copy = PlannedCopy::of(place, item, why);
+        let mode = copy.mode.filter(|_| self.wish.perms);
+        self.plan.copies.push(PlannedCopy { mode, ..copy });
     }
 
     /// Returns why a directory of the target may be reached through a link, where nothing is ever
@@ -390,7 +506,7 @@ impl Planner<'_> {
         for end in ends {
             let (above, name) = split(path.get(..end).unwrap_or_default());
             let may_be_link = match self.links(above) {
-                // The source has a directory of the name, so the user trusts it.
+                // The source has a directory with this name, so the user trusts it.
                 Ok(links) => links.names.contains(name) || links.proof.or_named() == Proof::TooMany,
                 Err(failure) if failure.fatal => return Err(failure),
                 Err(failure) => return Ok(Some(failure.message)),

@@ -62,7 +62,7 @@ impl Planner<'_> {
         self.remove_all(path, place, extra, 1).map(drop)
     }
 
-    /// Plans the removal of all of them. Returns whether all can be removed.
+    /// Plans the removal of several objects. Returns whether all of them can be removed.
     fn remove_all(
         &mut self,
         path: &[u8],
@@ -102,7 +102,10 @@ impl Planner<'_> {
     ) -> Result<bool, Failure> {
         let its_path = join(path, &item.name);
         let kind = if links.names.contains(&item.name) { ObjectKind::Link } else { item.kind };
-        if !self.wish.choice.takes(&its_path, kind == ObjectKind::Directory) {
+        let choice = self.wish.choice;
+        if !choice.takes(&its_path, kind == ObjectKind::Directory)
+            || kind == ObjectKind::File && choice.is_outside(item)
+        {
             return Ok(false);
         }
         if let Err(why) = check_target_name(&item.name, self.target.is_local()) {

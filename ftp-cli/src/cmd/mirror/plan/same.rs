@@ -1,63 +1,161 @@
 //! Compares files of both sides by their times, and measures the clocks for it.
 
 use super::super::compare::{Difference, Rule, Verdict, compare};
-use super::{Planner, name_of};
+use super::{PlannedCopy, Planner, name_of};
 use crate::cmd::mirror::entry::{Clock, Stamp, TreeEntry};
 use crate::cmd::mirror::trees::Side;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::remote::path::split;
 
 /// Number of directories in which measuring the target's clock is tried.
 const REFUSALS: usize = 4;
 
+/// A file that both sides have.
+struct Pair {
+    /// The entry of the source.
+    item: TreeEntry,
+    /// The entry of the target.
+    other: TreeEntry,
+    /// The clocks of source and target.
+    clocks: [Clock; 2],
+    rule: Rule,
+    /// Whether the target's file may be a partial copy to resume.
+    is_resumed: bool,
+}
+
+impl Pair {
+    fn verdict(&self) -> Verdict {
+        let [item, other] = self.by_clocks();
+        compare(&item, &other, self.rule)
+    }
+
+    fn is_newer(&self) -> bool {
+        let [item, other] = self.by_clocks();
+        is_newer(&item, &other)
+    }
+
+    fn by_clocks(&self) -> [TreeEntry; 2] {
+        let [of_source, of_target] = self.clocks;
+        [self.item.by(of_source), self.other.by(of_target)]
+    }
+}
+
 impl Planner<'_> {
+    /// Compares a file that both sides have, and plans what the rule demands.
+    ///
+    /// # Errors
+    ///
+    /// Returns failures that end the plan; others count for the file alone.
     pub(super) fn compare(
         &mut self,
         place: usize,
         path: &[u8],
-        mut item: TreeEntry,
-        mut other: TreeEntry,
+        item: TreeEntry,
+        other: TreeEntry,
     ) -> Result<(), Failure> {
         let rule = self.wish.rule;
         let is_resumed = self.wish.resumes && is_shorter(&item, &other);
         let goes_by_clocks = is_resumed || rule == Rule::NotBefore && item.size == other.size;
-        let [of_source, of_target] = match goes_by_clocks {
+        let clocks = match goes_by_clocks {
             true => [self.clock_of_source(), self.clock(path)?],
             false => [Clock::OURS; 2],
         };
-        let judge = |item: &TreeEntry, other: &TreeEntry| {
-            compare(&item.by(of_source), &other.by(of_target), rule)
-        };
-        let mut verdict = judge(&item, &other);
-        if verdict == Verdict::Unclear {
-            // One question about a file that may be the same is cheaper than the file.
-            ask(&mut *self.source, path, &mut item)?;
-            ask(&mut *self.target, path, &mut other)?;
-            verdict = judge(&item, &other);
-        }
+        let mut pair = Pair { item, other, clocks, rule, is_resumed };
+        let Some(mut verdict) = self.judge(place, path, &mut pair)? else { return Ok(()) };
         if verdict == Verdict::Differs(Difference::Time)
             && rule == Rule::SameTime
-            && is_rounded(&item, &other)
+            && is_rounded(&pair.item, &pair.other)
             && self.is_coarse(path)?
         {
             verdict = Verdict::Same;
         }
+        self.plan_verdict(place, pair, verdict)
+    }
+
+    /// Returns the verdict on a pair. Requests digests or exact times if the listings are not enough.
+    /// `None` if the digests cannot be compared; the file has failed then.
+    fn judge(
+        &mut self,
+        place: usize,
+        path: &[u8],
+        pair: &mut Pair,
+    ) -> Result<Option<Verdict>, Failure> {
+        let rule = pair.rule;
+        let verdict = pair.verdict();
+        // Equal times are not enough proof to remove the source.
+        let is_doubtful = self.wish.moves && rule == Rule::SameTime && verdict == Verdict::Same;
+        if rule == Rule::SameHash && verdict == Verdict::Unclear
+            || is_doubtful && self.offers_digest()?
+        {
+            return match self.has_same_content(path) {
+                Ok(true) => Ok(Some(Verdict::Same)),
+                Ok(false) => Ok(Some(Verdict::Differs(Difference::Content))),
+                Err(failure) if failure.fatal => Err(failure),
+                Err(failure) => {
+                    self.fail_with(place, failure);
+                    Ok(None)
+                }
+            };
+        }
+        if verdict != Verdict::Unclear {
+            return Ok(Some(verdict));
+        }
+        // If a file may be the same, asking for its time is cheaper than copying it.
+        ask(&mut *self.source, path, &mut pair.item)?;
+        ask(&mut *self.target, path, &mut pair.other)?;
+        Ok(Some(pair.verdict()))
+    }
+
+    /// Counts a pair as the same, or plans its copy.
+    fn plan_verdict(&mut self, place: usize, pair: Pair, verdict: Verdict) -> Result<(), Failure> {
         match verdict {
-            Verdict::Same => self.plan.same += 1,
+            // Without a digest, only a new copy is enough proof.
+            Verdict::Same
+                if self.wish.moves
+                    && (pair.rule == Rule::NotBefore || !self.offers_digest()?) =>
+            {
+                self.copy(place, pair.item, Difference::Doubt);
+            }
+            Verdict::Same => {
+                self.plan.same += 1;
+                if self.wish.moves {
+                    self.plan.equal.push(PlannedCopy::of(place, pair.item, Difference::Doubt));
+                }
+            }
             Verdict::Differs(why) => {
-                let may_continue =
-                    is_resumed && is_newer(&item.by(of_source), &other.by(of_target));
-                self.copy(place, item, why);
+                let may_continue = pair.is_resumed && pair.is_newer();
+                self.copy(place, pair.item, why);
                 if let Some(copy) = self.plan.copies.last_mut() {
                     copy.may_continue = may_continue;
                 }
             }
-            Verdict::Unclear => self.copy(place, item, Difference::Doubt),
+            Verdict::Unclear => self.copy(place, pair.item, Difference::Doubt),
         }
         Ok(())
     }
 
-    /// Returns the source's clock, which is not measured: nothing is written there.
+    /// Returns whether the server can compute digests.
+    fn offers_digest(&mut self) -> Result<bool, Failure> {
+        let far = if self.source.is_local() { &mut *self.target } else { &mut *self.source };
+        match far.checksum() {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.exit == Exit::Unsupported => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Returns whether both sides have the same content at `path`, by the server's digest.
+    fn has_same_content(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        let (here, there) = match self.source.is_local() {
+            true => (&mut *self.source, &mut *self.target),
+            false => (&mut *self.target, &mut *self.source),
+        };
+        let checksum = there.checksum()?;
+        let digest = here.digest(path, checksum)?;
+        there.has_digest(path, &digest)
+    }
+
+    /// Returns the source's clock. It is not measured, because nothing is written to the source.
     fn clock_of_source(&self) -> Clock {
         if self.source.is_local() { Clock::OURS } else { Clock::UNKNOWN }
     }
@@ -137,7 +235,7 @@ fn difference(clock: Clock) -> Option<String> {
 }
 
 /// Asks for the modification time of a file, unless it is known to the second.
-fn ask(side: &mut dyn Side, path: &[u8], item: &mut TreeEntry) -> Result<(), Failure> {
+pub(super) fn ask(side: &mut dyn Side, path: &[u8], item: &mut TreeEntry) -> Result<(), Failure> {
     if item.stamp.and_then(Stamp::exact).is_none()
         && let Some(time) = side.modified(path)?
     {

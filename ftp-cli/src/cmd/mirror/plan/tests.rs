@@ -1,4 +1,4 @@
-//! Two trees as text, and the plan for a mirror of them.
+//! Tests plans for mirrors of two trees that are written as text.
 
 use super::*;
 use crate::cmd::mirror::filter::Filter;
@@ -82,7 +82,7 @@ impl Side for Tree {
             let name = name.as_bytes().to_vec();
             let changed = None;
             let unique = None;
-            TreeEntry { name, kind, size, stamp, changed, unique }
+            TreeEntry { name, kind, size, stamp, changed, unique, mode: None, target: None }
         });
         let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
         Ok(Contents { items: items.collect(), doubt, hides: self.hides })
@@ -121,15 +121,24 @@ impl Side for Tree {
     }
 }
 
-fn make(source: &mut Tree, target: &mut Tree, choice: &Filter) -> Plan {
-    let wish = Wish {
+/// Returns what a mirror without options wishes.
+fn wish(choice: &Filter, rule: Rule) -> Wish<'_> {
+    Wish {
         choice,
-        rule: Rule::SameTime,
-        deletes: true,
+        rule,
+        deletes: false,
         objects: 5_000,
-        resumes: true,
+        resumes: false,
         is_dry: false,
-    };
+        moves: false,
+        temporary: None,
+        links: LinkChoice::Skip,
+        perms: false,
+    }
+}
+
+fn make(source: &mut Tree, target: &mut Tree, choice: &Filter) -> Plan {
+    let wish = Wish { deletes: true, resumes: true, ..wish(choice, Rule::SameTime) };
     Plan::make(source, target, false, &wish).unwrap()
 }
 
@@ -169,7 +178,7 @@ fn a_plan_is_what_differs() {
         (&["a=1@5"], &["a>"], "!1"),
         // An object that the source skips still counts as existing there.
         (&["l>", "a=1@5"], &["l=1@1", "a=1@5"], ""),
-        // Names that lead elsewhere: then nothing in that directory is removed.
+        // Names that lead out of the tree: nothing in their directory is removed.
         (&["../x=1@1", "a=1@5"], &["b=1@1"], "a !2"),
         (&["..=1@1"], &["b=1@1"], "!2"),
         (&["d/", "d/../../x=1@1"], &["d/", "d/b=1@1", "c=1@1"], "-c !2"),
@@ -263,6 +272,8 @@ impl Side for Endless {
             stamp: None,
             changed: None,
             unique: self.unique.map(<[u8]>::to_vec),
+            mode: None,
+            target: None,
         };
         let items = (0..self.width).map(item).collect();
         Ok(Contents { items, doubt: None, hides: false })
@@ -293,14 +304,7 @@ impl Side for Endless {
 fn a_tree_without_an_end_ends_hc_14() {
     let choice = Filter::default();
     let mut target = tree(&[], true);
-    let wish = Wish {
-        choice: &choice,
-        rule: Rule::SameTime,
-        deletes: true,
-        objects: 5_000,
-        resumes: true,
-        is_dry: false,
-    };
+    let wish = Wish { deletes: true, resumes: true, ..wish(&choice, Rule::SameTime) };
     let mut plan =
         |width, unique| Plan::make(&mut Endless { width, unique }, &mut target, true, &wish);
     let deep = plan(1, None).unwrap();
@@ -333,9 +337,7 @@ fn a_target_whose_listing_is_cut_is_left_alone() {
     let mut target = Tree { cut: Some("d"), ..tree(&["d/", "d/b=1@5"], false) };
     assert_eq!(summary(&make(&mut source, &mut target, &choice)), "!1");
     let mut target = Tree { cut: Some(""), ..tree(&["x=1@5"], false) };
-    let rule = Rule::SameTime;
-    let wish =
-        Wish { choice: &choice, rule, deletes: true, objects: 5_000, resumes: true, is_dry: false };
+    let wish = Wish { deletes: true, resumes: true, ..wish(&choice, Rule::SameTime) };
     let failure = Plan::make(&mut source, &mut target, false, &wish).unwrap_err();
     assert_eq!(failure.exit, Exit::Integrity);
 }
@@ -349,10 +351,7 @@ fn by_clock(
     let mut target = tree(target, false);
     target.clock = clock;
     let choice = Filter::default();
-    let rule = Rule::NotBefore;
-    let objects = 5_000;
-    let wish =
-        Wish { choice: &choice, rule, deletes: false, objects, resumes: true, is_dry: false };
+    let wish = Wish { resumes: true, ..wish(&choice, Rule::NotBefore) };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     let text = summary(&plan);
     (plan, text)
@@ -382,19 +381,14 @@ fn a_change_within_the_hours_that_a_clock_is_ahead_is_no_match() {
 
 #[test]
 fn a_source_whose_clock_nothing_tells_hides_no_change() {
-    // Copied at 10,000 and changed at 20,000, which its server reports as 2,000.
+    // Copied at 10,000. The source changed at 20,000, which its server reports as 2,000.
     let mut source = tree(&["a=5@2000"], false);
     let mut target = tree(&["a=5@10000"], false);
     let choice = Filter::default();
-    let rule = Rule::NotBefore;
-    let deletes = false;
-    let objects = 9;
-    let resumes = false;
-    let is_dry = false;
-    let wish = Wish { choice: &choice, rule, deletes, objects, resumes, is_dry };
+    let wish = Wish { objects: 9, ..wish(&choice, Rule::NotBefore) };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     assert_eq!(summary(&plan), "a");
-    // Half a day later no time zone leaves a doubt.
+    // Half a day later, the order is certain in every time zone.
     let mut target = tree(&["a=5@46000"], false);
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     assert_eq!((summary(&plan).as_str(), plan.same), ("", 1));
@@ -405,12 +399,7 @@ fn a_clock_that_cannot_be_measured_is_asked_for_in_few_directories() {
     let mut source = tree(&["a=5@900", "b=5@900"], true);
     let mut target = Tree { clock: None, ..tree(&["a=5@100000", "b=5@100000"], false) };
     let choice = Filter::default();
-    let rule = Rule::NotBefore;
-    let deletes = false;
-    let objects = 99;
-    let resumes = false;
-    let is_dry = false;
-    let wish = Wish { choice: &choice, rule, deletes, objects, resumes, is_dry };
+    let wish = Wish { objects: 99, ..wish(&choice, Rule::NotBefore) };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     let asked = target.asked.iter().filter(|asked| asked.starts_with("clock"));
     assert_eq!((asked.count(), plan.same), (1, 2), "{:?}", target.asked);
@@ -424,8 +413,7 @@ fn the_clock_is_measured_once_and_only_if_it_matters() {
     let mut target = tree(&["a=5@33400", "b=5@33400", "c=1@3"], false);
     let mut source = tree(&["a=5@900", "b=5@900", "c=2@3"], true);
     let mut asked = |rule, is_dry| {
-        let wish =
-            Wish { choice: &choice, rule, deletes: false, objects: 9, resumes: false, is_dry };
+        let wish = Wish { objects: 9, is_dry, ..wish(&choice, rule) };
         target.asked.clear();
         let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
         let asked = target.asked.iter().filter(|asked| asked.starts_with("clock")).count();

@@ -28,7 +28,7 @@ const OWN: &str = "self-signed.pem";
 /// Seconds before expiry from which a warning is given.
 const SOON: i64 = 14 * 86_400;
 
-/// What a certificate without the right name leads to.
+/// The effect of a certificate without the right name.
 const REFUSAL: &str = "clients that connect to this name and verify it will refuse the certificate";
 
 /// Loaded certificates.
@@ -56,14 +56,14 @@ pub(super) struct Loaded {
     pub(super) tls: Option<Tls>,
     /// `tls` without the certificates of hosts.
     own: Option<Tls>,
-    /// The certificates from files, the server's own first.
+    /// Certificates from files, the server's own first.
     pub(super) files: Vec<Certificate>,
     /// Why former certificates stay in use.
     pub(super) failures: Vec<String>,
 }
 
 impl Loaded {
-    /// Returns whether a certificate has taken the place of another one.
+    /// Returns whether a certificate has replaced a different one.
     pub(super) fn replaces(&self, former: &Self) -> bool {
         let of = |tls: &Tls| tls.certificate().map(<[u8]>::to_vec);
         let own = self.tls.as_ref().zip(former.tls.as_ref());
@@ -73,7 +73,7 @@ impl Loaded {
 }
 
 impl Certificate {
-    /// Returns whether it has taken the place of another one of its host.
+    /// Returns whether this certificate has replaced a different one of the same host.
     pub(super) fn replaces_one_of(&self, former: &Loaded) -> bool {
         let mut same = former.files.iter().filter(|old| old.host == self.host);
         same.any(|old| old.tls.certificate() != self.tls.certificate())
@@ -81,8 +81,8 @@ impl Certificate {
 }
 
 impl Loaded {
-    /// Returns the virtual host of each certificate, or `None` for the server itself; and the end of
-    /// its validity in seconds since 1970.
+    /// Returns each certificate's virtual host, `None` for the server's own, and its expiry in
+    /// seconds since 1970.
     pub(super) fn ends(&self) -> Vec<(Option<String>, i64)> {
         let end = |tls: &Tls| tls.not_after().map(|end| end.unix_seconds());
         let own = self.tls.as_ref().and_then(end).map(|end| (None, end));
@@ -94,11 +94,11 @@ impl Loaded {
 }
 
 impl Certificates {
-    /// Returns the TLS configuration of `settings`, with the certificates as they are on disk now;
-    /// empty without one. Creates the self-signed certificate if it is missing.
+    /// Loads the certificates of `settings` from disk. Returns an empty configuration if none is
+    /// set. Creates the self-signed certificate if it is missing.
     ///
-    /// A host whose files cannot be used keeps its certificate of `former`, if that came from the
-    /// same paths: one host must not prevent the changes of all others.
+    /// If the files of a host cannot be used and the paths are the same, the host keeps its
+    /// certificate from `former`. An error of one host must not prevent changes of the others.
     ///
     /// # Errors
     ///
@@ -111,8 +111,8 @@ impl Certificates {
         }
     }
 
-    /// Loads the certificates of settings that have not changed since `former`: the server's own
-    /// certificate stays as well if its files cannot be used.
+    /// Loads the certificates again, for the same settings as `former`. If the files of the
+    /// server's own certificate cannot be used, it keeps that one too.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl Certificates {
         }
     }
 
-    /// Returns the server's own certificate, with the policies.
+    /// Returns the TLS settings with the server's own certificate.
     fn load_own(&mut self, settings: &Settings) -> Result<Option<Tls>, Failure> {
         let protection = &settings.tls;
         let loaded = match (&protection.certificate, &protection.key) {
@@ -197,11 +197,17 @@ fn with_policies(tls: Tls, protection: &Protection) -> Result<Tls, TlsError> {
         .min_version(protection.min_version)
         .cert_user(protection.cert_user)
         .exempt(protection.exempt.clone())
-        .auth_ssl_alias(protection.auth_ssl_alias);
-    match &protection.client_ca {
-        Some(file) => tls.client_ca_file(file, protection.client_certificates),
-        None => Ok(tls),
-    }
+        .auth_ssl_alias(protection.auth_ssl_alias)
+        .sscn_any(protection.sscn_any);
+    let tls = match &protection.client_ca {
+        Some(file) => tls.client_ca_file(file, protection.client_certificates)?,
+        None => tls,
+    };
+    let tls = match &protection.sscn_ca {
+        Some(file) => tls.sscn_ca_file(file)?,
+        None => tls,
+    };
+    protection.sscn_pins.iter().try_fold(tls, |tls, pin| tls.sscn_pin(pin))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -209,8 +215,8 @@ fn unusable(error: TlsError) -> Failure {
     Failure::usage(format!("TLS: {}", in_full(&error)))
 }
 
-/// Returns the failure for a damaged self-signed certificate. It is not created again unasked:
-/// clients may have pinned its key.
+/// Returns the failure for a damaged self-signed certificate. The server does not replace it by
+/// itself, because clients may have pinned its key.
 fn damaged(error: &TlsError) -> Failure {
     let path = match state_directory() {
         Ok(directory) => shown_path(&directory.join(OWN)),
@@ -223,7 +229,7 @@ fn damaged(error: &TlsError) -> Failure {
 /// Returns the directory where the server keeps files that it creates for itself.
 fn state_directory() -> Result<PathBuf, Failure> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    // systemd may name several; the first is used.
+    // systemd may name several directories; the first is used.
     let by_systemd = variable("STATE_DIRECTORY")
         .and_then(|all| std::env::split_paths(&all).next().filter(|path| path.is_absolute()));
     let by_user =
@@ -282,13 +288,13 @@ fn names(settings: &Settings) -> Vec<String> {
     known
 }
 
-/// Returns whether a certificate can name this: an address, or a host name that is not only a
-/// number.
+/// Returns whether a certificate can contain this name: an address, or a host name that is not just
+/// a number.
 fn is_name(name: &str) -> bool {
     name.parse::<IpAddr>().is_ok() || HostName::parse(name.as_bytes()).is_ok()
 }
 
-/// Returns a name as certificates have it: an IPv6 address without brackets.
+/// Returns a name as it is written in certificates: an IPv6 address without brackets.
 fn plain_name(host: &HostName) -> String {
     match host {
         HostName::Domain(name) => name.clone(),
@@ -296,7 +302,7 @@ fn plain_name(host: &HostName) -> String {
     }
 }
 
-/// Returns the names that the server's own certificate must have by the settings.
+/// Returns the names that the settings require in the server's own certificate.
 fn wanted(settings: &Settings) -> Vec<String> {
     let host = plain_name;
     let with_own = |host: &Host| host.certificate.is_some();
@@ -351,7 +357,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// Adds that a certificate is valid, and how long one from a CA is.
+/// Adds a finding about the validity of a certificate, and its expiry if a CA issued it.
 fn valid(settings: &Settings, tls: &Tls, shown: &str, findings: &mut Findings) {
     let pin = tls.pin().unwrap_or_default();
     findings.ok(format_args!("{shown} is valid; clients can use --pin {pin}"));

@@ -1,7 +1,8 @@
-//! Loads changed certificates in a thread: a file on a hung network mount must not hold up the main
-//! thread, whose signs of life the service manager waits for.
+//! Loads changed certificates in a thread. A file on a hung network mount must not block the main
+//! thread, which notifies the watchdog of the service manager.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::watch::Look;
@@ -27,19 +28,40 @@ pub(crate) struct Renewed {
 }
 
 impl Renewal {
-    /// Looks at the files, and loads them if they have changed or could not be loaded last time.
+    /// Checks the files, and loads them if they have changed or could not be loaded last time.
     pub(crate) fn carry_out(self) -> Renewed {
         let Self { mut look, plan, mut certificates, former } = self;
-        let loaded = look.must_load().then(|| {
-            let loaded = certificates.renew(&plan.settings, &former);
-            loaded.map_err(|failure| failure.message)
+        let loaded = unharmed(|| {
+            look.must_load().then(|| {
+                let loaded = certificates.renew(&plan.settings, &former);
+                loaded.map_err(|failure| failure.message)
+            })
         });
         Renewed { look, plan, loaded }
     }
 }
 
+/// Does the work. A panic is a failure: without a result, no further check would begin.
+fn unharmed<T>(work: impl FnOnce() -> Option<Result<T, String>>) -> Option<Result<T, String>> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Some(Err("internal error in the check of the certificates".to_owned())))
+}
+
 impl fmt::Debug for Renewed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Renewed").field("is_new", &self.loaded.is_some()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_panics_is_one_that_failed() {
+        let failed = unharmed::<()>(|| panic!("a certificate that no parser expects"));
+        assert_eq!(failed, Some(Err("internal error in the check of the certificates".to_owned())));
+        assert_eq!(unharmed(|| Some(Ok(1))), Some(Ok(1)));
+        assert_eq!(unharmed::<()>(|| None), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Notices changed certificate files, and reports how long certificates are valid.
+//! Detects changed certificate files, and reports how long certificates are valid.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -17,41 +17,42 @@ const DAY: i64 = 86_400;
 /// Pause between two reports of a certificate that expires soon.
 const PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Seconds before expiry from which it is reported each day.
+/// Seconds before expiry from which the server reports it each day.
 const REPORTED: i64 = 21 * DAY;
 
 /// How long a certificate is valid, and the level of the message.
 pub(crate) type Validity = (Level, String);
 
-/// The certificate files of a plan, and when to look at them.
+/// The certificate files of a plan, and when to check them.
 pub(crate) struct Watch {
     files: Vec<Watched>,
-    /// A look is under way, perhaps one of before a reload.
+    /// A check is in progress, perhaps one that began before a reload.
     is_looking: bool,
     interval: Duration,
-    /// When to look at the files; `None`: never.
+    /// When to check the files; `None`: never.
     look_due: Option<Instant>,
     /// When to report certificates that expire soon; `None`: never.
     report_due: Option<Instant>,
-    /// Why files were not loaded, as it was logged.
+    /// The logged reasons why files were not loaded.
     failures: Vec<String>,
 }
 
-/// A look at the files, which may take long.
+/// A check of the files, which may take long.
 pub(crate) struct Look {
     files: Vec<Watched>,
-    /// Some could not be loaded last time.
+    /// Some files could not be loaded last time.
     is_retry: bool,
 }
 
 #[derive(Clone)]
 struct Watched {
     path: PathBuf,
-    /// The file before it was last loaded; `None` if it was missing or is not a regular file.
+    /// The state of the file before it was last loaded; `None` if it was missing or not a regular
+    /// file.
     stamp: Option<Stamp>,
 }
 
-/// What differs between two contents of a file, or two files of one name.
+/// The attributes by which a changed or replaced file is recognised.
 #[derive(Clone, Eq, PartialEq)]
 struct Stamp {
     device: u64,
@@ -79,8 +80,8 @@ impl Stamp {
 }
 
 impl Watch {
-    /// Returns a watch of the files as they are now. Call it before they are loaded: a change during
-    /// that is then noticed.
+    /// Returns a watch that starts from the current state of the files. Call it before the files
+    /// are loaded, so that a change in the meantime is detected.
     pub(crate) fn of(settings: &Settings) -> Self {
         let files = settings.certificate_files().into_iter();
         let watched = |path: &Path| Watched { path: path.to_owned(), stamp: Stamp::of(path) };
@@ -97,8 +98,8 @@ impl Watch {
         }
     }
 
-    /// Takes over from the watch of before a reload: reloads do not delay the daily report, and a
-    /// look that hangs stays the only one.
+    /// Takes over the state of the watch from before a reload. A reload neither delays the daily
+    /// report nor starts a second check while one hangs.
     pub(crate) fn after(self, former: &Self) -> Self {
         let report_due = self.report_due.map(|due| former.report_due.unwrap_or(due));
         Self { is_looking: former.is_looking, report_due, ..self }
@@ -110,8 +111,8 @@ impl Watch {
         Some(due.saturating_duration_since(Instant::now()))
     }
 
-    /// Returns a look if it is time for one, and none is under way. The caller must report its end
-    /// to [`end`](Self::end).
+    /// Returns a check if one is due and none is in progress. The caller must pass it to
+    /// [`end`](Self::end) when it is done.
     pub(crate) fn begin(&mut self) -> Option<Look> {
         let now = Instant::now();
         if self.look_due.is_none_or(|due| now < due) {
@@ -125,7 +126,7 @@ impl Watch {
         Some(Look { files: self.files.clone(), is_retry: !self.failures.is_empty() })
     }
 
-    /// Records the end of a look; `None` for one that found nothing about these files.
+    /// Records the end of a check; `None` if it has no result for these files.
     pub(crate) fn end(&mut self, look: Option<Look>) {
         self.is_looking = false;
         if let Some(look) = look {
@@ -133,7 +134,7 @@ impl Watch {
         }
     }
 
-    /// Records why files were not loaded. Returns what has not been logged yet.
+    /// Records why files were not loaded. Returns the reasons that have not been logged yet.
     pub(crate) fn loaded(&mut self, failures: Vec<String>) -> Vec<String> {
         let known = std::mem::replace(&mut self.failures, failures);
         self.failures.iter().filter(|why| !known.contains(why)).cloned().collect()
@@ -156,7 +157,7 @@ impl Look {
     pub(crate) fn must_load(&mut self) -> bool {
         let mut has_changed = self.is_retry;
         for file in &mut self.files {
-            // A missing file may be on its way to this name: the next look finds it.
+            // A missing file may be about to be renamed to this name: the next check finds it.
             let found = Stamp::of(&file.path);
             if found.is_some() && found != file.stamp {
                 file.stamp = found;
@@ -174,13 +175,13 @@ pub(crate) fn validity(certificate: &Certificate) -> Option<Validity> {
     Some((level, format!("{} {}", shown_path(&certificate.path), in_days(left))))
 }
 
-/// Returns the same if the certificate expires so soon that it is reported each day.
+/// Returns the validity if the certificate expires so soon that it is reported each day.
 pub(crate) fn urgent_validity(certificate: &Certificate) -> Option<Validity> {
     seconds_left(&certificate.tls).filter(|left| *left < REPORTED)?;
     validity(certificate)
 }
 
-/// Returns the end of `left` seconds in words, as a predicate.
+/// Returns when a certificate with `left` seconds expires, as a predicate.
 pub(super) fn in_days(left: i64) -> String {
     match left.div_euclid(DAY) {
         ..0 => "has expired".to_owned(),
@@ -198,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a watch for which a look is always due.
+    /// Returns a watch for which a check is always due.
     fn watch(paths: &[PathBuf]) -> Watch {
         let mut settings = Settings::default();
         settings.tls.certificate = paths.first().cloned();
@@ -229,13 +230,13 @@ mod tests {
         assert!(must_load(&mut watch) && !must_load(&mut watch));
         fs::write(&paths[1], b"kk").unwrap();
         assert!(must_load(&mut watch) && !must_load(&mut watch));
-        // A link that leads to another file, as of certbot.
+        // A link that leads to another file, as certbot makes it.
         root.write("crt2", b"b");
         fs::remove_file(&paths[0]).unwrap();
         assert!(!must_load(&mut watch), "the file is missing for a moment only");
         std::os::unix::fs::symlink("crt2", &paths[0]).unwrap();
         assert!(must_load(&mut watch) && !must_load(&mut watch));
-        // What cannot be read again is not tried.
+        // A file that is not there again is not loaded.
         fs::remove_file(&paths[1]).unwrap();
         fs::create_dir(&paths[1]).unwrap();
         assert!(!must_load(&mut watch));
@@ -266,7 +267,7 @@ mod tests {
         let mut former = watch(&paths);
         let hung = former.begin().unwrap();
         former.report_due = Some(Instant::now());
-        // A reload changes nothing about that, and does not put off the report.
+        // A reload does not change that, nor does it delay the report.
         let mut later = watch(&paths).after(&former);
         assert!(later.begin().is_none() && later.begin().is_none());
         assert!(later.must_report());

@@ -3,8 +3,8 @@
 use crate::cmd::serve::findings::Findings;
 use crate::cmd::serve::settings::Settings;
 
-/// Says what load balancers must send, and checks that clients can reach this server's passive ports
-/// through them.
+/// Reports what load balancers must send, and checks that clients can reach this server's passive
+/// ports through them.
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     let networks: Vec<String> =
         settings.server.proxy_protocol.iter().map(ToString::to_string).collect();
@@ -13,15 +13,15 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     }
     let all = networks.join(", ");
     findings.ok(format_args!(
-        "network.proxy_protocol: each connection from {all} must begin with a PROXY header; from elsewhere none is accepted"
+        "network.proxy_protocol: each connection from {all} must begin with a PROXY header; connections from other addresses must not"
     ));
     for network in networks.iter().filter(|network| network.ends_with("/0")) {
         let why = "any client can pretend to be another; list only the addresses of the balancers";
-        findings.warn(format_args!("network.proxy_protocol: {network} is everywhere: {why}"));
+        findings
+            .warn(format_args!("network.proxy_protocol: {network} contains all addresses: {why}"));
     }
     if settings.server.passive.enabled && settings.server.passive.ports.is_none() {
-        let what_to_do =
-            "set a range of its own for each server, and forward it with PROXY headers";
+        let what_to_do = "set a different range for each server, and forward it with PROXY headers";
         findings.warn(format_args!(
             "passive.ports: a balancer can forward only ports that it knows; {what_to_do}"
         ));

@@ -13,18 +13,18 @@ use rustix::fs::{Access, access};
 use super::first_of;
 use crate::cmd::serve::findings::Findings;
 use crate::cmd::serve::plan::ServePlan;
-use crate::cmd::serve::settings::{ANONYMOUS, MountPoint, User, key_of, shown};
+use crate::cmd::serve::settings::{ANONYMOUS, MountPoint, Root, User, key_of, shown};
 use crate::display::shown_path;
 use crate::exit::Exit;
 
-/// A directory that users log in to.
+/// A root that users log in to.
 pub(super) struct Home {
-    /// Its users, in a message.
+    /// Its users, as messages name them.
     whose: String,
-    pub(super) path: PathBuf,
-    /// What they may do there.
+    pub(super) root: Root,
+    /// What the users may do there.
     rights: Rights,
-    /// It is made at the first login.
+    /// The directory is created at the first login.
     is_made: bool,
 }
 
@@ -33,19 +33,19 @@ pub(super) fn all_homes(plan: &ServePlan) -> Vec<Home> {
     for (name, user) in plan.users_of_file() {
         all.push(Home {
             whose: format!("user {}", shown(name)),
-            path: user.root.clone(),
+            root: user.root.clone(),
             rights: user.all_rights(),
             is_made: user.create_home,
         });
     }
     if let Some((root, rights)) = plan.anonymous() {
-        let (whose, path) = (ANONYMOUS.to_owned(), root.clone());
-        all.push(Home { whose, path, rights, is_made: false });
+        let (whose, root) = (ANONYMOUS.to_owned(), root.clone());
+        all.push(Home { whose, root, rights, is_made: false });
     }
     all.extend(homes_at_hosts(plan));
     if let Some(quick) = &plan.quick {
-        let (whose, path) = ("DIR".to_owned(), quick.root.clone());
-        all.push(Home { whose, path, rights: quick.rights, is_made: false });
+        let (whose, root) = ("DIR".to_owned(), Root::from(&*quick.root));
+        all.push(Home { whose, root, rights: quick.rights, is_made: false });
     }
     all
 }
@@ -56,10 +56,10 @@ fn homes_at_hosts(plan: &ServePlan) -> Vec<Home> {
     let mut known = BTreeSet::new();
     for (name, host) in plan.settings.hosts.iter() {
         let mut add = |user: &str, rights, is_made| {
-            let Ok(Some(path)) = host.root_of(user) else { return };
-            if host.admits(user) && known.insert((path.clone(), user.to_owned())) {
+            let Ok(Some(root)) = host.root_of(user) else { return };
+            if host.admits(user) && known.insert((root.clone(), user.to_owned())) {
                 let whose = format!("{} (user {})", key_of(name, "root"), shown(user));
-                all.push(Home { whose, path, rights, is_made });
+                all.push(Home { whose, root, rights, is_made });
             }
         };
         for (user, settings) in plan.users_of_file() {
@@ -78,12 +78,15 @@ pub(super) fn directories(plan: &ServePlan, findings: &mut Findings) {
     let who =
         run_as.map_or_else(|| "the server's user".to_owned(), |user| format!("user \"{user}\""));
     let homes = all_homes(plan);
-    let made = homes.iter().filter(|home| home.is_made).map(|home| &*home.path);
+    let made = homes.iter().filter(|home| home.is_made).filter_map(|home| home.root.directory());
     let made: BTreeSet<&Path> = made.collect();
     let mut good = 0;
     mounts(&plan.users_of_file(), &who, findings);
-    for Home { whose, path: root, rights, .. } in &homes {
-        let lack = match made.contains(&**root) && !root.exists() {
+    whole_disk(&homes, &plan.users_of_file(), findings);
+    for Home { whose, root, rights, .. } in &homes {
+        // The check of the stores covers objects.
+        let Some(root) = root.directory() else { continue };
+        let lack = match made.contains(root) && !root.exists() {
             true => lack_for_new(root, &who),
             false => lack(root, *rights, &who),
         };
@@ -104,7 +107,8 @@ pub(super) fn directories(plan: &ServePlan, findings: &mut Findings) {
 /// logins: a disk may be connected later.
 fn mounts(users: &[(&String, &User)], who: &str, findings: &mut Findings) {
     for (name, user) in users {
-        for MountPoint { path, directory } in &user.mounts {
+        for MountPoint { path, root } in &user.mounts {
+            let Some(directory) = root.directory() else { continue };
             let whose = format!("user {}: mounts: \"{path}\"", shown(name));
             let shown = shown_path(directory);
             let until = match directory.metadata() {
@@ -123,12 +127,29 @@ fn mounts(users: &[(&String, &User)], who: &str, findings: &mut Findings) {
     }
 }
 
-/// Checks for directories of a user that lie in another one, or are the same. Clients can rename
-/// the inner one there, so that the next login finds another directory, and the root counts late
-/// what they store at a mount point.
+/// Checks for users whose tree contains the whole disk.
+fn whole_disk(homes: &[Home], users: &[(&String, &User)], findings: &mut Findings) {
+    let is_top = |root: &Root| {
+        let directory = root.directory().and_then(|path| path.canonicalize().ok());
+        directory.is_some_and(|path| path == Path::new("/"))
+    };
+    let roots = homes.iter().filter(|home| is_top(&home.root)).map(|home| home.whose.clone());
+    let mounts = users.iter().flat_map(|(name, user)| {
+        let mounts = user.mounts.iter().filter(|mount| is_top(&mount.root));
+        mounts.map(|mount| format!("user {}: mounts: \"{}\"", shown(name), mount.path))
+    });
+    for whose in roots.chain(mounts) {
+        let why = "the whole disk: clients reach all files that the server can; use a directory";
+        findings.warn(format_args!("{whose}: / is {why}"));
+    }
+}
+
+/// Checks for directories of a user that contain each other, or are the same. Clients can rename
+/// the inner one, so that the next login finds another directory. The quota of the root counts
+/// files stored through the mount only later.
 fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     let name = shown(name);
-    let root = MountPoint { path: VirtualPath::root(), directory: user.root.clone() };
+    let root = MountPoint { path: VirtualPath::root(), root: user.root.clone() };
     let root_place = canonical(&root);
     let mounts: Vec<_> = user.mounts.iter().filter_map(canonical).collect();
     for (inner, directory) in mounts.iter().chain(&root_place) {
@@ -141,8 +162,8 @@ fn overlaps(name: &str, user: &User, findings: &mut Findings) {
             true => "root".to_owned(),
             false => format!("mounts: \"{}\"", inner.path),
         };
-        let [inner, outer] = [inner, outer].map(|place| shown_path(&place.directory));
-        let why = "clients can rename it there; mount a directory that lies elsewhere";
+        let [inner, outer] = [inner, outer].map(|place| place.root.shown());
+        let why = "clients can rename it; mount a directory outside the other one";
         findings.warn(format_args!("user {name}: {whose}: {inner} lies in {outer}: {why}"));
     }
     let Some((_, root)) = root_place.filter(|_| user.quota > 0 || user.max_files > 0) else {
@@ -150,8 +171,9 @@ fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     };
     let is_shared = |directory: &Path| directory.starts_with(&root) || root.starts_with(directory);
     for (mount, _) in mounts.iter().filter(|(_, directory)| is_shared(directory)) {
-        let shown = shown_path(&mount.directory);
-        let why = "the quota counts what is stored at the mount point only later";
+        let shown = mount.root.shown();
+        let why =
+            "files stored through the mount count towards the quota only at the next daily count";
         let path = &mount.path;
         findings.warn(format_args!(
             "user {name}: mounts: \"{path}\": {shown} overlaps the root: {why}"
@@ -159,13 +181,13 @@ fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     }
 }
 
-/// Returns an existing directory with its path without symbolic links.
+/// Returns an existing directory, and its path without symbolic links.
 fn canonical(place: &MountPoint) -> Option<(&MountPoint, PathBuf)> {
-    Some((place, place.directory.canonicalize().ok()?))
+    Some((place, place.root.directory()?.canonicalize().ok()?))
 }
 
-/// Returns what the process cannot do in a directory although the user has the right to it; `who`
-/// is the user of the process.
+/// Returns what the process cannot do in a directory although the user has the right to do it;
+/// `who` is the user of the process.
 fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
     match root.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
@@ -192,7 +214,7 @@ fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
     None
 }
 
-/// Returns why the process cannot make a directory at the first login.
+/// Returns why the process cannot create a directory at the first login.
 fn lack_for_new(root: &Path, who: &str) -> Option<String> {
     let parent = root.parent().unwrap_or(root);
     let is_denied = access(parent, Access::WRITE_OK | Access::EXEC_OK).is_err();
@@ -227,6 +249,7 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
             findings.warn(format_args!("user {name}: expired ({expires}); logins fail"));
         }
     }
+    in_stores(&users, findings);
     hosts(plan, findings);
     for group in plan.settings.users.idle_groups() {
         findings.warn(format_args!("groups.{group}: no user is in this group"));
@@ -243,11 +266,23 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
     shared_roots(&users, findings);
 }
 
+/// Checks for keys that apply only to files on disk.
+fn in_stores(users: &[(&String, &User)], findings: &mut Findings) {
+    for (name, user) in users.iter().filter(|(_, user)| user.root.objects().is_some()) {
+        for key in ["create_home", "umask", "sync"] {
+            if user.origins.of(key) != "default" {
+                let (name, root) = (shown(name), user.root.shown());
+                findings
+                    .warn(format_args!("user {name}: {key} has no effect in {root}; remove it"));
+            }
+        }
+    }
+}
+
 /// Checks for hosts with one root for all users, and for hosts without users.
 fn hosts(plan: &ServePlan, findings: &mut Findings) {
     for (name, host) in plan.settings.hosts.iter() {
-        let is_shared =
-            host.root.as_ref().is_some_and(|root| !root.as_os_str().as_bytes().contains(&b'%'));
+        let is_shared = host.root.as_ref().is_some_and(|root| !root.to_string().contains('%'));
         if host.users.as_ref().is_some_and(Vec::is_empty) {
             let users = key_of(name, "users");
             let why = "the list is empty: no user can log in at this host";
@@ -264,13 +299,15 @@ fn hosts(plan: &ServePlan, findings: &mut Findings) {
 
 /// Checks for rights by directory that apply to no directory.
 fn rules(users: &[(&String, &User)], findings: &mut Findings) {
-    for (name, user) in users.iter().filter(|(_, user)| user.root.is_dir()) {
+    let has_directory = |user: &User| user.root.directory().is_none_or(Path::is_dir);
+    for (name, user) in users.iter().filter(|(_, user)| has_directory(user)) {
         for rule in &user.directories {
             let (root, path) = user.place(&rule.path);
-            // A mount point needs no directory above it.
+            let Some(root) = root.directory() else { continue };
+            // A mount point does not need to exist in the root.
             let leads_to_mount =
                 user.mounts.iter().any(|mount| mount.path.is_at_or_below(&rule.path));
-            // A mounted directory may be missing: the check of the mounts tells that.
+            // The check of the mounts reports a missing mounted directory.
             let is_checked = root.is_dir() && !leads_to_mount;
             if let Some(why) = fault_in(root, &path).filter(|_| is_checked) {
                 let name = shown(name);
@@ -294,7 +331,7 @@ fn fault_in(root: &Path, path: &VirtualPath) -> Option<String> {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 "is missing; create it or correct the path"
             }
-            // The check of the directory tells what the process cannot read.
+            // The check of the directory reports that the process cannot read it.
             Err(_) => return None,
         };
         return Some(format!("{} {fault}", shown_path(&place)));
@@ -304,19 +341,20 @@ fn fault_in(root: &Path, path: &VirtualPath) -> Option<String> {
 
 /// Checks for users who share a directory: none of them can resume another's upload.
 fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
-    let mut roots: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    let mut roots: BTreeMap<Root, Vec<String>> = BTreeMap::new();
     // Users who can only create files, as in a drop box, keep no interrupted uploads.
     let keeps_partials = |rights: Rights| {
         let may_resume = rights.contains(Rights::WRITE) || rights.contains(Rights::APPEND);
         may_resume && rights.contains(Rights::CREATE)
     };
     for (name, user) in users.iter().filter(|(_, user)| keeps_partials(user.all_rights())) {
-        let root = user.root.canonicalize().unwrap_or_else(|_| user.root.clone());
+        let in_full = user.root.directory().and_then(|path| path.canonicalize().ok());
+        let root = in_full.map_or_else(|| user.root.clone(), Root::Directory);
         roots.entry(root).or_default().push(shown(name));
     }
     for (root, names) in roots.iter().filter(|(_, names)| names.len() > 1) {
         let names = first_of(names);
-        let root = shown_path(root);
+        let root = root.shown();
         let why = "only the user who started an interrupted upload can resume it";
         findings.warn(format_args!("users {names} share {root}: {why} (transfer.partial)"));
     }
@@ -338,7 +376,7 @@ mod tests {
         assert!(missing.contains("until it exists"), "{missing}");
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(lack(file.path(), Rights::READ).unwrap().contains("not a directory"));
-        // For root the mode may make no difference.
+        // Root may ignore the mode.
         fs::set_permissions(root.path(), Permissions::from_mode(0o500)).unwrap();
         let is_writable = fs::write(root.path().join("x"), "").is_ok();
         let lack_of = |rights| lack(root.path(), rights);

@@ -1,5 +1,10 @@
-//! The control socket: other processes ask the running server by it. File permissions decide who
-//! may connect; what they change is logged with their user and process.
+//! The control socket, through which other processes ask the running server. Each change is logged
+//! with the user and the process that requested it.
+//!
+//! The kernel decides who may connect: connect(2) compares the client's user and all its groups with
+//! the owner, group and mode of the socket's file. A check here could only be weaker. `SO_PEERCRED`
+//! tells one group of a client, and `/proc` does not show other users' processes to a service with
+//! systemd's `ProtectProc`.
 
 mod show;
 
@@ -22,22 +27,22 @@ use crate::cmd::control::protocol::{Answer, Request, read_request};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// The time in which a client has to send its request, and in which it has to take the answer.
+/// The time in which a client must send its request, and in which it must read the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// A request that waits for the main thread, which owns the server.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) request: Request,
-    /// Who asks, for the log.
+    /// The client, for the log.
     pub(super) by: String,
     answer: Sender<Answer>,
-    /// Ends when the answer is written.
+    /// Reports that the answer is written.
     written: Receiver<Infallible>,
 }
 
 impl Call {
-    /// Sends the answer, and logs what was changed and by whom.
+    /// Sends the answer, and logs the change and the client.
     pub(super) fn answer(self, answer: Answer) {
         let Self { request, by, .. } = &self;
         if !matches!(request, Request::Who(_) | Request::Status(_)) {
@@ -48,9 +53,9 @@ impl Call {
             let request = Escaped(request.as_bytes());
             log::info!(target: LOG, "control {by} request=\"{request}\": {outcome}");
         }
-        // A client that is gone needs no answer.
+        // A client that has disconnected needs no answer.
         if self.answer.send(answer).is_ok() && *request == Request::Drain {
-            // The process may end next.
+            // Waits for the answer to be written, because the process may end next.
             let _ = self.written.recv_timeout(LIMIT);
         }
     }
@@ -65,7 +70,7 @@ impl ControlSocket {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if it cannot be made, or if another server listens there.
+    /// Returns `Local` if it cannot be created, or if another server listens there.
     pub(super) fn bind(settings: &Settings) -> Result<Option<Self>, Failure> {
         let Some(path) = &settings.control_socket else { return Ok(None) };
         let failed = |error: io::Error| {
@@ -85,7 +90,7 @@ impl ControlSocket {
         Ok(Some(Self(socket)))
     }
 
-    /// Starts the thread that takes requests.
+    /// Starts the thread that accepts requests.
     ///
     /// # Errors
     ///
@@ -109,7 +114,7 @@ fn serve(stream: &UnixStream, events: &Sender<Event>) -> io::Result<()> {
             let (mark, written) = mpsc::channel();
             written_mark = Some(mark);
             let call = Call { request, by, answer: sender, written };
-            // Both fail once the server is stopping.
+            // Both calls fail once the server is stopping.
             let sent = events.send(Event::Control(call)).is_ok();
             let answer = answer.recv().ok().filter(|_| sent);
             answer.unwrap_or_else(|| Answer::refused("the server is stopping"))

@@ -1,4 +1,4 @@
-//! What `who` and `status` print.
+//! The output of `who` and `status`.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -40,7 +40,7 @@ fn session_object(session: &SessionInfo) -> String {
     object.seconds("idle", session.idle).text("time", &timestamp()).into_line()
 }
 
-/// Place of the column that is left out if no session has a virtual host.
+/// Position of the column that is left out if no session has a virtual host.
 const HOST: usize = 2;
 
 /// Returns columns as wide as their content, with a heading.

@@ -25,7 +25,7 @@ pub(super) fn check(settings: &HookSettings, findings: &mut Findings) {
 
 fn directory(path: &Path, findings: &mut Findings) {
     let shown = shown_path(path);
-    // The server counts the files, too.
+    // Reading is needed too, because the server counts the files.
     match access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) if path.is_dir() => {
             findings.ok(format_args!("hooks.dead_letters: {shown} is readable and writable"));

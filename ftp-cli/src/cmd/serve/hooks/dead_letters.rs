@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use crate::display::shown_path;
 use crate::lock::lock;
 
-/// Largest number of files in the directory, and of their bytes: clients cause events.
+/// Limits on the files in the directory: their number, and their bytes in total. Needed because
+/// clients can cause many events.
 const FILES: usize = 10_000;
 const BYTES: u64 = 64 * 1024 * 1024;
 
-/// Shortest time between two looks at a full directory.
+/// Shortest time between two counts of a full directory.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The directory of `hooks.dead_letters`, or none.
@@ -34,7 +35,7 @@ impl Stock {
         let mut stock = Self { files: 0, bytes: 0, counted: Instant::now() };
         for entry in fs::read_dir(directory)? {
             stock.files += 1;
-            // A file that was removed meanwhile takes no space.
+            // A file that was removed in the meantime takes no space.
             stock.bytes += entry?.metadata().map_or(0, |metadata| metadata.len());
         }
         Ok(stock)
@@ -54,14 +55,14 @@ impl DeadLetters {
     ///
     /// # Errors
     ///
-    /// Returns why the event has no file, as a message.
+    /// Returns a message with the reason if the event has no file.
     pub(super) fn keep(&self, name: &str, json: &[u8]) -> Result<PathBuf, String> {
         let kept = self.keep_all(&[(name, json)]).pop();
         kept.unwrap_or_else(|| Err("no event".to_owned()))
     }
 
-    /// Writes events to new files, with one sync of the directory for all. Returns for each its
-    /// path, or why it has no file.
+    /// Writes events to new files, and syncs the directory once. Returns the path of each file, or
+    /// why there is none.
     pub(super) fn keep_all(&self, events: &[(&str, &[u8])]) -> Vec<Result<PathBuf, String>> {
         let Some(directory) = &self.directory else {
             return vec![Err("hooks.dead_letters is empty".to_owned()); events.len()];
@@ -72,7 +73,7 @@ impl DeadLetters {
         let is_usable = |stock: &Stock| !stock.is_full() || stock.counted.elapsed() < LOOK;
         let mut stock = match known.take().filter(is_usable) {
             Some(stock) => stock,
-            // Files may have been removed.
+            // Files may have been removed since the last count.
             None => match Stock::count(directory) {
                 Ok(stock) => stock,
                 Err(error) => return vec![Err(failed(error)); events.len()],
@@ -96,7 +97,7 @@ impl DeadLetters {
             && let Err(error) = File::open(directory).and_then(|directory| directory.sync_all())
         {
             let wrong = format!("cannot sync {}: {error}", shown_path(directory));
-            // Files that a crash may remove are not enough.
+            // Without the sync, a crash could remove these files.
             kept.iter_mut().filter(|kept| kept.is_ok()).for_each(|kept| *kept = Err(wrong.clone()));
         }
         kept
@@ -130,7 +131,7 @@ mod tests {
         File::create(directory.path().join("large")).unwrap().set_len(BYTES).unwrap();
         assert!(letters.keep("2.json", b"{}\n").unwrap_err().ends_with(" is full"));
         fs::remove_file(directory.path().join("large")).unwrap();
-        // No look at the directory for each of many events.
+        // The directory is not counted again for each event.
         assert!(letters.keep("2.json", b"{}\n").unwrap_err().ends_with(" is full"));
         lock(&letters.stock).as_mut().unwrap().counted -= LOOK;
         letters.keep("2.json", b"{}\n").unwrap();

@@ -28,7 +28,7 @@ pub(crate) enum HookEvent {
 }
 
 impl HookEvent {
-    /// All events, with their words.
+    /// All events, with their words in the configuration.
     pub(crate) const ALL: [(&'static str, Self); 9] = [
         ("login", Self::Login),
         ("login-failed", Self::LoginFailed),
@@ -41,13 +41,13 @@ impl HookEvent {
         ("made", Self::Made),
     ];
 
-    /// Returns the word in the configuration.
+    /// Returns the word for the event in the configuration.
     pub(crate) fn as_str(self) -> &'static str {
         let found = Self::ALL.iter().find(|(_, event)| *event == self);
         found.map_or("", |(word, _)| word)
     }
 
-    /// Returns what an event of the server is for hooks, if anything.
+    /// Returns the hook event for an event of the server, if there is one.
     pub(super) fn of(event: &Event<'_>) -> Option<Self> {
         match &event.kind {
             EventKind::LoggedIn => Some(Self::Login),
@@ -66,7 +66,7 @@ impl HookEvent {
         let is_whole = transfer.end.is_whole();
         match (transfer.direction, transfer.end) {
             (Direction::Received, _) if is_whole => Some(Self::Stored),
-            // Not a byte of these was awaited.
+            // These transfers never began.
             (_, TransferEnd::Refused | TransferEnd::NoData | TransferEnd::NoTls) => None,
             (Direction::Received, _) => Some(Self::Cut),
             (Direction::Sent, _) if is_whole && transfer.verb == Verb::Retr => {

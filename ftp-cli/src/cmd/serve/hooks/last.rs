@@ -1,4 +1,4 @@
-//! Events that are left when the server stops: they become dead letters, or lines of the log.
+//! Handles the events that are left when the server stops: they become dead letters, or log lines.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use super::notice::Notice;
 use crate::console::threads;
 
-/// Files that are written between two syncs of their directory.
+/// Number of files that are written between two syncs of their directory.
 const BATCH: usize = 8;
 
-/// Bytes of lines that certainly fit into the queue of the log.
+/// Bytes of lines that always fit into the queue of the log.
 const BYTES_AT_ONCE: usize = 128 * 1024;
 
-/// Bytes of a line apart from the event.
+/// Largest number of bytes of a line without its event.
 const LINE: usize = 1024;
 
-/// Time that the shutdown waits for the log in total.
+/// Total time that the shutdown waits for the log.
 const LINES: Duration = Duration::from_secs(5);
 
-/// Time between two looks whether the shutdown was cut short.
+/// Interval between checks whether the shutdown was cut short.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// An event that was not handled, and the reason.
@@ -30,7 +30,7 @@ pub(super) struct Left {
     pub(super) why: &'static str,
 }
 
-/// The log, which is waited for before its queue is full.
+/// The log. Waits for its thread before the queue of lines is full.
 pub(super) struct Lines<S> {
     settle: S,
     bytes: usize,
@@ -38,12 +38,12 @@ pub(super) struct Lines<S> {
 }
 
 impl<S: Fn()> Lines<S> {
-    /// Returns the log that `settle` waits for.
+    /// Returns the log; `settle` waits until its lines are written.
     pub(super) const fn new(settle: S) -> Self {
         Self { settle, bytes: 0, left: LINES }
     }
 
-    /// Logs an event, and its file; without a file, also its content.
+    /// Logs an event with its file, or with its content if it has no file.
     pub(super) fn log(&mut self, left: &Left, kept: Result<PathBuf, String>) {
         let json = left.notice.letter().1.len();
         // The format may escape each quote and backslash once more.
@@ -59,10 +59,10 @@ impl<S: Fn()> Lines<S> {
     }
 }
 
-/// A dead letter, or why there is none; the number counts the events.
+/// The index of an event, and its dead letter or the reason why there is none.
 type Kept = (usize, Result<PathBuf, String>);
 
-/// Begins to write the events to their directories, in a thread: a disk can hang.
+/// Begins to write the events to their directories, in a thread because a disk can hang.
 pub(super) fn begin(left: &[Left]) -> Receiver<Kept> {
     let (sender, receiver) = mpsc::channel();
     let left = left.to_vec();
@@ -82,7 +82,7 @@ fn write(left: &[Left], sender: &Sender<Kept>) {
         let letters: Vec<_> = batch.iter().map(|left| left.notice.letter()).collect();
         for kept in first.notice.dead_letters().keep_all(&letters) {
             if sender.send((number, kept)).is_err() {
-                // The events that are left are in the log.
+                // The remaining events were logged already.
                 return;
             }
             number += 1;
@@ -90,8 +90,8 @@ fn write(left: &[Left], sender: &Sender<Kept>) {
     }
 }
 
-/// Logs each event: those that were written until the deadline or cut with their file, the others
-/// with their content.
+/// Logs each event. If it was written before the deadline, or before the shutdown was cut short,
+/// the line names the file; otherwise the line has the content.
 pub(super) fn account<S: Fn()>(
     left: Vec<Left>,
     writing: &Receiver<Kept>,
@@ -118,6 +118,6 @@ pub(super) fn account<S: Fn()>(
         }
     }
     for left in left.into_iter().flatten() {
-        lines.log(&left, Err("no time to write a dead letter".to_owned()));
+        lines.log(&left, Err("the server stopped before the dead letter was written".to_owned()));
     }
 }

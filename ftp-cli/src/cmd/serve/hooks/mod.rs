@@ -26,14 +26,14 @@ use super::settings::{HookSettings, Settings};
 use crate::display::shown_path;
 use crate::lock::lock;
 
-/// Time that the shutdown leaves to killed programs and to dead letters: more than
-/// programs have after they were killed.
+/// Time that the shutdown leaves for killed programs and dead letters. Longer than a killed program
+/// has to end.
 const LAST_LETTERS: Duration = Duration::from_secs(3);
 
 /// Hooks that cannot be killed.
 static STUCK: Stuck = Stuck::new();
 
-/// Why events that are left at the end were not handled.
+/// Reasons why the events that are left at the end were not handled.
 const NOT_STARTED: &str = "not started: the server is stopping";
 const KILLED: &str = "killed: the server is stopping";
 
@@ -45,7 +45,7 @@ pub(super) struct Hooks {
     letters: Arc<Pool<Letter>>,
 }
 
-/// Programs for further events.
+/// Programs for the next events.
 #[derive(Clone, Default)]
 struct Programs {
     stored: Option<Arc<stored::Program>>,
@@ -78,7 +78,7 @@ impl Hooks {
         Ok(())
     }
 
-    /// Applies settings that [`prepare`](Self::prepare) has accepted, to further events.
+    /// Applies settings that [`prepare`](Self::prepare) has accepted to later events.
     pub(super) fn set(&self, settings: &Settings) {
         let hooks = &settings.hooks;
         self.uploads.set(stored::AT_ONCE);
@@ -88,7 +88,7 @@ impl Hooks {
             && !path.is_dir()
         {
             let shown = shown_path(path);
-            log::warn!(target: LOG, "hooks.dead_letters: {shown} is not a directory; create it, or events are kept in the log only");
+            log::warn!(target: LOG, "hooks.dead_letters: {shown} is not a directory; until it is one, events are kept only in the log");
         }
         *lock(&self.programs) = Programs {
             stored: stored::Program::of(hooks).map(Arc::new),
@@ -102,10 +102,10 @@ impl Hooks {
         self.notices.cut();
     }
 
-    /// Waits for the queued programs for at most `limit`, then kills the running ones and accounts
-    /// for the others, in the log `settle` waits for.
+    /// Waits for the queued programs for at most `limit`. Then kills the running ones and logs the
+    /// others; `settle` waits until log lines are written.
     pub(super) fn finish(&self, limit: Duration, settle: impl Fn()) {
-        // Both first, so that neither takes the time of the other.
+        // Stops both first, so that they finish in parallel.
         self.uploads.stop();
         self.notices.stop();
         let now = Instant::now();
@@ -122,14 +122,17 @@ impl Hooks {
         let mut lines = Lines::new(settle);
         let writing = last::begin(&left);
         last::account(left, &writing, until, || self.notices.is_cut(), &mut lines);
-        // Written by their own threads, unless the disk hangs.
+        // Unless the disk hangs, the threads of these jobs account for them.
         for hung in self.uploads.give_up(until) {
             hung.fail(KILLED);
         }
         let mut hung = of(self.notices.give_up(until), KILLED);
         hung.extend(of(letters(self.letters.give_up(until)), FULL));
         for left in hung {
-            lines.log(&left, Err("no time to write a dead letter".to_owned()));
+            lines.log(
+                &left,
+                Err("the server stopped before the dead letter was written".to_owned()),
+            );
         }
     }
 }
@@ -142,7 +145,7 @@ fn letters(letters: Vec<Arc<Letter>>) -> Vec<Arc<Notice>> {
     letters.into_iter().map(|letter| Arc::clone(&letter.0)).collect()
 }
 
-/// Looks at programs and directory for `--check`.
+/// Checks the programs and the directory for `--check`.
 pub(super) fn check(settings: &HookSettings, findings: &mut Findings) {
     check::check(settings, findings);
 }

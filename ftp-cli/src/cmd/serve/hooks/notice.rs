@@ -27,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Numbers the events of this process, so that their files have an order.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Program to start, for which events and how.
+/// The program to start, its events, and its limits.
 pub(super) struct Program {
     path: PathBuf,
     events: Vec<HookEvent>,
@@ -35,7 +35,7 @@ pub(super) struct Program {
     retries: u32,
     retry_delay: Duration,
     dead_letters: Arc<DeadLetters>,
-    /// Writes the events that found the queue full: threads of sessions cannot.
+    /// Writes the events that did not fit into the queue: the threads of sessions cannot.
     letters: Arc<Pool<Letter>>,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Notice {
     event: HookEvent,
     user: Vec<u8>,
     json: String,
-    /// Name of its file, if it becomes one.
+    /// Name of the file, if the event becomes a dead letter.
     file_name: String,
     failures: AtomicU32,
 }
@@ -77,7 +77,7 @@ impl Notice {
         Some(Self {
             program: Arc::clone(program),
             event: word,
-            // A refused login has none: names that somebody tries share one place in the queue.
+            // A refused login has no user, so all refused logins share one place in the queue.
             user: event.user.unwrap_or_default().to_vec(),
             json: event.to_json(&more) + "\n",
             file_name: format!("{:013}-{number:08}-{word}.json", since.as_millis()),
@@ -90,18 +90,18 @@ impl Notice {
         &self.program.dead_letters
     }
 
-    /// Returns the name of its file among the dead letters, and the content.
+    /// Returns the name and the content of its file in the directory of dead letters.
     pub(super) fn letter(&self) -> (&str, &[u8]) {
         (&self.file_name, self.json.as_bytes())
     }
 
-    /// Puts the event into the directory of dead letters, or else into the log.
+    /// Writes the event to the directory of dead letters, or else to the log.
     fn keep(&self, why: &str) {
         let (name, json) = self.letter();
         self.log(why, self.program.dead_letters.keep(name, json));
     }
 
-    /// Logs why the event was not handled, and its file; without a file, also the event.
+    /// Logs why the event was not handled, with its file, or with the event if there is no file.
     pub(super) fn log(&self, why: &str, kept: Result<PathBuf, String>) {
         let Self { program, event, .. } = self;
         let shown = shown_path(&program.path);
@@ -121,7 +121,7 @@ impl Notice {
     }
 }
 
-/// Returns the path of a file or directory that the event has left in place.
+/// Returns the path of the file or directory, if it exists after the event.
 fn changed<'a>(event: &Event<'a>) -> Option<&'a VirtualPath> {
     match event.kind {
         EventKind::Transferred(Transfer { path, end, .. }) if end.is_whole() => Some(path),
@@ -167,10 +167,10 @@ impl Job for Notice {
     }
 }
 
-/// An event that found the queue full.
+/// An event that did not fit into the queue.
 pub(super) struct Letter(pub(super) Arc<Notice>);
 
-/// Why such an event is not handled.
+/// The reason why such an event is not handled.
 pub(super) const FULL: &str = "not started: the queue is full";
 
 impl Queued for Letter {
@@ -199,7 +199,7 @@ impl Job for Letter {
 }
 
 impl Letter {
-    /// Logs the event: too many of them wait for the disk.
+    /// Logs the event, because too many of them wait for the disk.
     fn refuse_for(&self, why: &str) {
         let Notice { program, json, .. } = &*self.0;
         let shown = shown_path(&program.path);

@@ -45,14 +45,14 @@ pub(super) struct Stored {
     program: Arc<Program>,
     user: Vec<u8>,
     peer: IpAddr,
-    /// Path as the user sees it, and on the disk.
+    /// The path as the user sees it, and on disk.
     path: Vec<u8>,
     local: Option<PathBuf>,
     bytes: u64,
 }
 
 impl Stored {
-    /// Returns the file that was stored, if that is the event.
+    /// Returns the stored file, if the event is a complete upload.
     pub(super) fn of(program: &Arc<Program>, event: &Event<'_>) -> Option<Self> {
         let EventKind::Transferred(Transfer { direction, end, path, bytes, .. }) = event.kind
         else {

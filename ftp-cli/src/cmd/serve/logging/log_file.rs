@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ftp_server::LogWriter;
 use rustix::fs::OFlags;
 
-use super::{LOG, no_thread};
+use super::{LAST_LINES, LOG, no_thread};
 use crate::cmd::serve::privileges::{RunAs, is_root};
 use crate::display::shown_path;
 use crate::exit::Failure;
@@ -23,8 +23,8 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Opens or creates the file. `owner` is the user of the process after dropping privileges; the
-    /// process may lack the permission by now.
+    /// Opens or creates the file. `owner` is the user of the process after dropping privileges. If
+    /// the process has dropped them already, it may lack the permission.
     ///
     /// # Errors
     ///
@@ -49,10 +49,12 @@ impl LogFile {
     ///
     /// # Errors
     ///
-    /// Returns the reason and the cure, and logs them; lines go to the old file then.
+    /// Returns the reason and the cure, and logs them. The old file then stays in use.
     pub(super) fn open_again(&self) -> Result<(), String> {
         match open(&self.path, self.owner.as_ref()) {
             Ok(file) => {
+                // Lines that were logged before the rotation belong to the rotated file.
+                self.writer.flush(LAST_LINES);
                 self.writer.replace(file);
                 Ok(())
             }
@@ -98,7 +100,8 @@ fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
     }
 }
 
-/// Returns whether only root may write to a directory. In others a link could lead root to any file.
+/// Returns whether only root may write to a directory. In other directories, a link could lead root
+/// to any file.
 fn is_roots_alone(directory: Option<&Path>) -> bool {
     let metadata = directory.and_then(|directory| directory.metadata().ok());
     metadata.is_some_and(|metadata| metadata.uid() == 0 && metadata.mode() & 0o022 == 0)

@@ -1,4 +1,4 @@
-//! The logs of `serve`: of events, and of transfers.
+//! The logs of `serve`: the event log and the transfer log.
 
 mod log_file;
 mod syslog;
@@ -25,18 +25,18 @@ use crate::console::trace;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
-/// Log target of the server, for messages of the command line.
+/// Target of the `log` crate for messages of the command line.
 pub(super) const LOG: &str = "ftp_server";
 
 /// Time that the shutdown waits for a log to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Returns the failure for a thread that cannot be started.
+/// Returns the failure to start a thread.
 pub(super) fn no_thread(what: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("cannot start a thread for {what}: {error}"))
 }
 
-/// The log of events, and of messages about the server itself.
+/// The log of events and of messages about the server itself.
 pub(super) struct ServerLog {
     pub(super) events: Arc<EventLog>,
     writer: LogWriter,
@@ -49,7 +49,7 @@ pub(super) struct ServerLog {
     pub(super) is_quiet: bool,
 }
 
-/// What the settings say about the log of events.
+/// The settings of the event log.
 pub(crate) struct LogSettings {
     pub(crate) target: LogTarget,
     pub(crate) format: LogFormat,
@@ -104,7 +104,7 @@ impl ServerLog {
         }
     }
 
-    /// Logs why the server ends, unless standard error, which gets it too, is the log.
+    /// Logs why the server ends, unless the log is standard error, which has the reason already.
     pub(super) fn fail(&self, failure: &Failure) {
         if self.target != LogTarget::Stderr {
             self.log(Level::Error, &failure.message);

@@ -7,7 +7,7 @@ use std::process;
 
 use crate::display;
 
-/// Where every syslog daemon of Linux listens, journald included.
+/// The socket on which all syslog daemons of Linux listen, journald included.
 pub(crate) const SOCKET: &str = "/dev/log";
 
 /// The facility `ftp` (RFC 5424, section 6.2.1).
@@ -16,7 +16,7 @@ const FACILITY: u8 = 11;
 /// The severity of a line without a priority: informational.
 const INFORMATIONAL: u8 = 6;
 
-/// How a line is written.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SyslogFormat {
     /// As syslog(3) writes it, without the time, which daemons take from their own clock. journald,
@@ -99,7 +99,7 @@ impl Write for Syslog {
     }
 }
 
-/// Divides a line into its severity and its text.
+/// Splits a line into its severity and its text.
 fn parse_priority(line: &[u8]) -> (u8, &[u8]) {
     match line {
         [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (digit - b'0', text),

@@ -20,7 +20,7 @@ impl LogTarget {
     ///
     /// # Errors
     ///
-    /// Returns a message with what was expected.
+    /// Returns a message with the expected values.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match (text, text.strip_prefix("file:")) {
             ("stderr", _) => Ok(Self::Stderr),

@@ -31,8 +31,8 @@ impl Transfers {
         Self { log: Mutex::default(), owner }
     }
 
-    /// Opens the new log file, unless it is open already; [`set`](Self::set) starts using it. The
-    /// process may lack the permission by now.
+    /// Opens the new log file, unless it is open already; [`set`](Self::set) starts using it. If
+    /// the process has dropped privileges, it may lack the permission.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Transfers {
 
     /// Reopens the file by its name; `None` if there is none.
     pub(crate) fn open_again(&self) -> Option<Result<(), String>> {
-        // No session waits while the file is being opened.
+        // Sessions can log while the file is being opened.
         let file = self.file();
         file.map(|file| file.open_again())
     }

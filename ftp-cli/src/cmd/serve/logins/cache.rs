@@ -1,5 +1,5 @@
-//! Remembers accepted logins for a moment, so that a client with many connections does not start as
-//! many programs.
+//! Remembers accepted logins for a short time, so that a client with many connections does not
+//! start as many programs.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -16,11 +16,11 @@ use crate::lock::lock;
 /// Largest number of logins.
 const MOST: usize = 1_000;
 
-/// Accepted logins. It holds no password: a login is found by the digest of a random key and of all
-/// that the program was told. Refused logins are never in it.
+/// Accepted logins. It holds no passwords: the key of a login is a digest of a random key and of
+/// everything that the program was told. Refused logins are never in it.
 pub(super) struct Cache {
     lifetime: Duration,
-    /// `None` without random numbers: then nothing is remembered.
+    /// `None` if there are no random numbers; then nothing is remembered.
     secret: Option<[u8; 32]>,
     /// The oldest first; `None` once a reload has replaced the program.
     entries: Mutex<Option<VecDeque<Entry>>>,
@@ -58,7 +58,7 @@ impl Cache {
             asked.host.as_deref().map(str::as_bytes),
             asked.tls.map(str::as_bytes),
         ] {
-            // With the length, so that no two logins are the same bytes.
+            // Includes the lengths, so that two different logins never have the same bytes.
             let length = field.map_or(u64::MAX, |field| field.len() as u64);
             digest.update(length.to_be_bytes());
             digest.update(field.unwrap_or_default());
@@ -73,8 +73,8 @@ impl Cache {
         entries.find(|entry| entry.key == *key && now < entry.until).map(|entry| entry.user.clone())
     }
 
-    /// Remembers a login. Its time counts from `asked`: a password that was changed meanwhile is not
-    /// accepted longer than the settings say.
+    /// Remembers a login. Its time counts from `asked`, so that a password that was changed since
+    /// is not accepted longer than the settings allow.
     pub(super) fn put(&self, key: Key, asked: Instant, user: &User) {
         let Some(until) = asked.checked_add(self.lifetime) else { return };
         let mut entries = lock(&self.entries);
@@ -87,7 +87,7 @@ impl Cache {
         entries.push_back(Entry { key, until, user: user.clone() });
     }
 
-    /// Forgets all logins, and remembers no others.
+    /// Forgets all logins, and remembers none from now on.
     pub(super) fn end(&self) {
         *lock(&self.entries) = None;
     }
@@ -146,7 +146,7 @@ mod tests {
         let keys: Vec<Key> =
             (0..=MOST).map(|number| cache.key(&asked(&number.to_string(), "p")).unwrap()).collect();
         keys.iter().for_each(|key| cache.put(*key, now, &User::default()));
-        // Again: takes no second place.
+        // The same login again takes no second place.
         cache.put(keys[MOST], now, &User::default());
         let known = keys.iter().filter(|key| cache.get(key, now).is_some()).count();
         assert_eq!((known, cache.get(&keys[0], now).is_none()), (MOST, true));

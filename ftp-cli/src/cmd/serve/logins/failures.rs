@@ -7,7 +7,7 @@ const MESSAGES: u64 = 20;
 
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Counts failures without a valid answer.
+/// Counts logins for which the program gave no valid answer.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     /// The current period.
@@ -17,8 +17,8 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Counts a failure. Returns the number of those before it without a message; `None` if this one
-    /// has no message either.
+    /// Counts a failure. Returns the number of earlier failures without a message, or `None` if
+    /// this one gets no message either.
     pub(super) fn due(&mut self, now: Instant) -> Option<u64> {
         if self.start.is_none_or(|start| now.saturating_duration_since(start) >= PERIOD) {
             self.start = Some(now);

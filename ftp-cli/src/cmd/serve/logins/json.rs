@@ -1,4 +1,4 @@
-//! Reads a JSON object (RFC 8259) and writes it as TOML, which settings are read from.
+//! Reads a JSON object (RFC 8259) and converts it to TOML, from which settings are read.
 
 use std::fmt;
 
@@ -25,11 +25,12 @@ pub(super) struct Member {
     pub(super) value: Value,
 }
 
-/// Reads one object, with space around it. No message shows a value: it may be a password.
+/// Reads one object, and accepts white space around it. No message shows a value: it may be a
+/// password.
 ///
 /// # Errors
 ///
-/// Returns a message with the place that is wrong.
+/// Returns a message with the position of the error.
 pub(super) fn object(bytes: &[u8]) -> Result<Vec<Member>, String> {
     if bytes.trim_ascii().is_empty() {
         return Err("the answer is empty".to_owned());
@@ -75,7 +76,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        // With a fraction or an exponent, as TOML wants it.
+        // A number with a fraction or an exponent, in the form that TOML requires.
         Ok(Value::Number(format!("{value:?}")))
     }
 
@@ -115,7 +116,7 @@ impl Member {
 impl Value {
     fn toml(&self) -> String {
         match self {
-            // No key takes it.
+            // No key accepts this value.
             Self::Null => "\"null\"".to_owned(),
             Self::Switch(value) => value.to_string(),
             Self::Number(text) => text.clone(),

@@ -1,5 +1,5 @@
-//! `auth.program`: a program that decides about logins of users whom the configuration does not
-//! name. Each login is one process, which reads one line of JSON and writes one.
+//! `auth.program`: a program that checks the logins of users who are not in the configuration. Each
+//! login starts one process, which reads one line of JSON and writes one.
 
 mod cache;
 mod failures;
@@ -27,7 +27,7 @@ use crate::display::shown_path;
 use crate::lock::lock;
 use crate::options::values;
 
-/// Time that the shutdown leaves to killed programs.
+/// Time that the shutdown leaves for killed programs to end.
 const KILLED: Duration = Duration::from_secs(3);
 
 /// The threads that start the program, which outlive reloads, and the current program.
@@ -37,12 +37,12 @@ pub(super) struct Logins {
 }
 
 impl Logins {
-    /// Returns logins without a program.
+    /// Returns a value without a program.
     pub(super) fn new() -> Self {
         Self { pool: Arc::new(Pool::new("logins", false)), current: Mutex::new(None) }
     }
 
-    /// Starts the threads that these settings need, and returns their program.
+    /// Starts the threads that these settings need, and returns the program for logins.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Logins {
         }
     }
 
-    /// Refuses all further logins, and kills the running programs.
+    /// Refuses all logins from now on, and kills the running programs.
     pub(super) fn end(&self) {
         for question in self.pool.end() {
             question.settle(Err("not started: the server is stopping".to_owned()));
@@ -84,7 +84,7 @@ impl Logins {
 pub(super) struct Program {
     command: Arc<[String]>,
     limit: Duration,
-    /// For `[defaults]`, groups, and what contradicts an answer.
+    /// Settings for `[defaults]` and groups, and for finding contradictions in an answer.
     settings: Settings,
     cache: Cache,
     failures: Mutex<Failures>,
@@ -108,10 +108,11 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// Returns `Refused` if the program refuses the login, or `Unavailable` without a valid answer.
+    /// Returns `Refused` if the program refuses the login, or `Unavailable` without a valid answer;
+    /// that is logged, unless the client has gone.
     pub(super) fn user(&self, attempt: &LoginAttempt<'_>) -> Result<User, AuthError> {
         let name = str::from_utf8(attempt.user).ok().filter(|name| is_name(name));
-        // The configuration can name no such user either.
+        // The configuration cannot contain such a user either.
         let name = name.ok_or(AuthError::Refused)?;
         let asked = Asked::of(attempt);
         let start = Instant::now();
@@ -122,7 +123,10 @@ impl Program {
         let question = Question::new(&self.command, &asked, self.limit, attempt.deadline);
         let question = Arc::new(question);
         self.pool.push(Arc::clone(&question));
-        let answer = question.wait().and_then(|text| self.answer(name, &text));
+        let Some(outcome) = question.wait(&|| attempt.is_client_gone()) else {
+            return Err(AuthError::Unavailable);
+        };
+        let answer = outcome.and_then(|text| self.answer(name, &text));
         match answer {
             Ok(Some(user)) => {
                 if let Some(key) = key {
@@ -152,41 +156,41 @@ impl Program {
         log::error!(target: LOG, "auth.program: {program} for {user}: {why}{others}");
     }
 
-    /// Returns the user of an answer; `None` if it refuses the login.
+    /// Returns the user in an answer; `None` if the answer refuses the login.
     fn answer(&self, name: &str, text: &[u8]) -> Result<Option<User>, String> {
         let members = json::object(text)?;
         let (ok, keys): (Vec<Member>, Vec<Member>) =
             members.into_iter().partition(|member| member.name == "ok");
         let ok: Vec<Value> = ok.into_iter().map(|member| member.value).collect();
         match ok.as_slice() {
-            // The other keys may be those of a user whose password is wrong.
+            // The other keys are ignored: a program may send them for a wrong password too.
             [Value::Switch(false)] => return Ok(None),
             [Value::Switch(true)] => {}
-            [] => return Err("the answer lacks ok".to_owned()),
+            [] => return Err("missing ok in the answer".to_owned()),
             [_] => return Err("ok: expected true or false".to_owned()),
             _ => return Err("ok: defined twice".to_owned()),
         }
         if keys.iter().any(|member| member.name == "password") {
-            return Err("password: not a key of an answer".to_owned());
+            return Err("password: not allowed in an answer".to_owned());
         }
         self.settings.user_of(name, &json::toml(&keys)).map(Some)
     }
 }
 
-/// Returns the message without the value of a key, if that shows the password.
+/// Replaces the message if it shows the password.
 fn without(why: &str, password: &[u8]) -> String {
     let password = String::from_utf8_lossy(password);
     if password.is_empty() || !why.contains(&*password) {
         return why.to_owned();
     }
-    "an invalid answer that holds the password".to_owned()
+    "invalid answer (not shown: it contains the password)".to_owned()
 }
 
 fn shown(path: &str) -> String {
     shown_path(Path::new(path))
 }
 
-/// Looks at the program for `--check`.
+/// Checks the program for `--check`.
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     let Some(path) = settings.auth.program.first() else { return };
     check_program("auth.program", Path::new(path), findings);
@@ -224,7 +228,7 @@ mod tests {
         ]);
         let user = |name, text: &str| program.answer(name, text.as_bytes()).unwrap().unwrap();
         let plain = user("anna", "{\"ok\":true}\n");
-        assert_eq!((plain.root.to_str(), plain.umask), (Some("/srv/anna"), Some(0o027)));
+        assert_eq!((plain.root.shown(), plain.umask), ("/srv/anna".to_owned(), Some(0o027)));
         assert_eq!(plain.rights, Rights::READ);
         let more = user(
             "cam",
@@ -232,15 +236,15 @@ mod tests {
              \"idle_timeout\":300,\"create_home\":true,\"overwrite\":false,\"umask\":null,\
              \"networks\":[\"192.0.2.0/24\"],\"directories\":{\"/pub\":[\"list\",\"read\"]}}",
         );
-        assert_eq!(more.root.to_str(), Some("/cams/cam"));
+        assert_eq!(more.root.shown(), "/cams/cam");
         assert_eq!((more.rights, more.quota), (Rights::DROP_BOX, 1 << 30));
         assert_eq!(more.idle_timeout, Some(Duration::from_secs(300)));
         assert_eq!((more.create_home, more.overwrite), (true, Some(false)));
         assert_eq!((more.networks.len(), more.directories.len()), (1, 1));
-        // A user of the file is none of the program's.
-        assert_eq!(user("carl", "{\"ok\":true}").root.to_str(), Some("/srv/carl"));
+        // A user of the file is not a user of the program.
+        assert_eq!(user("carl", "{\"ok\":true}").root.shown(), "/srv/carl");
         let odd = user("a \"b\".c = 1 [x]", "{\"ok\":true,\"root\":\"/x\",\"rights\":\"full\"}");
-        assert_eq!((odd.root.to_str(), odd.rights), (Some("/x"), Rights::FULL));
+        assert_eq!((odd.root.shown(), odd.rights), ("/x".to_owned(), Rights::FULL));
         for refused in ["{\"ok\":false}", "{\"root\":\"x\",\"ok\":false,\"roof\":1}"] {
             assert!(program.answer("anna", refused.as_bytes()).unwrap().is_none());
         }
@@ -252,7 +256,7 @@ mod tests {
         for (text, want) in [
             ("", "the answer is empty"),
             ("yes", "the answer is not JSON: expected value at line 1 column 1"),
-            ("{}", "the answer lacks ok"),
+            ("{}", "missing ok in the answer"),
             ("{\"ok\":1,\"root\":\"/\"}", "ok: expected true or false"),
             ("{\"ok\":\"true\",\"root\":\"/\"}", "ok: expected true or false"),
             ("{\"ok\":false,\"ok\":true,\"root\":\"/\"}", "ok: defined twice"),
@@ -277,7 +281,10 @@ mod tests {
                 "groups: unknown group \"camera\"; did you mean cameras?",
             ),
             ("{\"ok\":true,\"root\":\"/\",\"tls\":\"required\"}", "tls: needs "),
-            ("{\"ok\":true,\"root\":\"/\",\"password\":\"x\"}", "password: not a key of an answer"),
+            (
+                "{\"ok\":true,\"root\":\"/\",\"password\":\"x\"}",
+                "password: not allowed in an answer",
+            ),
             (
                 "{\"ok\":true,\"root\":\"/\",\"quota\":1.5}",
                 "quota: expected a size such as \"64 MiB\", found a fraction",
@@ -301,7 +308,10 @@ mod tests {
         assert_eq!(without(why, b""), why);
         assert_eq!(without(why, b"other"), why);
         for password in [&b"secret"[..], b"s", b"absolute path"] {
-            assert_eq!(without(why, password), "an invalid answer that holds the password");
+            assert_eq!(
+                without(why, password),
+                "invalid answer (not shown: it contains the password)"
+            );
         }
     }
 }

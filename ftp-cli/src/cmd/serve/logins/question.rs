@@ -1,7 +1,8 @@
-//! One login that the program decides about: a line of JSON for one process, and its answer.
+//! A question to the program about one login: a line of JSON for one process, and its answer.
 
 use std::net::IpAddr;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,15 +17,15 @@ use crate::report::json::Object;
 /// Programs of logins that cannot be killed.
 static STUCK: Stuck = Stuck::new();
 
-/// What the program is told.
+/// The facts about a login that the program gets.
 pub(super) struct Asked<'a> {
     pub(super) user: &'a [u8],
     pub(super) password: &'a [u8],
     pub(super) peer: IpAddr,
     /// Version of TLS on the control connection.
     pub(super) tls: Option<&'static str>,
-    /// Argument of HOST, or a configured host by the TLS server name. Without configured hosts, HOST
-    /// takes any name.
+    /// The argument of HOST, or the TLS server name if that is a configured host. If no hosts are
+    /// configured, HOST accepts any name.
     pub(super) host: Option<String>,
 }
 
@@ -49,8 +50,8 @@ impl<'a> Asked<'a> {
             .into_line()
     }
 
-    /// Returns the host or network that takes turns with others: one that guesses passwords does
-    /// not delay them much.
+    /// Returns the client's address or IPv6 network. These take turns, so that a client that
+    /// guesses passwords does not delay the others much.
     fn turn(&self) -> Vec<u8> {
         match self.peer.to_canonical() {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -59,20 +60,22 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// A process to start, and what became of it.
+/// A process to start, and its outcome.
 pub(super) struct Question {
     command: Arc<[String]>,
-    /// Holds the password, so it is in no message.
+    /// Contains the password, so no message shows it.
     input: String,
     turn: Vec<u8>,
     limit: Duration,
-    /// The session gives up then.
+    /// The time at which the session gives up.
     deadline: Instant,
     outcome: Mutex<Option<Outcome>>,
+    /// The client has gone, so the answer is useless.
+    is_abandoned: AtomicBool,
     settled: Condvar,
 }
 
-/// What the program wrote, or why there is no answer.
+/// The output of the program, or why there is no answer.
 pub(super) type Outcome = Result<Vec<u8>, String>;
 
 impl Question {
@@ -89,27 +92,49 @@ impl Question {
             limit,
             deadline,
             outcome: Mutex::new(None),
+            is_abandoned: AtomicBool::new(false),
             settled: Condvar::new(),
         }
     }
 
-    /// Waits for the answer, until the session's login times out.
-    pub(super) fn wait(&self) -> Outcome {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let outcome = lock(&self.outcome);
-        let waited = self.settled.wait_timeout_while(outcome, left, |outcome| outcome.is_none());
-        let (mut outcome, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        outcome.take().unwrap_or_else(|| Err(LATE.to_owned()))
+    /// Waits for the answer, until the session's login times out. If `is_gone` returns `true`, ends
+    /// the program and returns `None`.
+    pub(super) fn wait(&self, is_gone: &dyn Fn() -> bool) -> Option<Outcome> {
+        let mut outcome = lock(&self.outcome);
+        loop {
+            if let Some(outcome) = outcome.take() {
+                return Some(outcome);
+            }
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Some(Err(LATE.to_owned()));
+            }
+            if is_gone() {
+                self.is_abandoned.store(true, Ordering::SeqCst);
+                return None;
+            }
+            let waited = self.settled.wait_timeout(outcome, left.min(LOOK));
+            outcome = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
-    /// Settles the question, unless it is settled.
+    fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::SeqCst)
+    }
+
+    /// Settles the question, unless it is settled already.
     pub(super) fn settle(&self, outcome: Outcome) {
         lock(&self.outcome).get_or_insert(outcome);
         self.settled.notify_all();
     }
 }
 
+/// Pause between two checks whether the client has gone.
+const LOOK: Duration = Duration::from_millis(250);
+
 const LATE: &str = "the login timed out before the program answered";
+
+const GONE: &str = "the client has gone";
 
 impl Queued for Question {
     fn user(&self) -> &[u8] {
@@ -124,6 +149,9 @@ impl Queued for Question {
 impl Job for Question {
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
         let left = self.deadline.saturating_duration_since(Instant::now());
+        if self.is_abandoned() {
+            return Err(GONE.to_owned());
+        }
         let Some((program, arguments)) = self.command.split_first().filter(|_| !left.is_zero())
         else {
             return Err(LATE.to_owned());
@@ -132,7 +160,8 @@ impl Job for Question {
         let mut command = process::command(program);
         // Its standard error may show the password.
         command.args(arguments).stdin(input).stdout(Stdio::piped()).stderr(Stdio::null());
-        let answer = process::ask(&mut command, self.limit.min(left), is_over, &STUCK)?;
+        let is_over = || is_over() || self.is_abandoned();
+        let answer = process::ask(&mut command, self.limit.min(left), &is_over, &STUCK)?;
         self.settle(Ok(answer));
         Ok(())
     }
@@ -149,6 +178,10 @@ impl Job for Question {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn asked_by(peer: IpAddr) -> Asked<'static> {
+        Asked { user: b"u", password: b"p", peer, tls: None, host: None }
+    }
 
     #[test]
     fn the_program_is_told_one_line() {
@@ -174,10 +207,7 @@ mod tests {
 
     #[test]
     fn hosts_take_turns_and_networks_of_ipv6() {
-        let turn = |peer: &str| {
-            let peer = peer.parse().unwrap();
-            Asked { user: b"u", password: b"p", peer, tls: None, host: None }.turn()
-        };
+        let turn = |peer: &str| asked_by(peer.parse().unwrap()).turn();
         assert_eq!(turn("192.0.2.1"), [192, 0, 2, 1]);
         assert_eq!(turn("::ffff:192.0.2.1"), turn("192.0.2.1"));
         assert_ne!(turn("192.0.2.2"), turn("192.0.2.1"));
@@ -187,22 +217,20 @@ mod tests {
 
     #[test]
     fn one_that_comes_too_late_starts_nothing() {
-        let asked = Asked {
-            user: b"u",
-            password: b"p",
-            peer: [192, 0, 2, 1].into(),
-            tls: None,
-            host: None,
-        };
+        let asked = asked_by([192, 0, 2, 1].into());
         let command: Arc<[String]> = Arc::new(["/bin/cat".to_owned()]);
         let limit = Duration::from_secs(60);
         let late = Question::new(&command, &asked, limit, Instant::now());
         assert_eq!(late.run(&|| false), Err(LATE.to_owned()));
-        assert_eq!(late.wait(), Err(LATE.to_owned()));
+        assert_eq!(late.wait(&|| false), Some(Err(LATE.to_owned())));
         let early = Question::new(&command, &asked, limit, Instant::now() + limit);
         assert_eq!(early.run(&|| false), Ok(()));
         // The first outcome counts.
         early.fail("later");
-        assert_eq!(early.wait(), Ok(asked.line().into_bytes()));
+        assert_eq!(early.wait(&|| true), Some(Ok(asked.line().into_bytes())));
+        // The client has gone before the program starts.
+        let abandoned = Question::new(&command, &asked, limit, Instant::now() + limit);
+        assert_eq!(abandoned.wait(&|| true), None);
+        assert_eq!(abandoned.run(&|| false), Err(GONE.to_owned()));
     }
 }

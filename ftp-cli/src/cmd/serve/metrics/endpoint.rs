@@ -1,57 +1,28 @@
-//! The place where metrics are fetched: `GET /metrics` by HTTP, over TCP or a Unix socket.
+//! The endpoint of the metrics: `GET /metrics` over HTTP, on TCP or a Unix socket.
 
-use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Metrics;
+use socket2::{Domain, Socket, Type};
+
+use super::{Metrics, MetricsAddress};
 use crate::cmd::serve::local_socket::{LocalSocket, Timed, start_serving};
+use crate::cmd::serve::logging::no_thread;
+use crate::cmd::serve::settings::Settings;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// The time in which a client has to send its request and to take the answer.
+/// The time in which a client must send its request and read the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The longest request head in bytes, and the most header fields in it.
+/// Number of waiting connections.
+const BACKLOG: i32 = 128;
+
+/// Maximum length of a request head in bytes, and maximum number of header fields.
 const LONGEST: usize = 8 * 1024;
 const FIELDS: usize = 64;
-
-/// Where to listen.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum MetricsAddress {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl MetricsAddress {
-    /// Parses `ADDRESS:PORT` or `unix:PATH`.
-    ///
-    /// # Errors
-    ///
-    /// Returns a message with what was expected.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("invalid address \"{text}\": expected ADDRESS:PORT or unix:/PATH");
-        match text.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') && !path.contains('\0') => {
-                Ok(Self::Unix(path.into()))
-            }
-            Some(_) => Err(wrong()),
-            None => text.parse().map(Self::Tcp).map_err(|_| wrong()),
-        }
-    }
-}
-
-impl fmt::Display for MetricsAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// The listening socket.
 #[derive(Debug)]
@@ -66,10 +37,10 @@ impl Endpoint {
     /// # Errors
     ///
     /// Returns `Network` or `Local` if it cannot be bound.
-    pub(crate) fn bind(address: Option<&MetricsAddress>) -> Result<Option<Self>, Failure> {
-        match address {
+    pub(crate) fn bind(settings: &Settings) -> Result<Option<Self>, Failure> {
+        match &settings.metrics {
             None => Ok(None),
-            Some(MetricsAddress::Tcp(address)) => match TcpListener::bind(address) {
+            Some(MetricsAddress::Tcp(address)) => match listen(*address, settings.freebind) {
                 Ok(listener) => Ok(Some(Self::Tcp(listener))),
                 Err(error) => {
                     let message = format!("metrics.listen: {address}: {error}");
@@ -91,22 +62,40 @@ impl Endpoint {
     /// # Errors
     ///
     /// Returns `Internal` if the thread cannot be started.
-    pub(crate) fn start(self, metrics: Arc<Metrics>) -> Result<(), Failure> {
-        start_serving("metrics", move || self.serve_one(&metrics))
-    }
-
-    fn serve_one(&self, metrics: &Metrics) -> io::Result<()> {
+    pub(crate) fn start(&self, metrics: Arc<Metrics>) -> Result<(), Failure> {
+        let failed = |error: io::Error| no_thread("metrics", &error);
         match self {
             Self::Tcp(listener) => {
-                let stream: TcpStream = listener.accept()?.0;
-                answer(Timed::new(&stream, LIMIT), metrics)
+                let listener = listener.try_clone().map_err(failed)?;
+                start_serving("metrics", move || {
+                    let stream: TcpStream = listener.accept()?.0;
+                    answer(Timed::new(&stream, LIMIT), &metrics)
+                })
             }
             Self::Unix(socket) => {
-                let stream = socket.listener.accept()?.0;
-                answer(Timed::new(&stream, LIMIT), metrics)
+                let listener = socket.listener.try_clone().map_err(failed)?;
+                start_serving("metrics", move || {
+                    let stream = listener.accept()?.0;
+                    answer(Timed::new(&stream, LIMIT), &metrics)
+                })
             }
         }
     }
+}
+
+/// Listens on an address; with `freebind` also on one that the computer does not have yet.
+fn listen(address: SocketAddr, freebind: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A server that is restarted can listen while old connections are being closed.
+    socket.set_reuse_address(true)?;
+    match address {
+        _ if !freebind => {}
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Answers one request.
@@ -139,7 +128,7 @@ fn path(stream: &mut impl Read) -> io::Result<Option<String>> {
             return Ok(request.path.filter(|_| is_get).map(str::to_owned));
         }
         if count == 0 || head.len() > LONGEST {
-            return Err(io::Error::new(ErrorKind::InvalidData, "no whole request head"));
+            return Err(io::Error::new(ErrorKind::InvalidData, "incomplete request"));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Counters of the server, in the text format of Prometheus (version 0.0.4).
 
+mod address;
 mod endpoint;
 
 use std::collections::BTreeMap;
@@ -9,14 +10,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ftp_server::{Direction, Event, EventKind, Observer, Transfer};
 
+pub(crate) use self::address::MetricsAddress;
 pub(super) use self::endpoint::Endpoint;
-pub(crate) use self::endpoint::MetricsAddress;
 use crate::lock::lock;
 
 /// Upper bounds of the histogram of durations, in seconds.
 const BOUNDS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 10.0, 60.0, 600.0, 3600.0];
 
-/// Everything that the metrics tell, counted from events.
+/// All values of the metrics, counted from events.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics(Mutex<Counts>);
 
@@ -28,15 +29,16 @@ struct Counts {
     refused: BTreeMap<&'static str, u64>,
     transfers: BTreeMap<TransferLabels, u64>,
     bytes: BTreeMap<&'static str, u64>,
-    /// The number of transfers that took at most each bound, and longer than the one before.
+    /// For each bound, the number of transfers that took at most that long, but longer than the
+    /// previous bound.
     durations: [u64; BOUNDS.len()],
     all_durations: Duration,
-    /// End of each certificate in seconds since 1970, and its virtual host.
+    /// Each certificate's virtual host, and its expiry in seconds since 1970.
     certificates: Vec<CertificateEnd>,
     has_failed_to_reload: bool,
 }
 
-/// A virtual host, or `None` for the server itself; and a time in seconds since 1970.
+/// A virtual host, or `None` for the server itself, and a time in seconds since 1970.
 pub(super) type CertificateEnd = (Option<String>, i64);
 
 /// Direction, end and code; no code for a transfer without a reply.
@@ -87,7 +89,7 @@ impl Metrics {
         lock(&self.0).certificates = certificates;
     }
 
-    /// Sets whether the last reload has succeeded.
+    /// Records whether the last reload succeeded.
     pub(super) fn set_reloaded(&self, has_succeeded: bool) {
         lock(&self.0).has_failed_to_reload = !has_succeeded;
     }
@@ -98,7 +100,11 @@ impl Metrics {
         let mut page = Page::default();
         page.metric("ftp_sessions", "gauge", "Connected sessions.");
         page.sample("ftp_sessions", &[], counts.sessions);
-        page.metric("ftp_logins_total", "counter", "Logins by result: accepted, or why refused.");
+        page.metric(
+            "ftp_logins_total",
+            "counter",
+            "Logins by result: accepted, or the reason for the refusal.",
+        );
         for (result, count) in &counts.logins {
             page.sample("ftp_logins_total", &[("result", result)], count);
         }

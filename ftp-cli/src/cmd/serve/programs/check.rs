@@ -1,4 +1,4 @@
-//! `--check` of a program.
+//! Checks of programs for `--check`.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Runs programs of the operator: their processes, and the threads and queues that start them.
+//! Runs the operator's programs: their processes, and the threads and queues that start them.
 
 pub(super) mod check;
 pub(super) mod pool;

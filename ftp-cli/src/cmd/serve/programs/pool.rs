@@ -1,4 +1,4 @@
-//! Threads that run the jobs of a queue, each of which is a process or writes a file.
+//! Threads that run the jobs of a queue. A job starts a process or writes a file.
 //!
 //! A session's thread is confined to its user's files, and a program that it starts would be too.
 //! So the session only queues a job; threads that existed before any session run it.
@@ -12,10 +12,10 @@ use super::queue::{Queue, Queued};
 use crate::console::threads;
 use crate::lock::lock;
 
-/// Work for an event. Nothing gets lost without a word: a job ends by `run`, `fail` or `refuse`, or
+/// Work for an event. No job is lost silently: it ends with `run`, `fail` or `refuse`, or
 /// [`Pool::end`] or [`Pool::give_up`] returns it.
 pub(crate) trait Job: Queued + Send + Sync + 'static {
-    /// Does the work. Ends early once `is_over`.
+    /// Does the work. Ends early when `is_over` returns `true`.
     ///
     /// # Errors
     ///
@@ -30,16 +30,16 @@ pub(crate) trait Job: Queued + Send + Sync + 'static {
     /// Accounts for a job whose last attempt failed.
     fn fail(&self, why: &str);
 
-    /// Accounts for a job that has no place in the queue, in the thread of a session.
+    /// Accounts for a job that did not fit into the queue. Called in the thread of a session.
     fn refuse(self: Arc<Self>);
 }
 
 /// A queue, and the threads that run its jobs.
 pub(crate) struct Pool<J> {
     state: Mutex<State<J>>,
-    /// Wakes a thread for a job, or all of them for the end.
+    /// Wakes one thread for a job, or all threads at the end.
     work: Condvar,
-    /// Wakes the shutdown after the end of a job.
+    /// Wakes the shutdown when a job has ended.
     ended: Condvar,
     /// Name of the threads.
     name: &'static str,
@@ -53,9 +53,9 @@ struct State<J> {
     threads: usize,
     /// The shutdown no longer waits for running jobs.
     is_cut: bool,
-    /// The server is stopping, and nothing is tried again.
+    /// The server is stopping, and failed jobs are not retried.
     is_stopping: bool,
-    /// No job is started any more, and running ones end early.
+    /// No more jobs are started, and running ones end early.
     is_over: bool,
 }
 
@@ -79,8 +79,8 @@ impl<J: Job> State<J> {
 }
 
 impl<J: Job> Pool<J> {
-    /// Returns a pool without threads, which are called `name` later. With `is_serial`, the jobs of a
-    /// user keep their order.
+    /// Returns a pool without threads; later threads have the name `name`. With `is_serial`, the
+    /// jobs of each user run one after the other.
     pub(crate) const fn new(name: &'static str, is_serial: bool) -> Self {
         let waiting = Queue::new(is_serial);
         let running = Vec::new();
@@ -90,7 +90,7 @@ impl<J: Job> Pool<J> {
         Self { state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new(), name }
     }
 
-    /// Starts the threads for this number of jobs at once.
+    /// Starts enough threads to run `at_once` jobs in parallel.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl<J: Job> Pool<J> {
         Ok(())
     }
 
-    /// Sets how many jobs run at once, up to the number that was prepared.
+    /// Sets how many jobs run in parallel, up to the number of prepared threads.
     pub(crate) fn set(&self, at_once: usize) {
         self.state().at_once = at_once;
         self.work.notify_all();
@@ -131,12 +131,12 @@ impl<J: Job> Pool<J> {
         self.ended.notify_all();
     }
 
-    /// Returns whether the shutdown was told to wait no longer.
+    /// Returns whether the shutdown no longer waits.
     pub(crate) fn is_cut(&self) -> bool {
         self.state().is_cut
     }
 
-    /// Begins the shutdown: failed jobs are not run again.
+    /// Begins the shutdown: failed jobs are not retried.
     pub(crate) fn stop(&self) {
         let mut state = self.state();
         state.is_stopping = true;
@@ -145,7 +145,7 @@ impl<J: Job> Pool<J> {
         self.work.notify_all();
     }
 
-    /// Waits for all jobs, at most until then.
+    /// Waits for all jobs, at most until `until`.
     pub(crate) fn wait(&self, until: Instant) {
         let is_busy = |state: &mut State<J>| {
             !state.is_cut && (!state.running.is_empty() || state.waiting.len() > 0)
@@ -154,7 +154,7 @@ impl<J: Job> Pool<J> {
         drop(self.ended.wait_timeout_while(self.state(), limit, is_busy));
     }
 
-    /// Ends the running jobs. Returns those that were not started.
+    /// Ends the running jobs. Returns the jobs that were not started.
     #[must_use]
     pub(crate) fn end(&self) -> Vec<Arc<J>> {
         let mut state = self.state();
@@ -165,8 +165,8 @@ impl<J: Job> Pool<J> {
         left
     }
 
-    /// Waits for the jobs that [`end`](Self::end) has ended, at most until then. Returns those that
-    /// still run; the pool does not account for them any more.
+    /// Waits at most until `until` for the jobs that [`end`](Self::end) has ended. Returns the jobs
+    /// that still run; the pool no longer accounts for them.
     #[must_use]
     pub(crate) fn give_up(&self, until: Instant) -> Vec<Arc<J>> {
         let limit = until.saturating_duration_since(Instant::now());
@@ -194,14 +194,14 @@ impl<J: Job> Pool<J> {
             }
             let now = Instant::now();
             if let Some(job) = state.pop(now) {
-                // This thread no longer waits for further jobs and the end of pauses.
+                // Another thread must now wait for jobs and for the end of pauses.
                 if state.can_start() || state.waiting.next_start().is_some() {
                     self.work.notify_one();
                 }
                 return Some(job);
             }
             let pause = state.waiting.next_start().map(|time| time.saturating_duration_since(now));
-            // A pause that is over waits for a running job, whose thread takes the next one.
+            // If a pause is over but no job can start, the thread of a running job takes it later.
             state = match pause.filter(|pause| !pause.is_zero()) {
                 Some(pause) => {
                     let waited = self.work.wait_timeout(state, pause);
@@ -212,7 +212,7 @@ impl<J: Job> Pool<J> {
         }
     }
 
-    /// Accounts for a job that has run, before the next one of its user.
+    /// Accounts for a job that has run, before the next job of the same user starts.
     fn settle(&self, job: &Arc<J>, ran: Result<(), String>) {
         let mut state = self.state();
         if let Err(why) = ran

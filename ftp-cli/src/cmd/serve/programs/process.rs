@@ -24,11 +24,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_m
 /// Time that a killed program has to end.
 const KILLED: Duration = Duration::from_secs(2);
 
-/// Largest number of programs of one kind that do not end; no others are started then.
+/// Number of programs of one kind that cannot be killed at which no others are started.
 const STUCK_AT_MOST: usize = 16;
 
-/// Programs of one kind that were killed and did not end. They are reaped when they do. Each kind
-/// has its own: hooks on a disk that hangs do not keep users from logging in.
+/// Programs of one kind that were killed but have not ended. They are reaped when they end. Each
+/// kind has its own list, so hooks on a hanging disk do not prevent logins.
 #[derive(Debug, Default)]
 pub(crate) struct Stuck(Mutex<Vec<Child>>);
 
@@ -41,7 +41,7 @@ impl Stuck {
         lock(&self.0).push(child);
     }
 
-    /// Reaps programs that have ended. Returns the number of the others.
+    /// Reaps programs that have ended. Returns the number of programs that have not.
     fn count(&self) -> usize {
         let mut stuck = lock(&self.0);
         stuck.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
@@ -49,17 +49,17 @@ impl Stuck {
     }
 }
 
-/// Bytes of an error message that are kept.
+/// Maximum bytes of an error message that are kept.
 const KEPT: usize = 400;
 
-/// Largest answer, in bytes.
+/// Maximum length of an answer, in bytes.
 const ANSWER: usize = 64 * 1024;
 
-/// Bytes that are read at most between two checks: more than an answer.
+/// Maximum bytes to read between two checks: more than an answer.
 const READ: usize = ANSWER + 4096;
 
-/// Returns a command in its own process group, without input and output, and without the variables
-/// that are for the server only.
+/// Returns a command in its own process group, without input and output, and without the
+/// environment variables that only the server needs.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.process_group(0).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
@@ -70,7 +70,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Returns an open file in memory with this content: the server never waits for its reader.
+/// Returns an open file in memory with this content. Unlike with a pipe, the server never waits for
+/// the reader.
 pub(crate) fn input(text: &str) -> io::Result<File> {
     let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
     file.write_all(text.as_bytes())?;
@@ -78,9 +79,9 @@ pub(crate) fn input(text: &str) -> io::Result<File> {
     Ok(file)
 }
 
-/// Runs a program until it ends. Kills its process group after `limit`, or once `is_over`. If its
-/// standard error is a pipe, the message begins with the first line of it. A program that cannot be
-/// killed is added to `stuck`.
+/// Runs a program until it ends. Kills its process group after `limit`, or when `is_over` returns
+/// `true`. If standard error is a pipe, an error message includes its first line. A program that
+/// cannot be killed is added to `stuck`.
 ///
 /// # Errors
 ///
@@ -94,11 +95,12 @@ pub(crate) fn run(
     ask(command, limit, is_over, stuck).map(drop)
 }
 
-/// As [`run`], and returns what the program wrote to its standard output, if that is a pipe.
+/// Runs a program like [`run`], and returns its standard output, if that is a pipe.
 ///
 /// # Errors
 ///
-/// Also returns a message if that is longer than 64 KiB, and kills the program.
+/// Returns the messages of [`run`]. If the output is longer than 64 KiB, kills the program and
+/// returns a message.
 pub(crate) fn ask(
     command: &mut Command,
     limit: Duration,
@@ -144,8 +146,8 @@ fn wait(
         let is_late = left.is_zero();
         let is_flooded = output.answer.is_longer;
         if is_late || is_flooded || is_over() {
-            // The process is not reaped yet, so its process id is still valid. It may have left
-            // its group.
+            // The process is not reaped yet, so its process id is still valid. It may have left its
+            // group, so it is killed separately too.
             let _ = kill_process_group(group, Signal::KILL);
             let _ = child.kill();
             let killed = if ends(child, KILLED) { "killed" } else { "cannot be killed" };
@@ -175,7 +177,7 @@ fn ends(child: &mut Child, limit: Duration) -> bool {
 
 const TOO_LONG: &str = "the answer is longer than 64 KiB";
 
-/// What a program writes.
+/// The output of a program.
 struct Output {
     answer: Beginning<ChildStdout>,
     complaint: Beginning<ChildStderr>,
@@ -189,15 +191,15 @@ impl Output {
         }
     }
 
-    /// Reads what is there.
+    /// Reads the available bytes.
     fn read(&mut self) {
         self.answer.read();
         self.complaint.read();
     }
 }
 
-/// The beginning of what a program writes to a pipe. The rest is discarded, so that neither the
-/// program waits nor the memory fills.
+/// The beginning of the output that a program writes to a pipe. The rest is discarded, so that the
+/// program does not wait and memory does not fill.
 struct Beginning<P> {
     pipe: Option<P>,
     kept: Vec<u8>,
@@ -208,12 +210,13 @@ struct Beginning<P> {
 
 impl<P: Read + AsFd> Beginning<P> {
     fn of(pipe: Option<P>, most: usize) -> Self {
-        // Without this flag, reading could wait for the program: its end says enough then.
+        // Without this flag, reading could block: then the pipe is not read, and only the exit
+        // status counts.
         let pipe = pipe.filter(|pipe| fcntl_setfl(pipe, OFlags::NONBLOCK).is_ok());
         Self { pipe, kept: Vec::new(), most, is_longer: false }
     }
 
-    /// Reads what is there.
+    /// Reads the available bytes.
     fn read(&mut self) {
         let Some(pipe) = &mut self.pipe else { return };
         let mut buffer = [0; 4096];
@@ -249,7 +252,7 @@ mod tests {
             ("/bin/sh", &["-c", "exit 0"][..], long, false, Ok(())),
             ("/bin/sh", &["-c", "exit 3"], long, false, Err("exit status: 3")),
             ("/bin/sh", &["-c", "kill -9 $$"], long, false, Err("signal: 9 (SIGKILL)")),
-            ("/nonexistent", &[], long, false, Err("No such file or directory (os error 2)")),
+            ("/proc/none", &[], long, false, Err("No such file or directory (os error 2)")),
             ("/dev/null", &[], long, false, Err("Permission denied (os error 13)")),
             ("/bin/sleep", &["60"], Duration::from_millis(50), false, Err("killed after 50 ms")),
             ("/bin/sleep", &["60"], long, true, Err("killed: the server is stopping")),
@@ -274,7 +277,7 @@ mod tests {
             assert_eq!(ask(script).as_deref(), Ok(&b"in\n"[..]), "{script}");
         }
         assert_eq!(ask("head -c 65536 /dev/zero").map(|answer| answer.len()), Ok(ANSWER));
-        // It may end before the first look, or not.
+        // The program may end before the first check, or not.
         let longer = ask("head -c 65537 /dev/zero").unwrap_err();
         assert!(longer.ends_with(TOO_LONG), "{longer}");
         assert_eq!(ask("yes").unwrap_err(), format!("killed: {TOO_LONG}"));
@@ -333,7 +336,7 @@ mod tests {
             ("echo; echo first >&2; echo second >&2; exit 3", Err("exit status: 3: first")),
             ("echo not said >&2", Ok(())),
             ("printf 'a\\377b' >&2; exit 1", Err("exit status: 1: a")),
-            ("yes >&2 & sleep 0.2; kill $!; exit 1", Err("exit status: 1: y")),
+            ("yes | head -c 1000000 >&2; exit 1", Err("exit status: 1: y")),
             ("sleep 5 & exit 2", Err("exit status: 2")),
         ] {
             let mut command = command("/bin/sh");

@@ -1,19 +1,19 @@
-//! A queue of jobs in which users take turns, so that one with many events does not delay the
+//! A queue of jobs in which users take turns, so that a user with many jobs does not delay the
 //! others.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Largest number of jobs in a queue, and of their bytes.
+/// Limits on the jobs in a queue: their number, and their bytes in total.
 pub(crate) const JOBS: usize = 1_000;
 const BYTES: usize = 4 * 1024 * 1024;
 
 /// A job in a queue.
 pub(crate) trait Queued {
-    /// User whose turn it takes.
+    /// The user whose turn the job takes.
     fn user(&self) -> &[u8];
-    /// Bytes of memory that its event takes.
+    /// The memory that the job takes, in bytes.
     fn size(&self) -> usize;
 }
 
@@ -29,9 +29,10 @@ impl<J: Queued> Queued for Arc<J> {
 
 /// Jobs that have not been started.
 pub(crate) struct Queue<J> {
-    /// One lane per user, in the order of their turns. Each has a job, or one that is running.
+    /// One lane per user, in the order of their turns. Each lane has at least one queued or running
+    /// job.
     lanes: VecDeque<Lane<J>>,
-    /// The jobs of a user run one after the other.
+    /// Whether the jobs of a user run one after the other.
     is_serial: bool,
     length: usize,
     bytes: usize,
@@ -40,9 +41,9 @@ pub(crate) struct Queue<J> {
 struct Lane<J> {
     user: Vec<u8>,
     jobs: VecDeque<J>,
-    /// A job of this user is running, and the others wait for it.
+    /// Whether a job of this user is running and the others wait for it.
     is_busy: bool,
-    /// The first job failed, and is not started again before this time.
+    /// If the first job failed, the time before which it is not started again.
     not_before: Option<Instant>,
 }
 
@@ -58,7 +59,7 @@ impl<J: Queued> Lane<J> {
 }
 
 impl<J: Queued> Queue<J> {
-    /// Returns an empty queue. With `is_serial`, the jobs of a user keep their order.
+    /// Returns an empty queue. With `is_serial`, the jobs of each user run one after the other.
     pub(crate) const fn new(is_serial: bool) -> Self {
         Self { lanes: VecDeque::new(), is_serial, length: 0, bytes: 0 }
     }
@@ -68,7 +69,7 @@ impl<J: Queued> Queue<J> {
         self.length
     }
 
-    /// Adds a job. Returns those that have no place any more: the newest of the user with most jobs,
+    /// Adds a job. Returns the jobs that no longer fit: the newest of the user with the most jobs,
     /// who may be the same user.
     pub(crate) fn push(&mut self, job: J) -> Vec<J> {
         let size = job.size();
@@ -85,7 +86,7 @@ impl<J: Queued> Queue<J> {
         std::iter::from_fn(|| self.pop_surplus()).collect()
     }
 
-    /// Removes the newest job of the user with most of them, if the queue is too long.
+    /// Removes the newest job of the user with the most jobs, if the queue is too long.
     fn pop_surplus(&mut self) -> Option<J> {
         let largest = if self.bytes > BYTES {
             self.lanes.iter_mut().max_by_key(|lane| lane.bytes())
@@ -99,7 +100,8 @@ impl<J: Queued> Queue<J> {
         Some(job)
     }
 
-    /// Returns the next job, of the user whose turn it is; `None` if no job can start now.
+    /// Removes the next job, which belongs to the user whose turn it is. Returns `None` if no job
+    /// can start now.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<J> {
         let at = self.lanes.iter().position(|lane| lane.can_start(now))?;
         let mut lane = self.lanes.remove(at)?;
@@ -124,11 +126,10 @@ impl<J: Queued> Queue<J> {
         self.tidy_up();
     }
 
-    /// Returns a job that failed to the head of its user's lane; to be followed by
-    /// [`done`](Self::done).
+    /// Puts a failed job back to the head of its user's lane. Call [`done`](Self::done) afterwards.
     pub(crate) fn put_back(&mut self, job: J, not_before: Option<Instant>) {
         let size = job.size();
-        // The lane of a running job stays.
+        // A user's lane exists while one of its jobs runs.
         let Some(lane) = self.lane(job.user()) else { return };
         lane.jobs.push_front(job);
         lane.not_before = not_before;
@@ -136,7 +137,8 @@ impl<J: Queued> Queue<J> {
         self.bytes += size;
     }
 
-    /// Returns when the pause of a user ends, if no earlier call of [`done`](Self::done) is needed.
+    /// Returns the time at which the first pause ends; `None` if only [`done`](Self::done) can make
+    /// a job ready.
     pub(crate) fn next_start(&self) -> Option<Instant> {
         let waiting = self.lanes.iter().filter(|lane| !lane.is_busy);
         waiting.filter_map(|lane| lane.not_before).min()

@@ -1,4 +1,4 @@
-//! Reads the user that `auth.program` answers, as a file has one.
+//! Reads the user in an answer of `auth.program`, which has the keys of a user in the file.
 
 use toml::de::DeTable;
 
@@ -10,23 +10,24 @@ use super::toml_text::shown;
 use super::user::User;
 
 impl Settings {
-    /// Returns these settings without the users of the file, for [`user_of`](Self::user_of).
+    /// Returns a copy of these settings without the users of the file, for
+    /// [`user_of`](Self::user_of).
     pub(crate) fn for_answers(&self) -> Self {
         Self { users: self.users.inherited(), ..self.clone() }
     }
 
-    /// Returns the user with these keys, each on a line of TOML, and with those of `[defaults]` and
-    /// of the user's groups.
+    /// Returns the user with these keys (each on a line of TOML), and with the keys of `[defaults]`
+    /// and of the user's groups.
     ///
     /// # Errors
     ///
-    /// Returns the first wrong key, and what is wrong with it.
+    /// Returns a message that names the first wrong key and the error.
     pub(crate) fn user_of(&self, name: &str, keys: &str) -> Result<User, String> {
         let mut settings = self.clone();
         let text = format!("[users.{}]\n{keys}", shown(name));
         let (root, errors) = DeTable::parse_recoverable(&text);
         let mut reader = Reader::new("answer", Lines::of(&text), errors.is_empty());
-        // Without the table, which the program did not write.
+        // Leaves out the name of the table, which is not in the answer.
         let own = format!("{}.", Table::User(name));
         let without = |wrong: String| wrong.replacen(&own, "", 1);
         if let Some(error) = errors.first() {
@@ -40,7 +41,7 @@ impl Settings {
         }
         settings.users.resolve();
         let user = settings.users.iter().next().map(|(_, user)| user.clone()).unwrap_or_default();
-        // The program has checked the password.
+        // The program has checked the password, so no hash is needed.
         if let Some(lack) = user.lacks().find(|lack| *lack != "password") {
             return Err(format!("{lack} is missing"));
         }

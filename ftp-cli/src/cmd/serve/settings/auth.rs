@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// A program that decides about users whom no other setting names.
+/// The program that checks the logins of all other users.
 #[derive(Clone, Debug)]
 pub(crate) struct AuthSettings {
     /// Program to run for each login, with its arguments; empty for none.
     pub(crate) program: Vec<String>,
-    /// How long an accepted login is accepted again without the program.
+    /// Time for which an accepted login is accepted again without the program.
     pub(crate) cache: Duration,
     /// Timeout of one process.
     pub(crate) timeout: Duration,

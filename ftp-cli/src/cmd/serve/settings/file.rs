@@ -24,7 +24,7 @@ const MOST: usize = 100;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reading {
     First,
-    /// On reload: a pipe would be empty, and might block forever.
+    /// A reload: a pipe would be empty now, and might block forever.
     Again,
 }
 
@@ -136,8 +136,8 @@ struct First {
 }
 
 impl First {
-    /// Counts a problem at the byte `at`. Returns false if enough earlier ones are known, so that
-    /// its message is not needed.
+    /// Counts a problem at the byte `at`. Returns `false` if its message is not needed, because
+    /// enough earlier problems are known.
     fn counts(&mut self, at: usize) -> bool {
         self.count += 1;
         self.problems.len() < MOST || self.problems.last().is_some_and(|(last, _)| at <= *last)
@@ -193,7 +193,7 @@ mod tests {
                 continue;
             };
             bad += 1;
-            // After very many errors, only the number of the rest is reported.
+            // If there are too many errors, only the number of the rest is reported.
             let places = lines.iter().take(MOST).map(|line| {
                 let mut parts = line.splitn(4, ':').skip(1).map(str::parse::<usize>);
                 let place = (parts.next().unwrap().unwrap(), parts.next().unwrap().unwrap());

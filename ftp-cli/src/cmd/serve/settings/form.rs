@@ -5,7 +5,7 @@ use super::kind::Kind;
 /// Text form of values of the type `T`.
 pub(crate) struct Form<T: 'static> {
     pub(crate) kind: Kind,
-    /// Parses a value, or returns what is wrong with the text.
+    /// Parses a value, or returns a message about the error.
     pub(crate) read: fn(&str) -> Result<T, String>,
     pub(crate) show: fn(&T) -> String,
 }

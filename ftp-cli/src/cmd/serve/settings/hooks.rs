@@ -16,12 +16,12 @@ pub(crate) struct HookSettings {
     pub(crate) program: Option<PathBuf>,
     /// Those events.
     pub(crate) events: Vec<HookEvent>,
-    /// Number of its processes at once.
+    /// Number of processes of the program at once.
     pub(crate) processes: usize,
-    /// Further attempts after a failure, and the pause before the first of them.
+    /// Number of retries after a failure, and the pause before the first retry.
     pub(crate) retries: u32,
     pub(crate) retry_delay: Duration,
-    /// Directory for events that it did not handle.
+    /// Directory for events that the program did not handle.
     pub(crate) dead_letters: Option<PathBuf>,
 }
 
@@ -41,7 +41,7 @@ impl Default for HookSettings {
 }
 
 impl HookSettings {
-    /// Returns contradictions: the wrong key, and what it needs.
+    /// Returns each contradiction: the wrong key, and what it needs.
     pub(super) fn contradictions(&self) -> Option<(&'static str, String)> {
         match (&self.program, self.events.is_empty()) {
             (Some(_), true) => Some(("hooks.program", "needs hooks.events".to_owned())),

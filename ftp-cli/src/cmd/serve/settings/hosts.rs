@@ -6,19 +6,20 @@ use std::path::{Path, PathBuf};
 use ftp_proto::HostName;
 use ftp_server::VirtualHost;
 
-use super::forms::{FILE, LINE, USERS};
+use super::forms::{FILE, LINE, OWN_ROOT, USERS};
 use super::lines::Lines;
 use super::origins::Origins;
+use super::root::Root;
 use super::row::{Setting, row};
 use super::table::Settings;
 use super::toml_text::{shown, unquoted};
-use super::user::with_name;
+use super::user::User;
 use crate::options::values;
 
-/// Table of the hosts, and of `hosts.names`.
+/// Name of the table that contains the hosts and `hosts.names`.
 pub(super) const HOSTS: &str = "hosts";
 
-/// Name of anonymous users in the list of a host.
+/// The name that stands for anonymous logins in the list of a host.
 pub(crate) const ANONYMOUS: &str = "anonymous";
 
 /// A virtual host of the file.
@@ -27,10 +28,10 @@ pub(crate) struct Host {
     /// PEM files.
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
-    /// Reply to `HOST`; empty for the usual one.
+    /// Text of the reply to `HOST`; empty for the default text.
     pub(crate) banner: String,
-    /// Root of all users there; `%u` stands for the name.
-    pub(crate) root: Option<PathBuf>,
+    /// Root of all users at this host; `%u` stands for the user's name.
+    pub(crate) root: Option<Root>,
     /// Users who may log in; `None` for all.
     pub(crate) users: Option<Vec<String>>,
     /// Origins of all values.
@@ -42,29 +43,29 @@ pub(crate) const HOST: &[Setting<Host>] = &[
     row!(Host, "certificate", FILE,  certificate, "PEM file of the host's certificate chain (empty: tls.certificate)."),
     row!(Host, "key",         FILE,  key,         "PEM file of the private key of that certificate."),
     row!(Host, "banner",      LINE,  banner,      "Text of the reply to HOST (empty: Host accepted)."),
-    row!(Host, "root",        FILE,  root,        "Directory that all users see as / at this host; %u stands for the name (empty: their own)."),
-    row!(Host, "users",       USERS, users,       "Users who may log in at this host, such as anonymous (empty: none; without this key: all)."),
+    row!(Host, "root",        OWN_ROOT, root,     "Directory that all users see as / at this host; %u is the user's name (empty: their own)."),
+    row!(Host, "users",       USERS, users,       "Names of users who may log in here, or anonymous (empty: none; without this key: all)."),
 ];
 
 impl Host {
-    /// Returns whether this user may log in here.
+    /// Returns whether this user may log in at this host.
     pub(crate) fn admits(&self, user: &str) -> bool {
         self.users.as_ref().is_none_or(|users| users.iter().any(|other| other == user))
     }
 
-    /// Returns the root of a user here, if the host has one. `Err` if the name cannot be part of a
-    /// path.
-    pub(crate) fn root_of(&self, user: &str) -> Result<Option<PathBuf>, UnsafeName> {
-        self.root.as_ref().map(|root| with_name(root, user).ok_or(UnsafeName)).transpose()
+    /// Returns the root of a user at this host, if the host has one; `Err` if the user's name
+    /// cannot be part of a path.
+    pub(crate) fn root_of(&self, user: &str) -> Result<Option<Root>, UnsafeName> {
+        self.root.as_ref().map(|root| root.with_name(user).ok_or(UnsafeName)).transpose()
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        // An empty list is shown as a missing one.
+        // An empty list is shown like a missing one.
         self.users == other.users && HOST.iter().all(|row| (row.show)(self) == (row.show)(other))
     }
 }
 
-/// A name that cannot be part of a path.
+/// The error for a name that cannot be part of a path.
 #[derive(Debug)]
 pub(crate) struct UnsafeName;
 
@@ -73,7 +74,7 @@ pub(crate) struct UnsafeName;
 pub(crate) struct Hosts(BTreeMap<String, (HostName, Host)>);
 
 impl Hosts {
-    /// Returns the host of a name, which is new if it was missing.
+    /// Returns the host of this name; adds it if it is missing.
     pub(super) fn with(&mut self, name: HostName) -> &mut Host {
         let entry = self.0.entry(name.to_string());
         &mut entry.or_insert_with(|| (name, Host::default())).1
@@ -124,7 +125,7 @@ pub(crate) fn key_of(name: &HostName, key: &str) -> String {
 }
 
 impl Settings {
-    /// Applies `hosts.NAME.KEY=VALUE`; `None` if the key is none of a host.
+    /// Applies `hosts.NAME.KEY=VALUE`; `None` if the key does not belong to a host.
     pub(super) fn set_host(&mut self, key: &str, value: &str) -> Option<Result<(), String>> {
         let rest = key.strip_prefix(HOSTS)?.strip_prefix('.')?;
         let (name, key) = rest.rsplit_once('.')?;
@@ -144,7 +145,7 @@ impl Settings {
         (row.set)(host, value)
     }
 
-    /// Returns all hosts for the server: those of tables, and other names.
+    /// Returns all hosts for the server: those with a table, and those in `hosts.names`.
     pub(super) fn virtual_hosts(&self) -> Vec<VirtualHost> {
         let of_tables = self.hosts.iter().map(|(name, host)| {
             let banner = Some(host.banner.clone()).filter(|banner| !banner.is_empty());
@@ -162,7 +163,7 @@ impl Settings {
         own.chain(self.hosts.files()).collect()
     }
 
-    /// Returns the contradictions of hosts, each after its origin.
+    /// Returns the contradictions in the keys of hosts, each with its origin.
     pub(super) fn contradictions_of_hosts(&self, lines: Option<&Lines<'_>>) -> Vec<String> {
         let mut wrong = Vec::new();
         for (name, host) in self.hosts.iter() {
@@ -178,6 +179,9 @@ impl Settings {
                 }
                 _ => {}
             }
+            if let Some(why) = host.root.as_ref().and_then(|root| self.objection_to_root(root)) {
+                add("root", why);
+            }
             for user in host.users.iter().flatten() {
                 if let Some(unknown) = self.objection_to_user(user) {
                     add("users", unknown);
@@ -188,13 +192,25 @@ impl Settings {
                 let user = shown(user);
                 add("root", format!("the name of user {user} cannot replace %u"));
             }
+            let Some(root) = host.root.as_ref().filter(|root| root.objects().is_some()) else {
+                continue;
+            };
+            for (user, settings) in self.users.iter().filter(|(user, _)| host.admits(user)) {
+                let there = User { root: root.clone(), ..settings.clone() };
+                // Those of the root itself are known already.
+                for (key, why) in self.objections_to_stores(&there) {
+                    if !matches!(key, "root" | "mounts") {
+                        add("root", format!("{key} of user {}: {why}", shown(user)));
+                    }
+                }
+            }
         }
         wrong
     }
 
     /// Returns a hint to a similar name if there is no user of this name.
     fn objection_to_user(&self, user: &str) -> Option<String> {
-        // The program may know the user.
+        // The program may accept the user.
         if !self.auth.program.is_empty() {
             return None;
         }

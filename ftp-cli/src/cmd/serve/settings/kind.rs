@@ -90,7 +90,7 @@ impl Kind {
         }
     }
 
-    /// Returns the value of `text` in `--set` as a file has it.
+    /// Converts a value from the format of `--set` to that of a file.
     pub(super) fn literal(self, text: &str) -> String {
         match self {
             Self::Switch | Self::Number | Self::Arguments => text.to_owned(),
@@ -127,7 +127,7 @@ impl Kind {
     }
 }
 
-/// Returns a table of the items in a text, with `;` between them.
+/// Returns a table of the items in a text that are separated by `;`.
 fn table(text: &str, item: impl Fn(&str) -> String) -> String {
     let items = text.split(';').filter(|item| !item.is_empty()).map(item);
     let items: Vec<String> = items.collect();

@@ -73,15 +73,15 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// The keys that one table has.
+/// The keys of one table.
 #[derive(Clone, Default)]
 pub(super) struct Layer {
     given: Vec<Given>,
-    /// Keys with an invalid value: they are not missing as well.
+    /// Keys with an invalid value, which do not count as missing.
     pub(super) refused: Vec<&'static str>,
 }
 
-/// A valid value of a key, as `--set` has it.
+/// A valid value of a key, in the format of `--set`.
 #[derive(Clone)]
 pub(super) struct Given {
     pub(super) row: &'static Setting<User>,
@@ -108,7 +108,7 @@ impl Layer {
     /// Sets the values of a user; `inherited` names the table in origins.
     fn apply(&self, user: &mut User, inherited: Option<Table<'_>>) {
         for Given { row, text, source, at } in &self.given {
-            // The text was valid when it was given.
+            // The text was checked when it was read.
             if (row.set)(user, text).is_ok() {
                 user.origins.note(row.key, source.clone(), *at);
                 if let Some(table) = inherited {
@@ -118,7 +118,7 @@ impl Layer {
         }
     }
 
-    /// Returns the values of this layer alone, on top of the defaults of the program.
+    /// Returns the values of this layer only, with the defaults of the program for all other keys.
     fn alone(&self) -> User {
         let mut user = User::default();
         self.apply(&mut user, None);
@@ -142,7 +142,7 @@ impl<T: Default> Named<T> {
         self.0.get(place).map(|(_, found)| found)
     }
 
-    /// Returns the entry of this name; a new one if it is missing.
+    /// Returns the entry of this name; adds it if it is missing.
     fn with(&mut self, name: &str) -> &mut T {
         let place = self.0.partition_point(|(other, _)| other.as_str() < name);
         if self.0.get(place).is_none_or(|(other, _)| other != name) {
@@ -182,7 +182,7 @@ impl Users {
         Self { defaults, groups, ..Self::default() }
     }
 
-    /// Returns the keys that a table has; a new table if it is missing.
+    /// Returns the keys of a table; adds the table if it is missing.
     pub(super) fn layer(&mut self, table: Table<'_>) -> &mut Layer {
         match table {
             Table::Defaults => &mut self.defaults,
@@ -191,7 +191,7 @@ impl Users {
         }
     }
 
-    /// Puts the layers of each user together. Call it after the last change of a layer.
+    /// Combines the layers of each user. Call it after the last change of a layer.
     pub(super) fn resolve(&mut self) {
         let whole = self.own.iter().map(|(name, own)| (name.clone(), self.of_layers(name, own)));
         self.whole = whole.collect();
@@ -206,11 +206,12 @@ impl Users {
             }
         }
         own.apply(&mut user, None);
-        user.expand_paths(name);
+        user.expand_roots(name);
         user
     }
 
-    /// Returns the required keys that none of a user's layers has, not even with an invalid value.
+    /// Returns the required keys that are missing in all layers of a user; a key with an invalid
+    /// value is not missing.
     pub(super) fn lacks(&self, name: &str) -> Vec<&'static str> {
         let Some(own) = self.own.get(name) else { return Vec::new() };
         let groups = own.groups();
@@ -240,7 +241,8 @@ impl Users {
         self.groups.iter().map(|(name, _)| name).filter(move |name| !is_used(name))
     }
 
-    /// Calls `show` with the key, the value and the origin of each key in `[defaults]` and groups.
+    /// Calls `show` for each key in `[defaults]` and groups, with the key, its value and its
+    /// origin.
     pub(crate) fn each_inherited(&self, mut show: impl FnMut(&str, &str, &str)) {
         let groups = self.groups.iter().map(|(name, layer)| (Table::Group(name), layer));
         for (table, layer) in [(Table::Defaults, &self.defaults)].into_iter().chain(groups) {

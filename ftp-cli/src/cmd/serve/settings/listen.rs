@@ -76,8 +76,8 @@ pub(super) fn shown(addresses: &[Listen]) -> String {
     if texts.is_empty() { "\"\"".to_owned() } else { texts.join(", ") }
 }
 
-/// Returns the addresses that the system supports. `[::]` means all addresses: without IPv6 those
-/// of IPv4; with it, `0.0.0.0` is included already.
+/// Returns the addresses that the system supports. `[::]` means all addresses. Without IPv6 it is
+/// replaced by `0.0.0.0`; with IPv6 it includes `0.0.0.0`.
 pub(crate) fn available(listen: &[Listen], has_ipv6: impl Fn() -> bool) -> Vec<SocketAddr> {
     let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let is_all = |address: &SocketAddr| address.ip() == all.ip();

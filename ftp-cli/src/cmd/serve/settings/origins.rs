@@ -31,8 +31,8 @@ impl Origins {
         }
     }
 
-    /// Returns `server.toml:14`, `--set`, the name of another option, or `default`; and the table
-    /// in brackets if the value is inherited.
+    /// Returns `server.toml:14`, `--set`, the name of another option, or `default`. If the value is
+    /// inherited, adds the table in brackets.
     pub(crate) fn of(&self, key: &str) -> &str {
         self.get(key)
             .map_or("default", |origin| origin.inherited.as_deref().unwrap_or(&origin.source))

@@ -14,7 +14,7 @@ pub(crate) struct Protection {
     pub(crate) key: Option<PathBuf>,
     /// Use a self-signed certificate that is created once and kept, instead of the files.
     pub(crate) self_signed: bool,
-    /// Interval at which changed files are loaded; zero for only on reload.
+    /// Interval for loading changed files; zero loads them only on reload.
     pub(crate) watch: Duration,
     pub(crate) control: TlsPolicy,
     pub(crate) data: TlsPolicy,
@@ -27,6 +27,12 @@ pub(crate) struct Protection {
     pub(crate) cert_user: bool,
     pub(crate) exempt: Vec<Network>,
     pub(crate) auth_ssl_alias: bool,
+    /// File of CAs that issue the certificates of other servers, with which `SSCN` begins TLS.
+    pub(crate) sscn_ca: Option<PathBuf>,
+    /// Pins of other servers.
+    pub(crate) sscn_pins: Vec<String>,
+    /// Begin TLS with any other server.
+    pub(crate) sscn_any: bool,
 }
 
 impl Default for Protection {
@@ -46,6 +52,9 @@ impl Default for Protection {
             cert_user: false,
             exempt: Vec::new(),
             auth_ssl_alias: false,
+            sscn_ca: None,
+            sscn_pins: Vec::new(),
+            sscn_any: false,
         }
     }
 }
@@ -62,13 +71,18 @@ impl Protection {
             ("tls.certificate", &self.certificate),
             ("tls.key", &self.key),
             ("tls.client_ca", &self.client_ca),
+            ("tls.sscn_ca", &self.sscn_ca),
         ];
         files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))).collect()
     }
 
-    /// Returns contradictions: the wrong key, and what it needs. `is_implicit` is whether some
-    /// address has implicit TLS.
-    pub(super) fn contradictions(&self, is_implicit: bool) -> Vec<(&'static str, String)> {
+    /// Returns each contradiction: the wrong key, and what it needs. `is_implicit` is whether some
+    /// address has implicit TLS, `has_fxp` whether there are networks of other servers.
+    pub(super) fn contradictions(
+        &self,
+        is_implicit: bool,
+        has_fxp: bool,
+    ) -> Vec<(&'static str, String)> {
         let mut wrong = Vec::new();
         let mut needs = |key, is_set: bool, is_there: bool, what: &str| {
             if is_set && !is_there {
@@ -92,11 +106,21 @@ impl Protection {
         let must_show = self.client_certificates == ClientCertificates::Required;
         needs("tls.client_certificates", must_show, ca, "tls.client_ca");
         needs("tls.cert_user", self.cert_user, ca, "tls.client_ca");
-        // Data can only be protected if the control connection is.
+        for (key, is_set) in self.sscn() {
+            needs(key, is_set, self.is_on(), CERTIFICATE);
+            needs(key, is_set, self.data != TlsPolicy::Off, "tls.data other than off");
+            needs(key, is_set, self.can_protect(is_implicit), CONTROL);
+            needs(key, is_set, has_fxp, "fxp.networks");
+        }
+        // Data connections can be protected only if the control connection is.
         let data = self.data == required && self.is_on();
         needs("tls.data", data, self.can_protect(is_implicit), CONTROL);
         if by_files && self.self_signed {
             wrong.push(("tls.self_signed", "cannot be combined with tls.certificate".to_owned()));
+        }
+        let [(ca, has_ca), (pins, has_pins), (any, has_any)] = self.sscn();
+        if let Some(other) = has_ca.then_some(ca).or(has_pins.then_some(pins)).filter(|_| has_any) {
+            wrong.push((any, format!("cannot be combined with {other}")));
         }
         wrong
     }
@@ -111,12 +135,21 @@ impl Protection {
         }
     }
 
+    /// Returns the keys of `SSCN`, each with whether it is set.
+    fn sscn(&self) -> [(&'static str, bool); 3] {
+        [
+            ("tls.sscn_ca", self.sscn_ca.is_some()),
+            ("tls.sscn_pins", !self.sscn_pins.is_empty()),
+            ("tls.sscn_any", self.sscn_any),
+        ]
+    }
+
     fn can_protect(&self, is_implicit: bool) -> bool {
         self.control != TlsPolicy::Off || is_implicit
     }
 }
 
-/// Settings that any TLS needs, that of a host too.
+/// The settings that any TLS needs, including that of a host.
 pub(super) const CERTIFICATE: &str = "tls.certificate and tls.key, or tls.self_signed";
 
 /// Settings that TLS on a control connection needs.
@@ -144,6 +177,20 @@ mod tests {
                 &["tls.self_signed=true", "tls.control=off", "tls.data=required"],
                 "tls.data: needs tls.control",
             ),
+            (&["tls.sscn_any=true"], "tls.sscn_any: needs tls.certificate"),
+            (&[pair[0], pair[1], "tls.sscn_ca=/ca"], "tls.sscn_ca: needs fxp.networks"),
+            (
+                &["tls.self_signed=true", "tls.data=off", "tls.sscn_any=true"],
+                "tls.sscn_any: needs tls.data other than off",
+            ),
+            (
+                &["tls.self_signed=true", "tls.control=off", "tls.sscn_any=true"],
+                "tls.sscn_any: needs tls.control other than off",
+            ),
+            (
+                &["tls.sscn_ca=/ca", "tls.sscn_any=true"],
+                "tls.sscn_any: cannot be combined with tls.sscn_ca",
+            ),
             (&["users.a.tls=required"], "users.a.tls: needs tls.certificate"),
             (
                 &["tls.self_signed=true", "tls.control=off", "users.a.tls=required"],
@@ -170,6 +217,7 @@ mod tests {
                 "tls.data=required",
             ],
             &[pair[0], pair[1], "tls.client_ca=/ca", "tls.cert_user=true"],
+            &[pair[0], pair[1], "tls.sscn_ca=/ca", "fxp.networks=192.0.2.0/24"],
         ] {
             let mut settings = Settings::default();
             assignments.iter().for_each(|assignment| settings.set(assignment).unwrap());

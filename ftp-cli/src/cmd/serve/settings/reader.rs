@@ -4,14 +4,15 @@ use std::fmt::Arguments;
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeString, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
-use super::forms::{directory_path, directory_rights, mount_path, mounted_directory};
+use super::forms::{directory_path, directory_rights, mount_path, mounted_root};
 use super::hosts::{HOST, HOSTS, host_name};
 use super::kind::Kind;
 use super::layers::{Given, Table};
 use super::lines::Lines;
 use super::row::Setting;
+use super::stores::{ITSELF, STORE, STORES, key_of_store, objection_to_name};
 use super::table::{Settings, TABLE, suggestion};
 use super::toml_text::{list_of, shown};
 use super::user::GROUPS;
@@ -22,6 +23,9 @@ const DEFAULTS: &str = "defaults";
 const GROUP_TABLES: &str = "groups";
 const USERS: &str = "users";
 
+/// Tables whose keys are not in [`TABLE`].
+const NAMED_TABLES: [&str; 4] = [DEFAULTS, GROUP_TABLES, USERS, STORES];
+
 /// Reader that applies the values of a file to settings.
 pub(super) struct Reader<'a> {
     /// Name of the file.
@@ -31,7 +35,7 @@ pub(super) struct Reader<'a> {
     is_whole: bool,
     /// Byte offset and message of each problem.
     pub(super) problems: Vec<(usize, String)>,
-    /// Users whose keys are complete only when all tables are read.
+    /// Users; their keys are complete when all tables are read.
     users: Vec<NamedUser>,
     /// Groups that users name; a later table may define them.
     memberships: Vec<Membership>,
@@ -56,7 +60,7 @@ type Key<'a> = Spanned<DeString<'a>>;
 type Value<'a> = Spanned<DeValue<'a>>;
 
 impl<'a> Reader<'a> {
-    /// Returns a reader of the file `name`, which `is_whole` if it has no syntax error.
+    /// Returns a reader of the file `name`; `is_whole` means that the file has no syntax errors.
     pub(super) const fn new(name: &'a str, lines: Lines<'a>, is_whole: bool) -> Self {
         Self {
             name,
@@ -88,7 +92,7 @@ impl<'a> Reader<'a> {
         match (error.message(), error.span()) {
             ("duplicate key", Some(span)) => format!("{}: defined twice", self.key_at(span)),
             (message, _) => {
-                // The expectation for an unquoted value is incomplete.
+                // For an unquoted value, the parser's message is incomplete.
                 let message = message.strip_suffix(", expected literal string").unwrap_or(message);
                 let key = self.key_before(start).map_or(String::new(), |key| key + ": ");
                 format!("{key}{message}")
@@ -144,46 +148,52 @@ impl<'a> Reader<'a> {
                     self.user(settings, name, value);
                 }
             }
-            DeValue::Table(table) if sections().any(|section| section == text) => {
-                let mut table: Vec<_> = table.iter().collect();
-                // The second of two names for one host is the wrong one.
-                table.sort_by_key(|(name, _)| name.span().start);
+            DeValue::Table(table) if text == STORES => {
                 for (name, value) in table {
-                    let key = format!("{text}.{}", shown(name.get_ref()));
-                    let is_host = text == HOSTS && value.get_ref().is_table();
-                    if is_host && !TABLE.iter().any(|row| row.key == key) {
-                        self.host(settings, name, value);
-                        continue;
-                    }
-                    match TABLE.iter().find(|row| row.key == key) {
-                        Some(row) => {
-                            if self.set(row, settings, &key, value) {
-                                let at = value.span().start;
-                                settings.origins.note(row.key, self.line_of(name), Some(at));
-                            }
-                        }
-                        None => self.unknown(name.span().start, &key, suggestion(&key)),
-                    }
+                    self.store(settings, name, value);
                 }
             }
+            DeValue::Table(table) if sections().any(|section| section == text) => {
+                self.keys(settings, text, table);
+            }
             DeValue::Table(_) => {
-                let of_users = [DEFAULTS, GROUP_TABLES, USERS];
-                let near = values::nearest(text, sections().chain(of_users));
+                let near = values::nearest(text, sections().chain(NAMED_TABLES));
                 let hint = near.map_or(String::new(), |near| format!("; did you mean [{near}]?"));
                 self.wrong(at, &key, format_args!("unknown table{hint}"));
             }
-            other
-                if [DEFAULTS, GROUP_TABLES, USERS].contains(&text)
-                    || sections().any(|section| section == text) =>
-            {
+            other if NAMED_TABLES.contains(&text) || sections().any(|section| section == text) => {
                 let wanted = match text {
-                    GROUP_TABLES | USERS => format!("[{text}.NAME]"),
+                    GROUP_TABLES | USERS | STORES => format!("[{text}.NAME]"),
                     _ => format!("[{text}]"),
                 };
                 let is = named(other);
                 self.wrong(at, &key, format_args!("expected a table {wanted}, found {is}"));
             }
             _ => self.unknown(at, &key, suggestion(text)),
+        }
+    }
+
+    /// Reads the keys of the table `section`, and the hosts of [`HOSTS`].
+    fn keys(&mut self, settings: &mut Settings, section: &str, table: &DeTable<'_>) {
+        let mut table: Vec<_> = table.iter().collect();
+        // If two names mean the same host, the second one is wrong.
+        table.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in table {
+            let key = format!("{section}.{}", shown(name.get_ref()));
+            let is_host = section == HOSTS && value.get_ref().is_table();
+            if is_host && !TABLE.iter().any(|row| row.key == key) {
+                self.host(settings, name, value);
+                continue;
+            }
+            match TABLE.iter().find(|row| row.key == key) {
+                Some(row) => {
+                    if self.set(row, settings, &key, value) {
+                        let at = value.span().start;
+                        settings.origins.note(row.key, self.line_of(name), Some(at));
+                    }
+                }
+                None => self.unknown(name.span().start, &key, suggestion(&key)),
+            }
         }
     }
 
@@ -221,6 +231,36 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn store(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
+        let (at, text) = (name.span().start, name.get_ref());
+        let key = key_of_store(text, ITSELF);
+        let DeValue::Table(table) = value.get_ref() else {
+            let is = named(value.get_ref());
+            return self.wrong(at, &key, format_args!("expected a table [{key}], found {is}"));
+        };
+        if let Some(wrong) = objection_to_name(text) {
+            return self.wrong(at, &key, format_args!("{wrong}"));
+        }
+        let store = settings.stores.with(text);
+        store.origins.note(ITSELF, self.line_of(name), Some(at));
+        for (name, value) in table {
+            let text = name.get_ref();
+            let key = format!("{key}.{}", shown(text));
+            match STORE.iter().find(|row| row.key == text) {
+                Some(row) => {
+                    if self.set(row, store, &key, value) {
+                        let at = value.span().start;
+                        store.origins.note(row.key, self.line_of(name), Some(at));
+                    }
+                }
+                None => {
+                    let near = values::nearest(text, STORE.iter().map(|row| row.key));
+                    self.unknown(name.span().start, &key, near);
+                }
+            }
+        }
+    }
+
     fn user(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
         let text = name.get_ref();
         if !self.layer(settings, Table::User(text), name, value) {
@@ -238,7 +278,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a table of users' keys. Returns whether it is one.
+    /// Reads a table of users' keys. Returns whether the table exists.
     fn layer(
         &mut self,
         settings: &mut Settings,
@@ -282,7 +322,7 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Puts the users together after the last table, and reports what they lack.
+    /// Combines the users' keys after the last table, and reports missing ones.
     pub(super) fn finish(&mut self, settings: &mut Settings) {
         settings.users.resolve();
         if !self.is_whole {
@@ -297,7 +337,7 @@ impl<'a> Reader<'a> {
             }
         }
         for NamedUser { at, name } in std::mem::take(&mut self.users) {
-            // The unknown group may have what is missing.
+            // The missing key may be in the unknown group.
             if strangers.contains(&name) {
                 continue;
             }
@@ -410,15 +450,15 @@ impl<'a> Reader<'a> {
             return None;
         }
         let text = self.text(&key, value)?;
-        if let Err(wrong) = mounted_directory(text) {
+        if let Err(wrong) = mounted_root(text) {
             self.wrong(value.span().start, &key, format_args!("{wrong}"));
             return None;
         }
         Some(format!("{path}={text}"))
     }
 
-    /// Joins a list with commas. `whole` makes a complete value of one item, so that each item can
-    /// be checked by itself.
+    /// Joins a list with commas. `whole` turns one item into a complete value, so that each item
+    /// can be checked by itself.
     fn list(
         &mut self,
         rule: &Rule<'_>,
@@ -474,7 +514,11 @@ impl<'a> Reader<'a> {
         let wanted = Kind::Overrides.wanted();
         let Some(table) = item.get_ref().as_table() else {
             let is = named(item.get_ref());
-            self.wrong(item.span().start, key, format_args!("expected {wanted}, found {is} in it"));
+            self.wrong(
+                item.span().start,
+                key,
+                format_args!("expected {wanted}, found {is} in the list"),
+            );
             return None;
         };
         let before = self.problems.len();

@@ -11,14 +11,14 @@ pub(crate) struct Setting<T: 'static> {
     pub(crate) kind: Kind,
     /// Returns an error message for an invalid text.
     pub(super) check: fn(&str) -> Result<(), String>,
-    /// Sets the field to the value of a text, or returns what is wrong with it.
+    /// Sets the field to the value of a text, or returns a message about the error.
     pub(super) set: fn(&mut T, &str) -> Result<(), String>,
-    /// Returns the value as `help` shows it.
+    /// Returns the value in the format of `help`.
     pub(crate) show: fn(&T) -> String,
 }
 
 impl<T> Setting<T> {
-    /// Returns the value as a file has it.
+    /// Returns the value in the format of a file.
     pub(crate) fn literal(&self, values: &T) -> String {
         self.kind.literal(unquoted(&(self.show)(values)))
     }
@@ -28,7 +28,8 @@ impl<T> Setting<T> {
         self.key.split_once('.').map_or("", |(table, _)| table)
     }
 
-    /// Returns the help, and the format of the value if neither default nor help shows it.
+    /// Returns the help. Adds the format of the value, if neither the default nor the help shows
+    /// it.
     pub(crate) fn meaning(&self) -> String {
         format!("{}{}", self.help, self.kind.form())
     }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{ABOUT, File, HOST, Host, Reading, Setting, Settings, TABLE, USER, User};
+use super::{
+    ABOUT, File, HOST, Host, Reading, STORE, Setting, Settings, StoreSettings, TABLE, USER, User,
+};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
 
@@ -10,8 +12,9 @@ const HEAD: &str =
     "Configuration of ftp-cli serve --config server.toml: every key with its default.";
 
 const USERS: &str = "
-# Keys for all users, and for the users of a group: any key of [users.NAME] but groups. If several
-# tables have a key, the later one wins: [defaults], the user's groups in their order, the user.
+# [defaults] applies to all users, and [groups.NAME] to the users of a group. Both can have any key
+# of [users.NAME] except groups. If several tables have a key, the later one wins: [defaults], the
+# user's groups in their order, the user's own table.
 #[defaults]
 #rights = \"read\"
 
@@ -23,13 +26,24 @@ const USERS: &str = "
 ";
 
 const OF_HOST: &str = "
-# One table per host name, chosen by HOST or by the name that a TLS client asks for.
+# One table per virtual host. Clients choose one with HOST, or by the name in their TLS handshake.
 #[hosts.\"ftp.example.org\"]
 ";
 
-/// Example values for keys of a user without a default.
-const EXAMPLES: &[(&str, &str)] =
-    &[("password", "\"$6$saltsalt$HASH\""), ("root", "\"/srv/cams/cam1\"")];
+const OF_STORE: &str = "
+# One table per object store, for builds with the feature s3. A root such as \"store:main/cam1\"
+# means the objects of this store whose keys begin with cam1/; \"s3://files/cam1\" means the same if
+# no other store has this bucket.
+#[stores.main]
+";
+
+/// Example values for keys without a default.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("password", "\"$6$saltsalt$HASH\""),
+    ("root", "\"/srv/cams/cam1\""),
+    ("endpoint", "\"https://s3.example.org\""),
+    ("bucket", "\"files\""),
+];
 
 /// Returns the file, generated from the tables.
 pub(super) fn sample() -> String {
@@ -58,6 +72,15 @@ pub(super) fn sample() -> String {
         let value = row.literal(&Host::default());
         let _ = writeln!(text, "{}#{} = {value}", comment(&row.meaning()), row.key);
     }
+    text.push_str(OF_STORE);
+    for row in STORE {
+        let example = EXAMPLES.iter().find(|(key, _)| *key == row.key);
+        let value = example.map_or_else(
+            || row.literal(&StoreSettings::default()),
+            |(_, value)| (*value).to_owned(),
+        );
+        let _ = writeln!(text, "{}#{} = {value}", comment(&row.meaning()), row.key);
+    }
     text
 }
 
@@ -70,7 +93,7 @@ fn comment(lines: &str) -> String {
 #[test]
 fn the_sample_is_what_the_tables_say() {
     if std::env::var_os("FTP_WRITE_DOCS").is_some() {
-        // In one step: other tests read it meanwhile.
+        // Replaces the file in one step, because other tests may be reading it.
         let new = format!("{PATH}.new");
         std::fs::write(&new, sample()).unwrap();
         std::fs::rename(new, PATH).unwrap();
@@ -111,6 +134,14 @@ fn the_user_of_the_sample_has_every_key_with_its_default() {
     for row in HOST {
         assert_ne!(host.origins.of(row.key), "default", "{} is not in it", row.key);
         assert_eq!((row.show)(host), (row.show)(&Host::default()), "{}", row.key);
+    }
+    let (_, store) = settings.stores.iter().find(|(name, _)| *name == "main").unwrap();
+    for row in STORE {
+        assert_ne!(store.origins.of(row.key), "default", "{} is not in it", row.key);
+        if !EXAMPLES.iter().any(|(key, _)| *key == row.key) {
+            let default = StoreSettings::default();
+            assert_eq!((row.show)(store), (row.show)(&default), "{}", row.key);
+        }
     }
     let (_, user) = settings.users.iter().find(|(name, _)| *name == "cam1").unwrap();
     for row in USER {

@@ -1,7 +1,7 @@
 //! The keys of `serve`, their settings, and contradictions among them.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ftp_proto::HostName;
@@ -9,19 +9,22 @@ use ftp_server::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLi
 
 use super::auth::AuthSettings;
 use super::forms::{
-    ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, EVENTS, FILE,
-    FILES, GROUP, HOSTS, IDLE_TIME, LINE, LOG, LOG_TARGET, METRICS, MODE, NETWORKS, NUMBER,
-    OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS,
-    RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
+    ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, EVENTS, FILE, FILES, GROUP,
+    HOSTS, IDLE_TIME, LEDGER, LINE, LOG, LOG_TARGET, METRICS, MODE, NETWORKS, NUMBER, ON_FAILURE,
+    OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PINS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS,
+    ROOT, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::hooks::HookSettings;
 use super::hosts::Hosts;
 use super::layers::{Given, KeyInTable, Table, Users};
+use super::ledger::LedgerSettings;
 use super::lines::Lines;
 use super::listen::{Listen, Passed, available, has_ipv6};
 use super::origins::Origins;
 use super::protection::Protection;
+use super::root::Root;
 use super::row::{Setting, row};
+use super::stores::StoreTables;
 use super::toml_text::{shown, unquoted};
 use super::user::{GROUPS, User};
 use crate::cmd::serve::logging::{LogSettings, LogTarget};
@@ -29,23 +32,27 @@ use crate::cmd::serve::metrics::MetricsAddress;
 use crate::cmd::serve::privileges::{FileGroup, RunAs};
 use crate::options::values;
 
-/// Settings of a server, except for users and directory of the options.
+/// Settings of a server, except for the users and the directory in the options.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: Vec<Listen>,
     /// Addresses with implicit TLS.
     pub(crate) implicit: Vec<Listen>,
-    /// Also listens on addresses that the computer does not have yet.
+    /// Whether to listen on addresses that the computer does not have yet.
     pub(crate) freebind: bool,
-    /// Sockets to accept connections on besides.
+    /// Additional sockets to accept connections on.
     pub(crate) passed: Passed,
     pub(crate) tls: Protection,
     /// Without the hosts.
     pub(crate) server: ServerConfig,
-    /// Names of the server that `HOST` accepts.
+    /// Names that `HOST` accepts without choosing a virtual host.
     pub(crate) host_names: Vec<HostName>,
-    /// Hosts with keys of their own.
+    /// Virtual hosts, which have their own keys.
     pub(crate) hosts: Hosts,
+    /// Object stores, which have their own keys.
+    pub(crate) stores: StoreTables,
+    /// State that several servers share.
+    pub(crate) ledger: LedgerSettings,
     /// Storage of files in each root directory.
     pub(crate) local: LocalConfig,
     /// Rate limit of a session in bytes per second; `Some(0)`: explicitly unlimited.
@@ -62,13 +69,13 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Path of the control socket.
     pub(crate) control_socket: Option<PathBuf>,
-    /// Group of its file.
+    /// Group of the control socket.
     pub(crate) control_group: Option<FileGroup>,
-    /// Permissions of its file.
+    /// Permissions of the control socket.
     pub(crate) control_mode: u32,
     /// Address of the metrics.
     pub(crate) metrics: Option<MetricsAddress>,
-    /// Where the log of events goes.
+    /// The target of the event log.
     pub(crate) log_target: LogTarget,
     /// File of the transfer log in xferlog(5) format.
     pub(crate) log_transfers: Option<PathBuf>,
@@ -82,7 +89,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug)]
 pub(crate) struct Anonymous {
     pub(crate) enabled: bool,
-    pub(crate) root: PathBuf,
+    pub(crate) root: Root,
     pub(crate) rights: Rights,
     pub(crate) quota: u64,
     pub(crate) max_files: u64,
@@ -105,12 +112,14 @@ impl Default for Settings {
             server,
             host_names: Vec::new(),
             hosts: Hosts::default(),
+            stores: StoreTables::default(),
+            ledger: LedgerSettings::default(),
             local: LocalConfig::default(),
             rate_per_session: None,
             rate_per_user: None,
             anonymous: Anonymous {
                 enabled: false,
-                root: PathBuf::new(),
+                root: Root::default(),
                 rights: Rights::READ,
                 quota: 0,
                 max_files: 0,
@@ -133,7 +142,7 @@ impl Default for Settings {
     }
 }
 
-// There is no `server.name`: the greeting is the banner alone, `HOST` goes by `hosts.names`, and no
+// There is no `server.name`: the greeting has only the banner, `HOST` uses `hosts.names`, and no
 // other reply names the server.
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Setting<Settings>] = &[
@@ -143,7 +152,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "tls.certificate",                FILE,         tls.certificate,                   "PEM file of the certificate chain, the server's own first."),
     row!(Settings, "tls.key",                        FILE,         tls.key,                           "PEM file of the private key, without a passphrase."),
     row!(Settings, "tls.self_signed",                SWITCH,       tls.self_signed,                   "Create a self-signed certificate once and keep it."),
-    row!(Settings, "tls.watch",                      TIME,         tls.watch,                         "Interval at which changed certificate files are loaded (0: only on reload)."),
+    row!(Settings, "tls.watch",                      TIME,         tls.watch,                         "Interval for loading changed certificate files (0: only on reload)."),
     row!(Settings, "tls.control",                    TLS,          tls.control,                       "TLS before login: off, optional or required."),
     row!(Settings, "tls.data",                       TLS,          tls.data,                          "TLS for transfers and listings: off, optional or required."),
     row!(Settings, "tls.session_reuse",              REUSE,        tls.session_reuse,                 "TLS session resumption on data connections: off, observe, prefer or require."),
@@ -154,31 +163,34 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "tls.cert_user",                  SWITCH,       tls.cert_user,                     "Require USER to be the name in the client certificate."),
     row!(Settings, "tls.exempt",                     NETWORKS,     tls.exempt,                        "Networks whose clients need no TLS, even if it is required."),
     row!(Settings, "tls.auth_ssl_alias",             SWITCH,       tls.auth_ssl_alias,                "Accept AUTH SSL as AUTH TLS."),
+    row!(Settings, "tls.sscn_ca",                    FILE,         tls.sscn_ca,                       "PEM file of the CAs of other servers, for FXP under TLS (SSCN)."),
+    row!(Settings, "tls.sscn_pins",                  PINS,         tls.sscn_pins,                     "Pins sha256//... of other servers, for FXP under TLS (SSCN)."),
+    row!(Settings, "tls.sscn_any",                   SWITCH,       tls.sscn_any,                      "Trust any other server in FXP under TLS (SSCN), whatever its certificate."),
     row!(Settings, "server.banner",                  LINE,         server.banner,                     "Text of the greeting."),
     row!(Settings, "hosts.names",                    HOSTS,        host_names,                        "Host names that HOST accepts (empty: any)."),
-    row!(Settings, "timeouts.login",                 WAITING_TIME, server.timeouts.login,             "Time from connection to login."),
-    row!(Settings, "timeouts.idle",                  IDLE_TIME,    server.timeouts.idle,              "Time without a command."),
-    row!(Settings, "timeouts.data_connect",          WAITING_TIME, server.timeouts.data_connect,      "Time to open a data connection."),
-    row!(Settings, "timeouts.stall",                 WAITING_TIME, server.timeouts.stall,             "Time without progress in a transfer."),
-    row!(Settings, "timeouts.tls_handshake",         WAITING_TIME, server.timeouts.tls_handshake,     "Time for a whole TLS handshake."),
-    row!(Settings, "timeouts.shutdown_grace",        TIME,         shutdown_grace,                    "Time for transfers to finish at SIGTERM; a stalled one has 5 s."),
-    row!(Settings, "limits.sessions",                COUNT,        server.limits.sessions,            "Sessions in total (0: derived from the system's limits)."),
-    row!(Settings, "limits.per_address",             COUNT,        server.limits.per_address,         "Sessions per client address; loopback is exempt (0: unlimited)."),
-    row!(Settings, "limits.per_user",                COUNT,        server.limits.per_user,            "Sessions per user (0: unlimited)."),
+    row!(Settings, "timeouts.login",                 WAITING_TIME, server.timeouts.login,             "Maximum time from connection to login."),
+    row!(Settings, "timeouts.idle",                  IDLE_TIME,    server.timeouts.idle,              "Maximum time without a command."),
+    row!(Settings, "timeouts.data_connect",          WAITING_TIME, server.timeouts.data_connect,      "Maximum time to open a data connection."),
+    row!(Settings, "timeouts.stall",                 WAITING_TIME, server.timeouts.stall,             "Maximum time without progress in a transfer."),
+    row!(Settings, "timeouts.tls_handshake",         WAITING_TIME, server.timeouts.tls_handshake,     "Maximum time for a whole TLS handshake."),
+    row!(Settings, "timeouts.shutdown_grace",        TIME,         shutdown_grace,                    "Maximum time for transfers to finish at SIGTERM; a stalled one has 5 s."),
+    row!(Settings, "limits.sessions",                COUNT,        server.limits.sessions,            "Maximum sessions in total (0: derived from the system's limits)."),
+    row!(Settings, "limits.per_address",             COUNT,        server.limits.per_address,         "Maximum sessions per client address; loopback is exempt (0: unlimited)."),
+    row!(Settings, "limits.per_user",                COUNT,        server.limits.per_user,            "Maximum sessions per user (0: unlimited)."),
     row!(Settings, "limits.login_failures",          ATTEMPTS,     server.logins.failures,            "Failed logins before the connection is closed."),
-    row!(Settings, "limits.login_delay",             TIME,         server.logins.delay,               "Delay of the first failed login's reply; it doubles each time."),
+    row!(Settings, "limits.login_delay",             TIME,         server.logins.delay,               "Delay of the reply to the first failed login; it doubles each time."),
     row!(Settings, "limits.ban_after",               NUMBER,       server.logins.ban_after,           "Failed logins per client address in ban_window before a ban (0: no bans)."),
     row!(Settings, "limits.ban_window",              WAITING_TIME, server.logins.ban_window,          "Period in which failed logins are counted."),
-    row!(Settings, "limits.ban_for",                 TIME,         server.logins.ban_for,             "Duration of a ban, with 421 to each connection (0: no bans)."),
-    row!(Settings, "limits.buffers",                 SIZE,         server.limits.buffers,             "Memory for the large buffers of all transfers together."),
-    row!(Settings, "limits.min_free",                SIZE,         server.limits.min_free,            "Free disk space below which uploads and MKD fail with 452 (0: none)."),
+    row!(Settings, "limits.ban_for",                 TIME,         server.logins.ban_for,             "Duration of a ban; each connection gets 421 (0: no bans)."),
+    row!(Settings, "limits.buffers",                 SIZE,         server.limits.buffers,             "Maximum memory for the large buffers of all transfers together."),
+    row!(Settings, "limits.min_free",                SIZE,         server.limits.min_free,            "Free disk space below which uploads and MKD fail with 452 (0: no limit)."),
     row!(Settings, "passive.enabled",                SWITCH,       server.passive.enabled,            "Serve PASV and EPSV."),
     row!(Settings, "passive.ports",                  PORTS,        server.passive.ports,              "Passive ports and ranges, such as 50000-50099,51000 (empty: any)."),
-    row!(Settings, "passive.address",                ADDRESS,      server.passive.address,            "Address or name that PASV announces, as a NAT's (empty: the server's own)."),
-    row!(Settings, "passive.overrides",              OVERRIDES,    server.passive.overrides,          "Addresses that PASV announces to clients of some networks"),
+    row!(Settings, "passive.address",                ADDRESS,      server.passive.address,            "Address or name that PASV announces, such as a NAT router's (empty: the server's own)."),
+    row!(Settings, "passive.overrides",              OVERRIDES,    server.passive.overrides,          "Addresses that PASV announces to clients in certain networks"),
     row!(Settings, "active.enabled",                 SWITCH,       server.active.enabled,             "Serve PORT and EPRT."),
     row!(Settings, "active.source_port",             SWITCH,       server.active.source_port,         "Connect from port 20 if the server listens on 21 (RFC 959)."),
-    row!(Settings, "fxp.networks",                   NETWORKS,     server.fxp_networks,               "Networks with which users may exchange data directly (FXP)."),
+    row!(Settings, "fxp.networks",                   NETWORKS,     server.fxp_networks,               "Networks of other servers that users may copy to and from directly (FXP)."),
     row!(Settings, "network.allow",                  NETWORKS,     server.allow,                      "Networks that may connect (empty: all)."),
     row!(Settings, "network.deny",                   NETWORKS,     server.deny,                       "Networks that may not connect, even if network.allow contains them."),
     row!(Settings, "network.proxy_protocol",         NETWORKS,     server.proxy_protocol,             "Load balancers that send a PROXY header before each connection."),
@@ -187,6 +199,8 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "transfer.partial_bytes",         SIZE,         local.partial_bytes,               "Bytes of interrupted uploads kept per user (0: unlimited)."),
     row!(Settings, "transfer.umask",                 UMASK,        local.umask,                       "Umask of new files and directories."),
     row!(Settings, "transfer.overwrite",             SWITCH,       server.overwrite,                  "Let uploads and renames replace existing files."),
+    row!(Settings, "transfer.block_mode",            SWITCH,       server.block_mode,                 "Let clients send many files over one data connection (MODE B)."),
+    row!(Settings, "transfer.compression",           SWITCH,       server.compression,                "Let clients compress transfers and listings (MODE Z)."),
     row!(Settings, "transfer.rate_per_session",      RATE,         rate_per_session,                  "Bytes per second of a session, such as 30 MiB/s (empty: unlimited)."),
     row!(Settings, "transfer.rate_per_user",         RATE,         rate_per_user,                     "Bytes per second of all sessions of a user (empty: unlimited)."),
     row!(Settings, "security.confine",               CONFINE,      local.confine,                     "Landlock confinement of sessions: best-effort, require or off."),
@@ -208,22 +222,26 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "hooks.program",                  FILE,         hooks.program,                     "Program that gets each event of hooks.events as JSON (empty: none)."),
     row!(Settings, "hooks.events",                   EVENTS,       hooks.events,                      "Events: login, login-failed, logout, stored, cut, retrieved, deleted, renamed, made."),
     row!(Settings, "hooks.timeout",                  WAITING_TIME, hooks.timeout,                     "Time after which a hook is killed."),
-    row!(Settings, "hooks.processes",                PROCESSES,    hooks.processes,                   "Processes of hooks.program at once."),
-    row!(Settings, "hooks.retries",                  NUMBER,       hooks.retries,                     "Retries of hooks.program after a failure."),
+    row!(Settings, "hooks.processes",                PROCESSES,    hooks.processes,                   "Maximum processes of hooks.program at once."),
+    row!(Settings, "hooks.retries",                  NUMBER,       hooks.retries,                     "Maximum retries of hooks.program after a failure."),
     row!(Settings, "hooks.retry_delay",              TIME,         hooks.retry_delay,                 "Pause before the first retry; it doubles each time, up to 1 min."),
     row!(Settings, "hooks.dead_letters",             FILE,         hooks.dead_letters,                "Directory for events that hooks.program did not handle (empty: the log)."),
-    row!(Settings, "auth.program",                   PROGRAM,      auth.program,                      "Program that decides about users whom this file does not name (empty: none)"),
-    row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time in which an accepted password is accepted again without the program."),
+    row!(Settings, "auth.program",                   PROGRAM,      auth.program,                      "Program that checks the logins of users who are not in this file (empty: none)"),
+    row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time for which an accepted password is accepted again without the program."),
     row!(Settings, "auth.timeout",                   WAITING_TIME, auth.timeout,                      "Time after which the program is killed."),
-    row!(Settings, "auth.workers",                   PROCESSES,    auth.workers,                      "Processes of the program at once; further logins wait."),
+    row!(Settings, "auth.workers",                   PROCESSES,    auth.workers,                      "Maximum processes of the program at once; other logins wait."),
+    row!(Settings, "ledger.url",                     LEDGER,       ledger.url,                        "Ledger of sessions, quotas and bans of several servers: store:NAME/PREFIX or redis://HOST (empty: none)."),
+    row!(Settings, "ledger.password_file",           FILE,         ledger.password_file,              "File with the password of Redis in its first line, read before privileges are dropped (empty: none)."),
+    row!(Settings, "ledger.on_failure",              ON_FAILURE,   ledger.on_failure,                 "While the ledger does not answer: refuse (421 and 452) or allow."),
+    row!(Settings, "ledger.lease",                   WAITING_TIME, ledger.lease,                      "Time after which sessions and reservations of a dead server end; the same on all servers."),
     row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "Accept anonymous logins."),
-    row!(Settings, "anonymous.root",                 DIRECTORY,    anonymous.root,                    "Directory that anonymous users see as /."),
+    row!(Settings, "anonymous.root",                 ROOT,         anonymous.root,                    "Directory that anonymous users see as /."),
     row!(Settings, "anonymous.rights",               RIGHTS,       anonymous.rights,                  "Rights of anonymous users: read, full, drop-box, or a list"),
-    row!(Settings, "anonymous.quota",                SIZE,         anonymous.quota,                   "Bytes below the anonymous root (0: unlimited)."),
-    row!(Settings, "anonymous.max_files",            FILES,        anonymous.max_files,               "Files and directories below the anonymous root (0: unlimited)."),
-    row!(Settings, "anonymous.per_user",             OWN_COUNT,    anonymous.limits.sessions,         "Anonymous sessions in total (empty: limits.per_user; 0: unlimited)."),
-    row!(Settings, "anonymous.rate_per_session",     RATE,         anonymous.limits.rate_per_session, "Bytes per second of an anonymous session (empty: as [transfer]; 0: unlimited)."),
-    row!(Settings, "anonymous.rate_per_user",        RATE,         anonymous.limits.rate_per_user,    "Bytes per second of all anonymous sessions (empty: as [transfer]; 0: unlimited)."),
+    row!(Settings, "anonymous.quota",                SIZE,         anonymous.quota,                   "Maximum bytes below the anonymous root (0: unlimited)."),
+    row!(Settings, "anonymous.max_files",            FILES,        anonymous.max_files,               "Maximum files and directories below the anonymous root (0: unlimited)."),
+    row!(Settings, "anonymous.per_user",             OWN_COUNT,    anonymous.limits.sessions,         "Maximum anonymous sessions in total (empty: limits.per_user; 0: unlimited)."),
+    row!(Settings, "anonymous.rate_per_session",     RATE,         anonymous.limits.rate_per_session, "Bytes per second of an anonymous session (empty: as in [transfer]; 0: unlimited)."),
+    row!(Settings, "anonymous.rate_per_user",        RATE,         anonymous.limits.rate_per_user,    "Bytes per second of all anonymous sessions (empty: as in [transfer]; 0: unlimited)."),
 ];
 
 /// Keys that a reload does not change.
@@ -238,11 +256,15 @@ pub(crate) const FIXED: &[&str] = &[
     "control.group",
     "control.mode",
     "metrics.listen",
+    "ledger.url",
+    "ledger.password_file",
+    "ledger.on_failure",
+    "ledger.lease",
 ];
 
 impl Settings {
-    /// Returns the defaults of a server with these sockets. Other addresses are then only those that
-    /// are set.
+    /// Returns the defaults of a server with these sockets. With sockets, there is no default
+    /// address.
     pub(crate) fn with(passed: Passed) -> Self {
         let settings = Self { passed, ..Self::default() };
         match passed == Passed::default() {
@@ -251,7 +273,7 @@ impl Settings {
         }
     }
 
-    /// Returns what the settings say about the log of events.
+    /// Returns the settings of the event log.
     pub(crate) fn log(&self) -> LogSettings {
         LogSettings {
             target: self.log_target.clone(),
@@ -278,7 +300,7 @@ impl Settings {
         if let Some(KeyInTable { table, key }) = Table::split(key) {
             return self.set_user(table, key, value);
         }
-        if let Some(set) = self.set_host(key, value) {
+        if let Some(set) = self.set_host(key, value).or_else(|| self.set_store(key, value)) {
             return set;
         }
         let Some(row) = TABLE.iter().find(|row| row.key == key) else {
@@ -351,12 +373,12 @@ impl Settings {
         })
     }
 
-    /// Returns all contradictions, each after its origin. `lines` are those of the file that was
+    /// Returns all contradictions, each with its origin. `lines` are those of the file that was
     /// read.
     pub(crate) fn contradictions(&self, lines: Option<&Lines<'_>>) -> Vec<String> {
         let mut wrong = Vec::new();
         let place = |key: &str| self.origins.place(key, lines);
-        if self.anonymous.enabled && self.anonymous.root == Path::new("") {
+        if self.anonymous.enabled && self.anonymous.root.is_empty() {
             let place = place("anonymous.enabled");
             wrong.push(format!("{place}: anonymous.enabled: needs anonymous.root"));
         }
@@ -377,10 +399,13 @@ impl Settings {
             let why = "is the file of log.target; use another file";
             wrong.push(format!("{place}: log.transfers: {why}"));
         }
-        let tls = self.tls.contradictions(self.has_implicit());
+        let tls =
+            self.tls.contradictions(self.has_implicit(), !self.server.fxp_networks.is_empty());
         for (key, why) in tls.into_iter().chain(self.hooks.contradictions()) {
             wrong.push(format!("{}: {key}: {why}", place(key)));
         }
+        wrong.extend(self.contradictions_of_stores(lines));
+        wrong.extend(self.contradictions_of_ledger(lines));
         wrong.extend(self.contradictions_of_users(lines));
         wrong.extend(self.contradictions_of_hosts(lines));
         wrong
@@ -401,7 +426,7 @@ impl Settings {
         wrong
     }
 
-    /// Returns what contradicts the other settings in the keys of a user: the wrong key, and why.
+    /// Returns the keys of a user that contradict other settings, each with the reason.
     pub(super) fn objections(&self, user: &User) -> Vec<(&'static str, String)> {
         let mut wrong = Vec::new();
         if user.tls == TlsPolicy::Required
@@ -415,10 +440,12 @@ impl Settings {
         }
         let unknown = user.groups.iter().filter_map(|group| self.users.objection_to_group(group));
         wrong.extend(unknown.map(|unknown| (GROUPS, unknown)));
+        wrong.extend(self.objections_to_stores(user));
         wrong
     }
 
-    /// Returns the keys whose values differ; `users` for any of the users, `hosts` for hosts.
+    /// Returns the keys whose values differ; `users` if any user differs, likewise `hosts` and
+    /// `stores`.
     pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
         let differs = |row: &&Setting<Self>| (row.show)(self) != (row.show)(other);
         let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();
@@ -428,11 +455,14 @@ impl Settings {
         if self.has_other_hosts(other) {
             changes.push("hosts");
         }
+        if self.has_other_stores(other) {
+            changes.push("stores");
+        }
         changes
     }
 }
 
-/// Returns the key that may be meant: a similar one, or one that ends in this word.
+/// Returns the key that the user may have meant: a similar one, or one that ends in this word.
 pub(super) fn suggestion(key: &str) -> Option<&'static str> {
     let keys = || TABLE.iter().map(|row| row.key);
     let last = key.rsplit('.').next().unwrap_or_default();

@@ -107,6 +107,12 @@ fn set_reaches_its_own_field() {
         ("tls.cert_user=true", "true"),
         ("tls.exempt=10.0.0.0/8,127.0.0.1", "10.0.0.0/8,127.0.0.1/32"),
         ("tls.auth_ssl_alias=true", "true"),
+        ("tls.sscn_ca=/etc/ftp/ca.pem", "\"/etc/ftp/ca.pem\""),
+        (
+            "tls.sscn_pins=sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+            "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+        ),
+        ("tls.sscn_any=true", "true"),
         ("anonymous.enabled=true", "true"),
         ("anonymous.root=/srv/a b", "\"/srv/a b\""),
         ("anonymous.rights=list,write , mkdir", "[list, write, mkdir]"),
@@ -214,5 +220,32 @@ fn set_refuses() {
     ] {
         let wrong = Settings::default().set(assignment).unwrap_err();
         assert!(wrong.contains(want), "{assignment}: {wrong}");
+    }
+}
+
+/// `tests/config/broken.txt` has a wrong value of each key, with the place and the message.
+#[test]
+fn every_key_has_a_wrong_value_among_the_broken_files() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/broken.txt");
+    let text = std::fs::read_to_string(path).unwrap();
+    // A line is `! FILE:LINE:COLUMN: KEY: MESSAGE`.
+    let refused: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("! ")?.split(": ").nth(1)).collect();
+    let is_refused = |table: &str, key: &str| {
+        let end = format!(".{key}");
+        refused.iter().any(|refused| refused.starts_with(table) && refused.ends_with(&end))
+    };
+    for row in TABLE {
+        assert!(refused.contains(&row.key), "{}", row.key);
+    }
+    for row in USER {
+        let is_refused = ["users.", "groups.", "defaults."].map(|table| is_refused(table, row.key));
+        assert!(is_refused.contains(&true), "users.NAME.{}", row.key);
+    }
+    for row in HOST {
+        assert!(is_refused("hosts.\"", row.key), "hosts.\"NAME\".{}", row.key);
+    }
+    for row in STORE {
+        assert!(is_refused("stores.", row.key), "stores.NAME.{}", row.key);
     }
 }

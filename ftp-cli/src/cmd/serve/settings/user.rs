@@ -1,6 +1,5 @@
 //! The keys of a user in `[users.NAME]`.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use ftp_proto::Network;
@@ -15,22 +14,23 @@ use super::forms::{
     SPEED, SWITCH, TLS,
 };
 use super::origins::Origins;
+use super::root::Root;
 use super::row::{Setting, row};
 
 /// A user of the file.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
-    /// Groups whose tables the user inherits, of which a later one wins.
+    /// Groups whose keys the user inherits; a later group wins.
     pub(crate) groups: Vec<String>,
     pub(crate) password: Option<PasswordHash>,
-    /// The path of the file with `%u` replaced by the name, if the name allows that.
-    pub(crate) root: PathBuf,
-    /// Makes the root at the first login.
+    /// With the user's name in place of `%u` if the name can be part of a path.
+    pub(crate) root: Root,
+    /// Whether the root is created at the first login.
     pub(crate) create_home: bool,
     pub(crate) rights: Rights,
     /// Other rights in some directories.
     pub(crate) directories: Vec<DirectoryRights>,
-    /// Directories of the disk in the user's tree, besides the root.
+    /// Directories of the disk and objects of stores in the user's tree, besides the root.
     pub(crate) mounts: Vec<MountPoint>,
     /// Largest number of bytes below the root; 0 for unlimited.
     pub(crate) quota: u64,
@@ -43,9 +43,9 @@ pub(crate) struct User {
     pub(crate) tls: TlsPolicy,
     pub(crate) enabled: bool,
     pub(crate) expires: Option<Expiry>,
-    /// Networks to log in from; empty for any.
+    /// Networks from which the user may log in; empty for any.
     pub(crate) networks: Vec<Network>,
-    // Where they are `None`, the settings of all users hold.
+    // If one is `None`, the setting for all users applies.
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) umask: Option<u32>,
     pub(crate) overwrite: Option<bool>,
@@ -60,7 +60,7 @@ impl Default for User {
         Self {
             groups: Vec::new(),
             password: None,
-            root: PathBuf::new(),
+            root: Root::default(),
             create_home: false,
             rights: Rights::READ,
             directories: Vec::new(),
@@ -95,26 +95,26 @@ impl User {
 pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "groups",                         NAMES,        groups,                            "Groups whose keys the user inherits; a later group wins."),
     row!(User, "password",                       PASSWORD,     password,                          "Password hash from ftp-cli passwd ($argon2id$, $y$, $2b$, $6$ or $5$)."),
-    row!(User, "root",                           HOME,         root,                              "Directory that the user sees as /; %u stands for the user's name."),
+    row!(User, "root",                           HOME,         root,                              "Directory or store:NAME/PREFIX that the user sees as /; %u is the user's name."),
     row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, if its parent exists."),
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
-    row!(User, "directories",                    DIRECTORIES,  directories,                       "Other rights by directory, the longest path wins: { \"/incoming\" = \"drop-box\" }."),
-    row!(User, "mounts",                         MOUNTS,       mounts,                            "Directories on disk by path below /, besides the root: { \"/pub\" = \"/srv/pub\" }."),
-    row!(User, "quota",                          SIZE,         quota,                             "Bytes below the root (0: unlimited)."),
-    row!(User, "max_files",                      FILES,        max_files,                         "Files and directories below the root (0: unlimited)."),
+    row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights to single directories; the longest path wins: { \"/incoming\" = \"drop-box\" }."),
+    row!(User, "mounts",                         MOUNTS,       mounts,                            "Other directories or stores to show in the user's tree: { \"/pub\" = \"/srv/pub\" }."),
+    row!(User, "quota",                          SIZE,         quota,                             "Maximum bytes below the root (0: unlimited)."),
+    row!(User, "max_files",                      FILES,        max_files,                         "Maximum files and directories below the root (0: unlimited)."),
     row!(User, "tls",                            TLS,          tls,                               "TLS for this user, in addition to [tls]: off, optional or required."),
     row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR create missing parent directories."),
     row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "Answer MKD of an existing directory with success."),
-    row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Sessions at a time (empty: limits.per_user; 0: unlimited)."),
-    row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "Bytes per second of a session (empty: as [transfer]; 0: unlimited)."),
-    row!(User, "rate_per_user",                  RATE,         limits.rate_per_user,              "Bytes per second of all sessions (empty: as [transfer]; 0: unlimited)."),
+    row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Maximum sessions at a time (empty: limits.per_user; 0: unlimited)."),
+    row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "Bytes per second of a session (empty: as in [transfer]; 0: unlimited)."),
+    row!(User, "rate_per_user",                  RATE,         limits.rate_per_user,              "Bytes per second of all sessions (empty: as in [transfer]; 0: unlimited)."),
     row!(User, "rate_up",                        SPEED,        limits.rate_up,                    "Bytes per second of a session's uploads (0: unlimited)."),
     row!(User, "rate_down",                      SPEED,        limits.rate_down,                  "Bytes per second of a session's downloads (0: unlimited)."),
-    row!(User, "file_size",                      SIZE,         limits.file_size,                  "Bytes of a stored file (0: unlimited)."),
+    row!(User, "file_size",                      SIZE,         limits.file_size,                  "Maximum size of a stored file (0: unlimited)."),
     row!(User, "enabled",                        SWITCH,       enabled,                           "Let the user log in."),
-    row!(User, "expires",                        EXPIRY,       expires,                           "Last day for logins, or a time such as 2026-12-31T18:00:00Z, in UTC (empty: never)."),
+    row!(User, "expires",                        EXPIRY,       expires,                           "Last day for logins (UTC), or a time such as 2026-12-31T18:00:00Z (empty: no end)."),
     row!(User, "networks",                       NETWORKS,     networks,                          "Networks that the user may log in from (empty: any)."),
-    row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Time without a command (empty: timeouts.idle)."),
+    row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Maximum time without a command (empty: timeouts.idle)."),
     row!(User, "umask",                          OWN_UMASK,    umask,                             "Umask of new files and directories (empty: transfer.umask)."),
     row!(User, "overwrite",                      OWN_SWITCH,   overwrite,                         "Let uploads and renames replace existing files (empty: transfer.overwrite)."),
     row!(User, "partial",                        OWN_PARTIAL,  partial,                           "Interrupted uploads: resume, discard or publish (empty: transfer.partial)."),
@@ -142,39 +142,32 @@ impl User {
         below.filter(|rule| rule.path != *mount).fold(rights, |sum, rule| sum | rule.rights)
     }
 
-    /// Returns the directory on disk that a path of the tree belongs to, and the path from there.
-    pub(crate) fn place(&self, path: &VirtualPath) -> (&Path, VirtualPath) {
+    /// Returns the root that contains a path of the tree, and the path below that root.
+    pub(crate) fn place(&self, path: &VirtualPath) -> (&Root, VirtualPath) {
         let within = |mount: &'_ MountPoint| path.relative_to(&mount.path);
         let mounts = self.mounts.iter().filter(|mount| within(mount).is_some());
         let nearest = mounts.max_by_key(|mount| mount.path.as_bytes().len());
-        let mounted = nearest.and_then(|mount| Some((&*mount.directory, within(mount)?)));
-        mounted.unwrap_or_else(|| (&*self.root, path.clone()))
+        let mounted = nearest.and_then(|mount| Some((&mount.root, within(mount)?)));
+        mounted.unwrap_or_else(|| (&self.root, path.clone()))
     }
 
-    /// Puts the user's name in place of `%u` in paths on disk. A name that could lead elsewhere
-    /// leaves them as they are.
-    pub(super) fn expand_paths(&mut self, name: &str) {
-        for path in self.paths() {
-            if let Some(expanded) = with_name(path, name) {
-                *path = expanded;
+    /// Puts the user's name in place of `%u` in roots. If the name could lead to another place,
+    /// the roots stay unchanged.
+    pub(super) fn expand_roots(&mut self, name: &str) {
+        let mounted = self.mounts.iter_mut().map(|mount| &mut mount.root);
+        for root in [&mut self.root].into_iter().chain(mounted) {
+            if let Some(expanded) = root.with_name(name) {
+                *root = expanded;
             }
         }
     }
 
-    /// Returns the paths on disk.
-    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let mounted = self.mounts.iter_mut().map(|mount| &mut mount.directory);
-        [&mut self.root].into_iter().chain(mounted)
-    }
-
-    /// Returns the key whose path still needs a name.
+    /// Returns the key whose root still needs a name.
     pub(super) fn nameless(&self) -> Option<&'static str> {
-        let is_nameless = |path: &Path| path.to_str().is_some_and(|path| path.contains(NAME));
-        let is_mount_nameless = |mount: &MountPoint| is_nameless(&mount.directory);
-        if is_nameless(&self.root) {
+        if self.root.needs_name() {
             Some("root")
         } else {
-            self.mounts.iter().any(is_mount_nameless).then_some("mounts")
+            self.mounts.iter().any(|mount| mount.root.needs_name()).then_some("mounts")
         }
     }
 
@@ -184,18 +177,6 @@ impl User {
         self.password == other.password && USER.iter().all(is_same)
     }
 }
-
-/// Returns a path with the user's name in place of `%u`; `None` if the name could lead elsewhere.
-pub(crate) fn with_name(root: &Path, name: &str) -> Option<PathBuf> {
-    let Some(text) = root.to_str().filter(|text| text.contains(NAME)) else {
-        return Some(root.to_owned());
-    };
-    let is_safe = !name.is_empty() && !name.contains(['/', '\0']) && !name.starts_with('.');
-    is_safe.then(|| text.replace(NAME, name).into())
-}
-
-/// Stands for the user's name in paths on disk.
-const NAME: &str = "%u";
 
 /// Key of the groups, which only `[users.NAME]` has.
 pub(super) const GROUPS: &str = "groups";

@@ -20,12 +20,12 @@ impl Observer for Moved {
     }
 }
 
-/// Rate of transfers between two looks at the server.
+/// Rate of transfers between two measurements.
 #[derive(Debug)]
 pub(super) struct Load {
     moved: Arc<Moved>,
     at: Instant,
-    /// Bytes of all transfers by then.
+    /// Bytes of all transfers at the last measurement.
     total: u64,
 }
 

@@ -1,5 +1,5 @@
-//! The protocols of a service manager such as systemd: sockets that it passes, and states that it
-//! is notified of. Without its environment variables, nothing here has an effect.
+//! The protocols of a service manager such as systemd: it passes sockets, and gets notifications
+//! about the state. If its environment variables are missing, this module has no effect.
 
 mod load;
 mod notify;
@@ -36,7 +36,7 @@ const STATUS: Duration = Duration::from_secs(5);
 /// The service manager that started the server.
 #[derive(Debug, Default)]
 pub(super) struct Service {
-    /// Its sockets, until the server has them.
+    /// The passed sockets, until the server takes them.
     pub(super) sockets: Sockets,
     notified: Option<Notified>,
 }
@@ -64,7 +64,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if they are not as sd_listen_fds(3) describes.
+    /// Returns `Usage` if the sockets are not as sd_listen_fds(3) describes.
     pub(super) fn with_sockets() -> Result<Self, Failure> {
         Ok(Self { sockets: Sockets::passed()?, notified: None })
     }
@@ -100,15 +100,15 @@ impl Service {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
         notified.notifier.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
-        // A reload opens directories and looks up names, which takes time.
+        // A reload can take long: it opens directories and looks up names.
         if let Some(watchdog) = &mut notified.watchdog {
             watchdog.due = Instant::now() + watchdog.interval;
             notified.notifier.send("WATCHDOG=1");
         }
     }
 
-    /// Reports that the server is stopping. From here the stop timeout of the service manager
-    /// counts, not its watchdog.
+    /// Reports that the server is stopping. From now on, the stop timeout of the service manager
+    /// applies instead of the watchdog.
     pub(super) fn stopping(&mut self) {
         let Some(notified) = &mut self.notified else { return };
         notified.notifier.send("STOPPING=1\nSTATUS=stopping");
@@ -122,7 +122,7 @@ impl Service {
         Some(due.saturating_duration_since(Instant::now()))
     }
 
-    /// Sends what is due: a changed status line, and a sign of life for the watchdog.
+    /// Sends the notifications that are due: a changed status line, and one for the watchdog.
     pub(super) fn beat(&mut self, server: &Server) {
         if let Some(notified) = &mut self.notified {
             notified.beat(server);
@@ -131,9 +131,9 @@ impl Service {
 }
 
 impl Notified {
-    /// Proves that the server lives before it says so. The caller's thread also reloads and stops
-    /// the server; the list of sessions needs the lock of each session; and each accept loop must
-    /// have taken the connections that wait.
+    /// Checks that the server works before it notifies the watchdog. The caller's thread also
+    /// reloads and stops the server. The list of sessions needs the lock of each session. Each
+    /// accept loop must have accepted the waiting connections.
     fn beat(&mut self, server: &Server) {
         let now = Instant::now();
         if now >= self.status_due {

@@ -17,12 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Notifier {
     socket: UnixDatagram,
     to: SocketAddr,
-    /// A failure was logged already.
+    /// Whether a failure was logged already.
     has_failed: bool,
 }
 
 impl Notifier {
-    /// Returns the socket that the environment names, if it names one.
+    /// Returns the socket that the environment names, if there is one.
     pub(super) fn from_environment() -> Option<Self> {
         let name = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
         let notifier = Self::new(name.as_bytes());
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_missing_service_manager_does_no_harm() {
-        let mut notifier = Notifier::new(b"/nonexistent/notify").unwrap();
+        let mut notifier = Notifier::new(b"/proc/none/notify").unwrap();
         notifier.send("READY=1");
         assert!(notifier.has_failed);
     }

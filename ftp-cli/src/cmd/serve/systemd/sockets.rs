@@ -12,10 +12,10 @@ use socket2::{Domain, SockRef, Type};
 use crate::cmd::serve::settings::Passed;
 use crate::exit::Failure;
 
-/// Most sockets that are taken.
+/// Maximum number of sockets.
 const MOST: u32 = 1_000;
 
-/// Listening sockets that the process started with.
+/// Listening sockets that the process inherited.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     /// Sockets with a plaintext greeting: those called `control`.
@@ -40,7 +40,7 @@ impl Sockets {
         };
         let process = variable("LISTEN_PID")?;
         if process.as_deref() != Some(&process::id().to_string()) {
-            // The sockets of another process, which passed its environment on.
+            // The sockets belong to another process, which passed on its environment.
             return Ok(Self::default());
         }
         let Some(count) = variable("LISTEN_FDS")? else { return Ok(Self::default()) };
@@ -65,12 +65,12 @@ impl Sockets {
         }
     }
 
-    /// Returns how many there are.
+    /// Returns the number of sockets.
     pub(crate) fn count(&self) -> Passed {
         Passed { plaintext: self.plaintext.len(), implicit: self.implicit.len() }
     }
 
-    /// Returns the addresses of the list without those of sockets with a plaintext greeting.
+    /// Returns the addresses of the list, except those of sockets that begin without TLS.
     pub(crate) fn plaintext_besides(&self, all: Vec<SocketAddr>) -> Vec<SocketAddr> {
         besides(&self.plaintext, all)
     }
@@ -80,7 +80,7 @@ impl Sockets {
         besides(&self.implicit, all)
     }
 
-    /// Makes the server accept connections on all of them.
+    /// Makes the server accept connections on all sockets.
     pub(crate) fn serve(self, mut builder: ServerBuilder) -> ServerBuilder {
         for socket in self.plaintext {
             builder = builder.listener(socket);
@@ -107,8 +107,8 @@ enum Kind {
     Implicit,
 }
 
-/// Returns the use of each of `count` sockets. Without names all are for control connections, which
-/// is also the use of `unknown`, the name that sd_listen_fds(3) gives in that case.
+/// Returns the use of each of `count` sockets. Without names, and with the name `unknown` that
+/// sd_listen_fds(3) gives in that case, all are for control connections.
 fn kinds(count: &str, names: Option<&str>) -> Result<Vec<Kind>, String> {
     let number = count.parse::<u32>().ok().filter(|number| *number <= MOST);
     let number =
@@ -134,11 +134,12 @@ fn kinds(count: &str, names: Option<&str>) -> Result<Vec<Kind>, String> {
     }
 }
 
-/// Returns the socket if it listens. Programs that the server starts do not get it.
+/// Returns the socket if it listens. Programs that the server starts do not inherit it.
 fn listener(socket: OwnedFd) -> Result<TcpListener, String> {
     let expected = "expected a listening TCP socket";
     if let Err(error) = fcntl_setfd(socket.as_fd(), FdFlags::CLOEXEC) {
-        // It is not open, so it must not be closed: its number may belong to another file soon.
+        // The descriptor is not open, so it must not be closed: its number may soon belong to
+        // another file.
         let _ = socket.into_raw_fd();
         return Err(format!("{expected}: {error}"));
     }

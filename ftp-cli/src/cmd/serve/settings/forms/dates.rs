@@ -1,4 +1,4 @@
-//! Dates and times at which something ends.
+//! Dates and times of expiry.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use crate::cmd::serve::settings::kind::Kind;
 /// When a user expires.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Expiry {
-    /// With the end of this day, in UTC.
+    /// At the end of this day, in UTC.
     After(TimeVal),
     /// At this time.
     At(TimeVal),
@@ -22,8 +22,8 @@ pub(crate) enum Expiry {
 pub(crate) const EXPIRY: Form<Option<Expiry>> = Form::new(
     Kind::Date,
     |text| {
-        let wrong =
-            || format!("invalid date \"{text}\": expected 2026-12-31, 2026-12-31T18:00:00Z");
+        let form = "a form like 2026-12-31 or 2026-12-31T18:00:00Z";
+        let wrong = || format!("invalid date \"{text}\": expected {form}");
         unless_empty(text, |text| Expiry::parse(text).ok_or_else(wrong))
     },
     optional,
@@ -48,7 +48,7 @@ impl Expiry {
         TimeVal::from_unix_seconds(local.unix_seconds().checked_sub(ahead)?).map(Self::At)
     }
 
-    /// Returns the first moment after it.
+    /// Returns the first moment after the expiry.
     pub(crate) fn end(self) -> SystemTime {
         let seconds = |time: TimeVal| u64::try_from(time.unix_seconds()).unwrap_or(0);
         let seconds = match self {
@@ -59,7 +59,7 @@ impl Expiry {
     }
 }
 
-/// Shows the date or the time in UTC, as it is read.
+/// Shows the date, or the time in UTC, in the form that is read.
 impl fmt::Display for Expiry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::After(time) | Self::At(time)) = self;

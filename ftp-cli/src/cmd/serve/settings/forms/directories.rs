@@ -6,7 +6,7 @@ use super::texts::RIGHTS;
 use crate::cmd::serve::settings::form::{Form, or_quotes};
 use crate::cmd::serve::settings::kind::Kind;
 
-/// `DIRECTORY=RIGHTS`, several with `;` between them; the rights as in [`RIGHTS`], or `[]`.
+/// `DIRECTORY=RIGHTS`, separated by `;`; the rights as in [`RIGHTS`], or `[]`.
 pub(crate) const DIRECTORIES: Form<Vec<DirectoryRights>> =
     Form::new(Kind::Directories, directories, |rules| {
         let show = |rule: &DirectoryRights| {
@@ -38,7 +38,7 @@ fn directory(item: &str) -> Result<DirectoryRights, String> {
     Ok(DirectoryRights::new(directory_path(path)?, directory_rights(rights.trim())?))
 }
 
-/// Reads the rights to a directory; unlike those of a user, they may be none.
+/// Reads the rights to a directory; unlike those of a user, they can be empty.
 pub(crate) fn directory_rights(text: &str) -> Result<Rights, String> {
     if text == "[]" { Ok(Rights::NONE) } else { (RIGHTS.read)(text) }
 }

@@ -1,5 +1,6 @@
 //! Forms of values with several items.
 
+use base64ct::{Base64, Encoding};
 use ftp_proto::{HostName, Network};
 use ftp_server::{NamePattern, PassiveOverride};
 use toml::de::DeTable;
@@ -25,7 +26,7 @@ pub(crate) const NAMES: Form<Vec<String>> = Form::new(
     |names| or_quotes(names.join(",")),
 );
 
-/// As `NAMES`, where an empty list differs from a missing one.
+/// Like `NAMES`, but an empty list differs from a missing one.
 pub(crate) const USERS: Form<Option<Vec<String>>> = Form::new(
     Kind::List,
     |text| (NAMES.read)(text).map(Some),
@@ -38,6 +39,10 @@ pub(crate) const NETWORKS: Form<Vec<Network>> =
 pub(crate) const PATTERNS: Form<Vec<NamePattern>> =
     Form::new(Kind::List, patterns, |patterns| or_quotes(joined(patterns, ",")));
 
+/// Pins of keys, `sha256//...`.
+pub(crate) const PINS: Form<Vec<String>> =
+    Form::new(Kind::List, |text| each_of(text, pin), |pins| or_quotes(pins.join(",")));
+
 pub(crate) const EVENTS: Form<Vec<HookEvent>> =
     Form::new(Kind::List, events, |events| or_quotes(joined(events, ",")));
 
@@ -45,7 +50,7 @@ pub(crate) const EVENTS: Form<Vec<HookEvent>> =
 pub(crate) const ARGUMENTS: Form<Vec<String>> =
     Form::new(Kind::Arguments, arguments, |items| list_of(items.iter().map(String::as_str)));
 
-/// Path of a program, or a list as [`ARGUMENTS`]. Empty: none.
+/// Path of a program, or a list like [`ARGUMENTS`]. Empty: none.
 pub(crate) const PROGRAM: Form<Vec<String>> =
     Form::new(Kind::Program, program, |items| match items.as_slice() {
         [] => or_quotes(String::new()),
@@ -53,11 +58,11 @@ pub(crate) const PROGRAM: Form<Vec<String>> =
         _ => list_of(items.iter().map(String::as_str)),
     });
 
-/// `NETWORK[,NETWORK]...=ADDRESS`, several with `;` between them.
+/// `NETWORK[,NETWORK]...=ADDRESS`, separated by `;`.
 pub(crate) const OVERRIDES: Form<Vec<PassiveOverride>> =
     Form::new(Kind::Overrides, overrides, |overrides| show_overrides(overrides));
 
-/// Reads the items of a list with commas between them.
+/// Reads the items of a comma-separated list.
 fn each_of<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(read).collect()
 }
@@ -75,7 +80,8 @@ fn hosts(text: &str) -> Result<Vec<HostName>, String> {
 
 fn networks(text: &str) -> Result<Vec<Network>, String> {
     each_of(text, |item| {
-        let wrong = |_| format!("invalid network \"{item}\": expected 10.0.0.0/8, 192.0.2.1");
+        let wrong =
+            |_| format!("invalid network \"{item}\": expected a form like 10.0.0.0/8 or 192.0.2.1");
         Network::parse(item.as_bytes()).map_err(wrong)
     })
 }
@@ -86,9 +92,19 @@ fn show_networks(networks: &[Network]) -> String {
 
 fn patterns(text: &str) -> Result<Vec<NamePattern>, String> {
     each_of(text, |item| {
-        let wrong = |_| format!("invalid pattern \"{item}\": expected *.exe, .ht*");
+        let wrong = |_| format!("invalid pattern \"{item}\": expected a form like *.exe or .ht*");
         NamePattern::parse(item.as_bytes()).map_err(wrong)
     })
+}
+
+fn pin(item: &str) -> Result<String, String> {
+    let digest = item.strip_prefix("sha256//").map(Base64::decode_vec);
+    match digest {
+        Some(Ok(digest)) if digest.len() == 32 => Ok(item.to_owned()),
+        _ => {
+            Err(format!("invalid pin \"{item}\": expected sha256// and a SHA-256 digest in base64"))
+        }
+    }
 }
 
 fn events(text: &str) -> Result<Vec<HookEvent>, String> {

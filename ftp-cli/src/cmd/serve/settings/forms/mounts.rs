@@ -1,6 +1,4 @@
-//! Directories of the disk that are mounted into a user's tree.
-
-use std::path::PathBuf;
+//! Directories of the disk, and objects of stores, that are mounted into a user's tree.
 
 use ftp_server::VirtualPath;
 
@@ -8,20 +6,21 @@ use super::directories::directory_path;
 use super::texts::HOME;
 use crate::cmd::serve::settings::form::{Form, or_quotes};
 use crate::cmd::serve::settings::kind::Kind;
+use crate::cmd::serve::settings::root::Root;
 
-/// A directory of the disk, and its place in the tree.
+/// A directory of the disk or objects of a store, and the path in the tree.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct MountPoint {
     pub(crate) path: VirtualPath,
-    /// The path on disk, in which the user's name has replaced `%u`.
-    pub(crate) directory: PathBuf,
+    /// With the user's name in place of `%u`.
+    pub(crate) root: Root,
 }
 
-/// `PATH=DIRECTORY`, several with `;` between them.
+/// `PATH=DIRECTORY`, separated by `;`.
 pub(crate) const MOUNTS: Form<Vec<MountPoint>> = Form::new(Kind::Mounts, mounts, |mounts| {
     let show = |mount: &MountPoint| {
         let path = String::from_utf8_lossy(mount.path.as_bytes()).into_owned();
-        format!("{path}={}", mount.directory.display())
+        format!("{path}={}", mount.root)
     };
     or_quotes(mounts.iter().map(show).collect::<Vec<_>>().join(";"))
 });
@@ -42,13 +41,13 @@ fn mounts(text: &str) -> Result<Vec<MountPoint>, String> {
 }
 
 fn mount(item: &str) -> Result<MountPoint, String> {
-    let Some((path, directory)) = item.split_once('=') else {
+    let Some((path, root)) = item.split_once('=') else {
         return Err(format!("invalid mount \"{item}\": expected /PATH=/DIRECTORY"));
     };
-    Ok(MountPoint { path: mount_path(path)?, directory: mounted_directory(directory)? })
+    Ok(MountPoint { path: mount_path(path)?, root: mounted_root(root)? })
 }
 
-/// Beginning of names that the server hides from clients.
+/// Prefix of names that the server hides from clients.
 const HIDDEN: &str = ".ftp-upload-";
 
 /// Reads the absolute path of a mount point in the user's tree.
@@ -66,8 +65,8 @@ pub(crate) fn mount_path(text: &str) -> Result<VirtualPath, String> {
     }
 }
 
-/// Reads the absolute path of a mounted directory of the disk.
-pub(crate) fn mounted_directory(text: &str) -> Result<PathBuf, String> {
+/// Reads the absolute path of a mounted directory of the disk, or mounted objects of a store.
+pub(crate) fn mounted_root(text: &str) -> Result<Root, String> {
     match text.contains(';') {
         true => Err(format!("invalid path \"{text}\": ; is not allowed")),
         false => (HOME.read)(text),
@@ -81,10 +80,12 @@ mod tests {
     #[test]
     fn mounts_have_a_path_in_the_tree_and_one_on_disk() {
         let read = |text: &str| (MOUNTS.read)(text);
-        for (text, path, directory) in
-            [("/pub=/srv/pub", "/pub", "/srv/pub"), (" /a b/c/=/srv/%u=x ;", "/a b/c", "/srv/%u=x")]
-        {
-            let mounts = [MountPoint { path: path.into(), directory: directory.into() }];
+        for (text, path, root) in [
+            ("/pub=/srv/pub", "/pub", "/srv/pub"),
+            (" /a b/c/=/srv/%u=x ;", "/a b/c", "/srv/%u=x"),
+            ("/pub=store:main/a=b", "/pub", "store:main/a=b"),
+        ] {
+            let mounts = [MountPoint { path: path.into(), root: (HOME.read)(root).unwrap() }];
             assert_eq!(read(text).as_deref(), Ok(&mounts[..]), "{text}");
             assert_eq!(read(&(MOUNTS.show)(&mounts.to_vec())).as_deref(), Ok(&mounts[..]));
         }
@@ -111,6 +112,6 @@ mod tests {
         assert!(mount_path("/.ftp").is_ok());
         assert!(mount_path("/a=b").is_err_and(|why| why.ends_with("= is not allowed")));
         assert!(mount_path(&"/a".repeat(200)).is_err_and(|why| why.ends_with("too long")));
-        assert!(mounted_directory("/a;b").is_err_and(|why| why.ends_with("; is not allowed")));
+        assert!(mounted_root("/a;b").is_err_and(|why| why.ends_with("; is not allowed")));
     }
 }

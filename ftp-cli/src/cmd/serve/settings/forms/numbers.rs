@@ -6,7 +6,7 @@ use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
 use crate::cmd::serve::settings::kind::Kind;
 use crate::options::values::{duration, show, show_size, size, waiting_time};
 
-/// Largest number of failures: the server can count as many failed logins of a host.
+/// Largest number of failures: the server counts no more failed logins of a host than this.
 const MOST_FAILURES: u32 = 1_000;
 
 /// Largest number of processes of a hook.
@@ -14,7 +14,7 @@ const MOST_PROCESSES: usize = 64;
 
 pub(crate) const COUNT: Form<usize> = Form::new(Kind::Number, count, usize::to_string);
 
-/// Empty: as for all users.
+/// Empty: the value for all users.
 pub(crate) const OWN_COUNT: Form<Option<usize>> =
     Form::new(Kind::NumberOrNone, |text| unless_empty(text, count), optional);
 
@@ -63,7 +63,7 @@ pub(crate) const PROCESSES: Form<usize> = Form::new(
 /// Up to three octal digits.
 pub(crate) const UMASK: Form<u32> = Form::new(Kind::Text, umask, |umask| format!("{umask:03o}"));
 
-/// Empty: as for all users.
+/// Empty: the value for all users.
 pub(crate) const OWN_UMASK: Form<Option<u32>> = Form::new(
     Kind::Text,
     |text| unless_empty(text, umask),
@@ -96,7 +96,7 @@ pub(crate) const WAITING_TIME: Form<Duration> =
 /// is abandoned.
 pub(crate) const IDLE_TIME: Form<Duration> = Form::new(Kind::Time, idle_time, |time| show(*time));
 
-/// Empty: as for all users.
+/// Empty: the value for all users.
 pub(crate) const OWN_IDLE_TIME: Form<Option<Duration>> = Form::new(
     Kind::Time,
     |text| unless_empty(text, idle_time),
@@ -117,7 +117,7 @@ fn idle_time(text: &str) -> Result<Duration, String> {
 
 pub(crate) const SIZE: Form<u64> = Form::new(Kind::Size, size, show_size);
 
-/// Bytes per second. Empty: as set elsewhere; 0: unlimited.
+/// Bytes per second. Empty: the value of another key; 0: unlimited.
 pub(crate) const RATE: Form<Option<u64>> = Form::new(
     Kind::Size,
     |text| unless_empty(text.trim(), rate),
@@ -128,7 +128,7 @@ pub(crate) const RATE: Form<Option<u64>> = Form::new(
 pub(crate) const SPEED: Form<u64> = Form::new(Kind::Size, |text| rate(text.trim()), show_rate);
 
 fn rate(text: &str) -> Result<u64, String> {
-    let wrong = |_| format!("invalid rate \"{text}\": expected 500 KiB/s, 30 MiB/s");
+    let wrong = |_| format!("invalid rate \"{text}\": expected a form like 500 KiB/s or 30 MiB/s");
     size(text.strip_suffix("/s").unwrap_or(text)).map_err(wrong)
 }
 

@@ -1,5 +1,6 @@
 //! Forms of texts: paths, addresses, names, rights, password hashes.
 
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use ftp_proto::PortRanges;
@@ -8,8 +9,10 @@ use ftp_server::{PassiveAddress, PasswordHash, PasswordHashError, Rights};
 use crate::cmd::serve::logging::LogTarget;
 use crate::cmd::serve::metrics::MetricsAddress;
 use crate::cmd::serve::privileges::{FileGroup, RunAs};
+use crate::cmd::serve::settings::LedgerUrl;
 use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
 use crate::cmd::serve::settings::kind::Kind;
+use crate::cmd::serve::settings::root::{Objects, Root, is_bucket};
 use crate::options::values;
 
 /// One line.
@@ -29,14 +32,105 @@ pub(crate) const FILE: Form<Option<PathBuf>> = Form::new(
     |path| show_path(path.as_deref().unwrap_or("".as_ref())),
 );
 
-/// Empty: none.
-pub(crate) const DIRECTORY: Form<PathBuf> = Form::new(Kind::Text, absolute, |path| show_path(path));
+/// Directory or objects of a store. Empty: none.
+pub(crate) const ROOT: Form<Root> = Form::new(Kind::Text, root, show_root);
 
-/// Directory that must be given.
-pub(crate) const HOME: Form<PathBuf> = Form::new(
+/// Directory or objects of a store, which must be given.
+pub(crate) const HOME: Form<Root> = Form::new(
     Kind::Text,
-    |text| if text.is_empty() { Err("expected a directory".to_owned()) } else { absolute(text) },
-    |path| show_path(path),
+    |text| if text.is_empty() { Err("expected a directory".to_owned()) } else { root(text) },
+    show_root,
+);
+
+/// Directory or objects of a store. Empty: another setting applies.
+pub(crate) const OWN_ROOT: Form<Option<Root>> = Form::new(
+    Kind::Text,
+    |text| unless_empty(text, root),
+    |root| root.as_ref().map_or_else(|| "\"\"".to_owned(), show_root),
+);
+
+fn root(text: &str) -> Result<Root, String> {
+    match Objects::parse(text) {
+        Some(objects) => objects.map(Root::Objects),
+        None => absolute(text).map(Root::Directory),
+    }
+}
+
+fn show_root(root: &Root) -> String {
+    format!("\"{root}\"")
+}
+
+/// Place of a ledger. Empty: none.
+pub(crate) const LEDGER: Form<LedgerUrl> =
+    Form::new(Kind::Text, LedgerUrl::parse, |url| format!("\"{}\"", url.text()));
+
+/// URL of an object store.
+pub(crate) const ENDPOINT: Form<String> = Form::new(
+    Kind::Text,
+    |text| match text.is_empty() || is_endpoint(text) {
+        true => Ok(text.to_owned()),
+        // The text may contain a password.
+        false => Err("invalid endpoint: expected https://HOST or https://HOST:PORT".to_owned()),
+    },
+    |text| format!("\"{text}\""),
+);
+
+fn is_endpoint(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let Some(rest) = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest)) else { return false };
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (rest, "443"),
+    };
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match inner {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => is_bucket(host),
+    };
+    is_port && is_host
+}
+
+/// Bucket of an object store.
+pub(crate) const BUCKET: Form<String> = Form::new(
+    Kind::Text,
+    |text| match text.is_empty() || is_bucket(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("invalid bucket \"{text}\": expected letters, digits, -, . and _")),
+    },
+    |text| format!("\"{text}\""),
+);
+
+/// Region of an object store.
+pub(crate) const REGION: Form<String> = Form::new(
+    Kind::Text,
+    |text| match is_bucket(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("invalid region \"{text}\": expected a name such as us-east-1")),
+    },
+    |text| format!("\"{text}\""),
+);
+
+/// Name of an account's key.
+pub(crate) const ACCESS_KEY: Form<String> = Form::new(
+    Kind::Text,
+    |text| match text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("invalid key: expected letters, digits and signs without spaces".to_owned()),
+    },
+    |text| format!("\"{text}\""),
+);
+
+/// Role of an account.
+pub(crate) const ROLE: Form<String> = Form::new(
+    Kind::Text,
+    |text| match text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "invalid role \"{text}\": expected a name such as arn:aws:iam::123456789012:role/ftp"
+        )),
+    },
+    |text| format!("\"{text}\""),
 );
 
 /// Reads an absolute path, or nothing.
@@ -73,7 +167,7 @@ pub(crate) const RUN_AS: Form<Option<RunAs>> =
 pub(crate) const GROUP: Form<Option<FileGroup>> =
     Form::new(Kind::Text, |text| unless_empty(text, FileGroup::parse), optional);
 
-/// Where the log goes.
+/// The target of the log.
 pub(crate) const LOG_TARGET: Form<LogTarget> =
     Form::new(Kind::Text, LogTarget::parse, |target| format!("\"{target}\""));
 
@@ -106,3 +200,34 @@ pub(crate) const RIGHTS: Form<Rights> = Form::new(
         _ => format!("[{}]", rights.words().collect::<Vec<_>>().join(", ")),
     },
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_have_a_host_and_nothing_secret() {
+        for good in [
+            "https://s3.eu-central-1.amazonaws.com",
+            "http://127.0.0.1:8333",
+            "http://[::1]:8333/",
+            "https://[2001:db8::1]",
+        ] {
+            assert_eq!((ENDPOINT.read)(good).as_deref(), Ok(good));
+        }
+        for wrong in [
+            "s3.example",
+            "ftp://s3.example",
+            "https://",
+            "https://key:secret@s3.example",
+            "https://s3.example/bucket",
+            "https://s3.example:",
+            "https://s3.example:x",
+            "https://s3.example:70000",
+            "https://[::x]",
+        ] {
+            let why = (ENDPOINT.read)(wrong).unwrap_err();
+            assert!(!why.contains("secret") && why.contains("expected https://HOST"), "{why}");
+        }
+    }
+}

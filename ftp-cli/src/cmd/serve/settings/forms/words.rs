@@ -2,7 +2,7 @@
 
 use ftp_server::{
     ClientCertificates, ConfinementPolicy, LogFormat, PartialPolicy, SessionReuse, SyncPolicy,
-    TlsPolicy, TlsVersion,
+    TlsPolicy, TlsVersion, WithoutLedger,
 };
 
 use crate::cmd::serve::settings::form::{Form, unless_empty};
@@ -23,7 +23,7 @@ const fn one_of<T: Words>(kind: Kind) -> Form<T> {
     Form::new(kind, read, show)
 }
 
-/// A word, or empty for the value of all users.
+/// A word, or empty for the value for all users.
 const fn own<T: Words>(kind: Kind) -> Form<Option<T>> {
     let read = |text: &str| unless_empty(text, |text| word(text, T::WORDS));
     let show = |value: &Option<T>| {
@@ -44,6 +44,7 @@ pub(crate) const CLIENTS: Form<ClientCertificates> = one_of(Kind::Text);
 pub(crate) const PARTIAL: Form<PartialPolicy> = one_of(Kind::Text);
 pub(crate) const SYNC: Form<SyncPolicy> = one_of(Kind::Text);
 pub(crate) const CONFINE: Form<ConfinementPolicy> = one_of(Kind::Text);
+pub(crate) const ON_FAILURE: Form<WithoutLedger> = one_of(Kind::Text);
 pub(crate) const LOG: Form<LogFormat> = one_of(Kind::Text);
 
 impl Words for bool {
@@ -75,6 +76,10 @@ impl Words for ClientCertificates {
 impl Words for PartialPolicy {
     const WORDS: &[(&str, Self)] =
         &[("resume", Self::Resume), ("discard", Self::Discard), ("publish", Self::Publish)];
+}
+
+impl Words for WithoutLedger {
+    const WORDS: &[(&str, Self)] = &[("refuse", Self::Refuse), ("allow", Self::Allow)];
 }
 
 impl Words for SyncPolicy {

@@ -1,11 +1,6 @@
 //! The real binary with real servers of other projects: vsftpd, pyftpdlib, ProFTPD and Pure-FTPd,
 //! briefly with others, and with our server. Transferred files are compared with the disk on the
 //! other side, exit codes with the documented table.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "in tests both are wanted, and clippy's own exception is for test functions alone"
-)]
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -21,19 +16,16 @@ use ftp_tests::process::{LIMIT, Ran, run, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
-/// Passive by EPSV and by PASV, active by EPRT and by PORT.
-const DATA: [&[&str]; 5] = [
-    &[],
-    &["--epsv", "always"],
-    &["--epsv", "never"],
-    &["--active", "--eprt", "always"],
-    &["--active", "--eprt", "never"],
-];
+/// By EPSV and by PASV.
+const PASSIVE: [&[&str]; 3] = [&[], &["--epsv", "always"], &["--epsv", "never"]];
+
+/// By EPRT and by PORT.
+const ACTIVE: [&[&str]; 2] = [&["--active", "--eprt", "always"], &["--active", "--eprt", "never"]];
 
 /// The binary with a minimal environment, and its dialogue on standard error.
 fn ftp(command: &str) -> Command {
     let mut ftp = Command::new(env!("CARGO_BIN_EXE_ftp-cli"));
-    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
+    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/proc/none");
     ftp.args([command, "--trace"]);
     ftp
 }
@@ -65,9 +57,9 @@ impl Meeting<'_> {
     }
 }
 
-fn every_size_type_and_data_connection(meeting: &Meeting<'_>) {
+fn every_size_and_type(meeting: &Meeting<'_>, connections: &[&[&str]]) {
     for (seed, size) in (1..).zip(SIZES) {
-        for data in DATA {
+        for &data in connections {
             let (up, down) = (binary(size, seed), binary(size, seed + 1000));
             meeting.put(data, b"file", &up);
             meeting.site.root.write("file", &down);
@@ -79,24 +71,26 @@ fn every_size_type_and_data_connection(meeting: &Meeting<'_>) {
             meeting.site.root.write("file", &down);
             meeting.get(&ascii, b"file", &down);
         }
-        sent_ahead(meeting, &binary(size, seed));
     }
     meeting.site.assert_only(&[b"file"]);
 }
 
 /// Real servers accept commands that arrive together.
-fn sent_ahead(meeting: &Meeting<'_>, content: &[u8]) {
-    meeting.site.root.write("file", content);
-    for (command, name, want) in [("get", "file", content), ("ls", "", b"file\n")] {
-        let mut ftp = ftp(command);
-        ftp.arg("--pipeline").arg(meeting.site.url(name));
-        if command == "get" {
-            ftp.arg("-");
+fn commands_sent_ahead(meeting: &Meeting<'_>) {
+    for (seed, size) in (1..).zip(SIZES) {
+        let content = binary(size, seed);
+        meeting.site.root.write("file", &content);
+        for (command, name, want) in [("get", "file", &*content), ("ls", "", b"file\n")] {
+            let mut ftp = ftp(command);
+            ftp.arg("--pipeline").arg(meeting.site.url(name));
+            if command == "get" {
+                ftp.arg("-");
+            }
+            let ran = run(&mut ftp);
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            assert!(!said.contains("one command at a time"), "{said}");
+            assert_same(&format!("{command} --pipeline"), &ran.succeeded(), want);
         }
-        let ran = run(&mut ftp);
-        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-        assert!(!said.contains("one command at a time"), "{said}");
-        assert_same(&format!("{command} --pipeline"), &ran.succeeded(), want);
     }
 }
 
@@ -111,7 +105,7 @@ fn every_name(meeting: &Meeting<'_>, names: &[&[u8]]) {
         assert_same(&percent(name), &directory.read(name), &binary(400, seed));
     }
     meeting.site.assert_only(names);
-    for data in DATA {
+    for data in [&PASSIVE[..], &ACTIVE].concat() {
         let listing = run(ftp("ls").args(data).arg(meeting.site.url(""))).succeeded();
         let mut got: Vec<&[u8]> =
             listing.strip_suffix(b"\n").unwrap().split(|b| *b == b'\n').collect();
@@ -193,8 +187,8 @@ fn exit_codes(meeting: &Meeting<'_>) {
 
     fails(meeting, &get(&missing), 8, "550");
     fails(meeting, &run(ftp("ls").arg(&missing).arg("--epsv").arg("often")), 2, "often");
-    fails(meeting, &run(ftp("get").arg(&missing).arg("/nonexistent/file")), 3, "nonexistent");
-    fails(meeting, &run(ftp("put").arg("/nonexistent").arg(&missing)), 3, "nonexistent");
+    fails(meeting, &run(ftp("get").arg(&missing).arg("/proc/none/file")), 3, "/proc/none");
+    fails(meeting, &run(ftp("put").arg("/proc/none").arg(&missing)), 3, "/proc/none");
     let below = format!("{missing}/file");
     fails(meeting, &run(ftp("put").arg(&old).arg(&below)), 8, "55");
     fails(meeting, &get(&format!("{missing}%0D%0ADELE%20x")), 2, "");
@@ -244,8 +238,18 @@ macro_rules! meets {
             }
 
             #[test]
-            fn every_size_type_and_data_connection() {
-                meeting(super::every_size_type_and_data_connection);
+            fn every_size_and_type_in_passive_mode() {
+                meeting(|meeting| super::every_size_and_type(meeting, &super::PASSIVE));
+            }
+
+            #[test]
+            fn every_size_and_type_in_active_mode() {
+                meeting(|meeting| super::every_size_and_type(meeting, &super::ACTIVE));
+            }
+
+            #[test]
+            fn commands_sent_ahead() {
+                meeting(super::commands_sent_ahead);
             }
 
             #[test]

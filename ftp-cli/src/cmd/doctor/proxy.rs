@@ -1,0 +1,81 @@
+//! Examines the proxy that the connections go through, and judges what it says.
+
+use ftp_client::{Error, Phase, ProxyFault};
+use ftp_proto::Escaped;
+
+use super::diagnosis::Diagnosis;
+use super::dial::Dial;
+use super::finding::{Check, Finding};
+use crate::connect::proxy::{Chosen, Way};
+use crate::exit::Failure;
+
+/// Returns the finding about a proxy that is not used for this server.
+pub(super) fn excepted(way: &Way, host: &str) -> Option<Finding> {
+    let Way::Excepted { variable, by } = way else { return None };
+    let host = Escaped(host.as_bytes());
+    let seen = format_args!("{variable} lists {host}: connecting without the proxy of {by}");
+    Some(Finding::ok(Check::Proxy, seen))
+}
+
+/// Connects through the proxy once. Failures after the proxy are found by the next checks.
+///
+/// # Errors
+///
+/// `Interrupted`, and `Timeout` if the time for the whole is over.
+pub(super) fn look(dial: &Dial<'_>, chosen: &Chosen) -> Result<Finding, Failure> {
+    let connected = dial.connect();
+    dial.in_time()?;
+    match connected {
+        Ok(inside) => {
+            inside.quit();
+            Ok(judge(chosen, None))
+        }
+        Err(Error::Cancelled) => Err(Error::Cancelled.into()),
+        Err(error) => Ok(judge(chosen, Some(&error))),
+    }
+}
+
+/// Judges the first connection through a proxy.
+fn judge(chosen: &Chosen, error: Option<&Error>) -> Finding {
+    let Chosen { proxy, by } = chosen;
+    let fail = |diagnosis, why: &dyn std::fmt::Display| {
+        let seen = format_args!("{proxy}, named by {by}: {why}");
+        Finding::fail(Check::Proxy, diagnosis, seen)
+    };
+    match error {
+        Some(error @ Error::Timeout(Phase::Proxy)) => fail(Diagnosis::ProxySilent, error),
+        Some(Error::Proxy(error)) => {
+            let diagnosis = match error.fault {
+                ProxyFault::Unreachable(_) => Diagnosis::ProxyUnreachable,
+                ProxyFault::LoginRequired | ProxyFault::LoginRefused(_) => Diagnosis::ProxyLogin,
+                ProxyFault::Refused { .. } => Diagnosis::ProxyRefuses,
+                _ => Diagnosis::NotAProxy,
+            };
+            fail(diagnosis, &error.fault)
+        }
+        _ => {
+            let seen = format_args!("connections go through {proxy}, named by {by}");
+            Finding::ok(Check::Proxy, seen)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_says_is_its_own() {
+        let chosen =
+            Chosen { proxy: "socks5://u:geheim@h".parse().unwrap(), by: "all_proxy".to_owned() };
+        let found = judge(&chosen, Some(&Error::Timeout(Phase::Proxy)));
+        assert_eq!(found.diagnosis, Some(Diagnosis::ProxySilent));
+        assert!(!found.seen.contains("geheim"), "{found:?}");
+        // The server's part is for the next checks.
+        for error in [None, Some(&Error::Closed), Some(&Error::Timeout(Phase::Greeting))] {
+            let found = judge(&chosen, error);
+            assert_eq!(found.seen, "connections go through socks5://h:1080, named by all_proxy");
+            assert_eq!(found.diagnosis, None);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `--watch`: repeats an examination that fails, and reports what has changed.
+
+use std::time::{Duration, Instant};
+
+use super::finding::{Finding, Grade};
+use super::report;
+use crate::connect::retry::pause_until;
+use crate::console::output;
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Stdio;
+use crate::display;
+use crate::exit::{Exit, Failure};
+use crate::options::{Options, values};
+
+/// Pause between two examinations.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Returns the pause between examinations, if they are repeated.
+///
+/// # Errors
+///
+/// Returns `Usage` for an invalid value.
+pub(super) fn interval(options: &Options) -> Result<Option<Duration>, Failure> {
+    let given = options.parsed("watch", values::waiting_time)?;
+    Ok(options.has("watch").then(|| given.unwrap_or(PAUSE)))
+}
+
+/// Returns whether an outcome may become better by itself. Servers ban clients that repeat a
+/// refused login.
+pub(super) fn may_pass(outcome: &Result<(), Failure>) -> bool {
+    let Err(failure) = outcome else { return false };
+    matches!(
+        failure.exit,
+        Exit::Network
+            | Exit::Tls
+            | Exit::Protocol
+            | Exit::Refused
+            | Exit::Temporary
+            | Exit::Timeout
+            | Exit::Integrity
+            | Exit::Data
+    )
+}
+
+/// Waits for the next examination, at most for the time that is `left`.
+///
+/// # Errors
+///
+/// Returns `Interrupted` after a signal.
+pub(super) fn pause(
+    interval: Duration,
+    left: Option<Duration>,
+    cleanup: &Cleanup,
+) -> Result<(), Failure> {
+    let end = Instant::now() + left.map_or(interval, |left| left.min(interval));
+    pause_until(end, cleanup.canceller());
+    match cleanup.canceller() {
+        Some(canceller) if canceller.is_cancelled() => Err(ftp_client::Error::Cancelled.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints the findings that differ from earlier ones.
+///
+/// # Errors
+///
+/// Returns `Local` if standard output fails.
+pub(super) fn tell(
+    before: &[Finding],
+    now: &[Finding],
+    quiet: bool,
+    stdio: &mut Stdio,
+) -> Result<(), Failure> {
+    let changes = changes(before, now);
+    if stdio.events.is_on() {
+        for Change { finding, was } in changes {
+            let was = was.map(Grade::name);
+            stdio.events.emit(|| report::event(finding).text_if("was", was));
+        }
+        return Ok(());
+    }
+    let mut text = String::new();
+    for Change { finding, was } in changes {
+        let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
+        if quiet && !is_problem {
+            continue;
+        }
+        let was = was.map_or_else(|| "new".to_owned(), |was| format!("was {}", was.name()));
+        let seen = format!("{} ({was})", finding.seen);
+        text.push_str(&report::text(&Finding { seen, ..finding.clone() }, true));
+    }
+    if text.is_empty() {
+        return Ok(());
+    }
+    let text = format!("changed at {}\n{text}", display::timestamp());
+    output::print(&mut stdio.output, text.as_bytes())
+}
+
+/// A finding that was different before.
+#[derive(Debug, PartialEq)]
+struct Change<'a> {
+    finding: &'a Finding,
+    /// The earlier result; `None` for a check that was not made.
+    was: Option<Grade>,
+}
+
+/// Returns the findings with another result or problem than before. Checks that were not made
+/// before count only if they find a problem.
+fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<Change<'a>> {
+    let mut changes = Vec::new();
+    for (at, finding) in now.iter().enumerate() {
+        let is_of = |other: &&Finding| other.check == finding.check;
+        // A check can have several findings, such as one per address.
+        let number = now.iter().take(at).filter(is_of).count();
+        let was = before.iter().filter(is_of).nth(number);
+        let is_problem = matches!(finding.grade, Grade::Warn | Grade::Fail);
+        let is_change = was.map_or(is_problem, |was| {
+            (was.grade, was.diagnosis) != (finding.grade, finding.diagnosis)
+        });
+        if is_change {
+            changes.push(Change { finding, was: was.map(|was| was.grade) });
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::diagnosis::Diagnosis;
+    use super::super::finding::Check;
+    use super::*;
+
+    fn ok(check: Check) -> Finding {
+        Finding::ok(check, format_args!("fine"))
+    }
+
+    fn fail(check: Check, diagnosis: Diagnosis) -> Finding {
+        Finding::fail(check, diagnosis, format_args!("wrong"))
+    }
+
+    #[test]
+    fn changes_are_other_results_and_new_problems() {
+        let before = [
+            ok(Check::Connect),
+            fail(Check::Connect, Diagnosis::PortClosed),
+            fail(Check::Login, Diagnosis::LoginFailed),
+        ];
+        let now = [
+            ok(Check::Connect),
+            ok(Check::Connect),
+            fail(Check::Login, Diagnosis::ConnectionLost),
+            ok(Check::Epsv),
+            fail(Check::Pasv, Diagnosis::PassiveBlocked),
+        ];
+        let changes = changes(&before, &now);
+        let shown: Vec<_> =
+            changes.iter().map(|change| (change.finding.check, change.was)).collect();
+        let want = [
+            (Check::Connect, Some(Grade::Fail)),
+            (Check::Login, Some(Grade::Fail)),
+            (Check::Pasv, None),
+        ];
+        assert_eq!(shown, want);
+        assert!(super::changes(&now, &now).is_empty());
+    }
+}

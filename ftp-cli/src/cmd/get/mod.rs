@@ -1,0 +1,440 @@
+//! `get URL [LOCAL]`: downloads a file completely or not at all; `get URL...` downloads several,
+//! `get -r` a tree.
+
+mod requests;
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use ftp_client::{Client, Phase, Place};
+use ftp_proto::{Escaped, FtpUrl, RepresentationType};
+use log::LevelFilter;
+
+use super::mirror;
+use crate::connect::retry::Witness;
+use crate::connect::sessions::Sessions;
+use crate::console::progress::{Board, When};
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Stdio;
+use crate::console::trace;
+use crate::exit::{Exit, Failure, Recovery};
+use crate::lock::lock;
+use crate::options::Options;
+use crate::options::urls;
+use crate::remote::pattern;
+use crate::report::jobs::NoConnection;
+use crate::report::jobs::{self, Doors, Worker};
+use crate::report::json::Object;
+use crate::report::tally::Tally;
+use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
+use crate::transfer::download::{self, download};
+use crate::transfer::options::TransferOptions;
+use crate::transfer::segments;
+use crate::transfer::target::Target;
+use requests::{Requests, Wanted};
+
+/// Options that apply only to trees.
+const ONLY_OF_TREES: [&str; 3] = ["include", "exclude", "dry-run"];
+
+/// Options that trees do not support.
+const ONLY_OF_FILES: [&str; 11] = [
+    "ascii",
+    "glob",
+    "if-changed",
+    "in-place",
+    "input-file",
+    "newer",
+    "no-clobber",
+    "output",
+    "preserve",
+    "segments",
+    "verify",
+];
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    if options.has("recursive") {
+        return tree(options, stdio);
+    }
+    if let Some(long) = options.last_of(&ONLY_OF_TREES) {
+        return Err(Failure::usage(format!("--{long} applies only to trees: it needs -r")));
+    }
+    let settings = TransferOptions::from_options(options)?;
+    let requests = Requests::from_options(options, &settings, &mut *stdio.input)?;
+    let is_output = requests.is_output();
+    let when = match When::from_options(options)? {
+        // Progress would appear in the middle of the data.
+        When::Auto if is_output && stdio.output_is_terminal() => When::Never,
+        when => when,
+    };
+    check_local(&settings, requests.files())?;
+    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    let cleanup = Cleanup::watch(stdio)?;
+    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    if is_output {
+        stdio.events.leave_output(&stdio.messages);
+    }
+    let (items, failed) = {
+        let witness = Witness::new(options, stdio, &cleanup);
+        expand(requests, &settings, &mut sessions, &witness)?
+    };
+    let count = items.len() + failed.len();
+    let board = Board::new(when, stdio, count, None);
+    let context = Context::new(options, stdio, &settings, &cleanup, board);
+    let mut tally = Tally::new(count, "files fetched", &stdio.messages, &stdio.events);
+    for (url, failure) in failed {
+        let _ = tally.failed(failure, |event| event.text("source", &url.to_string()));
+    }
+    if count == 0 {
+        context.note("the list has no URLs");
+    }
+    let tally = Mutex::new(tally);
+    let abandoned = Mutex::default();
+    let ahead = Mutex::new(match context.board.lacks_total() {
+        true => of_one_server(&items, &settings),
+        false => Vec::new(),
+    });
+    let doors = Doors::new();
+    let more = sessions.another();
+    // The connection that listed the matches of a pattern downloads files, too.
+    let open = Mutex::new(Some(sessions));
+    jobs::run(settings.jobs, items.len(), || Getter {
+        items: &items,
+        sessions: lock(&open).take().unwrap_or_else(|| more.another()),
+        context: &context,
+        tally: &tally,
+        abandoned: &abandoned,
+        doors: &doors,
+        ahead: &ahead,
+        last: None,
+    });
+    drop(context);
+    tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
+}
+
+/// `get -r`: downloads a tree.
+fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    if let Some(long) = options.last_of(&ONLY_OF_FILES) {
+        return Err(Failure::usage(format!("--{long} cannot be combined with -r")));
+    }
+    let (url, local) = match (options.operands.as_slice(), options.value("directory")) {
+        ([url], local) => (url, local),
+        ([url, local], None) if !urls::is_url(local.as_bytes()) => (url, Some(local.as_os_str())),
+        _ => return Err(Failure::usage("get -r takes one URL: ftp-cli get -r URL [DIR]")),
+    };
+    let url = urls::parse(url)?;
+    let local = match local {
+        Some(local) if local == "-" => {
+            return Err(Failure::usage("a tree cannot be written to standard output"));
+        }
+        // As each file, the tree keeps its name in --directory.
+        Some(local) if options.has("directory") => {
+            Path::new(local).join(requests::name_of_tree(&url)?)
+        }
+        Some(local) => Path::new(local).to_owned(),
+        None => Path::new(requests::name_of_tree(&url)?).to_owned(),
+    };
+    mirror::down(options, stdio, &url, &local)
+}
+
+/// Checks that files are regular if an option needs that.
+fn check_local<'i>(
+    settings: &TransferOptions,
+    mut items: impl Iterator<Item = &'i GetItem>,
+) -> Result<(), Failure> {
+    let named = [
+        ("--continue", settings.resume),
+        ("--preserve", settings.preserve),
+        ("--in-place", settings.in_place),
+        ("--remove-source", settings.removes_source),
+        ("--newer", settings.newer),
+        ("--segments", settings.segments > 1),
+    ];
+    match named.into_iter().find(|(_, given)| *given) {
+        Some((named, _)) if items.any(|item| !matches!(item.target, Target::File(_))) => {
+            Err(Failure::usage(format!("{named} needs a regular local file")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Files to download, and the failures of patterns.
+type Expanded = (Vec<GetItem>, Vec<(FtpUrl, Failure)>);
+
+/// Returns the files of all URLs, in order. Lists the directories of patterns, with retries of
+/// transient failures.
+///
+/// # Errors
+///
+/// Returns a failure that ends the run; `Usage` if two files have the same target.
+fn expand(
+    requests: Requests<'_>,
+    settings: &TransferOptions,
+    sessions: &mut Sessions<'_>,
+    witness: &Witness<'_>,
+) -> Result<Expanded, Failure> {
+    let mut items = Vec::new();
+    let mut failed = Vec::new();
+    let (requests, wanted) = requests.split();
+    for wanted in wanted {
+        let (url, representation) = match wanted {
+            Wanted::File(item) => {
+                items.push(item);
+                continue;
+            }
+            Wanted::Pattern(url, representation) => (url, representation),
+        };
+        let fields = |object: Object| object.text("source", &url.to_string());
+        let found = settings.retrying.run(witness, &fields, |_| {
+            let client = sessions.client(&url)?;
+            let found = requests.expand(client, &url, representation);
+            if found.as_ref().is_err_and(Failure::is_end_of_connection) {
+                sessions.drop_client(&url);
+            }
+            found
+        });
+        match found {
+            Ok((found, invalid)) => {
+                items.extend(found);
+                let invalid = invalid.iter().map(|name| pattern::invalid(name).context(&url));
+                failed.extend(invalid.map(|failure| (url.clone(), failure)));
+            }
+            Err(failure) => {
+                let failure = failure.context_unless_named(&url);
+                if is_over(&failure) {
+                    return Err(failure);
+                }
+                failed.push((url, Failure { fatal: false, ..failure }));
+            }
+        }
+    }
+    requests::check_targets(items.iter())?;
+    check_local(settings, items.iter())?;
+    Ok((items, failed))
+}
+
+/// Returns whether a failure ends the whole run: other servers are useless, too.
+fn is_over(failure: &Failure) -> bool {
+    failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall)
+}
+
+/// A file to download.
+struct GetItem {
+    url: FtpUrl,
+    target: Target,
+    representation: RepresentationType,
+}
+
+struct Getter<'a, 'b> {
+    items: &'a [GetItem],
+    sessions: Sessions<'a>,
+    context: &'a Context<'a>,
+    tally: &'a Mutex<Tally<'b>>,
+    /// Servers that are not tried any more.
+    abandoned: &'a Mutex<HashSet<Server>>,
+    doors: &'a Doors<(Server, Option<Vec<u8>>)>,
+    /// Files whose sizes are requested before the first transfer.
+    ahead: &'a Mutex<Vec<FtpUrl>>,
+    /// Failure of the last file, if it failed.
+    last: Option<Failure>,
+}
+
+/// Host and port of a server.
+type Server = (String, u16);
+
+fn server(item: &GetItem) -> Server {
+    (item.url.host().to_ascii_lowercase(), item.url.port())
+}
+
+/// Adds the fields that identify the file to an event.
+fn fields(item: &GetItem) -> impl Fn(Object) -> Object {
+    |object| object.text("source", &item.url.to_string()).name("target", item.target.name())
+}
+
+impl<'a> Getter<'a, '_> {
+    fn item(&self, number: usize) -> &'a GetItem {
+        self.items.get(number).expect("the number is that of an item")
+    }
+
+    fn is_abandoned(&self, item: &GetItem) -> bool {
+        lock(self.abandoned).contains(&server(item))
+    }
+
+    fn is_skipped(&self, item: &GetItem) -> bool {
+        let settings = self.context.settings;
+        // An interrupted move may still have to remove the server's file.
+        settings.no_clobber && !settings.removes_source && download::exists(&item.target)
+    }
+
+    fn fetch(
+        &mut self,
+        number: usize,
+        fields: &(dyn Fn(Object) -> Object + Sync),
+    ) -> Result<Done, Failure> {
+        let item = self.item(number);
+        let Self { sessions, context, ahead, items, .. } = self;
+        context.settings.retrying.run(&context.witness(), fields, |from_start| {
+            if !lock(ahead).is_empty() {
+                // If the question is not answered, the connection is lost, but no file.
+                ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
+            }
+            let user = match context.settings.removes_source {
+                true => sessions.user(&item.url)?,
+                false => Vec::new(),
+            };
+            if context.settings.segments > 1
+                && let Some(done) = in_segments(context, sessions, item, fields)?
+            {
+                return Ok(done);
+            }
+            let client = sessions.client(&item.url)?;
+            if context.settings.only_retrieves() {
+                plan(client, items, number);
+            }
+            let mut remote = RemoteFile::of(&item.url, item.representation, user);
+            let done = download(
+                context,
+                client,
+                &mut remote,
+                &item.target,
+                Attempt { from_start, fields },
+            );
+            if done.as_ref().is_err_and(Failure::is_end_of_connection) {
+                sessions.drop_client(&item.url);
+            }
+            done.map_err(with_hint)
+        })
+    }
+}
+
+/// The number of downloads to name at a time, and the number of remaining ones at which more are
+/// named.
+const NAMED: usize = 512;
+const FEW: usize = 128;
+
+/// Names the downloads that follow `number` on the same connection. With `--reuse-data` several are
+/// requested at once.
+fn plan(client: &mut Client, items: &[GetItem], number: usize) {
+    let left = client.planned_downloads();
+    let Some(first) = items.get(number).filter(|_| left < FEW) else { return };
+    let login = |item: &GetItem| (server(item), item.url.user().map(<[u8]>::to_vec));
+    let is_alike = |item: &&GetItem| {
+        login(item) == login(first) && item.representation == first.representation
+    };
+    let next = items.iter().skip(number + left).take_while(is_alike).take(NAMED);
+    client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
+}
+
+/// Downloads a file in several ranges at once; `None` if one connection must do.
+fn in_segments(
+    context: &Context<'_>,
+    sessions: &mut Sessions<'_>,
+    item: &GetItem,
+    fields: &(dyn Fn(Object) -> Object + Sync),
+) -> Result<Option<Done>, Failure> {
+    let Target::File(path) = &item.target else { return Ok(None) };
+    let remote = RemoteFile::of(&item.url, item.representation, Vec::new());
+    let skipped = download::skipped(context, sessions.client(&item.url)?, &remote, &item.target)?;
+    if skipped.is_some() {
+        return Ok(skipped);
+    }
+    let done = segments::download(context, sessions, &item.url, path, fields);
+    if done.as_ref().is_err_and(Failure::is_end_of_connection) {
+        sessions.drop_client(&item.url);
+    }
+    done.map_err(|failure| failure.context_unless_named(&item.url))
+}
+
+/// Adds a hint if the server's reply says that the object is a directory.
+fn with_hint(mut failure: Failure) -> Failure {
+    let signs = ["s a directory", "egular file", "plain file"];
+    let is_directory = signs.iter().any(|sign| failure.message.contains(sign));
+    if failure.exit == Exit::Refused && is_directory {
+        failure.message.push_str("; use ftp-cli get -r to download a directory");
+    }
+    failure
+}
+
+/// Number of sizes that are requested ahead; each takes a command and its reply.
+const MOST_AHEAD: usize = 100;
+
+/// Returns the files whose sizes are requested over one connection to show the total. Returns none
+/// if the total would lack other files, or if there are too many.
+fn of_one_server(items: &[GetItem], settings: &TransferOptions) -> Vec<FtpUrl> {
+    let is_skipped = |item: &&GetItem| settings.no_clobber && download::exists(&item.target);
+    let items: Vec<&GetItem> = items.iter().filter(|item| !is_skipped(item)).collect();
+    let is_alike = |item: &&GetItem| {
+        let first = items.first().map(|first| (server(first), first.url.user()));
+        let is_image = item.representation == RepresentationType::Image;
+        first == Some((server(item), item.url.user())) && is_image
+    };
+    match items.len() <= MOST_AHEAD && items.iter().all(is_alike) {
+        true => items.into_iter().map(|item| item.url.clone()).collect(),
+        false => Vec::new(),
+    }
+}
+
+/// Requests the sizes of the files for the progress display; stops if the server does not report
+/// them.
+fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
+    let files = std::mem::take(ahead);
+    if files.is_empty() {
+        return;
+    }
+    let mut size = |url: &FtpUrl| client.size(Place::of(url).path()).ok().flatten();
+    let total = files.iter().try_fold(0_u64, |total, url| total.checked_add(size(url)?));
+    if let Some(total) = total {
+        board.set_total(total);
+    }
+}
+
+impl Worker for Getter<'_, '_> {
+    fn connect(&mut self, number: usize) -> Result<(), NoConnection> {
+        let item = self.item(number);
+        // A single job connects within the attempts of --retry, and some items need no connection.
+        let is_alone = self.context.settings.jobs == 1 || self.sessions.is_open(&item.url);
+        if is_alone || self.is_abandoned(item) || self.is_skipped(item) {
+            return Ok(());
+        }
+        let doors = self.doors;
+        let sessions = &mut self.sessions;
+        let login = (server(item), item.url.user().map(<[u8]>::to_vec));
+        match doors.enter(login, || sessions.client(&item.url).map(drop)) {
+            // The next step does the retries.
+            Err(NoConnection::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
+            connected => connected,
+        }
+    }
+
+    fn act(&mut self, number: usize) -> Result<(), Failure> {
+        let item = self.item(number);
+        if self.is_abandoned(item) {
+            return Ok(());
+        }
+        let fields = fields(item);
+        let done = match self.is_skipped(item) {
+            true => Done::skipped("exists"),
+            false => self.fetch(number, &fields)?,
+        };
+        self.last = None;
+        self.context.report(&done, &Escaped(item.url.path()), &item.target, &fields);
+        lock(self.tally).done();
+        Ok(())
+    }
+
+    fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {
+        let item = self.item(number);
+        if failure.is_end_of_connection() {
+            lock(self.abandoned).insert(server(item));
+        }
+        self.last = Some(failure.clone());
+        // Other servers are still usable, unless the whole run is over.
+        lock(self.tally).failed(Failure { fatal: is_over(&failure), ..failure }, fields(item))
+    }
+
+    fn end(self) {
+        self.sessions.quit(self.last.as_ref());
+    }
+}

@@ -1,0 +1,197 @@
+//! `--backup-dir` on a server: a directory that gets the files that would be lost.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Mutex;
+
+use ftp_client::{Client, Error, ListLimits, ListOptions};
+
+use super::far::{Far, about};
+use crate::display::shown;
+use crate::exit::{Exit, Failure};
+use crate::lock::lock;
+use crate::remote::object;
+use crate::remote::path::{absolute, join, split};
+
+/// Message for a backup that is part of the tree, or contains it.
+pub(crate) const OVERLAP: &str =
+    "--backup-dir: DIR and DST contain each other; choose a directory beside DST";
+
+/// A directory for replaced and deleted files, which get the same paths there.
+pub(crate) struct RemoteBackup {
+    top: Vec<u8>,
+    /// Its directories, as far as listed; those of all jobs.
+    places: Mutex<HashMap<Vec<u8>, Listed>>,
+}
+
+/// Names in a directory of the backup.
+#[derive(Default)]
+struct Listed {
+    names: HashSet<Vec<u8>>,
+    /// Whether names that begin with a dot may be missing.
+    hides: bool,
+}
+
+impl Listed {
+    /// Returns a name for the object `name` that no other object has, and takes it.
+    fn reserve(&mut self, name: &[u8]) -> Vec<u8> {
+        let mut free = name.to_vec();
+        let mut number = 0_u64;
+        if self.hides && name.starts_with(b".") {
+            // Unlisted files may have any number.
+            number = RandomState::new().build_hasher().finish();
+            free = numbered(name, number);
+        }
+        while !self.names.insert(free.clone()) {
+            number = number.wrapping_add(1);
+            free = numbered(name, number);
+        }
+        free
+    }
+}
+
+/// Returns a name in the form of `cp --backup=numbered`.
+fn numbered(name: &[u8], number: u64) -> Vec<u8> {
+    [name, format!(".~{number}~").as_bytes()].concat()
+}
+
+impl RemoteBackup {
+    pub(crate) fn new(top: &[u8]) -> Self {
+        Self { top: top.to_vec(), places: Mutex::default() }
+    }
+
+    /// Verifies that neither the backup nor the tree at `tree` contains the other.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` otherwise: the next run would delete the backup, or move it into itself.
+    pub(crate) fn check_apart(&self, client: &mut Client, tree: &[u8]) -> Result<(), Failure> {
+        // If the server does not tell its directory, both paths are taken for paths from there.
+        let mut names = |path: &[u8]| absolute(client, path).unwrap_or_else(|| plain(path));
+        let (one, other) = (names(&self.top), names(tree));
+        match one.starts_with(&other) || other.starts_with(&one) {
+            true => Err(Failure::usage(OVERLAP)),
+            false => Ok(()),
+        }
+    }
+
+    /// Reserves a free path for the object at `path`; creates its directories.
+    fn reserve(&self, client: &mut Client, path: &[u8]) -> Result<Vec<u8>, Failure> {
+        let (above, name) = split(path);
+        let place = join(&self.top, above);
+        if !lock(&self.places).contains_key(&place) {
+            self.make(client, above)?;
+            let listed = listed(client, &place)?;
+            lock(&self.places).entry(place.clone()).or_insert(listed);
+        }
+        let free = lock(&self.places).entry(place.clone()).or_default().reserve(name);
+        Ok(join(&place, &free))
+    }
+
+    /// Creates the directory at `below` in the backup, and all above it.
+    fn make(&self, client: &mut Client, below: &[u8]) -> Result<(), Failure> {
+        let place = join(&self.top, below);
+        let ends = (1..place.len()).filter(|at| place.get(*at) == Some(&b'/'));
+        for end in ends.chain([place.len()]) {
+            // The server refuses existing directories; the listing shows whether they exist.
+            match client.mkdir(place.get(..end).unwrap_or_default()) {
+                Ok(_) | Err(Error::Refused(..)) => {}
+                Err(error) => return Err(about(&place, &error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the names of a path.
+fn plain(path: &[u8]) -> Vec<Vec<u8>> {
+    let names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+    names.map(<[u8]>::to_vec).collect()
+}
+
+/// Returns all names in a directory.
+fn listed(client: &mut Client, place: &[u8]) -> Result<Listed, Failure> {
+    let options = ListOptions { all: true, ..ListOptions::default() };
+    let listing = client
+        .list_directory(place, options)
+        .and_then(|entries| entries.gather(ListLimits::default()));
+    let listing = listing.map_err(|error| Failure {
+        fatal: !matches!(error, Error::Refused(..)),
+        ..about(place, &error)
+    })?;
+    if !listing.unparsed.is_empty() {
+        let why = "cannot parse the listing: a file there could be replaced";
+        let message = format!("--backup-dir: {}: {why}", shown(place));
+        return Err(Failure::item(Exit::Unsupported, message));
+    }
+    let names = listing.entries.into_iter().map(|entry| entry.name).collect();
+    Ok(Listed { names, hides: !listing.shows_hidden })
+}
+
+impl Far<'_> {
+    /// Moves the object at `path` to the backup; returns its path there, or `None` if there is
+    /// nothing to move.
+    pub(super) fn back_up(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(backup) = self.backup else { return Ok(None) };
+        let own = join(self.top, path);
+        let client = self.client()?;
+        let mut kept = backup.reserve(client, path)?;
+        // Some servers list a directory as empty that the user may not read.
+        while client.exists(&kept).map_err(|error| about(&kept, &error))? {
+            kept = backup.reserve(client, path)?;
+        }
+        match client.rename(&own, &kept) {
+            Ok(()) => Ok(Some(kept)),
+            // The reply to an earlier attempt may be lost.
+            Err(error @ Error::Refused(..)) => match object::is_there(client, &own) {
+                Ok(Some(false)) => Ok(None),
+                _ => Err(about(&own, &error)),
+            },
+            Err(error) => Err(about(&own, &error)),
+        }
+    }
+
+    /// Moves the object at `path`, which is about to be replaced, to the backup; returns the same as
+    /// [`back_up`](Self::back_up). If it was not listed, checks first whether it exists: another
+    /// client may have created it, or the directory cannot be listed.
+    pub(super) fn back_up_replaced(
+        &mut self,
+        path: &[u8],
+        is_listed: bool,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        if self.backup.is_none() {
+            return Ok(None);
+        }
+        let own = join(self.top, path);
+        let exists =
+            is_listed || self.client()?.exists(&own).map_err(|error| about(&own, &error))?;
+        if exists { self.back_up(path) } else { Ok(None) }
+    }
+
+    /// Moves an object back from the backup, after a failure. Returns whether it was moved.
+    pub(super) fn restore(&mut self, path: &[u8], kept: &[u8]) -> bool {
+        let own = join(self.top, path);
+        self.client().is_ok_and(|client| client.rename(kept, own).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_is_given_twice() {
+        let names = [&b"a"[..], b"a.~2~", b"b"].map(<[u8]>::to_vec);
+        let mut listed = Listed { names: HashSet::from(names), hides: false };
+        for want in ["a.~1~", "a.~3~", "a.~4~"] {
+            assert_eq!(listed.reserve(b"a"), want.as_bytes());
+        }
+        assert_eq!([listed.reserve(b".c"), listed.reserve(b".c")], [&b".c"[..], b".c.~1~"]);
+        // A name that begins with a dot may exist without being listed.
+        let mut listed = Listed { names: HashSet::new(), hides: true };
+        assert_eq!(listed.reserve(b"c"), b"c");
+        assert!(listed.reserve(b".c").starts_with(b".c.~"));
+        assert_ne!(listed.reserve(b".c"), b".c.~1~");
+    }
+}

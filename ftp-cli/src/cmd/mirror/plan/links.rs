@@ -1,0 +1,144 @@
+//! Plans symbolic links and permission bits: `--links` and `--perms`.
+
+use std::collections::HashMap;
+
+use super::super::entry::{ObjectKind, TreeEntry};
+use super::super::options::LinkChoice;
+use super::{PlannedLink, PlannedMode, Planner};
+use crate::exit::{Exit, Failure};
+
+impl Planner<'_> {
+    /// With `--links follow`, turns a link of a server that leads to a file into that file. The
+    /// local side lists the objects to which links lead.
+    pub(super) fn follow(&mut self, path: &[u8], item: &mut TreeEntry) -> Result<(), Failure> {
+        if self.wish.links == LinkChoice::Follow
+            && !self.source.is_local()
+            && let Some(size) = self.source.size(path)?
+        {
+            item.kind = ObjectKind::File;
+            item.size = Some(size);
+            // Time and permissions of the listing are those of the link.
+            item.stamp = None;
+            item.mode = None;
+            item.unique = None;
+        }
+        Ok(())
+    }
+
+    /// Plans a symbolic link of the source.
+    pub(super) fn plan_link(
+        &mut self,
+        place: usize,
+        path: &[u8],
+        item: TreeEntry,
+        targets: &mut HashMap<Vec<u8>, TreeEntry>,
+    ) {
+        match self.wish.links {
+            LinkChoice::Skip => return self.leave_out(path, "a symbolic link"),
+            LinkChoice::Follow if self.source.is_local() => {
+                return self.leave_out(path, "a symbolic link that leads to nothing");
+            }
+            LinkChoice::Follow => {
+                return self.leave_out(path, "a symbolic link to a directory, or to nothing");
+            }
+            LinkChoice::Keep => {}
+        }
+        let Some(link) = item.target.filter(|link| !link.is_empty()) else {
+            let what = "a symbolic link whose target is not listed; try --listing list";
+            return self.leave_out(path, what);
+        };
+        if leads_out(path, &link) {
+            return self.leave_out(path, "a symbolic link that leads out of the tree");
+        }
+        let other = targets.remove(&item.name);
+        let replaces = other.is_some();
+        match other {
+            Some(other) if other.kind != ObjectKind::Link => {
+                let why = "the target has an object of another type with this name";
+                self.fail(place, path, self.side_of_target(), why);
+            }
+            Some(other) if other.target.as_ref() == Some(&link) => self.plan.same += 1,
+            _ => self.plan.links.push(PlannedLink { place, name: item.name, link, replaces }),
+        }
+    }
+
+    /// With `--perms`, returns the permission bits that the target's object does not have yet, as
+    /// far as known.
+    pub(super) fn wanted_mode(
+        &mut self,
+        item: &TreeEntry,
+        other: Option<&TreeEntry>,
+    ) -> Option<u16> {
+        if !self.wish.perms || !matches!(item.kind, ObjectKind::File | ObjectKind::Directory) {
+            return None;
+        }
+        let there = other.map(|other| other.mode);
+        self.lacks_modes |= item.mode.is_none() || there == Some(None);
+        // An existing object whose permissions are not listed may have them already.
+        item.mode.filter(|mode| there.is_none_or(|there| there.is_some_and(|there| there != *mode)))
+    }
+
+    /// Compares two files, and plans `mode` for the target's if it needs no copy.
+    pub(super) fn compare_both(
+        &mut self,
+        place: usize,
+        path: Vec<u8>,
+        mode: Option<u16>,
+        [item, other]: [TreeEntry; 2],
+    ) -> Result<(), Failure> {
+        let before = (self.plan.copies.len(), self.plan.failures.len());
+        self.compare(place, &path, item, other)?;
+        // A copy gets its permissions before its name.
+        let is_same = before == (self.plan.copies.len(), self.plan.failures.len());
+        let planned = mode.filter(|_| is_same).map(|mode| PlannedMode { place, path, mode });
+        self.plan.modes.extend(planned);
+        Ok(())
+    }
+
+    /// Reports once that a server does not list permissions.
+    pub(super) fn check_modes(&mut self) {
+        if self.lacks_modes {
+            let message = "--perms: the server does not list the permissions of all objects";
+            self.plan.failures.push(Failure::item(Exit::Unsupported, message));
+        }
+    }
+}
+
+/// Returns whether the link at `path` may lead to an object outside of the tree. `..` is accepted
+/// only at the beginning of its target: other parts can be links.
+fn leads_out(path: &[u8], link: &[u8]) -> bool {
+    let depth = path.iter().filter(|byte| **byte == b'/').count();
+    let parts = || link.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+    let is_up = |part: &&[u8]| *part == b"..";
+    let ups = parts().take_while(is_up).count();
+    link.first() == Some(&b'/')
+        || link.contains(&0)
+        || ups > depth
+        || parts().skip(ups).any(|part| is_up(&part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_stay_in_the_tree() {
+        for (path, link, is_out) in [
+            ("l", "f", false),
+            ("l", "./d/f", false),
+            ("l", "../f", true),
+            ("l", "/etc/passwd", true),
+            ("d/l", "../f", false),
+            ("d/l", "../../f", true),
+            ("d/e/l", "../../f", false),
+            ("d/l", "e/../../f", true),
+            ("d/l", "e/..", true),
+            ("l", ".", false),
+            ("l", "..", true),
+            ("l", "a\0b", true),
+            ("l", "..x", false),
+        ] {
+            assert_eq!(leads_out(path.as_bytes(), link.as_bytes()), is_out, "{path} {link}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Shows what a mirror would do, and what it has done.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::Mirror;
+use super::execute::Totals;
+use super::plan::{Plan, PlannedLink};
+use crate::console::output;
+use crate::console::stdio::Stdio;
+use crate::display::{self, shown};
+use crate::exit::Failure;
+use crate::remote::path::join;
+use crate::report::json::Object;
+
+impl Mirror<'_> {
+    /// Reports patterns that are probably wrong: nothing is selected, or a pattern of another
+    /// program matches no name.
+    pub(super) fn warn_of_patterns(&self, plan: &Plan, stdio: &Stdio) {
+        if self.options.is_quiet() {
+            return;
+        }
+        if plan.unselected > 0 && plan.copies.is_empty() && plan.same == 0 {
+            stdio.messages.say(format_args!(
+                "no file is selected: {} are left out; of several patterns the last that matches decides",
+                plan.unselected
+            ));
+        }
+        let is_foreign = |text: &&str| text.contains("**") || text.contains('{');
+        for unmet in self.wanted.filter.unmet() {
+            if is_foreign(&unmet) {
+                stdio.messages.say(format_args!(
+                    "{unmet}: matches no name; patterns have *, ? and [a-z] only"
+                ));
+            } else if self.is_talkative {
+                stdio.messages.say(format_args!("{unmet}: matches no name"));
+            }
+        }
+    }
+
+    /// Prints the plan: one line per object, in order.
+    pub(super) fn print(&self, plan: &Plan, stdio: &mut Stdio) -> Result<(), Failure> {
+        let made = plan.directories.iter().filter(|place| place.is_new);
+        let made = made.map(|place| ("make", place.path.clone(), None));
+        let copies = plan.copies.iter().map(|copy| ("copy", plan.path_of(copy), Some(copy)));
+        let linked = |link: &PlannedLink| {
+            let place = plan.directories.get(link.place).map_or(&[][..], |place| &place.path);
+            ("link", join(place, &link.name), None)
+        };
+        let links = plan.links.iter().map(linked);
+        let modes = plan.modes.iter().map(|planned| ("chmod", planned.path.clone(), None));
+        let removals = plan.removed().map(|removal| ("delete", removal.path.clone(), None));
+        let mut text = Vec::new();
+        for (what, path, copy) in made.chain(copies).chain(links).chain(removals).chain(modes) {
+            if self.events.is_on() {
+                let size = copy.and_then(|copy| copy.size);
+                let why = copy.map(|copy| copy.why.to_string());
+                self.events.emit(|| {
+                    let entry = Object::event("entry").name("name", &path).text("action", what);
+                    entry.text_if("why", why.as_deref()).number_if("size", size)
+                });
+                continue;
+            }
+            let path = if path.is_empty() { b".".to_vec() } else { path };
+            text.extend_from_slice(what.as_bytes());
+            text.push(b' ');
+            match stdio.output_is_terminal() {
+                true => text.extend_from_slice(shown(&path).as_bytes()),
+                false => text.extend_from_slice(&path),
+            }
+            if let Some(copy) = copy.filter(|_| self.is_talkative) {
+                let _ = write!(text, " ({})", copy.why);
+            }
+            text.push(b'\n');
+        }
+        output::print(&mut stdio.output, &text)
+    }
+
+    /// Prints the totals: as a table with `--stats` and on a terminal, or as one line with
+    /// `--verbose`.
+    pub(super) fn sum_up(&self, plan: &Plan, done: Totals, time: Duration, stdio: &Stdio) {
+        let is_shown = stdio.messages.is_terminal() && !self.options.is_quiet();
+        if (self.wanted.stats || is_shown) && !self.events.is_on() {
+            for line in table(plan, done, time) {
+                stdio.messages.say(line);
+            }
+            return;
+        }
+        let Totals { copied, bytes, made, removed, sources, .. } = done;
+        let moved = display::transferred(bytes, time);
+        let taken = match self.wanted.transfer.removes_source {
+            true => format!(", {sources} source files removed"),
+            false => String::new(),
+        };
+        stdio.messages.say_if(
+            self.is_talkative,
+            format_args!(
+                "{copied} files copied, {moved}; {made} directories created, {removed} objects deleted, {} files unchanged{taken}",
+                plan.same,
+            ),
+        );
+    }
+}
+
+/// Returns the lines of the table: always those of files and failures, others if there are any.
+fn table(plan: &Plan, done: Totals, time: Duration) -> Vec<String> {
+    let Totals { copied, bytes, made, removed, sources, links, modes, failed } = done;
+    let rows = [
+        ("files copied", copied, true),
+        ("files unchanged", plan.same, true),
+        ("files not selected", plan.unselected, false),
+        ("directories created", made, false),
+        ("links created", links, false),
+        ("permissions set", modes, false),
+        ("objects deleted", removed, false),
+        ("source files removed", sources, false),
+        ("failed", failed, true),
+    ];
+    let shown = rows.into_iter().filter(|(_, count, always)| *always || *count > 0);
+    let mut lines: Vec<String> =
+        shown.map(|(what, count, _)| format!("{what:<20} {count:>9}")).collect();
+    if let Some(first) = lines.first_mut() {
+        first.push_str("  ");
+        first.push_str(&display::transferred(bytes, time));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_what_was_done() {
+        let plan = Plan { same: 12_000, ..Plan::default() };
+        let done = Totals { copied: 2, bytes: 1_048_576, removed: 1, ..Totals::default() };
+        let want = [
+            "files copied                 2  1.0 MiB in 0.50 s (2.0 MiB/s)",
+            "files unchanged          12000",
+            "objects deleted              1",
+            "failed                       0",
+        ];
+        assert_eq!(table(&plan, done, Duration::from_millis(500)), want);
+    }
+}

@@ -1,0 +1,143 @@
+//! What `--check` says about the control socket and the address of the metrics.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::reason;
+use crate::cmd::serve::findings::Findings;
+use crate::cmd::serve::local_socket::is_stale;
+use crate::cmd::serve::metrics::MetricsAddress;
+use crate::cmd::serve::settings::{MISSING, Settings, is_missing};
+use crate::display::shown_path;
+use crate::exit::Exit;
+
+/// Checks that both can be bound, by the user who starts the server.
+pub(super) fn check(settings: &Settings, findings: &mut Findings) {
+    for (key, path) in files(settings) {
+        file(key, path, findings);
+    }
+    if let Some(group) =
+        settings.control_group.as_ref().filter(|_| settings.control_socket.is_some())
+        && !group.is_ours()
+    {
+        let what_to_do = "add it to the group, or use another group";
+        let words =
+            format_args!("control.group: the server's user is not in {group}; {what_to_do}");
+        findings.fail(Exit::Local, words);
+    }
+    if let Some(address) = settings.metrics.as_ref().and_then(MetricsAddress::tcp) {
+        metrics(address, settings.freebind, findings);
+    }
+}
+
+/// Returns the Unix sockets, each with its key.
+pub(super) fn files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)> {
+    let control = settings.control_socket.as_deref().map(|path| ("control.socket", path));
+    let metrics = settings.metrics.as_ref().and_then(MetricsAddress::path);
+    control.into_iter().chain(metrics.map(|path| ("metrics.listen", path)))
+}
+
+fn file(key: &str, path: &Path, findings: &mut Findings) {
+    let shown = shown_path(path);
+    let mut fail = |why: &str, what_to_do: &str| {
+        findings.fail(Exit::Local, format_args!("{key}: {shown}: {why}; {what_to_do}"));
+    };
+    if let Err(error) = is_stale(path) {
+        return fail(&error.to_string(), "use another path");
+    }
+    // The server makes the file, and removes that of a server that has ended.
+    match access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => findings.ok(format_args!("{key}: {shown} can be made")),
+        Err(Errno::NOENT) => fail("its directory is missing", "create it, or use another path"),
+        Err(error) => fail(&error.to_string(), "fix the owner or mode of its directory"),
+    }
+}
+
+fn metrics(address: SocketAddr, freebind: bool, findings: &mut Findings) {
+    match TcpListener::bind(address) {
+        Ok(_) => findings.ok(format_args!("metrics.listen: {address}: can listen")),
+        Err(_) if freebind && is_missing(address) => {
+            findings.warn(format_args!("metrics.listen: {address}: {MISSING}"));
+        }
+        Err(error) => {
+            let why = reason(&error);
+            let words = format_args!("metrics.listen: {address}: cannot listen: {why}");
+            findings.fail(Exit::Network, words);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn found(assignments: &[String]) -> Vec<String> {
+        let mut settings = Settings::default();
+        assignments.iter().for_each(|assignment| settings.set(assignment).unwrap());
+        let mut findings = Findings::below(String::new());
+        check(&settings, &mut findings);
+        findings.text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn sockets_that_cannot_be_made_are_found() {
+        let here = tempfile::tempdir().unwrap();
+        let path = |name: &str| here.path().join(name).display().to_string();
+        assert!(found(&[]).is_empty());
+        std::fs::write(path("file"), "content").unwrap();
+        let live = UnixListener::bind(path("live")).unwrap();
+        drop(UnixListener::bind(path("stale")).unwrap());
+        for key in ["control.socket=", "metrics.listen=unix:"] {
+            for (name, want) in [
+                ("new", "ok    KEY: PATH can be made"),
+                ("stale", "ok    KEY: PATH can be made"),
+                ("live", "fail  KEY: PATH: another server listens there; use another path"),
+                ("file", "fail  KEY: PATH: not a socket; use another path"),
+                (
+                    "none/socket",
+                    "fail  KEY: PATH: its directory is missing; create it, or use another path",
+                ),
+            ] {
+                let (word, _) = key.split_once('=').unwrap();
+                let want = want.replace("KEY", word).replace("PATH", &path(name));
+                assert_eq!(found(&[format!("{key}{}", path(name))]), [want]);
+            }
+        }
+        drop(live);
+        assert!(!Path::new(&path("new")).exists() && Path::new(&path("stale")).exists());
+    }
+
+    #[test]
+    fn an_address_for_metrics_that_is_taken_or_missing_is_found() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = |address: &str| format!("metrics.listen={address}");
+        let at = |assignments: &[String]| found(assignments).pop().unwrap();
+        let line = at(&[listen(&taken.local_addr().unwrap().to_string())]);
+        assert!(line.starts_with("fail  metrics.listen: 127.0.0.1:"), "{line}");
+        assert!(line.contains("another program uses this port"), "{line}");
+        assert!(at(&[listen("127.0.0.1:0")]).starts_with("ok "));
+        // Reserved for documentation: no computer has it.
+        let missing = listen("192.0.2.77:9121");
+        let line = at(std::slice::from_ref(&missing));
+        assert!(line.starts_with("fail ") && line.contains("listen.freebind"), "{line}");
+        assert!(at(&["listen.freebind=true".to_owned(), missing]).starts_with("warn "));
+    }
+
+    #[test]
+    fn a_group_that_the_user_is_not_in_is_found() {
+        let socket = |more: &str| {
+            let here = tempfile::tempdir().unwrap();
+            found(&[format!("control.socket={}/socket", here.path().display()), more.to_owned()])
+        };
+        let own = rustix::process::getegid().as_raw();
+        assert_eq!(socket(&format!("control.group={own}")).len(), 1);
+        // Root may give files to any group.
+        let is_root = rustix::process::geteuid().is_root();
+        assert_eq!(socket("control.group=54321").len(), if is_root { 1 } else { 2 });
+    }
+}

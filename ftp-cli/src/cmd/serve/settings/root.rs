@@ -1,0 +1,251 @@
+//! Where the files of a user are: a directory of the disk, or objects in a store.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use ftp_proto::Escaped;
+
+use crate::display::shown_path;
+
+/// Stands for the user's name in paths on disk and in prefixes.
+const NAME: &str = "%u";
+
+/// The longest prefix, in bytes: keys have 1,024.
+const LONGEST: usize = 900;
+
+/// The place of the files that a user sees.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Root {
+    Directory(PathBuf),
+    Objects(Objects),
+}
+
+/// The objects of a store below a prefix.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Objects {
+    pub(crate) store: StoreName,
+    /// Names and slashes, without one at either end; empty for all objects.
+    pub(crate) prefix: String,
+}
+
+/// The text that names a store.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum StoreName {
+    /// `store:NAME`, a table of the configuration.
+    Table(String),
+    /// `s3://BUCKET`, the bucket of one of these tables.
+    Bucket(String),
+}
+
+impl Objects {
+    /// Reads `store:NAME/PREFIX` or `s3://BUCKET/PREFIX`, both also without the prefix. `None` if
+    /// the text begins with neither.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message about a name, a bucket or a prefix that none can have.
+    pub(crate) fn parse(text: &str) -> Option<Result<Self, String>> {
+        let (rest, is_table) = match text.strip_prefix("store:") {
+            Some(rest) => (rest, true),
+            None => (text.strip_prefix("s3://")?, false),
+        };
+        let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        Some(Self::of(text, name, prefix, is_table))
+    }
+
+    /// Returns whether a store is meant: that of this table, with this bucket.
+    pub(crate) fn is_in(&self, table: &str, bucket: &str) -> bool {
+        match &self.store {
+            StoreName::Table(name) => name == table,
+            StoreName::Bucket(name) => name == bucket,
+        }
+    }
+
+    fn of(text: &str, name: &str, prefix: &str, is_table: bool) -> Result<Self, String> {
+        let is_name = if is_table { is_store_name(name) } else { is_bucket(name) };
+        if !is_name {
+            let expected = if is_table { "store:NAME/PREFIX" } else { "s3://BUCKET/PREFIX" };
+            return Err(format!("invalid root \"{text}\": expected {expected}"));
+        }
+        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        let is_part = |part: &str| !matches!(part, "" | "." | "..");
+        let is_prefix = prefix.is_empty() || prefix.split('/').all(is_part);
+        if !is_prefix || prefix.len() > LONGEST || prefix.chars().any(char::is_control) {
+            let expected = "expected names with one slash between them, up to 900 bytes";
+            return Err(format!("invalid prefix \"{prefix}\": {expected}"));
+        }
+        // The server's own notes lie there.
+        if prefix.split('/').next() == Some(".ftp-server") {
+            return Err(format!("invalid prefix \"{prefix}\": the server uses .ftp-server itself"));
+        }
+        let store = match is_table {
+            true => StoreName::Table(name.to_owned()),
+            false => StoreName::Bucket(name.to_owned()),
+        };
+        Ok(Self { store, prefix: prefix.to_owned() })
+    }
+}
+
+/// Returns whether a table of a store can have this name.
+pub(super) fn is_store_name(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !text.is_empty() && text.bytes().all(is_plain)
+}
+
+/// Returns whether a bucket can have this name.
+pub(super) fn is_bucket(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_plain)
+}
+
+/// Shows the text that was read.
+impl fmt::Display for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.store {
+            StoreName::Table(name) => write!(f, "store:{name}")?,
+            StoreName::Bucket(bucket) => write!(f, "s3://{bucket}")?,
+        }
+        match &*self.prefix {
+            "" => Ok(()),
+            prefix => write!(f, "/{prefix}"),
+        }
+    }
+}
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => path.display().fmt(f),
+            Self::Objects(objects) => objects.fmt(f),
+        }
+    }
+}
+
+impl From<&Path> for Root {
+    fn from(path: &Path) -> Self {
+        Self::Directory(path.to_owned())
+    }
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Self::Directory(PathBuf::new())
+    }
+}
+
+impl Root {
+    /// Returns the directory; `None` for objects.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(path) => Some(path),
+            Self::Objects(_) => None,
+        }
+    }
+
+    /// Returns the objects; `None` for a directory.
+    pub(crate) fn objects(&self) -> Option<&Objects> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Objects(objects) => Some(objects),
+        }
+    }
+
+    /// Returns the root for messages.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Directory(path) => shown_path(path),
+            Self::Objects(objects) => Escaped(objects.to_string().as_bytes()).to_string(),
+        }
+    }
+
+    /// Returns whether the value is empty.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.directory().is_some_and(|path| path.as_os_str().is_empty())
+    }
+
+    /// Returns whether `%u` stands in it.
+    pub(crate) fn needs_name(&self) -> bool {
+        match self {
+            Self::Directory(path) => path.to_str().is_some_and(|path| path.contains(NAME)),
+            Self::Objects(objects) => objects.prefix.contains(NAME),
+        }
+    }
+
+    /// Returns the root with the user's name in place of `%u`; `None` if the name could lead to
+    /// another place.
+    pub(crate) fn with_name(&self, name: &str) -> Option<Self> {
+        if !self.needs_name() {
+            return Some(self.clone());
+        }
+        let is_safe = !name.is_empty() && !name.contains(['/', '\0']) && !name.starts_with('.');
+        if !is_safe {
+            return None;
+        }
+        match self {
+            Self::Directory(path) => {
+                path.to_str().map(|path| Self::Directory(path.replace(NAME, name).into()))
+            }
+            Self::Objects(Objects { store, prefix }) => {
+                let is_good = name.len() < LONGEST && !name.chars().any(char::is_control);
+                let prefix = prefix.replace(NAME, name);
+                let store = store.clone();
+                is_good.then_some(Self::Objects(Objects { store, prefix }))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_named_by_store_or_bucket() {
+        for (text, store, prefix, shown) in [
+            ("store:main/users/ann", "main", "users/ann", "store:main/users/ann"),
+            ("store:a-b_1", "a-b_1", "", "store:a-b_1"),
+            ("store:main/", "main", "", "store:main"),
+            ("store:main/a b/%u/", "main", "a b/%u", "store:main/a b/%u"),
+            ("s3://my.bucket-1/x", "my.bucket-1", "x", "s3://my.bucket-1/x"),
+            ("s3://b", "b", "", "s3://b"),
+        ] {
+            let objects = Objects::parse(text).unwrap().unwrap();
+            let (StoreName::Table(name) | StoreName::Bucket(name)) = &objects.store;
+            assert_eq!(
+                (&**name, &*objects.prefix, objects.to_string()),
+                (store, prefix, shown.into())
+            );
+            assert_eq!(Objects::parse(shown), Some(Ok(objects)), "{text}");
+        }
+        for (text, want) in [
+            ("store:", "expected store:NAME/PREFIX"),
+            ("store:a b/c", "expected store:NAME/PREFIX"),
+            ("store:%u/c", "expected store:NAME/PREFIX"),
+            ("s3:///c", "expected s3://BUCKET/PREFIX"),
+            ("s3://u:p@b/c", "expected s3://BUCKET/PREFIX"),
+            ("store:a//b", "invalid prefix \"/b\": expected names"),
+            ("store:a/b/../c", "invalid prefix \"b/../c\": expected names"),
+            ("store:a/b\tc", "expected names"),
+            ("store:a/.ftp-server/x", "the server uses .ftp-server itself"),
+        ] {
+            let why = Objects::parse(text).unwrap().unwrap_err();
+            assert!(why.contains(want), "{text}: {why}");
+        }
+        assert!(Objects::parse(&format!("store:a/{}", "x".repeat(901))).unwrap().is_err());
+        for text in ["/srv", "", "stores:a", "S3://b", "store"] {
+            assert_eq!(Objects::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_takes_the_place_of_its_mark() {
+        let root = Root::Objects(Objects::parse("store:a/users/%u").unwrap().unwrap());
+        assert!(root.needs_name());
+        assert_eq!(root.with_name("ann").unwrap().to_string(), "store:a/users/ann");
+        for name in ["", "..", ".ftp-server", "a/b", "a\u{1}b"] {
+            assert_eq!(root.with_name(name), None, "{name}");
+        }
+        let plain = Root::Directory("/srv".into());
+        assert_eq!(plain.with_name("a/b"), Some(plain.clone()));
+    }
+}

@@ -1,0 +1,399 @@
+//! The object stores of the configuration. The process has one client for each of them, with one
+//! pool of connections and one thread that removes abandoned uploads.
+
+mod ledger;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ftp_server::{
+    LocalConfig, PartialPolicy, S3Error, S3Features, S3Store, S3StoreBuilder, SharedState, Storage,
+    StorageError, StorageErrorKind,
+};
+
+use self::ledger::Ledger;
+use super::findings::Findings;
+use super::logging::LOG;
+use super::settings::{Objects, Settings, StoreSettings, key_of_store};
+use crate::connect::credentials::read_file;
+use crate::display::{in_full, shown_path};
+use crate::exit::{Exit, Failure};
+
+/// The stores by name, and the ledger.
+#[derive(Default)]
+pub(super) struct Stores {
+    stores: BTreeMap<String, Store>,
+    ledger: Option<Ledger>,
+}
+
+/// A store, and what its client was made from.
+struct Store {
+    name: String,
+    settings: StoreSettings,
+    keys: Keys,
+    client: S3Store,
+}
+
+/// The keys of an account.
+#[derive(Clone, Eq, PartialEq)]
+enum Keys {
+    Known {
+        access_key: String,
+        secret_key: String,
+        session_token: Option<String>,
+    },
+    /// The client requests keys for a role, and renews them.
+    Role {
+        arn: String,
+        token_file: PathBuf,
+    },
+}
+
+impl Stores {
+    /// Reads the keys of the accounts, and looks the endpoints up. Sends nothing, except requests
+    /// for the first keys of roles. Stores of `former` whose settings have not changed keep their
+    /// connections, and until [`use_keys`](Self::use_keys) their keys.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if a file cannot be read, `Network` if an endpoint has no address, and
+    /// `Usage` for unusable values. The message names the store.
+    pub(super) fn open(settings: &Settings, former: &Self) -> Result<Arc<Self>, Failure> {
+        let mut stores = BTreeMap::new();
+        for (name, settings) in settings.stores.iter() {
+            let known = former.stores.get(name).filter(|known| known.settings.is_same(settings));
+            stores.insert(name.clone(), Store::open(name, settings, known)?);
+        }
+        Ok(Arc::new(Self { stores, ledger: former.ledger.clone() }))
+    }
+
+    /// Reads the keys of the accounts as [`open`](Self::open) does, and opens the ledger, which a
+    /// reload keeps.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`open`](Self::open), also for the ledger.
+    pub(super) fn start(settings: &Settings) -> Result<Arc<Self>, Failure> {
+        let mut stores = Self::open(settings, &Self::default())?;
+        let ledger = Ledger::open(settings, &stores)?;
+        if let Some(stores) = Arc::get_mut(&mut stores) {
+            stores.ledger = ledger;
+        }
+        Ok(stores)
+    }
+
+    /// Returns what this server shares with others, after it has proved the ledger.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Network` if the ledger does not answer and the server must not start without it, or
+    /// `Unsupported` if it lacks something.
+    pub(super) fn shared_state(&self) -> Result<Option<SharedState>, Failure> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        ledger.prove()?;
+        Ok(Some(ledger.state.clone()))
+    }
+
+    /// Uses the keys that were read, also for the stores that `former` had already.
+    pub(super) fn use_keys(&self, former: &Self) {
+        for (name, store) in &self.stores {
+            let is_known = |known: &&Store| known.settings.is_same(&store.settings);
+            let known = former.stores.get(name).filter(is_known);
+            if known.is_some_and(|known| known.keys != store.keys) {
+                store.keys.give_to(&store.client);
+                log::info!(target: LOG, "{}: new keys of the account", key_of_store(name, ""));
+            }
+        }
+        if let Some(ledger) = &self.ledger {
+            ledger.use_keys(self);
+        }
+    }
+
+    /// Returns the objects of a root as a storage; of `config`, the confinement and the handling
+    /// of partial uploads apply.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Denied` if `config` has a quota without a ledger, `Unsupported` if sessions cannot be confined as it
+    /// demands, and `Io` without such a store.
+    pub(super) fn storage(
+        &self,
+        objects: &Objects,
+        config: LocalConfig,
+    ) -> Result<Arc<dyn Storage>, StorageError> {
+        let failed = |kind, why: String| StorageError::caused_by(kind, io::Error::other(why));
+        let Some(store) = self.get(objects) else {
+            let why = format!("{objects}: no such store");
+            return Err(failed(StorageErrorKind::Io, why));
+        };
+        let has_quota = config.quota > 0 || config.max_files > 0;
+        if has_quota && self.ledger.is_none() {
+            let why = format!("{objects}: quota and max_files need ledger.url");
+            return Err(failed(StorageErrorKind::Denied, why));
+        }
+        let storage = store.client.storage(&objects.prefix)?;
+        let storage = storage
+            .rename_trees(store.settings.rename_directories)
+            .keep_times(store.settings.keep_times)
+            .keep_partials(config.partial == PartialPolicy::Resume)
+            .confine(config.confine)?;
+        let Some(ledger) = self.ledger.as_ref().filter(|_| has_quota) else {
+            return Ok(Arc::new(storage));
+        };
+        let account = format!("{}/{}/{}", store.name, store.settings.bucket, objects.prefix);
+        Ok(ledger.limit(storage, &account, config))
+    }
+
+    fn get(&self, objects: &Objects) -> Option<&Store> {
+        let is_meant =
+            |(name, store): &(&String, &Store)| objects.is_in(name, &store.settings.bucket);
+        let mut found = self.stores.iter().filter(is_meant);
+        let (_, only) = found.next()?;
+        found.next().is_none().then_some(only)
+    }
+
+    /// Returns a warning for each token that this user cannot read. Call it after dropping
+    /// privileges.
+    pub(super) fn unreadable_tokens(&self) -> Vec<String> {
+        let of = |(name, store): (&String, &Store)| store.unreadable_token(&key_of_store(name, ""));
+        self.stores.iter().filter_map(of).collect()
+    }
+
+    /// Proves each store and the ledger with objects of its own, for `--check`, and reports what
+    /// they lack.
+    pub(super) fn check(&self, findings: &mut Findings) {
+        for (name, store) in &self.stores {
+            let key = key_of_store(name, "");
+            store.check(&key, findings);
+        }
+        if let Some(ledger) = &self.ledger {
+            ledger.check(findings);
+        }
+    }
+}
+
+impl Store {
+    fn open(name: &str, settings: &StoreSettings, known: Option<&Self>) -> Result<Self, Failure> {
+        let keys = Keys::read(name, settings, known)?;
+        let settings = settings.clone();
+        if let Some(Self { client, .. }) = known {
+            return Ok(Self { name: name.to_owned(), settings, keys, client: client.clone() });
+        }
+        let builder = builder(name, &settings, &keys)?;
+        let client = builder.build().map_err(|error| {
+            let exit = match error {
+                S3Error::Unresolved { .. } => Exit::Network,
+                S3Error::Configuration(_) => Exit::Usage,
+                _ => Exit::Internal,
+            };
+            Failure::new(exit, format!("{}: {}", key_of_store(name, ""), in_full(&error)))
+        })?;
+        Ok(Self { name: name.to_owned(), settings, keys, client })
+    }
+
+    /// Returns what is wrong if this user cannot read the token of the role. Root may have read it
+    /// at startup. It is read again for each renewal of the keys.
+    fn unreadable_token(&self, key: &str) -> Option<String> {
+        let Keys::Role { token_file, .. } = &self.keys else { return None };
+        let error = fs::File::open(token_file).err()?;
+        let what = format!("{key}: {}: cannot read the token", shown_path(token_file));
+        let what_to_do = "the user of the server must be able to read it";
+        Some(format!("{what}: {}; {what_to_do}", in_full(&error)))
+    }
+
+    fn check(&self, key: &str, findings: &mut Findings) {
+        let StoreSettings { endpoint, bucket, sts_endpoint, .. } = &self.settings;
+        for (url, what) in [(endpoint, "files and keys of objects"), (sts_endpoint, "the token")] {
+            if url.starts_with("http://") && !is_local(url) {
+                findings.warn(format_args!("{key}: {url} gets {what} unencrypted; use https"));
+            }
+        }
+        if let Some(unreadable) = self.unreadable_token(key) {
+            return findings.fail(Exit::Local, format_args!("{unreadable}"));
+        }
+        let features = match self.client.probe() {
+            Ok(features) => features,
+            Err(error) => {
+                let what_to_do = match &error {
+                    S3Error::NoKeys(_) => "check role_arn, the token and sts_endpoint",
+                    _ => "check endpoint, bucket, region and keys",
+                };
+                let error = in_full(&error);
+                let words =
+                    format_args!("{key}: bucket {bucket} of {endpoint}: {error}; {what_to_do}");
+                return findings.fail(Exit::Network, words);
+            }
+        };
+        let done = "put, get, list, delete and an upload in parts succeeded";
+        findings.ok(format_args!("{key}: bucket {bucket} of {endpoint}: {done}"));
+        for lack in lacks(&features) {
+            findings.warn(format_args!("{key}: {lack}"));
+        }
+        if features.conditional_writes && features.conditional_completion {
+            findings.ok(format_args!("{key}: the store keeps the conditions of writes"));
+        }
+        if features.removes_abandoned {
+            let why = "a lifecycle rule of the bucket removes incomplete uploads";
+            findings.ok(format_args!("{key}: {why}"));
+        }
+    }
+}
+
+/// Returns the settings of a client.
+fn builder(name: &str, settings: &StoreSettings, keys: &Keys) -> Result<S3StoreBuilder, Failure> {
+    let mut builder = S3Store::builder(&settings.endpoint, &settings.bucket)
+        .region(&settings.region)
+        .path_style(settings.path_style)
+        .part_size(settings.part_size)
+        .memory(settings.memory)
+        .lease(settings.lease)
+        .checksums(settings.checksums);
+    builder = match keys {
+        Keys::Known { access_key, secret_key, session_token } => {
+            let builder = builder.credentials(access_key, secret_key);
+            match session_token {
+                Some(token) => builder.session_token(token),
+                None => builder,
+            }
+        }
+        Keys::Role { arn, token_file } => {
+            let builder = builder.web_identity(arn, token_file);
+            match &*settings.sts_endpoint {
+                "" => builder,
+                endpoint => builder.sts_endpoint(endpoint),
+            }
+        }
+    };
+    if let Some(path) = &settings.ca_file {
+        let key = key_of_store(name, "ca_file");
+        let pem = fs::read(path);
+        let pem = pem
+            .map_err(|error| Failure::local(format_args!("{key}: {}", shown_path(path)), &error))?;
+        builder = builder.ca_pem(pem);
+    }
+    Ok(builder)
+}
+
+/// Returns what each missing ability means for clients.
+fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
+    [
+        (
+            features.conditional_writes,
+            "the store ignores If-Match and If-None-Match: if two clients store one new name at once, \
+             both succeed, and two servers can resume one upload; use one server for this bucket",
+        ),
+        (
+            features.conditional_completion,
+            "the store ignores conditions of CompleteMultipartUpload: if two clients store one new name \
+             at once, in parts, both succeed",
+        ),
+        (features.copies, "the store lacks CopyObject: RNTO and MFMT fail"),
+        (
+            features.part_copies,
+            "the store lacks UploadPartCopy: APPE and REST before STOR fail for existing files",
+        ),
+        (
+            features.checksums,
+            "the store does not check x-amz-checksum-sha256, so it stores content that was damaged on \
+             the way",
+        ),
+        (
+            features.removes_abandoned,
+            "the bucket has no lifecycle rule AbortIncompleteMultipartUpload: each hour, the server removes \
+             partial uploads that are older than a day; add the rule for those that it cannot find",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(is_there, lack)| (!is_there).then_some(lack))
+}
+
+/// Returns whether an endpoint is on this computer.
+fn is_local(endpoint: &str) -> bool {
+    let host = endpoint.trim_start_matches("http://");
+    ["127.", "localhost:", "localhost/", "[::1]"].iter().any(|local| host.starts_with(local))
+        || host == "localhost"
+}
+
+/// Returns the secret in the first line of a file.
+fn first_line(key: &str, path: &Path) -> Result<String, Failure> {
+    let failed =
+        |failure: Failure| Failure::new(failure.exit, format!("{key}: {}", failure.message));
+    let secret = read_file(path.as_os_str()).map_err(failed)?;
+    let text = str::from_utf8(secret.as_bytes()).map(str::trim).unwrap_or_default();
+    match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err(failed(Failure::usage(format!(
+            "{}: expected letters, digits and signs in the first line",
+            shown_path(path)
+        )))),
+    }
+}
+
+impl Keys {
+    /// Replaces the keys of a client, unless it renews them itself.
+    fn give_to(&self, client: &S3Store) {
+        if let Self::Known { access_key, secret_key, session_token } = self.clone() {
+            client.set_credentials(access_key, secret_key, session_token);
+        }
+    }
+
+    /// Reads the keys from files or from the environment. If this user cannot read a file that
+    /// root has read at startup, the known keys stay.
+    fn read(name: &str, settings: &StoreSettings, known: Option<&Store>) -> Result<Self, Failure> {
+        let StoreSettings { access_key, secret_key_file, session_token_file, .. } = settings;
+        if let Some(token_file) = &settings.web_identity_token_file {
+            let (arn, token_file) = (settings.role_arn.clone(), token_file.clone());
+            return Ok(Self::Role { arn, token_file });
+        }
+        let Some(secret) = secret_key_file else {
+            return Self::of_environment(name, |variable| env::var_os(variable));
+        };
+        let files = [Some(secret), session_token_file.as_ref()];
+        let is_denied = |path: &Path| {
+            fs::File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+        };
+        if let Some(known) = known
+            && let Some(denied) = files.into_iter().flatten().find(|path| is_denied(path))
+        {
+            let (key, path) = (key_of_store(name, ""), shown_path(denied));
+            log::warn!(target: LOG, "{key}: cannot read {path} again; the former keys stay in use");
+            return Ok(known.keys.clone());
+        }
+        let read = |key: &str, path: &Path| first_line(&key_of_store(name, key), path);
+        let token = session_token_file.as_deref().map(|path| read("session_token_file", path));
+        Ok(Self::Known {
+            access_key: access_key.clone(),
+            secret_key: read("secret_key_file", secret)?,
+            session_token: token.transpose()?,
+        })
+    }
+
+    fn of_environment(
+        name: &str,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Failure> {
+        let value = |name: &str| {
+            let value = variable(name)?.into_string().ok();
+            value.filter(|value| !value.is_empty())
+        };
+        if let (Some(access_key), Some(secret_key)) =
+            (value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"))
+        {
+            let session_token = value("AWS_SESSION_TOKEN");
+            return Ok(Self::Known { access_key, secret_key, session_token });
+        }
+        match (value("AWS_ROLE_ARN"), value("AWS_WEB_IDENTITY_TOKEN_FILE")) {
+            (Some(arn), Some(file)) => Ok(Self::Role { arn, token_file: file.into() }),
+            _ => Err(Failure::usage(format!(
+                "{}: no keys of an account: set access_key and secret_key_file, or role_arn, or \
+                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
+                key_of_store(name, "")
+            ))),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Finds and opens the configuration file: without blocking, limited in size, and checked for
+//! changes by others.
+
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::geteuid;
+
+use crate::display::shown_path;
+use crate::exit::{Exit, Failure};
+
+/// The variable that names another file; an empty one means no file.
+const VARIABLE: &str = "FTP_CLI_CONFIG";
+
+/// Largest file in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Where the file is expected.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Place {
+    path: PathBuf,
+    /// Whether a variable names it, so that it must exist.
+    is_named: bool,
+}
+
+/// Returns where the file is expected: `FTP_CLI_CONFIG`, else `ftp-cli/config.toml` in
+/// `XDG_CONFIG_HOME` or in `~/.config`.
+pub(super) fn of_file(environment: impl Fn(&str) -> Option<OsString>) -> Option<Place> {
+    if let Some(path) = environment(VARIABLE) {
+        return (!path.is_empty()).then(|| Place { path: path.into(), is_named: true });
+    }
+    // A relative path would be a file of the current directory's owner.
+    let directory = |name| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let configs = directory("XDG_CONFIG_HOME").or_else(|| Some(directory("HOME")?.join(".config")));
+    Some(Place { path: configs?.join("ftp-cli/config.toml"), is_named: false })
+}
+
+impl Place {
+    /// Reads the file. Returns its name and text; `None` if it is missing and not named.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if it cannot be read, is not a regular file, or can be changed by others,
+    /// and `Usage` if it is not UTF-8.
+    pub(super) fn read(&self) -> Result<Option<(String, String)>, Failure> {
+        let name = shown_path(&self.path);
+        let unfit = |why: &str| Failure::new(Exit::Local, format!("{name}: {why}"));
+        // Does not wait for a FIFO.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match open(&self.path, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(error) => {
+                let error = std::io::Error::from(error);
+                // A directory whose name is too long cannot have it.
+                let is_missing = matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+                );
+                return match is_missing && !self.is_named {
+                    true => Ok(None),
+                    false => Err(Failure::local(name, &error)),
+                };
+            }
+        };
+        let failed = |error| Failure::local(&name, &error);
+        let metadata = file.metadata().map_err(failed)?;
+        if let Some(why) = untrusted(&metadata, geteuid().as_raw()) {
+            return Err(unfit(&why));
+        }
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(unfit("too large: a configuration has at most 1 MiB"));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some((name, text))),
+            Err(_) => Err(Failure::usage(format!("{name}: invalid text: expected UTF-8"))),
+        }
+    }
+}
+
+/// Returns why the options of a file cannot be trusted, if that is so.
+fn untrusted(metadata: &Metadata, user: u32) -> Option<String> {
+    let owner = metadata.uid();
+    let mode = metadata.mode() & 0o7777;
+    if !metadata.is_file() {
+        return Some("not a regular file".to_owned());
+    }
+    if owner != user && owner != 0 {
+        return Some(format!("owned by another user (uid {owner})"));
+    }
+    (mode & 0o022 != 0).then(|| format!("writable by others (mode {mode:04o}); use chmod 644"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_where_xdg_has_it() {
+        for (variables, want) in [
+            (&[("HOME", "/h")][..], Some(("/h/.config/ftp-cli/config.toml", false))),
+            (&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")], Some(("/x/ftp-cli/config.toml", false))),
+            (
+                &[("HOME", "/h"), ("XDG_CONFIG_HOME", "x")],
+                Some(("/h/.config/ftp-cli/config.toml", false)),
+            ),
+            (&[("HOME", "h")], None),
+            (&[], None),
+            (&[("HOME", "/h"), ("FTP_CLI_CONFIG", "")], None),
+            (&[("HOME", "/h"), ("FTP_CLI_CONFIG", "f")], Some(("f", true))),
+        ] {
+            let find = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            let want = want.map(|(path, is_named)| Place { path: path.into(), is_named });
+            assert_eq!(of_file(find), want, "{variables:?}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Chooses the proxy for a server: `--proxy`, else the variables that curl reads.
+//!
+//! As in curl, `ftp_proxy` (`ftps_proxy` for ftps://) comes before `all_proxy`, each before its name
+//! in capitals, and an empty one counts as unset. `no_proxy` lists exceptions, also for `--proxy`.
+//! `http_proxy` is not read: in a CGI program, a client sets `HTTP_PROXY` by a header `Proxy`.
+
+use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
+
+use ftp_client::{ParseErrorKind, Proxy};
+use ftp_proto::{FtpUrl, Scheme};
+
+use crate::exit::Failure;
+use crate::options::Options;
+
+/// The option.
+const OPTION: &str = "--proxy";
+
+/// Values of the option for no proxy at all.
+const NONE: [&str; 2] = ["", "none"];
+
+/// Variables of each scheme, and of all.
+const OF_FTP: [&str; 2] = ["ftp_proxy", "FTP_PROXY"];
+const OF_FTPS: [&str; 2] = ["ftps_proxy", "FTPS_PROXY"];
+const OF_ALL: [&str; 2] = ["all_proxy", "ALL_PROXY"];
+const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
+/// Where proxies are named, read before anything is done.
+#[derive(Clone)]
+pub(crate) struct Proxies {
+    ftp: Option<Named>,
+    ftps: Option<Named>,
+    /// The variable with the exceptions, and its value.
+    exceptions: Option<(&'static str, String)>,
+}
+
+/// The value of an option or variable.
+#[derive(Clone)]
+struct Named {
+    by: String,
+    value: String,
+}
+
+/// The proxy for one server, and what names it: an option, a line of the configuration file, or a
+/// variable.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub(crate) proxy: Proxy,
+    pub(crate) by: String,
+}
+
+/// The way to a server.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// No proxy is named.
+    Direct,
+    /// The variable excludes the server from the proxy of an option or variable.
+    Excepted {
+        variable: &'static str,
+        by: String,
+    },
+    Through(Chosen),
+}
+
+impl Way {
+    /// Returns the proxy, if there is one.
+    pub(crate) const fn chosen(&self) -> Option<&Chosen> {
+        match self {
+            Self::Through(chosen) => Some(chosen),
+            _ => None,
+        }
+    }
+}
+
+impl Proxies {
+    /// Reads `--proxy`, which may be in the configuration file, and the environment.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid value of the option.
+    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let option = options.value("proxy").map(|value| (value, options.shown("proxy")));
+        Self::read(option, |name| std::env::var_os(name))
+    }
+
+    fn read(
+        option: Option<(&OsStr, String)>,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Failure> {
+        let variable = |names: [&'static str; 2]| {
+            names.into_iter().find_map(|by| {
+                let value = environment(by).filter(|value| !value.is_empty())?;
+                // A proxy is text; anything else is refused when it is needed.
+                Some((by, value.to_string_lossy().into_owned()))
+            })
+        };
+        let exceptions = variable(EXCEPTIONS);
+        let Some((option, by)) = option else {
+            let of = |names| {
+                let found = variable(names).or_else(|| variable(OF_ALL));
+                found.map(|(by, value)| Named { by: by.to_owned(), value })
+            };
+            return Ok(Self { ftp: of(OF_FTP), ftps: of(OF_FTPS), exceptions });
+        };
+        let value = option.to_string_lossy().into_owned();
+        if NONE.contains(&value.as_str()) {
+            return Ok(Self { ftp: None, ftps: None, exceptions });
+        }
+        let named = Named { by, value };
+        named.parse()?;
+        Ok(Self { ftp: Some(named.clone()), ftps: Some(named), exceptions })
+    }
+
+    /// Returns the way to the server of `url`.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if a variable that applies has an invalid value.
+    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Way, Failure> {
+        let named = if url.scheme() == Scheme::Ftps { &self.ftps } else { &self.ftp };
+        let Some(named) = named else { return Ok(Way::Direct) };
+        match &self.exceptions {
+            Some((variable, list)) if is_listed(url.host(), list) => {
+                Ok(Way::Excepted { variable, by: named.by.clone() })
+            }
+            _ => Ok(Way::Through(Chosen { proxy: named.parse()?, by: named.by.clone() })),
+        }
+    }
+}
+
+impl Named {
+    fn parse(&self) -> Result<Proxy, Failure> {
+        self.value.parse().map_err(|error: ftp_client::ParseError| {
+            let by = &self.by;
+            // The value may hold a password.
+            Failure::usage(match error.kind {
+                ParseErrorKind::Unsupported => format!(
+                    "{by}: https, socks4 and socks4a proxies are not supported; use socks5, socks5h, \
+                     http or ftp"
+                ),
+                _ => format!(
+                    "{by}: invalid proxy: {}; expected socks5://[USER:PASSWORD@]HOST[:PORT], or \
+                     socks5h, http or ftp",
+                    error.kind
+                ),
+            })
+        })
+    }
+}
+
+impl Chosen {
+    /// Returns the end of a message about a proxy that was not typed.
+    pub(crate) fn hint(&self) -> String {
+        let by = &self.by;
+        let is_variable =
+            [OF_FTP, OF_FTPS, OF_ALL].as_flattened().iter().any(|variable| variable == by);
+        match by.as_str() {
+            OPTION => String::new(),
+            variable if is_variable => format!(
+                "; the variable {variable} names this proxy: use --proxy none to connect directly"
+            ),
+            line => format!("; {line} names this proxy: use --proxy none to connect directly"),
+        }
+    }
+}
+
+/// Returns whether a list of exceptions contains a host, by curl's rules. `*` stands for every host.
+/// A name, with or without a leading dot, stands for itself and all names below it. An address
+/// stands for itself, or for a network if `/` and a number of bits follow. Commas and spaces
+/// separate the items.
+fn is_listed(host: &str, list: &str) -> bool {
+    if list.trim() == "*" {
+        return true;
+    }
+    let address: Option<IpAddr> = host.split('%').next().and_then(|host| host.parse().ok());
+    let name = host.strip_suffix('.').unwrap_or(host);
+    list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty()).any(|entry| match address {
+        Some(address) => is_of_network(address, entry),
+        None => {
+            let entry = entry.strip_prefix('.').unwrap_or(entry);
+            let entry = entry.strip_suffix('.').unwrap_or(entry);
+            is_below(name, entry)
+        }
+    })
+}
+
+/// Returns whether `name` is `domain` or ends in it after a dot.
+fn is_below(name: &str, domain: &str) -> bool {
+    let start = name.len().checked_sub(domain.len());
+    let parts = start.and_then(|start| name.split_at_checked(start));
+    parts.is_some_and(|(head, tail)| {
+        !domain.is_empty()
+            && tail.eq_ignore_ascii_case(domain)
+            && (head.is_empty() || head.ends_with('.'))
+    })
+}
+
+/// Returns whether an address is the one of `entry`, or belongs to its network.
+fn is_of_network(address: IpAddr, entry: &str) -> bool {
+    let (text, bits) = match entry.split_once('/') {
+        Some((text, bits)) => (text, Some(bits)),
+        None => (entry, None),
+    };
+    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let Ok(network) = text.parse::<IpAddr>() else { return false };
+    let (length, difference) = match (address, network) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            (32, u128::from(one.to_bits() ^ other.to_bits()) << 96)
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => (128, one.to_bits() ^ other.to_bits()),
+        _ => return false,
+    };
+    match bits.map(str::parse::<u32>) {
+        None => difference == 0,
+        Some(Ok(bits)) if bits <= length => bits <= difference.leading_zeros(),
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    /// Returns the proxy and what names it, or how the server is reached without one.
+    fn way(url: &str, option: Option<&str>, environment: &[(&str, &str)]) -> Result<String, Exit> {
+        let find = |name: &str| {
+            let found = environment.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let url = FtpUrl::parse(url.as_bytes()).unwrap();
+        let option = option.map(|value| (OsStr::new(value), OPTION.to_owned()));
+        let way = Proxies::read(option, find).and_then(|all| all.way_to(&url));
+        match way.map_err(|failure| failure.exit)? {
+            Way::Direct => Ok("direct".to_owned()),
+            Way::Excepted { variable, by } => Ok(format!("{variable}, not {by}")),
+            Way::Through(chosen) => Ok(format!("{} by {}", chosen.proxy, chosen.by)),
+        }
+    }
+
+    #[test]
+    fn variables_count_as_in_curl() {
+        let ftp = ("ftp_proxy", "http://a:1");
+        let upper = ("FTP_PROXY", "http://b:1");
+        let all = ("all_proxy", "socks5h://c:1");
+        let upper_all = ("ALL_PROXY", "d:1");
+        for (url, environment, want) in [
+            ("ftp://h/", &[][..], "direct"),
+            ("ftp://h/", &[upper_all, all, upper, ftp], "http://a:1 by ftp_proxy"),
+            ("ftpes://h/", &[upper_all, all, upper], "http://b:1 by FTP_PROXY"),
+            ("ftp://h/", &[upper_all, all], "socks5h://c:1 by all_proxy"),
+            ("ftp://h/", &[upper_all], "http://d:1 by ALL_PROXY"),
+            ("ftp://h/", &[("ftp_proxy", ""), upper_all], "http://d:1 by ALL_PROXY"),
+            ("ftps://h/", &[ftp, all], "socks5h://c:1 by all_proxy"),
+            ("ftps://h/", &[("FTPS_PROXY", "e"), ftp], "http://e:1080 by FTPS_PROXY"),
+            ("ftps://h/", &[ftp], "direct"),
+            // In a CGI program anybody sets it.
+            ("ftp://h/", &[("http_proxy", "f"), ("HTTP_PROXY", "f")], "direct"),
+            ("ftp://h.x/", &[ftp, ("no_proxy", "x")], "no_proxy, not ftp_proxy"),
+            ("ftp://h.x/", &[ftp, ("no_proxy", ""), ("NO_PROXY", ".x")], "NO_PROXY, not ftp_proxy"),
+            ("ftp://h.x/", &[ftp, ("no_proxy", "y"), ("NO_PROXY", "x")], "http://a:1 by ftp_proxy"),
+        ] {
+            assert_eq!(way(url, None, environment).unwrap(), want, "{url} {environment:?}");
+        }
+    }
+
+    #[test]
+    fn the_option_comes_before_the_variables() {
+        let ftp = [("ftp_proxy", "http://a:1")];
+        for (option, want) in [
+            ("socks5://u:p@b", Ok("socks5://b:1080 by --proxy")),
+            ("none", Ok("direct")),
+            ("", Ok("direct")),
+            ("https://b", Err(Exit::Usage)),
+            ("socks5://", Err(Exit::Usage)),
+        ] {
+            assert_eq!(way("ftp://h/", Some(option), &ftp), want.map(str::to_owned), "{option}");
+        }
+        let except = [("no_proxy", "h")];
+        assert_eq!(way("ftp://h/", Some("b"), &except).unwrap(), "no_proxy, not --proxy");
+        // A variable that does not apply may hold anything.
+        let broken = [("ftp_proxy", "gopher://b"), ("no_proxy", "h")];
+        assert!(way("ftp://h/", None, &broken).is_ok());
+        assert_eq!(way("ftp://i/", None, &broken), Err(Exit::Usage));
+    }
+
+    #[test]
+    fn a_hint_tells_where_a_proxy_comes_from() {
+        for (by, want) in [
+            (OPTION, ""),
+            ("all_proxy", "; the variable all_proxy names this proxy: use --proxy none"),
+            ("/x/config.toml:2: proxy", "; /x/config.toml:2: proxy names this proxy: use --proxy"),
+        ] {
+            let chosen = Chosen { proxy: "h".parse().unwrap(), by: by.to_owned() };
+            let hint = chosen.hint();
+            assert!(hint.starts_with(want) && hint.is_empty() == want.is_empty(), "{hint}");
+        }
+    }
+
+    #[test]
+    fn passwords_stay_out_of_messages() {
+        let value = OsStr::new("socks4://u:geheim@h");
+        let proxies = Proxies::read(Some((value, OPTION.to_owned())), |_| None);
+        assert!(proxies.is_err_and(|failure| !failure.message.contains("geheim")));
+    }
+
+    #[test]
+    fn exceptions_are_those_of_curl() {
+        for (host, list, want) in [
+            ("h", "*", true),
+            ("h", "a,*", false),
+            ("www.local.com", "local.com", true),
+            ("LOCAL.com", "a, Local.COM", true),
+            ("www.local.com", ".local.com", true),
+            ("local.com", ".local.com", true),
+            ("local.com.", "local.com", true),
+            ("local.com", "local.com.", true),
+            ("www.notlocal.com", "local.com", false),
+            ("com", "local.com", false),
+            ("h", "a b\th", true),
+            ("h", ",, ,", false),
+            ("192.168.1.2", "192.168.1.2", true),
+            ("192.168.1.2", "192.168.0.0/16", true),
+            ("192.169.1.2", "192.168.0.0/16", false),
+            ("192.168.1.2", "0.0.0.0/0", true),
+            ("192.168.1.2", "192.168.1.2/33", false),
+            ("192.168.1.2", "192.168.1.0/x", false),
+            ("192.168.1.2", "1.2", false),
+            ("2001:db8::1", "2001:db8::/32", true),
+            ("2001:db8::1", "[2001:db8::1]", true),
+            ("2001:db9::1", "2001:db8::/32", false),
+            ("fe80::1%eth0", "fe80::/10", true),
+            ("10.0.0.1", "::/0", false),
+        ] {
+            assert_eq!(is_listed(host, list), want, "{host} {list:?}");
+        }
+    }
+}

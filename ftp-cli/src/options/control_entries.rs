@@ -1,0 +1,78 @@
+//! The texts of the commands that ask a running server.
+
+use super::command::Entry;
+
+pub(super) const WHO: Entry = Entry {
+    name: "who",
+    usage: "[--json]",
+    summary: "List the sessions of a running server",
+    about: "\
+Asks the server through its control socket, which the setting control.socket
+names. Prints the number, user, address, time of the connection, TLS version,
+idle time and running transfer of each session, the oldest first.",
+    operands: &[],
+    examples: &[("who", "List all sessions"), ("who --json", "Print them as JSON lines")],
+};
+
+pub(super) const STATUS: Entry = Entry {
+    name: "status",
+    usage: "[--json]",
+    summary: "Show the state of a running server",
+    about: "\
+Prints the version, process, start time and addresses of the server, the numbers
+of sessions, transfers and bans, and the total transfer rate. Also prints
+whether the server is draining.",
+    operands: &[],
+    examples: &[("status", "Show the state of the server")],
+};
+
+pub(super) const KICK: Entry = Entry {
+    name: "kick",
+    usage: "ID|user=NAME|address=ADDRESS",
+    summary: "End sessions of a running server",
+    about: "\
+Ends the session with the number ID, all sessions of a user, or all sessions
+from an address. A running transfer is aborted with 426; then 421 follows.",
+    operands: &[],
+    examples: &[
+        ("kick 17", "End session 17"),
+        ("kick user=scanner", "End all sessions of a user"),
+        ("kick address=192.0.2.7", "End all sessions from an address"),
+    ],
+};
+
+pub(super) const DRAIN: Entry = Entry {
+    name: "drain",
+    usage: "",
+    summary: "Stop a server after its last session",
+    about: "\
+The server accepts no more connections from now on, and stops when the last
+session has ended by itself. To end sessions earlier, use kick. To stop the
+server at once, send SIGTERM.",
+    operands: &[],
+    examples: &[("drain", "Stop the server without interrupting anyone")],
+};
+
+pub(super) const RELOAD: Entry = Entry {
+    name: "reload",
+    usage: "",
+    summary: "Reload the configuration of a server",
+    about: "\
+Like SIGHUP, reads the configuration file, the users and the certificates again,
+and reopens the logs. Prints what has changed. If the file has an error, the
+configuration stays as it was, and the exit code is 8. Sessions of users who are
+no longer in the file end after their transfer.",
+    operands: &[],
+    examples: &[("reload", "Apply the changed configuration file")],
+};
+
+pub(super) const UNBAN: Entry = Entry {
+    name: "unban",
+    usage: "ADDRESS|all",
+    summary: "End the ban of a host",
+    about: "\
+Ends the ban of a host with too many failed logins, or all bans. For IPv6, a ban
+applies to a /64 network.",
+    operands: &[],
+    examples: &[("unban 192.0.2.7", "Let this host connect again")],
+};

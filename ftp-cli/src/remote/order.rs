@@ -1,0 +1,108 @@
+//! Sorts the entries of listings.
+
+use std::cmp::Reverse;
+
+use ftp_proto::Entry;
+
+use crate::exit::Failure;
+use crate::options::Options;
+use crate::options::values;
+
+/// Sort key.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Key {
+    /// The server's order.
+    #[default]
+    Server,
+    Name,
+    /// Newest first.
+    Time,
+    /// Largest first.
+    Size,
+}
+
+/// Order of a listing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Order {
+    pub(crate) key: Key,
+    pub(crate) reverse: bool,
+}
+
+impl Order {
+    /// Reads `-t`, `-S`, `--sort` and `-r`; the last key wins.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an unknown key.
+    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let keys =
+            [("none", Key::Server), ("name", Key::Name), ("time", Key::Time), ("size", Key::Size)];
+        let named = options.parsed("sort", |text| values::word(text, &keys))?;
+        let key = match options.last_of(&["sort", "newest-first", "largest-first"]) {
+            Some("newest-first") => Key::Time,
+            Some("largest-first") => Key::Size,
+            _ => named.unwrap_or_default(),
+        };
+        Ok(Self { key, reverse: options.has("reverse") })
+    }
+
+    /// Returns whether entries can be printed as they arrive.
+    pub(crate) const fn is_of_server(self) -> bool {
+        matches!(self, Self { key: Key::Server, reverse: false })
+    }
+
+    /// Returns whether names alone are not enough.
+    pub(crate) const fn needs_facts(self) -> bool {
+        matches!(self.key, Key::Time | Key::Size)
+    }
+
+    /// Sorts named entries. Those without the fact come last; equal ones are sorted by name.
+    pub(crate) fn sort(self, entries: &mut [(Vec<u8>, Entry)]) {
+        match self.key {
+            Key::Server => {}
+            Key::Name => entries.sort_by(|(one, _), (other, _)| one.cmp(other)),
+            Key::Time => entries.sort_by_cached_key(|(name, entry)| {
+                (Reverse(entry.modified.map(|modified| modified.time)), name.clone())
+            }),
+            Key::Size => {
+                entries.sort_by_cached_key(|(name, entry)| (Reverse(entry.size), name.clone()));
+            }
+        }
+        if self.reverse {
+            entries.reverse();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_proto::Facts;
+
+    use super::*;
+
+    #[test]
+    fn entries_are_sorted_by_their_facts() {
+        let lines: [&[u8]; 4] = [
+            b"type=file;size=5;modify=20240101000000; c",
+            b"type=file;size=90;modify=20220101000000; a",
+            b"type=dir;modify=20250101000000; d",
+            b"type=file;size=5; b",
+        ];
+        for (key, reverse, want) in [
+            (Key::Server, false, "cadb"),
+            (Key::Server, true, "bdac"),
+            (Key::Name, false, "abcd"),
+            (Key::Name, true, "dcba"),
+            (Key::Time, false, "dcab"),
+            (Key::Time, true, "bacd"),
+            (Key::Size, false, "abcd"),
+        ] {
+            let entry = |line: &&[u8]| Entry::from(&Facts::parse(line).unwrap());
+            let mut entries: Vec<_> =
+                lines.iter().map(entry).map(|entry| (entry.name.clone(), entry)).collect();
+            Order { key, reverse }.sort(&mut entries);
+            let names: Vec<u8> = entries.into_iter().flat_map(|(name, _)| name).collect();
+            assert_eq!(names, want.as_bytes(), "{key:?} {reverse}");
+        }
+    }
+}

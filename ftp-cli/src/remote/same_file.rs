@@ -1,0 +1,98 @@
+//! Finds out whether two paths of one server, seen by two logins, lead to the same file: the roots
+//! of two users or links can meet. Most servers empty a file when they receive `STOR`, while they
+//! still read it for the same copy.
+
+use ftp_client::{Client, Error, ListingForm};
+use ftp_proto::{Entry, FtpUrl, Modified, Precision};
+
+use super::object::look;
+
+/// Relation between two remote files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Relation {
+    /// They are two files, or one is missing.
+    Two,
+    /// They are the same file.
+    Same,
+    /// They have the same size and time, as far as known, and may be the same file.
+    Unknown,
+}
+
+/// Returns whether two sessions talk to one server: by the addresses, or by the URLs if a proxy
+/// hides the addresses.
+pub(crate) fn is_one_server([from, at]: [&Client; 2], [source, target]: [&FtpUrl; 2]) -> bool {
+    match (from.peer_addr(), at.peer_addr()) {
+        (Some(one), Some(other)) => one == other,
+        _ => source.host().eq_ignore_ascii_case(target.host()) && source.port() == target.port(),
+    }
+}
+
+/// Compares the file `source` of one session with the file `target` of the other. Both sessions
+/// talk to one server.
+///
+/// # Errors
+///
+/// Returns 4xx and 530 replies, and errors of the connection.
+pub(crate) fn compare(
+    [from, at]: [&mut Client; 2],
+    [source, target]: [&[u8]; 2],
+) -> Result<Relation, Error> {
+    let Some(there) = look(at, target, ListingForm::Auto)? else { return Ok(Relation::Two) };
+    let Some(here) = look(from, source, ListingForm::Auto)? else { return Ok(Relation::Two) };
+    Ok(relation(&here, &there))
+}
+
+fn relation(here: &Entry, there: &Entry) -> Relation {
+    // The facts of a link may be its own, or those of its target.
+    if !here.is_link()
+        && !there.is_link()
+        && let (Some(one), Some(other)) = (&here.unique, &there.unique)
+    {
+        return if one == other { Relation::Same } else { Relation::Two };
+    }
+    let is_exact = |modified: &Modified| modified.precision == Precision::Second;
+    let time = |entry: &Entry| entry.modified.filter(is_exact).map(|modified| modified.time);
+    let size = |entry: &Entry| entry.size.filter(|_| !entry.is_link());
+    let differ = |one: Option<bool>| one.unwrap_or(false);
+    let sizes_differ = differ(size(here).zip(size(there)).map(|(one, other)| one != other));
+    let times_differ = !here.is_link()
+        && !there.is_link()
+        && differ(time(here).zip(time(there)).map(|(one, other)| one != other));
+    if sizes_differ || times_differ { Relation::Two } else { Relation::Unknown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ftp_proto::Facts;
+
+    #[test]
+    fn only_facts_that_differ_prove_two_files() {
+        let file = |facts: &str| {
+            let facts = Facts::parse(format!("{facts} a").as_bytes()).unwrap();
+            Entry::from(&facts)
+        };
+        let link = "type=OS.unix=slink;size=5;unique=u2;";
+        for (here, there, want) in [
+            ("type=file;size=5;unique=u1;", "type=file;size=5;unique=u1;", Relation::Same),
+            ("type=file;size=5;unique=u1;", "type=file;size=5;unique=u2;", Relation::Two),
+            ("type=file;size=5;", "type=file;size=5;unique=u2;", Relation::Unknown),
+            ("type=file;size=5;", "type=file;size=6;", Relation::Two),
+            ("type=file;size=5;unique=u1;", link, Relation::Unknown),
+            ("type=file;size=9;unique=u1;", link, Relation::Unknown),
+            (
+                "type=file;size=5;modify=20260101000000;",
+                "type=file;size=5;modify=20260101000001;",
+                Relation::Two,
+            ),
+            (
+                "type=file;size=5;modify=20260101000000;",
+                "type=file;size=5;modify=20260101000000;",
+                Relation::Unknown,
+            ),
+            ("type=file;", "type=file;", Relation::Unknown),
+        ] {
+            assert_eq!(relation(&file(here), &file(there)), want, "{here} {there}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `--temp`: gives a complete upload its final name.
+
+use ftp_client::Client;
+
+use crate::display::shown;
+use crate::exit::Failure;
+
+/// Renames a complete upload from its temporary name to its final name. If that fails, removes the
+/// temporary file, unless `keeps` is set or the connection has failed.
+///
+/// # Errors
+///
+/// Returns the failure of the rename. Its message names the place of the upload.
+pub(crate) fn publish(
+    client: &mut Client,
+    temporary: &[u8],
+    own: &[u8],
+    keeps: bool,
+) -> Result<(), Failure> {
+    client.rename(temporary, own).map_err(|error| {
+        let failure = Failure::from(error);
+        let mut message =
+            format!("uploaded as {}, but not renamed: {}", shown(temporary), failure.message);
+        if !keeps && !failure.fatal && client.delete(temporary).is_ok() {
+            message.push_str("; the temporary file was removed");
+        }
+        Failure { message, ..failure }
+    })
+}

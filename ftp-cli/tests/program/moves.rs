@@ -1,0 +1,293 @@
+//! `--remove-source` and `--temp` when a connection ends, a file changes or another run begins at
+//! the worst moment: no byte is lost.
+
+use std::fs::{self, File, FileTimes};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
+
+use crate::mirror::age;
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp, in_directory};
+
+/// A disturbance at one command.
+enum Meddling {
+    /// Both connections end before the server gets the command.
+    Drop,
+    /// The server executes the command, and its reply is lost with the connection.
+    DropReply,
+    /// This function runs before the server gets the command.
+    Run(Box<dyn Fn() + Send + Sync>),
+}
+
+/// Starts a relay to a server. It disturbs the `number`th command `verb`, counted over all
+/// connections.
+fn meddle(server: &OurServer, verb: &'static str, number: usize, how: Meddling) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, server) = (listener.local_addr().unwrap(), server.address);
+    let state = Arc::new((how, AtomicUsize::new(0)));
+    // Ends with the test.
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(server) = TcpStream::connect(server) else { return };
+            let state = Arc::clone(&state);
+            thread::spawn(move || relay(&client, &server, verb, number, &state));
+        }
+    });
+    address
+}
+
+fn relay(
+    client: &TcpStream,
+    server: &TcpStream,
+    verb: &str,
+    number: usize,
+    (how, count): &(Meddling, AtomicUsize),
+) {
+    let end = || {
+        let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+    };
+    let is_mute = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut piece = [0; 4096];
+            let (mut from, mut to) = (server, client);
+            while let Ok(length @ 1..) = from.read(&mut piece) {
+                if is_mute.load(Ordering::SeqCst) || to.write_all(&piece[..length]).is_err() {
+                    break;
+                }
+            }
+            end();
+        });
+        let (mut lines, mut to) = (BufReader::new(client), server);
+        let mut line = Vec::new();
+        while let Ok(1..) = lines.read_until(b'\n', &mut line) {
+            let is_it = line.starts_with(verb.as_bytes());
+            if is_it && count.fetch_add(1, Ordering::SeqCst) + 1 == number {
+                match how {
+                    Meddling::Drop => break,
+                    Meddling::DropReply => is_mute.store(true, Ordering::SeqCst),
+                    Meddling::Run(act) => act(),
+                }
+            }
+            if to.write_all(&line).is_err() {
+                break;
+            }
+            line.clear();
+        }
+        end();
+    });
+}
+
+fn url(relay: SocketAddr, name: &str) -> String {
+    format!("ftp://user:pass%20word@{relay}/{name}")
+}
+
+#[test]
+fn what_could_lose_a_file_is_refused() {
+    let here = TempRoot::new();
+    for name in ["x", "x.part", "t/a"] {
+        here.write(name, b"content");
+    }
+    let url = "ftp://127.0.0.1:1/t/";
+    let temporary = "the temporary name";
+    let exclude = "exclude each other";
+    for (arguments, words) in [
+        (&["put", "-c", "--remove-source", "x", url][..], exclude),
+        (&["get", "-c", "--remove-source", "ftp://127.0.0.1:1/x"], exclude),
+        (&["mirror", "-c", "--remove-source", "t", url], exclude),
+        (&["put", "-r", "-c", "--remove-source", "t", url], exclude),
+        (&["put", "--newer", "--remove-source", "x", url], exclude),
+        (&["put", "--if-changed", "--remove-source", "x", url], exclude),
+        (&["put", "--temp=*.part", "x.part", "x", url], temporary),
+        (&["fxp", "--temp", "ftp://127.0.0.1:1/.in.a", "ftp://127.0.0.1:1/a"], temporary),
+        (&["fxp", "--temp", "ftp://127.0.0.1:1/d/.in.a", "ftp://localhost:1/d/a"], temporary),
+        (&["fxp", "--temp=*.b", "ftp://127.0.0.1:1/a.b", "ftp://127.0.0.1:1/x/a"], temporary),
+        (&["put", "--min-size", "10", "-", "ftp://127.0.0.1:1/x"], "--min-size needs files"),
+        (&["put", "--max-age", "1h", "-", "ftp://127.0.0.1:1/x"], "--max-age needs files"),
+        (&["put", "--if-changed", "-", "ftp://127.0.0.1:1/x"], "--if-changed needs files"),
+        (&["put", "-r", "-p", "t", url], "--preserve cannot be combined with -r"),
+        (&["get", "-r", "-p", url], "--preserve cannot be combined with -r"),
+    ] {
+        failed(&in_directory(&here, arguments), 2, words);
+    }
+}
+
+#[test]
+fn an_upload_that_vanished_before_its_renaming_is_sent_again() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    here.write("a", b"content");
+    let url = url(meddle(&server, "RNFR", 1, Meddling::Drop), "a");
+    let put = ["put", "--temp", "--remove-source", "a", &url];
+    in_directory(&here, &put).exited(4);
+    assert!(here.join("a").exists());
+    fs::remove_file(server.root.join(".in.a")).unwrap();
+    in_directory(&here, &put).exited(0);
+    assert_eq!(server.root.read("a"), b"content");
+    assert!(here.names().is_empty(), "{:?}", here.names());
+}
+
+#[test]
+fn a_temporary_name_of_another_sender_is_not_published() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    here.write("a", b"content");
+    let url = url(meddle(&server, "RNTO", 1, Meddling::DropReply), "a");
+    let put = ["put", "--temp", "--remove-source", "a", &url];
+    in_directory(&here, &put).exited(4);
+    assert!(here.join("a").exists());
+    server.root.write(".in.a", b"par");
+    in_directory(&here, &put).exited(0);
+    assert_eq!(server.root.read("a"), b"content");
+    assert!(here.names().is_empty(), "{:?}", here.names());
+    // An old file of that name is not taken for the new one either.
+    here.write("b", b"content");
+    let relay = meddle(&server, "RNFR", 1, Meddling::Drop);
+    let url = self::url(relay, "b");
+    let put = ["put", "--temp", "--remove-source", "b", &url];
+    in_directory(&here, &put).exited(4);
+    fs::remove_file(server.root.join(".in.b")).unwrap();
+    age(&server.root.write("b", b"another"), 1);
+    in_directory(&here, &put).exited(0);
+    assert_eq!(server.root.read("b"), b"content");
+}
+
+#[test]
+fn one_run_moves_a_file_at_a_time() {
+    let (server, here) = (OurServer::start(), Arc::new(TempRoot::new()));
+    age(&server.root.write("a", b"content"), 1);
+    let direct = server.url("a");
+    let place = Arc::clone(&here);
+    let again = Meddling::Run(Box::new(move || {
+        let ran = in_directory(&place, &["get", "--remove-source", &direct]);
+        failed(&ran, 15, "another run is moving this file");
+    }));
+    let url = url(meddle(&server, "RETR", 1, again), "a");
+    in_directory(&here, &["get", "--remove-source", &url]).exited(0);
+    assert_eq!(here.read("a"), b"content");
+    let place = Arc::clone(&here);
+    let direct = server.url("a");
+    let again = Meddling::Run(Box::new(move || {
+        let ran = in_directory(&place, &["put", "--remove-source", "a", &direct]);
+        failed(&ran, 15, "another run is moving this file");
+    }));
+    let url = self::url(meddle(&server, "STOR", 1, again), "a");
+    in_directory(&here, &["put", "--remove-source", "a", &url]).exited(0);
+    assert_eq!(server.root.read("a"), b"content");
+    assert!(here.names().is_empty(), "{:?}", here.names());
+}
+
+/// Returns the journal in a directory.
+fn journal(here: &Path) -> Option<std::path::PathBuf> {
+    let mut paths = fs::read_dir(here).unwrap().map(|entry| entry.unwrap().path());
+    paths.find(|path| path.to_string_lossy().ends_with(".ftp-cli-journal"))
+}
+
+#[test]
+fn a_download_that_was_not_published_for_certain_comes_again() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    age(&server.root.write("a", b"content"), 1);
+    let url = url(meddle(&server, "DELE", 1, Meddling::Drop), "a");
+    let get = ["get", "--no-clobber", "--remove-source", &url];
+    in_directory(&here, &get).exited(4);
+    let journal = journal(here.path()).unwrap();
+    let text = fs::read_to_string(&journal).unwrap();
+    assert!(text.contains("published yes"), "{text}");
+    fs::write(&journal, text.replace("published yes\n", "")).unwrap();
+    fs::remove_file(here.join("a")).unwrap();
+    in_directory(&here, &get).exited(0);
+    assert_eq!(here.read("a"), b"content");
+    server.assert_only(&[]);
+    // If the file was published, --no-clobber and --newer do not prevent the removal.
+    for option in ["--no-clobber", "--newer"] {
+        age(&server.root.write("b", b"content"), 1);
+        let url = self::url(meddle(&server, "DELE", 1, Meddling::Drop), "b");
+        let get = ["get", option, "--remove-source", &url];
+        in_directory(&here, &get).exited(4);
+        assert_eq!(here.read("b"), b"content");
+        in_directory(&here, &get).exited(0);
+        server.assert_only(&[]);
+        fs::remove_file(here.join("b")).unwrap();
+    }
+    assert_eq!(here.names(), [b"a"]);
+}
+
+#[test]
+fn a_file_that_is_written_twice_within_a_second_stays() {
+    let server = Arc::new(OurServer::start());
+    let here = TempRoot::new();
+    server.root.write("a", b"OLD1");
+    let far = server.root.join("a");
+    // The third MLST is sent after the download.
+    let rewrite = Meddling::Run(Box::new(move || fs::write(&far, b"NEW2").unwrap()));
+    let url = url(meddle(&server, "MLST", 3, rewrite), "a");
+    in_directory(&here, &["get", "--remove-source", &url]).exited(11);
+    assert_eq!(server.root.read("a"), b"NEW2");
+}
+
+#[test]
+fn a_local_file_that_is_written_during_its_upload_stays() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let near = here.write("a", b"AAAA");
+    let rewrite = Meddling::Run(Box::new(move || {
+        let time = fs::metadata(&near).unwrap().modified().unwrap();
+        let mut file = File::options().write(true).open(&near).unwrap();
+        file.write_all(b"BBBB").unwrap();
+        file.set_times(FileTimes::new().set_modified(time)).unwrap();
+    }));
+    let url = url(meddle(&server, "SIZE", 1, rewrite), "a");
+    in_directory(&here, &["put", "--remove-source", "a", &url]).exited(11);
+    assert_eq!((here.read("a"), server.root.read("a")), (b"BBBB".to_vec(), b"AAAA".to_vec()));
+}
+
+#[test]
+fn the_journal_of_one_user_is_not_that_of_another() {
+    let ten = || Act::Send("150 data (10 bytes)", vec![b'x'; 10], "226 done");
+    let acts = |reply| {
+        let (size, time) = (Act::Say("213 10"), Act::Say("213 20260101000000"));
+        vec![("RETR", ten()), ("SIZE", size), ("MDTM", time), ("DELE", Act::Say(reply))]
+    };
+    let peer = Peer::start_several(vec![acts("450 busy"), acts("250 gone")]);
+    let here = TempRoot::new();
+    let get = |user: &str| {
+        let mut command = ftp(&["get", "--remove-source", "-u", user, &peer.url("x")]);
+        run(command.env("FTP_PASSWORD", "secret").current_dir(here.path()))
+    };
+    get("one").exited(9);
+    fs::remove_file(here.join("x")).unwrap();
+    get("other").exited(0);
+    assert_eq!(here.read("x"), [b'x'; 10], "{}", peer.seen());
+}
+
+#[test]
+fn a_name_that_is_refused_leaves_no_temporary_file() {
+    let here = TempRoot::new();
+    here.write("t/a", b"content");
+    for command in [
+        &["put", "--temp", "t/a", "TO/a"][..],
+        &["mirror", "--temp", "t", "TO"],
+        &["fxp", "--temp", "FROM/a", "TO/a"],
+        &["fxp", "-r", "--temp", "FROM", "TO"],
+    ] {
+        let server = OurServer::start();
+        server.root.write("from/a", b"content");
+        server.root.mkdir("to");
+        let taken = server.root.join("to/a");
+        let take = move || fs::create_dir(&taken).unwrap();
+        let relay = meddle(&server, "RNTO", 1, Meddling::Run(Box::new(take)));
+        let (from, to) = (server.url("from"), url(relay, "to"));
+        let words = command.iter().map(|word| word.replace("FROM", &from).replace("TO", &to));
+        let ran = run(ftp(&[]).args(words).current_dir(here.path()));
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_ne!(ran.code(), Some(0), "{command:?} {ran:?}");
+        assert!(said.contains("not renamed: "), "{command:?} {ran:?}");
+        assert!(said.contains("the temporary file was removed"), "{command:?} {ran:?}");
+        assert!(!server.root.join("to/.in.a").exists(), "{command:?} {ran:?}");
+    }
+}

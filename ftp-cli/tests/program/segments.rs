@@ -1,0 +1,290 @@
+//! `get --segments`: one file over several connections.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use ftp_server::{Rights, Server, ServerConfig};
+use ftp_tests::process::{LIMIT, Running};
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
+use ftp_tests::wait::at_last;
+use rustix::fs::{XattrFlags, setxattr};
+
+use crate::relay::Relay;
+use crate::{failed, ftp, in_directory, with_servers};
+
+/// Bytes without a period that a range could repeat.
+fn content(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Returns the names of pieces in a directory.
+fn pieces(here: &TempRoot) -> Vec<String> {
+    let names = here.names().into_iter().map(|name| String::from_utf8(name).unwrap());
+    names.filter(|name| name.contains(".part")).collect()
+}
+
+#[test]
+fn a_file_comes_in_ranges_from_every_server() {
+    let bytes = content(3_000_000);
+    with_servers(|name, site| {
+        site.root.write("big", &bytes);
+        site.root.write("small", b"small");
+        let relay = Relay::to(site.address);
+        let here = TempRoot::new();
+        let url = |file: &str| {
+            site.url(file).replace(&site.address.to_string(), &relay.address.to_string())
+        };
+        in_directory(&here, &["get", "--segments", "4", "-p", &url("big")]).exited(0);
+        assert!(here.read("big") == bytes, "{name}");
+        // Four ranges, and one byte to test each connection that needs REST.
+        let (downloads, connections) = (relay.count("RETR"), relay.count("USER"));
+        assert!((5..=4 + connections).contains(&downloads), "{name}: {downloads} {connections}");
+        let time = |root: &TempRoot| fs::metadata(root.join("big")).unwrap().modified().unwrap();
+        let second = |time: std::time::SystemTime| {
+            time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+        };
+        assert_eq!(second(time(&here)), second(time(&site.root)), "{name}");
+        // A small file takes one connection.
+        relay.take();
+        in_directory(&here, &["get", "--segments", "4", &url("small")]).exited(0);
+        assert_eq!((here.read("small"), relay.count("RETR")), (b"small".to_vec(), 1), "{name}");
+        assert!(pieces(&here).is_empty(), "{name}");
+        failed(&in_directory(&here, &["get", "--segments", "4", &url("none")]), 8, "none");
+    });
+}
+
+#[test]
+fn a_server_that_takes_fewer_connections_gets_fewer() {
+    let config = ServerConfig::default().with(|config| config.limits.per_user = 3);
+    let server = OurServer::at(
+        std::net::Ipv4Addr::LOCALHOST,
+        Server::builder().config(config),
+        Rights::FULL,
+    );
+    let bytes = content(2_000_000);
+    server.root.write("big", &bytes);
+    let here = TempRoot::new();
+    in_directory(&here, &["get", "--segments", "6", &server.url("big")]).exited(0);
+    assert!(here.read("big") == bytes);
+    assert!(pieces(&here).is_empty());
+}
+
+#[test]
+fn a_killed_download_in_ranges_goes_on_with_what_it_has() {
+    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 400_000);
+    let server = OurServer::with(config);
+    let bytes = content(4_000_000);
+    server.root.write("big", &bytes);
+    let url = server.url("big");
+    let lengths = |here: &TempRoot| -> Vec<usize> {
+        let length = |name| Some(fs::metadata(here.join(name)).ok()?.len());
+        let lengths = pieces(here).into_iter().filter_map(length);
+        lengths.map(|length| usize::try_from(length).unwrap()).collect()
+    };
+    // On a busy machine, the moment may pass unnoticed.
+    let (here, lengths) = at_last("a download that is killed in its middle", || {
+        let here = TempRoot::new();
+        let mut get = ftp(&["get", "--segments", "4", &url]);
+        let mut run = Running::start(get.current_dir(here.path()).stderr(Stdio::null()));
+        // The server gives each connection the same rate. Before any range is complete, together
+        // they have at least three times as much as one of them.
+        let is_ready = || {
+            let (lengths, range) = (lengths(&here), bytes.len() / 4);
+            let (all, most) = (lengths.iter().sum::<usize>(), lengths.iter().copied().max()?);
+            let is_middle = lengths.len() == 4 && all > range && all >= 3 * most;
+            (is_middle || most >= range).then_some(is_middle)
+        };
+        let is_middle = run.wait_until(LIMIT, is_ready).is_ok_and(|is_middle| is_middle);
+        run.child.kill().unwrap();
+        drop(run);
+        let lengths = lengths(&here);
+        (is_middle && lengths.len() == 4).then_some((here, lengths))
+    });
+    let kept: usize = lengths.iter().sum();
+    // No file has the length of the whole, under no name.
+    assert!(!here.join("big").exists() && lengths.iter().all(|length| *length < bytes.len()));
+    let has_attributes = setxattr(here.path(), "user.test", b"x", XattrFlags::empty()).is_ok();
+    let ran = in_directory(&here, &["get", "--json", "--segments", "4", &url]);
+    ran.exited(0);
+    assert!(here.read("big") == bytes, "{ran:?}");
+    // Without extended attributes, nothing proves to which version the ranges belong.
+    let rest = bytes.len() - if has_attributes { kept } else { 0 };
+    let told = String::from_utf8_lossy(&ran.stdout);
+    assert!(told.contains(&format!("\"bytes\":{rest},")), "{rest}: {told}");
+    assert!(pieces(&here).is_empty());
+}
+
+/// Starts a relay to a server. From the connection with this number on, counted from 0, the server
+/// gets `REST 0` instead of any offset, as if it accepted and ignored it.
+fn forgetful(server: SocketAddr, number: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Ends with the test.
+    thread::spawn(move || {
+        for (at, client) in listener.incoming().map_while(Result::ok).enumerate() {
+            let Ok(server) = TcpStream::connect(server) else { return };
+            let (mut replies, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut replies, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+            thread::spawn(move || {
+                let mut to = &server;
+                for line in BufReader::new(client).split(b'\n').map_while(Result::ok) {
+                    let is_rest = at >= number && line.starts_with(b"REST");
+                    let line = if is_rest { &b"REST 0\r"[..] } else { &line };
+                    if to.write_all(&[line, b"\n"].concat()).is_err() {
+                        break;
+                    }
+                }
+                let _ = server.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_server_that_ignores_rest_is_noticed() {
+    let server = OurServer::start();
+    let bytes = content(2_000_000);
+    server.root.write("big", &bytes);
+    let there = server.url("big");
+    let get = |here: &TempRoot, relay: SocketAddr| {
+        let url = there.replace(&server.address.to_string(), &relay.to_string());
+        in_directory(here, &["get", "--segments", "4", &url])
+    };
+    let here = TempRoot::new();
+    let ran = get(&here, forgetful(server.address, 0));
+    ran.exited(0);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("over one connection: the server does not restart"), "{said}");
+    assert!(here.read("big") == bytes);
+    assert!(pieces(&here).is_empty());
+    // Of several hosts with one name, some ignore it: no byte of theirs is kept. The file is
+    // limited to one connection that sends slowly, so that the others are used.
+    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 250_000);
+    let server = OurServer::with(config);
+    server.root.write("big", &bytes);
+    let there = server.url("big");
+    let url =
+        |address: SocketAddr| there.replace(&server.address.to_string(), &address.to_string());
+    let here = TempRoot::new();
+    let liar = url(forgetful(server.address, 1));
+    let ran = in_directory(&here, &["get", "--segments", "4", &liar]);
+    failed(&ran, 11, "ignores REST");
+    assert!(!here.join("big").exists());
+    for name in pieces(&here) {
+        let start = name.rsplit_once(".segment-").map_or(0, |(_, start)| start.parse().unwrap());
+        let piece = here.read(&name);
+        assert!(piece == bytes[start..start + piece.len()], "{name}");
+    }
+    in_directory(&here, &["get", "--segments", "4", &there]).exited(0);
+    assert!(here.read("big") == bytes);
+    assert!(pieces(&here).is_empty());
+}
+
+#[test]
+fn files_of_the_user_are_not_pieces() {
+    let server = OurServer::start();
+    let bytes = content(1_000_000);
+    server.root.write("big", &bytes);
+    let here = TempRoot::new();
+    let names = ["big.part-2", "big.part.segment-", "big.part.segment-x", "big.part2"];
+    for name in names {
+        here.write(name, b"mine");
+    }
+    in_directory(&here, &["get", "--segments", "3", &server.url("big")]).exited(0);
+    assert!(here.read("big") == bytes);
+    for name in names {
+        assert_eq!(here.read(name), b"mine", "{name}");
+    }
+}
+
+#[test]
+fn ranges_of_two_versions_are_never_mixed() {
+    let server = OurServer::start();
+    let (old, new) = (content(1_000_000), content(1_100_000).split_off(100_000));
+    let file = server.root.write("big", &old);
+    let here = TempRoot::new();
+    let changed = {
+        let file = file.clone();
+        move |line: &str| {
+            // The last question before the file gets its name is answered for another version.
+            if line.starts_with("MDTM") && pieces_exist(&file) {
+                let time = std::time::SystemTime::now() + Duration::from_secs(100);
+                fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+            }
+        }
+    };
+    let relay = Relay::watched(server.address, changed);
+    let there = server.url("big");
+    let url = there.replace(&server.address.to_string(), &relay.address.to_string());
+    fs::write(server.root.join("begun"), b"").unwrap();
+    let ran = in_directory(&here, &["get", "--segments", "3", &url]);
+    failed(&ran, 11, "changed during the download");
+    assert!(!here.join("big").exists());
+    // Whatever was kept belongs to the first version.
+    fs::remove_file(server.root.join("begun")).unwrap();
+    fs::write(&file, &new).unwrap();
+    set_time(&file);
+    in_directory(&here, &["get", "--segments", "3", &there]).exited(0);
+    assert!(here.read("big") == new);
+}
+
+/// Sets the modification time of a file to 2020-01-01T00:00:00Z.
+fn set_time(path: &std::path::Path) {
+    let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn a_version_of_the_same_size_and_time_has_another_digest() {
+    let server = OurServer::start();
+    let (old, new) = (content(1_000_000), content(1_100_000).split_off(100_000));
+    set_time(&server.root.write("big", &new));
+    let url = server.url("big");
+    let here = TempRoot::new();
+    let part = here.write("big.part", &old[..300_000]);
+    let origin = b"1000000 20200101000000";
+    if setxattr(&part, "user.ftp-cli.origin", origin, XattrFlags::empty()).is_err() {
+        return;
+    }
+    let ran = in_directory(&here, &["get", "--segments", "3", &url]);
+    failed(&ran, 11, "SHA-256 mismatch");
+    assert!(!here.join("big").exists() && pieces(&here).is_empty());
+    in_directory(&here, &["get", "--segments", "3", &url]).exited(0);
+    assert!(here.read("big") == new);
+}
+
+/// Returns whether the test lets the file change: after its first question.
+fn pieces_exist(file: &std::path::Path) -> bool {
+    let begun = file.with_file_name("begun");
+    let length = fs::metadata(&begun).map_or(0, |metadata| metadata.len());
+    if begun.exists() {
+        fs::write(&begun, vec![b'x'; usize::try_from(length).unwrap() + 1]).unwrap();
+    }
+    begun.exists() && length > 0
+}
+
+#[test]
+fn options_that_need_one_connection_are_refused() {
+    let here = TempRoot::new();
+    for option in ["-c", "-a", "--in-place", "--remove-source", "-r"] {
+        let ran = in_directory(&here, &["get", "--segments", "2", option, "ftp://127.0.0.1:1/x"]);
+        ran.exited(2);
+    }
+    let ran = in_directory(&here, &["get", "--segments", "2", "ftp://127.0.0.1:1/x", "-"]);
+    failed(&ran, 2, "--segments needs a regular local file");
+}
