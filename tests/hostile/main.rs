@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use ftp_client::{Client, Extended, Mode, Timeouts};
 use ftp_tests::at_once::at_once;
 use ftp_tests::hostile::{Behaviour, Cut, Played, Server, Want, behaviours};
+use ftp_tests::wait::try_patiently;
 
 use crate::calls::Outcome;
 
@@ -27,7 +28,7 @@ const ELSEWHERE: [&str; 6] = ["HC-02", "HC-06", "HC-07", "HC-08", "HC-26", "HC-3
 /// The minimum number of behaviours, so that none is lost.
 const BEHAVIOURS: usize = 700;
 
-/// A timeout that a call reaches.
+/// A timeout that a call reaches, if the machine is not busy.
 const SHORT: Duration = Duration::from_millis(250);
 
 /// A timeout that no call reaches.
@@ -37,7 +38,7 @@ const LONG: Duration = Duration::from_secs(90);
 const BOUND: Duration = Duration::from_secs(60);
 
 /// Behaviours at a time; nearly all of them wait.
-const AT_A_TIME: usize = 16;
+const AT_A_TIME: usize = 32;
 
 #[test]
 fn every_behaviour_has_its_outcome_cl_11_cl_12() {
@@ -74,25 +75,34 @@ fn every_line_about_servers_has_a_behaviour() {
 
 /// Returns the fault of a call's result.
 fn fault(behaviour: &Behaviour, want: &Want) -> Option<String> {
-    let found = play(behaviour, want, None).faults;
-    let name = format!("{}: {}", behaviour.name, want.call);
-    (!found.is_empty()).then(|| format!("{name}: {}", found.join(", ")))
+    let found = patient_faults(behaviour, want, None)?;
+    Some(format!("{}: {}: {found}", behaviour.name, want.call))
+}
+
+/// Makes the requested call, and returns what is wrong with its result.
+fn patient_faults(behaviour: &Behaviour, want: &Want, cut: Option<Cut>) -> Option<String> {
+    let call = |short| {
+        let found = play(behaviour, want, cut, short).faults;
+        if found.is_empty() { Ok(()) } else { Err(found.join(", ")) }
+    };
+    try_patiently(SHORT, call).err()
 }
 
 /// The result of a call.
-struct Result {
+struct Made {
     faults: Vec<String>,
     played: Played,
 }
 
-/// Makes the requested call, and returns its result as both sides saw it.
-fn play(behaviour: &Behaviour, want: &Want, cut: Option<Cut>) -> Result {
+/// Makes the requested call, with timeouts of `short` where it must reach one, and returns its
+/// result as both sides saw it.
+fn play(behaviour: &Behaviour, want: &Want, cut: Option<Cut>, short: Duration) -> Made {
     let server = Server::start(behaviour, cut);
     let mut faults = Vec::new();
     let mut growth = want.memory.map(|_| memory::Growth::begin());
     let started = Instant::now();
     let mut client = None;
-    let outcome = calls::login(builder(behaviour, want), server.address(), &mut client)
+    let outcome = calls::login(builder(behaviour, want, short), server.address(), &mut client)
         .and_then(|()| client.as_mut().map_or(Ok(Outcome::Done), |it| calls::make(it, &want.call)));
     let is_usable = client.as_mut().is_some_and(calls::is_usable);
     drop(client);
@@ -126,14 +136,14 @@ fn play(behaviour: &Behaviour, want: &Want, cut: Option<Cut>) -> Result {
     if want.usable.is_some_and(|usable| usable != is_usable) {
         faults.push(format!("the client is {}", if is_usable { "usable" } else { "closed" }));
     }
-    Result { faults, played }
+    Made { faults, played }
 }
 
-fn builder(behaviour: &Behaviour, want: &Want) -> ftp_client::ClientBuilder {
+fn builder(behaviour: &Behaviour, want: &Want, soon: Duration) -> ftp_client::ClientBuilder {
     let waited = want.outcomes.iter().filter_map(|outcome| outcome.split_once("timeout "));
     let waited = waited.map(|(_, phase)| phase.trim_end_matches(')'));
     let short: Vec<&str> = behaviour.short.iter().map(String::as_str).chain(waited).collect();
-    let limit = |phase| if short.contains(&phase) { SHORT } else { LONG };
+    let limit = |phase| if short.contains(&phase) { soon } else { LONG };
     let timeouts = Timeouts {
         resolve: LONG,
         connect: LONG,

@@ -85,12 +85,23 @@ impl OwnPorts {
     #[track_caller]
     #[must_use]
     pub fn claim(count: u16) -> Self {
-        let claim = |first| {
-            let numbers = first..=first + count - 1;
-            let claims = numbers.clone().map(|port| claim_of(Ipv4Addr::LOCALHOST.into(), port));
-            Some(Self { _claims: claims.collect::<Option<_>>()?, numbers })
-        };
+        let claim = |first| Self::claim_from(first, count);
         candidates(count).find_map(claim).expect("free ports in a row")
+    }
+
+    /// Claims this number of ports below 1024, which only root can listen on. Requires root.
+    #[track_caller]
+    #[must_use]
+    pub fn claim_privileged(count: u16) -> Self {
+        let claim = |first| Self::claim_from(first, count);
+        (600..1_000 - count).rev().find_map(claim).expect("free ports in a row")
+    }
+
+    #[track_caller]
+    fn claim_from(first: u16, count: u16) -> Option<Self> {
+        let numbers = first..=first + count - 1;
+        let claims = numbers.clone().map(|port| claim_of(Ipv4Addr::LOCALHOST.into(), port));
+        Some(Self { _claims: claims.collect::<Option<_>>()?, numbers })
     }
 
     /// Returns the ports.
@@ -134,10 +145,20 @@ fn claim_of(host: IpAddr, port: u16) -> Option<UnixDatagram> {
     let name = format!("ftp-tests-port-{port}");
     let name = net::SocketAddr::from_abstract_name(name).expect("a short name");
     match UnixDatagram::bind_addr(&name) {
-        Ok(claim) => TcpListener::bind((host, port)).is_ok().then_some(claim),
+        Ok(claim) => is_free(host, port).then_some(claim),
         Err(error) if error.kind() == ErrorKind::AddrInUse => None,
         Err(error) => panic!("cannot claim port {port}: {error}"),
     }
+}
+
+/// Returns whether no program listens at a port. The socket for that never listens itself: a program
+/// that another test has just started could keep a copy of it for a moment.
+#[track_caller]
+fn is_free(host: IpAddr, port: u16) -> bool {
+    let address = SocketAddr::new(host, port);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("a socket takes this option");
+    socket.bind(&address.into()).is_ok()
 }
 
 /// Returns the first port of the range from which the system assigns ports.

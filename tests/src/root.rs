@@ -111,6 +111,25 @@ impl TempRoot {
         names
     }
 
+    /// Returns what [`names`](Self::names) does, without the signs of our server that an upload
+    /// should have replaced a file; they stay for a day.
+    #[must_use]
+    pub fn names_but_signs(&self) -> Vec<Vec<u8>> {
+        let mut names = self.names();
+        names.retain(|name| !name.starts_with(b".ftp-upload-replacing-"));
+        names
+    }
+
+    /// Returns the names in it that clients of our server can see: no kept partial uploads, and no
+    /// signs of interrupted replacements.
+    #[track_caller]
+    #[must_use]
+    pub fn published(&self) -> Vec<Vec<u8>> {
+        let mut names = self.names();
+        names.retain(|name| !name.starts_with(b".ftp-upload-"));
+        names
+    }
+
     /// Returns every file below it with its content, and every empty directory: relative paths,
     /// sorted.
     #[track_caller]

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 /// The files that read the wall clock, and why: to show the time of a file, a message, an event or a
 /// login, to find the missing year of a listed date, to find the age of files that an earlier server
-/// left, to recognise a directory, to check the dates of a certificate, and to find whether a user
-/// has expired.
-const READERS: [&str; 35] = [
+/// left, to recognise a directory, to check the dates of a certificate, to find whether a user
+/// has expired, to find the age of files to transfer, and to sign requests.
+const READERS: [&str; 38] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
     "ftp-cli/src/cmd/serve/certificate/mod.rs",
@@ -27,6 +27,8 @@ const READERS: [&str; 35] = [
     "ftp-cli/src/display.rs",
     "ftp-cli/src/transfer/download.rs",
     "ftp-cli/src/transfer/local_file.rs",
+    "ftp-cli/src/transfer/selection.rs",
+    "ftp-cli/src/transfer/take.rs",
     "ftp-cli/src/transfer/upload.rs",
     "ftp-client/src/file/download.rs",
     "ftp-client/src/file/local.rs",
@@ -43,6 +45,7 @@ const READERS: [&str; 35] = [
     "ftp-server/src/service/session_list.rs",
     "ftp-server/src/storage/local/hidden.rs",
     "ftp-server/src/storage/memory/tree.rs",
+    "ftp-server/src/storage/s3/encode.rs",
     "ftp-server/src/tls/load.rs",
 ];
 

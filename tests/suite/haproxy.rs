@@ -19,16 +19,17 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
 /// Where clients connect, as in the documentation.
-const FRONT: &str = "192.0.2.1";
+pub(super) const FRONT: &str = "192.0.2.1";
 
 /// The addresses of the servers, and their passive ports.
-const SERVERS: [(&str, &str); 2] = [("10.0.0.11", "30000-30099"), ("10.0.0.12", "30100-30199")];
+pub(super) const SERVERS: [(&str, &str); 2] =
+    [("10.0.0.11", "30000-30099"), ("10.0.0.12", "30100-30199")];
 
 /// The clients: `balance source` sends them to both servers.
-const CLIENTS: [&str; 4] = ["203.0.113.4", "203.0.113.5", "203.0.113.6", "203.0.113.7"];
+pub(super) const CLIENTS: [&str; 4] = ["203.0.113.4", "203.0.113.5", "203.0.113.6", "203.0.113.7"];
 
 /// All addresses, each with its network; the last one is the balancer's inner address.
-const ADDRESSES: [&str; 8] = [
+pub(super) const ADDRESSES: [&str; 8] = [
     "192.0.2.1/24",
     "10.0.0.11/24",
     "10.0.0.12/24",
@@ -41,7 +42,15 @@ const ADDRESSES: [&str; 8] = [
 
 /// Collects the addresses that logged in.
 #[derive(Clone, Default)]
-struct Clients(Arc<Mutex<Vec<IpAddr>>>);
+pub(super) struct Clients(Arc<Mutex<Vec<IpAddr>>>);
+
+impl Clients {
+    /// Returns whether this client has logged in.
+    #[cfg(feature = "s3")]
+    pub(super) fn has(&self, client: IpAddr) -> bool {
+        self.0.lock().unwrap().contains(&client)
+    }
+}
 
 impl Observer for Clients {
     fn observe(&self, event: &Event<'_>) {
@@ -60,12 +69,7 @@ struct Node {
 
 impl Node {
     fn start(host: &str, ports: &str, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        let config = ServerConfig::default().with(|config| {
-            config.proxy_protocol = vec![Network::parse(b"10.0.0.1").unwrap()];
-            config.passive.ports = Some(PortRanges::parse(ports.as_bytes()).unwrap());
-            config.logins.ban_after = 2;
-            config.logins.delay = std::time::Duration::ZERO;
-        });
+        let config = config(ports);
         let (root, clients) = (TempRoot::new(), Clients::default());
         let server = Server::builder()
             .root(root.path())
@@ -79,6 +83,16 @@ impl Node {
     }
 }
 
+/// The configuration of a server with these passive ports.
+pub(super) fn config(ports: &str) -> ServerConfig {
+    ServerConfig::default().with(|config| {
+        config.proxy_protocol = vec![Network::parse(b"10.0.0.1").unwrap()];
+        config.passive.ports = Some(PortRanges::parse(ports.as_bytes()).unwrap());
+        config.logins.ban_after = 2;
+        config.logins.delay = std::time::Duration::ZERO;
+    })
+}
+
 #[cfg(feature = "tls")]
 fn tls() -> ftp_server::Tls {
     use ftp_tests::tls::{Authority, Kind};
@@ -88,14 +102,14 @@ fn tls() -> ftp_server::Tls {
 }
 
 /// HAProxy, with the configuration of the documentation.
-struct Balancer {
+pub(super) struct Balancer {
     _process: Running,
     _root: TempRoot,
 }
 
 impl Balancer {
     /// Starts it with a version of the header, and waits until its checks have found both servers.
-    fn start(haproxy: &Peer, option: &str) -> Self {
+    pub(super) fn start(haproxy: &Peer, option: &str) -> Self {
         let root = TempRoot::new();
         let socket = root.path().join("admin.sock");
         let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/server.md");
@@ -107,7 +121,8 @@ impl Balancer {
             .replace("/run/haproxy/admin.sock", socket.to_str().unwrap())
             // Its machine is that of the servers here, which would be their address otherwise.
             .replace("    mode tcp\n", "    mode tcp\n    source 10.0.0.1\n")
-            .replace(" check ", " check inter 100ms ")
+            // The first checks come at once. Later ones may fail only if a server is silent for long.
+            .replace(" check ", " check inter 5s fastinter 100ms ")
             .replace("send-proxy-v2", option);
         assert!(config.contains(option) && config.contains("source 10.0.0.1"), "{config}");
         let path = root.path().join("haproxy.cfg");

@@ -13,6 +13,7 @@ use ftp_tests::content::{SIZES, binary};
 use ftp_tests::peer::RealServer;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
+use ftp_tests::wait::patiently;
 
 use crate::interop_fxp::{ONE, OTHER, ours, ours_waiting};
 
@@ -80,12 +81,12 @@ fn copies_both_ways(one: &Site, other: &Site) {
         // connections usable.
         source.root.mkdir("directory");
         let old = binary(1_000, 3);
-        for (direction, runs) in RUNS {
+        let refuses = |from: &mut Client, at: &mut Client, direction, runs| {
             target.root.write("copy", &old);
             for run in 0..runs {
                 for path in ["missing", "directory", "no/such/file"] {
-                    let error = fxp::transfer(&mut from, path, &mut at, "copy", to(direction))
-                        .expect_err(path);
+                    let error =
+                        fxp::transfer(from, path, at, "copy", to(direction)).expect_err(path);
                     let last = error.last().unwrap();
                     assert_eq!(last.side, Side::Source, "{error}");
                     assert!(matches!(last.error, Error::Refused(Verb::Retr, _)), "{error}");
@@ -95,33 +96,44 @@ fn copies_both_ways(one: &Site, other: &Site) {
                     at.noop().unwrap();
                 }
                 let what = format!("run {run} to {}, {direction:?}", target.address);
-                fxp::transfer(&mut from, "file", &mut at, "other", to(direction))
+                fxp::transfer(from, "file", at, "other", to(direction))
                     .unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert_same(&what, &target.root.read("other"), &content);
             }
-        }
-        let big = binary(8_000_000, 4);
-        source.root.write("file", &big);
+        };
+        let [(target_listens, many), (source_listens, some)] = RUNS;
+        refuses(&mut from, &mut at, target_listens, many);
+        // The client waits for half a second at least, whether the source refuses.
+        patiently(Duration::from_millis(500), |_| {
+            refuses(&mut client(source), &mut client(target), source_listens, some);
+        });
+        source.root.write("file", &binary(8_000_000, 4));
         for (direction, runs) in RUNS {
             for _ in 0..runs.min(2) {
-                // Some servers do not read ABOR while they wait for a connection: the client then
-                // closes the control connection.
-                let timeouts = Timeouts { reply: Duration::from_secs(3), ..Timeouts::default() };
-                let mut hasty = client_with(source, timeouts);
-                let copied =
-                    fxp::transfer(&mut hasty, "file", &mut at, "no/such/file", to(direction));
-                let error = copied.unwrap_err();
-                let last = error.last().unwrap();
-                assert_eq!(last.side, Side::Target, "{error}");
-                assert!(matches!(last.error, Error::Refused(Verb::Stor, _)), "{error}");
-                at.noop().unwrap();
-                match (hasty.noop(), &last.other, direction) {
-                    (Ok(()), ..) => {}
-                    (Err(Error::Closed), Some(Error::Timeout(_)), Direction::SourceListens) => {}
-                    (result, ..) => panic!("{result:?} after {error}"),
-                }
+                patiently(Duration::from_secs(3), |reply| {
+                    is_refused_by_the_target(source, target, direction, reply);
+                });
             }
         }
+    }
+}
+
+/// Some servers do not read ABOR while they wait for a connection: the client then closes the control
+/// connection.
+#[track_caller]
+fn is_refused_by_the_target(source: &Site, target: &Site, direction: Direction, reply: Duration) {
+    let mut hasty = client_with(source, Timeouts { reply, ..Timeouts::default() });
+    let mut at = client(target);
+    let copied = fxp::transfer(&mut hasty, "file", &mut at, "no/such/file", to(direction));
+    let error = copied.unwrap_err();
+    let last = error.last().unwrap();
+    assert_eq!(last.side, Side::Target, "{error}");
+    assert!(matches!(last.error, Error::Refused(Verb::Stor, _)), "{error}");
+    at.noop().unwrap();
+    match (hasty.noop(), &last.other, direction) {
+        (Ok(()), ..) => {}
+        (Err(Error::Closed), Some(Error::Timeout(_)), Direction::SourceListens) => {}
+        (result, ..) => panic!("{result:?} after {error}"),
     }
 }
 

@@ -12,6 +12,7 @@ mod clients;
 mod clocks;
 mod cut_uploads;
 mod daemons;
+mod deflate;
 mod documents;
 mod files;
 mod haproxy;
@@ -23,12 +24,17 @@ mod interop_lftp;
 #[cfg(feature = "tls")]
 mod interop_tls;
 mod nat;
+#[cfg(feature = "s3")]
+mod nodes;
 mod packages;
 mod peers;
 mod pictures;
 mod properties;
 mod prose;
+mod reuse;
 mod server;
+#[cfg(feature = "s3")]
+mod stores;
 #[cfg(feature = "tls")]
 mod tls_client;
 mod typed_by_hand;

@@ -12,6 +12,7 @@ use ftp_tests::content::binary;
 use ftp_tests::network::{Host, in_own_network};
 use ftp_tests::peer::{Peer, RealServer};
 use ftp_tests::root::TempRoot;
+use ftp_tests::wait::patiently;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 /// The transferred content: more than the kernel buffers for a connection.
@@ -142,10 +143,10 @@ fn a_server_behind_nat_that_announces_a_private_address_cl_25_cl_26_cl_27() {
         meeting.moves_bytes(pasv(AddressRule::Peer));
         meeting.moves_bytes(pasv(AddressRule::Smart));
         // vsftpd reads no command while it waits for a data connection.
-        let reply = Duration::from_secs(4);
-        let timeouts = Timeouts { data_connect: SHORT, reply, ..Timeouts::default() };
-        let error = meeting.fails(pasv(AddressRule::Reply).timeouts(timeouts));
-        let said = error.to_string();
+        let said = patiently(Duration::from_secs(4), |reply| {
+            let timeouts = Timeouts { data_connect: SHORT, reply, ..Timeouts::default() };
+            meeting.fails(pasv(AddressRule::Reply).timeouts(timeouts)).to_string()
+        });
         let why = "(the server announced 10.0.0.5: private, but the server is public; the \
                    address rules `peer` and `smart` would use 198.51.100.1)";
         assert!(said.starts_with("no data connection: PASV with 10.0.0.5:"), "{said}");

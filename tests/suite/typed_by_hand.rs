@@ -15,7 +15,7 @@ fn typed(line_end: &str) {
     let server = OurServer::start();
     server.root.write("test.txt", TEXT);
     let control = TcpStream::connect(server.address).unwrap();
-    control.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    control.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut replies = BufReader::new(&control);
     let mut hear = |code: &str| {
         let mut line = String::new();
@@ -38,7 +38,7 @@ fn typed(line_end: &str) {
     assert_eq!((numbers.len(), &numbers[..4]), (6, &[127, 0, 0, 1][..]), "{reply}");
     let port = numbers[4] * 256 + numbers[5];
     let mut data = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    data.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    data.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     say("RETR test.txt");
     hear("150 ");
     let mut got = Vec::new();

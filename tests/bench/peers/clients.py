@@ -155,7 +155,7 @@ def run(command, limit=LIMIT):
 
     By posix_spawn, which adds less to the time of a short program than subprocess does.
     """
-    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
+    environment = {"PATH": os.environ["PATH"], "HOME": "/proc/none", "LC_ALL": "C.UTF-8"}
     with open(os.devnull, "rb") as null, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         files = [(os.POSIX_SPAWN_DUP2, file.fileno(), at) for at, file in enumerate((null, out, errors))]
         began = time.perf_counter()

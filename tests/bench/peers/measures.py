@@ -19,7 +19,7 @@ from place import LOAD
 
 MS, US = 1e3, 1e6
 # For calls to be counted, in seconds: a server that needs longer makes very many of them.
-COUNTED_WITHIN = 15
+COUNTED_WITHIN = 30
 # What all that is measured under TLS has to agree on.
 CIPHER = ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256)
 
@@ -34,12 +34,6 @@ def _repeated(work, seconds):
     while len(found) < 3 or time.monotonic() - began < seconds:
         found.append(work())
     return statistics.median(found)
-
-
-def _extrapolated(count, less, more, whole):
-    """What a count comes to at the whole size, by those at two smaller sizes: strace makes peers very slow."""
-    at_less, at_more = count(less), count(more)
-    return round(at_more + (at_more - at_less) * (whole - more) / (more - less))
 
 
 # Servers.
@@ -73,22 +67,13 @@ def bulk_calls(operation):
         server = place.server(kind)
         none = processes.calls_of_server(server.pid, lambda: None)
 
-        def count(name):
-            words = f"store:up/{name}:{place.root / name}" if operation == "store" else f"{operation}:{name}"
-            some = processes.calls_of_server(server.pid, lambda: place.load(server, words, 1, 1, COUNTED_WITHIN))
-            place.uploaded((place.root / name).stat().st_size)
-            return some - none
-
-        return {"calls": _of_large(kind, count)}
+        large = place.root / "large"
+        words = f"store:up/large:{large}" if operation == "store" else f"{operation}:large"
+        some = processes.calls_of_server(server.pid, lambda: place.load(server, words, 1, 1, COUNTED_WITHIN))
+        place.uploaded(large.stat().st_size)
+        return {"calls": some - none}
 
     return measure
-
-
-def _of_large(kind, count):
-    """A count for the large file: ours is counted, and that of a peer extrapolated."""
-    if is_ours(kind):
-        return count("large")
-    return _extrapolated(lambda parts: count({1: "32nd", 2: "16th"}[parts]), 1, 2, 32)
 
 
 def _words(place, operation):
@@ -147,12 +132,7 @@ def listing_calls(verb):
     """System calls of a listing, without those of the session."""
 
     def measure(place, kind):
-        def count(entries):
-            return calls(f"{verb}:{place.directory(entries)}", 1, 2)(place, kind)["calls"]
-
-        if is_ours(kind):
-            return {"calls": count(place.sizes.entries)}
-        return {"calls": _extrapolated(count, place.sizes.listed // 2, place.sizes.listed, place.sizes.entries)}
+        return calls(f"{verb}:{place.directory(place.sizes.entries)}", 1, 2)(place, kind)
 
     return measure
 
@@ -358,10 +338,7 @@ def calls_of_client(move, file):
         def run(command):
             return processes.calls_of_program(command, clients.run)
 
-        def count(name):
-            return move(place, kind, name, run)
-
-        return {"calls": _of_large(kind, count) if file == "large" else count(file)}
+        return {"calls": move(place, kind, file, run)}
 
     return measure
 

@@ -92,8 +92,6 @@ class Place:
             ("quarter", block, mib << 18),
             ("tenth", block, (mib << 20) // 10),
             ("hundredth", block, (mib << 20) // 100),
-            ("16th", block, mib << 16),
-            ("32nd", block, mib << 15),
             ("text", text, mib << 18),
             ("small", block, 1024),
         ]:

@@ -26,7 +26,7 @@ pub use self::control::{
     argument, argument_of_names, argument_of_numbers, argument_of_words, command_line, features,
     reply,
 };
-pub use self::data::ascii;
+pub use self::data::{ascii, block, deflate};
 pub use self::listing::{listing, listing_eplf, listing_names};
 pub use self::names::{escaped, quoted_pathname, virtual_path};
 pub use self::server::server_dialogue;

@@ -15,7 +15,7 @@ use super::{Behaviour, content, listing};
 use crate::port::OwnPort;
 
 /// Longer than any timeout of a correct client.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(100);
 
 /// The bytes that no client may accept of endless input.
 const ENDLESS: u64 = 1 << 30;

@@ -1,13 +1,18 @@
 //! Other programs, which a machine may lack. Tests that need a missing one report that on standard
 //! error and pass, or fail if the environment has `FTP_REQUIRE_PEERS=1`.
 
+mod garage;
 mod more_servers;
+mod object_store;
+mod redis;
 mod server;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
+pub use self::object_store::ObjectStore;
+pub use self::redis::Redis;
 pub use self::server::RealServer;
 use crate::process::{LIMIT, run_with};
 
@@ -59,7 +64,7 @@ impl Peer {
         let mut command = Command::new(&self.path);
         command.env_clear().env("LC_ALL", "C.UTF-8").env("PYTHONUTF8", "1");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", "/nonexistent").env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("HOME", "/proc/none").env("PYTHONDONTWRITEBYTECODE", "1");
         // Node's search path for packages is the only variable taken from the environment.
         command.envs(std::env::var_os("NODE_PATH").map(|path| ("NODE_PATH", path)));
         command

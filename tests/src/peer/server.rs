@@ -27,7 +27,7 @@ const HASH: &str = "$6$saltsalt$cc1KsgmlKYtCcnNH8.sv7Fe8mca8fAso5fHlNrb1VZa5WYQ.
 const NOBODY: u32 = 65_534;
 
 /// How long a server may take until it sends its greeting.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// A running server over a temporary directory in which its user has all permissions.
 #[derive(Debug)]

@@ -18,5 +18,5 @@ class Realm(BaseFTPRealm):
 
 users = InMemoryUsernamePasswordDatabaseDontUse()
 users.addUser("user", "pass word")
-reactor.listenTCP(int(port), FTPFactory(Portal(Realm("/nonexistent"), [users])), interface=host)
+reactor.listenTCP(int(port), FTPFactory(Portal(Realm("/proc/none"), [users])), interface=host)
 reactor.run()

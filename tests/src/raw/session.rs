@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::data::{RawData, RawListener};
 use super::reply::{IAC, NoReply, RawReply, address_in_227, code_of, port_in_229, undouble};
 use super::{DEADLINE, Layer, is_timeout, read_before};
+use crate::wait::at_last;
 
 /// A control connection, driven byte by byte.
 #[derive(Debug)]
@@ -72,6 +73,29 @@ impl RawSession {
         let mut session = Self::connect(address);
         session.log_in(user, password);
         session
+    }
+
+    /// As [`login`](Self::login), again until it succeeds: the server may have a timeout that a busy
+    /// machine exceeds.
+    #[track_caller]
+    #[must_use]
+    pub fn login_in_time(address: SocketAddr, user: &str, password: &str) -> Self {
+        at_last("a login within the timeout", || Self::try_login(address, user, password))
+    }
+
+    /// Connects and logs in; `None` if the server ends the session before, or refuses it.
+    #[track_caller]
+    #[must_use]
+    pub fn try_login(address: SocketAddr, user: &str, password: &str) -> Option<Self> {
+        let mut session = Self::connect(address);
+        let mut answers = |line: String, code| {
+            let is_sent = line.is_empty() || session.try_send(line).is_ok();
+            is_sent && session.try_reply().is_ok_and(|reply| reply.code == code)
+        };
+        let is_in = answers(String::new(), 220)
+            && answers(format!("USER {user}\r\n"), 331)
+            && answers(format!("PASS {password}\r\n"), 230);
+        is_in.then_some(session)
     }
 
     /// As [`login`](Self::login), from one of this machine's addresses.
@@ -285,15 +309,19 @@ impl RawSession {
     #[track_caller]
     #[must_use]
     pub fn connect_to(&self, reply: &RawReply) -> RawData {
+        RawData::connect(self.data_address(reply))
+    }
+
+    /// Returns the address in a 227 or 229.
+    #[track_caller]
+    #[must_use]
+    pub fn data_address(&self, reply: &RawReply) -> SocketAddr {
         let peer = self.stream.peer_addr().expect("a connected socket has a peer");
         let address = match reply.code {
             229 => port_in_229(reply.first()).map(|port| SocketAddr::new(peer.ip(), port)),
             _ => address_in_227(reply.first()),
         };
-        match address {
-            Some(address) => RawData::connect(address),
-            None => self.fail(&format!("no address and no (|||port|) in {reply:?}")),
-        }
+        address.unwrap_or_else(|| self.fail(&format!("no address and no (|||port|) in {reply:?}")))
     }
 
     /// Listens on a free port of the control connection's own address.

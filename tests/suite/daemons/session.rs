@@ -44,7 +44,7 @@ impl Session {
     }
 
     fn with(site: &Site, builder: ClientBuilder) -> Result<Self, Error> {
-        let limit = Duration::from_secs(20);
+        let limit = Duration::from_secs(60);
         let timeouts = Timeouts {
             greeting: limit,
             reply: limit,

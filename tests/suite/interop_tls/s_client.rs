@@ -16,7 +16,7 @@ use ftp_tests::tls::Version;
 use super::{Client, Meeting, Resumes, Step, Verb};
 
 /// The longest wait for a reply, or for the end of a transfer.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) const S_CLIENT: Client = Client {
     name: "openssl s_client",

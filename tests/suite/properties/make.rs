@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ftp_proto::{
-    AuthMechanism, Command, EpsvArgument, ExtendedAddress, Facts, FileDigest, FormCode, HostName,
-    HostPort, LanguageTag, NetworkProtocol, OptsArgument, Password, Pathname, PortRanges,
-    ProtectionLevel, Reply, ReplyCode, RestartMarker, SiteArgument, Structure, TimeVal,
+    AuthMechanism, Command, DeflateLevel, EpsvArgument, ExtendedAddress, Facts, FileDigest,
+    FormCode, HostName, HostPort, LanguageTag, NetworkProtocol, OptsArgument, Password, Pathname,
+    PortRanges, ProtectionLevel, Reply, ReplyCode, RestartMarker, SiteArgument, Structure, TimeVal,
     TransferMode, TypeCode, Verb,
 };
 use ftp_tests::random::Random;
@@ -289,10 +289,13 @@ pub(crate) fn command(random: &mut Random, index: usize) -> Command {
         42 => Command::Syst,
         43 => Command::Help(Some(word(random, 12, b"").into_bytes()).filter(|_| wish.is_some())),
         44 => Command::Feat,
-        45 => Command::Opts(match random.below(4) {
+        45 => Command::Opts(match random.below(5) {
             0 => OptsArgument::Utf8,
             1 => OptsArgument::Mlst(word(random, 30, b";.-").into()),
             2 => OptsArgument::Hash(Some(word(random, 12, b"-_/.,").to_uppercase())),
+            3 => OptsArgument::Deflate(
+                u8::try_from(random.below(12)).ok().and_then(DeflateLevel::new),
+            ),
             _ => OptsArgument::Other(format!("X{}x", word(random, 30, b" ;=")).into_bytes()),
         }),
         46 => Command::Host(host_name(random)),

@@ -4,9 +4,9 @@
 mod make;
 
 use ftp_proto::{
-    AuthMechanism, Command, Escaped, ExtendedAddress, Facts, FileDigest, HostName, HostPort,
-    LanguageTag, LineDecoder, LineEvent, ListLine, Pathname, PortRanges, ProtectionLevel,
-    ReplyDecoder, RestartMarker, TimeVal, Verb,
+    AuthMechanism, BlockHeader, Command, DeflateEncoder, DeflateLevel, Escaped, ExtendedAddress,
+    Facts, FileDigest, HostName, HostPort, LanguageTag, LineDecoder, LineEvent, ListLine, Pathname,
+    PortRanges, ProtectionLevel, ReplyDecoder, RestartMarker, TimeVal, Verb,
 };
 use ftp_tests::check;
 use ftp_tests::random::Random;
@@ -205,6 +205,41 @@ fn text_reads_back() {
     each(20, lines, check::ascii);
     each(21, lines, check::command_line);
     each(22, lines, check::reply);
+}
+
+#[test]
+fn compressed_data_reads_back_and_any_other_is_refused() {
+    each(61, |random| make::bytes(random, |_| true), check::deflate);
+    // Most of a stream is right.
+    let broken = |random: &mut Random| {
+        let text = make::bytes(random, |byte| byte.is_ascii_lowercase());
+        let mut sent = Vec::new();
+        let mut encoder = DeflateEncoder::new(DeflateLevel::default());
+        encoder.encode(&text, &mut sent);
+        encoder.finish(&mut sent);
+        let at = random.below(sent.len());
+        sent[at] ^= 1 << random.below(8);
+        sent
+    };
+    each(62, broken, check::deflate);
+}
+
+#[test]
+fn blocks_read_back_and_any_other_is_refused() {
+    each(63, |random| make::bytes(random, |_| true), check::block);
+    // Blocks of every kind, some of them invalid.
+    let blocks = |random: &mut Random| {
+        let mut sent = Vec::new();
+        for _ in 0..random.below(8) {
+            let text = make::bytes(random, |byte| byte.is_ascii_digit());
+            let [_, high, low] = BlockHeader::data(u16::try_from(text.len()).unwrap()).encode();
+            let descriptor = [0, 0, 64, 16, 16, 80, 128, 32, 1][random.below(9)];
+            sent.extend([descriptor, high, low]);
+            sent.extend(text);
+        }
+        sent
+    };
+    each(64, blocks, check::block);
 }
 
 #[test]

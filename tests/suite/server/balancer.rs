@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use ftp_proto::Network;
 use ftp_server::{
@@ -11,10 +12,13 @@ use ftp_server::{
 };
 use ftp_tests::at_once::at_once;
 use ftp_tests::raw::{RawData, RawSession};
-use ftp_tests::wait::wait_until;
+use ftp_tests::wait::{at_last, wait_until};
 
 use super::Fixture;
 use super::data::passive_address;
+
+/// The time in which a header must come.
+const HEADER: Duration = Duration::from_secs(5);
 
 /// The address of the balancer, another one of this machine.
 const BALANCER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -187,9 +191,18 @@ fn an_open_port_may_be_looked_for_without_a_line_in_the_log() {
     wait_until("they are gone", || fixture.server.sessions().is_empty());
     assert!(seen.refused.lock().unwrap().is_empty());
     // A server that stops does not wait for headers.
-    let waiting = [through(&fixture, ""), through(&fixture, "PROXY ")];
-    wait_until("both wait", || fixture.server.sessions().len() == 2);
-    let report = fixture.server.shutdown(std::time::Duration::from_secs(600));
+    let waiting = at_last("both wait", || {
+        let begun = Instant::now();
+        let waiting = [through(&fixture, ""), through(&fixture, "PROXY ")];
+        while begun.elapsed() < HEADER {
+            if fixture.server.sessions().len() == 2 {
+                return Some(waiting);
+            }
+            std::thread::yield_now();
+        }
+        None
+    });
+    let report = fixture.server.shutdown(Duration::from_secs(600));
     assert_eq!((report.cut, report.stuck), (0, 0));
     drop(waiting);
 }
@@ -345,17 +358,29 @@ fn a_balancer_may_pass_on_more_clients_at_once_than_a_host_may_have() {
         session.send(header);
         session
     };
-    // Half of the places are for connections without a login; a host may have 4 of these.
-    let mut waiting: Vec<_> = (0..12).map(|_| connect("")).collect();
-    wait_until("all wait", || server.sessions().len() == 12);
-    // One of those without a header gives way to each client.
-    for number in 1..=6 {
-        connect(&named(&format!("192.0.2.{number}"))).expect_reply(220);
-    }
-    for (number, session) in waiting.iter_mut().enumerate().skip(6) {
-        session.send(named(&format!("192.0.3.{number}")));
-        session.expect_reply(220);
-    }
+    at_last("the headers come in time", || {
+        wait_until("nobody is there", || server.sessions().is_empty());
+        let begun = Instant::now();
+        // Half of the places are for connections without a login; a host may have 4 of these.
+        let mut waiting: Vec<_> = (0..12).map(|_| connect("")).collect();
+        while server.sessions().len() < 12 {
+            if begun.elapsed() >= HEADER {
+                return None;
+            }
+            std::thread::yield_now();
+        }
+        // One of those without a header gives way to each client.
+        for number in 1..=6 {
+            connect(&named(&format!("192.0.2.{number}"))).expect_reply(220);
+        }
+        for (number, session) in waiting.iter_mut().enumerate().skip(6) {
+            let is_sent = session.try_send(named(&format!("192.0.3.{number}"))).is_ok();
+            let is_in = is_sent && session.try_reply().is_ok_and(|reply| reply.code == 220);
+            assert!(is_in || begun.elapsed() >= HEADER, "{}", session.dialogue());
+            is_in.then_some(())?;
+        }
+        Some(())
+    });
 }
 
 /// Returns a server for eight sessions, four of them without a login and two of these from a host.

@@ -12,8 +12,19 @@ fn known_verbs_that_are_not_served_are_502_cm_51_cm_89_cm_96_cm_125_cm_127() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     for verb in [
-        "SMNT", "LPRT", "LPSV", "ADAT", "MIC x", "SSCN", "CPSV", "RMDA x", "MFCT", "XCRC x",
-        "RANG 1 2", "COMB a",
+        "SMNT",
+        "LPRT",
+        "LPSV",
+        "ADAT",
+        "MIC x",
+        "SSCN",
+        "CPSV",
+        "PRET RETR x",
+        "RMDA x",
+        "MFCT",
+        "XCRC x",
+        "RANG 1 2",
+        "COMB a",
     ] {
         session.expect(verb, 502);
     }
@@ -230,7 +241,7 @@ fn cm_30_to_34_transfer_parameters() {
             ("STRU X", 501),
             ("STRU", 501),
             ("MODE S", 200),
-            ("MODE B", 504),
+            ("MODE B", 200),
             ("MODE C", 504),
             ("MODE Z", 504),
             ("MODE X", 501),
@@ -566,6 +577,7 @@ fn cm_137_features_are_those_that_are_served() {
             " MFF Modify;UNIX.mode;",
             " MFMT",
             " MLST type*;size*;modify*;perm*;unique*;UNIX.mode*;",
+            " MODE B",
             " REST STREAM",
             " SIZE",
             " TVFS",

@@ -10,7 +10,7 @@ use ftp_server::{
     Rights, Server, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
     WriteMode,
 };
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{DEADLINE, RawSession};
 
 /// A storage that opens any path, as if it had a defect.
 struct Careless {
@@ -139,7 +139,7 @@ fn after_rein_a_session_goes_on_in_a_thread_that_was_never_confined_cm_17() {
     session.send("OP\r\n");
     session.expect_reply(200);
     assert_eq!(session.download("RETR name"), b"b");
-    let report = server.shutdown(std::time::Duration::from_secs(5));
+    let report = server.shutdown(DEADLINE);
     assert_eq!((report.drained, report.cut), (1, 0), "the register knew it all along");
     session.expect_reply(421);
     let asked = asked.lock().expect("nothing panicked");

@@ -1,6 +1,6 @@
 //! More clients than places, from one address and from many.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,11 +9,13 @@ use ftp_server::{Rights, Server};
 use ftp_tests::network::in_own_network;
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::scale;
-use ftp_tests::wait::wait_until;
+use ftp_tests::wait::{at_last, wait_until};
+
+use super::DRAIN_STALL;
 
 /// The longest duration of a login under any load; plain tests run together with others.
 fn login_limit() -> Duration {
-    Duration::from_secs(if scale::is_full() { 1 } else { 10 })
+    if scale::is_full() { Duration::from_secs(1) } else { DEADLINE }
 }
 
 /// Connects and reads the first reply; returns the connection if it was accepted.
@@ -45,7 +47,11 @@ fn a_flood_from_one_address_keeps_nobody_else_out_at_scale_ho_08() {
     }
     let count = scale::count(2_000, 50_000);
     let root = tempfile::tempdir().expect("a directory");
-    let config = super::quick().with(|config| config.limits.per_address = 64);
+    let login = Duration::from_secs(600);
+    let config = super::quick().with(|config| {
+        config.limits.per_address = 64;
+        config.timeouts.login = login;
+    });
     let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
     let server = server.bind("192.0.2.1:0").expect("a server");
     let (address, from) = (server.local_addr(), IpAddr::from([192, 0, 2, 2]));
@@ -72,6 +78,7 @@ fn a_flood_from_one_address_keeps_nobody_else_out_at_scale_ho_08() {
             let mut session = RawSession::login(address, "u", "p");
             slowest = slowest.max(begun.elapsed());
             session.expect("QUIT", 221);
+            session.expect_closed();
             logins += 1;
         }
         ends.join().unwrap()
@@ -173,6 +180,12 @@ fn one_host_that_says_nothing_keeps_nobody_else_from_logging_in_st_12_ho_09() {
 /// A tenth of the sessions runs transfers: half of these end within the grace, half never.
 #[test]
 fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
+    at_last("transfers end in time", shut_down_with_very_many);
+}
+
+/// Returns `None` if transfers that should end stood still for so long that the shutdown cut them.
+#[expect(clippy::print_stdout, reason = "what it measured, for whoever looks")]
+fn shut_down_with_very_many() -> Option<()> {
     let count = scale::count(100, 1_000);
     let grace = Duration::from_secs(60);
     let root = tempfile::tempdir().expect("a directory");
@@ -211,18 +224,21 @@ fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
     let mut first = idle.next().expect("a session");
     first.expect_reply(421);
     // At once, or a slow machine would let them stall while the others end.
-    let uploads = uploads.into_iter().map(|(session, mut data)| {
+    let uploads = uploads.into_iter().map(|(session, data)| {
         let rest = small[10_000..].to_vec();
         std::thread::spawn(move || {
-            data.write_all(&rest);
+            // The server may have closed it.
+            let is_whole = data.stream().write_all(&rest).is_ok();
             data.close();
-            session
+            (session, is_whole, begun.elapsed() >= DRAIN_STALL)
         })
     });
     let downloads = downloads.into_iter().map(|(session, data)| {
         std::thread::spawn(move || {
-            assert_eq!(data.read_to_end().len(), 1 << 24);
-            session
+            let mut bytes = Vec::new();
+            // The server may have reset it.
+            let _ = data.stream().read_to_end(&mut bytes);
+            (session, bytes.len() == 1 << 24, begun.elapsed() >= DRAIN_STALL)
         })
     });
     let moving: Vec<_> = uploads.chain(downloads).collect();
@@ -232,8 +248,12 @@ fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
         session.expect_closed();
     }
     for ended in moving {
-        let mut session = ended.join().expect("its transfer is whole");
-        session.expect_reply(226);
+        let (mut session, is_whole, is_late) = ended.join().expect("it ends");
+        let code = session.reply().code;
+        if is_late && code == 426 {
+            return None;
+        }
+        assert_eq!((is_whole, code), (true, 226));
         session.expect_reply(421);
     }
     let within = begun.elapsed();
@@ -249,8 +269,7 @@ fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
     assert_eq!((report.drained, report.cut, report.stuck), (count - cut, cut, 0));
     let slack = Duration::from_secs(if scale::is_full() { 2 } else { 20 });
     // Stalled transfers are cut earlier than moving ones.
-    let stall = Duration::from_secs(5);
-    assert!(took >= stall && took < grace + slack, "{took:?}");
+    assert!(took >= DRAIN_STALL && took < grace + slack, "{took:?}");
     let mut names: Vec<_> = (0..of_each).map(|n| format!("whole{n}")).collect();
     names.extend(["large".to_owned(), "middling".to_owned()]);
     names.sort();
@@ -259,4 +278,5 @@ fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
         let whole = std::fs::read(root.path().join(format!("whole{n}"))).expect("a file");
         assert!(whole == small, "{} bytes", whole.len());
     }
+    Some(())
 }

@@ -1,12 +1,17 @@
 //! HASH (draft-bryan-ftpext-hash-02).
 
-use std::net::SocketAddr;
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use ftp_server::Rights;
+use ftp_server::{
+    Activity, Capabilities, Entries, LocalStorage, Metadata, Rights, Server, Source, Storage,
+    StorageError, Upload, VirtualPath, WriteMode,
+};
 use ftp_tests::raw::RawSession;
+use ftp_tests::wait::{patiently, wait_until};
 
-use super::{Fixture, play};
+use super::events::address;
+use super::{CUT, Fixture, play};
 
 const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
@@ -66,41 +71,92 @@ fn opts_hash_chooses_the_algorithm_cm_57_cm_138() {
     greeted.expect("HASH a", 530);
 }
 
-/// Returns a session with a running digest of `large`: meanwhile its host is refused another. A
-/// digest of `small` takes no time.
-fn digesting(server: SocketAddr, from: [u8; 4]) -> RawSession {
-    let mut busy = RawSession::login_from(from.into(), server, "u", "p");
-    let mut witness = RawSession::login_from(from.into(), server, "u", "p");
-    for _ in 0..20 {
-        busy.line("HASH large");
-        for _ in 0..50 {
-            std::thread::park_timeout(Duration::from_millis(20));
-            if witness.ask("HASH small").code == 450 {
-                witness.expect("QUIT", 221);
-                witness.expect_closed();
-                return busy;
-            }
-        }
-        // The session that checks had its own digest running at that moment.
-        busy.expect_reply(450);
+/// A storage whose file `large` has no bytes ready: its digest ends with its client, or after a
+/// minute.
+struct Slow(LocalStorage);
+
+struct Unready(Box<dyn Source>);
+
+impl Storage for Slow {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
     }
-    panic!("it was never begun")
+
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.0.stat(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.0.list(path)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        let source = self.0.read(path)?;
+        let is_slow = path.name() == Some(b"large");
+        Ok(if is_slow { Box::new(Unready(source)) } else { source })
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        self.0.write(path, mode)
+    }
+}
+
+impl Read for Unready {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Source for Unready {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+        self.0.seek_to(offset)
+    }
+
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        Ok(false)
+    }
+}
+
+/// Returns a server with the files `small` and `large`.
+fn slow() -> Fixture {
+    let root = tempfile::tempdir().expect("a directory");
+    let storage = Slow(LocalStorage::open(root.path()).expect("a storage"));
+    let builder = Server::builder().config(super::quick()).storage(storage);
+    let builder = builder.user("u", "p", Rights::FULL).user("reader", "p", Rights::READ);
+    let fixture = Fixture { root, server: builder.bind("127.0.0.1:0").expect("a server") };
+    fixture.write("small", "hello");
+    fixture.write("large", "hello");
+    fixture
+}
+
+/// Returns a session with a running digest of `large`.
+fn digesting(server: &Server, from: [u8; 4]) -> RawSession {
+    let mut busy = RawSession::login_from(from.into(), server.local_addr(), "u", "p");
+    busy.line("HASH large");
+    let own = address(&busy);
+    wait_until("the digest runs", || {
+        let sessions = server.sessions();
+        let of_busy = sessions.into_iter().find(|session| session.peer == own);
+        of_busy.is_some_and(|busy| matches!(busy.activity, Activity::Transfer { .. }))
+    });
+    busy
 }
 
 #[test]
 fn more_than_enough_digests_are_refused_cm_126_hs_37() {
-    let fixture = Fixture::new();
+    let fixture = slow();
     sparse(&fixture, "vast", 100 << 30);
-    // The largest allowed file, so that the digest ends after its client in any build.
-    sparse(&fixture, "large", 8 << 30);
-    fixture.write("small", "hello");
     let mut session = fixture.session();
     for _ in 0..100 {
         session.expect("HASH vast", 556);
     }
     let address = fixture.server.local_addr();
     let mut busy: Vec<_> =
-        [[127, 0, 0, 1], [127, 0, 0, 2]].map(|from| digesting(address, from)).into();
+        [[127, 0, 0, 1], [127, 0, 0, 2]].map(|from| digesting(&fixture.server, from)).into();
     session.expect("HASH small", 450);
     session.expect("NOOP", 200);
     let mut third = RawSession::login_from([127, 0, 0, 3].into(), address, "u", "p");
@@ -112,23 +168,21 @@ fn more_than_enough_digests_are_refused_cm_126_hs_37() {
     aborted.expect("HASH small", 213);
     drop(busy);
     let begun = Instant::now();
-    let _second = digesting(address, [127, 0, 0, 2]);
-    loop {
-        match session.ask("HASH small").code {
-            213 => break,
-            code => assert_eq!(code, 450),
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "a digest outlives its session");
-    }
+    let _second = digesting(&fixture.server, [127, 0, 0, 2]);
+    wait_until("the digest ends with its session", || {
+        let code = session.ask("HASH small").code;
+        assert!([213, 450].contains(&code), "{code}");
+        code == 213
+    });
+    // Any digest ends after a minute.
+    assert!(begun.elapsed() < Duration::from_secs(50), "a digest outlives its session");
 }
 
 #[test]
 fn one_host_cannot_have_all_digests_cm_126_hs_37() {
-    let fixture = Fixture::new();
-    sparse(&fixture, "large", 8 << 30);
-    fixture.write("small", "hello");
+    let fixture = slow();
     let address = fixture.server.local_addr();
-    let mut busy = digesting(address, [127, 0, 0, 1]);
+    let mut busy = digesting(&fixture.server, [127, 0, 0, 1]);
     let mut same = fixture.session();
     same.expect("HASH small", 450);
     let mut other = RawSession::login_from([127, 0, 0, 2].into(), address, "reader", "p");
@@ -140,8 +194,7 @@ fn one_host_cannot_have_all_digests_cm_126_hs_37() {
 
 #[test]
 fn an_aborted_hash_closes_what_was_prepared_dc_43() {
-    let fixture = Fixture::new();
-    sparse(&fixture, "large", 8 << 30);
+    let fixture = slow();
     let mut session = fixture.session();
     session.expect("PASV", 227);
     session.send("HASH large\r\nSTAT\r\nABOR\r\n");
@@ -166,14 +219,13 @@ fn commands_behind_a_hash_wait_for_it_cm_126_dc_47() {
 
 #[test]
 fn a_hash_ends_with_the_server_st_13() {
-    let Fixture { root, server } = Fixture::new();
-    let file = std::fs::File::create(root.path().join("large")).expect("a file");
-    file.set_len(8 << 30).expect("a sparse file");
-    std::fs::write(root.path().join("small"), "hello").expect("a file");
-    let mut session = digesting(server.local_addr(), [127, 0, 0, 1]);
-    // The session that checks may not have ended yet.
-    assert!(server.shutdown(Duration::ZERO).cut >= 1);
-    session.expect_reply(426);
-    session.expect_reply(421);
-    session.expect_closed();
+    patiently(CUT, |_| {
+        let Fixture { root: _root, server } = slow();
+        let mut session = digesting(&server, [127, 0, 0, 1]);
+        let report = server.shutdown(Duration::ZERO);
+        assert_eq!(report.cut + report.stuck, 1);
+        session.expect_reply(426);
+        session.expect_reply(421);
+        session.expect_closed();
+    });
 }

@@ -9,12 +9,12 @@ use ftp_proto::Network;
 use ftp_server::{
     Activity, Event, EventKind, EventLog, Fault, FaultStorage, LocalStorage, LogFormat, LogWriter,
     Login, MemoryStorage, Observer, Refusal, Rights, Server, ServerBuilder, SessionEnd,
-    SessionInfo, StorageCall, StorageErrorKind, UserTable, Xferlog,
+    StorageCall, StorageErrorKind, UserTable, Xferlog,
 };
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run_with};
 use ftp_tests::raw::RawSession;
-use ftp_tests::wait::{at_last, wait_until};
+use ftp_tests::wait::wait_until;
 
 use super::Fixture;
 
@@ -97,7 +97,7 @@ fn equal(line: &str, sessions: &[SocketAddr]) -> String {
     line
 }
 
-fn address(session: &RawSession) -> SocketAddr {
+pub(super) fn address(session: &RawSession) -> SocketAddr {
     session.stream().local_addr().expect("an address")
 }
 
@@ -207,58 +207,54 @@ fn each_line_of_json_is_as_documented() {
 #[test]
 fn a_transfer_is_told_by_how_it_ended() {
     let log = Log::new();
-    let config = super::quick().with(|config| {
-        config.timeouts.stall = Duration::from_millis(300);
-        config.timeouts.data_connect = Duration::from_millis(300);
-    });
-    let fixture =
-        Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
-    let (mut peers, end) = (Vec::new(), Instant::now() + LIMIT);
-    let mut session = || {
-        let session = fixture.session();
-        peers.push(address(&session));
-        session
-    };
+    let fixture = Fixture::with(|builder| builder.observer(log.in_format(LogFormat::Text)));
     let begin = |session: &mut RawSession, name: &str| {
         let mut data = session.passive();
         session.expect(format!("STOR {name}"), 150);
         data.write_all(b"half");
         let is_here = |activity: Activity| matches!(activity, Activity::Transfer { bytes: 4, .. });
-        while !fixture.server.sessions().into_iter().any(|session| is_here(session.activity)) {
-            assert!(Instant::now() < end);
-            std::thread::yield_now();
-        }
+        wait_until("the bytes are read", || {
+            fixture.server.sessions().into_iter().any(|session| is_here(session.activity))
+        });
         data
     };
-    let mut one = session();
+    let mut one = fixture.session();
     begin(&mut one, "reset").reset();
     one.expect_reply(426);
-    let data = begin(&mut one, "stall");
-    one.expect_reply(426);
-    drop(data);
     let data = begin(&mut one, "abor");
     one.expect("ABOR", 426);
     one.expect_reply(226);
     drop(data);
-    one.expect("PASV", 227);
-    one.expect("STOR no-data", 150);
-    one.expect_reply(425);
     // The server ends this session, the client the next.
-    let mut cut = session();
+    let mut cut = fixture.session();
     let data = begin(&mut cut, "cut");
     assert!(fixture.server.kick(2));
     cut.expect_reply(426);
     cut.expect_reply(421);
     cut.expect_closed();
     drop(data);
-    let mut lost = session();
+    let mut lost = fixture.session();
     let data = begin(&mut lost, "lost");
     drop(lost);
-    while log.lines().len() < 9 {
-        assert!(Instant::now() < end, "{:?}", log.lines());
-        std::thread::yield_now();
-    }
+    let is_told = |line: &String| line.contains(" path=\"/lost\" ");
+    wait_until("the end is logged", || log.lines().iter().any(is_told));
     drop(data);
+    // A separate server with short timeouts. A busy machine must not exceed them before.
+    let config = super::quick().with(|config| {
+        config.timeouts.stall = Duration::from_millis(300);
+        config.timeouts.data_connect = Duration::from_millis(300);
+    });
+    let hasty =
+        Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
+    let mut late = hasty.session();
+    let mut data = late.passive();
+    data.write_all(b"half");
+    late.expect("STOR stall", 150);
+    late.expect_reply(426);
+    drop(data);
+    late.expect("PASV", 227);
+    late.expect("STOR no-data", 150);
+    late.expect_reply(425);
     // A separate full storage.
     let full = Fault::Fail(StorageErrorKind::NoSpace);
     let storage = FaultStorage::new(MemoryStorage::new()).from(StorageCall::UploadWrite, 1, full);
@@ -271,9 +267,8 @@ fn a_transfer_is_told_by_how_it_ended() {
     data.write_all(b"much");
     data.close();
     full.expect_reply(452);
-    peers.push(address(&full));
     let stored: Vec<_> = log
-        .equal_lines(&peers)
+        .equal_lines(&[])
         .into_iter()
         .filter_map(|line| line.split_once(" verb=STOR ").map(|(_, rest)| rest.to_owned()))
         .collect();
@@ -281,11 +276,11 @@ fn a_transfer_is_told_by_how_it_ended() {
         stored,
         [
             r#"path="/reset" bytes=4 seconds=S type=A end=reset reply=426"#,
-            r#"path="/stall" bytes=4 seconds=S type=A end=stall reply=426"#,
             r#"path="/abor" bytes=4 seconds=S type=A end=abor reply=426"#,
-            r#"path="/no-data" bytes=0 seconds=S type=A end=no-data reply=425"#,
             r#"path="/cut" bytes=4 seconds=S type=A end=cut reply=426"#,
             r#"path="/lost" bytes=4 seconds=S type=A end=control-lost"#,
+            r#"path="/stall" bytes=4 seconds=S type=A end=stall reply=426"#,
+            r#"path="/no-data" bytes=0 seconds=S type=A end=no-data reply=425"#,
             r#"path="/full" bytes=0 seconds=S type=A end=storage reply=452"#,
         ]
     );
@@ -357,14 +352,16 @@ fn connections_that_are_refused_have_a_line_a_second_ho_06() {
     let address = fixture.server.local_addr();
     let _first = fixture.session();
     let _second = fixture.session();
+    let start = Instant::now();
     for _ in 0..50 {
         let mut session = RawSession::connect(address);
         session.expect_reply(421);
         session.expect_closed();
     }
     let lines = log.lines();
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
     let refused: Vec<_> = lines.iter().filter(|line| line.contains(" refused peer=")).collect();
-    assert!((1..40).contains(&refused.len()), "{refused:?}");
+    assert!((1..seconds + 3).contains(&refused.len()), "{refused:?}");
     assert!(refused[0].ends_with(" reason=full"), "{refused:?}");
 }
 
@@ -467,6 +464,12 @@ fn an_observer_that_panics_costs_one_session_st_16() {
     other.expect_closed();
     wait_until("two sessions are left", || fixture.server.sessions().len() <= 2);
     fixture.session().expect_in_step();
+    // The connection closes before its panic is reported.
+    let is_panic = |line: &&String| line.ends_with("panicked");
+    wait_until("the panic is reported to both", || {
+        let said = said.lock().expect("nothing panics there");
+        said.iter().filter(is_panic).count() == 2
+    });
     let said = said.lock().expect("nothing panics there").clone();
     let of = |number: &str| -> Vec<&str> {
         said.iter().filter_map(|line| line.strip_prefix(number)).collect()
@@ -478,135 +481,6 @@ fn an_observer_that_panics_costs_one_session_st_16() {
     let want = ["- connected", "- connected", "u in", "u in", "u closed", "u closed"];
     assert_eq!(of("1 "), want);
     assert_eq!(of("- "), ["- full"; 3]);
-}
-
-#[test]
-fn sessions_are_shown_and_can_be_ended_st_13() {
-    let fixture = Fixture::new();
-    let (mut idle, mut nobody) = (fixture.session(), fixture.greeted());
-    let mut busy = fixture.session();
-    let mut data = busy.passive();
-    busy.expect("STOR a b", 150);
-    data.write_all(&[b'x'; 300_000]);
-    let server = &fixture.server;
-    let sessions = at_last("300,000 bytes are read", || {
-        let sessions = server.sessions();
-        let all_are_read =
-            matches!(sessions[2].activity, Activity::Transfer { bytes: 300_000, .. });
-        all_are_read.then_some(sessions)
-    });
-    let seen: Vec<_> = sessions.iter().map(|s| (s.number, s.peer, s.user.as_deref())).collect();
-    let user = Some(&b"u"[..]);
-    let want = [(1, address(&idle), user), (2, address(&nobody), None), (3, address(&busy), user)];
-    assert_eq!(seen, want);
-    assert!(sessions.iter().all(|s| s.since.elapsed().is_ok_and(|age| age < LIMIT)));
-    assert_eq!(sessions[0].activity, Activity::Idle);
-    match &sessions[2].activity {
-        Activity::Transfer { verb, path, .. } => {
-            assert_eq!((verb.as_str(), path.as_bytes()), ("STOR", &b"/a b"[..]));
-        }
-        other => panic!("{other:?}"),
-    }
-    // After REIN and a new login it is the same session, in another thread.
-    idle.expect("REIN", 220);
-    assert_eq!(server.sessions()[0].user, None);
-    idle.expect("USER reader", 331);
-    idle.expect("PASS p", 230);
-    let first = &server.sessions()[0];
-    assert_eq!((first.number, first.user.as_deref()), (1, Some(&b"reader"[..])));
-
-    assert!(!server.kick(4));
-    // Input that was not read yet makes no difference.
-    idle.send("NOO");
-    for (number, session, replies) in
-        [(1, &mut idle, &[421][..]), (2, &mut nobody, &[421]), (3, &mut busy, &[426, 421])]
-    {
-        assert!(server.kick(number));
-        replies.iter().for_each(|code| drop(session.expect_reply(*code)));
-        session.expect_closed();
-    }
-    drop(data);
-    wait_until("no session is left", || server.sessions().is_empty());
-    assert!(!server.kick(1));
-    assert_eq!(fixture.published(), [""; 0], "nothing of the upload is published");
-    let mut next = fixture.session();
-    next.expect_in_step();
-    assert_eq!(server.sessions()[0].number, 4);
-}
-
-#[test]
-fn a_dismissed_session_ends_after_its_transfer() {
-    let fixture = Fixture::new();
-    let (mut idle, mut busy) = (fixture.session(), fixture.session());
-    let mut data = busy.passive();
-    busy.expect("STOR f", 150);
-    data.write_all(b"first");
-    let server = &fixture.server;
-    wait_until("the session is idle for a while", || {
-        let first = &server.sessions()[0];
-        first.idle > Duration::from_millis(20) && first.activity == Activity::Idle
-    });
-    idle.expect("NOOP", 200);
-    assert!(server.sessions()[0].idle < LIMIT);
-    match server.sessions()[1] {
-        SessionInfo { activity: Activity::Transfer { elapsed, .. }, idle, .. } => {
-            assert!(elapsed > Duration::ZERO && idle == Duration::ZERO);
-        }
-        ref other => panic!("{other:?}"),
-    }
-    for number in [1, 2] {
-        assert!(server.dismiss(number));
-    }
-    assert!(!server.dismiss(2));
-    idle.expect_reply(421);
-    idle.expect_closed();
-    data.write_all(b" and last");
-    drop(data);
-    busy.expect_reply(226);
-    busy.expect_reply(421);
-    busy.expect_closed();
-    assert_eq!(fixture.read("f"), b"first and last");
-    wait_until("no session is left", || server.sessions().is_empty());
-    assert!(!server.dismiss(1));
-}
-
-#[test]
-fn a_server_that_stops_listening_serves_its_sessions_on() {
-    let fixture = Fixture::new();
-    let address = fixture.server.local_addr();
-    let mut session = fixture.session();
-    let Fixture { mut server, .. } = fixture;
-    server.stop_listening();
-    let refused = std::net::TcpStream::connect(address).unwrap_err();
-    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-    session.upload("STOR f", b"content");
-    session.expect("QUIT", 221);
-    wait_until("no session is left", || server.sessions().is_empty());
-    assert_eq!(server.shutdown(LIMIT).drained, 0);
-}
-
-#[test]
-fn who_is_ended_while_it_has_to_wait_is_told_so_st_13() {
-    let config = super::quick().with(|config| {
-        config.logins.delay = Duration::from_secs(300);
-        config.timeouts.login = Duration::from_secs(600);
-        config.limits.rate_per_session = 1;
-    });
-    let fixture = Fixture::configured(config);
-    let mut user = fixture.session();
-    let mut data = user.passive();
-    user.expect("STOR slow", 150);
-    data.write_all(b"some bytes");
-    let mut guessing = fixture.greeted();
-    guessing.expect("USER u", 331);
-    guessing.send("PASS wrong\r\n");
-    for (number, session, replies) in [(1, &mut user, &[426, 421][..]), (2, &mut guessing, &[421])]
-    {
-        assert!(fixture.server.kick(number));
-        replies.iter().for_each(|code| drop(session.expect_reply(*code)));
-        session.expect_closed();
-    }
-    drop(data);
 }
 
 #[test]

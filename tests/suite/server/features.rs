@@ -58,6 +58,7 @@ fn a_small_storage_serves_what_it_can_cm_126_cm_127_cm_137() {
         "LANG EN*",
         "MDTM",
         FACTS,
+        "MODE B",
         "REST STREAM",
         "SIZE",
         "TVFS",
@@ -112,10 +113,10 @@ fn features_go_by_rights_cm_137() {
     let always = ["CLNT", "EPRT", "EPSV", "HOST", "LANG EN*"];
     let last = ["TVFS", "UTF8"];
     let hash = "HASH SHA-256*;SHA-512;SHA-1;";
-    assert_eq!(of("none"), [&always[..], &last].concat());
-    let blind = ["MFF Modify;", "MFMT", "REST STREAM"];
+    assert_eq!(of("none"), [&always[..], &["MODE B"], &last].concat());
+    let blind = ["MFF Modify;", "MFMT", "MODE B", "REST STREAM"];
     assert_eq!(of("blind"), [&always[..], &blind, &last].concat());
-    let more = ["AVBL", hash, "MDTM", FACTS, "REST STREAM", "SIZE"];
+    let more = ["AVBL", hash, "MDTM", FACTS, "MODE B", "REST STREAM", "SIZE"];
     let mut reader = [&always[..], &more, &last].concat();
     reader.sort_unstable();
     assert_eq!(of("reader"), reader);

@@ -6,7 +6,7 @@ use ftp_server::testing::{Faults, ProtocolFault, Recorded, Recorder};
 use ftp_server::{MemoryStorage, Rights, Server, TransferEnd, Verb, VirtualPath};
 use ftp_tests::raw::RawSession;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Bench {
     server: Server,

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::wait::wait_until;
 
 use super::Fixture;
@@ -130,7 +130,7 @@ fn fr_10_hs_01_a_line_of_1_gib_ends_the_session() {
     let fixture = Fixture::new();
     let session = fixture.session();
     let mut stream = session.stream().try_clone().expect("another handle");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     let block = vec![b'x'; 1 << 20];
     // The server stops reading long before; then writing fails.
     let sent = (0..1_024).take_while(|_| stream.write_all(&block).is_ok()).count();
@@ -165,7 +165,7 @@ fn fr_11_hs_02_eof_in_a_line_ends_the_session() {
             session.expect_reply(500);
         }
         session.expect_closed();
-        let report = fixture.server.shutdown(Duration::from_secs(5));
+        let report = fixture.server.shutdown(DEADLINE);
         assert_eq!((report.cut, report.stuck), (0, 0), "the session had ended by itself");
     }
 }
@@ -400,7 +400,7 @@ fn rp_07_rp_08_rp_10_one_150_precedes_the_end_of_a_transfer() {
 fn rp_09_st_08_cx_07_the_one_unsolicited_reply_is_421() {
     let config = super::quick().with(|config| config.timeouts.idle = Duration::from_millis(500));
     let fixture = Fixture::configured(config);
-    let mut session = fixture.session();
+    let mut session = RawSession::login_in_time(fixture.server.local_addr(), "u", "p");
     session.expect_reply(421);
     session.expect_closed();
 }

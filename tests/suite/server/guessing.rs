@@ -12,9 +12,9 @@ use ftp_server::{
     Server, ServerConfig, UserTable,
 };
 use ftp_tests::network::in_own_network;
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::scale;
-use ftp_tests::wait::wait_until;
+use ftp_tests::wait::{at_last, wait_until};
 
 use super::events::Log;
 use super::{Fixture, play};
@@ -42,19 +42,16 @@ fn each_refusal_comes_later_than_the_last_cm_12() {
                     session.expect(format!("USER {user}"), 331);
                     let took = time_of(&mut session, "PASS wrong", code);
                     assert!(took >= login_delay * times, "{user}: {took:?}");
-                    assert!(took < login_delay * times + Duration::from_secs(10), "{took:?}");
                 }
                 session.expect_closed();
             });
         }
     });
-    // The right password is answered at once, compared with 30 s.
-    let login_delay = Duration::from_secs(30);
+    // The right password is answered at once, compared with 10 minutes.
+    let login_delay = Duration::from_secs(600);
     let fixture =
         Fixture::configured(super::quick().with(|config| config.logins.delay = login_delay));
-    let mut session = fixture.greeted();
-    session.expect("USER u", 331);
-    assert!(time_of(&mut session, "PASS p", 230) < Duration::from_secs(15));
+    drop(fixture.session());
 }
 
 #[test]
@@ -94,13 +91,17 @@ fn what_comes_during_the_delay_is_answered_behind_it_cm_12_fr_26() {
 #[test]
 fn who_goes_away_is_not_waited_for_cm_12() {
     let config = super::quick().with(|config| {
-        config.logins.delay = Duration::from_secs(50); // One may be without a login.
-        config.limits.sessions = 2;
+        config.logins.delay = Duration::from_secs(600);
+        config.timeouts.login = Duration::from_secs(600);
+        config.limits.sessions = 2; // One may be without a login.
     });
     let fixture = Fixture::configured(config);
-    let begun = Instant::now();
+    let place = || {
+        let mut session = RawSession::connect(fixture.server.local_addr());
+        (session.reply().code == 220).then_some(session)
+    };
     for is_reset in [false, true] {
-        let mut session = fixture.greeted();
+        let mut session = at_last("the place is free", place);
         session.expect("USER u", 331);
         session.line("PASS wrong");
         assert_eq!(RawSession::connect(fixture.server.local_addr()).reply().code, 421);
@@ -109,21 +110,21 @@ fn who_goes_away_is_not_waited_for_cm_12() {
             linger.expect("a socket that is reset when it is closed");
         }
         drop(session);
-        while RawSession::connect(fixture.server.local_addr()).reply().code != 220 {
-            assert!(begun.elapsed() < Duration::from_secs(25), "it is waited for");
-        }
-        std::thread::park_timeout(Duration::from_millis(100));
+        drop(at_last("it is not waited for", place));
     }
 }
 
 #[test]
 fn a_shutdown_does_not_wait_for_delays_cm_12_st_13() {
-    let config = super::quick().with(|config| config.logins.delay = Duration::from_secs(50));
+    let config = super::quick().with(|config| {
+        config.logins.delay = Duration::from_secs(600);
+        config.timeouts.login = Duration::from_secs(600);
+    });
     let fixture = Fixture::configured(config);
     let mut session = fixture.greeted();
     session.expect("USER u", 331);
     session.line("PASS wrong");
-    let report = fixture.server.shutdown(Duration::from_secs(25));
+    let report = fixture.server.shutdown(DEADLINE);
     assert_eq!((report.drained, report.cut, report.stuck), (1, 0, 0));
     session.expect_reply(421);
     session.expect_closed();
@@ -136,11 +137,14 @@ fn the_time_to_log_in_goes_on_cm_12_st_10() {
         config.timeouts.login = Duration::from_millis(500);
     });
     let fixture = Fixture::configured(config);
-    let mut session = fixture.greeted();
-    session.expect("USER u", 331);
-    session.expect("PASS wrong", 530);
-    session.expect_reply(421);
-    session.expect_closed();
+    // On a busy machine, the time may be over before the password arrives.
+    at_last("the password arrives in time", || {
+        let mut session = RawSession::connect(fixture.server.local_addr());
+        session.try_send("USER u\r\nPASS wrong\r\n").ok()?;
+        let replies = std::iter::from_fn(|| session.try_reply().ok());
+        let codes: Vec<_> = replies.map(|reply| reply.code).collect();
+        (codes == [220, 331, 530, 421]).then_some(())
+    });
 }
 
 fn greeting(from: &str, server: SocketAddr) -> u16 {
@@ -159,11 +163,11 @@ fn fail(session: &mut RawSession, code: u16) {
 /// The login watchdog used to end sessions that sent USER after their login timeout.
 #[test]
 fn a_user_who_is_logged_in_is_not_late_for_a_login() {
-    let limit = Duration::from_secs(2);
+    let limit = Duration::from_secs(1);
     let config = super::quick().with(|config| config.timeouts.login = limit);
     let fixture = Fixture::configured(config);
+    let mut session = RawSession::login_in_time(fixture.server.local_addr(), "u", "p");
     let start = Instant::now();
-    let mut session = fixture.session();
     while start.elapsed() < limit + limit / 4 {
         session.expect("USER u", 530);
         session.expect("PASS p", 503);
@@ -179,12 +183,15 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
         return;
     }
     let root = tempfile::tempdir().expect("a directory");
-    let (log, ban_for) = (Log::new(), Duration::from_secs(3));
-    let config = super::quick().with(|config| {
-        config.logins.ban_after = 7;
-        config.logins.ban_for = ban_for;
-    });
-    let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
+    let (log, ban_for) = (Log::new(), Duration::from_secs(1));
+    let config = |seconds| {
+        super::quick().with(|config| {
+            config.logins.ban_after = 7;
+            config.logins.ban_for = seconds;
+        })
+    };
+    let server = Server::builder().root(root.path()).config(config(Duration::from_secs(600)));
+    let server = server.user("u", "p", Rights::FULL);
     let server = server.observer(log.in_format(LogFormat::Text));
     let server = server.bind("[::]:0").expect("a server");
     let at = |host: &str| SocketAddr::new(host.parse().unwrap(), server.local_addr().port());
@@ -193,20 +200,29 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
         session.expect_reply(220);
         session
     };
-    for (attacker, again, other, to, network) in [
-        ("192.0.2.2", "192.0.2.2", "192.0.2.1", "192.0.2.1", "192.0.2.2/32"),
-        ("2001:db8::2", "2001:db8::1", "2001:db8:1::1", "2001:db8::1", "2001:db8::/64"),
-    ] {
-        let (mut idle, mut user) = (from(attacker, to), from(attacker, to));
-        play(&mut user, &[("USER u", 331), ("PASS p", 230)]);
+    // Returns the session for the last guess.
+    let guess = |attacker: &str, to: &str| {
         for _ in 0..2 {
             let mut session = from(attacker, to);
             [530, 530, 421].into_iter().for_each(|code| fail(&mut session, code));
             session.expect_closed();
         }
-        let mut last = from(attacker, to);
+        from(attacker, to)
+    };
+    let has_begun = |who: &str, seconds: &str| {
+        let begins = format!(" {who} seconds={seconds}");
+        let is_told = |line: &&String| line.contains(" ban session=") && line.ends_with(&begins);
+        assert_eq!(log.lines().iter().filter(is_told).count(), 1, "{:?}", log.lines());
+    };
+    let hosts = [
+        ("192.0.2.2", "192.0.2.2", "192.0.2.1", "192.0.2.1", "192.0.2.2/32"),
+        ("2001:db8::2", "2001:db8::1", "2001:db8:1::1", "2001:db8::1", "2001:db8::/64"),
+    ];
+    for (attacker, again, other, to, network) in hosts {
+        let (mut idle, mut user) = (from(attacker, to), from(attacker, to));
+        play(&mut user, &[("USER u", 331), ("PASS p", 230)]);
+        let mut last = guess(attacker, to);
         assert_eq!(greeting(again, at(to)), 220, "six are not seven");
-        let begun = Instant::now();
         fail(&mut last, 530);
         let mut refused = RawSession::connect_from(again.parse().unwrap(), at(to));
         assert_eq!(refused.expect_reply(421).bytes, b"421 Too many failed logins\r\n");
@@ -214,12 +230,12 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
         let is_told = |line: &String| {
             line.contains(&format!(" refused peer={again} ")) && line.contains(" reason=banned")
         };
-        while !log.lines().iter().any(is_told) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", log.lines());
+        wait_until("the refusal is logged", || {
             // One refusal per second is logged, and it may be of another host.
             let _ = greeting(again, at(to));
             std::thread::park_timeout(Duration::from_millis(50));
-        }
+            log.lines().iter().any(is_told)
+        });
         // The user can log in from other hosts, and existing sessions continue.
         let mut elsewhere = RawSession::login_from(other.parse().unwrap(), at(to), "u", "p");
         elsewhere.expect_in_step();
@@ -227,21 +243,28 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
         idle.expect("USER u", 331);
         assert_eq!(idle.expect("PASS p", 421).bytes, b"421 Too many failed logins\r\n");
         idle.expect_closed();
-        while greeting(again, at(to)) != 220 {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the ban does not end");
+        let port = port_of(&last);
+        has_begun(&format!("peer={attacker} port={port} network={network}"), "600.000");
+    }
+    // The same with short bans, which end by themselves.
+    let storage = LocalStorage::open(root.path()).expect("it opens");
+    let users = UserTable::new().user("u", "p", Login::new(Arc::new(storage), Rights::FULL));
+    server.reconfigure(config(ban_for), users).expect("a change");
+    for (attacker, again, _, to, network) in hosts {
+        let mut last = guess(attacker, to);
+        let begun = Instant::now();
+        fail(&mut last, 530);
+        wait_until("the ban ends", || {
             std::thread::park_timeout(Duration::from_millis(50));
-        }
+            greeting(again, at(to)) == 220
+        });
         // The peer of the last login, which the end of the ban reports too.
-        let who = format!("peer={attacker} port={}", port_of(&last));
-        let network = format!("network={network}");
-        let begins = format!(" {who} {network} seconds=3.000");
-        let ends = format!(" ban-ended {who} {network}");
-        let is_told = |line: &String| line.contains(" ban session=") && line.ends_with(&begins);
-        assert_eq!(log.lines().iter().filter(|line| is_told(line)).count(), 1, "{:?}", log.lines());
-        while !log.lines().iter().any(|line| line.ends_with(&ends)) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", log.lines());
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
+        let who = format!("peer={attacker} port={} network={network}", port_of(&last));
+        has_begun(&who, "1.000");
+        let ends = format!(" ban-ended {who}");
+        wait_until("the end of the ban is logged", || {
+            log.lines().iter().any(|line| line.ends_with(&ends))
+        });
         assert!(begun.elapsed() >= ban_for, "{:?}: the ban ends early", begun.elapsed());
         RawSession::login_from(again.parse().unwrap(), at(to), "u", "p").expect_in_step();
     }
@@ -313,11 +336,9 @@ fn bans_that_are_forgotten_are_told_to_be_over_hs_28() {
     let config = config.with(|config| config.logins.ban_for = Duration::from_secs(600));
     server.reconfigure(config, UserTable::new()).expect("a change");
     let ended = format!(" ban-ended peer=192.0.2.1 port={} network=192.0.2.1/32", port_of(&guest));
-    let begun = Instant::now();
-    while !log.lines().iter().any(|line| line.ends_with(&ended)) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", log.lines());
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
+    wait_until("the end of the ban is logged", || {
+        log.lines().iter().any(|line| line.ends_with(&ended))
+    });
     drop(RawSession::greeted(server.local_addr()));
     // Failures of a session that began before count in the present window.
     fail(&mut other, 530);
@@ -431,7 +452,11 @@ fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
 #[test]
 fn huge_passwords_and_many_of_them_let_others_log_in_hs_32() {
     let hash = PasswordHash::new(b"p").expect("a hash");
-    let config = super::quick().with(|config| config.logins.failures = u32::MAX);
+    let login = Duration::from_secs(900);
+    let config = super::quick().with(|config| {
+        config.timeouts.login = login;
+        config.logins.failures = u32::MAX;
+    });
     let (_root, server) = hashed(hash, config);
     let address = server.local_addr();
     std::thread::scope(|scope| {
@@ -448,15 +473,17 @@ fn huge_passwords_and_many_of_them_let_others_log_in_hs_32() {
     });
 }
 
-/// Accepts the password `p`, but does not return for `stuck` until released.
+/// Accepts the password `p`, but does not return for `stuck` until released. Counts these.
 struct Stuck {
     storage: Arc<LocalStorage>,
+    asked: AtomicUsize,
     release: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Authenticator for Stuck {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         if attempt.user == b"stuck" {
+            self.asked.fetch_add(1, Ordering::SeqCst);
             // The sender is dropped at the release.
             let _ = self.release.lock().unwrap_or_else(PoisonError::into_inner).recv();
         }
@@ -472,26 +499,43 @@ fn an_authenticator_that_hangs_costs_one_place_hf_13() {
     let root = tempfile::tempdir().expect("a directory");
     let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
     let (may_go_on, release) = mpsc::channel();
-    let login = Duration::from_secs(2);
+    let login = Duration::from_secs(1);
     // At most two sessions may be without a login.
-    let config = super::quick().with(|config| {
-        config.timeouts.login = login;
-        config.limits.sessions = 4;
-        config.limits.per_user = 3;
-    });
-    let authenticator = Stuck { storage, release: Mutex::new(release) };
-    let builder = Server::builder().config(config).authenticator(authenticator);
+    let config = |login| {
+        super::quick().with(|config| {
+            config.timeouts.login = login;
+            config.limits.sessions = 4;
+            config.limits.per_user = 3;
+        })
+    };
+    let asked = AtomicUsize::new(0);
+    let authenticator = Arc::new(Stuck { storage, asked, release: Mutex::new(release) });
+    let builder = Server::builder().config(config(login)).authenticator(Arc::clone(&authenticator));
     let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
     let address = server.local_addr();
 
-    let mut stuck = RawSession::connect(address);
-    let begun = Instant::now();
-    stuck.expect_reply(220);
-    stuck.expect("USER stuck", 331);
-    stuck.line("PASS p");
+    // On a busy machine, the time may be over before the password arrives.
+    let is_asked = || authenticator.asked.load(Ordering::SeqCst) > 0;
+    let (begun, mut stuck) = at_last("the password arrives in time", || {
+        let begun = Instant::now();
+        let mut stuck = RawSession::connect(address);
+        stuck.try_send("USER stuck\r\nPASS p\r\n").ok()?;
+        for code in [220, 331] {
+            stuck.try_reply().ok().filter(|reply| reply.code == code)?;
+        }
+        while !is_asked() {
+            if server.sessions().is_empty() {
+                return None;
+            }
+            std::thread::yield_now();
+        }
+        Some((begun, stuck))
+    });
+    // All others have time.
+    server.reconfigure(config(Duration::from_secs(600)), Arc::clone(&authenticator)).unwrap();
     let mut user = RawSession::login(address, "u", "p");
     assert_eq!(stuck.expect_reply(421).bytes, b"421 Timeout\r\n");
-    assert!(begun.elapsed() >= login / 2);
+    assert!(begun.elapsed() >= login);
     stuck.expect_closed();
     // Its thread still runs, so its place is still taken.
     user.expect_in_step();
@@ -502,6 +546,6 @@ fn an_authenticator_that_hangs_costs_one_place_hf_13() {
     wait_until("a place is given back", || RawSession::connect(address).reply().code == 220);
     drop(waiting);
     user.expect_in_step();
-    let report = server.shutdown(Duration::from_secs(20));
+    let report = server.shutdown(DEADLINE);
     assert_eq!((report.cut, report.stuck), (0, 0));
 }

@@ -1,22 +1,26 @@
 //! A kept partial upload is never taken for the file or for the beginning of another one, and
 //! blocks nothing.
 
-use std::time::Duration;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
 
 use ftp_server::{
     Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Rights, Server, Storage,
     StorageCall, VirtualPath,
 };
 use ftp_tests::raw::RawSession;
-use ftp_tests::wait::wait_until;
+use ftp_tests::wait::{at_last, wait_until};
 
 use super::full::{Mount, free};
 use super::partial::moved;
 use super::{Fixture, KEPT, names_in, play, quick};
 
+/// The duration of the first sync of a [`slow`] server.
+const SYNC: Duration = Duration::from_millis(500);
+
 /// Starts a server whose first sync is slow.
 fn slow(storage: impl Storage + 'static) -> (Server, FaultStorage) {
-    let delay = Fault::Delay(Duration::from_millis(500));
+    let delay = Fault::Delay(SYNC);
     let storage = FaultStorage::new(storage).at(StorageCall::UploadFlush, 1, delay);
     let server = Server::builder().config(quick()).storage(storage.clone());
     let server = server.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
@@ -25,34 +29,46 @@ fn slow(storage: impl Storage + 'static) -> (Server, FaultStorage) {
 
 #[test]
 fn an_upload_whose_last_reply_was_lost_is_not_taken_for_stored_fs_15_cm_121() {
-    let path = VirtualPath::root().join(b"f");
     for is_on_disk in [true, false] {
-        let root = tempfile::tempdir().expect("a directory");
-        let (server, storage) = match is_on_disk {
-            true => slow(LocalStorage::open(root.path()).expect("a storage")),
-            false => slow(MemoryStorage::new()),
-        };
-        let login = || {
-            let mut session = RawSession::login(server.local_addr(), "u", "p");
-            session.expect("TYPE I", 200);
-            session
-        };
-        let mut session = login();
-        let mut data = session.passive();
-        session.expect("STOR f", 150);
-        data.write_all(b"0123456789");
-        data.close();
-        // All bytes have arrived, and the client leaves before the reply.
-        wait_until("the upload is flushed", || storage.count(StorageCall::UploadFlush) == 1);
-        drop(session);
-        wait_until("the upload is kept", || storage.partial_size(&path, b"u").is_ok());
-        let mut session = login();
-        play(&mut session, &[("MLST f", 550), ("MDTM f", 550)]);
-        assert_eq!(session.expect("SIZE f", 213).bytes, b"213 9\r\n", "{is_on_disk}");
-        session.expect("REST 9", 350);
-        session.upload("STOR f", b"9");
-        assert_eq!(session.download("RETR f"), b"0123456789", "{is_on_disk}");
+        at_last("the client leaves in time", || lose_the_last_reply(is_on_disk));
     }
+}
+
+/// Returns `None` if the client left so late that the sync was over.
+fn lose_the_last_reply(is_on_disk: bool) -> Option<()> {
+    let path = VirtualPath::root().join(b"f");
+    let root = tempfile::tempdir().expect("a directory");
+    let (server, storage) = match is_on_disk {
+        true => slow(LocalStorage::open(root.path()).expect("a storage")),
+        false => slow(MemoryStorage::new()),
+    };
+    let login = || {
+        let mut session = RawSession::login(server.local_addr(), "u", "p");
+        session.expect("TYPE I", 200);
+        session
+    };
+    let mut session = login();
+    let mut data = session.passive();
+    session.expect("STOR f", 150);
+    data.write_all(b"0123456789");
+    let begun = Instant::now();
+    data.close();
+    // All bytes have arrived, and the client leaves before the reply.
+    wait_until("the upload is flushed", || storage.count(StorageCall::UploadFlush) == 1);
+    session.stream().shutdown(Shutdown::Both).expect("it ends");
+    let is_late = begun.elapsed() >= SYNC;
+    drop(session);
+    wait_until("the session has ended", || server.sessions().is_empty());
+    if is_late && storage.stat(&path).is_ok() {
+        return None;
+    }
+    let mut session = login();
+    play(&mut session, &[("MLST f", 550), ("MDTM f", 550)]);
+    assert_eq!(session.expect("SIZE f", 213).bytes, b"213 9\r\n", "{is_on_disk}");
+    session.expect("REST 9", 350);
+    session.upload("STOR f", b"9");
+    assert_eq!(session.download("RETR f"), b"0123456789", "{is_on_disk}");
+    Some(())
 }
 
 /// Interrupts an upload of `content` to `name`.
@@ -98,6 +114,120 @@ fn the_rest_of_a_cut_upload_does_not_follow_another_file_fs_15() {
         session.expect("REST 8", 350);
         session.upload("STOR f", b"house");
         assert_eq!(fixture.read("f"), b"another house");
+    }
+}
+
+#[test]
+fn the_rest_of_a_cut_upload_does_not_follow_the_file_that_it_replaces_fs_13_fs_15() {
+    let fixture = Fixture::new();
+    for (is_running, resumes) in [
+        (false, &[("SIZE f", 554), ("REST 3", 350), ("PASV", 227), ("STOR f", 554)][..]),
+        (false, &[("REST 2", 350), ("PASV", 227), ("STOR f", 554)]),
+        (false, &[("TYPE A", 200), ("SIZE f", 554), ("TYPE I", 200)]),
+        // The server does not know yet that the connection is lost.
+        (true, &[("SIZE f", 554), ("REST 3", 350), ("PASV", 227), ("STOR f", 554)]),
+    ] {
+        fixture.write("f", "old");
+        let mut session = fixture.session();
+        let mut data = Some(session.passive());
+        session.expect("STOR f", 150);
+        data.as_mut().expect("a connection").write_all(b"new content");
+        wait_until("the bytes are read", || moved(&mut session) == 11);
+        let mut again = fixture.session();
+        again.expect("TYPE I", 200);
+        if !is_running {
+            data.take().expect("a connection").reset();
+            session.expect_reply(426);
+            session.expect("TYPE I", 200);
+            play(&mut session, resumes);
+        }
+        play(&mut again, resumes);
+        assert_eq!(fixture.read("f"), b"old", "{resumes:?}");
+        // Others have not begun an upload that they could resume.
+        let mut other = RawSession::login(fixture.server.local_addr(), "fxp", "p");
+        other.expect("TYPE I", 200);
+        other.expect("REST 3", 350);
+        other.upload("STOR f", b"er");
+        assert_eq!(fixture.read("f"), b"older");
+        // From its beginning the upload replaces the file, which can be resumed then.
+        again.upload("STOR f", b"fresh");
+        drop((data, session));
+        if !is_running {
+            again.expect("REST 5", 350);
+            again.upload("STOR f", b"er");
+            assert_eq!(fixture.read("f"), b"fresher");
+        }
+    }
+}
+
+#[test]
+fn size_tells_what_no_unfinished_upload_replaces_fs_13_fs_15_cm_121() {
+    let fixture = Fixture::new();
+    fixture.write("f", "old");
+    // The client aborts its upload, so it knows that the old file stays. Others do not.
+    let mut first = fixture.session();
+    first.expect("TYPE I", 200);
+    let mut data = first.passive();
+    first.expect("STOR f", 150);
+    data.write_all(b"new");
+    wait_until("the bytes are read", || moved(&mut first) == 3);
+    first.expect("ABOR", 426);
+    first.expect_reply(226);
+    first.expect("SIZE f", 213);
+    let mut second = fixture.session();
+    play(&mut second, &[("TYPE I", 200), ("SIZE f", 554)]);
+    // The second try stores the file while the first one, which is cut later, still runs.
+    let mut data = first.passive();
+    first.expect("STOR f", 150);
+    data.write_all(b"new");
+    wait_until("the bytes are read", || moved(&mut first) == 3);
+    second.expect("SIZE f", 554);
+    second.upload("STOR f", b"newer");
+    second.expect("SIZE f", 213);
+    data.reset();
+    first.expect_reply(426);
+    second.expect("SIZE f", 213);
+    // The bytes of the first one do not follow those of the second.
+    play(&mut first, &[("REST 3", 350), ("PASV", 227), ("STOR f", 554)]);
+}
+
+#[test]
+fn the_next_server_knows_which_files_were_to_be_replaced_fs_13_fs_15() {
+    let fixture = Fixture::new();
+    fixture.write("f", "old");
+    cut(&fixture, "f", b"new content");
+    let Fixture { root, server } = fixture;
+    drop(server);
+    let server = Server::builder().root(root.path()).config(quick()).user("u", "p", Rights::FULL);
+    let server = server.bind("127.0.0.1:0").expect("a server");
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    play(&mut session, &[("TYPE I", 200), ("REST 3", 350), ("PASV", 227), ("STOR f", 554)]);
+    play(&mut session, &[("SIZE f", 554), ("SIZE g", 550)]);
+    // An `APPE` of a client that does not know the length is not the rest of an upload.
+    session.upload("APPE f", b"er");
+    session.expect("SIZE f", 213);
+    session.expect("REST 5", 350);
+    session.upload("STOR f", b" file");
+    assert_eq!(std::fs::read(root.path().join("f")).expect("it is there"), b"older file");
+}
+
+#[test]
+fn a_file_that_was_removed_or_renamed_is_not_the_one_to_replace_fs_15() {
+    let fixture = Fixture::new();
+    for (name, change) in
+        [("f", &[("DELE f", 250)][..]), ("g", &[("RNFR g", 350), ("RNTO f", 250)])]
+    {
+        fixture.write("f", "old");
+        cut(&fixture, "f", b"new content");
+        let mut session = fixture.session();
+        session.expect("TYPE I", 200);
+        play(&mut session, &[("REST 3", 350), ("PASV", 227), ("STOR f", 554)]);
+        fixture.write(name, "old");
+        play(&mut session, change);
+        fixture.write("f", "other");
+        session.expect("REST 5", 350);
+        session.upload("STOR f", b" file");
+        assert_eq!(fixture.read("f"), b"other file");
     }
 }
 

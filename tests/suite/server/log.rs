@@ -1,18 +1,23 @@
 //! Hostile names in the log: one line each, only as text, and a limited number of lines.
 
+use std::net::Ipv4Addr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use ftp_server::LogFormat;
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{RawData, RawSession};
 use log::{LevelFilter, Log, Metadata, Record};
 
+use super::data::passive_address;
 use super::{Fixture, events};
 
-/// Keeps the log records about any of `peers`: other tests run in this process too.
+/// The client whose log records are kept. Other tests run in this process too, and a port of theirs
+/// may be the same, but no other test has this address.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 18, 1);
+
+/// Keeps the log records about [`CLIENT`].
 #[derive(Default)]
 struct Kept {
-    peers: Mutex<Vec<String>>,
     messages: Mutex<Vec<String>>,
 }
 
@@ -23,8 +28,8 @@ impl Log for Kept {
 
     fn log(&self, record: &Record<'_>) {
         let message = record.args().to_string();
-        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if peers.iter().any(|peer| message.contains(peer)) {
+        if message.contains(&format!(" peer={CLIENT} ")) || message.contains(&format!("{CLIENT}:"))
+        {
             self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         }
     }
@@ -34,15 +39,6 @@ impl Log for Kept {
 
 static LOG: OnceLock<Kept> = OnceLock::new();
 
-/// A session whose log records are all kept.
-fn logged(fixture: &Fixture) -> RawSession {
-    let session = RawSession::connect(fixture.server.local_addr());
-    let peer = session.stream().local_addr().expect("an address");
-    LOG.get().expect("it is set").peers.lock().unwrap().push(format!(" port={} ", peer.port()));
-    LOG.get().expect("it is set").peers.lock().unwrap().push(format!("{peer}:"));
-    session
-}
-
 #[test]
 fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
     let log = LOG.get_or_init(Kept::default);
@@ -51,7 +47,7 @@ fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
     let fixture = Fixture::new();
     let hostile: [&[u8]; 6] = [
         b"%n%s%x\x1b[2J\x1b]0;x\x07",
-        b"\x1b[31m127.0.0.1:1 u: logged in\x08\x7f\x9b\x84",
+        b"\x1b[31m127.0.18.1:1 u: logged in\x08\x7f\x9b\x84",
         "\u{202e}\u{2066}\u{2028}\u{85}\u{9b}".as_bytes(),
         b"a\tb\x0bc\x0cd\xff\xff\xfe",
         b"\\x1b[2J \\n \"quoted\"",
@@ -61,7 +57,8 @@ fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
     for name in hostile {
         let long = [name, &[0x1b; 4_000]].concat();
         for name in [name, &long] {
-            let mut session = logged(&fixture);
+            let address = fixture.server.local_addr();
+            let mut session = RawSession::connect_from(CLIENT.into(), address);
             session.expect_reply(220);
             // Beyond 512 bytes it is not a user name, and is not logged.
             let code = if name.len() > 512 { 501 } else { 331 };
@@ -75,7 +72,7 @@ fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
             session.expect([b"CLNT ", name].concat(), 200);
             session.expect_in_step();
             // As the name of a file, valid or not.
-            let data = session.passive();
+            let data = RawData::connect_from(CLIENT.into(), passive_address(&mut session));
             let code = session.ask([b"STOR ", name].concat()).code;
             if code == 150 {
                 data.close();
@@ -100,7 +97,7 @@ fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
     assert_eq!(of("login-refused ") + of(" verb=STOR path=\"/"), lines);
     assert!(lines > 10 && of("client is") > 10, "{lines}: {messages:?}");
     assert!(of("%n%s") > 4, "nothing in a name is a format");
-    let fake = |message: &&String| message.starts_with("127.0.0.1:1 ");
+    let fake = |message: &&String| message.starts_with("127.0.18.1:1 ");
     assert_eq!(messages.iter().find(fake), None);
     for message in &*messages {
         let is_text = |char: char| {

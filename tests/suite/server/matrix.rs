@@ -21,14 +21,16 @@ use ftp_server::{
     AuthError, Authenticator, LocalConfig, LocalStorage, Login, LoginAttempt, Rights, Server,
     SyncPolicy,
 };
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{DEADLINE, RawSession};
 #[cfg(feature = "tls")]
 use ftp_tests::tls::TlsClient;
+use ftp_tests::wait::patiently;
 use tempfile::TempDir;
 
 use self::scene::Scene;
 use self::table::Table;
 pub(super) use self::table::unescape;
+use super::DRAIN_STALL;
 
 const TABLE: &str = include_str!("matrix.txt");
 
@@ -187,19 +189,21 @@ impl Field {
         })
         .unwrap();
         for cells in last.chunks(DRAINED) {
-            answers.extend(self.ask_draining(table, cells));
+            answers.extend(patiently(DRAIN_STALL, |_| self.ask_draining(table, cells)));
         }
         answers
     }
 
-    /// Tests the cells whose server shuts down during transfers.
+    /// Tests the cells whose server shuts down during transfers. Panics if that took so long that the
+    /// shutdown may have cut transfers, which waited for their turn here.
     fn ask_draining(&self, table: &Table, cells: &[(usize, usize)]) -> Answers {
         let servers = self.servers();
         let set = |_: &_| Scene::set(self, &servers, "TR").unwrap();
         let scenes: Vec<_> = cells.iter().map(set).collect();
         let mut idle = RawSession::greeted(servers.ipv4.local_addr());
         let Servers { ipv4, .. } = servers;
-        let stopping = std::thread::spawn(move || ipv4.shutdown(Duration::from_secs(50)));
+        let begun = Instant::now();
+        let stopping = std::thread::spawn(move || ipv4.shutdown(DEADLINE));
         // An idle session gets it at once (ST-13).
         idle.expect_reply(421);
         let ask = |((row, state), mut scene): ((usize, usize), Scene)| {
@@ -207,6 +211,7 @@ impl Field {
             ((row, state), scene.ask(&table.rows[row].line))
         };
         let answers = cells.iter().copied().zip(scenes).map(ask).collect();
+        assert!(begun.elapsed() < DRAIN_STALL, "{:?}: they may have stalled", begun.elapsed());
         assert_eq!(stopping.join().unwrap().stuck, 0);
         answers
     }
@@ -215,8 +220,8 @@ impl Field {
         let start = |address| {
             let base = self.base.path().to_owned();
             // While many sessions wait for their turn, their transfers stall.
-            let config =
-                super::quick().with(|config| config.timeouts.stall = Duration::from_secs(60));
+            let stall = Duration::from_secs(600);
+            let config = super::quick().with(|config| config.timeouts.stall = stall);
             Server::builder().config(config).authenticator(OneEach { base }).bind(address)
         };
         let ipv4 = start("127.0.0.1:0").unwrap();

@@ -3,10 +3,12 @@
 mod addresses;
 mod attributes;
 mod balancer;
+mod block;
 mod commands;
 mod confinement;
 mod crowds;
 mod data;
+mod deflate;
 mod devices;
 mod digests;
 mod directory_rights;
@@ -35,6 +37,8 @@ mod quota;
 mod rates;
 mod rights;
 mod searches;
+mod session_list;
+mod slow_storage;
 #[cfg(feature = "tls")]
 mod tls;
 mod unique;
@@ -48,6 +52,15 @@ use tempfile::TempDir;
 
 /// The prefix of the names of kept partial uploads.
 const KEPT: &str = ".ftp-upload-kept-";
+
+/// The hidden names of uploads that replace a file.
+const REPLACING: &str = ".ftp-upload-replacing-";
+
+/// Time that a shutdown gives a session that it has cut, to reply.
+const CUT: Duration = Duration::from_secs(2);
+
+/// Time after which a shutdown cuts a transfer that moves no byte.
+const DRAIN_STALL: Duration = Duration::from_secs(5);
 
 /// A server with user `u`, password `p` and all rights over its own directory.
 struct Fixture {
@@ -99,7 +112,8 @@ impl Fixture {
         names_in(self.root.path())
     }
 
-    /// As [`names`](Self::names), without kept partial uploads.
+    /// As [`names`](Self::names), without kept partial uploads and signs of interrupted
+    /// replacements.
     fn published(&self) -> Vec<String> {
         published_in(self.root.path())
     }
@@ -133,16 +147,18 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
-/// As [`names_in`], without kept partial uploads.
+/// As [`names_in`], without kept partial uploads and signs of interrupted replacements.
 fn published_in(directory: &Path) -> Vec<String> {
-    names_in(directory).into_iter().filter(|name| !name.starts_with(KEPT)).collect()
+    let is_hidden = |name: &String| name.starts_with(KEPT) || name.starts_with(REPLACING);
+    names_in(directory).into_iter().filter(|name| !is_hidden(name)).collect()
 }
 
-/// Returns settings with timeouts short enough to wait for.
+/// Returns settings without a delay after a wrong password, and with timeouts that no transfer of a
+/// busy machine exceeds.
 fn quick() -> ServerConfig {
     ServerConfig::default().with(|config| {
-        config.timeouts.data_connect = Duration::from_secs(5);
-        config.timeouts.stall = Duration::from_secs(10);
+        config.timeouts.data_connect = Duration::from_secs(60);
+        config.timeouts.stall = Duration::from_secs(60);
         config.logins.delay = Duration::ZERO;
     })
 }

@@ -11,6 +11,7 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
+use super::partial::moved;
 use super::play;
 
 /// A root with a quota, a shared directory mounted at `/pub`, one at `/far/away`, where the root has
@@ -109,11 +110,14 @@ fn mount_points_stay_where_they_are() {
         play(&mut session, &[("RNFR file", 350)]);
         session.expect(format!("RNTO {directory}"), 550);
     }
+    // Nothing can be stored above a mount point, and nothing done in an unavailable one.
     let listed = String::from_utf8(session.download("MLSD /")).expect("text");
-    for name in ["pub", "far", "gone"] {
+    for (name, letters) in [("pub", "celmp"), ("far", "el"), ("gone", "")] {
         let line = listed.lines().find(|line| line.ends_with(&format!(" {name}")));
         let line = line.unwrap_or_else(|| panic!("no {name} in {listed}"));
-        assert!(line.contains("perm=celmp;"), "{line}");
+        assert!(line.contains(&format!(";perm={letters};")), "{line}");
+        let alone = session.expect(format!("MLST {name}"), 250).text();
+        assert!(alone.contains(&format!(";perm={letters};")), "{alone}");
     }
     let refused = |session: &mut RawSession, from: &str, to: &str| {
         session.expect(format!("RNFR {from}"), 350);
@@ -151,7 +155,8 @@ fn mounts_have_their_own_disk_and_the_root_its_quota_cm_54_cm_128_cm_139() {
     play(&mut session, &[("ALLO 60000", 552), ("SITE QUOTA", 211)]);
     play(&mut session, &[("CWD pub", 250), ("ALLO 60000", 200), ("SITE QUOTA", 200)]);
     session.upload("STOR large", &[b'l'; 60_000]);
-    play(&mut session, &[("CWD /far", 250), ("ALLO 1", 200)]);
+    // Nothing can be stored here, so no quota applies.
+    play(&mut session, &[("CWD /far", 250), ("ALLO 1", 200), ("AVBL", 550), ("SITE QUOTA", 550)]);
     session.expect_in_step();
 }
 
@@ -162,6 +167,8 @@ fn partial_uploads_in_a_mount_are_kept_and_resumed_there_fs_15() {
     let mut data = cut.passive();
     cut.expect("STOR pub/d/f", 150);
     data.write_all(&[b'f'; 10_000]);
+    // A reset discards what was not read.
+    wait_until("the bytes are read", || moved(&mut cut) == 10_000);
     data.reset();
     cut.expect_reply(426);
     let mut session = mounted.session();

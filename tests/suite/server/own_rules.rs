@@ -137,9 +137,9 @@ const RATE: u64 = 64 * 1024;
 #[test]
 fn uploads_and_downloads_have_rates_apart() {
     let limited = UserLimits::default();
-    // Under the rate of the other direction this would take a minute.
-    let large = vec![b'x'; 4 << 20];
-    let most = Duration::from_secs(20);
+    // Under the rate of the other direction this would take two minutes.
+    let large = vec![b'x'; 8 << 20];
+    let most = Duration::from_secs(60);
     let storage = MemoryStorage::new();
     storage.put("/large", &large).expect("room");
     let up = Login::new(Arc::new(storage), Rights::FULL);
@@ -200,10 +200,11 @@ fn files_of_a_user_have_a_largest_size_cm_54() {
         (None, "STOR a", 1_001, too_large),
         (None, "SIZE a", 0, "550"),
         (None, "STOR a", 1_000, "226"),
-        (None, "STOR a", 5_000, too_large),
         (None, "SIZE a", 0, "213 1000"),
         (None, "APPE a", 1, too_large),
         (None, "APPE a", 0, "226"),
+        (None, "SIZE a", 0, "213 1000"),
+        (None, "STOR a", 5_000, too_large),
         (None, "STOR b", 600, "226"),
         (None, "APPE b", 401, too_large),
         (None, "SIZE b", 0, "213 600"),

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ftp_proto::Pathname;
 use ftp_server::NamePattern;
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{DEADLINE, RawSession};
 
 use super::{Fixture, play};
 
@@ -143,7 +143,7 @@ fn special_files_block_nobody_fs_11_hp_07() {
     for line in ["SITE CHMOD 600 fifo", "MFMT 20000101000000 socket"] {
         session.expect(line, 550);
     }
-    assert!(begun.elapsed() < Duration::from_secs(30), "something waited for a FIFO");
+    assert!(begun.elapsed() < DEADLINE, "something waited for a FIFO");
     let listing = String::from_utf8(session.download("MLSD")).expect("text");
     assert!(!listing.contains("fifo") && !listing.contains("socket"), "LS-14: {listing}");
 }
@@ -384,7 +384,7 @@ fn patterns_are_no_bombs_hp_13_hp_14_ls_27_ls_28() {
             session.expect_reply(226);
         }
     }
-    assert!(begun.elapsed() < Duration::from_secs(30), "a pattern costs more than its length");
+    assert!(begun.elapsed() < DEADLINE, "a pattern costs more than its length");
     let deep = session.download("NLST -R /");
     assert_eq!(deep.split(|&byte| byte == b'\n').count(), 3, "one level: {deep:?}");
 }

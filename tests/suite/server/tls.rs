@@ -7,6 +7,7 @@ mod data;
 mod hostile;
 mod hosts;
 mod renegotiation;
+mod sscn;
 
 use ftp_server::{ServerBuilder, Tls};
 use ftp_tests::raw::RawSession;

@@ -30,7 +30,7 @@ fn play(peer: &mut Peer, script: Script, told: &Sender<()>, is_told: Option<&Rec
         }
         for (index, reply) in replies.split('\n').map(str::trim_end).enumerate() {
             if let (1, true, Some(is_told)) = (index, line.starts_with("RETR"), is_told) {
-                is_told.recv_timeout(Duration::from_secs(20)).expect("STOR is sent");
+                is_told.recv_timeout(Duration::from_secs(60)).expect("STOR is sent");
             }
             match reply {
                 "!" => return,

@@ -7,3 +7,4 @@ mod real;
 mod refills;
 mod scripted;
 mod session;
+mod sscn;

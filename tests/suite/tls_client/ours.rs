@@ -14,6 +14,7 @@ use ftp_tests::content::{binary, large};
 use ftp_tests::peer::RealServer;
 use ftp_tests::site::OurServer;
 use ftp_tests::tls::{Authority, Kind, Secured, Version};
+use ftp_tests::wait::wait_until;
 
 use super::peer::timeouts;
 use super::session::{STEPS, Step, get, info, put, step};
@@ -243,7 +244,7 @@ fn a_client_certificate_is_shown_to_who_asks_tl_25() {
             Error::Closed => false,
             error => panic!("{error:?}"),
         };
-        assert!((0..10).any(|_| is_told(connect(tls.clone()).unwrap_err())), "no alert came");
+        wait_until("an alert comes", || is_told(connect(tls.clone()).unwrap_err()));
     }
     // Before anything is sent.
     for (certificate, key, words) in [

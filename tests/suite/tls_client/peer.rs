@@ -10,7 +10,7 @@ use ftp_client::{Client, ClientBuilder, Error, Timeouts, Tls};
 use ftp_tests::tls::{Authority, Handshake, Kind, Pair, TlsServer, TlsStream};
 
 /// Longer than any wait of a passing test.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Timeouts that other tests never reach.
 pub(super) fn timeouts() -> Timeouts {

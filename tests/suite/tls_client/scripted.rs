@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ftp_client::{CertificateFault, Client, Error, Phase, Timeouts, Tls, TlsError, TlsVersion};
 use ftp_tests::tls::{Authority, End, Kind, TlsServer, Version};
+use ftp_tests::wait::patiently;
 
 use super::peer::{Server, explicit, sound, timeouts};
 
@@ -142,7 +143,10 @@ fn without_consent_nobody_logs_in_tl_20_ht_03_ht_04() {
                 peer.expect_end();
             }
         });
-        let limits = Timeouts { reply: Duration::from_millis(150), ..timeouts() };
+        let limits = match hangs_up {
+            true => timeouts(),
+            false => Timeouts { reply: Duration::from_millis(150), ..timeouts() },
+        };
         let builder = Client::builder().timeouts(limits);
         match server.connect_with(builder, explicit(&authority)).unwrap_err() {
             Error::Timeout(Phase::Reply) if !hangs_up => {}
@@ -504,24 +508,25 @@ fn a_handshake_that_stalls_ends_in_time() {
     assert!(matches!(error, Error::Timeout(Phase::Handshake)), "{error:?}");
     server.end();
     // On a data connection: the transfer is aborted, and the session continues.
-    let server = Server::secured(tls, |mut peer, _| {
-        peer.image_epsv();
-        peer.answer("RETR a", "150 here it comes");
-        let data = peer.data();
-        peer.answer("ABOR", "426 aborted\r\n226 ok");
-        drop(data);
-        peer.answer("NOOP", "200 ok");
-        peer.expect_end();
+    patiently(Duration::from_millis(500), |handshake| {
+        let server = Server::secured(tls.clone(), |mut peer, _| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 here it comes");
+            let data = peer.data();
+            peer.answer("ABOR", "426 aborted\r\n226 ok");
+            drop(data);
+            peer.answer("NOOP", "200 ok");
+            peer.expect_end();
+        });
+        let builder = Client::builder().timeouts(Timeouts { handshake, ..timeouts() });
+        let mut client = server.connect_with(builder, explicit(&authority)).unwrap();
+        client.login("u", "p").unwrap();
+        let error = get(&mut client).unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Handshake)), "{error:?}");
+        client.noop().unwrap();
+        drop(client);
+        server.end();
     });
-    let limits = Timeouts { handshake: Duration::from_millis(500), ..timeouts() };
-    let mut client =
-        server.connect_with(Client::builder().timeouts(limits), explicit(&authority)).unwrap();
-    client.login("u", "p").unwrap();
-    let error = get(&mut client).unwrap_err();
-    assert!(matches!(error, Error::Timeout(Phase::Handshake)), "{error:?}");
-    client.noop().unwrap();
-    drop(client);
-    server.end();
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(super) fn connect(
 ) -> Result<Client, Error> {
     let tls = if implicit { Tls::implicit() } else { Tls::explicit() };
     let tls = tls.roots([authority.certificate().to_vec()]);
-    let limit = Duration::from_secs(20);
+    let limit = Duration::from_secs(60);
     let timeouts = Timeouts {
         greeting: limit,
         reply: limit,

@@ -1,9 +1,8 @@
 //! ABOR at any moment: before, during and after a transfer, and without one.
 
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
+use ftp_tests::raw::DEADLINE;
 use ftp_tests::scale;
+use ftp_tests::wait::wait_until_closed;
 
 use super::{content, passive_address, sparse};
 use crate::server::Fixture;
@@ -19,10 +18,8 @@ fn dc_40_dc_45_dc_46_abor_ends_a_transfer() {
     let mut data = session.passive();
     session.expect("RETR large", 150);
     let _some = data.read_exact(10);
-    let start = Instant::now();
     session.expect("ABOR", 426);
     session.expect_reply(226);
-    assert!(start.elapsed() < Duration::from_secs(10));
     session.expect_in_step();
     let mut data = session.passive();
     session.expect("STOR old", 150);
@@ -41,20 +38,19 @@ fn what_precedes_the_150_of_a_restart_can_be_aborted_as_03_cm_107_dc_45_fr_26() 
     sparse(&fixture, "large", length);
     let mut session = fixture.session();
     // Finding the converted byte means reading the file, keeping the beginning means copying it:
-    // both would take many minutes.
+    // both would take many minutes, but each reply comes within one.
     for (kind, command) in [("A", "RETR large"), ("I", "STOR large"), ("I", "APPE large")] {
         session.expect(format!("TYPE {kind}"), 200);
         let address = passive_address(&mut session);
         session.expect(format!("REST {}", length - 1), 350);
-        let start = Instant::now();
         session.send(format!("{command}\r\nSTAT\r\nNOOP\r\nABOR\r\n"));
         session.expect_reply(426);
         session.expect_reply(226);
-        assert!(start.elapsed() < Duration::from_secs(10), "{command}: {:?}", start.elapsed());
         // In order: before the 150, a reply to STAT would look like the reply to the command.
         session.expect_reply(211);
         session.expect_reply(200);
-        assert!(TcpStream::connect(address).is_err(), "DC-55: {command}");
+        // DC-55
+        wait_until_closed(address);
         session.expect_in_step();
     }
     assert_eq!(fixture.names(), ["large"]);
@@ -64,8 +60,8 @@ fn what_precedes_the_150_of_a_restart_can_be_aborted_as_03_cm_107_dc_45_fr_26() 
     session.expect(format!("REST {}", length - 1), 350);
     session.send("RETR large\r\n");
     drop(session);
-    let report = fixture.server.shutdown(Duration::from_secs(20));
-    assert_eq!((report.drained, report.cut, report.stuck), (1, 0, 0));
+    let report = fixture.server.shutdown(DEADLINE);
+    assert_eq!((report.cut, report.stuck), (0, 0), "it ended by itself, before or after");
 }
 
 #[test]
@@ -93,7 +89,7 @@ fn dc_42_hd_19_abor_before_the_data_connection() {
     for code in [150, 426, 226] {
         session.expect_reply(code);
     }
-    assert!(TcpStream::connect(address).is_err());
+    wait_until_closed(address);
     session.expect_in_step();
 }
 
@@ -105,7 +101,7 @@ fn dc_41_dc_43_dc_44_abor_without_a_transfer() {
     session.expect("ABOR", 225);
     let address = passive_address(&mut session);
     session.expect("ABOR", 226);
-    assert!(TcpStream::connect(address).is_err());
+    wait_until_closed(address);
     session.expect("PORT 127,0,0,1,200,1", 200);
     session.expect("ABOR", 226);
     session.expect("ABOR", 225);

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{Shutdown, SocketAddr};
-use std::time::Duration;
+use std::net::Shutdown;
 
-use ftp_tests::raw::{NoReply, RawData, RawListener, RawSession};
+use ftp_tests::raw::{DEADLINE, NoReply, RawData, RawListener, RawSession};
 #[cfg(feature = "tls")]
 use ftp_tests::tls::TlsClient;
 
@@ -47,7 +46,7 @@ impl Scene {
         };
         let (user, root) = field.user(kind);
         let mut scene = Self {
-            session: connect(address),
+            session: RawSession::greeted(address),
             user,
             data: None,
             is_busy: false,
@@ -169,18 +168,9 @@ impl Scene {
         let mut stream = data.stream();
         // Both fail if the server has closed the connection, which its reply shows.
         let _ = stream.shutdown(Shutdown::Write);
-        let _ = stream.set_read_timeout(Some(PATIENCE));
+        let _ = stream.set_read_timeout(Some(DEADLINE));
         let _ = stream.read_to_end(&mut Vec::new());
     }
-}
-
-/// The longest wait for a reply in a cell.
-const PATIENCE: Duration = Duration::from_secs(8);
-
-fn connect(address: SocketAddr) -> RawSession {
-    let mut session = RawSession::greeted(address);
-    session.set_deadline(PATIENCE);
-    session
 }
 
 /// The codes of a cell, in the notation of the table.

@@ -229,7 +229,7 @@ fn expect_end_at_ten_seconds(stream: &mut TcpStream, begun: Instant, what: &str)
     assert!(!matches!(&ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(9_900), "{what}: {took:?}");
-    assert!(took < Duration::from_secs(40), "{what}: {took:?}");
+    assert!(took < Duration::from_secs(60), "{what}: {took:?}");
     assert!(!said.starts_with(b"4"), "{what}: {}", said.escape_ascii());
 }
 

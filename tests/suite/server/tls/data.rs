@@ -1,12 +1,15 @@
 //! Data connections under TLS: their beginning, their end, and session resumption.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use ftp_server::{LogFormat, SessionReuse};
 use ftp_tests::raw::RawSession;
 use ftp_tests::tls::{End, TlsClient, Version};
 
+use super::super::block::{blocks, read_file};
+use super::super::deflate::{deflated, inflated};
 use super::super::events::Log;
+use super::super::quick;
 use super::Secure;
 
 /// Returns bytes that differ at every place.
@@ -329,5 +332,86 @@ fn log_lines_say_what_was_protected_tl_09() {
             "end=fin reply=226",
         ];
         assert_eq!(ends, want);
+    }
+}
+
+#[test]
+fn many_files_move_over_one_protected_connection_cm_147() {
+    for version in Version::ALL {
+        let secure = Secure::built(|tls| tls, |builder| builder.config(quick()));
+        let client = secure.client().version(version);
+        let mut session = secure.session(&client);
+        session.expect("MODE B", 200);
+        let mut data = session.tls_data(&client, "STOR a");
+        let mut first = 150;
+        for (name, length) in [("a", 0), ("b", 1), ("c", 100_000)] {
+            let content = vec![b'x'; length];
+            if first != 150 {
+                session.expect(format!("STOR {name}"), first);
+            }
+            data.write_all(&blocks(&content, 20_000)).unwrap();
+            session.expect_reply(250);
+            first = 125;
+            assert!(secure.fixture.read(name) == content);
+            session.expect(format!("RETR {name}"), 125);
+            assert!(read_file(&mut data).0 == content);
+            session.expect_reply(250);
+        }
+        // Several at once, in one record.
+        data.write_all(&[blocks(b"1", 9), blocks(b"2", 9), blocks(b"3", 9)].concat()).unwrap();
+        session.send("STOR 1\r\nSTOR 2\r\nRETR 1\r\nSTOR 3\r\nRETR 3\r\n");
+        for _ in 0..5 {
+            session.expect_reply(125);
+            session.expect_reply(250);
+        }
+        assert_eq!(read_file(&mut data).0, b"1");
+        assert_eq!(read_file(&mut data).0, b"3");
+        assert_eq!(secure.fixture.read("2"), b"2");
+        // The end of the connection is protected too.
+        session.expect("MODE S", 200);
+        assert_eq!(data.read(&mut [0]).unwrap(), 0, "a close_notify");
+        // A cut is a cut, even with close_notify; and PROT C does not use a protected connection.
+        session.expect("MODE B", 200);
+        let mut data = session.tls_data(&client, "STOR d");
+        let whole = blocks(b"content", 9);
+        data.write_all(&whole[..whole.len() - 1]).unwrap();
+        data.close_notify().unwrap();
+        session.expect_reply(426);
+        let mut data = session.tls_data(&client, "STOR d");
+        data.write_all(&whole).unwrap();
+        session.expect_reply(250);
+        session.expect("PROT C", 200);
+        assert_eq!(data.read(&mut [0]).unwrap(), 0, "a close_notify");
+        session.expect("RETR d", 425);
+    }
+}
+
+#[test]
+fn compressed_data_moves_under_tls_cm_142_cm_143() {
+    for version in Version::ALL {
+        let config = quick().with(|config| config.compression = true);
+        let secure = Secure::built(|tls| tls, |builder| builder.config(config));
+        let client = secure.client().version(version);
+        let mut session = secure.session(&client);
+        session.expect("MODE Z", 200);
+        let bytes = b"a line of a log\n".repeat(20_000);
+        let stream = deflated(&bytes);
+        session.tls_upload(&client, "STOR f", &stream);
+        assert!(secure.fixture.read("f") == bytes);
+        let sent = session.tls_download(&client, "RETR f");
+        assert!(sent.len() < bytes.len() / 2 && inflated(&sent) == bytes, "{}", sent.len());
+        session.expect("REST 100000", 350);
+        assert!(inflated(&session.tls_download(&client, "RETR f")) == bytes[100_000..]);
+        assert!(inflated(&session.tls_download(&client, "MLSD")).ends_with(b"f\r\n"));
+        // Neither a cut stream nor a whole one without close_notify becomes a file.
+        for length in [stream.len() / 2, stream.len()] {
+            let mut data = session.tls_data(&client, "STOR g");
+            data.write_all(&stream[..length]).unwrap();
+            data.cut().unwrap();
+            session.expect_reply(426);
+            assert_eq!(secure.fixture.published(), ["f"], "{length}");
+        }
+        session.expect("MODE S", 200);
+        assert!(session.tls_download(&client, "RETR f") == bytes);
     }
 }

@@ -5,12 +5,13 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_server::TlsPolicy;
-use ftp_tests::raw::RawSession;
+use ftp_server::{Tls, TlsPolicy};
+use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::scale;
 use ftp_tests::tls::{End, Version};
+use ftp_tests::wait::{at_last, patiently, wait_until};
 
-use super::super::{play, quick};
+use super::super::{CUT, play, quick};
 use super::Secure;
 
 /// Passes on the bytes of client and server, and keeps those of the server.
@@ -67,56 +68,66 @@ impl Tap {
 
 #[test]
 fn no_reply_is_ever_in_clear_ht_19() {
-    let config = quick().with(|config| config.timeouts.login = Duration::from_secs(2));
-    let secure = Secure::built(|tls| tls, |builder| builder.config(config));
-    secure.fixture.write("f", vec![b'x'; 20 << 20]);
-    let client = secure.client();
-    let mut tap = Tap::on(&secure);
-    let session = &mut tap.session;
-    session.start_tls(&client);
-    play(session, &[("USER u", 331), ("PASS p", 230), ("PBSZ 0", 200), ("PROT P", 200)]);
-    play(
-        session,
-        &[("TYPE I", 200), ("MLST f", 250), ("STAT", 211), ("STAT f", 213), ("PWD", 257)],
-    );
-    // Data connections bypass the tap, which passes on only their announcement.
-    let download = session.tls_data(&client, "RETR f");
-    session.expect("STAT", 211);
-    session.expect("ABOR", 426);
-    session.expect_reply(226);
-    drop(download);
-    let mut upload = session.tls_data(&client, "STOR g");
-    upload.write_all(b"some").unwrap();
-    session.expect("STAT", 211);
-    session.send("\u{0}\r\n");
-    session.send("ABOR\r\n");
-    session.expect_reply(426);
-    session.expect_reply(226);
-    session.expect_reply(501);
-    session.expect("QUIT", 221);
-    session.expect_closed();
-    assert!(tap.records() > 20);
-    // A late login, a kicked session, and a server that shuts down.
-    let mut late = Tap::on(&secure);
-    late.session.start_tls(&client);
-    late.session.expect_reply(421);
-    late.session.expect_closed();
-    late.records();
-    let mut kicked = Tap::on(&secure);
-    kicked.session.start_tls(&client);
-    play(&mut kicked.session, &[("USER u", 331), ("PASS p", 230)]);
-    let number = secure.fixture.server.sessions().last().unwrap().number;
-    assert!(secure.fixture.server.kick(number));
-    kicked.session.expect_reply(421);
-    kicked.session.expect_closed();
-    kicked.records();
-    let mut drained = Tap::on(&secure);
-    drained.session.start_tls(&client);
-    play(&mut drained.session, &[("USER u", 331), ("PASS p", 230)]);
-    drop(secure);
-    drained.session.expect_reply(421);
-    drained.session.expect_closed();
-    drained.records();
+    patiently(CUT, |_| {
+        let secure = Secure::new();
+        secure.fixture.write("f", vec![b'x'; 20 << 20]);
+        let client = secure.client();
+        let mut tap = Tap::on(&secure);
+        let session = &mut tap.session;
+        session.start_tls(&client);
+        play(session, &[("USER u", 331), ("PASS p", 230), ("PBSZ 0", 200), ("PROT P", 200)]);
+        play(
+            session,
+            &[("TYPE I", 200), ("MLST f", 250), ("STAT", 211), ("STAT f", 213), ("PWD", 257)],
+        );
+        // Data connections bypass the tap, which passes on only their announcement.
+        let download = session.tls_data(&client, "RETR f");
+        session.expect("STAT", 211);
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+        drop(download);
+        let mut upload = session.tls_data(&client, "STOR g");
+        upload.write_all(b"some").unwrap();
+        session.expect("STAT", 211);
+        session.send("\u{0}\r\n");
+        session.send("ABOR\r\n");
+        session.expect_reply(426);
+        session.expect_reply(226);
+        session.expect_reply(501);
+        session.expect("QUIT", 221);
+        session.expect_closed();
+        assert!(tap.records() > 20);
+        // A late login, a kicked session, and a server that shuts down.
+        let config = quick().with(|config| config.timeouts.login = Duration::from_secs(1));
+        let hasty = Secure::built(|tls| tls, |builder| builder.config(config));
+        // A busy machine may be late for the handshake too.
+        let mut late = at_last("a handshake in time", || {
+            let mut late = Tap::on(&hasty);
+            late.session.try_send("AUTH TLS\r\n").ok()?;
+            late.session.try_reply().ok().filter(|reply| reply.code == 234)?;
+            let tls = hasty.client().connect(late.session.stream().try_clone().unwrap()).ok()?;
+            late.session.put_on(Box::new(tls));
+            Some(late)
+        });
+        late.session.expect_reply(421);
+        late.session.expect_closed();
+        late.records();
+        let mut kicked = Tap::on(&secure);
+        kicked.session.start_tls(&client);
+        play(&mut kicked.session, &[("USER u", 331), ("PASS p", 230)]);
+        let number = secure.fixture.server.sessions().last().unwrap().number;
+        assert!(secure.fixture.server.kick(number));
+        kicked.session.expect_reply(421);
+        kicked.session.expect_closed();
+        kicked.records();
+        let mut drained = Tap::on(&secure);
+        drained.session.start_tls(&client);
+        play(&mut drained.session, &[("USER u", 331), ("PASS p", 230)]);
+        drop(secure);
+        drained.session.expect_reply(421);
+        drained.session.expect_closed();
+        drained.records();
+    });
 }
 
 #[test]
@@ -197,7 +208,14 @@ fn who_stalls_under_tls_is_given_up_hd_01_st_09() {
     silent.write_all(b"some").unwrap();
     session.expect_reply(426);
     assert_eq!(secure.fixture.published(), ["f"]);
-    session.tls_upload(&client, "STOR g", b"content");
+    // A busy machine may let this one stall too.
+    wait_until("an upload is in time", || {
+        let mut data = session.tls_data(&client, "STOR g");
+        let _ = data.write_all(b"content").and_then(|()| data.finish());
+        let code = session.reply().code;
+        assert!([226, 426].contains(&code), "{code}");
+        code == 226
+    });
 }
 
 #[test]
@@ -258,7 +276,14 @@ fn updates_of_keys_are_taken_and_bounded_ht_13_tl_04() {
 #[test]
 fn handshakes_that_stall_delay_no_login_at_scale_ht_11_go_07() {
     let count = scale::count(100, 500);
-    let secure = Secure::with(|tls| tls.control(TlsPolicy::Required));
+    // None of them ends within the test.
+    let long = Duration::from_secs(600);
+    let config = quick().with(|config| {
+        config.timeouts.login = long;
+        config.timeouts.tls_handshake = long;
+    });
+    let policy = |tls: Tls| tls.control(TlsPolicy::Required);
+    let secure = Secure::built(policy, |builder| builder.config(config));
     let client = secure.client();
     let hello = client.hello();
     let address = secure.fixture.server.local_addr();
@@ -281,7 +306,7 @@ fn handshakes_that_stall_delay_no_login_at_scale_ht_11_go_07() {
         session.expect("QUIT", 221);
     }
     println!("{count} handshakes that stall: a login takes {slowest:?} at most");
-    let limit = if scale::is_full() { 1_500 } else { 10_000 };
-    assert!(slowest < Duration::from_millis(limit), "{slowest:?}");
+    let limit = if scale::is_full() { Duration::from_millis(1_500) } else { DEADLINE };
+    assert!(slowest < limit, "{slowest:?}");
     drop(stalled);
 }

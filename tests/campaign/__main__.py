@@ -1,0 +1,152 @@
+"""Everything at once, for a long time, broken on purpose.
+
+    sudo python3 -B tests/campaign soak [--minutes N] [--seed N] [--first] [--program FILE]
+         [--actions LIST] [--clients LIST] [--faults LIST] [--every N] [--workers N]
+    sudo python3 -B tests/campaign watch [--minutes N] [--seed N] [--first] [--program FILE]
+    sudo python3 -B tests/campaign planted [--seed N] [NAME]...
+    sudo python3 -B tests/campaign power [--seed N] [--program FILE]
+    sudo python3 -B tests/campaign differences [--write] [--program FILE]
+
+soak     all kinds of clients against our server, while one action of ten goes wrong on purpose: resets,
+         silence, stopped and killed clients, a full disk, no descriptors, a killed server, reloads, new
+         certificates, a clock that is set. Every file must be what a model says.
+watch    our client with all installed servers, and all installed clients with our server, through a proxy
+         that breaks transfers: after exit 0 the file is whole, after another end the old state stands.
+planted  applies each patch of tests/campaign/planted to a copy of the sources, builds it, and fails if
+         soak or watch does not find what the head of the patch names. NAME selects patches.
+power    stores files on a disk that records its writes, cuts the power at each flush, and compares the files
+         with what the server confirmed.
+differences
+         asks our server and four others the dialogues of the reply matrix, prints every difference in code, and
+         fails if one has no verdict. --write puts the verdicts into docs/differences.md.
+
+--minutes  how long to go on (default: 3); 0 lets watch try its fixed promises only
+--seed     what the random choices begin with (default: from the clock)
+--first    stop at the first finding
+--actions  only these, separated by commas: {actions}
+--clients  only these: {clients}; what none of them can do, ours does
+--faults   only these: {faults}
+--every    one action of so many goes wrong (default: {every})
+--workers  so many users act at the same time (default: {workers})
+--program  this build of ftp-cli (default: target/release/ftp-cli)
+
+A loss that takes days to be found by all clients with all faults may take a minute with one of each, and
+`--every 1 --workers 14`.
+
+Needs root, for a network without neighbours and a small disk. The choices of a run follow from its seed; what
+happens at the same time does not. Exit status: 1 if something was found, 2 if the campaign itself fails.
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+import time
+import traceback
+from typing import Callable
+
+import differences
+import place
+import planted
+import power
+import soak
+import watch
+from findings import Findings, say
+
+
+# By default a soak does everything.
+ALL = soak.Scope()
+
+
+def some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """Reads a list of known words."""
+
+    def read(text: str) -> tuple[str, ...]:
+        words = tuple(dict.fromkeys(text.split(",")))
+        for word in words:
+            if word not in known:
+                raise argparse.ArgumentTypeError(f"{word!r} is none of: {', '.join(known)}")
+        return words
+
+    return read
+
+
+def up_to(most: int) -> Callable[[str], int]:
+    """Reads a number from 1."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected 1 to {most}: {text!r}")
+        return int(text)
+
+    return read
+
+
+def arguments() -> argparse.Namespace:
+    shown = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in ALL._asdict().items()}
+    parser = argparse.ArgumentParser(description=__doc__.format(**shown), formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["soak", "watch", "planted", "differences", "power"])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--first", action="store_true")
+    parser.add_argument("--program", default=str(place.TOP / "target/release/ftp-cli"))
+    for name, value in ALL._asdict().items():
+        kind = some_of(value) if isinstance(value, tuple) else up_to(200)
+        parser.add_argument(f"--{name}", type=kind, default=value)
+    wanted = parser.parse_intermixed_args()
+    wanted.scope = soak.Scope(**{name: getattr(wanted, name) for name in ALL._fields})
+    if wanted.part != "soak" and wanted.scope != ALL:
+        parser.error(f"only for soak: {', '.join('--' + name for name in ALL._fields)}")
+    if wanted.names and wanted.part != "planted":
+        parser.error("names are for planted")
+    return wanted
+
+
+def options(scope: soak.Scope) -> list[str]:
+    """The options that select this scope."""
+    chosen = [(name, value) for name, value in scope._asdict().items() if value != getattr(ALL, name)]
+    return [f"--{name}={','.join(value) if isinstance(value, tuple) else value}" for name, value in chosen]
+
+
+def run(wanted: argparse.Namespace) -> Findings:
+    if wanted.part == "planted":
+        return planted.run(wanted.seed, wanted.names)
+    program = os.path.realpath(wanted.program)
+    if not os.path.exists(program):
+        raise place.Unavailable(f"{program}: not found; run cargo build --release, or use --program")
+    place.enter()
+    if wanted.part == "differences":
+        return differences.run(program, wanted.write)
+    if wanted.part == "power":
+        return power.Power(program, place.Place(), wanted.seed).run()
+    common = (program, place.Place(), wanted.seed, wanted.minutes, wanted.first)
+    return soak.Soak(*common, wanted.scope).run() if wanted.part == "soak" else watch.Watch(*common).run()
+
+
+def main() -> None:
+    wanted = arguments()
+    # Everything that runs is ended, and every directory removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        if os.geteuid():
+            raise place.Unavailable("needs root: sudo python3 -B tests/campaign")
+        found = run(wanted)
+    except place.Unavailable as error:
+        say(f"campaign: {error}")
+        sys.exit(2)
+    except Exception:  # Python's own exit status would be that of a finding.
+        traceback.print_exc()
+        sys.exit(2)
+    status = 1 if found.found else 0
+    seconds = f"{found.seconds():.0f} s"
+    print(f"{found.title}: {len(found.found)} findings in {seconds}, seed {wanted.seed}, exit {status}")
+    if found.found:
+        again = ["--minutes", f"{wanted.minutes:g}", "--seed", str(wanted.seed), *options(wanted.scope)]
+        print(f"to repeat: python3 -B tests/campaign {wanted.part} {shlex.join(again)}")
+    sys.exit(status)
+
+
+main()

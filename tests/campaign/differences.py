@@ -1,0 +1,214 @@
+"""The same dialogues with our server and with others, and a verdict on every difference in code.
+
+The dialogues are the rows of the reply matrix of the suite (tests/suite/server/matrix.txt), in three of its states:
+greeted, logged in, and after PASV. Each server has the configuration of tests/bench/peers, without TLS, which changes
+from that of its package only addresses, the user, the root and the right to write.
+"""
+
+import concurrent.futures
+import contextlib
+import pathlib
+import re
+import socket
+import tempfile
+from typing import Iterator, Optional
+
+import peers
+import place
+from findings import Findings, say
+from verdicts import ALL, Answers, Row, Verdict
+
+MATRIX = place.TOP / "tests/suite/server/matrix.txt"
+DOCUMENT = place.TOP / "docs/differences.md"
+BEGIN, END = "<!-- measured: tests/campaign differences --write -->", "<!-- end -->"
+STATES = {"G": "greeted", "L": "logged in", "PV": "after PASV"}
+NAMES = ("ours", "vsftpd", "ProFTPD", "Pure-FTPd", "pyftpdlib")
+DIRECTORIES = ("empty", "full")
+UPLOADS = (b"STOR", b"APPE", b"STOU")
+# No reply in this time, in seconds.
+SILENT = 6.0
+CLOSED, NOTHING = ".", "none"
+ESCAPES = {"s": b" ", "t": b"\t", "r": b"\r", "n": b"\n", "0": b"\0", "\\": b"\\"}
+
+
+def rows() -> list[tuple[str, dict[str, str]]]:
+    """What the rows of the matrix send, and ours must answer by state; but those that need our own kind of user."""
+    states, found = [], []
+    for line in MATRIX.read_text().splitlines():
+        if line.startswith("states "):
+            states = line.split("|")[1].split()
+        elif line and not line.startswith(("#", "== ")):
+            sent, _, _, cells = (field.strip() for field in line.split(" | "))
+            found.append((sent, dict(zip(states, cells.split()))))
+    return [row for row in found if not row[0].startswith(("ACCT", "PASS", "USER", "REIN", "SITE"))]
+
+
+def unescaped(text: str) -> bytes:
+    """What a row of the matrix sends."""
+
+    def one(found: re.Match) -> str:
+        if found[1]:
+            return chr(int(found[1], 16))
+        if found[2]:
+            return "a" * int(found[2])
+        return ESCAPES[found[3]].decode()
+
+    text = re.sub(r"\\x([0-9a-f]{2})|\{(\d+)\}|\\([stnr0\\])", one, text)
+    return text.encode("latin-1")
+
+
+def fill(root: pathlib.Path) -> None:
+    """Makes the files that the matrix expects."""
+    # A server whose current directory is removed may never recover, so these two stay.
+    for path in sorted(root.rglob("*"), reverse=True):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+        elif path.relative_to(root).as_posix() not in DIRECTORIES:
+            path.rmdir()
+    for name, size in (("file", 10), ("other", 10), ("one", 1), ("two", 2), ("big", (1 << 20) + 1)):
+        (root / name).write_bytes(b"x" * size)
+    for name in DIRECTORIES:
+        (root / name).mkdir(exist_ok=True)
+        (root / name).chmod(0o777)
+    (root / "full/x").write_bytes(b"x")
+    (root / "out").symlink_to("/etc")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(root / "socket"))
+    for path in root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(0o666)
+
+
+def code(session: peers.servers.Session) -> str:
+    """The code of the next reply."""
+    try:
+        said = session.reply()
+    except OSError:
+        return NOTHING
+    return said[:3] or CLOSED
+
+
+def answer(server: peers.Server, state: str, line: str) -> str:
+    """What a server answers to the commands of a row."""
+    session, data = peers.servers.Session(server.port), None
+    session.socket.settimeout(SILENT)
+    try:
+        if state != "G":
+            session.login(server.user, server.password)
+        if state == "PV":
+            numbers = re.findall(r"\d+", session.expect("PASV", "227")[4:])
+            data = socket.create_connection(("127.0.0.1", int(numbers[4]) * 256 + int(numbers[5])), timeout=SILENT)
+        codes = []
+        # vsftpd's anonymous users may not write to the root of a chroot, so it runs without one.
+        root = f" {server.root}/" if server.name == "vsftpd" else " /"
+        for part in line.split(" // "):
+            sent = unescaped(part.replace(" /", root))
+            session.socket.sendall(sent + b"\r\n")
+            codes.append(code(session))
+            if codes[-1].startswith("1") and data:
+                with contextlib.suppress(OSError):
+                    if sent[:4].upper() in UPLOADS:
+                        data.sendall(b"data")
+                    else:
+                        while data.recv(65_536):
+                            pass
+                data.close()
+                codes.append(code(session))
+        return "+".join(codes)
+    finally:
+        if data:
+            data.close()
+        session.close()
+
+
+@contextlib.contextmanager
+def running(program: str) -> Iterator[dict[str, peers.Server]]:
+    """Our server and the others that are installed, each with a root of its own."""
+    kinds = {kind.name: kind for kind in peers.all_servers(program, "a password")}
+    if "ProFTPD" in kinds:
+        kinds["ProFTPD"] = kinds["ProFTPD"]._replace(command=peers.servers.proftpd("DefaultRoot ~\n"))
+    with contextlib.ExitStack() as stack:
+        names = [name for name in NAMES if name in kinds]
+        yield {name: stack.enter_context(peers.Server(kinds[name], tls=False)) for name in names}
+
+
+def asked(server: peers.Server, lines: list[str]) -> dict[tuple[str, str], str]:
+    """What one server answers to every line in every state."""
+    answers = {}
+    for state in STATES:
+        for line in lines:
+            fill(server.root)
+            server.root.chmod(0o777)
+            try:
+                answers[state, line] = answer(server, state, line)
+            except OSError as error:
+                answers[state, line] = f"{NOTHING}: {error}"
+    return answers
+
+
+def judged(answers: dict[str, dict], wanted: list, findings: Findings) -> dict[Verdict, list[Answers]]:
+    """The differences of each verdict. Findings: no verdict, or ours is not what the matrix has."""
+    found: dict[Verdict, list[Answers]] = {verdict: [] for verdict in ALL}
+    for state in STATES:
+        for line, by_state in wanted:
+            codes = {name: by_row[state, line] for name, by_row in answers.items()}
+            findings.count(state)
+            if codes["ours"] != by_state[state].rstrip(CLOSED):
+                findings.add(f"{state}, {line}: {codes['ours']}, and the matrix has {by_state[state]}")
+            for name, said in codes.items():
+                if said.startswith(f"{NOTHING}:"):
+                    findings.add(f"{state}, {line}: {name} cannot be asked: {said}")
+            if len(set(codes.values())) == 1:
+                continue
+            difference = Answers(Row(line, state), codes)
+            verdict: Optional[Verdict] = next((one for one in ALL if one.is_about(difference)), None)
+            if verdict is None:
+                findings.add(f"{state}, {line}: no verdict: {codes}")
+            else:
+                found[verdict].append(difference)
+    return found
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def table(found: dict[Verdict, list[Answers]], names: list[str]) -> str:
+    """A line for each verdict, with one of its differences."""
+    lines = ["| difference | for example | " + " | ".join(names) + " | dialogues | verdict |"]
+    lines.append("|" + " --- |" * (len(names) + 4))
+    for verdict, differences in found.items():
+        if differences:
+            # The last one is in the state that allows most.
+            example = ([one for one in differences if one.row.line == verdict.example] or differences)[-1]
+            codes = " | ".join(example.codes[name] for name in names)
+            sent = f"`{cell(example.row.line)}`, {STATES[example.row.state]}"
+            lines.append(f"| {verdict.name} | {sent} | {codes} | {len(differences)} | {cell(verdict.reason)} |")
+    return "\n".join(lines)
+
+
+def run(program: str, write: bool) -> Findings:
+    """Asks all servers, each in a thread, and prints every difference."""
+    # Some dialogues remove and rename absolute paths: a server that is not confined must not reach the machine.
+    place.run("mount", "-o", "remount,bind,ro", "/")
+    tempfile.tempdir = str(place.MEMORY)
+    findings, wanted = Findings("differences"), rows()
+    with running(program) as servers, concurrent.futures.ThreadPoolExecutor() as pool:
+        say(f"differences: {len(wanted)} dialogues in {len(STATES)} states with {', '.join(servers)}")
+        asking = {name: pool.submit(asked, server, [line for line, _ in wanted]) for name, server in servers.items()}
+        answers = {name: future.result() for name, future in asking.items()}
+    found, names = judged(answers, wanted, findings), list(answers)
+    for verdict, differences in found.items():
+        print(f"{verdict.name}:")
+        for one in differences:
+            print(f"  {one.row.state:2} {one.row.line:40} " + ", ".join(f"{name} {one.codes[name]}" for name in names))
+    count = sum(map(len, found.values()))
+    summary = f"{sum(findings.counts.values()):,} dialogues, {count:,} with different codes."
+    say(summary)
+    if write and not findings.found:
+        # The file system of the machine is read-only here.
+        place.run("mount", "-o", "remount,bind,rw", "/")
+        before, rest = DOCUMENT.read_text().split(BEGIN)
+        text = f"{before}{BEGIN}\n\n{summary}\n\n{table(found, names)}\n\n{END}{rest.split(END)[1]}"
+        DOCUMENT.write_text(text)
+    return findings

@@ -1,0 +1,184 @@
+"""What goes wrong on purpose, and when it did."""
+
+import contextlib
+import random
+import signal
+import subprocess
+import threading
+import time
+from typing import NamedTuple, Optional, Protocol
+
+import server as servers
+from findings import Findings
+from place import CERTIFICATES, CONTROL, IMPLICIT, Place, full_disk, run, worker_address
+
+TABLE = "campaign"
+PORTS = f"{{ {CONTROL}, {IMPLICIT} }}"
+
+# Of one client or its connections.
+LOCAL = ("reset", "silence", "stop", "kill", "terminate")
+# Of the server or its machine.
+GLOBAL = ("crash", "full disk", "descriptors", "reload", "bad reload", "certificate", "bad certificate", "clock")
+KINDS = LOCAL + GLOBAL
+# What the log says about a reload of each kind.
+RELOADS = {"reload": "reloaded", "bad reload": "unchanged", "certificate": "reloaded", "bad certificate": "unchanged"}
+INVALID = '\n[transfer]\nsync = "sometimes"\n'
+# The clock goes this many seconds forward or back at most: certificates stay valid, and so does what
+# the server keeps for a day of an interrupted upload. The file system's clock does not change.
+CLOCK_STEPS = 20 * 3_600
+
+
+class Window(NamedTuple):
+    """When something was wrong for all."""
+
+    kind: str
+    begin: float
+    end: float
+
+
+class Chosen(Protocol):
+    """The part of a soak's scope that is about faults."""
+
+    faults: tuple[str, ...]
+    workers: int
+
+
+class Faults:
+    """All faults of a run. Those of the server happen one at a time."""
+
+    def __init__(self, place: Place, server: servers.Server, seed: int, scope: Chosen, findings: Findings) -> None:
+        self.place, self.server, self.findings = place, server, findings
+        self.random = random.Random(f"{seed}/faults")
+        self.kinds, self.counts = scope.faults, dict.fromkeys(scope.faults, 0)
+        # No crash after this time, so that the memory of one process can be compared.
+        self.crashes = True
+        self._windows: list[Window] = []
+        self._open: dict[str, float] = {}
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+        self._deck: list[str] = []
+        # What the server must show.
+        self._certificate, self._banner = 0, "Service ready"
+        self._make_table(scope.workers)
+
+    def _make_table(self, workers: int) -> None:
+        run("nft", f"add table ip {TABLE}")
+        run("nft", f"add chain ip {TABLE} input {{ type filter hook input priority 0; }}")
+        for number in range(workers):
+            address = worker_address(number)
+            run("nft", f"add chain ip {TABLE} {_chain(address)}")
+            for side in ("saddr", "daddr"):
+                run("nft", f"add rule ip {TABLE} input ip {side} {address} jump {_chain(address)}")
+
+    def draw(self) -> Optional[str]:
+        """The next kind of fault: every kind comes up as often as the others. None if nothing may go wrong now."""
+        with self._lock:
+            if self.kinds == ("crash",) and not self.crashes:
+                return None
+            while True:
+                if not self._deck:
+                    self._deck = self.random.sample(self.kinds, len(self.kinds))
+                kind = self._deck.pop()
+                if self.crashes or kind != "crash":
+                    return kind
+
+    def between(self, begin: float, end: float) -> Optional[str]:
+        """What was wrong for all at some time of this interval, if anything."""
+        with self._lock:
+            found = [window.kind for window in self._windows if window.begin <= end and begin <= window.end]
+            found += [kind for kind, since in self._open.items() if since <= end]
+        return next(iter(sorted(found)), None)
+
+    def crashed_between(self, begin: float, end: float) -> bool:
+        """Whether the server was killed at some time of this interval, and perhaps is not there again."""
+        with self._lock:
+            is_open = self._open.get("crash", end) < end
+            return is_open or any(w.kind == "crash" and w.begin <= end and begin <= w.end for w in self._windows)
+
+    @contextlib.contextmanager
+    def _window(self, kind: str):
+        with self._lock:
+            self._open[kind] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._windows.append(Window(kind, self._open.pop(kind), time.monotonic()))
+
+    def strike(self, kind: str, address: str, process: subprocess.Popen, delay: float, length: float) -> bool:
+        """Lets something go wrong a while after a client began; false if it ended before."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(delay)
+            if kind in LOCAL:
+                with self._lock:
+                    # Its turn comes again.
+                    self._deck.append(kind)
+                return False
+        if kind in LOCAL:
+            self._strike_client(kind, address, process, length)
+        else:
+            with self._turn:
+                self._strike_server(kind, length)
+        with self._lock:
+            self.counts[kind] += 1
+        return True
+
+    def _strike_client(self, kind: str, address: str, process: subprocess.Popen, length: float) -> None:
+        if kind in ("kill", "terminate"):
+            process.send_signal(signal.SIGKILL if kind == "kill" else signal.SIGTERM)
+        elif kind == "stop":
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(length)
+            process.send_signal(signal.SIGCONT)
+        else:
+            data = f"tcp dport != {PORTS} tcp sport != {PORTS}"
+            some = self.random.choice([data, data, ""])
+            end = "reject with tcp reset" if kind == "reset" else "drop"
+            run("nft", f"add rule ip {TABLE} {_chain(address)} meta l4proto tcp {some} {end}")
+            time.sleep(length if kind == "silence" else 0.3)
+            run("nft", f"flush chain ip {TABLE} {_chain(address)}")
+
+    def _strike_server(self, kind: str, length: float) -> None:
+        if kind == "crash":
+            with self._window(kind):
+                self.server.crash()
+        elif kind == "full disk":
+            with self._window(kind), full_disk(self.place.disk, self.random.choice([0, 4096, 200_000])):
+                time.sleep(length)
+        elif kind == "descriptors":
+            with self._window(kind), self.server.few_descriptors(self.random.choice([0, 1, 3, 8])):
+                time.sleep(length)
+        elif kind in RELOADS:
+            self._reload(kind)
+        else:
+            self.server.set_clock(self.random.randint(-CLOCK_STEPS, CLOCK_STEPS))
+
+    def _reload(self, kind: str) -> None:
+        """Reloads the server, and looks whether it shows what is valid."""
+        following = (self._certificate + 1) % CERTIFICATES
+        if kind == "reload":
+            self._banner = f"Ready again {self.counts[kind]}"
+            self.server.configure(self._banner)
+        elif kind == "bad reload":
+            self.server.configure("Never seen", INVALID)
+        elif kind == "certificate":
+            self._certificate = following
+            self.server.set_certificate(following)
+        else:
+            self.server.set_certificate(following, key=self._certificate)
+        said = self.server.reload()
+        if said != RELOADS[kind]:
+            self.findings.add(f"{kind}: the log says {said}, must say {RELOADS[kind]}")
+        try:
+            greeting, serial = self.server.greeting(), self.server.serial()
+            if greeting != f"220 {self._banner}" or serial != self._certificate + 1:
+                wanted = f"220 {self._banner}, certificate {self._certificate + 1}"
+                self.findings.add(f"{kind}: the server shows {greeting}, certificate {serial}; must show {wanted}")
+        except (OSError, ValueError) as error:
+            self.findings.add(f"{kind}: no connection afterwards: {type(error).__name__}: {error}")
+        # A server that is killed now must start again.
+        self.server.configure(self._banner)
+        self.server.set_certificate(self._certificate)
+
+
+def _chain(address: str) -> str:
+    return "w" + address.rpartition(".")[2]

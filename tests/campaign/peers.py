@@ -1,0 +1,45 @@
+"""Servers besides those of tests/bench/peers: GNU inetutils and BusyBox, which start for each connection."""
+
+import os
+import shutil
+import sys
+
+sys.path.append(os.path.join(os.path.dirname(os.path.realpath(__file__)), "../bench/peers"))
+import servers  # noqa: E402
+
+Server, Kind = servers.Server, servers.Kind
+
+
+def busybox(server: Server) -> list[str]:
+    serve = ["busybox-ftpd", "tcpsvd", "127.0.0.1", str(server.port)]
+    return [*serve, server.kind.program, "ftpd", "-w", "-A", str(server.root)]
+
+
+def inetutils(server: Server) -> list[str]:
+    """With its own /etc/passwd, since its users are those of the machine."""
+    passwd = server.place / "passwd"
+    user = f"user:{servers.CHEAP_HASH}:0:0::{server.root}:/bin/sh\n"
+    passwd.write_text(f"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n{user}")
+    passwd.chmod(0o600)
+    serve = f"exec busybox-ftpd tcpsvd 127.0.0.1 {server.port} {server.kind.program} --auth=default"
+    script = f"mount --bind {passwd} /etc/passwd && {serve}"
+    return ["unshare", "--mount", "--", "sh", "-c", script]
+
+
+def ours(program: str, password: str, *more: str) -> Kind:
+    """Our server, with short timeouts."""
+    short = ["timeouts.idle=15 s", "timeouts.stall=3 s", "timeouts.data_connect=5 s", *more]
+    words = [word for setting in short for word in ("--set", setting)]
+    return Kind("ours", program, servers.ours(*words), password=password)
+
+
+def all_servers(program: str, password: str) -> list[Kind]:
+    """Those that are installed, ours first."""
+    others = [kind for kind in servers.kinds(program) if kind.name not in ("ftp-cli serve", "libunftp")]
+    kinds = [
+        ours(program, password),
+        *others,
+        Kind("inetutils", shutil.which("inetutils-ftpd"), inetutils),
+        Kind("BusyBox", shutil.which("busybox-ftpd"), busybox),
+    ]
+    return [kind for kind in kinds if kind.is_installed()]

@@ -1,0 +1,123 @@
+"""Where a campaign runs: a network without neighbours, a small disk, certificates, and addresses of workers."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Iterator, NoReturn
+
+INSIDE = "FTP_CAMPAIGN_INSIDE"
+MEMORY = pathlib.Path("/dev/shm")
+HOST = "127.0.0.1"
+# Ports for explicit and for implicit TLS.
+CONTROL, IMPLICIT = 2121, 2990
+# The disk of the server, in MiB.
+DISK_MIB = 256
+# From this many certificates of one authority the server gets another one each time.
+CERTIFICATES = 3
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Unavailable(Exception):
+    """What this machine lacks."""
+
+
+def run(*command: str, **options) -> None:
+    """Runs a program that must succeed."""
+    ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
+    if ran.returncode:
+        raise Unavailable(f"{' '.join(command)}: exit {ran.returncode}: {(ran.stderr or ran.stdout).strip()}")
+
+
+def ending_with_us(signal: str) -> list[str]:
+    """The beginning of a command line: its program gets this signal when this one ends, however that happens."""
+    return ["setpriv", "--pdeathsig", signal]
+
+
+def enter() -> None:
+    """Runs this program again with its own network, where no port is taken, and its own mounts and processes."""
+    if not os.environ.get(INSIDE):
+        again()
+    run("ip", "link", "set", "lo", "up")
+    # Faketime keeps a semaphore for each process identifier there, and those begin at 1 again.
+    run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", str(MEMORY))
+
+
+def again() -> NoReturn:
+    """Ends as the inner program does. When either ends, the kernel ends all servers and clients with it."""
+    own = ["unshare", "--net", "--mount", "--mount-proc", "--pid", "--fork", "--kill-child"]
+    command = [*ending_with_us("KILL"), *own, sys.executable, "-B", *sys.argv]
+    with tempfile.TemporaryDirectory(prefix="ftp-campaign-", ignore_cleanup_errors=True) as scratch:
+        # Servers run as other users.
+        os.chmod(scratch, 0o755)
+        inner = subprocess.Popen(command, env={**os.environ, INSIDE: "1", "TMPDIR": scratch})
+        try:
+            status = inner.wait()
+        finally:
+            inner.kill()
+            inner.wait()
+    sys.exit(status if status >= 0 else 2)
+
+
+def worker_address(number: int) -> str:
+    """The address that a worker's clients connect from, by which its sessions are told apart."""
+    return f"127.0.0.{10 + number}"
+
+
+class Place:
+    """A directory in memory with the files of a run."""
+
+    def __init__(self) -> None:
+        self.path = MEMORY / "campaign"
+        self.path.mkdir()
+        self.disk = self.path / "disk"
+        self.root = self.disk / "root"
+        self.local = self.path / "local"
+        self.disk.mkdir()
+        self.local.mkdir()
+        run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0755", "tmpfs", str(self.disk))
+        self.root.mkdir()
+        self._make_certificates()
+
+    @property
+    def authority(self) -> pathlib.Path:
+        """The certificate that clients trust."""
+        return self.path / "authority.pem"
+
+    def certificate(self, number: int) -> tuple[pathlib.Path, pathlib.Path]:
+        """A certificate of the server, and its key."""
+        return self.path / f"cert-{number}.pem", self.path / f"key-{number}.pem"
+
+    def _make_certificates(self) -> None:
+        # Valid for some days already, since the clock of the server goes back too.
+        openssl = ("faketime", "-f", "-20d", "openssl")
+        new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        key = str(self.path / "authority.key")
+        names = self.path / "names.cnf"
+        names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        signed = ("-days", "90", "-CA", str(self.authority), "-CAkey", key)
+        run(*openssl, "req", "-x509", *new_key, "-days", "90", "-subj", "/CN=Campaign", "-keyout", key,
+            "-out", str(self.authority))  # fmt: skip
+        for number in range(CERTIFICATES):
+            certificate, private = map(str, self.certificate(number))
+            request = str(self.path / "request.pem")
+            run(*openssl, "req", *new_key, "-subj", "/CN=localhost", "-keyout", private, "-out", request)
+            run(*openssl, "x509", "-req", "-in", request, *signed, "-set_serial", str(number + 1),
+                "-extfile", str(names), "-out", certificate)  # fmt: skip
+
+
+@contextlib.contextmanager
+def full_disk(disk: pathlib.Path, left: int) -> Iterator[None]:
+    """Leaves only some bytes of a disk."""
+    ballast = disk / "ballast"
+    space = os.statvfs(disk)
+    with open(ballast, "wb") as file:
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(file.fileno(), 0, max(1, space.f_bavail * space.f_frsize - left))
+    try:
+        yield
+    finally:
+        ballast.unlink()

@@ -1,0 +1,108 @@
+"""Planted faults: each patch of `planted` is applied to a copy of the sources, built, and must be found.
+
+A fault that nobody finds means that the campaign is blind to it. The patches are like faults that servers and
+clients have had. They touch only the copy. The head of each says how the fault is searched for, and what must be
+found first, as a regular expression:
+
+    Search: soak 1
+    Finding: rename .*: done, but found
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+from findings import Findings, say
+from place import TOP, Unavailable, ending_with_us
+
+PATCHES = pathlib.Path(__file__).with_name("planted")
+
+
+# How the head of a patch begins the two lines, and how a part of the campaign prints what it found.
+HEAD = re.compile(r"^Search: (soak|watch) ([0-9.]+)\nFinding: (.+)$", re.M)
+FOUND = re.compile(r"^FOUND after [0-9.]+ s: (.*)$", re.M)
+
+
+class Search(NamedTuple):
+    """How a fault is searched for: for 0 minutes, watch tries its fixed promises."""
+
+    part: str
+    minutes: float
+
+
+def head(path: pathlib.Path) -> tuple[Search, str]:
+    """How a planted fault is searched for, and what must be found."""
+    said = HEAD.search(path.read_text().partition("\ndiff ")[0])
+    if not said:
+        raise Unavailable(f"{path.name}: missing Search and Finding")
+    return Search(said[1], float(said[2])), said[3]
+
+
+def ran(words: list[str], **options) -> subprocess.CompletedProcess:
+    """Runs a program, which ends in order if this one does."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [*ending_with_us("TERM"), *words], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, **options
+    )
+    try:
+        out, err = process.communicate()
+    finally:
+        process.terminate()
+        process.wait()
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def build(top: str) -> str:
+    """Builds the program of a copy; its path."""
+    target = TOP / "target/planted"
+    cargo = os.environ.get("CARGO", "cargo")
+    command = [cargo, "build", "--quiet", "--locked", "-p", "ftp-cli", "--manifest-path", f"{top}/Cargo.toml"]
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(target), "CARGO_PROFILE_DEV_DEBUG": "0"}
+    built = ran(command, env=environment)
+    if built.returncode:
+        raise Unavailable(f"cargo build: {built.stderr[-2000:]}")
+    return str(target / "debug/ftp-cli")
+
+
+def apply(top: str, path: pathlib.Path, *options: str) -> None:
+    """Applies a patch to a copy of the sources."""
+    applied = ran(["git", "-C", top, "apply", *options, str(path)])
+    if applied.returncode:
+        raise Unavailable(f"{path.name} does not fit the sources: {applied.stderr.strip()}")
+
+
+def search(program: str, how: Search, seed: int) -> tuple[int, str]:
+    """Exit status of a part of the campaign, and the first thing that it found, or why it failed."""
+    words = [sys.executable, "-B", str(TOP / "tests/campaign"), how.part, "--minutes", f"{how.minutes:g}"]
+    words += ["--seed", str(seed), "--program", program, "--first"]
+    searched = ran(words)
+    first = FOUND.search(searched.stdout)
+    return searched.returncode, first[1] if first else searched.stderr[-500:]
+
+
+def run(seed: int, names: list[str]) -> Findings:
+    """Searches for each planted fault, and first for one in the sources as they are."""
+    findings = Findings("planted")
+    patches = [path for path in sorted(PATCHES.glob("*.patch")) if not names or path.stem in names]
+    with tempfile.TemporaryDirectory(prefix="ftp-planted-") as top:
+        settings = ("-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main")
+        subprocess.run(["git", *settings, "clone", "--quiet", "--shared", str(TOP), top], check=True)
+        program = build(top)
+        for how in sorted({head(path)[0] for path in patches}):
+            status, first = search(program, how, seed)
+            if status:
+                findings.add(f"{how.part} without a planted fault ends with {status}: {first}")
+        for path in patches:
+            apply(top, path)
+            began, (how, wanted) = time.monotonic(), head(path)
+            status, first = search(build(top), how, seed)
+            apply(top, path, "--reverse")
+            say(f"{path.stem}: {how.part} ends with {status} after {time.monotonic() - began:.0f} s: {first[:300]}")
+            if status != 1 or not re.match(wanted, first):
+                findings.add(f"{path.stem}: {how.part} ends with {status}, must find {wanted!r}, and found {first!r}")
+    return findings

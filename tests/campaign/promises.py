@@ -1,0 +1,403 @@
+"""Promises that chance meets too seldom, each tried on purpose, with random contents and offsets."""
+
+import os
+import pathlib
+import random
+import re
+import subprocess
+import time
+from typing import Callable, Optional
+
+import peers
+from findings import Findings
+from place import Place
+from proxy import Plan, Proxy, reset
+
+# Seconds for one timeout of our client; for a whole run; and for a server to notice something.
+TIMEOUT, LONGEST, SOON = 3, 40.0, 15.0
+# What an empty file or a directory costs of a quota, by docs/server.md and the 4 KiB of its blocks.
+COST = 4096
+
+
+class Scene:
+    """Our program, a directory for local files, and chance."""
+
+    def __init__(self, program: str, place: Place, chance: random.Random) -> None:
+        self.program, self.local, self.random = program, place.local, chance
+        self.password = f"secret-{chance.getrandbits(48):x}"
+
+    def ours(self, *settings: str) -> peers.Server:
+        return peers.Server(peers.ours(self.program, self.password, *settings), tls=False)
+
+    def client(self, server: peers.Server, *words: str, proxy: Optional[Proxy] = None) -> tuple[int, bytes]:
+        """Runs our client; `{url}` in its words is the server's. Exit status, and what it said."""
+        port = proxy.port if proxy else server.port
+        limits = [f"--{name}-timeout={TIMEOUT}" for name in ("connect", "reply", "stall", "final")]
+        words = tuple(word.replace("{url}", f"ftp://127.0.0.1:{port}") for word in words)
+        login = ["-u", server.user, "--no-netrc", *limits]
+        command = [self.program, words[0], *(login if words[0] != "fxp" else ["--no-netrc"]), *words[1:]]
+        environment = {**os.environ, "FTP_PASSWORD": server.password, "HOME": str(self.local)}
+        try:
+            ran = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST, env=environment, cwd=self.local
+            )
+        except subprocess.TimeoutExpired as error:
+            return 999, (error.stdout or b"") + (error.stderr or b"")
+        return ran.returncode, ran.stdout + ran.stderr
+
+    def bytes(self, least: int = 100_000, most: int = 300_000) -> bytes:
+        return self.random.randbytes(self.random.randint(least, most))
+
+    def file(self, name: str, content: Optional[bytes] = None) -> pathlib.Path:
+        path = self.local / name
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_bytes(content)
+        return path
+
+
+def store(session, name: str, content: bytes, verb: str = "STOR") -> str:
+    """Stores a file by hand; the last reply."""
+    session.say("TYPE I")
+    data = session.begin(f"{verb} {name}")
+    data.sendall(content)
+    data.close()
+    return session.reply()
+
+
+def resume_of_another_file(scene: Scene) -> Optional[str]:
+    """A partial download is not completed by the rest of another file of the same length."""
+    with scene.ours() as server:
+        old = scene.bytes()
+        (server.root / "f").write_bytes(old)
+        target = scene.file("f")
+        with Proxy(server.port, Plan("error", len(old) // 2, 0, b"RETR")) as proxy:
+            code, said = scene.client(server, "get", "-c", "{url}/f", str(target), proxy=proxy)
+        if code == 0:
+            return f"the broken download ended with 0: {said!r}"
+        part = target.with_name("f.part")
+        if not part.exists() or part.read_bytes() != old[: len(old) // 2]:
+            return "the received part was not kept"
+        new = scene.random.randbytes(len(old))
+        (server.root / "f").write_bytes(new)
+        later = time.time() + 5
+        os.utime(server.root / "f", (later, later))
+        code, said = scene.client(server, "get", "-c", "{url}/f", str(target))
+        if code or target.read_bytes() != new:
+            return f"the file was mixed, or exit {code}: {said!r}"
+    return None
+
+
+def listing_that_is_not_confirmed(scene: Scene) -> Optional[str]:
+    """A listing whose end nothing confirms is not a success."""
+    with scene.ours() as server:
+        for number in range(300):
+            (server.root / f"file-{number:03}").touch()
+        for option in ("mlsd", "list", "nlst"):
+            for kind in ("error", "lost control", "reset"):
+                with Proxy(server.port, Plan(kind, scene.random.randint(1, 2_000))) as proxy:
+                    code, _ = scene.client(server, "ls", "--listing", option, "{url}/", proxy=proxy)
+                    if code == 0:
+                        return f"ls --listing {option} ended with 0 after {kind}"
+    return None
+
+
+def names_with_a_dot(scene: Scene) -> Optional[str]:
+    """Names that begin with a dot are listed, by every command, and mirrored."""
+    with scene.ours() as server:
+        for name in (".dot", "plain"):
+            (server.root / name).write_bytes(b"x")
+        for option in ("mlsd", "list", "nlst"):
+            code, said = scene.client(server, "ls", "-a", "--listing", option, "{url}/")
+            if code or sorted(said.split()) != [b".dot", b"plain"]:
+                return f"ls --listing {option}: exit {code}, {said!r}"
+        mirror = scene.local / "mirror"
+        code, said = scene.client(server, "mirror", "{url}/", str(mirror))
+        names = sorted(os.listdir(mirror)) if mirror.exists() else []
+        if code or names != [".dot", "plain"]:
+            return f"mirror: exit {code}, {names}, {said!r}"
+    return None
+
+
+def copy_that_cannot_begin(scene: Scene) -> Optional[str]:
+    """A server-to-server copy of a missing file, or of a file to itself, leaves the target's content."""
+    for kind in peers.all_servers(scene.program, scene.password):
+        if kind.name not in ("ours", "vsftpd", "ProFTPD", "pyftpdlib"):
+            continue
+        with peers.Server(kind, tls=False) as server:
+            # More than fits into the buffers of a connection.
+            up, content = server.root / "up", scene.random.randbytes(12 << 20)
+            up.mkdir()
+            up.chmod(0o777)
+            (up / "f").write_bytes(content)
+            (up / "f").chmod(0o666)
+            url = f"ftp://{server.user.replace('@', '%40')}@127.0.0.1:{server.port}/up"
+            word = scene.file("passwords", f"{server.password}\n{server.password}\n".encode())
+            word.chmod(0o600)
+            for source in ("missing", "f"):
+                for side in ("target", "source"):
+                    words = ["fxp", "--listen", side, "--password-file", str(word), f"{url}/{source}", f"{url}/f"]
+                    code, said = scene.client(server, *words)
+                    if code == 0 and source == "missing":
+                        return f"{kind.name}: fxp of a missing file, --listen {side}, ended with 0: {said!r}"
+                    if (up / "f").read_bytes() != content:
+                        held = len((up / "f").read_bytes())
+                        return f"{kind.name}: fxp {source} f, --listen {side}: exit {code}, {held} bytes left: {said!r}"
+            word.unlink()
+    return None
+
+
+def mirror_of_a_lying_server(scene: Scene) -> Optional[str]:
+    """226 for a file that did not arrive whole does not convince a mirror, nor a single upload or download."""
+    with scene.ours() as server:
+        content = scene.bytes()
+        top = scene.local / "up-tree"
+        top.mkdir(exist_ok=True)
+        (top / "f").write_bytes(content)
+        for words, verb in (
+            (["mirror", str(top), "{url}/tree"], b"STOR"),
+            (["put", str(top / "f"), "{url}/one"], b"STOR"),
+            (["get", "{url}/down/whole", str(scene.local / "down")], b"RETR"),
+            (["mirror", "{url}/down", str(scene.local / "down-tree")], b"RETR"),
+        ):
+            (server.root / "down").mkdir(exist_ok=True)
+            (server.root / "down/whole").write_bytes(content)
+            with Proxy(server.port, Plan("swallow", scene.random.randint(0, len(content) - 1), 0, verb)) as proxy:
+                code, said = scene.client(server, *words, proxy=proxy)
+                if proxy.struck is None:
+                    return f"{words[0]}: nothing was swallowed: exit {code}, {said!r}"
+                if code == 0:
+                    return f"{words} ended with 0, although {verb.decode()} lost a part"
+    return None
+
+
+def stale_part(scene: Scene) -> Optional[str]:
+    """What is left of an interrupted upload is gone once another file has had its name."""
+    with scene.ours() as server:
+        session = server.session()
+        session.say("TYPE I")
+        data = session.begin("STOR f")
+        data.sendall(scene.bytes())
+        time.sleep(0.2)
+        reset(data)
+        session.close()
+        end = time.monotonic() + SOON
+        second = server.session()
+        second.say("TYPE I")
+        while not second.say("SIZE f").startswith("213"):
+            if time.monotonic() > end:
+                # Nothing was kept: nothing can be stale.
+                return "no partial upload was kept"
+            time.sleep(0.05)
+        new = scene.bytes()
+        if not store(second, "f", new).startswith("226"):
+            return "the second upload failed"
+        # DELE and RNTO would remove a partial upload too.
+        (server.root / "f").unlink()
+        said = second.say("SIZE f")
+        if not said.startswith("550"):
+            return f"after another file was stored and removed, SIZE gives {said}"
+        if not store(second, "f", new, "APPE").startswith("226") or (server.root / "f").read_bytes() != new:
+            return "an append to the missing file is not the file"
+    return None
+
+
+def quota_never_falls(scene: Scene) -> Optional[str]:
+    """The count of a quota is never below what is on disk."""
+    config, root = scene.local / "quota.toml", scene.local / "quota"
+    root.mkdir(exist_ok=True)
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-5", "-stdin"], input=scene.password, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+    def command(server: peers.Server) -> list[str]:
+        config.write_text(
+            f'[listen]\naddresses = ["127.0.0.1:{server.port}"]\n[users.user]\npassword = "{hashed}"\n'
+            f'root = "{root}"\nrights = "full"\nquota = "1 GiB"\n'
+        )
+        return [scene.program, "serve", "--config", str(config)]
+
+    def used() -> int:
+        paths = list(root.rglob("*"))
+        return sum(COST if path.is_dir() or not path.stat().st_size else path.stat().st_size for path in paths)
+
+    names = ["a", "b", "c", "d"]
+    with peers.Server(peers.Kind("ours", scene.program, command, password=scene.password), tls=False) as server:
+        session = server.session()
+        for _ in range(60):
+            name, to = scene.random.sample(names, 2)
+            turn = scene.random.choice(["STOR", "APPE", "DELE", "RNTO", "MKD", "RMD"])
+            if turn in ("STOR", "APPE"):
+                store(session, name, scene.random.randbytes(scene.random.choice([0, 1, 5_000, 50_000])), turn)
+            elif turn == "RNTO":
+                if session.say(f"RNFR {name}").startswith("350"):
+                    session.say(f"RNTO {to}")
+            else:
+                session.say(f"{turn} {'dir' if turn in ('MKD', 'RMD') else name}")
+            lines = site_lines(session, "SITE QUOTA")
+            count = next((int(found[1]) for line in lines if (found := re.match(r" Bytes: (\d+) of", line))), None)
+            if count is None or count < used():
+                return f"after {turn} {name} {to} the count is {count}, and {used()} bytes are used: {lines}"
+    return None
+
+
+def site_lines(session, command: str) -> list[str]:
+    """All lines of a reply."""
+    session.socket.sendall(command.encode() + b"\r\n")
+    lines = [session.lines.readline().decode()]
+    while not re.match(r"\d\d\d ", lines[-1]):
+        lines.append(session.lines.readline().decode())
+    return lines
+
+
+def deadlines(scene: Scene) -> Optional[str]:
+    """A server that falls silent at any point does not block a client for long."""
+    # The server itself must not end the session first.
+    with scene.ours("timeouts.idle=5 min", "timeouts.stall=5 min") as server:
+        content = scene.bytes()
+        (server.root / "f").write_bytes(content)
+        up, down = scene.file("up", content), scene.file("down")
+        jobs = {
+            "get": ["get", "{url}/f", str(down)],
+            "put": ["put", str(up), "{url}/g"],
+            "ls": ["ls", "{url}/"],
+            "mv": ["mv", "{url}/f", "f2"],
+            "rm": ["rm", "{url}/f2"],
+        }
+        moments = b"USER PASS TYPE EPSV RETR STOR MLSD RNFR RNTO DELE SIZE".split()
+        # The first has not even a greeting.
+        cases = [(name, moment, Plan()) for name in jobs for moment in (b"", *moments)]
+        plans = [Plan(kind, at) for kind in ("stall", "mute") for at in (0, 90)]
+        cases += [(name, None, plan) for name in ("get", "put", "ls") for plan in plans]
+        for name, moment, plan in cases:
+            with Proxy(server.port, plan, moment) as proxy:
+                code, said = scene.client(server, *jobs[name], proxy=proxy)
+                if code == 999:
+                    return f"{name} still ran after {LONGEST:.0f} s; silence after {moment!r}, {plan}"
+                sent = b"".join(proxy.lines)
+            if code == 0 and plan.kind == "stall" and name != "ls":
+                return f"{name} ended with 0 after {plan}"
+            if code == 0 and moment and moment in sent and moment not in (b"SIZE", b"TYPE"):
+                return f"{name} ended with 0, and nothing answered {moment.decode()}: {said!r}"
+    return None
+
+
+def renames(scene: Scene) -> Optional[str]:
+    """After 250 the new name has the content, and the old one is gone."""
+    with scene.ours() as server:
+        session = server.session()
+        for old in (None, scene.bytes()):
+            content = scene.bytes()
+            (server.root / "a").write_bytes(content)
+            if old:
+                (server.root / "b").write_bytes(old)
+            session.expect("RNFR a", "350")
+            session.expect("RNTO b", "250")
+            if (server.root / "a").exists() or (server.root / "b").read_bytes() != content:
+                return f"250, but the names are {sorted(os.listdir(server.root))}"
+    return None
+
+
+def offsets(scene: Scene) -> Optional[str]:
+    """REST n gives exactly the bytes from n on, and stores exactly there."""
+    with scene.ours() as server:
+        session, content = server.session(), scene.bytes()
+        (server.root / "f").write_bytes(content)
+        session.say("TYPE I")
+        for n in [0, 1, len(content), *(scene.random.randint(2, len(content) - 1) for _ in range(6))]:
+            session.expect(f"REST {n}", "350")
+            data, got = session.begin("RETR f"), b""
+            while block := data.recv(65_536):
+                got += block
+            session.reply()
+            if got != content[n:]:
+                return f"RETR after REST {n} of {len(content)} gave {len(got)} bytes, not the rest"
+            new = scene.bytes(10, 1_000)
+            (server.root / "g").write_bytes(content)
+            session.expect(f"REST {n}", "350")
+            said = store(session, "g", new)
+            if not said.startswith("226") or (server.root / "g").read_bytes() != content[:n] + new:
+                return f"STOR after REST {n}: {said}, and the file is another one"
+            target = scene.file("part", content[:n])
+            code, said = scene.client(server, "get", "-c", "{url}/f", str(target))
+            if code or target.read_bytes() != content:
+                return f"get -c of a file with {n} bytes: exit {code}: {said!r}"
+    return None
+
+
+def syncs(scene: Scene) -> Optional[str]:
+    """Before 226 and 250 the content, then the name, then the directory are on disk."""
+    with scene.ours() as server:
+        trace = scene.local / "trace"
+        calls = "trace=fdatasync,fsync,linkat,renameat,renameat2,sendto,write,sendmsg"
+        command = ["strace", "-f", "-y", "-s", "64", "-e", calls, "-o", str(trace), "-p", str(server.pid)]
+        strace = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            strace.stderr.readline()
+            session = server.session()
+            store(session, "new", scene.bytes())
+            store(session, "new", scene.bytes())
+            session.expect("RNFR new", "350")
+            session.expect("RNTO other", "250")
+        finally:
+            strace.terminate()
+            strace.wait()
+        text = trace.read_text(errors="replace")
+        trace.unlink()
+    parts = re.split(r'"(150|226|350|250)[ -]', text)
+    # The calls between a code and the next one.
+    between = [((parts[at], parts[at + 2]), parts[at + 1]) for at in range(1, len(parts) - 2, 2)]
+    between = [(pair, calls) for pair, calls in between if pair in (("150", "226"), ("350", "250"))]
+    if len(between) != 3:
+        return f"there must be two uploads and a rename: {[pair for pair, _ in between]}"
+    for pair, calls in between:
+        calls_made = re.findall(r"\b(fdatasync|fsync|linkat|renameat2?)\(", calls)
+        named = next((at for at, name in enumerate(calls_made) if name.startswith(("link", "rename"))), None)
+        if named is None:
+            return f"between {pair[0]} and {pair[1]} nothing got a name: {calls_made}"
+        if pair[0] == "150" and not any(name.startswith("f") for name in calls_made[:named]):
+            return f"the content was not synced before its name: {calls_made}"
+        if not any(name.startswith("f") for name in calls_made[named:]):
+            return f"the directory was not synced before {pair[1]}: {calls_made}"
+    return None
+
+
+def secrets_stay(scene: Scene) -> Optional[str]:
+    """No password in what the client says, however much it says, nor in the server's log."""
+    with scene.ours() as server:
+        (server.root / "f").write_bytes(b"x")
+        for words in (["get", "--trace", "-v"], ["get", "--json", "--trace"], ["ls", "--trace"]):
+            target = [str(scene.file("down"))] if words[0] == "get" else []
+            code, said = scene.client(server, *words, "{url}/f" if target else "{url}/", *target)
+            if code or scene.password.encode() in said or b"PASS" not in said:
+                return f"{words}: exit {code}: {said!r}"
+        if scene.password in (server.place / "log").read_text(errors="replace"):
+            return "the log of the server has the password"
+    return None
+
+
+ALL: list[Callable[[Scene], Optional[str]]] = [
+    resume_of_another_file, listing_that_is_not_confirmed, names_with_a_dot, copy_that_cannot_begin,
+    mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, syncs, secrets_stay, deadlines,
+]  # fmt: skip
+
+
+def check_all(program: str, place: Place, chance: random.Random, findings: Findings) -> None:
+    """Tries each promise once."""
+    for promise in ALL:
+        if findings.is_over():
+            return
+        clean(place.local)
+        try:
+            problem = promise(Scene(program, place, chance))
+        except OSError as error:
+            problem = f"{type(error).__name__}: {error}"
+        findings.count(promise.__name__)
+        if problem:
+            findings.add(f"{promise.__name__}: {problem}")
+    clean(place.local)
+
+
+def clean(top: pathlib.Path) -> None:
+    for path in sorted(top.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,0 +1,223 @@
+"""A proxy for FTP without TLS, in passive mode, that breaks a transfer as it is told."""
+
+import contextlib
+import re
+import select
+import socket
+import struct
+import threading
+from typing import NamedTuple, Optional
+
+HOST = "127.0.0.1"
+BLOCK = 16_384
+# How long the last reply may wait for the last byte, in seconds.
+PATIENCE = 5
+# What can happen to a data connection, after some bytes:
+#   swallow       the rest never arrives, and both sides see an orderly end: as if the network lied
+#   reset         both sides see a reset
+#   stall         nothing moves any more
+#   error         as swallow, and the final reply is 426
+#   lost control  the control connection ends, the data connection is reset
+#   mute          the data arrives, and no reply afterwards
+KINDS = ("swallow", "reset", "stall", "error", "lost control", "mute")
+# What ends a transfer.
+FINAL = re.compile(rb"[2-5]\d\d ")
+PASSIVE = re.compile(rb"227 .*?(\d+),(\d+),(\d+),(\d+),(\d+),(\d+)")
+EXTENDED = re.compile(rb"229 .*\(\|\|\|(\d+)\|\)")
+MOVERS = (b"RETR", b"STOR", b"APPE", b"LIST", b"NLST", b"MLSD")
+
+
+class Plan(NamedTuple):
+    """What happens to which transfer: the first one is number 0."""
+
+    kind: str = ""
+    at: int = 0
+    turn: int = 0
+    # Only transfers by this command count, if any.
+    verb: bytes = b""
+
+
+class Struck(NamedTuple):
+    """What happened."""
+
+    kind: str
+    verb: bytes
+
+
+def reset(connection: socket.socket) -> None:
+    """Ends a connection so that the peer sees a reset."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+
+class Proxy:
+    """Listens at a port of its own. `with` closes all connections at the end."""
+
+    def __init__(self, port: int, plan: Plan, silent_after: Optional[bytes] = None) -> None:
+        """`silent_after`: no reply to this command, and none later; empty: not even a greeting."""
+        self.target, self.plan, self.silent_after = port, plan, silent_after
+        self.struck: Optional[Struck] = None
+        self.lines: list[bytes] = []
+        self._turns = 0
+        self._listener = socket.create_server((HOST, 0))
+        self._open: list[socket.socket] = [self._listener]
+        self._lock = threading.Lock()
+
+    @property
+    def port(self) -> int:
+        return self._listener.getsockname()[1]
+
+    def __enter__(self) -> "Proxy":
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+                connection.close()
+
+    def _keep(self, connection: socket.socket) -> socket.socket:
+        with self._lock:
+            self._open.append(connection)
+        return connection
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._keep(self._listener.accept()[0])
+                server = self._keep(socket.create_connection((HOST, self.target), timeout=10))
+                session = Session(self, client, server)
+                threading.Thread(target=session.run, daemon=True).start()
+
+    def next_plan(self, verb: bytes) -> Plan:
+        """The plan of a transfer that begins now."""
+        with self._lock:
+            if not self.plan.kind or (self.plan.verb and self.plan.verb != verb):
+                return Plan()
+            self._turns += 1
+            return self.plan if self._turns - 1 == self.plan.turn else Plan()
+
+
+class Session:
+    """A control connection with its data connections."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+        self.proxy, self.client, self.server = proxy, client, server
+        self.verb, self.is_mute, self.breaks_reply = b"", False, False
+        # Whether a transfer has begun, and whether its last byte has been carried: no reply overtakes it.
+        self.has_begun, self.carried = False, threading.Event()
+
+    def run(self) -> None:
+        """Passes lines on until either side ends."""
+        self.is_mute = self.proxy.silent_after == b""
+        buffers = {self.client: b"", self.server: b""}
+        with contextlib.suppress(OSError, ValueError):
+            while True:
+                for side in select.select([self.client, self.server], [], [])[0]:
+                    data = side.recv(BLOCK)
+                    if not data:
+                        return self.end()
+                    *lines, buffers[side] = (buffers[side] + data).split(b"\n")
+                    for line in lines:
+                        self.pass_on(side, line + b"\n")
+        self.end()
+
+    def end(self) -> None:
+        for side in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
+    def pass_on(self, side: socket.socket, line: bytes) -> None:
+        if side is self.client:
+            word = line.split()[0].upper() if line.split() else b""
+            self.proxy.lines.append(line)
+            if word in MOVERS:
+                self.verb = word
+            if word == self.proxy.silent_after:
+                self.is_mute = True
+            self.server.sendall(line)
+        else:
+            if line[:1] == b"1":
+                self.has_begun = True
+            elif self.has_begun and FINAL.match(line):
+                self.has_begun = False
+                self.carried.wait(PATIENCE)
+                if self.breaks_reply and line[:1] == b"2":
+                    self.breaks_reply, line = False, b"426 The transfer is broken\r\n"
+            if not self.is_mute:
+                self.client.sendall(self.with_own_port(line))
+
+    def with_own_port(self, line: bytes) -> bytes:
+        """The reply to EPSV or PASV, with a port of the proxy."""
+        passive, extended = PASSIVE.match(line), EXTENDED.match(line)
+        if not passive and not extended:
+            return line
+        port = int(extended[1]) if extended else int(passive[5]) * 256 + int(passive[6])
+        listener = self.proxy._keep(socket.create_server((HOST, 0)))
+        self.carried.clear()
+        threading.Thread(target=self.data, args=(listener, port), daemon=True).start()
+        own = listener.getsockname()[1]
+        if extended:
+            return b"229 Extended passive (|||%d|)\r\n" % own
+        return b"227 Passive (127,0,0,1,%d,%d)\r\n" % (own // 256, own % 256)
+
+    def data(self, listener: socket.socket, port: int) -> None:
+        """Carries the bytes of one transfer."""
+        try:
+            with contextlib.suppress(OSError):
+                near = self.proxy._keep(listener.accept()[0])
+                listener.close()
+                far = self.proxy._keep(socket.create_connection((HOST, port), timeout=10))
+                self.carry(near, far)
+        finally:
+            self.carried.set()
+
+    def carry(self, near: socket.socket, far: socket.socket) -> None:
+        moved, plan = 0, None
+        while True:
+            side = select.select([near, far], [], [])[0][0]
+            other = far if side is near else near
+            data = side.recv(BLOCK)
+            if plan is None:
+                # By now the command has been sent.
+                plan = self.proxy.next_plan(self.verb)
+            if plan.kind and moved + len(data) >= plan.at:
+                other.sendall(data[: plan.at - moved])
+                return self.strike(plan.kind, side, other, data[plan.at - moved :])
+            if not data:
+                other.shutdown(socket.SHUT_WR)
+                self.carried.set()
+                return self.drain(other, side)
+            other.sendall(data)
+            moved += len(data)
+
+    def strike(self, kind: str, side: socket.socket, other: socket.socket, rest: bytes) -> None:
+        """Lets it happen; `side` is the sender."""
+        self.proxy.struck = Struck(kind, self.verb)
+        if kind == "mute":
+            self.is_mute = True
+            other.sendall(rest)
+            while data := side.recv(BLOCK):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+        elif kind in ("swallow", "error"):
+            self.breaks_reply = kind == "error"
+            self.carried.set()
+            other.shutdown(socket.SHUT_WR)
+            self.drain(side, other)
+        elif kind in ("reset", "lost control"):
+            reset(side)
+            reset(other)
+            if kind == "lost control":
+                self.end()
+
+    @staticmethod
+    def drain(side: socket.socket, other: socket.socket) -> None:
+        """Reads what is left, and ends both in order."""
+        while side.recv(BLOCK):
+            pass
+        side.close()
+        other.close()

@@ -1,0 +1,250 @@
+"""Our server under test: its configuration, its life, and what it holds while nobody is connected."""
+
+import collections
+import contextlib
+import ftplib
+import os
+import pathlib
+import re
+import resource
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from typing import Optional
+
+from place import CONTROL, HOST, IMPLICIT, Place, Unavailable
+
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+# The beginning of the names of unfinished uploads, as docs/conformance.md has them.
+HIDDEN = ".ftp-upload-"
+# What stays of a cut upload: its bytes, or the sign that it should have replaced a file.
+KEPT = (".ftp-upload-kept-", ".ftp-upload-replacing-")
+# Seconds in which the server must answer after its start, and report a reload.
+START_LIMIT = 30.0
+RELOAD_LIMIT = 20.0
+
+CONFIGURATION = """
+[listen]
+addresses = ["{host}:{control}"]
+implicit_tls = ["{host}:{implicit}"]
+
+[tls]
+certificate = "{place}/server.pem"
+key = "{place}/server.key"
+watch = "0"
+
+[server]
+banner = "{banner}"
+
+[timeouts]
+login = "15 s"
+idle = "10 s"
+data_connect = "5 s"
+stall = "5 s"
+tls_handshake = "8 s"
+shutdown_grace = "5 s"
+
+[limits]
+per_address = 0
+ban_after = 0
+min_free = 0
+
+[log]
+target = "file:{place}/server.log"
+"""
+USER = """
+[users.{name}]
+password = "{password}"
+root = "{root}"
+rights = "full"
+partial = "{partial}"
+"""
+
+
+def _open_files(process: int) -> collections.Counter[str]:
+    """What the descriptors of a process are, without the numbers of sockets."""
+    directory, found = pathlib.Path(f"/proc/{process}/fd"), collections.Counter()
+    for descriptor in directory.iterdir():
+        # One that was closed meanwhile is none.
+        with contextlib.suppress(FileNotFoundError):
+            found[re.sub(r":\[\d+\]$", "", str(descriptor.readlink()))] += 1
+    return found
+
+
+class Figures:
+    """What a server without sessions holds."""
+
+    def __init__(self, process: int) -> None:
+        self.open = _open_files(process)
+        self.descriptors = self.open.total()
+        status = pathlib.Path(f"/proc/{process}/status").read_text()
+        self.threads = int(re.search(r"^Threads:\s+(\d+)", status, re.M).group(1))
+        self.kib = int(re.search(r"^RssAnon:\s+(\d+)", status, re.M).group(1))
+
+    def __str__(self) -> str:
+        return f"{self.descriptors} descriptors, {self.threads} threads, {self.kib} KiB"
+
+
+class Server:
+    """The server of a soak. Its clock is that of a file, so that it can be set."""
+
+    def __init__(self, program: str, place: Place, users: dict[str, str], seed: int) -> None:
+        """`users` are names with what becomes of their interrupted uploads: resume or discard."""
+        self.program, self.place, self.users = program, place, users
+        self.passwords = {name: f"secret-{seed}-{secrets.token_hex(6)}" for name in users}
+        self.process: Optional[subprocess.Popen] = None
+        self.starts, self.deaths = 0, []
+        self._hashes = {name: _hash(password) for name, password in self.passwords.items()}
+        self._clock = place.path / "clock"
+        self.set_clock(0)
+        self.set_certificate(0)
+        self.configure("Service ready")
+
+    @property
+    def log(self) -> pathlib.Path:
+        return self.place.path / "server.log"
+
+    def configure(self, banner: str, extra: str = "") -> None:
+        """Writes the configuration, which a reload reads."""
+        text = CONFIGURATION.format(
+            host=HOST, control=CONTROL, implicit=IMPLICIT, place=self.place.path, banner=banner
+        )
+        for name, partial in self.users.items():
+            text += USER.format(name=name, password=self._hashes[name], root=self.place.root, partial=partial)
+        written = self.place.path / "server.toml.new"
+        written.write_text(text + extra)
+        written.rename(self.place.path / "server.toml")
+
+    def set_clock(self, seconds: int) -> None:
+        """Sets the server's clock to so many seconds after the real one."""
+        written = self._clock.with_suffix(".new")
+        written.write_text(f"{seconds:+d}")
+        written.rename(self._clock)
+
+    def set_certificate(self, number: int, key: Optional[int] = None) -> None:
+        """Puts another certificate and its key, or the key of certificate `key`, in place, one after the other."""
+        certificate, own = self.place.certificate(number)
+        private = own if key is None else self.place.certificate(key)[1]
+        for found, name in ((certificate, "server.pem"), (private, "server.key")):
+            written = self.place.path / f"{name}.new"
+            shutil.copyfile(found, written)
+            written.rename(self.place.path / name)
+
+    def start(self) -> None:
+        environment = dict(
+            os.environ,
+            LD_PRELOAD=FAKETIME,
+            FAKETIME_TIMESTAMP_FILE=str(self._clock),
+            FAKETIME_NO_CACHE="1",
+            FAKETIME_DONT_FAKE_MONOTONIC="1",
+        )
+        command = [self.program, "serve", "-v", "--config", str(self.place.path / "server.toml")]
+        with open(self.place.path / "server.stderr", "ab") as file:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
+            )
+        self.starts += 1
+        end = time.monotonic() + START_LIMIT
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > end:
+                said = (self.place.path / "server.stderr").read_text(errors="replace")
+                raise Unavailable(f"the server does not start: {said[-2000:]}")
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            with socket.create_connection((HOST, CONTROL), timeout=2) as connection:
+                return connection.recv(3) == b"220"
+        return False
+
+    def reload(self) -> str:
+        """Lets the server read its configuration. What its log says about that: reloaded, unchanged or nothing."""
+        begin, end = self.log.stat().st_size, time.monotonic() + RELOAD_LIMIT
+        self.process.send_signal(signal.SIGHUP)
+        while time.monotonic() < end:
+            with open(self.log, "rb") as file:
+                file.seek(begin)
+                said = re.search(rb"configuration (reloaded|unchanged)", file.read())
+            if said:
+                return said[1].decode()
+            time.sleep(0.02)
+        return "nothing"
+
+    def greeting(self) -> str:
+        """The first line that the server says."""
+        with socket.create_connection((HOST, CONTROL), timeout=10) as connection:
+            return connection.makefile("rb").readline().decode().strip()
+
+    def log_in(self, user: str) -> None:
+        """Opens a session and ends it."""
+        with ftplib.FTP(timeout=10) as session:
+            session.connect(HOST, CONTROL)
+            session.login(user, self.passwords[user])
+
+    def serial(self) -> int:
+        """The serial number of the certificate that the server shows."""
+        context = ssl.create_default_context(cafile=str(self.place.authority))
+        with socket.create_connection((HOST, IMPLICIT), timeout=10) as connection:
+            with context.wrap_socket(connection, server_hostname="localhost") as secure:
+                return int(secure.getpeercert()["serialNumber"], 16)
+
+    def crash(self) -> None:
+        """Kills the server and starts it again."""
+        self._kill()
+        self.start()
+
+    def _kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        # `faketime` refuses to start a program whose process number another one left there.
+        for left in pathlib.Path("/dev/shm").glob(f"*faketime_*_{self.process.pid}"):
+            left.unlink(missing_ok=True)
+
+    def stop(self) -> Optional[int]:
+        """Ends the server in order; its exit status, or nothing if it had to be killed."""
+        self.process.terminate()
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            return None
+
+    @contextlib.contextmanager
+    def few_descriptors(self, more: int):
+        """Lets the server open only this many more descriptors."""
+        _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+        now = len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        before = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (now + more, hard))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, before)
+
+    def figures(self) -> Figures:
+        return Figures(self.process.pid)
+
+    def hidden(self) -> list[pathlib.Path]:
+        """The unfinished uploads on the disk."""
+        return [path for path in self.place.root.rglob(f"{HIDDEN}*")]
+
+
+def _hash(password: str) -> str:
+    command = ["openssl", "passwd", "-5", "-salt", "campaign", "-stdin"]
+    return subprocess.run(command, input=password, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def sessions(address: str) -> int:
+    """How many sockets of servers are connected with an address, by the kernel's table."""
+    octets = bytes(map(int, address.split(".")))
+    theirs, count = f"{int.from_bytes(octets, 'little'):08X}:", 0
+    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        # TIME_WAIT, and sockets that nobody holds any more.
+        is_held = fields[3] != "06" and fields[9] != "0"
+        count += fields[2].startswith(theirs) and not fields[1].startswith(theirs) and is_held
+    return count

@@ -1,0 +1,420 @@
+"""The soak: workers with all kinds of clients against our server, while a part of their actions goes wrong on purpose.
+
+Each worker owns a directory and knows what every name in it must hold. After each action that a client reports
+as done, the file is compared on disk. After one that failed, the worker waits until the server has no socket of its
+address, and looks which of the two states there is.
+"""
+
+import os
+import pathlib
+import random
+import re
+import subprocess
+import threading
+import time
+from typing import NamedTuple, Optional
+
+import faults
+import server as servers
+from actions import DIRECTORIES, NAMES, SHARED, VERBS, Action, Maker
+from clients import CLIENTS, Client, Connection, all_clients
+from findings import Findings, say, shown
+from model import State, Torn, Tree, described, verdict
+from place import Place, Unavailable, worker_address
+
+# No program may take longer: the sum of its timeouts, with room for a busy machine. In seconds.
+LONGEST = 90.0
+SETTLED = 40.0
+# What a server may hold more than before, in KiB; allocators keep some.
+GROWTH = 4_096
+# In bytes, and so many pieces may hold bytes from two places of a file.
+PIECE, SEAMS = 1_024, 4
+# What there is time to break, and the part of it that moves a file.
+TRANSFERS = ("get", "put", "append", "resume", "continue", "race")
+BREAKABLE = (*TRANSFERS, "rename")
+# Codes that end a transfer: done; and those of each fault.
+CODES = frozenset({"226", "250", "421", "425", "426", "450", "451", "452", "522", "550", "552", "554"})
+# Exit codes of our client that no fault excuses: unexpected error, usage.
+NEVER = (1, 2)
+# Its exit code for a file at the server that is not the one that it sent.
+INTEGRITY = 11
+
+
+class Scope(NamedTuple):
+    """What a soak does, all unless somebody looks for something."""
+
+    actions: tuple[str, ...] = VERBS
+    # By their names. What none of them can do, ours does.
+    clients: tuple[str, ...] = CLIENTS
+    faults: tuple[str, ...] = faults.KINDS
+    # One action of so many goes wrong.
+    every: int = 10
+    workers: int = 5
+
+
+class Ran(NamedTuple):
+    """How a client ended."""
+
+    code: int
+    said: bytes
+    begin: float
+    end: float
+    # What was done to it, or to all at that time.
+    fault: Optional[str]
+    harmed: bool
+    is_tls: bool
+
+
+class Worker:
+    """One user with one directory, who does one thing at a time."""
+
+    def __init__(self, soak: "Soak", number: int, user: str) -> None:
+        self.soak, self.user, self.number = soak, user, number
+        self.address, self.base = worker_address(number), f"/w{number}"
+        self.random = random.Random(f"{soak.seed}/{number}")
+        self.tree = Tree()
+        self.local = soak.place.local / f"w{number}"
+        self.local.mkdir()
+        self.disk = soak.place.root / f"w{number}"
+        self.disk.mkdir()
+        self.maker = Maker(self.tree, self.base, self.local, self.random)
+        self.actions, self.deck = 0, []
+        self.said_secret = False
+
+    def draw(self) -> tuple[str, Client]:
+        """The next kind of action and client: each pair comes up as often as the others."""
+        if not self.deck:
+            self.deck = [(verb, client) for verb in self.soak.scope.actions for client in self.soak.clients]
+            self.random.shuffle(self.deck)
+        return self.deck.pop()
+
+    def connection(self) -> Connection:
+        server = self.soak.server
+        security = self.random.choice(["plain", "explicit", "explicit", "implicit"])
+        active = self.random.random() < 0.3
+        password, authority = server.passwords[self.user], str(self.soak.place.authority)
+        return Connection(self.address, self.user, password, security, active, authority)
+
+    def act(self) -> None:
+        """Does the next thing."""
+        self.actions += 1
+        scope = self.soak.scope
+        kind = self.soak.faults.draw() if self.actions % scope.every == 0 else None
+        verb, client = self.draw()
+        if kind and verb not in BREAKABLE:
+            verb = self.random.choice([other for other in TRANSFERS if other in scope.actions] or [verb])
+        action, connection = self.maker.make(verb, slow=bool(kind)), self.connection()
+        command = client.command(connection, action.order)
+        if command is None:
+            connection = connection._replace(security="explicit")
+            command = client.command(connection, action.order)
+        if command is None:
+            client = self.soak.ours
+            command = client.command(connection, action.order)
+        names = set(action.after)
+        before = self.tree.state(names)
+        ran = self.run(command, kind, connection.is_tls)
+        title = f"{client.name} {action.name} {action.order.path!r}"
+        if action.order.to:
+            title += f" to {action.order.to!r}"
+        title += f", {connection.security}, {'active' if connection.active else 'passive'}, fault {ran.fault}"
+        title += f", exit {ran.code} after {ran.end - ran.begin:.1f} s"
+        problem = self.judge(client, action, ran, before)
+        if problem:
+            self.soak.findings.add(f"{title}: {problem}{shown(ran.said)}")
+        counted = [action.name, client.name, connection.security, "done" if ran.code == 0 else "failed"]
+        self.soak.findings.count(*counted, "active" if connection.active else "passive")
+
+    def run(self, command, kind: Optional[str], is_tls: bool) -> Ran:
+        begin, struck = time.monotonic(), False
+        output = self.local / "output"
+        with open(output, "wb") as file:
+            process = subprocess.Popen(
+                command.words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=self.local,
+                env={**os.environ, "HOME": str(self.soak.home), **command.environment},
+            )  # fmt: skip
+            if kind:
+                delay = self.random.uniform(0, 0.8)
+                length = self.random.choice([0.5, 1.0, 2.0, 7.0])
+                if kind in faults.GLOBAL:
+                    length = min(length, 1.0)
+                struck = self.soak.faults.strike(kind, self.address, process, delay, length)
+            try:
+                code = process.wait(LONGEST)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                code = 999
+        end, said = time.monotonic(), output.read_bytes()
+        common = self.soak.faults.between(begin, end)
+        own = kind if struck and kind in faults.LOCAL else None
+        fault = own or common or (kind if struck else None)
+        return Ran(code, said, begin, end, fault, bool(own or common), is_tls)
+
+    def judge(self, client: Client, action: Action, ran: Ran, before: State) -> Optional[str]:
+        """What is wrong, if anything. Afterwards the model holds what is on disk."""
+        done, problems = ran.code == 0, []
+        if ran.code == 999 and not (client.name == "lftp" and ran.fault):
+            problems.append(f"still ran after {LONGEST:.0f} s")
+        if client.name == "ours" and any(secret in ran.said for secret in self.soak.secrets):
+            problems.append("said a password")
+        if done and action.name == "race":
+            self.soak.stored.add(pathlib.PurePosixPath(action.order.path).name)
+        if client.name == "ours" and ran.code in NEVER:
+            problems.append("this exit code must never be seen")
+        if done and not action.works:
+            problems.append("done, although it cannot be")
+        # Another worker can store its file before our client asks for the size of its own.
+        is_replaced = action.name == "race" and client.name == "ours" and ran.code == INTEGRITY
+        if not done and action.works and not ran.harmed and not is_replaced:
+            problems.append("failed without a reason")
+        if not done and not self.settle():
+            problems.append(f"sockets of the server are left after {SETTLED:.0f} s")
+        problems += filter(None, [self.judge_files(client, action, ran, before, done)])
+        problems += filter(None, [self.judge_local(client, action, ran)])
+        if action.directory:
+            problems += filter(None, [self.judge_directory(action, done)])
+        if done and action.lists is not None:
+            names = frozenset(line.rstrip("/").rpartition("/")[2] for line in ran.said.decode().splitlines())
+            if names != action.lists:
+                problems.append(f"listed {sorted(names)}, must be {sorted(action.lists)}")
+        return "; ".join(problems) or None
+
+    def judge_files(self, client: Client, action: Action, ran: Ran, before: State, done: bool) -> Optional[str]:
+        if not action.after:
+            return None
+        found = self.found(action.after)
+        crashed = self.soak.faults.crashed_between(ran.begin, time.monotonic())
+        problem = verdict(before, action.after, found, done, torn(action, ran, crashed))
+        if problem and client.name == "lftp" and ran.fault and is_of(action.after, found):
+            # lftp itself sent wrong bytes when it tried again: docs/reliability.md.
+            self.soak.findings.count("wrong bytes from lftp")
+            problem = None
+        self.tree.adopt(found)
+        if (ran.harmed or not done) and action.order.verb in ("put", "append", "continue"):
+            # A client that tries again by itself may have begun a replacement of what it stored.
+            self.tree.interrupt(found)
+        return problem
+
+    def judge_directory(self, action: Action, done: bool) -> Optional[str]:
+        name, was_there = action.directory, action.directory in self.tree.directories
+        is_there = (self.disk / name).is_dir()
+        (self.tree.directories.add if is_there else self.tree.directories.discard)(name)
+        wanted = action.name == "mkdir" if done else was_there
+        if is_there != wanted and (done or not action.works):
+            return f"the directory is {'there' if is_there else 'missing'}"
+        return None
+
+    def judge_local(self, client: Client, action: Action, ran: Ran) -> Optional[str]:
+        """What a download left."""
+        if action.order.verb not in ("get", "resume"):
+            return None
+        path = pathlib.Path(action.order.local)
+        found = path.read_bytes() if path.exists() else None
+        problem = None
+        if ran.code == 0 and action.works and found != action.gives:
+            problem = f"done, but the local file holds {described({path.name: found, 'must be': action.gives})}"
+        # A resumed download grows in place.
+        is_part = action.order.verb == "resume" and found is not None and action.gives.startswith(found)
+        if ran.code and client.name == "ours" and found not in (action.local, action.gives) and not is_part:
+            problem = f"not done, and the local file holds {described({path.name: found, 'before': action.local})}"
+        if client.name == "ours" and ran.code != -9 and action.order.verb == "get":
+            left = sorted(set(os.listdir(self.local)) - {"up", "down", "output"})
+            if left:
+                problem = f"{problem or ''} left {left}".strip()
+        for name in set(os.listdir(self.local)) - {"up", "output"}:
+            other = self.local / name
+            if other.is_file():
+                other.unlink()
+        return problem
+
+    def found(self, names) -> State:
+        """What names hold on the disk of the server."""
+        paths = {name: self.disk / name for name in names}
+        return {name: path.read_bytes() if path.exists() else None for name, path in paths.items()}
+
+    def settle(self) -> bool:
+        """Waits until the server has ended all sessions of this worker."""
+        end = time.monotonic() + SETTLED
+        while servers.sessions(self.address):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def check_all(self) -> None:
+        """Compares all names of the worker with the model."""
+        names = {name for name in os.listdir(self.disk) if not name.startswith(servers.HIDDEN)}
+        if names != self.tree.names():
+            self.soak.findings.add(f"{self.base} has {sorted(names)}, must have {sorted(self.tree.names())}")
+        for name, content in self.tree.files.items():
+            if self.found([name])[name] != content:
+                self.soak.findings.add(f"{self.base}/{name} is not what was stored last")
+
+
+def torn(action: Action, ran: Ran, crashed: bool) -> Optional[Torn]:
+    """What may be left of an upload that was not done, as docs/reliability.md says."""
+    # Without TLS the end of a killed client's data looks like the end of the file.
+    is_ended = ran.fault in ("kill", "terminate") and not ran.is_tls
+    if is_ended and action.name == "put":
+        [(name, content)] = action.after.items()
+        return Torn(name, b"", content)
+    return action.torn if crashed or is_ended else None
+
+
+def is_of(after: State, found: State) -> bool:
+    """Whether what was found are pieces of the new files, and not one that stood before or is mixed with it."""
+    pieces = [
+        (new, content[at : at + PIECE]) for name, content in found.items() for new in [after.get(name)]
+        if content and new for at in range(0, len(content), PIECE)
+    ]  # fmt: skip
+    strange = sum(piece not in new for new, piece in pieces)
+    return bool(pieces) and strange <= SEAMS
+
+
+class Soak:
+    """A whole run."""
+
+    def __init__(self, program: str, place: Place, seed: int, minutes: float, stops: bool, scope: Scope) -> None:
+        self.place, self.seed, self.minutes, self.scope = place, seed, minutes, scope
+        self.findings = Findings("soak", stops)
+        self.home = place.path / "home"
+        self.home.mkdir()
+        installed = all_clients(program)
+        self.ours = installed[0]
+        self.clients = [client for client in installed if client.name in scope.clients]
+        if not self.clients:
+            raise Unavailable(f"not installed: {', '.join(scope.clients)}")
+        users = {f"user{number}": "discard" if number % 2 else "resume" for number in range(scope.workers)}
+        (place.root / "shared").mkdir()
+        self.server = servers.Server(program, place, users, seed)
+        self.secrets = [password.encode() for password in self.server.passwords.values()]
+        self.faults = faults.Faults(place, self.server, seed, scope, self.findings)
+        self.workers = [Worker(self, number, user) for number, user in enumerate(users)]
+        # The shared names that some client stored.
+        self.stored: set[str] = set()
+        self.warm: Optional[servers.Figures] = None
+        self.last: Optional[servers.Figures] = None
+
+    def run(self) -> Findings:
+        say(f"soak: {self.minutes:g} min, seed {self.seed}, clients {', '.join(c.name for c in self.clients)}")
+        self.server.start()
+        try:
+            # The last third is of one process.
+            self.phase(self.minutes * 40)
+            self.faults.crashes = False
+            self.phase(self.minutes * 5)
+            self.warm = self.resting()
+            self.phase(self.minutes * 15)
+            self.last = self.resting()
+            self.compare()
+            self.end()
+        finally:
+            if self.server.process and self.server.process.poll() is None:
+                self.server.stop()
+        self.check_shared()
+        self.check_log()
+        self.check_counts()
+        return self.findings
+
+    def phase(self, seconds: float) -> None:
+        """Lets all workers act for a time."""
+        end = time.monotonic() + seconds
+        threads = [threading.Thread(target=self.work, args=(worker, end)) for worker in self.workers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for worker in self.workers:
+            worker.settle()
+            worker.check_all()
+
+    def work(self, worker: Worker, end: float) -> None:
+        try:
+            while time.monotonic() < end and not self.findings.is_over():
+                worker.act()
+        except Exception as error:  # A broken campaign must not look like a quiet one.
+            self.findings.add(f"the campaign itself failed in {worker.base}: {type(error).__name__}: {error}")
+            raise
+
+    def resting(self) -> servers.Figures:
+        """What the server holds when nobody has been connected for a moment."""
+        # A listener that ran out of descriptors opens its spare one again with its next connection.
+        self.server.greeting()
+        self.server.serial()
+        # After a reload, the first login with a root opens what all sessions with that root share.
+        for user in self.server.users:
+            self.server.log_in(user)
+        figures, end = self.server.figures(), time.monotonic() + 15
+        while time.monotonic() < end:
+            time.sleep(0.5)
+            now = self.server.figures()
+            if (now.descriptors, now.threads) == (figures.descriptors, figures.threads):
+                break
+            figures = now
+        return self.server.figures()
+
+    def compare(self) -> None:
+        warm, last = self.warm, self.last
+        say(f"server at rest: {warm}; after the last quarter: {last}")
+        if last.descriptors > warm.descriptors or last.threads > warm.threads or last.kib > warm.kib + GROWTH:
+            more = ", ".join((last.open - warm.open).elements()) or "no descriptor"
+            self.findings.add(f"the server holds more than before: {last}, before: {warm}; more of: {more}")
+
+    def end(self) -> None:
+        """Ends the server, and looks whether its next start removes what is old."""
+        status = self.server.stop()
+        if status != 0:
+            self.findings.add(f"the server ended with {status}")
+        odd = [path.name for path in self.server.hidden() if not path.name.startswith(servers.KEPT)]
+        if odd:
+            self.findings.add(f"temporary files are left: {odd}")
+        # Two days later, partial uploads are removed too.
+        self.server.set_clock(faults.CLOCK_STEPS + 2 * 86_400)
+        self.server.start()
+        end = time.monotonic() + 30
+        while self.server.hidden() and time.monotonic() < end:
+            time.sleep(0.2)
+        if self.server.hidden():
+            self.findings.add(f"partial uploads are left after two days: {self.server.hidden()}")
+
+    def check_shared(self) -> None:
+        """Files that several workers wrote are one of the contents, whole."""
+        for name in SHARED:
+            path = self.place.root / "shared" / name
+            attempts = set().union(*(worker.maker.attempted.get(name, set()) for worker in self.workers))
+            if path.exists() and path.read_bytes() not in attempts:
+                self.findings.add(f"/shared/{name} is none of the {len(attempts)} files that were stored there")
+            if name in self.stored and not path.exists():
+                self.findings.add(f"/shared/{name} was stored, and is missing")
+
+    def check_log(self) -> None:
+        """No panic, no code that nothing explains, no password."""
+        text = self.server.log.read_bytes() + (self.place.path / "server.stderr").read_bytes()
+        for secret in self.secrets:
+            if secret in text:
+                self.findings.add("the log of the server has a password")
+        if b"panick" in text:
+            self.findings.add("a session of the server panicked")
+        lines = text.decode(errors="replace").splitlines()
+        codes = [(code[1], line) for line in lines if (code := re.search(r" reply=(\d+)", line))]
+        if not codes:
+            self.findings.add("the log has no codes")
+        for code, line in codes:
+            if code not in CODES:
+                self.findings.add(f"unexpected code: {line}")
+
+    def check_counts(self) -> None:
+        """So much must have happened that silence means something."""
+        self.findings.counts.update(self.faults.counts)
+        for worker in self.workers:
+            say(f"{worker.base}: {worker.actions} actions, {len(worker.tree.files)} files")
+        say("counts: " + ", ".join(f"{name} {count}" for name, count in sorted(self.findings.counts.items())))
+        say(f"server: started {self.server.starts} times")
+        # If each action goes wrong, there is none that cannot be broken.
+        actions = [name for name in self.scope.actions if self.scope.every > 1 or name in BREAKABLE]
+        self.findings.least(actions, max(1, int(6 * self.minutes)), "action")
+        # With rarer faults than usual, none of a kind proves nothing.
+        least = max(1, int(self.minutes)) if self.scope.every <= Scope().every else 0
+        self.findings.least(self.scope.faults, least, "fault")
+        self.findings.least([client.name for client in self.clients], int(20 * self.minutes), "client")

@@ -1,0 +1,422 @@
+"""The second pair of eyes: random use of our client with every server, and of every client with our server.
+
+All connections go through a proxy that breaks some transfers. What a program reports is then compared with
+the files of both sides: after exit 0 the file is whole there; after another end the old state stands; nothing
+waits longer than its timeouts; no output has the password.
+"""
+
+import itertools
+import os
+import pathlib
+import random
+import secrets
+import shutil
+import subprocess
+import time
+from typing import NamedTuple, Optional
+
+import peers
+import promises
+from clients import Connection, Curl, Ftplib, Lftp, Order, Rclone
+from findings import Findings, say, shown
+from model import Content, describe
+from place import Place
+from proxy import KINDS, Plan, Proxy, Struck
+from server import KEPT
+
+NAMES = ("a", "b.bin", "with space", ".dot")
+SIZES = (0, 1, 1_000, 65_536, 200_001, 600_000)
+# Of our client, in seconds: short, so that each is met.
+TIMEOUTS = {"connect": 3, "reply": 3, "stall": 3, "final": 4}
+# The longest way through all of them, twice as long for a busy machine.
+LONGEST = 60.0
+VERBS = ("get", "resume", "put", "continue", "list", "rename", "delete", "mirror down", "mirror up")
+PEER_VERBS = ("get", "put", "rename", "delete")
+# Minimum number of turns of each server.
+TURNS = 3
+# The files of a mirrored tree.
+TREE = ("one", "two.bin", ".three", "sub/four", "sub/.five")
+# Seconds in which a server must have noticed the end of its client.
+SETTLED = 20.0
+# Exit codes that nothing excuses: unexpected error, usage.
+NEVER = (1, 2)
+
+
+class Ran(NamedTuple):
+    code: int
+    said: bytes
+    seconds: float
+    struck: Optional[Struck]
+
+
+def put(path: pathlib.Path, content: Content) -> None:
+    """Makes a path hold something that every server may read and replace."""
+    path.unlink(missing_ok=True)
+    if content is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o666)
+
+
+def sessions(port: int) -> int:
+    """How many connections a server still holds at its port, by the kernel's table."""
+    fields = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    # Neither listening nor TIME_WAIT, and held by a program.
+    return sum(one[1].endswith(f":{port:04X}") and one[3] not in ("0A", "06") and one[9] != "0" for one in fields)
+
+
+def held(path: pathlib.Path) -> Content:
+    return path.read_bytes() if path.is_file() else None
+
+
+def tree(top: pathlib.Path) -> dict[str, bytes]:
+    """The files below a directory, without those that our client or server keeps to resume."""
+    paths = [path for path in top.rglob("*") if path.is_file() and not path.name.endswith(".part")]
+    paths = [path for path in paths if not path.name.startswith(KEPT)]
+    return {str(path.relative_to(top)): path.read_bytes() for path in paths}
+
+
+class Eyes:
+    """Watches one program with one server."""
+
+    def __init__(self, watch: "Watch", kind: peers.Kind, server: peers.Server) -> None:
+        self.watch, self.kind, self.server, self.random = watch, kind, server, watch.random
+        self.up = server.root / "up"
+        self.up.mkdir(exist_ok=True)
+        self.up.chmod(0o777)
+        self.local = watch.place.local
+        self.mirrored = watch.place.local / "mirrored"
+
+    # What is run.
+
+    def run(self, words: list[str], plan: Plan, environment: dict[str, str]) -> Ran:
+        """Runs a client; `{port}` in its words is that of the proxy."""
+        with Proxy(self.server.port, plan) as proxy:
+            words = [word.replace("{port}", str(proxy.port)) for word in words]
+            environment = {**os.environ, "HOME": str(self.watch.home), **environment}
+            begin = time.monotonic()
+            try:
+                ran = subprocess.run(
+                    words, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST, env=environment,
+                    cwd=self.local,
+                )  # fmt: skip
+                code, said = ran.returncode, ran.stdout + ran.stderr
+            except subprocess.TimeoutExpired as error:
+                code, said = 999, (error.stdout or b"") + (error.stderr or b"")
+            return Ran(code, said, time.monotonic() - begin, proxy.struck)
+
+    def words(self, *words: str) -> list[str]:
+        """A command line of our client."""
+        limits = [word for name, seconds in TIMEOUTS.items() for word in (f"--{name}-timeout", str(seconds))]
+        return [self.watch.program, words[0], "-u", self.server.user, "--no-netrc", *limits, *words[1:]]
+
+    def url(self, name: str) -> str:
+        # Relative to the login directory: some servers show the whole disk.
+        return "ftp://127.0.0.1:{port}/up/" + name.replace(" ", "%20")
+
+    def plan(self, verb: bytes = b"", turns: int = 1) -> Plan:
+        if self.random.random() < 0.4:
+            return Plan()
+        at = self.random.choice([0, 1, self.random.randint(0, 650_000), self.random.randint(0, 70_000)])
+        return Plan(self.random.choice(KINDS), at, self.random.randrange(turns), verb)
+
+    def content(self) -> bytes:
+        return self.random.randbytes(self.random.choice(SIZES))
+
+    def judge(self, title: str, ran: Ran, problems: list[Optional[str]]) -> None:
+        """Adds what holds for every run of our client, and reports."""
+        found = [problem for problem in problems if problem]
+        if ran.code == 999:
+            found.append(f"still ran after {LONGEST:.0f} s")
+        if ran.code in NEVER:
+            found.append("this exit code must never be seen")
+        if ran.code and not ran.struck:
+            found.append("failed without a reason")
+        if self.server.password.encode() in ran.said and len(self.server.password) > 8:
+            found.append("said the password")
+        self.watch.findings.count(title.split(" '")[0], self.kind.name, "done" if ran.code == 0 else "failed")
+        if ran.struck:
+            self.watch.findings.count(ran.struck.kind)
+        if found:
+            what = f"{title} with {self.kind.name}, {ran.struck}, exit {ran.code} after {ran.seconds:.1f} s"
+            self.watch.findings.add(f"{what}: {'; '.join(found)}{shown(ran.said)}")
+
+    # Our client.
+
+    def act(self) -> None:
+        """Does one thing with our client."""
+        verb = self.random.choice(VERBS)
+        getattr(self, "_" + verb.replace(" ", "_"))()
+
+    def ours(self, words: list[str], plan: Plan) -> Ran:
+        return self.run(words, plan, {"FTP_PASSWORD": self.server.password})
+
+    def _get(self) -> None:
+        name, content = self.random.choice(NAMES), self.content()
+        put(self.up / name, content)
+        target, old = self.local / "down", self.random.choice([None, b"old"])
+        put(target, old)
+        retry = self.random.choice([[], ["--retry", "2", "--retry-delay", "100ms"]])
+        ran = self.ours(self.words("get", *retry, self.url(name), str(target)), self.plan())
+        wanted = [content] if ran.code == 0 else [old, content]
+        self.judge(f"get '{name}'", ran, [wrong("local file", held(target), wanted), self.left("down")])
+
+    def _resume(self) -> None:
+        """A download that breaks, a file that may change meanwhile, and a second try."""
+        name, content, target = self.random.choice(NAMES), self.content(), self.local / "down"
+        put(self.up / name, content)
+        put(target, None)
+        words = self.words("get", "-c", self.url(name), str(target))
+        first = self.ours(words, self.plan(b"RETR"))
+        wanted = [content] if first.code == 0 else [None, content]
+        self.judge(f"get -c '{name}'", first, [wrong("local file", held(target), wanted)])
+        if self.random.random() < 0.5 and held(target) is None:
+            # Another file of the same length, a second later at least, as times of servers are.
+            content = self.random.randbytes(len(content))
+            put(self.up / name, content)
+            later = time.time() + 5
+            os.utime(self.up / name, (later, later))
+        second = self.ours(words, Plan())
+        self.judge(f"get -c again '{name}'", second, [wrong("local file", held(target), [content])])
+        put(self.local / "down.part", None)
+
+    def _put(self, *options: str) -> None:
+        name, new = self.random.choice(NAMES), self.content()
+        old = self.random.choice([None, self.content()])
+        put(self.up / name, old)
+        put(self.local / "up", new)
+        ran = self.ours(self.words("put", *options, str(self.local / "up"), self.url(name)), self.plan(b"STOR"))
+        self.judge_upload(f"put '{name}'", ran, name, old, new)
+
+    def judge_upload(self, title: str, ran: Ran, name: str, old: Content, new: bytes) -> None:
+        """After exit 0 the file is whole; our server has the old one otherwise."""
+        problem = None
+        if ran.code == 0:
+            problem = wrong("remote file", held(self.up / name), [new])
+        elif self.kind.name == "ours" and (not ran.struck or ran.struck.kind not in ("swallow", "error")):
+            # Without TLS, no server can know that the network swallowed a part.
+            problem = self.settle() or wrong("remote file", held(self.up / name), [old, new])
+        self.judge(title, ran, [problem])
+
+    def settle(self) -> Optional[str]:
+        """Waits until the server has ended all sessions; otherwise what is wrong."""
+        end = time.monotonic() + SETTLED
+        while sessions(self.server.port):
+            if time.monotonic() > end:
+                return f"sessions of the server are left after {SETTLED:.0f} s"
+            time.sleep(0.01)
+        return None
+
+    def _continue(self) -> None:
+        """An upload that breaks, and is resumed."""
+        name, new = self.random.choice(NAMES), self.content()
+        put(self.up / name, None)
+        put(self.local / "up", new)
+        words = self.words("put", "-c", str(self.local / "up"), self.url(name))
+        first = self.ours(words, self.plan(b"STOR"))
+        self.judge_upload(f"put -c '{name}'", first, name, None, new)
+        self.settle()
+        second = self.ours(words + ["--retry", "3", "--retry-delay", "1"], Plan())
+        done = second.code == 0
+        problem = wrong("remote file", held(self.up / name), [new]) if done else None
+        # A part that cannot be proved to be a part of this file may be refused.
+        second = second._replace(struck=second.struck or first.struck)
+        self.judge(f"put -c again '{name}'", second, [problem])
+
+    def fill(self) -> None:
+        for path in list(self.up.iterdir()):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def make_tree(self) -> None:
+        """Makes the directories of a mirror, which every server may write to."""
+        (self.up / "tree/sub").mkdir(parents=True)
+        for path in (self.up / "tree", self.up / "tree/sub"):
+            path.chmod(0o777)
+
+    def _list(self) -> None:
+        self.fill()
+        names = [f"{name}-{number}" for number in range(self.random.choice([0, 3, 400])) for name in NAMES]
+        for name in names:
+            put(self.up / name, b"x")
+        plan = self.plan()
+        ran = self.ours(self.words("ls", "-a", "--raw-names", self.url("")), plan)
+        found, problem = ran.said.decode(errors="replace").splitlines(), None
+        # A listing that ends in order with 226 is whole, as far as any client can know.
+        is_lie = ran.struck and ran.struck.kind == "swallow"
+        if ran.code == 0 and not is_lie and sorted(found) != sorted(names):
+            problem = f"listed {len(found)} of {len(names)} names: {sorted(set(names) ^ set(found))[:4]}"
+        self.judge("ls ''", ran, [problem])
+        self.fill()
+
+    def _rename(self) -> None:
+        name, to, content = *self.random.sample(NAMES, 2), self.content()
+        put(self.up / name, content)
+        put(self.up / to, None)
+        ran = self.ours(self.words("mv", self.url(name), f"up/{to}"), Plan())
+        state = (held(self.up / name), held(self.up / to))
+        problem = None if state == (None, content) else f"{describe(state[0])}, {describe(state[1])}"
+        self.judge(f"mv '{name}'", ran, [problem])
+
+    def _delete(self) -> None:
+        name = self.random.choice(NAMES)
+        put(self.up / name, self.content())
+        ran = self.ours(self.words("rm", self.url(name)), Plan())
+        self.judge(f"rm '{name}'", ran, [wrong("remote file", held(self.up / name), [None])])
+
+    def _mirror_down(self) -> None:
+        self.fill()
+        shutil.rmtree(self.mirrored, ignore_errors=True)
+        there = {name: self.content() for name in TREE}
+        old = {name: b"old" for name in TREE[:3]}
+        self.make_tree()
+        for name, content in there.items():
+            put(self.up / "tree" / name, content)
+        for name, content in old.items():
+            put(self.mirrored / name, content)
+        plan = self.plan(turns=6)
+        ran = self.ours(self.words("mirror", "--listing", "list", self.url("tree"), str(self.mirrored)), plan)
+        self.judge("mirror down ''", ran, [mirrored(tree(self.mirrored), there, old, ran)])
+        self.fill()
+
+    def _mirror_up(self) -> None:
+        self.fill()
+        shutil.rmtree(self.mirrored, ignore_errors=True)
+        self.make_tree()
+        here = {name: self.content() for name in TREE}
+        for name, content in here.items():
+            put(self.mirrored / name, content)
+        ran = self.ours(self.words("mirror", str(self.mirrored), self.url("tree")), self.plan(b"STOR", turns=5))
+        there = tree(self.up / "tree")
+        problem = mirrored(there, here, {}, ran) if ran.code == 0 or self.kind.name == "ours" else None
+        if ran.struck and ran.struck.kind in ("swallow", "error") and ran.code:
+            problem = None
+        self.judge("mirror up ''", ran, [problem])
+        self.fill()
+
+    def left(self, *names: str) -> Optional[str]:
+        """What a client left besides its files."""
+        left = [path.name for path in self.local.iterdir() if path.is_file() and path.name not in ("up", *names)]
+        for name in left:
+            (self.local / name).unlink()
+        return f"left {left}" if left else None
+
+    # Other clients.
+
+    def act_as(self, client) -> None:
+        """Lets another client do one thing with our server."""
+        verb, name = self.random.choice(PEER_VERBS), self.random.choice(NAMES)
+        old, new = self.random.choice([None, self.content()]), self.content()
+        if verb in ("get", "rename", "delete"):
+            old = self.content()
+        put(self.up / name, old)
+        to = self.random.choice([other for other in NAMES if other != name])
+        put(self.up / to, None)
+        put(self.local / "up", new)
+        put(self.local / "down", None)
+        local = str(self.local / ("up" if verb == "put" else "down"))
+        order = Order(verb, f"/up/{name}", to=f"/up/{to}", local=local)
+        with Proxy(self.server.port, self.plan(b"STOR" if verb == "put" else b"RETR")) as proxy:
+            connection = Connection("127.0.0.1", self.server.user, self.server.password, port=proxy.port)
+            command = client.command(connection, order)
+            environment = {**os.environ, "HOME": str(self.watch.home), **command.environment}
+            try:
+                ran = subprocess.run(
+                    command.words, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, env=environment,
+                    cwd=self.local,
+                )  # fmt: skip
+                code, said = ran.returncode, ran.stdout + ran.stderr
+            except subprocess.TimeoutExpired:
+                code, said = 999, b"still ran after 120 s"
+            struck = proxy.struck
+        left = self.settle()
+        found, moved = held(self.up / name), held(self.up / to)
+        files = (old, new), (found, moved), held(self.local / "down")
+        problem = left or judge_peer(client.name, verb, code, struck, *files)
+        if code and not struck:
+            problem = problem or "failed without a reason"
+        self.watch.findings.count(f"{client.name} {verb}", client.name, "done" if code == 0 else "failed")
+        if problem:
+            what = f"{client.name} {verb} '{name}' with ours, {struck}, exit {code}: {problem}"
+            self.watch.findings.add(what + shown(said))
+
+
+def wrong(what: str, found: Content, wanted: list[Content]) -> Optional[str]:
+    if found in wanted:
+        return None
+    return f"the {what} holds {describe(found)}, must be {' or '.join(describe(content) for content in wanted)}"
+
+
+def mirrored(found: dict, wanted: dict, old: dict, ran: Ran) -> Optional[str]:
+    """Whether a mirror is what it reports: all of it after exit 0, otherwise old or new files."""
+    # A listing that the network cut without a sign is one of fewer files.
+    is_lie = ran.struck and ran.struck.kind == "swallow" and ran.struck.verb in (b"LIST", b"MLSD", b"NLST")
+    if ran.code == 0 and found != wanted and not is_lie:
+        names = [name for name in set(found) | set(wanted) if found.get(name) != wanted.get(name)]
+        return f"done, but {sorted(names)} are not the same"
+    torn = [name for name, held in found.items() if held not in (wanted.get(name), old.get(name))]
+    return f"{sorted(torn)} are neither old nor new" if torn else None
+
+
+def judge_peer(name, verb, code, struck, before, after, local) -> Optional[str]:
+    """What is wrong after another client used our server."""
+    (old, new), (found, moved) = before, after
+    if verb == "put":
+        lied = struck and struck.kind in ("swallow", "error")
+        if code == 0:
+            # Only some clients compare sizes, and the network lied to both sides.
+            return None if lied else wrong("remote file", found, [new])
+        # rclone removes what it could not store.
+        allowed = [old, new] + ([None] if name == "rclone" else [])
+        return None if lied else wrong("remote file", found, allowed)
+    if verb == "get":
+        lied = struck and struck.kind == "swallow"
+        return wrong("local file", local, [old]) if code == 0 and not lied else None
+    if verb == "rename":
+        states = [(None, old)] if code == 0 else [(None, old), (old, None)]
+        return None if (found, moved) in states else f"{describe(found)}, {describe(moved)}"
+    return wrong("remote file", found, [None] if code == 0 else [None, old])
+
+
+class Watch:
+    """A whole run."""
+
+    def __init__(self, program: str, place: Place, seed: int, minutes: float, stops: bool) -> None:
+        self.program, self.place, self.seed, self.minutes = program, place, seed, minutes
+        self.random = random.Random(f"{seed}/watch")
+        self.findings = Findings("watch", stops)
+        self.home = place.path / "home"
+        self.home.mkdir()
+        self.secret = f"secret-{seed}-{secrets.token_hex(6)}"
+
+    def run(self) -> Findings:
+        kinds = peers.all_servers(self.program, self.secret)
+        clients = [client for client in (Curl(), Lftp(), Rclone(), Ftplib()) if client.is_installed()]
+        say(f"watch: {self.minutes:g} min, seed {self.seed}, servers {', '.join(kind.name for kind in kinds)}")
+        promises.check_all(self.program, self.place, self.random, self.findings)
+        turns = itertools.cycle(clients)
+        end = time.monotonic() + self.minutes * 60
+        while time.monotonic() < end and not self.findings.is_over():
+            # Half of the time is for our server, and half for our client.
+            with peers.Server(kinds[0], tls=False) as server:
+                eyes = Eyes(self, kinds[0], server)
+                self.some(lambda: eyes.act_as(next(turns)), self.minutes * 30, end)
+            for kind in kinds:
+                with peers.Server(kind, tls=False) as server:
+                    eyes = Eyes(self, kind, server)
+                    self.some(eyes.act, self.minutes * 30 / len(kinds), end)
+        if not self.minutes:
+            return self.findings
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(self.findings.counts.items()))
+        say(f"counts: {counts}")
+        # Timeouts take most of a short run.
+        least = int(self.minutes / 3)
+        self.findings.least([kind.name for kind in kinds], least, "server")
+        self.findings.least([client.name for client in clients], least, "client")
+        self.findings.least(KINDS, least, "fault")
+        return self.findings
+
+    def some(self, act, seconds: float, end: float) -> None:
+        until, count = min(end, time.monotonic() + seconds), 0
+        while (time.monotonic() < until or count < TURNS) and not self.findings.is_over():
+            act()
+            count += 1

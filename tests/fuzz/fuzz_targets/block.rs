@@ -1,0 +1,4 @@
+//! Blocks on a data connection.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ftp_tests::check::block(data));

@@ -1,0 +1,64 @@
+//! Redis.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::Peer;
+use crate::port::OwnPort;
+use crate::process::{LIMIT, Running};
+
+/// A running Redis server without a password, which keeps everything in memory.
+#[derive(Debug)]
+pub struct Redis {
+    port: OwnPort,
+    _program: Running,
+}
+
+impl Redis {
+    /// Starts Redis. Reports a missing one, and returns `None`.
+    #[track_caller]
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        let peer = Peer::find("redis-server")?;
+        let port = OwnPort::claim();
+        let mut command = peer.command();
+        command.args(["--port", &port.number().to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--appendonly", "no", "--dir", "/"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut program = Running::start(&mut command);
+        let address = port.address();
+        if let Err(why) = program.wait_until(LIMIT, || answers(address)) {
+            panic!("Redis does not start: {why}");
+        }
+        Some(Self { port, _program: program })
+    }
+
+    /// Returns its address as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.port.address())
+    }
+
+    /// Sends a command, which Redis must accept.
+    #[track_caller]
+    pub fn tell(&self, command: &str) {
+        let reply = ask(self.port.address(), command);
+        assert_eq!(reply.as_deref(), Some("+OK"), "{command}");
+    }
+}
+
+fn answers(address: SocketAddr) -> Option<()> {
+    (ask(address, "PING")? == "+PONG").then_some(())
+}
+
+/// Sends a command, and returns the first line of the reply.
+fn ask(address: SocketAddr, command: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(format!("{command}\r\n").as_bytes()).ok()?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).ok()?;
+    Some(line.trim_end().to_owned())
+}

@@ -1,0 +1,326 @@
+//! Storages that wait for a slow store: the session answers its client and ends with the server.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use ftp_server::{
+    Entries, Fault, FaultStorage, MemoryStorage, Metadata, Rights, Server, Source, Storage,
+    StorageCall, StorageError, StreamEnd, Upload, VirtualPath, WriteMode,
+};
+use ftp_tests::raw::{RawData, RawSession};
+use ftp_tests::wait::{patiently, wait_until};
+
+use super::CUT;
+
+/// How long the storage waits itself each time that it is not ready.
+const STEP: Duration = Duration::from_millis(50);
+
+/// Starts a server over a tree in memory that has a file.
+fn serve(storage: impl Storage + 'static) -> Server {
+    let builder = Server::builder().config(super::quick()).storage(storage);
+    builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
+}
+
+fn memory() -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    storage.put("/old", super::data::content(100_000)).expect("a file");
+    storage
+}
+
+/// Never becomes ready again from the `nth` call on.
+fn never(storage: impl Storage + 'static, call: StorageCall, nth: u64) -> FaultStorage {
+    let storage = FaultStorage::new(storage).from(call, nth, Fault::Delay(STEP));
+    storage.from(call, nth, Fault::NotYet)
+}
+
+/// Becomes ready again after two dozen calls from the second on.
+fn late(storage: impl Storage + 'static, call: StorageCall) -> FaultStorage {
+    (2..26).fold(FaultStorage::new(storage), |storage, nth| {
+        storage.at(call, nth, Fault::Delay(STEP)).at(call, nth, Fault::NotYet)
+    })
+}
+
+fn session(server: &Server) -> RawSession {
+    RawSession::login(server.local_addr(), "u", "p")
+}
+
+/// Asks for the status of a transfer, and aborts it. Returns the text of the 426.
+fn abort(session: &mut RawSession) -> String {
+    let status = session.expect("STAT", 211).text();
+    assert!(status.contains("Transfer in progress"), "{status}");
+    let aborted = session.expect("ABOR", 426).text();
+    session.expect_reply(226);
+    session.expect_in_step();
+    aborted
+}
+
+/// Waits until the server has forgotten the sessions whose clients are gone.
+fn wait_for_the_last_session(server: &Server) {
+    wait_until("one session is left", || server.sessions().len() == 1);
+}
+
+/// Begins an upload whose data has ended, and returns its connection.
+fn upload(session: &mut RawSession, command: &str) -> RawData {
+    let mut data = session.passive();
+    session.expect(command, 150);
+    data.write_all(b"some\r\n");
+    data
+}
+
+#[test]
+fn uploads_are_aborted_while_the_storage_takes_a_part_dc_46_dc_47() {
+    patiently(CUT, |_| {
+        let storage = memory();
+        let server = serve(never(storage.clone(), StorageCall::UploadReady, 2));
+        for (kind, command) in [("I", "STOR f"), ("A", "STOR f"), ("I", "APPE f"), ("I", "STOU")] {
+            // The first upload is asked once before the fault.
+            let mut session = session(&server);
+            session.expect(format!("TYPE {kind}"), 200);
+            let _data = upload(&mut session, command);
+            assert!(!abort(&mut session).contains("may have been stored"));
+        }
+        assert_eq!(storage.files(), ["/old".into()]);
+        let mut session = session(&server);
+        let _data = upload(&mut session, "STOR f");
+        wait_for_the_last_session(&server);
+        let report = server.shutdown(Duration::from_millis(100));
+        assert_eq!((report.drained, report.cut, report.stuck), (0, 1, 0));
+        session.expect_reply(426);
+        session.expect_reply(421);
+        assert_eq!(storage.files(), ["/old".into()]);
+    });
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn uploads_under_tls_are_aborted_while_the_storage_takes_a_part_dc_46() {
+    use ftp_tests::tls::{Authority, Kind, TlsClient};
+
+    let authority = Authority::new();
+    let storage = never(memory(), StorageCall::UploadReady, 2);
+    let server = Server::builder()
+        .config(super::quick())
+        .storage(storage)
+        .tls(super::tls::tls_of(&authority.issue(Kind::Good)))
+        .user("u", "p", Rights::FULL)
+        .bind("127.0.0.1:0")
+        .expect("a server");
+    let client = TlsClient::trusting(&authority);
+    let mut session = RawSession::secure(server.local_addr(), &client, "u", "p");
+    let data = session.passive();
+    session.expect("STOR f", 150);
+    let mut data = data.tls(&client);
+    data.write_all(b"some").expect("a connection");
+    abort(&mut session);
+}
+
+#[test]
+fn a_slow_storage_is_no_stall_of_its_client_st_13() {
+    let stall = Duration::from_millis(500);
+    for call in [
+        StorageCall::UploadReady,
+        StorageCall::UploadPrepare,
+        StorageCall::UploadPrepareCommit,
+        StorageCall::SourceReady,
+    ] {
+        let storage = memory();
+        let config = super::quick().with(|config| config.timeouts.stall = stall);
+        let server = Server::builder()
+            .config(config)
+            .storage(late(storage.clone(), call))
+            .user("u", "p", Rights::FULL)
+            .bind("127.0.0.1:0")
+            .expect("a server");
+        let mut session = session(&server);
+        session.expect("TYPE I", 200);
+        let content = super::data::content(100_000);
+        for name in ["f", "g"] {
+            // Sent before the command, so that a busy machine does not let the upload stall.
+            let mut data = session.passive();
+            data.write_all(&content);
+            data.close();
+            session.expect(format!("STOR {name}"), 150);
+            session.expect_reply(226);
+            assert_eq!(storage.get(name).as_deref(), Some(&*content), "{call:?}");
+        }
+        for _ in 0..2 {
+            assert_eq!(session.download("RETR old"), content, "{call:?}");
+        }
+        session.expect("TYPE A", 200);
+        assert!(session.download("RETR old").len() >= content.len());
+        session.expect("HASH old", 213);
+    }
+}
+
+#[test]
+fn an_abort_while_a_file_is_published_says_that_it_may_be_there_dc_46() {
+    patiently(CUT, |_| {
+        let storage = never(memory(), StorageCall::UploadPrepareCommit, 1);
+        let server = serve(storage.clone());
+        let mut session = session(&server);
+        let publish = |session: &mut RawSession| {
+            let before = storage.count(StorageCall::UploadPrepareCommit);
+            upload(session, "STOR f").close();
+            // An abort before this point would prevent the publication.
+            wait_until("the file is being published", || {
+                storage.count(StorageCall::UploadPrepareCommit) > before
+            });
+        };
+        publish(&mut session);
+        assert!(abort(&mut session).contains("may have been stored"));
+        publish(&mut session);
+        let report = server.shutdown(Duration::from_millis(100));
+        assert_eq!((report.drained, report.cut, report.stuck), (0, 1, 0));
+        let cut = session.expect_reply(426).text();
+        assert!(cut.contains("may have been stored"), "{cut}");
+        session.expect_reply(421);
+    });
+}
+
+/// Pause of a session before it asks again.
+const PAUSE: Duration = Duration::from_millis(2);
+
+#[test]
+fn a_storage_that_does_not_wait_is_not_asked_without_a_pause() {
+    let asked = 25;
+    for (call, command) in [
+        (StorageCall::UploadPrepare, "STOR f"),
+        (StorageCall::UploadReady, "STOR f"),
+        (StorageCall::UploadPrepareCommit, "STOR f"),
+        (StorageCall::SourceReady, "RETR old"),
+        (StorageCall::SourceReady, "HASH old"),
+    ] {
+        for kind in ["I", "A"] {
+            let storage = FaultStorage::new(memory()).from(call, 1, Fault::NotYet);
+            let server = serve(storage.clone());
+            let mut session = session(&server);
+            session.expect(format!("TYPE {kind}"), 200);
+            let data = session.passive();
+            let start = Instant::now();
+            session.send(format!("{command}\r\n"));
+            if call == StorageCall::UploadPrepareCommit {
+                data.close();
+            }
+            wait_until("the storage was asked", || storage.count(call) >= asked);
+            let pauses = u32::try_from(asked - 1).expect("few");
+            assert!(start.elapsed() >= PAUSE * pauses, "{call:?} {command} {kind}");
+        }
+    }
+}
+
+#[test]
+fn errors_of_a_slow_storage_have_their_codes_cm_105() {
+    use ftp_server::StorageErrorKind as Kind;
+    for call in [StorageCall::UploadReady, StorageCall::UploadPrepareCommit] {
+        for (kind, code) in [(Kind::NoSpace, 452), (Kind::OverQuota, 552), (Kind::Busy, 451)] {
+            let storage = memory();
+            let failing = FaultStorage::new(storage.clone()).from(call, 1, Fault::Fail(kind));
+            let server = serve(failing);
+            let mut session = session(&server);
+            let data = session.passive();
+            session.expect("STOR f", 150);
+            data.close();
+            session.expect_reply(code);
+            session.expect_in_step();
+            assert_eq!(storage.files(), ["/old".into()], "{call:?} {kind:?}");
+        }
+    }
+    let broken = Fault::Fail(Kind::Io);
+    let server = serve(FaultStorage::new(memory()).from(StorageCall::SourceReady, 1, broken));
+    let mut session = session(&server);
+    session.expect("TYPE I", 200);
+    let data = session.passive();
+    session.expect("RETR old", 150);
+    assert_eq!(data.read_to_end(), b"");
+    session.expect_reply(451);
+    session.expect("HASH old", 451);
+}
+
+#[test]
+fn downloads_are_aborted_while_the_storage_has_no_bytes_dc_45() {
+    patiently(CUT, |_| {
+        let server = serve(never(memory(), StorageCall::SourceReady, 2));
+        for kind in ["I", "A"] {
+            let mut session = session(&server);
+            session.expect(format!("TYPE {kind}"), 200);
+            let _data = session.passive();
+            session.expect("RETR old", 150);
+            abort(&mut session);
+        }
+        let mut session = session(&server);
+        session.send("HASH old\r\nABOR\r\n");
+        session.expect_reply(426);
+        session.expect_reply(226);
+        let _data = session.passive();
+        session.expect("RETR old", 150);
+        wait_for_the_last_session(&server);
+        let report = server.shutdown(Duration::from_millis(100));
+        assert_eq!((report.drained, report.cut, report.stuck), (0, 1, 0));
+        session.expect_reply(426);
+        session.expect_reply(421);
+    });
+}
+
+/// A storage that takes for ever to store the last bytes of an upload.
+struct Unfinished(MemoryStorage);
+
+impl Storage for Unfinished {
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.0.stat(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.0.list(path)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.0.read(path)
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        Ok(Box::new(WithoutEnd { upload: self.0.write(path, mode)?, is_flushed: false }))
+    }
+}
+
+struct WithoutEnd {
+    upload: Box<dyn Upload>,
+    is_flushed: bool,
+}
+
+impl Write for WithoutEnd {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.upload.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.is_flushed = true;
+        self.upload.flush()
+    }
+}
+
+impl Upload for WithoutEnd {
+    fn ready(&mut self) -> Result<bool, StorageError> {
+        if self.is_flushed {
+            std::thread::sleep(STEP);
+        }
+        Ok(!self.is_flushed)
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        self.upload.commit()
+    }
+
+    fn abort(self: Box<Self>, end: StreamEnd) {
+        self.upload.abort(end);
+    }
+}
+
+#[test]
+fn uploads_are_aborted_while_their_last_bytes_are_stored_dc_46() {
+    let storage = memory();
+    let server = serve(Unfinished(storage.clone()));
+    let mut session = session(&server);
+    upload(&mut session, "STOR f").close();
+    assert!(!abort(&mut session).contains("may have been stored"));
+    assert_eq!(storage.files(), ["/old".into()]);
+}

@@ -1,0 +1,308 @@
+//! Files in an object store, with real clients, two servers of one bucket, and servers that are
+//! killed.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ftp_client::{Client, FileOptions, Watch};
+use ftp_server::{Rights, S3Storage, S3Store, S3Timeouts, Server};
+use ftp_tests::compare::assert_same;
+use ftp_tests::content::binary;
+use ftp_tests::peer::{ObjectStore, Peer};
+use ftp_tests::process::{LIMIT, Running, run, run_with};
+use ftp_tests::random::Random;
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+use ftp_tests::wait::wait_until;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::interop_curl::curl;
+
+/// The variable that names the store to another process of this program.
+const ENDPOINT: &str = "FTP_TEST_STORE";
+
+/// Time after which another server may resume a partial upload of a dead server.
+const LEASE: Duration = Duration::from_secs(2);
+
+/// The length of a file of several parts, of which the last is not full.
+const LENGTH: usize = 17 << 20;
+
+pub(super) fn storage_at(endpoint: &str) -> S3Storage {
+    let store = S3Store::builder(endpoint, "bucket")
+        .credentials("key", "secret")
+        .timeouts(S3Timeouts::default())
+        .part_size(5 << 20)
+        .lease(LEASE);
+    let store = store.build().expect("a store");
+    wait_until("the store takes objects", || store.probe().is_ok());
+    store.storage("files").expect("a storage")
+}
+
+/// A server in this process.
+fn serve(endpoint: &str) -> Server {
+    let builder = Server::builder().storage(storage_at(endpoint));
+    builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
+}
+
+/// Calls `test` once for each installed store, with the address of a server.
+fn meets(test: impl Fn(SocketAddr)) {
+    for store in [ObjectStore::seaweedfs(), ObjectStore::moto()].into_iter().flatten() {
+        let server = serve(&store.endpoint());
+        test(server.local_addr());
+    }
+}
+
+fn login(address: SocketAddr) -> RawSession {
+    let mut session = RawSession::login(address, "u", "p");
+    session.expect("TYPE I", 200);
+    session
+}
+
+#[track_caller]
+fn expect_content(address: SocketAddr, name: &str, want: &[u8]) {
+    assert_same(name, &login(address).download(format!("RETR {name}")), want);
+}
+
+/// Returns the size that `SIZE` reports for a file or a partial file.
+fn told(address: SocketAddr, name: &str) -> Option<u64> {
+    let reply = login(address).ask(format!("SIZE {name}"));
+    let text = reply.text();
+    (reply.code == 213).then(|| text.split(' ').nth(1)?.trim().parse().ok()).flatten()
+}
+
+/// Waits until the server has stored the last bytes of a cut upload. Until then its size is a
+/// multiple of 5 MiB, that of its parts.
+fn wait_until_it_is_kept(address: SocketAddr) {
+    let is_kept = || told(address, "there").is_some_and(|size| !size.is_multiple_of(5 << 20));
+    wait_until("the upload is kept", is_kept);
+}
+
+/// Kills a client when the store has some parts, and waits until the server keeps its upload. On a
+/// busy machine, a client may have sent everything by then; then it begins again.
+fn cut_midway(address: SocketAddr, begin: &mut Command) {
+    begin.stdout(Stdio::null()).stderr(Stdio::null());
+    wait_until("an upload is cut", || {
+        let mut client = Running::start(begin);
+        let has_parts = || told(address, "there").is_some_and(|size| size > 5 << 20).then_some(());
+        client.wait_until(LIMIT, has_parts).expect("an upload goes on");
+        kill_process_group(Pid::from_child(&client.child), Signal::KILL).expect("it runs");
+        drop(client);
+        wait_until_it_is_kept(address);
+        let mut session = login(address);
+        // Only a published file has a time.
+        let is_published = session.ask("MDTM there").code == 213;
+        if is_published {
+            session.expect("DELE there", 250);
+            return false;
+        }
+        let _data = session.passive();
+        session.expect("RETR there", 550);
+        true
+    });
+}
+
+#[test]
+fn curl_stores_reads_and_resumes() {
+    let Some(peer) = Peer::find("curl") else { return };
+    meets(|address| {
+        let local = TempRoot::new();
+        let content = binary(LENGTH, 1);
+        let source = local.write("source", &content);
+        let put = |more: &[&str]| {
+            let mut command = curl(&peer);
+            command.args(more).arg("-T").arg(&source).arg(format!("ftp://u:p@{address}/there"));
+            command
+        };
+        run(&mut put(&[])).succeeded();
+        let target = local.join("target");
+        run(curl(&peer).arg("-o").arg(&target).arg(format!("ftp://u:p@{address}/there")))
+            .succeeded();
+        assert_same("there", &local.read("target"), &content);
+        login(address).expect("DELE there", 250);
+        cut_midway(address, &mut put(&["--limit-rate", "2M"]));
+        let said = run(&mut put(&["-C", "-"]));
+        let dialogue = String::from_utf8_lossy(&said.stderr).into_owned();
+        said.succeeded();
+        assert!(dialogue.contains("> APPE there") && !dialogue.contains("> STOR"), "{dialogue}");
+        expect_content(address, "there", &content);
+    });
+}
+
+#[test]
+fn lftp_stores_and_resumes() {
+    let Some(peer) = Peer::find("lftp") else { return };
+    meets(|address| {
+        let (local, home) = (TempRoot::new(), TempRoot::new());
+        let content = binary(LENGTH, 2);
+        local.write("there", &content);
+        let open =
+            format!("set cmd:fail-exit yes; set net:max-retries 1\nopen -u u,p ftp://{address}\n");
+        let lftp = |script: &str| {
+            let script = home.write("script", format!("{open}{script}\n").as_bytes());
+            let mut command = peer.command();
+            command.env("HOME", home.path()).current_dir(local.path()).arg("-f").arg(script);
+            command
+        };
+        cut_midway(address, &mut lftp("set net:limit-total-rate 0:2000000\nput there"));
+        run_with(&mut lftp("put -c there"), &[], LIMIT).succeeded();
+        expect_content(address, "there", &content);
+        run_with(&mut lftp("mkdir tree\nmirror -R . tree\nmirror tree back"), &[], LIMIT)
+            .succeeded();
+        assert_same("back/there", &local.read("back/there"), &content);
+    });
+}
+
+#[test]
+fn our_client_stores_reads_and_resumes() {
+    meets(|address| {
+        let local = TempRoot::new();
+        let content = binary(LENGTH, 3);
+        let source = local.write("source", &content);
+        let mut session = login(address);
+        let mut data = session.passive();
+        session.expect("STOR there", 150);
+        data.write_all(&content[..11 << 20]);
+        data.reset();
+        session.expect_reply(426);
+        wait_until_it_is_kept(address);
+        let client = || {
+            let mut client = Client::builder().connect(&address.to_string()).expect("a connection");
+            client.login("u", "p").expect("a login");
+            client
+        };
+        let options = FileOptions::new().resume(true);
+        let done =
+            client().upload_from(&source, "there", options, &mut Watch::new()).expect("a file");
+        // A reset discards what the server has not read yet, at most the buffers of both sockets.
+        assert!(done.resumed > 0 && done.size == LENGTH as u64, "{done:?}");
+        expect_content(address, "there", &content);
+        let target = local.join("target");
+        let options = FileOptions::new();
+        client().download_to("there", &target, options, &mut Watch::new()).expect("a file");
+        assert_same("target", &local.read("target"), &content);
+    });
+}
+
+#[test]
+#[ignore = "it is the server that another test starts and kills"]
+fn serves_a_store_until_it_is_killed() {
+    let endpoint = std::env::var(ENDPOINT).expect("the other test starts it");
+    let server = serve(&endpoint);
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "\nsaid {}", server.local_addr()).unwrap();
+    stdout.flush().unwrap();
+    // When the parent process ends, so does standard input, and then this process.
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+/// A server in another process.
+struct Served {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Served {
+    fn start(endpoint: &str) -> Self {
+        let name = "stores::serves_a_store_until_it_is_killed";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", name, "--nocapture", "--test-threads=1"]);
+        command.env(ENDPOINT, endpoint).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix("said ")?.parse().ok());
+        Self { child, address: address.expect("it tells where it is") }
+    }
+
+    /// Kills the process with SIGKILL, and waits for its end.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Sends `count` bytes to a server and kills it. If these are all bytes, waits for `wait` first.
+fn kill_after(served: Served, content: &[u8], count: usize, wait: Duration) {
+    let mut session = login(served.address);
+    let data = session.passive();
+    session.expect("STOR f", 150);
+    data.stream().write_all(&content[..count]).unwrap();
+    if count == content.len() {
+        data.close();
+        std::thread::sleep(wait);
+        served.kill();
+        return;
+    }
+    served.kill();
+}
+
+/// Kills servers during uploads, and resumes the uploads on another server of the bucket.
+fn kills(store: &ObjectStore, rounds: u64) {
+    let endpoint = store.endpoint();
+    let other = serve(&endpoint);
+    let address = other.local_addr();
+    let content = binary(LENGTH, 5);
+    let mut random = Random::new(5);
+    let mut resumed = 0;
+    // On a slow computer, servers may be killed before they have stored a part. So there are up to
+    // four times as many rounds.
+    for round in 0..4 * rounds {
+        if round >= rounds && resumed > 0 {
+            break;
+        }
+        let is_whole = round % 4 == 3;
+        let count = if is_whole { LENGTH } else { random.below(LENGTH) };
+        let wait = Duration::from_millis(random.below(400) as u64);
+        kill_after(Served::start(&endpoint), &content, count, wait);
+        let mut session = login(address);
+        // Nothing is visible, unless the whole file was published.
+        let names = session.download("NLST");
+        if !names.is_empty() {
+            assert!(is_whole, "{round}: early");
+            expect_content(address, "f", &content);
+        } else {
+            // Wait until the dead server's lease expires and the store has finished its last part.
+            wait_until("the upload is resumed", || {
+                let size = told(address, "f").unwrap_or(0);
+                if is_whole && size == count as u64 {
+                    // The store has finished the last request of the dead server.
+                    return true;
+                }
+                assert!(size < count as u64, "{round}: {size} of {count}");
+                let mut data = session.passive();
+                if size > 0 {
+                    session.expect(format!("REST {size}"), 350);
+                }
+                let reply = session.ask("STOR f");
+                if [450, 554].contains(&reply.code) {
+                    return false;
+                }
+                assert_eq!(reply.code, 150, "{reply:?}");
+                data.write_all(&content[usize::try_from(size).unwrap()..]);
+                data.close();
+                session.expect_reply(226);
+                resumed += u32::from(size > 0);
+                true
+            });
+            expect_content(address, "f", &content);
+        }
+        session.expect("DELE f", 250);
+    }
+    assert!(resumed > 0, "no upload was long enough to be resumed");
+}
+
+#[test]
+fn killed_servers_leave_nothing_torn_and_others_resume() {
+    let Some(store) = ObjectStore::seaweedfs() else { return };
+    kills(&store, 6);
+}
+
+#[test]
+fn killed_servers_leave_nothing_torn_at_scale() {
+    if !ftp_tests::scale::is_full() {
+        return;
+    }
+    let Some(store) = ObjectStore::seaweedfs() else { return };
+    kills(&store, 100);
+}
