@@ -80,6 +80,9 @@ pub(super) fn sscn(session: &mut Session, argument: &[u8]) -> Outcome {
         b"ON" => true,
         _ => return Reply::new(ReplyCode::BAD_ARGUMENT, "Use SSCN ON or SSCN OFF").into(),
     };
+    if is_on != session.begins_handshakes {
+        session.close_open_data();
+    }
     session.begins_handshakes = is_on;
     let side = if is_on { "CLIENT" } else { "SERVER" };
     Reply::new(ReplyCode::OKAY, format!("SSCN:{side} METHOD")).into()

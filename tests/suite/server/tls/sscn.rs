@@ -12,6 +12,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 use ftp_tests::tls::{Authority, End, Kind, TlsClient, TlsServer, Version};
 
+use super::super::block::read_file;
 use super::super::play;
 use super::tls_of;
 
@@ -156,6 +157,26 @@ fn the_server_begins_the_handshake_whichever_side_connects_cm_73() {
     session.expect("SSCN OFF", 200);
     let client = TlsClient::trusting_anybody();
     assert_eq!(session.tls_download(&client, "RETR f").len(), 300_000);
+}
+
+#[test]
+fn an_open_data_connection_closes_when_the_sides_change_cm_73_cm_145() {
+    let server = server(|tls| tls.sscn_any(true));
+    server.root.write("f", b"content");
+    let mut session = session(&server);
+    session.expect("MODE B", 200);
+    let other = TlsServer::showing(&Authority::new().issue(Kind::SelfSigned));
+    let data = open(&mut session, "RETR f", false).into_stream();
+    let mut data = other.accept(data).unwrap();
+    assert_eq!(read_file(&mut data).0, b"content");
+    session.expect_reply(250);
+    // Nothing changes, and the next file comes.
+    play(&mut session, &[("SSCN", 200), ("SSCN ON", 200)]);
+    session.expect("RETR f", 125);
+    assert_eq!(read_file(&mut data).0, b"content");
+    session.expect_reply(250);
+    session.expect("SSCN OFF", 200);
+    assert_eq!(data.read_to_its_end(), (Vec::new(), End::CloseNotify));
 }
 
 #[test]
