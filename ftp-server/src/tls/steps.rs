@@ -13,6 +13,9 @@ pub(super) trait Records {
 
     /// Processes records, up to the next event.
     fn next<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    /// Returns whether records wait to be encoded.
+    fn has_output(&self) -> bool;
 }
 
 impl Records for UnbufferedServerConnection {
@@ -21,6 +24,10 @@ impl Records for UnbufferedServerConnection {
     fn next<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(records)
     }
+
+    fn has_output(&self) -> bool {
+        self.wants_write()
+    }
 }
 
 impl Records for UnbufferedClientConnection {
@@ -28,6 +35,10 @@ impl Records for UnbufferedClientConnection {
 
     fn next<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(records)
+    }
+
+    fn has_output(&self) -> bool {
+        self.wants_write()
     }
 }
 
@@ -101,12 +112,12 @@ pub(super) fn greet(
     }
 }
 
-/// Appends the alert that describes an error to `answer`. `records` are those with the error:
-/// rustls reads their messages again.
+/// Appends the alert that describes an error to `answer`. `records` are those with the error: rustls
+/// expects to see them until it has no output left, and would then fail again.
 fn complain<R: Records>(connection: &mut R, records: Option<&mut [u8]>, answer: &mut Vec<u8>) {
     let records = records.unwrap_or_default();
     let mut used = 0;
-    loop {
+    while connection.has_output() {
         let rest = records.get_mut(used..).unwrap_or_default();
         let UnbufferedStatus { discard, state, .. } = connection.next(rest);
         used += discard;

@@ -1,6 +1,6 @@
 //! AUTH, PBSZ, PROT, CCC, REIN, the policies, and the moments around a handshake.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use ftp_server::{
 };
 use ftp_tests::raw::RawSession;
 use ftp_tests::tls::{TlsClient, Version};
+use ftp_tests::wait::wait_until;
 
 use super::super::{Fixture, play};
 use super::Secure;
@@ -226,7 +227,7 @@ fn expect_end_at_ten_seconds(stream: &mut TcpStream, begun: Instant, what: &str)
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut said = Vec::new();
     let ended = stream.read_to_end(&mut said);
-    assert!(!matches!(&ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
+    assert!(!matches!(&ended, Err(error) if error.kind() == ErrorKind::WouldBlock));
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(9_900), "{what}: {took:?}");
     assert!(took < Duration::from_secs(60), "{what}: {took:?}");
@@ -374,6 +375,28 @@ fn who_goes_on_under_tls_behind_rein_is_not_listened_to_for_ever_cm_20() {
     assert!(refused, "114 MiB were taken");
     let mut session = secure.greeted(&secure.client());
     play(&mut session, &[("USER u", 331), ("PASS p", 230)]);
+}
+
+#[test]
+fn invalid_tls_behind_rein_ends_the_session_cm_20() {
+    for version in Version::ALL {
+        let secure = Secure::new();
+        let mut session = secure.fixture.greeted();
+        session.expect("AUTH TLS", 234);
+        let mut tcp = session.stream().try_clone().unwrap();
+        let client = secure.client().version(version);
+        let mut tls = client.connect(tcp.try_clone().unwrap()).unwrap();
+        tls.write_all(b"REIN\r\n").unwrap();
+        assert_eq!(tls.read_to_its_end().1, ftp_tests::tls::End::CloseNotify);
+        // Of the greatest length, and no record can be decrypted so.
+        tcp.write_all(&[&[23, 3, 3, 0, 64][..], &[7; 64]].concat()).unwrap();
+        let mut rest = Vec::new();
+        let error = tcp.read_to_end(&mut rest).err().map(|error| error.kind());
+        assert!(matches!(error, None | Some(ErrorKind::ConnectionReset)), "{error:?}");
+        wait_until("the session is over", || secure.fixture.server.sessions().is_empty());
+        let mut session = secure.greeted(&secure.client());
+        play(&mut session, &[("USER u", 331), ("PASS p", 230)]);
+    }
 }
 
 #[test]
