@@ -138,10 +138,13 @@ impl TransferEvidence {
     }
 
     /// Returns whether the data connection stays open for the next transfer: in mode B, after 250.
-    /// With 226 the server closes it (RFC 959 §5.4).
+    /// With 226 the server closes it (RFC 959 §5.4). After a wrong length, what follows on it may
+    /// belong to this file.
     #[must_use]
     pub fn keeps_data(&self) -> bool {
-        self.data == DataEnd::Marked && self.reply == Some(ReplyCode::FILE_ACTION_OKAY)
+        self.data == DataEnd::Marked
+            && self.reply == Some(ReplyCode::FILE_ACTION_OKAY)
+            && self.verdict().is_ok()
     }
 
     /// Returns whether the transfer succeeded.
@@ -253,6 +256,8 @@ mod tests {
             let mut evidence = TransferEvidence::new(Verb::Retr);
             (evidence.has_begun, evidence.data, evidence.reply) = (true, data, reply);
             assert_eq!(evidence.keeps_data(), want, "{evidence:?}");
+            evidence.length = TransferLength { wanted: Some(6), ..TransferLength::of(5) };
+            assert!(!evidence.keeps_data(), "{evidence:?}");
         }
     }
 
