@@ -222,17 +222,36 @@ impl Served {
     }
 }
 
-/// Sends `count` bytes to a server and kills it. If these are all bytes, waits for `wait` first.
-fn kill_after(served: Served, content: &[u8], count: usize, wait: Duration) {
+/// The moment at which a server is killed.
+enum Moment {
+    /// It may have received so many bytes.
+    After(usize),
+    /// It has stored a part, and lacks the last byte.
+    WithParts,
+    /// It has been able to receive everything for so long.
+    Whole(Duration),
+}
+
+/// Sends a file to a server and kills it.
+fn kill_at(moment: &Moment, served: Served, content: &[u8]) {
     let mut session = login(served.address);
     let data = session.passive();
     session.expect("STOR f", 150);
+    let count = match moment {
+        Moment::After(count) => *count,
+        Moment::WithParts => content.len() - 1,
+        Moment::Whole(_) => content.len(),
+    };
     data.stream().write_all(&content[..count]).unwrap();
-    if count == content.len() {
-        data.close();
-        std::thread::sleep(wait);
-        served.kill();
-        return;
+    match moment {
+        Moment::After(_) => {}
+        Moment::WithParts => wait_until("a part is stored", || {
+            told(served.address, "f").is_some_and(|size| size > 0)
+        }),
+        Moment::Whole(wait) => {
+            data.close();
+            std::thread::sleep(*wait);
+        }
     }
     served.kill();
 }
@@ -245,51 +264,46 @@ fn kills(store: &ObjectStore, rounds: u64) {
     let content = binary(LENGTH, 5);
     let mut random = Random::new(5);
     let mut resumed = 0;
-    // On a slow computer, servers may be killed before they have stored a part. So there are up to
-    // four times as many rounds.
-    for round in 0..4 * rounds {
-        if round >= rounds && resumed > 0 {
-            break;
-        }
-        let is_whole = round % 4 == 3;
-        let count = if is_whole { LENGTH } else { random.below(LENGTH) };
-        let wait = Duration::from_millis(random.below(400) as u64);
-        kill_after(Served::start(&endpoint), &content, count, wait);
+    for round in 0..rounds {
+        let moment = match round % 4 {
+            1 => Moment::WithParts,
+            3 => Moment::Whole(Duration::from_millis(random.below(400) as u64)),
+            _ => Moment::After(random.below(LENGTH)),
+        };
+        let is_whole = matches!(moment, Moment::Whole(_));
+        kill_at(&moment, Served::start(&endpoint), &content);
         let mut session = login(address);
-        // Nothing is visible, unless the whole file was published.
-        let names = session.download("NLST");
-        if !names.is_empty() {
-            assert!(is_whole, "{round}: early");
-            expect_content(address, "f", &content);
-        } else {
-            // Wait until the dead server's lease expires and the store has finished its last part.
-            wait_until("the upload is resumed", || {
-                let size = told(address, "f").unwrap_or(0);
-                if is_whole && size == count as u64 {
-                    // The store has finished the last request of the dead server.
-                    return true;
-                }
-                assert!(size < count as u64, "{round}: {size} of {count}");
-                let mut data = session.passive();
-                if size > 0 {
-                    session.expect(format!("REST {size}"), 350);
-                }
-                let reply = session.ask("STOR f");
-                if [450, 554].contains(&reply.code) {
-                    return false;
-                }
-                assert_eq!(reply.code, 150, "{reply:?}");
-                data.write_all(&content[usize::try_from(size).unwrap()..]);
-                data.close();
-                session.expect_reply(226);
-                resumed += u32::from(size > 0);
-                true
-            });
-            expect_content(address, "f", &content);
-        }
+        // The dead server's lease has to expire, and the store to finish its last request.
+        wait_until("the file is there, or its upload is resumed", || {
+            if !session.download("NLST").is_empty() {
+                assert!(is_whole, "{round}: early");
+                return true;
+            }
+            let size = told(address, "f").unwrap_or(0);
+            assert!(is_whole || size < LENGTH as u64, "{round}: {size}");
+            let data = session.passive();
+            if size > 0 {
+                session.expect(format!("REST {size}"), 350);
+            }
+            let reply = session.ask("STOR f");
+            if [450, 554].contains(&reply.code) {
+                return false;
+            }
+            assert_eq!(reply.code, 150, "{round}: {reply:?}");
+            // The reply says whether the server has taken it.
+            let _ = data.stream().write_all(&content[usize::try_from(size).unwrap()..]);
+            data.close();
+            let reply = session.reply();
+            // The store has finished the dead server's request only now, and published the file.
+            let is_late = is_whole && reply.code != 226;
+            assert!(is_late || reply.code == 226, "{round}: {reply:?}");
+            resumed += u32::from(size > 0 && !is_late);
+            !is_late
+        });
+        expect_content(address, "f", &content);
         session.expect("DELE f", 250);
     }
-    assert!(resumed > 0, "no upload was long enough to be resumed");
+    assert!(resumed > 0, "nothing was resumed, though parts were stored");
 }
 
 #[test]
