@@ -209,7 +209,7 @@ impl Served {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--ignored", "--exact", name, "--nocapture", "--test-threads=1"]);
         command.env(ENDPOINT, endpoint).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let address = lines.find_map(|line| line.strip_prefix("said ")?.parse().ok());
         Self { child, address: address.expect("it tells where it is") }

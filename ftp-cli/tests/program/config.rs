@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use ftp_server::PasswordHash;
 use ftp_tests::process::{LIMIT, Ran, run, run_with};
@@ -58,9 +59,9 @@ impl Configured {
 
 /// Returns its log up to a line with `words`.
 pub(crate) fn said_until(served: &Served, words: &str) -> Vec<String> {
-    let mut lines = Vec::new();
+    let (mut lines, end) = (Vec::new(), Instant::now() + LIMIT);
     loop {
-        let line = served.log.recv_timeout(LIMIT);
+        let line = served.log.recv_timeout(end.saturating_duration_since(Instant::now()));
         let line = line.unwrap_or_else(|_| panic!("nothing of {words:?} in {lines:?}"));
         let is_last = line.contains(words);
         lines.push(line);
