@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use ftp_proto::Network;
 use ftp_server::{Rights, Server, ServerConfig, Tls, TlsPolicy};
-use ftp_tests::raw::{RawData, RawSession};
+use ftp_tests::raw::{DEADLINE, RawData, RawSession};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 use ftp_tests::tls::{Authority, End, Kind, TlsClient, TlsServer, Version};
+use ftp_tests::wait::patiently;
 
 use super::super::block::read_file;
 use super::super::play;
@@ -254,22 +255,25 @@ fn what_follows_the_end_of_a_download_is_not_read_as_tls_cm_73() {
 
 #[test]
 fn another_server_that_says_nothing_is_given_up_cm_73() {
-    let tls = tls_of(&Authority::new().issue(Kind::Good)).sscn_any(true);
-    let limit = Duration::from_millis(300);
-    let server = server_with(tls, &["127.0.0.0/8"], Rights::FULL | Rights::FXP, |config| {
-        config.timeouts.tls_handshake = limit;
-    });
-    let mut session = session(&server);
-    for connects in [false, true] {
-        let data = open(&mut session, "STOR f", connects);
+    // The limit also applies to the handshake of the control connection.
+    patiently(Duration::from_millis(300), |limit| {
+        let tls = tls_of(&Authority::new().issue(Kind::Good)).sscn_any(true);
+        let server = server_with(tls, &["127.0.0.0/8"], Rights::FULL | Rights::FXP, |config| {
+            config.timeouts.tls_handshake = limit;
+        });
+        let mut session = session(&server);
+        session.set_deadline(limit + DEADLINE);
+        for connects in [false, true] {
+            let data = open(&mut session, "STOR f", connects);
+            session.expect_reply(522);
+            drop(data);
+        }
+        // Neither is another TLS client, which waits for nothing.
+        let mut data = open(&mut session, "STOR f", false);
+        data.write_all(&TlsClient::trusting_anybody().hello());
         session.expect_reply(522);
-        drop(data);
-    }
-    // Neither is another TLS client, which waits for nothing.
-    let mut data = open(&mut session, "STOR f", false);
-    data.write_all(&TlsClient::trusting_anybody().hello());
-    session.expect_reply(522);
-    session.expect("NOOP", 200);
+        session.expect("NOOP", 200);
+    });
 }
 
 #[test]
