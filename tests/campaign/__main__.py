@@ -26,8 +26,8 @@ differences
 --actions  only these, separated by commas: {actions}
 --clients  only these: {clients}; what none of them can do, ours does
 --faults   only these: {faults}
---every    one action of so many goes wrong (default: {every})
---workers  so many users act at the same time (default: {workers})
+--every    one action in this number goes wrong (default: {every})
+--workers  the number of users that act at the same time (default: {workers})
 --program  this build of ftp-cli (default: target/release/ftp-cli)
 
 A loss that takes days to be found by all clients with all faults may take a minute with one of each, and

@@ -13,7 +13,7 @@ TIMEOUT, BLOCK = 12, 16384
 
 
 class Slow:
-    """A file that is read or written at so many bytes per second; 0: as fast as can be."""
+    """A file that is read or written at this number of bytes per second; 0: as fast as can be."""
 
     def __init__(self, file, rate: int) -> None:
         self.file, self.rate = file, rate

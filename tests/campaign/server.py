@@ -120,7 +120,7 @@ class Server:
         written.rename(self.place.path / "server.toml")
 
     def set_clock(self, seconds: int) -> None:
-        """Sets the server's clock to so many seconds after the real one."""
+        """Sets the server's clock to this number of seconds after the real one."""
         written = self._clock.with_suffix(".new")
         written.write_text(f"{seconds:+d}")
         written.rename(self._clock)

@@ -27,7 +27,7 @@ LONGEST = 90.0
 SETTLED = 40.0
 # What a server may hold more than before, in KiB; allocators keep some.
 GROWTH = 4_096
-# In bytes, and so many pieces may hold bytes from two places of a file.
+# In bytes, and the number of pieces that may hold bytes from two places of a file.
 PIECE, SEAMS = 1_024, 4
 # What there is time to break, and the part of it that moves a file.
 TRANSFERS = ("get", "put", "append", "resume", "continue", "race")
@@ -47,7 +47,7 @@ class Scope(NamedTuple):
     # By their names. What none of them can do, ours does.
     clients: tuple[str, ...] = CLIENTS
     faults: tuple[str, ...] = faults.KINDS
-    # One action of so many goes wrong.
+    # One action in this number goes wrong.
     every: int = 10
     workers: int = 5
 

@@ -63,7 +63,7 @@ pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
     assert!(ran.code() == Some(0), "{ran:?}");
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(said.contains("1 passed"), "{test} is no test: {said}");
-    #[expect(clippy::print_stdout, reason = "what it measured, for whoever looks")]
+    #[expect(clippy::print_stdout, reason = "it shows what it measured")]
     {
         println!("{said}");
     }

@@ -224,11 +224,11 @@ impl Served {
 
 /// The moment at which a server is killed.
 enum Moment {
-    /// It may have received so many bytes.
+    /// The client has sent this number of bytes.
     After(usize),
     /// It has stored a part, and lacks the last byte.
     WithParts,
-    /// It has been able to receive everything for so long.
+    /// The client sent everything, and closed, this time ago.
     Whole(Duration),
 }
 

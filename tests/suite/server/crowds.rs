@@ -184,7 +184,7 @@ fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
 }
 
 /// Returns `None` if transfers that should end stood still for so long that the shutdown cut them.
-#[expect(clippy::print_stdout, reason = "what it measured, for whoever looks")]
+#[expect(clippy::print_stdout, reason = "it shows what it measured")]
 fn shut_down_with_very_many() -> Option<()> {
     let count = scale::count(100, 1_000);
     let grace = Duration::from_secs(60);

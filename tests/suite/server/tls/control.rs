@@ -378,7 +378,7 @@ fn who_goes_on_under_tls_behind_rein_is_not_listened_to_for_ever_cm_20() {
 }
 
 #[test]
-fn invalid_tls_behind_rein_ends_the_session_cm_20() {
+fn invalid_tls_after_rein_ends_the_session_cm_20() {
     for version in Version::ALL {
         let secure = Secure::new();
         let mut session = secure.fixture.greeted();
