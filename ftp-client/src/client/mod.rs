@@ -30,7 +30,7 @@ use crate::net::wait::Waiter;
 use crate::security::{Start, TlsInfo};
 use crate::tls;
 use crate::trace;
-use crate::transfer::{Ahead, Kept};
+use crate::transfer::{Kept, Plan};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
@@ -82,7 +82,7 @@ pub struct Client {
     /// The data connection that the next transfer in mode B uses.
     pub(crate) kept: Option<Kept>,
     /// The downloads that follow.
-    pub(crate) ahead: Ahead,
+    pub(crate) plan: Plan,
     welcome: Reply,
     pub(crate) secured: Option<Secured>,
     tls_refusal: Option<Reply>,
@@ -147,7 +147,7 @@ impl Client {
             state: ServerState::default(),
             abandoned: None,
             kept: None,
-            ahead: Ahead::default(),
+            plan: Plan::default(),
             welcome,
             secured,
             tls_refusal,
@@ -269,7 +269,7 @@ impl Client {
     /// the next one.
     #[must_use]
     pub fn is_ready(&mut self) -> bool {
-        if self.ahead.is_requested() && self.kept.is_some() {
+        if self.plan.is_requested() && self.kept.is_some() {
             // The replies to planned downloads arrive now.
             return self.control.is_open();
         }
@@ -283,7 +283,7 @@ impl Client {
     /// [planned downloads](Self::plan_downloads) may be outstanding.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let is_outstanding = self.control.is_outstanding() && !self.ahead.is_requested();
+        let is_outstanding = self.control.is_outstanding() && !self.plan.is_requested();
         self.control.is_open() && !is_outstanding
     }
 
@@ -459,7 +459,7 @@ impl Client {
         self.control.check()?;
         let data = self.abandoned.take();
         match self.control.outstanding() {
-            Some(verb) if verb.uses_data() || self.ahead.is_requested() => self.stop_transfer(data),
+            Some(verb) if verb.uses_data() || self.plan.is_requested() => self.stop_transfer(data),
             // The transfer was cancelled while it waited for its reply, and `ABOR` cannot stop such
             // a command.
             Some(_) => {

@@ -81,7 +81,7 @@ impl Client {
         for (path, with_time) in files {
             // The download itself reports a path that cannot be sent.
             let Ok(path) = Pathname::new(path.as_ref()) else { return };
-            self.ahead.plan(path, with_time);
+            self.plan.add(path, with_time);
         }
     }
 
@@ -89,7 +89,7 @@ impl Client {
     /// after a transfer that was not the next one of the plan.
     #[must_use]
     pub fn planned_downloads(&self) -> usize {
-        self.ahead.len()
+        self.plan.len()
     }
 
     /// Begins to upload a file to `path`, replacing an existing file (`STOR`).

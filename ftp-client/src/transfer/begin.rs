@@ -40,7 +40,7 @@ pub(crate) fn begin(
     representation: Option<RepresentationType>,
 ) -> Result<Begun, Error> {
     if range != FileRange::default() {
-        client.ahead.forget_plan();
+        client.plan.forget();
     } else if let Some(begun) = ahead::begin(client, command, representation, false)? {
         return Ok(begun);
     }

@@ -9,6 +9,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use super::Transfer;
+use super::coding::RawData;
 use crate::error::Error;
 use crate::net::stream::Stream;
 

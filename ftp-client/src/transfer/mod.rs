@@ -3,14 +3,15 @@
 pub(crate) mod abort;
 mod ahead;
 mod begin;
-mod blocks;
 mod coding;
 mod copy;
-mod deflate;
 mod download;
+mod end;
+mod kept;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod kernel;
 mod meet;
+mod plan;
 mod rate_limit;
 mod reuse;
 mod secure;
@@ -22,21 +23,19 @@ mod unique;
 mod upload;
 pub(crate) mod verdict;
 
-pub(crate) use ahead::Ahead;
 pub(crate) use begin::{Begun, begin, begin_with_time};
 pub use copy::{Source, Watch};
 pub use download::Download;
+pub(crate) use kept::Kept;
+pub(crate) use plan::Plan;
 pub use rate_limit::RateLimit;
-pub(crate) use reuse::Kept;
 pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
 pub(crate) use verdict::{accepted, confirm};
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{
-    DataEnd, Pathname, Progress, Reply, TransferEvidence, TransferFault, TransferLength, Verb,
-};
+use ftp_proto::{Pathname, Progress, Reply, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
@@ -45,9 +44,7 @@ use crate::config::Timeouts;
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
-use blocks::Blocks;
-use coding::Coding;
-use verdict::{CLOSING, error_of};
+use coding::{Coding, RawData};
 
 /// How a successful transfer ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -142,65 +139,28 @@ impl<'a> Transfer<'a> {
         &self.first
     }
 
-    /// Reads from the data connection; 0 is its end.
-    fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        if self.data.is_none() && self.is_over_at_once() && !self.moved {
-            // Without a 1xx the transfer had ended before it began; here it had no data connection.
-            // No data was sent, but the file may not be empty.
-            return Err(self.fail(Error::Incomplete { bytes: 0, announced: None }));
-        }
-        let mut deadline = self.deadline();
-        loop {
-            let Some(data) = &mut self.data else { return Ok(0) };
-            // The last read took all available data. But data comes before a reply that has
-            // arrived.
-            let control = &self.client.control;
-            let waits = std::mem::take(&mut self.drained) && !data.has_unread();
-            let read = match waits && control.is_clear() {
-                true => Ok(None),
-                false => control.go_on(deadline).and_then(|()| data.read(buffer)),
-            };
-            let waited = match read {
-                Ok(Some(count)) => {
-                    self.moved = true;
-                    self.drained = (1..buffer.len()).contains(&count);
-                    return Ok(count);
-                }
-                Ok(None) => self.wait(PollFlags::IN, &mut deadline),
-                Err(error) => Err(error),
-            };
-            match waited {
-                Ok(()) => {}
-                Err(error) => return Err(self.fail(error)),
-            }
-        }
+    /// Reads data; 0 is the end of the data, which does not prove success.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.check()?;
+        let Some(mut coding) = self.coding.take() else { return self.read_data(buffer) };
+        let read = coding.read(self, buffer);
+        self.coding = Some(coding);
+        read
+    }
+
+    /// Writes some of `bytes`.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        self.check()?;
+        let Some(mut coding) = self.coding.take() else { return self.write_data(bytes) };
+        let written = coding.write(self, bytes);
+        self.coding = Some(coding);
+        written
     }
 
     /// Makes the next read try without a wait, because the end of the data has usually arrived
     /// already.
     pub(super) const fn expect_end(&mut self) {
         self.drained = false;
-    }
-
-    /// Writes some of `bytes` to the data connection.
-    fn write_data(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let mut deadline = self.deadline();
-        loop {
-            let Some(data) = self.data.as_mut().filter(|_| self.ended.is_none()) else {
-                // The server no longer takes the data.
-                let reply = self.ended.as_ref().unwrap_or(&self.first).clone();
-                self.failed = Some(Error::Unexpected(self.verb, reply.clone()));
-                return Err(Error::Unexpected(self.verb, reply));
-            };
-            let written = self.client.control.go_on(deadline).and_then(|()| data.write(bytes));
-            match written {
-                Ok(Some(count)) => return Ok(count),
-                Ok(None) => {
-                    self.wait(PollFlags::OUT, &mut deadline).map_err(|error| self.fail(error))?;
-                }
-                Err(error) => return Err(self.fail(error)),
-            }
-        }
     }
 
     /// Sleeps. The next read or write reports why it ended early.
@@ -256,6 +216,63 @@ impl<'a> Transfer<'a> {
     fn check(&self) -> Result<(), Error> {
         self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))
     }
+}
+
+impl RawData for Transfer<'_> {
+    /// Reads from the data connection; 0 is its end.
+    fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        if self.data.is_none() && self.is_over_at_once() && !self.moved {
+            // Without a 1xx the transfer had ended before it began; here it had no data connection.
+            // No data was sent, but the file may not be empty.
+            return Err(self.fail(Error::Incomplete { bytes: 0, announced: None }));
+        }
+        let mut deadline = self.deadline();
+        loop {
+            let Some(data) = &mut self.data else { return Ok(0) };
+            // The last read took all available data. But data comes before a reply that has
+            // arrived.
+            let control = &self.client.control;
+            let waits = std::mem::take(&mut self.drained) && !data.has_unread();
+            let read = match waits && control.is_clear() {
+                true => Ok(None),
+                false => control.go_on(deadline).and_then(|()| data.read(buffer)),
+            };
+            let waited = match read {
+                Ok(Some(count)) => {
+                    self.moved = true;
+                    self.drained = (1..buffer.len()).contains(&count);
+                    return Ok(count);
+                }
+                Ok(None) => self.wait(PollFlags::IN, &mut deadline),
+                Err(error) => Err(error),
+            };
+            match waited {
+                Ok(()) => {}
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+    }
+
+    /// Writes some of `bytes` to the data connection.
+    fn write_data(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        let mut deadline = self.deadline();
+        loop {
+            let Some(data) = self.data.as_mut().filter(|_| self.ended.is_none()) else {
+                // The server no longer takes the data.
+                let reply = self.ended.as_ref().unwrap_or(&self.first).clone();
+                self.failed = Some(Error::Unexpected(self.verb, reply.clone()));
+                return Err(Error::Unexpected(self.verb, reply));
+            };
+            let written = self.client.control.go_on(deadline).and_then(|()| data.write(bytes));
+            match written {
+                Ok(Some(count)) => return Ok(count),
+                Ok(None) => {
+                    self.wait(PollFlags::OUT, &mut deadline).map_err(|error| self.fail(error))?;
+                }
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+    }
 
     /// Finds the reason for a failure on the data connection: the server's reply has priority over
     /// the socket's error.
@@ -283,139 +300,6 @@ impl<'a> Transfer<'a> {
         };
         self.failed = Some(reason.again());
         reason
-    }
-
-    /// Ends the transfer after its last byte: marks the end of written data, and waits for the
-    /// confirmation.
-    pub(crate) fn conclude(&mut self, length: TransferLength) -> Result<Report, Error> {
-        self.check()?;
-        let mut evidence = TransferEvidence::new(self.verb);
-        evidence.has_begun = !self.is_over_at_once();
-        evidence.length = length;
-        let is_upload = self.verb.is_upload();
-        let is_in_blocks = self.blocks().is_some();
-        // A server has all data only once it has seen its end.
-        let has_sent = is_upload && (length.moved > 0 || self.is_coded());
-        if has_sent && is_in_blocks {
-            // The server may confirm the upload as soon as it has the last block.
-            self.reject_early_reply()?;
-        }
-        self.end_coding()?;
-        if is_upload {
-            self.flush(has_sent)?;
-        }
-        if has_sent && !is_in_blocks {
-            self.reject_early_reply()?;
-        }
-        let limit = self.client.config.timeouts.final_reply;
-        let deadline = self.client.control.deadline(limit, Phase::FinalReply);
-        let mut cut = None;
-        if is_in_blocks {
-            // Its last block is the end of the file, and the server decides whether to close it.
-        } else if is_upload {
-            // Kept open until the reply, because a server that sees a reset may discard the data.
-            cut = self.end_sending(has_sent)?;
-        } else if let Some(mut data) = self.data.take() {
-            data.say_end();
-        }
-        evidence.data = self.blocks().map_or(DataEnd::Clean, Blocks::end);
-        let control = &mut self.client.control;
-        let reply = match self.ended.take() {
-            Some(reply) => reply,
-            None => control.final_reply(deadline)?,
-        };
-        confirm(control, evidence, &reply)?;
-        if has_sent && !is_in_blocks && cut.is_none() {
-            cut = self.failure_after_the_end();
-        }
-        let evidence = evidence.with_reply(reply.code());
-        self.end_data(&evidence);
-        if let Some(error) = cut {
-            // The server confirms the transfer, but the end of the data cannot have reached it.
-            return Err(error);
-        }
-        evidence.verdict().map_err(|fault| error_of(fault, self.verb, &reply))?;
-        let unique_name = self.unique_name().or_else(|| unique::name(&reply));
-        Ok(Report {
-            bytes: length.moved,
-            duration: self.started.elapsed(),
-            ended: Ended::Confirmed,
-            unique_name: unique_name.filter(|_| self.verb == Verb::Stou),
-            reply,
-        })
-    }
-
-    /// Fails if the server has confirmed an upload before the end of the data.
-    fn reject_early_reply(&mut self) -> Result<(), Error> {
-        let limit = self.client.config.timeouts.final_reply;
-        let deadline = self.client.control.deadline(limit, Phase::FinalReply);
-        let Some(reply) = self.early_reply(deadline)? else { return Ok(()) };
-        accepted(self.verb, &reply)?;
-        Err(error_of(TransferFault::Early, self.verb, &reply))
-    }
-
-    /// Returns the final reply if the server has sent it already, before the end of the data.
-    fn early_reply(&mut self, deadline: Deadline) -> Result<Option<Reply>, Error> {
-        let control = &mut self.client.control;
-        let mut early = self.ended.take();
-        // After any number of 1xx replies.
-        while early.is_none()
-            && let Some((progress, reply)) = control.poll_reply()?
-        {
-            match progress {
-                Progress::Final => early = Some(reply),
-                _ => control.go_on_or_close(deadline)?,
-            }
-        }
-        Ok(early)
-    }
-
-    /// Waits for a server that has confirmed an upload to close the data connection, which most
-    /// have done by then. A server that closes it with unread data, and so before its end, resets
-    /// it, and the reset may arrive after the reply.
-    fn failure_after_the_end(&mut self) -> Option<Error> {
-        // Under TLS the client has waited for the close before the reply.
-        let waits = !self.is_secure();
-        let data = self.data.as_mut()?;
-        let control = &self.client.control;
-        let deadline = control.deadline(CLOSING, Phase::FinalReply);
-        // If there is nothing to read, the server's confirmation counts.
-        if waits {
-            let _ = control.waiter().wait_for(data.as_fd(), PollFlags::IN, deadline);
-        }
-        match data.read(&mut [0]) {
-            Err(error @ Error::Io(_)) => Some(error),
-            _ => None,
-        }
-    }
-
-    /// Returns the file name in the first reply.
-    pub(crate) fn unique_name(&self) -> Option<Pathname> {
-        Some(&self.first).filter(|_| self.verb == Verb::Stou).and_then(unique::name)
-    }
-
-    /// Ends a transfer after the `bytes` that were wanted.
-    pub(crate) fn stop(self, bytes: u64) -> Result<Report, Error> {
-        let reply = self.first.clone();
-        let duration = self.started.elapsed();
-        self.abort()?;
-        Ok(Report { bytes, reply, duration, ended: Ended::Stopped, unique_name: None })
-    }
-
-    /// Stops the transfer, so that the next command can be sent.
-    pub(crate) fn abort(mut self) -> Result<(), Error> {
-        let data = self.data.take();
-        let control = &mut self.client.control;
-        if control.is_outstanding() {
-            control.leave(true);
-            let stopped = self.client.stop_transfer(data);
-            self.client.control.leave(false);
-            return stopped;
-        }
-        match self.failed.take() {
-            Some(error) if !self.client.control.is_open() => Err(error),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use ftp_proto::{Reply, StartStep, TimeVal, TransferEvidence, TransferFault, TransferStart, Verb};
 
 use super::begin::Begun;
-use super::coding::Coding;
+use super::kept::Kept;
 use super::verdict::error_of;
 use super::{Transfer, abort};
 use crate::client::Client;
@@ -14,40 +14,15 @@ use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
 
-/// An open data connection between two transfers.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    data: Stream,
-    coding: Box<Coding>,
-}
-
-impl Kept {
-    /// Returns whether the server has neither closed the connection nor sent anything unasked.
-    fn is_idle(&mut self) -> bool {
-        let has_unread = matches!(&*self.coding, Coding::Blocks(blocks) if blocks.has_unread());
-        !has_unread && matches!(self.data.read(&mut [0]), Ok(None))
-    }
-
-    /// Closes it properly: no transfer is interrupted.
-    fn close(mut self) {
-        self.data.say_end();
-        // Fails only on a connection that the server has closed.
-        let _ = self.data.end_writing();
-    }
-}
-
 impl Transfer<'_> {
     /// Keeps the data connection for the next transfer, or closes it, as the final reply says.
     pub(super) fn end_data(&mut self, evidence: &TransferEvidence) {
-        let Some(data) = self.data.take() else { return };
-        let Some(mut coding) = self.coding.take_if(|coding| matches!(&**coding, Coding::Blocks(_)))
-        else {
+        let (Some(data), Some(mut coding)) = (self.data.take(), self.coding.take()) else { return };
+        if !coding.is_in_blocks() {
             return;
-        };
-        if let Coding::Blocks(blocks) = &mut *coding {
-            blocks.begin_file();
         }
-        let kept = Kept { data, coding };
+        coding.begin_file();
+        let kept = Kept::new(data, coding);
         match evidence.keeps_data() {
             true => self.client.kept = Some(kept),
             false => kept.close(),
@@ -78,7 +53,7 @@ impl Client {
     /// Stops the outstanding transfer and closes `data`. Afterwards no reply is outstanding, or the
     /// control connection is closed.
     pub(crate) fn stop_transfer(&mut self, data: Option<Stream>) -> Result<(), Error> {
-        if !self.ahead.is_requested() {
+        if !self.plan.is_requested() {
             return abort::resync(&mut self.control, data);
         }
         drop(data);
@@ -94,7 +69,8 @@ impl Client {
         modified: Option<TimeVal>,
     ) -> Result<Begun, Error> {
         let (first, ended) = self.first_reply(verb, deadline)?;
-        let Kept { data, coding } = self.kept.take().expect("it is kept until it is used");
+        let kept = self.kept.take().expect("it is kept until it is used");
+        let (data, coding) = kept.into_parts();
         self.state.is_data_open = false;
         if verb.is_upload() {
             data.reset_when_closed();

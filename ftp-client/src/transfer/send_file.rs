@@ -37,7 +37,7 @@ impl Upload<'_> {
     /// all of it; reading and writing the rest then show which side failed.
     pub(super) fn send_by_kernel(&mut self, file: &File) -> Result<bool, Error> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        if self.text.is_none() && !self.transfer.is_coded() {
+        if self.text.is_none() && self.transfer.coding.is_none() {
             return super::kernel::send(&mut self.transfer, file, &mut self.bytes);
         }
         let _ = file;

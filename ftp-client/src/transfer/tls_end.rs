@@ -5,6 +5,7 @@ use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
 use super::Transfer;
+use super::coding::RawData;
 use super::verdict::CLOSING;
 use crate::error::{Error, Phase};
 use crate::security::TlsError;

@@ -2,7 +2,7 @@
 
 use ftp_proto::{BlockDecoder, BlockEvent, BlockFault, BlockHeader, DataEnd};
 
-use super::Transfer;
+use super::RawData;
 use crate::error::Error;
 use crate::trace;
 
@@ -43,14 +43,14 @@ impl Blocks {
     }
 
     /// Returns whether bytes after the last file have arrived.
-    pub(crate) const fn has_unread(&self) -> bool {
+    pub(super) const fn has_unread(&self) -> bool {
         self.start < self.end
     }
 
     /// Reads data; 0 is the end of the file.
     pub(super) fn read(
         &mut self,
-        transfer: &mut Transfer<'_>,
+        data: &mut impl RawData,
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
         if self.has_ended || buffer.is_empty() {
@@ -60,14 +60,14 @@ impl Blocks {
             match self.take(buffer) {
                 Ok(Some(count)) => return Ok(count),
                 Ok(None) => {}
-                Err(fault) => return Err(transfer.fail(Error::Blocks(fault))),
+                Err(fault) => return Err(data.fail(Error::Blocks(fault))),
             }
             if self.piece.is_empty() {
                 self.piece = vec![0; PIECE];
             }
-            (self.start, self.end) = (0, transfer.read_data(&mut self.piece)?);
+            (self.start, self.end) = (0, data.read_data(&mut self.piece)?);
             if self.end == 0 {
-                return Err(transfer.fail(Error::Blocks(BlockFault::Truncated)));
+                return Err(data.fail(Error::Blocks(BlockFault::Truncated)));
             }
         }
     }
@@ -100,39 +100,33 @@ impl Blocks {
             }
         }
     }
-}
 
-impl Blocks {
     /// Takes some of `bytes`. A short block waits for the next one or the end of the file, so that
     /// a small file is one write.
-    pub(super) fn write(
-        &mut self,
-        transfer: &mut Transfer<'_>,
-        bytes: &[u8],
-    ) -> Result<usize, Error> {
+    pub(super) fn write(&mut self, data: &mut impl RawData, bytes: &[u8]) -> Result<usize, Error> {
         let piece = bytes.get(..BlockHeader::MOST).unwrap_or(bytes);
         if self.held.len() + piece.len() > HELD {
-            self.send(transfer)?;
+            self.send(data)?;
         }
         BlockHeader::encode_data(piece, &mut self.held);
         if self.held.len() > HELD {
-            self.send(transfer)?;
+            self.send(data)?;
         }
         Ok(piece.len())
     }
 
     /// Writes the end of the file.
-    pub(super) fn finish(&mut self, transfer: &mut Transfer<'_>) -> Result<(), Error> {
+    pub(super) fn finish(&mut self, data: &mut impl RawData) -> Result<(), Error> {
         self.held.extend_from_slice(&BlockHeader::END_OF_FILE.encode());
-        self.send(transfer)?;
+        self.send(data)?;
         self.has_ended = true;
         Ok(())
     }
 
-    fn send(&mut self, transfer: &mut Transfer<'_>) -> Result<(), Error> {
+    fn send(&mut self, data: &mut impl RawData) -> Result<(), Error> {
         let mut rest = self.held.as_slice();
         while !rest.is_empty() {
-            let written = transfer.write_data(rest)?;
+            let written = data.write_data(rest)?;
             rest = rest.get(written..).unwrap_or_default();
         }
         self.held.clear();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateLevel};
 
-use super::Transfer;
+use super::RawData;
 use crate::error::Error;
 
 /// The number of bytes to compress, or to receive, at a time.
@@ -16,7 +16,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// Compresses data to send.
 #[derive(Debug)]
-pub(super) struct Deflating {
+pub(crate) struct Deflating {
     /// `None` once the end of the stream was written.
     encoder: Option<DeflateEncoder>,
     /// Compressed bytes of one write.
@@ -26,7 +26,7 @@ pub(super) struct Deflating {
 
 /// Decompresses received data.
 #[derive(Debug)]
-pub(super) struct Inflating {
+pub(crate) struct Inflating {
     decoder: DeflateDecoder,
     /// Received bytes; those from `start` to `end` are not decoded yet.
     piece: Vec<u8>,
@@ -53,7 +53,7 @@ impl Default for Inflating {
 impl Inflating {
     pub(super) fn read(
         &mut self,
-        transfer: &mut Transfer<'_>,
+        data: &mut impl RawData,
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
         if buffer.is_empty() {
@@ -63,7 +63,7 @@ impl Inflating {
             let input = self.piece.get(self.start..self.end).unwrap_or_default();
             let step = match self.decoder.decode(input, buffer) {
                 Ok(step) => step,
-                Err(fault) => return Err(transfer.fail(Error::Compressed(fault))),
+                Err(fault) => return Err(data.fail(Error::Compressed(fault))),
             };
             self.start += step.taken;
             if step.written > 0 {
@@ -71,14 +71,14 @@ impl Inflating {
             }
             if self.start < self.end {
                 if step.taken == 0 {
-                    return Err(transfer.fail(Error::Compressed(DeflateFault::Corrupt)));
+                    return Err(data.fail(Error::Compressed(DeflateFault::Corrupt)));
                 }
                 continue;
             }
-            (self.start, self.end) = (0, transfer.read_data(&mut self.piece)?);
+            (self.start, self.end) = (0, data.read_data(&mut self.piece)?);
             if self.end == 0 {
                 let finished = self.decoder.finish();
-                finished.map_err(|fault| transfer.fail(Error::Compressed(fault)))?;
+                finished.map_err(|fault| data.fail(Error::Compressed(fault)))?;
                 return Ok(0);
             }
         }
@@ -86,11 +86,7 @@ impl Inflating {
 }
 
 impl Deflating {
-    pub(super) fn write(
-        &mut self,
-        transfer: &mut Transfer<'_>,
-        bytes: &[u8],
-    ) -> Result<usize, Error> {
+    pub(super) fn write(&mut self, data: &mut impl RawData, bytes: &[u8]) -> Result<usize, Error> {
         let piece = bytes.get(..PIECE).unwrap_or(bytes);
         self.out.clear();
         if let Some(encoder) = &mut self.encoder {
@@ -99,21 +95,21 @@ impl Deflating {
                 encoder.flush(&mut self.out);
             }
         }
-        self.send(transfer)?;
+        self.send(data)?;
         Ok(piece.len())
     }
 
-    pub(super) fn finish(&mut self, transfer: &mut Transfer<'_>) -> Result<(), Error> {
+    pub(super) fn finish(&mut self, data: &mut impl RawData) -> Result<(), Error> {
         let Some(encoder) = self.encoder.take() else { return Ok(()) };
         self.out.clear();
         encoder.finish(&mut self.out);
-        self.send(transfer)
+        self.send(data)
     }
 
-    fn send(&mut self, transfer: &mut Transfer<'_>) -> Result<(), Error> {
+    fn send(&mut self, data: &mut impl RawData) -> Result<(), Error> {
         let mut rest = self.out.as_slice();
         while !rest.is_empty() {
-            let written = transfer.write_data(rest)?;
+            let written = data.write_data(rest)?;
             rest = rest.get(written..).unwrap_or_default();
             self.sent_at = Instant::now();
         }

@@ -1,0 +1,155 @@
+//! The ends of a transfer: confirmed after its last byte, or stopped before.
+
+use ftp_proto::{DataEnd, Pathname, Progress, Reply, TransferEvidence, TransferFault};
+use ftp_proto::{TransferLength, Verb};
+use rustix::event::PollFlags;
+use rustix::fd::AsFd;
+
+use super::coding::Coding;
+use super::verdict::{CLOSING, accepted, confirm, error_of};
+use super::{Ended, Report, Transfer, unique};
+use crate::error::{Error, Phase};
+use crate::net::wait::Deadline;
+
+impl Transfer<'_> {
+    /// Ends the transfer after its last byte: marks the end of written data, and waits for the
+    /// confirmation.
+    pub(crate) fn conclude(&mut self, length: TransferLength) -> Result<Report, Error> {
+        self.check()?;
+        let mut evidence = TransferEvidence::new(self.verb);
+        evidence.has_begun = !self.is_over_at_once();
+        evidence.length = length;
+        let is_upload = self.verb.is_upload();
+        let is_in_blocks = self.coding.as_deref().is_some_and(Coding::is_in_blocks);
+        // A server has all data only once it has seen its end.
+        let has_sent = is_upload && (length.moved > 0 || self.coding.is_some());
+        if has_sent && is_in_blocks {
+            // The server may confirm the upload as soon as it has the last block.
+            self.reject_early_reply()?;
+        }
+        if is_upload {
+            self.finish_coding()?;
+            self.flush(has_sent)?;
+        }
+        if has_sent && !is_in_blocks {
+            self.reject_early_reply()?;
+        }
+        let limit = self.client.config.timeouts.final_reply;
+        let deadline = self.client.control.deadline(limit, Phase::FinalReply);
+        let mut cut = None;
+        if is_in_blocks {
+            // Its last block is the end of the file, and the server decides whether to close it.
+        } else if is_upload {
+            // Kept open until the reply, because a server that sees a reset may discard the data.
+            cut = self.end_sending(has_sent)?;
+        } else if let Some(mut data) = self.data.take() {
+            data.say_end();
+        }
+        evidence.data = self.coding.as_deref().map_or(DataEnd::Clean, Coding::end);
+        let control = &mut self.client.control;
+        let reply = match self.ended.take() {
+            Some(reply) => reply,
+            None => control.final_reply(deadline)?,
+        };
+        confirm(control, evidence, &reply)?;
+        if has_sent && !is_in_blocks && cut.is_none() {
+            cut = self.failure_after_the_end();
+        }
+        let evidence = evidence.with_reply(reply.code());
+        self.end_data(&evidence);
+        if let Some(error) = cut {
+            // The server confirms the transfer, but the end of the data cannot have reached it.
+            return Err(error);
+        }
+        evidence.verdict().map_err(|fault| error_of(fault, self.verb, &reply))?;
+        let unique_name = self.unique_name().or_else(|| unique::name(&reply));
+        Ok(Report {
+            bytes: length.moved,
+            duration: self.started.elapsed(),
+            ended: Ended::Confirmed,
+            unique_name: unique_name.filter(|_| self.verb == Verb::Stou),
+            reply,
+        })
+    }
+
+    /// Writes the end of an upload that is part of the data in another mode than S.
+    fn finish_coding(&mut self) -> Result<(), Error> {
+        let Some(mut coding) = self.coding.take() else { return Ok(()) };
+        let finished = coding.finish(self);
+        self.coding = Some(coding);
+        finished
+    }
+
+    /// Fails if the server has confirmed an upload before the end of the data.
+    fn reject_early_reply(&mut self) -> Result<(), Error> {
+        let limit = self.client.config.timeouts.final_reply;
+        let deadline = self.client.control.deadline(limit, Phase::FinalReply);
+        let Some(reply) = self.early_reply(deadline)? else { return Ok(()) };
+        accepted(self.verb, &reply)?;
+        Err(error_of(TransferFault::Early, self.verb, &reply))
+    }
+
+    /// Returns the final reply if the server has sent it already, before the end of the data.
+    fn early_reply(&mut self, deadline: Deadline) -> Result<Option<Reply>, Error> {
+        let control = &mut self.client.control;
+        let mut early = self.ended.take();
+        // After any number of 1xx replies.
+        while early.is_none()
+            && let Some((progress, reply)) = control.poll_reply()?
+        {
+            match progress {
+                Progress::Final => early = Some(reply),
+                _ => control.go_on_or_close(deadline)?,
+            }
+        }
+        Ok(early)
+    }
+
+    /// Waits for a server that has confirmed an upload to close the data connection, which most
+    /// have done by then. A server that closes it with unread data, and so before its end, resets
+    /// it, and the reset may arrive after the reply.
+    fn failure_after_the_end(&mut self) -> Option<Error> {
+        // Under TLS the client has waited for the close before the reply.
+        let waits = !self.is_secure();
+        let data = self.data.as_mut()?;
+        let control = &self.client.control;
+        let deadline = control.deadline(CLOSING, Phase::FinalReply);
+        // If there is nothing to read, the server's confirmation counts.
+        if waits {
+            let _ = control.waiter().wait_for(data.as_fd(), PollFlags::IN, deadline);
+        }
+        match data.read(&mut [0]) {
+            Err(error @ Error::Io(_)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Returns the file name in the first reply.
+    pub(crate) fn unique_name(&self) -> Option<Pathname> {
+        Some(&self.first).filter(|_| self.verb == Verb::Stou).and_then(unique::name)
+    }
+
+    /// Ends a transfer after the `bytes` that were wanted.
+    pub(crate) fn stop(self, bytes: u64) -> Result<Report, Error> {
+        let reply = self.first.clone();
+        let duration = self.started.elapsed();
+        self.abort()?;
+        Ok(Report { bytes, reply, duration, ended: Ended::Stopped, unique_name: None })
+    }
+
+    /// Stops the transfer, so that the next command can be sent.
+    pub(crate) fn abort(mut self) -> Result<(), Error> {
+        let data = self.data.take();
+        let control = &mut self.client.control;
+        if control.is_outstanding() {
+            control.leave(true);
+            let stopped = self.client.stop_transfer(data);
+            self.client.control.leave(false);
+            return stopped;
+        }
+        match self.failed.take() {
+            Some(error) if !self.client.control.is_open() => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
