@@ -3,6 +3,9 @@
 //! A block with the descriptor EOF ends a file, so a connection that ends earlier is recognised as
 //! cut. The decoder accepts pieces of any size, and its memory does not depend on the input.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use crate::{RestartMarker, limits};

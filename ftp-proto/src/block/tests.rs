@@ -80,10 +80,7 @@ fn blocks_without_data_are_limited() {
     for (block, shown) in [(&b"\0\0\0"[..], ""), (b"\x10\0\x01m", "|#m"), (b"\x80\0\0", "|R")] {
         let allowed = [&block.repeat(most), &b"\0\0\x01a"[..], &block.repeat(most)].concat();
         let (found, end) = events(&[&allowed]);
-        assert_eq!(
-            (found.len(), end),
-            (2 * most * shown.len() + 2, Err(BlockFault::Truncated))
-        );
+        assert_eq!((found.len(), end), (2 * most * shown.len() + 2, Err(BlockFault::Truncated)));
         let (found, end) = events(&[&block.repeat(most + 1)]);
         assert_eq!((found, end), (shown.repeat(most), Err(BlockFault::Empty)));
     }
@@ -135,10 +132,7 @@ fn markers_are_printable_and_short() {
         (b"\xe4", false),
     ] {
         let marker = BlockMarker::new(text);
-        assert_eq!(
-            marker.map(|marker| marker.as_bytes().to_vec()),
-            is_valid.then(|| text.into())
-        );
+        assert_eq!(marker.map(|marker| marker.as_bytes().to_vec()), is_valid.then(|| text.into()));
         let Some(marker) = marker else { continue };
         let mut sent = Vec::new();
         marker.encode(&mut sent);

@@ -1,6 +1,9 @@
 //! Dates in listings. There is no standard for dates in `LIST`. Some server sends each format that
 //! is parsed here; `tests/listings` has an example.
 
+#[cfg(test)]
+mod tests;
+
 use super::entry::{Modified, Precision, Zone};
 use super::month::{DAY_MARKS, MONTH_MARKS, YEAR_MARKS, is_mark, month};
 use super::words::{Word, Words, short, split_digits};
