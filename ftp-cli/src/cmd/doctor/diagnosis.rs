@@ -247,6 +247,12 @@ diagnoses! {
     ActiveBehindNat "active-behind-nat" Data,
         "Active mode cannot work from here: this computer has a private address that the server cannot reach.",
         Here: "use passive mode, the default; or forward ports of the NAT to this computer and use --active-address and --active-ports";
+    EprtBlocked "eprt-blocked" Data,
+        "PORT works, but EPRT does not: a firewall or NAT that reads FTP commands to open ports understands only PORT.",
+        Between: "use passive mode, the default; or active mode with --eprt never";
+    PortBlocked "port-blocked" Data,
+        "EPRT works, but PORT does not: a firewall or NAT that reads FTP commands to open ports misreads PORT.",
+        Between: "use passive mode, the default; or active mode with EPRT, which this client tries first";
     ActiveBlocked "active-blocked" Data,
         "Active mode does not work: a firewall on the network path or on this computer drops the server's connection.",
         Here: "use passive mode, the default; or allow connections from the server's port 20, or to the ports of --active-ports";

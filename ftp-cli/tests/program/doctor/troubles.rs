@@ -94,7 +94,7 @@ fn people_read_sentences_and_quiet_leaves_what_is_wrong() {
 #[test]
 fn each_trouble_of_a_server_is_found_and_no_other() {
     type Change = fn(From, &str) -> Option<String>;
-    let changes: [(&str, i32, Change); 12] = [
+    let changes: [(&str, i32, Change); 13] = [
         ("epsv-unsupported", 0, |from, line| match (from, line) {
             // The server gets another verb, which it does not know.
             (From::Client, line) if line.starts_with("EPSV") => Some("XYZZ".to_owned()),
@@ -122,6 +122,12 @@ fn each_trouble_of_a_server_is_found_and_no_other() {
             // The server connects to a port of another program.
             (From::Client, line) if line.starts_with("PORT") || line.starts_with("EPRT |1") => {
                 Some("PORT 127,0,0,1,255,254".to_owned())
+            }
+            (_, line) => Some(line.to_owned()),
+        }),
+        ("eprt-blocked", 0, |from, line| match (from, line) {
+            (From::Client, line) if line.starts_with("EPRT |1") => {
+                Some("EPRT |1|127.0.0.1|65534|".to_owned())
             }
             (_, line) => Some(line.to_owned()),
         }),

@@ -189,8 +189,12 @@ fn active(tried: Tried<'_>) -> Finding {
     let local = seen.local.ip().to_canonical();
     let outside = outside(seen);
     let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
-    let diagnosis =
-        if outside.is_some() { Diagnosis::ActiveBehindNat } else { Diagnosis::ActiveBlocked };
+    let diagnosis = match (tried.other_works(), check) {
+        (true, Check::Eprt) => Diagnosis::EprtBlocked,
+        (true, _) => Diagnosis::PortBlocked,
+        (false, _) if outside.is_some() => Diagnosis::ActiveBehindNat,
+        (false, _) => Diagnosis::ActiveBlocked,
+    };
     match (this, outside) {
         (WayOutcome::Works, Some(outside)) => {
             let diagnosis = Diagnosis::MiddleboxRewrites;
@@ -388,6 +392,9 @@ mod tests {
             (outer, [refused(425), refused(425), WORKS, WORKS], &["!few-ports"]),
             (outer, [WORKS, WORKS, refused(500), refused(500)], &[]),
             (outer, [WORKS, WORKS, refused(500), WORKS], &[]),
+            (outer, [WORKS, WORKS, silent(), WORKS], &["eprt-blocked"]),
+            (outer, [WORKS, WORKS, WORKS, silent()], &["port-blocked"]),
+            (inner, [WORKS, WORKS, silent(), WORKS], &["eprt-blocked", "middlebox-rewrites"]),
             (outer, [WORKS, WORKS, silent(), silent()], &["active-blocked"]),
             (
                 outer,
