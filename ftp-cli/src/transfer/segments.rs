@@ -1,18 +1,20 @@
-//! `get --segments N`: downloads one file over several connections, each of which fetches ranges.
+//! Downloads one file over several connections, each of which fetches ranges: for
+//! `get --segments N`, and for the large files of `mirror -j N`.
 //!
 //! The file counts as whole and as one version if all ranges arrived, if its size and time on the
 //! server are the same before and after, and if its digest is the same, where the server has one.
 //! Before a connection is used, it is proved to lead to the same version, and to send from the
 //! requested byte, because some servers accept `REST` and send from byte 0.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use ftp_client::{
-    Checksum, Client, Committed, Ended, Error, Origin, Piece, Place, Salvage, Watch, join_pieces,
-    kept_ranges, part_of, remove_pieces,
+    Checksum, Client, Committed, Ended, Error, LocalFile, Origin, Piece, Place, RateLimit, Salvage,
+    Watch, join_pieces, kept_ranges, part_of, remove_pieces,
 };
 use ftp_proto::{FtpUrl, Reply};
 
@@ -20,7 +22,7 @@ use super::context::{Context, Done};
 use super::options::Verify;
 use super::verify::{self, Verified};
 use crate::connect::sessions::Sessions;
-use crate::console::progress::Meter;
+use crate::console::progress::{Board, Meter};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure, Recovery};
 use crate::lock::lock;
@@ -39,18 +41,51 @@ struct Missing {
     to: u64,
 }
 
-/// A file that is downloaded in ranges.
-struct Segments<'a> {
-    context: &'a Context<'a>,
-    url: &'a FtpUrl,
-    path: Vec<u8>,
-    target: &'a Path,
-    origin: Origin,
-    size: u64,
+/// A file to download in ranges.
+pub(crate) struct Order<'a> {
+    /// URL of its server, with the login.
+    pub(crate) url: &'a FtpUrl,
+    /// Path on the server.
+    pub(crate) path: &'a [u8],
+    /// Name in the progress display.
+    pub(crate) name: &'a [u8],
+    /// Local file next to which the pieces are kept.
+    pub(crate) target: &'a Path,
+    /// Name of the first piece in messages.
+    pub(crate) part: String,
+    pub(crate) verify: Verify,
+    /// Limit of all connections together.
+    pub(crate) rate_limit: Option<&'a RateLimit>,
+    pub(crate) board: &'a Board,
+    /// Adds the fields that identify the file to its events.
+    pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
+    /// Returns the failure of the local file.
+    pub(crate) failed_here: &'a (dyn Fn(&io::Error) -> Failure + Sync),
 }
 
-/// Downloads a file over up to `--segments` connections. Returns `None` if one connection must do:
-/// the file is small, or the server reports no size or time, or cannot restart.
+/// Result of a download in ranges.
+pub(crate) enum Gathered {
+    Whole(Whole),
+    /// One connection must download the file, for this reason. Without a reason, the file is small,
+    /// or may be missing.
+    Alone(Option<&'static str>),
+}
+
+/// A file whose ranges have all arrived and been verified.
+pub(crate) struct Whole {
+    /// The file, still without its name.
+    pub(crate) file: LocalFile,
+    /// The file on the server, with its size and time.
+    pub(crate) origin: Origin,
+    /// Bytes that this attempt received.
+    pub(crate) bytes: u64,
+    /// Time of the first request for a range.
+    began: Instant,
+    verified: Verified,
+}
+
+/// `get --segments N`: downloads a file over up to N connections. Returns `None` if one connection
+/// must do.
 ///
 /// # Errors
 ///
@@ -62,125 +97,168 @@ pub(crate) fn download(
     target: &Path,
     fields: &(dyn Fn(Object) -> Object + Sync),
 ) -> Result<Option<Done>, Failure> {
+    let settings = context.settings;
+    let failed_here = |error: &io::Error| Failure::local(shown_path(target), error);
     let path = Place::of(url).path().to_vec();
-    let client = sessions.client(url)?;
-    let origin = Origin::ask(client, &path).map_err(Failure::from)?;
+    let order = Order {
+        url,
+        path: &path,
+        name: &path,
+        target,
+        part: shown_path(&part_of(target)).to_string(),
+        verify: settings.verify,
+        rate_limit: settings.rate_limit.as_ref(),
+        board: &context.board,
+        fields,
+        failed_here: &failed_here,
+    };
+    let mut others: Vec<_> = (1..settings.segments).map(|_| sessions.another()).collect();
+    let mut connections: Vec<_> = std::iter::once(sessions).chain(&mut others).collect();
+    let gathered = gather(&order, &mut connections);
+    others.into_iter().for_each(|sessions| sessions.quit(None));
+    let Whole { file, origin, bytes, began, verified } = match gathered? {
+        Gathered::Whole(whole) => whole,
+        Gathered::Alone(why) => {
+            if let Some(why) = why {
+                context.note(format_args!("{url}: downloaded over one connection: {why}"));
+            }
+            return Ok(None);
+        }
+    };
+    if let Some(time) = origin.modified.filter(|_| settings.preserve)
+        && let Some(time) = super::download::local_time(time)
+    {
+        file.set_modified(time).map_err(|error| failed_here(&error))?;
+    }
+    Ok(Some(match file.commit(!settings.no_clobber).map_err(|error| failed_here(&error))? {
+        Committed::Done => Done { verified, ..Done::moved(bytes, began.elapsed()) },
+        Committed::Exists => Done::skipped("exists by now"),
+    }))
+}
+
+/// Downloads a file over up to as many connections as there are `connections`; the first one is
+/// used for all questions. One connection must do if the file is small, or if the server reports no
+/// size or time, or cannot restart.
+///
+/// # Errors
+///
+/// Returns the failure. Received ranges stay, so that the next attempt continues.
+pub(crate) fn gather(
+    order: &Order<'_>,
+    connections: &mut [&mut Sessions<'_>],
+) -> Result<Gathered, Failure> {
+    let count = connections.len();
+    let Some(first) = connections.first_mut() else { return Ok(Gathered::Alone(None)) };
+    let client = first.client(order.url)?;
+    let origin = Origin::ask(client, order.path).map_err(Failure::from)?;
     let (Some(size), Some(_)) = (origin.size, origin.modified) else {
         // A file of which nothing is known may be missing.
-        if origin != Origin::default() {
-            note(context, url, "the server does not report both size and time");
-        }
-        return Ok(None);
+        let is_known = origin != Origin::default();
+        let why = "the server does not report both size and time";
+        return Ok(Gathered::Alone(is_known.then_some(why)));
     };
     if size < 2 * LEAST {
-        return Ok(None);
+        return Ok(Gathered::Alone(None));
     }
-    if context.settings.verify == Verify::Hash {
+    if order.verify == Verify::Hash {
         // Without a digest, there is nothing to begin.
         verify::checksum(client)?;
     }
-    let local = |error: &std::io::Error| Failure::local(shown_path(target), error);
-    let kept = kept_ranges(target, origin).map_err(|error| local(&error))?;
+    let local = |error: io::Error| (order.failed_here)(&error);
+    let kept = kept_ranges(order.target, origin).map_err(local)?;
     if kept.is_empty() {
-        remove_pieces(target).map_err(|error| local(&error))?;
+        remove_pieces(order.target).map_err(local)?;
     }
-    let segments = Segments { context, url, path, target, origin, size };
+    let segments = Segments { order, origin, size };
     let before: u64 = kept.iter().map(|(start, end)| end - start).sum();
-    let missing = plan(&kept, size, context.settings.segments);
+    let missing = plan(&kept, size, count);
     if missing.iter().any(|missing| missing.from > 0) && !segments.is_restarted(client)? {
-        remove_pieces(target).map_err(|error| local(&error))?;
-        note(context, url, "the server does not restart downloads (REST)");
-        return Ok(None);
+        remove_pieces(order.target).map_err(local)?;
+        return Ok(Gathered::Alone(Some("the server does not restart downloads (REST)")));
     }
     let began = Instant::now();
     if !missing.is_empty() {
-        segments.fetch(sessions, &missing, before, fields)?;
+        segments.fetch(connections, &missing, before)?;
     }
-    let client = sessions.client(url)?;
-    let verified = segments.publish(client, &kept, &missing)?;
-    let time = began.elapsed();
-    Ok(Some(verified.map_or_else(
-        || Done::skipped("exists by now"),
-        |verified| Done { verified, ..Done::moved(size - before, time) },
-    )))
+    let Some(first) = connections.first_mut() else { return Ok(Gathered::Alone(None)) };
+    let (file, verified) = segments.join(first.client(order.url)?, &kept, &missing)?;
+    Ok(Gathered::Whole(Whole { file, origin, bytes: size - before, began, verified }))
+}
+
+/// A file that is downloaded in ranges.
+struct Segments<'a> {
+    order: &'a Order<'a>,
+    origin: Origin,
+    size: u64,
 }
 
 impl Segments<'_> {
     /// Downloads all missing ranges; the server decides over how many connections.
     fn fetch(
         &self,
-        sessions: &mut Sessions<'_>,
+        connections: &mut [&mut Sessions<'_>],
         missing: &[Missing],
         before: u64,
-        fields: &(dyn Fn(Object) -> Object + Sync),
     ) -> Result<(), Failure> {
-        let meter = self.context.board.begin(&self.path, before, Some(self.size), &fields);
+        let order = self.order;
         let shared = Shared {
             segments: self,
             missing,
-            meter: Mutex::new(meter),
+            meter: Mutex::new(order.board.begin(order.name, before, Some(self.size), order.fields)),
             doors: Doors::new(),
             failure: Mutex::new(None),
         };
         // The first connection is open: a server that refuses another one has a limit.
         let _ = shared.doors.enter((), || Ok(()));
-        let more = sessions.another();
-        let lent = Mutex::new(Some(sessions));
-        jobs::run(self.context.settings.segments, missing.len(), || {
-            let lent = lock(&lent).take();
-            Fetcher {
-                shared: &shared,
-                // The first connection was tested before the ranges were planned.
-                is_proved: lent.is_some(),
-                sessions: match lent {
-                    Some(sessions) => Connections::Lent(sessions),
-                    None => Connections::Own(more.another()),
-                },
-            }
+        let count = connections.len();
+        let connections = Mutex::new(connections.iter_mut().enumerate());
+        jobs::run(count, missing.len(), || {
+            let next = lock(&connections).next();
+            let (number, sessions) = next.expect("there are no more workers than connections");
+            // The first connection was tested before the ranges were planned.
+            Fetcher { shared: &shared, sessions, is_proved: number == 0 }
         });
         let failure = shared.failure.into_inner().ok().flatten();
         failure.map_or(Ok(()), |failure: Failure| {
-            let part = shown_path(&part_of(self.target));
+            let part = &order.part;
             let message =
                 format!("{}; ranges kept in {part}*; run the same command again", failure.message);
             Err(Failure { message, ..failure })
         })
     }
 
-    /// Verifies that the server's file is the one from before, and that the ranges make it up; then
-    /// gives it its name. Returns `None` if another file has the name by now.
-    fn publish(
+    /// Verifies that the server's file is the one from before, and that the ranges make it up.
+    fn join(
         &self,
         client: &mut Client,
         kept: &[(u64, u64)],
         missing: &[Missing],
-    ) -> Result<Option<Verified>, Failure> {
-        let settings = self.context.settings;
-        let local = |error: &std::io::Error| Failure::local(shown_path(self.target), error);
+    ) -> Result<(LocalFile, Verified), Failure> {
+        let Order { target, verify, failed_here, .. } = self.order;
+        let local = |error: io::Error| failed_here(&error);
         if let Err(failure) = self.check_version(client) {
             if failure.exit == Exit::Integrity {
-                remove_pieces(self.target).map_err(|error| local(&error))?;
+                remove_pieces(target).map_err(local)?;
             }
             return Err(failure);
         }
         let ranges = together(kept, missing);
-        let whole = join_pieces(self.target, &ranges, self.size, self.origin);
-        let whole = whole.map_err(|error| local(&error))?;
-        let checksum = match settings.verify {
+        let whole = join_pieces(target, &ranges, self.size, self.origin).map_err(local)?;
+        let checksum = match verify {
             Verify::Hash => Some(verify::checksum(client)?),
             Verify::BestEffort => Checksum::for_server(client).map_err(Failure::from)?,
             Verify::None | Verify::Size => None,
         };
         let mut verified = Verified::Size;
         if let Some(mut checksum) = checksum {
-            let file = std::fs::File::open(whole.path()).map_err(|error| local(&error))?;
-            checksum.update_from(&file, self.size).map_err(|error| local(&error))?;
-            match verify::compare_digest(client, &self.path, &checksum.finish()) {
+            let file = std::fs::File::open(whole.path()).map_err(local)?;
+            checksum.update_from(&file, self.size).map_err(local)?;
+            match verify::compare_digest(client, self.order.path, &checksum.finish()) {
                 Ok(()) => verified = Verified::Hash,
                 // Without --verify hash, a server that cannot compute it, or not in time, is not a
                 // failure.
                 Err(failure)
-                    if settings.verify == Verify::BestEffort
+                    if *verify == Verify::BestEffort
                         && failure.exit != Exit::Integrity
                         && !failure.is_signal() => {}
                 Err(failure) => {
@@ -191,26 +269,17 @@ impl Segments<'_> {
                 }
             }
         }
-        if let Some(time) = self.origin.modified.filter(|_| settings.preserve)
-            && let Some(time) = super::download::local_time(time)
-        {
-            whole.set_modified(time).map_err(|error| local(&error))?;
-        }
-        match whole.commit(!settings.no_clobber).map_err(|error| local(&error))? {
-            Committed::Done => {}
-            Committed::Exists => return Ok(None),
-        }
         // Those of other versions.
-        remove_pieces(self.target).map_err(|error| local(&error))?;
-        Ok(Some(verified))
+        remove_pieces(target).map_err(local)?;
+        Ok((whole, verified))
     }
 
     /// Returns whether the server sends from the requested byte over this connection: from the last
     /// byte of the file on, it has one byte to send.
     fn is_restarted(&self, client: &mut Client) -> Result<bool, Failure> {
         let ended = client
-            .retrieve_range(&self.path, self.size - 1, 1)
-            .and_then(|download| download.copy_to(&mut std::io::sink()));
+            .retrieve_range(self.order.path, self.size - 1, 1)
+            .and_then(|download| download.copy_to(&mut io::sink()));
         match ended {
             Ok(report) => Ok(report.ended == Ended::Confirmed),
             Err(Error::Incomplete { .. }) => Ok(false),
@@ -222,7 +291,7 @@ impl Segments<'_> {
 
     /// Verifies that size and time of the server's file are still the same.
     fn check_version(&self, client: &mut Client) -> Result<(), Failure> {
-        let now = Origin::ask(client, &self.path).map_err(Failure::from)?;
+        let now = Origin::ask(client, self.order.path).map_err(Failure::from)?;
         if now.size == Some(self.size) && self.origin.is_still(now) == Some(true) {
             return Ok(());
         }
@@ -249,23 +318,22 @@ impl Segments<'_> {
         meter: &Mutex<Meter<'_>>,
     ) -> Result<(), Failure> {
         let Missing { piece, from, to } = missing;
-        let local = |error: &std::io::Error| Failure::local(shown_path(self.target), error);
+        let Order { path, target, rate_limit, failed_here, .. } = self.order;
         let mut file =
-            Piece::open(self.target, piece, self.origin).map_err(|error| local(&error))?;
+            Piece::open(target, piece, self.origin).map_err(|error| failed_here(&error))?;
         if file.end() != from {
             let message = "another program changed it during the download";
-            return Err(local(&std::io::Error::other(message)));
+            return Err(failed_here(&io::Error::other(message)));
         }
         let length = to - from;
-        let download = client.retrieve_range(&self.path, from, length)?;
+        let download = client.retrieve_range(path, from, length)?;
         let mut add = |bytes: &[u8]| lock(meter).add(bytes.len() as u64);
-        let limit = self.context.settings.rate_limit.clone();
-        let mut watch = Watch::new().rate_limit(limit).meter(&mut add);
+        let mut watch = Watch::new().rate_limit(rate_limit.cloned()).meter(&mut add);
         let Err(error) = download.copy_to_watched(&mut file, &mut watch) else { return Ok(()) };
         // What remains in the piece is the beginning of its range.
         let _: Salvage = file.salvage(&error, length);
         Err(match error {
-            Error::Local(error) => local(&error),
+            Error::Local(error) => failed_here(&error),
             error => error.into(),
         })
     }
@@ -284,49 +352,34 @@ struct Shared<'a, 'm> {
 /// One connection.
 struct Fetcher<'a, 'm, 's> {
     shared: &'a Shared<'a, 'm>,
-    sessions: Connections<'a, 's>,
+    sessions: &'a mut Sessions<'s>,
     /// Whether the open connection is known to lead to the file, and to send from any byte.
     is_proved: bool,
 }
 
-/// The sessions of the caller, or others.
-enum Connections<'a, 's> {
-    Lent(&'a mut Sessions<'s>),
-    Own(Sessions<'s>),
-}
-
-impl<'s> Connections<'_, 's> {
-    fn get(&mut self) -> &mut Sessions<'s> {
-        match self {
-            Self::Lent(sessions) => sessions,
-            Self::Own(sessions) => sessions,
-        }
-    }
-}
-
 impl Worker for Fetcher<'_, '_, '_> {
     fn connect(&mut self, _number: usize) -> Result<(), NoConnection> {
-        let url = self.shared.segments.url;
-        let sessions = self.sessions.get();
+        let Self { shared, sessions, is_proved } = self;
+        let url = shared.segments.order.url;
         if sessions.is_open(url) {
             return Ok(());
         }
-        self.is_proved = false;
-        self.shared.doors.enter((), || sessions.client(url).map(drop))
+        *is_proved = false;
+        shared.doors.enter((), || sessions.client(url).map(drop))
     }
 
     fn act(&mut self, number: usize) -> Result<(), Failure> {
         let Self { shared, sessions, is_proved } = self;
-        let sessions = sessions.get();
+        let url = shared.segments.order.url;
         let missing = shared.missing.get(number).expect("the number is that of a range");
-        let (client, is_new) = sessions.client_as_it_is(shared.segments.url)?;
+        let (client, is_new) = sessions.client_as_it_is(url)?;
         *is_proved &= !is_new;
         let proved = if *is_proved { Ok(()) } else { shared.segments.prove(client) };
         *is_proved = proved.is_ok();
         let received =
             proved.and_then(|()| shared.segments.receive(client, *missing, &shared.meter));
         if received.as_ref().is_err_and(Failure::is_end_of_connection) {
-            sessions.drop_client(shared.segments.url);
+            sessions.drop_client(url);
         }
         received
     }
@@ -338,11 +391,8 @@ impl Worker for Fetcher<'_, '_, '_> {
         if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
-    fn end(self) {
-        if let Connections::Own(sessions) = self.sessions {
-            sessions.quit(None);
-        }
-    }
+    /// Leaves the connection open for its owner.
+    fn end(self) {}
 }
 
 /// Returns the ranges that are missing: about `count` of equal length, unless they would be too
@@ -370,11 +420,6 @@ fn plan(kept: &[(u64, u64)], size: u64, count: usize) -> Vec<Missing> {
         })
     };
     gaps.into_iter().flat_map(split).collect()
-}
-
-/// Reports why a file comes over one connection.
-fn note(context: &Context<'_>, url: &FtpUrl, why: &str) {
-    context.note(format_args!("{url}: downloaded over one connection: {why}"));
 }
 
 /// Returns whether a refusal means that the server cannot restart at all.
