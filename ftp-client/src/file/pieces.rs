@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -35,8 +36,8 @@ impl Piece {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if the piece cannot be created or opened, or if another program is
-    /// writing to it.
+    /// Returns the system's error if the piece cannot be created or opened, if it has another name,
+    /// or if another program is writing to it.
     pub fn open(target: &Path, start: u64, origin: Origin) -> io::Result<Self> {
         let path = path_of(target, start);
         let (length, kept) = match fs::symlink_metadata(&path) {
@@ -48,6 +49,10 @@ impl Piece {
             Err(error) => return Err(named(&path, &error)),
         };
         let growing = Growing::open(path, length, kept, Some(origin))?;
+        // Under another name, it may be a file that its owner wants to keep.
+        if growing.partial.file().metadata().is_ok_and(|metadata| metadata.nlink() != 1) {
+            return Err(named(&growing.path, &io::Error::other("the file has several hard links")));
+        }
         if let Ok(old) = fs::metadata(target) {
             take_over(growing.partial.file(), &old)
                 .map_err(|error| named(&growing.path, &error))?;
@@ -272,6 +277,12 @@ mod tests {
         drop(piece);
         assert_eq!(Piece::open(&target, 5, origin(1)).unwrap().end(), 8);
         assert_eq!(Piece::open(&target, 5, origin(2)).unwrap().end(), 5);
+        // A file with another name stays as it is.
+        let kept = root.path().join("kept");
+        fs::write(&kept, b"mine").unwrap();
+        fs::hard_link(&kept, path_of(&target, 7)).unwrap();
+        assert!(Piece::open(&target, 7, origin(1)).is_err());
+        assert_eq!(fs::read(&kept).unwrap(), b"mine");
         for (digits, want) in
             [("5", Some(5)), ("05", None), ("0", None), ("+5", None), ("", None), ("5x", None)]
         {
