@@ -241,8 +241,9 @@ the name exists there, .~1~ is added. A file is moved only once its replacement
 is complete. Uploads then get temporary names, as with --temp.
 
 --perms also sets the permissions of files that are otherwise equal. A directory
-gets its permissions after its content, and only if nothing in it failed. If the
-server lacks SITE CHMOD, or does not list permissions, the exit status is 12.
+gets its permissions after its content, and only if nothing in it failed. DST
+itself keeps its permissions, as with lftp. If the server lacks SITE CHMOD, or
+does not list permissions, the exit status is 12.
 
 With --temp, an existing file .in.NAME in DST counts as an interrupted upload
 and is overwritten. Any other temporary name that exists in SRC or DST is an

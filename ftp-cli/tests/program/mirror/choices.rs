@@ -30,6 +30,8 @@ fn permissions_go_to_servers_and_come_back() {
             set_mode(&here.join(file), bits);
         }
         set_mode(&here.join("src/d"), 0o751);
+        // Like lftp, mirror leaves the permissions of the top to its owner.
+        set_mode(&source, 0o711);
         let url = site.url("t");
         let modes = |root: &Path| ["a", "b", "d/c", "d"].map(|name| mode(&root.join(name)));
         super::next_second(name != "vsftpd");
@@ -44,6 +46,7 @@ fn permissions_go_to_servers_and_come_back() {
         let said = String::from_utf8_lossy(&ran.stderr);
         assert!(ran.status.is_some_and(|status| status.success()), "{name}: {said}");
         assert_eq!(modes(&back), [0o640, 0o755, 0o604, 0o751], "{name}");
+        assert!([&site.root.join("t"), &back].iter().all(|top| mode(top) != 0o711), "{name}");
         // Permissions alone are a difference, and files need no new copy for it.
         set_mode(&here.join("back/a"), 0o600);
         set_mode(&here.join("back/d"), 0o700);
