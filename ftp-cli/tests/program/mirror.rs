@@ -4,6 +4,7 @@
 mod choices;
 mod dangers;
 mod interrupted;
+mod large;
 
 use std::fs;
 use std::net::Ipv4Addr;

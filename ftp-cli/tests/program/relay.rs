@@ -25,6 +25,14 @@ impl Relay {
         server: SocketAddr,
         watch: impl Fn(&str) + Send + Sync + 'static,
     ) -> Self {
+        Self::numbered(server, move |_, line| watch(line))
+    }
+
+    /// Starts a relay that also passes to `watch` the number of the connection, counted from 0.
+    pub(crate) fn numbered(
+        server: SocketAddr,
+        watch: impl Fn(usize, &str) + Send + Sync + 'static,
+    ) -> Self {
         let watch = Arc::new(watch);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -34,7 +42,7 @@ impl Relay {
         let flown = Arc::clone(&flights);
         // Ends with the test.
         thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
+            for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
                 let Ok(server) = TcpStream::connect(server) else { return };
                 let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 let (replies, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
@@ -51,7 +59,7 @@ impl Relay {
                             if *byte == b'\n' {
                                 let verb = line.split(|byte| !byte.is_ascii_alphanumeric()).next();
                                 let verb = String::from_utf8_lossy(verb.unwrap()).into_owned();
-                                watch(String::from_utf8_lossy(&line).trim_end());
+                                watch(number, String::from_utf8_lossy(&line).trim_end());
                                 *counts.lock().unwrap().entry(verb).or_default() += 1;
                                 line.clear();
                             }

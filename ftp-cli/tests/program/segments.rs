@@ -18,7 +18,7 @@ use crate::relay::Relay;
 use crate::{failed, ftp, in_directory, with_servers};
 
 /// Bytes without a period that a range could repeat.
-fn content(length: usize) -> Vec<u8> {
+pub(crate) fn content(length: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let mut next = || {
         state =
@@ -127,7 +127,7 @@ fn a_killed_download_in_ranges_goes_on_with_what_it_has() {
 
 /// Starts a relay to a server. From the connection with this number on, counted from 0, the server
 /// gets `REST 0` instead of any offset, as if it accepted and ignored it.
-fn forgetful(server: SocketAddr, number: usize) -> SocketAddr {
+pub(crate) fn forgetful(server: SocketAddr, number: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     // Ends with the test.

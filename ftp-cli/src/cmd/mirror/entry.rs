@@ -192,6 +192,25 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
 /// Prefix of temporary files of `mirror`.
 pub(super) const TEMPORARY: &[u8] = b".ftp-cli-";
 
+/// Prefix of the pieces of a file that several connections download.
+const PIECES: &[u8] = b".ftp-cli-pieces-";
+
+/// Returns the name next to which the pieces of a file are kept.
+pub(super) fn name_of_pieces(name: &[u8]) -> Vec<u8> {
+    [PIECES, name].concat()
+}
+
+/// Returns the file to which a piece belongs; `None` for the names of other objects.
+pub(super) fn file_of_piece(name: &[u8]) -> Option<&[u8]> {
+    let rest = name.strip_prefix(PIECES)?;
+    let is_start = |byte: &u8| byte.is_ascii_digit();
+    let digits = rest.iter().rev().take_while(|byte| is_start(byte)).count();
+    let numbered = rest.get(..rest.len() - digits).filter(|_| digits > 0);
+    let first = numbered.and_then(|rest| rest.strip_suffix(b".segment-")).unwrap_or(rest);
+    // A file that was killed before it got its name has no such end.
+    Some(first.strip_suffix(b".part").unwrap_or(first))
+}
+
 /// Name prefix of the files that show whether both sides are the same directory.
 pub(super) const PROBE: &[u8] = b"ftp-cli-probe-";
 
@@ -226,6 +245,23 @@ pub(super) fn is_temporary(name: &[u8]) -> bool {
 mod tests {
     use super::*;
     use ftp_client::TimeVal;
+
+    #[test]
+    fn a_piece_shows_its_file() {
+        for (name, want) in [
+            (&b".ftp-cli-pieces-a.iso.part"[..], Some(&b"a.iso"[..])),
+            (b".ftp-cli-pieces-a.iso.part.segment-8388608", Some(b"a.iso")),
+            (b".ftp-cli-pieces-a.part.part", Some(b"a.part")),
+            (b".ftp-cli-pieces-a.segment-1.part.segment-2", Some(b"a.segment-1")),
+            (b".ftp-cli-pieces-a1.part", Some(b"a1")),
+            (b".ftp-cli-pieces-a.iso", Some(b"a.iso")),
+            (b".ftp-cli-part-a.iso", None),
+            (b"a.iso.part", None),
+        ] {
+            assert_eq!(file_of_piece(name), want, "{}", String::from_utf8_lossy(name));
+            assert!(want.is_none() || is_unfinished(name));
+        }
+    }
 
     #[test]
     fn a_stamp_is_no_more_exact_than_what_it_was_made_of() {

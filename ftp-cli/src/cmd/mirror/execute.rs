@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ftp_client::RateLimit;
 
 use super::compare::Difference;
-use super::copy::{Copied, Copier, Watch};
+use super::copy::{Copied, Copier, Progress, Watch, copy_together};
 use super::plan::{Plan, PlannedCopy, PlannedMode, Removed};
 use crate::connect::retry::{Retrying, Witness, pause_until};
 use crate::console::messages::Messages;
@@ -270,6 +270,25 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Counts and reports the copy of this number.
+    fn count_copy(&mut self, number: usize, copied: Result<Copied, Failure>) {
+        let plan = self.plan;
+        let Some(copy) = plan.copies.get(number) else { return };
+        let path = plan.path_of(copy);
+        match copied {
+            Ok(copied) => {
+                self.tally.done();
+                self.done.copied += 1;
+                self.done.bytes += copied.bytes;
+                if plan.moves {
+                    self.copied.push((number, copied));
+                }
+                self.reporter.done(&path, "copied", copied.bytes);
+            }
+            Err(failure) => self.fail(copy.place, &path, failure, DirectoryState::Failed),
+        }
+    }
+
     fn make_links(&mut self, copier: &mut Copier<'_>) {
         let plan = self.plan;
         for link in &plan.links {
@@ -402,9 +421,37 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
         || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
-fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
+/// Copies the large files, one after the other, each over the connections of all jobs. So none of
+/// them keeps a single connection busy after all other files. Returns the numbers of those that are
+/// settled.
+fn copy_large(run: &mut Run<'_>, jobs: &mut [Copier<'_>]) -> HashSet<usize> {
+    let (plan, reporter) = (run.plan, run.reporter);
+    let mut settled = HashSet::new();
+    for number in plan.large.iter().copied() {
+        let Some(copy) = plan.copies.get(number) else { continue };
+        let Some(place) = plan.directories.get(copy.place) else { continue };
+        if run.is_over || run.state(copy.place) == DirectoryState::Missing {
+            continue;
+        }
+        let path = plan.path_of(copy);
+        let fields = |event: Object| reporter.named(event, &path);
+        let (board, rate_limit) = (reporter.board, reporter.rate_limit);
+        let progress = Progress { board, rate_limit, fields: &fields };
+        let copied = reporter
+            .retrying
+            .run(reporter.witness, &fields, |_| copy_together(jobs, &place.path, copy, &progress));
+        if let Some(copied) = copied.transpose() {
+            run.count_copy(number, copied);
+            settled.insert(number);
+        }
+    }
+    settled
+}
+
+fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     let plan = run.plan;
     let reporter = run.reporter;
+    let settled = &copy_large(&mut run, jobs);
     let next = AtomicUsize::new(0);
     let is_over = AtomicBool::new(run.is_over);
     let run = Mutex::new(run);
@@ -416,8 +463,9 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(copy) = plan.copies.get(number) else { return };
             let Some(place) = plan.directories.get(copy.place) else { continue };
-            // It counts as not tried.
-            if lock(&run).state(copy.place) == DirectoryState::Missing {
+            // Without its directory, it counts as not tried.
+            let is_missing = lock(&run).state(copy.place) == DirectoryState::Missing;
+            if is_missing || settled.contains(&number) {
                 continue;
             }
             let path = plan.path_of(copy);
@@ -431,18 +479,7 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
                 copier.copy(&place.path, copy, &mut watch)
             });
             let mut run = lock(&run);
-            match copied {
-                Ok(copied) => {
-                    run.tally.done();
-                    run.done.copied += 1;
-                    run.done.bytes += copied.bytes;
-                    if plan.moves {
-                        run.copied.push((number, copied));
-                    }
-                    reporter.done(&path, "copied", copied.bytes);
-                }
-                Err(failure) => run.fail(copy.place, &path, failure, DirectoryState::Failed),
-            }
+            run.count_copy(number, copied);
             if run.is_over {
                 is_over.store(true, Ordering::Relaxed);
             }

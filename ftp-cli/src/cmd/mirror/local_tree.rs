@@ -6,12 +6,12 @@ mod backup;
 mod links;
 
 use std::ffi::{CStr, OsStr};
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ftp_client::{Error, Origin, PartialFile, Salvage, TimeVal};
@@ -216,6 +216,21 @@ impl Directory {
         Ok(draft.partial.file().metadata()?.mtime() != ODD_TIME)
     }
 
+    /// Returns a path to this directory that holds while it is open, wherever it is moved, and
+    /// whatever gets its old name. `None` without `/proc`.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()));
+        let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let own = rustix::fs::fstat(&self.descriptor).ok()?;
+        let found = fs::metadata(&path).ok().map(id)?;
+        (found == (own.st_dev, own.st_ino)).then_some(path)
+    }
+
+    /// Returns whether an earlier run kept the first bytes of a file for [`Draft::part`].
+    pub(super) fn has_part(&self, name: &[u8]) -> bool {
+        self.found(&part_of(name)).is_ok_and(|part| part.is_some())
+    }
+
     /// Syncs everything written to this file system to the disk.
     ///
     /// # Errors
@@ -282,7 +297,7 @@ impl<'a> Draft<'a> {
     ///
     /// Returns the system's errors.
     pub(super) fn part(directory: &'a Directory, name: &[u8], now: Origin) -> io::Result<Self> {
-        let part = [TEMPORARY, b"part-", name].concat();
+        let part = part_of(name);
         let keeps = now.modified.map(|time| time.unix_seconds());
         if part.len() > 255 || keeps.is_none() {
             return Self::new(directory);
@@ -311,6 +326,21 @@ impl<'a> Draft<'a> {
             draft.empty()?;
         }
         Ok(draft)
+    }
+
+    /// Opens a complete file of this process that still has a temporary name.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(super) fn complete(directory: &'a Directory, name: &[u8]) -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat(&directory.descriptor, os(name)?, flags, Mode::empty())?;
+        let file = File::from(file);
+        // As in `new`: another run must not take it for a leftover.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        let partial = PartialFile::new(file, 0);
+        Ok(Self { directory, partial, name: name.to_vec(), is_done: false, keeps: None })
     }
 
     /// Returns the number of bytes that an earlier run kept.
@@ -413,6 +443,11 @@ impl Drop for Draft<'_> {
         }
         let _ = self.directory.remove(&self.name, false);
     }
+}
+
+/// Returns the name of the partial file that is kept for a file.
+fn part_of(name: &[u8]) -> Vec<u8> {
+    [TEMPORARY, b"part-", name].concat()
 }
 
 fn set_times(file: impl AsFd, seconds: i64) -> io::Result<()> {

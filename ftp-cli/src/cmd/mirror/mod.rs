@@ -190,7 +190,8 @@ impl<'a> Mirror<'a> {
         if let Some(first) = plan.directories.first_mut() {
             first.is_new = false;
         }
-        clear(&ground, &plan.temporary);
+        plan.large = plan.large_files(self.wanted.transfer.jobs);
+        clear(&ground, plan.leftovers());
         let backup = self.open_backup(here)?;
         let copiers = self.sessions(sessions, &plan).map(|sessions| {
             let from = Far::source(sessions, url, &top);
@@ -402,13 +403,15 @@ impl<'a> Mirror<'a> {
         })
     }
 
-    /// Returns the connections of each job: there are no more jobs than items.
+    /// Returns the connections of each job: there are no more jobs than items, unless all
+    /// connections download one file together.
     fn sessions(
         &self,
         first: Sessions<'a>,
         plan: &Plan,
     ) -> impl Iterator<Item = Sessions<'a>> + use<'a> {
-        let jobs = self.wanted.transfer.jobs.min(plan.copies.len()).max(1);
+        let all = self.wanted.transfer.jobs;
+        let jobs = if plan.large.is_empty() { all.min(plan.copies.len()).max(1) } else { all };
         let more: Vec<Sessions<'a>> = (1..jobs).map(|_| first.another()).collect();
         std::iter::once(first).chain(more)
     }
@@ -495,8 +498,8 @@ impl<'a> Mirror<'a> {
 }
 
 /// Removes leftovers of killed runs. Ignores failures.
-fn clear(ground: &Directory, temporary: &[Vec<u8>]) {
-    for path in temporary {
+fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
+    for path in leftovers {
         let (above, name) = path::split(path);
         let _ = ground.below(above).and_then(|directory| directory.clear(name));
     }

@@ -171,7 +171,7 @@ const LFTP: &[Line] = &[
     ("lftp -e 'mirror --Remove-source-files inbox' ftp://host", "mirror --Remove-source-files ftp://host/inbox in", Told("--remove-source", "mirror --remove-source ftp://host/inbox in"), Gone("inbox/old")),
     ("lftp -e 'mirror -L pub' ftp://host", "mirror -L ftp://host/pub pub", Told("--links follow", "mirror --links follow ftp://host/pub pub"), Came("pub/a.iso", "pub/a.iso")),
     ("lftp -e 'mirror --only-newer pub' ftp://host", "mirror --only-newer ftp://host/pub pub", Absent("`mirror` copies files whose time or size differs", "unknown option --only-newer"), Nothing),
-    ("lftp -e 'mirror --use-pget-n=4 pub' ftp://host", "mirror --use-pget-n=4 ftp://host/pub pub", Absent("`get --segments 4` downloads one file over four connections; `mirror -j 4` is for four files", "unknown option --use-pget-n"), Nothing),
+    ("lftp -e 'mirror --use-pget-n=4 pub' ftp://host", "mirror --use-pget-n=4 ftp://host/pub pub", Absent("`get --segments 4` downloads one file over four connections; `mirror -j 4` does so with large files", "unknown option --use-pget-n"), Nothing),
     ("lftp -c 'cat ftp://host/pub/notes.txt'", "cat ftp://host/pub/notes.txt", Same, Prints("notes")),
     ("lftp -c 'cls -l ftp://host/pub/'", "cls -l ftp://host/pub/", Told("\"ls\"", "ls -l ftp://host/pub/"), Prints("notes.txt")),
     ("lftp -c 'cls --sort=size ftp://host/pub/'", "ls --sort=size ftp://host/pub/", Same, Prints("a.iso\n")),

@@ -5,7 +5,7 @@ use std::io;
 use ftp_client::{Client, Error, Origin, Salvage, TimeVal};
 
 use super::super::entry::Stamp;
-use super::super::local_tree::Draft;
+use super::super::local_tree::{Backup, Directory, Draft};
 use super::super::plan::{Plan, PlannedCopy};
 use super::super::trees::failed;
 use super::Copied;
@@ -51,7 +51,7 @@ impl Down<'_> {
     ) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
         let there = join(self.from.top, &below);
-        let backup = self.to.backup.filter(|_| copy.replaces());
+        let backup = self.to.backup;
         let directory = self.to.directory(path)?;
         let client = self.from.client()?;
         // The time is requested before the data, so that a later change is newer and is copied next
@@ -79,12 +79,8 @@ impl Down<'_> {
             Some(_) => {}
             None => prove(client, &there, all)?,
         }
-        // The new file is complete: only now the old one gets its place in the backup.
-        let kept = backup.map_or(Ok(()), |backup| backup.keep(directory, path, &copy.name));
-        kept.and_then(|()| {
-            draft.commit(&copy.name, copy.replaces(), known.or(modified), copy.mode)
-        })
-        .map_err(|error| failed(&below, &error))?;
+        let published = publish(draft, (directory, path), backup, copy, known.or(modified));
+        published.map_err(|error| failed(&below, &error))?;
         Ok(bytes)
     }
 
@@ -112,8 +108,23 @@ impl Down<'_> {
     }
 }
 
+/// Gives a complete file its name in the directory at `path`, and its time; the replaced file gets
+/// its place in the backup.
+pub(super) fn publish(
+    draft: Draft<'_>,
+    (directory, path): (&Directory, &[u8]),
+    backup: Option<&Backup>,
+    copy: &PlannedCopy,
+    modified: Option<i64>,
+) -> io::Result<()> {
+    if let Some(backup) = backup.filter(|_| copy.replaces()) {
+        backup.keep(directory, path, &copy.name)?;
+    }
+    draft.commit(&copy.name, copy.replaces(), modified, copy.mode)
+}
+
 /// Returns the exact time of a file in the listing.
-fn listed_time(copy: &PlannedCopy) -> Option<i64> {
+pub(super) fn listed_time(copy: &PlannedCopy) -> Option<i64> {
     copy.stamp.and_then(Stamp::exact)
 }
 

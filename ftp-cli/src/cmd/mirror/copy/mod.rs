@@ -5,6 +5,7 @@ mod backup;
 mod down;
 mod far;
 mod near;
+mod together;
 mod up;
 mod watch;
 
@@ -13,6 +14,7 @@ pub(super) use backup::{OVERLAP, RemoteBackup};
 pub(super) use down::Down;
 pub(super) use far::Far;
 pub(super) use near::Near;
+pub(super) use together::{Progress, copy_together};
 pub(super) use up::Up;
 pub(super) use watch::Watch;
 

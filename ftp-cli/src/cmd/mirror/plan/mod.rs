@@ -1,6 +1,7 @@
 //! Plans a mirror by listing both trees before any change. So `--dry-run` is exact, `--max-delete`
 //! is checked before any removal, and the progress display knows the total.
 
+mod large;
 mod links;
 mod removals;
 mod same;
@@ -10,7 +11,8 @@ use std::rc::Rc;
 
 use super::compare::{Difference, Rule};
 use super::entry::{
-    self, Clock, ObjectKind, Stamp, TreeEntry, check_name, is_temporary, is_unfinished,
+    self, Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_temporary,
+    is_unfinished,
 };
 use super::filter::Filter;
 use super::options::LinkChoice;
@@ -57,6 +59,8 @@ pub(super) struct Plan {
     /// All directories of the source that are mirrored, parents first. The first is the top.
     pub(super) directories: Vec<PlannedDirectory>,
     pub(super) copies: Vec<PlannedCopy>,
+    /// Numbers of the copies for which all connections are used together.
+    pub(super) large: Vec<usize>,
     /// Symbolic links to create.
     pub(super) links: Vec<PlannedLink>,
     /// Permission bits of directories, and of files that are otherwise equal.
@@ -286,7 +290,8 @@ impl Planner<'_> {
             return Err(too_many());
         }
         if self.target.is_local() {
-            let temporary = there.items.iter().filter(|item| is_temporary(&item.name));
+            let is_leftover = |name: &[u8]| is_temporary(name) || file_of_piece(name).is_some();
+            let temporary = there.items.iter().filter(|item| is_leftover(&item.name));
             self.plan.temporary.extend(temporary.map(|item| join(path, &item.name)));
         }
         let subdirectories = self.plan_items(path, place, contents, there)?;
@@ -327,7 +332,9 @@ impl Planner<'_> {
         }
         self.check_temporary(path, first, &names, &names_there)?;
         if self.wish.deletes {
-            targets.retain(|name, _| !names.contains(name));
+            // Pieces go with the run that completes their file, or does not need them.
+            let is_piece = |name: &[u8]| self.target.is_local() && file_of_piece(name).is_some();
+            targets.retain(|name, _| !names.contains(name) && !is_piece(name));
             let mut extra: Vec<TreeEntry> = targets.into_values().collect();
             if contents.hides {
                 self.keep_hidden(path, &mut extra);

@@ -1,0 +1,148 @@
+//! Copies a large file from a server over the connections of all jobs, in the ranges of
+//! `get --segments`.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use ftp_client::{FtpUrl, RateLimit, remove_pieces};
+
+use super::super::entry::name_of_pieces;
+use super::super::local_tree::{Directory, Draft};
+use super::super::plan::PlannedCopy;
+use super::super::trees::failed;
+use super::down::{Down, listed_time, publish};
+use super::{Copied, Copier};
+use crate::connect::sessions::Sessions;
+use crate::console::progress::Board;
+use crate::display::{shown, shown_path};
+use crate::exit::{Exit, Failure, Recovery};
+use crate::remote::path::{join, split};
+use crate::report::json::Object;
+use crate::transfer::options::Verify;
+use crate::transfer::segments::{Gathered, Order, Whole, gather};
+
+/// Longest name in bytes next to which pieces can be kept: a name has 255 bytes, and theirs end in
+/// `.part.segment-` and a position.
+const LONGEST: usize = 255 - 14 - 20;
+
+/// Rate limit of a file, and receivers of its progress.
+pub(crate) struct Progress<'a> {
+    pub(crate) board: &'a Board,
+    pub(crate) rate_limit: Option<&'a RateLimit>,
+    /// Adds the fields that identify the file to its events.
+    pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
+}
+
+/// Copies a file into the directory at `path` over the connections of all `jobs`. Returns `None` if
+/// one connection must do.
+///
+/// # Errors
+///
+/// Returns the same failures as [`Copier::copy`]. Received ranges stay, so that the next attempt
+/// continues.
+pub(crate) fn copy_together(
+    jobs: &mut [Copier<'_>],
+    path: &[u8],
+    copy: &PlannedCopy,
+    progress: &Progress<'_>,
+) -> Result<Option<Copied>, Failure> {
+    let mut sides = jobs.iter_mut().filter_map(|job| match job {
+        Copier::Down(down) => Some(down),
+        Copier::Up(_) | Copier::Across(_) => None,
+    });
+    let Some(Down { from, to, resumes }) = sides.next() else { return Ok(None) };
+    let below = join(path, &copy.name);
+    let there = join(from.top, &below);
+    let (url, backup) = (from.url, to.backup);
+    let directory = to.directory(path)?;
+    // Bytes that one connection received are worth more than a new start.
+    if *resumes && directory.has_part(&copy.name) {
+        return Ok(None);
+    }
+    let others = sides.map(|Down { from, .. }| &mut from.sessions);
+    let mut connections: Vec<_> = std::iter::once(&mut from.sessions).chain(others).collect();
+    let file = LargeFile { url, there: &there, below: &below, name: &copy.name, directory };
+    let Some(Whole { file: whole, origin, bytes, .. }) = file.gather(&mut connections, progress)?
+    else {
+        return Ok(None);
+    };
+    let here = |error: io::Error| failed(&below, &error);
+    // Under its last temporary name, no other program extends it.
+    whole.commit(true).map_err(here)?;
+    let draft = Draft::complete(directory, &name_of_pieces(&copy.name)).map_err(here)?;
+    let modified = origin.modified.map(|time| time.unix_seconds());
+    let modified = listed_time(copy).or(modified);
+    publish(draft, (directory, path), backup, copy, modified).map_err(here)?;
+    Ok(Some(Copied::far(bytes)))
+}
+
+/// A file that several connections download.
+struct LargeFile<'a> {
+    url: &'a FtpUrl,
+    /// Path on the server.
+    there: &'a [u8],
+    /// Path from the top.
+    below: &'a [u8],
+    name: &'a [u8],
+    directory: &'a Directory,
+}
+
+impl LargeFile<'_> {
+    /// Downloads the file in ranges. `None` if one connection must do.
+    fn gather(
+        &self,
+        connections: &mut [&mut Sessions<'_>],
+        progress: &Progress<'_>,
+    ) -> Result<Option<Whole>, Failure> {
+        let name = name_of_pieces(self.name);
+        // The pieces are named by paths. This one cannot be led out of the tree.
+        let Some(inside) = self.directory.path().filter(|_| name.len() <= LONGEST) else {
+            return Ok(None);
+        };
+        let target = inside.join(OsStr::from_bytes(&name));
+        let prefix = format!("{}/", shown_path(&inside));
+        let failed_here = |error: &io::Error| {
+            let message = error.to_string().replace(&prefix, "");
+            failed(self.below, &io::Error::new(error.kind(), message))
+        };
+        let (above, _) = split(self.below);
+        let order = Order {
+            url: self.url,
+            path: self.there,
+            name: self.below,
+            target: &target,
+            part: shown(&join(above, &name)) + ".part",
+            verify: Verify::BestEffort,
+            rate_limit: progress.rate_limit,
+            board: progress.board,
+            fields: progress.fields,
+            failed_here: &failed_here,
+        };
+        match gather(&order, connections) {
+            Ok(Gathered::Whole(whole)) => return Ok(Some(whole)),
+            Ok(Gathered::Alone(_)) => {}
+            Err(failure) => {
+                let first = connections.first_mut().filter(|_| failure.is_end_of_connection());
+                first.into_iter().for_each(|first| first.drop_client(self.url));
+                if !is_due_to_ranges(&failure) {
+                    let is_here = failure.exit == Exit::Local;
+                    return Err(if is_here { failure } else { failure.context(shown(self.there)) });
+                }
+            }
+        }
+        // One connection starts from byte 0. What is left is removed by the next run.
+        let _ = remove_pieces(&target);
+        let _ = self.directory.clear(&[&name, &b".part"[..]].concat());
+        Ok(None)
+    }
+}
+
+/// Returns whether one connection may succeed where ranges failed, for example because another run
+/// uses the pieces. Transient failures are those of any transfer: `--retry`, or the next run,
+/// continues the ranges.
+fn is_due_to_ranges(failure: &Failure) -> bool {
+    let is_full = failure.exit == Exit::Local && failure.fatal;
+    let is_over = is_full || failure.exit == Exit::Timeout || failure.is_signal();
+    failure.recovery != Recovery::TryAgain && !is_over
+}

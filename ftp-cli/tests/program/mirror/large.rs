@@ -1,0 +1,157 @@
+//! `mirror -j N`: a large file comes over all connections at once.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use ftp_server::ServerConfig;
+use ftp_tests::process::{LIMIT, Running};
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
+use ftp_tests::wait::at_last;
+use rustix::fs::{XattrFlags, setxattr};
+
+use super::{age, mirror, shown, tree};
+use crate::ftp;
+use crate::relay::Relay;
+use crate::segments::{content, forgetful};
+
+const LARGE: usize = 17 << 20;
+
+/// Returns a server that gives each connection this many bytes per second, so that others get their
+/// share of a file, with a tree of a large file and small ones.
+fn site(rate: u64) -> (OurServer, Vec<u8>) {
+    let server = OurServer::with(
+        ServerConfig::default().with(|config| config.limits.rate_per_session = rate),
+    );
+    let bytes = content(LARGE);
+    age(&server.root.write("tree/sub/large", &bytes), 48);
+    for name in ["tree/a", "tree/sub/b", "tree/z"] {
+        age(&server.root.write(name, name.as_bytes()), 24);
+    }
+    (server, bytes)
+}
+
+/// Returns the lengths of the pieces in a directory.
+fn pieces(directory: &Path) -> Vec<usize> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let pieces = entries.filter_map(Result::ok).filter(|entry| {
+        entry.file_name().to_string_lossy().starts_with(".ftp-cli-pieces-large.part")
+    });
+    let length = |entry: fs::DirEntry| usize::try_from(entry.metadata().ok()?.len()).ok();
+    pieces.filter_map(length).collect()
+}
+
+#[test]
+fn a_large_file_comes_over_several_connections_and_is_one_file() {
+    let (server, _) = site(4_000_000);
+    let used = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&used);
+    let relay = Relay::numbered(server.address, move |number, line| {
+        if line.starts_with("RETR") && line.ends_with("large") {
+            seen.lock().unwrap().insert(number);
+        }
+    });
+    let url = server.url("tree").replace(&server.address.to_string(), &relay.address.to_string());
+    let here = TempRoot::new();
+    let ran = mirror(&["-j", "3", "--json"], &url, shown(&here.join("mine")));
+    ran.exited(0);
+    assert_eq!(tree(&server.root.join("tree")), tree(&here.join("mine")));
+    assert!(used.lock().unwrap().len() >= 2, "{used:?}");
+    assert!(relay.count("USER") <= 3, "more connections than -j allows");
+    let told = String::from_utf8_lossy(&ran.stdout);
+    let events = |kind: &str, name: &str| {
+        let is_it = |line: &&str| line.contains(kind) && line.contains(name);
+        told.lines().filter(is_it).count()
+    };
+    for name in ["mine/a\"", "mine/z\"", "mine/sub/b\"", "mine/sub/large\""] {
+        let counts = ["\"start\"", "\"done\""].map(|kind| events(kind, name));
+        assert_eq!(counts, [1, 1], "{name}: {told}");
+    }
+    assert_eq!(events(&format!("\"bytes\":{LARGE}"), "large"), 1, "{told}");
+    assert!(told.contains("\"done\":5,\"failed\":0"), "{told}");
+}
+
+#[test]
+fn a_killed_mirror_goes_on_with_the_ranges_it_has() {
+    let (server, bytes) = site(2_000_000);
+    let url = server.url("tree");
+    // On a busy machine, the moment may pass unnoticed.
+    let (here, kept) = at_last("a mirror that is killed in its middle", || {
+        let here = TempRoot::new();
+        let (mine, sub) = (here.join("mine"), here.join("mine/sub"));
+        let mut run = ftp(&["mirror", "-j", "3", &url, shown(&mine)]);
+        let mut run = Running::start(run.stderr(Stdio::null()));
+        let has_all = || {
+            let lengths = pieces(&sub);
+            (lengths.len() == 3 && lengths.iter().all(|length| *length > 100_000)).then_some(())
+        };
+        let is_middle = run.wait_until(LIMIT, has_all).is_ok();
+        run.child.kill().unwrap();
+        drop(run);
+        let kept: usize = pieces(&sub).iter().sum();
+        (is_middle && kept < bytes.len() && !sub.join("large").exists()).then_some((here, kept))
+    });
+    // The pieces are no objects that --delete removes.
+    let options = ["-j", "3", "--json", "--delete", "--max-delete", "0"];
+    let ran = mirror(&options, &url, shown(&here.join("mine")));
+    ran.exited(0);
+    assert_eq!(tree(&server.root.join("tree")), tree(&here.join("mine")));
+    let has_attributes = setxattr(here.path(), "user.test", b"x", XattrFlags::empty()).is_ok();
+    // Without extended attributes, nothing proves to which version the ranges belong.
+    let rest = bytes.len() - if has_attributes { kept } else { 0 };
+    let told = String::from_utf8_lossy(&ran.stdout);
+    assert!(told.contains(&format!("\"action\":\"copied\",\"bytes\":{rest},")), "{rest}: {told}");
+}
+
+#[test]
+fn pieces_go_if_one_connection_copies_the_file() {
+    let (server, _) = site(0);
+    let here = TempRoot::new();
+    for name in ["large.part", "large.part.segment-9", "gone.part"] {
+        here.write(format!("mine/sub/.ftp-cli-pieces-{name}"), b"left");
+    }
+    mirror(&[], &server.url("tree"), shown(&here.join("mine"))).exited(0);
+    assert_eq!(tree(&server.root.join("tree")), tree(&here.join("mine")));
+}
+
+#[test]
+fn a_large_file_comes_over_one_connection_if_ranges_do_not_work() {
+    let (server, _) = site(8_000_000);
+    // The server ignores REST on all connections, or on all but the first.
+    for first in [0, 1] {
+        let relay = forgetful(server.address, first);
+        let url = server.url("tree").replace(&server.address.to_string(), &relay.to_string());
+        let here = TempRoot::new();
+        let ran = mirror(&["-j", "3"], &url, shown(&here.join("mine")));
+        ran.exited(0);
+        assert!(ran.stderr.is_empty(), "{ran:?}");
+        assert_eq!(tree(&server.root.join("tree")), tree(&here.join("mine")), "{first}");
+    }
+}
+
+#[test]
+fn a_large_file_keeps_what_options_promise() {
+    let (server, bytes) = site(0);
+    let large = server.root.join("tree/sub/large");
+    fs::set_permissions(&large, Permissions::from_mode(0o604)).unwrap();
+    let here = TempRoot::new();
+    here.write("mine/sub/large", b"the old one");
+    let (mine, old) = (here.join("mine"), here.join("old"));
+    fs::create_dir(&old).unwrap();
+    let options = ["-j", "2", "--perms", "--remove-source", "--backup-dir", shown(&old)];
+    mirror(&options, &server.url("tree"), shown(&mine)).exited(0);
+    assert!(here.read("mine/sub/large") == bytes);
+    assert_eq!(here.read("old/sub/large"), b"the old one");
+    let metadata = fs::metadata(here.join("mine/sub/large")).unwrap();
+    assert_eq!(metadata.mode() & 0o777, 0o604);
+    assert!(!large.exists());
+    // A dry run downloads nothing.
+    server.root.write("tree/sub/large", &bytes);
+    fs::remove_file(here.join("mine/sub/large")).unwrap();
+    mirror(&["-j", "2", "--dry-run"], &server.url("tree"), shown(&mine)).exited(0);
+    assert_eq!(fs::read_dir(here.join("mine/sub")).unwrap().count(), 1);
+}
