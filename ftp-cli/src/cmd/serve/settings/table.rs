@@ -167,7 +167,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "tls.sscn_pins",                  PINS,         tls.sscn_pins,                     "Pins sha256//... of other servers, for FXP under TLS (SSCN)."),
     row!(Settings, "tls.sscn_any",                   SWITCH,       tls.sscn_any,                      "Trust any other server in FXP under TLS (SSCN), whatever its certificate."),
     row!(Settings, "server.banner",                  LINE,         server.banner,                     "Text of the greeting."),
-    row!(Settings, "hosts.names",                    HOSTS,        host_names,                        "Host names that HOST accepts (empty: any)."),
+    row!(Settings, "hosts.names",                    HOSTS,        host_names,                        "Host names that HOST accepts (empty: any), and names of a new self-signed certificate."),
     row!(Settings, "timeouts.login",                 WAITING_TIME, server.timeouts.login,             "Maximum time from connection to login."),
     row!(Settings, "timeouts.idle",                  IDLE_TIME,    server.timeouts.idle,              "Maximum time without a command."),
     row!(Settings, "timeouts.data_connect",          WAITING_TIME, server.timeouts.data_connect,      "Maximum time to open a data connection."),
