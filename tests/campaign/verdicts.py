@@ -54,7 +54,7 @@ ALL = [
     ),
     Verdict(
         "Telnet commands", r"\xff\xfc\x01NOOP",
-        "*ours*: the control connection follows Telnet, so its commands are not part of the line (RFC 959 §4.1.3, RFC 854)",
+        "*ours*: the control connection follows Telnet, so Telnet commands are not part of the line (RFC 959 §4.1.3, RFC 854)",
         line(r".*\\xff.*"),
     ),
     Verdict(

@@ -235,7 +235,7 @@ impl Store {
             findings.warn(format_args!("{key}: {lack}"));
         }
         if features.conditional_writes && features.conditional_completion {
-            findings.ok(format_args!("{key}: the store keeps the conditions of writes"));
+            findings.ok(format_args!("{key}: the store supports conditional writes"));
         }
         if features.removes_abandoned {
             let why = "a lifecycle rule of the bucket removes incomplete uploads";
@@ -284,8 +284,8 @@ fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
     [
         (
             features.conditional_writes,
-            "the store ignores If-Match and If-None-Match: if two clients store one new name at once, \
-             both succeed, and two servers can resume one upload; use one server for this bucket",
+            "the store ignores If-Match and If-None-Match: two clients that store one new name at once both \
+             succeed, and two servers can resume one upload; use one server for this bucket",
         ),
         (
             features.conditional_completion,

@@ -25,7 +25,7 @@ pub struct S3Ledger {
     store: S3Store,
     /// The beginning of the keys of records.
     prefix: String,
-    /// Whether the store keeps the conditions of writes.
+    /// Whether the store supports conditional writes.
     is_proved: AtomicBool,
     /// How far the clock of the store is ahead, in seconds.
     ahead: AtomicI64,
@@ -64,12 +64,12 @@ impl S3Ledger {
         Ok(Self { store: store.clone(), prefix, is_proved, ahead })
     }
 
-    /// Proves with an object of its own that the store keeps the conditions of writes, unless that
+    /// Proves with an object of its own that the store supports conditional writes, unless that
     /// is known.
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Unfit`] if the store ignores the conditions of writes, so that it
+    /// Returns [`LedgerError::Unfit`] if the store ignores conditional writes, so that it
     /// would lose changes in silence, or if it refuses; [`LedgerError::Away`] if it does not answer.
     pub fn prove(&self) -> Result<(), LedgerError> {
         if self.is_proved.load(Ordering::Acquire) {

@@ -74,7 +74,7 @@ pub(super) fn probe(store: &Inner) -> Result<S3Features, S3Error> {
     probed
 }
 
-/// Returns the time by the store's clock, if the store looks at the conditions of writes.
+/// Returns the time by the store's clock, if the store supports conditional writes.
 pub(super) fn keeps_conditions(store: &Inner) -> Result<Option<i64>, S3Error> {
     let id = Inner::unique()?;
     let key = format!("{}probe/{id}", store.hidden);
