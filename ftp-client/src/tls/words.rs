@@ -1,5 +1,7 @@
 //! Messages for errors of rustls and its parts, without names of Rust types or seconds since 1970.
 
+use std::net::IpAddr;
+
 use ftp_proto::TimeVal;
 use rustls::CertificateError;
 use rustls_pki_types::{UnixTime, pem};
@@ -12,9 +14,7 @@ pub(super) fn certificate(error: &CertificateError) -> String {
             format!("valid from {}", date(*not_before))
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            // The text is `DnsName("a.example.org")`.
-            let name = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
-            let names: Vec<_> = presented.iter().map(name).collect();
+            let names: Vec<_> = presented.iter().map(|name| name_of(name)).collect();
             match names.as_slice() {
                 [] => format!("it has no name, expected {}", expected.to_str()),
                 names => format!("{}, not {}", names.join(", "), expected.to_str()),
@@ -29,6 +29,15 @@ pub(super) fn certificate(error: &CertificateError) -> String {
             words => words,
         },
         error => spelt(&error.to_string()),
+    }
+}
+
+/// Returns the name or the address in `DnsName("a.example.org")` or `IpAddress(192.0.2.1)`.
+fn name_of(text: &str) -> String {
+    let address = || text.strip_prefix("IpAddress(")?.strip_suffix(')')?.parse::<IpAddr>().ok();
+    match text.split('"').nth(1) {
+        Some(name) => name.to_owned(),
+        None => address().map_or_else(|| text.to_owned(), |address| address.to_string()),
     }
 }
 
@@ -125,5 +134,10 @@ mod tests {
             presented: vec!["DnsName(\"b.example\")".to_owned(), "DnsName(\"c\")".to_owned()],
         };
         assert_eq!(certificate(&name), "b.example, c, not a.example");
+        let address = CertificateError::NotValidForNameContext {
+            expected: "a.example".try_into().unwrap(),
+            presented: vec!["IpAddress(192.0.2.1)".to_owned(), "IpAddress(0::1)".to_owned()],
+        };
+        assert_eq!(certificate(&address), "192.0.2.1, ::1, not a.example");
     }
 }

@@ -279,6 +279,7 @@ pub(super) fn name_of_tree(url: &FtpUrl) -> Result<&OsStr, Failure> {
     let path = url.path();
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
     name_of(path.get(..end).unwrap_or_default()).map_err(|_| {
-        Failure::usage(format!("{url} has no name for a local directory: ftp-cli get -r URL DIR"))
+        let what_to_do = "name it: ftp-cli get -r URL DIR";
+        Failure::usage(format!("{url}: no name for the local directory; {what_to_do}"))
     })
 }

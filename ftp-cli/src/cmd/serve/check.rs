@@ -358,8 +358,9 @@ fn announced(settings: &Settings, findings: &mut Findings) {
             let hosts = settings.all_listen().into_iter().map(|at| at.ip().to_canonical());
             match hosts.filter(|host| !host.is_loopback()).find_map(local) {
                 Some(address) => reach(address, "PASV", findings),
-                None => findings
-                    .ok(format_args!("PASV serves only clients of this computer, or IPv4 is missing")),
+                None => findings.ok(format_args!(
+                    "PASV works at most for clients on this computer: the server has no other IPv4 address"
+                )),
             }
         }
     }
