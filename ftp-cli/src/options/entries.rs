@@ -70,12 +70,12 @@ same name, here or in -P DIR. As with mirror, files that are already the same
 are skipped. Nothing is removed.
 
 --segments N downloads a file of 512 KiB or more over up to N connections, each
-of which gets a range: fewer if the server accepts fewer, and one if it ignores
-REST or does not report size and time. Ranges are kept in NAME.part and
-NAME.part.segment-*. After a failure or a kill, the same command resumes them.
+for one range. If the server ignores REST, or does not report size and time, one
+connection is used. NAME.part and NAME.part.segment-* keep the ranges. After a
+failure or a kill, the same command resumes them.
 
-With --segments, the file gets its name if its size and time on the server are
-still the same, and its digest if the server offers one. Otherwise the exit
+With --segments, the file gets its name if its size and time on the server did
+not change. If the server offers a digest, it must match too. Otherwise the exit
 status is 11.
 
 --remove-source removes the server's file once the local one is complete, has
@@ -207,12 +207,14 @@ top; if it ends in /, it matches directories only. The last GLOB that matches
 decides. A name that no GLOB matches is copied, unless the first option is an
 --include.
 
-FIFOs, devices and temporary files of ftp-cli are skipped on both sides, and so
-are symbolic links, unless --links says otherwise. keep creates links here, if
-the listing shows their targets and they stay in the tree; servers cannot create
-any. follow copies the file that a link leads to, and the content of a directory
-if SRC is local. Each uploaded file is checked against the server's SIZE, as put
-does. A file whose name the server would change fails.
+FIFOs, devices and temporary files of ftp-cli are skipped on both sides. Without
+--links, symbolic links are skipped too. --links keep creates links here, if the
+listing shows their targets and they stay in the tree; servers cannot create
+any. --links follow copies the file that a link leads to. If SRC is local, it
+also copies the content of a directory that a link leads to.
+
+Each uploaded file is checked against the server's SIZE, as put does. A file
+whose name the server would change fails.
 
 -j N copies N files at a time, each over its own connection. In a download, a
 file of 16 MiB or more that has more than 1/N of all bytes to copy comes first,
@@ -242,8 +244,8 @@ If SRC and DST are the same directory, --remove-source copies and removes
 nothing, and the exit status is 2. To find out, mirror creates a small local
 file for a moment, and looks for it on the server.
 
---backup-dir moves each file that is replaced or deleted to the same path below
-DIR: a local directory on the file system of DST, or a path on the server. If
+--backup-dir DIR moves each replaced or deleted file to the same path below DIR.
+DIR is a local directory on the file system of DST, or a path on the server. If
 the name exists there, .~1~ is added. A file is moved only once its replacement
 is complete. Uploads then get temporary names, as with --temp.
 

@@ -29,7 +29,7 @@ pub(super) const COPY: &str = "cp";
 
 pub(crate) const SYNONYMS: &[Synonym] = &[
     synonym("cat", "get -o -", Command::Get, &[("output", Some("-"))]),
-    synonym(COPY, "get, put or fxp, by what the operands are", Command::Get, &[]),
+    synonym(COPY, "get, put or fxp, depending on the operands", Command::Get, &[]),
     synonym("del", "rm", Command::Rm, &[]),
     synonym("dir", "ls -l", Command::Ls, &[("long", None)]),
     synonym("mget", "get -g", Command::Get, &[("glob", None)]),

@@ -245,7 +245,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "create-dirs",      No,                            &[Put],   "create missing directories on the server (MKD)"),
     row(Transfer, "p", "preserve",         No,                            &[Get],   "set the local modification time to the server's (MDTM)"),
     row(Transfer, "p", "preserve",         No,                            &[Put],   "set the server's modification time to the local one (MFMT)"),
-    row(Transfer, "",  "verify",           OneOf("MODE", "none|size|hash"), MOVERS,   "compare with the server's: none, size or hash (default: size if known)"),
+    row(Transfer, "",  "verify",           OneOf("MODE", "none|size|hash"), MOVERS,   "verify each file by size or hash, or none (default: size if known)"),
     row(Transfer, "",  "limit-rate",       Needed("RATE"),                CARRIERS, "limit the total rate in bytes per second, such as 500K or 2M"),
     row(Transfer, "j", "jobs",             Needed("N"),                   FILES,    "transfer up to N files in parallel, one connection each (default: 1)"),
     row(Transfer, "",  "segments",         Needed("N"),                   &[Get],   "download each large file over up to N connections (REST)"),

@@ -66,7 +66,7 @@ pub(super) fn page() -> String {
         &mut text,
         "One table per object store, for builds with the feature s3. The keys endpoint and bucket \
          are required. A root such as \"store:main/cam1\" means the objects of [stores.main] whose \
-         keys begin with cam1/; \"s3://files/cam1\" means the same if no other store has this bucket.",
+         keys begin with cam1/. If no other store has the bucket, \"s3://files/cam1\" means the same.",
     );
     for row in STORE {
         key(&mut text, row, &StoreSettings::default());

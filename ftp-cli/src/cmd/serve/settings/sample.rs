@@ -32,8 +32,8 @@ const OF_HOST: &str = "
 
 const OF_STORE: &str = "
 # One table per object store, for builds with the feature s3. A root such as \"store:main/cam1\"
-# means the objects of this store whose keys begin with cam1/; \"s3://files/cam1\" means the same if
-# no other store has this bucket.
+# means the objects of this store whose keys begin with cam1/. If no other store has this bucket,
+# \"s3://files/cam1\" means the same.
 #[stores.main]
 ";
 
