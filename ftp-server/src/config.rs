@@ -105,8 +105,8 @@ pub struct ServerConfig {
     ///
     /// Compression saves bandwidth and costs processor time: half of the processors at most. Rate
     /// limits count compressed bytes; quotas and file sizes count those of the file. Under TLS, the
-    /// length of compressed data reveals something about its content to observers of the network,
-    /// and more to those who can add data to the same file or listing.
+    /// length of compressed data reveals something about its content to observers of the network.
+    /// It reveals more to attackers who can add data to the same file or listing.
     pub compression: bool,
     /// Whether `LIST` shows the numeric owner and group of each entry instead of `ftp` (default:
     /// `false`).
@@ -178,8 +178,8 @@ pub struct ServerConfig {
 pub struct VirtualHost {
     /// The name of the host, or an address in its [canonical form](HostName::into_canonical).
     pub name: HostName,
-    /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS (default:
-    /// `None`: the server's own texts).
+    /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS. `None`: the
+    /// server's own texts (default).
     pub banner: Option<String>,
 }
 

@@ -52,10 +52,10 @@ pub enum Error {
     /// ([`ServerBuilder::implicit_tls`](crate::ServerBuilder::implicit_tls)) has no certificate.
     #[error("implicit TLS without a certificate")]
     NoCertificate,
-    /// TLS could not be set up: the system refused a thread for handshakes.
+    /// TLS could not be set up: a thread for handshakes could not be started.
     #[error("cannot set up TLS")]
     Tls(#[source] io::Error),
-    /// The system refused a thread.
+    /// A thread could not be started.
     #[error("cannot start the accepting thread")]
     Thread(#[source] io::Error),
 }

@@ -223,8 +223,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Thread`] if the system refuses a thread for lookups; nothing has changed
-    /// then.
+    /// Returns [`Error::Thread`] if a thread for lookups cannot be started; the configuration then
+    /// stays as it was.
     pub fn reconfigure(
         &self,
         config: ServerConfig,

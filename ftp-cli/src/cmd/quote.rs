@@ -86,8 +86,8 @@ fn enter(client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns the reply if it is 4xx or 5xx, `Usage` for a command that transfers data or changes the
-/// state of the connection, and errors of the connection.
+/// Returns the reply if it is 4xx or 5xx, and errors of the connection. Returns `Usage` for a
+/// command that transfers data or changes the state of the connection.
 pub(super) fn quote(
     client: &mut Client,
     command: &RawCommand,

@@ -1,6 +1,6 @@
 //! The user's configuration file: options for all hosts or some of them, and bookmarks.
 //!
-//! Its options count as if they were typed before those of the command line, which replace them.
+//! Its options act as if they were typed first, so options on the command line override them.
 //! The file holds no passwords, so that others may read it; only its owner may write to it.
 
 mod effect;
@@ -53,8 +53,8 @@ impl Host {
     }
 }
 
-/// Replaces bookmarks in the operands, and puts the options of the file before the given ones, if
-/// the command connects to servers and nothing forbids it.
+/// If the command connects to servers and may read the file, replaces bookmarks in the operands,
+/// and puts the options of the file before the given ones.
 ///
 /// # Errors
 ///

@@ -51,7 +51,7 @@ impl EchoOff {
     ///
     /// # Errors
     ///
-    /// Returns the system's error.
+    /// Returns the system's error if `terminal` cannot be changed.
     pub(crate) fn begin(terminal: &File, prompt: String, bell: UnixStream) -> io::Result<Self> {
         let shown = tcgetattr(terminal)?;
         let mut hidden = shown.clone();
@@ -103,7 +103,7 @@ pub(crate) fn restore() {
 ///
 /// # Errors
 ///
-/// Returns the system's error.
+/// Returns the system's error if signals or a thread for them are not available.
 pub(crate) fn watch() -> io::Result<()> {
     static WATCHED: OnceLock<()> = OnceLock::new();
     if WATCHED.get().is_some() {

@@ -80,7 +80,7 @@ impl Messages {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if it refuses a thread.
+    /// Returns the system's error if a thread cannot be started.
     pub(crate) fn queued(&self) -> io::Result<LogWriter> {
         let queue = LogWriter::start("the log", io::sink())?;
         let mut writer = lock(&self.writer);

@@ -1,10 +1,10 @@
 //! Downloads one file over several connections, each of which fetches ranges: for
 //! `get --segments N`, and for the large files of `mirror -j N`.
 //!
-//! The file counts as whole and as one version if all ranges arrived, if its size and time on the
-//! server are the same before and after, and if its digest is the same, where the server has one.
-//! Before a connection is used, it is proved to lead to the same version, and to send from the
-//! requested byte, because some servers accept `REST` and send from byte 0.
+//! The file is complete if all ranges arrived, and if its size and time on the server are the same
+//! before and after. If the server offers a digest, it must match too. Each connection is tested
+//! before use: it must lead to the same version of the file, and must send from the requested byte.
+//! Some servers accept `REST` and send from byte 0.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -274,8 +274,8 @@ impl Segments<'_> {
         Ok((whole, verified))
     }
 
-    /// Returns whether the server sends from the requested byte over this connection: from the last
-    /// byte of the file on, it has one byte to send.
+    /// Returns whether the server sends from the requested byte over this connection. Requests the
+    /// last byte of the file, so that the server has one byte to send.
     fn is_restarted(&self, client: &mut Client) -> Result<bool, Failure> {
         let ended = client
             .retrieve_range(self.order.path, self.size - 1, 1)
@@ -299,8 +299,8 @@ impl Segments<'_> {
         Err(Failure::item(Exit::Integrity, message))
     }
 
-    /// Verifies that a new connection leads to the same file, and that the server sends from the
-    /// requested byte: one name can be that of several hosts.
+    /// Verifies that a new connection leads to the same file, since several hosts can share a name.
+    /// Also verifies that the server sends from the requested byte.
     fn prove(&self, client: &mut Client) -> Result<(), Failure> {
         self.check_version(client)?;
         if self.is_restarted(client)? {

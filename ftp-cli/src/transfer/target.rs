@@ -1,6 +1,7 @@
-//! Finds the local target of `get`. Follows the user's path: a symbolic link is followed and its
-//! target replaced, a FIFO or device is written to; an existing file stays until the new one is
-//! complete.
+//! Finds the local target of `get`.
+//!
+//! If the user's path is a symbolic link, its target is replaced. A FIFO or device is written to.
+//! An existing file stays until the new one is complete.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -163,7 +164,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
 ///
 /// # Errors
 ///
-/// Returns the system's error.
+/// Returns the system's error if the directory cannot be opened or synced.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     match File::open(directory)?.sync_all() {
         // Some file systems cannot sync directories.

@@ -200,7 +200,7 @@ impl LocalFile {
     ///
     /// # Errors
     ///
-    /// Returns the system's error.
+    /// Returns the system's error if the time cannot be set.
     pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
         let file = match &self.0 {
             Kind::Replacing(temporary) => &temporary.file,

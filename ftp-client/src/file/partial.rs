@@ -75,7 +75,7 @@ impl PartialFile {
     ///
     /// # Errors
     ///
-    /// Returns the system's error.
+    /// Returns the system's error if the file cannot be truncated or used.
     pub fn begun(&mut self) -> io::Result<&mut File> {
         if let Some(start) = self.start {
             self.file.set_len(start)?;

@@ -72,7 +72,7 @@ impl Piece {
         self.start + self.growing.partial.offset()
     }
 
-    /// Removes bytes that may be wrong, after a download of its `rest` bytes failed.
+    /// Removes bytes that may be wrong after the download of the last `rest` bytes failed.
     pub fn salvage(&self, error: &Error, rest: u64) -> Salvage {
         self.growing.partial.salvage(error, Some(rest))
     }

@@ -16,10 +16,10 @@ impl Upload<'_> {
     /// # Errors
     ///
     /// Returns errors like those of [`Write`](io::Write): a wrapped [`Error`], which
-    /// [`Error::recover`] unpacks, or the file's own error. If the file cannot be read to its end,
-    /// or shrinks during the upload ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof)), the upload
-    /// cannot be finished; call [`fail`](Self::fail), so that the server does not take the partial
-    /// file for a complete one.
+    /// [`Error::recover`] unpacks, or the file's own error. If the file shrinks during the upload,
+    /// the error is [`UnexpectedEof`](io::ErrorKind::UnexpectedEof). After an error of the file,
+    /// call [`fail`](Self::fail), so that the server does not take the partial file for a complete
+    /// one.
     pub fn send_file(&mut self, file: &File) -> io::Result<u64> {
         let before = self.bytes;
         match copy::send(self, Source::File(file), &mut Watch::new()) {

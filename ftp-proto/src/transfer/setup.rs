@@ -570,7 +570,7 @@ impl TransferSetup {
 }
 
 /// Reads the reply to `MODE`, and returns whether the transfer can continue. If the server refuses
-/// mode B or Z, it stays in the mode in force.
+/// mode B or Z, its mode does not change.
 fn learn_mode(mode: TransferMode, is_done: bool, server: &mut ServerState) -> bool {
     match mode {
         _ if is_done => {

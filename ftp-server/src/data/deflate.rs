@@ -123,7 +123,7 @@ impl DeflateOutgoing {
             encoder.encode(&self.plain, out);
         }
         if !has_more {
-            // Before the end of the stream: a source that is too short must not look complete.
+            // Checked before the stream ends: a source that is too short must not look complete.
             self.inner.check_end(self.read)?;
             if let Some(encoder) = self.encoder.take() {
                 encoder.finish(out);

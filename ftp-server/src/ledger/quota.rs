@@ -15,13 +15,14 @@ use crate::storage::{
 
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
 ///
-/// Bytes are reserved before they are stored, in steps, and what is stored is recorded after the
-/// upload. If a server dies, what it has reserved counts until its lease has run out and the files
-/// were counted again. So the users never store more than the quota, except what other programs
-/// store, or what servers without this quota do: that is counted once a day, and before an upload
-/// is refused by a count older than 10 minutes. Files that are stored during a count may count
-/// twice, so the files are also counted before an upload is refused by such a count. Bytes of
-/// interrupted uploads do not count.
+/// Bytes are reserved in steps before they are stored. After the upload, its size is recorded. If a
+/// server dies, its reserved bytes count until its lease has run out and the files were counted
+/// again. So uploads never exceed the quota.
+///
+/// Files of other programs, and of servers without this quota, count after the next count: once a
+/// day, and before an upload is refused by a count older than 10 minutes. Files that are stored
+/// during a count may count twice, so the files are also counted before an upload is refused by
+/// such a count. Bytes of interrupted uploads do not count.
 ///
 /// Two changes of one file at a time, on different servers, fail with `Busy`: the size of what is
 /// replaced must be certain.

@@ -1,8 +1,8 @@
 //! The content of a record: what is used, what is reserved, and until when.
 //!
-//! A reservation, and a session, is a lease. The server that holds it renews it. The bytes of a
-//! lease that has run out may be stored or not, since its server may have died in between; so they
-//! count until the files were counted again.
+//! Reservations and sessions are leases. The server that holds a lease renews it. If a lease has run
+//! out, its server may have died before or after it stored the bytes. So they count until the files
+//! were counted again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -88,7 +88,7 @@ impl LogWriter {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if it refuses a thread.
+    /// Returns the system's error if a thread cannot be started.
     pub fn start(name: impl Into<String>, target: impl Write + Send + 'static) -> io::Result<Self> {
         let state = Pending { target: Some(Box::new(target)), ..Pending::default() };
         let name = name.into();

@@ -116,7 +116,7 @@ impl Shown {
         self.last_command.store(now, Ordering::Relaxed);
     }
 
-    /// Sets the transfer that begins.
+    /// Records that a transfer begins.
     pub(crate) fn set_transfer(&self, verb: Verb, path: VirtualPath) {
         self.set_moved(0);
         *unpoisoned(self.transfer.lock()) = Some((verb, path, Instant::now()));

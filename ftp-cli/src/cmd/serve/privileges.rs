@@ -94,7 +94,7 @@ impl RunAs {
     ///
     /// # Errors
     ///
-    /// Returns the system's error.
+    /// Returns the system's error if the owner cannot be changed.
     pub(crate) fn give(&self, file: &File) -> io::Result<()> {
         match is_root() {
             true => fchown(file, Some(self.user.as_raw()), Some(self.group.as_raw())),
@@ -153,7 +153,7 @@ impl RunAs {
     ///
     /// # Errors
     ///
-    /// Returns the system's error.
+    /// Returns the system's error if the owner cannot be changed.
     pub(crate) fn give_path(&self, path: &Path) -> io::Result<()> {
         match is_root() {
             true => lchown(path, Some(self.user.as_raw()), Some(self.group.as_raw())),

@@ -9,8 +9,8 @@ use crate::trace;
 /// The number of bytes to receive at a time: many small files can be in them.
 const PIECE: usize = 64 * 1_024;
 
-/// The bytes of one write from which on they are sent at once, and not together with the next ones
-/// or the end of the file.
+/// The size from which the bytes of one write are sent at once. Fewer bytes wait for the next ones
+/// or for the end of the file.
 const HELD: usize = 32 * 1_024;
 
 /// The blocks of a data connection. It stays with the connection, since the first bytes of the next

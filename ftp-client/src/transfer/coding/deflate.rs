@@ -10,8 +10,8 @@ use crate::error::Error;
 /// The number of bytes to compress, or to receive, at a time.
 const PIECE: usize = 32 * 1_024;
 
-/// The longest time without a byte for the server, if the caller wrote some: a server ends a
-/// transfer in which nothing moves, and a compressor keeps bytes back.
+/// The longest time without a byte for the server, if the caller wrote some. A compressor keeps
+/// bytes back, and servers end a transfer in which no byte moves.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Compresses data to send.

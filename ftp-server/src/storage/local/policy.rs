@@ -32,10 +32,9 @@ pub enum SyncPolicy {
 
 /// Handling of interrupted uploads of new files.
 ///
-/// If the file existed before, the old one stays and the partial upload is discarded: only an empty
-/// hidden file is left for a day, which tells that the upload was interrupted. Also discarded is an
-/// upload that the user aborted with `ABOR`, that the storage could not store, or that belongs to a
-/// shared login.
+/// If the file existed before, the old one stays and the partial upload is discarded. For a day, an
+/// empty hidden file records that the upload was interrupted. Also discarded is an upload that the
+/// user aborted with `ABOR`, that the storage could not store, or that belongs to a shared login.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PartialPolicy {

@@ -330,8 +330,8 @@ impl Replacement {
         Ok(true)
     }
 
-    /// Keeps as much of a resumed upload as there was before, if the quota has no room for the
-    /// rest: the user can remove other files and resume it again.
+    /// If the quota has no room for the rest of a resumed upload, keeps the bytes of earlier runs.
+    /// The user can remove other files and resume it again.
     fn keep_former(&mut self) -> Result<bool, Errno> {
         match self.resumed {
             Some(Resumed { size, .. }) if self.is_over_quota => {

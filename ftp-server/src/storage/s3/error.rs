@@ -89,8 +89,8 @@ impl S3Error {
         self.status() == Some(404) && self.code() != "NoSuchBucket"
     }
 
-    /// Returns whether temporary access keys may have expired, as far as the response shows: a
-    /// response to `HeadObject` has no body, and so no code, and stores use several codes.
+    /// Returns whether the response can mean that temporary access keys have expired. Stores use
+    /// several codes for that, and a response to `HeadObject` has no body, and so no code.
     pub(super) fn is_expiry(&self) -> bool {
         match self.code() {
             "" => matches!(self.status(), Some(400 | 403)),

@@ -170,9 +170,9 @@ pub(super) fn first(issuer: &Issuer) -> (Result<Credentials, String>, Instant) {
     }
 }
 
-/// Renews the keys of a store until the store is dropped: when a quarter of their time is left, or
-/// when the store calls them expired, as it does after this computer was suspended. If that fails,
-/// the old keys stay.
+/// Renews the keys of a store until the store is dropped. It does so when a quarter of their time
+/// is left, or when the store calls them expired, for example after this computer was suspended. If
+/// that fails, the old keys stay.
 ///
 /// It needs a thread of its own: leases must be renewed also while the service does not respond.
 pub(super) fn keep_valid(store: &Weak<Inner>, issuer: &Issuer, mut due: Instant) {

@@ -167,8 +167,8 @@ impl Far<'_> {
     }
 }
 
-/// Verifies that the server's file at `path` has the size and, as far as the server reports it and
-/// `compares_time` is set, the time of a local file.
+/// Verifies that the server's file at `path` has the size of a local file. If `compares_time` is
+/// set and the server reports the time, verifies the time too.
 pub(super) fn prove_same(
     client: &mut Client,
     path: &[u8],

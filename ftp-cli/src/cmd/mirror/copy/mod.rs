@@ -177,8 +177,8 @@ impl Copier<'_> {
         found
     }
 
-    /// Returns whether files are written under their own names, to a server that keeps its own
-    /// times, so that each file of a tree that is mirrored onto itself would be replaced.
+    /// Returns whether files are written under their own names to a server that cannot set times.
+    /// If a tree is then mirrored onto itself, each file is replaced.
     pub(super) fn writes_in_place(&self) -> bool {
         match self {
             Self::Up(Up { to, temporary, .. }) => !to.takes_times && temporary.is_none(),

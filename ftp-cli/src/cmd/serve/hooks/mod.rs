@@ -65,7 +65,7 @@ impl Hooks {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if it refuses a thread.
+    /// Returns the system's error if a thread cannot be started.
     pub(super) fn prepare(&self, settings: &Settings) -> io::Result<()> {
         let hooks = &settings.hooks;
         if !hooks.stored.is_empty() {

@@ -46,7 +46,7 @@ impl Logins {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if it refuses a thread.
+    /// Returns the system's error if a thread cannot be started.
     pub(super) fn prepare(&self, settings: &Settings) -> io::Result<Option<Arc<Program>>> {
         if settings.auth.program.is_empty() {
             return Ok(None);

@@ -94,7 +94,7 @@ impl<J: Job> Pool<J> {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if it refuses a thread.
+    /// Returns the system's error if a thread cannot be started.
     pub(crate) fn prepare(self: &Arc<Self>, at_once: usize) -> io::Result<()> {
         while self.state().threads < at_once {
             let pool = Arc::clone(self);

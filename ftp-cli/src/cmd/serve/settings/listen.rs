@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 /// Default port, on this computer only.
 const PORT: u16 = 2_121;
 
-/// An address to listen on, with its text.
+/// An address to listen on, and its text in the settings.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Listen {
     text: String,
