@@ -40,7 +40,7 @@ pub(crate) enum Operand {
     File,
     /// A directory here.
     Directory,
-    /// An object on a server, which cannot be completed.
+    /// An object on a server, for which completions have no words.
     Url,
     /// A command of this program.
     Command,

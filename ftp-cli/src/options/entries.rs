@@ -381,8 +381,8 @@ Reads one command per line and begins in the directory of the URL:
     ascii                     binary                    quote COMMAND...
 
 Words are quoted as in a shell ('...', \"...\", \\). Nothing is expanded, and #
-begins a comment. Without FILE, lines are read from standard input and run one
-by one. A FILE is checked first: a wrong line is an error before anything runs.
+begins a comment. FILE is checked first: if a line is wrong, nothing runs.
+Without FILE, lines are read from standard input and run one by one.
 
 A failed line does not stop the batch, unless you use --stop-on-error. After
 452 or 552 no more files are uploaded. After a failed cd, lines with relative
