@@ -218,10 +218,10 @@ whose name the server would change fails.
 
 -j N copies N files at a time, each over its own connection. In a download, a
 file of 16 MiB or more that has more than 1/N of all bytes to copy comes first,
-in ranges over all N connections, as get --segments does. If that is impossible,
-because the server ignores REST or does not report size and time, the file comes
-over one connection. After a kill, the same command resumes the ranges; a run
-that does not need them removes their files, .ftp-cli-pieces-NAME.part*.
+in ranges, one over each of the N connections. If the server ignores REST or
+does not report size and time, the file comes over one connection. After a kill,
+the same command resumes the ranges; a run that does not need them removes their
+files, .ftp-cli-pieces-NAME.part*.
 
 Clocks: servers with neither MFMT nor SITE UTIME cannot set times. There, a
 file is unchanged if it has the same size and was written after the source was

@@ -82,7 +82,7 @@ fn a_directory_names_the_option_that_takes_it() {
         (&["get", "-r", &url, "-"][..], "standard output"),
         (&["get", "-r", "-n", &url], "--no-clobber cannot be combined with -r"),
         (&["get", "-r", &url, &url], "takes one URL"),
-        (&["get", "-r", &server.url("")], "no name for a local directory"),
+        (&["get", "-r", &server.url("")], "no name for the local directory"),
         (&["get", "--exclude", "*.tmp", &url], "it needs -r"),
         (&["put", "--dry-run", "x", &url], "it needs -r"),
         (&["put", "-r", "a", "b", &url], "takes one directory"),

@@ -451,7 +451,7 @@ mod tests {
             (&["passive.address=8.8.8.8"], "ok", "8.8.8.8, which is public"),
             (&["passive.address=localhost"], "warn", "localhost announces 127.0.0.1"),
             (&["passive.address=x.invalid"], "fail", "x.invalid"),
-            (&["listen.addresses=127.0.0.1:21,[::1]:21"], "ok", "of this computer"),
+            (&["listen.addresses=127.0.0.1:21,[::1]:21"], "ok", "on this computer"),
             (&["listen.addresses=192.168.0.9:21"], "warn", "PASV announces 192.168.0.9"),
             (&["listen.addresses=8.8.8.8:21"], "ok", "PASV announces 8.8.8.8"),
         ] {
