@@ -199,7 +199,10 @@ fn real_clients_use_files_in_a_store() {
         let works =
             format!("ok    {bucket}put, get, list, delete and an upload in parts succeeded");
         assert!(said.lines().any(|line| line == works), "{said}");
-        assert!(said.contains("ok    stores.main: the store keeps the conditions"), "{said}");
+        assert!(
+            said.contains("ok    stores.main: the store supports conditional writes"),
+            "{said}"
+        );
         let rule = "warn  stores.main: the bucket has no lifecycle rule";
         assert!(said.contains(rule) && !said.contains("secret\n"), "{said}");
         let checks = said.contains("the store does not check x-amz-checksum-sha256");
