@@ -313,7 +313,8 @@ fn two_ports() -> Row {
     let (client, server) = direct();
     let ours = Ours::at(&server, SERVER, ports("20500-20501"));
     let found = client.at(|| examined(&[&ours.url()]));
-    let (seen, wrong) = (("ports", "from 2050"), &["few-ports"]);
+    // Chosen at random, they can also be one port each time.
+    let (seen, wrong) = (("ports", " 2050"), &["few-ports"]);
     Row { network: "two ports", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
 }
 
