@@ -6,11 +6,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use ftp_server::ServerConfig;
+use ftp_server::{Server, ServerConfig, Tls};
 use ftp_tests::process::{LIMIT, Running};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
+use ftp_tests::tls::{Authority, Kind};
 use ftp_tests::wait::at_last;
 use rustix::fs::{XattrFlags, setxattr};
 
@@ -105,6 +107,70 @@ fn a_killed_mirror_goes_on_with_the_ranges_it_has() {
     let rest = bytes.len() - if has_attributes { kept } else { 0 };
     let told = String::from_utf8_lossy(&ran.stdout);
     assert!(told.contains(&format!("\"action\":\"copied\",\"bytes\":{rest},")), "{rest}: {told}");
+}
+
+#[test]
+fn two_large_files_come_one_after_the_other() {
+    let (server, bytes) = site(0);
+    age(&server.root.write("tree/other", &bytes[1..]), 48);
+    let here = TempRoot::new();
+    // Each has more than a third of all bytes.
+    let ran = mirror(&["-j", "3", "--json"], &server.url("tree"), shown(&here.join("mine")));
+    ran.exited(0);
+    assert_eq!(tree(&server.root.join("tree")), tree(&here.join("mine")));
+    let told = String::from_utf8_lossy(&ran.stdout);
+    assert!(told.contains("\"done\":6,\"failed\":0"), "{told}");
+}
+
+#[test]
+fn a_large_file_comes_under_tls_and_all_connections_share_the_rate() {
+    let pair = Authority::new().issue(Kind::Good);
+    let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
+    let tls = Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+    let server = OurServer::built(Server::builder().tls(tls));
+    let bytes = content(LARGE);
+    age(&server.root.write("tree/large", &bytes), 48);
+    let here = TempRoot::new();
+    let options = ["--tls", "explicit", "--pin", &pair.pin(), "-j", "3", "--limit-rate", "8M"];
+    let start = Instant::now();
+    mirror(&options, &server.url("tree"), shown(&here.join("mine"))).exited(0);
+    assert_eq!(tree(&server.root.join("tree")), tree(&here.join("mine")));
+    // 17 MiB at 8 MiB/s in all; three connections with that rate each take a third of it.
+    assert!(start.elapsed() > Duration::from_millis(1_500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_large_file_that_changes_meanwhile_is_no_mixture() {
+    let (old, new) = (content(LARGE), content(LARGE + 1).split_off(1));
+    // With another time, and with the same, where only the digest differs.
+    for keeps_time in [false, true] {
+        let (server, _) = site(4_000_000);
+        let url = server.url("tree");
+        let here = at_last("a file that changes while it comes", || {
+            let here = TempRoot::new();
+            let (mine, sub) = (here.join("mine"), here.join("mine/sub"));
+            let file = server.root.join("tree/sub/large");
+            fs::write(&file, &old).unwrap();
+            age(&file, 48);
+            let time = fs::metadata(&file).unwrap().modified().unwrap();
+            let mut run = ftp(&["mirror", "-j", "3", &url, shown(&mine)]);
+            let mut run = Running::start(run.stderr(Stdio::null()));
+            let has_begun = || (pieces(&sub).iter().sum::<usize>() > 1_000_000).then_some(());
+            let is_begun = run.wait_until(LIMIT, has_begun).is_ok();
+            let is_middle = is_begun && !sub.join("large").exists();
+            fs::write(&file, &new).unwrap();
+            let time = time + Duration::from_secs(if keeps_time { 0 } else { 3_600 });
+            fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+            let status = run.wait(Instant::now() + LIMIT).expect("mirror ends");
+            // One connection may have copied the new version whole.
+            let is_whole = status.success() && here.read("mine/sub/large") == new;
+            let is_refused = status.code() == Some(11) && !sub.join("large").exists();
+            assert!(!is_middle || is_whole || is_refused, "{keeps_time}: {status}");
+            is_middle.then_some(here)
+        });
+        mirror(&["-j", "3"], &url, shown(&here.join("mine"))).exited(0);
+        assert!(here.read("mine/sub/large") == new, "{keeps_time}");
+    }
 }
 
 #[test]
