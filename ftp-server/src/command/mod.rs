@@ -27,7 +27,6 @@ use ftp_proto::{Command, ParseErrorKind, Reply, ReplyCode, Verb};
 
 use self::gate::gate;
 use self::parameter::only;
-use crate::data::DataChannel;
 use crate::log::Direction;
 use crate::session::{Outcome, PreparedTransfer, Session};
 
@@ -76,7 +75,10 @@ fn look_at(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Outcome
     match prepared.and_then(|transfer| transfer::in_mode(session, transfer, is_file)) {
         Ok(transfer) => Ok(Outcome::Transfer(transfer, channel)),
         Err(reply) => {
-            session.channel = Some(channel).filter(DataChannel::is_open);
+            match channel.is_open() {
+                true => session.channel = Some(channel),
+                false => session.refused = channel.refuse(),
+            }
             Err(reply)
         }
     }

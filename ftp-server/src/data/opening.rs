@@ -46,6 +46,15 @@ impl DataChannel {
         Ok(DataConnection::new(stream, protection))
     }
 
+    /// Closes the port of a transfer that is refused. Returns the connection that has already
+    /// arrived there, if any.
+    pub(crate) fn refuse(self) -> Option<TcpStream> {
+        match self {
+            Self::Passive(listener) => passive::accept_waiting(listener),
+            Self::Active(_) | Self::Open(_) => None,
+        }
+    }
+
     /// Returns whether the data connection is open.
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self, Self::Open(_))

@@ -57,6 +57,12 @@ pub(super) fn accept(
     }
 }
 
+/// Closes the port, and returns a connection that has arrived there, whoever made it.
+pub(super) fn accept_waiting(passive: PassiveListener) -> Option<TcpStream> {
+    let port = passive.open().ok()?;
+    accept_one(&port.listener).ok().map(|(stream, _)| stream)
+}
+
 /// Returns the client's address of a connection: the peer address, or the one in the header of a
 /// balancer.
 fn client_of(

@@ -272,6 +272,14 @@ impl Runner {
     /// Returns the next event, within `limit` since `start`. A port prepared for a transfer closes
     /// earlier than an idle session.
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
+        // With the next command, the client has got the reply. One that first waits for the end of
+        // the data connection gets that after a second.
+        if let Some(_refused) = self.session.refused.take() {
+            match self.control.next(Instant::now(), limits::LAST_WAIT) {
+                Arrival::TimedOut => {}
+                arrival => return arrival,
+            }
+        }
         // Input that arrived in time is handled, even after a long digest.
         if !self.control.has_waiting()
             && let Some(DataChannel::Passive(listener)) = &self.session.channel

@@ -2,7 +2,6 @@
 //! connection.
 
 use std::io;
-use std::net::TcpStream;
 use std::time::Instant;
 
 use ftp_proto::{BlockFault, DeflateFault, Pathname, Reply, ReplyCode, Severity, Verb};
@@ -12,7 +11,6 @@ use super::script;
 use super::transfer_watch::{TransferResult, TransferWatch};
 use crate::command;
 use crate::data::{DataChannel, DataFault, Interruption, Monitor, PumpEnd};
-use crate::limits;
 use crate::log::{Direction, EventKind, Transfer, TransferEnd};
 use crate::reply;
 use crate::session::{Payload, PreparedTransfer, Session, Working};
@@ -81,7 +79,7 @@ impl Runner {
         let bytes = watch.moved;
         let tls = watch.tls;
         let is_end_confirmed = watch.is_end_confirmed;
-        let broken = watch.broken;
+        let refused = watch.refused;
         // Data that a test has cut has no end.
         let open = watch.open.filter(|_| fault.is_none());
         let failed = watch.failed;
@@ -90,6 +88,7 @@ impl Runner {
             None => result,
         };
         self.session.channel = open;
+        self.session.refused = refused;
         let mut conclusion = self.conclude(&subject.path, &result);
         if conclusion.end == TransferEnd::Fin && is_end_confirmed {
             conclusion.end = TransferEnd::CloseNotify;
@@ -101,7 +100,7 @@ impl Runner {
         if matches!(fault, Some(ProtocolFault::Silence { .. })) {
             conclusion.replies.clear();
         }
-        self.finish(&subject, bytes, tls, broken, conclusion, failed)
+        self.finish(&subject, bytes, tls, conclusion, failed)
     }
 
     /// Carries out long work, and checks the control connection in between, for `ABOR` and for its
@@ -144,17 +143,16 @@ impl Runner {
             }
         };
         let subject = Subject { verb, path, direction: Direction::Read, start };
-        self.finish(&subject, done, None, None, conclusion, failed)
+        self.finish(&subject, done, None, conclusion, failed)
     }
 
     /// Reports a long command and sends its last replies; none if an earlier one could not be
-    /// written. Then closes its `broken` data connection.
+    /// written.
     fn finish(
         &mut self,
         subject: &Subject,
         bytes: u64,
         tls: Option<TlsInfo>,
-        broken: Option<TcpStream>,
         conclusion: Conclusion,
         failed: Option<io::Error>,
     ) -> io::Result<Next> {
@@ -168,11 +166,6 @@ impl Runner {
         if !replies.is_empty() {
             let bytes: Vec<u8> = replies.iter().flat_map(Reply::encode).collect();
             self.control.send_bytes(&bytes)?;
-        }
-        if let Some(data) = broken {
-            // A client that reads replies while it sends, such as lftp, loses the reply with a
-            // reset, and then repeats the upload with wrong bytes.
-            self.control.wait_or_closed(&data, limits::LAST_WAIT);
         }
         if next == Next::Continue && self.control.is_flooded() {
             self.close("Too many commands during a transfer")?;

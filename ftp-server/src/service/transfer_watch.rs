@@ -65,9 +65,8 @@ pub(super) struct TransferWatch<'a> {
     pub(super) tls: Option<TlsInfo>,
     /// The sender has confirmed the end of its data under TLS.
     pub(super) is_end_confirmed: bool,
-    /// The data connection of an upload that the storage refused. Closing it while the client sends
-    /// resets it, so it stays open until the client has got the reply.
-    pub(super) broken: Option<TcpStream>,
+    /// The data connection of a transfer that the storage refused.
+    pub(super) refused: Option<TcpStream>,
     /// The data connection, if it stays open.
     pub(super) open: Option<DataChannel>,
     /// Error of writing an answer.
@@ -83,14 +82,14 @@ impl<'a> TransferWatch<'a> {
             moved: 0,
             tls: None,
             is_end_confirmed: false,
-            broken: None,
+            refused: None,
             open: None,
             failed: None,
         }
     }
 
     /// Carries out a transfer without its final reply. When it returns, the file is closed, and so
-    /// is the data connection, unless it is [`broken`](Self::broken) or [`open`](Self::open).
+    /// is the data connection, unless it is [`refused`](Self::refused) or [`open`](Self::open).
     pub(super) fn carry_out(
         &mut self,
         transfer: PreparedTransfer,
@@ -102,7 +101,10 @@ impl<'a> TransferWatch<'a> {
             payload.abort(&result);
             // After a refused upload its data may follow, which is not for the next one.
             let is_refused = !matches!(result, TransferResult::Pumped(_));
-            self.open = Some(channel).filter(|open| open.is_open() && is_refused && !is_upload);
+            match channel.is_open() {
+                true => self.open = Some(channel).filter(|_| is_refused && !is_upload),
+                false => self.refused = channel.refuse(),
+            }
             return result;
         }
         let mut connection = match self.begin(&announcement, channel, is_upload) {
@@ -123,7 +125,7 @@ impl<'a> TransferWatch<'a> {
         if stays_open && matches!(end, PumpEnd::Complete) && !connection.is_finished() {
             self.open = Some(DataChannel::Open(IdleConnection::new(connection)));
         } else if is_upload && matches!(end, PumpEnd::Storage(_)) {
-            self.broken = Some(connection.stream);
+            self.refused = Some(connection.stream);
         }
         TransferResult::Pumped(end)
     }

@@ -1,6 +1,6 @@
 //! The state of a session (RFC 959 §4.1). One thread owns it, so there are no locks.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::BitOr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,6 +64,9 @@ pub(crate) struct Session {
     pub(crate) directory: VirtualPath,
     /// The data connection that `PASV`, `EPSV`, `PORT` or `EPRT` prepared.
     pub(crate) channel: Option<DataChannel>,
+    /// The data connection of a refused transfer. Closing it while the client sends, which it does
+    /// in a TLS handshake, resets it: curl and lftp then lose the reply.
+    pub(crate) refused: Option<TcpStream>,
     /// `EPSV ALL` was given.
     pub(crate) epsv_all: bool,
     /// The path that `RNFR` named.
@@ -171,6 +174,7 @@ impl Session {
             algorithm: Algorithm::default(),
             directory: VirtualPath::root(),
             channel: None,
+            refused: None,
             epsv_all: false,
             rename_from: None,
             restart: 0,

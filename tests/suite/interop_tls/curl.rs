@@ -2,13 +2,14 @@
 
 use std::net::Ipv4Addr;
 
+use ftp_server::SessionReuse;
 use ftp_tests::names::percent;
 use ftp_tests::peer::{Peer, RealServer};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind, Secured, Version};
 
-use super::{Client, Meeting, Resumes, Step, Verb, outcome};
+use super::{Cell, Client, Meeting, Resumes, Step, Verb, outcome};
 
 pub(super) const CURL: Client = Client {
     name: "curl",
@@ -72,5 +73,27 @@ fn curl_protects_no_connection_that_it_accepts() {
         put(&[]).succeeded();
         let ran = put(&["--ftp-port", "-"]);
         assert_ne!(ran.code(), Some(0), "{ran:?}");
+    }
+}
+
+/// curl starts TLS on the data connection before it reads the reply. If the server reset that
+/// connection, curl would try PASV, and report "Bad PASV/EPSV response".
+#[test]
+fn curl_reports_why_a_transfer_was_refused_st_06() {
+    let authority = Authority::new();
+    for version in [Version::V1_2, Version::V1_3] {
+        let cell = Cell { implicit: false, active: false, version, reuse: SessionReuse::Observe };
+        let Some(meeting) = Meeting::new(&CURL, cell, &authority) else { return };
+        meeting.server.root.mkdir("directory");
+        meeting.local.write("up", b"content");
+        let refused = [
+            (Verb::Put, "up", "directory", "curl: (25)"),
+            (Verb::Get, "down", "missing", "curl: (78)"),
+        ];
+        for (verb, local, remote, code) in refused {
+            let step = Step { verb, local: local.to_owned(), remote: remote.to_owned() };
+            let said = perform(&meeting, &[step]).expect_err(remote);
+            assert!(said.contains(code), "{version:?}: {said}");
+        }
     }
 }

@@ -4,7 +4,7 @@ mod protected;
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -365,15 +365,6 @@ impl Control {
         true
     }
 
-    /// Waits up to `limit` for input, or for the peer to close its side of the data connection.
-    pub(super) fn wait_or_closed(&self, data: &TcpStream, limit: Duration) {
-        let Some(control) = self.descriptor() else { return };
-        let mut both =
-            [PollFd::from_borrowed_fd(control, PollFlags::IN), PollFd::new(data, PollFlags::RDHUP)];
-        // An interrupted wait only closes the connection earlier.
-        let _ = poll(&mut both, Timespec::try_from(limit).ok().as_ref());
-    }
-
     fn has_room(&self) -> bool {
         !self.ended && !self.is_full()
     }
@@ -446,7 +437,7 @@ fn verb_of<'a>(event: &'a LineEvent<'_>) -> Option<(Verb, &'a [u8])> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use ftp_proto::ReplyCode;
 
