@@ -147,8 +147,8 @@ fn a_server_behind_nat_that_announces_a_private_address_cl_25_cl_26_cl_27() {
             let timeouts = Timeouts { data_connect: SHORT, reply, ..Timeouts::default() };
             meeting.fails(pasv(AddressRule::Reply).timeouts(timeouts)).to_string()
         });
-        let why = "(the server announced 10.0.0.5: private, but the server is public; the \
-                   address rules `peer` and `smart` would use 198.51.100.1)";
+        let why = "(the server announced 10.0.0.5: private, but the server's address is public; \
+                   the address rules `peer` and `smart` would use 198.51.100.1)";
         assert!(said.starts_with("no data connection: PASV with 10.0.0.5:"), "{said}");
         assert!(said.ends_with(why), "{said}");
     }

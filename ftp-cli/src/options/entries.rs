@@ -74,23 +74,24 @@ for one range. If the server ignores REST, or does not report size and time, one
 connection is used. NAME.part and NAME.part.segment-* keep the ranges. After a
 failure or a kill, the same command resumes them.
 
-With --segments, the file gets its name if its size and time on the server did
-not change. If the server offers a digest, it must match too. Otherwise the exit
-status is 11.
+With --segments, the file gets its name only if its size and time on the server
+did not change. If the server offers a digest, it must match too. Otherwise the
+exit status is 11.
 
 --remove-source removes the server's file once the local one is complete, has
 the same size, and is on disk. If the server's file changes meanwhile, it stays.
-If the server does not report times, add --verify hash: without either, the file
-stays and the exit status is 14. If the file was written in the last 10 seconds,
-get waits 2 seconds before the download.
+If the server does not report times, --verify hash is required; without it the
+file stays and the exit status is 14. If the file was written in the last 10
+seconds, get waits 2 seconds before the download.
 
-After a kill at any moment, run the same command again: no file is lost. A file
-arrives twice only if another program takes it at the moment of the kill. Small
-hidden files next to the target keep the state until the next run.
+If get --remove-source is killed, run the same command again: no file is lost. A
+file is downloaded twice only if another program moves the first copy away at
+the moment of the kill. Small hidden files next to the target keep the state
+until the next run.
 
 Exit status: 8 if a pattern matches no file; 12 if some of several files failed
-or have invalid names, such as ../x; 15 if another run holds --lock or moves the
-same file.",
+or have invalid names, such as ../x; 15 if another run holds --lock, or is
+moving the same file with --remove-source.",
     operands: &[Operand::Url, Operand::File],
     examples: &[
         ("get ftp://host/pub/a.iso", "Download to ./a.iso"),
@@ -131,12 +132,12 @@ directories that other programs watch. It overwrites an existing file with the
 temporary name.
 
 --remove-source removes the local file once the server's file has the same size.
-If another run moves the same file, the exit status is 15. After a kill at any
-moment, run the same command again: no file is lost.
+If another run is moving the same file, the exit status is 15. If put
+--remove-source is killed, run the same command again: no file is lost.
 
-With --temp, on a server that reports times, a file arrives twice only if
-another program takes it at the moment of the kill. Small hidden files next to
-the local file keep the state until the next run.",
+With --temp, on a server that reports times, a file is uploaded twice only if
+another program moves the first copy away at the moment of the kill. Small
+hidden files next to the local file keep the state until the next run.",
     operands: &[Operand::File],
     examples: &[
         ("put a.txt b.txt ftp://me@host/inbox/", "Upload two files into a directory"),
@@ -190,14 +191,15 @@ differs; the copy gets the time of its source. To resume an interrupted run,
 run the same command again.
 
 --compare hash compares files of the same size by their content: the server and
-this computer read each of them. A server without HASH or XSHA256 ends the run.
+this computer read each of them. If the server has neither HASH nor XSHA256, the
+run fails with 14.
 
 --delete removes objects from DST that SRC lacks, after all files are copied. It
 removes nothing from a directory with a failure or an incomplete listing, and
 nothing through a symbolic link. Files that --exclude matches are never removed.
-Names that begin with a dot are kept, unless the server is known to list them.
-On servers that list links as directories, mirror removes a directory only after
-a proof that it is not a link; so does rm -r.
+Names that begin with a dot are kept on servers that may hide them in listings.
+On servers that list links as directories, mirror removes a directory only if it
+is proved not to be a link; rm -r does the same.
 
 If SRC has no files, for example because its disk is not mounted, --delete needs
 --max-delete too.
@@ -210,21 +212,21 @@ decides. A name that no GLOB matches is copied, unless the first option is an
 FIFOs, devices and temporary files of ftp-cli are skipped on both sides. Without
 --links, symbolic links are skipped too. --links keep creates links here, if the
 listing shows their targets and they stay in the tree; servers cannot create
-any. --links follow copies the file that a link leads to. If SRC is local, it
+links. --links follow copies the file that a link leads to. If SRC is local, it
 also copies the content of a directory that a link leads to.
 
 Each uploaded file is checked against the server's SIZE, as put does. A file
 whose name the server would change fails.
 
--j N copies N files at a time, each over its own connection. In a download, a
-file of 16 MiB or more that has more than 1/N of all bytes to copy comes first,
-in ranges, one over each of the N connections. If the server ignores REST or
-does not report size and time, the file comes over one connection. After a kill,
-the same command resumes the ranges; a run that does not need them removes their
-files, .ftp-cli-pieces-NAME.part*.
+-j N copies N files at a time, each over its own connection. A download of 16
+MiB or more that is over 1/N of the data comes first: it is split into N ranges,
+one for each connection. If the server ignores REST or does not report size and
+time, one connection downloads the whole file. After a kill, the same command
+resumes the ranges; a run that does not need them removes their files,
+.ftp-cli-pieces-NAME.part*.
 
-Clocks: servers with neither MFMT nor SITE UTIME cannot set times. There, a
-file is unchanged if it has the same size and was written after the source was
+Clocks: servers with neither MFMT nor SITE UTIME cannot set times. There, a file
+counts as unchanged if it has the same size and was written after the source was
 last modified. For this, mirror measures the server's clock with a small file,
 .ftp-cli-clock.tmp, and reports the difference. If the clock cannot be measured,
 or both sides are servers (fxp -r), files modified up to 14 hours before their
@@ -259,8 +261,8 @@ and is overwritten. Any other temporary name that exists in SRC or DST is an
 error: nothing is copied, and the exit status is 2.
 
 Exit status: 8 if SRC is the URL of a file; 12 if some objects failed; 14 if
-the server lacks what --compare hash needs; 15 if --max-delete would be exceeded
-or is missing, and nothing was done.",
+the server lacks what --compare hash needs; 15 if --max-delete would be
+exceeded, or is needed and missing; nothing was done then.",
     operands: &[Operand::Directory],
     examples: &[
         ("mirror ftp://host/pub/ pub", "Download the tree /pub to ./pub"),
@@ -460,9 +462,9 @@ pub(super) const SERVE: Entry = Entry {
 Without options, serves DIR (default: the current directory) read-only to anyone
 on this computer, at 127.0.0.1:2121. The URLs to type appear at startup.
 
-The password of a user is the part after the colon (visible to other local
-users), otherwise the first line of --password-file, otherwise FTP_PASSWORD.
-With --config, FILE names the users, and DIR is for users of -u. Every key of
+The password of a user is PASSWORD of -u (visible to other local users), else
+the first line of --password-file, else FTP_PASSWORD. With --config, FILE
+defines the users, and DIR is the root of the users that -u adds. Every key of
 FILE is listed below; ftp-cli serve --check shows the values in use.
 
 On SIGTERM or SIGINT the server stops accepting clients, lets transfers finish,

@@ -67,7 +67,7 @@ impl AddressRule {
     /// let chosen = AddressRule::Smart.choose(inside, outside);
     /// assert_eq!(chosen.host, outside);
     /// assert_eq!(chosen.reason, HostReason::Unreachable(AddressClass::Private));
-    /// assert_eq!(chosen.reason.to_string(), "private, but the server is public");
+    /// assert_eq!(chosen.reason.to_string(), "private, but the server's address is public");
     /// ```
     #[must_use]
     pub fn choose(self, announced: IpAddr, peer: IpAddr) -> ChosenHost {
@@ -105,8 +105,8 @@ impl fmt::Display for HostReason {
             Self::Unreachable(class @ (AddressClass::Unspecified | AddressClass::Multicast)) => {
                 write!(f, "{class}, which is not a host")
             }
-            Self::Unreachable(class) => write!(f, "{class}, but the server is public"),
-            Self::LocalOnly(class) => write!(f, "{class}, but the server is not"),
+            Self::Unreachable(class) => write!(f, "{class}, but the server's address is public"),
+            Self::LocalOnly(class) => write!(f, "{class}, but the server's address is not"),
         }
     }
 }
@@ -169,10 +169,10 @@ mod tests {
             (HostReason::PeerRule, "the host of the control connection is always used"),
             (HostReason::ReplyRule, "the announced host is always used"),
             (HostReason::Plausible, "the announced host is plausible"),
-            (HostReason::Unreachable(Shared), "shared, but the server is public"),
+            (HostReason::Unreachable(Shared), "shared, but the server's address is public"),
             (HostReason::Unreachable(Multicast), "multicast, which is not a host"),
-            (HostReason::LocalOnly(Loopback), "loopback, but the server is not"),
-            (HostReason::LocalOnly(LinkLocal), "link-local, but the server is not"),
+            (HostReason::LocalOnly(Loopback), "loopback, but the server's address is not"),
+            (HostReason::LocalOnly(LinkLocal), "link-local, but the server's address is not"),
         ] {
             assert_eq!(reason.to_string(), want);
         }

@@ -328,7 +328,7 @@ fn first_line(key: &str, path: &Path) -> Result<String, Failure> {
     match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(text.to_owned()),
         false => Err(failed(Failure::usage(format!(
-            "{}: expected letters, digits and signs in the first line",
+            "{}: expected printable ASCII without spaces in the first line",
             shown_path(path)
         )))),
     }

@@ -285,7 +285,7 @@ fn a_directory_can_be_closed_and_rules_that_apply_to_nothing_are_told() {
             "warn  user u: directories: \"/gone/x\": {root}/gone is missing; create it or correct the path"
         ),
         format!(
-            "warn  user u: directories: \"/link\": {root}/link is a symbolic link, whose target has other rights; use the path of its target"
+            "warn  user u: directories: \"/link\": {root}/link is a symbolic link, and the rule does not cover its target; use the target's path"
         ),
     ];
     assert_eq!(warned, want, "{said}");

@@ -325,7 +325,7 @@ fn fault_in(root: &Path, path: &VirtualPath) -> Option<String> {
         let fault = match place.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => continue,
             Ok(metadata) if metadata.is_symlink() => {
-                "is a symbolic link, whose target has other rights; use the path of its target"
+                "is a symbolic link, and the rule does not cover its target; use the target's path"
             }
             Ok(_) => "is not a directory; correct the path",
             Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) struct AuthSettings {
     /// Program to run for each login, with its arguments; empty for none.
     pub(crate) program: Vec<String>,
-    /// Time for which an accepted login is accepted again without the program.
+    /// Time for which an accepted login is remembered; the program does not run again.
     pub(crate) cache: Duration,
     /// Timeout of one process.
     pub(crate) timeout: Duration,

@@ -227,7 +227,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "hooks.retry_delay",              TIME,         hooks.retry_delay,                 "Pause before the first retry; it doubles each time, up to 1 min."),
     row!(Settings, "hooks.dead_letters",             FILE,         hooks.dead_letters,                "Directory for events that hooks.program did not handle (empty: the log)."),
     row!(Settings, "auth.program",                   PROGRAM,      auth.program,                      "Program that checks the logins of users who are not in this file (empty: none)"),
-    row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time for which an accepted password is accepted again without the program."),
+    row!(Settings, "auth.cache",                     TIME,         auth.cache,                        "Time for which an accepted password is remembered; the program does not run again."),
     row!(Settings, "auth.timeout",                   WAITING_TIME, auth.timeout,                      "Time after which the program is killed."),
     row!(Settings, "auth.workers",                   PROCESSES,    auth.workers,                      "Maximum processes of the program at once; other logins wait."),
     row!(Settings, "ledger.url",                     LEDGER,       ledger.url,                        "Ledger of sessions, quotas and bans of several servers: store:NAME/PREFIX or redis://HOST (empty: none)."),

@@ -116,7 +116,7 @@ pub(crate) const ACCESS_KEY: Form<String> = Form::new(
     Kind::Text,
     |text| match text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(text.to_owned()),
-        false => Err("invalid key: expected letters, digits and signs without spaces".to_owned()),
+        false => Err("invalid access key: expected printable ASCII without spaces".to_owned()),
     },
     |text| format!("\"{text}\""),
 );
