@@ -1,25 +1,25 @@
-"""Ours beside other people's servers and clients, on the same files in memory, in one run.
+"""Compares our server and client with others, on the same files in memory, in one run.
 
     sudo python3 tests/bench/peers [--quick] [--write] [--verbose] [--program FILE] [ROW]...
     sudo python3 tests/bench/peers --bounds [--program FILE] [ROW]...
 
-Counts and memory are measured first, once. Then servers and clients take turns, ROUNDS times (default:
-7). Each row is printed with the median of our figures, the best peer, the median of the ratios to it in
-each round, and the goal; the least and the greatest of ours and of the ratios are beside them. ROW is
-the name of a row in rows.py or how some begin; without one, all rows are measured.
+Counts and memory are measured once, at the beginning. Then servers and clients take turns, ROUNDS times
+(default: 7). Each row is printed with the median of our figures, the best peer, the median of the ratios
+to that peer in each round, and the goal. The minimum and maximum of our figures and of the ratios are
+printed too. ROW is the name of a row in rows.py, or the beginning of names (default: all rows).
 
-A peer that is not installed or cannot do something is left out. After two rounds, a peer whose figure is
-more than 1.5 times the best peer's, or less than the best divided by 1.5, is left out of the others. Both
-are printed.
+A peer that is not installed or lacks a feature is left out. After two rounds, a peer that differs from
+the best peer by a factor of more than 1.5 is left out of the other rounds. A message names these peers.
 
---quick    run one round with small files, to see whether all of it works; the figures say nothing
---write    write the tables and pictures of docs/figures.md too: all rows, and at least seven rounds
+--quick    run one round with small files, to test the benchmark; the figures mean nothing
+--write    also write the tables and pictures of docs/figures.md; needs all rows and at least seven rounds
 --verbose  print the seconds that each measurement took
---bounds   measure what has a bound in rows.py, of our program alone
---program  measure this release build of ftp-cli; without it, cargo builds one
+--bounds   measure only our program, and only the rows that have a bound in rows.py
+--program  measure this release build of ftp-cli (default: cargo builds one)
 
-ROUNDS, MIB (the large file, default: 1024) and MINUTES (no round begins that would end later, default:
-20) are environment variables. Exit status: 1 if a goal or bound is missed, 2 if nothing can be measured.
+ROUNDS, MIB (size of the large file, default: 1024) and MINUTES (default: 20) are environment variables.
+A round that would not end within MINUTES is not started. Exit status: 1 if a goal or bound is missed, 2 if
+nothing can be measured.
 """
 
 import argparse
@@ -36,7 +36,7 @@ import servers
 from place import QUICK, Place, Sizes
 
 INSIDE, PROGRAM = "FTP_BENCH_INSIDE", "FTP_BENCH_PROGRAM"
-# Rounds in which all peers take part, and those that figures in docs/figures.md need.
+# Number of rounds in which all peers take part, and of rounds that docs/figures.md needs.
 ALL_TAKE_PART, KEPT = 2, 7
 
 
@@ -68,7 +68,7 @@ def rounds():
 
 
 def build(program, with_peers):
-    """Builds what a run needs, as the user who called sudo. Returns the path of our program."""
+    """Builds the programs of a run, as the user who called sudo. Returns the path of our program."""
     cargo = ["cargo"]
     if os.environ.get("SUDO_USER", "root") != "root":
         cargo = ["sudo", "-iu", os.environ["SUDO_USER"], "cargo"]
@@ -85,18 +85,18 @@ def build(program, with_peers):
 
 
 def enter_network():
-    """Runs this again in a separate network, where no port is taken."""
+    """Runs this program again in a separate network, where no port is taken."""
     if not os.environ.get(INSIDE):
         os.environ[INSIDE] = "1"
         os.execvp("unshare", ["unshare", "--net", sys.executable, "-B", *sys.argv])
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    # No TIME_WAIT: after some ten thousand connections, the search for a port would be what is measured.
+    # No TIME_WAIT: after ten thousand connections, searching for a free port would dominate the figures.
     with open("/proc/sys/net/ipv4/tcp_max_tw_buckets", "w") as file:
         file.write("0")
 
 
 def chosen(wanted):
-    """The rows that are asked for, by table."""
+    """Returns the requested rows, by table."""
     tables = {"servers": rows.SERVERS, "clients": rows.CLIENTS, "growth": rows.GROWTH, "disk": rows.DISK}
     names = tuple(wanted.rows) or ("",)
     found = {}
@@ -108,7 +108,7 @@ def chosen(wanted):
 
 
 def contestants(program, alone):
-    """Servers and clients that are installed, ours first, by table."""
+    """Returns the installed servers and clients, ours first, by table."""
     found = {"servers": servers.kinds(program, "--set", "transfer.sync=none"), "clients": clients.kinds(program)}
     for title, kinds in found.items():
         if alone:
@@ -118,7 +118,7 @@ def contestants(program, alone):
                 say(f"not installed, and left out: {kind.name}")
         found[title] = [kind for kind in kinds if kind.is_installed()]
     ours = found["servers"][0]
-    # With sync, as it is by default.
+    # With sync, which is on by default.
     disk = [ours._replace(command=servers.ours()), servers.Kind("write, fdatasync", None, None)]
     return {**found, "growth": [ours], "disk": disk}
 
@@ -132,7 +132,7 @@ class Run:
         self.began, self.done = time.monotonic(), 0
 
     def measure(self, measure, name, *operands):
-        """Measures a contestant once, unless that failed before or the contestant rests."""
+        """Measures a contestant once, unless this failed before or the contestant is left out."""
         if (measure, name) in self.over:
             return
         results, began = self.results.setdefault(measure, {}), time.monotonic()
@@ -141,7 +141,7 @@ class Run:
         except (LookupError, OSError, ValueError, ArithmeticError) as error:
             results[name] = []
             self.over.add((measure, name))
-            # What it began may go on for a moment.
+            # Processes that it started may run for a moment longer.
             time.sleep(1)
             self.place.remove_uploads()
             if not isinstance(error, LookupError):
@@ -153,11 +153,11 @@ class Run:
         return [row for table in self.tables.values() for row in table]
 
     def names_of(self, measure):
-        """The names of the rows that have figures of a measurement."""
+        """Returns the names of the rows that have figures of a measurement."""
         return ", ".join(row.name for row in self.every_row() if measure in (row.measure, row.ceiling))
 
     def turns(self, number, once):
-        """Measures what is measured once, or all else, with the contestants in turn, another one first each time."""
+        """Measures the contestants in turn, a different one first each time: counts and memory if `once`, else the rest."""
         for title, table in self.tables.items():
             kinds = self.kinds[title]
             turn = number % len(kinds)
@@ -166,13 +166,13 @@ class Run:
                     self.measure(measure, kind.name, kind)
 
     def round(self, number):
-        """Measures once what takes time, and loopback."""
+        """Runs one round: measures everything but counts and memory, and loopback."""
         self.turns(number, once=False)
         for ceiling in dict.fromkeys(row.ceiling for row in self.every_row() if row.ceiling):
             self.measure(ceiling, report.LOOPBACK)
 
     def rest(self):
-        """Leaves peers that are far from the best out of further rounds."""
+        """Leaves peers that are far from the best peer out of further rounds."""
         for title, table in self.tables.items():
             own = self.kinds[title][0].name
             for measure in dict.fromkeys(row.measure for row in table if not row.once):
@@ -182,7 +182,7 @@ class Run:
                     say(f"far from the best, and now left out of {self.names_of(measure)}: {', '.join(far)}")
 
     def rounds(self, number, minutes):
-        """Measures what is measured once, and runs all rounds for which there is time."""
+        """Measures counts and memory once, then runs all rounds for which there is time."""
         self.turns(0, once=True)
         say(f"counts and memory: {time.monotonic() - self.began:.0f} s")
         if all(row.once for row in self.every_row()):
@@ -203,13 +203,13 @@ class Run:
                 longest = 0
 
     def say_seconds(self):
-        """The seconds of each measurement, the longest first."""
+        """Prints the seconds of each measurement, the longest first."""
         for measure, by_name in sorted(self.seconds.items(), key=lambda item: -sum(item[1].values())):
             parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in by_name.items())
             say(f"{sum(by_name.values()):8.1f} s  {self.names_of(measure)}: {parts}")
 
     def verdicts(self, title):
-        """What each row of a table came to."""
+        """Returns the verdict on each row of a table."""
         own, figures = self.kinds[title][0].name, self.results
         return [
             report.verdict(row, own, figures[row.measure], figures.get(row.ceiling)) for row in self.tables[title]
@@ -217,7 +217,7 @@ class Run:
 
 
 def end(*_):
-    """Ends servers and removes files, which a second signal must not interrupt."""
+    """Ends this program. The cleanup of servers and files must not be interrupted by a second signal."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(2)
 

@@ -1,4 +1,4 @@
-"""How growth and the disk are measured, of our server alone: functions as in measures.py."""
+"""Measures growth and the disk, for our server alone. The functions are like those in measures.py."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import time
 import measures
 import servers
 
-# Growth: whether a unit costs the same at each of these sizes.
+# Growth: the cost of a unit is compared at these multiples of the smallest size.
 TIMES = (1, 10, 100)
 FILE_SYSTEMS_IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs"}
 
@@ -22,14 +22,14 @@ def _grown(costs):
 
 
 def growth_of_sessions(place, kind):
-    """Memory for each idle session."""
+    """Measures the memory of an idle session."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return _grown(measures.memory_of_sessions(place, kind, False, [times * place.sizes.sessions for times in TIMES]))
 
 
 def growth_of_entries(place, kind):
-    """Time for each entry of a listing: as many entries in all at each size."""
+    """Measures the time for an entry of a listing. Each size lists the same total number of entries."""
 
     def cost(times):
         entries = times * place.sizes.listed
@@ -39,7 +39,7 @@ def growth_of_entries(place, kind):
 
 
 def growth_of_bytes(operation):
-    """Time of the server's processor for each byte of a file: as many bytes in all at each size."""
+    """Measures the server's processor time for a byte of a file. Each size moves the same total number of bytes."""
 
     def measure(place, kind):
         def cost(name, times):
@@ -53,12 +53,12 @@ def growth_of_bytes(operation):
     return measure
 
 
-# The disk: the wait for 226, and a plain write with fdatasync.
+# The disk: the wait for 226, compared with a plain write and fdatasync.
 
 
 @contextlib.contextmanager
 def _on_disk():
-    """A directory on the file system of the checkout."""
+    """Creates a directory on the file system of the checkout."""
     top = servers.TOP / "target"
     top.mkdir(exist_ok=True)
     kind = subprocess.run(["stat", "-f", "-c", "%T", str(top)], capture_output=True, text=True, check=True)
@@ -70,7 +70,7 @@ def _on_disk():
 
 
 def sync(place, kind):
-    """From the last byte of an upload to 226; of a plain write, the time of fdatasync."""
+    """Measures the time from the last byte of an upload to 226, or the time of fdatasync after a plain write."""
     with _on_disk() as folder:
         wait = _wait_for_226 if measures.is_ours(kind) else _fdatasync
         return {"ms": wait(kind, place.root / "quarter", folder) * measures.MS}

@@ -1,7 +1,7 @@
-"""The table of FTP clients, and the command by which each does a job.
+"""The table of FTP clients, with the command of each client for each job.
 
-A further client is an entry of `kinds`. Jobs are `get`, `put`, `mirror` and `ls`; a client has no
-entry for those that it cannot do.
+To add a client, add an entry to `kinds`. Jobs are `get`, `put`, `mirror` and `ls`; a client has no
+entry for a job that it cannot do.
 """
 
 import os
@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import servers
 
-# No program may take longer, in seconds.
+# Maximum seconds of a program.
 LIMIT = 30.0
 
 
 class Job(NamedTuple):
-    """What a client has to do: from a path on a server to a local one, or back for `put`."""
+    """A job of a client: a transfer from a path on a server to a local path, or back for `put`."""
 
     port: int
     user: str
@@ -33,12 +33,12 @@ class Job(NamedTuple):
 
     @property
     def folder(self):
-        """Where the local path is: some clients choose the name themselves."""
+        """The directory of the local path: some clients choose the file name themselves."""
         return os.path.dirname(self.local)
 
 
 class Kind(NamedTuple):
-    """A client that may be installed: for each job a function from a Job to the words of a command."""
+    """A client that may be installed, with a function for each job that turns a Job into the words of a command."""
 
     name: str
     jobs: dict
@@ -47,7 +47,7 @@ class Kind(NamedTuple):
         return bool(self.command("get", Job(0, "", "", "", "")))
 
     def command(self, name, job):
-        """The words, or nothing if the client cannot do the job or is not installed."""
+        """Returns the words of a command; None if the client cannot do the job or is not installed."""
         words = self.jobs[name](job) if name in self.jobs else [""]
         return words if shutil.which(words[0]) else None
 
@@ -92,7 +92,7 @@ def ours(program):
 
 
 def kinds(program):
-    """All clients, ours first."""
+    """Returns all clients, ours first."""
     curl = {
         "get": lambda at: ["curl", "-sS", "-o", at.local, at.url],
         "put": lambda at: ["curl", "-sS", "-T", at.local, at.url],
@@ -142,18 +142,18 @@ def kinds(program):
 
 
 class Ran(NamedTuple):
-    """What a program printed and cost."""
+    """The output and the cost of a program."""
 
     output: str
     seconds: float
-    # Of the processor, in user mode and in the system, children included.
+    # Seconds of the processor, in user mode and in the system, children included.
     processor: float
 
 
 def run(command, limit=LIMIT):
-    """Runs a program to its end, and fails if it does or takes longer than the limit.
+    """Runs a program to its end. Fails if the program fails or takes longer than the limit.
 
-    By posix_spawn, which adds less to the time of a short program than subprocess does.
+    Uses posix_spawn, which adds less to the time of a short program than subprocess does.
     """
     environment = {"PATH": os.environ["PATH"], "HOME": "/proc/none", "LC_ALL": "C.UTF-8"}
     with open(os.devnull, "rb") as null, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:

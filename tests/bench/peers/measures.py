@@ -1,7 +1,7 @@
-"""How figures are measured: a function for each kind, from a server or a client to its figures by name.
+"""Measures figures: each function takes a server or a client and returns its figures by name.
 
-Each raises OSError if it fails, and LookupError if there is no way to do it. Both leave the server or
-the client out of the rows.
+A function raises OSError if the measurement fails, and LookupError if the server or client cannot do the
+job. In both cases the server or client is left out of the rows.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ import servers
 from place import LOAD
 
 MS, US = 1e3, 1e6
-# For calls to be counted, in seconds: a server that needs longer makes very many of them.
+# Maximum seconds while system calls are counted: a server that needs longer makes too many of them.
 COUNTED_WITHIN = 30
-# What all that is measured under TLS has to agree on.
+# The cipher and version that every connection under TLS must use.
 CIPHER = ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256)
 
 
@@ -29,7 +29,7 @@ def is_ours(kind):
 
 
 def _repeated(work, seconds):
-    """The median of what a function returns, called at least three times and until the seconds have passed."""
+    """Calls a function at least three times, until `seconds` have passed; returns the median of its results."""
     found, began = [], time.monotonic()
     while len(found) < 3 or time.monotonic() - began < seconds:
         found.append(work())
@@ -40,7 +40,7 @@ def _repeated(work, seconds):
 
 
 def bulk(operation, name="large"):
-    """Moves a large file once."""
+    """Transfers a large file once."""
 
     def measure(place, kind):
         server = place.server(kind)
@@ -61,7 +61,7 @@ def bulk(operation, name="large"):
 
 
 def bulk_calls(operation):
-    """System calls of a session with one large file, less those of a server that has no session."""
+    """Counts the system calls of a session that transfers one large file, less those of an idle server."""
 
     def measure(place, kind):
         server = place.server(kind)
@@ -93,7 +93,7 @@ def rate(operation):
 
 
 def calls(operation, few=20, many=120):
-    """System calls of an operation: those of many less those of few, in one session each."""
+    """Counts the system calls of an operation: many repetitions less few, each in one session."""
 
     def measure(place, kind):
         server = place.server(kind)
@@ -104,14 +104,14 @@ def calls(operation, few=20, many=120):
 
         cost = (count(many) - count(few)) / (many - few)
         place.uploaded(1024)
-        # A thread that wakes up meanwhile is no part of the operation.
+        # Rounded, because other threads of the server can wake up meanwhile.
         return {"calls": round(cost, 1)}
 
     return measure
 
 
 def listing(verb):
-    """Lists the directory of many entries."""
+    """Lists the directory with many entries."""
 
     def measure(place, kind):
         seconds = listed(place, kind, verb, place.sizes.entries, f"{place.sizes.short}s")
@@ -121,7 +121,7 @@ def listing(verb):
 
 
 def listed(place, kind, verb, entries, times):
-    """Seconds of each listing of a directory."""
+    """Returns the seconds of one listing of a directory."""
     done = place.load(place.server(kind), f"{verb}:{place.directory(entries)}", times)
     if done.bytes < done.count * entries * len("file-000000\r\n"):
         raise OSError(f"{verb}: {done.bytes} bytes")
@@ -129,7 +129,7 @@ def listed(place, kind, verb, entries, times):
 
 
 def listing_calls(verb):
-    """System calls of a listing, without those of the session."""
+    """Counts the system calls of a listing, without those of the session."""
 
     def measure(place, kind):
         return calls(f"{verb}:{place.directory(place.sizes.entries)}", 1, 2)(place, kind)
@@ -138,7 +138,7 @@ def listing_calls(verb):
 
 
 def crowd(place, kind):
-    """Many clients at once: each logs in, gets a small file ten times, and quits."""
+    """Runs many clients at once: each logs in, gets a small file ten times, and quits."""
     server = place.server(kind)
     words = ["crowd", str(server.port), server.user, server.password, str(place.sizes.crowd), "small"]
     at_rest = len(processes.tree(server.pid))
@@ -148,13 +148,13 @@ def crowd(place, kind):
 
 
 def start(place, kind):
-    """From exec to the greeting."""
+    """Measures the time from exec to the greeting."""
     server = servers.Server(kind, place.root, tls=False)
     try:
         command = [str(LOAD), "start", str(server.port), *server.command]
 
         def run():
-            # A child of the server before may still hold the port.
+            # A child of the previous server may still hold the port.
             time.sleep(0.05)
             return float(clients.run(command).output)
 
@@ -164,7 +164,7 @@ def start(place, kind):
 
 
 def idle(tls):
-    """Memory for each session that is logged in and waits, of a server that has done nothing else."""
+    """Measures the memory of an idle logged-in session, in a new server."""
 
     def measure(place, kind):
         return {"kib": memory_of_sessions(place, kind, tls, [place.sizes.idle])[0]}
@@ -173,7 +173,7 @@ def idle(tls):
 
 
 def memory_of_sessions(place, kind, tls, numbers):
-    """KiB for each session, at growing numbers of them; the first session of all does not count."""
+    """Returns the KiB per session for each of these numbers of sessions. The very first session is not counted."""
     sessions, found = [], []
 
     def log_in(server, number):
@@ -194,7 +194,7 @@ def memory_of_sessions(place, kind, tls, numbers):
     return found
 
 
-# Servers under TLS, by Python's OpenSSL: what it costs itself does not count.
+# Servers under TLS. The client uses Python's OpenSSL, whose own cost is not counted.
 
 
 def _receive(data, size):
@@ -209,7 +209,7 @@ def _send(data, path):
     with open(path, "rb") as file:
         while block := file.read(1 << 18):
             data.sendall(block)
-    # Some answer the goodbye of TLS, and some close at once.
+    # Some servers answer close_notify, and others close at once.
     with contextlib.suppress(OSError, ssl.SSLError):
         data = data.unwrap()
     with contextlib.suppress(OSError):
@@ -222,7 +222,7 @@ def _agrees(secured):
 
 
 def tls_bulk(command):
-    """Moves a file under TLS."""
+    """Transfers a file under TLS."""
 
     def measure(place, kind):
         server, file = place.server(kind, tls=True), place.root / "half"
@@ -250,7 +250,7 @@ def tls_bulk(command):
 
 
 def tls_login(place, kind):
-    """Full handshakes with a login and QUIT."""
+    """Measures sessions that consist of a full handshake, a login and QUIT."""
     server, number = place.server(kind, tls=True), place.sizes.handshakes
     at_rest, before = len(processes.tree(server.pid)), processes.processor(server.pid)
     for _ in range(number):
@@ -266,7 +266,7 @@ def tls_login(place, kind):
 
 
 def ceiling(sink):
-    """A plain sender by sendfile, and a sink: `copy`, `discard`, or `write` to a file."""
+    """Measures a plain sender with sendfile, and a sink that copies, discards, or writes the data to a file."""
 
     def measure(place):
         with place.target() as path:
@@ -293,9 +293,9 @@ def _command(place, kind, name, job):
 
 
 def _fetch(place, kind, name, run=clients.run):
-    """Fetches a file, and looks at its length."""
+    """Downloads a file, and checks its length."""
     with place.target() as path:
-        # NcFTP keeps the name.
+        # NcFTP keeps the remote name.
         path = path.replace("fetched", name)
         ran = run(_command(place, kind, "get", _job(place, name, path)))
         with open(path, "rb") as file:
@@ -305,7 +305,7 @@ def _fetch(place, kind, name, run=clients.run):
 
 
 def _give(place, kind, name, run=clients.run):
-    """Uploads a file, and looks at its length."""
+    """Uploads a file, and checks its length."""
     source = place.root / name
     ran = run(_command(place, kind, "put", _job(place, f"up/{name}", source)))
     if place.uploaded(source.stat().st_size) != 1:
@@ -314,7 +314,7 @@ def _give(place, kind, name, run=clients.run):
 
 
 def get_small(place, kind):
-    """A short program."""
+    """Measures a download of a small file, which the start of the program dominates."""
     return {"ms": _repeated(lambda: _fetch(place, kind, "small").seconds, place.sizes.short) * MS}
 
 
@@ -332,7 +332,7 @@ def _moved(place, ran):
 
 
 def calls_of_client(move, file):
-    """System calls from exec to the end."""
+    """Counts the system calls of a client from exec to its end."""
 
     def measure(place, kind):
         def run(command):
@@ -359,7 +359,7 @@ def _mirror(place, kind, name, remote="tree", port=None):
 
 
 def mirror(place, kind):
-    """Fetches a directory of small files; ours also over four connections."""
+    """Downloads a directory of small files; our client also does so over four connections."""
     one = _mirror(place, kind, "mirror")
     figures = {"rate": place.sizes.files / one}
     if "mirror -j 4" in kind.jobs:
@@ -368,7 +368,7 @@ def mirror(place, kind):
 
 
 def flights(place, kind):
-    """How often a client with --pipeline waits for replies, for each file that it mirrors."""
+    """Counts how often a client with --pipeline waits for replies, per mirrored file."""
     server = place.server(place.against)
     counts = []
     for remote in ("none", "tree"):
@@ -379,7 +379,7 @@ def flights(place, kind):
 
 
 class Flights:
-    """Passes one control connection on, and counts what the client sends after it got something."""
+    """Relays one control connection, and counts how often the client sends after it has received something."""
 
     def __init__(self, port):
         self.to, self.flights, self._has_replies = port, 0, True
@@ -413,7 +413,7 @@ class Flights:
 
 
 def list_many(place, kind):
-    """Lists the directory of many entries, with sizes and times."""
+    """Lists the directory with many entries, with sizes and times."""
     command = _command(place, kind, "ls", _job(place, place.directory(place.sizes.entries), ""))
 
     def run():

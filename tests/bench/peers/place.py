@@ -1,4 +1,4 @@
-"""Where a run takes place: files in memory, the servers that were started, how much is measured."""
+"""The environment of a run: files in memory, running servers, and the sizes of measurements."""
 
 import contextlib
 import os
@@ -15,25 +15,26 @@ LOAD = servers.TOP / "tests/bench/target/release/load"
 
 
 class Sizes(NamedTuple):
-    """How much each measurement does."""
+    """The size of each measurement."""
 
-    # Of the large file; other files are a part of it.
+    # Size of the large file; the sizes of some other files are fractions of it.
     mib: int = 1024
-    # Of a rate, over this number of connections.
+    # Duration of a measured rate.
     seconds: float = 1.0
-    # What is short is repeated until this time has passed, in seconds.
+    # Short operations are repeated until this time has passed, in seconds.
     short: float = 0.3
+    # Connections of a measured rate.
     connections: int = 4
     # Clients at once.
     crowd: int = 200
-    # Idle ones.
+    # Idle sessions.
     idle: int = 200
     # Logins under TLS.
     handshakes: int = 200
-    # In the directory that is listed, and in the one that is mirrored.
+    # Files in the directory that is listed, and in the directory that is mirrored.
     entries: int = 10_000
     files: int = 1_000
-    # The least of three sizes that grow: each next one is ten times as large.
+    # The smallest of three sizes for growth; each of the others is ten times as large as the one before.
     sessions: int = 10
     listed: int = 1_000
 
@@ -44,18 +45,18 @@ QUICK = Sizes(
 
 
 class Transfer(NamedTuple):
-    """What a run of `load` came to."""
+    """The result of a run of `load`."""
 
     count: int
     seconds: float
     bytes: int
-    # Seconds of the processor.
+    # Seconds of processor time.
     client: float
     server: float
 
     @property
     def speed(self):
-        """In MB/s."""
+        """The rate in MB/s."""
         return self.bytes / self.seconds / 1e6
 
     def per_gib(self, seconds):
@@ -66,7 +67,7 @@ class Place:
     """Files that all servers and clients share, and the servers that run."""
 
     def __init__(self, sizes, against):
-        """`against` is the server that clients are measured with."""
+        """`against` is the server that all clients use."""
         self.sizes, self.against = sizes, against
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="ftp-peers-", dir="/dev/shm"))
         self.path.chmod(0o755)
@@ -109,7 +110,7 @@ class Place:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def directory(self, entries):
-        """The name of a directory with this number of empty files, made when it is first asked for."""
+        """Returns the name of a directory with this number of empty files. The first call creates it."""
         if entries not in self._directories:
             self._directories[entries] = f"many-{entries}"
             (self.root / self._directories[entries]).mkdir()
@@ -118,7 +119,7 @@ class Place:
         return self._directories[entries]
 
     def server(self, kind, tls=False):
-        """The running server of a kind, started when it is first asked for."""
+        """Returns the running server of a kind. The first call starts it."""
         key = (kind.name, tls)
         if key in self._failed:
             raise OSError(self._failed[key])
@@ -131,7 +132,7 @@ class Place:
         return self._running[key]
 
     def load(self, server, operation, times, connections=1, within=clients.LIMIT):
-        """Repeats an operation against a server: N times, or for a time such as "1s"; fails if it takes longer."""
+        """Repeats an operation N times, or for a time such as "1s". Fails if it takes more than `within` seconds."""
         at_rest, before = len(processes.tree(server.pid)), processes.processor(server.pid)
         words = ["run", str(server.port), server.user, server.password, str(connections), str(times), operation]
         ran = clients.run([str(LOAD), *words], within)
@@ -141,7 +142,7 @@ class Place:
         return Transfer(int(count), float(seconds), int(total), ran.processor, cost)
 
     def remove_uploads(self):
-        """Removes what was uploaded, and returns how long each file was."""
+        """Removes all uploaded files, and returns their lengths."""
         paths = list((self.root / "up").iterdir())
         sizes = [path.stat().st_size for path in paths]
         for path in paths:
@@ -149,7 +150,7 @@ class Place:
         return sizes
 
     def uploaded(self, size):
-        """Removes what was uploaded, and returns how many files there were; fails if one is not whole."""
+        """Removes all uploaded files, and returns their number. Fails if a file is incomplete."""
         sizes = self.remove_uploads()
         if set(sizes) - {size}:
             raise OSError(f"uploads of {sorted(set(sizes))} bytes, and not of {size}")
@@ -157,6 +158,6 @@ class Place:
 
     @contextlib.contextmanager
     def target(self):
-        """A path for what a client fetches, which is removed afterwards."""
+        """Provides a path for a downloaded file, which is removed afterwards."""
         with tempfile.TemporaryDirectory(dir=self.local) as folder:
             yield os.path.join(folder, "fetched")

@@ -1,4 +1,4 @@
-"""What processes cost, with all below them: time of the processor, memory, system calls."""
+"""The cost of processes and their descendants: processor time, memory, system calls."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ import tempfile
 import time
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
-# What the kernel keeps for each thread, in KiB.
+# The kernel stack of each thread, in KiB.
 KERNEL_STACK = 16
 
 
 def tree(top):
-    """A process and all below it."""
+    """Returns a process and all its descendants."""
     found, below = [top], {}
     for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -26,7 +26,7 @@ def tree(top):
 
 
 def processor(top):
-    """Seconds of the processor so far, with those of children that have ended."""
+    """Returns the seconds of processor time so far, including those of children that have ended."""
     ticks = 0
     for process in tree(top):
         with contextlib.suppress(OSError):
@@ -36,14 +36,14 @@ def processor(top):
 
 
 def settle(top, processes):
-    """Waits until no more processes are left than there were before sessions began."""
+    """Waits until there are no more processes than before the sessions began, for at most 3 s."""
     end = time.monotonic() + 3
     while len(tree(top)) > processes and time.monotonic() < end:
         time.sleep(0.01)
 
 
 def _fields(path, *names):
-    """The sum of lines such as `Pss: 12 kB`."""
+    """Returns the sum of lines such as `Pss: 12 kB`."""
     with contextlib.suppress(OSError):
         lines = pathlib.Path(path).read_text().splitlines()
         return sum(int(line.split()[1]) for line in lines if line.split(":")[0] in names)
@@ -51,7 +51,7 @@ def _fields(path, *names):
 
 
 def memory(top):
-    """KiB: the share of pages (PSS), and what the kernel keeps: page tables, a stack for each thread."""
+    """Returns the memory in KiB: the share of pages (PSS), the page tables, and a kernel stack for each thread."""
     total = 0
     for process in tree(top):
         total += _fields(f"/proc/{process}/smaps_rollup", "Pss")
@@ -61,7 +61,7 @@ def memory(top):
 
 
 def _is_traced(process):
-    """Whether strace has all threads of a process."""
+    """Returns whether strace is attached to all threads of a process."""
     tasks = pathlib.Path(f"/proc/{process}/task").glob("*/status")
     with contextlib.suppress(OSError):
         return all("TracerPid:\t0\n" not in task.read_text() for task in tasks)
@@ -69,13 +69,13 @@ def _is_traced(process):
 
 
 def _calls(summary):
-    """The number in the last line of `strace -c`: percent, seconds, usecs/call, calls, errors, total."""
+    """Returns the calls in the last line of `strace -c`: percent, seconds, usecs/call, calls, errors, total."""
     lines = pathlib.Path(summary).read_text().splitlines()
     return int(lines[-1].split()[3]) if lines else 0
 
 
 def calls_of_server(top, work):
-    """How many system calls a server and its children make while a function runs."""
+    """Counts the system calls that a server and its children make while a function runs."""
     processes = tree(top)
     with tempfile.NamedTemporaryFile() as summary:
         command = ["strace", "-f", "-c", "-qq", "-o", summary.name]
@@ -97,7 +97,7 @@ def calls_of_server(top, work):
 
 
 def calls_of_program(command, run):
-    """How many system calls a program makes from its exec to its end, its children included."""
+    """Counts the system calls that a program and its children make, from exec to the end."""
     with tempfile.NamedTemporaryFile() as summary:
         run(["strace", "-f", "-c", "-qq", "-o", summary.name, *command])
         return _calls(summary.name)

@@ -1,4 +1,4 @@
-"""What a run came to: medians, the best peer and verdicts, how they are printed, and where they are kept."""
+"""The results of a run: medians, the best peer and verdicts, and how they are printed and stored."""
 
 import statistics
 import subprocess
@@ -16,16 +16,16 @@ HEADS += ["goal", "", LOOPBACK]
 OF_BOUNDS = {"row", "what", "unit", "ours", "goal", ""}
 SIZES = [f"×{times}" for times in alone.TIMES]
 HEADS_OF_GROWTH = ["row", "what", "unit", *SIZES, f"{SIZES[-1]} / {SIZES[0]}", "its spread", "goal", ""]
-# Words are on the left, numbers on the right.
+# Words are aligned to the left, numbers to the right.
 WORDS = {"row", "what", "unit", "best peer", ""}
-# A peer that differs by a larger factor from the best one is far from it.
+# A peer that differs from the best peer by a larger factor counts as far from it.
 FAR = 1.5
 PICTURE_OF = {
     "servers": "![Bars: how far each goal is met by the server](pictures/peers-servers.svg)",
     "clients": "![Bars: how far each goal is met by the client](pictures/peers-clients.svg)",
     "growth": "![Lines: what a session, an entry and a byte cost at three sizes](pictures/peers-growth.svg)",
 }
-# Tables of other pictures: the head of each further column, with a row and its figure.
+# Tables of other pictures: the heading of each further column, and the row with its figures.
 OTHERS = {
     "tls.tsv": {"RETR": "tls-retr-cpu", "STOR": "tls-stor-cpu"},
     "idle.tsv": {"KiB a session": "idle"},
@@ -33,25 +33,25 @@ OTHERS = {
 
 
 def median(figures):
-    """Nothing if there are none."""
+    """Returns the median; None if there are no figures."""
     return statistics.median(figures) if figures else None
 
 
 def figures_of(row, results):
-    """The figures of a row in each round, by contestant, without those that have none."""
+    """Returns the figures of a row in each round, by contestant. Omits contestants without figures."""
     found = {name: [one[row.figure] for one in rounds if row.figure in one] for name, rounds in results.items()}
     return {name: rounds for name, rounds in found.items() if rounds}
 
 
 def best(row, figures):
-    """The name of the best median, among those that took part in most rounds; nothing if there is nobody."""
+    """Returns the contestant with the best median, among those with the most rounds; "" if there is none."""
     most = max(map(len, figures.values()), default=0)
     medians = {name: median(rounds) for name, rounds in figures.items() if len(rounds) == most}
     return (max if row.better == "higher" else min)(medians, key=medians.get, default="")
 
 
 def far(table, own, results):
-    """The peers that are far from the best one in each row of a table in which there are peers."""
+    """Returns the peers that are far from the best peer in every row that has peers."""
     found = []
     for row in table:
         figures = figures_of(row, results)
@@ -66,11 +66,11 @@ class Verdict(NamedTuple):
     """A row with its figures."""
 
     row: rows.Row
-    # Of each round.
+    # Our figure in each round.
     ours: list
     peer: str
     best: Optional[float]
-    # Of each round: what else a machine does changes from one to the next.
+    # The ratio in each round: the load of the machine changes from round to round.
     ratios: list
     loopback: Optional[float]
 
@@ -83,11 +83,11 @@ class Verdict(NamedTuple):
         return median(self.ratios)
 
     def compared(self):
-        """What the goal is for: the ratio, or our figure. Nothing if there is none."""
+        """Returns the value that the goal applies to: the ratio, or our figure. None if there is no value."""
         return self.median if self.row.ratio is None else self.ratio
 
     def holds(self, bounds=False):
-        """Whether the goal is met, or the bound. What nothing is compared with holds."""
+        """Returns whether the goal is met, or the bound if `bounds`. A ratio without a peer meets its goal."""
         if not self.ours:
             return False
         if bounds:
@@ -96,7 +96,7 @@ class Verdict(NamedTuple):
         return found is None or (found >= goal if self.row.better == "higher" else found <= goal)
 
     def share(self):
-        """How far the goal is met: from 1 on it is."""
+        """Returns the share of the goal that is reached: 1 or more if the goal is met."""
         found, goal = self.compared() or 0, self.row.goal
         if self.row.better == "higher":
             return found / goal
@@ -114,14 +114,14 @@ def verdict(row, own, results, ceiling):
 
 
 def number(value):
-    """At least three digits, with commas."""
+    """Formats a number with at least three digits, and with commas."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def spread(figures):
-    """The least and the greatest; nothing if there is one figure."""
+    """Formats the minimum and the maximum; a dash unless there are several figures."""
     return f"{number(min(figures))} to {number(max(figures))}" if len(figures) > 1 else "–"
 
 
@@ -133,7 +133,7 @@ def goal(row, bounds=False):
 
 
 def cells(verdict, bounds=False):
-    """The words of a row, as HEADS has them."""
+    """Returns the cells of a row, in the order of HEADS."""
     row, met = verdict.row, "met" if verdict.holds(bounds) else "missed"
     ratio = "–" if verdict.ratio is None else f"{verdict.ratio:.2f}"
     ours, peer = [number(verdict.median), spread(verdict.ours)], [verdict.peer or "–", number(verdict.best)]
@@ -142,7 +142,7 @@ def cells(verdict, bounds=False):
 
 
 def cells_of_growth(verdict, results):
-    """The words of a row, as HEADS_OF_GROWTH has them."""
+    """Returns the cells of a row, in the order of HEADS_OF_GROWTH."""
     row, met = verdict.row, "met" if verdict.holds() else "missed"
     rounds = next(iter(results[row.measure].values()), [])
     costs = [number(median([one[size] for one in rounds])) for size in SIZES]
@@ -150,14 +150,14 @@ def cells_of_growth(verdict, results):
 
 
 def lines_of(title, verdicts, results, bounds=False):
-    """A table with its heads."""
+    """Returns a table with its headings."""
     if title == "growth":
         return [HEADS_OF_GROWTH, *(cells_of_growth(verdict, results) for verdict in verdicts)]
     return [HEADS, *(cells(verdict, bounds) for verdict in verdicts)]
 
 
 def printed(title, verdicts, results, bounds=False):
-    """A table for a terminal, without peers where only bounds are looked at."""
+    """Formats a table for a terminal; without peers if only bounds are checked."""
     lines = lines_of(title, verdicts, results, bounds)
     columns = [at for at, head in enumerate(lines[0]) if not bounds or head in OF_BOUNDS]
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
@@ -170,7 +170,7 @@ def printed(title, verdicts, results, bounds=False):
 
 
 def markdown(title, verdicts, results):
-    """A table for docs/figures.md: a spread is in parentheses, and a peer beside its figure."""
+    """Formats a table for docs/figures.md: a spread is in parentheses, and a peer stands beside its figure."""
     if title == "growth":
         heads = ["what", *HEADS_OF_GROWTH[3:7], "goal", ""]
     else:
@@ -197,7 +197,7 @@ def tsv(lines):
 
 
 def write(verdicts, results):
-    """Writes the tables that pictures are drawn from, draws them, and puts the tables into docs/figures.md."""
+    """Writes the tables for the pictures, draws the pictures, and puts the tables into docs/figures.md."""
     text = FIGURES.read_text()
     for title, found in verdicts.items():
         begin, end = f"<!-- {title}: tests/bench/peers --write -->\n", f"\n<!-- end of {title} -->"
@@ -219,7 +219,7 @@ def with_shares(verdicts, lines):
 
 
 def other(columns, results):
-    """A table of another picture: medians by server."""
+    """Returns the table of another picture: medians by server."""
     found = {}
     for row in rows.SERVERS:
         if row.name in columns.values():

@@ -1,8 +1,9 @@
-"""The rows of the benchmark: what is measured, how, and the goal. A further row is one entry here.
+"""The rows of the benchmark: what is measured, how, and the goal. To add a row, add an entry here.
 
-`bound` is what `--bounds`, and so `.ci/run`, allows our server: a little more than the present count, since
-how often a call has to be made depends on how fast the other end is. It goes down with the count. The memory
-of a session has its bounds in the tests `footprint`, the client in the tests `calls` and `flights`.
+`bound` is the maximum that `--bounds`, and so `.ci/run`, allows our server. It is a little more than the
+current count, because the number of calls also depends on the speed of the other side. When the count falls,
+lower the bound. The tests `footprint` have the bounds for the memory of a session, and the tests `calls` and
+`flights` those for the client.
 """
 
 from typing import Callable, NamedTuple, Optional
@@ -16,16 +17,16 @@ class Row(NamedTuple):
     what: str
     unit: str
     measure: Callable
-    # Which of the figures that the measure returns.
+    # The name of the row's figure among those that `measure` returns.
     figure: str
     better: str
-    # The goal: of the median of ratios to the best peer, or of our own figure.
+    # The goal: for the median of the ratios to the best peer, or for our own figure.
     ratio: Optional[float] = None
     value: Optional[float] = None
     bound: Optional[float] = None
-    # What loopback does without a server: the figure of the same name.
+    # Measures the same figure for plain loopback, without a server.
     ceiling: Optional[Callable] = None
-    # A count is the same in every round, and memory nearly: measured once, before the rounds.
+    # Whether to measure once, before the rounds: counts and memory hardly change from round to round.
     once: bool = False
 
     @property
@@ -42,12 +43,12 @@ def higher(name, what, unit, measure, figure, **more):
 
 
 def count(name, what, measure, value, bound=None, figure="calls"):
-    """A count is held to a number, whatever peers need."""
+    """Returns a row for a count. Its goal is a number, independent of peers."""
     return lower(name, what, figure, measure, figure, value=value, bound=bound, once=True)
 
 
 def growth(name, what, unit, measure, **more):
-    """What a unit costs at a hundred times the size, by what it costs at the size itself."""
+    """Returns a row for the cost of a unit at 100 times the size, divided by its cost at the size itself."""
     return lower(name, what, unit, measure, "growth", value=1.1, **more)
 
 

@@ -1,6 +1,6 @@
-"""The table of FTP servers, how each is configured and started, and a client by hand.
+"""The table of FTP servers, their configurations and commands, and a minimal client.
 
-A further server is an entry of `kinds`. The pictures of tests/pictures use the same table.
+To add a server, add an entry to `kinds`. The pictures of tests/pictures use the same table.
 """
 
 import os
@@ -14,11 +14,11 @@ import time
 from typing import Callable, NamedTuple, Optional
 
 TOP = pathlib.Path(__file__).resolve().parents[3]
-# Where `.ci/run` unpacks servers whose packages exclude each other, and where Debian has others.
+# `.ci/run` unpacks servers whose packages conflict into target/peers; Debian installs others in /usr/sbin.
 for folder in (TOP / "target/peers/usr/sbin", TOP / "target/peers/usr/bin", pathlib.Path("/usr/sbin")):
     os.environ["PATH"] += f":{folder}"
 
-# Of "pass", by the cheapest method that there is: logins are compared, and not how hashes are computed.
+# A hash of "pass" by the cheapest method: logins are compared, not the computation of hashes.
 CHEAP_HASH = "abccBcrPOxnLU"
 
 
@@ -26,9 +26,9 @@ class Kind(NamedTuple):
     """A server that may be installed."""
 
     name: str
-    # Nothing if it is not installed.
+    # None if it is not installed.
     program: Optional[str]
-    # From a Server to the words of its command.
+    # Turns a Server into the words of its command.
     command: Callable
     user: str = "user"
     password: str = "pass"
@@ -38,7 +38,7 @@ class Kind(NamedTuple):
 
 
 class Session:
-    """A client by hand."""
+    """A session of a minimal client."""
 
     def __init__(self, port, tls=False):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
@@ -53,7 +53,7 @@ class Session:
             self.lines = self.socket.makefile("rb")
 
     def reply(self):
-        """The last line of the next reply; nothing at the end."""
+        """Returns the last line of the next reply; "" at the end of the connection."""
         while True:
             line = self.lines.readline()
             if not line or line[3:4] == b" " and line[:3].isdigit():
@@ -64,7 +64,7 @@ class Session:
         return self.reply()
 
     def expect(self, line, code):
-        """The reply to a line, which has to begin with these digits."""
+        """Sends a line and returns its reply, which must begin with these digits."""
         said = self.say(line)
         if not said.startswith(code):
             raise OSError(f"{line}: {said or 'closed'}")
@@ -75,12 +75,12 @@ class Session:
         self.expect(f"PASS {password}", "230")
 
     def protect(self):
-        """Puts TLS on data connections."""
+        """Turns TLS on for data connections."""
         self.expect("PBSZ 0", "200")
         self.expect("PROT P", "200")
 
     def begin(self, command):
-        """A data connection over which a command moves bytes."""
+        """Returns a data connection over which a command transfers bytes."""
         port = int(self.expect("EPSV", "229").split("|")[3])
         data = socket.create_connection(("127.0.0.1", port), timeout=20)
         self.expect(command, "1")
@@ -98,7 +98,7 @@ def free_port():
 
 
 class Server:
-    """A configured server, over a directory that others share or over an own one; `with` runs it."""
+    """A configured server with a shared directory or its own one; `with` runs it."""
 
     def __init__(self, kind, root=None, tls=True):
         self.name, self.user, self.password = kind.name, kind.user, kind.password
@@ -108,7 +108,7 @@ class Server:
         self.root = root or self.place / "root"
         if not root:
             self.root.mkdir()
-            # Pure-FTPd's user is nobody.
+            # Pure-FTPd runs as the user nobody.
             self.root.chmod(0o777)
         if tls:
             make_certificate(self.place)
@@ -141,18 +141,18 @@ class Server:
         self.remove()
 
     def remove(self):
-        """Removes the configuration, and an own directory."""
+        """Removes the configuration, and the directory if it is the server's own."""
         shutil.rmtree(self.place, ignore_errors=True)
 
     def session(self, tls=False):
-        """A client by hand that is logged in."""
+        """Returns a logged-in session."""
         session = Session(self.port, tls)
         session.login(self.user, self.password)
         return session
 
 
 def make_certificate(place):
-    """cert.pem, key.pem, and both.pem with both."""
+    """Creates cert.pem, key.pem, and both.pem, which contains both."""
     subprocess.run(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
         " -keyout key.pem -out cert.pem && cat cert.pem key.pem >both.pem && chmod 600 *.pem",
@@ -247,7 +247,7 @@ def libunftp(server):
 
 
 def python_with(modules):
-    """A Python in the path that has these modules."""
+    """Returns a Python in PATH that has these modules; None if there is none."""
     for directory in os.environ["PATH"].split(":"):
         program = os.path.join(directory, "python3")
         if os.access(program, os.X_OK):
@@ -257,7 +257,7 @@ def python_with(modules):
 
 
 def kinds(program, *settings):
-    """All servers, ours first: with this program, and with further words."""
+    """Returns all servers, ours first: it runs `program` with `settings` as additional arguments."""
     unftp = TOP / "tests/bench/target/release/libunftp-serve"
     return [
         Kind("ftp-cli serve", program, ours(*settings)),
