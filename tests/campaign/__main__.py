@@ -1,4 +1,4 @@
-"""Everything at once, for a long time, broken on purpose.
+"""Tests the whole toolkit for a long time, while things go wrong on purpose.
 
     sudo python3 -B tests/campaign soak [--minutes N] [--seed N] [--first] [--program FILE]
          [--actions LIST] [--clients LIST] [--faults LIST] [--every N] [--workers N]
@@ -7,34 +7,34 @@
     sudo python3 -B tests/campaign power [--seed N] [--program FILE]
     sudo python3 -B tests/campaign differences [--write] [--program FILE]
 
-soak     all kinds of clients against our server, while one action of ten goes wrong on purpose: resets,
-         silence, stopped and killed clients, a full disk, no descriptors, a killed server, reloads, new
-         certificates, a clock that is set. Every file must be what a model says.
-watch    our client with all installed servers, and all installed clients with our server, through a proxy
-         that breaks transfers: after exit 0 the file is whole, after another end the old state stands.
+soak     runs all kinds of clients against our server, while one action in ten goes wrong on purpose: resets,
+         silence, stopped and killed clients, a full disk, missing descriptors, a killed server, reloads, new
+         certificates, changes to the clock. Every file must match a model.
+watch    runs our client with all installed servers, and all installed clients with our server, through a
+         proxy that breaks transfers. After exit 0 the file must be complete, otherwise unchanged.
 planted  applies each patch of tests/campaign/planted to a copy of the sources, builds it, and fails if
          soak or watch does not find what the head of the patch names. NAME selects patches.
 power    stores files on a disk that records its writes, cuts the power at each flush, and compares the files
          with what the server confirmed.
 differences
-         asks our server and four others the dialogues of the reply matrix, prints every difference in code, and
-         fails if one has no verdict. --write puts the verdicts into docs/differences.md.
+         runs the dialogues of the reply matrix with our server and four others, prints every difference in
+         reply codes, and fails if a difference has no verdict. --write updates docs/differences.md.
 
---minutes  how long to go on (default: 3); 0 lets watch try its fixed promises only
---seed     what the random choices begin with (default: from the clock)
+--minutes  duration of the run (default: 3); with 0, watch only tests its fixed promises
+--seed     seed of the random choices (default: from the clock)
 --first    stop at the first finding
 --actions  only these, separated by commas: {actions}
---clients  only these: {clients}; what none of them can do, ours does
+--clients  only these: {clients}; our client does what none of them can do
 --faults   only these: {faults}
 --every    one action in this number goes wrong (default: {every})
 --workers  the number of users that act at the same time (default: {workers})
 --program  this build of ftp-cli (default: target/release/ftp-cli)
 
-A loss that takes days to be found by all clients with all faults may take a minute with one of each, and
-`--every 1 --workers 14`.
+A loss that takes days to find with all clients and all faults may take a minute with one client, one fault
+and `--every 1 --workers 14`.
 
-Needs root, for a network without neighbours and a small disk. The choices of a run follow from its seed; what
-happens at the same time does not. Exit status: 1 if something was found, 2 if the campaign itself fails.
+Needs root, for a separate network and a small disk. The seed determines the choices of a run, but not the
+order of parallel actions. Exit status: 1 if something was found, 2 if the campaign itself fails.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def arguments() -> argparse.Namespace:
 
 
 def options(scope: soak.Scope) -> list[str]:
-    """The options that select this scope."""
+    """Returns the options that select this scope."""
     chosen = [(name, value) for name, value in scope._asdict().items() if value != getattr(ALL, name)]
     return [f"--{name}={','.join(value) if isinstance(value, tuple) else value}" for name, value in chosen]
 
@@ -128,7 +128,7 @@ def run(wanted: argparse.Namespace) -> Findings:
 
 def main() -> None:
     wanted = arguments()
-    # Everything that runs is ended, and every directory removed.
+    # Ends all programs, and removes all directories.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if os.geteuid():
@@ -137,7 +137,7 @@ def main() -> None:
     except place.Unavailable as error:
         say(f"campaign: {error}")
         sys.exit(2)
-    except Exception:  # Python's own exit status would be that of a finding.
+    except Exception:  # Python's own exit status, 1, would mean that something was found.
         traceback.print_exc()
         sys.exit(2)
     status = 1 if found.found else 0

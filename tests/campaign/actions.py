@@ -1,4 +1,4 @@
-"""What a worker can do next: an order for a client, and what must be true afterwards."""
+"""The actions of a worker: each is an order for a client, with the state that must follow."""
 
 import pathlib
 import random
@@ -7,33 +7,33 @@ from typing import NamedTuple, Optional
 from clients import Order
 from model import Content, State, Torn, Tree
 
-# Every name is legal; each has been a mistake of some client or server.
+# Every name is valid, and some client or server has handled each one wrongly.
 NAMES = ("a", "b.bin", "with space", "ümlaut", "-dash", ".dot", "quote'1", "hash#1", "per%41cent", "semi;colon")
 DIRECTORIES = ("sub", "sub two", ".sub")
-# All workers write these files at once. Each file must be complete, and come from one of them.
+# All workers write these files at once. Each file must be complete, and come from one worker.
 SHARED = ("c0", "c1", "c2")
 VERBS = ("get", "put", "append", "resume", "continue", "rename", "delete", "list", "mkdir", "rmdir", "missing", "race")
 SIZES = (0, 1, 1_000, 65_535, 65_536, 65_537, 150_000, 300_001)
-# A file and a rate with which a transfer takes about a second: there is time to break it.
+# Sizes of a file, and a rate, with which a transfer takes about a second: long enough to break it.
 LONG, RATE = (1_000_000, 1_600_000), 1_200_000
 
 
 class Action(NamedTuple):
-    """An order, and what it must lead to."""
+    """An order, and its required result."""
 
     name: str
     order: Order
-    # What the names hold when it was done.
+    # What the names hold after success.
     after: State = {}
-    # Whether it can be done at all.
+    # Whether the order can succeed.
     works: bool = True
-    # What a download gives.
+    # The content that a download must have.
     gives: Content = None
-    # What the local file held before.
+    # The content of the local file before the action.
     local: Content = None
-    # The names that a listing gives.
+    # The names that a listing must have.
     lists: Optional[frozenset[str]] = None
-    # A directory that is made or removed.
+    # The directory that is created or removed.
     directory: str = ""
     torn: Optional[Torn] = None
 
@@ -47,7 +47,7 @@ class Maker:
         self.attempted: dict[str, set[bytes]] = {}
 
     def make(self, verb: str, slow: bool) -> Action:
-        """An action of this kind, or a `put` if there is nothing that it could be done with."""
+        """Returns an action of this kind, or a `put` if this kind needs a file and there is none."""
         rate = RATE if slow else 0
         action = getattr(self, f"_{verb}")(rate)
         return action or self._put(rate)
@@ -60,7 +60,7 @@ class Maker:
         return f"{self.base}/{name}"
 
     def _some(self, rate: int = 0) -> Optional[str]:
-        """A name that holds something: much, if a transfer is to take long."""
+        """Returns the name of an existing file, of a large one if the transfer must be slow; None if there is none."""
         names = sorted(name for name, held in self.tree.files.items() if not rate or len(held) >= LONG[0])
         return self.random.choice(names) if names else None
 
@@ -139,7 +139,7 @@ class Maker:
         return Action("rmdir", Order("rmdir", self._path(name)), works=works, directory=name)
 
     def _missing(self, _: int) -> Optional[Action]:
-        """Something with a file that is not there: it must fail and change nothing.
+        """Returns an action on a missing file: it must fail and change nothing.
 
         A deletion can succeed: a partial upload may be kept under that name.
         """
@@ -153,7 +153,7 @@ class Maker:
         return Action("missing", order, works=False)
 
     def _race(self, rate: int) -> Action:
-        """A file that other workers write too."""
+        """Returns an upload to a file that other workers write too."""
         name, content = self.random.choice(SHARED), self._content(rate)
         self.attempted.setdefault(name, set()).add(content)
         return Action("race", Order("put", f"/shared/{name}", local=self._written(content), rate=rate))

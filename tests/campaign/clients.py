@@ -1,4 +1,4 @@
-"""The clients of a campaign, and the command line of each order. A client that cannot do something has no command."""
+"""The clients of a campaign, with a command line for each order; None if a client cannot carry out an order."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 
 from place import CONTROL, HOST, IMPLICIT
 
-# Seconds, for all clients: to connect, for a reply, and without progress.
+# Timeouts of all clients, in seconds: for connecting, for a reply, and without progress.
 CONNECT, REPLY, STALL = 8, 12, 10
 
 
@@ -32,10 +32,10 @@ class Connection(NamedTuple):
 
 
 class Order(NamedTuple):
-    """What a client is asked to do: get, put, append, resume, continue, rename, delete, list, mkdir or rmdir."""
+    """An order for a client: get, put, append, resume, continue, rename, delete, list, mkdir or rmdir."""
 
     verb: str
-    # Absolute, on the server.
+    # The absolute path on the server.
     path: str
     # The new path of a rename.
     to: str = ""
@@ -45,7 +45,7 @@ class Order(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A program with its arguments, and what it gets in its environment."""
+    """A program with its arguments and additions to its environment."""
 
     words: list[str]
     environment: dict[str, str] = {}
@@ -117,7 +117,7 @@ class Curl:
         words += ["--user", f"{connection.user}:{connection.password}", "--max-time", "50"]
         if connection.is_tls:
             words += ["--ssl-reqd", "--cacert", connection.authority]
-        # Under TLS, curl 7.88 fails in active mode now and then: "sa_addr inet_ntop() failed".
+        # Under TLS, curl 7.88 sometimes fails in active mode: "sa_addr inet_ntop() failed".
         if connection.active and not connection.is_tls:
             words += ["--ftp-port", "-"]
         if order.rate:
@@ -178,7 +178,7 @@ class Lftp:
         }  # fmt: skip
         if connection.is_tls:
             settings["ssl:ca-file"] = word(connection.authority)
-            # GnuTLS compares no addresses.
+            # GnuTLS does not compare addresses with the certificate.
             settings["ssl:check-hostname"] = "no"
         script = "".join(f"set {name} {value}; " for name, value in settings.items())
         login = f"{word(connection.user)},{word(connection.password)}"
@@ -187,7 +187,7 @@ class Lftp:
 
 
 class Ftplib:
-    """Python's ftplib, in a program of its own so that it can be killed."""
+    """Python's ftplib, in a separate program so that it can be killed."""
 
     name = "ftplib"
 
@@ -205,7 +205,7 @@ class Ftplib:
 
 
 class Rclone:
-    """rclone, which tries each transfer once, and removes what it could not store. Only without TLS."""
+    """rclone, which tries each transfer once, and removes incomplete uploads. Only without TLS."""
 
     name = "rclone"
 
@@ -238,5 +238,5 @@ CLIENTS = ("ours", "curl", "lftp", "ftplib")
 
 
 def all_clients(program: str) -> list[Client]:
-    """Those that are installed, ours first."""
+    """Returns the installed clients, ours first."""
     return [client for client in (Ours(program), Curl(), Lftp(), Ftplib()) if client.is_installed()]

@@ -1,8 +1,8 @@
-"""The same dialogues with our server and with others, and a verdict on every difference in code.
+"""Runs the same dialogues with our server and with others, and judges every difference in reply codes.
 
 The dialogues are the rows of the reply matrix of the suite (tests/suite/server/matrix.txt), in three of its states:
-greeted, logged in, and after PASV. Each server has the configuration of tests/bench/peers, without TLS, which changes
-from that of its package only addresses, the user, the root and the right to write.
+greeted, logged in, and after PASV. Each server has its configuration from tests/bench/peers, without TLS. It differs
+from that of the server's package only in addresses, the user, the root and the right to write.
 """
 
 import concurrent.futures
@@ -25,14 +25,14 @@ STATES = {"G": "greeted", "L": "logged in", "PV": "after PASV"}
 NAMES = ("ours", "vsftpd", "ProFTPD", "Pure-FTPd", "pyftpdlib")
 DIRECTORIES = ("empty", "full")
 UPLOADS = (b"STOR", b"APPE", b"STOU")
-# No reply in this time, in seconds.
+# After this time without a reply, in seconds, there is none.
 SILENT = 6.0
 CLOSED, NOTHING = ".", "none"
 ESCAPES = {"s": b" ", "t": b"\t", "r": b"\r", "n": b"\n", "0": b"\0", "\\": b"\\"}
 
 
 def rows() -> list[tuple[str, dict[str, str]]]:
-    """What the rows of the matrix send, and ours must answer by state; but those that need our own kind of user."""
+    """Returns what each row of the matrix sends, and our required codes by state. Omits rows that need special users."""
     states, found = [], []
     for line in MATRIX.read_text().splitlines():
         if line.startswith("states "):
@@ -44,7 +44,7 @@ def rows() -> list[tuple[str, dict[str, str]]]:
 
 
 def unescaped(text: str) -> bytes:
-    """What a row of the matrix sends."""
+    """Returns the bytes that a row of the matrix sends."""
 
     def one(found: re.Match) -> str:
         if found[1]:
@@ -58,8 +58,8 @@ def unescaped(text: str) -> bytes:
 
 
 def fill(root: pathlib.Path) -> None:
-    """Makes the files that the matrix expects."""
-    # A server whose current directory is removed may never recover, so these two stay.
+    """Creates the files that the matrix expects."""
+    # Some servers never recover if their current directory is removed, so these two directories stay.
     for path in sorted(root.rglob("*"), reverse=True):
         if path.is_symlink() or not path.is_dir():
             path.unlink()
@@ -80,7 +80,7 @@ def fill(root: pathlib.Path) -> None:
 
 
 def code(session: peers.servers.Session) -> str:
-    """The code of the next reply."""
+    """Returns the code of the next reply."""
     try:
         said = session.reply()
     except OSError:
@@ -89,7 +89,7 @@ def code(session: peers.servers.Session) -> str:
 
 
 def answer(server: peers.Server, state: str, line: str) -> str:
-    """What a server answers to the commands of a row."""
+    """Returns the codes with which a server answers the commands of a row."""
     session, data = peers.servers.Session(server.port), None
     session.socket.settimeout(SILENT)
     try:
@@ -123,7 +123,7 @@ def answer(server: peers.Server, state: str, line: str) -> str:
 
 @contextlib.contextmanager
 def running(program: str) -> Iterator[dict[str, peers.Server]]:
-    """Our server and the others that are installed, each with a root of its own."""
+    """Runs our server and the other installed servers, each with its own root."""
     kinds = {kind.name: kind for kind in peers.all_servers(program, "a password")}
     if "ProFTPD" in kinds:
         kinds["ProFTPD"] = kinds["ProFTPD"]._replace(command=peers.servers.proftpd("DefaultRoot ~\n"))
@@ -133,7 +133,7 @@ def running(program: str) -> Iterator[dict[str, peers.Server]]:
 
 
 def asked(server: peers.Server, lines: list[str]) -> dict[tuple[str, str], str]:
-    """What one server answers to every line in every state."""
+    """Returns the codes of one server for every line in every state."""
     answers = {}
     for state in STATES:
         for line in lines:
@@ -147,7 +147,7 @@ def asked(server: peers.Server, lines: list[str]) -> dict[tuple[str, str], str]:
 
 
 def judged(answers: dict[str, dict], wanted: list, findings: Findings) -> dict[Verdict, list[Answers]]:
-    """The differences of each verdict. Findings: no verdict, or ours is not what the matrix has."""
+    """Returns the differences of each verdict. Adds a finding for each difference without one, and if ours is wrong."""
     found: dict[Verdict, list[Answers]] = {verdict: [] for verdict in ALL}
     for state in STATES:
         for line, by_state in wanted:
@@ -174,12 +174,12 @@ def cell(text: str) -> str:
 
 
 def table(found: dict[Verdict, list[Answers]], names: list[str]) -> str:
-    """A line for each verdict, with one of its differences."""
+    """Returns a table with a line for each verdict, and one of its differences as an example."""
     lines = ["| difference | for example | " + " | ".join(names) + " | dialogues | verdict |"]
     lines.append("|" + " --- |" * (len(names) + 4))
     for verdict, differences in found.items():
         if differences:
-            # The last one is in the state that allows most.
+            # The last difference is in the state that allows the most commands.
             example = ([one for one in differences if one.row.line == verdict.example] or differences)[-1]
             codes = " | ".join(example.codes[name] for name in names)
             sent = f"`{cell(example.row.line)}`, {STATES[example.row.state]}"
@@ -188,8 +188,8 @@ def table(found: dict[Verdict, list[Answers]], names: list[str]) -> str:
 
 
 def run(program: str, write: bool) -> Findings:
-    """Asks all servers, each in a thread, and prints every difference."""
-    # Some dialogues remove and rename absolute paths: a server that is not confined must not reach the machine.
+    """Runs the dialogues with all servers, each in a thread, and prints every difference."""
+    # Some dialogues remove and rename absolute paths: an unconfined server must not change the machine's files.
     place.run("mount", "-o", "remount,bind,ro", "/")
     tempfile.tempdir = str(place.MEMORY)
     findings, wanted = Findings("differences"), rows()
@@ -206,7 +206,7 @@ def run(program: str, write: bool) -> Findings:
     summary = f"{sum(findings.counts.values()):,} dialogues, {count:,} with different codes."
     say(summary)
     if write and not findings.found:
-        # The file system of the machine is read-only here.
+        # The root file system was mounted read-only above.
         place.run("mount", "-o", "remount,bind,rw", "/")
         before, rest = DOCUMENT.read_text().split(BEGIN)
         text = f"{before}{BEGIN}\n\n{summary}\n\n{table(found, names)}\n\n{END}{rest.split(END)[1]}"

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose, and when it did."""
+"""Faults that are caused on purpose, and a record of when they happened."""
 
 import contextlib
 import random
@@ -15,21 +15,21 @@ from place import CERTIFICATES, CONTROL, IMPLICIT, Place, full_disk, run, worker
 TABLE = "campaign"
 PORTS = f"{{ {CONTROL}, {IMPLICIT} }}"
 
-# Of one client or its connections.
+# Faults of one client or its connections.
 LOCAL = ("reset", "silence", "stop", "kill", "terminate")
-# Of the server or its machine.
+# Faults of the server or its machine.
 GLOBAL = ("crash", "full disk", "descriptors", "reload", "bad reload", "certificate", "bad certificate", "clock")
 KINDS = LOCAL + GLOBAL
 # What the log says about a reload of each kind.
 RELOADS = {"reload": "reloaded", "bad reload": "unchanged", "certificate": "reloaded", "bad certificate": "unchanged"}
 INVALID = '\n[transfer]\nsync = "sometimes"\n'
-# The clock goes this many seconds forward or back at most: certificates stay valid, and so does what
-# the server keeps for a day of an interrupted upload. The file system's clock does not change.
+# The clock is set forward or back by at most this number of seconds: certificates stay valid, and so do
+# interrupted uploads, which the server keeps for a day. The file system's clock does not change.
 CLOCK_STEPS = 20 * 3_600
 
 
 class Window(NamedTuple):
-    """When something was wrong for all."""
+    """An interval during which all clients were affected by a fault."""
 
     kind: str
     begin: float
@@ -44,19 +44,19 @@ class Chosen(Protocol):
 
 
 class Faults:
-    """All faults of a run. Those of the server happen one at a time."""
+    """All faults of a run. Faults of the server happen one at a time."""
 
     def __init__(self, place: Place, server: servers.Server, seed: int, scope: Chosen, findings: Findings) -> None:
         self.place, self.server, self.findings = place, server, findings
         self.random = random.Random(f"{seed}/faults")
         self.kinds, self.counts = scope.faults, dict.fromkeys(scope.faults, 0)
-        # No crash after this time, so that the memory of one process can be compared.
+        # Whether the server may be killed: the end of a run compares the memory of one process.
         self.crashes = True
         self._windows: list[Window] = []
         self._open: dict[str, float] = {}
         self._lock, self._turn = threading.Lock(), threading.Lock()
         self._deck: list[str] = []
-        # What the server must show.
+        # The certificate and the greeting that the server must show.
         self._certificate, self._banner = 0, "Service ready"
         self._make_table(scope.workers)
 
@@ -70,7 +70,7 @@ class Faults:
                 run("nft", f"add rule ip {TABLE} input ip {side} {address} jump {_chain(address)}")
 
     def draw(self) -> Optional[str]:
-        """The next kind of fault: every kind comes up as often as the others. None if nothing may go wrong now."""
+        """Returns the next kind of fault. Each kind is equally frequent. None if no fault is possible now."""
         with self._lock:
             if self.kinds == ("crash",) and not self.crashes:
                 return None
@@ -82,14 +82,14 @@ class Faults:
                     return kind
 
     def between(self, begin: float, end: float) -> Optional[str]:
-        """What was wrong for all at some time of this interval, if anything."""
+        """Returns a fault that affected all clients at some time of this interval; None if there was none."""
         with self._lock:
             found = [window.kind for window in self._windows if window.begin <= end and begin <= window.end]
             found += [kind for kind, since in self._open.items() if since <= end]
         return next(iter(sorted(found)), None)
 
     def crashed_between(self, begin: float, end: float) -> bool:
-        """Whether the server was killed at some time of this interval, and perhaps is not there again."""
+        """Returns whether the server was killed in this interval, or was still being restarted."""
         with self._lock:
             is_open = self._open.get("crash", end) < end
             return is_open or any(w.kind == "crash" and w.begin <= end and begin <= w.end for w in self._windows)
@@ -105,12 +105,12 @@ class Faults:
                 self._windows.append(Window(kind, self._open.pop(kind), time.monotonic()))
 
     def strike(self, kind: str, address: str, process: subprocess.Popen, delay: float, length: float) -> bool:
-        """Lets something go wrong a while after a client began; false if it ended before."""
+        """Causes a fault `delay` seconds after a client began. Returns False if the client ended before."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(delay)
             if kind in LOCAL:
                 with self._lock:
-                    # Its turn comes again.
+                    # This kind is drawn again later.
                     self._deck.append(kind)
                 return False
         if kind in LOCAL:
@@ -153,7 +153,7 @@ class Faults:
             self.server.set_clock(self.random.randint(-CLOCK_STEPS, CLOCK_STEPS))
 
     def _reload(self, kind: str) -> None:
-        """Reloads the server, and looks whether it shows what is valid."""
+        """Reloads the server, and checks that it shows the valid banner and certificate."""
         following = (self._certificate + 1) % CERTIFICATES
         if kind == "reload":
             self._banner = f"Ready again {self.counts[kind]}"
@@ -175,7 +175,7 @@ class Faults:
                 self.findings.add(f"{kind}: the server shows {greeting}, certificate {serial}; must show {wanted}")
         except (OSError, ValueError) as error:
             self.findings.add(f"{kind}: no connection afterwards: {type(error).__name__}: {error}")
-        # A server that is killed now must start again.
+        # If the server is killed now, it must be able to start again.
         self.server.configure(self._banner)
         self.server.set_certificate(self._certificate)
 

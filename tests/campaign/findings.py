@@ -1,19 +1,19 @@
-"""What a run found, and how often it did what."""
+"""The findings of a run, and how often each kind of action happened."""
 
 import collections
 import sys
 import threading
 import time
 
-# So much of what a program said is shown.
+# Maximum bytes of a program's output that a finding shows.
 SHOWN = 1_500
 
 
 class Findings:
-    """Collects what is wrong, from all threads, and prints each as it comes."""
+    """Collects findings from all threads, and prints each one at once."""
 
     def __init__(self, title: str, stops: bool = False) -> None:
-        """`stops`: the first finding is enough."""
+        """`stops`: whether the run ends at the first finding."""
         self.title, self.stops, self.found = title, stops, []
         self.counts: collections.Counter = collections.Counter()
         self._lock, self._began = threading.Lock(), time.monotonic()
@@ -24,16 +24,16 @@ class Findings:
             print(f"FOUND after {time.monotonic() - self._began:.1f} s: {what}", flush=True)
 
     def is_over(self) -> bool:
-        """Whether to look no further."""
+        """Returns whether the run can stop, because one finding is enough."""
         return self.stops and bool(self.found)
 
     def count(self, *what: str) -> None:
-        """Counts an action under each of some names."""
+        """Counts an action under each of these names."""
         with self._lock:
             self.counts.update(what)
 
     def least(self, names, least: int, kind: str) -> None:
-        """Finds a fault of the run itself: something happened too seldom to prove anything."""
+        """Adds a finding about the run itself for each name that was counted too rarely to prove anything."""
         for name in names:
             if self.counts[name] < least:
                 self.add(f"{kind} {name} happened {self.counts[name]} times, and must {least} times")
@@ -43,7 +43,7 @@ class Findings:
 
 
 def shown(said: bytes) -> str:
-    """What a program said, as one indented block."""
+    """Returns the end of a program's output as an indented block."""
     text = said[-SHOWN:].decode(errors="backslashreplace").strip()
     return "".join(f"\n    {line}" for line in text.splitlines())
 

@@ -1,6 +1,6 @@
-"""One order by Python's ftplib: ftplib_client.py HOST PORT SOURCE USER CA MODE VERB PATH TO LOCAL RATE
+"""Carries out one order with Python's ftplib: ftplib_client.py HOST PORT SOURCE USER CA MODE VERB PATH TO LOCAL RATE
 
-The password is in FTP_PASSWORD. Exit status: 0 if the server confirmed all of it, else 1.
+The password is in FTP_PASSWORD. Exit status: 0 if the server confirmed everything, otherwise 1.
 """
 
 import ftplib
@@ -13,7 +13,7 @@ TIMEOUT, BLOCK = 12, 16384
 
 
 class Slow:
-    """A file that is read or written at this number of bytes per second; 0: as fast as can be."""
+    """A file that is read or written at this number of bytes per second (0: as fast as possible)."""
 
     def __init__(self, file, rate: int) -> None:
         self.file, self.rate = file, rate
@@ -78,7 +78,7 @@ def main():
     try:
         ftp.quit()
     except ftplib.all_errors as error:
-        # The transfer was confirmed already.
+        # The transfer is already confirmed.
         print(f"QUIT: {error}", file=sys.stderr)
 
 

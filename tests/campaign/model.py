@@ -1,20 +1,20 @@
-"""What files hold, by what clients were told: a model of the promises that shares no code with the toolkit.
+"""A model of the files on a server, based on what clients report. It shares no code with the toolkit.
 
-A name holds bytes, or nothing. An action that a client reports as done leads to exactly one state. One that
-failed leads to the state before it or after it, of all its names together, and never to a mixture.
+A name holds bytes, or nothing. An action that a client reports as done leads to exactly one state. A failed
+action leads to the state before it or the state after it, for all its names together, never to a mixture.
 """
 
 import hashlib
 from typing import NamedTuple, Optional
 
-# What a name holds. None: there is no such file.
+# The content of a file. None: the file does not exist.
 Content = Optional[bytes]
-# Some names, and what each of them holds.
+# Some names, each with its content.
 State = dict[str, Content]
 
 
 class Torn(NamedTuple):
-    """A file that grows in place, and what a crash of the server can leave: `old`, and a part of the rest of `new`."""
+    """A file that grows in place from `old` to `new`. A crash of the server can leave any state in between."""
 
     name: str
     old: bytes
@@ -25,7 +25,7 @@ class Torn(NamedTuple):
 
 
 def describe(content: Content) -> str:
-    """Length and digest of a content, as findings name it."""
+    """Returns length and digest of a content, as findings show them."""
     if content is None:
         return "nothing"
     return f"{len(content)} bytes {hashlib.sha256(content).hexdigest()[:12]}"
@@ -41,14 +41,14 @@ class Tree:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.directories: set[str] = set()
-        # Files whose replacement failed, by name and content: the server lets nobody resume that.
+        # Files whose replacement failed, by name and content: the server lets no client resume at their length.
         self._interrupted: set[tuple[str, str]] = set()
 
     def state(self, names) -> State:
         return {name: self.files.get(name) for name in names}
 
     def adopt(self, state: State) -> None:
-        """Takes over what names hold."""
+        """Records what names hold."""
         for name, content in state.items():
             if content is None:
                 self.files.pop(name, None)
@@ -56,11 +56,11 @@ class Tree:
                 self.files[name] = content
 
     def interrupt(self, state: State) -> None:
-        """Notes that a replacement of these files failed, or may have failed before a second try."""
+        """Records that a replacement of these files failed, or may have failed before a second try."""
         self._interrupted |= {(name, describe(content)) for name, content in state.items() if content is not None}
 
     def is_interrupted(self, name: str) -> bool:
-        """Whether a replacement of this file failed, even if it had another name since."""
+        """Returns whether a replacement of this file failed, even if the file was renamed meanwhile."""
         return (name, describe(self.files.get(name))) in self._interrupted
 
     def names(self) -> set[str]:
@@ -68,7 +68,7 @@ class Tree:
 
 
 def verdict(before: State, after: State, found: State, done: bool, torn: Optional[Torn]) -> Optional[str]:
-    """What is wrong with the state that was found, if anything; `torn` if the server crashed meanwhile."""
+    """Returns what is wrong with the state that was found, if anything. `torn` is allowed after a failure."""
     if found == after or (not done and found == before):
         return None
     if not done and torn and torn.allows(found[torn.name]):

@@ -1,4 +1,4 @@
-"""Servers besides those of tests/bench/peers: GNU inetutils and BusyBox, which start for each connection."""
+"""Servers in addition to those of tests/bench/peers: GNU inetutils and BusyBox, started for each connection."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ def busybox(server: Server) -> list[str]:
 
 
 def inetutils(server: Server) -> list[str]:
-    """With its own /etc/passwd, since its users are those of the machine."""
+    """Runs the server with a separate /etc/passwd, because its users are those of the machine."""
     passwd = server.place / "passwd"
     user = f"user:{servers.CHEAP_HASH}:0:0::{server.root}:/bin/sh\n"
     passwd.write_text(f"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n{user}")
@@ -27,14 +27,14 @@ def inetutils(server: Server) -> list[str]:
 
 
 def ours(program: str, password: str, *more: str) -> Kind:
-    """Our server, with short timeouts."""
+    """Returns our server, with short timeouts."""
     short = ["timeouts.idle=15 s", "timeouts.stall=3 s", "timeouts.data_connect=5 s", *more]
     words = [word for setting in short for word in ("--set", setting)]
     return Kind("ours", program, servers.ours(*words), password=password)
 
 
 def all_servers(program: str, password: str) -> list[Kind]:
-    """Those that are installed, ours first."""
+    """Returns the installed servers, ours first."""
     others = [kind for kind in servers.kinds(program) if kind.name not in ("ftp-cli serve", "libunftp")]
     kinds = [
         ours(program, password),

@@ -157,7 +157,7 @@ class Run:
         return ", ".join(row.name for row in self.every_row() if measure in (row.measure, row.ceiling))
 
     def turns(self, number, once):
-        """Measures the contestants in turn, a different one first each time: counts and memory if `once`, else the rest."""
+        """Measures all contestants, a different one first each time: counts and memory if `once`, else the rest."""
         for title, table in self.tables.items():
             kinds = self.kinds[title]
             turn = number % len(kinds)
