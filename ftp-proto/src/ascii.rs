@@ -17,7 +17,7 @@ impl AsciiEncoder {
         Self { after_cr: false }
     }
 
-    /// Appends `input`, converted, to `out`; at most twice the length of `input`.
+    /// Converts `input` and appends the result to `out`: at most twice as many bytes.
     pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) {
         let Some(last) = input.last() else { return };
         // Room for some line endings, so that `out` rarely grows.
@@ -51,7 +51,7 @@ impl AsciiDecoder {
         Self { held_cr: false }
     }
 
-    /// Appends `input`, converted, to `out`; at most one byte more than the length of `input`.
+    /// Converts `input` and appends the result to `out`: at most one byte more.
     ///
     /// A final CR is held back until the next byte is known.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) {
@@ -74,7 +74,7 @@ impl AsciiDecoder {
         out.extend_from_slice(rest);
     }
 
-    /// Appends a CR that was held back, at the end of the data.
+    /// Appends the CR that was held back, if any. Call it at the end of the data.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.held_cr) {
             out.push(b'\r');

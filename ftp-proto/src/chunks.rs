@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-/// Runs `decode` on `input` split in every relevant way, and expects `want` each time. `decode`
+/// Runs `decode` on `input` split in each of these ways, and expects `want` each time. `decode`
 /// takes the pieces in order and returns the whole result.
 pub(crate) fn any_chunking<T: Debug + PartialEq>(
     input: &[u8],

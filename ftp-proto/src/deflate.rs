@@ -1,16 +1,16 @@
 //! Mode Z: the bytes of mode S, compressed into one zlib stream for each data connection
 //! (draft-preston-ftpext-deflate; RFC 1950).
 //!
-//! The end of the stream is part of it, so a connection that ends earlier is recognised as cut.
-//! Both converters accept pieces of any size.
+//! The stream marks its own end, so a connection that ends earlier is recognised as cut. Both
+//! converters accept pieces of any size.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// Free bytes to offer the compressor at a time: it often returns a whole block of its own.
+/// Free bytes to offer the compressor at a time: it often outputs a whole block at once.
 const ROOM: usize = 16 * 1024;
 
-/// Level of compression in mode Z, 0 to 9: 0 does not compress, 9 compresses most and is slowest
-/// (default: 6, as zlib).
+/// Compression level of mode Z, 0 to 9: 0 does not compress, 9 compresses most and is slowest
+/// (default: 6, as in zlib).
 ///
 /// ```
 /// use ftp_proto::DeflateLevel;
@@ -23,13 +23,13 @@ const ROOM: usize = 16 * 1024;
 pub struct DeflateLevel(u8);
 
 impl DeflateLevel {
-    /// Returns the level of this number; `None` above 9.
+    /// Returns the level with this number; `None` above 9.
     #[must_use]
     pub const fn new(level: u8) -> Option<Self> {
         if level <= 9 { Some(Self(level)) } else { None }
     }
 
-    /// Returns its number, 0 to 9.
+    /// Returns the number of the level, 0 to 9.
     #[must_use]
     pub const fn value(self) -> u8 {
         self.0
@@ -76,8 +76,8 @@ impl DeflateEncoder {
         Self(Compress::new(Compression::new(level.0.into()), true))
     }
 
-    /// Takes all of `input`, and appends compressed bytes to `out`: none, or up to a block of some
-    /// 64 KiB more than the length of `input`.
+    /// Takes all of `input` and appends compressed bytes to `out`: from none to about 64 KiB more
+    /// than the length of `input`.
     pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) {
         let mut rest = input;
         while !rest.is_empty() {
@@ -86,8 +86,8 @@ impl DeflateEncoder {
         }
     }
 
-    /// Appends everything that was taken and not written yet, so that the receiver can decode it
-    /// now. That makes the stream longer.
+    /// Appends everything that was taken but not yet written, so that the receiver can decode it
+    /// immediately. Each flush makes the stream longer.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         loop {
             self.step(&[], out, FlushCompress::Sync);
@@ -97,12 +97,12 @@ impl DeflateEncoder {
         }
     }
 
-    /// Appends the rest of the stream, with its end, to `out`.
+    /// Appends the rest of the stream, including its end, to `out`.
     pub fn finish(mut self, out: &mut Vec<u8>) {
         while self.step(&[], out, FlushCompress::Finish).1 != Status::StreamEnd {}
     }
 
-    /// Returns how many bytes of `input` were taken, and the state of the stream.
+    /// Compresses some of `input`; returns how many bytes were taken, and the state of the stream.
     fn step(&mut self, input: &[u8], out: &mut Vec<u8>, flush: FlushCompress) -> (usize, Status) {
         out.reserve(ROOM);
         let before = self.0.total_in();
@@ -116,7 +116,7 @@ impl DeflateEncoder {
 /// Decompresses the data of one transfer in mode Z.
 ///
 /// It uses about 50 KiB of memory, and writes only as much as the caller has room for: a few bytes
-/// can stand for a thousand times as many.
+/// can expand to a thousand times as many.
 #[derive(Debug)]
 pub struct DeflateDecoder {
     stream: Decompress,
@@ -137,7 +137,7 @@ pub struct DeflateStep {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeflateFault {
-    /// The bytes are not a zlib stream, or their checksum is wrong. Bytes that were decoded before
+    /// The bytes are not a zlib stream, or their checksum is wrong. Bytes that were decoded earlier
     /// may be wrong too.
     #[error("the compressed data is corrupt")]
     Corrupt,
@@ -168,9 +168,9 @@ impl DeflateDecoder {
         self.is_finished
     }
 
-    /// Decodes some of `input` to the beginning of `out`.
+    /// Decodes some of `input` into the beginning of `out`.
     ///
-    /// After a step that fills `out`, more may come even without input. A step that takes and
+    /// If a step fills `out`, the next one may write more even without input. A step that takes and
     /// writes nothing needs more input.
     ///
     /// # Errors
@@ -201,7 +201,7 @@ impl DeflateDecoder {
     ///
     /// # Errors
     ///
-    /// Returns `Truncated` before the end of the stream.
+    /// Returns `Truncated` if the end of the stream has not been decoded.
     pub const fn finish(&self) -> Result<(), DeflateFault> {
         if self.is_finished { Ok(()) } else { Err(DeflateFault::Truncated) }
     }
@@ -237,7 +237,7 @@ mod tests {
         decoder.finish().map(|()| all)
     }
 
-    /// Bytes that compress little, and bytes that compress much.
+    /// Bytes that compress badly, and bytes that compress well.
     fn samples() -> Vec<Vec<u8>> {
         let mut state = 1_u32;
         let mut noise = || {
@@ -272,7 +272,8 @@ mod tests {
             let more = [whole.as_slice(), b"x"].concat();
             assert_eq!(decoded(&more, usize::MAX, 64), Err(DeflateFault::Trailing));
             assert_eq!(decoded(&more, 1, 64), Err(DeflateFault::Trailing));
-            // Each bit counts, in the checksum too; a few only name the size of the window.
+            // Every bit matters, also in the checksum. The first two bytes are left out because
+            // some of their bits only state the window size.
             for at in 2..whole.len() {
                 let mut wrong = whole.clone();
                 wrong[at] ^= 1;

@@ -33,20 +33,20 @@ pub enum ParseErrorKind {
     /// A byte that the grammar does not allow here, or any byte after a complete value.
     #[error("unexpected character")]
     UnexpectedByte,
-    /// A number with other characters than digits, or outside its range.
+    /// A number that contains other characters than digits, or is outside its range.
     #[error("number out of range")]
     BadNumber,
     /// A word that the grammar does not list.
     #[error("unknown word")]
     UnknownWord,
-    /// Longer than the limit in [`limits`](crate::limits).
+    /// A value longer than its limit in [`limits`](crate::limits).
     #[error("too long")]
     TooLong,
-    /// CR, LF or NUL in a part of a command line. It would end the line early and turn the rest
-    /// into a second command, so it is never written (RFC 2640 §3.1).
+    /// CR, LF or NUL in a part of a command line. Such a byte would end the line early and turn the
+    /// rest into a second command, so it is never written (RFC 2640 §3.1).
     #[error("contains CR, LF or NUL")]
     LineBreak,
-    /// A valid value that this project does not implement, such as `TYPE E`. A server answers 504.
+    /// A well-formed value that is not supported, such as `PROT X`. A server answers 504.
     #[error("not supported")]
     Unsupported,
     /// An address family number other than 1 and 2 (RFC 2428 §2). A server answers 522.

@@ -7,7 +7,7 @@ use crate::verb::Verb;
 /// The meaning of a reply for its command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Progress {
-    /// 1xx: it has begun; another reply follows.
+    /// 1xx: the command has begun; another reply follows.
     Preliminary,
     /// The final reply of this command: 2xx, 3xx, 4xx or 5xx.
     Final,
@@ -53,14 +53,14 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// Returns [`UnexpectedReply`] for a 1xx or 3xx that the diagrams of §6 do not allow, and for
-    /// any reply after the final one.
+    /// Returns [`UnexpectedReply`] for a 1xx, 2xx or 3xx that the diagrams of RFC 959 §6 do not
+    /// allow, and for any reply after the final one.
     pub fn reply(&mut self, code: ReplyCode) -> Result<Progress, UnexpectedReply> {
         let unexpected = Err(UnexpectedReply { verb: self.verb, code });
         if self.ended {
             return unexpected;
         }
-        // Unknown commands may be answered in any way; nothing depends on it.
+        // Any reply to an unknown command is allowed; nothing depends on it.
         let allowed = codes_of(self.verb).is_none_or(|codes| match code.severity() {
             Severity::Preliminary | Severity::Completion | Severity::Intermediate => {
                 codes.iter().any(|listed| listed / 100 == code.value() / 100)
@@ -90,7 +90,8 @@ const ANY: &[u16] = &[421, 500, 501, 502, 503, 504, 530, 533, 534, 535];
 
 /// Returns the codes that may answer a verb in addition to [`ANY`], in ascending order, from RFC
 /// 959 §5.4 and its extensions. Codes of later RFCs, and codes that servers borrow from a neighbour
-/// in the table of §5.4, are included; a comment on the group says so. Unknown verbs have no codes.
+/// in the table of §5.4, are included; a comment on the group names them. Unknown verbs have no
+/// codes.
 const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
     use Verb::{
         Abor, Acct, Adat, Allo, Appe, Auth, Avbl, Ccc, Cdup, Clnt, Comb, Conf, Cpsv, Csid, Cwd,
@@ -124,7 +125,7 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Allo => &[200, 202, 452, 552],
         Opts | Sscn => &[200, 202, 451],
         Lang | Clnt | Csid => &[200],
-        // No specification: the servers that have it use codes of the command that it announces.
+        // PRET has no specification; servers answer it with codes of the command that it announces.
         Pret => &[200, 450, 550, 553],
         Pbsz | Ccc => &[200, 536, 550],
         Prot => &[200, 431, 536, 550],
@@ -152,7 +153,8 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Xcrc | Xmd5 | Xsha | Xsha1 | Xsha256 | Xsha512 => &[213, 250, 450, 451, 550, 551, 552, 553],
         Comb => &[250, 450, 451, 550],
         Mlst => &[250, 450, 451, 550],
-        // Information; servers that need no data connection for it answer STAT like LIST.
+        // Information; some servers answer STAT with the codes of LIST, though it needs no data
+        // connection.
         Stat => &[125, 150, 211, 212, 213, 226, 250, 450, 451, 550],
         Help => &[211, 214],
         Feat => &[211],
@@ -165,7 +167,7 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
 
 /// Returns whether RFC 959 §5.4 or an extension lists `code` as a reply to `verb`.
 ///
-/// Use it to check a server. Clients use [`Exchange`], which looks at the first digit only.
+/// Use it to test a server. Clients use [`Exchange`], which looks at the first digit only.
 ///
 /// ```
 /// use ftp_proto::{ReplyCode, Verb, is_listed};

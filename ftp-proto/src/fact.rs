@@ -15,14 +15,14 @@ pub enum FactType {
     Directory,
     /// `cdir`: the listed directory itself.
     CurrentDirectory,
-    /// `pdir`: its parent.
+    /// `pdir`: the parent of the listed directory.
     ParentDirectory,
     /// `OS.name=type`, or a word that the RFC does not define.
     Other,
 }
 
 impl FactType {
-    /// Parses the value of the fact, in any case.
+    /// Parses the value of the fact, ignoring case.
     pub(crate) fn read(value: &[u8]) -> Self {
         let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
         if is("file") {
@@ -39,8 +39,8 @@ impl FactType {
     }
 }
 
-/// Known facts: those of RFC 3659 §7.5, and the Unix facts that servers share without a standard.
-/// For choosing the facts that a server sends (`OPTS MLST`).
+/// A known fact about an object: one of RFC 3659 §7.5, or a Unix fact that many servers send
+/// without a standard. Used to choose the facts that a server sends (`OPTS MLST`).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Fact {
@@ -54,7 +54,7 @@ pub enum Fact {
     Create,
     /// An identifier that differs from those of all other objects on the server.
     Unique,
-    /// The user's rights on it.
+    /// The user's rights to it.
     Perm,
     /// The language of its name.
     Lang,
@@ -87,7 +87,7 @@ impl Fact {
         Self::UnixGroup,
     ];
 
-    /// Returns its name on the wire; compare it in any case.
+    /// Returns the name of the fact on the wire. Ignore case when you compare names.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -106,7 +106,7 @@ impl Fact {
         }
     }
 
-    /// Returns the fact with this name, in any case; `None` for an unknown one.
+    /// Returns the fact with this name, ignoring case; `None` for an unknown name.
     #[must_use]
     pub fn parse(name: &[u8]) -> Option<Self> {
         let is = |fact: &&Self| fact.as_str().as_bytes().eq_ignore_ascii_case(name);
@@ -142,9 +142,10 @@ impl Facts {
         Self { line, space: 0 }
     }
 
-    /// Returns the entry with one more fact at the end.
+    /// Adds a fact after the others, and returns the entry.
     ///
-    /// Neither argument may contain `;`, SP or TAB, nor `fact` a `=`, since these are separators.
+    /// Neither argument may contain the separators `;`, SP and TAB, and `fact` must not contain
+    /// `=`.
     #[must_use]
     pub fn with(mut self, fact: &str, value: impl AsRef<[u8]>) -> Self {
         let name = self.line.split_off(self.space);
@@ -160,7 +161,8 @@ impl Facts {
     /// pathname, which may begin or end with SP.
     ///
     /// A line that begins with SP has no facts. Names of facts match in any case (RFC 3659 §7.5).
-    /// The first of two equal facts counts. A fact without `=` is ignored, like unknown facts.
+    /// If a fact occurs twice, the first one counts. A fact without `=` is ignored, like unknown
+    /// facts.
     ///
     /// Two violations of the RFC are accepted, since servers send them. The last fact may lack its
     /// `;`. The value of an owner, a group or an unknown fact may contain SP if the facts end with
@@ -169,8 +171,8 @@ impl Facts {
     /// # Errors
     ///
     /// Returns `UnexpectedEnd` if the SP or the name is missing, and `UnexpectedByte` if the text
-    /// before the SP is not facts. That may be a message, or a line with a TAB as separator, which
-    /// would lose the beginning of a name with SP.
+    /// before the SP does not consist of facts, for example because the line is a message. A TAB as
+    /// separator is rejected too, since a name with SP would lose its beginning.
     pub fn parse(line: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("MLSx entry", at, kind);
         let end = || error(line.len(), ParseErrorKind::UnexpectedEnd);
@@ -204,7 +206,7 @@ impl Facts {
 
     /// Appends the line without its line ending, facts in their original order.
     ///
-    /// Nothing is checked: leave names with CR or LF out of a listing (RFC 3659 §2.2).
+    /// The name is not checked: leave names with CR or LF out of a listing (RFC 3659 §2.2).
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.line);
     }
@@ -224,7 +226,7 @@ impl Facts {
         self.each().filter_map(|fact| split_once(fact, b'='))
     }
 
-    /// Returns the value of a fact, its name in any case.
+    /// Returns the value of a fact, ignoring case in its name; `None` if it is missing.
     #[must_use]
     pub fn get(&self, fact: &str) -> Option<&[u8]> {
         let wanted = fact.as_bytes();
@@ -242,7 +244,7 @@ impl Facts {
         name.strip_prefix(b" ").unwrap_or(name)
     }
 
-    /// Returns the fact `type`.
+    /// Returns the fact `type`; `None` if it is missing.
     #[must_use]
     pub fn kind(&self) -> Option<FactType> {
         self.get("type").map(FactType::read)
@@ -254,7 +256,7 @@ impl Facts {
         number::decimal(self.get("size")?)
     }
 
-    /// Returns the fact `modify`, the modification time.
+    /// Returns the fact `modify`, the modification time; `None` if it is missing or invalid.
     #[must_use]
     pub fn modify(&self) -> Option<TimeVal> {
         TimeVal::parse(self.get("modify")?).ok()

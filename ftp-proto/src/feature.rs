@@ -35,20 +35,20 @@ impl Features {
         Self(features.filter(|line| !line.is_empty()).collect())
     }
 
-    /// Returns whether a feature is listed, its word in any case.
+    /// Returns whether a feature is listed, ignoring case.
     #[must_use]
     pub fn has(&self, feature: &str) -> bool {
         self.parameters(feature).is_some()
     }
 
-    /// Returns the parameters of a feature, empty if it has none; `None` if it is not listed. The
-    /// first of several lines counts.
+    /// Returns the parameters of a feature, empty if it has none; `None` if the feature is not
+    /// listed. If several lines list it, the first one counts.
     #[must_use]
     pub fn parameters(&self, feature: &str) -> Option<&[u8]> {
         self.all_parameters(feature).next()
     }
 
-    /// Returns the parameters of each line with a feature's word, in order. Some servers list `AUTH
+    /// Returns the parameters of each line that lists a feature, in order. Some servers list `AUTH
     /// TLS` and `AUTH SSL` on separate lines (RFC 4217 §6).
     pub fn all_parameters(&self, feature: &str) -> impl Iterator<Item = &[u8]> {
         let has_word = |(word, _): &(&[u8], _)| word.eq_ignore_ascii_case(feature.as_bytes());
@@ -89,8 +89,8 @@ impl Features {
         self.all_parameters(feature).any(is_there)
     }
 
-    /// Returns all features in order: the word as received, and its parameters, empty if it has
-    /// none.
+    /// Returns all features in order: the word as received, and its parameters (empty if there are
+    /// none).
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.iter().map(|line| split_or_all(line, b' '))
     }

@@ -2,67 +2,68 @@
 
 /// The longest accepted command line, in bytes without its line ending and without Telnet commands.
 ///
-/// Twice the longest pathname leaves room for any verb and for escaped names.
+/// This is twice the longest pathname (4,096 bytes), which leaves room for any verb and for escaped
+/// names.
 pub const COMMAND_LINE: usize = 8_192;
 
-/// The number of bytes without a line ending after which a peer does not seem to speak FTP, without
-/// Telnet commands.
+/// The number of bytes without a line ending after which a peer is assumed not to speak FTP. Of
+/// Telnet commands, only subnegotiations count.
 pub const UNTERMINATED: usize = 65_536;
 
 /// The number of unread bytes that a [`LineDecoder`](crate::LineDecoder) or
 /// [`ReplyDecoder`](crate::ReplyDecoder) holds.
 ///
-/// More bytes stay in the kernel, whose window then stops the peer.
+/// Further bytes stay in the socket, so TCP flow control pauses the peer.
 pub const READ_AHEAD: usize = 16_384;
 
-/// The longest verb, in bytes: enough for `XSHA512`, not for a sentence.
+/// The longest verb, in bytes: the longest known one, `XSHA512`, has 7.
 pub const VERB: usize = 12;
 
 /// The longest user name, in bytes.
 pub const USER_NAME: usize = 512;
 
-/// The number of Telnet option requests to answer in a session. Two peers that answer each other's
-/// answers would never end.
+/// The number of Telnet option requests to answer in a session. Without a limit, two peers that
+/// answer each other's answers would never stop.
 pub const TELNET_ANSWERS: u32 = 16;
 
 /// The longest line of a reply, in bytes without its line ending.
 pub const REPLY_LINE: usize = 16_384;
 
-/// The text to keep of one reply, in bytes over all its lines.
+/// The longest text to keep from one reply, in bytes over all its lines.
 pub const REPLY_TEXT: usize = 65_536;
 
 /// The longest reply, in bytes over all its lines, before its sender counts as hostile.
 ///
-/// Between [`REPLY_TEXT`] and this, text is dropped but the end of the reply is still found.
+/// Between [`REPLY_TEXT`] and this limit, text is dropped but the end of the reply is still found.
 pub const REPLY_TOTAL: usize = 1_048_576;
 
 /// The longest [`ProxyHeader`](crate::ProxyHeader) of version 1 that the specification allows, in
 /// bytes with its CR LF.
 pub const PROXY_LINE: usize = 107;
 
-/// The longest [`ProxyHeader`](crate::ProxyHeader) of version 2, in bytes with its extensions. Its
-/// specification recommends this limit: it is the smallest TCP segment that every host must accept.
+/// The longest [`ProxyHeader`](crate::ProxyHeader) of version 2, in bytes with its extensions. The
+/// specification recommends this limit, because every host must accept TCP segments of this size.
 pub const PROXY_HEADER: usize = 536;
 
 /// The longest line of a listing, in bytes without its line ending.
 ///
-/// Names end at 255 bytes on nearly every system and paths at 4,096, so only a faulty server sends
-/// longer lines.
+/// On nearly every system, names have at most 255 bytes and paths at most 4,096, so only a faulty
+/// server sends longer lines.
 pub const LISTING_LINE: usize = 65_536;
 
 /// The highest restart marker, in bytes: the highest signed file offset (RFC 3659 §5.3).
 pub const RESTART_MARKER: u64 = i64::MAX.unsigned_abs();
 
-/// The longest restart marker of block mode, in bytes. RFC 959 has no limit; markers are numbers, or
-/// a few of them.
+/// The longest restart marker of block mode, in bytes. RFC 959 sets no limit; in practice a marker
+/// is one number, or a few.
 pub const BLOCK_MARKER: usize = 64;
 
-/// The number of blocks in sequence that may have no data, restart markers among them. No sender
+/// The maximum number of consecutive blocks without data; restart markers count as such. No sender
 /// needs several.
 pub const EMPTY_BLOCKS: u32 = 1_024;
 
-/// The number of items in a list of ports.
+/// The maximum number of items in a list of ports.
 pub const PORT_RANGES: usize = 1_024;
 
-/// The longest language tag, in bytes. Registered ones have fewer than 40.
+/// The longest language tag, in bytes. Registered tags have fewer than 40.
 pub const LANGUAGE_TAG: usize = 64;

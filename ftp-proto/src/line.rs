@@ -22,12 +22,12 @@ const SE: u8 = 240;
 #[non_exhaustive]
 pub enum LineEvent<'a> {
     /// A complete line without its line ending and Telnet commands. It contains no CR, LF or NUL.
-    /// It is borrowed from the pushed bytes unless something had to be removed.
+    /// It is borrowed if the line was pushed as a whole and nothing had to be removed.
     Line(Cow<'a, [u8]>),
     /// A complete line that is not a valid command; discard it.
     Malformed(ParseError),
     /// The current line is longer than [`limits::COMMAND_LINE`]. Reported once per line, as soon as
-    /// it is known; the rest of the line is discarded.
+    /// the limit is exceeded; the rest of the line is discarded.
     TooLong,
     /// [`limits::UNTERMINATED`] bytes arrived without a line ending. No event follows.
     Unterminated,
@@ -36,7 +36,7 @@ pub enum LineEvent<'a> {
 }
 
 impl LineEvent<'_> {
-    /// Returns the event without the borrow, to keep it while more is pushed.
+    /// Returns the event with an owned line, which can be kept while more bytes are pushed.
     #[must_use]
     pub fn into_owned(self) -> LineEvent<'static> {
         match self {
@@ -57,7 +57,7 @@ enum Telnet {
     Command,
     /// IAC and one of WILL, WONT, DO, DONT were read.
     Option(u8),
-    /// Inside IAC SB; the flag says that the last byte was IAC.
+    /// Inside IAC SB; the flag says whether the last byte was IAC.
     Subnegotiation(bool),
 }
 
@@ -212,7 +212,7 @@ impl LineDecoder {
         (length <= limits::COMMAND_LINE).then_some((length, ending))
     }
 
-    /// Takes bytes without a special meaning, up to the limit of the line.
+    /// Takes bytes without a special meaning, up to the maximum length of the line.
     fn take_plain_run(&mut self) {
         if self.telnet != Telnet::Data || self.last == Last::Cr {
             return;
@@ -274,7 +274,7 @@ impl LineDecoder {
                     (false, IAC) => Telnet::Subnegotiation(true),
                     _ => Telnet::Subnegotiation(false),
                 };
-                // No option was negotiated, so these count like any other bytes.
+                // No option was negotiated, so these bytes count like any others.
                 self.count()
             }
         }
@@ -343,7 +343,7 @@ impl LineDecoder {
     }
 }
 
-/// Returns the number of bytes before the first that may be special: LF, CR, NUL, IAC and every
+/// Returns the number of bytes before the first one that may be special: LF, CR, NUL, IAC and every
 /// other byte below CR.
 fn plain_run(bytes: &[u8]) -> usize {
     let is_special = |&byte: &u8| byte <= b'\r' || byte == IAC;

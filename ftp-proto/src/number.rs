@@ -21,7 +21,7 @@ pub(crate) fn octal(digits: &[u8]) -> Option<u32> {
     })
 }
 
-/// Parses one to three digits of value 0 to 255, as in a host-port.
+/// Parses one to three digits with a value of 0 to 255, as in a host-port.
 pub(crate) fn octet(digits: &[u8]) -> Option<u8> {
     if digits.len() > 3 { None } else { decimal(digits)?.try_into().ok() }
 }

@@ -91,8 +91,8 @@ impl TypeCode {
         }
     }
 
-    /// Returns how this project transfers files of this type. `A` and `A T` are text, `I` and `L 8`
-    /// are bytes; all other types are `None`.
+    /// Returns how this project transfers files of this type; `None` if it does not. `A` and `A T`
+    /// are text, `I` and `L 8` are bytes.
     ///
     /// `I` and `L 8` mean the same on systems with 8-bit bytes (RFC 1123 §4.1.2.1).
     #[must_use]

@@ -22,7 +22,7 @@ use crate::error::{ParseError, ParseErrorKind};
 pub struct Pathname(Box<[u8]>);
 
 impl Pathname {
-    /// Checks `bytes` as a pathname.
+    /// Creates a pathname from `bytes`.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Pathname {
         &self.0
     }
 
-    /// Converts it into its bytes.
+    /// Converts the pathname into its bytes.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0.into_vec()
@@ -63,7 +63,7 @@ impl Pathname {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` if a quote is missing or nothing is between them. Returns
+    /// Returns `UnexpectedEnd` if a quote is missing or nothing stands between the quotes. Returns
     /// `UnexpectedByte` for a control byte, which could reach a terminal or a later command.
     pub fn parse_quoted(text: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("quoted pathname", at, kind);
@@ -177,7 +177,7 @@ fn escape(char: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// Returns whether a character could act on a terminal, or looks like an escape.
+/// Returns whether a character is escaped: it could control a terminal, or is a backslash.
 const fn is_escaped(char: char) -> bool {
     matches!(char,
         '\\'

@@ -5,9 +5,9 @@
 /// A pattern for names in one directory, on bytes.
 ///
 /// - `*` matches any number of bytes, including none; `?` matches one byte.
-/// - `[abc]` and `[a-z]` match one of these bytes, `[!abc]` or `[^abc]` any other. A `]` in first
-///   place and an unclosed `[` match themselves.
-/// - Everything else matches itself, including `\`, `{a,b}` and `~`. `**` is the same as `*`.
+/// - `[abc]` and `[a-z]` match one of these bytes, `[!abc]` and `[^abc]` any other byte. A `]` in
+///   first place and an unclosed `[` match themselves.
+/// - Everything else matches itself, including `\`, `{a,b}`, `~` and two or more `*` in sequence.
 ///
 /// Unlike in a shell, `*` and `?` match a leading dot: names with dots are listed anyway.
 ///
@@ -29,7 +29,7 @@ enum Token {
 }
 
 impl Pattern {
-    /// Parses the last component of a path; `None` if it is only a name.
+    /// Parses the last component of a path; `None` if it is a plain name.
     #[must_use]
     pub fn parse(component: &[u8]) -> Option<Self> {
         let pattern = Self::of(component);
@@ -42,7 +42,7 @@ impl Pattern {
     pub fn of(component: &[u8]) -> Self {
         let mut tokens = Vec::with_capacity(component.len());
         let mut rest = component;
-        // After one unclosed set, no later set is closed either: a new search for each would take
+        // If one set is unclosed, so are all later ones: searching for the end of each would take
         // quadratic time.
         let mut sets_close = true;
         while let Some((&byte, after)) = rest.split_first() {
@@ -76,9 +76,9 @@ impl Pattern {
 
     /// Returns whether the pattern matches all of `name`.
     ///
-    /// After a mismatch only the last `*` needs to take one more byte, since it can do whatever an
-    /// earlier one could. The number of steps is at most the length of the name times that of the
-    /// pattern.
+    /// After a mismatch, only the last `*` needs to take one more byte: whatever an earlier `*`
+    /// could take, the last one can take too. The number of steps is at most the length of the name
+    /// times that of the pattern.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
         let mut tokens = self.0.as_slice();
@@ -125,7 +125,8 @@ struct Set {
 }
 
 impl Set {
-    /// Parses the text after a `[`; returns the rest after its `]`, if there is one.
+    /// Parses the text after a `[`; returns the set and the text after its `]`, or `None` without a
+    /// `]`.
     fn parse(input: &[u8]) -> Option<(Self, &[u8])> {
         let negated = matches!(input, [b'!' | b'^', ..]);
         let members = input.get(usize::from(negated)..)?;

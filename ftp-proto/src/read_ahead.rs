@@ -9,7 +9,7 @@ const KEPT: usize = 1_024;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ReadAhead {
     bytes: Vec<u8>,
-    /// Bytes before it are processed.
+    /// Bytes before this index are processed.
     start: usize,
 }
 
@@ -18,7 +18,7 @@ impl ReadAhead {
         Self { bytes: Vec::new(), start: 0 }
     }
 
-    /// Takes as many of `bytes` as there is [`room`](Self::room) for, and returns how many.
+    /// Takes as many of `bytes` as there is [`room`](Self::room) for, and returns how many it took.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
         if self.is_empty() {
             self.release();

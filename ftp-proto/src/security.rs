@@ -11,7 +11,7 @@ use crate::number;
 pub enum AuthMechanism {
     /// `TLS`, or `TLS-C`: TLS on the control connection; data is unencrypted until `PROT P`.
     Tls,
-    /// `SSL`, or `TLS-P`, of drafts before RFC 4217: TLS on both connections at once.
+    /// `SSL`, or `TLS-P`, from drafts before RFC 4217: TLS on both connections at once.
     TlsWithData,
     /// Any other mechanism, in upper case.
     Other(String),
@@ -23,7 +23,7 @@ impl AuthMechanism {
     /// # Errors
     ///
     /// Returns `UnexpectedEnd` for empty input, `UnexpectedByte` for a character that is not
-    /// printable ASCII, and `TooLong` beyond 20.
+    /// printable ASCII, and `TooLong` beyond 20 characters.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("mechanism-name", at, kind);
         if input.is_empty() {
@@ -63,7 +63,7 @@ pub enum ProtectionLevel {
     Safe,
     /// `E`: confidentiality; no TLS equivalent.
     Confidential,
-    /// `P`: both, with TLS.
+    /// `P`: integrity and confidentiality, with TLS.
     Private,
 }
 

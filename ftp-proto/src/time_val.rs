@@ -27,8 +27,8 @@ pub struct TimeVal {
 }
 
 impl TimeVal {
-    /// Returns the time with these fields, to the second; `None` if it is not in the calendar. A
-    /// leap second, `60`, is allowed.
+    /// Returns the time with these fields, to the second; `None` if no such time exists. A leap
+    /// second, `60`, is allowed.
     #[must_use]
     pub const fn new(
         year: u16,
@@ -53,8 +53,8 @@ impl TimeVal {
     /// # Errors
     ///
     /// Returns `UnexpectedEnd` for fewer than 14 digits or no digit after the point. Returns
-    /// `UnexpectedByte` for anything but digits and one point, and `BadNumber` for a time that is
-    /// not in the calendar.
+    /// `UnexpectedByte` for anything but digits and one point, and `BadNumber` for a date or time
+    /// of day that does not exist.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("time-val", at, kind));
         let not_a_digit = |bytes: &[u8]| bytes.iter().position(|byte| !byte.is_ascii_digit());
@@ -131,8 +131,8 @@ impl TimeVal {
         })
     }
 
-    /// Returns whole seconds since 1970-01-01T00:00:00Z. A leap second counts as the second after
-    /// it.
+    /// Returns the whole seconds since 1970-01-01T00:00:00Z. A leap second counts as the second
+    /// after it.
     #[must_use]
     pub fn unix_seconds(&self) -> i64 {
         let month = i64::from(self.month);

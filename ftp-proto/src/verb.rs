@@ -189,17 +189,17 @@ verbs! {
     Rang "RANG",
     /// Name of the client program; in no RFC, but in common use.
     Clnt "CLNT",
-    /// Name of client and server program; expired draft.
+    /// Names of the client and server programs; expired draft.
     Csid "CSID",
     /// Free space; expired draft.
     Avbl "AVBL",
-    /// Remove a directory and all in it; expired draft.
+    /// Remove a directory and its contents; expired draft.
     Rmda "RMDA",
     /// Allocated size of a directory; in no RFC, but in common use.
     Dsiz "DSIZ",
     /// Join uploaded parts; in no RFC, but in common use.
     Comb "COMB",
-    /// The next transfer, before `PASV`; in no RFC, but distributed servers want it.
+    /// The next transfer, before `PASV`; in no RFC, but distributed servers require it.
     Pret "PRET",
     /// TLS client role for server-to-server copies; in no RFC, but in common use.
     Sscn "SSCN",
@@ -224,8 +224,8 @@ impl Verb {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` for empty input, `UnexpectedByte` for a character other than ASCII
-    /// letters and digits or a leading digit, and `TooLong` beyond 12 bytes.
+    /// Returns `UnexpectedEnd` for empty input, `UnexpectedByte` for a leading digit or a character
+    /// other than ASCII letters and digits, and `TooLong` beyond 12 bytes.
     pub fn parse(word: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("verb", at, kind));
         let Some(first) = word.first() else {

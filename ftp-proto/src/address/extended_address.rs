@@ -20,7 +20,7 @@ use crate::number;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ExtendedAddress {
-    /// The address; its variant is the net-prt.
+    /// The address; its variant determines the net-prt.
     pub address: IpAddr,
     /// The port, 0 to 65535. The caller decides whether to accept 0 or a low port.
     pub port: u16,
@@ -33,7 +33,7 @@ impl ExtendedAddress {
     ///
     /// - `UnsupportedProtocol` for a net-prt that is a number other than 1 and 2.
     /// - `UnexpectedEnd` if the last delimiter or a field is missing.
-    /// - `UnexpectedByte` for a delimiter outside 33 to 126, or bytes after the last one.
+    /// - `UnexpectedByte` for a delimiter outside 33 to 126, or bytes after the last delimiter.
     /// - `BadNumber` for an address that is not of its family or has a scope, or a port outside 0
     ///   to 65535.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
@@ -68,8 +68,9 @@ impl ExtendedAddress {
 
     /// Finds the port in the text of a 229 reply, such as `... (|||50004|)`.
     ///
-    /// It is in the first valid tuple after a `(`: any delimiter, two fields that are empty by RFC
-    /// 2428 §3, the port, the delimiter. Other text in brackets may come first, as in `Mode (EPSV)
+    /// The port is in the first valid tuple after a `(`. A tuple consists of three fields, with the
+    /// same delimiter before, between and after them. RFC 2428 §3 requires the first two to be
+    /// empty; the third is the port. Other text in brackets may come first, as in `Mode (EPSV)
     /// (|||50004|)`. The first two fields are ignored even if a server fills them: the data
     /// connection goes to the host of the control connection.
     ///
@@ -122,9 +123,11 @@ impl ExtendedAddress {
         }
     }
 
-    /// Returns the network protocol in the text of a 229 reply, if the server fills that field.
+    /// Returns the network protocol in the text of a 229 reply; `None` if the server leaves that
+    /// field empty.
     ///
-    /// RFC 2428 §3 leaves it empty. Otherwise it is the protocol with which the server listens.
+    /// RFC 2428 §3 requires that field to be empty. A server that fills it names the protocol on
+    /// which it listens.
     ///
     /// ```
     /// use ftp_proto::{ExtendedAddress, NetworkProtocol};

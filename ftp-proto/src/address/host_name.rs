@@ -30,8 +30,9 @@ impl HostName {
     /// # Errors
     ///
     /// - `UnexpectedEnd` for empty input, an empty label or an unclosed bracket.
-    /// - `UnexpectedByte` for a character other than letters, digits and hyphens in a label, a
-    ///   port, or an IPv6 address without brackets.
+    /// - `UnexpectedByte` for a label with a leading or trailing hyphen, or with other characters
+    ///   than letters, digits and hyphens. This includes a port and an IPv6 address without
+    ///   brackets.
     /// - `BadNumber` for an invalid address in brackets.
     /// - `TooLong` for a label over 63 or a name over 253 bytes (RFC 1035 §2.3.4).
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
@@ -71,7 +72,7 @@ impl HostName {
         Ok(name.parse::<Ipv4Addr>().map_or(Self::Domain(name), |ip| Self::Address(ip.into())))
     }
 
-    /// Returns the same host with an IPv4-mapped IPv6 address as IPv4, to compare it.
+    /// Converts an IPv4-mapped IPv6 address to IPv4, so that equal hosts compare equal.
     #[must_use]
     pub fn into_canonical(self) -> Self {
         match self {

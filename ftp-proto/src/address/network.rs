@@ -62,8 +62,8 @@ impl Network {
 
     /// Returns the network of all addresses with the same first `prefix` bits as `address`.
     ///
-    /// A longer `prefix` than the address is cut to its length. An IPv4-mapped IPv6 address counts
-    /// as its IPv4 address.
+    /// A `prefix` longer than the address is cut to the address's length. An IPv4-mapped IPv6
+    /// address counts as its IPv4 address.
     ///
     /// ```
     /// use ftp_proto::Network;
@@ -78,7 +78,7 @@ impl Network {
         Self { first: first(address, prefix), prefix }
     }
 
-    /// Returns the protocol of its addresses; for IPv4-mapped IPv6 addresses it is IPv4.
+    /// Returns the protocol of the network's addresses; for IPv4-mapped IPv6 addresses it is IPv4.
     #[must_use]
     pub fn protocol(self) -> NetworkProtocol {
         NetworkProtocol::of(self.first)

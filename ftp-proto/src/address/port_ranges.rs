@@ -71,7 +71,7 @@ impl PortRanges {
         self.0.iter().cloned().flatten()
     }
 
-    /// Returns each port once, starting with the one at index `start` and wrapping around.
+    /// Returns each port once, starting with the port at index `start` and wrapping around.
     ///
     /// `start` counts from 0 and is taken modulo [`count`](Self::count).
     pub fn iter_from(&self, start: usize) -> impl Iterator<Item = u16> {

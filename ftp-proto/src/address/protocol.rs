@@ -17,8 +17,8 @@ pub enum NetworkProtocol {
 }
 
 impl NetworkProtocol {
-    /// Returns the protocol of an address; an IPv4-mapped IPv6 address is IPv4, since its packets
-    /// are.
+    /// Returns the protocol of an address; an IPv4-mapped IPv6 address counts as IPv4, since its
+    /// packets are IPv4.
     #[must_use]
     pub const fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -68,11 +68,11 @@ pub struct NetworkProtocols {
 }
 
 impl NetworkProtocols {
-    /// Finds the list in the text of a 522 reply: the first brackets with numbers separated by
-    /// commas; SP is ignored.
+    /// Finds the list in the text of a 522 reply: the first pair of brackets with only numbers
+    /// separated by commas; SP is ignored.
     ///
-    /// Numbers other than 1 and 2 are skipped. Returns `None` if there is no such list, which says
-    /// nothing about any protocol.
+    /// Numbers other than 1 and 2 are skipped. Returns `None` if there is no such list; any
+    /// protocol may then work.
     #[must_use]
     pub fn find(text: &[u8]) -> Option<Self> {
         let lists = text.split(|&byte| byte == b'(').skip(1);

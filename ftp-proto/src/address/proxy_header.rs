@@ -1,4 +1,4 @@
-//! The header by which a load balancer names the client of a connection: the PROXY protocol of
+//! The header in which a load balancer names the client of a connection: the PROXY protocol of
 //! HAProxy, versions 1 and 2.
 
 use std::net::{IpAddr, SocketAddr};
@@ -7,10 +7,10 @@ use crate::error::{ParseError, ParseErrorKind};
 use crate::limits::{PROXY_HEADER, PROXY_LINE};
 use crate::number;
 
-/// The first bytes of version 2, which no line of text begins with.
+/// The first bytes of a version 2 header; no line of text begins with them.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The length of version 2 without addresses.
+/// The length of a version 2 header without addresses.
 const FIXED: usize = 16;
 
 /// The shortest header: `PROXY UNKNOWN` and CR LF.
@@ -19,9 +19,9 @@ const SHORTEST: usize = 15;
 /// What a load balancer sends about a connection before the first byte of its client.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ProxyHeader {
-    /// The balancer's own connection, such as a health check: `LOCAL` of version 2.
+    /// The balancer's own connection, such as a health check: `LOCAL` in version 2.
     Local,
-    /// A connection for a client without a known address: `UNKNOWN` of version 1; in version 2 any
+    /// A connection for a client without a known address: `UNKNOWN` in version 1; in version 2, any
     /// family and protocol other than TCP over IPv4 or IPv6.
     Unknown,
     /// A connection for a client. IPv4-mapped addresses appear as IPv4.
@@ -38,8 +38,8 @@ pub enum ProxyHeader {
 pub enum ProxyProgress {
     /// The header is complete and has this length in bytes. Later bytes are the client's.
     Whole(ProxyHeader, usize),
-    /// The header is longer by at least this many bytes (1 or more). Read no more than that, or you
-    /// read bytes of the client.
+    /// The header is longer by at least this many bytes (1 or more). If you read more than that,
+    /// you may read bytes of the client.
     Needs(usize),
 }
 

@@ -1,5 +1,5 @@
-//! Choosing the host of a data connection if the server announces another one, as behind a NAT
-//! (curl's CVE-2020-8284 and similar).
+//! Chooses the host of a data connection if the server announces another host than its own, as
+//! behind a NAT (curl's CVE-2020-8284 and similar).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,18 +10,18 @@ use super::class::AddressClass;
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum AddressRule {
-    /// Always use the host of the control connection. An attacker may have chosen the announced one
-    /// (CVE-2020-8284).
+    /// Always use the host of the control connection. An attacker may have chosen the announced
+    /// host (CVE-2020-8284).
     #[default]
     Peer,
     /// Use the announced host unless it cannot be meant for this client.
     ///
     /// The announced host is rejected if it is not a host, or if only the host of the control
     /// connection is public. It is also rejected if it is loopback or link-local and the host of
-    /// the control connection is not. Otherwise a server could direct a client to the client's own
-    /// services, or to cloud metadata at 169.254.169.254.
+    /// the control connection is of another class. Otherwise a server could direct a client to the
+    /// client's own services, or to cloud metadata at 169.254.169.254.
     Smart,
-    /// Always use the announced host: the only rule that reaches third hosts.
+    /// Always use the announced host, even if it is not plausible.
     Reply,
 }
 
@@ -51,7 +51,7 @@ pub enum HostReason {
     /// or it is not a host.
     Unreachable(AddressClass),
     /// The announced host is of this class, loopback or link-local, and the host of the control
-    /// connection is not.
+    /// connection is of another class.
     LocalOnly(AddressClass),
 }
 

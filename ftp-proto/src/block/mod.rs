@@ -57,19 +57,19 @@ pub struct BlockHeader {
     pub is_suspect: bool,
     /// The block is a restart marker instead of data.
     pub is_marker: bool,
-    /// The bytes of the block after the header.
+    /// The number of bytes in the block after the header.
     pub count: u16,
 }
 
 impl BlockHeader {
-    /// The most bytes of data in one block.
+    /// The maximum number of data bytes in one block.
     pub const MOST: usize = 65_535;
 
     /// A block without data that ends a file.
     pub const END_OF_FILE: Self =
         Self { ends_record: false, ends_file: true, is_suspect: false, is_marker: false, count: 0 };
 
-    /// Returns the header of a block of `count` bytes of data.
+    /// Returns the header of a block with `count` data bytes.
     #[must_use]
     pub const fn data(count: u16) -> Self {
         Self { ends_file: false, count, ..Self::END_OF_FILE }
@@ -108,7 +108,7 @@ impl BlockHeader {
         [descriptor, high, low]
     }
 
-    /// Appends `data` to `out`, in as few blocks as possible; none if it is empty.
+    /// Appends `data` to `out`, in as few blocks as possible; appends nothing if `data` is empty.
     pub fn encode_data(data: &[u8], out: &mut Vec<u8>) {
         for piece in data.chunks(Self::MOST) {
             let count = u16::try_from(piece.len()).unwrap_or(u16::MAX);
@@ -121,8 +121,8 @@ impl BlockHeader {
 /// The text of a restart marker: 1 to [`limits::BLOCK_MARKER`] printable characters of ASCII,
 /// without space (RFC 959 §3.5 and §5.3.2).
 ///
-/// Only the server that sent it knows its meaning. Those of this project are the byte offset in
-/// the file, in decimal digits.
+/// Only the server that sent a marker knows its meaning. This project sends the byte offset in the
+/// file, in decimal digits.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct BlockMarker {
     text: [u8; limits::BLOCK_MARKER],
@@ -130,7 +130,8 @@ pub struct BlockMarker {
 }
 
 impl BlockMarker {
-    /// Returns the marker of this text; `None` if it is empty, too long, or has other characters.
+    /// Returns the marker with this text; `None` if the text is empty, too long, or has other
+    /// characters.
     #[must_use]
     pub fn new(text: &[u8]) -> Option<Self> {
         let mut marker = Self { text: [0; limits::BLOCK_MARKER], length: text.len() };
@@ -195,7 +196,7 @@ pub enum BlockEvent<'a> {
 pub struct BlockStep<'a> {
     /// Bytes taken from the input.
     pub taken: usize,
-    /// The event that they complete; `None` if more input is needed.
+    /// The next event; `None` if more input is needed.
     pub event: Option<BlockEvent<'a>>,
 }
 
@@ -203,17 +204,17 @@ pub struct BlockStep<'a> {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockFault {
-    /// The descriptor of a block, which RFC 959 does not define.
+    /// A block descriptor that RFC 959 does not define.
     #[error("unknown block descriptor {0}")]
     Descriptor(u8),
     /// A restart marker that is empty, too long or not printable.
     #[error("invalid restart marker")]
     Marker,
-    /// Over [`limits::EMPTY_BLOCKS`] blocks in sequence without data.
+    /// More than [`limits::EMPTY_BLOCKS`] consecutive blocks without data.
     #[error("too many blocks without data")]
     Empty,
-    /// The sender suspects errors in the data, as [`BlockEvent::Suspect`] says. The decoder does not
-    /// return this; it is for receivers that want no such data.
+    /// The sender suspects errors in the data, as [`BlockEvent::Suspect`] says. The decoder never
+    /// returns this fault; receivers that reject such data can.
     #[error("the sender suspects errors in the data")]
     Suspect,
     /// The data ended before the end of the file.
@@ -226,14 +227,14 @@ pub enum BlockFault {
 /// See [`BlockHeader`] for an example.
 #[derive(Clone, Debug, Default)]
 pub struct BlockDecoder {
-    /// The header that is being read, and the number of its bytes.
+    /// The header that is being read, and how many of its bytes have arrived.
     header: [u8; HEADER],
     held: usize,
-    /// The current block, and its bytes still to come.
+    /// The current block, and how many of its bytes are still to come.
     block: Option<BlockHeader>,
     left: usize,
     marker: Vec<u8>,
-    /// The blocks in sequence without data.
+    /// The number of consecutive blocks without data.
     empty: u32,
     is_inside: bool,
     fault: Option<BlockFault>,
@@ -262,19 +263,20 @@ impl BlockDecoder {
         !self.is_inside
     }
 
-    /// Returns the bytes of the current block that are still to come: they belong to this file.
+    /// Returns how many bytes of the current block are still to come. They belong to the current
+    /// file.
     #[must_use]
     pub const fn block_left(&self) -> usize {
         self.left
     }
 
-    /// Decodes the first event in `input`. Pass the bytes that were not taken again. A step
-    /// without an event has taken all bytes and needs more; a step with one can be followed by
-    /// others even without input.
+    /// Decodes the first event in `input`. Pass the bytes that it did not take to the next call. A
+    /// step without an event has taken all bytes and needs more. After a step with an event, more
+    /// events can follow even without input.
     ///
     /// # Errors
     ///
-    /// Returns `Descriptor`, `Marker` or `Empty`, and the same for any bytes after that.
+    /// Returns `Descriptor`, `Marker` or `Empty`, and the same error from every later call.
     pub fn decode<'a>(&mut self, input: &'a [u8]) -> Result<BlockStep<'a>, BlockFault> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -288,7 +290,8 @@ impl BlockDecoder {
     ///
     /// # Errors
     ///
-    /// Returns `Truncated` inside a file, or the fault that [`decode`](Self::decode) found.
+    /// Returns `Truncated` if the connection ended inside a file, or the fault that
+    /// [`decode`](Self::decode) found.
     pub const fn finish(&self) -> Result<(), BlockFault> {
         match self.fault {
             Some(fault) => Err(fault),
@@ -338,7 +341,7 @@ impl BlockDecoder {
         }
     }
 
-    /// Reads a header, and checks it; returns whether it is complete.
+    /// Reads a header and checks it; returns whether the header is complete.
     fn read_header(&mut self, rest: &mut &[u8]) -> Result<bool, BlockFault> {
         for byte in take(rest, HEADER - self.held) {
             if let Some(place) = self.header.get_mut(self.held) {

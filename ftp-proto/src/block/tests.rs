@@ -1,7 +1,7 @@
 use super::*;
 use crate::chunks::any_chunking;
 
-/// The events of all pieces, as text, with data joined.
+/// Returns the events of all pieces as text, with data joined.
 fn events(pieces: &[&[u8]]) -> (String, Result<(), BlockFault>) {
     let (mut decoder, mut shown, mut is_data) = (BlockDecoder::new(), String::new(), false);
     for mut rest in pieces.iter().copied() {
@@ -46,19 +46,19 @@ fn events_are_the_same_for_any_chunking() {
         ("@\0\0@\0\0", "|F|F", Ok(())),
         ("@\0\x01a\0\0\x01b@\0\x01c", "|a|F|bc|F", Ok(())),
         ("\0\0\0\0\0\x01a\0\0\0@\0\0", "|a|F", Ok(())),
-        // A block that is several things at once.
+        // A block with several descriptors.
         ("\x60\0\x02ab", "|?|ab|F", Ok(())),
         ("\0\0\x01a\x10\0\x0215A\0\0", "|a|#15", Err(Descriptor(b'A'))),
         ("\0\0\x01a\x10\0\x0215\0\0\x01b@\0\0", "|a|#15|b|F", Ok(())),
         ("\x50\0\x02ab", "|#ab|F", Ok(())),
-        // What is incomplete.
+        // Incomplete input.
         ("\0", "", Err(Truncated)),
         ("@\0", "", Err(Truncated)),
         ("\0\0\x05hell", "|hell", Err(Truncated)),
         ("\0\0\x05hello", "|hello", Err(Truncated)),
         ("@\0\0\0", "|F", Err(Truncated)),
         ("\x10\0\x0212345", "|#12", Err(Descriptor(b'3'))),
-        // What is invalid.
+        // Invalid input.
         ("\x01\0\0", "", Err(Descriptor(1))),
         ("\x48\0\0", "", Err(Descriptor(0x48))),
         ("HTTP/1.1", "", Err(Descriptor(b'H'))),
@@ -84,7 +84,7 @@ fn blocks_without_data_are_limited() {
         let (found, end) = events(&[&block.repeat(most + 1)]);
         assert_eq!((found, end), (shown.repeat(most), Err(BlockFault::Empty)));
     }
-    // Empty files are no waste: each has its command.
+    // Empty files do not count as empty blocks: each is the result of a command.
     assert_eq!(events(&[&b"@\0\0".repeat(2 * most)]).1, Ok(()));
 }
 

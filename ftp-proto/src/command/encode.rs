@@ -21,21 +21,21 @@ impl Command {
     ///
     /// - `LineBreak` for CR, LF or NUL in the argument.
     /// - `TooLong` for a line over [`limits::COMMAND_LINE`].
-    /// - The error of [`Command::parse`] for an argument that it would refuse, such as
-    ///   `UnexpectedEnd` for an empty name.
-    /// - `UnexpectedByte` for an argument that it would read differently, such as a `;` inside a
-    ///   fact.
+    /// - The error of [`Command::parse`] for an argument that it refuses, such as `UnexpectedEnd`
+    ///   for an empty name.
+    /// - `UnexpectedByte` for an argument that would be parsed as a different one, such as a `;`
+    ///   inside a fact.
     pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
         let line = self.line();
         check(&line)?;
-        // A line that would be read as another command is not sent as this one.
+        // A line that a server would parse as another command must not be sent.
         match Self::parse_line(&line)? {
             same if same == *self => finish(line),
             _ => Err(ParseError::new("argument", 0, ParseErrorKind::UnexpectedByte)),
         }
     }
 
-    /// Writes verb and argument unchecked.
+    /// Returns the line without its line ending, unchecked.
     fn line(&self) -> Vec<u8> {
         let mut line = Vec::with_capacity(USUAL_LINE);
         line.extend_from_slice(self.verb().as_str().as_bytes());
@@ -120,7 +120,7 @@ impl Command {
     /// Encodes the line with the X form of the verb, from RFC 775: `XMKD`, `XRMD`, `XPWD`, `XCUP`
     /// or `XCWD`.
     ///
-    /// Some old servers know only these (RFC 1123 §4.1.3.1).
+    /// Some old servers know only these forms (RFC 1123 §4.1.3.1).
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ fn show(line: &mut Vec<u8>, word: &dyn Display) {
     put(line, word.to_string().as_bytes());
 }
 
-/// Ends a line that passed [`check`].
+/// Completes a line that passed [`check`].
 fn finish(mut line: Vec<u8>) -> Result<Vec<u8>, ParseError> {
     if line.len() > limits::COMMAND_LINE {
         let at = limits::COMMAND_LINE;

@@ -38,10 +38,10 @@ pub enum OptsArgument {
     /// `MLST` and the wanted facts, each followed by `;` (RFC 3659 §7.9); the list as received,
     /// which may be empty.
     Mlst(Vec<u8>),
-    /// `HASH` with an algorithm for later commands, in upper case, or without one to ask for the
-    /// current one (draft-bryan-ftpext-hash-02 §3.2).
+    /// `HASH` with an algorithm for later commands, in upper case, or without one to query the
+    /// current algorithm (draft-bryan-ftpext-hash-02 §3.2).
     Hash(Option<String>),
-    /// `MODE Z` with the level of compression, or without it for the default
+    /// `MODE Z` with the compression level, or without it for the default
     /// (draft-preston-ftpext-deflate §3.4).
     Deflate(Option<DeflateLevel>),
     /// Any other option, as received.
@@ -160,7 +160,7 @@ pub enum Command {
     Mdtm(Pathname),
     /// `MFMT time path`.
     Mfmt(TimeVal, Pathname),
-    /// `MFF fact=value; path`: at least one fact; the path is the name of the facts.
+    /// `MFF fact=value; path`: at least one fact; the path is [`Facts::name`].
     Mff(Facts),
     /// `HASH path`.
     Hash(Pathname),
@@ -270,7 +270,7 @@ impl Command {
     }
 }
 
-/// A command line as the user typed it, without a typed argument.
+/// A command line as the user entered it, with an unparsed argument.
 ///
 /// ```
 /// use ftp_proto::RawCommand;
@@ -287,7 +287,7 @@ pub struct RawCommand {
 }
 
 impl RawCommand {
-    /// Checks a line without its line ending.
+    /// Creates a command from a line without its line ending.
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// - `Unsupported` for a value that is defined but not implemented (a server answers 504).
+    /// - `Unsupported` for a well-formed value that is not supported (a server answers 504).
     /// - `UnsupportedProtocol` for an unknown address family (522).
     /// - `UnknownWord` at 0 of `verb` for [`Verb::Other`] (500).
     /// - Any other kind for an invalid argument (501).
@@ -257,8 +257,8 @@ fn deflate(parameters: &[u8]) -> Result<Option<DeflateLevel>, ParseError> {
     Ok(level)
 }
 
-/// Returns the text after `word` (in any case) and SP, which may be empty; `None` if the option
-/// begins with another word.
+/// Returns the text after `word` (in any case) and SP, possibly empty; `None` if the option begins
+/// with another word.
 fn text_after<'a>(word: &[u8], option: &'a [u8]) -> Option<&'a [u8]> {
     let (head, rest) = option.split_at_checked(word.len())?;
     let matches = head.eq_ignore_ascii_case(word) && matches!(rest.first(), None | Some(b' '));

@@ -103,13 +103,14 @@ fn named(entry: Entry, name: &[u8]) -> Entry {
     Entry { name, role, ..entry }
 }
 
-/// Removes up to `most` leading SP, but not the last byte.
+/// Removes up to `most` leading SP, but never the last byte.
 fn without_blanks(name: &[u8], most: usize) -> &[u8] {
     let blanks = name.iter().take_while(|&&byte| byte == b' ').count();
     name.get(blanks.min(most).min(name.len().saturating_sub(1))..).unwrap_or(name)
 }
 
-/// Returns the digits of a size without the `,` or `.` between groups of three.
+/// Returns the digits of a size without the `,` or `.` between groups of three; `None` for other
+/// text.
 pub(super) fn without_groups(size: &[u8]) -> Option<Vec<u8>> {
     let mut groups = size.split(|byte| matches!(byte, b',' | b'.'));
     let first = groups.next()?;
@@ -204,7 +205,7 @@ impl Time {
     }
 }
 
-/// Returns whether this is PM; `None` if it is neither AM nor PM.
+/// Returns whether `word` is PM; `None` if it is neither AM nor PM.
 fn afternoon(word: &[u8]) -> Option<bool> {
     let is = |letters: &[u8]| word.eq_ignore_ascii_case(letters);
     if is(b"PM") || is(b"P") { Some(true) } else { (is(b"AM") || is(b"A")).then_some(false) }

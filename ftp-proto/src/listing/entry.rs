@@ -9,15 +9,16 @@ use crate::time_val::TimeVal;
 
 /// One object of a listing.
 ///
-/// A field is `None` if the server does not give it or it cannot be read with certainty; nothing is
-/// guessed from the name.
+/// A field is `None` if the server does not send it or it cannot be parsed with certainty; nothing
+/// is guessed from the name.
 ///
-/// All of it comes from the server. A name may contain any byte but LF, and a hostile server sends
-/// `../../etc/passwd`: check [`is_safe_name`](Self::is_safe_name) before you use one in a path.
+/// All fields come from the server. A name may contain any byte but LF, and a hostile server may
+/// send `../../etc/passwd`: check [`is_safe_name`](Self::is_safe_name) before you use a name in a
+/// path.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// The name, byte for byte, as commands take it. Leading, inner and trailing SP belong to it;
+    /// The name, byte for byte, as commands expect it. Leading, inner and trailing SP belong to it;
     /// case and character set are unchanged.
     pub name: Vec<u8>,
     /// The type of the object.
@@ -96,7 +97,7 @@ pub enum Precision {
 /// The time zone of a time.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Zone {
-    /// UTC, because the format demands it or the line gives its offset.
+    /// UTC: the format requires it, or the line gives the offset from UTC.
     Utc,
     /// Unknown: nearly always the server's own zone. Use MDTM to get the time in UTC.
     Unknown,
@@ -149,15 +150,16 @@ impl Permissions {
         Some(Self(mode))
     }
 
-    /// Parses three or four octal digits, as in `SITE CHMOD` and the fact `UNIX.mode` of `MFF`.
+    /// Parses three or four octal digits, as in `SITE CHMOD` and the fact `UNIX.mode` of `MFF`;
+    /// `None` for anything else.
     #[must_use]
     pub fn parse(digits: &[u8]) -> Option<Self> {
         let is_octal = digits.iter().all(u8::is_ascii_digit);
         if is_octal && matches!(digits.len(), 3 | 4) { Self::read_octal(digits) } else { None }
     }
 
-    /// Parses octal digits, as in the fact `UNIX.mode` of a listing, where servers include the
-    /// type, or write `0o` before it as pyftpdlib does.
+    /// Parses octal digits, as in the fact `UNIX.mode` of a listing. There, some servers include
+    /// the file type, and pyftpdlib begins with `0o`.
     pub(super) fn read_octal(digits: &[u8]) -> Option<Self> {
         let digits = digits.strip_prefix(b"0o").unwrap_or(digits);
         u16::try_from(number::octal(digits)? & 0o7777).ok().map(Self)
@@ -195,19 +197,20 @@ impl Entry {
         Self { name, role, ..Self::default() }
     }
 
-    /// Returns whether the server says that it is a directory. A link to a directory is a link.
+    /// Returns whether the server says that the object is a directory. A link to a directory is not
+    /// a directory.
     #[must_use]
     pub fn is_dir(&self) -> bool {
         self.kind == Some(EntryKind::Directory)
     }
 
-    /// Returns whether the server says that it is a file.
+    /// Returns whether the server says that the object is a file.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.kind == Some(EntryKind::File)
     }
 
-    /// Returns whether the server says that it is a symbolic link.
+    /// Returns whether the server says that the object is a symbolic link.
     #[must_use]
     pub fn is_link(&self) -> bool {
         self.kind == Some(EntryKind::Link)
@@ -215,7 +218,7 @@ impl Entry {
 
     /// Returns the name as text, with U+FFFD for bytes that are not UTF-8.
     ///
-    /// In commands use [`name`](Self::name), on a terminal [`Escaped`](crate::Escaped).
+    /// In commands, use [`name`](Self::name); on a terminal, use [`Escaped`](crate::Escaped).
     #[must_use]
     pub fn name_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.name)
@@ -223,9 +226,9 @@ impl Entry {
 
     /// Returns whether the name refers to an object in the listed directory and nowhere else.
     ///
-    /// A safe name is not empty, `.` or `..`, and contains neither `/` nor NUL. Use no other name
-    /// in a local path (CVE-2026-27699 is a client that did not check). On systems where `\` or `:`
-    /// separates names use [`is_portable_name`](Self::is_portable_name).
+    /// A safe name is not empty, `.` or `..`, and contains neither `/` nor NUL. Never use any other
+    /// name in a local path; the client of CVE-2026-27699 did not check this. On systems where `\`
+    /// separates names, use [`is_portable_name`](Self::is_portable_name).
     #[must_use]
     pub fn is_safe_name(&self) -> bool {
         !matches!(self.name.as_slice(), b"" | b"." | b"..")
@@ -247,8 +250,8 @@ impl Entry {
 }
 
 /// Uses the facts `type`, `size`, `modify` and `unique` of RFC 3659 §7.5. Also uses `UNIX.mode`,
-/// `UNIX.owner` and `UNIX.group` with their variants, which servers share without a standard. An
-/// unreadable fact counts as missing.
+/// `UNIX.owner` and `UNIX.group` with their variants, which many servers send without a standard.
+/// An unreadable fact counts as missing.
 impl From<&Facts> for Entry {
     fn from(facts: &Facts) -> Self {
         let mut entry = Self::new(facts.name());
@@ -280,7 +283,7 @@ impl From<&Facts> for Entry {
         for (name, value) in facts.iter() {
             let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
             if let Some((_, slot)) = known.iter_mut().find(|(word, _)| is(word)) {
-                // The first of two equal facts counts.
+                // If a fact occurs twice, the first one counts.
                 slot.get_or_insert(value);
             }
         }
@@ -332,8 +335,8 @@ impl Entry {
     }
 }
 
-/// Returns the target in `OS.unix=slink:target`, empty if there is none; `None` if this is not a
-/// link. RFC 3659 §7.5.1.5 leaves the words to the system; `symlink` is sent too.
+/// Returns the target in `OS.unix=slink:target`, empty if there is none; `None` if the object is
+/// not a link. RFC 3659 §7.5.1.5 leaves the words to the system, and some servers send `symlink`.
 fn link_target(kind: &[u8]) -> Option<&[u8]> {
     let without = |text: &'_ [u8], prefix: &[u8]| {
         let head = text.get(..prefix.len())?;

@@ -6,7 +6,7 @@
 //!
 //! Each line is parsed by itself, in time linear in its length, and every line has a result. Lines
 //! in no known form are returned unchanged: showing them helps more than failing, and a wrong guess
-//! may delete the wrong file.
+//! could make a client delete the wrong file.
 
 mod date;
 mod dos;
@@ -53,7 +53,7 @@ pub enum ListForm {
 }
 
 impl ListLine {
-    /// Parses one line of a `LIST` listing without the context of the others; see [`ListParser`].
+    /// Parses one line of a `LIST` listing without the context of other lines; see [`ListParser`].
     ///
     /// ```
     /// use ftp_proto::{EntryKind, ListLine, TimeVal};
@@ -86,8 +86,8 @@ impl ListLine {
     /// Parses one line of an `NLST` listing, which is only a name.
     ///
     /// For `NLST dir` some servers send `dir/name` and others `name`. Pass the argument of the
-    /// command as `directory` (empty if it had none). This prefix and its `/` are removed, and so
-    /// is a leading `./`. A name that still contains `/` is unchanged and [not
+    /// command as `directory` (empty if it had none). This prefix and its `/` are removed, or else
+    /// a leading `./`. A name that still contains `/` is unchanged and [not
     /// safe](Entry::is_safe_name). Empty lines are skipped. Messages cannot be distinguished from
     /// names.
     ///
@@ -149,14 +149,14 @@ pub struct ListParser {
 impl ListParser {
     /// Returns a parser for a listing made at about the time `reference`.
     ///
-    /// Dates without a year mean the latest time that is at most one day after it.
+    /// A date without a year means the latest such time that is at most one day after `reference`.
     #[must_use]
     pub const fn new(reference: TimeVal) -> Self {
         let habits = unix::Habits::new();
         Self { reference, form: None, order: None, habits }
     }
 
-    /// Returns the format of the last entry.
+    /// Returns the format of the last entry; `None` before the first.
     #[must_use]
     pub const fn form(&self) -> Option<ListForm> {
         self.form
@@ -200,7 +200,7 @@ impl ListParser {
     }
 }
 
-/// Returns whether this is one or more `fact=value;`.
+/// Returns whether `head` looks like one or more `fact=value;`.
 fn is_facts(head: &[u8]) -> bool {
     head.ends_with(b";") && head.contains(&b'=')
 }
@@ -230,8 +230,8 @@ fn is_header(line: &[u8]) -> bool {
     is_sum(second.bytes) && rest.peek().is_none()
 }
 
-/// Returns whether this is a number, optionally with a sign, separators and a unit: `-1`, `1,234`,
-/// `1.5K`, `12KiB`.
+/// Returns whether `word` is a number, optionally with a sign, separators and a unit: `-1`,
+/// `1,234`, `1.5K`, `12KiB`.
 fn is_sum(word: &[u8]) -> bool {
     let number = word.strip_prefix(b"-").unwrap_or(word);
     let is_unit = |byte: &u8| !matches!(byte, b'0'..=b'9' | b'.' | b',');

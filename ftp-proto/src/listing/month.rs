@@ -15,7 +15,8 @@ pub(super) fn is_mark(suffix: &[u8], marks: &[&[u8]]) -> bool {
 
 /// Returns the number of a month by its name, in English or another language of known servers, in
 /// any ASCII case, optionally followed by `.` or `,`. Returns 0 if the name means different months
-/// in different languages; the date is then recognised, but its value is unknown.
+/// in different languages: the date is recognised, but its value is unknown. Returns `None` if the
+/// word is not such a name.
 pub(super) fn month(word: &[u8]) -> Option<u16> {
     let name = word.strip_suffix(b",").unwrap_or(word);
     let name = name.strip_suffix(b".").unwrap_or(name);
@@ -57,7 +58,7 @@ const INITIALS: &[u8] = b"acdefgjklmnopsw";
 /// July and November in Polish, June and October in Croatian.
 const AMBIGUOUS: [&str; 2] = ["lip", "lis"];
 
-/// Names of months other than English ones of three letters: English, German, French, Italian,
+/// Names of months, except the English ones of three letters: English, German, French, Italian,
 /// Spanish, Portuguese, Dutch, Scandinavian, Polish, Hungarian, Russian, in UTF-8.
 #[rustfmt::skip]
 const MONTHS: [&[&str]; 12] = [

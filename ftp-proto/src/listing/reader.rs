@@ -10,7 +10,7 @@ pub enum ListEvent {
     /// A line without its line ending. It contains no LF and may be empty.
     Line(Vec<u8>),
     /// The current line is longer than [`limits::LISTING_LINE`]. Reported once per line, as soon as
-    /// it is known; the rest of the line is discarded.
+    /// the limit is exceeded; the rest of the line is discarded.
     TooLong,
 }
 
@@ -99,7 +99,7 @@ impl ListReader {
         }
     }
 
-    /// Returns the last line if it has no line ending.
+    /// Returns the last line if it lacks its line ending, otherwise `None`.
     ///
     /// Call it at the end of the data, after [`next`](Self::next) has returned `None`.
     pub fn finish(&mut self) -> Option<ListEvent> {

@@ -26,8 +26,8 @@ impl Habits {
 /// Parses one line: optional inode and blocks, the mode, optional links, owner, group and size, a
 /// date, one SP, the name.
 ///
-/// Owner and group may contain SP, and columns may be missing. So the line is parsed from the date:
-/// the first one after a possible size.
+/// Owner and group may contain SP, and columns may be missing. The line is therefore parsed
+/// starting at the date: the first date after a possible size.
 pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Option<Entry> {
     let mut words = Words::new(line);
     let mut first = words.next()?;
@@ -110,8 +110,8 @@ fn name_in<'a>(rest: &'a [u8], column: Column, habits: &mut Habits) -> &'a [u8] 
     }
 }
 
-/// Parses a mode such as `drwxr-xr-x` and returns its length: the digits of the links may follow
-/// directly. A `+`, `.` or `@` marks access control lists and similar.
+/// Parses a mode such as `drwxr-xr-x`. Returns its length, since the digits of the link count may
+/// follow directly. A `+`, `.` or `@` marks access control lists and similar.
 fn read_mode(word: &[u8], entry: &mut Entry) -> Option<usize> {
     let (&kind, rest) = word.split_first()?;
     entry.kind = Some(match kind {
@@ -122,8 +122,8 @@ fn read_mode(word: &[u8], entry: &mut Entry) -> Option<usize> {
         _ => return None,
     });
     let Some((letters, rest)) = rest.split_first_chunk::<9>() else {
-        // Six letters are from a system with only owner and others; eight are a mistake of some
-        // servers.
+        // A mode of six letters comes from a system with only owner and others; eight letters are a
+        // mistake of some servers.
         let is_letter = |letter: &u8| b"-rwxsStT".contains(letter);
         return (rest.len() >= 6 && rest.iter().all(is_letter)).then_some(word.len());
     };
@@ -148,8 +148,8 @@ fn read_netware(kind: &[u8], rights: &[u8], entry: &mut Entry) -> Option<()> {
 }
 
 /// Parses the size, which must be `word` if there is one, and returns its start. Returns `start` if
-/// nothing is between the mode and the date. `None` if `word` cannot be a size, so that the text
-/// after it is not a date.
+/// nothing is between the mode and the date, and `None` if `word` cannot be a size. In that case
+/// the text after it is not a date.
 fn read_size(
     line: &[u8],
     start: usize,
@@ -171,7 +171,7 @@ fn read_size(
             entry.set_size(digits);
             Some(word.start)
         }
-        // `109,767`: a device without the SP.
+        // `109,767`: the numbers of a device without the SP.
         ([_, ..], [b',', minor @ ..]) if entry.kind == Some(EntryKind::Other) => {
             minor.iter().all(u8::is_ascii_digit).then_some(word.start)
         }
@@ -211,8 +211,8 @@ fn read_size(
     }
 }
 
-/// Returns whether an apparent date may be an owner named like a month between numbers
-/// (`1 jan 2000`, `jan 20 4096`). It is if only its apparent size precedes it, and another date
+/// Returns whether an apparent date may be an owner named like a month between numbers (`1 jan
+/// 2000`, `jan 20 4096`). That is so if only its apparent size precedes it, and another date
 /// follows directly.
 fn is_owner(
     line: &[u8],
@@ -246,7 +246,7 @@ fn read_columns(columns: &[u8], entry: &mut Entry) {
     if let Some(links) = words.peek().filter(Word::is_digits) {
         let owner = columns.split_at(links.end()).1.trim_ascii();
         // NetPresenz for the Mac sends the sizes of both forks, which add up to the file's size. A
-        // one-byte file of root looks the same, so one link counts as a link.
+        // one-byte file of root looks the same, so a 1 counts as the number of links.
         let forks = crate::number::decimal(links.bytes).zip(crate::number::decimal(owner));
         let are_forks = forks.is_some_and(|(a, b)| a != 1 && a.checked_add(b) == Some(size));
         if are_forks && entry.kind == Some(EntryKind::File) {
@@ -266,7 +266,7 @@ fn read_columns(columns: &[u8], entry: &mut Entry) {
 }
 
 /// Splits owner and group at the first gap wider than one SP, or else at the first SP. Groups with
-/// SP (`Domain Users`) are more common than such owners.
+/// SP (`Domain Users`) are more common than owners with SP.
 fn split_owner(columns: &[u8]) -> (&[u8], &[u8]) {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let gap = columns.windows(2).position(|pair| pair.iter().all(is_blank));
@@ -276,7 +276,7 @@ fn split_owner(columns: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Splits `name -> target` of a link. If the name or target also contains ` -> `, the size decides:
-/// it is the length of the target. Otherwise the first one counts.
+/// it is the length of the target. If the size does not fit, the first ` -> ` counts.
 fn split_target(name: &[u8], size: Option<u64>) -> (&[u8], Option<&[u8]>) {
     const ARROW: &[u8] = b" -> ";
     let at = |at: usize| Some((name.get(..at)?, name.get(at..)?.strip_prefix(ARROW)?));

@@ -10,15 +10,15 @@ pub struct ReplyCode(u16);
 /// The meaning of the first digit of a reply code (RFC 959 §4.2.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Severity {
-    /// 1xx, positive preliminary: it has begun, another reply follows.
+    /// 1xx, positive preliminary: the command has begun, and another reply follows.
     Preliminary,
-    /// 2xx, positive completion: it succeeded.
+    /// 2xx, positive completion: the command succeeded.
     Completion,
     /// 3xx, positive intermediate: another command must follow.
     Intermediate,
-    /// 4xx, transient negative: it failed, and may succeed later.
+    /// 4xx, transient negative: the command failed, but may succeed later.
     Transient,
-    /// 5xx, permanent negative: it failed, and will fail again.
+    /// 5xx, permanent negative: the command failed, and will fail again.
     Permanent,
 }
 
@@ -29,7 +29,7 @@ impl ReplyCode {
         if matches!(code, 100..=599) { Some(Self(code)) } else { None }
     }
 
-    /// Parses the three digits at the beginning of `line`.
+    /// Parses the three digits at the beginning of `line`; `None` if there is no such code.
     #[must_use]
     pub fn parse(line: &[u8]) -> Option<Self> {
         let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;

@@ -36,10 +36,10 @@ pub struct ReplyDecoder {
     line: Vec<u8>,
     /// The code of the current reply, set between `NNN-` and `NNN SP`.
     code: Option<ReplyCode>,
-    /// The lines of the reply, separated by LF, and whether there is room for more.
+    /// The lines of the reply, separated by LF, and whether further lines are dropped.
     text: Vec<u8>,
     full: bool,
-    /// The text to keep of a reply, in bytes.
+    /// The longest text to keep from a reply, in bytes.
     text_limit: usize,
     /// The bytes of the reply so far.
     total: usize,
@@ -68,7 +68,8 @@ impl ReplyDecoder {
         }
     }
 
-    /// Sets the text to keep of each later reply, in bytes (default: [`limits::REPLY_TEXT`]).
+    /// Sets the longest text to keep from each later reply, in bytes (default:
+    /// [`limits::REPLY_TEXT`]).
     ///
     /// A longer reply [is cut](Reply::is_cut): it keeps its last line, and as many of its first
     /// lines as fit. With [`limits::REPLY_TOTAL`] nothing is cut.
@@ -141,7 +142,8 @@ impl ReplyDecoder {
                 return Ok(None);
             }
             self.line.truncate(length);
-            // An empty line counts as one byte, so that their number is limited too.
+            // Each line counts one byte more than its text, so that the number of empty lines is
+            // limited too.
             self.total += length + 1;
             if self.total > limits::REPLY_TOTAL {
                 return Err(error(limits::REPLY_TOTAL, ParseErrorKind::TooLong));
@@ -174,7 +176,7 @@ impl ReplyDecoder {
                 Some(_) => Err(error(3, ParseErrorKind::UnexpectedByte)),
             },
             (Some(open), Some(code)) if open == code && matches!(separator, Some(b' ') | None) => {
-                // Always kept: it holds the value of a 227 or 257.
+                // The last line is always kept: it holds the value of a 227 or 257.
                 self.text.push(b'\n');
                 self.text.extend_from_slice(text);
                 self.code = None;
@@ -202,8 +204,8 @@ const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
     ParseError::new("reply", at, kind)
 }
 
-/// Replaces each `IAC IAC` by one byte. A single one is unchanged: servers that do not double it
-/// send names, never Telnet commands.
+/// Replaces each `IAC IAC` by one byte. A single IAC is unchanged: servers that do not double it
+/// use it in names, never in Telnet commands.
 fn undouble_iac(line: Vec<u8>) -> Vec<u8> {
     if !line.contains(&IAC) {
         return line;

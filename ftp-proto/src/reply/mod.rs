@@ -44,8 +44,8 @@ impl Reply {
     /// Returns a reply of several lines: the text of the first line, the lines between, and the
     /// text of the last line.
     ///
-    /// A line between that begins with a digit gets a leading SP, so that it cannot be taken for
-    /// the last (RFC 959 §4.2). CR, LF and NUL become `?`.
+    /// A line between them that begins with a digit gets a leading SP, so that it cannot be taken
+    /// for the last line (RFC 959 §4.2). CR, LF and NUL become `?`.
     #[must_use]
     pub fn multi_line<T: Into<Vec<u8>>>(
         code: ReplyCode,
@@ -105,8 +105,8 @@ impl Reply {
         self.code
     }
 
-    /// Returns the lines, at least one: without code and separator for the first and last, as
-    /// received for those between.
+    /// Returns the lines, at least one. The first and the last lack the code and separator; lines
+    /// between them are as received.
     #[must_use]
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.text.split(|&byte| byte == b'\n')

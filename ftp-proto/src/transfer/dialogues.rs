@@ -274,12 +274,12 @@ fn an_open_data_connection_is_used_again_in_mode_b_only() {
         let mut setup = blocks(passive());
         play(&mut setup, &mut server, &["reuse", "> RETR a", "start"]);
         assert!(!setup.reuse_refused(&reply("550 no"), &mut server) && server.is_data_open);
-        // A name that the server chose is not asked for twice.
+        // STOU is not repeated, since the server may already have chosen a name.
         let mut unique =
             TransferSetup::new(Command::Stou(None), rules).with_mode(TransferMode::Block);
         play(&mut unique, &mut server, &["reuse", "> STOU", "start"]);
         assert!(!unique.reuse_refused(&reply("425 no"), &mut server));
-        // A change of the mode closes it.
+        // Changing the mode closes the data connection.
         let stream = image(passive()).with_mode(TransferMode::Stream);
         let script = [&["> MODE S", "< 200 ok"][..], &new].concat();
         play(&mut { stream }, &mut server, &script);
@@ -306,7 +306,7 @@ fn a_part_that_no_transfer_followed_is_taken_back() {
     };
     let script = ["> EPSV", AT_229, CONNECT, "> REST 0", "< 350 ok", "> RETR a"];
     play(&mut download(passive()), &mut server, &script);
-    // Listings and other commands without a range do not reset it.
+    // Listings and other commands without a range leave the range in force.
     server.range = FileRange::from_offset(5).unwrap();
     let mut list = TransferSetup::new(Command::Nlst(None), passive());
     play(&mut list, &mut server, &["> EPSV", AT_229, CONNECT, "> NLST", "start"]);
@@ -350,7 +350,7 @@ fn the_time_of_a_file_is_asked_for_first() {
         play(&mut setup, &mut ServerState::default(), &script);
         assert_eq!(setup.modified().is_some(), want, "{told}");
     }
-    // After another attempt the known time still counts, and is not requested again.
+    // The next attempt uses the known time and does not request it again.
     let refused = ["< 213 20200102030405", "await TYPE", "< 200 ok", "await EPSV", "< 425 no"];
     let again = ["abort", "> EPSV", AT_229, CONNECT, "> RETR a", "start"];
     let mut setup = timed(pipelined());

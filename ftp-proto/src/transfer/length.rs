@@ -15,9 +15,9 @@ pub struct TransferLength {
     pub offset: u64,
     /// The length in the 150 reply of a download; see [`Reply::announced_length`].
     pub announced: Option<u64>,
-    /// The number of bytes to transfer, by `SIZE` or by the requested range.
+    /// The number of bytes to transfer, from `SIZE` or from the requested range.
     pub wanted: Option<u64>,
-    /// The length of the file by `SIZE` after an upload.
+    /// The length of the file after an upload, from `SIZE`.
     pub stored: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ impl TransferLength {
     ///
     /// # Errors
     ///
-    /// Returns [`TransferFault::Incomplete`].
+    /// Returns [`TransferFault::Incomplete`] if an expectation is not met.
     pub fn check(&self) -> Result<(), TransferFault> {
         let Self { moved, offset, announced, wanted, stored } = *self;
         let end = offset.saturating_add(moved);
@@ -51,8 +51,8 @@ impl TransferLength {
 }
 
 impl Reply {
-    /// Returns the file length that a 150 reply announces: the `(n bytes)` at its end, if it is
-    /// there.
+    /// Returns the file length that a 150 reply announces: the `(n bytes)` at its end; `None`
+    /// without it.
     ///
     /// ```
     /// use ftp_proto::{Reply, ReplyCode};

@@ -14,7 +14,7 @@ use crate::verb::Verb;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum FileRange {
-    /// Everything from here on; from 0 it is the whole file.
+    /// Everything from this offset to the end of the file; offset 0 is the whole file.
     From(RestartMarker),
     /// From one byte to another, both counted from 0 and both included.
     Between {
@@ -32,21 +32,21 @@ impl Default for FileRange {
 }
 
 impl FileRange {
-    /// Returns everything from `offset` on.
+    /// Returns the part from `offset` to the end of the file.
     ///
     /// # Errors
     ///
-    /// Returns `BadNumber` beyond 2^63 - 1.
+    /// Returns `BadNumber` if `offset` exceeds 2^63 - 1.
     pub fn from_offset(offset: u64) -> Result<Self, ParseError> {
         let error = ParseError::new("restart marker", 0, ParseErrorKind::BadNumber);
         RestartMarker::new(offset).map(Self::From).ok_or(error)
     }
 
-    /// Returns `length` bytes from `offset` on.
+    /// Returns the part of `length` bytes that begins at `offset`.
     ///
     /// # Errors
     ///
-    /// Returns `BadNumber` for a length of 0, and for an end beyond 2^63 - 1.
+    /// Returns `BadNumber` if the length is 0, or the end exceeds 2^63 - 1.
     pub fn between(offset: u64, length: u64) -> Result<Self, ParseError> {
         let last = length.checked_sub(1).and_then(|beyond_first| offset.checked_add(beyond_first));
         match last {
@@ -58,8 +58,8 @@ impl FileRange {
     }
 }
 
-/// The commands that select a part of a file: `REST` or `RANG`. If the other is in force, it is
-/// reset first.
+/// The dialogue that selects a part of a file with `REST` or `RANG`. If the other command is in
+/// force, it is reset first.
 ///
 /// ```
 /// use ftp_proto::{FileRange, RangeSetup, Reply, ReplyCode, ServerState};
@@ -87,8 +87,8 @@ impl RangeSetup {
 
     /// Returns the next command; `None` once the part is in force.
     ///
-    /// The part is sent once even if it is in force already, since a server may forget it with the
-    /// next command (RFC 3659 §5.3).
+    /// The part is sent once even if it is already in force, since a server may forget it after any
+    /// command (RFC 3659 §5.3).
     #[must_use]
     pub fn command(&self, server: &ServerState) -> Option<Command> {
         self.next(server).map(|range| match (range, server.range) {
@@ -99,7 +99,7 @@ impl RangeSetup {
         })
     }
 
-    /// Reads the final reply to that command.
+    /// Reads the final reply to the last command.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl RangeSetup {
         match (server.range, self.wanted) {
             _ if self.is_sent => None,
             (now, wanted) if now == whole && wanted == whole => None,
-            // `RANG` does not reset `REST`, nor `REST` a `RANG`.
+            // `RANG` does not reset `REST`, and `REST` does not reset `RANG`.
             (FileRange::Between { .. }, FileRange::From(_)) => Some(whole),
             (FileRange::From(_), FileRange::Between { .. }) if server.range != whole => Some(whole),
             (_, wanted) => Some(wanted),

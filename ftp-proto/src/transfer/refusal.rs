@@ -1,4 +1,4 @@
-//! Reads the reply to the command for a data connection, and why the command may have failed.
+//! Reads the reply to `EPSV` or `PASV`, and finds out why the command failed.
 
 use super::passive::PassiveAddress;
 use super::rules::DataRules;
@@ -10,7 +10,7 @@ use crate::reply::{Reply, ReplyCode, Severity};
 /// Why `EPSV` or `PASV` failed.
 pub(super) struct Refusal {
     pub(super) fault: SetupFault,
-    /// The server does not know the command: the other one may work.
+    /// The server does not know the command, so the other one may work.
     pub(super) is_unknown: bool,
     /// The same command may work with this protocol as its argument.
     pub(super) wants_protocol: Option<NetworkProtocol>,
@@ -45,7 +45,7 @@ pub(super) fn read(
     })
 }
 
-/// Returns whether a reply says that the server does not know a command of RFC 2428.
+/// Returns whether a reply means that the server does not know a command of RFC 2428.
 pub(super) fn is_unknown(reply: &Reply) -> bool {
     [
         ReplyCode::UNKNOWN_COMMAND,
@@ -56,7 +56,7 @@ pub(super) fn is_unknown(reply: &Reply) -> bool {
     .contains(&reply.code())
 }
 
-/// Returns the list in a 522 reply. `None` for another reply, and for one without a list.
+/// Returns the list in a 522 reply; `None` for any other reply, and for a 522 without a list.
 fn usable_protocols(reply: &Reply) -> Option<NetworkProtocols> {
     let is_522 = reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED;
     NetworkProtocols::find(reply.text()).filter(|_| is_522)

@@ -48,11 +48,11 @@ pub enum Extended {
 pub struct DataRules {
     /// Which side opens them (default: passive).
     pub mode: Mode,
-    /// Whether `EPSV` or `PASV` is sent.
+    /// The choice between `EPSV` and `PASV`.
     pub epsv: Extended,
-    /// Whether `EPRT` or `PORT` is sent.
+    /// The choice between `EPRT` and `PORT`.
     pub eprt: Extended,
-    /// Whether `EPSV ALL` goes before the first `EPSV` (RFC 2428 §4).
+    /// Whether `EPSV ALL` is sent before the first `EPSV` (RFC 2428 §4).
     pub epsv_all: bool,
     /// How the host in a 227 reply is used.
     pub passive_address: AddressRule,
@@ -107,9 +107,9 @@ pub struct ServerState {
     pub representation: Option<RepresentationType>,
     /// The mode in force.
     pub mode: TransferMode,
-    /// The server refused or does not offer mode Z, so mode S is used instead.
+    /// The server refused mode Z or does not offer it, so mode S is used instead.
     pub no_deflate: bool,
-    /// The server refused or does not offer mode B, so mode S is used instead.
+    /// The server refused mode B or does not offer it, so mode S is used instead.
     pub no_blocks: bool,
     /// The data connection of the last transfer in mode B is still open. The next transfer in that
     /// mode uses it.
@@ -118,8 +118,8 @@ pub struct ServerState {
     pub pret: bool,
     /// The part of a file that is in force for the next transfer.
     pub range: FileRange,
-    /// `EPSV` does not work here: it was refused or unreadable, or only the port of `PASV` could be
-    /// reached.
+    /// `EPSV` does not work here: it was refused, its reply was unreadable, or only the port of
+    /// `PASV` could be reached.
     pub no_epsv: bool,
     /// `EPRT` was refused.
     pub no_eprt: bool,
@@ -130,8 +130,9 @@ pub struct ServerState {
 }
 
 impl ServerState {
-    /// Records that the server accepted a `REST` or `RANG` that was not part of a dialogue here.
-    /// The next transfer then sends the part that it covers. Other verbs change nothing.
+    /// Records that the server accepted a `REST` or `RANG` that was not sent by
+    /// [`RangeSetup`](crate::RangeSetup). The next transfer then selects its part again. Other
+    /// verbs change nothing.
     pub const fn forget_range(&mut self, by: Verb) {
         self.range = match by {
             Verb::Rest => FileRange::From(RestartMarker::HIGHEST),

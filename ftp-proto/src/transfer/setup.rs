@@ -19,8 +19,8 @@ use crate::verb::Verb;
 /// The dialogue before a transfer.
 ///
 /// Ask it for the next [`step`](Self::step), carry it out, and report the result. The dialogue ends
-/// with [`SetupStep::Start`]; [`TransferStart`](crate::TransferStart) takes over there. Its
-/// knowledge about the server goes into your [`ServerState`], which you keep for the next transfer.
+/// with [`SetupStep::Start`]; [`TransferStart`](crate::TransferStart) takes over there. What it
+/// learns about the server goes into your [`ServerState`], which you keep for the next transfer.
 ///
 /// ```
 /// use ftp_proto::{Command, DataRules, FileRange, Pathname, RepresentationType, ServerState};
@@ -79,7 +79,7 @@ pub struct TransferSetup {
     /// The port of `EPSV` is unreachable, so this attempt uses `PASV`.
     epsv_failed: bool,
     may_go_ahead: bool,
-    /// The transfer's command was sent together with those before it.
+    /// The transfer's command was sent together with the commands before it.
     is_ahead: bool,
     /// This attempt uses the data connection of an earlier transfer.
     is_reusing: bool,
@@ -88,7 +88,7 @@ pub struct TransferSetup {
 /// The modification time of the file to be downloaded.
 #[derive(Clone, Copy, Debug)]
 enum FileTime {
-    /// It is not requested, or no longer.
+    /// It is not requested, or `MDTM` was answered.
     Known(Option<TimeVal>),
     /// `MDTM` is sent first.
     Wanted,
@@ -97,13 +97,14 @@ enum FileTime {
 /// The progress of the dialogue.
 #[derive(Clone, Debug)]
 enum Stage {
-    /// `TYPE` and the command for the data connection are sent.
+    /// The commands up to the one for the data connection are sent one by one.
     Agreeing,
     /// The server listens for the wrong protocol, and must close that port (RFC 2428 §3).
     ClosingPort,
-    /// All commands were sent together. These are answered next, in order; then the transfer's.
+    /// All commands were sent together. Those in `commands` are answered next, in order, and then
+    /// the transfer's command.
     Ahead { commands: VecDeque<Command>, is_refused: bool },
-    /// A command that was sent together with the transfer's was refused.
+    /// A command that was sent together with the transfer's command was refused.
     Stopping,
     /// The server listens.
     Found(PassiveAddress),
@@ -114,7 +115,7 @@ enum Stage {
 }
 
 impl TransferSetup {
-    /// Begins the dialogue for `command`, one that uses a data connection.
+    /// Returns the dialogue for `command`, which must use a data connection.
     pub const fn new(command: Command, rules: DataRules) -> Self {
         let may_go_ahead = rules.pipeline;
         Self {
@@ -140,26 +141,27 @@ impl TransferSetup {
         self
     }
 
-    /// Sets the mode of the transfer (default: the one in force). If the server refuses mode B or Z,
-    /// the transfer is in mode S: see [`ServerState::mode`] when it starts.
+    /// Sets the mode of the transfer (default: the one in force). If the server refuses mode B or
+    /// Z, the transfer uses mode S: see [`ServerState::mode`] when it starts.
     pub const fn with_mode(mut self, mode: TransferMode) -> Self {
         self.mode = Some(mode);
         self
     }
 
-    /// Sets the part of the file (default: nothing is sent, and the one in force stays in force).
+    /// Sets the part of the file (default: no command is sent, and the part in force applies).
     pub const fn with_range(mut self, range: FileRange) -> Self {
         self.range = Some(range);
         self
     }
 
-    /// Asks for the modification time of the file of `RETR` first (`MDTM`).
+    /// Requests the modification time of the file first (`MDTM`); `RETR` only.
     pub const fn with_time(mut self) -> Self {
         self.time = FileTime::Wanted;
         self
     }
 
-    /// Returns the modification time, if it was requested and the server reports it.
+    /// Returns the modification time; `None` if it was not requested or the server does not report
+    /// it.
     #[must_use]
     pub const fn modified(&self) -> Option<TimeVal> {
         match self.time {
@@ -276,7 +278,8 @@ impl TransferSetup {
     }
 
     /// Returns whether the server may have refused the transfer because it has closed the data
-    /// connection that was to be used again. The dialogue then begins again, with a new one.
+    /// connection that was to be used again. If so, the dialogue begins again with a new data
+    /// connection.
     pub fn reuse_refused(&mut self, reply: &Reply, server: &mut ServerState) -> bool {
         // STOU must not be sent twice: the server may have chosen a name already.
         let is_lost = self.is_reusing
@@ -305,14 +308,14 @@ impl TransferSetup {
         }
     }
 
-    /// Returns whether the command of the transfer was sent together with those before it.
+    /// Returns whether the command of the transfer was sent together with the commands before it.
     #[must_use]
     pub const fn is_ahead(&self) -> bool {
         self.is_ahead
     }
 
     /// Returns whether another attempt is left after the data connection could not be opened: with
-    /// `PASV` after `EPSV`, or one command at a time. The dialogue then begins again.
+    /// `PASV` after `EPSV`, or one command at a time. If so, the dialogue begins again.
     ///
     /// After [`SetupStep::Start`], abort the transfer first.
     pub fn data_failed(&mut self, server: &ServerState) -> bool {
@@ -329,7 +332,7 @@ impl TransferSetup {
     }
 
     /// Returns whether the server may have refused the transfer because its command was sent
-    /// together with others. The dialogue then begins again, one command at a time.
+    /// together with others. If so, the dialogue begins again, one command at a time.
     pub fn refused(&mut self, reply: &Reply) -> bool {
         let is_odd = self.is_ahead && matches!(reply.code().value(), 425 | 500..=504);
         if is_odd {
@@ -354,8 +357,8 @@ impl TransferSetup {
         self.is_reusing = false;
     }
 
-    /// Returns whether the transfer can use the data connection of the last one: both are in mode
-    /// B (RFC 959 §3.4.2), which alone marks the end of a file in the data.
+    /// Returns whether the transfer can use the data connection of the last one: both must be in
+    /// mode B (RFC 959 §3.4.2), the only mode in which the connection can stay open.
     fn may_reuse(&self, server: &ServerState) -> bool {
         let is_block = self.mode == Some(TransferMode::Block);
         is_block && server.mode == TransferMode::Block && server.is_data_open
@@ -392,8 +395,8 @@ impl TransferSetup {
         (wanted != server.mode).then_some(Command::Mode(wanted))
     }
 
-    /// Returns `PRET` with the command of the transfer, if the server must know that before it
-    /// listens.
+    /// Returns `PRET` with the command of the transfer, if the server must know that command before
+    /// it listens.
     fn announcement(&self, server: &ServerState) -> Option<Command> {
         let is_wanted = server.pret && !self.is_announced && self.rules.mode == Mode::Passive;
         let line = is_wanted.then(|| self.command.encode().ok())??;
@@ -401,8 +404,8 @@ impl TransferSetup {
         Some(Command::Known(Verb::Pret, text.to_vec()))
     }
 
-    /// Reads the reply to `PRET`: a server that refuses it refuses the transfer, unless it does not
-    /// know the command.
+    /// Reads the reply to `PRET`: a server that refuses `PRET` refuses the transfer, unless it does
+    /// not know `PRET`.
     fn learn_pret(
         &mut self,
         reply: &Reply,
@@ -445,8 +448,8 @@ impl TransferSetup {
         self.rules.mode == Mode::Passive && self.rules.epsv_all && !server.epsv_all
     }
 
-    /// Returns the commands that can be sent in one write. They change nothing on the server, since
-    /// after a failure they are sent a second time.
+    /// Returns the commands that can be sent in one write; `None` if they must be sent one by one.
+    /// They must change nothing on the server, since they are sent again after a failure.
     fn together(&self, server: &ServerState) -> Option<Vec<Command>> {
         let whole = FileRange::default();
         let is_whole = self.range == Some(whole) && server.range == whole;
@@ -458,14 +461,14 @@ impl TransferSetup {
         goes_ahead.then(|| self.before(server).chain([self.command.clone()]).collect())
     }
 
-    /// Returns the commands that are sent together with the transfer's, before it.
+    /// Returns the commands that are sent before the transfer's command, in the same write.
     fn before(&self, server: &ServerState) -> impl Iterator<Item = Command> + use<> {
         let epsv = Command::Epsv(server.epsv_argument());
         let before = self.time_command().into_iter().chain(self.type_command(server));
         before.chain(self.mode_command(server)).chain([epsv])
     }
 
-    /// Reads the reply to `MDTM`, `TYPE` or `EPSV` that was sent together with the transfer's command.
+    /// Reads the reply to a command that was sent together with the transfer's command.
     fn reply_ahead(&mut self, reply: &Reply, server: &mut ServerState) -> SetupEvent {
         let Stage::Ahead { commands, is_refused } = &mut self.stage else {
             return SetupEvent::Continued;
@@ -544,7 +547,7 @@ impl TransferSetup {
         Ok(SetupEvent::Continued)
     }
 
-    /// Replaces a command of RFC 2428 with that of RFC 959, if the rules allow it.
+    /// Falls back from a command of RFC 2428 to that of RFC 959, if the rules allow it.
     fn fall_back(
         &self,
         fault: SetupFault,
@@ -560,7 +563,8 @@ impl TransferSetup {
         Ok(SetupEvent::FallsBack(self.way(server), fault))
     }
 
-    /// Continues while the data connection is being opened: with the part, and the command.
+    /// Continues, while the data connection is being opened, with the part and the transfer's
+    /// command.
     fn open(&mut self) {
         self.stage = match self.is_ahead {
             true => Stage::Sent,

@@ -53,7 +53,8 @@ pub enum StartStep {
     TakeData,
     /// Move data, or find its end.
     MoveData,
-    /// Stop the transfer (`ABOR`): it has no data connection. Another way to open one may work.
+    /// Stop the transfer (`ABOR`): it has no data connection. Another way to open a connection may
+    /// work.
     Stop,
 }
 
@@ -67,8 +68,8 @@ impl TransferStart {
     ///
     /// # Errors
     ///
-    /// Returns `Refused` for a 4xx or 5xx. Returns `OutOfStep` for a 2xx that answers another
-    /// command: without a 1xx before it, any 2xx except 226 and 250.
+    /// Returns `Refused` for a 3xx, 4xx or 5xx. Returns `OutOfStep` for any 2xx except 226 and 250
+    /// if no 1xx came before it: such a reply answers another command.
     pub fn reply(&mut self, reply: &Reply) -> Result<(), TransferFault> {
         match reply.code().severity() {
             Severity::Preliminary => {
@@ -95,7 +96,7 @@ impl TransferStart {
         self.data = DataStart::Missing;
     }
 
-    /// Records that the data connection cannot be opened, or not in time.
+    /// Records that the data connection cannot be opened, or could not be opened in time.
     pub const fn data_failed(&mut self) {
         self.data = DataStart::Failed;
     }
@@ -119,8 +120,8 @@ impl TransferStart {
         self.first.is_some()
     }
 
-    /// Returns the first reply, and the final one if it has arrived; both are the same if there was
-    /// no 1xx.
+    /// Returns the first reply, and the final one if it has arrived; `None` without a reply. If
+    /// there was no 1xx, both are the same.
     #[must_use]
     pub fn into_replies(self) -> Option<(Reply, Option<Reply>)> {
         let Self { first, last, .. } = self;

@@ -34,7 +34,7 @@ pub enum SetupStep {
     /// [`TransferStart`](crate::TransferStart).
     Start,
     /// Aborts the transfer, and calls [`again`](crate::TransferSetup::again): its command was sent
-    /// together with one that was refused. See [`TransferAbort`](crate::TransferAbort).
+    /// together with a command that was refused. See [`TransferAbort`](crate::TransferAbort).
     Abort,
     /// Gives up: the rules leave only this command, `PASV` or `PORT`, which carries IPv4 addresses
     /// only.
@@ -51,7 +51,7 @@ pub enum SetupEvent {
     Found(PassiveAddress),
     /// `EPSV` failed. From now on it is sent with this protocol.
     NamesProtocol(NetworkProtocol, SetupFault),
-    /// A command of RFC 2428 failed. From now on this one of RFC 959 is sent.
+    /// A command of RFC 2428 failed. From now on this command of RFC 959 is sent instead.
     FallsBack(Verb, SetupFault),
 }
 

@@ -1,5 +1,5 @@
-//! Whether a transfer succeeded, by its replies, the end of its data and its length (RFC 959 §5.4
-//! and §6, and the practice of servers).
+//! Decides whether a transfer succeeded, from its replies, the end of its data and its length (RFC
+//! 959 §5.4 and §6, and the practice of servers).
 
 use super::length::TransferLength;
 use crate::reply::{ReplyCode, Severity};
@@ -9,17 +9,17 @@ use crate::verb::Verb;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum DataEnd {
-    /// There was none: the server ended the transfer without one.
+    /// There was none: the server ended the transfer without a data connection.
     Missing,
     /// It has not ended yet.
     Open,
     /// It was closed, and under TLS `close_notify` came before that.
     Clean,
-    /// In mode B the block with the end of the file came; the connection is still open.
+    /// In mode B, the block with the end of the file arrived; the connection is still open.
     Marked,
     /// It was reset, or failed in another way.
     Reset,
-    /// Under TLS, without `close_notify`: it may be truncated (RFC 4217 §12.6).
+    /// Under TLS, it was closed without `close_notify`: the data may be truncated (RFC 4217 §12.6).
     TruncatedTls,
 }
 
@@ -45,13 +45,13 @@ pub enum DataEnd {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TransferEvidence {
-    /// The command that began it.
+    /// The command that began the transfer.
     pub verb: Verb,
     /// Whether a 1xx reply arrived.
     pub has_begun: bool,
     /// How the data connection ended; open at first.
     pub data: DataEnd,
-    /// The transferred length and its expectations.
+    /// The transferred length and the expected lengths.
     pub length: TransferLength,
     /// The final reply, once it has arrived.
     pub reply: Option<ReplyCode>,
@@ -71,8 +71,8 @@ pub enum Confirmation {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferFault {
-    /// The server refused or ended it with a 4xx or 5xx. This has priority over any fault of the
-    /// data connection.
+    /// The server refused or ended the transfer with a 4xx or 5xx. This has priority over any fault
+    /// of the data connection.
     #[error("the server refused or ended the transfer")]
     Refused,
     /// The data connection did not end cleanly, whatever the reply says.
@@ -113,14 +113,14 @@ impl TransferEvidence {
         self
     }
 
-    /// Judges the final reply alone, whatever happened to the data. Only for an upload with data,
-    /// the reply must not come before the end of the data.
+    /// Judges the final reply alone, whatever happened to the data. The only exception is an upload
+    /// with data: its reply must not come before the end of the data.
     ///
     /// # Errors
     ///
-    /// Returns `NoReply`, `Refused` or `Early`. Returns `OutOfStep` for a reply that cannot end a
-    /// transfer. That is a reply to another command, or, without a 1xx before it, any reply except
-    /// 226 and 250.
+    /// Returns `NoReply`, `Refused` or `Early`. Returns `OutOfStep` for a 2xx that cannot end a
+    /// transfer: a reply to another command, or, if no 1xx came before it, any 2xx except 226 and
+    /// 250.
     pub fn confirmation(&self) -> Result<Confirmation, TransferFault> {
         let reply = self.reply.ok_or(TransferFault::NoReply)?;
         if reply.severity() != Severity::Completion {
@@ -138,8 +138,8 @@ impl TransferEvidence {
     }
 
     /// Returns whether the data connection stays open for the next transfer: in mode B, after 250.
-    /// With 226 the server closes it (RFC 959 §5.4). After a wrong length, what follows on it may
-    /// belong to this file.
+    /// After 226 the server closes it (RFC 959 §5.4). After a wrong length, further bytes on it may
+    /// still belong to this file.
     #[must_use]
     pub fn keeps_data(&self) -> bool {
         self.data == DataEnd::Marked
@@ -151,8 +151,8 @@ impl TransferEvidence {
     ///
     /// # Errors
     ///
-    /// Returns the most important fault, in this order: a refusal, the data connection, a wrong 2xx
-    /// reply, the length.
+    /// Returns the most important fault, in this order: a refusal, a broken data connection, a
+    /// missing or wrong 2xx reply, a wrong length.
     pub fn verdict(&self) -> Result<Confirmation, TransferFault> {
         let confirmation = self.confirmation();
         if confirmation == Err(TransferFault::Refused) {
@@ -164,7 +164,7 @@ impl TransferEvidence {
         let confirmation = confirmation?;
         let TransferLength { moved: bytes, wanted, announced, .. } = self.length;
         match self.data {
-            // More data follows.
+            // More data may follow.
             DataEnd::Open if !self.verb.is_upload() => {
                 Err(TransferFault::Incomplete { bytes, announced: wanted.or(announced) })
             }

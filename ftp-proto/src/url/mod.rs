@@ -73,15 +73,15 @@ impl FtpUrl {
     /// Parses a URL or the short form.
     ///
     /// The path is split at `/` before it is percent-decoded. It is relative to the login
-    /// directory, and absolute if it begins with `%2F`. `;type=` takes `a`, `i` or `d` in either
-    /// case. An empty port counts as missing (RFC 3986 §3.2.3). Write `#` as `%23`, since it begins
-    /// a fragment (§3.5), which files do not have. Brackets contain an IPv6 address, optionally
-    /// with `%25` and a zone (RFC 6874 §2); a plain `%` before the zone is accepted too.
+    /// directory, unless it begins with `%2F`: then it is absolute. `;type=` takes `a`, `i` or `d`
+    /// in either case. An empty port counts as missing (RFC 3986 §3.2.3). Write `#` as `%23`, since
+    /// it begins a fragment (§3.5), which files do not have. Brackets contain an IPv6 address,
+    /// optionally with `%25` and a zone (RFC 6874 §2); a plain `%` before the zone is accepted too.
     ///
     /// # Errors
     ///
     /// - `UnknownWord` for another scheme or type.
-    /// - `UnexpectedEnd` for a missing host or zone, or half an escape.
+    /// - `UnexpectedEnd` for a missing host or zone, or an incomplete escape.
     /// - `BadNumber` for a port outside 1 to 65535, or an escape that is not hexadecimal.
     /// - `LineBreak` for CR, LF or NUL in any part, escaped or not.
     /// - `UnexpectedByte` for a `#` in a URL, an invalid character in a host, or brackets around
@@ -90,7 +90,7 @@ impl FtpUrl {
         if let Some(at) = input.iter().position(|&byte| is_line_break(byte)) {
             return Err(error(at, ParseErrorKind::LineBreak));
         }
-        // After any other character, this one is part of a short form's path.
+        // A `://` after any other character is part of a short form's path.
         let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
         let end = input.iter().position(|byte| !in_scheme(byte)).unwrap_or(input.len());
         match input.split_at_checked(end) {
@@ -112,7 +112,7 @@ impl FtpUrl {
             return Err(error(start + at, ParseErrorKind::UnexpectedByte));
         }
         let (authority, path) = split_or_all(rest, b'/');
-        // The last `@`: the text before it cannot be a host.
+        // The last `@` ends the login, since a host cannot contain one.
         let (login, place) = match authority.iter().rposition(|&byte| byte == b'@') {
             Some(at) => (authority.get(..at), authority.split_at(at + 1).1),
             None => (None, authority),
@@ -153,8 +153,8 @@ impl FtpUrl {
     /// Parses `[user@]host[:port]:path`; the path is everything after the colon, byte for byte.
     fn parse_short(input: &[u8]) -> Result<Self, ParseError> {
         let end = error(input.len(), ParseErrorKind::UnexpectedEnd);
-        // As with scp, the first colon ends the host, and a name with `/` before it is a local
-        // file.
+        // As with scp, the first colon ends the host, and text with a `/` before that colon is the
+        // name of a local file.
         let stop = input.iter().position(|byte| matches!(byte, b':' | b'[' | b'/')).ok_or(end)?;
         let (head, _) = input.split_at(stop);
         let at_sign = head.iter().rposition(|&byte| byte == b'@');
@@ -182,8 +182,8 @@ impl FtpUrl {
         Ok(url)
     }
 
-    /// Parses everything but login and path from `host[:port]`. `at` is its position in the input,
-    /// and `is_escaped` says whether `%` begins an escape.
+    /// Parses `host[:port]` into a URL without login and path. `at` is the position of `input` in
+    /// the whole URL, and `is_escaped` says whether `%` begins an escape.
     fn at_place(
         scheme: Scheme,
         input: &[u8],
@@ -244,7 +244,7 @@ impl FtpUrl {
         self.scheme
     }
 
-    /// Returns the user's name; without one, log in as `anonymous` (RFC 1635).
+    /// Returns the user's name; if it is `None`, log in as `anonymous` (RFC 1635).
     #[must_use]
     pub fn user(&self) -> Option<&[u8]> {
         self.user.as_deref()
@@ -296,7 +296,7 @@ impl FtpUrl {
         url.path.clear();
         url.representation = None;
         url.lists = false;
-        // The text after the last `/` continues that part: it is empty, or ends in a `%2F`.
+        // If the last part is empty or ends in a `%2F`, `path` continues it.
         let last = parts.pop_if(|last| last.is_empty() || last.ends_with(b"/"));
         parts.into_iter().for_each(|part| url.push_part(part));
         let path = [last.as_deref().unwrap_or_default(), path].concat();
@@ -325,10 +325,10 @@ impl FtpUrl {
         url
     }
 
-    /// Returns the parts of the path, each decoded by itself, so a part may contain a `/` that was
-    /// written `%2F`.
+    /// Returns the parts of the path, each decoded separately, so a part may contain a `/` that was
+    /// written as `%2F`.
     ///
-    /// Joined by `/` they are the [`path`](Self::path); an empty path has one empty part. All but
+    /// Joined by `/`, they form the [`path`](Self::path); an empty path has one empty part. All but
     /// the last are arguments for `CWD` (RFC 1738 §3.2.2).
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().map(Vec::as_slice)
@@ -340,7 +340,7 @@ impl FtpUrl {
         self.lists || matches!(self.path.last(), None | Some(b'/'))
     }
 
-    /// Returns the type requested by `;type=a` or `;type=i`.
+    /// Returns the type requested by `;type=a` or `;type=i`; `None` without either.
     #[must_use]
     pub const fn representation(&self) -> Option<RepresentationType> {
         self.representation
@@ -419,8 +419,8 @@ fn ipv6_host(input: &[u8], at: usize, is_escaped: bool) -> Result<String, ParseE
     Ok(host)
 }
 
-/// Parses the zone of a URL, where `%25` stands for the `%` before it. The first `%` is already
-/// consumed, so a `25` is left; if nothing follows, that is the zone itself.
+/// Parses the zone of a URL, which follows `%25` or a plain `%`. That `%` is already consumed; a
+/// `25` with nothing after it is the zone itself.
 fn zone_of_url(input: &[u8], at: usize) -> Result<Vec<u8>, ParseError> {
     match input.strip_prefix(b"25") {
         Some(zone) if !zone.is_empty() => percent_decode(zone, at + 2),
@@ -440,7 +440,7 @@ fn name(input: &[u8], at: usize) -> Result<String, ParseError> {
     name.ok_or(error(at, ParseErrorKind::UnexpectedByte))
 }
 
-/// Decodes `%XX`; `at` is the position of `input` in the whole.
+/// Decodes `%XX`; `at` is the position of `input` in the whole URL.
 fn percent_decode(input: &[u8], at: usize) -> Result<Vec<u8>, ParseError> {
     let mut out = Vec::with_capacity(input.len());
     let mut rest = input;

@@ -1,5 +1,5 @@
-//! Dates in listings. There is no standard for dates in `LIST`. Some server sends each format that
-//! is parsed here; `tests/listings` has an example.
+//! Dates in listings. There is no standard for dates in `LIST`. Each format that is parsed here is
+//! sent by some server; `tests/listings` has examples.
 
 #[cfg(test)]
 mod tests;
@@ -12,14 +12,14 @@ use crate::time_val::TimeVal;
 /// A date and its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Date {
-    /// `None` if the date has a known form but is not in the calendar or is ambiguous: the line is
-    /// still an entry.
+    /// `None` if the date has a known form but does not exist or is ambiguous: the line is still an
+    /// entry.
     pub(super) modified: Option<Modified>,
     /// The offset after its last byte in the line.
     pub(super) end: usize,
     /// The padding of its last column.
     pub(super) column: Column,
-    /// The year, if the date ends with a plain number for it.
+    /// The year, if the date ends with it as a plain number.
     pub(super) year: Option<u16>,
 }
 
@@ -28,10 +28,10 @@ pub(super) struct Date {
 pub(super) enum Column {
     /// No padding: one SP, then the name.
     Exact,
-    /// A year after a single SP. `ls` aligns years right, as wide as `hh:mm`; some servers align
-    /// them left and add one SP.
+    /// A year after a single SP. `ls` aligns years right in a column as wide as `hh:mm`; some
+    /// servers align them left and add one SP.
     LooseYear,
-    /// A date without a time where others have one (`ls --time-style=iso` adds one SP).
+    /// A date without a time, where other dates have one (`ls --time-style=iso` adds one SP).
     NoTime,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Clock {
     pub(super) second: Option<u8>,
 }
 
-/// A year, month and day in digits. Their values decide which number is which.
+/// A year, month and day as numbers, which may be out of range.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ymd {
     /// `None` if it is missing.
@@ -78,8 +78,8 @@ pub(super) fn read(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
                 let day = short(digits, 2)?;
                 return month_and_day(month, day, second, false, words, reference);
             }
-            // `3 29 03:26`, only with a time, because any three numbers could be day, month and
-            // year.
+            // `3 29 03:26`: accepted only with a time, because any three numbers could be day,
+            // month and year.
             let month = short(digits, 2)?;
             let day = short(second.bytes, 2)?;
             let time = words.next()?;
@@ -123,7 +123,8 @@ impl Date {
         Self { modified, end: last.end(), column: Column::Exact, year: None }
     }
 
-    /// Returns this date in UTC if `word` is an offset from UTC, such as `+0200`.
+    /// Returns this date in UTC if `word` is an offset from UTC, such as `+0200`, otherwise
+    /// unchanged.
     fn in_zone(mut self, word: Word<'_>) -> Self {
         if let Some(ahead) = offset(word.bytes) {
             self.end = word.end();
@@ -233,9 +234,9 @@ fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date>
     }
 }
 
-/// Returns the time of these fields. Without a year it is the latest such time that is at most one
-/// day after `reference`. Servers leave out the year for recent months, and their clock may be in
-/// another zone.
+/// Returns the time with these fields; `None` if it does not exist. Without a year, it is the
+/// latest such time that is at most one day after `reference`. Servers leave out the year for
+/// recent months, and their clock may be in another zone.
 pub(super) fn modified(ymd: Ymd, clock: Option<Clock>, reference: TimeVal) -> Option<Modified> {
     let month = u8::try_from(ymd.month).ok()?;
     let day = u8::try_from(ymd.day).ok()?;
@@ -260,7 +261,7 @@ pub(super) fn modified(ymd: Ymd, clock: Option<Clock>, reference: TimeVal) -> Op
 }
 
 /// Parses `h:mm`, `hh:mm` or `hh:m`, with or without `:ss`; fractions are skipped. Numbers out of
-/// range are accepted here, so that the date has its form but no time.
+/// range are accepted here, so that such a date is recognised, but has no value.
 pub(super) fn clock(word: &[u8]) -> Option<Clock> {
     // Checks for digits and colons first, because this runs for each word of a line.
     let (hour, rest) = split_digits(word);
@@ -296,8 +297,8 @@ fn four_digits(digits: &[u8]) -> Option<u16> {
     if digits.len() == 4 { short(digits, 4) } else { None }
 }
 
-/// Parses a year of two, three or four digits. Two mean 1970 to 2069. Three come from servers that
-/// print years since 1900.
+/// Parses a year of two, three or four digits. Two digits mean 1970 to 2069. Three digits come from
+/// servers that print years since 1900.
 pub(super) fn year(digits: &[u8]) -> Option<u16> {
     let value = short(digits, 4)?;
     match digits.len() {
