@@ -11,10 +11,10 @@ use crate::net::connector::SharedConnector;
 use crate::net::proxy::{Proxy, Route};
 use crate::security::Tls;
 
-/// Timeouts of each phase.
+/// A timeout for each phase.
 ///
-/// Each limits the whole phase: a server that sends one byte at a time does not extend it. Only
-/// [`stall`](Self::stall) starts again with each byte.
+/// Each timeout limits the whole phase: a server that sends one byte at a time does not extend it.
+/// Only [`stall`](Self::stall) starts again with each byte.
 ///
 /// ```
 /// use std::time::Duration;
@@ -84,25 +84,25 @@ pub(crate) struct Config {
     pub(crate) bind: Option<IpAddr>,
     pub(crate) family: Family,
     pub(crate) connector: Option<SharedConnector>,
-    /// The way through a proxy; it excludes a connector.
+    /// The route through a proxy; it excludes a connector.
     pub(crate) route: Option<Route>,
     pub(crate) canceller: Option<Canceller>,
-    /// The peer is set once the control connection is open.
+    /// The `peer` in the rules is set once the control connection is open.
     pub(crate) rules: DataRules,
     pub(crate) account: Option<Password>,
     pub(crate) allow_low_ports: bool,
     pub(crate) active_ports: Option<PortRanges>,
     pub(crate) active_address: Option<String>,
     pub(crate) host_command: bool,
-    /// Data is compressed if the server offers that.
+    /// Data is compressed if the server offers `MODE Z`.
     pub(crate) compress: bool,
-    /// Several transfers use one data connection if the server offers that.
+    /// Several transfers use one data connection if the server offers `MODE B`.
     pub(crate) reuse_data: bool,
     pub(crate) tls: Option<Tls>,
 }
 
 impl Config {
-    /// Rejects contradictory settings, and derives the others.
+    /// Rejects contradictory settings, and sets those that follow from others.
     pub(crate) fn check(&mut self) -> Result<(), Error> {
         if self.rules.epsv_all {
             if self.rules.mode == Mode::Active {

@@ -12,12 +12,13 @@ pub enum HashAlgorithm {
     Sha256,
     /// SHA-512, 64 bytes.
     Sha512,
-    /// SHA-1, 20 bytes. Detects accidents only: different files with the same digest can be made.
+    /// SHA-1, 20 bytes. Detects only accidental changes: an attacker can make different files with
+    /// the same digest.
     Sha1,
-    /// MD5, 16 bytes. Detects accidents only, like SHA-1.
+    /// MD5, 16 bytes. Detects only accidental changes, like SHA-1.
     Md5,
-    /// CRC-32, 4 bytes, most significant first. Detects accidents, except about one in four
-    /// billion.
+    /// CRC-32, 4 bytes, most significant first. Detects only accidental changes, and misses about
+    /// one in four billion.
     Crc32,
 }
 
@@ -25,7 +26,7 @@ impl HashAlgorithm {
     /// All algorithms, the preferred ones first.
     pub const ALL: &[Self] = &[Self::Sha256, Self::Sha512, Self::Sha1, Self::Md5, Self::Crc32];
 
-    /// Returns its name, such as `SHA-256`.
+    /// Returns the name of the algorithm, such as `SHA-256`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +38,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// Returns the length of its digests in bytes.
+    /// Returns the length of a digest in bytes.
     #[must_use]
     pub const fn length(self) -> usize {
         match self {
@@ -60,7 +61,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// Returns whether `name` is a server's name for it; some leave out the `-`.
+    /// Returns whether `name` is a server's name for the algorithm; some servers leave out the `-`.
     pub(crate) fn is_named(self, name: &[u8]) -> bool {
         let plain = |name: &[u8]| -> Vec<u8> {
             let bare = name.iter().filter(|byte| **byte != b'-');

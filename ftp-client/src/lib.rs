@@ -82,8 +82,8 @@
 //!
 //! # Resuming a download
 //!
-//! If the bytes do not go to a file, [`Client::retrieve_rest`] resumes after the bytes that you
-//! have. The server must be able to restart, and its file must be long enough:
+//! If you write the bytes yourself, [`Client::retrieve_rest`] resumes after the bytes that you
+//! already have. The server must be able to restart, and its file must be long enough:
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -120,9 +120,9 @@
 //! ```
 //!
 //! [`Client::list`] uses `MLSD`, which is exact, if the server has it. Otherwise it parses `LIST`,
-//! whose format differs between servers. It returns an iterator that holds one line at a time; if
-//! the listing was truncated, the last item is an error. [`Entries::gather`] collects a listing,
-//! and [`Client::walk`] lists a whole tree.
+//! whose format differs between servers. The returned iterator holds one line at a time; if the
+//! listing was truncated, the last item is an error. [`Entries::gather`] collects a listing, and
+//! [`Client::walk`] lists a whole tree.
 //!
 //! # TLS
 //!
@@ -139,8 +139,8 @@
 //!
 //! # Proxies
 //!
-//! [`ClientBuilder::proxy`] takes a SOCKS5, HTTP or FTP [`Proxy`] for all connections. A
-//! [`Connector`] opens them in any other way.
+//! [`ClientBuilder::proxy`] takes a SOCKS5, HTTP or FTP [`Proxy`] for all connections. With a
+//! [`Connector`], you open the connections in any other way.
 //!
 //! ```no_run
 //! use ftp_client::{Client, Proxy};
@@ -157,9 +157,9 @@
 //!
 //! # Errors and timeouts
 //!
-//! [`Error`] shows who must act, and [`Error::is_transient`] whether a retry makes sense. No call
-//! blocks forever: [`Timeouts`] limits each phase, and [`overall`](ClientBuilder::overall) the
-//! whole session.
+//! The variants of [`Error`] show who must act, and [`Error::is_transient`] returns whether a retry
+//! makes sense. No call blocks forever: [`Timeouts`] limits each phase, and
+//! [`overall`](ClientBuilder::overall) the whole session.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -196,13 +196,13 @@
 //!
 //! The client does not trust the server:
 //!
-//! - Data connections go to the host of the control connection and to ports from 1024 on, unless
-//!   the [`ClientBuilder`] says otherwise.
+//! - Data connections go to the host of the control connection and to ports from 1024 to 65535,
+//!   unless the [`ClientBuilder`] says otherwise.
 //! - Arguments with CR, LF or NUL are rejected before anything is sent, so a file name cannot
 //!   inject commands.
 //! - The length and duration of everything the server sends are limited.
-//! - Names in listings are the server's choice: check [`Entry::is_safe_name`] before you use one in
-//!   a local path.
+//! - Names in listings are the server's choice: check [`Entry::is_safe_name`] before you use a name
+//!   in a local path.
 
 mod base64;
 mod client;
@@ -272,7 +272,7 @@ pub use ftp_proto::{
     ReplyCode, RepresentationType, Role, Scheme, Severity, TimeVal, Verb, Zone,
 };
 
-/// Types that a program may move to another thread.
+/// Compiles only for types that can be moved to another thread.
 const fn is_send<T: Send>() {}
 const _: () = {
     is_send::<Client>();

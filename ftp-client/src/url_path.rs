@@ -8,9 +8,9 @@ use crate::error::Error;
 
 /// The place of a URL's object on the server, and the path for commands.
 ///
-/// By RFC 1738 a client enters each directory of the path. Nearly every server accepts the whole
-/// path in one argument, which saves commands, so try that first. A server that answers 550 may
-/// still accept the path part by part.
+/// According to RFC 1738, a client enters each directory of the path. Nearly every server accepts
+/// the whole path in one argument, which saves commands, so try that first. A server that answers
+/// 550 may still accept the path part by part.
 ///
 /// ```no_run
 /// use ftp_client::{Client, Entered, FtpUrl, Place};
@@ -48,11 +48,11 @@ pub struct Place {
 /// The result of [`Place::enter`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Entered {
-    /// The current directory is unchanged. The error was not a 550, the path has only one part, the
-    /// parts were tried before, or the server refused the first directory.
+    /// The call did not change the current directory: the error was not a 550, the path has only
+    /// one part, the parts were tried before, or the server refused the first directory.
     Nowhere,
-    /// A later directory was refused: from now on relative paths have another meaning on this
-    /// server.
+    /// A later directory was refused: from now on, relative paths have another meaning in this
+    /// session.
     Partway,
     /// The directory of the object was entered: try the command again with the new
     /// [`path`](Place::path).
@@ -98,8 +98,8 @@ impl Place {
     fn new(before: Vec<u8>, parts: &[&[u8]], name: &[u8]) -> Self {
         let filled = parts.iter().filter(|part| !part.is_empty());
         let mut directories: Vec<_> = filled.map(|part| part.to_vec()).collect();
-        // Empty parts are skipped, except that a first one puts a `/` before the next, since the
-        // whole path is absolute.
+        // Empty parts are skipped, except that an empty first part puts a `/` before the next part,
+        // since the whole path is absolute.
         if parts.first().is_some_and(|first| first.is_empty()) {
             match directories.first_mut() {
                 Some(first) => first.insert(0, b'/'),
@@ -122,8 +122,8 @@ impl Place {
         &self.name
     }
 
-    /// Replaces the name with another in the same directory. If the directory was entered, it stays
-    /// so.
+    /// Replaces the name with another in the same directory. A directory that was entered stays
+    /// entered.
     pub fn set_name(&mut self, name: impl AsRef<[u8]>) {
         self.name = name.as_ref().to_vec();
         self.path = match self.entered {
@@ -155,7 +155,7 @@ impl Place {
     /// Enters the directory of the object part by part, for a command that acts in the current
     /// directory.
     ///
-    /// Does nothing if there is no directory to enter, or if this was done before.
+    /// Does nothing if there is no directory to enter, or if the directories were tried before.
     ///
     /// # Errors
     ///

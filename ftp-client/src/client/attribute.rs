@@ -74,8 +74,8 @@ impl Client {
     /// Sets the modification time of the object at `path` (`MFMT`; `SITE UTIME` if the server lists
     /// only that).
     ///
-    /// Returns the time that the server says it stored, which may be coarser, or `None` if it does
-    /// not say.
+    /// Returns the time that the server says it stored, which may be coarser, or `None` if the
+    /// server does not report it.
     ///
     /// # Errors
     ///
@@ -139,8 +139,8 @@ impl Client {
         Ok(chosen.split(|&byte| byte == b';').filter_map(Fact::parse).collect())
     }
 
-    /// Returns the 2xx reply to a command; `None` for any 5xx except 530, which means that the
-    /// value is not known.
+    /// Returns the 2xx reply to a command. Returns `None` for any 5xx except 530: the value is then
+    /// unknown.
     fn ask(&mut self, command: &Command) -> Result<Option<Reply>, Error> {
         let reply = self.control.request(command)?;
         match reply.code().severity() {

@@ -65,7 +65,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the local address that all connections use, and at which active mode listens.
+    /// Sets the local address that all connections use, and on which the client listens in active
+    /// mode.
     ///
     /// Server addresses of the other family are then not tried.
     pub const fn bind(mut self, address: IpAddr) -> Self {
@@ -81,8 +82,8 @@ impl ClientBuilder {
 
     /// Sets a connector that opens the connections in place of this client.
     ///
-    /// It excludes [`bind`](Self::bind), [`family`](Self::family) and active mode.
-    /// [`keepalive`](Self::keepalive) is up to the connector too.
+    /// It excludes [`bind`](Self::bind), [`family`](Self::family) and active mode, and
+    /// [`keepalive`](Self::keepalive) has no effect on its connections.
     pub fn connector(mut self, connector: impl Connector + 'static) -> Self {
         self.config.connector = Some(SharedConnector(Arc::new(connector)));
         self
@@ -110,7 +111,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets a canceller, by which another thread can stop this client.
+    /// Sets a canceller, with which another thread can stop this client.
     pub fn canceller(mut self, canceller: Canceller) -> Self {
         self.config.canceller = Some(canceller);
         self
@@ -146,7 +147,7 @@ impl ClientBuilder {
     }
 
     /// Sends `TYPE`, `EPSV` and `RETR` or a listing command in one write, which saves two round
-    /// trips (default: off). `MDTM` goes before them if the time of the file is wanted.
+    /// trips (default: off). `MDTM` comes first if the time of the file is wanted.
     ///
     /// Uploads and transfers from an offset send one command at a time. After any unexpected reply
     /// the connection returns to one command at a time, and the transfer is started again that way.
@@ -161,10 +162,10 @@ impl ClientBuilder {
     /// Sets whether to compress the data of transfers and listings (`MODE Z`) if the server lists
     /// that (default: no).
     ///
-    /// It asks for the server's features first ([`Client::features`]). Data that is compressed
-    /// already does not become smaller. Under TLS, the length of compressed data reveals something
-    /// about its content. All lengths and offsets are those of the file.
-    /// [`Client::compresses`] returns whether the server offers it.
+    /// The client asks for the server's features first ([`Client::features`]). Data that is already
+    /// compressed does not become smaller. Under TLS, the length of compressed data reveals
+    /// something about its content. All lengths and offsets are those of the file.
+    /// [`Client::compresses`] returns whether data will be compressed.
     pub const fn compress(mut self, on: bool) -> Self {
         self.config.compress = on;
         self
@@ -175,8 +176,8 @@ impl ClientBuilder {
     ///
     /// Small files are then faster, above all under TLS, since only the first one needs a
     /// connection and a handshake. The end of a file is a part of its data, so a file that was cut
-    /// is recognised without the server's reply. [`Client::plan_downloads`] saves the round trips
-    /// too, and [`Client::reuses_data`] returns whether the server offers it.
+    /// is recognised without the server's reply. [`Client::plan_downloads`] saves round trips too,
+    /// and [`Client::reuses_data`] returns whether the server offers the mode.
     ///
     /// Servers that close the data connection after each file work too. If the server has closed
     /// it before a transfer begins, the transfer begins again over a new one.
@@ -189,8 +190,9 @@ impl ClientBuilder {
     /// Sets which host data connections use after `PASV` (default: the host of the control
     /// connection).
     ///
-    /// `EPSV`, which is tried first, announces no host. With a [`connector`](Self::connector) the
-    /// rule has no effect.
+    /// `EPSV`, which is tried first, announces no host. [`connect`](Self::connect) rejects any
+    /// other rule together with a [`connector`](Self::connector) or a SOCKS5 or HTTP
+    /// [`proxy`](Self::proxy).
     pub const fn passive_address(mut self, rule: AddressRule) -> Self {
         self.config.rules.passive_address = rule;
         self
@@ -217,7 +219,7 @@ impl ClientBuilder {
     /// Sets the address that is announced to the server in active mode, in place of the local
     /// address.
     ///
-    /// It is the address of the NAT in front of this host, or its name. The name is looked up for
+    /// It is the address or the name of the NAT in front of this host. The name is looked up for
     /// each transfer, within [`Timeouts::resolve`]. It must have an address of the control
     /// connection's family. Only connections from the server's own address are accepted.
     pub fn active_address(mut self, address: impl Into<String>) -> Self {
@@ -236,7 +238,7 @@ impl ClientBuilder {
 
     /// Sets whether and how TLS protects the connections (default: no TLS).
     ///
-    /// A URL with scheme `ftpes` or `ftps` demands TLS and says when it begins.
+    /// A URL with scheme `ftpes` or `ftps` demands TLS and determines when TLS begins.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.config.tls = Some(tls);
         self
@@ -256,8 +258,8 @@ impl ClientBuilder {
     /// a port stands in brackets. The default port is 21, and 990 with [`Tls::implicit`].
     ///
     /// A name may have several addresses of both families. The client tries them in turn, each 250
-    /// ms after the previous one or as soon as that has failed. It uses the first that answers (RFC
-    /// 8305).
+    /// ms after the previous one or as soon as that has failed. It uses the first address that
+    /// answers (RFC 8305).
     ///
     /// # Errors
     ///
@@ -275,7 +277,7 @@ impl ClientBuilder {
         self.connect_at(server, None)
     }
 
-    /// Connects to a server at `port`, if that is given, whatever port `server` names.
+    /// Connects to a server. `port`, if given, replaces the port in `server`.
     pub(crate) fn connect_at(mut self, server: &str, port: Option<u16>) -> Result<Client, Error> {
         self.config.check()?;
         let is_implicit = self.config.tls.as_ref().is_some_and(|tls| tls.start == Start::Implicit);

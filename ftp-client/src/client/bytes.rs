@@ -17,13 +17,13 @@ impl Client {
         self.control.take_bytes(!doubles);
     }
 
-    /// Returns whether the server must be asked something before it gets this path.
+    /// Returns whether other commands must be sent before a command with this path.
     pub(crate) fn needs_agreement(&self, path: &[u8]) -> bool {
         let is_utf8 = !path.is_ascii() && std::str::from_utf8(path).is_ok();
         (is_utf8 && !self.utf8_asked) || (!self.knows_iac && path.contains(&0xff))
     }
 
-    /// Finds out how the server reads 0xFF, before the first one is sent.
+    /// Finds out how the server reads 0xFF before the first such byte is sent.
     pub(super) fn learn_iac(&mut self, text: &[u8]) -> Result<(), Error> {
         if self.knows_iac || !text.contains(&0xff) {
             return Ok(());
@@ -46,8 +46,8 @@ fn names_itself(welcome: &Reply) -> bool {
     })
 }
 
-/// Returns whether the features are those of such a server. The greeting alone is not enough, since
-/// its text is configurable.
+/// Returns whether the features are those of a server that reads each byte as itself. The greeting
+/// alone is not enough, since its text is configurable.
 fn is_known(features: &Features) -> bool {
     let lists = |names: &[&str]| names.iter().all(|name| features.has(name));
     let is_pure = lists(&["ESTA", "ESTP"]);

@@ -10,8 +10,8 @@ use crate::digest::{Digest, HashAlgorithm};
 use crate::error::{Error, Phase};
 
 impl Client {
-    /// Returns the algorithms that [`hash`](Self::hash) can use with this server, by its `FEAT`
-    /// list.
+    /// Returns the algorithms that [`hash`](Self::hash) can use with this server, according to
+    /// `FEAT`.
     ///
     /// They are in the order of [`HashAlgorithm::ALL`].
     ///
@@ -27,12 +27,12 @@ impl Client {
         Ok(HashAlgorithm::ALL.iter().copied().filter(is_listed).collect())
     }
 
-    /// Compares the server's digest of the file at `path` with a local one, such as that of a
+    /// Compares the server's digest of the file at `path` with a local digest, such as that of a
     /// [`Checksum`](crate::Checksum).
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Mismatch`] if they differ, and the errors of [`hash`](Self::hash).
+    /// Returns [`Error::Mismatch`] if the digests differ, and the errors of [`hash`](Self::hash).
     pub fn compare_hash(&mut self, path: impl AsRef<[u8]>, here: &Digest) -> Result<(), Error> {
         let there = self.hash(path, Some(here.algorithm))?;
         match there.bytes == here.bytes {
@@ -114,7 +114,7 @@ impl Client {
     fn hash_reply(&mut self, command: &Command) -> Result<Reply, Error> {
         let line = command.encode()?;
         self.settle()?;
-        // Otherwise the digest would cover only a part of the file.
+        // If a range were in force, the digest would cover only a part of the file.
         self.put_range_in_force(FileRange::default())?;
         let limit = self.config.timeouts.final_reply.max(self.config.timeouts.reply);
         let deadline = self.control.deadline(limit, Phase::Reply);
@@ -133,8 +133,8 @@ fn wrong(kind: ParseErrorKind) -> ParseError {
     ParseError::new("digest reply", 0, kind)
 }
 
-/// Reads the reply to `HASH`: algorithm, range, digest, pathname. Some servers leave the pathname
-/// out, and those of the first drafts the range.
+/// Reads the reply to `HASH`: algorithm, range, digest, pathname. Some servers leave out the
+/// pathname, and servers of the first drafts leave out the range.
 fn read_hash(text: &[u8], algorithm: HashAlgorithm) -> Result<Vec<u8>, ParseError> {
     let mut words = text.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
     let end = || wrong(ParseErrorKind::UnexpectedEnd);

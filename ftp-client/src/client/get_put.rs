@@ -13,7 +13,7 @@ use crate::url_path::{Entered, Place};
 
 /// A file argument of [`get`] and [`put`]: a URL, or text that is parsed as one.
 pub trait IntoUrl {
-    /// Parses the URL.
+    /// Converts the argument to a URL.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl ClientBuilder {
     /// client enters its directories one by one, as [`Place`] does.
     ///
     /// The download succeeds if [`Download::finish`](crate::Download::finish) does. If only `SIZE`
-    /// reports the length, it must also equal the number of bytes. `writer` is flushed.
+    /// reports the length, that length must also equal the number of bytes. `writer` is flushed.
     ///
     /// # Errors
     ///
@@ -215,7 +215,7 @@ fn url_of_file(url: impl IntoUrl) -> Result<FtpUrl, Error> {
 }
 
 /// Returns the user and password of a URL. For anonymous logins the password identifies no person,
-/// although RFC 1635 asks for an address.
+/// although RFC 1635 asks for an email address.
 fn login(url: &FtpUrl) -> (&[u8], &[u8]) {
     const NOBODY: &[u8] = b"anonymous@";
     let user = url.user().unwrap_or(b"anonymous");

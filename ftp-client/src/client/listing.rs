@@ -118,8 +118,8 @@ impl Client {
                 Entries::new(lines, sent.clone()).begin()
             });
             match beginning {
-                // The server may take the flag for a name, and then report that it is missing, or
-                // list nothing.
+                // The server may take the flag for a name, and then report a missing file or list
+                // nothing.
                 Err(error) if all && is_no(&error) => is_refused = true,
                 Ok(beginning) if all && beginning.is_empty() => {}
                 Ok(beginning) => {
@@ -216,9 +216,9 @@ impl Client {
         Walk::new(self, directory.as_ref(), options)
     }
 
-    /// Begins `MLSD` if the server lists it. If the server then does not know it, it is not used
-    /// again. A path that is not a directory is left to `LIST`, which lists files too (RFC 3659
-    /// §7.2.1 answers 501).
+    /// Begins `MLSD` if the server lists `MLST`; returns `None` if `LIST` must be used. If the
+    /// server does not know `MLSD` after all, it is not sent again. A path that is not a directory
+    /// is left to `LIST`, which lists files too (RFC 3659 §7.2.1 answers 501).
     fn begin_mlsd_if_listed(&mut self, directory: &[u8]) -> Result<Option<Begun>, Error> {
         if self.no_mlsd || !self.features()?.has("MLST") {
             return Ok(None);
@@ -268,7 +268,8 @@ fn is_no(error: &Error) -> bool {
             && reply.code() != ReplyCode::NOT_LOGGED_IN)
 }
 
-/// Returns the name of a directory for `LIST` and `NLST`. Servers take a leading `-` for options.
+/// Returns the name of a directory for `LIST` and `NLST`. Servers take a name with a leading `-`
+/// for options.
 fn sent_as(directory: &[u8]) -> Vec<u8> {
     match directory {
         [b'-', ..] => [b"./", directory].concat(),

@@ -1,5 +1,5 @@
-//! `Client`: one method per service, each a few lines over the control connection. The services for
-//! files and directories have their own modules.
+//! `Client`: one method per FTP service. The services for files and directories have their own
+//! modules.
 
 mod attribute;
 pub(crate) mod builder;
@@ -38,7 +38,7 @@ use crate::transfer::{Kept, Plan};
 /// the client asks for `FEAT`, and sends `OPTS UTF8 ON` if the server lists it.
 ///
 /// A client can move between threads, but only one thread can use it at a time. To share it, use a
-/// mutex, which keeps each dialogue together.
+/// mutex, which keeps the commands of each dialogue together.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), ftp_client::Error> {
@@ -81,7 +81,7 @@ pub struct Client {
     pub(crate) abandoned: Option<Stream>,
     /// The data connection that the next transfer in mode B uses.
     pub(crate) kept: Option<Kept>,
-    /// The downloads that follow.
+    /// The downloads that the caller has planned.
     pub(crate) plan: Plan,
     welcome: Reply,
     pub(crate) secured: Option<Secured>,
@@ -115,7 +115,7 @@ impl Client {
         let mut context = context.transpose().map_err(Error::Tls)?;
         let waiter = Waiter::new(config.overall, config.canceller.clone());
         let stream = connect::connect(&server, &mut config, &waiter)?;
-        // Otherwise these addresses are not the server's, or the transport has none.
+        // On a relayed connection, these addresses are not the server's, or the transport has none.
         let is_direct = !config.is_relayed();
         let addresses = is_direct.then(|| addresses_of(&stream)).transpose()?;
         config.rules.peer = addresses.map(|(_, peer)| peer);
@@ -169,8 +169,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// - [`Error::Refused`] with the server's reason: 530 for a wrong name or password, 332 if it
-    ///   wants an account and the builder has none.
+    /// - [`Error::Refused`] with the server's reason: 530 for a wrong name or password, 332 if the
+    ///   server wants an account and the builder has none.
     /// - [`Error::Argument`] for an empty name, or CR, LF or NUL in any argument.
     /// - [`Error::Tls`] if the server refuses to protect data connections as requested.
     /// - [`Error::Proxy`] if an FTP proxy refuses its own user and password.
@@ -265,8 +265,8 @@ impl Client {
     ///
     /// Returns `true` if the connection is open, no reply is outstanding, and the server has
     /// neither closed the connection nor sent anything unasked. A transfer that was dropped early
-    /// is aborted first. The check sends no command; the server can still close the connection at
-    /// the next one.
+    /// is aborted first. The check sends no command; the server can still close the connection
+    /// before the next one.
     #[must_use]
     pub fn is_ready(&mut self) -> bool {
         if self.plan.is_requested() && self.kept.is_some() {
@@ -279,8 +279,8 @@ impl Client {
     /// Returns whether the connection is open and no reply is outstanding, without sending or
     /// reading anything.
     ///
-    /// After a failed transfer it is true if the server accepted the abort. The replies to
-    /// [planned downloads](Self::plan_downloads) may be outstanding.
+    /// After a failed transfer, the result is `true` if the server accepted the abort. The replies
+    /// to [planned downloads](Self::plan_downloads) may be outstanding.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let is_outstanding = self.control.is_outstanding() && !self.plan.is_requested();
@@ -288,7 +288,7 @@ impl Client {
     }
 
     /// Returns whether the current directory may differ from the login directory: `CWD`, `CDUP` or
-    /// a raw command that does the same was sent.
+    /// a raw command with the same effect was sent.
     #[must_use]
     pub const fn has_moved(&self) -> bool {
         self.moved
@@ -303,7 +303,8 @@ impl Client {
 
     /// Returns the features that the server lists (`FEAT`), asking only once.
     ///
-    /// The list is empty if the server does not list its features. Its commands may work even so.
+    /// The list is empty if the server does not list its features. Commands of extensions may still
+    /// work.
     ///
     /// # Errors
     ///
@@ -382,8 +383,8 @@ impl Client {
     /// # Errors
     ///
     /// Returns [`Error::Argument`] for a verb that uses a data connection or changes how either
-    /// connection works. The latter are `AUTH`, `CCC`, `MODE`, `STRU`, and under TLS `PROT` and
-    /// `REIN`. Nothing is sent then. Returns [`Error::Protocol`] for a longer reply.
+    /// connection works. The latter are `AUTH`, `ADAT`, `CCC`, `MODE`, `STRU`, and under TLS `PROT`
+    /// and `REIN`. Nothing is sent then. Returns [`Error::Protocol`] for a reply beyond that limit.
     pub fn quote(&mut self, command: &RawCommand) -> Result<Reply, Error> {
         let verb = command.verb();
         let refuse = |what| {
@@ -434,8 +435,8 @@ impl Client {
 
     /// Ends the session (`QUIT`), after aborting a transfer that was dropped early.
     ///
-    /// The client waits at most 2 s for the reply, and 1 s after a cancel. A server that closes the
-    /// connection without a 221 has ended the session too.
+    /// The client waits at most 2 s for the reply, and 1 s after a cancel. If the server closes the
+    /// connection without a 221, that also counts as the end of the session.
     ///
     /// # Errors
     ///
@@ -460,8 +461,8 @@ impl Client {
         let data = self.abandoned.take();
         match self.control.outstanding() {
             Some(verb) if verb.uses_data() || self.plan.is_requested() => self.stop_transfer(data),
-            // The transfer was cancelled while it waited for its reply, and `ABOR` cannot stop such
-            // a command.
+            // The command was cancelled while it waited for its reply, and `ABOR` stops only
+            // transfers.
             Some(_) => {
                 self.control.close();
                 Err(Error::Closed)
@@ -480,13 +481,13 @@ impl Client {
         self.control.order(command)
     }
 
-    /// Checks a path, and makes sure that the server reads it as UTF-8 if that matters.
+    /// Checks a path and, if it is non-ASCII UTF-8, makes sure that the server reads it as UTF-8.
     pub(crate) fn pathname(&mut self, path: &[u8]) -> Result<Pathname, Error> {
         let pathname = Pathname::new(path)?;
         self.learn_iac(path)?;
         if !path.is_ascii() && !self.utf8_asked && std::str::from_utf8(path).is_ok() {
             if self.features()?.has("UTF8") {
-                // Many servers use UTF-8 without the option and refuse it, which is harmless (RFC
+                // Many servers always use UTF-8 and refuse this option, which is harmless (RFC
                 // 2640).
                 let reply = self.request(&Command::Opts(OptsArgument::Utf8))?;
                 if reply.code().severity() != Severity::Completion {
@@ -512,8 +513,8 @@ impl Client {
         Ok(())
     }
 
-    /// Sends `REST` or `RANG` if the next transfer covers a part of its file, and resets one that
-    /// was sent but not used.
+    /// Sends `REST` or `RANG` if the next transfer covers a part of its file, and resets a part
+    /// that was selected but not used.
     pub(crate) fn put_range_in_force(&mut self, range: FileRange) -> Result<(), Error> {
         let mut setup = RangeSetup::new(range);
         while let Some(command) = setup.command(&self.state) {
@@ -525,7 +526,7 @@ impl Client {
     }
 }
 
-/// Returns the local address and the server's.
+/// Returns the local address and the server's address.
 fn addresses_of(stream: &Stream) -> Result<(SocketAddr, SocketAddr), Error> {
     stream.addresses().map_err(|error| match error.kind() {
         // The server has already closed the connection.
@@ -535,7 +536,7 @@ fn addresses_of(stream: &Stream) -> Result<(SocketAddr, SocketAddr), Error> {
 }
 
 /// Sends the name that the caller used for the server (`HOST`). A server that does not know the
-/// command serves only one host.
+/// command is assumed to serve one host.
 fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), Error> {
     let reply = control.request(command)?;
     if is_unknown(&reply) || reply.code().severity() == Severity::Completion {

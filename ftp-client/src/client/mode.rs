@@ -9,7 +9,7 @@ use crate::trace;
 impl Client {
     /// Returns whether the data of transfers is compressed, as
     /// [`ClientBuilder::compress`](crate::ClientBuilder::compress) wants. A server that lists the
-    /// feature may still refuse it with the first transfer.
+    /// feature may still refuse it at the first transfer.
     ///
     /// # Errors
     ///
@@ -20,7 +20,7 @@ impl Client {
 
     /// Returns whether several transfers use one data connection, as
     /// [`ClientBuilder::reuse_data`](crate::ClientBuilder::reuse_data) wants. A server that lists
-    /// the feature may still refuse it with the first transfer.
+    /// the feature may still refuse it at the first transfer.
     ///
     /// # Errors
     ///
@@ -29,7 +29,7 @@ impl Client {
         Ok(self.mode()? == TransferMode::Block)
     }
 
-    /// Returns the mode that transfers should have.
+    /// Returns the mode that transfers use.
     pub(crate) fn mode(&mut self) -> Result<TransferMode, Error> {
         if self.config.compress && !self.state.no_deflate {
             if self.features()?.has_with("MODE", "Z") {

@@ -1,4 +1,4 @@
-//! File transfers: `RETR`, `STOR`, `APPE`, `STOU`, of whole files, from an offset, and of parts.
+//! Transfers of whole files, from an offset, and of parts: `RETR`, `STOR`, `APPE`, `STOU`.
 
 use ftp_proto::{Command, FileRange, Pathname, RepresentationType, Severity};
 use ftp_proto::{TimeVal, Verb};
@@ -56,9 +56,9 @@ impl Client {
         Ok(self.download(begun, 0, length).with_time(modified))
     }
 
-    /// Names the files that are downloaded next, in this order, each with whether
-    /// [`retrieve_with_time`](Self::retrieve_with_time) or [`retrieve`](Self::retrieve) begins it.
-    /// More calls add more files.
+    /// Announces the files that you download next, in this order. Pass `true` with a file if you
+    /// use [`retrieve_with_time`](Self::retrieve_with_time) for it, and `false` if you use
+    /// [`retrieve`](Self::retrieve). More calls add more files.
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client
     /// requests several of the files in one write, and the server sends one after the other.
@@ -129,7 +129,7 @@ impl Client {
     }
 
     /// Begins to append to the first `offset` bytes of the file at `path` (`APPE`). If the server
-    /// cannot continue files, uploads the whole file; [`Upload::offset`] shows where the upload
+    /// cannot append to files, uploads the whole file; [`Upload::offset`] shows where the upload
     /// began.
     pub(crate) fn append_rest(&mut self, path: &[u8], offset: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path)?;
@@ -144,9 +144,9 @@ impl Client {
 
     /// Begins to upload to a new file whose name the server chooses (`STOU`).
     ///
-    /// Some servers use `wish` as the beginning of the name, some refuse it; if empty, it is not
-    /// sent. [`Upload::unique_name`] and [`Report::unique_name`](crate::Report::unique_name) return
-    /// the chosen name.
+    /// Some servers use `wish` as the beginning of the name, others refuse it. An empty `wish` is
+    /// not sent. [`Upload::unique_name`] and [`Report::unique_name`](crate::Report::unique_name)
+    /// return the chosen name.
     ///
     /// # Errors
     ///
@@ -163,15 +163,15 @@ impl Client {
     /// Reading ends after the part. If the server lists `RANG` (draft-bryan-ftp-range-08), the
     /// client uses it. Otherwise it asks for everything from `offset` (`REST`), and
     /// [`finish`](Download::finish) aborts the transfer after the last byte of the part, unless the
-    /// file ends there. [`Report::ended`](crate::Report::ended) tells which.
+    /// file ends there. [`Report::ended`](crate::Report::ended) shows which of these happened.
     ///
     /// # Errors
     ///
     /// - The errors of [`retrieve_from`](Self::retrieve_from).
     /// - [`Error::Argument`] for an empty part, or one that ends beyond 2^63 - 1.
     /// - [`Error::Incomplete`] when the download is finished, if the file ends before the part
-    ///   does, or if a server that accepted `RANG` sends more. It is then unknown where the data
-    ///   began, and `RANG` is not used with this server again.
+    ///   does, or if a server that accepted `RANG` sends more. In the latter case, it is unknown
+    ///   where the data began, and `RANG` is not used with this server again.
     pub fn retrieve_range(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -207,12 +207,13 @@ impl Client {
             .with_range(length, is_bounded))
     }
 
-    /// Begins to resume a download of the file at `path`, whose first `there` bytes are already
-    /// here.
+    /// Begins to resume a download of the file at `path`, whose first `there` bytes you already
+    /// have.
     ///
-    /// It resumes only if no change of the file is known. `SIZE` must not be smaller than `there`,
-    /// and `MDTM` must not be later than `unchanged_since`. Pass the modification time that the
-    /// server gave for the first download, or the time of its last byte.
+    /// The download resumes only if the file is not known to have changed. `SIZE` must not be
+    /// smaller than `there`, and `MDTM` must not be later than `unchanged_since`. Pass the
+    /// modification time that the server gave for the first download, or the time of that
+    /// download's last byte.
     ///
     /// Otherwise, or if the server cannot restart or the type is not image, the download starts at
     /// byte 0. [`Download::offset`] returns where it starts; truncate the local file there.
@@ -260,7 +261,7 @@ impl Client {
     /// Begins to upload the missing rest of a file of `length` bytes to `path`.
     ///
     /// It resumes where the server's file ends (`SIZE`, `REST`). It starts at byte 0 if that file
-    /// is longer or its size unknown, if the server cannot restart, or if the type is not image.
+    /// is longer or its size is unknown, if the server cannot restart, or if the type is not image.
     /// [`Upload::offset`] returns where it starts. The caller must know that the server's file is
     /// the beginning of the local one.
     ///
@@ -294,7 +295,8 @@ impl Client {
         self.length_check = on;
     }
 
-    /// Returns the length of a file to download, if lengths are checked and the server reports it.
+    /// Returns the length of a file to download; `None` if lengths are not checked or the server
+    /// does not report it.
     fn length_to_check(&mut self, path: &Pathname) -> Result<Option<u64>, Error> {
         if !self.length_check || self.wanted != RepresentationType::Image {
             return Ok(None);
@@ -302,7 +304,7 @@ impl Client {
         self.length(path.as_bytes())
     }
 
-    /// Returns the length of a file by `SIZE`, else by `MLST` if the server lists it.
+    /// Returns the length of a file from `SIZE`, else from `MLST` if the server lists it.
     pub(crate) fn length(&mut self, path: &[u8]) -> Result<Option<u64>, Error> {
         let size = self.size(path)?;
         if size.is_some() || !self.features()?.has("MLST") {
@@ -311,8 +313,8 @@ impl Client {
         Ok(self.stat(path)?.and_then(|entry| entry.size))
     }
 
-    /// Returns the server's size of a file after a confirmed transfer. Errors here cannot undo the
-    /// confirmation.
+    /// Returns the server's size of a file after a confirmed transfer. Returns `None` if the server
+    /// does not report it, or after an error: the confirmation still holds.
     pub(crate) fn size_afterwards(&mut self, path: &[u8]) -> Option<u64> {
         self.size(path).ok().flatten()
     }
@@ -330,7 +332,8 @@ impl Client {
         transfer::begin(self, command, range, Some(representation))
     }
 
-    /// Begins at `offset`, or at 0 if the server cannot restart.
+    /// Begins at `offset`, or at 0 if the server cannot restart. Also returns where the transfer
+    /// begins.
     fn begin_from(&mut self, command: &Command, offset: u64) -> Result<(Begun, u64), Error> {
         match self.begin(command, FileRange::from_offset(offset)?) {
             Err(error) if offset > 0 && error.refuses_restart() => {
@@ -349,7 +352,7 @@ impl Client {
         download
     }
 
-    /// `path` is the file whose length can be checked afterwards.
+    /// Returns the upload. `path` is the file whose length can be checked afterwards.
     fn upload(&mut self, begun: Begun, offset: u64, path: Option<Pathname>) -> Upload<'_> {
         let wanted = self.wanted;
         let is_checked = self.length_check && wanted == RepresentationType::Image;

@@ -9,8 +9,8 @@ use crate::net::wait::Deadline;
 use crate::trace;
 
 impl ControlConnection {
-    /// Sends `ABOR` during a transfer, whose reply is then outstanding too: Telnet's "interrupt
-    /// process" and "synch" as urgent data, then the command (RFC 959 §4.1.3).
+    /// Sends `ABOR` during a transfer, after which its reply is outstanding too: Telnet's
+    /// "interrupt process" and "synch" as urgent data, then the command (RFC 959 §4.1.3).
     pub(crate) fn send_abort(&mut self, deadline: Deadline) -> Result<(), Error> {
         const IAC_IP_IAC_DM: [u8; 4] = [255, 244, 255, 242];
         trace::sent(Verb::Abor, b"ABOR");
@@ -33,7 +33,8 @@ impl ControlConnection {
         self.read_reply(deadline)
     }
 
-    /// Returns such a reply, or `None` if there is none in time; the connection stays open then.
+    /// Returns a reply to the aborted transfer or to `ABOR`. Returns `None` if none arrives in
+    /// time; the connection then stays open.
     pub(crate) fn any_reply_in(&mut self, patience: Deadline) -> Result<Option<Reply>, Error> {
         loop {
             if let Some(reply) = self.decode()? {
@@ -52,7 +53,7 @@ impl ControlConnection {
         }
     }
 
-    /// Sends `NOOP` after an abort, whose reply is then outstanding too.
+    /// Sends `NOOP` after an abort; its reply is then outstanding too.
     pub(crate) fn send_noop(&mut self, deadline: Deadline) -> Result<(), Error> {
         if let Err(error) = deadline.remaining() {
             return Err(self.lost(error));

@@ -8,7 +8,7 @@ use crate::net::wait::Deadline;
 use crate::tls::Session;
 
 impl ControlConnection {
-    /// Puts the connection under TLS. Any error closes it.
+    /// Starts TLS on the connection. Any error closes the connection.
     pub(crate) fn secure(
         &mut self,
         session: Session,

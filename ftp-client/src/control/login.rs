@@ -6,7 +6,7 @@ use crate::control::ControlConnection;
 use crate::error::{Error, ProxyFault};
 use crate::net::proxy::Proxy;
 
-/// Logs in. Every argument is checked before the first is sent.
+/// Logs in. Every argument is checked before any is sent.
 pub(crate) fn login(
     control: &mut ControlConnection,
     user: &[u8],

@@ -40,7 +40,7 @@ pub(crate) struct ControlConnection {
     decoder: ReplyDecoder,
     /// The command whose final reply has not arrived yet.
     outstanding: Option<(Verb, Exchange)>,
-    /// Commands sent after it, whose replies follow.
+    /// Commands sent after the outstanding one, whose replies follow.
     following: VecDeque<(Verb, Exchange)>,
     /// The password or account in the last command, which must not appear in a reply.
     secret: Vec<u8>,
@@ -79,7 +79,7 @@ impl ControlConnection {
         }
     }
 
-    /// Sets whether the server reads 0xFF as itself. At first it is sent twice, as RFC 854 says.
+    /// Sets whether the server reads 0xFF as itself. By default it is sent twice, as RFC 854 says.
     pub(crate) const fn take_bytes(&mut self, takes_bytes: bool) {
         self.takes_bytes = takes_bytes;
     }
@@ -97,7 +97,7 @@ impl ControlConnection {
         &self.server
     }
 
-    /// Returns the local address and the server's; `None` if a connector made the connection.
+    /// Returns the local address and the server's address; `None` if the connection is relayed.
     pub(crate) const fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         self.addresses
     }
@@ -159,14 +159,13 @@ impl ControlConnection {
         self.outstanding.as_ref().map(|(verb, _)| *verb)
     }
 
-    /// Sets whether to keep replies whole, for callers that want their text, or only a little of
-    /// them.
+    /// Sets whether to keep replies whole, or to cut them at [`limits::REPLY_TEXT`].
     pub(crate) fn keep_whole_replies(&mut self, whole: bool) {
         let limit = if whole { limits::REPLY_TOTAL } else { limits::REPLY_TEXT };
         self.decoder.set_text_limit(limit);
     }
 
-    /// Closes the connection: later replies could not be understood.
+    /// Closes the connection and forgets the outstanding commands.
     pub(crate) fn close(&mut self) {
         self.stream = None;
         self.outstanding = None;
@@ -182,7 +181,7 @@ impl ControlConnection {
         Error::Protocol(error)
     }
 
-    /// Reads the server's greeting. A 120 announces that another follows.
+    /// Reads the server's greeting. A 120 announces another reply.
     pub(crate) fn greeting(&mut self, limit: Duration) -> Result<Reply, Error> {
         let deadline = self.deadline(limit, Phase::Greeting);
         loop {
@@ -198,7 +197,7 @@ impl ControlConnection {
         }
     }
 
-    /// Sends a command and returns its final reply, of any code but 1xx.
+    /// Sends a command and returns its final reply, whatever its code.
     pub(crate) fn request(&mut self, command: &Command) -> Result<Reply, Error> {
         let line = command.encode()?;
         self.request_line(command.verb(), &line)
@@ -250,7 +249,7 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Sends several command lines in one write. Their replies arrive in the same order: each last
+    /// Sends several command lines in one write. Their replies arrive in the same order: each final
     /// reply makes the next command the outstanding one.
     pub(crate) fn send_together(
         &mut self,
@@ -303,7 +302,7 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Writes all of `line`, in one call where the kernel takes it.
+    /// Writes all of `line`, in one call if the kernel accepts it.
     fn write(&mut self, line: &[u8], deadline: Deadline) -> Result<(), Error> {
         let mut rest = line;
         let mut is_sent = false;
@@ -356,8 +355,8 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Fails if more arrived after a final reply that may belong to another command. The end of
-    /// the connection is left to the next command.
+    /// Fails if more bytes arrived after a final reply that may belong to another command. If the
+    /// connection has ended, the next command reports that.
     pub(crate) fn expect_silence(&mut self) -> Result<(), Error> {
         match self.check_clear() {
             Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
@@ -376,12 +375,12 @@ impl ControlConnection {
         self.decoder.is_clear()
     }
 
-    /// Returns the next reply to the outstanding command, if it was read already.
+    /// Returns the next reply to the outstanding command, if it has already been read.
     pub(crate) fn buffered_reply(&mut self) -> Result<Option<(Progress, Reply)>, Error> {
         self.decode()?.map(|reply| self.take(reply)).transpose()
     }
 
-    /// Returns the next reply to the outstanding command, if it has arrived already.
+    /// Returns the next reply to the outstanding command, if it has already arrived.
     pub(crate) fn poll_reply(&mut self) -> Result<Option<(Progress, Reply)>, Error> {
         let mut reply = self.decode()?;
         if reply.is_none()
@@ -396,7 +395,7 @@ impl ControlConnection {
         reply.map(|reply| self.take(reply)).transpose()
     }
 
-    /// Returns the final reply to the outstanding command, passing over those before it.
+    /// Returns the final reply to the outstanding command, skipping preliminary ones.
     pub(crate) fn final_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
         loop {
             if let (Progress::Final, reply) = self.next_reply(deadline)? {
@@ -406,7 +405,7 @@ impl ControlConnection {
     }
 
     /// Waits until a reply, or part of one, can be read or `other` is ready, and returns whether
-    /// `other` is.
+    /// `other` is ready.
     pub(crate) fn wait_with(
         &self,
         other: BorrowedFd<'_>,
@@ -424,7 +423,8 @@ impl ControlConnection {
         Ok(fds.get(1).is_some_and(|other| !other.revents().is_empty()))
     }
 
-    /// Waits until a reply, or part of one, can be read here or on `other`, or either is cancelled.
+    /// Waits until a reply, or part of one, can be read here or on `other`. Fails if either client
+    /// is cancelled.
     pub(crate) fn wait_beside(&self, other: &Self, deadline: Deadline) -> Result<(), Error> {
         let one = self.stream.as_ref().ok_or(Error::Closed)?;
         let two = other.stream.as_ref().ok_or(Error::Closed)?;
@@ -484,7 +484,8 @@ impl ControlConnection {
         }
     }
 
-    /// Returns a whole reply from the bytes read so far. A 421 closes the connection at any time.
+    /// Returns a whole reply from the bytes read so far, if there is one. A 421 closes the
+    /// connection at any time.
     fn decode(&mut self) -> Result<Option<Reply>, Error> {
         let mut reply = self.decoder.next().map_err(|error| self.protocol_error(error))?;
         if let Some(reply) = &mut reply {
@@ -498,7 +499,8 @@ impl ControlConnection {
         Ok(reply)
     }
 
-    /// Reads once, if anything is available; false at the end.
+    /// Reads once. Returns `None` if nothing is available, otherwise whether bytes arrived: `false`
+    /// is the end of the connection.
     fn fill(&mut self) -> Result<Option<bool>, Error> {
         let stream = self.stream.as_mut().ok_or(Error::Closed)?;
         let read = stream.read(&mut self.buffer).map_err(|error| self.lost(error))?;
@@ -528,7 +530,7 @@ impl fmt::Debug for ControlConnection {
     }
 }
 
-/// Replaces each pair of 0xFF by one.
+/// Replaces each pair of 0xFF with one.
 fn once(line: &[u8]) -> Vec<u8> {
     let mut bytes = line.iter().copied().peekable();
     let mut out = Vec::new();

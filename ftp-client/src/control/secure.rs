@@ -1,5 +1,5 @@
-//! TLS on the connections (RFC 4217 §4, §9, §12). It starts with the first byte or by `AUTH TLS`,
-//! and on data connections by `PBSZ` and `PROT`.
+//! TLS on the connections (RFC 4217 §4, §9, §12). On the control connection, TLS starts with the
+//! first byte or after `AUTH TLS`. `PBSZ` and `PROT` turn it on for data connections.
 
 use ftp_proto::{AuthMechanism, Command, ProtectionLevel, Reply, Severity};
 
@@ -10,7 +10,7 @@ use crate::security::{Start, Tls, TlsError, TlsInfo};
 use crate::tls::{Context, Session};
 use crate::trace;
 
-/// A client that is under TLS.
+/// The TLS state of a client.
 #[derive(Debug)]
 pub(crate) struct Secured {
     context: Context,
@@ -19,13 +19,12 @@ pub(crate) struct Secured {
     data: ProtectionLevel,
     is_agreed: bool,
     pub(crate) before_login: bool,
-    /// The server was told to begin the handshakes of data connections, for a server-to-server
-    /// copy.
+    /// The server begins the handshakes of data connections, for a server-to-server copy.
     pub(crate) server_begins: bool,
     pub(crate) demand: Demand,
 }
 
-/// Whether the server refuses data connections that resume no session.
+/// Whether the server refuses data connections that do not resume a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Demand {
     Unknown,
@@ -42,7 +41,7 @@ pub(crate) enum Asked {
 }
 
 impl Secured {
-    /// Puts the control connection under TLS.
+    /// Starts TLS on the control connection.
     pub(crate) fn begin(
         context: Context,
         settings: &Tls,
@@ -121,8 +120,8 @@ impl Secured {
         is_private.then(|| self.context.data().map_err(Error::Tls))
     }
 
-    /// Returns whether the next data connection cannot resume a session, which the server would
-    /// refuse.
+    /// Returns whether the server would refuse the next data connection, because there is no
+    /// session to resume.
     pub(crate) fn lacks_session(&self) -> bool {
         self.is_data_private() && self.demand == Demand::Made && !self.context.has_session()
     }

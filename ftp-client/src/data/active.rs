@@ -1,5 +1,5 @@
 //! Active mode: `EPRT` (RFC 2428 §2), else `PORT` (RFC 959 §4.1.2). The client listens on the local
-//! address of the control connection, and accepts a connection only from the server's.
+//! address of the control connection, and accepts a connection only from the server's address.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ use crate::net::connect;
 use crate::net::wait::Waiter;
 use crate::trace;
 
-/// Room for the server's connection and a few from other hosts, which must not keep it out.
+/// Room for the server's connection and a few from other hosts, so that they cannot keep it out.
 const BACKLOG: i32 = 4;
 
 /// A socket that listens for the data connection.
@@ -72,7 +72,7 @@ fn listen(local: SocketAddr, ports: Option<&PortRanges>) -> io::Result<(TcpListe
     Ok((listener, SocketAddr::new(local.ip().to_canonical(), port)))
 }
 
-/// Listens on the first free one of `ports`, starting at a random one.
+/// Listens on the first free port of `ports`, starting at a random one.
 fn listen_in(local: SocketAddr, ports: &PortRanges) -> io::Result<TcpListener> {
     let mut forbidden = 0;
     for port in ports.iter_from(random()?) {

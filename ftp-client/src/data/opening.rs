@@ -77,7 +77,7 @@ impl Opening {
         is_ready(fd, interest)
     }
 
-    /// Returns whether the client opens it.
+    /// Returns whether the client opens the connection.
     pub(crate) const fn is_passive(&self) -> bool {
         matches!(self, Self::Connecting(_) | Self::Connected(_))
     }
@@ -119,7 +119,7 @@ pub(crate) enum Advance {
     Still(Opening),
 }
 
-/// Accepts a connection, if it is from the server.
+/// Accepts a connection from the server; returns `None` for any other, which is closed.
 pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Result<Option<Stream>> {
     let server = server.map(|server| server.to_canonical());
     match listener.accept() {

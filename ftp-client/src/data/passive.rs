@@ -1,5 +1,5 @@
-//! Passive mode: connecting to the port that a 227 or 229 reply names. The connection goes to the
-//! host of the control connection, or to the one in a 227 if the caller's rule allows it.
+//! Passive mode: connects to the port that a 227 or 229 reply names. The connection goes to the
+//! host of the control connection, or to the host in a 227 if the caller's rule allows that.
 
 use std::net::SocketAddr;
 
@@ -13,11 +13,11 @@ use crate::net::connect::{self, Server};
 use crate::net::connector::Purpose;
 use crate::trace;
 
-/// Lower ports belong to other services; a server that names one wants the client to connect to
-/// another service.
+/// The lowest port that a server may announce by default. Lower ports belong to other services, to
+/// which a hostile server could direct the client.
 pub(crate) const FIRST_FREE_PORT: u16 = 1_024;
 
-/// Traces the address in a 227 or 229. `peer` is the server's on the control connection.
+/// Traces the address in a 227 or 229. `peer` is the server's address on the control connection.
 pub(crate) fn explain(place: &PassiveAddress, peer: Option<SocketAddr>) {
     let port = place.port;
     let Some(announced) = place.announced else {
@@ -52,7 +52,7 @@ pub(crate) fn announced(place: &PassiveAddress, peer: Option<SocketAddr>) -> Opt
     (reason != HostReason::Same).then_some(AnnouncedHost { announced, peer, reason })
 }
 
-/// Begins to connect, without waiting unless a proxy or a connector does it.
+/// Begins to connect. Waits only if a proxy or a connector opens the connection.
 pub(crate) fn begin(
     control: &ControlConnection,
     config: &Config,

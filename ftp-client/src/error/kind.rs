@@ -7,8 +7,8 @@ use ftp_proto::{BlockFault, DeflateFault, EpsvArgument, ReplyCode, Severity, Ver
 use super::{DataAttempt, Error};
 use crate::security::TlsError;
 
-/// The kind of failure that an [`Error`] is. `Display` writes the word that `ftp-cli` uses in
-/// `--json`; there each kind also has its own exit code.
+/// The kind of an [`Error`]. `Display` writes the word that `ftp-cli` uses in `--json`; in
+/// `ftp-cli`, each kind also has its own exit code.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -42,7 +42,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns its name: one lower-case word.
+    /// Returns the name of the kind: one lower-case word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -114,7 +114,7 @@ impl Error {
 
 fn refused(verb: Verb, code: ReplyCode) -> ErrorKind {
     match verb {
-        // For a command with data it concerns TLS, for others the network protocol.
+        // After a command with data, a 522 concerns TLS; after others, the network protocol.
         _ if code == ReplyCode::PROTOCOL_NOT_SUPPORTED && verb.uses_data() => ErrorKind::Tls,
         Verb::User | Verb::Pass | Verb::Acct if code.severity() != Severity::Transient => {
             ErrorKind::Login

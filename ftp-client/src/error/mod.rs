@@ -1,4 +1,4 @@
-//! The crate's only error type: each variant names who must act.
+//! The crate's only error type: each variant shows who must act.
 
 mod kind;
 mod proxy;
@@ -21,17 +21,19 @@ use crate::security::TlsError;
 /// The connection is closed after these errors, and every later call returns
 /// [`Closed`](Self::Closed):
 ///
-/// - [`ServiceClosing`](Self::ServiceClosing), [`Protocol`](Self::Protocol) and
+/// - [`ServiceClosing`](Self::ServiceClosing), [`Greeting`](Self::Greeting) and
 ///   [`Desynchronised`](Self::Desynchronised);
-/// - [`Unexpected`](Self::Unexpected), in most cases;
-/// - a [`Timeout`](Self::Timeout) on the control connection.
+/// - [`Unexpected`](Self::Unexpected) and [`Protocol`](Self::Protocol), in most cases;
+/// - a [`Timeout`](Self::Timeout), [`Io`](Self::Io) or [`Tls`](Self::Tls) error of the control
+///   connection.
 ///
-/// After the others the connection remains usable.
+/// After most other errors the connection remains usable;
+/// [`Client::is_settled`](crate::Client::is_settled) shows whether it does.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The server refused this command. The reply is 4xx (it may work later), 5xx (it will not), or
-    /// 332 if the server wants an account at login.
+    /// The server refused this command. The reply is 4xx (the command may succeed later), 5xx (it
+    /// will fail again), or 332 if the server wants an account at login.
     #[error("{0} refused: {1}")]
     Refused(Verb, Reply),
     /// 421: the server ends the session, now or at the next command.
@@ -71,13 +73,13 @@ pub enum Error {
     DataConnection(Vec<DataAttempt>),
     /// A transfer of the wrong length, without another error.
     ///
-    /// A download received fewer or more bytes than announced, or the caller ended it before its
-    /// data did. After an upload the server reports fewer or more bytes than were sent.
+    /// A download received fewer or more bytes than announced, or the caller ended it before the
+    /// end of the data. After an upload, the server reports fewer or more bytes than were sent.
     #[error("incomplete: {}", Missing(*.bytes, *.announced))]
     Incomplete {
         /// The bytes received, or the bytes that the server has.
         bytes: u64,
-        /// The bytes expected: by the server's announcement, by the caller, or by the request. For
+        /// The bytes that were announced by the server, expected by the caller, or requested. For
         /// an upload, the length that the file must have.
         announced: Option<u64>,
     },
@@ -95,8 +97,8 @@ pub enum Error {
     /// listing lacks them.
     #[error("the listing may be incomplete: {0}")]
     ListingCut(ListingCut),
-    /// The server's file may differ from the one whose beginning is here. Resuming could join parts
-    /// of two files.
+    /// The server's file may differ from the file whose beginning is stored locally. Resuming could
+    /// join parts of two files.
     #[error("the file on the server may have changed")]
     Changed,
     /// The server's digest differs from that of the local file.
@@ -107,7 +109,7 @@ pub enum Error {
         /// The server's digest.
         there: Digest,
     },
-    /// A connection is not protected as the caller demands.
+    /// A connection could not be protected as the caller demands.
     #[error("{0}")]
     Tls(#[source] TlsError),
     /// The caller's own reader or writer failed while a whole file was transferred.
@@ -116,7 +118,7 @@ pub enum Error {
     /// A [`Canceller`](crate::Canceller) stopped the call.
     #[error("cancelled")]
     Cancelled,
-    /// The request cannot be done with this server or over this connection.
+    /// The request is not possible with this server or over this connection.
     #[error("not supported: {0}")]
     Unsupported(&'static str),
 }
@@ -277,7 +279,7 @@ impl From<ParseError> for Error {
     }
 }
 
-/// Unpacks an error that a transfer [wrapped](Error::recover); any other is the caller's own.
+/// Unpacks an error that a transfer [wrapped](Error::recover); any other becomes [`Error::Local`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::recover(error).unwrap_or_else(Self::Local)
@@ -370,7 +372,7 @@ pub struct AnnouncedHost {
     pub announced: IpAddr,
     /// The host of the control connection.
     pub peer: IpAddr,
-    /// Why one or the other was chosen.
+    /// Why one of the two hosts was chosen.
     pub reason: HostReason,
 }
 
@@ -480,7 +482,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Returns its name, one lower-case word: `resolve`, `connect`, `proxy`, `greeting`,
+    /// Returns the name of the phase, in lower case: `resolve`, `connect`, `proxy`, `greeting`,
     /// `handshake`, `reply`, `data-connect`, `stall`, `final-reply`, `overall`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

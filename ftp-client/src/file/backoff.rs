@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-/// Pauses before further tries. Each is twice as long as the previous one, up to a maximum
+/// Pauses before further tries. Each pause is twice as long as the previous one, up to a maximum
 /// (default: 1 s, 2 s, 4 s and so on, up to 60 s).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Backoff {
@@ -28,13 +28,14 @@ impl Backoff {
         self.first.saturating_mul(doublings).min(self.longest)
     }
 
-    /// Returns the pause after `tries` tries, shortened by a random part of up to a half.
+    /// Returns the pause after `tries` tries, shortened at random by up to half of its length.
     ///
-    /// Clients that lost the same server then do not all return at once.
+    /// Clients that lost the same server then do not all reconnect at once.
     #[must_use]
     pub fn scattered(self, tries: u32) -> Duration {
         let pause = self.pause(tries);
-        // Hash keys are random, and that is enough here: an attacker gains nothing from a guess.
+        // Hash keys are random, and that is enough here: an attacker gains nothing from guessing
+        // them.
         let [low, high, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
         let half = pause / 2;
         half + half / 65_536 * u32::from(u16::from_le_bytes([low, high]))

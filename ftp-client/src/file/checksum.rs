@@ -1,4 +1,4 @@
-//! Digests of local data, for comparison with those that a server computes.
+//! Digests of local data, for comparison with digests that a server computes.
 
 use std::fmt;
 use std::fs::File;
@@ -31,7 +31,8 @@ enum Hash {
 }
 
 impl Checksum {
-    /// Returns a digest of no bytes yet; `None` for MD5, which this library does not compute.
+    /// Returns an empty digest, to which bytes can be added; `None` for MD5, which this library
+    /// does not compute.
     #[must_use]
     pub fn new(algorithm: HashAlgorithm) -> Option<Self> {
         let hash = match algorithm {
@@ -44,8 +45,8 @@ impl Checksum {
         Some(Self { algorithm, hash })
     }
 
-    /// Returns a digest of no bytes yet, for the first algorithm that both the server and this
-    /// library have.
+    /// Returns an empty digest for the first algorithm that both the server and this library
+    /// support; `None` if there is none.
     ///
     /// # Errors
     ///
@@ -76,7 +77,8 @@ impl Checksum {
     ///
     /// # Errors
     ///
-    /// Returns the file's error, and [`io::ErrorKind::UnexpectedEof`] if it is shorter.
+    /// Returns the file's error, and [`io::ErrorKind::UnexpectedEof`] if the file is shorter than
+    /// `length`.
     pub fn update_from(&mut self, file: &File, length: u64) -> io::Result<()> {
         let mut block = vec![0; BLOCK];
         let mut at = 0;

@@ -21,9 +21,9 @@ use crate::transfer::Watch;
 impl Client {
     /// Downloads the file at `path` to the local file `target`, in type image.
     ///
-    /// The local file gets its name only when it is complete. For this, the server must confirm the
-    /// download, the length must be the one that the server reports, and the file must be synced to
-    /// disk. Until then an existing file is unchanged.
+    /// The local file gets its name only when it is complete. The server must have confirmed the
+    /// download, the length must match the one that the server reports, and the file must be synced
+    /// to disk. Until then, an existing file is unchanged.
     ///
     /// With [`resume`](FileOptions::resume), an interrupted download leaves `NAME.part`, which a
     /// later download [resumes](LocalFile::resume). If the server cannot restart, or its file has
@@ -45,8 +45,8 @@ impl Client {
     /// - The errors of [`retrieve`](Self::retrieve) and
     ///   [`Download::finish`](crate::Download::finish).
     /// - [`Error::Local`] if the local file fails.
-    /// - [`Error::Incomplete`] if the server's file has another length than arrived; `NAME.part` is
-    ///   removed.
+    /// - [`Error::Incomplete`] if the server's file has another length than the local one;
+    ///   `NAME.part` is removed.
     /// - [`Error::Changed`] if the server's file changed during the download; `NAME.part` is
     ///   removed.
     pub fn download_to(
@@ -80,7 +80,7 @@ impl Client {
         }
     }
 
-    /// Downloads the rest of the file; `None` if the server cannot restart.
+    /// Downloads the rest of the file; returns `None` if the download must start at byte 0.
     fn download_rest(
         &mut self,
         path: &[u8],
@@ -132,7 +132,7 @@ impl Client {
         Ok(Some(FileReport { tries: 1, resumed: offset, size, report, verified }))
     }
 
-    /// Sets the modification time of a complete file, if requested, and gives it its name.
+    /// Sets the modification time of a complete file, if requested, and gives the file its name.
     fn publish(&mut self, path: &[u8], file: LocalFile, options: FileOptions) -> Result<(), Error> {
         if options.preserve
             && let Some(time) = self.modified(path)?.and_then(local_time)
@@ -145,8 +145,9 @@ impl Client {
         }
     }
 
-    /// Checks that the server's file is as long as the local one, if the server reports its size.
-    /// `known` is the server's description of the file before a resumed download.
+    /// Checks that the server's file is unchanged and as long as the local one, as far as the
+    /// server reports its time and size. `known` is the server's description of the file before a
+    /// resumed download.
     fn check_download(
         &mut self,
         path: &[u8],
@@ -172,7 +173,7 @@ impl Client {
         }
     }
 
-    /// Compares the digest of the first `length` bytes of a local file with the server's.
+    /// Compares the digest of the first `length` bytes of a local file with the server's digest.
     pub(super) fn check_hash(
         &mut self,
         path: &[u8],
@@ -187,7 +188,7 @@ impl Client {
     }
 }
 
-/// Returns the server's time as a local one; `None` if it is before 1970.
+/// Converts the server's time to a local one; returns `None` for a time before 1970.
 fn local_time(time: TimeVal) -> Option<SystemTime> {
     let seconds = u64::try_from(time.unix_seconds()).ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, time.nanosecond()))

@@ -25,7 +25,7 @@ pub(super) struct Growing {
 
 impl Growing {
     /// Opens the file at `path`, which has `length` bytes, to keep the first `offset` of them.
-    /// `origin` is the server's file, recorded with the local one.
+    /// `origin` describes the server's file and is recorded with the local one.
     pub(super) fn open(
         path: PathBuf,
         length: u64,
@@ -54,7 +54,7 @@ impl Drop for Growing {
     }
 }
 
-/// Removes an empty file.
+/// Removes the file at `path` if it is empty and is still `file`.
 pub(super) fn remove_empty(file: &File, path: &Path) {
     if file.metadata().is_ok_and(|metadata| metadata.len() == 0) && is_at(file, path) {
         let _ = fs::remove_file(path);

@@ -22,8 +22,8 @@ const NAMES: usize = 16;
 /// A local file that receives a download.
 ///
 /// [`commit`](Self::commit) gives the complete file its name; until then an existing file is
-/// unchanged. If it is dropped before, the received bytes are removed or kept, depending on the
-/// constructor.
+/// unchanged. If the `LocalFile` is dropped before that, the received bytes are removed or kept,
+/// depending on the constructor.
 ///
 /// A file that replaces another takes over its permissions and, if allowed, its owner.
 ///
@@ -48,7 +48,7 @@ enum Kind {
     Replacing(Temporary),
     /// `NAME.part`, which is renamed; dropping it keeps its bytes.
     Part(Part),
-    /// A file that is written under its own name, from its start or its end.
+    /// A file that is written under its own name.
     InPlace(Growing),
 }
 
@@ -102,7 +102,7 @@ struct Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // An empty file is useless for resuming. After a rename this is no longer its path.
+        // An empty file is useless for resuming. After a rename, the path no longer leads to it.
         remove_empty(self.growing.partial.file(), &self.growing.path);
     }
 }
@@ -122,9 +122,9 @@ impl LocalFile {
     /// A program that was killed may leave such files; skip them when copying a directory.
     pub const TEMPORARY: &'static str = ".ftp-client-";
 
-    /// Creates a file that will replace the one at `target`, or be new there.
+    /// Creates a file that will be named `target` and replaces an existing file there.
     ///
-    /// If it is dropped before [`commit`](Self::commit), it leaves nothing.
+    /// If it is dropped before [`commit`](Self::commit), nothing is left.
     ///
     /// # Errors
     ///
@@ -136,8 +136,8 @@ impl LocalFile {
     /// Opens `NAME.part` for the file at `target`, which has `length` bytes, to keep the first
     /// `offset` of them.
     ///
-    /// Received bytes stay when it is dropped. `origin` describes the server's file and is recorded
-    /// with the local one.
+    /// Received bytes stay when the `LocalFile` is dropped. `origin` describes the server's file
+    /// and is recorded with the local one.
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl LocalFile {
     /// Opens the file at `path` itself, which has `length` bytes, to keep the first `offset` of
     /// them.
     ///
-    /// Received bytes stay when it is dropped.
+    /// Received bytes stay when the `LocalFile` is dropped.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ impl LocalFile {
         Growing::open(path.to_owned(), length, offset, None).map(Kind::InPlace).map(Self)
     }
 
-    /// Returns the path of the bytes until they are committed.
+    /// Returns the path of the received bytes until they are committed.
     #[must_use]
     pub fn path(&self) -> &Path {
         match &self.0 {
@@ -190,13 +190,14 @@ impl LocalFile {
         }
     }
 
-    /// Returns whether received bytes stay when it is dropped, so that a later download can resume.
+    /// Returns whether received bytes stay when the `LocalFile` is dropped, so that a later
+    /// download can resume.
     #[must_use]
     pub const fn is_kept(&self) -> bool {
         !matches!(self.0, Kind::Replacing(_))
     }
 
-    /// Sets the modification time; call it after the last byte.
+    /// Sets the modification time. Call it after the last byte was written.
     ///
     /// # Errors
     ///
@@ -229,7 +230,7 @@ impl LocalFile {
         self.partial().map_or(Salvage::Kept, |partial| partial.salvage(error, rest))
     }
 
-    /// Removes all received bytes, which are known to be wrong, and `NAME.part` itself.
+    /// Removes all received bytes, because they are known to be wrong, and `NAME.part` itself.
     pub fn discard(self) {
         self.restore();
         if let Kind::Part(part) = &self.0
@@ -293,7 +294,7 @@ impl Write for LocalFile {
     }
 }
 
-/// Returns the path of its bytes.
+/// Returns the path of the received bytes.
 impl AsRef<Path> for LocalFile {
     fn as_ref(&self) -> &Path {
         self.path()
@@ -332,7 +333,8 @@ fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
 }
 
 /// Copies the permissions of the file to be replaced and, if allowed, its owner. The set-user-ID
-/// and set-group-ID bits are left out: they would let other content run with those rights.
+/// and set-group-ID bits are left out: they would let the new content run with the rights of the
+/// old owner.
 pub(super) fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
     let new = file.metadata()?;
     if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
@@ -403,7 +405,7 @@ mod tests {
         fs::write(&part, "abcdef").unwrap();
         drop(LocalFile::part(&path, 6, 0, None).unwrap());
         assert_eq!(fs::read(&part).unwrap(), b"abcdef");
-        // An empty file is a file too.
+        // An empty file can be committed too.
         LocalFile::part(&path, 6, 0, None).unwrap().commit(true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"");

@@ -26,7 +26,8 @@ use crate::transfer::Report;
 /// Options of [`Client::download_to`](crate::Client::download_to) and
 /// [`Client::upload_from`](crate::Client::upload_from).
 ///
-/// By default they transfer the whole file, replace an existing one, and do not set its time.
+/// By default they transfer the whole file, replace an existing file, and do not set the
+/// modification time.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[must_use]
 pub struct FileOptions {
@@ -48,17 +49,17 @@ impl FileOptions {
         self
     }
 
-    /// Sets whether a download keeps a file that has the name when the download is complete
-    /// (default: no).
+    /// Sets whether a download keeps an existing local file instead of replacing it (default: no).
     ///
-    /// The download then fails with [`Error::Local`](crate::Error::Local) of kind `AlreadyExists`.
+    /// If the file exists once the download is complete, the download fails with
+    /// [`Error::Local`](crate::Error::Local) of kind `AlreadyExists`.
     pub const fn keep_existing(mut self, on: bool) -> Self {
         self.keep_existing = on;
         self
     }
 
-    /// Sets whether the server must compute a digest of the file, for comparison with the local one
-    /// (default: no).
+    /// Sets whether the server must compute a digest of the file, for comparison with the local
+    /// digest (default: no).
     pub const fn hash(mut self, on: bool) -> Self {
         self.hash = on;
         self

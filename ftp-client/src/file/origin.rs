@@ -1,7 +1,7 @@
 //! The server's file to which a `NAME.part` belongs: its size and time when the first byte arrived.
-//! They are stored in an extended attribute of the `.part` file, so they survive a kill and move
-//! with the file. On file systems without such attributes, the time of the last received byte is
-//! used. RFC 3659 §5.3 leaves it to the client to recognise the file.
+//! They are stored in an extended attribute of the `.part` file, so they remain if the client is
+//! killed, and move with the file. On file systems without such attributes, the time of the last
+//! received byte is used. RFC 3659 §5.3 leaves it to the client to recognise the file.
 
 use std::fs::File;
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ use crate::error::Error;
 /// The name of the attribute.
 const ATTRIBUTE: &str = "user.ftp-cli.origin";
 
-/// A longer value comes from another program.
+/// The longest value, in bytes; a longer one comes from another program.
 const LONGEST: usize = 64;
 
 /// The size and time of a server's file. The file counts as unchanged while both are the same.
@@ -47,8 +47,8 @@ impl Origin {
 
     /// Returns whether the file is unchanged `now`.
     ///
-    /// It has changed if a size or time that is known both times differs, and is unchanged if the
-    /// times are the same. Returns `None` if there is nothing to compare.
+    /// Returns `Some(false)` if the sizes or the times are known and differ. Otherwise returns
+    /// `Some(true)` if both times are known, and `None` if they cannot be compared.
     #[must_use]
     pub fn is_still(self, now: Self) -> Option<bool> {
         let same_size = self.size.zip(now.size).map(|(then, now)| then == now);
@@ -63,7 +63,7 @@ impl Origin {
     /// of this server's file.
     ///
     /// That is so if the server's file is long enough and [unchanged](Self::is_still) since the
-    /// first byte arrived, when it was `known`. If there is nothing to compare, the server's file
+    /// first byte arrived, when it was `known`. If the times cannot be compared, the server's file
     /// must not have been modified after the last byte arrived.
     #[must_use]
     pub fn continues(self, known: Option<Self>, length: u64, written: Option<SystemTime>) -> bool {
@@ -107,8 +107,8 @@ impl Origin {
     }
 }
 
-/// Returns, without a stored origin, whether the server's file was last modified before the last
-/// byte arrived here.
+/// Returns whether the server's file was last modified before the last byte arrived here. An
+/// unknown time of the server's file counts as earlier.
 fn is_older(there: Option<TimeVal>, here: Option<SystemTime>) -> bool {
     let Some(there) = there else { return true };
     let here = here.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());

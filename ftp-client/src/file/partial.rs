@@ -12,15 +12,15 @@ use crate::error::Error;
 /// The number of bytes to compare at a time.
 const BLOCK: usize = 256 * 1_024;
 
-/// A local file that a download extends, or overwrites once its first byte arrives. The bytes
+/// A local file that a download extends, or overwrites once the first byte arrives. The bytes
 /// before the offset stay.
 #[derive(Debug)]
 pub struct PartialFile {
     file: File,
-    /// The position of the first byte; `None` once it has arrived. Until then, the old bytes from
-    /// this position on stay.
+    /// The position of the download's first byte; `None` once that byte has arrived. Until then,
+    /// the old bytes from this position on stay.
     start: Option<u64>,
-    /// The same offset, also after the first byte has arrived.
+    /// The same position, kept after the first byte has arrived.
     offset: u64,
     /// The server's file, to be stored with the first byte.
     origin: Option<Origin>,
@@ -33,27 +33,27 @@ pub enum Salvage {
     /// It holds the beginning of the file, which a later download can resume.
     Kept,
     /// It holds only the bytes from before this download. The server accepted `REST` but sent the
-    /// file from byte 0, so download it from there.
+    /// file from byte 0, so download the file from byte 0.
     SentFromStart,
     /// Some of its bytes are wrong: the server confirmed a file of another length.
     Wrong,
 }
 
 impl PartialFile {
-    /// Returns the first `offset` bytes of `file`, which the caller opened for appending.
+    /// Wraps `file`, which must be open for appending. Its first `offset` bytes are kept.
     ///
-    /// Repeated bytes can be detected only if it is open for reading too.
+    /// Repeated bytes can be detected only if the file is also open for reading.
     #[must_use]
     pub const fn new(file: File, offset: u64) -> Self {
         Self { file, start: Some(offset), offset, origin: None }
     }
 
-    /// Sets the server's file that is stored when the first byte arrives.
+    /// Sets the origin that is stored when the first byte arrives.
     pub(super) fn of(self, origin: Option<Origin>) -> Self {
         Self { origin, ..self }
     }
 
-    /// Returns the number of bytes that were there before the download.
+    /// Returns the number of bytes from before the download that are kept.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
@@ -71,11 +71,11 @@ impl PartialFile {
         &self.file
     }
 
-    /// Returns the file, truncated to the position of the first byte.
+    /// Returns the file for writing. The first call truncates it to the position of the first byte.
     ///
     /// # Errors
     ///
-    /// Returns the system's error if the file cannot be truncated or used.
+    /// Returns the system's error if the file cannot be truncated.
     pub fn begun(&mut self) -> io::Result<&mut File> {
         if let Some(start) = self.start {
             self.file.set_len(start)?;
@@ -116,9 +116,9 @@ impl PartialFile {
     /// `rest` is the number of missing bytes, if the server reported the size before the transfer.
     pub fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
         match (error, rest) {
-            // The compressed data was corrupt, at a place that is not known.
+            // The compressed data was corrupt, at an unknown position.
             (Error::Compressed(fault), _) if *fault != DeflateFault::Truncated => self.reject(),
-            // The data was no blocks, or the server suspects errors in it.
+            // The data was not in valid blocks, or the server suspects errors in it.
             (Error::Blocks(fault), _) if *fault != BlockFault::Truncated => self.reject(),
             (Error::Incomplete { bytes, announced: Some(announced) }, Some(rest))
                 if *announced == rest && self.offset > 0 =>
@@ -138,7 +138,7 @@ impl PartialFile {
     }
 
     /// Returns whether all received bytes equal the beginning of the file. The server may then have
-    /// sent it from byte 0 although it accepted another offset.
+    /// sent the file from byte 0 although it accepted another offset.
     fn is_repeated(&self) -> io::Result<bool> {
         if self.start.is_some() || self.offset == 0 {
             return Ok(false);

@@ -1,8 +1,8 @@
 //! Pieces of a local file that several connections download at once.
 //!
-//! Each piece is a file that only grows, so its length shows which bytes are there, and none looks
-//! complete before it is: `NAME.part` begins at byte 0, `NAME.part.segment-START` at byte START. The
-//! origin stored with each shows to which version of the server's file it belongs.
+//! Each piece is a file that only grows, so its length shows which bytes have arrived. `NAME.part`
+//! begins at byte 0, and `NAME.part.segment-START` at byte START. The origin stored with each piece
+//! shows to which version of the server's file the piece belongs.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -20,7 +20,7 @@ use super::origin::Origin;
 use super::partial::Salvage;
 use crate::error::Error;
 
-/// What follows `NAME.part` in the names of other pieces, before their first byte's position.
+/// The text between `NAME.part` and the position of the first byte in the names of later pieces.
 const SEGMENT: &str = ".segment-";
 
 /// One piece of a file that is being downloaded. When dropped, it keeps its bytes.
@@ -32,12 +32,12 @@ pub struct Piece {
 
 impl Piece {
     /// Opens the piece of the file at `target` that begins at byte `start`, to extend it. `origin`
-    /// is the server's file. An existing piece of another version starts empty.
+    /// is the server's file. The bytes of an existing piece of another version are not kept.
     ///
     /// # Errors
     ///
-    /// Returns the system's error if the piece cannot be created or opened, if it has another name,
-    /// or if another program is writing to it.
+    /// Returns the system's error if the piece cannot be created or opened, if it has several hard
+    /// links, or if another program is writing to it.
     pub fn open(target: &Path, start: u64, origin: Origin) -> io::Result<Self> {
         let path = path_of(target, start);
         let (length, kept) = match fs::symlink_metadata(&path) {
@@ -49,7 +49,7 @@ impl Piece {
             Err(error) => return Err(named(&path, &error)),
         };
         let growing = Growing::open(path, length, kept, Some(origin))?;
-        // Under another name, it may be a file that its owner wants to keep.
+        // Another name of the file may be one that its owner wants to keep.
         if growing.partial.file().metadata().is_ok_and(|metadata| metadata.nlink() != 1) {
             return Err(named(&growing.path, &io::Error::other("the file has several hard links")));
         }
@@ -60,13 +60,13 @@ impl Piece {
         Ok(Self { growing, start })
     }
 
-    /// Returns the position of its first byte in the whole file.
+    /// Returns the position of the piece's first byte in the whole file.
     #[must_use]
     pub const fn start(&self) -> u64 {
         self.start
     }
 
-    /// Returns the position after the bytes that it had when it was opened.
+    /// Returns the position after the bytes that the piece had when it was opened.
     #[must_use]
     pub const fn end(&self) -> u64 {
         self.start + self.growing.partial.offset()
@@ -89,7 +89,7 @@ impl Write for Piece {
 }
 
 /// Returns how many bytes of a piece belong to the version `origin`: all or none. Equal sizes alone
-/// prove too little here, because pieces of two versions would be mixed.
+/// prove too little here, because pieces of two versions could be mixed.
 fn kept_length(path: &Path, start: u64, length: u64, origin: Origin) -> u64 {
     let known = File::open(path).ok().and_then(|file| Origin::read_from(&file));
     let is_still = known.and_then(|known| known.is_still(origin)) == Some(true);
@@ -97,8 +97,8 @@ fn kept_length(path: &Path, start: u64, length: u64, origin: Origin) -> u64 {
     if is_still && is_inside { length } else { 0 }
 }
 
-/// Returns the ranges that pieces of the file at `target` hold of the version `origin`, in order:
-/// begin and end, in bytes.
+/// Returns the ranges of the version `origin` that pieces of the file at `target` hold, in
+/// ascending order. A range is the position of its first byte and the position after its last byte.
 ///
 /// # Errors
 ///
@@ -120,10 +120,10 @@ pub fn kept_ranges(target: &Path, origin: Origin) -> io::Result<Vec<(u64, u64)>>
     Ok(ranges)
 }
 
-/// Joins the pieces of the file at `target`, which together have `size` bytes, in `NAME.part`.
-/// `ranges` are those of the pieces, in order: [kept](kept_ranges) ones, as far as they have grown
-/// since. A piece is removed once its bytes are there, so a later call continues after an
-/// interruption.
+/// Joins the pieces of the file at `target`, which together have `size` bytes, into `NAME.part`.
+/// `ranges` are the ranges of the pieces, in order: those from [`kept_ranges`], extended by the
+/// bytes that have arrived since. A piece is removed once its bytes are in `NAME.part`, so a later
+/// call continues after an interruption.
 ///
 /// # Errors
 ///
@@ -156,7 +156,7 @@ pub fn join_pieces(
 ///
 /// # Errors
 ///
-/// Returns the system's error, or that another program is writing to a piece.
+/// Returns the system's error, and an error if another program is writing to a piece.
 pub fn remove_pieces(target: &Path) -> io::Result<()> {
     for start in starts(target)?.into_iter().filter(|start| *start > 0) {
         let path = path_of(target, start);
@@ -172,7 +172,7 @@ pub fn remove_pieces(target: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Appends `length` bytes of a piece from `offset` on.
+/// Appends `length` bytes of a piece, starting at `offset`, to `whole`.
 fn append(path: &Path, (offset, length): (u64, u64), whole: &mut LocalFile) -> io::Result<()> {
     let mut piece = File::open(path).map_err(|error| named(path, &error))?;
     piece.seek(SeekFrom::Start(offset))?;
@@ -189,7 +189,7 @@ fn path_of(target: &Path, start: u64) -> PathBuf {
     path.into()
 }
 
-/// Returns where the existing pieces of `target` begin, in any order.
+/// Returns the positions at which the existing pieces of `target` begin, in any order.
 fn starts(target: &Path) -> io::Result<Vec<u64>> {
     let part = part_of(target);
     let first = part.file_name().unwrap_or_default().as_bytes();
@@ -248,7 +248,7 @@ mod tests {
         put(9, b"9");
         assert_eq!(kept_ranges(&target, origin(1)).unwrap(), [(0, 3), (6, 8), (9, 10)]);
         assert!(kept_ranges(&target, origin(2)).unwrap().is_empty());
-        // Something is missing; nothing is lost.
+        // If a byte is missing, joining fails and no piece is lost.
         let join =
             || join_pieces(&target, &kept_ranges(&target, origin(1)).unwrap(), 10, origin(1));
         assert_eq!(join().unwrap_err().kind(), ErrorKind::UnexpectedEof);
@@ -277,7 +277,7 @@ mod tests {
         drop(piece);
         assert_eq!(Piece::open(&target, 5, origin(1)).unwrap().end(), 8);
         assert_eq!(Piece::open(&target, 5, origin(2)).unwrap().end(), 5);
-        // A file with another name stays as it is.
+        // A file with another hard link stays unchanged.
         let kept = root.path().join("kept");
         fs::write(&kept, b"mine").unwrap();
         fs::hard_link(&kept, path_of(&target, 7)).unwrap();

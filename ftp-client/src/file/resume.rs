@@ -1,4 +1,4 @@
-//! Resuming a download: only if the local bytes are the beginning of the same file.
+//! Resumes a download, but only if the local bytes are the beginning of the same file.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -32,7 +32,8 @@ pub struct Resumed {
     pub origin: Origin,
     /// Whether the file is complete.
     pub is_whole: bool,
-    /// A local file that may not be the beginning of the server's file.
+    /// The local file whose bytes are not used, because it may not be the beginning of the server's
+    /// file.
     pub rejected: Option<PathBuf>,
 }
 
@@ -47,10 +48,10 @@ impl LocalFile {
     /// Resumes `NAME.part`, or a shorter file at `target`, if it seems to be the beginning of the
     /// server's file at `path`.
     ///
-    /// It must not be longer than the server's file, whose size and time must be those at the first
-    /// byte. If these were not stored, the server's file must not have been modified after the last
-    /// byte arrived. Otherwise the download starts at byte 0; the local bytes stay until its first
-    /// byte arrives.
+    /// The local file must not be longer than the server's file, whose size and time must be the
+    /// same as when the first byte arrived. If the size and time were not stored, the server's file
+    /// must not have been modified after the last byte arrived. Otherwise the download starts at
+    /// byte 0; the local bytes stay until its first byte arrives.
     ///
     /// # Errors
     ///
@@ -99,14 +100,14 @@ impl LocalFile {
     }
 }
 
-/// A regular file that may be the beginning of another.
+/// A regular file that may be the beginning of the server's file.
 struct Beginning {
     length: u64,
     /// The time of the last write.
     modified: Option<SystemTime>,
 }
 
-/// Looks for a beginning at `path`, which must not be a symbolic link.
+/// Returns the regular file at `path`; `None` if there is no file. Fails for a symbolic link.
 fn beginning(path: &Path) -> Result<Option<Beginning>, Error> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => {

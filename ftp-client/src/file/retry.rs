@@ -104,12 +104,12 @@ impl Retry {
     /// Returns the client of the transfers, connected and logged in, for other commands between
     /// them.
     ///
-    /// Settings that you make on it may be lost by the next transfer, together with the connection.
+    /// Settings that you change on it are lost if the next transfer reconnects.
     ///
     /// # Errors
     ///
     /// Returns the errors of [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`]; the
-    /// last one if all tries failed.
+    /// last error if all tries failed.
     pub fn client(&mut self) -> Result<&mut Client, Error> {
         self.run(|_| Ok(()))?;
         self.client.as_mut().ok_or(Error::Closed)
@@ -122,8 +122,8 @@ impl Retry {
     ///
     /// # Errors
     ///
-    /// Returns the last error if all tries failed, else the first that another try would not fix:
-    /// those of [`client`](Self::client) and [`Client::download_to`].
+    /// Returns the last error if all tries failed, otherwise the first error that another try would
+    /// not fix. Errors are those of [`client`](Self::client) and [`Client::download_to`].
     #[cfg(unix)]
     pub fn download_to(
         &mut self,
@@ -144,16 +144,16 @@ impl Retry {
     /// Uploads the local file `source`, which must be a regular file, to `path`, as
     /// [`Client::upload_from`] does.
     ///
-    /// Another try resumes the server's file only if the earlier tries sent it. Then it is not
-    /// longer than the bytes that they sent, not as long as the file to be replaced, and not older
-    /// than `source`. Otherwise the try starts at byte 0. So does a try after
+    /// Another try resumes the server's file only if it seems to come from the earlier tries. It
+    /// must not be longer than the bytes that they sent, as long as the file to be replaced, or
+    /// older than `source`. Otherwise the try starts at byte 0. So does a try after
     /// [`Error::Incomplete`], or with a server that cannot restart.
     ///
     /// # Errors
     ///
-    /// Returns the last error if all tries failed, else the first that another try would not fix:
-    /// those of [`client`](Self::client) and [`Client::upload_from`]. After a 452 or 552, other
-    /// uploads will fail too.
+    /// Returns the last error if all tries failed, otherwise the first error that another try would
+    /// not fix. Errors are those of [`client`](Self::client) and [`Client::upload_from`]. After a
+    /// 452 or 552, other uploads will fail too.
     #[cfg(unix)]
     pub fn upload_from(
         &mut self,
@@ -187,8 +187,9 @@ impl Retry {
     ///
     /// # Errors
     ///
-    /// Returns the last error if all tries failed, else the first that another try would not fix:
-    /// those of `attempt`, [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`].
+    /// Returns the last error if all tries failed, otherwise the first error that another try would
+    /// not fix. Errors are those of `attempt`, [`ClientBuilder::connect`], [`Client::login`] and
+    /// [`Client::cwd`].
     pub fn run<T>(
         &mut self,
         mut attempt: impl FnMut(&mut Client) -> Result<T, Error>,

@@ -19,23 +19,23 @@ use crate::transfer::Watch;
 pub enum Uploaded {
     /// Nothing, or the server does not report it.
     Nothing,
-    /// As many bytes as the beginning of the local file.
+    /// A file that is not longer than the local file, and may be its beginning.
     Beginning {
         /// The number of bytes.
         length: u64,
-        /// Whether the server reported a modification time, as servers do for a file that has its
+        /// Whether the server reported a modification time, which shows that the file has its final
         /// name.
         is_named: bool,
     },
     /// A file older than the local one, and therefore not its beginning.
     Older,
-    /// More bytes than the local file has: their number.
+    /// A file that is longer than the local file: the number of its bytes.
     Longer(u64),
 }
 
 impl Uploaded {
-    /// Asks the server for its part of a local file, whose metadata is `here`, at `path` (`SIZE`,
-    /// `MDTM`).
+    /// Asks the server how much of a local file it has at `path` (`SIZE`, `MDTM`). `here` is the
+    /// metadata of the local file.
     ///
     /// # Errors
     ///
@@ -83,8 +83,8 @@ impl Client {
     ///
     /// - The errors of [`store`](Self::store) and [`Upload::finish`](crate::Upload::finish).
     /// - [`Error::Local`] if the local file fails.
-    /// - [`Error::Changed`] if the local file changed during the upload, or if the server already
-    ///   has more bytes than it.
+    /// - [`Error::Changed`] if the local file changed during the upload, or if the server's file is
+    ///   already longer than the local file.
     /// - [`Error::Incomplete`] if the server reports another length afterwards.
     pub fn upload_from(
         &mut self,
@@ -209,9 +209,9 @@ impl<'a> FileUpload<'a> {
 
     /// Returns the number of bytes of a local file that the server has, and whether these are the
     /// whole file under its name. With [`FileOptions::resume`] the caller asserts that the server's
-    /// file is the beginning. Otherwise it must come from these tries: it must not be longer than
-    /// the bytes they sent. It must also not be as long as the file to be replaced, since many
-    /// servers keep that file until the upload is complete.
+    /// file is the beginning. Otherwise the server's file must come from these tries: it must not
+    /// be longer than the bytes that they sent. It must also not be as long as the file to be
+    /// replaced, since many servers keep that file until the upload is complete.
     fn find_uploaded(
         &mut self,
         client: &mut Client,
