@@ -176,7 +176,8 @@
 //! # Logging
 //!
 //! The dialogue goes to the `log` crate with target `ftp_client::wire` and level debug. Each line
-//! is a record: `> ` for sent, `< ` for received, `= ` for explanations. Passwords are left out.
+//! is a record: `> ` for sent, `< ` for received, `= ` for explanations. Passwords and accounts
+//! appear as `****`.
 //!
 //! # Examples
 //!

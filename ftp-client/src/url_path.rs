@@ -62,8 +62,8 @@ pub enum Entered {
 impl Place {
     /// Returns the place of a URL's object.
     ///
-    /// For the URL of a directory it is the directory itself, without the final `/`; the path is
-    /// empty for the login directory.
+    /// For the URL of a directory, it is the place of the directory itself, without the final `/`.
+    /// The path is empty for the login directory.
     #[must_use]
     pub fn of(url: &FtpUrl) -> Self {
         let mut parts: Vec<_> = url.parts().collect();

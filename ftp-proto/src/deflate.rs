@@ -76,8 +76,8 @@ impl DeflateEncoder {
         Self(Compress::new(Compression::new(level.0.into()), true))
     }
 
-    /// Takes all of `input` and appends compressed bytes to `out`: from none to about 64 KiB more
-    /// than the length of `input`.
+    /// Takes all of `input` and appends compressed bytes to `out`: none, or at most about 64 KiB
+    /// more than the length of `input`.
     pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) {
         let mut rest = input;
         while !rest.is_empty() {

@@ -8,8 +8,8 @@
 pub struct ParseError {
     /// The value that was parsed or encoded, in the RFC's words: `host-port`, `pathname`, `reply`.
     pub what: &'static str,
-    /// The byte offset in the input at which it becomes invalid; for a field that is invalid as a
-    /// whole, the start of the field.
+    /// The byte offset at which the input becomes invalid; for a field that is invalid as a whole,
+    /// the start of the field.
     pub at: usize,
     /// What is wrong there.
     pub kind: ParseErrorKind,

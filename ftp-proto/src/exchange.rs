@@ -1,4 +1,4 @@
-//! The replies that are valid for a command, and which of them is final. One table has the
+//! The replies that are valid for a command, and which of them is final. One table covers the
 //! sequences of RFC 959 §5.4 and the state diagrams of §6.
 
 use crate::reply::{ReplyCode, Severity};
@@ -84,8 +84,8 @@ impl Exchange {
     }
 }
 
-/// Codes that may answer any command (RFC 959 §5.4; RFC 2228 §5.1): the service ends, a syntax
-/// error, an unknown command, a bad sequence, or a missing login or protection.
+/// Codes that may answer any command (RFC 959 §5.4; RFC 2228 §5.1): the end of the service, a
+/// syntax error, an unknown command, a bad sequence, or a missing login or protection.
 const ANY: &[u16] = &[421, 500, 501, 502, 503, 504, 530, 533, 534, 535];
 
 /// Returns the codes that may answer a verb in addition to [`ANY`], in ascending order, from RFC
@@ -110,7 +110,7 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Host => &[220, 550],
         Rein => &[120, 220],
         Quit => &[221],
-        // Directories; servers use 200 for CDUP and 250 for all of them.
+        // Directories; servers also use 200 for CDUP, and 250 for all these commands.
         Cwd | Smnt => &[202, 250, 450, 550],
         Cdup => &[200, 250, 550],
         Pwd => &[257, 550],

@@ -2,7 +2,7 @@
 //! their encoders and decoders.
 //!
 //! Use it to write an FTP client, server, proxy or test tool. The crate opens no sockets, reads no
-//! clock and writes no log: you pass bytes in and get values out, and the other way round. Clients
+//! clock and writes no log: you pass bytes in and get values out, or the other way round. Clients
 //! and servers share the same types, so each parses what the other encodes.
 //!
 //! Input is not trusted: every decoder has a limit in [`limits`], and no input causes a panic.

@@ -21,8 +21,8 @@ const SE: u8 = 240;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LineEvent<'a> {
-    /// A complete line without its line ending and Telnet commands. It contains no CR, LF or NUL.
-    /// It is borrowed if the line was pushed as a whole and nothing had to be removed.
+    /// A complete line, without its line ending and without Telnet commands. It contains no CR, LF
+    /// or NUL. It is borrowed if the line was pushed as a whole and nothing had to be removed.
     Line(Cow<'a, [u8]>),
     /// A complete line that is not a valid command; discard it.
     Malformed(ParseError),
@@ -76,7 +76,7 @@ enum Last {
 /// [`push`](Self::push), call [`next`](Self::next) until it returns `None`, and push the rest.
 ///
 /// Set `SO_OOBINLINE` on the socket. Clients send `ABOR` after a Telnet Synch, whose last byte is
-/// urgent data. Without the option that byte is missing from the input, and the line is not
+/// urgent data. Without the option, that byte is missing from the input, and the line is not
 /// recognised as `ABOR`.
 ///
 /// ```

@@ -7,7 +7,7 @@ use crate::{limits, number};
 
 /// The start of the next transfer: a byte offset in the file, 0 to 2^63 - 1.
 ///
-/// It is counted in the representation type of that transfer.
+/// The offset is counted in the representation type of that transfer.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RestartMarker(u64);
 

@@ -58,8 +58,9 @@ impl ClientBuilder {
     /// Sets the idle time after which the kernel probes whether the peer is still reachable
     /// (default: 60 s).
     ///
-    /// It applies to both connections, from 1 s to about nine hours; `None` turns the probes off. A
-    /// peer that misses six probes, 10 s apart, counts as gone.
+    /// It applies to control and data connections, and is limited to the range from 1 s to about
+    /// nine hours. `None` turns the probes off. A peer that misses six probes, 10 s apart, counts
+    /// as gone.
     pub const fn keepalive(mut self, idle: Option<Duration>) -> Self {
         self.config.keepalive = idle;
         self
@@ -175,12 +176,12 @@ impl ClientBuilder {
     /// §3.4.2) if the server lists that (default: no).
     ///
     /// Small files are then faster, above all under TLS, since only the first one needs a
-    /// connection and a handshake. The end of a file is a part of its data, so a file that was cut
-    /// is recognised without the server's reply. [`Client::plan_downloads`] saves round trips too,
-    /// and [`Client::reuses_data`] returns whether the server offers the mode.
+    /// connection and a handshake. The end of a file is marked in its data, so a truncated file is
+    /// recognised without the server's reply. [`Client::plan_downloads`] saves round trips too, and
+    /// [`Client::reuses_data`] returns whether the server offers the mode.
     ///
     /// Servers that close the data connection after each file work too. If the server has closed
-    /// it before a transfer begins, the transfer begins again over a new one.
+    /// the connection before a transfer begins, the transfer uses a new one.
     /// [`connect`](Self::connect) rejects it together with [`compress`](Self::compress).
     pub const fn reuse_data(mut self, on: bool) -> Self {
         self.config.reuse_data = on;
@@ -220,7 +221,7 @@ impl ClientBuilder {
     /// address.
     ///
     /// It is the address or the name of the NAT in front of this host. The name is looked up for
-    /// each transfer, within [`Timeouts::resolve`]. It must have an address of the control
+    /// each transfer, within [`Timeouts::resolve`]. The name must have an address of the control
     /// connection's family. Only connections from the server's own address are accepted.
     pub fn active_address(mut self, address: impl Into<String>) -> Self {
         self.config.active_address = Some(address.into());

@@ -301,7 +301,7 @@ impl Client {
         self.wanted = representation;
     }
 
-    /// Returns the features that the server lists (`FEAT`), asking only once.
+    /// Returns the features that the server lists (`FEAT`). The answer is cached.
     ///
     /// The list is empty if the server does not list its features. Commands of extensions may still
     /// work.

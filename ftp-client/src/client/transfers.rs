@@ -260,10 +260,10 @@ impl Client {
 
     /// Begins to upload the missing rest of a file of `length` bytes to `path`.
     ///
-    /// It resumes where the server's file ends (`SIZE`, `REST`). It starts at byte 0 if that file
-    /// is longer or its size is unknown, if the server cannot restart, or if the type is not image.
-    /// [`Upload::offset`] returns where it starts. The caller must know that the server's file is
-    /// the beginning of the local one.
+    /// The upload resumes where the server's file ends (`SIZE`, `REST`). It starts at byte 0 if
+    /// that file is longer or its size is unknown, if the server cannot restart, or if the type is
+    /// not image. [`Upload::offset`] returns where it starts. The caller must know that the
+    /// server's file is the beginning of the local one.
     ///
     /// After a resumed upload, [`Upload::finish`] asks for the size again: some servers accept
     /// `REST` and still truncate the file to zero first.

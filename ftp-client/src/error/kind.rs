@@ -18,8 +18,8 @@ pub enum ErrorKind {
     Local,
     /// A name without an address, an unreachable address, a reset, or a proxy that does not connect.
     Network,
-    /// TLS is demanded or refused, its handshake or certificate failed, or protected data was
-    /// truncated.
+    /// The server demands or refuses TLS, a handshake or certificate check failed, or protected
+    /// data was truncated.
     Tls,
     /// The user, password or account was refused.
     Login,

@@ -28,7 +28,7 @@ use crate::security::TlsError;
 ///   connection.
 ///
 /// After most other errors the connection remains usable;
-/// [`Client::is_settled`](crate::Client::is_settled) shows whether it does.
+/// [`Client::is_settled`](crate::Client::is_settled) returns whether it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

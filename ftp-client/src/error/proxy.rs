@@ -45,7 +45,7 @@ pub enum ProxyFault {
     /// The proxy could not or would not connect to the server.
     #[error("cannot connect to {target}: {reason}")]
     Refused {
-        /// The host and port that the proxy was asked for.
+        /// The host and port that the proxy was asked to connect to.
         target: String,
         /// The proxy's reason; control characters are escaped.
         reason: String,

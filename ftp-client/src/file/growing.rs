@@ -24,8 +24,8 @@ pub(super) struct Growing {
 }
 
 impl Growing {
-    /// Opens the file at `path`, which has `length` bytes, to keep the first `offset` of them.
-    /// `origin` describes the server's file and is recorded with the local one.
+    /// Opens the file at `path`. The file has `length` bytes, and the first `offset` of them are
+    /// kept. `origin` describes the server's file and is recorded with the local one.
     pub(super) fn open(
         path: PathBuf,
         length: u64,

@@ -133,8 +133,8 @@ impl LocalFile {
         Temporary::make(target).map(Kind::Replacing).map(Self)
     }
 
-    /// Opens `NAME.part` for the file at `target`, which has `length` bytes, to keep the first
-    /// `offset` of them.
+    /// Opens `NAME.part` for the file at `target`. `NAME.part` has `length` bytes, and the first
+    /// `offset` of them are kept.
     ///
     /// Received bytes stay when the `LocalFile` is dropped. `origin` describes the server's file
     /// and is recorded with the local one.
@@ -157,8 +157,8 @@ impl LocalFile {
         Ok(Self(Kind::Part(Part { growing, target: target.to_owned() })))
     }
 
-    /// Opens the file at `path` itself, which has `length` bytes, to keep the first `offset` of
-    /// them.
+    /// Opens the file at `path` itself. The file has `length` bytes, and the first `offset` of them
+    /// are kept.
     ///
     /// Received bytes stay when the `LocalFile` is dropped.
     ///

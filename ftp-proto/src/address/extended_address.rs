@@ -248,7 +248,7 @@ mod tests {
         }
         let named = ExtendedAddress::find_protocol(b"Mode (EPSV) (|2||50004|)");
         assert_eq!(named, Some(NetworkProtocol::Ipv6));
-        // If no tuple is valid, the error is that of the first.
+        // If no tuple is valid, the error is that of the first tuple.
         let error = ExtendedAddress::find_port(b"Mode (EPSV) (|||0|)").unwrap_err();
         assert_eq!(error.kind, UnexpectedEnd);
     }

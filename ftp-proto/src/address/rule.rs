@@ -47,8 +47,8 @@ pub enum HostReason {
     ReplyRule,
     /// There is no reason to reject the announced host.
     Plausible,
-    /// The announced host is of this class although the host of the control connection is public,
-    /// or it is not a host.
+    /// The announced host is of this class. Either this is not the class of a host, or only the
+    /// host of the control connection is public.
     Unreachable(AddressClass),
     /// The announced host is of this class, loopback or link-local, and the host of the control
     /// connection is of another class.

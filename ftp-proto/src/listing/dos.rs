@@ -17,8 +17,8 @@ const DIRECTORY_GAP: usize = 10;
 
 /// Parses one line: a date, a time, then `<DIR>` or a size, then the name.
 ///
-/// `order` is the order of dates such as `03-04-21` that earlier lines proved; an unambiguous line
-/// sets it.
+/// `order` is the order of dates such as `03-04-21`, as earlier lines proved it; an unambiguous
+/// line sets it.
 pub(super) fn parse(line: &[u8], reference: TimeVal, order: &mut Option<Order>) -> Option<Entry> {
     let mut words = Words::new(line);
     let first = words.next()?;

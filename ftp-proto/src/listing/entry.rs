@@ -41,7 +41,7 @@ pub struct Entry {
     pub group: Option<Vec<u8>>,
     /// The target of a symbolic link, as stored in the link.
     pub target: Option<Vec<u8>>,
-    /// The server's identifier of the object: two entries of one server with the same identifier
+    /// The server's identifier for the object: two entries of one server with the same identifier
     /// are one object under two names (RFC 3659 §7.5.2).
     pub unique: Option<Vec<u8>>,
 }
@@ -241,7 +241,7 @@ impl Entry {
         self.is_safe_name() && !self.name.contains(&b'\\')
     }
 
-    /// Sets the size from digits; a number that does not fit sets the flag.
+    /// Sets the size from digits; a number that does not fit sets `size_overflows`.
     pub(super) fn set_size(&mut self, digits: &[u8]) {
         self.size = number::decimal(digits);
         let digits_only = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);

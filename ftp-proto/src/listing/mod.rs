@@ -85,7 +85,7 @@ impl ListLine {
 
     /// Parses one line of an `NLST` listing, which is only a name.
     ///
-    /// For `NLST dir` some servers send `dir/name` and others `name`. Pass the argument of the
+    /// For `NLST dir`, some servers send `dir/name` and others `name`. Pass the argument of the
     /// command as `directory` (empty if it had none). This prefix and its `/` are removed, or else
     /// a leading `./`. A name that still contains `/` is unchanged and [not
     /// safe](Entry::is_safe_name). Empty lines are skipped. Messages cannot be distinguished from
@@ -210,8 +210,8 @@ fn is_blank(line: &[u8]) -> bool {
 }
 
 /// Returns whether the line is about the listing itself. These are blank lines, the total that `ls`
-/// writes first, the last line of VMS, and `.:`, the heading of `ls -R`. Headings of other
-/// directories are not skipped: the lines after them are not in the listed directory.
+/// writes first, the last line of a listing from VMS, and `.:`, the heading of `ls -R`. Headings of
+/// other directories are not skipped: the lines after them are not in the listed directory.
 fn is_header(line: &[u8]) -> bool {
     let mut rest = words::Words::new(line);
     let Some(first) = rest.next() else { return true };

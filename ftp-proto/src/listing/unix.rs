@@ -212,8 +212,8 @@ fn read_size(
 }
 
 /// Returns whether an apparent date may be an owner named like a month between numbers (`1 jan
-/// 2000`, `jan 20 4096`). That is so if only its apparent size precedes it, and another date
-/// follows directly.
+/// 2000`, `jan 20 4096`). That is so if only an apparent size precedes it and another date follows
+/// directly.
 fn is_owner(
     line: &[u8],
     start: usize,

@@ -9,10 +9,10 @@ use crate::split::split_once;
 
 /// Parses the bytes of the control connection into replies.
 ///
-/// Lines end at CR LF or bare LF. `NNN-` begins a reply of several lines. It ends at a line that
-/// begins with the same `NNN` and SP, or is `NNN` alone; everything between is text. Pass received
-/// bytes to [`push`](Self::push) and take replies with [`next`](Self::next), until all bytes are
-/// pushed.
+/// Lines end at CR LF or bare LF. `NNN-` begins a reply of several lines. Such a reply ends at a
+/// line that begins with the same `NNN` and SP, or is `NNN` alone; everything between is text. Pass
+/// received bytes to [`push`](Self::push) and take replies with [`next`](Self::next), until all
+/// bytes are pushed.
 ///
 /// ```
 /// use ftp_proto::ReplyDecoder;
@@ -41,7 +41,7 @@ pub struct ReplyDecoder {
     full: bool,
     /// The longest text to keep from a reply, in bytes.
     text_limit: usize,
-    /// The bytes of the reply so far.
+    /// The number of bytes of the reply so far.
     total: usize,
     failed: Option<ParseError>,
 }
@@ -107,7 +107,8 @@ impl ReplyDecoder {
     ///
     /// Returns `UnexpectedByte` if a reply does not begin with a code and SP, `-` or the line
     /// ending. Returns `TooLong` for a line over [`limits::REPLY_LINE`] or a reply over
-    /// [`limits::REPLY_TOTAL`]. The rest cannot be parsed: every later call returns the same error.
+    /// [`limits::REPLY_TOTAL`]. After an error the rest cannot be parsed: every later call returns
+    /// the same error.
     #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
     pub fn next(&mut self) -> Result<Option<Reply>, ParseError> {
         if let Some(error) = self.failed {

@@ -51,8 +51,8 @@ impl TransferLength {
 }
 
 impl Reply {
-    /// Returns the file length that a 150 reply announces: the `(n bytes)` at its end; `None`
-    /// without it.
+    /// Returns the file length that a 150 reply announces as `(n bytes)` at its end; `None` if it
+    /// announces none.
     ///
     /// ```
     /// use ftp_proto::{Reply, ReplyCode};

@@ -49,7 +49,7 @@ pub struct TransferEvidence {
     pub verb: Verb,
     /// Whether a 1xx reply arrived.
     pub has_begun: bool,
-    /// How the data connection ended; open at first.
+    /// How the data connection ended; initially [`DataEnd::Open`].
     pub data: DataEnd,
     /// The transferred length and the expected lengths.
     pub length: TransferLength,

@@ -123,8 +123,8 @@ impl Date {
         Self { modified, end: last.end(), column: Column::Exact, year: None }
     }
 
-    /// Returns this date in UTC if `word` is an offset from UTC, such as `+0200`, otherwise
-    /// unchanged.
+    /// Converts this date to UTC if `word` is an offset from UTC, such as `+0200`; otherwise
+    /// returns it unchanged.
     fn in_zone(mut self, word: Word<'_>) -> Self {
         if let Some(ahead) = offset(word.bytes) {
             self.end = word.end();
@@ -138,7 +138,7 @@ impl Date {
 }
 
 /// Parses the text after a month and a day, in either order: a time, a year, or both for a day with
-/// a comma (`Oct 08, 2002 09:47`). `last` is the later word of the two.
+/// a comma (`Oct 08, 2002 09:47`). `last` is the later of the words for month and day.
 fn month_and_day(
     month: u16,
     day: u16,
