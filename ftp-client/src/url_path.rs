@@ -51,7 +51,7 @@ pub enum Entered {
     /// The call did not change the current directory: the error was not a 550, the path has only
     /// one part, the parts were tried before, or the server refused the first directory.
     Nowhere,
-    /// A later directory was refused: from now on, relative paths have another meaning in this
+    /// A later directory was refused: from now on, relative paths have a different meaning in this
     /// session.
     Partway,
     /// The directory of the object was entered: try the command again with the new

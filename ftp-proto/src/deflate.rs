@@ -1,7 +1,7 @@
 //! Mode Z: the bytes of mode S, compressed into one zlib stream for each data connection
 //! (draft-preston-ftpext-deflate; RFC 1950).
 //!
-//! The stream marks its own end, so a connection that ends earlier is recognised as cut. Both
+//! The stream marks its own end, so a connection that ends earlier is recognised as truncated. Both
 //! converters accept pieces of any size.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};

@@ -33,7 +33,7 @@ pub enum ParseErrorKind {
     /// A byte that the grammar does not allow here, or any byte after a complete value.
     #[error("unexpected character")]
     UnexpectedByte,
-    /// A number that contains other characters than digits, or is outside its range.
+    /// A number that contains characters other than digits, or is outside its range.
     #[error("number out of range")]
     BadNumber,
     /// A word that the grammar does not list.

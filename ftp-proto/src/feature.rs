@@ -78,8 +78,8 @@ impl Features {
         })
     }
 
-    /// Returns whether a feature has the parameter `word`, both in any case: `REST` with `STREAM`
-    /// (RFC 3659 §5.4), `SITE` with `UTIME`.
+    /// Returns whether a feature has the parameter `word`, ignoring case in both: `REST` with
+    /// `STREAM` (RFC 3659 §5.4), `SITE` with `UTIME`.
     #[must_use]
     pub fn has_with(&self, feature: &str, word: &str) -> bool {
         let is_there = |parameters: &[u8]| {

@@ -20,7 +20,7 @@ use crate::split::split_once;
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct FileDigest {
-    /// The algorithm by its IANA name, in upper case, such as `SHA-256`.
+    /// The IANA name of the algorithm, in upper case, such as `SHA-256`.
     pub algorithm: String,
     /// The first byte of the digested range, counted from 0.
     pub first: u64,

@@ -58,8 +58,8 @@ pub const RESTART_MARKER: u64 = i64::MAX.unsigned_abs();
 /// is one number, or a few.
 pub const BLOCK_MARKER: usize = 64;
 
-/// The maximum number of consecutive blocks without data; restart markers count as such. No sender
-/// needs several.
+/// The maximum number of consecutive blocks without data; a block with a restart marker counts as
+/// one. No sender needs several.
 pub const EMPTY_BLOCKS: u32 = 1_024;
 
 /// The maximum number of items in a list of ports.

@@ -242,8 +242,8 @@ impl TransferMode {
     }
 }
 
-/// The parameters of a session. `Default` gives those of RFC 959 §5.1: ASCII non-print, file
-/// structure, stream mode.
+/// The parameters of a session. `Default` gives the initial parameters of RFC 959 §5.1: ASCII
+/// non-print, file structure, stream mode.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TransferParameters {

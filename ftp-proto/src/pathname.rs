@@ -63,7 +63,7 @@ impl Pathname {
     ///
     /// # Errors
     ///
-    /// Returns `UnexpectedEnd` if a quote is missing or nothing stands between the quotes. Returns
+    /// Returns `UnexpectedEnd` if a quote is missing or nothing is between the quotes. Returns
     /// `UnexpectedByte` for a control byte, which could reach a terminal or a later command.
     pub fn parse_quoted(text: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("quoted pathname", at, kind);

@@ -47,7 +47,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits the total time from [`connect`](Self::connect) on (default: none).
+    /// Limits the total time, starting with [`connect`](Self::connect) (default: none).
     ///
     /// Once the limit is reached, every call returns [`Error::Timeout`].
     pub const fn overall(mut self, limit: Option<Duration>) -> Self {
@@ -148,12 +148,12 @@ impl ClientBuilder {
     }
 
     /// Sends `TYPE`, `EPSV` and `RETR` or a listing command in one write, which saves two round
-    /// trips (default: off). `MDTM` comes first if the time of the file is wanted.
+    /// trips (default: off). `MDTM` comes first if the modification time is requested.
     ///
-    /// Uploads and transfers from an offset send one command at a time. After any unexpected reply
-    /// the connection returns to one command at a time, and the transfer is started again that way.
-    /// Leave it off for servers that lose commands sent together: such servers do not answer at
-    /// all. [`connect`](Self::connect) rejects it together with [`Mode::Active`] or
+    /// Uploads and transfers from an offset send one command at a time. After any unexpected reply,
+    /// the client starts the transfer again, and sends one command at a time for the rest of the
+    /// session. Leave pipelining off for servers that lose commands sent together, since they do
+    /// not answer at all. [`connect`](Self::connect) rejects it together with [`Mode::Active`] or
     /// [`Extended::Never`].
     pub const fn pipeline(mut self, on: bool) -> Self {
         self.config.rules.pipeline = on;
@@ -256,7 +256,7 @@ impl ClientBuilder {
     /// Connects to a server and waits for its greeting.
     ///
     /// `server` is `host` or `host:port`. The host is a name or an address; an IPv6 address before
-    /// a port stands in brackets. The default port is 21, and 990 with [`Tls::implicit`].
+    /// a port must be in brackets. The default port is 21, and 990 with [`Tls::implicit`].
     ///
     /// A name may have several addresses of both families. The client tries them in turn, each 250
     /// ms after the previous one or as soon as that has failed. It uses the first address that

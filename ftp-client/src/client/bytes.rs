@@ -10,7 +10,7 @@ use crate::trace;
 impl Client {
     /// Sets whether the client sends 0xFF in commands twice, as RFC 854 says.
     ///
-    /// By default the client decides by the greeting and `FEAT`. It sends 0xFF once to vsftpd,
+    /// By default, the client decides from the greeting and `FEAT`. It sends 0xFF once to vsftpd,
     /// Pure-FTPd and pyftpdlib, which read each byte as itself, and twice to other servers.
     pub const fn double_telnet_byte(&mut self, doubles: bool) {
         self.knows_iac = true;

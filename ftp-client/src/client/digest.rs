@@ -123,7 +123,8 @@ impl Client {
     }
 }
 
-/// Returns a path for `XCRC` and similar commands. Servers cut it at an SP unless it is quoted.
+/// Returns a path for `XCRC` and similar commands. Servers truncate the path at an SP unless it is
+/// quoted.
 fn quoted(path: &Pathname) -> Vec<u8> {
     let path = path.as_bytes();
     if path.contains(&b' ') { [b"\"", path, b"\""].concat() } else { path.to_vec() }

@@ -1,4 +1,4 @@
-//! `get` and `put`: transferring one file by its URL with one call.
+//! `get` and `put`: transfer one file, named by its URL, with one call.
 
 use std::io::{Read, Write};
 
@@ -81,7 +81,7 @@ pub fn put(url: impl IntoUrl, reader: &mut (impl Read + ?Sized)) -> Result<Repor
 impl ClientBuilder {
     /// Connects to the server of a URL without logging in.
     ///
-    /// The schemes `ftpes` and `ftps` demand TLS, `ftps` from the first byte on. All other TLS
+    /// The schemes `ftpes` and `ftps` demand TLS, `ftps` from the first byte. All other TLS
     /// settings come from [`tls`](Self::tls).
     ///
     /// # Errors
@@ -121,8 +121,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`Argument`](Error::Argument) if `url` is not the URL of a file; nothing is sent
-    /// then. Returns [`Local`](Error::Local) if `writer` fails, and the errors of
+    /// Returns [`Argument`](Error::Argument) if `url` is not the URL of a file; in that case
+    /// nothing is sent. Returns [`Local`](Error::Local) if `writer` fails, and the errors of
     /// [`open`](Self::open) and [`Client::retrieve`]. `writer` keeps the bytes received before the
     /// error.
     pub fn get(

@@ -199,7 +199,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends an account (`ACCT`), which some servers demand after the login with 532.
+    /// Sends an account (`ACCT`), which some servers demand with 532 after the login.
     ///
     /// For a server that asks at login, use
     /// [`ClientBuilder::account`](crate::ClientBuilder::account).
@@ -245,7 +245,7 @@ impl Client {
     /// Returns the local address of the control connection; `None` if a
     /// [`Connector`](crate::Connector) or a SOCKS5 or HTTP [`Proxy`](crate::Proxy) made it.
     ///
-    /// Behind a NAT the server sees another address.
+    /// Behind a NAT, the server sees a different address.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.control.addresses().map(|(local, _)| local)
@@ -384,7 +384,8 @@ impl Client {
     ///
     /// Returns [`Error::Argument`] for a verb that uses a data connection or changes how either
     /// connection works. The latter are `AUTH`, `ADAT`, `CCC`, `MODE`, `STRU`, and under TLS `PROT`
-    /// and `REIN`. Nothing is sent then. Returns [`Error::Protocol`] for a reply beyond that limit.
+    /// and `REIN`. In that case nothing is sent. Returns [`Error::Protocol`] for a reply beyond
+    /// that limit.
     pub fn quote(&mut self, command: &RawCommand) -> Result<Reply, Error> {
         let verb = command.verb();
         let refuse = |what| {

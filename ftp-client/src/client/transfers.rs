@@ -285,7 +285,7 @@ impl Client {
     /// Sets whether to compare the length of transferred files with the server's (default: no).
     ///
     /// A download asks for the length first (`SIZE`, else `MLST` if the server lists it), and fails
-    /// with [`Error::Incomplete`] if another number of bytes arrives. An upload by
+    /// with [`Error::Incomplete`] if a different number of bytes arrives. An upload by
     /// [`store`](Self::store), [`store_from`](Self::store_from) or [`store_rest`](Self::store_rest)
     /// asks afterwards. The check applies to type image only; it is not an error if the server does
     /// not report the length.
@@ -314,7 +314,7 @@ impl Client {
     }
 
     /// Returns the server's size of a file after a confirmed transfer. Returns `None` if the server
-    /// does not report it, or after an error: the confirmation still holds.
+    /// does not report it, or after an error, since that does not undo the confirmation.
     pub(crate) fn size_afterwards(&mut self, path: &[u8]) -> Option<u64> {
         self.size(path).ok().flatten()
     }

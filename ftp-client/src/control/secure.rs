@@ -66,7 +66,8 @@ impl Secured {
     }
 
     /// Requests TLS with `AUTH` (RFC 4217 §4). Only 234 counts as consent. The client does not
-    /// assume that it is logged in, and does not log in without TLS unless the caller allowed that.
+    /// assume that it is logged in, and does not log in without TLS unless the caller allows
+    /// plaintext.
     pub(crate) fn ask(
         context: Context,
         settings: &Tls,

@@ -45,7 +45,7 @@ impl Client {
     /// - The errors of [`retrieve`](Self::retrieve) and
     ///   [`Download::finish`](crate::Download::finish).
     /// - [`Error::Local`] if the local file fails.
-    /// - [`Error::Incomplete`] if the server's file has another length than the local one;
+    /// - [`Error::Incomplete`] if the server's file differs in length from the local one;
     ///   `NAME.part` is removed.
     /// - [`Error::Changed`] if the server's file changed during the download; `NAME.part` is
     ///   removed.

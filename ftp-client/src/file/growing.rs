@@ -19,7 +19,7 @@ use super::partial::PartialFile;
 pub(super) struct Growing {
     pub(super) partial: PartialFile,
     pub(super) path: PathBuf,
-    /// Whether the file was created for this download, and is removed if nothing arrives.
+    /// Whether the file was created for this download, so that it is removed if nothing arrives.
     is_new: bool,
 }
 

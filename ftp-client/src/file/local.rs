@@ -44,9 +44,9 @@ pub struct LocalFile(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// A temporary file that is renamed; dropping it removes it.
+    /// A temporary file that is renamed, or removed when dropped.
     Replacing(Temporary),
-    /// `NAME.part`, which is renamed; dropping it keeps its bytes.
+    /// `NAME.part`, which is renamed, or kept when dropped.
     Part(Part),
     /// A file that is written under its own name.
     InPlace(Growing),

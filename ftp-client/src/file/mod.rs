@@ -26,8 +26,8 @@ use crate::transfer::Report;
 /// Options of [`Client::download_to`](crate::Client::download_to) and
 /// [`Client::upload_from`](crate::Client::upload_from).
 ///
-/// By default they transfer the whole file, replace an existing file, and do not set the
-/// modification time.
+/// By default, the whole file is transferred, an existing file is replaced, and the modification
+/// time is not set.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[must_use]
 pub struct FileOptions {

@@ -63,8 +63,8 @@ impl Origin {
     /// of this server's file.
     ///
     /// That is so if the server's file is long enough and [unchanged](Self::is_still) since the
-    /// first byte arrived, when it was `known`. If the times cannot be compared, the server's file
-    /// must not have been modified after the last byte arrived.
+    /// first byte arrived; `known` is its size and time at that moment. If the times cannot be
+    /// compared, the server's file must not have been modified after the last byte arrived.
     #[must_use]
     pub fn continues(self, known: Option<Self>, length: u64, written: Option<SystemTime>) -> bool {
         self.size.is_some_and(|size| length <= size)

@@ -22,7 +22,7 @@ pub struct PartialFile {
     start: Option<u64>,
     /// The same position, kept after the first byte has arrived.
     offset: u64,
-    /// The server's file, to be stored with the first byte.
+    /// The origin to store when the first byte arrives.
     origin: Option<Origin>,
 }
 
@@ -35,7 +35,7 @@ pub enum Salvage {
     /// It holds only the bytes from before this download. The server accepted `REST` but sent the
     /// file from byte 0, so download the file from byte 0.
     SentFromStart,
-    /// Some of its bytes are wrong: the server confirmed a file of another length.
+    /// Some of its bytes are wrong: the server confirmed a file of a different length.
     Wrong,
 }
 
@@ -210,7 +210,7 @@ mod tests {
             assert_eq!(partial.salvage(&error, Some(7)), salvage, "{came}");
             assert_eq!(content(partial), left, "{came}");
         }
-        // An announcement by the server does not prove another length.
+        // An announcement by the server does not prove a different length.
         let partial = partial(b", wo");
         assert_eq!(partial.salvage(&incomplete(4), None), Salvage::Kept);
         assert_eq!(content(partial), "hello, wo");

@@ -83,7 +83,7 @@ impl LocalFile {
                 origin.continues(known, length, found.modified)
             });
         let offset = if fits { length } else { 0 };
-        // If the caller demands a start at byte 0, it already knows why.
+        // A caller that demands a start at byte 0 already knows why.
         let is_rejected = !fits && !how.from_start && length > 0;
         let rejected = is_rejected.then(|| match &kept {
             Some(_) => part,

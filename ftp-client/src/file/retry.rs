@@ -40,9 +40,9 @@ use crate::transfer::Watch;
 /// are never retried: a 5xx reply, a 452 (out of space), errors of the caller's own reader or
 /// writer, and [`Error::Cancelled`]. [`Backoff::scattered`] sets the pauses.
 ///
-/// The builder's [`overall`](ClientBuilder::overall) limits everything from the first call on,
-/// pauses included. If the next pause would exceed it, the last error is returned. A
-/// [`Canceller`](crate::Canceller) also ends pauses.
+/// The builder's [`overall`](ClientBuilder::overall) limits all calls together, pauses included,
+/// starting with the first call. If the next pause would exceed the limit, the last error is
+/// returned. A [`Canceller`](crate::Canceller) also ends pauses.
 #[derive(Debug)]
 #[must_use = "nothing happens before a transfer"]
 pub struct Retry {
@@ -54,7 +54,7 @@ pub struct Retry {
     tries: u32,
     backoff: Backoff,
     client: Option<Client>,
-    /// The limit for everything, from the first call on.
+    /// The overall limit, which starts with the first call.
     waiter: Option<Waiter>,
 }
 
@@ -123,7 +123,7 @@ impl Retry {
     /// # Errors
     ///
     /// Returns the last error if all tries failed, otherwise the first error that another try would
-    /// not fix. Errors are those of [`client`](Self::client) and [`Client::download_to`].
+    /// not fix. The errors are those of [`client`](Self::client) and [`Client::download_to`].
     #[cfg(unix)]
     pub fn download_to(
         &mut self,
@@ -152,8 +152,8 @@ impl Retry {
     /// # Errors
     ///
     /// Returns the last error if all tries failed, otherwise the first error that another try would
-    /// not fix. Errors are those of [`client`](Self::client) and [`Client::upload_from`]. After a
-    /// 452 or 552, other uploads will fail too.
+    /// not fix. The errors are those of [`client`](Self::client) and [`Client::upload_from`]. After
+    /// a 452 or 552, other uploads will fail too.
     #[cfg(unix)]
     pub fn upload_from(
         &mut self,
@@ -188,8 +188,8 @@ impl Retry {
     /// # Errors
     ///
     /// Returns the last error if all tries failed, otherwise the first error that another try would
-    /// not fix. Errors are those of `attempt`, [`ClientBuilder::connect`], [`Client::login`] and
-    /// [`Client::cwd`].
+    /// not fix. The errors are those of `attempt`, [`ClientBuilder::connect`], [`Client::login`]
+    /// and [`Client::cwd`].
     pub fn run<T>(
         &mut self,
         mut attempt: impl FnMut(&mut Client) -> Result<T, Error>,

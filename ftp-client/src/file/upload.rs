@@ -85,7 +85,7 @@ impl Client {
     /// - [`Error::Local`] if the local file fails.
     /// - [`Error::Changed`] if the local file changed during the upload, or if the server's file is
     ///   already longer than the local file.
-    /// - [`Error::Incomplete`] if the server reports another length afterwards.
+    /// - [`Error::Incomplete`] if the server reports a different length afterwards.
     pub fn upload_from(
         &mut self,
         source: impl AsRef<Path>,

@@ -20,7 +20,7 @@ use crate::error::{ParseError, ParseErrorKind};
 pub enum HostName {
     /// A domain name of A-labels, in lower case.
     Domain(String),
-    /// An address literal; IPv6 stands in brackets on the wire.
+    /// An address literal; an IPv6 address is in brackets on the wire.
     Address(IpAddr),
 }
 
@@ -30,7 +30,7 @@ impl HostName {
     /// # Errors
     ///
     /// - `UnexpectedEnd` for empty input, an empty label or an unclosed bracket.
-    /// - `UnexpectedByte` for a label with a leading or trailing hyphen, or with other characters
+    /// - `UnexpectedByte` for a label with a leading or trailing hyphen, or with characters other
     ///   than letters, digits and hyphens. This includes a port and an IPv6 address without
     ///   brackets.
     /// - `BadNumber` for an invalid address in brackets.

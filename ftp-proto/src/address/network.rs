@@ -62,7 +62,7 @@ impl Network {
 
     /// Returns the network of all addresses with the same first `prefix` bits as `address`.
     ///
-    /// A `prefix` longer than the address is cut to the address's length. An IPv4-mapped IPv6
+    /// A `prefix` longer than the address is reduced to the address's length. An IPv4-mapped IPv6
     /// address counts as its IPv4 address.
     ///
     /// ```

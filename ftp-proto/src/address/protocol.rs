@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::number;
 
-/// A network protocol by its address family number (RFC 2428 §2).
+/// A network protocol, identified by its address family number (RFC 2428 §2).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum NetworkProtocol {
     /// Number 1.

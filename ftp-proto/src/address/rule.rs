@@ -1,4 +1,4 @@
-//! Chooses the host of a data connection if the server announces another host than its own, as
+//! Chooses the host of a data connection if the server announces a host other than its own, as
 //! behind a NAT (curl's CVE-2020-8284 and similar).
 
 use std::fmt;

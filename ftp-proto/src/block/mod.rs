@@ -1,7 +1,7 @@
 //! Mode B: blocks with headers, so that a data connection can carry many files (RFC 959 §3.4.2).
 //!
 //! A block with the descriptor EOF ends a file, so a connection that ends earlier is recognised as
-//! cut. The decoder accepts pieces of any size, and its memory does not depend on the input.
+//! truncated. The decoder accepts pieces of any size, and its memory does not depend on the input.
 
 #[cfg(test)]
 mod tests;
@@ -53,7 +53,7 @@ pub struct BlockHeader {
     pub ends_record: bool,
     /// The end of the block is the end of the file.
     pub ends_file: bool,
-    /// The sender suspects errors in the data, such as a fault of its disk.
+    /// The sender suspects errors in the data, for example after a disk fault.
     pub is_suspect: bool,
     /// The block is a restart marker instead of data.
     pub is_marker: bool,

@@ -35,7 +35,7 @@ pub enum OptsArgument {
     /// `UTF8 ON`. UTF-8 is always on, since names are bytes here. Also accepted as `UTF8`, `UTF-8`
     /// and `UTF8 NLST`.
     Utf8,
-    /// `MLST` and the wanted facts, each followed by `;` (RFC 3659 §7.9); the list as received,
+    /// `MLST` and the requested facts, each followed by `;` (RFC 3659 §7.9): the list as received,
     /// which may be empty.
     Mlst(Vec<u8>),
     /// `HASH` with an algorithm for later commands, in upper case, or without one to query the
@@ -61,7 +61,7 @@ pub enum SiteArgument {
         /// The file or directory.
         path: Pathname,
     },
-    /// Any other word, and the text after it and one SP, both as received.
+    /// Any other word, and the text that follows it and one SP, both as received.
     Other {
         /// The word, in its original case.
         word: Vec<u8>,

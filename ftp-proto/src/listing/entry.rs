@@ -27,7 +27,7 @@ pub struct Entry {
     pub role: Role,
     /// Its size in bytes, 0 to 2^64 - 1. For a directory the value depends on the server.
     pub size: Option<u64>,
-    /// Whether the server gave a size over 2^64 - 1; `size` is `None` then.
+    /// Whether the server gave a size over 2^64 - 1; if so, `size` is `None`.
     pub size_overflows: bool,
     /// Its modification time.
     pub modified: Option<Modified>,

@@ -13,10 +13,10 @@ pub(super) fn is_mark(suffix: &[u8], marks: &[&[u8]]) -> bool {
     marks.contains(&suffix)
 }
 
-/// Returns the number of a month by its name, in English or another language of known servers, in
-/// any ASCII case, optionally followed by `.` or `,`. Returns 0 if the name means different months
-/// in different languages: the date is recognised, but its value is unknown. Returns `None` if the
-/// word is not such a name.
+/// Returns the number of the month with this name, in English or another language of known servers.
+/// Any ASCII case matches, and a `.` or `,` may follow. Returns 0 if the name means different
+/// months in different languages: the date is recognised, but its value is unknown. Returns `None`
+/// if the word is not such a name.
 pub(super) fn month(word: &[u8]) -> Option<u16> {
     let name = word.strip_suffix(b",").unwrap_or(word);
     let name = name.strip_suffix(b".").unwrap_or(name);

@@ -31,7 +31,7 @@ impl<'a> Words<'a> {
         Self { line, at: 0 }
     }
 
-    /// Returns the words of the same line from offset `at` on.
+    /// Returns the words of the same line, starting at offset `at`.
     pub(super) const fn from(self, at: usize) -> Self {
         Self { at, ..self }
     }

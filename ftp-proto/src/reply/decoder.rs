@@ -205,7 +205,7 @@ const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
     ParseError::new("reply", at, kind)
 }
 
-/// Replaces each `IAC IAC` by one byte. A single IAC is unchanged: servers that do not double it
+/// Replaces each `IAC IAC` with one byte. A single IAC is unchanged: servers that do not double it
 /// use it in names, never in Telnet commands.
 fn undouble_iac(line: Vec<u8>) -> Vec<u8> {
     if !line.contains(&IAC) {

@@ -269,7 +269,7 @@ fn an_open_data_connection_is_used_again_in_mode_b_only() {
             play(&mut blocks(passive()), &mut server, &[&refused[..], &new].concat());
             assert!(!server.is_data_open, "{refusal}");
         }
-        // Other refusals are about the file, and keep the data connection.
+        // Other refusals are about the file, and leave the data connection open.
         server.is_data_open = true;
         let mut setup = blocks(passive());
         play(&mut setup, &mut server, &["reuse", "> RETR a", "start"]);

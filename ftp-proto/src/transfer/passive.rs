@@ -28,8 +28,8 @@ pub struct PassiveAddress {
     pub address: Option<SocketAddr>,
     /// The host that a 227 announces; `None` for a 229.
     pub announced: Option<Ipv4Addr>,
-    /// The choice between the announced host and the host of the control connection, if both are
-    /// known.
+    /// The choice between the announced host and the host of the control connection; `None` if
+    /// either is unknown.
     pub chosen: Option<ChosenHost>,
 }
 

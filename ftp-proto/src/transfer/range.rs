@@ -16,7 +16,7 @@ use crate::verb::Verb;
 pub enum FileRange {
     /// Everything from this offset to the end of the file; offset 0 is the whole file.
     From(RestartMarker),
-    /// From one byte to another, both counted from 0 and both included.
+    /// The bytes from `first` to `last`, both included and counted from 0.
     Between {
         /// The first byte.
         first: u64,

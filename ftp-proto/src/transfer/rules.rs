@@ -59,8 +59,8 @@ pub struct DataRules {
     /// Whether `TYPE`, `EPSV` and the command of a download or listing are sent in one write. If a
     /// reply is not as expected, they are sent again one by one.
     pub pipeline: bool,
-    /// The server's address on the control connection. `None` stands for an unknown IPv4 address:
-    /// then only the ports in replies are used.
+    /// The server's address on the control connection. `None` means an unknown IPv4 address, so
+    /// that only the ports in replies are used.
     pub peer: Option<SocketAddr>,
 }
 

@@ -135,13 +135,13 @@ impl TransferSetup {
         }
     }
 
-    /// Sets the type of the transfer (default: the one in force).
+    /// Sets the type of the transfer (default: the type in force).
     pub const fn with_representation(mut self, representation: RepresentationType) -> Self {
         self.representation = Some(representation);
         self
     }
 
-    /// Sets the mode of the transfer (default: the one in force). If the server refuses mode B or
+    /// Sets the mode of the transfer (default: the mode in force). If the server refuses mode B or
     /// Z, the transfer uses mode S: see [`ServerState::mode`] when it starts.
     pub const fn with_mode(mut self, mode: TransferMode) -> Self {
         self.mode = Some(mode);
@@ -364,7 +364,7 @@ impl TransferSetup {
         is_block && server.mode == TransferMode::Block && server.is_data_open
     }
 
-    /// Returns `MDTM` if the time of the file is wanted.
+    /// Returns `MDTM` if the modification time was requested.
     fn time_command(&self) -> Option<Command> {
         match (&self.time, &self.command) {
             (FileTime::Wanted, Command::Retr(path)) => Some(Command::Mdtm(path.clone())),

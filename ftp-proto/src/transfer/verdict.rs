@@ -13,7 +13,7 @@ pub enum DataEnd {
     Missing,
     /// It has not ended yet.
     Open,
-    /// It was closed, and under TLS `close_notify` came before that.
+    /// It was closed; under TLS, `close_notify` came first.
     Clean,
     /// In mode B, the block with the end of the file arrived; the connection is still open.
     Marked,

@@ -75,8 +75,9 @@ impl FtpUrl {
     /// The path is split at `/` before it is percent-decoded. It is relative to the login
     /// directory, unless it begins with `%2F`: then it is absolute. `;type=` takes `a`, `i` or `d`
     /// in either case. An empty port counts as missing (RFC 3986 §3.2.3). Write `#` as `%23`, since
-    /// it begins a fragment (§3.5), which files do not have. Brackets contain an IPv6 address,
-    /// optionally with `%25` and a zone (RFC 6874 §2); a plain `%` before the zone is accepted too.
+    /// it begins a fragment (§3.5), which has no meaning for files. Brackets contain an IPv6
+    /// address, optionally with `%25` and a zone (RFC 6874 §2); a plain `%` before the zone is
+    /// accepted too.
     ///
     /// # Errors
     ///
@@ -319,7 +320,7 @@ impl FtpUrl {
         url.path.clear();
         url.lists = false;
         parts.into_iter().for_each(|part| url.push_part(part));
-        // The last part can hold a `%2F`.
+        // The last part may contain a `%2F`.
         let start = last.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
         url.push_part([last.get(..start).unwrap_or_default(), name].concat());
         url

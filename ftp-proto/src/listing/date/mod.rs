@@ -19,7 +19,7 @@ pub(super) struct Date {
     pub(super) end: usize,
     /// The padding of its last column.
     pub(super) column: Column,
-    /// The year, if the date ends with it as a plain number.
+    /// The year, if the last word of the date is a year in digits.
     pub(super) year: Option<u16>,
 }
 
@@ -236,7 +236,7 @@ fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date>
 
 /// Returns the time with these fields; `None` if it does not exist. Without a year, it is the
 /// latest such time that is at most one day after `reference`. Servers leave out the year for
-/// recent months, and their clock may be in another zone.
+/// recent months, and their clocks may be in a different time zone.
 pub(super) fn modified(ymd: Ymd, clock: Option<Clock>, reference: TimeVal) -> Option<Modified> {
     let month = u8::try_from(ymd.month).ok()?;
     let day = u8::try_from(ymd.day).ok()?;
