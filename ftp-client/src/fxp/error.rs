@@ -27,7 +27,7 @@ impl fmt::Display for Side {
 
 /// Why a copy failed.
 ///
-/// `Display` gives each server's reply, and advice if a server refuses connections to third hosts.
+/// `Display` gives each server's reply, and the server settings that may be the cause.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Error {
@@ -40,20 +40,21 @@ impl Error {
         Self { attempts: vec![attempt] }
     }
 
-    /// Returns the attempt that ended the copy.
+    /// Returns the attempt that ended the copy; `None` only if [`attempts`](Self::attempts) is
+    /// empty.
     #[must_use]
     pub fn last(&self) -> Option<&Attempt> {
         self.attempts.last()
     }
 
-    /// Returns whether the same call may succeed later unchanged.
+    /// Returns whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.attempts.iter().any(|attempt| attempt.error.is_transient())
     }
 
-    /// Returns whether the servers could not open a data connection between them, which depends on
-    /// their settings.
+    /// Returns whether every attempt failed because the servers could not connect to each other.
+    /// Their settings may forbid it.
     #[must_use]
     pub fn is_about_the_way(&self) -> bool {
         self.attempts.iter().all(Attempt::is_about_the_way)
@@ -112,15 +113,15 @@ pub struct Attempt {
     pub direction: Direction,
     /// The server that failed.
     pub side: Side,
-    /// The error of that server.
+    /// The error at the server that failed.
     pub error: crate::Error,
-    /// Another error, of the other server: its own, or one from aborting its part of the transfer.
+    /// The error at the other server, if any: its own failure, or a failure to abort its transfer.
     pub other: Option<crate::Error>,
-    /// The other server's reply, if it nevertheless confirmed the transfer.
+    /// The other server's final reply, if that server confirmed the transfer.
     pub confirmed: Option<Reply>,
     /// Whether the servers had to use TLS between them.
     pub is_protected: bool,
-    /// Whether `side` and the other server had begun to transfer (1xx).
+    /// Whether `side` and the other server, in this order, had begun to transfer (sent 1xx).
     pub(super) had_begun: (bool, bool),
 }
 
@@ -160,8 +161,8 @@ impl Attempt {
         self.is_protected && (has_left(&self.error) || self.other.as_ref().is_some_and(has_left))
     }
 
-    /// Returns whether a server may have refused because the data connection resumed none of its
-    /// sessions.
+    /// Returns whether a server may have refused the transfer because the data connection resumed
+    /// none of its sessions.
     fn may_be_about_sessions(&self) -> bool {
         let has_refused = |error: &crate::Error| {
             matches!(
@@ -174,7 +175,8 @@ impl Attempt {
             && (has_refused(&self.error) || self.other.as_ref().is_some_and(has_refused))
     }
 
-    /// Returns whether a server may have refused because the other server is not the client.
+    /// Returns whether a server may have refused because the other end of the data connection is
+    /// not the client.
     fn may_be_about_third_hosts(&self) -> bool {
         match &self.error {
             crate::Error::Refused(Verb::Pasv | Verb::Epsv, _) => false,
@@ -206,7 +208,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Describes the failure at a server. A transfer that had begun was not refused.
+/// Writes the failure at one server. A transfer that had begun was aborted, not refused.
 fn say(
     f: &mut fmt::Formatter<'_>,
     side: Side,

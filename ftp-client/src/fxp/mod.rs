@@ -16,11 +16,11 @@
 //! # }
 //! ```
 //!
-//! Most servers refuse such copies by default, since they let users send data to third hosts (RFC
-//! 2577 §3). [`Error`] says which setting allows them.
+//! Most servers refuse such copies by default, since users could send data to third hosts with them
+//! (RFC 2577 §3). [`Error`] names the settings that allow copies.
 //!
-//! Under TLS one of the servers must begin the handshake between them, which few servers can do
-//! (`SSCN`, `CPSV`). With other servers, send the data unencrypted:
+//! Under TLS, one server must begin the handshake with the other, which few servers can do (`SSCN`,
+//! `CPSV`). With other servers, send the data unencrypted:
 //! [`Tls::data_in_clear`](crate::Tls::data_in_clear).
 
 mod error;
@@ -48,11 +48,12 @@ pub enum Direction {
     /// listens.
     #[default]
     Auto,
-    /// The target listens and the source connects to it (RFC 959 §5.2, figure 3). The source's
-    /// first reply shows whether it can read the file before the target opens its own file.
+    /// The target listens and the source connects to it (RFC 959 §5.2, figure 3). Before the target
+    /// opens its file, the source's first reply shows whether the source can read its own.
     TargetListens,
-    /// The source listens and the target connects to it. The source can then reply only after the
-    /// target got `STOR`, so only a prompt refusal leaves the target's file unchanged.
+    /// The source listens and the target connects to it. The source can then send 150 only after
+    /// the target has received `STOR`. The target's file stays unchanged only if the source refuses
+    /// promptly.
     SourceListens,
 }
 
@@ -73,14 +74,15 @@ pub enum Resume {
     /// The beginning. An existing file on the target is replaced.
     #[default]
     No,
-    /// At this byte of both files.
+    /// This byte of both files.
     From(u64),
     /// The end of the target's file, or byte 0 if that file may not be the beginning.
     ///
-    /// It resumes if both servers report sizes and the source is not smaller. If the servers report
-    /// times, the source must not be newer than the target. If the sizes are equal and `MDTM` or
-    /// `MLST` proves that the target has the file, nothing is copied. Without that proof, the size
-    /// may be that of an interrupted upload that has no name yet.
+    /// The copy resumes only if both servers report sizes and the source's file is not smaller. If
+    /// both servers report modification times, the source's file must not be newer. If the sizes
+    /// are equal and `MDTM` or `MLST` proves that the target has the file, nothing is copied.
+    /// Without that proof, the size may belong to an interrupted upload whose file has no name yet,
+    /// so the copy runs.
     Find,
 }
 
@@ -93,15 +95,16 @@ pub struct Options {
     pub resume: Resume,
     /// The host that the connecting server is sent to (default: [`Peer`](AddressRule::Peer)).
     ///
-    /// It is either the host of the listening server's control connection or the one in its 227
-    /// reply. With the host of the reply, one server decides where the other connects to.
+    /// It is either the host of the listening server's control connection, or the host in the 227
+    /// reply of that server. With the host in the reply, one server decides where the other one
+    /// connects.
     pub address: AddressRule,
     /// Whether to compare the sizes of both files at the end, if both servers report them (default:
     /// true).
     ///
-    /// They are always compared under TLS, because a server may take a broken connection for the
-    /// end. They are also always compared if a server sends 226 without a 150, because it may have
-    /// had no data connection.
+    /// Sizes are always compared under TLS, because a server may take a broken connection for the
+    /// end of the file. They are also always compared if a server sends 226 without 150, because
+    /// that server may have had no data connection.
     pub compare_sizes: bool,
 }
 
@@ -122,7 +125,7 @@ impl Default for Options {
 pub struct Report {
     /// The offset in bytes at which the copy began.
     pub offset: u64,
-    /// The size of both files in bytes, if it was compared.
+    /// The size of both files in bytes; `None` if the sizes were not compared.
     pub size: Option<u64>,
     /// The transfer; `None` if the target already had the whole file.
     pub moved: Option<Moved>,
@@ -142,30 +145,34 @@ pub struct Moved {
     pub target: Reply,
 }
 
-/// Copies the file at `source_path` of one server to `target_path` of another, byte for byte.
+/// Copies the file `source_path` on one server to `target_path` on another, byte for byte.
 ///
-/// The type and mode set on the clients do not matter. Over IPv4 the servers get `PASV` and `PORT`;
-/// over IPv6, or if a client is set to [`Always`](crate::Extended::Always), `EPSV` and `EPRT`.
+/// The type and mode set on the clients have no effect. Over IPv4 the servers get `PASV` and
+/// `PORT`; over IPv6, or if a client is set to [`Always`](crate::Extended::Always), `EPSV` and
+/// `EPRT`.
 ///
-/// Each client's own timeouts apply to its replies. The duration of the data transfer is limited
-/// only by the servers and by [`overall`](crate::ClientBuilder::overall). The clients cannot see
-/// the data, and do not poll the servers, since many servers cannot handle that.
+/// The timeouts of each client apply to the replies of its server. The duration of the data
+/// transfer is limited only by the servers and by [`overall`](crate::ClientBuilder::overall). The
+/// clients cannot see the data, and do not poll the servers, since many servers cannot handle
+/// polling.
 ///
 /// The target gets `STOR` only after the source's 150, so a missing or unreadable source leaves the
-/// target's file unchanged. If the source listens, or under TLS, it cannot send its 150 before the
-/// target acts. The client then waits for a refusal first: four times the duration of the previous
-/// reply, at least 0.5 s and at most 5 s. A target that then refuses the source's data connection
-/// may already have emptied its file.
+/// target's file unchanged. If the source listens or the data is under TLS, the source cannot send
+/// 150 before the target acts. The client then first waits for a refusal: four times the duration
+/// of the previous reply, at least 0.5 s and at most 5 s. A target that then refuses the source's
+/// data connection may already have emptied its file.
 ///
 /// # Errors
 ///
 /// Returns [`Error`] with the reply of the server that failed. The other server's transfer is
-/// aborted. Both clients remain usable; if a connection's state is unknown, it is closed. A cancel
-/// returns at once; the next call on each client, or [`quit`](Client::quit), then aborts. These
-/// errors occur after both servers confirmed the transfer:
+/// aborted. Both clients remain usable, but a control connection in an unknown state is closed.
+/// After a cancel, this function returns at once. The next call on each client, or
+/// [`quit`](Client::quit), then aborts the transfer. These errors can occur even after both servers
+/// confirmed the transfer:
 ///
 /// - [`Incomplete`](crate::Error::Incomplete) if the sizes differ.
-/// - [`Unchecked`](crate::TlsError::Unchecked) if the data went under TLS and a size is unknown.
+/// - [`Unchecked`](crate::TlsError::Unchecked) if the data was sent under TLS and a size is
+///   unknown.
 /// - [`Unexpected`](crate::Error::Unexpected) if a size is unknown and one server reported the end
 ///   of the transfer without its beginning.
 pub fn transfer(
@@ -233,7 +240,8 @@ struct Plan {
 }
 
 impl Plan {
-    /// Returns the transfer, and the size of both files if both servers report it.
+    /// Tries each direction in turn. Returns the transfer, and the size of both files if it was
+    /// compared.
     fn run(
         &self,
         source: &mut RemoteFile<'_>,
@@ -263,9 +271,9 @@ impl Plan {
     }
 }
 
-/// Compares the sizes of both files as far as the servers report them, if requested or if the
-/// replies alone prove nothing. `sudden` is the server that reported the end of the transfer
-/// without its beginning.
+/// Compares the sizes of both files, if requested or if the replies alone prove nothing. Returns
+/// the size, or `None` if it was not compared or a server does not report it. `sudden` is the
+/// server that reported the end of the transfer without its beginning.
 fn prove(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
@@ -307,8 +315,8 @@ fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, crate:
     Ok(command(path).encode()?)
 }
 
-/// Prepares a server for a copy: nothing running, names in UTF-8, type image, mode
-/// stream. The structure never changes.
+/// Prepares a server for a copy: no outstanding transfer, names in UTF-8, type image, mode stream.
+/// The structure never changes.
 fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
     client.settle()?;
     client.protect()?;
@@ -346,12 +354,12 @@ fn find_offset(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Resu
     if there == whole && (is_there || target.client.exists(target.path).map_err(of_target)?) {
         return Ok(Found::Whole(whole));
     }
-    // Nothing may be left to send. The target's confirmation decides.
+    // The copy runs even if nothing is left to send: the target's confirmation decides.
     Ok(Found::Offset(there))
 }
 
-/// Returns the size of both files, if both servers report it. Errors here cannot undo a confirmed
-/// copy.
+/// Returns the size of both files; `None` if a server does not report it. An error of a query
+/// counts as no report, because both servers have confirmed the copy.
 fn compare(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,
@@ -369,7 +377,7 @@ fn compare(
     }
 }
 
-/// Returns the verb that a server gets.
+/// Returns the verb of the transfer command for a server.
 const fn verb_of(side: Side) -> Verb {
     match side {
         Side::Source => Verb::Retr,

@@ -15,30 +15,30 @@ use crate::net::wait::Deadline;
 use crate::trace;
 use crate::transfer::{self, abort};
 
-/// The time for the source to refuse `RETR` before the client sends `STOR` to the target. Used if
-/// the source can send 150 only after the target has acted. It is a multiple of the duration of the
-/// source's previous reply, with a minimum and a maximum.
+/// The time for the source to refuse `RETR` before the client sends `STOR` to the target. It is
+/// used if the source can send 150 only after the target has acted. It is a multiple of the time
+/// that the source's previous reply took, with a minimum and a maximum.
 const REFUSAL: Duration = Duration::from_millis(500);
 const LATE_REFUSAL: Duration = Duration::from_secs(5);
 const TIMES: u32 = 4;
 
-/// The time in which a server may notice that the other side of a running transfer has ended. It
-/// then needs no `ABOR`, and its reply may explain more.
+/// The time in which a server may notice that the other side of a running transfer has ended. The
+/// server then needs no `ABOR`, and its reply may explain more.
 const NOTICE: Duration = Duration::from_millis(500);
 
 /// The number of replies to take from one server before looking at the other and at the time.
 const AT_ONCE: usize = 16;
 
-/// One server, and the replies that it owes for its part of the transfer.
+/// One server, and the state of its part of the transfer.
 struct End<'a> {
     side: Side,
     client: &'a mut Client,
     verb: Verb,
     /// The deadline of the next reply.
     deadline: Deadline,
-    /// A 1xx has arrived.
+    /// Whether a 1xx has arrived.
     has_begun: bool,
-    /// The other server's final reply has arrived.
+    /// Whether the other server's final reply has arrived.
     is_last: bool,
     /// The final reply, 2xx.
     confirmed: Option<Reply>,
@@ -51,7 +51,7 @@ impl<'a> End<'a> {
         Self { side, client, verb, deadline, has_begun: false, is_last: false, confirmed: None }
     }
 
-    /// Sends `REST`, if the transfer begins at another offset than the server would use.
+    /// Sends `REST`, if the server would otherwise begin at another offset.
     fn restart_at(&mut self, marker: RestartMarker) -> Result<(), Error> {
         self.client.put_range_in_force(FileRange::From(marker))
     }
@@ -65,7 +65,7 @@ impl<'a> End<'a> {
         Ok(())
     }
 
-    /// Returns whether its final reply is outstanding.
+    /// Returns whether the server's final reply is outstanding.
     const fn is_owing(&self) -> bool {
         self.client.control.is_outstanding()
     }
@@ -81,7 +81,7 @@ impl<'a> End<'a> {
         Ok(true)
     }
 
-    /// Takes a reply, if one is available.
+    /// Takes a reply, if one is available. Returns whether there was one.
     fn take(&mut self) -> Result<bool, Error> {
         let control = &mut self.client.control;
         if !control.is_outstanding() {
@@ -113,7 +113,8 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Stops its transfer. Returns the error of stopping it, or its own earlier error.
+    /// Stops the server's transfer. Returns the server's error or that of the abort; `None` if
+    /// neither occurred.
     fn stop(&mut self, may_notice: bool) -> Option<Error> {
         let notice = if may_notice { NOTICE } else { Duration::ZERO };
         let notice = self.client.control.deadline(notice, Phase::FinalReply);
@@ -136,14 +137,14 @@ impl<'a> End<'a> {
     }
 }
 
-/// Both servers.
+/// The two servers of a copy.
 pub(super) struct Pair<'a> {
     source: End<'a>,
     target: End<'a>,
     direction: Direction,
     /// Which server begins the TLS handshake between them, once that is agreed on.
     handshake: Handshake,
-    /// How long the source took to agree.
+    /// How long the source's last reply took before the transfer.
     pace: Duration,
 }
 
@@ -161,8 +162,8 @@ impl<'a> Pair<'a> {
         Self { source, target, direction, handshake: Handshake::None, pace: Duration::ZERO }
     }
 
-    /// Copies. Afterwards nothing is outstanding on either control connection, or it is closed.
-    /// After a cancel, the next call on each client, or `quit`, aborts.
+    /// Runs the copy. Afterwards each control connection has no outstanding reply or is closed.
+    /// After a cancel, the next call on each client, or `quit`, aborts the transfer.
     pub(super) fn run(
         &mut self,
         rule: AddressRule,
@@ -180,8 +181,8 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Returns the server that reported the end without the beginning, and so may have had no data
-    /// connection.
+    /// Returns the server that reported the end of the transfer without its beginning, if any. Such
+    /// a server may have had no data connection.
     pub(super) fn without_beginning(&self) -> Option<Side> {
         let ends = [&self.target, &self.source].into_iter();
         ends.filter(|end| !end.has_begun).map(|end| end.side).next()
@@ -209,8 +210,8 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Sends `REST` to both if necessary, then `RETR`; waits for the source's first reply; sends
-    /// `STOR`.
+    /// Sends `REST` to both servers if necessary, sends `RETR`, waits for the source's first reply,
+    /// and sends `STOR`.
     fn begin(
         &mut self,
         marker: RestartMarker,
@@ -219,7 +220,7 @@ impl<'a> Pair<'a> {
     ) -> Result<(), Failure> {
         let of_source = |error| (Side::Source, error);
         let of_target = |error| (Side::Target, error);
-        // A refusal now has nothing to stop.
+        // If a server refuses now, there is no transfer to stop.
         self.source.restart_at(marker).map_err(of_source)?;
         self.target.restart_at(marker).map_err(of_target)?;
         self.source.send(retrieve).map_err(of_source)?;
@@ -278,7 +279,7 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Waits for the final replies of both.
+    /// Waits for the final replies of both servers.
     fn watch(&mut self) -> Result<(Reply, Reply), Failure> {
         let Self { source, target, .. } = self;
         loop {
@@ -323,7 +324,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Stops the other server after one failed, and decides whose reason to report.
+    /// Stops the other server after one has failed, and decides which error to report.
     fn give_up(&mut self, side: Side, error: Error) -> Box<Attempt> {
         let (this, other) = match side {
             Side::Source => (&mut self.source, &mut self.target),
@@ -360,7 +361,8 @@ impl<'a> Pair<'a> {
 }
 
 /// Makes a target that refused `STOR` close the port to which the source has connected. Few servers
-/// read `ABOR` while their data is not read, but all notice a reset. Returns whether that was done.
+/// read `ABOR` while the peer does not read their data, but all notice a reset. Returns whether the
+/// target obeyed.
 fn release(target: &mut Client) -> bool {
     if !target.control.is_open() || target.control.is_outstanding() {
         return false;

@@ -1,5 +1,5 @@
 //! Copies between servers under TLS. Both servers wait for a client to begin the handshake (RFC
-//! 4217 §7), unless one of them can be told to begin it.
+//! 4217 §7), unless a command makes one of them begin it.
 
 use ftp_proto::{Command, Severity, Verb};
 
@@ -19,8 +19,8 @@ pub(super) enum Handshake {
     Passive,
 }
 
-/// Makes one of the two begin the handshake, if both protect their data connections. A listening
-/// server that supports `CPSV` need not protect them yet.
+/// Makes one of the two servers begin the handshake, if both protect their data connections. Fails
+/// if only one server protects them, or if neither can begin the handshake.
 pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handshake, Error> {
     match (is_private(passive), is_private(active)) {
         (false, false) => {
@@ -60,8 +60,8 @@ fn is_private(client: &Client) -> bool {
 }
 
 impl Client {
-    /// Tells the server whether it begins the handshakes of its data connections (`SSCN`), if that
-    /// changes. Returns `false` if the server does not know the command.
+    /// Sets with `SSCN` whether the server begins the handshakes of its data connections, unless
+    /// that is in force already. Returns `false` if the server refuses to begin them.
     pub(crate) fn begin_handshakes(&mut self, on: bool) -> Result<bool, Error> {
         let in_force = self.secured.as_ref().is_some_and(|secured| secured.server_begins);
         if in_force == on {
@@ -72,7 +72,7 @@ impl Client {
         let is_done = reply.code().severity() == Severity::Completion;
         match &mut self.secured {
             Some(secured) if is_done => secured.server_begins = on,
-            // Otherwise it would act as TLS client on the next data connection.
+            // Otherwise the server would act as TLS client on the next data connection.
             _ if !on => return Err(Error::Refused(Verb::Sscn, reply)),
             _ => trace::note(format_args!("SSCN does not work")),
         }

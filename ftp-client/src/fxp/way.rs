@@ -11,7 +11,8 @@ use crate::data::passive::FIRST_FREE_PORT;
 use crate::error::Error;
 use crate::trace;
 
-/// Asks a server to listen for the transfer of `line`, and returns the address for the other one.
+/// Asks a server to listen for the transfer command `line`, and returns the address for the other
+/// server.
 pub(super) fn listen(
     client: &mut Client,
     rule: AddressRule,
@@ -36,7 +37,7 @@ pub(super) fn listen(
     Ok(address)
 }
 
-/// Tells a server the command of the transfer before it listens, if it wants that (`PRET`).
+/// Announces the transfer command with `PRET`, if the server requires that before it listens.
 fn pret(client: &mut Client, line: &[u8]) -> Result<(), Error> {
     if !client.state.pret {
         return Ok(());
@@ -45,7 +46,8 @@ fn pret(client: &mut Client, line: &[u8]) -> Result<(), Error> {
     client.control.order(&Command::Known(Verb::Pret, text.to_vec())).map(drop)
 }
 
-/// Asks a server to listen, which ends an earlier listening. Returns its reply and its address.
+/// Asks a server to listen, which closes its earlier port. Returns the server's reply and its IP
+/// address.
 pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, IpAddr), Error> {
     let Some(host) = host_of(client) else {
         return Err(Error::Unsupported("a copy with a server whose address is unknown"));
@@ -63,15 +65,15 @@ pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, I
     Ok((client.control.order(&command)?, host))
 }
 
-/// Returns the address of a server, if it is known; a proxy or a connector may have looked up the
-/// name.
+/// Returns the IP address of a server; `None` if only a proxy or a connector knows it.
 fn host_of(client: &Client) -> Option<IpAddr> {
     let looked_up = client.config.route.as_ref().and_then(|route| route.target);
     let named = || looked_up.or_else(|| client.control.server().host.parse().ok());
     client.peer_addr().map(|peer| peer.ip()).or_else(named).map(|host| host.to_canonical())
 }
 
-/// Returns the address in a 227, chosen by `rule`, or that of the server with the port of a 229.
+/// Returns the address to connect to: the host that `rule` chooses with the port in a 227, or
+/// `peer` with the port in a 229.
 fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, ParseError> {
     let place = PassiveAddress::find(reply, Some(SocketAddr::new(peer, 0)), rule)?;
     let port = place.port;
@@ -90,7 +92,7 @@ fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, Pa
 /// Sends a server the address to connect to.
 pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), Error> {
     if client.config.rules.epsv_all {
-        // RFC 2428 §4: after EPSV ALL the server must refuse it.
+        // RFC 2428 §4: after EPSV ALL the server must refuse PORT and EPRT.
         return Err(Error::Unsupported("a copy after EPSV ALL"));
     }
     let over_ipv6 = address.is_ipv6() || host_of(client).is_some_and(|host| host.is_ipv6());

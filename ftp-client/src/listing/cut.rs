@@ -2,7 +2,7 @@
 
 use ftp_proto::Reply;
 
-/// Phrases, in lower case, by which servers report a truncated listing in a final 226.
+/// Phrases, in lower case, with which servers report a truncated listing in a final 226.
 const CUT: [&[u8]; 28] = [
     // Pure-FTPd: "Output truncated to 10000 matches".
     b"truncated",
@@ -38,8 +38,8 @@ const CUT: [&[u8]; 28] = [
 ];
 
 /// Returns whether the final reply of a directory listing says that entries are missing. Quoted
-/// text and the requested path are names and do not count. A name without a path counts, since it
-/// may be one of the server's own words.
+/// text and the requested path are ignored. A directory name without a slash is not ignored, since
+/// it may be one of the server's own words.
 pub(super) fn says_cut(reply: &Reply, directory: &[u8]) -> bool {
     reply.lines().any(|line| {
         let text = without_names(line, directory).to_ascii_lowercase();
@@ -47,7 +47,7 @@ pub(super) fn says_cut(reply: &Reply, directory: &[u8]) -> bool {
     })
 }
 
-/// Returns a line without quoted text, and without the directory if that is a path.
+/// Returns a line without quoted text, and without the directory's path if that contains a slash.
 fn without_names(line: &[u8], directory: &[u8]) -> Vec<u8> {
     let quotes = line.iter().filter(|byte| **byte == b'"').count();
     // An unpaired quote may belong to a name: then the whole line counts.

@@ -13,25 +13,24 @@ use crate::error::Error;
 /// One item of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Listed {
-    /// An object in the directory. The server chose its name. If
-    /// [`is_safe_name`](Entry::is_safe_name) is false, the name does not belong to an object in the
-    /// directory, and must not become part of a local path.
+    /// An object in the directory, as the server names it. If [`is_safe_name`](Entry::is_safe_name)
+    /// returns false, the name must not become part of a local path.
     Entry(Entry),
-    /// A line in no known form, as received: a message, or an object that cannot be parsed. Do not
-    /// delete files because a listing with such a line lacks them.
+    /// A line in no known form, as received: a message, or an object that cannot be parsed. If a
+    /// listing has such a line, do not delete files that the listing lacks.
     Unparsed(Vec<u8>),
 }
 
 /// The entries of a directory, read line by line.
 ///
-/// The directory itself, its parent, and lines such as `total 12` are left out. For a date without
-/// a year, the clock of this system decides which year is meant.
+/// The directory itself, its parent, and lines such as `total 12` are left out. If a date has no
+/// year, the year is derived from the clock of this system.
 ///
 /// The last item is an error if the listing is not proved complete, as for [`Lines`]. A loop that
 /// ends without an error has seen all that the server lists; [`shows_hidden`](Self::shows_hidden)
-/// returns whether that includes names that begin with a dot. Dropping it early does no I/O; the
-/// next call on the client aborts the transfer first. Only one line is held in memory, unless a
-/// directory seems to contain only itself.
+/// returns whether that includes names that begin with a dot. Dropping the iterator early does no
+/// I/O; the next call on the client aborts the transfer first. Usually only one line is held in
+/// memory.
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -48,7 +47,7 @@ pub enum Listed {
 #[derive(Debug)]
 #[must_use = "a listing that is dropped is aborted"]
 pub struct Entries<'a> {
-    /// Entries that were read and not yet returned.
+    /// Entries that were read but not yet returned.
     ready: VecDeque<Listed>,
     /// `None` if nothing is left to read.
     lines: Option<Lines<'a>>,
@@ -80,7 +79,7 @@ impl Reading {
         };
         match parsed {
             ListLine::Entry(entry) => {
-                // A listing with `.` hides nothing, and on Windows a dot has no meaning.
+                // A listing with `.` hides nothing, and on Windows a dot has no special meaning.
                 self.shows_hidden |= entry.role != Role::Member
                     || entry.name.first() == Some(&b'.')
                     || matches!(self.parser.form(), Some(ListForm::Dos | ListForm::Os2));
@@ -92,7 +91,7 @@ impl Reading {
     }
 }
 
-/// The beginning of a listing and its rest, without the borrow of the client.
+/// A partly read listing, without the borrow of the client.
 #[derive(Debug)]
 pub(crate) struct Beginning {
     ready: VecDeque<Listed>,
@@ -107,9 +106,9 @@ impl Beginning {
         self.ready.is_empty() && self.rest.is_none()
     }
 
-    /// Returns the only entry of a complete listing, if it has the name of the directory.
+    /// Returns the only entry of a complete listing, if that entry has the name of the directory.
     ///
-    /// vsftpd lists an unreadable directory like this; others list a file like this.
+    /// vsftpd lists an unreadable directory like this; other servers list a file like this.
     pub(crate) fn own_name(&self) -> Option<&Entry> {
         match self.ready.front() {
             Some(Listed::Entry(entry)) if self.ready.len() == 1 && self.rest.is_none() => {
@@ -129,7 +128,8 @@ impl Beginning {
             && (entry.name == name || entry.name == directory)
     }
 
-    /// Returns whether the listing can no longer be empty or one of [`own_name`](Self::own_name).
+    /// Returns whether the lines so far rule out that the listing is empty or consists of the
+    /// [`own_name`](Self::own_name).
     fn is_decided(&self) -> bool {
         match self.ready.front() {
             None => false,
@@ -145,7 +145,7 @@ impl<'a> Entries<'a> {
         Self { ready: VecDeque::new(), lines: Some(lines), reading }
     }
 
-    /// Reads until the kind of listing is known.
+    /// Reads until the listing ends or [`is_decided`](Beginning::is_decided).
     pub(crate) fn begin(self) -> Result<Beginning, Error> {
         let Self { ready, mut lines, reading } = self;
         let mut beginning = Beginning { ready, rest: None, reading };
@@ -164,7 +164,7 @@ impl<'a> Entries<'a> {
         Self { ready, lines: rest.map(|rest| Lines::resume(client, rest)), reading }
     }
 
-    /// Reads the whole listing, with the directory itself and its parent.
+    /// Reads the whole listing, including the entries of the directory itself and its parent.
     pub(crate) fn read_ahead(mut self, limits: ListLimits) -> Result<Beginning, Error> {
         let mut ready = VecDeque::new();
         let mut held = 0_usize;
@@ -178,17 +178,16 @@ impl<'a> Entries<'a> {
         Ok(Beginning { ready, rest: None, reading: self.reading })
     }
 
-    /// Returns the command that lists the directory: never [`Auto`](ListingForm::Auto).
+    /// Returns the command that lists the directory, which is never [`Auto`](ListingForm::Auto).
     #[must_use]
     pub const fn form(&self) -> ListingForm {
         self.reading.form
     }
 
-    /// Returns whether names that begin with a dot are known to be listed, by the lines read so
-    /// far.
+    /// Returns whether the lines read so far show that names with a leading dot are listed.
     ///
-    /// They are for `MLSD`, if a name with a dot (or `.` itself) was listed, or if the listing has
-    /// the Windows form. Otherwise the directory may contain more of them.
+    /// This is the case for `MLSD`, if a name with a leading dot (or `.` itself) was listed, or if
+    /// the listing has the DOS or OS/2 form. Otherwise the server may have left such names out.
     #[must_use]
     pub const fn shows_hidden(&self) -> bool {
         self.reading.shows_hidden
@@ -198,15 +197,15 @@ impl<'a> Entries<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the error of an item, and [`Error::Protocol`] of kind `TooLong` for a listing beyond
-    /// `limits`.
+    /// Returns the error of an item, or [`Error::Protocol`] of kind `TooLong` if the listing
+    /// exceeds `limits`.
     pub fn gather(mut self, limits: ListLimits) -> Result<Listing, Error> {
         let (listing, ended) = self.gather_with(limits, false);
         ended.map(|()| listing)
     }
 
-    /// Collects the listing, with the directory and its parent if `with_roles`. After an error,
-    /// also returns the part before it.
+    /// Collects the listing, including the entries of the directory itself and its parent if
+    /// `with_roles`. After an error, the listing contains the part before the error.
     pub(super) fn gather_with(
         &mut self,
         limits: ListLimits,
@@ -283,18 +282,18 @@ pub struct Listing {
     /// The directory itself, if the server lists it as `.` or with the fact `type=cdir`; the last
     /// one if there are several.
     pub itself: Option<Entry>,
-    /// The command that listed it.
+    /// The command that listed the directory.
     pub form: ListingForm,
     /// Whether names that begin with a dot are known to be included: see [`Entries::shows_hidden`].
     pub shows_hidden: bool,
 }
 
-/// The largest listing to keep: a server may send one without end.
+/// The largest listing to keep: a server may send a listing without end.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ListLimits {
-    /// The number of entries and unknown lines (default: 1,000,000).
+    /// The maximum number of entries and unknown lines (default: 1,000,000).
     pub entries: usize,
-    /// The bytes of memory that they take (default: 256 MiB).
+    /// The maximum memory that they take, in bytes (default: 256 MiB).
     pub bytes: usize,
 }
 
@@ -318,14 +317,14 @@ fn weight(listed: &Listed) -> usize {
     size_of::<Entry>() + held
 }
 
-/// Returns the bytes of memory that the fields of an entry take in addition to it.
+/// Returns the bytes of memory that the fields of an entry take in addition to the `Entry` itself.
 pub(super) fn weight_of(entry: &Entry) -> usize {
     let fields = [&entry.owner, &entry.group, &entry.target, &entry.unique];
     let fields = fields.into_iter().flatten().map(Vec::len);
     entry.name.len() + fields.sum::<usize>()
 }
 
-/// Returns the time by the clock of this system.
+/// Returns the current time of the system's clock.
 fn now() -> TimeVal {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The lines of a listing, as an iterator that holds one at a time.
+//! The lines of a listing, as an iterator that holds one line at a time.
 
 use ftp_proto::{ListEvent, ListReader, ParseError, ParseErrorKind, TransferLength, limits};
 
@@ -13,8 +13,8 @@ use crate::transfer::{Begun, Transfer};
 /// The last item is an error if the listing is not proved complete ([`Error::ListingCut`]). A
 /// listing is not proved complete if the server does not confirm it or if the last line has no line
 /// ending. The final reply can also say that entries are missing. A loop that ends without an error
-/// has seen all that the server lists. Dropping it early does no I/O; the next call on the client
-/// aborts the transfer first.
+/// has seen all that the server lists. Dropping the iterator early does no I/O; the next call on
+/// the client aborts the transfer first.
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -54,7 +54,7 @@ impl<'a> Lines<'a> {
         Self { transfer: Some(transfer), reader, bytes: 0, form, directory }
     }
 
-    /// Returns the rest of the listing, if there is any.
+    /// Returns the rest of the listing; `None` after the last item.
     pub(super) fn suspend(self) -> Option<Rest> {
         let Self { transfer, reader, bytes, form, directory } = self;
         transfer.map(|transfer| {
@@ -69,7 +69,7 @@ impl<'a> Lines<'a> {
         Self { transfer: Some(Transfer::new(client, begun)), reader, bytes, form, directory }
     }
 
-    /// Returns the command that lists the directory: never [`Auto`](ListingForm::Auto).
+    /// Returns the command that lists the directory, which is never [`Auto`](ListingForm::Auto).
     #[must_use]
     pub const fn form(&self) -> ListingForm {
         self.form

@@ -19,7 +19,8 @@ pub enum ListingForm {
     Auto,
     /// `MLSD`: exact, but missing on old servers (RFC 3659 §7).
     Mlsd,
-    /// `LIST`: available everywhere, in a form for human readers, which this library has to guess.
+    /// `LIST`: available everywhere, but in a form for human readers, which this library has to
+    /// guess.
     List,
     /// `NLST`: names only. Some servers leave out directories, and some answer 550 for an empty
     /// directory.
@@ -29,17 +30,18 @@ pub enum ListingForm {
 /// Options of a listing.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct ListOptions {
-    /// Ask for names that begin with a dot, by `-a` in `LIST` and `NLST` (default: false).
+    /// Whether to ask for names that begin with a dot, by `-a` in `LIST` and `NLST` (default:
+    /// false).
     ///
-    /// Servers may otherwise leave them out. If a server takes `-a` for a name, and refuses it or
-    /// lists nothing, the client lists again without it. `MLSD` is not affected.
+    /// Servers may otherwise leave them out. If a server takes `-a` for a name and refuses it or
+    /// lists nothing, the client lists again without `-a`. `MLSD` is not affected.
     pub all: bool,
     /// The command to use (default: [`Auto`](ListingForm::Auto)).
     pub form: ListingForm,
 }
 
 impl ListOptions {
-    /// Returns options with this command and the defaults otherwise.
+    /// Returns the default options with this command.
     #[must_use]
     pub const fn by(form: ListingForm) -> Self {
         Self { all: false, form }

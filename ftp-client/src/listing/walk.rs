@@ -1,5 +1,5 @@
-//! Directory trees. FTP has no portable command to list a tree, so each directory is listed by
-//! itself over the one control connection.
+//! Directory trees. FTP has no portable command to list a tree, so each directory is listed
+//! separately, over the same control connection.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,12 +18,13 @@ pub struct WalkOptions {
     ///
     /// `NLST` does not tell directories from files, so with it a walk stays in the first directory.
     pub list: ListOptions,
-    /// The number of directory levels; 1 returns only the entries of the first (default: 128).
+    /// The maximum number of directory levels; 1 returns only the entries of the first directory
+    /// (default: 128).
     pub depth: usize,
-    /// The number of items that a walk returns, and the bytes of memory that it holds at a time,
-    /// before it fails.
+    /// The maximum number of items that a walk returns, and the maximum memory that it holds at a
+    /// time; a walk that exceeds them fails.
     ///
-    /// A directory is held whole while its entries are returned, each with its path.
+    /// All entries of a directory are held in memory, with their paths, while they are returned.
     pub limits: ListLimits,
 }
 
@@ -39,17 +40,18 @@ impl Default for WalkOptions {
 pub enum Walked {
     /// An object. The entries of a directory follow later.
     Entry {
-        /// Its path: the path of the first directory, as given, and the names below it, each of
-        /// which [is safe](Entry::is_safe_name).
+        /// The path of the object: the path of the first directory, as given, and the names below
+        /// that directory. Each of these names [is safe](Entry::is_safe_name).
         path: Vec<u8>,
-        /// The number of directories between it and the first; 0 for an entry of the first.
+        /// The number of directories between the object and the first directory; 0 for an entry of
+        /// the first directory.
         depth: usize,
-        /// Its entry in the listing.
+        /// The object's entry in the listing.
         entry: Entry,
     },
     /// Something that the walk leaves out.
     Skipped {
-        /// The path of the directory that contains it, or of the directory that is left out.
+        /// The path of the directory that is left out, or that contains what is left out.
         directory: Vec<u8>,
         /// The reason.
         why: Skipped,
@@ -60,19 +62,18 @@ pub enum Walked {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Skipped {
-    /// An entry whose name [is not safe](Entry::is_safe_name), and so names nothing in its
-    /// directory.
+    /// An entry whose name [is not safe](Entry::is_safe_name).
     UnsafeName(Entry),
     /// A line in no known form.
     Unparsed(Vec<u8>),
     /// A directory that cannot be listed: the server refuses it, or its path cannot be sent.
     Unlisted(Error),
-    /// Other entries of a directory whose listing is not proved complete.
+    /// Any entries that are missing from a listing that is not proved complete.
     Cut(ListingCut),
     /// A directory deeper than [`WalkOptions::depth`].
     TooDeep,
-    /// A directory that contains itself, by the server's unique identifiers (RFC 3659 §7.5.2): the
-    /// walk would never end.
+    /// A directory that contains itself, according to the server's unique identifiers (RFC 3659
+    /// §7.5.2): the walk would never end.
     Loop,
 }
 
@@ -93,27 +94,28 @@ impl fmt::Display for Skipped {
 ///
 /// The entries of a directory come first, then those of its subdirectories. Symbolic links are
 /// returned but not followed. If a server shows a link to a directory as a directory, the walk
-/// follows it up to the depth limit. With a server that sends unique identifiers, it stops at a
-/// directory that contains the link. Items that are left out are returned with the reason.
+/// follows it up to the depth limit. If the server sends unique identifiers, the walk leaves out a
+/// link to a directory that contains it. Everything left out is returned as [`Walked::Skipped`],
+/// with the reason.
 ///
 /// The last item may be an error: the first directory cannot be listed, the connection is lost, or
-/// the limits are exceeded. After all other items, [`Error::ListingCut`] means that some listing is
-/// not proved complete. Dropping a walk leaves the client usable.
+/// the limits are exceeded. An [`Error::ListingCut`] after all other items means that some listing
+/// is not proved complete. Dropping a walk leaves the client usable.
 #[derive(Debug)]
 #[must_use = "nothing is listed before the first item is asked for"]
 pub struct Walk<'a> {
     client: &'a mut Client,
     options: WalkOptions,
-    /// Items that were read and not yet returned.
+    /// Items that were read but not yet returned.
     ready: VecDeque<Walked>,
-    /// The directories from the first to the current one. At the start it holds a virtual one,
-    /// whose only entry is the first.
+    /// The directories from the first to the current one. Initially it holds only a virtual
+    /// directory, whose single entry is the first directory.
     open: Vec<Open>,
     /// The number of items that may still be returned.
     left: usize,
     /// The bytes of memory that `ready` takes.
     held: usize,
-    /// The reason of the first listing that is not proved complete.
+    /// Why a listing is not proved complete: the first such reason.
     cut: Option<ListingCut>,
 }
 
@@ -121,9 +123,9 @@ pub struct Walk<'a> {
 #[derive(Debug)]
 struct Open {
     unique: Option<Vec<u8>>,
-    /// Its subdirectories that were not entered yet.
+    /// Its subdirectories that have not been entered yet.
     directories: std::vec::IntoIter<Below>,
-    /// The bytes of memory that they took at first.
+    /// The bytes of memory that all its subdirectories take.
     held: usize,
 }
 
@@ -135,14 +137,14 @@ struct Below {
 }
 
 impl Below {
-    /// Returns the bytes of memory that it takes.
+    /// Returns the bytes of memory that this value takes.
     fn weight(&self) -> usize {
         size_of::<Self>() + self.path.len() + self.unique.as_ref().map_or(0, Vec::len)
     }
 }
 
 impl Walked {
-    /// Returns the bytes of memory that it takes.
+    /// Returns the bytes of memory that this value takes.
     fn weight(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -185,7 +187,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Lists a directory.
+    /// Lists a directory and queues its entries.
     fn enter(&mut self, below: Below) -> Result<(), Error> {
         let Below { path, unique } = below;
         let is_first = self.open.len() == 1;
@@ -213,7 +215,7 @@ impl<'a> Walk<'a> {
         let mut unique = itself.and_then(|entry| entry.unique.clone()).or(unique);
         let tells_apart = |entry: &Entry| entry.is_dir() && entry.unique.is_some();
         if is_first && unique.is_none() && entries.iter().any(tells_apart) {
-            // No listing named the first directory or its identifier.
+            // No listing has shown the identifier of the first directory.
             unique = self.client.stat(&path)?.and_then(|entry| entry.unique);
         }
         if self.is_open(unique.as_deref()) {
@@ -266,7 +268,7 @@ impl<'a> Walk<'a> {
         Ok(directories)
     }
 
-    /// Returns whether this directory is being walked.
+    /// Returns whether the directory with this identifier is being walked.
     fn is_open(&self, unique: Option<&[u8]>) -> bool {
         unique.is_some() && self.open.iter().any(|open| open.unique.as_deref() == unique)
     }

@@ -14,7 +14,7 @@ use crate::net::wakeup::Wakeup;
 /// After [`cancel`](Self::cancel), every wait of these clients ends at once with
 /// [`Error::Cancelled`](crate::Error::Cancelled), and so does every later call. Only
 /// [`Download::abort`](crate::Download::abort), [`Upload::abort`](crate::Upload::abort) and
-/// [`Client::quit`](crate::Client::quit) may still talk to the server, for a second at most.
+/// [`Client::quit`](crate::Client::quit) may still talk to the server, for at most 1 s.
 ///
 /// ```no_run
 /// use ftp_client::{Canceller, Client, Error};
@@ -46,7 +46,7 @@ struct Inner {
 }
 
 impl Canceller {
-    /// Returns a canceller that has cancelled nothing. It holds two file descriptors.
+    /// Creates a canceller, which holds two file descriptors.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Canceller {
         Ok(Self(Arc::new(Inner { at: OnceLock::new(), wakeup: Wakeup::new()? })))
     }
 
-    /// Cancels permanently. It may be called any number of times.
+    /// Cancels all clients of this canceller permanently. Further calls have no effect.
     pub fn cancel(&self) {
         let Self(inner) = self;
         if inner.at.set(Instant::now()).is_ok() {
@@ -74,8 +74,8 @@ impl Canceller {
     }
 }
 
-/// Becomes readable after the cancel, for callers that wait for other descriptors too. Do not read
-/// from it.
+/// The descriptor becomes readable after the cancel, for callers that wait for other descriptors
+/// too. Do not read from it.
 impl AsFd for Canceller {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.wakeup.as_fd()

@@ -1,4 +1,4 @@
-//! From a server's name to a connected socket, in limited time.
+//! Connecting: from a server's name to a connected socket, within a time limit.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -20,10 +20,11 @@ use crate::trace;
 /// The time before the next address is tried in parallel (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// The shortest delay between addresses, if a short timeout must cover many of them.
+/// The shortest delay between addresses, if a short timeout must cover many addresses.
 const LEAST_STAGGER: Duration = Duration::from_millis(10);
 
-/// The number of addresses of a name to try. Each needs a socket until one has connected.
+/// The maximum number of addresses to try for a name. Each needs a socket until one of them has
+/// connected.
 const MOST_ADDRESSES: usize = 32;
 
 /// The default port (RFC 959 §8), and the one for implicit TLS.
@@ -38,7 +39,7 @@ pub(crate) struct Server {
     pub(crate) port: u16,
 }
 
-/// Shows host and port as [`parse`](Server::parse) reads them.
+/// Writes host and port as [`parse`](Server::parse) reads them.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
@@ -48,7 +49,7 @@ impl fmt::Display for Server {
 
 impl Server {
     /// Returns the argument of `HOST`: a name of ASCII labels, or an address. The zone of a
-    /// link-local address has a meaning on this host only.
+    /// link-local address has a meaning only on this host, so it is left out.
     pub(crate) fn host_name(&self) -> Result<HostName, ParseError> {
         let address = self.host.split_once('%').map_or(self.host.as_str(), |(address, _)| address);
         let address = address.parse().map(HostName::Address);
@@ -102,8 +103,7 @@ impl Server {
     }
 }
 
-/// Opens the control connection to `server`, with the proxy or the caller's connector if there is
-/// one.
+/// Opens the control connection to `server`, through the proxy or the caller's connector, if any.
 pub(crate) fn connect(
     server: &Server,
     config: &mut Config,
@@ -178,7 +178,7 @@ pub(crate) fn begin(address: SocketAddr, local: Option<IpAddr>) -> io::Result<So
     }
 }
 
-/// Creates a TCP socket that never blocks.
+/// Creates a non-blocking TCP socket.
 fn unblocking(domain: Domain) -> io::Result<Socket> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     return Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP));
@@ -195,7 +195,7 @@ fn is_in_progress(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
 }
 
-/// Returns the addresses of a server to try, at least one, in order.
+/// Returns the addresses of a server in the order to try them, at least one.
 pub(crate) fn resolve(
     server: &Server,
     config: &Config,
@@ -226,7 +226,7 @@ pub(crate) fn resolve(
     Ok(wanted)
 }
 
-/// Returns the addresses that the system's resolver, which has no timeout, finds for a name.
+/// Looks up the addresses of a name with the system's resolver, which has no timeout of its own.
 pub(crate) fn look_up(
     host: &str,
     port: u16,
@@ -238,8 +238,8 @@ pub(crate) fn look_up(
     waiter.run(waiter.deadline(config.timeouts.resolve, Phase::Resolve), look_up)
 }
 
-/// Alternates the addresses of both families, beginning with the family of the first and keeping
-/// the system's order otherwise (RFC 8305 §4).
+/// Alternates between the two address families, beginning with the family of the first address.
+/// Each family keeps the system's order (RFC 8305 §4).
 fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
     for address in addresses {
@@ -250,7 +250,7 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv4 = all.first().is_some_and(SocketAddr::is_ipv4);
     for at in 0..all.len().min(MOST_ADDRESSES) {
         let wants_ipv4 = first_is_ipv4 == (at % 2 == 0);
-        // Once one family is used up, the rest of the other follows.
+        // Once one family is used up, the remaining addresses of the other follow.
         let next = all.iter().skip(at).position(|address| address.is_ipv4() == wants_ipv4);
         if let Some(ahead) = next {
             let address = all.remove(at + ahead);
@@ -261,14 +261,15 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     all
 }
 
-/// Returns the time before the next address is tried: every address gets a try within the limit.
+/// Returns the time before the next address is tried, so that every address is tried within the
+/// limit.
 fn stagger(limit: Duration, addresses: usize) -> Duration {
     let share = limit / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
     share.clamp(LEAST_STAGGER, STAGGER)
 }
 
 /// Connects to the address that answers first. The next address is tried when one has failed or has
-/// not answered for a while; earlier ones may still win.
+/// not answered within `stagger`; earlier ones may still win.
 fn race(
     addresses: Vec<SocketAddr>,
     local: Option<IpAddr>,
@@ -329,8 +330,8 @@ impl Race {
         self.failures.push((address, error));
     }
 
-    /// Waits until a connection in progress succeeds or fails. Returns, in their order, which of
-    /// them did.
+    /// Waits until a connection in progress succeeds or fails. Returns for each of them, in order,
+    /// whether it did.
     fn wait(&self, waiter: &Waiter, deadline: Deadline) -> Result<Vec<bool>, Error> {
         let polled = self.open.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT));
         let mut fds = polled.collect();
@@ -338,7 +339,8 @@ impl Race {
         Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
     }
 
-    /// Returns the first connection among the sockets that are ready.
+    /// Returns the first connection that succeeded among the ready sockets; `None` if all of these
+    /// failed.
     fn winner(&mut self, ready: &[bool]) -> Option<Stream> {
         let mut ready = ready.iter();
         for (address, socket) in std::mem::take(&mut self.open) {
@@ -366,7 +368,7 @@ impl Race {
         }
     }
 
-    /// Returns the error after all have failed.
+    /// Returns the error after all attempts have failed.
     fn lost(self, deadline: Deadline) -> Error {
         if self.failures.iter().all(|(_, error)| error.kind() == ErrorKind::TimedOut) {
             return match deadline.remaining() {
@@ -455,7 +457,7 @@ mod tests {
         assert_eq!(stagger(Duration::ZERO, 10), LEAST_STAGGER);
     }
     /// Returns an address that does not answer because its queue is full, and the sockets that keep
-    /// it full.
+    /// the queue full.
     fn black_hole() -> (SocketAddr, TcpListener, Vec<Socket>) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

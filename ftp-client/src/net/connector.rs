@@ -11,13 +11,13 @@ use super::transport::Transport;
 /// in the same process.
 ///
 /// With a connector, the client resolves no names. For the control connection and each passive data
-/// connection, it names the host as the caller did, since only the proxy knows the address. Active
+/// connection, it passes the host name that the caller gave, since the address is unknown. Active
 /// mode is [`Unsupported`](crate::Error::Unsupported), because the addresses of the connections are
 /// unknown.
 ///
 /// The connection is any [`Transport`], such as a `TcpStream` or one end of a `UnixStream::pair`;
 /// the client makes it non-blocking. Only TCP can signal an interrupted upload by a reset; over
-/// other transports the server must notice it on the control connection.
+/// other transports, the server must notice the interruption on the control connection.
 ///
 /// ```
 /// use std::io;
@@ -67,7 +67,7 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 pub struct Target<'a> {
     /// The server as the caller named it: a name, or an address without brackets.
     pub host: &'a str,
-    /// The port: the caller's, or the server's port for data.
+    /// The port: the caller's for the control connection, the server's for a data connection.
     pub port: u16,
     /// The purpose of the connection.
     pub purpose: Purpose,
@@ -89,7 +89,7 @@ pub enum Purpose {
     Data,
 }
 
-/// A connector as settings hold it.
+/// A connector, as stored in settings.
 #[derive(Clone)]
 pub(crate) struct SharedConnector(pub(crate) Arc<dyn Connector>);
 

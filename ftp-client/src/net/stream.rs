@@ -1,4 +1,4 @@
-//! Connected sockets, which do not block: waiting is done in `wait`.
+//! Connected non-blocking sockets. The module `wait` does the waiting.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ use crate::tls::Session;
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 6;
 
-/// The shortest idle time that Linux accepts.
+/// The shortest and the longest idle time that Linux accepts.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
 const MOST_IDLE: Duration = Duration::from_secs(32_767);
 
@@ -42,10 +42,10 @@ impl Stream {
         Ok(Self { socket, broken: None, tls: None })
     }
 
-    /// Takes over a socket once it is writable: the attempt to connect has succeeded or failed. A
-    /// reset means that it succeeded, and that the peer has closed the connection since: a refusal
-    /// has another error. The first read or write reports it. The kernel does so only once, and a
-    /// later read would look like the end of the data.
+    /// Takes over a socket that has become writable because the attempt to connect has succeeded or
+    /// failed. A reset means that the attempt succeeded and the peer has closed the connection
+    /// since; a refusal is another error. The first read or write returns the reset, because the
+    /// kernel reports it only once, and a later read would look like the end of the data.
     pub(crate) fn connected(socket: Socket) -> io::Result<Self> {
         let broken = match socket.take_error()? {
             Some(error) if error.kind() != ErrorKind::ConnectionReset => return Err(error),
@@ -81,7 +81,7 @@ impl Stream {
         Ok((tcp.local_addr()?, tcp.peer_addr()?))
     }
 
-    /// Reads available bytes; 0 is the end, `None` means that nothing is available yet.
+    /// Reads available bytes. Returns 0 at the end, and `None` if nothing is available yet.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
         if let Some(error) = self.broken.take() {
             return Err(Error::Io(error));
@@ -92,8 +92,8 @@ impl Stream {
         }
     }
 
-    /// Writes as much as the kernel takes; `None` means that it has no room yet. Under TLS some of
-    /// it may wait for [`flush`](Self::flush).
+    /// Writes as much as the kernel takes. Returns `None` if the kernel has no room yet. Under TLS,
+    /// some bytes may stay buffered until [`flush`](Self::flush).
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>, Error> {
         if let Some(error) = self.broken.take() {
             return Err(Error::Io(error));
@@ -104,7 +104,7 @@ impl Stream {
         }
     }
 
-    /// Sends buffered TLS data; false if some of it has no room yet.
+    /// Sends buffered TLS data. Returns `false` if the kernel has no room for some of it yet.
     pub(crate) fn flush(&mut self) -> Result<bool, Error> {
         self.tls.as_mut().map_or(Ok(true), |tls| tls.flush(&mut *self.socket))
     }
@@ -128,7 +128,7 @@ impl Stream {
         let Some(tls) = &mut self.tls else { return Ok(None) };
         loop {
             let interest = tls.handshake(&mut *self.socket)?;
-            // Bytes already taken from the descriptor cannot be waited for there.
+            // The descriptor does not signal bytes that were already taken from it.
             if interest != Some(PollFlags::IN) || !self.socket.has_unread() {
                 return Ok(interest);
             }
@@ -141,19 +141,19 @@ impl Stream {
         self.socket.has_unread() || self.tls.as_ref().is_some_and(|tls| tls.has_unread())
     }
 
-    /// Returns, under TLS, whether data or the end is ready to be read.
+    /// Returns whether TLS has data or the end ready to be read; `false` without TLS.
     pub(crate) fn look(&mut self) -> Result<bool, Error> {
         self.tls.as_mut().map_or(Ok(false), |tls| tls.look(&mut *self.socket))
     }
 
-    /// Sends close_notify, if TLS is on. It may have to wait for [`flush`](Self::flush).
+    /// Queues close_notify, if TLS is on; [`flush`](Self::flush) sends it.
     pub(crate) fn mark_end(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.end();
         }
     }
 
-    /// Sends close_notify, if there is room for it.
+    /// Sends close_notify, if TLS is on and there is room for it.
     pub(crate) fn say_end(&mut self) {
         self.mark_end();
         // Best effort, because a peer that has disconnected does not need it.

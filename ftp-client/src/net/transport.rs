@@ -13,8 +13,8 @@ use socket2::SockRef;
 /// A connection from a [`Connector`](crate::Connector): a byte stream with a file descriptor to
 /// wait on.
 ///
-/// It is implemented for TCP and Unix sockets. Wrap one of these for a tunnel with its own
-/// protocol, or for the caller's own TLS.
+/// It is implemented for TCP and Unix sockets. To add a tunnel protocol or your own TLS, wrap one
+/// of these sockets.
 ///
 /// ```
 /// use std::io::{self, Read, Write};
@@ -79,8 +79,8 @@ pub trait Transport: Read + Write + AsFd + fmt::Debug + Send + Sync {
     /// Returns the transport's own error.
     fn end_writing(&mut self) -> io::Result<()>;
 
-    /// Returns whether a read would not wait although the descriptor is not readable (default:
-    /// false).
+    /// Returns whether a read would return at once although the descriptor is not readable
+    /// (default: false).
     ///
     /// Return `true` if the transport has already taken bytes from the descriptor.
     fn has_unread(&self) -> bool {
@@ -90,8 +90,8 @@ pub trait Transport: Read + Write + AsFd + fmt::Debug + Send + Sync {
     /// Makes dropping the connection look like a failure to the peer, until
     /// [`end_writing`](Self::end_writing) ends the data (default: does nothing).
     ///
-    /// Without it, a server takes an interrupted upload for a complete file, unless it also checks
-    /// the control connection.
+    /// By default, a server takes an interrupted upload for a complete file, unless the server also
+    /// checks the control connection.
     fn reset_when_dropped(&self) {}
 
     /// Returns the TCP socket, if bytes go through it unchanged (default: `None`).

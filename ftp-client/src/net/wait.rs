@@ -1,6 +1,6 @@
 //! Waiting. The sockets of this crate do not block. If there is nothing to read or no room to
-//! write, the code waits here for a descriptor and until a deadline. Only `transfer/kernel` lets
-//! the kernel wait, and only briefly.
+//! write, the code waits here for a descriptor, until a deadline at most. Only `transfer/kernel`
+//! lets the kernel wait, and only briefly.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ const MOST_LEFT: usize = 64;
 
 static LEFT: AtomicUsize = AtomicUsize::new(0);
 
-/// A point in time, and the phase that has then timed out.
+/// A point in time, and the phase that times out then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Instant,
@@ -49,7 +49,7 @@ impl Deadline {
         other.filter(|other| other.at < self.at).unwrap_or(self)
     }
 
-    /// Returns the time left, more than zero.
+    /// Returns the time left, which is never zero. Fails after the deadline.
     pub(crate) fn remaining(self) -> Result<Duration, Error> {
         match self.at.saturating_duration_since(Instant::now()) {
             Duration::ZERO => Err(Error::Timeout(self.phase)),
@@ -68,7 +68,7 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Starts counting `overall`.
+    /// Creates the limits. The overall limit begins now.
     pub(crate) fn new(overall: Option<Duration>, canceller: Option<Canceller>) -> Self {
         let overall = overall.map(|limit| Deadline::after(limit, Phase::Overall));
         Self { overall, canceller, leaving: None }
@@ -89,7 +89,7 @@ impl Waiter {
         self.canceller.as_ref()
     }
 
-    /// Fails after a cancel.
+    /// Fails after a cancel, except during the closing dialogue.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.canceller {
             Some(canceller) if canceller.is_cancelled() && self.leaving.is_none() => {
@@ -147,7 +147,7 @@ impl Waiter {
         self.wait(&mut fds, deadline)
     }
 
-    /// Sleeps; returns false at once if the overall limit would end before the sleep.
+    /// Sleeps and returns `true`, or returns `false` at once if the overall limit would end first.
     pub(crate) fn pause(&self, length: Duration) -> Result<bool, Error> {
         self.check()?;
         let end = Deadline::after(length, Phase::Overall);
@@ -171,13 +171,13 @@ impl Waiter {
         }
     }
 
-    /// Returns the remaining time of the overall limit, if there is one.
+    /// Returns the remaining time of the overall limit; `None` if there is no such limit.
     pub(crate) fn remaining(&self) -> Result<Option<Duration>, Error> {
         self.overall.map(Deadline::remaining).transpose()
     }
 
-    /// Runs blocking work without a timeout in a thread, which is abandoned if the wait for it ends
-    /// early. The inner error is that of `work`, or of the system if it has no thread.
+    /// Runs blocking work in a thread. If the wait for the thread ends early, the thread is
+    /// abandoned. The inner error is that of `work`, or the system's if it cannot start a thread.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         deadline: Deadline,
@@ -196,7 +196,7 @@ impl Waiter {
         }))
     }
 
-    /// Runs the work for any type of result.
+    /// Runs the work, whatever its type of result.
     fn run_aside(
         &self,
         deadline: Deadline,
@@ -220,7 +220,7 @@ fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
 /// State shared by a thread of [`Waiter::run`] and its caller.
 struct Aside {
     wakeup: Wakeup,
-    /// Whether one of the two has finished, so that the other is the last.
+    /// Whether the thread or its caller has finished, so that the other one is the last.
     is_over: AtomicBool,
 }
 
@@ -245,7 +245,7 @@ impl Aside {
         self.end();
     }
 
-    /// Marks one side as finished; the second one removes the thread from the count.
+    /// Marks one side as finished. The second call removes the thread from the count.
     fn end(&self) {
         if self.is_over.swap(true, Ordering::AcqRel) {
             LEFT.fetch_sub(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A descriptor for `poll` that another thread makes ready.
+//! A descriptor for `poll` that another thread can make ready.
 
 use std::io::{self, Write};
 
@@ -6,11 +6,11 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 #[cfg(unix)]
 type Ends = (io::PipeReader, io::PipeWriter);
-/// For systems that poll sockets only.
+/// For systems that can poll only sockets.
 #[cfg(not(unix))]
 type Ends = (std::net::TcpStream, std::net::TcpStream);
 
-/// Becomes readable when it is woken and stays so, since nothing reads from it.
+/// A descriptor that becomes readable when woken, and stays so because nothing reads from it.
 #[derive(Debug)]
 pub(crate) struct Wakeup(Ends);
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ftp_proto::{Reply, Verb};
 
-/// Why a connection is not protected as demanded. Nothing was sent unencrypted that should have
+/// Why a connection is not protected as required. Nothing was sent unencrypted that should have
 /// been protected.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,7 +31,7 @@ pub enum TlsError {
     /// requested. The connection is closed.
     #[error("the server refuses to protect data connections as requested: {0} refused: {1}")]
     DataProtectionRefused(Verb, Reply),
-    /// The server sent plaintext after accepting TLS, which an attacker may have injected. The
+    /// Plaintext arrived after the server had accepted TLS; an attacker may have injected it. The
     /// connection is closed, and the bytes are discarded.
     #[error("the server sent plaintext after accepting TLS: possibly injected by an attacker")]
     InjectedPlaintext,
@@ -40,7 +40,8 @@ pub enum TlsError {
     #[error("the data ended without close_notify: it may be truncated")]
     TruncatedTls,
     /// Both servers confirmed a copy under TLS ([`fxp`](crate::fxp)), but do not report the size of
-    /// the file. Some servers take a broken connection for the end, so the file may be truncated.
+    /// the file. Some servers take a broken connection for the end of the file, so the file may be
+    /// truncated.
     #[error(
         "both servers confirmed a copy under TLS, but not its size: \
          the file may be truncated"
@@ -53,11 +54,11 @@ pub enum TlsError {
         fault: CertificateFault,
         /// A description of the fault; may be empty.
         detail: String,
-        /// The pin with which [`Tls::pin`](crate::Tls::pin) would accept it, if its key can be
-        /// read.
+        /// The pin with which [`Tls::pin`](crate::Tls::pin) would accept the certificate; `None` if
+        /// the certificate's key cannot be read.
         pin: Option<String>,
     },
-    /// The two sides could not agree, or one of them broke the protocol.
+    /// The client and the server could not agree on parameters, or one of them broke the protocol.
     #[error("TLS failed: {0}")]
     Failed(String),
 }

@@ -55,7 +55,7 @@ pub struct Tls {
     pub(crate) config: Option<Given<ClientConfig>>,
 }
 
-/// A value that the caller built with rustls. It is equal only to itself.
+/// A value that the caller built with rustls. Two are equal only if they share the same `Arc`.
 #[cfg(feature = "tls")]
 #[derive(Debug)]
 pub(crate) struct Given<T>(pub(crate) Arc<T>);
@@ -84,11 +84,11 @@ pub(crate) enum Start {
     Implicit,
     /// After `AUTH TLS`, which the server must accept.
     Explicit,
-    /// After `AUTH TLS`, if the server knows it.
+    /// After `AUTH TLS`, if the server accepts it; otherwise never.
     Opportunistic,
 }
 
-/// The CAs whose certificates are trusted.
+/// The trusted CAs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Roots {
     /// The CAs that the system trusts.
@@ -112,12 +112,12 @@ impl Tls {
         Self::starting(Start::Implicit)
     }
 
-    /// Returns settings for TLS if the server knows `AUTH TLS`. If not, everything is sent in
+    /// Returns settings for TLS if the server supports `AUTH TLS`. If not, everything is sent in
     /// plaintext, passwords included.
     ///
     /// The client continues in plaintext if the server answers 500, 502, 504 or 534; check
     /// [`Client::tls_refusal`](crate::Client::tls_refusal) before logging in. An attacker on the
-    /// network can forge that answer.
+    /// network can forge such an answer.
     pub const fn opportunistic() -> Self {
         Self::starting(Start::Opportunistic)
     }
@@ -140,7 +140,7 @@ impl Tls {
         }
     }
 
-    /// Sets the cryptography, in place of ring: for example a hardware module, or a certified
+    /// Sets the cryptography provider (default: ring), for example a hardware module or a certified
     /// library.
     ///
     /// It must support TLS 1.2 and 1.3, unless [`versions`](Self::versions) excludes one of them.
@@ -158,13 +158,14 @@ impl Tls {
     /// [`client_certificate`](Self::client_certificate), [`crypto_provider`](Self::crypto_provider)
     /// and [`accept_invalid_certificates`](Self::accept_invalid_certificates).
     ///
-    /// A [pin](Self::pin) is required in addition to the verifier's checks. As always, data
-    /// connections must show the certificate of the control connection. Both are checked after the
-    /// handshake, before anything is sent or read, so the server gets no alert about them.
+    /// If [pins](Self::pin) are set, the key must match one of them in addition to the verifier's
+    /// checks. As always, data connections must show the certificate of the control connection.
+    /// These two checks follow the handshake and precede any data, so the server gets no alert if
+    /// they fail.
     ///
-    /// Sessions are kept per client, as [`resume_sessions`](Self::resume_sessions) says, since a
-    /// resumed session proves to whom a data connection belongs. There is no early data, and a
-    /// configuration without ALPN gets `ftp`.
+    /// The configuration's session store is replaced by a store per client, or by none if
+    /// [`resume_sessions`](Self::resume_sessions) is off. Early data is disabled, and a
+    /// configuration without ALPN protocols gets `ftp`.
     ///
     /// ```no_run
     /// use ftp_client::rustls::{ClientConfig, RootCertStore};
@@ -185,13 +186,14 @@ impl Tls {
         self
     }
 
-    /// Sets the trusted CAs, in place of the system's: a PEM file, read when the client connects.
+    /// Sets a PEM file of trusted CAs, which replace the system's. The file is read when the client
+    /// connects.
     pub fn ca_file(mut self, path: impl AsRef<Path>) -> Self {
         self.roots = Roots::File(path.as_ref().to_owned());
         self
     }
 
-    /// Sets the trusted CAs, in place of the system's: certificates in DER.
+    /// Sets the trusted CAs, which replace the system's, as certificates in DER.
     pub fn roots(mut self, certificates: impl IntoIterator<Item = Vec<u8>>) -> Self {
         self.roots = Roots::Certificates(certificates.into_iter().collect());
         self
@@ -201,22 +203,23 @@ impl Tls {
     /// validity.
     ///
     /// `pin` is `sha256//` and the SHA-256 of the key's `SubjectPublicKeyInfo` in base64, as curl
-    /// writes it. Use it for self-signed certificates. More calls add alternatives. CAs no longer
-    /// count.
+    /// writes it. Use it for self-signed certificates. Further calls add alternatives. CAs are then
+    /// ignored.
     ///
     /// # Errors
     ///
-    /// Returns `UnknownWord` for another prefix, and `UnexpectedByte` or `UnexpectedEnd` if the
-    /// rest is not the base64 of 32 bytes.
+    /// Returns `UnknownWord` if the prefix is another, and `UnexpectedByte` or `UnexpectedEnd` if
+    /// the rest is not the base64 of 32 bytes.
     pub fn pin(mut self, pin: &str) -> Result<Self, ParseError> {
         self.pins.push(Pin::parse(pin)?);
         Ok(self)
     }
 
-    /// Sets the client certificate and private key to show if the server asks (mutual TLS).
+    /// Sets the client certificate to show if the server asks for one (mutual TLS), and its private
+    /// key.
     ///
-    /// Both are PEM files, read when the client connects. Intermediate certificates may follow the
-    /// first.
+    /// Both are PEM files, read when the client connects. In the first file, intermediate
+    /// certificates may follow the client certificate.
     pub fn client_certificate(
         mut self,
         certificate: impl AsRef<Path>,
@@ -228,7 +231,7 @@ impl Tls {
 
     /// Leaves files and listings unencrypted (`PROT C`); only commands and passwords are protected.
     ///
-    /// Copies between servers that cannot protect them need it.
+    /// Use it for copies between servers that cannot protect them.
     pub const fn data_in_clear(mut self) -> Self {
         self.data = ProtectionLevel::Clear;
         self
@@ -237,7 +240,7 @@ impl Tls {
     /// Sends `PBSZ` and `PROT` before `USER` instead of after the login (RFC 4217 §10.3; default:
     /// off).
     ///
-    /// A server that refuses them then does not even learn the user's name.
+    /// A server that refuses `PBSZ` or `PROT` then does not even learn the user's name.
     pub const fn protect_before_login(mut self, on: bool) -> Self {
         self.before_login = on;
         self
@@ -261,13 +264,14 @@ impl Tls {
     /// Sets whether data connections resume the session of the control connection if the server
     /// allows it (default: yes).
     ///
-    /// Turn it off to find out whether a server requires it.
+    /// Turn resumption off to find out whether a server requires it.
     pub const fn resume_sessions(mut self, on: bool) -> Self {
         self.resumes = on;
         self
     }
 
-    /// Returns the settings with TLS required, from the first byte on or with `AUTH TLS`.
+    /// Returns the settings with TLS required: from the first byte on if `is_implicit`, otherwise
+    /// with `AUTH TLS`.
     pub(crate) const fn required(mut self, is_implicit: bool) -> Self {
         self.start = if is_implicit { Start::Implicit } else { Start::Explicit };
         self
@@ -293,23 +297,24 @@ impl fmt::Display for TlsVersion {
     }
 }
 
-/// The TLS parameters of a connection.
+/// The TLS parameters of a client's connections.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsInfo {
     /// The version on the control connection.
     pub version: TlsVersion,
-    /// The name of its cipher suite, such as `TLS13_AES_256_GCM_SHA384`.
+    /// The name of the cipher suite on the control connection, such as `TLS13_AES_256_GCM_SHA384`.
     pub cipher: String,
     /// Whether the server confirmed FTP by ALPN (RFC 7301). Most servers do not.
     pub alpn: bool,
-    /// The server's certificate and the CA certificates that it sent after it, in DER.
+    /// The server's certificate, followed by the CA certificates that the server sent, in DER.
     pub certificates: Vec<Vec<u8>>,
-    /// The [`Tls::pin`] that accepts exactly this server; `None` if the certificate's key cannot be
-    /// read.
+    /// The argument of [`Tls::pin`] that accepts only the key of this server; `None` if the key
+    /// cannot be read.
     pub pin: Option<String>,
     /// The number of data connections under TLS so far.
     pub data_connections: u64,
-    /// The number of them that resumed a session, which proves that they belong to this client.
+    /// The number of data connections that resumed a session, which proves that they belong to this
+    /// client.
     pub resumed: u64,
 }

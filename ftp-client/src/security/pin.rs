@@ -46,7 +46,7 @@ impl Pin {
             return Err(error(text.len(), ParseErrorKind::UnexpectedEnd));
         }
         if bits != 0 {
-            // No digest has a text with surplus bits.
+            // The base64 of 32 bytes has no surplus bits.
             return Err(error(text.len() - 2, ParseErrorKind::UnexpectedByte));
         }
         Ok(Self(digest))

@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::words;
 use crate::security::{Roots, TlsError};
 
-/// Reads all certificates of a file, at least one.
+/// Reads all certificates in a file. Fails if there are none.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
@@ -55,7 +55,8 @@ pub(super) fn roots(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
     Ok(Arc::new(store))
 }
 
-/// Returns the CAs that the system trusts, read once. Unreadable ones are skipped.
+/// Returns the CAs that the system trusts, which are read once. Unreadable certificates are
+/// skipped.
 fn system() -> Result<Arc<RootCertStore>, TlsError> {
     static FOUND: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(found) = FOUND.get() {

@@ -1,5 +1,5 @@
-//! TLS by rustls, which only this module and those below it use. `tls/absent.rs` replaces it if the
-//! feature `tls` is off. Nothing here waits: each call returns what to wait for.
+//! TLS with rustls. `tls/absent.rs` replaces this module if the feature `tls` is off. Nothing here
+//! waits: each call returns what to wait for.
 
 mod files;
 mod tickets;
@@ -25,8 +25,8 @@ use verify::Verifier;
 const CONTROL_PIECE: usize = 4 * 1_024;
 const DATA_PIECE: usize = 64 * 1_024;
 
-/// The number of bytes, before encryption, that may wait for the socket. Files are written in
-/// pieces of this length.
+/// The maximum number of bytes, before encryption, that may wait for the socket. Files are written
+/// in pieces of this length.
 const HELD_BACK: usize = 256 * 1_024;
 
 /// State that all connections of a client share: the settings and the server's session tickets.
@@ -39,7 +39,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Reads the files that the settings name, for the server `host`.
+    /// Creates the state for connections to `host`, and reads the files that the settings name.
     pub(crate) fn new(settings: &Tls, host: &str) -> Result<Self, TlsError> {
         let bare = host.split_once('%').map_or(host, |(address, _)| address);
         let name = ServerName::try_from(bare.to_owned());
@@ -90,8 +90,8 @@ impl Context {
         })
     }
 
-    /// Returns the parameters of the control connection. From now on only its certificate is
-    /// accepted.
+    /// Returns the parameters of the control connection. From now on, only the certificate of that
+    /// connection is accepted.
     pub(crate) fn settle(&self, control: &Session) -> TlsInfo {
         let Session { connection, .. } = control;
         let chain = connection.peer_certificates().unwrap_or_default();
@@ -171,12 +171,12 @@ fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
 pub(crate) struct Session {
     connection: ClientConnection,
     verifier: Arc<Verifier>,
-    /// Bytes from the socket, of which `unread` were not passed to `connection` yet.
+    /// Bytes from the socket. The range `unread` has not been passed to `connection` yet.
     raw: Vec<u8>,
     unread: std::ops::Range<usize>,
     /// The number of decrypted bytes that wait for a reader.
     decrypted: usize,
-    /// The end of the stream was reached, marked or not.
+    /// Whether the end of the stream was reached, with or without `close_notify`.
     is_over: bool,
 }
 
@@ -217,14 +217,14 @@ impl Session {
         Ok(None)
     }
 
-    /// Returns whether a read would not wait, whatever the socket says.
+    /// Returns whether a read would return at once, even if the socket is not readable.
     pub(crate) fn has_unread(&self) -> bool {
         self.decrypted > 0 || !self.unread.is_empty() || self.is_over
     }
 
-    /// Decrypts some available bytes without returning them. Returns `true` once there is data or
-    /// the end. The caller checks its deadline in between, even if many records without data
-    /// arrive.
+    /// Decrypts some available bytes without returning them. Returns whether data or the end is
+    /// ready to be read. Each call takes only a few records, so that the caller can check its
+    /// deadline in between.
     pub(crate) fn look(&mut self, socket: &mut dyn Transport) -> Result<bool, Error> {
         if !self.has_unread() {
             self.take(socket)?;
@@ -237,7 +237,8 @@ impl Session {
         self.is_over && self.decrypted == 0
     }
 
-    /// Reads available bytes; 0 is a marked end, `None` means that nothing is available yet.
+    /// Reads available bytes. Returns 0 at an end marked by `close_notify`, and `None` if nothing
+    /// is available yet.
     pub(crate) fn read(
         &mut self,
         socket: &mut dyn Transport,
@@ -257,8 +258,7 @@ impl Session {
                 Err(error) => return Err(Error::Io(error)),
             }
             if has_taken && self.unread.is_empty() {
-                // Even if many records without data arrive, the caller checks its deadline in
-                // between.
+                // The caller can check its deadline now, even if many records without data arrive.
                 return Ok(None);
             }
             if self.take(socket)?.is_none() {
@@ -268,8 +268,9 @@ impl Session {
         }
     }
 
-    /// Decrypts buffered bytes, or else those of the socket; false at its end, `None` if nothing is
-    /// available yet. Required answers are sent if there is room for them.
+    /// Decrypts buffered bytes, or bytes from the socket if none are buffered. Returns `false` at
+    /// the end of the stream, and `None` if nothing is available yet. Sends the answers that TLS
+    /// requires, as far as the socket has room.
     fn take(&mut self, socket: &mut dyn Transport) -> Result<Option<bool>, Error> {
         if self.unread.is_empty() {
             let count = loop {
@@ -292,7 +293,7 @@ impl Session {
             let mut rest =
                 self.raw.get(self.unread.clone()).expect("it is a part of what was read");
             let taken = match self.connection.read_tls(&mut rest) {
-                // Bytes after `close_notify` do not count.
+                // Bytes after `close_notify` are ignored.
                 Ok(0) => self.unread.len(),
                 Ok(count) => count,
                 Err(error) => return Err(Error::Io(error)),
@@ -315,8 +316,8 @@ impl Session {
         Ok(Some(true))
     }
 
-    /// Encrypts some of `bytes` and sends as much as the socket takes; `None` means that it has no
-    /// room. The next write, or [`flush`](Self::flush), sends the rest.
+    /// Encrypts some of `bytes` and sends as much as the socket takes. Returns `None` if the socket
+    /// has no room. The next write, or [`flush`](Self::flush), sends the rest.
     pub(crate) fn write(
         &mut self,
         socket: &mut dyn Transport,
@@ -330,7 +331,7 @@ impl Session {
         Ok(Some(count))
     }
 
-    /// Sends waiting bytes; false if some of them have no room yet.
+    /// Sends buffered bytes. Returns `false` if the socket has no room for some of them yet.
     pub(crate) fn flush(&mut self, socket: &mut dyn Transport) -> Result<bool, Error> {
         while self.connection.wants_write() {
             match self.connection.write_tls(socket) {
@@ -349,7 +350,7 @@ impl Session {
         self.connection.send_close_notify();
     }
 
-    /// Returns whether it resumed a session of the control connection.
+    /// Returns whether the handshake resumed an earlier session.
     pub(crate) fn is_resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }

@@ -11,8 +11,8 @@ use rustls_pki_types::ServerName;
 /// that requires resumption may send all its tickets at login.
 const MOST: usize = 128;
 
-/// The sessions of one control connection. It has one server, so the name does not matter, and they
-/// are never used for another control connection.
+/// The sessions of one control connection, never used for another. All of them belong to one
+/// server, so the server's name does not matter.
 #[derive(Debug, Default)]
 pub(super) struct Tickets(Mutex<Kept>);
 

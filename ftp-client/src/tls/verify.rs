@@ -1,5 +1,5 @@
-//! Certificate checks: by chain, by key, or none; and on data connections, that the certificate is
-//! that of the control connection.
+//! Certificate checks: by chain, by key, or none. Data connections must also show the certificate
+//! of the control connection.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -31,7 +31,8 @@ enum Rule {
     Chain(Arc<WebPkiServerVerifier>),
     Keys(Vec<Pin>),
     Anything,
-    /// The caller's verifier checks certificates, and these pins, if any, are required in addition.
+    /// The caller's verifier checks certificates. If there are pins, the key must also match one of
+    /// them.
     Beside(Vec<Pin>),
 }
 
@@ -58,7 +59,7 @@ impl Verifier {
         Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() }
     }
 
-    /// Makes the remaining checks after a handshake with the caller's own verifier.
+    /// Performs the remaining checks after a handshake with the caller's own verifier.
     pub(super) fn look_again(&self, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
         let Rule::Beside(pins) = &self.rule else { return Ok(()) };
         let Some(shown) = chain.first() else {
@@ -99,7 +100,7 @@ impl Verifier {
         self.demanded.get_or_init(|| certificate.clone().into_owned());
     }
 
-    /// Returns the digest of the certificate's key, if it can be read.
+    /// Returns the digest of the certificate's key; `None` if the key cannot be read.
     pub(super) fn pin_of(&self, certificate: &CertificateDer<'_>) -> Option<Pin> {
         let key = ParsedCertificate::try_from(certificate).ok()?.subject_public_key_info();
         let sha256 = self.provider.cipher_suites.iter().find_map(|suite| match suite {
@@ -207,7 +208,7 @@ fn fault(error: &CertificateError) -> CertificateFault {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             CertificateFault::WrongName
         }
-        // A CA of the same name with another key.
+        // `BadSignature`: a CA has the issuer's name, but another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             CertificateFault::UnknownIssuer
         }
@@ -219,7 +220,7 @@ fn fault(error: &CertificateError) -> CertificateFault {
     }
 }
 
-/// Returns the TLS alert for the server.
+/// Returns the error whose TLS alert rustls sends to the server.
 const fn alert(fault: CertificateFault) -> CertificateError {
     match fault {
         CertificateFault::Expired => CertificateError::Expired,

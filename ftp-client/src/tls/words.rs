@@ -41,7 +41,7 @@ fn name_of(text: &str) -> String {
     }
 }
 
-/// Describes a failure that does not concern a certificate.
+/// Describes an error of rustls.
 pub(super) fn failure(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate(error),

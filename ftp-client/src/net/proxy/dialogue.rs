@@ -10,7 +10,7 @@ use crate::net::connect::Server;
 use crate::net::stream::Stream;
 use crate::net::wait::{Deadline, Waiter};
 
-/// The longest reason of a proxy that an error shows, in bytes.
+/// The maximum length of a proxy's reason in an error message, in bytes.
 const REASON: usize = 200;
 
 /// A connection to a proxy that does not relay yet.
@@ -35,7 +35,7 @@ impl<'a> Dialogue<'a> {
         self.stream
     }
 
-    /// Returns the client's user at the proxy.
+    /// Returns the login for the proxy, if any.
     pub(super) const fn login(&self) -> Option<&'a Login> {
         self.proxy.login()
     }
@@ -44,7 +44,7 @@ impl<'a> Dialogue<'a> {
         self.proxy.error(fault)
     }
 
-    /// Returns the error for a proxy that does not connect to `target`.
+    /// Returns the error for a proxy that refuses to connect to `target`.
     pub(super) fn refused(&self, target: &Server, reason: String, is_transient: bool) -> Error {
         let target = target.to_string();
         self.error(ProxyFault::Refused { target, reason, is_transient })
@@ -95,7 +95,7 @@ impl<'a> Dialogue<'a> {
     }
 }
 
-/// Returns a proxy's own words for an error message.
+/// Returns a proxy's own words, escaped and shortened for an error message.
 pub(super) fn shown(words: &[u8]) -> String {
     Escaped(words.get(..REASON).unwrap_or(words)).to_string()
 }

@@ -5,10 +5,11 @@ use crate::base64::Base64;
 use crate::error::{Error, ProxyFault};
 use crate::net::connect::Server;
 
-/// The largest answer, up to the empty line, with all interim ones, in bytes.
+/// The maximum length of the answer up to its final empty line, including interim answers, in
+/// bytes.
 const LARGEST: usize = 64 << 10;
 
-/// The status of a switch to another protocol, which is final.
+/// The status of a switch to another protocol: the only 1xx that is final.
 const SWITCHING: u16 = 101;
 
 const NOT_HTTP: ProxyFault = ProxyFault::NotAProxy("HTTP");
@@ -45,8 +46,9 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
     }
 }
 
-/// Reads the status line and the header fields, up to the empty line, and takes their length from
-/// `left`. The bytes after the final answer are the server's, so this reads one byte at a time.
+/// Reads the status line and the header fields, up to the empty line, and subtracts their length
+/// from `left`. The bytes after the final answer are the server's, so this reads one byte at a
+/// time.
 fn head(dialogue: &mut Dialogue<'_>, left: &mut usize) -> Result<Vec<u8>, Error> {
     const BEGINNING: &[u8] = b"HTTP/1.";
     let mut head = Vec::new();
@@ -77,7 +79,8 @@ struct Status<'a> {
 }
 
 impl<'a> Status<'a> {
-    /// Parses an answer: the status line, and header fields that it does not need.
+    /// Parses the status line, and checks the header fields. Returns `None` if the answer is not
+    /// HTTP.
     fn parse(head: &'a [u8]) -> Option<Self> {
         let is_text = |line: &[u8]| line.iter().all(|&byte| byte == b'\t' || byte >= b' ');
         let text = head.strip_suffix(b"\r\n\r\n")?;

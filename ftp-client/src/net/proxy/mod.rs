@@ -1,7 +1,7 @@
-//! Proxies: connections to a server that another host opens.
+//! Proxies: other hosts that connect to a server for the client.
 //!
-//! A SOCKS5 or HTTP proxy relays every connection. An FTP proxy is a server that logs in to another
-//! one for its client.
+//! A SOCKS5 or HTTP proxy relays every connection. An FTP proxy is an FTP server that logs in to
+//! another server for its client.
 
 mod dialogue;
 mod http;
@@ -21,7 +21,7 @@ use crate::net::stream::Stream;
 use crate::net::wait::{Deadline, Waiter};
 use crate::trace;
 
-/// The default ports: curl's for proxies that relay connections, and that of FTP.
+/// The default ports: curl's for proxies that relay connections, and the FTP port for FTP proxies.
 const PORT: u16 = 1_080;
 const FTP_PORT: u16 = 21;
 
@@ -31,10 +31,10 @@ const LONGEST: usize = 255;
 /// A proxy that opens the connections of a client.
 ///
 /// It is parsed from `SCHEME://[USER[:PASSWORD]@]HOST[:PORT]`. User and password are
-/// percent-decoded. The default port is 1080, and 21 for an FTP proxy. The scheme is one of these;
-/// without one it is `http`, as in curl:
+/// percent-decoded. The default port is 1080, or 21 for an FTP proxy. The scheme is one of these
+/// (default: `http`, as in curl):
 ///
-/// - `socks5` (RFC 1928): the client looks up the server's name, the proxy connects;
+/// - `socks5` (RFC 1928): the client looks up the server's name, and the proxy connects;
 /// - `socks5h`: the proxy also looks up the name;
 /// - `http`: the proxy connects after `CONNECT` (RFC 9110 §9.3.6) and looks up the name. It must
 ///   allow the FTP port and the passive ports of the server;
@@ -45,8 +45,8 @@ const LONGEST: usize = 255;
 /// inside the relayed connection, so that a SOCKS5 or HTTP proxy sees only encrypted bytes; an FTP
 /// proxy excludes TLS. The proxy's own user and password are sent unencrypted.
 ///
-/// A proxy may turn the reset of an interrupted upload into a regular end. Then the server
-/// recognizes the interruption only by the control connection.
+/// A proxy may turn the reset of an interrupted upload into a regular end. The server then notices
+/// the interruption only on the control connection.
 ///
 /// `Display` and `Debug` show neither user nor password.
 ///
@@ -95,12 +95,12 @@ impl Proxy {
         self.login.as_ref()
     }
 
-    /// Returns the error of a fault at this proxy.
+    /// Returns the error for a fault at this proxy.
     pub(crate) fn error(&self, fault: ProxyFault) -> Error {
         Error::Proxy(ProxyError { proxy: self.to_string(), fault })
     }
 
-    /// Names the proxy in an error of the connection to it.
+    /// Adds the proxy's name to an error of the connection to it.
     fn name(&self, error: Error, phase: Phase) -> Error {
         match error {
             Error::Io(error) => self.error(ProxyFault::Unreachable(error.to_string())),
@@ -132,9 +132,12 @@ impl fmt::Debug for Proxy {
 ///
 /// # Errors
 ///
-/// `Unsupported` for `https`, `socks4` and `socks4a`, `UnknownWord` for another scheme,
-/// `UnexpectedByte` for anything after the port, `TooLong` for a user, password or host of more
-/// than 255 bytes with SOCKS5, and the errors of [`FtpUrl::parse`] for the rest.
+/// - Returns `Unsupported` for `https`, `socks4` and `socks4a`.
+/// - Returns `UnknownWord` for any other unknown scheme.
+/// - Returns `UnexpectedByte` for anything after the port, and for a colon in the user of an HTTP
+///   proxy.
+/// - Returns `TooLong` for a user, password or host of more than 255 bytes with SOCKS5.
+/// - Returns the errors of [`FtpUrl::parse`] for the rest.
 impl FromStr for Proxy {
     type Err = ParseError;
 
@@ -156,11 +159,11 @@ impl FromStr for Proxy {
         }
         const PREFIX: &str = "ftp://";
         let url = FtpUrl::parse(format!("{PREFIX}{authority}").as_bytes());
-        // Only a missing host can end after the prefix.
+        // Converts the position to one in `text`.
         let url = url
             .map_err(|wrong| error((wrong.at + start).saturating_sub(PREFIX.len()), wrong.kind))?;
         let end = authority.rsplit(['@', ']']).next().and_then(|end| end.split_once(':'));
-        // As in a URL, a colon without a number stands for the default.
+        // As in a URL, a colon without a number stands for the default port.
         let has_port = end.is_some_and(|(_, port)| !port.is_empty());
         let port = match protocol {
             _ if has_port => url.port(),
@@ -184,11 +187,11 @@ impl FromStr for Proxy {
     }
 }
 
-/// A proxy, and what is known about it once the control connection is open.
+/// A proxy, and the addresses that are known once the control connection is open.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) proxy: Proxy,
-    /// The proxy's address. Data connections must come from the same one.
+    /// The proxy's address. Data connections must use the same one.
     at: Option<SocketAddr>,
     /// The server's address, if the client looked it up.
     pub(crate) target: Option<IpAddr>,
@@ -244,7 +247,7 @@ impl Route {
         self.ask(stream, server, self.target, waiter, deadline)
     }
 
-    /// Returns the addresses to ask the proxy for; `None` stands for the name.
+    /// Returns the addresses to ask the proxy for; `None` stands for the server's name.
     fn targets(
         &self,
         server: &Server,
@@ -258,7 +261,7 @@ impl Route {
         Ok(addresses.into_iter().map(|address| Some(address.ip())).collect())
     }
 
-    /// Asks the proxy to connect to the server. An FTP proxy is asked at the login.
+    /// Asks the proxy to connect to the server. An FTP proxy is asked later, by the login.
     fn ask(
         &self,
         stream: Stream,

@@ -20,7 +20,7 @@ const IPV6: u8 = 4;
 
 const NOT_SOCKS: ProxyFault = ProxyFault::NotAProxy("SOCKS5");
 
-/// Logs in if the proxy wants that, and asks for a connection to `target`.
+/// Logs in if the proxy requires it, and asks for a connection to `target`.
 pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<(), Error> {
     let request = request(target)?;
     match dialogue.login() {
@@ -61,7 +61,7 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
         }
         _ => return Err(dialogue.error(NOT_SOCKS)),
     }
-    // The proxy's own address, which has no use here, ends where the server's first byte begins.
+    // Skips the proxy's own address, which is not needed, up to the server's first byte.
     let length = match dialogue.read()? {
         [0, IPV4] => 4,
         [0, IPV6] => 16,
@@ -95,7 +95,7 @@ fn request(target: &Server) -> Result<Vec<u8>, Error> {
     Ok(request)
 }
 
-/// Returns the length of a word in one byte.
+/// Returns the length of a word as one byte.
 fn length(word: &[u8]) -> Result<u8, Error> {
     u8::try_from(word.len())
         .map_err(|_| Error::Unsupported("a name of more than 255 bytes through a SOCKS5 proxy"))
