@@ -33,7 +33,7 @@ pub(crate) enum Action {
     GiveUp,
 }
 
-/// Each variant names who has to act.
+/// Returns what to do after `error`.
 pub(crate) fn action(error: &Error) -> Action {
     match error {
         // The server refused the login or the file name.
@@ -51,7 +51,7 @@ pub(crate) fn action(error: &Error) -> Action {
         // An argument cannot be sent, or a local file failed.
         Error::Argument(_) => Action::Ask("an argument that FTP cannot carry"),
         Error::Local(_) => Action::Ask("the local file or disk"),
-        // The control connection works, the data connection does not.
+        // The control connection works, but the data connection does not.
         Error::DataConnection(_) => {
             Action::Ask("the firewall, or the choice of active or passive mode")
         }
@@ -59,8 +59,7 @@ pub(crate) fn action(error: &Error) -> Action {
         Error::Tls(_) => Action::Ask("the server's certificate, or whether it supports TLS"),
         // The network, a timeout, 421, and other 4xx replies.
         error if error.is_transient() => Action::TryAgain,
-        // The peer is not an FTP server, or it is broken; it lacks a feature; or the user
-        // cancelled.
+        // The peer is broken, is not an FTP server, or lacks a feature; or the user cancelled.
         _ => Action::GiveUp,
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn copy(source: &FtpUrl, target: &FtpUrl) -> Result<(), Box<dyn Error
     let mut from = Client::builder().open(source)?;
     let mut to = Client::builder().open(target)?;
     let options = Options { resume: Resume::Find, ..Options::default() };
-    // The error says which server refused what; both must allow the copy.
+    // Both servers must allow the copy; an error says which of them refused what.
     let report = fxp::transfer(&mut from, source.path(), &mut to, target.path(), options)?;
     println!("done in {:?}, from byte {} on", report.duration, report.offset);
     from.quit()?;

@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Returns the number of bytes that this run received.
 pub(crate) fn resume(url: &FtpUrl, local: &str) -> Result<u64, Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
-    // The bytes here are kept only if nothing says that they belong to another file. New bytes go
-    // to `LOCAL.part` until the file is complete.
+    // Bytes of an earlier run are kept only if nothing shows that they belong to another file. New
+    // bytes go to `LOCAL.part` until the file is complete.
     let options = FileOptions::new().resume(true);
     let done = client.download_to(url.path(), local, options, &mut Watch::new())?;
     client.quit()?;

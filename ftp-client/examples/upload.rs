@@ -16,8 +16,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 pub(crate) fn upload(url: &FtpUrl, mut input: &mut dyn Read) -> Result<(), Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
-    // If the input fails, the upload is aborted, so that the server does not take the part for the
-    // whole. If the server gives up, the error holds its reason and not only "broken pipe".
+    // If the input fails, the upload is aborted, so that the server does not take the partial file
+    // for a complete one. If the server gives up, the error holds the server's reason and not only
+    // "broken pipe".
     let report = client.store(url.path())?.copy_from(&mut input)?;
     client.quit()?;
     println!("{} bytes in {:?}", report.bytes, report.duration);

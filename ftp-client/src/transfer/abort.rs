@@ -10,7 +10,7 @@ use crate::net::stream::Stream;
 use crate::trace;
 
 /// The time for all replies to an abort. A server that ignores the control connection during a
-/// transfer notices the closed data connection instead. If it notices neither, closing the
+/// transfer notices the closed data connection instead. If it notices neither, closing the control
 /// connection is better than a longer wait.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -18,8 +18,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// after a cancel, so that no `NOOP` is sent then.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// Stops the outstanding transfer and closes `data`. Afterwards no reply is outstanding on the
-/// control connection, or it is closed. [`TransferAbort`] counts the replies.
+/// Stops the outstanding transfer and closes `data`. Afterwards the control connection has no
+/// outstanding reply or is closed. [`TransferAbort`] counts the replies.
 pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> Result<(), Error> {
     let deadline = control.reply_deadline().or(Some(control.deadline(LIMIT, Phase::Reply)));
     // A transfer that has already ended, as short downloads often have, needs no ABOR.

@@ -1,5 +1,5 @@
-//! Downloads that are requested before their turn: in mode B the data of several files follow one
-//! another on one data connection, so no round trip separates them.
+//! Downloads that are requested before their turn: in mode B the files follow one another on one
+//! data connection, so no round trip separates them.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,11 @@ use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::trace;
 
-/// The time for the replies to downloads that are not wanted any more.
+/// The time for the replies to downloads that are no longer wanted.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Begins a transfer of a whole file if it was requested ahead. Returns `None` if it was not.
+/// Begins a transfer of a whole file if that transfer was requested ahead, otherwise returns
+/// `None`.
 pub(super) fn begin(
     client: &mut Client,
     command: &Command,
@@ -22,7 +23,7 @@ pub(super) fn begin(
 ) -> Result<Option<Begun>, Error> {
     client.control.check()?;
     let is_next = client.plan.has_requested(command, with_time);
-    // The type in force is the one that the requests had.
+    // The requests were sent with the type in force.
     if !is_next || client.kept.is_none() || representation != client.state.representation {
         // If anything else is outstanding, it is dropped now.
         client.settle()?;
@@ -31,7 +32,7 @@ pub(super) fn begin(
     }
     match begin_next(client, with_time) {
         Err(Error::Refused(_, reply)) if matches!(reply.code().value(), 425 | 426 | 503) => {
-            // The server has closed the data connection, so it will refuse the others too.
+            // The server has closed the data connection, so it will refuse the other requests too.
             client.drop_requested()?;
             Ok(None)
         }
@@ -58,7 +59,7 @@ fn begin_next(client: &mut Client, with_time: bool) -> Result<Begun, Error> {
 }
 
 impl Client {
-    /// Returns the commands of the next planned downloads, which are requested now.
+    /// Returns the commands of the next planned downloads, and counts these downloads as requested.
     pub(super) fn next_flight(&mut self) -> Vec<Command> {
         let mut plan = std::mem::take(&mut self.plan);
         let flight = plan.next_flight(|path| self.needs_agreement(path));

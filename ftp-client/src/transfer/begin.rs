@@ -31,8 +31,8 @@ pub(crate) struct Begun {
     pub(crate) modified: Option<TimeVal>,
 }
 
-/// Sends a transfer's commands, and waits until it has begun. `range` is the part of the file;
-/// `representation` is the type it needs, `None` for the current one.
+/// Sends the commands of a transfer, and waits until the transfer has begun. `range` is the part of
+/// the file; `representation` is the type to use, or `None` for the current type.
 pub(crate) fn begin(
     client: &mut Client,
     command: &Command,
@@ -53,7 +53,7 @@ pub(crate) fn begin(
     })
 }
 
-/// Begins to download a whole file, after its modification time was requested.
+/// Requests the modification time of a file, and begins to download the whole file.
 pub(crate) fn begin_with_time(
     client: &mut Client,
     command: &Command,
@@ -68,7 +68,7 @@ pub(crate) fn begin_with_time(
     })
 }
 
-/// Begins a transfer with the plain dialogue as changed by `shape`.
+/// Begins a transfer with the default dialogue, as changed by `shape`.
 fn begin_by(
     client: &mut Client,
     command: &Command,
@@ -116,7 +116,7 @@ struct Setup<'a> {
     verb: Verb,
     /// The encoded command.
     line: Vec<u8>,
-    /// When the verb was sent, and the deadline of its reply.
+    /// When the verb was sent, and the deadline for its reply.
     started: Instant,
     deadline: Deadline,
     may_refill: bool,
@@ -187,7 +187,7 @@ impl Setup<'_> {
         Ok(())
     }
 
-    /// Begins over the data connection of the last transfer.
+    /// Begins the transfer over the data connection of the previous one.
     fn reuse(&mut self) -> Result<Tried, Error> {
         self.send()?;
         let Self { client, verb, started, deadline, .. } = self;
@@ -231,7 +231,7 @@ impl Setup<'_> {
         match tls_tickets::refill(self.client) {
             Ok(true) => Ok(Tried::Again),
             Err(Error::Cancelled) => Err(Error::Cancelled),
-            // The server's refusal explains more.
+            // The server's refusal explains more than the failure to get tickets.
             Ok(false) | Err(_) => Err(error),
         }
     }

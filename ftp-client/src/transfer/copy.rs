@@ -19,12 +19,13 @@ const BLOCK: usize = 512 * 1_024;
 /// than an abort.
 const OVER: u64 = 1 << 20;
 
-/// Called with each copied piece.
+/// A function that is called with each copied piece.
 type Meter<'a> = &'a mut dyn FnMut(&[u8]);
 
 /// Options of a copy: a rate limit and a progress meter.
 ///
-/// A [`Canceller`](crate::Canceller) of the client ends the copy, pauses included.
+/// A [`Canceller`](crate::Canceller) of the client ends the copy at once, even while the rate limit
+/// makes it wait.
 ///
 /// ```no_run
 /// use ftp_client::{Client, RateLimit, Watch};
@@ -49,7 +50,7 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Returns options without limit and meter.
+    /// Returns options without a rate limit or a meter.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -64,17 +65,17 @@ impl<'a> Watch<'a> {
 
     /// Sets a function that gets each copied piece.
     ///
-    /// With a meter or a limit, an uploaded file passes through this process; without them the
-    /// kernel sends it directly if it can.
+    /// With a meter or a limit, an uploaded file passes through this process; without them, the
+    /// kernel sends the file directly if it can.
     #[must_use]
     pub fn meter(mut self, meter: &'a mut dyn FnMut(&[u8])) -> Self {
         self.meter = Some(meter);
         self
     }
 
-    /// Returns the bytes that the last copy moved, whether it succeeded or failed.
+    /// Returns the number of bytes that the last copy moved, whether it succeeded or failed.
     ///
-    /// They are counted as by [`Download::transferred`] or [`Upload::transferred`].
+    /// They are counted as in [`Download::transferred`] and [`Upload::transferred`].
     #[must_use]
     pub const fn moved(&self) -> u64 {
         self.moved
@@ -89,7 +90,7 @@ impl<'a> Watch<'a> {
         Block { bytes: vec![0; most.min(FIRST)], most }
     }
 
-    /// Reports a piece to the meter, and returns how long to wait before the next.
+    /// Reports a piece to the meter, and returns how long to wait before the next piece.
     fn pass(&mut self, piece: &[u8]) -> Option<Duration> {
         if let Some(meter) = &mut self.meter {
             meter(piece);
@@ -108,7 +109,7 @@ impl fmt::Debug for Watch<'_> {
     }
 }
 
-/// A buffer that grows when it was filled.
+/// A buffer that grows after it was filled.
 struct Block {
     bytes: Vec<u8>,
     most: usize,
@@ -125,7 +126,7 @@ impl Block {
         self.bytes.get(..length).expect("a read gives no more than it has room for")
     }
 
-    /// Grows if the last read, of `length` bytes, has filled it.
+    /// Grows the buffer if the last read, of `length` bytes, has filled it.
     fn grow(&mut self, length: usize) {
         if length == self.bytes.len() && length < self.most {
             self.bytes = vec![0; self.most];
@@ -135,14 +136,14 @@ impl Block {
 
 /// The source of an upload.
 pub enum Source<'a> {
-    /// A local file, from its position to its end. The kernel sends it directly if it can.
+    /// A local file, from its position to its end. The kernel sends the file directly if it can.
     File(&'a File),
     /// A stream, which can be read only once.
     Stream(&'a mut dyn Read),
 }
 
 impl Source<'_> {
-    /// Returns the remaining bytes of a regular file.
+    /// Returns the number of remaining bytes of a regular file; `None` for any other source.
     fn left(&self) -> io::Result<Option<u64>> {
         let Self::File(file) = self else { return Ok(None) };
         let metadata = file.metadata()?;
@@ -320,7 +321,7 @@ pub(super) fn send(
     Ok(())
 }
 
-/// Sends what is left of the source, block by block.
+/// Sends the rest of the source, block by block.
 fn send_blocks(
     upload: &mut Upload<'_>,
     source: &mut Source<'_>,

@@ -39,38 +39,38 @@ const PIECE: usize = 16_384;
 /// # }
 /// ```
 ///
-/// Dropping it early does no I/O. The next call on the client aborts the transfer first, and closes
-/// the connection if the server does not answer.
+/// Dropping a download early does no I/O. The next call on the client aborts the transfer first,
+/// and closes the connection if the server does not answer.
 ///
 /// [`Read`] returns wrapped [`Error`]s; [`Error::recover`] unpacks them.
 #[derive(Debug)]
 #[must_use = "the end of the data is not success: call finish()"]
 pub struct Download<'a> {
     transfer: Transfer<'a>,
-    /// The number of bytes that the caller got.
+    /// The number of bytes that the caller has read.
     bytes: u64,
-    /// The end of the data was seen.
+    /// Whether the end of the data was reached.
     ended: bool,
     announced: Option<u64>,
     /// The requested modification time.
     modified: Option<TimeVal>,
-    /// The expected number of bytes, by the caller or another reply of the server.
+    /// The expected number of bytes, set by the caller or taken from another reply of the server.
     expected: Option<u64>,
-    /// The number of bytes wanted, if not all.
+    /// The number of bytes to download; `None` if there is no limit.
     range: Option<u64>,
-    /// The server accepted the range, and must stop there by itself.
+    /// Whether the server accepted the range, and so must stop at its end.
     is_bounded: bool,
     /// The offset at which the transfer began.
     offset: u64,
     text: Option<AsciiIn>,
 }
 
-/// Data with converted line endings that the caller did not get yet.
+/// Data with converted line endings that the caller has not read yet.
 #[derive(Debug, Default)]
 struct AsciiIn {
     decoder: AsciiDecoder,
     converted: Vec<u8>,
-    /// The number of bytes of `converted` that the caller got.
+    /// The number of bytes of `converted` that the caller has read.
     given: usize,
 }
 
@@ -98,8 +98,8 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Limits the download to `length` bytes. `is_bounded` says that the server promised to send
-    /// only these (`RANG`).
+    /// Limits the download to `length` bytes. `is_bounded` is whether the server promised to send
+    /// only these bytes (`RANG`).
     pub(crate) const fn with_range(mut self, length: u64, is_bounded: bool) -> Self {
         self.range = Some(length);
         self.is_bounded = is_bounded;
@@ -155,7 +155,7 @@ impl<'a> Download<'a> {
     /// Ends the download: waits for the server to confirm that all data was sent.
     ///
     /// Without the confirmation, the end of the data may be due to a full disk or a broken
-    /// connection. If the caller has not read to the end of the data, no more data may follow.
+    /// connection. If you have not read to the end of the data, this fails if more data follows.
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ impl<'a> Download<'a> {
     /// - [`Error::Incomplete`] if fewer or more bytes arrived than were announced or expected, or
     ///   if there is more data to read. The next call on the client then aborts the transfer.
     /// - [`Error::Timeout`] if the server does not answer.
-    /// - The error of a failed read, once more.
+    /// - The error of an earlier read that failed.
     pub fn finish(mut self) -> Result<Report, Error> {
         let Self { bytes, announced, expected, range, offset, .. } = self;
         if range == Some(bytes) && !self.ended {
@@ -172,7 +172,8 @@ impl<'a> Download<'a> {
                 if !self.is_bounded {
                     return self.transfer.stop(bytes);
                 }
-                // The server accepted the range and sends more: it is unknown where the data began.
+                // The server accepted the range but sends more, so it is unknown where the data
+                // began.
                 self.transfer.client().no_range = true;
                 return Err(Error::Incomplete { bytes: bytes + 1, announced: range });
             }
@@ -186,11 +187,11 @@ impl<'a> Download<'a> {
         self.transfer.conclude(length)
     }
 
-    /// Ends a failed download and returns the error that explains it. `error` is that of a read, or
-    /// the caller's own, such as that of a local file.
+    /// Ends a failed download and returns the error that explains the failure. `error` is the error
+    /// of a read, or your own, such as the error of a local file.
     ///
-    /// After a failed read, the server's reply is read first, since it says more than a broken
-    /// connection. After the caller's own error the transfer is aborted, and the error becomes
+    /// After a failed read, the server's reply is read first, since the reply explains more than a
+    /// broken connection. After your own error, the transfer is aborted, and the error becomes
     /// [`Error::Local`].
     ///
     /// ```no_run
@@ -224,7 +225,7 @@ impl<'a> Download<'a> {
         Error::Local(error)
     }
 
-    /// Returns the number of bytes beyond those expected.
+    /// Returns the number of bytes beyond the expected length.
     pub(super) fn excess(&self) -> u64 {
         self.expected.map_or(0, |expected| self.bytes.saturating_sub(expected))
     }
@@ -255,7 +256,7 @@ impl<'a> Download<'a> {
         }
         let mut buffer = buffer;
         if let Some(range) = self.range {
-            // The bytes after the part do not belong to the caller.
+            // The caller must not get bytes after the requested part.
             let left = usize::try_from(range - self.bytes).unwrap_or(usize::MAX);
             let length = buffer.len().min(left);
             buffer = buffer.get_mut(..length).expect("the length is at most that of the buffer");

@@ -1,4 +1,4 @@
-//! The ends of a transfer: confirmed after its last byte, or stopped before.
+//! The ends of a transfer: confirmed after its last byte, or stopped before that.
 
 use ftp_proto::{DataEnd, Pathname, Progress, Reply, TransferEvidence, TransferFault};
 use ftp_proto::{TransferLength, Verb};
@@ -21,7 +21,7 @@ impl Transfer<'_> {
         evidence.length = length;
         let is_upload = self.verb.is_upload();
         let is_in_blocks = self.coding.as_deref().is_some_and(Coding::is_in_blocks);
-        // A server has all data only once it has seen its end.
+        // A server has all data only once it has seen the end of the data.
         let has_sent = is_upload && (length.moved > 0 || self.coding.is_some());
         if has_sent && is_in_blocks {
             // The server may confirm the upload as soon as it has the last block.
@@ -38,9 +38,10 @@ impl Transfer<'_> {
         let deadline = self.client.control.deadline(limit, Phase::FinalReply);
         let mut cut = None;
         if is_in_blocks {
-            // Its last block is the end of the file, and the server decides whether to close it.
+            // The last block ends the file, and the server decides whether to close the connection.
         } else if is_upload {
-            // Kept open until the reply, because a server that sees a reset may discard the data.
+            // The connection stays open until the reply, because a server that sees a reset may
+            // discard the data.
             cut = self.end_sending(has_sent)?;
         } else if let Some(mut data) = self.data.take() {
             data.say_end();
@@ -72,7 +73,7 @@ impl Transfer<'_> {
         })
     }
 
-    /// Writes the end of an upload that is part of the data in another mode than S.
+    /// Writes the end of an upload in a mode other than S, where it is a part of the data.
     fn finish_coding(&mut self) -> Result<(), Error> {
         let Some(mut coding) = self.coding.take() else { return Ok(()) };
         let finished = coding.finish(self);
@@ -93,7 +94,7 @@ impl Transfer<'_> {
     fn early_reply(&mut self, deadline: Deadline) -> Result<Option<Reply>, Error> {
         let control = &mut self.client.control;
         let mut early = self.ended.take();
-        // After any number of 1xx replies.
+        // Any number of 1xx replies may come first.
         while early.is_none()
             && let Some((progress, reply)) = control.poll_reply()?
         {
@@ -106,8 +107,8 @@ impl Transfer<'_> {
     }
 
     /// Waits for a server that has confirmed an upload to close the data connection, which most
-    /// have done by then. A server that closes it with unread data, and so before its end, resets
-    /// it, and the reset may arrive after the reply.
+    /// servers have done by then. A server that closes it before reading all data resets it, and
+    /// the reset may arrive after the reply. Returns the error of such a reset.
     fn failure_after_the_end(&mut self) -> Option<Error> {
         // Under TLS the client has waited for the close before the reply.
         let waits = !self.is_secure();
@@ -124,12 +125,12 @@ impl Transfer<'_> {
         }
     }
 
-    /// Returns the file name in the first reply.
+    /// Returns the file name in the first reply to `STOU`; `None` for other commands.
     pub(crate) fn unique_name(&self) -> Option<Pathname> {
         Some(&self.first).filter(|_| self.verb == Verb::Stou).and_then(unique::name)
     }
 
-    /// Ends a transfer after the `bytes` that were wanted.
+    /// Ends a transfer after the `bytes` bytes that were requested.
     pub(crate) fn stop(self, bytes: u64) -> Result<Report, Error> {
         let reply = self.first.clone();
         let duration = self.started.elapsed();

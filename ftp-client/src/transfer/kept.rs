@@ -15,17 +15,17 @@ impl Kept {
         Self { data, coding }
     }
 
-    /// Returns the connection, and the received bytes of the next file that it may hold.
+    /// Returns the connection and its coding, which may hold received bytes of the next file.
     pub(super) fn into_parts(self) -> (Stream, Box<Coding>) {
         (self.data, self.coding)
     }
 
-    /// Returns whether the server has neither closed the connection nor sent anything unasked.
+    /// Returns whether the server has neither closed the connection nor sent anything unrequested.
     pub(super) fn is_idle(&mut self) -> bool {
         !self.coding.has_unread() && matches!(self.data.read(&mut [0]), Ok(None))
     }
 
-    /// Closes it properly: no transfer is interrupted.
+    /// Closes the connection properly, since no transfer is interrupted.
     pub(super) fn close(mut self) {
         self.data.say_end();
         // Fails only on a connection that the server has closed.

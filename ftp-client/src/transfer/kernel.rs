@@ -17,16 +17,16 @@ use crate::net::stream::Stream;
 const FIRST: usize = 1 << 20;
 const MOST: usize = 16 << 20;
 
-/// After a step that takes less than this, the next one is twice as large; after any other, it is
-/// smaller. A cancel has an effect only between two steps.
+/// After a step that takes less time than this, the next step is twice as large; after a slower
+/// step, it is half as large. A cancel has an effect only between two steps.
 const QUICK: Duration = Duration::from_millis(100);
 
 /// How long the kernel waits for room within a step. A fast peer makes room in this time. For a
-/// slow one the step ends, and the code waits as for all sockets.
+/// slow peer, the step ends, and the code waits as for all sockets.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// Sends a file from its position to its end, and adds the number of bytes to `sent`. Returns false
-/// if the kernel cannot.
+/// Sends a file from its position to its end, and adds the number of bytes to `sent`. Returns
+/// `false` if the kernel cannot send the file.
 pub(super) fn send(
     transfer: &mut Transfer<'_>,
     file: &File,
@@ -73,7 +73,8 @@ impl Steps {
 }
 
 impl Transfer<'_> {
-    /// Sends the next part of a file; 0 is its end, `None` means that the kernel cannot.
+    /// Sends the next part of a file, and returns its length: 0 at the end of the file, `None` if
+    /// the kernel cannot send the file.
     fn send_step(&mut self, file: &File, steps: &mut Steps) -> Result<Option<usize>, Error> {
         self.check()?;
         let mut deadline = self.deadline();

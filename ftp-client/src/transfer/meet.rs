@@ -13,7 +13,7 @@ use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 
-/// Time for which connections from other hosts are closed while nothing else is awaited.
+/// The longest time to close connections from other hosts if no data connection need arrive.
 const STRANGERS: Duration = Duration::from_secs(1);
 
 /// The result of the wait for a transfer's beginning.
@@ -22,8 +22,8 @@ pub(super) enum Met {
     NoData(Error),
 }
 
-/// Waits for the data connection and for the first reply, in either order. A negative reply ends
-/// the wait, and so does a final one: then the transfer is already over.
+/// Waits for the data connection and for the first reply, in either order. A final reply ends the
+/// wait: the server has refused the transfer, or has already completed it.
 pub(super) fn meet(
     client: &mut Client,
     verb: Verb,
@@ -33,8 +33,8 @@ pub(super) fn meet(
     let control = &mut client.control;
     let data_limit = client.config.timeouts.data_connect;
     let is_passive = opening.is_passive();
-    // In active mode the server connects when it is ready, which its 1xx shows, so only the timeout of
-    // the reply applies.
+    // In active mode the server connects when it is ready, which its 1xx shows, so only the reply
+    // timeout applies until then.
     let data_deadline = match is_passive {
         true => control.deadline(data_limit, Phase::DataConnect),
         false => reply_deadline,
@@ -125,7 +125,7 @@ impl Meeting<'_> {
         self.start.data_failed();
     }
 
-    /// Takes the next reply, or else waits for it and for the data connection.
+    /// Takes the next reply if it has arrived, otherwise waits for it and for the data connection.
     fn await_either(&mut self) -> Result<(), Error> {
         let reply = self.control.poll_reply()?;
         if let Some((_, reply)) = &reply {
@@ -151,7 +151,8 @@ impl Meeting<'_> {
             return Ok(true);
         }
         if has_come {
-            // More replies may have arrived with it, and a server may send 1xx without end.
+            // More replies may have arrived together with the last one, and a server may send 1xx
+            // without end.
             return self.control.go_on(self.data_deadline).map(|()| false);
         }
         let (other, interest) = opening.interest();
@@ -212,10 +213,10 @@ impl Meeting<'_> {
     }
 }
 
-/// Returns the data connection of a transfer that the server has already ended. The connection may
-/// be queued after one from another host, or still be on its way, since control and data connection
-/// are independent. A server that began must have had one, so it gets `patience`; one that did not
-/// begin may not have needed one.
+/// Returns the data connection of a transfer that the server has already ended; `None` if there is
+/// none. The connection may be queued after one from another host, or still be on its way, since
+/// control and data connection are independent. A server that sent 1xx must have had a data
+/// connection, so it gets `patience`. A server that did not may not have needed one.
 fn overtaken(
     control: &ControlConnection,
     mut opening: Opening,

@@ -1,4 +1,4 @@
-//! Transfers: code for both directions, and how each ends (RFC 959 §5.4 and §6).
+//! Transfers: the code that both directions share, and how a transfer ends (RFC 959 §5.4 and §6).
 
 pub(crate) mod abort;
 mod ahead;
@@ -52,7 +52,7 @@ use coding::{Coding, RawData};
 pub enum Ended {
     /// The server confirmed the whole transfer.
     Confirmed,
-    /// The client stopped it after the last byte of the requested part
+    /// The client stopped the transfer after the last byte of the requested part
     /// ([`Client::retrieve_range`]); the server would have sent more.
     Stopped,
 }
@@ -64,24 +64,25 @@ pub struct Report {
     /// The number of bytes that the caller read or wrote. In an ASCII transfer these are bytes of
     /// local data, with LF alone at the end of a line.
     pub bytes: u64,
-    /// The final reply, 2xx; for a stopped transfer its first reply, 1xx.
+    /// The final reply, 2xx. If the client stopped the transfer, the first reply, 1xx.
     pub reply: Reply,
-    /// The time from sending the verb to the end.
+    /// The time from sending the command to the end of the transfer.
     pub duration: Duration,
-    /// How it ended.
+    /// How the transfer ended.
     pub ended: Ended,
     /// The name that the server chose for the file ([`Client::store_unique`]), if it reported the
     /// name.
     pub unique_name: Option<Pathname>,
 }
 
-/// A running transfer, the part that both directions share. Dropping it early does no I/O: the rest
-/// goes back to the client, whose next call aborts it.
+/// The part of a running transfer that both directions share. Dropping it early does no I/O: the
+/// data connection goes back to the client, whose next call aborts the transfer.
 #[derive(Debug)]
 pub(crate) struct Transfer<'a> {
     client: &'a mut Client,
     verb: Verb,
-    /// `None` if the server ended the transfer without one, or once it is closed.
+    /// The data connection; `None` if the server ended the transfer without one, or once it is
+    /// closed.
     data: Option<Stream>,
     /// The form of the data; `None` in mode S.
     coding: Option<Box<Coding>>,
@@ -89,11 +90,11 @@ pub(crate) struct Transfer<'a> {
     first: Reply,
     /// The final reply, if it came early.
     ended: Option<Reply>,
-    /// Something was read.
+    /// Whether a read has succeeded.
     moved: bool,
-    /// The last read left nothing, so the next begins with a wait.
+    /// Whether the last read took all available data, so that the next one begins with a wait.
     drained: bool,
-    /// The error that ended it.
+    /// The error that ended the transfer.
     failed: Option<Error>,
     started: Instant,
 }
@@ -129,17 +130,17 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Returns the client, once no reply is outstanding.
+    /// Returns the client. Call this only when no reply is outstanding.
     pub(crate) const fn client(&mut self) -> &mut Client {
         self.client
     }
 
-    /// Returns the first reply: 1xx, or the final one if there was no other.
+    /// Returns the first reply: 1xx, or the final reply if there was no 1xx.
     pub(crate) const fn first_reply(&self) -> &Reply {
         &self.first
     }
 
-    /// Reads data; 0 is the end of the data, which does not prove success.
+    /// Reads data. Returns 0 at the end of the data, which does not prove success.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.check()?;
         let Some(mut coding) = self.coding.take() else { return self.read_data(buffer) };
@@ -163,7 +164,7 @@ impl<'a> Transfer<'a> {
         self.drained = false;
     }
 
-    /// Sleeps. The next read or write reports why it ended early.
+    /// Sleeps. If the sleep ends early, the next read or write reports why.
     pub(super) fn pause(&self, length: Duration) {
         let _ = self.client.control.waiter().sleep(length);
     }
@@ -182,7 +183,7 @@ impl<'a> Transfer<'a> {
     fn wait(&mut self, interest: PollFlags, deadline: &mut Deadline) -> Result<(), Error> {
         let Some(data) = &self.data else { return Ok(()) };
         let control = &mut self.client.control;
-        // After the final reply, those to commands that were sent ahead can follow.
+        // After the final reply, replies to commands that were sent ahead can follow.
         if self.ended.is_some() || !control.is_outstanding() {
             return control.waiter().wait_for(data.as_fd(), interest, *deadline);
         }
@@ -200,7 +201,7 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// Keeps a reply that confirms the transfer early, and returns whether it is one.
+    /// Keeps a reply that confirms the transfer early, and returns whether there was one.
     fn hear(&mut self, reply: Option<(Progress, Reply)>) -> Result<bool, Error> {
         let Some((Progress::Final, reply)) = reply else { return Ok(false) };
         accepted(self.verb, &reply)?;
@@ -208,7 +209,7 @@ impl<'a> Transfer<'a> {
         Ok(true)
     }
 
-    /// Returns whether the server ended it with its first reply, a 2xx without a 1xx.
+    /// Returns whether the server ended the transfer with its first reply, a 2xx without a 1xx.
     fn is_over_at_once(&self) -> bool {
         self.ended.as_ref() == Some(&self.first)
     }
@@ -219,18 +220,18 @@ impl<'a> Transfer<'a> {
 }
 
 impl RawData for Transfer<'_> {
-    /// Reads from the data connection; 0 is its end.
+    /// Reads from the data connection. Returns 0 at its end.
     fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         if self.data.is_none() && self.is_over_at_once() && !self.moved {
-            // Without a 1xx the transfer had ended before it began; here it had no data connection.
-            // No data was sent, but the file may not be empty.
+            // The first reply was final, and there was no data connection. No data was sent, but
+            // the file may not be empty.
             return Err(self.fail(Error::Incomplete { bytes: 0, announced: None }));
         }
         let mut deadline = self.deadline();
         loop {
             let Some(data) = &mut self.data else { return Ok(0) };
-            // The last read took all available data. But data comes before a reply that has
-            // arrived.
+            // Waits first if the last read took all available data, unless a reply has arrived:
+            // data may have arrived before it.
             let control = &self.client.control;
             let waits = std::mem::take(&mut self.drained) && !data.has_unread();
             let read = match waits && control.is_clear() {

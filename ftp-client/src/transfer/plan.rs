@@ -4,33 +4,34 @@ use std::collections::VecDeque;
 
 use ftp_proto::{Command, Pathname};
 
-/// The largest number of downloads that are requested and not begun, and the number at which more
+/// The maximum number of requested downloads that have not begun, and the number below which more
 /// are requested.
 const MOST: usize = 64;
 const FEW: usize = 32;
 
-/// The largest number of bytes of commands in one write. A server that sends data does not read all
-/// of them at once, so they must fit into the buffers of a connection.
+/// The maximum length of the commands in one write, in bytes. A server that sends data does not
+/// read all commands at once, so they must fit into the buffers of a connection.
 const FLIGHT: usize = 4_096;
 
-/// The number of times that requests may be in vain. After that, downloads are requested one by one.
+/// The number of times that requested downloads may have to be dropped. After that, downloads are
+/// requested one by one.
 const VAIN: u8 = 3;
 
 /// The downloads that the caller has named.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// Not requested yet.
+    /// The downloads that are not requested yet.
     planned: VecDeque<Planned>,
-    /// Requested, in the order of the replies.
+    /// The requested downloads, in the order of the replies.
     requested: VecDeque<Planned>,
-    /// The number of times that downloads were requested in vain.
+    /// The number of times that requested downloads had to be dropped.
     vain: u8,
 }
 
 #[derive(Debug, Eq, PartialEq)]
 struct Planned {
     path: Pathname,
-    /// Its modification time is requested too.
+    /// Whether the file's modification time is requested too.
     with_time: bool,
 }
 
@@ -57,12 +58,12 @@ impl Plan {
         self.planned.len() + self.requested.len()
     }
 
-    /// Returns whether the server was asked for more than the running transfer.
+    /// Returns whether the server was asked for downloads that have not begun.
     pub(crate) fn is_requested(&self) -> bool {
         !self.requested.is_empty()
     }
 
-    /// Returns whether a transfer was requested and is the next one that the server begins.
+    /// Returns whether this transfer was requested and is the next one that the server begins.
     pub(super) fn has_requested(&self, command: &Command, with_time: bool) -> bool {
         self.requested.front().is_some_and(|next| next.is(command, with_time))
     }
@@ -74,8 +75,8 @@ impl Plan {
         self.requested.len() < FEW
     }
 
-    /// Records that a transfer begins that was not requested. If it is not the next one of the
-    /// plan, the plan is dropped.
+    /// Records that a transfer begins that was not requested ahead. If it is not the next one in
+    /// the plan, the plan is dropped.
     pub(super) fn begin(&mut self, command: &Command, with_time: bool) {
         match self.planned.front() {
             Some(next) if next.is(command, with_time) => drop(self.planned.pop_front()),
@@ -95,8 +96,8 @@ impl Plan {
         self.vain = self.vain.saturating_add(1);
     }
 
-    /// Returns the commands of the next downloads, which are requested now; up to the first path
-    /// that `needs_more` than that.
+    /// Returns the commands of the next downloads, and counts these downloads as requested. Stops
+    /// before a path that `needs_more` commands.
     pub(super) fn next_flight(&mut self, needs_more: impl Fn(&[u8]) -> bool) -> Vec<Command> {
         let mut flight = Vec::new();
         let mut bytes = 0;

@@ -10,7 +10,7 @@ const PIECES: u64 = 10;
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     rate: u64,
-    /// The time at which all bytes so far may have moved.
+    /// The earliest time at which the next byte may move.
     until: Arc<Mutex<Instant>>,
 }
 
@@ -21,12 +21,12 @@ impl RateLimit {
         Self { rate: rate.max(1), until: Arc::new(Mutex::new(Instant::now())) }
     }
 
-    /// Returns how many of `most` bytes may move at once: at least 1.
+    /// Returns how many bytes may move at once: at least 1, at most `most`.
     pub(super) fn piece(&self, most: usize) -> usize {
         usize::try_from((self.rate / PIECES).max(1)).unwrap_or(most).min(most)
     }
 
-    /// Counts moved bytes, and returns how long to wait before the next.
+    /// Counts moved bytes, and returns how long to wait before the next ones.
     pub(super) fn count(&self, bytes: usize) -> Duration {
         let time = bytes as u128 * 1_000_000_000 / u128::from(self.rate);
         let time = Duration::from_nanos(u64::try_from(time).unwrap_or(u64::MAX));

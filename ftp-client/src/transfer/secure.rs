@@ -12,9 +12,9 @@ use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 use crate::security::TlsError;
 
-/// Puts the data connection of a transfer under TLS, if that was agreed on. During the handshake
-/// the server may refuse the transfer or, if it is empty, confirm it. Any failure ends the
-/// transfer, and the server's reply has priority over the TLS error.
+/// Puts the data connection of a transfer under TLS, if that was agreed on. During the handshake,
+/// the server may refuse the transfer or, if there is no data, confirm it. After a failure,
+/// [`give_up`] must end the transfer.
 pub(super) fn secure(
     client: &mut Client,
     verb: Verb,
@@ -69,7 +69,8 @@ fn shake_hands(
 }
 
 /// Ends a transfer whose TLS handshake failed, so that no reply is outstanding, and returns the
-/// reason.
+/// reason. The server's reply has priority over the TLS error, unless this client rejected the
+/// certificate.
 pub(super) fn give_up(
     control: &mut ControlConnection,
     verb: Verb,

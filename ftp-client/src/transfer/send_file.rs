@@ -11,7 +11,7 @@ impl Upload<'_> {
     /// Sends a local file from its position to its end, as [`copy_from`](Self::copy_from) does, and
     /// returns the number of bytes.
     ///
-    /// More can be written after it.
+    /// More data can be written afterwards.
     ///
     /// # Errors
     ///
@@ -33,8 +33,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Makes the kernel send a file from its position to its end. Returns false if it cannot send
-    /// all of it; reading and writing the rest then show which side failed.
+    /// Makes the kernel send a file from its position to its end. Returns `false` if the kernel
+    /// cannot send the whole file; reading and writing the rest then show which side failed.
     pub(super) fn send_by_kernel(&mut self, file: &File) -> Result<bool, Error> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if self.text.is_none() && self.transfer.coding.is_none() {

@@ -14,7 +14,7 @@ use crate::trace;
 
 /// Goes through the dialogue up to the verb of the transfer. Failed attempts at a data connection
 /// are added to `attempts`; `deadline` is for the replies to pipelined commands. Returns `None` if
-/// the transfer uses the data connection of the last one.
+/// the transfer uses the data connection of the previous one.
 pub(super) fn prepare(
     client: &mut Client,
     dialogue: &mut TransferSetup,
@@ -170,14 +170,15 @@ impl Preparation<'_> {
         Ok(())
     }
 
-    /// Ends the search with an attempt that failed before an address was agreed on.
+    /// Records an attempt that failed before an address was agreed on, and returns the error that
+    /// ends the search.
     fn fail_early(&mut self, way: Verb, error: Error) -> Error {
         self.attempts.push(DataAttempt::early(way, error));
         self.give_up()
     }
 
-    /// Ends the search for a data connection: with the one refusal that is not about data
-    /// connections, or with all attempts.
+    /// Returns the error that ends the search for a data connection: the last attempt's if the
+    /// client is not logged in, otherwise the errors of all attempts.
     fn give_up(&mut self) -> Error {
         match self.attempts.pop() {
             Some(last) if last.error.is_not_logged_in() => last.error,
@@ -194,7 +195,7 @@ impl Preparation<'_> {
     }
 }
 
-/// Returns whether a step makes the server close the data connection of the last transfer.
+/// Returns whether a step makes the server close the data connection of the previous transfer.
 fn ends_data(step: &SetupStep) -> bool {
     match step {
         SetupStep::Send(command) => {

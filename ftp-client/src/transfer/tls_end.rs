@@ -11,13 +11,13 @@ use crate::error::{Error, Phase};
 use crate::security::TlsError;
 
 impl Transfer<'_> {
-    /// Returns whether its data is under TLS.
+    /// Returns whether the transfer's data is under TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.data.as_ref().is_some_and(|data| data.session().is_some())
     }
 
-    /// Sends buffered TLS data. A server that confirms the transfer before all data was sent has
-    /// not seen its end.
+    /// Sends buffered TLS data. Fails if the server confirms the transfer before all data was sent,
+    /// because the server cannot have seen the end.
     pub(super) fn flush(&mut self, has_sent: bool) -> Result<(), Error> {
         let mut deadline = self.deadline();
         loop {
@@ -35,9 +35,9 @@ impl Transfer<'_> {
         }
     }
 
-    /// Marks the end of the data. Under TLS it also waits briefly for the server's `close_notify`,
-    /// since the tickets for the next data connection come before it. A missing one is not an
-    /// error. The result holds the reason why the end cannot have reached the server.
+    /// Marks the end of the data. Under TLS, it also waits briefly for the server's `close_notify`,
+    /// since the tickets for the next data connection come before that. A missing `close_notify` is
+    /// not an error. Returns the reason if the end cannot have reached the server.
     pub(super) fn end_sending(&mut self, has_sent: bool) -> Result<Option<Error>, Error> {
         let is_secure = self.is_secure();
         if let Some(data) = self.data.as_mut().filter(|_| is_secure) {

@@ -42,8 +42,9 @@ pub(super) fn may_help(client: &Client, error: &Error) -> bool {
         && matches!(error, Error::Refused(_, reply) if is_demand(reply))
 }
 
-/// Checks whether a server whose sessions were resumed so far refuses a data connection with a full
-/// handshake, until it has accepted one. `began` is the start of the handshake.
+/// Finds out whether a server whose sessions were resumed so far refuses a data connection with a
+/// full handshake. Does nothing once the server has accepted such a connection. `began` is the
+/// start of the handshake.
 pub(super) fn look(
     client: &mut Client,
     verb: Verb,
@@ -79,7 +80,7 @@ pub(super) fn look(
                         // The server has begun to send data.
                         break;
                     }
-                    // Either the file is empty, or the server has closed the connection. Its reply
+                    // Either the file is empty, or the server has closed the connection. The reply
                     // shows which, and ProFTPD sends the reply only after close_notify.
                     data.say_end();
                     patience = control.deadline(limit, Phase::FinalReply);
@@ -100,8 +101,8 @@ pub(super) fn look(
     Ok(())
 }
 
-/// Gets new sessions if the server requires them and none is left. Returns whether one is available
-/// now, or none is needed.
+/// Gets new sessions if the server requires them and none is left. Returns whether a session is
+/// available now or none is needed.
 pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
     let lacks = |client: &Client| client.secured.as_ref().is_some_and(Secured::lacks_session);
     if lacks(client) {
@@ -117,7 +118,7 @@ fn list(client: &mut Client) -> Result<(), Error> {
     let line = command.encode()?;
     let mut dialogue = TransferSetup::new(command, client.config.rules);
     if client.state.mode == TransferMode::Block {
-        // Its end must be that of the connection.
+        // The end of the listing must be the end of the connection.
         dialogue = dialogue.with_mode(TransferMode::Stream);
     }
     let deadline = client.control.reply_deadline();
@@ -149,8 +150,8 @@ fn list(client: &mut Client) -> Result<(), Error> {
     }
 }
 
-/// Reads and discards data until the end, which is the refusal. Returns `false` if the end does not
-/// come.
+/// Reads and discards data until the end, which shows the refusal. Returns `false` if the end does
+/// not come in time.
 fn hear_out(client: &Client, data: &mut Stream) -> Result<bool, Error> {
     let control = &client.control;
     let deadline = control.deadline(CLOSING, Phase::FinalReply);

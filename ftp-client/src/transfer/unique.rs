@@ -3,8 +3,8 @@
 use ftp_proto::{Pathname, Reply};
 
 /// Finds the name in a reply. RFC 1123 §4.1.2.9 defines `150 FILE: name`. Some servers put words
-/// before it; BSD servers put the name at the end,
-/// `226 Transfer complete (unique file name:name).`; others quote it. The name may be in any line.
+/// before `FILE:`; BSD servers put the name at the end, `226 Transfer complete (unique file
+/// name:name).`; others quote it. The name may be in any line.
 pub(super) fn name(reply: &Reply) -> Option<Pathname> {
     reply.lines().find_map(name_in)
 }
@@ -22,7 +22,8 @@ fn name_in(text: &[u8]) -> Option<Pathname> {
     Pathname::new(name).ok()
 }
 
-/// Returns the text after the first `word` that follows the beginning, an SP or a bracket.
+/// Returns the text after the first `word` that is at the beginning or follows a space or a
+/// bracket.
 fn text_after<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     let mut windows = text.windows(word.len()).enumerate();
     let (at, _) = windows.find(|(at, window)| {

@@ -15,8 +15,8 @@ const PIECE: usize = 16_384;
 /// A running upload: write the data, then call [`finish`](Self::finish).
 ///
 /// Each write goes to the socket at once; for small pieces wrap it in a
-/// [`BufWriter`](std::io::BufWriter). For a local file use [`copy_from`](Self::copy_from). It
-/// borrows the client, so no other command can be sent during the transfer:
+/// [`BufWriter`](std::io::BufWriter). For a local file use [`copy_from`](Self::copy_from). An
+/// upload borrows the client, so no other command can be sent during the transfer:
 ///
 /// ```no_run
 /// use std::io::Write;
@@ -87,9 +87,9 @@ const PIECE: usize = 16_384;
 /// # }
 /// ```
 ///
-/// Dropping it early does no I/O. The next call on the client aborts the transfer first, and closes
-/// the connection if the server does not answer. The data connection is reset, not closed, so that
-/// the server does not take the partial file for a complete one.
+/// Dropping an upload early does no I/O. The next call on the client aborts the transfer first, and
+/// closes the connection if the server does not answer. The data connection is reset, not closed,
+/// so that the server does not take the partial file for a complete one.
 ///
 /// [`Write`] returns wrapped [`Error`]s; [`Error::recover`] unpacks them.
 #[derive(Debug)]
@@ -135,8 +135,8 @@ impl<'a> Upload<'a> {
     /// Returns the name that the server chose for an upload by
     /// [`Client::store_unique`](crate::Client::store_unique).
     ///
-    /// It is known here if the server sends it at the beginning, as RFC 1123 §4.1.2.9 requires
-    /// (`150 FILE: name`). Other servers send it at the end: see the [`Report`].
+    /// Returns `None` unless the server sends the name at the beginning, as RFC 1123 §4.1.2.9
+    /// requires (`150 FILE: name`). Other servers send it at the end: see the [`Report`].
     #[must_use]
     pub fn unique_name(&self) -> Option<Pathname> {
         self.transfer.unique_name()
@@ -160,8 +160,8 @@ impl<'a> Upload<'a> {
     ///   have seen.
     /// - [`Error::Timeout`] if the server does not answer.
     /// - [`Error::Incomplete`] if the length is [checked](crate::Client::set_length_check) and the
-    ///   server's differs.
-    /// - The error of a failed write, once more.
+    ///   file on the server has another length.
+    /// - The error of an earlier write that failed.
     pub fn finish(mut self) -> Result<Report, Error> {
         let mut length = TransferLength::of(self.bytes);
         length.offset = self.offset;
@@ -174,11 +174,11 @@ impl<'a> Upload<'a> {
         Ok(report)
     }
 
-    /// Ends a failed upload and returns the error that explains it. `error` is that of a write, or
-    /// the caller's own, such as that of a local file.
+    /// Ends a failed upload and returns the error that explains the failure. `error` is the error
+    /// of a write, or your own, such as the error of a local file.
     ///
-    /// After a failed write, the server's reply is read first, since it says more than a broken
-    /// connection. After the caller's own error, the transfer is aborted, so that the server does
+    /// After a failed write, the server's reply is read first, since the reply explains more than a
+    /// broken connection. After your own error, the transfer is aborted, so that the server does
     /// not take the partial file for a complete one. The error becomes [`Error::Local`].
     #[must_use]
     pub fn fail(self, error: io::Error) -> Error {

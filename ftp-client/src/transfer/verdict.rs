@@ -7,8 +7,8 @@ use ftp_proto::{Confirmation, Reply, Severity, TransferEvidence, TransferFault, 
 use crate::control::ControlConnection;
 use crate::error::Error;
 
-/// The time in which a server that has confirmed an upload may close the data connection. Some keep
-/// it open; then the confirmation is enough.
+/// The time in which a server that has confirmed an upload may close the data connection. Some
+/// servers keep it open; then the confirmation is enough.
 pub(super) const CLOSING: Duration = Duration::from_secs(2);
 
 /// Returns [`Error::Refused`] unless the reply is 2xx.
@@ -19,8 +19,8 @@ pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
     }
 }
 
-/// Judges the final reply to a transfer. The control connection is closed if the replies are out of
-/// step, and must be silent after a reply that may be a stray one.
+/// Fails unless the final reply confirms a transfer. Closes the control connection if the replies
+/// are out of step. After a reply that may belong to another command, no further reply may arrive.
 pub(crate) fn confirm(
     control: &mut ControlConnection,
     evidence: TransferEvidence,
@@ -38,7 +38,7 @@ pub(crate) fn confirm(
     }
 }
 
-/// Returns the error for a fault; `reply` is the final one.
+/// Returns the error for a fault; `reply` is the final reply.
 pub(super) fn error_of(fault: TransferFault, verb: Verb, reply: &Reply) -> Error {
     match fault {
         TransferFault::Refused => Error::Refused(verb, reply.clone()),

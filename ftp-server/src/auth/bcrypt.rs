@@ -8,7 +8,7 @@ use blowfish::Blowfish;
 use super::password::PasswordHashError;
 use crate::limits;
 
-/// Number of bytes of a password that count. crypt(3) ignores the rest too.
+/// Number of bytes of a password that count. Like crypt(3), this code ignores the rest.
 const LONGEST: usize = 72;
 
 /// Bytes of a salt, and of the part of the hash that is stored.
@@ -29,8 +29,8 @@ pub(super) struct Bcrypt {
     cost: u8,
 }
 
-/// Parses the fields of a hash: the cost, and one text with salt and hash; `kind` is `2b`, for
-/// example. Returns the salt and the hash.
+/// Parses the fields of a hash: the cost, and one text with salt and hash. `kind` is `2b`, for
+/// example. Returns the parameters, the salt and the hash.
 pub(super) fn parse(
     kind: &str,
     fields: &[&str],

@@ -23,13 +23,14 @@ impl DirectoryRights {
         Self { path, rights }
     }
 
-    /// Returns whether the rule applies to this path: that of the directory, or one below it.
+    /// Returns whether the rule applies to this path: the directory's own path, or a path below it.
     fn is_about(&self, path: &VirtualPath) -> bool {
         path.is_at_or_below(&self.path)
     }
 }
 
-/// Returns the rule for a path: the one with the longest directory path.
+/// Returns the rule for a path; `None` if no rule applies. If several apply, the longest directory
+/// path wins.
 pub(crate) fn rule_for<'a>(
     rules: &'a [DirectoryRights],
     path: &VirtualPath,

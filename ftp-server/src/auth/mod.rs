@@ -28,7 +28,7 @@ use crate::log::LoginRefusal;
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{TlsInfo, TlsPolicy};
 
-/// The data by which an [`Authenticator`] decides a login.
+/// The data from which an [`Authenticator`] decides about a login.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct LoginAttempt<'a> {
@@ -41,13 +41,13 @@ pub struct LoginAttempt<'a> {
     /// The virtual host that `HOST` has chosen (RFC 7151), or the TLS server name if it is one of
     /// [`ServerConfig::hosts`](crate::ServerConfig::hosts); `None` without either.
     pub host: Option<&'a HostName>,
-    /// The client's address of the control connection.
+    /// The client's address on the control connection.
     pub peer: SocketAddr,
     /// How TLS protects the control connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
     /// The time at which the session ends if there is no login; a later decision is useless.
     pub deadline: Instant,
-    /// `None` if the client may have gone without a trace.
+    /// `None` if the server cannot find out whether the client has gone.
     pub(crate) is_client_gone: Option<&'a IsClientGone>,
 }
 
@@ -56,8 +56,8 @@ pub(crate) type IsClientGone = dyn Fn() -> bool + Send + Sync;
 
 impl LoginAttempt<'_> {
     /// Returns whether the client has closed its connection, so that a decision is useless. An
-    /// authenticator that waits for another program can ask from time to time; it costs two system
-    /// calls.
+    /// authenticator that waits for another program can call this from time to time; each call
+    /// costs two system calls.
     #[must_use]
     pub fn is_client_gone(&self) -> bool {
         self.is_client_gone.is_some_and(|is_gone| is_gone())
@@ -86,7 +86,7 @@ pub struct Login {
     /// These directories, and those that contain them, cannot be renamed or removed. A rename
     /// between directories with different rights needs `RENAME` in both, `DELETE` for the old name,
     /// and `CREATE` for the new one. If a directory is renamed, the new name also needs `MKDIR`. If
-    /// the new name has `LIST` or `RETRIEVE`, the old one needs that right too.
+    /// the new name has `LIST` or `RETRIEVE`, the old name needs that right too.
     pub directories: Vec<DirectoryRights>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
     /// same directory before each upload, and stop if that is refused.
@@ -94,12 +94,13 @@ pub struct Login {
     /// Whether `STOR` creates missing parent directories (default: `false`). The user needs the
     /// right [`MKDIR`](Rights::MKDIR) too.
     pub mkdir_parents: bool,
-    /// Whether several people share this login (default: `false`); then the server keeps none of
-    /// its partial uploads. It keeps none in directories where the user can neither replace files
-    /// nor append, such as a [`DROP_BOX`](Rights::DROP_BOX): these uploads cannot be resumed.
+    /// Whether several people share this login (default: `false`). If so, the server keeps no
+    /// partial uploads, and interrupted uploads cannot be resumed. The same applies to every login
+    /// in directories where the user can neither replace files nor append, such as a
+    /// [`DROP_BOX`](Rights::DROP_BOX).
     pub is_shared: bool,
-    /// The name by which the user's sessions are counted, if it is not the argument of `USER`. Set
-    /// it if a user has several names, or may write the name in upper or lower case.
+    /// The name under which the user's sessions are counted, if not the argument of `USER`. Set it
+    /// if a user has several names, or may write the name in upper or lower case.
     pub name: Option<Vec<u8>>,
     /// Limits of this user: sessions, rates and sizes.
     pub limits: UserLimits,
@@ -208,7 +209,7 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// Returns a login with these rights to this storage, and defaults otherwise.
+    /// Returns a login with these rights to this storage, and default settings otherwise.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, rights: Rights) -> Self {
         Self {
@@ -229,8 +230,9 @@ impl Login {
         }
     }
 
-    /// Returns why a client at `peer` may not log in as this user at the time `now`, although the
-    /// password is right. The user is disabled, has expired, or may not connect from `peer`.
+    /// Returns why a client at `peer` may not log in as this user at the time `now`, even with the
+    /// right password; `None` if the client may. The user is disabled, has expired, or may not
+    /// connect from `peer`.
     ///
     /// The server checks this after the [`Authenticator`] has accepted the login. The refusal looks
     /// like that of a wrong password: same reply, same delay, and it counts as a failed login. Only
@@ -297,7 +299,7 @@ impl Login {
         Self { overwrite: Some(overwrite), ..self }
     }
 
-    /// Gives other rights to a directory and everything below it.
+    /// Sets other rights for a directory and everything below it.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -339,7 +341,7 @@ impl Login {
         Self { is_shared, ..self }
     }
 
-    /// Sets the name by which the user's sessions are counted.
+    /// Sets the name under which the user's sessions are counted.
     #[must_use]
     pub fn name(self, name: impl Into<Vec<u8>>) -> Self {
         Self { name: Some(name.into()), ..self }
@@ -363,7 +365,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Returns an offer of these rights on storages with these capabilities.
+    /// Returns an offer with these rights and capabilities.
     #[must_use]
     pub const fn new(rights: Rights, capabilities: Capabilities) -> Self {
         Self { rights, capabilities }
@@ -416,10 +418,10 @@ pub enum AuthError {
 
 /// Decides who may log in.
 ///
-/// The session's thread calls it, so it may block. If there is no decision by
+/// The session's thread calls [`login`](Self::login), which may block. If there is no decision by
 /// [`LoginAttempt::deadline`], the client gets 421, but the thread keeps its place among the
-/// sessions until the call returns. The server delays each refusal, and each one on the same
-/// connection longer than the one before. The delay counts from the command, so the time of a call
+/// sessions until the call returns. The server delays each refusal; on the same connection, each
+/// delay is longer than the previous one. The delay counts from the command, so the time of a call
 /// reveals nothing unless it exceeds the delay.
 pub trait Authenticator: Send + Sync {
     /// Accepts or refuses a login.
@@ -447,7 +449,7 @@ impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
     }
 }
 
-/// Compares a password in a time that depends only on the length of `offered`.
+/// Returns whether two passwords are equal. The time depends only on the length of `offered`.
 fn equal_in_constant_time(password: &[u8], offered: &[u8]) -> bool {
     let padded = password.iter().copied().chain(std::iter::repeat(0));
     let difference = offered

@@ -13,15 +13,16 @@ use super::yescrypt::{self, Yescrypt};
 use crate::limits;
 use crate::net::random;
 
-/// Cost of a new hash, as OWASP recommends for small hosts. In KiB.
+/// Cost of a new hash, as OWASP recommends for small hosts: the memory in KiB, and the passes.
 const MEMORY: u32 = 7 * 1024;
 const PASSES: u32 = 5;
 
-/// Smallest capacity of a vector, in blocks. From 32 MiB on, glibc maps a vector, and returns its
-/// memory to the system. It may keep smaller ones for the thread.
+/// Smallest capacity of a vector, in blocks. glibc maps a vector of 32 MiB or more, and returns its
+/// memory to the system when it is dropped. It may keep the memory of a smaller vector for the
+/// thread.
 const MAPPED: usize = 33 * 1024;
 
-/// A hashed password, as a file stores it:
+/// A hashed password, in one of these text forms:
 ///
 /// - `$argon2id$v=19$m=7168,t=5,p=1$SALT$HASH`, the form of [`new`](Self::new);
 /// - `$y$j9T$SALT$HASH`, the yescrypt of `/etc/shadow` and of `mkpasswd`;
@@ -67,7 +68,8 @@ enum Function {
     },
 }
 
-/// Reason why a text is not a [`PasswordHash`]. It never holds the text, which may be a password.
+/// Reason why a text is not a [`PasswordHash`]. The error never contains the text, which may be a
+/// password.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordHashError {
@@ -108,8 +110,8 @@ impl PasswordHash {
         Ok(Self { function, salt, hash })
     }
 
-    /// Returns whether `password` is the right one. The time is the same for every password. A
-    /// password of more than [`limits::PASSWORD`] bytes is wrong; its rest is not read.
+    /// Returns whether `password` is right. The time does not depend on whether it is. A password
+    /// of more than [`limits::PASSWORD`] bytes is wrong; its rest is not hashed.
     ///
     /// # Errors
     ///
@@ -134,7 +136,8 @@ impl PasswordHash {
 }
 
 impl Function {
-    /// Computes the hash of a password; `length` is its size if the function allows several.
+    /// Computes the hash of a password; `length` is the size of the hash, for functions that allow
+    /// several sizes.
     fn compute(self, password: &[u8], salt: &[u8], length: usize) -> io::Result<Vec<u8>> {
         match self {
             Self::Argon2id { memory, passes, lanes } => {
@@ -204,7 +207,7 @@ impl std::str::FromStr for PasswordHash {
     }
 }
 
-/// `v=19`, `m=7168,t=5,p=1`, salt, hash.
+/// Parses the fields `v=19`, `m=7168,t=5,p=1`, salt and hash.
 fn argon2id(fields: &[&str]) -> Result<PasswordHash, PasswordHashError> {
     use PasswordHashError::{Malformed, TooCostly};
     let ["v=19", parameters, salt, hash] = fields else { return Err(Malformed) };
@@ -227,7 +230,7 @@ fn argon2id(fields: &[&str]) -> Result<PasswordHash, PasswordHashError> {
     Ok(PasswordHash { function: Function::Argon2id { memory, passes, lanes }, salt, hash })
 }
 
-/// `rounds=5000` or not, salt, hash.
+/// Parses the fields `rounds=5000` (optional), salt and hash.
 fn sha_crypt(is_512: bool, fields: &[&str]) -> Result<PasswordHash, PasswordHashError> {
     use PasswordHashError::{Malformed, TooCostly};
     let (rounds, salt, hash) = match fields {
@@ -251,8 +254,7 @@ fn sha_crypt(is_512: bool, fields: &[&str]) -> Result<PasswordHash, PasswordHash
     Ok(PasswordHash { function, salt: salt.as_bytes().to_vec(), hash })
 }
 
-/// Reads a number without sign and leading zeros; a number that does not fit is an error of too
-/// high a cost.
+/// Parses a number without a sign or leading zeros. Returns `TooCostly` if the number does not fit.
 fn number(text: &str) -> Result<u32, PasswordHashError> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit())
         && !text.is_empty()
@@ -296,7 +298,7 @@ impl fmt::Debug for PasswordHash {
 mod tests {
     use super::*;
 
-    /// Of `Hello world!`.
+    /// A hash of `Hello world!`.
     const SHA_512: &str = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
 
     /// Hashes of `Hello world!`, made by mkpasswd with the lowest costs.
@@ -412,7 +414,7 @@ mod tests {
             }
             assert!(!hash.verify(letters(limits::PASSWORD + 1).as_bytes()).unwrap());
         }
-        // Of no letter.
+        // A hash of the empty password.
         let text = "$2b$05$jbclMOewQXKcvpTK8wBbn.ARaC1yjSsAluAlto3mibU5esZCsGtU6";
         let hash = parse(text).unwrap();
         for (password, is_right) in [(&b""[..], true), (b"\0", false), (b"\0\0\0", false)] {

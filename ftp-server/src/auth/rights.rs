@@ -22,7 +22,7 @@ impl Rights {
     pub const LIST: Self = Self(1);
     /// Read files: RETR, HASH.
     pub const RETRIEVE: Self = Self(1 << 1);
-    /// Make new files: STOR, STOU. Part of [`WRITE`](Self::WRITE).
+    /// Create new files: STOR, STOU. Part of [`WRITE`](Self::WRITE).
     pub const CREATE: Self = Self(1 << 8);
     /// Create and replace files, and set their times: STOR, STOU, MFMT.
     pub const WRITE: Self = Self(1 << 2 | Self::CREATE.0);
@@ -50,8 +50,8 @@ impl Rights {
     /// (`ALLO` and refusals).
     pub const DROP_BOX: Self = Self(Self::CREATE.0 | Self::MKDIR.0);
 
-    /// Reads rights as settings name them: Parses `full`, `read` (list and read) or `drop-box`; or
-    /// a comma-separated list of `list`, `read`, `create`, `write`, `append`, `delete`, `rename`,
+    /// Parses rights as settings name them: `full`, `read` (list and read), `drop-box`, or a
+    /// comma-separated list of `list`, `read`, `create`, `write`, `append`, `delete`, `rename`,
     /// `mkdir`, `chmod` and `fxp`. In a list, `read` is [`RETRIEVE`](Self::RETRIEVE) alone, and
     /// `write` includes `create`.
     ///
@@ -75,7 +75,7 @@ impl Rights {
         }
     }
 
-    /// Reads the words of a list, as [`parse`](Self::parse) does after splitting.
+    /// Parses the words of a list, which [`parse`](Self::parse) separates at commas.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Rights {
     /// Returns the words of the single rights in this set, without `create` next to `write`, as
     /// [`from_words`](Self::from_words) reads them.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
-        // The word `write` includes it already.
+        // The word `write` already includes `create`.
         let is_included = move |right| right == Self::CREATE && self.contains(Self::WRITE);
         let words = WORDS.iter().filter(move |(_, right)| self.contains(*right));
         words.filter(move |(_, right)| !is_included(*right)).map(|(word, _)| *word)
@@ -107,7 +107,8 @@ impl Rights {
         self.contains(Self::CREATE) && !self.contains(Self::WRITE) && !self.contains(Self::APPEND)
     }
 
-    /// Returns whether the set allows creating and nothing else.
+    /// Returns whether the set allows creating files, but neither listing, reading nor replacing
+    /// them.
     pub(crate) fn is_drop_box(self) -> bool {
         let seeing = Self::READ.0 | (Self::WRITE.0 & !Self::CREATE.0);
         self.contains(Self::CREATE) && self.0 & seeing == 0
@@ -134,7 +135,7 @@ pub struct UnknownRight(
     pub String,
 );
 
-/// Returns what to write instead. A word for several rights is known, but not in a list.
+/// Returns what to write instead. A word for several rights is known, but not allowed in a list.
 fn hint(word: &str) -> &'static str {
     match word {
         "full" | "drop-box" => ": use this word alone, not in a list",

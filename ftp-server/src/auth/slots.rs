@@ -19,8 +19,8 @@ pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
 
 /// At most `most` hashes at a time, with at most `memory` bytes together.
 ///
-/// Hosts take turns: many logins of one host delay a login of another host by one hash at most.
-/// Logins of one host keep their order.
+/// Hosts take turns: many logins from one host delay a login from another host by one hash at most.
+/// Logins from one host keep their order.
 #[derive(Debug)]
 pub(super) struct Slots {
     most: usize,
@@ -39,7 +39,7 @@ struct SlotState {
     next: u64,
 }
 
-/// A slot; dropping it gives it back.
+/// An occupied slot; dropping it frees the slot.
 struct Slot<'a> {
     slots: &'a Slots,
     memory: u64,
@@ -52,8 +52,8 @@ impl Slots {
 
     /// Runs `work` in a slot with `memory` bytes, when it is the turn of `peer`.
     ///
-    /// Returns `None` without running it if no slot was free by `deadline`. Work that needs more
-    /// than the whole memory runs alone.
+    /// Returns `None` without running `work` if no slot was free by `deadline`. Work that needs
+    /// more than the whole memory runs alone.
     pub(super) fn run<T>(
         &self,
         peer: IpAddr,
@@ -146,8 +146,8 @@ mod tests {
 
     const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    /// Returns how many of 24 jobs ran at a time, with this memory each; the first ones wait for
-    /// `want`.
+    /// Returns how many of 24 jobs ran at a time, with this memory each; the first ones wait until
+    /// `want` of them run.
     fn most_at_a_time(slots: &Slots, memory: u64, want: usize) -> usize {
         let now = AtomicUsize::new(0);
         let most = AtomicUsize::new(0);

@@ -15,13 +15,14 @@ use super::{
 /// The user who logs in without a password.
 const ANONYMOUS: &[u8] = b"anonymous";
 
-/// A fixed table of users, with plain passwords (for tests and fixtures) or with hashes, as files
-/// store them.
+/// A fixed table of users, with plain passwords (for tests and fixtures) or with password hashes.
 ///
-/// A login with an unknown name takes as much time as that of one known user, so that the time
-/// reveals nothing. It is the same user each time, as long as the process runs and no user is added
-/// or removed. A few hashes are computed at a time, and hosts take turns. A login that gets no turn
-/// before the session ends is [`AuthError::Unavailable`].
+/// A login with an unknown name takes as much time as a login of one of the users, so that the time
+/// reveals nothing. For the same unknown name, this is always the same user, as long as the process
+/// runs and no user is added or removed.
+///
+/// Only a few hashes are computed at a time, and hosts take turns. A login that gets no turn before
+/// the session ends fails with [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
 pub struct UserTable {
     users: Vec<TableUser>,
@@ -104,7 +105,8 @@ impl UserTable {
 }
 
 impl UserTable {
-    /// Returns the user whose password is compared for the unknown user `name`.
+    /// Returns the user whose password is compared for the unknown user `name`; `None` if the table
+    /// is empty.
     fn stand_in(&self, name: &[u8]) -> Option<&TableUser> {
         let count = u64::try_from(self.users.len()).ok()?;
         let chosen = CHOICE.hash_one(name).checked_rem(count)?;

@@ -18,7 +18,7 @@ struct Common {
     rate: Option<Arc<Rate>>,
 }
 
-/// One counted session of a user; dropping it ends the count.
+/// One counted session of a user; dropping it removes the session from the count.
 #[derive(Debug)]
 pub(crate) struct UserSession {
     registry: Arc<UserSessions>,
@@ -27,9 +27,10 @@ pub(crate) struct UserSession {
 }
 
 impl UserSessions {
-    /// Counts one more session, or returns `None` if the user has `limit` already (0: unlimited).
-    /// `bytes_per_second` (0: unlimited) is the rate of all sessions of the user together. Names
-    /// are compared byte for byte: the authenticator knows which names mean the same user.
+    /// Counts one more session, or returns `None` if the user already has `limit` sessions (0:
+    /// unlimited). `bytes_per_second` (0: unlimited) is the rate of all sessions of the user
+    /// together. Names are compared byte for byte: the authenticator knows which names mean the
+    /// same user.
     pub(crate) fn enter(
         self: &Arc<Self>,
         user: &[u8],

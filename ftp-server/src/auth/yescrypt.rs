@@ -18,7 +18,8 @@ const SALT: usize = 64;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Yescrypt(Params);
 
-/// `j9T`, salt, hash. Returns the salt and the hash.
+/// Parses the fields of a hash: parameters such as `j9T`, the salt and the hash. Returns these
+/// three.
 pub(super) fn parse(fields: &[&str]) -> Result<(Yescrypt, Vec<u8>, Vec<u8>), PasswordHashError> {
     use PasswordHashError::{Malformed, TooCostly};
     let [parameters, salt, hash] = fields else { return Err(Malformed) };

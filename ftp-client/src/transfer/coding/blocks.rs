@@ -1,4 +1,4 @@
-//! Mode B: the data of a transfer in blocks, with an end of its own (RFC 959 §3.4.2).
+//! Mode B: the data of a transfer in blocks, which mark the end of the file (RFC 959 §3.4.2).
 
 use ftp_proto::{BlockDecoder, BlockEvent, BlockFault, BlockHeader, DataEnd};
 
@@ -6,15 +6,15 @@ use super::RawData;
 use crate::error::Error;
 use crate::trace;
 
-/// The number of bytes to receive at a time: many small files can be in them.
+/// The number of bytes to receive at a time: enough for many small files.
 const PIECE: usize = 64 * 1_024;
 
-/// The size from which the bytes of one write are sent at once. Fewer bytes wait for the next ones
-/// or for the end of the file.
+/// The most bytes that are held back. Fewer wait for the next write or for the end of the file;
+/// more are sent at once.
 const HELD: usize = 32 * 1_024;
 
-/// The blocks of a data connection. It stays with the connection, since the first bytes of the next
-/// file can arrive together with the last ones of this file.
+/// The state of mode B on a data connection. It stays with the connection, since the first bytes of
+/// the next file can arrive together with the last ones of this file.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     decoder: BlockDecoder,
@@ -22,9 +22,9 @@ pub(crate) struct Blocks {
     piece: Vec<u8>,
     start: usize,
     end: usize,
-    /// A block that is not sent yet.
+    /// Encoded blocks that have not been sent yet.
     held: Vec<u8>,
-    /// The end of the file was read or written.
+    /// Whether the end of the file was read or written.
     has_ended: bool,
 }
 
@@ -34,7 +34,7 @@ impl Blocks {
         self.has_ended = false;
     }
 
-    /// Returns how the data has ended, if nothing has failed.
+    /// Returns how the data ended. Meaningful only if no read has failed.
     pub(super) const fn end(&self) -> DataEnd {
         match self.has_ended {
             true => DataEnd::Marked,
@@ -47,7 +47,7 @@ impl Blocks {
         self.start < self.end
     }
 
-    /// Reads data; 0 is the end of the file.
+    /// Reads data. Returns 0 at the end of the file.
     pub(super) fn read(
         &mut self,
         data: &mut impl RawData,
@@ -72,11 +72,12 @@ impl Blocks {
         }
     }
 
-    /// Decodes received bytes; 0 is the end of the file, and `None` means that more are needed.
+    /// Decodes received bytes. Returns 0 at the end of the file, and `None` if more bytes are
+    /// needed.
     fn take(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, BlockFault> {
         loop {
             let rest = self.piece.get(self.start..self.end).unwrap_or_default();
-            // No more data than the buffer has room for.
+            // Decodes no more data than the buffer has room for.
             let step = self.decoder.decode(rest.get(..buffer.len()).unwrap_or(rest))?;
             self.start += step.taken;
             match step.event {
@@ -102,7 +103,7 @@ impl Blocks {
     }
 
     /// Takes some of `bytes`. A short block waits for the next one or the end of the file, so that
-    /// a small file is one write.
+    /// a small file is sent in one write.
     pub(super) fn write(&mut self, data: &mut impl RawData, bytes: &[u8]) -> Result<usize, Error> {
         let piece = bytes.get(..BlockHeader::MOST).unwrap_or(bytes);
         if self.held.len() + piece.len() > HELD {

@@ -10,11 +10,11 @@ use crate::error::Error;
 /// The number of bytes to compress, or to receive, at a time.
 const PIECE: usize = 32 * 1_024;
 
-/// The longest time without a byte for the server, if the caller wrote some. A compressor keeps
-/// bytes back, and servers end a transfer in which no byte moves.
+/// The longest time in which the caller writes bytes, but none are sent. A compressor holds bytes
+/// back, and servers end a transfer in which no bytes move.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Compresses data to send.
+/// A compressor for data to send.
 #[derive(Debug)]
 pub(crate) struct Deflating {
     /// `None` once the end of the stream was written.
@@ -24,7 +24,7 @@ pub(crate) struct Deflating {
     sent_at: Instant,
 }
 
-/// Decompresses received data.
+/// A decompressor for received data.
 #[derive(Debug)]
 pub(crate) struct Inflating {
     decoder: DeflateDecoder,

@@ -1,4 +1,5 @@
-//! The form of the data on its connection: as it is in mode S, in blocks or compressed in the others.
+//! The form of the data on its connection: unchanged in mode S, in blocks in mode B, compressed in
+//! mode Z.
 
 mod blocks;
 mod deflate;
@@ -12,12 +13,12 @@ use crate::error::Error;
 use blocks::Blocks;
 use deflate::{Deflating, Inflating};
 
-/// The form of the data of a running transfer in another mode than S.
+/// The form of the data of a running transfer in a mode other than S.
 #[derive(Debug)]
 pub(crate) enum Coding {
-    /// Mode Z, of an upload.
+    /// Mode Z, for an upload.
     Deflating(Deflating),
-    /// Mode Z, of a download or a listing.
+    /// Mode Z, for a download or a listing.
     Inflating(Inflating),
     /// Mode B.
     Blocks(Blocks),
@@ -55,7 +56,7 @@ impl Coding {
         }
     }
 
-    /// Returns how the data has ended, if nothing has failed.
+    /// Returns how the data ended. Meaningful only if no read has failed.
     pub(super) const fn end(&self) -> DataEnd {
         match self {
             Self::Blocks(blocks) => blocks.end(),
@@ -63,7 +64,8 @@ impl Coding {
         }
     }
 
-    /// Reads some bytes of the file; 0 is the end of the data, which does not prove success.
+    /// Reads some bytes of the file. Returns 0 at the end of the data, which does not prove
+    /// success.
     pub(super) fn read(
         &mut self,
         data: &mut impl RawData,
@@ -76,7 +78,7 @@ impl Coding {
         }
     }
 
-    /// Writes some of the bytes of the file.
+    /// Writes some of `bytes`, and returns how many.
     pub(super) fn write(&mut self, data: &mut impl RawData, bytes: &[u8]) -> Result<usize, Error> {
         match self {
             Self::Deflating(deflating) => deflating.write(data, bytes),
@@ -85,7 +87,8 @@ impl Coding {
         }
     }
 
-    /// Writes the end of an upload: of the compressed stream, or of the file in blocks.
+    /// Writes the end of an upload: the end of the compressed stream, or the block that ends the
+    /// file.
     pub(super) fn finish(&mut self, data: &mut impl RawData) -> Result<(), Error> {
         match self {
             Self::Deflating(deflating) => deflating.finish(data),
