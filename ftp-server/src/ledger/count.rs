@@ -11,10 +11,10 @@ use crate::storage::cost::Cost;
 use crate::storage::{EntryKind, Storage, StorageError, StorageErrorKind as Kind, VirtualPath};
 use crate::threads;
 
-/// Maximum time that a session waits for a count. It ignores its client meanwhile.
+/// Maximum time that a session waits for a count. The session ignores its client meanwhile.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Stack of the thread, in bytes: TLS to an object store in a debug build fits.
+/// Stack of the thread, in bytes: enough for TLS to an object store in a debug build.
 const STACK: usize = 512 * 1024;
 
 /// Begins a count, unless one is running.
@@ -35,12 +35,13 @@ pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
 ///
 /// # Errors
 ///
-/// Returns `Busy` if it takes too long, and continues; also if another server counts.
+/// Returns `Busy` if the count takes too long or another server is counting; a slow count continues
+/// in its thread. Returns the error of the storage or the ledger if the count fails.
 pub(super) fn wait(account: &Arc<Account>) -> Result<(), StorageError> {
     let account = Arc::clone(account);
     let (sender, result) = mpsc::sync_channel(1);
     start(move || {
-        // The session may not wait any more.
+        // The session may no longer be waiting.
         let _ = sender.send(count(&account));
     })?;
     match result.recv_timeout(WAIT) {
@@ -56,7 +57,8 @@ fn start(work: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
     threads::start(Some("count"), STACK, work).map(drop).map_err(StorageError::from)
 }
 
-/// Counts. Returns whether the record has the result.
+/// Counts the files. Returns whether the record has the result; `false` if another server is
+/// counting.
 fn count(account: &Account) -> Result<bool, StorageError> {
     let (shared, record) = (account.shared(), &account.record);
     let id = unique().map_err(unknown)?;
@@ -79,7 +81,7 @@ fn walk(storage: &dyn Storage) -> Result<Cost, StorageError> {
     while let Some(directory) = waiting.pop() {
         let entries = match storage.list(&directory) {
             Ok(entries) => entries,
-            // It was removed meanwhile.
+            // The directory was removed meanwhile.
             Err(error) if error.kind == Kind::NotFound && !directory.is_root() => continue,
             Err(error) => return Err(error),
         };

@@ -7,13 +7,13 @@ use super::LedgerError;
 use super::record::{Later, Time};
 use super::shared::{SharedState, unique};
 
-/// The record of all hosts: a host that fails only once must not leave a record for ever.
+/// The one record of all hosts: a host that fails only once must not leave its own record forever.
 const RECORD: &str = "hosts";
 
-/// When a host is banned.
+/// When a host is banned, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BanPolicy {
-    /// Number of failed logins.
+    /// Number of failed logins that lead to a ban.
     pub(crate) after: usize,
     /// How long a failed login counts.
     pub(crate) window: Duration,
@@ -22,7 +22,7 @@ pub(crate) struct BanPolicy {
 }
 
 impl SharedState {
-    /// Counts a failed login. Returns how long the host is banned from now on, if it is.
+    /// Counts a failed login. Returns how long the host is banned from now on; `None` if it is not.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl SharedState {
         })
     }
 
-    /// Returns how long a host is still banned, if it is.
+    /// Returns how long a host is still banned; `None` if it is not.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl SharedState {
         })
     }
 
-    /// Forgets the failed logins and the ban of a host soon.
+    /// Makes the ledger forget the failed logins and the ban of a host, without waiting for it.
     pub(crate) fn forgive(&self, host: IpAddr) {
         self.inner.later(RECORD, Later::Forgive { host: host.to_string() });
     }

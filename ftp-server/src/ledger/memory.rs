@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 use crate::lock::unpoisoned;
 
-/// A [`Ledger`] in the memory of this process, for several [`Server`](crate::Server)s in it, and
-/// for tests.
+/// A [`Ledger`] in the memory of this process, for several [`Server`](crate::Server)s in the same
+/// process, and for tests.
 #[derive(Debug, Default)]
 pub struct MemoryLedger {
     records: Mutex<HashMap<String, LedgerRecord>>,

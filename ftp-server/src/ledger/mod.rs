@@ -1,10 +1,10 @@
 //! State that several servers share: the quota of a directory, the sessions of a user, and the failed
 //! logins of hosts.
 //!
-//! A [`Ledger`] keeps small records and replaces one only if it has not changed meanwhile. That is
-//! all that servers need to agree: [`MemoryLedger`] does it in this process, `S3Ledger` with the
-//! conditional writes of an object store, and `RedisLedger` with a script. [`record`] says what a
-//! record contains, and [`shared`] when it changes.
+//! A [`Ledger`] keeps small records, and replaces a record only if it has not changed meanwhile.
+//! Servers need nothing else to agree. [`MemoryLedger`] does this in the memory of this process,
+//! `S3Ledger` with the conditional writes of an object store, and `RedisLedger` with a script.
+//! [`record`] describes the content of a record, and [`shared`] when it changes.
 
 mod count;
 mod hosts;
@@ -34,25 +34,26 @@ use std::time::Duration;
 /// A place for small records that several servers read and replace.
 ///
 /// A server changes a record by reading it, and by replacing exactly the version that it has read.
-/// If another server was faster, it begins again. So an implementation needs nothing but one atomic
-/// comparison. All calls block, and must end by themselves within some seconds.
+/// If another server has changed the record in between, the first server begins again. So an
+/// implementation needs only one atomic operation: compare and replace. All calls block, and must
+/// return within a few seconds.
 pub trait Ledger: fmt::Debug + Send + Sync {
     /// Returns a record, and the time.
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Away`] without an answer.
+    /// Returns [`LedgerError::Away`] if the ledger does not answer.
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError>;
 
-    /// Replaces a record that still has this version; `None`: creates a record that does not exist.
-    /// Returns `false` if it has changed meanwhile.
+    /// Replaces a record if it still has this version; with `None`, creates a record if it does not
+    /// exist. Returns `false` if the record has changed meanwhile.
     ///
     /// If it is uncertain whether the record was replaced, either result is right: each change can
-    /// be made twice.
+    /// safely be made twice.
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Away`] without an answer.
+    /// Returns [`LedgerError::Away`] if the ledger does not answer.
     fn replace(
         &self,
         name: &str,
@@ -81,8 +82,8 @@ impl<T: Ledger + ?Sized> Ledger for Arc<T> {
 pub struct LedgerAnswer {
     /// The record; `None` if it does not exist.
     pub record: Option<LedgerRecord>,
-    /// The time by the ledger's own clock, since any moment that all servers share. Leases end by
-    /// this time, so that the clocks of servers do not matter.
+    /// The time of the ledger's own clock, since any moment that is the same for all servers.
+    /// Leases end by this clock, so the clocks of servers do not matter.
     pub time: Duration,
 }
 
@@ -99,13 +100,13 @@ pub struct LedgerRecord {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// The ledger cannot be used: its URL is wrong, or it lacks something.
+    /// The ledger cannot be used: its URL is wrong, or it lacks a required feature.
     #[error("{0}")]
     Unfit(String),
-    /// The ledger does not answer, or refuses.
+    /// The ledger does not answer, or refuses for the moment.
     #[error("the ledger does not answer: {0}")]
     Away(String),
-    /// A record is not what this version of the server writes.
+    /// A record does not have the format of this version of the server.
     #[error("the record {0:?} of the ledger is damaged, or of another version")]
     Damaged(String),
     /// Other servers change the record all the time.

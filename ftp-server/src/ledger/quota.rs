@@ -16,16 +16,17 @@ use crate::storage::{
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
 ///
 /// Bytes are reserved in steps before they are stored. After the upload, its size is recorded. If a
-/// server dies, its reserved bytes count until its lease has run out and the files were counted
+/// server dies, its reserved bytes count until its lease has expired and the files are counted
 /// again. So uploads never exceed the quota.
 ///
-/// Files of other programs, and of servers without this quota, count after the next count: once a
-/// day, and before an upload is refused by a count older than 10 minutes. Files that are stored
-/// during a count may count twice, so the files are also counted before an upload is refused by
-/// such a count. Bytes of interrupted uploads do not count.
+/// Files of other programs, and of servers without this quota, are included from the next count on.
+/// The files are counted once a day, and before an upload is refused because of a count older than
+/// 10 minutes. Files that are stored during a count may count twice. So the files are also counted
+/// again before an upload is refused because of such a count. Bytes of interrupted uploads do not
+/// count.
 ///
-/// Two changes of one file at a time, on different servers, fail with `Busy`: the size of what is
-/// replaced must be certain.
+/// If two servers change the same file at the same time, one change fails with `Busy`, because the
+/// size of the replaced file must be certain.
 #[derive(Clone)]
 pub struct SharedQuota {
     account: Arc<Account>,
@@ -55,7 +56,7 @@ impl Account {
     }
 }
 
-/// Paths that one change affects.
+/// The path that an upload changes.
 pub(super) struct Names {
     account: Arc<Account>,
     path: VirtualPath,
@@ -63,8 +64,8 @@ pub(super) struct Names {
 
 impl SharedState {
     /// Returns a storage whose files all servers count together, in the record of `account`. All
-    /// storages of the same files need the same account, and other files another one: the files
-    /// are counted by listing them. Set the limits with [`SharedQuota::max_bytes`] and
+    /// storages of the same files need the same account. Other files need another account, because
+    /// files are counted by listing the storage. Set the limits with [`SharedQuota::max_bytes`] and
     /// [`SharedQuota::max_files`].
     ///
     /// The storage itself must have no quota.
@@ -81,7 +82,7 @@ impl SharedState {
 }
 
 impl SharedQuota {
-    /// Limits the bytes of all files (default: unlimited). A directory or an empty file counts 4
+    /// Limits the bytes of all files (default: unlimited). A directory or an empty file counts as 4
     /// KiB.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
@@ -146,8 +147,8 @@ impl SharedQuota {
 }
 
 impl Names {
-    /// Keeps the file from other servers until the reservation ends, if it exists, and returns its
-    /// cost.
+    /// If the file exists, keeps other servers from changing it until the reservation ends. Returns
+    /// the cost of the file.
     pub(super) fn claim(&self, reservation: &mut Reservation) -> Result<Cost, StorageError> {
         let storage = &*self.account.storage;
         if size_of(storage, &self.path).is_none() {
@@ -158,19 +159,19 @@ impl Names {
     }
 }
 
-/// Returns the size of a file; `None` if there is none, or none that can be examined. Then the
+/// Returns the size of a file; `None` if there is no file, or it cannot be examined. Then the
 /// storage decides what happens, and nothing counts as freed.
 fn size_of(storage: &dyn Storage, path: &VirtualPath) -> Option<u64> {
     let found = storage.stat(path).ok()?;
     (found.kind == EntryKind::File).then_some(found.size)
 }
 
-/// Returns what a file costs, if there is one.
+/// Returns the cost of a file; zero if there is none.
 fn cost_of(storage: &dyn Storage, path: &VirtualPath) -> Cost {
     size_of(storage, path).map_or(Cost::default(), Cost::of_file)
 }
 
-/// Forwards to the inner storage what costs nothing.
+/// Forwards calls that cost nothing to the inner storage.
 impl Storage for SharedQuota {
     fn capabilities(&self) -> Capabilities {
         self.inner().capabilities() | Capabilities::QUOTA

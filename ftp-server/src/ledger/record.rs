@@ -1,8 +1,8 @@
 //! The content of a record: what is used, what is reserved, and until when.
 //!
-//! Reservations and sessions are leases. The server that holds a lease renews it. If a lease has run
-//! out, its server may have died before or after it stored the bytes. So they count until the files
-//! were counted again.
+//! Reservations and sessions are leases. The server that holds a lease renews it. If a lease has
+//! expired, its server may have died before or after it stored the bytes. So the bytes count until
+//! the files are counted again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,19 +14,19 @@ pub(super) type Time = u64;
 
 const TITLE: &str = "ftp-server ledger 1";
 
-/// Maximum age of a count by which more is accepted.
+/// Age from which a count is repeated.
 const OLD: Time = 24 * 60 * 60 * 1_000;
 
-/// Maximum age of an exact count by which more is refused.
+/// Maximum age of an exact count that justifies a refusal.
 const OLD_FOR_REFUSAL: Time = 10 * 60 * 1_000;
 
-/// Failed logins and bans that are remembered.
+/// Maximum number of remembered failed logins and bans.
 const MOST_HOSTS: usize = 4_096;
 
 /// The end of the id of a ban.
 const BAN: &str = "#ban";
 
-/// The bytes that are reserved ahead even if few are left.
+/// Minimum number of bytes to reserve ahead, even if few are left.
 const LEAST_AHEAD: u64 = 4 * 1024;
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -38,7 +38,7 @@ pub(super) struct Record {
     /// When the last count ended during which nothing was stored. Files that are stored during a
     /// count may count twice.
     exact: Option<Time>,
-    /// Since when the cost may be wrong.
+    /// The time since which the cost may be wrong.
     doubted: Option<Time>,
     count: Option<Count>,
     leases: BTreeMap<String, Lease>,
@@ -63,14 +63,14 @@ pub(super) struct Lease {
     pub(super) names: Vec<String>,
 }
 
-/// Whether something may be reserved.
+/// The result of an attempt to reserve something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// It is reserved, with N bytes more than was necessary.
+    /// Reserved, with N bytes more than requested.
     Granted(u64),
-    /// It exceeds the limit; by an old count, or one that may be too high.
+    /// Over the limit. `is_old` is whether the count is old or may be too high.
     Over { is_old: bool },
-    /// Nothing was counted yet.
+    /// The files have not been counted yet.
     Uncounted,
 }
 
@@ -83,7 +83,7 @@ pub(super) enum Later {
     Release { id: String },
     /// Something changed that was not recorded.
     Doubt,
-    /// The failed logins of this host do not count any more.
+    /// The failed logins of this host no longer count.
     Forgive { host: String },
 }
 
@@ -94,7 +94,8 @@ impl Record {
         Some(self.leases.values().fold(self.used, |total, lease| total.plus(lease.cost)))
     }
 
-    /// Reserves `wanted`, and up to `more` bytes besides, in addition to what the lease has.
+    /// Reserves `wanted`, and up to `more` further bytes, in addition to what the lease already
+    /// has.
     pub(super) fn reserve(
         &mut self,
         id: &str,
@@ -108,7 +109,7 @@ impl Record {
             return Verdict::Over { is_old };
         }
         let left = limit.bytes.saturating_sub(total.plus(wanted).bytes);
-        // Near the limit, another server finds something left, too.
+        // Near the limit, leaves something for other servers.
         let more = more.min((left / 2).max(LEAST_AHEAD)).min(left);
         let lease = self.leases.entry(id.to_owned()).or_default();
         lease.cost = lease.cost.plus(wanted).plus(Cost::bytes(more));
@@ -116,7 +117,7 @@ impl Record {
         Verdict::Granted(more)
     }
 
-    /// Returns whether the files should be counted, and no server does so.
+    /// Returns whether the files should be counted and no server is counting them.
     pub(super) fn needs_count(&self, now: Time) -> bool {
         let is_old = self.counted.is_none_or(|at| now.saturating_sub(at) >= OLD);
         let has_ended = || self.leases.values().any(|lease| lease.until < now);
@@ -137,8 +138,9 @@ impl Record {
         true
     }
 
-    /// Takes over the result of a count; `None` if it failed. Returns whether it is valid: another
-    /// server begins its own if this one did not renew its lease.
+    /// Records the result of a count; `found` is `None` if the count failed. Returns whether a
+    /// result was recorded. If this server did not renew the lease of its count, another server may
+    /// have begun its own count, and the result is not recorded.
     pub(super) fn end_count(&mut self, id: &str, found: Option<Cost>, now: Time) -> bool {
         let Some(count) = self.count.take_if(|count| count.id == id) else { return false };
         let Some(found) = found else { return false };
@@ -146,12 +148,13 @@ impl Record {
         self.counted = Some(now);
         self.exact = (count.meanwhile == Cost::default()).then_some(now);
         self.doubted.take_if(|doubted| *doubted < count.began);
-        // What was reserved by then is stored and counted, or never will be.
+        // Bytes of leases that ended before the count are stored and counted, or will never be
+        // stored.
         self.leases.retain(|_, lease| lease.until >= count.began);
         true
     }
 
-    /// Renews a lease of this server. One that was removed in the meantime returns.
+    /// Renews a lease of this server. Restores the lease if it was removed in the meantime.
     pub(super) fn renew(&mut self, id: &str, lease: Lease) {
         self.leases.insert(id.to_owned(), lease);
     }
@@ -163,7 +166,8 @@ impl Record {
         }
     }
 
-    /// Keeps all other servers from changing these paths. Returns `false` if one does already.
+    /// Keeps all other servers from changing these paths. Returns `false` if another server is
+    /// changing one of them.
     pub(super) fn claim(&mut self, id: &str, names: &[String], (now, until): (Time, Time)) -> bool {
         let is_taken = |(other, lease): (&String, &Lease)| {
             other != id && lease.until >= now && lease.names.iter().any(|name| names.contains(name))
@@ -177,7 +181,7 @@ impl Record {
         true
     }
 
-    /// Counts one more session, unless `limit` are running.
+    /// Counts one more session, unless `limit` sessions are running. Returns whether it is counted.
     pub(super) fn enter(&mut self, id: &str, limit: usize, (now, until): (Time, Time)) -> bool {
         self.leases.retain(|_, lease| lease.until >= now);
         let is_free = self.leases.len() < limit || self.leases.contains_key(id);
@@ -187,8 +191,8 @@ impl Record {
         is_free
     }
 
-    /// Counts a failed login of a host, for `window`. Returns the end of the host's ban, if it is
-    /// banned now.
+    /// Counts a failed login of a host, for `window`. Returns the end of the host's ban; `None` if
+    /// the host is not banned now.
     pub(super) fn fail(
         &mut self,
         host: &str,
@@ -217,7 +221,7 @@ impl Record {
         is_banned.then(|| now.saturating_add(lasting))
     }
 
-    /// Returns the end of the ban of a host, if it is banned.
+    /// Returns the end of the ban of a host; `None` if the host is not banned.
     pub(super) fn ban_of(&self, host: &str, now: Time) -> Option<Time> {
         let ban = self.leases.get(&format!("{host}{BAN}"))?;
         (ban.until > now).then_some(ban.until)
@@ -227,7 +231,7 @@ impl Record {
         self.leases.retain(|key, _| !is_of(key, host));
     }
 
-    /// Makes a delayed change. It may have been made already.
+    /// Makes a delayed change, which may have been made already.
     pub(super) fn apply(&mut self, later: &Later, now: Time) {
         match later {
             Later::Settle { id, added, freed } => {
@@ -237,8 +241,8 @@ impl Record {
                 self.used = self.used.plus(*added);
                 match self.leases.remove(id) {
                     Some(_) => self.used = self.used.minus(*freed),
-                    // It had run out, or the change was made before. Counting too much is safe
-                    // until the files are counted again.
+                    // The lease had expired, or the change was made before. Counting too much is
+                    // safe until the files are counted again.
                     None => self.doubted = Some(now),
                 }
             }
@@ -310,7 +314,7 @@ impl Record {
     }
 }
 
-/// Returns whether a failed login or a ban is that of this host.
+/// Returns whether this key of a failed login or a ban belongs to this host.
 fn is_of(key: &str, host: &str) -> bool {
     key.strip_prefix(host).is_some_and(|rest| rest.starts_with('#'))
 }
@@ -343,7 +347,7 @@ mod tests {
         for version in 0..5 {
             let text = record.encode();
             assert_eq!(Record::parse(&text).as_ref(), Some(&record), "{text}");
-            // A part of a record is none.
+            // A truncated record is not a record.
             for end in 0..text.len() {
                 assert_eq!(Record::parse(&text[..end]), None, "{end}");
             }
@@ -390,22 +394,22 @@ mod tests {
         assert_eq!(record.reserve("b", (Cost::bytes(60), 0), LIMIT, (10, 19)), over);
         assert!(record.begin_count("c", (10, 20)));
         assert!(!record.needs_count(11) && !record.begin_count("d", (11, 30)));
-        // What is stored meanwhile may be counted or not.
+        // Files that are stored meanwhile may be counted or not.
         assert_eq!(record.reserve("b", (Cost::bytes(5), 0), LIMIT, (12, 19)), Verdict::Granted(0));
         let (id, added) = ("b".to_owned(), Cost::bytes(5));
         record.apply(&Later::Settle { id, added, freed: Cost::bytes(3) }, 13);
         assert!(record.end_count("c", Some(Cost::bytes(50)), 14));
         assert_eq!(record.total().unwrap().bytes, 55);
         assert!(!record.needs_count(15));
-        // Nobody is refused by a count that may be too high.
+        // A count that may be too high does not justify a refusal.
         let mut more = record.clone();
         let refused = more.reserve("e", (Cost::bytes(60), 0), LIMIT, (15, 19));
         assert_eq!(refused, Verdict::Over { is_old: true });
         assert!(more.begin_count("f", (15, 19)) && more.end_count("f", Some(Cost::bytes(50)), 16));
         let refused = more.reserve("e", (Cost::bytes(60), 0), LIMIT, (16, 19));
         assert_eq!(refused, Verdict::Over { is_old: false });
-        // The server was not dead, and its file came after the count; what that replaced may have
-        // been counted or not.
+        // The server was not dead, and its file came after the count; what the file replaced may
+        // have been counted or not.
         let (id, added) = ("dead".to_owned(), Cost::bytes(60));
         record.apply(&Later::Settle { id, added, freed: Cost::bytes(9) }, 16);
         assert_eq!(record.total().unwrap().bytes, 115);
@@ -421,7 +425,7 @@ mod tests {
         assert!(record.end_count("c", Some(Cost::bytes(7)), 12));
         assert!(record.needs_count(13));
         assert!(record.begin_count("d", (13, 20)));
-        // Its server died.
+        // The server of this count died.
         assert!(record.begin_count("e", (21, 30)));
         assert!(!record.end_count("d", Some(Cost::bytes(1)), 22));
         assert!(!record.end_count("e", None, 22) && record.needs_count(23));

@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 use crate::lock::unpoisoned;
 
-/// Maximum time for a connection, and for each read and write: sessions wait for it.
+/// Maximum time to connect, and for each read and write: sessions wait meanwhile.
 const WAIT: Duration = Duration::from_secs(4);
 
-/// The most connections that are kept for later.
+/// Maximum number of idle connections to keep.
 const IDLE: usize = 16;
 
 /// The longest reply, in bytes.
@@ -24,18 +24,18 @@ const PORT: u16 = 6379;
 /// The beginning of the keys of records.
 const PREFIX: &str = "ftp-server:";
 
-/// Replaces a record that still has this content; an empty one is one that does not exist.
+/// Replaces a record if it still has this content; empty content stands for a missing record.
 const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
                        redis.call('SET', KEYS[1], ARGV[2]) return 1 end return 0";
 
 /// A [`Ledger`] in a Redis server, over connections without TLS. It needs the commands `GET`, `SET`,
 /// `TIME` and `EVAL`, and does not follow redirections of a cluster.
 ///
-/// A server that keeps its data in memory alone forgets the usage of quotas when it restarts: then
-/// the files are counted again.
+/// A Redis server that keeps its data only in memory forgets the usage of quotas when it restarts.
+/// The files are then counted again.
 pub struct RedisLedger {
     addresses: Vec<SocketAddr>,
-    /// What each connection begins with.
+    /// The commands that each connection begins with.
     greeting: Vec<Vec<Vec<u8>>>,
     idle: Mutex<Vec<Connection>>,
 }
@@ -49,7 +49,7 @@ impl fmt::Debug for RedisLedger {
 /// A reply of the server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Reply {
-    /// A string; `None` if there is none.
+    /// A string; `None` if it is null.
     Text(Option<Vec<u8>>),
     Number(i64),
     Error(String),
@@ -58,8 +58,8 @@ enum Reply {
 
 impl RedisLedger {
     /// Connects to `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]` (default: port 6379, database
-    /// 0). Reserved characters of a user or password are percent-encoded. The name of the host is
-    /// looked up only here.
+    /// 0). Reserved characters of a user or password are percent-encoded. The host name is looked
+    /// up only once, in this call.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl RedisLedger {
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Unfit`] for another URL, or if the host has no address.
+    /// Returns [`LedgerError::Unfit`] if the URL has another form, or if the host has no address.
     pub fn new(url: &str) -> Result<Self, LedgerError> {
         let place = Place::of(url)?;
         let found = (&*place.host, place.port).to_socket_addrs();
@@ -88,8 +88,8 @@ impl RedisLedger {
         Ok(Self { addresses, greeting: place.greeting(), idle: Mutex::default() })
     }
 
-    /// Proves with a record of its own that the server accepts all commands: its user may lack the
-    /// right to some.
+    /// Proves with a test record that the Redis server accepts all required commands. The Redis
+    /// user may lack the right to some of them.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl Ledger for RedisLedger {
     }
 }
 
-/// A connection, with whole replies up to here.
+/// A connection on which all replies so far were read completely.
 struct Connection {
     stream: BufReader<TcpStream>,
 }
@@ -269,7 +269,7 @@ fn checked(replies: Vec<Reply>) -> Result<Vec<Reply>, LedgerError> {
         Reply::Error(text) => Some(text),
         _ => None,
     }) {
-        // It loads its data, is full, or is a replica now.
+        // The Redis server is loading its data, is full, or is a replica now.
         Some(text)
             if ["LOADING", "BUSY", "OOM", "READONLY", "MISCONF", "MASTERDOWN"]
                 .iter()
@@ -290,7 +290,7 @@ fn away(error: &io::Error) -> LedgerError {
     LedgerError::Away(format!("redis: {error}"))
 }
 
-/// What a URL says.
+/// The parts of a URL.
 struct Place {
     host: String,
     port: u16,
@@ -355,7 +355,7 @@ impl Place {
     }
 }
 
-/// Returns percent-encoded text as bytes.
+/// Decodes percent-encoded text; `None` if it is malformed.
 fn decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::new();

@@ -11,8 +11,8 @@ use super::shared::{Held, WithoutLedger, unique};
 use crate::storage::cost::Cost;
 use crate::storage::{StorageError, StorageErrorKind as Kind};
 
-/// The least and the most bytes that are reserved ahead, and their share of the quota: uploads of
-/// several servers should not refuse each other while much is left.
+/// The minimum and maximum number of bytes to reserve ahead, and the divisor that derives it from
+/// the quota. While much is left, reservations of one server should not cause refusals on another.
 const LEAST_STEP: u64 = 64 * 1024;
 const MOST_STEP: u64 = 64 * 1024 * 1024;
 const SHARE: u64 = 64;
@@ -33,32 +33,33 @@ impl fmt::Debug for Reservation {
 }
 
 impl Reservation {
-    /// Returns a reservation of nothing.
+    /// Creates an empty reservation.
     pub(super) fn new(account: &Arc<Account>) -> Result<Self, StorageError> {
         let account = Arc::clone(account);
         let id = unique().map_err(unknown)?;
         Ok(Self { account, id, cost: Cost::default(), names: Vec::new(), is_over: false })
     }
 
-    /// Returns the reserved bytes.
+    /// Returns the number of reserved bytes.
     pub(super) const fn bytes(&self) -> u64 {
         self.cost.bytes
     }
 
-    /// Reserves exactly this.
+    /// Reserves exactly `wanted`.
     ///
     /// # Errors
     ///
-    /// Returns `OverQuota`, `Busy` during the first count, or `Uncounted` without the ledger.
+    /// Returns `OverQuota` if the quota has no room, `Busy` during a count, or `Uncounted` if the
+    /// ledger does not answer.
     pub(super) fn add(&mut self, wanted: Cost) -> Result<(), StorageError> {
         self.reserve(wanted, 0)
     }
 
-    /// Reserves this, and bytes ahead if they are left.
+    /// Reserves `wanted`, and further bytes ahead if any are left.
     ///
     /// # Errors
     ///
-    /// As [`add`](Self::add).
+    /// Returns the errors of [`add`](Self::add).
     pub(super) fn add_ahead(&mut self, wanted: Cost) -> Result<(), StorageError> {
         let step = (self.account.limit.bytes / SHARE).clamp(LEAST_STEP, MOST_STEP);
         self.reserve(wanted, step)
@@ -104,7 +105,8 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// Returns `Busy` if one does already, or `Uncounted` without the ledger.
+    /// Returns `Busy` if another server is changing one of them, or `Uncounted` if the ledger does
+    /// not answer.
     pub(super) fn claim(&mut self, names: Vec<String>) -> Result<(), StorageError> {
         let shared = self.account.shared();
         let claimed = shared
@@ -119,7 +121,7 @@ impl Reservation {
         Ok(())
     }
 
-    /// Goes on without the ledger, if that is allowed.
+    /// Continues without the ledger if that is allowed, otherwise fails.
     fn without(&self, error: LedgerError) -> Result<(), StorageError> {
         let (shared, record) = (self.account.shared(), &self.account.record);
         match shared.without() {
@@ -142,13 +144,13 @@ impl Reservation {
         self.account.shared().hold(&self.account.record, &self.id, held);
     }
 
-    /// Ends the reservation: `added` is stored now, and `freed` is not any more.
+    /// Ends the reservation: `added` is stored now, and `freed` no longer is.
     pub(super) fn settle(mut self, added: Cost, freed: Cost) {
         let id = self.id.clone();
         self.end(Some(Later::Settle { id, added, freed }));
     }
 
-    /// Ends the reservation by its time, because what is stored is unknown. Then the files are
+    /// Lets the reservation expire, because it is unknown what is stored. The files are then
     /// counted again.
     pub(super) fn abandon(mut self) {
         self.end(None);
@@ -156,7 +158,7 @@ impl Reservation {
 
     /// Ends the reservation after an upload failed.
     pub(super) fn fail(self, error: &StorageError) {
-        // The store may have made the change although it did not say so, or may make it still.
+        // The storage may have made the change without confirming it, or may still make it.
         if matches!(error.kind, Kind::Io | Kind::Busy) {
             self.abandon();
         }

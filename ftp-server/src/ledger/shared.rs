@@ -1,4 +1,4 @@
-//! The changes of records by this server, and the renewal of its leases.
+//! Changes to records by this server, and the renewal of its leases.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
@@ -17,23 +17,23 @@ use crate::net::random;
 use crate::storage::cost::Cost;
 use crate::threads;
 
-/// How long a change is tried again while other servers change the record.
+/// How long a change is retried while other servers change the record.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long all calls fail at once after a failure, so that not every session waits in vain.
+/// How long after a failure all calls fail at once, so that not every session waits in vain.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How long the server waits at its end to give back what it holds.
+/// How long a server that ends waits until it has released what it holds.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// The longest name of a user or directory that is part of the name of a record, in bytes.
+/// The longest escaped name of a user or directory that is used in the name of a record, in bytes.
 const LONGEST_NAME: usize = 120;
 
-/// Locks for the changes of records: one change of a record at a time, so that the sessions of this
-/// server do not compete.
+/// Number of locks for changes to records. This server makes one change to a record at a time, so
+/// that its sessions do not compete.
 const TURNS: usize = 16;
 
-/// Stack of the thread, in bytes: TLS to an object store in a debug build fits.
+/// Stack of the thread, in bytes: enough for TLS to an object store in a debug build.
 const STACK: usize = 512 * 1024;
 
 /// What happens while the ledger does not answer.
@@ -44,12 +44,13 @@ pub enum WithoutLedger {
     /// 452 (default).
     #[default]
     Refuse,
-    /// The server goes on without the limits, and logs a warning. Once the ledger answers again,
-    /// what runs is recorded, and the files of the quotas are counted again.
+    /// The server continues without the limits, and logs a warning. Once the ledger answers again,
+    /// running sessions are recorded, and the files of the quotas are counted again.
     Allow,
 }
 
-/// The part of a server in state that several servers share through a [`Ledger`]. Clones share it.
+/// A server's handle to the state that several servers share through a [`Ledger`]. Clones belong to
+/// the same server.
 ///
 /// [`ServerBuilder::shared_state`](crate::ServerBuilder::shared_state) limits the sessions of each
 /// user on all servers together, and [`quota`](Self::quota) the files of a storage. A thread renews
@@ -76,24 +77,24 @@ pub enum WithoutLedger {
 #[derive(Clone)]
 pub struct SharedState {
     pub(super) inner: Arc<Inner>,
-    /// Ends the thread, which renews the leases.
+    /// Ends the thread that renews the leases.
     _end: Arc<End>,
 }
 
-/// What the clones share.
+/// The part that all clones share.
 pub(super) struct Inner {
     ledger: Box<dyn Ledger>,
     lease: Duration,
     without: WithoutLedger,
     turns: [Mutex<()>; TURNS],
     books: Mutex<Books>,
-    /// Signals work for the thread, and that it is done.
+    /// Signals that the thread has work, or that the work is done.
     signal: Condvar,
     /// The last failure, and until when calls fail with it.
     failure: Mutex<Option<(LedgerError, Instant)>>,
 }
 
-/// What this server holds in each record, and has still to change there.
+/// The leases of this server in each record, and the changes that it has yet to make there.
 #[derive(Debug, Default)]
 struct Books {
     held: BTreeMap<String, HashMap<String, Held>>,
@@ -130,9 +131,9 @@ impl Drop for End {
 }
 
 impl SharedState {
-    /// Begins to share state. If a server dies, what it has reserved is free again after `lease`,
-    /// and its sessions are not counted any more. All servers of a ledger need the same lease; with
-    /// an object store it should be 10 s or more.
+    /// Begins to share state. If a server dies, its sessions no longer count after `lease`, and its
+    /// reservations are released by the next count after that. All servers of a ledger need the
+    /// same lease; with an object store, the lease should be at least 10 s.
     ///
     /// # Errors
     ///
@@ -157,15 +158,15 @@ impl SharedState {
         Ok(Self { inner, _end: Arc::new(end) })
     }
 
-    /// Renews nothing any more, as a server that has died.
+    /// Stops renewing leases, like a server that has died.
     #[cfg(test)]
     pub(crate) fn die(&self) {
         self.inner.books().is_over = true;
         self.inner.signal.notify_all();
     }
 
-    /// Waits some seconds at most until the ended sessions and transfers of this server are
-    /// recorded. Without that, the other servers count them until the lease has run out.
+    /// Waits at most 3 s until the ended sessions and transfers of this server are recorded.
+    /// Without this, the other servers count them until the lease expires.
     pub fn flush(&self) {
         let until = Instant::now() + FAREWELL;
         let mut books = self.inner.books();
@@ -178,11 +179,12 @@ impl SharedState {
         }
     }
 
-    /// Counts one more session, unless the user has `limit` on all servers.
+    /// Counts one more session, or returns `None` if the user already has `limit` sessions on all
+    /// servers together.
     ///
     /// # Errors
     ///
-    /// Returns an error if that is unknown, and a session refused then.
+    /// Returns the error of the ledger, if [`WithoutLedger::Refuse`] is set.
     pub(crate) fn enter(&self, user: &[u8], limit: usize) -> Result<Option<Presence>, LedgerError> {
         let shared = &self.inner;
         let (record, id) = (record_name("sessions", user), unique()?);
@@ -245,7 +247,7 @@ impl Inner {
         }
     }
 
-    /// Makes a change soon, in the thread or with the next change of the record.
+    /// Makes a change soon, in the thread or with the next change to the record.
     pub(super) fn later(&self, record: &str, later: Later) {
         self.books().later.entry(record.to_owned()).or_default().push(later);
         self.signal.notify_all();
@@ -272,7 +274,8 @@ impl Inner {
         }
         let waiting = self.books().later.remove(name).unwrap_or_default();
         let changed = self.try_change(name, &waiting, act);
-        // What cannot be read is not changed either: its files are counted once it can.
+        // Changes to a damaged record are dropped: the files are counted once the record can be
+        // read again.
         if changed.is_err() && !matches!(changed, Err(LedgerError::Damaged(_))) {
             let mut books = self.books();
             let newer = books.later.remove(name).unwrap_or_default();
@@ -306,14 +309,14 @@ impl Inner {
             if begun.elapsed() >= PATIENCE {
                 return Err(LedgerError::Contended(name.to_owned()));
             }
-            // Servers that met once should not meet again.
+            // After a random delay, the servers should not collide again.
             tries = u32::min(tries + 1, 6);
             let spread = random::number().unwrap_or_default() % (2 << tries);
             std::thread::sleep(Duration::from_millis(spread));
         }
     }
 
-    /// Remembers whether the ledger answers, and logs a change of that.
+    /// Remembers whether the ledger answers, and logs when that changes.
     fn remember(&self, error: Option<&LedgerError>) {
         let mut failure = unpoisoned(self.failure.lock());
         match error {
@@ -349,7 +352,7 @@ impl Inner {
         })
     }
 
-    /// Makes the changes that wait. Returns `false` if one failed.
+    /// Makes the pending changes. Returns `false` if one failed.
     fn settle(&self) -> bool {
         let names: Vec<String> = {
             let mut books = self.books();
@@ -372,7 +375,7 @@ fn parse(name: &str, found: Option<&LedgerRecord>) -> Result<Record, LedgerError
     text.and_then(Record::parse).ok_or_else(|| LedgerError::Damaged(name.to_owned()))
 }
 
-/// Makes the delayed changes and renews the leases of a server, until it ends.
+/// Makes the delayed changes and renews the leases of a server, until the server ends.
 fn keep(shared: &Inner) {
     let mut renewed = Instant::now();
     let mut is_away = false;
@@ -394,7 +397,8 @@ fn keep(shared: &Inner) {
             renewed = Instant::now();
             let names: Vec<String> = shared.books().held.keys().cloned().collect();
             for name in names {
-                // The change has logged the error. A lease is renewed twice before it runs out.
+                // The change has logged the error. There are two attempts to renew a lease before
+                // it expires.
                 let _ = shared.renew(&name);
             }
         }
@@ -418,7 +422,7 @@ pub(super) fn record_name(kind: &str, name: &[u8]) -> String {
     }
 }
 
-/// Returns a digest as a name.
+/// Returns a digest in hexadecimal, for use as a name.
 pub(super) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

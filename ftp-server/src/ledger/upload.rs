@@ -12,10 +12,10 @@ use crate::storage::{StorageError, StorageErrorKind as Kind, StreamEnd, Upload};
 /// How long an upload waits while another session changes its file.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long one try lasts, before the session looks at its client.
+/// How long one attempt lasts before the session checks its client.
 const STEP: Duration = Duration::from_millis(100);
 
-/// How far an upload is.
+/// The progress of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     /// Nothing is visible.
@@ -29,21 +29,21 @@ pub(super) struct QuotaUpload {
     inner: Option<Box<dyn Upload>>,
     reservation: Option<Reservation>,
     target: Names,
-    /// Bytes of the file before the first one that is written.
+    /// Number of bytes of the file before the first written byte.
     kept: u64,
-    /// Reserved bytes that are not written yet.
+    /// Number of reserved bytes that are not written yet.
     left: u64,
     written: u64,
     /// The cost of the file that is replaced.
     replaced: Cost,
     phase: Phase,
-    /// Since when another session changes the file.
+    /// The time since which the upload waits for another session that changes the file.
     waiting: Option<Instant>,
 }
 
 impl QuotaUpload {
     /// Wraps an upload to a file whose first `kept` bytes exist. `left` of the reserved bytes are
-    /// for what is written.
+    /// for the bytes to write.
     pub(super) fn new(
         inner: Box<dyn Upload>,
         reservation: Reservation,
@@ -67,8 +67,8 @@ impl QuotaUpload {
         self.inner.as_mut().ok_or_else(|| Kind::Io.into())
     }
 
-    /// Finds out what is replaced, before the file is published. Returns `false` while another
-    /// session changes it.
+    /// Determines the cost of the replaced file, before the new one is published. Returns `false`
+    /// while another session changes the file.
     fn begin_to_publish(&mut self) -> Result<bool, StorageError> {
         if self.phase == Phase::Writing
             && let Some(reservation) = &mut self.reservation
@@ -96,7 +96,7 @@ impl QuotaUpload {
         }
     }
 
-    /// Gives the reservation back.
+    /// Ends the reservation of an upload that is not confirmed.
     fn give_up(&mut self, error: Option<&StorageError>) {
         let Some(reservation) = self.reservation.take() else { return };
         match (self.phase, error) {

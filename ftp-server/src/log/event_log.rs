@@ -23,7 +23,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Writes one line for each event, in the form that `docs/log.md` describes.
+/// An [`Observer`] that writes one line for each event, in the form that `docs/log.md` describes.
 #[derive(Debug)]
 pub struct EventLog {
     /// JSON if `true`, otherwise text.
@@ -66,9 +66,9 @@ impl EventLog {
     }
 
     /// Sets whether each line begins with its priority, in the form of sd-daemon(3) (default:
-    /// `false`). The usual priority is `<6>`; more important lines have lower numbers, and
-    /// debugging has `<7>`. Lines in the text form then have no time: the journal or the syslog
-    /// daemon adds it.
+    /// `false`). The usual priority is `<6>`; more important lines have lower numbers, and debug
+    /// lines have `<7>`. Lines in the text form then have no time: the journal or the syslog daemon
+    /// adds it.
     #[must_use]
     pub fn priorities(self, has_priorities: bool) -> Self {
         Self { has_priorities, ..self }
@@ -102,7 +102,7 @@ impl EventLog {
 impl Event<'_> {
     /// Returns the event as the JSON object that an [`EventLog`] writes, with the current time, and
     /// with the fields `more` at the end. `docs/log.md` describes the fields and their escapes.
-    /// Unlike in a log, names are not shortened, and there is no `unsaid`.
+    /// Unlike in a log, names are not shortened, and there is no field `unsaid`.
     ///
     /// ```
     /// use ftp_server::{Event, Observer};
@@ -149,8 +149,8 @@ const fn severity(level: Level) -> u8 {
     }
 }
 
-/// Passes the lines to the `log` crate, under the target `ftp_server::events` and without a time,
-/// which its logger adds.
+/// An observer that passes the lines to the `log` crate, with the target `ftp_server::events`. The
+/// lines have no time, because the logger adds it.
 #[derive(Debug, Default)]
 pub(crate) struct LogCrate {
     refusals: Refusals,
@@ -189,14 +189,14 @@ fn level(event: &Event<'_>) -> Level {
     }
 }
 
-/// Limits refused connections, of which there may be very many, to one line per second for each
-/// reason. The session limits its own events.
+/// Limits the lines about refused connections, of which there may be very many, to one per second
+/// for each reason. Sessions limit their own events.
 #[derive(Debug, Default)]
 struct Refusals(Mutex<Complaints>);
 
 impl Refusals {
-    /// Returns the number of suppressed events of this kind, or `None` if this one is suppressed
-    /// too.
+    /// Returns the number of similar events that were suppressed, or `None` if this event is
+    /// suppressed too.
     fn due(&self, event: &Event<'_>) -> Option<u64> {
         let EventKind::Refused(refusal) = event.kind else { return event.unsaid };
         let mut complaints = unpoisoned(self.0.lock());

@@ -29,8 +29,8 @@ enum Value {
 }
 
 impl Line {
-    /// Returns the line of an event; `unsaid` is the number of similar events without a line before
-    /// it.
+    /// Returns the line of an event; `unsaid` is the number of similar events before it that have
+    /// no line.
     pub(super) fn of(event: &Event<'_>, unsaid: u64) -> Self {
         // Enough for a login. Not larger, because the thread keeps the memory while the session
         // waits.
@@ -72,7 +72,7 @@ impl Line {
                 self.word("end", end.as_str());
                 if let SessionEnd::Failed(error) = end {
                     let text = error.to_string();
-                    // The text contains the number already.
+                    // The number would only repeat the words.
                     let words = text.split(" (os error ").next().unwrap_or_default();
                     self.bytes("error", words.as_bytes());
                 }
@@ -164,7 +164,7 @@ impl Line {
                 Value::Number(number) => write!(json, "{number}"),
                 Value::Seconds(seconds) => write!(json, "{:.3}", seconds.as_secs_f64()),
                 Value::Word(word) => write!(json, "\"{word}\""),
-                // Quotes and backslashes are all that JSON still needs escaped.
+                // For JSON, only quotes and backslashes must still be escaped.
                 Value::Quoted(text) => write!(json, "\"{}\"", cut(text, r#"\""#, longest)),
                 Value::Message(text) => {
                     write!(json, "\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
@@ -194,7 +194,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Ends a shortened name. In an escaped name, no backslash is followed by a dot.
+/// The end of a shortened name. In an escaped name, no backslash is followed by a dot.
 const MARK: &str = r"\...";
 
 /// Returns an escaped name of at most `longest` bytes, to be put between quotes, with a backslash
@@ -262,7 +262,8 @@ const fn word(kind: &EventKind<'_>) -> &'static str {
     }
 }
 
-/// Returns a sentence on one line. Text of peers in it was escaped before, so backslashes stay.
+/// Returns a sentence with its control characters escaped, so that it is one line. Text from peers
+/// is already escaped, so backslashes stay.
 pub(super) fn printable(text: &str) -> String {
     let parts: Vec<_> = text.split('\\').map(|part| Escaped(part.as_bytes()).to_string()).collect();
     parts.join("\\")

@@ -10,11 +10,12 @@ use ftp_proto::{HostName, Network, Reply, ReplyCode, RepresentationType, Verb};
 use crate::storage::VirtualPath;
 use crate::tls::TlsInfo;
 
-/// Receives events after they happened, in the order of each session.
+/// Receives events after they happened, in order within each session.
 ///
-/// The session's thread calls it and waits. For slow work, copy the event and process it in another
-/// thread. The session's thread may be confined to its user's files, so open all files beforehand.
-/// For refused connections the accepting thread calls it, and other clients wait.
+/// The session's thread calls [`observe`](Self::observe) and waits. For slow work, copy the event
+/// and process it in another thread. The session's thread may be confined to its user's files, so
+/// open all files beforehand. For refused connections, the accepting thread makes the call, and
+/// other clients wait.
 ///
 /// A panic ends only the session that the event is about, like any other panic on its thread.
 ///
@@ -56,7 +57,7 @@ pub struct Event<'a> {
     /// Number of the session, from 1, unique for this server; `None` for a refused connection and
     /// for the end of a ban.
     pub session: Option<u64>,
-    /// The client's address of the control connection; an IPv4-mapped address appears as IPv4.
+    /// The client's address on the control connection; an IPv4-mapped address appears as IPv4.
     pub peer: SocketAddr,
     /// The argument of `USER` of the accepted login, byte for byte; `None` without a login.
     pub user: Option<&'a [u8]>,
@@ -136,7 +137,7 @@ pub enum EventKind<'a> {
         /// Path of the file.
         path: &'a VirtualPath,
     },
-    /// A directory was made, by `MKD` or as missing parent of an upload.
+    /// A directory was made, by `MKD` or as a missing parent of an upload.
     #[non_exhaustive]
     DirectoryMade {
         /// Path of the directory.
@@ -182,7 +183,7 @@ pub enum EventKind<'a> {
 }
 
 /// A finished transfer: `RETR`, `STOR`, `STOU`, `APPE`, `LIST`, `NLST` or `MLSD`; also a `HASH` or
-/// a `STAT` of a path, which take as long.
+/// a `STAT` of a path, which can take as long.
 ///
 /// A file that could not be opened counts as a refused transfer of 0 bytes; a refused listing is
 /// not an event.
@@ -199,7 +200,7 @@ pub struct Transfer<'a> {
     pub representation: RepresentationType,
     /// Bytes moved over the data connection, or bytes read if the command needs none.
     pub bytes: u64,
-    /// Duration from the command on.
+    /// Time from the command to the end of the transfer.
     pub duration: Duration,
     /// How the transfer ended.
     pub end: TransferEnd,
@@ -238,8 +239,8 @@ pub enum TransferEnd {
     Fin,
     /// `close-notify`: complete under TLS, where the sender confirmed the end.
     CloseNotify,
-    /// `truncated`: an upload under TLS ended without `close_notify`, so it may be truncated, or
-    /// one in mode Z before the end of its compressed stream.
+    /// `truncated`: an upload may be truncated. It ended without `close_notify` under TLS, or
+    /// before the end of its compressed stream in mode Z.
     Truncated,
     /// `corrupt`: an upload in mode Z was not a valid compressed stream.
     Corrupt,
@@ -251,7 +252,8 @@ pub enum TransferEnd {
     Abor,
     /// `control-lost`: the control connection ended during the transfer.
     ControlLost,
-    /// `cut`: the server ended it, by a shutdown or [`Server::kick`](crate::Server::kick).
+    /// `cut`: the server ended the transfer, by a shutdown or
+    /// [`Server::kick`](crate::Server::kick).
     Cut,
     /// `no-data`: there was no data connection.
     NoData,
@@ -267,7 +269,7 @@ pub enum TransferEnd {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// `full`: no session is left, in total, without a login, or for this host.
+    /// `full`: a limit of sessions is reached: in total, without a login, or for this host.
     Full,
     /// `resources`: the system has no descriptor or thread left.
     Resources,
@@ -275,8 +277,8 @@ pub enum Refusal {
     Banned,
     /// `denied`: the address may not connect.
     Denied,
-    /// `header`: it came from [`proxy_protocol`](crate::ServerConfig::proxy_protocol) without a valid
-    /// PROXY header.
+    /// `header`: a connection from a network in
+    /// [`proxy_protocol`](crate::ServerConfig::proxy_protocol) had no valid PROXY header.
     Header,
 }
 
@@ -290,7 +292,7 @@ pub enum LoginRefusal {
     NoHome,
     /// `unavailable`: the authenticator could not decide.
     Unavailable,
-    /// `too-many`: the user has the maximum of sessions.
+    /// `too-many`: the user already has the maximum number of sessions.
     TooMany,
     /// `certificate`: the client has shown no certificate of this user
     /// ([`Tls::cert_user`](crate::Tls::cert_user)).
@@ -322,7 +324,7 @@ pub enum SessionEnd<'a> {
     Closed,
     /// `failed`: the connection broke, or the client did not read the replies.
     Failed(&'a io::Error),
-    /// `panicked`: a defect ended its thread.
+    /// `panicked`: a defect ended the session's thread.
     Panicked,
 }
 

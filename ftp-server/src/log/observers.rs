@@ -25,12 +25,14 @@ impl Observers {
         }
     }
 
-    /// Returns whether an event about a session reaches anything but a disabled log.
+    /// Returns whether events of sessions have a receiver: an observer that was added, or an
+    /// enabled `log` crate.
     pub(crate) fn are_listening(&self) -> bool {
         !self.others.is_empty() || LogCrate::is_listening()
     }
 
-    /// Sends an event as [`tell`](Self::tell) does, from a thread that must survive a panic.
+    /// Sends an event as [`tell`](Self::tell) does, but catches panics of observers. For a thread
+    /// that must survive them.
     pub(crate) fn tell_unharmed(&self, event: &Event<'_>) {
         let told = catch_unwind(AssertUnwindSafe(|| self.tell(event)));
         if told.is_err() {

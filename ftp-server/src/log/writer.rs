@@ -1,4 +1,4 @@
-//! Writes lines to a file, pipe or terminal without waiting for it.
+//! Writes lines to a file, pipe or terminal without waiting for the target.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -11,10 +11,10 @@ use crate::{limits, threads};
 
 /// Target of a log. Writing never waits: a separate thread waits for a pipe without a reader, or
 /// for a slow disk. Up to 256 KiB of lines wait; more lines, and lines that cannot be written, are
-/// lost and counted. The `log` crate gets a message when writing begins to fail and, once lines are
-/// written again, with the number of lost lines.
+/// lost and counted. A message to the `log` crate reports when writing begins to fail. Once lines
+/// are written again, another message reports the number of lost lines.
 ///
-/// Clones write to the same target. Dropping the last one writes waiting lines for up to a second;
+/// Clones write to the same target. Dropping the last clone writes waiting lines for at most 1 s;
 /// call [`flush`](Self::flush) before a process ends in another way.
 #[derive(Clone)]
 pub struct LogWriter(Arc<Handle>);
@@ -38,32 +38,31 @@ struct Pending {
     finished: u64,
     /// Bytes that the thread is writing at the moment.
     writing: Option<usize>,
-    /// The thread waits for a line, however long.
+    /// Whether the thread waits for a line without a timeout.
     is_idle: bool,
-    /// Calls that wait until all lines are written.
+    /// Number of calls that wait until all lines are written.
     flushes: usize,
-    /// The last clone was dropped: no more lines come.
+    /// Whether the last clone was dropped, so that no more lines arrive.
     is_over: bool,
-    /// Lost lines in total, and those that a message has reported.
+    /// Number of lost lines in total, and of those that a message has reported.
     lost: u64,
     told: u64,
 }
 
 impl Pending {
-    /// Returns whether the thread has something to do for which it must not wait until lines
-    /// collect.
+    /// Returns whether the thread has work that must not wait until more lines collect.
     fn is_urgent(&self) -> bool {
         let has_room = self.waiting.len() <= limits::LOG_WAITING / 2;
         !has_room || self.target.is_some() || self.is_over || self.flushes > 0
     }
 }
 
-/// The target as the thread sees it.
+/// The target, and its state in the thread.
 struct Sink {
     writer: Box<dyn Write + Send>,
-    /// The last line lacks its end.
+    /// Whether the last line lacks its end.
     is_torn: bool,
-    /// The last write failed, and a message has reported it.
+    /// Whether the last write failed, which a message has reported.
     is_failing: bool,
 }
 
@@ -105,7 +104,7 @@ impl LogWriter {
         self.0.0.changed.notify_all();
     }
 
-    /// Writes one line, given without line ending.
+    /// Writes one line; `line` has no line ending.
     pub fn line(&self, line: &str) {
         self.append(&[line.as_bytes(), b"\n"]);
     }
@@ -254,7 +253,7 @@ impl Channel {
         target.flush()
     }
 
-    /// Returns whether to stop waiting for a target that accepts no bytes: a new one was set, or
+    /// Returns whether to stop waiting for a target that accepts no bytes: a new target was set, or
     /// the log ends.
     fn is_given_up(&self) -> bool {
         let state = self.state();

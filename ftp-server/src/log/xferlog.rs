@@ -9,8 +9,9 @@ use super::line::calendar;
 use super::writer::LogWriter;
 use crate::log::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
 
-/// Writes a line in the format of xferlog(5) for each file that was sent or received, completely or
-/// not. There are no lines for listings, nor for transfers that never had a data connection.
+/// An [`Observer`] that writes a line in the format of xferlog(5) for each file that was sent or
+/// received, completely or not. There are no lines for listings, nor for transfers that never had a
+/// data connection.
 ///
 /// Times are UTC. The remote host is an address, and paths begin at the user's root. White space in
 /// names becomes `_`, as with other servers; characters that a terminal would interpret are
@@ -46,7 +47,7 @@ fn line(event: &Event<'_>, transfer: &Transfer<'_>, now: SystemTime) -> Option<S
     }
     let user = event.user.unwrap_or_default();
     let is_anonymous = [&b"anonymous"[..], b"ftp"].iter().any(|who| who.eq_ignore_ascii_case(user));
-    // Shorter transfers take one second, as with wu-ftpd.
+    // A transfer of less than a second counts as one second, as with wu-ftpd.
     let seconds = transfer.duration.as_secs().max(1);
     let kind = if transfer.representation == RepresentationType::Ascii { 'a' } else { 'b' };
     let direction = if transfer.direction == Direction::Received { 'i' } else { 'o' };
@@ -57,8 +58,8 @@ fn line(event: &Event<'_>, transfer: &Transfer<'_>, now: SystemTime) -> Option<S
     let path = Word(transfer.path.as_bytes());
     let user = Word(user);
     let mut line = date(now);
-    // Writing to a string does not fail. No special action, service `ftp`, no RFC 931, no such
-    // user.
+    // Writing to a string does not fail. The fixed fields are: no special action, service `ftp`, no
+    // RFC 931 authentication, no authenticated user.
     let _ = write!(
         line,
         " {seconds} {host} {bytes} {path} {kind} _ {direction} {access} {user} ftp 0 * {status}"

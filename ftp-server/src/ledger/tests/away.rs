@@ -9,7 +9,7 @@ use crate::auth::Rights;
 use crate::config::ServerConfig;
 use crate::server::Server;
 
-/// A ledger that can be away.
+/// A ledger that can stop answering.
 #[derive(Debug, Default)]
 struct Distant {
     ledger: MemoryLedger,
@@ -42,7 +42,7 @@ impl Ledger for Distant {
     }
 }
 
-/// A server of two sessions per user and a quota.
+/// A server with a limit of two sessions per user, and with a quota.
 struct Served {
     ledger: Arc<Distant>,
     files: Arc<MemoryStorage>,
@@ -98,7 +98,7 @@ fn without_the_ledger_a_server_refuses() {
     let reply = session.expect("STOR g", 452).text();
     assert!(reply.contains("Quota cannot be checked now"), "{reply}");
     session.expect("MKD d", 452);
-    // Reading goes on.
+    // Reading still works.
     session.expect("SIZE f", 213);
     served.ledger.is_away.store(false, Ordering::SeqCst);
     at_last("uploads work again", || (store(&mut session, "g", 5) == 226).then_some(()));

@@ -1,4 +1,4 @@
-//! What every ledger has to do, tried on each of them by two servers.
+//! Requirements of every ledger, tested with two servers.
 
 mod away;
 
@@ -61,7 +61,7 @@ fn recorded(nodes: &[&SharedState], storage: &SharedQuota) -> u64 {
     storage.quota(&VirtualPath::root()).unwrap().unwrap().bytes
 }
 
-/// Tries everything that a ledger has to do. Each call of `open` is another server.
+/// Tests all requirements of a ledger. Each call to `open` stands for another server.
 pub(crate) fn ledger_works<L: Ledger + 'static>(open: impl Fn() -> L + Sync) {
     replaces_what_was_read(&open);
     loses_no_change(&open);
@@ -131,7 +131,7 @@ fn keeps_a_quota<L: Ledger + 'static>(open: &(impl Fn() -> L + Sync)) {
     let on = |node: &SharedState| node.quota(Arc::clone(&files), "files").max_bytes(LIMIT);
     let [one, other] = nodes.each_ref().map(on);
     let recorded = || recorded(&nodes.each_ref(), &one);
-    // The first upload counts what is there.
+    // The first upload counts the existing files.
     put(&one, "new", WriteMode::Create, 400_000).unwrap();
     assert_eq!(recorded(), 700_000);
     assert_eq!(kind(put(&other, "third", WriteMode::Create, 300_001)), Some(Kind::OverQuota));
@@ -150,7 +150,7 @@ fn keeps_a_quota<L: Ledger + 'static>(open: &(impl Fn() -> L + Sync)) {
     other.rename(&path("d/renamed"), &path("third"), true).unwrap();
     one.rmdir(&path("d")).unwrap();
     assert_eq!((recorded(), stored(&files)), (3_000, 3_000));
-    // Many uploads at once never exceed the limit, and what is left can be used.
+    // Many uploads at once never exceed the limit, and the remaining space can be used.
     let put_some = |number: usize| {
         let storage = if number.is_multiple_of(2) { &one } else { &other };
         kind(put(storage, &format!("many{number}"), WriteMode::Create, 120_000))
@@ -167,7 +167,7 @@ fn keeps_a_quota<L: Ledger + 'static>(open: &(impl Fn() -> L + Sync)) {
     assert_eq!(stored(&files), filled - 3_000 + 9);
 }
 
-/// Lets a server die with a session, in the middle of one upload, and after another one that is
+/// Lets a server die with a session, in the middle of one upload, and after another upload that is
 /// not recorded yet.
 fn outlives_a_server<L: Ledger + 'static>(open: &impl Fn() -> L) {
     let other = node(open(), LONG);
