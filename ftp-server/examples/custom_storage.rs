@@ -1,5 +1,5 @@
-//! A custom storage without a disk: uploads go to the program that embeds the server, complete,
-//! and are stored nowhere else. Cameras and scanners can deliver to it.
+//! A custom storage without a disk: complete uploads go to the program that embeds the server, and
+//! are stored nowhere else. Cameras and scanners can deliver to it.
 //!
 //! `cargo run -p ftp-server --example custom_storage`
 
@@ -122,7 +122,7 @@ fn deliver(server: SocketAddr, name: &str, content: &[u8]) -> Result<String, Box
     let port = reply.split('|').nth(3).ok_or("no port in the reply")?.parse()?;
     let mut data = TcpStream::connect((server.ip(), port))?;
     ask(&format!("STOR {name}\r\n"))?;
-    // The server may close it early: its reply says why.
+    // The server may close the data connection early; its reply then says why.
     if data.write_all(content).is_ok() {
         data.shutdown(std::net::Shutdown::Write)?;
     }

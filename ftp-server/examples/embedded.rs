@@ -1,4 +1,4 @@
-//! A server inside a program: two users, custom settings, a log, and an orderly end.
+//! A server inside a program: two users, custom settings, a log, and an orderly shutdown.
 //!
 //! `FTP_ROOT=DIR cargo run -p ftp-server --example embedded` serves DIR on port 2121 of this
 //! computer, until standard input has a line or ends. Without `FTP_ROOT` it serves a new directory
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// With port 0 the system chooses a port.
+/// Starts the server. With port 0, the system chooses a port.
 fn start(root: &Path, port: u16) -> Result<Server, Box<dyn Error>> {
     // A separate thread writes the lines to standard error: no session waits for a pipe.
     let log = EventLog::new(LogFormat::Text, LogWriter::start("the log", io::stderr())?);
@@ -43,7 +43,7 @@ fn start(root: &Path, port: u16) -> Result<Server, Box<dyn Error>> {
     Ok(server)
 }
 
-/// Transfers may take ten more seconds; idle sessions get 421 at once.
+/// Stops the server. Running transfers may take up to 10 s more; idle sessions get 421 at once.
 fn stop(server: Server) {
     for session in server.sessions() {
         println!("{} is {:?} for {:?}", session.number, session.activity, session.since.elapsed());

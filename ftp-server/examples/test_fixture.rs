@@ -1,4 +1,4 @@
-//! A server as a test fixture: once made, it accepts connections on a free port, and dropping it
+//! A server as a test fixture: once created, it accepts connections on a free port, and dropping it
 //! stops it. The test waits for an event, not for a fixed time.
 //!
 //! `cargo run -p ftp-server --example test_fixture`

@@ -17,8 +17,8 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
-/// Connections that one host may have without a login, if that leaves half of the places to others.
-/// A client that transfers several files in parallel may log in this many times at once.
+/// Connections that one host may have without a login, if that leaves half of these places to other
+/// hosts. A client that transfers several files in parallel may log in this many times at once.
 const AT_ONCE: usize = 4;
 
 /// Counts connections against their limits.
@@ -50,7 +50,7 @@ struct Occupancy {
 struct Occupant {
     /// The client's address; `None` for loopback, where a proxy or tunnel may stand for any client.
     peer: Option<IpAddr>,
-    /// Its host, if the connections of a host are limited.
+    /// The client's host, if the connections of a host are limited.
     host: Option<IpAddr>,
     is_pending: bool,
     /// The connection, once other clients may close it.
@@ -71,26 +71,27 @@ impl Admission {
         Arc::new(Self { total, per_host: per_host.into(), held: Mutex::default(), waiting })
     }
 
-    /// Changes the limit for one host.
+    /// Changes the limit for each host.
     pub(crate) fn set_per_host(&self, per_host: usize) {
         self.per_host.store(per_host, Ordering::Relaxed);
     }
 
-    /// Returns the maximum of connections without a login: half of all, so that clients without a
-    /// password cannot keep out the others.
+    /// Returns the maximum number of connections without a login: half of all, so that clients
+    /// without a password cannot keep out the others.
     const fn pending(&self) -> usize {
         self.total.div_ceil(2)
     }
 
-    /// Returns the share of one host in them: an eighth, or [`AT_ONCE`] if that is more, but at
-    /// most half.
+    /// Returns the maximum number of connections without a login from one host: an eighth of
+    /// [`pending`](Self::pending), or [`AT_ONCE`] if that is more, but at most half.
     fn pending_of_host(&self) -> usize {
         (self.pending() / 8).max(AT_ONCE.min(self.pending() / 2)).max(1)
     }
 
-    /// Takes a place for a connection. If all are taken, closes a connection without a login: the
-    /// oldest one of the host that has the most of them. If hosts have equally many, the /56 with
-    /// the most of them decides, then the /48.
+    /// Takes a place for a connection. If all places are taken, closes a connection without a
+    /// login: the oldest one of the host that has the most of them. If several hosts have equally
+    /// many, the /56 with the most of them decides, then the /48. Returns `None` if there is no
+    /// place.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         let occupant = self.occupant(peer);
         let held = self.held();
@@ -98,13 +99,13 @@ impl Admission {
     }
 
     /// Takes a place for a connection of a balancer itself, such as a health check. The limits per
-    /// host do not apply to it, but it counts as a host when a connection must be closed.
+    /// host do not apply to a balancer, but it counts as a host when a connection must be closed.
     pub(crate) fn admit_balancer(self: &Arc<Self>, balancer: IpAddr) -> Option<Permit> {
         let peer = Some(balancer.to_canonical());
         self.seat(self.held(), Occupant { peer, host: None, is_pending: true, line: None })
     }
 
-    /// Returns a client that is not logged in and has no place yet.
+    /// Returns the record of a client that is not logged in and has no place yet.
     fn occupant(&self, peer: IpAddr) -> Occupant {
         let per_host = self.per_host.load(Ordering::Relaxed);
         let peer = Some(peer.to_canonical()).filter(|peer| !peer.is_loopback());
@@ -120,7 +121,8 @@ impl Admission {
             || client.peer.is_some_and(|peer| held.pending_from(peer, 64) >= self.pending_of_host())
     }
 
-    /// Gives a place to a connection without a login, and closes another one if all are taken.
+    /// Gives a place to a connection without a login, and closes another one if all places are
+    /// taken.
     fn seat(
         self: &Arc<Self>,
         mut held: MutexGuard<'_, Occupancy>,
@@ -148,8 +150,8 @@ impl Admission {
 }
 
 impl Permit {
-    /// Sets the connection of this place: without a login it can be closed from now on to make
-    /// room.
+    /// Sets the connection of this place. From now on it can be closed to make room, unless it is
+    /// logged in.
     pub(crate) fn is_for(&self, line: &Arc<SessionHandle>) {
         if let Some(place) = self.admission.held().places.get_mut(&self.number) {
             place.line = Some(Arc::clone(line));
@@ -167,8 +169,8 @@ impl Permit {
     }
 
     /// Returns the place now, for a connection that only has to be closed: its client may reconnect
-    /// as soon as it sees the end. If too many connections do so at once, the place stays taken
-    /// until the drop, because each still has a thread.
+    /// as soon as it sees the end. If too many connections are being closed at once, the place
+    /// stays taken until the permit is dropped, because each of them still has a thread.
     pub(crate) fn leave(&self) {
         let mut held = self.admission.held();
         if held.leaving < limits::LEAVING && held.give_back(self.number).is_some() {
@@ -256,7 +258,8 @@ pub(crate) fn count_down<Key: Eq + Hash>(counts: &mut HashMap<Key, usize>, key: 
 /// IPv6 prefixes in which one client may have many addresses: those of a host, a home and a site.
 const NETWORKS: [u32; 3] = [64, 56, 48];
 
-/// Returns the network with this prefix around an IPv6 address. An IPv4 address stands for itself.
+/// Returns the network with this prefix length that contains an IPv6 address. An IPv4 address
+/// stands for itself.
 fn masked(peer: IpAddr, bits: u32) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
@@ -274,7 +277,7 @@ pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
 
 /// Returns all addresses that count as one host with `peer`.
 pub(crate) fn host_of(peer: IpAddr) -> Network {
-    // An IPv4 address has only 32 bits.
+    // For an IPv4 address, the prefix length is reduced to 32.
     Network::around(peer, 64)
 }
 
@@ -335,7 +338,7 @@ fn memory() -> Option<u64> {
 }
 
 /// Returns the most memory that this process could have, in bytes: that of the machine, or less if
-/// its control group has a limit.
+/// the control group of this process has a limit.
 pub(crate) fn memory_in_all() -> Option<u64> {
     let machine = memory_info("MemTotal:");
     let group = number_in_cgroup("memory.max");
@@ -372,7 +375,8 @@ mod tests {
     }
 
     impl Connected {
-        /// Returns whether it was closed, which its client is told once.
+        /// Returns whether the connection was closed with 421. The client reads the 421 only once,
+        /// so a second call returns `false`.
         fn is_closed(&mut self) -> bool {
             if !self.line.has_given_way() {
                 return false;

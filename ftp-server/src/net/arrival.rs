@@ -20,9 +20,9 @@ use crate::{deadline, limits};
 
 /// The next step of a connection that was let in.
 pub(crate) enum Entry {
-    /// To begin a session; it has a place.
+    /// Begin a session: the client has a place.
     Client(Permit),
-    /// To wait for the header that names its client.
+    /// Wait for the header that names the client.
     Balancer(Waiting),
 }
 
@@ -55,9 +55,9 @@ impl Arrival {
         }
     }
 
-    /// Returns the addresses of the connection; `None` if it is refused or closed. Waits for the
-    /// header in a separate function, because an idle session keeps each page of stack that was
-    /// used.
+    /// Returns the addresses of the connection; `None` if it is refused or closed. The wait for the
+    /// header is in this separate function, because an idle session keeps each page of stack that
+    /// was used.
     #[inline(never)]
     fn ends(&mut self, current: &Arc<Current>) -> Option<Ends> {
         let line = Arc::clone(&self.registration.line);
@@ -96,7 +96,8 @@ impl Arrival {
         balancer::receive_header(stream, || balancer::wait_for_input(stream, deadline))
     }
 
-    /// Takes a place for the client. Returns the reason to refuse it, if there is one.
+    /// Takes a place for the client. Returns the reason to refuse the client; `None` if the client
+    /// has a place.
     fn objection(
         &mut self,
         header: ProxyHeader,

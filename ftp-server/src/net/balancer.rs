@@ -1,5 +1,5 @@
-//! Connections that a load balancer forwards: the header that names their client, and both
-//! addresses as the client sees them.
+//! Connections that a load balancer forwards: the header that names the client, and both addresses
+//! as the client sees them.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::socket;
 
-/// The addresses of a control connection; IPv4-mapped ones appear as IPv4.
+/// The addresses of a control connection; IPv4-mapped addresses appear as IPv4.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ends {
     /// The client's end.
@@ -49,13 +49,13 @@ impl Ends {
     }
 }
 
-/// Returns the client's address of a connection that came from the balancer `from` with this
+/// Returns the client's address for a connection that came from the balancer `from` with this
 /// header.
 ///
 /// # Errors
 ///
-/// Returns `InvalidData` for an address that no client can have, such as loopback. On the balancer
-/// it means the balancer, but here it would mean this computer.
+/// Returns `InvalidData` for an address that no client can have, such as loopback. On the balancer,
+/// a loopback address means the balancer, but here it would mean this computer.
 pub(crate) fn client_of(header: ProxyHeader, from: SocketAddr) -> io::Result<SocketAddr> {
     let ProxyHeader::Client { source, .. } = header else { return Ok(from) };
     let is_host = match AddressClass::of(source.ip()) {
@@ -117,7 +117,7 @@ pub(crate) fn wait_for_input(stream: &TcpStream, deadline: Instant) -> io::Resul
     }
 }
 
-/// Returns whether one of `networks` contains this address, which is then a balancer.
+/// Returns whether one of `networks` contains this address, which then belongs to a balancer.
 pub(crate) fn is_balancer(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }

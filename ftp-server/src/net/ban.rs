@@ -20,7 +20,7 @@ pub(crate) struct Bans {
     window: Duration,
     lasting: Duration,
     hosts: Mutex<HashMap<IpAddr, Record>>,
-    /// What servers share, if they do: the failed logins on all of them count together.
+    /// The state shared with other servers, if any: failed logins on all of them count together.
     shared: Option<SharedState>,
 }
 
@@ -43,7 +43,8 @@ impl Bans {
         Self { after, window, lasting, hosts: Mutex::default(), shared }
     }
 
-    /// Counts a failed login. Returns how long the ban lasts if it leads to one.
+    /// Counts a failed login. Returns the duration of the ban if the login leads to one, otherwise
+    /// `None`.
     ///
     /// Loopback is not counted, because a proxy or tunnel may stand for any client.
     pub(crate) fn note(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
@@ -83,8 +84,8 @@ impl Bans {
         Some(self.lasting)
     }
 
-    /// Bans a host that is banned on another server. Returns `false` if it is banned here already,
-    /// or if there is no room.
+    /// Bans a host that is banned on another server. Returns `false` if the host is already banned
+    /// here, or if there is no room.
     fn learn(&self, host: IpAddr, now: Instant, left: Duration) -> bool {
         let mut hosts = self.hosts();
         let is_known = hosts.get(&host).is_some_and(|record| record.is_banned(now));
@@ -96,7 +97,8 @@ impl Bans {
         true
     }
 
-    /// Returns whether the host of `peer` is banned, on this server or another one of the ledger.
+    /// Returns whether the host of `peer` is banned, on this server or on another server of the
+    /// ledger.
     pub(crate) fn hold_anywhere(&self, peer: IpAddr, now: Instant) -> bool {
         if self.hold(peer, now) {
             return true;
@@ -105,12 +107,12 @@ impl Bans {
         let Some(shared) = self.shared.as_ref().filter(|_| is_counted) else { return false };
         let host = network_of(peer);
         let Ok(Some(left)) = shared.ban_of(host) else { return false };
-        // From now on, its connections are refused without a look at the ledger.
+        // From now on, its connections are refused without asking the ledger.
         self.learn(host, now, left);
         true
     }
 
-    /// Returns whether the host of `peer` is banned.
+    /// Returns whether the host of `peer` is banned on this server.
     pub(crate) fn hold(&self, peer: IpAddr, now: Instant) -> bool {
         if self.after == 0 {
             return false;
@@ -127,7 +129,8 @@ impl Bans {
         hosts.iter().filter_map(|(host, record)| Some((*host, left(record)? - now))).collect()
     }
 
-    /// Forgets the failed logins of the host of `peer`, and its ban; returns whether it had one.
+    /// Forgets the failed logins and the ban of the host of `peer`. Returns whether the host was
+    /// banned on this server.
     pub(crate) fn lift(&self, peer: IpAddr, now: Instant) -> bool {
         if let Some(shared) = &self.shared {
             shared.forgive(network_of(peer));
@@ -135,7 +138,7 @@ impl Bans {
         self.hosts().remove(&network_of(peer)).is_some_and(|record| record.is_banned(now))
     }
 
-    /// Returns whether a record of this host fits, after older ones made room for it.
+    /// Returns whether there is room for a record of this host. Removes older records if necessary.
     fn has_room(&self, hosts: &mut HashMap<IpAddr, Record>, host: IpAddr, now: Instant) -> bool {
         if !hosts.contains_key(&host) && hosts.len() >= limits::BAN_HOSTS {
             self.make_room(hosts, now);
@@ -269,14 +272,14 @@ mod tests {
         let most = u32::try_from(limits::BAN_HOSTS).unwrap();
         assert!(!note(&bans, host(0), start) && note(&bans, host(0), start));
         let later = |number: u32| start + Duration::from_millis(number.into());
-        // Each host that finds the table full costs a scan of it.
+        // Each new host in a full table costs a scan of the table.
         let hosts = most + most / 8;
         for number in 1..hosts {
             assert!(!note(&bans, host(number), later(number)));
         }
         assert_eq!(bans.hosts().len(), limits::BAN_HOSTS);
         assert!(bans.hold(host(0), start + MINUTE));
-        // The last hosts are those in the table.
+        // The table contains the last hosts.
         assert!(!note(&bans, host(1), start + MINUTE));
         assert!(note(&bans, host(hosts - 1), start + MINUTE));
         // Expired records make room at once.
@@ -315,7 +318,7 @@ mod tests {
         assert!(one.lift(host, now));
         state.flush();
         assert!(!one.hold_anywhere(host, now) && !third.hold_anywhere(host, now));
-        // Another server keeps what it knows.
+        // Another server keeps its own ban.
         assert!(other.hold(host, now));
     }
 }

@@ -54,7 +54,7 @@ impl Complaints {
     }
 }
 
-/// Limits messages about one client, which can cause them as often as it likes.
+/// Limits messages about one client, since a client can cause any number of them.
 #[derive(Debug)]
 pub(crate) struct SessionComplaints {
     peer: SocketAddr,

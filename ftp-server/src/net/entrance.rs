@@ -27,12 +27,12 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    /// Takes a socket of the server.
+    /// Takes over a socket that only this server uses.
     pub(crate) fn own(socket: TcpListener) -> Self {
         Self { socket, bell: None, turns: AtomicU64::new(0), waited: AtomicU64::new(NONE) }
     }
 
-    /// Takes a socket that stays open elsewhere when the server stops.
+    /// Takes over a socket that stays open elsewhere when the server stops.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Entrance {
         self.socket.accept()
     }
 
-    /// Makes [`accept`](Self::accept) return, now and from now on.
+    /// Makes [`accept`](Self::accept) return at once, now and in later calls.
     pub(crate) fn close(&self) {
         // Neither call can fail: the socket listens, and the counter is at 0.
         match &self.bell {

@@ -103,7 +103,7 @@ impl Trouble {
     }
 }
 
-/// Opens a descriptor in reserve.
+/// Opens a spare descriptor.
 fn open_spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
@@ -119,7 +119,7 @@ fn receive(
     let context = current.get();
     let admission = &context.admission;
     let entry = if balancer::is_balancer(&context.config.proxy_protocol, from.ip()) {
-        // The thread of the connection decides when it has read the header.
+        // The thread of the connection decides after it has read the header.
         admission.waiting.enter().map(Entry::Balancer)
     } else if let Some(refusal) = context.objection(from.ip()) {
         return turn_away(&stream, from, greeting, &context, refusal);

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 const BACKLOG: i32 = 1_024;
 
 /// Opens a listening socket. With `free`, the computer need not have the address yet. Accepted
-/// sockets inherit its options, so that a session needs no calls for them.
+/// sockets inherit the options of this socket, so that a session needs no calls for them.
 pub(crate) fn bind(address: SocketAddr, free: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -51,8 +51,8 @@ pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(Duration::from_secs(120)))
 }
 
-/// Returns an IPv4-mapped address as IPv4; any other unchanged, with the scope that a link-local
-/// one needs.
+/// Returns an IPv4-mapped address as IPv4. Returns any other address unchanged, with the scope that
+/// a link-local address needs.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_missing_can_be_bound_in_advance() {
-        // Reserved for documentation: no computer has them.
+        // These addresses are reserved for documentation: no computer has them.
         for address in ["192.0.2.77:0", "[2001:db8::77]:0"] {
             let address: SocketAddr = address.parse().unwrap();
             if address.is_ipv6() && std::net::UdpSocket::bind("[::1]:0").is_err() {

@@ -37,8 +37,8 @@ impl WaitingRoom {
         Arc::new(Self { most: most.min(limits::WAITING), held: Mutex::default() })
     }
 
-    /// Lets a connection wait. If too many wait, closes the oldest one. Returns `None` if too many
-    /// are being closed already.
+    /// Lets a connection wait. If too many connections wait, closes the oldest one. Returns `None`
+    /// if too many are being closed already.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Waiting> {
         let mut held = self.held();
         let mut closed = None;
@@ -61,7 +61,7 @@ impl WaitingRoom {
 }
 
 impl Occupancy {
-    /// Takes the oldest connection out of the room.
+    /// Takes the oldest connection out of the room; `None` if no connection can be closed now.
     fn close_oldest(&mut self) -> Option<Arc<SessionHandle>> {
         if self.leaving >= limits::LEAVING {
             return None;

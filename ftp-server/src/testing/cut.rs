@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use crate::data::Outgoing;
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
-/// The first bytes of outgoing data. It has no descriptor, so that the bytes are counted.
+/// Outgoing data that is cut after its first bytes. It offers no descriptor, so that all bytes are
+/// counted here.
 pub(crate) struct CutOutgoing {
     pub(crate) inner: Box<dyn Outgoing>,
     pub(crate) left: u64,
@@ -58,14 +59,14 @@ impl Upload for CutUpload {
         self.inner.ready()
     }
 
-    /// The data ended before the cut. The upload is still not published.
+    /// Fails without publishing the upload, whose data ended before the cut.
     fn commit(self: Box<Self>) -> Result<(), StorageError> {
         self.inner.abort(StreamEnd::Cut);
         Err(StorageErrorKind::Io.into())
     }
 
     fn abort(self: Box<Self>, end: StreamEnd) {
-        // The cut failed, not the storage.
+        // The cut is the cause of the failure, not the storage.
         self.inner.abort(if end == StreamEnd::Failed { StreamEnd::Cut } else { end });
     }
 }

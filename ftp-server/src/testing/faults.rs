@@ -19,7 +19,7 @@ pub enum ProtocolFault {
         /// Bytes over the data connection.
         after: u64,
     },
-    /// The same as [`Abort`](Self::Abort) without a final reply: the session waits for the next
+    /// Like [`Abort`](Self::Abort), but without a final reply: the session waits for the next
     /// command.
     Silence {
         /// Bytes over the data connection.
@@ -83,7 +83,7 @@ impl Faults {
         self
     }
 
-    /// Counts a command, and returns its fault.
+    /// Counts a command, and returns its fault, if any.
     pub(crate) fn next(&self, verb: Verb) -> Option<ProtocolFault> {
         if !self.rules.iter().any(|rule| rule.verb == verb) {
             return None;

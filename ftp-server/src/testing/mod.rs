@@ -1,16 +1,16 @@
 //! Fixtures for tests of programs that speak to an FTP server.
 //!
-//! - [`Recorder`] records the commands and events of a server, and waits for one.
+//! - [`Recorder`] records the commands and events of a server, and can wait for one of them.
 //! - [`Faults`] breaks chosen commands: 421, 426 after some bytes, no reply, a delay.
 //! - [`MemoryStorage`](crate::MemoryStorage) provides files and shows received ones
 //!   ([`put`](crate::MemoryStorage::put), [`get`](crate::MemoryStorage::get),
-//!   [`files`](crate::MemoryStorage::files)), and [`FaultStorage`](crate::FaultStorage) makes them
-//!   fail.
+//!   [`files`](crate::MemoryStorage::files)), and [`FaultStorage`](crate::FaultStorage) makes
+//!   storage calls fail.
 //! - `Tls::self_signed`, with the feature `self-signed`, creates a certificate in one call; clients
 //!   pin it with [`Tls::pin`](crate::Tls::pin).
 //!
-//! A server without them is neither slower nor larger: each command only checks whether there is a
-//! script. The example `client_test` of ftp-client uses all of them.
+//! Without these fixtures, each command only checks whether a recorder or fault is set. The example
+//! `client_test` of ftp-client uses all of them.
 //!
 //! ```
 //! use std::io::{BufRead, BufReader, Write};
@@ -47,7 +47,7 @@ pub use recorder::{NotRecorded, Record, Recorded, Recorder};
 
 pub(crate) use cut::{CutOutgoing, CutUpload};
 
-/// The script that the builder was given.
+/// The recorders and faults that the builder was given.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     pub(crate) recorders: Vec<Recorder>,

@@ -12,9 +12,9 @@ use crate::storage::VirtualPath;
 
 /// Records the commands and events of a server. Clones share the records.
 ///
-/// [`ServerBuilder::recorder`](crate::ServerBuilder::recorder) attaches it to a server. It records
-/// a command when the server receives it, and an event after it happened. Records stay until
-/// [`clear`](Self::clear), so that a test may act first and wait afterwards.
+/// [`ServerBuilder::recorder`](crate::ServerBuilder::recorder) attaches a recorder to a server. The
+/// recorder records each command when the server receives it, and each event after it happened.
+/// Records stay until [`clear`](Self::clear), so that a test may act first and wait afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
     kept: Arc<Kept>,
@@ -228,7 +228,7 @@ impl Record {
         matches!(self.what, Recorded::Command { verb: recorded, .. } if recorded == verb)
     }
 
-    /// Returns whether this is the end of a transfer by this command of the file at `path`, such as
+    /// Returns whether this is the end of a transfer with this command and this path, such as
     /// `/a/b`.
     #[must_use]
     pub fn is_transfer(&self, verb: Verb, path: &str) -> bool {

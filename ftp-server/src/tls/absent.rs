@@ -12,10 +12,10 @@ use rustix::event::PollFlags;
 use super::asked_name::AskedName;
 use super::policy::{ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion};
 
-/// See the feature `tls`.
+/// Stands for the item of the same name with the feature `tls`.
 pub(crate) const RECORD: usize = 18 * 1_024;
 
-/// See the feature `tls`.
+/// Stands for the item of the same name with the feature `tls`.
 pub(crate) const fn size_of_records(plain: usize) -> usize {
     plain
 }

@@ -33,13 +33,13 @@ pub(crate) struct Acceptor {
     settings: Tls,
     /// The part of the configuration that all connections share.
     config: ServerConfig,
-    /// The configuration of handshakes with other servers that this one begins.
+    /// The configuration of handshakes that this server begins with other servers.
     begins: Option<Arc<ClientConfig>>,
     pool: Arc<Pool>,
 }
 
 impl Acceptor {
-    /// Returns an acceptor, which takes over the threads for handshakes of a former one.
+    /// Returns an acceptor, which takes over the handshake threads of the former one, if any.
     pub(crate) fn new(settings: Tls, former: Option<&Self>) -> io::Result<Self> {
         let pool = match former {
             Some(former) => Arc::clone(&former.pool),
@@ -171,7 +171,7 @@ impl Secured {
         self.user = connection.client_certificate();
     }
 
-    /// Returns how TLS protects the control connection.
+    /// Returns how TLS protects the control connection; `None` before the handshake ends.
     pub(crate) fn info(&self) -> Option<TlsInfo> {
         self.info
     }
@@ -187,8 +187,9 @@ impl Secured {
         !self.acceptor.settings.0.cert_user || self.user.as_deref().is_some_and(is_named)
     }
 
-    /// Prepares TLS on a data connection. An upload sends no tickets. The client may not read them,
-    /// and closing a connection with unread tickets would reset it while data is in transit.
+    /// Prepares TLS on a data connection. For an upload, the server sends no tickets: the client
+    /// may not read them, and closing a connection with unread tickets would reset it while data is
+    /// in transit.
     pub(crate) fn protect_data(&self, is_upload: bool) -> io::Result<Handshake> {
         self.begin(if is_upload || self.resumption.is_none() { 0 } else { 2 })
     }

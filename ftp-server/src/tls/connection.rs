@@ -1,5 +1,5 @@
 //! A TLS connection without its socket: it converts bytes of records to plain text and back. It
-//! keeps no buffers, so that an idle one uses as little memory as possible.
+//! keeps no buffers, so that an idle connection uses as little memory as possible.
 
 use std::io;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ pub(crate) const RECORD: usize = 5 + FRAGMENT + 2_048;
 /// client.
 const MESSAGE: usize = 4 * RECORD;
 
-/// Minimum size in bytes of a buffer that is freed soon. The C library keeps smaller ones for the
-/// thread that freed them, and each session has a thread.
+/// Minimum size in bytes of a buffer that is freed soon. The C library keeps smaller buffers for
+/// the thread that freed them, and each session has a thread.
 pub(super) const UNKEPT: usize = 2_048;
 
 /// Maximum plain text of one record.
@@ -44,12 +44,12 @@ pub(crate) struct Connection {
     side: Side,
     /// Received bytes of an incomplete record.
     incoming: Vec<u8>,
-    /// Number of the next bytes that rustls has seen already: fragments of an incomplete message.
-    /// It expects to see them again.
+    /// Number of unprocessed bytes that rustls has already seen: fragments of an incomplete
+    /// message. rustls expects to see them again.
     seen: usize,
-    /// The peer has sent a `close_notify`.
+    /// Whether the peer has sent a `close_notify`.
     is_closed: bool,
-    /// Number of records without plain text since a time.
+    /// Number of records without plain text, and the time since which they are counted.
     silent: (u32, Instant),
 }
 
@@ -108,7 +108,7 @@ impl Connection {
         self.state().is_handshaking()
     }
 
-    /// Returns whether a whole record has been received: a part of one is useless for a step.
+    /// Returns whether a whole record has been received: a partial record is useless for a step.
     pub(super) fn has_record(&self) -> bool {
         record(self.incoming.get(self.seen..).unwrap_or_default()).is_some()
     }
@@ -229,8 +229,8 @@ impl Connection {
         Ok(used)
     }
 
-    /// Counts a record without plain text: a key update, or an empty one. Such records cost the
-    /// peer almost nothing.
+    /// Counts a record without plain text: a key update, or an empty record. Such records cost the
+    /// peer almost nothing, so too many of them are an error.
     fn note_silence(&mut self, now: Instant) -> io::Result<()> {
         let (count, since) = &mut self.silent;
         if now.duration_since(*since) >= Duration::from_secs(60) {
@@ -244,8 +244,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Encrypts `plain` into `records`, whose length is that of [`size_of_records`]. Returns the
-    /// number of bytes.
+    /// Encrypts `plain` into `records`, which has the length that [`size_of_records`] returns.
+    /// Returns the number of bytes written.
     pub(crate) fn encrypt(&mut self, plain: &[u8], records: &mut [u8]) -> io::Result<usize> {
         self.write(records, Output::Plain(plain))
     }

@@ -1,4 +1,4 @@
-//! A handshake: the session's thread reads and writes, threads of the pool compute (`pool.rs`).
+//! A handshake: the session's thread reads and writes, and threads of the pool compute (`pool.rs`).
 
 use std::io;
 use std::net::TcpStream;

@@ -56,7 +56,7 @@ impl Pem {
         if self.bytes.trim_ascii().is_empty() {
             return Err(TlsError::Empty { file });
         }
-        // The marks of PKCS #8, and of older OpenSSL files.
+        // The marks of encrypted keys in PKCS #8, and in older OpenSSL files.
         let holds = |mark: &[u8]| self.bytes.windows(mark.len()).any(|window| window == mark);
         let encrypted = holds(b"BEGIN ENCRYPTED PRIVATE KEY") || holds(b"Proc-Type: 4,ENCRYPTED");
         PrivateKeyDer::from_pem_slice(&self.bytes).map_err(|error| match error {
@@ -80,7 +80,7 @@ impl Pem {
     }
 }
 
-/// Returns the content of a file. A file without end is truncated, and then invalid. Does not wait
+/// Returns the content of a file. An endless file is truncated, and so is invalid. Does not wait
 /// for a pipe without a writer.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let without_waiting = OFlags::NONBLOCK.bits().cast_signed();

@@ -1,4 +1,4 @@
-//! TLS (RFC 4217), by rustls: its settings, and its use on control and data connections.
+//! TLS (RFC 4217) with rustls: its settings, and its use on control and data connections.
 //!
 //! A few threads (`pool.rs`) compute the slow parts of a handshake. Sessions wait for their sockets
 //! themselves, so that a stalling client delays only its own session. Without the feature `tls`,

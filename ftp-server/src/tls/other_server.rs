@@ -1,6 +1,6 @@
 //! Certificates of other servers, for data connections whose handshake this server begins (`SSCN
 //! ON`). The certificate need not contain the address: the client chose the other server, and this
-//! server knows only its address.
+//! server knows only the address.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ const SCHEME: &str = "sha256//";
 pub(super) struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
-    /// Returns the digest of the key of a certificate; `None` if it cannot be read.
+    /// Returns the digest of the key of a certificate; `None` if the certificate cannot be read.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let certificate = ParsedCertificate::try_from(certificate).ok()?;
         Some(Self(Sha256::digest(&*certificate.subject_public_key_info()).into()))
@@ -50,14 +50,14 @@ impl KeyDigest {
 pub(super) struct Trusted {
     /// Certificates of these CAs.
     pub(super) roots: Option<Arc<RootCertStore>>,
-    /// Certificates with these keys, whoever issued them.
+    /// Certificates with these keys, from any issuer.
     pub(super) keys: Vec<KeyDigest>,
     /// Any certificate.
     pub(super) anything: bool,
 }
 
 impl Trusted {
-    /// Returns whether there is a server to trust.
+    /// Returns whether any server is trusted.
     pub(super) fn is_set(&self) -> bool {
         self.anything || self.roots.is_some() || !self.keys.is_empty()
     }

@@ -26,11 +26,11 @@ pub enum SessionReuse {
     /// Never resume: send no tickets.
     Off,
     /// Let clients resume. Events show whether they did, and
-    /// [`Server::resumptions`](crate::Server::resumptions) counts them.
+    /// [`Server::resumptions`](crate::Server::resumptions) counts the resumptions.
     #[default]
     Observe,
     /// Like `Observe`, but send tickets for many connections at a time, and log a warning for each
-    /// one that does not resume.
+    /// connection that does not resume.
     Prefer,
     /// Refuse data connections that do not resume, with 522. The tickets are enough for 64 uploads
     /// in a row, and each download or listing brings two more. They are valid until the control
@@ -48,11 +48,11 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Policy of client certificates.
+/// Policy for client certificates.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ClientCertificates {
-    /// Accept clients without a certificate; an invalid one ends the handshake.
+    /// Accept clients without a certificate; an invalid certificate ends the handshake.
     Optional,
     /// Require a valid certificate; without one the handshake fails.
     Required,
@@ -124,7 +124,7 @@ pub enum TlsError {
     Expired {
         /// The file.
         file: String,
-        /// End of its validity: `YYYYMMDDHHMMSSZ`.
+        /// End of the certificate's validity: `YYYYMMDDHHMMSSZ`.
         end: String,
     },
     /// The certificate is not valid yet, or the clock is wrong.
@@ -132,7 +132,7 @@ pub enum TlsError {
     NotYetValid {
         /// The file.
         file: String,
-        /// Beginning of its validity: `YYYYMMDDHHMMSSZ`.
+        /// Beginning of the certificate's validity: `YYYYMMDDHHMMSSZ`.
         start: String,
     },
     /// The library was built without the feature `tls`.
@@ -148,7 +148,7 @@ pub enum TlsError {
 pub struct Resumptions {
     /// Connections that resumed a session of their control connection.
     pub resumed: u64,
-    /// Connections with a full handshake; [`SessionReuse::Require`] refused them.
+    /// Connections with a full handshake; [`SessionReuse::Require`] refuses them.
     pub missed: u64,
 }
 
@@ -178,8 +178,9 @@ impl Resumed {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// Its version.
+    /// The version of TLS.
     pub version: TlsVersion,
-    /// Whether it resumed a session of the same control connection. A control connection never does.
+    /// Whether a data connection resumed a session of its control connection; `false` for a control
+    /// connection.
     pub resumed: bool,
 }

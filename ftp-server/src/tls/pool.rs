@@ -1,8 +1,8 @@
 //! The threads that compute handshakes.
 //!
 //! A handshake needs far more stack than any other part of a session. A thread keeps the pages of
-//! its stack that it has touched, so all idle sessions would keep those of their handshakes. In
-//! addition, many simultaneous handshakes of a client cannot occupy all processors at once.
+//! its stack that it has touched, so all idle sessions would keep the pages that their handshakes
+//! touched. In addition, the pool limits how many handshakes are computed at a time.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,14 +14,15 @@ use std::time::Instant;
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
-/// Stack of a pool thread, in bytes. It is more than four times that of a session. The C library
-/// reuses stacks of ended threads for new ones that fit, with all touched pages.
+/// Stack of a pool thread, in bytes. It is more than four times the stack of a session, because the
+/// C library would otherwise reuse the stack of an ended pool thread, with all touched pages, for a
+/// session.
 const STACK: usize = 5 * limits::SESSION_STACK;
 
-/// Maximum number of pool threads; no more than there are processors.
+/// Maximum number of pool threads. There are never more than processors.
 const THREADS: usize = 8;
 
-/// A few threads, which end when this is dropped.
+/// A few threads, which end when this value is dropped.
 pub(super) struct Pool {
     queue: Sender<Task>,
 }
@@ -68,9 +69,10 @@ impl Pool {
         Ok(Self { queue })
     }
 
-    /// Runs `work` in a pool thread, and waits for its result: `TimedOut` at `deadline`.
+    /// Runs `work` in a pool thread, and waits for its result. Fails with `TimedOut` at `deadline`.
     ///
-    /// A channel would keep memory: the C library keeps freed memory for each session's thread.
+    /// A channel is not used for the result, because the C library would keep its freed memory for
+    /// the session's thread.
     pub(super) fn run<T: Send + 'static>(
         &self,
         deadline: Instant,

@@ -20,8 +20,9 @@ const LIFETIME: u32 = 7 * 24 * 60 * 60;
 
 const KEY_LEN: usize = 32;
 
-/// Seals the tickets of one control connection with its own key, which ends with it. Tickets of
-/// other connections are useless here (RFC 4217 §15.2.6), and its own stay valid while it lasts.
+/// Seals the tickets of one control connection with a key that exists only as long as that
+/// connection. Tickets of other control connections are useless here (RFC 4217 §15.2.6); the
+/// connection's own tickets stay valid as long as it lasts.
 pub(super) struct Resumption {
     key: [u8; KEY_LEN],
     /// TLS 1.2 sessions of clients without tickets, the oldest first.
@@ -35,7 +36,7 @@ impl Resumption {
         Ok(Self { key, remembered: Mutex::default() })
     }
 
-    /// Creates the cipher on demand, because it is larger than its key, and there are many
+    /// Creates the cipher on demand, because a cipher is larger than its key, and there are many
     /// sessions.
     fn seal(&self) -> Option<LessSafeKey> {
         UnboundKey::new(&CHACHA20_POLY1305, &self.key).ok().map(LessSafeKey::new)

@@ -10,8 +10,8 @@ use super::settings::Tls;
 
 impl Tls {
     /// Creates a new key and a self-signed certificate for these host names and IP addresses, valid
-    /// until the end of 9999. Clients that know its [`pin`](Self::pin) accept it. Each call creates
-    /// another key: for a permanent server, keep the files and use
+    /// until the end of 9999. Clients that know the [`pin`](Self::pin) of the key accept the
+    /// certificate. Each call creates another key: for a permanent server, keep the files and use
     /// [`from_files`](Self::from_files).
     ///
     /// Needs the feature `self-signed`.
@@ -42,7 +42,7 @@ impl Tls {
     }
 }
 
-/// Returns key and certificate.
+/// Returns a new key and its certificate, as PEM.
 fn pem(names: Vec<String>) -> Result<String, rcgen::Error> {
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, "ftp-server");

@@ -52,7 +52,7 @@ pub(super) struct Settings {
     pub(super) cert_user: bool,
     pub(super) exempt: Vec<Network>,
     pub(super) auth_ssl_alias: bool,
-    /// Other servers with which this one begins handshakes.
+    /// Other servers with which this server begins handshakes.
     pub(super) other_servers: Trusted,
 }
 
@@ -82,9 +82,11 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Returns a [`TlsError`] that names the file and the reason. The file is unreadable or empty,
-    /// or lacks a certificate or key. Or the key belongs to another certificate, or the certificate
-    /// has expired or is not valid yet.
+    /// Returns a [`TlsError`] that names the file if:
+    ///
+    /// - a file is unreadable or empty, or lacks a certificate or key;
+    /// - the key belongs to another certificate;
+    /// - the certificate has expired or is not valid yet.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         Self::new(&Pem::read(certificate)?, &Pem::read(key)?, ring())
     }
@@ -100,13 +102,13 @@ impl Tls {
         Self::from_pem_with_provider(certificate, key, ring())
     }
 
-    /// Reads PEM texts as [`from_pem`](Self::from_pem), and uses another cryptographic provider
-    /// than *ring*.
+    /// Reads PEM texts like [`from_pem`](Self::from_pem), and uses this cryptographic provider
+    /// instead of *ring*.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`from_pem`](Self::from_pem), or `Unusable` for a key that the
-    /// provider cannot use.
+    /// Returns the errors of [`from_pem`](Self::from_pem), or `Unusable` if the provider cannot use
+    /// the key.
     pub fn from_pem_with_provider(
         certificate: &[u8],
         key: &[u8],
@@ -121,8 +123,8 @@ impl Tls {
     ///
     /// [`min_version`](Self::min_version) and [`client_ca_file`](Self::client_ca_file) have no
     /// effect then. Sessions and tickets follow [`session_reuse`](Self::session_reuse), since
-    /// resumption identifies the client of a data connection. There is no early data, and a
-    /// configuration without ALPN gets `ftp`.
+    /// resumption identifies the client of a data connection. Early data is disabled, and a
+    /// configuration without ALPN protocols gets `ftp`.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         let provider = Arc::clone(config.crypto_provider());
@@ -155,10 +157,10 @@ impl Tls {
     /// Adds the certificate of a virtual host, or replaces it. Only the certificate of `identity`
     /// is used: the settings of `self` apply to all hosts.
     ///
-    /// The TLS server name of the control connection decides (RFC 6066); without one, the last
-    /// `HOST` before `AUTH` does (RFC 7151). Other clients get the certificate of `self`. Data
-    /// connections use the same certificate as their control connection, whatever name the client
-    /// sends. Names are compared whole and without case; there are no wildcards.
+    /// The TLS server name of the control connection chooses the host (RFC 6066). Without a server
+    /// name, the last `HOST` before `AUTH` does (RFC 7151). Other clients get the certificate of
+    /// `self`. Data connections use the same certificate as their control connection, whatever name
+    /// the client sends. Whole names are compared, ignoring case; there are no wildcards.
     ///
     /// [`ServerConfig::hosts`](crate::ServerConfig::hosts) lists the names that `HOST` accepts.
     ///
@@ -266,8 +268,8 @@ impl Tls {
     }
 
     /// Sets whether to serve `AUTH SSL` and `AUTH TLS-P` of drafts before RFC 4217 (default:
-    /// `false`, 504). They have the effect of `AUTH TLS`, and data connections are protected from
-    /// the start.
+    /// `false`; the reply is 504). They have the effect of `AUTH TLS`, and data connections are
+    /// protected from the start.
     #[must_use]
     pub fn auth_ssl_alias(mut self, served: bool) -> Self {
         self.settings().auth_ssl_alias = served;
@@ -277,11 +279,12 @@ impl Tls {
     /// Serves `SSCN`, and begins TLS handshakes with servers whose certificate one of the CAs in this
     /// PEM file issued.
     ///
-    /// After `SSCN ON`, the server is the TLS client of its data connections. So a client can copy
-    /// a file between two servers under TLS. The server checks the chain and the dates of the other
-    /// server's certificate, but no name, because it knows only an address. If the other server
-    /// asks for a certificate, it shows its own one; [`from_config`](Self::from_config) has none to
-    /// show. [`session_reuse`](Self::session_reuse) does not apply to these connections.
+    /// After `SSCN ON`, the server is the TLS client of its data connections. A client can then
+    /// copy a file between two servers under TLS. The server checks the chain and the dates of the
+    /// other server's certificate, but no name, because it knows only an address. If the other
+    /// server asks for a certificate, this server shows its own; with
+    /// [`from_config`](Self::from_config), it has none to show.
+    /// [`session_reuse`](Self::session_reuse) does not apply to these connections.
     ///
     /// `SSCN` also needs TLS on control and data connections,
     /// [`fxp_networks`](crate::ServerConfig::fxp_networks), and the right
@@ -297,7 +300,7 @@ impl Tls {
     }
 
     /// Serves `SSCN`, and begins TLS handshakes with servers that have the key of this
-    /// [`pin`](Self::pin), whoever issued their certificate. Several pins can be added; see
+    /// [`pin`](Self::pin), whatever the issuer of their certificate. Several pins can be added; see
     /// [`sscn_ca_file`](Self::sscn_ca_file).
     ///
     /// # Errors
@@ -320,21 +323,21 @@ impl Tls {
     }
 
     /// Returns the pin for clients: `sha256//` and the SHA-256 digest of the public key in base64,
-    /// as in curl. `None` for [`from_config`](Self::from_config).
+    /// as in curl. Returns `None` with [`from_config`](Self::from_config).
     #[must_use]
     pub fn pin(&self) -> Option<String> {
         Some(KeyDigest::of(self.leaf()?)?.pin())
     }
 
-    /// Returns the end of the certificate's validity, in UTC. `None` for
+    /// Returns the end of the certificate's validity, in UTC. Returns `None` with
     /// [`from_config`](Self::from_config).
     #[must_use]
     pub fn not_after(&self) -> Option<TimeVal> {
         Some(Certificate::parse(self.certificate()?).ok()?.not_after)
     }
 
-    /// Returns whether the certificate is for this host name or address (RFC 6125), by its
-    /// alternative names; `*.example.org` stands for one label.
+    /// Returns whether an alternative name of the certificate matches this host name or address
+    /// (RFC 6125). The `*` in `*.example.org` stands for one label.
     #[must_use]
     pub fn is_for(&self, host: &str) -> bool {
         let leaf = self.leaf().and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
@@ -342,7 +345,7 @@ impl Tls {
         leaf.is_some_and(|leaf| name.is_ok_and(|name| verify_server_name(&leaf, &name).is_ok()))
     }
 
-    /// Returns the server's certificate in DER, without its chain. `None` for
+    /// Returns the server's certificate in DER, without its chain. Returns `None` with
     /// [`from_config`](Self::from_config).
     #[must_use]
     pub fn certificate(&self) -> Option<&[u8]> {

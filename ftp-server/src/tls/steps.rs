@@ -42,13 +42,13 @@ impl Records for UnbufferedClientConnection {
     }
 }
 
-/// The course of reading one record.
+/// The state of reading one record.
 pub(super) struct Reading {
-    /// Length of the records that are not needed any more.
+    /// Length of the records that are no longer needed.
     pub(super) used: usize,
-    /// The record belongs to a handshake, or has plain text.
+    /// Whether the record belongs to a handshake or has plain text.
     pub(super) speaks: bool,
-    /// It was a `close_notify`.
+    /// Whether the record was a `close_notify`.
     pub(super) is_closed: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum Output<'a> {
 }
 
 /// Processes the records between `reading.used` and `shown`. The plain text goes to `sink`; output
-/// is appended to `answer`, after an error the alert that describes it.
+/// is appended to `answer`. After an error, the output is the alert that describes the error.
 pub(super) fn process<R: Records>(
     connection: &mut R,
     reading: &mut Reading,
@@ -112,8 +112,8 @@ pub(super) fn greet(
     }
 }
 
-/// Appends the alert that describes an error to `answer`. `records` are those with the error: rustls
-/// expects to see them until it has no output left, and would then fail again.
+/// Appends the alert that describes an error to `answer`. `records` are the records with the error:
+/// rustls expects to see them until it has no output left, and would then fail again.
 fn complain<R: Records>(connection: &mut R, records: Option<&mut [u8]>, answer: &mut Vec<u8>) {
     let records = records.unwrap_or_default();
     let mut used = 0;
@@ -133,8 +133,8 @@ fn complain<R: Records>(connection: &mut R, records: Option<&mut [u8]>, answer: 
     }
 }
 
-/// Encrypts `output` into `records`, after what rustls has to send first. Returns the number of
-/// bytes.
+/// Encrypts `output` into `records`, after the bytes that rustls must send first. Returns the
+/// number of bytes written.
 pub(super) fn write<R: Records>(
     connection: &mut R,
     records: &mut [u8],
