@@ -11,13 +11,13 @@ use landlock::{
 
 use super::{StorageError, StorageErrorKind};
 
-/// What a local storage does if the system lacks confinement.
+/// How strictly a local storage confines the threads of its sessions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ConfinementPolicy {
     /// Do not confine threads of sessions. Paths still stay below the root.
     Off,
-    /// Use what the system has.
+    /// Use every mechanism that the system has.
     #[default]
     BestEffort,
     /// Refuse to start on a system without `openat2` (Linux 5.6) or Landlock (Linux 5.19).
@@ -31,9 +31,9 @@ pub struct ConfinementStatus {
     /// The kernel resolves every path below the root (`openat2`). Without it, paths are walked one
     /// component at a time, and every symbolic link is refused.
     pub openat2: bool,
-    /// Version of Landlock whose rights are checked: 2, 3 or 5; `None` without Landlock. The
-    /// session's thread can open nothing outside of the root, even through a defect. Version 2
-    /// (before Linux 6.2) does not prevent `truncate`, which the server never calls.
+    /// Version of the Landlock ABI in use: 2, 3 or 5; `None` without Landlock. With Landlock, the
+    /// session's thread cannot open anything outside the root, even if the server has a defect.
+    /// Version 2 (before Linux 6.2) does not prevent `truncate`, which the server never calls.
     pub landlock: Option<u8>,
 }
 
@@ -51,15 +51,15 @@ impl fmt::Display for ConfinementStatus {
     }
 }
 
-/// Confines threads to a directory, or to several.
+/// Confines threads to one or more directories.
 ///
-/// A confined thread cannot open, create, remove or rename anything outside by any path, and cannot
-/// run programs. Open files stay open, and sockets are unaffected. The confinement of a thread, and
-/// of the threads that it starts, cannot be undone.
+/// A confined thread cannot open, create, remove or rename anything outside the directories, and
+/// cannot run programs. Open files stay open, and sockets are unaffected. The confinement of a
+/// thread, and of the threads that it starts, cannot be undone.
 ///
-/// For a [`Storage`](super::Storage) on a disk that calls [`enter`](Self::enter) in
-/// [`Storage::enter`](super::Storage::enter). [`LocalStorage`](super::LocalStorage) does so
-/// already.
+/// A custom [`Storage`](super::Storage) can call [`enter`](Self::enter) in its
+/// [`Storage::enter`](super::Storage::enter). [`LocalStorage`](super::LocalStorage) already does
+/// so.
 ///
 /// ```
 /// use std::fs::{self, File};
@@ -88,26 +88,28 @@ pub struct Confinement {
 }
 
 impl Confinement {
-    /// Prepares to confine threads to an open directory; `O_PATH` is enough.
+    /// Prepares to confine threads to an open directory; a descriptor opened with `O_PATH` is
+    /// enough.
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if the kernel lacks Landlock or has it disabled, or if it has only the
-    /// first version, which forbids renames between directories. Returns `Io` for other refusals,
-    /// such as a lack of descriptors.
+    /// Returns `Unsupported` if Landlock is missing, disabled, or available only in its first
+    /// version, which forbids renames between directories. Returns `Io` for other failures, such as
+    /// a lack of file descriptors.
     pub fn beneath(directory: impl AsFd) -> Result<Self, StorageError> {
         Self::beneath_all(&[directory.as_fd()])
     }
 
     /// Prepares to confine threads to several open directories, as [`beneath`](Self::beneath) does
-    /// to one. Confining a thread to one directory after the other would leave it access to none.
+    /// to one. A thread confined to separate directories one after another could access none of
+    /// them.
     ///
     /// # Errors
     ///
     /// As [`beneath`](Self::beneath).
     pub fn beneath_all(directories: &[BorrowedFd<'_>]) -> Result<Self, StorageError> {
-        // The kernel ignores rights that it does not know; the rights of the second version are
-        // required.
+        // The rights of the second version are required. Rights that the kernel does not know are
+        // left out.
         let ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(ABI::V2))
@@ -134,18 +136,17 @@ impl Confinement {
         Ok(Self { ruleset, abi })
     }
 
-    /// Returns the version of Landlock whose rights are checked, see
-    /// [`ConfinementStatus::landlock`].
+    /// Returns the version of the Landlock ABI in use, as in [`ConfinementStatus::landlock`].
     pub(crate) const fn abi(&self) -> u8 {
         self.abi
     }
 
-    /// Confines the calling thread for good. It costs four system calls.
+    /// Confines the calling thread permanently, with four system calls.
     ///
     /// # Errors
     ///
-    /// Returns `Io` if the kernel refuses, as for a thread confined 16 times already, or `Denied`
-    /// if it did not confine the thread.
+    /// Returns `Io` if the kernel refuses, for example because the thread is already confined 16
+    /// times. Returns `Denied` if the kernel did not confine the thread.
     pub fn enter(&self) -> Result<(), StorageError> {
         let ruleset = self.ruleset.try_clone()?;
         let status = ruleset.restrict_self().map_err(io::Error::other)?;
@@ -156,7 +157,7 @@ impl Confinement {
     }
 }
 
-/// The rights that sessions need. They run no programs, and create no device nodes or links.
+/// The rights that sessions need. Sessions run no programs, and create no device nodes or links.
 const ALLOWED: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
 });
@@ -168,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs `work` in a thread that has entered `directory`.
+    /// Runs `work` in a thread confined to `directory`.
     fn inside<T: Send>(directory: &std::path::Path, work: impl FnOnce() -> T + Send) -> T {
         let confinement = Confinement::beneath(File::open(directory).unwrap()).unwrap();
         std::thread::scope(|scope| {

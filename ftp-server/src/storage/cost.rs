@@ -1,9 +1,9 @@
-//! What files and directories cost, for quotas.
+//! The cost of files and directories, for quotas.
 
 /// Cost of a directory or an empty file, in bytes: about the space it takes on a disk.
 pub(crate) const COST_OF_OBJECT: u64 = 4 * 1024;
 
-/// What files and directories cost, or a limit on the cost.
+/// The cost of files and directories, or a limit on the cost.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Cost {
     pub(crate) bytes: u64,
@@ -40,8 +40,8 @@ impl Cost {
         Self { bytes, files: self.files.saturating_sub(other.files) }
     }
 
-    /// Returns whether this limit permits `more` in addition to `used`. If there are too many
-    /// files, more bytes are still permitted; if there are too many bytes, another name is.
+    /// Returns whether this limit permits `more` in addition to `used`. Too many files do not
+    /// forbid more bytes, and too many bytes do not forbid another name.
     pub(crate) const fn permits(self, more: Self, used: Self) -> bool {
         let total = used.plus(more);
         (more.bytes == 0 || total.bytes <= self.bytes)

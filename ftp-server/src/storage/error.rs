@@ -23,28 +23,28 @@ pub enum StorageErrorKind {
     /// The name does not exist.
     #[error("no such file or directory")]
     NotFound,
-    /// The system forbids it, or the path leads out of the root.
+    /// The system forbids the operation, or the path leads out of the root.
     #[error("permission denied")]
     Denied,
-    /// The name exists already.
+    /// The name already exists.
     #[error("already exists")]
     Exists,
-    /// A directory where a file is needed.
+    /// The object is a directory, but a file is needed.
     #[error("is a directory")]
     IsDirectory,
-    /// Not a directory where one is needed.
+    /// The object is not a directory, but a directory is needed.
     #[error("not a directory")]
     NotDirectory,
-    /// A directory that still has entries.
+    /// The directory still has entries.
     #[error("directory not empty")]
     NotEmpty,
-    /// Neither a file nor a directory.
+    /// The object is neither a file nor a directory.
     #[error("not a regular file")]
     NotFile,
     /// The storage does not allow this name.
     #[error("file name not allowed")]
     NameNotAllowed,
-    /// A restart offset beyond the end.
+    /// The restart offset is beyond the end of the file.
     #[error("restart offset beyond the end of the file")]
     BadRestart,
     /// The storage is full.
@@ -53,19 +53,19 @@ pub enum StorageErrorKind {
     /// The user's quota is exceeded, or the file would be too large.
     #[error("quota exceeded")]
     OverQuota,
-    /// The usage of the quota is unknown at the moment.
+    /// The current usage of the quota is unknown.
     #[error("quota cannot be checked now")]
     Uncounted,
-    /// In use; may work later.
+    /// The object or the storage is busy; a later attempt may succeed.
     #[error("busy")]
     Busy,
-    /// Renaming from one storage or file system to another.
+    /// The new name is in another storage or file system.
     #[error("cannot be moved to another file system")]
     CrossesMounts,
     /// The storage of this directory is not connected.
     #[error("not available")]
     Unavailable,
-    /// The storage does not support it.
+    /// The storage does not support the operation.
     #[error("not supported by the storage")]
     Unsupported,
     /// Another error.
@@ -94,8 +94,8 @@ impl From<StorageErrorKind> for StorageError {
 }
 
 impl From<StorageError> for io::Error {
-    /// Returns the system's error if that alone tells the kind, otherwise an error that contains
-    /// all of this one. [`StorageError::from`] recovers both.
+    /// Returns the system's error if its kind identifies this error, otherwise an error that wraps
+    /// this error. [`StorageError::from`] restores this error from either result.
     fn from(error: StorageError) -> Self {
         match error.source {
             Some(source) if kind_of(&source) == error.kind && !has_own_kind(&source) => source,
@@ -105,9 +105,9 @@ impl From<StorageError> for io::Error {
 }
 
 impl From<io::Error> for StorageError {
-    /// Converts a system error; or returns the [`StorageError`] or [`StorageErrorKind`] in an
-    /// [`io::Error::other`], which an [`Upload`](super::Upload) or [`Source`](super::Source) can
-    /// return.
+    /// Unwraps a [`StorageError`] or [`StorageErrorKind`] from an [`io::Error::other`], and
+    /// converts every other error by its kind. An [`Upload`](super::Upload) or
+    /// [`Source`](super::Source) can return such a wrapped error.
     fn from(error: io::Error) -> Self {
         if let Some(kind) = inner::<StorageErrorKind>(&error) {
             return Self::new(*kind);
@@ -123,7 +123,7 @@ fn inner<T: std::error::Error + 'static>(error: &io::Error) -> Option<&T> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
-/// Returns whether the error contains an error of this module, and not one of the system.
+/// Returns whether the error wraps a [`StorageError`] or [`StorageErrorKind`].
 fn has_own_kind(error: &io::Error) -> bool {
     inner::<StorageErrorKind>(error).is_some() || inner::<StorageError>(error).is_some()
 }
@@ -141,7 +141,8 @@ fn kind_of(error: &io::Error) -> StorageErrorKind {
         Io::NotADirectory => StorageErrorKind::NotDirectory,
         Io::DirectoryNotEmpty => StorageErrorKind::NotEmpty,
         Io::InvalidFilename => StorageErrorKind::NameNotAllowed,
-        // Too many names in a directory, or too many names of a file, count as a lack of space too.
+        // Too many subdirectories in a directory, or too many names of a file, also count as a lack
+        // of space.
         Io::StorageFull | Io::TooManyLinks => StorageErrorKind::NoSpace,
         Io::QuotaExceeded | Io::FileTooLarge => StorageErrorKind::OverQuota,
         Io::ResourceBusy | Io::ExecutableFileBusy | Io::WouldBlock => StorageErrorKind::Busy,
@@ -209,13 +210,13 @@ mod tests {
             let number = source.as_ref().and_then(io::Error::raw_os_error);
             let error = StorageError { kind, source };
             let want = text(&error);
-            // A wrapper converts back and forth any number of times.
+            // A wrapping storage may convert an error back and forth any number of times.
             let there = StorageError::from(io::Error::from(error));
             let back = StorageError::from(io::Error::from(there));
             assert_eq!((back.kind, text(&back)), (kind, want));
             assert_eq!(back.source.and_then(|source| source.raw_os_error()), number);
         }
-        // What the system says stays recognizable for callers of `io::Write`.
+        // Callers of `io::Write` can still recognize the system's error.
         let full = StorageError::from(io::Error::from(Errno::NOSPC));
         assert_eq!(io::Error::from(full).kind(), io::ErrorKind::StorageFull);
         let own = StorageError::from(io::Error::other(Kind::Exists));

@@ -28,10 +28,11 @@ pub enum StorageCall {
     NextEntry,
     /// [`Storage::read`].
     Read,
-    /// Reading from a [`Source`]. With such a fault the source has no descriptor, so that it is
-    /// read.
+    /// Reading from a [`Source`]. With a fault of this call, sources have no descriptor, so that
+    /// sessions read them.
     SourceRead,
-    /// [`Source::ready`]. With such a fault the source has no descriptor either.
+    /// [`Source::ready`]. With a fault of this call, sources have no descriptor, so that sessions
+    /// read them.
     SourceReady,
     /// [`Source::seek_to`].
     SourceSeek,
@@ -51,7 +52,8 @@ pub enum StorageCall {
     UploadFlush,
     /// [`Upload::prepare_commit`].
     UploadPrepareCommit,
-    /// [`Upload::commit`]. A fault happens before the call; the wrapped upload is then dropped.
+    /// [`Upload::commit`]. A fault acts before the call; if it fails the call, the wrapped upload
+    /// is aborted.
     UploadCommit,
     /// [`Upload::abort`].
     UploadAbort,
@@ -76,32 +78,33 @@ pub enum StorageCall {
 /// Number of kinds of calls.
 const CALLS: usize = StorageCall::Quota as usize + 1;
 
-/// The fault of a call.
+/// What a fault does to a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Fails with this kind without doing anything; no effect on `UploadAbort`, which cannot fail.
+    /// Fails with this kind before the call does anything. Has no effect on `UploadAbort`, which
+    /// cannot fail.
     Fail(StorageErrorKind),
-    /// Fails with EINTR without doing anything: sessions retry `SourceRead`, `UploadWrite` and
-    /// `UploadFlush`. Other calls fail with `Io`.
+    /// Fails with EINTR before the call does anything. Sessions retry `SourceRead`, `UploadWrite`
+    /// and `UploadFlush`. Other calls fail with `Io`.
     Interrupt,
     /// Delays the call.
     Delay(Duration),
-    /// Moves at most N bytes: `SourceRead` and `UploadWrite`. No effect on others.
+    /// Limits a `SourceRead` or `UploadWrite` to N bytes. Has no effect on other calls.
     Short(usize),
-    /// Returns `false`, without a wait: `SourceReady`, `UploadPrepare`, `UploadReady` and
-    /// `UploadPrepareCommit`. It has no effect on other calls. To wait like a real storage, add a
-    /// delay before it.
+    /// Makes `SourceReady`, `UploadPrepare`, `UploadReady` and `UploadPrepareCommit` return `false`
+    /// without waiting. Has no effect on other calls. To wait like a real storage, add a
+    /// [`Delay`](Self::Delay) before this fault.
     NotYet,
     /// Panics.
     Panic,
 }
 
-/// A storage that wraps another and adds faults at chosen calls; without faults it behaves like the
-/// other.
+/// A storage that wraps another storage and adds faults to chosen calls. Without faults, it behaves
+/// like the wrapped storage.
 ///
-/// Calls of each kind are counted from 1, for all sessions together; clones share the count.
-/// Several faults of one call act in the order in which they were added, until one fails.
+/// Each kind of call is counted from 1, over all sessions and clones together. Several faults of
+/// one call act in the order in which they were added, until one fails the call.
 ///
 /// ```
 /// use std::io::Write;
@@ -140,7 +143,7 @@ struct Plan {
 #[derive(Clone, Copy, Debug)]
 struct Rule {
     call: StorageCall,
-    /// The first affected call, and the interval of the following ones; 0: no others.
+    /// Number of the first affected call, and the interval of the later ones (0: none).
     first: u64,
     step: u64,
     fault: Fault,
@@ -159,19 +162,19 @@ impl FaultStorage {
         Self { inner: Arc::new(storage), plan: Plan::default() }
     }
 
-    /// Adds a fault at the `nth` such call, counted from 1.
+    /// Adds a fault at the `nth` call of this kind, counted from 1.
     #[must_use]
     pub fn at(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
         self.with(Rule { call, first: nth, step: 0, fault })
     }
 
-    /// Adds a fault at the `nth` such call and all later ones.
+    /// Adds a fault at the `nth` call of this kind and all later ones.
     #[must_use]
     pub fn from(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
         self.with(Rule { call, first: nth, step: 1, fault })
     }
 
-    /// Adds a fault at every `nth` such call: with 2, at the second, the fourth and so on.
+    /// Adds a fault at every `nth` call of this kind: with 2, at the second, the fourth and so on.
     #[must_use]
     pub fn every(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
         self.with(Rule { call, first: nth, step: nth, fault })
@@ -182,7 +185,7 @@ impl FaultStorage {
         self
     }
 
-    /// Returns the number of such calls, to this storage and all its clones.
+    /// Returns the number of calls of this kind so far, to this storage and all its clones.
     #[must_use]
     pub fn count(&self, call: StorageCall) -> u64 {
         self.plan.count(call).map_or(0, |count| count.load(Ordering::SeqCst))
@@ -209,7 +212,7 @@ impl Plan {
         self.apply(call, wanted).map(|(most, _)| most)
     }
 
-    /// Counts a call that may say that it is not ready, and applies its faults.
+    /// Counts a call that can return `false`, and applies its faults. Returns whether it is ready.
     fn is_ready(&self, call: StorageCall) -> io::Result<bool> {
         self.apply(call, 0).map(|(_, is_ready)| is_ready)
     }

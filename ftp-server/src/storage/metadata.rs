@@ -6,12 +6,12 @@
 pub struct Entry {
     /// The name, without a directory part.
     pub name: Vec<u8>,
-    /// Its metadata.
+    /// The metadata of the object.
     pub metadata: Metadata,
 }
 
 impl Entry {
-    /// Returns an entry with this name, which has no directory part.
+    /// Returns an entry named `name`, which must have no directory part.
     #[must_use]
     pub fn new(name: impl Into<Vec<u8>>, metadata: Metadata) -> Self {
         Self { name: name.into(), metadata }
@@ -31,7 +31,7 @@ impl Entry {
 pub struct Metadata {
     /// Kind of object.
     pub kind: EntryKind,
-    /// Size in bytes; for a directory any number.
+    /// Size in bytes; can be any number for a directory.
     pub size: u64,
     /// Modification time of the content, in seconds since 1970-01-01T00:00:00Z.
     pub modified: i64,
@@ -41,8 +41,7 @@ pub struct Metadata {
     pub links: u64,
     /// User and group id, if the storage has them.
     pub ids: Option<(u32, u32)>,
-    /// Device and inode, or any pair of numbers that is equal if and only if the object is the
-    /// same.
+    /// Device and inode number, or another pair of numbers that no other object has.
     pub identity: (u64, u64),
 }
 
@@ -54,7 +53,7 @@ pub enum EntryKind {
     File,
     /// A directory.
     Directory,
-    /// A symbolic link that leads nowhere or out of the root.
+    /// A symbolic link whose target is missing or outside the root.
     Symlink,
     /// A FIFO, socket or device, which FTP can neither read nor write.
     Special,
@@ -119,7 +118,7 @@ impl Metadata {
         self
     }
 
-    /// Sets the identity, which only the same object has.
+    /// Sets the identity, which no other object may have.
     #[must_use]
     pub const fn identity(mut self, device: u64, inode: u64) -> Self {
         self.identity = (device, inode);

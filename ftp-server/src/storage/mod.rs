@@ -38,32 +38,33 @@ use std::io;
 use std::ops::BitOr;
 use std::os::fd::BorrowedFd;
 
-/// The files a session reads and writes. The authenticator chooses one at login, and sessions may
-/// share it. All calls block.
+/// The files that a session reads and writes. The authenticator chooses a storage at login, and
+/// sessions may share a storage. All calls block.
 ///
-/// The server checks rights before it calls a method, so a storage need not check them. The default
-/// of an optional method returns `Unsupported`, and the client gets 502. A storage that lists,
-/// reads and writes is complete.
+/// The server checks rights before it calls a method, so a storage need not check them. Unless its
+/// documentation says otherwise, the default of an optional method returns `Unsupported`, and the
+/// client gets 502. A storage needs only [`stat`](Self::stat), [`list`](Self::list),
+/// [`read`](Self::read) and [`write`](Self::write).
 ///
 /// # Objects in place of files
 ///
 /// A storage can also use a store that has objects with keys, but no paths or directories. For an
-/// example see `S3Storage`, with the feature `s3`. A file is an object, and a directory is a prefix
-/// of keys. An upload is a multipart upload, which `commit` completes. The storage does not
-/// implement methods that its store does not support.
+/// example, see `S3Storage` (feature `s3`). There, a file is an object, and a directory is a prefix
+/// of keys. An upload is a multipart upload, which `commit` completes. Leave out the methods that
+/// your store does not support.
 ///
 /// Do slow work in the methods that a session calls repeatedly (`prepare`, `ready`,
 /// `prepare_commit`, reads and writes): the session checks on its client in between.
 pub trait Storage: Send + Sync {
-    /// Returns the abilities beyond the required methods. Commands that need others are not served,
-    /// and `FEAT` does not list them.
+    /// Returns the optional abilities of this storage. The server refuses commands that need
+    /// another ability, and `FEAT` does not list them.
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
     }
 
     /// Prepares the session's thread, once after a login and before all other calls. A storage can
-    /// confine the thread here for good. The thread serves no other user afterwards; after `REIN`
-    /// the session continues in another thread. The default does nothing.
+    /// confine the thread permanently here. The thread serves no other user afterwards; after
+    /// `REIN`, the session continues in another thread. The default does nothing.
     ///
     /// # Errors
     ///
@@ -72,9 +73,9 @@ pub trait Storage: Send + Sync {
         Ok(())
     }
 
-    /// Returns the only directories on disk that sessions need, if [`enter`](Self::enter) confines
-    /// their thread to them and does nothing else; empty if they need none. `None` (default) if
-    /// they may need others, or if their thread should not be confined.
+    /// Returns the directories on disk to which [`enter`](Self::enter) confines a session's thread;
+    /// empty if sessions need no directory. Returns `None` (default) if sessions may need others,
+    /// if their threads should not be confined, or if `enter` does anything else.
     ///
     /// [`MountedStorage`] confines a thread to the directories of several storages at once.
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
@@ -87,15 +88,15 @@ pub trait Storage: Send + Sync {
         Vec::new()
     }
 
-    /// Returns what clients can do in a directory, whatever rights they have (default:
-    /// [`DirectoryUse::Full`]). The `perm` facts of `MLST`, and in `MLSD` those of
-    /// [`fixed_names`](Self::fixed_names), show that.
+    /// Returns what the storage lets clients do in a directory, whatever rights they have (default:
+    /// [`DirectoryUse::Full`]). `MLST` shows this in its `perm` fact; `MLSD` does so only for
+    /// [`fixed_names`](Self::fixed_names).
     fn directory_use(&self, _directory: &VirtualPath) -> DirectoryUse {
         DirectoryUse::Full
     }
 
-    /// Returns the metadata of the object at `path`. A symbolic link to an object below the root is
-    /// followed; another one is [`EntryKind::Symlink`].
+    /// Returns the metadata of the object at `path`. A symbolic link is followed if its target
+    /// exists below the root; otherwise its kind is [`EntryKind::Symlink`].
     ///
     /// # Errors
     ///
@@ -116,17 +117,18 @@ pub trait Storage: Send + Sync {
     }
 
     /// Returns the entries of the directory at `path`, in any order. Omits `.`, `..` and hidden
-    /// files of the storage, such as unfinished uploads. Entries that vanish during the listing are
-    /// skipped. The iterator holds a bounded number of them.
+    /// files of the storage, such as unfinished uploads. Skips entries that vanish during the
+    /// listing. The iterator holds a bounded number of entries.
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`; an item that is an error ends the
-    /// listing.
+    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`. An item of the iterator that is an
+    /// error ends the listing.
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError>;
 
-    /// Returns the names in a directory, like [`list`](Self::list) without the metadata. A storage
-    /// that can return names alone saves work, and may include objects that it cannot examine.
+    /// Returns the names in a directory, like [`list`](Self::list) without the metadata. Implement
+    /// this method if the storage can read names without metadata. It may then include objects that
+    /// the storage cannot examine.
     ///
     /// # Errors
     ///
@@ -142,8 +144,8 @@ pub trait Storage: Send + Sync {
     /// Returns `NotFound`, `IsDirectory`, `NotFile`, `Denied` or `Io`.
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError>;
 
-    /// Begins an upload to `path`. The file appears only when [`Upload::commit`] returns, unless
-    /// [`WriteMode::Append`] says otherwise.
+    /// Begins an upload to `path`. The new content appears only at the end, in
+    /// [`Upload::prepare_commit`] or [`Upload::commit`]. [`WriteMode::Append`] may write in place.
     ///
     /// # Errors
     ///
@@ -151,10 +153,10 @@ pub trait Storage: Send + Sync {
     /// `NotFound` for a missing parent, `BadRestart`, `Denied`, `NoSpace`, `OverQuota` or `Io`.
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError>;
 
-    /// Begins an upload as [`write`](Self::write) does, for a user who does not share this name. A
-    /// storage may keep an interrupted upload of a new file. [`WriteMode::From`] of the same user
-    /// then resumes it like an existing file, and [`Upload::commit`] publishes it. Any other mode
-    /// begins a new file, and discards the partial upload.
+    /// Begins an upload as [`write`](Self::write) does, for a user who does not share the login. A
+    /// storage may keep an interrupted upload of a new file. [`WriteMode::From`] by the same user
+    /// then resumes the partial upload like an existing file, and [`Upload::commit`] publishes it.
+    /// Any other mode begins a new file, and discards the partial upload.
     ///
     /// By default nothing is kept.
     ///
@@ -171,39 +173,38 @@ pub trait Storage: Send + Sync {
         self.write(path, mode)
     }
 
-    /// Returns how many bytes of `user`'s partial upload to `path` are kept if there is no file;
-    /// [`write_as`](Self::write_as) can resume after them. The number must be above 0 and less than
-    /// was received. Otherwise a client that sent everything but never got the reply would find the
-    /// length of its own file, and assume that it was stored.
+    /// Returns the number of bytes after which [`write_as`](Self::write_as) can resume `user`'s
+    /// partial upload to `path`, if no file exists there. The number must be above 0 and less than
+    /// the number of received bytes. Otherwise a client that sent everything but got no reply would
+    /// see the length of its own file, and assume that the file was stored.
     ///
     /// By default nothing is kept.
     ///
     /// # Errors
     ///
-    /// Returns `NotFound` if nothing is kept, or never can be.
+    /// Returns `NotFound` if no partial upload is kept.
     fn partial_size(&self, _path: &VirtualPath, _user: &[u8]) -> Result<u64, StorageError> {
         Err(StorageErrorKind::NotFound.into())
     }
 
-    /// Discards `user`'s partial upload to `path`, because the user removes the file or renames
-    /// another one to it.
+    /// Discards `user`'s partial upload to `path`. The server calls this method when the user
+    /// removes `path` or renames a file to `path`.
     ///
     /// By default nothing is kept.
     ///
     /// # Errors
     ///
-    /// Returns `NotFound` if nothing is kept, or never can be; `Busy` while a session resumes it;
-    /// or `Io`.
+    /// Returns `NotFound` if no partial upload is kept, `Busy` while a session resumes it, or `Io`.
     fn forget_partial(&self, _path: &VirtualPath, _user: &[u8]) -> Result<(), StorageError> {
         Err(StorageErrorKind::NotFound.into())
     }
 
-    /// Returns whether an upload of `user`, or of a shared login, should have replaced the file at
-    /// `path`, and was interrupted less than a day ago. The client must not resume such an upload
-    /// with the length of the old file.
+    /// Returns whether an upload that was to replace the file at `path` was interrupted less than a
+    /// day ago. `user` is the owner of the upload, or `None` for a shared login. A client must not
+    /// resume such an upload at the length of the old file.
     ///
     /// A server remembers the interrupted uploads of its own sessions. Storages implement this
-    /// method so that a later server knows them too. The default is `false`.
+    /// method so that a restarted server knows about them too. The default is `false`.
     fn has_cut_replacement(&self, _path: &VirtualPath, _user: Option<&[u8]>) -> bool {
         false
     }
@@ -237,8 +238,8 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Renames the object at `from` to `to` in one step, or as the documentation of the storage
-    /// says. An existing file is replaced if `replace` is set.
+    /// Renames the object at `from` to `to`, in one step unless the documentation of the storage
+    /// says otherwise. An existing file is replaced if `replace` is set.
     ///
     /// # Errors
     ///
@@ -255,8 +256,8 @@ pub trait Storage: Send + Sync {
 
     /// Sets the modification time of the file or directory at `path`, in seconds since
     /// 1970-01-01T00:00:00Z. A storage with a coarser clock stores the nearest time. Returns the
-    /// new metadata of the changed object, because the path may lead elsewhere by then. Needs
-    /// [`Capabilities::SET_TIMES`].
+    /// new metadata of the changed object itself, because `path` may lead to another object by
+    /// then. Needs [`Capabilities::SET_TIMES`].
     ///
     /// # Errors
     ///
@@ -271,27 +272,26 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `NotFile`, `Denied` (also for the root: without the right to search it,
-    /// no client could undo that) or `Io`.
+    /// Returns `NotFound`, `NotFile`, `Denied` or `Io`. Changing the root is always `Denied`:
+    /// without the right to search the root, no client could undo the change.
     fn chmod(&self, _path: &VirtualPath, _mode: u32) -> Result<Metadata, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Returns the free bytes for any user in the directory at `path`. Needs
+    /// Returns how many bytes are free in the directory at `path`, regardless of quotas. Needs
     /// [`Capabilities::SPACE`].
     ///
     /// # Errors
     ///
-    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`, or `Unsupported` if the place does not
-    /// know its free space.
+    /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`, or `Unsupported` if the free space is
+    /// unknown.
     fn space(&self, _path: &VirtualPath) -> Result<u64, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
     /// Discards partial uploads, the oldest first, until `wanted` bytes are free in the directory
-    /// at `path`. Returns the free bytes, or fewer if the file system cannot create enough objects
-    /// for `wanted` bytes. By default nothing is kept, and the result is that of
-    /// [`space`](Self::space).
+    /// at `path`. Returns the free bytes, or a lower number if the file system cannot create enough
+    /// objects for `wanted` bytes. The default discards nothing and returns [`space`](Self::space).
     ///
     /// # Errors
     ///
@@ -305,9 +305,9 @@ pub trait Storage: Send + Sync {
         self.space(path)
     }
 
-    /// Returns what is used of this user's quota for the directory at `path`, regardless of free
-    /// space; `None` without a quota (default). Only `ALLO`, `AVBL` and `SITE QUOTA` use this
-    /// method; the storage itself must refuse more with `OverQuota`.
+    /// Returns the usage and limits of the user's quota for the directory at `path`, regardless of
+    /// free space; `None` without a quota (default). Only `ALLO`, `AVBL` and `SITE QUOTA` use this
+    /// method. The storage itself must refuse to exceed the quota, with `OverQuota`.
     ///
     /// # Errors
     ///
@@ -331,7 +331,7 @@ pub trait Storage: Send + Sync {
 pub struct Capabilities(u8);
 
 impl Capabilities {
-    /// No further ability.
+    /// No abilities beyond listing, reading and writing.
     pub const NONE: Self = Self(0);
     /// [`Storage::set_times`]: `MFMT`, and `Modify` of `MFF`.
     pub const SET_TIMES: Self = Self(1);
@@ -339,7 +339,7 @@ impl Capabilities {
     pub const CHMOD: Self = Self(1 << 1);
     /// [`Storage::space`]: `AVBL`, and the check of `ALLO`.
     pub const SPACE: Self = Self(1 << 2);
-    /// Reading a file only for its digest is acceptable: `HASH`.
+    /// Reading a whole file only to compute its digest is acceptable: `HASH`.
     pub const DIGEST: Self = Self(1 << 3);
     /// [`Storage::quota`]: `SITE QUOTA`.
     pub const QUOTA: Self = Self(1 << 4);
@@ -364,26 +364,27 @@ impl BitOr for Capabilities {
 /// Iterator over the entries of a directory.
 pub type Entries = Box<dyn Iterator<Item = Result<Entry, StorageError>>>;
 
-/// The names in a directory, one at a time. After an error there are no more items.
+/// Iterator over the names in a directory. After an error there are no more items.
 pub type Names = Box<dyn Iterator<Item = Result<Vec<u8>, StorageError>>>;
 
-/// A file that is being read, from its beginning or from the offset of
+/// A file that is being read, from its beginning or from the offset given to
 /// [`seek_to`](Source::seek_to).
 pub trait Source: io::Read {
-    /// Returns the size when the file was opened, in bytes.
+    /// Returns the size of the file when it was opened, in bytes.
     fn size(&self) -> u64;
 
-    /// Continues reading at `offset`, in bytes from the beginning; it must not exceed
+    /// Continues reading at `offset`, in bytes from the beginning, which must not exceed
     /// [`size`](Source::size).
     ///
     /// # Errors
     ///
-    /// Returns `Io` if the storage cannot.
+    /// Returns `Io` if the storage cannot seek.
     fn seek_to(&mut self, offset: u64) -> Result<(), StorageError>;
 
     /// Waits for bytes, for a fraction of a second at most, and returns whether the next read can
-    /// return without a long wait. A session asks before each read. After `false` it waits 2 ms,
-    /// checks on its client and asks again. If it is not called, the read waits.
+    /// return without a long wait. A session calls this method before each read. After `false`, the
+    /// session waits 2 ms, checks on its client and calls it again. Without this call, the read
+    /// itself waits.
     ///
     /// By default a read never waits for long.
     ///
@@ -394,59 +395,62 @@ pub trait Source: io::Read {
         Ok(true)
     }
 
-    /// Returns a descriptor from which the kernel may send directly, beginning at its file offset.
+    /// Returns a file descriptor from which the kernel may send directly, beginning at its file
+    /// offset; `None` (default) if the session must read the source.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
 
-/// An upload in progress. Dropping it calls [`abort`](Upload::abort) with [`StreamEnd::Cut`].
+/// An upload in progress. Dropping an upload must have the effect of [`abort`](Upload::abort) with
+/// [`StreamEnd::Cut`].
 ///
-/// After the last byte a session calls [`flush`](io::Write::flush), which may take long: it syncs
-/// the bytes to disk if the storage promises that. Then the session checks that its client still
-/// exists, and only then calls [`commit`](Upload::commit).
+/// After the last byte, a session calls [`flush`](io::Write::flush), which may take long: it syncs
+/// the bytes to disk if the storage promises that. Then the session checks that its client is still
+/// connected, and only then calls [`commit`](Upload::commit).
 ///
 /// A storage that waits for a slow store or network does so in [`prepare`](Upload::prepare),
-/// [`ready`](Upload::ready) and [`prepare_commit`](Upload::prepare_commit). The session calls them
-/// repeatedly, so that it answers `STAT`, `ABOR` and the shutdown of the server in between. After
-/// `false` it waits 2 ms before it asks again.
+/// [`ready`](Upload::ready) and [`prepare_commit`](Upload::prepare_commit). The session calls these
+/// methods repeatedly, and handles `STAT`, `ABOR` and a shutdown of the server in between. After
+/// `false`, it waits 2 ms before the next call.
 ///
-/// [`StorageError::from`] reads the errors of [`io::Write`].
+/// To convert an error of [`io::Write`], use [`StorageError::from`].
 pub trait Upload: io::Write {
-    /// Does a part of the work before the first byte, for a fraction of a second, such as copying
-    /// old content or checking the free space. Returns `true` when all is done. A session calls it
-    /// repeatedly, and checks on its client in between. If it is not called, the first write or
-    /// [`commit`](Self::commit) does all the work.
+    /// Does part of the work that precedes the first byte, such as copying old content or checking
+    /// the free space, for a fraction of a second. Returns whether all of this work is done. A
+    /// session calls this method repeatedly, and checks on its client in between. Without these
+    /// calls, the first write or [`commit`](Self::commit) does all the work.
     ///
     /// By default there is nothing to do.
     ///
     /// # Errors
     ///
     /// Returns `BadRestart`, `NoSpace`, `OverQuota`, `Busy` or `Io`, or an error of
-    /// [`Storage::write`] if the upload begins only here. The upload is then useless.
+    /// [`Storage::write`] if the upload begins only here. After an error, the upload is useless.
     fn prepare(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }
 
     /// Waits until the storage can take more bytes, for a fraction of a second at most. Returns
-    /// `true` if it can, so that the next write does not take long. After
-    /// [`flush`](io::Write::flush) it waits until all bytes are stored. A session calls it before
-    /// it reads more from its client, and checks on its client while the result is `false`. If it
-    /// is not called, the next write or [`commit`](Self::commit) waits.
+    /// whether the storage can, so that the next write does not take long. After
+    /// [`flush`](io::Write::flush), this method waits until all bytes are stored. A session calls
+    /// it before it reads more from its client, and checks on its client while the result is
+    /// `false`. Without this call, the next write or [`commit`](Self::commit) waits.
     ///
     /// By default there is nothing to wait for.
     ///
     /// # Errors
     ///
-    /// Returns the error that the next write would return; the upload is useless then.
+    /// Returns the error that the next write would return. After an error, the upload is useless.
     fn ready(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }
 
-    /// Does a part of the work of [`commit`](Self::commit), for a fraction of a second. Returns
-    /// `true` once `commit` does not take long. A session calls it repeatedly after the last check
-    /// of its client. It may already publish the file: then the file has its new content, even if
-    /// the upload ends before `commit`. If it is not called, `commit` does all the work.
+    /// Does part of the work of [`commit`](Self::commit), for a fraction of a second. Returns
+    /// whether `commit` can now finish quickly. A session calls this method repeatedly after it has
+    /// checked on its client for the last time. This method may already publish the file; the new
+    /// content then stays, even if `commit` is never called. Without these calls, `commit` does all
+    /// the work.
     ///
     /// By default there is nothing to do.
     ///
@@ -457,11 +461,12 @@ pub trait Upload: io::Write {
         Ok(true)
     }
 
-    /// Returns whether the name has had a file since the upload began, which stays until
-    /// [`commit`](Self::commit). A session that lost its connection must then not resume the upload
-    /// with the length of that file.
+    /// Returns whether a file had the name when the upload began, and stays there until
+    /// [`commit`](Self::commit). A client that lost its connection must then not resume the upload
+    /// at the length of that file.
     ///
-    /// The default is `false`, which is right for a storage that shows the received bytes at once.
+    /// The default is `false`, which is correct for a storage that shows received bytes
+    /// immediately.
     fn replaces(&self) -> bool {
         false
     }
@@ -471,14 +476,14 @@ pub trait Upload: io::Write {
     ///
     /// # Errors
     ///
-    /// Any error; the old file, if any, still exists then.
+    /// Returns any error. The old file, if any, then still exists.
     fn commit(self: Box<Self>) -> Result<(), StorageError>;
 
     /// Ends an incomplete upload; `end` is the reason. The old file, if any, stays.
     fn abort(self: Box<Self>, end: StreamEnd);
 }
 
-/// Purpose of free space.
+/// What free space is needed for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RoomFor {
@@ -488,14 +493,14 @@ pub enum RoomFor {
     More,
 }
 
-/// What a storage lets clients do in a directory, besides their rights.
+/// What a storage lets clients do in a directory, whatever rights they have.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum DirectoryUse {
     /// All that their rights allow.
     #[default]
     Full,
-    /// Enter and list it; nothing can be created or removed in it.
+    /// They can enter and list the directory, but not create or remove anything in it.
     Browse,
     /// Nothing.
     Unavailable,
@@ -507,7 +512,7 @@ pub enum DirectoryUse {
 pub enum StreamEnd {
     /// The user sent `ABOR`.
     Abort,
-    /// The connection broke or stalled, or the session ended. The bytes up to there are good.
+    /// The connection broke or stalled, or the session ended. The bytes received so far are valid.
     Cut,
     /// The storage itself failed.
     Failed,
@@ -521,15 +526,16 @@ pub enum WriteMode {
     Create,
     /// The new content replaces the old.
     Replace,
-    /// Append to the old content in place; return to the old length if the upload fails. A missing
-    /// file is created.
+    /// Append to the old content; restore the old length if the upload fails. A missing file is
+    /// created.
     Append,
-    /// Keep the first N bytes of the old content, append the new bytes, and drop the rest.
-    /// `BadRestart` if the file is shorter, or if the storage cannot cut a partial upload there.
+    /// Keep the first N bytes of the old content, append the new bytes, and drop the rest. Fails
+    /// with `BadRestart` if the file is shorter, or if the storage cannot cut a partial upload
+    /// there.
     From(u64),
 }
 
-/// Refuses to rename the root, or to replace it.
+/// Returns an error if either path is the root.
 fn check_rename(from: &VirtualPath, to: &VirtualPath) -> Result<(), StorageError> {
     match (from.is_root(), to.is_root()) {
         (true, _) => Err(StorageErrorKind::Denied.into()),

@@ -6,11 +6,11 @@ use ftp_proto::{Escaped, Pathname};
 
 use crate::limits;
 
-/// A path in the user's tree, as its components below the root. No component is empty, `.` or `..`,
-/// or contains `/`, NUL, CR or LF. The root has none.
+/// An absolute path in the user's tree. No component is empty, `.` or `..`, or contains `/`. If the
+/// path was resolved from a [`Pathname`], it contains no NUL, CR or LF either.
 ///
-/// `..` is resolved in the path itself, before any system call, and stops at the root. `//`, `/./`
-/// and a trailing `/` have no effect (RFC 3659 §6.2.1).
+/// `..` removes the preceding component without a system call, and has no effect at the root. `//`,
+/// `/./` and a trailing `/` have no effect (RFC 3659 §6.2.1).
 ///
 /// ```
 /// use ftp_proto::Pathname;
@@ -40,7 +40,7 @@ impl VirtualPath {
         Self { absolute: b"/".to_vec() }
     }
 
-    /// Resolves `path` from here, or from the root if it begins with `/`.
+    /// Resolves `path` relative to this path, or to the root if `path` begins with `/`.
     #[must_use]
     pub fn resolve(&self, path: &Pathname) -> Self {
         self.follow(path.as_bytes())
@@ -89,8 +89,8 @@ impl VirtualPath {
         }
     }
 
-    /// Returns the path relative to `directory` as the root; `None` if it is not inside
-    /// `directory`.
+    /// Returns this path with `directory` as its root; `None` if this path is not `directory` or
+    /// below it.
     ///
     /// ```
     /// use ftp_server::VirtualPath;
@@ -135,8 +135,8 @@ impl VirtualPath {
         &self.absolute
     }
 
-    /// Returns whether the path is longer or deeper than [`limits`] allow. Storages never get such
-    /// a path.
+    /// Returns whether the path is longer or deeper than [`limits`] allows. The server never passes
+    /// such a path to a storage.
     #[must_use]
     pub fn is_too_long(&self) -> bool {
         let depth = self.absolute.iter().filter(|&&byte| byte == b'/').count();
@@ -144,7 +144,7 @@ impl VirtualPath {
     }
 }
 
-/// From the root: `/a/b`, and also `a/b`.
+/// Resolves a path from the root: `a/b` is the same as `/a/b`.
 impl From<&str> for VirtualPath {
     fn from(path: &str) -> Self {
         Self::root().follow(path.as_bytes())

@@ -1,6 +1,6 @@
 //! The usage of a user's quota.
 
-/// The used and the allowed bytes, files and directories of a user.
+/// Usage and limits of a user: bytes, and number of files and directories.
 ///
 /// ```
 /// use ftp_server::Quota;
@@ -12,7 +12,7 @@
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Quota {
-    /// Bytes of all files and running uploads.
+    /// Bytes in use, including running uploads.
     pub bytes: u64,
     /// Maximum of `bytes`; `None`: unlimited.
     pub max_bytes: Option<u64>,
@@ -47,7 +47,7 @@ impl Quota {
         self.max_bytes.map(|most| most.saturating_sub(self.bytes))
     }
 
-    /// Returns how many more files and directories fit; `None` if they are unlimited.
+    /// Returns how many more files and directories can be created; `None` if they are unlimited.
     #[must_use]
     pub fn files_left(self) -> Option<u64> {
         self.max_files.map(|most| most.saturating_sub(self.files))

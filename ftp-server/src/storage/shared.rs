@@ -8,7 +8,7 @@ use super::{
     StorageError, Upload, VirtualPath, WriteMode,
 };
 
-/// Forwards to the inner storage, so that the caller can keep a handle.
+/// Forwards every call to the inner storage, so that you can keep a handle to it.
 impl<T: Storage + ?Sized> Storage for Arc<T> {
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()

@@ -19,8 +19,8 @@ use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
 /// A file that grows at its end, and returns to its old length unless the upload is committed.
 ///
-/// Truncating would remove data that a second upload has added, so only one may run at a time. It
-/// locks the file with `flock`, if the file system supports that.
+/// A rollback would remove data that a second upload has appended, so only one append may run at a
+/// time. An append locks the file with `flock`, if the file system supports that.
 #[derive(Debug)]
 pub(super) struct Appending {
     /// The directory in which the file was found.
@@ -31,7 +31,7 @@ pub(super) struct Appending {
     identity: (u64, u64),
     /// The old length.
     length: u64,
-    /// Whether it has its final length.
+    /// Whether the file has its final length.
     is_done: bool,
 }
 
@@ -58,7 +58,7 @@ impl Appending {
             return Err(StorageErrorKind::Busy.into());
         }
         let length = match root::metadata_of(&file).map(|metadata| metadata.size) {
-            // Another session was faster.
+            // Another session has appended to the file in the meantime.
             Ok(length) if expected.is_some_and(|expected| expected != length) => {
                 Err(StorageErrorKind::Busy.into())
             }
@@ -96,13 +96,13 @@ impl Upload for Appending {
         names.and_then(|names| names.sync()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
-        // Removed, renamed, or replaced by another upload: a client that reads that name would not
-        // find the added data.
+        // The file was removed, renamed, or replaced by another upload. A client that reads the
+        // name would not find the appended data.
         if !self.has_its_name() {
             return Err(StorageErrorKind::NotFound.into());
         }
         if self.length == 0 && self.output.position() > 0 {
-            // From now on the cost is that of its content instead of the minimum.
+            // The file was empty and cost the minimum. From now on it costs its length.
             change.freed(Cost::bytes(COST_OF_OBJECT));
         }
         self.output.charge().keep();
@@ -125,8 +125,8 @@ impl Drop for Appending {
 }
 
 impl Appending {
-    /// Restores the old length. No other command can remove or replace the file during that, so
-    /// that its size counts correctly.
+    /// Restores the old length. Meanwhile no other command can remove or replace the file, so its
+    /// size is counted correctly.
     fn cut_back(&mut self, usage: &Usage) {
         let _change = usage.change();
         let now = root::metadata_of(&self.output);
@@ -137,14 +137,14 @@ impl Appending {
             Err(errno) => Err(errno),
         };
         if let Err(errno) = cut {
-            // A disk that cannot release space, such as a read-only one or btrfs above its quota,
-            // cannot be repaired here.
+            // Some file systems cannot release space, such as a read-only one or btrfs above its
+            // quota. The appended bytes then stay.
             log::warn!("cannot roll back an interrupted append: {errno}");
         }
         if !self.has_its_name() || cut.is_err() {
-            // Either a command that removed the file has counted a temporary length, or the old
-            // length could not be restored. Network file systems and FUSE keep a hidden name for a
-            // removed file.
+            // Either a command that removed the file subtracted a temporary length, or the old
+            // length could not be restored. Network file systems and FUSE keep a removed file under
+            // a hidden name.
             self.output.charge().lost();
         }
     }

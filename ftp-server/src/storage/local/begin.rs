@@ -1,4 +1,4 @@
-//! Begins an upload, which depends on existing files, kept partial uploads and the quota.
+//! Begins uploads, depending on existing files, kept partial uploads and the quota.
 
 use std::os::fd::AsFd;
 
@@ -12,7 +12,8 @@ use super::waiting::{self, Waiting};
 use super::{hidden, name, quota};
 use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
 
-/// Begins an upload once the remaining quota is known; `user` is the owner of partial uploads.
+/// Begins an upload once the remaining quota is known. `user` is the owner of the partial upload;
+/// `None` if none is kept.
 pub(super) fn begin(
     files: &Files,
     path: &VirtualPath,
@@ -31,13 +32,13 @@ pub(super) fn begin(
     }
 }
 
-/// Returns the cost of a new name; zero if the upload replaces a file.
+/// Returns the cost of a new name; zero if the name already exists.
 fn name_of(target: &Target) -> Cost {
     if target.existing.is_some() { Cost::default() } else { Cost::NAME }
 }
 
-/// Begins the upload once it is known whether the quota leaves `wanted`. Looks up the path only
-/// then.
+/// Returns an upload that begins once it is known whether the quota permits `wanted`. It looks up
+/// the path again when it begins.
 fn begin_later(
     files: &Files,
     path: &VirtualPath,
@@ -73,8 +74,7 @@ fn begin_at(
             }
         }
         (_, Some(user)) => {
-            // The partial upload is older than this one, and nothing resumes it any more. It would
-            // only occupy space.
+            // Nothing resumes an older partial upload after this one. It would only occupy space.
             let kept = name::kept(user, &target.name);
             let _ = hidden::remove(files.root.usage(), target.directory.as_fd(), &kept);
         }

@@ -1,4 +1,4 @@
-//! The first bytes of an old file, which an upload keeps: they are copied to the new file.
+//! Copies the beginning of an old file, which an upload keeps, to the new file.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -9,8 +9,8 @@ use super::output::Output;
 use crate::pace::Pace;
 use crate::storage::{StorageError, StorageErrorKind};
 
-/// Bytes to copy at a time, at first and at most: file systems that share blocks copy any number at
-/// once.
+/// Bytes to copy per step, at first and at most. File systems that share blocks copy any number of
+/// bytes at once.
 const COPY: u64 = 1024 * 1024;
 const COPY_MAX: u64 = 1024 * 1024 * 1024;
 
@@ -27,12 +27,12 @@ pub(super) struct Copying {
 }
 
 impl Copying {
-    /// Copies the first `length` bytes of the file.
+    /// Prepares to copy the first `length` bytes of `old`.
     pub(super) fn new(old: OwnedFd, length: u64) -> Self {
         Self { old, at: 0, length, pace: Pace::new(COPY, COPY_MAX) }
     }
 
-    /// Copies some bytes. Returns whether all of them are copied.
+    /// Copies the next bytes to `output`. Returns whether nothing is left to copy.
     pub(super) fn step(&mut self, output: &mut Output) -> Result<bool, StorageError> {
         let Self { old, at, length, pace } = self;
         let left = *length - *at;
@@ -41,7 +41,7 @@ impl Copying {
             output.spend(most, |new| copy(&*old, new, *at, most))
         });
         match copied? {
-            // The file has become shorter.
+            // The old file has become shorter.
             0 if left > 0 => return Err(StorageErrorKind::BadRestart.into()),
             copied => *at += copied,
         }
@@ -49,8 +49,8 @@ impl Copying {
     }
 }
 
-/// Copies at most `length` bytes from `at` in one file to the offset of the other. Returns the
-/// number of bytes copied, which is 0 at the end of `from`.
+/// Copies at most `length` bytes at offset `at` of `from` to the current offset of `to`. Returns
+/// the number of bytes copied, which is 0 at the end of `from`.
 fn copy(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
     let step = usize::try_from(length).unwrap_or(usize::MAX);
     let mut offset = at;
@@ -63,7 +63,7 @@ fn copy(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Err
     }
 }
 
-/// Copies as [`copy`] does, but through a buffer, and at most one buffer full.
+/// Copies as [`copy`] does, but through a buffer, and at most [`COPY_BUFFER`] bytes.
 fn copy_by_hand(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
     let mut buffer = vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(COPY_BUFFER)];
     let got = retry_on_intr(|| pread(&from, &mut *buffer, at))?;

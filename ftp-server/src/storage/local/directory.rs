@@ -13,19 +13,19 @@ use super::root::{self, Root};
 use crate::limits;
 use crate::storage::Metadata;
 
-/// The root or a directory below it. Names in it are changed through its descriptor, so
-/// replacing a directory on the path to it has no effect.
+/// The root or a directory below the root, held open. Names are changed through the descriptor, so
+/// replacing a directory on the path has no effect.
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
     root: Arc<Root>,
     /// `None` for the root itself.
     below: Option<Arc<OwnedFd>>,
-    /// The path when it was opened, relative to the root.
+    /// The path by which the directory was opened, relative to the root.
     path: Arc<[u8]>,
 }
 
 impl Directory {
-    /// Opens the directory at `path`, relative to the root and empty for the root itself.
+    /// Opens the directory at `path`, which is relative to the root, and empty for the root itself.
     pub(super) fn open(root: &Arc<Root>, path: &[u8]) -> Result<Self> {
         let below = match depth(path) {
             0 => None,
@@ -34,7 +34,8 @@ impl Directory {
         Ok(Self { root: Arc::clone(root), below, path: path.into() })
     }
 
-    /// Returns the path when it was opened, relative to the root; empty for the root itself.
+    /// Returns the path by which the directory was opened, relative to the root; empty for the root
+    /// itself.
     pub(super) fn path(&self) -> &[u8] {
         &self.path
     }
@@ -53,8 +54,9 @@ impl Directory {
         root::metadata_at(self, name, AtFlags::empty())
     }
 
-    /// Returns the method to sync the names in it to disk, if the policy requires that. Call it
-    /// before the names change. `file` is an open file in it, if there is one.
+    /// Returns how to sync the names in this directory to disk, if the policy requires that. Call
+    /// this method before the names change. `file` is an open file in this directory, if there is
+    /// one.
     pub(super) fn names(&self, sync: SyncPolicy, file: Option<BorrowedFd<'_>>) -> Result<Names> {
         if sync != SyncPolicy::FileAndDirectory {
             return Ok(Names::Left);
@@ -70,8 +72,9 @@ impl Directory {
         }
     }
 
-    /// Renames, or fails with EEXIST if the new name is taken. It is atomic, except on file systems
-    /// without `RENAME_NOREPLACE`, such as some FUSE ones: there it first checks the new name.
+    /// Renames an object, or returns EEXIST if the new name is taken. The rename is atomic, except
+    /// on file systems without `RENAME_NOREPLACE`, such as some FUSE file systems. There, this
+    /// method first looks up the new name.
     pub(super) fn rename_new(&self, from: &[u8], to_directory: &Self, to: &[u8]) -> Result<()> {
         let flags = RenameFlags::NOREPLACE;
         match retry_on_intr(|| renameat_with(self, from, to_directory, to, flags)) {
@@ -86,11 +89,10 @@ impl Directory {
         }
     }
 
-    /// Fails with ENOENT if another program has moved the directory out of the root since it was
-    /// opened.
+    /// Returns ENOENT if another program has moved this directory out of the root.
     ///
-    /// Walks upwards. The root is usually the same number of levels up as before, which one call
-    /// confirms.
+    /// One call confirms the usual case, in which the root is as many levels up as before.
+    /// Otherwise this method walks upwards.
     pub(super) fn check_beneath(&self) -> Result<()> {
         let above = |levels: usize| {
             let path = "../".repeat(levels);
@@ -115,12 +117,12 @@ impl Directory {
     }
 }
 
-/// Returns the number of directories that a path without links descends.
+/// Returns the number of components in a path.
 fn depth(path: &[u8]) -> usize {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count()
 }
 
-/// How the names of a directory reach the disk.
+/// How the names of a directory are synced to disk.
 #[derive(Debug)]
 pub(super) enum Names {
     /// Not at all: the system decides when to write them.
@@ -138,7 +140,7 @@ impl Names {
         match self {
             Self::Left => Ok(()),
             Self::Directory(directory) => match retry_on_intr(|| fsync(directory)) {
-                // This file system does not support this sync.
+                // This file system cannot sync directories.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
                 synced => synced,
             },

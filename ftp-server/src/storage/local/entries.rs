@@ -13,10 +13,10 @@ use super::name;
 use super::root::{self, Root};
 use crate::storage::{Entry, EntryKind, Metadata, StorageError, VirtualPath};
 
-/// Bytes of entries per call, enough for some thousand entries.
+/// Bytes of entries per call, enough for a few thousand entries.
 const BUFFER: usize = 64 * 1024;
 
-/// Reads an open directory. Its entries are never opened, so nothing blocks.
+/// The entries of an open directory. They are never opened, so nothing blocks.
 #[derive(Debug)]
 pub(super) struct DirectoryEntries {
     root: Arc<Root>,
@@ -28,8 +28,8 @@ pub(super) struct DirectoryEntries {
     ended: bool,
 }
 
-/// The names in an open directory. An object is examined only if the directory does not report
-/// whether it can be listed.
+/// The names in an open directory. An object is examined only if it is a symbolic link or the
+/// directory does not report its kind.
 #[derive(Debug)]
 pub(super) struct DirectoryNames(pub(super) DirectoryEntries);
 
@@ -46,7 +46,7 @@ impl DirectoryEntries {
         }
     }
 
-    /// Reads the next buffer, possibly without any entry to show.
+    /// Reads the next buffer of entries, which may contain none to show.
     fn fill(&mut self) -> Result<()> {
         let mut names = Vec::new();
         let mut entries = RawDir::new(&self.directory, self.buffer.spare_capacity_mut());
@@ -93,14 +93,14 @@ impl DirectoryEntries {
         system(errno)
     }
 
-    /// Returns the metadata of a name; `None` if it no longer exists, or is a mount that only
-    /// another user may access (FUSE).
+    /// Returns the metadata of the object `name`; `None` if the object no longer exists or cannot
+    /// be examined, such as another user's FUSE mount.
     fn metadata(&self, name: &CStr) -> Result<Option<Metadata>> {
         // Cached attributes of a network file system are good enough here.
         match root::metadata_at(&self.directory, name, AtFlags::STATX_DONT_SYNC) {
             Ok(link) if link.kind == EntryKind::Symlink => {
-                // The link may lead up and down again, which only a lookup from the root can
-                // follow.
+                // The link may lead through a parent directory, which only a lookup from the root
+                // can follow.
                 match self.root.stat(self.path.join(name.to_bytes()).relative()) {
                     Err(Errno::NOENT) => Ok(None),
                     target => Ok(Some(target.unwrap_or(link))),
@@ -139,7 +139,8 @@ impl Iterator for DirectoryNames {
         loop {
             let found = entries.next_name()?;
             let listed = found.and_then(|(name, kind)| {
-                // A link may lead nowhere, and some file systems report no kinds.
+                // Links are looked up as in a listing with metadata, and some file systems report
+                // no kinds.
                 let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
                 let is_listed = !needs_look || entries.metadata(&name)?.is_some();
                 Ok(is_listed.then_some(name))

@@ -1,4 +1,4 @@
-//! Eviction of partial uploads: for newer ones of their user, and for other files on a full disk.
+//! Removes partial uploads to make room: for newer ones of the same user, or on a full disk.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use super::policy::Bounds;
 use super::root::Root;
 use super::shelf::Part;
 
-/// Makes room for the partial upload `new` among those of its user, and removes the oldest first.
-/// Returns `false` if that is impossible, because the others are being resumed.
+/// Removes partial uploads of the same user, the oldest first, until `new` fits within `bounds`.
+/// Returns `false` if `new` cannot fit, because it is too large or sessions are resuming the
+/// others.
 pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     let size = new.file.size;
     let mut parts = root.usage().shelf().by_age(Some(new.owner()));
@@ -30,8 +31,8 @@ pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     true
 }
 
-/// Removes partial uploads of any user, the oldest first, until `is_enough` or none is left.
-/// Returns the number of removed ones.
+/// Removes partial uploads of all users, the oldest first, until `is_enough` returns `true` or none
+/// is left. Returns the number of removed uploads.
 pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     let mut gone = 0;
     for part in root.usage().shelf().by_age(None) {
@@ -46,8 +47,8 @@ pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
     gone
 }
 
-/// Removes a partial upload. Returns `false` if a session is resuming it, or if the system fails. A
-/// partial upload that another program has removed or moved is forgotten.
+/// Removes a partial upload. Returns `false` if a session is resuming it or the removal fails.
+/// Forgets a partial upload that another program has removed or moved.
 fn remove(part: &Part, root: &Arc<Root>) -> bool {
     let is_gone = match Directory::open(root, &part.directory) {
         Ok(directory) => hidden::remove(root.usage(), directory.as_fd(), &part.name),
@@ -55,7 +56,7 @@ fn remove(part: &Part, root: &Arc<Root>) -> bool {
     };
     let is_gone = is_gone.unwrap_or(false);
     if is_gone {
-        // The inode number may differ now, because some file systems change it.
+        // Some file systems change inode numbers, so the removal may not have found this entry.
         root.usage().shelf().take(part.file.identity);
     }
     is_gone

@@ -1,10 +1,10 @@
-//! The meaning of failed system calls for the client.
+//! Converts errors of system calls to storage errors.
 
 use rustix::io::Errno;
 
 use crate::storage::{EntryKind, StorageError, StorageErrorKind};
 
-/// Converts an error of any system call.
+/// Converts an error from any system call.
 pub(super) fn system(errno: Errno) -> StorageError {
     std::io::Error::from(errno).into()
 }
@@ -14,7 +14,7 @@ pub(super) fn as_kind(kind: StorageErrorKind, errno: Errno) -> StorageError {
     StorageError { kind, source: Some(errno.into()) }
 }
 
-/// Converts an error of looking up a path: a name that is too long, or below a file, does not
+/// Converts an error from a path lookup: a name that is too long, or is below a file, does not
 /// exist.
 pub(super) fn lookup(errno: Errno) -> StorageError {
     match errno {
@@ -25,7 +25,7 @@ pub(super) fn lookup(errno: Errno) -> StorageError {
     }
 }
 
-/// Converts an error of a call on an existing name in an open directory.
+/// Converts an error from a call that needs an existing name in an open directory.
 pub(super) fn existing(errno: Errno) -> StorageError {
     match errno {
         Errno::NAMETOOLONG | Errno::INVAL => as_kind(StorageErrorKind::NotFound, errno),
@@ -33,8 +33,8 @@ pub(super) fn existing(errno: Errno) -> StorageError {
     }
 }
 
-/// Converts an error of creating a name: file systems with special rules (FAT, case folding) refuse
-/// names with EINVAL and EILSEQ.
+/// Converts an error from creating a name. File systems with special rules (FAT, case folding)
+/// refuse names with EINVAL or EILSEQ.
 pub(super) fn creation(errno: Errno) -> StorageError {
     match errno {
         Errno::INVAL | Errno::ILSEQ => as_kind(StorageErrorKind::NameNotAllowed, errno),
@@ -42,7 +42,7 @@ pub(super) fn creation(errno: Errno) -> StorageError {
     }
 }
 
-/// Converts an error of rename: EINVAL means that a directory would move below itself.
+/// Converts an error from a rename. EINVAL means that a directory would move below itself.
 pub(super) fn rename_error(errno: Errno) -> StorageError {
     match errno {
         Errno::INVAL => as_kind(StorageErrorKind::Denied, errno),
@@ -52,7 +52,7 @@ pub(super) fn rename_error(errno: Errno) -> StorageError {
     }
 }
 
-/// Refuses objects that cannot be read or written.
+/// Returns an error unless the object is a regular file.
 pub(super) fn needs_file(kind: EntryKind) -> Result<(), StorageError> {
     match kind {
         EntryKind::File => Ok(()),

@@ -23,17 +23,17 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Opens the directory at `path`; it must be searchable.
+    /// Opens the directory at `path`, which must be searchable.
     pub(super) fn open_directory(
         &self,
         path: &VirtualPath,
         flags: OFlags,
     ) -> Result<OwnedFd, StorageError> {
-        // Looks up `.`, which always exists, because that needs the right to search the directory.
+        // Looks up `.` in the directory, because that requires the right to search the directory.
         let inside = [path.relative(), b"/."].concat();
         let inside = inside.strip_prefix(b"/").unwrap_or(&inside);
         match self.root.open_beneath(inside, flags | OFlags::DIRECTORY) {
-            // The path names a file, or a name below a file.
+            // `path` is a file, and not a name below a file.
             Err(Errno::NOTDIR) if self.root.stat(path.relative()).is_ok() => {
                 Err(system(Errno::NOTDIR))
             }
@@ -41,8 +41,8 @@ impl Files {
         }
     }
 
-    /// Returns the directory that holds `path`, and the name in it. The caller has refused the
-    /// root.
+    /// Returns the parent directory of `path`, opened, and the last component. `path` must not be
+    /// the root.
     pub(super) fn parent<'a>(
         &self,
         path: &'a VirtualPath,
@@ -57,8 +57,8 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if the file system reports nothing, as some remote ones do. That does
-    /// not mean that it is full.
+    /// Returns `Unsupported` if the file system reports no size, as some remote file systems do.
+    /// Such a file system is not necessarily full.
     pub(super) fn file_system(&self, path: &VirtualPath) -> Result<StatVfs, StorageError> {
         let found = if path.is_root() {
             retry_on_intr(|| fstatvfs(&*self.root))
@@ -72,8 +72,8 @@ impl Files {
         }
     }
 
-    /// Returns whether it becomes known within `longest` that the quota leaves `wanted`, or that it
-    /// does not.
+    /// Waits for at most `longest`, and returns whether the usage is known well enough to decide if
+    /// the quota permits `wanted`.
     pub(super) fn knows_what_is_used(
         &self,
         wanted: Cost,
@@ -85,13 +85,13 @@ impl Files {
     }
 }
 
-/// Returns the bytes that users may still store.
+/// Returns the free bytes for unprivileged users.
 pub(super) const fn free_bytes(found: &StatVfs) -> u64 {
     found.f_bavail.saturating_mul(found.f_frsize)
 }
 
-/// Returns how many more objects the file system can hold, if they are too few to fill `wanted`
-/// bytes and fewer than a quarter of all. Some file systems are made for few large files.
+/// Returns the number of free inodes if there are too few to fill `wanted` bytes and fewer than a
+/// quarter of all inodes; otherwise `None`. Some file systems are made for few large files.
 pub(super) fn lack_of_inodes(found: &StatVfs, wanted: u64) -> Option<u64> {
     let enough = wanted.div_ceil(COST_OF_OBJECT).min(found.f_files / 4);
     Some(found.f_favail).filter(|&free| free < enough)

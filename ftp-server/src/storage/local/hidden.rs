@@ -1,8 +1,8 @@
 //! Hidden files of uploads: their locks, and the removal of abandoned ones.
 //!
-//! A process that writes to a hidden file holds its lock (`flock`) as long as the file has the
-//! hidden name. The kernel releases the lock when the process ends. So the files of a killed server
-//! differ from those that another one, perhaps in another container, is writing.
+//! A process that writes to a hidden file holds a lock (`flock`) on it as long as the file has the
+//! hidden name. The kernel releases the lock when the process ends. So the lock distinguishes files
+//! that a server is writing, perhaps in another container, from files that a killed server left.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,20 +17,20 @@ use super::root;
 use super::usage::{Cost, Usage};
 use crate::storage::{EntryKind, Metadata};
 
-/// Takes the lock of a file; fails with EWOULDBLOCK if another process has it.
+/// Locks a file; returns EWOULDBLOCK if the file is already locked.
 pub(super) fn lock(file: impl AsFd) -> Result<()> {
     retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))
 }
 
-/// Releases the lock. Closing the file is not enough: a child process that is being started shares
-/// the open file and its lock until it runs its program.
+/// Releases the lock of a file. Closing the file is not enough: a child process that is being
+/// started shares the open file and its lock until it executes its program.
 pub(super) fn unlock(file: impl AsFd) {
-    // It fails only on file systems without locks.
+    // This fails only on file systems without locks.
     let _ = retry_on_intr(|| flock(&file, FlockOperation::Unlock));
 }
 
-/// Opens a hidden file for writing at its end, and locks it. Fails with EWOULDBLOCK if another
-/// process has the lock, ENOENT if this storage has not created the file.
+/// Opens a hidden file for writing at its end, and locks it. Returns EWOULDBLOCK if the file is
+/// already locked, or ENOENT if the file is missing or no storage created it.
 pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
     let flags = OFlags::WRONLY
         | OFlags::APPEND
@@ -39,7 +39,7 @@ pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(Own
         | OFlags::NOCTTY
         | OFlags::CLOEXEC;
     let file = match retry_on_intr(|| openat(directory, name, flags, Mode::empty())) {
-        // Not a regular file: a link, a directory, a FIFO without a reader.
+        // The object is a link, a directory, or a FIFO without a reader.
         Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => Err(Errno::NOENT),
         file => file,
     }?;
@@ -59,7 +59,7 @@ pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(Own
     }
 }
 
-/// Returns the metadata of a file that a user can resume, unless it is too old.
+/// Returns the metadata of a hidden file; `None` if the file is missing or too old.
 pub(super) fn kept(directory: &Directory, name: &[u8]) -> Option<Metadata> {
     let found = directory.metadata(name).ok()?;
     let is_kept = found.kind == EntryKind::File && found.links <= 1 && !is_old(&found);
@@ -71,7 +71,7 @@ pub(super) fn is_old(file: &Metadata) -> bool {
     seconds_left(file) <= 0
 }
 
-/// Returns how many seconds a hidden file is still kept.
+/// Returns for how many more seconds a hidden file is kept.
 pub(super) fn seconds_left(file: &Metadata) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
@@ -80,7 +80,7 @@ pub(super) fn seconds_left(file: &Metadata) -> i64 {
     file.modified.saturating_add(kept).saturating_sub(now).min(kept)
 }
 
-/// Returns whether a hidden file is abandoned: no process writes to it.
+/// Returns whether a hidden file is abandoned: no process is writing to it.
 pub(super) fn is_left(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
     open_locked(directory, name).is_ok_and(|(file, _)| {
         unlock(&file);
@@ -88,11 +88,12 @@ pub(super) fn is_left(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
     })
 }
 
-/// Frees the space of an upload that replaced a file when its server was killed. The name stays as
-/// a sign that the upload was interrupted. Returns its metadata, unless the upload still runs.
+/// Frees the space of an upload that was replacing a file when its server was killed. The empty
+/// file stays, to record the interruption. Returns the file's metadata, or `None` if the upload is
+/// still running.
 pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> {
     let (file, found) = open_locked(directory, name).ok()?;
-    // Truncating an empty file would make it younger.
+    // Truncating an empty file would update its modification time.
     if found.size > 0 && retry_on_intr(|| ftruncate(&file, 0)).is_err() {
         log::warn!("cannot free the space of an interrupted upload");
     }
@@ -101,7 +102,7 @@ pub(super) fn empty(directory: BorrowedFd<'_>, name: &[u8]) -> Option<Metadata> 
     found.ok()
 }
 
-/// Removes a hidden file unless a process writes to it; returns `false` then.
+/// Removes a hidden file. If a process is writing to it, does nothing and returns `false`.
 pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
     let change = usage.change();
     let (file, found) = match open_locked(directory, name) {

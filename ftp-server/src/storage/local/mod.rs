@@ -1,10 +1,11 @@
 //! Files below one directory of this machine.
 //!
-//! The root is held as a descriptor. `openat2` looks up every name below it, with `RESOLVE_BENEATH`
-//! and `RESOLVE_NO_MAGICLINKS`. The kernel follows symbolic links that stay in the tree. It refuses
+//! The root is held open. `openat2` resolves every path below the root, with `RESOLVE_BENEATH` and
+//! `RESOLVE_NO_MAGICLINKS`. The kernel follows symbolic links that stay in the tree. It refuses
 //! links that are absolute or lead out, even if other programs swap names during the lookup. In
 //! addition, Landlock confines the thread of a session to the root. New content goes to a file
-//! without a name, or with a hidden one, and takes the name of the old file in one step.
+//! without a name or with a hidden name. The complete file takes the name of the old file in one
+//! step.
 
 mod append;
 mod begin;
@@ -62,25 +63,28 @@ use super::{
 
 /// Files below one directory of this machine.
 ///
-/// - A symbolic link is followed while it stays below the root. An absolute link counts as leading
-///   out, even if it names an object in the tree.
-/// - Uploads go to a temporary file in the directory of their target and get its name in one step.
-///   If the target is a symbolic link, they replace or create the file that it leads to, in that
-///   file's directory. The new file has the permission bits of the replaced one, without set-id
-///   bits, or `0o666` less the [umask](LocalConfig::umask). Owner, group and attributes are those
-///   of any new file. A file that the server may not write is not replaced either.
-/// - A partial upload of a new file is kept as its [`PartialPolicy`] says, hidden in the directory
-///   of the file. One session at a time can resume it; a second one gets `Busy`.
-/// - [`WriteMode::Append`], and [`WriteMode::From`] with the size of the file, write in place, one
-///   upload at a time: a second one gets `Busy`. Received bytes stay in the file if the process is
-///   killed or the disk becomes read-only. They also stay if the file system cannot shorten a file
-///   while its own quota is full (btrfs).
+/// - A symbolic link is followed if it stays below the root. An absolute link is treated as leading
+///   out of the root, even if its target is in the tree.
+/// - An upload goes to a temporary file in the directory of its target. When complete, the file
+///   takes the target's name in one step. If the target is a symbolic link, the upload replaces or
+///   creates the file that the link leads to, in that file's directory. The new file has the
+///   permission bits of the replaced file, without set-id bits. If no file is replaced, they are
+///   `0o666` less the [umask](LocalConfig::umask). Owner, group and extended attributes are those
+///   of any new file. A file that the server has no right to write is not replaced.
+/// - A partial upload of a new file is handled according to the [`PartialPolicy`]. If it is kept,
+///   it is hidden in the directory of the file. One session at a time can resume it; a second
+///   session gets `Busy`.
+/// - [`WriteMode::Append`], and [`WriteMode::From`] with the size of the file, write in place. Only
+///   one such upload of a file can run at a time; a second one gets `Busy`. Received bytes stay in
+///   the file if the process is killed or the disk becomes read-only. They also stay if the file
+///   system cannot shorten a file while its own quota is full (btrfs).
 /// - Names that begin with `.ftp-upload-` belong to unfinished uploads. Clients cannot list, access
-///   or create such names. A thread removes abandoned ones after
-///   [`start_sweeper`](Self::start_sweeper), which a server calls for its root.
+///   or create such names. After [`start_sweeper`](Self::start_sweeper), which a server calls for
+///   its root, a thread removes abandoned files.
 /// - Only regular files can be read or written. FIFOs, sockets and devices appear in listings.
 /// - If the kernel supports it, Landlock confines the thread of a session to the root (see
-///   [`ConfinementPolicy`]). Then even a defect in the other rules does not lead out.
+///   [`ConfinementPolicy`]). Then even a defect in the server gives no access to files outside the
+///   root.
 ///
 /// ```
 /// use std::io::Read;
@@ -110,32 +114,33 @@ pub struct LocalStorage {
 
 /// The quota count of a root, from [`LocalStorage::tally`].
 ///
-/// While a tally exists, the count is kept for the next storage opened on the same directory. It
-/// takes some hundred bytes of memory and, unlike a storage, no descriptor. Changes by other
-/// processes are not counted. It identifies the root by device and inode. Drop it if another
-/// directory has the path by now: a new directory can reuse the inode of a removed one.
+/// While a tally exists, the count is kept for the next storage opened on the same directory. A
+/// tally takes a few hundred bytes of memory and, unlike a storage, no file descriptor. Changes by
+/// other processes are not counted. A tally identifies the root by device and inode number. Drop
+/// the tally if its directory is replaced: a new directory can reuse the inode number of a removed
+/// one.
 #[derive(Clone, Debug)]
 pub struct Tally {
     _usage: Arc<Usage>,
 }
 
 impl LocalStorage {
-    /// Opens the directory `root` as the root of the tree. It is opened once, so later renames of
-    /// it or mounts over it have no effect.
+    /// Opens the directory `root` as the root of the tree. The directory stays open, so renaming it
+    /// or mounting over it later has no effect.
     ///
     /// # Errors
     ///
     /// Returns `NotFound`, `NotDirectory`, `Denied` or `Io`.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StorageError> {
         let root = Root::open(root.as_ref()).map_err(system)?;
-        // Read now, because a confined thread could not read it later.
+        // Reads the umask now, because a confined thread cannot.
         policy::mask_of_process();
         let walls = Walls::if_any(&root)?.map(Arc::new);
         let files = Files { root: Arc::new(root), config: LocalConfig::default() };
         Ok(Self { files, walls })
     }
 
-    /// Returns the same tree with these settings.
+    /// Returns this storage with other settings.
     ///
     /// ```
     /// use ftp_server::{
@@ -159,7 +164,8 @@ impl LocalStorage {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` with [`ConfinementPolicy::Require`] if the system lacks a mechanism.
+    /// Returns `Unsupported` if [`ConfinementPolicy::Require`] is set and the system lacks
+    /// `openat2` or Landlock, or `Io` if the kernel refuses.
     pub fn configured(self, config: LocalConfig) -> Result<Self, StorageError> {
         let walls = match config.confine {
             ConfinementPolicy::Off => None,
@@ -184,14 +190,14 @@ impl LocalStorage {
     }
 
     /// Starts a thread that removes abandoned files of uploads: those of a server that was killed,
-    /// and partial uploads older than a day. It walks the tree now, and again when the next partial
-    /// upload is a day old, at most once an hour. It ends when the last clone of this storage is
-    /// dropped. A second call does nothing.
+    /// and partial uploads older than a day. The thread walks the tree now, and again when the next
+    /// partial upload is a day old, at most once an hour. The thread ends when the last clone of
+    /// this storage is dropped. A second call does nothing.
     ///
-    /// A walk reads every directory of the tree, follows no symbolic link, and takes memory and
-    /// descriptors in proportion to the depth of the tree. It recognises running uploads, also of
-    /// other servers, by the locks (`flock`) on their files. On a file system without locks, it
-    /// leaves each file alone for a day.
+    /// A walk reads every directory of the tree and follows no symbolic link. Its memory grows with
+    /// the depth of the tree, and it keeps at most about 64 directories open. A walk recognises
+    /// running uploads, including those of other servers, by the locks (`flock`) on their files. On
+    /// a file system without locks, it leaves each file alone for a day.
     ///
     /// # Errors
     ///
@@ -205,17 +211,17 @@ impl LocalStorage {
         Ok(())
     }
 
-    /// Keeps the count of [`LocalConfig::quota`] and [`LocalConfig::max_files`] while no storage of
-    /// the root is open.
+    /// Returns a handle that keeps the count of [`LocalConfig::quota`] and
+    /// [`LocalConfig::max_files`] while no storage of the root is open.
     #[must_use]
     pub fn tally(&self) -> Tally {
         Tally { _usage: Arc::clone(self.files.root.usage()) }
     }
 
     /// Walks the tree once and removes abandoned files of uploads, as
-    /// [`start_sweeper`](Self::start_sweeper) does repeatedly. Use it to serve many trees from one
-    /// thread, which must not be confined elsewhere. Returns whether all of the tree could be read;
-    /// otherwise files may be left.
+    /// [`start_sweeper`](Self::start_sweeper) does repeatedly. Use this method to tidy up many
+    /// trees from one thread, which must not be confined to another directory. Returns whether the
+    /// whole tree could be read; if not, abandoned files may remain.
     #[expect(clippy::must_use_candidate, reason = "callers may need the removal alone")]
     pub fn tidy_up(&self) -> bool {
         let root = Arc::clone(&self.files.root);
@@ -301,8 +307,8 @@ impl Storage for LocalStorage {
             WhenCut::Keep(kept) => hidden::kept(&target.directory, &kept),
             WhenCut::Discard | WhenCut::Publish => None,
         };
-        // A client that sent everything but got no reply must find that a byte is missing:
-        // otherwise it assumes that the file was stored.
+        // A client that sent everything but got no reply must see that a byte is missing. Otherwise
+        // the client assumes that the file was stored.
         let told = found.map(|found| found.size.saturating_sub(1)).filter(|&told| told > 0);
         told.ok_or_else(|| StorageErrorKind::NotFound.into())
     }
@@ -372,7 +378,7 @@ impl Storage for LocalStorage {
     fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
         let object = Changeable::find(&self.files.root, path)?;
         self.files.config.check_links(&object.metadata)?;
-        // Compares the object and not the name, because a link can lead to the root.
+        // Compares identities and not names, because a link can lead to the root.
         if object.metadata.identity == self.files.root.identity() {
             return Err(StorageErrorKind::Denied.into());
         }
@@ -408,7 +414,7 @@ impl Storage for LocalStorage {
         let free = || {
             let found = self.files.file_system(path)?;
             let bytes = free_bytes(&found);
-            // With a fixed number of inodes, each new object takes one.
+            // On a file system with a fixed number of inodes, each new object takes one.
             let inodes = match purpose {
                 RoomFor::New => lack_of_inodes(&found, wanted),
                 RoomFor::More => None,

@@ -1,4 +1,4 @@
-//! Names: which ones clients can access or create, and the names of temporary files.
+//! The names that clients can access or create, and the names of temporary files.
 
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -9,11 +9,11 @@ use crate::storage::{Metadata, StorageError, StorageErrorKind, VirtualPath};
 /// Prefix of the names of unfinished uploads. Clients never see such a name.
 pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
 
-/// The continuation of the prefix for partial uploads that are kept for their users, instead of 16
-/// digits.
+/// Follows the prefix in the names of kept partial uploads. Names of running uploads have 16 digits
+/// instead.
 const KEPT: &[u8] = b"kept-";
 
-/// The continuation of the prefix for uploads that replace a file.
+/// Follows the prefix in the names of uploads that replace a file.
 const REPLACING: &[u8] = b"replacing-";
 
 /// Maximum length of a name in bytes (`NAME_MAX` of Linux).
@@ -24,7 +24,7 @@ pub(super) fn is_temporary(name: &[u8]) -> bool {
     name.starts_with(TEMPORARY_PREFIX)
 }
 
-/// Refuses a path to a hidden name, as if it did not exist.
+/// Returns `NotFound` if the path is too long or contains a reserved name.
 pub(super) fn check_existing(path: &VirtualPath) -> Result<(), StorageError> {
     if path.is_too_long() || components(path).any(is_reserved) {
         return Err(StorageErrorKind::NotFound.into());
@@ -32,7 +32,7 @@ pub(super) fn check_existing(path: &VirtualPath) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Refuses a path whose name clients may not create.
+/// Returns `NameNotAllowed` if clients may not create the path.
 pub(super) fn check_new(path: &VirtualPath) -> Result<(), StorageError> {
     let is_bad = |name: &[u8]| name.len() > LONGEST || name.iter().any(|b| b"\r\n".contains(b));
     if path.is_too_long() || components(path).any(is_reserved) || path.name().is_some_and(is_bad) {
@@ -45,8 +45,8 @@ fn components(path: &VirtualPath) -> impl Iterator<Item = &[u8]> {
     path.relative().split(|&byte| byte == b'/').filter(|_| !path.is_root())
 }
 
-/// Returns whether a component is one that [`VirtualPath::resolve`] never returns, or a temporary
-/// name.
+/// Returns whether a component is a temporary name, or one that [`VirtualPath::resolve`] never
+/// returns.
 fn is_reserved(name: &[u8]) -> bool {
     matches!(name, b"" | b"." | b"..") || name.contains(&0) || is_temporary(name)
 }
@@ -61,15 +61,15 @@ pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
 /// The owner of a partial upload or of a replacement: the first digits of its hidden name.
 pub(super) type Owner = [u8; 12];
 
-/// Returns the hidden name of `user`'s partial upload of the file `name`. It is always the same,
-/// and reveals neither the user nor the name.
+/// Returns the hidden name of `user`'s partial upload of the file `name`. The hidden name depends
+/// only on these two, and reveals neither.
 pub(super) fn kept(user: &[u8], name: &[u8]) -> Vec<u8> {
     of_user(KEPT, user, &[name])
 }
 
-/// Returns the hidden name of `user`'s upload that replaces the file `old` with the name `name`;
-/// shared logins are one user. It is another name once the file has changed, or another file has
-/// its name.
+/// Returns the hidden name of `user`'s upload that replaces the file `name`, whose metadata is
+/// `old`. All shared logins count as one user. If the file is changed or replaced, the hidden name
+/// is a different one.
 pub(super) fn replacing(user: Option<&[u8]>, name: &[u8], old: &Metadata) -> Vec<u8> {
     let (_device, inode) = old.identity;
     let (inode, size) = (inode.to_be_bytes(), old.size.to_be_bytes());
@@ -77,7 +77,7 @@ pub(super) fn replacing(user: Option<&[u8]>, name: &[u8], old: &Metadata) -> Vec
     of_user(REPLACING, user.unwrap_or_default(), &parts)
 }
 
-/// Returns a hidden name. All names of one user have the same digits at first.
+/// Returns a hidden name. After `word`, all hidden names of one user begin with the same digits.
 fn of_user(word: &[u8], user: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     let mut digest = Sha256::new();
     digest.update(user.len().to_be_bytes());
@@ -94,7 +94,7 @@ fn of_user(word: &[u8], user: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     name
 }
 
-/// Returns the owner in a hidden name of a user.
+/// Returns the owner that a name from [`kept`] or [`replacing`] contains.
 pub(super) fn owner(hidden: &[u8]) -> Owner {
     let rest = hidden.strip_prefix(TEMPORARY_PREFIX).unwrap_or_default();
     let digits = rest.strip_prefix(KEPT).or_else(|| rest.strip_prefix(REPLACING));
@@ -108,7 +108,7 @@ pub(super) enum Hidden {
     Running,
     /// A partial upload, kept for its user.
     Kept,
-    /// A running upload that replaces a file, or the sign that it was interrupted.
+    /// A running upload that replaces a file, or the empty file that records its interruption.
     Replacing,
 }
 

@@ -36,13 +36,13 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     let remove = || {
         let change = files.root.usage().change();
         match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
-            // Some file systems report a non-empty directory like this.
+            // Some file systems report a non-empty directory this way.
             Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
             removed => removed.inspect(|()| change.freed(Cost::DIRECTORY)),
         }
     };
     match remove() {
-        // For clients a directory with nothing but hidden files is empty.
+        // To clients, a directory that contains only hidden files is empty.
         Err(Errno::NOTEMPTY) if sweep::empty(&directory, name) => remove(),
         removed => removed,
     }
@@ -72,7 +72,7 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = retry_on_intr(|| openat(&directory, name, flags, Mode::empty()));
         let made = made.map_err(existing)?;
-        // Keeps the bits that the directory passes on.
+        // Keeps the bits that the parent directory passed on.
         let handed_on = root::metadata_of(&made).map_err(system)?.mode & 0o7000;
         let bits = bits | Mode::from_raw_mode(handed_on);
         replacement::set_mode(&made, bits).map_err(system)?;
@@ -101,7 +101,8 @@ pub(super) fn rename(
             let taken = to_directory.metadata(to_name).map_err(existing)?;
             let is_same_object = old.identity == taken.identity;
             // The two names are equal, or differ only in case on a file system that ignores case.
-            // Otherwise both are names of one file, and rename(2) would keep both.
+            // If this is `false` for the same object, the names are hard links, and rename(2) would
+            // keep both.
             let is_one_name = is_same_object
                 && (old.kind == EntryKind::Directory || old.links == 1 || from == to);
             if !is_one_name && !replace {
@@ -128,7 +129,7 @@ pub(super) fn rename(
     }
     usage.shelf().moved(from.relative(), to.relative());
     drop(change);
-    // Syncs the new name first, so that one of the two is on disk at any moment.
+    // Syncs the new name first, so that at least one of the two names is on disk at any moment.
     to_names.sync().map_err(system)?;
     if !to_directory.is_same(&from_directory) {
         from_names.sync().map_err(system)?;
@@ -136,7 +137,7 @@ pub(super) fn rename(
     Ok(())
 }
 
-/// Refuses a rename that is impossible in any tree.
+/// Returns an error if the rename is impossible in any tree.
 fn check_paths(from: &VirtualPath, to: &VirtualPath) -> Result<(), StorageError> {
     check_rename(from, to)?;
     name::check_existing(from)?;

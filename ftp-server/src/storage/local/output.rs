@@ -13,7 +13,7 @@ use super::policy::SyncPolicy;
 use super::usage::{Charge, Cost};
 use crate::storage::StorageError;
 
-/// Bytes after which the system is told to start writing, so that the last sync of a long file has
+/// Bytes after which the system starts writing to disk, so that the final sync of a long file has
 /// less to do. Shorter files do not benefit from that.
 const WRITE_BACK: NonZeroU64 = NonZeroU64::new(32 * 1024 * 1024).expect("not zero");
 
@@ -31,7 +31,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Returns a file to be written from `position`; its offset must already be there.
+    /// Wraps a file to be written from `position`, which must already be its offset.
     pub(super) const fn new(
         file: OwnedFd,
         position: u64,
@@ -48,7 +48,8 @@ impl Output {
         Ok(usize::try_from(written).unwrap_or(usize::MAX))
     }
 
-    /// Lets `add` write at most `most` bytes, and counts those that it reports.
+    /// Lets `add` write at most `most` bytes, and charges the quota for the number that `add`
+    /// returns.
     pub(super) fn spend(
         &mut self,
         most: u64,
@@ -72,7 +73,7 @@ impl Output {
         self.position
     }
 
-    /// Truncates the written data to its first `length` bytes.
+    /// Truncates the file to `length` bytes if it is longer.
     pub(super) fn cut_to(&mut self, length: u64) -> Result<()> {
         let gone = self.position.saturating_sub(length);
         if gone > 0 {
@@ -90,15 +91,15 @@ impl Output {
         while self.sync != SyncPolicy::None
             && self.position.saturating_sub(self.started) >= WRITE_BACK.get()
         {
-            // The advice starts writing the pages to disk. If it fails, the sync at the end has
+            // The advice starts writing the pages to disk. If the call fails, the final sync has
             // more to do.
             let _ = fadvise(&self.file, self.started, Some(WRITE_BACK), Advice::DontNeed);
             self.started = self.started.saturating_add(WRITE_BACK.get());
         }
     }
 
-    /// Syncs the content to disk if the policy says so. A failure is final: the system may have
-    /// dropped what it could not write.
+    /// Syncs the content to disk if the policy says so. A failure is final, because the system may
+    /// have dropped data that it could not write.
     pub(super) fn sync(&mut self) -> Result<()> {
         if self.sync != SyncPolicy::None && !self.is_synced {
             phase::next(Phase::Sync);

@@ -1,4 +1,4 @@
-//! Steps of an upload, for a test that kills its server in each.
+//! Steps of an upload, for a test that kills a server at each step.
 
 /// The next step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -7,13 +7,13 @@ pub(super) enum Phase {
     Data,
     /// The sync of the data.
     Sync,
-    /// The name: a link to the new file, or the rename of one that has a hidden name.
+    /// Giving the file its name: by a link if it has none, or by a rename if it has a hidden name.
     Name,
     /// The sync of the directory, if the policy requires it, and the reply.
     Published,
 }
 
-/// Reports the next step, in tests only.
+/// Does nothing; in tests, reports the next step.
 #[cfg(not(test))]
 pub(super) const fn next(_phase: Phase) {}
 

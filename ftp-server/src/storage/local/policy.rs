@@ -20,37 +20,40 @@ pub enum SyncPolicy {
     /// Nothing: the system decides when to write. A power failure may leave an empty or truncated
     /// file under the new name.
     None,
-    /// The content, before it gets its name. After a power failure the name leads to the whole old
-    /// or the whole new content, or a new file is missing.
+    /// The content, before the file gets its name. After a power failure, the name has the complete
+    /// old or the complete new content, or a new file is missing.
     File,
-    /// The content and then the name. After a power failure the name leads to the new content.
-    /// Renames, removals and new directories are on disk too when they are confirmed. If the disk
-    /// fails at the name, the command fails although it took effect.
+    /// The content and then the name. After a power failure, the name has the new content. Renames,
+    /// removals and new directories are on disk too when they are confirmed. If the sync of the
+    /// name fails, the command fails although it took effect.
     #[default]
     FileAndDirectory,
 }
 
 /// Handling of interrupted uploads of new files.
 ///
-/// If the file existed before, the old one stays and the partial upload is discarded. For a day, an
-/// empty hidden file records that the upload was interrupted. Also discarded is an upload that the
-/// user aborted with `ABOR`, that the storage could not store, or that belongs to a shared login.
+/// If an upload that replaces a file is interrupted, the old file stays and the partial upload is
+/// discarded. For a day, an empty hidden file records the interruption. An upload is also discarded
+/// if the user aborted it with `ABOR`, if the storage could not store it, or if the login is
+/// shared.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PartialPolicy {
-    /// Keep it hidden for a day. The same user can resume it by `REST` and `STOR`, or by `APPE`
-    /// after `SIZE`; it gets its name when it is complete. `SIZE` reports one byte less than was
-    /// received, so that a client that has sent everything still has something to send.
+    /// Keep the partial upload for a day, hidden. The same user can resume it with `REST` and
+    /// `STOR`, or with `APPE` after `SIZE`. It gets its name when it is complete. `SIZE` reports
+    /// one byte less than was received, so that a client that has sent everything still has
+    /// something to send.
     #[default]
     Resume,
-    /// Discard it.
+    /// Discard the partial upload.
     Discard,
-    /// Publish it under its name, as other servers do: readers cannot see that it is incomplete.
+    /// Publish the partial upload under its name, as other servers do. Readers cannot see that it
+    /// is incomplete.
     Publish,
 }
 
-/// Settings of a [`LocalStorage`](crate::LocalStorage). Each field names its default, which
-/// [`Default`] sets. Later versions add fields.
+/// Settings of a [`LocalStorage`](crate::LocalStorage). The description of each field gives its
+/// default. Later versions may add fields.
 ///
 /// ```
 /// use ftp_server::{LocalConfig, SyncPolicy};
@@ -66,56 +69,58 @@ pub struct LocalConfig {
     pub sync: SyncPolicy,
     /// Confinement of sessions by the kernel (default: [`ConfinementPolicy::BestEffort`]).
     pub confine: ConfinementPolicy,
-    /// Whether to refuse with `Denied` reading, appending to, partly replacing, or changing
-    /// attributes of a file with more than one name (default: `false`). Use it for a tree in which
-    /// other local users can create hard links to files of others. Such a name can still be listed,
-    /// removed, renamed and replaced, which does not affect the file's other names.
+    /// Whether to deny access to files with more than one name (default: `false`). Reading such a
+    /// file, appending to it, replacing part of it and changing its attributes fail with `Denied`.
+    /// Use this for a tree in which local users can create hard links to files of other users. Such
+    /// a name can still be listed, removed, renamed and replaced, which does not affect the file's
+    /// other names.
     pub deny_hardlinks: bool,
     /// Handling of interrupted uploads of new files (default: [`PartialPolicy::Resume`]).
     pub partial: PartialPolicy,
-    /// Maximum partial uploads to keep of one user, the newest ones (default: 100; 0: unlimited).
+    /// Maximum number of partial uploads kept for one user (default: 100; 0: unlimited). The newest
+    /// are kept.
     pub partial_files: usize,
-    /// Maximum bytes to keep of all partial uploads of one user (default: 10 GiB; 0: unlimited).
-    /// The newest ones are kept, and of a larger upload the beginning.
+    /// Maximum bytes of all partial uploads kept for one user (default: 10 GiB; 0: unlimited). The
+    /// newest are kept; of a larger upload, only the beginning is kept.
     pub partial_bytes: u64,
-    /// Umask of new files and directories, which are `0o666` and `0o777` without it (default:
-    /// `0o022`). The umask of the process has no effect. A default ACL of the directory replaces
-    /// both.
+    /// Umask of new files and directories, applied to `0o666` and `0o777` (default: `0o022`). The
+    /// umask of the process has no effect. A default ACL of the directory replaces both umasks.
     pub umask: u32,
-    /// Maximum bytes of all files below the root (default: 0, unlimited). More fails with
-    /// `OverQuota`: 552.
+    /// Maximum bytes of all files below the root (default: 0, unlimited). Exceeding it fails with
+    /// `OverQuota` (552).
     ///
     /// A regular file counts by its length, once for each of its names. Partial uploads and the
-    /// bytes of running uploads count too. An empty file and a directory count as 4 KiB. A file
-    /// that is being replaced counts until the new one has its name. Until then both exist, and the
-    /// old one stays if the new one does not arrive. Symbolic links and other objects are free.
+    /// bytes of running uploads count too. An empty file or a directory counts as 4 KiB. A file
+    /// that is being replaced counts until the new file takes its name, because the old file stays
+    /// if the upload fails. Symbolic links and other objects are free.
     ///
-    /// All storages of one root in a process share the count, whatever their limits. It begins with
-    /// a walk through the tree when a limit is first checked; a million files take some seconds.
-    /// During the walk an upload is [prepared](crate::Upload::prepare) for up to 20 seconds and
-    /// fails with `Busy` after that. [`quota`](crate::Storage::quota) fails with `Busy` after 5
-    /// seconds. The walk continues, and nothing else waits. Objects that are created, removed or
-    /// moved during the walk may count twice until the next walk, but are never missed.
+    /// All storages of one root in a process share the count, whatever their limits. The count
+    /// begins with a walk through the tree when a limit is first checked; a million files take a
+    /// few seconds. During the walk, an upload waits in [`prepare`](crate::Upload::prepare) for up
+    /// to 20 s, and then fails with `Busy`. [`quota`](crate::Storage::quota) and
+    /// [`mkdir`](crate::Storage::mkdir) fail with `Busy` after 5 s. The walk continues, and nothing
+    /// else waits. Objects that are created, removed or moved during the walk may count twice until
+    /// the next walk, but are never missed.
     ///
-    /// From then on the count includes the changes made through these storages, but not those of
-    /// other processes, or of storages of a directory above or below. So, unless an upload is
-    /// running, the tree is counted again:
+    /// From then on, the count includes changes made through these storages. It does not include
+    /// changes by other processes, or through storages of a directory above or below the root. So
+    /// the tree is counted again, unless an upload is running:
     ///
     /// - when an upload begins and the count is a day old;
-    /// - when an upload needs bytes or a name, and the last count leaves none and is ten minutes
-    ///   old; the upload then waits;
-    /// - after the last storage and the last [`Tally`](crate::Tally) of the root were dropped.
+    /// - when an upload needs bytes or a name, and a count that is at least ten minutes old leaves
+    ///   none; the upload then waits;
+    /// - after the last storage and the last [`Tally`](crate::Tally) of the root are dropped.
     ///
     /// While a directory cannot be read, a new count is never lower than the old one. So
-    /// [`chmod`](crate::Storage::chmod) is `Denied` if the server could not read the directory any
-    /// more.
+    /// [`chmod`](crate::Storage::chmod) fails with `Denied` if it would make a directory unreadable
+    /// for the server.
     pub quota: u64,
-    /// Maximum number of files and directories below the root (default: 0, unlimited). More fails
-    /// with `OverQuota`: 552.
+    /// Maximum number of files and directories below the root (default: 0, unlimited). Exceeding it
+    /// fails with `OverQuota` (552).
     ///
-    /// They are counted as for [`quota`](Self::quota). A file counts once for each of its names;
-    /// partial uploads and running uploads of new files count too. Replacing a file and appending
-    /// to one do not increase the number.
+    /// Files and directories are counted as for [`quota`](Self::quota). A file counts once for each
+    /// of its names; partial uploads and running uploads of new files count too. Replacing a file
+    /// or appending to it does not increase the number.
     pub max_files: u64,
 }
 
@@ -184,13 +189,13 @@ impl LocalConfig {
         if self.max_files == 0 { None } else { Some(self.max_files) }
     }
 
-    /// Refuses an object whose content may not be sent or extended.
+    /// Returns an error if the content of the object may not be read or extended.
     pub(super) fn check_readable(self, object: &Metadata) -> Result<(), StorageError> {
         needs_file(object.kind)?;
         self.check_links(object)
     }
 
-    /// Refuses a file that may belong to another user too.
+    /// Returns `Denied` if the file has more than one name and the settings deny that.
     pub(super) fn check_links(self, object: &Metadata) -> Result<(), StorageError> {
         match self.deny_hardlinks && object.kind == EntryKind::File && object.links > 1 {
             true => Err(StorageErrorKind::Denied.into()),
@@ -208,21 +213,22 @@ impl Umask {
         Self(bits & 0o777)
     }
 
-    /// Returns the bits of a new object that has `all` without the umask.
+    /// Returns the permission bits `all` without those in the umask.
     pub(super) const fn apply(self, all: u32) -> Mode {
         Mode::from_raw_mode(all & !self.0)
     }
 
-    /// Returns whether the bits must be set after the file is created, because the process's umask
-    /// removes more. Otherwise they stay as the system set them: a directory may have a default
-    /// ACL, which replaces a umask.
+    /// Returns whether the permission bits must be set after creation, because the process's umask
+    /// removes more bits. Otherwise the bits stay as the system set them, because a default ACL of
+    /// the directory may have replaced the umask.
     pub(super) fn is_looser_than_process(self) -> bool {
         mask_of_process().is_none_or(|bits| bits & !self.0 != 0)
     }
 }
 
-/// Returns the umask of the process at the first call. Only `/proc` shows it without changing it,
-/// and a thread confined to a root can no longer read that.
+/// Returns the umask that the process had when this function was first called; `None` if it is
+/// unknown. Only `/proc` shows the umask without changing it, and a confined thread cannot read
+/// `/proc`.
 pub(super) fn mask_of_process() -> Option<u32> {
     static MASK: OnceLock<Option<u32>> = OnceLock::new();
     *MASK.get_or_init(|| {

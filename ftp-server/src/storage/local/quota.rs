@@ -1,4 +1,4 @@
-//! The remaining quota of users, after a count if necessary.
+//! The usage of quotas, which is counted first if necessary.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::{limits, threads};
 /// client.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Returns what is used of `limit`. Counts first if there is no count, or only an old one that
-/// leaves less than `wanted`.
+/// Returns the usage under `limit`. Counts first if there is no count, or if an old count leaves
+/// less than `wanted`.
 ///
 /// # Errors
 ///
-/// Returns `Busy` if the count takes too long; it continues.
+/// Returns `Busy` if the count takes too long; the count continues.
 pub(super) fn used(root: &Arc<Root>, limit: Cost, wanted: Cost) -> Result<Cost, StorageError> {
     used_within(root, limit, wanted, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
 }
@@ -27,7 +27,7 @@ pub(super) fn used(root: &Arc<Root>, limit: Cost, wanted: Cost) -> Result<Cost, 
 ///
 /// # Errors
 ///
-/// Returns an error if there is no thread for the count.
+/// Returns an error if no thread can be started for the count.
 pub(super) fn used_within(
     root: &Arc<Root>,
     limit: Cost,
@@ -45,7 +45,8 @@ pub(super) fn used_within(
 ///
 /// # Errors
 ///
-/// Returns `OverQuota` if no bytes are left, or fewer than `cost`.
+/// Returns `OverQuota` if no bytes are left or `cost` does not fit, or `Busy` if the count takes
+/// too long.
 pub(super) fn begin(
     root: &Arc<Root>,
     limit: Option<Cost>,
@@ -61,8 +62,8 @@ pub(super) fn begin(
     Ok(charge)
 }
 
-/// Begins an upload that resumes a partial one. It begins even if nothing is left, because the
-/// partial upload counts already.
+/// Begins an upload that resumes a partial one. The upload can begin even if no quota is left,
+/// because the partial upload is already counted.
 ///
 /// # Errors
 ///

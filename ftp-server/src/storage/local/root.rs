@@ -1,4 +1,4 @@
-//! The root, and opening objects below it.
+//! The root directory, and lookups below it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -30,7 +30,7 @@ pub(super) struct Root {
     proc: bool,
     /// Whether a nameless file can get a name later.
     unnamed_files: bool,
-    /// Notifies the sweeper of another file to remove one day.
+    /// Notifies the sweeper of a newly kept file.
     sweeper: OnceLock<Sender<()>>,
     /// The usage below the root, shared by all storages of this directory.
     usage: Arc<Usage>,
@@ -59,7 +59,8 @@ impl Root {
         Ok(root)
     }
 
-    /// Returns the root without `openat2` or nameless files, as on old kernels and file systems.
+    /// Returns the root with or without `openat2` and nameless files, which old kernels and some
+    /// file systems lack.
     #[cfg(test)]
     pub(super) fn deprived(mut self, kernel_confined: bool, unnamed_files: bool) -> Self {
         self.kernel_confined = kernel_confined;
@@ -87,7 +88,8 @@ impl Root {
         &self.usage
     }
 
-    /// Returns the receiver of [`has_kept`](Self::has_kept).
+    /// Returns the channel that [`has_kept`](Self::has_kept) uses; empty before a sweeper was
+    /// started.
     pub(super) const fn sweeper(&self) -> &OnceLock<Sender<()>> {
         &self.sweeper
     }
@@ -100,10 +102,11 @@ impl Root {
         }
     }
 
-    /// Opens the object at `path`, relative to the root; empty for the root itself. Never creates a
-    /// file. The descriptor is closed on exec.
+    /// Opens the object at `path`, which is relative to the root, and empty for the root itself.
+    /// Never creates a file. The descriptor is closed on exec.
     ///
-    /// EXDEV and ELOOP mean that the path leads out of the root, or in circles.
+    /// EXDEV means that the path leads out of the root. ELOOP means too many symbolic links or,
+    /// without `openat2`, any symbolic link.
     pub(super) fn open_beneath(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         let flags = flags | OFlags::CLOEXEC;
@@ -132,7 +135,7 @@ impl Root {
         }
         let at = directory.as_ref().map_or(self.descriptor.as_fd(), OwnedFd::as_fd);
         let opened = open_component(at, last, flags)?;
-        // O_PATH with O_NOFOLLOW opens a link itself.
+        // With `O_PATH`, `open_component` opens a link itself.
         if flags.contains(OFlags::PATH)
             && !flags.contains(OFlags::NOFOLLOW)
             && metadata_of(&opened)?.kind == EntryKind::Symlink
@@ -142,8 +145,8 @@ impl Root {
         Ok(opened)
     }
 
-    /// Returns the metadata of the object at `path`. A symbolic link is followed, unless it leads
-    /// nowhere, out of the root, or where the system forbids to look.
+    /// Returns the metadata of the object at `path`. A symbolic link is followed if its target can
+    /// be opened; otherwise the metadata is that of the link itself.
     pub(super) fn stat(&self, path: &[u8]) -> Result<Metadata> {
         let error = match self.open_beneath(path, OFlags::PATH) {
             Ok(object) => return metadata_of(&object).map(|found| self.usage.settled(found)),
@@ -160,14 +163,14 @@ impl AsFd for Root {
     }
 }
 
-/// Opens one name in a directory; ELOOP for a symbolic link.
+/// Opens a name in a directory, without following a symbolic link.
 fn open_component(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
     if name == b".." {
         return Err(Errno::XDEV);
     }
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match retry_on_intr(|| openat(at, name, flags, Mode::empty())) {
-        // For a link, the kernel first reports that it is not a directory.
+        // With `O_DIRECTORY`, the kernel reports ENOTDIR for a link.
         Err(Errno::NOTDIR) => match metadata_at(at, name, AtFlags::empty()) {
             Ok(Metadata { kind: EntryKind::Symlink, .. }) => Err(Errno::LOOP),
             _ => Err(Errno::NOTDIR),
@@ -176,7 +179,8 @@ fn open_component(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<Owne
     }
 }
 
-/// Splits a relative path into the directory, empty at the top, and the name after the last `/`.
+/// Splits a relative path at the last `/` into a directory and a name. The directory is empty if
+/// there is no `/`.
 pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let slash = path.iter().rposition(|&byte| byte == b'/');
     let parts = slash.and_then(|at| Some((path.get(..at)?, path.get(at + 1..)?)));

@@ -1,9 +1,9 @@
 //! The shelf: all kept partial uploads below a root, with owner, place and age.
 //!
 //! The first walk of the sweeper adds the partial uploads that an earlier process left; others are
-//! added when they are kept. Each upload is identified by device and inode. If other programs have
-//! moved or removed it, it is forgotten when it should be evicted. If it is older than a day, it
-//! counts until the sweeper has removed it.
+//! added when they are kept. Each upload is identified by device and inode. An upload that another
+//! program has moved or removed stays on the shelf until its eviction. An upload older than a day
+//! counts until the sweeper removes it.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -48,7 +48,7 @@ impl Shelf {
         parts.push(part);
     }
 
-    /// Forgets a partial upload that was removed or has become a file.
+    /// Forgets a partial upload that was removed or published.
     pub(super) fn take(&self, identity: (u64, u64)) {
         self.parts().retain(|part| part.file.identity != identity);
     }
@@ -64,7 +64,7 @@ impl Shelf {
         }
     }
 
-    /// Returns the partial uploads of one user, or of all, the oldest first.
+    /// Returns the partial uploads of `owner`, or of all users if `None`, the oldest first.
     pub(super) fn by_age(&self, owner: Option<Owner>) -> Vec<Part> {
         let mut parts = self.parts().clone();
         parts.retain(|part| owner.is_none_or(|owner| owner == part.owner()));

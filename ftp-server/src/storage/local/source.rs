@@ -14,13 +14,13 @@ use crate::storage::{Source, StorageError, StorageErrorKind};
 pub(super) struct LocalSource {
     file: OwnedFd,
     size: u64,
-    /// Bytes left to read, if an upload is appending to the file; the appended bytes may be removed
-    /// again.
+    /// Bytes left to read, if an upload was appending to the file when it was opened. The appended
+    /// bytes are not read, because they may be removed again.
     left: Option<u64>,
 }
 
 impl LocalSource {
-    /// Returns a source; `former` is the length before a running append.
+    /// Returns a source; `former` is the length before a running append, if there is one.
     pub(super) fn new(file: OwnedFd, size: u64, former: Option<u64>) -> Self {
         Self { file, size: former.unwrap_or(size), left: former }
     }
