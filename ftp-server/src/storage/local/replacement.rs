@@ -1,4 +1,4 @@
-//! An upload that gets its name when it is complete.
+//! An upload whose file gets its name when it is complete.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -26,8 +26,8 @@ use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload
 /// Number of random names to try.
 const ATTEMPTS: u32 = 16;
 
-/// A new file in the directory of its target, or a resumed partial upload. Dropping it removes it,
-/// unless it is kept for its user.
+/// A new file in the directory of its target, or a resumed partial upload. Dropping the value
+/// removes the file, unless it was committed or is kept for its user.
 #[derive(Debug)]
 pub(super) struct Replacement {
     directory: Directory,
@@ -37,12 +37,12 @@ pub(super) struct Replacement {
     copying: Option<Copying>,
     /// The hidden name, if there is one; the file is then locked.
     hidden: Option<Vec<u8>>,
-    /// Whether the hidden name tells which file is to be replaced. It stays, without content, if
-    /// the upload is interrupted.
+    /// Whether the hidden name identifies the file to be replaced. If the upload is interrupted, an
+    /// empty file with this name stays.
     is_sign: bool,
-    /// Whether the final name is known to belong to the file to replace.
+    /// Whether a file had the final name when the upload began.
     taken: bool,
-    /// The error if the name is taken and may not be replaced.
+    /// The error to return if the name is taken; `None` if a file there may be replaced.
     refusal: Option<StorageErrorKind>,
     /// Handling of an interruption.
     when_cut: WhenCut,
@@ -50,7 +50,7 @@ pub(super) struct Replacement {
     bounds: Bounds,
     /// The resumed partial upload.
     resumed: Option<Resumed>,
-    /// The upload failed only because the quota has no room for it.
+    /// Whether the upload failed only because it exceeded the quota.
     is_over_quota: bool,
     /// How the data ended, if the upload is not committed.
     end: StreamEnd,
@@ -61,7 +61,7 @@ pub(super) struct Replacement {
 struct Resumed {
     /// Device and inode.
     identity: (u64, u64),
-    /// Its length before.
+    /// The length before this upload.
     size: u64,
 }
 
@@ -75,8 +75,8 @@ pub(super) enum WhenCut {
 }
 
 impl Replacement {
-    /// Creates the temporary file. With [`WriteMode::From`], [`prepare`](Upload::prepare) copies a
-    /// part of the old file to it.
+    /// Creates the temporary file. With [`WriteMode::From`], [`prepare`](Upload::prepare) copies
+    /// the beginning of the old file to the temporary file.
     pub(super) fn begin(
         target: Target,
         mode: WriteMode,
@@ -123,8 +123,8 @@ impl Replacement {
         Ok(new)
     }
 
-    /// Resumes `user`'s partial upload to `target`, where there is no file, after its first
-    /// `length` bytes. `None` if nothing was kept.
+    /// Resumes `user`'s partial upload to `target`, where no file exists, after its first `length`
+    /// bytes. Returns `None` if nothing was kept.
     pub(super) fn resume(
         target: &Target,
         length: u64,
@@ -162,7 +162,8 @@ impl Replacement {
             hidden: Some(kept.clone()),
             is_sign: false,
             taken: false,
-            // At the beginning there was no file. If one exists now, it must not be lost.
+            // The name had no file when the upload began. A file that has taken the name since must
+            // not be lost.
             refusal: Some(StorageErrorKind::Exists),
             when_cut: WhenCut::Keep(kept),
             bounds: config.bounds(),
@@ -172,8 +173,8 @@ impl Replacement {
         }))
     }
 
-    /// Gives the file the hidden name that tells which file it is to replace. Without that name a
-    /// later server does not know of an interruption.
+    /// Gives the new file the hidden name that identifies the file to be replaced. Without that
+    /// name, a restarted server would not know about an interruption.
     fn sign(&mut self, sign: Vec<u8>) {
         let give = |directory: &Directory| match &self.hidden {
             Some(hidden) => directory.rename_new(hidden, directory, &sign),
@@ -183,7 +184,7 @@ impl Replacement {
             return;
         }
         let given = match give(&self.directory) {
-            // An earlier upload was interrupted, unless it is still running.
+            // The name belongs to an earlier upload, which was interrupted or is still running.
             Err(Errno::EXIST) => {
                 let usage = self.directory.root().usage();
                 match hidden::remove(usage, self.directory.as_fd(), &sign) {
@@ -204,7 +205,7 @@ impl Replacement {
         }
     }
 
-    /// Opens the file that has the name at present.
+    /// Opens the file that currently has the name.
     fn open_old(&self, config: LocalConfig) -> Result<OwnedFd, StorageError> {
         let flags =
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -214,14 +215,14 @@ impl Replacement {
         Ok(old)
     }
 
-    /// Copies everything that is still to be copied.
+    /// Copies the rest of the old content to be kept.
     fn finish_copying(&mut self) -> Result<(), StorageError> {
         while !self.prepare()? {}
         Ok(())
     }
 
-    /// Gives the file its name in one step. Until then the file to replace exists and counts,
-    /// because it stays if this one does not arrive.
+    /// Gives the file its name in one step. Until then the file to be replaced counts, because it
+    /// stays if the upload fails.
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
@@ -253,7 +254,7 @@ impl Replacement {
             Some(hidden) => hidden.clone(),
             None => {
                 // A link cannot replace a file, so a hidden name and a rename are needed. The file
-                // is locked before that, because the sweeper removes unlocked hidden files.
+                // is locked first, because the sweeper removes unlocked hidden files.
                 let _ = hidden::lock(&self.output);
                 let link = |name: &[u8]| link(&self.output, &self.directory, name);
                 let ((), hidden) = with_temporary_name(link)?;
@@ -278,8 +279,8 @@ impl Replacement {
         }
     }
 
-    /// Keeps or publishes an interrupted upload of a new file. After an error or `false`, it is
-    /// discarded.
+    /// Keeps or publishes an interrupted upload of a new file. After an error or `false`, the
+    /// upload is discarded.
     fn keep(&mut self) -> Result<bool, Errno> {
         if matches!(self.when_cut, WhenCut::Keep(_)) && self.bounds.bytes > 0 {
             // If the file exceeds the limit, its beginning is still useful.
@@ -291,12 +292,12 @@ impl Replacement {
                 return Ok(false);
             }
             WhenCut::Publish => None,
-            // `SIZE` reports one byte less than was received, so of a single byte nothing would be
-            // left.
+            // `SIZE` reports one byte less than was received, so a single byte is not worth
+            // keeping.
             WhenCut::Keep(_) if self.output.position() == 1 => return Ok(false),
             WhenCut::Keep(kept) => Some(kept.clone()),
         };
-        // The user learns this length, and sends only the rest.
+        // The client learns this length, and sends only the rest.
         self.output.sync()?;
         let Some(kept) = kept else {
             self.refusal = Some(StorageErrorKind::Exists);
@@ -330,8 +331,8 @@ impl Replacement {
         Ok(true)
     }
 
-    /// If the quota has no room for the rest of a resumed upload, keeps the bytes of earlier runs.
-    /// The user can remove other files and resume it again.
+    /// Keeps the bytes of earlier sessions if the rest of a resumed upload exceeds the quota. The
+    /// user can then remove other files and resume the upload again.
     fn keep_former(&mut self) -> Result<bool, Errno> {
         match self.resumed {
             Some(Resumed { size, .. }) if self.is_over_quota => {
@@ -342,14 +343,14 @@ impl Replacement {
         }
     }
 
-    /// Records whether the upload fails for lack of quota alone.
+    /// Records whether the error is an exceeded quota, and returns the error.
     fn note(&mut self, error: StorageError) -> StorageError {
         self.is_over_quota = error.kind == StorageErrorKind::OverQuota;
         error
     }
 
-    /// Leaves the hidden name of an upload that should have replaced a file, without the content,
-    /// if its connection was lost. After any other end the client got the reply.
+    /// Leaves an empty file with the hidden name if the connection was lost during an upload that
+    /// was to replace a file. After any other end, the client got a reply.
     fn leave_sign(&mut self) -> Result<bool, Errno> {
         let is_left = self.is_sign && self.end == StreamEnd::Cut;
         let Some(sign) = self.hidden.clone().filter(|_| is_left) else { return Ok(false) };
@@ -365,10 +366,10 @@ impl Replacement {
         Ok(true)
     }
 
-    /// Removes a kept partial upload that this one makes useless.
+    /// Removes a kept partial upload that this upload makes useless.
     fn forget_kept(&self) {
         if let WhenCut::Keep(kept) = &self.when_cut {
-            // If it stays, it is removed after a day.
+            // If this fails, the sweeper removes the file after a day.
             let _ = hidden::remove(self.directory.root().usage(), self.directory.as_fd(), kept);
         }
     }
@@ -450,7 +451,7 @@ impl Drop for Replacement {
 }
 
 impl WhenCut {
-    /// Keeps only uploads of new files, and only for an unshared `user`.
+    /// Only uploads of new files by a user who does not share the login are kept or published.
     pub(super) fn of(target: &Target, config: LocalConfig, user: Option<&[u8]>) -> Self {
         match (user, target.existing, config.partial) {
             (None, ..) | (_, Some(_), _) | (.., PartialPolicy::Discard) => Self::Discard,
@@ -460,17 +461,19 @@ impl WhenCut {
     }
 }
 
-/// Returns the error if a file took the name during the upload; `None` if it may be replaced.
+/// Returns the error if a file took the name during the upload; `None` if that file may be
+/// replaced.
 const fn refusal(mode: WriteMode) -> Option<StorageErrorKind> {
     match mode {
         WriteMode::Create => Some(StorageErrorKind::Exists),
-        // At the beginning there was no file to append to. If one exists now, it must not be lost.
+        // There was no file to append to when the upload began. A file that has taken the name
+        // since must not be lost.
         WriteMode::Append => Some(StorageErrorKind::Busy),
         WriteMode::Replace | WriteMode::From(_) => None,
     }
 }
 
-/// Refuses to replace a file that may not be written, even if its directory may be.
+/// Returns an error if a file may not be written, even if its directory may be.
 fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError> {
     match retry_on_intr(|| accessat(directory, name, Access::WRITE_OK, AtFlags::empty())) {
         Err(errno) if errno != Errno::NOENT => Err(existing(errno)),
@@ -479,7 +482,7 @@ fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError
 }
 
 /// Creates an empty file, without a name if the file system supports that, otherwise with a
-/// temporary one.
+/// temporary name.
 fn make(directory: &Directory, umask: Umask) -> Result<(OwnedFd, Option<Vec<u8>>), Errno> {
     let mode = umask.apply(0o666);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
@@ -498,13 +501,13 @@ fn make(directory: &Directory, umask: Umask) -> Result<(OwnedFd, Option<Vec<u8>>
     with_temporary_name(make).map(|(file, name)| (file, Some(name)))
 }
 
-/// Locks a hidden file that was just created. Fails with EEXIST if a sweeper found it unlocked and
-/// is removing it; then another name is needed.
+/// Locks a hidden file that was just created. Returns EEXIST if a sweeper found the file unlocked
+/// and is removing it. Then another name is needed.
 pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Result<(), Errno> {
     match (hidden::lock(file), directory.metadata(name)) {
         (_, Err(Errno::NOENT)) => Err(Errno::EXIST),
         (Err(Errno::WOULDBLOCK), _) => {
-            // The process that has the lock may only have checked the file, and leave it.
+            // The process that has the lock may only be checking the file, and would leave it.
             let _ = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
             Err(Errno::EXIST)
         }
@@ -525,7 +528,7 @@ pub(super) fn set_mode(object: impl AsFd, bits: Mode) -> Result<(), Errno> {
     }
 }
 
-/// Calls `act` with an unused temporary name; EEXIST means that the name is used.
+/// Calls `act` with a random temporary name, and with another name if it returns EEXIST.
 fn with_temporary_name<T>(act: impl Fn(&[u8]) -> Result<T, Errno>) -> Result<(T, Vec<u8>), Errno> {
     for _ in 0..ATTEMPTS {
         let name = name::temporary()?;
@@ -537,10 +540,10 @@ fn with_temporary_name<T>(act: impl Fn(&[u8]) -> Result<T, Errno>) -> Result<(T,
     Err(Errno::EXIST)
 }
 
-/// Gives a nameless file this name, if no object has it.
+/// Gives a nameless file the name `name`, or returns EEXIST if the name is taken.
 ///
-/// The call uses the descriptor if the kernel allows that (Linux 6.10, and always for root),
-/// otherwise its link in `/proc`.
+/// The call uses the descriptor if the kernel allows that (since Linux 6.10, and always for root),
+/// otherwise the descriptor's link in `/proc`.
 fn link(file: impl AsFd, directory: &Directory, name: &[u8]) -> Result<(), Errno> {
     let file = file.as_fd();
     match retry_on_intr(|| linkat(file, "", directory, name, AtFlags::EMPTY_PATH)) {

@@ -25,15 +25,15 @@ use crate::{limits, threads};
 /// Bytes of directory entries per call.
 const BUFFER: usize = 8 * 1024;
 
-/// Number of parent directories held open. In a deeper tree, those above are opened again when they
-/// are needed.
+/// Number of parent directories held open. In a deeper tree, the upper directories are closed, and
+/// reopened when the walk returns to them.
 const OPEN: usize = 64;
 
-/// Shortest time between two walks of a tree, because reading a million files takes some seconds.
+/// Shortest time between two walks of a tree, because reading a million files takes a few seconds.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
-/// Walks the tree below `root` now, and again whenever a kept file has become too old, in a thread
-/// that ends with the root. If nothing is kept, the disk is left alone.
+/// Starts a thread that walks the tree below `root` now, and again whenever a kept file is too old.
+/// The thread ends when the root is dropped. While nothing is kept, it does not access the disk.
 pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     let (kept, news) = mpsc::channel();
     let weak = Arc::downgrade(root);
@@ -55,8 +55,8 @@ pub(super) fn once(root: &Arc<Root>) -> bool {
     walk.is_whole && !walk.is_over
 }
 
-/// Waits until the next walk is due, or forever if nothing is kept. Returns `false` when the root
-/// was dropped.
+/// Waits until the next walk is due; `due` is `None` if nothing is kept. Returns `false` if the
+/// root was dropped.
 pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
     let mut due = due;
     loop {
@@ -65,7 +65,7 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
             None => news.recv().map_err(RecvTimeoutError::from),
         };
         match wait {
-            // A newly kept file must be removed later than earlier ones.
+            // A newly kept file expires later than earlier ones.
             Ok(()) => due = due.or(Some(KEPT)),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
@@ -73,9 +73,9 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
     }
 }
 
-/// Walks the tree below `root` once. Returns the cost of its files and directories, each file
-/// counted by each of its names and including kept files. `None` if this walk alone still holds the
-/// root: then it has not seen everything.
+/// Walks the tree below `root` once. Returns the cost of its files and directories, including kept
+/// files. A file counts once for each of its names. Returns `None` if the walk ended early, because
+/// nothing else uses the root any more.
 pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
     let mut walk = Walk::new(root, Some(Cost::default()));
     walk.all();
@@ -87,8 +87,8 @@ pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
     seen.filter(|_| !walk.is_over)
 }
 
-/// One walk through a tree of any depth. Clients can name only short paths, but by moving
-/// directories into other directories they can make a tree deeper than any such path.
+/// One walk through a tree of any depth. The length of paths is limited, but clients can move
+/// directories into other directories and so make a deeper tree.
 pub(super) struct Walk<'a> {
     root: &'a Arc<Root>,
     /// The cost so far, if this walk counts.
@@ -98,7 +98,7 @@ pub(super) struct Walk<'a> {
     removed: u64,
     /// The time until the next kept file is too old, in seconds from now.
     due: Option<i64>,
-    /// The walk ended early, because it alone still holds the root.
+    /// Whether the walk ended early, because nothing else uses the root any more.
     is_over: bool,
     /// The directories from the top to the current one.
     way: Vec<Level>,
@@ -106,7 +106,7 @@ pub(super) struct Walk<'a> {
 
 /// A directory that is being read.
 struct Level {
-    /// `None` while the walk is far below it.
+    /// `None` while the walk is far below this directory.
     directory: Option<OwnedFd>,
     identity: (u64, u64),
     name: Vec<u8>,
@@ -118,7 +118,8 @@ struct Level {
 }
 
 impl<'a> Walk<'a> {
-    /// Walks the whole tree. Returns the time at which the next file must be removed.
+    /// Walks the whole tree. Returns the time until the next kept file is too old; `None` if
+    /// nothing is kept.
     pub(super) fn of(root: &'a Arc<Root>) -> Option<Duration> {
         let seconds = Self::through(root).due.map(|due| u64::try_from(due).unwrap_or_default());
         seconds.map(Duration::from_secs)
@@ -140,7 +141,7 @@ impl<'a> Walk<'a> {
         walk
     }
 
-    /// Errors are skipped: none of them matters here.
+    /// Walks the whole tree. Errors do not end the walk, but clear `is_whole`.
     fn all(&mut self) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
         match self.root.open_beneath(b"", flags) {
@@ -150,7 +151,7 @@ impl<'a> Walk<'a> {
         let mut buffer = Vec::with_capacity(BUFFER);
         while let Some(level) = self.way.last_mut() {
             if self.is_over || Arc::strong_count(self.root) <= 1 {
-                // Only this walk still holds the root.
+                // Nothing else uses the root any more.
                 self.is_over = true;
                 return;
             }
@@ -218,7 +219,7 @@ impl<'a> Walk<'a> {
     fn read(&mut self, buffer: &mut Vec<u8>) {
         let Some(level) = self.way.last_mut() else { return };
         let Some(directory) = level.directory.take() else {
-            // The directory is open as long as the walk is in it.
+            // This cannot happen: a directory is open while the walk is in it.
             level.is_read = true;
             self.is_whole = false;
             return;
@@ -278,7 +279,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Records a partial upload of the current directory, also for other roots on the way to it.
+    /// Records a partial upload in the current directory, also for other roots above that
+    /// directory.
     fn shelve(&self, name: &[u8], found: &Metadata) {
         for (at, level) in self.way.iter().enumerate() {
             let usage = match at {
@@ -291,7 +293,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the path of the current directory, relative to the `at`th directory on the way to it.
+    /// Returns the path of the current directory, relative to the directory at level `at`.
     fn path_below(&self, at: usize) -> Vec<u8> {
         let names: Vec<&[u8]> = self.way.iter().skip(at + 1).map(|level| &*level.name).collect();
         names.join(&b'/')
@@ -307,8 +309,7 @@ impl<'a> Walk<'a> {
             return;
         }
         let Some(what) = hidden else { return };
-        // The server never gives a file a second name, so this one belongs to another program and
-        // stays.
+        // The server never gives a file a second name, so another program did, and the file stays.
         if found.links > 1 {
             return;
         }
@@ -326,7 +327,8 @@ impl<'a> Walk<'a> {
         }
         let removed = match hidden::remove(self.root.usage(), directory.as_fd(), name) {
             Ok(removed) => removed,
-            // Without locks its owner is unknown, but a day is long enough.
+            // Without locks, it is unknown whether an upload still writes the file, but a day is
+            // long enough.
             Err(_) if is_old(found) => {
                 retry_on_intr(|| unlinkat(directory, name, AtFlags::empty())).is_ok()
             }
@@ -336,8 +338,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Removes hidden files from a directory, if it contains no other files and no process writes to
-/// them. Returns `false` if something is left.
+/// Removes the hidden files in a directory, if it contains nothing else and no process is writing
+/// to them. Returns `false` if anything is left.
 pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(directory) = retry_on_intr(|| openat(parent, name, flags, Mode::empty())) else {
@@ -372,8 +374,9 @@ const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// Opens the subdirectory `name` of `directory`, which is on `device`, and returns it with its
-/// identity. `None` for the root of a file system without files, such as `/proc`.
+/// Opens the subdirectory `name` of `directory`, and returns it with its identity. `device` is the
+/// device of `directory`. Returns `None` for the root of a file system without files, such as
+/// `/proc`.
 fn open(directory: impl AsFd, name: &[u8], device: u64) -> Result<Option<OpenedDirectory>, Errno> {
     let below = retry_on_intr(|| openat(&directory, name, FLAGS, Mode::empty()))?;
     let found = root::metadata_of(&below)?.identity;

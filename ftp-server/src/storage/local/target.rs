@@ -11,10 +11,10 @@ use super::name;
 use super::root::{self, Root};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath, WriteMode};
 
-/// Maximum symbolic links to follow, the same as the kernel's.
+/// Maximum number of symbolic links to follow, as in the kernel.
 const LINKS: u32 = 40;
 
-/// The place of a file to be written, after following symbolic links.
+/// The directory and name of a file to be written, after following symbolic links.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) directory: Directory,
@@ -24,8 +24,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Follows `path`. With [`WriteMode::Create`], any object of that name is an error, even a
-    /// symbolic link that leads nowhere.
+    /// Finds the target of an upload to `path`. With [`WriteMode::Create`], any existing object is
+    /// an error, even a symbolic link to a missing file.
     pub(super) fn find(
         root: &Arc<Root>,
         path: &VirtualPath,
@@ -35,7 +35,7 @@ impl Target {
         for _ in 0..=LINKS {
             let (parent, name) = root::split(&path);
             if matches!(name, b"." | b"..") {
-                // Only a link to a directory causes this error.
+                // Only the target of a symbolic link can end like this, and it is a directory.
                 root.open_beneath(&path, OFlags::PATH).map_err(lookup)?;
                 return Err(StorageErrorKind::IsDirectory.into());
             }

@@ -1,12 +1,12 @@
 //! The cost of files and directories below a root, for quotas.
 //!
-//! All storages of a root in this process share one count. The first count is made by a walk when a
-//! user with a quota needs it; each change updates it. Running uploads count separately from the
-//! start, so that many uploads together stay below the limit.
+//! All storages of a root in this process share one count. A walk makes the first count when a user
+//! with a quota needs it, and each change updates the count. Running uploads count separately from
+//! the start, so that many uploads together stay below the limit.
 //!
 //! Only calls that need the count wait for a walk, and only briefly; other sessions can add, move
-//! and remove files during it. Changes that the walk may have missed are added, and those it may
-//! have seen twice are not subtracted. The count may therefore be too high, but never too low.
+//! and remove files during it. Objects that the walk may have missed are added, and objects that it
+//! may have seen twice are not subtracted. The count may therefore be too high, but never too low.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use crate::lock::unpoisoned;
 pub(super) use crate::storage::cost::{COST_OF_OBJECT, Cost};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
-/// Maximum age of a count by which an upload is accepted.
+/// Maximum age of a count that is used to accept an upload.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Maximum age of a count by which an upload is refused.
+/// Maximum age of a count that is used to refuse an upload.
 const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
 
 /// Number of walks to try while directories are being moved.
@@ -31,12 +31,13 @@ static USAGES: Mutex<Vec<(Identity, Weak<Usage>)>> = Mutex::new(Vec::new());
 /// Device and inode.
 type Identity = (u64, u64);
 
-/// The objects below a root.
+/// The count of the objects below a root.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
-    /// Held while names change: shared by many sessions without a count, otherwise exclusive, so
-    /// that the size of a removed file is certain. A walk holds it at its beginning and end, so
-    /// that every change happens before, during or after it. Locked before `state`.
+    /// Lock held while names change. Without a count, many sessions share it. With a count, a
+    /// session holds it exclusively, so that the size of a removed file is certain. A walk holds it
+    /// exclusively at its beginning and end, so that each change happens before, during or after
+    /// the walk. It is locked before `state`.
     names: RwLock<()>,
     state: Mutex<UsageState>,
     /// Signals the end of a count.
@@ -50,9 +51,9 @@ pub(super) struct Usage {
 #[derive(Debug, Default)]
 struct UsageState {
     count: Option<Count>,
-    /// Number of counts so far.
+    /// Number of completed counts.
     counts: u64,
-    /// Whether a thread is counting, or about to.
+    /// Whether a thread is counting or about to start.
     is_counting: bool,
     /// The changes since the running walk began.
     meanwhile: Option<Meanwhile>,
@@ -137,7 +138,7 @@ impl Usage {
         usage
     }
 
-    /// Returns the count of this root if a storage of it is in use.
+    /// Returns the count of this root; `None` if no storage or tally of the root exists.
     pub(super) fn in_use(identity: Identity) -> Option<Arc<Self>> {
         let usages = unpoisoned(USAGES.lock());
         usages.iter().find(|(known, _)| *known == identity).and_then(|(_, usage)| usage.upgrade())
@@ -147,13 +148,13 @@ impl Usage {
         unpoisoned(self.state.lock())
     }
 
-    /// Returns what is used now, or `None` if that is not known within `longest`. Without a count,
-    /// or with an old one, `start_count` starts a thread that counts. If an old count permits
-    /// `wanted` within `limit`, it is used until there is a new one.
+    /// Returns the current usage, or `None` if it is not known within `longest`. If there is no
+    /// count or only an old one, `start_count` starts a thread that counts. An old count that
+    /// permits `wanted` within `limit` is used until the new count is complete.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no thread for the count.
+    /// Returns an error if no thread can be started for the count.
     pub(super) fn used_within(
         self: &Arc<Self>,
         limit: Cost,
@@ -191,8 +192,9 @@ impl Usage {
         }
     }
 
-    /// Takes the result of a walk, and walks again if it cannot have seen everything. Objects that
-    /// it could not read may still exist, so the count does not fall then.
+    /// Sets the count to the result of a walk, and walks again if a moved directory may have been
+    /// missed. If the walk could not read everything, the count does not fall, because unread
+    /// objects may still exist.
     pub(super) fn walk(&self, mut count: impl FnMut() -> Option<Seen>) {
         for _ in 0..WALKS {
             let alone = self.alone();
@@ -207,7 +209,7 @@ impl Usage {
                 let former = state.count.as_ref().map(|count| count.cost);
                 let least = former.filter(|_| !seen.is_whole).unwrap_or_default();
                 let cost = seen.cost.plus(meanwhile.cost).at_least(least);
-                // The walk may have seen the data of uploads that write in place since before.
+                // The walk may have seen data of uploads that already wrote in place before it.
                 state.counts += 1;
                 let made = Instant::now();
                 let is_doubtful = false;
@@ -221,14 +223,14 @@ impl Usage {
         unpoisoned(self.names.write())
     }
 
-    /// Waits until no thread counts.
+    /// Waits until no thread is counting.
     #[cfg(test)]
     pub(super) fn settle(&self) {
         let waited = self.counted.wait_while(self.state(), |state| state.is_counting);
         drop(unpoisoned(waited));
     }
 
-    /// Pretends that a thread counts, or has finished.
+    /// Pretends that a thread is counting or has finished.
     #[cfg(test)]
     pub(super) fn seem_to_count(&self, counts: bool) {
         self.state().is_counting = counts;
@@ -270,7 +272,7 @@ impl Usage {
         unpoisoned(self.growing.lock())
     }
 
-    /// Records an append to a file that may still be truncated to this length.
+    /// Records that an append to a file has begun, which may be rolled back to this length.
     pub(super) fn grows(&self, file: Identity, length: u64) {
         self.growing().push((file, length));
     }
@@ -289,7 +291,7 @@ impl Usage {
         found
     }
 
-    /// Returns the old length of a file with a running append.
+    /// Returns the length of a file before a running append; `None` if no append is running.
     pub(super) fn former(&self, found: &Metadata) -> Option<u64> {
         let growing = self.growing();
         let known = growing.iter().find(|(file, _)| *file == found.identity);
@@ -307,7 +309,7 @@ impl Usage {
         Change { usage: self, alone: Some(alone), _shared: None }
     }
 
-    /// Counts an upload under this limit.
+    /// Begins to count an upload under this limit.
     pub(super) fn charge(self: &Arc<Self>, limit: Option<Cost>) -> Charge {
         let mut state = self.state();
         state.uploads += 1;
@@ -318,8 +320,8 @@ impl Usage {
 }
 
 impl Count {
-    /// Returns whether the count must be repeated. `is_full` means that the limit refuses more by
-    /// this count.
+    /// Returns whether the count must be repeated. `is_full` means that, by this count, the limit
+    /// is reached.
     fn is_too_old(&self, is_full: bool, uploads: usize) -> bool {
         self.is_doubtful && uploads == 0 || is_too_old(self.made.elapsed(), is_full, uploads)
     }
@@ -336,7 +338,7 @@ const fn is_too_old(age: Duration, is_full: bool, uploads: usize) -> bool {
 pub(super) struct Counting(Arc<Usage>);
 
 impl Counting {
-    /// Walks as [`Usage::walk`].
+    /// Calls [`Usage::walk`].
     pub(super) fn walk(&self, count: impl FnMut() -> Option<Seen>) {
         self.0.walk(count);
     }
@@ -346,7 +348,7 @@ impl Drop for Counting {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.is_counting = false;
-        // Remains only after a panic.
+        // It is still set only after a panic.
         state.meanwhile = None;
         drop(state);
         self.0.counted.notify_all();
@@ -361,7 +363,8 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Returns the cost that disappears with a name, if there is a count.
+    /// Returns the cost of the file that `look` finds, which is freed with its name; zero without a
+    /// count.
     pub(super) fn cost_of(&self, look: impl FnOnce() -> Option<Metadata>) -> Cost {
         let found = self.alone.as_ref().and_then(|_| look());
         let file = found.filter(|found| found.kind == EntryKind::File);
@@ -388,7 +391,7 @@ impl Change<'_> {
         }
     }
 
-    /// Subtracts removed files and directories.
+    /// Subtracts the cost of removed files and directories.
     pub(super) fn freed(&self, cost: Cost) {
         self.usage.state().subtract(cost);
     }
@@ -417,7 +420,7 @@ impl Charge {
     ///
     /// # Errors
     ///
-    /// Returns `OverQuota` without reserving anything.
+    /// Returns `OverQuota`, without reserving anything, if the limit does not permit it.
     pub(super) fn grow(&mut self, cost: Cost) -> Result<(), StorageError> {
         let mut state = self.usage.state();
         let used = state.total();
@@ -429,12 +432,12 @@ impl Charge {
         Ok(())
     }
 
-    /// Reserves a name, unless the upload has one already or takes that of a file that cost
-    /// `replaced`. That file may not exist any more.
+    /// Reserves a name, unless the upload already has one or takes the name of a file that cost
+    /// `replaced`. If that file no longer exists, `replaced` is zero.
     ///
     /// # Errors
     ///
-    /// Returns `OverQuota` without reserving anything.
+    /// Returns `OverQuota`, without reserving anything, if the limit does not permit it.
     pub(super) fn need_name(&mut self, replaced: Cost) -> Result<(), StorageError> {
         match self.cost.files.saturating_add(replaced.files) {
             0 => self.grow(Cost::NAME),
@@ -442,7 +445,7 @@ impl Charge {
         }
     }
 
-    /// Gives back bytes that were not written.
+    /// Releases reserved bytes that are not needed.
     pub(super) fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.cost.bytes);
         if bytes == 0 {
@@ -470,10 +473,10 @@ impl Charge {
         state.add(cost);
     }
 
-    /// Records that the written data is a file now, instead of one that cost `replaced`.
+    /// Records that the written data is now a file, which replaces one that cost `replaced`.
     pub(super) fn keep_as_file(&mut self, replaced: Cost) {
         let cost = std::mem::take(&mut self.cost);
-        // In one step, so that no other upload uses room that does not exist.
+        // In one step, so that no other upload uses quota that is not free.
         let mut state = self.usage.state();
         state.running = state.running.minus(cost);
         state.subtract(replaced);

@@ -11,12 +11,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Duration of one step of the wait, during which the session ignores its client.
 pub(super) const STEP: Duration = Duration::from_millis(100);
 
-/// The upload, once it could begin.
+/// The upload, or `None` if it cannot begin yet.
 type Begun = Result<Option<Box<dyn Upload>>, StorageError>;
 
 /// An upload that begins once the bytes below the root are counted. Until then it has no file.
 pub(super) struct Waiting {
-    /// Waits for [`STEP`] at most, and begins the upload if that was enough.
+    /// Waits for [`STEP`] at most, and begins the upload if the count is then complete.
     begin: Box<dyn Fn() -> Begun + Send>,
     since: Instant,
     begun: Option<Box<dyn Upload>>,
@@ -35,7 +35,7 @@ impl Waiting {
         Ok(())
     }
 
-    /// Waits for the upload and returns it.
+    /// Waits until the upload has begun, and returns it.
     fn begun(&mut self) -> Result<&mut Box<dyn Upload>, StorageError> {
         while self.begun.is_none() {
             self.wait()?;

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use super::root::Root;
 use crate::storage::{Confinement, StorageError, StorageErrorKind};
 
-/// The confinement to one root. Its ruleset, which takes a descriptor, is created for the first
-/// session that needs it: a [`MountedStorage`](crate::MountedStorage) confines its sessions to all
-/// of its roots at once.
+/// The confinement to one root. The ruleset, which takes a file descriptor, is created only when a
+/// session first needs it. Sessions of a [`MountedStorage`](crate::MountedStorage) do not: they are
+/// confined to several roots at once.
 #[derive(Debug)]
 pub(super) struct Walls {
     abi: u8,
@@ -15,11 +15,11 @@ pub(super) struct Walls {
 }
 
 impl Walls {
-    /// Checks that the system can confine threads to the root.
+    /// Returns the confinement to `root`, after checking that the system supports it.
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if it cannot, and `Io` for other refusals.
+    /// Returns `Unsupported` if the system does not support it, or `Io` for other failures.
     pub(super) fn of(root: &Root) -> Result<Self, StorageError> {
         let confinement = Confinement::beneath(root)?;
         Ok(Self { abi: confinement.abi(), made: OnceLock::new() })
@@ -29,7 +29,7 @@ impl Walls {
     ///
     /// # Errors
     ///
-    /// Returns `Io` for other refusals.
+    /// Returns `Io` for other failures.
     pub(super) fn if_any(root: &Root) -> Result<Option<Self>, StorageError> {
         match Self::of(root) {
             Err(StorageError { kind: StorageErrorKind::Unsupported, .. }) => Ok(None),
@@ -37,12 +37,12 @@ impl Walls {
         }
     }
 
-    /// Returns the version of Landlock whose rights are checked.
+    /// Returns the version of the Landlock ABI in use.
     pub(super) const fn abi(&self) -> u8 {
         self.abi
     }
 
-    /// Confines the calling thread to the root, which is always the same.
+    /// Confines the calling thread to `root`, which must be the same root in each call.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl Walls {
         }
         let confinement = Confinement::beneath(root)?;
         confinement.enter()?;
-        // Another session may have been faster; its ruleset stays then.
+        // If another session was faster, its ruleset stays.
         let _ = self.made.set(confinement);
         Ok(())
     }

@@ -22,7 +22,7 @@ use super::{
 /// Default limit in bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Cost of an object besides its name and content, in bytes: about what the tree needs.
+/// Cost of an object besides its name and content, in bytes: about the memory that the tree needs.
 const OBJECT: u64 = 256;
 
 /// Maximum length of a name in bytes, as on a disk.
@@ -30,15 +30,15 @@ const LONGEST: usize = 255;
 
 /// A tree of files in memory, shared by its clones and freed with the last one.
 ///
-/// It supports all of [`Storage`]. It keeps times and permission bits, but the bits have no effect.
-/// [`space`](Storage::space) returns the free bytes, and a user can resume a partial upload for a
-/// day. There are no links. An upload becomes visible when it is committed, also an append; readers
-/// see a file as it was when they opened it.
+/// It supports every method of [`Storage`]. It keeps times and permission bits, but the bits have
+/// no effect. [`space`](Storage::space) returns the free bytes, and a user can resume a partial
+/// upload for a day. There are no links. An upload, even an append, becomes visible when it is
+/// committed. Readers see a file as it was when they opened it.
 ///
-/// The whole tree has a limit: 64 MiB, or that of [`limited`](Self::limited). It includes all
-/// contents, also of running uploads and of deleted files that are being read, and the name and 256
-/// bytes of each object. More fails with `NoSpace`. While a file grows, it may occupy twice its
-/// size.
+/// The limit of the whole tree is 64 MiB, or the one given to [`limited`](Self::limited). It covers
+/// the contents of all files, of running uploads, and of deleted files that are being read. It also
+/// covers the name of each object and 256 bytes. Exceeding it fails with `NoSpace`. A growing file
+/// may take twice its size in memory.
 ///
 /// ```
 /// use std::time::Duration;
@@ -121,7 +121,7 @@ impl MemoryStorage {
         upload.commit()
     }
 
-    /// Returns the content of a file; `None` if the file does not exist.
+    /// Returns the content of a file; `None` if there is no such file.
     #[must_use]
     pub fn get(&self, path: impl Into<VirtualPath>) -> Option<Vec<u8>> {
         match &self.tree().object(&path.into()).ok()?.node {
@@ -130,7 +130,7 @@ impl MemoryStorage {
         }
     }
 
-    /// Returns the paths of all files, sorted. Uploads that are not committed are not among them.
+    /// Returns the paths of all files, sorted. Uncommitted uploads are not included.
     ///
     /// ```
     /// use ftp_server::{MemoryStorage, VirtualPath};
@@ -182,7 +182,7 @@ impl MemoryStorage {
         if let Some(key) = &key
             && (old.is_some() || restart == 0)
         {
-            // The kept part does not belong to the file that the user stores now.
+            // The kept partial upload does not belong to the file that the user stores now.
             tree.kept.remove(key);
         }
         let keep_as = key.filter(|_| old.is_none());
@@ -372,7 +372,7 @@ impl Storage for MemoryStorage {
 }
 
 impl MemoryStorage {
-    /// Creates an object if no other has its name.
+    /// Creates an object. The caller has checked that the name is free.
     fn make(
         &self,
         tree: &mut Tree,
@@ -408,7 +408,7 @@ impl Iterator for Listing {
     }
 }
 
-/// Refuses a path whose name clients may not create.
+/// Returns `NameNotAllowed` if clients may not create the path.
 fn check_new(path: &VirtualPath) -> Result<(), StorageError> {
     let is_bad = |name: &[u8]| {
         let has_bad_byte = name.iter().any(|byte| b"\0\r\n".contains(byte));

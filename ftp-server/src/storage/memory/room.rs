@@ -1,4 +1,4 @@
-//! Contents of files, and the limit of their size.
+//! Contents of files, and the limit of their total size.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ pub(super) struct Room {
     pub(super) used: AtomicU64,
 }
 
-/// A part of the room, returned on drop.
+/// Reserved bytes of a [`Room`], released on drop.
 #[derive(Debug)]
 pub(super) struct Charge {
     pub(super) room: Arc<Room>,

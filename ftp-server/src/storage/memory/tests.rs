@@ -105,14 +105,15 @@ fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageEr
         13 => outcome(storage.forget_partial(&one, b"ann"), nothing),
         _ => {
             let replace = numbers.one_of(&[true, false]);
-            // The kernel reports the reason that it checks first.
+            // Which of several errors the kernel reports depends on the order of its checks.
             outcome(storage.rename(&one, &other, replace), nothing).map_err(|_| Kind::Unsupported)
         }
     }
 }
 
 /// Makes the same random calls to a memory storage and to another one, and compares the results.
-/// For each seed, `make` returns the other storage, and a value that must live as long.
+/// For each seed, `make` returns the other storage, and a value that must live as long as that
+/// storage.
 pub(crate) fn memory_does_as<S: Storage, K>(
     seeds: impl IntoIterator<Item = u64>,
     make: impl Fn() -> (S, K),
@@ -158,7 +159,7 @@ fn what_was_kept_goes_and_moves_with_its_directory_fs_15_cm_87() {
         storage.rmdir(&path("x/e")).unwrap();
         storage.mkdir(&path("x/e")).unwrap();
         assert_eq!(["x/e/f", "dd/f"].map(size), [None, Some(3)]);
-        // The user can resume only the user's own part, and only once.
+        // Users can resume only their own partial uploads, and only once.
         assert_eq!(storage.forget_partial(&path("dd/f"), b"bob").unwrap_err().kind, Kind::NotFound);
         storage.forget_partial(&path("dd/f"), b"ann").unwrap();
         assert_eq!(size("dd/f"), None);
@@ -213,13 +214,13 @@ fn all_of_it_has_a_limit_hf_01() {
         assert_eq!(left(), before);
         assert_eq!(storage.get(path("f")).unwrap(), [b'o'; 4_000]);
     }
-    // A file stays readable for its readers, whatever has its name.
+    // Readers can still read a file after it was replaced.
     let reader = storage.read(&path("f")).unwrap();
     storage.put(path("f"), "new").unwrap();
     assert_eq!(left(), before - 3);
     drop(reader);
     assert_eq!(left(), before + 4_000 - 3);
-    // Names occupy room too.
+    // Names count towards the limit too.
     let refused = (0..100).find_map(|number| storage.mkdir(&path(&number.to_string())).err());
     assert_eq!(refused.unwrap().kind, Kind::NoSpace);
     for number in 0..100 {

@@ -83,7 +83,7 @@ impl Tree {
         }
     }
 
-    /// Returns the directory that holds `path`, for changes, and the name in it.
+    /// Returns the parent directory of `path`, which is about to change, and the name in it.
     fn parent<'a>(
         &mut self,
         path: &'a VirtualPath,
@@ -108,7 +108,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Moves or removes the partial uploads to a directory together with it.
+    /// Moves the partial uploads below `from` to the directory `to`; removes them if `to` is
+    /// `None`.
     pub(super) fn move_kept(&mut self, from: &VirtualPath, to: Option<&VirtualPath>) {
         let below = [from.as_bytes(), b"/"].concat();
         let is_below = |key: &&UserPath| key.1.starts_with(&below);
@@ -123,7 +124,8 @@ impl Tree {
         }
     }
 
-    /// Drops the oldest partial upload, of one user if given. Returns `false` if there is none.
+    /// Drops the oldest partial upload of `user`, or of all users if `None`. Returns `false` if
+    /// there is none.
     pub(super) fn drop_oldest(&mut self, user: Option<&[u8]>) -> bool {
         let of_user = |key: &UserPath| user.is_none_or(|user| user == key.0);
         let kept = self.kept.iter().filter(|(key, _)| of_user(key));
@@ -131,7 +133,7 @@ impl Tree {
         oldest.is_some_and(|key| self.kept.remove(&key).is_some())
     }
 
-    /// Keeps a partial upload; the oldest one of its user is dropped if there are too many.
+    /// Keeps a partial upload. If its user then has too many, drops the oldest one of that user.
     pub(super) fn keep(&mut self, key: UserPath, content: Content) {
         let user = key.0.clone();
         self.kept.insert(key, (content, Instant::now()));
@@ -140,8 +142,8 @@ impl Tree {
         }
     }
 
-    /// Returns the length of a user's partial upload to a path. Drops a partial upload that is too
-    /// old.
+    /// Returns the length of a user's partial upload to a path; `None` if there is none. Drops
+    /// partial uploads that are too old.
     pub(super) fn kept_size(&mut self, key: &UserPath) -> Option<u64> {
         self.kept.retain(|_, (_, since)| since.elapsed() < KEPT);
         self.kept.get(key).map(|(content, _)| content.bytes.len() as u64)

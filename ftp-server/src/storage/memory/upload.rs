@@ -1,4 +1,4 @@
-//! A file that is being written, and one that is being read.
+//! Files in memory that are being written or read.
 
 use std::io;
 use std::sync::Arc;
@@ -44,9 +44,9 @@ pub(super) struct MemoryUpload {
     pub(super) storage: MemoryStorage,
     pub(super) path: VirtualPath,
     pub(super) mode: WriteMode,
-    /// Whether the file existed at the beginning.
+    /// Whether the file existed when the upload began.
     pub(super) stood: bool,
-    /// The key to keep it under if it is interrupted.
+    /// The key under which the upload is kept if it is interrupted; `None` if it is not kept.
     pub(super) keep_as: Option<UserPath>,
     /// The received content; taken at the end.
     pub(super) content: Option<Content>,
@@ -84,7 +84,7 @@ impl Upload for MemoryUpload {
             Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
             Ok(_) if self.mode == WriteMode::Create => return Err(Kind::Exists.into()),
             Ok(_) if appends && !self.stood => return Err(Kind::Busy.into()),
-            // The resumed part was that of a new file.
+            // The upload resumed a new file, which must not replace an existing one.
             Ok(_) if matches!(self.mode, WriteMode::From(1..)) && !self.stood => {
                 return Err(Kind::Exists.into());
             }
@@ -97,7 +97,7 @@ impl Upload for MemoryUpload {
                 *modified = now();
             }
         }
-        // The file is complete now, so the part of an earlier try is useless.
+        // The file is complete now, so a partial upload kept earlier is useless.
         if let Some(key) = &self.keep_as {
             tree.kept.remove(key);
         }
@@ -116,7 +116,7 @@ impl Upload for MemoryUpload {
 
 impl Drop for MemoryUpload {
     fn drop(&mut self) {
-        // Of a single byte, `SIZE` would report 0 bytes to the user.
+        // `SIZE` would report a partial upload of a single byte as 0 bytes.
         let content = self.content.take().filter(|content| content.bytes.len() > 1);
         if let (Some(content), Some(key)) = (content, self.keep_as.take()) {
             let mut tree = self.storage.tree();
@@ -127,7 +127,7 @@ impl Drop for MemoryUpload {
     }
 }
 
-/// Appends to a file; to a copy if the file is being read.
+/// Appends to a file. If the file is being read, replaces it by an extended copy.
 fn add(storage: &MemoryStorage, old: &mut Arc<Content>, more: Content) -> Result<(), StorageError> {
     if Arc::get_mut(old).is_none() {
         let mut copy = Content { bytes: Vec::new(), charge: storage.charge(0)? };

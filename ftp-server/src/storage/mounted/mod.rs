@@ -14,24 +14,26 @@ use super::{
     WriteMode,
 };
 
-/// Several storages in one tree: the first one at `/`, others mounted at directories of it.
+/// Several storages in one tree: the first one at `/`, the others mounted at directories below it.
 ///
-/// - A path belongs to the storage with the longest mount point. That storage sees the path from
-///   its own root, so its symbolic links never lead into another one.
-/// - A mount point appears in the listing of its parent, whether the storage there has such a
-///   directory or not. It hides an object of that storage with the same path, and everything below
-///   it; symbolic links of that storage can still lead there. Missing directories above a mount
-///   point appear too, but nothing can be stored in them.
-/// - A mount point and the directories above it can be neither renamed nor removed. Nothing can be
-///   renamed from one storage to another: `CrossesMounts`.
+/// - A path belongs to the storage with the longest mount point that contains the path. That
+///   storage sees the path from its own root, so its symbolic links never lead into another
+///   storage.
+/// - A mount point appears in the listing of its parent directory, even if the storage there has no
+///   such directory. It hides an object of that storage with the same path, and everything below
+///   that object. Symbolic links of that storage can still lead to hidden objects. Missing
+///   directories above a mount point also appear, but nothing can be stored in them.
+/// - A mount point and the directories above it can be neither renamed nor removed. Renaming from
+///   one storage to another fails with `CrossesMounts`.
 /// - Each storage has its own free space, and its own [`quota`](Storage::quota) or none.
-/// - A storage that is [`unavailable`](Self::unavailable) is listed. All calls for it fail with
-///   `Unavailable`, so that no client concludes that its files were removed.
+/// - A mount point whose storage is [`unavailable`](Self::unavailable) is still listed. Access to
+///   its files fails with `Unavailable`, so that no client concludes that the files were removed.
 ///
-/// If all storages name their [`confinement_roots`](Storage::confinement_roots), the thread of a
-/// session is confined to those of all storages together. Otherwise the thread is not confined,
-/// because that could not be undone for the other storages. [`enter`](Storage::enter) of a mounted
-/// storage is never called. A wrapper must forward `confinement_roots` of its storage.
+/// If all storages return their [`confinement_roots`](Storage::confinement_roots), the thread of a
+/// session is confined to the roots of all storages together. Otherwise the thread is not confined,
+/// because confining it to one storage would exclude the others. The [`enter`](Storage::enter)
+/// method of the storages in the tree is never called. A storage that wraps another must forward
+/// `confinement_roots`.
 ///
 /// ```
 /// use ftp_server::{MemoryStorage, MountedStorage, Rights, Server, Storage, VirtualPath};
@@ -52,7 +54,7 @@ use super::{
 #[derive(Clone)]
 pub struct MountedStorage {
     root: Arc<dyn Storage>,
-    /// Mounts, those with a longer path first.
+    /// Mounts, sorted by the length of their paths, the longest first.
     mounts: Vec<Mount>,
 }
 
@@ -68,12 +70,12 @@ struct Place<'a> {
     storage: &'a dyn Storage,
     /// The path from the root of the storage.
     path: VirtualPath,
-    /// The mount point; `/` for the first storage.
+    /// The mount point; `None` for the first storage.
     mount: Option<&'a VirtualPath>,
 }
 
 impl MountedStorage {
-    /// Returns a tree of one storage. Use [`mount`](Self::mount) to add others.
+    /// Returns a tree with one storage, at `/`. Use [`mount`](Self::mount) to add others.
     #[must_use]
     pub fn new(root: impl Storage + 'static) -> Self {
         Self { root: Arc::new(root), mounts: Vec::new() }
@@ -83,7 +85,7 @@ impl MountedStorage {
     ///
     /// # Errors
     ///
-    /// Returns `Denied` for `/`, `Exists` if a storage is mounted there already, and
+    /// Returns `Denied` for `/`, `Exists` if a storage is already mounted there, or
     /// `NameNotAllowed` if the path is too long for clients.
     pub fn mount(
         self,
@@ -118,11 +120,11 @@ impl MountedStorage {
         Ok(self)
     }
 
-    /// Returns the storage of a path.
+    /// Returns the storage to which a path belongs, and the path in that storage.
     ///
     /// # Errors
     ///
-    /// Returns `Unavailable`.
+    /// Returns `Unavailable` if that storage is unavailable.
     fn place(&self, path: &VirtualPath) -> Result<Place<'_>, StorageError> {
         let within = |mount: &'_ Mount| path.relative_to(&mount.path);
         match self.mounts.iter().find_map(|mount| Some((mount, within(mount)?))) {
@@ -134,12 +136,12 @@ impl MountedStorage {
         }
     }
 
-    /// Returns the storage of a path that must exist in a storage.
+    /// Returns the result of [`place`](Self::place) for a path that must exist in a storage.
     ///
     /// # Errors
     ///
     /// Returns `Denied` for a directory that exists only because there is a mount point below it,
-    /// and `Unavailable`.
+    /// `Unavailable`, or an error of the storage.
     fn existing(&self, path: &VirtualPath) -> Result<Place<'_>, StorageError> {
         match self.is_made_up(path)? {
             true => Err(Kind::Denied.into()),
@@ -170,7 +172,7 @@ impl MountedStorage {
     ///
     /// # Errors
     ///
-    /// Returns an error if the storage cannot list the directory, which may have other entries.
+    /// Returns an error if the storage cannot tell whether it has the directory.
     fn is_made_up(&self, path: &VirtualPath) -> Result<bool, StorageError> {
         if !self.holds_mounts(path) || self.is_mount_point(path) {
             return Ok(false);
@@ -183,7 +185,7 @@ impl MountedStorage {
         }
     }
 
-    /// Returns an error if a mount point prevents creating an object at `path`.
+    /// Returns the error `taken` if `path` is a mount point or a directory above one.
     fn check_new(&self, path: &VirtualPath, taken: Kind) -> Result<(), StorageError> {
         match self.holds_mounts(path) {
             true => Err(taken.into()),
@@ -191,8 +193,8 @@ impl MountedStorage {
         }
     }
 
-    /// Returns the error for an object that could not be created at `path`. The error must not say
-    /// that the parent is missing if listings show it.
+    /// Converts the error for an object that could not be created at `path`. If listings show the
+    /// parent directory, the error must not say that the directory is missing.
     fn refused(&self, path: &VirtualPath, error: StorageError) -> StorageError {
         let is_in_made_up =
             || path.parent().is_some_and(|parent| self.is_made_up(&parent).is_ok_and(|it| it));
@@ -211,9 +213,10 @@ impl MountedStorage {
         names.iter().map(entry).collect()
     }
 
-    /// Returns metadata of a mount point or a directory above one, in which nothing can be stored.
+    /// Returns metadata for a mount point or a directory above one that no storage has. Nothing can
+    /// be stored in it.
     fn made_up(&self, path: &VirtualPath) -> Metadata {
-        // No device has this number, and no other directory has this path.
+        // No device has such a number. At each depth, only one directory is above the same mount.
         let number = self.mounts.iter().position(|mount| mount.path.is_at_or_below(path));
         let depth = path.as_bytes().iter().filter(|&&byte| byte == b'/').count();
         let [number, depth] = [number.unwrap_or_default(), depth].map(|it| it as u64);
@@ -221,7 +224,7 @@ impl MountedStorage {
     }
 }
 
-/// Returns whether the error means that the storage has no such directory.
+/// Returns whether an error means that the storage has no such directory.
 const fn is_missing(error: &StorageError) -> bool {
     matches!(error.kind, Kind::NotFound | Kind::NotDirectory)
 }
@@ -235,7 +238,7 @@ impl Storage for MountedStorage {
 
     fn enter(&self) -> Result<(), StorageError> {
         match self.confinement_roots() {
-            // The storages are not on disk, and the embedder may use the thread for other work.
+            // No storage is on disk, and the embedder may use the thread for other work.
             Some(directories) if directories.is_empty() => Ok(()),
             Some(directories) => Confinement::beneath_all(&directories)?.enter(),
             // Confining the thread to one storage would exclude the others.

@@ -33,7 +33,7 @@ fn store(storage: &dyn Storage, name: &str) -> Result<(), StorageError> {
     upload.commit()
 }
 
-/// The storages of a tree: at `/`, at `/pub`, and at `/pub/in` and `/x/y/deep`.
+/// The storages of a tree, in order: at `/`, at `/pub`, and at both `/pub/in` and `/x/y/deep`.
 struct Storages {
     own: MemoryStorage,
     shared: MemoryStorage,
@@ -138,7 +138,7 @@ fn a_directory_that_cannot_be_read_is_not_one_without_files() {
                 assert_eq!(refused, Some(want), "{place} {what}");
             }
         }
-        // The mounts below work.
+        // Mounts below these directories still work.
         for mount in ["/a/b", "/gone/more/inner"] {
             store(&tree, &format!("{mount}/new")).unwrap();
             assert_eq!(names(&tree, mount), ["new"]);
@@ -187,7 +187,7 @@ fn mount_points_stay_and_nothing_crosses_them() {
     for (directory, want) in [("/", 4), ("/pub", 1), ("/x", 1), ("/x/y", 1), ("/pub/in", 0)] {
         assert_eq!(tree.fixed_names(&path(directory)).len(), want, "{directory}");
     }
-    // Within one storage everything works.
+    // Within one storage, renames and uploads work.
     assert_eq!(rename("/pub/a", "/pub/d/a"), None);
     store(&tree, "/pub/in/new").unwrap();
     assert_eq!(storages.third.get("/new").as_deref(), Some(&b"/pub/in/new"[..]));
@@ -298,8 +298,8 @@ fn a_session_is_confined_to_all_its_roots_hp_02_hp_06() {
             session.join().unwrap();
         });
     }
-    // The thread is not confined if one of the storages may need other directories, even if a
-    // storage would confine it.
+    // The thread is not confined if one of the storages may need other directories, even if another
+    // storage would confine the thread.
     let confine = ConfinementPolicy::BestEffort;
     let of_anything = MountedStorage::new(local("own", confine))
         .mount("/pub", Anywhere(Box::new(MemoryStorage::new())));

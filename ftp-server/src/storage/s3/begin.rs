@@ -1,4 +1,4 @@
-//! Begins an upload, which depends on existing objects and partial uploads.
+//! Begins uploads, depending on existing objects and partial uploads.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{S3Storage, keys, multipart, work};
 use crate::storage::{StorageError, StorageErrorKind as Kind, Upload, VirtualPath, WriteMode};
 
 impl S3Storage {
-    /// Begins an upload; `user` is the owner of partial uploads.
+    /// Begins an upload. `user` is the owner of the partial upload; `None` if none is kept.
     pub(super) fn begin(
         &self,
         path: &VirtualPath,
@@ -27,7 +27,7 @@ impl S3Storage {
             None => (find_old(), Ok(None)),
             Some(note_key) => work::both(find_old, || partial::find(&self.inner, note_key))?,
         };
-        // The note may change until the old file is known. It matters only if there is one.
+        // The note may have changed meanwhile, so only its existence is used here.
         let (old, has_note) = (old?, kept?.is_some());
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());
@@ -56,8 +56,8 @@ impl S3Storage {
         }
     }
 
-    /// Begins an upload to an existing file. `has_note` tells whether the user has a partial upload
-    /// of this name.
+    /// Begins an upload to an existing file. `has_note` is whether the user has a partial upload
+    /// with this name.
     fn over(
         mut begun: Begun,
         has_note: bool,
@@ -108,7 +108,7 @@ impl S3Storage {
         };
         if from == 0 {
             if has_note && !discard_kept(&begun.store, &note_key)? {
-                // The note belongs to another session, which is resuming the upload, or has died.
+                // The note belongs to another session that is resuming the upload or has died.
                 begun.rival = begun.note_key.take();
             }
             return Ok(Box::new(S3Upload::new(begun, publishing)));
@@ -143,8 +143,9 @@ impl S3Storage {
         Ok(Box::new(S3Upload::new(begun, publishing).resumed(kept.parts, tail)))
     }
 
-    /// Returns the file that an upload would replace or continue. If it sends the whole file, one
-    /// listing shows that there is neither a file nor a directory, which is the usual case.
+    /// Returns the file that an upload would replace or extend; `None` if there is none. If the
+    /// upload sends the whole file, one listing is usually enough: it shows that there is neither a
+    /// file nor a directory.
     fn old(
         &self,
         path: &VirtualPath,

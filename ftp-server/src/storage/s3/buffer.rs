@@ -36,13 +36,13 @@ impl Buffer {
         &self.bytes
     }
 
-    /// Returns whether a part of `part` bytes is complete.
+    /// Returns whether the buffer contains a complete part of `part` bytes.
     pub(super) fn is_full(&self, part: usize) -> bool {
         self.bytes.len() >= part
     }
 
-    /// Returns whether the next write of a session fits or can at least proceed without a wait for
-    /// memory.
+    /// Returns whether the next write of a session fits, or can at least proceed without waiting
+    /// for memory.
     pub(super) fn is_roomy(&self) -> bool {
         self.memory.is_some() || self.bytes.len() + WRITE <= FREE
     }

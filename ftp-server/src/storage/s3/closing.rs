@@ -26,7 +26,7 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// Ends the upload in a thread, and waits for the thread for a moment.
+    /// Ends the upload in a thread, and waits briefly for that thread.
     pub(super) fn begin(self) {
         let key = self.begun.key.clone();
         let patience = self.begun.store.patience;
@@ -39,14 +39,15 @@ impl Closing {
             Ok(job) => {
                 let _: Option<_> = job.wait(patience);
             }
-            // The store keeps the parts, as after the death of a server.
+            // The store keeps the parts, as if the server had died.
             Err(error) => log::warn!("cannot end the interrupted upload of {key:?}: {error}"),
         }
     }
 
     fn end(mut self) -> Result<(), S3Error> {
         if let Some(replaced) = self.begun.replaced.as_ref().filter(|_| self.is_cut)
-            // If the file is published after all, the sign is about another version.
+            // If the file is published after all, the sign names an older version and has no
+            // effect.
             && let Err(error) = replaced.sign(&self.begun.store)
         {
             log::warn!("cannot write the sign of an interrupted upload: {error}");
@@ -56,8 +57,8 @@ impl Closing {
             if matches!(committing.finish(), Ok(Ok(()))) {
                 return Ok(());
             }
-            // The bytes after the parts are lost. The parts can be resumed when the lease has
-            // expired.
+            // The bytes after the parts are lost. The upload can be resumed after the parts when
+            // the lease has expired.
             return if self.is_kept { Ok(()) } else { self.discard() };
         }
         // These bytes follow those of the part that is being stored.

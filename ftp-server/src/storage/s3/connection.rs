@@ -1,4 +1,4 @@
-//! The way to a server: its address, and connections to it.
+//! The address of a server, and connections to it.
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -25,8 +25,8 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Prepares connections. `ca` has the CAs that are trusted, in PEM; without it they are the
-    /// system's.
+    /// Prepares connections to `place`. `ca` contains the trusted CAs, in PEM; if it is `None`, the
+    /// system's CAs are trusted.
     pub(super) fn to(
         place: &Place,
         timeouts: S3Timeouts,
@@ -51,9 +51,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Reads a URL without a path.
+    /// Parses a URL without a path.
     pub(super) fn of(endpoint: &str) -> Result<Self, S3Error> {
-        // The message omits the text, which could contain a password.
+        // The message omits the URL, which could contain a password.
         let wrong =
             || S3Error::Configuration("invalid endpoint: expected https://HOST[:PORT]".to_owned());
         let (scheme, rest) = endpoint.split_once("://").ok_or_else(wrong)?;
@@ -83,7 +83,7 @@ impl Place {
         Ok(Self { port, ..place })
     }
 
-    /// Returns the place whose host name has one more label at its beginning.
+    /// Returns this place with `label` added at the beginning of the host name.
     pub(super) fn with_label(self, label: &str) -> Self {
         Self { host: format!("{label}.{}", self.host), ..self }
     }

@@ -13,13 +13,13 @@ use crate::storage::{StorageError, StorageErrorKind as Kind};
 /// Bytes that one request copies.
 const STEP: u64 = 256 * 1024 * 1024;
 
-/// The copy of the first bytes of an object. The store makes it; if the bytes are too few for a
-/// part, they pass through memory.
+/// A copy of the first bytes of an object. The store itself copies the bytes, unless they are too
+/// few for a part; then they pass through memory.
 pub(super) struct Copying {
     /// The entity tag that the object must still have.
     pub(super) tag: String,
     pub(super) length: u64,
-    /// Bytes that were copied.
+    /// Number of bytes copied so far.
     pub(super) at: u64,
     pub(super) running: Option<Job<Copied>>,
 }

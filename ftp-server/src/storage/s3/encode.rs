@@ -56,8 +56,8 @@ fn encoded(text: &str, keep_slash: bool) -> String {
     out
 }
 
-/// Decodes percent-encoding and `+` (a space), as stores encode keys in listings. `None` if the
-/// text is malformed.
+/// Decodes percent-encoding and `+` (a space), as stores encode keys in listings. Returns `None` if
+/// the text is malformed.
 pub(super) fn decoded(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -90,13 +90,15 @@ pub(super) fn amz_time(seconds: i64) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
-/// Parses a time of a listing, `2009-10-12T17:50:30.000Z`, into seconds since 1970.
+/// Parses a time from a listing, such as `2009-10-12T17:50:30.000Z`, into seconds since 1970;
+/// `None` if it is malformed.
 pub(super) fn iso_time(text: &str) -> Option<i64> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).take(14).collect();
     TimeVal::parse(&digits).ok().map(|time| time.unix_seconds())
 }
 
-/// Parses a time of a header, `Mon, 12 Oct 2009 17:50:30 GMT`, into seconds since 1970.
+/// Parses a time from a header, such as `Mon, 12 Oct 2009 17:50:30 GMT`, into seconds since 1970;
+/// `None` if it is malformed.
 pub(super) fn http_time(text: &str) -> Option<i64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let mut words = text.split_once(", ")?.1.split(' ');

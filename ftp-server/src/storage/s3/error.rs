@@ -1,4 +1,4 @@
-//! Errors of an object store, and the storage errors that they become.
+//! Errors of an object store, and their conversion to storage errors.
 
 use std::io;
 
@@ -31,7 +31,7 @@ pub enum S3Error {
         /// The message of the store, on one line.
         message: String,
     },
-    /// No response arrived: the connection failed or broke, or a timeout passed.
+    /// No response arrived: the connection failed or broke, or a timeout expired.
     #[error("{operation}: no response from the store: {reason}")]
     Lost {
         /// The S3 operation.
@@ -39,19 +39,19 @@ pub enum S3Error {
         /// The reason, such as a reset connection.
         reason: String,
     },
-    /// The response is not valid in S3, or its content is damaged.
+    /// The response is not valid S3, or its content is damaged.
     #[error("{operation}: invalid response from the store: {reason}")]
     Wrong {
         /// The S3 operation.
         operation: &'static str,
-        /// The fault of the response.
+        /// What is wrong with the response.
         reason: String,
     },
-    /// There are no access keys, because the request for those of a
+    /// There are no access keys, because requesting those of a
     /// [role](crate::S3StoreBuilder::web_identity) failed for this reason.
     #[error("no access keys: {0}")]
     NoKeys(String),
-    /// The system lacks a thread or memory for the request.
+    /// The system cannot provide a thread or memory for the request.
     #[error("cannot start a request: {0}")]
     Local(#[source] io::Error),
 }
@@ -63,7 +63,7 @@ fn detail(code: &str, message: &str) -> String {
 }
 
 impl S3Error {
-    /// Returns the HTTP status if the store refused the request.
+    /// Returns the HTTP status if the store refused the request, otherwise `None`.
     pub(super) const fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
@@ -101,7 +101,7 @@ impl S3Error {
         }
     }
 
-    /// Returns whether the same request can succeed a moment later.
+    /// Returns whether the same request may succeed a moment later.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Lost { .. } => true,
@@ -121,7 +121,7 @@ impl S3Error {
         }
     }
 
-    /// Returns whether the store may have executed the request without a confirmation.
+    /// Returns whether the store may have executed the request without confirming it.
     pub(super) fn is_undecided(&self) -> bool {
         match self {
             Self::Lost { .. } => true,
@@ -192,7 +192,7 @@ mod tests {
             let message = "why".to_owned();
             let error = S3Error::Refused { operation: "PutObject", status, code, message };
             let text = error.to_string();
-            // The session reads it from `io::Write`.
+            // Sessions get the error from `io::Write`.
             let back = StorageError::from(io::Error::from(error));
             assert_eq!(back.kind, kind, "{text}");
             assert_eq!(back.source.map(|source| source.to_string()), Some(text));

@@ -1,5 +1,5 @@
-//! Sends requests to an object store: signed, with a timeout for each phase, and repeated if that
-//! is safe.
+//! Sends requests to an object store: signed, with a timeout for each phase, and retried if that is
+//! safe.
 
 use std::io::Read as _;
 use std::sync::RwLock;
@@ -23,10 +23,11 @@ const ANSWER: u64 = 16 * 1024 * 1024;
 /// Maximum length of an error message of the store, in characters.
 const MESSAGE: usize = 200;
 
-/// The wait before the second try. Each further wait is four times as long, plus a random share.
+/// The wait before the second attempt. Each later wait is four times as long as the one before,
+/// plus a random share.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// Timeouts of each phase of a request to an object store.
+/// Timeouts for the phases of a request to an object store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct S3Timeouts {
@@ -39,7 +40,7 @@ pub struct S3Timeouts {
     /// Maximum wait for the response to a copy or to the completion of a multipart upload; stores
     /// may need minutes for these (default: 600 s).
     pub commit: Duration,
-    /// Time after which a failed request is not retried (default: 60 s).
+    /// Time after which a failed request is no longer retried (default: 60 s).
     pub retries: Duration,
     /// Maximum wait of an upload for memory that other uploads use (default: 60 s).
     pub memory: Duration,
@@ -120,9 +121,9 @@ pub(super) struct Client {
     /// `/bucket` in path style, otherwise empty.
     pub(super) base: String,
     pub(super) region: String,
-    /// The keys, or why there are none.
+    /// The access keys, or the reason why there are none.
     pub(super) credentials: RwLock<Result<Credentials, String>>,
-    /// Whether the store has refused the keys because their time is over.
+    /// Whether the store has refused the keys because they have expired.
     pub(super) are_expired: AtomicBool,
     /// Seconds by which the store's clock is ahead of this computer's.
     pub(super) skew: AtomicI64,
@@ -189,7 +190,7 @@ impl Client {
         }
         let date = header(response.headers(), "date").and_then(http_time);
         let location = header(response.headers(), "x-amz-bucket-region").map(str::to_owned);
-        // A refusal remains a refusal if its reason cannot be read.
+        // If the reason cannot be read, the refusal is still reported.
         let text = read_text(response.into_body(), operation).unwrap_or_default();
         Err((refused(operation, status, &text, location.as_deref()), date))
     }
@@ -241,7 +242,7 @@ impl Client {
     }
 }
 
-/// Tries a request, and retries it after transient failures within `limit`.
+/// Sends a request with `once`, and retries it after transient failures within `limit`.
 pub(super) fn retried<T>(
     limit: Duration,
     mut once: impl FnMut() -> Result<T, S3Error>,
@@ -255,7 +256,7 @@ pub(super) fn retried<T>(
     }
 }
 
-/// The waits between the tries of a request.
+/// The waits between the attempts of a request.
 pub(super) struct Retries {
     begun: Instant,
     limit: Duration,
@@ -263,12 +264,12 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// Allows four tries within `limit`.
+    /// Allows four attempts within `limit`.
     pub(super) fn new(limit: Duration) -> Self {
         Self { begun: Instant::now(), limit, tries: 0 }
     }
 
-    /// Waits before the next try. Returns the error if no further try is allowed.
+    /// Waits before the next attempt. Returns the error if no further attempt is allowed.
     pub(super) fn again(&mut self, error: S3Error) -> Result<(), S3Error> {
         const TRIES: u32 = 4;
         self.tries += 1;

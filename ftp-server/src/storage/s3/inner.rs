@@ -1,4 +1,4 @@
-//! What the clones of a store share: its connections, its memory, and what it knows of the bucket.
+//! The state that the clones of a store share: connections, memory, leases and known directories.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -13,10 +13,10 @@ use super::pool::Pool;
 use crate::lock::unpoisoned;
 use crate::net::random;
 
-/// Time during which a directory that was found is assumed to exist.
+/// Time for which a directory, once found, is assumed to exist.
 const SEEN: Duration = Duration::from_secs(5);
 
-/// Maximum number of directories that are remembered.
+/// Maximum number of directories to remember.
 const MOST_SEEN: usize = 1_024;
 
 /// The state that the clones of a store share.
@@ -44,7 +44,7 @@ impl Inner {
         Ok(format!("{:016x}{:016x}", number()?, number()?))
     }
 
-    /// Adds a lease. The background thread renews it until it is dropped.
+    /// Adds a lease. The background thread renews the lease until it is dropped.
     pub(super) fn add_lease(&self, lease: &Arc<Lease>) {
         unpoisoned(self.leases.lock()).push(Arc::downgrade(lease));
     }
@@ -69,7 +69,8 @@ impl Inner {
         }
     }
 
-    /// Returns whether a directory with this prefix exists: any key that begins with it proves it.
+    /// Returns whether a directory with this prefix exists, that is, whether any key begins with
+    /// the prefix.
     pub(super) fn has_directory(&self, prefix: &str) -> Result<bool, S3Error> {
         if unpoisoned(self.seen.lock()).get(prefix).is_some_and(|when| when.elapsed() < SEEN) {
             return Ok(true);

@@ -11,13 +11,13 @@ const LONGEST: usize = 1_024;
 pub(super) struct Keys {
     /// The prefix of all files: empty, or ending in `/`.
     prefix: String,
-    /// The prefix of the notes. No path reaches it; it ends in `/`.
+    /// The prefix of the notes, which ends in `/`. No path leads to it.
     hidden: String,
 }
 
 impl Keys {
-    /// Returns the keys below `prefix`, which can begin and end with slashes. `None` if the prefix
-    /// is invalid.
+    /// Returns the keys below `prefix`, which can begin and end with slashes. Returns `None` if the
+    /// prefix is invalid.
     pub(super) fn new(prefix: &str, hidden: &str) -> Option<Self> {
         let prefix = prefix.trim_matches('/');
         let is_good = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(is_control);
@@ -56,7 +56,7 @@ impl Keys {
         if path.is_root() { Ok(self.prefix.clone()) } else { Ok(self.file(path)? + "/") }
     }
 
-    /// Returns whether a key, or a directory that ends in `/`, belongs to the storage itself.
+    /// Returns whether a key, or the prefix of a directory, belongs to the storage itself.
     pub(super) fn is_hidden(&self, key: &str) -> bool {
         key.starts_with(&self.hidden) || format!("{key}/") == self.hidden
     }
@@ -70,7 +70,7 @@ impl Keys {
         format!("{}{}-{}", self.notes(directory), short(user), short(name.as_bytes()))
     }
 
-    /// Returns the key of the sign that a user's upload should replace the file with this key.
+    /// Returns the key of the sign of a user's upload that replaces the file with this key.
     pub(super) fn sign(&self, key: &str, user: &[u8]) -> String {
         format!("{}{}-{}", signs(&self.hidden), short(user), short(key.as_bytes()))
     }

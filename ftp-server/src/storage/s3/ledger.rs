@@ -1,4 +1,5 @@
-//! A ledger in an object store: an object per record, replaced only if its tag is still the same.
+//! A ledger in an object store: one object per record, replaced only if its entity tag is
+//! unchanged.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -12,28 +13,28 @@ use super::probe;
 use super::store::S3Store;
 use crate::ledger::{Ledger, LedgerAnswer, LedgerError, LedgerRecord};
 
-/// The longest record, in bytes. A lease has 100.
+/// Maximum length of a record, in bytes. A lease has about 100.
 const LONGEST: u64 = 1024 * 1024;
 
-/// A [`Ledger`] in an object store, with the conditional writes of S3 alone. Each change of a record
-/// takes two requests.
+/// A [`Ledger`] in an object store that supports conditional writes. Each change to a record takes
+/// two requests.
 ///
 /// The records are below the [hidden prefix](crate::S3StoreBuilder::hidden_prefix), which users
 /// never see.
 #[derive(Debug)]
 pub struct S3Ledger {
     store: S3Store,
-    /// The beginning of the keys of records.
+    /// The prefix of the keys of all records.
     prefix: String,
     /// Whether the store supports conditional writes.
     is_proved: AtomicBool,
-    /// How far the clock of the store is ahead, in seconds.
+    /// Seconds by which the store's clock is ahead of this computer's.
     ahead: AtomicI64,
 }
 
 impl S3Ledger {
-    /// Opens the ledger with this name in a bucket; all servers that share state need the same.
-    /// Sessions wait for the ledger without a look at their client, so give it a store with short
+    /// Opens the ledger named `name` in a bucket. All servers that share state need the same name.
+    /// Sessions ignore their clients while they wait for the ledger, so use a store with short
     /// [timeouts](crate::S3StoreBuilder::timeouts).
     ///
     /// # Errors
@@ -45,8 +46,8 @@ impl S3Ledger {
         Ok(ledger)
     }
 
-    /// Returns a ledger as [`open`](Self::open) does, but sends nothing yet: its first use proves
-    /// it.
+    /// Returns a ledger without sending a request. The first use of the ledger calls
+    /// [`prove`](Self::prove).
     ///
     /// # Errors
     ///
@@ -64,13 +65,14 @@ impl S3Ledger {
         Ok(Self { store: store.clone(), prefix, is_proved, ahead })
     }
 
-    /// Proves with an object of its own that the store supports conditional writes, unless that
-    /// is known.
+    /// Tests with a temporary object that the store supports conditional writes, unless that is
+    /// already known.
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Unfit`] if the store ignores conditional writes, so that it
-    /// would lose changes in silence, or if it refuses; [`LedgerError::Away`] if it does not answer.
+    /// Returns [`LedgerError::Unfit`] if the store ignores conditional writes, and so would
+    /// silently lose changes, or if the store refuses the test. Returns [`LedgerError::Away`] if
+    /// the store does not respond.
     pub fn prove(&self) -> Result<(), LedgerError> {
         if self.is_proved.load(Ordering::Acquire) {
             return Ok(());
@@ -107,7 +109,7 @@ impl Ledger for S3Ledger {
             self.ahead.store(object.answered.saturating_sub(own), Ordering::Relaxed);
             LedgerRecord { content, version: object.tag.into_bytes() }
         });
-        // The answer for a missing object tells no time here.
+        // For a missing object, the time of the response is not available here.
         let time = own.saturating_add(self.ahead.load(Ordering::Relaxed));
         Ok(LedgerAnswer { record, time: Duration::from_secs(u64::try_from(time).unwrap_or(0)) })
     }
@@ -136,7 +138,7 @@ impl Ledger for S3Ledger {
 fn failure(error: &S3Error) -> LedgerError {
     let text = error.to_string();
     match error {
-        // Too many requests, or too slow ones.
+        // These statuses mean that requests are too many or too slow.
         S3Error::Refused { status: 408 | 429, .. } => LedgerError::Away(text),
         S3Error::Refused { status: 400..500, .. } => LedgerError::Unfit(text),
         _ => LedgerError::Away(text),

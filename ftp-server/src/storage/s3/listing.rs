@@ -13,19 +13,19 @@ use crate::storage::{Entry, StorageError};
 /// Number of entries in a page.
 const PAGE: u32 = 1_000;
 
-/// The entries of a directory, of which one page is in memory.
+/// The entries of a directory, with one page at a time in memory.
 pub(super) struct Listing {
     store: Arc<Inner>,
     keys: Keys,
     prefix: String,
     page: VecDeque<Entry>,
     next: Option<String>,
-    /// Whether to request the time of each object, because the store's listing does not have it.
+    /// Whether to request the time of each object, because the store's listing does not contain it.
     asks_times: bool,
 }
 
 impl Listing {
-    /// Begins to list the objects below a prefix. `None` if there are none.
+    /// Begins to list the objects below a prefix. Returns `None` if there are none.
     pub(super) fn begin(
         store: Arc<Inner>,
         keys: Keys,
@@ -80,7 +80,7 @@ impl Listing {
         }
         for directory in &page.directories {
             let key = directory.strip_suffix('/').unwrap_or(directory);
-            // If another program has stored an object of the same name, that object is served.
+            // If another program has stored an object with the same name, that object is served.
             if let Some(name) = name_of(key)
                 && !names.contains(&name)
             {
@@ -90,7 +90,7 @@ impl Listing {
         entries
     }
 
-    /// Returns the next entry with its time. `None` if the object was removed meanwhile.
+    /// Returns the entry with its requested time; `None` if the object was removed meanwhile.
     fn asked(&self, entry: Entry) -> Result<Option<Entry>, S3Error> {
         if !self.asks_times || entry.metadata.kind != crate::storage::EntryKind::File {
             return Ok(Some(entry));

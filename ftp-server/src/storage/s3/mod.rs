@@ -54,9 +54,9 @@ use super::{
 /// The objects of an [`S3Store`] below a prefix, as files and directories.
 ///
 /// The key of a file is the prefix followed by the path. A directory exists if the key of an object
-/// begins with its path and a `/`. `MKD` stores an empty object with such a key. If another program
-/// made the directory without this object, the directory disappears with its last file. Names are
-/// UTF-8 without control characters, and keys have at most 1,023 bytes.
+/// begins with the key of the directory and a `/`. `MKD` stores an empty object with such a key. If
+/// another program made the directory without this object, the directory disappears with its last
+/// file. Names are UTF-8 without control characters, and keys have at most 1,023 bytes.
 ///
 /// # Uploads
 ///
@@ -64,28 +64,28 @@ use super::{
 /// stays. Files larger than one [part](S3StoreBuilder::part_size) are stored in parts while they
 /// arrive.
 ///
-/// - [`WriteMode::Create`] fails if another session has created the file first. This is exact if
-///   the store supports conditions (see [`S3Store::probe`]). For files of several parts, many
-///   stores let both sessions succeed if they finish at the same moment.
+/// - [`WriteMode::Create`] fails if another session has created the file first. This is reliable if
+///   the store supports conditional requests (see [`S3Store::probe`]). For files of several parts,
+///   many stores let both sessions succeed if they finish at the same moment.
 /// - [`WriteMode::Append`] and [`WriteMode::From`] let the store copy the old bytes to a new
 ///   object, because objects cannot grow. They fail with `Busy` if the object changes meanwhile.
-/// - An interrupted upload of a new file is kept for a day. Each server of the bucket can resume it
-///   for the same user. An offset inside the stored parts fails with `BadRestart`, because stores
-///   do not return parts.
+/// - An interrupted upload of a new file is kept for a day. Every server that uses the bucket can
+///   resume it for the same user. An offset inside the stored parts fails with `BadRestart`,
+///   because stores do not return parts.
 /// - If the server dies, its uploads can be resumed when the [lease](S3StoreBuilder::lease) has
-///   expired; until then they fail with `Busy`. The bytes after the last stored part are lost.
-/// - If the server dies while it publishes a file, the store decides whether the file becomes
-///   visible.
+///   expired; until then, resuming them fails with `Busy`. The bytes after the last stored part are
+///   lost.
+/// - If the server dies while it publishes a file, the file may or may not become visible.
 ///
 /// # Renaming
 ///
 /// A rename copies the object, checks the copy, and removes the original. Meanwhile, and if the
-/// server dies, both names exist. If the original changes meanwhile, both stay, and the rename
-/// fails with `Busy`.
+/// server dies, both names exist. If the original changes meanwhile, both objects stay, and the
+/// rename fails with `Busy`.
 ///
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
 /// allows it. Then the files are moved one by one, and an error leaves the directory in two places.
-/// The partial uploads that have parts are discarded.
+/// Partial uploads in the directory that already have stored parts are discarded.
 ///
 /// # Times
 ///
@@ -95,13 +95,13 @@ use super::{
 pub struct S3Storage {
     inner: Arc<Inner>,
     keys: Keys,
-    /// Maximum number of objects in a directory that is renamed.
+    /// Maximum number of objects in a directory that can be renamed.
     rename_trees: usize,
     keeps_times: bool,
     keeps_partials: bool,
-    /// Whether threads of sessions may be confined.
+    /// How strictly the threads of sessions are confined.
     policy: ConfinementPolicy,
-    /// What [`Storage::enter`] confines a thread to.
+    /// The confinement that [`Storage::enter`] applies, if any.
     confinement: Option<Arc<Confinement>>,
 }
 
@@ -129,7 +129,8 @@ impl S3Storage {
         }
     }
 
-    /// Allows renaming directories of up to `objects` objects, one by one (default: 0).
+    /// Allows renaming directories with up to `objects` objects, which are moved one by one
+    /// (default: 0).
     #[must_use]
     pub const fn rename_trees(mut self, objects: usize) -> Self {
         self.rename_trees = objects;
@@ -138,8 +139,8 @@ impl S3Storage {
 
     /// Sets whether clients can set modification times (default: false).
     ///
-    /// The time is stored in the object's metadata, as rclone does. Therefore each change copies
-    /// the object, and a listing needs one request per file.
+    /// The time is stored in the object's metadata, in the format of rclone. Therefore each change
+    /// copies the object, and a listing needs one request per file.
     #[must_use]
     pub const fn keep_times(mut self, keep: bool) -> Self {
         self.keeps_times = keep;
@@ -153,8 +154,8 @@ impl S3Storage {
         self
     }
 
-    /// Confines the threads of sessions, so that they can open no file of this computer (default:
-    /// only as part of a [`MountedStorage`](crate::MountedStorage)).
+    /// Confines the threads of sessions, so that they cannot open any file of this computer
+    /// (default: only as part of a [`MountedStorage`](crate::MountedStorage)).
     ///
     /// # Errors
     ///
@@ -171,7 +172,7 @@ impl S3Storage {
         Ok(self)
     }
 
-    /// Returns the key of a path that should exist. A path without a key is `NotFound`.
+    /// Returns the key of a path that should exist, or `NotFound` if the path cannot have a key.
     fn existing(&self, path: &VirtualPath) -> Result<String, StorageError> {
         self.keys.file(path).map_err(|error| match error.kind {
             Kind::NameNotAllowed => Kind::NotFound.into(),
@@ -179,12 +180,12 @@ impl S3Storage {
         })
     }
 
-    /// Returns the prefix of an existing directory.
+    /// Returns the prefix of a directory that should exist.
     fn directory(&self, path: &VirtualPath) -> Result<String, StorageError> {
         if path.is_root() { self.keys.directory(path) } else { Ok(self.existing(path)? + "/") }
     }
 
-    /// Checks that the directory of a new object exists.
+    /// Returns `NotFound` if the parent directory of `path` does not exist.
     fn check_parent(&self, path: &VirtualPath) -> Result<(), StorageError> {
         let parent = path.parent().unwrap_or_default();
         if parent.is_root() || self.inner.has_directory(&self.directory(&parent)?)? {
@@ -194,7 +195,7 @@ impl S3Storage {
         }
     }
 
-    /// Returns a file.
+    /// Returns the key and the properties of the file at `path`.
     ///
     /// # Errors
     ///
@@ -248,7 +249,7 @@ impl S3Storage {
     }
 }
 
-/// Returns numbers that identify a key, and no other.
+/// Returns numbers that identify a key uniquely.
 fn identity(store: &Inner, key: &str) -> (u64, u64) {
     let client = &store.client;
     let digest = sha256(format!("{}/{}/{key}", client.authority, client.bucket).as_bytes());
@@ -262,7 +263,7 @@ fn file_metadata(store: &Inner, key: &str, size: u64, modified: i64) -> Metadata
     Metadata::file(size).modified(modified).identity(device, inode)
 }
 
-/// Returns the metadata of a directory, without a time: stores do not have one.
+/// Returns the metadata of a directory, without a time, because stores have none for directories.
 fn directory_metadata(store: &Inner, prefix: &str) -> Metadata {
     let (device, inode) = identity(store, prefix);
     Metadata::directory().identity(device, inode)
@@ -278,7 +279,7 @@ impl Storage for S3Storage {
         self.confinement.as_ref().map_or(Ok(()), |confinement| confinement.enter())
     }
 
-    /// Returns no root: sessions read no files on disk, because the endpoint is resolved in
+    /// Returns no directories: sessions read no files on disk, because the endpoint is resolved in
     /// advance.
     fn confinement_roots(&self) -> Option<Vec<BorrowedFd<'_>>> {
         (self.policy != ConfinementPolicy::Off).then(Vec::new)
@@ -359,7 +360,7 @@ impl Storage for S3Storage {
         Ok(partial::discard(&self.inner, &note_key, &found)?)
     }
 
-    /// Does not know the uploads of a server that died before their first part was stored.
+    /// Misses uploads of a server that died before their first part was stored.
     fn has_cut_replacement(&self, path: &VirtualPath, user: Option<&[u8]>) -> bool {
         let user = user.filter(|_| self.keeps_partials);
         // If the store fails, the client must send the whole file.

@@ -56,8 +56,8 @@ impl Client {
 
     /// Stores a part, or replaces the part with this number.
     ///
-    /// The signature contains the part's digest, which the store checks. The part gets no further
-    /// checksum. The completion would have to repeat it, and some stores do not report it to the
+    /// The signature contains the part's digest, which the store checks. The part gets no other
+    /// checksum: the completion would have to repeat it, and some stores do not report it to a
     /// server that resumes the upload.
     pub(super) fn upload_part(
         &self,
@@ -212,7 +212,8 @@ impl Client {
         }
     }
 
-    /// Returns the time of the store's clock, from the response to a request without effect.
+    /// Returns the store's time, from the response to a request without effect; `None` if the
+    /// response has no time.
     pub(super) fn clock(&self) -> Result<Option<i64>, S3Error> {
         let request = Request { operation: "HeadBucket", method: "HEAD", ..Request::default() };
         let answer = self.call(&request)?;

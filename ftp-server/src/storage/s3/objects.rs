@@ -14,7 +14,7 @@ pub(super) const ID: &str = "x-amz-meta-ftp-id";
 /// Metadata with the modification time in seconds since 1970, in the format of rclone and s3fs.
 pub(super) const MTIME: &str = "x-amz-meta-mtime";
 
-/// The condition of a change to an object.
+/// The condition for a change to an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Condition {
     None,
@@ -44,7 +44,7 @@ pub(super) struct Object {
     pub(super) answered: i64,
     /// The digest of the whole content in base64, if the store knows it.
     pub(super) sum: Option<String>,
-    /// The headers to keep when the object is copied onto itself.
+    /// The headers to keep when the object is copied.
     pub(super) kept: Vec<(String, String)>,
 }
 
@@ -83,7 +83,7 @@ impl Object {
         self.kept.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
     }
 
-    /// Returns the modification time: from the metadata, otherwise the time of the last change.
+    /// Returns the modification time from the metadata, otherwise the time of the last change.
     pub(super) fn time(&self) -> i64 {
         let own = self.metadata(MTIME).and_then(|text| text.split('.').next()?.parse().ok());
         own.unwrap_or(self.modified)
@@ -96,7 +96,7 @@ impl Object {
 }
 
 impl Client {
-    /// Returns the properties of an object; `None` if it is missing.
+    /// Returns the properties of an object; `None` if the object is missing.
     pub(super) fn head(&self, key: &str) -> Result<Option<Object>, S3Error> {
         let request = Request {
             operation: "HeadObject",
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// Returns the error that `GET` reports for an object.
+    /// Returns the error that `GET` reports for an object, if any.
     fn reason(&self, key: &str) -> Option<S3Error> {
         let headers = vec![("range", "bytes=0-0".to_owned())];
         let (operation, method) = ("GetObject", "GET");
@@ -128,7 +128,7 @@ impl Client {
         self.send(&request).err()
     }
 
-    /// Returns the properties of an object and its content; `None` if it is missing.
+    /// Returns the properties of an object and its content; `None` if the object is missing.
     pub(super) fn open(&self, key: &str) -> Result<Option<(Object, Option<Body>)>, S3Error> {
         let request = Request {
             operation: "GetObject",
@@ -138,7 +138,7 @@ impl Client {
             ..Request::default()
         };
         match retried(self.timeouts.retries, || self.send(&request)) {
-            // The size must be known before the content is.
+            // The size must be known before the content is read.
             Ok(response) if length(response.headers()).is_none() => {
                 Ok(self.head(key)?.map(|object| (object, None)))
             }
@@ -166,7 +166,8 @@ impl Client {
         Ok(response)
     }
 
-    /// Returns the properties and up to `most` bytes of a small object; `None` if it is missing.
+    /// Returns the properties and up to `most` bytes of a small object; `None` if the object is
+    /// missing.
     pub(super) fn get_small(
         &self,
         key: &str,
@@ -229,9 +230,9 @@ impl Client {
         })
     }
 
-    /// Makes a change that gives an object the metadata `id`, and returns the entity tag. Retries
-    /// only after a check that the change was not made: otherwise the effect of the first try could
-    /// make the second one fail.
+    /// Makes a change that gives an object the metadata `id`, and returns the entity tag. After an
+    /// error that leaves the result unknown, checks whether the change was made before it retries.
+    /// Otherwise the effect of the first attempt could make the second one fail.
     pub(super) fn decided(
         &self,
         key: &str,
@@ -250,7 +251,7 @@ impl Client {
                 Err(error) => error,
             };
             is_undecided |= error.is_undecided();
-            // A refusal after a lost response can be the effect of the first try.
+            // A refusal after a lost response can be the effect of the first attempt.
             if is_undecided && let Some(tag) = made()? {
                 return Ok(tag);
             }
@@ -343,7 +344,7 @@ impl Client {
 /// The parameters of a listing.
 pub(super) struct ListQuery<'a> {
     pub(super) prefix: &'a str,
-    /// Whether to list keys with a further `/` only as directories.
+    /// Whether keys with a further `/` are listed only as directories.
     pub(super) by_directory: bool,
     pub(super) most: u32,
     pub(super) token: Option<&'a str>,
@@ -404,7 +405,7 @@ pub(super) fn tag_of(answer: &Answer) -> String {
     header(&answer.headers, "etag").unwrap_or_default().to_owned()
 }
 
-/// Compares the digest of the body with the one that the store computed, if it reports one.
+/// Returns an error if the store reports a digest other than that of the sent body.
 pub(super) fn check_sum(request: &Request<'_>, answer: &Answer) -> Result<(), S3Error> {
     let told = header(&answer.headers, "x-amz-checksum-sha256");
     let own = request.sum.as_ref().map(|sum: &Sum| base64(sum));
@@ -435,7 +436,7 @@ mod tests {
         {
             assert!(Page::read(&body.replace(cut, with)).is_none(), "{cut}");
         }
-        // A page that broke off is not an empty directory.
+        // A truncated page must not look like an empty directory.
         assert!(Page::read(&body[..body.len() - 5]).is_none());
         assert!(Page::read("<html>").is_none());
     }

@@ -6,8 +6,8 @@
 //! note, by the store's clock, with the lease. The clocks of the servers do not matter.
 //!
 //! Parts are stored one after the other. So all listed parts except the last are complete and
-//! belong together. The last part can be the end of the whole file. A client that received this
-//! length as the size would assume that its file is stored.
+//! belong together. The last part can be the end of the whole file. A client that learned this
+//! length from `SIZE` would assume that its file is stored.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,10 +41,10 @@ pub(super) struct Note {
     pub(super) upload: Option<String>,
     /// Whether a session is writing.
     pub(super) is_active: bool,
-    /// The number of parts before the last bytes, and their size.
+    /// The number of parts before the last bytes, and the total size of these parts.
     pub(super) parts: u32,
     pub(super) stored: u64,
-    /// The owner who stored the last bytes, and their number.
+    /// The owner who stored the last bytes, and the number of these bytes.
     pub(super) tail: Option<(String, u64)>,
 }
 
@@ -89,7 +89,7 @@ impl Note {
 pub(super) struct Found {
     pub(super) note: Note,
     tag: String,
-    /// Whether the session that wrote it is still writing.
+    /// Whether the session that wrote the note is still writing.
     pub(super) is_running: bool,
 }
 
@@ -99,7 +99,7 @@ pub(super) struct Kept {
     found: Found,
     /// The parts before the last bytes.
     pub(super) parts: Vec<Part>,
-    /// The owner who stored the last bytes, and their number.
+    /// The owner who stored the last bytes, and the number of these bytes.
     pub(super) tail: Option<(String, u64)>,
 }
 
@@ -124,7 +124,7 @@ impl Kept {
     }
 }
 
-/// Returns the note with this key, unless it is too old.
+/// Returns the note with this key; `None` if the note is missing, too old or unreadable.
 pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
     let Some((object, bytes)) = store.client.get_small(key, LONGEST)? else { return Ok(None) };
     let age = u64::try_from(object.age()).unwrap_or(0);
@@ -152,7 +152,8 @@ pub(super) fn load(store: &Inner, found: Found) -> Result<Option<Kept>, S3Error>
     let noted = whole.get(..note.parts as usize).map(<[Part]>::to_vec);
     let noted = noted.filter(|parts| sum(parts) == note.stored);
     let noted_size = note.stored + note.tail.as_ref().map_or(0, |(_, length)| *length);
-    // The parts that the session stored after it wrote the note, without the last listed one.
+    // All parts, even those that were stored after the note was written, without the last listed
+    // one.
     let mut since = whole.to_vec();
     if since.len() == listed.len() {
         since.pop();
@@ -409,7 +410,7 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
             None => Ok(()),
         }
     })?;
-    // The last bytes that no note names any more, and the signs of replacements.
+    // Removes last bytes that no note names any more, and the signs of replacements.
     for prefix in [keys::tails(&store.hidden), keys::signs(&store.hidden)] {
         store.each_key(&prefix, |listed| match listed.modified <= oldest {
             true => store.client.delete(&listed.key, &Condition::None),

@@ -24,7 +24,7 @@ impl Pool {
         Arc::new(Self { left: Mutex::new(bytes), returned: Condvar::new() })
     }
 
-    /// Reserves memory, and waits for it up to `limit`. `None` if too little becomes free.
+    /// Reserves memory, and waits for it up to `limit`. Returns `None` if too little becomes free.
     pub(super) fn take(self: &Arc<Self>, bytes: u64, limit: Duration) -> Option<Memory> {
         let left = unpoisoned(self.left.lock());
         let waited = self.returned.wait_timeout_while(left, limit, |left| *left < bytes);

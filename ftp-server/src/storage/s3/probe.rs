@@ -1,4 +1,4 @@
-//! Finds out what a store supports, by trials: some stores silently ignore conditions.
+//! Tests what a store supports, because some stores silently ignore conditions.
 
 use super::encode::base64;
 use super::error::S3Error;
@@ -7,27 +7,28 @@ use super::inner::Inner;
 use super::multipart::LEAST;
 use super::objects::{Condition, ID, ListQuery};
 
-/// The content of objects for trying.
+/// The content of test objects.
 const CONTENT: &[u8] = b"a probe of ftp-server";
 
 /// The optional features of an object store.
 ///
-/// A store that lacks some of them is still usable. [`missing`](Self::missing) names them.
+/// A store that lacks some features is still usable. [`missing`](Self::missing) names the missing
+/// ones.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct S3Features {
-    /// The store refuses to replace an object that should be new, and an object that has changed.
-    /// Otherwise two clients that create the same file at once may both succeed, and two servers
-    /// may resume the same upload.
+    /// The store refuses to replace an object if the request requires it to be new or unchanged,
+    /// and it is not. Otherwise two clients that create the same file at once may both succeed, and
+    /// two servers may resume the same upload.
     pub conditional_writes: bool,
     /// The store checks the same conditions when a multipart upload is completed.
     pub conditional_completion: bool,
-    /// The store copies objects, as `RNTO` and `MFMT` need.
+    /// The store copies objects, which `RNTO` and `MFMT` require.
     pub copies: bool,
-    /// The store copies parts of objects, as `APPE` and `REST` before `STOR` need for existing
-    /// files.
+    /// The store copies parts of objects, which `APPE` and `REST` before `STOR` require for
+    /// existing files.
     pub part_copies: bool,
-    /// The store refuses content whose checksum differs from that of the request.
+    /// The store refuses content whose checksum differs from the one in the request.
     pub checksums: bool,
     /// The bucket has a lifecycle rule that removes abandoned multipart uploads.
     pub removes_abandoned: bool,
@@ -59,7 +60,7 @@ impl S3Features {
     }
 }
 
-/// Tries each operation with temporary objects below the hidden prefix.
+/// Tests each operation with temporary objects below the hidden prefix.
 pub(super) fn probe(store: &Inner) -> Result<S3Features, S3Error> {
     let id = Inner::unique()?;
     let key = format!("{}probe/{id}", store.hidden);
@@ -74,13 +75,14 @@ pub(super) fn probe(store: &Inner) -> Result<S3Features, S3Error> {
     probed
 }
 
-/// Returns the time by the store's clock, if the store supports conditional writes.
+/// Returns the time by the store's clock, or `None` if the store does not support conditional
+/// writes.
 pub(super) fn keeps_conditions(store: &Inner) -> Result<Option<i64>, S3Error> {
     let id = Inner::unique()?;
     let key = format!("{}probe/{id}", store.hidden);
     let found = conditions(store, &key, &id).and_then(|(is_kept, _)| {
         let Some(object) = store.client.head(&key)?.filter(|_| is_kept) else { return Ok(None) };
-        // A store that refuses every condition keeps them, but nothing can be replaced.
+        // A store that refuses every condition passes so far, but nothing in it can be replaced.
         let condition = Condition::Is(object.tag);
         store.client.put(&key, CONTENT, &condition, &Inner::unique()?, store.checksums)?;
         Ok(Some(object.answered))
@@ -89,8 +91,8 @@ pub(super) fn keeps_conditions(store: &Inner) -> Result<Option<i64>, S3Error> {
     found.and_then(|found| removed.map(|()| found))
 }
 
-/// Stores a new object, and returns whether the store refuses to replace it under a condition that
-/// does not hold, and its tag.
+/// Stores a new object. Returns whether the store refuses to replace it if a condition is not met,
+/// and the entity tag of the object.
 fn conditions(store: &Inner, key: &str, id: &str) -> Result<(bool, String), S3Error> {
     let put = |id: &str, condition| store.client.put(key, CONTENT, &condition, id, store.checksums);
     let tag = put(id, Condition::New)?;
@@ -134,8 +136,8 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
     })
 }
 
-/// Makes an object by a multipart upload. Returns whether the store then refuses another one that
-/// must be new.
+/// Makes an object with a multipart upload. Returns whether the store then refuses a second upload
+/// whose object must be new.
 fn parts(store: &Inner, key: &str, id: &str) -> Result<bool, S3Error> {
     let client = &store.client;
     let complete = |id: &str, condition: &Condition| {

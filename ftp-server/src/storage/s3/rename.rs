@@ -53,7 +53,8 @@ impl S3Storage {
         moved
     }
 
-    /// Moves all objects of a directory, unless they exceed the limit.
+    /// Moves all objects of a directory, or fails with `Unsupported` if there are more than the
+    /// limit.
     fn move_tree(&self, from: &str, to: &str) -> Result<(), StorageError> {
         let most = self.rename_trees;
         let mut keys = Vec::new();
@@ -108,7 +109,7 @@ fn move_file(
     };
     match copied {
         Err(error) if error.is_precondition() && *condition == Condition::New => {
-            // Either object may have changed.
+            // Either the target exists now, or the original has changed.
             let is_taken = store.client.head(to)?.is_some();
             return Err(if is_taken { Kind::Exists } else { Kind::Busy }.into());
         }
@@ -120,7 +121,7 @@ fn move_file(
         _ => return Err(Kind::Busy.into()),
     }
     match store.client.delete(from, &Condition::Is(object.tag.clone())) {
-        // Another session has stored a newer file under the old name. It stays.
+        // Another session has stored a newer file under the old name. The newer file stays.
         Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
         done => Ok(done?),
     }

@@ -1,9 +1,9 @@
-//! Signs of uploads that should replace a file. If such an upload is interrupted, any server of the
-//! bucket can refuse to resume it with the length of the old file.
+//! Signs of uploads that are to replace a file. If such an upload is interrupted, every server that
+//! uses the bucket can refuse to resume it at the length of the old file.
 //!
-//! A sign is written when an upload is interrupted, or begins to store parts: a server that dies
-//! cannot write it any more. It names the version of the old file, and means nothing for another
-//! one.
+//! A sign is written when an upload is interrupted. It is also written when an upload begins to
+//! store parts, because a server that dies cannot write it. A sign names the version of the old
+//! file, and has no effect on other versions.
 
 use super::error::S3Error;
 use super::inner::Inner;
@@ -40,7 +40,7 @@ impl Replaced {
     }
 }
 
-/// Returns whether the object at `key` has the sign of this user. The object is asked for only if
+/// Returns whether the object at `key` has the sign of this user. The object is requested only if
 /// there is a sign, because most files have none.
 pub(super) fn has_sign(
     store: &Inner,
@@ -60,7 +60,8 @@ pub(super) fn has_sign(
     Ok(object.is_some_and(|object| version(&object).as_bytes() == signed))
 }
 
-/// Returns the entity tag and time of an object. The tag alone is that of its content.
+/// Returns the entity tag and time of an object. The tag alone stays the same if the same content
+/// is stored again.
 fn version(object: &Object) -> String {
     format!("{} {}", object.tag, object.modified)
 }

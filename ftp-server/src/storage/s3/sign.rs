@@ -18,7 +18,7 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Returns whether a header can contain them.
+    /// Returns whether the keys can be sent in a header.
     pub(super) fn is_sendable(&self) -> bool {
         let token = self.session_token.as_deref().unwrap_or_default();
         [&*self.access_key, &*self.secret_key, token]
@@ -43,7 +43,7 @@ pub(super) struct Signed<'a> {
     /// The path of the URI, percent-encoded.
     pub(super) path: &'a str,
     pub(super) query: &'a [(&'a str, &'a str)],
-    /// Headers to sign, with names in lower case, `host` among them.
+    /// Headers to sign, with names in lower case, including `host`.
     pub(super) headers: &'a [(&'a str, &'a str)],
     /// The SHA-256 digest of the body in hexadecimal.
     pub(super) body: &'a str,

@@ -1,5 +1,6 @@
-//! Downloads of objects. The response that tells the size has the content too: one request reads a
-//! whole file. A thread receives the content, and after an interruption requests the rest.
+//! Downloads of objects. The response that contains the size also contains the content, so one
+//! request reads a whole file. A thread receives the content, and requests the rest after an
+//! interruption.
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub(super) struct S3Source {
     store: Arc<Inner>,
     key: String,
     object: Object,
-    /// The content from the first byte on, until the thread reads it.
+    /// The content from the first byte on; `None` once the thread reads it.
     content: Option<Body>,
     /// Offset of the next byte for the caller.
     at: u64,
@@ -41,7 +42,7 @@ pub(super) struct S3Source {
 }
 
 impl S3Source {
-    /// Opens an object; `None` if it is missing.
+    /// Opens an object. Returns `None` if the object is missing.
     pub(super) fn open(store: &Arc<Inner>, key: String) -> Result<Option<Self>, S3Error> {
         let Some((object, content)) = store.client.open(&key)? else { return Ok(None) };
         let store = Arc::clone(store);
@@ -135,7 +136,7 @@ struct Fetch {
 struct Unwanted;
 
 impl Fetch {
-    /// Reads `content`, if it is open, and requests what is missing.
+    /// Reads `content`, if there is any, and requests the missing rest.
     fn run(&mut self, mut content: Option<Body>) {
         let mut retries = Retries::new(self.store.client.timeouts.retries);
         while self.at < self.size {
@@ -173,7 +174,7 @@ impl Fetch {
         }
     }
 
-    /// Passes on the rest of the object.
+    /// Passes on the rest of the object from `content`.
     fn read(&mut self, content: Body) -> Result<Result<(), S3Error>, Unwanted> {
         let operation = "GetObject";
         let mut body = content.into_reader();
@@ -189,8 +190,8 @@ impl Fetch {
             }
             self.at += piece.len() as u64;
             if self.at == self.size {
-                // Only a read at the end lets the next request use this connection. The content is
-                // whole, so an error changes nothing.
+                // The next request can reuse this connection only after a read at the end. The
+                // content is complete, so an error does not matter.
                 let _ = body.read(&mut [0]);
             }
             if let Err(error) = self.compare(&piece) {

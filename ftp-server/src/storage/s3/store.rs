@@ -36,18 +36,19 @@ const LOOK_UP: Duration = Duration::from_secs(300);
 const SWEEP: Duration = Duration::from_secs(3_600);
 const LONGEST_TICK: Duration = Duration::from_secs(20);
 
-/// Stack size of this thread, in bytes. It is large, because name resolution may need any amount.
+/// Stack size of this thread, in bytes. It is large, because it is unknown how much name resolution
+/// needs.
 const STACK: usize = 2 * 1024 * 1024;
 
 /// A bucket of an object store that supports the protocol of Amazon S3.
 ///
 /// [`storage`](Self::storage) returns a storage with the files below a prefix.
-/// [`probe`](Self::probe) finds out which features the store lacks.
+/// [`probe`](Self::probe) tests which features the store supports.
 ///
 /// Clones share the connections and the memory. A background thread resolves the endpoint
 /// regularly, renews the notes of running uploads, and removes partial uploads after a day. With a
-/// [role](S3StoreBuilder::web_identity), another one renews the keys. They end when the last clone
-/// is dropped.
+/// [role](S3StoreBuilder::web_identity), another thread renews the access keys. Both threads end
+/// when the last clone is dropped.
 ///
 /// ```no_run
 /// use ftp_server::{Rights, S3Store, Server};
@@ -128,7 +129,7 @@ impl S3Store {
     /// # Errors
     ///
     /// Returns [`S3Error::Configuration`] if the prefix contains an empty name, `.`, `..` or a
-    /// control character, or if it belongs to the server's own notes.
+    /// control character, or if it is reserved for the server's own objects.
     pub fn storage(&self, prefix: &str) -> Result<S3Storage, S3Error> {
         let keys = Keys::new(prefix, &self.inner.hidden).ok_or_else(|| {
             S3Error::Configuration(format!("invalid prefix {prefix:?}: expected names and slashes"))
@@ -161,7 +162,7 @@ impl S3Store {
     }
 
     /// Removes partial uploads that are older than a day, and returns their number. The background
-    /// thread calls this soon after the start and every hour.
+    /// thread calls this method soon after its start, and then every hour.
     ///
     /// # Errors
     ///
@@ -195,13 +196,13 @@ impl S3StoreBuilder {
         self
     }
 
-    /// Sets a role whose temporary access keys the store uses (default: none), in place of
-    /// [`credentials`](Self::credentials).
+    /// Sets a role whose temporary access keys the store uses instead of
+    /// [`credentials`](Self::credentials) (default: none).
     ///
     /// `AssumeRoleWithWebIdentity` of the AWS Security Token Service issues the keys for the token
     /// in `token_file`. Kubernetes and other platforms keep such a token up to date. The keys are
-    /// renewed before they expire, so the process must always be able to read the file.
-    /// [`set_credentials`](S3Store::set_credentials) has an effect only until then.
+    /// renewed before they expire, so the process must always be able to read the file. Keys from
+    /// [`set_credentials`](S3Store::set_credentials) are used only until the next renewal.
     pub fn web_identity(
         mut self,
         role_arn: impl Into<String>,
@@ -216,7 +217,7 @@ impl S3StoreBuilder {
     }
 
     /// Sets the URL of the service that issues the keys of [`web_identity`](Self::web_identity)
-    /// (default: `https://sts.REGION.amazonaws.com`). Call it after `web_identity`.
+    /// (default: `https://sts.REGION.amazonaws.com`). Call this method after `web_identity`.
     pub fn sts_endpoint(mut self, endpoint: impl Into<String>) -> Self {
         if let Some(identity) = &mut self.web_identity {
             identity.endpoint = Some(endpoint.into());
@@ -230,8 +231,8 @@ impl S3StoreBuilder {
         self
     }
 
-    /// Sets the CAs that are trusted for the endpoint, and for that of
-    /// [`sts_endpoint`](Self::sts_endpoint), in PEM (default: those of the system).
+    /// Sets the trusted CAs, in PEM, for the endpoint and for [`sts_endpoint`](Self::sts_endpoint)
+    /// (default: the system's CAs).
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca = Some(pem.into());
         self
@@ -289,14 +290,14 @@ impl S3StoreBuilder {
 
     /// Checks the settings, and resolves the endpoint. Sends no request to the store.
     ///
-    /// With [`web_identity`](Self::web_identity) it requests the first access keys. If that fails,
-    /// a thread goes on trying; until it succeeds, the requests of the store fail with
+    /// With [`web_identity`](Self::web_identity), it also requests the first access keys. If that
+    /// fails, a thread keeps trying. Until it succeeds, requests to the store fail with
     /// [`S3Error::NoKeys`].
     ///
     /// # Errors
     ///
-    /// Returns [`S3Error::Configuration`] for an invalid value, [`S3Error::Unresolved`] if the
-    /// endpoint's host name has no address, and [`S3Error::Local`] if the system lacks a thread.
+    /// Returns [`S3Error::Configuration`] if a setting is invalid, [`S3Error::Unresolved`] if the
+    /// endpoint's host name has no address, or [`S3Error::Local`] if a thread cannot be started.
     pub fn build(self) -> Result<S3Store, S3Error> {
         let place = Place::of(&self.endpoint)?;
         self.check()?;
@@ -380,7 +381,7 @@ impl S3StoreBuilder {
 /// Does the background work of a store, until the store is dropped.
 fn keep(store: &Weak<Inner>, tick: Duration) {
     let mut looked_up = Instant::now();
-    // A server that never runs for long sweeps too.
+    // The first sweep comes soon, so that a server that never runs for long sweeps too.
     let mut swept: Option<Instant> = None;
     loop {
         std::thread::sleep(tick);

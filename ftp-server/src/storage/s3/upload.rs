@@ -91,12 +91,12 @@ pub(super) struct Sent {
     pub(super) buffer: Buffer,
 }
 
-/// The conditions to publish a file.
+/// The conditions under which a file is published.
 pub(super) struct Publishing {
     pub(super) condition: Condition,
     /// The error if the condition is not met.
     pub(super) refusal: Kind,
-    /// Whether there is an object, which stays until the new one is published.
+    /// Whether the key has an object, which stays until the new one is published.
     pub(super) replaces: bool,
 }
 
@@ -109,14 +109,14 @@ pub(super) struct S3Upload {
     /// The bytes that follow the parts. Contains the last part too, until the file is published.
     buffer: Buffer,
     sending: Option<Job<Sent>>,
-    /// Whether the session has passed all bytes.
+    /// Whether the session has written all bytes.
     is_whole: bool,
     /// Whether `parts` contains the last part of the file.
     is_last_stored: bool,
     /// The time since which the upload has been waiting for memory.
     waiting: Option<Instant>,
     committing: Option<Job<Result<(), StorageError>>>,
-    /// Whether the request to publish the file was sent. The bytes are no longer here then.
+    /// Whether the request to publish the file was sent. The bytes are then no longer in `buffer`.
     is_tried: bool,
     /// Whether the file is published or the upload has ended.
     is_over: bool,
@@ -165,7 +165,7 @@ impl S3Upload {
         usize::try_from(size).unwrap_or(usize::MAX)
     }
 
-    /// Records whether the upload can be resumed after this error.
+    /// Records whether the upload can be resumed after this error, and returns the error.
     fn failed(&mut self, error: StorageError) -> StorageError {
         self.is_broken = matches!(error.kind, Kind::Io | Kind::Busy);
         error
@@ -181,7 +181,7 @@ impl S3Upload {
 
     fn take(&mut self, sent: Sent) -> Result<bool, StorageError> {
         self.begun = sent.begun;
-        // Keep the last part until the file is published, and a failed part for another try.
+        // Keep the last part until the file is published, and a failed part for another attempt.
         if self.is_last_stored || sent.part.is_err() {
             self.buffer = sent.buffer;
         }
@@ -213,7 +213,8 @@ impl S3Upload {
         Ok(())
     }
 
-    /// Waits up to `limit` for memory. Fails when the total wait exceeds the timeout.
+    /// Waits up to `limit` for memory, and returns whether it was reserved. Returns `Busy` if the
+    /// total wait exceeds the timeout.
     fn reserve(&mut self, limit: Duration) -> Result<bool, StorageError> {
         let part = self.part_size();
         if self.buffer.reserve(part, limit)? {
@@ -296,7 +297,7 @@ impl S3Upload {
         let is_cut = end == StreamEnd::Cut || end == StreamEnd::Failed && self.is_broken;
         let is_kept = is_cut && self.begun.note_key.is_some();
         if is_kept && self.is_tried && self.committing.is_none() {
-            // The parts can be resumed when the lease has expired.
+            // The upload can be resumed after the parts when the lease has expired.
             return;
         }
         // Omit the last part, which stays at the store: with it, the size could be that of the
@@ -357,7 +358,7 @@ fn publish(
     {
         log::warn!("cannot remove the sign of an upload: {error}");
     }
-    // Otherwise a client could resume that upload after this file is removed.
+    // Otherwise a client could resume the other upload after this file is removed.
     if let Some(note_key) = rival
         && let Err(error) = partial::supersede(store, note_key)
     {
@@ -385,7 +386,7 @@ impl io::Write for S3Upload {
         }
     }
 
-    /// Marks the end of the content. [`ready`](Upload::ready) waits until it is stored.
+    /// Marks the end of the content. [`ready`](Upload::ready) waits until all of it is stored.
     fn flush(&mut self) -> io::Result<()> {
         self.is_whole = true;
         Ok(())

@@ -24,13 +24,14 @@ const OPERATION: &str = "AssumeRoleWithWebIdentity";
 /// Maximum length of a token, in bytes. Those of Kubernetes have about 1,000.
 const LONGEST_TOKEN: u64 = 64 * 1024;
 
-/// The time after which a failed first request is not retried: a server may wait for it to start.
+/// Time after which a failed first request is not retried, because the start of a server may wait
+/// for it.
 const FIRST: Duration = Duration::from_secs(5);
 
 /// The shortest time between two requests for keys.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// The time between two looks at the clock.
+/// The time between two checks whether the keys must be renewed.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A role, and the token that gives access to it.
@@ -115,7 +116,7 @@ impl Issuer {
         }
     }
 
-    /// Logs why there are no new keys, and returns it.
+    /// Logs why there are no new keys, and returns the reason.
     fn reason(&self, error: S3Error) -> String {
         log::warn!("role {}: {error}", self.identity.role);
         match error {
@@ -125,7 +126,8 @@ impl Issuer {
     }
 }
 
-/// Returns the keys in a response of this time, in seconds since 1970 by the clock of the service.
+/// Returns the keys in a response. `date` is the time of the response by the service's clock, in
+/// seconds since 1970.
 fn issued(body: &str, date: i64) -> Result<Issued, S3Error> {
     let text = |name| xml::text(body, name).filter(|text| !text.is_empty());
     let missing = |name: &str| wrong(&format!("{name} is missing"));
@@ -161,8 +163,8 @@ fn read_token(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Requests the first keys. Returns them, or why there are none, and the time of the next
-/// request.
+/// Requests the first keys. Returns the keys or the reason for the failure, and the time of the
+/// next request.
 pub(super) fn first(issuer: &Issuer) -> (Result<Credentials, String>, Instant) {
     match issuer.issue(FIRST) {
         Ok(Issued { credentials, lifetime }) => (Ok(credentials), renewal(lifetime)),
@@ -170,11 +172,12 @@ pub(super) fn first(issuer: &Issuer) -> (Result<Credentials, String>, Instant) {
     }
 }
 
-/// Renews the keys of a store until the store is dropped. It does so when a quarter of their time
-/// is left, or when the store calls them expired, for example after this computer was suspended. If
-/// that fails, the old keys stay.
+/// Renews the keys of a store until the store is dropped. The keys are renewed when a quarter of
+/// their lifetime is left. They are also renewed when the store reports that they have expired, for
+/// example after this computer was suspended. If a renewal fails, the old keys stay.
 ///
-/// It needs a thread of its own: leases must be renewed also while the service does not respond.
+/// This function needs its own thread, because leases must also be renewed while the service does
+/// not respond.
 pub(super) fn keep_valid(store: &Weak<Inner>, issuer: &Issuer, mut due: Instant) {
     let mut earliest = Instant::now();
     loop {
@@ -207,7 +210,7 @@ pub(super) fn keep_valid(store: &Weak<Inner>, issuer: &Issuer, mut due: Instant)
     }
 }
 
-/// Returns the time when keys that are valid from now on are renewed.
+/// Returns the time at which to renew keys that are valid for `lifetime` from now on.
 fn renewal(lifetime: Duration) -> Instant {
     Instant::now() + (lifetime * 3 / 4).max(PAUSE)
 }

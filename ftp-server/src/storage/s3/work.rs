@@ -1,4 +1,5 @@
-//! Requests in separate threads: the session serves its client meanwhile, or sends another one.
+//! Requests in separate threads, so that the session can serve its client or send another request
+//! meanwhile.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -21,7 +22,8 @@ pub(super) struct Job<T> {
 }
 
 impl<T: Send + 'static> Job<T> {
-    /// Starts work in a thread. The work must end by itself, as requests do by their timeouts.
+    /// Starts work in a thread. The work must end by itself, as requests do because of their
+    /// timeouts.
     pub(super) fn begin(work: impl FnOnce() -> T + Send + 'static) -> Result<Self, S3Error> {
         let (sender, result) = mpsc::sync_channel(1);
         let work = move || {
@@ -32,7 +34,7 @@ impl<T: Send + 'static> Job<T> {
         Ok(Self { result })
     }
 
-    /// Returns the result if it is available within `limit`.
+    /// Returns the result if it is available within `limit`, otherwise `None`.
     pub(super) fn wait(&self, limit: Duration) -> Option<Result<T, S3Error>> {
         match self.result.recv_timeout(limit) {
             Ok(result) => Some(Ok(result)),
@@ -47,7 +49,7 @@ impl<T: Send + 'static> Job<T> {
     }
 }
 
-/// Does two things at the same time, the second one in a thread.
+/// Runs `first` and `second` at the same time, `second` in a thread.
 pub(super) fn both<A, B: Send>(
     first: impl FnOnce() -> A,
     second: impl FnOnce() -> B + Send,

@@ -12,7 +12,8 @@ pub(super) fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
     found
 }
 
-/// Returns the text of the first element `name`, with escapes resolved.
+/// Returns the text of the first element `name`, with escapes resolved; `None` if there is no such
+/// element.
 pub(super) fn text(xml: &str, name: &str) -> Option<String> {
     next(xml, name).map(|(content, _)| unescaped(content))
 }
