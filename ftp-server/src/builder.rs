@@ -24,7 +24,7 @@ use crate::tls::{Acceptor, Tls};
 #[must_use = "a builder does nothing before bind"]
 #[derive(Default)]
 pub struct ServerBuilder {
-    /// Boxed, because every call of the builder moves it.
+    /// Boxed, because every builder method moves it.
     parts: Box<Parts>,
 }
 
@@ -90,7 +90,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Adds a user with a plain password.
+    /// Adds a user with a plaintext password.
     pub fn user(
         mut self,
         name: impl Into<Vec<u8>>,
@@ -107,7 +107,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets the authenticator, which decides who may log in and with which storage. It replaces
+    /// Sets the authenticator, which decides who may log in and with which storage. It replaces the
     /// users, root and storage of this builder.
     pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
         self.parts.authenticator = Some(Arc::new(authenticator));
@@ -121,30 +121,30 @@ impl ServerBuilder {
         self
     }
 
-    /// Enables TLS. Without it `AUTH` is not served.
+    /// Enables TLS. Without TLS, the server rejects `AUTH`.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.parts.tls = Some(tls);
         self
     }
 
-    /// Listens on this address too, with implicit TLS (by custom on port 990). TLS starts with the
+    /// Also listens on this address, with implicit TLS (usually on port 990). TLS starts with the
     /// first byte, and data connections are protected without `PROT`.
     pub fn implicit_tls(mut self, address: SocketAddr) -> Self {
         self.parts.implicit.push(address);
         self
     }
 
-    /// Listens also on addresses that the computer does not have yet, such as one that the network
+    /// Also listens on addresses that the computer does not have yet, such as one that the network
     /// assigns later (default: `false`). Clients can connect once the computer has the address.
     pub fn freebind(mut self, enabled: bool) -> Self {
         self.parts.freebind = enabled;
         self
     }
 
-    /// Accepts connections on this socket, which must be bound and listening, such as one from a
-    /// service manager. You can pass several sockets, in addition to the addresses of
+    /// Accepts connections on this socket, for example one from a service manager. The socket must
+    /// be bound and listening. You can pass several sockets, in addition to the addresses of
     /// [`bind`](Self::bind), or alone with [`start`](Self::start). If another process or a clone
-    /// holds the socket too, it stays open there when the server stops.
+    /// also holds the socket, the socket stays open there when the server stops.
     pub fn listener(mut self, socket: TcpListener) -> Self {
         self.parts.given.push(Endpoint { socket, greeting: Greeting::Clear, is_shared: true });
         self
@@ -177,8 +177,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Limits the sessions of each user on all servers of this ledger together, instead of on this
-    /// server alone. It does not change with [`Server::reconfigure`].
+    /// Limits each user's sessions on all servers that share this ledger together, instead of on
+    /// this server alone. [`Server::reconfigure`] does not change the ledger.
     pub fn shared_state(mut self, state: SharedState) -> Self {
         self.parts.hooks.shared = Some(state);
         self
@@ -196,7 +196,7 @@ impl ServerBuilder {
         self.observer(recorder.clone())
     }
 
-    /// Adds faults at chosen commands, for a test. They replace earlier ones.
+    /// Sets the faults at chosen commands, for a test. They replace the faults of an earlier call.
     pub fn faults(mut self, faults: Faults) -> Self {
         self.script().faults = faults;
         self
@@ -207,12 +207,12 @@ impl ServerBuilder {
         Arc::get_mut(script).expect("the server gets it only when the builder is done")
     }
 
-    /// Listens on the first available one of `addresses`, as [`TcpListener::bind`] does, and starts
-    /// the server. When this returns, clients can connect.
+    /// Listens on the first of `addresses` that is available, as [`TcpListener::bind`] does, and
+    /// starts the server. When this method returns, clients can connect.
     ///
     /// # Errors
     ///
-    /// Returns an [`Error`] if something is missing or unavailable; nothing listens then.
+    /// Returns an [`Error`] if the server cannot start; in that case it listens on no address.
     pub fn bind(self, addresses: impl ToSocketAddrs) -> Result<Server, Error> {
         let addresses: Vec<_> = addresses.to_socket_addrs().map_err(Error::Address)?.collect();
         let mut result = Err(Error::Address(io::ErrorKind::InvalidInput.into()));
@@ -244,17 +244,17 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// Returns an [`Error`] if something is missing or unavailable; nothing listens then.
+    /// Returns an [`Error`] if the server cannot start; in that case it listens on no address.
     pub fn start(self) -> Result<Server, Error> {
         self.parts.start(Vec::new())
     }
 
-    /// Listens on all `addresses` and starts the server. They may be empty if there is one of
+    /// Listens on all `addresses` and starts the server. `addresses` may be empty after a call to
     /// [`implicit_tls`](Self::implicit_tls) or [`listener`](Self::listener).
     ///
     /// # Errors
     ///
-    /// Returns an [`Error`] if something is missing or unavailable; nothing listens then.
+    /// Returns an [`Error`] if the server cannot start; in that case it listens on no address.
     pub fn bind_all(self, addresses: &[SocketAddr]) -> Result<Server, Error> {
         let listeners: Result<Vec<_>, _> =
             addresses.iter().map(|address| self.parts.listen(*address)).collect();
@@ -289,7 +289,7 @@ impl Parts {
         socket.map_err(|source| Error::Bind { address, source })
     }
 
-    /// Returns all listening sockets.
+    /// Binds the addresses with implicit TLS, and returns all listening sockets.
     fn endpoints(&mut self, plaintext: Vec<TcpListener>) -> Result<Vec<Endpoint>, Error> {
         let is_tls = |given: &Endpoint| given.greeting == Greeting::Tls;
         let has_implicit = !self.implicit.is_empty() || self.given.iter().any(is_tls);
@@ -309,7 +309,7 @@ impl Parts {
         Ok(endpoints)
     }
 
-    /// Returns the users of the builder, with the storage or the root.
+    /// Returns an authenticator for the builder's users, with the builder's storage or root.
     fn users(&mut self) -> Result<Arc<dyn Authenticator>, Error> {
         let storage = match (self.storage.take(), self.root.take()) {
             (Some(storage), _) => storage,
@@ -347,7 +347,7 @@ impl Parts {
     }
 }
 
-/// Returns the limits of sessions: the lower one of the settings and the system.
+/// Returns the limits on sessions. The total is the lower of the configured and the system's limit.
 fn admission(config: &ServerConfig) -> Arc<Admission> {
     let (system_cap, system_reason) = admission::system_cap();
     let wanted = config.limits.sessions;

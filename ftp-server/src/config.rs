@@ -9,7 +9,7 @@ use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 use crate::name_pattern::NamePattern;
 
 /// Settings of a server, apart from those of its users. Each field names its default, which
-/// [`Default`] sets. Later versions add fields.
+/// [`Default`] sets. Later versions may add fields.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,21 +34,21 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Delays and bans after failed logins.
     pub logins: LoginPolicy,
-    /// Networks that may connect (default: empty, all).
+    /// Networks that may connect (default: empty, any network).
     pub allow: Vec<Network>,
     /// Networks that may not connect, even if [`allow`](Self::allow) lists them (default: empty).
-    /// Their clients get 421 instead of the greeting, and no thread is started. For a connection
-    /// from a balancer, a thread first reads the header.
+    /// Their clients get 421 instead of the greeting, and no thread is started for them. For a
+    /// connection from a load balancer, a thread first reads the PROXY header.
     pub deny: Vec<Network>,
-    /// Networks of the load balancers of this server (default: empty). Each connection from there,
-    /// control and passive data, must begin with a PROXY header of version 1 or 2, before TLS too.
-    /// Connections from other addresses must not begin with a header.
+    /// Networks of this server's load balancers (default: empty). Each control or passive data
+    /// connection from these networks must begin with a PROXY header of version 1 or 2, before any
+    /// TLS handshake. Connections from other addresses must not begin with a header.
     ///
     /// The client in the header is the peer of the session in every respect: log, limits, bans,
     /// [`allow`](Self::allow), [`deny`](Self::deny) and data connections. PASV replies (227)
     /// announce the balancer's address that the client connected to, unless
     /// [`passive.address`](PassivePolicy::address) is set. A connection without a valid header
-    /// within 5 s is refused ([`Refusal::Header`](crate::Refusal::Header)). A connection of the
+    /// within 5 s is refused ([`Refusal::Header`](crate::Refusal::Header)). A connection from the
     /// balancer itself (`LOCAL`), such as a health check, is accepted even if the balancer is
     /// denied or banned. If the header does not name a client (`UNKNOWN`), the balancer counts as
     /// the client, and `PORT` and `EPRT` fail with 504.
@@ -78,8 +78,8 @@ pub struct ServerConfig {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub proxy_protocol: Vec<Network>,
-    /// Virtual hosts that `HOST` accepts (RFC 7151); the authenticator gets the chosen one
-    /// (default: empty; then any name is accepted). See [`VirtualHost`].
+    /// Virtual hosts that `HOST` accepts (RFC 7151; default: empty, any name). The authenticator
+    /// gets the host that the client chose. See [`VirtualHost`].
     pub hosts: Vec<VirtualHost>,
     /// Passive data connections.
     pub passive: PassivePolicy,
@@ -88,44 +88,45 @@ pub struct ServerConfig {
     /// Networks that users with the right [`FXP`](crate::Rights::FXP) may use for data connections,
     /// in addition to the client's own host (default: empty).
     pub fxp_networks: Vec<Network>,
-    /// Whether `STOR` and `RNTO` may replace a file, or the part of it after `REST` (default:
-    /// `true`). `APPE` may append in any case.
+    /// Whether `STOR` and `RNTO` may replace a file, and `STOR` the part of a file after a `REST`
+    /// offset (default: `true`). `APPE` can always append.
     pub overwrite: bool,
-    /// Names that no command may create (default: empty). `STOR`, `STOU` and `APPE` fail even for
-    /// an existing file of such a name, and so do `MKD` and `RNTO`. Existing files can be read,
-    /// renamed and deleted. The target of a symbolic link is not compared, because FTP cannot
-    /// create links.
+    /// Names that no command may create (default: empty). `STOR`, `STOU`, `APPE`, `MKD` and `RNTO`
+    /// to such a name fail, even if a file with that name exists. Existing files can be read,
+    /// renamed and deleted. The names of the targets of symbolic links are not checked, because FTP
+    /// cannot create links.
     pub deny_names: Vec<NamePattern>,
     /// Whether clients may transfer files in blocks (`MODE B`; default: `true`).
     ///
-    /// The end of a file is then a block, and the data connection stays open for the next file. It
-    /// closes with the session at the latest, so an idle session can have two connections.
+    /// In mode B, a block marks the end of a file, and the data connection stays open for the next
+    /// file. The data connection closes with the session at the latest, so an idle session can have
+    /// two connections.
     pub block_mode: bool,
     /// Whether clients may compress transfers and listings (`MODE Z`; default: `false`).
     ///
-    /// Compression saves bandwidth and costs processor time: half of the processors at most. Rate
-    /// limits count compressed bytes; quotas and file sizes count those of the file. Under TLS, the
-    /// length of compressed data reveals something about its content to observers of the network.
-    /// It reveals more to attackers who can add data to the same file or listing.
+    /// Compression saves bandwidth but uses processor time, on at most half of the processors. Rate
+    /// limits count compressed bytes; quotas and file sizes count uncompressed bytes. Under TLS,
+    /// the length of compressed data reveals something about its content to observers of the
+    /// network. The length reveals more to attackers who can add data to the same file or listing.
     pub compression: bool,
     /// Whether `LIST` shows the numeric owner and group of each entry instead of `ftp` (default:
     /// `false`).
     pub show_ids: bool,
-    /// Whether to drop a leading `-` of a password (default: `false`). Old clients asked for short
-    /// replies that way, and all replies of this server are short.
+    /// Whether to remove a leading `-` from passwords (default: `false`). Old clients send it to
+    /// ask for short replies; all replies of this server are short.
     pub dash_password: bool,
     /// Whether to reject command lines that end in LF without CR, with 500 (default: `false`). Some
     /// scripts and devices send such lines.
     pub strict_crlf: bool,
 }
 
-/// A virtual host of a server: one of several names, by which clients reach it (RFC 7151).
+/// A virtual host: one of several names by which clients reach the same server (RFC 7151).
 ///
-/// A client chooses it with `HOST` before login, or by the server name of its TLS handshake (RFC
-/// 6066). The name in the handshake has priority: it overrides an earlier `HOST`, and a later
-/// `HOST` with another name fails with 504. `REIN` clears the choice. A client that names no host
-/// has none. If a server has hosts, `HOST` with an unknown name fails with 504; the address that
-/// the client connected to is always accepted.
+/// A client chooses a host with `HOST` before login, or with the server name in its TLS handshake
+/// (RFC 6066). The name in the handshake has priority: it overrides an earlier `HOST`, and a later
+/// `HOST` with another name fails with 504. `REIN` clears the choice. A client that does not name a
+/// host has none. If a server has hosts, `HOST` with an unknown name fails with 504; the address
+/// that the client connected to is accepted too.
 ///
 /// Names are compared whole and without case. Internationalised names are A-labels, such as
 /// `xn--e1afmkfd.com`. [`Tls::host`](crate::Tls::host) adds the certificate of a host. The
@@ -190,7 +191,7 @@ impl VirtualHost {
         Self { name: name.into_canonical(), banner: None }
     }
 
-    /// Sets the text of the reply to `HOST`.
+    /// Sets the text of the reply to `HOST`, and of the greeting over implicit TLS.
     #[must_use]
     pub fn banner(self, banner: impl Into<String>) -> Self {
         Self { banner: Some(banner.into()), ..self }
@@ -210,7 +211,7 @@ pub struct Timeouts {
     pub data_connect: Duration,
     /// Maximum total time of a TLS handshake, on a control or data connection (default: 10 s).
     pub tls_handshake: Duration,
-    /// Maximum time in which a transfer moves no byte (default: 60 s).
+    /// Maximum time during which a transfer moves no bytes (default: 60 s).
     pub stall: Duration,
 }
 
@@ -235,11 +236,12 @@ pub struct Limits {
     pub rate_per_user: u64,
     /// Bytes to keep free on storages that know their free space (default: 0).
     ///
-    /// Below this limit uploads and `MKD` fail, a running upload ends with 452, `ALLO` refuses
-    /// larger sizes, and `AVBL` subtracts the limit. Kept partial uploads are removed first, the
-    /// oldest first. Each upload checks again after 8 MiB at most, so parallel uploads can exceed
-    /// the limit by that much each. On file systems with a fixed number of inodes, a free inode
-    /// counts as at most 4 KiB. A rename needs no space.
+    /// Below this limit, uploads and `MKD` fail, and running uploads end with 452. `ALLO` rejects
+    /// sizes that do not fit above the limit, and `AVBL` subtracts the limit. Before an upload
+    /// fails, kept partial uploads are removed, the oldest first. Near the limit, each upload
+    /// checks again after at most 8 MiB, so each of several parallel uploads can exceed the limit
+    /// by that much. On file systems with a fixed number of inodes, a free inode counts as at most
+    /// 4 KiB. A rename needs no space.
     pub min_free: u64,
 }
 
@@ -250,8 +252,8 @@ pub struct LoginPolicy {
     /// Failed logins after which the server closes the connection (default: 3).
     pub failures: u32,
     /// Delay of the reply to the first failed login of a connection, counted from its `PASS`
-    /// (default: 1 s, RFC 2577 §5). The second takes twice as long, all others four times. Zero: no
-    /// delay.
+    /// (default: 1 s, RFC 2577 §5). The reply to the second takes twice as long, and the replies to
+    /// all others four times as long. Zero: no delay.
     pub delay: Duration,
     /// Failed logins from one IPv4 address or one /64 of IPv6 within
     /// [`ban_window`](Self::ban_window) that lead to a ban (default: 20; 0: no bans).
@@ -260,7 +262,7 @@ pub struct LoginPolicy {
     /// [`ban_for`](Self::ban_for). Users who are logged in stay, and no user is locked out.
     /// Loopback is exempt, because all clients of a local proxy or tunnel have its address. For a
     /// proxy on another machine, use [`proxy_protocol`](ServerConfig::proxy_protocol) if it sends
-    /// PROXY headers; otherwise set this to 0. At most
+    /// PROXY headers; otherwise set this to 0. The maximum is
     /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER).
     pub ban_after: u32,
     /// Window in which failed logins count (default: 10 min); see [`ban_after`](Self::ban_after).
@@ -292,8 +294,8 @@ pub struct PassivePolicy {
 pub struct ActivePolicy {
     /// Whether `PORT` and `EPRT` are served (default: `true`, RFC 1123 §4.1.2.13).
     pub enabled: bool,
-    /// Whether connections come from the port below that of the control connection, 20 for 21 (RFC
-    /// 959 §5.2), if it is available (default: `false`). Ports below 1024 need root or
+    /// Whether to connect from the port below that of the control connection (20 for 21, RFC 959
+    /// §5.2) if that port is available (default: `false`). Ports below 1024 need root or
     /// `CAP_NET_BIND_SERVICE`.
     pub source_port: bool,
 }
@@ -306,7 +308,7 @@ impl ServerConfig {
         self
     }
 
-    /// Returns the virtual host of this name.
+    /// Returns the virtual host with this name, if there is one.
     pub(crate) fn host(&self, name: &HostName) -> Option<&VirtualHost> {
         self.hosts.iter().find(|host| host.name == *name)
     }
@@ -318,12 +320,12 @@ pub enum PassiveAddress {
     /// This IPv4 address.
     Address(Ipv4Addr),
     /// The IPv4 address of this host name, looked up at startup and every five minutes, outside of
-    /// sessions. If a lookup fails, the last address stays; before the first success the address of
-    /// the control connection is used.
+    /// sessions. If a lookup fails, the last address stays in use; before the first success, the
+    /// address of the control connection is used.
     Name(String),
 }
 
-/// PASV address for clients of some networks.
+/// PASV address for clients in certain networks.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct PassiveOverride {
     /// Networks of the clients that get this address.
@@ -337,8 +339,8 @@ impl PassiveAddress {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` for an IPv6 address, which a 227 cannot carry, `UnexpectedByte` for an
-    /// invalid host name, or `BadNumber` for an invalid address.
+    /// Returns `Unsupported` for an IPv6 address, which a 227 reply cannot carry, `UnexpectedByte`
+    /// for an invalid host name, or `BadNumber` for an invalid address.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("passive address", at, kind);
         let text = std::str::from_utf8(input).unwrap_or_default();

@@ -23,7 +23,7 @@ use crate::site_commands::SiteCommands;
 use crate::testing::Script;
 use crate::tls::Acceptor;
 
-/// Configuration, authenticator and shared counts. A session keeps the context of its beginning
+/// Configuration, authenticator and shared counts. A session keeps the context that it started with
 /// until `REIN`.
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
@@ -38,9 +38,9 @@ pub(crate) struct Context {
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
-    /// The logged-in users, counted if their sessions are limited.
+    /// The sessions of each logged-in user with a limit on sessions or a rate.
     pub(crate) user_sessions: Arc<UserSessions>,
-    /// What servers share, if they do.
+    /// The state shared with other servers, if any.
     pub(crate) shared: Option<SharedState>,
     /// Hosts with too many failed logins.
     pub(crate) bans: Arc<Bans>,
@@ -54,9 +54,9 @@ pub(crate) struct Context {
     pub(crate) digests: Arc<Places>,
     /// Searches in progress, for a restart offset or for matching names.
     pub(crate) searches: Arc<Places>,
-    /// Uploads from byte 0 that run or were interrupted.
+    /// Uploads from byte 0 that are running or were interrupted.
     pub(crate) replacements: Arc<Replacements>,
-    /// Starts threads for sessions that must leave their own.
+    /// Moves sessions that must leave their own thread to new threads.
     pub(crate) relay: Arc<Relay>,
     pub(crate) register: Arc<Register>,
 }
@@ -116,8 +116,8 @@ impl Context {
         })
     }
 
-    /// Returns the same server with other settings, users and certificates. Counts of running
-    /// sessions carry over.
+    /// Returns a context of the same server with other settings, users and certificates. Counts of
+    /// running sessions carry over.
     pub(crate) fn with(
         &self,
         config: ServerConfig,
@@ -168,7 +168,7 @@ impl Context {
         })
     }
 
-    /// Returns whether the server is shutting down, so that sessions must end as soon as they can.
+    /// Returns whether the server is shutting down. Sessions must then end as soon as they can.
     pub(crate) fn is_draining(&self) -> bool {
         self.register.is_draining()
     }

@@ -9,7 +9,7 @@ pub(crate) enum Algorithm {
     #[default]
     Sha256,
     Sha512,
-    /// Not secure; the draft demands it.
+    /// Insecure, but required by the draft.
     Sha1,
 }
 
@@ -26,7 +26,7 @@ impl Algorithm {
         }
     }
 
-    /// Begins a digest.
+    /// Returns a new hasher for this algorithm.
     pub(crate) fn begin(self) -> Box<dyn DynDigest + Send> {
         match self {
             Self::Sha256 => Box::<sha2::Sha256>::default(),
@@ -35,7 +35,7 @@ impl Algorithm {
         }
     }
 
-    /// Returns the algorithm of this name, in upper case.
+    /// Returns the algorithm with this name in upper case, or `None` if it is unknown.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }

@@ -45,7 +45,7 @@ pub enum Error {
     /// ([`ServerBuilder::once_bound`](crate::ServerBuilder::once_bound)) failed.
     #[error("cannot prepare to serve")]
     OnceBound(#[source] io::Error),
-    /// There are users, but no root directory or storage for them.
+    /// The builder has neither a root directory, nor a storage, nor an authenticator.
     #[error("no root directory or storage for the users")]
     NoStorage,
     /// A listener for implicit TLS
@@ -61,8 +61,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns whether the same call may succeed later without a change: an address in use, a
-    /// system out of threads.
+    /// Returns whether the same call may succeed later without a change, because an address is in
+    /// use now or the system is out of threads.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

@@ -19,14 +19,14 @@
 //! [`MemoryStorage`] in memory, and `S3Storage` (feature `s3`) in an object store. In tests,
 //! [`FaultStorage`] makes any of them fail.
 //!
-//! An [`Authenticator`] decides who may log in, and to which storage. [`UserTable`] is a fixed
-//! table of users with passwords, plain or as [`PasswordHash`].
+//! An [`Authenticator`] decides who may log in, and which storage they get. [`UserTable`] is a
+//! fixed table of users with passwords, in plaintext or as a [`PasswordHash`].
 //!
 //! An [`Observer`] receives the events of a server; [`EventLog`] and [`Xferlog`] write them to
 //! logs. The server also sends them to the `log` crate.
 //!
-//! An upload is invisible until it is complete. 226 means that the file has its name and its
-//! content; [`SyncPolicy`] explains what is on disk by then.
+//! An upload is invisible until it is complete. The reply 226 means that the file is complete under
+//! its name; [`SyncPolicy`] explains what is on disk by then.
 //!
 //! The server runs on Linux.
 

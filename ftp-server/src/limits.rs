@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// Maximum length of a path in bytes, counted from the root's `/`: the maximum of Linux for one
-/// call.
+/// Maximum length of a path in bytes, counted from the root's `/`: the limit of Linux for one
+/// system call.
 pub const PATH: usize = 4_096;
 
-/// Maximum components of a path. Deeper trees break programs and have no other use.
+/// Maximum components of a path. Deeper trees break other programs and have no practical use.
 pub const PATH_DEPTH: usize = 128;
 
 /// Interval at which a transfer that moves no bytes checks whether to continue.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
-/// Pause before a session asks a storage again that is not ready. Most storages wait by themselves,
-/// usually for longer; one that answers at once must not occupy a processor.
+/// Pause before a session asks an unready storage again. Most storages wait before they answer,
+/// usually longer than this. A storage that answers at once must not keep a processor busy.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Stall timeout during a shutdown, if the configured one is not shorter.
@@ -32,68 +32,72 @@ pub(crate) const UNUSED_LISTENER: Duration = Duration::from_secs(60);
 /// How long a command waits for a free passive port.
 pub(crate) const PORT_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a passive port may stay unused before another host can get it if all are in use. A
-/// client connects within a moment of the reply with the port.
+/// How long a passive port stays reserved for a host that has not connected. After that, another
+/// host can get the port if all ports are in use. Clients connect soon after the reply.
 pub(crate) const PORT_UNUSED: Duration = Duration::from_secs(5);
 
-/// How long to retry a passive port that no session holds. A child process that is being started
-/// has copies of all open sockets until it executes its program.
+/// How long to retry a passive port that is in use although no session holds it. A new child
+/// process has copies of all open sockets until it executes its program.
 pub(crate) const PORT_COPY_WAIT: Duration = Duration::from_millis(200);
 
 /// Interval between lookups of the host names of passive addresses.
 pub(crate) const LOOKUP: Duration = Duration::from_secs(300);
 
-/// Interval between lookups until each name was found once.
+/// Interval between lookups until every name has been found once.
 pub(crate) const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
 
-/// How long the start of a server waits for the first lookup.
+/// How long a starting server waits for the first lookup.
 pub(crate) const FIRST_LOOKUP: Duration = Duration::from_secs(5);
 
-/// How long, and for how many bytes, a connection is read after its last reply, so that the reply
-/// arrives before the end does.
+/// How long a connection is read after its last reply. Closing it with unread input could reset the
+/// connection before the reply arrives.
 pub(crate) const LAST_WAIT: Duration = Duration::from_secs(1);
-/// See [`LAST_WAIT`].
+/// Maximum bytes that are read during [`LAST_WAIT`].
 pub(crate) const LAST_INPUT: usize = 256 * 1_024;
 
 /// Maximum time that a completed upload waits to see whether the control connection ends too. After
 /// a client is killed, the system closes its sockets one by one.
 pub(crate) const END_OF_BOTH: Duration = Duration::from_millis(50);
 
-/// Divisor of the transfer's duration that limits this wait further, so that it goes unnoticed.
+/// Divisor of the transfer's duration: the wait of [`END_OF_BOTH`] is no longer than the result, so
+/// that it goes unnoticed.
 pub(crate) const END_OF_BOTH_PART: u32 = 20;
 
-/// Connections in that wait that do not count as sessions, because a client that saw the end may
-/// reconnect at once. The system's limits have room for this many in reserve.
+/// Maximum closing connections that do not count as sessions, because a client that has seen the
+/// end may reconnect at once. The system's limits have room for this many in reserve.
 pub(crate) const LEAVING: usize = 32;
 
-/// Maximum connections of balancers that wait for their header. They do not count as sessions
-/// either; the limit on sessions leaves room for them.
+/// Maximum connections from balancers whose header is awaited. They do not count as sessions; the
+/// limit on sessions leaves room for them.
 pub(crate) const WAITING: usize = 128;
 
 /// Maximum command lines that wait for a transfer to end.
 pub(crate) const WAITING_LINES: usize = 256;
 
-/// Connections of other hosts to a passive port that are closed before the transfer fails.
+/// Number of connections from other hosts to a passive port that are closed before the transfer
+/// fails.
 pub(crate) const STRANGERS: u32 = 16;
 
-/// Invalid command lines in a row that a client may send before login.
+/// Maximum consecutive invalid command lines from a client before login.
 pub(crate) const BAD_LINES: u32 = 10;
 
-/// Stack of a session's thread, in bytes. Only touched pages use memory; the deepest path in a
-/// debug build needs a fraction of it.
+/// Stack of a session's thread, in bytes. Only touched pages use memory; the deepest calls of a
+/// debug build need a fraction of the stack.
 pub(crate) const SESSION_STACK: usize = 256 * 1024;
 
 /// Stack of the lookup thread, in bytes; large, because the needs of the C library and its plug-ins
 /// are unknown.
 pub(crate) const LOOKUP_STACK: usize = 2 * 1024 * 1024;
 
-/// Largest file whose size in type ASCII is counted, in bytes: the server must read it.
+/// Largest file whose size in type ASCII is counted, in bytes. To count, the server must read the
+/// file.
 pub(crate) const ASCII_SIZE: u64 = 1024 * 1024;
 
-/// Maximum entries of a STAT of a directory.
+/// Maximum entries in the reply to `STAT` for a directory.
 pub(crate) const STAT_ENTRIES: usize = 1_000;
 
-/// Maximum transfers that compress their data at a time (`MODE Z`): each needs about 300 KiB.
+/// Maximum transfers that compress their data at a time (`MODE Z`). Each needs about 300 KiB of
+/// memory.
 pub(crate) const ENCODERS: usize = 256;
 
 /// Maximum processor-bound jobs of each kind at a time in the whole server: two digests, and two
@@ -110,23 +114,23 @@ pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 /// Maximum duration of a digest: the time that clients wait for a reply.
 pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
 
-/// Maximum duration of reading before the 150, to find a restart offset in type ASCII or a matching
-/// name. The client causes processor load without network traffic. After a [`TICK`] the search
-/// needs one of [`HEAVY`] places; waiting for a place is included in the duration.
+/// Maximum duration of a search before the 150, for a restart offset in type ASCII or for a
+/// matching name. Such a search costs processor time without network traffic. After a [`TICK`], it
+/// needs one of [`HEAVY`] places; the wait for a place is part of the duration.
 pub(crate) const PREPARE: Duration = Duration::from_secs(60);
 
-/// Bytes of a log that may wait to be written: some seconds of a busy server. A larger queue would
-/// only delay the lines.
+/// Maximum bytes of a log that wait to be written: a few seconds of a busy server. A larger queue
+/// would only delay the lines.
 pub(crate) const LOG_WAITING: usize = 256 * 1_024;
 
-/// Lines per second in the log of a session for refused commands and transfers without a data
-/// connection. The next line counts the others.
+/// Maximum log lines per second of one session for refused commands, and for transfers without a
+/// data connection. The next line contains the number of the omitted lines.
 pub(crate) const REFUSAL_LINES: u32 = 10;
 
 /// Maximum bytes of a name in a log line, including its escapes.
 pub(crate) const LOG_NAME: usize = 512;
 
-/// Hosts with failed logins that are remembered. Without a limit, a client with many addresses
+/// Maximum hosts whose failed logins are remembered. Without a limit, a client with many addresses
 /// could fill the memory.
 pub(crate) const BAN_HOSTS: usize = 4_096;
 
@@ -138,14 +142,15 @@ pub const BAN_AFTER: usize = 1_000;
 /// `$6$` grows with the square of the length.
 pub const PASSWORD: usize = 512;
 
-/// Maximum hashes at a time in the whole process; fewer on machines with fewer processors, or if a
-/// sixteenth of the memory is not enough.
+/// Maximum password hashes that are computed at a time in the whole process. On a machine with
+/// fewer processors, the limit is their number. Together they use at most a sixteenth of the
+/// memory.
 pub(crate) const HASHES: usize = 4;
 
 /// Maximum memory of one argon2id or yescrypt hash, in KiB: twice as much as common programs use.
 pub(crate) const HASH_MEMORY: u32 = 256 * 1024;
 
-/// Maximum memory times passes of one argon2id hash, in KiB: a few seconds.
+/// Maximum product of memory in KiB and passes of one argon2id hash: a few seconds.
 pub(crate) const HASH_WORK: u64 = 2 * 1024 * 1024;
 
 /// Maximum lanes of an argon2id hash. They change the result but not the time.
@@ -163,11 +168,11 @@ pub(crate) const PARTIAL_FILES: usize = 100;
 /// Default of [`partial_bytes`](crate::LocalConfig::partial_bytes).
 pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 
-/// Partial uploads of one session that it has not resumed, and whose length `SIZE` has reported.
-/// For more uploads, `SIZE` finds nothing, because the server could not know which one an `APPE`
+/// Maximum partial uploads of one session whose length `SIZE` has reported and which it has not
+/// resumed. `SIZE` does not report more, because the server could not know which one an `APPE`
 /// resumes.
 pub(crate) const PARTIALS_TOLD: usize = 32;
 
-/// Uploads of the whole server that did not replace a file and are remembered. The oldest is
-/// forgotten first.
+/// Maximum interrupted uploads from byte 0 that the whole server remembers. It forgets the oldest
+/// first.
 pub(crate) const REPLACEMENTS: usize = 1_000;

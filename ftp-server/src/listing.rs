@@ -7,17 +7,18 @@ use ftp_proto::TimeVal;
 
 use crate::storage::{EntryKind, Metadata};
 
-/// Age up to which `LIST` shows the time instead of the year, in seconds: 180 days.
+/// Maximum age at which `LIST` shows the time of day instead of the year, in seconds: 180 days.
 const RECENT: i64 = 180 * 86_400;
 
 /// Writes one `LIST` line with CR LF, in the nine fields of `ls -l` that every client reads: mode,
 /// links, owner, group, size, month, day, time or year, name.
 ///
-/// `now` is in seconds since 1970-01-01T00:00:00Z. For times more than 180 days before or after it
-/// the year replaces the time of day; both are UTC. Owner and group are `ftp`, or with `show_ids`
-/// their numbers if the storage has them. Looking up names could block, or read files that the
-/// session may not see. A symbolic link is an `l` without its target. FIFOs, sockets and devices
-/// all appear as `s`, because FTP cannot use any of them.
+/// `now` is in seconds since 1970-01-01T00:00:00Z. For times after `now`, or more than 180 days
+/// before it, the year replaces the time of day; both are UTC. Owner and group are `ftp`, or with
+/// `show_ids` their numbers if the storage has them. Names are not looked up, because a lookup
+/// could block, or read files that the session may not see. A symbolic link has an `l`, and its
+/// target is not shown. FIFOs, sockets and devices all appear as `s`, because FTP cannot use any of
+/// them.
 ///
 /// ```text
 /// -rw-r--r--   1 ftp ftp       1234 Mar 05 14:03 name
@@ -61,7 +62,8 @@ pub(crate) fn list_line(
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Writes nine letters, with the set-id and sticky bits in place of an `x`, as `ls` does.
+/// Writes the nine letters of the mode, with the set-id and sticky bits in place of an `x`, as `ls`
+/// does.
 fn permissions(mode: u32, out: &mut Vec<u8>) {
     for (shift, special, letter) in [(6, 0o4000, b's'), (3, 0o2000, b's'), (0, 0o1000, b't')] {
         let bits = mode >> shift;
@@ -86,9 +88,9 @@ pub(crate) enum Fact {
     Size,
     /// Modification time.
     Modify,
-    /// Allowed commands of this user.
+    /// Commands that the user may use on the object.
     Perm,
-    /// Identity of the object, whatever its name.
+    /// Identity of the object, independent of its name.
     Unique,
     /// Permission bits.
     UnixMode,
@@ -104,7 +106,7 @@ const FACTS: [(Fact, &str); 6] = [
     (Fact::UnixMode, "UNIX.mode"),
 ];
 
-/// The shown facts: all, until `OPTS MLST` chooses (RFC 3659 §7.9).
+/// The facts that are shown: all, until `OPTS MLST` selects some (RFC 3659 §7.9).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct FactSelection(u8);
 
@@ -115,8 +117,8 @@ impl Default for FactSelection {
 }
 
 impl FactSelection {
-    /// Reads the argument of `OPTS MLST`: names that each end with `;`, in any case. Unknown ones
-    /// are ignored; an empty list chooses no fact.
+    /// Reads the argument of `OPTS MLST`: names that each end with `;`, in any case. Unknown names
+    /// are ignored; an empty list selects no facts.
     pub(crate) fn parse(list: &[u8]) -> Self {
         let names = list.split(|&byte| byte == b';');
         Self(names.fold(0, |bits, name| {
@@ -134,15 +136,15 @@ impl FactSelection {
         self.0 & Self::bit(fact) != 0
     }
 
-    /// Returns the name of every fact in order, and whether it is shown, for the replies to `FEAT`
-    /// and `OPTS MLST`.
+    /// Returns the name of every fact in order, and whether the fact is shown, for the replies to
+    /// `FEAT` and `OPTS MLST`.
     pub(crate) fn names(self) -> impl Iterator<Item = (&'static str, bool)> {
         FACTS.iter().map(move |&(fact, name)| (name, self.has(fact)))
     }
 }
 
 /// Writes one entry of `MLSD` or `MLST` without line ending: the chosen facts, one SP, and `name`.
-/// `MLST` puts another SP before it.
+/// `MLST` puts another SP before the entry.
 ///
 /// `perm` has the letters of RFC 3659 §7.5.5 that the user's rights allow. `size` appears for files
 /// only, and `modify` only in the years 1970 to 9999. A symbolic link that leads out of the root or
@@ -192,8 +194,8 @@ pub(crate) fn has_line_break(name: &[u8]) -> bool {
 }
 
 /// Returns the argument of `LIST`, `NLST` or `STAT` without the flags for `ls` that clients put
-/// before the path: `-` and 1 to 8 letters or digits 1, at the end or before SP and a path. They
-/// have no effect. For an object of such a name, clients send `./-x`.
+/// before the path: `-` and 1 to 8 characters, each a letter or `1`, with nothing or SP and a path
+/// after them. The flags have no effect. For an object with such a name, clients must send `./-x`.
 pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     let space = argument.iter().position(|&byte| byte == b' ').unwrap_or(argument.len());
     let Some((word, rest)) = argument.split_at_checked(space) else { return argument };
@@ -208,7 +210,7 @@ pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     }
 }
 
-/// Removes all leading flags; [`strip_flags`] removes only the first.
+/// Removes all leading words of flags; [`strip_flags`] removes only the first word.
 pub(crate) fn strip_all_flags(mut argument: &[u8]) -> &[u8] {
     loop {
         let rest = strip_flags(argument);

@@ -4,9 +4,10 @@ use std::fmt;
 
 use ftp_proto::{ParseError, ParseErrorKind, Pattern};
 
-/// A pattern for names of files and directories. `*` matches any bytes, `?` any byte, `[a-z]` one
-/// of these, `[!a-z]` one of the others. Everything else matches itself. The case of ASCII letters
-/// does not matter, because later readers of the names, such as web servers, often ignore case.
+/// A pattern for names of files and directories. `*` matches any number of bytes, `?` any one byte,
+/// `[a-z]` one byte of this range, and `[!a-z]` one byte outside it. Everything else matches
+/// itself. The case of ASCII letters does not matter, because other programs that use the files,
+/// such as web servers, often ignore case.
 ///
 /// ```
 /// use ftp_server::NamePattern;
@@ -29,7 +30,7 @@ impl NamePattern {
     /// # Errors
     ///
     /// Returns `UnexpectedEnd` for an empty pattern, `UnexpectedByte` for a `/`, or `LineBreak` for
-    /// CR, LF and NUL, which no name holds.
+    /// CR, LF or NUL, which a name in a command cannot contain.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("pattern of names", at, kind);
         if input.is_empty() {

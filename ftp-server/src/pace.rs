@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::limits;
 
-/// Duration below which the next step is larger: the check after a shorter step would cost more
-/// than the step.
+/// Duration below which a step counts as quick, and the next step is larger. The check after a
+/// shorter step would cost more than the step.
 const QUICK: Duration = Duration::from_millis(100);
 
 /// The step size in bytes: doubled while steps are quick, halved after a slow one.
@@ -45,7 +45,7 @@ impl Pace {
 }
 
 /// Repeats the short step `piece` until it returns `true` or [`limits::TICK`] has passed. Returns
-/// whether all is done.
+/// whether `piece` returned `true`.
 pub(crate) fn for_a_tick<E>(mut piece: impl FnMut() -> Result<bool, E>) -> Result<bool, E> {
     let start = Instant::now();
     while !piece()? {
@@ -56,7 +56,7 @@ pub(crate) fn for_a_tick<E>(mut piece: impl FnMut() -> Result<bool, E>) -> Resul
     Ok(true)
 }
 
-/// Waits for the pause before a session asks a storage again that is not ready.
+/// Waits [`limits::ASK_AGAIN`] before a session asks an unready storage again.
 pub(crate) fn before_asking_again() {
     thread::sleep(limits::ASK_AGAIN);
 }

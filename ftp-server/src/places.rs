@@ -1,4 +1,4 @@
-//! Limit of processor-bound work for clients, in total and per host.
+//! Limits on processor-bound work for clients, in total and per host.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,8 +25,8 @@ impl Places {
 }
 
 impl Place {
-    /// Takes a place for `peer`; `None` if none is left, or if the peer's host has
-    /// [`limits::HEAVY_OF_HOST`] already.
+    /// Takes a place for `peer`. Returns `None` if no place is left, or if the peer's host already
+    /// has [`limits::HEAVY_OF_HOST`].
     pub(crate) fn get(places: &Arc<Places>, peer: IpAddr) -> Option<Self> {
         let host = admission::network_of(peer);
         let mut hosts = places.hosts();

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::lock::unpoisoned;
 
-/// Divisor of the bytes per second that gives the maximum to move at a time, so that other sessions
-/// get turns in between.
+/// Divisor of the bytes per second: the result is the maximum to move at a time, so that other
+/// sessions get turns in between.
 const SHARE: u64 = 16;
 
 /// Time that may be caught up after a pause or a late wakeup.
@@ -43,7 +43,7 @@ impl Rate {
         at
     }
 
-    /// Returns reserved bytes that did not move.
+    /// Cancels the reservation of bytes that did not move.
     fn give_back(&self, bytes: u64) {
         let mut free_at = self.free_at();
         *free_at = free_at.checked_sub(self.time_of(bytes)).unwrap_or(*free_at);
@@ -80,7 +80,7 @@ impl Throttle {
     }
 
     /// Reserves at most `most` bytes. Returns the number, and the time at which they may move. The
-    /// caller gives back those that do not move.
+    /// caller gives back the bytes that do not move.
     pub(crate) fn reserve(&self, most: usize) -> (usize, Instant) {
         let share = self.rates.iter().map(|rate| rate.share()).min().unwrap_or(u64::MAX);
         let bytes = usize::try_from(share).unwrap_or(usize::MAX).min(most);

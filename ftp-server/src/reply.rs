@@ -1,11 +1,11 @@
-//! Texts of replies, and the codes of storage errors. Only MLSD has another code, the 501 that RFC
-//! 3659 §7.2.1 requires for a path that is not a directory.
+//! Texts of replies, and the reply codes of storage errors. Only MLSD uses a different code for one
+//! of them: 501 for a path that is not a directory (RFC 3659 §7.2.1).
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
 use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
 
-/// The purpose of a call of the storage, as far as the reply depends on it.
+/// The purpose of a call to the storage. The reply to an error depends on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Purpose {
     /// Examining, reading or removing an existing object.
@@ -43,8 +43,9 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     Reply::new(code, sentence(error.kind))
 }
 
-/// Returns the reply for users of a drop box, who must not learn which objects exist. It is 553 for
-/// a name of any existing object, and "permission denied" for all other errors of existing objects.
+/// Returns the reply for users of a drop box, who must not learn which objects exist. If the name
+/// of a new object exists, the reply is 553, whatever has that name. Errors such as a full disk
+/// keep their reply; all others get "Permission denied".
 pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
     match error.kind {
@@ -59,7 +60,7 @@ pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     }
 }
 
-/// Returns the reply to a transfer that the storage failed after the 150.
+/// Returns the reply to a transfer if the storage fails after the 150.
 pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
     let code = match error.kind {
         Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
@@ -81,12 +82,12 @@ pub(crate) fn no_time() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Time cannot be shown")
 }
 
-/// Returns the reply for a file that is too large, or takes too long, to be digested.
+/// Returns the reply to `HASH` for a file that is too large or takes too long.
 pub(crate) fn too_much_to_digest() -> Reply {
     Reply::new(ReplyCode::AGAINST_POLICY, "Too large for HASH")
 }
 
-/// Returns the reply for a search that takes too long before the first byte.
+/// Returns the reply for a search before the first byte that takes too long.
 pub(crate) fn too_much_to_prepare() -> Reply {
     Reply::new(ReplyCode::LOCAL_ERROR, "Too much to read before the first byte")
 }
@@ -96,7 +97,8 @@ pub(crate) fn too_much_to_compress() -> Reply {
     Reply::new(ReplyCode::FILE_BUSY, "Too many compressed transfers, use MODE S or try later")
 }
 
-/// Returns a 257: the pathname in quotes and a comment (RFC 959 Appendix II).
+/// Returns a 257 with the pathname in quotes and a comment (RFC 959 Appendix II), or a 550 if a
+/// reply cannot carry the pathname.
 pub(crate) fn pathname(path: &VirtualPath, comment: &str) -> Reply {
     match Pathname::new(path.as_bytes()) {
         Ok(path) => {

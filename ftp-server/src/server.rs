@@ -17,22 +17,23 @@ use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
 use crate::tls::{Acceptor, Resumptions, Tls};
 
-/// Time for cut sessions to reply before their connections are closed, and then to end.
+/// Time for cut sessions to reply before their connections are closed, and again for them to end
+/// afterwards.
 const CUT: Duration = Duration::from_secs(2);
 
-/// A running server. Dropping it shuts it down without grace, as `shutdown(Duration::ZERO)`.
+/// A running server. Dropping it shuts it down without grace, like `shutdown(Duration::ZERO)`.
 #[derive(Debug)]
 pub struct Server {
     current: Arc<Current>,
     /// The address of the first listener.
     address: SocketAddr,
     listeners: Vec<Listening>,
-    /// Hands sessions over to new threads.
+    /// The thread that moves sessions to new threads.
     relay: Option<JoinHandle<()>>,
 }
 
 struct Listening {
-    /// `None` once it is closed.
+    /// `None` once the socket is closed.
     entrance: Option<Arc<Entrance>>,
     address: SocketAddr,
     greeting: Greeting,
@@ -54,8 +55,8 @@ pub struct ShutdownReport {
     pub resumptions: Resumptions,
 }
 
-/// A handle that ends the grace of a shutdown early, from another thread than the one in
-/// [`Server::shutdown`]. It does not keep the server running.
+/// A handle that ends the grace period of [`Server::shutdown`] early, from another thread. The
+/// handle does not keep the server running.
 #[derive(Clone, Debug)]
 pub struct ShutdownHandle {
     register: Arc<Register>,
@@ -65,12 +66,12 @@ pub struct ShutdownHandle {
 pub(crate) struct Endpoint {
     pub(crate) socket: TcpListener,
     pub(crate) greeting: Greeting,
-    /// The embedder or another process may hold the socket too.
+    /// Whether the embedder or another process may hold the socket too.
     pub(crate) is_shared: bool,
 }
 
 impl Server {
-    /// Accepts connections on all `endpoints`; the builder ensures that there is one.
+    /// Accepts connections on all `endpoints`; the builder ensures that there is at least one.
     pub(crate) fn start(context: &Arc<Context>, endpoints: Vec<Endpoint>) -> Result<Self, Error> {
         let first = endpoints.first().expect("the builder refuses to start without one");
         let address = first.socket.local_addr().map_err(Error::Address)?;
@@ -91,7 +92,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Returns the first address it listens on, with the port that the system chose for 0.
+    /// Returns the first address that the server listens on. If the given port was 0, the address
+    /// has the port that the system chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -102,8 +104,8 @@ impl Server {
         self.addresses(Greeting::Clear)
     }
 
-    /// Returns all addresses of [`implicit_tls`](crate::ServerBuilder::implicit_tls), in the order
-    /// given.
+    /// Returns all addresses with [implicit TLS](crate::ServerBuilder::implicit_tls): those of
+    /// given sockets first, otherwise in the order given.
     pub fn implicit_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses(Greeting::Tls)
     }
@@ -121,16 +123,16 @@ impl Server {
     }
 
     /// Returns the number of TLS data connections since the start, and how many of them resumed a
-    /// TLS session of their control connection. The shutdown logs them too.
+    /// TLS session of their control connection. A shutdown logs these numbers too.
     #[must_use]
     pub fn resumptions(&self) -> Resumptions {
         self.current.get().register.resumed.get()
     }
 
     /// Returns whether the server accepts connections. Each accept loop must run, and must have
-    /// handled waiting connections since the previous call. A watchdog calls this at intervals that
-    /// are long for an accept loop, such as 1 s or more. After
-    /// [`stop_listening`](Self::stop_listening) there is no loop to fail.
+    /// handled waiting connections since the previous call. Call this method from a watchdog, at
+    /// intervals of at least 1 s, so that the loops have time in between. After
+    /// [`stop_listening`](Self::stop_listening), it returns `true`, because there is no loop.
     ///
     /// ```
     /// use ftp_server::{MemoryStorage, Rights, Server};
@@ -188,8 +190,8 @@ impl Server {
         self.current.get().bans.list(Instant::now())
     }
 
-    /// Ends the ban of the host of `address`, and forgets its failed logins. Returns whether it was
-    /// banned.
+    /// Ends the ban of the host of `address`, and forgets its failed logins. Returns whether the
+    /// host was banned.
     #[expect(clippy::must_use_candidate, reason = "a host that was not banned may connect, too")]
     pub fn unban(&self, address: IpAddr) -> bool {
         let context = self.current.get();
@@ -207,8 +209,8 @@ impl Server {
     /// Exceptions: [`strict_crlf`](ServerConfig::strict_crlf) does not change during a connection.
     /// [`sessions`](crate::Limits::sessions) stays as at the start.
     /// [`rate_per_user`](crate::Limits::rate_per_user) stays for a user until the user's last
-    /// session ends. If the settings of bans change, existing bans end. A host name to announce is
-    /// looked up first, for a few seconds at most.
+    /// session ends. If the settings of bans change, existing bans end. A new host name for PASV
+    /// replies is looked up first, for a few seconds at most.
     ///
     /// ```
     /// use ftp_server::{Rights, Server, UserTable};
@@ -252,13 +254,14 @@ impl Server {
         self.change(&former, &former.with(config, Arc::new(authenticator), acceptor))
     }
 
-    /// Changes or removes TLS for new connections; existing connections keep theirs, and so do
-    /// their data connections. Call it from one thread at a time, as
-    /// [`reconfigure`](Self::reconfigure). Without TLS, implicit listeners close each connection.
+    /// Changes or removes TLS for new connections. Existing control connections keep theirs, also
+    /// for their data connections. Call this method and [`reconfigure`](Self::reconfigure) from one
+    /// thread at a time. Without TLS, implicit listeners close each connection.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Tls`] if there are no threads for handshakes; nothing has changed then.
+    /// Returns [`Error::Tls`] if a thread for handshakes cannot be started; nothing has changed
+    /// then.
     pub fn set_tls(&self, tls: Option<Tls>) -> Result<(), Error> {
         let former = self.current.get();
         let acceptor = acceptor(tls, &former)?;
@@ -295,17 +298,17 @@ impl Server {
         }
     }
 
-    /// Returns a handle that can end the grace of [`shutdown`](Self::shutdown).
+    /// Returns a handle that can end the grace period of [`shutdown`](Self::shutdown).
     #[must_use]
     pub fn shutdown_handle(&self) -> ShutdownHandle {
         ShutdownHandle { register: Arc::clone(&self.current.get().register) }
     }
 
-    /// Stops the server. The listeners close first, and idle sessions get 421 at once. A socket of
-    /// [`listener`](crate::ServerBuilder::listener) that is open elsewhere too stays open there:
-    /// clients can connect, and wait until another process accepts them.
-    /// Transfers may finish until `deadline` has passed or a [`ShutdownHandle`] acts; then they are cut with
-    /// 426 and 421.
+    /// Stops the server. The listeners close first, and idle sessions get 421 at once. Transfers
+    /// may finish until `deadline` has passed or a [`ShutdownHandle`] acts; then they are cut with
+    /// 426 and 421. A socket of [`listener`](crate::ServerBuilder::listener) that is open elsewhere
+    /// too stays open there: clients can still connect to it, and wait until another process
+    /// accepts the connection.
     ///
     /// Returns when all sessions have ended, at most some seconds after the deadline.
     #[expect(clippy::must_use_candidate, reason = "most callers do not need the result")]
@@ -403,7 +406,7 @@ impl ShutdownHandle {
     }
 }
 
-/// Returns an acceptor for `tls` that keeps the threads for handshakes.
+/// Returns an acceptor for `tls` that keeps the threads for handshakes, or `None` without TLS.
 fn acceptor(tls: Option<Tls>, former: &Context) -> Result<Option<Arc<Acceptor>>, Error> {
     let acceptor = tls.map(|tls| Acceptor::new(tls, former.tls.as_deref())).transpose();
     Ok(acceptor.map_err(Error::Tls)?.map(Arc::new))
@@ -411,7 +414,7 @@ fn acceptor(tls: Option<Tls>, former: &Context) -> Result<Option<Arc<Acceptor>>,
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A shutdown takes the thread out of here.
+        // After a shutdown, the thread is no longer here.
         if self.relay.is_some() {
             self.stop(Duration::ZERO);
         }

@@ -6,11 +6,11 @@ use ftp_proto::{Escaped, Reply};
 
 use crate::auth::Rights;
 
-/// An unknown `SITE` command of a logged-in user.
+/// A `SITE` command of a logged-in user that the server does not know.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct SiteRequest<'a> {
-    /// The word after `SITE`, byte for byte; by custom, case does not matter.
+    /// The word after `SITE`, byte for byte; by convention, case does not matter.
     pub word: &'a [u8],
     /// The text after the word and a space, byte for byte; may be empty.
     pub argument: &'a [u8],
@@ -18,7 +18,7 @@ pub struct SiteRequest<'a> {
     pub user: &'a [u8],
     /// Rights of the user. The server has checked none of them for this command.
     pub rights: Rights,
-    /// The client's address of the control connection.
+    /// The client's address on the control connection.
     pub peer: SocketAddr,
 }
 
@@ -35,9 +35,10 @@ impl std::fmt::Debug for SiteRequest<'_> {
     }
 }
 
-/// Handles `SITE` commands of the embedder; a closure can do so.
+/// Handles the embedder's `SITE` commands; a closure can implement it.
 ///
-/// The session's thread calls it and waits; the thread may be confined to its user's files.
+/// The session's thread calls the handler and waits. The thread may be confined to the user's
+/// files.
 ///
 /// The server handles some words itself: `HELP`, `CHMOD`, and `QUOTA` if the user's storage has
 /// [`Capabilities::QUOTA`](crate::Capabilities::QUOTA), even without a quota.

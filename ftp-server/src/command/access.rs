@@ -18,7 +18,7 @@ use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
 use crate::tls::{AskedName, TlsPolicy};
 
-/// Maximum bytes of a client's name that are logged.
+/// Maximum bytes of a client program's name that are logged.
 const CLIENT_NAME: usize = 256;
 
 /// `USER <name>`: 331 for any name, known or not (RFC 2577 §7).
@@ -28,8 +28,8 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
 }
 
 /// `PASS <password>`: 230 if the authenticator accepts, 332 if it asks for an account, 530 if it
-/// refuses, 451 if it cannot decide. Each refusal is delayed longer than the one before; too many
-/// close the connection with 421. A 451 is delayed too, but does not count.
+/// refuses, 451 if it cannot decide. Refusals are delayed, the first three increasingly, and too
+/// many close the connection with 421. A 451 is delayed too, but does not count.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     let password = match password.0.strip_prefix(b"-") {
         Some(behind) if session.context.config.dash_password => Password(behind.to_vec()),
@@ -41,8 +41,8 @@ pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     }
 }
 
-/// `ACCT <account>`: finishes a login if the authenticator asked for an account; otherwise 202 for
-/// users.
+/// `ACCT <account>`: finishes a login if the authenticator asked for an account; 202 if the user is
+/// already logged in.
 pub(super) fn acct(session: &mut Session, account: &[u8]) -> Outcome {
     match std::mem::replace(&mut session.access, Access::Greeted) {
         Access::Unaccounted { name, password } => login(session, name, password, Some(account)),
@@ -85,7 +85,7 @@ fn login(
         is_client_gone: session.is_client_gone.as_deref(),
     };
     let answer = Arc::clone(&session.context).authenticator.login(&attempt);
-    // Other sessions of the host may have failed while this login waited for its turn.
+    // Logins in other sessions of the host may have failed while this login waited for its turn.
     if is_banned(session, Instant::now()) {
         return refuse_banned(session, &name);
     }
@@ -119,7 +119,7 @@ fn is_banned(session: &Session, now: Instant) -> bool {
     session.current.get().bans.hold(session.peer.ip(), now)
 }
 
-/// Closes a connection older than the ban, so that it makes no further guesses.
+/// Closes a connection that is older than the ban, so that its client cannot guess again.
 fn refuse_banned(session: &Session, name: &[u8]) -> Outcome {
     session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::Banned });
     Outcome::Close(Refusal::Banned.reply())
@@ -169,7 +169,7 @@ fn refuse(
         2 => 2,
         _ => 4,
     });
-    // The delay counts from the command, so it hides the time of the authenticator.
+    // The delay counts from the command, so it hides how long the authenticator took.
     let at = deadline::after(start, delay);
     let closes = session.login_failures >= policy.failures;
     let reply = match closes {
@@ -215,7 +215,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }
 
-/// Refuses a user who has as many sessions as allowed.
+/// Refuses a user who already has the maximum number of sessions.
 fn refuse_more(session: &Session, name: &[u8]) -> Outcome {
     session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::TooMany });
     let text = "Too many connections of this user";
@@ -282,9 +282,9 @@ pub(super) fn rein(session: &mut Session) -> Outcome {
     if is_protected { Outcome::Unprotect(ready) } else { ready.into() }
 }
 
-/// `HOST <hostname>`: 220 with the host's banner if this server is that host (RFC 7151 §3.2).
+/// `HOST <hostname>`: 220 with the host's banner if this server has that host (RFC 7151 §3.2).
 /// Otherwise 504, and an earlier choice is cleared. A login in progress starts again, because the
-/// user may be another one at this host.
+/// name may be that of another user on this host.
 pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
     session.access = Access::Greeted;
     session.host = session.host_by_tls();
@@ -319,7 +319,7 @@ pub(super) fn lang(tag: Option<&LanguageTag>) -> Outcome {
     }
 }
 
-/// `CLNT [<name>]`: 200; the name goes to the log and changes nothing. Only the first one of a
+/// `CLNT [<name>]`: 200; the name goes to the log and changes nothing. Only the first `CLNT` of a
 /// session is logged at info level, because a client can repeat it without end.
 pub(super) fn clnt(session: &mut Session, name: &[u8]) -> Outcome {
     let again = std::mem::replace(&mut session.is_client_known, true);
@@ -329,7 +329,7 @@ pub(super) fn clnt(session: &mut Session, name: &[u8]) -> Outcome {
     Reply::new(ReplyCode::OKAY, "Noted").into()
 }
 
-/// `QUIT`: 221, and the end. The loop reads it only after a running transfer.
+/// `QUIT`: 221, then the session ends. During a transfer, the command is read only after its end.
 pub(super) fn quit() -> Outcome {
     Outcome::Close(Reply::new(ReplyCode::CLOSING, "Goodbye"))
 }

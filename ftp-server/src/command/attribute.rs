@@ -29,7 +29,7 @@ pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Outcom
 }
 
 /// `MFF <fact>=<value>;... <path>`: 213 with the stored values; 504 for a fact that cannot be
-/// changed, 501 for an invalid value. The first of two values of a fact counts.
+/// changed, 501 for an invalid value. If a fact has several values, the first counts.
 pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
     let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad fact value").into();
     let Ok(path) = Pathname::new(facts.name()) else { return wrong() };
@@ -77,7 +77,7 @@ impl AttributeChange {
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
         }
         let failed = |error| reply::storage_failure(&error, Purpose::Existing);
-        // The mode comes first, because a storage that accepts a time may refuse it.
+        // The mode comes first, because a storage that sets times may refuse modes.
         let bits = self.mode.map(|mode| storage.chmod(&path, mode)).transpose().map_err(failed)?;
         let time = self.modified.map(|modified| storage.set_times(&path, modified)).transpose();
         let now = time.as_ref().ok().copied().flatten();

@@ -20,8 +20,8 @@ use crate::storage::Source;
 const PIECE: usize = 32 * 1024;
 
 /// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm. A digest reveals
-/// as much as reading, so it needs the same right. 553 for a directory, 556 for a file that is too
-/// large. 450 if too many digests are in progress, in total or for the client's host.
+/// as much as the file itself, so it needs the right to read. 553 for a directory, 556 for a file
+/// that is too large. 450 if too many digests are in progress, in total or for the client's host.
 pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     let resolved = session.resolve(path);
     let Some(storage) = session.storage_at(&resolved, Rights::RETRIEVE) else {
@@ -77,7 +77,7 @@ impl Digesting {
         }
     }
 
-    /// Reads the next piece; `true` at the end of the file.
+    /// Reads the next piece. Returns `true` at the end of the file.
     fn read(&mut self) -> Result<bool, Reply> {
         // The limit also ends a file that grows as fast as it is read.
         if self.begun.elapsed() >= self.limit {

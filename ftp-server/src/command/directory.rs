@@ -69,7 +69,7 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
 }
 
 /// `RMD <directory>`: 250, or 550 if it is not an empty directory. A directory with a rule cannot
-/// be removed: another object of its name would get the rights of the rule.
+/// be removed: a new object with that name would get the rule's rights.
 pub(super) fn rmd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let storage = session.storage_at(&path, Rights::DELETE);

@@ -13,9 +13,10 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
 ///
-/// Type ASCII needs a count, so only small files have an answer. In type image it also reports the
-/// length of a kept partial upload to its user. A user who may write does not learn the length of a
-/// file that an unfinished upload should replace: 554, because curl takes 550 for a missing file.
+/// In type ASCII, the server must read the file to count, so only small files have an answer. In
+/// type image, `SIZE` also reports the length of a kept partial upload to its user. If an
+/// unfinished upload is to replace the file, a user who may write gets 554 instead of the length.
+/// It is not 550, because curl takes 550 for a missing file.
 pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told_partials.retain(|(name, _)| *name != path);
@@ -55,8 +56,8 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// Returns the length of this user's kept partial upload if there is no file. `REST` with `STOR`,
-/// or `APPE`, resumes it there.
+/// Returns the length of this user's kept partial upload if there is no file. From that length on,
+/// `REST` with `STOR`, or `APPE`, resumes the upload.
 fn kept_size(
     session: &Session,
     storage: &dyn Storage,
@@ -98,8 +99,8 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, Storag
     }
 }
 
-/// `DELE <file>`: 250; 550 for a directory. It deletes a kept partial upload of this user too,
-/// which `SIZE` shows if there is no file.
+/// `DELE <file>`: 250; 550 for a directory. Also deletes a kept partial upload of this user, whose
+/// length `SIZE` reports if there is no file.
 pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     session.told_partials.retain(|(name, _)| *name != path);
@@ -108,7 +109,7 @@ pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     };
     let removed = match (storage.remove(&path), session.owner(&path)) {
         (Ok(()), Some(owner)) => {
-            // It fails if there is no partial upload, and then there is nothing to do.
+            // The call fails if there is no partial upload; then there is nothing to delete.
             let _ = storage.forget_partial(&path, owner);
             Ok(())
         }
@@ -145,7 +146,7 @@ pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// `RNTO <to>`: 250; to replace a file the user needs the right to delete one.
+/// `RNTO <to>`: 250; to replace a file, the user needs the right to delete it.
 pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let to = session.resolve(path);
     let Some(from) = session.rename_from.take() else {

@@ -13,7 +13,7 @@ use crate::listing::FactSelection;
 use crate::session::{Outcome, Session};
 use crate::storage::Capabilities;
 
-/// `SYST`: 215. Clients choose their parser of `LIST` by this reply.
+/// `SYST`: 215. Clients choose their parser for `LIST` by this reply.
 pub(super) fn syst() -> Outcome {
     Reply::new(ReplyCode::SYSTEM_NAME, "UNIX Type: L8").into()
 }
@@ -23,8 +23,8 @@ pub(super) fn noop() -> Outcome {
     Reply::new(ReplyCode::OKAY, "Nothing done").into()
 }
 
-/// `FEAT`: 211 with the extensions to RFC 959 for this user, or for any user before login; one
-/// feature per line.
+/// `FEAT`: 211 with the extensions to RFC 959 that this user (before login: any user) can use, one
+/// per line.
 pub(super) fn feat(session: &Session) -> Outcome {
     let offer = session.offer();
     let served = RULES.iter().filter(|rule| rule.is_enabled(session));
@@ -96,9 +96,10 @@ fn changeable_facts(Offer { rights, capabilities }: Offer) -> String {
     facts.iter().filter(|fact| can(fact)).map(|(name, ..)| *name).collect()
 }
 
-/// `OPTS UTF8 ON`: 200; names are bytes here, and UTF-8 if clients sent UTF-8. `OPTS MLST <facts>`:
-/// 200 with the facts shown from now on (RFC 3659 §7.9). `OPTS HASH [<name>]`: 200 with the chosen
-/// algorithm. `OPTS MODE Z [LEVEL <n>]`: 200 with the level of compression from now on.
+/// `OPTS UTF8 ON`: 200, without effect, because the server keeps the bytes of names.
+/// `OPTS MLST <facts>`: 200 with the facts shown from now on (RFC 3659 §7.9). `OPTS HASH [<name>]`:
+/// 200 with the chosen algorithm. `OPTS MODE Z [LEVEL <n>]`: 200 with the level of compression from
+/// now on.
 pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
     match option {
         OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on").into(),
@@ -129,8 +130,8 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
     }
 }
 
-/// `HELP [<command>]`: 214 with the commands of the user, or of any user before login; or with the
-/// form of one command, 502 if it is not served.
+/// `HELP [<command>]`: 214 with the commands of this user (before login: of any user), or with the
+/// syntax of one command. 502 if that command is not served.
 pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
     if let Some(word) = verb {
         let rule = Verb::parse(word).ok().and_then(Rule::of);
@@ -149,7 +150,7 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
     Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "HELP <command> shows its form").into()
 }
 
-/// Returns the form of a command, as far as this user can use it.
+/// Returns the syntax of a command, with the forms that this user can use.
 fn form(session: &Session, rule: &Rule) -> String {
     let has_compression = session.context.config.compression;
     match rule.verb {
@@ -171,12 +172,13 @@ fn form(session: &Session, rule: &Rule) -> String {
     }
 }
 
-/// Returns whether a command is served at present.
+/// Returns whether a command is served in this session.
 fn is_served(session: &Session, verb: Verb) -> bool {
     Rule::of(verb).is_some_and(|rule| rule.is_enabled(session))
 }
 
-/// `STAT`: 211 with the state of the session; `moved` is the number of bytes of a running transfer.
+/// `STAT`: 211 with the state of the session; `moved` is the number of bytes that a running
+/// transfer has moved.
 pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
     let user = session.user().map_or_else(String::new, |user| Escaped(&user.name).to_string());
     let parameters = session.parameters;

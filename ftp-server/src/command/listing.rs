@@ -60,13 +60,13 @@ impl Listed for Vec<u8> {
 /// The target of a `LIST`, `NLST` or `STAT`.
 struct ListingTarget<T> {
     path: VirtualPath,
-    /// The argument names one object that is not a directory.
+    /// Whether the argument names one object that is not a directory.
     is_single: bool,
     /// The directory part of the argument, which `NLST` puts before each name so that RETR accepts
-    /// it.
+    /// the line.
     prefix: Vec<u8>,
     items: Items<T>,
-    /// The pattern that items must match, at least one of them; `None` shows all.
+    /// The pattern of the items to show, of which there must be at least one; `None` shows all.
     pattern: Option<Pattern>,
 }
 
@@ -133,7 +133,8 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
     Working::new(path, listing).into()
 }
 
-/// The lines of a `STAT <path>` in progress: in a large directory few entries may match a pattern.
+/// A `STAT <path>` in progress. It works in steps, because in a large directory few entries may
+/// match a pattern.
 struct StatListing {
     target: ListingTarget<Entry>,
     show_ids: bool,
@@ -142,12 +143,12 @@ struct StatListing {
     now: i64,
     lines: Vec<Vec<u8>>,
     bytes: u64,
-    /// The directory has more entries than the reply shows.
+    /// Whether the directory has more entries than the reply shows.
     is_cut: bool,
 }
 
 impl StatListing {
-    /// Takes the next entry; returns `true` after the last one.
+    /// Takes the next entry. Returns `true` if the reply needs no more entries.
     fn look_at_one(&mut self) -> Result<bool, Reply> {
         if self.begun.elapsed() >= limits::PREPARE {
             return Err(reply::too_much_to_prepare());
@@ -198,8 +199,8 @@ impl Work for StatListing {
     }
 }
 
-/// Finds the target of an argument without flags of `ls`. After the first flags, a word that looks
-/// like another flag is a name if such a file exists: some clients pass on `ls -l -a` unchanged.
+/// Finds the target of an argument, without the flags for `ls`. A second word of flags counts as a
+/// name if such a file exists, otherwise as flags: some clients pass on `ls -l -a` unchanged.
 fn target<T: Listed + 'static>(
     session: &Session,
     storage: &dyn Storage,
@@ -266,8 +267,8 @@ fn check_right(session: &Session, path: &VirtualPath) -> Result<(), StorageError
     }
 }
 
-/// Returns the entries of one directory that match the last component; `None` if that is not a
-/// pattern.
+/// Returns the entries of a directory that match the last component of `text`, or `None` if that
+/// component is not a pattern.
 fn matching<T: Listed>(
     session: &Session,
     storage: &dyn Storage,
@@ -289,7 +290,7 @@ fn matching<T: Listed>(
     }))
 }
 
-/// Returns whether a name matches and fits on a line.
+/// Returns whether a name matches the pattern, if there is one, and has no line break.
 fn is_shown(name: &[u8], pattern: Option<&Pattern>) -> bool {
     pattern.is_none_or(|pattern| pattern.matches(name)) && !listing::has_line_break(name)
 }
@@ -341,16 +342,15 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
     }
 }
 
-/// The facts that are shown of an entry; `perm` depends on the user's rights (RFC 3659 §7.5.5).
+/// The facts to show of an entry; `perm` depends on the user's rights (RFC 3659 §7.5.5).
 struct ShownFacts {
     facts: FactSelection,
-    /// The directory, and the rights to it.
+    /// The listed directory, followed by the user's rights to it.
     directory: VirtualPath,
     rights: Rights,
-    /// Other rights in some directories.
+    /// The user's other rights in some directories at or below it.
     rules: Vec<DirectoryRights>,
-    /// Names that the storage does not let users rename or remove, and what it lets them do in
-    /// these directories.
+    /// Names of directories that users cannot rename or remove, and what users can do in each.
     fixed: Vec<(Vec<u8>, DirectoryUse)>,
     /// Whether files may be replaced if the rights allow it.
     may_overwrite: bool,
@@ -360,9 +360,9 @@ struct ShownFacts {
 /// What the storage lets users do with an object, whatever their rights.
 #[derive(Clone, Copy)]
 struct Bounds {
-    /// It cannot be renamed; a directory cannot be removed either.
+    /// Whether the object cannot be renamed nor, if it is a directory, removed.
     is_fixed: bool,
-    /// What they can do in it, if it is a directory.
+    /// What users can do in the object, if it is a directory.
     within: DirectoryUse,
 }
 
@@ -446,7 +446,7 @@ impl ShownFacts {
     }
 }
 
-/// Returns the fixed names in a directory, and what users can do in these directories.
+/// Returns the fixed names in a directory, and what users can do in each of them.
 fn fixed(storage: &dyn Storage, directory: &VirtualPath) -> Vec<(Vec<u8>, DirectoryUse)> {
     let names = storage.fixed_names(directory).into_iter();
     let fixed = names.map(|name| {

@@ -32,7 +32,7 @@ use crate::session::{Outcome, PreparedTransfer, Session};
 
 /// Passes a command through the gate, the parser and its handler.
 pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Outcome {
-    // A new REST or RNFR replaces the old one even if it is refused.
+    // A new REST or RNFR replaces the old one even if the new one is refused.
     if verb == Verb::Rest {
         session.restart = 0;
     }
@@ -48,7 +48,7 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
     if let Outcome::Reply(reply) = &outcome {
         refusal::tell(session, verb, argument, renamed.as_ref(), reply);
     }
-    // A client may have sent the data already, and a later upload must not get it.
+    // The client may have sent the data already, and a later upload must not get that data.
     let is_transfer = matches!(outcome, Outcome::Transfer(..));
     if !is_transfer && file_direction(verb) == Some(Direction::Received) {
         session.close_open_data();
@@ -66,7 +66,7 @@ fn look_at(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Outcome
     }
     security::check_data(session)?;
     // Any outcome uses up the prepared connection: a stale listener must not serve the next
-    // transfer. One that is open stays so, because clients send several commands at once.
+    // transfer. An open connection stays open, because clients send several commands at once.
     let no_data =
         || Reply::new(ReplyCode::NO_DATA_CONNECTION, "Use PASV, EPSV, PORT or EPRT first");
     let channel = session.channel.take().ok_or_else(no_data)?;
@@ -102,7 +102,8 @@ fn parse_failure(session: &Session, verb: Verb, argument: &[u8], kind: ParseErro
     }
 }
 
-/// Handles a command without a data connection; `None` if it has no handler, which a test reports.
+/// Handles a command without a data connection. Returns `None` if the command has no handler; a
+/// test ensures that every command has one.
 fn handle(session: &mut Session, command: &Command) -> Option<Outcome> {
     match command {
         Command::User(name) => Some(access::user(session, name)),
@@ -164,7 +165,8 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
     })
 }
 
-/// Handles a command with a data connection, up to that connection.
+/// Prepares the transfer of a command with a data connection. Returns `None` if the command has no
+/// handler.
 #[inline(never)]
 fn prepare(session: &mut Session, command: &Command) -> Option<Result<PreparedTransfer, Reply>> {
     Some(match command {

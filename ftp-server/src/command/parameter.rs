@@ -1,5 +1,5 @@
-//! Transfer parameters (RFC 959 §4.1.2; RFC 2428): TYPE, STRU, MODE, and the next data connection:
-//! PASV, EPSV, PORT, EPRT.
+//! Transfer parameters (RFC 959 §4.1.2; RFC 2428): TYPE, STRU and MODE; PASV, EPSV, PORT and EPRT
+//! for the next data connection.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use ftp_proto::{
 use crate::data::DataChannel;
 use crate::session::{Outcome, Session};
 
-/// Lower ports are services, not data ports of clients (RFC 2577 §3).
+/// The lowest data port that clients can choose. Lower ports belong to services (RFC 2577 §3).
 const FIRST_PORT: u16 = 1_024;
 
-/// `TYPE A | I | L 8`: 200; 504 for the other types of RFC 959, which mean nothing for files of
+/// `TYPE A | I | L 8`: 200; 504 for the other types of RFC 959, which have no meaning for files of
 /// plain bytes.
 pub(super) fn set_type(session: &mut Session, code: TypeCode) -> Outcome {
     let Some(representation) = code.representation() else { return unsupported().into() };
@@ -92,7 +92,8 @@ pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
     }
 }
 
-/// Listens on the address of the control connection, and replaces an earlier preparation.
+/// Listens on the address of the control connection, instead of an earlier data connection. Returns
+/// the port.
 fn listen(session: &mut Session) -> Result<u16, Reply> {
     session.channel = None;
     let ports = Arc::clone(&session.context.passive_ports);
@@ -135,7 +136,7 @@ fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
         let text = "Your address is unknown, use EPSV or PASV";
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
     }
-    // Between two servers neither would be the TLS client (RFC 4217 §7), without SSCN.
+    // Without SSCN, neither of two servers would be the TLS client (RFC 4217 §7).
     let is_lonely = session.protection == ProtectionLevel::Private
         && host != session.peer.ip()
         && !session.serves_sscn();
@@ -160,7 +161,7 @@ pub(super) fn protocol_not_supported(usable: NetworkProtocols) -> Reply {
     Reply::new(ReplyCode::PROTOCOL_NOT_SUPPORTED, text)
 }
 
-/// Returns a set of one protocol.
+/// Returns a set with only this protocol.
 pub(super) fn only(protocol: NetworkProtocol) -> NetworkProtocols {
     NetworkProtocols {
         ipv4: protocol == NetworkProtocol::Ipv4,
@@ -169,8 +170,8 @@ pub(super) fn only(protocol: NetworkProtocol) -> NetworkProtocols {
 }
 
 impl Session {
-    /// Returns the protocols of active data connections: the client's own, and those of the FXP
-    /// networks for users with that right.
+    /// Returns the protocols of active data connections: the client's own, and for users with the
+    /// right `FXP` those of the FXP networks.
     pub(super) fn active_protocols(&self) -> NetworkProtocols {
         let networks = &self.context.config.fxp_networks;
         let may_use = |protocol| {

@@ -6,8 +6,8 @@ use crate::log::EventKind;
 use crate::session::Session;
 use crate::storage::VirtualPath;
 
-/// Notifies observers if a user's `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or `RNTO` was refused.
-/// `renamed` is the name that `RNFR` gave to an `RNTO`.
+/// Notifies observers if a user's `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or `RNTO` was
+/// refused. For `RNTO`, `renamed` is the path that `RNFR` named.
 pub(super) fn tell(
     session: &Session,
     verb: Verb,

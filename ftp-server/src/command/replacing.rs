@@ -1,11 +1,11 @@
-//! Uploads that replace a file, and what a client that resumes one of them must not do.
+//! Uploads that replace a file, and protection against clients that resume them wrongly.
 //!
-//! Until the 226 the name has the old file. A client whose connection broke can take the length of
-//! that file for what the server has of the new one. It then sends only the rest, so that the new
-//! file begins with old content; or nothing at all, if the old file is not shorter. In-place
-//! servers have no such doubt, and some clients resume without being told to. So an upload from
-//! byte 0 that did not end with 226 must be sent from byte 0 again, and its user does not learn the
-//! length of the old file.
+//! Until the 226, the name has the old file. A client whose connection broke can mistake the length
+//! of the old file for the part of the new file that the server has. The client then sends only the
+//! rest, and the new file begins with old content. If the old file is not shorter than the new one,
+//! the client sends nothing at all. Servers that write files in place do not have this problem, and
+//! some clients resume without being asked to. So an upload from byte 0 that did not end with 226
+//! must be sent from byte 0 again, and its user does not learn the length of the old file.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,20 +22,20 @@ use crate::storage::{Storage, StorageError, StreamEnd, Upload, VirtualPath, Writ
 /// Time for which an interrupted upload is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Uploads from byte 0 in the whole server that run or were interrupted, by user and path.
+/// Uploads from byte 0 in the whole server that are running or were interrupted, by user and path.
 #[derive(Debug, Default)]
 pub(crate) struct Replacements(Mutex<HashMap<Key, State>>);
 
-/// The user, or nobody for a shared login, and the path.
+/// The user (empty for a shared login) and the path.
 type Key = (Vec<u8>, VirtualPath);
 
 #[derive(Debug, Default)]
 struct State {
     /// When each running upload began.
     running: Vec<Instant>,
-    /// The last one, if it was interrupted.
+    /// The last upload, if it was interrupted.
     interrupted: Option<Interrupted>,
-    /// When the last one that stored the file began, if others ran then.
+    /// When the last upload that stored the file began; forgotten when no other upload is running.
     stored: Option<Instant>,
 }
 
@@ -47,7 +47,7 @@ enum End {
     WithoutFile,
     /// Not stored: the name still has the old file.
     Interrupted,
-    /// The same, because of `ABOR` in the session of this number.
+    /// Interrupted by `ABOR` in the session with this number.
     Aborted {
         session: u64,
     },
@@ -63,12 +63,12 @@ struct Interrupted {
 }
 
 impl State {
-    /// Returns the last upload if it was interrupted a short time ago.
+    /// Returns the last upload if it was interrupted less than [`REMEMBERED`] ago.
     fn interrupted(&self) -> Option<Interrupted> {
         self.interrupted.filter(|upload| upload.ended.elapsed() < REMEMBERED)
     }
 
-    /// Returns whether the file is older than an upload that runs or was interrupted.
+    /// Returns whether the file is older than an upload that is running or was interrupted.
     fn is_old(&self) -> bool {
         let begun = self.interrupted().map(|upload| upload.begun);
         let mut unfinished = self.running.iter().copied().chain(begun);
@@ -120,15 +120,16 @@ impl Replacements {
         }
     }
 
-    /// Returns whether an upload runs or was interrupted.
+    /// Returns whether an upload is running or was interrupted.
     fn has(&self, key: &Key) -> bool {
         let states = self.states();
         let state = states.get(key);
         state.is_some_and(|state| !state.running.is_empty() || state.interrupted().is_some())
     }
 
-    /// Returns whether a session may learn the length of the file, if the server remembers an
-    /// upload. A client that aborted its upload knows which file it is.
+    /// Returns whether a session may learn the length of the file, or `None` if the server
+    /// remembers no upload of it. A client that aborted its upload knows that the file is the old
+    /// one.
     fn may_tell(&self, key: &Key, session: u64) -> Option<bool> {
         let states = self.states();
         let state = states.get(key)?;
@@ -152,11 +153,11 @@ fn key(session: &Session, path: &VirtualPath) -> Key {
     (session.owner(path).unwrap_or_default().to_vec(), path.clone())
 }
 
-/// Refuses to tell the length of a file that an upload of this user should have replaced, or will
-/// replace.
+/// Refuses to report the length of a file that an upload of this user was to replace, or is
+/// replacing.
 ///
-/// A client that asks about the file that it has just stored, to verify it, knows which file it is.
-/// The storage is not asked then: an object store needs a request for that.
+/// A client that has just stored the file, and asks in order to verify it, knows which file it is.
+/// In that case, the storage is not asked, because an object store would need a request for that.
 pub(super) fn check_told(
     session: &Session,
     storage: &dyn Storage,
@@ -178,7 +179,7 @@ pub(super) fn forget(session: &Session, path: &VirtualPath) {
     session.context.replacements.forget(&key(session, path));
 }
 
-/// Refuses to resume an upload with the length of a file that it should have replaced.
+/// Refuses to resume an upload if the name still has the file that the upload was to replace.
 pub(super) fn check(
     session: &Session,
     storage: &dyn Storage,
@@ -217,8 +218,8 @@ struct Replacing {
 }
 
 impl Replacing {
-    /// Records how the upload ends if it is not stored. Once it has begun, the storage knows
-    /// whether there is a file.
+    /// Records how the upload ends if it is not stored. Once the upload has begun, the storage
+    /// knows whether it replaces a file.
     fn note(&mut self, end: End) {
         self.replacement.end = if self.upload.replaces() { end } else { End::WithoutFile };
     }
@@ -229,7 +230,7 @@ struct Replacement {
     replacements: Arc<Replacements>,
     key: Key,
     begun: Instant,
-    /// Its end if it is dropped now.
+    /// How the upload ends if this value is dropped now.
     end: End,
 }
 

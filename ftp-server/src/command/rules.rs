@@ -19,15 +19,16 @@ pub(crate) struct Rule {
     pub(super) after: After,
     pub(super) data: Data,
     needs: Needs,
-    /// Rights, one of which the user needs; empty: no right is needed.
+    /// Rights of which the user needs at least one (empty: no right is needed).
     rights: &'static [Rights],
-    /// Allowed in plaintext even if TLS is required, because it contains nothing secret.
+    /// Whether the command is allowed in plaintext even if TLS is required, because it contains
+    /// nothing secret.
     pub(super) is_harmless: bool,
     /// State that the command does not clear.
     keeps: Keeps,
-    /// The command calls the authenticator, which may not return.
+    /// Whether the command calls the authenticator, which may not return.
     decides_login: bool,
-    /// The line in `FEAT`, or its first word.
+    /// The line in `FEAT`, or the first word of that line; `None`: no line.
     pub(super) feature: Option<&'static str>,
 }
 
@@ -79,7 +80,8 @@ pub(super) enum Data {
     Receives,
 }
 
-/// What a command requires of the configuration or the storage; without it the command gets 502.
+/// What a command requires of the configuration or the storage. If it is missing, the command gets
+/// 502.
 #[derive(Clone, Copy)]
 enum Needs {
     Nothing,
@@ -89,7 +91,7 @@ enum Needs {
     Active,
     /// TLS that the client can request.
     Tls,
-    /// Other servers with which this one begins TLS handshakes.
+    /// Trusted servers with which this server begins TLS handshakes.
     OtherServers,
     /// Any of these capabilities.
     Storage(&'static [Capabilities]),
@@ -313,7 +315,7 @@ pub(crate) fn decides_login(verb: Verb) -> bool {
     Rule::of(verb).is_some_and(|rule| rule.decides_login)
 }
 
-/// Returns the direction in which a command moves a file.
+/// Returns the direction in which a command moves a file, or `None` if it moves no file.
 pub(crate) fn file_direction(verb: Verb) -> Option<crate::log::Direction> {
     match Rule::of(verb)?.data {
         Data::Sends => Some(crate::log::Direction::Sent),
@@ -335,8 +337,8 @@ impl Session {
         }
     }
 
-    /// Treats an unknown verb like any other command in between. A line without a verb, such as an
-    /// empty one, has no effect.
+    /// Forgets `RNFR` and `REST` after a line with an unknown verb. A line without a verb, such as
+    /// an empty line, has no effect.
     pub(crate) fn forget_pending_of_unknown(&mut self, line: &[u8]) {
         if let Ok((verb, argument)) = Verb::split(line) {
             self.forget_pending(verb, argument);

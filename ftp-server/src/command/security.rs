@@ -7,7 +7,8 @@ use crate::log::EventKind;
 use crate::session::{Outcome, Session};
 use crate::tls::TlsPolicy;
 
-/// `AUTH TLS`: 234, then the handshake; 504 for other mechanisms. It ends a login (RFC 4217 §4.2).
+/// `AUTH TLS`: 234, then the handshake; 504 for other mechanisms. `AUTH` ends a login (RFC 4217
+/// §4.2).
 pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome {
     let with_data = match mechanism {
         AuthMechanism::Tls => false,
@@ -35,7 +36,7 @@ pub(super) fn pbsz(session: &mut Session) -> Outcome {
     Reply::new(ReplyCode::OKAY, "PBSZ=0").into()
 }
 
-/// `PROT <prot-code>`: 200 for `P` and `C`, 534 if the policy requires the other one, 536 for
+/// `PROT <prot-code>`: 200 for `P` and `C`, 534 if the policy requires the other level, 536 for
 /// levels without an equivalent in TLS.
 pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
     let deny = |text| Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
@@ -59,12 +60,12 @@ pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
     Reply::new(ReplyCode::OKAY, format!("Protection is {}", level.as_str())).into()
 }
 
-/// `SSCN [ON | OFF]`: 200 with the side of the server in the handshakes of its data connections.
-/// After `SSCN ON` it is the TLS client, whichever side connects, and the other side must be a
-/// trusted server. So two servers can exchange a file under TLS.
+/// `SSCN [ON | OFF]`: 200 with the server's role in the TLS handshakes of its data connections.
+/// After `SSCN ON`, the server is the TLS client, whichever side connects, and the other side must
+/// be a trusted server. This lets two servers exchange a file under TLS.
 ///
-/// `ON` needs `PROT P`: 503 before. It stays on until `SSCN OFF`, `REIN` or `AUTH`. There is no
-/// RFC; the words of the replies are those of glftpd, drftpd and ioFTPD.
+/// `SSCN ON` gets 503 before `PROT P`. It stays in effect until `SSCN OFF`, `REIN` or `AUTH`. No
+/// RFC defines SSCN; the replies have the words of glftpd, drftpd and ioFTPD.
 pub(super) fn sscn(session: &mut Session, argument: &[u8]) -> Outcome {
     let has_right = session.user().is_some_and(|user| user.rights.contains(Rights::FXP));
     let is_on = match argument.to_ascii_uppercase().as_slice() {

@@ -9,14 +9,14 @@ use crate::session::{Access, Outcome, Session};
 use crate::site_commands::SiteRequest;
 use crate::storage::Capabilities;
 
-/// A word of `SITE` for the help.
+/// A `SITE` command of the server, for the help.
 struct SiteWord {
     form: &'static str,
-    /// Whether a user with this offer can use it.
+    /// Returns whether a user with this offer can use the command.
     is_offered: fn(Offer) -> bool,
 }
 
-/// Every word of `SITE` that is served.
+/// Every `SITE` command that the server handles itself.
 const SITE_WORDS: &[SiteWord] = &[
     SiteWord { form: "HELP", is_offered: |_offer| true },
     SiteWord { form: "CHMOD <mode> <path>", is_offered: may_chmod },
@@ -31,7 +31,7 @@ fn may_see_quota(Offer { rights, capabilities }: Offer) -> bool {
     rights.contains(Rights::LIST) && capabilities.contains(Capabilities::QUOTA)
 }
 
-/// Returns the forms of the words for this user, or for any user before login.
+/// Returns the syntax of the `SITE` commands that this user (before login: any user) can use.
 pub(super) fn forms(session: &Session) -> Vec<&'static str> {
     let offer = session.offer();
     let offered = SITE_WORDS.iter().filter(|word| (word.is_offered)(offer));
@@ -53,8 +53,8 @@ pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
     }
 }
 
-/// Returns the embedder's answer, or 504 for an unknown word. A 1yz or 3yz would make the client
-/// wait for another reply that never comes, so it is replaced by 451.
+/// Returns the embedder's answer, or 504 for an unknown word. A 1yz or 3yz is not a final reply, so
+/// it is replaced by 451.
 fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Outcome {
     let Some(commands) = &session.context.site else { return no_such_word() };
     let Access::User(user) = &session.access else { return no_such_word() };

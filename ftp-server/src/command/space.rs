@@ -13,9 +13,9 @@ use crate::storage::{
     Quota, RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
 };
 
-/// Minimum bytes that an upload may store before the free space is checked again. With much free
-/// space it may store more, but not so much that many parallel uploads could fill the disk before
-/// the next check.
+/// Minimum bytes that an upload may store before the free space is checked again, unless less is
+/// left. With much free space, an upload may store more: the free space divided by [`SHARE`], at
+/// most [`STEP_MAX`]. So parallel uploads cannot fill the disk before the next check.
 const STEP: u64 = 8 * 1024 * 1024;
 const STEP_MAX: u64 = 256 * 1024 * 1024;
 const SHARE: u64 = 256;
@@ -55,8 +55,8 @@ fn free_near(storage: &dyn Storage, directory: &VirtualPath) -> Result<u64, Stor
     }
 }
 
-/// `AVBL [<directory>]`: 213 with the bytes that can be stored there: the smaller of quota and free
-/// space.
+/// `AVBL [<directory>]`: 213 with the bytes that can be stored there: the smaller of the remaining
+/// quota and the free space.
 pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
     let Some(storage) = session.storage_at(&path, Rights::LIST) else {
@@ -105,7 +105,7 @@ pub(super) fn check(
     }
 }
 
-/// Wraps an upload so that it fails with `NoSpace` at the end of `room`.
+/// Wraps an upload so that it fails with `NoSpace` when `room` is used up.
 pub(super) fn within(
     session: &Session,
     storage: Arc<dyn Storage>,
@@ -133,7 +133,8 @@ impl Within {
         self.left = match self.storage.make_room(&self.directory, wanted, RoomFor::More) {
             Ok(free) if free <= self.min_free => return Err(Kind::NoSpace.into()),
             Ok(free) => step_of(free - self.min_free),
-            // The directory was removed or moved. An unknown free space refuses nothing.
+            // The directory was removed or moved. The upload continues, because the free space is
+            // unknown.
             Err(_) => STEP,
         };
         Ok(())

@@ -64,8 +64,8 @@ pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTra
     receive(session, path, Rights::APPEND, WriteMode::Append, told)
 }
 
-/// Compresses the data to send in mode Z; 450 if too many transfers do that now. Divides it into
-/// blocks in mode B, with restart markers if it `is_file`.
+/// In mode Z, compresses the data to send, or returns a 450 if too many transfers are compressed at
+/// present. In mode B, divides the data to send into blocks, with restart markers if `is_file`.
 pub(super) fn in_mode(
     session: &Session,
     mut transfer: PreparedTransfer,
@@ -87,8 +87,8 @@ pub(super) fn in_mode(
     Ok(transfer)
 }
 
-/// Returns the length of a kept partial upload that `SIZE` has reported; one upload command can use
-/// it.
+/// Takes the length of a kept partial upload that `SIZE` has reported, so that only one upload
+/// command uses it. Returns `None` if `SIZE` has not reported any.
 fn take_told_partial(session: &mut Session, path: &Pathname) -> Option<u64> {
     let path = session.resolve(path);
     let at = session.told_partials.iter().position(|(told, _)| *told == path)?;
@@ -156,7 +156,7 @@ fn receive(
     Ok(PreparedTransfer::receive(path, upload, session.encoding(present)))
 }
 
-/// Refuses a name if the user or the configuration may not change the object that has it now.
+/// Refuses a name if the user's rights or the configuration forbid changes to its existing object.
 fn check_name(
     session: &Session,
     storage: &dyn Storage,
