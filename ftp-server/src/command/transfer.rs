@@ -203,8 +203,8 @@ fn resumed_mode(
     }
 }
 
-/// Returns the directory or its nearest existing parent. Directories that are created in it use
-/// that file system's free space.
+/// Returns the directory or its nearest existing parent. New directories in it use the free space
+/// of its file system.
 fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualPath {
     let mut nearest = directory.clone();
     while let Some(parent) = nearest.parent()

@@ -18,10 +18,10 @@ const PREFIX: &[u8] = b"stou";
 const ATTEMPTS: u32 = 8;
 
 /// `STOU [<prefix>]`: stores a file in the current directory under a new name. The 150 reply
-/// announces it as RFC 1123 §4.1.2.9 requires: `150 FILE: name`.
+/// announces the name as RFC 1123 §4.1.2.9 requires: `150 FILE: name`.
 ///
 /// The part after the prefix is random, so that sessions do not compete for the next number. The
-/// file gets the name only if it is still free when the upload is complete.
+/// file gets the name only if the name is still free when the upload is complete.
 pub(super) fn stou(
     session: &Session,
     prefix: Option<&Pathname>,

@@ -11,8 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::wait::{Monitor, OpenError, fd, wait};
 
 /// Connects from `local`, the address that the client connected to, to `address`. The source port
-/// is the one below that of `local` if `from_port_below` is set and the port is available,
-/// otherwise any.
+/// is the one below that of `local` if `from_port_below` is set and that port is available;
+/// otherwise the system chooses.
 pub(super) fn connect(
     local: SocketAddr,
     address: SocketAddr,
@@ -23,7 +23,7 @@ pub(super) fn connect(
     let below = local.port().checked_sub(1).filter(|port| from_port_below && *port > 0);
     let begun = match below.map(|port| begin(local, port, address)) {
         Some(Ok(socket)) => Ok(socket),
-        // A low port takes a privilege, and the pair of ports may still be in use by an earlier
+        // A low port needs a privilege, and the pair of ports may still be in use by an earlier
         // connection.
         Some(Err(_)) | None => begin(local, 0, address),
     };

@@ -17,7 +17,7 @@ use crate::{limits, threads};
 pub(crate) struct Announcer {
     overrides: Vec<(Vec<Network>, Announced)>,
     general: Option<Announced>,
-    /// Whether the log has a warning that external clients get an internal address.
+    /// Whether a warning was logged that external clients get an internal address.
     warned: AtomicBool,
     /// Ends the lookup thread when this value is dropped.
     lookups: OnceLock<Sender<()>>,
@@ -82,8 +82,8 @@ impl Announcer {
         found
     }
 
-    /// Starts a thread that looks up the names, if there are any; it ends with this value. Returns
-    /// after the first lookup, or when that takes too long.
+    /// Starts a thread that looks up the names, if there are any. The thread ends when this value
+    /// is dropped. Returns after the first lookup, or if that lookup takes too long.
     pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
         let has_names = self.all().any(|announced| matches!(announced, Announced::Name(..)));
         if !has_names || self.lookups.get().is_some() {
@@ -96,7 +96,7 @@ impl Announcer {
             while let Some(announcer) = announcer.upgrade() {
                 let found = announcer.look_up(addresses_of);
                 drop(announcer);
-                // Sending fails if the start no longer waits.
+                // Sending fails if `start` no longer waits.
                 let _ = looked_up.send(());
                 let pause = if found { limits::LOOKUP } else { limits::LOOKUP_AGAIN };
                 if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
@@ -134,7 +134,7 @@ impl Announced {
         let Some(first) = usable.next() else {
             return log::warn!("passive address {name} has no IPv4 address");
         };
-        // A name may have several addresses in changing order. The same address stays in use as
+        // A name may have several addresses in changing order. The known address stays in use as
         // long as the name has it.
         if !found.is_some_and(|known| known == first || usable.any(|other| other == known)) {
             log::info!("passive address {name} is {first}");

@@ -1,4 +1,4 @@
-//! Mode B: files in blocks, and the data connection that stays open for the next one (RFC 959
+//! Mode B: files in blocks, and the data connection that stays open for the next file (RFC 959
 //! §3.4.2).
 
 use std::io::Write;
@@ -17,10 +17,10 @@ use crate::tls::{Connection, size_of_records};
 /// Bytes of a file after which a download gets a restart marker.
 const MARK: u64 = 1024 * 1024;
 
-/// Most bytes of one block. A listing may exceed it by a line, which still fits into the block.
+/// Bytes of one block, at most. A listing may exceed this by a line, which still fits into a block.
 const BLOCK: usize = 60 * 1024;
 
-/// Least room for another block in the same buffer.
+/// Minimum room for another block in the same buffer.
 const LEAST: usize = 1024;
 
 /// Maximum time to gather blocks before sending them.
@@ -29,16 +29,16 @@ const GATHER: Duration = Duration::from_millis(50);
 /// Why received data does not have the form that its mode requires.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum DataFault {
-    /// Not one whole compressed stream.
+    /// The data is not one complete compressed stream.
     #[error(transparent)]
     Deflate(#[from] DeflateFault),
-    /// Not a file in blocks.
+    /// The data is not a complete file in blocks.
     #[error(transparent)]
     Block(#[from] BlockFault),
-    /// The end of a record. Without it, records would become one.
+    /// The data contains the end of a record, which the stored file would lose.
     #[error("the data has records")]
     Record,
-    /// A block in which the sender suspects errors. The file could not show which it is.
+    /// The sender suspects errors in a block. The stored file could not show in which one.
     #[error("the sender suspects errors in the data")]
     Suspect,
 }
@@ -53,12 +53,13 @@ impl DataFault {
 /// An open data connection, in non-blocking mode.
 pub(crate) struct DataConnection {
     pub(crate) stream: TcpStream,
-    /// TLS, if it is protected.
+    /// TLS, if the connection is protected.
     pub(crate) protection: Option<Connection>,
-    /// It stays open after a complete file. The end of a file is then part of the data.
+    /// Whether the connection stays open after a complete file. The data then marks the end of a
+    /// file.
     pub(crate) stays_open: bool,
-    /// Received data of the next files, decrypted: a client may send them in advance. No more than
-    /// a small buffer holds.
+    /// Received and decrypted data of the next files, which a client may send in advance. It fits
+    /// into a small buffer.
     pub(super) early: Vec<u8>,
 }
 
@@ -67,11 +68,11 @@ impl DataConnection {
         Self { stream, protection, stays_open: false, early: Vec::new() }
     }
 
-    /// Lets it stay open after a complete file.
+    /// Lets the connection stay open after a complete file.
     pub(crate) fn stay_open(&mut self) {
         self.stays_open = true;
-        // The end of a file must not wait until the client has acknowledged the file before it. If
-        // this fails, files are only slower.
+        // The end of a file must not wait until the client has acknowledged the data before it. If
+        // this call fails, transfers are only slower.
         let _ = self.stream.set_nodelay(true);
     }
 
@@ -104,8 +105,8 @@ impl IdleConnection {
         Self(Some(Box::new(connection)))
     }
 
-    /// Returns the connection for the next file; `None` if it is closed, or is not protected as the
-    /// session now wants it.
+    /// Returns the connection for the next file, or `None` if the connection is closed or does not
+    /// have the protection that the session now requires.
     pub(crate) fn resume(mut self, is_private: bool, is_upload: bool) -> Option<DataConnection> {
         let connection = self.0.as_ref()?;
         // Data that arrived before the client closed its side is complete.
@@ -126,7 +127,7 @@ impl Drop for IdleConnection {
         };
         let mut record = [0; size_of_records(0)];
         if let Ok(length) = protection.close(&mut record) {
-            // A client that has disconnected, or does not read, does not need the end.
+            // A client that has disconnected, or does not read, does not need the `close_notify`.
             let _ = stream.write(record.get(..length).unwrap_or_default());
         }
     }
@@ -135,15 +136,15 @@ impl Drop for IdleConnection {
 /// Data to send in mode B.
 pub(crate) struct BlockOutgoing {
     inner: Box<dyn Outgoing>,
-    /// Bytes of `inner` so far.
+    /// Bytes read from `inner` so far.
     read: u64,
-    /// For a file: the offset of its first byte, and that of the next restart marker.
+    /// For a file: the offset at which `inner` begins, and the offset of the next restart marker.
     marks: Option<(u64, u64)>,
 }
 
 impl BlockOutgoing {
-    /// Returns `inner` in blocks. With `offset`, that of its first byte in a file, restart markers
-    /// tell the later ones.
+    /// Returns `inner` in blocks. For a file, `offset` is the offset at which `inner` begins, and
+    /// the blocks include restart markers.
     pub(crate) fn new(inner: Box<dyn Outgoing>, offset: Option<u64>) -> Self {
         let marks = offset.map(|offset| (offset, offset.saturating_add(MARK)));
         Self { inner, read: 0, marks }
@@ -162,8 +163,8 @@ impl BlockOutgoing {
         *next = position.saturating_add(MARK);
     }
 
-    /// Appends a block of about `room` bytes. Returns the bytes of data in it, and whether more
-    /// follow.
+    /// Appends a block of about `room` bytes. Returns the number of data bytes in the block, and
+    /// whether more data follows.
     fn block(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(usize, bool), StorageError> {
         let at = out.len();
         out.extend_from_slice(&BlockHeader::data(0).encode());
@@ -200,7 +201,8 @@ impl Outgoing for BlockOutgoing {
             let room = full.saturating_sub(out.len() + BlockHeader::END_OF_FILE.encode().len());
             let (count, has_more) = self.block(room.max(LEAST), out)?;
             if !has_more {
-                // Before the end of the file: a source that is too short must not look complete.
+                // Checked before the end of the file is sent: a source that is too short must not
+                // look complete.
                 self.inner.check_end(self.read)?;
                 out.extend_from_slice(&BlockHeader::END_OF_FILE.encode());
                 return Ok(false);
@@ -222,12 +224,12 @@ pub(crate) struct Blocks {
     pub(super) decoder: BlockDecoder,
     /// The offset in the file at which the data begins.
     pub(super) offset: u64,
-    /// The end of the file was received.
+    /// Whether the end of the file was received.
     pub(super) is_complete: bool,
 }
 
 impl Blocks {
-    /// Returns a decoder of data that begins at `offset` in its file.
+    /// Returns a decoder for data that begins at `offset` in the file.
     pub(crate) const fn new(offset: u64) -> Self {
         Self { decoder: BlockDecoder::new(), offset, is_complete: false }
     }

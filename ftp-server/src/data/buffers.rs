@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::lock::unpoisoned;
 
-/// Size of the first buffer of a transfer, in bytes; it stays if no large one is left. A small file
-/// should not cost a large buffer.
+/// Size of the first buffer of a transfer, in bytes. The transfer keeps it if no large buffer is
+/// left. A small file should not cost a large buffer.
 pub(super) const SMALL: usize = 16 * 1024;
 
 /// Size of the buffer after a transfer has filled a small one, in bytes. A large file should not
@@ -37,13 +37,13 @@ struct BufferState {
 pub(super) struct Buffer<'a> {
     pool: &'a Buffers,
     bytes: Vec<u8>,
-    /// Its size in bytes.
+    /// The size in bytes.
     size: usize,
     is_large: bool,
 }
 
 impl Buffers {
-    /// Allows as many large buffers as fit into `bytes`.
+    /// Returns a pool of as many large buffers as fit into `bytes`.
     pub(crate) fn new(bytes: u64) -> Self {
         let most = usize::try_from(bytes / LARGE as u64).unwrap_or(usize::MAX);
         Self { most, state: Mutex::default() }
@@ -102,12 +102,12 @@ impl Buffer<'_> {
         &mut self.bytes
     }
 
-    /// Returns the most bytes that should be in the buffer.
+    /// Returns the maximum number of bytes that should be in the buffer.
     pub(super) const fn room(&self) -> usize {
         self.size - MARGIN
     }
 
-    /// Replaces a small buffer with a large one of the same content, if one is left.
+    /// Replaces a small buffer with a large one if the pool has one left. The content is not kept.
     pub(super) fn grow(&mut self) {
         if !self.is_large
             && let Some(bytes) = self.pool.lend()

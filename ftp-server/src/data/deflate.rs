@@ -1,4 +1,4 @@
-//! Mode Z: compressing data to send and decompressing received data, within bounds of memory and
+//! Mode Z: compressing data to send and decompressing received data, within limits on memory and
 //! processor time for the whole server.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -13,7 +13,8 @@ use crate::limits;
 use crate::lock::unpoisoned;
 use crate::storage::StorageError;
 
-/// Bytes that are compressed, or decompressed at most, in one turn: a millisecond or two.
+/// Maximum bytes that are compressed, or result from decompression, in one turn: a millisecond or
+/// two.
 const TURN: usize = 32 * 1024;
 
 /// Maximum time to compress before sending: much data can become very little.
@@ -22,7 +23,7 @@ const GATHER: Duration = Duration::from_millis(50);
 /// The compression of all sessions of a server.
 #[derive(Debug)]
 pub(crate) struct Deflating {
-    /// Turns at a time: half of the processors.
+    /// Maximum turns at a time: half the number of processors, rounded up.
     turns: usize,
     state: Mutex<DeflatingState>,
     freed: Condvar,
@@ -30,16 +31,16 @@ pub(crate) struct Deflating {
 
 #[derive(Debug, Default)]
 struct DeflatingState {
-    /// Sessions that have a turn.
+    /// Number of sessions that have a turn.
     working: usize,
-    /// Encoders in use.
+    /// Number of encoders in use.
     encoders: usize,
 }
 
 /// A session's turn to use a processor; dropping it ends the turn.
 struct Turn<'a>(&'a Deflating);
 
-/// One of [`limits::ENCODERS`]; dropping it returns it.
+/// The place of one of [`limits::ENCODERS`] encoders; dropping it frees the place.
 #[derive(Debug)]
 struct EncoderPlace(Arc<Deflating>);
 
@@ -51,7 +52,8 @@ impl Default for Deflating {
 }
 
 impl Deflating {
-    /// Waits for a turn. Others keep theirs for a few milliseconds and wait for no client meanwhile.
+    /// Waits for a turn. Other sessions keep their turn for a few milliseconds, and wait for no
+    /// client meanwhile.
     fn turn(&self) -> Turn<'_> {
         let mut state = self.state();
         while state.working >= self.turns {
@@ -94,13 +96,13 @@ pub(crate) struct DeflateOutgoing {
     /// `None` once the end of the stream is written.
     encoder: Option<DeflateEncoder>,
     plain: Vec<u8>,
-    /// Bytes of `inner` so far.
+    /// Bytes read from `inner` so far.
     read: u64,
     place: EncoderPlace,
 }
 
 impl DeflateOutgoing {
-    /// Returns `inner` in compressed form; `None` if the server has no encoder left.
+    /// Returns `inner` in compressed form, or `None` if the server has no encoder left.
     pub(crate) fn new(
         inner: Box<dyn Outgoing>,
         level: DeflateLevel,
@@ -113,7 +115,7 @@ impl DeflateOutgoing {
 }
 
 impl DeflateOutgoing {
-    /// Compresses the next bytes; `false` at the end.
+    /// Compresses the next bytes. Returns `false` at the end.
     fn step(&mut self, out: &mut Vec<u8>) -> Result<bool, StorageError> {
         self.plain.clear();
         let has_more = self.inner.fill(TURN, &mut self.plain)?;
@@ -142,8 +144,8 @@ impl Outgoing for DeflateOutgoing {
         let end = Instant::now() + GATHER;
         loop {
             let has_more = self.step(out)?;
-            // The pump waits before it asks a source again that had nothing. An encoder that keeps
-            // bytes back is none.
+            // If the source has no bytes, the pump waits before it asks again. An encoder that
+            // keeps bytes back is no reason to wait.
             let is_waiting = self.plain.is_empty();
             if !has_more || is_waiting || !out.is_empty() || Instant::now() >= end {
                 return Ok(has_more);
@@ -169,8 +171,8 @@ impl Inflating {
         Self { decoder, plain: vec![0; TURN], deflating: Arc::clone(deflating) }
     }
 
-    /// Decompresses some bytes from the beginning of `rest`, which it advances; empty if it needs
-    /// more.
+    /// Decompresses some bytes from the beginning of `rest`, and advances `rest`. Returns no bytes
+    /// if the decoder needs more.
     pub(super) fn next(&mut self, rest: &mut &[u8]) -> Result<&[u8], DeflateFault> {
         let turn = self.deflating.turn();
         let step = self.decoder.decode(rest, &mut self.plain);

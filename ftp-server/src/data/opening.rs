@@ -14,17 +14,17 @@ use crate::tls::{Connection, Resumptions, SessionReuse};
 
 /// The prepared way to open the next data connection.
 pub(crate) enum DataChannel {
-    /// The client connects here (`PASV`, `EPSV`).
+    /// The client connects to this listener (`PASV`, `EPSV`).
     Passive(PassiveListener),
-    /// The server connects there (`PORT`, `EPRT`).
+    /// The server connects to this address (`PORT`, `EPRT`).
     Active(SocketAddr),
-    /// It is open, after an earlier transfer in mode B.
+    /// The connection is already open, after an earlier transfer in mode B.
     Open(IdleConnection),
 }
 
 impl DataChannel {
-    /// Opens the data connection of a session, with TLS if the session asks for it. Connections of
-    /// other hosts are closed (RFC 2577 §3).
+    /// Opens the data connection of a session, with TLS if the session asks for it. Connections
+    /// from other hosts are closed (RFC 2577 §3).
     pub(crate) fn open(
         self,
         peer: &DataPeer<'_>,
@@ -55,7 +55,7 @@ impl DataChannel {
         }
     }
 
-    /// Returns whether the data connection is open.
+    /// Returns whether the data connection is already open.
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self, Self::Open(_))
     }

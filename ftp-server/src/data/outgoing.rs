@@ -17,7 +17,8 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// Bytes for the client, generated on demand.
 pub(crate) trait Outgoing {
-    /// Does a short part of the work before the first byte; returns `true` when all of it is done.
+    /// Does a short part of the work before the first byte. Returns `true` when all of that work is
+    /// done.
     fn prepare(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }
@@ -27,12 +28,12 @@ pub(crate) trait Outgoing {
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError>;
 
     /// Returns the part of a file that the kernel may send directly, instead of
-    /// [`fill`](Self::fill).
+    /// [`fill`](Self::fill), if there is one.
     fn file_range(&self) -> Option<FileRange<'_>> {
         None
     }
 
-    /// Returns the bytes of the data before compression, of which `sent` compressed bytes were sent.
+    /// Returns the number of data bytes, before encoding, after `sent` encoded bytes were sent.
     fn bytes(&self, sent: u64) -> u64 {
         sent
     }
@@ -43,10 +44,10 @@ pub(crate) trait Outgoing {
     }
 }
 
-/// A part of a file, from its offset on.
+/// The part of a file from its current offset on.
 pub(crate) struct FileRange<'a> {
     pub(crate) file: BorrowedFd<'a>,
-    /// Its length in bytes, by the size of the file when it was opened.
+    /// The length in bytes, by the size of the file when it was opened.
     pub(crate) length: u64,
 }
 
@@ -58,7 +59,7 @@ pub(crate) struct ImageOutgoing {
 }
 
 impl ImageOutgoing {
-    /// Returns the file from `offset` on; `BadRestart` if it is shorter.
+    /// Returns the file from `offset` on, or `BadRestart` if the file is shorter.
     pub(crate) fn new(mut source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
         let expected = source.size().checked_sub(offset).ok_or(StorageErrorKind::BadRestart)?;
         if offset > 0 {
@@ -90,7 +91,7 @@ impl Outgoing for ImageOutgoing {
     }
 }
 
-/// A file with CR LF line ends, `TYPE A`.
+/// A file with CR LF line endings, `TYPE A`.
 pub(crate) struct AsciiOutgoing {
     source: Box<dyn Source>,
     size: u64,
@@ -104,12 +105,12 @@ pub(crate) struct AsciiOutgoing {
 }
 
 impl AsciiOutgoing {
-    /// Returns the file without its first `offset` converted bytes; `BadRestart` if it cannot have
-    /// that many. [`prepare`](Outgoing::prepare) reads the file up to that point, because only
-    /// reading finds it (RFC 3659 §5.3).
+    /// Returns the file without its first `offset` converted bytes, or `BadRestart` if it cannot
+    /// have that many. [`prepare`](Outgoing::prepare) reads the file up to that point, because only
+    /// reading finds the point (RFC 3659 §5.3).
     pub(crate) fn new(source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
         let size = source.size();
-        // A line ending has two bytes at most, so the file need not be read for this check.
+        // Conversion at most doubles the size, so this check need not read the file.
         if offset > size.saturating_mul(2) {
             return Err(StorageErrorKind::BadRestart.into());
         }
@@ -119,8 +120,8 @@ impl AsciiOutgoing {
         Ok(Self { source, size, read: 0, encoder, raw, skip: offset, ready })
     }
 
-    /// Returns the size of the converted file, or `None` if it exceeds `most`, even by growing
-    /// while it is read.
+    /// Returns the size of the converted file, or `None` if the file has more than `most` bytes
+    /// before conversion, even by growing while it is read.
     pub(crate) fn count(source: Box<dyn Source>, most: u64) -> Result<Option<u64>, StorageError> {
         let mut outgoing = Self::new(source, 0)?;
         let mut count = 0;
@@ -212,12 +213,12 @@ pub(crate) type Items<T> = Box<dyn Iterator<Item = Result<T, StorageError>>>;
 /// Appends the line of an item, if it has one.
 pub(crate) type WriteLine<T> = Box<dyn Fn(&T, &mut Vec<u8>)>;
 
-/// The lines of a listing: first some fixed ones, then one for each item that has a line.
+/// The lines of a listing, one for each item that has a line.
 pub(crate) struct ListingOutgoing<T> {
     head: Vec<u8>,
     items: Items<T>,
     line: WriteLine<T>,
-    /// A listing without lines is an error.
+    /// Whether a listing without lines is an error.
     needs_line: bool,
 }
 

@@ -16,7 +16,7 @@ use super::wait::{Monitor, OpenError, fd, wait};
 use crate::net::balancer;
 use crate::{deadline, limits};
 
-/// Accepts the first connection from an allowed host, and closes the port. Connections of other
+/// Accepts the first connection from an allowed host, and closes the port. Connections from other
 /// hosts are closed, up to a limit (RFC 2577 §3).
 pub(super) fn accept(
     passive: PassiveListener,
@@ -24,7 +24,7 @@ pub(super) fn accept(
     deadline: Instant,
     monitor: &mut dyn Monitor,
 ) -> Result<TcpStream, OpenError> {
-    // The port closes and is returned at the end of this call, with every outcome.
+    // The port is closed and returned at the end of this call, whatever the outcome.
     let port = passive.open()?;
     let mut strangers = 0;
     loop {
@@ -57,14 +57,14 @@ pub(super) fn accept(
     }
 }
 
-/// Closes the port, and returns a connection that has arrived there, whoever made it.
+/// Closes the port, and returns a connection that has arrived there, from any host.
 pub(super) fn accept_waiting(passive: PassiveListener) -> Option<TcpStream> {
     let port = passive.open().ok()?;
     accept_one(&port.listener).ok().map(|(stream, _)| stream)
 }
 
-/// Returns the client's address of a connection: the peer address, or the one in the header of a
-/// balancer.
+/// Returns the address of a connection's client: the peer's address, or the address in a balancer's
+/// header.
 fn client_of(
     stream: &TcpStream,
     from: SocketAddr,

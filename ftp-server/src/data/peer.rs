@@ -8,18 +8,18 @@ use ftp_proto::{AddressClass, Network};
 use crate::net::complaints::SessionComplaints;
 use crate::tls::{Resumed, Secured};
 
-/// Parameters of the data connection of a session.
+/// Parameters of a session's data connection.
 pub(crate) struct DataPeer<'a> {
-    /// The client's address and port of the control connection.
+    /// The client's address and port on the control connection.
     pub(crate) peer: SocketAddr,
-    /// The server's address and port of the control connection.
+    /// The server's address and port on the control connection.
     pub(crate) local: SocketAddr,
     /// Networks of the balancers, whose connections begin with a header.
     pub(crate) balancers: &'a [Network],
     /// Networks of other servers that may exchange data with this session; empty without the right
     /// [`FXP`](crate::Rights::FXP).
     pub(crate) fxp_networks: &'a [Network],
-    /// Timeout of the connection.
+    /// Timeout for opening the connection.
     pub(crate) connect: Duration,
     /// Timeout of the TLS handshake.
     pub(crate) handshake: Duration,
@@ -27,7 +27,7 @@ pub(crate) struct DataPeer<'a> {
     pub(crate) from_port_below: bool,
     /// TLS of the control connection, if data connections must be protected.
     pub(crate) secured: Option<&'a Secured>,
-    /// The server begins the handshake: it is the TLS client (`SSCN ON`).
+    /// Whether the server is the TLS client, which begins the handshake (`SSCN ON`).
     pub(crate) begins_handshake: bool,
     /// The server's count of data connections under TLS.
     pub(crate) resumed: &'a Resumed,
@@ -37,9 +37,9 @@ pub(crate) struct DataPeer<'a> {
 impl DataPeer<'_> {
     /// Returns whether a data connection with `host` is allowed.
     ///
-    /// The client's own host is allowed, and for users with that right a host in the FXP networks.
-    /// Addresses that mean another host on each machine, such as loopback, are never allowed (RFC
-    /// 2577 §3).
+    /// The client's own host is allowed, and for users with the right `FXP` the hosts in the FXP
+    /// networks. Other addresses that mean a different host on each machine are not allowed (RFC
+    /// 2577 §3), except loopback if the client's own address is loopback.
     pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
         let host = host.to_canonical();
         let peer = self.peer.ip();

@@ -10,13 +10,13 @@ use rustix::io::Errno;
 
 use crate::limits;
 
-/// Watches something else during a transfer.
+/// Watches another connection during a transfer.
 pub(crate) trait Monitor {
-    /// Returns the descriptor that becomes readable when there is something to check; `None` if it
-    /// must be checked regularly instead.
+    /// Returns the descriptor that becomes readable when there is something to check, or `None` if
+    /// the caller must check regularly instead.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Looks without waiting. `moved` is the number of bytes moved so far.
+    /// Checks the connection without waiting. `moved` is the number of bytes moved so far.
     fn look(&mut self, moved: u64) -> Option<Interruption>;
 
     /// Tells the sender of an upload that its restart marker is the offset `at` in the file.
@@ -62,8 +62,8 @@ pub(super) fn wait(
         if let Some(interruption) = monitor.look(moved) {
             return Err(OpenError::Interrupted(interruption));
         }
-        // Even after the deadline, it is checked once: the server may have been stopped meanwhile,
-        // and the peer in time.
+        // Even after the deadline, the data connection is polled once: the server may have been
+        // suspended meanwhile, although the peer was in time.
         let rest = deadline.saturating_duration_since(Instant::now());
         let data = PollFd::new(&descriptor, flags);
         let polled = if let Some(control) = monitor.descriptor() {
@@ -114,7 +114,7 @@ pub(crate) fn pause(
     }
 }
 
-/// Converts a duration for poll(2); `None`, without end, if it does not fit.
+/// Converts a duration for poll(2). Returns `None`, which means no timeout, if it does not fit.
 fn timespec(duration: Duration) -> Option<Timespec> {
     Timespec::try_from(duration).ok()
 }

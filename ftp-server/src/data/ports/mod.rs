@@ -42,7 +42,7 @@ struct HeldPorts {
     ports: HashSet<u16>,
     /// Number of ports that each client network holds.
     networks: HashMap<IpAddr, usize>,
-    /// Ports with a listener, the oldest first.
+    /// Ports that sessions have opened, the oldest first.
     opened: BTreeMap<u64, OpenedPort>,
     /// Number of ports opened so far.
     count: u64,
@@ -56,17 +56,17 @@ struct OpenedPort {
     network: IpAddr,
     port: u16,
     since: Instant,
-    /// Its listener; `None` once a transfer waits for its connection.
+    /// The listener; `None` once a transfer waits for its connection.
     listener: Option<TcpListener>,
 }
 
-/// One port, or the search for one; dropping it returns the port.
+/// One port, or the search for a port; dropping the lease returns the port.
 #[derive(Debug)]
 struct Lease {
     ports: Arc<PassivePorts>,
     network: IpAddr,
     port: Option<u16>,
-    /// The number of this port among the open ports, for which other sessions may wait.
+    /// The number of the port in [`HeldPorts::opened`], once it is open.
     number: Option<u64>,
 }
 
@@ -83,9 +83,9 @@ impl PassivePorts {
     /// 2577 §8), and all ports are tried.
     ///
     /// A session usually holds a port only until its client has connected. If all ports are held by
-    /// other sessions, this waits briefly for one, because clients that transfer many files at once
-    /// do not retry after a 425. If no port becomes free in that time, one that no transfer has
-    /// used is closed. It is the oldest one of the host that holds the most ports, if that host
+    /// other sessions, this method waits briefly for a port, because clients that transfer many
+    /// files at once do not retry after a 425. If no port becomes free in that time, a port that no
+    /// transfer has used is closed: the oldest port of the host that holds the most, if that host
     /// holds more than `client`.
     pub(crate) fn listen(
         self: &Arc<Self>,
@@ -108,7 +108,7 @@ impl PassivePorts {
                     break;
                 }
                 // No session holds the port, but a copy of its socket may still be open; nothing
-                // signals when that closes.
+                // signals when the copy closes.
                 let is_free = made_way.is_some() || held.ports.is_empty();
                 if is_free && made_way.unwrap_or(start).elapsed() < limits::PORT_COPY_WAIT {
                     drop(held);
@@ -128,9 +128,9 @@ impl PassivePorts {
         }
     }
 
-    /// Listens on a port of the system's range. Asks the system for a port only if several of them
-    /// are taken. The system looks for a port that no connection had for a minute, which takes
-    /// milliseconds after some thousand transfers.
+    /// Listens on a random port of the system's range. Asks the system for a port only if several
+    /// random ports are taken. The system looks for a port that no connection has used for a
+    /// minute, which takes milliseconds after some thousand transfers.
     fn listen_anywhere(&self, local: SocketAddr) -> io::Result<PassiveListener> {
         let ports = self.system.as_ref().map(|ports| (*ports.start(), ports.len() as u64));
         for (first, count) in ports.iter().cycle().take(TRIES) {
@@ -171,7 +171,7 @@ impl PassivePorts {
         Err(last.into())
     }
 
-    /// Takes a share of `count` ports for `client`, who may hold half of them and at least one.
+    /// Reserves one of `count` ports for `client`, which may hold half of them and at least one.
     fn lease(self: &Arc<Self>, client: IpAddr, count: usize) -> io::Result<Lease> {
         let network = admission::network_of(client);
         let mut held = self.held();
@@ -189,8 +189,8 @@ impl PassivePorts {
     }
 }
 
-/// Returns the range of ports that the system chooses from for all programs, unless some of them
-/// are reserved.
+/// Returns the range of ports from which the system chooses for all programs, or `None` if the
+/// range is unknown or some of the ports are reserved.
 fn of_the_system() -> Option<RangeInclusive<u16>> {
     let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
     if !read("ip_local_reserved_ports")?.trim().is_empty() {
@@ -203,9 +203,9 @@ fn of_the_system() -> Option<RangeInclusive<u16>> {
 }
 
 impl HeldPorts {
-    /// Closes the oldest port that has been unused for [`limits::PORT_UNUSED`], of the host that
-    /// holds the most ports. Returns `false` if there is none, or if `network` holds as many
-    /// itself.
+    /// Closes a port that has been unused for [`limits::PORT_UNUSED`]: the oldest such port of the
+    /// host that holds the most ports. Returns `false` if there is no such port, or if `network`
+    /// holds as many ports as that host.
     fn make_way(&mut self, network: IpAddr, count: usize) -> bool {
         let of = |network| self.networks.get(network).copied().unwrap_or_default();
         let own = of(&network);
@@ -220,7 +220,7 @@ impl HeldPorts {
         most.is_some_and(|(_, Reverse(number))| self.give_back(number))
     }
 
-    /// Closes a port and returns it; `false` if it was returned already.
+    /// Closes a port and makes it available. Returns `false` if it was given back already.
     fn give_back(&mut self, number: u64) -> bool {
         let Some(OpenedPort { network, port, listener, .. }) = self.opened.remove(&number) else {
             return false;
@@ -248,15 +248,15 @@ pub(crate) struct PassiveListener {
 
 #[derive(Debug)]
 enum PassiveSocket {
-    /// A port that the system has chosen.
+    /// A port of the system's range.
     Own(TcpListener),
-    /// A port of a list. It may be closed for another host until a transfer needs it. The port is
-    /// returned after its listener is closed.
+    /// A port of the configured ranges. Until a transfer needs the port, it may be closed so that
+    /// another host gets it. The port is returned after its listener is closed.
     Leased(Lease),
 }
 
-/// A port that can no longer be closed for another host. Fields drop in order, so it closes before
-/// it is returned.
+/// A port that can no longer be closed for another host. Fields drop in order, so the listener
+/// closes before the port is returned.
 #[derive(Debug)]
 pub(super) struct OpenPort {
     pub(super) listener: TcpListener,
@@ -281,7 +281,7 @@ impl PassiveListener {
         Ok(Self { socket: PassiveSocket::Own(listener), port, since: Instant::now() })
     }
 
-    /// Listens on the leased port.
+    /// Hands the listener over to the lease of its port.
     fn leased(self, mut lease: Lease) -> Self {
         if let PassiveSocket::Own(listener) = self.socket {
             lease.open(self.port, listener);
@@ -289,7 +289,8 @@ impl PassiveListener {
         Self { socket: PassiveSocket::Leased(lease), ..self }
     }
 
-    /// Returns the listener for a transfer: the port can no longer be closed for another host.
+    /// Returns the listener for a transfer. From then on, the port cannot be closed for another
+    /// host.
     pub(super) fn open(self) -> io::Result<OpenPort> {
         match self.socket {
             PassiveSocket::Own(listener) => Ok(OpenPort { listener, _lease: None }),
@@ -318,7 +319,7 @@ impl PassiveListener {
 }
 
 impl Lease {
-    /// Exchanges the held port for `port`; `false` if another session holds that one.
+    /// Exchanges the held port for `port`. Returns `false` if another session holds `port`.
     fn take(&mut self, port: u16) -> bool {
         let mut held = self.ports.held();
         if !held.ports.insert(port) {
@@ -330,7 +331,7 @@ impl Lease {
         true
     }
 
-    /// Opens the port: it stays held until it is returned or must be given up.
+    /// Records the listener of the port, which stays held until it is returned or must be given up.
     fn open(&mut self, port: u16, listener: TcpListener) {
         let mut held = self.ports.held();
         let number = held.count;
@@ -341,8 +342,8 @@ impl Lease {
         self.number = Some(number);
     }
 
-    /// Returns the listener of the port, which stays open from now on; `None` if it was given up
-    /// before.
+    /// Takes the listener of the port, which cannot be closed for another host from then on.
+    /// Returns `None` if the port was given up before.
     fn listener(&self) -> Option<TcpListener> {
         self.ports.held().opened.get_mut(&self.number?)?.listener.take()
     }

@@ -13,13 +13,13 @@ use crate::data::Outgoing;
 use crate::data::outgoing::FileRange;
 use crate::pace::Pace;
 
-/// Bytes that the kernel may send from a file in the first call, which does not wait: as many as
-/// fit into the send buffer of the socket.
+/// Maximum bytes that the kernel sends from a file in the first call. That call does not wait: it
+/// sends as many as fit into the socket's send buffer.
 const SENDFILE_FIRST: usize = 4 * 1024 * 1024;
 
-/// Bytes that the kernel sends from a file in each later call, at first and at most. The timeout of
-/// the socket applies to each 64 KiB, so one call takes up to a second if a client becomes slower
-/// than 4 MiB per second. Larger steps would save few calls.
+/// Bytes that the kernel sends from a file in each later call, initially and at most. The timeout
+/// of the socket applies to each 64 KiB, so one call takes up to a second if a client becomes
+/// slower than 4 MiB per second. Larger steps would save few calls.
 const SENDFILE: u64 = 64 * 1024;
 const SENDFILE_MAX: u64 = 4 * 1024 * 1024;
 
@@ -37,7 +37,8 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Lets the kernel send. Returns `false` if it cannot for this file; then nothing was sent.
+    /// Lets the kernel send the file. Returns `false` if the kernel cannot send this file; nothing
+    /// was sent then.
     fn send_from_file(&mut self, outgoing: &dyn Outgoing) -> Result<bool, PumpEnd> {
         let Some(FileRange { file, length }) = outgoing.file_range() else { return Ok(false) };
         let mut pace = Pace::new(SENDFILE, SENDFILE_MAX);
@@ -57,8 +58,8 @@ impl Pump<'_> {
                     if self.moved < length {
                         self.let_calls_wait()?;
                     } else if length > 0 && count < asked {
-                        // The file has no more bytes, not even added ones. A file that reports no
-                        // size may have more: some file systems do not know it.
+                        // The file has no more bytes, not even added ones. A file that reports size
+                        // 0 may have more bytes, because some file systems do not know the size.
                         return Ok(true);
                     }
                 }
@@ -131,7 +132,8 @@ impl Pump<'_> {
             // A conversion has a second buffer, so both stay small.
             if is_full && !target.converts() {
                 buffer.grow();
-                // A call that waits for a full buffer would wait for the next file.
+                // On a connection that stays open, a call that waits for a full buffer would wait
+                // for the next file.
                 if !self.stays_open {
                     self.let_calls_wait()?;
                 }

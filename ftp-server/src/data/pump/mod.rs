@@ -36,7 +36,7 @@ const LOOK: u64 = 4 * 1024 * 1024;
 /// more calls than moving them.
 const AHEAD: Duration = Duration::from_millis(5);
 
-/// Reason why the bytes stopped.
+/// How a transfer of bytes ended.
 #[derive(Debug)]
 pub(crate) enum PumpEnd {
     /// The data is complete.
@@ -64,7 +64,7 @@ pub(crate) struct PumpLimits<'a> {
     /// Stall timeout: the longest time without a byte moved, waits for the rate limit excluded.
     pub(crate) stall: Duration,
     pub(crate) throttle: &'a Throttle,
-    /// The pool of its large buffer.
+    /// The pool of large buffers.
     pub(crate) buffers: &'a Buffers,
     /// Whether a TLS upload may end without `close_notify`.
     pub(crate) may_be_cut: bool,
@@ -78,11 +78,11 @@ struct Pump<'a> {
     stall: Duration,
     throttle: &'a Throttle,
     may_be_cut: bool,
-    /// Whether the end of the data is part of it, and the connection stays open.
+    /// Whether the connection stays open, and the data itself marks its end.
     stays_open: bool,
     /// Received bytes after the end of a file.
     early: Vec<u8>,
-    /// Whether calls on the data connection wait for a [`limits::TICK`].
+    /// Whether calls on the data connection wait for up to a [`limits::TICK`].
     is_blocking: bool,
     /// Whether the system detects a dead peer.
     is_kept_alive: bool,
@@ -119,8 +119,9 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Lets `work` move at most `most` bytes. Under a rate limit, waits for their turn first, and
-    /// moves fewer. `work` gets the number of bytes and returns how many it moved.
+    /// Lets `work` move at most `most` bytes. Under a rate limit, waits for the turn of these bytes
+    /// first, and allows fewer. `work` gets the allowed number of bytes and returns the number that
+    /// it moved.
     fn step<E>(
         &mut self,
         most: usize,
@@ -133,7 +134,7 @@ impl<'a> Pump<'a> {
         Ok(done)
     }
 
-    /// Waits for the turn of some of `most` bytes, and returns their number.
+    /// Waits until some of `most` bytes may move, and returns the number of these bytes.
     fn reserve(&mut self, most: usize) -> Result<usize, PumpEnd> {
         if self.throttle.is_off() {
             return Ok(most);
@@ -174,8 +175,8 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Lets calls on the data connection wait for a [`limits::TICK`], since each moves more bytes
-    /// then. A small file does not need that.
+    /// Lets calls on the data connection wait for up to a [`limits::TICK`], so that each call moves
+    /// more bytes. A small file does not need that.
     fn let_calls_wait(&mut self) -> Result<(), PumpEnd> {
         if self.is_blocking {
             return Ok(());
@@ -188,8 +189,8 @@ impl<'a> Pump<'a> {
         self.keep_alive()
     }
 
-    /// Lets the system detect a dead peer. That takes several calls, which a short transfer does
-    /// not need.
+    /// Lets the system detect a dead peer. That takes several system calls, so a short transfer
+    /// does without.
     fn keep_alive(&mut self) -> Result<(), PumpEnd> {
         if self.is_kept_alive {
             return Ok(());
@@ -221,8 +222,8 @@ impl<'a> Pump<'a> {
         )
     }
 
-    /// Replaces the content of `buffer` with the next part of `outgoing`; `false` if it is the
-    /// last.
+    /// Replaces the content of `buffer` with the next part of `outgoing`. Returns `false` if that
+    /// part is the last.
     fn fill(
         &mut self,
         buffer: &mut Buffer<'_>,
@@ -254,7 +255,8 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    /// Gives received bytes to `target`. Those after the end of a file wait for the next one.
+    /// Gives received bytes to `target`. Bytes after the end of the file are kept for the next
+    /// file.
     fn deliver(&mut self, target: &mut UploadTarget<'_>, bytes: &[u8]) -> Result<(), PumpEnd> {
         let mut rest = bytes;
         while let Some((marker, at)) = target.take(&mut rest)? {
@@ -266,7 +268,8 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    /// Gives `target` what arrived before its command. Returns whether that is a whole file.
+    /// Gives `target` the bytes that arrived before the transfer's command. Returns whether they
+    /// are a complete file.
     fn deliver_early(&mut self, target: &mut UploadTarget<'_>) -> Result<bool, PumpEnd> {
         let early = std::mem::take(&mut self.early);
         if early.is_empty() {
@@ -288,8 +291,9 @@ impl<'a> Pump<'a> {
     }
 }
 
-/// Sends all of `outgoing`. Returns the number of bytes moved, before compression, and why they
-/// stopped. Without TLS, closing the connection ends the data, unless it stays open.
+/// Sends all of `outgoing`. Returns the number of bytes moved, before compression, and how the
+/// transfer ended. Without TLS, closing the connection ends the data, unless the connection stays
+/// open.
 pub(crate) fn send(
     connection: &mut DataConnection,
     outgoing: &mut dyn Outgoing,
@@ -329,8 +333,9 @@ pub(crate) fn receive(
 }
 
 /// Reads unexpected bytes from a client that should only receive. Closing a socket with unread
-/// bytes resets it, and the reset can overtake data in transit. Returns whether there were any, or
-/// the client has closed its side: then only shutdown(2) shows whether the connection is lost.
+/// bytes resets it, and the reset can overtake data in transit. Returns whether there were any
+/// bytes, or the client has closed its side. If so, only shutdown(2) shows whether the connection
+/// is lost.
 ///
 /// # Errors
 ///

@@ -84,12 +84,13 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Waits until the other server, the TLS server, closes the connection too. Its tickets for
-    /// later sessions may still be on the way, and would meet a closed socket. Its system would then
-    /// discard data that it has not read.
+    /// Waits until the other server, which is the TLS server, closes the connection too. Its
+    /// session tickets may still be in transit. If they reached a closed socket, the other system
+    /// would discard data that the other server has not read.
     ///
-    /// Unlike a client, it does not know the size and waits for the end. So a reset means that it
-    /// has not read everything, for example because it refused this server's certificate.
+    /// Unlike a client, the other server does not know the size, and waits for the end. So a reset
+    /// means that the other server has not read everything, for example because it refused this
+    /// server's certificate.
     fn wait_for_end(&mut self) -> Result<(), PumpEnd> {
         let until = deadline::after(Instant::now(), limits::LAST_WAIT);
         let mut bytes = [0; 1_024];

@@ -20,7 +20,7 @@ struct FileTarget<'a> {
     upload: &'a mut dyn Upload,
     ascii: Option<AsciiDecoder>,
     converted: Vec<u8>,
-    /// Bytes so far, with line endings as sent.
+    /// Bytes taken so far, with line endings as sent.
     taken: u64,
     /// Bytes that were stored.
     stored: u64,
@@ -33,13 +33,13 @@ impl<'a> UploadTarget<'a> {
         Self { blocks, deflate, file }
     }
 
-    /// Returns whether received bytes are converted. Compressed ones must come in small pieces,
-    /// since each byte can stand for a thousand, which are all stored before the next piece.
+    /// Returns whether received bytes are converted. Compressed bytes must arrive in small pieces:
+    /// each can expand to a thousand, which are all stored before the next piece.
     pub(super) const fn converts(&self) -> bool {
         self.file.ascii.is_some() || self.deflate.is_some()
     }
 
-    /// Returns the bytes of the data so far, before compression.
+    /// Returns the number of data bytes so far, before compression.
     pub(super) const fn taken(&self) -> u64 {
         self.file.taken
     }
@@ -54,15 +54,15 @@ impl<'a> UploadTarget<'a> {
         self.blocks.as_ref().is_some_and(|blocks| blocks.is_complete)
     }
 
-    /// Returns how many bytes to read at most into a buffer of `size` bytes. Of later files, no
-    /// more than a small buffer is read.
+    /// Returns the maximum number of bytes to read into a buffer of `size` bytes. Of later files,
+    /// at most a small buffer is read.
     pub(super) fn room(&self, size: usize) -> usize {
         let blocks = self.blocks.as_ref();
         blocks.map_or(size, |blocks| size.min(blocks.decoder.block_left().max(SMALL)))
     }
 
-    /// Takes all of `rest`, or its bytes up to the end of the file. Stops earlier, after a restart
-    /// marker, and returns it with its offset in the file.
+    /// Takes all of `rest`, or its bytes up to the end of the file. If a restart marker comes
+    /// first, stops after it, and returns the marker with its offset in the file.
     pub(super) fn take(&mut self, rest: &mut &[u8]) -> Result<Option<(BlockMarker, u64)>, PumpEnd> {
         if self.blocks.is_some() {
             return self.take_blocks(rest);
@@ -100,7 +100,7 @@ impl<'a> UploadTarget<'a> {
         Ok(None)
     }
 
-    /// Stores bytes whose form depends on the end of the data.
+    /// Checks that the data is complete, and stores the bytes whose form depends on its end.
     pub(super) fn finish(&mut self) -> Result<(), PumpEnd> {
         if let Some(deflate) = &self.deflate {
             deflate.finish().map_err(malformed)?;

@@ -23,12 +23,12 @@ use crate::tls::Connection;
 /// prevent its transfer from continuing or being aborted.
 const READS_A_LOOK: u32 = 16;
 
-/// Input of the control connection.
+/// Result of waiting for input on the control connection.
 #[derive(Debug)]
 pub(super) enum Arrival {
     /// A line, or an event in place of a line.
     Event(LineEvent<'static>),
-    /// The peer closed it, or it broke.
+    /// The peer closed the connection, or it broke.
     Ended,
     /// No complete line came in time.
     TimedOut,
@@ -53,7 +53,7 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Starts a check. Answers `STAT` at once if `status` is set, otherwise in its turn.
+    /// Starts a check, which answers `STAT` at once if `status` is set, and otherwise in its turn.
     pub(super) const fn new(status: bool) -> Self {
         Self { reads: READS_A_LOOK, status }
     }
@@ -70,20 +70,20 @@ pub(super) struct Control {
     /// Lines that arrived during a transfer and wait for its end.
     waiting: VecDeque<LineEvent<'static>>,
     waiting_bytes: usize,
-    /// No more bytes will come.
+    /// Whether no more bytes will arrive.
     ended: bool,
-    /// More than [`limits::WAITING_LINES`] lines arrived during a transfer.
+    /// Whether more than [`limits::WAITING_LINES`] lines arrived during a transfer.
     flooded: bool,
     /// The receive timeout of the socket; changing it costs a call.
     timeout: Option<Duration>,
     /// How long the peer may leave a reply unread.
     patience: Duration,
-    /// End of the session, even while replies are unread.
+    /// Time at which the session must end, even while replies are unread.
     end: Option<Instant>,
 }
 
 impl Control {
-    /// With `strict`, only CR LF ends a command line.
+    /// Wraps a connection. If `strict` is set, only CR LF ends a command line.
     pub(super) fn new(line: Arc<SessionHandle>, strict: bool) -> Self {
         Self {
             line,
@@ -100,8 +100,8 @@ impl Control {
         }
     }
 
-    /// Returns the next event, within `limit` since `start`. Parts of a line do not extend the
-    /// limit, nor do lines that have arrived already.
+    /// Waits for the next event until `limit` has passed since `start`. Parts of a line do not
+    /// extend the limit, nor do lines that have already arrived.
     pub(super) fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
         if start.elapsed() >= limit {
             return Arrival::TimedOut;
@@ -144,7 +144,7 @@ impl Control {
         }
     }
 
-    /// Sets the receive timeout of the socket, if it has another one.
+    /// Sets the receive timeout of the socket, unless the socket already has it.
     fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
         if self.timeout != Some(timeout) {
             self.line.stream.set_read_timeout(Some(timeout))?;
@@ -172,8 +172,8 @@ impl Control {
         debug_assert_eq!(taken, bytes.len());
     }
 
-    /// Passes more decrypted bytes to the decoder, since one record may exceed its room. Returns
-    /// `false` if there are none. poll(2) does not see these bytes.
+    /// Passes more decrypted bytes to the decoder, because one record may exceed its room. Returns
+    /// `false` if there are no more. poll(2) does not see these bytes.
     fn decode_more(&mut self) -> bool {
         if self.plain.is_empty() {
             return false;
@@ -188,7 +188,7 @@ impl Control {
     }
 
     /// Waits until `until`, and keeps incoming lines for later. Returns `false` if the peer closes
-    /// its side or the session must end before.
+    /// its side, or the session must end, before then.
     pub(super) fn pause(&mut self, until: Instant) -> bool {
         loop {
             let has_room = loop {
@@ -339,7 +339,7 @@ impl Control {
         self.waiting.iter().any(|event| verb_of(event).is_some_and(|(verb, _)| verb == Verb::Quit))
     }
 
-    /// Returns whether lines from the time of a transfer are left to be handled.
+    /// Returns whether lines that arrived during a transfer are still unhandled.
     pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -349,8 +349,8 @@ impl Control {
         self.flooded
     }
 
-    /// Returns the descriptor to poll for input during a transfer; `None` if the queue is full or
-    /// the input has ended.
+    /// Returns the descriptor to poll for input during a transfer, or `None` if the queue is full
+    /// or the input has ended.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.has_room().then(|| self.line.stream.as_fd())
     }
