@@ -1,5 +1,5 @@
-//! Finds the options of the file that can have an effect on a run. The others are left out, because
-//! only a typed option without effect is a mistake.
+//! Finds the options of the configuration file that can have an effect on a run. The others are
+//! left out, because only a typed option without effect is a mistake.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,13 +11,13 @@ use crate::options::urls::is_remote;
 use crate::options::{Command, Options};
 use crate::remote::pattern;
 
-/// The options that set how certificates are checked. A run can have one of them.
+/// The options that set how certificates are checked. A run can have only one of them.
 const CHECKS: [&str; 3] = ["insecure", "pin", "ca-file"];
 
 /// Returns whether an option replaces an earlier one.
 pub(super) fn replaces(choice: &Choice, earlier: &Choice) -> bool {
     let is_check = |choice: &Choice| CHECKS.contains(&choice.long) && !choice.given.is_empty();
-    // Two of them in the same table contradict each other, which is an error.
+    // Two such options in the same table contradict each other, which is an error.
     let is_other_table = choice.of_host != earlier.of_host;
     choice.long == earlier.long || is_other_table && is_check(choice) && is_check(earlier)
 }
@@ -54,7 +54,7 @@ fn has_several(command: Command, options: &Options) -> bool {
     }
 }
 
-/// Returns whether the option can apply. Files are not compared in ASCII, after `--append`, or in
+/// Returns whether `--verify` can apply. Files are not compared in ASCII, after `--append`, or in
 /// trees.
 fn can_verify(choice: &Choice, options: &Options) -> bool {
     let is_ascii = |operand: &OsStr| {

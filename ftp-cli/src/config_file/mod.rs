@@ -28,7 +28,7 @@ const USER: &str = "user";
 /// The options that supply the user's password.
 const PASSWORDS: [&str; 2] = ["password-file", "password-command"];
 
-/// A file that was read.
+/// A configuration file that was read.
 #[derive(Debug, Default)]
 struct ConfigFile {
     /// Name for messages.
@@ -39,7 +39,7 @@ struct ConfigFile {
     bookmarks: Vec<(String, String)>,
 }
 
-/// A host of the file: its name, and a port if it is for one only.
+/// A host of the file: its name, and the port if its table is for one port only.
 #[derive(Debug, Eq, PartialEq)]
 struct Host {
     name: String,
@@ -54,7 +54,7 @@ impl Host {
 }
 
 /// If the command connects to servers and may read the file, replaces bookmarks in the operands,
-/// and puts the options of the file before the given ones.
+/// and puts the options of the file before the typed ones.
 ///
 /// # Errors
 ///
@@ -81,8 +81,8 @@ pub(crate) struct Applied {
     first: Option<FtpUrl>,
 }
 
-/// Checks that a URL of a list has the same options as the run. Without its own options, a password
-/// could be sent unencrypted.
+/// Checks that a URL of a list has the same options as the run. Without the options of its own
+/// host, a password could be sent unencrypted.
 ///
 /// # Errors
 ///
@@ -104,7 +104,7 @@ pub(crate) fn check(options: &Options, url: &FtpUrl) -> Result<(), Failure> {
     }
 }
 
-/// Returns whether two lists have the same options of the file.
+/// Returns whether two lists consist of the same entries of the file.
 fn is_same(one: &[&Choice], other: &[&Choice]) -> bool {
     let pairs = || one.iter().zip(other);
     one.len() == other.len() && pairs().all(|(one, other)| std::ptr::eq(*one, *other))
@@ -118,7 +118,7 @@ impl ConfigFile {
         let is_taken = |choice: &&Choice| is_taken(command, options, choice);
         let mut chosen: Vec<&Choice> = Vec::new();
         for choice in self.defaults.iter().filter(is_taken).chain(of_host.unwrap_or_default()) {
-            // The options of a host replace those for all.
+            // The options of a host replace those for all hosts.
             chosen.retain(|earlier| !effect::replaces(choice, earlier));
             chosen.push(choice);
         }
@@ -171,8 +171,8 @@ impl ConfigFile {
         Some(OsString::from_vec([url.as_bytes(), path].concat()))
     }
 
-    /// Returns the options for the host of a URL, except those that the command does not accept or
-    /// that are typed.
+    /// Returns the options for the host of a URL, except options that the command does not accept
+    /// or that are typed.
     ///
     /// A user on the command line or in the URL replaces the file's user, and never gets the
     /// password of another user. A password in the URL replaces the file's password.
@@ -203,7 +203,7 @@ impl ConfigFile {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for URLs with different options, because a run has only one set.
+    /// Returns `Usage` for URLs with different options, because a run has only one set of options.
     fn first_url(&self, command: Command, options: &Options) -> Result<Option<FtpUrl>, Failure> {
         let mut first: Option<(FtpUrl, Vec<&Choice>)> = None;
         for operand in &options.operands {
@@ -239,7 +239,7 @@ impl ConfigFile {
     }
 }
 
-/// Returns the user that options name.
+/// Returns the user that the options name.
 fn user_of(choices: &[Choice]) -> Option<&[u8]> {
     let choice = choices.iter().find(|choice| choice.long == USER)?;
     choice.given.last()?.value.as_deref().map(OsStr::as_bytes)

@@ -1,5 +1,5 @@
-//! Finds and opens the configuration file: without blocking, limited in size, and checked for
-//! changes by others.
+//! Finds and reads the configuration file. Rejects a file that is too large, not a regular file, or
+//! writable by others.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// The variable that names another file; an empty one means no file.
+/// The variable that names another file; an empty value means no file.
 const VARIABLE: &str = "FTP_CLI_CONFIG";
 
 /// Largest file in bytes.
@@ -28,19 +28,20 @@ pub(super) struct Place {
 }
 
 /// Returns where the file is expected: `FTP_CLI_CONFIG`, else `ftp-cli/config.toml` in
-/// `XDG_CONFIG_HOME` or in `~/.config`.
+/// `XDG_CONFIG_HOME` or in `~/.config`. Returns `None` if there is no such place.
 pub(super) fn of_file(environment: impl Fn(&str) -> Option<OsString>) -> Option<Place> {
     if let Some(path) = environment(VARIABLE) {
         return (!path.is_empty()).then(|| Place { path: path.into(), is_named: true });
     }
-    // A relative path would be a file of the current directory's owner.
+    // A relative path would name a file that the current directory's owner controls.
     let directory = |name| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let configs = directory("XDG_CONFIG_HOME").or_else(|| Some(directory("HOME")?.join(".config")));
     Some(Place { path: configs?.join("ftp-cli/config.toml"), is_named: false })
 }
 
 impl Place {
-    /// Reads the file. Returns its name and text; `None` if it is missing and not named.
+    /// Reads the file. Returns its name and text, or `None` if it is missing and no variable names
+    /// it.
     ///
     /// # Errors
     ///
@@ -49,13 +50,13 @@ impl Place {
     pub(super) fn read(&self) -> Result<Option<(String, String)>, Failure> {
         let name = shown_path(&self.path);
         let unfit = |why: &str| Failure::new(Exit::Local, format!("{name}: {why}"));
-        // Does not wait for a FIFO.
+        // Opening a FIFO must not wait for its writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = match open(&self.path, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(error) => {
                 let error = std::io::Error::from(error);
-                // A directory whose name is too long cannot have it.
+                // A path with a name that is too long cannot exist.
                 let is_missing = matches!(
                     error.kind(),
                     ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
@@ -83,7 +84,7 @@ impl Place {
     }
 }
 
-/// Returns why the options of a file cannot be trusted, if that is so.
+/// Returns why a file cannot be trusted, or `None` if it can.
 fn untrusted(metadata: &Metadata, user: u32) -> Option<String> {
     let owner = metadata.uid();
     let mode = metadata.mode() & 0o7777;

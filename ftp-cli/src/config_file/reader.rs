@@ -1,4 +1,4 @@
-//! Reads the text of a configuration file. Every mistake is an error with line and column.
+//! Reads the text of a configuration file. Every mistake is reported with line and column.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ const HOSTS: &str = "hosts";
 const BOOKMARKS: &str = "bookmarks";
 const TABLES: [&str; 3] = [DEFAULTS, HOSTS, BOOKMARKS];
 
-/// Options of a command that the file can have, besides the global ones.
+/// Options of single commands that the file can have, in addition to the global options.
 const OF_TRANSFERS: [&str; 3] = ["verify", "limit-rate", "jobs"];
 
-/// Global options that belong to one run, or that hold a secret.
+/// Global options that the file cannot have, because they belong to one run or hold a secret.
 const OF_ONE_RUN: [&str; 5] = ["help", "version", super::SKIP, "password-fd", "account"];
 
 /// The options of a login, which belong to one host. In `[defaults]` they would send the password
@@ -31,9 +31,9 @@ const OF_LOGIN: [&str; 3] = [super::USER, "password-file", "password-command"];
 #[derive(Debug)]
 pub(super) struct Choice {
     pub(super) long: &'static str,
-    /// The option as given, once per value; nothing if it is switched off.
+    /// The option as given, once per value; empty if the option is switched off.
     pub(super) given: Vec<GivenOption>,
-    /// Byte offset of the section of the host; `None` in `[defaults]`.
+    /// Byte offset of the host's section; `None` in `[defaults]`.
     pub(super) of_host: Option<usize>,
 }
 
@@ -43,7 +43,7 @@ type Item<'a> = Spanned<DeValue<'a>>;
 /// A mistake: its byte offset, and the message.
 type Wrong = (usize, String);
 
-/// Reads a file called `name`.
+/// Reads the text of the file `name`.
 ///
 /// # Errors
 ///
@@ -99,7 +99,7 @@ impl Reader<'_> {
             let name: &str = key.get_ref();
             let header = format!("[hosts.{}]", shown(name));
             let options = self.options(as_table(at, &header, value)?, Some(at))?;
-            // The form of a URL's host and port, and nothing after it.
+            // The key must have the form of a URL's host and port, with nothing after it.
             let url = FtpUrl::parse(format!("ftp://{name}/").as_bytes()).ok();
             let url = url.filter(|url| url.user().is_none() && url.path().is_empty());
             let is_name = !name.contains(['/', '@']) && !name.ends_with(':');
@@ -181,7 +181,7 @@ fn rows() -> impl Iterator<Item = &'static Row> {
     })
 }
 
-/// Returns the value of an option as it is typed.
+/// Returns the value of an option as it would be typed.
 fn text(row: &Row, value: &Item<'_>) -> Result<String, Wrong> {
     let long = row.long;
     let wrong = |why: String| (value.span().start, format!("{long}: {why}"));
@@ -226,7 +226,7 @@ fn bookmarks(table: &DeTable<'_>) -> Result<Vec<(String, String)>, Wrong> {
     Ok(bookmarks)
 }
 
-/// Returns the table of a value, or the error that `header` must be one.
+/// Returns a value as a table, or the error that the table `header` was expected.
 fn as_table<'t, 'a>(
     at: usize,
     header: &str,

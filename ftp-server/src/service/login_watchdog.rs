@@ -1,5 +1,6 @@
-//! Ends connections whose login takes too long because the authenticator does not return. Their own
-//! threads cannot, because they wait for it. The same thread reports the end of bans.
+//! Ends connections whose login takes too long because the authenticator does not return. The
+//! sessions' own threads cannot do so, because they wait for the authenticator. The watchdog's
+//! thread also reports the end of bans.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +14,7 @@ use crate::log::{Event, EventKind, Observers};
 use crate::net::admission::host_of;
 use crate::{limits, threads};
 
-/// The waiting logins, and the thread that watches them. Dropping it ends the thread.
+/// The waiting logins, and the thread that watches them. Dropping this value ends the thread.
 #[derive(Debug, Default)]
 pub(crate) struct Watchdog {
     shared: Arc<Overseer>,
@@ -28,7 +29,7 @@ struct Overseer {
 #[derive(Debug, Default)]
 struct Watched {
     watched: HashMap<u64, (Instant, Arc<SessionHandle>)>,
-    /// End of each ban, and the peer that caused it: one per banned host.
+    /// End of each ban, and the peer that caused the ban: one entry per banned host.
     bans: Vec<(Instant, SocketAddr)>,
     next: u64,
     /// The time of the next wakeup of the thread; `None`: only when notified.
@@ -51,7 +52,7 @@ impl Watchdog {
         threads::start(Some("ftp-watch"), limits::SESSION_STACK, watch).map(drop)
     }
 
-    /// Ends the connection of `line` at `deadline`, unless the watch is dropped before.
+    /// Ends the connection of `line` at `deadline`, unless the watch is dropped before then.
     pub(crate) fn watch(&self, line: &Arc<SessionHandle>, deadline: Instant) -> LoginWatch {
         let mut state = self.shared.state();
         let number = state.next;
@@ -75,7 +76,7 @@ impl Watchdog {
         }
     }
 
-    /// Reports the end of the bans of these peers.
+    /// Reports the end of the bans that these peers have caused, without waiting for it.
     pub(crate) fn end_bans(&self, is_over: impl Fn(SocketAddr) -> bool) {
         let now = Instant::now();
         let mut state = self.shared.state();
@@ -131,7 +132,7 @@ impl Overseer {
             }
             let deadlines = state.watched.values().map(|(deadline, _)| *deadline);
             let first = deadlines.chain(state.bans.iter().map(|(until, _)| *until)).min();
-            // A useless wakeup costs less than a notification of each login.
+            // A useless wakeup costs less than a notification for each login.
             let wakes_at = first.or(state.wakes_at.filter(|at| *at > now));
             state.wakes_at = wakes_at;
             state = match wakes_at {

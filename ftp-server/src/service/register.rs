@@ -13,19 +13,19 @@ use crate::lock::unpoisoned;
 use crate::net::socket;
 use crate::tls::Resumed;
 
-/// The sessions of a server, in any context. It holds only the parts of a session that are needed
-/// to end it.
+/// The sessions of a server, in any context. The register holds only the parts of a session that
+/// are needed to list and end it.
 #[derive(Debug, Default)]
 pub(crate) struct Register {
     draining: AtomicBool,
-    /// No connection is accepted any more.
+    /// Whether connections are no longer accepted.
     closed: AtomicBool,
     /// Number of sessions so far: the first is number 1.
     entered: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<SessionHandle>>>,
     /// Wakes threads that wait for sessions to end.
     gone: Condvar,
-    /// Sessions get no more time to end by themselves.
+    /// Whether sessions get no more time to end by themselves.
     hurried: AtomicBool,
     /// TLS data connections of all sessions so far.
     pub(crate) resumed: Resumed,
@@ -61,7 +61,7 @@ impl Register {
         Registration { register: Arc::clone(self), number, line }
     }
 
-    /// Starts the shutdown; returns the number of sessions.
+    /// Starts the shutdown. Returns the number of sessions.
     pub(crate) fn start_draining(&self) -> usize {
         self.draining.store(true, Ordering::SeqCst);
         self.sessions().len()
@@ -86,7 +86,7 @@ impl Register {
         who
     }
 
-    /// Ends one session, as [`cut`](Self::cut) ends all. Returns `false` if there is none with this
+    /// Ends one session, as [`cut`](Self::cut) ends all. Returns `false` if no session has this
     /// number.
     pub(crate) fn kick(&self, number: u64) -> bool {
         let sessions = self.sessions();
@@ -101,7 +101,8 @@ impl Register {
         self.sessions().get(&number).is_some_and(|line| line.dismiss())
     }
 
-    /// Ends all sessions: a transfer sees its control connection end.
+    /// Ends all sessions: a transfer sees its control connection end. Returns the number of
+    /// sessions.
     pub(crate) fn cut(&self) -> usize {
         let sessions = self.sessions();
         for line in sessions.values() {
@@ -118,9 +119,9 @@ impl Register {
         }
     }
 
-    /// Ends the time that sessions get to end by themselves.
+    /// Ends the time that [`drain`](Self::drain) gives sessions to end by themselves.
     pub(crate) fn hurry(&self) {
-        // A waiting thread checked before this, or checks after it.
+        // With the lock, a thread that is about to wait cannot miss the notification.
         let _sessions = self.sessions();
         self.hurried.store(true, Ordering::SeqCst);
         self.gone.notify_all();
@@ -128,7 +129,7 @@ impl Register {
 
     /// Waits like [`wait`](Self::wait), but only until [`hurry`](Self::hurry). Cuts each transfer
     /// that moves no byte for `stall`, because waiting would only delay the end. Returns the number
-    /// of remaining sessions, and of cut ones.
+    /// of remaining sessions, and the number of cut sessions that have ended.
     pub(crate) fn drain(&self, limit: Duration, stall: Duration) -> (usize, usize) {
         let start = Instant::now();
         let mut seen = HashMap::new();

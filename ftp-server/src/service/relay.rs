@@ -1,4 +1,4 @@
-//! New threads for sessions that must leave theirs.
+//! New threads for sessions that must leave their own.
 
 use std::io;
 use std::sync::Mutex;
@@ -17,9 +17,9 @@ pub(crate) trait Handover: Send {
     fn give_up(self: Box<Self>);
 }
 
-/// Moves sessions to new threads. A thread confined to a user's files stays confined for good, and
-/// so do the threads it starts. So after its user has logged out, a session continues in a new
-/// thread, which a never confined thread of this module starts.
+/// Moves sessions to new threads. A thread that is confined to a user's files stays confined
+/// forever, and so do the threads that it starts. So after its user has logged out, a session
+/// continues in a new thread. A thread of this module, which is never confined, starts it.
 #[derive(Default)]
 pub(crate) struct Relay {
     queue: Mutex<Option<Sender<Box<dyn Handover>>>>,
@@ -41,7 +41,7 @@ impl Relay {
         unpoisoned(self.queue.lock()).take();
     }
 
-    /// Moves a session to another thread, or ends it after [`stop`](Self::stop).
+    /// Moves a session to another thread, or after [`stop`](Self::stop) ends the session.
     pub(crate) fn pass(&self, session: Box<dyn Handover>) {
         let queue = unpoisoned(self.queue.lock());
         let unsent = match &*queue {

@@ -85,13 +85,13 @@ pub(super) enum Next {
 pub(crate) struct Runner {
     pub(super) control: Control,
     pub(super) session: Session,
-    /// Its place among the connections.
+    /// The session's place among the connections.
     permit: Permit,
     registration: Registration,
     /// Number of lines so far, and number of consecutive invalid lines at the end.
     lines: u64,
     bad_lines: u32,
-    /// Whether a storage was entered, so that the thread may be confined to it.
+    /// Whether a storage was entered, so that the thread may be confined to that storage.
     is_inside: bool,
     /// Beginning of the session.
     start: Instant,
@@ -155,7 +155,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Answers an `AUTH`. Does nothing if input follows it.
+    /// Answers an `AUTH`, and starts TLS. Ends the session if input follows the command.
     fn begin_protection(&mut self, reply: &Reply, with_data: bool) -> io::Result<Next> {
         if self.control.has_input() {
             self.close("Nothing may follow AUTH before its handshake")?;
@@ -206,7 +206,8 @@ impl Runner {
         let Self { mut control, session, permit, registration, start, .. } = *self;
         let end = served.as_ref().map_or_else(SessionEnd::Failed, |()| SessionEnd::Closed);
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
-        // When a client sees the end, its port, its user's count and its place must be free.
+        // When the client sees the end, the session must have freed its passive port, its place in
+        // the user's count, and its place among the connections.
         drop(session);
         permit.leave();
         if served.is_ok() {
@@ -269,8 +270,8 @@ impl Runner {
         self.session.context.is_draining() || line.is_cut() || line.is_dismissed()
     }
 
-    /// Returns the next event, within `limit` since `start`. A port prepared for a transfer closes
-    /// earlier than an idle session.
+    /// Waits for the next event until `limit` has passed since `start`. A passive port that was
+    /// prepared for a transfer closes earlier than an idle session.
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
         // With the next command, the client has got the reply. One that first waits for the end of
         // the data connection gets that after a second.
@@ -296,7 +297,7 @@ impl Runner {
         self.control.next(start, limit)
     }
 
-    /// Sends a 421; the connection closes after it.
+    /// Sends a 421, unless another thread has sent it. The connection closes after the reply.
     pub(super) fn close(&mut self, why: &str) -> io::Result<()> {
         if self.line().has_given_way() {
             return Ok(());
@@ -362,11 +363,11 @@ impl Runner {
         }
     }
 
-    /// Decides the outcome of a command, and records who is logged in after it. `None` ends the
-    /// session.
+    /// Decides the outcome of a command, and records which user is logged in after it. Returns
+    /// `None` if the session must end.
     fn decide(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Option<Outcome>> {
         let had_user = self.session.user().is_some();
-        // After a login its time limit no longer applies.
+        // Once a user is logged in, the time limit for a login no longer applies.
         let deciding = (!had_user && command::decides_login(verb)).then(|| {
             let deadline = self.session.login_deadline();
             // A client that has sent all its commands may have closed its side.

@@ -12,28 +12,28 @@ use rustix::net::{RecvFlags, SendFlags, recv};
 use super::session_list::Shown;
 use crate::log::Refusal;
 
-/// The session carries out a command.
+/// Flag of a session that carries out a command.
 const WORKING: u8 = 1;
 
-/// The session must end, but only after the command that it carries out.
+/// Flag of a session that must end, but only after the command that it carries out.
 const DISMISSED: u8 = 2;
 
 /// A session in the register: its control connection and its flags.
 #[derive(Debug)]
 pub(crate) struct SessionHandle {
     pub(crate) stream: TcpStream,
-    /// A transfer runs: a shutdown does not end the session before its grace ends.
+    /// Whether a transfer is running. A shutdown then ends the session only after the grace period.
     busy: AtomicBool,
-    /// The transfer depends on the client: it waits for data, for room to send, or for a
+    /// Whether the transfer depends on the client: it waits for data, for room to send, or for a
     /// connection.
     moving: AtomicBool,
-    /// The session must end, whatever it is doing.
+    /// Whether the session must end, whatever it is doing.
     cut: AtomicBool,
-    /// [`WORKING`] and [`DISMISSED`]: one value, so that no command begins unseen.
+    /// [`WORKING`] and [`DISMISSED`], in one value so that no command begins unnoticed.
     turn: AtomicU8,
-    /// It was closed to make room for another connection.
+    /// Whether the connection was closed to make room for another connection.
     gave_way: AtomicBool,
-    /// The connection is under TLS, so only the session can write a reply that the client
+    /// Whether the connection is under TLS. Only the session can then write a reply that the client
     /// understands.
     protected: AtomicBool,
     /// The state of the session that other threads may see.
@@ -54,13 +54,13 @@ impl SessionHandle {
         }
     }
 
-    /// Sets whether a transfer runs.
+    /// Sets whether a transfer is running.
     pub(crate) fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::SeqCst);
         self.moving.store(false, Ordering::SeqCst);
     }
 
-    /// Returns whether a transfer runs.
+    /// Returns whether a transfer is running.
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst)
     }
@@ -106,7 +106,8 @@ impl SessionHandle {
         self.turn.load(Ordering::SeqCst) & DISMISSED != 0
     }
 
-    /// Returns `false` if it was dismissed already.
+    /// Ends the session after the command that it carries out, if there is one. Returns `false` if
+    /// the session was dismissed already.
     pub(super) fn dismiss(&self) -> bool {
         let before = self.turn.fetch_or(DISMISSED, Ordering::SeqCst);
         if before & WORKING == 0 {
@@ -116,7 +117,7 @@ impl SessionHandle {
     }
 
     /// Returns whether a transfer that depends on the client has moved no byte for `stall`; `seen`
-    /// is its state at the last call.
+    /// keeps the state of the last call.
     pub(super) fn stands_still(&self, seen: &mut Option<(u64, Instant)>, stall: Duration) -> bool {
         let now = self.moving.load(Ordering::SeqCst).then(|| self.shown.moved());
         *seen = now.map(|moved| match *seen {
@@ -126,7 +127,7 @@ impl SessionHandle {
         seen.is_some_and(|(_, since)| since.elapsed() >= stall)
     }
 
-    /// Returns whether its last reply is sent already.
+    /// Returns whether the connection was closed to make room, after a last reply.
     pub(crate) fn has_given_way(&self) -> bool {
         self.gave_way.load(Ordering::SeqCst)
     }
@@ -139,8 +140,9 @@ impl SessionHandle {
         self.break_off(&Refusal::Full.reply());
     }
 
-    /// Returns whether the client has closed its side, so that no further command comes. Unread
-    /// bytes may be commands; under TLS they are not: the end of TLS is one of them.
+    /// Returns whether the client has closed its side, so that no further command arrives. In
+    /// plaintext, unread bytes may be commands. Under TLS they do not count, because they include
+    /// the end of TLS.
     pub(crate) fn is_left(&self) -> bool {
         let mut one = [PollFd::new(&self.stream, PollFlags::RDHUP)];
         let is_hung_up = poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0);

@@ -18,19 +18,19 @@ pub struct SessionInfo {
     /// Number of the session, from 1, as in events and log lines;
     /// [`Server::kick`](crate::Server::kick) takes it.
     pub number: u64,
-    /// The client's address of the control connection; an IPv4-mapped address appears as IPv4.
+    /// The client's address on the control connection; an IPv4-mapped address appears as IPv4.
     pub peer: SocketAddr,
     /// The argument of `USER` of the logged-in user, byte for byte; `None` without a login.
     pub user: Option<Vec<u8>>,
     /// Virtual host of the login, if [`ServerConfig::hosts`](crate::ServerConfig::hosts) lists any.
     pub host: Option<HostName>,
-    /// Time of the connection.
+    /// Time at which the client connected.
     pub since: SystemTime,
     /// TLS version of the control connection; `None` in plaintext.
     pub tls: Option<TlsVersion>,
     /// Time since the last command or transfer ended; zero during a transfer.
     pub idle: Duration,
-    /// Activity at the moment.
+    /// Current activity.
     pub activity: Activity,
 }
 
@@ -40,31 +40,32 @@ pub struct SessionInfo {
 pub enum Activity {
     /// Waiting for a command, or carrying out a short one.
     Idle,
-    /// Carrying out a transfer, or another command that takes as long.
+    /// Carrying out a transfer, or another long command.
     #[non_exhaustive]
     Transfer {
         /// The command.
         verb: Verb,
         /// Path of the file or directory.
         path: VirtualPath,
-        /// Bytes moved, at most 1 MiB or a quarter of a second old.
+        /// Bytes moved, updated after 4 MiB or a quarter of a second.
         bytes: u64,
         /// Time since the command arrived.
         elapsed: Duration,
     },
 }
 
-/// The published state of a session. The session writes it at a login, when TLS begins or ends, and
-/// at the beginning and end of a transfer. In between, it updates only one number. Each command
-/// updates one other number.
+/// The published state of a session. The session writes this state at a login, when TLS begins or
+/// ends, and at the beginning and end of a transfer. During a transfer, it updates only the number
+/// of bytes, and after a command only the time.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    /// The peer address of the connection; once the header is read, that of the client.
+    /// The peer address of the connection; after a balancer's header was read, the client's
+    /// address.
     peer: Mutex<SocketAddr>,
     since: SystemTime,
-    /// The same time by the monotonic clock.
+    /// The same time as `since`, by the monotonic clock.
     begun: Instant,
-    /// Milliseconds from then to the end of the last command.
+    /// Milliseconds from `begun` to the end of the last command.
     last_command: AtomicU64,
     user: Mutex<Option<Vec<u8>>>,
     /// Boxed, because most sessions have none.

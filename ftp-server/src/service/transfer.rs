@@ -127,7 +127,7 @@ impl Runner {
             }
         };
         let done = work.done();
-        // Its place must be free before the client gets the reply.
+        // The place of the work must be free before the client gets the reply.
         drop(work);
         drop(place);
         let failed = watch.failed;
@@ -146,7 +146,7 @@ impl Runner {
         self.finish(&subject, done, None, conclusion, failed)
     }
 
-    /// Reports a long command and sends its last replies; none if an earlier one could not be
+    /// Reports a long command and sends its last replies, unless an earlier reply could not be
     /// written.
     fn finish(
         &mut self,

@@ -24,7 +24,7 @@ use crate::{command, limits};
 
 /// Result of a transfer.
 pub(super) enum TransferResult {
-    /// The storage refused it before the 150.
+    /// The storage refused the transfer before the 150.
     Refused(StorageError, Purpose),
     /// The search for the beginning of the data took too long.
     TooLong,
@@ -56,20 +56,20 @@ impl From<OpenError> for TransferResult {
 pub(super) struct TransferWatch<'a> {
     control: &'a mut Control,
     session: &'a Session,
-    /// The 150 was sent, so a transfer runs. Before it, an answer to `STAT` would look like the
-    /// reply to the command.
+    /// Whether the 150 was sent, so that a transfer is running. Before the 150, an answer to `STAT`
+    /// would look like the reply to the command.
     running: bool,
     /// Bytes moved, after the transfer.
     pub(super) moved: u64,
     /// TLS of the data connection, if any.
     pub(super) tls: Option<TlsInfo>,
-    /// The sender has confirmed the end of its data under TLS.
+    /// Whether the sender has confirmed the end of its data under TLS.
     pub(super) is_end_confirmed: bool,
     /// The data connection of a transfer that the storage refused.
     pub(super) refused: Option<TcpStream>,
     /// The data connection, if it stays open.
     pub(super) open: Option<DataChannel>,
-    /// Error of writing an answer.
+    /// The error if an answer could not be written.
     pub(super) failed: Option<io::Error>,
 }
 
@@ -99,7 +99,7 @@ impl<'a> TransferWatch<'a> {
         let is_upload = matches!(payload, Payload::Receive(..));
         if let Err(result) = self.prepare(&mut payload) {
             payload.abort(&result);
-            // After a refused upload its data may follow, which is not for the next one.
+            // The data of a refused upload may still arrive, and must not go into the next upload.
             let is_refused = !matches!(result, TransferResult::Pumped(_));
             match channel.is_open() {
                 true => self.open = Some(channel).filter(|_| is_refused && !is_upload),
@@ -130,7 +130,8 @@ impl<'a> TransferWatch<'a> {
         TransferResult::Pumped(end)
     }
 
-    /// Sends 150, and opens the data connection, with TLS if required; or sends 125 if it is open.
+    /// Sends 150 and opens the data connection, with TLS if required. If the connection is already
+    /// open, sends 125.
     fn begin(
         &mut self,
         announcement: &[u8],
@@ -139,7 +140,7 @@ impl<'a> TransferWatch<'a> {
     ) -> Result<DataConnection, TransferResult> {
         let peer = self.session.data_peer();
         let opened = match channel.is_open() {
-            // The client may have closed it, and then gets no 125.
+            // The client may have closed the connection; then it gets no 125.
             true => Ok(channel.open(&peer, is_upload, self)?),
             false => Err(channel),
         };
@@ -198,9 +199,9 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Lets the storage finish an upload, and checks that the client still wants it. A killed
-    /// client ends its data too, and its control connection perhaps a moment later. `took` is the
-    /// duration of the data.
+    /// Lets the storage finish an upload, and checks that the client still wants it. If a client is
+    /// killed, its data ends too, and its control connection may end a moment later. `took` is how
+    /// long the data took.
     fn finish(&mut self, upload: &mut dyn Upload, end: PumpEnd, took: Duration) -> PumpEnd {
         if !matches!(end, PumpEnd::Complete) {
             return end;
@@ -233,7 +234,7 @@ impl<'a> TransferWatch<'a> {
         }
     }
 
-    /// Does the slow part of publishing an upload. That cannot be undone.
+    /// Does the slow part of publishing an upload, which cannot be undone.
     fn prepare_commit(&mut self, upload: &mut dyn Upload) -> PumpEnd {
         loop {
             match upload.prepare_commit() {
@@ -318,7 +319,7 @@ impl Payload {
     }
 }
 
-/// Returns the limits of a session's data: stall timeout, rate, buffers, and how it must end.
+/// Returns the limits of a session's data: stall timeout, rate, buffers, and how the data may end.
 /// `rate` is the rate limit of the direction.
 fn limits_of(session: &Session, rate: fn(&User) -> &Throttle) -> PumpLimits<'_> {
     static WITHOUT: Throttle = Throttle::none();

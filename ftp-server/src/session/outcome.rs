@@ -35,14 +35,14 @@ pub(crate) struct Working {
 
 /// A reply that takes long to compute. The session checks on its client between steps.
 pub(crate) trait Work {
-    /// Works for a fraction of a second; returns the reply once it is complete.
+    /// Works for a fraction of a second. Returns the reply once the work is complete.
     fn step(&mut self) -> Option<Reply>;
 
     /// Returns the bytes read or gathered so far, for the log.
     fn done(&self) -> u64;
 
-    /// Returns whether it has a place for processor-bound work from the start. If not, the session
-    /// takes a place when the work takes long.
+    /// Returns whether the work has a place among the processor-bound jobs from the start. If not,
+    /// the session takes a place when the work takes long.
     fn is_placed(&self) -> bool {
         false
     }
@@ -55,7 +55,7 @@ pub(crate) struct PreparedTransfer {
     /// The text of the 150 reply.
     pub(crate) announcement: Vec<u8>,
     pub(crate) payload: Payload,
-    /// The data connection stays open after it.
+    /// Whether the data connection stays open after the transfer.
     pub(crate) stays_open: bool,
 }
 

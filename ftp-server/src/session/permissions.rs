@@ -1,4 +1,4 @@
-//! What the user of a session may do, where.
+//! What the user of a session may do at a path.
 
 use std::ops::BitOr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::reply::{self, Purpose};
 use crate::storage::{EntryKind, Storage, StorageError, StorageErrorKind, VirtualPath};
 
 impl Session {
-    /// Returns the storage of the user, whose rights the caller checks.
+    /// Returns the user's storage. The caller must check the user's rights.
     pub(crate) fn storage(&self) -> Option<&dyn Storage> {
         self.user().map(|user| &*user.storage)
     }
@@ -49,8 +49,8 @@ impl Session {
         rule.is_none_or(|rule| rule.rights != Rights::NONE)
     }
 
-    /// Returns whether a rule is for the object at this path, or for one below it. Such a directory
-    /// cannot be renamed or removed.
+    /// Returns whether a rule is for the object at this path, or for an object below it. Such a
+    /// directory cannot be renamed or removed.
     pub(crate) fn holds_rules(&self, path: &VirtualPath) -> bool {
         self.user().is_some_and(|user| holds_rules(&user.directories, path))
     }
@@ -92,7 +92,7 @@ impl Session {
         own.unwrap_or(self.context.config.overwrite)
     }
 
-    /// Returns the maximum size of a file of the user, in bytes.
+    /// Returns the maximum size of the user's files in bytes, or `None` if it is unlimited.
     pub(crate) fn file_size(&self) -> Option<u64> {
         self.user().map(|user| user.file_size).filter(|bytes| *bytes > 0)
     }
@@ -121,8 +121,8 @@ impl Session {
         }
     }
 
-    /// Returns the owner of a partial upload at this path; `None` if the login is shared or could
-    /// not resume it.
+    /// Returns the owner of a partial upload at this path, or `None` if the login is shared or
+    /// could not resume the upload.
     pub(crate) fn owner(&self, path: &VirtualPath) -> Option<&[u8]> {
         let owner = self.user().and_then(|user| user.owner.as_deref());
         owner.filter(|_| !self.rights_at(path).only_creates())

@@ -33,13 +33,13 @@ pub(crate) struct Session {
     pub(crate) current: Arc<Current>,
     /// Number of the session.
     pub(crate) number: u64,
-    /// The client's address of the control connection; IPv4-mapped addresses appear as IPv4.
+    /// The client's address on the control connection; IPv4-mapped addresses appear as IPv4.
     pub(crate) peer: SocketAddr,
     /// Whether the client is unknown, so that `peer` is the address of the balancer.
     pub(crate) is_unknown: bool,
     /// The address that the client connected to: one of this server, or of its balancer.
     pub(crate) reached: SocketAddr,
-    /// The server's end.
+    /// The server's own address on the control connection.
     pub(crate) local: SocketAddr,
     /// The host that `HOST` chose, or the TLS server name.
     pub(crate) host: Option<HostName>,
@@ -49,7 +49,7 @@ pub(crate) struct Session {
     pub(crate) login_failures: u32,
     /// During a login: returns whether the client has gone.
     pub(crate) is_client_gone: Option<Box<IsClientGone>>,
-    /// `CLNT` was given.
+    /// Whether `CLNT` was sent.
     pub(crate) is_client_known: bool,
     /// Limits log messages that this client can repeat.
     complaints: SessionComplaints,
@@ -67,7 +67,7 @@ pub(crate) struct Session {
     /// The data connection of a refused transfer. Closing it while the client sends, which it does
     /// in a TLS handshake, resets it: curl and lftp then lose the reply.
     pub(crate) refused: Option<TcpStream>,
-    /// `EPSV ALL` was given.
+    /// Whether `EPSV ALL` was sent.
     pub(crate) epsv_all: bool,
     /// The path that `RNFR` named.
     pub(crate) rename_from: Option<VirtualPath>,
@@ -79,13 +79,13 @@ pub(crate) struct Session {
     pub(crate) stored: Option<VirtualPath>,
     /// TLS state that data connections share with the control connection.
     pub(crate) secured: Option<Box<Secured>>,
-    /// TLS was on from the start.
+    /// Whether TLS was on from the start.
     pub(crate) is_implicit: bool,
-    /// `PBSZ` was given.
+    /// Whether `PBSZ` was sent.
     pub(crate) has_buffer_size: bool,
     /// The level that `PROT` set.
     pub(crate) protection: ProtectionLevel,
-    /// The server begins the handshakes of its data connections (`SSCN ON`).
+    /// Whether the server begins the handshakes of its data connections (`SSCN ON`).
     pub(crate) begins_handshakes: bool,
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum Access {
     Greeted,
     /// `USER` was given.
     Named(Vec<u8>),
-    /// `PASS` was right, and `ACCT` is missing.
+    /// `PASS` was correct, and `ACCT` is missing.
     Unaccounted {
         /// The argument of `USER`.
         name: Vec<u8>,
@@ -113,7 +113,7 @@ pub(crate) struct User {
     pub(crate) owner: Option<Vec<u8>>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) rights: Rights,
-    /// Other rights in some directories.
+    /// The user's other rights in some directories.
     pub(crate) directories: Vec<DirectoryRights>,
     /// Whether `MKD` of an existing directory succeeds.
     pub(crate) mkdir_existing_ok: bool,
@@ -143,7 +143,7 @@ impl User {
         rule_for(&self.directories, path).map_or(self.rights, |rule| rule.rights)
     }
 
-    /// Returns the rights in all directories together.
+    /// Returns the combined rights in all directories.
     fn all_rights(&self) -> Rights {
         let elsewhere = self.directories.iter().map(|rule| rule.rights);
         elsewhere.fold(self.rights, BitOr::bitor)
@@ -225,13 +225,13 @@ impl Session {
         self.host = chosen;
     }
 
-    /// Returns the configured host that is the client's TLS server name.
+    /// Returns the configured host whose name is the client's TLS server name, if there is one.
     pub(crate) fn host_by_tls(&self) -> Option<HostName> {
         let AskedName::Host(asked) = self.asked_name() else { return None };
         self.context.config.host(&asked).map(|host| host.name.clone())
     }
 
-    /// Returns the TLS server name that the client sent; `None` without TLS.
+    /// Returns the TLS server name that the client sent; without TLS, it is missing.
     pub(crate) fn asked_name(&self) -> AskedName {
         self.secured.as_ref().map_or(AskedName::Missing, |secured| secured.server_name())
     }
@@ -241,8 +241,8 @@ impl Session {
         self.context.config.host(self.host.as_ref()?)?.banner.as_deref()
     }
 
-    /// Returns the session's host for logs; `None` on a server without hosts, because any name is
-    /// accepted there.
+    /// Returns the session's host for logs, or `None` on a server without hosts, because any name
+    /// is accepted there.
     pub(crate) fn shown_host(&self) -> Option<&HostName> {
         self.host.as_ref().filter(|_| !self.context.config.hosts.is_empty())
     }
@@ -271,7 +271,7 @@ impl Session {
         }
     }
 
-    /// Returns the TLS of the control connection; `None` in plaintext.
+    /// Returns the TLS parameters of the control connection, or `None` in plaintext.
     pub(crate) fn tls(&self) -> Option<TlsInfo> {
         self.secured.as_ref().and_then(|secured| secured.info())
     }
@@ -343,7 +343,8 @@ impl Session {
         self.channel.take_if(|channel| channel.is_open());
     }
 
-    /// Returns the encoding of the data that it receives now, from `offset` of its file on.
+    /// Returns the encoding of data that the session receives now. The data begins at `offset` in
+    /// the file.
     pub(crate) fn encoding(&self, offset: u64) -> Encoding {
         let is_ascii = self.parameters.representation == RepresentationType::Ascii;
         let is_deflated = self.parameters.mode == TransferMode::Deflate;
@@ -355,7 +356,7 @@ impl Session {
         }
     }
 
-    /// Returns the parameters of its data connections.
+    /// Returns the parameters of the session's data connections.
     pub(crate) fn data_peer(&self) -> DataPeer<'_> {
         let config = &self.context.config;
         let is_private = self.protection == ProtectionLevel::Private;
@@ -385,8 +386,8 @@ impl Session {
         has_right && !self.context.config.fxp_networks.is_empty()
     }
 
-    /// Returns whether the server begins handshakes with other servers, for users with the right to
-    /// FXP.
+    /// Returns whether users with the right `FXP` can let the server begin TLS handshakes with
+    /// other servers.
     pub(crate) fn serves_sscn(&self) -> bool {
         let config = &self.context.config;
         let is_possible = |tls: &Arc<Acceptor>| {
@@ -396,7 +397,7 @@ impl Session {
         !config.fxp_networks.is_empty() && self.context.tls.as_ref().is_some_and(is_possible)
     }
 
-    /// Returns the rights and capabilities of the user, or those of any user before login.
+    /// Returns the rights and capabilities of the user, or before login those of any user.
     pub(crate) fn offer(&self) -> Offer {
         match self.user() {
             Some(user) => {

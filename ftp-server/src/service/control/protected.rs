@@ -44,8 +44,8 @@ impl Control {
         self.protection.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Ends TLS, and continues in plaintext once the client has ended it too, within `limit`. Keeps
-    /// the client's input before that end, up to the limit of waiting input.
+    /// Ends TLS, and continues in plaintext once the client has ended TLS too, within `limit`.
+    /// Keeps the client's input before that end, up to the limit on waiting input.
     pub(in crate::service) fn unprotect(&mut self, limit: Duration) -> io::Result<()> {
         let deadline = deadline::after(Instant::now(), limit);
         self.close_protection()?;
@@ -83,7 +83,7 @@ impl Control {
         let mut record = [0; size_of_records(0)];
         let count = connection.close(&mut record)?;
         let record = record.get(..count).unwrap_or_default();
-        // If it does not fit into the socket buffer, the client is not reading anyway.
+        // If the record does not fit into the socket buffer, the client is not reading anyway.
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         rustix::net::send(&self.line.stream, record, flags)?;
         Ok(())
