@@ -53,7 +53,7 @@ impl Dialler {
         Self::in_both_modes(options)
     }
 
-    /// Reads the same options for a command that tries passive and active mode, whichever the
+    /// Reads the same options for a command that tries passive and active mode, whichever mode the
     /// options ask for.
     ///
     /// # Errors
@@ -125,8 +125,8 @@ impl Dialler {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if an option applies to none, if URLs contradict the options, or for an FTP
-    /// proxy, whose data connections are its own.
+    /// Returns `Usage` if an option applies to none of the servers, if URLs contradict the options,
+    /// or for an FTP proxy, which makes its own data connections.
     pub(crate) fn for_all(self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
         for url in urls {
             if let Way::Through(Chosen { proxy, by }) = self.proxies.way_to(url)?
@@ -157,7 +157,7 @@ impl Dialler {
                     "{by}: an FTP proxy excludes TLS; use a SOCKS5 or HTTP proxy, or ftp://"
                 )));
             }
-            // Such options of the configuration file apply only to direct connections.
+            // In the configuration file, these options apply only to direct connections.
             builder = builder.mode(Mode::Passive).passive_address(AddressRule::Peer);
             builder = builder.proxy(proxy.clone());
         }
@@ -171,7 +171,7 @@ impl Dialler {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if the variable that names its proxy has an invalid value.
+    /// Returns `Usage` if the variable that names the proxy has an invalid value.
     pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Way, Failure> {
         self.proxies.way_to(url)
     }
@@ -270,8 +270,8 @@ impl Dialler {
     }
 }
 
-/// Returns the end of a message about a proxy: its name, unless the error has it, and where it comes
-/// from.
+/// Returns the end of a message about a proxy: its name, unless the error contains the name, and
+/// what names the proxy.
 fn about_proxy(error: &Error, way: &Way) -> String {
     match (error, way) {
         (Error::Timeout(Phase::Proxy), Way::Through(chosen)) => {
@@ -333,8 +333,8 @@ pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
     })
 }
 
-/// Sends QUIT after the work. After a failure, closing the connection is enough, except for a
-/// signal: a running transfer is aborted first.
+/// Sends QUIT after the work. After a failure, closing the connection is enough. After a signal,
+/// QUIT is sent too, and first a running transfer is aborted.
 pub(crate) fn quit(client: Client, failure: Option<&Failure>) {
     if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
         // The work is done, so a missing reply to QUIT does not matter.

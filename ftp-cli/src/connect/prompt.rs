@@ -22,7 +22,7 @@ impl Terminal {
     ///
     /// # Errors
     ///
-    /// Returns the system's error if there is none.
+    /// Returns the system's error if there is no terminal.
     pub(crate) fn find() -> io::Result<Self> {
         let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap_or_default();
         let mut opening = File::options();
@@ -84,7 +84,7 @@ impl Terminal {
             let piece = piece.get(..length).unwrap_or_default();
             let end = piece.iter().position(|byte| *byte == b'\n');
             line.extend_from_slice(piece.get(..end.unwrap_or(length)).unwrap_or_default());
-            // A terminal returns one line at a time, but a program may simulate one that never
+            // A terminal returns one line at a time, but a program may simulate a line that never
             // ends.
             if length == 0 || end.is_some() || line.len() > 8_192 {
                 return Ok(());

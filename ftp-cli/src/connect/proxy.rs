@@ -1,8 +1,9 @@
 //! Chooses the proxy for a server: `--proxy`, else the variables that curl reads.
 //!
-//! As in curl, `ftp_proxy` (`ftps_proxy` for ftps://) comes before `all_proxy`, each before its name
-//! in capitals, and an empty one counts as unset. `no_proxy` lists exceptions, also for `--proxy`.
-//! `http_proxy` is not read: in a CGI program, a client sets `HTTP_PROXY` by a header `Proxy`.
+//! As in curl, `ftp_proxy` (`ftps_proxy` for ftps://) comes before `all_proxy`, each before its
+//! name in capitals, and an empty variable counts as unset. `no_proxy` lists exceptions, also for
+//! `--proxy`. `http_proxy` is not read: in a CGI program, a client can set `HTTP_PROXY` with a
+//! `Proxy` header.
 
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
@@ -13,19 +14,19 @@ use ftp_proto::{FtpUrl, Scheme};
 use crate::exit::Failure;
 use crate::options::Options;
 
-/// The option.
+/// The name of the option.
 const OPTION: &str = "--proxy";
 
 /// Values of the option for no proxy at all.
 const NONE: [&str; 2] = ["", "none"];
 
-/// Variables of each scheme, and of all.
+/// Variables for each scheme, and for all schemes.
 const OF_FTP: [&str; 2] = ["ftp_proxy", "FTP_PROXY"];
 const OF_FTPS: [&str; 2] = ["ftps_proxy", "FTPS_PROXY"];
 const OF_ALL: [&str; 2] = ["all_proxy", "ALL_PROXY"];
 const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// Where proxies are named, read before anything is done.
+/// The options and variables that name proxies, read before anything is done.
 #[derive(Clone)]
 pub(crate) struct Proxies {
     ftp: Option<Named>,
@@ -34,7 +35,7 @@ pub(crate) struct Proxies {
     exceptions: Option<(&'static str, String)>,
 }
 
-/// The value of an option or variable.
+/// The name and value of an option or variable.
 #[derive(Clone)]
 struct Named {
     by: String,
@@ -90,7 +91,7 @@ impl Proxies {
         let variable = |names: [&'static str; 2]| {
             names.into_iter().find_map(|by| {
                 let value = environment(by).filter(|value| !value.is_empty())?;
-                // A proxy is text; anything else is refused when it is needed.
+                // A proxy is text; other values are rejected when a proxy is needed.
                 Some((by, value.to_string_lossy().into_owned()))
             })
         };
@@ -149,7 +150,7 @@ impl Named {
 }
 
 impl Chosen {
-    /// Returns the end of a message about a proxy that was not typed.
+    /// Returns the end of a message about a proxy; empty if the proxy was typed.
     pub(crate) fn hint(&self) -> String {
         let by = &self.by;
         let is_variable =
@@ -184,7 +185,7 @@ fn is_listed(host: &str, list: &str) -> bool {
     })
 }
 
-/// Returns whether `name` is `domain` or ends in it after a dot.
+/// Returns whether `name` is `domain` or a name below it.
 fn is_below(name: &str, domain: &str) -> bool {
     let start = name.len().checked_sub(domain.len());
     let parts = start.and_then(|start| name.split_at_checked(start));
@@ -195,7 +196,7 @@ fn is_below(name: &str, domain: &str) -> bool {
     })
 }
 
-/// Returns whether an address is the one of `entry`, or belongs to its network.
+/// Returns whether `entry` is this address, or a network that contains the address.
 fn is_of_network(address: IpAddr, entry: &str) -> bool {
     let (text, bits) = match entry.split_once('/') {
         Some((text, bits)) => (text, Some(bits)),
@@ -254,7 +255,7 @@ mod tests {
             ("ftps://h/", &[ftp, all], "socks5h://c:1 by all_proxy"),
             ("ftps://h/", &[("FTPS_PROXY", "e"), ftp], "http://e:1080 by FTPS_PROXY"),
             ("ftps://h/", &[ftp], "direct"),
-            // In a CGI program anybody sets it.
+            // In a CGI program, any client can set these.
             ("ftp://h/", &[("http_proxy", "f"), ("HTTP_PROXY", "f")], "direct"),
             ("ftp://h.x/", &[ftp, ("no_proxy", "x")], "no_proxy, not ftp_proxy"),
             ("ftp://h.x/", &[ftp, ("no_proxy", ""), ("NO_PROXY", ".x")], "NO_PROXY, not ftp_proxy"),

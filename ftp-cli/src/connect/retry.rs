@@ -1,4 +1,4 @@
-//! `--retry`: repeats transient failures after a pause.
+//! `--retry`: tries again after a transient failure and a pause.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
-/// Number and pauses of retries.
+/// The number of retries, and the pauses before them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Retrying {
     /// Number of retries after the first attempt.
@@ -32,7 +32,7 @@ pub(crate) struct Witness<'a> {
 }
 
 impl<'a> Witness<'a> {
-    /// Returns the receiver of the options, with the signals of `cleanup`.
+    /// Returns the receiver for these options, with the canceller of `cleanup`.
     pub(crate) fn new(options: &Options, stdio: &'a Stdio, cleanup: &'a Cleanup) -> Self {
         let messages = &stdio.messages;
         let events = &stdio.events;
@@ -86,7 +86,7 @@ impl Retrying {
     }
 }
 
-/// Waits until `end`, or until it is cancelled.
+/// Waits until `end`, or until `canceller` is cancelled.
 pub(crate) fn pause_until(end: Instant, canceller: Option<&Canceller>) {
     loop {
         let left = end.saturating_duration_since(Instant::now());
@@ -101,7 +101,7 @@ pub(crate) fn pause_until(end: Instant, canceller: Option<&Canceller>) {
     }
 }
 
-/// Attempts of one item.
+/// The attempts at one item.
 struct Tries {
     wanted: Retrying,
     /// Number of retries so far.

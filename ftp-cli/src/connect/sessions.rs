@@ -96,9 +96,9 @@ impl<'a> Sessions<'a> {
         Arc::make_mut(&mut self.known).push((ServerKey::of(url), credentials));
     }
 
-    /// Returns a logged-in client for the server of `url`, in the login directory, from which URL
-    /// paths count. Reuses an open one, unless the server has closed it or the directory has
-    /// changed.
+    /// Returns a logged-in client for the server of `url`, in the login directory, to which URL
+    /// paths are relative. Reuses an open connection, unless the server has closed it or the
+    /// directory has changed.
     ///
     /// # Errors
     ///
@@ -163,13 +163,13 @@ impl<'a> Sessions<'a> {
         self.open.iter().any(|(open, _)| open.is_of(url))
     }
 
-    /// Closes the failed connection to the server of `url` without QUIT. After a signal it stays
-    /// open, so that [`quit`](Self::quit) can abort the transfer.
+    /// Closes the failed connection to the server of `url` without QUIT. Callers leave it open
+    /// after a signal, so that [`quit`](Self::quit) can abort the transfer.
     pub(crate) fn drop_client(&mut self, url: &FtpUrl) {
         self.open.retain(|(open, _)| !open.is_of(url));
     }
 
-    /// Sends QUIT to all servers after the work, as [`dialler::quit`].
+    /// Sends QUIT to all servers after the work, like [`dialler::quit`].
     pub(crate) fn quit(self, failure: Option<&Failure>) {
         for (_, client) in self.open {
             dialler::quit(client, failure);

@@ -109,7 +109,7 @@ impl TlsOptions {
         }
     }
 
-    /// Returns the TLS settings for the server of `url`.
+    /// Returns the TLS settings for the server of `url`, or `None` for plaintext.
     ///
     /// # Errors
     ///
@@ -163,11 +163,11 @@ impl TlsOptions {
         }
     }
 
-    /// Performs the check of all these URLs together.
+    /// Checks the options against all these URLs together.
     ///
     /// # Errors
     ///
-    /// Returns the errors of the check.
+    /// Returns `Usage` if an option applies to none of the URLs, or a URL contradicts the options.
     pub(crate) fn for_all(mut self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
         self.check(urls)?;
         self.how = None;

@@ -1,7 +1,7 @@
 //! Hides input on the terminal.
 //!
-//! Restores the echo whatever ends or stops the process: handles all catchable signals that do, and
-//! a continued process asks again.
+//! Restores the echo whatever ends or stops the process, because it handles all catchable signals
+//! that do so. A continued process asks again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -28,7 +28,7 @@ use crate::lock::lock;
 const DEFAULTS: [i32; 9] =
     [SIGABRT, SIGALRM, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];
 
-/// The terminal that hides input, if one does: there is at most one.
+/// The terminal that hides input, if there is one.
 static HIDING: Mutex<Option<Hiding>> = Mutex::new(None);
 
 struct Hiding {
@@ -42,7 +42,7 @@ struct Hiding {
     bell: UnixStream,
 }
 
-/// Guard that hides input while it lives.
+/// Guard that hides input until it is dropped.
 pub(crate) struct EchoOff;
 
 impl EchoOff {
@@ -82,7 +82,8 @@ impl Hiding {
 
     fn show(&self) {
         // The kernel processes input a moment later, and would echo unprocessed input after the
-        // echo is on again. Polling makes it do so at once, while the echo is off.
+        // echo is on again. Polling makes the kernel process the input at once, while the echo is
+        // off.
         let mut typed = [PollFd::new(&self.terminal, PollFlags::IN)];
         let _ = poll(&mut typed, Some(&Timespec::default()));
         // An interrupted password must not become input of another program.
@@ -128,7 +129,7 @@ fn heed(signal: i32) {
         hiding.show();
     }
     let _ = emulate_default_handler(signal);
-    // Continued. In the background, this stops the process again.
+    // The process was continued. If it is in the background, hiding stops it again.
     if slot.as_ref().is_some_and(|hiding| hiding.hide().is_err()) {
         slot.take();
     }

@@ -30,7 +30,7 @@ enum Stage {
 pub(crate) struct Ending(Arc<(Mutex<Stage>, Condvar)>);
 
 impl Ending {
-    /// Cancels, and waits briefly until the main thread has released its resources.
+    /// Cancels the transfers, and waits briefly until the main thread has released its resources.
     pub(super) fn begin(&self, canceller: &Canceller) {
         let (stage, changed) = &*self.0;
         let mut stage = lock(stage);

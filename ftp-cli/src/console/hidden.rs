@@ -1,8 +1,8 @@
 //! Hides arguments that may contain a password from all messages: those with an `@` after a colon,
 //! except URLs without a password.
 //!
-//! Messages quote invalid values and missing files from anywhere. So all messages are searched for
-//! the arguments, instead of each place in the code.
+//! Many places in the code quote invalid values and names of missing files. So every message is
+//! searched for the arguments.
 
 use std::borrow::Cow;
 use std::ffi::OsString;

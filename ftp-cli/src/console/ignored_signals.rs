@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::Read;
 
-/// Buffer size for the process status in bytes: it is longer on systems with many cores.
+/// Initial buffer size for the process status, in bytes. The status is longer on systems with many
+/// cores.
 const STATUS: usize = 2_048;
 
 /// Returns whether a signal was ignored when the process started; false if the system does not
@@ -17,7 +18,7 @@ fn ignored() -> Option<u64> {
     // Read as bytes, because the process name in it need not be UTF-8.
     let mut status = Vec::with_capacity(STATUS);
     File::open("/proc/self/status").ok()?.read_to_end(&mut status).ok()?;
-    // Searched from the end, which is closer.
+    // Searched from the end, to which the line is closer.
     let mut lines = status.rsplit(|byte| *byte == b'\n');
     let mask = lines.find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
     u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()

@@ -71,12 +71,13 @@ impl Messages {
         Ok(())
     }
 
-    /// Clears this bar, if any, before each later message, and redraws it.
+    /// Clears this bar, if any, before each later message, and redraws it afterwards.
     pub(crate) fn share_with(&self, bar: Option<ProgressBar>) {
         *lock(&self.bar) = bar;
     }
 
-    /// Later messages never block, even if nobody reads them.
+    /// Queues later messages, so that they never block, even if no program reads them. Returns the
+    /// queue.
     ///
     /// # Errors
     ///
@@ -161,8 +162,8 @@ impl Messages {
     }
 }
 
-/// Text with terminal control characters escaped, and backslashes unchanged: text of a peer went
-/// through [`Escaped`] already, and is not escaped again.
+/// Text with terminal control characters escaped, and backslashes unchanged: text from a peer has
+/// already gone through [`Escaped`], and is not escaped again.
 pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Printable<'_> {

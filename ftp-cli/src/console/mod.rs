@@ -1,5 +1,5 @@
-//! Everything shared with the terminal and the process: standard streams, messages, signals, the
-//! trace and progress.
+//! Everything about the terminal and the process: standard streams, messages, signals, the trace
+//! and progress.
 
 pub(crate) mod closed;
 pub(crate) mod echo;

@@ -33,8 +33,8 @@ pub(crate) struct Cleanup {
 
 impl Cleanup {
     /// Watches for signals in a separate thread, if this run owns the process. The first signal
-    /// cancels all transfers; once they are aborted, or time is over, the files are removed and the
-    /// process ends.
+    /// cancels all transfers; once they are aborted, or the time for that is over, the files are
+    /// removed and the process ends.
     ///
     /// # Errors
     ///
@@ -66,8 +66,8 @@ impl Cleanup {
         self.canceller.as_ref()
     }
 
-    /// Runs `make`, which creates a file and returns its path; a signal removes the file from then
-    /// on.
+    /// Runs `make`, which creates a file and returns its path. From then on, a signal removes the
+    /// file.
     ///
     /// # Errors
     ///
@@ -89,8 +89,8 @@ impl Cleanup {
     }
 }
 
-/// Calls `act` in a separate thread with each signal that asks the process to end. A SIGHUP with
-/// another meaning (`hears_hangup`) is handled even if it was ignored.
+/// Calls `act` in a separate thread with each signal that asks the process to end. If
+/// `hears_hangup` is set, SIGHUP has another meaning, and is handled even if it was ignored.
 ///
 /// # Errors
 ///
@@ -137,7 +137,7 @@ pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
             Exit::Terminated
         }
     };
-    // A full pipe blocks its writers, and the main thread may be one already.
+    // A full pipe blocks its writers, and the main thread may already be one of them.
     let messages = messages.clone();
     let events = events.clone();
     let (said, has_said) = mpsc::sync_channel(1);

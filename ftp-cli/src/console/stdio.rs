@@ -48,8 +48,8 @@ impl Stdio {
         }
     }
 
-    /// Returns streams that are not those of this process, and not a terminal. Signals are left to
-    /// the caller. Only `serve` handles them, because a signal ends it.
+    /// Returns streams that replace those of this process. They are not a terminal. Signals are
+    /// left to the caller, except that `serve` handles them, because a signal ends it.
     pub fn captured(
         input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,

@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 ///
 /// # Errors
 ///
-/// Returns the system's error if it refuses one.
+/// Returns the system's error if it refuses the thread.
 pub(crate) fn start(
     name: &str,
     work: impl FnOnce() + Send + 'static,

@@ -40,7 +40,7 @@ pub(crate) enum Dialogue {
 ///
 /// # Errors
 ///
-/// Returns `Local` if the trace file cannot be written.
+/// Returns `Local` if the trace file cannot be created.
 pub(crate) fn start(
     options: &Options,
     messages: &Messages,
@@ -92,8 +92,8 @@ fn create(file: &OsStr) -> Result<File, Failure> {
     created.map_err(|error| Failure::local(Escaped(file.as_bytes()), &error))
 }
 
-/// Installs this as the logger of the process, unless the process has one. A program that calls
-/// [`run`](crate::run) more than once, or has its own logger, keeps the first one.
+/// Installs the logger of the process, unless the process already has one. A program that calls
+/// [`run`](crate::run) more than once, or has its own logger, keeps the first logger.
 pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilter) {
     let wire = match dialogue {
         Dialogue::Nowhere => LevelFilter::Off,

@@ -1,6 +1,6 @@
-//! Splits clusters of short options, `-vq` into `-v -q`. getopts does not report their order within
-//! one argument, but the last of several exclusive options wins. Other spellings of options are
-//! replaced at the same time.
+//! Splits clusters of short options, such as `-vq` into `-v -q`. getopts does not report the order
+//! of options within one argument, but the last of several exclusive options wins. Other spellings
+//! of options are replaced at the same time.
 
 use super::{Command, Row, Value, synonyms};
 
@@ -33,7 +33,7 @@ pub(super) fn spread(texts: &[String], rows: &[&Row], command: Option<Command>) 
     spread
 }
 
-/// Returns a long option under the name that the table has for it.
+/// Returns a long option with the name that it has in the table.
 fn respelled(text: &str, command: Option<Command>) -> String {
     let Some(option) = text.strip_prefix("--") else { return text.to_owned() };
     let name = option.split('=').next().unwrap_or_default();
@@ -43,8 +43,9 @@ fn respelled(text: &str, command: Option<Command>) -> String {
     }
 }
 
-/// Splits `vq` into `-v`, `-q`, and returns whether the next argument is the value of the last. The
-/// rest after an option with a value is its value; getopts rejects the rest after an unknown one.
+/// Splits `vq` into `-v`, `-q`, and returns whether the next argument is the value of the last
+/// option. The rest of `cluster` after an option with a value is its value; getopts rejects the
+/// rest after an unknown option.
 fn take_apart(
     cluster: &str,
     rows: &[&Row],

@@ -40,7 +40,7 @@ pub(crate) enum Operand {
     File,
     /// A directory here.
     Directory,
-    /// An object on a server, for which completions have no words.
+    /// An object on a server, for which completions have no suggestions.
     Url,
     /// A command of this program.
     Command,
@@ -52,7 +52,7 @@ pub(crate) enum Operand {
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
-    /// Its options and operands.
+    /// Options and operands.
     pub(crate) usage: &'static str,
     /// An imperative of at most 50 characters, without a full stop.
     pub(crate) summary: &'static str,
@@ -60,7 +60,7 @@ pub(crate) struct Entry {
     pub(crate) about: &'static str,
     /// The kind of each operand; the last one applies to all that follow.
     pub(crate) operands: &'static [Operand],
-    /// Command lines without the name of the program, and what each achieves.
+    /// Command lines without the name of the program, and what each of them achieves.
     pub(crate) examples: &'static [(&'static str, &'static str)],
 }
 

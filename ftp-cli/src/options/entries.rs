@@ -4,7 +4,7 @@ use super::command::{Command, Entry, Operand};
 use super::control_entries::{DRAIN, KICK, RELOAD, STATUS, UNBAN, WHO};
 
 impl Command {
-    /// Its text.
+    /// Returns the text of the command.
     pub(crate) const fn entry(self) -> Entry {
         match self {
             Self::Get => GET,

@@ -10,7 +10,7 @@ use super::{Synonym, urls, values};
 use crate::exit::Failure;
 
 impl Command {
-    /// Returns the command called `name`, or known by that name too.
+    /// Returns the command with this name or synonym.
     ///
     /// # Errors
     ///
@@ -27,7 +27,7 @@ impl Command {
         if let Some(failure) = lacking(bytes) {
             return Err(failure);
         }
-        // Names are short: with more than a typing error, the guess would be another word.
+        // Names are short: with more than a typing error, the guess would be an unrelated word.
         let most = (name.chars().count() / 4).max(1);
         let near = || {
             let near = values::nearest(&name, Self::ALL.iter().map(|command| command.name()));
@@ -41,7 +41,7 @@ impl Command {
     }
 }
 
-/// Returns the command of this program for a command of another client.
+/// Returns the command of this program that corresponds to a command of another client.
 fn own_name(name: &str) -> Option<&'static str> {
     Some(match name {
         "download" | "reget" | "pget" | "get1" | "curl" | "wget" | "copyto" | "copyurl" => "get",
@@ -60,7 +60,8 @@ fn own_name(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns the failure for a URL in place of a command. Does not show a password in it.
+/// Returns the failure for a URL in place of a command, or for another argument that may hold a
+/// password. The message does not show the password.
 fn lacking(argument: &[u8]) -> Option<Failure> {
     let lists = "ftp-cli help lists the commands";
     if urls::is_url(argument) {

@@ -67,7 +67,7 @@ const NAMES: &[(&[&str], &str)] = &[
     (&["max-filesize"], "--max-size, which skips larger files with exit code 0 (curl: 63)"),
 ];
 
-/// Letters that mean something else with one command than in [`NAMES`].
+/// Letters that have another meaning with one command than in [`NAMES`].
 const LETTERS: &[(Command, &str, &str)] = &[
     (Command::Put, "T", "ftp-cli put LOCAL URL"),
     (Command::Put, "O", "ftp-cli put LOCAL URL/"),
@@ -87,7 +87,7 @@ pub(super) fn instead(name: &str, command: Command) -> Option<&'static str> {
             let long = option.split([' ', ',']).next();
             command.rows().any(|row| Some(row.long) == long)
         }
-        // Applies only to commands that connect to a server.
+        // A command line is suggested only for commands that connect to a server.
         None => command.rows().any(|row| row.group == Group::Data),
     };
     let mut fitting = NAMES.iter().filter(|(names, _)| names.contains(&name));

@@ -1,8 +1,8 @@
 //! Parses options and operands with getopts: global options, a command, its options and operands.
 //!
-//! One [`TABLE`] feeds getopts, `--help`, the man page and completions. The last one of repeated
-//! options wins; `--` ends options. File names need not be UTF-8. As getopts accepts only UTF-8, it
-//! gets a placeholder for each argument that is not.
+//! One [`TABLE`] feeds getopts, `--help`, the man page and completions. If an option is repeated,
+//! the last one wins; `--` ends the options. File names need not be UTF-8. Because getopts accepts
+//! only UTF-8, it gets a placeholder for each argument that is not.
 
 mod clusters;
 mod command;
@@ -32,7 +32,7 @@ use crate::exit::Failure;
 use hints::explain;
 use stand_ins::StandIns;
 
-/// Given options in order, and operands.
+/// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     given: Vec<GivenOption>,
@@ -43,12 +43,12 @@ pub(crate) struct Options {
     pub(crate) configured: Option<Arc<Applied>>,
 }
 
-/// An option on the command line.
+/// An option on the command line or in the configuration file.
 #[derive(Clone, Debug)]
 pub(crate) struct GivenOption {
     pub(crate) long: &'static str,
     pub(crate) value: Option<OsString>,
-    /// The place in a file that gives it: `FILE:LINE:COLUMN`.
+    /// The place in the configuration file that contains the option: `FILE:LINE:COLUMN`.
     pub(crate) origin: Option<Arc<str>>,
 }
 
@@ -62,11 +62,12 @@ impl GivenOption {
     }
 }
 
-/// Parses all arguments. Returns `None` for a missing command.
+/// Parses all arguments. Returns `None` if the command is missing.
 ///
 /// # Errors
 ///
-/// Returns `Usage` for an option that is unknown, not accepted by the command, or lacks its value.
+/// Returns `Usage` for an unknown command, and for an option that is unknown, is not accepted by
+/// the command, or lacks its value.
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
@@ -94,7 +95,7 @@ pub(crate) fn parse(
         value: value.map(Into::into),
         origin: None,
     });
-    // What is typed comes last, and so wins.
+    // Typed options come last, and so win.
     let given = implied.chain(before.given).chain(after.given).collect();
     let synonym = synonym.map(|synonym| synonym.name);
     Ok((Some(command), Options { given, operands, synonym, configured: None }))
@@ -103,7 +104,7 @@ pub(crate) fn parse(
 /// Returns the command that `cp` stands for: it uploads to a URL, downloads from one, or copies
 /// from one to another.
 fn copying(rest: &[String], arguments: &StandIns) -> Command {
-    // An option of the same name takes a value in all of them or in none.
+    // An option of the same name takes a value in all these commands or in none.
     let candidates = [Command::Get, Command::Put, Command::Fxp];
     let read = candidates.iter().find_map(|command| read(rest, Some(*command), arguments).ok());
     let free = read.map(|stage| stage.free).unwrap_or_default();
@@ -117,7 +118,7 @@ fn copying(rest: &[String], arguments: &StandIns) -> Command {
 
 /// Result of getopts for the arguments before or after the command.
 struct Stage {
-    /// In the order of the arguments.
+    /// The options, in the order of the arguments.
     given: Vec<GivenOption>,
     /// Arguments that are not options.
     free: Vec<String>,
@@ -134,7 +135,7 @@ fn read(texts: &[String], command: Option<Command>, stand_ins: &StandIns) -> Res
         ParsingStyle::StopAtFirstFree => texts.first().is_some_and(is_option),
         ParsingStyle::FloatingFrees => texts.iter().any(is_option),
     };
-    // All options are registered with getopts only in this case, because that takes time.
+    // Registering all options with getopts takes time, so it is done only if there are options.
     if !has_options {
         return Ok(Stage { given: Vec::new(), free: texts.to_vec() });
     }
@@ -170,7 +171,7 @@ fn read(texts: &[String], command: Option<Command>, stand_ins: &StandIns) -> Res
 }
 
 impl Options {
-    /// Returns whether a flag was given.
+    /// Returns whether an option was given.
     pub(crate) fn has(&self, long: &str) -> bool {
         self.given.iter().any(|given| given.long == long)
     }
@@ -242,7 +243,8 @@ impl Options {
         self.all(long).next_back()
     }
 
-    /// Returns the value parsed by `parse`, which returns a message if it is invalid.
+    /// Returns the last value of an option, parsed by `parse`, which returns a message if the value
+    /// is invalid.
     ///
     /// # Errors
     ///
@@ -264,8 +266,8 @@ impl Options {
         parse(text).map(Some).map_err(|wrong| Failure::usage(format!("{name}: {wrong}")))
     }
 
-    /// Returns whether an option with an optional value was given, and the value if the last one
-    /// has one.
+    /// Returns the value of the last given option with an optional value: `None` if the option was
+    /// not given, `Some(None)` if it was given without a value.
     pub(crate) fn optional(&self, long: &str) -> Option<Option<&OsStr>> {
         let last = self.given.iter().rev().find(|given| given.long == long);
         last.map(|given| given.value.as_deref())

@@ -6,15 +6,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::exit::Failure;
 
-/// Arguments as text. No argument can contain NUL, so a placeholder starts with it; its number
-/// follows.
+/// Arguments as text. No argument can contain NUL, so a placeholder is NUL and a number.
 pub(super) struct StandIns {
     pub(super) texts: Vec<String>,
     originals: Vec<OsString>,
 }
 
 impl StandIns {
-    /// Inserts placeholders where needed.
+    /// Reads the arguments, and inserts placeholders where needed.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Other names of commands, by which users of curl, lftp, rclone and a shell call them.
+//! Other names of commands, which users of curl, lftp, rclone and shells know.
 
 use std::ffi::OsStr;
 
@@ -8,7 +8,7 @@ use super::Command;
 #[derive(Debug)]
 pub(crate) struct Synonym {
     pub(crate) name: &'static str,
-    /// Its meaning: a command, with options.
+    /// The meaning: a command with options.
     pub(crate) means: &'static str,
     pub(crate) command: Command,
     /// Long names of the implied options, with their values.
@@ -51,7 +51,7 @@ impl Synonym {
     }
 }
 
-/// Other spellings of options: of the same meaning, for some commands only.
+/// Other spellings of options, with the long name and the commands that accept the spelling.
 const SPELLINGS: &[(&str, &str, &[Command])] = &[
     ("R", "recursive", &[Command::Rm]),
     ("parallel", "jobs", &[Command::Get, Command::Put, Command::Mirror, Command::Fxp]),

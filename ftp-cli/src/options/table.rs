@@ -116,13 +116,13 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Returns whether `name` is its long or its short name.
+    /// Returns whether `name` is the option's long or short name.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         self.long == name || self.short.is_some_and(|short| name.chars().eq([short]))
     }
 }
 
-/// `short` is one character or empty.
+/// Returns a row. `short` is one character or empty.
 const fn row(
     group: Group,
     short: &str,

@@ -8,8 +8,8 @@ use ftp_proto::{ParseError, ParseErrorKind, PortRanges};
 /// Longest time of any setting: the sum of two must not overflow a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// Parses a time: a number of seconds, or with a unit: `30`, `1.5`, `250 ms`, `30s`, `5 min`, `2
-/// h`.
+/// Parses a time, as a number of seconds or with a unit: `30`, `1.5`, `250 ms`, `30s`, `5 min`,
+/// `2 h`.
 ///
 /// # Errors
 ///
@@ -176,7 +176,7 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 ///
-/// Returns a message with all of them.
+/// Returns a message that lists all words.
 pub(crate) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*value);

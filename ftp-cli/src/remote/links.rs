@@ -1,16 +1,16 @@
 //! Decides whether a listed directory may be a symbolic link to a directory.
 //!
 //! Some servers follow links in all listings, so that removing objects "in a directory" would
-//! remove them through a link. `LIST` shows links where `MLSD` does not. If both follow them, the
-//! link count of a directory limits its subdirectories: a directory has two links, and one more per
-//! subdirectory.
+//! remove them through a link. `LIST` may show links where `MLSD` does not. If both follow links,
+//! the link count of a directory limits its subdirectories: a directory has two links, and one more
+//! per subdirectory.
 
 use ftp_client::{Client, Error, ListLimits, ListOptions, Listing, ListingForm};
 
 use super::object::is_no;
 
-/// Words of servers, in lower case, for an object that is not a directory, and for a directory that
-/// is not empty. They come from the servers' operating systems.
+/// Words, in lower case, with which servers refuse an object that is not a directory, and a
+/// directory that is not empty. They come from the servers' operating systems.
 pub(crate) const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
 pub(crate) const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
 
@@ -24,7 +24,7 @@ pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
 /// Evidence that a listed directory is not a link, before the server refuses to remove it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Proof {
-    /// All listed directories can be real ones, or the user says that this one is.
+    /// All listed directories can be real, or the user says that this one is.
     Directory,
     /// More directories are listed than can exist.
     TooMany,

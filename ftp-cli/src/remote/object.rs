@@ -1,4 +1,4 @@
-//! Finds out what one remote object is, from servers that may not report it directly.
+//! Finds out what a remote object is, even if the server does not report that directly.
 
 use super::path::split;
 use ftp_client::{Client, Error, ListLimits, ListOptions, Listed, ListingForm};
@@ -67,7 +67,7 @@ fn in_listing(
                 found = Some(entry);
             }
             Ok(_) => {}
-            // It exists, even if nothing else is known about it.
+            // The object exists, even if nothing else is known about it.
             Err(Error::ListingCut(_)) if found.is_some() => return Ok(found),
             // Some servers refuse an empty or missing directory at the end of the listing.
             Err(error) if is_no(&error) => return Ok(None),
@@ -101,7 +101,8 @@ pub(crate) fn is_there(client: &mut Client, path: &[u8]) -> Result<Option<bool>,
     }
 }
 
-/// Returns whether the server permanently refuses to answer.
+/// Returns whether the server permanently refuses a command, other than a login or the preparation
+/// of a data connection.
 pub(crate) fn is_no(error: &Error) -> bool {
     matches!(error, Error::Refused(verb, reply)
         if reply.code().severity() == Severity::Permanent
@@ -114,7 +115,7 @@ pub(crate) fn is_no(error: &Error) -> bool {
 ///
 /// # Errors
 ///
-/// Returns the server's refusal to enter it.
+/// Returns the server's refusal to enter the directory.
 pub(crate) fn can_enter(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     let here = match client.pwd() {
         Err(Error::Refused(..)) => None,

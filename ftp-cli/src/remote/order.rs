@@ -51,12 +51,13 @@ impl Order {
         matches!(self, Self { key: Key::Server, reverse: false })
     }
 
-    /// Returns whether names alone are not enough.
+    /// Returns whether sorting needs more than the names.
     pub(crate) const fn needs_facts(self) -> bool {
         matches!(self.key, Key::Time | Key::Size)
     }
 
-    /// Sorts named entries. Those without the fact come last; equal ones are sorted by name.
+    /// Sorts named entries. Entries without the fact come last, and equal entries are sorted by
+    /// name, before `reverse` applies.
     pub(crate) fn sort(self, entries: &mut [(Vec<u8>, Entry)]) {
         match self.key {
             Key::Server => {}

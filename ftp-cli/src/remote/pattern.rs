@@ -10,18 +10,18 @@ use crate::exit::{Exit, Failure};
 /// Message for a pattern without a match.
 pub(crate) const NO_MATCH: &str = "no name matches the pattern";
 
-/// Returns the failure of an object whose name leads elsewhere, or cannot be sent.
+/// Returns the failure for an object whose name leads elsewhere, or cannot be sent.
 pub(crate) fn invalid(name: &[u8]) -> Failure {
     Failure::item(Exit::Protocol, format!("{}: not a valid name, skipped", Escaped(name)))
 }
 
 /// Objects that a URL stands for.
 pub(crate) enum Named {
-    /// The one of exactly that name.
+    /// The object with exactly that name.
     Itself,
-    /// Those that the pattern matches.
+    /// The objects that the pattern matches.
     Matches {
-        /// Their directory, from the current one.
+        /// Their directory, relative to the current directory.
         directory: Vec<u8>,
         /// Sorted by name.
         entries: Vec<Entry>,
@@ -40,7 +40,7 @@ pub(crate) fn is_pattern(url: &FtpUrl) -> bool {
 ///
 /// # Errors
 ///
-/// Returns `Usage` otherwise.
+/// Returns `Usage` if it has none.
 pub(crate) fn has_name(url: &FtpUrl) -> Result<(), Failure> {
     match url.is_directory() {
         true => Err(Failure::usage(format!("{url}: --glob needs a pattern at the end"))),
@@ -48,9 +48,9 @@ pub(crate) fn has_name(url: &FtpUrl) -> Result<(), Failure> {
     }
 }
 
-/// Returns the objects that a URL stands for. Unless `is_asked` (`--glob`), an object of exactly the
-/// last part's name comes first. As in a shell, a pattern matches a name that begins with a dot only
-/// if the pattern does.
+/// Returns the objects that a URL stands for. Unless `is_asked` (`--glob`), an object whose name is
+/// exactly the last part takes precedence. As in a shell, a pattern matches a name that begins with
+/// a dot only if the pattern does.
 ///
 /// # Errors
 ///
@@ -88,7 +88,7 @@ pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result
             object::can_enter(client, directory)?;
         }
         let is_meant = |entry: &Entry| {
-            // A path is never hidden: it must be told.
+            // A name with a `/` is never hidden, because it must be reported.
             pattern.matches(&entry.name)
                 && (all || !entry.name.starts_with(b".") || entry.name.contains(&b'/'))
                 && !matches!(entry.name.as_slice(), b"" | b"." | b"..")

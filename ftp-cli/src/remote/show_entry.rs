@@ -99,9 +99,9 @@ fn date(time: TimeVal) -> String {
     format!("{:04}-{:02}-{:02}", time.year(), time.month(), time.day())
 }
 
-/// Returns the columns of `ls -l` before the name: `-rw-r--r--         1024  2024-02-29 13:45  `.
-/// The time is UTC if the server reports UTC (`MLSD`), else its local time; unknown facts are `?`,
-/// or `-` if there is none. If `human` is set, sizes have units.
+/// Returns the columns of `ls -l` before the name: `-rw-r--r-- 1024 2024-02-29 13:45 `. The time is
+/// UTC if the server reports UTC (`MLSD`), else its local time; an unknown type or permission is
+/// `?`, an unknown size or time `-`. If `human` is set, sizes have units.
 pub(crate) fn columns(entry: &Entry, human: bool) -> String {
     let kind = match entry.kind {
         Some(EntryKind::File) => '-',

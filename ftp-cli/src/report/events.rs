@@ -1,6 +1,6 @@
 //! `--json`: writes the events of a run as they happen, one object per line. They go to standard
 //! output, or to standard error while file data goes to standard output. `docs/json.md` is the
-//! schema. Without the option, only counts the items.
+//! schema. Without the option, this module only counts the items.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -53,7 +53,7 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Returns a writer to standard output, if `--json` is given.
+    /// Returns a writer that writes to standard output if `--json` is given.
     pub(crate) fn from_options(options: &Options, output: &Output, hidden: Hidden) -> Self {
         Self::to(options.has("json").then(|| EventLines::Output(output.clone())), hidden)
     }
@@ -71,7 +71,7 @@ impl Events {
         self.with(|stream| stream.output.is_some())
     }
 
-    /// Redirects lines to standard error: standard output is for data.
+    /// Redirects lines to standard error, because standard output is for data.
     pub(crate) fn leave_output(&self, messages: &Messages) {
         self.with(|stream| {
             if stream.output.is_some() {
@@ -132,7 +132,7 @@ impl Events {
         self.with(|stream| stream.counts.not_tried += count as u64);
     }
 
-    /// Writes the summary, the last line, once.
+    /// Writes the summary as the last line, once.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ const OPTIONS: [&str; 3] = ["password-file", "password-fd", "password-command"];
 /// Largest output of a password command in bytes.
 const LONGEST_OUTPUT: u64 = 1 << 20;
 
-/// Source of lines, with its name.
+/// A source of passwords, one per line, with its name.
 pub(super) struct PasswordSource {
     input: Box<dyn Read + Send>,
     name: String,
@@ -30,13 +30,13 @@ pub(super) struct PasswordSource {
     pub(super) warning: Option<String>,
 }
 
-/// Returns the option that names a source, if one does.
+/// Returns the option that names a source, if there is one.
 pub(super) fn option(options: &Options) -> Option<&'static str> {
     options.last_of(&OPTIONS)
 }
 
 impl PasswordSource {
-    /// Opens the source of the options; runs a command to its end.
+    /// Opens the source that the options name, if there is one. Runs a command to its end.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl PasswordSource {
                 let number = options.parsed(option, number)?.unwrap_or_default();
                 let name = format!("--password-fd {number}");
                 let file = inherited(number).map_err(|error| Failure::local(&name, &error))?;
-                // Unbuffered, because the rest after the line belongs to other readers.
+                // Unbuffered, because the bytes after the line belong to other readers.
                 (Box::new(file), name)
             }
             _ => {
@@ -92,8 +92,8 @@ fn number(text: &str) -> Result<i32, String> {
 
 /// Returns a copy of a descriptor that this process inherited.
 ///
-/// Only descriptors that this process opened are close-on-exec. Those must not be read by mistake,
-/// or waited for forever.
+/// Only descriptors that this process opened itself are close-on-exec. They are rejected, because
+/// reading one by mistake could block forever.
 fn inherited(number: i32) -> io::Result<File> {
     const CLOSED_AT_EXEC: u32 = 0o2_000_000;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
@@ -122,7 +122,7 @@ fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
     let output = child.stdout.take().map(|output| output.take(LONGEST_OUTPUT + 1));
     let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut text));
     if read.is_err() || text.len() as u64 > LONGEST_OUTPUT {
-        // The command has no reader any more, and might run forever.
+        // The command no longer has a reader, and might run forever.
         let _ = child.kill();
     }
     let ended = child.wait().map_err(|error| failed(&error))?;

@@ -25,7 +25,7 @@ use crate::options::Options;
 /// Environment variable with the password.
 pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
 
-/// A user and the password.
+/// A user with a password.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) user: Vec<u8>,
@@ -34,7 +34,7 @@ pub(crate) struct Credentials {
     pub(crate) account: Option<Secret>,
     /// Whether the password is from the URL, where other local users can read it.
     pub(crate) from_url: bool,
-    /// Whether it is a real password, not an anonymous one.
+    /// Whether the user is a named one, not an anonymous one.
     pub(crate) is_personal: bool,
 }
 
@@ -43,9 +43,10 @@ type Account = (String, u16, Option<Vec<u8>>);
 
 /// Finds users (`--user`, the URL, netrc, else anonymous) and their passwords.
 ///
-/// A password in the URL belongs to the URL's user. An option or the environment supplies one
-/// password per named user. No password is sent to two accounts, unless each account has its own
-/// line or entry. Each login is looked up once, however many connections there are.
+/// A password in the URL belongs to the URL's user. The source of an option supplies one line per
+/// named user, and the environment the password of one user. No password goes to two accounts,
+/// unless the source lists it for both. Each login is looked up once, however many connections
+/// there are.
 pub(crate) struct Finder<'a> {
     options: &'a Options,
     /// Receives warnings, and decides whether a prompt is possible.
@@ -71,8 +72,7 @@ impl<'a> Finder<'a> {
     ///
     /// # Errors
     ///
-    /// Returns `Login` if there is a user without a password, `Local` or `Usage` for a broken
-    /// source.
+    /// Returns `Login` if no password is found for a user, `Local` or `Usage` for a broken source.
     pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials, Failure> {
         let named = self.options.value("user").map(OsStr::as_bytes);
         if named.is_some_and(|user| user.contains(&b':')) {
@@ -89,7 +89,7 @@ impl<'a> Finder<'a> {
         self.find_as(user, url, true)
     }
 
-    /// Finds the logins for two servers. A user with a password in the URL, or an anonymous one,
+    /// Finds the logins for two servers. A user with a password in the URL, or an anonymous user,
     /// uses no line of an option's source.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ impl<'a> Finder<'a> {
         let user = user.or(login.as_deref()).unwrap_or(ANONYMOUS);
         let password = match password {
             Some(password) => password,
-            // RFC 1635 asks for an email address; this one names no person.
+            // RFC 1635 asks for an email address; this address names no person.
             None if is_anonymous(user) => Secret::new(*b"anonymous@"),
             // A user that netrc names without a password counts as named.
             None => match self.of_environment() {
@@ -244,7 +244,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Asks on the terminal, if it shows the messages.
+    /// Asks for the password on the terminal, if messages appear there.
     fn ask(&self, user: &[u8], url: &FtpUrl) -> Result<Secret, Failure> {
         let name = Escaped(user);
         let host = url.host();

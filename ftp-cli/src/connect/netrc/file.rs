@@ -1,5 +1,5 @@
-//! Finds and opens the netrc file: without blocking, limited in size, and checked for access by
-//! others.
+//! Finds and reads the netrc file. Rejects a file that is too large or not regular, and checks
+//! whether others can access it.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -16,7 +16,7 @@ use crate::display::shown_path;
 /// Largest file in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// The content of a file.
+/// The content of a netrc file.
 pub(crate) struct Loaded {
     pub(crate) netrc: Netrc,
     /// Name for messages.
@@ -29,10 +29,10 @@ pub(crate) struct Loaded {
 ///
 /// # Errors
 ///
-/// Returns the system's errors; `InvalidInput` if it is not a regular file, which might never end,
-/// and `FileTooLarge` above 1 MiB.
+/// Returns the system's errors; `InvalidInput` for a file that is not regular, because it might
+/// never end; and `FileTooLarge` above 1 MiB.
 pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
-    // Does not wait for a FIFO.
+    // Opening a FIFO must not wait for its writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(open(path, flags, Mode::empty())?);
     let metadata = file.metadata()?;
@@ -50,7 +50,7 @@ pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
     Ok(Loaded { netrc, name, unfit })
 }
 
-/// Returns why `user` should not trust passwords of a file: others may know or own them.
+/// Returns why `user` should not trust the passwords in a file, if others own it or can access it.
 pub(crate) fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
     let owner = metadata.uid();
     let mode = metadata.mode() & 0o7777;
@@ -63,7 +63,7 @@ pub(crate) fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
 /// Returns the file in the directory `home`, if that is an absolute path.
 pub(crate) fn in_home(home: &OsStr) -> Option<PathBuf> {
     let home = Path::new(home);
-    // A relative path would be a file of the current directory's owner.
+    // A relative path would name a file that the current directory's owner controls.
     home.is_absolute().then(|| home.join(".netrc"))
 }
 

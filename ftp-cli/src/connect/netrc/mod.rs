@@ -2,9 +2,9 @@
 //!
 //! The format has no standard. This parser reads the keywords `machine HOST`, `default`,
 //! `login NAME`, `password WORD` and `account WORD`, anywhere on a line. In double quotes, a
-//! backslash escapes the next byte (and ` `, `\r`, `\t`). It skips `macdef NAME` and all lines up
-//! to an empty one. A `#` in place of a keyword begins a comment, up to the end of the line. Other
-//! words are skipped.
+//! backslash escapes the next byte, and `\n`, `\r` and `\t` mean LF, CR and tab. The parser skips
+//! `macdef NAME` and all lines up to an empty line. A `#` in place of a keyword begins a comment,
+//! up to the end of the line. Other words are skipped.
 
 mod file;
 
@@ -40,7 +40,7 @@ pub(crate) struct Broken {
 }
 
 impl Netrc {
-    /// Parses a whole file. An error ends it; earlier entries count.
+    /// Parses a whole file. An error ends the parsing; earlier entries count.
     pub(crate) fn parse(text: &[u8]) -> Self {
         let mut words = Words { rest: text, line: 1 };
         let mut this = Self { entries: Vec::new(), broken: None };
@@ -94,8 +94,8 @@ impl Netrc {
     /// Returns the entry of `user` at `host`, or of any user if it is `None`.
     ///
     /// A host matches only if it is equal, except for case. An entry of another user never matches,
-    /// and one without a login matches each named user. The first match with a password wins, else
-    /// the first match; `default` counts if no machine matches, wherever it is.
+    /// and an entry without a login matches each named user. The first match with a password wins,
+    /// else the first match; `default` counts if no machine matches, wherever it is.
     pub(crate) fn find(self, host: &str, user: Option<&[u8]>) -> Option<NetrcEntry> {
         let is_of_user = |entry: &NetrcEntry| match (&entry.login, user) {
             (Some(login), Some(user)) => login == user,

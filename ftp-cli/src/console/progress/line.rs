@@ -21,8 +21,8 @@ impl Line {
         self
     }
 
-    /// Returns the line in fewer than `columns`: shortens the name to at least one letter, then the
-    /// end of the line.
+    /// Returns the line, shortened to fewer than `columns` columns: first the name, to at least one
+    /// letter, then the end of the line.
     pub(super) fn fitting(self, columns: usize) -> String {
         let Self { head, name, tail } = self;
         let room = columns.saturating_sub(1);
@@ -49,8 +49,8 @@ pub(super) fn figures(progress: &ProgressState) -> String {
     }
 }
 
-/// Returns the largest possible width of a text in columns. East Asian letters take two, and some
-/// others are counted like them.
+/// Returns the largest possible width of a text in columns. East Asian letters take two columns,
+/// and some others are counted like them.
 fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }

@@ -259,7 +259,7 @@ impl Meter<'_> {
     }
 
     /// Returns the beginning of the line: the name, and for several files the number and bytes of
-    /// this one.
+    /// this file.
     fn line(&self, begun: usize) -> Line {
         let name = self.name.clone();
         let files = self.board.files;
@@ -273,7 +273,8 @@ impl Meter<'_> {
     }
 }
 
-/// Returns whether to print messages about success: on a terminal, and with `--verbose`.
+/// Returns whether to print messages about success: with `--verbose`, and on a terminal unless
+/// `--quiet` is given.
 pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
     options.is_verbose() || (stdio.messages.is_terminal() && !options.is_quiet())
 }

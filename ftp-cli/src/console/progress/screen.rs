@@ -1,5 +1,6 @@
 //! Draws progress on the terminal. indicatif's own terminal pads each line with spaces to the
-//! window's width. In a window made narrower, they wrap into lines that are never cleared.
+//! window's width. If the window becomes narrower, these lines wrap, and the wrapped parts are
+//! never cleared.
 
 use std::io::{self, Write};
 use std::sync::Mutex;
