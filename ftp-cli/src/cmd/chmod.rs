@@ -43,7 +43,7 @@ pub(super) enum Mode {
 
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Change {
-    /// Affected bits: of `u`, `g`, `o`.
+    /// Permission bits that `u`, `g` and `o` select.
     who: u16,
     /// `+`, `-` or `=`.
     how: u8,
@@ -69,7 +69,7 @@ impl Mode {
     ///
     /// # Errors
     ///
-    /// Returns the server's refusal; `Unsupported` if the current mode is needed but the server
+    /// Returns the server's refusal, or `Unsupported` if the current mode is needed but the server
     /// does not report it.
     pub(super) fn put(&self, client: &mut Client, path: &[u8]) -> Result<Outcome, Failure> {
         outcome(self.set(client, path)?)
@@ -85,8 +85,8 @@ impl Mode {
         text.split(',').map(Change::parse).collect::<Option<_>>().map(Self::Changes)
     }
 
-    /// Sets the mode of the object at `path`; returns false if the current mode is needed but not
-    /// reported.
+    /// Sets the mode of the object at `path`. Returns false if the current mode is needed but the
+    /// server does not report it.
     fn set(&self, client: &mut Client, path: &[u8]) -> Result<bool, Error> {
         let bits = match self {
             Self::Bits(bits) => *bits,
@@ -139,7 +139,7 @@ impl Change {
                 b'r' => 0o444,
                 b'w' => 0o222,
                 b'x' => 0o111,
-                // `X` applies if someone has execute permission already, or to directories.
+                // `X` applies to directories, and to files that already have an execute bit.
                 b'X' if is_directory || bits & 0o111 != 0 => 0o111,
                 b's' => 0o6000,
                 b't' => 0o1000,

@@ -62,7 +62,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let ending = Arc::clone(&demo.ending);
     let checks = demo.run();
-    // A signal removes the directory, so the rest fails: the signal decides the exit status.
+    // After a signal, the checks fail because the directory is gone; the signal decides the exit
+    // status.
     let _unless_a_signal_ends_it = lock(&ending);
     let checks = checks?;
     output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
@@ -71,7 +72,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 /// Time limit for everything that one client does.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Time after a signal in which removing the temporary directory is retried.
+/// Time limit for removing the temporary directory after a signal.
 const CLEANING: Duration = Duration::from_millis(500);
 
 struct Demo<'a> {
@@ -79,7 +80,7 @@ struct Demo<'a> {
     messages: Messages,
     /// Whether this run owns the process and cleans up after a signal.
     watches: bool,
-    /// Held by the signal that ends the process.
+    /// Locked when a signal is about to end the process.
     ending: Arc<Mutex<()>>,
     dialogue: Lines,
     quiet: bool,
@@ -130,8 +131,7 @@ impl Demo<'_> {
         if self.watches {
             self.clean_up_at_a_signal(root.path())?;
         }
-        // The random path is the password. No other user of this computer knows it, so none can log
-        // in.
+        // The password is the random path, which other users of this computer do not know.
         let password = root.path().as_os_str().as_encoded_bytes().to_vec();
         let server = serve("127.0.0.1", root.path(), &password)?;
         let address = server.local_addr();
@@ -159,7 +159,8 @@ impl Demo<'_> {
         let ending = Arc::clone(&self.ending);
         signals::on_signals(false, move |signal| {
             let _until_the_end = lock(&ending);
-            // The server may be creating a file in it right now, so this is repeated.
+            // The server may be creating a file in the directory right now, so removing it is
+            // retried.
             let start = Instant::now();
             while fs::remove_dir_all(&directory).is_err()
                 && directory.exists()
@@ -192,7 +193,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Transfers a large file with EPSV, and resumes one from its middle.
+    /// Transfers a large file with EPSV, and resumes transfers of it from the middle.
     fn large(
         &mut self,
         address: SocketAddr,
@@ -319,7 +320,7 @@ impl Demo<'_> {
         let mut same = true;
         loop {
             let length = match download.read(&mut came) {
-                // Called even after an error, which finish() returns.
+                // `finish` is called after an error too, and returns it.
                 Ok(0) | Err(_) => break,
                 Ok(length) => length,
             };
@@ -369,14 +370,14 @@ impl Demo<'_> {
         self.check(is_whole, &what)
     }
 
-    /// Transfers a text in text mode, and also downloads it unchanged.
+    /// Uploads and downloads a text in text mode, and downloads it in binary mode.
     fn text(&mut self, client: &mut Client) -> Result<(), Failure> {
         let lines = TEXT.iter().filter(|byte| **byte == b'\n').count();
         let as_read = |client: &mut Client, representation| {
             client.set_representation(representation);
             let mut download = client.retrieve("text")?;
             let mut content = Vec::new();
-            // Called even after an error, which finish() returns.
+            // `finish` is called after an error too, and returns it.
             let _ = download.read_to_end(&mut content);
             download.finish()?;
             Ok::<_, Failure>(content)
@@ -412,7 +413,7 @@ impl Demo<'_> {
         self.check(found == want, &format_args!("list: {}", found.join(", ")))
     }
 
-    /// Prints one line about a step, below the dialogue so far.
+    /// Prints the dialogue since it was last printed, then one line about a step.
     fn step(&mut self, text: &dyn Display) -> Result<(), Failure> {
         let lines = self.dialogue.take();
         if self.quiet {
@@ -437,7 +438,8 @@ impl Demo<'_> {
     }
 }
 
-/// A directory that is removed if it is empty: that needs no descriptor, unlike removing a tree.
+/// A directory that is removed on drop if it is empty. Unlike removing a tree, this needs no file
+/// descriptor.
 struct Empty(PathBuf);
 
 impl Drop for Empty {
@@ -446,7 +448,7 @@ impl Drop for Empty {
     }
 }
 
-/// Returns the failure of an upload.
+/// Converts an error from writing an upload.
 fn copying(error: io::Error) -> Failure {
     match ftp_client::Error::recover(error) {
         Ok(error) => error.into(),

@@ -1,4 +1,4 @@
-//! `fxp SRC-URL DST-URL`: copies a file from server to server, not through this computer.
+//! `fxp SRC-URL DST-URL`: copies a file, or with `-r` a tree, directly from server to server.
 
 use std::ffi::OsStr;
 
@@ -46,7 +46,7 @@ const ONLY_OF_TREES: [&str; 9] = [
 struct FxpOptions {
     source: FtpUrl,
     target: FtpUrl,
-    /// Whether it is a tree.
+    /// Whether to copy a tree.
     recursive: bool,
     choice: fxp::Options,
     transfer: TransferOptions,
@@ -95,7 +95,7 @@ impl FxpOptions {
         Ok(Self { source, target, recursive, choice, transfer })
     }
 
-    /// Returns the name of the file in a target directory: the same as at the source.
+    /// Returns the name of the source file if the target is a directory, otherwise `None`.
     fn name_below(&self) -> Result<Option<&OsStr>, Failure> {
         match self.target.is_directory() {
             true => name_of(self.source.path()).map(Some),
@@ -188,7 +188,7 @@ fn check_temporary(wanted: &FxpOptions, name: Option<&OsStr>) -> Result<(), Fail
     )))
 }
 
-/// Returns whether two URLs name one file of one server and user.
+/// Returns whether two URLs name the same path on the same server for the same user.
 fn is_same_file(one: &FtpUrl, other: &FtpUrl) -> bool {
     one.host().eq_ignore_ascii_case(other.host())
         && one.port() == other.port()
@@ -196,10 +196,10 @@ fn is_same_file(one: &FtpUrl, other: &FtpUrl) -> bool {
         && one.path() == other.path()
 }
 
-/// Returns whether these URLs lead to the same path, for two sessions of the same user and server.
-/// Paths can be spelled differently; links are not resolved.
+/// Returns whether two URLs lead to the same path, in two sessions of the same user on the same
+/// server. Paths can be spelled differently; links are not resolved.
 fn reaches_same_path([from, at]: [&mut Client; 2], [source, target]: [&FtpUrl; 2]) -> bool {
-    // If a server does not report its directory, the earlier comparison of the URLs must do.
+    // If a server does not report its directory, the earlier comparison of the URLs must suffice.
     absolute(from, source.path()).is_some_and(|file| absolute(at, target.path()) == Some(file))
 }
 
@@ -208,7 +208,7 @@ fn reaches_same_path([from, at]: [&mut Client; 2], [source, target]: [&FtpUrl; 2
 ///
 /// # Errors
 ///
-/// Returns `Usage` if it is or may be the same file, and the errors of the client.
+/// Returns `Usage` if source and target are or may be the same file, and the errors of the client.
 fn check_apart(
     [from, at]: [&mut Client; 2],
     urls: [&FtpUrl; 2],
@@ -225,12 +225,12 @@ fn check_apart(
     if replaces_at_end { Ok(()) } else { check_relation([from, at], urls) }
 }
 
-/// Checks that two URLs of one server lead to two files, by their facts: the roots of two users, or
-/// links, can meet.
+/// Checks by the facts of the files that two URLs of one server name different files. Links, or the
+/// root directories of two users, can make different paths name the same file.
 ///
 /// # Errors
 ///
-/// Returns `Usage` if they are or may be the same file, and the errors of the client.
+/// Returns `Usage` if the files are or may be the same, and the errors of the client.
 fn check_relation(
     clients: [&mut Client; 2],
     [source, target]: [&FtpUrl; 2],
@@ -247,7 +247,7 @@ fn check_relation(
 }
 
 fn same_file(source: &FtpUrl) -> Failure {
-    // Most servers empty the file when they receive STOR, while they still read it.
+    // Most servers truncate the file when they receive STOR, while they still read it.
     Failure::usage(format!("{source}: source and target are the same file"))
 }
 
@@ -310,7 +310,8 @@ fn in_words(report: &fxp::Report) -> String {
     }
 }
 
-/// Copies the file. If a server refuses the whole path, enters it part by part (RFC 1738 §3.2.2).
+/// Copies the file. If a server refuses the whole path, enters its directories one by one (RFC 1738
+/// §3.2.2).
 fn copy(
     [from, at]: [&mut Client; 2],
     [source, target]: [&mut Place; 2],

@@ -140,8 +140,8 @@ fn option(text: &mut String, row: &Row) {
     line(text, &format!("{short}--{}{}", row.long, row.value), row.help);
 }
 
-/// Writes a term and its explanation, which begins at [`COLUMN`], on the next line if the term is
-/// too long.
+/// Writes a term, and its explanation from [`COLUMN`] on. If the term is too long, the explanation
+/// begins on the next line.
 fn line(text: &mut String, term: &str, explanation: &str) {
     let explanation = wrapped(explanation, COLUMN);
     let width = COLUMN - "  ".len();

@@ -1,5 +1,5 @@
-//! `ls URL...`: lists the names in directories, or with `-l` their details; with `-R` recursively,
-//! with `-g` only names that match a pattern.
+//! `ls URL...`: lists the names in directories; with `-l` details too, with `-R` recursively, with
+//! `-g` only names that match a pattern.
 
 use std::ops::ControlFlow;
 
@@ -95,7 +95,7 @@ pub(super) struct How {
     pub(super) list: ListOptions,
     pub(super) long: bool,
     pub(super) recursive: bool,
-    /// Whether sizes have units.
+    /// Whether sizes are shown with units.
     pub(super) human: bool,
     pub(super) order: Order,
 }
@@ -135,11 +135,11 @@ pub(super) struct Lister {
     events: Events,
     /// Number of lines that were printed, or left out.
     shown: u64,
-    /// Reason why entries were left out.
+    /// Reason why entries were left out, if any were.
     left_out: Option<Failure>,
     /// Entries that are sorted at the end.
     held: Vec<(Vec<u8>, Entry)>,
-    /// URL of the directory, if there are several.
+    /// URL of the current directory, if several are listed.
     source: Option<String>,
 }
 
@@ -161,8 +161,9 @@ impl Lister {
         self.lines.print(format!("{url}:").as_bytes())
     }
 
-    /// Lists the directory of a URL, or the names that its last part matches. The last part is a
-    /// pattern if `globs` is set, or if no object has exactly that name.
+    /// Lists the directory of a URL, or the names that match the last part of its path. The last
+    /// part is a pattern if `globs` is set, or if it looks like a pattern and no object has exactly
+    /// that name.
     fn list_url(&mut self, client: &mut Client, url: &FtpUrl, globs: bool) -> Result<(), Failure> {
         let mut place = Place::of(url);
         let is_literal = |client: &mut Client| -> Result<bool, Failure> {
@@ -187,7 +188,7 @@ impl Lister {
     ///
     /// # Errors
     ///
-    /// Returns `refused`, the failure of the listing, if it is not a file.
+    /// Returns `refused`, the failure of the listing, if the object is not a file.
     fn list_file(
         &mut self,
         client: &mut Client,
@@ -203,7 +204,7 @@ impl Lister {
         }
     }
 
-    /// Lists the directory at `place`, or the directory of the pattern.
+    /// Lists the directory at `place`, or its parent directory if the last part is a pattern.
     ///
     /// # Errors
     ///
@@ -229,7 +230,7 @@ impl Lister {
         }
     }
 
-    /// Reports the result.
+    /// Prints the entries that were held for sorting, and reports the outcome of the listing.
     ///
     /// # Errors
     ///
@@ -263,7 +264,7 @@ impl Lister {
         directory: &[u8],
     ) -> Result<Result<(), Failure>, Error> {
         let mut list = self.how.list;
-        // Every server reports names of plain characters exactly.
+        // If only names are needed, NLST is more reliable than LIST, whose lines must be parsed.
         let is_plain = !self.how.long && !self.how.order.needs_facts() && !self.events.is_on();
         if list.form == ListingForm::Auto && is_plain && !client.features()?.has("MLST") {
             list.form = ListingForm::Nlst;
@@ -345,7 +346,7 @@ impl Lister {
         Ok(Ok(()))
     }
 
-    /// Prints a name of `NLST`: some servers prefix a directory that was not requested.
+    /// Lists a name from `NLST`, without the directory that some servers prepend.
     fn name(&mut self, entry: &Entry) -> Result<(), Failure> {
         let name = entry.name.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty());
         match name.unwrap_or(&entry.name).to_vec().as_slice() {

@@ -19,13 +19,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// Creates a directory; with `parents`, missing parent directories too, and accepts an existing
-/// one.
+/// Creates a directory. With `parents`, also creates missing parent directories, and accepts an
+/// existing directory.
 ///
 /// # Errors
 ///
-/// Returns the server's refusal; with `parents`, of the first missing directory that cannot be
-/// created.
+/// Returns the server's refusal. With `parents`, it is that of the first missing directory that
+/// cannot be created.
 pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Outcome, Error> {
     let made = Outcome::Done("made");
     let refusal = match client.mkdir(path) {

@@ -157,7 +157,7 @@ impl PutItem<'_> {
     }
 }
 
-/// Returns the total size of all files, if all are regular.
+/// Returns the total size of all files if all are regular, otherwise `None`.
 fn total(items: &[PutItem<'_>]) -> Option<u64> {
     let length = |item: &PutItem<'_>| {
         let metadata = std::fs::metadata(item.local).ok().filter(std::fs::Metadata::is_file);
@@ -256,7 +256,7 @@ struct Putter<'a, 'b> {
     sessions: Sessions<'a>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
-    /// Limits connections to the one server.
+    /// Limits connections to the server.
     doors: &'a Doors<()>,
     input: &'a Mutex<Interruptible<'b>>,
     url: &'a FtpUrl,
@@ -345,7 +345,7 @@ impl Worker for Putter<'_, '_> {
         }
         self.place = None;
         match self.doors.enter((), || self.sessions.client_as_it_is(self.url).map(drop)) {
-            // The next step does the retries.
+            // `act` retries the connection.
             Err(NoConnection::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
             connected => connected,
         }

@@ -1,19 +1,19 @@
-//! `rm [-r] [-f] URL...`: removes files, and trees.
+//! `rm [-r] [-f] URL...`: removes files, and with `-r` trees.
 //!
 //! FTP has no command to remove a tree, and servers differ in how they list symbolic links. Some
 //! list a link to a directory as a directory. The target of a link must never be touched, so each
 //! "directory" must pass these checks before anything in it is removed:
 //!
-//! - no listing shows it as a link; after `MLSD`, `LIST` is asked too;
+//! - no listing shows it as a link; after `MLSD`, `LIST` is sent too;
 //! - `DELE` is refused: if it is the system's unlink, it removes a link but not a directory;
-//! - `RMD` is refused for another reason than that it is not a directory;
+//! - `RMD` is refused for a reason other than that it is not a directory;
 //! - the server's reply says that it is not empty, or the link count of the parent allows all
 //!   listed directories. (A directory has two links, and one more per subdirectory; some servers
 //!   and file systems always report 1 or 2.)
 //!
-//! A server that reports neither reasons nor counts proves nothing, and its directories stay.
-//! Examples are aioftp with a link in the login directory, and any directory on Btrfs. There the
-//! user decides: a name with a `/` at its end is a directory.
+//! If a server reports neither reasons nor counts, nothing proves that a directory is not a link,
+//! and it stays. Examples are aioftp with a link in the login directory, and any directory on
+//! Btrfs. In these cases the user decides: a name that ends in `/` is a directory.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ use crate::remote::pattern::{self, NO_MATCH, Named};
 use crate::report::for_each_url::{self, Outcome, Reporter, for_each_url};
 use crate::report::json::Object;
 
-/// Largest depth and number of objects of a tree, because a server can invent objects.
+/// Largest depth of a tree, and largest number of objects in it: a server can invent objects.
 const DEPTH: usize = 128;
 const OBJECTS: usize = 10_000_000;
 
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// Removes the object of a URL, or those that its pattern matches.
+/// Removes the object that a URL names, or the objects that match its pattern.
 fn remove_named(
     client: &mut Client,
     url: &FtpUrl,
@@ -149,7 +149,8 @@ pub(super) struct How {
     pub(super) recursive: bool,
     /// Ignore missing objects.
     pub(super) force: bool,
-    /// The user typed a name (`x/`) that says that it is a directory, not a link.
+    /// Trust that the object is a directory, not a link, because the user typed a `/` after its
+    /// name.
     pub(super) as_directory: bool,
 }
 
@@ -196,7 +197,8 @@ pub(super) fn remove(
     }
 }
 
-/// Returns the directory at `path`, unless the server says that it is a link.
+/// Returns what listings show about the directory at `path`. Returns `None` if it is not a
+/// directory, or if the server shows it as a link.
 fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     let (directory, name) = path::split(path);
     let found = object::look(client, path, ListingForm::Auto)?;
@@ -268,7 +270,7 @@ impl Tree<'_> {
             }
             match self.client.rmdir(path) {
                 Ok(()) => return Ok(self.gone(path)),
-                // MLSD omits entries that LIST shows: ProFTPD's dangling links.
+                // MLSD can omit entries that LIST shows, such as dangling links on ProFTPD.
                 Err(error) if is_refusal(&error) && listing.form != ListingForm::List => {
                     form = ListingForm::List;
                 }
@@ -325,7 +327,8 @@ impl Tree<'_> {
         }
     }
 
-    /// Returns the entries of `LIST` by name, if the other listing shows directories.
+    /// Returns the entries of `LIST` by name. They are not needed if `listing` is itself from
+    /// `LIST`, or shows no directories; the map is then empty.
     fn links(
         &mut self,
         path: &[u8],
@@ -350,7 +353,7 @@ impl Tree<'_> {
         object.text("source", &self.url.to_string()).name("name", path)
     }
 
-    /// Reports an object that this client keeps.
+    /// Reports an object that was not removed, for this reason.
     fn keep(&mut self, path: &[u8], why: &str) -> Result<bool, Failure> {
         self.failed(path, Failure::item(Exit::Unsupported, why))
     }
@@ -381,8 +384,8 @@ const SHOWN_AS_DIRECTORY: &str =
 const UNTOLD: &str = "it may be a symbolic link: its content was kept; add a / to the name if it is a \
                       directory";
 
-/// Returns whether the server refuses, permanently or temporarily: some reply 4xx where others
-/// reply 5xx.
+/// Returns whether the server refused the removal, permanently or temporarily: some servers reply
+/// 4xx where others reply 5xx.
 fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::Refused(Verb::Dele | Verb::Rmd, reply) if reply.code().value() != 530)
 }

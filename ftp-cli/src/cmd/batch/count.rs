@@ -21,7 +21,7 @@ impl Count {
         Self { stops, ..Self::default() }
     }
 
-    /// Records the number of lines that are not tried any more.
+    /// Records the number of lines that are not tried after a failure.
     pub(super) const fn leave(&mut self, lines: usize) {
         self.left = lines;
     }
@@ -31,8 +31,7 @@ impl Count {
         self.last.as_ref().filter(|last| last.fatal)
     }
 
-    /// Counts one line and reports its failure at once. Returns `Break` if no other line may
-    /// follow.
+    /// Counts one line and reports its failure at once. Returns `Break` if no further line may run.
     pub(super) fn add(
         &mut self,
         reporter: &Reporter,
@@ -57,7 +56,8 @@ impl Count {
     ///
     /// # Errors
     ///
-    /// Returns `Partial` if some lines failed, or the last failure's code if none was done.
+    /// Returns `Partial` if only some lines failed, or the exit code of the last failure if no line
+    /// succeeded.
     pub(super) fn finish(self, reporter: &Reporter, is_quiet: bool) -> Result<(), Failure> {
         let Self { done, failed, left, last, .. } = self;
         reporter.events.not_tried(left);

@@ -38,8 +38,8 @@ pub(super) const USAGES: [(&str, &str); 13] = [
     ("quote", "quote COMMAND..."),
 ];
 
-/// Splits a line into words at blanks, like a shell. `'...'`, `"..."` and `\` make words with
-/// blanks; `#` before a word begins a comment. Expands nothing.
+/// Splits a line into words at blanks, like a shell. `'...'`, `"..."` and `\` quote blanks; `#` at
+/// the start of a word begins a comment. Nothing is expanded.
 ///
 /// # Errors
 ///
@@ -90,7 +90,8 @@ pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
 }
 
 impl Order {
-    /// Returns whether the command may have to enter a directory to find out whether it exists.
+    /// Returns whether the command may have to enter a directory to find out whether the directory
+    /// exists.
     pub(super) const fn may_enter(&self) -> bool {
         matches!(
             self,
@@ -102,7 +103,7 @@ impl Order {
         )
     }
 
-    /// Returns whether the command depends on the current directory. A raw command may.
+    /// Returns whether the command depends on the current directory. A raw command is assumed to.
     pub(super) fn is_relative(&self) -> bool {
         let is_relative = |path: &Vec<u8>| !path.starts_with(b"/");
         match self {
@@ -124,7 +125,7 @@ impl Order {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` with the command's operands.
+    /// Returns `Usage` if the line is invalid, with the usage of its command.
     pub(super) fn parse(line: &[u8]) -> Result<Option<Self>, Failure> {
         let mut words = words(line)?.into_iter();
         let Some(name) = words.next() else { return Ok(None) };
@@ -158,7 +159,7 @@ impl Order {
     }
 }
 
-/// Returns the directory that a raw command changes to, if it does.
+/// Returns the directory that a raw command enters, or `None` if it does not change the directory.
 pub(super) fn leads_to(command: &[u8]) -> Option<&[u8]> {
     let verb = command.split(|byte| *byte == b' ').next().unwrap_or_default();
     let argument = command.get(verb.len() + 1..).unwrap_or_default();
@@ -176,8 +177,8 @@ struct Words {
 }
 
 impl Words {
-    /// Removes flags from the front; returns false for flags not in `known`. `--` ends them. A
-    /// command without flags accepts names that begin with `-`.
+    /// Moves the flags at the front of `words` to `flags`. Returns false if a flag is not in
+    /// `known`. `--` ends the flags. If `known` is empty, words that begin with `-` are names.
     fn takes(&mut self, known: &[u8]) -> bool {
         if known.is_empty() {
             return true;

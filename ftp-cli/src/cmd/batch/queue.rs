@@ -39,7 +39,7 @@ pub(super) struct Queue<'a> {
     pub(super) is_full: bool,
     /// Line of a failed `cd`; relative names in later lines would mean another directory.
     pub(super) failed_cd: Option<usize>,
-    /// Whether the server reports the current directory, once asked.
+    /// Whether the server reports the current directory; `None` until it was asked.
     pub(super) returns: Option<bool>,
 }
 
@@ -321,7 +321,8 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Returns the client in the directory of the URL and of `entered`.
+/// Returns the client. On a new connection, first enters the directory of the URL, then each of
+/// `entered`.
 fn connected<'c>(
     sessions: &'c mut Sessions<'_>,
     url: &FtpUrl,

@@ -1,4 +1,4 @@
-//! Completion in bash, by a function that `complete -F` calls.
+//! Generates completion for bash: a function that `complete -F` calls.
 
 use std::fmt::Write;
 
@@ -82,7 +82,7 @@ pub(super) fn script() -> String {
     text
 }
 
-/// Writes the case of one command, or of `''` before the command.
+/// Writes the branch of one command, or the branch `''` for a line without a command.
 fn case(text: &mut String, name: &str, rows: &[&Row], operands: &[Completes]) {
     let spelt: Vec<String> = rows.iter().flat_map(|row| spellings(row)).collect();
     let _ = writeln!(text, "        {name})\n            options='{}'", spelt.join(" "));

@@ -23,7 +23,7 @@ pub(super) fn takes_bookmarks(command: Command) -> bool {
     command.rows().any(|row| row.long == "no-config")
 }
 
-/// Returns `-u` and `--user`.
+/// Returns the spellings of an option, such as `-u` and `--user`.
 pub(super) fn spellings(row: &Row) -> impl Iterator<Item = String> {
     let short = row.short.map(|short| format!("-{short}"));
     short.into_iter().chain([format!("--{}", row.long)])

@@ -105,7 +105,8 @@ fn option(text: &mut String, indent: &str, row: &Row) {
     }
 }
 
-/// Returns the name of an operand, which can be a bookmark, and its completion.
+/// Returns the name of an operand and its completion, which includes bookmarks if `or_bookmark` is
+/// set.
 fn spec(operand: Operand, or_bookmark: bool) -> String {
     let name = match operand {
         Operand::File => "file",

@@ -1,6 +1,6 @@
-//! The language of a control socket: one line with a request, and an answer that ends with the
-//! connection. The first line of the answer is `done` or `refused`, and the length of the text in
-//! bytes. The text follows: the output of the command, or the reason for the refusal.
+//! The protocol of a control socket: one line with a request, and an answer that ends with the
+//! connection. The first line of the answer consists of `done` or `refused`, and the length of the
+//! text in bytes. The text follows: the output of the command, or the reason for the refusal.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -163,8 +163,8 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// Returns the errors of `from`, and `InvalidData` if the server ended before it answered, or if
-    /// another program answers.
+    /// Returns the errors of `from`, and `InvalidData` if the answer is incomplete or does not
+    /// follow the protocol.
     pub(crate) fn read(mut from: impl Read) -> io::Result<Self> {
         let mut text = String::new();
         from.read_to_string(&mut text)?;
@@ -185,7 +185,8 @@ impl Answer {
 ///
 /// # Errors
 ///
-/// Returns the errors of `from`, and `InvalidData` for a line that is too long or not UTF-8.
+/// Returns the errors of `from`, and `InvalidData` for a line that is too long, incomplete or not
+/// UTF-8.
 pub(crate) fn read_request(from: impl Read) -> io::Result<String> {
     let mut line = String::new();
     BufReader::new(from.take(LONGEST)).read_line(&mut line)?;

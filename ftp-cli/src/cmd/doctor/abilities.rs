@@ -59,7 +59,7 @@ pub(super) struct AbilitiesSeen {
 ///
 /// # Errors
 ///
-/// Returns the error of the control connection if one of the first questions fails.
+/// Returns the client's error if the server's features cannot be determined.
 pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSeen, Error> {
     let features = client.features()?;
     let mut say = |command: &str| say(client, command);

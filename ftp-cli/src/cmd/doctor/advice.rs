@@ -20,7 +20,7 @@ pub(super) struct Advice {
     pub(super) kept: Vec<String>,
 }
 
-/// Options that are kept: TLS checks, user, and local address.
+/// Options that are kept: TLS checks, user, local address and proxy.
 const KEPT: [&str; 13] = [
     "ca-file",
     "pin",
@@ -63,7 +63,7 @@ pub(super) fn kept(options: &Options, way: Way, reader: Reader) -> Vec<String> {
         }
         for value in values {
             let value = value.to_string_lossy();
-            // Shown without its password.
+            // A proxy is shown without its password.
             let proxy = value.parse::<Proxy>().ok().filter(|_| *long == "proxy");
             let value = match (*long, reader) {
                 ("account", _) => "ACCOUNT".to_owned(),

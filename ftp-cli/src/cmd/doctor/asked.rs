@@ -24,11 +24,11 @@ use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
 
-/// What is examined, however often.
+/// The server to examine, and the settings for each examination.
 pub(super) struct Asked<'a> {
     options: &'a Options,
     url: &'a FtpUrl,
-    /// The same server under TLS, if the URL does not ask for it.
+    /// URL of the same server with TLS, if `url` does not ask for TLS.
     secure_url: Option<FtpUrl>,
     pub(super) dialler: Dialler,
     tls: Option<Tls>,
@@ -58,7 +58,7 @@ impl<'a> Asked<'a> {
     pub(super) fn new(options: &'a Options, url: &'a FtpUrl) -> Result<Self, Failure> {
         let dialler = Dialler::in_both_modes(options)?;
         let protection = TlsOptions::from_options(options)?;
-        // If the URL does not ask for TLS, the server's offer is examined all the same.
+        // If the URL does not ask for TLS, the server's offer of TLS is examined anyway.
         let secure_url = secured(url);
         let offered = secure_url.as_ref().and_then(|url| protection.of(url).ok().flatten());
         Ok(Self {
@@ -126,7 +126,7 @@ impl<'a> Asked<'a> {
         // A URL that asks for TLS overrides the option in a configuration file.
         let is_open = self.url.scheme() == Scheme::Ftp;
         let word = options.value("tls").and_then(OsStr::to_str).filter(|_| is_open);
-        // Starts here, since the user may have been asked for a password.
+        // The time starts here, because the user may have been asked for a password before.
         let dialler = self.dialler.clone().within(dial::WHOLE);
         Dial {
             calm: dialler.clone(),

@@ -62,7 +62,8 @@ pub(super) struct Dial<'a> {
 }
 
 impl Dial<'_> {
-    /// Starts the time limit for the whole examination now.
+    /// Returns a builder of clients, whose overall timeout is the time that is left for the
+    /// examination.
     fn builder(&self) -> ClientBuilder {
         self.complete(self.dialler.builder()).timeouts(self.timeouts())
     }
@@ -82,12 +83,12 @@ impl Dial<'_> {
         }
     }
 
-    /// Checks that time for the examination is left.
+    /// Checks that there is time left for the examination.
     ///
     /// # Errors
     ///
-    /// Returns `Timeout` once the time for the whole examination is over: later failures say
-    /// nothing about the server.
+    /// Returns `Timeout` once the time for the whole examination is over, because later failures
+    /// say nothing about the server.
     pub(super) fn in_time(&self) -> Result<(), Failure> {
         match self.left() {
             Duration::ZERO => Err(Error::Timeout(Phase::Overall).into()),
@@ -104,7 +105,8 @@ impl Dial<'_> {
         (self.left() / SHARE).max(SHORTEST)
     }
 
-    /// Returns the timeouts of the options, none longer than [`patience`](Self::patience).
+    /// Returns the timeouts of the options, limited to [`patience`](Self::patience). Only the
+    /// timeout for a greeting can be longer, after a slow first greeting.
     pub(super) fn timeouts(&self) -> Timeouts {
         let most = self.patience();
         let Timeouts {
@@ -175,7 +177,8 @@ impl Dial<'_> {
         self.client_by(way, |builder| builder)
     }
 
-    /// Connects and logs in again, with changed settings.
+    /// Connects and logs in again, with one method of data connections and the settings of
+    /// `change`.
     ///
     /// # Errors
     ///
@@ -205,8 +208,8 @@ impl Dial<'_> {
         client.login(&self.credentials.user, self.credentials.password.as_bytes())
     }
 
-    /// Returns a logged-in client with the settings of the options, limited to `limit` in total.
-    /// Signals and the number of connections do not affect it.
+    /// Returns a logged-in client with the settings of the options, limited to `limit` in total. It
+    /// ignores signals, and the limit on simultaneous connections.
     ///
     /// # Errors
     ///
@@ -264,7 +267,7 @@ pub(super) fn refused_again(error: &Error) -> Result<(Diagnosis, String), Failur
     }
 }
 
-/// Sends a command unchanged; returns `None` without a reply.
+/// Sends a command unchanged. Returns `None` if no reply arrives.
 pub(super) fn say(client: &mut Client, command: &str) -> Option<Reply> {
     client.quote(&RawCommand::new(command).ok()?).ok()
 }

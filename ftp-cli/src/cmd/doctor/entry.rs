@@ -1,4 +1,4 @@
-//! Connects and logs in, and reports what the server says of itself meanwhile.
+//! Connects and logs in, and reports what the server says about itself.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use super::report::Report;
 use super::{login, tls};
 use crate::exit::Failure;
 
-/// A logged-in client, with the local address and the server's unless a proxy hides them.
+/// A logged-in client, with the local and the remote address unless a proxy hides them.
 pub(super) struct Entered<'a> {
     pub(super) client: Inside<'a, Client>,
     pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
@@ -25,8 +25,8 @@ pub(super) struct Entered<'a> {
 ///
 /// # Errors
 ///
-/// Returns `Local` for standard output, `Interrupted`, and `Timeout` if the time for the whole
-/// examination is over.
+/// Returns `Local` if standard output fails, `Interrupted` after a signal, or `Timeout` if the time
+/// for the whole examination is over.
 pub(super) fn enter<'a>(
     dial: &'a Dial<'_>,
     report: &mut Report<'_>,
@@ -36,7 +36,7 @@ pub(super) fn enter<'a>(
     let client = &mut inside.it;
     let addresses = match &dial.proxy {
         None => client.local_addr().zip(client.peer_addr()),
-        // With an FTP proxy they are the proxy's.
+        // With a proxy, the connection has the proxy's addresses.
         Some(_) => None,
     };
     // Some servers list features only after the login.

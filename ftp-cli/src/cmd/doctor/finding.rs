@@ -97,7 +97,7 @@ pub(super) enum Grade {
     /// Unknown, because it could not be examined.
     Skip,
     Ok,
-    /// A problem that does not stop this client here.
+    /// A problem that does not stop this client.
     Warn,
     /// A problem that stops the examined use.
     Fail,

@@ -80,8 +80,8 @@ impl From<Failure> for Undiagnosed {
 
 /// Examines a server as `ftp-cli doctor` does, and returns what is wrong, without printing.
 ///
-/// `arguments` are the options of `doctor` and its URL. The environment counts as it does for the
-/// program: `FTP_PASSWORD`, `.netrc`, and the variables of proxies. `--watch`, `--report` and the
+/// `arguments` are the options of `doctor` and its URL. The environment has the same effect as for
+/// the program: `FTP_PASSWORD`, `.netrc`, and the proxy variables. `--watch`, `--report` and the
 /// options for output have no effect, and no configuration file is read. The call takes up to 30
 /// seconds, or the time of `--timeout`; signals do not end it.
 ///

@@ -30,11 +30,11 @@ pub(super) fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Offer {
     Refused,
-    /// TLS is offered, or it is unknown.
+    /// TLS is offered, or it is unknown whether it is.
     Unknown,
 }
 
-/// Returns the finding for a failed login. `offer` is `None` if TLS protected it.
+/// Returns the finding for a failed login. `offer` is `None` if TLS protected the login.
 pub(super) fn refused(user: Escaped<'_>, error: &Error, offer: Option<Offer>) -> Finding {
     let diagnosis = match (error, offer) {
         (Error::Refused(_, reply), Some(Offer::Refused)) if wants_tls(reply) => {
@@ -65,7 +65,7 @@ fn of(error: &Error) -> Diagnosis {
 }
 
 /// Returns whether a login was refused because it lacks TLS. Of the codes, only 534 means that (RFC
-/// 4217 §5); most servers say it only in the text of their reply.
+/// 4217 §5); most servers say so only in the text of their reply.
 fn wants_tls(reply: &Reply) -> bool {
     let text = reply.to_string().to_ascii_lowercase();
     let words = ["tls", "ssl", "encrypt", "secure", "clear text", "cleartext"];

@@ -115,7 +115,7 @@ fn url_is_plain(url: &FtpUrl) -> bool {
     url.scheme() == Scheme::Ftp
 }
 
-/// Returns the URL of the same server under TLS; `None` if it asks for TLS already.
+/// Returns the URL of the same server with TLS, or `None` if `url` asks for TLS already.
 fn secured(url: &FtpUrl) -> Option<FtpUrl> {
     let secured = format!("ftpes://{}/", dial::server(url));
     url_is_plain(url).then(|| FtpUrl::parse(secured.as_bytes()).ok()).flatten()
@@ -125,8 +125,8 @@ fn secured(url: &FtpUrl) -> Option<FtpUrl> {
 ///
 /// # Errors
 ///
-/// Returns `Local` for standard output, `Interrupted`, and `Timeout` if the time for the whole
-/// examination is over.
+/// Returns `Local` if standard output fails, `Interrupted` after a signal, or `Timeout` if the time
+/// for the whole examination is over.
 fn examine(
     dial: &mut Dial<'_>,
     report: &mut Report<'_>,
@@ -194,7 +194,7 @@ fn answers(
     })
 }
 
-/// Tries each method of data connections in parallel, and the checks that need no data.
+/// Tries all methods of data connections, and runs the checks that need no data, in parallel.
 fn moved(
     dial: &Dial<'_>,
     entered: Entered<'_>,
@@ -214,7 +214,7 @@ fn moved(
         let passage = start(scope, || packets::up(dial));
         let tls = dial.offered.as_ref().filter(|_| dial.tls.is_none());
         let tls = tls.map(|tls| start(scope, || tls::look(dial, tls)));
-        // These connections are direct.
+        // These connections are direct, so they are not tried with a proxy.
         let learned = peer.map(|peer| data_connections::ports::ask(dial, &mut client.it, peer));
         dial.places.wait_for_second();
         client.quit();
@@ -376,7 +376,8 @@ fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<Socke
 
 /// Examines TLS on data connections, with the method that works.
 fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
-    // TLS on data connections begins with a transfer, and only listings change nothing there.
+    // TLS on a data connection begins with a transfer, and a listing is the one transfer that needs
+    // no file.
     if !dial.listed.load(Ordering::Relaxed) {
         let skip = |check| Finding::skip(check, format_args!("this user may not list files"));
         return Ok(vec![skip(Check::Reuse), skip(Check::CloseNotify)]);

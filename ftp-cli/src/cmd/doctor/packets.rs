@@ -14,11 +14,12 @@ use super::way::Way;
 use crate::exit::Failure;
 
 /// Lengths of the test commands in bytes: one fits into a single packet on any network, the other
-/// needs more than one packet on Ethernet. Servers accept, or refuse, lines of up to 2,048 bytes.
+/// needs more than one packet on Ethernet. Servers reply to lines of up to 2,048 bytes, if only
+/// with a refusal.
 const SHORT: usize = 900;
 const LONG: usize = 1_900;
 
-/// Number of bytes read of a file, and size of the smallest file worth reading.
+/// Number of bytes read from a file, and size of the smallest file worth reading.
 const MOST: u64 = 64 << 10;
 pub(super) const LEAST: u64 = 4 << 10;
 
@@ -27,9 +28,9 @@ pub(super) const LEAST: u64 = 4 << 10;
 pub(super) enum Passage {
     /// The transfer passed; holds the observation.
     Passed(String),
-    /// The transfer stalled although small ones pass; holds the observation.
+    /// The transfer stalled although small transfers pass; holds the observation.
     Stalled(String),
-    /// It could not be tried, for this reason.
+    /// The transfer could not be tried, for this reason.
     Unknown(String),
 }
 
@@ -37,7 +38,7 @@ pub(super) enum Passage {
 ///
 /// # Errors
 ///
-/// `Interrupted`.
+/// Returns `Interrupted` after a signal.
 pub(super) fn up(dial: &Dial<'_>) -> Result<Passage, Failure> {
     let mut inside = match dial.client(Way::Epsv) {
         Ok(inside) => inside,
@@ -80,7 +81,7 @@ pub(super) fn long_command(client: &mut Client) -> Result<Passage, Error> {
 ///
 /// # Errors
 ///
-/// `Cancelled`.
+/// Returns [`Error::Cancelled`] after a signal.
 pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Passage, Error> {
     let mut bytes = Vec::new();
     let read = client.retrieve(path).and_then(|mut file| {

@@ -13,7 +13,7 @@ use crate::lock::lock;
 const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest wait for a second connection at the same time.
+/// The longest wait for a second simultaneous connection.
 const COMPANY: Duration = Duration::from_secs(3);
 
 /// Counter of the connections of this examination.
@@ -44,9 +44,9 @@ struct PlacesState {
 /// A value that occupies a place.
 #[derive(Debug)]
 pub(super) struct Inside<'a, T> {
-    /// Dropped before the server can let the next one in.
+    /// Dropped first: once `it` is closed, the server can accept the next connection.
     counted: Counted<'a>,
-    /// Dropped before its place is free.
+    /// Dropped before its place is freed.
     pub(super) it: T,
     _place: Taken<'a>,
 }
@@ -147,8 +147,9 @@ impl Places {
         drop(self.changed.wait_timeout_while(self.state(), COMPANY, is_unknown));
     }
 
-    /// Returns the highest number of accepted connections, and the number of open ones when the
-    /// server first refused one for that reason.
+    /// Returns the highest number of simultaneously accepted connections, and the number of open
+    /// ones when the server first refused one. The latter is `None` if it refused none, or even a
+    /// single connection.
     pub(super) fn seen(&self) -> (usize, Option<usize>) {
         let PlacesState { peak, refused_at, is_shut, .. } = *self.state();
         (peak, Some(refused_at).filter(|at| *at > 0 && !is_shut))
@@ -178,7 +179,7 @@ impl Places {
 fn may_be_full(error: &Error, are_others: bool) -> bool {
     match error {
         Error::ServiceClosing(_) | Error::Greeting(_) | Error::Closed | Error::Io(_) => true,
-        // The same user has logged in before.
+        // The same login has worked before.
         Error::Refused(verb, _) => matches!(verb, Verb::User | Verb::Pass | Verb::Acct),
         Error::Timeout(phase) => are_others && matches!(phase, Phase::Connect | Phase::Greeting),
         _ => false,
@@ -201,7 +202,7 @@ mod tests {
         }
     }
 
-    /// Lets one more connection in, if fewer than `most` are.
+    /// Lets one more connection in if fewer than `most` are in.
     fn let_in(inside: &AtomicUsize, most: usize) -> Result<Held<'_>, Error> {
         match inside.fetch_add(1, Ordering::SeqCst) {
             there if there < most => Ok(Held(inside)),
@@ -212,7 +213,8 @@ mod tests {
         }
     }
 
-    /// Returns the results of six simultaneous clients of a server that accepts `most` at a time.
+    /// Runs six simultaneous clients of a server that accepts `most` at a time, and returns how
+    /// many of them it accepted.
     fn six(most: usize) -> (Places, usize) {
         let places = Places { pause: Duration::from_millis(10), ..Places::new() };
         let inside = AtomicUsize::new(0);

@@ -17,11 +17,12 @@ pub(super) fn excepted(way: &Way, host: &str) -> Option<Finding> {
     Some(Finding::ok(Check::Proxy, seen))
 }
 
-/// Connects through the proxy once. Failures after the proxy are found by the next checks.
+/// Connects through the proxy once. The next checks find failures beyond the proxy.
 ///
 /// # Errors
 ///
-/// `Interrupted`, and `Timeout` if the time for the whole is over.
+/// Returns `Interrupted` after a signal, or `Timeout` if the time for the whole examination is
+/// over.
 pub(super) fn look(dial: &Dial<'_>, chosen: &Chosen) -> Result<Finding, Failure> {
     let connected = dial.connect();
     dial.in_time()?;
@@ -71,7 +72,7 @@ mod tests {
         let found = judge(&chosen, Some(&Error::Timeout(Phase::Proxy)));
         assert_eq!(found.diagnosis, Some(Diagnosis::ProxySilent));
         assert!(!found.seen.contains("geheim"), "{found:?}");
-        // The server's part is for the next checks.
+        // The next checks judge the server itself.
         for error in [None, Some(&Error::Closed), Some(&Error::Timeout(Phase::Greeting))] {
             let found = judge(&chosen, error);
             assert_eq!(found.seen, "connections go through socks5://h:1080, named by all_proxy");

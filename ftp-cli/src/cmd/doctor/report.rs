@@ -19,11 +19,11 @@ const WIDTH: usize = 100;
 pub(super) enum Shown {
     All,
     Problems,
-    /// None: they are compared with earlier ones first.
+    /// None, because they are compared with earlier ones first.
     Nothing,
 }
 
-/// Printer of findings, which collects them.
+/// Prints findings, and collects them.
 pub(super) struct Report<'a> {
     stdio: &'a mut Stdio,
     shown: Shown,

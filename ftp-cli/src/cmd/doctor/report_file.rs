@@ -81,7 +81,7 @@ fn text(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets) -> Stri
     text
 }
 
-/// The password and the account. A server may have repeated them.
+/// The password and the account. A server may have repeated them in its replies.
 struct Secrets {
     /// Each form in which a secret can occur in a text, the longest first.
     forms: Vec<String>,

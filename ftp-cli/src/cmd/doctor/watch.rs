@@ -25,8 +25,8 @@ pub(super) fn interval(options: &Options) -> Result<Option<Duration>, Failure> {
     Ok(options.has("watch").then(|| given.unwrap_or(PAUSE)))
 }
 
-/// Returns whether an outcome may become better by itself. Servers ban clients that repeat a
-/// refused login.
+/// Returns whether an outcome may improve by itself. A refused login is not repeated, because
+/// servers ban clients for that.
 pub(super) fn may_pass(outcome: &Result<(), Failure>) -> bool {
     let Err(failure) = outcome else { return false };
     matches!(
@@ -104,8 +104,8 @@ struct Change<'a> {
     was: Option<Grade>,
 }
 
-/// Returns the findings with another result or problem than before. Checks that were not made
-/// before count only if they find a problem.
+/// Returns the findings whose result or problem has changed. A check that was not made before
+/// counts only if it finds a problem.
 fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<Change<'a>> {
     let mut changes = Vec::new();
     for (at, finding) in now.iter().enumerate() {

@@ -129,7 +129,7 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         Some(local) if local == "-" => {
             return Err(Failure::usage("a tree cannot be written to standard output"));
         }
-        // As each file, the tree keeps its name in --directory.
+        // Like a file, the tree keeps its own name in --directory.
         Some(local) if options.has("directory") => {
             Path::new(local).join(requests::name_of_tree(&url)?)
         }
@@ -168,7 +168,7 @@ type Expanded = (Vec<GetItem>, Vec<(FtpUrl, Failure)>);
 ///
 /// # Errors
 ///
-/// Returns a failure that ends the run; `Usage` if two files have the same target.
+/// Returns a failure that ends the run, or `Usage` if two files have the same target.
 fn expand(
     requests: Requests<'_>,
     settings: &TransferOptions,
@@ -215,7 +215,7 @@ fn expand(
     Ok((items, failed))
 }
 
-/// Returns whether a failure ends the whole run: other servers are useless, too.
+/// Returns whether a failure ends the whole run, so that other servers are not tried either.
 fn is_over(failure: &Failure) -> bool {
     failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall)
 }
@@ -277,7 +277,8 @@ impl<'a> Getter<'a, '_> {
         let Self { sessions, context, ahead, items, .. } = self;
         context.settings.retrying.run(&context.witness(), fields, |from_start| {
             if !lock(ahead).is_empty() {
-                // If the question is not answered, the connection is lost, but no file.
+                // The sizes are requested before the transfer, so a missing reply costs only the
+                // connection.
                 ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
             }
             let user = match context.settings.removes_source {
@@ -309,13 +310,13 @@ impl<'a> Getter<'a, '_> {
     }
 }
 
-/// The number of downloads to name at a time, and the number of remaining ones at which more are
-/// named.
+/// Number of downloads to announce at a time, and the number of announced ones below which more are
+/// added.
 const NAMED: usize = 512;
 const FEW: usize = 128;
 
-/// Names the downloads that follow `number` on the same connection. With `--reuse-data` several are
-/// requested at once.
+/// Announces the downloads from `number` on to the client, as far as they share its connection.
+/// With `--reuse-data`, the client requests several at once.
 fn plan(client: &mut Client, items: &[GetItem], number: usize) {
     let left = client.planned_downloads();
     let Some(first) = items.get(number).filter(|_| left < FEW) else { return };
@@ -327,7 +328,8 @@ fn plan(client: &mut Client, items: &[GetItem], number: usize) {
     client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
 }
 
-/// Downloads a file in several ranges at once; `None` if one connection must do.
+/// Downloads a file in several ranges at once. Returns `None` if it needs a single connection
+/// instead.
 fn in_segments(
     context: &Context<'_>,
     sessions: &mut Sessions<'_>,
@@ -376,8 +378,8 @@ fn of_one_server(items: &[GetItem], settings: &TransferOptions) -> Vec<FtpUrl> {
     }
 }
 
-/// Requests the sizes of the files for the progress display; stops if the server does not report
-/// them.
+/// Requests the sizes of the files for the progress display. Stops at the first size that the
+/// server does not report.
 fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
     let files = std::mem::take(ahead);
     if files.is_empty() {
@@ -402,7 +404,7 @@ impl Worker for Getter<'_, '_> {
         let sessions = &mut self.sessions;
         let login = (server(item), item.url.user().map(<[u8]>::to_vec));
         match doors.enter(login, || sessions.client(&item.url).map(drop)) {
-            // The next step does the retries.
+            // `act` retries the connection.
             Err(NoConnection::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
             connected => connected,
         }

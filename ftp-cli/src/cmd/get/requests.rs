@@ -32,11 +32,11 @@ pub(super) struct Requests<'o> {
 /// A URL of the command line.
 pub(super) enum Wanted {
     File(GetItem),
-    /// Its last part may be a pattern, which the server's listing decides.
+    /// The last part may be a pattern; the server's listing decides.
     Pattern(FtpUrl, RepresentationType),
 }
 
-/// The place of the files.
+/// Where the downloaded files go.
 #[derive(Clone, Copy)]
 enum Destination<'o> {
     /// LOCAL or `--output`: a file, a directory or `-`.
@@ -113,7 +113,7 @@ impl<'o> Requests<'o> {
         Ok(GetItem { url, target, representation })
     }
 
-    /// Checks that one LOCAL receives one URL, unless it is standard output.
+    /// Checks that LOCAL is the target of only one URL, unless it is standard output.
     fn check_single(&self) -> Result<(), Failure> {
         match self.destination {
             Destination::Local(local) if local != "-" && self.wanted.len() > 1 => {
@@ -139,7 +139,7 @@ impl<'o> Requests<'o> {
         })
     }
 
-    /// Returns the URLs without their destination, and the destination.
+    /// Separates the URLs from their destination, which is returned first.
     pub(super) fn split(mut self) -> (Self, Vec<Wanted>) {
         let wanted = std::mem::take(&mut self.wanted);
         (self, wanted)
@@ -150,8 +150,8 @@ impl<'o> Requests<'o> {
     ///
     /// # Errors
     ///
-    /// Returns `Refused` if no file matches; `Usage` if several do and LOCAL is not a directory; and
-    /// the errors of the listing.
+    /// Returns `Refused` if no file matches, `Usage` if several match and LOCAL is not a directory,
+    /// and the errors of the listing.
     pub(super) fn expand(
         &self,
         client: &mut Client,
@@ -257,7 +257,7 @@ fn listed(
 ///
 /// # Errors
 ///
-/// Returns `Usage` otherwise.
+/// Returns `Usage` if two files have the same target.
 pub(super) fn check_targets<'i>(items: impl Iterator<Item = &'i GetItem>) -> Result<(), Failure> {
     let mut taken = HashSet::new();
     for item in items {
@@ -270,11 +270,11 @@ pub(super) fn check_targets<'i>(items: impl Iterator<Item = &'i GetItem>) -> Res
     Ok(())
 }
 
-/// Checks that the URL of a file has a name for the local file.
+/// Returns the name of the local directory for the tree at a URL: the last part of its path.
 ///
 /// # Errors
 ///
-/// Returns `Usage` otherwise.
+/// Returns `Usage` if the path has no such part.
 pub(super) fn name_of_tree(url: &FtpUrl) -> Result<&OsStr, Failure> {
     let path = url.path();
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);

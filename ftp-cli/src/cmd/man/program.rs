@@ -131,7 +131,7 @@ fn global_options(text: &mut String) {
     }
 }
 
-/// Writes the text of `docs/json.md`, without the kinds of failures, which are listed as exit
+/// Writes the text of `docs/json.md`, without the kinds of failures, which are listed with the exit
 /// status.
 fn schema(text: &mut String) {
     for block in JSON.split("\n\n") {

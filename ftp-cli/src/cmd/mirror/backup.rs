@@ -16,7 +16,7 @@ impl Mirror<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` otherwise.
+    /// Returns `Usage` if one contains the other.
     pub(super) fn check_local_backup(&self, here: &Path) -> Result<(), Failure> {
         let Some(backup) = &self.wanted.backup else { return Ok(()) };
         let full = |path: &Path| {
@@ -30,7 +30,8 @@ impl Mirror<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if that fails, and `Usage` if it and the tree contain each other.
+    /// Returns `Local` if the backup cannot be created or opened, or `Usage` if the backup and the
+    /// tree contain each other.
     pub(super) fn open_backup(&self, here: &Path) -> Result<Option<Backup>, Failure> {
         let Some(backup) = &self.wanted.backup else { return Ok(None) };
         let backup = Path::new(backup);
@@ -47,7 +48,7 @@ impl Mirror<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if uploads are to be resumed in place.
+    /// Returns `Usage` if `--continue` is set, because it resumes uploads in place.
     pub(super) fn remote_backup(&mut self) -> Result<Option<RemoteBackup>, Failure> {
         let Some(backup) = &self.wanted.backup else { return Ok(None) };
         if self.wanted.transfer.resume {

@@ -37,7 +37,7 @@ pub(super) enum Difference {
     Size,
     Time,
     Content,
-    /// It is unknown whether they differ, so the file is copied.
+    /// It is unknown whether the files differ, so the file is copied.
     Doubt,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares a file with the one of the same name at the target. A file of unknown state never
+/// Compares a file with the one of the same name at the target. A file whose state is unknown never
 /// counts as [`Same`](Verdict::Same).
 pub(super) fn compare(source: &TreeEntry, target: &TreeEntry, rule: Rule) -> Verdict {
     let (Some(here), Some(there)) = (source.size, target.size) else {

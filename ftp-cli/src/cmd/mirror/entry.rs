@@ -18,9 +18,9 @@ pub(super) enum ObjectKind {
     File,
     Directory,
     Link,
-    /// A FIFO, a device, a socket.
+    /// A FIFO, a device or a socket.
     Special,
-    /// Missing in the listing.
+    /// The listing does not show the kind.
     Unknown,
 }
 
@@ -37,9 +37,9 @@ pub(super) struct TreeEntry {
     /// Time of the last change of any kind, such as a rename, if known: seconds since
     /// 1970-01-01T00:00:00Z.
     pub(super) changed: Option<i64>,
-    /// Unique identifier at its server; of a local directory only if links are followed.
+    /// Unique identifier on its server. A local directory has one only if links are followed.
     pub(super) unique: Option<Vec<u8>>,
-    /// Permission bits: nine, without those that run a program as another user.
+    /// Nine permission bits, without set-user-ID, set-group-ID and the sticky bit.
     pub(super) mode: Option<u16>,
     /// Target of a link.
     pub(super) target: Option<Vec<u8>>,
@@ -77,8 +77,9 @@ impl Clock {
     /// The range of a correct clock in an unknown time zone.
     pub(super) const UNKNOWN: Self = Self { least: -BEHIND, most: AHEAD };
 
-    /// Returns the clock of a side that gave the time `there` to a file written between two local
-    /// times. A clock that is wrong by less than one second counts as correct, in any time zone.
+    /// Returns the clock of a side that gave the time `there` to a file written between the local
+    /// times `before` and `after`. A clock that is wrong by less than one second counts as correct,
+    /// in any time zone.
     pub(super) const fn by(before: i64, there: i64, after: i64) -> Self {
         let zone = (there - before).div_euclid(ZONES) * ZONES;
         if there - zone <= after {
@@ -162,7 +163,7 @@ impl TreeEntry {
         }
     }
 
-    /// Returns its memory usage in bytes.
+    /// Returns the memory usage of the entry in bytes.
     pub(super) fn weight(&self) -> usize {
         let length = |text: &Option<Vec<u8>>| text.as_ref().map_or(0, Vec::len);
         size_of::<Self>() + self.name.len() + length(&self.unique) + length(&self.target)
@@ -173,11 +174,11 @@ impl TreeEntry {
 ///
 /// # Errors
 ///
-/// Returns a few words for the user.
+/// Returns what is wrong with the name, as a predicate.
 pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
     let names_nothing = matches!(name, b"" | b"." | b"..");
     if names_nothing || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
-        // It would escape the tree (CVE-2026-27699, CVE-2018-10916).
+        // Such a name would escape the tree (CVE-2026-27699, CVE-2018-10916).
         return Err("is not a valid name");
     }
     if name.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
@@ -195,7 +196,7 @@ pub(super) const TEMPORARY: &[u8] = b".ftp-cli-";
 /// Prefix of the pieces of a file that several connections download.
 const PIECES: &[u8] = b".ftp-cli-pieces-";
 
-/// Returns the name next to which the pieces of a file are kept.
+/// Returns the name from which the names of a file's pieces are derived.
 pub(super) fn name_of_pieces(name: &[u8]) -> Vec<u8> {
     [PIECES, name].concat()
 }
@@ -207,7 +208,7 @@ pub(super) fn file_of_piece(name: &[u8]) -> Option<&[u8]> {
     let digits = rest.iter().rev().take_while(|byte| is_start(byte)).count();
     let numbered = rest.get(..rest.len() - digits).filter(|_| digits > 0);
     let first = numbered.and_then(|rest| rest.strip_suffix(b".segment-")).unwrap_or(rest);
-    // A file that was killed before it got its name has no such end.
+    // If a run is killed before it renames the complete file, the name has no such suffix.
     Some(first.strip_suffix(b".part").unwrap_or(first))
 }
 
@@ -231,7 +232,7 @@ fn is_of_move(name: &[u8]) -> bool {
     })
 }
 
-/// Returns whether a name is of a [`Draft`] that is not kept for resuming.
+/// Returns whether a name is that of a [`Draft`] that is not kept for resuming.
 pub(super) fn is_temporary(name: &[u8]) -> bool {
     let inner = name.strip_prefix(TEMPORARY).and_then(|name| name.strip_suffix(b".tmp"));
     let mut parts = inner.unwrap_or_default().split(|byte| *byte == b'-');
@@ -271,8 +272,8 @@ mod tests {
             (Precision::Second, Zone::Utc, 0, 0),
             (Precision::Minute, Zone::Utc, 0, 59),
             (Precision::Day, Zone::Utc, 0, 86_399),
-            // 03:04 is 13:04 of the day before in Kiritimati, and 15:04 of the same in Baker
-            // Island.
+            // A local time of 03:04 is 13:04 UTC of the day before in Kiritimati, and 15:04 UTC of
+            // the same day on Baker Island.
             (Precision::Minute, Zone::Unknown, -14 * 3_600, 12 * 3_600 + 59),
             (Precision::Day, Zone::Unknown, -14 * 3_600, 12 * 3_600 + 86_399),
         ] {

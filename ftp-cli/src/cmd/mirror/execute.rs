@@ -69,7 +69,7 @@ pub(super) struct Totals {
     pub(super) sources: usize,
     /// Symbolic links that were created.
     pub(super) links: usize,
-    /// Objects whose permissions alone were set.
+    /// Objects of which only the permissions were set.
     pub(super) modes: usize,
     pub(super) failed: usize,
 }
@@ -78,14 +78,14 @@ pub(super) struct Totals {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DirectoryState {
     Fine,
-    /// An object in the directory failed: nothing in it is removed.
+    /// An object in the directory failed: nothing is removed from the directory.
     Failed,
     /// The directory is missing: nothing in it can be done.
     Missing,
 }
 
-/// After this time, a change to a file also changes its modification time. FAT stores even seconds
-/// only.
+/// After this time, a change to a file also changes its modification time. FAT stores only even
+/// seconds.
 const TICK: Duration = Duration::from_millis(2_100);
 
 /// Verifies that no file is moved to itself, and ensures that later changes of the sources can be
@@ -93,8 +93,7 @@ const TICK: Duration = Duration::from_millis(2_100);
 ///
 /// # Errors
 ///
-/// Returns `Usage` if a directory is the same one on both sides. Otherwise both would lose the
-/// files.
+/// Returns `Usage` if a directory is the same on both sides, because both would lose the files.
 fn prepare_moves(
     plan: &Plan,
     copier: &mut Copier<'_>,
@@ -120,7 +119,7 @@ fn prepare_moves(
         && with_retries(copier, reporter, b"", |copier| copier.relies_on_times())?
     {
         // The listing already has the times. A file that changes after this pause, for example
-        // during its download, gets another time, whatever its clock.
+        // during its download, gets a different time, whichever clock sets it.
         pause_until(Instant::now() + TICK, reporter.witness.canceller);
     }
     Ok(())
@@ -157,7 +156,8 @@ fn prepare_copies(
                 return Err(Failure::new(Exit::Usage, message));
             }
             Ok(false) => {}
-            // Neither a source that is read-only nor a server that does not tell is a mistake.
+            // A read-only source is not an error, nor is a server that does not report missing
+            // files.
             Err(failure) if matches!(failure.exit, Exit::Local | Exit::Unsupported) => {}
             Err(failure) => return Err(failure),
         }
@@ -165,8 +165,8 @@ fn prepare_copies(
     Ok(())
 }
 
-/// Executes `plan` with all jobs; `sync` writes copies to disk, and is called before any source is
-/// removed, and at the end. Returns the totals and the result.
+/// Executes `plan` with all jobs. Returns the totals and the result. `sync` writes copies to disk;
+/// it is called before any source is removed, and at the end.
 ///
 /// Nothing is removed from a directory in which anything failed, nor anywhere after a fatal
 /// failure.
@@ -270,7 +270,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Counts and reports the copy of this number.
+    /// Counts and reports the copy with this number.
     fn count_copy(&mut self, number: usize, copied: Result<Copied, Failure>) {
         let plan = self.plan;
         let Some(copy) = plan.copies.get(number) else { return };
@@ -315,7 +315,7 @@ impl<'a> Run<'a> {
         let plan = self.plan;
         for PlannedMode { place, path, mode } in &plan.modes {
             let is_ready = match self.is_directory(*place, path) {
-                // The next run must be able to create what is missing in it.
+                // The next run must be able to create what is missing in the directory.
                 true => self.is_complete(*place),
                 false => self.state(*place) != DirectoryState::Missing,
             };
@@ -328,9 +328,9 @@ impl<'a> Run<'a> {
                     self.done.modes += 1;
                     self.reporter.done(path, "mode set", 0);
                 }
-                // It counts as not tried.
+                // The object counts as not tried.
                 Ok(false) => {}
-                // The content is complete all the same.
+                // Only the permissions are missing; the content is complete.
                 Err(failure) => self.fail(*place, path, failure, self.state(*place)),
             }
         }
@@ -344,7 +344,7 @@ impl<'a> Run<'a> {
     /// Returns whether nothing has failed in the directory `place`, or below it.
     fn is_complete(&self, place: usize) -> bool {
         let Some(top) = self.plan.directories.get(place) else { return false };
-        // What is below a directory follows it in the plan.
+        // The plan lists a directory before everything below it.
         let below = self.plan.directories.iter().zip(&self.states).skip(place);
         below
             .take_while(|(place, _)| is_below(&place.path, &top.path))
@@ -385,7 +385,7 @@ impl<'a> Run<'a> {
             if self.is_over {
                 return;
             }
-            // It counts as not tried.
+            // The object counts as not tried.
             if self.state(removal.place) != DirectoryState::Fine {
                 continue;
             }
@@ -400,7 +400,8 @@ impl<'a> Run<'a> {
                 Ok(true) => {
                     match is_counted {
                         true => self.tally.done(),
-                        // It was a link, or is now empty; it is counted when it is removed.
+                        // The object was a link or an empty directory; the step that removes the
+                        // object itself counts it.
                         false => gone = Some(&removal.path),
                     }
                     self.done.removed += 1;
@@ -421,9 +422,9 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
         || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
-/// Copies the large files, one after the other, each over the connections of all jobs. So none of
-/// them keeps a single connection busy after all other files. Returns the numbers of those that are
-/// settled.
+/// Copies the large files, one after the other, each over the connections of all jobs. Otherwise a
+/// large file could keep a single connection busy after all other files. Returns the numbers of the
+/// copies that need no further attempt.
 fn copy_large(run: &mut Run<'_>, jobs: &mut [Copier<'_>]) -> HashSet<usize> {
     let (plan, reporter) = (run.plan, run.reporter);
     let mut settled = HashSet::new();
@@ -455,15 +456,15 @@ fn copy_all<'a>(mut run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     let next = AtomicUsize::new(0);
     let is_over = AtomicBool::new(run.is_over);
     let run = Mutex::new(run);
-    // The first job is connected already. If a server refuses more connections, fewer jobs are
-    // used, before work is assigned to them.
+    // The first job is connected already. If the server refuses more connections, the other jobs
+    // end before they take any work.
     let is_alone = jobs.len() == 1;
     let work = &|copier: &mut Copier<'_>, is_first: bool| {
         while !is_over.load(Ordering::Relaxed) && (is_first || copier.connect().is_ok()) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(copy) = plan.copies.get(number) else { return };
             let Some(place) = plan.directories.get(copy.place) else { continue };
-            // Without its directory, it counts as not tried.
+            // Without its directory, the copy counts as not tried.
             let is_missing = lock(&run).state(copy.place) == DirectoryState::Missing;
             if is_missing || settled.contains(&number) {
                 continue;

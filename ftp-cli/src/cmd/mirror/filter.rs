@@ -14,7 +14,7 @@ use crate::transfer::selection::Selection;
 /// Patterns in the order of the command line; the last one that matches decides.
 ///
 /// A pattern without `/` matches names at any depth. A pattern with `/` matches whole paths from
-/// the top of the tree; in it, `*` and `?` do not match `/`. A pattern that ends in `/` matches
+/// the top of the tree, and its `*` and `?` do not match `/`. A pattern that ends in `/` matches
 /// only directories. Excluded directories are not entered. Objects that match no pattern are
 /// included, unless the first pattern is an `--include`: then only directories are entered, and
 /// other files are left out.
@@ -26,9 +26,9 @@ pub(super) struct Filter {
 
 #[derive(Debug)]
 struct Glob {
-    /// As typed.
+    /// The pattern as typed.
     text: String,
-    /// Whether it matched a name.
+    /// Whether the pattern has matched a name.
     is_met: AtomicBool,
     includes: bool,
     only_directories: bool,
@@ -69,7 +69,7 @@ impl Filter {
     /// Returns whether the object at `path`, relative to the top of the tree, is selected.
     pub(super) fn takes(&self, path: &[u8], is_directory: bool) -> bool {
         let mut last = None;
-        // Each is tried, to know which ones match nothing.
+        // Every pattern is tried, to find those that match nothing.
         for glob in self.globs.iter().filter(|glob| glob.matches(path, is_directory)) {
             glob.is_met.store(true, Ordering::Relaxed);
             last = Some(glob);

@@ -1,6 +1,6 @@
 //! The local side: a tree below a descriptor. Paths are opened part by part and never through a
 //! symbolic link. So neither a server nor a local user who changes the tree can make a mirror leave
-//! it (CVE-2014-4877).
+//! the tree (CVE-2014-4877).
 
 mod backup;
 mod links;
@@ -54,13 +54,13 @@ impl Directory {
         Ok(Self { descriptor, follows: false })
     }
 
-    /// Returns the directory so that symbolic links in it, and below it, are followed: for sources
-    /// only.
+    /// Sets whether symbolic links in and below the directory are followed. Only sources may follow
+    /// them.
     pub(super) fn following(self, follows: bool) -> Self {
         Self { follows, ..self }
     }
 
-    /// Returns the flags for opening its objects.
+    /// Returns the flags for opening objects in this directory.
     fn of_objects(&self) -> OFlags {
         if self.follows { OFlags::empty() } else { OFlags::NOFOLLOW }
     }
@@ -73,11 +73,11 @@ impl Directory {
     }
 
     /// Opens the directory at `path` below this one: names separated by `/`, or an empty path for
-    /// itself.
+    /// this directory itself.
     ///
     /// # Errors
     ///
-    /// Returns the system's errors; for a part that is a symbolic link, that it is not a directory.
+    /// Returns the system's errors. A part that is a symbolic link counts as not a directory.
     pub(super) fn below(&self, path: &[u8]) -> io::Result<Self> {
         let mut directory =
             Self { descriptor: self.descriptor.try_clone()?, follows: self.follows };
@@ -87,11 +87,11 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Returns its entries.
+    /// Returns the entries of this directory.
     ///
     /// # Errors
     ///
-    /// Returns the system's errors: a directory that cannot be read completely is an error.
+    /// Returns the system's errors, even if only a part of the directory cannot be read, and
     /// `QuotaExceeded` if it has more than `limit` objects.
     pub(super) fn items(&self, limit: usize) -> io::Result<Vec<TreeEntry>> {
         let mut items = Vec::new();
@@ -106,7 +106,7 @@ impl Directory {
             }
             match self.stat(name) {
                 Ok(stat) => items.push(self.entry(name, &stat)),
-                // It was removed in the meantime.
+                // The object was removed in the meantime.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -132,7 +132,7 @@ impl Directory {
         }
     }
 
-    /// Creates a directory in this one. Accepts an existing one.
+    /// Creates a directory in this one. Accepts an existing directory.
     ///
     /// # Errors
     ///
@@ -172,7 +172,8 @@ impl Directory {
         }
     }
 
-    /// Removes an object: a directory only if it is empty; of a link, the link itself.
+    /// Removes an object. A directory must be empty; of a symbolic link, the link itself is
+    /// removed.
     ///
     /// # Errors
     ///
@@ -192,7 +193,7 @@ impl Directory {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = match rustix::fs::openat(&self.descriptor, os(name)?, flags, Mode::empty()) {
             Ok(file) => File::from(file),
-            // It got its final name in the meantime.
+            // The file got its final name in the meantime.
             Err(Errno::NOENT) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
@@ -204,7 +205,7 @@ impl Directory {
         self.remove(name, false).map(|()| true)
     }
 
-    /// Returns whether the file system stores only even seconds, like FAT: tests it with a
+    /// Returns whether the file system stores only even seconds, like FAT, by testing it with a
     /// temporary file.
     ///
     /// # Errors
@@ -216,8 +217,8 @@ impl Directory {
         Ok(draft.partial.file().metadata()?.mtime() != ODD_TIME)
     }
 
-    /// Returns a path to this directory that holds while it is open, wherever it is moved, and
-    /// whatever gets its old name. `None` without `/proc`.
+    /// Returns a path that leads to this directory while it is open, even if it is moved and its
+    /// old name is reused. Returns `None` without `/proc`.
     pub(super) fn path(&self) -> Option<PathBuf> {
         let path = PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()));
         let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
@@ -248,7 +249,7 @@ pub(super) struct Draft<'a> {
     partial: PartialFile,
     name: Vec<u8>,
     is_done: bool,
-    /// Time of the remote file that it is a part of, if it is kept.
+    /// Modification time of the remote file, if the draft is kept as a part of that file.
     keeps: Option<i64>,
 }
 
@@ -337,7 +338,7 @@ impl<'a> Draft<'a> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::openat(&directory.descriptor, os(name)?, flags, Mode::empty())?;
         let file = File::from(file);
-        // As in `new`: another run must not take it for a leftover.
+        // As in `new`: another run must not take the file for a leftover.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         let partial = PartialFile::new(file, 0);
         Ok(Self { directory, partial, name: name.to_vec(), is_done: false, keeps: None })
@@ -358,14 +359,14 @@ impl<'a> Draft<'a> {
         self.partial.begun().map(drop)
     }
 
-    /// Truncates bytes that may not belong to the file, after a download of its `rest` failed.
+    /// Removes bytes that may not belong to the file, after the download of its `rest` failed.
     pub(super) fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
         self.partial.salvage(error, rest)
     }
 
     /// Renames the file to its final name, and sets its time to `modified`, in seconds since
-    /// 1970-01-01T00:00:00Z. With `replaces`, it replaces a regular file of that name and keeps its
-    /// permissions, unless it gets those of `mode`.
+    /// 1970-01-01T00:00:00Z. With `replaces`, replaces a regular file of that name. The new file
+    /// keeps the old permissions, unless `mode` sets others.
     ///
     /// # Errors
     ///
@@ -397,14 +398,15 @@ impl<'a> Draft<'a> {
             }
         };
         match renamed {
-            // Not every file system can do that atomically.
+            // Not every file system can do this atomically.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 if let Some(old) = self.directory.found(name)? {
                     if !replaces || TreeEntry::local(name, &old).kind != ObjectKind::File {
                         return Err(ErrorKind::AlreadyExists.into());
                     }
                     if mode.is_none() {
-                        // Without the bits that would run a changed program as another user.
+                        // Omits the set-user-ID and set-group-ID bits, which would run a changed
+                        // program as another user.
                         rustix::fs::fchmod(
                             self.partial.file(),
                             Mode::from_raw_mode(old.st_mode & 0o777),

@@ -102,7 +102,7 @@ pub(super) fn across(
     report_failure(done, [source.as_bytes(), target.as_bytes()], stdio)
 }
 
-/// Emits the event of a fatal failure, with its trees.
+/// Emits the event of a fatal failure, with both trees.
 fn report_failure(
     done: Result<(), Failure>,
     [source, target]: [&[u8]; 2],
@@ -304,8 +304,8 @@ impl<'a> Mirror<'a> {
         self.act(&plan, copiers, (&at_source, &at_target), &|| Ok(()), stdio)
     }
 
-    /// Says what `cp -r` of a shell does otherwise: if the target exists, it creates a directory of
-    /// the source's name in it.
+    /// Reports a difference from a shell's `cp -r`, which creates a directory with the source's
+    /// name in an existing target.
     fn say_merge(&self, stdio: &Stdio, target_exists: bool) {
         if target_exists && self.options.synonym() == Some("cp") && !self.options.is_quiet() {
             let message = "the target exists: cp -r copies the content of SRC into it, without a directory of that name";
@@ -372,8 +372,8 @@ impl<'a> Mirror<'a> {
         let client = sessions.client(url)?;
         if self.wanted.transfer.create_directories {
             for at in (1..top.len()).filter(|at| top.get(*at) == Some(&b'/')) {
-                // The server refuses existing directories; the refusal of the last one shows what
-                // is missing.
+                // The server refuses existing directories; the refusal of the last directory shows
+                // what is missing.
                 match client.mkdir(top.get(..at).unwrap_or_default()) {
                     Ok(_) | Err(ftp_client::Error::Refused(..)) => {}
                     Err(error) => return Err(Failure::from(error).context(url)),
@@ -382,7 +382,7 @@ impl<'a> Mirror<'a> {
         }
         match client.mkdir(&top) {
             Ok(_) => Ok(plan),
-            // It may exist, but be listed as another kind of object.
+            // The top may exist, but be listed as another kind of object.
             Err(ftp_client::Error::Refused(..)) if !is_sure => Ok(plan),
             Err(error) => Err(Failure::from(error).context(url)),
         }
@@ -416,7 +416,7 @@ impl<'a> Mirror<'a> {
         std::iter::once(first).chain(more)
     }
 
-    /// Returns whether there is nothing to do; with `--dry-run`, prints the plan.
+    /// Returns whether nothing is left to do. With `--dry-run`, prints the plan.
     ///
     /// # Errors
     ///
@@ -505,7 +505,7 @@ fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
     }
 }
 
-/// Returns the path of a URL's directory for commands: without a `/` at its end.
+/// Returns the path of a URL's directory as commands send it: without a trailing `/`.
 fn top_of(url: &FtpUrl) -> Vec<u8> {
     Place::of(url).path().to_vec()
 }

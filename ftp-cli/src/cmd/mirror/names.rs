@@ -1,4 +1,5 @@
-//! Learns how a server stores names that are not UTF-8, with a directory that is removed at once.
+//! Learns how a server stores names that are not UTF-8, by creating a directory that is removed at
+//! once.
 
 use ftp_client::{Client, Entry, Error, ListLimits, ListOptions};
 use ftp_proto::FtpUrl;
@@ -28,7 +29,7 @@ impl Names {
 }
 
 /// Suffixes of the test directories: a Telnet byte, then a byte that is not valid UTF-8 by itself.
-/// They differ only in the latter.
+/// They differ only in the last byte.
 const ODD: [&[u8]; 2] = [b"\xff-\xe9", b"\xff-\xe8"];
 
 /// Returns whether a path is UTF-8, which every server keeps.
@@ -36,8 +37,8 @@ pub(super) fn is_text(path: &[u8]) -> bool {
     std::str::from_utf8(path).is_ok()
 }
 
-/// Finds out how a server stores names that are not UTF-8, if `plan` has one. Some servers store
-/// U+FFFD for each such byte, so that two files become one without an error; others close the
+/// Finds out how a server stores names that are not UTF-8, if `plan` has such a name. Some servers
+/// store U+FFFD for each such byte, so that two files become one without an error; others close the
 /// connection. `top` is an existing directory.
 ///
 /// # Errors
@@ -68,7 +69,7 @@ pub(super) fn learn_names(
     }
 }
 
-/// Creates a directory with such a name, and looks for it.
+/// Creates a directory with a name that is not UTF-8, and looks for it in the listing.
 fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     let start = format!("{:x}-", std::process::id());
     let start = [TEMPORARY, start.as_bytes()].concat();
@@ -89,7 +90,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     } else if holds(&doubled) {
         Names::Kept { doubles: Some(false) }
     } else if stores_another(client, top, &start, &listed)? {
-        // It is listed under the name with which it was created.
+        // The directory exists under the listed name, so the server changed the name.
         remove(client, &join(top, &name))?;
         return Ok(Names::Changed);
     } else {
@@ -107,7 +108,8 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     Ok(names)
 }
 
-/// Returns whether a listed name with this prefix is a directory, and removes it.
+/// Removes the first removable directory that is listed with this prefix. Returns whether there was
+/// one.
 fn stores_another(
     client: &mut Client,
     top: &[u8],

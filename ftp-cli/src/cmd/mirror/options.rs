@@ -22,7 +22,7 @@ pub(super) enum Comparison {
 pub(super) enum LinkChoice {
     /// The target gets the same links.
     Keep,
-    /// The target gets copies of what they lead to.
+    /// The target gets copies of the objects that the links lead to.
     Follow,
     Skip,
 }

@@ -12,8 +12,8 @@ use crate::exit::Failure;
 use crate::remote::path::join;
 
 /// Writes a file into `directory`, optionally sets its time to `set`, asks for its modification
-/// time, and removes it. Returns the local time before and after, and the reported time; `None` if
-/// the server refuses any step.
+/// time, and removes it. Returns the local time before and after, and the reported time. Returns
+/// `None` if the server refuses any step.
 fn time_of_file(
     client: &mut Client,
     directory: &[u8],
@@ -56,8 +56,8 @@ fn now() -> i64 {
     since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }
 
-/// Returns the server's clock: some servers report local time as UTC. `None` if it accepts no file
-/// in `directory`, or reports no times.
+/// Returns the server's clock, because some servers report local time as UTC. Returns `None` if the
+/// server accepts no file in `directory`, or reports no times.
 ///
 /// # Errors
 ///

@@ -14,8 +14,8 @@ use crate::remote::path::join;
 use crate::report::json::Object;
 
 impl Mirror<'_> {
-    /// Reports patterns that are probably wrong: nothing is selected, or a pattern of another
-    /// program matches no name.
+    /// Reports patterns that are probably wrong: if nothing is selected, or if a pattern in another
+    /// program's syntax matches no name.
     pub(super) fn warn_of_patterns(&self, plan: &Plan, stdio: &Stdio) {
         if self.options.is_quiet() {
             return;
@@ -102,7 +102,8 @@ impl Mirror<'_> {
     }
 }
 
-/// Returns the lines of the table: always those of files and failures, others if there are any.
+/// Returns the lines of the table. Counts of 0 are omitted, except those of files copied, files
+/// unchanged and failures.
 fn table(plan: &Plan, done: Totals, time: Duration) -> Vec<String> {
     let Totals { copied, bytes, made, removed, sources, links, modes, failed } = done;
     let rows = [

@@ -15,7 +15,8 @@ use crate::exit::{Exit, Failure};
 use crate::remote::links::{Proof, by_list};
 use crate::remote::path::{join, split};
 
-/// Number of times that a directory is listed if it shows more subdirectories than its link count.
+/// Number of times that a directory is listed if it shows more subdirectories than its link count
+/// allows.
 const LOOKS: usize = 3;
 
 /// Content of a directory.
@@ -24,7 +25,7 @@ pub(super) struct Contents {
     pub(super) items: Vec<TreeEntry>,
     /// Reason why an unlisted object may exist.
     pub(super) doubt: Option<String>,
-    /// Whether it may contain unlisted names that begin with a dot.
+    /// Whether the directory may contain unlisted names that begin with a dot.
     pub(super) hides: bool,
 }
 
@@ -64,16 +65,16 @@ pub(super) trait Side {
     /// this directory.
     fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure>;
 
-    /// Returns the modification time of a file in seconds since 1970-01-01T00:00:00Z, if the
-    /// listing lacks it and another source is exact.
+    /// Returns the exact modification time of a file in seconds since 1970-01-01T00:00:00Z. Returns
+    /// `None` if only the listing has a time.
     ///
     /// # Errors
     ///
     /// Returns errors that end the connection.
     fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure>;
 
-    /// Returns the size of the file at `path` of this side, a server, through links; `None` if it
-    /// is not a file.
+    /// Returns the size of the file at `path` on a server, following links. Returns `None` if it is
+    /// not a file.
     ///
     /// # Errors
     ///
@@ -99,14 +100,14 @@ pub(super) trait Side {
     ///
     /// # Errors
     ///
-    /// Returns a failure if it cannot be listed.
+    /// Returns a failure if the directory cannot be listed.
     fn links(&mut self, path: &[u8]) -> Result<Links, Failure>;
 
     /// Returns whether the objects of this tree are local files.
     fn is_local(&self) -> bool;
 
-    /// Measures the clock of this side with a test file in a directory; `None` if that is
-    /// impossible there.
+    /// Measures the clock of this side with a test file in a directory. Returns `None` if that is
+    /// impossible in this directory.
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ pub(super) trait Side {
     /// Returns errors that end the connection.
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure>;
 
-    /// Returns a digest of no bytes yet, of a kind that this side, a server, offers.
+    /// Returns an empty digest of an algorithm that the server offers.
     ///
     /// # Errors
     ///
@@ -131,7 +132,7 @@ pub(super) trait Side {
         Err(without_digest())
     }
 
-    /// Returns the digest of a file of this side, which is local.
+    /// Returns the digest of a local file.
     ///
     /// # Errors
     ///
@@ -140,7 +141,7 @@ pub(super) trait Side {
         Err(without_digest())
     }
 
-    /// Returns whether the file at `path` of this side, a server, has a digest.
+    /// Returns whether the file at `path` on the server has this digest.
     ///
     /// # Errors
     ///
@@ -187,7 +188,7 @@ impl Side for LocalTree<'_> {
 
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let directory = self.0.and_then(|top| top.below(path).ok());
-        // If nothing can be written, nothing is copied.
+        // An unwritable directory does not matter, because nothing is copied into it.
         Ok(directory.is_some_and(|directory| directory.is_coarse().unwrap_or(false)))
     }
 
@@ -236,7 +237,7 @@ impl<'a> RemoteTree<'a> {
         join(self.top, path)
     }
 
-    /// Returns whether the top is a file: servers report no size of a directory.
+    /// Returns whether the top is a file: servers report no size for a directory.
     ///
     /// # Errors
     ///
@@ -253,7 +254,7 @@ impl<'a> RemoteTree<'a> {
         }
     }
 
-    /// Collects a listing within limits of number and memory.
+    /// Collects a listing, within limits on entries and memory.
     fn gather(
         &mut self,
         path: &[u8],
@@ -475,7 +476,7 @@ pub(super) fn look_at(source: &mut RemoteTree<'_>) -> Result<(), Failure> {
 pub(super) struct TargetSeen {
     /// Whether the top must be created.
     pub(super) is_new: bool,
-    /// Whether that is certain.
+    /// Whether `is_new` is certain.
     pub(super) is_sure: bool,
     /// Whether the server claims to set modification times.
     pub(super) takes_times: bool,

@@ -17,10 +17,10 @@ const MOST: usize = 1_000;
 /// Number of different settings that are remembered for one directory.
 const SETTINGS: usize = 16;
 
-/// Directories in which such users could store files since the server started.
+/// Directories in which users of `auth.program` could store files since the server started.
 static WRITTEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Returns the directories in which such users could store files.
+/// Returns the directories in which users of `auth.program` could store files.
 pub(super) fn written() -> BTreeSet<PathBuf> {
     lock(&WRITTEN).clone()
 }
@@ -30,8 +30,8 @@ pub(super) fn written() -> BTreeSet<PathBuf> {
 pub(super) struct Answered(Mutex<BTreeMap<Root, Vec<Arc<Home>>>>);
 
 impl Answered {
-    /// Returns a home with these settings. All users of one root share what is known about it, and
-    /// share it with `of_file`, the homes of users in the file.
+    /// Returns a home with these settings. All users of one root share what is known about the
+    /// root, also with `of_file`, the homes of users in the file.
     pub(super) fn home(
         &self,
         of_file: &[Arc<Home>],
@@ -54,7 +54,7 @@ impl Answered {
         }
         let there = all.entry(root.clone()).or_default();
         if there.len() >= SETTINGS {
-            // The first one has counted the used space.
+            // The first home has counted the used space, so it is kept.
             let mut is_first = true;
             there.retain(|home| std::mem::take(&mut is_first) || is_in_use(home));
         }

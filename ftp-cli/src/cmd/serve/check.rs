@@ -41,7 +41,7 @@ use crate::options::Options;
 /// Column of the comments after values.
 const COLUMN: usize = 48;
 
-/// Number of unavailable ports that are named.
+/// Largest number of unavailable ports that are named.
 const NAMED: usize = 5;
 
 /// Prints the settings as TOML, each with its origin as a comment, and the findings.
@@ -159,7 +159,7 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Returns the first few of a list.
+/// Returns the first few items of a list, separated by commas.
 fn first_of(all: &[String]) -> String {
     match all.get(..NAMED) {
         Some(first) if all.len() > NAMED => format!("{}, ...", first.join(", ")),
@@ -261,7 +261,7 @@ fn log_files(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)>
     events.into_iter().chain(transfers)
 }
 
-/// Checks that no user's directory contains a log, an event, a program or a socket.
+/// Checks that no user's directory contains a log, undelivered events, a program or a socket.
 fn files_in_reach(plan: &ServePlan, findings: &mut Findings) {
     let letters = plan.settings.hooks.dead_letters.as_deref();
     let letters = letters.map(|path| ("hooks.dead_letters", path));

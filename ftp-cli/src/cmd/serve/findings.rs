@@ -12,7 +12,7 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Returns an empty list below the lines of `text`.
+    /// Returns an empty list of findings, which follow the lines of `text`.
     pub(super) fn below(text: String) -> Self {
         Self { text, failed: None }
     }

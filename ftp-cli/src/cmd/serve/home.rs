@@ -14,7 +14,7 @@ use super::user_storage::{self, Identity, UserStorage};
 use crate::display::shown_path;
 use crate::lock::lock;
 
-/// A directory that users log in to, or one in their trees; or objects of a store.
+/// A directory that users log in to or that is mounted in their trees, or objects of a store.
 pub(super) struct Home {
     root: Root,
     stores: Arc<Stores>,
@@ -54,7 +54,7 @@ pub(super) struct Open {
 }
 
 /// Used space of a directory for quotas, and its interrupted uploads. Shared by all homes of one
-/// path, because otherwise each login would start with a walk.
+/// path, because otherwise each login would walk the directory first.
 type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
 
 impl Home {
@@ -63,8 +63,8 @@ impl Home {
         self.config == config && self.role == role
     }
 
-    /// Returns the home with these settings from `there` or `others`, which all have one root. If
-    /// none has them, adds a new one to `there`.
+    /// Returns the home with these settings from `there` or `others`, which all have the same root.
+    /// If no home has these settings, adds a new one to `there`.
     pub(super) fn among(
         there: &mut Vec<Arc<Self>>,
         others: &[Arc<Self>],
@@ -167,7 +167,7 @@ mod tests {
             quota.unwrap().unwrap().bytes_left()
         };
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
-        // No session has it open. A second walk would find the new file.
+        // No session has the directory open. A second walk would find the new file.
         while limited.found.lock().unwrap().as_ref().unwrap().storage.strong_count() > 0 {
             thread::yield_now();
         }

@@ -1,10 +1,10 @@
-//! What confines sessions to their directories.
+//! Describes how sessions are confined to their directories.
 
 use log::Level;
 
 use super::logging::LOG;
 
-/// Describes the confinement of sessions to their directories, for messages.
+/// Description of the confinement of sessions to their directories, for messages.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Kept {
     pub(super) level: Level,

@@ -17,7 +17,7 @@ use socket2::SockRef;
 use super::logging::{LOG, no_thread};
 use crate::exit::Failure;
 
-/// A listening Unix socket. Its file is removed when it is dropped.
+/// A listening Unix socket. Its file is removed on drop.
 #[derive(Debug)]
 pub(super) struct LocalSocket {
     pub(super) listener: UnixListener,
@@ -29,7 +29,7 @@ pub(super) struct LocalSocket {
 type FileIdentity = (u64, u64);
 
 impl LocalSocket {
-    /// Binds a socket with these permissions, in place of one whose server has ended.
+    /// Binds a socket with these permissions, and replaces a socket whose server has ended.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ fn identity(path: &Path) -> io::Result<FileIdentity> {
 ///
 /// # Errors
 ///
-/// As [`LocalSocket::bind`].
+/// Returns the errors of [`LocalSocket::bind`].
 pub(super) fn is_stale(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {}
@@ -97,7 +97,7 @@ pub(super) fn start_serving(
         loop {
             if let Err(error) = serve_next() {
                 log::debug!(target: LOG, "{name}: {error}");
-                // Pauses, because a lack of descriptors lasts.
+                // Pauses, because a lack of descriptors does not end at once.
                 thread::sleep(Duration::from_millis(10));
             }
         }
@@ -107,7 +107,7 @@ pub(super) fn start_serving(
 }
 
 /// A stream with one deadline for all reads and writes: a peer that sends or reads a byte now and
-/// then cannot keep it open.
+/// then cannot keep the stream open.
 pub(super) struct Timed<'a, S> {
     stream: &'a S,
     end: Instant,

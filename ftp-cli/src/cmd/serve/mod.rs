@@ -103,7 +103,7 @@ fn serve(
     let control = ControlSocket::bind(&plan.settings)?;
     let endpoint = Endpoint::bind(&plan.settings)?;
     let mut running = Running::start(plan, options, log, hooks, &mut service)?;
-    // The process has only one logger, which is set only here.
+    // Only this call sets the handle, so it cannot fail.
     let _ = shutdown.set(running.shutdown_handle());
     running.announce(log);
     if let Some(control) = &control {
@@ -173,7 +173,7 @@ fn hears_hangup(plan: &ServePlan, options: &Options) -> bool {
         || plan.settings.log_target.path().is_some()
 }
 
-/// Handles signals in a thread: the first requests a stop, the second aborts transfers with the
+/// Handles signals in a thread: the first requests a stop, the second aborts transfers through
 /// `shutdown`, the third exits at once.
 fn heed_signals(
     hears_hangup: bool,

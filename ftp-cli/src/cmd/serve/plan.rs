@@ -21,7 +21,7 @@ use crate::display::shown_path;
 use crate::exit::Failure;
 use crate::options::Options;
 
-/// Options that set a setting.
+/// Options, each with the setting that it changes.
 const OPTIONS: &[(&str, &str)] = &[
     ("listen", "listen.addresses"),
     ("port", "listen.addresses"),
@@ -65,8 +65,8 @@ impl From<Failure> for PlanError {
 }
 
 impl ServePlan {
-    /// Returns the plan that follows from the options, the file that they name, and the sockets of
-    /// the process.
+    /// Returns the plan that follows from the options, the file that they name, and the sockets
+    /// that were passed to the process.
     pub(super) fn new(
         options: &Options,
         environment: Option<OsString>,
@@ -86,7 +86,8 @@ impl ServePlan {
         Ok(Self { settings, quick: self.quick.clone() })
     }
 
-    /// Returns the anonymous root and rights of the file.
+    /// Returns the root and the rights of anonymous users in the file, unless options redefine
+    /// them.
     pub(super) fn anonymous(&self) -> Option<(&Root, Rights)> {
         let anonymous = &self.settings.anonymous;
         let is_elsewhere = self.quick.as_ref().is_some_and(|quick| quick.anonymous.is_some());
@@ -98,8 +99,8 @@ impl ServePlan {
         self.settings.users.iter().filter(|(name, _)| !self.is_overridden(name)).collect()
     }
 
-    /// Returns the user of the command line, if nobody else may log in and a URL can hold the name
-    /// as it is.
+    /// Returns the user of the command line, if no other user can log in and the name needs no
+    /// escapes in a URL.
     pub(super) fn only_user(&self) -> Option<String> {
         let quick = self.quick.as_ref()?;
         let [(name, _)] = quick.users.as_slice() else { return None };
@@ -205,8 +206,8 @@ impl ServePlan {
         homes.at_hosts(&self.settings)
     }
 
-    /// Returns the rights of users of the command line: with networks for FXP they include FXP,
-    /// which anonymous users never get.
+    /// Returns the rights of users of the command line. They include FXP if networks for FXP are
+    /// set; anonymous users never get FXP.
     fn rights_of_users(&self, quick: &Quick) -> Rights {
         match self.settings.server.fxp_networks.is_empty() {
             true => quick.rights,
@@ -249,7 +250,7 @@ impl ServePlan {
     }
 }
 
-/// Returns the settings: defaults, overridden by the file, overridden by options.
+/// Returns the settings: defaults, then the file, then options; later values win.
 fn settings(options: &Options, reading: Reading, passed: Passed) -> Result<Settings, PlanError> {
     let mut settings = Settings::with(passed);
     let file = options.value("config").map(|path| File::open(path, reading)).transpose()?;
@@ -294,7 +295,7 @@ fn settings(options: &Options, reading: Reading, passed: Passed) -> Result<Setti
     }
 }
 
-/// Returns a port that was checked; an address would be another option's.
+/// Returns `text` if it is a port. For an address, there is another option.
 fn port(text: &str) -> Result<String, Failure> {
     let is_port = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok();
     match is_port {
@@ -314,7 +315,7 @@ fn text(option: &str, value: &OsStr) -> Result<String, Failure> {
     })
 }
 
-/// Returns the path of an option, relative to the current directory, as an absolute one.
+/// Returns the path of an option as an absolute path, resolved against the current directory.
 fn absolute(options: &Options, option: &str) -> Result<String, Failure> {
     let path = options.value(option).unwrap_or_default();
     let absolute = std::path::absolute(path);
@@ -394,8 +395,8 @@ impl Quick {
     }
 }
 
-/// Reads each `--user NAME[:PASSWORD]`; one without a password gets that of `--password-file`, or
-/// of `environment`.
+/// Reads each `--user NAME[:PASSWORD]`. A user without a password gets the password from
+/// `--password-file`, or else from `environment`.
 fn users(
     options: &Options,
     environment: Option<OsString>,

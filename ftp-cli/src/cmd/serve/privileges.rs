@@ -24,8 +24,8 @@ pub(crate) struct RunAs {
 }
 
 impl RunAs {
-    /// Reads `USER` or `USER:GROUP`, each a name or a number. Without a group it is the user's
-    /// primary one.
+    /// Reads `USER` or `USER:GROUP`, each a name or a number. Without a group, the user's primary
+    /// group is used.
     ///
     /// # Errors
     ///
@@ -148,8 +148,8 @@ fn group_id(group: &str) -> Result<Gid, String> {
 }
 
 impl RunAs {
-    /// Changes the owner of the file at `path`, and not of the target of a link, if the process may
-    /// still do so.
+    /// Changes the owner of the file at `path` to this user and group, if the process may still do
+    /// so. Does not follow a link.
     ///
     /// # Errors
     ///

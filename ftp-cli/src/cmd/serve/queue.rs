@@ -12,7 +12,7 @@ use super::systemd::Service;
 /// Interval at which a draining server checks whether the last session has ended.
 const DRAIN_CHECK: Duration = Duration::from_millis(200);
 
-/// Something to do.
+/// An event for the main thread.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A signal, or the end of the last session of a draining server.

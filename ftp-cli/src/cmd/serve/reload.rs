@@ -81,7 +81,7 @@ impl Reload<'_> {
         Ok(Reloaded { homes, kept, outcome, has_new_certificate })
     }
 
-    /// Checks everything that may fail, then applies it. Returns the users, the confinement of
+    /// Checks everything that may fail, then applies `plan`. Returns the users, the confinement of
     /// sessions, and whether the certificate has changed.
     fn change(self, plan: &ServePlan) -> Result<(Arc<Homes>, Option<Kept>, bool), String> {
         let loaded = self.certificates.load(&plan.settings, self.tls);

@@ -46,7 +46,7 @@ pub(super) struct Running<'a> {
     certificates: Certificates,
     /// Current certificates.
     tls: Loaded,
-    /// The certificate files.
+    /// Detects changed certificate files.
     watch: Watch,
     transfers: Arc<Transfers>,
     hooks: Arc<Hooks>,
@@ -59,7 +59,7 @@ pub(super) struct Running<'a> {
     since: SystemTime,
     metrics: Arc<Metrics>,
     former_users: FormerUsers,
-    /// No more connections are accepted.
+    /// Whether the server accepts no more connections.
     is_draining: bool,
 }
 
@@ -247,7 +247,7 @@ impl<'a> Running<'a> {
         Answer::done(format!("no more connections are accepted; sessions left: {sessions}\n"))
     }
 
-    /// Returns whether the last session has ended; `None` if the server is not draining.
+    /// Returns whether the last session has ended, or `None` if the server is not draining.
     pub(super) fn has_drained(&self) -> Option<bool> {
         self.is_draining.then(|| self.server.sessions().is_empty())
     }
@@ -257,7 +257,8 @@ impl<'a> Running<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the reason if a log was not reopened, or if nothing else has changed.
+    /// Returns the reasons if a log was not reopened, or if the configuration or certificate was
+    /// not reloaded.
     pub(super) fn reload(&mut self, log: &ServerLog) -> Result<String, String> {
         // Reopens the logs even if the file has errors, because a log rotation waits for it.
         let reopened = self.reopen_logs(log);
@@ -293,8 +294,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Returns the time until [`attend_certificates`](Self::attend_certificates) is due; `None` if
-    /// it never is.
+    /// Returns the time until [`attend_certificates`](Self::attend_certificates) is due, or `None`
+    /// if it never is.
     pub(super) fn certificate_pause(&self) -> Option<Duration> {
         self.watch.pause()
     }
@@ -427,7 +428,7 @@ impl<'a> Running<'a> {
         Some(former::CHECK)
     }
 
-    /// Ends the sessions of users who are not in the plan any more, after their transfer. Also ends
+    /// Ends the sessions of users who are no longer in the plan, each after its transfer. Also ends
     /// the session of a removed user whose name now belongs to anonymous logins or to the program.
     fn dismiss_former_users(&self) {
         let homes = &self.homes;

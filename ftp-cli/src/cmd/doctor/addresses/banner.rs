@@ -2,7 +2,7 @@
 
 use ftp_proto::{Reply, ReplyDecoder};
 
-/// Protocol that starts with these bytes.
+/// Protocol of a server, judged by its first bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Talker {
     /// FTP server, with its whole first reply.
@@ -18,7 +18,7 @@ pub(crate) enum Talker {
     Unknown,
 }
 
-/// Recognises the protocol by `bytes`, the first that were received.
+/// Recognises the protocol by the first `bytes` that were received.
 pub(crate) fn recognise(bytes: &[u8]) -> Talker {
     let starts = |prefix: &[u8]| bytes.starts_with(prefix);
     if starts(b"SSH-") {

@@ -56,7 +56,8 @@ pub(crate) fn resolved(
     (finding, Some(wanted))
 }
 
-/// Returns the option for the one address family that works, if no address of the other does.
+/// Returns the option for the address family that works, if the server has addresses of both
+/// families and none of the other family works.
 pub(crate) fn good_family(answers: &[(SocketAddr, Answer)]) -> Option<&'static str> {
     let good = |is_ipv4: bool| {
         let mut of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
@@ -143,7 +144,7 @@ fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
     }
 }
 
-/// Judges a server that speaks another protocol than FTP, or FTP where TLS is expected first.
+/// Judges a server that speaks a protocol other than FTP, or FTP where TLS is expected first.
 fn protocol(
     address: SocketAddr,
     talker: &Talker,
@@ -165,7 +166,7 @@ fn protocol(
         Talker::Ssh => other(Diagnosis::SshOnPort, "SSH"),
         Talker::Http => other(Diagnosis::HttpOnPort, "HTTP"),
         Talker::Mail(name) => other(Diagnosis::OtherProtocol, name),
-        // It started like FTP, but did not end.
+        // The greeting started like FTP, but did not end.
         Talker::Unfinished if !asked => Finding::fail(
             Check::Greeting,
             Diagnosis::GreetingNever,

@@ -36,7 +36,8 @@ pub(super) enum Answer {
     Failed(ErrorKind, String),
     /// The connection neither succeeded nor failed in time.
     Unanswered,
-    /// The server sent something, after this time; `asked` means only after a question.
+    /// The server sent something after this time; `asked` is whether it did so only after a
+    /// question.
     Talks { talker: Talker, first: Vec<u8>, after: Duration, asked: bool },
     /// The server closed the connection without a greeting.
     Closed,
@@ -44,8 +45,8 @@ pub(super) enum Answer {
     Silent(Duration),
 }
 
-/// Returns the addresses of a name, in the system's order. The inner error is the system's; `None`
-/// if the lookup took too long.
+/// Returns the addresses of a name, in the system's order, or the system's error. Returns `None` if
+/// the lookup takes longer than `limit`.
 pub(super) fn resolve(
     host: &str,
     port: u16,
@@ -128,7 +129,8 @@ pub(super) fn look(
     }
     match ask(&stream, QUESTION, end) {
         Heard::Words(first) => {
-            // An FTP server greets first and then answers: the question was only too early.
+            // An FTP server sends its greeting before it answers, so the question was merely too
+            // early.
             let asked = !matches!(recognise(&first), Talker::Ftp(_));
             talks(first, start, asked)
         }
@@ -154,8 +156,8 @@ pub(super) fn connect(
     Ok(socket.into())
 }
 
-/// Ends an FTP session, and waits until the server has closed it, because some servers count it
-/// until then.
+/// Ends an FTP session, and waits until the server has closed it, because some servers count the
+/// session until then.
 fn quit(mut stream: &TcpStream) {
     let until = Instant::now() + PARTING;
     if stream.write_all(b"QUIT\r\n").is_err() {
@@ -188,7 +190,7 @@ fn ask(mut stream: &TcpStream, question: &[u8], until: Instant) -> Heard {
     }
 }
 
-/// Reads, after the bytes in `heard`, until the protocol is recognised or the time is over.
+/// Appends received bytes to `heard` until the protocol is recognised or the time is over.
 fn listen(mut stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> Heard {
     let mut buffer = [0; 4_096];
     let finished = |heard: Vec<u8>, otherwise| match heard.is_empty() {
@@ -216,8 +218,8 @@ fn listen(mut stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> Heard {
     }
 }
 
-/// Returns a first TLS record that every TLS server answers, even if only with an alert (RFC 5246
-/// §7.4.1.2). Any answer is enough.
+/// Returns a TLS record with a ClientHello that every TLS server answers, even if only with an
+/// alert (RFC 5246 §7.4.1.2). Any answer is enough.
 fn client_hello() -> Vec<u8> {
     let extensions: &[u8] = &[
         0x00, 0x0a, 0x00, 0x06, 0x00, 0x04, 0x00, 0x1d, 0x00, 0x17, // groups

@@ -14,11 +14,12 @@ use super::super::way::Way;
 use super::ports;
 use super::seen::{WayOutcome, WaysSeen};
 
-/// Best method of data connections here.
+/// Best method of data connections from this computer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Best(pub(crate) Way);
 
-/// Judges the methods that work through a proxy: active mode does not. No address is known.
+/// Judges the methods through a proxy, where no address is known. Active mode does not work through
+/// a proxy.
 pub(crate) fn through_proxy(outcomes: [WayOutcome; 4]) -> (Vec<Finding>, Option<Best>) {
     let unknown = SocketAddr::from(([0; 4], 0));
     let (mut findings, best) = judge(&WaysSeen {
@@ -30,12 +31,12 @@ pub(crate) fn through_proxy(outcomes: [WayOutcome; 4]) -> (Vec<Finding>, Option<
         outcomes,
         wanted: Mode::Passive,
     });
-    // It was not asked for.
+    // The unknown protocol was never sent, so it has no finding.
     findings.retain(|finding| finding.check != Check::Families);
     (findings, best)
 }
 
-/// Judges all methods; returns `None` as the best if none works.
+/// Judges all methods. Returns the findings and the best method, or `None` if none works.
 pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
     let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
@@ -148,8 +149,7 @@ fn place(at: Option<SocketAddr>) -> String {
     at.map_or_else(|| "the port".to_owned(), |at| at.to_string())
 }
 
-/// Returns a finding if the PASV reply announces another host than the one of the control
-/// connection.
+/// Returns a finding if the PASV reply announces a host other than that of the control connection.
 fn announced(seen: &WaysSeen) -> Option<Finding> {
     let peer = seen.peer.ip().to_canonical();
     let other = seen.ports.hosts.iter().find(|host| host.to_canonical() != peer)?;
@@ -334,7 +334,7 @@ mod tests {
         WayOutcome::Unreachable { closed: true, at: None }
     }
 
-    /// Returns the ports of tries in which some were open and others were not.
+    /// Returns `open` ports that were reached, followed by `closed` ports that were not.
     fn reached(open: u16, closed: u16) -> Vec<Port> {
         let port = |at| Port { number: 50_000 + at, is_reached: at < open };
         (0..open + closed).map(port).collect()

@@ -1,5 +1,5 @@
-//! Tries each method of data connections over a separate connection, so that one cannot disturb the
-//! next.
+//! Tries each method of data connections over a separate control connection, so that no method
+//! disturbs the next.
 
 mod judge;
 pub(crate) mod ports;
@@ -51,8 +51,9 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
         .then_some(found)
 }
 
-/// Tries a listing over a data connection that resumes no TLS session, and returns why it fails if
-/// it does. The inner error is a failed login, or a data connection that was never opened.
+/// Tries a listing over a data connection that resumes no TLS session. Returns the reason if it
+/// fails, otherwise `None`. The inner error is a failed login, or a data connection that was never
+/// opened.
 ///
 /// # Errors
 ///
@@ -89,7 +90,7 @@ pub(super) fn is_unreached(error: &Error) -> bool {
 ///
 /// # Errors
 ///
-/// `Interrupted`.
+/// Returns `Interrupted` after a signal.
 pub(super) fn attempt(
     dial: &Dial<'_>,
     way: Way,
@@ -163,7 +164,7 @@ fn ask_for_port(client: &mut Client, way: Way) -> Result<Option<WayOutcome>, Fai
     }))
 }
 
-/// Returns whether a listing ended; `false` if it had more lines than needed.
+/// Returns whether a listing ended; `false` means that it had more lines than needed.
 fn listing(client: &mut Client) -> Result<bool, Error> {
     let lines = client.list_lines("", ListOptions::by(ListingForm::List))?;
     for (count, line) in lines.enumerate() {

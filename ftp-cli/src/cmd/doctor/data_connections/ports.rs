@@ -1,6 +1,6 @@
 //! Examines the passive ports that the server names: how wide their range is, and whether all of
-//! them can be reached. Connects to each port at once, because a server closes the last port when
-//! it names another one.
+//! them can be reached. Connects to each port immediately, because a server closes a port when it
+//! names the next one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -76,7 +76,7 @@ pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Por
     learned
 }
 
-/// Largest distance of two ports that belong to a configured range.
+/// Distance between the lowest and the highest port below which a range counts as narrow.
 const NARROW: u16 = 16;
 
 /// Ports that Linux chooses from by default.
@@ -105,7 +105,8 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
         let grade = if wanted == Mode::Passive { Grade::Fail } else { Grade::Warn };
         return Some(Finding { check, grade, seen: seen.to_string(), diagnosis });
     }
-    // A kernel that chooses from all ports rarely repeats one, because it has thousands.
+    // A kernel that chooses from all ports rarely repeats one, because it has thousands to choose
+    // from.
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;

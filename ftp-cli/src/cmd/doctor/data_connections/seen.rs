@@ -17,21 +17,21 @@ pub(crate) enum WayOutcome {
     Refused(Reply),
     /// The command got no reply.
     Unanswered,
-    /// The connection failed: rejected if `closed`, else no answer.
+    /// The connection was rejected if `closed`, and timed out otherwise.
     Unreachable { closed: bool, at: Option<SocketAddr> },
     /// The connection opened, but no data arrives.
     Stalled,
-    /// The transfer did not start or did not end: names the missing reply.
+    /// The transfer did not start or did not end; the text names the missing reply.
     Unfinished(&'static str),
-    /// The proxy did not open the connection; holds its words.
+    /// The proxy did not open the connection, for this reason.
     Proxy(String),
     /// The server gave up on the connection (425, 426).
     GaveUp(Reply),
     /// The connection opened, but TLS on it failed.
     Insecure(String),
-    /// It cannot be tried, for this reason.
+    /// The method cannot be tried, for this reason.
     NotTried(String),
-    /// It broke the control connection.
+    /// The control connection broke, for this reason.
     Broken(String),
     /// The login failed although it worked before: the diagnosis and the message.
     NotAgain(Diagnosis, String),

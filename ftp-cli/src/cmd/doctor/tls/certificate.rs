@@ -6,14 +6,14 @@ use ftp_proto::TimeVal;
 /// The facts about a certificate that doctor judges.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Certificate {
-    /// Whether it names itself as its issuer.
+    /// Whether the certificate names itself as its issuer.
     pub(super) is_self_signed: bool,
     pub(super) not_before: TimeVal,
     pub(super) not_after: TimeVal,
 }
 
 impl Certificate {
-    /// Reads a certificate in DER; `None` if it is not valid DER.
+    /// Reads a certificate in DER. Returns `None` if it is not valid DER.
     #[cfg(feature = "tls")]
     pub(super) fn read(der: &[u8]) -> Option<Self> {
         use x509_cert::der::Decode;
@@ -46,7 +46,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a certificate with these dates, and one that it signs.
+    /// Returns the certificate of a CA with these years, and a certificate that the CA signed.
     fn pair(years: [i32; 2]) -> [Vec<u8>; 2] {
         let params = |name: &str| {
             let mut params = CertificateParams::default();
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn dates_and_issuer_are_read_and_nothing_else_is_taken_for_them() {
-        // A year of two digits cannot express the second date.
+        // A two-digit year cannot express the second date.
         let [root, leaf] = pair([1970, 2050]);
         let read = Certificate::read(&leaf).unwrap();
         assert!(!read.is_self_signed);

@@ -11,8 +11,8 @@ use super::seen::{TlsOutcome, TlsSeen};
 /// Days before expiry from which renewal is advised.
 const SOON: i64 = 14;
 
-/// Judges the observations. Problems are failures if the user `demands` TLS; otherwise a refusal is
-/// only reported as a problem if the server lists TLS among its `features`.
+/// Judges the observations. Problems are failures if the user `demands` TLS. Otherwise they are
+/// warnings, and a refusal is a problem only if the server lists TLS among its `features`.
 pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<Finding> {
     let wrong = if demands { Finding::fail } else { Finding::warn };
     let mut findings = Vec::new();
@@ -75,7 +75,8 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
         (CertificateFault::NotYetValid, _) => Diagnosis::CertificateNotYetValid,
         (CertificateFault::WrongName, _) => Diagnosis::CertificateWrongName,
         (CertificateFault::NotPinned, _) => Diagnosis::CertificateNotPinned,
-        // A certificate of a CA is rejected as such, not for an unknown issuer.
+        // The certificate of a CA is rejected because it is a CA's, not because its issuer is
+        // unknown.
         (
             CertificateFault::UnknownIssuer | CertificateFault::Other,
             Some(Certificate { is_self_signed: true, .. }),

@@ -20,12 +20,12 @@ use super::places::Inside;
 use super::side_by_side::{joined, start};
 use crate::exit::Failure;
 
-/// Connects with TLS until everything is observed, without logging in.
+/// Connects with TLS, more than once if needed, to observe everything without logging in.
 ///
 /// # Errors
 ///
-/// Returns `Unsupported` if this build has no TLS, `Usage` for wrong files in the options,
-/// `Interrupted`.
+/// Returns `Unsupported` if this build has no TLS, `Usage` for wrong files in the options, or
+/// `Interrupted` after a signal.
 pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
     let (outcome, info) = match dial.connect_by(tls) {
         Ok(inside) => (TlsOutcome::Secured, quit(inside)),

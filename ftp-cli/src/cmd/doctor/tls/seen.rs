@@ -13,13 +13,13 @@ pub(crate) enum TlsOutcome {
     Certificate(CertificateFault, String, Option<String>),
     /// The handshake failed.
     Failed(String),
-    /// The handshake stalled, and so does anything large without TLS.
+    /// The handshake stalled, and so do large packets without TLS.
     PacketsLost(String),
     /// The handshake stalled.
     Stalled(String),
     /// The server refused the connection although it accepted one before.
     NotAgain(String),
-    /// This build cannot use TLS, for this reason.
+    /// TLS could not be examined, for this reason.
     Unable(String),
 }
 
@@ -27,7 +27,7 @@ pub(crate) enum TlsOutcome {
 #[derive(Clone, Debug)]
 pub(crate) struct TlsSeen {
     pub(crate) outcome: TlsOutcome,
-    /// Negotiated parameters, whatever the certificate.
+    /// Negotiated parameters, even if the certificate was rejected.
     pub(crate) info: Option<TlsInfo>,
     pub(crate) versions: Vec<TlsVersion>,
     /// Local time in Unix seconds.

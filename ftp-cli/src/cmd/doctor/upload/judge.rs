@@ -8,7 +8,7 @@ use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding};
 use super::seen::{Step, UploadSeen};
 
-/// Largest difference of the clocks in seconds that does no harm.
+/// Largest harmless difference between the clocks, in seconds.
 const TOLERATED: i64 = 60;
 
 /// Judges all steps.
@@ -120,7 +120,7 @@ fn is_for_now(reply: &Reply) -> bool {
     reply.code().severity() == Severity::Transient || reply.code() == ReplyCode::OVER_QUOTA
 }
 
-/// Judges the difference of the clocks and its uncertainty.
+/// Judges the difference between the clocks and its uncertainty.
 fn clock(skew: Option<(i64, i64)>) -> Finding {
     let Some((skew, exact)) = skew else {
         let seen = format_args!("the server does not report modification times (MDTM)");

@@ -18,14 +18,14 @@ use super::way::Way;
 use crate::exit::Failure;
 use crate::remote::object;
 
-/// Number of bytes that are stored, and appended.
+/// Number of bytes that are stored, and number of bytes that are then appended.
 const LENGTH: usize = 64 << 10;
 const MORE: usize = 1 << 10;
 
-/// Number of bytes that fit into one packet of any network.
+/// Number of bytes that fit into one packet on any network.
 const SMALL: usize = 256;
 
-/// Time for cleaning up over a new connection: a signal leaves half a second.
+/// Time limit for cleaning up over a new connection. After a signal, half a second is left.
 const CLEANING: Duration = Duration::from_millis(450);
 
 /// Tries all steps in a directory and judges them. Always removes the files that it stored.
@@ -94,15 +94,15 @@ pub(super) fn examine(
     is_over.map(|()| judge::judge(&seen))
 }
 
-/// Runner of the steps, with the files that they may have left.
+/// Runs the steps, and records the files that they may have left.
 struct Trial<'a> {
     client: &'a mut Client,
-    /// Stored files, newest last, each with whether its existence is certain.
+    /// Files that may exist, newest last, each with whether it certainly exists.
     there: Vec<(Vec<u8>, bool)>,
 }
 
 impl Trial<'_> {
-    /// Runs all steps, each if the steps before it allow it.
+    /// Runs each step that the outcomes of the earlier steps allow.
     fn all(&mut self, seen: &mut UploadSeen, path: &dyn Fn(&str) -> Vec<u8>) -> Result<(), Error> {
         let one = path(".1");
         let two = path(".2");
@@ -196,7 +196,7 @@ fn ours(error: io::Error) -> Error {
     Error::recover(error).unwrap_or_else(Error::Io)
 }
 
-/// Returns the outcome of a call; an error only after a cancellation.
+/// Returns the outcome of a call, or [`Error::Cancelled`] if it was cancelled.
 fn step(result: Result<(), Error>) -> Result<Step, Error> {
     match result {
         Ok(()) => Ok(Step::Done),
@@ -251,7 +251,8 @@ fn clean(
     (worst, left)
 }
 
-/// Returns bytes that a proxy could take for a line ending, an end of file or a Telnet command.
+/// Returns bytes, among them some that a proxy could mistake for a line ending, an end of file or a
+/// Telnet command.
 fn bytes(length: usize) -> Vec<u8> {
     let odd: [&[u8]; 6] = [b"\r\n", b"\n", b"\r", b"\x1a", b"\xff\xf4", b"\0"];
     let mut bytes = Vec::new();

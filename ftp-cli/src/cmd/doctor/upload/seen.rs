@@ -6,7 +6,7 @@ use ftp_proto::Reply;
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Done,
-    /// The server refused it.
+    /// The server refused the step.
     Refused(Reply),
     /// The step succeeded, but the content is wrong.
     Changed(String),

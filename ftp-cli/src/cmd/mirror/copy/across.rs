@@ -44,11 +44,12 @@ impl Across<'_> {
             time => time,
         };
         let at = self.to.client()?;
-        // Resuming and temporary files keep what the target has.
+        // Without resuming or a temporary file, STOR empties the target, which may be the source
+        // itself.
         if copy.replaces() && copy.why != Difference::Size && self.temporary.is_none() {
             check_relation([from, at], [&source, &target], urls)?;
         }
-        // Otherwise the target may be a different file of equal size.
+        // A target of equal size is not a partial file, so it is not resumed.
         let resume = match copy.why {
             Difference::Size => self.options.resume,
             _ => fxp::Resume::No,
@@ -71,11 +72,11 @@ impl Across<'_> {
     }
 }
 
-/// Checks that a file of the target is another one than that of the source.
+/// Checks that a target file is not the source file itself.
 ///
 /// # Errors
 ///
-/// Returns `Usage` if it is or may be the same file, and the errors of the client.
+/// Returns `Usage` if they are or may be the same file, and the errors of the client.
 fn check_relation(
     [from, at]: [&mut Client; 2],
     [source, target]: [&[u8]; 2],

@@ -1,4 +1,4 @@
-//! `--backup-dir` on a server: a directory that gets the files that would be lost.
+//! `--backup-dir` on a server: the directory for files that would otherwise be lost.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
@@ -18,10 +18,10 @@ use crate::remote::path::{absolute, join, split};
 pub(crate) const OVERLAP: &str =
     "--backup-dir: DIR and DST contain each other; choose a directory beside DST";
 
-/// A directory for replaced and deleted files, which get the same paths there.
+/// A directory for replaced and deleted files, which keep their relative paths in it.
 pub(crate) struct RemoteBackup {
     top: Vec<u8>,
-    /// Its directories, as far as listed; those of all jobs.
+    /// Directories of the backup that were listed, by any job.
     places: Mutex<HashMap<Vec<u8>, Listed>>,
 }
 
@@ -34,7 +34,7 @@ struct Listed {
 }
 
 impl Listed {
-    /// Returns a name for the object `name` that no other object has, and takes it.
+    /// Reserves and returns a free name for the object `name`.
     fn reserve(&mut self, name: &[u8]) -> Vec<u8> {
         let mut free = name.to_vec();
         let mut number = 0_u64;
@@ -65,9 +65,10 @@ impl RemoteBackup {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` otherwise: the next run would delete the backup, or move it into itself.
+    /// Returns `Usage` if one contains the other: the next run would delete the backup, or move it
+    /// into itself.
     pub(crate) fn check_apart(&self, client: &mut Client, tree: &[u8]) -> Result<(), Failure> {
-        // If the server does not tell its directory, both paths are taken for paths from there.
+        // If the server does not report its current directory, both paths count as relative to it.
         let mut names = |path: &[u8]| absolute(client, path).unwrap_or_else(|| plain(path));
         let (one, other) = (names(&self.top), names(tree));
         match one.starts_with(&other) || other.starts_with(&one) {
@@ -76,7 +77,7 @@ impl RemoteBackup {
         }
     }
 
-    /// Reserves a free path for the object at `path`; creates its directories.
+    /// Reserves a free path for the object at `path`, and creates its directories.
     fn reserve(&self, client: &mut Client, path: &[u8]) -> Result<Vec<u8>, Failure> {
         let (above, name) = split(path);
         let place = join(&self.top, above);
@@ -137,7 +138,7 @@ impl Far<'_> {
         let own = join(self.top, path);
         let client = self.client()?;
         let mut kept = backup.reserve(client, path)?;
-        // Some servers list a directory as empty that the user may not read.
+        // Some servers list an unreadable directory as empty, so the name may be taken.
         while client.exists(&kept).map_err(|error| about(&kept, &error))? {
             kept = backup.reserve(client, path)?;
         }
@@ -152,9 +153,9 @@ impl Far<'_> {
         }
     }
 
-    /// Moves the object at `path`, which is about to be replaced, to the backup; returns the same as
-    /// [`back_up`](Self::back_up). If it was not listed, checks first whether it exists: another
-    /// client may have created it, or the directory cannot be listed.
+    /// Moves the object at `path`, which is about to be replaced, to the backup. Returns the same
+    /// as [`back_up`](Self::back_up). If the object was not listed, checks first whether it exists:
+    /// another client may have created it, or the directory cannot be listed.
     pub(super) fn back_up_replaced(
         &mut self,
         path: &[u8],

@@ -23,8 +23,8 @@ pub(crate) struct Down<'a> {
     pub(crate) resumes: bool,
 }
 
-/// The number of downloads to name at a time, and the number of remaining ones at which more are
-/// named.
+/// Number of downloads to announce at a time, and the number of announced ones below which more are
+/// added.
 const NAMED: usize = 512;
 const FEW: usize = 128;
 
@@ -108,8 +108,8 @@ impl Down<'_> {
     }
 }
 
-/// Gives a complete file its name in the directory at `path`, and its time; the replaced file gets
-/// its place in the backup.
+/// Gives a complete file its name in the directory at `path`, and its time. A replaced file is kept
+/// in the backup, if there is one.
 pub(super) fn publish(
     draft: Draft<'_>,
     (directory, path): (&Directory, &[u8]),
@@ -123,7 +123,7 @@ pub(super) fn publish(
     draft.commit(&copy.name, copy.replaces(), modified, copy.mode)
 }
 
-/// Returns the exact time of a file in the listing.
+/// Returns the modification time of a file in the listing, if it is exact.
 pub(super) fn listed_time(copy: &PlannedCopy) -> Option<i64> {
     copy.stamp.and_then(Stamp::exact)
 }
@@ -183,8 +183,8 @@ fn receive_rest(
     }
 }
 
-/// Asks for the size of a file that differed from its listing: it may have grown, or the transfer
-/// may be incomplete.
+/// Compares the size of a file with the received `bytes`, after they differed from the listing. The
+/// file may have grown, or the transfer may be incomplete.
 fn check_length(
     client: &mut Client,
     path: &[u8],

@@ -30,7 +30,7 @@ pub(crate) struct Far<'a> {
     pub(crate) names: Names,
     /// `--backup-dir`, if this is the target.
     pub(crate) backup: Option<&'a RemoteBackup>,
-    /// Whether the server is known, and was reported, to lack `SITE CHMOD`.
+    /// Whether the server lacks `SITE CHMOD`. This is reported once.
     pub(crate) lacks_modes: bool,
 }
 
@@ -91,10 +91,10 @@ impl Far<'_> {
         gone.map(|()| true).map_err(|error| about(&path, &error))
     }
 
-    /// Ensures that a listed directory is not a link to one; returns whether it was removed. If
-    /// `DELE` is the system's unlink, it removes a link but not a directory. `RMD` removes an empty
-    /// directory; for a link, many servers reply that it is not a directory. If listings prove
-    /// nothing, the server must say that the directory is not empty.
+    /// Ensures that a listed directory is not a symbolic link to a directory. Returns whether it
+    /// was removed. If `DELE` is the system's unlink, it removes a link but not a directory. `RMD`
+    /// removes an empty directory; for a link, many servers reply that it is not a directory. If
+    /// listings prove nothing, the server must say that the directory is not empty.
     fn look_before(&mut self, path: &[u8], proof: Proof) -> Result<bool, Failure> {
         let client = self.client()?;
         match client.delete(path) {
@@ -128,13 +128,14 @@ impl Far<'_> {
         }
     }
 
-    /// Returns an empty digest of an algorithm that the server supports; `None` without one.
+    /// Returns an empty digest of an algorithm that the server supports, or `None` if there is
+    /// none.
     pub(super) fn checksum(&mut self) -> Result<Option<Checksum>, Failure> {
         Checksum::for_server(self.client()?).map_err(Failure::from)
     }
 
-    /// Sets the permission bits of the object at `path`, and returns whether they are set. A server
-    /// without the command is reported once.
+    /// Sets the permission bits of the object at `path`, and returns whether they were set. A
+    /// server without the command is reported once.
     pub(super) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<bool, Failure> {
         if self.lacks_modes {
             return Ok(false);
@@ -247,7 +248,7 @@ pub(super) fn about(path: &[u8], error: &Error) -> Failure {
 }
 
 /// Verifies that the server's file has all its bytes, by the rule of `get` and `put`: a 226 alone
-/// does not prove it.
+/// does not prove that.
 pub(super) fn prove(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
     let proved = verify::check_size(client, path, bytes, Verify::BestEffort);
     proved.map(drop).map_err(|failure| failure.context(shown(path)))

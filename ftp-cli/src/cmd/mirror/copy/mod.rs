@@ -86,8 +86,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Names the copies that follow, from `number` on. With `--reuse-data` several downloads are
-    /// requested at once.
+    /// Announces the copies from `number` on. With `--reuse-data`, several downloads are requested
+    /// at once.
     pub(super) fn plan(&mut self, plan: &Plan, number: usize) {
         if let Self::Down(down) = self {
             down.plan(plan, number);
@@ -107,8 +107,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Sets the permission bits of the object at `path` of the target. Returns whether they are set:
-    /// a server that cannot do it fails only once.
+    /// Sets the permission bits of the object at `path` of the target. Returns whether they were
+    /// set: a server that cannot do it fails only once.
     ///
     /// # Errors
     ///

@@ -104,8 +104,8 @@ impl Identity {
     }
 }
 
-/// Returns the failure of a copy; `here` is the error of the local file. The client may be unusable
-/// afterwards.
+/// Returns the failure of a copy; `here` converts an error of the local file. The failure is fatal
+/// if the client is no longer usable.
 pub(super) fn broken(
     client: &mut Client,
     error: Error,

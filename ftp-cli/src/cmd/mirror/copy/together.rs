@@ -22,8 +22,8 @@ use crate::report::json::Object;
 use crate::transfer::options::Verify;
 use crate::transfer::segments::{Gathered, Order, Whole, gather};
 
-/// Longest name in bytes next to which pieces can be kept: a name has 255 bytes, and theirs end in
-/// `.part.segment-` and a position.
+/// Longest name, in bytes, of a file that is copied in pieces: a name has at most 255 bytes, and
+/// pieces add `.part.segment-` and a position.
 const LONGEST: usize = 255 - 14 - 20;
 
 /// Rate limit of a file, and receivers of its progress.
@@ -35,7 +35,7 @@ pub(crate) struct Progress<'a> {
 }
 
 /// Copies a file into the directory at `path` over the connections of all `jobs`. Returns `None` if
-/// one connection must do.
+/// the file needs a single connection instead.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub(crate) fn copy_together(
     let there = join(from.top, &below);
     let (url, backup) = (from.url, to.backup);
     let directory = to.directory(path)?;
-    // Bytes that one connection received are worth more than a new start.
+    // A partial file of a single connection is resumed instead of starting again.
     if *resumes && directory.has_part(&copy.name) {
         return Ok(None);
     }
@@ -68,7 +68,7 @@ pub(crate) fn copy_together(
         return Ok(None);
     };
     let here = |error: io::Error| failed(&below, &error);
-    // Under its last temporary name, no other program extends it.
+    // Once the file has its final temporary name, no other program extends it.
     whole.commit(true).map_err(here)?;
     let draft = Draft::complete(directory, &name_of_pieces(&copy.name)).map_err(here)?;
     let modified = origin.modified.map(|time| time.unix_seconds());
@@ -89,14 +89,14 @@ struct LargeFile<'a> {
 }
 
 impl LargeFile<'_> {
-    /// Downloads the file in ranges. `None` if one connection must do.
+    /// Downloads the file in ranges. Returns `None` if it needs a single connection instead.
     fn gather(
         &self,
         connections: &mut [&mut Sessions<'_>],
         progress: &Progress<'_>,
     ) -> Result<Option<Whole>, Failure> {
         let name = name_of_pieces(self.name);
-        // The pieces are named by paths. This one cannot be led out of the tree.
+        // Pieces are opened by path, and this path cannot lead out of the tree.
         let Some(inside) = self.directory.path().filter(|_| name.len() <= LONGEST) else {
             return Ok(None);
         };
@@ -131,7 +131,7 @@ impl LargeFile<'_> {
                 }
             }
         }
-        // One connection starts from byte 0. What is left is removed by the next run.
+        // One connection starts from byte 0. The next run removes what is left.
         let _ = remove_pieces(&target);
         let _ = self.directory.clear(&[&name, &b".part"[..]].concat());
         Ok(None)
@@ -139,7 +139,7 @@ impl LargeFile<'_> {
 }
 
 /// Returns whether one connection may succeed where ranges failed, for example because another run
-/// uses the pieces. Transient failures are those of any transfer: `--retry`, or the next run,
+/// uses the pieces. Transient failures can occur in any transfer: `--retry`, or the next run,
 /// continues the ranges.
 fn is_due_to_ranges(failure: &Failure) -> bool {
     let is_full = failure.exit == Exit::Local && failure.fatal;

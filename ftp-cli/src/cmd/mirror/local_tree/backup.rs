@@ -1,4 +1,4 @@
-//! `--backup-dir` of a local tree: a directory that gets the files that would be lost.
+//! `--backup-dir` of a local tree: the directory for files that would otherwise be lost.
 
 use std::io::{self, ErrorKind};
 
@@ -7,10 +7,10 @@ use rustix::io::Errno;
 
 use super::{Directory, os};
 
-/// Largest number of files of one name.
+/// Largest number of backups of one name.
 const COPIES: usize = 10_000;
 
-/// A directory for replaced and deleted files, which get the same paths there.
+/// A directory for replaced and deleted files, which keep their relative paths in it.
 #[derive(Debug)]
 pub(crate) struct Backup(pub(crate) Directory);
 
@@ -21,7 +21,7 @@ impl Backup {
     ///
     /// # Errors
     ///
-    /// Returns the system's errors: also if the backup is on another file system.
+    /// Returns the system's errors, also if the backup is on another file system.
     pub(crate) fn keep(&self, directory: &Directory, path: &[u8], name: &[u8]) -> io::Result<()> {
         let Some(before) = directory.found(name)? else { return Ok(()) };
         let place = self.place(path)?;
@@ -29,7 +29,7 @@ impl Backup {
         for kept in names(name) {
             match rustix::fs::linkat(from, own, &place.descriptor, os(&kept)?, AtFlags::empty()) {
                 Err(Errno::EXIST) => {
-                    // An earlier run was cut after this step.
+                    // An earlier run was interrupted after this step.
                     let there = place.found(&kept)?;
                     if there.is_some_and(|there| {
                         (there.st_dev, there.st_ino) == (before.st_dev, before.st_ino)
@@ -59,7 +59,7 @@ impl Backup {
             let at = &place.descriptor;
             match rustix::fs::renameat_with(from, own, at, os(&kept)?, free) {
                 Err(Errno::EXIST) => {}
-                // Not every file system can do that in one step.
+                // Not every file system can do this in one step.
                 Err(Errno::INVAL | Errno::NOSYS) => {
                     if place.found(&kept)?.is_none() {
                         let moved = rustix::fs::renameat(from, own, at, os(&kept)?);
@@ -120,7 +120,7 @@ mod tests {
             assert!(!path("tree/d/f").exists());
         }
         fs::write(path("tree/d/f"), "four").unwrap();
-        // The second run of the same step, after a kill, adds nothing.
+        // Repeating the step, as after a killed run, adds nothing.
         for _ in 0..2 {
             backup.keep(&below, b"d", b"f").unwrap();
         }

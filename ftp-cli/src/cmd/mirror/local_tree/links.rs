@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::super::entry::{ObjectKind, TEMPORARY, TreeEntry};
 use super::{Directory, MADE, bits, os};
 
-/// Mode bits besides the nine of permissions.
+/// Mode bits other than the nine permission bits.
 const SPECIAL: u32 = 0o7000;
 
 impl Directory {
@@ -30,7 +30,8 @@ impl Directory {
         entry
     }
 
-    /// Returns the identifier of this directory, if links are followed: one of them can lead to it.
+    /// Returns the identifier of this directory if links are followed, because a link can lead to
+    /// it. Otherwise returns `None`.
     pub(in super::super) fn identity(&self) -> Option<Vec<u8>> {
         let stat = self.follows.then(|| rustix::fs::fstat(&self.descriptor).ok()).flatten();
         stat.as_ref().map(identifier)
@@ -76,8 +77,8 @@ impl Directory {
         }
     }
 
-    /// Sets the permission bits of a file or directory; never through a link. A directory keeps
-    /// its other bits, such as the one that gives new files its group.
+    /// Sets the permission bits of a file or directory, but never through a link. A directory keeps
+    /// its other bits, such as set-group-ID.
     ///
     /// # Errors
     ///

@@ -111,7 +111,7 @@ fn a_file_is_whole_or_not_there_cl_53() {
     assert_eq!(fs::read_dir(root.path().join("tree")).unwrap().count(), 2);
 }
 
-/// Makes a file of nine bytes with this modification time.
+/// Returns the description of a nine-byte file with this modification time.
 fn at(seconds: i64) -> Origin {
     Origin::new(Some(9), TimeVal::from_unix_seconds(seconds))
 }
@@ -140,7 +140,7 @@ fn a_part_is_gone_on_with_only_if_it_is_of_the_same_file() {
     assert_eq!(draft.salvage(&Error::Closed, Some(3)), Salvage::Kept);
     drop(draft);
     assert_eq!(fs::read(&part).unwrap(), b"abcdef");
-    // A file with another time is another file; a file without bytes needs no resume.
+    // A file with another time is a different file; an empty part is not kept for resuming.
     wait_until("the part is removed", || {
         assert_eq!(Draft::part(&tree, b"f", at(1_000_000_001)).unwrap().offset(), 0);
         !part.exists()

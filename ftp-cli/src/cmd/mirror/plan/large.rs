@@ -11,8 +11,8 @@ use crate::remote::path::{join, split};
 const LARGE: u64 = 16 << 20;
 
 impl Plan {
-    /// Returns the numbers of the copies of large files. If each came over one of `jobs`
-    /// connections, the others would wait for it at the end.
+    /// Returns the numbers of the copies of large files. Over only one of `jobs` connections, such
+    /// a file would keep the others waiting at the end.
     pub(in super::super) fn large_files(&self, jobs: usize) -> Vec<usize> {
         let is_large = |copy: &PlannedCopy| {
             let size = copy.size.unwrap_or_default();

@@ -8,8 +8,8 @@ use super::{PlannedLink, PlannedMode, Planner};
 use crate::exit::{Exit, Failure};
 
 impl Planner<'_> {
-    /// With `--links follow`, turns a link of a server that leads to a file into that file. The
-    /// local side lists the objects to which links lead.
+    /// With `--links follow`, turns a link to a file on a server into that file. The local side
+    /// already lists the targets of links.
     pub(super) fn follow(&mut self, path: &[u8], item: &mut TreeEntry) -> Result<(), Failure> {
         if self.wish.links == LinkChoice::Follow
             && !self.source.is_local()
@@ -62,8 +62,8 @@ impl Planner<'_> {
         }
     }
 
-    /// With `--perms`, returns the permission bits that the target's object does not have yet, as
-    /// far as known.
+    /// With `--perms`, returns the permission bits to set. Returns `None` if the target's object
+    /// has or may have them already.
     pub(super) fn wanted_mode(
         &mut self,
         item: &TreeEntry,
@@ -78,7 +78,7 @@ impl Planner<'_> {
         item.mode.filter(|mode| there.is_none_or(|there| there.is_some_and(|there| there != *mode)))
     }
 
-    /// Compares two files, and plans `mode` for the target's if it needs no copy.
+    /// Compares two files, and plans `mode` for the target's file if it needs no copy.
     pub(super) fn compare_both(
         &mut self,
         place: usize,
@@ -105,7 +105,7 @@ impl Planner<'_> {
 }
 
 /// Returns whether the link at `path` may lead to an object outside of the tree. `..` is accepted
-/// only at the beginning of its target: other parts can be links.
+/// only at the beginning of the link's target, because other parts can be links.
 fn leads_out(path: &[u8], link: &[u8]) -> bool {
     let depth = path.iter().filter(|byte| **byte == b'/').count();
     let parts = || link.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));

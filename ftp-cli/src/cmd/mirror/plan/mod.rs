@@ -26,7 +26,7 @@ use crate::transfer::options::TemporaryName;
 /// Largest depth of a tree: a server can list an endless one.
 const DEPTH: usize = 128;
 
-/// Largest number of objects of both trees, for the same reason, unless a lower one is requested.
+/// Largest number of objects in both trees, unless a lower limit is requested.
 pub(super) const OBJECTS: usize = 1_000_000;
 
 /// Memory in bytes for the directories that are being compared.
@@ -80,7 +80,7 @@ pub(super) struct Plan {
     pub(super) has_empty_source: bool,
     /// Number of files of the source that no option selects.
     pub(super) unselected: usize,
-    /// With `--remove-source`, those files.
+    /// With `--remove-source`, the files that are equal on both sides.
     pub(super) equal: Vec<PlannedCopy>,
     /// Whether files of the source are removed once the target has them.
     pub(super) moves: bool,
@@ -93,9 +93,9 @@ pub(super) struct Plan {
 pub(super) struct PlannedDirectory {
     /// Path from the top, which is the empty path.
     pub(super) path: Vec<u8>,
-    /// Whether the target lacks it.
+    /// Whether the target lacks the directory.
     pub(super) is_new: bool,
-    /// Whether something in it cannot be done; nothing in it is removed then.
+    /// Whether a step in the directory is impossible; nothing is removed from it then.
     pub(super) has_failed: bool,
 }
 
@@ -130,7 +130,7 @@ pub(super) struct PlannedLink {
 /// Permission bits to set.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct PlannedMode {
-    /// Index of the directory on whose state it depends.
+    /// Index of the directory whose state decides whether the bits are set.
     pub(super) place: usize,
     /// Path from the top.
     pub(super) path: Vec<u8>,
@@ -177,7 +177,7 @@ pub(super) enum Removed {
 }
 
 impl Plan {
-    /// Lists both trees.
+    /// Lists both trees and plans the mirror.
     ///
     /// # Errors
     ///
@@ -238,16 +238,16 @@ struct Planner<'a> {
     /// Clock of the target, once known, and the directories in which it could not be measured.
     clock: Option<Clock>,
     refused: Vec<Vec<u8>>,
-    /// Whether a directory of the target stores only even seconds.
+    /// A directory of the target, and whether it stores only even seconds.
     coarse: Option<(Vec<u8>, bool)>,
     /// With `--perms`, whether permissions are missing in a listing.
     lacks_modes: bool,
 }
 
-/// A directory of the source, in the current one.
+/// A subdirectory of the source's current directory.
 struct Subdirectory {
     name: Vec<u8>,
-    /// Whether the target lacks it.
+    /// Whether the target lacks the subdirectory.
     is_new: bool,
     /// Unique identifier at the server.
     unique: Option<Vec<u8>>,
@@ -332,7 +332,7 @@ impl Planner<'_> {
         }
         self.check_temporary(path, first, &names, &names_there)?;
         if self.wish.deletes {
-            // Pieces go with the run that completes their file, or does not need them.
+            // Pieces are removed by the run that completes their file or does not need them.
             let is_piece = |name: &[u8]| self.target.is_local() && file_of_piece(name).is_some();
             targets.retain(|name, _| !names.contains(name) && !is_piece(name));
             let mut extra: Vec<TreeEntry> = targets.into_values().collect();
@@ -371,7 +371,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Plans one object of the source; returns it if it is a directory.
+    /// Plans one object of the source. Returns it if it is a directory.
     fn plan_item(
         &mut self,
         path: &[u8],
@@ -433,7 +433,7 @@ impl Planner<'_> {
         Ok(None)
     }
 
-    /// Plans a subdirectory, unless the tree is endless.
+    /// Plans a subdirectory, unless the tree is too deep or contains itself.
     fn enter_below(
         &mut self,
         path: &[u8],
@@ -455,7 +455,8 @@ impl Planner<'_> {
         self.enter(&below, is_new)?;
         self.above.pop();
         if let Some(mode) = mode.filter(|_| self.plan.directories.len() > inside) {
-            // After all that is in it: without the right to write, nothing more could be changed.
+            // Set after everything in the directory, because the mode may forbid further changes
+            // there.
             self.plan.modes.push(PlannedMode { place: inside, path: below, mode });
         }
         Ok(())
@@ -466,7 +467,7 @@ impl Planner<'_> {
         self.count(contents)
     }
 
-    /// Returns the content of a target directory; `None` if too little is known to do anything.
+    /// Returns the content of a target directory, or `None` if too little is known to do anything.
     fn read_target(&mut self, path: &[u8]) -> Result<Option<Contents>, Failure> {
         let contents = self.target.list(path, self.wish.objects - self.seen);
         match contents {
@@ -505,15 +506,16 @@ impl Planner<'_> {
         self.plan.copies.push(PlannedCopy { mode, ..copy });
     }
 
-    /// Returns why a directory of the target may be reached through a link, where nothing is ever
-    /// removed.
+    /// Returns why a directory of the target may be reached through a link. If there is a reason,
+    /// nothing is removed from the directory.
     fn doubt_on_the_way(&mut self, path: &[u8]) -> Result<Option<String>, Failure> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         let ends: Vec<usize> = ends.chain((!path.is_empty()).then_some(path.len())).collect();
         for end in ends {
             let (above, name) = split(path.get(..end).unwrap_or_default());
             let may_be_link = match self.links(above) {
-                // The source has a directory with this name, so the user trusts it.
+                // If listings prove nothing, the source's directory of the same name counts as
+                // proof.
                 Ok(links) => links.names.contains(name) || links.proof.or_named() == Proof::TooMany,
                 Err(failure) if failure.fatal => return Err(failure),
                 Err(failure) => return Ok(Some(failure.message)),

@@ -11,7 +11,7 @@ use crate::remote::links::Proof;
 use crate::remote::path::join;
 
 impl Planner<'_> {
-    /// Keeps objects that a source may have but not list.
+    /// Keeps objects of the target that the source may have but does not list.
     pub(super) fn keep_hidden(&mut self, path: &[u8], extra: &mut Vec<TreeEntry>) {
         let choice = self.wish.choice;
         let is_hidden = |item: &mut TreeEntry| {
@@ -159,7 +159,7 @@ impl Planner<'_> {
         self.remove_all(path, place, below.items, depth + 1)
     }
 
-    /// Returns the links in a directory of the target, listing it only once.
+    /// Returns the links in a directory of the target, which is listed only once.
     pub(super) fn links(&mut self, path: &[u8]) -> Result<Rc<Links>, Failure> {
         if let Some(links) = self.links.get(path) {
             return Ok(Rc::clone(links));

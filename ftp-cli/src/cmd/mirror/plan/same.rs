@@ -1,4 +1,4 @@
-//! Compares files of both sides by their times, and measures the clocks for it.
+//! Compares files of both sides by their times, and measures the clocks for that.
 
 use super::super::compare::{Difference, Rule, Verdict, compare};
 use super::{PlannedCopy, Planner, name_of};
@@ -7,7 +7,7 @@ use crate::cmd::mirror::trees::Side;
 use crate::exit::{Exit, Failure};
 use crate::remote::path::split;
 
-/// Number of directories in which measuring the target's clock is tried.
+/// Largest number of directories in which measuring the target's clock is tried.
 const REFUSALS: usize = 4;
 
 /// A file that both sides have.
@@ -45,7 +45,7 @@ impl Planner<'_> {
     ///
     /// # Errors
     ///
-    /// Returns failures that end the plan; others count for the file alone.
+    /// Returns failures that end the plan. Other failures count only for the file.
     pub(super) fn compare(
         &mut self,
         place: usize,
@@ -72,8 +72,9 @@ impl Planner<'_> {
         self.plan_verdict(place, pair, verdict)
     }
 
-    /// Returns the verdict on a pair. Requests digests or exact times if the listings are not enough.
-    /// `None` if the digests cannot be compared; the file has failed then.
+    /// Returns the verdict on a pair. Requests digests or exact times if the listings are not
+    /// enough. Returns `None` if the digests cannot be compared, after recording a failure of the
+    /// file.
     fn judge(
         &mut self,
         place: usize,
@@ -160,8 +161,8 @@ impl Planner<'_> {
         if self.source.is_local() { Clock::OURS } else { Clock::UNKNOWN }
     }
 
-    /// Returns the target's clock, measured if the target uses its own times: a server that reports
-    /// another time zone would hide changes for hours.
+    /// Returns the target's clock, which is measured once. Otherwise a server that reports another
+    /// time zone would hide changes for hours.
     fn clock(&mut self, path: &[u8]) -> Result<Clock, Failure> {
         if let Some(clock) = self.clock {
             return Ok(clock);
@@ -201,7 +202,7 @@ impl Planner<'_> {
     }
 }
 
-/// Returns whether a file of the target may be a partial copy, by its size.
+/// Returns whether a file of the target may be a partial copy, judging by its size.
 fn is_shorter(source: &TreeEntry, target: &TreeEntry) -> bool {
     target.size > Some(0) && target.size < source.size
 }
@@ -213,7 +214,7 @@ fn is_newer(source: &TreeEntry, target: &TreeEntry) -> bool {
     })
 }
 
-/// Returns whether the target's time is the source's as FAT rounds it: the even second next to it.
+/// Returns whether the target's time is the source's as rounded by FAT: an even second next to it.
 fn is_rounded(source: &TreeEntry, target: &TreeEntry) -> bool {
     let exact = |item: &TreeEntry| item.stamp.and_then(Stamp::exact);
     exact(source).zip(exact(target)).is_some_and(|(of_source, of_target)| {

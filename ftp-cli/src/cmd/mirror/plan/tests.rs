@@ -15,7 +15,7 @@ struct Tree {
     links: Vec<&'static str>,
     proof: Proof,
     hides: bool,
-    /// The directory whose listing is not proved complete.
+    /// The directory whose listing is not proven complete.
     cut: Option<&'static str>,
     clock: Option<Clock>,
     is_coarse: bool,
@@ -121,7 +121,7 @@ impl Side for Tree {
     }
 }
 
-/// Returns what a mirror without options wishes.
+/// Returns the options of a plan for a mirror without options.
 fn wish(choice: &Filter, rule: Rule) -> Wish<'_> {
     Wish {
         choice,

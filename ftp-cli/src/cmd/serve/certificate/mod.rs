@@ -98,11 +98,11 @@ impl Certificates {
     /// set. Creates the self-signed certificate if it is missing.
     ///
     /// If the files of a host cannot be used and the paths are the same, the host keeps its
-    /// certificate from `former`. An error of one host must not prevent changes of the others.
+    /// certificate from `former`. An error of one host must not prevent changes to the others.
     ///
     /// # Errors
     ///
-    /// Returns `Usage`, naming the file and the problem; `Local` if the self-signed certificate can
+    /// Returns `Usage` with the file and the problem, or `Local` if the self-signed certificate can
     /// neither be read nor created.
     pub(super) fn load(&mut self, settings: &Settings, former: &Loaded) -> Result<Loaded, Failure> {
         match self.load_own(settings)? {
@@ -112,7 +112,7 @@ impl Certificates {
     }
 
     /// Loads the certificates again, for the same settings as `former`. If the files of the
-    /// server's own certificate cannot be used, it keeps that one too.
+    /// server's own certificate cannot be used, the server keeps its former certificate too.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl Certificates {
     }
 }
 
-/// Adds the certificates of hosts to the server's own one.
+/// Adds the certificates of hosts to the server's own certificate.
 fn with_hosts(own: Tls, settings: &Settings, former: &Loaded) -> Result<Loaded, Failure> {
     let mut tls = own.clone();
     let Protection { certificate, key, .. } = &settings.tls;
@@ -243,7 +243,7 @@ fn state_directory() -> Result<PathBuf, Failure> {
     })
 }
 
-/// Returns the self-signed certificate and its key; creates them if they are missing.
+/// Returns the self-signed certificate and its key. Creates them if they are missing.
 fn own(settings: &Settings) -> Result<Vec<u8>, Failure> {
     let directory = state_directory()?;
     let path = directory.join(OWN);

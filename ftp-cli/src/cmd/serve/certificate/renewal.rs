@@ -9,7 +9,7 @@ use super::watch::Look;
 use super::{Certificates, Loaded};
 use crate::cmd::serve::plan::ServePlan;
 
-/// What the thread needs.
+/// Input of the thread.
 pub(crate) struct Renewal {
     pub(crate) look: Look,
     pub(crate) plan: Arc<ServePlan>,
@@ -18,7 +18,7 @@ pub(crate) struct Renewal {
     pub(crate) former: Loaded,
 }
 
-/// What the thread has found.
+/// Result of the thread.
 pub(crate) struct Renewed {
     pub(crate) look: Look,
     /// The plan that names the files.
@@ -41,7 +41,7 @@ impl Renewal {
     }
 }
 
-/// Does the work. A panic is a failure: without a result, no further check would begin.
+/// Does the work, and turns a panic into a failure: without a result, no further check would begin.
 fn unharmed<T>(work: impl FnOnce() -> Option<Result<T, String>>) -> Option<Result<T, String>> {
     let done = catch_unwind(AssertUnwindSafe(work));
     done.unwrap_or_else(|_| Some(Err("internal error in the check of the certificates".to_owned())))

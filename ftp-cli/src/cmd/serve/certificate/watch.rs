@@ -17,7 +17,7 @@ const DAY: i64 = 86_400;
 /// Pause between two reports of a certificate that expires soon.
 const PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Seconds before expiry from which the server reports it each day.
+/// Seconds before expiry from which the expiry is reported each day.
 const REPORTED: i64 = 21 * DAY;
 
 /// How long a certificate is valid, and the level of the message.
@@ -26,7 +26,7 @@ pub(crate) type Validity = (Level, String);
 /// The certificate files of a plan, and when to check them.
 pub(crate) struct Watch {
     files: Vec<Watched>,
-    /// A check is in progress, perhaps one that began before a reload.
+    /// Whether a check is in progress, perhaps one that began before a reload.
     is_looking: bool,
     interval: Duration,
     /// When to check the files; `None`: never.
@@ -40,7 +40,7 @@ pub(crate) struct Watch {
 /// A check of the files, which may take long.
 pub(crate) struct Look {
     files: Vec<Watched>,
-    /// Some files could not be loaded last time.
+    /// Whether some files could not be loaded last time.
     is_retry: bool,
 }
 
@@ -105,7 +105,7 @@ impl Watch {
         Self { is_looking: former.is_looking, report_due, ..self }
     }
 
-    /// Returns the time until something is due; `None` if nothing ever is.
+    /// Returns the time until the next check or report is due, or `None` if none ever is.
     pub(crate) fn pause(&self) -> Option<Duration> {
         let due = [self.look_due, self.report_due].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(Instant::now()))
@@ -126,7 +126,7 @@ impl Watch {
         Some(Look { files: self.files.clone(), is_retry: !self.failures.is_empty() })
     }
 
-    /// Records the end of a check; `None` if it has no result for these files.
+    /// Records the end of a check. `look` is `None` if the check has no result for these files.
     pub(crate) fn end(&mut self, look: Option<Look>) {
         self.is_looking = false;
         if let Some(look) = look {
@@ -286,7 +286,7 @@ mod tests {
         let mut watch = Watch::of(&settings);
         assert_eq!(watch.look_due, None);
         assert!(watch.begin().is_none());
-        // The daily report does not depend on it.
+        // The daily report does not depend on the interval.
         assert!(watch.pause().is_some_and(|pause| pause > PAUSE / 2));
         assert!(!watch.must_report());
         watch.report_due = Some(Instant::now());

@@ -14,7 +14,7 @@ use crate::cmd::serve::settings::{MISSING, Settings, is_missing};
 use crate::display::shown_path;
 use crate::exit::Exit;
 
-/// Checks that both can be bound, by the user who starts the server.
+/// Checks that the user who starts the server can bind both.
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     for (key, path) in files(settings) {
         file(key, path, findings);
@@ -48,7 +48,7 @@ fn file(key: &str, path: &Path, findings: &mut Findings) {
     if let Err(error) = is_stale(path) {
         return fail(&error.to_string(), "use another path");
     }
-    // The server makes the file, and removes that of a server that has ended.
+    // The server creates the socket's file, and replaces the file of a server that has ended.
     match access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) => findings.ok(format_args!("{key}: {shown} can be made")),
         Err(Errno::NOENT) => fail("its directory is missing", "create it, or use another path"),

@@ -19,12 +19,12 @@ use crate::exit::Exit;
 
 /// A root that users log in to.
 pub(super) struct Home {
-    /// Its users, as messages name them.
+    /// The users of the root, as messages name them.
     whose: String,
     pub(super) root: Root,
     /// What the users may do there.
     rights: Rights,
-    /// The directory is created at the first login.
+    /// Whether the directory is created at the first login.
     is_made: bool,
 }
 
@@ -103,7 +103,7 @@ pub(super) fn directories(plan: &ServePlan, findings: &mut Findings) {
     }
 }
 
-/// Checks the directories that are mounted into users' trees. A missing one does not prevent
+/// Checks the directories that are mounted into users' trees. A missing directory does not prevent
 /// logins: a disk may be connected later.
 fn mounts(users: &[(&String, &User)], who: &str, findings: &mut Findings) {
     for (name, user) in users {
@@ -145,8 +145,8 @@ fn whole_disk(homes: &[Home], users: &[(&String, &User)], findings: &mut Finding
 }
 
 /// Checks for directories of a user that contain each other, or are the same. Clients can rename
-/// the inner one, so that the next login finds another directory. The quota of the root counts
-/// files stored through the mount only later.
+/// the inner directory, so that the next login finds another one. Files that are stored through a
+/// mount count against the quota of the root only later.
 fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     let name = shown(name);
     let root = MountPoint { path: VirtualPath::root(), root: user.root.clone() };
@@ -181,7 +181,7 @@ fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     }
 }
 
-/// Returns an existing directory, and its path without symbolic links.
+/// Returns a place and the path of its directory without symbolic links, if the directory exists.
 fn canonical(place: &MountPoint) -> Option<(&MountPoint, PathBuf)> {
     Some((place, place.root.directory()?.canonicalize().ok()?))
 }
@@ -266,7 +266,7 @@ pub(super) fn users(plan: &ServePlan, findings: &mut Findings) {
     shared_roots(&users, findings);
 }
 
-/// Checks for keys that apply only to files on disk.
+/// Checks for keys of users in object stores that apply only to files on disk.
 fn in_stores(users: &[(&String, &User)], findings: &mut Findings) {
     for (name, user) in users.iter().filter(|(_, user)| user.root.objects().is_some()) {
         for key in ["create_home", "umask", "sync"] {

@@ -1,10 +1,10 @@
-//! The control socket, through which other processes ask the running server. Each change is logged
-//! with the user and the process that requested it.
+//! The control socket, through which other processes send requests to the running server. Each
+//! change is logged with the user and the process that requested it.
 //!
-//! The kernel decides who may connect: connect(2) compares the client's user and all its groups with
-//! the owner, group and mode of the socket's file. A check here could only be weaker. `SO_PEERCRED`
-//! tells one group of a client, and `/proc` does not show other users' processes to a service with
-//! systemd's `ProtectProc`.
+//! The kernel decides who may connect: connect(2) compares the client's user and all its groups
+//! with the owner, group and mode of the socket's file. A check here could only be weaker.
+//! `SO_PEERCRED` reports only one group of a client, and `/proc` does not show other users'
+//! processes to a service with systemd's `ProtectProc`.
 
 mod show;
 
@@ -37,7 +37,7 @@ pub(super) struct Call {
     /// The client, for the log.
     pub(super) by: String,
     answer: Sender<Answer>,
-    /// Reports that the answer is written.
+    /// Disconnects once the answer is written.
     written: Receiver<Infallible>,
 }
 

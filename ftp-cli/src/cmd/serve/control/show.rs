@@ -43,7 +43,7 @@ fn session_object(session: &SessionInfo) -> String {
 /// Position of the column that is left out if no session has a virtual host.
 const HOST: usize = 2;
 
-/// Returns columns as wide as their content, with a heading.
+/// Returns a table with a heading, and columns as wide as their content.
 fn table(sessions: &[SessionInfo]) -> String {
     let mut rows = vec![
         ["ID", "USER", "HOST", "ADDRESS", "SINCE", "TLS", "IDLE", "TRANSFER"]
@@ -100,7 +100,7 @@ fn rate(bytes: u64, elapsed: Duration) -> u64 {
     bytes.saturating_mul(1_000).checked_div(millis).unwrap_or_default()
 }
 
-/// What `status` tells.
+/// The facts that `status` shows.
 #[derive(Debug)]
 pub(crate) struct Status {
     /// Time of the start.
@@ -108,7 +108,7 @@ pub(crate) struct Status {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) sessions: Vec<SessionInfo>,
     pub(crate) bans: usize,
-    /// No more connections are accepted.
+    /// Whether the server accepts no more connections.
     pub(crate) is_draining: bool,
 }
 

@@ -97,7 +97,7 @@ impl DeadLetters {
             && let Err(error) = File::open(directory).and_then(|directory| directory.sync_all())
         {
             let wrong = format!("cannot sync {}: {error}", shown_path(directory));
-            // Without the sync, a crash could remove these files.
+            // Without the sync, a crash could lose these files.
             kept.iter_mut().filter(|kept| kept.is_ok()).for_each(|kept| *kept = Err(wrong.clone()));
         }
         kept

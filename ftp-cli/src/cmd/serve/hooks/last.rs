@@ -30,7 +30,7 @@ pub(super) struct Left {
     pub(super) why: &'static str,
 }
 
-/// The log. Waits for its thread before the queue of lines is full.
+/// Writes log lines, and waits for the log's thread before the queue of lines is full.
 pub(super) struct Lines<S> {
     settle: S,
     bytes: usize,
@@ -62,7 +62,7 @@ impl<S: Fn()> Lines<S> {
 /// The index of an event, and its dead letter or the reason why there is none.
 type Kept = (usize, Result<PathBuf, String>);
 
-/// Begins to write the events to their directories, in a thread because a disk can hang.
+/// Starts a thread that writes the events to their directories, because a disk can hang.
 pub(super) fn begin(left: &[Left]) -> Receiver<Kept> {
     let (sender, receiver) = mpsc::channel();
     let left = left.to_vec();

@@ -37,7 +37,7 @@ static STUCK: Stuck = Stuck::new();
 const NOT_STARTED: &str = "not started: the server is stopping";
 const KILLED: &str = "killed: the server is stopping";
 
-/// Runner of the programs that are set.
+/// Runs the configured programs.
 pub(super) struct Hooks {
     programs: Mutex<Programs>,
     uploads: Arc<Pool<Stored>>,
@@ -102,8 +102,8 @@ impl Hooks {
         self.notices.cut();
     }
 
-    /// Waits for the queued programs for at most `limit`. Then kills the running ones and logs the
-    /// others; `settle` waits until log lines are written.
+    /// Waits at most `limit` for the queued programs. Then kills the running programs, and logs the
+    /// events that are left. `settle` waits until log lines are written.
     pub(super) fn finish(&self, limit: Duration, settle: impl Fn()) {
         // Stops both first, so that they finish in parallel.
         self.uploads.stop();
@@ -122,7 +122,7 @@ impl Hooks {
         let mut lines = Lines::new(settle);
         let writing = last::begin(&left);
         last::account(left, &writing, until, || self.notices.is_cut(), &mut lines);
-        // Unless the disk hangs, the threads of these jobs account for them.
+        // The threads account for their jobs, except for jobs that hang.
         for hung in self.uploads.give_up(until) {
             hung.fail(KILLED);
         }

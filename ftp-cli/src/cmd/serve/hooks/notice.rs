@@ -21,7 +21,7 @@ use crate::cmd::serve::settings::HookSettings;
 use crate::cmd::serve::users;
 use crate::display::shown_path;
 
-/// Longest pause before a retry, unless the first one is longer.
+/// Longest pause before a retry, unless the first pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Numbers the events of this process, so that their files have an order.
@@ -35,7 +35,7 @@ pub(super) struct Program {
     retries: u32,
     retry_delay: Duration,
     dead_letters: Arc<DeadLetters>,
-    /// Writes the events that did not fit into the queue: the threads of sessions cannot.
+    /// Writes the events that did not fit into the queue, because the threads of sessions cannot.
     letters: Arc<Pool<Letter>>,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Notice {
     event: HookEvent,
     user: Vec<u8>,
     json: String,
-    /// Name of the file, if the event becomes a dead letter.
+    /// Name of the event's file in the directory of dead letters.
     file_name: String,
     failures: AtomicU32,
 }
@@ -90,7 +90,7 @@ impl Notice {
         &self.program.dead_letters
     }
 
-    /// Returns the name and the content of its file in the directory of dead letters.
+    /// Returns the name and the content of the event's file in the directory of dead letters.
     pub(super) fn letter(&self) -> (&str, &[u8]) {
         (&self.file_name, self.json.as_bytes())
     }
@@ -101,7 +101,8 @@ impl Notice {
         self.log(why, self.program.dead_letters.keep(name, json));
     }
 
-    /// Logs why the event was not handled, with its file, or with the event if there is no file.
+    /// Logs why the event was not handled. The line names the event's file, or contains the event
+    /// if there is no file.
     pub(super) fn log(&self, why: &str, kept: Result<PathBuf, String>) {
         let Self { program, event, .. } = self;
         let shown = shown_path(&program.path);
@@ -170,7 +171,7 @@ impl Job for Notice {
 /// An event that did not fit into the queue.
 pub(super) struct Letter(pub(super) Arc<Notice>);
 
-/// The reason why such an event is not handled.
+/// The reason why the event of a letter was not handled.
 pub(super) const FULL: &str = "not started: the queue is full";
 
 impl Queued for Letter {
@@ -199,7 +200,7 @@ impl Job for Letter {
 }
 
 impl Letter {
-    /// Logs the event, because too many of them wait for the disk.
+    /// Logs the event, because too many events wait for the disk.
     fn refuse_for(&self, why: &str) {
         let Notice { program, json, .. } = &*self.0;
         let shown = shown_path(&program.path);

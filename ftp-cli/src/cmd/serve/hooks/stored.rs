@@ -1,5 +1,5 @@
-//! `hooks.stored`: a program that runs after each completed upload, with the file in its
-//! environment.
+//! `hooks.stored`: a program that runs after each completed upload. Environment variables describe
+//! the file.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;

@@ -18,7 +18,7 @@ use crate::exit::Failure;
 pub(super) struct LogFile {
     path: PathBuf,
     writer: LogWriter,
-    /// User who must be able to reopen it.
+    /// User who must be able to reopen the file.
     owner: Option<RunAs>,
 }
 
@@ -28,7 +28,7 @@ impl LogFile {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if the file cannot be opened, `Internal` if a thread cannot be started.
+    /// Returns `Local` if the file cannot be opened, or `Internal` if a thread cannot be started.
     pub(super) fn start(path: &Path, owner: Option<RunAs>) -> Result<Self, Failure> {
         let file =
             open(path, owner.as_ref()).map_err(|error| Failure::local(shown_path(path), &error))?;
@@ -45,7 +45,7 @@ impl LogFile {
         &self.writer
     }
 
-    /// Reopens the file by its name, as the old one may have been renamed.
+    /// Reopens the file by its name, because the old file may have been renamed.
     ///
     /// # Errors
     ///
@@ -74,8 +74,8 @@ impl LogFile {
     }
 }
 
-/// Opens a log for appending. Does not wait for the reader of a pipe. A new file gets the owner; an
-/// existing one keeps its own.
+/// Opens a log for appending. Does not wait for the reader of a pipe. A new file belongs to
+/// `owner`; an existing file keeps its owner.
 fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
     let mut flags = OFlags::NONBLOCK;
     if is_root() && !is_roots_alone(path.parent()) {
@@ -88,7 +88,7 @@ fn open(path: &Path, owner: Option<&RunAs>) -> io::Result<File> {
         opened => return opened,
     }
     match options.create_new(true).open(path) {
-        // Another process created it, or a symbolic link points to a missing file.
+        // Another process created the file, or a symbolic link points to a missing file.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             options.create_new(false).create(true).open(path)
         }

@@ -44,7 +44,7 @@ pub(super) struct ServerLog {
     target: LogTarget,
     /// The log, if it is a file.
     file: Option<LogFile>,
-    /// Lines begin with a priority: a journal or syslog daemon reads them.
+    /// Whether lines begin with a priority, which a journal or syslog daemon reads.
     has_priorities: bool,
     pub(super) is_quiet: bool,
 }
@@ -53,7 +53,7 @@ pub(super) struct ServerLog {
 pub(crate) struct LogSettings {
     pub(crate) target: LogTarget,
     pub(crate) format: LogFormat,
-    /// User who must be able to reopen a file.
+    /// User who must be able to reopen a log file.
     pub(crate) owner: Option<RunAs>,
 }
 
@@ -62,7 +62,7 @@ impl ServerLog {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if the target cannot be opened, `Internal` if a thread cannot be started.
+    /// Returns `Local` if the target cannot be opened, or `Internal` if a thread cannot be started.
     pub(super) fn start(
         settings: LogSettings,
         options: &Options,
@@ -115,7 +115,7 @@ impl ServerLog {
         self.events.message(level, self.messages.plain(text));
     }
 
-    /// Reopens a log file by its name; `None` if the log is not a file.
+    /// Reopens a log file by its name. Returns `None` if the log is not a file.
     pub(super) fn open_again(&self) -> Option<Result<(), String>> {
         self.file.as_ref().map(LogFile::open_again)
     }

@@ -19,8 +19,8 @@ const INFORMATIONAL: u8 = 6;
 /// The format of a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SyslogFormat {
-    /// As syslog(3) writes it, without the time, which daemons take from their own clock. journald,
-    /// and other daemons as their packages configure them, read this form only.
+    /// The format of syslog(3), without the time, which daemons take from their own clock. As
+    /// packaged, journald and other daemons read only this format.
     Traditional,
     /// RFC 5424, for a daemon that is configured to read it.
     Rfc5424,
@@ -53,7 +53,8 @@ impl Syslog {
         Ok(socket)
     }
 
-    /// Sends a message. A daemon that was restarted has a new socket: one more attempt is made.
+    /// Sends a message. After a failure, tries once more over a new socket, because the daemon may
+    /// have been restarted.
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         if let Some(socket) = &self.socket {
             match socket.send(message) {

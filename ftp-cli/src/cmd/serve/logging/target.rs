@@ -1,11 +1,11 @@
-//! Where the log of events goes.
+//! Parses the target of the event log.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::syslog::SyslogFormat;
 
-/// Where the log of events goes.
+/// Target of the event log.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) enum LogTarget {
     #[default]

@@ -15,7 +15,7 @@ use crate::lock::lock;
 /// The transfer log, if there is one.
 pub(crate) struct Transfers {
     log: Mutex<Option<Log>>,
-    /// User who must be able to reopen it.
+    /// User who must be able to reopen the file.
     owner: Option<RunAs>,
 }
 
@@ -36,7 +36,7 @@ impl Transfers {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if the file cannot be opened, `Internal` if a thread cannot be started.
+    /// Returns `Local` if the file cannot be opened, or `Internal` if a thread cannot be started.
     pub(crate) fn prepare(&self, path: Option<&Path>) -> Result<Option<Option<Log>>, Failure> {
         if self.log().as_ref().map(|log| log.file.path()) == path {
             return Ok(None);
@@ -58,7 +58,7 @@ impl Transfers {
         }
     }
 
-    /// Reopens the file by its name; `None` if there is none.
+    /// Reopens the file by its name. Returns `None` if there is no file.
     pub(crate) fn open_again(&self) -> Option<Result<(), String>> {
         // Sessions can log while the file is being opened.
         let file = self.file();

@@ -1,5 +1,5 @@
 //! Remembers accepted logins for a short time, so that a client with many connections does not
-//! start as many programs.
+//! start a program for each.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ use crate::lock::lock;
 const MOST: usize = 1_000;
 
 /// Accepted logins. It holds no passwords: the key of a login is a digest of a random key and of
-/// everything that the program was told. Refused logins are never in it.
+/// all facts that the program received. Refused logins are never in it.
 pub(super) struct Cache {
     lifetime: Duration,
     /// `None` if there are no random numbers; then nothing is remembered.
@@ -44,7 +44,7 @@ impl Cache {
         Self { lifetime, secret, entries: Mutex::new(Some(VecDeque::new())) }
     }
 
-    /// Returns the key of a login; `None` if nothing is remembered.
+    /// Returns the key of a login, or `None` if nothing is remembered.
     pub(super) fn key(&self, asked: &Asked<'_>) -> Option<Key> {
         if self.lifetime.is_zero() {
             return None;
@@ -73,8 +73,8 @@ impl Cache {
         entries.find(|entry| entry.key == *key && now < entry.until).map(|entry| entry.user.clone())
     }
 
-    /// Remembers a login. Its time counts from `asked`, so that a password that was changed since
-    /// is not accepted longer than the settings allow.
+    /// Remembers a login. Its time counts from `asked`, so that a password that has been changed
+    /// since is not accepted longer than the settings allow.
     pub(super) fn put(&self, key: Key, asked: Instant, user: &User) {
         let Some(until) = asked.checked_add(self.lifetime) else { return };
         let mut entries = lock(&self.entries);
@@ -146,7 +146,7 @@ mod tests {
         let keys: Vec<Key> =
             (0..=MOST).map(|number| cache.key(&asked(&number.to_string(), "p")).unwrap()).collect();
         keys.iter().for_each(|key| cache.put(*key, now, &User::default()));
-        // The same login again takes no second place.
+        // The same login again does not take a second place.
         cache.put(keys[MOST], now, &User::default());
         let known = keys.iter().filter(|key| cache.get(key, now).is_some()).count();
         assert_eq!((known, cache.get(&keys[0], now).is_none()), (MOST, true));

@@ -11,7 +11,7 @@ use crate::cmd::serve::settings::{quoted, shown};
 pub(super) enum Value {
     Null,
     Switch(bool),
-    /// The text of the number, which is valid.
+    /// The text of a valid number.
     Number(String),
     Text(String),
     List(Vec<Self>),
@@ -48,8 +48,8 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Takes whatever comes. Members keep their order, and names may occur twice: the reader of
-/// settings refuses that.
+/// Accepts any value. Members keep their order, and names may occur twice; the reader of settings
+/// refuses such names.
 struct AnyValue;
 
 impl<'de> Visitor<'de> for AnyValue {
@@ -202,7 +202,7 @@ mod tests {
                 let text = format!("{head}{between}{tail}");
                 if let Ok(members) = object(text.as_bytes()) {
                     let toml = toml(&members);
-                    // Names may occur twice: the reader of settings refuses that.
+                    // Names may occur twice; the reader of settings refuses such names.
                     let _ = toml::de::DeTable::parse_recoverable(&toml);
                     good += 1;
                 }

@@ -37,7 +37,7 @@ pub(super) struct Logins {
 }
 
 impl Logins {
-    /// Returns a value without a program.
+    /// Returns a value that has no program yet.
     pub(super) fn new() -> Self {
         Self { pool: Arc::new(Pool::new("logins", false)), current: Mutex::new(None) }
     }
@@ -72,7 +72,7 @@ impl Logins {
         }
     }
 
-    /// Waits for the killed programs, at most for a few seconds.
+    /// Waits at most [`KILLED`] for the killed programs.
     pub(super) fn finish(&self) {
         for question in self.pool.give_up(Instant::now() + KILLED) {
             question.settle(Err("killed: the server is stopping".to_owned()));
@@ -104,12 +104,13 @@ impl Program {
         }
     }
 
-    /// Returns the user of a login, if the program accepts it. Blocks until it has decided.
+    /// Returns the user of a login, if the program accepts it. Blocks until the program has
+    /// decided.
     ///
     /// # Errors
     ///
-    /// Returns `Refused` if the program refuses the login, or `Unavailable` without a valid answer;
-    /// that is logged, unless the client has gone.
+    /// Returns `Refused` if the program refuses the login, or `Unavailable` if there is no valid
+    /// answer. A missing answer is logged, unless the client has gone.
     pub(super) fn user(&self, attempt: &LoginAttempt<'_>) -> Result<User, AuthError> {
         let name = str::from_utf8(attempt.user).ok().filter(|name| is_name(name));
         // The configuration cannot contain such a user either.
@@ -156,7 +157,7 @@ impl Program {
         log::error!(target: LOG, "auth.program: {program} for {user}: {why}{others}");
     }
 
-    /// Returns the user in an answer; `None` if the answer refuses the login.
+    /// Returns the user in an answer, or `None` if the answer refuses the login.
     fn answer(&self, name: &str, text: &[u8]) -> Result<Option<User>, String> {
         let members = json::object(text)?;
         let (ok, keys): (Vec<Member>, Vec<Member>) =

@@ -50,8 +50,8 @@ impl<'a> Asked<'a> {
             .into_line()
     }
 
-    /// Returns the client's address or IPv6 network. These take turns, so that a client that
-    /// guesses passwords does not delay the others much.
+    /// Returns the client's IPv4 address or IPv6 network. Addresses and networks take turns, so
+    /// that a client that guesses passwords does not delay the others much.
     fn turn(&self) -> Vec<u8> {
         match self.peer.to_canonical() {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -70,7 +70,7 @@ pub(super) struct Question {
     /// The time at which the session gives up.
     deadline: Instant,
     outcome: Mutex<Option<Outcome>>,
-    /// The client has gone, so the answer is useless.
+    /// Whether the client has gone, so that the answer is useless.
     is_abandoned: AtomicBool,
     settled: Condvar,
 }

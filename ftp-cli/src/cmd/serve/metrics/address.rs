@@ -28,7 +28,7 @@ impl MetricsAddress {
         }
     }
 
-    /// Returns the address, if it is one of TCP.
+    /// Returns the address, if it is a TCP address.
     pub(crate) const fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),

@@ -36,7 +36,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// Returns `Network` or `Local` if it cannot be bound.
+    /// Returns `Network` or `Local` if the address cannot be bound.
     pub(crate) fn bind(settings: &Settings) -> Result<Option<Self>, Failure> {
         match &settings.metrics {
             None => Ok(None),
@@ -113,7 +113,7 @@ fn answer(mut stream: impl Read + Write, metrics: &Metrics) -> io::Result<()> {
     stream.write_all((head + &body).as_bytes())
 }
 
-/// Reads a request head, and returns the path of a GET.
+/// Reads a request head. Returns the path of a GET, or `None` for another method.
 fn path(stream: &mut impl Read) -> io::Result<Option<String>> {
     let mut head = Vec::new();
     let mut buffer = [0; 1_024];

@@ -143,7 +143,8 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The text of all metrics so far. The labels are words of this program and need no escapes.
+/// The text of the metrics that were added so far. The labels are words of this program and need no
+/// escapes.
 #[derive(Default)]
 struct Page(String);
 

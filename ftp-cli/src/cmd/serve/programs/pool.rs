@@ -19,10 +19,11 @@ pub(crate) trait Job: Queued + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Returns the reason as a message.
+    /// Returns the reason for a failure as a message.
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String>;
 
-    /// Counts a failure. Returns the pause before the next attempt; `None` if there is none.
+    /// Counts a failure. Returns the pause before the next attempt, or `None` if there is no next
+    /// attempt.
     fn retry(&self) -> Option<Duration> {
         None
     }
@@ -51,11 +52,11 @@ struct State<J> {
     /// Largest number of jobs that run at once.
     at_once: usize,
     threads: usize,
-    /// The shutdown no longer waits for running jobs.
+    /// Whether the shutdown no longer waits for running jobs.
     is_cut: bool,
-    /// The server is stopping, and failed jobs are not retried.
+    /// Whether the server is stopping, so that failed jobs are not retried.
     is_stopping: bool,
-    /// No more jobs are started, and running ones end early.
+    /// Whether no more jobs are started and running jobs end early.
     is_over: bool,
 }
 
@@ -79,8 +80,8 @@ impl<J: Job> State<J> {
 }
 
 impl<J: Job> Pool<J> {
-    /// Returns a pool without threads; later threads have the name `name`. With `is_serial`, the
-    /// jobs of each user run one after the other.
+    /// Returns a pool without threads; `name` is the name of its later threads. With `is_serial`,
+    /// the jobs of each user run one after the other.
     pub(crate) const fn new(name: &'static str, is_serial: bool) -> Self {
         let waiting = Queue::new(is_serial);
         let running = Vec::new();
@@ -185,7 +186,7 @@ impl<J: Job> Pool<J> {
         }
     }
 
-    /// Waits for a job that can start; `None` at the end.
+    /// Waits for a job that can start. Returns `None` at the end.
     fn next(&self) -> Option<Arc<J>> {
         let mut state = self.state();
         loop {

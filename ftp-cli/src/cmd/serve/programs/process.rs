@@ -24,7 +24,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_m
 /// Time that a killed program has to end.
 const KILLED: Duration = Duration::from_secs(2);
 
-/// Number of programs of one kind that cannot be killed at which no others are started.
+/// Number of programs of one kind that could not be killed at which no more are started.
 const STUCK_AT_MOST: usize = 16;
 
 /// Programs of one kind that were killed but have not ended. They are reaped when they end. Each
@@ -85,7 +85,7 @@ pub(crate) fn input(text: &str) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// Returns a message if it could not be started, failed, or was killed.
+/// Returns a message if the program could not be started, failed, or was killed.
 pub(crate) fn run(
     command: &mut Command,
     limit: Duration,
@@ -204,14 +204,14 @@ struct Beginning<P> {
     pipe: Option<P>,
     kept: Vec<u8>,
     most: usize,
-    /// Some bytes were discarded.
+    /// Whether some bytes were discarded.
     is_longer: bool,
 }
 
 impl<P: Read + AsFd> Beginning<P> {
     fn of(pipe: Option<P>, most: usize) -> Self {
-        // Without this flag, reading could block: then the pipe is not read, and only the exit
-        // status counts.
+        // If the flag cannot be set, reading could block. The pipe is then not read, and only the
+        // exit status counts.
         let pipe = pipe.filter(|pipe| fcntl_setfl(pipe, OFlags::NONBLOCK).is_ok());
         Self { pipe, kept: Vec::new(), most, is_longer: false }
     }

@@ -86,7 +86,7 @@ impl<J: Queued> Queue<J> {
         std::iter::from_fn(|| self.pop_surplus()).collect()
     }
 
-    /// Removes the newest job of the user with the most jobs, if the queue is too long.
+    /// Removes the newest job of the user with the most jobs, if the queue exceeds a limit.
     fn pop_surplus(&mut self) -> Option<J> {
         let largest = if self.bytes > BYTES {
             self.lanes.iter_mut().max_by_key(|lane| lane.bytes())
@@ -198,7 +198,7 @@ mod tests {
         for number in 0..JOBS {
             assert_eq!(queue.push(Numbered("camera", number)), []);
         }
-        // The queue is full: the user who filled it gives up a place, and gets none.
+        // The queue is full: the user who filled it loses a place, and gets no other.
         assert_eq!(queue.push(Numbered("scanner", 1)), [Numbered("camera", JOBS - 1)]);
         assert_eq!(queue.push(Numbered("camera", JOBS)), [Numbered("camera", JOBS)]);
         assert_eq!(queue.len(), JOBS);
