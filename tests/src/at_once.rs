@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::thread::{self, Builder};
 
 /// Calls `work` with each of `items`, `most` of them at a time, and returns the results in the
-/// order of the items. If a thread panics, the test ends as without threads, once the others have
-/// ended.
+/// order of the items. If a thread panics, the panic continues in the caller once the other threads
+/// have ended.
 ///
 /// Use it for cases that wait: for a timeout, for another program, or for a server that is slow on
 /// purpose. Cases that compute do not become faster.
@@ -27,7 +27,7 @@ pub fn at_once<T: Send, R: Send>(
         }
         done
     };
-    // A report of a missing program contains the name of the test, which is that of the thread.
+    // A report of a missing program contains the name of the test, which is the name of the thread.
     let name = thread::current().name().unwrap_or("a test").to_owned();
     let mut done = thread::scope(|scope| {
         let start = |_| Builder::new().name(name.clone()).spawn_scoped(scope, works);

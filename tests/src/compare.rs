@@ -18,8 +18,8 @@ pub fn assert_same(what: &str, got: &[u8], want: &[u8]) {
     );
 }
 
-/// Asserts that two streams return the same bytes, without holding them in memory. Returns their
-/// number.
+/// Asserts that two streams return the same bytes, without holding them in memory. Returns the
+/// number of bytes.
 #[track_caller]
 pub fn assert_same_stream(what: &str, got: impl Read, want: impl Read) -> u64 {
     const PIECE: usize = 256 * 1024;

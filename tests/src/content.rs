@@ -1,5 +1,5 @@
-//! Contents of files: bytes that depend only on a size and a seed, so that neither 1 GiB nor its
-//! reference copy is ever held in memory.
+//! Contents of files: bytes that depend only on a size and a seed, so that neither a 1 GiB file nor
+//! its reference copy is ever held in memory.
 
 use std::io::{self, Read};
 
@@ -11,13 +11,14 @@ pub const SIZES: [usize; 3] = [0, 1, (1 << 20) + 1];
 /// The size of the large files, if [`large`] returns true.
 pub const LARGE: u64 = 1 << 30;
 
-/// Returns whether to test 1 GiB files: `FTP_LARGE=1`. Without it their tests return at once.
+/// Returns whether to test 1 GiB files: `FTP_LARGE=1`. Without it, the tests of these files return
+/// at once.
 #[must_use]
 pub fn large() -> bool {
     std::env::var_os("FTP_LARGE").is_some_and(|value| value == "1")
 }
 
-/// Returns `size` bytes of every value.
+/// Returns `size` pseudo-random bytes of any value.
 #[must_use]
 pub fn binary(size: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; size];
@@ -26,8 +27,8 @@ pub fn binary(size: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Returns `size` bytes of lines that end in LF, except perhaps the last one. They contain all
-/// bytes but CR, so that NVT ASCII carries them in both directions unchanged. No line is longer
+/// Returns `size` bytes of lines that end in LF, except perhaps the last one. The lines contain any
+/// bytes except CR, so that NVT ASCII carries them unchanged in both directions. No line is longer
 /// than 200 bytes.
 #[must_use]
 pub fn text(size: usize, seed: u64) -> Vec<u8> {

@@ -41,7 +41,7 @@ struct Readme;
 #[doc = include_str!("../../ftp-server/README.md")]
 struct Libraries;
 
-/// The same for programmers.
+/// The programs in the document about embedding.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/embedding.md")]
 struct Embedding;

@@ -1,5 +1,5 @@
 //! File names that careless programs mishandle. Each is a legal name on Linux and in FTP: any bytes
-//! but NUL, CR, LF and `/`.
+//! except NUL, CR, LF and `/`.
 
 /// A plain name first, then one for each kind of problem.
 pub const NAMES: &[&[u8]] = &[
@@ -43,7 +43,8 @@ pub const NAMES: &[&[u8]] = &[
     b"escape \x1b[31m bell \x07",
 ];
 
-/// Returns a name as an RFC 1738 path segment: all but letters, digits, `-`, `_` and `.` as `%XX`.
+/// Returns a name as an RFC 1738 path segment: all bytes except letters, digits, `-`, `_` and `.`
+/// become `%XX`.
 #[must_use]
 pub fn percent(name: &[u8]) -> String {
     let one = |&byte: &u8| match byte {

@@ -22,10 +22,10 @@ const WHOLE_TEST: Duration = LIMIT.saturating_mul(10);
 /// Set if a test already runs in its own network.
 const INSIDE: &str = "FTP_OWN_NETWORK";
 
-/// Returns true in a network where this machine has `addresses`, each with the length of its
-/// network, in addition to loopback; the test then does its work. Returns false if this call has
-/// run the test `test` again in such a network, and it passed there. Also returns false if no such
-/// network can be made, which is reported, and fails if the environment has `FTP_REQUIRE_PEERS=1`.
+/// Runs the test `test` again in a network where this machine has `addresses`, each with its prefix
+/// length, in addition to loopback. Returns true inside that network: the test then does its work.
+/// Returns false once the test has passed there. If no such network can be made, reports that and
+/// returns false, or fails if the environment has `FTP_REQUIRE_PEERS=1`.
 #[track_caller]
 #[must_use]
 pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
@@ -74,7 +74,7 @@ pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
 #[derive(Debug)]
 pub struct Host {
     network: File,
-    /// Keeps the network for the programs that refer to it by its process.
+    /// Keeps the network alive for programs that refer to it by this process.
     process: Option<Running>,
 }
 
@@ -86,7 +86,7 @@ impl Host {
         Self { network, process: None }
     }
 
-    /// Returns a new host without links. Require `unshare` first: [`in_own_network`] does.
+    /// Returns a new host without links. Requires `unshare`, which [`in_own_network`] has found.
     #[track_caller]
     #[must_use]
     pub fn start() -> Self {
@@ -118,7 +118,7 @@ impl Host {
         })
     }
 
-    /// Runs a script of `sh` on this host, which must succeed.
+    /// Runs a `sh` script on this host, and asserts that it succeeds.
     #[track_caller]
     pub fn set_up(&self, script: &str) {
         let path = std::env::var("PATH").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Ports that no other program or test gets.
 //!
-//! When a socket is closed, its port is free for all programs. Before the intended server listens
-//! there, another test may: then that server does not start, the wait for it finds the other one,
+//! When a socket is closed, any program can take its port. If another test listens there before the
+//! intended server does, that server does not start. The wait for it then finds the other server,
 //! and both tests fail.
 
 use std::fs;
@@ -48,7 +48,7 @@ impl OwnPort {
     }
 
     /// Claims a port of 127.0.0.1 that refuses connections. It is bound but does not listen: some
-    /// servers, such as vsftpd, choose their passive ports from all that are free.
+    /// servers, such as vsftpd, choose their passive ports from all free ports.
     #[track_caller]
     #[must_use]
     pub fn claim_closed() -> Self {
@@ -117,7 +117,7 @@ impl OwnPorts {
         PortRanges::parse(text.as_bytes()).expect("a range")
     }
 
-    /// Takes the first `count` of them.
+    /// Listens on the first `count` of these ports.
     #[track_caller]
     #[must_use]
     pub fn take(&self, count: usize) -> Vec<TcpListener> {
@@ -151,8 +151,8 @@ fn claim_of(host: IpAddr, port: u16) -> Option<UnixDatagram> {
     }
 }
 
-/// Returns whether no program listens at a port. The socket for that never listens itself: a program
-/// that another test has just started could keep a copy of it for a moment.
+/// Returns whether no program listens at a port. The socket that finds this out never listens
+/// itself: a program that another test has just started could keep a copy of it for a moment.
 #[track_caller]
 fn is_free(host: IpAddr, port: u16) -> bool {
     let address = SocketAddr::new(host, port);

@@ -1,4 +1,5 @@
-//! Other programs: each in its own process group and with a deadline; all processes are ended.
+//! Runs other programs, each in its own process group and with a deadline. All their processes are
+//! killed at the end.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -17,7 +18,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 /// The longest run of a client process, unless a test sets another limit.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long output is awaited after the end of its program.
+/// Longest wait for output after the end of its program.
 const LAST_OUTPUT: Duration = Duration::from_secs(30);
 
 /// The end of a program and its output.
@@ -34,7 +35,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Returns the exit code, if it ended by itself.
+    /// Returns the exit code, if the program ended by itself.
     #[must_use]
     pub fn code(&self) -> Option<i32> {
         self.status.and_then(|status| status.code())
@@ -103,7 +104,7 @@ pub fn run_with(command: &mut Command, input: &[u8], limit: Duration) -> Ran {
 /// A program that is killed on drop, together with all programs that it has started.
 #[derive(Debug)]
 pub struct Running {
-    /// Returns its handle, for the pipes.
+    /// The handle of the process, for its pipes.
     pub child: Child,
     line: String,
     group: Pid,
@@ -125,7 +126,7 @@ impl Running {
         Self { child, line, group, process }
     }
 
-    /// Waits for its end; `None` at the deadline.
+    /// Waits for the end of the program. Returns `None` at the deadline.
     pub fn wait(&mut self, end: Instant) -> Option<ExitStatus> {
         while !self.ended_within(end.saturating_duration_since(Instant::now())) {
             if Instant::now() >= end {
@@ -135,7 +136,7 @@ impl Running {
         Some(self.child.wait().unwrap_or_else(|error| panic!("{}: {error}", self.line)))
     }
 
-    /// Returns whether it ended, after at most `limit`.
+    /// Returns whether the program ends within `limit`.
     fn ended_within(&self, limit: Duration) -> bool {
         let limit = Timespec::try_from(limit).expect("a wait of hours at most");
         let mut watched = [PollFd::new(&self.process, PollFlags::IN)];
@@ -178,7 +179,7 @@ impl Drop for Running {
     }
 }
 
-/// What a program writes to a pipe.
+/// The output that a program writes to a pipe.
 struct Output(Receiver<Vec<u8>>);
 
 impl Output {

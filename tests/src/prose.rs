@@ -2,7 +2,7 @@
 //!
 //! They follow from the rules of style in `CONTRIBUTING.md`.
 
-/// A word or phrase, its replacement, and the words that may follow it all the same.
+/// A word or phrase, its replacement, and the words after which it is allowed.
 const WORDS: [(&str, &str, &[&str]); 27] = [
     (
         "behind",
@@ -64,7 +64,8 @@ fn prose(document: &str) -> Vec<(usize, String)> {
     lines
 }
 
-/// Returns the words of a document that have a plainer one, each with its line and the replacement.
+/// Returns the words of a document that have a plainer replacement, each with its line and that
+/// replacement.
 #[must_use]
 pub fn faults(document: &str) -> Vec<String> {
     let lines = prose(document);

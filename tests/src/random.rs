@@ -43,7 +43,7 @@ impl Random {
         self.seed
     }
 
-    /// Returns the next number, any of 2^64.
+    /// Returns the next number of 64 bits.
     pub fn number(&mut self) -> u64 {
         let number = nth(self.seed, self.index);
         self.index += 1;

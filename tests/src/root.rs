@@ -22,8 +22,8 @@ impl TempRoot {
         Self::below(&std::env::temp_dir())
     }
 
-    /// Makes a directory as [`new`](Self::new) does, in memory if the system allows that: for more
-    /// files than a disk creates in a short time.
+    /// Makes a directory like [`new`](Self::new), but in memory if the system allows it, because a
+    /// disk can take long to create many files.
     #[track_caller]
     #[must_use]
     pub fn in_memory() -> Self {
@@ -40,20 +40,20 @@ impl TempRoot {
         Self { directory }
     }
 
-    /// Returns its path.
+    /// Returns the path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Returns the path of `name` in it, which can contain `/`.
+    /// Returns the path of `name` in the directory. The name can contain `/`.
     #[must_use]
     pub fn join(&self, name: impl AsRef<[u8]>) -> PathBuf {
         self.path().join(OsStr::from_bytes(name.as_ref()))
     }
 
-    /// Gives it, and the files that [`write`](Self::write) makes in it, to a user and a group.
-    /// Requires root.
+    /// Gives the directory to this user and group. Files that [`write`](Self::write) makes later
+    /// get the same user. Requires root.
     #[track_caller]
     pub fn give_to(&self, id: u32) {
         chown(self.path(), Some(id), Some(id)).expect("root may give a directory away");
@@ -98,7 +98,7 @@ impl TempRoot {
         path
     }
 
-    /// Returns the names in it, in the order of their bytes.
+    /// Returns the names in the directory, sorted by their bytes.
     #[track_caller]
     #[must_use]
     pub fn names(&self) -> Vec<Vec<u8>> {
@@ -111,8 +111,8 @@ impl TempRoot {
         names
     }
 
-    /// Returns what [`names`](Self::names) does, without the signs of our server that an upload
-    /// should have replaced a file; they stay for a day.
+    /// Returns the same as [`names`](Self::names), without the files with which our server marks
+    /// interrupted replacements. These files stay for a day.
     #[must_use]
     pub fn names_but_signs(&self) -> Vec<Vec<u8>> {
         let mut names = self.names();
@@ -120,8 +120,8 @@ impl TempRoot {
         names
     }
 
-    /// Returns the names in it that clients of our server can see: no kept partial uploads, and no
-    /// signs of interrupted replacements.
+    /// Returns the names in the directory that clients of our server can see: neither partial
+    /// uploads nor marks of interrupted replacements.
     #[track_caller]
     #[must_use]
     pub fn published(&self) -> Vec<Vec<u8>> {
@@ -130,8 +130,8 @@ impl TempRoot {
         names
     }
 
-    /// Returns every file below it with its content, and every empty directory: relative paths,
-    /// sorted.
+    /// Returns every file below the directory with its content, and every directory with `None`:
+    /// relative paths, sorted.
     #[track_caller]
     #[must_use]
     pub fn tree(&self) -> Vec<(PathBuf, Option<Vec<u8>>)> {

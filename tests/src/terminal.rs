@@ -22,7 +22,7 @@ pub struct Terminal {
     pub child: Child,
     process: OwnedFd,
     master: File,
-    /// The output that was not expected yet.
+    /// The output that [`expect`](Self::expect) has not consumed yet.
     seen: Vec<u8>,
 }
 
@@ -91,7 +91,7 @@ impl Terminal {
         }
     }
 
-    /// Returns the output within a duration that was not expected before.
+    /// Waits for `time`, and returns all output that has not been expected yet.
     #[must_use]
     pub fn shown_within(&mut self, time: Duration) -> String {
         let end = Instant::now() + time;
@@ -99,7 +99,7 @@ impl Terminal {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 
-    /// Reads the next output; returns false if there is no more.
+    /// Reads the next output. Returns false if there is no more.
     fn read(&mut self, end: Instant) -> bool {
         let left = end.saturating_duration_since(Instant::now());
         let limit = Timespec::try_from(left).expect("a minute at most");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// The longest wait: many times what a busy machine needs.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Repeats an attempt until it has a result, and returns that.
+/// Repeats an attempt until it has a result, and returns the result.
 #[track_caller]
 pub fn at_last<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + LIMIT;
@@ -28,26 +28,26 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     at_last(what, || condition().then_some(()));
 }
 
-/// Waits until nobody listens at an address. The listener may be closed already, but a program that
-/// another test starts may hold a copy of it.
+/// Waits until no program listens at an address. The listener may be closed already, but a program
+/// that another test starts may hold a copy of its socket.
 #[track_caller]
 pub fn wait_until_closed(address: SocketAddr) {
     wait_until("the port is closed", || TcpStream::connect(address).is_err());
 }
 
-/// Calls `test` with a short limit for its waits. A thread may be delayed for longer than any limit.
-/// So if `test` fails, and took longer than the limit, it is called again, with ten times the
-/// limit; twice at most.
+/// Calls `test` with a short limit for its waits. A thread may be delayed for longer than any
+/// limit. So if `test` fails after more time than the limit, it is called again with ten times the
+/// limit, at most twice.
 ///
-/// Use it if a test has to wait for a timeout that also applies to what comes before it, or if the
-/// limit is a constant of the toolkit.
+/// Use it if a test has to wait for a timeout that also applies to earlier steps, or if the limit
+/// is a constant of the toolkit.
 #[track_caller]
 pub fn patiently<T>(limit: Duration, test: impl Fn(Duration) -> T) -> T {
     let result = try_patiently(limit, |limit| catch_unwind(AssertUnwindSafe(|| test(limit))));
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Does the same for a test that returns what is wrong.
+/// Does the same as [`patiently`] for a test that returns an error.
 ///
 /// # Errors
 ///

@@ -31,7 +31,7 @@ pub fn host_port(data: &[u8]) {
     }
 }
 
-/// Returns the numbers of the first run of digits and commas that has six.
+/// Returns the numbers of the first run of digits and commas with at least six numbers.
 fn plain_run(text: &[u8]) -> Option<Vec<&str>> {
     let runs = text.split(|&byte| !byte.is_ascii_digit() && byte != b',');
     let runs = runs.filter_map(|run| std::str::from_utf8(run).ok());
@@ -53,7 +53,7 @@ fn without_blanks(text: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Returns the first six; `None` if one of them is too large.
+/// Returns the first six numbers, or `None` if one of them is too large.
 fn plain_octets(numbers: &[&str]) -> Option<[u8; 6]> {
     let octet = |text: &&str| text.parse().ok().filter(|_: &u8| text.len() <= 3);
     let octets: Option<Vec<u8>> = numbers.iter().take(6).map(octet).collect();
@@ -85,7 +85,7 @@ pub fn extended_address(data: &[u8]) {
     }
 }
 
-/// Returns the third field after the first bracket that has one.
+/// Returns the port in the third field after the first bracket that has such a field.
 fn plain_port(text: &[u8]) -> Option<u16> {
     let brackets = (1..=text.len()).filter(|at| text.get(at - 1) == Some(&b'('));
     brackets.filter_map(|at| plain_port_of(text.split_at(at).1)).next()
@@ -118,8 +118,8 @@ pub fn network_protocols(data: &[u8]) {
     }
 }
 
-/// Returns the numbers in the first brackets that contain nothing else; `None` for a number beyond
-/// 2^64.
+/// Returns the numbers in the first brackets that contain nothing else. A number of 2^64 or more is
+/// `None`.
 fn plain_list(text: &[u8]) -> Option<Vec<Option<u64>>> {
     let opening = (0..text.len()).filter(|at| text.get(*at) == Some(&b'('));
     let mut lists = opening.filter_map(|open| {
@@ -201,8 +201,8 @@ pub fn language_tag(data: &[u8]) {
     assert_eq!(tag.to_string(), tag.as_str());
 }
 
-/// Checks the header of a load balancer: a reader that takes as many bytes as it asks for takes none
-/// of the client's, and it names what the words or the bytes say.
+/// Checks the header of a load balancer. A reader that reads only the requested bytes must not read
+/// bytes of the client, and the result must match the header.
 pub fn proxy_header(data: &[u8]) {
     let whole = ProxyHeader::parse(data);
     for taken in 0..data.len().min(limits::PROXY_HEADER + 1) {

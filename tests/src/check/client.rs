@@ -50,7 +50,7 @@ fn data_server() -> &'static DataServer {
     })
 }
 
-/// Sends all data, then reads all.
+/// Sends all content, then reads to the end.
 fn exchange_data(mut stream: TcpStream, content: &[u8]) {
     let _timeouts = stream.set_read_timeout(Some(PHASE));
     let sent = stream.write_all(content).and(stream.shutdown(Shutdown::Write));
@@ -156,7 +156,8 @@ fn assert_commands(said: &[u8]) {
 /// One action of a client; its second argument is the content of data connections.
 type Step = fn(&mut Client, &[u8]) -> Result<(), Error>;
 
-/// Performs some actions of a client one after the other; the length of the data chooses the first.
+/// Performs some actions of a client one after the other; the length of the data chooses the first
+/// action.
 fn drive(port: u16, first: usize, content: &[u8]) {
     let timeouts = Timeouts {
         resolve: PHASE,
@@ -234,7 +235,7 @@ fn drive(port: u16, first: usize, content: &[u8]) {
     told(client.login("user", "word"));
     let turn = first % steps.len();
     steps.rotate_left(turn);
-    // All of them would take several times as long, and find little more.
+    // All steps would take several times as long, and find little more.
     for step in steps.into_iter().take(4) {
         told(step(&mut client, content));
     }

@@ -22,7 +22,7 @@ pub fn command_line(data: &[u8]) {
     }
 }
 
-/// Returns the pieces with one more before them.
+/// Returns `pieces` with `first` before them.
 fn behind<'a>(first: &'a [u8], pieces: &[&'a [u8]]) -> Vec<&'a [u8]> {
     [&[first], pieces].concat()
 }
@@ -72,7 +72,7 @@ fn line_events(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<LineEvent<'sta
     events
 }
 
-/// Returns a line, or `None` for a malformed one; short data causes no other event.
+/// Returns a line, or `None` for a malformed line. Short data causes no other event.
 fn text_of(event: &LineEvent<'_>) -> Option<Vec<u8>> {
     match event {
         LineEvent::Line(line) => Some(line.to_vec()),
@@ -81,8 +81,8 @@ fn text_of(event: &LineEvent<'_>) -> Option<Vec<u8>> {
     }
 }
 
-/// Returns the lines of `data`, which is short and contains no Telnet commands; `None` for each
-/// malformed one.
+/// Returns the lines of `data`, which is short and contains no Telnet commands. A malformed line is
+/// `None`.
 fn plain_lines(data: &[u8], strict: bool) -> Vec<Option<Vec<u8>>> {
     let (mut lines, mut line) = (Vec::new(), Vec::new());
     for &byte in data {

@@ -18,7 +18,7 @@ pub fn ascii(data: &[u8]) {
     assert_eq!(decode(&[&encode(&[&text])]), text, "there and back");
 }
 
-/// Most decompressed bytes that are looked at.
+/// Largest number of decompressed bytes that are examined.
 const PLAIN: usize = 1 << 20;
 
 /// Checks data in mode Z, in either direction.
@@ -41,7 +41,7 @@ fn compress(data: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the decompressed data, or its first bytes. Which fault a stream has must not depend on
-/// the pieces, but bytes before a fault may.
+/// the pieces, but the bytes returned before a fault may.
 fn inflate(pieces: &[&[u8]]) -> Result<Vec<u8>, DeflateFault> {
     let (mut decoder, mut all, mut out) = (DeflateDecoder::new(), Vec::new(), [0; 4_096]);
     for mut rest in pieces.iter().copied() {

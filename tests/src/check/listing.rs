@@ -153,7 +153,7 @@ fn is_part(line: &[u8], part: &[u8]) -> bool {
     part.is_empty() || line.windows(part.len()).any(|window| window == part)
 }
 
-/// EPLF is so simple that it can be parsed here completely.
+/// Checks `parsed` against the result of a complete parser. EPLF is simple enough for that.
 fn eplf(line: &[u8], parsed: &ListLine) {
     let Some(tab) = line.iter().position(|&byte| byte == b'\t') else {
         assert!(!matches!(parsed, ListLine::Entry(_)), "{parsed:?} without a TAB");

@@ -1,7 +1,7 @@
 //! Invariants for any bytes: one function for each kind of input, which takes the bytes of a peer
 //! and panics if an invariant is broken.
 //!
-//! The property tests call these functions with generated input, the fuzz targets with that of
+//! The property tests call these functions with generated input, the fuzz targets with input from
 //! libFuzzer. Where possible, the result of the toolkit is compared with that of a few plain lines
 //! here, which are slow, hold everything in memory and share no code with it.
 
@@ -58,7 +58,8 @@ fn lengths(pieces: &[&[u8]]) -> Vec<usize> {
     pieces.iter().map(|piece| piece.len()).collect()
 }
 
-/// Returns the number that fills all of `digits`; `None` for other characters or beyond 2^64 - 1.
+/// Returns the number in `digits`, or `None` if there are other characters or the number exceeds
+/// 2^64 - 1.
 fn plain_number(digits: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(digits).ok()?;
     digits.chars().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok())?

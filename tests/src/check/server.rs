@@ -162,7 +162,7 @@ impl Session {
     }
 
     /// Reads replies to the end of the connection, and returns whether it ended properly. Once all
-    /// due replies have arrived, or no more arrive, this side ends.
+    /// due replies have arrived, or no more arrive, this side closes its output.
     fn listen(&mut self, due: usize) -> bool {
         let (mut buffer, mut said_all) = ([0; 4_096], false);
         loop {

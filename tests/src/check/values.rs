@@ -35,7 +35,7 @@ pub fn time_val(data: &[u8]) {
     }
 }
 
-/// Returns whether the text matches the grammar and is in the calendar.
+/// Returns whether the text matches the grammar and is a date in the calendar.
 fn is_time(text: &[u8]) -> bool {
     let (digits, fraction) = text.split_at_checked(14).unwrap_or((text, &[]));
     let number = |at: usize, length| {
@@ -107,7 +107,8 @@ pub fn facts(data: &[u8]) {
     assert_eq!(Facts::parse(&line), Ok(facts));
 }
 
-/// Returns whether all are facts, with SP only in values of owners, groups and unknown facts.
+/// Returns whether all of `facts` are valid facts, with SP only in values of owners, groups and
+/// unknown facts.
 fn may_hold_blanks(facts: &[u8]) -> bool {
     facts.split(|&byte| byte == b';').all(|fact| {
         let Some(equals) = fact.iter().position(|&byte| byte == b'=') else { return false };

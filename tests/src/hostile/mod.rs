@@ -47,7 +47,7 @@ pub use self::script::{Behaviour, Want, behaviours};
 /// The length of the transferred file, in bytes: more than the sockets of a transfer hold.
 pub const LENGTH: usize = 10_000_000;
 
-/// Returns the transferred file, which differs at every place.
+/// Returns the transferred file, whose content does not repeat.
 #[must_use]
 pub fn content() -> &'static [u8] {
     static CONTENT: OnceLock<Vec<u8>> = OnceLock::new();

@@ -14,13 +14,13 @@ use super::script::{Amount, Part, Port, Rule, Step, Text, sound};
 use super::{Behaviour, content, listing};
 use crate::port::OwnPort;
 
-/// Longer than any timeout of a correct client.
+/// A time limit that is longer than any timeout of a correct client.
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// The bytes that no client may accept of endless input.
+/// Number of bytes of endless input that no client may accept.
 const ENDLESS: u64 = 1 << 30;
 
-/// The bytes written or read at a time.
+/// Number of bytes that are written or read at a time.
 const PIECE: usize = 65_536;
 
 /// The place where the control connection is cut, whatever the table says.
@@ -50,7 +50,7 @@ pub struct Played {
     pub line_ends: Vec<usize>,
     /// The data moved for each command that moves data.
     pub moved: Vec<Moved>,
-    /// Actions of this client that no client may do.
+    /// Forbidden actions of the client.
     pub violations: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ pub struct Moved {
     pub taken: u64,
     /// Whether the received bytes are exactly the content at that place.
     pub is_content: bool,
-    /// Whether it saw the end of the received data.
+    /// Whether the server saw the end of the received data.
     pub ended: bool,
 }
 
@@ -399,8 +399,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Opens the data connection, unless it is open. It stays closed if the client first sends
-    /// another command or disconnects.
+    /// Opens the data connection, unless it is open. The connection stays closed if the client
+    /// first sends another command or disconnects.
     fn open(&mut self) -> Result<(), Over> {
         if self.data.is_some() {
             return Ok(());

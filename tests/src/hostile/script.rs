@@ -26,14 +26,15 @@ impl Behaviour {
     ///
     /// # Panics
     ///
-    /// Never panics: its text is part of this module.
+    /// Never panics, because the text is part of this module.
     #[must_use]
     pub fn sound() -> Self {
         read("sound", "== is_sound").pop().expect("one behaviour")
     }
 
-    /// Returns whether it differs from a sound server for a client that sends these verbs;
-    /// `greeting` is the greeting. The rule for `any` counts for every verb without another rule.
+    /// Returns whether the behaviour differs from a sound server for a client that sends these
+    /// verbs; the verb `greeting` stands for the greeting. The rule for `any` counts for every verb
+    /// without another rule.
     #[must_use]
     pub fn concerns(&self, verbs: &[&str]) -> bool {
         let concerns = |verb: &String| verb == "any" || verbs.contains(&verb.as_str());
@@ -243,7 +244,7 @@ fn class(word: &str) -> Vec<&str> {
     }
 }
 
-/// `outcome or outcome; usable|closed|either; memory N KiB`.
+/// Reads `outcome or outcome; usable|closed|either; memory N KiB`.
 fn want(call: &str, text: &str) -> Want {
     let mut parts = text.split("; ");
     let outcomes = parts.next().unwrap_or_default().split(" or ").map(str::to_owned).collect();

@@ -6,7 +6,7 @@ const [host, port, root] = process.argv.slice(2)
 const server = new FtpSrv({
   url: `ftp://${host.includes(':') ? `[${host}]` : host}:${port}`,
   pasv_url: host,
-  // Its own is 1024; it takes the first that is free.
+  // The default is 1024. ftp-srv takes the first free port.
   pasv_min: 20000,
   log: createLogger({ name: 'ftp-srv', streams: [] })
 })

@@ -7,7 +7,7 @@ use super::Peer;
 use crate::process::{LIMIT, Running, run};
 use crate::wait::at_last;
 
-/// The nodes. Each has a port for S3 and one for the other nodes.
+/// Number of nodes. Each has a port for S3 and a port for the other nodes.
 pub(super) const NODES: u16 = 3;
 
 pub(super) const ACCESS_KEY: &str = "GK0123456789abcdef01234567";

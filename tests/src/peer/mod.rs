@@ -1,5 +1,5 @@
-//! Other programs, which a machine may lack. Tests that need a missing one report that on standard
-//! error and pass, or fail if the environment has `FTP_REQUIRE_PEERS=1`.
+//! Other programs, which a machine may lack. Tests that need a missing program report that on
+//! standard error and pass, or fail if the environment has `FTP_REQUIRE_PEERS=1`.
 
 mod garage;
 mod more_servers;
@@ -26,8 +26,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Looks for `program` in `PATH` and in the directories of daemons. Reports a missing one, and
-    /// returns `None`.
+    /// Looks for `program` in `PATH` and in the directories of daemons. Reports a missing program,
+    /// and returns `None`.
     #[track_caller]
     #[must_use]
     pub fn find(program: &str) -> Option<Self> {
@@ -35,7 +35,7 @@ impl Peer {
         found(program, path)
     }
 
-    /// Looks for a Python 3 with `module`. Reports a missing one, and returns `None`.
+    /// Looks for a Python 3 with `module`. Reports a missing Python or module, and returns `None`.
     #[track_caller]
     #[must_use]
     pub fn python(module: &str) -> Option<Self> {
@@ -44,7 +44,8 @@ impl Peer {
     }
 
     /// Looks for an interpreter called `program` that runs `check` from standard input
-    /// successfully, and so has the library `what`. Reports a missing one, and returns `None`.
+    /// successfully, and so has the library `what`. Reports a missing interpreter, and returns
+    /// `None`.
     #[track_caller]
     #[must_use]
     pub fn that_runs(what: &str, program: &str, check: &str) -> Option<Self> {

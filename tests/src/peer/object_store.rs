@@ -41,7 +41,8 @@ impl ObjectStore {
         }))
     }
 
-    /// Starts SeaweedFS, a distributed store. If it is missing, reports that and returns `None`.
+    /// Starts SeaweedFS, a distributed store. If SeaweedFS is missing, reports that and returns
+    /// `None`.
     #[track_caller]
     #[must_use]
     pub fn seaweedfs() -> Option<Self> {
@@ -82,8 +83,8 @@ impl ObjectStore {
         }))
     }
 
-    /// Starts s3s-fs, which keeps objects as files, with `FTP_ENGINES=1`: it has to be built. See
-    /// `tests/engines`.
+    /// Starts s3s-fs, which keeps objects as files. Requires `FTP_ENGINES=1`, because s3s-fs must
+    /// be built first: see `tests/engines`.
     #[track_caller]
     #[must_use]
     pub fn s3s_fs() -> Option<Self> {
@@ -98,8 +99,8 @@ impl ObjectStore {
         }))
     }
 
-    /// Starts three nodes of Garage, a distributed store, with `FTP_ENGINES=1`: it has to be built.
-    /// See `tests/engines`. Each object is on all nodes.
+    /// Starts three nodes of Garage, a distributed store. Each object is on all nodes. Requires
+    /// `FTP_ENGINES=1`, because Garage must be built first: see `tests/engines`.
     #[track_caller]
     #[must_use]
     pub fn garage() -> Option<Self> {
@@ -119,7 +120,7 @@ impl ObjectStore {
         })
     }
 
-    /// Kills the last node of a store with several nodes. The first one answers requests.
+    /// Kills the last node of a store with several nodes. The first node answers requests.
     pub fn kill_a_node(&mut self) {
         assert!(self.programs.len() > 1, "{} has one node", self.name);
         drop(self.programs.pop());
@@ -175,7 +176,7 @@ impl ObjectStore {
     }
 }
 
-/// Returns whether the stores that have to be built are there: `FTP_ENGINES=1`.
+/// Returns whether the stores that must be built are available: `FTP_ENGINES=1`.
 fn are_built() -> bool {
     let are = std::env::var_os("FTP_ENGINES").is_some_and(|value| value == "1");
     if !are {

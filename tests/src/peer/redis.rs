@@ -17,7 +17,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts Redis. Reports a missing one, and returns `None`.
+    /// Starts Redis. If Redis is missing, reports that and returns `None`.
     #[track_caller]
     #[must_use]
     pub fn start() -> Option<Self> {
@@ -35,7 +35,7 @@ impl Redis {
         Some(Self { port, _program: program })
     }
 
-    /// Returns its address as a URL.
+    /// Returns the address of the server as a URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.port.address())

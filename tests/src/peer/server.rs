@@ -50,14 +50,14 @@ impl RealServer {
         Self::vsftpd_at(Ipv4Addr::LOCALHOST)
     }
 
-    /// Starts it on another loopback address.
+    /// Starts vsftpd on another loopback address.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_at(host: impl Into<IpAddr>) -> Option<Self> {
         Self::vsftpd_without(host, &[])
     }
 
-    /// Starts it with these settings, by default `YES`, set to `NO`.
+    /// Starts vsftpd with these settings, which are `YES` by default, set to `NO`.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_without(host: impl Into<IpAddr>, settings: &[&str]) -> Option<Self> {
@@ -71,8 +71,8 @@ impl RealServer {
         Self::vsftpd_with(host, without, |_, _| {}, greets)
     }
 
-    /// Starts it with its default settings of listings, so that names that begin with a dot are
-    /// hidden. It never runs as root, who may read every directory.
+    /// Starts vsftpd with its default settings for listings, so that names that begin with a dot
+    /// are hidden. It never runs as root, who may read every directory.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_unprivileged() -> Option<Self> {
@@ -95,7 +95,7 @@ impl RealServer {
         Some(server)
     }
 
-    /// Starts it with these additional lines in its configuration, and this time zone.
+    /// Starts vsftpd with these additional lines in its configuration, and in this time zone.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_also(lines: &str, zone: &str) -> Option<Self> {
@@ -106,7 +106,8 @@ impl RealServer {
         Self::vsftpd_with(Ipv4Addr::LOCALHOST, change, environment, greets)
     }
 
-    /// Starts it with a configuration that `change` modifies, and another environment.
+    /// Starts vsftpd with a configuration that `change` modifies, and a command that `environment`
+    /// modifies.
     #[track_caller]
     pub(crate) fn vsftpd_with(
         host: impl Into<IpAddr>,
@@ -136,7 +137,7 @@ impl RealServer {
         Self::proftpd_fxp(host, true)
     }
 
-    /// Starts it with or without connections to third hosts.
+    /// Starts ProFTPD with or without connections to third hosts.
     #[track_caller]
     #[must_use]
     pub fn proftpd_fxp(host: impl Into<IpAddr>, allowed: bool) -> Option<Self> {
@@ -144,14 +145,14 @@ impl RealServer {
         Self::proftpd_with(host, |_| foreign.to_owned(), greets)
     }
 
-    /// Starts it with these additional lines in its configuration.
+    /// Starts ProFTPD with these additional lines in its configuration.
     #[track_caller]
     #[must_use]
     pub fn proftpd_also(lines: &str) -> Option<Self> {
         Self::proftpd_with(Ipv4Addr::LOCALHOST, |_| lines.to_owned(), greets)
     }
 
-    /// Starts it with additional lines that depend on the place of its files.
+    /// Starts ProFTPD with additional lines that depend on the place of its files.
     #[track_caller]
     pub(crate) fn proftpd_with(
         host: impl Into<IpAddr>,
@@ -176,15 +177,15 @@ impl RealServer {
         Some(Self::ready(host, TempRoot::new(), TempRoot::new(), LOGIN, command, greets))
     }
 
-    /// Starts Pure-FTPd on a loopback address, with one user, who sees the root as `/`; the user
-    /// nobody owns it. It starts as root, as the tests must.
+    /// Starts Pure-FTPd on a loopback address, with one user, who sees the root as `/`. The root
+    /// belongs to the user nobody. Pure-FTPd starts as root, so the tests must run as root.
     #[track_caller]
     #[must_use]
     pub fn pure_ftpd_at(host: impl Into<IpAddr>) -> Option<Self> {
         Self::pure_ftpd_fxp(host, true)
     }
 
-    /// Starts it with or without connections to third hosts.
+    /// Starts Pure-FTPd with or without connections to third hosts.
     #[track_caller]
     #[must_use]
     pub fn pure_ftpd_fxp(host: impl Into<IpAddr>, allowed: bool) -> Option<Self> {
@@ -193,7 +194,7 @@ impl RealServer {
         })
     }
 
-    /// Starts it with these additional arguments.
+    /// Starts Pure-FTPd with these additional arguments.
     #[track_caller]
     #[must_use]
     pub fn pure_ftpd_also(arguments: &[&str]) -> Option<Self> {
@@ -202,7 +203,7 @@ impl RealServer {
         })
     }
 
-    /// Starts it with additional arguments that depend on the place of its files.
+    /// Starts Pure-FTPd with additional arguments that depend on the place of its files.
     #[track_caller]
     pub(crate) fn pure_ftpd_with(
         host: impl Into<IpAddr>,
@@ -258,7 +259,7 @@ impl RealServer {
     ) -> Self {
         let host = host.into();
         let mut why = String::new();
-        // A server that cannot have its port ends at once.
+        // A server that cannot get its port ends at once.
         for _ in 0..5 {
             let port = OwnPort::claim_at(host);
             let address = port.address();
@@ -274,15 +275,15 @@ impl RealServer {
         panic!("the server does not start: {why}");
     }
 
-    /// Starts Python's pyftpdlib with one user, who sees the root as `/`. It handles names as
-    /// bytes.
+    /// Starts Python's pyftpdlib with one user, who sees the root as `/`. The server handles names
+    /// as bytes.
     #[track_caller]
     #[must_use]
     pub fn pyftpdlib() -> Option<Self> {
         Self::pyftpdlib_at(Ipv4Addr::LOCALHOST)
     }
 
-    /// Starts it on another loopback address.
+    /// Starts pyftpdlib on another loopback address.
     #[track_caller]
     #[must_use]
     pub fn pyftpdlib_at(host: impl Into<IpAddr>) -> Option<Self> {
@@ -290,7 +291,7 @@ impl RealServer {
         Some(Self::script(host, &python, include_str!("pyftpdlib_serve.py")))
     }
 
-    /// Starts it with its default settings: names are UTF-8, and other bytes become U+FFFD.
+    /// Starts pyftpdlib with its default settings: names are UTF-8, and other bytes become U+FFFD.
     #[track_caller]
     #[must_use]
     pub fn pyftpdlib_by_default() -> Option<Self> {
@@ -308,7 +309,7 @@ impl RealServer {
         Self::script_with(host, interpreter, script, |_, _| {}, greets)
     }
 
-    /// Starts it with additional arguments.
+    /// Starts a script with additional arguments.
     #[track_caller]
     pub(crate) fn script_with(
         host: impl Into<IpAddr>,

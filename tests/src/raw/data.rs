@@ -8,21 +8,21 @@ use socket2::{Domain, Socket, Type};
 
 use super::{DEADLINE, is_timeout, read_before};
 
-/// A listening socket that was announced by PORT.
+/// A listening socket for active mode, which is announced by PORT or EPRT.
 #[derive(Debug)]
 pub struct RawListener {
     pub(super) listener: TcpListener,
 }
 
 impl RawListener {
-    /// Returns the address on which it listens.
+    /// Returns the address on which the socket listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listener.local_addr().expect("a bound socket has an address")
     }
 
-    /// Returns the line that announces it: `PORT` (RFC 959 §4.1.2), IPv4 only, or `EPRT` (RFC 2428
-    /// §2).
+    /// Returns the line that announces the socket: `PORT` (RFC 959 §4.1.2), IPv4 only, or `EPRT`
+    /// (RFC 2428 §2).
     #[track_caller]
     #[must_use]
     pub fn announcement(&self, verb: &str) -> String {
@@ -97,7 +97,7 @@ impl RawData {
         &self.stream
     }
 
-    /// Converts it into its socket.
+    /// Converts the connection into its socket.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {
         self.stream
@@ -154,7 +154,7 @@ impl RawData {
 
     /// Ends the data properly, by FIN.
     pub fn close(self) {
-        // The server may have reset it already; its reply then says so.
+        // The server may have reset the connection already; its reply then says so.
         let _gone = self.stream.shutdown(Shutdown::Write);
     }
 

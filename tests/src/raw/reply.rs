@@ -50,7 +50,7 @@ pub enum NoReply {
     Malformed(Vec<u8>),
 }
 
-/// Returns `p1 * 256 + p2` and the host before it, from the first six numbers separated by commas.
+/// Returns the host and the port `p1 * 256 + p2` from the first six numbers separated by commas.
 pub(super) fn address_in_227(text: &[u8]) -> Option<SocketAddr> {
     let text = std::str::from_utf8(text).ok()?;
     let start = text.find(|c: char| c.is_ascii_digit())?;

@@ -75,15 +75,15 @@ impl RawSession {
         session
     }
 
-    /// As [`login`](Self::login), again until it succeeds: the server may have a timeout that a busy
-    /// machine exceeds.
+    /// Repeats [`login`](Self::login) until it succeeds, because the server may have a timeout that
+    /// a busy machine exceeds.
     #[track_caller]
     #[must_use]
     pub fn login_in_time(address: SocketAddr, user: &str, password: &str) -> Self {
         at_last("a login within the timeout", || Self::try_login(address, user, password))
     }
 
-    /// Connects and logs in; `None` if the server ends the session before, or refuses it.
+    /// Connects and logs in. Returns `None` if the server ends the session or refuses the login.
     #[track_caller]
     #[must_use]
     pub fn try_login(address: SocketAddr, user: &str, password: &str) -> Option<Self> {
@@ -98,7 +98,7 @@ impl RawSession {
         is_in.then_some(session)
     }
 
-    /// As [`login`](Self::login), from one of this machine's addresses.
+    /// Logs in like [`login`](Self::login), from one of this machine's addresses.
     #[track_caller]
     #[must_use]
     pub fn login_from(source: IpAddr, address: SocketAddr, user: &str, password: &str) -> Self {
@@ -387,7 +387,7 @@ impl RawSession {
         panic!("{what}; the dialogue without its first {skipped} lines:\n{}", shown.join("\n"));
     }
 
-    /// One line with its line ending, and the Telnet commands removed from it.
+    /// Returns one line with its line ending, but without Telnet commands.
     fn reply_line(&mut self, end: Instant) -> Result<Vec<u8>, NoReply> {
         loop {
             let (taken, done) = self.take_until_line_feed();

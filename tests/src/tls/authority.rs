@@ -23,8 +23,8 @@ const NAMES: [&str; 6] =
 /// How long a certificate of [`Kind::EndsSoon`] is still valid.
 const SOON: Duration = Duration::from_secs(5 * 24 * 60 * 60);
 
-/// The kind of a certificate. For an unknown issuer, use a [`Good`](Self::Good) one of another
-/// [`Authority`].
+/// The kind of a certificate. For an unknown issuer, use a [`Good`](Self::Good) certificate of
+/// another [`Authority`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// For `localhost`, `ftp.example.invalid` and the loopback addresses; valid for a long time.
@@ -55,7 +55,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes one.
+    /// Makes an authority with a new key.
     #[must_use]
     pub fn new() -> Self {
         let mut params = CertificateParams::new([]).expect("no names are well-formed names");
@@ -77,13 +77,13 @@ impl Authority {
         Pair { certificate: certificate.expect("a key that can sign").der().to_vec(), key }
     }
 
-    /// Returns its own certificate in DER.
+    /// Returns the authority's own certificate in DER.
     #[must_use]
     pub fn certificate(&self) -> CertificateDer<'static> {
         self.issuer.der().clone()
     }
 
-    /// Writes its own certificate to a PEM file, such as for `--ca-file`.
+    /// Writes the authority's own certificate to a PEM file, such as for `--ca-file`.
     #[track_caller]
     #[must_use]
     pub fn write(&self, root: &TempRoot, name: &str) -> PathBuf {

@@ -63,7 +63,7 @@ impl TlsClient {
         Self { version: Some(version), ..self.anew() }
     }
 
-    /// Offers these protocols by ALPN; without any, no ALPN.
+    /// Offers these protocols by ALPN. Without protocols, sends no ALPN.
     #[must_use]
     pub fn alpn(self, protocols: &[&str]) -> Self {
         let alpn = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
@@ -82,13 +82,13 @@ impl TlsClient {
         Self { own: Some((pair.certificate(), Arc::new(pair.key()))), ..self.anew() }
     }
 
-    /// Returns its sessions, to count or forget them.
+    /// Returns the sessions of the client, to count or forget them.
     #[must_use]
     pub const fn sessions(&self) -> &Sessions {
         &self.sessions
     }
 
-    /// Returns its ClientHello, to send in pieces of any size.
+    /// Returns a ClientHello of the client, to send in pieces of any size.
     #[track_caller]
     #[must_use]
     pub fn hello(&self) -> Vec<u8> {

@@ -10,8 +10,8 @@
 //! | records to send one by one, so that a connection can end after any of them | [`TlsStream::records`], [`TlsStream::inject`] |
 //! | another server with TLS | [`RealServer::vsftpd_tls`](crate::peer::RealServer::vsftpd_tls) and similar methods, with settings by [`Secured`] |
 //!
-//! It uses rustls like the toolkit, but none of the toolkit's code. Tests with curl, lftp, Python
-//! and `openssl` show how other programs judge the toolkit.
+//! This module uses rustls like the toolkit, but none of the toolkit's code. Tests with curl, lftp,
+//! Python and `openssl` show how other programs judge the toolkit.
 
 mod authority;
 mod client;
@@ -46,7 +46,8 @@ impl Version {
     /// Both versions, the older first.
     pub const ALL: [Self; 2] = [Self::V1_2, Self::V1_3];
 
-    /// Returns its name in the configuration of OpenSSL and ProFTPD, such as `TLSv1.3`.
+    /// Returns the name of the version in the configuration of OpenSSL and ProFTPD, such as
+    /// `TLSv1.3`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -64,7 +65,7 @@ impl Version {
     }
 }
 
-/// Returns the versions that rustls offers: only this one, or both.
+/// Returns the versions that rustls offers: only `version`, or both.
 fn offered(version: Option<Version>) -> &'static [&'static SupportedProtocolVersion] {
     static V1_2: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
     static V1_3: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];

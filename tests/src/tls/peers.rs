@@ -12,11 +12,11 @@ use crate::root::TempRoot;
 /// The TLS settings of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Secured<'a> {
-    /// Its certificate.
+    /// The server's certificate and key.
     pub pair: &'a Pair,
-    /// The only version that it offers, or both.
+    /// The only version that the server offers; `None` for both.
     pub version: Option<Version>,
-    /// Whether it begins with the handshake; otherwise it waits for `AUTH TLS`, and accepts
+    /// Whether the server begins with the handshake; otherwise it waits for `AUTH TLS`, and accepts
     /// plaintext.
     pub implicit: bool,
     /// Whether a data connection must resume a session of its control connection.
@@ -47,7 +47,7 @@ impl<'a> Secured<'a> {
         command.envs(self.openssl(etc).map(|path| ("OPENSSL_CONF", path)));
     }
 
-    /// Returns whether it sends a greeting at `address` yet.
+    /// Returns whether the server sends a greeting at `address` yet.
     fn greets(&self, address: SocketAddr) -> bool {
         let greeting = || {
             let tcp = TcpStream::connect_timeout(&address, DEADLINE).ok()?;
@@ -85,9 +85,9 @@ impl RealServer {
         Self::vsftpd_with(host, more, limit, |address| secured.greets(address))
     }
 
-    /// Starts [`proftpd_at`](Self::proftpd_at) with `mod_tls`, which it finds where its package
-    /// installs it, relative to the program. It requires resumption unless `NoSessionReuseRequired`
-    /// is set, and accepts `UseImplicitSSL`.
+    /// Starts [`proftpd_at`](Self::proftpd_at) with `mod_tls`, which must be where the package
+    /// installs it, relative to the program. ProFTPD requires resumption unless
+    /// `NoSessionReuseRequired` is set, and accepts `UseImplicitSSL`.
     #[track_caller]
     #[must_use]
     pub fn proftpd_tls(host: impl Into<IpAddr>, secured: Secured<'_>) -> Option<Self> {
@@ -121,7 +121,7 @@ impl RealServer {
         Self::proftpd_with(host, more, |address| secured.greets(address))
     }
 
-    /// Starts [`pure_ftpd_at`](Self::pure_ftpd_at) with TLS. It has neither implicit TLS nor
+    /// Starts [`pure_ftpd_at`](Self::pure_ftpd_at) with TLS. Pure-FTPd has neither implicit TLS nor
     /// required resumption: a test that asks for either fails.
     #[track_caller]
     #[must_use]
@@ -137,7 +137,7 @@ impl RealServer {
     }
 
     /// Starts [`pyftpdlib_at`](Self::pyftpdlib_at) with TLS, by its `TLS_FTPHandler`, which uses
-    /// Python's OpenSSL. It cannot require resumption: a test that asks for it fails.
+    /// Python's OpenSSL. pyftpdlib cannot require resumption: a test that asks for it fails.
     #[track_caller]
     #[must_use]
     pub fn pyftpdlib_tls(host: impl Into<IpAddr>, secured: Secured<'_>) -> Option<Self> {

@@ -28,7 +28,7 @@ pub enum End {
 pub struct Handshake {
     /// The version.
     pub version: Version,
-    /// Whether it resumed an earlier session.
+    /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
     /// The protocol that ALPN chose.
     pub alpn: Option<Vec<u8>>,
@@ -42,7 +42,7 @@ pub struct Handshake {
 ///
 /// rustls asserts, in debug builds, that it never sends a second fatal alert, and counts its own
 /// `close_notify` as one. Bytes that are not TLS and arrive after
-/// [`close_notify`](Self::close_notify) of this side therefore cause a panic there.
+/// [`close_notify`](Self::close_notify) of this side therefore cause a panic in rustls.
 #[derive(Debug)]
 pub struct TlsStream {
     tcp: TcpStream,

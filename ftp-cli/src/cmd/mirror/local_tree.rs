@@ -291,7 +291,7 @@ impl<'a> Draft<'a> {
     /// file gets the remote file's time, like all files of a mirror; that works on every file
     /// system.
     ///
-    /// Without a time the file starts empty: with the many files of a mirror, an equal size proves
+    /// Without a time, the file starts empty: with the many files of a mirror, an equal size proves
     /// too little.
     ///
     /// # Errors

@@ -61,8 +61,8 @@ pub(super) trait Side {
     ///
     /// # Errors
     ///
-    /// Returns a failure if it cannot be read completely. A failure that is not fatal concerns only
-    /// this directory.
+    /// Returns a failure if the directory cannot be read completely. A failure that is not fatal
+    /// concerns only this directory.
     fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure>;
 
     /// Returns the exact modification time of a file in seconds since 1970-01-01T00:00:00Z. Returns
@@ -127,7 +127,7 @@ pub(super) trait Side {
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if there is none.
+    /// Returns `Unsupported` if the server offers none.
     fn checksum(&mut self) -> Result<Checksum, Failure> {
         Err(without_digest())
     }

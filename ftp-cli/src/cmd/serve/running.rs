@@ -419,7 +419,8 @@ impl<'a> Running<'a> {
     }
 
     /// Ends sessions of removed users who have logged in since, over connections from before the
-    /// reload. Returns the time until the next check; `None` if no such login is possible any more.
+    /// reload. Returns the time until the next check, or `None` if no such login is possible any
+    /// more.
     pub(super) fn check_former_logins(&self) -> Option<Duration> {
         if !self.former_users.can_log_in() {
             return None;

@@ -64,7 +64,7 @@ pub(super) fn start(
 }
 
 /// Cleans up the directories of users. If a thread cannot be started, the next start of the server
-/// cleans up. A sweeper of the same directories keeps running, because a new walk at each signal
+/// cleans up. A sweeper of the same directories keeps running, because a new walk at each reload
 /// would be useless.
 pub(super) fn sweep(homes: &Homes, former: Option<Sweeper>) -> Option<Sweeper> {
     if let Some(former) = former.filter(|former| former.is_for(homes)) {

@@ -31,7 +31,7 @@ pub(super) struct Stores {
     ledger: Option<Ledger>,
 }
 
-/// A store, and what its client was made from.
+/// A store, with the settings and the keys of its client.
 struct Store {
     name: String,
     settings: StoreSettings,
@@ -55,9 +55,9 @@ enum Keys {
 }
 
 impl Stores {
-    /// Reads the keys of the accounts, and looks the endpoints up. Sends nothing, except requests
+    /// Reads the keys of the accounts, and looks up the endpoints. Sends nothing, except requests
     /// for the first keys of roles. Stores of `former` whose settings have not changed keep their
-    /// connections, and until [`use_keys`](Self::use_keys) their keys.
+    /// connections. They keep their keys until [`use_keys`](Self::use_keys) is called.
     ///
     /// # Errors
     ///
@@ -87,19 +87,19 @@ impl Stores {
         Ok(stores)
     }
 
-    /// Returns what this server shares with others, after it has proved the ledger.
+    /// Tests the ledger, and returns the state that this server shares with others.
     ///
     /// # Errors
     ///
     /// Returns `Network` if the ledger does not answer and the server must not start without it, or
-    /// `Unsupported` if it lacks something.
+    /// `Unsupported` if it lacks an ability.
     pub(super) fn shared_state(&self) -> Result<Option<SharedState>, Failure> {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         ledger.prove()?;
         Ok(Some(ledger.state.clone()))
     }
 
-    /// Uses the keys that were read, also for the stores that `former` had already.
+    /// Uses the keys that were read, also for the stores that `former` already had.
     pub(super) fn use_keys(&self, former: &Self) {
         for (name, store) in &self.stores {
             let is_known = |known: &&Store| known.settings.is_same(&store.settings);
@@ -114,13 +114,13 @@ impl Stores {
         }
     }
 
-    /// Returns the objects of a root as a storage; of `config`, the confinement and the handling
-    /// of partial uploads apply.
+    /// Returns the objects of a root as a storage. Only the confinement, the handling of partial
+    /// uploads and the limits of `config` apply.
     ///
     /// # Errors
     ///
-    /// Returns `Denied` if `config` has a quota without a ledger, `Unsupported` if sessions cannot be confined as it
-    /// demands, and `Io` without such a store.
+    /// Returns `Denied` if `config` has a quota but there is no ledger, `Unsupported` if sessions
+    /// cannot be confined as `config` requires, or `Io` if there is no such store.
     pub(super) fn storage(
         &self,
         objects: &Objects,
@@ -157,15 +157,15 @@ impl Stores {
         found.next().is_none().then_some(only)
     }
 
-    /// Returns a warning for each token that this user cannot read. Call it after dropping
-    /// privileges.
+    /// Returns a warning for each token that the current user of the process cannot read. Call it
+    /// after dropping privileges.
     pub(super) fn unreadable_tokens(&self) -> Vec<String> {
         let of = |(name, store): (&String, &Store)| store.unreadable_token(&key_of_store(name, ""));
         self.stores.iter().filter_map(of).collect()
     }
 
-    /// Proves each store and the ledger with objects of its own, for `--check`, and reports what
-    /// they lack.
+    /// For `--check`, tests each store and the ledger with test objects, and reports what they
+    /// lack.
     pub(super) fn check(&self, findings: &mut Findings) {
         for (name, store) in &self.stores {
             let key = key_of_store(name, "");
@@ -196,8 +196,8 @@ impl Store {
         Ok(Self { name: name.to_owned(), settings, keys, client })
     }
 
-    /// Returns what is wrong if this user cannot read the token of the role. Root may have read it
-    /// at startup. It is read again for each renewal of the keys.
+    /// Returns a message if the current user of the process cannot read the token of the role. Root
+    /// may have read the token at startup, but it is read again for each renewal of the keys.
     fn unreadable_token(&self, key: &str) -> Option<String> {
         let Keys::Role { token_file, .. } = &self.keys else { return None };
         let error = fs::File::open(token_file).err()?;
@@ -342,8 +342,8 @@ impl Keys {
         }
     }
 
-    /// Reads the keys from files or from the environment. If this user cannot read a file that
-    /// root has read at startup, the known keys stay.
+    /// Reads the keys from files or from the environment. If the current user cannot read a file
+    /// that root read at startup, the known keys stay.
     fn read(name: &str, settings: &StoreSettings, known: Option<&Store>) -> Result<Self, Failure> {
         let StoreSettings { access_key, secret_key_file, session_token_file, .. } = settings;
         if let Some(token_file) = &settings.web_identity_token_file {

@@ -1,5 +1,5 @@
 //! Stands in for object stores in builds without the feature `s3`. Such a build refuses every
-//! configuration that names one.
+//! configuration that names a store.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Stores {
     ///
     /// # Errors
     ///
-    /// Never.
+    /// Never fails.
     pub(super) fn open(_settings: &Settings, _former: &Self) -> Result<Arc<Self>, Failure> {
         Ok(Arc::new(Self(())))
     }
@@ -30,7 +30,7 @@ impl Stores {
     ///
     /// # Errors
     ///
-    /// Never.
+    /// Never fails.
     pub(super) fn start(_settings: &Settings) -> Result<Arc<Self>, Failure> {
         Ok(Arc::new(Self(())))
     }
@@ -39,7 +39,7 @@ impl Stores {
     ///
     /// # Errors
     ///
-    /// Never.
+    /// Never fails.
     pub(super) fn shared_state(&self) -> Result<Option<SharedState>, Failure> {
         Ok(None)
     }

@@ -47,8 +47,8 @@ impl Sweeper {
     }
 }
 
-/// Cleans directories until `is_over`. One inside another is cleaned with it, if `tidy_up` reports
-/// that all of the outer one could be read.
+/// Cleans directories until `is_over`. A directory inside another is skipped if `tidy_up` reports
+/// that the whole outer directory could be read.
 fn clean<'a>(
     paths: impl Iterator<Item = &'a PathBuf>,
     is_over: impl Fn() -> bool,

@@ -1,4 +1,5 @@
-//! The roots of each user: the one that the user sees as `/`, and others mounted into its tree.
+//! The roots of each user: the one that the user sees as `/`, and others mounted into the user's
+//! tree.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -82,7 +83,7 @@ impl Tree {
         Self { root, mounts: self.mounts.clone() }
     }
 
-    /// Returns the path on disk of a file of the tree; `None` for an object of a store.
+    /// Returns the path on disk of a file in the tree, or `None` for an object of a store.
     pub(super) fn local_path(&self, path: &VirtualPath) -> Option<PathBuf> {
         let mut mounts = self.mounts.iter();
         let mounted = mounts.find_map(|mount| Some((&mount.home, path.relative_to(&mount.path)?)));

@@ -99,7 +99,7 @@ fn hosts(bound: IpAddr, own: &[IpAddr]) -> Vec<IpAddr> {
     }
 }
 
-/// Returns the addresses of this computer that others can use, as far as the system tells them.
+/// Returns the addresses of this computer that others can use, as far as the system reports them.
 pub(super) fn own_addresses() -> Vec<IpAddr> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let mut all: Vec<IpAddr> = ipv4_of(&read("/proc/net/fib_trie"));

@@ -71,7 +71,7 @@ pub(super) fn lack_of_walls(config: LocalConfig) -> Option<String> {
     tried.err().map(|error| in_full(&error))
 }
 
-/// Removes abandoned files of uploads. Skips a root that cannot be opened; the start or the login
+/// Removes abandoned partial uploads. Skips a root that cannot be opened; the start or the login
 /// reports it. Returns whether all of the tree could be read.
 pub(super) fn tidy_up(root: &Path) -> bool {
     LocalStorage::open(root).is_ok_and(|local| local.tidy_up())

@@ -28,8 +28,8 @@ use crate::display::in_full;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 
-/// Users and their directories. Directories are opened by path at login, so that one that was
-/// recreated or mounted in the meantime is found.
+/// Users and their directories. Directories are opened by path at login, so that a directory that
+/// was recreated or mounted in the meantime is found.
 pub(super) struct Homes {
     table: UserTable,
     config: LocalConfig,
@@ -59,8 +59,8 @@ thread_local! {
     static TREE: RefCell<Option<Arc<Tree>>> = const { RefCell::new(None) };
 }
 
-/// Returns the path on disk of a file of this thread's session; `None` for an object of a store. A
-/// parent directory may have been renamed since the login.
+/// Returns the path on disk of a file in this thread's session, or `None` for an object of a store.
+/// A parent directory may have been renamed since the login.
 pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
     TREE.with_borrow(|tree| tree.as_ref()?.local_path(path))
 }
@@ -102,7 +102,7 @@ impl Homes {
         self.is_anonymous(name)
     }
 
-    /// Returns whether this name is that of anonymous logins, and no user has it.
+    /// Returns whether this name is that of anonymous logins, and anonymous logins are enabled.
     fn is_anonymous(&self, name: &[u8]) -> bool {
         is_anonymous_name(name) && self.has_anonymous()
     }
@@ -373,7 +373,7 @@ impl Authenticator for Homes {
     }
 }
 
-/// Returns whether this is a name of anonymous logins, unless a user has it.
+/// Returns whether this is a name of anonymous logins. A user with such a name takes precedence.
 pub(super) fn is_anonymous_name(name: &[u8]) -> bool {
     [&b"anonymous"[..], b"ftp"].iter().any(|it| name.eq_ignore_ascii_case(it))
 }

@@ -131,7 +131,7 @@ fn listed(client: &mut Client, place: &[u8]) -> Result<Listed, Failure> {
 }
 
 impl Far<'_> {
-    /// Moves the object at `path` to the backup; returns its path there, or `None` if there is
+    /// Moves the object at `path` to the backup. Returns its path there, or `None` if there is
     /// nothing to move.
     pub(super) fn back_up(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         let Some(backup) = self.backup else { return Ok(None) };
@@ -144,7 +144,7 @@ impl Far<'_> {
         }
         match client.rename(&own, &kept) {
             Ok(()) => Ok(Some(kept)),
-            // The reply to an earlier attempt may be lost.
+            // The reply to an earlier attempt may have been lost.
             Err(error @ Error::Refused(..)) => match object::is_there(client, &own) {
                 Ok(Some(false)) => Ok(None),
                 _ => Err(about(&own, &error)),

@@ -10,7 +10,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// Counts logins for which the program gave no valid answer.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    /// The current period.
+    /// Start of the current period.
     start: Option<Instant>,
     said: u64,
     unsaid: u64,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The program that checks the logins of all other users.
+/// The program that checks the logins of users who are not in the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct AuthSettings {
     /// Program to run for each login, with its arguments; empty for none.
@@ -11,7 +11,7 @@ pub(crate) struct AuthSettings {
     pub(crate) cache: Duration,
     /// Timeout of one process.
     pub(crate) timeout: Duration,
-    /// Number of processes at once.
+    /// Largest number of simultaneous processes.
     pub(crate) workers: usize,
 }
 

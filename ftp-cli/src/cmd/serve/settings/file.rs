@@ -1,4 +1,5 @@
-//! Reads a configuration file: TOML to [`Settings`], and all its errors, each with line and column.
+//! Reads a configuration file in TOML into [`Settings`], and reports all errors, each with its line
+//! and column.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -41,7 +42,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if it cannot be read, `Usage` if it is too large or not UTF-8.
+    /// Returns `Local` if the file cannot be read, or `Usage` if it is too large or not UTF-8.
     pub(crate) fn open(path: &OsStr, reading: Reading) -> Result<Self, Failure> {
         let name = Escaped(path.as_bytes()).to_string();
         let failed = |error| Failure::local(&name, &error);
@@ -161,7 +162,7 @@ mod tests {
         file.apply(&mut Settings::default())
     }
 
-    /// Returns the sample with bytes removed, doubled, changed or moved, by a fixed sequence of
+    /// Reads the sample with bytes removed, doubled, changed or moved, by a fixed sequence of
     /// random numbers.
     #[test]
     fn any_text_is_read_or_refused_line_by_line() {

@@ -20,7 +20,7 @@ impl<T> Form<T> {
     }
 }
 
-/// Reads a value that may be left empty.
+/// Reads a value. Returns `None` if the text is empty.
 pub(crate) fn unless_empty<T>(
     text: &str,
     read: impl FnOnce(&str) -> Result<T, String>,

@@ -14,9 +14,9 @@ pub(crate) struct HookSettings {
     pub(crate) timeout: Duration,
     /// Program that gets events as JSON.
     pub(crate) program: Option<PathBuf>,
-    /// Those events.
+    /// Events that the program gets.
     pub(crate) events: Vec<HookEvent>,
-    /// Number of processes of the program at once.
+    /// Largest number of simultaneous processes of the program.
     pub(crate) processes: usize,
     /// Number of retries after a failure, and the pause before the first retry.
     pub(crate) retries: u32,
@@ -41,7 +41,7 @@ impl Default for HookSettings {
 }
 
 impl HookSettings {
-    /// Returns each contradiction: the wrong key, and what it needs.
+    /// Returns a contradiction, if there is one: the wrong key, and what it needs.
     pub(super) fn contradictions(&self) -> Option<(&'static str, String)> {
         match (&self.program, self.events.is_empty()) {
             (Some(_), true) => Some(("hooks.program", "needs hooks.events".to_owned())),

@@ -25,7 +25,7 @@ pub(crate) const ANONYMOUS: &str = "anonymous";
 /// A virtual host of the file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Host {
-    /// PEM files.
+    /// PEM files of the certificate and its key.
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
     /// Text of the reply to `HOST`; empty for the default text.
@@ -53,8 +53,8 @@ impl Host {
         self.users.as_ref().is_none_or(|users| users.iter().any(|other| other == user))
     }
 
-    /// Returns the root of a user at this host, if the host has one; `Err` if the user's name
-    /// cannot be part of a path.
+    /// Returns the root of a user at this host, or `None` if the host has no root. Returns an error
+    /// if the user's name cannot be part of a path.
     pub(crate) fn root_of(&self, user: &str) -> Result<Option<Root>, UnsafeName> {
         self.root.as_ref().map(|root| root.with_name(user).ok_or(UnsafeName)).transpose()
     }
@@ -74,7 +74,7 @@ pub(crate) struct UnsafeName;
 pub(crate) struct Hosts(BTreeMap<String, (HostName, Host)>);
 
 impl Hosts {
-    /// Returns the host of this name; adds it if it is missing.
+    /// Returns the host of this name, which is added if it is missing.
     pub(super) fn with(&mut self, name: HostName) -> &mut Host {
         let entry = self.0.entry(name.to_string());
         &mut entry.or_insert_with(|| (name, Host::default())).1
@@ -125,7 +125,7 @@ pub(crate) fn key_of(name: &HostName, key: &str) -> String {
 }
 
 impl Settings {
-    /// Applies `hosts.NAME.KEY=VALUE`; `None` if the key does not belong to a host.
+    /// Applies `hosts.NAME.KEY=VALUE`. Returns `None` if the key does not belong to a host.
     pub(super) fn set_host(&mut self, key: &str, value: &str) -> Option<Result<(), String>> {
         let rest = key.strip_prefix(HOSTS)?.strip_prefix('.')?;
         let (name, key) = rest.rsplit_once('.')?;
@@ -197,7 +197,7 @@ impl Settings {
             };
             for (user, settings) in self.users.iter().filter(|(user, _)| host.admits(user)) {
                 let there = User { root: root.clone(), ..settings.clone() };
-                // Those of the root itself are known already.
+                // Objections to the root itself are known already.
                 for (key, why) in self.objections_to_stores(&there) {
                     if !matches!(key, "root" | "mounts") {
                         add("root", format!("{key} of user {}: {why}", shown(user)));
@@ -208,7 +208,7 @@ impl Settings {
         wrong
     }
 
-    /// Returns a hint to a similar name if there is no user of this name.
+    /// Returns what is wrong if there is no user of this name, with a hint to a similar name.
     fn objection_to_user(&self, user: &str) -> Option<String> {
         // The program may accept the user.
         if !self.auth.program.is_empty() {

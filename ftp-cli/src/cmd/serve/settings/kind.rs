@@ -127,7 +127,7 @@ impl Kind {
     }
 }
 
-/// Returns a table of the items in a text that are separated by `;`.
+/// Returns a TOML table of the items in a text, which are separated by `;`.
 fn table(text: &str, item: impl Fn(&str) -> String) -> String {
     let items = text.split(';').filter(|item| !item.is_empty()).map(item);
     let items: Vec<String> = items.collect();

@@ -1,4 +1,4 @@
-//! Users in layers: `[defaults]`, the user's groups in their order, and `[users.NAME]`. The later
+//! Users in layers: `[defaults]`, the user's groups in their order, and `[users.NAME]`. A later
 //! layer wins.
 
 use std::fmt;
@@ -34,7 +34,7 @@ impl<'a> Table<'a> {
         Some(KeyInTable { table: Self::User(bare(name)), key })
     }
 
-    /// Returns what is wrong with the name.
+    /// Returns what is wrong with the name, if anything.
     pub(super) fn objection(self) -> Option<&'static str> {
         let is_plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
         match self {
@@ -46,7 +46,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Returns the row of a key, unless only users can have it.
+    /// Returns the row of a key, unless only users can have the key.
     pub(super) fn row(self, key: &str) -> Option<&'static Setting<User>> {
         self.rows().find(|row| row.key == key)
     }
@@ -62,7 +62,7 @@ pub(super) struct KeyInTable<'a> {
     pub(super) key: &'a str,
 }
 
-/// Shows the key of the table: `users.anna`.
+/// Shows the key of the table, such as `users.anna`.
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,7 +105,7 @@ impl Layer {
         self.given.push(given);
     }
 
-    /// Sets the values of a user; `inherited` names the table in origins.
+    /// Sets the values of a user; `inherited` is the table that origins name.
     fn apply(&self, user: &mut User, inherited: Option<Table<'_>>) {
         for Given { row, text, source, at } in &self.given {
             // The text was checked when it was read.
@@ -142,7 +142,7 @@ impl<T: Default> Named<T> {
         self.0.get(place).map(|(_, found)| found)
     }
 
-    /// Returns the entry of this name; adds it if it is missing.
+    /// Returns the entry of this name, which is added if it is missing.
     fn with(&mut self, name: &str) -> &mut T {
         let place = self.0.partition_point(|(other, _)| other.as_str() < name);
         if self.0.get(place).is_none_or(|(other, _)| other != name) {
@@ -182,7 +182,7 @@ impl Users {
         Self { defaults, groups, ..Self::default() }
     }
 
-    /// Returns the keys of a table; adds the table if it is missing.
+    /// Returns the keys of a table, which is added if it is missing.
     pub(super) fn layer(&mut self, table: Table<'_>) -> &mut Layer {
         match table {
             Table::Defaults => &mut self.defaults,
@@ -222,7 +222,7 @@ impl Users {
         user.lacks().filter(|lack| !is_refused(lack)).collect()
     }
 
-    /// Returns a hint to a similar name if there is no group of this name.
+    /// Returns what is wrong if there is no group of this name, with a hint to a similar name.
     pub(super) fn objection_to_group(&self, group: &str) -> Option<String> {
         if self.groups.get(group).is_some() {
             return None;

@@ -12,7 +12,7 @@ use super::table::Settings;
 /// Whether this build can share state.
 const IS_BUILT: bool = cfg!(feature = "s3");
 
-/// What to do without a ledger.
+/// Message for a build that cannot share state.
 const OTHER_BUILD: &str =
     "this build cannot share state; use one that was built with --features s3";
 
@@ -36,7 +36,7 @@ impl Default for LedgerSettings {
     }
 }
 
-/// The form of a URL of Redis.
+/// Message with the form of a Redis URL.
 const REDIS: &str = "expected redis://[USER@]HOST[:PORT][/DATABASE]";
 
 /// Returns whether the URL is valid; its password is in a file.

@@ -15,11 +15,11 @@ pub(crate) enum LedgerUrl {
 }
 
 impl LedgerUrl {
-    /// Reads a URL; empty for none.
+    /// Reads a URL. An empty text means no ledger.
     ///
     /// # Errors
     ///
-    /// Returns a message about another text.
+    /// Returns a message if the text does not name a ledger.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if let Some(rest) = text.strip_prefix("redis://") {
             let login = rest.rsplit_once('@').map_or("", |(login, _)| login);

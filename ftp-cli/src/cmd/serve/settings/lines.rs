@@ -21,7 +21,7 @@ impl<'a> Lines<'a> {
         self.starts.len()
     }
 
-    /// Returns the offset of a line.
+    /// Returns the byte offset at which a line starts.
     pub(super) fn start(&self, line: usize) -> usize {
         self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default()
     }

@@ -14,7 +14,7 @@ pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
 }
 
-/// How many listening sockets a service manager has passed, of each kind.
+/// Number of listening sockets of each kind that a service manager has passed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Passed {
     pub(crate) plaintext: usize,

@@ -38,8 +38,8 @@ impl Origins {
             .map_or("default", |origin| origin.inherited.as_deref().unwrap_or(&origin.source))
     }
 
-    /// Returns the origin with its column in the file, `server.toml:14:7`. `lines` are those of the
-    /// file.
+    /// Returns the origin with its column in the file, such as `server.toml:14:7`. `lines` are the
+    /// lines of the file.
     pub(super) fn place(&self, key: &str, lines: Option<&Lines<'_>>) -> String {
         let origin = self.get(key);
         let source = origin.map_or("default", |origin| &origin.source);

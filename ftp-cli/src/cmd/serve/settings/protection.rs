@@ -9,10 +9,11 @@ use ftp_server::{ClientCertificates, SessionReuse, TlsPolicy, TlsVersion};
 /// TLS settings of connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Protection {
-    /// PEM files.
+    /// PEM files of the certificate and its key.
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
-    /// Use a self-signed certificate that is created once and kept, instead of the files.
+    /// Whether to use a self-signed certificate, which is created once and kept, instead of the
+    /// files.
     pub(crate) self_signed: bool,
     /// Interval for loading changed files; zero loads them only on reload.
     pub(crate) watch: Duration,
@@ -31,7 +32,7 @@ pub(crate) struct Protection {
     pub(crate) sscn_ca: Option<PathBuf>,
     /// Pins of other servers.
     pub(crate) sscn_pins: Vec<String>,
-    /// Begin TLS with any other server.
+    /// Whether to begin TLS with any other server.
     pub(crate) sscn_any: bool,
 }
 

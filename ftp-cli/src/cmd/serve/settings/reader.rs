@@ -26,7 +26,7 @@ const USERS: &str = "users";
 /// Tables whose keys are not in [`TABLE`].
 const NAMED_TABLES: [&str; 4] = [DEFAULTS, GROUP_TABLES, USERS, STORES];
 
-/// Reader that applies the values of a file to settings.
+/// Applies the values of a file to settings.
 pub(super) struct Reader<'a> {
     /// Name of the file.
     pub(super) name: &'a str,
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a top-level table, or a key that belongs into one.
+    /// Reads a top-level table, or a top-level key, which belongs in a table.
     pub(super) fn section(&mut self, settings: &mut Settings, name: &Key<'_>, value: &Value<'_>) {
         let text: &str = name.get_ref();
         let sections = || TABLE.iter().filter_map(|row| Some(row.key.split_once('.')?.0));
@@ -278,7 +278,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a table of users' keys. Returns whether the table exists.
+    /// Reads a table of users' keys. Returns whether the value is a table with a valid name.
     fn layer(
         &mut self,
         settings: &mut Settings,
@@ -322,7 +322,7 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Combines the users' keys after the last table, and reports missing ones.
+    /// Combines the users' keys after the last table, and reports missing keys.
     pub(super) fn finish(&mut self, settings: &mut Settings) {
         settings.users.resolve();
         if !self.is_whole {
@@ -359,7 +359,7 @@ impl<'a> Reader<'a> {
         text.is_some_and(|text| (row.set)(values, &text).is_ok())
     }
 
-    /// Returns a valid value in the format of `--set`.
+    /// Returns a value in the format of `--set`, or reports why it is invalid.
     fn checked<T>(&mut self, row: &Setting<T>, key: &str, value: &Value<'_>) -> Option<String> {
         let rule = Rule { key, kind: row.kind, check: row.check };
         let text = self.read(&rule, value)?;
@@ -508,7 +508,7 @@ impl<'a> Reader<'a> {
         self.wrong(value.span().start, key, format_args!("expected {wanted}, found {is}"));
     }
 
-    /// `{ clients = ["10.0.0.0/8"], address = "10.0.0.5" }`.
+    /// Reads an override: `{ clients = ["10.0.0.0/8"], address = "10.0.0.5" }`.
     fn special(&mut self, rule: &Rule<'_>, item: &Value<'_>) -> Option<String> {
         let key = rule.key;
         let wanted = Kind::Overrides.wanted();
@@ -564,14 +564,14 @@ struct Rule<'a> {
     check: fn(&str) -> Result<(), String>,
 }
 
-/// Returns all items if none is missing. Evaluates every item, so that each invalid one is
-/// reported.
+/// Returns all items, or `None` if one is missing. Evaluates every item, so that every invalid item
+/// is reported.
 fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     let items: Vec<Option<T>> = items.collect();
     items.into_iter().collect()
 }
 
-/// Returns the type of a value with its article.
+/// Returns the type of a value, with an article.
 const fn named(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",

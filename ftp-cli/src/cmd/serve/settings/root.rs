@@ -1,4 +1,4 @@
-//! Where the files of a user are: a directory of the disk, or objects in a store.
+//! The place of a user's files: a directory of the disk, or objects in a store.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::display::shown_path;
 /// Stands for the user's name in paths on disk and in prefixes.
 const NAME: &str = "%u";
 
-/// The longest prefix, in bytes: keys have 1,024.
+/// The longest prefix, in bytes: a key has at most 1,024.
 const LONGEST: usize = 900;
 
 /// The place of the files that a user sees.
@@ -24,7 +24,7 @@ pub(crate) enum Root {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Objects {
     pub(crate) store: StoreName,
-    /// Names and slashes, without one at either end; empty for all objects.
+    /// Names separated by slashes, without a slash at either end; empty for all objects.
     pub(crate) prefix: String,
 }
 
@@ -38,12 +38,12 @@ pub(crate) enum StoreName {
 }
 
 impl Objects {
-    /// Reads `store:NAME/PREFIX` or `s3://BUCKET/PREFIX`, both also without the prefix. `None` if
+    /// Reads `store:NAME/PREFIX` or `s3://BUCKET/PREFIX`; the prefix is optional. Returns `None` if
     /// the text begins with neither.
     ///
     /// # Errors
     ///
-    /// Returns a message about a name, a bucket or a prefix that none can have.
+    /// Returns a message if the name, the bucket or the prefix is invalid.
     pub(crate) fn parse(text: &str) -> Option<Result<Self, String>> {
         let (rest, is_table) = match text.strip_prefix("store:") {
             Some(rest) => (rest, true),
@@ -53,7 +53,7 @@ impl Objects {
         Some(Self::of(text, name, prefix, is_table))
     }
 
-    /// Returns whether a store is meant: that of this table, with this bucket.
+    /// Returns whether the objects are in the store with this table and this bucket.
     pub(crate) fn is_in(&self, table: &str, bucket: &str) -> bool {
         match &self.store {
             StoreName::Table(name) => name == table,
@@ -74,7 +74,7 @@ impl Objects {
             let expected = "expected names with one slash between them, up to 900 bytes";
             return Err(format!("invalid prefix \"{prefix}\": {expected}"));
         }
-        // The server's own notes lie there.
+        // The server keeps its own records there.
         if prefix.split('/').next() == Some(".ftp-server") {
             return Err(format!("invalid prefix \"{prefix}\": the server uses .ftp-server itself"));
         }
@@ -134,7 +134,7 @@ impl Default for Root {
 }
 
 impl Root {
-    /// Returns the directory; `None` for objects.
+    /// Returns the directory, or `None` for objects.
     pub(crate) fn directory(&self) -> Option<&Path> {
         match self {
             Self::Directory(path) => Some(path),
@@ -142,7 +142,7 @@ impl Root {
         }
     }
 
-    /// Returns the objects; `None` for a directory.
+    /// Returns the objects, or `None` for a directory.
     pub(crate) fn objects(&self) -> Option<&Objects> {
         match self {
             Self::Directory(_) => None,
@@ -158,12 +158,12 @@ impl Root {
         }
     }
 
-    /// Returns whether the value is empty.
+    /// Returns whether the root is an empty path.
     pub(crate) fn is_empty(&self) -> bool {
         self.directory().is_some_and(|path| path.as_os_str().is_empty())
     }
 
-    /// Returns whether `%u` stands in it.
+    /// Returns whether the root contains `%u`.
     pub(crate) fn needs_name(&self) -> bool {
         match self {
             Self::Directory(path) => path.to_str().is_some_and(|path| path.contains(NAME)),
@@ -171,7 +171,7 @@ impl Root {
         }
     }
 
-    /// Returns the root with the user's name in place of `%u`; `None` if the name could lead to
+    /// Returns the root with the user's name in place of `%u`, or `None` if the name could lead to
     /// another place.
     pub(crate) fn with_name(&self, name: &str) -> Option<Self> {
         if !self.needs_name() {

@@ -28,8 +28,7 @@ impl<T> Setting<T> {
         self.key.split_once('.').map_or("", |(table, _)| table)
     }
 
-    /// Returns the help. Adds the format of the value, if neither the default nor the help shows
-    /// it.
+    /// Returns the help, with the format of the value if neither the default nor the help shows it.
     pub(crate) fn meaning(&self) -> String {
         format!("{}{}", self.help, self.kind.form())
     }

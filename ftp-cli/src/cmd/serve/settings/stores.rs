@@ -39,22 +39,22 @@ pub(crate) struct StoreSettings {
     pub(crate) endpoint: String,
     pub(crate) bucket: String,
     pub(crate) region: String,
-    /// Empty: the keys in the environment.
+    /// ID of the access key. Empty: the keys in the environment.
     pub(crate) access_key: String,
     pub(crate) secret_key_file: Option<PathBuf>,
     pub(crate) session_token_file: Option<PathBuf>,
-    /// The name of a role. Empty: none, or that of the environment.
+    /// The name of a role. Empty: none, or the role in the environment.
     pub(crate) role_arn: String,
     pub(crate) web_identity_token_file: Option<PathBuf>,
-    /// Empty: that of the region.
+    /// Endpoint of STS. Empty: the endpoint of the region.
     pub(crate) sts_endpoint: String,
     pub(crate) path_style: bool,
     pub(crate) ca_file: Option<PathBuf>,
-    /// Bytes of a part, and of all parts in memory.
+    /// Size of a part in bytes, and bytes of all parts in memory.
     pub(crate) part_size: u64,
     pub(crate) memory: u64,
     pub(crate) lease: Duration,
-    /// The most objects of a directory that is renamed.
+    /// Largest number of objects in a directory that can be renamed.
     pub(crate) rename_directories: usize,
     pub(crate) keep_times: bool,
     pub(crate) checksums: bool,
@@ -158,7 +158,7 @@ impl StoreSettings {
 pub(crate) struct StoreTables(BTreeMap<String, StoreSettings>);
 
 impl StoreTables {
-    /// Returns the store of this name; adds it if it is missing.
+    /// Returns the store of this name, which is added if it is missing.
     pub(super) fn with(&mut self, name: &str) -> &mut StoreSettings {
         self.0.entry(name.to_owned()).or_default()
     }
@@ -171,7 +171,7 @@ impl StoreTables {
     ///
     /// # Errors
     ///
-    /// Returns a message if there is none, or if several have the bucket.
+    /// Returns a message if there is no such store, or if several stores have the bucket.
     pub(crate) fn of(&self, objects: &Objects) -> Result<(&String, &StoreSettings), String> {
         let mut found = self.0.iter().filter(|(name, store)| objects.is_in(name, &store.bucket));
         match (found.next(), found.next(), &objects.store) {
@@ -209,17 +209,17 @@ pub(crate) fn key_of_store(name: &str, key: &str) -> String {
     }
 }
 
-/// Returns what is wrong with the name of a table.
+/// Returns what is wrong with the name of a table, if anything.
 pub(super) fn objection_to_name(name: &str) -> Option<&'static str> {
     (!is_store_name(name)).then_some("invalid store name: expected letters, digits, - and _")
 }
 
-/// What to do without object stores.
+/// Message for a build without object stores.
 const OTHER_BUILD: &str =
     "this build cannot use object stores; use one that was built with --features s3";
 
 impl Settings {
-    /// Applies `stores.NAME.KEY=VALUE`; `None` if the key does not belong to a store.
+    /// Applies `stores.NAME.KEY=VALUE`. Returns `None` if the key does not belong to a store.
     pub(super) fn set_store(&mut self, key: &str, value: &str) -> Option<Result<(), String>> {
         let rest = key.strip_prefix(STORES)?.strip_prefix('.')?;
         let (name, key) = rest.rsplit_once('.')?;
@@ -319,14 +319,14 @@ impl Settings {
 /// Why a store has no quota.
 const NOT_COUNTED: &str = "not available in an object store without ledger.url; set it to 0";
 
-/// Why a store does not publish what is incomplete.
+/// Why a store does not publish incomplete files.
 const NOT_PUBLISHED: &str = "publish is not available in object stores; use resume or discard";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Returns the contradictions of a store `main` with a bucket `files`, and of these settings.
+    /// Returns the contradictions of these settings and of a store `main` with the bucket `files`.
     fn found(assignments: &[&str]) -> String {
         let mut settings = Settings::default();
         let store = ["stores.main.endpoint=https://s3.example.org", "stores.main.bucket=files"];

@@ -43,7 +43,7 @@ pub(crate) struct Settings {
     /// Additional sockets to accept connections on.
     pub(crate) passed: Passed,
     pub(crate) tls: Protection,
-    /// Without the hosts.
+    /// Configuration of the server, without the hosts.
     pub(crate) server: ServerConfig,
     /// Names that `HOST` accepts without choosing a virtual host.
     pub(crate) host_names: Vec<HostName>,
@@ -338,7 +338,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// Returns a message about the invalid value.
+    /// Returns a message if the value is invalid.
     pub(crate) fn set_by_option(
         &mut self,
         key: &str,
@@ -373,7 +373,7 @@ impl Settings {
         })
     }
 
-    /// Returns all contradictions, each with its origin. `lines` are those of the file that was
+    /// Returns all contradictions, each with its origin. `lines` are the lines of the file that was
     /// read.
     pub(crate) fn contradictions(&self, lines: Option<&Lines<'_>>) -> Vec<String> {
         let mut wrong = Vec::new();
@@ -444,8 +444,8 @@ impl Settings {
         wrong
     }
 
-    /// Returns the keys whose values differ; `users` if any user differs, likewise `hosts` and
-    /// `stores`.
+    /// Returns the keys whose values differ. They include `users`, `hosts` or `stores` if any of
+    /// these differ.
     pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
         let differs = |row: &&Setting<Self>| (row.show)(self) != (row.show)(other);
         let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();

@@ -23,7 +23,7 @@ pub(crate) struct User {
     /// Groups whose keys the user inherits; a later group wins.
     pub(crate) groups: Vec<String>,
     pub(crate) password: Option<PasswordHash>,
-    /// With the user's name in place of `%u` if the name can be part of a path.
+    /// Root of the user, with the user's name in place of `%u` if the name can be part of a path.
     pub(crate) root: Root,
     /// Whether the root is created at the first login.
     pub(crate) create_home: bool,
@@ -45,7 +45,7 @@ pub(crate) struct User {
     pub(crate) expires: Option<Expiry>,
     /// Networks from which the user may log in; empty for any.
     pub(crate) networks: Vec<Network>,
-    // If one is `None`, the setting for all users applies.
+    // If one of these is `None`, the setting for all users applies.
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) umask: Option<u32>,
     pub(crate) overwrite: Option<bool>,
@@ -162,7 +162,7 @@ impl User {
         }
     }
 
-    /// Returns the key whose root still needs a name.
+    /// Returns the key whose root still contains `%u`, if there is one.
     pub(super) fn nameless(&self) -> Option<&'static str> {
         if self.root.needs_name() {
             Some("root")

@@ -40,13 +40,13 @@ enum Engine {
 }
 
 impl Ledger {
-    /// Reads the password and looks the address up. Sends nothing, except the request for the first
+    /// Reads the password and looks up the address. Sends nothing, except the request for the first
     /// keys of a role.
     ///
     /// # Errors
     ///
-    /// Returns `Local` if the file cannot be read, `Network` if there is no address, and `Usage` for
-    /// unusable values.
+    /// Returns `Local` if the file cannot be read, `Network` if the host has no address, and
+    /// `Usage` for unusable values.
     pub(super) fn open(settings: &Settings, stores: &Stores) -> Result<Option<Self>, Failure> {
         let ledger = &settings.ledger;
         let failed = |why: String| Failure::new(Exit::Network, format!("ledger.url: {why}"));
@@ -82,12 +82,13 @@ impl Ledger {
         Ok(Some(Self { state, engine, without }))
     }
 
-    /// Proves the ledger at startup. If it does not answer, that is logged or fails, as the
-    /// settings say.
+    /// Tests the ledger at startup. If it does not answer, logs a warning or fails, as the settings
+    /// say.
     ///
     /// # Errors
     ///
-    /// Returns `Network` if the server cannot start, or `Unsupported` if the ledger lacks something.
+    /// Returns `Network` if the server cannot start, or `Unsupported` if the ledger lacks an
+    /// ability.
     pub(super) fn prove(&self) -> Result<(), Failure> {
         match self.try_out() {
             Ok(()) => Ok(()),
@@ -99,7 +100,7 @@ impl Ledger {
         }
     }
 
-    /// Proves the ledger for `--check`.
+    /// Tests the ledger for `--check`.
     pub(super) fn check(&self, findings: &mut Findings) {
         match self.try_out() {
             Ok(()) => findings.ok(format_args!("ledger.url: the ledger replaces records safely")),
@@ -117,13 +118,14 @@ impl Ledger {
         }
     }
 
-    /// A ledger that is unfit would never keep the limits.
+    /// Returns whether the server continues without the ledger after this error. An unfit ledger
+    /// would never keep the limits.
     fn goes_on_without(&self, error: &LedgerError) -> bool {
         self.without == WithoutLedger::Allow && matches!(error, LedgerError::Away(_))
     }
 
     /// Gives the client of the ledger the keys that its store has now. A client with a role renews
-    /// its keys itself, and another role needs another client.
+    /// its keys itself, and a changed role needs a restart.
     pub(super) fn use_keys(&self, stores: &Stores) {
         let Engine::Objects { client, store, keys, .. } = &self.engine else { return };
         let Some(Store { keys: new, .. }) = stores.stores.get(store) else { return };
@@ -172,7 +174,7 @@ const fn exit(error: &LedgerError) -> Exit {
     }
 }
 
-/// Returns the URL of Redis with a password, percent-encoded.
+/// Returns the URL of Redis with the password, which is percent-encoded.
 fn with_password(url: &str, password: &str) -> String {
     let rest = url.strip_prefix("redis://").unwrap_or(url);
     let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));

@@ -114,7 +114,7 @@ impl Service {
         notified.notifier.send("STOPPING=1\nSTATUS=stopping");
     }
 
-    /// Returns the time until [`beat`](Self::beat) is due; `None` if it never is.
+    /// Returns the time until [`beat`](Self::beat) is due, or `None` if it never is.
     pub(super) fn pause(&self) -> Option<Duration> {
         let notified = self.notified.as_ref()?;
         let dog = notified.watchdog.as_ref().map(|watchdog| watchdog.due);
@@ -131,9 +131,10 @@ impl Service {
 }
 
 impl Notified {
-    /// Checks that the server works before it notifies the watchdog. The caller's thread also
-    /// reloads and stops the server. The list of sessions needs the lock of each session. Each
-    /// accept loop must have accepted the waiting connections.
+    /// Sends the notifications that are due. The watchdog is notified only if the server works. The
+    /// caller's thread, which also reloads and stops the server, must get here. The list of
+    /// sessions needs the lock of each session. Each accept loop must have accepted the waiting
+    /// connections.
     fn beat(&mut self, server: &Server) {
         let now = Instant::now();
         if now >= self.status_due {

@@ -70,12 +70,12 @@ impl Sockets {
         Passed { plaintext: self.plaintext.len(), implicit: self.implicit.len() }
     }
 
-    /// Returns the addresses of the list, except those of sockets that begin without TLS.
+    /// Returns `all` addresses without those of the plaintext sockets.
     pub(crate) fn plaintext_besides(&self, all: Vec<SocketAddr>) -> Vec<SocketAddr> {
         besides(&self.plaintext, all)
     }
 
-    /// Returns the addresses of the list without those of sockets with implicit TLS.
+    /// Returns `all` addresses without those of the sockets with implicit TLS.
     pub(crate) fn implicit_besides(&self, all: Vec<SocketAddr>) -> Vec<SocketAddr> {
         besides(&self.implicit, all)
     }
@@ -107,8 +107,8 @@ enum Kind {
     Implicit,
 }
 
-/// Returns the use of each of `count` sockets. Without names, and with the name `unknown` that
-/// sd_listen_fds(3) gives in that case, all are for control connections.
+/// Returns the use of each of `count` sockets. A socket without a name, or with the name `unknown`
+/// (sd_listen_fds(3)), is for control connections.
 fn kinds(count: &str, names: Option<&str>) -> Result<Vec<Kind>, String> {
     let number = count.parse::<u32>().ok().filter(|number| *number <= MOST);
     let number =

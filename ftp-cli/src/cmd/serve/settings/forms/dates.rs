@@ -9,7 +9,7 @@ use toml_datetime::{Date, Datetime, Offset, Time};
 use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
 use crate::cmd::serve::settings::kind::Kind;
 
-/// When a user expires.
+/// The expiry of a user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Expiry {
     /// At the end of this day, in UTC.
@@ -18,7 +18,7 @@ pub(crate) enum Expiry {
     At(TimeVal),
 }
 
-/// Empty: never.
+/// An expiry. Empty: never.
 pub(crate) const EXPIRY: Form<Option<Expiry>> = Form::new(
     Kind::Date,
     |text| {
@@ -59,7 +59,7 @@ impl Expiry {
     }
 }
 
-/// Shows the date, or the time in UTC, in the form that is read.
+/// Shows the date, or the time in UTC, in the form that `parse` reads.
 impl fmt::Display for Expiry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::After(time) | Self::At(time)) = self;

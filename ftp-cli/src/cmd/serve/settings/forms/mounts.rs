@@ -8,11 +8,11 @@ use crate::cmd::serve::settings::form::{Form, or_quotes};
 use crate::cmd::serve::settings::kind::Kind;
 use crate::cmd::serve::settings::root::Root;
 
-/// A directory of the disk or objects of a store, and the path in the tree.
+/// A directory of the disk or objects of a store, with the path in the user's tree.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct MountPoint {
     pub(crate) path: VirtualPath,
-    /// With the user's name in place of `%u`.
+    /// The mounted root, with the user's name in place of `%u`.
     pub(crate) root: Root,
 }
 

@@ -14,7 +14,7 @@ const MOST_PROCESSES: usize = 64;
 
 pub(crate) const COUNT: Form<usize> = Form::new(Kind::Number, count, usize::to_string);
 
-/// Empty: the value for all users.
+/// A count. Empty: the value for all users.
 pub(crate) const OWN_COUNT: Form<Option<usize>> =
     Form::new(Kind::NumberOrNone, |text| unless_empty(text, count), optional);
 
@@ -60,10 +60,10 @@ pub(crate) const PROCESSES: Form<usize> = Form::new(
     usize::to_string,
 );
 
-/// Up to three octal digits.
+/// A umask, as up to three octal digits.
 pub(crate) const UMASK: Form<u32> = Form::new(Kind::Text, umask, |umask| format!("{umask:03o}"));
 
-/// Empty: the value for all users.
+/// A umask. Empty: the value for all users.
 pub(crate) const OWN_UMASK: Form<Option<u32>> = Form::new(
     Kind::Text,
     |text| unless_empty(text, umask),
@@ -92,11 +92,10 @@ pub(crate) const TIME: Form<Duration> = Form::new(Kind::Time, duration, |time| s
 pub(crate) const WAITING_TIME: Form<Duration> =
     Form::new(Kind::Time, waiting_time, |time| show(*time));
 
-/// RFC 1123 §4.1.3.2 recommends at least five minutes. A session that is idle for more than a day
-/// is abandoned.
+/// An idle timeout of 10 s to 24 h. RFC 1123 §4.1.3.2 recommends at least five minutes.
 pub(crate) const IDLE_TIME: Form<Duration> = Form::new(Kind::Time, idle_time, |time| show(*time));
 
-/// Empty: the value for all users.
+/// An idle timeout. Empty: the value for all users.
 pub(crate) const OWN_IDLE_TIME: Form<Option<Duration>> = Form::new(
     Kind::Time,
     |text| unless_empty(text, idle_time),

@@ -15,7 +15,7 @@ use crate::cmd::serve::settings::kind::Kind;
 use crate::cmd::serve::settings::root::{Objects, Root, is_bucket};
 use crate::options::values;
 
-/// One line.
+/// One line of text.
 pub(crate) const LINE: Form<String> = Form::new(
     Kind::Text,
     |text| match text.chars().any(char::is_control) {
@@ -133,7 +133,7 @@ pub(crate) const ROLE: Form<String> = Form::new(
     |text| format!("\"{text}\""),
 );
 
-/// Reads an absolute path, or nothing.
+/// Reads an absolute path, or an empty one.
 fn absolute(text: &str) -> Result<PathBuf, String> {
     match text.is_empty() || text.starts_with('/') {
         true if text.contains('\0') => Err("invalid path: NUL is not allowed".to_owned()),
@@ -146,11 +146,11 @@ fn show_path(path: &Path) -> String {
     format!("\"{}\"", path.display())
 }
 
-/// Empty: any port.
+/// Passive ports. Empty: any port.
 pub(crate) const PORTS: Form<Option<PortRanges>> =
     Form::new(Kind::Text, |text| unless_empty(text, values::ports), optional);
 
-/// Empty: the address of the control connection.
+/// Address for PASV. Empty: the address of the control connection.
 pub(crate) const ADDRESS: Form<Option<PassiveAddress>> =
     Form::new(Kind::Text, |text| unless_empty(text, passive_address), optional);
 
@@ -159,11 +159,11 @@ pub(super) fn passive_address(text: &str) -> Result<PassiveAddress, String> {
     PassiveAddress::parse(text.as_bytes()).map_err(wrong)
 }
 
-/// Empty: the user who starts the server.
+/// User to run as. Empty: the user who starts the server.
 pub(crate) const RUN_AS: Form<Option<RunAs>> =
     Form::new(Kind::Text, |text| unless_empty(text, RunAs::parse), optional);
 
-/// Group of a file. Empty: the process's own.
+/// Group of a file. Empty: the group of the process.
 pub(crate) const GROUP: Form<Option<FileGroup>> =
     Form::new(Kind::Text, |text| unless_empty(text, FileGroup::parse), optional);
 
@@ -175,7 +175,7 @@ pub(crate) const LOG_TARGET: Form<LogTarget> =
 pub(crate) const METRICS: Form<Option<MetricsAddress>> =
     Form::new(Kind::Text, |text| unless_empty(text, MetricsAddress::parse), optional);
 
-/// Password hash. No message shows the text: it may be the password itself.
+/// Password hash. No message shows the text, which may be the password itself.
 pub(crate) const PASSWORD: Form<Option<PasswordHash>> = Form::new(
     Kind::Text,
     |text| text.parse().map(Some).map_err(|error: PasswordHashError| error.to_string()),
