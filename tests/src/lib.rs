@@ -1,7 +1,7 @@
 //! The test harness of the toolkit: everything that the suite needs to connect client, server,
 //! command line and other programs over loopback.
 //!
-//! Nothing here is for users. A helper that cannot continue panics. Its message is the test's
+//! Nothing here is for users. A helper that cannot continue panics. The panic message is the test's
 //! failure: the expected value, the actual value, and the dialogue so far.
 #![expect(
     clippy::missing_panics_doc,

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ftp_proto::PortRanges;
 use socket2::{Domain, Socket, Type};
 
-/// The first port to use. Many services have lower ones.
+/// The first port to use. Many services have lower ports.
 const FIRST: u16 = 10_000;
 
 /// The minimum number of ports to use, even if the system assigns some of them to other programs.
@@ -47,7 +47,7 @@ impl OwnPort {
         Self { address: SocketAddr::new(host, port), _claim: claim, _bound: None }
     }
 
-    /// Claims a port of 127.0.0.1 that refuses connections. It is bound but does not listen: some
+    /// Claims a port of 127.0.0.1 that refuses connections. The port is bound, because some
     /// servers, such as vsftpd, choose their passive ports from all free ports.
     #[track_caller]
     #[must_use]

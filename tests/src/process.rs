@@ -26,11 +26,11 @@ const LAST_OUTPUT: Duration = Duration::from_secs(30);
 pub struct Ran {
     /// The command line.
     pub command: String,
-    /// The exit status; `None` if it was killed at the deadline.
+    /// The exit status; `None` if the program was killed at the deadline.
     pub status: Option<ExitStatus>,
-    /// Its standard output.
+    /// The program's standard output.
     pub stdout: Vec<u8>,
-    /// Its standard error.
+    /// The program's standard error.
     pub stderr: Vec<u8>,
 }
 
@@ -112,7 +112,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a program. Its standard streams are those of `command`: read its pipes, or the
+    /// Starts a program. Its standard streams are those of `command`. Read the pipes, or the
     /// program blocks when they are full.
     #[track_caller]
     #[must_use]

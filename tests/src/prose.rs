@@ -2,7 +2,7 @@
 //!
 //! They follow from the rules of style in `CONTRIBUTING.md`.
 
-/// A word or phrase, its replacement, and the words after which it is allowed.
+/// A word or phrase, its replacement, and the words before which it is allowed.
 const WORDS: [(&str, &str, &[&str]); 27] = [
     (
         "behind",

@@ -50,8 +50,8 @@ impl Random {
         number
     }
 
-    /// Returns the next number below `end`, which is not 0. It is not exactly uniform, which no
-    /// test needs.
+    /// Returns the next number below `end`, which is not 0. The distribution is not exactly
+    /// uniform, which no test needs.
     pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("a usize fits");
         usize::try_from(self.number() % end).expect("it is below a usize")

@@ -56,7 +56,7 @@ impl Terminal {
             Ok(handle) => Stdio::from(handle),
             Err(error) => panic!("{what}: {error}"),
         };
-        // setsid makes it the controlling terminal, which std cannot do.
+        // setsid makes this the controlling terminal, which std cannot do.
         let mut session = Command::new("setsid");
         // As on any terminal, no signal is ignored, even if these tests run in the background or
         // under `nohup`.

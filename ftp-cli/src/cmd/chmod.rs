@@ -56,7 +56,7 @@ impl Mode {
     ///
     /// # Errors
     ///
-    /// Returns `Usage` if it is invalid.
+    /// Returns `Usage` if the mode is invalid.
     pub(super) fn read(text: &[u8]) -> Result<Self, Failure> {
         let text = String::from_utf8_lossy(text);
         Self::parse(&text).ok_or_else(|| {

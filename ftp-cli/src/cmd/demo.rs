@@ -216,8 +216,8 @@ impl Demo<'_> {
         Ok(client.quit()?)
     }
 
-    /// Copies the large file from that server to a second one, in both directions of data
-    /// connections.
+    /// Copies the large file from the server at `address` to a second server, once with each of the
+    /// two listening for the data connection.
     fn between_servers(
         &mut self,
         address: SocketAddr,

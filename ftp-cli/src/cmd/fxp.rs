@@ -170,7 +170,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns `Usage` if the names are equal: the copy could replace its source and rename it.
+/// Returns `Usage` if the names are equal: the copy could overwrite its source and then rename it.
 fn check_temporary(wanted: &FxpOptions, name: Option<&OsStr>) -> Result<(), Failure> {
     let Some(temporary) = &wanted.transfer.temporary else { return Ok(()) };
     let source = Place::of(&wanted.source);
@@ -199,7 +199,8 @@ fn is_same_file(one: &FtpUrl, other: &FtpUrl) -> bool {
 /// Returns whether two URLs lead to the same path, in two sessions of the same user on the same
 /// server. Paths can be spelled differently; links are not resolved.
 fn reaches_same_path([from, at]: [&mut Client; 2], [source, target]: [&FtpUrl; 2]) -> bool {
-    // If a server does not report its directory, the earlier comparison of the URLs must suffice.
+    // If a server does not report its current directory, the earlier comparison of the URLs must
+    // suffice.
     absolute(from, source.path()).is_some_and(|file| absolute(at, target.path()) == Some(file))
 }
 

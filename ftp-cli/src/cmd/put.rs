@@ -201,7 +201,8 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
 ///
 /// # Errors
 ///
-/// Returns `Usage` if an upload would replace another one, or if a source could never be removed.
+/// Returns `Usage` if an upload would replace another upload, or if a source could never be
+/// removed.
 fn check_move(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result<(), Failure> {
     for (option, given) in [("newer", settings.newer), ("if-changed", settings.if_changed)] {
         if given && settings.removes_source {

@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns `Usage` for an invalid command, or one with a line ending.
+/// Returns `Usage` for an invalid command, or for a command with a line ending.
 pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
     RawCommand::new(line).map_err(|error| {
         // The argument is not shown, because it may hold a password.

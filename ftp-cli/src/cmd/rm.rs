@@ -7,9 +7,9 @@
 //! - no listing shows it as a link; after `MLSD`, `LIST` is sent too;
 //! - `DELE` is refused: if it is the system's unlink, it removes a link but not a directory;
 //! - `RMD` is refused for a reason other than that it is not a directory;
-//! - the server's reply says that it is not empty, or the link count of the parent allows all
-//!   listed directories. (A directory has two links, and one more per subdirectory; some servers
-//!   and file systems always report 1 or 2.)
+//! - the server's reply says that the directory is not empty, or the link count of the parent
+//!   allows all listed directories. (A directory has two links, and one more per subdirectory; some
+//!   servers and file systems always report 1 or 2.)
 //!
 //! If a server reports neither reasons nor counts, nothing proves that a directory is not a link,
 //! and it stays. Examples are aioftp with a link in the login directory, and any directory on
@@ -239,7 +239,8 @@ struct Tree<'a> {
 }
 
 impl Tree<'_> {
-    /// Removes a directory and its content. Returns whether it was removed; an error ends the run.
+    /// Removes a directory and its content. Returns whether the directory was removed; an error
+    /// ends the run.
     fn directory(&mut self, path: &[u8], seen: Seen) -> Result<bool, Failure> {
         let Seen { depth, links, proof } = seen;
         // An empty directory needs no listing.

@@ -35,7 +35,7 @@ pub fn host_port(data: &[u8]) {
 fn plain_run(text: &[u8]) -> Option<Vec<&str>> {
     let runs = text.split(|&byte| !byte.is_ascii_digit() && byte != b',');
     let runs = runs.filter_map(|run| std::str::from_utf8(run).ok());
-    // One comma separates the numbers; some servers write one more after the last.
+    // One comma separates the numbers; some servers write another after the last number.
     let inner = runs.map(|run| run.trim_start_matches(','));
     let inner = inner.map(|run| run.strip_suffix(',').unwrap_or(run));
     let mut tuples = inner.map(|run| run.split(',').collect::<Vec<_>>());

@@ -347,7 +347,7 @@ fn received(reply: &Reply) {
         let body = line.strip_suffix(b"\r").expect("each line ends in CR LF");
         assert!(!body.iter().copied().any(breaks_lines));
     }
-    // A cut reply is encoded as a complete one.
+    // A cut reply is encoded as a complete reply.
     let is_same = !reply.is_cut() && !reply.lines().flatten().copied().any(breaks_lines);
     if is_same && lines.iter().all(|line| line.len() <= limits::REPLY_LINE) {
         let read = decode_replies;

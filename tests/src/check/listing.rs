@@ -51,8 +51,8 @@ pub fn listing_eplf(data: &[u8]) {
     eplf(&line, &parsed);
 }
 
-/// Checks the argument of `NLST`, a NUL and a line of its data; the line is also parsed as one of
-/// `MLSD`.
+/// Checks the argument of `NLST`, a NUL and a line of its data; the line is also parsed as a line
+/// of `MLSD`.
 pub fn listing_names(data: &[u8]) {
     let nul = data.iter().position(|&byte| byte == 0).unwrap_or(0);
     let (directory, line) = data.split_at(nul);

@@ -2,8 +2,8 @@
 //! and panics if an invariant is broken.
 //!
 //! The property tests call these functions with generated input, the fuzz targets with input from
-//! libFuzzer. Where possible, the result of the toolkit is compared with that of a few plain lines
-//! here, which are slow, hold everything in memory and share no code with it.
+//! libFuzzer. Where possible, the result of the toolkit is compared with the result of a few plain
+//! lines here, which are slow, hold everything in memory and share no code with the toolkit.
 
 mod addresses;
 mod client;

@@ -90,7 +90,7 @@ fn plain_path(directory: &[u8], path: &Pathname) -> Vec<u8> {
     [b"/".as_slice(), &components.join(&b'/')].concat()
 }
 
-/// Checks that a path is below the root, and so is every directory above it.
+/// Checks that a path and every directory above it are below the root.
 fn resolved(path: &VirtualPath) {
     assert_shown(&format!("{path} {path:?}"));
     assert_eq!(path.as_bytes(), [b"/".as_slice(), path.relative()].concat());

@@ -8,7 +8,7 @@ use super::{breaks_lines, plain_number};
 /// seconds.
 pub fn time_val(data: &[u8]) {
     if let Some(seconds) = data.first_chunk().map(|bytes| i64::from_le_bytes(*bytes)) {
-        // The number itself, and one close enough to now to be in the calendar.
+        // The number itself, and a number close enough to now to be in the calendar.
         for seconds in [seconds, seconds >> 26] {
             if let Some(time) = TimeVal::from_unix_seconds(seconds) {
                 assert_eq!(time.unix_seconds(), seconds, "{time}");

@@ -6,9 +6,10 @@ use std::path::Path;
 /// One behaviour of a server, and the required outcome of each client call.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
-    /// The table and its name in the table; `/1`, `/2` and so on if it has several values.
+    /// The name of the table, and the name of the behaviour in it; with `/1`, `/2` and so on if
+    /// there are several values.
     pub name: String,
-    /// The lines of `docs/hostile.md` that it proves.
+    /// The lines of `docs/hostile.md` that the behaviour proves.
     pub ids: Vec<String>,
     /// Whether the server connects for data, so that the client uses active mode.
     pub active: bool,

@@ -87,7 +87,7 @@ fn found(program: &str, path: Option<PathBuf>) -> Option<Peer> {
     path.map(|path| Peer { path })
 }
 
-/// Reports why a test is skipped, or fails it if the environment has `FTP_REQUIRE_PEERS=1`.
+/// Reports why a test is skipped, or fails the test if the environment has `FTP_REQUIRE_PEERS=1`.
 #[track_caller]
 pub fn skipped(why: &str) {
     let thread = std::thread::current();

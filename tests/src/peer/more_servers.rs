@@ -57,7 +57,7 @@ impl RealServer {
         Some(Self::script(host, &node, include_str!("ftp_srv_serve.js")))
     }
 
-    /// Starts BusyBox's `ftpd`, which asks for no password. The root is its `/` if it starts as
+    /// Starts BusyBox's `ftpd`, which asks for no password. The root is its `/` if `ftpd` starts as
     /// root, which the tests require.
     #[track_caller]
     #[must_use]
@@ -75,9 +75,9 @@ impl RealServer {
         Some(Self::listening(host, TempRoot::new(), TempRoot::new(), LOGIN, command))
     }
 
-    /// Starts GNU inetutils' `ftpd` with one user, whose login directory is the root. Its users are
-    /// those of the machine, so it gets its own `/etc/passwd`, which requires root. Its paths are
-    /// as with vsftpd.
+    /// Starts GNU inetutils' `ftpd` with one user, whose login directory is the root. The users of
+    /// `ftpd` are those of the machine, so it gets its own `/etc/passwd`, which requires root.
+    /// Paths are as with vsftpd.
     #[track_caller]
     #[must_use]
     pub fn inetutils_at(host: impl Into<IpAddr>) -> Option<Self> {

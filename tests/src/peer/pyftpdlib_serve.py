@@ -49,7 +49,7 @@ else:
     if kind == "implicit":
 
         class Handler(Handler):
-            # The first thing is the handshake, and the greeting comes behind it.
+            # The handshake comes first, then the greeting.
             def handle(self):
                 self.secure_connection(self.ssl_context)
 

@@ -72,7 +72,7 @@ impl RealServer {
     }
 
     /// Starts vsftpd with its default settings for listings, so that names that begin with a dot
-    /// are hidden. It never runs as root, who may read every directory.
+    /// are hidden. This server never runs as root, who may read every directory.
     #[track_caller]
     #[must_use]
     pub fn vsftpd_unprivileged() -> Option<Self> {
@@ -129,8 +129,8 @@ impl RealServer {
         Some(Self::ready(host, TempRoot::new(), TempRoot::new(), login, command, greets))
     }
 
-    /// Starts ProFTPD on a loopback address, with one user, whose login directory is the root. It
-    /// runs as root, which the tests require, and its paths are as with vsftpd.
+    /// Starts ProFTPD on a loopback address, with one user, whose login directory is the root.
+    /// ProFTPD runs as root, which the tests require, and its paths are as with vsftpd.
     #[track_caller]
     #[must_use]
     pub fn proftpd_at(host: impl Into<IpAddr>) -> Option<Self> {

@@ -21,7 +21,7 @@ pub use self::session::RawSession;
 /// longer than a busy machine takes for either.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The layer between a session and its connection, such as TLS. It has its own descriptor.
+/// The layer between a session and its connection, such as TLS. The layer has its own descriptor.
 pub trait Layer: Debug + Send {
     /// Reads once, until `end` at most, even if bytes arrive one by one. 0 is the end of the
     /// stream.

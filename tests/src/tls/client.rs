@@ -20,8 +20,8 @@ use super::stream::TlsStream;
 use super::{Authority, Pair, Version, offered, provider};
 
 /// A TLS client. Its connections, and those of its clones, share one store of [`Sessions`], so each
-/// can resume the sessions of the others. By default it offers both versions, ALPN `ftp`, and the
-/// name `localhost`, shows no certificate, and resumes sessions.
+/// can resume the sessions of the others. By default, the client offers both versions, ALPN `ftp`,
+/// and the name `localhost`, shows no certificate, and resumes sessions.
 #[derive(Clone, Debug)]
 pub struct TlsClient {
     roots: Option<Arc<RootCertStore>>,

@@ -15,8 +15,8 @@ use super::{Authority, Pair, Version, offered, provider};
 const SESSIONS: usize = 1024;
 
 /// A TLS server. Its connections, and those of its clones, share one store of sessions, so each can
-/// resume the sessions of the others. By default it offers both versions, accepts any ALPN of a
-/// client without choosing a protocol, asks for no certificate, and sends two tickets.
+/// resume the sessions of the others. By default, the server offers both versions, accepts any ALPN
+/// of a client without choosing a protocol, asks for no certificate, and sends two tickets.
 #[derive(Clone, Debug)]
 pub struct TlsServer {
     certificate: CertificateDer<'static>,

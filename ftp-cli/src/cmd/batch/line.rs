@@ -121,7 +121,7 @@ impl Order {
         }
     }
 
-    /// Parses a line. Returns `None` if it is empty or a comment.
+    /// Parses a line. Returns `None` if the line is empty or a comment.
     ///
     /// # Errors
     ///

@@ -61,7 +61,7 @@ impl<'a> Queue<'a> {
         }
         let done = self.order(number, order);
         if order.may_enter() && self.returns == Some(false) {
-            // The session may be in any directory now, but the next line needs the known one.
+            // The session may be in any directory now, but the next line needs the known directory.
             self.sessions.drop_client(self.url);
         }
         let Err(failure) = &done else { return done };
@@ -212,7 +212,7 @@ impl<'a> Queue<'a> {
         settings.resume || matches!(settings.verify, Verify::Size | Verify::Hash)
     }
 
-    /// Runs an action on each path. Returns the last failure; reports earlier ones here.
+    /// Runs an action on each path. Returns the last failure; reports earlier failures itself.
     fn each(
         &mut self,
         number: usize,

@@ -1,4 +1,4 @@
-//! One examination: the settings that it needs, and its result. `--watch` repeats it.
+//! One examination: the settings that it needs, and its result. `--watch` repeats the examination.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;

@@ -123,7 +123,7 @@ fn warn_of_exposure(
     ))
 }
 
-/// Examines whether TLS is offered if the URL does not ask for it, and reports it.
+/// If the URL does not ask for TLS, examines and reports whether the server offers TLS.
 fn offered(
     dial: &Dial<'_>,
     report: &mut Report<'_>,

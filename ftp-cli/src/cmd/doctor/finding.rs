@@ -94,7 +94,7 @@ impl Check {
 /// Result of a check.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Grade {
-    /// Unknown, because it could not be examined.
+    /// The property could not be examined.
     Skip,
     Ok,
     /// A problem that does not stop this client.

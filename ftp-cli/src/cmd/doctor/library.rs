@@ -44,7 +44,7 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// Its stable name, such as `passive-blocked`.
+    /// The stable name of the problem, such as `passive-blocked`.
     pub name: &'static str,
     /// The meaning, in sentences.
     pub means: &'static str,

@@ -26,7 +26,7 @@ pub(super) fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
     }
 }
 
-/// Whether a server that was not asked for TLS offers it.
+/// Whether a server that was not asked for TLS offers TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Offer {
     Refused,

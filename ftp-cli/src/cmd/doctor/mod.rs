@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         if let Some(before) = &before {
             watch::tell(before, &done.findings, options.is_quiet(), stdio)?;
         }
-        // It is the last line, after the changes.
+        // This is the last line, after the changes.
         if let Some(command) = &done.command
             && (before.is_none() || done.outcome.is_ok())
         {

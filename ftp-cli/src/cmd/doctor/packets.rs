@@ -1,4 +1,4 @@
-//! Tests whether full-size packets pass: small ones do, or the login would fail. If a tunnel
+//! Tests whether full-size packets pass: small packets do, or the login would fail. If a tunnel
 //! carries smaller packets and the ICMP message about it is dropped, large transfers stall (RFC
 //! 2923 §2.1). Sends something large in each direction.
 
@@ -57,7 +57,7 @@ pub(super) fn up(dial: &Dial<'_>) -> Result<Passage, Failure> {
     }
 }
 
-/// Sends a long NOOP. Any reply proves that it arrived.
+/// Sends a long NOOP. Any reply proves that the command arrived.
 ///
 /// # Errors
 ///

@@ -141,15 +141,16 @@ impl Places {
     }
 
     /// Waits, with one open connection, until the server has accepted or refused a second one.
-    /// Gives up soon, because a server may keep the second one waiting until the first has ended.
+    /// Gives up soon, because a server may keep the second connection waiting until the first has
+    /// ended.
     pub(super) fn wait_for_second(&self) {
         let is_unknown = |state: &mut PlacesState| state.peak < 2 && state.refused_at == 0;
         drop(self.changed.wait_timeout_while(self.state(), COMPANY, is_unknown));
     }
 
     /// Returns the highest number of simultaneously accepted connections, and the number of open
-    /// ones when the server first refused one. The latter is `None` if it refused none, or even a
-    /// single connection.
+    /// ones when the server first refused one. The latter is `None` if the server refused none, or
+    /// refused even a single connection.
     pub(super) fn seen(&self) -> (usize, Option<usize>) {
         let PlacesState { peak, refused_at, is_shut, .. } = *self.state();
         (peak, Some(refused_at).filter(|at| *at > 0 && !is_shut))

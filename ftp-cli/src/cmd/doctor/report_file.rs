@@ -23,7 +23,7 @@ const LEAST: usize = 4;
 /// The text that replaces a secret.
 const MASK: &str = "****";
 
-/// Writes the report of an examination, replacing an older one.
+/// Writes the report of an examination, replacing an older report.
 ///
 /// # Errors
 ///

@@ -60,7 +60,7 @@ pub(super) fn pause(
     }
 }
 
-/// Prints the findings that differ from earlier ones.
+/// Prints the findings that differ from earlier findings.
 ///
 /// # Errors
 ///

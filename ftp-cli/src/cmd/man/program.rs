@@ -237,7 +237,7 @@ mod tests {
                 }
             }
         }
-        // Tests write documents with it.
+        // Only tests read this variable, to write documents.
         names.retain(|name| name != "FTP_WRITE_DOCS");
         assert!(names.len() > 3, "{names:?}");
         for name in names {

@@ -53,8 +53,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares a file with the one of the same name at the target. A file whose state is unknown never
-/// counts as [`Same`](Verdict::Same).
+/// Compares a file with the file of the same name at the target. A file whose state is unknown
+/// never counts as [`Same`](Verdict::Same).
 pub(super) fn compare(source: &TreeEntry, target: &TreeEntry, rule: Rule) -> Verdict {
     let (Some(here), Some(there)) = (source.size, target.size) else {
         return Verdict::Differs(Difference::Doubt);

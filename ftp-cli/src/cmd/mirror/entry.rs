@@ -27,7 +27,7 @@ pub(super) enum ObjectKind {
 /// An object in a directory.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct TreeEntry {
-    /// Name as reported by its side: untrusted.
+    /// Name as reported by the side that has the object; untrusted.
     pub(super) name: Vec<u8>,
     pub(super) kind: ObjectKind,
     /// Size in bytes.
@@ -64,7 +64,7 @@ impl Stamp {
     }
 }
 
-/// Range of the seconds by which a side's clock is ahead of the local one.
+/// Range of the seconds by which a side's clock is ahead of the local clock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Clock {
     pub(super) least: i64,
@@ -224,7 +224,7 @@ pub(super) fn is_unfinished(name: &[u8]) -> bool {
 }
 
 /// Returns whether a name is that of a file with the state of an interrupted move, such as the
-/// journal. It has a dot, 16 hexadecimal digits, `.ftp-cli-` and a word.
+/// journal. Such a name has a dot, 16 hexadecimal digits, `.ftp-cli-` and a word.
 fn is_of_move(name: &[u8]) -> bool {
     let parts = name.strip_prefix(b".").and_then(|name| name.split_at_checked(16));
     parts.is_some_and(|(id, rest)| {

@@ -130,7 +130,7 @@ fn prepare_moves(
 ///
 /// # Errors
 ///
-/// Returns `Usage` if a directory is the same one on both sides.
+/// Returns `Usage` if a directory is the same on both sides.
 fn prepare_copies(
     plan: &Plan,
     copier: &mut Copier<'_>,

@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::options::Options;
 use crate::transfer::selection::Selection;
 
-/// Patterns in the order of the command line; the last one that matches decides.
+/// Patterns in the order of the command line; the last pattern that matches decides.
 ///
 /// A pattern without `/` matches names at any depth. A pattern with `/` matches whole paths from
 /// the top of the tree, and its `*` and `?` do not match `/`. A pattern that ends in `/` matches
@@ -32,7 +32,7 @@ struct Glob {
     is_met: AtomicBool,
     includes: bool,
     only_directories: bool,
-    /// One pattern for each part of a path; a name has only one.
+    /// One pattern for each part of a path; a name has only one part.
     segments: Vec<Pattern>,
     is_path: bool,
 }

@@ -39,7 +39,7 @@ const DIRECTORY: OFlags =
 #[derive(Debug)]
 pub(super) struct Directory {
     descriptor: OwnedFd,
-    /// Whether symbolic links in it are followed, as the user asked.
+    /// Whether symbolic links in the directory are followed, as the user asked.
     follows: bool,
 }
 
@@ -183,8 +183,8 @@ impl Directory {
         Ok(rustix::fs::unlinkat(&self.descriptor, os(name)?, flags)?)
     }
 
-    /// Removes a temporary file of a killed run, if no process holds its lock. Returns whether it
-    /// was removed.
+    /// Removes a temporary file of a killed run, if no process holds its lock. Returns whether the
+    /// file was removed.
     ///
     /// # Errors
     ///

@@ -124,7 +124,7 @@ fn stores_another(
     Ok(false)
 }
 
-/// Removes a test directory, or reports that it remains.
+/// Removes a test directory, or reports that the directory remains.
 fn remove_probe(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     if !remove(client, path)? {
         warn_remains(path);

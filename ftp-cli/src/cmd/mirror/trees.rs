@@ -44,7 +44,7 @@ impl Contents {
 pub(super) struct Links {
     /// Names of links.
     pub(super) names: HashSet<Vec<u8>>,
-    /// Whether all other listed directories are real ones.
+    /// Whether all other listed directories are real directories.
     pub(super) proof: Proof,
 }
 
@@ -457,7 +457,7 @@ pub(super) fn ask_for_modes(client: &mut Client) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns `Refused` if it is a file, and the failures of the listing.
+/// Returns `Refused` if the top is a file, and the failures of the listing.
 pub(super) fn look_at(source: &mut RemoteTree<'_>) -> Result<(), Failure> {
     match source.list(&[], OBJECTS) {
         Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
@@ -486,7 +486,8 @@ pub(super) struct TargetSeen {
 ///
 /// # Errors
 ///
-/// Returns the failures of the listing, unless the server refuses it: then the top is missing.
+/// Returns the failures of the listing. A refused listing is not a failure: it means that the top
+/// is missing.
 pub(super) fn look_for(target: &mut RemoteTree<'_>) -> Result<TargetSeen, Failure> {
     let features = target.client.features()?;
     let takes_times = features.has("MFMT") || features.has_with("SITE", "UTIME");

@@ -307,7 +307,7 @@ fn port(text: &str) -> Result<String, Failure> {
     }
 }
 
-/// Returns the value of an option that is a setting. Fails unless it is UTF-8.
+/// Returns the value of an option that is a setting. Fails unless the value is UTF-8.
 fn text(option: &str, value: &OsStr) -> Result<String, Failure> {
     value.to_str().map(str::to_owned).ok_or_else(|| {
         let value = shown_path(value.as_ref());

@@ -92,7 +92,7 @@ impl Stores {
     /// # Errors
     ///
     /// Returns `Network` if the ledger does not answer and the server must not start without it, or
-    /// `Unsupported` if it lacks an ability.
+    /// `Unsupported` if the ledger lacks an ability.
     pub(super) fn shared_state(&self) -> Result<Option<SharedState>, Failure> {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         ledger.prove()?;

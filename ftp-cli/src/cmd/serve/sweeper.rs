@@ -23,7 +23,7 @@ pub(super) struct Sweeper {
 }
 
 impl Sweeper {
-    /// Starts the thread. It ends when this value is dropped and the current walk is done.
+    /// Starts the thread. The thread ends when this value is dropped and the current walk is done.
     pub(super) fn start(homes: &Homes) -> io::Result<Self> {
         let paths = Arc::new(homes.written().clone());
         let (stop, stopped) = mpsc::channel();
@@ -68,7 +68,7 @@ fn clean<'a>(
     }
 }
 
-/// Returns whether a walk of `outer` reaches `path`. It may skip another file system.
+/// Returns whether a walk of `outer` reaches `path`. A walk may skip other file systems.
 fn is_walked_with(outer: &Path, path: &Path) -> bool {
     let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
     path.starts_with(outer) && device(outer) == device(path)

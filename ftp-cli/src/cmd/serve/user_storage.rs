@@ -34,8 +34,8 @@ pub(super) fn identity(root: &Root) -> Result<Identity, StorageError> {
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
-/// Creates the root if it is missing, accessible only to the server's user. Returns whether it was
-/// missing.
+/// Creates the root if it is missing, accessible only to the server's user. Returns whether the
+/// root was missing.
 ///
 /// Creates only the last directory of the path, and does not follow a symbolic link in its place.
 pub(super) fn create(root: &Path) -> Result<bool, StorageError> {

@@ -122,8 +122,8 @@ impl Homes {
         Self { program, ..self }
     }
 
-    /// Returns whether a user with a password has this name, even a disabled one. If so, it is not
-    /// an anonymous login.
+    /// Returns whether a user with a password has this name, even a disabled one. A login with such
+    /// a name is not anonymous.
     pub(super) fn names_user(&self, name: &[u8]) -> bool {
         self.users.contains_key(name)
     }

@@ -118,7 +118,7 @@ pub(super) fn look(
         Heard::End => return Answer::Closed,
         Heard::Nothing => {}
     }
-    // Over a separate connection: a TLS record may confuse the FTP session on this one.
+    // Sent over a separate connection, because a TLS record may confuse an FTP session.
     let hello = connect(address, bind, timeouts.connect).map(|other| {
         ask(&other, &client_hello(), Instant::now() + QUIET.min(timeouts.greeting / 4))
     });

@@ -80,8 +80,8 @@ impl Tried<'_> {
         is_good(self.other)
     }
 
-    /// Returns the finding that a mode has a problem. It is a failure if the user wants that mode
-    /// and its other command does not work either, else a warning.
+    /// Returns the finding that a mode has a problem. The finding is a failure if the user wants
+    /// that mode and the mode's other command does not work either, otherwise a warning.
     fn wrong(self, diagnosis: Diagnosis, words: Arguments<'_>) -> Finding {
         let stops = self.seen.wanted == self.mode && !self.other_works();
         let grade = if stops { Grade::Fail } else { Grade::Warn };
@@ -273,8 +273,8 @@ fn outside(seen: &WaysSeen) -> Option<String> {
     }
 }
 
-/// Returns whether an address is IPv4: IPv6 has private addresses too, but no NAT that lets one
-/// reach a public address.
+/// Returns whether an address is IPv4: IPv6 has private addresses too, but no NAT through which
+/// they reach public addresses.
 const fn is_ipv4(address: IpAddr) -> bool {
     address.is_ipv4()
 }

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(1_300);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Port {
     pub(crate) number: u16,
-    /// Whether a connection to it succeeded.
+    /// Whether a connection to the port succeeded.
     pub(crate) is_reached: bool,
 }
 

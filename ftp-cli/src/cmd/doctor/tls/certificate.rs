@@ -1,5 +1,5 @@
 //! Reads the dates and the issuer of a certificate (RFC 5280 §4.1). Does not decide whether to
-//! trust it.
+//! trust the certificate.
 
 use ftp_proto::TimeVal;
 

@@ -90,7 +90,7 @@ impl RemoteBackup {
         Ok(join(&place, &free))
     }
 
-    /// Creates the directory at `below` in the backup, and all above it.
+    /// Creates the directory at `below` in the backup, and its parent directories.
     fn make(&self, client: &mut Client, below: &[u8]) -> Result<(), Failure> {
         let place = join(&self.top, below);
         let ends = (1..place.len()).filter(|at| place.get(*at) == Some(&b'/'));
@@ -131,8 +131,8 @@ fn listed(client: &mut Client, place: &[u8]) -> Result<Listed, Failure> {
 }
 
 impl Far<'_> {
-    /// Moves the object at `path` to the backup. Returns its path there, or `None` if there is
-    /// nothing to move.
+    /// Moves the object at `path` to the backup. Returns the path in the backup, or `None` if there
+    /// is nothing to move.
     pub(super) fn back_up(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         let Some(backup) = self.backup else { return Ok(None) };
         let own = join(self.top, path);
@@ -170,7 +170,7 @@ impl Far<'_> {
         if exists { self.back_up(path) } else { Ok(None) }
     }
 
-    /// Moves an object back from the backup, after a failure. Returns whether it was moved.
+    /// Moves an object back from the backup, after a failure. Returns whether the object was moved.
     pub(super) fn restore(&mut self, path: &[u8], kept: &[u8]) -> bool {
         let own = join(self.top, path);
         self.client().is_ok_and(|client| client.rename(kept, own).is_ok())

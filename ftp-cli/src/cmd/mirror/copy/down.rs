@@ -135,7 +135,7 @@ struct Received {
     size: u64,
     /// Whether the server reported that size.
     is_announced: bool,
-    /// Its modification time, if it was requested.
+    /// Modification time of the file, if it was requested.
     modified: Option<i64>,
 }
 

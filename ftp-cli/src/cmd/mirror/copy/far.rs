@@ -91,10 +91,10 @@ impl Far<'_> {
         gone.map(|()| true).map_err(|error| about(&path, &error))
     }
 
-    /// Ensures that a listed directory is not a symbolic link to a directory. Returns whether it
-    /// was removed. If `DELE` is the system's unlink, it removes a link but not a directory. `RMD`
-    /// removes an empty directory; for a link, many servers reply that it is not a directory. If
-    /// listings prove nothing, the server must say that the directory is not empty.
+    /// Ensures that a listed directory is not a symbolic link to a directory. Returns whether the
+    /// object was removed. If `DELE` is the system's unlink, it removes a link but not a directory.
+    /// `RMD` removes an empty directory; for a link, many servers reply that it is not a directory.
+    /// If listings prove nothing, the server must say that the directory is not empty.
     fn look_before(&mut self, path: &[u8], proof: Proof) -> Result<bool, Failure> {
         let client = self.client()?;
         match client.delete(path) {

@@ -108,7 +108,7 @@ impl Copier<'_> {
     }
 
     /// Sets the permission bits of the object at `path` of the target. Returns whether they were
-    /// set: a server that cannot do it fails only once.
+    /// set. If the server cannot set them, only the first call fails.
     ///
     /// # Errors
     ///
@@ -122,8 +122,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Removes an object from the target, or checks one before its removal. Returns whether it was
-    /// removed.
+    /// Removes an object from the target, or checks an object before its removal. Returns whether
+    /// the object was removed.
     ///
     /// # Errors
     ///
@@ -141,8 +141,8 @@ impl Copier<'_> {
     ///
     /// # Errors
     ///
-    /// Returns `Integrity` if they differ, `Unsupported` if the server does not report enough for a
-    /// proof, and the same failures as [`make`](Self::make).
+    /// Returns `Integrity` if the files differ, `Unsupported` if the server does not report enough
+    /// for a proof, and the same failures as [`make`](Self::make).
     pub(super) fn remove_source(
         &mut self,
         path: &[u8],
@@ -156,8 +156,8 @@ impl Copier<'_> {
         }
     }
 
-    /// Returns whether the directory at `path` is the same one on both sides. For this, creates a
-    /// file on the local side, looks for it on the server, and removes it.
+    /// Returns whether the directory at `path` is the same on both sides. For this, creates a file
+    /// on the local side, looks for it on the server, and removes it.
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Connects, unless it is connected already.
+    /// Connects, unless there is a connection already.
     ///
     /// # Errors
     ///

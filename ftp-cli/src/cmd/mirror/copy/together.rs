@@ -131,15 +131,15 @@ impl LargeFile<'_> {
                 }
             }
         }
-        // One connection starts from byte 0. The next run removes what is left.
+        // A single connection starts from byte 0. The next run removes what is left.
         let _ = remove_pieces(&target);
         let _ = self.directory.clear(&[&name, &b".part"[..]].concat());
         Ok(None)
     }
 }
 
-/// Returns whether one connection may succeed where ranges failed, for example because another run
-/// uses the pieces. Transient failures can occur in any transfer: `--retry`, or the next run,
+/// Returns whether a single connection may succeed where ranges failed, for example because another
+/// run uses the pieces. Transient failures can occur in any transfer: `--retry`, or the next run,
 /// continues the ranges.
 fn is_due_to_ranges(failure: &Failure) -> bool {
     let is_full = failure.exit == Exit::Local && failure.fatal;

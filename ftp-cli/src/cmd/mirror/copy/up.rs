@@ -78,7 +78,7 @@ impl Up<'_> {
         Ok(Copied { bytes, source: Some(Identity::of(&before)) })
     }
 
-    /// Sets time and permissions of the complete upload `there`, and gives it its final name.
+    /// Sets time and permissions of the complete upload `there`, and renames it to its final name.
     fn finish(
         &mut self,
         below: &[u8],

@@ -15,9 +15,9 @@ const COPIES: usize = 10_000;
 pub(crate) struct Backup(pub(crate) Directory);
 
 impl Backup {
-    /// Gives the object `name` of `directory` a second name in the backup, so that the first can be
-    /// replaced in one step. `path` is the path of the directory from the top. If the file system
-    /// has no hard links, moves the object.
+    /// Gives the object `name` of `directory` a second name in the backup, so that the original
+    /// name can be replaced in one step. `path` is the path of the directory from the top. If the
+    /// file system has no hard links, moves the object.
     ///
     /// # Errors
     ///

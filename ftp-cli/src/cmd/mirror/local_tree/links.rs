@@ -18,7 +18,7 @@ impl Directory {
     pub(super) fn entry(&self, name: &CStr, stat: &Stat) -> TreeEntry {
         let mut entry = TreeEntry::local(name.to_bytes(), stat);
         match entry.kind {
-            // An unreadable target is an unknown one.
+            // If the target cannot be read, it is unknown.
             ObjectKind::Link => {
                 let target = rustix::fs::readlinkat(&self.descriptor, name, Vec::new());
                 entry.target = target.ok().map(CString::into_bytes);

@@ -123,7 +123,7 @@ fn a_part_is_gone_on_with_only_if_it_is_of_the_same_file() {
     let mut draft = Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
     assert_eq!(draft.offset(), 0);
     draft.write_all(b"abc").unwrap();
-    // A second process cannot resume it at the same time.
+    // A second process cannot resume the part at the same time.
     assert_eq!(Draft::part(&tree, b"f", at(1_000_000_000)).unwrap().offset(), 0);
     drop(draft);
     assert_eq!(fs::read(&part).unwrap(), b"abc");

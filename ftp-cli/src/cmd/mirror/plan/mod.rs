@@ -23,7 +23,7 @@ use crate::remote::links::Proof;
 use crate::remote::path::{join, split};
 use crate::transfer::options::TemporaryName;
 
-/// Largest depth of a tree: a server can list an endless one.
+/// Largest depth of a tree: a server can list an endless tree.
 const DEPTH: usize = 128;
 
 /// Largest number of objects in both trees, unless a lower limit is requested.
@@ -102,7 +102,7 @@ pub(super) struct PlannedDirectory {
 /// A file to copy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct PlannedCopy {
-    /// Index of its directory in the plan.
+    /// Index of the file's directory in the plan.
     pub(super) place: usize,
     pub(super) name: Vec<u8>,
     pub(super) size: Option<u64>,
@@ -118,12 +118,12 @@ pub(super) struct PlannedCopy {
 /// A symbolic link to create.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct PlannedLink {
-    /// Index of its directory in the plan.
+    /// Index of the link's directory in the plan.
     pub(super) place: usize,
     pub(super) name: Vec<u8>,
     /// Target of the link.
     pub(super) link: Vec<u8>,
-    /// Whether it replaces a link of that name.
+    /// Whether an existing link of that name is replaced.
     pub(super) replaces: bool,
 }
 
@@ -171,7 +171,7 @@ pub(super) enum Removed {
     /// No removal: verifies that this is a directory before its entries are removed. Servers list
     /// links to directories as directories, and the target of a link must never be touched.
     Below {
-        /// Whether it is a directory, according to listings.
+        /// Whether listings prove that the object is a directory.
         proof: Proof,
     },
 }
@@ -371,7 +371,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Plans one object of the source. Returns it if it is a directory.
+    /// Plans one object of the source. Returns the object if it is a directory.
     fn plan_item(
         &mut self,
         path: &[u8],

@@ -90,8 +90,8 @@ impl Planner<'_> {
         Ok(all_go)
     }
 
-    /// Plans the removal of one object in the directory at `path`. Returns whether it can be
-    /// removed.
+    /// Plans the removal of one object in the directory at `path`. Returns whether the object can
+    /// be removed.
     fn remove_item(
         &mut self,
         path: &[u8],

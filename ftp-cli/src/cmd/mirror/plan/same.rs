@@ -156,7 +156,8 @@ impl Planner<'_> {
         there.has_digest(path, &digest)
     }
 
-    /// Returns the source's clock. It is not measured, because nothing is written to the source.
+    /// Returns the source's clock. The clock is not measured, because nothing is written to the
+    /// source.
     fn clock_of_source(&self) -> Clock {
         if self.source.is_local() { Clock::OURS } else { Clock::UNKNOWN }
     }

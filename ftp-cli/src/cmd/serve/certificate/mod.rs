@@ -42,9 +42,9 @@ pub(super) struct Certificates {
 #[derive(Clone)]
 pub(super) struct Certificate {
     pub(super) path: PathBuf,
-    /// The file of its key.
+    /// The file of the certificate's key.
     key: PathBuf,
-    /// Its virtual host; `None` for the server's own.
+    /// The virtual host; `None` for the server's own certificate.
     pub(super) host: Option<HostName>,
     pub(super) tls: Tls,
 }
@@ -63,7 +63,7 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Returns whether a certificate has replaced a different one.
+    /// Returns whether a certificate has replaced a different certificate.
     pub(super) fn replaces(&self, former: &Self) -> bool {
         let of = |tls: &Tls| tls.certificate().map(<[u8]>::to_vec);
         let own = self.tls.as_ref().zip(former.tls.as_ref());
@@ -73,7 +73,7 @@ impl Loaded {
 }
 
 impl Certificate {
-    /// Returns whether this certificate has replaced a different one of the same host.
+    /// Returns whether this certificate has replaced a different certificate of the same host.
     pub(super) fn replaces_one_of(&self, former: &Loaded) -> bool {
         let mut same = former.files.iter().filter(|old| old.host == self.host);
         same.any(|old| old.tls.certificate() != self.tls.certificate())

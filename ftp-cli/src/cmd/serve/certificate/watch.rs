@@ -66,7 +66,7 @@ struct Stamp {
 type Nanoseconds = (i64, i64);
 
 impl Stamp {
-    /// Returns the stamp of a regular file, or of the one that a symbolic link leads to.
+    /// Returns the stamp of a regular file, or of the regular file that a symbolic link leads to.
     fn of(path: &Path) -> Option<Self> {
         let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
         Some(Self {
@@ -111,7 +111,7 @@ impl Watch {
         Some(due.saturating_duration_since(Instant::now()))
     }
 
-    /// Returns a check if one is due and none is in progress. The caller must pass it to
+    /// Returns a check if one is due and none is in progress. The caller must pass the check to
     /// [`end`](Self::end) when it is done.
     pub(crate) fn begin(&mut self) -> Option<Look> {
         let now = Instant::now();

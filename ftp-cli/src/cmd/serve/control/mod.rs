@@ -70,7 +70,7 @@ impl ControlSocket {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if it cannot be created, or if another server listens there.
+    /// Returns `Local` if the socket cannot be created, or if another server listens there.
     pub(super) fn bind(settings: &Settings) -> Result<Option<Self>, Failure> {
         let Some(path) = &settings.control_socket else { return Ok(None) };
         let failed = |error: io::Error| {

@@ -66,7 +66,7 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    /// Returns the notice of an event, if the program wants it.
+    /// Returns the notice of an event, if the program handles this event.
     pub(super) fn of(program: &Arc<Program>, event: &Event<'_>) -> Option<Self> {
         let word = HookEvent::of(event).filter(|word| program.events.contains(word))?;
         let local = changed(event).and_then(users::local_path);

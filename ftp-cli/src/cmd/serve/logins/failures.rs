@@ -18,7 +18,7 @@ pub(super) struct Failures {
 
 impl Failures {
     /// Counts a failure. Returns the number of earlier failures without a message, or `None` if
-    /// this one gets no message either.
+    /// this failure gets no message either.
     pub(super) fn due(&mut self, now: Instant) -> Option<u64> {
         if self.start.is_none_or(|start| now.saturating_duration_since(start) >= PERIOD) {
             self.start = Some(now);

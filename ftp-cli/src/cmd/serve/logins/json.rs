@@ -25,8 +25,8 @@ pub(super) struct Member {
     pub(super) value: Value,
 }
 
-/// Reads one object, and accepts white space around it. No message shows a value: it may be a
-/// password.
+/// Reads one object, and accepts white space around it. No message shows a value, because it may be
+/// a password.
 ///
 /// # Errors
 ///

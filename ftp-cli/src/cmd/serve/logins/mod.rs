@@ -1,5 +1,5 @@
 //! `auth.program`: a program that checks the logins of users who are not in the configuration. Each
-//! login starts one process, which reads one line of JSON and writes one.
+//! login starts one process, which reads one line of JSON and writes one line.
 
 mod cache;
 mod failures;

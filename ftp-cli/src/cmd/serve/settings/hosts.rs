@@ -60,7 +60,7 @@ impl Host {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        // An empty list is shown like a missing one.
+        // An empty list is shown like a missing list.
         self.users == other.users && HOST.iter().all(|row| (row.show)(self) == (row.show)(other))
     }
 }

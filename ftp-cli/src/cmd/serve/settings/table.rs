@@ -462,7 +462,7 @@ impl Settings {
     }
 }
 
-/// Returns the key that the user may have meant: a similar one, or one that ends in this word.
+/// Returns the key that the user may have meant: a similar key, or a key that ends in this word.
 pub(super) fn suggestion(key: &str) -> Option<&'static str> {
     let keys = || TABLE.iter().map(|row| row.key);
     let last = key.rsplit('.').next().unwrap_or_default();
