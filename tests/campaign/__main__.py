@@ -11,7 +11,8 @@ soak     runs all kinds of clients against our server, while one action in ten g
          silence, stopped and killed clients, a full disk, missing descriptors, a killed server, reloads, new
          certificates, changes to the clock. Every file must match a model.
 watch    runs our client with all installed servers, and all installed clients with our server, through a
-         proxy that breaks transfers. After exit 0 the file must be complete, otherwise unchanged.
+         proxy that breaks transfers. After exit 0 the file must be complete; after a failure it must be the
+         old or the new file.
 planted  applies each patch of tests/campaign/planted to a copy of the sources, builds it, and fails if
          soak or watch does not find what the head of the patch names. NAME selects patches.
 power    stores files on a disk that records its writes, cuts the power at each flush, and compares the files

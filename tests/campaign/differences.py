@@ -32,7 +32,7 @@ ESCAPES = {"s": b" ", "t": b"\t", "r": b"\r", "n": b"\n", "0": b"\0", "\\": b"\\
 
 
 def rows() -> list[tuple[str, dict[str, str]]]:
-    """Returns what each row of the matrix sends, and our required codes by state. Omits rows that need special users."""
+    """Returns the line of each row of the matrix, and our codes by state. Omits rows that need special users."""
     states, found = [], []
     for line in MATRIX.read_text().splitlines():
         if line.startswith("states "):

@@ -1,4 +1,4 @@
-"""Where a campaign runs: a network without neighbours, a small disk, certificates, and addresses of workers."""
+"""The environment of a campaign: a separate network, a small disk, certificates, and the workers' addresses."""
 
 import contextlib
 import os
@@ -13,16 +13,16 @@ MEMORY = pathlib.Path("/dev/shm")
 HOST = "127.0.0.1"
 # Ports for explicit and for implicit TLS.
 CONTROL, IMPLICIT = 2121, 2990
-# The disk of the server, in MiB.
+# Size of the server's disk, in MiB.
 DISK_MIB = 256
-# From this many certificates of one authority the server gets another one each time.
+# Number of certificates of one authority. Each change gives the server the next one.
 CERTIFICATES = 3
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Unavailable(Exception):
-    """What this machine lacks."""
+    """The machine lacks something that the campaign needs."""
 
 
 def run(*command: str, **options) -> None:
@@ -33,7 +33,7 @@ def run(*command: str, **options) -> None:
 
 
 def ending_with_us(signal: str) -> list[str]:
-    """The beginning of a command line: its program gets this signal when this one ends, however that happens."""
+    """Returns the beginning of a command line whose program gets this signal when this program ends in any way."""
     return ["setpriv", "--pdeathsig", signal]
 
 
@@ -42,16 +42,16 @@ def enter() -> None:
     if not os.environ.get(INSIDE):
         again()
     run("ip", "link", "set", "lo", "up")
-    # Faketime keeps a semaphore for each process identifier there, and those begin at 1 again.
+    # Faketime keeps a semaphore there for each process identifier. In this namespace, these begin at 1 again.
     run("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", str(MEMORY))
 
 
 def again() -> NoReturn:
-    """Ends as the inner program does. When either ends, the kernel ends all servers and clients with it."""
+    """Runs the inner program, and exits with its status. If either ends, the kernel ends all servers and clients."""
     own = ["unshare", "--net", "--mount", "--mount-proc", "--pid", "--fork", "--kill-child"]
     command = [*ending_with_us("KILL"), *own, sys.executable, "-B", *sys.argv]
     with tempfile.TemporaryDirectory(prefix="ftp-campaign-", ignore_cleanup_errors=True) as scratch:
-        # Servers run as other users.
+        # Servers run as other users, who must be able to read it.
         os.chmod(scratch, 0o755)
         inner = subprocess.Popen(command, env={**os.environ, INSIDE: "1", "TMPDIR": scratch})
         try:
@@ -63,7 +63,7 @@ def again() -> NoReturn:
 
 
 def worker_address(number: int) -> str:
-    """The address that a worker's clients connect from, by which its sessions are told apart."""
+    """Returns the address from which a worker's clients connect. It identifies the worker's sessions."""
     return f"127.0.0.{10 + number}"
 
 
@@ -84,15 +84,15 @@ class Place:
 
     @property
     def authority(self) -> pathlib.Path:
-        """The certificate that clients trust."""
+        """Returns the path of the certificate that clients trust."""
         return self.path / "authority.pem"
 
     def certificate(self, number: int) -> tuple[pathlib.Path, pathlib.Path]:
-        """A certificate of the server, and its key."""
+        """Returns a certificate of the server, and its key."""
         return self.path / f"cert-{number}.pem", self.path / f"key-{number}.pem"
 
     def _make_certificates(self) -> None:
-        # Valid for some days already, since the clock of the server goes back too.
+        # Valid since some days ago, because the server's clock is also set back.
         openssl = ("faketime", "-f", "-20d", "openssl")
         new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         key = str(self.path / "authority.key")
@@ -111,7 +111,7 @@ class Place:
 
 @contextlib.contextmanager
 def full_disk(disk: pathlib.Path, left: int) -> Iterator[None]:
-    """Leaves only some bytes of a disk."""
+    """Leaves only a few bytes of a disk free."""
     ballast = disk / "ballast"
     space = os.statvfs(disk)
     with open(ballast, "wb") as file:

@@ -1,8 +1,8 @@
-"""Planted faults: each patch of `planted` is applied to a copy of the sources, built, and must be found.
+"""Planted faults: each patch of `planted` is applied to a copy of the sources, which is built. The fault must be found.
 
-A fault that nobody finds means that the campaign is blind to it. The patches are like faults that servers and
-clients have had. They touch only the copy. The head of each says how the fault is searched for, and what must be
-found first, as a regular expression:
+If a fault is not found, the campaign is blind to it. The patches are like faults that servers and clients have had.
+They change only the copy. The head of each patch says how to search for the fault, and has a regular expression for
+the first finding:
 
     Search: soak 1
     Finding: rename .*: done, but found
@@ -23,20 +23,20 @@ from place import TOP, Unavailable, ending_with_us
 PATCHES = pathlib.Path(__file__).with_name("planted")
 
 
-# How the head of a patch begins the two lines, and how a part of the campaign prints what it found.
+# The beginnings of the two lines in the head of a patch, and of a finding in the output of the campaign.
 HEAD = re.compile(r"^Search: (soak|watch) ([0-9.]+)\nFinding: (.+)$", re.M)
 FOUND = re.compile(r"^FOUND after [0-9.]+ s: (.*)$", re.M)
 
 
 class Search(NamedTuple):
-    """How a fault is searched for: for 0 minutes, watch tries its fixed promises."""
+    """How to search for a fault. With 0 minutes, watch only tests its fixed promises."""
 
     part: str
     minutes: float
 
 
 def head(path: pathlib.Path) -> tuple[Search, str]:
-    """How a planted fault is searched for, and what must be found."""
+    """Returns how to search for a planted fault, and the pattern of the finding that must result."""
     said = HEAD.search(path.read_text().partition("\ndiff ")[0])
     if not said:
         raise Unavailable(f"{path.name}: missing Search and Finding")
@@ -44,7 +44,7 @@ def head(path: pathlib.Path) -> tuple[Search, str]:
 
 
 def ran(words: list[str], **options) -> subprocess.CompletedProcess:
-    """Runs a program, which ends in order if this one does."""
+    """Runs a program. It is terminated in order if this program ends."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(
         [*ending_with_us("TERM"), *words], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, **options
@@ -58,7 +58,7 @@ def ran(words: list[str], **options) -> subprocess.CompletedProcess:
 
 
 def build(top: str) -> str:
-    """Builds the program of a copy; its path."""
+    """Builds the program of a copy of the sources, and returns its path."""
     target = TOP / "target/planted"
     cargo = os.environ.get("CARGO", "cargo")
     command = [cargo, "build", "--quiet", "--locked", "-p", "ftp-cli", "--manifest-path", f"{top}/Cargo.toml"]
@@ -77,7 +77,7 @@ def apply(top: str, path: pathlib.Path, *options: str) -> None:
 
 
 def search(program: str, how: Search, seed: int) -> tuple[int, str]:
-    """Exit status of a part of the campaign, and the first thing that it found, or why it failed."""
+    """Runs a part of the campaign. Returns its exit status, and its first finding or the reason for its failure."""
     words = [sys.executable, "-B", str(TOP / "tests/campaign"), how.part, "--minutes", f"{how.minutes:g}"]
     words += ["--seed", str(seed), "--program", program, "--first"]
     searched = ran(words)
@@ -86,7 +86,7 @@ def search(program: str, how: Search, seed: int) -> tuple[int, str]:
 
 
 def run(seed: int, names: list[str]) -> Findings:
-    """Searches for each planted fault, and first for one in the sources as they are."""
+    """Searches for each planted fault. Before that, checks that nothing is found in the unchanged sources."""
     findings = Findings("planted")
     patches = [path for path in sorted(PATCHES.glob("*.patch")) if not names or path.stem in names]
     with tempfile.TemporaryDirectory(prefix="ftp-planted-") as top:

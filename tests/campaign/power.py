@@ -1,8 +1,8 @@
-"""Power cuts: a server works on a recorded disk, and the disk is then restored to what a cut could have left.
+"""Power cuts: a server works on a recorded disk, which is then restored to states that a power cut could have left.
 
-Between two flushes a disk may have written any of the blocks that it was given. For each flush, one such disk is
-mounted, and its files must be what a client was told, or what the next action leads to. With `transfer.sync =
-"none"` some of them must not be: otherwise the record proves nothing.
+Between two flushes, a disk may have written any of the blocks that it received. For each flush, one such disk is
+mounted. Its files must be those that the server confirmed, or those after the next action. With `transfer.sync =
+"none"` some files must differ: otherwise the record proves nothing.
 """
 
 import pathlib
@@ -24,7 +24,7 @@ SIZES = (0, 1, 5_000, 65_536, 200_000)
 
 
 class Step(NamedTuple):
-    """The files after an action, and how much was recorded when the client heard of it."""
+    """The files after an action, and the length of the record when the client received the reply."""
 
     title: str
     files: dict[str, bytes]
@@ -32,14 +32,14 @@ class Step(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A disk after a power cut, and how much had been recorded."""
+    """A disk after a power cut, and the length of the record at that time."""
 
     content: bytearray
     position: int
 
 
 def actions(session, disk: Recording, chance: random.Random) -> list[Step]:
-    """Uploads, replacements, renames and deletions, each after the other."""
+    """Makes random uploads, replacements, renames and deletions, one after the other."""
     files: dict[str, bytes] = {}
     steps = [Step("the start", {}, disk.length())]
     while len(steps) <= ACTIONS:
@@ -65,7 +65,7 @@ def actions(session, disk: Recording, chance: random.Random) -> list[Step]:
 
 
 def cuts(image: pathlib.Path, record: pathlib.Path, begin: int, chance: random.Random) -> Iterator[Cut]:
-    """For each flush after `begin`, a disk that lost some of the writes before it."""
+    """Yields, for each flush after `begin`, a disk that lost some of the writes before that flush."""
     content, pending, position = bytearray(image.read_bytes()), [], 0
     for entry in entries(record):
         if entry.data is not None:
@@ -81,7 +81,7 @@ def cuts(image: pathlib.Path, record: pathlib.Path, begin: int, chance: random.R
 
 
 def with_some(content: bytearray, pending: list, chance: random.Random) -> bytearray:
-    """A disk with none, some or all of the pending writes, in any order of sectors."""
+    """Returns a disk with none, some or all of the pending writes."""
     kept, part = bytearray(content), chance.choice([0, 0.5, 0.9, 1])
     for write in pending:
         if chance.random() < part:
@@ -90,7 +90,7 @@ def with_some(content: bytearray, pending: list, chance: random.Random) -> bytea
 
 
 def files_of(cut: Cut, top: pathlib.Path) -> State:
-    """Mounts a disk as after a restart, and reads its files."""
+    """Mounts a disk as after a restart, and returns its files."""
     image, root = top / "cut", top / "restored"
     image.write_bytes(cut.content)
     root.mkdir(exist_ok=True)
@@ -103,7 +103,7 @@ def files_of(cut: Cut, top: pathlib.Path) -> State:
 
 
 def wrong(files: State, steps: list[Step], position: int) -> Optional[str]:
-    """What is wrong with files after a cut. The action that was not yet confirmed may be done or not."""
+    """Returns what is wrong with files after a cut, if anything. An unconfirmed action may have been done or not."""
     last = max(number for number, step in enumerate(steps) if step.end <= position)
     if files in [step.files for step in steps[last : last + 2]]:
         return None
@@ -115,7 +115,7 @@ def wrong(files: State, steps: list[Step], position: int) -> Optional[str]:
 
 
 class Power:
-    """A whole run."""
+    """A run: power cuts with and without sync."""
 
     def __init__(self, program: str, here: place.Place, seed: int) -> None:
         self.program, self.place, self.seed = program, here, seed
@@ -130,7 +130,7 @@ class Power:
         return self.findings
 
     def problems(self, sync: str) -> list[str]:
-        """What is wrong after cuts, with this setting."""
+        """Returns what is wrong after cuts, with this value of `transfer.sync`."""
         chance, top = random.Random(f"{self.seed}/power"), self.place.path / sync
         top.mkdir()
         image = top / "image"

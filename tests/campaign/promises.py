@@ -1,4 +1,4 @@
-"""Promises that chance meets too seldom, each tried on purpose, with random contents and offsets."""
+"""Promises that random runs rarely test: a function for each, with random contents and offsets."""
 
 import os
 import pathlib
@@ -13,14 +13,14 @@ from findings import Findings
 from place import Place
 from proxy import Plan, Proxy, reset
 
-# Seconds for one timeout of our client; for a whole run; and for a server to notice something.
+# Seconds for each timeout of our client, for a whole run, and for the server to notice an event.
 TIMEOUT, LONGEST, SOON = 3, 40.0, 15.0
-# What an empty file or a directory costs of a quota, by docs/server.md and the 4 KiB of its blocks.
+# Bytes of a quota that an empty file or a directory uses, according to docs/server.md.
 COST = 4096
 
 
 class Scene:
-    """Our program, a directory for local files, and chance."""
+    """Our program, a directory for local files, and a random generator."""
 
     def __init__(self, program: str, place: Place, chance: random.Random) -> None:
         self.program, self.local, self.random = program, place.local, chance
@@ -30,7 +30,7 @@ class Scene:
         return peers.Server(peers.ours(self.program, self.password, *settings), tls=False)
 
     def client(self, server: peers.Server, *words: str, proxy: Optional[Proxy] = None) -> tuple[int, bytes]:
-        """Runs our client; `{url}` in its words is the server's. Exit status, and what it said."""
+        """Runs our client, with the server's URL for `{url}`. Returns its exit status and its output."""
         port = proxy.port if proxy else server.port
         limits = [f"--{name}-timeout={TIMEOUT}" for name in ("connect", "reply", "stall", "final")]
         words = tuple(word.replace("{url}", f"ftp://127.0.0.1:{port}") for word in words)
@@ -57,7 +57,7 @@ class Scene:
 
 
 def store(session, name: str, content: bytes, verb: str = "STOR") -> str:
-    """Stores a file by hand; the last reply."""
+    """Stores a file without our client, and returns the last reply."""
     session.say("TYPE I")
     data = session.begin(f"{verb} {name}")
     data.sendall(content)
@@ -89,7 +89,7 @@ def resume_of_another_file(scene: Scene) -> Optional[str]:
 
 
 def listing_that_is_not_confirmed(scene: Scene) -> Optional[str]:
-    """A listing whose end nothing confirms is not a success."""
+    """A listing whose end the server did not confirm is not a success."""
     with scene.ours() as server:
         for number in range(300):
             (server.root / f"file-{number:03}").touch()
@@ -120,12 +120,12 @@ def names_with_a_dot(scene: Scene) -> Optional[str]:
 
 
 def copy_that_cannot_begin(scene: Scene) -> Optional[str]:
-    """A server-to-server copy of a missing file, or of a file to itself, leaves the target's content."""
+    """A server-to-server copy of a missing file, or of a file to itself, does not change the target."""
     for kind in peers.all_servers(scene.program, scene.password):
         if kind.name not in ("ours", "vsftpd", "ProFTPD", "pyftpdlib"):
             continue
         with peers.Server(kind, tls=False) as server:
-            # More than fits into the buffers of a connection.
+            # Larger than the buffers of a connection.
             up, content = server.root / "up", scene.random.randbytes(12 << 20)
             up.mkdir()
             up.chmod(0o777)
@@ -148,7 +148,7 @@ def copy_that_cannot_begin(scene: Scene) -> Optional[str]:
 
 
 def mirror_of_a_lying_server(scene: Scene) -> Optional[str]:
-    """226 for a file that did not arrive whole does not convince a mirror, nor a single upload or download."""
+    """Neither a mirror nor a single upload or download trusts a 226 for a file that arrived incomplete."""
     with scene.ours() as server:
         content = scene.bytes()
         top = scene.local / "up-tree"
@@ -172,7 +172,7 @@ def mirror_of_a_lying_server(scene: Scene) -> Optional[str]:
 
 
 def stale_part(scene: Scene) -> Optional[str]:
-    """What is left of an interrupted upload is gone once another file has had its name."""
+    """A partial upload is removed once another file has been stored under its name."""
     with scene.ours() as server:
         session = server.session()
         session.say("TYPE I")
@@ -186,13 +186,13 @@ def stale_part(scene: Scene) -> Optional[str]:
         second.say("TYPE I")
         while not second.say("SIZE f").startswith("213"):
             if time.monotonic() > end:
-                # Nothing was kept: nothing can be stale.
+                # Without a partial upload, this promise cannot be tested.
                 return "no partial upload was kept"
             time.sleep(0.05)
         new = scene.bytes()
         if not store(second, "f", new).startswith("226"):
             return "the second upload failed"
-        # DELE and RNTO would remove a partial upload too.
+        # Not by DELE or RNTO, which would also remove a partial upload.
         (server.root / "f").unlink()
         said = second.say("SIZE f")
         if not said.startswith("550"):
@@ -203,7 +203,7 @@ def stale_part(scene: Scene) -> Optional[str]:
 
 
 def quota_never_falls(scene: Scene) -> Optional[str]:
-    """The count of a quota is never below what is on disk."""
+    """The count of a quota is never below the bytes on disk."""
     config, root = scene.local / "quota.toml", scene.local / "quota"
     root.mkdir(exist_ok=True)
     hashed = subprocess.run(
@@ -242,7 +242,7 @@ def quota_never_falls(scene: Scene) -> Optional[str]:
 
 
 def site_lines(session, command: str) -> list[str]:
-    """All lines of a reply."""
+    """Sends a command, and returns all lines of its reply."""
     session.socket.sendall(command.encode() + b"\r\n")
     lines = [session.lines.readline().decode()]
     while not re.match(r"\d\d\d ", lines[-1]):
@@ -251,7 +251,7 @@ def site_lines(session, command: str) -> list[str]:
 
 
 def deadlines(scene: Scene) -> Optional[str]:
-    """A server that falls silent at any point does not block a client for long."""
+    """A server that falls silent at any point blocks a client only until a timeout."""
     # The server itself must not end the session first.
     with scene.ours("timeouts.idle=5 min", "timeouts.stall=5 min") as server:
         content = scene.bytes()
@@ -265,7 +265,7 @@ def deadlines(scene: Scene) -> Optional[str]:
             "rm": ["rm", "{url}/f2"],
         }
         moments = b"USER PASS TYPE EPSV RETR STOR MLSD RNFR RNTO DELE SIZE".split()
-        # The first has not even a greeting.
+        # In the first case of each job, the server does not even send a greeting.
         cases = [(name, moment, Plan()) for name in jobs for moment in (b"", *moments)]
         plans = [Plan(kind, at) for kind in ("stall", "mute") for at in (0, 90)]
         cases += [(name, None, plan) for name in ("get", "put", "ls") for plan in plans]
@@ -283,7 +283,7 @@ def deadlines(scene: Scene) -> Optional[str]:
 
 
 def renames(scene: Scene) -> Optional[str]:
-    """After 250 the new name has the content, and the old one is gone."""
+    """After the 250 to a rename, the new name has the content, and the old name is gone."""
     with scene.ours() as server:
         session = server.session()
         for old in (None, scene.bytes()):
@@ -299,7 +299,7 @@ def renames(scene: Scene) -> Optional[str]:
 
 
 def offsets(scene: Scene) -> Optional[str]:
-    """REST n gives exactly the bytes from n on, and stores exactly there."""
+    """After REST n, a download has exactly the bytes from n on, and an upload begins exactly there."""
     with scene.ours() as server:
         session, content = server.session(), scene.bytes()
         (server.root / "f").write_bytes(content)
@@ -326,7 +326,7 @@ def offsets(scene: Scene) -> Optional[str]:
 
 
 def syncs(scene: Scene) -> Optional[str]:
-    """Before 226 and 250 the content, then the name, then the directory are on disk."""
+    """Before 226 or 250, the content is synced, then the file gets its name, then the directory is synced."""
     with scene.ours() as server:
         trace = scene.local / "trace"
         calls = "trace=fdatasync,fsync,linkat,renameat,renameat2,sendto,write,sendmsg"
@@ -345,7 +345,7 @@ def syncs(scene: Scene) -> Optional[str]:
         text = trace.read_text(errors="replace")
         trace.unlink()
     parts = re.split(r'"(150|226|350|250)[ -]', text)
-    # The calls between a code and the next one.
+    # The system calls between two replies.
     between = [((parts[at], parts[at + 2]), parts[at + 1]) for at in range(1, len(parts) - 2, 2)]
     between = [(pair, calls) for pair, calls in between if pair in (("150", "226"), ("350", "250"))]
     if len(between) != 3:
@@ -363,7 +363,7 @@ def syncs(scene: Scene) -> Optional[str]:
 
 
 def secrets_stay(scene: Scene) -> Optional[str]:
-    """No password in what the client says, however much it says, nor in the server's log."""
+    """Neither the client's output, even with --trace, nor the server's log contains a password."""
     with scene.ours() as server:
         (server.root / "f").write_bytes(b"x")
         for words in (["get", "--trace", "-v"], ["get", "--json", "--trace"], ["ls", "--trace"]):
@@ -383,7 +383,7 @@ ALL: list[Callable[[Scene], Optional[str]]] = [
 
 
 def check_all(program: str, place: Place, chance: random.Random, findings: Findings) -> None:
-    """Tries each promise once."""
+    """Tests each promise once."""
     for promise in ALL:
         if findings.is_over():
             return

@@ -1,4 +1,4 @@
-"""A proxy for FTP without TLS, in passive mode, that breaks a transfer as it is told."""
+"""A proxy for FTP without TLS, in passive mode, that breaks a transfer according to a plan."""
 
 import contextlib
 import re
@@ -10,17 +10,17 @@ from typing import NamedTuple, Optional
 
 HOST = "127.0.0.1"
 BLOCK = 16_384
-# How long the last reply may wait for the last byte, in seconds.
+# Maximum time that the final reply waits for the last byte, in seconds.
 PATIENCE = 5
 # What can happen to a data connection, after some bytes:
-#   swallow       the rest never arrives, and both sides see an orderly end: as if the network lied
+#   swallow       the rest never arrives, but both sides see an orderly end
 #   reset         both sides see a reset
-#   stall         nothing moves any more
+#   stall         no more bytes are relayed
 #   error         as swallow, and the final reply is 426
-#   lost control  the control connection ends, the data connection is reset
-#   mute          the data arrives, and no reply afterwards
+#   lost control  the control connection ends, and the data connection is reset
+#   mute          the data arrives, but no reply follows
 KINDS = ("swallow", "reset", "stall", "error", "lost control", "mute")
-# What ends a transfer.
+# The final reply of a transfer.
 FINAL = re.compile(rb"[2-5]\d\d ")
 PASSIVE = re.compile(rb"227 .*?(\d+),(\d+),(\d+),(\d+),(\d+),(\d+)")
 EXTENDED = re.compile(rb"229 .*\(\|\|\|(\d+)\|\)")
@@ -28,17 +28,17 @@ MOVERS = (b"RETR", b"STOR", b"APPE", b"LIST", b"NLST", b"MLSD")
 
 
 class Plan(NamedTuple):
-    """What happens to which transfer: the first one is number 0."""
+    """The fault of one transfer, and the number of that transfer, from 0 on."""
 
     kind: str = ""
     at: int = 0
     turn: int = 0
-    # Only transfers by this command count, if any.
+    # If set, only transfers by this command count.
     verb: bytes = b""
 
 
 class Struck(NamedTuple):
-    """What happened."""
+    """The fault that happened."""
 
     kind: str
     verb: bytes
@@ -52,10 +52,10 @@ def reset(connection: socket.socket) -> None:
 
 
 class Proxy:
-    """Listens at a port of its own. `with` closes all connections at the end."""
+    """Listens on its own port. `with` closes all connections at the end."""
 
     def __init__(self, port: int, plan: Plan, silent_after: Optional[bytes] = None) -> None:
-        """`silent_after`: no reply to this command, and none later; empty: not even a greeting."""
+        """`silent_after`: the command from which on the server sends no replies; empty: not even a greeting."""
         self.target, self.plan, self.silent_after = port, plan, silent_after
         self.struck: Optional[Struck] = None
         self.lines: list[bytes] = []
@@ -93,7 +93,7 @@ class Proxy:
                 threading.Thread(target=session.run, daemon=True).start()
 
     def next_plan(self, verb: bytes) -> Plan:
-        """The plan of a transfer that begins now."""
+        """Returns the plan for a transfer that begins now."""
         with self._lock:
             if not self.plan.kind or (self.plan.verb and self.plan.verb != verb):
                 return Plan()
@@ -107,11 +107,11 @@ class Session:
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self.proxy, self.client, self.server = proxy, client, server
         self.verb, self.is_mute, self.breaks_reply = b"", False, False
-        # Whether a transfer has begun, and whether its last byte has been carried: no reply overtakes it.
+        # Whether a transfer has begun, and whether its last byte was relayed: the final reply must not overtake it.
         self.has_begun, self.carried = False, threading.Event()
 
     def run(self) -> None:
-        """Passes lines on until either side ends."""
+        """Relays lines until either side ends."""
         self.is_mute = self.proxy.silent_after == b""
         buffers = {self.client: b"", self.server: b""}
         with contextlib.suppress(OSError, ValueError):
@@ -151,7 +151,7 @@ class Session:
                 self.client.sendall(self.with_own_port(line))
 
     def with_own_port(self, line: bytes) -> bytes:
-        """The reply to EPSV or PASV, with a port of the proxy."""
+        """Returns a line, with a port of the proxy if it is the reply to EPSV or PASV."""
         passive, extended = PASSIVE.match(line), EXTENDED.match(line)
         if not passive and not extended:
             return line
@@ -165,7 +165,7 @@ class Session:
         return b"227 Passive (127,0,0,1,%d,%d)\r\n" % (own // 256, own % 256)
 
     def data(self, listener: socket.socket, port: int) -> None:
-        """Carries the bytes of one transfer."""
+        """Relays the bytes of one transfer."""
         try:
             with contextlib.suppress(OSError):
                 near = self.proxy._keep(listener.accept()[0])
@@ -182,7 +182,7 @@ class Session:
             other = far if side is near else near
             data = side.recv(BLOCK)
             if plan is None:
-                # By now the command has been sent.
+                # By now the client has sent the command.
                 plan = self.proxy.next_plan(self.verb)
             if plan.kind and moved + len(data) >= plan.at:
                 other.sendall(data[: plan.at - moved])
@@ -195,7 +195,7 @@ class Session:
             moved += len(data)
 
     def strike(self, kind: str, side: socket.socket, other: socket.socket, rest: bytes) -> None:
-        """Lets it happen; `side` is the sender."""
+        """Causes the fault; `side` is the sender."""
         self.proxy.struck = Struck(kind, self.verb)
         if kind == "mute":
             self.is_mute = True
@@ -216,7 +216,7 @@ class Session:
 
     @staticmethod
     def drain(side: socket.socket, other: socket.socket) -> None:
-        """Reads what is left, and ends both in order."""
+        """Reads the rest, and closes both connections in order."""
         while side.recv(BLOCK):
             pass
         side.close()

@@ -1,7 +1,7 @@
-"""A disk whose writes and flushes are recorded: a FUSE file system with one file, over which a loop device lies.
+"""A disk whose writes and flushes are recorded: a loop device on a file in a FUSE file system.
 
-Linux has dm-log-writes for that, which few kernels of virtual machines have. The record is a file of entries: the
-offset and length of a write and its bytes, or a flush. An entry is complete before the kernel hears of it.
+Linux has dm-log-writes for that, but few kernels of virtual machines include it. The record is a file of entries:
+the offset, length and bytes of a write, or a flush. An entry is complete before the kernel gets the reply to it.
 """
 
 import ctypes
@@ -24,12 +24,12 @@ ROOT, FILE, NAME = 1, 2, b"disk"
 FLAGS, MOST = 1 << 5 | 1 << 22, 1 << 20
 BLOCK, FOREVER = 4096, 1 << 30
 ENTRY = struct.Struct("<QQ")
-# The length of an entry that is a flush.
+# Stands for the length in the entry of a flush.
 A_FLUSH = (1 << 64) - 1
 
 
 class Entry(NamedTuple):
-    """A write, or a flush if it has no bytes; and where the record goes on after it."""
+    """A write, or a flush if it has no bytes; and the position of the next entry in the record."""
 
     offset: int
     data: Optional[bytes]
@@ -45,7 +45,7 @@ def entries(record: pathlib.Path) -> Iterator[Entry]:
 
 
 class Disk:
-    """Serves one file of a size, whose content is at first that of `image`."""
+    """A file system with one file, which initially has the content of `image`."""
 
     def __init__(self, image: pathlib.Path, record: pathlib.Path) -> None:
         self.content = bytearray(image.read_bytes())
@@ -80,7 +80,7 @@ class Disk:
         return times + struct.pack("<7I", mode, 1, 0, 0, 0, BLOCK, 0)
 
     def answer(self, opcode: int, node: int, body: bytes) -> bytes | int:
-        """The body of an answer, or the number of an error."""
+        """Returns the body of an answer, or an error number."""
         if opcode == INIT:
             return struct.pack("<4I2H2I2HI28x", 7, 31, MOST, FLAGS, 12, 9, MOST, 1, MOST // BLOCK, 0, 0)
         if opcode == LOOKUP and body.rstrip(b"\0") == NAME:
@@ -109,7 +109,7 @@ class Disk:
 
 
 def mount(file: pathlib.Path, path: pathlib.Path) -> None:
-    """Mounts the ext4 in a file. Its loop device ends with the mount, so that none is left if this program is killed."""
+    """Mounts the ext4 in a file. The loop device ends with the mount, even if this program is killed."""
     ran = subprocess.run(["losetup", "--find", "--show", str(file)], capture_output=True, text=True)
     if ran.returncode:
         raise Unavailable(f"losetup: {ran.stderr.strip()}")
@@ -146,5 +146,5 @@ class Recording:
             raise Unavailable("the recorded disk is still in use")
 
     def length(self) -> int:
-        """How much has been recorded."""
+        """Returns the length of the record."""
         return self.record.stat().st_size

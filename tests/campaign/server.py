@@ -1,4 +1,4 @@
-"""Our server under test: its configuration, its life, and what it holds while nobody is connected."""
+"""Our server under test: its configuration, its start and end, and the resources that it holds while idle."""
 
 import collections
 import contextlib
@@ -19,11 +19,11 @@ from typing import Optional
 from place import CONTROL, HOST, IMPLICIT, Place, Unavailable
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
-# The beginning of the names of unfinished uploads, as docs/conformance.md has them.
+# The prefix of the names of unfinished uploads; docs/conformance.md specifies it.
 HIDDEN = ".ftp-upload-"
-# What stays of a cut upload: its bytes, or the sign that it should have replaced a file.
+# Prefixes of what an interrupted upload leaves: its bytes, or a sign that it was to replace a file.
 KEPT = (".ftp-upload-kept-", ".ftp-upload-replacing-")
-# Seconds in which the server must answer after its start, and report a reload.
+# Seconds within which the server must answer after its start, and report a reload.
 START_LIMIT = 30.0
 RELOAD_LIMIT = 20.0
 
@@ -66,17 +66,17 @@ partial = "{partial}"
 
 
 def _open_files(process: int) -> collections.Counter[str]:
-    """What the descriptors of a process are, without the numbers of sockets."""
+    """Counts what the descriptors of a process refer to, without the numbers of sockets."""
     directory, found = pathlib.Path(f"/proc/{process}/fd"), collections.Counter()
     for descriptor in directory.iterdir():
-        # One that was closed meanwhile is none.
+        # The descriptor may have been closed meanwhile.
         with contextlib.suppress(FileNotFoundError):
             found[re.sub(r":\[\d+\]$", "", str(descriptor.readlink()))] += 1
     return found
 
 
 class Figures:
-    """What a server without sessions holds."""
+    """The resources that a server without sessions holds."""
 
     def __init__(self, process: int) -> None:
         self.open = _open_files(process)
@@ -90,10 +90,10 @@ class Figures:
 
 
 class Server:
-    """The server of a soak. Its clock is that of a file, so that it can be set."""
+    """The server of a soak. It reads its clock from a file, so that the clock can be set."""
 
     def __init__(self, program: str, place: Place, users: dict[str, str], seed: int) -> None:
-        """`users` are names with what becomes of their interrupted uploads: resume or discard."""
+        """`users` maps each name to the setting for interrupted uploads: resume or discard."""
         self.program, self.place, self.users = program, place, users
         self.passwords = {name: f"secret-{seed}-{secrets.token_hex(6)}" for name in users}
         self.process: Optional[subprocess.Popen] = None
@@ -109,7 +109,7 @@ class Server:
         return self.place.path / "server.log"
 
     def configure(self, banner: str, extra: str = "") -> None:
-        """Writes the configuration, which a reload reads."""
+        """Writes the configuration; a reload reads it."""
         text = CONFIGURATION.format(
             host=HOST, control=CONTROL, implicit=IMPLICIT, place=self.place.path, banner=banner
         )
@@ -120,13 +120,13 @@ class Server:
         written.rename(self.place.path / "server.toml")
 
     def set_clock(self, seconds: int) -> None:
-        """Sets the server's clock to this number of seconds after the real one."""
+        """Sets the server's clock to this number of seconds after the real time."""
         written = self._clock.with_suffix(".new")
         written.write_text(f"{seconds:+d}")
         written.rename(self._clock)
 
     def set_certificate(self, number: int, key: Optional[int] = None) -> None:
-        """Puts another certificate and its key, or the key of certificate `key`, in place, one after the other."""
+        """Installs a certificate, then its key, or instead the key of certificate number `key`."""
         certificate, own = self.place.certificate(number)
         private = own if key is None else self.place.certificate(key)[1]
         for found, name in ((certificate, "server.pem"), (private, "server.key")):
@@ -162,7 +162,7 @@ class Server:
         return False
 
     def reload(self) -> str:
-        """Lets the server read its configuration. What its log says about that: reloaded, unchanged or nothing."""
+        """Reloads the configuration. Returns the word in the log about that: reloaded, unchanged or nothing."""
         begin, end = self.log.stat().st_size, time.monotonic() + RELOAD_LIMIT
         self.process.send_signal(signal.SIGHUP)
         while time.monotonic() < end:
@@ -175,7 +175,7 @@ class Server:
         return "nothing"
 
     def greeting(self) -> str:
-        """The first line that the server says."""
+        """Returns the first line of the server's greeting."""
         with socket.create_connection((HOST, CONTROL), timeout=10) as connection:
             return connection.makefile("rb").readline().decode().strip()
 
@@ -186,7 +186,7 @@ class Server:
             session.login(user, self.passwords[user])
 
     def serial(self) -> int:
-        """The serial number of the certificate that the server shows."""
+        """Returns the serial number of the certificate that the server shows."""
         context = ssl.create_default_context(cafile=str(self.place.authority))
         with socket.create_connection((HOST, IMPLICIT), timeout=10) as connection:
             with context.wrap_socket(connection, server_hostname="localhost") as secure:
@@ -200,12 +200,12 @@ class Server:
     def _kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        # `faketime` refuses to start a program whose process number another one left there.
+        # `faketime` does not start a program if an earlier one left a file with the same process identifier.
         for left in pathlib.Path("/dev/shm").glob(f"*faketime_*_{self.process.pid}"):
             left.unlink(missing_ok=True)
 
     def stop(self) -> Optional[int]:
-        """Ends the server in order; its exit status, or nothing if it had to be killed."""
+        """Ends the server in order. Returns its exit status; None if it had to be killed."""
         self.process.terminate()
         try:
             return self.process.wait(30)
@@ -229,7 +229,7 @@ class Server:
         return Figures(self.process.pid)
 
     def hidden(self) -> list[pathlib.Path]:
-        """The unfinished uploads on the disk."""
+        """Returns the paths of the unfinished uploads on the disk."""
         return [path for path in self.place.root.rglob(f"{HIDDEN}*")]
 
 
@@ -239,12 +239,12 @@ def _hash(password: str) -> str:
 
 
 def sessions(address: str) -> int:
-    """How many sockets of servers are connected with an address, by the kernel's table."""
+    """Returns the number of servers' sockets that are connected to an address, from the kernel's table."""
     octets = bytes(map(int, address.split(".")))
     theirs, count = f"{int.from_bytes(octets, 'little'):08X}:", 0
     for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        # TIME_WAIT, and sockets that nobody holds any more.
+        # Neither in TIME_WAIT, nor already released by its process.
         is_held = fields[3] != "06" and fields[9] != "0"
         count += fields[2].startswith(theirs) and not fields[1].startswith(theirs) and is_held
     return count

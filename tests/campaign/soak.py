@@ -1,8 +1,8 @@
-"""The soak: workers with all kinds of clients against our server, while a part of their actions goes wrong on purpose.
+"""The soak: workers use all kinds of clients with our server, and some of their actions go wrong on purpose.
 
-Each worker owns a directory and knows what every name in it must hold. After each action that a client reports
-as done, the file is compared on disk. After one that failed, the worker waits until the server has no socket of its
-address, and looks which of the two states there is.
+Each worker owns a directory and knows what every name in it must hold. After each action that a client reports as
+done, the worker compares the files on disk with the required state. After a failed action, it waits until the server
+has no socket for the worker's address. Then the files must be in the state before or after the action.
 """
 
 import os
@@ -22,29 +22,29 @@ from findings import Findings, say, shown
 from model import State, Torn, Tree, described, verdict
 from place import Place, Unavailable, worker_address
 
-# No program may take longer: the sum of its timeouts, with room for a busy machine. In seconds.
+# Maximum seconds of a program: the sum of its timeouts, with a margin for a busy machine.
 LONGEST = 90.0
 SETTLED = 40.0
-# What a server may hold more than before, in KiB; allocators keep some.
+# Maximum growth of the server's memory, in KiB: allocators keep some.
 GROWTH = 4_096
-# In bytes, and the number of pieces that may hold bytes from two places of a file.
+# The size of a piece in bytes, and the number of pieces that may hold bytes from two places of a file.
 PIECE, SEAMS = 1_024, 4
-# What there is time to break, and the part of it that moves a file.
+# The actions that transfer a file, and all actions that take long enough to be broken.
 TRANSFERS = ("get", "put", "append", "resume", "continue", "race")
 BREAKABLE = (*TRANSFERS, "rename")
-# Codes that end a transfer: done; and those of each fault.
+# Codes that may end a transfer: those of success, and those of each fault.
 CODES = frozenset({"226", "250", "421", "425", "426", "450", "451", "452", "522", "550", "552", "554"})
-# Exit codes of our client that no fault excuses: unexpected error, usage.
+# Exit codes of our client that no fault excuses: internal error and usage.
 NEVER = (1, 2)
-# Its exit code for a file at the server that is not the one that it sent.
+# Exit code of our client if the server's file is not the one that it sent.
 INTEGRITY = 11
 
 
 class Scope(NamedTuple):
-    """What a soak does, all unless somebody looks for something."""
+    """The scope of a soak: by default everything, or a part to search for one fault."""
 
     actions: tuple[str, ...] = VERBS
-    # By their names. What none of them can do, ours does.
+    # Names of clients. Our client does what none of them can do.
     clients: tuple[str, ...] = CLIENTS
     faults: tuple[str, ...] = faults.KINDS
     # One action in this number goes wrong.
@@ -53,20 +53,20 @@ class Scope(NamedTuple):
 
 
 class Ran(NamedTuple):
-    """How a client ended."""
+    """The result of a client's run."""
 
     code: int
     said: bytes
     begin: float
     end: float
-    # What was done to it, or to all at that time.
+    # The fault that affected this client or, at that time, all clients.
     fault: Optional[str]
     harmed: bool
     is_tls: bool
 
 
 class Worker:
-    """One user with one directory, who does one thing at a time."""
+    """One user with one directory, who carries out one action at a time."""
 
     def __init__(self, soak: "Soak", number: int, user: str) -> None:
         self.soak, self.user, self.number = soak, user, number
@@ -82,7 +82,7 @@ class Worker:
         self.said_secret = False
 
     def draw(self) -> tuple[str, Client]:
-        """The next kind of action and client: each pair comes up as often as the others."""
+        """Returns the next kind of action and the next client. Each pair is equally frequent."""
         if not self.deck:
             self.deck = [(verb, client) for verb in self.soak.scope.actions for client in self.soak.clients]
             self.random.shuffle(self.deck)
@@ -96,7 +96,7 @@ class Worker:
         return Connection(self.address, self.user, password, security, active, authority)
 
     def act(self) -> None:
-        """Does the next thing."""
+        """Carries out the next action."""
         self.actions += 1
         scope = self.soak.scope
         kind = self.soak.faults.draw() if self.actions % scope.every == 0 else None
@@ -152,7 +152,7 @@ class Worker:
         return Ran(code, said, begin, end, fault, bool(own or common), is_tls)
 
     def judge(self, client: Client, action: Action, ran: Ran, before: State) -> Optional[str]:
-        """What is wrong, if anything. Afterwards the model holds what is on disk."""
+        """Returns what is wrong, if anything. Afterwards the model matches the disk."""
         done, problems = ran.code == 0, []
         if ran.code == 999 and not (client.name == "lftp" and ran.fault):
             problems.append(f"still ran after {LONGEST:.0f} s")
@@ -164,7 +164,7 @@ class Worker:
             problems.append("this exit code must never be seen")
         if done and not action.works:
             problems.append("done, although it cannot be")
-        # Another worker can store its file before our client asks for the size of its own.
+        # Another worker can replace the file before our client asks for the file's size.
         is_replaced = action.name == "race" and client.name == "ours" and ran.code == INTEGRITY
         if not done and action.works and not ran.harmed and not is_replaced:
             problems.append("failed without a reason")
@@ -187,12 +187,12 @@ class Worker:
         crashed = self.soak.faults.crashed_between(ran.begin, time.monotonic())
         problem = verdict(before, action.after, found, done, torn(action, ran, crashed))
         if problem and client.name == "lftp" and ran.fault and is_of(action.after, found):
-            # lftp itself sent wrong bytes when it tried again: docs/reliability.md.
+            # lftp itself sent wrong bytes in a second try: see docs/reliability.md.
             self.soak.findings.count("wrong bytes from lftp")
             problem = None
         self.tree.adopt(found)
         if (ran.harmed or not done) and action.order.verb in ("put", "append", "continue"):
-            # A client that tries again by itself may have begun a replacement of what it stored.
+            # A client that retries by itself may have begun to replace what it had just stored.
             self.tree.interrupt(found)
         return problem
 
@@ -206,7 +206,7 @@ class Worker:
         return None
 
     def judge_local(self, client: Client, action: Action, ran: Ran) -> Optional[str]:
-        """What a download left."""
+        """Returns what is wrong with the local files after a download, if anything."""
         if action.order.verb not in ("get", "resume"):
             return None
         path = pathlib.Path(action.order.local)
@@ -229,7 +229,7 @@ class Worker:
         return problem
 
     def found(self, names) -> State:
-        """What names hold on the disk of the server."""
+        """Returns what names hold on the server's disk."""
         paths = {name: self.disk / name for name in names}
         return {name: path.read_bytes() if path.exists() else None for name, path in paths.items()}
 
@@ -253,8 +253,8 @@ class Worker:
 
 
 def torn(action: Action, ran: Ran, crashed: bool) -> Optional[Torn]:
-    """What may be left of an upload that was not done, as docs/reliability.md says."""
-    # Without TLS the end of a killed client's data looks like the end of the file.
+    """Returns what a failed upload may leave, according to docs/reliability.md; None if only the old or new file."""
+    # Without TLS, the end of a killed client's data looks like the end of the file.
     is_ended = ran.fault in ("kill", "terminate") and not ran.is_tls
     if is_ended and action.name == "put":
         [(name, content)] = action.after.items()
@@ -263,7 +263,7 @@ def torn(action: Action, ran: Ran, crashed: bool) -> Optional[Torn]:
 
 
 def is_of(after: State, found: State) -> bool:
-    """Whether what was found are pieces of the new files, and not one that stood before or is mixed with it."""
+    """Returns whether the found files consist of pieces of the new files, except for a few pieces at seams."""
     pieces = [
         (new, content[at : at + PIECE]) for name, content in found.items() for new in [after.get(name)]
         if content and new for at in range(0, len(content), PIECE)
@@ -273,7 +273,7 @@ def is_of(after: State, found: State) -> bool:
 
 
 class Soak:
-    """A whole run."""
+    """A run of the soak."""
 
     def __init__(self, program: str, place: Place, seed: int, minutes: float, stops: bool, scope: Scope) -> None:
         self.place, self.seed, self.minutes, self.scope = place, seed, minutes, scope
@@ -291,7 +291,7 @@ class Soak:
         self.secrets = [password.encode() for password in self.server.passwords.values()]
         self.faults = faults.Faults(place, self.server, seed, scope, self.findings)
         self.workers = [Worker(self, number, user) for number, user in enumerate(users)]
-        # The shared names that some client stored.
+        # The shared names that some client has stored.
         self.stored: set[str] = set()
         self.warm: Optional[servers.Figures] = None
         self.last: Optional[servers.Figures] = None
@@ -300,7 +300,7 @@ class Soak:
         say(f"soak: {self.minutes:g} min, seed {self.seed}, clients {', '.join(c.name for c in self.clients)}")
         self.server.start()
         try:
-            # The last third is of one process.
+            # In the last third, the server is not killed, so one process serves all of it.
             self.phase(self.minutes * 40)
             self.faults.crashes = False
             self.phase(self.minutes * 5)
@@ -318,7 +318,7 @@ class Soak:
         return self.findings
 
     def phase(self, seconds: float) -> None:
-        """Lets all workers act for a time."""
+        """Lets all workers act for this time."""
         end = time.monotonic() + seconds
         threads = [threading.Thread(target=self.work, args=(worker, end)) for worker in self.workers]
         for thread in threads:
@@ -338,11 +338,11 @@ class Soak:
             raise
 
     def resting(self) -> servers.Figures:
-        """What the server holds when nobody has been connected for a moment."""
-        # A listener that ran out of descriptors opens its spare one again with its next connection.
+        """Returns the resources that the server holds shortly after all clients have disconnected."""
+        # A listener that ran out of descriptors reopens its spare descriptor at its next connection.
         self.server.greeting()
         self.server.serial()
-        # After a reload, the first login with a root opens what all sessions with that root share.
+        # After a reload, the first login with a root opens the descriptors that all sessions with that root share.
         for user in self.server.users:
             self.server.log_in(user)
         figures, end = self.server.figures(), time.monotonic() + 15
@@ -362,14 +362,14 @@ class Soak:
             self.findings.add(f"the server holds more than before: {last}, before: {warm}; more of: {more}")
 
     def end(self) -> None:
-        """Ends the server, and looks whether its next start removes what is old."""
+        """Ends the server, and checks that its next start removes old partial uploads."""
         status = self.server.stop()
         if status != 0:
             self.findings.add(f"the server ended with {status}")
         odd = [path.name for path in self.server.hidden() if not path.name.startswith(servers.KEPT)]
         if odd:
             self.findings.add(f"temporary files are left: {odd}")
-        # Two days later, partial uploads are removed too.
+        # Partial uploads must be removed two days later.
         self.server.set_clock(faults.CLOCK_STEPS + 2 * 86_400)
         self.server.start()
         end = time.monotonic() + 30
@@ -379,7 +379,7 @@ class Soak:
             self.findings.add(f"partial uploads are left after two days: {self.server.hidden()}")
 
     def check_shared(self) -> None:
-        """Files that several workers wrote are one of the contents, whole."""
+        """Checks that each file that several workers wrote has one of their contents, complete."""
         for name in SHARED:
             path = self.place.root / "shared" / name
             attempts = set().union(*(worker.maker.attempted.get(name, set()) for worker in self.workers))
@@ -389,7 +389,7 @@ class Soak:
                 self.findings.add(f"/shared/{name} was stored, and is missing")
 
     def check_log(self) -> None:
-        """No panic, no code that nothing explains, no password."""
+        """Checks that the log has no panic, no unexpected code and no password."""
         text = self.server.log.read_bytes() + (self.place.path / "server.stderr").read_bytes()
         for secret in self.secrets:
             if secret in text:
@@ -405,16 +405,16 @@ class Soak:
                 self.findings.add(f"unexpected code: {line}")
 
     def check_counts(self) -> None:
-        """So much must have happened that silence means something."""
+        """Checks that enough has happened for a run without findings to be meaningful."""
         self.findings.counts.update(self.faults.counts)
         for worker in self.workers:
             say(f"{worker.base}: {worker.actions} actions, {len(worker.tree.files)} files")
         say("counts: " + ", ".join(f"{name} {count}" for name, count in sorted(self.findings.counts.items())))
         say(f"server: started {self.server.starts} times")
-        # If each action goes wrong, there is none that cannot be broken.
+        # If every action goes wrong, only breakable actions happen.
         actions = [name for name in self.scope.actions if self.scope.every > 1 or name in BREAKABLE]
         self.findings.least(actions, max(1, int(6 * self.minutes)), "action")
-        # With rarer faults than usual, none of a kind proves nothing.
+        # If faults are rarer than by default, a kind of fault may not happen at all.
         least = max(1, int(self.minutes)) if self.scope.every <= Scope().every else 0
         self.findings.least(self.scope.faults, least, "fault")
         self.findings.least([client.name for client in self.clients], int(20 * self.minutes), "client")

@@ -1,18 +1,18 @@
-"""Which differences from other servers are alike, and who is right. The first verdict that fits a difference counts."""
+"""Kinds of differences from other servers, and which server is right. The first matching verdict applies."""
 
 import re
 from typing import Callable, NamedTuple
 
 
 class Row(NamedTuple):
-    """What is sent, as the matrix writes it, and in which state: G, L or PV."""
+    """The line that is sent, as in the matrix, and the state: G, L or PV."""
 
     line: str
     state: str
 
 
 class Answers(NamedTuple):
-    """The codes of each server."""
+    """The codes with which each server answers a row."""
 
     row: Row
     codes: dict[str, str]
@@ -23,7 +23,7 @@ class Answers(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A kind of difference. The reason begins with who is right: *ours*, *theirs*, or *choice* if no RFC decides."""
+    """A kind of difference. The reason begins with *ours*, *theirs*, or *choice* if no RFC decides who is right."""
 
     name: str
     example: str
@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 
 def line(pattern: str) -> Callable[[Answers], bool]:
-    """A difference whose line matches this pattern as a whole."""
+    """Returns a test for differences whose entire line matches this pattern."""
     compiled = re.compile(pattern)
     return lambda one: bool(compiled.fullmatch(one.row.line))
 
@@ -41,7 +41,7 @@ def only_125(one: Answers) -> bool:
     return len({codes.replace("125", "150") for codes in one.codes.values()}) == 1
 
 
-# Commands of an RFC or a draft that we answer with 502, and those that others have not either.
+# Commands of an RFC or a draft that we answer with 502, and commands that the other servers lack too.
 ABSENT = "LPRT|LPSV|ADAT|MIC|CONF|ENC|SSCN|CPSV|SMNT|RMDA|MFCT|RANG|COMB|XCRC|XMD5|XSHA\\d*|DSIZ|CSID"
 EXTENSIONS = "LANG|CLNT|HASH|AVBL|MFMT|MFF"
 TRANSFERS = "RETR|STOR|APPE|STOU|LIST|NLST|MLSD"

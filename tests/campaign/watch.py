@@ -1,8 +1,8 @@
-"""The second pair of eyes: random use of our client with every server, and of every client with our server.
+"""The watch: random use of our client with every server, and of every client with our server.
 
 All connections go through a proxy that breaks some transfers. What a program reports is then compared with
-the files of both sides: after exit 0 the file is whole there; after another end the old state stands; nothing
-waits longer than its timeouts; no output has the password.
+the files of both sides. After exit 0 the target file must be complete; after a failure it must be the old or the
+new file. No program may wait longer than its timeouts, and no output may contain the password.
 """
 
 import itertools
@@ -26,9 +26,9 @@ from server import KEPT
 
 NAMES = ("a", "b.bin", "with space", ".dot")
 SIZES = (0, 1, 1_000, 65_536, 200_001, 600_000)
-# Of our client, in seconds: short, so that each is met.
+# Timeouts of our client, in seconds: short, so that runs reach each of them.
 TIMEOUTS = {"connect": 3, "reply": 3, "stall": 3, "final": 4}
-# The longest way through all of them, twice as long for a busy machine.
+# Maximum seconds of a program: twice the longest sum of timeouts, for a busy machine.
 LONGEST = 60.0
 VERBS = ("get", "resume", "put", "continue", "list", "rename", "delete", "mirror down", "mirror up")
 PEER_VERBS = ("get", "put", "rename", "delete")
@@ -36,9 +36,9 @@ PEER_VERBS = ("get", "put", "rename", "delete")
 TURNS = 3
 # The files of a mirrored tree.
 TREE = ("one", "two.bin", ".three", "sub/four", "sub/.five")
-# Seconds in which a server must have noticed the end of its client.
+# Seconds within which a server must notice the end of its client.
 SETTLED = 20.0
-# Exit codes that nothing excuses: unexpected error, usage.
+# Exit codes that no fault excuses: internal error and usage.
 NEVER = (1, 2)
 
 
@@ -50,7 +50,7 @@ class Ran(NamedTuple):
 
 
 def put(path: pathlib.Path, content: Content) -> None:
-    """Makes a path hold something that every server may read and replace."""
+    """Writes a file that every server may read and replace."""
     path.unlink(missing_ok=True)
     if content is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,9 +59,9 @@ def put(path: pathlib.Path, content: Content) -> None:
 
 
 def sessions(port: int) -> int:
-    """How many connections a server still holds at its port, by the kernel's table."""
+    """Returns the number of connections that a server still holds at its port, from the kernel's table."""
     fields = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    # Neither listening nor TIME_WAIT, and held by a program.
+    # Neither listening nor in TIME_WAIT, and held by a program.
     return sum(one[1].endswith(f":{port:04X}") and one[3] not in ("0A", "06") and one[9] != "0" for one in fields)
 
 
@@ -70,7 +70,7 @@ def held(path: pathlib.Path) -> Content:
 
 
 def tree(top: pathlib.Path) -> dict[str, bytes]:
-    """The files below a directory, without those that our client or server keeps to resume."""
+    """Returns the files below a directory, without partial files that our client or server keeps."""
     paths = [path for path in top.rglob("*") if path.is_file() and not path.name.endswith(".part")]
     paths = [path for path in paths if not path.name.startswith(KEPT)]
     return {str(path.relative_to(top)): path.read_bytes() for path in paths}
@@ -87,10 +87,10 @@ class Eyes:
         self.local = watch.place.local
         self.mirrored = watch.place.local / "mirrored"
 
-    # What is run.
+    # Running programs.
 
     def run(self, words: list[str], plan: Plan, environment: dict[str, str]) -> Ran:
-        """Runs a client; `{port}` in its words is that of the proxy."""
+        """Runs a client, with the proxy's port for `{port}`."""
         with Proxy(self.server.port, plan) as proxy:
             words = [word.replace("{port}", str(proxy.port)) for word in words]
             environment = {**os.environ, "HOME": str(self.watch.home), **environment}
@@ -106,12 +106,12 @@ class Eyes:
             return Ran(code, said, time.monotonic() - begin, proxy.struck)
 
     def words(self, *words: str) -> list[str]:
-        """A command line of our client."""
+        """Returns a command line of our client."""
         limits = [word for name, seconds in TIMEOUTS.items() for word in (f"--{name}-timeout", str(seconds))]
         return [self.watch.program, words[0], "-u", self.server.user, "--no-netrc", *limits, *words[1:]]
 
     def url(self, name: str) -> str:
-        # Relative to the login directory: some servers show the whole disk.
+        # Paths are relative to the login directory, because some servers show the whole disk.
         return "ftp://127.0.0.1:{port}/up/" + name.replace(" ", "%20")
 
     def plan(self, verb: bytes = b"", turns: int = 1) -> Plan:
@@ -124,7 +124,7 @@ class Eyes:
         return self.random.randbytes(self.random.choice(SIZES))
 
     def judge(self, title: str, ran: Ran, problems: list[Optional[str]]) -> None:
-        """Adds what holds for every run of our client, and reports."""
+        """Adds the checks that apply to every run of our client, and reports problems."""
         found = [problem for problem in problems if problem]
         if ran.code == 999:
             found.append(f"still ran after {LONGEST:.0f} s")
@@ -144,7 +144,7 @@ class Eyes:
     # Our client.
 
     def act(self) -> None:
-        """Does one thing with our client."""
+        """Carries out one action with our client."""
         verb = self.random.choice(VERBS)
         getattr(self, "_" + verb.replace(" ", "_"))()
 
@@ -162,7 +162,7 @@ class Eyes:
         self.judge(f"get '{name}'", ran, [wrong("local file", held(target), wanted), self.left("down")])
 
     def _resume(self) -> None:
-        """A download that breaks, a file that may change meanwhile, and a second try."""
+        """Tests a download that breaks, and a second try after the file may have changed."""
         name, content, target = self.random.choice(NAMES), self.content(), self.local / "down"
         put(self.up / name, content)
         put(target, None)
@@ -171,7 +171,7 @@ class Eyes:
         wanted = [content] if first.code == 0 else [None, content]
         self.judge(f"get -c '{name}'", first, [wrong("local file", held(target), wanted)])
         if self.random.random() < 0.5 and held(target) is None:
-            # Another file of the same length, a second later at least, as times of servers are.
+            # Another file of the same length, at least a second later: some servers report times in seconds.
             content = self.random.randbytes(len(content))
             put(self.up / name, content)
             later = time.time() + 5
@@ -189,17 +189,17 @@ class Eyes:
         self.judge_upload(f"put '{name}'", ran, name, old, new)
 
     def judge_upload(self, title: str, ran: Ran, name: str, old: Content, new: bytes) -> None:
-        """After exit 0 the file is whole; our server has the old one otherwise."""
+        """Checks that the file is complete after exit 0. After a failure, our server must have the old or new file."""
         problem = None
         if ran.code == 0:
             problem = wrong("remote file", held(self.up / name), [new])
         elif self.kind.name == "ours" and (not ran.struck or ran.struck.kind not in ("swallow", "error")):
-            # Without TLS, no server can know that the network swallowed a part.
+            # Without TLS, no server can detect that the network dropped the end.
             problem = self.settle() or wrong("remote file", held(self.up / name), [old, new])
         self.judge(title, ran, [problem])
 
     def settle(self) -> Optional[str]:
-        """Waits until the server has ended all sessions; otherwise what is wrong."""
+        """Waits until the server has ended all sessions. Returns what is wrong if it does not."""
         end = time.monotonic() + SETTLED
         while sessions(self.server.port):
             if time.monotonic() > end:
@@ -208,7 +208,7 @@ class Eyes:
         return None
 
     def _continue(self) -> None:
-        """An upload that breaks, and is resumed."""
+        """Tests an upload that breaks and is resumed."""
         name, new = self.random.choice(NAMES), self.content()
         put(self.up / name, None)
         put(self.local / "up", new)
@@ -219,7 +219,7 @@ class Eyes:
         second = self.ours(words + ["--retry", "3", "--retry-delay", "1"], Plan())
         done = second.code == 0
         problem = wrong("remote file", held(self.up / name), [new]) if done else None
-        # A part that cannot be proved to be a part of this file may be refused.
+        # Our client may refuse to resume a part that is not provably of this file.
         second = second._replace(struck=second.struck or first.struck)
         self.judge(f"put -c again '{name}'", second, [problem])
 
@@ -228,7 +228,7 @@ class Eyes:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def make_tree(self) -> None:
-        """Makes the directories of a mirror, which every server may write to."""
+        """Creates the directories of a mirror, writable for every server."""
         (self.up / "tree/sub").mkdir(parents=True)
         for path in (self.up / "tree", self.up / "tree/sub"):
             path.chmod(0o777)
@@ -241,7 +241,7 @@ class Eyes:
         plan = self.plan()
         ran = self.ours(self.words("ls", "-a", "--raw-names", self.url("")), plan)
         found, problem = ran.said.decode(errors="replace").splitlines(), None
-        # A listing that ends in order with 226 is whole, as far as any client can know.
+        # A listing that ends in order with 226 looks complete to every client.
         is_lie = ran.struck and ran.struck.kind == "swallow"
         if ran.code == 0 and not is_lie and sorted(found) != sorted(names):
             problem = f"listed {len(found)} of {len(names)} names: {sorted(set(names) ^ set(found))[:4]}"
@@ -294,7 +294,7 @@ class Eyes:
         self.fill()
 
     def left(self, *names: str) -> Optional[str]:
-        """What a client left besides its files."""
+        """Returns what a client left in addition to its files."""
         left = [path.name for path in self.local.iterdir() if path.is_file() and path.name not in ("up", *names)]
         for name in left:
             (self.local / name).unlink()
@@ -303,7 +303,7 @@ class Eyes:
     # Other clients.
 
     def act_as(self, client) -> None:
-        """Lets another client do one thing with our server."""
+        """Lets another client carry out one action with our server."""
         verb, name = self.random.choice(PEER_VERBS), self.random.choice(NAMES)
         old, new = self.random.choice([None, self.content()]), self.content()
         if verb in ("get", "rename", "delete"):
@@ -347,8 +347,8 @@ def wrong(what: str, found: Content, wanted: list[Content]) -> Optional[str]:
 
 
 def mirrored(found: dict, wanted: dict, old: dict, ran: Ran) -> Optional[str]:
-    """Whether a mirror is what it reports: all of it after exit 0, otherwise old or new files."""
-    # A listing that the network cut without a sign is one of fewer files.
+    """Checks a mirror against its report: complete after exit 0, otherwise with only old or new files."""
+    # A listing that the network cut without a sign looks like one of fewer files.
     is_lie = ran.struck and ran.struck.kind == "swallow" and ran.struck.verb in (b"LIST", b"MLSD", b"NLST")
     if ran.code == 0 and found != wanted and not is_lie:
         names = [name for name in set(found) | set(wanted) if found.get(name) != wanted.get(name)]
@@ -358,14 +358,14 @@ def mirrored(found: dict, wanted: dict, old: dict, ran: Ran) -> Optional[str]:
 
 
 def judge_peer(name, verb, code, struck, before, after, local) -> Optional[str]:
-    """What is wrong after another client used our server."""
+    """Returns what is wrong after another client has used our server, if anything."""
     (old, new), (found, moved) = before, after
     if verb == "put":
         lied = struck and struck.kind in ("swallow", "error")
         if code == 0:
-            # Only some clients compare sizes, and the network lied to both sides.
+            # Only some clients compare sizes, and both sides saw an orderly end.
             return None if lied else wrong("remote file", found, [new])
-        # rclone removes what it could not store.
+        # rclone removes incomplete uploads.
         allowed = [old, new] + ([None] if name == "rclone" else [])
         return None if lied else wrong("remote file", found, allowed)
     if verb == "get":
@@ -378,7 +378,7 @@ def judge_peer(name, verb, code, struck, before, after, local) -> Optional[str]:
 
 
 class Watch:
-    """A whole run."""
+    """A run of the watch."""
 
     def __init__(self, program: str, place: Place, seed: int, minutes: float, stops: bool) -> None:
         self.program, self.place, self.seed, self.minutes = program, place, seed, minutes
@@ -396,7 +396,7 @@ class Watch:
         turns = itertools.cycle(clients)
         end = time.monotonic() + self.minutes * 60
         while time.monotonic() < end and not self.findings.is_over():
-            # Half of the time is for our server, and half for our client.
+            # Our server gets half of the time, and our client the other half.
             with peers.Server(kinds[0], tls=False) as server:
                 eyes = Eyes(self, kinds[0], server)
                 self.some(lambda: eyes.act_as(next(turns)), self.minutes * 30, end)
@@ -408,7 +408,7 @@ class Watch:
             return self.findings
         counts = ", ".join(f"{name} {count}" for name, count in sorted(self.findings.counts.items()))
         say(f"counts: {counts}")
-        # Timeouts take most of a short run.
+        # A short run is mostly spent waiting for timeouts.
         least = int(self.minutes / 3)
         self.findings.least([kind.name for kind in kinds], least, "server")
         self.findings.least([client.name for client in clients], least, "client")

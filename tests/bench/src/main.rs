@@ -1,5 +1,5 @@
-//! Repeats one operation: `ftp-bench OPERATION COUNT`. The difference between two counts, under
-//! callgrind, is what the operation itself costs.
+//! Repeats one operation: `ftp-bench OPERATION COUNT`. Under callgrind, the difference between runs
+//! with two counts is the cost of the operation itself.
 
 use std::hint::black_box;
 
