@@ -1,5 +1,5 @@
-//! Serves one directory with libunftp: `libunftp-serve ADDRESS ROOT [CERTIFICATE KEY]`. Any name and
-//! password can log in, without TLS and with TLS 1.3.
+//! Serves one directory with libunftp: `libunftp-serve ADDRESS ROOT [CERTIFICATE KEY]`. Any name
+//! and password can log in, without TLS and with TLS 1.3.
 
 use libunftp::ServerBuilder;
 use libunftp::options::TlsFlags;

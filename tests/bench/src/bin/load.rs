@@ -7,13 +7,13 @@
 //! load ceiling FILE copy|discard|PATH
 //! ```
 //!
-//! `run` repeats an operation over each connection, LIMIT times in total or for a time such as `1.5s`.
-//! It prints the number of operations, the seconds and the bytes. OPERATION is `login`, `noop`,
-//! `copy:NAME`, `discard:NAME`, `text:NAME`, `store:NAME:FILE`, `LIST:DIR`, `MLSD:DIR` or `NLST:DIR`.
-//! `crowd` lets clients log in at once, get a file ten times and quit; it prints the seconds and
-//! the 99th percentile of the logins in ms. `start` prints the ms from exec to the greeting.
-//! `ceiling` sends a file with sendfile to a sink, which copies, discards, or writes the data to PATH.
-//! It prints the same figures as `run`.
+//! `run` repeats an operation over each connection, LIMIT times in total or for a time such as
+//! `1.5s`. It prints the number of operations, the seconds and the bytes. OPERATION is `login`,
+//! `noop`, `copy:NAME`, `discard:NAME`, `text:NAME`, `store:NAME:FILE`, `LIST:DIR`, `MLSD:DIR` or
+//! `NLST:DIR`. `crowd` lets clients log in at once, get a file ten times and quit; it prints the
+//! seconds and the 99th percentile of the logins in ms. `start` prints the ms from exec to the
+//! greeting. `ceiling` sends a file with sendfile to a sink, which copies, discards, or writes the
+//! data to PATH. It prints the same figures as `run`.
 
 use std::error::Error;
 use std::fs::File;
