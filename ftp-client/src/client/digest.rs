@@ -172,7 +172,7 @@ fn read_single(
         .filter_map(|word| digest(word, algorithm));
     let bytes = found.next().ok_or_else(|| wrong(ParseErrorKind::BadNumber))?;
     match found.next() {
-        // Two words could be the digest.
+        // More than one word could be the digest.
         Some(_) => Err(wrong(ParseErrorKind::UnexpectedByte)),
         None => Ok(bytes),
     }

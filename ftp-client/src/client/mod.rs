@@ -173,7 +173,7 @@ impl Client {
     ///   server wants an account and the builder has none.
     /// - [`Error::Argument`] for an empty name, or CR, LF or NUL in any argument.
     /// - [`Error::Tls`] if the server refuses to protect data connections as requested.
-    /// - [`Error::Proxy`] if an FTP proxy refuses its own user and password.
+    /// - [`Error::Proxy`] if an FTP proxy refuses the user and password for the proxy itself.
     pub fn login(
         &mut self,
         user: impl AsRef<[u8]>,
@@ -225,7 +225,7 @@ impl Client {
         self.tls_refusal.as_ref()
     }
 
-    /// Sends the protection level of data connections to a server under TLS.
+    /// Sends the protection level of data connections, if TLS is on.
     pub(crate) fn protect(&mut self) -> Result<(), Error> {
         match &mut self.secured {
             Some(secured) => secured.protect(&mut self.control),

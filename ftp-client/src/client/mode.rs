@@ -1,4 +1,4 @@
-//! The mode of transfers: B, Z or S, as the caller wants and the server offers (RFC 959 §3.4).
+//! The mode of transfers: B, Z or S, as the caller requests and the server offers (RFC 959 §3.4).
 
 use ftp_proto::{Command, TransferMode};
 
@@ -7,9 +7,9 @@ use crate::error::Error;
 use crate::trace;
 
 impl Client {
-    /// Returns whether the data of transfers is compressed, as
-    /// [`ClientBuilder::compress`](crate::ClientBuilder::compress) wants. A server that lists the
-    /// feature may still refuse it at the first transfer.
+    /// Returns whether the data of transfers is compressed, as requested with
+    /// [`ClientBuilder::compress`](crate::ClientBuilder::compress). A server that lists the feature
+    /// may still refuse it at the first transfer.
     ///
     /// # Errors
     ///
@@ -18,9 +18,9 @@ impl Client {
         Ok(self.mode()? == TransferMode::Deflate)
     }
 
-    /// Returns whether several transfers use one data connection, as
-    /// [`ClientBuilder::reuse_data`](crate::ClientBuilder::reuse_data) wants. A server that lists
-    /// the feature may still refuse it at the first transfer.
+    /// Returns whether several transfers use one data connection, as requested with
+    /// [`ClientBuilder::reuse_data`](crate::ClientBuilder::reuse_data). A server that lists the
+    /// feature may still refuse it at the first transfer.
     ///
     /// # Errors
     ///

@@ -213,7 +213,7 @@ impl Client {
     /// The download resumes only if the file is not known to have changed. `SIZE` must not be
     /// smaller than `there`, and `MDTM` must not be later than `unchanged_since`. Pass the
     /// modification time that the server gave for the first download, or the time of that
-    /// download's last byte.
+    /// download's last byte. With `None`, `MDTM` is not sent.
     ///
     /// Otherwise, or if the server cannot restart or the type is not image, the download starts at
     /// byte 0. [`Download::offset`] returns where it starts; truncate the local file there.

@@ -83,12 +83,12 @@ pub enum Error {
         /// an upload, the length that the file must have.
         announced: Option<u64>,
     },
-    /// Data of a download or listing in mode Z is not a whole compressed stream. Unless it only
-    /// ended early, the bytes before the fault may be wrong too: discard them.
+    /// Data of a download or listing in mode Z is not a whole compressed stream. Unless the data
+    /// only ended early, the bytes before the fault may be wrong too: discard them.
     #[error("{0}")]
     Compressed(#[source] DeflateFault),
-    /// Data of a download or listing in mode B is not a whole file in blocks. Unless it only ended
-    /// early, the bytes before the fault may be wrong too: discard them.
+    /// Data of a download or listing in mode B is not a whole file in blocks. Unless the data only
+    /// ended early, the bytes before the fault may be wrong too: discard them.
     #[error("{0}")]
     Blocks(#[source] BlockFault),
     /// The server confirmed a listing that is not proved complete.

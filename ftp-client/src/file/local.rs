@@ -117,7 +117,7 @@ pub enum Committed {
 }
 
 impl LocalFile {
-    /// The prefix of temporary names, which are never resumed.
+    /// The prefix of the names of temporary files, which are never resumed.
     ///
     /// A program that was killed may leave such files; skip them when copying a directory.
     pub const TEMPORARY: &'static str = ".ftp-client-";

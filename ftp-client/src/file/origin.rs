@@ -107,8 +107,8 @@ impl Origin {
     }
 }
 
-/// Returns whether the server's file was last modified before the last byte arrived here. An
-/// unknown time of the server's file counts as earlier.
+/// Returns whether the server's file was last modified before the last byte arrived here. Also
+/// returns `true` if the time of the server's file is unknown.
 fn is_older(there: Option<TimeVal>, here: Option<SystemTime>) -> bool {
     let Some(there) = there else { return true };
     let here = here.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());

@@ -16,10 +16,10 @@ pub enum AddressRule {
     Peer,
     /// Use the announced host unless it cannot be meant for this client.
     ///
-    /// The announced host is rejected if it is not a host, or if only the host of the control
-    /// connection is public. It is also rejected if it is loopback or link-local and the host of
-    /// the control connection is of another class. Otherwise a server could direct a client to the
-    /// client's own services, or to cloud metadata at 169.254.169.254.
+    /// The announced host is rejected if its address is not that of a host, or if only the host of
+    /// the control connection is public. It is also rejected if it is loopback or link-local and
+    /// the host of the control connection is of another class. Otherwise a server could direct a
+    /// client to the client's own services, or to cloud metadata at 169.254.169.254.
     Smart,
     /// Always use the announced host, even if it is not plausible.
     Reply,

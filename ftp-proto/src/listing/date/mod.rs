@@ -28,8 +28,8 @@ pub(super) struct Date {
 pub(super) enum Column {
     /// No padding: one SP, then the name.
     Exact,
-    /// A year after a single SP. `ls` aligns years right in a column as wide as `hh:mm`; some
-    /// servers align them left and add one SP.
+    /// A year after a single SP. `ls` right-aligns years in a column as wide as `hh:mm`; some
+    /// servers left-align them and add one SP.
     LooseYear,
     /// A date without a time, where other dates have one (`ls --time-style=iso` adds one SP).
     NoTime,
