@@ -116,7 +116,8 @@ impl Place {
         &self.path
     }
 
-    /// Returns the name of the object in its directory. It contains a `/` if the URL has `%2F` there.
+    /// Returns the name of the object in its directory. It contains a `/` if the URL has `%2F`
+    /// there.
     #[must_use]
     pub fn name(&self) -> &[u8] {
         &self.name

@@ -16,7 +16,8 @@ pub enum ErrorKind {
     Usage,
     /// A local file or disk, or the caller's own reader or writer.
     Local,
-    /// A name without an address, an unreachable address, a reset, or a proxy that does not connect.
+    /// A name without an address, an unreachable address, a reset, or a proxy that does not
+    /// connect.
     Network,
     /// The server demands or refuses TLS, a handshake or certificate check failed, or protected
     /// data was truncated.

@@ -133,7 +133,8 @@ codes! {
     BAD_SEQUENCE 503,
     /// 504: command not implemented for that parameter.
     PARAMETER_NOT_IMPLEMENTED 504,
-    /// 521: data cannot be transferred with this protection of the data connection (RFC 4217 §10.2).
+    /// 521: data cannot be transferred with this protection of the data connection (RFC 4217
+    /// §10.2).
     DATA_PROTECTION_NEEDED 521,
     /// 522: network protocol not supported (RFC 2428 §2); after a 150, the data connection could
     /// not be protected (RFC 4217 §10.2).
