@@ -54,7 +54,7 @@ impl Error {
     }
 
     /// Returns whether every attempt failed because the servers could not connect to each other.
-    /// Their settings may forbid it.
+    /// Whether they can depends on the servers' settings.
     #[must_use]
     pub fn is_about_the_way(&self) -> bool {
         self.attempts.iter().all(Attempt::is_about_the_way)
@@ -109,7 +109,7 @@ impl fmt::Display for Error {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// The server that listened; never [`Auto`](Direction::Auto).
+    /// The direction that was tried; never [`Auto`](Direction::Auto).
     pub direction: Direction,
     /// The server that failed.
     pub side: Side,

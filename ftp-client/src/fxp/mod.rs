@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Most servers refuse such copies by default, since users could send data to third hosts with them
-//! (RFC 2577 §3). [`Error`] names the settings that allow copies.
+//! Most servers refuse such copies by default, since users could use them to send data to third
+//! hosts (RFC 2577 §3). [`Error`] names the settings that allow copies.
 //!
 //! Under TLS, one server must begin the handshake with the other, which few servers can do (`SSCN`,
 //! `CPSV`). With other servers, send the data unencrypted:
@@ -53,7 +53,7 @@ pub enum Direction {
     TargetListens,
     /// The source listens and the target connects to it. The source can then send 150 only after
     /// the target has received `STOR`. The target's file stays unchanged only if the source refuses
-    /// promptly.
+    /// `RETR` promptly.
     SourceListens,
 }
 
@@ -76,7 +76,8 @@ pub enum Resume {
     No,
     /// This byte of both files.
     From(u64),
-    /// The end of the target's file, or byte 0 if that file may not be the beginning.
+    /// The end of the target's file, or byte 0 if that file may not be the beginning of the
+    /// source's file.
     ///
     /// The copy resumes only if both servers report sizes and the source's file is not smaller. If
     /// both servers report modification times, the source's file must not be newer. If the sizes
@@ -158,9 +159,9 @@ pub struct Moved {
 ///
 /// The target gets `STOR` only after the source's 150, so a missing or unreadable source leaves the
 /// target's file unchanged. If the source listens or the data is under TLS, the source cannot send
-/// 150 before the target acts. The client then first waits for a refusal: four times the duration
-/// of the previous reply, at least 0.5 s and at most 5 s. A target that then refuses the source's
-/// data connection may already have emptied its file.
+/// 150 before the target acts. The client then first waits for a refusal: four times as long as the
+/// source's previous reply took, at least 0.5 s and at most 5 s. A target that then refuses the
+/// source's data connection may already have emptied its file.
 ///
 /// # Errors
 ///
@@ -273,7 +274,7 @@ impl Plan {
 
 /// Compares the sizes of both files, if requested or if the replies alone prove nothing. Returns
 /// the size, or `None` if it was not compared or a server does not report it. `sudden` is the
-/// server that reported the end of the transfer without its beginning.
+/// server, if any, that reported the end of the transfer without its beginning.
 fn prove(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,

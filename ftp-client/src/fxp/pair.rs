@@ -26,7 +26,7 @@ const TIMES: u32 = 4;
 /// server then needs no `ABOR`, and its reply may explain more.
 const NOTICE: Duration = Duration::from_millis(500);
 
-/// The number of replies to take from one server before looking at the other and at the time.
+/// The number of replies to take from one server before checking the other server and the deadline.
 const AT_ONCE: usize = 16;
 
 /// One server, and the state of its part of the transfer.
@@ -104,7 +104,7 @@ impl<'a> End<'a> {
         Ok(true)
     }
 
-    /// Records that the other server has finished, so that this one must finish too.
+    /// Records that the other server has finished, so that this server must finish too.
     fn follow(&mut self) {
         if !self.is_last {
             self.is_last = true;
@@ -142,7 +142,7 @@ pub(super) struct Pair<'a> {
     source: End<'a>,
     target: End<'a>,
     direction: Direction,
-    /// Which server begins the TLS handshake between them, once that is agreed on.
+    /// Which server begins the TLS handshake between the two, once that is agreed on.
     handshake: Handshake,
     /// How long the source's last reply took before the transfer.
     pace: Duration,

@@ -1,4 +1,4 @@
-//! How the two servers connect: one is asked to listen, the other gets its address.
+//! How the two servers connect: one is asked to listen, and the other gets the address.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -59,7 +59,7 @@ pub struct Entries<'a> {
 struct Reading {
     form: ListingForm,
     parser: ListParser,
-    /// The argument of the command; empty if it had none.
+    /// The argument of the command; empty if there was none.
     directory: Vec<u8>,
     shows_hidden: bool,
 }
@@ -145,7 +145,7 @@ impl<'a> Entries<'a> {
         Self { ready: VecDeque::new(), lines: Some(lines), reading }
     }
 
-    /// Reads until the listing ends or [`is_decided`](Beginning::is_decided).
+    /// Reads until the listing ends or [`is_decided`](Beginning::is_decided) returns true.
     pub(crate) fn begin(self) -> Result<Beginning, Error> {
         let Self { ready, mut lines, reading } = self;
         let mut beginning = Beginning { ready, rest: None, reading };

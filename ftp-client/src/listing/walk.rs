@@ -68,12 +68,12 @@ pub enum Skipped {
     Unparsed(Vec<u8>),
     /// A directory that cannot be listed: the server refuses it, or its path cannot be sent.
     Unlisted(Error),
-    /// Any entries that are missing from a listing that is not proved complete.
+    /// Any missing entries of a directory whose listing is not proved complete.
     Cut(ListingCut),
     /// A directory deeper than [`WalkOptions::depth`].
     TooDeep,
     /// A directory that contains itself, according to the server's unique identifiers (RFC 3659
-    /// §7.5.2): the walk would never end.
+    /// §7.5.2), so that the walk would never end.
     Loop,
 }
 

@@ -330,8 +330,8 @@ impl Race {
         self.failures.push((address, error));
     }
 
-    /// Waits until a connection in progress succeeds or fails. Returns for each of them, in order,
-    /// whether it did.
+    /// Waits until a connection in progress succeeds or fails. Returns for each connection, in
+    /// order, whether it has succeeded or failed.
     fn wait(&self, waiter: &Waiter, deadline: Deadline) -> Result<Vec<bool>, Error> {
         let polled = self.open.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT));
         let mut fds = polled.collect();

@@ -11,9 +11,9 @@ use super::transport::Transport;
 /// in the same process.
 ///
 /// With a connector, the client resolves no names. For the control connection and each passive data
-/// connection, it passes the host name that the caller gave, since the address is unknown. Active
-/// mode is [`Unsupported`](crate::Error::Unsupported), because the addresses of the connections are
-/// unknown.
+/// connection, the client passes the host name that the caller gave, since the address is unknown.
+/// Active mode is [`Unsupported`](crate::Error::Unsupported), because the addresses of the
+/// connections are unknown.
 ///
 /// The connection is any [`Transport`], such as a `TcpStream` or one end of a `UnixStream::pair`;
 /// the client makes it non-blocking. Only TCP can signal an interrupted upload by a reset; over

@@ -119,8 +119,8 @@ impl Stream {
         self.tls.as_deref()
     }
 
-    /// Continues the handshake. Returns what to wait for before the next step, or `None` when it is
-    /// complete.
+    /// Continues the handshake. Returns what to wait for before the next step, or `None` once the
+    /// handshake is complete.
     pub(crate) fn handshake(&mut self) -> Result<Option<PollFlags>, Error> {
         if let Some(error) = self.broken.take() {
             return Err(Error::Io(error));

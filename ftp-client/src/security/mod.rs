@@ -55,7 +55,8 @@ pub struct Tls {
     pub(crate) config: Option<Given<ClientConfig>>,
 }
 
-/// A value that the caller built with rustls. Two are equal only if they share the same `Arc`.
+/// A value that the caller built with rustls. Two values are equal only if they share the same
+/// `Arc`.
 #[cfg(feature = "tls")]
 #[derive(Debug)]
 pub(crate) struct Given<T>(pub(crate) Arc<T>);

@@ -187,8 +187,8 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Continues the handshake. Returns what to wait for before the next step, or `None` when it is
-    /// complete.
+    /// Continues the handshake. Returns what to wait for before the next step, or `None` once the
+    /// handshake is complete.
     pub(crate) fn handshake(
         &mut self,
         socket: &mut dyn Transport,
@@ -223,8 +223,8 @@ impl Session {
     }
 
     /// Decrypts some available bytes without returning them. Returns whether data or the end is
-    /// ready to be read. Each call takes only a few records, so that the caller can check its
-    /// deadline in between.
+    /// ready to be read. Each call reads from the socket at most once, so that the caller can check
+    /// its deadline in between.
     pub(crate) fn look(&mut self, socket: &mut dyn Transport) -> Result<bool, Error> {
         if !self.has_unread() {
             self.take(socket)?;

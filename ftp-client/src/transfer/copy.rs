@@ -24,8 +24,8 @@ type Meter<'a> = &'a mut dyn FnMut(&[u8]);
 
 /// Options of a copy: a rate limit and a progress meter.
 ///
-/// A [`Canceller`](crate::Canceller) of the client ends the copy at once, even while the rate limit
-/// makes it wait.
+/// A [`Canceller`](crate::Canceller) of the client ends the copy at once, even during a pause for
+/// the rate limit.
 ///
 /// ```no_run
 /// use ftp_client::{Client, RateLimit, Watch};

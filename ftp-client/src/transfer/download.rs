@@ -13,7 +13,7 @@ const PIECE: usize = 16_384;
 
 /// A running download: read it to its end, then call [`finish`](Self::finish).
 ///
-/// It borrows the client, so no other command can be sent during the transfer:
+/// A download borrows the client, so no other command can be sent during the transfer:
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -146,7 +146,7 @@ impl<'a> Download<'a> {
     ///
     /// Returns `None` if there is no such text, and in an ASCII transfer, where the number does not
     /// match. After [`retrieve_from`](crate::Client::retrieve_from), some servers announce the
-    /// bytes from the offset on, and some those of the whole file.
+    /// bytes from the offset on, and others the bytes of the whole file.
     #[must_use]
     pub const fn announced(&self) -> Option<u64> {
         self.announced

@@ -13,7 +13,8 @@ use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
 
-/// The longest time to close connections from other hosts if no data connection need arrive.
+/// Time limit for closing connections from other hosts during the search for a data connection that
+/// may not exist.
 const STRANGERS: Duration = Duration::from_secs(1);
 
 /// The result of the wait for a transfer's beginning.
@@ -22,8 +23,9 @@ pub(super) enum Met {
     NoData(Error),
 }
 
-/// Waits for the data connection and for the first reply, in either order. A final reply ends the
-/// wait: the server has refused the transfer, or has already completed it.
+/// Waits for the data connection and for the first reply, in either order. A negative reply ends
+/// the wait. After a positive final reply, the transfer is already over, and only its data
+/// connection may still arrive.
 pub(super) fn meet(
     client: &mut Client,
     verb: Verb,

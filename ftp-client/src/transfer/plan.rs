@@ -97,7 +97,7 @@ impl Plan {
     }
 
     /// Returns the commands of the next downloads, and counts these downloads as requested. Stops
-    /// before a path that `needs_more` commands.
+    /// before the first path for which `needs_more` returns true.
     pub(super) fn next_flight(&mut self, needs_more: impl Fn(&[u8]) -> bool) -> Vec<Command> {
         let mut flight = Vec::new();
         let mut bytes = 0;

@@ -17,7 +17,7 @@ impl Transfer<'_> {
     }
 
     /// Sends buffered TLS data. Fails if the server confirms the transfer before all data was sent,
-    /// because the server cannot have seen the end.
+    /// because the server cannot have seen the end of the data.
     pub(super) fn flush(&mut self, has_sent: bool) -> Result<(), Error> {
         let mut deadline = self.deadline();
         loop {
@@ -35,7 +35,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// Marks the end of the data. Under TLS, it also waits briefly for the server's `close_notify`,
+    /// Marks the end of the data. Under TLS, also waits briefly for the server's `close_notify`,
     /// since the tickets for the next data connection come before that. A missing `close_notify` is
     /// not an error. Returns the reason if the end cannot have reached the server.
     pub(super) fn end_sending(&mut self, has_sent: bool) -> Result<Option<Error>, Error> {

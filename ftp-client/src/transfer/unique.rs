@@ -22,8 +22,8 @@ fn name_in(text: &[u8]) -> Option<Pathname> {
     Pathname::new(name).ok()
 }
 
-/// Returns the text after the first `word` that is at the beginning or follows a space or a
-/// bracket.
+/// Returns the text after the first `word` that is at the beginning or follows a space or an
+/// opening parenthesis.
 fn text_after<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     let mut windows = text.windows(word.len()).enumerate();
     let (at, _) = windows.find(|(at, window)| {

@@ -231,8 +231,8 @@ impl Login {
     }
 
     /// Returns why a client at `peer` may not log in as this user at the time `now`, even with the
-    /// right password; `None` if the client may. The user is disabled, has expired, or may not
-    /// connect from `peer`.
+    /// right password; `None` if the client may. The reason is that the user is disabled, has
+    /// expired, or may not connect from `peer`.
     ///
     /// The server checks this after the [`Authenticator`] has accepted the login. The refusal looks
     /// like that of a wrong password: same reply, same delay, and it counts as a failed login. Only

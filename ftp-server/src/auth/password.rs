@@ -18,7 +18,7 @@ const MEMORY: u32 = 7 * 1024;
 const PASSES: u32 = 5;
 
 /// Smallest capacity of a vector, in blocks. glibc maps a vector of 32 MiB or more, and returns its
-/// memory to the system when it is dropped. It may keep the memory of a smaller vector for the
+/// memory to the system when it is dropped. glibc may keep the memory of a smaller vector for the
 /// thread.
 const MAPPED: usize = 33 * 1024;
 
@@ -26,8 +26,8 @@ const MAPPED: usize = 33 * 1024;
 ///
 /// - `$argon2id$v=19$m=7168,t=5,p=1$SALT$HASH`, the form of [`new`](Self::new);
 /// - `$y$j9T$SALT$HASH`, the yescrypt of `/etc/shadow` and of `mkpasswd`;
-/// - `$2b$12$SALTHASH`, the bcrypt of `htpasswd -B` and others, also as `$2a$` and `$2y$`, where only
-///   the first 72 bytes of a password count;
+/// - `$2b$12$SALTHASH`, the bcrypt of `htpasswd -B` and others, also as `$2a$` and `$2y$`; only the
+///   first 72 bytes of a password count;
 /// - `$6$SALT$HASH` and `$5$SALT$HASH`, optionally with `rounds=N$` before the salt, as in
 ///   `/etc/shadow`.
 ///

@@ -245,8 +245,8 @@ mod tests {
         ] {
             assert_eq!(try_login(&table, user, password), want, "{user} {password:?}");
         }
-        // The password of the user compared with never lets an unknown name in. A table with the
-        // same users makes the same choice.
+        // An unknown name is refused even with the password of the user whose hash is compared. A
+        // table with the same users makes the same choice.
         let mut reloaded = UserTable::new();
         for TableUser { name, secret, login } in table.users.clone() {
             reloaded = reloaded.with(name, secret, login);

@@ -31,7 +31,7 @@ pub(super) fn begin(account: &Arc<Account>) -> Result<(), StorageError> {
     })
 }
 
-/// Counts, and waits for the result.
+/// Counts the files, and waits at most [`WAIT`] for the result.
 ///
 /// # Errors
 ///

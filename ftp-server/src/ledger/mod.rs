@@ -1,5 +1,5 @@
-//! State that several servers share: the quota of a directory, the sessions of a user, and the failed
-//! logins of hosts.
+//! State that several servers share: the quota of a directory, the sessions of a user, and the
+//! failed logins of hosts.
 //!
 //! A [`Ledger`] keeps small records, and replaces a record only if it has not changed meanwhile.
 //! Servers need nothing else to agree. [`MemoryLedger`] does this in the memory of this process,

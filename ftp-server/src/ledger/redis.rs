@@ -28,8 +28,8 @@ const PREFIX: &str = "ftp-server:";
 const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
                        redis.call('SET', KEYS[1], ARGV[2]) return 1 end return 0";
 
-/// A [`Ledger`] in a Redis server, over connections without TLS. It needs the commands `GET`, `SET`,
-/// `TIME` and `EVAL`, and does not follow redirections of a cluster.
+/// A [`Ledger`] in a Redis server, over connections without TLS. It needs the commands `GET`,
+/// `SET`, `TIME` and `EVAL`, and does not follow redirections of a cluster.
 ///
 /// A Redis server that keeps its data only in memory forgets the usage of quotas when it restarts.
 /// The files are then counted again.
@@ -93,8 +93,8 @@ impl RedisLedger {
     ///
     /// # Errors
     ///
-    /// Returns [`LedgerError::Unfit`] if the server refuses, or [`LedgerError::Away`] if it does not
-    /// answer.
+    /// Returns [`LedgerError::Unfit`] if the server refuses, or [`LedgerError::Away`] if it does
+    /// not answer.
     pub fn prove(&self) -> Result<(), LedgerError> {
         let version = self.read("probe")?.record.map(|record| record.version);
         match self.replace("probe", version.as_deref(), b"a probe of ftp-server")? {

@@ -54,7 +54,7 @@ pub enum WithoutLedger {
 ///
 /// [`ServerBuilder::shared_state`](crate::ServerBuilder::shared_state) limits the sessions of each
 /// user on all servers together, and [`quota`](Self::quota) the files of a storage. A thread renews
-/// the leases of this server; it ends with the last clone.
+/// the leases of this server; the thread ends with the last clone.
 ///
 /// ```
 /// use std::time::Duration;
@@ -397,8 +397,8 @@ fn keep(shared: &Inner) {
             renewed = Instant::now();
             let names: Vec<String> = shared.books().held.keys().cloned().collect();
             for name in names {
-                // The change has logged the error. There are two attempts to renew a lease before
-                // it expires.
+                // `change` has logged the error. There are two attempts to renew a lease before it
+                // expires.
                 let _ = shared.renew(&name);
             }
         }

@@ -139,7 +139,7 @@ impl Observer for EventLog {
     }
 }
 
-/// Returns the severity of RFC 5424, section 6.2.1.
+/// Returns the severity as a number (RFC 5424 §6.2.1).
 const fn severity(level: Level) -> u8 {
     match level {
         Level::Error => 3,

@@ -63,8 +63,8 @@ pub struct Event<'a> {
     pub user: Option<&'a [u8]>,
     /// How TLS protects the control connection; `None` in plaintext.
     pub tls: Option<TlsInfo>,
-    /// The virtual host of the session, if [`ServerConfig::hosts`](crate::ServerConfig::hosts) lists
-    /// any; `None` for the server itself.
+    /// The virtual host of the session, if [`ServerConfig::hosts`](crate::ServerConfig::hosts)
+    /// lists any; `None` for the server itself.
     pub host: Option<&'a HostName>,
     /// Kind and details of the event.
     pub kind: EventKind<'a>,
@@ -111,9 +111,9 @@ pub enum EventKind<'a> {
         /// Duration of the ban.
         duration: Duration,
     },
-    /// A ban expired, or a new configuration or [`Server::unban`](crate::Server::unban) ended it. The peer is that of the
-    /// [`Banned`](Self::Banned) event; there is no session. A shutdown does not report the end of
-    /// bans.
+    /// A ban expired, or a new configuration or [`Server::unban`](crate::Server::unban) ended it.
+    /// The peer is that of the [`Banned`](Self::Banned) event; there is no session. A shutdown does
+    /// not report the end of bans.
     #[non_exhaustive]
     BanEnded {
         /// The host that was banned.
@@ -157,8 +157,9 @@ pub enum EventKind<'a> {
         /// New path.
         to: &'a VirtualPath,
     },
-    /// A logged-in user's command was refused: `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or `RNTO`.
-    /// A refused `STOR` or `RETR` is a [`Transfer`] that ends with [`TransferEnd::Refused`].
+    /// A logged-in user's command was refused: `CWD`, `CDUP`, `MKD`, `RMD`, `DELE`, `RNFR` or
+    /// `RNTO`. A refused `STOR` or `RETR` is a [`Transfer`] that ends with
+    /// [`TransferEnd::Refused`].
     #[non_exhaustive]
     CommandRefused {
         /// The command.
@@ -261,7 +262,7 @@ pub enum TransferEnd {
     NoTls,
     /// `refused`: the command was refused before a 150.
     Refused,
-    /// `storage`: the storage failed after the 150, such as a full disk.
+    /// `storage`: the storage failed after the 150, for example because the disk was full.
     Storage,
 }
 
@@ -320,7 +321,7 @@ pub enum LoginRefusal {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum SessionEnd<'a> {
-    /// `closed`: by the client or the server, in order or after a timeout.
+    /// `closed`: the client or the server closed it, normally or after a timeout.
     Closed,
     /// `failed`: the connection broke, or the client did not read the replies.
     Failed(&'a io::Error),

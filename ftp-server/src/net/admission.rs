@@ -435,7 +435,7 @@ mod tests {
                 of_host.min(total.div_ceil(2) - of_host),
                 "of {total}"
             );
-            // After login, connections have other places.
+            // After login, connections no longer take these places.
             one.iter().for_each(|permit| permit.set_logged_in(true));
             assert_eq!(from("192.0.2.1").len(), of_host.min(total - of_host), "of {total}");
         }

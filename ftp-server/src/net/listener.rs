@@ -79,7 +79,7 @@ fn accept_all(entrance: &Entrance, greeting: Greeting, current: &Arc<Current>) {
     }
 }
 
-/// The effect of a failed accept(2) on the next ones.
+/// The effect of a failed accept(2) on the next calls.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Trouble {
     /// No effect: the error concerned one connection, which no longer exists.

@@ -41,7 +41,8 @@ pub(crate) fn adopt(listener: &TcpListener) -> io::Result<()> {
     set_keepalive(&socket)
 }
 
-/// Sets keepalive after 60 s, every 10 s, six times, and at most 120 s for an unacknowledged byte.
+/// Enables keepalive: the first probe after 60 s, then one every 10 s, six in total. Sent bytes may
+/// stay unacknowledged for at most 120 s.
 pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))

@@ -115,7 +115,7 @@ mod tests {
         let mut all: Vec<_> = (0..3).map(|_| enter(&room).unwrap()).collect();
         let closed: Vec<_> = all.iter().map(|(_, line)| line.has_given_way()).collect();
         assert_eq!(closed, [true, false, false]);
-        // A connection with its header leaves room for another one.
+        // A connection that has received its header leaves room for another one.
         all.remove(1);
         all.push(enter(&room).unwrap());
         let closed: Vec<_> = all.iter().map(|(_, line)| line.has_given_way()).collect();

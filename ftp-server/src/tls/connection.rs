@@ -34,7 +34,7 @@ const FRAGMENT: usize = 16 * 1_024;
 /// Maximum overhead of a sent record over its plain text, in bytes.
 const OVERHEAD: usize = 64;
 
-/// Returns the maximum bytes of records for `plain` bytes, including a key update before them.
+/// Returns the maximum size of the records for `plain` bytes, including a key update before them.
 pub(crate) const fn size_of_records(plain: usize) -> usize {
     plain + (plain / FRAGMENT + 3) * OVERHEAD
 }

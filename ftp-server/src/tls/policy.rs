@@ -32,9 +32,9 @@ pub enum SessionReuse {
     /// Like `Observe`, but send tickets for many connections at a time, and log a warning for each
     /// connection that does not resume.
     Prefer,
-    /// Refuse data connections that do not resume, with 522. The tickets are enough for 64 uploads
-    /// in a row, and each download or listing brings two more. They are valid until the control
-    /// connection ends, seven days at most (RFC 8446 §4.6.1).
+    /// Refuse with 522 data connections that do not resume a session. The tickets are enough for 64
+    /// uploads in a row, and each download or listing brings two more. They are valid until the
+    /// control connection ends, seven days at most (RFC 8446 §4.6.1).
     Require,
 }
 

@@ -19,7 +19,7 @@ use crate::{limits, threads};
 /// session.
 const STACK: usize = 5 * limits::SESSION_STACK;
 
-/// Maximum number of pool threads. There are never more than processors.
+/// Maximum number of pool threads. There are never more threads than processors.
 const THREADS: usize = 8;
 
 /// A few threads, which end when this value is dropped.

@@ -276,8 +276,8 @@ impl Tls {
         self
     }
 
-    /// Serves `SSCN`, and begins TLS handshakes with servers whose certificate one of the CAs in this
-    /// PEM file issued.
+    /// Serves `SSCN`, and begins TLS handshakes with servers whose certificate was issued by one of
+    /// the CAs in this PEM file.
     ///
     /// After `SSCN ON`, the server is the TLS client of its data connections. A client can then
     /// copy a file between two servers under TLS. The server checks the chain and the dates of the

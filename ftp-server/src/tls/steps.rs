@@ -1,4 +1,5 @@
-//! Single steps of a TLS connection, which are the same on both sides except for the types of rustls.
+//! Single steps of a TLS connection, which are the same on both sides except for the types of
+//! rustls.
 
 use std::io;
 

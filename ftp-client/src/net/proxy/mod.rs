@@ -25,7 +25,7 @@ use crate::trace;
 const PORT: u16 = 1_080;
 const FTP_PORT: u16 = 21;
 
-/// The longest user, password and host name that SOCKS5 can carry (RFC 1928 §4, RFC 1929 §2).
+/// The longest user and password that SOCKS5 can carry (RFC 1929 §2).
 const LONGEST: usize = 255;
 
 /// A proxy that opens the connections of a client.
@@ -83,7 +83,7 @@ pub(crate) struct Login {
 }
 
 impl Proxy {
-    /// Returns whether it is an FTP proxy, to which the client logs in with `USER user@host`.
+    /// Returns whether this is an FTP proxy, to which the client logs in with `USER user@host`.
     ///
     /// Other proxies relay connections to the server.
     #[must_use]
@@ -133,10 +133,10 @@ impl fmt::Debug for Proxy {
 /// # Errors
 ///
 /// - Returns `Unsupported` for `https`, `socks4` and `socks4a`.
-/// - Returns `UnknownWord` for any other unknown scheme.
+/// - Returns `UnknownWord` for any other scheme that is not supported.
 /// - Returns `UnexpectedByte` for anything after the port, and for a colon in the user of an HTTP
 ///   proxy.
-/// - Returns `TooLong` for a user, password or host of more than 255 bytes with SOCKS5.
+/// - Returns `TooLong` for a user or password of more than 255 bytes with SOCKS5.
 /// - Returns the errors of [`FtpUrl::parse`] for the rest.
 impl FromStr for Proxy {
     type Err = ParseError;
@@ -159,7 +159,7 @@ impl FromStr for Proxy {
         }
         const PREFIX: &str = "ftp://";
         let url = FtpUrl::parse(format!("{PREFIX}{authority}").as_bytes());
-        // Converts the position to one in `text`.
+        // Converts the position into a position in `text`.
         let url = url
             .map_err(|wrong| error((wrong.at + start).saturating_sub(PREFIX.len()), wrong.kind))?;
         let end = authority.rsplit(['@', ']']).next().and_then(|end| end.split_once(':'));

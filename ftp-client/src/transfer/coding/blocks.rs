@@ -42,7 +42,7 @@ impl Blocks {
         }
     }
 
-    /// Returns whether bytes after the last file have arrived.
+    /// Returns whether bytes after the end of the last file have arrived.
     pub(super) const fn has_unread(&self) -> bool {
         self.start < self.end
     }

@@ -48,7 +48,7 @@ impl Coding {
         }
     }
 
-    /// Returns whether bytes after the last file have arrived.
+    /// Returns whether bytes after the end of the last file have arrived.
     pub(super) const fn has_unread(&self) -> bool {
         match self {
             Self::Blocks(blocks) => blocks.has_unread(),

@@ -266,7 +266,7 @@ fn a_change_whose_outcome_is_unknown_is_counted_again() {
         let put = || put(&storage, "f", WriteMode::Create, 600_000);
         assert_eq!(kind(put()), Some(Kind::Io));
         if lease == LONG {
-            // It may be stored.
+            // The file may be stored.
             assert_eq!(kind(put()), Some(Kind::OverQuota));
             continue;
         }
