@@ -268,8 +268,8 @@ fn stagger(limit: Duration, addresses: usize) -> Duration {
     share.clamp(LEAST_STAGGER, STAGGER)
 }
 
-/// Connects to the address that answers first. The next address is tried when one has failed or has
-/// not answered within `stagger`; earlier ones may still win.
+/// Connects to the address that answers first. The next address is tried when an attempt has failed
+/// or was not answered within `stagger`; earlier attempts may still win.
 fn race(
     addresses: Vec<SocketAddr>,
     local: Option<IpAddr>,

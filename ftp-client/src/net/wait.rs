@@ -177,7 +177,8 @@ impl Waiter {
     }
 
     /// Runs blocking work in a thread. If the wait for the thread ends early, the thread is
-    /// abandoned. The inner error is that of `work`, or the system's if it cannot start a thread.
+    /// abandoned. The inner error is the error of `work`, or the system's error if no thread can be
+    /// started.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         deadline: Deadline,

@@ -24,7 +24,7 @@ const LEAST: u8 = 4;
 /// The kind and the cost of a hash: 2 to the power of the cost is the number of rounds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Bcrypt {
-    /// `a`, `b` or `y`, which mean the same for passwords of 255 bytes at most.
+    /// `a`, `b` or `y`, which mean the same for passwords of at most 255 bytes.
     kind: char,
     cost: u8,
 }

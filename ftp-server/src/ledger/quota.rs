@@ -25,8 +25,8 @@ use crate::storage::{
 /// again before an upload is refused because of such a count. Bytes of interrupted uploads do not
 /// count.
 ///
-/// If two servers change the same file at the same time, one change fails with `Busy`, because the
-/// size of the replaced file must be certain.
+/// If two servers change the same file at once, one change fails with `Busy`, because the size of
+/// the replaced file must be certain.
 #[derive(Clone)]
 pub struct SharedQuota {
     account: Arc<Account>,

@@ -170,7 +170,7 @@ impl Permit {
 
     /// Returns the place now, for a connection that only has to be closed: its client may reconnect
     /// as soon as it sees the end. If too many connections are being closed at once, the place
-    /// stays taken until the permit is dropped, because each of them still has a thread.
+    /// stays taken until the permit is dropped, because each still has a thread.
     pub(crate) fn leave(&self) {
         let mut held = self.admission.held();
         if held.leaving < limits::LEAVING && held.give_back(self.number).is_some() {

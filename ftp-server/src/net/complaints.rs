@@ -30,7 +30,7 @@ impl Complaints {
     }
 
     /// Returns the number of suppressed messages before this one, or `None` if this one is
-    /// suppressed too, because its kind already had `most` messages in this second.
+    /// suppressed too. That happens if its kind already had `most` messages in this second.
     pub(crate) fn due(&mut self, kind: &'static str, most: u32, now: Instant) -> Option<u64> {
         let Some(known) = self.0.iter_mut().find(|known| known.name == kind) else {
             self.0.push(Kind { name: kind, since: now, said: 1, unsaid: 0 });

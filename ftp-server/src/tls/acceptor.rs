@@ -39,7 +39,7 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Returns an acceptor, which takes over the handshake threads of the former one, if any.
+    /// Returns an acceptor, which takes over the handshake threads of `former`, if given.
     pub(crate) fn new(settings: Tls, former: Option<&Self>) -> io::Result<Self> {
         let pool = match former {
             Some(former) => Arc::clone(&former.pool),

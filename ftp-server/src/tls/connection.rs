@@ -229,8 +229,8 @@ impl Connection {
         Ok(used)
     }
 
-    /// Counts a record without plain text: a key update, or an empty record. Such records cost the
-    /// peer almost nothing, so too many of them are an error.
+    /// Counts a record without plain text: a key update, or an empty record. Fails if there are too
+    /// many, because such records cost the peer almost nothing.
     fn note_silence(&mut self, now: Instant) -> io::Result<()> {
         let (count, since) = &mut self.silent;
         if now.duration_since(*since) >= Duration::from_secs(60) {

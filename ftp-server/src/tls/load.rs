@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::certificate::Certificate;
 use super::policy::TlsError;
 
-/// Maximum length of a PEM file, far above that of any certificate chain, in bytes.
+/// Maximum length of a PEM file in bytes: far longer than any certificate chain.
 const LONGEST: u64 = 1 << 20;
 
 /// Content of a file, and its name for errors.

@@ -191,7 +191,7 @@ impl FromStr for Proxy {
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) proxy: Proxy,
-    /// The proxy's address. Data connections must use the same one.
+    /// The proxy's address. Data connections must use the same address.
     at: Option<SocketAddr>,
     /// The server's address, if the client looked it up.
     pub(crate) target: Option<IpAddr>,

@@ -14,7 +14,7 @@ const PIECE: usize = 64 * 1_024;
 const HELD: usize = 32 * 1_024;
 
 /// The state of mode B on a data connection. It stays with the connection, since the first bytes of
-/// the next file can arrive together with the last ones of this file.
+/// the next file can arrive together with the last bytes of this file.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     decoder: BlockDecoder,
