@@ -94,7 +94,7 @@ pub enum Fault {
     Short(usize),
     /// Makes `SourceReady`, `UploadPrepare`, `UploadReady` and `UploadPrepareCommit` return `false`
     /// without waiting. Has no effect on other calls. To wait like a real storage, add a
-    /// [`Delay`](Self::Delay) before this fault.
+    /// [`Delay`](Fault::Delay) before this fault.
     NotYet,
     /// Panics.
     Panic,

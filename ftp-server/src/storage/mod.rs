@@ -41,9 +41,9 @@ use std::os::fd::BorrowedFd;
 /// The files that a session reads and writes. The authenticator chooses a storage at login, and
 /// sessions may share a storage. All calls block.
 ///
-/// The server checks rights before it calls a method, so a storage need not check them. Unless its
-/// documentation says otherwise, the default of an optional method returns `Unsupported`, and the
-/// client gets 502. A storage needs only [`stat`](Self::stat), [`list`](Self::list),
+/// The server checks rights before it calls a method, so a storage need not check them. The default
+/// of an optional method returns `Unsupported`, unless the method's documentation says otherwise,
+/// and the client gets 502. A storage needs only [`stat`](Self::stat), [`list`](Self::list),
 /// [`read`](Self::read) and [`write`](Self::write).
 ///
 /// # Objects in place of files
@@ -307,7 +307,7 @@ pub trait Storage: Send + Sync {
 
     /// Returns the usage and limits of the user's quota for the directory at `path`, regardless of
     /// free space; `None` without a quota (default). Only `ALLO`, `AVBL` and `SITE QUOTA` use this
-    /// method. The storage itself must refuse to exceed the quota, with `OverQuota`.
+    /// method. The storage itself must refuse uploads that exceed the quota, with `OverQuota`.
     ///
     /// # Errors
     ///
@@ -383,8 +383,8 @@ pub trait Source: io::Read {
 
     /// Waits for bytes, for a fraction of a second at most, and returns whether the next read can
     /// return without a long wait. A session calls this method before each read. After `false`, the
-    /// session waits 2 ms, checks on its client and calls it again. Without this call, the read
-    /// itself waits.
+    /// session waits 2 ms, checks on its client and calls this method again. Without this call, the
+    /// read itself waits.
     ///
     /// By default a read never waits for long.
     ///
@@ -432,7 +432,7 @@ pub trait Upload: io::Write {
     }
 
     /// Waits until the storage can take more bytes, for a fraction of a second at most. Returns
-    /// whether the storage can, so that the next write does not take long. After
+    /// whether the storage can take them, so that the next write does not take long. After
     /// [`flush`](io::Write::flush), this method waits until all bytes are stored. A session calls
     /// it before it reads more from its client, and checks on its client while the result is
     /// `false`. Without this call, the next write or [`commit`](Self::commit) waits.

@@ -27,8 +27,8 @@ const PART: u64 = 8 * 1024 * 1024;
 /// Default size of the memory for parts, in bytes.
 const MEMORY: u64 = 128 * 1024 * 1024;
 
-/// How long a session waits for the end of its interrupted upload. If the store is fast, a client that
-/// reconnects at once finds its partial upload.
+/// Maximum time that a session waits for the end of its interrupted upload. If the store is fast, a
+/// client that reconnects at once finds its partial upload.
 pub(super) const PATIENCE: Duration = Duration::from_millis(900);
 
 /// Intervals of the background thread of a store.

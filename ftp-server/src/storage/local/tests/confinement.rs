@@ -7,7 +7,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use super::StorageErrorKind::{Denied, Exists, IsDirectory, NameNotAllowed, NotFile, NotFound};
 use super::*;
 
-/// Each way to a name below `way`, which leads out of the root, and the error it gets.
+/// Checks that every call for a name below `way`, which leads out of the root, is denied.
 fn nothing_passes(storage: &LocalStorage, way: &str) {
     let secret = path(way).join(b"secret");
     let new = path(way).join(b"new");
@@ -148,7 +148,7 @@ fn links_that_stay_in_the_tree_are_followed() {
     for (name, metadata) in list(&storage, "to-directory/e") {
         assert_eq!((name.as_slice(), metadata), (&b"up"[..], file));
     }
-    // Without the kernel's help all symbolic links are refused.
+    // Without `openat2`, all symbolic links are refused.
     let storage = tree.deprived(false, true);
     assert!(!storage.confinement_status().openat2);
     for name in ["to-file", "to-directory/f", "d/e/up"] {

@@ -1,5 +1,5 @@
-//! A server that is killed during uploads, repeatedly. The server is another process of this
-//! program; SIGKILL hits it at each step of an upload.
+//! A server that is killed during uploads, repeatedly. The server is another process of this test
+//! program, and SIGKILL ends it at each step of an upload.
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -19,13 +19,14 @@ const PHASE: &str = "FTP_TEST_KILLED_PHASE";
 
 const PHASES: [Phase; 4] = [Phase::Data, Phase::Sync, Phase::Name, Phase::Published];
 
-/// How long the server pauses in the phase in which it is to be killed: until then.
+/// Maximum pause of the server in the phase in which it is to be killed.
 const STAND: Duration = Duration::from_secs(600);
 
-/// The longest duration of any step.
+/// Maximum duration of any step.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Large enough that the sync takes a moment, and small enough that it does not start early.
+/// Large enough that the sync takes a moment, and small enough that writing to disk does not start
+/// early.
 const LENGTH: usize = 4 << 20;
 
 /// Returns the phase in which this process is to be killed.
@@ -39,7 +40,7 @@ fn wanted() -> Option<Phase> {
 fn stand(phase: Phase) {
     static WRITES: AtomicU32 = AtomicU32::new(0);
     let Some(wanted) = wanted() else { return };
-    // Some of the data has been written.
+    // At the second write, some of the data has been written.
     let is_early = phase == Phase::Data && WRITES.fetch_add(1, Ordering::Relaxed) == 0;
     if phase == wanted && !is_early {
         say(&format!("{phase:?}"));
@@ -65,7 +66,7 @@ fn serves_until_it_is_killed() {
     let builder = Server::builder().local_config(config).root(root).user("u", "p", Rights::FULL);
     let server = builder.bind("127.0.0.1:0").unwrap();
     say(&server.local_addr().to_string());
-    // Standard input ends with the parent process, and this process with it.
+    // Standard input ends with the parent process, and then this process ends too.
     let _ = std::io::stdin().read(&mut [0]);
 }
 
@@ -77,7 +78,7 @@ struct Served {
 }
 
 impl Served {
-    /// Starts it. It pauses in this phase.
+    /// Starts the server, which pauses in `phase`.
     fn start(root: &Path, phase: Option<Phase>) -> Self {
         let name = "storage::local::tests::killed::serves_until_it_is_killed";
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -97,7 +98,7 @@ impl Served {
     }
 }
 
-/// Returns the next word of its output; `None` at the end.
+/// Returns the next word that the server wrote; `None` at the end.
 fn word(said: &mut BufReader<ChildStdout>) -> Option<String> {
     let mut lines = said.lines().map_while(Result::ok);
     lines.find_map(|line| line.strip_prefix("said ").map(str::to_owned))
@@ -156,7 +157,7 @@ impl Client {
     }
 }
 
-/// Returns content that differs from that of every other number.
+/// Returns content that depends on `number`.
 fn content(number: usize) -> Vec<u8> {
     let first = u8::try_from(number % 251).unwrap();
     let piece: Vec<u8> = (0..239).map(|at: u8| first.wrapping_add(at)).collect();
@@ -182,7 +183,7 @@ fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()])
         let sender = std::thread::spawn(move || drop(data.write_all(&sent)));
         let said = word(&mut served.said);
         assert_eq!(said.as_deref(), Some(&*format!("{phase:?}")), "run {run}");
-        // In the middle of the phase, or a little later.
+        // Waits until the middle of the phase, or a little longer.
         std::thread::sleep(Duration::from_millis(run as u64 / 5 % 8));
         served.kill();
         sender.join().unwrap();
@@ -203,7 +204,7 @@ fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()])
         assert_eq!(sign.is_some(), replaces && !is_new, "run {run}");
         if let Some(sign) = sign {
             check_sign(&tree, &sign, &new);
-            // It stays if the server was just freeing its space.
+            // The sign stays if the server was freeing the space just then.
             let _ = fs::remove_file(tree.root.join(sign));
         }
         assert_eq!(target.exists(), is_new || replaces);
@@ -239,7 +240,7 @@ fn what_was_kept_outlives_the_server_fs_14_fs_15() {
     let mut data = client.begin("STOR f");
     data.write_all(&whole[..100_000]).unwrap();
     wait_until("the bytes are read", || client.status().contains("100000 bytes so far"));
-    // An orderly end of the data alone would complete the file.
+    // Closing the data connection alone would complete the file.
     drop(client);
     wait_until("the upload is kept", || !tree.names("").is_empty());
     served.kill();

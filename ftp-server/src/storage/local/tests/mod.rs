@@ -1,4 +1,4 @@
-//! The disk as users see it through [`Storage`], checked directly through `std::fs`.
+//! Local files as users see them through [`Storage`], compared with the files that `std::fs` shows.
 
 mod confinement;
 mod killed;
@@ -38,7 +38,7 @@ impl LocalStorage {
     }
 }
 
-/// Returns whether a file is the sign that an upload was interrupted, which has no content.
+/// Returns whether a file is the sign of an interrupted upload, which is empty.
 fn is_sign(file: &Path) -> bool {
     let name = file.file_name().unwrap().as_bytes();
     name.starts_with(b".ftp-upload-replacing-") && fs::metadata(file).is_ok_and(|it| it.len() == 0)
@@ -68,7 +68,7 @@ impl Tree {
         LocalStorage { files: Files { root: Arc::new(root), config }, walls: None }
     }
 
-    /// Opens the storage once as on each kind of system.
+    /// Opens the storage once for each combination of missing features.
     fn storages(&self) -> [LocalStorage; 4] {
         let [first, second] = [self.deprived(false, true), self.deprived(true, false)];
         [self.storage(), first, second, self.deprived(false, false)]
@@ -78,7 +78,7 @@ impl Tree {
         fs::write(self.root.join(name), content).unwrap();
     }
 
-    /// As `put`, for removed files whose space may not be free yet: a child process that another
+    /// Like `put`, but waits until the space of removed files is free. A child process that another
     /// test starts inherits open files, and keeps them until it executes its program.
     fn put_when_it_fits(&self, name: &str, content: &[u8]) {
         wait_until("there is room", || fs::write(self.root.join(name), content).is_ok());
@@ -97,8 +97,8 @@ impl Tree {
         rustix::fs::mkfifoat(CWD, self.root.join(name), mode).unwrap();
     }
 
-    /// Returns all names in the root or a directory below it, including hidden ones, in order.
-    /// Returns all names in a directory but the signs that an upload was interrupted.
+    /// Returns all names in the root or a directory below it, in order. Includes hidden names,
+    /// except those of signs of interrupted uploads.
     fn names(&self, directory: &str) -> Vec<String> {
         let mut names = self.names_with_signs(directory);
         names.retain(|name| !is_sign(&self.root.join(directory).join(name)));

@@ -371,7 +371,7 @@ fn rename_to_itself_changes_nothing_hp_19() {
                 storage.rename(&path(name), &path(name), replace).unwrap();
             }
         }
-        // Two names of one file stay two, as in rename(2).
+        // Two names of one file both stay, as in rename(2).
         assert_eq!(kind(storage.rename(&path("f"), &path("g"), false)), Some(Exists));
         storage.rename(&path("f"), &path("g"), true).unwrap();
         assert_eq!(tree.names(""), ["d", "f", "g", "link"]);
@@ -461,7 +461,7 @@ fn chmod_sets_permission_bits_alone_cm_140() {
         let set_gid = fs::Permissions::from_mode(0o2755);
         fs::set_permissions(tree.root.join("d"), set_gid.clone()).unwrap();
         fs::set_permissions(tree.root.join("f"), set_gid).unwrap();
-        // A file that the server may not read works too.
+        // This also works for a file that the server may not read.
         for bits in [0o000, 0o640] {
             assert_eq!(storage.chmod(&path("f"), bits).unwrap().mode, bits);
             assert_eq!(mode("f"), bits);

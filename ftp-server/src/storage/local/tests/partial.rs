@@ -61,7 +61,7 @@ fn a_cut_upload_is_kept_for_its_user_and_gone_on_with_fs_15_fs_16_hf_17() {
                 ("f", WriteMode::Create, "new"),
             ] {
                 cut(&storage, name, begun, b"0123456789");
-                // It is invisible to all users, except that its own user sees its length.
+                // The partial upload is invisible, except that its own user can see its length.
                 assert_eq!(kind(storage.stat(&path(name))), Some(NotFound));
                 assert_eq!(kind(storage.read(&path(name))), Some(NotFound));
                 assert!(list(&storage, "/").iter().all(|(name, _)| name == b"d"));
@@ -181,7 +181,7 @@ fn other_policies_discard_or_publish_fs_15() {
         storage.remove(&path("f")).unwrap();
         end(&publishing, "f", WriteMode::Replace, b"part", StreamEnd::Abort);
         cut(&publishing, "f", WriteMode::Replace, b"");
-        // The same without a user.
+        // The same holds without a user.
         for storage in [&storage, &publishing] {
             let mut upload = storage.write(&path("f"), WriteMode::Replace).unwrap();
             upload.write_all(b"part").unwrap();
@@ -352,7 +352,7 @@ fn an_interrupted_replacement_leaves_a_sign_until_the_file_changes_fs_13_fs_15()
             drop(upload);
             assert!(is_known(Some(USER)) && !is_known(Some(b"bob")) && !is_known(None));
             assert_eq!(tree.get("f"), b"old");
-            // Another try ends in the same way, at the latest when the old sign is removed.
+            // Another attempt ends in the same way, with a new sign.
             cut(&storage, "f", WriteMode::Replace, b"");
             assert!(is_known(Some(USER)) && sign(&tree).is_some());
             change();
@@ -433,7 +433,7 @@ fn a_directory_with_nothing_but_hidden_files_can_be_removed_fs_14_cm_87() {
         assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
         assert_eq!(tree.names("d").len(), 4);
         storage.remove(&path("d/file")).unwrap();
-        // A partial upload that a session resumes prevents it too.
+        // A partial upload that a session resumes also prevents the removal.
         let running = storage.write_as(&path("d/a"), WriteMode::From(4), USER).unwrap();
         assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
         drop(running);
@@ -453,7 +453,7 @@ fn what_is_kept_is_forgotten_unless_somebody_goes_on_with_it_fs_15() {
         assert_eq!(forget(USER), Some(Busy));
         drop(upload);
         assert_eq!(kept(&storage, "f"), Some(4));
-        // A storage that keeps nothing knows no partial upload.
+        // A storage that keeps nothing has no partial uploads.
         let other = storage.clone().with(|config| config.partial = PartialPolicy::Discard);
         assert_eq!(kind(other.forget_partial(&path("f"), USER)), Some(NotFound));
         assert_eq!(kept(&storage, "f"), Some(4));
@@ -508,7 +508,7 @@ fn the_sweeper_ends_with_its_storage_fs_14() {
         assert!(std::time::Instant::now() < end);
         std::thread::yield_now();
     }
-    // If nothing is kept, it waits until the root is dropped.
+    // If nothing is kept, the sweeper waits until the root is dropped.
     kept.send(()).unwrap();
     drop(kept);
     assert!(!sweep::wait(&news, None));

@@ -95,7 +95,7 @@ fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
     storage.tidy_up();
     cut(&storage, "ann", "g", 10);
     assert_eq!(kept(&storage, "ann", &["f/b", "c", "g"]).len(), 2);
-    // A completed one is no longer kept, and a moved one is not found.
+    // A completed partial upload is no longer kept, and one that was moved is not found.
     let left = kept(&storage, "ann", &["f/b", "c"]);
     let mut resumed = storage.write_as(&path(left[0]), WriteMode::From(9), b"ann").unwrap();
     resumed.write_all(b"!").unwrap();
@@ -116,7 +116,8 @@ fn what_nobody_resumes_any_more_makes_way_until_it_is_swept_fs_15() {
         let then = std::time::SystemTime::now() - policy::KEPT - policy::KEPT / 2;
         let old = fs::OpenOptions::new().append(true).open(shown("a")).unwrap();
         old.set_modified(then).unwrap();
-        // The state that a walk finds before the upload is a day old; the next walk is a day later.
+        // Another walk may find this state when the upload is a day old, before it removes the
+        // upload.
         let directory = Directory::open(&storage.files.root, b"").unwrap();
         let found = directory.metadata(&hidden("a")).unwrap();
         storage.files.root.usage().shelf().put(Part::new(b"", &hidden("a"), found));
@@ -157,10 +158,10 @@ fn one_that_is_resumed_does_not_make_way_fs_15() {
         cut(&storage, "ann", "c", 10);
         assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a", "c"]);
         resumed.write_all(b"!!").unwrap();
-        // Another interruption does not evict it.
+        // Another interruption does not evict the resumed upload.
         drop(resumed);
         assert_eq!(storage.partial_size(&path("a"), b"ann").unwrap(), 10);
-        // A lack of space does not evict it.
+        // A lack of space does not evict the resumed upload.
         let resumed = storage.write_as(&path("a"), WriteMode::From(9), b"ann").unwrap();
         let free = storage.make_room(&path("/"), u64::MAX, RoomFor::More).unwrap();
         assert!(free < u64::MAX);
@@ -181,7 +182,7 @@ fn a_file_that_was_tidied_away_as_it_was_made_gets_another_name_fs_12_fs_14() {
         let file = OwnedFd::from(file.try_clone().unwrap());
         replacement::claim(&directory, &name, &file)
     };
-    // Another sweeper has locked it, and is about to remove it.
+    // Another sweeper has locked the file, and is about to remove it.
     let file = fs::File::create_new(&shown).unwrap();
     let other = fs::File::open(&shown).unwrap();
     other.try_lock().unwrap();

@@ -70,7 +70,7 @@ fn a_cut_append_is_taken_back_while_nobody_removes_the_file_hp_23_fs_16() {
             drop(upload);
         });
         is_ready.recv().unwrap();
-        // Removals and replacements hold this guard from reading the length to the end.
+        // Removals and replacements hold this guard from reading the length until they are done.
         let change = storage.files.root.usage().change();
         go.send(()).unwrap();
         for _ in 0..50 {

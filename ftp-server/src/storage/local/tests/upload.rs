@@ -1,4 +1,4 @@
-//! Uploads: completely or not at all.
+//! Uploads appear completely or not at all.
 
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -483,7 +483,7 @@ fn a_disk_that_became_read_only_refuses_hf_05() {
     tree.put("f", "old");
     fs::create_dir(tree.root.join("d")).unwrap();
     let storages = tree.storages();
-    // A program that another test starts may have a copy of the written file for a moment.
+    // A program that another test starts may have the written file open for a moment.
     wait_until("nobody writes there", || {
         let remount = Command::new("mount").args(["-o", "remount,ro"]).arg(&mount.0).output();
         remount.unwrap().status.success()

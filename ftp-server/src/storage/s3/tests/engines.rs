@@ -20,7 +20,7 @@ pub(super) fn on_engine(engine: &ObjectStore, prefix: &str) -> S3Storage {
     store.storage(prefix).unwrap()
 }
 
-/// Checks that the storage does as one in memory, and what that one cannot do.
+/// Checks that the storage behaves like a memory storage, and that servers can share it.
 fn works(engine: &ObjectStore) {
     memory_does_as(1..=4, || {
         let prefix = Inner::unique().unwrap();
@@ -31,7 +31,7 @@ fn works(engine: &ObjectStore) {
     keeps_odd_names(engine);
 }
 
-/// Checks that files of several parts are whole, and what is stored after their beginnings.
+/// Checks that another server reads the whole content of replaced, extended and resumed files.
 fn keeps_files(engine: &ObjectStore) {
     let name = engine.name;
     let (one, other) = (on_engine(engine, "p"), on_engine(engine, "p"));
@@ -104,7 +104,7 @@ fn decides_races(engine: &ObjectStore) {
 #[test]
 fn moto_works_as_a_disk_does() {
     let Some(engine) = ObjectStore::moto() else { return };
-    // moto looks at a condition and stores afterwards, so that two sessions may create a file.
+    // moto checks a condition some time before it stores, so two sessions may both create a file.
     works(&engine);
     let storage = on_engine(&engine, "");
     let features = S3Store { inner: storage.inner }.probe().unwrap();
@@ -128,8 +128,8 @@ fn seaweedfs_works_as_a_disk_does() {
     assert!(error.contains("SignatureDoesNotMatch"), "{error}");
 }
 
-/// It is no store for a server: it refuses the markers of directories, and lists parts without their
-/// tags, so that uploads cannot be resumed.
+/// s3s-fs is not suitable for a server: it refuses the markers of directories. It also lists parts
+/// without their tags, so uploads cannot be resumed.
 #[test]
 fn s3s_fs_keeps_files() {
     let Some(engine) = ObjectStore::s3s_fs() else { return };

@@ -36,7 +36,8 @@ const LASTING: [(Fault, Kind); 6] = [
 /// How long tests wait for a store that never responds.
 const STALL: Duration = Duration::from_secs(1);
 
-/// Returns a storage that waits for the store; this long, if it never responds.
+/// Returns a storage for a store with this fault. If the store never responds, `limit` scales the
+/// timeouts.
 fn with(fake: &Fake, fault: Fault, limit: Duration) -> S3Storage {
     if fault == Fault::Stall { hasty(fake, limit) } else { on(fake) }
 }
@@ -101,7 +102,7 @@ fn content_that_is_damaged_or_changes_is_not_given_out_as_whole() {
     let error = read(&storage, "f").unwrap_err();
     assert!(error.source.unwrap().to_string().contains("checksum"));
     fake.works();
-    // The rest would be that of another object.
+    // The rest would belong to another object.
     fake.fail("GetObject", 0, 1, Fault::Half);
     let mut source = storage.read(&path("f")).unwrap();
     put(&storage, "f", WriteMode::Replace, &content(2_000)).unwrap();
@@ -123,7 +124,7 @@ fn uploads_survive_faults_that_pass() {
             let fake = Fake::start();
             let storage = with(&fake, fault, limit);
             storage.mkdir(&path("d")).unwrap();
-            // The object is asked for only if there is one.
+            // The object is requested only if there is one.
             let mode = match operation {
                 "HeadObject" => WriteMode::Replace,
                 _ => WriteMode::Create,
@@ -137,7 +138,7 @@ fn uploads_survive_faults_that_pass() {
             assert!(fake.count(operation) > 0, "{operation}");
             assert!(fake.content("d/f").unwrap() == bytes, "{operation} {fault:?}");
             assert_eq!(fake.keys(""), ["d/", "d/f"], "{operation} {fault:?}");
-            // If the response to the beginning of an upload is lost, an upload without parts remains.
+            // If the response that begins an upload is lost, an upload without parts remains.
             let lost = matches!(fault, Fault::LoseAnswer | Fault::Half);
             let left = if lost && operation == "CreateMultipartUpload" { 2 } else { 0 };
             if fault == Fault::Stall {
@@ -199,12 +200,12 @@ fn a_lost_answer_is_decided_by_the_object_itself() {
     let storage = on(&fake);
     for (length, operation) in [(9, "PutObject"), (PART + 9, "CompleteMultipartUpload")] {
         let bytes = content(length);
-        // The file exists after the first try, so the store would refuse the second one.
+        // The file exists after the first attempt, so the store would refuse the second one.
         fake.fail(operation, 0, 1, Fault::LoseAnswer);
         put(&storage, "f", WriteMode::Create, &bytes).unwrap();
         assert_eq!(fake.count(operation), 1);
         assert!(fake.content("f").unwrap() == bytes);
-        // The existing file is another one.
+        // Here, another program has stored the existing file.
         storage.remove(&path("f")).unwrap();
         let mut upload = storage.write(&path("f"), WriteMode::Create).unwrap();
         upload.write_all(&bytes).unwrap();

@@ -70,7 +70,7 @@ fn keys_are_renewed_in_time_and_old_ones_stay_if_that_fails() {
     wait_until("a refusal", || fake.count("AssumeRoleWithWebIdentity") > asked);
     put(&storage, "f", WriteMode::Replace, b"two").unwrap();
     assert_eq!(fake.tokens(), ["good", "good"]);
-    // They end with the last user of the store.
+    // The threads end when the last clone of the store is dropped.
     drop((store, storage));
     renewing.join().unwrap();
     failing.join().unwrap();
@@ -87,7 +87,7 @@ fn stores_without_keys_say_why_and_get_them_later() {
     std::fs::write(&file, "good").unwrap();
     wait_until("keys", || store.probe().is_ok());
 
-    // The reasons themselves, without a thread that gets keys meanwhile.
+    // Checks the reasons without a thread that could get keys meanwhile.
     let reason_within = |file: &Path, answer| {
         let identity = WebIdentity {
             role: ROLE.to_owned(),
@@ -120,7 +120,7 @@ fn stores_without_keys_say_why_and_get_them_later() {
     assert!(reason_within(&file, Duration::from_millis(250)).contains("no response"));
 }
 
-/// The service of a real program.
+/// Keys come from the service of moto, which is not a fake.
 #[test]
 fn moto_issues_keys() {
     let Some(engine) = ObjectStore::moto() else { return };

@@ -1,5 +1,5 @@
-//! Two servers of one bucket and one quota, of which SIGKILL ends one in the middle of uploads. It
-//! is another process of this program.
+//! Two servers share a bucket and a quota, and SIGKILL ends one of them in the middle of uploads.
+//! The killed server is another process of this test program.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -41,7 +41,7 @@ fn serves_until_it_is_killed() {
     writeln!(stdout, "\nsaid {}", server.local_addr()).unwrap();
     stdout.flush().unwrap();
     drop(stdout);
-    // Standard input ends with the parent process, and this process with it.
+    // Standard input ends with the parent process, and then this process ends too.
     let _ = std::io::stdin().read(&mut [0]);
 }
 
@@ -115,7 +115,7 @@ fn two_servers_keep_a_quota_although_one_is_killed() {
         let fake = Fake::start();
         let (mut child, address) = start(&fake.endpoint());
         let (_state, storage) = quota(&fake.endpoint());
-        // An upload of it never ends.
+        // This upload to the server never ends.
         let mut session = RawSession::login(address, "u", "p");
         session.expect("TYPE I", 200);
         let mut data = session.passive();
@@ -129,7 +129,7 @@ fn two_servers_keep_a_quota_although_one_is_killed() {
         let end = fill(&storage, 0);
         assert!(matches!(end, Some(Kind::OverQuota | Kind::Busy)), "{end:?}");
         assert!(stored(&fake) <= LIMIT, "{files}: {}", stored(&fake));
-        // What the dead server reserved is free again, and nothing else.
+        // Only what the dead server had reserved is free again.
         let mut round = 0;
         at_last("all of the quota can be used", || {
             round += 1;

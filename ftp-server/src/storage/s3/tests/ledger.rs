@@ -16,7 +16,7 @@ fn a_store_is_a_ledger() {
     let fake = Fake::start();
     ledger_works(|| open(&fake.endpoint()));
     assert!(fake.keys(".ftp-server/probe/").is_empty());
-    // Users never see it.
+    // Users never see the ledger.
     assert!(names(&on(&fake), "/").is_empty());
 }
 
@@ -27,7 +27,7 @@ fn a_store_that_ignores_conditions_is_no_ledger() {
     let store = store_at(&fake);
     let error = S3Ledger::open(&store, "").unwrap_err().to_string();
     assert!(error.contains("ignores If-Match"), "{error}");
-    // Without the proof ahead, the first use refuses it.
+    // Without an earlier proof, the first use refuses the store.
     let ledger = S3Ledger::new(&store, "").unwrap();
     for error in [ledger.read("r").unwrap_err(), ledger.replace("r", None, b"1").unwrap_err()] {
         assert!(matches!(error, LedgerError::Unfit(_)), "{error}");
@@ -64,7 +64,7 @@ fn a_store_that_does_not_answer_is_away() {
     assert!(matches!(&error, LedgerError::Unfit(why) if why.contains("AccessDenied")), "{error}");
 }
 
-// moto looks at a condition and stores afterwards, so that it loses changes at times.
+// moto checks a condition some time before it stores, so it sometimes loses changes.
 #[test]
 fn seaweedfs_is_a_ledger() {
     let Some(engine) = ObjectStore::seaweedfs() else { return };

@@ -1,4 +1,4 @@
-//! The storage on a fake store in this process, which fails on demand, and on real ones.
+//! The storage on a fake store in this process, which fails on demand, and on real stores.
 
 mod engines;
 mod fake;
@@ -41,7 +41,7 @@ fn settings(endpoint: &str) -> S3StoreBuilder {
         .memory(4 * PART as u64)
 }
 
-/// Returns a storage that waits this long for a store that may not respond.
+/// Returns a storage for a store that may not respond; `limit` scales the timeouts.
 fn hasty(fake: &Fake, limit: Duration) -> S3Storage {
     let timeouts = S3Timeouts::default().with(|times| {
         (times.connect, times.idle) = (5 * limit, limit);
@@ -59,7 +59,7 @@ fn on(fake: &Fake) -> S3Storage {
     store_at(fake).storage("").unwrap()
 }
 
-/// Returns bytes that show an offset error.
+/// Returns bytes that reveal a wrong offset.
 fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| u8::try_from((at + at / 251) % 251).unwrap()).collect()
 }

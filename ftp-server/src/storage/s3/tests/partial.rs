@@ -1,4 +1,4 @@
-//! Interrupted uploads, which any server of the bucket can resume.
+//! Interrupted uploads, which any server that uses the bucket can resume.
 
 use ftp_tests::wait::wait_until;
 
@@ -67,7 +67,7 @@ fn the_note_of_a_running_upload_is_renewed_fs_18() {
     let (one, other) = (start(), start());
     let upload = write(&one, &fake, &content(PART + 1), 1);
     for _ in 0..2 {
-        // Without a renewal, the lease would now be over.
+        // Without a renewal, the lease would have expired by now.
         fake.age(9);
         let before = fake.last_change(".ftp-server/");
         wait_until("the note is renewed", || fake.last_change(".ftp-server/") > before);
@@ -105,7 +105,7 @@ fn what_a_dead_server_has_goes_with_the_next_file_fs_15() {
     let (one, other) = (on(&fake), on(&fake));
     for is_replaced in [false, true] {
         std::mem::forget(write(&one, &fake, &bytes, 2));
-        // The client does not resume, and its lease has not passed.
+        // The client does not resume, and its lease has not expired.
         if is_replaced {
             fake.store("f", b"of another program");
         }
@@ -152,7 +152,8 @@ fn two_sessions_of_one_upload_never_mix_their_bytes_fs_18() {
     let changed: Vec<u8> = bytes.iter().map(|byte| byte ^ 1).collect();
     second.write_all(&changed[PART..3 * PART + 1]).unwrap();
     while !second.ready().unwrap() {}
-    // The first session has not noticed it yet, and replaces a part of the second one.
+    // The first session has not noticed this yet, and replaces a part of the second session's
+    // upload.
     let first = first.write_all(&bytes[2 * PART + 1..]).map_err(StorageError::from).and(Ok(first));
     let first = kind(first.and_then(Upload::commit));
     let second = kind(second.commit());
@@ -192,7 +193,7 @@ fn what_was_kept_goes_with_its_reason_fs_15_cm_87() {
         assert_eq!(fake.content("f").unwrap(), b"othermore");
         storage.remove(&path("f")).unwrap();
         assert_eq!(told(&storage, "f"), None);
-        // A day later.
+        // A day passes.
         kept(length);
         fake.age(24 * 3_600);
         assert_eq!(told(&storage, "f"), None);
@@ -247,7 +248,7 @@ fn one_session_at_a_time_goes_on_fs_15_fs_18() {
         assert_eq!(kind(storage.forget_partial(&path("f"), USER)), Some(Kind::Busy));
         // A third upload starts from the beginning and completes first.
         put(&storage, "f", WriteMode::Replace, b"whole").unwrap();
-        // Its parts are discarded, because they do not belong to this file.
+        // The parts of the first upload are discarded, because they do not belong to this file.
         let refused = if length > PART { Kind::Busy } else { Kind::Exists };
         assert_eq!(kind(first.commit()), Some(refused));
         assert_eq!(fake.content("f").unwrap(), b"whole");
@@ -298,7 +299,7 @@ fn an_interrupted_replacement_is_known_to_every_server_fs_13_fs_15() {
         one.remove(&path("f")).unwrap();
         assert!(!is_known(Some(USER)));
     }
-    // The old file stays for a day, and the sign is swept after it.
+    // After a day, the sign has no effect and is swept.
     put(&one, "f", WriteMode::Replace, b"old").unwrap();
     cut(&one, "f", WriteMode::Replace, b"new");
     assert!(is_known(Some(USER)) && !fake.keys(".ftp-server/replacing/").is_empty());

@@ -28,7 +28,7 @@ fn login(server: &Server) -> RawSession {
     session
 }
 
-/// Aborts the transfer, and returns the text of the 426.
+/// Aborts the transfer, and returns the text of the reply 426.
 fn abort(session: &mut RawSession) -> String {
     session.expect("STAT", 211);
     let aborted = session.expect("ABOR", 426).text();
@@ -84,7 +84,7 @@ fn downloads_end_when_their_client_or_server_wants_dc_45() {
         session.expect(format!("REST {offset}"), 350);
         session.expect("RETR f", 150);
         let reader = std::thread::spawn(move || data.read_to_end().len());
-        // Later, that request would meet the faults of the next round.
+        // Otherwise that request would later meet the faults of the next round.
         wait_until("the rest is requested", || fake.count("GetObject") == before + 2);
         abort(&mut session);
         assert!(reader.join().unwrap() < PART);
@@ -181,10 +181,11 @@ fn requests(fake: &Fake) -> [u64; 3] {
     [&HIGHER[..], &LOWER, &REMOVING].map(|names| names.iter().map(|name| fake.count(name)).sum())
 }
 
-/// The table of `docs/scale.md` shows these figures, with those of looking for a directory.
+/// The table in `docs/scale.md` shows these figures, including the requests that look up a
+/// directory.
 #[test]
 fn each_command_costs_its_number_of_requests() {
-    // A directory that was found is looked for again after a while.
+    // A directory that was found is looked up again after a while.
     patiently(Duration::from_secs(1), |_| {
         let fake = Fake::start();
         let server = serve(&fake);

@@ -1,4 +1,4 @@
-//! The largest number of files and directories below a root.
+//! The limit on the number of files and directories below a root.
 
 use super::*;
 
@@ -24,14 +24,14 @@ fn files_are_limited_in_number_hp_23_cm_86_cm_105_cm_106() {
         for mode in [WriteMode::Create, WriteMode::Replace, WriteMode::Append, WriteMode::From(0)] {
             assert_eq!(kind(store(&storage, "more", mode, 10)), over, "{mode:?}");
         }
-        // These need no other place.
+        // These modes need no further place.
         for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
             store(&storage, "old", mode, 20).unwrap();
             tree.check(&storage, LIMIT, &format!("{mode:?}"));
         }
         storage.rename(&path("new"), &path("d/new"), false).unwrap();
         storage.rename(&path("old"), &path("d/new"), true).unwrap();
-        // An interrupted upload has a place until it is discarded.
+        // An interrupted upload takes a place until it is discarded.
         cut(&storage, "f", WriteMode::Replace, 50);
         assert_eq!(kind(store(&storage, "more", WriteMode::Create, 0)), over);
         store(&storage, "f", WriteMode::From(40), 10).unwrap();
@@ -85,7 +85,7 @@ fn only_what_needs_a_further_file_counts_a_full_number_again_hp_23() {
     if !usage.seem_older(std::time::Duration::from_secs(11 * 60)) {
         return println!("skipped: the system has just started");
     }
-    // A count that never ends.
+    // Simulates a count that never ends.
     usage.seem_to_count(true);
     assert_eq!(storage.quota(&path("")).unwrap().unwrap().files_left(), Some(0));
     for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {

@@ -1,4 +1,4 @@
-//! The limit of all bytes below a root; [`files`] is about the number of files.
+//! The limit on bytes below a root; [`files`] tests the limit on the number of files.
 
 mod files;
 
@@ -18,7 +18,7 @@ fn kind<T>(result: Result<T, StorageError>) -> Option<StorageErrorKind> {
     result.err().map(|error| error.kind)
 }
 
-/// Stores `length` bytes; leaves no file if they are refused at any point.
+/// Stores `length` bytes. If the storage refuses them at any point, no file is left.
 fn store(
     storage: &LocalStorage,
     name: &str,
@@ -50,7 +50,7 @@ fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, length: usize) {
 }
 
 impl Tree {
-    /// Returns the cost of everything below the root, computed from outside.
+    /// Returns the cost of everything below the root, computed with `std::fs`.
     fn cost(&self) -> Cost {
         fn below(directory: &Path) -> Cost {
             let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
@@ -97,7 +97,8 @@ fn a_cut_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
         let more = kind(store(&storage, "f", WriteMode::From(999), 2));
         assert_eq!(more, Some(StorageErrorKind::OverQuota));
         tree.check(&storage, 1_000, "refused");
-        // The part stays, without the byte to send again, until there is room for the rest.
+        // The partial upload stays, without the byte to send again, until the quota permits the
+        // rest.
         let told = storage.partial_size(&path("f"), b"ann");
         assert_eq!(told.unwrap(), 998);
         let storage = storage.with(|config| config.quota = 2_000);
@@ -220,7 +221,7 @@ fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
 fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
     const LIMIT: u64 = 100_000;
     let tree = Tree::new();
-    // Two logins, before and after a change of the configuration.
+    // Storages of two logins, before and after a change to the configuration.
     let storages = [
         tree.storage().with(|config| config.quota = LIMIT),
         tree.storage().with(|config| config.quota = LIMIT),
@@ -389,7 +390,7 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     usage.forget();
     tree.check(&storage, LIMIT, "before");
     drop(upload);
-    // A count that never ends.
+    // Simulates a count that never ends.
     usage.seem_to_count(true);
     assert_eq!(storage.left().unwrap(), Some(LIMIT - 100));
     store(&storage, "b", WriteMode::Create, 100).unwrap();
@@ -399,7 +400,7 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     store(&storage.clone().with(|config| config.quota = 0), "b", WriteMode::Create, 100).unwrap();
     storage.rename(&path("b"), &path("c"), true).unwrap();
     storage.remove(&path("c")).unwrap();
-    // A call that needs the count waits for its end.
+    // A call that needs the count waits until the count is complete.
     thread::scope(|scope| {
         let waits = scope.spawn(|| storage.left());
         thread::sleep(std::time::Duration::from_millis(50));
@@ -429,7 +430,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
     usage.seem_to_count(true);
     let missing = storage.write(&path("no/where"), WriteMode::Create);
     assert_eq!(kind(missing), Some(StorageErrorKind::NotFound));
-    // After an abort nothing was begun.
+    // After an abort, no file was created.
     begin("new", WriteMode::Create).abort(StreamEnd::Abort);
     drop(begin("old", WriteMode::Append));
     assert_eq!(tree.names(""), ["old"]);
@@ -457,7 +458,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
     usage.seem_to_count(false);
     upload.commit().unwrap();
     assert_eq!((tree.get("new").len(), tree.get("empty").len()), (104, 0));
-    // Or it is refused, because no quota is left or the name was taken in the meantime.
+    // The upload is refused if no quota is left or the name was taken in the meantime.
     let mut upload = begin("taken", WriteMode::Create);
     tree.put("taken", [b't'; 10]);
     usage.seem_to_count(false);
@@ -472,7 +473,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
 }
 
 impl Tree {
-    /// Returns the same as [`bytes`](Self::bytes), while files are created and removed.
+    /// Like [`bytes`](Self::bytes), but works while files are created and removed.
     fn bytes_of_what_is_there(&self) -> u64 {
         let entries = fs::read_dir(&self.root).unwrap().filter_map(Result::ok);
         entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
@@ -513,7 +514,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
             true => assert!(upload.commit().is_err()),
             false => drop(upload),
         }
-        // An upload that ran all the time may use only the bytes that are really left.
+        // An upload that was running all the time may use only the bytes that are really left.
         let beyond = LIMIT - tree.bytes() + 1;
         let beyond = vec![b'o'; usize::try_from(beyond).unwrap()];
         let refused = other.write_all(&beyond).map_err(StorageError::from);
@@ -524,7 +525,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     // Changes by other programs are counted once no storage holds the root any more.
     tree.put("c", [b'c'; 2_000]);
     assert_eq!(limited.left().unwrap().unwrap(), LIMIT - tree.bytes() + 2_000);
-    // The counting thread must have dropped it too.
+    // The counting thread must have dropped the root too.
     let usage = limited.files.root.usage();
     let root = &limited.files.root;
     while Arc::strong_count(usage) > 2 || Arc::strong_count(root) > 1 {

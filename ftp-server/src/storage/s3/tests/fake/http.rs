@@ -116,7 +116,7 @@ impl Answer {
     }
 }
 
-/// A connection of a client.
+/// A connection from a client.
 pub(super) struct Connection {
     stream: BufReader<TcpStream>,
 }

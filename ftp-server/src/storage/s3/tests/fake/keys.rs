@@ -4,7 +4,7 @@ use super::super::super::encode::now;
 use super::http::{Answer, Asked};
 use super::state::iso;
 
-/// The keys that were issued. Before the first, requests need none of them.
+/// The keys that were issued. Before the first ones, requests need no keys.
 #[derive(Default)]
 pub(super) struct Issued {
     pub(super) tokens: Vec<String>,

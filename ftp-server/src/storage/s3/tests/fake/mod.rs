@@ -16,7 +16,7 @@ use self::keys::Issued;
 use self::state::State;
 use crate::lock::unpoisoned;
 
-/// The name by which new connections are counted.
+/// The name under which new connections are counted.
 pub(super) const CONNECTION: &str = "connection";
 
 /// A fault of a request.
@@ -42,7 +42,7 @@ pub(super) enum Fault {
     Delay(Duration),
 }
 
-/// The store. It accepts no more connections when this value is dropped.
+/// The store. It accepts no more connections after this value is dropped.
 pub(super) struct Fake {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -84,7 +84,7 @@ impl Fake {
         format!("http://{}", self.address)
     }
 
-    /// Lets `count` operations of this name fail, after `skipped` others.
+    /// Makes `count` operations with this name fail, after `skipped` successful ones.
     pub(super) fn fail(&self, operation: &'static str, skipped: u64, count: u64, fault: Fault) {
         let from = self.count(operation) + skipped + 1;
         self.shared.faults.lock().unwrap().push((operation, from, from + count, fault));
@@ -149,7 +149,7 @@ impl Fake {
         unpoisoned(self.shared.issued.lock()).tokens.clone()
     }
 
-    /// Lets all keys expire.
+    /// Makes all keys expire.
     pub(super) fn expire_keys(&self) {
         unpoisoned(self.shared.issued.lock()).expire();
     }
@@ -185,7 +185,7 @@ impl Shared {
 }
 
 fn serve(shared: &Shared, stream: TcpStream) {
-    // Only counted: connections themselves do not fail.
+    // New connections are only counted; they never fail.
     let _ = shared.fault(CONNECTION);
     let mut connection = http::Connection::new(stream);
     while let Some(asked) = connection.next() {
