@@ -1,4 +1,4 @@
-//! Errors of a storage, in terms of FTP's replies.
+//! Errors of a storage, and their kinds.
 
 use std::io;
 
@@ -9,14 +9,14 @@ use rustix::io::Errno;
 #[error("{kind}")]
 #[non_exhaustive]
 pub struct StorageError {
-    /// Kind of the error, which determines the reply.
+    /// Kind of the error.
     pub kind: StorageErrorKind,
     /// The system's error, if there is one.
     #[source]
     pub source: Option<io::Error>,
 }
 
-/// Kind of a storage error, in terms of FTP's replies.
+/// Kind of a storage error, which determines the reply to the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageErrorKind {

@@ -88,7 +88,7 @@ impl Root {
         &self.usage
     }
 
-    /// Returns the channel that [`has_kept`](Self::has_kept) uses; empty before a sweeper was
+    /// Returns the channel that [`has_kept`](Self::has_kept) uses; empty until a sweeper is
     /// started.
     pub(super) const fn sweeper(&self) -> &OnceLock<Sender<()>> {
         &self.sweeper

@@ -33,7 +33,8 @@ const OPEN: usize = 64;
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// Starts a thread that walks the tree below `root` now, and again whenever a kept file is too old.
-/// The thread ends when the root is dropped. While nothing is kept, it does not access the disk.
+/// The thread ends when the root is dropped. While nothing is kept, the thread does not access the
+/// disk.
 pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     let (kept, news) = mpsc::channel();
     let weak = Arc::downgrade(root);

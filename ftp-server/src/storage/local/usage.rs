@@ -209,7 +209,8 @@ impl Usage {
                 let former = state.count.as_ref().map(|count| count.cost);
                 let least = former.filter(|_| !seen.is_whole).unwrap_or_default();
                 let cost = seen.cost.plus(meanwhile.cost).at_least(least);
-                // The walk may have seen data of uploads that already wrote in place before it.
+                // Uploads in place compare this number, because the walk may have counted their
+                // data too.
                 state.counts += 1;
                 let made = Instant::now();
                 let is_doubtful = false;

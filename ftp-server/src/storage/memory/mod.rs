@@ -36,9 +36,9 @@ const LONGEST: usize = 255;
 /// committed. Readers see a file as it was when they opened it.
 ///
 /// The limit of the whole tree is 64 MiB, or the one given to [`limited`](Self::limited). It covers
-/// the contents of all files, of running uploads, and of deleted files that are being read. It also
-/// covers the name of each object and 256 bytes. Exceeding it fails with `NoSpace`. A growing file
-/// may take twice its size in memory.
+/// the contents of all files, of running uploads, and of deleted files that are being read. For
+/// each object, it also covers the name and 256 bytes. Exceeding it fails with `NoSpace`. A growing
+/// file may take twice its size in memory.
 ///
 /// ```
 /// use std::time::Duration;

@@ -127,7 +127,7 @@ impl Drop for MemoryUpload {
     }
 }
 
-/// Appends to a file. If the file is being read, replaces it by an extended copy.
+/// Appends to a file. If the file is being read, replaces it with an extended copy.
 fn add(storage: &MemoryStorage, old: &mut Arc<Content>, more: Content) -> Result<(), StorageError> {
     if Arc::get_mut(old).is_none() {
         let mut copy = Content { bytes: Vec::new(), charge: storage.charge(0)? };

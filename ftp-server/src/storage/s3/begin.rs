@@ -56,7 +56,7 @@ impl S3Storage {
         }
     }
 
-    /// Begins an upload to an existing file. `has_note` is whether the user has a partial upload
+    /// Begins an upload to an existing file. `has_note` says whether the user has a partial upload
     /// with this name.
     fn over(
         mut begun: Begun,

@@ -21,7 +21,7 @@ pub(super) struct Closing {
     pub(super) committing: Option<Job<Result<(), StorageError>>>,
     /// Whether the upload is kept, to be resumed later.
     pub(super) is_kept: bool,
-    /// Whether the client may not know how the upload ended.
+    /// Whether it is possible that the client does not know how the upload ended.
     pub(super) is_cut: bool,
 }
 

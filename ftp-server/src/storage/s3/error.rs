@@ -141,7 +141,7 @@ impl S3Error {
             ("KeyTooLongError", _) => Kind::NameNotAllowed,
             ("EntityTooLarge", _) => Kind::OverQuota,
             ("QuotaExceeded" | "XMinioStorageFull", _) | (_, 507) => Kind::NoSpace,
-            // Wrong access keys or a wrong clock are faults of the server, not of its user.
+            // Wrong access keys or a wrong clock are the fault of the server, not of the user.
             ("AccessDenied" | "AllAccessDisabled", _) => Kind::Denied,
             ("", 403) => Kind::Denied,
             (_, 404) => Kind::NotFound,

@@ -138,7 +138,7 @@ impl Ledger for S3Ledger {
 fn failure(error: &S3Error) -> LedgerError {
     let text = error.to_string();
     match error {
-        // These statuses mean that requests are too many or too slow.
+        // The store received too many requests, or a request took too long.
         S3Error::Refused { status: 408 | 429, .. } => LedgerError::Away(text),
         S3Error::Refused { status: 400..500, .. } => LedgerError::Unfit(text),
         _ => LedgerError::Away(text),

@@ -54,9 +54,10 @@ use super::{
 /// The objects of an [`S3Store`] below a prefix, as files and directories.
 ///
 /// The key of a file is the prefix followed by the path. A directory exists if the key of an object
-/// begins with the key of the directory and a `/`. `MKD` stores an empty object with such a key. If
-/// another program made the directory without this object, the directory disappears with its last
-/// file. Names are UTF-8 without control characters, and keys have at most 1,023 bytes.
+/// begins with the prefix, the path of the directory and a `/`. `MKD` stores an empty object with
+/// such a key. If another program made the directory without this object, the directory disappears
+/// with its last file. Names are UTF-8 without control characters, and keys have at most 1,023
+/// bytes.
 ///
 /// # Uploads
 ///

@@ -395,7 +395,7 @@ impl Page {
     }
 }
 
-/// Returns the length of the body that the headers of a response announce.
+/// Returns the length of the body from the headers of a response; `None` if they do not contain it.
 fn length(headers: &HeaderMap) -> Option<u64> {
     header(headers, "content-length")?.parse().ok()
 }

@@ -1,5 +1,5 @@
 //! Interrupted uploads. Notes in the store allow any server to resume them; leases ensure that only
-//! one does.
+//! one session at a time does.
 //!
 //! A note names the multipart upload at the store, and the object with the last bytes, which are
 //! too few for a part. A session that writes renews its note. Other sessions compare the age of the
@@ -117,8 +117,8 @@ impl Kept {
         self.stored() + self.tail.as_ref().map_or(0, |(_, length)| *length)
     }
 
-    /// Returns the size to report to the client. It is less than what the client sent: a part is
-    /// stored only when further bytes follow.
+    /// Returns the size to report to the client. It is less than the number of bytes that the
+    /// client sent: a part is stored only when further bytes follow.
     pub(super) fn told(&self) -> u64 {
         if self.tail.is_none() { self.size() } else { self.size().saturating_sub(1) }
     }

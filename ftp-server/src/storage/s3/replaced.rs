@@ -22,7 +22,7 @@ pub(super) struct Replaced {
 }
 
 impl Replaced {
-    /// `user` is `None` for shared logins.
+    /// Returns the file that an upload of `user` replaces; `user` is `None` for shared logins.
     pub(super) fn new(keys: &Keys, key: &str, user: Option<&[u8]>, old: &Object) -> Self {
         let sign_key = keys.sign(key, user.unwrap_or_default());
         Self { sign_key, version: version(old) }

@@ -106,7 +106,7 @@ pub(super) struct S3Upload {
     publishing: Publishing,
     copying: Option<Copying>,
     parts: Vec<Part>,
-    /// The bytes that follow the parts. Contains the last part too, until the file is published.
+    /// The bytes that follow the parts. It contains the last part too, until the file is published.
     buffer: Buffer,
     sending: Option<Job<Sent>>,
     /// Whether the session has written all bytes.
@@ -300,8 +300,8 @@ impl S3Upload {
             // The upload can be resumed after the parts when the lease has expired.
             return;
         }
-        // Omit the last part, which stays at the store: with it, the size could be that of the
-        // whole file.
+        // Omits the last part, which stays at the store: with that part, the size could be that of
+        // the whole file.
         if self.is_last_stored && self.sending.is_none() {
             self.parts.pop();
         }
