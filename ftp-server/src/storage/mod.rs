@@ -416,8 +416,8 @@ pub trait Source: io::Read {
 ///
 /// To convert an error of [`io::Write`], use [`StorageError::from`].
 pub trait Upload: io::Write {
-    /// Does part of the work that precedes the first byte, such as copying old content or checking
-    /// the free space, for a fraction of a second. Returns whether all of this work is done. A
+    /// Does part of the work that precedes the first byte, for a fraction of a second. Examples are
+    /// copying old content and checking the free space. Returns whether all of this work is done. A
     /// session calls this method repeatedly, and checks on its client in between. Without these
     /// calls, the first write or [`commit`](Self::commit) does all the work.
     ///

@@ -25,7 +25,7 @@ pub(super) struct Output {
     position: u64,
     /// Position up to which writing to disk has started.
     started: u64,
-    /// Whether everything is on disk.
+    /// Whether everything is on disk, or the policy does not require that.
     is_synced: bool,
     charge: Charge,
 }

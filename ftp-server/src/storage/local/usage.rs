@@ -406,7 +406,7 @@ pub(super) struct Charge {
     cost: Cost,
     /// Whether a walk sees the written data.
     in_place: bool,
-    /// Number of counts when the upload began.
+    /// Number of completed counts when the upload began.
     counts: u64,
 }
 

@@ -389,7 +389,7 @@ impl Storage for S3Storage {
         if found.iter().any(|listed| listed.key != prefix) {
             return Err(Kind::NotEmpty.into());
         }
-        // A file that is stored at this moment stays, and so does the directory.
+        // A file that another session stores at this moment stays, and so does the directory.
         self.inner.client.delete(prefix, &Condition::None)?;
         self.inner.forget_directories();
         Ok(partial::discard_all(&self.inner, &self.keys.notes(prefix))?)

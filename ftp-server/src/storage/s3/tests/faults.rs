@@ -142,7 +142,7 @@ fn uploads_survive_faults_that_pass() {
             let lost = matches!(fault, Fault::LoseAnswer | Fault::Half);
             let left = if lost && operation == "CreateMultipartUpload" { 2 } else { 0 };
             if fault == Fault::Stall {
-                // To the client, a late response is a lost one.
+                // A response that arrives too late counts as lost.
                 assert!(fake.uploads() <= 2, "{operation} {fault:?}");
             } else {
                 assert_eq!(fake.uploads(), left, "{operation} {fault:?}");

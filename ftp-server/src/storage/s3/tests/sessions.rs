@@ -164,7 +164,8 @@ fn what_the_store_says_has_its_code_cm_105() {
     assert_eq!(session.download("RETR f"), content(1_000));
 }
 
-/// Returns the numbers of requests so far: those at the higher price, HEAD and GET, and DELETE.
+/// Returns the number of requests so far, in three groups: those at the higher price; HEAD and GET;
+/// DELETE.
 fn requests(fake: &Fake) -> [u64; 3] {
     const HIGHER: [&str; 8] = [
         "PutObject",

@@ -198,7 +198,7 @@ fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
             assert!(tree.get("old") == [b'o'; 4_000], "{mode:?}");
             assert_eq!(tree.names(""), ["old"], "{mode:?}");
         }
-        // The old file counts until the new one has its name, and no longer.
+        // The old file counts only until the new file takes its name.
         store(&storage, "old", WriteMode::Replace, 6_000).unwrap();
         assert_eq!(storage.left().unwrap(), Some(4_000));
         store(&storage, "last", WriteMode::Create, 4_000).unwrap();
