@@ -9,7 +9,8 @@ use ftp_proto::{Escaped, TimeVal};
 
 use crate::options::urls::{is_url, split_at_colon};
 
-/// Returns text without the numbers of system errors and byte positions, which say nothing to users.
+/// Returns text without the numbers of system errors and byte positions, which mean nothing to
+/// users.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     remove_numbers(&mut text, " (os error ", ")");
@@ -17,7 +18,7 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     text
 }
 
-/// Removes each number between `mark` and `end`, with both.
+/// Removes each number between `mark` and `end`, together with both.
 fn remove_numbers(text: &mut Cow<'_, str>, mark: &str, end: &str) {
     let mut from = 0;
     while let Some(at) = text.get(from..).and_then(|rest| rest.find(mark)) {
@@ -71,7 +72,8 @@ pub(crate) fn instant(time: SystemTime) -> String {
     format!("{}Z", to_seconds(time_val(time)))
 }
 
-/// Used for years before 0 or after 9999, which have no other format.
+/// Converts a time. Returns the first day of year 0 for years before 0 or after 9999, which have no
+/// format.
 fn time_val(time: SystemTime) -> TimeVal {
     let unknown = TimeVal::new(0, 1, 1, 0, 0, 0).expect("the first day of year 0 exists");
     TimeVal::try_from(time).unwrap_or(unknown)
@@ -82,7 +84,7 @@ fn to_seconds(time: TimeVal) -> String {
     format!("{date}T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }
 
-/// Returns a path for messages; if a URL was given instead, without its password.
+/// Returns a path for messages. A URL that was given instead is shown without its login.
 pub(crate) fn shown(path: &[u8]) -> String {
     let login = |path| {
         let (scheme, rest) = split_at_colon(path).filter(|_| is_url(path))?;

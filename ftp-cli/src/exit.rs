@@ -45,13 +45,13 @@ pub(crate) enum Exit {
     Limit = 15,
     /// SIGINT.
     Interrupted = 130,
-    /// SIGPIPE: standard output has no reader any more. The signal itself ends the process.
+    /// SIGPIPE: standard output no longer has a reader. The signal itself ends the process.
     BrokenPipe = 141,
     /// SIGTERM.
     Terminated = 143,
 }
 
-/// Table of `help`.
+/// The table that `help` prints.
 pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Success, "success"),
     (Exit::Internal, "internal error: please report it"),
@@ -78,8 +78,8 @@ impl Exit {
         self as u8
     }
 
-    /// Returns the word for it in `--json`, as stable as the number; `ok` for success, which is not
-    /// a kind of failure.
+    /// Returns the word for the code in `--json`, which is as stable as the number. Success is
+    /// `ok`, which is not a kind of failure.
     pub(crate) const fn kind(self) -> &'static str {
         match self {
             Self::Success => "ok",
@@ -145,7 +145,8 @@ pub(crate) struct Failure {
     /// Phase of a timeout.
     pub(crate) phase: Option<Phase>,
     pub(crate) recovery: Recovery,
-    /// Whether events of `--json` have reported it already, because it sums up several failures.
+    /// Whether events of `--json` have already reported the failure, because it sums up several
+    /// failures.
     pub(crate) reported: bool,
     /// Whether the message names its server.
     pub(crate) names_server: bool,
@@ -180,7 +181,7 @@ impl Failure {
         }
     }
 
-    /// Returns a failure of one file or line, which does not affect the next.
+    /// Returns a failure of one file or line, which does not affect the next one.
     pub(crate) fn item(exit: Exit, message: impl Into<String>) -> Self {
         Self { fatal: false, ..Self::new(exit, message) }
     }
@@ -332,7 +333,7 @@ fn message_of(error: &Error) -> String {
     message
 }
 
-/// Returns a hint with an option that helps.
+/// Returns a hint with an option that helps, or an empty text.
 const fn advice(error: &Error) -> &'static str {
     match error {
         Error::Tls(TlsError::Certificate { fault: CertificateFault::NotOfControl, .. }) => "",

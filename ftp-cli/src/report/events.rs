@@ -180,7 +180,7 @@ impl Stream {
     }
 }
 
-/// Returns the line of an event, which ends with the current time.
+/// Returns the line of an event, whose last field is the current time.
 fn line(object: Object) -> String {
     object.text("time", &display::timestamp()).into_line()
 }

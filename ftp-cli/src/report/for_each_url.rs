@@ -1,4 +1,4 @@
-//! Shared code of commands that do one action on each of several remote objects.
+//! Shared code of commands that perform one action on each of several remote objects.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -31,7 +31,7 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// Returns the reporter of the options.
+    /// Returns a reporter for these options.
     pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
         let messages = stdio.messages.clone();
         let events = stdio.events.clone();
@@ -69,18 +69,20 @@ impl Reporter {
 pub(crate) enum Outcome {
     /// Done; the text is for the message.
     Done(&'static str),
-    /// It was in this state already.
+    /// Skipped, because the object was already in this state; the text is for the message.
     Skipped(&'static str),
     /// Done, and reported already.
     Reported,
 }
 
 /// Runs `act` on the object of each URL, in order, over one control connection per server, with
-/// retries as in `--retry`. `what` completes "2 of 3": `objects removed`.
+/// retries as in `--retry`. `what` completes the message "2 of 3", for example with
+/// `objects removed`.
 ///
 /// # Errors
 ///
-/// Returns `Usage` for an invalid URL, before anything is sent; then the same as [`Tally::finish`].
+/// Returns `Usage` for an invalid URL, before anything is sent; then the errors of
+/// [`Tally::finish`].
 pub(crate) fn for_each_url(
     options: &Options,
     stdio: &mut Stdio,
@@ -121,8 +123,8 @@ pub(crate) fn for_each_url(
     tally.finish()
 }
 
-/// Runs `act` with the path of a URL, and again part by part if the server does not accept it as a
-/// whole.
+/// Runs `act` with the path of a URL. If the server does not accept the path as a whole, enters its
+/// directories one by one and runs `act` again.
 ///
 /// # Errors
 ///
@@ -147,7 +149,7 @@ pub(crate) fn at<T>(
 ///
 /// # Errors
 ///
-/// Returns `Usage` otherwise.
+/// Returns `Usage` if it does not.
 pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
     let (_, name) = crate::remote::path::split(url.path());
     match name {
@@ -158,11 +160,11 @@ pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
     }
 }
 
-/// Checks all operands like [`is_named`], before anything is sent.
+/// Checks each operand like [`is_named`], before anything is sent.
 ///
 /// # Errors
 ///
-/// Returns `Usage` otherwise.
+/// Returns `Usage` if it does not.
 pub(crate) fn are_named(urls: &[OsString]) -> Result<(), Failure> {
     urls.iter().try_for_each(|url| is_named(&urls::parse(url)?))
 }

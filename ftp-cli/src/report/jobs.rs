@@ -12,16 +12,16 @@ use crate::lock::lock;
 /// Reason why a worker has no connection for an item.
 #[derive(Debug)]
 pub(crate) enum NoConnection {
-    /// The server accepted another worker: it allows no more connections.
+    /// The server accepted another worker, but allows no more connections.
     OneFewer(Failure),
-    /// The server accepted no connection: the item fails with this.
+    /// The server accepted no connection: the item fails with this failure.
     Failed(Failure),
 }
 
-/// Servers of several workers. Servers refuse a connection beyond their limit in many ways: 421,
-/// 530 to the greeting or to `PASS`, or a reset. The only certain sign of a limit is that the
-/// server accepts another connection. Therefore only one worker makes the first connection to a
-/// server, and the others wait.
+/// The servers of several workers, and whether they accept connections. Servers refuse a connection
+/// beyond their limit in many ways: 421, 530 to the greeting or to `PASS`, or a reset. The only
+/// certain sign of a limit is that the server accepts another connection. Therefore only one worker
+/// makes the first connection to a server, and the others wait.
 pub(crate) struct Doors<K> {
     doors: Mutex<HashMap<K, Arc<Mutex<Door>>>>,
 }
@@ -59,7 +59,7 @@ impl<K: Eq + Hash> Doors<K> {
                 drop(first);
                 return connect().map_err(NoConnection::OneFewer);
             }
-            // The refused worker has an item, which reports the failure.
+            // The worker that was refused reports the failure with its item.
             Door::Shut(failure) => return Err(NoConnection::OneFewer(failure.clone())),
         }
         match connect() {
@@ -133,7 +133,7 @@ pub(crate) fn run<W: Worker>(jobs: usize, items: usize, hire: impl Fn() -> W + S
             let hire = &hire;
             let thread = std::thread::Builder::new().name(name);
             if thread.spawn_scoped(threads, move || work(queue, hire())).is_err() {
-                // An additional thread is optional.
+                // The work needs no additional thread.
                 queue.lock().workers -= 1;
             }
         }
@@ -141,7 +141,7 @@ pub(crate) fn run<W: Worker>(jobs: usize, items: usize, hire: impl Fn() -> W + S
     });
 }
 
-/// Works until nothing is left, or others can do the rest.
+/// Works until nothing is left, or other workers can do the rest.
 fn work(queue: &Queue, mut worker: impl Worker) {
     while let Some(taken) = queue.next() {
         let item = taken.item;
@@ -202,15 +202,16 @@ impl Queue {
     }
 }
 
-/// An item without a connection yet. Until this is dropped, idle workers wait for it to come back.
+/// An item without a connection yet. Until this value is dropped, idle workers wait, because the
+/// item may come back.
 struct Taken<'a> {
     queue: &'a Queue,
     item: usize,
 }
 
 impl Taken<'_> {
-    /// Gives the item back to the other workers and ends this one. Returns `false` if the work is
-    /// over or no other worker is left.
+    /// Gives the item back to the other workers, unless the work is over, and ends this worker.
+    /// Returns `false`, and does nothing, if no other worker is left.
     fn give_back(self) -> bool {
         let mut state = self.queue.lock();
         if state.is_over {

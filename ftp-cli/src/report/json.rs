@@ -86,7 +86,7 @@ impl Object {
         self
     }
 
-    /// Adds `true`.
+    /// Adds the value `true` if `value` is set.
     pub(crate) fn flag(mut self, key: &str, value: bool) -> Self {
         if value {
             self.key(key);

@@ -1,5 +1,5 @@
-//! Reports the items of a command: events for programs, counts, and the items themselves,
-//! sequentially or in parallel.
+//! Handles the items of a command, sequentially or in parallel, and reports them: as events for
+//! programs, and as counts.
 
 pub(crate) mod events;
 pub(crate) mod for_each_url;

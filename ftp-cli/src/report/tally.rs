@@ -48,7 +48,7 @@ impl<'a> Tally<'a> {
         failure.reported = true;
         self.failed += 1;
         let fatal = failure.fatal;
-        // The final failure is part of the last message.
+        // A fatal failure is part of the last message.
         if self.all > 1 && !fatal {
             self.messages.say(&failure.message);
         }
@@ -61,11 +61,11 @@ impl<'a> Tally<'a> {
         self.last.as_ref().filter(|last| last.fatal)
     }
 
-    /// Returns the result.
+    /// Returns the result of all items.
     ///
     /// # Errors
     ///
-    /// Returns the failure itself if there was only one item, else one with the counts.
+    /// Returns the failure itself if there was only one item, otherwise a failure with the counts.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         let Self { all, done, failed, what, last, .. } = self;
         let left = all.saturating_sub(done + failed);

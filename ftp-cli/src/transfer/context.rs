@@ -19,7 +19,7 @@ use crate::options::Options;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
-/// One attempt of a transfer.
+/// One attempt at a transfer.
 #[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a> {
     /// Whether it starts at byte 0, regardless of an earlier attempt.
@@ -63,7 +63,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns the receiver of retries.
+    /// Returns the receiver of retry messages.
     pub(crate) fn witness(&self) -> Witness<'_> {
         let canceller = self.cleanup.canceller();
         Witness { messages: &self.messages, events: &self.events, canceller, quiet: self.quiet }
@@ -109,7 +109,8 @@ pub(crate) struct RemoteFile<'a> {
     /// Name for messages: a URL, or a path.
     pub(crate) name: &'a dyn Display,
     pub(crate) representation: RepresentationType,
-    /// The login name, for `--remove-source`. For another user, the same path can be another file.
+    /// The login name, for `--remove-source`. For another user, the same path can lead to another
+    /// file.
     pub(crate) user: Vec<u8>,
 }
 
@@ -127,7 +128,7 @@ pub(crate) struct Done {
     pub(crate) bytes: u64,
     pub(crate) time: Duration,
     pub(crate) verified: Verified,
-    /// The reason, if it was skipped.
+    /// The reason, if the file was skipped.
     pub(crate) skipped: Option<&'static str>,
     /// Name that the server chose (`--unique`), if reported.
     pub(crate) unique: Option<Vec<u8>>,

@@ -27,8 +27,8 @@ use crate::report::json::Object;
 ///
 /// # Errors
 ///
-/// Returns the failure. The target is then unchanged, except with `--continue`, `--in-place`, and
-/// streams.
+/// Returns the failure. The target is then unchanged, except with `--continue` or `--in-place`, or
+/// if it is a stream.
 pub(crate) fn download(
     context: &Context<'_>,
     client: &mut Client,
@@ -48,7 +48,8 @@ pub(crate) fn download(
     }
 }
 
-/// Returns the result if the options exclude a file, by its facts and the local file.
+/// Returns the result for a file that the options exclude, by its facts and the local file, or
+/// `None` if they do not exclude it.
 ///
 /// # Errors
 ///
@@ -66,7 +67,7 @@ pub(crate) fn skipped(
     Ok(skips(context, client, remote, target)?.map(Done::skipped))
 }
 
-/// Returns why a file is not downloaded, by its facts on the server.
+/// Returns why a file is not downloaded, by its facts on the server, or `None` if it is.
 fn skips(
     context: &Context<'_>,
     client: &mut Client,
@@ -103,8 +104,8 @@ fn skips(
     })
 }
 
-/// Returns the failure of a file whose fact an option needs, and the server does not report: the
-/// file may be missing.
+/// Returns the failure if the server does not report a fact that an option needs. It says whether
+/// the file is missing.
 fn unknown(client: &mut Client, path: &[u8], facts: &str) -> Failure {
     let (directory, _) = path::split(path);
     let is_there = object::is_there(client, path);
@@ -174,7 +175,7 @@ struct Downloading<'a, 'r> {
     begun: bool,
     /// Whether the server refused an offset other than 0.
     no_restart: bool,
-    /// The received bytes are wrong.
+    /// Whether the received bytes are wrong.
     is_wrong: bool,
 }
 
@@ -273,8 +274,8 @@ impl Downloading<'_, '_> {
         })
     }
 
-    /// Starts the transfer, part by part of the path if the server rejects it as a whole, and runs
-    /// it to its end.
+    /// Starts the transfer, and runs it to its end. If the server rejects the path as a whole,
+    /// enters its directories one by one.
     fn transfer(
         &mut self,
         sink: &mut Sink,
@@ -370,8 +371,8 @@ impl Downloading<'_, '_> {
         }
     }
 
-    /// `--continue`: resumes after `NAME.part`, or a shorter file, if nothing shows that it belongs
-    /// to another file; otherwise starts from byte 0.
+    /// `--continue`: resumes where `NAME.part`, or a shorter file, ends. If something shows that
+    /// these bytes belong to another file, starts from byte 0.
     fn resume(&mut self, path: &Path) -> Result<(Sink, Beginning), Failure> {
         let how = ResumeOptions {
             in_place: self.context.settings.in_place,
@@ -410,7 +411,7 @@ struct DownloadPump<'a> {
 }
 
 impl DownloadPump<'_> {
-    /// Transfers everything from byte `offset`; `size` is that of the whole file, if known.
+    /// Transfers everything from byte `offset`; `size` is the size of the whole file, if known.
     fn run(
         &mut self,
         mut download: Download<'_>,
@@ -458,7 +459,7 @@ impl DownloadPump<'_> {
     }
 }
 
-/// Adds a hint to the failure if the server reported the size only after the transfer.
+/// Adds a hint to a failure about a size that the server reported only after the transfer.
 fn grown(mut failure: Failure) -> Failure {
     failure.message.push_str("; use --verify none for a growing file");
     failure
@@ -481,7 +482,7 @@ fn cut(mut failure: Failure, sink: &Sink, bytes: u64) -> Failure {
     failure
 }
 
-/// Converts a server's time for a local file; `None` before 1970.
+/// Converts a server's time for a local file. Returns `None` for a time before 1970.
 pub(super) fn local_time(time: TimeVal) -> Option<SystemTime> {
     let seconds = u64::try_from(time.unix_seconds()).ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, time.nanosecond()))

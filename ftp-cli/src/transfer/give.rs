@@ -1,7 +1,8 @@
 //! `put --remove-source` and `put --temp`: uploads a file under a temporary name, renames it when
 //! it is complete, and then removes it here.
 //!
-//! With both, a kill at any moment loses no file. A lock excludes other runs during these steps:
+//! With both options, a kill at any moment loses no file. A lock excludes other runs during these
+//! steps:
 //!
 //! 1. The file is uploaded under its temporary name, and verified.
 //! 2. The journal describes the local file and the server's, and holds the temporary name.
@@ -29,7 +30,7 @@ use super::verify::Verified;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// Uploads a file under a temporary name, and then gives it its own.
+/// Uploads a file under a temporary name, and then renames it to its own name.
 ///
 /// # Errors
 ///
@@ -186,7 +187,7 @@ fn is_renamed(
     };
     remote.place.set_name(&own);
     if proved? {
-        // Saves the next run these questions.
+        // The next run then need not ask the server again.
         journal.write(&record.with("renamed", "yes"))?;
         return Ok(true);
     }
@@ -212,7 +213,7 @@ fn identity(metadata: &Metadata) -> Record {
         .with("changed-nanoseconds", &metadata.ctime_nsec())
 }
 
-/// Removes a local file if it is still the uploaded one.
+/// Removes a local file if it is still the file that was uploaded.
 fn remove(local: &Path, uploaded: &Record) -> Result<(), Failure> {
     let now = fs::metadata(local).map_err(|error| failed(local, &error))?;
     if identity(&now) != *uploaded {

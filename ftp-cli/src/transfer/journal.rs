@@ -17,10 +17,10 @@ use super::target::{parent, sync_directory};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 
-/// First line: the form of the lines after it.
+/// The first line, which names the format of the lines after it.
 const FORM: &str = "ftp-cli journal 1";
 
-/// The files with which the move of one file is continued.
+/// The files from which the next run continues the move of one file.
 pub(super) struct Journal {
     path: PathBuf,
     directory: PathBuf,
@@ -48,7 +48,7 @@ impl Record {
         self.0.get(name)?.parse().ok()
     }
 
-    /// Adds the facts about the object `of`, prefixed with this name.
+    /// Adds the facts about the object `of`, with that name as their prefix.
     pub(super) fn with_part(mut self, of: &str, part: &Self) -> Self {
         let named = part.0.iter().map(|(name, value)| (format!("{of}.{name}"), value.clone()));
         self.0.extend(named);
@@ -94,7 +94,7 @@ impl Record {
     }
 }
 
-/// Keeps other runs from moving the same local file.
+/// Lock that keeps other runs from moving the same local file.
 pub(super) struct MoveLock {
     path: PathBuf,
     _file: File,
@@ -155,8 +155,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 impl Journal {
-    /// Returns the journal for the move of a file between `local` and the remote file called
-    /// `remote` as `user` sees it. `remote` must identify the server.
+    /// Returns the journal for a move between the local file `local` and the file that `user` sees
+    /// as `remote`. `remote` must also identify the server.
     pub(super) fn of(local: &Path, remote: &str, user: &[u8]) -> Self {
         let name = local.file_name().unwrap_or_default();
         let mut hash = Sha256::new();
@@ -172,7 +172,7 @@ impl Journal {
         Self { path, directory, id }
     }
 
-    /// Returns the path of a file with all bytes that does not have its final name yet.
+    /// Returns the path of a complete file that does not yet have its final name.
     pub(super) fn taken(&self) -> PathBuf {
         self.directory.join(format!(".{}.ftp-cli-taken", self.id))
     }
@@ -181,7 +181,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if it cannot be read or is damaged.
+    /// Returns `Local` if the journal cannot be read or is damaged.
     pub(super) fn read(&self) -> Result<Option<Record>, Failure> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,

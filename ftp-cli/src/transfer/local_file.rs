@@ -17,13 +17,13 @@ use crate::exit::{Exit, Failure};
 pub(crate) enum Sink {
     Output(Output),
     Direct(File, PathBuf),
-    /// Removed on drop, and by a signal.
+    /// A file that is removed on drop, and by a signal.
     Temporary(Temporary),
-    /// Kept when dropped.
+    /// A file that is kept on drop.
     File(LocalFile),
 }
 
-/// A file without its final name yet, which a signal removes.
+/// A file that does not yet have its final name, and that a signal removes.
 pub(crate) struct Temporary {
     file: LocalFile,
     /// Dropped after the file.
@@ -112,7 +112,7 @@ impl Sink {
         matches!(self, Self::Output(_) | Self::Direct(..))
     }
 
-    /// Returns the local file, if it is one.
+    /// Returns the local file, if the destination is one.
     pub(crate) const fn file(&self) -> Option<&LocalFile> {
         match self {
             Self::Output(_) | Self::Direct(..) => None,
@@ -142,7 +142,7 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// Returns `Local`; the old file is unchanged then.
+    /// Returns `Local` if that fails; an existing file is then unchanged.
     pub(crate) fn commit(self, replaces: bool) -> Result<Committed, Failure> {
         let shown = self.shown();
         let done = match self {

@@ -1,5 +1,5 @@
-//! Typed options of transfers. `get`, `put` and `batch` accept all of them, `mirror` and `fxp`
-//! some; each is read only here.
+//! The parsed options of transfers. `get`, `put` and `batch` accept all of them, `mirror` and `fxp`
+//! some. Each option is read only here.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +16,7 @@ use crate::options::{Options, values};
 /// Largest number of connections for `--jobs`.
 const JOBS: usize = 64;
 
-/// Verification of `--verify`.
+/// The value of `--verify`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verify {
     /// Default: the size, if the server reports it.

@@ -73,7 +73,7 @@ pub(crate) enum Gathered {
 
 /// A file whose ranges have all arrived and been verified.
 pub(crate) struct Whole {
-    /// The file, still without its name.
+    /// The local file, still without its final name.
     pub(crate) file: LocalFile,
     /// The file on the server, with its size and time.
     pub(crate) origin: Origin,
@@ -84,8 +84,8 @@ pub(crate) struct Whole {
     verified: Verified,
 }
 
-/// `get --segments N`: downloads a file over up to N connections. Returns `None` if one connection
-/// must do.
+/// `get --segments N`: downloads a file over up to N connections. Returns `None` if a single
+/// connection must be used.
 ///
 /// # Errors
 ///
@@ -136,9 +136,9 @@ pub(crate) fn download(
     }))
 }
 
-/// Downloads a file over up to as many connections as there are `connections`; the first one is
-/// used for all questions. One connection must do if the file is small, or if the server reports no
-/// size or time, or cannot restart.
+/// Downloads a file over at most as many connections as `connections` has. The first one is used
+/// for all requests about the file. A single connection must be used if the file is small, or if
+/// the server reports no size or time, or cannot restart.
 ///
 /// # Errors
 ///
@@ -161,7 +161,7 @@ pub(crate) fn gather(
         return Ok(Gathered::Alone(None));
     }
     if order.verify == Verify::Hash {
-        // Without a digest, there is nothing to begin.
+        // If the server has no digest, the download must not begin.
         verify::checksum(client)?;
     }
     let local = |error: io::Error| (order.failed_here)(&error);
@@ -193,7 +193,7 @@ struct Segments<'a> {
 }
 
 impl Segments<'_> {
-    /// Downloads all missing ranges; the server decides over how many connections.
+    /// Downloads all missing ranges, over as many of the connections as the server accepts.
     fn fetch(
         &self,
         connections: &mut [&mut Sessions<'_>],
@@ -227,7 +227,8 @@ impl Segments<'_> {
         })
     }
 
-    /// Verifies that the server's file is the one from before, and that the ranges make it up.
+    /// Joins the ranges. Verifies that the server's file has not changed, and that the ranges add
+    /// up to it.
     fn join(
         &self,
         client: &mut Client,
@@ -255,8 +256,8 @@ impl Segments<'_> {
             checksum.update_from(&file, self.size).map_err(local)?;
             match verify::compare_digest(client, self.order.path, &checksum.finish()) {
                 Ok(()) => verified = Verified::Hash,
-                // Without --verify hash, a server that cannot compute it, or not in time, is not a
-                // failure.
+                // Without --verify hash, it is not a failure if the server cannot compute the
+                // digest, or not in time.
                 Err(failure)
                     if *verify == Verify::BestEffort
                         && failure.exit != Exit::Integrity
@@ -269,7 +270,7 @@ impl Segments<'_> {
                 }
             }
         }
-        // Those of other versions.
+        // The remaining pieces belong to other versions.
         remove_pieces(target).map_err(local)?;
         Ok((whole, verified))
     }
@@ -283,7 +284,7 @@ impl Segments<'_> {
         match ended {
             Ok(report) => Ok(report.ended == Ended::Confirmed),
             Err(Error::Incomplete { .. }) => Ok(false),
-            // Unknown or impossible; a transient refusal is an error.
+            // The command is unknown or impossible; a transient refusal is an error.
             Err(Error::Refused(_, reply)) if is_incapable(&reply) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -339,7 +340,7 @@ impl Segments<'_> {
     }
 }
 
-/// What the connections share.
+/// The state that the connections share.
 struct Shared<'a, 'm> {
     segments: &'a Segments<'a>,
     missing: &'a [Missing],
@@ -349,7 +350,7 @@ struct Shared<'a, 'm> {
     failure: Mutex<Option<Failure>>,
 }
 
-/// One connection.
+/// The worker for one connection.
 struct Fetcher<'a, 'm, 's> {
     shared: &'a Shared<'a, 'm>,
     sessions: &'a mut Sessions<'s>,
@@ -387,7 +388,7 @@ impl Worker for Fetcher<'_, '_, '_> {
     fn failed(&mut self, _number: usize, failure: Failure) -> ControlFlow<()> {
         let goes_on = failure.recovery == Recovery::TryAgain;
         lock(&self.shared.failure).get_or_insert(failure);
-        // The other ranges of a server that may recover are worth keeping.
+        // If the server may recover, the other ranges are still worth fetching.
         if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
@@ -427,7 +428,7 @@ fn is_incapable(reply: &Reply) -> bool {
     matches!(reply.code().value(), 500..=504)
 }
 
-/// Returns the ranges of all pieces after the missing ones have come, in order.
+/// Returns the ranges of all pieces, in order, after the missing ranges have arrived.
 fn together(kept: &[(u64, u64)], missing: &[Missing]) -> Vec<(u64, u64)> {
     let mut ranges: std::collections::BTreeMap<u64, u64> = kept.iter().copied().collect();
     for Missing { piece, to, .. } in missing {

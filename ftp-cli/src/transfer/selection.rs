@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::exit::Failure;
 use crate::options::{Options, values};
 
-/// Limits of the files to transfer.
+/// Limits on the files to transfer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Selection {
     min_size: Option<u64>,
@@ -50,8 +50,8 @@ impl Selection {
         self.latest.is_some() || self.earliest.is_some()
     }
 
-    /// Returns why a file is left out. `times` is the range that contains its modification time. An
-    /// unknown fact is outside of every limit.
+    /// Returns why a file is left out, or `None` if it is not. `times` is the range that contains
+    /// its modification time. An unknown fact is outside of every limit.
     pub(crate) fn refuses(
         &self,
         size: Option<u64>,

@@ -6,8 +6,8 @@
 //! 1. The complete file gets the name TAKEN, next to its target. The journal describes this file
 //!    and the server's.
 //! 2. TAKEN is renamed to the target, and then "published" is written to the journal. After a kill
-//!    in between, the next run recognizes the target. If another program has taken it meanwhile,
-//!    the file is downloaded again.
+//!    in between, the next run recognizes the target. If another program has moved the target away
+//!    meanwhile, the file is downloaded again.
 //! 3. The server's file is removed, if it is still the one in the journal.
 //! 4. The journal is removed.
 
@@ -29,14 +29,14 @@ use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::remote::object;
 
-/// Age of a file, in seconds of this computer's clock, from which any later change gets another
+/// Age of a file, in seconds of this computer's clock, from which any later change gets a different
 /// time. It allows for a server's clock that is a few seconds slow, and for times in whole seconds.
 const SETTLED: i64 = 10;
 
-/// Time in which the clocks of a server and of its file system advance.
+/// Pause after which the clocks of a server and of its file system show a later time.
 const TICK: Duration = Duration::from_secs(2);
 
-/// Maximum number of changes of a file before its download.
+/// Maximum number of changes to a file before its download.
 const CHANGES: usize = 5;
 
 /// Facts by which a file on a server is recognized.
@@ -71,7 +71,8 @@ impl Facts {
         record.with_if("modified", self.modified.as_ref()).with_if("unique", self.unique.as_ref())
     }
 
-    /// Returns whether the file is the one of a journal. Without a time, that is not certain.
+    /// Returns whether the file is certainly the one that a journal describes. Without a time, that
+    /// is uncertain.
     pub(super) fn is_recorded(&self, record: &Record) -> bool {
         self.size.is_some()
             && self.modified.is_some()
@@ -113,7 +114,7 @@ pub(crate) fn take(
         return Ok(done);
     }
     let taken = journal.taken();
-    // Without a journal it may be incomplete.
+    // Without a journal, this file may be incomplete.
     remove(&taken)?;
     let before = settled(context, client, remote).map_err(|failure| named(failure, remote))?;
     let done = download::plain(context, client, remote, &Target::File(taken.clone()), attempt)?;
@@ -138,7 +139,7 @@ pub(crate) fn take(
 }
 
 /// Returns the facts of the server's file before its download. If the file is very new, waits
-/// first, so that any later change gets another time.
+/// first, so that any later change gets a different time.
 fn settled(
     context: &Context<'_>,
     client: &mut Client,
@@ -163,7 +164,8 @@ fn settled(
     Err(Failure::item(Exit::Integrity, message))
 }
 
-/// Verifies that a downloaded file of `length` bytes is the server's, which did not change.
+/// Verifies that a downloaded file of `length` bytes equals the server's file, which did not
+/// change.
 fn prove(
     client: &mut Client,
     remote: &RemoteFile<'_>,
@@ -264,8 +266,8 @@ fn delete(
     journal.remove()
 }
 
-/// Gives a complete file its name, with the permissions of a file that it replaces. Returns false
-/// if there is one that must not be replaced.
+/// Gives a complete file its name, with the permissions of a file that it replaces. Returns `false`
+/// if there is a file that must not be replaced.
 fn publish(taken: &Path, target: &Path, replaces: bool) -> Result<bool, Failure> {
     let failed = |error: &io::Error| Failure::local(shown_path(target), error);
     if let Ok(old) = fs::metadata(target) {

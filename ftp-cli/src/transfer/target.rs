@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use crate::display::{shown, shown_path};
 use crate::exit::Failure;
 
-/// Number of symbolic links that Linux follows.
+/// Maximum number of symbolic links that Linux follows.
 const LINKS: usize = 40;
 
 /// Meaning of LOCAL.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
-    /// `-`.
+    /// Standard output (`-`).
     Output,
     /// Existing object that is neither file nor directory: FIFO, device.
     Direct(PathBuf),
@@ -54,9 +54,9 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// Finds the local target of the remote file `remote` for the operand LOCAL. In an existing
-    /// directory, and in the current one without LOCAL, the file keeps its name. Creates missing
-    /// directories if `creates` is set.
+    /// Finds the local target of the remote file `remote` for the operand LOCAL. If LOCAL is an
+    /// existing directory, or is missing, the file keeps its name there or in the current
+    /// directory. Creates missing directories if `creates` is set.
     ///
     /// # Errors
     ///

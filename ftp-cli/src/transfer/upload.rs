@@ -54,7 +54,8 @@ pub(super) fn upload_plain(
         .run(source)
 }
 
-/// Returns the result if a file is not to be uploaded, by its facts and those of the server's file.
+/// Returns the result for a file that must not be uploaded, by its facts and those of the server's
+/// file, or `None` for other files.
 ///
 /// # Errors
 ///
@@ -162,7 +163,7 @@ impl Uploading<'_, '_> {
         if let (Source::File(file), Some(then)) = (&source, &regular) {
             let sent = start.offset + done.bytes;
             if let Some(checksum) = &mut checksum {
-                // Not done during the transfer, which the kernel does alone.
+                // Not computed during the transfer, which the kernel does alone.
                 checksum.update_from(file, sent).map_err(|error| local(&error))?;
             }
             self.check_unchanged(file, then, sent)?;
@@ -195,7 +196,7 @@ impl Uploading<'_, '_> {
         let way = match () {
             () if settings.unique => UploadMode::Unique,
             () if has_all => UploadMode::Rest,
-            // Like curl: Uses APPE for servers that refuse REST before STOR.
+            // APPE, as in curl, because some servers refuse REST before STOR.
             () if settings.append || offset > 0 => UploadMode::Append,
             () => UploadMode::Store,
         };
@@ -226,8 +227,8 @@ impl Uploading<'_, '_> {
     }
 
     /// Returns the offset to resume at: the end of the server's file, unless that belongs to
-    /// another file. Also returns whether the server reported its time, as it does for files with a
-    /// name.
+    /// another file. Also returns whether the server reported that file's time, as it does for
+    /// files with a name.
     fn offset(&mut self, here: &Metadata) -> Result<(u64, bool), Failure> {
         match Uploaded::ask(self.client, self.remote.place.path(), here)? {
             Uploaded::Beginning { length, is_named } => Ok((length, is_named)),
@@ -248,14 +249,15 @@ impl Uploading<'_, '_> {
         }
     }
 
-    /// Returns why the server's file is good enough, for `--newer` and `--if-changed`.
+    /// Returns why the server's file is current, for `--newer` and `--if-changed`, or `None` if it
+    /// is not.
     fn is_current(&mut self, here: &Metadata) -> Result<Option<&'static str>, Failure> {
         let settings = self.context.settings;
         let path = self.remote.place.path();
         let Some(time) = self.client.modified(path)? else {
             let features = self.client.features()?;
             if features.has("MDTM") || !self.client.exists(path)? && features.has("SIZE") {
-                // It is missing.
+                // The file is missing.
                 return Ok(None);
             }
             let message = "the server does not report the modification time";
@@ -291,8 +293,8 @@ impl Uploading<'_, '_> {
         Err(Failure::item(Exit::Unsupported, message))
     }
 
-    /// Starts the upload, part by part of the path if the server rejects it as a whole, and runs it
-    /// to its end.
+    /// Starts the upload, and runs it to its end. If the server rejects the path as a whole, enters
+    /// its directories one by one.
     fn send(
         &mut self,
         source: &mut Source<'_>,
@@ -373,7 +375,7 @@ impl Uploading<'_, '_> {
     /// # Errors
     ///
     /// Returns the error of an upload that did not begin. The inner failure is that of an upload
-    /// that did.
+    /// that began.
     fn pump(
         &mut self,
         source: &mut Source<'_>,
@@ -398,7 +400,8 @@ impl Uploading<'_, '_> {
     }
 
     /// Creates the parent directories once, if the server refuses the name and `--create-dirs` is
-    /// set. Existing ones are refused, which is ignored.
+    /// set. Ignores that the server refuses to create existing directories. Returns whether any was
+    /// created.
     fn makes_directories(&mut self, error: &Error) -> Result<bool, Failure> {
         let is_about_the_name = matches!(error, Error::Refused(_, reply)
             if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
@@ -438,7 +441,7 @@ impl Uploading<'_, '_> {
             (true, None) => return Ok(done),
         };
         let is_image = self.remote.representation == RepresentationType::Image;
-        // The earlier size is unknown.
+        // With --append, the earlier size is known only for --verify size.
         if is_image && (!settings.append || settings.verify == Verify::Size) {
             done.verified = verify::check_size(self.client, &path, size, settings.verify)?;
         }
@@ -453,8 +456,8 @@ impl Uploading<'_, '_> {
         Ok(done)
     }
 
-    /// Verifies that the server kept a name that is not UTF-8. Some servers store U+FFFD for its
-    /// bytes, and then report the size of that file for the original name.
+    /// Verifies that the server kept a name that is not UTF-8. Some servers store U+FFFD in place
+    /// of its bytes, and then report the size of that file for the original name.
     fn check_name(&mut self, path: &[u8]) -> Result<(), Failure> {
         let is_asked = self.context.settings.verify != Verify::None;
         if !is_asked || std::str::from_utf8(path).is_ok() || !self.client.features()?.has("MLST") {

@@ -24,12 +24,12 @@ impl Verified {
     }
 }
 
-/// Returns the digest for `--verify hash`, by the first algorithm that the server lists and this
-/// program supports.
+/// Returns a new checksum for `--verify hash`, with the first algorithm that the server lists and
+/// this program supports.
 ///
 /// # Errors
 ///
-/// Returns `Unsupported` if there is none.
+/// Returns `Unsupported` if there is no such algorithm.
 pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
     Checksum::for_server(client)?.ok_or_else(|| {
         let message = "--verify hash: the server offers no supported digest";
@@ -41,7 +41,8 @@ pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
 ///
 /// # Errors
 ///
-/// Returns `Integrity` if they differ; the client's error if there is none.
+/// Returns `Integrity` if they differ, `Unsupported` if the server does not compute the digest, and
+/// other errors of the client.
 pub(crate) fn compare_digest(
     client: &mut Client,
     path: &[u8],
