@@ -18,7 +18,7 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     text
 }
 
-/// Removes each number between `mark` and `end`, together with both.
+/// Removes each number between `mark` and `end`, and these two texts.
 fn remove_numbers(text: &mut Cow<'_, str>, mark: &str, end: &str) {
     let mut from = 0;
     while let Some(at) = text.get(from..).and_then(|rest| rest.find(mark)) {

@@ -120,7 +120,7 @@ impl From<ErrorKind> for Exit {
             ErrorKind::Integrity => Self::Integrity,
             ErrorKind::Data => Self::Data,
             ErrorKind::Unsupported => Self::Unsupported,
-            // Ended by a signal; the signal thread knows which one.
+            // A signal ended the run; the signal thread knows which signal.
             ErrorKind::Cancelled => Self::Interrupted,
             _ => Self::Internal,
         }

@@ -179,8 +179,8 @@ pub struct ServerConfig {
 pub struct VirtualHost {
     /// The name of the host, or an address in its [canonical form](HostName::into_canonical).
     pub name: HostName,
-    /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS. `None`: the
-    /// server's own texts (default).
+    /// Text of the reply to `HOST`, after `220 `, and of the greeting over implicit TLS. `None`:
+    /// the server's own texts (default).
     pub banner: Option<String>,
 }
 

@@ -67,8 +67,8 @@ pub(crate) const END_OF_BOTH_PART: u32 = 20;
 /// end may reconnect at once. The system's limits have room for this many in reserve.
 pub(crate) const LEAVING: usize = 32;
 
-/// Maximum connections from balancers whose header is awaited. They do not count as sessions; the
-/// limit on sessions leaves room for them.
+/// Maximum connections from balancers that have not sent their header yet. They do not count as
+/// sessions; the limit on sessions leaves room for them.
 pub(crate) const WAITING: usize = 128;
 
 /// Maximum command lines that wait for a transfer to end.

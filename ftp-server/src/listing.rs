@@ -194,8 +194,9 @@ pub(crate) fn has_line_break(name: &[u8]) -> bool {
 }
 
 /// Returns the argument of `LIST`, `NLST` or `STAT` without the flags for `ls` that clients put
-/// before the path: `-` and 1 to 8 characters, each a letter or `1`, with nothing or SP and a path
-/// after them. The flags have no effect. For an object with such a name, clients must send `./-x`.
+/// before the path. A word of flags is `-` and 1 to 8 characters, each a letter or `1`, followed by
+/// SP and a path or by nothing. The flags have no effect. For an object with such a name, clients
+/// must send `./-x`.
 pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     let space = argument.iter().position(|&byte| byte == b' ').unwrap_or(argument.len());
     let Some((word, rest)) = argument.split_at_checked(space) else { return argument };

@@ -5,7 +5,7 @@ use ftp_proto::{Pathname, Reply, ReplyCode};
 
 use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
 
-/// The purpose of a call to the storage. The reply to an error depends on it.
+/// The purpose of a call to the storage, on which the reply to an error depends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Purpose {
     /// Examining, reading or removing an existing object.

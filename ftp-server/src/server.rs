@@ -17,8 +17,8 @@ use crate::service::register::Register;
 use crate::service::{Greeting, SessionInfo};
 use crate::tls::{Acceptor, Resumptions, Tls};
 
-/// Time for cut sessions to reply before their connections are closed, and again for them to end
-/// afterwards.
+/// Time for cut sessions to reply before their connections are closed. Afterwards, they get the
+/// same time again to end.
 const CUT: Duration = Duration::from_secs(2);
 
 /// A running server. Dropping it shuts it down without grace, like `shutdown(Duration::ZERO)`.
@@ -242,7 +242,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Returns the errors of both; nothing has changed then.
+    /// Returns the errors of both methods; nothing has changed then.
     pub fn reconfigure_with_tls(
         &self,
         config: ServerConfig,

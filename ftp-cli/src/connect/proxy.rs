@@ -165,10 +165,10 @@ impl Chosen {
     }
 }
 
-/// Returns whether a list of exceptions contains a host, by curl's rules. `*` stands for every host.
-/// A name, with or without a leading dot, stands for itself and all names below it. An address
-/// stands for itself, or for a network if `/` and a number of bits follow. Commas and spaces
-/// separate the items.
+/// Returns whether a list of exceptions contains a host, by curl's rules. `*` stands for every
+/// host. A name, with or without a leading dot, stands for itself and all names below it. An
+/// address stands for itself, or for a network if `/` and a number of bits follow. Commas and
+/// spaces separate the items.
 fn is_listed(host: &str, list: &str) -> bool {
     if list.trim() == "*" {
         return true;

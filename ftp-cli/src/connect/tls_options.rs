@@ -34,7 +34,7 @@ const STARTS: &[(&str, TlsStart)] = &[
 #[derive(Clone)]
 pub(crate) struct TlsOptions {
     start: Option<TlsStart>,
-    /// Whether `--tls` is typed. Otherwise a URL whose scheme has TLS overrides it.
+    /// Whether `--tls` is typed. If not, a URL whose scheme has TLS overrides `--tls`.
     is_typed: bool,
     pins: Vec<String>,
     ca_file: Option<PathBuf>,

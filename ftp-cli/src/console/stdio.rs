@@ -48,8 +48,8 @@ impl Stdio {
         }
     }
 
-    /// Returns streams that replace those of this process. They are not a terminal. Signals are
-    /// left to the caller, except that `serve` handles them, because a signal ends it.
+    /// Returns streams that replace those of this process, and are not a terminal. The caller
+    /// handles signals, except during `serve`, which ends on a signal.
     pub fn captured(
         input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,

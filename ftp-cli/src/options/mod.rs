@@ -188,7 +188,7 @@ impl Options {
         typed.rev().find(|given| longs.contains(&given.long)).map(|given| given.long)
     }
 
-    /// Returns an option as messages show it, with its place if a file contains it.
+    /// Returns an option as messages show it, with its place if it is from the configuration file.
     pub(crate) fn shown(&self, long: &str) -> String {
         let given = self.given.iter().rev().find(|given| given.long == long);
         given.map_or_else(|| format!("--{long}"), GivenOption::shown)
@@ -266,8 +266,8 @@ impl Options {
         parse(text).map(Some).map_err(|wrong| Failure::usage(format!("{name}: {wrong}")))
     }
 
-    /// Returns the value of the last given option with an optional value: `None` if the option was
-    /// not given, `Some(None)` if it was given without a value.
+    /// Returns the last value of an option whose value is optional: `None` if the option was not
+    /// given, `Some(None)` if it has no value.
     pub(crate) fn optional(&self, long: &str) -> Option<Option<&OsStr>> {
         let last = self.given.iter().rev().find(|given| given.long == long);
         last.map(|given| given.value.as_deref())

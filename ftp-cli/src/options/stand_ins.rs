@@ -1,5 +1,5 @@
-//! Replaces arguments that are not UTF-8 by placeholders: getopts rejects all arguments if there is
-//! one.
+//! Replaces arguments that are not UTF-8 with placeholders, because getopts rejects all arguments
+//! if one of them is not UTF-8.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -104,8 +104,8 @@ fn lacks_slash(argument: &[u8]) -> bool {
     })
 }
 
-/// Returns whether an argument may contain a password, as in `user:password@host`, so that no
-/// message must show it.
+/// Returns whether an argument may contain a password, as in `user:password@host`, so that messages
+/// must not show it.
 pub(crate) fn may_hold_password(argument: &[u8]) -> bool {
     split_at_colon(argument).is_some_and(|(_, rest)| rest.contains(&b'@'))
 }

@@ -54,8 +54,8 @@ pub(crate) fn has_name(url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns `Refused` if nothing matches, `Integrity` or `Protocol` if the listing is not known to be
-/// complete, and the errors of the client.
+/// Returns `Refused` if nothing matches, `Integrity` or `Protocol` if the listing is not known to
+/// be complete, and the errors of the client.
 pub(crate) fn named(client: &mut Client, url: &FtpUrl, is_asked: bool) -> Result<Named, Failure> {
     let mut place = Place::of(url);
     if !is_asked && object::look(client, place.path(), ListingForm::Auto)?.is_some() {

@@ -1,4 +1,4 @@
-//! Uploads one file; fails unless the server confirms it.
+//! Uploads one file. The upload fails unless the server confirms it.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Seek, SeekFrom};
@@ -170,7 +170,7 @@ impl Uploading<'_, '_> {
         }
         let size = start.before + done.bytes;
         if start.way == UploadMode::Rest && !start.is_there {
-            // Some servers accept REST, but truncate the file; some start a new one.
+            // Some servers accept REST, but truncate the file; others start a new one.
             let path = self.remote.place.path();
             verify::check_size(self.client, path, size, Verify::BestEffort)?;
         }
@@ -336,7 +336,7 @@ impl Uploading<'_, '_> {
     }
 
     /// Uploads under a name that the server chooses, in the directory of the path. Suggests the
-    /// path's name, unless the server refuses that.
+    /// name in the path, and if the server refuses that, no name.
     fn send_unique(
         &mut self,
         source: &mut Source<'_>,

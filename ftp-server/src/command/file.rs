@@ -56,8 +56,8 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// Returns the length of this user's kept partial upload if there is no file. From that length on,
-/// `REST` with `STOR`, or `APPE`, resumes the upload.
+/// Returns the length of this user's kept partial upload if there is no file. The client can resume
+/// the upload at that length, with `REST` and `STOR` or with `APPE`.
 fn kept_size(
     session: &Session,
     storage: &dyn Storage,

@@ -345,10 +345,10 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
 /// The facts to show of an entry; `perm` depends on the user's rights (RFC 3659 §7.5.5).
 struct ShownFacts {
     facts: FactSelection,
-    /// The listed directory, followed by the user's rights to it.
+    /// The listed directory.
     directory: VirtualPath,
     rights: Rights,
-    /// The user's other rights in some directories at or below it.
+    /// Rules that give the user other rights in directories at or below it.
     rules: Vec<DirectoryRights>,
     /// Names of directories that users cannot rename or remove, and what users can do in each.
     fixed: Vec<(Vec<u8>, DirectoryUse)>,

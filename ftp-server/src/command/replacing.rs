@@ -58,7 +58,7 @@ enum End {
 struct Interrupted {
     begun: Instant,
     ended: Instant,
-    /// The number of the session whose client aborted it.
+    /// The number of the session whose client aborted the upload.
     aborted_by: Option<u64>,
 }
 

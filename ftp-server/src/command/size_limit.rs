@@ -26,7 +26,7 @@ pub(super) fn limited(
     }
 }
 
-/// Writes at most `left` bytes, subtracts the number written from `left`, and returns it.
+/// Writes at most `left` bytes, and subtracts the written bytes from `left`. Returns their number.
 pub(super) fn write_up_to(
     left: &mut u64,
     upload: &mut dyn Upload,

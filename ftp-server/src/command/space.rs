@@ -20,8 +20,8 @@ const STEP: u64 = 8 * 1024 * 1024;
 const STEP_MAX: u64 = 256 * 1024 * 1024;
 const SHARE: u64 = 256;
 
-/// `ALLO <size> [R <size>]`: 200; 552 if the user's size limit is lower, or if the quota is known
-/// to leave less; 452 if the disk is known to have less. No space is reserved.
+/// `ALLO <size> [R <size>]`: 200. 552 if the user's size limit is lower, or if the quota is known
+/// to leave less. 452 if the disk is known to have less free space. No space is reserved.
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     // An empty file always fits, even if less is free than should stay free.
     if size > 0

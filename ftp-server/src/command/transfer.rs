@@ -259,7 +259,7 @@ fn make_all(
 }
 
 /// `ABOR` without a transfer: 226 if it closes a prepared data connection, otherwise 225. During a
-/// transfer the session's loop handles it.
+/// transfer, the session's loop handles `ABOR`.
 pub(super) fn abor(session: &mut Session) -> Outcome {
     match session.channel.take() {
         Some(_) => Reply::new(ReplyCode::TRANSFER_COMPLETE, "Data connection closed").into(),

@@ -38,7 +38,7 @@ pub(crate) enum DataFault {
     /// The data contains the end of a record, which the stored file would lose.
     #[error("the data has records")]
     Record,
-    /// The sender suspects errors in a block. The stored file could not show in which one.
+    /// The sender suspects errors in a block. The stored file could not mark that block.
     #[error("the sender suspects errors in the data")]
     Suspect,
 }

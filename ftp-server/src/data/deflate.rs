@@ -40,7 +40,7 @@ struct DeflatingState {
 /// A session's turn to use a processor; dropping it ends the turn.
 struct Turn<'a>(&'a Deflating);
 
-/// The place of one of [`limits::ENCODERS`] encoders; dropping it frees the place.
+/// A place for one of [`limits::ENCODERS`] encoders; dropping it frees the place.
 #[derive(Debug)]
 struct EncoderPlace(Arc<Deflating>);
 

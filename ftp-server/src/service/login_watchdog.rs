@@ -76,7 +76,7 @@ impl Watchdog {
         }
     }
 
-    /// Reports the end of the bans that these peers have caused, without waiting for it.
+    /// Reports now the end of the bans caused by the peers for which `is_over` returns `true`.
     pub(crate) fn end_bans(&self, is_over: impl Fn(SocketAddr) -> bool) {
         let now = Instant::now();
         let mut state = self.shared.state();

@@ -67,8 +67,8 @@ impl Register {
         self.sessions().len()
     }
 
-    /// Wakes sessions that wait for a command, so that they end; those with a transfer end after
-    /// it. Returns the number of sessions.
+    /// Wakes sessions that wait for a command, so that they end. Sessions with a transfer end after
+    /// the transfer. Returns the number of sessions.
     pub(crate) fn wake_idle(&self) -> usize {
         let sessions = self.sessions();
         for line in sessions.values().filter(|line| !line.is_busy()) {

@@ -19,7 +19,8 @@ pub(crate) trait Handover: Send {
 
 /// Moves sessions to new threads. A thread that is confined to a user's files stays confined
 /// forever, and so do the threads that it starts. So after its user has logged out, a session
-/// continues in a new thread. A thread of this module, which is never confined, starts it.
+/// continues in a new thread. The thread of this module that starts the new thread is never
+/// confined.
 #[derive(Default)]
 pub(crate) struct Relay {
     queue: Mutex<Option<Sender<Box<dyn Handover>>>>,

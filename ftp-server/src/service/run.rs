@@ -297,7 +297,8 @@ impl Runner {
         self.control.next(start, limit)
     }
 
-    /// Sends a 421, unless another thread has sent it. The connection closes after the reply.
+    /// Sends a 421, unless another thread has already sent one. The connection closes after the
+    /// reply.
     pub(super) fn close(&mut self, why: &str) -> io::Result<()> {
         if self.line().has_given_way() {
             return Ok(());

@@ -113,7 +113,7 @@ pub(crate) struct User {
     pub(crate) owner: Option<Vec<u8>>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) rights: Rights,
-    /// The user's other rights in some directories.
+    /// Rules that give the user other rights in some directories.
     pub(crate) directories: Vec<DirectoryRights>,
     /// Whether `MKD` of an existing directory succeeds.
     pub(crate) mkdir_existing_ok: bool,
@@ -231,7 +231,7 @@ impl Session {
         self.context.config.host(&asked).map(|host| host.name.clone())
     }
 
-    /// Returns the TLS server name that the client sent; without TLS, it is missing.
+    /// Returns the TLS server name that the client sent, or [`AskedName::Missing`] without TLS.
     pub(crate) fn asked_name(&self) -> AskedName {
         self.secured.as_ref().map_or(AskedName::Missing, |secured| secured.server_name())
     }

@@ -34,7 +34,7 @@ pub(crate) struct Credentials {
     pub(crate) account: Option<Secret>,
     /// Whether the password is from the URL, where other local users can read it.
     pub(crate) from_url: bool,
-    /// Whether the user is a named one, not an anonymous one.
+    /// Whether the user is named, not anonymous.
     pub(crate) is_personal: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Builds the progress line, shortened to the width of the terminal: a wrapped line cannot be
-//! cleared as one.
+//! Builds the progress line, shortened to the width of the terminal, because a wrapped line could
+//! not be cleared.
 
 use indicatif::{HumanBytes, HumanDuration, ProgressState};
 
