@@ -66,7 +66,7 @@ impl Server {
 }
 
 impl ServerBuilder {
-    /// Sets the settings.
+    /// Sets the server's settings.
     pub fn config(mut self, config: ServerConfig) -> Self {
         self.parts.config = config;
         self
@@ -177,8 +177,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Limits each user's sessions on all servers that share this ledger together, instead of on
-    /// this server alone. [`Server::reconfigure`] does not change the ledger.
+    /// Limits the total of each user's sessions on all servers that share this ledger, instead of
+    /// on this server alone. [`Server::reconfigure`] does not change the ledger.
     pub fn shared_state(mut self, state: SharedState) -> Self {
         self.parts.hooks.shared = Some(state);
         self

@@ -30,7 +30,7 @@ pub struct ServerConfig {
     pub banner: String,
     /// Timeouts.
     pub timeouts: Timeouts,
-    /// Limits of sessions and resources.
+    /// Limits on sessions and resources.
     pub limits: Limits,
     /// Delays and bans after failed logins.
     pub logins: LoginPolicy,
@@ -128,7 +128,7 @@ pub struct ServerConfig {
 /// host has none. If a server has hosts, `HOST` with an unknown name fails with 504; the address
 /// that the client connected to is accepted too.
 ///
-/// Names are compared whole and without case. Internationalised names are A-labels, such as
+/// Names are compared as a whole, ignoring case. Internationalised names are A-labels, such as
 /// `xn--e1afmkfd.com`. [`Tls::host`](crate::Tls::host) adds the certificate of a host. The
 /// authenticator decides which users a host has, and chooses their storage.
 ///
@@ -202,8 +202,8 @@ impl VirtualHost {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// Maximum time without a login (default: 60 s). The server does not wait longer for the
-    /// authenticator.
+    /// Maximum time without a login, including the time that the authenticator takes (default: 60
+    /// s).
     pub login: Duration,
     /// Maximum time without a command (default: 5 min, RFC 1123 §4.1.3.2).
     pub idle: Duration,
@@ -215,7 +215,7 @@ pub struct Timeouts {
     pub stall: Duration,
 }
 
-/// Limits of sessions and resources.
+/// Limits on sessions and resources.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {

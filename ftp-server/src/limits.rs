@@ -60,11 +60,11 @@ pub(crate) const LAST_INPUT: usize = 256 * 1_024;
 pub(crate) const END_OF_BOTH: Duration = Duration::from_millis(50);
 
 /// Divisor of the transfer's duration: the wait of [`END_OF_BOTH`] is no longer than the result, so
-/// that it goes unnoticed.
+/// that the wait goes unnoticed.
 pub(crate) const END_OF_BOTH_PART: u32 = 20;
 
 /// Maximum closing connections that do not count as sessions, because a client that has seen the
-/// end may reconnect at once. The system's limits have room for this many in reserve.
+/// end may reconnect at once. The limit on sessions leaves room for them.
 pub(crate) const LEAVING: usize = 32;
 
 /// Maximum connections from balancers that have not sent their header yet. They do not count as
@@ -168,9 +168,9 @@ pub(crate) const PARTIAL_FILES: usize = 100;
 /// Default of [`partial_bytes`](crate::LocalConfig::partial_bytes).
 pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 
-/// Maximum partial uploads of one session whose length `SIZE` has reported and which it has not
-/// resumed. `SIZE` does not report more, because the server could not know which one an `APPE`
-/// resumes.
+/// Maximum partial uploads whose length `SIZE` has reported in one session, and which that session
+/// has not resumed. `SIZE` reports no further ones, because the server could not know which one an
+/// `APPE` resumes.
 pub(crate) const PARTIALS_TOLD: usize = 32;
 
 /// Maximum interrupted uploads from byte 0 that the whole server remembers. It forgets the oldest

@@ -43,9 +43,9 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     Reply::new(code, sentence(error.kind))
 }
 
-/// Returns the reply for users of a drop box, who must not learn which objects exist. If the name
-/// of a new object exists, the reply is 553, whatever has that name. Errors such as a full disk
-/// keep their reply; all others get "Permission denied".
+/// Returns the reply for users of a drop box, who must not learn which objects exist. If an object
+/// with the new name exists, the reply is 553, whatever kind of object it is. Errors such as a full
+/// disk keep their reply; all others get "Permission denied".
 pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
     let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
     match error.kind {

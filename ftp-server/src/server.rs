@@ -207,7 +207,7 @@ impl Server {
     /// `REIN`; running sessions keep theirs.
     ///
     /// Exceptions: [`strict_crlf`](ServerConfig::strict_crlf) does not change during a connection.
-    /// [`sessions`](crate::Limits::sessions) stays as at the start.
+    /// [`sessions`](crate::Limits::sessions) keeps its value from the start.
     /// [`rate_per_user`](crate::Limits::rate_per_user) stays for a user until the user's last
     /// session ends. If the settings of bans change, existing bans end. A new host name for PASV
     /// replies is looked up first, for a few seconds at most.
@@ -254,9 +254,10 @@ impl Server {
         self.change(&former, &former.with(config, Arc::new(authenticator), acceptor))
     }
 
-    /// Changes or removes TLS for new connections. Existing control connections keep theirs, also
-    /// for their data connections. Call this method and [`reconfigure`](Self::reconfigure) from one
-    /// thread at a time. Without TLS, implicit listeners close each connection.
+    /// Changes or removes TLS for new connections. Existing control connections, and their data
+    /// connections, keep their TLS settings. Call this method and
+    /// [`reconfigure`](Self::reconfigure) from one thread at a time. Without TLS, implicit
+    /// listeners close each connection.
     ///
     /// # Errors
     ///

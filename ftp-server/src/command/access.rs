@@ -329,7 +329,8 @@ pub(super) fn clnt(session: &mut Session, name: &[u8]) -> Outcome {
     Reply::new(ReplyCode::OKAY, "Noted").into()
 }
 
-/// `QUIT`: 221, then the session ends. During a transfer, the command is read only after its end.
+/// `QUIT`: 221, then the session ends. During a transfer, the command is read only after the
+/// transfer has ended.
 pub(super) fn quit() -> Outcome {
     Outcome::Close(Reply::new(ReplyCode::CLOSING, "Goodbye"))
 }

@@ -360,7 +360,7 @@ struct ShownFacts {
 /// What the storage lets users do with an object, whatever their rights.
 #[derive(Clone, Copy)]
 struct Bounds {
-    /// Whether the object cannot be renamed nor, if it is a directory, removed.
+    /// Whether the object cannot be renamed and, if it is a directory, cannot be removed.
     is_fixed: bool,
     /// What users can do in the object, if it is a directory.
     within: DirectoryUse,

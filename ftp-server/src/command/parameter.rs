@@ -92,8 +92,8 @@ pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
     }
 }
 
-/// Listens on the address of the control connection, instead of an earlier data connection. Returns
-/// the port.
+/// Listens on the address of the control connection, and discards an earlier data connection.
+/// Returns the port.
 fn listen(session: &mut Session) -> Result<u16, Reply> {
     session.channel = None;
     let ports = Arc::clone(&session.context.passive_ports);

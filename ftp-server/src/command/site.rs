@@ -90,9 +90,9 @@ fn is_quota(session: &Session, word: &[u8]) -> bool {
     is_known && word.eq_ignore_ascii_case(b"QUOTA")
 }
 
-/// 211 with the used and the allowed bytes and files for the current directory; 200 if there is no
-/// quota. The numbers include the files of all users of the directory, so the user needs the right
-/// to list it.
+/// `SITE QUOTA`: 211 with the used and the allowed bytes and files for the current directory; 200
+/// if there is no quota. The numbers include the files of all users of the directory, so the user
+/// needs the right to list it.
 fn quota(session: &Session) -> Outcome {
     let path = &session.directory;
     let Some(storage) = session.storage_at(path, Rights::LIST) else {

@@ -17,7 +17,7 @@ use crate::tls::{Connection, size_of_records};
 /// Bytes of a file after which a download gets a restart marker.
 const MARK: u64 = 1024 * 1024;
 
-/// Bytes of one block, at most. A listing may exceed this by a line, which still fits into a block.
+/// Maximum bytes of one block. A listing may exceed this by a line, which still fits into a block.
 const BLOCK: usize = 60 * 1024;
 
 /// Minimum room for another block in the same buffer.

@@ -19,7 +19,8 @@ pub(crate) trait Monitor {
     /// Checks the connection without waiting. `moved` is the number of bytes moved so far.
     fn look(&mut self, moved: u64) -> Option<Interruption>;
 
-    /// Tells the sender of an upload that its restart marker is the offset `at` in the file.
+    /// Notifies the sender of an upload that its restart marker stands for the offset `at` in the
+    /// file.
     fn mark(&mut self, marker: &BlockMarker, at: u64) -> Option<Interruption>;
 }
 

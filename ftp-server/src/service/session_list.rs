@@ -47,7 +47,7 @@ pub enum Activity {
         verb: Verb,
         /// Path of the file or directory.
         path: VirtualPath,
-        /// Bytes moved, updated after 4 MiB or a quarter of a second.
+        /// Bytes moved so far, updated every 4 MiB or quarter of a second.
         bytes: u64,
         /// Time since the command arrived.
         elapsed: Duration,

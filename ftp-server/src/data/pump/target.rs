@@ -34,7 +34,7 @@ impl<'a> UploadTarget<'a> {
     }
 
     /// Returns whether received bytes are converted. Compressed bytes must arrive in small pieces:
-    /// each can expand to a thousand, which are all stored before the next piece.
+    /// each byte can expand to a thousand bytes, which are all stored before the next piece.
     pub(super) const fn converts(&self) -> bool {
         self.file.ascii.is_some() || self.deflate.is_some()
     }

@@ -30,7 +30,7 @@ pub(super) enum Arrival {
     Event(LineEvent<'static>),
     /// The peer closed the connection, or it broke.
     Ended,
-    /// No complete line came in time.
+    /// No complete line arrived in time.
     TimedOut,
 }
 
