@@ -104,10 +104,11 @@ pub struct ServerConfig {
     pub block_mode: bool,
     /// Whether clients may compress transfers and listings (`MODE Z`; default: `false`).
     ///
-    /// Compression saves bandwidth but uses processor time, on at most half of the processors. Rate
-    /// limits count compressed bytes; quotas and file sizes count uncompressed bytes. Under TLS,
-    /// the length of compressed data reveals something about its content to observers of the
-    /// network. The length reveals more to attackers who can add data to the same file or listing.
+    /// Compression saves bandwidth but uses processor time, on at most half of the processors
+    /// (rounded up). Rate limits count compressed bytes; quotas and file sizes count uncompressed
+    /// bytes. Under TLS, the length of compressed data reveals something about its content to
+    /// observers of the network. The length reveals more to attackers who can add data to the same
+    /// file or listing.
     pub compression: bool,
     /// Whether `LIST` shows the numeric owner and group of each entry instead of `ftp` (default:
     /// `false`).

@@ -333,8 +333,8 @@ pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
     })
 }
 
-/// Sends QUIT after the work. After a failure, closing the connection is enough. After a signal,
-/// QUIT is sent too, and first a running transfer is aborted.
+/// Sends QUIT after the work. After a failure, closing the connection is enough. After a signal, a
+/// running transfer is aborted, and QUIT is sent.
 pub(crate) fn quit(client: Client, failure: Option<&Failure>) {
     if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
         // The work is done, so a missing reply to QUIT does not matter.

@@ -59,7 +59,8 @@ impl ServerKey {
 }
 
 impl<'a> Sessions<'a> {
-    /// Reads the connection options; sends nothing yet. A signal cancels connections made here.
+    /// Reads the connection options; sends nothing yet. A signal cancels the connections that these
+    /// sessions make.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Hides input on the terminal.
 //!
 //! Restores the echo whatever ends or stops the process, because it handles all catchable signals
-//! that do so. A continued process asks again.
+//! that do so. A continued process prompts again.
 
 use std::fs::File;
 use std::io::{self, Write};

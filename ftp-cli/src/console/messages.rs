@@ -1,4 +1,4 @@
-//! Writes messages to standard error, one line each, above progress and trace.
+//! Writes messages, one line each, to standard error, which progress and trace use too.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;

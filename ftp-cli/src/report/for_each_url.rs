@@ -164,7 +164,7 @@ pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// Returns `Usage` if it does not.
+/// Returns `Usage` for the first URL that fails this check.
 pub(crate) fn are_named(urls: &[OsString]) -> Result<(), Failure> {
     urls.iter().try_for_each(|url| is_named(&urls::parse(url)?))
 }

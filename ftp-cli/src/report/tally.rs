@@ -14,7 +14,7 @@ pub(crate) struct Tally<'a> {
     all: usize,
     done: usize,
     failed: usize,
-    /// Description of items and action: `files sent`.
+    /// Description of items and action, such as `files sent`.
     what: &'static str,
     last: Option<Failure>,
     messages: &'a Messages,
@@ -22,7 +22,8 @@ pub(crate) struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    /// Returns a counter for `all` items. `what` completes "2 of 3 ...": `files sent`.
+    /// Returns a counter for `all` items. `what` completes the message "2 of 3", for example with
+    /// `files sent`.
     pub(crate) const fn new(
         all: usize,
         what: &'static str,

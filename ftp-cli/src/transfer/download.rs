@@ -104,8 +104,8 @@ fn skips(
     })
 }
 
-/// Returns the failure if the server does not report a fact that an option needs. It says whether
-/// the file is missing.
+/// Returns the failure if the server does not report a fact that an option needs. The failure says
+/// whether the file is missing.
 fn unknown(client: &mut Client, path: &[u8], facts: &str) -> Failure {
     let (directory, _) = path::split(path);
     let is_there = object::is_there(client, path);

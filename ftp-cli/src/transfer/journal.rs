@@ -192,7 +192,7 @@ impl Journal {
         Record::parse(&text).map(Some).ok_or_else(damaged)
     }
 
-    /// Writes the record. It is on disk when this returns.
+    /// Writes the record. It is on disk when this method returns.
     ///
     /// # Errors
     ///

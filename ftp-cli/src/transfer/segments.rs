@@ -54,12 +54,12 @@ pub(crate) struct Order<'a> {
     /// Name of the first piece in messages.
     pub(crate) part: String,
     pub(crate) verify: Verify,
-    /// Limit of all connections together.
+    /// Rate limit of all connections together.
     pub(crate) rate_limit: Option<&'a RateLimit>,
     pub(crate) board: &'a Board,
     /// Adds the fields that identify the file to its events.
     pub(crate) fields: &'a (dyn Fn(Object) -> Object + Sync),
-    /// Returns the failure of the local file.
+    /// Returns the failure for an error of the local file.
     pub(crate) failed_here: &'a (dyn Fn(&io::Error) -> Failure + Sync),
 }
 

@@ -55,8 +55,8 @@ impl fmt::Display for Target {
 
 impl Target {
     /// Finds the local target of the remote file `remote` for the operand LOCAL. If LOCAL is an
-    /// existing directory, or is missing, the file keeps its name there or in the current
-    /// directory. Creates missing directories if `creates` is set.
+    /// existing directory, the file keeps its name there. Without LOCAL, it keeps its name in the
+    /// current directory. Creates missing directories if `creates` is set.
     ///
     /// # Errors
     ///

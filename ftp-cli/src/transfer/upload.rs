@@ -104,7 +104,8 @@ struct Uploading<'a, 'r> {
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum UploadMode {
     Store,
-    /// Zero bytes at the end of the server's file, so that the server gives it its final name.
+    /// Sends no bytes at the end of the server's file, so that the server gives the file its final
+    /// name.
     Rest,
     Append,
     Unique,

@@ -62,8 +62,8 @@ pub(crate) fn compare_digest(
 ///
 /// # Errors
 ///
-/// Returns `Integrity` if it differs; with a requested size check, `Unsupported` if the server does
-/// not report it, and the client's error.
+/// Returns `Integrity` if the size differs. If `verify` is `Size`, also returns `Unsupported` if
+/// the server does not report the size, and the client's errors.
 pub(crate) fn check_size(
     client: &mut Client,
     path: &[u8],

@@ -91,11 +91,12 @@ impl Netrc {
         Ok(())
     }
 
-    /// Returns the entry of `user` at `host`, or of any user if it is `None`.
+    /// Returns the entry of `user` at `host`, or of any user if `user` is `None`.
     ///
     /// A host matches only if it is equal, except for case. An entry of another user never matches,
     /// and an entry without a login matches each named user. The first match with a password wins,
-    /// else the first match; `default` counts if no machine matches, wherever it is.
+    /// otherwise the first match. An entry `default`, wherever it is, counts only if no machine
+    /// matches.
     pub(crate) fn find(self, host: &str, user: Option<&[u8]>) -> Option<NetrcEntry> {
         let is_of_user = |entry: &NetrcEntry| match (&entry.login, user) {
             (Some(login), Some(user)) => login == user,

@@ -306,7 +306,7 @@ impl PassiveListener {
         self.port
     }
 
-    /// Returns the time at which it began to listen.
+    /// Returns the time at which the socket began to listen.
     pub(crate) const fn since(&self) -> Instant {
         self.since
     }
