@@ -144,7 +144,7 @@ pub const PASSWORD: usize = 512;
 
 /// Maximum password hashes that are computed at a time in the whole process. On a machine with
 /// fewer processors, the limit is their number. Together they use at most a sixteenth of the
-/// memory.
+/// memory, unless one hash alone needs more.
 pub(crate) const HASHES: usize = 4;
 
 /// Maximum memory of one argon2id or yescrypt hash, in KiB: twice as much as common programs use.
