@@ -127,7 +127,8 @@ impl Host {
         self.at(|| run(&mut command).succeeded());
     }
 
-    /// Connects two hosts by a link with `name` and `addresses` at each end.
+    /// Connects two hosts by a link called `name`, with `addresses` at this end and `others` at the
+    /// other end.
     #[track_caller]
     pub fn link(&self, addresses: &[&str], name: &str, other: &Self, others: &[&str]) {
         let process =

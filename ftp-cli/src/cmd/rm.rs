@@ -158,7 +158,7 @@ pub(super) struct How {
 ///
 /// # Errors
 ///
-/// Returns the server's refusal; `Partial` if only a part of a tree was removed.
+/// Returns the server's refusal, or `Partial` if only a part of a tree was removed.
 pub(super) fn remove(
     client: &mut Client,
     url: &FtpUrl,

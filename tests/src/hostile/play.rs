@@ -59,7 +59,7 @@ pub struct Played {
 pub struct Moved {
     /// The number of bytes that the server sent.
     pub sent: u64,
-    /// The number of line feeds in them, for a listing.
+    /// The number of line feeds in the sent bytes, for a listing.
     pub lines: usize,
     /// The number of bytes that the server received.
     pub taken: u64,
@@ -565,7 +565,8 @@ fn is_turned_away(address: SocketAddr) -> bool {
     }
 }
 
-/// Writes `bytes` repeatedly. Returns true if all of `limit` was sent, false if [`ENDLESS`] was.
+/// Writes `bytes` repeatedly. Returns true if all of `limit` was sent, or false if [`ENDLESS`]
+/// bytes were sent.
 fn flood(to: &mut TcpStream, bytes: &[u8], limit: Option<u64>) -> io::Result<bool> {
     let end = Instant::now() + LIMIT;
     let whole = limit.unwrap_or(ENDLESS) / bytes.len().max(1) as u64;

@@ -102,8 +102,8 @@ impl TlsClient {
     ///
     /// # Errors
     ///
-    /// Returns `InvalidData` around a [`rustls::Error`] if the server broke the protocol or
-    /// refused; otherwise the errors of reading and writing.
+    /// Returns `InvalidData` around a [`rustls::Error`] if the server broke the protocol or refused
+    /// the handshake; otherwise the errors of reading and writing.
     #[track_caller]
     pub fn connect(&self, tcp: TcpStream) -> io::Result<TlsStream> {
         TlsStream::handshake(tcp, self.connection().into())

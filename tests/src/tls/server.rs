@@ -80,8 +80,8 @@ impl TlsServer {
     ///
     /// # Errors
     ///
-    /// Returns `InvalidData` around a [`rustls::Error`] if the client broke the protocol or
-    /// refused; otherwise the errors of reading and writing.
+    /// Returns `InvalidData` around a [`rustls::Error`] if the client broke the protocol or refused
+    /// the handshake; otherwise the errors of reading and writing.
     #[track_caller]
     pub fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream> {
         let config = Arc::clone(self.config.get_or_init(|| Arc::new(self.config())));

@@ -55,8 +55,8 @@ impl TlsStream {
     ///
     /// # Errors
     ///
-    /// Returns `InvalidData` around a [`rustls::Error`] if the peer broke the protocol or refused,
-    /// after sending it an alert; otherwise the errors of reading and writing.
+    /// Returns `InvalidData` around a [`rustls::Error`] if the peer broke the protocol or refused
+    /// the handshake, after sending it an alert; otherwise the errors of reading and writing.
     pub(super) fn handshake(tcp: TcpStream, tls: Connection) -> io::Result<Self> {
         let mut stream = Self { tcp, tls, deadline: DEADLINE };
         stream.tcp.set_nodelay(true)?;

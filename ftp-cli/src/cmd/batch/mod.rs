@@ -121,8 +121,8 @@ fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
 ///
 /// # Errors
 ///
-/// Returns `Usage` with the line number of an invalid command, before anything is done; `Local` if
-/// the file cannot be read.
+/// Returns `Usage` with the line number of an invalid command, before anything is done, or `Local`
+/// if the file cannot be read.
 fn read(script: &OsStr) -> Result<Vec<(usize, Order)>, Failure> {
     let name = shown_path(Path::new(script));
     let mut text = Vec::new();

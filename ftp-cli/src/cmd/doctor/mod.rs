@@ -354,7 +354,7 @@ fn top(url: &FtpUrl) -> String {
     end.and_then(|end| whole.get(..=host + end)).unwrap_or(&whole).to_owned()
 }
 
-/// Returns the addresses of the server, of the wanted family.
+/// Returns the server's addresses of the wanted family.
 fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<SocketAddr>>, Failure> {
     let host = dial.url.host();
     let port = dial.url.port();

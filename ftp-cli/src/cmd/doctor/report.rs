@@ -19,7 +19,7 @@ const WIDTH: usize = 100;
 pub(super) enum Shown {
     All,
     Problems,
-    /// No findings, because they are compared with earlier ones first.
+    /// No findings, because they are compared with earlier findings first.
     Nothing,
 }
 

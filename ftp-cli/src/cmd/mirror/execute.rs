@@ -88,7 +88,7 @@ enum DirectoryState {
 /// seconds.
 const TICK: Duration = Duration::from_millis(2_100);
 
-/// Verifies that no file is moved to itself, and ensures that later changes of the sources can be
+/// Verifies that no file is moved to itself, and ensures that later changes to the sources can be
 /// detected.
 ///
 /// # Errors
@@ -423,8 +423,8 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
 }
 
 /// Copies the large files, one after the other, each over the connections of all jobs. Otherwise a
-/// large file could keep a single connection busy after all other files. Returns the numbers of the
-/// copies that need no further attempt.
+/// large file could keep a single connection busy after all other files are done. Returns the
+/// numbers of the copies that need no further attempt.
 fn copy_large(run: &mut Run<'_>, jobs: &mut [Copier<'_>]) -> HashSet<usize> {
     let (plan, reporter) = (run.plan, run.reporter);
     let mut settled = HashSet::new();

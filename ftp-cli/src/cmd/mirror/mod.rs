@@ -2,7 +2,7 @@
 //! back. Also copies trees from server to server, for `fxp -r`.
 //!
 //! Both trees are listed first, one listing per directory, to make a [`Plan`], which is then
-//! executed. Files that an interrupted run has copied count as equal in the next.
+//! executed. Files that an interrupted run has copied count as equal in the next run.
 
 mod backup;
 mod compare;

@@ -296,7 +296,7 @@ fn in_reach(plan: &ServePlan, key: &str, path: &Path, findings: &mut Findings) {
     findings.warn(format_args!("{key}: {path} is in {root}{more}, {what_to_do}"));
 }
 
-/// Checks how many passive ports are available; without a range, names the kernel's.
+/// Checks how many passive ports are available; without a range, names the kernel's range.
 fn ports(settings: &Settings, findings: &mut Findings) {
     let Some(ranges) = settings.server.passive.ports.as_ref() else {
         return any_port(settings, findings);

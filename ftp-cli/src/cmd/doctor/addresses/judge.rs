@@ -57,7 +57,7 @@ pub(crate) fn resolved(
 }
 
 /// Returns the option for the address family that works, if the server has addresses of both
-/// families and none of the other family works.
+/// families and no address of the other family works.
 pub(crate) fn good_family(answers: &[(SocketAddr, Answer)]) -> Option<&'static str> {
     let good = |is_ipv4: bool| {
         let mut of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);

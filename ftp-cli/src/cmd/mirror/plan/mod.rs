@@ -38,7 +38,7 @@ pub(super) struct Wish<'a> {
     pub(super) rule: Rule,
     /// `--delete`.
     pub(super) deletes: bool,
-    /// Largest number of objects of both trees.
+    /// Largest number of objects in both trees.
     pub(super) objects: usize,
     /// Whether `--continue` is set and times decide what can be resumed.
     pub(super) resumes: bool,

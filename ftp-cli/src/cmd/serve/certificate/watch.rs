@@ -236,7 +236,7 @@ mod tests {
         assert!(!must_load(&mut watch), "the file is missing for a moment only");
         std::os::unix::fs::symlink("crt2", &paths[0]).unwrap();
         assert!(must_load(&mut watch) && !must_load(&mut watch));
-        // A file that is not there again is not loaded.
+        // A file that was replaced by a directory is not loaded.
         fs::remove_file(&paths[1]).unwrap();
         fs::create_dir(&paths[1]).unwrap();
         assert!(!must_load(&mut watch));

@@ -1,5 +1,5 @@
 //! Remembers accepted logins for a short time, so that a client with many connections does not
-//! start a program for each.
+//! start a program for each connection.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
