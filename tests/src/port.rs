@@ -73,7 +73,8 @@ impl OwnPort {
     }
 }
 
-/// Consecutive ports of 127.0.0.1 without listeners, which no other test has while this value lives.
+/// Consecutive ports of 127.0.0.1 without listeners, which no other test has while this value
+/// lives.
 #[derive(Debug)]
 pub struct OwnPorts {
     numbers: RangeInclusive<u16>,

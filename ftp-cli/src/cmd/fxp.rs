@@ -204,8 +204,8 @@ fn reaches_same_path([from, at]: [&mut Client; 2], [source, target]: [&FtpUrl; 2
     absolute(from, source.path()).is_some_and(|file| absolute(at, target.path()) == Some(file))
 }
 
-/// Checks that a file is not copied onto itself. If the complete copy replaces the target at the end,
-/// only the same path is refused.
+/// Checks that a file is not copied onto itself. If the complete copy replaces the target at the
+/// end, only the same path is refused.
 ///
 /// # Errors
 ///

@@ -93,7 +93,8 @@ fn remove_named(
     counts.finish()
 }
 
-/// Returns whether a pattern failed because it matches nothing, or because its directory is missing.
+/// Returns whether a pattern failed because it matches nothing, or because its directory is
+/// missing.
 fn is_nothing(client: &mut Client, url: &FtpUrl, failure: &Failure) -> Result<bool, Failure> {
     if failure.message == NO_MATCH {
         return Ok(true);

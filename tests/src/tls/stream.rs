@@ -249,7 +249,8 @@ impl Layer for TlsStream {
     }
 }
 
-/// Reads the peer's data. 0 is its close_notify; an end without it is `UnexpectedEof`.
+/// Reads the peer's data. Returns 0 after the peer's close_notify, or `UnexpectedEof` if the data
+/// ends without close_notify.
 impl Read for TlsStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_before(buffer, Instant::now() + self.deadline)

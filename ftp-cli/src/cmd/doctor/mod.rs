@@ -249,7 +249,7 @@ fn moved(
     Ok(best)
 }
 
-/// Returns the finding about several connections at a time, once all checks that open some are done.
+/// Returns the finding about several connections at a time, after all checks that open several.
 fn connections_at_a_time(dial: &Dial<'_>) -> Finding {
     let (peak, refused) = dial.places.seen();
     match refused {
@@ -266,7 +266,7 @@ fn connections_at_a_time(dial: &Dial<'_>) -> Finding {
     }
 }
 
-/// Examines everything beyond moving bytes in parallel, with the best method.
+/// Runs the checks that need a working data connection, in parallel, with the best method.
 fn used(
     dial: &Dial<'_>,
     way: Way,

@@ -1,6 +1,6 @@
 //! Tests whether full-size packets pass: small packets do, or the login would fail. If a tunnel
 //! carries smaller packets and the ICMP message about it is dropped, large transfers stall (RFC
-//! 2923 §2.1). Sends something large in each direction.
+//! 2923 §2.1). Sends data that needs full-size packets in each direction.
 
 use std::io::Read;
 
@@ -14,8 +14,8 @@ use super::way::Way;
 use crate::exit::Failure;
 
 /// Lengths of the test commands in bytes: one fits into a single packet on any network, the other
-/// needs more than one packet on Ethernet. Servers reply to lines of up to 2,048 bytes, if only
-/// with a refusal.
+/// needs more than one packet on Ethernet. Servers reply to lines of up to 2,048 bytes, even if
+/// only with a refusal.
 const SHORT: usize = 900;
 const LONG: usize = 1_900;
 

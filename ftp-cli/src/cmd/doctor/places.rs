@@ -175,8 +175,8 @@ impl Places {
     }
 }
 
-/// Returns whether the error may mean that the server is full. If other connections are open, any
-/// refusal may mean that.
+/// Returns whether the error may mean that the server is full. A timeout while connecting or
+/// waiting for the greeting counts only if other connections are open.
 fn may_be_full(error: &Error, are_others: bool) -> bool {
     match error {
         Error::ServiceClosing(_) | Error::Greeting(_) | Error::Closed | Error::Io(_) => true,

@@ -42,7 +42,7 @@ pub(super) fn may_pass(outcome: &Result<(), Failure>) -> bool {
     )
 }
 
-/// Waits for the next examination, at most for the time that is `left`.
+/// Waits until the next examination, but at most for the time that is `left`.
 ///
 /// # Errors
 ///

@@ -315,7 +315,7 @@ impl<'a> Getter<'a, '_> {
 const NAMED: usize = 512;
 const FEW: usize = 128;
 
-/// Announces the downloads from `number` on to the client, as far as they share its connection.
+/// Announces downloads to the client, starting with `number`, as far as they share its connection.
 /// With `--reuse-data`, the client requests several at once.
 fn plan(client: &mut Client, items: &[GetItem], number: usize) {
     let left = client.planned_downloads();

@@ -287,9 +287,9 @@ impl<'a> Draft<'a> {
 
     /// Opens the partial file of `name` from an earlier run, or creates an empty one. It is resumed
     /// by the rule of `get --continue`: only if it is the beginning of the file that the server
-    /// describes in `now`. No description is stored in an extended attribute. Instead, the partial
-    /// file gets the remote file's time, like all files of a mirror; that works on every file
-    /// system.
+    /// describes in `now`. The description is not stored in an extended attribute. Instead, the
+    /// partial file gets the remote file's time, like all files of a mirror, because every file
+    /// system stores times.
     ///
     /// Without a time, the file starts empty: with the many files of a mirror, an equal size proves
     /// too little.
@@ -359,7 +359,8 @@ impl<'a> Draft<'a> {
         self.partial.begun().map(drop)
     }
 
-    /// Removes bytes that may not belong to the file, after the download of its `rest` failed.
+    /// Removes bytes that may be wrong, after the download of the last `rest` bytes failed with
+    /// `error`.
     pub(super) fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
         self.partial.salvage(error, rest)
     }

@@ -94,7 +94,8 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
         remove(client, &join(top, &name))?;
         return Ok(Names::Changed);
     } else {
-        // The listing shows another form, or nothing: do two names give two directories?
+        // The listing shows another form of the name, or nothing. If a second name is refused, the
+        // server has changed both names to the same one.
         match client.mkdir(join(top, &other)) {
             Err(Error::Refused(..)) => Names::Changed,
             made => {

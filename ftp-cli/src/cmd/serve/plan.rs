@@ -206,8 +206,8 @@ impl ServePlan {
         homes.at_hosts(&self.settings)
     }
 
-    /// Returns the rights of users of the command line. They include FXP if networks for FXP are
-    /// set; anonymous users never get FXP.
+    /// Returns the rights of the users given on the command line. The rights include FXP if
+    /// networks for FXP are set; anonymous users never get FXP.
     fn rights_of_users(&self, quick: &Quick) -> Rights {
         match self.settings.server.fxp_networks.is_empty() {
             true => quick.rights,

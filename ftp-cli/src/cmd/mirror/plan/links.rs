@@ -17,7 +17,7 @@ impl Planner<'_> {
         {
             item.kind = ObjectKind::File;
             item.size = Some(size);
-            // Time and permissions of the listing are those of the link.
+            // The time and permissions in the listing are those of the link.
             item.stamp = None;
             item.mode = None;
             item.unique = None;

@@ -302,7 +302,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Plans the entries of one directory of both sides. Returns its subdirectories.
+    /// Plans the entries of one directory on both sides. Returns the directory's subdirectories.
     fn plan_items(
         &mut self,
         path: &[u8],
@@ -481,7 +481,7 @@ impl Planner<'_> {
                     Ok(None)
                 }
             },
-            // Everything is copied again, if that is allowed; nothing is removed.
+            // The directory counts as empty: all files are copied again, and nothing is removed.
             Err(failure) => {
                 let doubt = Some(failure.message.clone());
                 self.plan.left_out.push(format!("{}: all files are copied", failure.message));

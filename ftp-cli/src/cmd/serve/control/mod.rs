@@ -2,8 +2,8 @@
 //! change is logged with the user and the process that requested it.
 //!
 //! The kernel decides who may connect: connect(2) compares the client's user and all its groups
-//! with the owner, group and mode of the socket's file. A check here could only be weaker.
-//! `SO_PEERCRED` reports only one group of a client, and `/proc` does not show other users'
+//! with the owner, group and mode of the socket's file. An additional check here could only be
+//! weaker. `SO_PEERCRED` reports only one group of a client, and `/proc` does not show other users'
 //! processes to a service with systemd's `ProtectProc`.
 
 mod show;
@@ -47,7 +47,7 @@ impl Call {
         let Self { request, by, .. } = &self;
         if !matches!(request, Request::Who(_) | Request::Status(_)) {
             let (Ok(outcome) | Err(outcome)) = &answer.outcome;
-            // The log has the lines before the last one already.
+            // Earlier lines are in the log already.
             let outcome = outcome.lines().last().unwrap_or_default();
             let request = request.to_string();
             let request = Escaped(request.as_bytes());

@@ -30,7 +30,7 @@ use crate::lock::lock;
 /// has to end.
 const LAST_LETTERS: Duration = Duration::from_secs(3);
 
-/// Hooks that cannot be killed.
+/// Hooks that were killed but have not ended.
 static STUCK: Stuck = Stuck::new();
 
 /// Reasons why the events that are left at the end were not handled.

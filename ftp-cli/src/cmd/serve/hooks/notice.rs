@@ -40,7 +40,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Returns the program of these settings, if there is one.
+    /// Returns the program that `settings` configures, or `None` if it configures none.
     pub(super) fn of(settings: &HookSettings, letters: &Arc<Pool<Letter>>) -> Option<Self> {
         Some(Self {
             path: settings.program.clone()?,

@@ -186,7 +186,7 @@ impl<J: Job> Pool<J> {
         }
     }
 
-    /// Waits for a job that can start. Returns `None` at the end.
+    /// Waits for a job that can start. Returns `None` once the pool has ended.
     fn next(&self) -> Option<Arc<J>> {
         let mut state = self.state();
         loop {
@@ -202,7 +202,8 @@ impl<J: Job> Pool<J> {
                 return Some(job);
             }
             let pause = state.waiting.next_start().map(|time| time.saturating_duration_since(now));
-            // If a pause is over but no job can start, the thread of a running job takes it later.
+            // If a pause is over but no job can start, the thread of a running job takes the paused
+            // job later.
             state = match pause.filter(|pause| !pause.is_zero()) {
                 Some(pause) => {
                     let waited = self.work.wait_timeout(state, pause);

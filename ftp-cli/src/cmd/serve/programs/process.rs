@@ -41,7 +41,7 @@ impl Stuck {
         lock(&self.0).push(child);
     }
 
-    /// Reaps programs that have ended. Returns the number of programs that have not.
+    /// Reaps programs that have ended. Returns the number of programs that still run.
     fn count(&self) -> usize {
         let mut stuck = lock(&self.0);
         stuck.retain_mut(|child| matches!(child.try_wait(), Ok(None)));

@@ -150,7 +150,7 @@ impl Protection {
     }
 }
 
-/// The settings that any TLS needs, including that of a host.
+/// The settings that any TLS needs, including the TLS of a host.
 pub(super) const CERTIFICATE: &str = "tls.certificate and tls.key, or tls.self_signed";
 
 /// Settings that TLS on a control connection needs.

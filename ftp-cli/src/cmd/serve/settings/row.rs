@@ -1,5 +1,5 @@
-//! Defines one key for the file reader, `--set`, `--check`, `help`, the man page and `dist/server.toml`
-//! alike.
+//! Defines one key for the file reader, `--set`, `--check`, `help`, the man page and
+//! `dist/server.toml` alike.
 
 use super::kind::Kind;
 use super::toml_text::unquoted;

@@ -139,7 +139,8 @@ impl Ledger {
         }
     }
 
-    /// Returns a storage with the limits of `config` that all servers count together.
+    /// Returns a storage with the limits of `config` on bytes and files. All servers count together
+    /// what the account uses.
     pub(super) fn limit(
         &self,
         storage: impl Storage + 'static,
