@@ -23,8 +23,8 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The layer between a session and its connection, such as TLS. The layer has its own descriptor.
 pub trait Layer: Debug + Send {
-    /// Reads once, until `end` at most, even if bytes arrive one by one. 0 is the end of the
-    /// stream.
+    /// Reads once, until `end` at most, even if bytes arrive one by one. Returns 0 at the end of
+    /// the stream.
     ///
     /// # Errors
     ///

@@ -44,7 +44,8 @@ struct PlacesState {
 /// A value that occupies a place.
 #[derive(Debug)]
 pub(super) struct Inside<'a, T> {
-    /// Dropped first: once `it` is closed, the server can accept the next connection.
+    /// Dropped before `it`, because the server may accept the next connection as soon as `it` is
+    /// closed.
     counted: Counted<'a>,
     /// Dropped before its place is freed.
     pub(super) it: T,
@@ -149,8 +150,8 @@ impl Places {
     }
 
     /// Returns the highest number of simultaneously accepted connections, and the number of open
-    /// ones when the server first refused one. The latter is `None` if the server refused none, or
-    /// refused even a single connection.
+    /// connections when the server first refused one. The second number is `None` if the server
+    /// refused none, or refused even a single connection.
     pub(super) fn seen(&self) -> (usize, Option<usize>) {
         let PlacesState { peak, refused_at, is_shut, .. } = *self.state();
         (peak, Some(refused_at).filter(|at| *at > 0 && !is_shut))

@@ -1,4 +1,4 @@
-//! `mirror [--delete] SRC DST`: copies the differences of a tree from a server to this computer or
+//! `mirror [--delete] SRC DST`: copies what differs in a tree, from a server to this computer or
 //! back. Also copies trees from server to server, for `fxp -r`.
 //!
 //! Both trees are listed first, one listing per directory, to make a [`Plan`], which is then

@@ -32,7 +32,7 @@ struct Removed {
     /// The time until which sessions from before the reload can log in as this user, or at this
     /// host.
     until: Instant,
-    /// Number of the last session from before the reload.
+    /// Number of the last session that began before the reload.
     last: u64,
 }
 

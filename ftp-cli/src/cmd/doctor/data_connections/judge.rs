@@ -279,7 +279,7 @@ const fn is_ipv4(address: IpAddr) -> bool {
     address.is_ipv4()
 }
 
-/// Judges the reply to a protocol that does not exist (RFC 2428 §2).
+/// Judges the reply to EPRT with a protocol number that does not exist (RFC 2428 §2).
 fn families(reply: Option<&Reply>) -> Finding {
     let check = Check::Families;
     let Some(reply) = reply else {

@@ -31,7 +31,7 @@ pub(super) fn seen_as(client: &mut Client, local: SocketAddr, peer: SocketAddr) 
     address_of_ours(&say(client, "STAT")?, local.ip(), peer.ip())
 }
 
-/// Returns the reply to a protocol that does not exist.
+/// Returns the reply to EPRT with a protocol number that does not exist.
 pub(super) fn no_such_family(client: &mut Client, local: SocketAddr) -> Option<Reply> {
     say(client, &format!("EPRT |9|{}|9|", local.ip().to_canonical()))
 }

@@ -45,7 +45,7 @@ pub(crate) struct WaysSeen {
     /// Client address that the server reports, if it differs from the local one.
     pub(crate) seen_as: Option<IpAddr>,
     pub(crate) ports: Ports,
-    /// Reply to a protocol that does not exist.
+    /// Reply to EPRT with a protocol number that does not exist.
     pub(crate) no_such_family: Option<Reply>,
     /// In the order of [`Way::ALL`].
     pub(crate) outcomes: [WayOutcome; 4],

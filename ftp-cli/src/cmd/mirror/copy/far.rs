@@ -30,7 +30,7 @@ pub(crate) struct Far<'a> {
     pub(crate) names: Names,
     /// `--backup-dir`, if this is the target.
     pub(crate) backup: Option<&'a RemoteBackup>,
-    /// Whether the server lacks `SITE CHMOD`. This is reported once.
+    /// Whether the server lacks `SITE CHMOD`, which is reported once.
     pub(crate) lacks_modes: bool,
 }
 

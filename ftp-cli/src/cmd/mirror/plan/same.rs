@@ -1,4 +1,4 @@
-//! Compares files of both sides by their times, and measures the clocks for that.
+//! Compares files of both sides by their times, and measures the clocks of both sides for this.
 
 use super::super::compare::{Difference, Rule, Verdict, compare};
 use super::{PlannedCopy, Planner, name_of};

@@ -80,8 +80,8 @@ impl<J: Job> State<J> {
 }
 
 impl<J: Job> Pool<J> {
-    /// Returns a pool without threads; `name` is the name of its later threads. With `is_serial`,
-    /// the jobs of each user run one after the other.
+    /// Returns a pool without threads; `name` is for the threads that it starts later. With
+    /// `is_serial`, the jobs of each user run one after the other.
     pub(crate) const fn new(name: &'static str, is_serial: bool) -> Self {
         let waiting = Queue::new(is_serial);
         let running = Vec::new();

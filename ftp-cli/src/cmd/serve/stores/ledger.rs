@@ -118,8 +118,8 @@ impl Ledger {
         }
     }
 
-    /// Returns whether the server continues without the ledger after this error. An unfit ledger
-    /// would never keep the limits.
+    /// Returns whether the server continues without the ledger after this error. An unsuitable
+    /// ledger would never enforce the limits.
     fn goes_on_without(&self, error: &LedgerError) -> bool {
         self.without == WithoutLedger::Allow && matches!(error, LedgerError::Away(_))
     }
