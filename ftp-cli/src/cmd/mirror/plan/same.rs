@@ -1,4 +1,4 @@
-//! Compares files of both sides by their times, and measures the clocks of both sides for this.
+//! Compares files of both sides by their times, and measures the target's clock for this.
 
 use super::super::compare::{Difference, Rule, Verdict, compare};
 use super::{PlannedCopy, Planner, name_of};
@@ -162,8 +162,8 @@ impl Planner<'_> {
         if self.source.is_local() { Clock::OURS } else { Clock::UNKNOWN }
     }
 
-    /// Returns the target's clock, which is measured once. Otherwise a server that reports another
-    /// time zone would hide changes for hours.
+    /// Returns the target's clock, which is measured once. Without the measurement, a server that
+    /// reports another time zone would hide changes for hours.
     fn clock(&mut self, path: &[u8]) -> Result<Clock, Failure> {
         if let Some(clock) = self.clock {
             return Ok(clock);
