@@ -144,8 +144,8 @@ impl Outgoing for DeflateOutgoing {
         let end = Instant::now() + GATHER;
         loop {
             let has_more = self.step(out)?;
-            // If the source has no bytes, the pump waits before it asks again. An encoder that
-            // keeps bytes back is no reason to wait.
+            // If the source has no bytes, the pump waits before it asks again. It does not
+            // wait because an encoder keeps bytes back.
             let is_waiting = self.plain.is_empty();
             if !has_more || is_waiting || !out.is_empty() || Instant::now() >= end {
                 return Ok(has_more);
