@@ -68,7 +68,7 @@ pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Partial, "partial: some of several items failed"),
     (Exit::Data, "no data connection, 425 included"),
     (Exit::Unsupported, "unsupported by the server or by this build"),
-    (Exit::Limit, "nothing done: --max-delete, an empty source, or another run has --lock or FILE"),
+    (Exit::Limit, "nothing done: --max-delete, an empty source, or a lock that another run holds"),
     (Exit::Interrupted, "interrupted (SIGINT)"),
     (Exit::Terminated, "terminated (SIGTERM)"),
 ];

@@ -230,7 +230,7 @@ impl Demo<'_> {
         let other = serve("127.0.0.2", &place, password)?;
         let address_of_other = other.local_addr();
         self.step(&format_args!(
-            "copying from that server to another on {address_of_other} (FXP)"
+            "copying from the first server to another on {address_of_other} (FXP)"
         ))?;
         let mut source = connect(address, password, builder())?;
         let mut target = connect(address_of_other, password, builder())?;

@@ -4,7 +4,7 @@ use super::command::Entry;
 
 pub(super) const WHO: Entry = Entry {
     name: "who",
-    usage: "[--json]",
+    usage: "[OPTION]...",
     summary: "List the sessions of a running server",
     about: "\
 Asks the server through its control socket, which the setting control.socket
@@ -16,7 +16,7 @@ idle time and running transfer of each session, the oldest first.",
 
 pub(super) const STATUS: Entry = Entry {
     name: "status",
-    usage: "[--json]",
+    usage: "[OPTION]...",
     summary: "Show the state of a running server",
     about: "\
 Prints the version, process, start time and addresses of the server, the numbers
@@ -28,7 +28,7 @@ whether the server is draining.",
 
 pub(super) const KICK: Entry = Entry {
     name: "kick",
-    usage: "ID|user=NAME|address=ADDRESS",
+    usage: "[OPTION]... ID|user=NAME|address=ADDRESS",
     summary: "End sessions of a running server",
     about: "\
 Ends the session with the number ID, all sessions of a user, or all sessions
@@ -43,7 +43,7 @@ from an address. A running transfer is aborted with 426; then 421 follows.",
 
 pub(super) const DRAIN: Entry = Entry {
     name: "drain",
-    usage: "",
+    usage: "[OPTION]...",
     summary: "Stop a server after its last session",
     about: "\
 The server accepts no more connections from now on, and stops when the last
@@ -55,20 +55,20 @@ server at once, send SIGTERM.",
 
 pub(super) const RELOAD: Entry = Entry {
     name: "reload",
-    usage: "",
+    usage: "[OPTION]...",
     summary: "Reload the configuration of a server",
     about: "\
 Like SIGHUP, reads the configuration file, the users and the certificates again,
 and reopens the logs. Prints what has changed. If the file has an error, the
-configuration stays as it was, and the exit code is 8. Sessions of users who are
-no longer in the file end after their transfer.",
+configuration stays as it was, and the exit status is 8. Sessions of users who
+are no longer in the file end after the current transfer.",
     operands: &[],
     examples: &[("reload", "Apply the changed configuration file")],
 };
 
 pub(super) const UNBAN: Entry = Entry {
     name: "unban",
-    usage: "ADDRESS|all",
+    usage: "[OPTION]... ADDRESS|all",
     summary: "End the ban of a host",
     about: "\
 Ends the ban of a host with too many failed logins, or all bans. For IPv6, a ban

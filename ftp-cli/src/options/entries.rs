@@ -49,7 +49,7 @@ pub(crate) const MAN_PAGES: &str = "ftp-cli|server.toml";
 
 pub(super) const GET: Entry = Entry {
     name: "get",
-    usage: "[OPTION]... URL [LOCAL] | URL...",
+    usage: "[OPTION]... URL [LOCAL] | URL... | -i FILE [URL]...",
     summary: "Download files",
     about: "\
 LOCAL is a file, a directory, or - for standard output. Without it, the file
@@ -67,7 +67,7 @@ skipped.
 
 With -r, URL is a directory. Its content goes to LOCAL, or to a directory of the
 same name, here or in -P DIR. As with mirror, files that are already the same
-are skipped. Nothing is removed.
+are skipped. Local files that URL lacks are kept.
 
 --segments N downloads a file of 512 KiB or more over up to N connections, each
 for one range. If the server ignores REST, or does not report size and time, one
@@ -90,8 +90,8 @@ the moment of the kill. Small hidden files next to the target keep the state
 until the next run.
 
 Exit status: 8 if a pattern matches no file; 12 if some of several files failed
-or have invalid names, such as ../x; 15 if another run holds --lock, or is
-moving the same file with --remove-source.",
+or have invalid names, such as ../x; 15 if another run holds the lock of --lock,
+or is moving the same file with --remove-source.",
     operands: &[Operand::Url, Operand::File],
     examples: &[
         ("get ftp://host/pub/a.iso", "Download to ./a.iso"),
@@ -125,11 +125,12 @@ After each upload the size on the server is compared with the local size, if
 the server reports sizes. A file that changes during the upload is an error.
 
 With -r, LOCAL is a directory, and its content goes to the directory URL. As
-with mirror, files that are already the same are skipped. Nothing is removed.
+with mirror, files that are already the same are skipped. Files on the server
+that LOCAL lacks are kept.
 
 --temp uploads under a temporary name and renames the complete file, for
-directories that other programs watch. It overwrites an existing file with the
-temporary name.
+directories that other programs watch. An existing file with the temporary name
+is overwritten.
 
 --remove-source removes the local file once the server's file has the same size.
 If another run is moving the same file, the exit status is 15. If put
@@ -206,16 +207,17 @@ If SRC has no files, for example because its disk is not mounted, --delete needs
 
 GLOB is a name with *, ? and [a-z]. If it contains a /, it is a path from the
 top; if it ends in /, it matches directories only. The last GLOB that matches
-decides. A name that no GLOB matches is copied, unless the first option is an
---include.
+decides. A name that no GLOB matches is copied, unless the first GLOB belongs to
+an --include.
 
 FIFOs, devices and temporary files of ftp-cli are skipped on both sides. Without
 --links, symbolic links are skipped too. --links keep creates links here, if the
-listing shows their targets and they stay in the tree; servers cannot create
-links. --links follow copies the file that a link leads to. If SRC is local, it
-also copies the content of a directory that a link leads to.
+listing shows their targets and the targets are inside the tree. It is an error
+if DST is a server, because FTP cannot create links. --links follow copies the
+file that a link leads to. If SRC is local, the content of a directory that a
+link leads to is copied too.
 
-Each uploaded file is checked against the server's SIZE, as put does. A file
+Each uploaded file is checked against the server's SIZE, as in put. A file
 whose name the server would change fails.
 
 -j N copies N files at a time, each over its own connection. A download of 16
@@ -338,8 +340,8 @@ pub(super) const MV: Entry = Entry {
 NEWPATH is relative to the login directory, unless it begins with /. It is used
 byte for byte. If it ends in /, it is a directory and the object keeps its
 name. NEWPATH can also be a URL of the same server. Most servers replace an
-existing file; with -n, mv looks first and leaves both unchanged. A file that
-appears between the two steps can still be replaced.",
+existing file. With -n, mv looks for one first, and then renames nothing. A file
+that appears between the check and the rename can still be replaced.",
     operands: &[Operand::Url],
     examples: &[("mv ftp://me@host/in/a.txt done/", "Move a file to done/a.txt")],
 };
@@ -389,7 +391,8 @@ Without FILE, lines are read from standard input and run one by one.
 A failed line does not stop the batch, unless you use --stop-on-error. After
 452 or 552 no more files are uploaded. After a failed cd, lines with relative
 names are skipped until a cd succeeds. The last message counts the lines that
-were done, failed, or were not tried.",
+were done, that failed or were skipped, and that were not tried because the
+batch ended early.",
     operands: &[Operand::Url, Operand::File],
     examples: &[
         ("batch ftp://me@host/inbox/ jobs.txt", "Run the commands in jobs.txt"),
@@ -408,8 +411,8 @@ pub(super) const FXP: Entry = Entry {
 The data goes directly from one server to the other: one listens, the other
 connects. Both servers must allow this. If DST-URL ends in /, it is a directory.
 With -r both URLs are directories, and the tree is synchronized as mirror does.
-With --temp, the target renames each file when it is complete. It overwrites an
-existing file with the temporary name; for -r, see ftp-cli help mirror. If both
+With --temp, the target renames each file when it is complete. An existing file
+with the temporary name is overwritten; for -r, see ftp-cli help mirror. If both
 URLs may lead to one file of one server, fxp copies it only with --temp.
 
 If the source cannot send the file, an existing file at the target stays
@@ -440,8 +443,8 @@ are printed. A refused login ends the run, because servers ban clients that try
 it again. --timeout TIME limits the run. --report FILE writes all findings
 without passwords to FILE, which you can send to the server's administrator.
 
-Checks run in parallel if the server accepts several connections. All checks
-end after 30 s; --timeout TIME allows more.
+Checks run in parallel if the server accepts several connections. Each round of
+checks ends after 30 s, unless --timeout sets another limit.
 
 Exit status: 0 if everything works that the URL and the options need, otherwise
 the code of the first fail; 10 if the time runs out without a fail.",
@@ -487,7 +490,7 @@ and exits with 0. A second signal aborts the transfers; a third exits at once.",
 
 pub(super) const PASSWD: Entry = Entry {
     name: "passwd",
-    usage: "[--password-file FILE]",
+    usage: "[OPTION]...",
     summary: "Print the hash of a password",
     about: "\
 Prints the argon2id hash of a password, for the configuration file of serve.
@@ -498,20 +501,20 @@ The password is prompted for on a terminal, otherwise read from standard input."
 
 pub(super) const DEMO: Entry = Entry {
     name: "demo",
-    usage: "[-q]",
+    usage: "[OPTION]...",
     summary: "Show a server and a client at work",
     about: "\
 Starts a server in a temporary directory on this computer. Uploads, lists,
 downloads and compares files: in passive and active mode, as text, resumed, and
-under TLS. Copies a file between two servers in both directions. Prints the
-dialogue, and removes the directory. Needs no network.",
+under TLS. Copies a file to a second server twice; each server listens once.
+Prints the dialogue, and removes the directory. Needs no network.",
     operands: &[],
     examples: &[],
 };
 
 pub(super) const HELP: Entry = Entry {
     name: "help",
-    usage: "[COMMAND]",
+    usage: "[OPTION]... [COMMAND]",
     summary: "Show help for a command",
     about: "",
     operands: &[Operand::Command],
@@ -520,7 +523,7 @@ pub(super) const HELP: Entry = Entry {
 
 pub(super) const MAN: Entry = Entry {
     name: "man",
-    usage: "[PAGE]",
+    usage: "[OPTION]... [PAGE]",
     summary: "Print a man page",
     about: "\
 PAGE is ftp-cli (default) or server.toml, the configuration of serve. Prints the
@@ -534,7 +537,7 @@ page as roff. To read it: ftp-cli man | man -l -",
 
 pub(super) const COMPLETIONS: Entry = Entry {
     name: "completions",
-    usage: "SHELL",
+    usage: "[OPTION]... SHELL",
     summary: "Print a shell completion script",
     about: "\
 SHELL is bash, zsh or fish. The first lines of the script say where to install

@@ -99,7 +99,7 @@ diagnoses! {
         Here: "use the scheme of the proxy's protocol: socks5, socks5h, http or ftp";
     ProxyLogin "proxy-login" Network,
         "The proxy demands a user and password, or refuses the given ones.",
-        Here: "write them into the proxy's URL, preferably in the variable: ftp_proxy=socks5://USER:PASSWORD@HOST";
+        Here: "write the user and password into the proxy's URL, preferably in the variable: ftp_proxy=socks5://USER:PASSWORD@HOST";
     ProxyRefuses "proxy-refuses" Network,
         "The proxy does not connect to the server: its rules forbid that, or it cannot reach the server.",
         Between: "let the proxy connect to the server's port; an HTTP proxy must allow CONNECT to it";
@@ -162,7 +162,7 @@ diagnoses! {
         Here: "ask the server's operator to confirm the pin, by phone for example, then use it with --pin; or install a certificate that a trusted CA signed";
     CertificateUnknownIssuer "certificate-unknown-issuer" Tls,
         "This computer does not trust the CA that issued the certificate, or the server does not send the whole certificate chain.",
-        Server: "send the whole chain (fullchain.pem); if a private CA signed it, clients need --ca-file";
+        Server: "send the whole chain (fullchain.pem); if a private CA issued the certificate, clients need --ca-file";
     CertificateWrongName "certificate-wrong-name" Tls,
         "The certificate is valid for other names, not for the one in the URL.",
         Here: "use a name that the certificate contains, or install a certificate for this name";
@@ -195,7 +195,7 @@ diagnoses! {
         Server: "update the server; this client rejects files that may be truncated";
     ClearPassword "clear-password" Tls,
         "The password and all files cross public networks unencrypted: anyone on the network path can read them.",
-        Here: "use ftpes:// if the check tls finds TLS; if not, ask the server's operator for TLS";
+        Here: "use ftpes:// if the check \"tls\" finds that the server offers TLS; if not, ask the server's operator for TLS";
     LoginRefused "login-refused" Login,
         "The server rejects this user name or password.",
         Here: "check the name, the password and its source; some servers reject a correct password if the user lacks a valid shell or home, and log this";
@@ -267,7 +267,7 @@ diagnoses! {
         Server: "check the server's log and processes for this time; if the log lacks the commands, look for a proxy or firewall on the path";
     FinalReplyNever "final-reply-never" Timeout,
         "The server sends a listing, but never confirms its end, so every transfer ends in a timeout. The server hangs, or a proxy or firewall loses the reply.",
-        Server: "check the server's log and processes for this time; if it sent the reply (226), look for a proxy or firewall that loses it";
+        Server: "check the server's log and processes for this time; if the server sent the reply (226), look for a proxy or firewall that loses it";
     BigPacketsLost "big-packets-lost" Network,
         "Small transfers pass, large ones stall: an MTU problem. The path (tunnel, VPN, PPPoE) carries only smaller packets, and the ICMP messages that report this are dropped.",
         Between: "let ICMP \"fragmentation needed\" (IPv6: \"packet too big\") pass, or limit the MSS of TCP connections on the router (nft: tcp option maxseg size set rt mtu); to prove it, set the MTU of this computer's interface to 1280 and try again";
@@ -294,7 +294,7 @@ diagnoses! {
         Here: "check the spelling of --upload-dir, or create the directory with ftp-cli mkdir";
     UploadFailed "upload-failed" Temporary,
         "An upload could not be completed: the server lacks space, or has a temporary problem.",
-        Server: "check the free space of its disk and the user's quota";
+        Server: "check the free space of the server's disk and the user's quota";
     UploadChanged "upload-changed" Integrity,
         "The file that comes back differs from the one that was stored. The server or a device on the path changes bytes, for example line endings.",
         Server: "check that the server honours TYPE I, and that no proxy or helper changes data";

@@ -19,10 +19,13 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     ("FTP_PASSWORD", "The password, if neither an option nor the URL has one."),
     ("HOME", "The directory of .netrc."),
-    ("JOURNAL_STREAM", "The journal's stream: serve marks each line of its log with a priority."),
+    (
+        "JOURNAL_STREAM",
+        "The journal's stream, set by systemd. If standard error is this stream, serve marks each log line with a priority.",
+    ),
     (
         "all_proxy, ALL_PROXY",
-        "The proxy for all servers, in the form of --proxy, if no variable of their scheme is set.",
+        "The proxy for all servers, in the form of --proxy, if no variable for the scheme of the URL is set.",
     ),
     ("ftp_proxy, FTP_PROXY", "The proxy for ftp:// and ftpes:// URLs; --proxy overrides it."),
     ("ftps_proxy, FTPS_PROXY", "The proxy for ftps:// URLs; --proxy overrides it."),

@@ -43,7 +43,7 @@ pub(crate) const HOST: &[Setting<Host>] = &[
     row!(Host, "certificate", FILE,  certificate, "PEM file of the host's certificate chain (empty: tls.certificate)."),
     row!(Host, "key",         FILE,  key,         "PEM file of the private key of that certificate."),
     row!(Host, "banner",      LINE,  banner,      "Text of the reply to HOST (empty: Host accepted)."),
-    row!(Host, "root",        OWN_ROOT, root,     "Directory that all users see as / at this host; %u is the user's name (empty: their own)."),
+    row!(Host, "root",        OWN_ROOT, root,     "Directory or store:NAME/PREFIX that all users see as / at this host; %u is the user's name (empty: their own)."),
     row!(Host, "users",       USERS, users,       "Names of users who may log in here, or anonymous (empty: none; without this key: all)."),
 ];
 

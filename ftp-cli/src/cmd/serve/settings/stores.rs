@@ -100,12 +100,12 @@ pub(crate) const STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "sts_endpoint",            ENDPOINT,     sts_endpoint,            "URL of the token service that issues the keys of the role (empty: https://sts.REGION.amazonaws.com)."),
     row!(StoreSettings, "path_style",              SWITCH,       path_style,              "Use https://HOST/BUCKET instead of https://BUCKET.HOST."),
     row!(StoreSettings, "ca_file",                 FILE,         ca_file,                 "PEM file of the CAs that the store's certificate must come from (empty: the system's)."),
-    row!(StoreSettings, "part_size",               SIZE,         part_size,               "Size of the parts in which larger files are stored, from 5 MiB on."),
-    row!(StoreSettings, "memory",                  SIZE,         memory,                  "Maximum memory for the parts of all uploads together, at least two parts."),
-    row!(StoreSettings, "lease",                   WAITING_TIME, lease,                   "Time after which another server resumes the upload of a dead one, from 2 s on."),
+    row!(StoreSettings, "part_size",               SIZE,         part_size,               "Size of the parts of files that do not fit in one part; at least 5 MiB."),
+    row!(StoreSettings, "memory",                  SIZE,         memory,                  "Maximum memory for the parts of all uploads together; at least twice part_size."),
+    row!(StoreSettings, "lease",                   WAITING_TIME, lease,                   "Time after which another server resumes the uploads of a dead server; at least 2 s."),
     row!(StoreSettings, "rename_directories",      COUNT,        rename_directories,      "Maximum objects in a directory that clients can rename (0: renames of directories fail)."),
     row!(StoreSettings, "keep_times",              SWITCH,       keep_times,              "Let clients set modification times; each change copies the object."),
-    row!(StoreSettings, "checksums",               SWITCH,       checksums,               "Send SHA-256 checksums of files of one part, for the store to check and keep."),
+    row!(StoreSettings, "checksums",               SWITCH,       checksums,               "Send SHA-256 checksums of files that fit in one part, for the store to check and keep."),
 ];
 
 impl StoreSettings {
