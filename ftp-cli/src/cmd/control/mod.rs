@@ -55,11 +55,11 @@ fn request(command: Command, options: &Options) -> Result<Request, Failure> {
         Command::Reload => none(Request::Reload),
         Command::Kick => match operands.as_slice() {
             [target] => Target::parse(&text(target)).map(Request::Kick).map_err(Failure::usage),
-            _ => Err(wrong("ID|user=NAME|address=ADDRESS")),
+            _ => Err(wrong("[OPTION]... ID|user=NAME|address=ADDRESS")),
         },
         Command::Unban => match operands.as_slice() {
             [host] => Request::parse(&format!("unban {}", text(host))).map_err(Failure::usage),
-            _ => Err(wrong("ADDRESS|all")),
+            _ => Err(wrong("[OPTION]... ADDRESS|all")),
         },
         _ => unreachable!("dispatch sends the commands above here"),
     }

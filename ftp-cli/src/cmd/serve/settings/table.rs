@@ -178,7 +178,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "limits.per_address",             COUNT,        server.limits.per_address,         "Maximum sessions per IPv4 address or IPv6 /64; loopback is exempt (0: unlimited)."),
     row!(Settings, "limits.per_user",                COUNT,        server.limits.per_user,            "Maximum sessions per user (0: unlimited)."),
     row!(Settings, "limits.login_failures",          ATTEMPTS,     server.logins.failures,            "Failed logins before the connection is closed."),
-    row!(Settings, "limits.login_delay",             TIME,         server.logins.delay,               "Delay of the reply to the first failed login; it doubles each time."),
+    row!(Settings, "limits.login_delay",             TIME,         server.logins.delay,               "Delay of the reply to the first failed login; twice that for the second, then four times."),
     row!(Settings, "limits.ban_after",               NUMBER,       server.logins.ban_after,           "Failed logins per IPv4 address or IPv6 /64 in ban_window before a ban (0: no bans)."),
     row!(Settings, "limits.ban_window",              WAITING_TIME, server.logins.ban_window,          "Period in which failed logins are counted."),
     row!(Settings, "limits.ban_for",                 TIME,         server.logins.ban_for,             "Duration of a ban; each connection gets 421 (0: no bans)."),

@@ -54,10 +54,10 @@ const HIDDEN: &str = ".ftp-upload-";
 pub(crate) fn mount_path(text: &str) -> Result<VirtualPath, String> {
     let wrong = |why: &str| Err(format!("invalid mount point \"{text}\": {why}"));
     match directory_path(text) {
-        _ if VirtualPath::from(text).is_root() => wrong("the directory of / is root"),
+        _ if VirtualPath::from(text).is_root() => wrong("use the key root for /"),
         _ if text.contains('=') => wrong("= is not allowed"),
         _ if text.split('/').any(|name| name.starts_with(HIDDEN)) => {
-            wrong("names of unfinished uploads are not allowed")
+            wrong("names that begin with .ftp-upload- are not allowed")
         }
         Ok(path) if path.is_too_long() => wrong("too long"),
         Ok(path) => Ok(path),
@@ -96,8 +96,8 @@ mod tests {
             ("/pub", "invalid mount \"/pub\": expected /PATH=/DIRECTORY"),
             ("/pub=srv", "invalid path \"srv\": expected an absolute path"),
             ("/pub=", "expected a directory"),
-            ("/=/srv", "invalid mount point \"/\": the directory of / is root"),
-            ("/a/..=/srv", "invalid mount point \"/a/..\": the directory of / is root"),
+            ("/=/srv", "invalid mount point \"/\": use the key root for /"),
+            ("/a/..=/srv", "invalid mount point \"/a/..\": use the key root for /"),
             ("pub=/srv", "invalid mount point \"pub\": expected /incoming, /a/b"),
             ("/a=/b;/a/=/c", "mount point \"/a\" is named twice"),
         ] {
@@ -105,7 +105,7 @@ mod tests {
         }
         for text in ["/.ftp-upload-x", "/a/.ftp-upload-/b"] {
             assert!(
-                mount_path(text).is_err_and(|why| why.contains("unfinished uploads")),
+                mount_path(text).is_err_and(|why| why.contains("names that begin with")),
                 "{text}"
             );
         }
