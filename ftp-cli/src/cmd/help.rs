@@ -17,7 +17,8 @@ directory (/%2F begins an absolute path) and percent-encoded. A URL can also be
 [user@]host[:port]:path, whose path is used byte for byte, or @NAME/path with a
 bookmark of the configuration file ~/.config/ftp-cli/config.toml.
 
-If an option is given twice, the last one wins. -- ends the options.";
+If an option that is not repeatable is given twice, the last one wins. -- ends
+the options.";
 
 /// Column at which the help of an option begins.
 const COLUMN: usize = 32;

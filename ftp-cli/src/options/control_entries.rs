@@ -8,8 +8,8 @@ pub(super) const WHO: Entry = Entry {
     summary: "List the sessions of a running server",
     about: "\
 Asks the server through its control socket, which the setting control.socket
-names. Prints the number, user, address, time of the connection, TLS version,
-idle time and running transfer of each session, the oldest first.",
+names. Prints the number, user, virtual host, address, time of the connection,
+TLS version, idle time and running transfer of each session, the oldest first.",
     operands: &[],
     examples: &[("who", "List all sessions"), ("who --json", "Print them as JSON lines")],
 };

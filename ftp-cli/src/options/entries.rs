@@ -365,8 +365,8 @@ pub(super) const QUOTE: Entry = Entry {
     about: "\
 Each COMMAND is one line. It is sent unchanged, in the directory of the URL, and
 the server's replies are printed. Commands that transfer data, or change the
-protection, mode or structure of the connections, are refused. Passwords on a
-command line are visible to other local users.",
+protection of the connections, the transfer mode or the file structure, are
+refused. Passwords on a command line are visible to other local users.",
     operands: &[Operand::Url],
     examples: &[("quote ftp://me@host/ 'SITE HELP' NOOP", "Send two commands")],
 };

@@ -43,7 +43,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "STATE_DIRECTORY, XDG_STATE_HOME, HOME",
-        "The directory in which serve --tls-self-signed keeps its certificate: the first that is set.",
+        "The directory in which serve --tls-self-signed keeps its certificate: STATE_DIRECTORY, else $XDG_STATE_HOME/ftp-cli, else ~/.local/state/ftp-cli.",
     ),
     ("TMPDIR", "The directory for temporary files of demo (default: /tmp)."),
     ("SSL_CERT_FILE, SSL_CERT_DIR", "Trusted CA certificates, instead of the system's."),
