@@ -250,8 +250,8 @@ file for a moment, and looks for it on the server.
 
 --backup-dir DIR moves each replaced or deleted file to the same path below DIR.
 DIR is a local directory on the file system of DST, or a path on the server. If
-the name exists there, .~1~ is added. A file is moved only once its replacement
-is complete. Uploads then get temporary names, as with --temp.
+the name exists there, a suffix such as .~1~ is added. A file is moved only once
+its replacement is complete. Uploads then get temporary names, as with --temp.
 
 --perms also sets the permissions of files that are otherwise equal. A directory
 gets its permissions after its content, and only if nothing in it failed. DST

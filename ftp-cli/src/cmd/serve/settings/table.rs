@@ -160,7 +160,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "tls.min_version",                VERSION,      tls.min_version,                   "Oldest TLS version: 1.2 or 1.3."),
     row!(Settings, "tls.client_ca",                  FILE,         tls.client_ca,                     "PEM file of the CAs that issue client certificates."),
     row!(Settings, "tls.client_certificates",        CLIENTS,      tls.client_certificates,           "Client certificates: optional or required."),
-    row!(Settings, "tls.cert_user",                  SWITCH,       tls.cert_user,                     "Require USER to be the name in the client certificate."),
+    row!(Settings, "tls.cert_user",                  SWITCH,       tls.cert_user,                     "Require USER to be the common name or mail address in the client certificate."),
     row!(Settings, "tls.exempt",                     NETWORKS,     tls.exempt,                        "Networks whose clients need no TLS, even if it is required."),
     row!(Settings, "tls.auth_ssl_alias",             SWITCH,       tls.auth_ssl_alias,                "Accept AUTH SSL as AUTH TLS."),
     row!(Settings, "tls.sscn_ca",                    FILE,         tls.sscn_ca,                       "PEM file of the CAs of other servers, for FXP under TLS (SSCN)."),
